@@ -1,0 +1,69 @@
+"""A flight recorder for AI agents: hand a persistence to an agent, and what it does is kept."""
+
+from curio_persistence.base import BasePersistence
+from curio_persistence.config import DatabaseConfig
+from curio_persistence.errors import (
+    AccessDeniedError,
+    BusyError,
+    ClosedError,
+    ConfigurationError,
+    ConflictError,
+    CorruptDatabaseError,
+    InvalidValueError,
+    NotFoundError,
+    PersistenceError,
+    PoolTimeoutError,
+    SchemaMismatchError,
+    StorageFullError,
+    UnavailableError,
+    UnsupportedError,
+)
+from curio_persistence.models import (
+    AgentLLMUsage,
+    AgentRun,
+    AgentRunEvent,
+    AgentRunStatus,
+    EventType,
+)
+from curio_persistence.persistence import (
+    InMemoryPersistence,
+    Persistence,
+    PostgresPersistence,
+    SQLitePersistence,
+    connect,
+)
+from curio_persistence.recorder import RunRecorder, ToolCall
+from curio_persistence.store.base import Finding
+
+__all__ = [
+    "AccessDeniedError",
+    "AgentLLMUsage",
+    "AgentRun",
+    "AgentRunEvent",
+    "AgentRunStatus",
+    "BasePersistence",
+    "BusyError",
+    "ClosedError",
+    "ConfigurationError",
+    "ConflictError",
+    "CorruptDatabaseError",
+    "DatabaseConfig",
+    "EventType",
+    "Finding",
+    "InMemoryPersistence",
+    "InvalidValueError",
+    "NotFoundError",
+    "Persistence",
+    "PersistenceError",
+    "PoolTimeoutError",
+    "PostgresPersistence",
+    "RunRecorder",
+    "SQLitePersistence",
+    "SchemaMismatchError",
+    "StorageFullError",
+    "ToolCall",
+    "UnavailableError",
+    "UnsupportedError",
+    "connect",
+]
+__version__ = "0.1.0"

@@ -1,0 +1,218 @@
+"""Rows in dictionaries: for unit tests, and as the reference that databases are compared with.
+
+Rows are kept encoded, as in SQLite, so that nothing aliases and times, JSON and limits behave as
+in the databases.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import count
+from operator import itemgetter
+from threading import RLock
+from typing import Any, NoReturn
+
+from curio_persistence.backends import forking
+from curio_persistence.errors import ClosedError, UnsupportedError
+from curio_persistence.store.base import Finding, Store, conflict, missing_reference
+from curio_persistence.store.filters import Measure, Order, Where, matches
+from curio_persistence.store.tables import TABLES, Row, Table
+
+
+class _Rows:
+    """One table's rows by id, and for each of its lookup columns the ids by value."""
+
+    def __init__(self, table: Table[Any]) -> None:
+        self.by_id: dict[int, Row] = {}
+        self.lookups: dict[str, dict[Any, dict[int, None]]] = {
+            column: defaultdict(dict) for column in table.lookups
+        }
+        self.ids = count(1)
+
+    def put(self, ident: int, row: Row) -> None:
+        self.by_id[ident] = row
+        for column, ids in self.lookups.items():
+            if (value := row.get(column)) is not None:
+                ids[value][ident] = None
+
+    def take(self, ident: int) -> Row:
+        row = self.by_id.pop(ident)
+        for column, lookup in self.lookups.items():
+            ids = lookup.get(row.get(column))
+            if ids is not None:
+                ids.pop(ident, None)
+                if not ids:
+                    del lookup[row[column]]
+        return row
+
+    def holds(self, column: str, value: Any) -> bool:
+        return value in self.lookups[column]
+
+    def matching(self, where: Where) -> list[int]:
+        """The ids of matching rows, found by a lookup where a filter allows it."""
+        candidates: Any = self.by_id
+        for column, op, value in where:
+            if op == "=" and column in self.lookups:
+                candidates = self.lookups[column].get(value, {})
+                break
+        return [ident for ident in candidates if matches(self.by_id[ident], where)]
+
+
+class MemoryStore(Store):
+    """One lock around everything; a transaction keeps an undo list."""
+
+    dialect = "memory"
+
+    def __init__(self) -> None:
+        self._lock = RLock()
+        self._undo: list[Callable[[], object]] | None = None
+        self._tables: dict[str, _Rows] | None = None
+        self.clear()
+        forking.follow(self)
+
+    def __repr__(self) -> str:
+        return "MemoryStore()"
+
+    def initialize(self) -> None:
+        """There is nothing to create."""
+
+    def clear(self) -> None:
+        """Forget every row; ids start again from 1."""
+        with self._lock:
+            if self._undo is not None:
+                raise UnsupportedError("A transaction is open: end it before clearing.")
+            self._tables = {table.name: _Rows(table) for table in TABLES}
+
+    def insert(self, table: Table[Any], row: Row) -> int:
+        with self._lock:
+            rows = self._rows(table)
+            if table.unique and rows.holds(table.unique, row[table.unique]):
+                raise conflict(table, row)
+            target = table.references
+            if target and not self._rows(target.table).holds("run_id", row[target.column]):
+                raise missing_reference(table, row)
+            ident = next(rows.ids)
+            rows.put(ident, {**row, "id": ident})
+            if self._undo is not None:
+                self._undo.append(lambda: rows.take(ident))
+            return ident
+
+    def select(
+        self,
+        table: Table[Any],
+        where: Where = (),
+        *,
+        order: tuple[Order, ...] | None = None,
+        limit: int | None = None,
+        offset: int = 0,
+    ) -> list[tuple[Any, ...]]:
+        with self._lock:
+            rows = self._rows(table)
+            found = [rows.by_id[ident] for ident in rows.matching(where)]
+        for column, descending in reversed(table.order if order is None else order):
+            found.sort(key=itemgetter(column), reverse=descending)
+        end = None if limit is None else offset + limit
+        return [tuple(map(row.get, table.names)) for row in found[offset:end]]
+
+    def update(
+        self, table: Table[Any], where: Where, changes: Row, *, returning: tuple[str, ...] = ("id",)
+    ) -> list[tuple[Any, ...]]:
+        with self._lock:
+            rows = self._rows(table)
+            matching = rows.matching(where)
+            for ident in matching:
+                self._replace(rows, ident, {**rows.by_id[ident], **changes})
+            return [tuple(map(rows.by_id[ident].get, returning)) for ident in matching]
+
+    def _replace(self, rows: _Rows, ident: int, row: Row) -> None:
+        before = rows.take(ident)
+        rows.put(ident, row)
+        if self._undo is not None:
+            self._undo.append(lambda: rows.put(ident, before))
+            self._undo.append(lambda: rows.take(ident))
+
+    def delete(self, table: Table[Any], where: Where) -> int:
+        with self._lock:
+            rows = self._rows(table)
+            matching = rows.matching(where)
+            for ident in matching:
+                self._remove(rows, ident)
+            return len(matching)
+
+    def _remove(self, rows: _Rows, ident: int) -> None:
+        before = rows.take(ident)
+        if self._undo is not None:
+            self._undo.append(lambda: rows.put(ident, before))
+
+    def aggregate(
+        self,
+        table: Table[Any],
+        measures: tuple[Measure, ...],
+        where: Where = (),
+        *,
+        group_by: tuple[str, ...] = (),
+    ) -> list[tuple[Any, ...]]:
+        groups: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
+        if not group_by:
+            groups[()] = []  # As in SQL: without GROUP BY there is one group, even of nothing.
+        with self._lock:
+            rows = self._rows(table)
+            for ident in rows.matching(where):
+                row = rows.by_id[ident]
+                groups[tuple(map(row.get, group_by))].append(row)
+        return [
+            (*key, *(_measure(measure, members) for measure in measures))
+            for key, members in groups.items()
+        ]
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        with self._lock:
+            self._rows(TABLES[0])  # Raises where the store is closed.
+            outermost = self._undo is None
+            undo = self._undo = [] if self._undo is None else self._undo
+            start = len(undo)
+            try:
+                yield
+            except BaseException:
+                while len(undo) > start:
+                    undo.pop()()
+                raise
+            finally:
+                if outermost:
+                    self._undo = None
+
+    def diagnose(self) -> list[Finding]:
+        with self._lock:
+            rows = ", ".join(f"{len(self._rows(t).by_id)} {t.name}" for t in TABLES)
+        return [Finding("memory", "ok", f"{rows}; gone when the process ends")]
+
+    def close(self) -> None:
+        with self._lock:
+            self._tables = None
+
+    def before_fork(self) -> None:
+        self._lock.acquire()
+
+    def after_fork(self, *, in_child: bool) -> None:
+        self._lock.release()
+
+    def _rows(self, table: Table[Any]) -> _Rows:
+        if self._tables is None:
+            _raise_closed()
+        return self._tables[table.name]
+
+
+def _raise_closed() -> NoReturn:
+    raise ClosedError("This in-memory persistence was closed. Open a new one.")
+
+
+def _measure(measure: Measure, rows: list[Row]) -> int | None:
+    if measure.column is None:
+        return len(rows)
+    values = [value for row in rows if isinstance(value := row.get(measure.column), int)]
+    if measure.kind == "count":
+        return sum(row.get(measure.column) is not None for row in rows)
+    return sum(values) if values else None

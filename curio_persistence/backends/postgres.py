@@ -1,0 +1,509 @@
+"""PostgreSQL: a pool of connections that wait for nothing but the server.
+
+Single writes are one round trip in autocommit. Nothing lives in a session (no SET, no prepared
+statement, no session lock), so pgbouncer's transaction mode works.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import select
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from threading import Lock
+from typing import Any, cast
+
+import psycopg2
+from psycopg2.extensions import connection as DriverConnection
+from psycopg2.extensions import cursor as DriverCursor
+from psycopg2.extensions import new_type, register_type
+from psycopg2.pool import ThreadedConnectionPool
+
+from curio_persistence.backends import forking, schema
+from curio_persistence.backends.deadlines import Deadlines
+from curio_persistence.backends.sql import Local, Params, Result, SQLStore
+from curio_persistence.backends.turnstile import Turnstile
+from curio_persistence.errors import (
+    AccessDeniedError,
+    BusyError,
+    ClosedError,
+    ConfigurationError,
+    InvalidValueError,
+    PersistenceError,
+    PoolTimeoutError,
+    SchemaMismatchError,
+    StorageFullError,
+    UnavailableError,
+    UnsupportedError,
+)
+from curio_persistence.store.base import Finding, conflict, missing_reference
+from curio_persistence.store.codecs import PICODOLLARS, encode_time
+from curio_persistence.store.tables import USAGE, Row, Table
+
+_NAME_BYTES = 63
+_DEFAULTS: Mapping[str, Any] = {
+    "application_name": "curio_persistence",
+    "client_encoding": "UTF8",
+    "connect_timeout": 10,
+    "keepalives": 1,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+}
+_MONEY = {"cost_usd"} & set(USAGE.names)
+
+
+def _kept_time(value: Any, cursor: DriverCursor) -> str | None:
+    """A time as text with the offset +00, whatever time zone the session has."""
+    if value is None or value.endswith("+00"):
+        return value  # type: ignore[no-any-return]
+    return datetime.fromisoformat(value).astimezone(UTC).isoformat()
+
+
+def _kept_number(value: Any, cursor: DriverCursor) -> int | None:
+    """Sums and costs: numeric in the database, whole numbers in kept form."""
+    return None if value is None else int(value.partition(".")[0])
+
+
+_TYPES = (
+    new_type((1184,), "KEPT_TIMESTAMPTZ", _kept_time),
+    new_type((1700,), "KEPT_NUMERIC", _kept_number),
+)
+
+
+class _Connection(DriverConnection):
+    """A connection that yields kept values and commits each statement by itself."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.autocommit = True
+        for kind in _TYPES:
+            register_type(kind, self)
+        self._poll = _poller(self.fileno())
+        self._used = False
+
+    def looks_alive(self) -> bool:
+        """Whether the socket is silent, as an idle one is: a server that ended it has spoken.
+
+        A new connection is trusted: TLS may have sent something after its handshake.
+        """
+        silent = not self._used or not self._poll()
+        self._used = True
+        return silent and not self.closed
+
+
+def _poller(descriptor: int) -> Callable[[], object]:
+    """A check, without waiting, whether there is anything to read."""
+    if not hasattr(select, "poll"):  # Windows.
+        return lambda: select.select([descriptor], [], [], 0)[0]
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return lambda: poll.poll(0)
+
+
+class _Local(Local):
+    connection: _Connection | None = None
+    """The connection of the transaction this thread is inside of."""
+
+
+class PostgresStore(SQLStore):
+    """Rows in one schema of a PostgreSQL database.
+
+    `settings` are libpq's. Times are in seconds: a thread waits at most `pool_timeout` for a
+    connection; a statement that takes longer than `statement_timeout` is given up, even where the
+    network swallows every answer.
+    """
+
+    dialect = "postgres"
+    placeholder = "%s"
+    _mine: _Local
+    _begin = "BEGIN"
+    _no_limit = ""
+
+    def __init__(
+        self,
+        settings: Mapping[str, Any],
+        *,
+        schema_name: str = "agent_sdk",
+        min_connections: int = 1,
+        max_connections: int = 10,
+        pool_timeout: float = 30.0,
+        statement_timeout: float | None = None,
+        pgbouncer: bool = False,
+        read_only: bool = False,
+    ) -> None:
+        super().__init__(_Local())
+        if not 0 <= min_connections <= max_connections or max_connections < 1:
+            raise ConfigurationError(
+                "min_connections and max_connections must be in order and at least one connection "
+                f"allowed, not {min_connections} and {max_connections}."
+            )
+        self._schema_name = schema_name
+        self._schema = quote_identifier(schema_name)
+        self._settings = {**_DEFAULTS, **settings}
+        if statement_timeout is not None and not pgbouncer:
+            # Makes the server stop working as well. pgbouncer refuses `options`.
+            options = f"-c statement_timeout={round(statement_timeout * 1000)}"
+            self._settings["options"] = f"{settings.get('options') or ''} {options}".strip()
+        self._sizes = (min_connections, max_connections)
+        self._pool_timeout = pool_timeout
+        self._read_only = read_only
+        self._deadlines = None if statement_timeout is None else Deadlines(statement_timeout)
+        self._turnstile = Turnstile(max_connections)
+        self._pool: ThreadedConnectionPool | None = None
+        self._closed = False
+        self._opening = Lock()
+        forking.follow(self)
+
+    def __repr__(self) -> str:
+        return f"PostgresStore({self._place!r})"
+
+    @property
+    def _place(self) -> str:
+        s = self._settings
+        server = s.get("host") or s.get("service") or os.environ.get("PGHOST") or "the local server"
+        database = s.get("dbname") or os.environ.get("PGDATABASE") or "the default database"
+        return f"PostgreSQL schema {self._schema_name!r} in {database} on {server}"
+
+    # --- the tables ---------------------------------------------------------------------------
+
+    def initialize(self) -> None:
+        catalog = self._catalog()
+        plan = schema.plan(catalog, self.dialect, self._place)
+        if self._read_only:
+            schema.refuse_outdated(plan, catalog, self.dialect, self._place, self._init_command)
+        elif not plan.is_current:
+            while self._migrate_one_step():
+                pass
+
+    def _migrate_one_step(self) -> bool:
+        """Run the next step and note it, in one transaction; False when there is none."""
+        with self.transaction():
+            # Without the lock, 132 of 160 raced CREATEs failed, IF NOT EXISTS or not.
+            self._read("SELECT pg_advisory_xact_lock(%s)", (_lock_key(self._schema_name),))
+            plan = schema.plan(self._catalog(), self.dialect, self._place)
+            if plan.is_current:
+                return False
+            self._create_schema()
+            sql, steps = plan.steps[0]
+            self._write(sql.replace("{schema}", self._schema), ())
+            now = encode_time(datetime.now(UTC))
+            for step in steps:
+                self._write(
+                    f"INSERT INTO {self._schema}.schema_migrations "
+                    "(version, name, kind, checksum, applied_at) VALUES (%s, %s, %s, %s, %s)",
+                    (*step.as_applied(), now),
+                )
+        return True
+
+    def _create_schema(self) -> None:
+        # IF NOT EXISTS asks for the right to create even where there is nothing to create.
+        if not self._read(
+            "SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = %s", (self._schema_name,)
+        ):
+            self._write(f"CREATE SCHEMA {self._schema}", ())
+
+    def _catalog(self) -> schema.Catalog:
+        columns: dict[str, set[str]] = {}
+        for table, column in self._read(
+            "SELECT c.relname, a.attname FROM pg_catalog.pg_class c "
+            "JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
+            "JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid "
+            "WHERE n.nspname = %s AND c.relname = ANY(%s) AND c.relkind = ANY(%s) "
+            "AND a.attnum > 0 AND NOT a.attisdropped",
+            (self._schema_name, list(schema.OUR_TABLES), ["r", "p", "v", "m", "f"]),
+        ):
+            columns.setdefault(table, set()).add(column)
+        tables = {name: frozenset(found) for name, found in columns.items()}
+        applied: list[tuple[Any, ...]] = []
+        if schema.is_ours(tables):
+            applied = self._read(
+                f"SELECT version, name, kind, checksum FROM {self._schema}.schema_migrations "
+                "ORDER BY version",
+                (),
+            )
+        return schema.Catalog(tables, tuple(schema.Applied(*row) for row in applied))
+
+    @property
+    def _init_command(self) -> str:
+        return "curio-persistence init --url 'postgresql://…'"
+
+    # --- statements ---------------------------------------------------------------------------
+
+    def insert(self, table: Table[Any], row: Row) -> int:
+        columns = tuple(row)
+        sql = self._text(
+            (table, columns), lambda: f"{self._insert_text(table, columns)} RETURNING id"
+        )
+        try:
+            return int(self._write(sql, tuple(row.values())).rows[0][0])
+        except PersistenceError as error:
+            match getattr(error.__cause__, "pgcode", None):
+                case "23503":
+                    raise missing_reference(table, row) from error.__cause__
+                case "23505":
+                    raise conflict(table, row) from error.__cause__
+            raise
+
+    def _table(self, table: Table[Any]) -> str:
+        return f'{self._schema}."{table.name}"'
+
+    def _reading(self, column: str) -> str:
+        return f"({column} * {PICODOLLARS})" if column in _MONEY else column
+
+    def _binding(self, column: str) -> str:
+        # Multiplied, because a division would be rounded to sixteen digits.
+        return "%s * 0.000000000001" if column in _MONEY else "%s"
+
+    def _read(self, sql: str, params: Params) -> list[tuple[Any, ...]]:
+        if self._mine.depth:
+            return self._run(self._pinned(), sql, params).rows
+        connection = self._check_out()
+        try:
+            return self._run(connection, sql, params).rows
+        finally:
+            self._check_in(connection)
+
+    def _write(self, sql: str, params: Params) -> Result:
+        if self._read_only:
+            raise AccessDeniedError(f"{self._place} was opened read-only.")
+        if self._mine.depth:
+            with self.transaction():  # A savepoint: a failure must not end the transaction.
+                return self._run(self._pinned(), sql, params)
+        connection = self._check_out()
+        try:
+            return self._run(connection, sql, params)
+        finally:
+            self._check_in(connection)
+
+    def _run(self, connection: _Connection, sql: str, params: Params) -> Result:
+        deadlines = self._deadlines
+        if deadlines is not None:
+            deadlines.begin(connection)
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute(sql, params or None)
+                rows = cursor.fetchall() if cursor.description else []
+                return Result(rows, cursor.rowcount)
+        except psycopg2.Error as error:
+            raise self._translate(error) from error
+        finally:
+            if deadlines is not None:
+                deadlines.end(connection)
+
+    # --- connections --------------------------------------------------------------------------
+
+    def _control(self, sql: str) -> None:
+        self._run(self._pinned(), sql, ())
+
+    def _take_connection(self) -> None:
+        self._mine.connection = self._check_out()
+
+    def _give_connection_back(self) -> None:
+        connection, self._mine.connection = self._mine.connection, None
+        if connection is not None:
+            self._check_in(connection)
+
+    def _pinned(self) -> _Connection:
+        connection = self._mine.connection
+        if connection is None:
+            raise ClosedError(
+                "The process was forked inside this transaction; its connection stayed with the "
+                "parent. Begin a transaction of the child's own."
+            )
+        return connection
+
+    def _check_out(self) -> _Connection:
+        if not self._turnstile.enter(self._pool_timeout):
+            raise PoolTimeoutError(
+                f"None of the {self._sizes[1]} connections became free within "
+                f"{self._pool_timeout:g} s; in use by {self._turnstile.holders()}. "
+                "Raise max_connections or pool_timeout, or shorten transactions."
+            )
+        try:
+            return self._connection()
+        except BaseException:
+            self._turnstile.leave()
+            raise
+
+    def _connection(self) -> _Connection:
+        """A connection from the pool that looks alive; the dead are replaced."""
+        try:
+            pool = self._pool or self._open_pool()
+            while True:
+                connection = cast(_Connection, pool.getconn())
+                if connection.looks_alive():
+                    return connection
+                pool.putconn(connection, close=True)
+        except psycopg2.Error as error:
+            if self._closed:
+                raise self._closed_error() from error
+            raise self._translate_connecting(error) from error
+
+    def _check_in(self, connection: _Connection) -> None:
+        try:
+            pool = self._pool
+            if pool is None or pool.closed:
+                connection.close()
+            else:
+                pool.putconn(connection)
+        finally:
+            self._turnstile.leave()
+
+    def _open_pool(self) -> ThreadedConnectionPool:
+        with self._opening:
+            if self._closed:
+                raise self._closed_error()
+            if self._pool is not None:  # Another thread was faster.
+                return self._pool
+            least, most = self._sizes
+            pool = ThreadedConnectionPool(
+                least, most, connection_factory=_Connection, **self._settings
+            )
+            # psycopg2 closes what is given back beyond this number: with the least of them,
+            # threads in a row would connect anew for every statement.
+            pool.minconn = most
+            self._pool = pool
+            return pool
+
+    def _closed_error(self) -> ClosedError:
+        return ClosedError(f"{self._place} was closed. Open a new persistence.")
+
+    def close(self) -> None:
+        if self._mine.depth:
+            raise UnsupportedError("A transaction is open in this thread: end it before close().")
+        with self._opening:
+            self._closed = True
+            pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.closeall()
+        if self._deadlines is not None:
+            self._deadlines.stop()
+
+    def before_fork(self) -> None:
+        """Nothing to settle: the child starts with a pool of its own."""
+
+    def after_fork(self, *, in_child: bool) -> None:
+        if not in_child:
+            return
+        # Forgotten, not closed: closing would say goodbye to the server on the parent's socket.
+        # (psycopg2 knows in which process a connection was made and leaves it alone as well.)
+        self._pool = None
+        self._opening = Lock()
+        self._mine.connection = None
+        self._turnstile = Turnstile(self._sizes[1])
+        if self._deadlines is not None:
+            self._deadlines.start_again()
+
+    # --- health, and what went wrong ----------------------------------------------------------
+
+    def diagnose(self) -> list[Finding]:
+        [(version, encoding)] = self._read(
+            "SELECT current_setting('server_version'), current_setting('server_encoding')", ()
+        )
+        begin = time.perf_counter()
+        self._read("SELECT 1", ())
+        milliseconds = (time.perf_counter() - begin) * 1000
+        applied = max((s.version for s in self._catalog().applied), default=0)
+        return [
+            Finding("engine", "ok", f"PostgreSQL {version}"),
+            Finding("schema", "ok", f"version {applied} in {self._schema_name!r}"),
+            Finding("encoding", "ok", "UTF8")
+            if encoding == "UTF8"
+            else Finding(
+                "encoding",
+                "error",
+                f"the database's encoding is {encoding}: much text cannot be stored",
+                "Create a database with ENCODING 'UTF8' and move the tables there.",
+            ),
+            Finding(
+                "pool",
+                "ok",
+                f"answers in {milliseconds:.2f} ms; up to {self._sizes[1]} connections",
+            ),
+        ]
+
+    def _say(self, error: psycopg2.Error) -> str:
+        """The first line of the driver's message, without the password."""
+        line = str(error).strip().partition("\n")[0]
+        password = str(self._settings.get("password") or "")
+        return line.replace(password, "***") if password else line
+
+    def _translate(self, error: psycopg2.Error) -> PersistenceError:
+        """Our error for the driver's."""
+        code, said = error.pgcode or "", self._say(error)
+        if isinstance(error, psycopg2.InterfaceError) and self._closed:
+            return self._closed_error()
+        for prefixes, kind, advice in _ERRORS:
+            if code.startswith(prefixes):
+                return kind(f"{self._place}: {said}. {advice}")
+        if code in ("42P01", "42703", "3F000"):
+            return SchemaMismatchError(
+                f"{self._place} lacks tables of curio_persistence ({said}).",
+                found="none",
+                wanted=str(schema.migrations(self.dialect)[-1].version),
+                command=self._init_command,
+            )
+        return UnavailableError(f"{self._place} did not serve the call: {said}.")
+
+    def _translate_connecting(self, error: psycopg2.Error) -> PersistenceError:
+        """Our error for a failed attempt to connect, of which libpq tells nothing but the text."""
+        said = self._say(error)
+        if any(word in said for word in ("authentication failed", "no password", "pg_hba.conf")):
+            return AccessDeniedError(
+                f"{self._place} refused the login: {said}. Check user and password."
+            )
+        if 'database "' in said or 'role "' in said or "permission denied for database" in said:
+            return AccessDeniedError(
+                f"{self._place} refused the login: {said}. Check the names of database and user."
+            )
+        if isinstance(error, psycopg2.ProgrammingError) or "invalid" in said:
+            return ConfigurationError(f"A connection setting is wrong: {said}.")
+        return UnavailableError(
+            f"{self._place} cannot be reached: {said}. "
+            "Is the server running, and are host and port right?"
+        )
+
+
+_ERRORS: tuple[tuple[tuple[str, ...], type[PersistenceError], str], ...] = (
+    (("22", "23"), InvalidValueError, "The row was not stored."),
+    (("53100", "53400"), StorageFullError, "Nothing of this call was stored; free some space."),
+    (("42501",), AccessDeniedError, "Ask for the right with GRANT."),
+    (("25006",), AccessDeniedError, "The server, or this session, is read-only."),
+    (("28",), AccessDeniedError, "Check user and password."),
+    (("40", "55P03"), BusyError, "Another transaction was in the way; try again."),
+    (("57014",), UnavailableError, "It took longer than statement_timeout, or was cancelled."),
+)
+
+
+def parse_dsn(dsn: str) -> dict[str, str]:
+    """libpq's settings in a URL or a `key=value` string."""
+    try:
+        return dict(psycopg2.extensions.parse_dsn(dsn))
+    except psycopg2.Error:
+        # libpq quotes the part it cannot read, which may be the password: no cause, no text.
+        raise ConfigurationError(
+            "dsn is neither a postgresql:// URL nor a key=value string that libpq can read."
+        ) from None
+
+
+def quote_identifier(name: str) -> str:
+    """A name as an identifier, whatever is in it.
+
+    Percent signs, which the driver would take for placeholders, become Unicode escapes.
+    """
+    if not isinstance(name, str) or not name or "\0" in name:
+        raise ConfigurationError("The schema must have a name, without NUL in it.")
+    if len(name.encode("utf-8", "surrogatepass")) > _NAME_BYTES:
+        raise ConfigurationError(f"A schema name may have {_NAME_BYTES} bytes: {name!r} is longer.")
+    if "%" not in name:
+        return '"' + name.replace('"', '""') + '"'
+    escaped = name.replace("\\", "\\\\").replace('"', '""').replace("%", "\\0025")
+    return f'U&"{escaped}"'
+
+
+def _lock_key(schema_name: str) -> int:
+    digest = hashlib.sha256(f"curio_persistence {schema_name}".encode()).digest()
+    return int.from_bytes(digest[:8], "big", signed=True)

@@ -1,0 +1,220 @@
+"""Row-shaped SQL, built once from a Table and from filters; what differs, a backend supplies.
+
+Column names come only from Tables, never from callers; values are always bound.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager, suppress
+from threading import local
+from typing import Any, ClassVar, NamedTuple
+
+from curio_persistence.errors import PersistenceError
+from curio_persistence.store.base import Store
+from curio_persistence.store.filters import Measure, Order, Where
+from curio_persistence.store.tables import Row, Table
+
+Params = tuple[Any, ...]
+
+
+class Result(NamedTuple):
+    """What a writing statement did: the rows it returned, and how many it touched."""
+
+    rows: list[tuple[Any, ...]]
+    touched: int
+
+
+class Local(local):
+    """What each thread has of its own in a store."""
+
+    depth = 0
+    """How many transactions this thread is inside of."""
+
+
+class SQLStore(Store):
+    """What SQLite and PostgreSQL share: the statements, and how transactions nest."""
+
+    placeholder: ClassVar[str]
+    _begin: ClassVar[str]
+    _no_limit: ClassVar[str]
+    """What must stand where an OFFSET has no LIMIT before it."""
+
+    def __init__(self, mine: Local) -> None:
+        self._texts: dict[Hashable, str] = {}
+        self._mine = mine
+
+    @abstractmethod
+    def _read(self, sql: str, params: Params) -> list[tuple[Any, ...]]:
+        """All rows that a reading statement answers with."""
+
+    @abstractmethod
+    def _write(self, sql: str, params: Params) -> Result:
+        """Run one writing statement: committed on return, unless inside a transaction."""
+
+    @abstractmethod
+    def _control(self, sql: str) -> None:
+        """Run a statement that opens or ends a transaction, on the connection that was taken."""
+
+    @abstractmethod
+    def _take_connection(self) -> None:
+        """Wait for a connection that this thread may write to, and keep it."""
+
+    @abstractmethod
+    def _give_connection_back(self) -> None:
+        """Let others have the connection that was taken."""
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        mine = self._mine
+        depth = mine.depth
+        if not depth:
+            self._take_connection()
+        try:
+            self._control(f"SAVEPOINT level_{depth}" if depth else self._begin)
+            mine.depth += 1
+            try:
+                yield
+                self._control(f"RELEASE SAVEPOINT level_{depth}" if depth else "COMMIT")
+            except BaseException:
+                self._undo(depth)
+                raise
+            finally:
+                mine.depth -= 1
+        finally:
+            if not depth:
+                self._give_connection_back()
+
+    def _undo(self, depth: int) -> None:
+        # Where the database has given the transaction up by itself, there is nothing left to undo.
+        with suppress(PersistenceError):
+            if depth:
+                self._control(f"ROLLBACK TO SAVEPOINT level_{depth}")
+                self._control(f"RELEASE SAVEPOINT level_{depth}")
+            else:
+                self._control("ROLLBACK")
+
+    @abstractmethod
+    def _table(self, table: Table[Any]) -> str:
+        """How the table is called in a statement."""
+
+    def _reading(self, column: str) -> str:
+        """The expression that yields a column in kept form."""
+        return column
+
+    def _binding(self, column: str) -> str:
+        """The expression that takes a kept value for a column."""
+        return self.placeholder
+
+    def _measure(self, measure: Measure) -> str:
+        if measure.column is None:
+            return "count(*)"
+        return f"{measure.kind}({self._reading(measure.column)})"
+
+    def select(
+        self,
+        table: Table[Any],
+        where: Where = (),
+        *,
+        order: tuple[Order, ...] | None = None,
+        limit: int | None = None,
+        offset: int = 0,
+    ) -> list[tuple[Any, ...]]:
+        order = table.order if order is None else order
+        shape = (table, _shape(where), order, limit is None, offset == 0)
+        sql = self._text(
+            shape, lambda: self._select_text(table, where, order, limit is None, offset == 0)
+        )
+        params = tuple(f.value for f in where if f.value is not None)
+        if limit is not None:
+            params += (limit,)
+        if offset:
+            params += (offset,)
+        return self._read(sql, params)
+
+    def update(
+        self, table: Table[Any], where: Where, changes: Row, *, returning: tuple[str, ...] = ("id",)
+    ) -> list[tuple[Any, ...]]:
+        columns = tuple(changes)
+        sql = self._text(
+            (table, "update", columns, _shape(where), returning),
+            lambda: (
+                f"UPDATE {self._table(table)} SET "
+                + ", ".join(f"{column} = {self._binding(column)}" for column in columns)
+                + self._where_text(where)
+                + f" RETURNING {', '.join(map(self._reading, returning))}"
+            ),
+        )
+        params = (*changes.values(), *(f.value for f in where if f.value is not None))
+        return self._write(sql, params).rows
+
+    def delete(self, table: Table[Any], where: Where) -> int:
+        sql = self._text(
+            (table, "delete", _shape(where)),
+            lambda: f"DELETE FROM {self._table(table)}{self._where_text(where)}",
+        )
+        return self._write(sql, tuple(f.value for f in where if f.value is not None)).touched
+
+    def aggregate(
+        self,
+        table: Table[Any],
+        measures: tuple[Measure, ...],
+        where: Where = (),
+        *,
+        group_by: tuple[str, ...] = (),
+    ) -> list[tuple[Any, ...]]:
+        sql = self._text(
+            (table, measures, _shape(where), group_by),
+            lambda: (
+                f"SELECT {', '.join((*group_by, *map(self._measure, measures)))} "
+                f"FROM {self._table(table)}{self._where_text(where)}"
+                + (f" GROUP BY {', '.join(group_by)}" if group_by else "")
+            ),
+        )
+        return self._read(sql, tuple(f.value for f in where if f.value is not None))
+
+    def _text(self, shape: Hashable, build: Callable[[], str]) -> str:
+        text = self._texts.get(shape)
+        if text is None:
+            text = self._texts[shape] = build()
+        return text
+
+    def _insert_text(self, table: Table[Any], columns: tuple[str, ...]) -> str:
+        return (
+            f"INSERT INTO {self._table(table)} ({', '.join(columns)}) "
+            f"VALUES ({', '.join(map(self._binding, columns))})"
+        )
+
+    def _select_text(
+        self,
+        table: Table[Any],
+        where: Where,
+        order: tuple[Order, ...],
+        unlimited: bool,
+        from_start: bool,
+    ) -> str:
+        text = (
+            f"SELECT {', '.join(map(self._reading, table.names))} "
+            f"FROM {self._table(table)}{self._where_text(where)} ORDER BY "
+            + ", ".join(f"{o.column} DESC" if o.descending else o.column for o in order)
+        )
+        if not unlimited:
+            text += f" LIMIT {self.placeholder}"
+        if not from_start:
+            text += f"{self._no_limit if unlimited else ''} OFFSET {self.placeholder}"
+        return text
+
+    def _where_text(self, where: Where) -> str:
+        if not where:
+            return ""
+        return " WHERE " + " AND ".join(
+            f"{f.column} IS NOT NULL"
+            if f.op == "is not null"
+            else f"{f.column} {f.op} {self._binding(f.column)}"
+            for f in where
+        )
+
+
+def _shape(where: Where) -> Hashable:
+    return tuple((f.column, f.op) for f in where)

@@ -1,0 +1,575 @@
+"""SQLite: one writer behind a turnstile, one reader for each thread, in WAL mode.
+
+Writers wait their turn in Python, in order, instead of racing for the file lock; readers wait for
+nobody. A `:memory:` database is one connection that all share.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sqlite3
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from threading import Lock
+from typing import Any, Literal
+from weakref import WeakSet
+
+from curio_persistence.backends import forking, schema
+from curio_persistence.backends.sql import Local, Params, Result, SQLStore
+from curio_persistence.backends.turnstile import Turnstile
+from curio_persistence.errors import (
+    AccessDeniedError,
+    BusyError,
+    ClosedError,
+    ConfigurationError,
+    CorruptDatabaseError,
+    InvalidValueError,
+    NotFoundError,
+    PersistenceError,
+    SchemaMismatchError,
+    StorageFullError,
+    UnavailableError,
+    UnsupportedError,
+)
+from curio_persistence.store.base import Finding, conflict, missing_reference
+from curio_persistence.store.codecs import encode_time
+from curio_persistence.store.filters import Measure, Where
+from curio_persistence.store.tables import Row, Table
+
+Durability = Literal["normal", "full"]
+
+_OLDEST_ENGINE = (3, 37, 0)
+_STATEMENTS = 256
+_SCARCE_BYTES = 1 << 20
+
+
+class _Reader:
+    """One thread's connection. The lock is only ever contended by a fork or a close."""
+
+    __slots__ = ("__weakref__", "connection", "lock")
+
+    def __init__(self) -> None:
+        self.lock = Lock()
+        self.connection: sqlite3.Connection | None = None
+
+    def close(self) -> None:
+        with self.lock:
+            if self.connection is not None:
+                self.connection.close()
+                self.connection = None
+
+    def __del__(self) -> None:
+        if self.connection is not None:
+            self.connection.close()
+
+
+class _Local(Local):
+    reader: _Reader | None = None
+
+
+class SQLiteStore(SQLStore):
+    """Rows in a SQLite file, or in memory with the path `:memory:`.
+
+    `durability="normal"` survives a crash of the process, `"full"` a power cut too. `lock_timeout`
+    is how many seconds a call waits for another writer before it raises BusyError.
+    """
+
+    dialect = "sqlite"
+    placeholder = "?"
+    _mine: _Local
+    _begin = "BEGIN IMMEDIATE"
+    _no_limit = " LIMIT -1"
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        durability: Durability = "normal",
+        read_only: bool = False,
+        lock_timeout: float = 30.0,
+    ) -> None:
+        super().__init__(_Local())
+        if sqlite3.sqlite_version_info < _OLDEST_ENGINE:
+            raise ConfigurationError(
+                f"This Python is linked with SQLite {sqlite3.sqlite_version}; "
+                f"{'.'.join(map(str, _OLDEST_ENGINE))} or newer is needed. Use a newer Python."
+            )
+        if durability not in ("normal", "full"):
+            raise ConfigurationError(f"durability is 'normal' or 'full', not {durability!r}.")
+        self._in_memory = os.fspath(path) == ":memory:"
+        if self._in_memory and read_only:
+            raise ConfigurationError("A :memory: database cannot be opened read-only: it is empty.")
+        self._path = Path(path).expanduser()
+        self._synchronous = durability.upper()
+        self._read_only = read_only
+        self._lock_timeout = lock_timeout
+        self._turnstile = Turnstile()
+        self._writer: sqlite3.Connection | None = None
+        self._readers: WeakSet[_Reader] = WeakSet()
+        self._readers_lock = Lock()
+        self._closed = ""
+        self._settled = False
+        forking.follow(self)
+
+    def __repr__(self) -> str:
+        return f"SQLiteStore({str(self._path)!r})"
+
+    # --- the tables ---------------------------------------------------------------------------
+
+    def initialize(self) -> None:
+        if self._read_only:
+            catalog = self._catalog()
+            plan = schema.plan(catalog, self.dialect, self._place)
+            schema.refuse_outdated(plan, catalog, self.dialect, self._place, self._init_command)
+            return
+        if self._file_exists() and self._plan().is_current:
+            return
+        self._prepare_file()
+        while self._migrate_one_step():
+            pass
+
+    def _migrate_one_step(self) -> bool:
+        """Run the next step and note it, in one transaction; False when there is none."""
+        with self.transaction():
+            plan = self._plan()
+            if plan.is_current:
+                return False
+            sql, steps = plan.steps[0]
+            for statement in _statements(sql):
+                self._write(statement, ())
+            now = encode_time(datetime.now(UTC))
+            for step in steps:
+                self._write(
+                    "INSERT INTO schema_migrations (version, name, kind, checksum, applied_at) "
+                    "VALUES (?, ?, ?, ?, ?)",
+                    (*step.as_applied(), now),
+                )
+        return True
+
+    def _plan(self) -> schema.Plan:
+        return schema.plan(self._catalog(), self.dialect, self._place)
+
+    def _catalog(self) -> schema.Catalog:
+        names = ", ".join("?" * len(schema.OUR_TABLES))
+        columns: dict[str, set[str]] = {}
+        for table, column in self._read(
+            "SELECT m.name, c.name FROM sqlite_master m, pragma_table_info(m.name) c "
+            f"WHERE m.type IN ('table', 'view') AND m.name IN ({names})",
+            schema.OUR_TABLES,
+        ):
+            columns.setdefault(table, set()).add(column)
+        tables = {name: frozenset(found) for name, found in columns.items()}
+        applied: list[tuple[Any, ...]] = []
+        if schema.is_ours(tables):
+            applied = self._read(
+                "SELECT version, name, kind, checksum FROM schema_migrations ORDER BY version", ()
+            )
+        return schema.Catalog(tables, tuple(schema.Applied(*row) for row in applied))
+
+    def _prepare_file(self) -> None:
+        """Settings that live in the file. auto_vacuum can only be chosen while it is empty."""
+        deadline = time.monotonic() + self._lock_timeout
+        self._take_connection()
+        try:
+            connection = self._writer or self._open_writer(create=True)
+            while True:
+                try:
+                    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+                    connection.execute("PRAGMA journal_mode = WAL").fetchall()
+                    return
+                except sqlite3.OperationalError as error:
+                    # Of several processes that create a file at once, SQLite lets one switch the
+                    # mode and answers the others at once, whatever the timeout.
+                    busy = (error.sqlite_errorcode & 0xFF) == sqlite3.SQLITE_BUSY
+                    if not busy or time.monotonic() > deadline:
+                        raise self._translate(error) from error
+                    time.sleep(0.01)
+                except sqlite3.Error as error:
+                    raise self._translate(error) from error
+        finally:
+            self._turnstile.leave()
+
+    @property
+    def _place(self) -> str:
+        return f"The database {self._path}"
+
+    @property
+    def _init_command(self) -> str:
+        return f"curio-persistence init --db-path {self._path}"
+
+    def _file_exists(self) -> bool:
+        return self._in_memory or self._path.exists()
+
+    # --- statements ---------------------------------------------------------------------------
+
+    def insert(self, table: Table[Any], row: Row) -> int:
+        columns = tuple(row)
+        sql = self._texts.get((table, columns)) or self._text(
+            (table, columns), lambda: self._insert_text(table, columns)
+        )
+        # The hottest path: what `_write` does, without the function calls.
+        outermost = not self._mine.depth
+        if outermost:
+            self._take_connection()
+        try:
+            connection = self._writer or self._open_writer()
+            if not outermost:
+                self._check_still_inside(connection)
+            cursor = connection.execute(sql, tuple(row.values()))
+        except sqlite3.IntegrityError as error:
+            if error.sqlite_errorcode == sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY:
+                raise missing_reference(table, row) from error
+            if error.sqlite_errorcode == sqlite3.SQLITE_CONSTRAINT_UNIQUE:
+                raise conflict(table, row) from error
+            raise self._translate(error) from error
+        except sqlite3.Error as error:
+            raise self._translate(error) from error
+        finally:
+            if outermost:
+                self._give_connection_back()
+        return cursor.lastrowid or 0
+
+    def aggregate(
+        self,
+        table: Table[Any],
+        measures: tuple[Measure, ...],
+        where: Where = (),
+        *,
+        group_by: tuple[str, ...] = (),
+    ) -> list[tuple[Any, ...]]:
+        try:
+            return super().aggregate(table, measures, where, group_by=group_by)
+        except InvalidValueError as error:
+            if "integer overflow" not in str(error.__cause__):
+                raise
+            return self._aggregate_halves(table, measures, where, group_by)
+
+    def _aggregate_halves(
+        self,
+        table: Table[Any],
+        measures: tuple[Measure, ...],
+        where: Where,
+        group_by: tuple[str, ...],
+    ) -> list[tuple[Any, ...]]:
+        """Sums that leave 64 bits: SQLite adds the upper and lower halves, Python joins them."""
+        halves = [
+            half
+            for m in measures
+            for half in (
+                (f"sum({m.column} >> 32)", f"sum({m.column} & 4294967295)")
+                if m.kind == "sum"
+                else (self._measure(m), "0")
+            )
+        ]
+        sql = (
+            f"SELECT {', '.join((*group_by, *halves))} FROM {self._table(table)}"
+            + self._where_text(where)
+            + (f" GROUP BY {', '.join(group_by)}" if group_by else "")
+        )
+        rows = self._read(sql, tuple(f.value for f in where if f.value is not None))
+        start = len(group_by)
+        return [
+            row[:start]
+            + tuple(
+                upper if m.kind == "count" or upper is None else (upper << 32) + lower
+                for m, upper, lower in zip(
+                    measures, row[start::2], row[start + 1 :: 2], strict=True
+                )
+            )
+            for row in rows
+        ]
+
+    def _table(self, table: Table[Any]) -> str:
+        return table.name
+
+    def _read(self, sql: str, params: Params) -> list[tuple[Any, ...]]:
+        mine = self._mine
+        if mine.depth or self._in_memory:
+            return self._write(sql, params).rows
+        reader = mine.reader or self._new_reader()
+        with reader.lock:
+            connection = reader.connection or self._open_reader(reader)
+            try:
+                return connection.execute(sql, params).fetchall()
+            except sqlite3.Error as error:
+                raise self._translate(error) from error
+
+    def _write(self, sql: str, params: Params) -> Result:
+        outermost = not self._mine.depth
+        if outermost:
+            self._take_connection()
+        try:
+            connection = self._writer or self._open_writer()
+            if not outermost:
+                self._check_still_inside(connection)
+            cursor = connection.execute(sql, params)
+            return Result(cursor.fetchall(), cursor.rowcount)
+        except sqlite3.Error as error:
+            raise self._translate(error) from error
+        finally:
+            if outermost:
+                self._turnstile.leave()
+
+    # --- connections --------------------------------------------------------------------------
+
+    def _control(self, sql: str) -> None:
+        try:
+            (self._writer or self._open_writer()).execute(sql)
+        except sqlite3.Error as error:
+            raise self._translate(error) from error
+
+    def _take_connection(self) -> None:
+        if self._turnstile.enter(self._lock_timeout):
+            return
+        raise BusyError(
+            f"{self._place} could not be written to within {self._lock_timeout:g} s: its lock is "
+            f"held by {self._turnstile.holders()}. Shorten that transaction, or raise lock_timeout."
+        )
+
+    def _give_connection_back(self) -> None:
+        self._turnstile.leave()
+
+    def _check_still_inside(self, connection: sqlite3.Connection) -> None:
+        """When the disk is full SQLite ends a transaction itself: what follows must not commit."""
+        if not connection.in_transaction:
+            raise UnavailableError(
+                f"{self._place} rolled this transaction back after an earlier error in it; "
+                "nothing of it is stored."
+            )
+
+    def _open_writer(self, *, create: bool = False) -> sqlite3.Connection:
+        """The writer's connection. Only whoever has the turn may call this."""
+        if self._mine.depth and not create:
+            raise self._closed_error()
+        self._writer = self._connect("rwc" if create or self._in_memory else "rw")
+        return self._writer
+
+    def _new_reader(self) -> _Reader:
+        reader = self._mine.reader = _Reader()
+        with self._readers_lock:
+            self._readers.add(reader)
+        return reader
+
+    def _open_reader(self, reader: _Reader) -> sqlite3.Connection:
+        connection = reader.connection = self._connect("ro" if self._read_only else "rw")
+        connection.execute("PRAGMA query_only = ON")
+        return connection
+
+    def _connect(self, mode: str) -> sqlite3.Connection:
+        if self._closed:
+            raise self._closed_error()
+        if self._read_only and mode != "ro":
+            raise AccessDeniedError(f"{self._place} was opened read-only.")
+        try:
+            return self._configure(self._driver_connect(f"mode={mode}"))
+        except sqlite3.OperationalError as error:
+            # A WAL database in a folder that cannot be written to has no place for its -shm file;
+            # without a WAL beside it nothing can be writing, and it can be read as it stands.
+            if mode == "ro" and self._path.is_file() and not self._wal_size():
+                return self._configure(self._driver_connect("immutable=1"))
+            raise self._translate(error) from error
+        except sqlite3.Error as error:
+            raise self._translate(error) from error
+
+    def _driver_connect(self, options: str) -> sqlite3.Connection:
+        memory = self._in_memory
+        return sqlite3.connect(
+            ":memory:" if memory else f"{self._path.absolute().as_uri()}?{options}",
+            uri=not memory,
+            timeout=self._lock_timeout,
+            isolation_level=None,
+            check_same_thread=False,
+            cached_statements=_STATEMENTS,
+        )
+
+    def _configure(self, connection: sqlite3.Connection) -> sqlite3.Connection:
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute(f"PRAGMA synchronous = {self._synchronous}")
+        connection.execute("SELECT 1 FROM sqlite_master").fetchone()  # Reads the file's first page.
+        return connection
+
+    # --- end of life, and forks ---------------------------------------------------------------
+
+    def close(self) -> None:
+        if self._closed:
+            return
+        if self._mine.depth:
+            raise UnsupportedError("A transaction is open in this thread: end it before close().")
+        self._take_connection()
+        try:
+            self._closed = "it was closed"
+            self._close_connections()
+        finally:
+            self._give_connection_back()
+
+    def _close_connections(self) -> None:
+        """Readers first, so that the writer, the last one out, folds the WAL into the file."""
+        with self._readers_lock:
+            readers = list(self._readers)
+        for reader in readers:
+            reader.close()
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+    def _closed_error(self) -> ClosedError:
+        reason = self._closed or "its connection was lost inside a transaction"
+        return ClosedError(f"{self._place} cannot be used: {reason}. Open a new persistence.")
+
+    def before_fork(self) -> None:
+        if self._mine.depth or self._closed:
+            return
+        self._settled = self._turnstile.enter(self._lock_timeout)
+        if self._settled and not self._in_memory:
+            self._close_connections()
+
+    def after_fork(self, *, in_child: bool) -> None:
+        if in_child and not self._closed:
+            self._start_again_in_child()
+        elif self._settled:
+            self._turnstile.leave()
+        self._settled = False
+
+    def _start_again_in_child(self) -> None:
+        if self._in_memory:
+            self._closed = "a :memory: database does not survive a fork"
+        elif not self._settled:
+            self._closed = "the process was forked inside a transaction"
+        if self._writer is not None:
+            # Closing an inherited connection could undo what the parent is doing in the file, and
+            # so could its destructor: it has to stay for as long as the process.
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._writer))
+            self._writer = None
+        self._turnstile = Turnstile()
+        self._readers_lock = Lock()
+
+    # --- health -------------------------------------------------------------------------------
+
+    def diagnose(self) -> list[Finding]:
+        mode = self._read("PRAGMA journal_mode", ())[0][0]
+        version = max((s.version for s in self._catalog().applied), default=0)
+        return [
+            _engine_finding(sqlite3.sqlite_version_info),
+            Finding("schema", "ok", f"version {version}"),
+            Finding("journal", "ok", "write-ahead log")
+            if mode == "wal" or self._in_memory
+            else Finding(
+                "journal",
+                "warning",
+                f"journal mode is {mode!r}: readers and writers block each other",
+                "Keep the file on a local file system and open it once for writing.",
+            ),
+            self._integrity_finding(),
+        ]
+
+    def _integrity_finding(self) -> Finding:
+        faults = [row[0] for row in self._read("PRAGMA quick_check(5)", ())]
+        if faults == ["ok"]:
+            return Finding("integrity", "ok", "quick_check found no damage")
+        return Finding(
+            "integrity",
+            "error",
+            "; ".join(faults),
+            "Stop writing, keep a copy of the file, and restore a backup or run `.recover`.",
+        )
+
+    def _wal_size(self) -> int:
+        wal = self._path.with_name(self._path.name + "-wal")
+        return wal.stat().st_size if wal.exists() else 0
+
+    def _translate(self, error: sqlite3.Error) -> PersistenceError:
+        """Our error for the driver's."""
+        code = getattr(error, "sqlite_errorcode", None)
+        if code is None:  # Raised by the sqlite3 module, not by SQLite.
+            kind = ClosedError if "closed" in str(error) else InvalidValueError
+            return kind(f"{self._place} refused the call: {error}.")
+        match code & 0xFF:
+            case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
+                return BusyError(
+                    f"{self._place} is locked by another process, and stayed so for "
+                    f"{self._lock_timeout:g} s. Try again, or raise lock_timeout."
+                )
+            case sqlite3.SQLITE_FULL:
+                return self._full()
+            case sqlite3.SQLITE_IOERR if self._disk_is_full():
+                return self._full()
+            case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
+                return CorruptDatabaseError(
+                    f"{self._path} is damaged or not a SQLite database ({error}). "
+                    "Nothing was changed; name another file, or restore this one from a backup."
+                )
+            case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_PERM | sqlite3.SQLITE_AUTH:
+                return AccessDeniedError(
+                    f"{self._place} cannot be written to ({error}). "
+                    "Check the rights of the file and of its folder."
+                )
+            case sqlite3.SQLITE_CANTOPEN:
+                return self._cannot_open()
+            case sqlite3.SQLITE_CONSTRAINT | sqlite3.SQLITE_TOOBIG | sqlite3.SQLITE_MISMATCH:
+                return InvalidValueError(f"{self._place} refused the row: {error}.")
+        if "integer overflow" in str(error):
+            return InvalidValueError(f"{self._place} holds numbers too large to add up: {error}.")
+        if "no such table" in str(error) or "no such column" in str(error):
+            return SchemaMismatchError(
+                f"{self._place} lacks tables of curio_persistence ({error}).",
+                found="none",
+                wanted=str(schema.migrations(self.dialect)[-1].version),
+                command=self._init_command,
+            )
+        return UnavailableError(f"{self._place} did not serve the call: {error}.")
+
+    def _full(self) -> StorageFullError:
+        return StorageFullError(
+            f"{self._place} cannot grow: the disk, or the database's size limit, is full. "
+            "Nothing of this call was stored; free some space and try again."
+        )
+
+    def _disk_is_full(self) -> bool:
+        try:
+            disk = os.statvfs(self._path.absolute().parent)
+        except (OSError, AttributeError):
+            return False
+        return disk.f_bavail * disk.f_frsize < _SCARCE_BYTES
+
+    def _cannot_open(self) -> PersistenceError:
+        if self._path.is_dir():
+            return ConfigurationError(f"{self._path} is a folder; name a file in it.")
+        if not self._path.absolute().parent.is_dir():
+            return ConfigurationError(
+                f"The folder {self._path.absolute().parent} does not exist; create it first."
+            )
+        if not self._path.exists():
+            return NotFoundError(
+                f"There is no database {self._path}. To make one: {self._init_command}"
+            )
+        return AccessDeniedError(f"{self._place} cannot be opened. Check the rights of the file.")
+
+
+def _statements(sql: str) -> Iterator[str]:
+    """The single statements of a script; sqlite3's own executescript would commit before them."""
+    statement = ""
+    for line in sql.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""
+
+
+def _engine_finding(version: tuple[int, int, int]) -> Finding:
+    """Whether the engine has the WAL-reset fault (fixed in 3.51.3, 3.50.7 and 3.44.6)."""
+    text = ".".join(map(str, version))
+    fixed = (
+        version >= (3, 51, 3) or (3, 50, 7) <= version < (3, 51) or (3, 44, 6) <= version < (3, 45)
+    )
+    if fixed:
+        return Finding("engine", "ok", f"SQLite {text}")
+    return Finding(
+        "engine",
+        "warning",
+        f"SQLite {text} can, rarely, damage a WAL database when two connections checkpoint in the "
+        "same instant (all versions before 3.51.3, except 3.50.7 and 3.44.6)",
+        "Use a Python linked with SQLite 3.51.3 or newer, keep backups, and let one process write.",
+    )

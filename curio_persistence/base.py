@@ -1,0 +1,136 @@
+"""The published contract: ten methods, and what everybody who implements them gets for free."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from types import TracebackType
+from typing import Any, Self
+
+from curio_persistence.models import AgentLLMUsage, AgentRun, AgentRunEvent
+from curio_persistence.recorder import OnError, RunRecorder, record_run
+
+
+class BasePersistence(ABC):
+    """Keeps what agents do.
+
+    **Isolation.** What is handed in or out is a copy. An instance may be shared by threads.
+    **Commit.** When a write returns it is committed; when it raises, nothing of it is stored.
+    **Times** are aware and in UTC, to the microsecond; a naive datetime handed in is local time.
+    **Order.** Runs and usage come newest first by `created_at`, then id; events by `timestamp`,
+    then id. **Writes fill the object in**: `id`, `created_at`, `updated_at`, an event's missing
+    `timestamp`. **Filters**: `""` and None mean "no filter"; `limit=0` is nothing, `limit=None`
+    everything. **Failures** are `PersistenceError`s; what is absent is None or an empty list,
+    what could not be read is an exception.
+    """
+
+    @abstractmethod
+    def create_agent_run(self, run: AgentRun) -> None:
+        """Store a new run. Raises ConflictError if its `run_id` was created before."""
+
+    @abstractmethod
+    def update_agent_run(self, run_id: str, run: AgentRun) -> None:
+        """Replace a run's fields with those of `run`, except id, run_id and created_at.
+
+        The fields that came after the published ones (from `session_id` on) are replaced only
+        where they are not None. Raises NotFoundError if there is no such run.
+        """
+
+    @abstractmethod
+    def get_agent_run(self, run_id: str) -> AgentRun | None:
+        """One run, or None."""
+
+    @abstractmethod
+    def get_agent_runs(
+        self, agent_id: str | None = None, limit: int | None = 10, offset: int = 0
+    ) -> list[AgentRun]:
+        """Runs, newest first."""
+
+    @abstractmethod
+    def delete_agent_run(self, run_id: str) -> bool:
+        """Remove a run and its events; False if there is no such run.
+
+        Its usage rows keep their numbers and lose their words and their run, so that spending
+        stays true. Child runs stay, without a parent.
+        """
+
+    @abstractmethod
+    def log_agent_run_event(self, event: AgentRunEvent) -> None:
+        """Append an event. If nobody created its run, a minimal one, `running`, is made."""
+
+    @abstractmethod
+    def get_agent_run_events(
+        self, run_id: str, event_type: str | None = None
+    ) -> list[AgentRunEvent]:
+        """A run's events, oldest first."""
+
+    @abstractmethod
+    def log_llm_usage(self, usage: AgentLLMUsage) -> None:
+        """Append one model call."""
+
+    @abstractmethod
+    def get_llm_usage(
+        self, agent_id: str | None = None, run_id: str | None = None, limit: int | None = 100
+    ) -> list[AgentLLMUsage]:
+        """Model calls, newest first."""
+
+    @abstractmethod
+    def get_agent_run_stats(self, agent_id: str | None = None) -> dict[str, Any]:
+        """Totals over all runs, or over one agent's."""
+
+    def record_run(
+        self,
+        *,
+        agent_id: str,
+        objective: str = "",
+        agent_name: str = "",
+        run_id: str | None = None,
+        session_id: str | None = None,
+        parent: RunRecorder | str | None = None,
+        additional_context: Any = None,
+        metadata: Any = None,
+        on_error: OnError = "log",
+    ) -> RunRecorder:
+        """Record a run as it happens: `with persistence.record_run(agent_id="a") as run: …`.
+
+        The run is created on entering; on leaving it is `completed`, `error` (the block raised; the
+        exception goes on) or `cancelled` (interrupted). A run inside another's block is its child;
+        in a plain thread name the `parent`. With `on_error="log"` no failure to record reaches the
+        agent: it is counted in `run.lost` and logged once; with `"raise"` it is raised.
+        """
+        return record_run(
+            self,
+            agent_id=agent_id,
+            objective=objective,
+            agent_name=agent_name,
+            run_id=run_id,
+            session_id=session_id,
+            parent=parent,
+            additional_context=additional_context,
+            metadata=metadata,
+            on_error=on_error,
+        )
+
+    def initialize_schema(self) -> None:  # noqa: B027  # nothing to create is a fine answer
+        """Create or migrate the tables, where there are any."""
+
+    def health_check(self) -> bool:
+        """Whether a read is answered just now. Never raises."""
+        try:
+            self.get_agent_runs(limit=1)
+        except Exception:
+            return False
+        return True
+
+    def close(self) -> None:  # noqa: B027  # nothing to release is a fine answer
+        """Release connections. Closing twice is fine."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()

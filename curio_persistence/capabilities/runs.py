@@ -1,0 +1,154 @@
+"""Runs: created, changed, listed, deleted, and closed when their agent is gone."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from curio_persistence.clock import Clock
+from curio_persistence.errors import ConflictError, InvalidValueError, NotFoundError
+from curio_persistence.models import AgentRun, AgentRunStatus
+from curio_persistence.store.base import Store
+from curio_persistence.store.codecs import decode_time, encode_time
+from curio_persistence.store.filters import Order, checked_count
+from curio_persistence.store.tables import EVENTS, RUNS, USAGE, Row
+
+_WORDS_OF_USAGE: Row = {
+    "prompt": "",
+    "input_params": None,
+    "response_content": None,
+    "usage_metrics": None,
+    "error_message": None,
+}
+_LATEST_EVENT = (Order("timestamp", descending=True), Order("id", descending=True))
+
+
+class Runs:
+    """One execution of an agent each."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+
+    def create(self, run: AgentRun) -> None:
+        """Store a new run, or fill in the stub that an early event made of it."""
+        row = RUNS.encode(run)
+        now = self._clock.stamp(run.run_id)
+        row["created_at"] = row["created_at"] or encode_time(now)
+        row["updated_at"] = row["updated_at"] or encode_time(now)
+        try:
+            run.id = self._store.insert(RUNS, row)
+        except ConflictError:
+            if not self._fill_stub(run, row):
+                raise
+        run.created_at = run.created_at or now
+        run.updated_at = run.updated_at or now
+
+    def _fill_stub(self, run: AgentRun, row: Row) -> bool:
+        changes: Row = {name: value for name, value in row.items() if name != "run_id"}
+        changes["stub"] = None
+        if run.created_at is None:
+            del changes["created_at"]
+        if run.started_at is None:
+            del changes["started_at"]
+        stub = RUNS.where(run_id=run.run_id, stub=1)
+        filled = self._store.update(RUNS, stub, changes, returning=("id", "created_at"))
+        for ident, created_at in filled:
+            run.id = ident
+            run.created_at = run.created_at or decode_time(created_at)
+        return bool(filled)
+
+    def update(self, run_id: str, run: AgentRun) -> None:
+        """Replace a run's fields; see `BasePersistence.update_agent_run`."""
+        changes = RUNS.encode(run)
+        del changes["run_id"], changes["created_at"]
+        now = self._clock.stamp(run_id)
+        changes["updated_at"] = encode_time(now)
+        changes["stub"] = None
+        where = RUNS.where(run_id=run_id)
+        changed = self._store.update(RUNS, where, changes, returning=("id", "created_at"))
+        if not changed:
+            raise NotFoundError(f"There is no run {run_id!r} to update.")
+        run.id, created_at = changed[0]
+        run.created_at, run.updated_at = decode_time(created_at), now
+
+    def get(self, run_id: str) -> AgentRun | None:
+        """One run, or None."""
+        found = RUNS.decode(self._store.select(RUNS, RUNS.where(run_id=_given(run_id)), limit=1))
+        return found[0] if found else None
+
+    def newest(
+        self, *, agent_id: str | None = None, limit: int | None = 10, offset: int = 0
+    ) -> list[AgentRun]:
+        """Runs, newest first."""
+        rows = self._store.select(
+            RUNS,
+            RUNS.where(agent_id=agent_id),
+            limit=None if limit is None else checked_count("limit", limit),
+            offset=checked_count("offset", offset),
+        )
+        return RUNS.decode(rows)
+
+    def delete(self, run_id: str) -> bool:
+        """Remove a run and its events; see `BasePersistence.delete_agent_run`."""
+        where = RUNS.where(run_id=_given(run_id))
+        with self._store.transaction():
+            self._store.delete(EVENTS, where)
+            if not self._store.delete(RUNS, where):
+                return False
+            self._store.update(USAGE, where, {**_WORDS_OF_USAGE, "run_id": None})
+            children = RUNS.where(parent_run_id=run_id)
+            self._store.update(RUNS, children, {"parent_run_id": None})
+        return True
+
+    def left_behind(self, *, older_than: timedelta = timedelta(hours=1)) -> list[AgentRun]:
+        """Runs still `running` that gave no sign of life for that long: probably their agent died.
+
+        A sign of life is the run's own creation or update, or any event of it. Oldest last.
+        """
+        return [run for run, _ in self._silent(older_than)]
+
+    def abandon(self, *, older_than: timedelta) -> list[AgentRun]:
+        """Close the runs left behind: status `error`, finished at their last sign of life."""
+        closed = []
+        for run, last_seen in self._silent(older_than):
+            run.status = AgentRunStatus.ERROR.value
+            run.finished_at = last_seen
+            run.error_message = f"Abandoned: no sign of life since {last_seen.isoformat()}."
+            if self._close(run):
+                closed.append(run)
+        return closed
+
+    def _silent(self, older_than: timedelta) -> list[tuple[AgentRun, datetime]]:
+        if not isinstance(older_than, timedelta) or older_than < timedelta(0):
+            raise InvalidValueError(
+                f"older_than is a timedelta that is not negative, not {older_than!r}.",
+                field="older_than",
+            )
+        before = self._clock.now() - older_than
+        running = self._store.select(RUNS, RUNS.where(status=AgentRunStatus.RUNNING))
+        seen = [(run, self._last_sign_of_life(run)) for run in RUNS.decode(running)]
+        return [(run, last) for run, last in seen if last < before]
+
+    def _last_sign_of_life(self, run: AgentRun) -> datetime:
+        where = EVENTS.where(run_id=run.run_id)
+        events = EVENTS.decode(self._store.select(EVENTS, where, order=_LATEST_EVENT, limit=1))
+        times = [run.created_at, run.updated_at, *(event.created_at for event in events)]
+        return max(time for time in times if time is not None)
+
+    def _close(self, run: AgentRun) -> bool:
+        """Close one run, unless it has ended since it was looked at."""
+        now = self._clock.stamp(run.run_id)
+        where = RUNS.where(run_id=run.run_id, status=AgentRunStatus.RUNNING)
+        changes = {
+            name: RUNS.encode_value(name, getattr(run, name))
+            for name in ("status", "finished_at", "error_message")
+        }
+        run.updated_at = now
+        return bool(self._store.update(RUNS, where, {**changes, "updated_at": encode_time(now)}))
+
+
+def _given(run_id: str) -> str:
+    """A run_id that must be there: None would mean "any run"."""
+    if run_id is None:
+        raise InvalidValueError("run_id is required.", field="run_id")
+    return run_id

@@ -1,0 +1,186 @@
+"""Which database to use: arguments, then the environment, then a `.env` file."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from curio_persistence.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from curio_persistence.persistence import Persistence
+
+Backend = Literal["sqlite", "postgres", "memory"]
+
+_BACKENDS: Mapping[str, Backend] = {
+    "sqlite": "sqlite",
+    "sqlite3": "sqlite",
+    "postgres": "postgres",
+    "postgresql": "postgres",
+    "memory": "memory",
+    "inmemory": "memory",
+    "in_memory": "memory",
+}
+_URLS = "sqlite:///path, sqlite:// (memory), postgresql://user@host/database, memory://"
+_SERVER_VARIABLES = ("DB_HOST", "DB_PORT", "DB_NAME", "DB_USER")
+
+_log = logging.getLogger(__name__)
+_told: set[str] = set()
+
+
+@dataclass(frozen=True)
+class DatabaseConfig:
+    """One database, described. The password, and the URL that may hold one, are in no repr."""
+
+    db_type: Backend = "sqlite"
+    db_path: str = "agent_sdk.db"
+    db_host: str | None = None
+    db_port: int | None = None
+    db_name: str | None = None
+    db_user: str | None = None
+    db_password: str | None = field(default=None, repr=False)
+    db_schema: str = "agent_sdk"
+    db_min_connections: int = 1
+    db_max_connections: int = 10
+    dsn: str | None = field(default=None, repr=False)
+
+    @classmethod
+    def from_env(
+        cls, environ: Mapping[str, str] | None = None, *, dotenv: bool = True
+    ) -> DatabaseConfig:
+        """What the environment says, and where it is silent the nearest `.env` file.
+
+        In this order: `CURIO_DATABASE_URL`; `DB_TYPE`, `DB_PATH`, `DB_HOST`, `DB_PORT`, `DB_NAME`,
+        `DB_USER`, `DB_PASSWORD`, `DB_SCHEMA`, `DB_MIN_CONNECTIONS`, `DB_MAX_CONNECTIONS`;
+        `DATABASE_URL`, which belongs to the host application and so is logged; a SQLite file
+        `agent_sdk.db` in the current folder.
+        """
+        found = dict(os.environ if environ is None else environ)
+        settings = {**(_dotenv() if dotenv else {}), **found}
+        settings = {name: value for name, value in settings.items() if value}
+        if url := settings.get("CURIO_DATABASE_URL"):
+            return cls.from_url(url)
+        if any(name.startswith("DB_") and name in _VARIABLES for name in settings):
+            return cls._from_variables(settings)
+        if url := settings.get("DATABASE_URL"):
+            _tell_once("Using DATABASE_URL; set CURIO_DATABASE_URL to use another database.")
+            return cls.from_url(url)
+        return cls()
+
+    @classmethod
+    def _from_variables(cls, settings: Mapping[str, str]) -> DatabaseConfig:
+        values: dict[str, Any] = {
+            name: settings[variable]
+            for variable, name in _VARIABLES.items()
+            if variable in settings and name != "db_type"
+        }
+        for name in ("db_port", "db_min_connections", "db_max_connections"):
+            if name in values:
+                values[name] = _whole_number(name.upper(), values[name])
+        return cls(db_type=_backend(settings), **values)
+
+    @classmethod
+    def from_url(cls, url: str) -> DatabaseConfig:
+        """The database that a URL names."""
+        from urllib.parse import unquote
+
+        scheme, separator, rest = url.partition("://")
+        if separator and scheme == "memory" and not rest:
+            return cls(db_type="memory")
+        if separator and scheme == "sqlite" and rest.startswith("/") and len(rest) > 1:
+            if "?" in rest:
+                raise ConfigurationError("A sqlite:// URL has no parameters: drop all from the ?.")
+            return cls(db_path=unquote(rest[1:]))
+        if separator and scheme == "sqlite" and rest in ("", "/:memory:"):
+            return cls(db_path=":memory:")
+        if separator and scheme in ("postgres", "postgresql"):
+            return cls._from_postgres_url(url)
+        # The URL may hold a password: only its scheme is repeated.
+        said = f"{scheme}://…" if separator else "text without ://"
+        raise ConfigurationError(f"This is no URL of a database: {said}. Known are: {_URLS}.")
+
+    @classmethod
+    def _from_postgres_url(cls, url: str) -> DatabaseConfig:
+        from urllib.parse import parse_qsl, quote, urlencode
+
+        address, _, query = url.partition("?")
+        parameters = parse_qsl(query, keep_blank_values=True)
+        schema = dict(parameters).get("schema", cls.db_schema)
+        rest = [(name, value) for name, value in parameters if name != "schema"]
+        dsn = f"{address}?{urlencode(rest, quote_via=quote)}" if rest else address
+        return cls(db_type="postgres", dsn=dsn, db_schema=schema)
+
+    def get_persistence(self, *, read_only: bool = False, initialize: bool = True) -> Persistence:
+        """Open it."""
+        from curio_persistence import persistence
+
+        match self.db_type:
+            case "sqlite":
+                return persistence.SQLitePersistence(
+                    self.db_path, read_only=read_only, initialize=initialize
+                )
+            case "postgres":
+                return persistence.PostgresPersistence(
+                    self.db_host,
+                    self.db_port,
+                    self.db_name,
+                    self.db_user,
+                    self.db_password,
+                    self.db_schema,
+                    self.db_min_connections,
+                    self.db_max_connections,
+                    dsn=self.dsn,
+                    read_only=read_only,
+                    initialize=initialize,
+                )
+            case "memory":
+                return persistence.InMemoryPersistence()
+        raise ConfigurationError(_unknown_type(self.db_type))
+
+
+_VARIABLES = {
+    name.upper(): name for name in DatabaseConfig.__dataclass_fields__ if name.startswith("db_")
+}
+
+
+def _backend(settings: Mapping[str, str]) -> Backend:
+    given = settings.get("DB_TYPE")
+    if given is not None:
+        if given.lower() not in _BACKENDS:
+            raise ConfigurationError(_unknown_type(given))
+        return _BACKENDS[given.lower()]
+    server = [name for name in _SERVER_VARIABLES if name in settings]
+    if server and "DB_PATH" in settings:
+        raise ConfigurationError(
+            f"DB_PATH names a SQLite file and {server[0]} a PostgreSQL server. "
+            "Set DB_TYPE to sqlite or postgres."
+        )
+    return "postgres" if server else "sqlite"
+
+
+def _unknown_type(given: str) -> str:
+    return f"DB_TYPE is sqlite, postgres or memory, not {given!r}."
+
+
+def _whole_number(variable: str, value: str) -> int:
+    try:
+        return int(value)
+    except ValueError as error:
+        raise ConfigurationError(f"{variable} must be a whole number, not {value!r}.") from error
+
+
+def _dotenv() -> dict[str, str]:
+    """The nearest `.env`, from the current folder upwards; the environment stays as it is."""
+    from dotenv import dotenv_values, find_dotenv
+
+    path = find_dotenv(usecwd=True)
+    return {name: value or "" for name, value in dotenv_values(path).items()} if path else {}
+
+
+def _tell_once(message: str) -> None:
+    if message not in _told:
+        _told.add(message)
+        _log.warning(message)

@@ -1,0 +1,95 @@
+"""Every failure a caller can meet, so that no driver exception ever has to be caught.
+
+::
+
+    PersistenceError                 the root: `except PersistenceError` catches all of them
+    ├── InvalidValueError            a value was refused, nothing was sent (also a ValueError)
+    ├── ConflictError                a run with this run_id is there already
+    ├── NotFoundError                what was asked for does not exist (also a LookupError)
+    ├── UnavailableError             the database did not serve the call; trying again may help
+    │   ├── BusyError                somebody else holds the lock
+    │   └── PoolTimeoutError         every pooled connection stayed in use (also a TimeoutError)
+    ├── StorageFullError             the disk, or the database's quota, is full
+    ├── CorruptDatabaseError         what is stored cannot be read as a database
+    ├── SchemaMismatchError          the tables are not the ones this version works with
+    ├── UnsupportedError             this backend cannot do that
+    ├── ClosedError                  the persistence was closed, or left behind by a fork
+    └── ConfigurationError           a setting is wrong or missing
+        └── AccessDeniedError        wrong password, missing rights, read-only file
+
+The driver's own exception, where there was one, is the `__cause__`.
+"""
+
+from __future__ import annotations
+
+
+class PersistenceError(Exception):
+    """The root of everything this library raises on purpose."""
+
+
+class InvalidValueError(PersistenceError, ValueError):
+    """A value that cannot be stored; `field` names it as `Model.field` where that is known."""
+
+    def __init__(self, message: str, *, field: str | None = None) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class ConflictError(PersistenceError):
+    """What was to be created exists already."""
+
+
+class NotFoundError(PersistenceError, LookupError):
+    """What was to be changed or opened does not exist."""
+
+
+class MissingRunError(NotFoundError):
+    """A row names a run that nobody created."""
+
+
+class UnavailableError(PersistenceError):
+    """The database could not be reached or broke off; the call itself may be fine."""
+
+
+class BusyError(UnavailableError):
+    """Somebody else held the lock for longer than this call was willing to wait."""
+
+
+class PoolTimeoutError(UnavailableError, TimeoutError):
+    """No pooled connection became free in time."""
+
+
+class StorageFullError(PersistenceError):
+    """There is no room left to store the row; nothing of it was stored."""
+
+
+class CorruptDatabaseError(PersistenceError):
+    """The file is damaged, or is not a database at all."""
+
+
+class SchemaMismatchError(PersistenceError):
+    """The tables differ from what this version needs; `command` mends it, if anything does."""
+
+    def __init__(
+        self, message: str, *, found: str, wanted: str, command: str | None = None
+    ) -> None:
+        super().__init__(message if command is None else f"{message} To mend it: {command}")
+        self.found = found
+        self.wanted = wanted
+        self.command = command
+
+
+class UnsupportedError(PersistenceError):
+    """This backend has no way to do what was asked."""
+
+
+class ClosedError(PersistenceError):
+    """The persistence is closed; open a new one."""
+
+
+class ConfigurationError(PersistenceError):
+    """A setting is wrong, missing or contradicts another."""
+
+
+class AccessDeniedError(ConfigurationError):
+    """The database refused the credentials, or the right to do this."""

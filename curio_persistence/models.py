@@ -1,0 +1,237 @@
+"""The three records an agent leaves behind: its runs, what happened in them, its model calls.
+
+Field order is the published one, so positional construction keeps working; fields that came later
+stand at the end. The records are plain and mutable; a write fills in `id` and the times it sets.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, fields
+from datetime import datetime
+from decimal import Decimal, InvalidOperation
+from enum import StrEnum
+from typing import Any, Self
+
+from curio_persistence.errors import InvalidValueError
+
+TOOL_CALL = "tool_call"
+"""The event type of one finished tool call: `tool_name`, `latency_ms` and `error` in its data."""
+
+
+class AgentRunStatus(StrEnum):
+    """The known run statuses. A status is free text: others may be stored."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    ERROR = "error"
+    CANCELLED = "cancelled"
+    TIMEOUT = "timeout"
+
+
+class EventType(StrEnum):
+    """The known event types. A type is free text: others may be stored."""
+
+    RUN_STARTED = "run_started"
+    RUN_COMPLETED = "run_completed"
+    RUN_ERROR = "run_error"
+    ITERATION_STARTED = "iteration_started"
+    ITERATION_COMPLETED = "iteration_completed"
+    PLANNING_STARTED = "planning_started"
+    PLANNING_COMPLETED = "planning_completed"
+    ACTION_EXECUTION_STARTED = "action_execution_started"
+    ACTION_EXECUTION_COMPLETED = "action_execution_completed"
+    CRITIQUE_STARTED = "critique_started"
+    CRITIQUE_COMPLETED = "critique_completed"
+    CRITIQUE_RESULT = "critique_result"
+    SYNTHESIS_STARTED = "synthesis_started"
+    SYNTHESIS_COMPLETED = "synthesis_completed"
+    SYNTHESIS_RESULT = "synthesis_result"
+    OBJECT_STORED = "object_stored"
+    OBJECT_NOT_FOUND = "object_not_found"
+    TOOL_REGISTERED = "tool_registered"
+    SUBAGENT_RUN_STARTED = "subagent_run_started"
+    SUBAGENT_RUN_COMPLETED = "subagent_run_completed"
+    CUSTOM = "custom"
+
+
+class _Record:
+    """What the three records share: a dictionary form that survives JSON and comes back equal."""
+
+    __slots__ = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Every field by name; times as ISO 8601 text and costs as decimal text, ready for JSON."""
+        return {f.name: _to_plain(getattr(self, f.name)) for f in fields(self)}  # type: ignore[arg-type]  # every subclass is a dataclass
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """The record that `to_dict` described; an unknown key is refused by name."""
+        names = [f.name for f in fields(cls)]  # type: ignore[arg-type]  # every subclass is a dataclass
+        unknown = sorted(set(values) - set(names))
+        if unknown:
+            raise InvalidValueError(
+                f"{cls.__name__} has no field {', '.join(map(repr, unknown))}. "
+                f"Its fields are: {', '.join(names)}."
+            )
+        return cls(**{name: _from_plain(cls, name, value) for name, value in values.items()})
+
+
+@dataclass(slots=True)
+class AgentRun(_Record):
+    """One execution of an agent.
+
+    `additional_context`, `execution_history` and `metadata` take text or any value that JSON can
+    express; what is read back is the text.
+    """
+
+    agent_id: str
+    run_id: str
+    agent_name: str = ""
+    objective: str = ""
+    additional_context: Any = None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    total_iterations: int = 0
+    final_synthesis_output: str | None = None
+    execution_history: Any = None
+    status: str = AgentRunStatus.PENDING.value
+    error_message: str | None = None
+    metadata: Any = None
+    id: int | None = None
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
+    session_id: str | None = None
+    parent_run_id: str | None = None
+
+    def get_metadata_dict(self) -> dict[str, Any]:
+        """`metadata` parsed; `{}` when there is none."""
+        return _parse_object(self.metadata, "AgentRun.metadata")
+
+
+@dataclass(slots=True)
+class AgentRunEvent(_Record):
+    """Something that happened in a run. Stored once, never changed.
+
+    `data` takes text or any value that JSON can express; what is read back is the text.
+    """
+
+    agent_id: str
+    run_id: str
+    agent_name: str = ""
+    timestamp: datetime | None = None
+    event_type: str = ""
+    data: Any = None
+    id: int | None = None
+    created_at: datetime | None = None
+
+    def get_data_dict(self) -> dict[str, Any]:
+        """`data` parsed; `{}` when there is none."""
+        return _parse_object(self.data, "AgentRunEvent.data")
+
+
+@dataclass(slots=True)
+class AgentLLMUsage(_Record):
+    """One model call: its tokens, latency (milliseconds) and cost (US dollars, exact).
+
+    `run_id` may be None: a model call can stand alone. `cost_usd` is taken from
+    `usage_metrics["cost_usd"]` when it is not given; None means unknown, which is not free.
+    `cache_read_tokens`, `cache_write_tokens` and `reasoning_tokens` are parts of the input and
+    output tokens, not additions to them.
+    """
+
+    agent_id: str
+    run_id: str | None
+    provider: str = ""
+    model: str = ""
+    prompt: str = ""
+    prompt_length: int = 0
+    input_params: Any = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    response_content: str | None = None
+    response_length: int | None = None
+    usage_metrics: Any = None
+    status: str = "success"
+    error_message: str | None = None
+    latency_ms: int | None = None
+    id: int | None = None
+    created_at: datetime | None = None
+    span_id: str | None = None
+    cache_read_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    cost_usd: Decimal | None = None
+
+    def get_input_params_dict(self) -> dict[str, Any]:
+        """`input_params` parsed; `{}` when there are none."""
+        return _parse_object(self.input_params, "AgentLLMUsage.input_params")
+
+    def get_usage_metrics_dict(self) -> dict[str, Any]:
+        """`usage_metrics` parsed; `{}` when there are none."""
+        return _parse_object(self.usage_metrics, "AgentLLMUsage.usage_metrics")
+
+    def get_total_tokens(self) -> int:
+        """Input and output tokens together; an unknown number counts as 0."""
+        return (self.input_tokens or 0) + (self.output_tokens or 0)
+
+    def get_cost_usd(self) -> Decimal | None:
+        """The exact cost: the column if it is set, else `usage_metrics["cost_usd"]`, else None."""
+        if self.cost_usd is not None:
+            return self.cost_usd
+        return cost_in_metrics(self.usage_metrics)
+
+
+def cost_in_metrics(usage_metrics: Any) -> Decimal | None:
+    """The finite number under `cost_usd` in text or a mapping of usage metrics, digit for digit."""
+    if isinstance(usage_metrics, str):
+        if '"cost_usd"' not in usage_metrics:
+            return None
+        try:
+            usage_metrics = json.loads(usage_metrics, parse_float=Decimal)
+        except (ValueError, RecursionError):
+            return None
+    cost = usage_metrics.get("cost_usd") if isinstance(usage_metrics, dict) else None
+    if isinstance(cost, bool) or not isinstance(cost, int | float | Decimal | str):
+        return None
+    try:
+        # By way of str(), which spells a float as people mean it: 0.1, not 0.1000000000000000055.
+        amount = Decimal(str(cost))
+    except InvalidOperation:
+        return None
+    return amount if amount.is_finite() else None
+
+
+def _parse_object(value: Any, field: str) -> dict[str, Any]:
+    if value is None or value == "":
+        return {}
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError) as error:
+            raise InvalidValueError(f"{field} holds text that is not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise InvalidValueError(f"{field} holds a JSON {type(value).__name__}, not an object.")
+    return value
+
+
+def _to_plain(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return str(value) if isinstance(value, Decimal) else value
+
+
+_TIMES = frozenset({"started_at", "finished_at", "created_at", "updated_at", "timestamp"})
+
+
+def _from_plain(cls: type[_Record], name: str, value: Any) -> Any:
+    try:
+        if name in _TIMES and isinstance(value, str):
+            return datetime.fromisoformat(value)
+        if name == "cost_usd" and value is not None:
+            return Decimal(str(value))
+    except (ValueError, InvalidOperation) as error:
+        field = f"{cls.__name__}.{name}"
+        raise InvalidValueError(f"{field} cannot be read from {value!r}.", field=field) from error
+    return value

@@ -1,0 +1,237 @@
+"""The table of contents: what can be done with a persistence, and the three ways to open one."""
+
+from __future__ import annotations
+
+import os
+from contextlib import AbstractContextManager
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from curio_persistence.base import BasePersistence
+from curio_persistence.capabilities.events import Events
+from curio_persistence.capabilities.runs import Runs
+from curio_persistence.capabilities.stats import Stats
+from curio_persistence.capabilities.usage import Usage
+from curio_persistence.clock import Clock
+from curio_persistence.config import DatabaseConfig
+from curio_persistence.errors import UnsupportedError
+from curio_persistence.models import AgentLLMUsage, AgentRun, AgentRunEvent
+from curio_persistence.store.base import Finding, Store
+
+if TYPE_CHECKING:
+    from curio_persistence.backends.sqlite import Durability
+
+
+class Persistence(BasePersistence):
+    """Everything above a store: the ten published methods, and the capabilities behind them.
+
+    `runs`, `events`, `usage` and `stats` hold what has no flat name here. Give `clock` to be
+    the master of time, in tests.
+    """
+
+    def __init__(
+        self, store: Store, *, initialize: bool = True, clock: Clock | None = None
+    ) -> None:
+        clock = clock or Clock()
+        self._store = store
+        self.runs = Runs(store, clock)
+        self.events = Events(store, clock)
+        self.usage = Usage(store, clock)
+        self.stats = Stats(store)
+        if initialize:
+            self.initialize_schema()
+
+    def create_agent_run(self, run: AgentRun) -> None:
+        self.runs.create(run)
+
+    def update_agent_run(self, run_id: str, run: AgentRun) -> None:
+        self.runs.update(run_id, run)
+
+    def get_agent_run(self, run_id: str) -> AgentRun | None:
+        return self.runs.get(run_id)
+
+    def get_agent_runs(
+        self, agent_id: str | None = None, limit: int | None = 10, offset: int = 0
+    ) -> list[AgentRun]:
+        return self.runs.newest(agent_id=agent_id or None, limit=limit, offset=offset)
+
+    def delete_agent_run(self, run_id: str) -> bool:
+        return self.runs.delete(run_id)
+
+    def log_agent_run_event(self, event: AgentRunEvent) -> None:
+        self.events.log(event)
+
+    def get_agent_run_events(
+        self, run_id: str, event_type: str | None = None
+    ) -> list[AgentRunEvent]:
+        return self.events.of_run(run_id, event_type=event_type or None)
+
+    def log_llm_usage(self, usage: AgentLLMUsage) -> None:
+        self.usage.log(usage)
+
+    def get_llm_usage(
+        self, agent_id: str | None = None, run_id: str | None = None, limit: int | None = 100
+    ) -> list[AgentLLMUsage]:
+        return self.usage.newest(agent_id=agent_id or None, run_id=run_id or None, limit=limit)
+
+    def get_agent_run_stats(self, agent_id: str | None = None) -> dict[str, Any]:
+        return self.stats.summary(agent_id=agent_id or None)
+
+    def transaction(self) -> AbstractContextManager[None]:
+        """Group this thread's writes: all are committed at the end, none if the block raises.
+
+        Inside, each write is a savepoint, so a failed one does not spoil the others, and reads see
+        the writes. Other threads' writes wait meanwhile (on SQLite and in memory).
+        """
+        return self._store.transaction()
+
+    def diagnose(self) -> list[Finding]:
+        """A check-up: the engine, the schema, the storage, and runs that were left behind."""
+        return [*self._store.diagnose(), self._left_behind_finding()]
+
+    def _left_behind_finding(self, older_than: timedelta = timedelta(hours=1)) -> Finding:
+        left = self.runs.left_behind(older_than=older_than)
+        if not left:
+            return Finding("runs", "ok", "none left behind by a crashed agent")
+        names = ", ".join(run.run_id for run in left[:5]) + (", …" if len(left) > 5 else "")
+        return Finding(
+            "runs",
+            "warning",
+            f"{len(left)} still running, but silent for an hour: {names}",
+            "Close them: persistence.runs.abandon(older_than=timedelta(hours=1))",
+        )
+
+    def initialize_schema(self) -> None:
+        self._store.initialize()
+
+    def close(self) -> None:
+        self._store.close()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._store!r})"
+
+    def __reduce__(self) -> NoReturn:
+        raise UnsupportedError(
+            "A persistence holds open connections and cannot be pickled. "
+            "Pass its URL to the other process and call connect(url) there."
+        )
+
+
+class SQLitePersistence(Persistence):
+    """In a SQLite file: nothing to install, survives crashes, readers and writers do not block.
+
+    `durability="normal"` survives a crash of the process, `"full"` a power cut too (a fifth of the
+    speed of single writes). `read_only=True` never makes a file or a table. `lock_timeout` is how
+    many seconds a write waits for another writer. `:memory:` is a database that ends with the
+    process.
+    """
+
+    def __init__(
+        self,
+        db_path: str | os.PathLike[str] = "agent_sdk.db",
+        *,
+        durability: Durability = "normal",
+        read_only: bool = False,
+        initialize: bool = True,
+        lock_timeout: float = 30.0,
+        clock: Clock | None = None,
+    ) -> None:
+        from curio_persistence.backends.sqlite import SQLiteStore
+
+        store = SQLiteStore(
+            db_path, durability=durability, read_only=read_only, lock_timeout=lock_timeout
+        )
+        super().__init__(store, initialize=initialize, clock=clock)
+
+
+class PostgresPersistence(Persistence):
+    """In one schema of a PostgreSQL database, through a pool of connections.
+
+    What is not given comes from `dsn` (a URL or a `key=value` string), then from libpq's `PG*`
+    variables. Times are in seconds: a thread waits up to `pool_timeout` for a connection, and a
+    statement is given up after `statement_timeout`. Say `pgbouncer=True` behind pgbouncer, which
+    refuses the start-up option by which the server learns of `statement_timeout`.
+    """
+
+    def __init__(
+        self,
+        host: str | None = None,
+        port: int | None = None,
+        database: str | None = None,
+        user: str | None = None,
+        password: str | None = None,
+        schema: str = "agent_sdk",
+        min_connections: int = 1,
+        max_connections: int = 10,
+        *,
+        dsn: str | None = None,
+        pool_timeout: float = 30.0,
+        statement_timeout: float | None = None,
+        pgbouncer: bool = False,
+        read_only: bool = False,
+        initialize: bool = True,
+        clock: Clock | None = None,
+    ) -> None:
+        from curio_persistence.backends.postgres import PostgresStore, parse_dsn
+
+        given = {
+            "host": host,
+            "port": port,
+            "dbname": database,
+            "user": user,
+            "password": password,
+        }
+        settings: dict[str, Any] = parse_dsn(dsn) if dsn else {}
+        settings.update((name, value) for name, value in given.items() if value not in (None, ""))
+        store = PostgresStore(
+            settings,
+            schema_name=schema,
+            min_connections=min_connections,
+            max_connections=max_connections,
+            pool_timeout=pool_timeout,
+            statement_timeout=statement_timeout,
+            pgbouncer=pgbouncer,
+            read_only=read_only,
+        )
+        super().__init__(store, initialize=initialize, clock=clock)
+
+
+class InMemoryPersistence(Persistence):
+    """In this process's memory: for unit tests. Behaves as the databases do."""
+
+    def __init__(self, *, clock: Clock | None = None) -> None:
+        from curio_persistence.backends.memory import MemoryStore
+
+        self._memory = MemoryStore()
+        super().__init__(self._memory, clock=clock)
+
+    def clear_all(self) -> None:
+        """Forget everything; ids start again from 1."""
+        self._memory.clear()
+
+    def get_all_data(self) -> dict[str, Any]:
+        """`{"runs": {run_id: dict}, "events": {run_id: [dict]}, "llm_usage": [dict]}`.
+
+        Oldest first; each dict is what `to_dict()` gives.
+        """
+        runs = self.runs.newest(limit=None)[::-1]
+        return {
+            "runs": {run.run_id: run.to_dict() for run in runs},
+            "events": {
+                run.run_id: [event.to_dict() for event in events]
+                for run in runs
+                if (events := self.events.of_run(run.run_id))
+            },
+            "llm_usage": [usage.to_dict() for usage in self.usage.newest(limit=None)[::-1]],
+        }
+
+
+def connect(
+    url: str | None = None, *, read_only: bool = False, initialize: bool = True
+) -> Persistence:
+    """Open `sqlite:///path`, `sqlite://` (memory), `postgresql://…?schema=…` or `memory://`.
+
+    Without a URL the environment decides, as `DatabaseConfig.from_env()` tells.
+    """
+    config = DatabaseConfig.from_env() if url is None else DatabaseConfig.from_url(url)
+    return config.get_persistence(read_only=read_only, initialize=initialize)

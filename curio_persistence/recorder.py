@@ -1,0 +1,324 @@
+"""Records an agent's run as it happens, for agents without a framework.
+
+Needs nothing but the ten published methods, so it works on anybody's persistence.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+import uuid
+from collections.abc import Callable
+from contextvars import ContextVar
+from decimal import Decimal
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from curio_persistence.clock import Clock
+from curio_persistence.errors import ConfigurationError, NotFoundError
+from curio_persistence.models import (
+    TOOL_CALL,
+    AgentLLMUsage,
+    AgentRun,
+    AgentRunEvent,
+    AgentRunStatus,
+    EventType,
+)
+from curio_persistence.store.codecs import json_text
+
+if TYPE_CHECKING:
+    from curio_persistence.base import BasePersistence
+
+OnError = Literal["log", "raise"]
+
+TOOL_CALL_STARTED = "tool_call_started"
+
+_log = logging.getLogger(__name__)
+_current: ContextVar[RunRecorder | None] = ContextVar("curio_persistence_run", default=None)
+_clock = Clock()
+_CANCELLATIONS = (KeyboardInterrupt, SystemExit, GeneratorExit, asyncio.CancelledError)
+
+
+class RunRecorder:
+    """One run, being recorded: enter it with `with` or `async with`.
+
+    `agent_run` is the record as it is so far; `lost` counts the writes that failed and were
+    swallowed (`on_error="log"`). It may be used from several threads.
+    """
+
+    def __init__(
+        self,
+        persistence: BasePersistence,
+        run: AgentRun,
+        *,
+        parent: RunRecorder | str | None = None,
+        on_error: OnError = "log",
+    ) -> None:
+        if on_error not in ("log", "raise"):
+            raise ConfigurationError(f"on_error is 'log' or 'raise', not {on_error!r}.")
+        self.agent_run = run
+        self.lost = 0
+        self._persistence = persistence
+        self._parent = parent
+        self._on_error = on_error
+        self._created = False
+        self._ended = False
+        self._outer: RunRecorder | None = None
+
+    @property
+    def run_id(self) -> str:
+        return self.agent_run.run_id
+
+    # --- what happens in the run --------------------------------------------------------------
+
+    def log(self, event_type: str, data: Any = None) -> None:
+        """Append an event that happened now; `data` is text or anything JSON can express."""
+        self._keep(self._persistence.log_agent_run_event, self._event(event_type, data))
+
+    def tool(self, name: str, args: Any = None) -> ToolCall:
+        """`with run.tool("search", {"q": "…"}) as call: call.result = …` times and keeps a call."""
+        return ToolCall(self, name, args)
+
+    def iteration(self) -> int:
+        """Begin the next round of the agent's loop; its number, from 1."""
+        self.agent_run.total_iterations += 1
+        number = self.agent_run.total_iterations
+        self.log(EventType.ITERATION_STARTED, {"iteration": number})
+        return number
+
+    def llm_call(
+        self,
+        *,
+        provider: str = "",
+        model: str = "",
+        prompt: Any = "",
+        response: Any = None,
+        input_tokens: int | None = None,
+        output_tokens: int | None = None,
+        latency_ms: float | None = None,
+        cost_usd: Decimal | float | None = None,
+        cache_read_tokens: int | None = None,
+        cache_write_tokens: int | None = None,
+        reasoning_tokens: int | None = None,
+        input_params: Any = None,
+        usage_metrics: Any = None,
+        status: str = "success",
+        error: BaseException | str | None = None,
+    ) -> None:
+        """Append one model call. A prompt or response that is no text is kept as JSON."""
+        if error is not None and status == "success":
+            status = "error"
+        self._keep(
+            self._log_usage,
+            prompt,
+            response,
+            provider=provider,
+            model=model,
+            input_params=input_params,
+            input_tokens=input_tokens,
+            output_tokens=output_tokens,
+            usage_metrics=usage_metrics,
+            status=status,
+            error_message=_describe(error),
+            latency_ms=latency_ms,
+            cache_read_tokens=cache_read_tokens,
+            cache_write_tokens=cache_write_tokens,
+            reasoning_tokens=reasoning_tokens,
+            cost_usd=cost_usd,
+        )
+
+    def _log_usage(self, prompt: Any, response: Any, **rest: Any) -> None:
+        asked, answered = _as_text(prompt) or "", _as_text(response)
+        usage = AgentLLMUsage(
+            self.agent_run.agent_id,
+            self.run_id,
+            prompt=asked,
+            prompt_length=len(asked),
+            response_content=answered,
+            response_length=None if answered is None else len(answered),
+            **rest,
+        )
+        self._persistence.log_llm_usage(usage)
+
+    def finish(self, output: Any = None, *, status: str = AgentRunStatus.COMPLETED) -> None:
+        """End the run with its result. Leaving the `with` block does it too, without a result."""
+        if output is not None:
+            self._keep(self._set_output, output)
+        self._end(status, EventType.RUN_COMPLETED)
+
+    def _set_output(self, output: Any) -> None:
+        self.agent_run.final_synthesis_output = _as_text(output)
+
+    # --- begin and end ------------------------------------------------------------------------
+
+    def __enter__(self) -> Self:
+        self._outer = _current.get()
+        parent = self._outer if self._parent is None else self._parent
+        self.agent_run.parent_run_id = parent.run_id if isinstance(parent, RunRecorder) else parent
+        self.agent_run.started_at = _clock.stamp(self.run_id)
+        self.agent_run.status = AgentRunStatus.RUNNING.value
+        self._keep(self._create)
+        self.log(EventType.RUN_STARTED, {"objective": self.agent_run.objective})
+        _current.set(self)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        _current.set(self._outer)
+        if error is None:
+            if not self._ended:
+                self.finish()
+            return
+        try:
+            self._fail(error)
+        except Exception as second:  # The body's exception is the one to go on.
+            error.add_note(f"The end of run {self.run_id} could not be recorded: {second}")
+
+    async def __aenter__(self) -> Self:
+        return self.__enter__()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.__exit__(kind, error, traceback)
+
+    def _fail(self, error: BaseException) -> None:
+        cancelled = isinstance(error, _CANCELLATIONS)
+        status = AgentRunStatus.CANCELLED if cancelled else AgentRunStatus.ERROR
+        self.agent_run.error_message = _describe(error)
+        self._end(status, EventType.RUN_ERROR)
+
+    def _end(self, status: str, event_type: EventType) -> None:
+        run = self.agent_run
+        run.status = str(status)
+        self.log(event_type, {"status": run.status, "error": run.error_message})
+        run.finished_at = _clock.stamp(self.run_id)
+        self._ended = True
+        self._keep(self._update)
+
+    def _create(self) -> None:
+        self._persistence.create_agent_run(self.agent_run)
+        self._created = True
+
+    def _update(self) -> None:
+        try:
+            self._persistence.update_agent_run(self.run_id, self.agent_run)
+        except NotFoundError:
+            if self._created:
+                raise
+            self._create()  # The first attempt failed: the database may have come back since.
+
+    def _event(self, event_type: str, data: Any) -> AgentRunEvent:
+        run = self.agent_run
+        return AgentRunEvent(
+            run.agent_id,
+            run.run_id,
+            run.agent_name,
+            _clock.stamp(run.run_id),
+            str(event_type),
+            data,
+        )
+
+    def _keep(self, write: Callable[..., None], *args: Any, **kwargs: Any) -> None:
+        """Write, and by default let no failure of it reach the agent."""
+        try:
+            write(*args, **kwargs)
+        except Exception as error:
+            if self._on_error == "raise":
+                raise
+            self.lost += 1
+            if self.lost == 1:
+                _log.error(
+                    "Run %s goes on without being recorded in full: %s (logged once for each run; "
+                    "RunRecorder.lost counts)",
+                    self.run_id,
+                    error,
+                    exc_info=True,
+                )
+
+
+class ToolCall:
+    """One call of a tool: set `result` in the block; time and exception are kept by themselves."""
+
+    def __init__(self, run: RunRecorder, name: str, args: Any) -> None:
+        self.result: Any = None
+        self._run = run
+        self._name = name
+        self._args = args
+        self._begin = 0.0
+
+    def __enter__(self) -> Self:
+        # Kept before the call as well: should it kill the process, the record shows what it was.
+        self._run.log(TOOL_CALL_STARTED, {"tool_name": self._name, "args": self._args})
+        self._begin = time.perf_counter()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        data = {
+            "tool_name": self._name,
+            "args": self._args,
+            "result": self.result,
+            "latency_ms": round((time.perf_counter() - self._begin) * 1000, 3),
+            "error": _describe(error),
+        }
+        try:
+            self._run.log(TOOL_CALL, data)
+        except Exception as second:
+            if error is None:
+                raise
+            error.add_note(f"This call of {self._name} could not be recorded: {second}")
+
+
+def record_run(
+    persistence: BasePersistence,
+    *,
+    agent_id: str,
+    objective: str = "",
+    agent_name: str = "",
+    run_id: str | None = None,
+    session_id: str | None = None,
+    parent: RunRecorder | str | None = None,
+    additional_context: Any = None,
+    metadata: Any = None,
+    on_error: OnError = "log",
+) -> RunRecorder:
+    """See `BasePersistence.record_run`."""
+    run = AgentRun(
+        agent_id,
+        run_id or str(uuid.uuid4()),
+        agent_name,
+        objective,
+        additional_context,
+        metadata=metadata,
+        session_id=session_id,
+    )
+    return RunRecorder(persistence, run, parent=parent, on_error=on_error)
+
+
+def _as_text(value: Any) -> str | None:
+    return value if value is None or isinstance(value, str) else json_text(value)
+
+
+def _describe(error: BaseException | str | None) -> str | None:
+    """`ValueError: what it says`, even of an exception that cannot say it."""
+    if error is None or isinstance(error, str):
+        return error
+    try:
+        said = str(error)
+    except Exception:
+        said = "(it has no text)"
+    name = type(error).__name__
+    return f"{name}: {said}" if said else name

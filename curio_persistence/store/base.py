@@ -1,0 +1,115 @@
+"""What a backend must be able to do. Everything else is built above it, once."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from contextlib import AbstractContextManager
+from typing import Any, ClassVar, Literal, NamedTuple
+
+from curio_persistence.errors import ConflictError, MissingRunError
+from curio_persistence.store.filters import Measure, Order, Where
+from curio_persistence.store.tables import Row, Table
+
+Level = Literal["ok", "warning", "error"]
+
+
+class Finding(NamedTuple):
+    """One thing a check-up looked at: how it is, and what to do where it is not well."""
+
+    check: str
+    level: Level
+    message: str
+    advice: str = ""
+
+
+class Store(ABC):
+    """Rows in tables, kept by one backend.
+
+    Any number of threads may share a store. Each writing call is committed when it returns, unless
+    the calling thread is inside `transaction()`; when it raises, nothing of it is stored. Rows
+    come and go in kept form (see `codecs`) and are never shared with the caller. Failures are
+    `PersistenceError`s; no driver exception leaves a store.
+    """
+
+    dialect: ClassVar[str]
+    """The name under which this store is spoken of: `sqlite`, `postgres`, `memory`."""
+
+    @abstractmethod
+    def initialize(self) -> None:
+        """Create or migrate the tables; does nothing, and takes no lock, when they are current.
+
+        A store opened for reading only raises SchemaMismatchError where there is anything to do.
+        """
+
+    @abstractmethod
+    def insert(self, table: Table[Any], row: Row) -> int:
+        """Add a row and return its id.
+
+        Raises ConflictError where the table's unique value is taken, MissingRunError where its
+        reference leads nowhere.
+        """
+
+    @abstractmethod
+    def select(
+        self,
+        table: Table[Any],
+        where: Where = (),
+        *,
+        order: tuple[Order, ...] | None = None,
+        limit: int | None = None,
+        offset: int = 0,
+    ) -> list[tuple[Any, ...]]:
+        """Rows of `table.names`, in the table's order or the one given."""
+
+    @abstractmethod
+    def update(
+        self, table: Table[Any], where: Where, changes: Row, *, returning: tuple[str, ...] = ("id",)
+    ) -> list[tuple[Any, ...]]:
+        """Change all rows that match; the `returning` columns of each, in any order."""
+
+    @abstractmethod
+    def delete(self, table: Table[Any], where: Where) -> int:
+        """Remove all rows that match; how many there were."""
+
+    @abstractmethod
+    def aggregate(
+        self,
+        table: Table[Any],
+        measures: tuple[Measure, ...],
+        where: Where = (),
+        *,
+        group_by: tuple[str, ...] = (),
+    ) -> list[tuple[Any, ...]]:
+        """For each group its `group_by` values, then its measures, as kept; in any order."""
+
+    @abstractmethod
+    def transaction(self) -> AbstractContextManager[None]:
+        """Group this thread's calls: all are committed at the end, or none if the block raises.
+
+        Inside another transaction it is a savepoint. A failed call inside spoils nothing but
+        itself, and reads see the writes.
+        """
+
+    @abstractmethod
+    def diagnose(self) -> list[Finding]:
+        """What the backend knows of its own health. Changes nothing."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Give back what is held; every later call raises ClosedError. Closing twice is fine."""
+
+
+def conflict(table: Table[Any], row: Row) -> ConflictError:
+    """The error for a row whose unique value is taken."""
+    return ConflictError(
+        f"{table.name} has {table.unique} {row.get(table.unique or '')!r} already."
+    )
+
+
+def missing_reference(table: Table[Any], row: Row) -> MissingRunError:
+    """The error for a row whose reference leads nowhere."""
+    reference = table.references
+    column = reference.column if reference else ""
+    return MissingRunError(
+        f"{table.name} names {column} {row.get(column)!r}, which does not exist."
+    )

@@ -1,0 +1,246 @@
+"""How one value is checked, kept and read back; the same for every backend.
+
+An encoder takes what a caller gave and returns what is kept: `str`, `int` or None. It raises
+ValueError or TypeError with a clause that reads on after the field's name. Kept forms:
+
+* times: ISO 8601 in UTC, fixed width (`2026-11-20T10:30:00.000000+00:00`), so text order is time
+  order;
+* money: whole picodollars (10⁻¹² US dollars), exact and summable;
+* free text: as it is, except that what a database refuses is escaped (see `encode_text`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import numbers
+import operator
+import re
+from collections.abc import Callable
+from datetime import UTC, date, datetime, time
+from decimal import Decimal, InvalidOperation
+from enum import Enum
+from typing import Any
+
+ID_LENGTH = 255
+STATUS_LENGTH = 50
+
+_ESCAPE = "\ufdd0"
+"""Opens an escape in stored text. A Unicode noncharacter: no text that means anything contains it,
+and ASCII text, the common case, is known to be free of it without being looked through."""
+
+_UNSTORABLE = re.compile("[\x00\ufdd0\ud800-\udfff]")
+_ESCAPED = re.compile(_ESCAPE + "([0-9a-f]{4})")
+_INT64 = range(-(2**63), 2**63)
+PICODOLLARS = 10**12
+
+
+def encode_text(value: Any) -> str:
+    """Any `str`; NUL, lone surrogates and the escape character become U+FDD0 and four digits."""
+    text: str = value if type(value) is str else _plain_str(value)
+    if text.isascii():
+        return text if "\0" not in text else _escape(text)
+    return _escape(text) if _UNSTORABLE.search(text) else text
+
+
+def decode_text(value: str | None) -> str | None:
+    """The text that `encode_text` kept."""
+    if value is None or value.isascii() or _ESCAPE not in value:
+        return value
+    return _ESCAPED.sub(lambda match: chr(int(match[1], 16)), value)
+
+
+def _escape(value: str) -> str:
+    return _UNSTORABLE.sub(lambda match: f"{_ESCAPE}{ord(match[0]):04x}", value)
+
+
+def _plain_str(value: Any) -> str:
+    if isinstance(value, Enum) and isinstance(value.value, str):
+        return str(value.value)
+    if isinstance(value, str):
+        return str.__str__(value)
+    raise TypeError(f"must be text, not {type(value).__name__}")
+
+
+def encode_name(value: Any) -> str:
+    """A name or a type: at most 255 characters, without NUL and lone surrogates; may be empty."""
+    text: str = value if type(value) is str else _plain_str(value)
+    if len(text) > ID_LENGTH:
+        raise ValueError(f"may have {ID_LENGTH} characters, not {len(text)}")
+    if (text.isascii() and "\0" not in text) or not _UNSTORABLE.search(text):
+        return text
+    raise ValueError("may not contain NUL, lone surrogates or U+FDD0")
+
+
+def encode_id(value: Any) -> str:
+    """An identifier: a name that is not empty."""
+    name = encode_name(value)
+    if not name:
+        raise ValueError("may not be empty")
+    return name
+
+
+def encode_optional_id(value: Any) -> str | None:
+    """An identifier that may be missing; `""` is missing too."""
+    return encode_name(value) or None
+
+
+def encode_status(value: Any) -> str:
+    """A status: 1 to 50 characters."""
+    name = encode_id(value)
+    if len(name) > STATUS_LENGTH:
+        raise ValueError(f"may have {STATUS_LENGTH} characters, not {len(name)}")
+    return name
+
+
+def encode_integer(value: Any) -> int:
+    """A whole number of 64 bits, numpy's among them; booleans and fractions are refused."""
+    if isinstance(value, Enum):
+        value = value.value
+    if isinstance(value, bool):
+        raise TypeError("must be a whole number, not bool")
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(f"must be a whole number, not {type(value).__name__}") from None
+    if number not in _INT64:
+        raise ValueError("must fit into 64 bits")
+    return number
+
+
+def encode_latency(value: Any) -> int:
+    """Whole milliseconds; a fraction is rounded."""
+    if isinstance(value, numbers.Real | Decimal) and not isinstance(value, numbers.Integral):
+        try:
+            value = round(value)
+        except (ValueError, OverflowError):
+            raise ValueError("must be a finite number of milliseconds") from None
+    return encode_integer(value)
+
+
+def encode_money(value: Any) -> int:
+    """US dollars to picodollars, rounded half to even; a float counts as the digits it prints."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real | Decimal):
+        raise TypeError(f"must be a number of US dollars, not {type(value).__name__}")
+    try:
+        amount = value if isinstance(value, Decimal) else Decimal(str(value))
+        picodollars = round(amount.scaleb(12))
+    except (InvalidOperation, ValueError, OverflowError):
+        raise ValueError("must be a finite number of US dollars") from None
+    if picodollars not in _INT64:
+        raise ValueError("must be below 9,223,372 US dollars")
+    return picodollars
+
+
+def decode_money(picodollars: int | None) -> Decimal | None:
+    """Exact US dollars, with six decimals or as many as it takes."""
+    if picodollars is None:
+        return None
+    whole, rest = divmod(abs(picodollars), PICODOLLARS)
+    digits = f"{rest:012d}"
+    sign = "-" if picodollars < 0 else ""
+    return Decimal(f"{sign}{whole}.{digits[:6]}{digits[6:].rstrip('0')}")
+
+
+def encode_time(value: Any) -> str:
+    """A moment in UTC; a naive datetime is local time, as `datetime.now()` means it."""
+    if not isinstance(value, datetime):
+        raise TypeError(f"must be a datetime, not {type(value).__name__}")
+    if type(value) is not datetime:
+        value = _plain_datetime(value)
+    if value.tzinfo is not UTC:
+        try:
+            value = value.astimezone(UTC)
+        except (OverflowError, ValueError, OSError):
+            raise ValueError(f"is outside the years 1 to 9999 in UTC: {value}") from None
+    return str(value.isoformat(timespec="microseconds"))
+
+
+def _plain_datetime(value: datetime) -> datetime:
+    """Without what a subclass (pandas' Timestamp, say) adds; its nanoseconds are cut off."""
+    return datetime(
+        value.year,
+        value.month,
+        value.day,
+        value.hour,
+        value.minute,
+        value.second,
+        value.microsecond,
+        tzinfo=value.tzinfo,
+        fold=value.fold,
+    )
+
+
+def decode_time(value: str | None) -> datetime | None:
+    """An aware datetime in UTC, from any ISO 8601 spelling with an offset."""
+    if value is None:
+        return None
+    moment = datetime.fromisoformat(value)
+    return moment if moment.tzinfo is UTC else moment.astimezone(UTC)
+
+
+def encode_json(value: Any) -> str:
+    """Text as it is; any other value as JSON, and what JSON lacks as text."""
+    return encode_text(value if isinstance(value, str) else json_text(value))
+
+
+def json_text(value: Any) -> str:
+    """A value as JSON: NaN and what JSON lacks as text, keys as strings, letters unescaped."""
+    try:
+        return _ENCODER.encode(value)
+    except (ValueError, TypeError):
+        # NaN, a key that is no text, or a cycle: rare enough to look at the whole value again.
+        return _encode_plain(value)
+    except RecursionError:
+        raise ValueError("is nested too deeply for JSON") from None
+
+
+def _encode_plain(value: Any) -> str:
+    try:
+        return _ENCODER.encode(_plain_json(value))
+    except RecursionError:
+        raise ValueError("is nested too deeply for JSON, or contains itself") from None
+    except Exception as error:
+        raise ValueError(f"cannot be written as JSON: {error}") from error
+
+
+def _plain_json(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {_plain_key(key): _plain_json(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain_json(item) for item in value]
+    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
+        return str(value)
+    if value is None or isinstance(value, str | int | float):
+        return value
+    return _plain_json(_as_json(value))
+
+
+def _plain_key(key: Any) -> Any:
+    """Numbers, booleans and None as the encoder spells them; every other key as text."""
+    if isinstance(key, float) and (key != key or key in (float("inf"), float("-inf"))):
+        return str(key)
+    return key if key is None or isinstance(key, str | int | float) else str(key)
+
+
+def _as_json(value: Any) -> Any:
+    """The nearest thing JSON has for a value it lacks."""
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, date | time):
+        return value.isoformat()
+    if isinstance(value, numbers.Integral):
+        return int(value)
+    if isinstance(value, numbers.Real):
+        return float(value)
+    if isinstance(value, set | frozenset):
+        return sorted(value, key=repr)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    return str(value)
+
+
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=_as_json)
+
+Encoder = Callable[[Any], str | int | None]
+Decoder = Callable[[Any], Any]

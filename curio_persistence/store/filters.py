@@ -1,0 +1,78 @@
+"""Filters and measures as data: built once, compiled to SQL or evaluated in memory."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, NamedTuple
+
+from curio_persistence.errors import InvalidValueError
+from curio_persistence.store.codecs import encode_integer
+
+Op = Literal["=", "<", ">=", "is not null"]
+
+
+class Filter(NamedTuple):
+    """One condition on a column, its value in kept form. Several filters are ANDed.
+
+    A comparison with a column that is NULL is false, as in SQL.
+    """
+
+    column: str
+    op: Op
+    value: Any = None
+
+
+Where = tuple[Filter, ...]
+
+
+class Order(NamedTuple):
+    """One column to sort by. NULLs are not sorted by: such columns are never ordered on."""
+
+    column: str
+    descending: bool = False
+
+
+class Measure(NamedTuple):
+    """What to compute for a group: `count` of rows (or of a column's values), or `sum` of a column.
+
+    A sum over no values is None. Sums are exact, whatever their size.
+    """
+
+    kind: Literal["count", "sum"]
+    column: str | None = None
+
+
+COUNT = Measure("count")
+
+
+def total(column: str) -> Measure:
+    """The sum of a column."""
+    return Measure("sum", column)
+
+
+_COMPARE: dict[str, Callable[[Any, Any], bool]] = {
+    "=": operator.eq,
+    "<": operator.lt,
+    ">=": operator.ge,
+}
+
+
+def matches(row: Mapping[str, Any], where: Where) -> bool:
+    """Whether a kept row passes every filter."""
+    for column, op, value in where:
+        kept = row.get(column)
+        if kept is None or (op != "is not null" and not _COMPARE[op](kept, value)):
+            return False
+    return True
+
+
+def checked_count(name: str, value: Any) -> int:
+    """A `limit` or an `offset`: a whole number that is not negative."""
+    try:
+        count = encode_integer(value)
+    except (TypeError, ValueError) as error:
+        raise InvalidValueError(f"{name} {error}.", field=name) from error
+    if count < 0:
+        raise InvalidValueError(f"{name} may not be negative, but is {count}.", field=name)
+    return count

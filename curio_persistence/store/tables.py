@@ -1,0 +1,361 @@
+"""Where a model's fields meet a table's columns.
+
+A row travels as a dictionary of kept values (see `codecs`). `Table.encode` is the one door through
+which every written record passes, and `Table.decode` the one through which it comes back.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime
+from operator import attrgetter
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
+
+from curio_persistence.errors import InvalidValueError
+from curio_persistence.models import (
+    TOOL_CALL,
+    AgentLLMUsage,
+    AgentRun,
+    AgentRunEvent,
+    EventType,
+    cost_in_metrics,
+)
+from curio_persistence.store import codecs
+from curio_persistence.store.codecs import Decoder, Encoder
+from curio_persistence.store.filters import Filter, Op, Order, Where
+
+Kept = str | int | None
+Row = dict[str, Kept]
+
+
+class Record(Protocol):
+    """A dataclass that can be built from its fields in order."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+
+M = TypeVar("M", bound=Record)
+
+_REQUIRED = object()
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column: how its values are kept and read.
+
+    `default` is what None is kept as. An `optional` column is bound only when its value is set,
+    because every bound column costs. `decode` None means that the kept value is the value.
+    """
+
+    name: str
+    encode: Encoder
+    decode: Decoder | None = None
+    default: Any = None
+    optional: bool = False
+
+
+def _id(name: str) -> Column:
+    return Column(name, codecs.encode_id, default=_REQUIRED)
+
+
+def _optional_id(name: str, *, optional: bool = True) -> Column:
+    return Column(name, codecs.encode_optional_id, optional=optional)
+
+
+def _name(name: str) -> Column:
+    return Column(name, codecs.encode_name, default="")
+
+
+def _status(name: str) -> Column:
+    return Column(name, codecs.encode_status, default=_REQUIRED)
+
+
+def _text(name: str, default: str | None = None) -> Column:
+    return Column(name, codecs.encode_text, codecs.decode_text, default)
+
+
+def _json(name: str) -> Column:
+    return Column(name, codecs.encode_json, codecs.decode_text)
+
+
+def _integer(name: str, default: int | None = None, *, optional: bool = False) -> Column:
+    return Column(name, codecs.encode_integer, default=default, optional=optional)
+
+
+def _time(name: str) -> Column:
+    return Column(name, codecs.encode_time, codecs.decode_time)
+
+
+def _stored_time(name: str) -> Column:
+    """A time that no stored row lacks; backends hand it over in UTC, so this is all it takes."""
+    return Column(name, codecs.encode_time, datetime.fromisoformat)
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A column whose value must exist in `column` of `table`."""
+
+    column: str
+    table: Table[Any]
+
+
+class Table(Generic[M]):
+    """A model's table.
+
+    `columns` follow the model's fields, in order. `internal` columns exist in the table only and
+    are worked out by `derive` from the kept row. `order` is how its rows are listed; `ages_by` is
+    the time by which they grow old; `lookups` are the columns that rows are usually picked by;
+    `ddl` is the file of `schema/<dialect>/` that makes it.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        model: type[M],
+        columns: Sequence[Column],
+        *,
+        order: tuple[Order, ...],
+        ages_by: str,
+        lookups: tuple[str, ...],
+        internal: Sequence[Column] = (),
+        derive: Callable[[Row], None] | None = None,
+        ddl: str,
+        unique: str | None = None,
+        references: Reference | None = None,
+    ) -> None:
+        self.name = name
+        self.model = model
+        self.order = order
+        self.ages_by = ages_by
+        self.lookups = lookups
+        self.ddl = ddl
+        self.unique = unique
+        self.references = references
+        self.names = tuple(column.name for column in columns)
+        if self.names != tuple(field.name for field in fields(model)):
+            raise TypeError(f"the columns of {name} are not the fields of {model.__name__}")
+        self.internal_names = tuple(column.name for column in internal)
+        self._derive = derive
+        self._encoders = {column.name: column.encode for column in (*columns, *internal)}
+        self._decoders = [
+            (index, column.decode) for index, column in enumerate(columns) if column.decode
+        ]
+        written = [column for column in columns if column.name != "id"]
+        self._always = [c for c in written if not c.optional]
+        self._when_set = [c for c in written if c.optional]
+        self._get = attrgetter(*(c.name for c in self._always))
+        self._plan = [(c.name, c.encode, c.default) for c in self._always]
+
+    def __repr__(self) -> str:
+        return f"<Table {self.name}>"
+
+    def encode(self, record: Any) -> Row:
+        """The row that keeps a record, without its id; refuses what no backend could keep.
+
+        Any object with the model's attributes will do; those of optional columns may be missing.
+        """
+        try:
+            values = self._get(record)
+        except AttributeError as error:
+            raise InvalidValueError(
+                f"An object of type {type(record).__name__} cannot be stored as "
+                f"{self.model.__name__}: {error}."
+            ) from error
+        row: Row = {}
+        name = ""
+        try:
+            for (name, encode, default), value in zip(self._plan, values, strict=True):
+                if value is not None:
+                    row[name] = encode(value)
+                elif default is not _REQUIRED:
+                    row[name] = default
+                else:
+                    raise ValueError("is required")
+            for column in self._when_set:
+                name = column.name
+                value = getattr(record, name, None)
+                if value is not None and (kept := column.encode(value)) is not None:
+                    row[name] = kept
+        except (ValueError, TypeError) as error:
+            raise self._refusal(name, error) from error
+        if self._derive is not None:
+            self._derive(row)
+        return row
+
+    def decode(self, rows: Sequence[Sequence[Any]]) -> list[M]:
+        """Records from rows of `names`.
+
+        Works column by column, so that most of the loops run in C.
+        """
+        if not rows:
+            return []
+        columns: list[Iterable[Any]] = list(zip(*rows, strict=True))
+        for index, decode in self._decoders:
+            columns[index] = map(decode, columns[index])
+        return list(map(self.model, *columns))
+
+    def where(self, **equal: Any) -> Where:
+        """Filters for equality with each value that is not None."""
+        return tuple(
+            self.filter(name, "=", value) for name, value in equal.items() if value is not None
+        )
+
+    def filter(self, name: str, op: Op, value: Any = None) -> Filter:
+        """One filter, its value checked and kept as a written one would be."""
+        if value is None:
+            return Filter(name, op)
+        return Filter(name, op, self.encode_value(name, value))
+
+    def encode_value(self, name: str, value: Any) -> Kept:
+        """One column's value in kept form."""
+        try:
+            return self._encoders[name](value)
+        except (ValueError, TypeError) as error:
+            raise self._refusal(name, error) from error
+
+    def _refusal(self, name: str, error: Exception) -> InvalidValueError:
+        field = f"{self.model.__name__}.{name}"
+        return InvalidValueError(f"{field} {error}.", field=field)
+
+
+_TOOL_EVENTS = frozenset({TOOL_CALL, EventType.ACTION_EXECUTION_COMPLETED.value})
+_NAME_KEYS = ("tool_name", "action", "action_name")
+_LATENCY_KEYS = ("latency_ms", "duration_ms")
+
+
+def _derive_tool_columns(row: Row) -> None:
+    """Lift what statistics ask of a tool call out of its payload, so that databases can sum it.
+
+    Latency is kept in whole microseconds: sums are then exact and equal on every backend.
+    """
+    if row["event_type"] not in _TOOL_EVENTS:
+        return
+    payload = _object_in(row["data"])
+    name = next((payload[key] for key in _NAME_KEYS if payload.get(key)), None)
+    if name is None:
+        return
+    row["tool_name"] = codecs.encode_text(str(name))[: codecs.ID_LENGTH]
+    row["tool_error"] = 1 if payload.get("error") else 0
+    latency = next((payload[key] for key in _LATENCY_KEYS if key in payload), None)
+    if isinstance(latency, int | float) and math.isfinite(latency) and abs(latency) < 1e15:
+        row["tool_latency_us"] = round(latency * 1000)
+
+
+def _object_in(kept: Kept) -> Mapping[str, Any]:
+    if not isinstance(kept, str):
+        return {}
+    try:
+        value = json.loads(codecs.decode_text(kept) or "")
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _derive_cost(row: Row) -> None:
+    """Take the cost from the metrics when the caller gave none; what is not a sum stays unknown."""
+    metrics = row["usage_metrics"]
+    if "cost_usd" in row or metrics is None:
+        return
+    cost = cost_in_metrics(metrics)
+    if cost is None:
+        return
+    try:
+        row["cost_usd"] = codecs.encode_money(cost)
+    except ValueError:
+        return
+
+
+_NEWEST_FIRST = (Order("created_at", descending=True), Order("id", descending=True))
+
+RUNS = Table(
+    "agent_runs",
+    AgentRun,
+    (
+        _id("agent_id"),
+        _id("run_id"),
+        _name("agent_name"),
+        _text("objective", default=""),
+        _json("additional_context"),
+        _time("started_at"),
+        _time("finished_at"),
+        _integer("total_iterations", default=0),
+        _text("final_synthesis_output"),
+        _json("execution_history"),
+        _status("status"),
+        _text("error_message"),
+        _json("metadata"),
+        _integer("id"),
+        _stored_time("created_at"),
+        _stored_time("updated_at"),
+        _optional_id("session_id"),
+        _optional_id("parent_run_id"),
+    ),
+    # 1 while all that is known of the run is that an event named it.
+    internal=(_integer("stub"),),
+    order=_NEWEST_FIRST,
+    ages_by="created_at",
+    lookups=("run_id", "parent_run_id"),
+    ddl="runs.sql",
+    unique="run_id",
+)
+
+EVENTS = Table(
+    "agent_run_events",
+    AgentRunEvent,
+    (
+        _id("agent_id"),
+        _id("run_id"),
+        _name("agent_name"),
+        _stored_time("timestamp"),
+        _name("event_type"),
+        _json("data"),
+        _integer("id"),
+        _stored_time("created_at"),
+    ),
+    internal=(_text("tool_name"), _integer("tool_latency_us"), _integer("tool_error")),
+    derive=_derive_tool_columns,
+    order=(Order("timestamp"), Order("id")),
+    ages_by="timestamp",
+    lookups=("run_id",),
+    ddl="events.sql",
+    references=Reference("run_id", RUNS),
+)
+
+USAGE = Table(
+    "agent_llm_usage",
+    AgentLLMUsage,
+    (
+        _id("agent_id"),
+        _optional_id("run_id", optional=False),
+        _name("provider"),
+        _name("model"),
+        _text("prompt", default=""),
+        _integer("prompt_length", default=0),
+        _json("input_params"),
+        _integer("input_tokens"),
+        _integer("output_tokens"),
+        _text("response_content"),
+        _integer("response_length"),
+        _json("usage_metrics"),
+        _status("status"),
+        _text("error_message"),
+        Column("latency_ms", codecs.encode_latency),
+        _integer("id"),
+        _stored_time("created_at"),
+        _optional_id("span_id"),
+        _integer("cache_read_tokens", optional=True),
+        _integer("cache_write_tokens", optional=True),
+        _integer("reasoning_tokens", optional=True),
+        Column("cost_usd", codecs.encode_money, codecs.decode_money, optional=True),
+    ),
+    derive=_derive_cost,
+    order=_NEWEST_FIRST,
+    ages_by="created_at",
+    lookups=("run_id",),
+    ddl="usage.sql",
+)
+
+TABLES: tuple[Table[Any], ...] = (RUNS, EVENTS, USAGE)

@@ -1,0 +1,1 @@
+"""The tables as hand-written SQL, a folder per dialect; installed as `curio_persistence.schema`."""

@@ -1,0 +1,35 @@
+-- One row for each execution of an agent.
+-- Times are UTC text of fixed width, so that text order is time order; the CHECKs hold them to it.
+
+CREATE TABLE agent_runs (
+    id                     INTEGER PRIMARY KEY,
+    agent_id               TEXT NOT NULL,
+    run_id                 TEXT NOT NULL UNIQUE,
+    agent_name             TEXT NOT NULL DEFAULT '',
+    objective              TEXT NOT NULL DEFAULT '',
+    additional_context     TEXT,       -- JSON or plain text, as it was given
+    started_at             TEXT CHECK (started_at GLOB '????-??-??T??:??:??.??????+00:00'),
+    finished_at            TEXT CHECK (finished_at GLOB '????-??-??T??:??:??.??????+00:00'),
+    total_iterations       INTEGER NOT NULL DEFAULT 0,
+    final_synthesis_output TEXT,
+    execution_history      TEXT,       -- JSON or plain text, as it was given
+    status                 TEXT NOT NULL DEFAULT 'pending',
+    error_message          TEXT,
+    metadata               TEXT,       -- JSON or plain text, as it was given
+    created_at             TEXT NOT NULL CHECK (created_at GLOB '????-??-??T??:??:??.??????+00:00'),
+    updated_at             TEXT NOT NULL CHECK (updated_at GLOB '????-??-??T??:??:??.??????+00:00'),
+    session_id             TEXT,
+    parent_run_id          TEXT,       -- no foreign key: a parent may be recorded later, or elsewhere
+    stub                   INTEGER     -- 1 while all that is known of the run is that an event named it
+) STRICT;
+
+-- Newest runs of all agents.
+CREATE INDEX agent_runs_by_time ON agent_runs (created_at);
+-- Newest runs of one agent.
+CREATE INDEX agent_runs_by_agent ON agent_runs (agent_id, created_at);
+-- Runs still running: the check-up and runs.abandon().
+CREATE INDEX agent_runs_by_status ON agent_runs (status, created_at);
+-- Statistics read this index and never the table.
+CREATE INDEX agent_runs_stats ON agent_runs (agent_id, status, total_iterations);
+-- A deleted run's children lose their parent.
+CREATE INDEX agent_runs_by_parent ON agent_runs (parent_run_id) WHERE parent_run_id IS NOT NULL;

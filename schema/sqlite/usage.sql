@@ -1,0 +1,39 @@
+-- One row for each model call. No foreign key: a call can stand alone, and outlives its run.
+
+CREATE TABLE agent_llm_usage (
+    id                 INTEGER PRIMARY KEY,
+    agent_id           TEXT NOT NULL,
+    run_id             TEXT,
+    provider           TEXT NOT NULL DEFAULT '',
+    model              TEXT NOT NULL DEFAULT '',
+    prompt             TEXT NOT NULL DEFAULT '',
+    prompt_length      INTEGER NOT NULL DEFAULT 0,
+    input_params       TEXT,           -- JSON or plain text, as it was given
+    input_tokens       INTEGER,
+    output_tokens      INTEGER,
+    response_content   TEXT,
+    response_length    INTEGER,
+    usage_metrics      TEXT,           -- JSON or plain text, as it was given
+    status             TEXT NOT NULL DEFAULT 'success',
+    error_message      TEXT,
+    latency_ms         INTEGER,
+    created_at         TEXT NOT NULL CHECK (created_at GLOB '????-??-??T??:??:??.??????+00:00'),
+    span_id            TEXT,
+    cache_read_tokens  INTEGER,
+    cache_write_tokens INTEGER,
+    reasoning_tokens   INTEGER,
+    cost_usd           INTEGER         -- picodollars: 10^-12 US dollars, so that sums are exact
+) STRICT;
+
+-- Newest calls of all agents.
+CREATE INDEX agent_llm_usage_by_time ON agent_llm_usage (created_at);
+-- Newest calls of one agent.
+CREATE INDEX agent_llm_usage_by_agent ON agent_llm_usage (agent_id, created_at);
+-- A run's calls.
+CREATE INDEX agent_llm_usage_by_run ON agent_llm_usage (run_id, created_at)
+    WHERE run_id IS NOT NULL;
+-- Statistics read these two indexes and never the table. The second yields latencies in order, so
+-- that percentiles over everything need no sort.
+CREATE INDEX agent_llm_usage_stats ON agent_llm_usage
+    (agent_id, model, status, input_tokens, output_tokens, cost_usd, latency_ms);
+CREATE INDEX agent_llm_usage_latency ON agent_llm_usage (latency_ms) WHERE latency_ms IS NOT NULL;

@@ -1,0 +1,136 @@
+"""What every test may ask for: real servers, and a schema of its own on them.
+
+A server starts when the first test asks for it and serves the rest of the session. Each worker of a
+parallel run starts its own: waiting for another worker's server would take as long.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+import psycopg2
+import pytest
+from hypothesis import settings
+from psycopg2 import sql
+
+from tests.support.blackhole import BlackHole
+from tests.support.pgbouncer import PgBouncer
+from tests.support.postgres import PostgresServer, socket_address
+from tests.support.server import ServerUnavailable
+
+_OWN_SERVER = "CURIO_TEST_POSTGRES_DSN"
+_NEWEST = 18
+
+# How long an example takes says more about the machine than about the code.
+settings.register_profile("curio", deadline=None)
+settings.load_profile("curio")
+
+
+def pytest_configure() -> None:
+    """Keep the developer's own database settings out of the tests."""
+    for name in list(os.environ):
+        if name.startswith(("DB_", "PG")) or name in {"CURIO_DATABASE_URL", "DATABASE_URL"}:
+            del os.environ[name]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put first what takes seconds, so that no worker begins with it when the others are done."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
+class PostgresServers:
+    """The servers of this session by major version, each started when first asked for."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self._stack = stack
+        self._dsns: dict[int, str] = {}
+
+    def dsn(self, major: int) -> str:
+        if major not in self._dsns:
+            self._dsns[major] = self._own(major) or self._start(major)
+        return self._dsns[major]
+
+    def drop_schema(self, name: str) -> None:
+        """Drop it wherever it was made; one that a forgotten transaction still uses is an error."""
+        statement = sql.SQL("SET lock_timeout = '5s'; DROP SCHEMA IF EXISTS {} CASCADE")
+        for dsn in self._dsns.values():
+            with psycopg2.connect(dsn) as connection, connection.cursor() as cursor:
+                cursor.execute(statement.format(sql.Identifier(name)))
+            connection.close()
+
+    def _own(self, major: int) -> str | None:
+        dsn = os.environ.get(_OWN_SERVER)
+        if dsn and major != _NEWEST:
+            pytest.skip(f"{_OWN_SERVER} names one server; it stands in for PostgreSQL {_NEWEST}")
+        return dsn
+
+    def _start(self, major: int) -> str:
+        with _needed():
+            return self._stack.enter_context(PostgresServer(major)).dsn
+
+
+@pytest.fixture(scope="session")
+def postgres_servers() -> Iterator[PostgresServers]:
+    with ExitStack() as stack:
+        yield PostgresServers(stack)
+
+
+@pytest.fixture(scope="session")
+def postgres18(postgres_servers: PostgresServers) -> str:
+    """The DSN of a PostgreSQL 18, or of the server that CURIO_TEST_POSTGRES_DSN names."""
+    return postgres_servers.dsn(_NEWEST)
+
+
+@pytest.fixture(scope="session")
+def postgres16(postgres_servers: PostgresServers) -> str:
+    """The DSN of a PostgreSQL 16."""
+    return postgres_servers.dsn(16)
+
+
+@pytest.fixture(scope="session")
+def pgbouncer(postgres18: str) -> Iterator[str]:
+    """The DSN of `postgres18` behind a pgbouncer in transaction mode."""
+    with ExitStack() as stack:
+        with _needed():
+            bouncer = stack.enter_context(PgBouncer(postgres18))
+        yield bouncer.dsn
+
+
+@pytest.fixture
+def private_postgres() -> Iterator[PostgresServer]:
+    """A server for one test alone, which may restart it or fill it up; costs half a second."""
+    with ExitStack() as stack:
+        with _needed():
+            server = stack.enter_context(PostgresServer())
+        yield server
+
+
+@pytest.fixture
+def blackhole(postgres18: str) -> Iterator[BlackHole]:
+    """A network in front of `postgres18` that fails on request: `blackhole.dsn(postgres18)`."""
+    with BlackHole(socket_address(postgres18)) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def schema_name(postgres_servers: PostgresServers) -> Iterator[str]:
+    """A schema name that no other test has; the schema is dropped after the test."""
+    name = f"test_{uuid.uuid4().hex}"
+    yield name
+    postgres_servers.drop_schema(name)
+
+
+@contextmanager
+def _needed() -> Iterator[None]:
+    """Skip where a server is missing, but fail in CI, where a skipped test would be believed."""
+    try:
+        yield
+        return
+    except ServerUnavailable as error:
+        missing = str(error)
+    if os.environ.get("CI"):
+        pytest.fail(f"CI needs every server: {missing}", pytrace=False)
+    pytest.skip(missing)

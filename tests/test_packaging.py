@@ -1,0 +1,158 @@
+"""However it is installed, it is the same package, with its SQL, from any directory."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import venv
+import zipfile
+from dataclasses import dataclass, replace
+from email import message_from_bytes
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[1]
+REQUIRED = {"psycopg2-binary", "python-dotenv"}
+
+READ_SQL = """
+from importlib.resources import files
+
+for dialect in "sqlite", "postgres":
+    sql = files("curio_persistence.schema").joinpath(dialect, "runs.sql").read_text("utf-8")
+    assert "CREATE TABLE" in sql, sql
+"""
+
+
+@dataclass(frozen=True)
+class Environment:
+    """A fresh virtual environment, and a directory to stand in that is not the checkout."""
+
+    path: Path
+    elsewhere: Path
+    pythonpath: str = ""
+
+    def install(self, *what: str | Path) -> None:
+        """Install with this session's pip, which saves installing a pip there."""
+        pip = (sys.executable, "-m", "pip", "--python", self.path / "bin" / "python")
+        self._call(*pip, "install", "--quiet", "--no-compile", *what)
+
+    def run(self, program: str, *arguments: str) -> None:
+        self._call(self.path / "bin" / program, *arguments)
+
+    def _call(self, *command: str | Path) -> None:
+        inherited = {name: it for name, it in os.environ.items() if not name.startswith("PYTHON")}
+        call(*command, cwd=self.elsewhere, env=inherited | {"PYTHONPATH": self.pythonpath})
+
+
+@dataclass(frozen=True)
+class Distributions:
+    sdist: Path
+    wheel: Path
+
+
+def call(*command: str | Path, cwd: Path, env: dict[str, str] | None = None) -> None:
+    done = subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+
+
+def copy_sources(to: Path) -> Path:
+    """Copy the checkout without what was built there; building leaves more beside the sources."""
+    built = shutil.ignore_patterns(".*", "build", "dist", "*.egg-info", "__pycache__", "*.db*")
+    return Path(shutil.copytree(ROOT, to / "checkout", ignore=built))
+
+
+def sql_files(root: Path) -> set[str]:
+    return {path.relative_to(root).as_posix() for path in root.glob("schema/**/*.sql")}
+
+
+def assert_commands_work(environment: Environment) -> None:
+    environment.run("python", "-c", "import curio_persistence")
+    environment.run("python", "-m", "curio_persistence", "init", "--url", "sqlite:///x.db")
+    environment.run("python", "-m", "curio_persistence", "query", "--url", "sqlite:///x.db")
+    assert (environment.elsewhere / "x.db").exists()
+
+
+def assert_installation_works(environment: Environment) -> None:
+    assert_commands_work(environment)
+    environment.run("python", "-c", READ_SQL)
+    environment.run("curio-persistence", "--help")
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> Environment:
+    (tmp_path / "elsewhere").mkdir()
+    venv.create(tmp_path / "venv", with_pip=False)
+    return Environment(tmp_path / "venv", tmp_path / "elsewhere")
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    return copy_sources(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def distributions(tmp_path_factory: pytest.TempPathFactory) -> Distributions:
+    """The sdist, and the wheel built from that sdist."""
+    home = tmp_path_factory.mktemp("distributions")
+    call(sys.executable, "-m", "build", "--outdir", home, copy_sources(home), cwd=home)
+    [sdist], [wheel] = home.glob("*.tar.gz"), home.glob("*.whl")
+    return Distributions(sdist, wheel)
+
+
+def test_the_wheel_requires_two_packages_and_no_more(distributions: Distributions) -> None:
+    with zipfile.ZipFile(distributions.wheel) as wheel:
+        [metadata] = (name for name in wheel.namelist() if name.endswith(".dist-info/METADATA"))
+        fields = message_from_bytes(wheel.read(metadata))
+    requirements = map(Requirement, fields.get_all("Requires-Dist", []))
+    assert {it.name for it in requirements if "extra" not in str(it.marker)} == REQUIRED
+    assert fields["Requires-Python"] == ">=3.11"
+    assert fields["License"] == "Apache-2.0"
+
+
+def test_the_wheel_carries_the_types_and_the_sql_and_no_tests(distributions: Distributions) -> None:
+    with zipfile.ZipFile(distributions.wheel) as wheel:
+        names = set(wheel.namelist())
+    assert "curio_persistence/py.typed" in names
+    assert {f"curio_persistence/{name}" for name in sql_files(ROOT)} <= names
+    assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {
+        "curio_persistence"
+    }
+
+
+def test_the_sdist_carries_what_a_reader_looks_for(distributions: Distributions) -> None:
+    with tarfile.open(distributions.sdist) as sdist:
+        names = {name.partition("/")[2] for name in sdist.getnames()}
+    assert {"README.md", "LICENSE", "CHANGELOG.md", "setup.cfg", *sql_files(ROOT)} <= names
+
+
+def test_the_wheel_installs(environment: Environment, distributions: Distributions) -> None:
+    environment.install(distributions.wheel)
+    assert_installation_works(environment)
+
+
+def test_the_sdist_installs(environment: Environment, distributions: Distributions) -> None:
+    environment.install(distributions.sdist)
+    assert_installation_works(environment)
+
+
+def test_a_checkout_installs(environment: Environment, checkout: Path) -> None:
+    environment.install(checkout)
+    shutil.rmtree(checkout)
+    assert_installation_works(environment)
+
+
+def test_a_checkout_installs_editable(environment: Environment, checkout: Path) -> None:
+    environment.install("--editable", checkout)
+    assert_installation_works(environment)
+
+
+def test_a_checkout_works_without_installing(environment: Environment, checkout: Path) -> None:
+    environment.install(*REQUIRED)
+    assert_commands_work(replace(environment, pythonpath=str(checkout)))
