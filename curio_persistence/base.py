@@ -75,7 +75,11 @@ class BasePersistence(ABC):
 
     @abstractmethod
     def get_agent_run_stats(self, agent_id: str | None = None) -> dict[str, Any]:
-        """Totals over all runs, or over one agent's."""
+        """Totals over all runs, or over one agent's.
+
+        At least `total_runs`, `completed_runs`, `error_runs`, `avg_iterations` (two decimals),
+        `total_llm_calls`, `total_input_tokens` and `total_output_tokens`: numbers, 0 of nothing.
+        """
 
     def record_run(
         self,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -27,7 +26,6 @@ _BACKENDS: Mapping[str, Backend] = {
 _URLS = "sqlite:///path, sqlite:// (memory), postgresql://user@host/database, memory://"
 _SERVER_VARIABLES = ("DB_HOST", "DB_PORT", "DB_NAME", "DB_USER")
 
-_log = logging.getLogger(__name__)
 _told: set[str] = set()
 
 
@@ -181,6 +179,8 @@ def _dotenv() -> dict[str, str]:
 
 
 def _tell_once(message: str) -> None:
+    import logging
+
     if message not in _told:
         _told.add(message)
-        _log.warning(message)
+        logging.getLogger(__name__).warning(message)

@@ -7,7 +7,7 @@ stand at the end. The records are plain and mutable; a write fills in `id` and t
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
@@ -67,14 +67,17 @@ class _Record:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
-        """The record that `to_dict` described; an unknown key is refused by name."""
-        names = [f.name for f in fields(cls)]  # type: ignore[arg-type]  # every subclass is a dataclass
-        unknown = sorted(set(values) - set(names))
+        """The record that `to_dict` described; an unknown or missing key is refused by name."""
+        names = {f.name: f.default is MISSING for f in fields(cls)}  # type: ignore[arg-type]  # every subclass is a dataclass
+        unknown = sorted(map(repr, values.keys() - names.keys()))
         if unknown:
             raise InvalidValueError(
-                f"{cls.__name__} has no field {', '.join(map(repr, unknown))}. "
+                f"{cls.__name__} has no field {', '.join(unknown)}. "
                 f"Its fields are: {', '.join(names)}."
             )
+        missing = [name for name, needed in names.items() if needed and name not in values]
+        if missing:
+            raise InvalidValueError(f"{cls.__name__} needs {', '.join(map(repr, missing))}.")
         return cls(**{name: _from_plain(cls, name, value) for name, value in values.items()})
 
 
@@ -198,7 +201,7 @@ def cost_in_metrics(usage_metrics: Any) -> Decimal | None:
     try:
         # By way of str(), which spells a float as people mean it: 0.1, not 0.1000000000000000055.
         amount = Decimal(str(cost))
-    except InvalidOperation:
+    except (InvalidOperation, ValueError):  # No number, or one of thousands of digits.
         return None
     return amount if amount.is_finite() else None
 

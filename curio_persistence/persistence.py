@@ -53,7 +53,7 @@ class Persistence(BasePersistence):
     def get_agent_runs(
         self, agent_id: str | None = None, limit: int | None = 10, offset: int = 0
     ) -> list[AgentRun]:
-        return self.runs.newest(agent_id=agent_id or None, limit=limit, offset=offset)
+        return self.runs.newest(agent_id=_unless_empty(agent_id), limit=limit, offset=offset)
 
     def delete_agent_run(self, run_id: str) -> bool:
         return self.runs.delete(run_id)
@@ -64,7 +64,7 @@ class Persistence(BasePersistence):
     def get_agent_run_events(
         self, run_id: str, event_type: str | None = None
     ) -> list[AgentRunEvent]:
-        return self.events.of_run(run_id, event_type=event_type or None)
+        return self.events.of_run(run_id, event_type=_unless_empty(event_type))
 
     def log_llm_usage(self, usage: AgentLLMUsage) -> None:
         self.usage.log(usage)
@@ -72,10 +72,12 @@ class Persistence(BasePersistence):
     def get_llm_usage(
         self, agent_id: str | None = None, run_id: str | None = None, limit: int | None = 100
     ) -> list[AgentLLMUsage]:
-        return self.usage.newest(agent_id=agent_id or None, run_id=run_id or None, limit=limit)
+        return self.usage.newest(
+            agent_id=_unless_empty(agent_id), run_id=_unless_empty(run_id), limit=limit
+        )
 
     def get_agent_run_stats(self, agent_id: str | None = None) -> dict[str, Any]:
-        return self.stats.summary(agent_id=agent_id or None)
+        return self.stats.summary(agent_id=_unless_empty(agent_id))
 
     def transaction(self) -> AbstractContextManager[None]:
         """Group this thread's writes: all are committed at the end, none if the block raises.
@@ -84,6 +86,15 @@ class Persistence(BasePersistence):
         the writes. Other threads' writes wait meanwhile (on SQLite and in memory).
         """
         return self._store.transaction()
+
+    @property
+    def place(self) -> str:
+        """Where everything is kept, in words that can open a sentence; without a password."""
+        return self._store.place
+
+    def schema_version(self) -> int:
+        """The version that the tables have; 0 where there are none."""
+        return self._store.schema_version()
 
     def diagnose(self) -> list[Finding]:
         """A check-up: the engine, the schema, the storage, and runs that were left behind."""
@@ -115,6 +126,11 @@ class Persistence(BasePersistence):
             "A persistence holds open connections and cannot be pickled. "
             "Pass its URL to the other process and call connect(url) there."
         )
+
+
+def _unless_empty(value: str | None) -> str | None:
+    """In the published calls `""` means "no filter"; other falsy values are still refused."""
+    return None if value == "" else value
 
 
 class SQLitePersistence(Persistence):

@@ -5,13 +5,12 @@ Needs nothing but the ten published methods, so it works on anybody's persistenc
 
 from __future__ import annotations
 
-import asyncio
-import logging
+import sys
 import time
-import uuid
 from collections.abc import Callable
 from contextvars import ContextVar
 from decimal import Decimal
+from enum import Enum
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -34,10 +33,9 @@ OnError = Literal["log", "raise"]
 
 TOOL_CALL_STARTED = "tool_call_started"
 
-_log = logging.getLogger(__name__)
 _current: ContextVar[RunRecorder | None] = ContextVar("curio_persistence_run", default=None)
 _clock = Clock()
-_CANCELLATIONS = (KeyboardInterrupt, SystemExit, GeneratorExit, asyncio.CancelledError)
+_CANCELLATIONS = (KeyboardInterrupt, SystemExit, GeneratorExit)
 
 
 class RunRecorder:
@@ -191,14 +189,13 @@ class RunRecorder:
         self.__exit__(kind, error, traceback)
 
     def _fail(self, error: BaseException) -> None:
-        cancelled = isinstance(error, _CANCELLATIONS)
-        status = AgentRunStatus.CANCELLED if cancelled else AgentRunStatus.ERROR
+        status = AgentRunStatus.CANCELLED if _is_cancellation(error) else AgentRunStatus.ERROR
         self.agent_run.error_message = _describe(error)
         self._end(status, EventType.RUN_ERROR)
 
     def _end(self, status: str, event_type: EventType) -> None:
         run = self.agent_run
-        run.status = str(status)
+        run.status = _word(status)
         self.log(event_type, {"status": run.status, "error": run.error_message})
         run.finished_at = _clock.stamp(self.run_id)
         self._ended = True
@@ -222,9 +219,8 @@ class RunRecorder:
             run.agent_id,
             run.run_id,
             run.agent_name,
-            _clock.stamp(run.run_id),
-            str(event_type),
-            data,
+            event_type=_word(event_type),
+            data=data,
         )
 
     def _keep(self, write: Callable[..., None], *args: Any, **kwargs: Any) -> None:
@@ -236,7 +232,9 @@ class RunRecorder:
                 raise
             self.lost += 1
             if self.lost == 1:
-                _log.error(
+                import logging  # Here, like uuid below: each would be a tenth of the import time.
+
+                logging.getLogger(__name__).error(
                     "Run %s goes on without being recorded in full: %s (logged once for each run; "
                     "RunRecorder.lost counts)",
                     self.run_id,
@@ -296,6 +294,8 @@ def record_run(
     on_error: OnError = "log",
 ) -> RunRecorder:
     """See `BasePersistence.record_run`."""
+    import uuid
+
     run = AgentRun(
         agent_id,
         run_id or str(uuid.uuid4()),
@@ -308,8 +308,21 @@ def record_run(
     return RunRecorder(persistence, run, parent=parent, on_error=on_error)
 
 
+def _word(value: Any) -> str:
+    """A status or an event type, which an Enum member spells by its value."""
+    return str(value.value if isinstance(value, Enum) else value)
+
+
 def _as_text(value: Any) -> str | None:
     return value if value is None or isinstance(value, str) else json_text(value)
+
+
+def _is_cancellation(error: BaseException) -> bool:
+    # Looked up, not imported: asyncio takes almost as long to import as all of this package.
+    asyncio = sys.modules.get("asyncio.exceptions")
+    return isinstance(error, _CANCELLATIONS) or (
+        asyncio is not None and isinstance(error, asyncio.CancelledError)
+    )
 
 
 def _describe(error: BaseException | str | None) -> str | None:

@@ -10,11 +10,25 @@ from __future__ import annotations
 import os
 import socket
 import time
+from contextlib import suppress
 from threading import Event, Lock, Thread
-from typing import Protocol
+from typing import Any, Protocol
+
+from curio_persistence.errors import ConfigurationError
 
 _GRACE = 0.5
 """Seconds for the server to report its own timeout first, which keeps the connection."""
+_LONGEST = 2e6
+"""Seconds, 23 days: the drivers count milliseconds in 32 bits."""
+
+
+def checked_seconds(name: str, value: Any) -> float:
+    """A setting that says how long to wait; an infinite one becomes the longest there is."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
+        raise ConfigurationError(
+            f"{name} is a number of seconds that is not negative, not {value!r}."
+        )
+    return min(float(value), _LONGEST)
 
 
 class Connection(Protocol):
@@ -62,6 +76,7 @@ class Deadlines:
 
 
 def _shut_down(connection: Connection) -> None:
-    # On a duplicate, so that the descriptor stays the driver's to close.
-    with socket.socket(fileno=os.dup(connection.fileno())) as duplicate:
+    # On a duplicate, so that the descriptor stays the driver's to close. An error means that the
+    # connection has ended in this very moment, and must not end the watch over the others.
+    with suppress(Exception), socket.socket(fileno=os.dup(connection.fileno())) as duplicate:
         duplicate.shutdown(socket.SHUT_RDWR)

@@ -8,6 +8,7 @@ So stores settle before the fork and open new connections on both sides of it.
 from __future__ import annotations
 
 import os
+from threading import Lock
 from typing import Protocol
 from weakref import WeakSet
 
@@ -22,14 +23,17 @@ class Forkable(Protocol):
 
 _stores: WeakSet[Forkable] = WeakSet()
 _settled: list[Forkable] = []
+_lock = Lock()
 
 
 def follow(store: Forkable) -> None:
     """Tell this store of every fork from now on, for as long as it lives."""
-    _stores.add(store)
+    with _lock:
+        _stores.add(store)
 
 
 def _before() -> None:
+    _lock.acquire()
     _settled[:] = list(_stores)
     for store in _settled:
         store.before_fork()
@@ -39,6 +43,7 @@ def _after(*, in_child: bool) -> None:
     for store in _settled:
         store.after_fork(in_child=in_child)
     _settled.clear()
+    _lock.release()
 
 
 if hasattr(os, "register_at_fork"):

@@ -12,13 +12,21 @@ from contextlib import contextmanager
 from itertools import count
 from operator import itemgetter
 from threading import RLock
-from typing import Any, NoReturn
+from typing import Any
 
 from curio_persistence.backends import forking
 from curio_persistence.errors import ClosedError, UnsupportedError
 from curio_persistence.store.base import Finding, Store, conflict, missing_reference
-from curio_persistence.store.filters import Measure, Order, Where, matches
-from curio_persistence.store.tables import TABLES, Row, Table
+from curio_persistence.store.filters import Filter, Measure, Order, Where, matches
+from curio_persistence.store.tables import TABLES, Columns, Row, Table
+
+_REFERENCES = {
+    target: [
+        (t, t.references.column) for t in TABLES if t.references and t.references.table is target
+    ]
+    for target in TABLES
+}
+"""For each table, the tables and columns that refer to its rows."""
 
 
 class _Rows:
@@ -68,8 +76,7 @@ class MemoryStore(Store):
     def __init__(self) -> None:
         self._lock = RLock()
         self._undo: list[Callable[[], object]] | None = None
-        self._tables: dict[str, _Rows] | None = None
-        self.clear()
+        self._tables: dict[str, _Rows] | None = _no_rows()
         forking.follow(self)
 
     def __repr__(self) -> str:
@@ -77,13 +84,16 @@ class MemoryStore(Store):
 
     def initialize(self) -> None:
         """There is nothing to create."""
+        with self._lock:
+            self._check_open()
 
     def clear(self) -> None:
         """Forget every row; ids start again from 1."""
         with self._lock:
+            self._check_open()
             if self._undo is not None:
                 raise UnsupportedError("A transaction is open: end it before clearing.")
-            self._tables = {table.name: _Rows(table) for table in TABLES}
+            self._tables = _no_rows()
 
     def insert(self, table: Table[Any], row: Row) -> int:
         with self._lock:
@@ -107,14 +117,15 @@ class MemoryStore(Store):
         order: tuple[Order, ...] | None = None,
         limit: int | None = None,
         offset: int = 0,
-    ) -> list[tuple[Any, ...]]:
+    ) -> Columns:
         with self._lock:
             rows = self._rows(table)
             found = [rows.by_id[ident] for ident in rows.matching(where)]
         for column, descending in reversed(table.order if order is None else order):
             found.sort(key=itemgetter(column), reverse=descending)
         end = None if limit is None else offset + limit
-        return [tuple(map(row.get, table.names)) for row in found[offset:end]]
+        page = found[offset:end]
+        return [[row.get(name) for row in page] for name in table.names]
 
     def update(
         self, table: Table[Any], where: Where, changes: Row, *, returning: tuple[str, ...] = ("id",)
@@ -138,13 +149,16 @@ class MemoryStore(Store):
             rows = self._rows(table)
             matching = rows.matching(where)
             for ident in matching:
-                self._remove(rows, ident)
+                before = self._remove(rows, ident)
+                for other, reference in _REFERENCES.get(table, ()):
+                    self.delete(other, (Filter(reference, "=", before["run_id"]),))
             return len(matching)
 
-    def _remove(self, rows: _Rows, ident: int) -> None:
+    def _remove(self, rows: _Rows, ident: int) -> Row:
         before = rows.take(ident)
         if self._undo is not None:
             self._undo.append(lambda: rows.put(ident, before))
+        return before
 
     def aggregate(
         self,
@@ -170,7 +184,7 @@ class MemoryStore(Store):
     @contextmanager
     def transaction(self) -> Iterator[None]:
         with self._lock:
-            self._rows(TABLES[0])  # Raises where the store is closed.
+            self._check_open()
             outermost = self._undo is None
             undo = self._undo = [] if self._undo is None else self._undo
             start = len(undo)
@@ -191,6 +205,10 @@ class MemoryStore(Store):
 
     def close(self) -> None:
         with self._lock:
+            if self._undo is not None:
+                raise UnsupportedError(
+                    "A transaction is open in this thread: end it before close()."
+                )
             self._tables = None
 
     def before_fork(self) -> None:
@@ -200,13 +218,16 @@ class MemoryStore(Store):
         self._lock.release()
 
     def _rows(self, table: Table[Any]) -> _Rows:
+        return self._check_open()[table.name]
+
+    def _check_open(self) -> dict[str, _Rows]:
         if self._tables is None:
-            _raise_closed()
-        return self._tables[table.name]
+            raise ClosedError("This in-memory persistence was closed. Open a new one.")
+        return self._tables
 
 
-def _raise_closed() -> NoReturn:
-    raise ClosedError("This in-memory persistence was closed. Open a new one.")
+def _no_rows() -> dict[str, _Rows]:
+    return {table.name: _Rows(table) for table in TABLES}
 
 
 def _measure(measure: Measure, rows: list[Row]) -> int | None:

@@ -10,19 +10,20 @@ import hashlib
 import os
 import select
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from threading import Lock
 from typing import Any, cast
 
 import psycopg2
+from psycopg2.extensions import TRANSACTION_STATUS_IDLE, new_type, register_type
 from psycopg2.extensions import connection as DriverConnection
 from psycopg2.extensions import cursor as DriverCursor
-from psycopg2.extensions import new_type, register_type
 from psycopg2.pool import ThreadedConnectionPool
 
 from curio_persistence.backends import forking, schema
-from curio_persistence.backends.deadlines import Deadlines
+from curio_persistence.backends.deadlines import Deadlines, checked_seconds
 from curio_persistence.backends.sql import Local, Params, Result, SQLStore
 from curio_persistence.backends.turnstile import Turnstile
 from curio_persistence.errors import (
@@ -81,26 +82,16 @@ class _Connection(DriverConnection):
         self.autocommit = True
         for kind in _TYPES:
             register_type(kind, self)
-        self._poll = _poller(self.fileno())
-        self._used = False
-
-    def looks_alive(self) -> bool:
-        """Whether the socket is silent, as an idle one is: a server that ended it has spoken.
-
-        A new connection is trusted: TLS may have sent something after its handshake.
-        """
-        silent = not self._used or not self._poll()
-        self._used = True
-        return silent and not self.closed
+        self.has_something_to_read = _poller(self.fileno())
 
 
-def _poller(descriptor: int) -> Callable[[], object]:
-    """A check, without waiting, whether there is anything to read."""
+def _poller(descriptor: int) -> Callable[[int], object]:
+    """A check whether there is anything to read from a socket, waiting that many milliseconds."""
     if not hasattr(select, "poll"):  # Windows.
-        return lambda: select.select([descriptor], [], [], 0)[0]
+        return lambda milliseconds: select.select([descriptor], [], [], milliseconds / 1000)[0]
     poll = select.poll()
     poll.register(descriptor, select.POLLIN)
-    return lambda: poll.poll(0)
+    return poll.poll
 
 
 class _Local(Local):
@@ -143,16 +134,20 @@ class PostgresStore(SQLStore):
         self._schema_name = schema_name
         self._schema = quote_identifier(schema_name)
         self._settings = {**_DEFAULTS, **settings}
-        if statement_timeout is not None and not pgbouncer:
-            # Makes the server stop working as well. pgbouncer refuses `options`.
-            options = f"-c statement_timeout={round(statement_timeout * 1000)}"
-            self._settings["options"] = f"{settings.get('options') or ''} {options}".strip()
+        if statement_timeout is not None:
+            statement_timeout = checked_seconds("statement_timeout", statement_timeout)
+            if not pgbouncer:
+                # Makes the server stop working as well. pgbouncer refuses `options`.
+                milliseconds = max(round(statement_timeout * 1000), 1)  # 0 would be no timeout.
+                given = settings.get("options") or os.environ.get("PGOPTIONS") or ""
+                self._settings["options"] = f"{given} -c statement_timeout={milliseconds}".strip()
         self._sizes = (min_connections, max_connections)
-        self._pool_timeout = pool_timeout
+        self._pool_timeout = checked_seconds("pool_timeout", pool_timeout)
         self._read_only = read_only
         self._deadlines = None if statement_timeout is None else Deadlines(statement_timeout)
         self._turnstile = Turnstile(max_connections)
         self._pool: ThreadedConnectionPool | None = None
+        self._idle: deque[_Connection] = deque()
         self._closed = False
         self._opening = Lock()
         forking.follow(self)
@@ -211,9 +206,8 @@ class PostgresStore(SQLStore):
             "SELECT c.relname, a.attname FROM pg_catalog.pg_class c "
             "JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
             "JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid "
-            "WHERE n.nspname = %s AND c.relname = ANY(%s) AND c.relkind = ANY(%s) "
-            "AND a.attnum > 0 AND NOT a.attisdropped",
-            (self._schema_name, list(schema.OUR_TABLES), ["r", "p", "v", "m", "f"]),
+            "WHERE n.nspname = %s AND c.relname = ANY(%s) AND a.attnum > 0 AND NOT a.attisdropped",
+            (self._schema_name, list(schema.OUR_TABLES)),
         ):
             columns.setdefault(table, set()).add(column)
         tables = {name: frozenset(found) for name, found in columns.items()}
@@ -234,11 +228,11 @@ class PostgresStore(SQLStore):
 
     def insert(self, table: Table[Any], row: Row) -> int:
         columns = tuple(row)
-        sql = self._text(
+        sql = self._texts.get((table, columns)) or self._text(
             (table, columns), lambda: f"{self._insert_text(table, columns)} RETURNING id"
         )
         try:
-            return int(self._write(sql, tuple(row.values())).rows[0][0])
+            rows, _ = self._write(sql, tuple(row.values()))
         except PersistenceError as error:
             match getattr(error.__cause__, "pgcode", None):
                 case "23503":
@@ -246,6 +240,7 @@ class PostgresStore(SQLStore):
                 case "23505":
                     raise conflict(table, row) from error.__cause__
             raise
+        return int(rows[0][0])
 
     def _table(self, table: Table[Any]) -> str:
         return f'{self._schema}."{table.name}"'
@@ -259,10 +254,10 @@ class PostgresStore(SQLStore):
 
     def _read(self, sql: str, params: Params) -> list[tuple[Any, ...]]:
         if self._mine.depth:
-            return self._run(self._pinned(), sql, params).rows
+            return self._run_inside(sql, params)[0]
         connection = self._check_out()
         try:
-            return self._run(connection, sql, params).rows
+            return self._run(connection, sql, params)[0]
         finally:
             self._check_in(connection)
 
@@ -270,23 +265,27 @@ class PostgresStore(SQLStore):
         if self._read_only:
             raise AccessDeniedError(f"{self._place} was opened read-only.")
         if self._mine.depth:
-            with self.transaction():  # A savepoint: a failure must not end the transaction.
-                return self._run(self._pinned(), sql, params)
+            return self._run_inside(sql, params)
         connection = self._check_out()
         try:
             return self._run(connection, sql, params)
         finally:
             self._check_in(connection)
 
+    def _run_inside(self, sql: str, params: Params) -> Result:
+        """Run a statement in this thread's transaction, in a savepoint: else a failure, of a mere
+        reading too, would end all of it, and COMMIT would not say so."""
+        with self.transaction():
+            return self._run(self._pinned(), sql, params)
+
     def _run(self, connection: _Connection, sql: str, params: Params) -> Result:
         deadlines = self._deadlines
         if deadlines is not None:
             deadlines.begin(connection)
         try:
-            with connection.cursor() as cursor:
-                cursor.execute(sql, params or None)
-                rows = cursor.fetchall() if cursor.description else []
-                return Result(rows, cursor.rowcount)
+            cursor = connection.cursor()
+            cursor.execute(sql, params or None)
+            return cursor.fetchall() if cursor.description else [], cursor.rowcount
         except psycopg2.Error as error:
             raise self._translate(error) from error
         finally:
@@ -316,6 +315,10 @@ class PostgresStore(SQLStore):
         return connection
 
     def _check_out(self) -> _Connection:
+        """The connection used last whose socket is silent, or a new one, for this thread alone.
+
+        The server speaks on an idle connection only to end it.
+        """
         if not self._turnstile.enter(self._pool_timeout):
             raise PoolTimeoutError(
                 f"None of the {self._sizes[1]} connections became free within "
@@ -323,34 +326,40 @@ class PostgresStore(SQLStore):
                 "Raise max_connections or pool_timeout, or shorten transactions."
             )
         try:
-            return self._connection()
+            while self._idle:
+                connection = self._idle.pop()
+                if not connection.closed and not connection.has_something_to_read(0):
+                    return connection
+                self._discard(connection)
+            return self._connection_from_pool()
         except BaseException:
             self._turnstile.leave()
             raise
 
-    def _connection(self) -> _Connection:
-        """A connection from the pool that looks alive; the dead are replaced."""
+    def _connection_from_pool(self) -> _Connection:
         try:
-            pool = self._pool or self._open_pool()
-            while True:
-                connection = cast(_Connection, pool.getconn())
-                if connection.looks_alive():
-                    return connection
-                pool.putconn(connection, close=True)
+            return cast(_Connection, (self._pool or self._open_pool()).getconn())
         except psycopg2.Error as error:
             if self._closed:
                 raise self._closed_error() from error
             raise self._translate_connecting(error) from error
 
     def _check_in(self, connection: _Connection) -> None:
-        try:
-            pool = self._pool
-            if pool is None or pool.closed:
-                connection.close()
-            else:
-                pool.putconn(connection)
-        finally:
-            self._turnstile.leave()
+        """Let others have the connection, unless it broke or a transaction is still open on it.
+
+        It is kept at hand here: the pool's own bookkeeping takes longer than all of ours, and would
+        close what exceeds its minimum.
+        """
+        if connection.get_transaction_status() == TRANSACTION_STATUS_IDLE:
+            self._idle.append(connection)
+        else:
+            self._discard(connection)
+        self._turnstile.leave()
+
+    def _discard(self, connection: _Connection) -> None:
+        pool = self._pool
+        if pool is not None and not pool.closed:
+            pool.putconn(connection, close=True)
 
     def _open_pool(self) -> ThreadedConnectionPool:
         with self._opening:
@@ -359,14 +368,10 @@ class PostgresStore(SQLStore):
             if self._pool is not None:  # Another thread was faster.
                 return self._pool
             least, most = self._sizes
-            pool = ThreadedConnectionPool(
+            self._pool = ThreadedConnectionPool(
                 least, most, connection_factory=_Connection, **self._settings
             )
-            # psycopg2 closes what is given back beyond this number: with the least of them,
-            # threads in a row would connect anew for every statement.
-            pool.minconn = most
-            self._pool = pool
-            return pool
+            return self._pool
 
     def _closed_error(self) -> ClosedError:
         return ClosedError(f"{self._place} was closed. Open a new persistence.")
@@ -377,8 +382,9 @@ class PostgresStore(SQLStore):
         with self._opening:
             self._closed = True
             pool, self._pool = self._pool, None
+        self._idle.clear()
         if pool is not None:
-            pool.closeall()
+            pool.closeall()  # Those in use and those kept at hand among them.
         if self._deadlines is not None:
             self._deadlines.stop()
 
@@ -391,6 +397,7 @@ class PostgresStore(SQLStore):
         # Forgotten, not closed: closing would say goodbye to the server on the parent's socket.
         # (psycopg2 knows in which process a connection was made and leaves it alone as well.)
         self._pool = None
+        self._idle = deque()
         self._opening = Lock()
         self._mine.connection = None
         self._turnstile = Turnstile(self._sizes[1])
@@ -406,10 +413,9 @@ class PostgresStore(SQLStore):
         begin = time.perf_counter()
         self._read("SELECT 1", ())
         milliseconds = (time.perf_counter() - begin) * 1000
-        applied = max((s.version for s in self._catalog().applied), default=0)
         return [
             Finding("engine", "ok", f"PostgreSQL {version}"),
-            Finding("schema", "ok", f"version {applied} in {self._schema_name!r}"),
+            schema.finding(self._catalog(), self.dialect),
             Finding("encoding", "ok", "UTF8")
             if encoding == "UTF8"
             else Finding(
@@ -459,7 +465,7 @@ class PostgresStore(SQLStore):
             return AccessDeniedError(
                 f"{self._place} refused the login: {said}. Check the names of database and user."
             )
-        if isinstance(error, psycopg2.ProgrammingError) or "invalid" in said:
+        if isinstance(error, psycopg2.ProgrammingError) or "invalid " in said:
             return ConfigurationError(f"A connection setting is wrong: {said}.")
         return UnavailableError(
             f"{self._place} cannot be reached: {said}. "
@@ -481,12 +487,20 @@ _ERRORS: tuple[tuple[tuple[str, ...], type[PersistenceError], str], ...] = (
 def parse_dsn(dsn: str) -> dict[str, str]:
     """libpq's settings in a URL or a `key=value` string."""
     try:
-        return dict(psycopg2.extensions.parse_dsn(dsn))
+        settings = dict(psycopg2.extensions.parse_dsn(dsn))
     except psycopg2.Error:
         # libpq quotes the part it cannot read, which may be the password: no cause, no text.
         raise ConfigurationError(
             "dsn is neither a postgresql:// URL nor a key=value string that libpq can read."
         ) from None
+    hosts, ports = settings.get("host", "").split(","), settings.get("port", "").split(",")
+    if any("@" in host[1:] for host in hosts) or any(p and not p.isdecimal() for p in ports):
+        # Not repeated: what stands there is a piece of the password.
+        raise ConfigurationError(
+            "dsn names a host with an @ in it, or a port that is no number. Letters that mean "
+            "something in a URL must be percent-encoded in its password: @ as %40, / as %2F."
+        )
+    return settings
 
 
 def quote_identifier(name: str) -> str:
@@ -496,7 +510,9 @@ def quote_identifier(name: str) -> str:
     """
     if not isinstance(name, str) or not name or "\0" in name:
         raise ConfigurationError("The schema must have a name, without NUL in it.")
-    if len(name.encode("utf-8", "surrogatepass")) > _NAME_BYTES:
+    if any("\ud800" <= letter <= "\udfff" for letter in name):
+        raise ConfigurationError(f"A schema name has no lone surrogates in it, as {name!r} has.")
+    if len(name.encode()) > _NAME_BYTES:
         raise ConfigurationError(f"A schema name may have {_NAME_BYTES} bytes: {name!r} is longer.")
     if "%" not in name:
         return '"' + name.replace('"', '""') + '"'

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from curio_persistence.errors import SchemaMismatchError
+from curio_persistence.store.base import Finding
 from curio_persistence.store.tables import TABLES
 
 MIGRATIONS_TABLE = "schema_migrations"
@@ -137,6 +138,22 @@ def refuse_outdated(found: Plan, catalog: Catalog, dialect: str, place: str, com
         found=have,
         wanted=wanted,
         command=command,
+    )
+
+
+def finding(catalog: Catalog, dialect: str) -> Finding:
+    """What a check-up says of the schema."""
+    version = max((step.version for step in catalog.applied), default=0)
+    shipped = {step.version: step.checksum for step in migrations(dialect)}
+    altered = [s.name for s in catalog.applied if shipped.get(s.version, s.checksum) != s.checksum]
+    if not altered:
+        return Finding("schema", "ok", f"version {version}")
+    return Finding(
+        "schema",
+        "warning",
+        f"version {version}, but made by other statements than this version ships: "
+        + ", ".join(altered),
+        f"Compare the tables with schema/{dialect}/*.sql of this version.",
     )
 
 

@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import ctypes
 import os
+import shlex
 import sqlite3
+import stat
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
-from threading import Lock
+from threading import Lock, RLock
 from typing import Any, Literal
 from weakref import WeakSet
 
 from curio_persistence.backends import forking, schema
-from curio_persistence.backends.sql import Local, Params, Result, SQLStore
+from curio_persistence.backends.deadlines import checked_seconds
+from curio_persistence.backends.sql import Local, Params, Result, SQLStore, values_of
 from curio_persistence.backends.turnstile import Turnstile
 from curio_persistence.errors import (
     AccessDeniedError,
@@ -47,23 +51,30 @@ _SCARCE_BYTES = 1 << 20
 
 
 class _Reader:
-    """One thread's connection. The lock is only ever contended by a fork or a close."""
+    """One thread's connection, closed with its thread.
 
-    __slots__ = ("__weakref__", "connection", "lock")
+    Only a fork or a close ever contends for `lock`. `end` is held while the thread's end closes
+    the connection, so that a fork can wait for that as well.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("__weakref__", "connection", "end", "for_one_read", "lock")
+
+    def __init__(self, end: RLock) -> None:
         self.lock = Lock()
+        self.end = end
         self.connection: sqlite3.Connection | None = None
+        self.for_one_read = False
 
     def close(self) -> None:
-        with self.lock:
-            if self.connection is not None:
-                self.connection.close()
-                self.connection = None
+        """Close the connection; the caller holds `lock`."""
+        if self.connection is not None:
+            self.connection.close()
+            self.connection = None
 
     def __del__(self) -> None:
         if self.connection is not None:
-            self.connection.close()
+            with self.end:
+                self.connection.close()
 
 
 class _Local(Local):
@@ -99,19 +110,23 @@ class SQLiteStore(SQLStore):
             )
         if durability not in ("normal", "full"):
             raise ConfigurationError(f"durability is 'normal' or 'full', not {durability!r}.")
-        self._in_memory = os.fspath(path) == ":memory:"
+        self._in_memory = path == ":memory:"
         if self._in_memory and read_only:
             raise ConfigurationError("A :memory: database cannot be opened read-only: it is empty.")
-        self._path = Path(path).expanduser()
+        self._path = _path(path)
+        # Absolute, because the process may change its folder before the next thread reads.
+        self._file = self._path.absolute()
         self._synchronous = durability.upper()
         self._read_only = read_only
-        self._lock_timeout = lock_timeout
+        self._lock_timeout = checked_seconds("lock_timeout", lock_timeout)
         self._turnstile = Turnstile()
         self._writer: sqlite3.Connection | None = None
         self._readers: WeakSet[_Reader] = WeakSet()
-        self._readers_lock = Lock()
+        # Reentrant, because a garbage collection can end a reader anywhere.
+        self._readers_lock = RLock()
         self._closed = ""
         self._settled = False
+        self._held = ExitStack()
         forking.follow(self)
 
     def __repr__(self) -> str:
@@ -157,7 +172,7 @@ class SQLiteStore(SQLStore):
         columns: dict[str, set[str]] = {}
         for table, column in self._read(
             "SELECT m.name, c.name FROM sqlite_master m, pragma_table_info(m.name) c "
-            f"WHERE m.type IN ('table', 'view') AND m.name IN ({names})",
+            f"WHERE m.type IN ('table', 'view') AND lower(m.name) IN ({names})",
             schema.OUR_TABLES,
         ):
             columns.setdefault(table, set()).add(column)
@@ -198,10 +213,10 @@ class SQLiteStore(SQLStore):
 
     @property
     def _init_command(self) -> str:
-        return f"curio-persistence init --db-path {self._path}"
+        return f"curio-persistence init --db-path {shlex.quote(str(self._path))}"
 
     def _file_exists(self) -> bool:
-        return self._in_memory or self._path.exists()
+        return self._in_memory or os.path.exists(self._file)  # noqa: PTH110  # it never raises
 
     # --- statements ---------------------------------------------------------------------------
 
@@ -269,7 +284,7 @@ class SQLiteStore(SQLStore):
             + self._where_text(where)
             + (f" GROUP BY {', '.join(group_by)}" if group_by else "")
         )
-        rows = self._read(sql, tuple(f.value for f in where if f.value is not None))
+        rows = self._read(sql, values_of(where))
         start = len(group_by)
         return [
             row[:start]
@@ -288,7 +303,7 @@ class SQLiteStore(SQLStore):
     def _read(self, sql: str, params: Params) -> list[tuple[Any, ...]]:
         mine = self._mine
         if mine.depth or self._in_memory:
-            return self._write(sql, params).rows
+            return self._write(sql, params)[0]
         reader = mine.reader or self._new_reader()
         with reader.lock:
             connection = reader.connection or self._open_reader(reader)
@@ -296,6 +311,9 @@ class SQLiteStore(SQLStore):
                 return connection.execute(sql, params).fetchall()
             except sqlite3.Error as error:
                 raise self._translate(error) from error
+            finally:
+                if reader.for_one_read:
+                    reader.close()
 
     def _write(self, sql: str, params: Params) -> Result:
         outermost = not self._mine.depth
@@ -306,7 +324,7 @@ class SQLiteStore(SQLStore):
             if not outermost:
                 self._check_still_inside(connection)
             cursor = connection.execute(sql, params)
-            return Result(cursor.fetchall(), cursor.rowcount)
+            return cursor.fetchall(), cursor.rowcount
         except sqlite3.Error as error:
             raise self._translate(error) from error
         finally:
@@ -317,7 +335,10 @@ class SQLiteStore(SQLStore):
 
     def _control(self, sql: str) -> None:
         try:
-            (self._writer or self._open_writer()).execute(sql)
+            connection = self._writer or self._open_writer()
+            if self._mine.depth:
+                self._check_still_inside(connection)
+            connection.execute(sql)
         except sqlite3.Error as error:
             raise self._translate(error) from error
 
@@ -333,7 +354,10 @@ class SQLiteStore(SQLStore):
         self._turnstile.leave()
 
     def _check_still_inside(self, connection: sqlite3.Connection) -> None:
-        """When the disk is full SQLite ends a transaction itself: what follows must not commit."""
+        """When the disk is full SQLite ends a transaction itself: what follows must not commit.
+
+        Neither must a savepoint, which outside of a transaction begins one of its own.
+        """
         if not connection.in_transaction:
             raise UnavailableError(
                 f"{self._place} rolled this transaction back after an earlier error in it; "
@@ -344,40 +368,49 @@ class SQLiteStore(SQLStore):
         """The writer's connection. Only whoever has the turn may call this."""
         if self._mine.depth and not create:
             raise self._closed_error()
-        self._writer = self._connect("rwc" if create or self._in_memory else "rw")
+        if self._read_only:
+            raise AccessDeniedError(f"{self._place} was opened read-only.")
+        self._writer = self._connect("mode=rwc" if create else "mode=rw")
         return self._writer
 
     def _new_reader(self) -> _Reader:
-        reader = self._mine.reader = _Reader()
         with self._readers_lock:
+            reader = self._mine.reader = _Reader(self._readers_lock)
             self._readers.add(reader)
         return reader
 
     def _open_reader(self, reader: _Reader) -> sqlite3.Connection:
-        connection = reader.connection = self._connect("ro" if self._read_only else "rw")
+        connection = reader.connection = self._connect_reader(reader)
         connection.execute("PRAGMA query_only = ON")
         return connection
 
-    def _connect(self, mode: str) -> sqlite3.Connection:
+    def _connect_reader(self, reader: _Reader) -> sqlite3.Connection:
+        if not self._read_only:
+            return self._connect("mode=rw")
+        reader.for_one_read = False
+        try:
+            return self._connect("mode=ro")
+        except PersistenceError:
+            # A WAL database in a folder that cannot be written to has no place for its -shm file.
+            # Without a WAL beside it nobody is writing, and it can be read as it stands; but once,
+            # because SQLite would not notice that somebody begins to.
+            if not self._file.is_file() or self._wal_size():
+                raise
+            reader.for_one_read = True
+            return self._connect("immutable=1")
+
+    def _connect(self, options: str) -> sqlite3.Connection:
         if self._closed:
             raise self._closed_error()
-        if self._read_only and mode != "ro":
-            raise AccessDeniedError(f"{self._place} was opened read-only.")
         try:
-            return self._configure(self._driver_connect(f"mode={mode}"))
-        except sqlite3.OperationalError as error:
-            # A WAL database in a folder that cannot be written to has no place for its -shm file;
-            # without a WAL beside it nothing can be writing, and it can be read as it stands.
-            if mode == "ro" and self._path.is_file() and not self._wal_size():
-                return self._configure(self._driver_connect("immutable=1"))
-            raise self._translate(error) from error
+            return self._configure(self._driver_connect(options))
         except sqlite3.Error as error:
             raise self._translate(error) from error
 
     def _driver_connect(self, options: str) -> sqlite3.Connection:
         memory = self._in_memory
         return sqlite3.connect(
-            ":memory:" if memory else f"{self._path.absolute().as_uri()}?{options}",
+            ":memory:" if memory else f"{self._file.as_uri()}?{options}",
             uri=not memory,
             timeout=self._lock_timeout,
             isolation_level=None,
@@ -401,16 +434,21 @@ class SQLiteStore(SQLStore):
         self._take_connection()
         try:
             self._closed = "it was closed"
-            self._close_connections()
+            # Readers first, so that the writer, the last one out, folds the WAL into the file.
+            with ExitStack() as held:
+                self._close_readers(held)
+            self._close_writer()
         finally:
             self._give_connection_back()
 
-    def _close_connections(self) -> None:
-        """Readers first, so that the writer, the last one out, folds the WAL into the file."""
-        with self._readers_lock:
-            readers = list(self._readers)
-        for reader in readers:
+    def _close_readers(self, held: ExitStack) -> None:
+        """Close the readers' connections; while the stack is not closed nobody opens another."""
+        held.enter_context(self._readers_lock)
+        for reader in list(self._readers):
+            held.enter_context(reader.lock)
             reader.close()
+
+    def _close_writer(self) -> None:
         if self._writer is not None:
             self._writer.close()
             self._writer = None
@@ -420,13 +458,20 @@ class SQLiteStore(SQLStore):
         return ClosedError(f"{self._place} cannot be used: {reason}. Open a new persistence.")
 
     def before_fork(self) -> None:
-        if self._mine.depth or self._closed:
+        """Close what is open, and let no thread into SQLite until the fork is over.
+
+        Not even to read: a mutex inside SQLite that some thread holds at that moment stays locked
+        in the child for ever.
+        """
+        if self._closed:
             return
-        self._settled = self._turnstile.enter(self._lock_timeout)
+        self._settled = not self._mine.depth and self._turnstile.enter(self._lock_timeout)
+        self._close_readers(self._held)
         if self._settled and not self._in_memory:
-            self._close_connections()
+            self._close_writer()
 
     def after_fork(self, *, in_child: bool) -> None:
+        self._held.close()
         if in_child and not self._closed:
             self._start_again_in_child()
         elif self._settled:
@@ -444,16 +489,14 @@ class SQLiteStore(SQLStore):
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._writer))
             self._writer = None
         self._turnstile = Turnstile()
-        self._readers_lock = Lock()
 
     # --- health -------------------------------------------------------------------------------
 
     def diagnose(self) -> list[Finding]:
         mode = self._read("PRAGMA journal_mode", ())[0][0]
-        version = max((s.version for s in self._catalog().applied), default=0)
         return [
             _engine_finding(sqlite3.sqlite_version_info),
-            Finding("schema", "ok", f"version {version}"),
+            schema.finding(self._catalog(), self.dialect),
             Finding("journal", "ok", "write-ahead log")
             if mode == "wal" or self._in_memory
             else Finding(
@@ -477,7 +520,8 @@ class SQLiteStore(SQLStore):
         )
 
     def _wal_size(self) -> int:
-        wal = self._path.with_name(self._path.name + "-wal")
+        file = self._file.resolve()
+        wal = file.with_name(file.name + "-wal")
         return wal.stat().st_size if wal.exists() else 0
 
     def _translate(self, error: sqlite3.Error) -> PersistenceError:
@@ -496,6 +540,8 @@ class SQLiteStore(SQLStore):
                 return self._full()
             case sqlite3.SQLITE_IOERR if self._disk_is_full():
                 return self._full()
+            case sqlite3.SQLITE_IOERR if not self._in_memory and not self._file.is_file():
+                return self._cannot_open()
             case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
                 return CorruptDatabaseError(
                     f"{self._path} is damaged or not a SQLite database ({error}). "
@@ -529,23 +575,53 @@ class SQLiteStore(SQLStore):
 
     def _disk_is_full(self) -> bool:
         try:
-            disk = os.statvfs(self._path.absolute().parent)
+            disk = os.statvfs(self._file.parent)
         except (OSError, AttributeError):
             return False
         return disk.f_bavail * disk.f_frsize < _SCARCE_BYTES
 
     def _cannot_open(self) -> PersistenceError:
-        if self._path.is_dir():
+        folder = self._file.parent
+        try:
+            mode = self._file.stat().st_mode
+        except FileNotFoundError:
+            return self._not_found(folder)
+        except PermissionError:
+            return AccessDeniedError(
+                f"{self._place} cannot be opened. Check the rights of the folder {folder}."
+            )
+        except OSError as error:
+            return ConfigurationError(f"{self._path} cannot be opened: {error.strerror}.")
+        if stat.S_ISDIR(mode):
             return ConfigurationError(f"{self._path} is a folder; name a file in it.")
-        if not self._path.absolute().parent.is_dir():
-            return ConfigurationError(
-                f"The folder {self._path.absolute().parent} does not exist; create it first."
+        if not stat.S_ISREG(mode):
+            return ConfigurationError(f"{self._path} is not an ordinary file; name another one.")
+        return AccessDeniedError(
+            f"{self._place} cannot be opened. Check the rights of the file and of its folder."
+        )
+
+    def _not_found(self, folder: Path) -> PersistenceError:
+        if not folder.is_dir():
+            return ConfigurationError(f"The folder {folder} does not exist; create it first.")
+        if not os.access(folder, os.W_OK):
+            return AccessDeniedError(
+                f"There is no database {self._path}, and none can be made there. "
+                f"Check the rights of the folder {folder}."
             )
-        if not self._path.exists():
-            return NotFoundError(
-                f"There is no database {self._path}. To make one: {self._init_command}"
-            )
-        return AccessDeniedError(f"{self._place} cannot be opened. Check the rights of the file.")
+        return NotFoundError(
+            f"There is no database {self._path}. To make one: {self._init_command}"
+        )
+
+
+def _path(given: str | os.PathLike[str]) -> Path:
+    """The file that a caller named; raises ConfigurationError where that cannot be one."""
+    try:
+        path = Path(given).expanduser()
+    except (TypeError, RuntimeError) as error:  # No text; or ~somebody who has no home.
+        raise ConfigurationError(f"db_path {given!r} names no file: {error}.") from error
+    if "\0" in str(path):
+        raise ConfigurationError(f"db_path {given!r} names no file: it contains NUL.")
+    return path
 
 
 def _statements(sql: str) -> Iterator[str]:

@@ -6,9 +6,10 @@ from contextlib import suppress
 
 from curio_persistence.clock import Clock
 from curio_persistence.errors import ConflictError, InvalidValueError, MissingRunError
-from curio_persistence.models import AgentRunEvent, AgentRunStatus
+from curio_persistence.models import AgentRun, AgentRunEvent, AgentRunStatus
 from curio_persistence.store.base import Store
 from curio_persistence.store.codecs import encode_time
+from curio_persistence.store.filters import checked_count
 from curio_persistence.store.tables import EVENTS, RUNS, Row
 
 
@@ -31,32 +32,32 @@ class Events:
         try:
             event.id = self._store.insert(EVENTS, row)
         except MissingRunError:
-            event.id = self._insert_with_stub(row, text)
+            event.id = self._insert_with_stub(event, row, text)
         if undated:
             event.timestamp = now
         if unstored:
             event.created_at = now
 
-    def _insert_with_stub(self, row: Row, now: str) -> int:
+    def _insert_with_stub(self, event: AgentRunEvent, row: Row, now: str) -> int:
         """Keep an event that came before its run, or whose run could not be stored."""
-        stub: Row = {
-            "agent_id": row["agent_id"],
-            "run_id": row["run_id"],
-            "agent_name": row["agent_name"],
-            "started_at": row["timestamp"],
-            "status": AgentRunStatus.RUNNING.value,
-            "created_at": now,
-            "updated_at": now,
-            "stub": 1,
-        }
+        run = AgentRun(
+            event.agent_id, event.run_id, event.agent_name, status=AgentRunStatus.RUNNING
+        )
+        stub = RUNS.encode(run)
+        stub["started_at"] = row["timestamp"]
+        stub["created_at"] = stub["updated_at"] = now
+        stub["stub"] = 1
         with self._store.transaction():
             with suppress(ConflictError):  # Somebody else was faster.
                 self._store.insert(RUNS, stub)
             return self._store.insert(EVENTS, row)
 
-    def of_run(self, run_id: str, *, event_type: str | None = None) -> list[AgentRunEvent]:
+    def of_run(
+        self, run_id: str, *, event_type: str | None = None, limit: int | None = None
+    ) -> list[AgentRunEvent]:
         """A run's events, oldest first."""
         if run_id is None:
             raise InvalidValueError("run_id is required.", field="run_id")
         where = EVENTS.where(run_id=run_id, event_type=event_type)
-        return EVENTS.decode(self._store.select(EVENTS, where))
+        limit = None if limit is None else checked_count("limit", limit)
+        return EVENTS.decode(self._store.select(EVENTS, where, limit=limit))

@@ -61,10 +61,10 @@ class Runs:
         """Replace a run's fields; see `BasePersistence.update_agent_run`."""
         changes = RUNS.encode(run)
         del changes["run_id"], changes["created_at"]
+        where = RUNS.where(run_id=_given(run_id))
         now = self._clock.stamp(run_id)
         changes["updated_at"] = encode_time(now)
         changes["stub"] = None
-        where = RUNS.where(run_id=run_id)
         changed = self._store.update(RUNS, where, changes, returning=("id", "created_at"))
         if not changed:
             raise NotFoundError(f"There is no run {run_id!r} to update.")
@@ -77,12 +77,17 @@ class Runs:
         return found[0] if found else None
 
     def newest(
-        self, *, agent_id: str | None = None, limit: int | None = 10, offset: int = 0
+        self,
+        *,
+        agent_id: str | None = None,
+        status: str | None = None,
+        limit: int | None = 10,
+        offset: int = 0,
     ) -> list[AgentRun]:
         """Runs, newest first."""
         rows = self._store.select(
             RUNS,
-            RUNS.where(agent_id=agent_id),
+            RUNS.where(agent_id=agent_id, status=status),
             limit=None if limit is None else checked_count("limit", limit),
             offset=checked_count("offset", offset),
         )
@@ -124,10 +129,10 @@ class Runs:
                 f"older_than is a timedelta that is not negative, not {older_than!r}.",
                 field="older_than",
             )
-        before = self._clock.now() - older_than
+        now = self._clock.now()
         running = self._store.select(RUNS, RUNS.where(status=AgentRunStatus.RUNNING))
         seen = [(run, self._last_sign_of_life(run)) for run in RUNS.decode(running)]
-        return [(run, last) for run, last in seen if last < before]
+        return [(run, last) for run, last in seen if now - last > older_than]
 
     def _last_sign_of_life(self, run: AgentRun) -> datetime:
         where = EVENTS.where(run_id=run.run_id)

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 
 from curio_persistence.errors import ConflictError, MissingRunError
 from curio_persistence.store.filters import Measure, Order, Where
-from curio_persistence.store.tables import Row, Table
+from curio_persistence.store.tables import Columns, Row, Table
 
 Level = Literal["ok", "warning", "error"]
 
@@ -34,6 +34,15 @@ class Store(ABC):
     dialect: ClassVar[str]
     """The name under which this store is spoken of: `sqlite`, `postgres`, `memory`."""
 
+    @property
+    def place(self) -> str:
+        """Where the rows are, in words that can open a sentence; no secret is among them."""
+        return f"The {self.dialect} store"
+
+    def schema_version(self) -> int:
+        """The newest step that the tables have come to; 0 where there are no tables."""
+        return 0
+
     @abstractmethod
     def initialize(self) -> None:
         """Create or migrate the tables; does nothing, and takes no lock, when they are current.
@@ -58,8 +67,11 @@ class Store(ABC):
         order: tuple[Order, ...] | None = None,
         limit: int | None = None,
         offset: int = 0,
-    ) -> list[tuple[Any, ...]]:
-        """Rows of `table.names`, in the table's order or the one given."""
+    ) -> Columns:
+        """The rows that match, column by column as in `table.names`; see `Table.decode`.
+
+        They come in the table's order, or in the one given.
+        """
 
     @abstractmethod
     def update(
@@ -69,7 +81,7 @@ class Store(ABC):
 
     @abstractmethod
     def delete(self, table: Table[Any], where: Where) -> int:
-        """Remove all rows that match; how many there were."""
+        """Remove all rows that match, and those that refer to them; how many matched."""
 
     @abstractmethod
     def aggregate(
