@@ -29,6 +29,7 @@ _ESCAPE = "\ufdd0"
 """Opens an escape in stored text. A Unicode noncharacter: no text that means anything contains it,
 and ASCII text, the common case, is known to be free of it without being looked through."""
 
+_REFUSED_IN_NAMES = re.compile("[\x00\ud800-\udfff]")
 _UNSTORABLE = re.compile("[\x00\ufdd0\ud800-\udfff]")
 _ESCAPED = re.compile(_ESCAPE + "([0-9a-f]{4})")
 _INT64 = range(-(2**63), 2**63)
@@ -80,9 +81,9 @@ def encode_name(value: Any) -> str:
     text: str = value if type(value) is str else _plain_str(value)
     if len(text) > ID_LENGTH:
         raise ValueError(f"may have {ID_LENGTH} characters, not {len(text)}")
-    if (text.isascii() and "\0" not in text) or not _UNSTORABLE.search(text):
-        return text
-    raise ValueError("may not contain NUL, lone surrogates or U+FDD0")
+    if _REFUSED_IN_NAMES.search(text):
+        raise ValueError("may not contain NUL or lone surrogates")
+    return text
 
 
 def encode_id(value: Any) -> str:

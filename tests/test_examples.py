@@ -1,0 +1,195 @@
+"""Every example runs as it stands, and shows what it promises."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from psycopg2.extensions import parse_dsn
+
+from curio_persistence import InMemoryPersistence, SQLitePersistence
+from tests.support import command_line
+
+ROOT = Path(__file__).parents[1]
+EXAMPLES = ROOT / "examples"
+
+# What each must show; a new example is executed too, once it stands here.
+FACTS = {
+    "agent.py": (),  # Says nothing by itself: demo.py uses it.
+    "demo.py": (
+        "→ 'transaction' is on",
+        "└ assistant  completed",
+        "FileNotFoundError: there is no folder nowhere",
+        "ms  run_completed       completed",
+        "5 runs: 4 completed, 1 error",
+        "curio-persistence query --db-path demo.db",
+    ),
+    "notebook.ipynb": ("336 runs", "TimeoutError", "image/png"),
+    "postgres_env.py": ("PostgreSQL", "version 1", "20 runs completed"),
+    "quickstart.py": ("run_completed", "0.000400 US dollars"),
+    "test_my_agent.py": ("3 passed",),
+}
+
+
+class Folder:
+    """A folder to stand in that is not the checkout, and the programs there."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path / "here"
+        self.path.mkdir()
+        (path / "bin").mkdir()
+        self._environment = command_line.environment(path / "bin")
+
+    def run(self, *command: str | Path, exit_code: int = 0) -> str:
+        done = subprocess.run(
+            command,
+            cwd=self.path,
+            env=self._environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            encoding="utf-8",
+            check=False,
+        )
+        assert done.returncode == exit_code, done.stdout
+        return done.stdout
+
+    def run_example(self, name: str) -> str:
+        if name.endswith(".ipynb"):
+            return self._run_notebook(name)
+        if name.startswith("test_"):
+            return self.run("python", "-m", "pytest", "-c", "/dev/null", EXAMPLES / name)
+        return self.run("python", EXAMPLES / name)
+
+    def _run_notebook(self, name: str) -> str:
+        """Its outputs, as they are kept in the copy that was executed."""
+        shutil.copy(EXAMPLES / name, self.path)
+        # Not this project's settings: what Jupyter warns of is no fault of the example's.
+        pytest = ("python", "-W", "default", "-m", "pytest", "-c", "/dev/null")
+        self._environment.pop("PYTHONWARNINGS")
+        self.run(*pytest, "--nbmake", "--overwrite", name)
+        return (self.path / name).read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    return Folder(tmp_path)
+
+
+@pytest.fixture
+def agent(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The module examples/agent.py."""
+    monkeypatch.syspath_prepend(EXAMPLES)
+    spec = importlib.util.find_spec("agent")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def write_dotenv(folder: Path, dsn: str, schema: str) -> None:
+    server = parse_dsn(dsn)
+    names = {"DB_HOST": "host", "DB_PORT": "port", "DB_NAME": "dbname", "DB_USER": "user"}
+    if "password" in server:
+        names["DB_PASSWORD"] = "password"
+    lines = [f"{name}={server[key]}" for name, key in names.items() if key in server]
+    settings = ["DB_TYPE=postgres", f"DB_SCHEMA={schema}", *lines]
+    (folder / ".env").write_text("\n".join(settings) + "\n")
+
+
+def listing() -> list[object]:
+    names = sorted(path.name for path in EXAMPLES.iterdir() if path.is_file())
+    slow = pytest.mark.slow
+    return [pytest.param(name, marks=slow if name.endswith(".ipynb") else ()) for name in names]
+
+
+@pytest.mark.parametrize("name", listing())
+def test_an_example_shows_what_it_promises(
+    name: str, folder: Folder, request: pytest.FixtureRequest
+) -> None:
+    assert name in FACTS, f"say in FACTS what {name} must show"
+    if name == "postgres_env.py":
+        dsn, schema = (request.getfixturevalue(it) for it in ("postgres18", "schema_name"))
+        write_dotenv(folder.path, dsn, schema)
+    output = folder.run_example(name)
+    for fact in FACTS[name]:
+        assert fact in output
+
+
+def test_the_demo_fits_a_terminal(folder: Folder) -> None:
+    # Commands may be longer: one that is cut could not be pasted.
+    shown, _, _ = folder.run_example("demo.py").partition("Look further")
+    assert max(map(len, shown.splitlines())) <= 80
+
+
+def test_the_demo_leaves_its_runs_in_the_file(folder: Folder) -> None:
+    folder.run_example("demo.py")
+    with SQLitePersistence(folder.path / "demo.db", read_only=True) as persistence:
+        failed, *children, parent, _ = persistence.get_agent_runs()
+        assert failed.status == "error"
+        assert {child.parent_run_id for child in children} == {parent.run_id}
+        stats = persistence.get_agent_run_stats()
+        assert stats["tool_metrics"]["search"]["error_count"] == 1
+        assert stats["total_cost_usd"] == sum(
+            usage.cost_usd or 0 for usage in persistence.get_llm_usage(limit=None)
+        )
+
+
+def test_the_demo_adds_to_the_history_when_it_runs_again(folder: Folder) -> None:
+    folder.run_example("demo.py")
+    assert "10 runs: 8 completed, 2 error" in folder.run_example("demo.py")
+
+
+def test_the_demo_names_commands_that_work(folder: Folder) -> None:
+    *_, commands = folder.run_example("demo.py").split("Look further")
+    lines = [line for line in commands.splitlines() if "curio-persistence" in line]
+    assert len(lines) >= 4
+    for line in lines:
+        assert folder.run("sh", "-c", line)
+
+
+def test_the_agent_counts_what_is_in_the_files(agent: ModuleType, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("fork and knife\nFork\nforks\n")
+    (tmp_path / "b.md").write_text("a fork\nspoon\n")
+    persistence = InMemoryPersistence()
+    answer = agent.Researcher(tmp_path, persistence=persistence).ask(
+        "Which is mentioned more often, 'spoon' or 'fork'?"
+    )
+    assert answer == "'fork', with 3 of 4 lines."
+    assert [run.agent_id for run in persistence.get_agent_runs()] == [
+        "assistant",
+        "assistant",
+        "researcher",
+    ]
+
+
+def test_the_agent_names_the_tokens_and_the_price_of_its_texts(
+    agent: ModuleType, tmp_path: Path
+) -> None:
+    persistence = InMemoryPersistence()
+    agent.Researcher(tmp_path, persistence=persistence).ask("How often is 'fork' mentioned?")
+    for usage in persistence.get_llm_usage():
+        assert usage.input_tokens == agent.count_tokens(usage.prompt) > 0
+        assert usage.output_tokens == agent.count_tokens(usage.response_content) > 0
+        assert usage.get_cost_usd() == agent.cost(
+            usage.model, usage.input_tokens, usage.output_tokens
+        )
+
+
+def test_the_notebook_is_kept_without_outputs() -> None:
+    for path in EXAMPLES.glob("*.ipynb"):
+        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+            assert not cell.get("outputs")
+            assert cell.get("execution_count") is None
+
+
+def test_the_postgres_example_says_what_to_configure(folder: Folder) -> None:
+    said = folder.run("python", EXAMPLES / "postgres_env.py", exit_code=1)
+    assert "No PostgreSQL is configured here" in said
+    assert "DB_HOST=localhost" in said
+    assert not list(folder.path.iterdir())
