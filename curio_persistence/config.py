@@ -175,7 +175,12 @@ def _dotenv() -> dict[str, str]:
     from dotenv import dotenv_values, find_dotenv
 
     path = find_dotenv(usecwd=True)
-    return {name: value or "" for name, value in dotenv_values(path).items()} if path else {}
+    if not path:
+        return {}
+    try:
+        return {name: value or "" for name, value in dotenv_values(path).items()}
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path} cannot be read as UTF-8 text.") from error
 
 
 def _tell_once(message: str) -> None:

@@ -230,10 +230,12 @@ def _no_rows() -> dict[str, _Rows]:
     return {table.name: _Rows(table) for table in TABLES}
 
 
-def _measure(measure: Measure, rows: list[Row]) -> int | None:
+def _measure(measure: Measure, rows: list[Row]) -> int | list[int] | None:
     if measure.column is None:
         return len(rows)
     values = [value for row in rows if isinstance(value := row.get(measure.column), int)]
+    if measure.kind == "values":
+        return values
     if measure.kind == "count":
         return sum(row.get(measure.column) is not None for row in rows)
     return sum(values) if values else None

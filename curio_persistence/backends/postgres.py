@@ -41,6 +41,7 @@ from curio_persistence.errors import (
 )
 from curio_persistence.store.base import Finding, conflict, missing_reference
 from curio_persistence.store.codecs import PICODOLLARS, encode_time
+from curio_persistence.store.filters import Measure, total
 from curio_persistence.store.tables import USAGE, Row, Table
 
 _NAME_BYTES = 63
@@ -54,6 +55,7 @@ _DEFAULTS: Mapping[str, Any] = {
     "keepalives_count": 3,
 }
 _MONEY = {"cost_usd"} & set(USAGE.names)
+_SUMS_OF_MONEY = {total(column) for column in _MONEY}
 
 
 def _kept_time(value: Any, cursor: DriverCursor) -> str | None:
@@ -241,6 +243,16 @@ class PostgresStore(SQLStore):
                     raise conflict(table, row) from error.__cause__
             raise
         return int(rows[0][0])
+
+    def _measure(self, measure: Measure) -> str:
+        text = super()._measure(measure)
+        return f"({text} * {PICODOLLARS})" if measure in _SUMS_OF_MONEY else text
+
+    def _listing(self, column: str) -> str:
+        return f"array_agg({column}) FILTER (WHERE {column} IS NOT NULL)"
+
+    def _listed(self, gathered: list[int] | None) -> list[int]:
+        return gathered or []
 
     def _table(self, table: Table[Any]) -> str:
         return f'{self._schema}."{table.name}"'

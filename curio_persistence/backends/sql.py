@@ -123,9 +123,17 @@ class SQLStore(Store):
         return self.placeholder
 
     def _measure(self, measure: Measure) -> str:
-        if measure.column is None:
-            return "count(*)"
-        return f"{measure.kind}({self._reading(measure.column)})"
+        if measure.kind == "values":
+            return self._listing(measure.column or "")
+        return f"{measure.kind}({measure.column or '*'})"
+
+    @abstractmethod
+    def _listing(self, column: str) -> str:
+        """The expression that gathers a group's values of a column, NULL left out."""
+
+    @abstractmethod
+    def _listed(self, gathered: Any) -> list[int]:
+        """The list that such an expression answered with."""
 
     def select(
         self,
@@ -193,7 +201,19 @@ class SQLStore(Store):
                 + (f" GROUP BY {', '.join(group_by)}" if group_by else "")
             ),
         )
-        return self._read(sql, values_of(where))
+        return self._unfold(measures, len(group_by), self._read(sql, values_of(where)))
+
+    def _unfold(
+        self, measures: tuple[Measure, ...], first: int, rows: list[tuple[Any, ...]]
+    ) -> list[tuple[Any, ...]]:
+        """Make lists of the gathered values in rows whose measures begin at column `first`."""
+        gathered = {first + i for i, measure in enumerate(measures) if measure.kind == "values"}
+        if not gathered:
+            return rows
+        return [
+            tuple(self._listed(v) if i in gathered else v for i, v in enumerate(row))
+            for row in rows
+        ]
 
     def _text(self, shape: Hashable, build: Callable[[], str]) -> str:
         text = self._texts.get(shape)

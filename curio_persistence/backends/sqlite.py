@@ -7,6 +7,7 @@ nobody. A `:memory:` database is one connection that all share.
 from __future__ import annotations
 
 import ctypes
+import json
 import os
 import shlex
 import sqlite3
@@ -285,17 +286,24 @@ class SQLiteStore(SQLStore):
             + (f" GROUP BY {', '.join(group_by)}" if group_by else "")
         )
         rows = self._read(sql, values_of(where))
-        start = len(group_by)
-        return [
-            row[:start]
+        first = len(group_by)
+        joined = [
+            row[:first]
             + tuple(
-                upper if m.kind == "count" or upper is None else (upper << 32) + lower
+                (upper << 32) + lower if m.kind == "sum" and upper is not None else upper
                 for m, upper, lower in zip(
-                    measures, row[start::2], row[start + 1 :: 2], strict=True
+                    measures, row[first::2], row[first + 1 :: 2], strict=True
                 )
             )
             for row in rows
         ]
+        return self._unfold(measures, first, joined)
+
+    def _listing(self, column: str) -> str:
+        return f"group_concat({column})"
+
+    def _listed(self, gathered: str | None) -> list[int]:
+        return json.loads(f"[{gathered or ''}]")  # type: ignore[no-any-return]
 
     def _table(self, table: Table[Any]) -> str:
         return table.name
@@ -389,12 +397,13 @@ class SQLiteStore(SQLStore):
             return self._connect("mode=rw")
         reader.for_one_read = False
         try:
-            return self._connect("mode=ro")
-        except PersistenceError:
-            # A WAL database in a folder that cannot be written to has no place for its -shm file.
-            # Without a WAL beside it nobody is writing, and it can be read as it stands; but once,
-            # because SQLite would not notice that somebody begins to.
-            if not self._file.is_file() or self._wal_size():
+            # Not `mode=ro`, which leaves -wal and -shm files behind; `query_only` forbids writes.
+            return self._connect("mode=rw")
+        except (AccessDeniedError, StorageFullError):
+            # A WAL database in a folder that cannot be written to, or on a full disk, has no place
+            # for its -shm file. Without a WAL beside it nobody is writing, and it can be read as it
+            # stands; but once, because SQLite would not notice that somebody begins to.
+            if self._wal_size():
                 raise
             reader.for_one_read = True
             return self._connect("immutable=1")
@@ -402,6 +411,8 @@ class SQLiteStore(SQLStore):
     def _connect(self, options: str) -> sqlite3.Connection:
         if self._closed:
             raise self._closed_error()
+        if self._file_exists() and not self._in_memory and not self._file.is_file():
+            raise self._cannot_open()  # SQLite would wait for ever at the end of a pipe.
         try:
             return self._configure(self._driver_connect(options))
         except sqlite3.Error as error:
@@ -419,9 +430,13 @@ class SQLiteStore(SQLStore):
         )
 
     def _configure(self, connection: sqlite3.Connection) -> sqlite3.Connection:
-        connection.execute("PRAGMA foreign_keys = ON")
-        connection.execute(f"PRAGMA synchronous = {self._synchronous}")
-        connection.execute("SELECT 1 FROM sqlite_master").fetchone()  # Reads the file's first page.
+        try:
+            connection.execute("PRAGMA foreign_keys = ON")
+            connection.execute(f"PRAGMA synchronous = {self._synchronous}")
+            connection.execute("SELECT 1 FROM sqlite_master").fetchone()  # Reads the first page.
+        except BaseException:
+            connection.close()
+            raise
         return connection
 
     # --- end of life, and forks ---------------------------------------------------------------
@@ -521,8 +536,10 @@ class SQLiteStore(SQLStore):
 
     def _wal_size(self) -> int:
         file = self._file.resolve()
-        wal = file.with_name(file.name + "-wal")
-        return wal.stat().st_size if wal.exists() else 0
+        try:
+            return file.with_name(file.name + "-wal").stat().st_size
+        except OSError:
+            return 0
 
     def _translate(self, error: sqlite3.Error) -> PersistenceError:
         """Our error for the driver's."""
@@ -540,8 +557,6 @@ class SQLiteStore(SQLStore):
                 return self._full()
             case sqlite3.SQLITE_IOERR if self._disk_is_full():
                 return self._full()
-            case sqlite3.SQLITE_IOERR if not self._in_memory and not self._file.is_file():
-                return self._cannot_open()
             case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
                 return CorruptDatabaseError(
                     f"{self._path} is damaged or not a SQLite database ({error}). "

@@ -7,7 +7,7 @@ a histogram. Kept values are whole numbers, so sums are exact and equal on every
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from itertools import accumulate
@@ -21,6 +21,8 @@ from curio_persistence.store.tables import EVENTS, RUNS, USAGE
 
 PERCENTILES = (50, 75, 90, 95, 99)
 _SUCCESS = "success"
+_SUMS = (COUNT, total("input_tokens"), total("output_tokens"), total("cost_usd"))
+_LATENCIES = Measure("values", "latency_ms")
 
 
 class Stats:
@@ -38,7 +40,6 @@ class Stats:
         return {
             **self._runs(agent_id),
             **self._calls(agent_id),
-            "latency_percentiles": self._latency_percentiles(agent_id),
             "tool_metrics": self._tools(agent_id),
         }
 
@@ -66,15 +67,20 @@ class Stats:
     def _calls(self, agent_id: str | None) -> dict[str, Any]:
         models: dict[str, _Calls] = defaultdict(_Calls)
         everything = _Calls()
-        measures = (COUNT, total("input_tokens"), total("output_tokens"), total("cost_usd"))
-        for _, model, status, *sums in self._store.aggregate(
+        latencies: Counter[int] = Counter()
+        for _, model, status, *sums, values in self._store.aggregate(
             USAGE,
-            measures,
+            # One agent's latencies come with the same look at the index; for all agents together
+            # another index has them in order, and the database counts them.
+            (*_SUMS, COUNT if agent_id is None else _LATENCIES),
             USAGE.where(agent_id=agent_id),
             group_by=("agent_id", "model", "status"),
         ):
             for calls in (models[model], everything):
                 calls.add(status, *sums)
+            if agent_id is not None:
+                latencies.update(values)
+        histogram = self._latencies_of_all() if agent_id is None else latencies.items()
         return {
             "total_llm_calls": everything.count,
             "total_input_tokens": everything.input_tokens,
@@ -83,18 +89,13 @@ class Stats:
             "avg_input_tokens_per_call": _ratio(everything.input_tokens, everything.count, 2),
             "avg_output_tokens_per_call": _ratio(everything.output_tokens, everything.count, 2),
             "token_efficiency": _ratio(everything.output_tokens, everything.input_tokens, 4),
+            "latency_percentiles": percentiles(histogram),
             "by_model": {model: calls.as_dict() for model, calls in sorted(models.items())},
         }
 
-    def _latency_percentiles(self, agent_id: str | None) -> dict[str, float]:
-        return percentiles(
-            self._store.aggregate(
-                USAGE,
-                (COUNT,),
-                (*USAGE.where(agent_id=agent_id), USAGE.filter("latency_ms", "is not null")),
-                group_by=("latency_ms",),
-            )
-        )
+    def _latencies_of_all(self) -> Iterable[tuple[int, int]]:
+        known = (USAGE.filter("latency_ms", "is not null"),)
+        return self._store.aggregate(USAGE, (COUNT,), known, group_by=("latency_ms",))
 
     def _tools(self, agent_id: str | None) -> dict[str, dict[str, Any]]:
         tools: dict[str, _Tool] = defaultdict(_Tool)

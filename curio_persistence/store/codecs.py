@@ -35,8 +35,9 @@ _ESCAPED = re.compile(_ESCAPE + "([0-9a-f]{4})")
 _INT64 = range(-(2**63), 2**63)
 PICODOLLARS = 10**12
 _PICODOLLAR = Decimal("1e-12")
+_MICRODOLLAR = Decimal("1e-6")
 _MOST_DOLLARS = 9_223_372
-_EXACT = Context(prec=28)
+_EXACT = Context(prec=60)
 
 
 def encode_text(value: Any) -> str:
@@ -55,13 +56,8 @@ def decode_text(value: str | None) -> str | None:
 
 
 def decode_texts(column: Sequence[str | None]) -> Iterable[str | None]:
-    """A column of free texts; one of ASCII, the common case, is looked at in C only."""
-    try:
-        if all(map(str.isascii, column)):  # type: ignore[arg-type]
-            return column
-    except TypeError:  # There is a None among them.
-        pass
-    return map(decode_text, column)
+    """A column of free texts."""
+    return [text if text is None or text.isascii() else decode_text(text) for text in column]
 
 
 def _escape(value: str) -> str:
@@ -149,32 +145,36 @@ def encode_money(value: Any) -> int:
 
 
 def decode_moneys(column: Sequence[int | None]) -> Iterable[Decimal | None]:
-    """A column of costs."""
-    return map(decode_money, column)
+    """A column of costs. Whole microdollars, the common case, take a third of the time."""
+    multiply, microdollar = _EXACT.multiply, _MICRODOLLAR
+    return [
+        decode_money(cost) if cost is None or cost % 10**6 else multiply(cost // 10**6, microdollar)
+        for cost in column
+    ]
 
 
 def decode_money(picodollars: int | None) -> Decimal | None:
     """Exact US dollars, with six decimals or as many as it takes."""
     if picodollars is None:
         return None
-    whole, rest = divmod(abs(picodollars), PICODOLLARS)
-    digits = f"{rest:012d}"
-    sign = "-" if picodollars < 0 else ""
-    return Decimal(f"{sign}{whole}.{digits[:6]}{digits[6:].rstrip('0')}")
+    microdollars, rest = divmod(picodollars, 10**6)
+    if not rest:
+        return _EXACT.multiply(microdollars, _MICRODOLLAR)
+    return Decimal(f"{Decimal(picodollars).scaleb(-12, _EXACT):f}".rstrip("0"))
 
 
 def encode_time(value: Any) -> str:
     """A moment in UTC; a naive datetime is local time, as `datetime.now()` means it."""
     if type(value) is not datetime or value.tzinfo is not UTC:
         value = _in_utc(value)
-    begin, end, text = _second
-    if not begin <= value < end:
-        text = _remember_second(value)
-    return f"{text}{value.microsecond:06d}+00:00"
+    first, last, text = _second
+    if first <= value <= last:
+        return f"{text}{value.microsecond:06d}+00:00"
+    return _remember_second(value)
 
 
-_second = (datetime.max.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC), "")
-"""The second written last: its begin, its end, and its text up to the fraction.
+_second = (datetime.max.replace(tzinfo=UTC), datetime.min.replace(tzinfo=UTC), "")
+"""Of the second written last: the first and last moments known in it, its text up to the fraction.
 
 Records are written when they happen, so most times share their second with the one before, and
 `isoformat` takes three times as long as this comparison.
@@ -183,14 +183,10 @@ Records are written when they happen, so most times share their second with the 
 
 def _remember_second(moment: datetime) -> str:
     global _second
-    begin = moment.replace(microsecond=0)
-    text = begin.isoformat(timespec="seconds").removesuffix("+00:00") + "."
-    if begin < _LAST_SECOND:
-        _second = (begin, begin + timedelta(seconds=1), text)
+    text = moment.isoformat(timespec="microseconds")
+    last = moment + timedelta(microseconds=999_999 - moment.microsecond)
+    _second = (moment, last, text[: -len("000000+00:00")])
     return text
-
-
-_LAST_SECOND = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 
 
 def _in_utc(value: Any) -> datetime:

@@ -34,12 +34,13 @@ class Order(NamedTuple):
 
 
 class Measure(NamedTuple):
-    """What to compute for a group: `count` of rows (or of a column's values), or `sum` of a column.
+    """What to compute for a group: `count` of rows (or of a column's values), `sum` of a column.
 
-    A sum over no values is None. Sums are exact, whatever their size.
+    A sum over no values is None; sums are exact, whatever their size. `values` is a list of all
+    values of a column of whole numbers, in any order.
     """
 
-    kind: Literal["count", "sum"]
+    kind: Literal["count", "sum", "values"]
     column: str | None = None
 
 

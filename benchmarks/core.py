@@ -1,0 +1,102 @@
+"""Measures the package against the bare drivers: `make bench`, or `python benchmarks/core.py`.
+
+`--quick` shows in some seconds that it works; its numbers mean little. RESULTS.md is written by a
+full run, and by others where `--output` says so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import fields, replace
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[0] = str(ROOT)  # For `benchmarks` and `tests.support`, wherever it is started.
+
+from benchmarks import fill, report  # noqa: E402
+from benchmarks.cases import CASES  # noqa: E402
+from benchmarks.workspace import Sizes, Workspace  # noqa: E402
+from tests.support.postgres import PostgresServer  # noqa: E402
+from tests.support.server import ServerUnavailable  # noqa: E402
+
+_FULL = Sizes(repetitions=11, writes=2_000, runs=100, usage_rows=1_000_000)
+_QUICK = Sizes(repetitions=3, writes=500, runs=10, usage_rows=100_000)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    options = _parse(arguments)
+    begin = time.monotonic()
+    with ExitStack() as stack:
+        directory = Path(
+            stack.enter_context(
+                tempfile.TemporaryDirectory(prefix="curio-bench-", dir=options.directory)
+            )
+        )
+        names = options.only or list(CASES)
+        dsn = options.postgres
+        if own_server := not dsn and any(name.startswith("postgres-") for name in names):
+            dsn = _start_postgres(stack)
+        work = Workspace(_sizes(options), directory, dsn, stack, own_server=own_server)
+        lines = [_measure(name, work) for name in names]
+        known = report.facts(directory, fill.server_version(dsn) if dsn else None)
+    print(report.table(lines))
+    print(f"{time.monotonic() - begin:.0f} s", file=sys.stderr)
+    output = options.output or (
+        None if options.quick or options.only else ROOT / "benchmarks" / "RESULTS.md"
+    )
+    if output:
+        output.write_text(report.page(lines, known, work.sizes), encoding="utf-8")
+
+
+def _measure(name: str, work: Workspace) -> report.Line:
+    print(f"{name} …", file=sys.stderr, flush=True)
+    return CASES[name](work)
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    add = parser.add_argument
+    add("only", nargs="*", metavar="CASE", help=f"{', '.join(CASES)} (default: all)")
+    add("--quick", action="store_true", help="smaller tables and fewer repetitions")
+    add("--repetitions", type=int, metavar="N", help="how often each case is measured")
+    add("--writes", type=int, metavar="N", help="events written in each repetition")
+    add("--runs", type=int, metavar="N", help="runs of 1,000 events in the tables of events")
+    add("--usage-rows", type=int, metavar="N", help="rows in the tables of usage")
+    add("--output", type=Path, metavar="FILE", help="the page to write")
+    add("--directory", type=Path, default=_disk(), help="for SQLite files (default: %(default)s)")
+    add("--postgres", metavar="DSN", default="", help="a server to use instead of a new one")
+    options = parser.parse_args(arguments)
+    if unknown := set(options.only) - set(CASES):
+        parser.error(f"no case {', '.join(sorted(unknown))}: {', '.join(CASES)}")
+    return options
+
+
+def _disk() -> Path:
+    """Where temporary files are on a disk; /tmp is often memory."""
+    lasting = Path("/var/tmp")
+    return lasting if lasting.is_dir() else Path(tempfile.gettempdir())
+
+
+def _sizes(options: argparse.Namespace) -> Sizes:
+    given = {field.name: getattr(options, field.name) for field in fields(Sizes)}
+    return replace(
+        _QUICK if options.quick else _FULL,
+        **{name: value for name, value in given.items() if value is not None},
+    )
+
+
+def _start_postgres(stack: ExitStack) -> str:
+    """The DSN of a server of our own."""
+    try:
+        return stack.enter_context(PostgresServer()).dsn
+    except ServerUnavailable as error:
+        sys.exit(f"{error}\nOr name the cases that need none.")
+
+
+if __name__ == "__main__":
+    main()

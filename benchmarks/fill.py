@@ -1,0 +1,141 @@
+"""Tables made by the package and filled through the driver, as fast as the driver can."""
+
+from __future__ import annotations
+
+import io
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+
+from benchmarks import rows
+from curio_persistence import PostgresPersistence, SQLitePersistence
+
+Chunks = Iterable[Sequence[tuple[Any, ...]]]
+Content = tuple[str, Sequence[str], Chunks]
+"""A table, the columns that are filled, and rows of them."""
+
+_TABLES = ("agent_runs", "agent_run_events", "agent_llm_usage")
+_PICODOLLAR = Decimal(10) ** -12
+
+
+def events(runs: int, each: int, *, idle: int = 0) -> list[Content]:
+    """Runs with so many events each, and idle ones without any."""
+    return [
+        ("agent_runs", rows.RUN_COLUMNS, [rows.run_rows(runs + idle)]),
+        ("agent_run_events", rows.EVENT_COLUMNS, rows.event_rows(runs, each=each)),
+    ]
+
+
+def usage(calls: int) -> list[Content]:
+    """Model calls, of runs with a hundred calls and ten events each."""
+    runs = max(calls // 100, len(rows.AGENTS))
+    return [
+        *events(runs, each=10),
+        ("agent_llm_usage", rows.USAGE_COLUMNS, rows.usage_rows(calls, runs)),
+    ]
+
+
+def sqlite_file(path: Path, content: Iterable[Content]) -> None:
+    """A new database file with this in it."""
+    SQLitePersistence(path).close()
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        for setting in ("journal_mode = OFF", "synchronous = OFF", "cache_size = -200000"):
+            connection.execute(f"PRAGMA {setting}").fetchall()
+        with _without_sqlite_indexes(connection):
+            connection.execute("BEGIN")
+            for table, columns, chunks in content:
+                marks = ", ".join("?" * len(columns))
+                insert = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks})"
+                for chunk in chunks:
+                    connection.executemany(insert, chunk)
+            connection.execute("COMMIT")
+        connection.execute("PRAGMA journal_mode = WAL").fetchall()
+
+
+@contextmanager
+def _without_sqlite_indexes(connection: sqlite3.Connection) -> Iterator[None]:
+    """Built at the end, an index takes a sort; kept up meanwhile, a search for every row."""
+    indexes = connection.execute(
+        "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL"
+    ).fetchall()
+    for name, _ in indexes:
+        connection.execute(f"DROP INDEX {name}")
+    yield
+    for _, sql in indexes:
+        connection.execute(sql)
+
+
+def postgres_schema(dsn: str, schema: str, content: Iterable[Content]) -> None:
+    """A new schema with this in it, vacuumed and analysed, as autovacuum would leave it."""
+    PostgresPersistence(dsn=dsn, schema=schema).close()
+    with _connected(dsn) as cursor:
+        cursor.execute(f"SET search_path = {schema}; SET maintenance_work_mem = '256MB'")
+        with _without_postgres_indexes(cursor, schema):
+            for table, columns, chunks in content:
+                for chunk in chunks:
+                    _copy(cursor, table, columns, chunk)
+        for table in _TABLES:
+            cursor.execute(f"VACUUM (ANALYZE) {table}")
+
+
+@contextmanager
+def _without_postgres_indexes(cursor: Any, schema: str) -> Iterator[None]:
+    cursor.execute(
+        "SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = %s "
+        "AND indexdef NOT LIKE '%% UNIQUE %%'",
+        (schema,),
+    )
+    indexes = cursor.fetchall()
+    for name, _ in indexes:
+        cursor.execute(f"DROP INDEX {name}")
+    yield
+    for _, definition in indexes:
+        cursor.execute(definition)
+
+
+def _copy(
+    cursor: Any, table: str, columns: Sequence[str], chunk: Sequence[tuple[Any, ...]]
+) -> None:
+    if columns[-1] == "cost_usd":  # Picodollars in SQLite, dollars here.
+        chunk = [(*row[:-1], row[-1] * _PICODOLLAR) for row in chunk]
+    lines = "".join("\t".join(map(_copied, row)) + "\n" for row in chunk)
+    cursor.copy_expert(f"COPY {table} ({', '.join(columns)}) FROM STDIN", io.StringIO(lines))
+
+
+def _copied(value: Any) -> str:
+    """A value as COPY reads it; only JSON here has backslashes."""
+    if value is None:
+        return "\\N"
+    return value.replace("\\", "\\\\") if isinstance(value, str) else str(value)
+
+
+def drop_schema(dsn: str, schema: str) -> None:
+    with _connected(dsn) as cursor:
+        cursor.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE")
+
+
+def sessions(dsn: str) -> list[int]:
+    """The processes that serve clients of this server."""
+    with _connected(dsn) as cursor:
+        cursor.execute("SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend'")
+        return [pid for (pid,) in cursor.fetchall()]
+
+
+def server_version(dsn: str) -> str:
+    with _connected(dsn) as cursor:
+        cursor.execute("SHOW server_version")
+        return str(cursor.fetchall()[0][0])
+
+
+@contextmanager
+def _connected(dsn: str) -> Iterator[Any]:
+    """A cursor in autocommit."""
+    with closing(psycopg2.connect(dsn)) as connection:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            yield cursor

@@ -1,0 +1,274 @@
+"""Rows like those that agents write, the same ones for every side that is measured."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from itertools import cycle, islice
+from random import Random
+from typing import Any
+
+from curio_persistence import AgentRunEvent, EventType
+
+AGENTS = tuple(f"agent-{n:03d}" for n in range(100))
+MODELS = (
+    ("anthropic", "claude-sonnet-4-5"),
+    ("openai", "gpt-5"),
+    ("openai", "gpt-5-mini"),
+    ("google", "gemini-2.5-pro"),
+    ("mistral", "mistral-large"),
+)
+TOOLS = ("search", "calculator", "browser", "python", "read_file", "sql")
+EVENTS_OF_A_RUN = 1_000
+
+EVENT_COLUMNS = (
+    "agent_id",
+    "run_id",
+    "agent_name",
+    "timestamp",
+    "event_type",
+    "data",
+    "created_at",
+    "tool_name",
+    "tool_latency_us",
+    "tool_error",
+)
+RUN_COLUMNS = (
+    "agent_id",
+    "run_id",
+    "agent_name",
+    "objective",
+    "started_at",
+    "total_iterations",
+    "status",
+    "created_at",
+    "updated_at",
+)
+USAGE_COLUMNS = (
+    "agent_id",
+    "run_id",
+    "provider",
+    "model",
+    "prompt",
+    "prompt_length",
+    "input_params",
+    "input_tokens",
+    "output_tokens",
+    "response_content",
+    "response_length",
+    "usage_metrics",
+    "status",
+    "error_message",
+    "latency_ms",
+    "created_at",
+    "cost_usd",
+)
+
+_BEGIN = datetime(2026, 11, 20, 10, 30, tzinfo=UTC)
+_STEPS = (
+    EventType.ITERATION_STARTED,
+    EventType.PLANNING_STARTED,
+    EventType.PLANNING_COMPLETED,
+    EventType.ACTION_EXECUTION_STARTED,
+    EventType.CRITIQUE_STARTED,
+    EventType.CRITIQUE_RESULT,
+    EventType.SYNTHESIS_RESULT,
+    EventType.CUSTOM,
+    EventType.ITERATION_COMPLETED,
+)
+_TOOL_CALLS = 0.05
+_STATUSES = ("completed",) * 17 + ("error", "error", "running")
+_PROSE = (
+    "the agent looked up three sources compared their dates and kept the newest of them because "
+    "its numbers agree with the table that the user gave in the first message of this session"
+)
+_WORDS = _PROSE.split()
+_ACCENTED = ("café", "naïve", "–", "“quoted”", "Zürich", "✓")
+_PAYLOADS = 500
+_CHUNK = 10_000
+
+
+def sentence(random: Random, words: int) -> str:
+    """Some prose; one text in ten has letters beyond ASCII."""
+    chosen = random.choices(_WORDS, k=words)
+    if random.random() < 0.1:
+        chosen[random.randrange(words)] = random.choice(_ACCENTED)
+    return " ".join(chosen)
+
+
+def agent_of(run: int) -> str:
+    """Runs are dealt out to the agents in turn."""
+    return AGENTS[run % len(AGENTS)]
+
+
+def run_id(run: int) -> str:
+    """A run's id, spelled like a UUID; the ids of neighbours are far apart, as random ones are."""
+    return f"{run * 2654435761 % 2**32:08x}-0000-4000-8000-{run:012x}"
+
+
+class EventStream:
+    """Endless events of some runs that are under way at once, as an agent hands them over.
+
+    `now` tells when each of them happened.
+    """
+
+    def __init__(self, runs: range, *, now: Callable[[], datetime], seed: int = 1) -> None:
+        self._random = Random(seed)
+        self._runs = [(agent_of(run), run_id(run)) for run in runs]
+        self._now = now
+        self._payloads = [_payload(self._random) for _ in range(_PAYLOADS)]
+        self._tool_payloads = [_tool_payload(self._random) for _ in range(_PAYLOADS)]
+        self._next = self._events()
+
+    def take(self, count: int) -> list[AgentRunEvent]:
+        return list(islice(self._next, count))
+
+    def _events(self) -> Iterator[AgentRunEvent]:
+        for agent, run in cycle(self._runs):
+            if self._random.random() < _TOOL_CALLS:
+                kind, data = "tool_call", self._random.choice(self._tool_payloads)
+            else:
+                kind, data = self._random.choice(_STEPS).value, self._random.choice(self._payloads)
+            yield AgentRunEvent(agent, run, "Research agent", self._now(), kind, data)
+
+
+def _payload(random: Random) -> str:
+    return json.dumps(
+        {
+            "iteration": random.randrange(20),
+            "thought": sentence(random, 22),
+            "confidence": round(random.random(), 4),
+            "sources": [f"https://example.org/{random.randrange(10**6)}" for _ in range(2)],
+            "final": random.random() < 0.1,
+            "parent": None,
+        },
+        ensure_ascii=False,
+    )
+
+
+def _tool_payload(random: Random) -> str:
+    return json.dumps(
+        {
+            "tool_name": random.choice(TOOLS),
+            "args": {"query": sentence(random, 8), "limit": random.randrange(50)},
+            "result": sentence(random, 20),
+            "latency_ms": round(random.lognormvariate(5, 1), 3),
+            "error": "TimeoutError: no answer" if random.random() < 0.05 else None,
+        },
+        ensure_ascii=False,
+    )
+
+
+def lifted(event: AgentRunEvent) -> tuple[str | None, int | None, int | None]:
+    """A tool call's name, microseconds and failure, which the table keeps beside the payload."""
+    if event.event_type != "tool_call":
+        return None, None, None
+    data = json.loads(event.data)
+    return data["tool_name"], round(data["latency_ms"] * 1000), 1 if data["error"] else 0
+
+
+def event_rows(runs: int, *, each: int) -> Iterator[list[tuple[Any, ...]]]:
+    """Chunks of rows of EVENT_COLUMNS: `each` events of every run, ten runs under way at a time."""
+    for first in range(0, runs, 10):
+        some = range(first, min(first + 10, runs))
+        events = EventStream(some, now=_clock(first), seed=first).take(len(some) * each)
+        yield [
+            (e.agent_id, e.run_id, e.agent_name, at, e.event_type, e.data, at, *lifted(e))
+            for e in events
+            if (at := _iso(e.timestamp))
+        ]
+
+
+def run_rows(runs: int) -> list[tuple[Any, ...]]:
+    """Rows of RUN_COLUMNS, each agent's in turn."""
+    random = Random(2)
+    rows = []
+    for n in range(runs):
+        at = _iso(_BEGIN + timedelta(seconds=n))
+        rows.append(
+            (
+                agent_of(n),
+                run_id(n),
+                "Research agent",
+                sentence(random, 12),
+                at,
+                random.randrange(1, 20),
+                random.choice(_STATUSES),
+                at,
+                at,
+            )
+        )
+    return rows
+
+
+def usage_rows(count: int, runs: int) -> Iterator[list[tuple[Any, ...]]]:
+    """Chunks of rows of USAGE_COLUMNS in the order of time, their costs in picodollars.
+
+    Agents take turns at random, latencies are log-normal, one call in fifty failed.
+    """
+    random = Random(3)
+    prompts = [sentence(random, 20) for _ in range(_PAYLOADS)]
+    answers = [sentence(random, 25) for _ in range(_PAYLOADS)]
+    params = [json.dumps({"temperature": t / 10, "max_tokens": 4096}) for t in range(10)]
+    for first in range(0, count, _CHUNK):
+        size = min(_CHUNK, count - first)
+        chunk = zip(
+            range(first, first + size),
+            random.choices(range(runs), k=size),
+            random.choices(MODELS, k=size),
+            random.choices(prompts, k=size),
+            random.choices(answers, k=size),
+            random.choices(params, k=size),
+            strict=True,
+        )
+        yield [_usage_row(random, *values) for values in chunk]
+
+
+def _usage_row(
+    random: Random,
+    n: int,
+    run: int,
+    model: tuple[str, str],
+    prompt: str,
+    answer: str,
+    params: str,
+) -> tuple[Any, ...]:
+    at = _iso(_BEGIN + timedelta(milliseconds=n * 40))
+    failed = random.random() < 0.02
+    asked = random.randrange(50, 8_000)
+    answered = None if failed else random.randrange(20, 2_000)
+    return (
+        agent_of(run),
+        run_id(run),
+        *model,
+        prompt,
+        len(prompt),
+        params,
+        asked,
+        answered,
+        None if failed else answer,
+        None if failed else len(answer),
+        None,
+        "error" if failed else "success",
+        "RateLimitError: try again in 20 s" if failed else None,
+        int(random.lognormvariate(7, 0.6)),
+        at,
+        asked * 3_000_000 + (answered or 0) * 15_000_000,
+    )
+
+
+def _clock(seed: int) -> Callable[[], datetime]:
+    """A clock that goes on by some milliseconds each time it is asked."""
+    random, now = Random(seed), _BEGIN
+
+    def tick() -> datetime:
+        nonlocal now
+        now += timedelta(microseconds=random.randrange(100, 50_000))
+        return now
+
+    return tick
+
+
+def _iso(moment: datetime | None) -> str:
+    return moment.isoformat(timespec="microseconds") if moment else ""
