@@ -39,7 +39,11 @@ class Persistence(BasePersistence):
         self.usage = Usage(store, clock)
         self.stats = Stats(store)
         if initialize:
-            self.initialize_schema()
+            try:
+                self.initialize_schema()
+            except BaseException:
+                self.close()  # The caller gets no object to close.
+                raise
 
     def create_agent_run(self, run: AgentRun) -> None:
         self.runs.create(run)

@@ -89,8 +89,8 @@ class Stats:
             "avg_input_tokens_per_call": _ratio(everything.input_tokens, everything.count, 2),
             "avg_output_tokens_per_call": _ratio(everything.output_tokens, everything.count, 2),
             "token_efficiency": _ratio(everything.output_tokens, everything.input_tokens, 4),
-            "latency_percentiles": percentiles(histogram),
             "by_model": {model: calls.as_dict() for model, calls in sorted(models.items())},
+            "latency_percentiles": percentiles(histogram),
         }
 
     def _latencies_of_all(self) -> Iterable[tuple[int, int]]:

@@ -1,0 +1,167 @@
+"""The command line: questions to a database, and the care of its tables.
+
+What was asked for goes to stdout; everything said about it, errors included, goes to stderr.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from collections.abc import Sequence
+from contextlib import suppress
+from importlib import import_module
+from typing import Any, NoReturn, Protocol, cast
+
+from curio_persistence import __version__
+from curio_persistence.cli.exits import FAILED, INTERRUPTED, OUTPUT_GONE, USAGE, exit_code
+from curio_persistence.cli.options import add_database_options
+from curio_persistence.cli.output import Output, say
+from curio_persistence.cli.text import one_line, without_secrets
+from curio_persistence.errors import PersistenceError
+
+PROGRAM = "curio-persistence"
+
+_DESCRIPTION = "Look into what AI agents left behind: their runs, events, model calls and costs."
+_EPILOG = """\
+On a terminal the answer is a table; piped, or with --json, it is JSON. Times on a terminal are
+local, in JSON they are UTC. NO_COLOR=1 switches colours off.
+
+exit codes:
+  0  all went well          3  not found: no such database, or no such run
+  1  it failed              4  the database is busy or cannot be reached; try again
+  2  wrong usage            5  the database is damaged
+
+examples:
+  curio-persistence init
+  curio-persistence query --status failed --limit 5
+  curio-persistence query --help
+"""
+
+# Each is a module of this package, imported only when its command was named.
+_COMMANDS = {
+    "init": "make the tables, or bring them up to date",
+    "query": "list runs, or show one",
+    "events": "show what happened in a run",
+    "stats": "add up runs, calls, tokens, costs and tools",
+    "doctor": "check up on the database",
+}
+
+
+class Command(Protocol):
+    """What a command's module has; its docstring is what `--help` says of it."""
+
+    EXAMPLES: str
+
+    def add_arguments(self, parser: ArgumentParser) -> None: ...
+
+    def run(self, options: Namespace, output: Output) -> int: ...
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; the exit code.
+
+    Without `argv` the arguments of the process are meant, and Ctrl-C ends the process.
+    """
+    try:
+        code = _run(argv)
+        if sys.stdout is not None:
+            sys.stdout.flush()  # Here, where a failure can still be told.
+        return code
+    except SystemExit as end:  # How argparse ends, after --help as after an error.
+        return end.code if isinstance(end.code, int) else FAILED
+    except PersistenceError as error:
+        say(f"{PROGRAM}: {error}")
+        return exit_code(error)
+    except BrokenPipeError:
+        _forget_output()
+        return OUTPUT_GONE
+    except OSError as error:
+        _forget_output()
+        say(f"{PROGRAM}: {error}")
+        return FAILED
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def _run(argv: Sequence[str] | None) -> int:
+    parser = _parser()
+    options = parser.parse_args(argv)
+    if options.command is None:
+        parser.print_help(sys.stderr)
+        return USAGE
+    if argv is None:
+        _leave_at_once_when_interrupted()
+    output = Output(as_json=getattr(options, "json", False))
+    return _command(options.command).run(options, output)
+
+
+def _parser() -> ArgumentParser:
+    parser = _Parser(prog=PROGRAM, description=_DESCRIPTION, epilog=_EPILOG)
+    parser.add_argument(
+        "--version",
+        action="version",
+        version=f"{PROGRAM} {__version__}",
+        help="show the version and exit",
+    )
+    parser.set_defaults(command=None)
+    commands = parser.add_subparsers(
+        title="commands", metavar="COMMAND", parser_class=_CommandParser
+    )
+    for name, summary in _COMMANDS.items():
+        commands.add_parser(name, help=summary).set_defaults(command=name)
+    return parser
+
+
+class _Parser(ArgumentParser):
+    """Prints texts as they are written, and no passwords; takes no shortened options."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(formatter_class=RawDescriptionHelpFormatter, allow_abbrev=False, **kwargs)
+
+    def error(self, message: str) -> NoReturn:
+        super().error(one_line(without_secrets(message)))
+
+
+class _CommandParser(_Parser):
+    """Learns what its command takes when that command was named."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        command = _command(self.get_default("command"))
+        self.description = command.__doc__
+        self.epilog = f"examples:\n{command.EXAMPLES}"
+        command.add_arguments(self)
+        add_database_options(self)
+        return super().parse_known_args(args, namespace)
+
+
+def _command(name: str) -> Command:
+    module: Any = import_module(f"{__name__}.{name}")
+    return cast(Command, module)
+
+
+def _leave_at_once_when_interrupted() -> None:
+    """End the process on Ctrl-C, even while it waits in a database driver.
+
+    Python would raise KeyboardInterrupt only when the driver returns, which for a server that does
+    not answer may take long. Ending is safe: what is not committed is undone by the database.
+    """
+    import signal
+    from threading import Thread
+
+    usual = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if not usual or not hasattr(signal, "sigwait"):
+        return
+
+    def wait() -> None:
+        signal.sigwait({signal.SIGINT})
+        os._exit(INTERRUPTED)
+
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    Thread(target=wait, name="curio-interrupt", daemon=True).start()
+
+
+def _forget_output() -> None:
+    """Send what is left of the output nowhere: Python's last flush would fail again."""
+    with suppress(OSError, AttributeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

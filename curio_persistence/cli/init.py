@@ -1,0 +1,56 @@
+"""Make the tables, or bring those of an older version up to date; harmless when they are current.
+
+A SQLite file is made if there is none. What was done is told on stderr.
+"""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from typing import TYPE_CHECKING
+
+from curio_persistence.cli.exits import OK
+from curio_persistence.cli.options import database
+from curio_persistence.cli.output import Output, say
+from curio_persistence.errors import NotFoundError
+
+if TYPE_CHECKING:
+    from curio_persistence import DatabaseConfig
+
+EXAMPLES = """\
+  curio-persistence init
+  curio-persistence init --db-path runs/agents.db
+  curio-persistence init --url 'postgresql:///agents?schema=agent_sdk'
+"""
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Nothing but which database."""
+
+
+def run(options: Namespace, output: Output) -> int:
+    config = database(options)
+    if config.db_type == "memory" or config.db_path == ":memory:":
+        say("Nothing to do: a database in memory begins and ends with its process.")
+        return OK
+    before = _version(config)
+    with config.get_persistence() as persistence:
+        after = persistence.schema_version()
+        say(f"{persistence.place}: {_what_was_done(before, after)}.")
+    return OK
+
+
+def _version(config: DatabaseConfig) -> int:
+    """The schema version found; 0 where there is none."""
+    try:
+        with config.get_persistence(read_only=True, initialize=False) as persistence:
+            return persistence.schema_version()
+    except NotFoundError:
+        return 0
+
+
+def _what_was_done(before: int, after: int) -> str:
+    if not before:
+        return f"tables created, schema version {after}"
+    if before == after:
+        return f"already current, schema version {after}"
+    return f"migrated from schema version {before} to {after}"

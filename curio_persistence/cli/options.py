@@ -1,0 +1,80 @@
+"""Options that every command has, and kinds of values they share."""
+
+from __future__ import annotations
+
+import os
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from typing import TYPE_CHECKING
+
+from curio_persistence.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from curio_persistence import DatabaseConfig, Persistence
+
+_ENVIRONMENT = """\
+Without these the environment decides, or the nearest .env file: CURIO_DATABASE_URL; DB_TYPE,
+DB_PATH, DB_HOST and so on; DATABASE_URL; else the SQLite file agent_sdk.db."""
+
+
+def add_database_options(parser: ArgumentParser) -> None:
+    """`--url`, `--backend` and `--db-path`."""
+    group = parser.add_argument_group("which database", _ENVIRONMENT)
+    group.add_argument(
+        "--url", help="sqlite:///PATH or postgresql://USER@HOST/DATABASE?schema=agent_sdk"
+    )
+    group.add_argument("--db-path", metavar="PATH", help="the SQLite file PATH")
+    group.add_argument(
+        "--backend",
+        choices=("sqlite", "postgres", "memory"),
+        help="the database of this kind that the environment describes",
+    )
+
+
+def add_json_option(parser: ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print JSON, on a terminal too")
+
+
+def count(text: str) -> int:
+    """A whole number that is not negative."""
+    if not text.isascii() or not text.isdigit():
+        raise ArgumentTypeError(f"{text!r} is not a whole number from 0 up")
+    return int(text)
+
+
+def count_or_all(text: str) -> int | None:
+    """A whole number that is not negative, or None for `all`."""
+    return None if text == "all" else count(text)
+
+
+def open_for_reading(options: Namespace) -> Persistence:
+    """The database that was asked for; neither a file nor a table is made."""
+    return database(options).get_persistence(read_only=True)
+
+
+def database(options: Namespace) -> DatabaseConfig:
+    """Which database the options, and where they are silent the environment, mean."""
+    from curio_persistence import DatabaseConfig
+
+    url, path, backend = options.url, options.db_path, options.backend
+    if url is not None:
+        if path is not None or backend is not None:
+            raise ConfigurationError("--url says it all: drop --db-path and --backend.")
+        return DatabaseConfig.from_url(url)
+    if path is not None:
+        if "://" in path:
+            raise ConfigurationError("--db-path names a file; for a URL there is --url.")
+        if backend not in (None, "sqlite"):
+            raise ConfigurationError(f"--db-path names a SQLite file: drop --backend {backend}.")
+        return DatabaseConfig(db_path=path)
+    return DatabaseConfig.from_env() if backend is None else _in_environment(backend)
+
+
+def _in_environment(backend: str) -> DatabaseConfig:
+    """The database of this kind that the environment describes, as if DB_TYPE had said so."""
+    from curio_persistence import DatabaseConfig
+
+    environ = {**os.environ, "DB_TYPE": backend}
+    config = DatabaseConfig.from_env(environ)
+    if config.db_type == backend:
+        return config
+    return DatabaseConfig.from_env({**environ, "CURIO_DATABASE_URL": ""})

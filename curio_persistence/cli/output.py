@@ -1,0 +1,77 @@
+"""Where answers go: tables for people, JSON for programs."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from curio_persistence.cli.text import cells, lines, one_line, padded, without_secrets
+
+if TYPE_CHECKING:
+    from curio_persistence.cli.tables import Cell, Column
+
+BOLD, DIM, RED, GREEN, YELLOW, CYAN = "1", "2", "31", "32", "33", "36"
+
+_NARROWEST = 40
+
+# What JSON lets stand, but a terminal may act on or UTF-8 cannot carry.
+_UNSAFE = re.compile("[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def say(message: str) -> None:
+    """Tell something that is not the answer: on stderr, on one line, without a password."""
+    print(one_line(without_secrets(message)), file=sys.stderr)
+
+
+class Output:
+    """The process's stdout. `for_people` tells whether a person reads it and not a program."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        on_terminal = sys.stdout is not None and sys.stdout.isatty()
+        plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+        self.for_people = on_terminal and not as_json
+        self._colours = on_terminal and not plain
+        self._encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+
+    @property
+    def width(self) -> int:
+        """How many cells a line of the terminal has."""
+        import shutil
+
+        return max(shutil.get_terminal_size().columns, _NARROWEST)
+
+    def paint(self, text: str, style: str) -> str:
+        """A text in a style, where colours are wanted."""
+        return f"\x1b[{style}m{text}\x1b[0m" if self._colours and style and text else text
+
+    def json(self, value: Any) -> None:
+        """Write a value as JSON; what JSON lacks (an exact decimal, say) as text."""
+        in_ascii = not self._encoding.lower().startswith("utf")
+        text = json.dumps(value, indent=2, ensure_ascii=in_ascii, default=str)
+        self.line(_UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text))
+
+    def line(self, text: str = "") -> None:
+        """Write a line; what the terminal's encoding lacks is spelt out."""
+        print(text.encode(self._encoding, "backslashreplace").decode(self._encoding))
+
+    def table(self, columns: Sequence[Column], rows: Sequence[Sequence[Cell]]) -> None:
+        """Write aligned rows under a header."""
+        from curio_persistence.cli.tables import table
+
+        for line in table(columns, rows, self.width, self.paint, header=BOLD):
+            self.line(line)
+
+    def fields(self, values: dict[str, Any]) -> None:
+        """Write each value beside its name, in full; those that are None are left out."""
+        width = max(map(cells, values))
+        for name, value in values.items():
+            if value is None:
+                continue
+            label = self.paint(padded(name, width), DIM)
+            for line in lines(value):
+                self.line(f"{label}  {line}".rstrip())
+                label = " " * width

@@ -1,0 +1,100 @@
+"""Stored text on a terminal: harmless, measured in cells, cut to size."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from datetime import datetime, timedelta
+from typing import Any
+
+NOTHING = "–"
+_LOOKED_AT = 4000
+"""Characters of a text that is to fit on one line; no line is that long."""
+
+_SPACE = re.compile(r"\s+")
+_SECRETS = re.compile(r"(?<=://)([^\s:/@]*):\S*(?=@)|\b(password=)[^\s&'\"]+", re.IGNORECASE)
+_WIDE = frozenset("WF")
+_ON_TOP = frozenset(("Mn", "Me"))
+
+
+def one_line(value: Any) -> str:
+    """A value on one line: white space becomes single spaces, what moves a cursor is spelt out."""
+    text = value if isinstance(value, str) else str(value)
+    text = _SPACE.sub(" ", text[:_LOOKED_AT]).strip()
+    return text if text.isprintable() else "".join(map(_spelt_out, text))
+
+
+def lines(value: Any) -> list[str]:
+    """A value as the lines it has, each harmless."""
+    text = value if isinstance(value, str) else str(value)
+    return ["".join(map(_spelt_out, line.expandtabs(4).rstrip())) for line in text.split("\n")]
+
+
+def _spelt_out(character: str) -> str:
+    if character.isprintable():
+        return character
+    return character.encode("unicode_escape").decode("ascii")
+
+
+def cells(text: str) -> int:
+    """How many columns of a terminal a text takes."""
+    return len(text) if text.isascii() else sum(map(_cells_of, text))
+
+
+def _cells_of(character: str) -> int:
+    if unicodedata.category(character) in _ON_TOP:
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in _WIDE else 1
+
+
+def shortened(text: str, width: int) -> str:
+    """A text in at most `width` cells, an ellipsis for what was cut off."""
+    if cells(text) <= width:
+        return text
+    taken, room = 0, width - 1
+    for index, character in enumerate(text):
+        taken += _cells_of(character)
+        if taken > room:
+            return text[:index].rstrip() + "…"
+    return text
+
+
+def padded(text: str, width: int, *, right: bool = False) -> str:
+    """A text with spaces to fill `width` cells: after it, or before it to stand on the right."""
+    space = " " * (width - cells(text))
+    return space + text if right else text + space
+
+
+def without_secrets(message: str) -> str:
+    """A message without the passwords of URLs in it: a mistyped command may have put one there."""
+    return _SECRETS.sub(lambda found: f"{found[2] or found[1] + ':'}***", message)
+
+
+def local_time(moment: datetime | None, timespec: str = "seconds") -> str:
+    """`2026-11-20 10:30:05`, in the time zone of whoever looks."""
+    if moment is None:
+        return NOTHING
+    try:
+        local = moment.astimezone()
+    except (OverflowError, ValueError, OSError):  # The first or the last day there is.
+        local = moment
+    return local.replace(tzinfo=None).isoformat(" ", timespec)
+
+
+def duration(begin: datetime | None, end: datetime | None) -> str:
+    """`850 ms`, `3.2 s`, `4m 05s`, `2h 03m` or `3d 04h`."""
+    if begin is None or end is None:
+        return NOTHING
+    if end < begin:
+        return f"-{duration(end, begin)}"
+    milliseconds = round((end - begin) / timedelta(milliseconds=1))
+    if milliseconds < 1000:
+        return f"{milliseconds} ms"
+    if milliseconds < 59_950:
+        return f"{milliseconds / 1000:.1f} s"
+    minutes, seconds = divmod(round(milliseconds / 1000), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    if days:
+        return f"{days}d {hours:02d}h"
+    return f"{hours}h {minutes:02d}m" if hours else f"{minutes}m {seconds:02d}s"

@@ -1,0 +1,114 @@
+"""The real program, as a script and as a person run it."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import pty
+import struct
+import subprocess
+import termios
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from io import RawIOBase
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tests.support import command_line
+
+
+class Ended(NamedTuple):
+    """What a program left behind: on a terminal, `out` is all that was on the screen."""
+
+    code: int
+    out: str
+    said: str = ""
+
+    def json(self) -> Any:
+        assert self.code == 0, self
+        return json.loads(self.out)
+
+    @property
+    def lines(self) -> list[str]:
+        return self.out.splitlines()
+
+
+class Program:
+    """`curio-persistence`, in a folder that is empty at first."""
+
+    def __init__(self, path: Path) -> None:
+        self.folder = path / "here"
+        self.folder.mkdir()
+        (path / "bin").mkdir()
+        self.environment = {
+            **command_line.environment(path / "bin"),
+            "TZ": "UTC",
+            "TERM": "xterm-256color",
+        }
+        for name in ("NO_COLOR", "COLUMNS", "CURIO_DATABASE_URL"):
+            self.environment.pop(name, None)
+
+    def __call__(self, *arguments: str, **variables: str) -> Ended:
+        """Run it with its output piped."""
+        return self._run([command_line.COMMAND, *arguments], variables)
+
+    def shell(self, line: str, **variables: str) -> Ended:
+        """Run a line as bash does."""
+        return self._run(["bash", "-c", line], variables)
+
+    def on_terminal(self, *arguments: str, columns: int = 120, **variables: str) -> Ended:
+        """Run it on a terminal, without colours."""
+        return self.in_colour(*arguments, columns=columns, NO_COLOR="1", **variables)
+
+    def in_colour(self, *arguments: str, columns: int = 120, **variables: str) -> Ended:
+        """Run it on a terminal."""
+        here, there = pty.openpty()
+        fcntl.ioctl(there, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
+        with (
+            os.fdopen(here, "rb", buffering=0) as screen,
+            subprocess.Popen(
+                [command_line.COMMAND, *arguments],
+                cwd=self.folder,
+                env=self.environment | variables,
+                stdin=there,
+                stdout=there,
+                stderr=there,
+            ) as process,
+        ):
+            os.close(there)
+            shown = b"".join(_until_it_is_closed(screen))
+        return Ended(process.returncode, shown.decode().replace("\r\n", "\n"))
+
+    def start(self, *arguments: str, **variables: str) -> subprocess.Popen[str]:
+        """Start it and do not wait."""
+        return subprocess.Popen(
+            [command_line.COMMAND, *arguments],
+            cwd=self.folder,
+            env=self.environment | variables,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+        )
+
+    def files(self) -> set[str]:
+        return {path.name for path in self.folder.iterdir()}
+
+    def _run(self, command: Sequence[str], variables: dict[str, str]) -> Ended:
+        done = subprocess.run(
+            command,
+            cwd=self.folder,
+            env=self.environment | variables,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            encoding="utf-8",
+            check=False,
+        )
+        return Ended(done.returncode, done.stdout, done.stderr)
+
+
+def _until_it_is_closed(screen: RawIOBase) -> Iterator[bytes]:
+    with suppress(OSError):  # How Linux tells that nobody has the other end of a terminal open.
+        while read := screen.read(65536):
+            yield read

@@ -1,0 +1,80 @@
+"""Help is quick, and its examples work."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+
+import psycopg2
+import pytest
+
+import curio_persistence
+from tests.cli.program import Program
+from tests.support.postgres import PostgresServer
+
+COMMANDS = ("init", "query", "events", "stats", "doctor")
+
+
+def examples(help_text: str) -> list[str]:
+    _, found, shown = help_text.partition("\nexamples:\n")
+    assert found, help_text
+    return [line.strip() for line in shown.splitlines()]
+
+
+def test_the_help_names_every_command(program: Program) -> None:
+    code, out, said = program("--help")
+    assert (code, said) == (0, "")
+    assert re.findall(r"^    (\w+) ", out, re.MULTILINE) == list(COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_help_of_a_command_names_the_options_all_have(program: Program, command: str) -> None:
+    code, out, said = program(command, "--help")
+    assert (code, said) == (0, "")
+    assert out.startswith(f"usage: curio-persistence {command} ")
+    for option in ("--url", "--backend {sqlite,postgres,memory}", "--db-path PATH"):
+        assert option in out
+    assert all(example.startswith(f"curio-persistence {command}") for example in examples(out))
+
+
+@pytest.fixture
+def server_of_their_own(private_postgres: PostgresServer) -> dict[str, str]:
+    """A server with a database `agents`, and the variables by which libpq finds it."""
+    connection = psycopg2.connect(private_postgres.dsn)
+    connection.autocommit = True
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE DATABASE agents")
+    connection.close()
+    return {"PGHOST": str(private_postgres.directory), "PGUSER": "postgres"}
+
+
+def test_the_examples_work(
+    program: Program, agents_db: str, server_of_their_own: dict[str, str]
+) -> None:
+    (program.folder / "runs").mkdir()
+    for help_text in (program("--help").out, *(program(it, "--help").out for it in COMMANDS)):
+        shown = examples(help_text)
+        assert len(shown) >= 3
+        for example in shown:
+            ended = program.shell(example, **server_of_their_own)
+            assert ended.code == 0, (example, ended)
+    assert program("query", "--url", "postgresql:///agents", **server_of_their_own).json() == []
+    assert program("query", "--db-path", "runs/agents.db").json() == []
+
+
+def test_the_version_is_that_of_the_package(program: Program) -> None:
+    assert program("--version").out == f"curio-persistence {curio_persistence.__version__}\n"
+
+
+def test_help_loads_no_driver() -> None:
+    """Which is what makes it quick."""
+    slow = {"psycopg2", "sqlite3", "dotenv", "asyncio", "rich"}
+    check = (
+        "import sys; from curio_persistence.cli import main; code = main(['query', '--help']); "
+        f"assert code == 0; print(sorted({slow} & set(sys.modules)), file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", check], capture_output=True, encoding="utf-8", check=True
+    )
+    assert done.stderr == "[]\n"

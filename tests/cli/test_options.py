@@ -1,0 +1,83 @@
+"""Which database is meant: options, then the environment, then a .env file."""
+
+from __future__ import annotations
+
+import pytest
+from psycopg2.extensions import parse_dsn
+
+from curio_persistence import AgentRun, connect
+from tests.cli.program import Program
+
+
+@pytest.fixture
+def named(program: Program) -> Program:
+    """In a folder with three databases, each with one run named as the file is."""
+    for name in ("agent_sdk", "one", "two"):
+        with connect(f"sqlite:///{program.folder / name}.db") as persistence:
+            persistence.create_agent_run(AgentRun("a", name))
+    return program
+
+
+@pytest.mark.parametrize(
+    ("options", "variables", "found"),
+    [
+        ([], {}, "agent_sdk"),
+        ([], {"DB_PATH": "one.db"}, "one"),
+        ([], {"DATABASE_URL": "sqlite:///one.db"}, "one"),
+        ([], {"DATABASE_URL": "sqlite:///one.db", "DB_PATH": "two.db"}, "two"),
+        ([], {"CURIO_DATABASE_URL": "sqlite:///one.db", "DB_PATH": "two.db"}, "one"),
+        (["--db-path", "two.db"], {"CURIO_DATABASE_URL": "sqlite:///one.db"}, "two"),
+        (["--url", "sqlite:///two.db"], {"DB_TYPE": "oracle"}, "two"),
+        (["--backend", "sqlite"], {}, "agent_sdk"),
+        (["--backend", "sqlite"], {"DB_TYPE": "postgres", "DB_PATH": "one.db"}, "one"),
+        (["--backend", "sqlite"], {"DB_HOST": "nowhere", "DB_PATH": "one.db"}, "one"),
+        (["--backend", "sqlite"], {"CURIO_DATABASE_URL": "sqlite:///one.db"}, "one"),
+        (["--backend", "sqlite"], {"CURIO_DATABASE_URL": "postgresql://h/d"}, "agent_sdk"),
+        (["--backend", "sqlite", "--db-path", "two.db"], {"DB_PATH": "one.db"}, "two"),
+    ],
+)
+def test_options_go_before_the_environment(
+    named: Program, options: list[str], variables: dict[str, str], found: str
+) -> None:
+    runs = named("query", *options, **variables).json()
+    assert [run["run_id"] for run in runs] == [found]
+
+
+def test_a_dotenv_file_is_read(named: Program) -> None:
+    (named.folder / ".env").write_text("DB_PATH=one.db\n")
+    assert [run["run_id"] for run in named("query").json()] == ["one"]
+    assert [run["run_id"] for run in named("query", DB_PATH="two.db").json()] == ["two"]
+
+
+def test_a_dotenv_file_that_is_no_text_is_wrong_usage(named: Program) -> None:
+    (named.folder / ".env").write_text("DB_PATH=one.db\n", encoding="utf-16")
+    ended = named("query")
+    assert ended.code == 2
+    assert ended.said.endswith(".env cannot be read as UTF-8 text.\n")
+    assert len(named("query", "--db-path", "two.db").json()) == 1
+
+
+def test_the_postgres_backend_is_the_one_of_the_environment(
+    program: Program, postgres18: str, postgres_url: str, schema_name: str
+) -> None:
+    with connect(postgres_url) as persistence:
+        persistence.create_agent_run(AgentRun("a", "run-1"))
+    server = parse_dsn(postgres18)
+    variables = {
+        "DB_HOST": server["host"],
+        "DB_PORT": server["port"],
+        "DB_USER": server["user"],
+        "DB_NAME": server["dbname"],
+        "DB_SCHEMA": schema_name,
+        "DB_PATH": "one.db",
+    }
+    assert len(program("query", "--backend", "postgres", **variables).json()) == 1
+    assert program("query", **variables).code == 2
+    assert not program.files()
+
+
+def test_a_database_in_memory_is_empty(program: Program) -> None:
+    assert program("query", "--backend", "memory").json() == []
+    assert program("stats", "--backend", "memory").json()["total_runs"] == 0
+    assert program("doctor", "--backend", "memory").code == 0
+    assert program("events", "run-1", "--url", "memory://").code == 3

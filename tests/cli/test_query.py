@@ -1,0 +1,150 @@
+"""`query` lists runs."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+
+import pytest
+
+from curio_persistence import AgentRun, Persistence
+from curio_persistence.cli.text import cells
+from tests.cli.history import LONG
+from tests.cli.program import Program
+
+
+def ids(runs: list[dict[str, object]]) -> list[str]:
+    return [str(run["run_id"]) for run in runs]
+
+
+def test_runs_come_newest_first_and_whole(
+    program: Program, recorded: str, persistence: Persistence
+) -> None:
+    runs = program("query", "--url", recorded).json()
+    assert ids(runs) == ["run-44", "run-43", "run-42", "run-41", "run-40"]
+    assert [AgentRun.from_dict(run) for run in runs] == persistence.get_agent_runs()
+
+
+@pytest.mark.parametrize(
+    ("filters", "expected"),
+    [
+        (["--agent", "planner"], ["run-44", "run-41"]),
+        (["--agent", "nobody"], []),
+        (["--status", "running"], ["run-43"]),
+        (["--status", "completed", "--limit", "1"], ["run-42"]),
+        (["--status", "completed", "--offset", "1"], ["run-40"]),
+        (["--status", "completed", "--agent", "planner"], []),
+        (["--status", "never heard of"], []),
+        (["--limit", "2"], ["run-44", "run-43"]),
+        (["--limit", "2", "--offset", "2"], ["run-42", "run-41"]),
+        (["--limit", "0"], []),
+        (["--limit", "all", "--offset", "3"], ["run-41", "run-40"]),
+    ],
+)
+def test_filters_leave_out_the_other_runs(
+    program: Program, recorded: str, filters: list[str], expected: list[str]
+) -> None:
+    assert ids(program("query", "--url", recorded, *filters).json()) == expected
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [("failed", "error"), ("succeeded", "completed"), ("canceled", "cancelled")],
+)
+def test_the_statuses_of_other_systems_are_understood(
+    program: Program, agents_db: str, theirs: str, ours: str
+) -> None:
+    runs = program("query", "--status", theirs).json()
+    assert {run["status"] for run in runs} == {ours}
+    assert runs == program("query", "--status", ours).json()
+
+
+def test_twenty_runs_are_listed_unless_told_otherwise(program: Program, agents_db: str) -> None:
+    with closing(sqlite3.connect(program.folder / agents_db)) as database, database:
+        database.execute(
+            "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20) "
+            "INSERT INTO agent_runs (agent_id, run_id, created_at, updated_at) SELECT 'many', i, "
+            "'2026-11-19T00:00:00.000000+00:00', '2026-11-19T00:00:00.000000+00:00' FROM n"
+        )
+    assert len(program("query").json()) == 20
+    assert len(program("query", "--limit", "all").json()) == 25
+    shown = program.on_terminal("query")
+    assert shown.lines[-1] == "There are more: add --offset 20, or --limit all."
+    assert "There are more" not in program.on_terminal("query", "--agent", "many").out
+    assert "There are more" not in program("query").said
+
+
+def test_one_run_is_an_object(program: Program, recorded: str, persistence: Persistence) -> None:
+    run = program("query", "--url", recorded, "--run-id", "run-40").json()
+    assert AgentRun.from_dict(run) == persistence.get_agent_run("run-40")
+
+
+def test_a_missing_run_is_not_found(program: Program, recorded: str) -> None:
+    code, out, said = program("query", "--url", recorded, "--run-id", "run-4")
+    assert (code, out) == (3, "")
+    assert said.endswith("has no run 'run-4'.\n")
+
+
+@pytest.mark.parametrize("other", [["--agent", "planner"], ["--status", "error"]])
+def test_one_run_and_a_filter_contradict_each_other(
+    program: Program, agents_db: str, other: list[str]
+) -> None:
+    assert program("query", "--run-id", "run-40", *other).code == 2
+
+
+def test_a_person_sees_a_table(program: Program, recorded: str) -> None:
+    shown = program.on_terminal("query", "--url", recorded, columns=86)
+    assert shown.lines == [
+        "RUN     AGENT       STATUS     STARTED             TOOK  ITER  OBJECTIVE",
+        "run-44  planner     cancelled  2026-11-20 11:10  12.0 s     0  –",
+        r"run-43  researcher  running    2026-11-20 11:00       –     0  \x1b[31mred\x1b[0m\x07…",
+        "run-42  researcher  completed  2026-11-20 10:50  2h 01m    12  東京の天気を要約する",
+        "run-41  planner     error      2026-11-20 10:40  850 ms     1  Book a room",
+        "run-40  researcher  completed  2026-11-20 10:30  1m 05s     3  Compare three vector d…",
+    ]
+
+
+def test_on_a_narrow_terminal_rows_continue_below(program: Program, agents_db: str) -> None:
+    shown = program.on_terminal("query", "--agent", "researcher", "--limit", "1", columns=50)
+    assert shown.lines[:4] == [
+        "RUN     AGENT       STATUS   STARTED",
+        "    TOOK  ITER  OBJECTIVE",
+        "run-43  researcher  running  2026-11-20 11:00",
+        r"       –     0  \x1b[31mred\x1b[0m\x07 \x9b2J and…",
+    ]
+
+
+def test_no_line_is_wider_than_the_terminal(program: Program, agents_db: str) -> None:
+    for columns in (60, 80, 81, 97, 200):
+        shown = program.on_terminal("query", columns=columns)
+        assert max(map(cells, shown.lines)) <= columns
+        assert shown.code == 0
+
+
+def test_a_person_sees_one_run_in_full(program: Program, recorded: str) -> None:
+    shown = program.on_terminal("query", "--url", recorded, "--run-id", "run-40")
+    assert shown.lines == [
+        "run         run-40",
+        "agent       researcher",
+        "status      completed",
+        "started     2026-11-20 10:30:00",
+        "finished    2026-11-20 10:31:05",
+        "took        1m 05s",
+        "iterations  3",
+        f"objective   {LONG}",
+        "output      First line",
+        r"            second line \x1b[31mred\x1b[0m\x07 \x9b2J and",
+        r"            more\u202e",
+    ]
+
+
+def test_times_on_a_terminal_are_local(program: Program, agents_db: str) -> None:
+    assert "2026-11-20 19:40" in program.on_terminal("query", TZ="Asia/Tokyo").out
+    assert "2026-11-20T10:40:00+00:00" in program("query", TZ="Asia/Tokyo").out
+
+
+def test_nothing_found_is_told_and_no_failure(program: Program, recorded: str) -> None:
+    code, out, _ = program.on_terminal("query", "--url", recorded, "--agent", "nobody")
+    assert code == 0
+    assert out.endswith("has no such runs.\n")
+    assert program("query", "--url", recorded, "--agent", "nobody") == (0, "[]\n", "")

@@ -1,0 +1,98 @@
+"""Stored text is made fit for a terminal."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from curio_persistence.cli.text import (
+    cells,
+    duration,
+    lines,
+    local_time,
+    one_line,
+    padded,
+    shortened,
+    without_secrets,
+)
+
+TEXTS = st.text(st.characters(), max_size=40)
+NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
+
+
+@given(TEXTS)
+def test_one_line_is_printable(text: str) -> None:
+    assert one_line(text).isprintable()
+
+
+@given(TEXTS)
+def test_every_line_is_printable(text: str) -> None:
+    assert all(line.isprintable() for line in lines(text))
+
+
+@given(TEXTS.map(one_line), st.integers(1, 50))
+def test_a_shortened_text_fits_and_a_padded_one_fills(text: str, width: int) -> None:
+    short = shortened(text, width)
+    assert cells(short) <= width
+    assert cells(padded(short, width)) == width
+    assert cells(padded(short, width, right=True)) == width
+    assert short == text or (cells(text) > width and short.endswith("…"))
+
+
+@pytest.mark.parametrize(
+    ("text", "width"),
+    [("abc", 3), ("日本", 4), ("é", 1), ("e\u0301", 1), ("ＡＢ", 4), ("한", 2), ("🚀", 2), ("", 0)],
+)
+def test_wide_characters_take_two_cells_and_accents_none(text: str, width: int) -> None:
+    assert cells(text) == width
+
+
+def test_a_wide_character_is_not_cut_in_half() -> None:
+    assert shortened("東京の天気", 6) == "東京…"
+    assert shortened("東京の天気", 7) == "東京の…"
+
+
+@pytest.mark.parametrize(
+    ("length", "said"),
+    [
+        (timedelta(0), "0 ms"),
+        (timedelta(milliseconds=999), "999 ms"),
+        (timedelta(milliseconds=999, microseconds=999), "1.0 s"),
+        (timedelta(seconds=59.94), "59.9 s"),
+        (timedelta(seconds=59.96), "1m 00s"),
+        (timedelta(minutes=59, seconds=59.9), "1h 00m"),
+        (timedelta(hours=23, minutes=59), "23h 59m"),
+        (timedelta(days=3, hours=4, minutes=59), "3d 04h"),
+        (timedelta(seconds=-2), "-2.0 s"),
+    ],
+)
+def test_a_duration_is_said_in_two_units(length: timedelta, said: str) -> None:
+    assert duration(NOON, NOON + length) == said
+
+
+def test_a_run_that_has_not_ended_has_no_duration() -> None:
+    assert duration(NOON, None) == duration(None, NOON) == "–"
+
+
+@pytest.mark.parametrize("moment", [datetime.min, datetime.max])
+def test_the_ends_of_time_can_be_shown(moment: datetime, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert local_time(moment.replace(tzinfo=UTC))
+
+
+@pytest.mark.parametrize(
+    ("message", "said"),
+    [
+        ("to postgresql://me:pw@host/db.", "to postgresql://me:***@host/db."),
+        ("postgresql://me:p@w/x@host/db", "postgresql://me:***@host/db"),
+        ("postgresql://:pw@host", "postgresql://:***@host"),
+        ("postgresql:///db?password=pw&user=me", "postgresql:///db?password=***&user=me"),
+        ("host=here password=pw user=me", "host=here password=*** user=me"),
+        ("postgresql://me@host:5432/db", "postgresql://me@host:5432/db"),
+        ("nothing secret", "nothing secret"),
+    ],
+)
+def test_passwords_are_left_out_of_messages(message: str, said: str) -> None:
+    assert without_secrets(message) == said

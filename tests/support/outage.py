@@ -1,0 +1,27 @@
+"""A persistence that cannot be reached for a while."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from curio_persistence import BasePersistence, UnavailableError
+
+
+class Outage:
+    """Stands before a persistence: its first `calls` calls fail, the others get through."""
+
+    def __init__(self, persistence: BasePersistence, calls: int) -> None:
+        self._persistence = persistence
+        self._left = calls
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        reached = getattr(self._persistence, name)
+
+        def attempt(*args: Any, **kwargs: Any) -> Any:
+            if self._left:
+                self._left -= 1
+                raise UnavailableError("The network is down.")
+            return reached(*args, **kwargs)
+
+        return attempt
