@@ -99,7 +99,8 @@ class BasePersistence(ABC):
         The run is created on entering; on leaving it is `completed`, `error` (the block raised; the
         exception goes on) or `cancelled` (interrupted). A run inside another's block is its child;
         in a plain thread name the `parent`. With `on_error="log"` no failure to record reaches the
-        agent: it is counted in `run.lost` and logged once; with `"raise"` it is raised.
+        agent: it is counted in `run.lost` and logged once, and a `run_id` that is taken is replaced
+        with a new one; with `"raise"` the error is raised.
         """
         return record_run(
             self,

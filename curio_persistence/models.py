@@ -138,13 +138,13 @@ class AgentRunEvent(_Record):
 class AgentLLMUsage(_Record):
     """One model call: its tokens, latency (milliseconds) and cost (US dollars, exact).
 
-    `run_id` may be None: a model call can stand alone. `cost_usd` is taken from
+    `run_id` and `agent_id` may be None: a model call can stand alone. `cost_usd` is taken from
     `usage_metrics["cost_usd"]` when it is not given; None means unknown, which is not free.
     `cache_read_tokens`, `cache_write_tokens` and `reasoning_tokens` are parts of the input and
     output tokens, not additions to them.
     """
 
-    agent_id: str
+    agent_id: str | None
     run_id: str | None
     provider: str = ""
     model: str = ""

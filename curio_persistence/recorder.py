@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from curio_persistence.clock import Clock
-from curio_persistence.errors import ConfigurationError, NotFoundError
+from curio_persistence.errors import ConfigurationError, ConflictError, NotFoundError
 from curio_persistence.models import (
     TOOL_CALL,
     AgentLLMUsage,
@@ -27,6 +27,8 @@ from curio_persistence.models import (
 from curio_persistence.store.codecs import json_text
 
 if TYPE_CHECKING:
+    from logging import Logger
+
     from curio_persistence.base import BasePersistence
 
 OnError = Literal["log", "raise"]
@@ -202,8 +204,19 @@ class RunRecorder:
         self._keep(self._update)
 
     def _create(self) -> None:
-        self._persistence.create_agent_run(self.agent_run)
+        try:
+            self._persistence.create_agent_run(self.agent_run)
+        except ConflictError:
+            if self._on_error == "raise":
+                raise
+            self._take_another_id()
+            self._persistence.create_agent_run(self.agent_run)
         self._created = True
+
+    def _take_another_id(self) -> None:
+        """Record under an id of its own, so that the run that has this one is not overwritten."""
+        taken, self.agent_run.run_id = self.run_id, _new_id()
+        _logger().warning("Run %s exists already; recording as run %s", taken, self.run_id)
 
     def _update(self) -> None:
         try:
@@ -232,9 +245,7 @@ class RunRecorder:
                 raise
             self.lost += 1
             if self.lost == 1:
-                import logging  # Here, like uuid below: each would be a tenth of the import time.
-
-                logging.getLogger(__name__).error(
+                _logger().error(
                     "Run %s goes on without being recorded in full: %s (logged once for each run; "
                     "RunRecorder.lost counts)",
                     self.run_id,
@@ -294,11 +305,9 @@ def record_run(
     on_error: OnError = "log",
 ) -> RunRecorder:
     """See `BasePersistence.record_run`."""
-    import uuid
-
     run = AgentRun(
         agent_id,
-        run_id or str(uuid.uuid4()),
+        run_id or _new_id(),
         agent_name,
         objective,
         additional_context,
@@ -311,6 +320,18 @@ def record_run(
 def _word(value: Any) -> str:
     """A status or an event type, which an Enum member spells by its value."""
     return str(value.value if isinstance(value, Enum) else value)
+
+
+def _new_id() -> str:
+    import uuid  # Here, like logging below: each would be a tenth of the package's import time.
+
+    return str(uuid.uuid4())
+
+
+def _logger() -> Logger:
+    import logging
+
+    return logging.getLogger(__name__)
 
 
 def _as_text(value: Any) -> str | None:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import select
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from threading import Lock
 from typing import Any, cast
@@ -20,7 +22,7 @@ import psycopg2
 from psycopg2.extensions import TRANSACTION_STATUS_IDLE, new_type, register_type
 from psycopg2.extensions import connection as DriverConnection
 from psycopg2.extensions import cursor as DriverCursor
-from psycopg2.pool import ThreadedConnectionPool
+from psycopg2.pool import PoolError, ThreadedConnectionPool
 
 from curio_persistence.backends import forking, schema
 from curio_persistence.backends.deadlines import Deadlines, checked_seconds
@@ -40,29 +42,29 @@ from curio_persistence.errors import (
     UnsupportedError,
 )
 from curio_persistence.store.base import Finding, conflict, missing_reference
-from curio_persistence.store.codecs import PICODOLLARS, encode_time
+from curio_persistence.store.codecs import PICODOLLARS, encode_money, encode_time
 from curio_persistence.store.filters import Measure, total
-from curio_persistence.store.tables import USAGE, Row, Table
+from curio_persistence.store.tables import TABLES, Row, Table
 
 _NAME_BYTES = 63
+_UNKNOWN = re.compile('(database|role) ".*" (does not exist|is not permitted to log in)')
+_UNQUOTABLE = re.compile(r"[%\x00-\x1f\x7f]")
 _DEFAULTS: Mapping[str, Any] = {
     "application_name": "curio_persistence",
-    "client_encoding": "UTF8",
     "connect_timeout": 10,
     "keepalives": 1,
     "keepalives_idle": 30,
     "keepalives_interval": 10,
     "keepalives_count": 3,
 }
-_MONEY = {"cost_usd"} & set(USAGE.names)
+_MONEY = {name for table in TABLES for name in table.kept_by(encode_money)}
+_TIMES = {name for table in TABLES for name in table.kept_by(encode_time)}
 _SUMS_OF_MONEY = {total(column) for column in _MONEY}
 
 
 def _kept_time(value: Any, cursor: DriverCursor) -> str | None:
-    """A time as text with the offset +00, whatever time zone the session has."""
-    if value is None or value.endswith("+00"):
-        return value  # type: ignore[no-any-return]
-    return datetime.fromisoformat(value).astimezone(UTC).isoformat()
+    """A time that was selected in UTC, as text that says so."""
+    return None if value is None else f"{value}+00"
 
 
 def _kept_number(value: Any, cursor: DriverCursor) -> int | None:
@@ -71,7 +73,7 @@ def _kept_number(value: Any, cursor: DriverCursor) -> int | None:
 
 
 _TYPES = (
-    new_type((1184,), "KEPT_TIMESTAMPTZ", _kept_time),
+    new_type((1114,), "KEPT_TIMESTAMP", _kept_time),
     new_type((1700,), "KEPT_NUMERIC", _kept_number),
 )
 
@@ -135,7 +137,7 @@ class PostgresStore(SQLStore):
             )
         self._schema_name = schema_name
         self._schema = quote_identifier(schema_name)
-        self._settings = {**_DEFAULTS, **settings}
+        self._settings = {**_DEFAULTS, **settings, "client_encoding": "UTF8"}
         if statement_timeout is not None:
             statement_timeout = checked_seconds("statement_timeout", statement_timeout)
             if not pgbouncer:
@@ -172,8 +174,16 @@ class PostgresStore(SQLStore):
         if self._read_only:
             schema.refuse_outdated(plan, catalog, self.dialect, self._place, self._init_command)
         elif not plan.is_current:
+            self._migrate()
+
+    def _migrate(self) -> None:
+        try:
             while self._migrate_one_step():
                 pass
+        except AccessDeniedError as error:
+            raise AccessDeniedError(
+                f"{error} Or let somebody who has it run: {self._init_command}"
+            ) from error.__cause__
 
     def _migrate_one_step(self) -> bool:
         """Run the next step and note it, in one transaction; False when there is none."""
@@ -258,6 +268,9 @@ class PostgresStore(SQLStore):
         return f'{self._schema}."{table.name}"'
 
     def _reading(self, column: str) -> str:
+        if column in _TIMES:
+            # In the zone of the session, the last hours of the year 9999 may be beyond Python's.
+            return f"({column} AT TIME ZONE 'UTC')"
         return f"({column} * {PICODOLLARS})" if column in _MONEY else column
 
     def _binding(self, column: str) -> str:
@@ -327,10 +340,7 @@ class PostgresStore(SQLStore):
         return connection
 
     def _check_out(self) -> _Connection:
-        """The connection used last whose socket is silent, or a new one, for this thread alone.
-
-        The server speaks on an idle connection only to end it.
-        """
+        """A connection for this thread alone: the one used last, or a new one."""
         if not self._turnstile.enter(self._pool_timeout):
             raise PoolTimeoutError(
                 f"None of the {self._sizes[1]} connections became free within "
@@ -338,19 +348,26 @@ class PostgresStore(SQLStore):
                 "Raise max_connections or pool_timeout, or shorten transactions."
             )
         try:
-            while self._idle:
-                connection = self._idle.pop()
-                if not connection.closed and not connection.has_something_to_read(0):
-                    return connection
-                self._discard(connection)
-            return self._connection_from_pool()
+            return self._idle_connection() or self._connection_from_pool()
         except BaseException:
             self._turnstile.leave()
             raise
 
+    def _idle_connection(self) -> _Connection | None:
+        """The one used last whose socket is silent: the server speaks on it only to end it."""
+        try:
+            while True:
+                connection = self._idle.pop()
+                if not connection.closed and not connection.has_something_to_read(0):
+                    return connection
+                self._discard(connection)
+        except IndexError:  # Asked for, not asked about: another thread may take the last one.
+            return None
+
     def _connection_from_pool(self) -> _Connection:
         try:
-            return cast(_Connection, (self._pool or self._open_pool()).getconn())
+            pool = self._pool or self._open_pool()
+            return self._idle_connection() or cast(_Connection, pool.getconn())
         except psycopg2.Error as error:
             if self._closed:
                 raise self._closed_error() from error
@@ -362,16 +379,19 @@ class PostgresStore(SQLStore):
         It is kept at hand here: the pool's own bookkeeping takes longer than all of ours, and would
         close what exceeds its minimum.
         """
-        if connection.get_transaction_status() == TRANSACTION_STATUS_IDLE:
-            self._idle.append(connection)
-        else:
-            self._discard(connection)
-        self._turnstile.leave()
+        try:
+            if connection.get_transaction_status() == TRANSACTION_STATUS_IDLE:
+                self._idle.append(connection)
+            else:
+                self._discard(connection)
+        finally:
+            self._turnstile.leave()
 
     def _discard(self, connection: _Connection) -> None:
         pool = self._pool
-        if pool is not None and not pool.closed:
-            pool.putconn(connection, close=True)
+        if pool is not None:
+            with suppress(PoolError):  # It was closed in this moment, and its connections with it.
+                pool.putconn(connection, close=True)
 
     def _open_pool(self) -> ThreadedConnectionPool:
         with self._opening:
@@ -380,10 +400,13 @@ class PostgresStore(SQLStore):
             if self._pool is not None:  # Another thread was faster.
                 return self._pool
             least, most = self._sizes
-            self._pool = ThreadedConnectionPool(
+            pool = ThreadedConnectionPool(
                 least, most, connection_factory=_Connection, **self._settings
             )
-            return self._pool
+            # The pool would hand them out unseen, even after the server has ended them.
+            self._idle.extend(cast(_Connection, pool.getconn()) for _ in range(least))
+            self._pool = pool
+            return pool
 
     def _closed_error(self) -> ClosedError:
         return ClosedError(f"{self._place} was closed. Open a new persistence.")
@@ -473,10 +496,12 @@ class PostgresStore(SQLStore):
             return AccessDeniedError(
                 f"{self._place} refused the login: {said}. Check user and password."
             )
-        if 'database "' in said or 'role "' in said or "permission denied for database" in said:
+        if _UNKNOWN.search(said) or "permission denied for database" in said:
             return AccessDeniedError(
                 f"{self._place} refused the login: {said}. Check the names of database and user."
             )
+        if "unsupported startup parameter" in said:
+            return ConfigurationError(f"{self._place}: {said}. Say pgbouncer=True.")
         if isinstance(error, psycopg2.ProgrammingError) or "invalid " in said:
             return ConfigurationError(f"A connection setting is wrong: {said}.")
         return UnavailableError(
@@ -491,6 +516,7 @@ _ERRORS: tuple[tuple[tuple[str, ...], type[PersistenceError], str], ...] = (
     (("42501",), AccessDeniedError, "Ask for the right with GRANT."),
     (("25006",), AccessDeniedError, "The server, or this session, is read-only."),
     (("28",), AccessDeniedError, "Check user and password."),
+    (("42939",), ConfigurationError, "Give the schema another name."),
     (("40", "55P03"), BusyError, "Another transaction was in the way; try again."),
     (("57014",), UnavailableError, "It took longer than statement_timeout, or was cancelled."),
 )
@@ -518,7 +544,8 @@ def parse_dsn(dsn: str) -> dict[str, str]:
 def quote_identifier(name: str) -> str:
     """A name as an identifier, whatever is in it.
 
-    Percent signs, which the driver would take for placeholders, become Unicode escapes.
+    Percent signs, which the driver would take for placeholders, and control characters, of which a
+    line break would end a comment, become Unicode escapes.
     """
     if not isinstance(name, str) or not name or "\0" in name:
         raise ConfigurationError("The schema must have a name, without NUL in it.")
@@ -526,10 +553,11 @@ def quote_identifier(name: str) -> str:
         raise ConfigurationError(f"A schema name has no lone surrogates in it, as {name!r} has.")
     if len(name.encode()) > _NAME_BYTES:
         raise ConfigurationError(f"A schema name may have {_NAME_BYTES} bytes: {name!r} is longer.")
-    if "%" not in name:
-        return '"' + name.replace('"', '""') + '"'
-    escaped = name.replace("\\", "\\\\").replace('"', '""').replace("%", "\\0025")
-    return f'U&"{escaped}"'
+    quoted = name.replace('"', '""')
+    if not _UNQUOTABLE.search(name):
+        return f'"{quoted}"'
+    quoted = quoted.replace("\\", "\\\\")
+    return 'U&"' + _UNQUOTABLE.sub(lambda match: f"\\{ord(match[0]):04x}", quoted) + '"'
 
 
 def _lock_key(schema_name: str) -> int:

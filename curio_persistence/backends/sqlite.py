@@ -633,7 +633,8 @@ def _path(given: str | os.PathLike[str]) -> Path:
     try:
         path = Path(given).expanduser()
     except (TypeError, RuntimeError) as error:  # No text; or ~somebody who has no home.
-        raise ConfigurationError(f"db_path {given!r} names no file: {error}.") from error
+        said = str(error).rstrip(".")
+        raise ConfigurationError(f"db_path {given!r} names no file: {said}.") from error
     if "\0" in str(path):
         raise ConfigurationError(f"db_path {given!r} names no file: it contains NUL.")
     return path

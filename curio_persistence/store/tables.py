@@ -166,6 +166,10 @@ class Table(Generic[M]):
     def __repr__(self) -> str:
         return f"<Table {self.name}>"
 
+    def kept_by(self, encode: Encoder) -> tuple[str, ...]:
+        """The names of the columns that this encoder keeps."""
+        return tuple(name for name, column in self._columns.items() if column.encode is encode)
+
     def encode(self, record: Any) -> Row:
         """The row that keeps a record, without its id; refuses what no backend could keep.
 
@@ -350,7 +354,7 @@ USAGE = Table(
     "agent_llm_usage",
     AgentLLMUsage,
     (
-        _id("agent_id"),
+        _optional_id("agent_id", optional=False),
         _optional_id("run_id", optional=False),
         _name("provider"),
         _name("model"),

@@ -1,5 +1,5 @@
 -- Which steps of migrations/ this schema has, so that a program knows whether it can work with it.
--- {schema} stands for the quoted name of the schema.
+-- What stands in braces is replaced with the quoted name of the schema.
 
 CREATE TABLE {schema}.schema_migrations (
     version    INTEGER PRIMARY KEY,

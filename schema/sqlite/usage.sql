@@ -2,7 +2,7 @@
 
 CREATE TABLE agent_llm_usage (
     id                 INTEGER PRIMARY KEY,
-    agent_id           TEXT NOT NULL,
+    agent_id           TEXT,
     run_id             TEXT,
     provider           TEXT NOT NULL DEFAULT '',
     model              TEXT NOT NULL DEFAULT '',

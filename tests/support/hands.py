@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 
@@ -10,9 +12,17 @@ class Hands:
 
     def __init__(self) -> None:
         self._at: datetime | None = None
+        self._meanwhile: deque[Callable[[], object] | None] = deque()
 
     def __call__(self) -> datetime:
+        happens = self._meanwhile.popleft() if self._meanwhile else None
+        if happens:
+            happens()
         return self._at or datetime.now(UTC)
+
+    def meanwhile(self, happens: Callable[[], object], *, before_reading: int) -> None:
+        """Let it happen just before the clock is read for the n-th time from now."""
+        self._meanwhile = deque([None] * (before_reading - 1) + [happens])
 
     def put(self, at: datetime) -> None:
         """Stand still there."""

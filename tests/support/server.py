@@ -8,7 +8,8 @@ import socket
 import tempfile
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import ClassVar, Self
@@ -75,8 +76,15 @@ class ThrowAwayServer(ABC):
 
     def restart(self) -> None:
         """End every session and come back at the same address, with the same data."""
+        with self.down():
+            pass
+
+    @contextmanager
+    def down(self) -> Iterator[None]:
+        """Out of order for a while: every session is ended, and new ones are refused."""
         if self._process is not None:
             self._process.stop()
+        yield
         self._run()
 
     def __enter__(self) -> Self:

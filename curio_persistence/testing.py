@@ -1,0 +1,875 @@
+"""Tests of the contracts, to be run on a persistence or a backend of your own.
+
+Subclass a suite where pytest collects it, and supply the fixture it asks for; each test wants an
+empty one::
+
+    # conftest.py
+    pytest.register_assert_rewrite("curio_persistence.testing")
+
+    # test_my_persistence.py
+    from curio_persistence.testing import PublishedContract
+
+
+    class TestMyPersistence(PublishedContract):
+        @pytest.fixture
+        def persistence(self, tmp_path):
+            with MyPersistence(tmp_path / "runs") as persistence:
+                yield persistence
+
+`PublishedContract` holds of whatever implements the ten methods of `BasePersistence`.
+`StoreContract` is for the author of a `Store`, the layer below: with a store that passes it,
+`Persistence(store)` has everything this library can do. Needs pytest: `curio-persistence[testing]`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta, timezone
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from curio_persistence.base import BasePersistence
+from curio_persistence.errors import (
+    ClosedError,
+    ConflictError,
+    MissingRunError,
+    NotFoundError,
+    UnsupportedError,
+)
+from curio_persistence.models import (
+    AgentLLMUsage,
+    AgentRun,
+    AgentRunEvent,
+    AgentRunStatus,
+    EventType,
+)
+from curio_persistence.store.base import Store
+from curio_persistence.store.filters import COUNT, Filter, Measure, Order, total
+from curio_persistence.store.tables import EVENTS, RUNS, USAGE, Row, Table
+
+__all__ = ["PublishedContract", "StoreContract"]
+
+_NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
+_MINUTE = timedelta(minutes=1)
+
+
+class PublishedContract:
+    """What `BasePersistence` promises of the ten methods, and what it adds to them."""
+
+    # --- runs ---------------------------------------------------------------------------------
+
+    def test_a_run_comes_back_as_it_was_created(self, persistence: BasePersistence) -> None:
+        run = AgentRun(
+            "agent",
+            "run",
+            "Agent",
+            "find out",
+            '{"tried": ["twice"]}',
+            _NOON,
+            _NOON + _MINUTE,
+            3,
+            "found",
+            "[1, 2]",
+            AgentRunStatus.COMPLETED,
+            "none",
+            '{"a": 1}',
+            session_id="session",
+            parent_run_id="parent",
+        )
+        persistence.create_agent_run(run)
+        assert persistence.get_agent_run("run") == run
+
+    def test_a_run_that_nobody_created_is_none(self, persistence: BasePersistence) -> None:
+        assert persistence.get_agent_run("unknown") is None
+
+    def test_creating_a_run_fills_in_its_id_and_times(self, persistence: BasePersistence) -> None:
+        run = AgentRun("agent", "run")
+        persistence.create_agent_run(run)
+        assert isinstance(run.id, int)
+        assert run.created_at is not None
+        assert run.updated_at is not None
+
+    def test_a_run_is_created_once(self, persistence: BasePersistence) -> None:
+        persistence.create_agent_run(AgentRun("agent", "run", objective="the first"))
+        again = AgentRun("agent", "run", objective="the second")
+        with pytest.raises(ConflictError):
+            persistence.create_agent_run(again)
+        assert again.id is None
+        assert _run(persistence, "run").objective == "the first"
+
+    def test_an_update_replaces_the_fields(self, persistence: BasePersistence) -> None:
+        persistence.create_agent_run(AgentRun("agent", "run", objective="before", metadata="{}"))
+        changed = AgentRun("other", "run", "Other", status="completed", total_iterations=7)
+        persistence.update_agent_run("run", changed)
+        assert _run(persistence, "run") == changed
+        assert (changed.agent_id, changed.objective, changed.metadata) == ("other", "", None)
+
+    def test_an_update_never_changes_id_run_id_and_created_at(
+        self, persistence: BasePersistence
+    ) -> None:
+        created = AgentRun("agent", "run")
+        persistence.create_agent_run(created)
+        persistence.update_agent_run("run", AgentRun("agent", "x", id=99, created_at=_NOON))
+        after = _run(persistence, "run")
+        assert (after.id, after.created_at) == (created.id, created.created_at)
+        assert persistence.get_agent_run("x") is None
+
+    def test_an_update_replaces_session_and_parent_only_where_it_names_them(
+        self, persistence: BasePersistence
+    ) -> None:
+        persistence.create_agent_run(
+            AgentRun("agent", "run", session_id="session", parent_run_id="parent")
+        )
+        persistence.update_agent_run("run", AgentRun("agent", "run", session_id="another"))
+        after = _run(persistence, "run")
+        assert (after.session_id, after.parent_run_id) == ("another", "parent")
+
+    def test_an_unknown_run_cannot_be_updated(self, persistence: BasePersistence) -> None:
+        with pytest.raises(NotFoundError):
+            persistence.update_agent_run("unknown", AgentRun("agent", "unknown"))
+        assert persistence.get_agent_run("unknown") is None
+
+    def test_runs_come_newest_first_and_of_equal_times_the_last_one_first(
+        self, persistence: BasePersistence
+    ) -> None:
+        for name, minute in ("old", 0), ("new", 2), ("twin", 1), ("other twin", 1):
+            run = AgentRun("agent", name, created_at=_NOON + minute * _MINUTE)
+            persistence.create_agent_run(run)
+        assert _run_ids(persistence) == ["new", "other twin", "twin", "old"]
+
+    @pytest.mark.parametrize(
+        ("limit", "offset", "expected"),
+        [(0, 0, ""), (2, 0, "ed"), (2, 1, "dc"), (None, 0, "edcba"), (None, 3, "ba"), (9, 9, "")],
+    )
+    def test_limit_and_offset_cut_out_a_page(
+        self, persistence: BasePersistence, limit: int | None, offset: int, expected: str
+    ) -> None:
+        for minute, name in enumerate("abcde"):
+            run = AgentRun("agent", name, created_at=_NOON + minute * _MINUTE)
+            persistence.create_agent_run(run)
+        page = persistence.get_agent_runs(limit=limit, offset=offset)
+        assert "".join(run.run_id for run in page) == expected
+
+    @pytest.mark.parametrize("nothing", ["", None])
+    def test_nothing_to_filter_by_means_everything(
+        self, persistence: BasePersistence, nothing: str | None
+    ) -> None:
+        for agent in "one", "two":
+            persistence.create_agent_run(AgentRun(agent, f"run of {agent}"))
+            persistence.log_llm_usage(AgentLLMUsage(agent, f"run of {agent}"))
+        persistence.log_agent_run_event(AgentRunEvent("one", "run of one", event_type="custom"))
+        assert len(persistence.get_agent_runs(nothing)) == 2
+        assert len(persistence.get_llm_usage(nothing, nothing)) == 2
+        assert len(persistence.get_agent_run_events("run of one", nothing)) == 1
+        assert persistence.get_agent_run_stats(nothing)["total_runs"] == 2
+
+    def test_runs_of_one_agent(self, persistence: BasePersistence) -> None:
+        for agent in "one", "two":
+            persistence.create_agent_run(AgentRun(agent, f"run of {agent}"))
+        assert [run.run_id for run in persistence.get_agent_runs("two")] == ["run of two"]
+        assert persistence.get_agent_runs("three") == []
+
+    # --- deleting -----------------------------------------------------------------------------
+
+    def test_deleting_removes_a_run_and_its_events_and_no_other(
+        self, persistence: BasePersistence
+    ) -> None:
+        for name in "doomed", "spared":
+            persistence.create_agent_run(AgentRun("agent", name))
+            persistence.log_agent_run_event(AgentRunEvent("agent", name))
+        assert persistence.delete_agent_run("doomed") is True
+        assert persistence.get_agent_run("doomed") is None
+        assert persistence.get_agent_run_events("doomed") == []
+        assert len(persistence.get_agent_run_events("spared")) == 1
+
+    def test_deleting_an_unknown_run_is_false(self, persistence: BasePersistence) -> None:
+        assert persistence.delete_agent_run("unknown") is False
+
+    def test_the_usage_of_a_deleted_run_keeps_its_numbers_and_loses_its_words(
+        self, persistence: BasePersistence
+    ) -> None:
+        persistence.create_agent_run(AgentRun("agent", "run"))
+        usage = AgentLLMUsage(
+            "agent",
+            "run",
+            "provider",
+            "model",
+            "a prompt",
+            8,
+            '{"temperature": 0}',
+            10,
+            20,
+            "an answer",
+            9,
+            '{"cost_usd": 0.5}',
+            "error",
+            "too long",
+            30,
+        )
+        persistence.log_llm_usage(usage)
+        persistence.delete_agent_run("run")
+        [kept] = persistence.get_llm_usage()
+        assert (kept.input_tokens, kept.output_tokens, kept.latency_ms) == (10, 20, 30)
+        assert (kept.model, kept.status, kept.get_cost_usd()) == ("model", "error", Decimal("0.5"))
+        assert (kept.run_id, kept.prompt) == (None, "")
+        assert not any((kept.response_content, kept.error_message, kept.input_params))
+
+    def test_the_children_of_a_deleted_run_stay_without_a_parent(
+        self, persistence: BasePersistence
+    ) -> None:
+        persistence.create_agent_run(AgentRun("agent", "parent"))
+        persistence.create_agent_run(AgentRun("agent", "child", parent_run_id="parent"))
+        persistence.delete_agent_run("parent")
+        assert _run(persistence, "child").parent_run_id is None
+
+    # --- events -------------------------------------------------------------------------------
+
+    def test_an_event_comes_back_as_it_was_logged(self, persistence: BasePersistence) -> None:
+        persistence.create_agent_run(AgentRun("agent", "run"))
+        event = AgentRunEvent("agent", "run", "Agent", _NOON, EventType.CUSTOM, '{"a": [1]}')
+        persistence.log_agent_run_event(event)
+        assert isinstance(event.id, int)
+        assert persistence.get_agent_run_events("run") == [event]
+        assert event.get_data_dict() == {"a": [1]}
+
+    def test_what_json_can_express_comes_back_as_json(self, persistence: BasePersistence) -> None:
+        said = {"text": "it's", "numbers": [1, 2.5, None], "deeper": {"true": True}}
+        persistence.create_agent_run(AgentRun("agent", "run", metadata=said))
+        persistence.log_agent_run_event(AgentRunEvent("agent", "run", data=said))
+        persistence.log_llm_usage(AgentLLMUsage("agent", "run", input_params=said))
+        assert _run(persistence, "run").get_metadata_dict() == said
+        assert persistence.get_agent_run_events("run")[0].get_data_dict() == said
+        assert persistence.get_llm_usage()[0].get_input_params_dict() == said
+
+    def test_an_event_without_a_timestamp_is_given_one(self, persistence: BasePersistence) -> None:
+        persistence.create_agent_run(AgentRun("agent", "run"))
+        event = AgentRunEvent("agent", "run")
+        persistence.log_agent_run_event(event)
+        assert event.timestamp is not None
+        assert event.created_at is not None
+        assert persistence.get_agent_run_events("run") == [event]
+
+    def test_events_come_oldest_first_and_of_equal_times_as_they_were_logged(
+        self, persistence: BasePersistence
+    ) -> None:
+        persistence.create_agent_run(AgentRun("agent", "run"))
+        for name, minute in ("new", 2), ("old", 0), ("twin", 1), ("other twin", 1):
+            at = _NOON + minute * _MINUTE
+            event = AgentRunEvent("agent", "run", timestamp=at, event_type=name)
+            persistence.log_agent_run_event(event)
+        events = persistence.get_agent_run_events("run")
+        assert [event.event_type for event in events] == ["old", "twin", "other twin", "new"]
+
+    def test_events_of_one_type(self, persistence: BasePersistence) -> None:
+        persistence.create_agent_run(AgentRun("agent", "run"))
+        for name in "tick", "tock", "tick":
+            persistence.log_agent_run_event(AgentRunEvent("agent", "run", event_type=name))
+        assert len(persistence.get_agent_run_events("run", "tick")) == 2
+        assert persistence.get_agent_run_events("run", "bang") == []
+        assert persistence.get_agent_run_events("unknown") == []
+
+    def test_an_event_whose_run_nobody_created_makes_a_minimal_one(
+        self, persistence: BasePersistence
+    ) -> None:
+        event = AgentRunEvent("agent", "run", "Agent", _NOON, "custom")
+        persistence.log_agent_run_event(event)
+        run = _run(persistence, "run")
+        assert (run.agent_id, run.agent_name, run.status) == ("agent", "Agent", "running")
+        assert run.started_at == _NOON
+        assert persistence.get_agent_run_events("run") == [event]
+
+    def test_a_run_may_be_created_after_its_first_event(self, persistence: BasePersistence) -> None:
+        persistence.log_agent_run_event(AgentRunEvent("agent", "run", timestamp=_NOON))
+        persistence.create_agent_run(AgentRun("agent", "run", objective="late"))
+        assert _run(persistence, "run").objective == "late"
+        assert len(persistence.get_agent_run_events("run")) == 1
+        with pytest.raises(ConflictError):
+            persistence.create_agent_run(AgentRun("agent", "run"))
+
+    # --- usage --------------------------------------------------------------------------------
+
+    def test_a_model_call_comes_back_as_it_was_logged(self, persistence: BasePersistence) -> None:
+        usage = AgentLLMUsage(
+            "agent",
+            "run",
+            "provider",
+            "model",
+            "why?",
+            4,
+            '{"top_p": 1}',
+            10,
+            20,
+            "because",
+            7,
+            '{"cached": true}',
+            "success",
+            None,
+            250,
+            span_id="span",
+            cache_read_tokens=1,
+            cache_write_tokens=2,
+            reasoning_tokens=3,
+            cost_usd=Decimal("0.000123"),
+        )
+        persistence.log_llm_usage(usage)
+        assert isinstance(usage.id, int)
+        assert usage.created_at is not None
+        assert persistence.get_llm_usage() == [usage]
+
+    def test_a_model_call_can_stand_alone(self, persistence: BasePersistence) -> None:
+        persistence.log_llm_usage(AgentLLMUsage("agent", None))
+        persistence.log_llm_usage(AgentLLMUsage("agent", "nobody created this run"))
+        persistence.log_llm_usage(AgentLLMUsage(None, None))
+        assert len(persistence.get_llm_usage()) == 3
+        assert len(persistence.get_llm_usage("agent")) == 2
+        assert persistence.get_agent_runs() == []
+
+    def test_usage_of_an_agent_or_a_run_newest_first(self, persistence: BasePersistence) -> None:
+        for minute, (agent, run) in enumerate([("one", "a"), ("two", "b"), ("two", "a")]):
+            at = _NOON + minute * _MINUTE
+            persistence.log_llm_usage(AgentLLMUsage(agent, run, f"{agent} {run}", created_at=at))
+        providers = [
+            [usage.provider for usage in answer]
+            for answer in (
+                persistence.get_llm_usage(),
+                persistence.get_llm_usage("two"),
+                persistence.get_llm_usage(run_id="a"),
+                persistence.get_llm_usage("two", "a"),
+                persistence.get_llm_usage(limit=1),
+                persistence.get_llm_usage(limit=0),
+            )
+        ]
+        assert providers == [
+            ["two a", "two b", "one a"],
+            ["two a", "two b"],
+            ["two a", "one a"],
+            ["two a"],
+            ["two a"],
+            [],
+        ]
+
+    # --- statistics ---------------------------------------------------------------------------
+
+    def test_statistics_add_up(self, persistence: BasePersistence) -> None:
+        for agent, status, iterations in (
+            ("one", "completed", 2),
+            ("one", "error", 3),
+            ("one", "running", 3),
+            ("two", "completed", 100),
+        ):
+            name = f"{agent} {status}"
+            persistence.create_agent_run(
+                AgentRun(agent, name, status=status, total_iterations=iterations)
+            )
+            persistence.log_llm_usage(AgentLLMUsage(agent, name, input_tokens=5, output_tokens=7))
+        persistence.log_llm_usage(AgentLLMUsage("one", None))
+        stats = persistence.get_agent_run_stats("one")
+        assert {name: stats[name] for name in _NUMBERS} == {
+            "total_runs": 3,
+            "completed_runs": 1,
+            "error_runs": 1,
+            "avg_iterations": 2.67,
+            "total_llm_calls": 4,
+            "total_input_tokens": 15,
+            "total_output_tokens": 21,
+        }
+        assert persistence.get_agent_run_stats()["avg_iterations"] == 27.0
+
+    def test_statistics_of_nothing_are_zeros(self, persistence: BasePersistence) -> None:
+        stats = persistence.get_agent_run_stats("unknown")
+        assert {name: stats[name] for name in _NUMBERS} == dict.fromkeys(_NUMBERS, 0)
+
+    # --- copies and times ---------------------------------------------------------------------
+
+    def test_changing_what_was_handed_in_changes_nothing_stored(
+        self, persistence: BasePersistence
+    ) -> None:
+        said = {"list": [1]}
+        run = AgentRun("agent", "run", metadata=said)
+        event = AgentRunEvent("agent", "run", event_type="before", data=said)
+        persistence.create_agent_run(run)
+        persistence.log_agent_run_event(event)
+        said["list"].append(2)
+        run.objective = event.event_type = "after"
+        stored, [logged] = _run(persistence, "run"), persistence.get_agent_run_events("run")
+        assert (stored.objective, stored.get_metadata_dict()) == ("", {"list": [1]})
+        assert (logged.event_type, logged.get_data_dict()) == ("before", {"list": [1]})
+
+    def test_changing_what_was_handed_out_changes_nothing_stored(
+        self, persistence: BasePersistence
+    ) -> None:
+        persistence.create_agent_run(AgentRun("agent", "run"))
+        persistence.log_agent_run_event(AgentRunEvent("agent", "run"))
+        persistence.log_llm_usage(AgentLLMUsage("agent", "run"))
+        _run(persistence, "run").objective = "changed"
+        persistence.get_agent_runs()[0].objective = "changed"
+        persistence.get_agent_run_events("run")[0].event_type = "changed"
+        persistence.get_llm_usage()[0].model = "changed"
+        assert _run(persistence, "run").objective == ""
+        assert persistence.get_agent_run_events("run")[0].event_type == ""
+        assert persistence.get_llm_usage()[0].model == ""
+
+    def test_times_come_back_in_utc(self, persistence: BasePersistence) -> None:
+        tokyo = timezone(timedelta(hours=9))
+        naive = datetime(2026, 11, 20, 12, 0, 0, 123456)
+        persistence.create_agent_run(
+            AgentRun("agent", "run", started_at=_NOON.astimezone(tokyo), finished_at=naive)
+        )
+        run = _run(persistence, "run")
+        assert (run.started_at, run.finished_at) == (_NOON, naive.astimezone(UTC))
+        for at in run.started_at, run.finished_at, run.created_at, run.updated_at:
+            assert at is not None
+            assert at.utcoffset() == timedelta(0)
+
+    # --- threads ------------------------------------------------------------------------------
+
+    def test_threads_may_share_it(self, persistence: BasePersistence) -> None:
+        def work(name: str) -> None:
+            persistence.create_agent_run(AgentRun("agent", name))
+            for number in range(5):
+                persistence.log_agent_run_event(AgentRunEvent("agent", name, data=str(number)))
+
+        names = [f"run {number}" for number in range(8)]
+        with ThreadPoolExecutor(4) as threads:
+            list(threads.map(work, names))
+        assert sorted(_run_ids(persistence)) == names
+        for name in names:
+            logged = [event.data for event in persistence.get_agent_run_events(name)]
+            assert logged == ["0", "1", "2", "3", "4"]
+
+    def test_threads_that_log_first_of_all_make_one_run(self, persistence: BasePersistence) -> None:
+        def log(number: int) -> None:
+            persistence.log_agent_run_event(AgentRunEvent("agent", "run", data=str(number)))
+
+        with ThreadPoolExecutor(4) as threads:
+            list(threads.map(log, range(12)))
+        assert _run_ids(persistence) == ["run"]
+        assert len(persistence.get_agent_run_events("run")) == 12
+
+    # --- what comes for free ------------------------------------------------------------------
+
+    def test_it_can_be_opened_with_a_with_statement(self, persistence: BasePersistence) -> None:
+        with persistence as opened:
+            assert opened is persistence
+
+    def test_closing_twice_is_fine(self, persistence: BasePersistence) -> None:
+        persistence.close()
+        persistence.close()
+
+    def test_it_is_healthy(self, persistence: BasePersistence) -> None:
+        assert persistence.health_check() is True
+
+    def test_initializing_again_changes_nothing(self, persistence: BasePersistence) -> None:
+        persistence.create_agent_run(AgentRun("agent", "run"))
+        persistence.initialize_schema()
+        assert _run_ids(persistence) == ["run"]
+
+    def test_a_recorded_run_is_kept_with_all_that_happened(
+        self, persistence: BasePersistence
+    ) -> None:
+        with persistence.record_run(agent_id="agent", objective="find out") as run:
+            run.log("thought", {"about": "it"})
+            with run.tool("search", {"q": "it"}) as call:
+                call.result = ["found"]
+            run.llm_call(model="model", prompt="why?", response="because", input_tokens=3)
+            run.finish("done")
+        stored = _run(persistence, run.run_id)
+        assert (stored.status, stored.final_synthesis_output) == ("completed", "done")
+        events = persistence.get_agent_run_events(run.run_id)
+        assert [event.event_type for event in events] == [
+            "run_started",
+            "thought",
+            "tool_call_started",
+            "tool_call",
+            "run_completed",
+        ]
+        [usage] = persistence.get_llm_usage(run_id=run.run_id)
+        assert (usage.prompt, usage.response_content, usage.input_tokens) == ("why?", "because", 3)
+        assert run.lost == 0
+
+    @pytest.mark.parametrize(
+        ("raised", "status"),
+        [
+            (ValueError("no"), "error"),
+            (KeyboardInterrupt(), "cancelled"),
+            (asyncio.CancelledError(), "cancelled"),
+        ],
+    )
+    def test_a_recorded_run_that_raises_says_so_and_lets_it_go_on(
+        self, persistence: BasePersistence, raised: BaseException, status: str
+    ) -> None:
+        with (
+            pytest.raises(type(raised)) as caught,
+            persistence.record_run(agent_id="agent", run_id="run"),
+        ):
+            raise raised
+        assert caught.value is raised
+        assert _run(persistence, "run").status == status
+
+    def test_a_run_recorded_inside_another_is_its_child(self, persistence: BasePersistence) -> None:
+        with (
+            persistence.record_run(agent_id="agent", run_id="outer"),
+            persistence.record_run(agent_id="agent", run_id="inner"),
+        ):
+            pass
+        assert _run(persistence, "inner").parent_run_id == "outer"
+        assert _run(persistence, "outer").parent_run_id is None
+
+
+_NUMBERS = (
+    "total_runs",
+    "completed_runs",
+    "error_runs",
+    "avg_iterations",
+    "total_llm_calls",
+    "total_input_tokens",
+    "total_output_tokens",
+)
+
+
+def _run(persistence: BasePersistence, run_id: str) -> AgentRun:
+    run = persistence.get_agent_run(run_id)
+    assert run is not None
+    return run
+
+
+def _run_ids(persistence: BasePersistence) -> list[str]:
+    return [run.run_id for run in persistence.get_agent_runs(limit=None)]
+
+
+class StoreContract:
+    """What `Store` promises of its primitives, shown on the three tables there are.
+
+    Rows are compared as records, since backends may spell one time differently.
+    """
+
+    # --- insert -------------------------------------------------------------------------------
+
+    def test_what_is_inserted_is_selected(self, store: Store) -> None:
+        call = AgentLLMUsage(
+            "agent", "run", prompt="why\0\ud800?", cost_usd=Decimal("-0.000000000001")
+        )
+        call.created_at = _NOON + timedelta(microseconds=1)
+        call.id = store.insert(USAGE, USAGE.encode(call))
+        assert _select(store, USAGE) == [call]
+
+    def test_each_row_has_an_id_of_its_own_and_later_rows_a_higher_one(self, store: Store) -> None:
+        ids = [store.insert(RUNS, _run_row(name)) for name in ("a", "b", "c")]
+        assert ids == sorted(set(ids))
+
+    def test_columns_that_are_left_out_are_none(self, store: Store) -> None:
+        store.insert(RUNS, _run_row("run"))
+        [run] = _select(store, RUNS)
+        assert (run.session_id, run.parent_run_id) == (None, None)
+
+    def test_a_unique_value_is_taken_once(self, store: Store) -> None:
+        store.insert(RUNS, _run_row("run", objective="the first"))
+        with pytest.raises(ConflictError):
+            store.insert(RUNS, _run_row("run", objective="the second"))
+        assert [run.objective for run in _select(store, RUNS)] == ["the first"]
+
+    def test_a_reference_must_lead_somewhere(self, store: Store) -> None:
+        with pytest.raises(MissingRunError):
+            store.insert(EVENTS, _event_row("unknown"))
+        assert _select(store, EVENTS) == []
+
+    def test_changing_a_row_after_it_was_handed_in_changes_nothing_stored(
+        self, store: Store
+    ) -> None:
+        row = _run_row("run")
+        store.insert(RUNS, row)
+        row["objective"] = "changed"
+        assert [run.objective for run in _select(store, RUNS)] == [""]
+
+    # --- select -------------------------------------------------------------------------------
+
+    def test_filters_are_joined_by_and(self, store: Store) -> None:
+        for run_id, agent, status in (
+            ("a", "x", "error"),
+            ("b", "x", "running"),
+            ("c", "y", "error"),
+        ):
+            store.insert(RUNS, _run_row(run_id, agent_id=agent, status=status))
+        assert _run_ids_of(store, *RUNS.where(agent_id="x")) == "ba"
+        assert _run_ids_of(store, *RUNS.where(agent_id="x", status="error")) == "a"
+        assert _run_ids_of(store, *RUNS.where(agent_id="z")) == ""
+
+    def test_a_range_includes_its_begin_and_excludes_its_end(self, store: Store) -> None:
+        for minute, run_id in enumerate("abcd"):
+            store.insert(RUNS, _run_row(run_id, minute))
+        since = RUNS.filter("created_at", ">=", _NOON + _MINUTE)
+        until = RUNS.filter("created_at", "<", _NOON + 3 * _MINUTE)
+        assert _run_ids_of(store, since) == "dcb"
+        assert _run_ids_of(store, until) == "cba"
+        assert _run_ids_of(store, since, until) == "cb"
+
+    def test_what_is_null_passes_no_filter(self, store: Store) -> None:
+        for run_id, session in ("a", "s"), ("b", None):
+            store.insert(RUNS, _run_row(run_id, session_id=session))
+        assert _run_ids_of(store, RUNS.filter("session_id", "is not null")) == "a"
+        assert _run_ids_of(store, RUNS.filter("session_id", "<", "z")) == "a"
+        assert _run_ids_of(store, RUNS.filter("session_id", ">=", "a")) == "a"
+
+    @pytest.mark.parametrize(
+        ("order", "expected"),
+        [
+            (None, "dbca"),
+            ((Order("created_at"), Order("id")), "acbd"),
+            ((Order("total_iterations"), Order("id", descending=True)), "dcba"),
+        ],
+    )
+    def test_rows_come_in_the_tables_order_or_in_the_one_given(
+        self, store: Store, order: tuple[Order, ...] | None, expected: str
+    ) -> None:
+        for run_id, minute, iterations in ("a", 0, 2), ("c", 1, 1), ("b", 1, 2), ("d", 3, -1):
+            store.insert(RUNS, _run_row(run_id, minute, total_iterations=iterations))
+        assert "".join(run.run_id for run in _select(store, RUNS, order=order)) == expected
+
+    @pytest.mark.parametrize(
+        ("limit", "offset", "expected"),
+        [
+            (0, 0, ""),
+            (2, 0, "dc"),
+            (2, 1, "cb"),
+            (None, 3, "a"),
+            (9, 4, ""),
+            (2**63 - 1, 2**63 - 1, ""),
+        ],
+    )
+    def test_limit_and_offset_cut_out_a_page(
+        self, store: Store, limit: int | None, offset: int, expected: str
+    ) -> None:
+        for minute, run_id in enumerate("abcd"):
+            store.insert(RUNS, _run_row(run_id, minute))
+        page = _select(store, RUNS, limit=limit, offset=offset)
+        assert "".join(run.run_id for run in page) == expected
+
+    # --- update and delete --------------------------------------------------------------------
+
+    def test_an_update_changes_the_rows_that_match_and_returns_what_is_asked_for(
+        self, store: Store
+    ) -> None:
+        ids = [store.insert(RUNS, _run_row(name, status="running")) for name in "ab"]
+        store.insert(RUNS, _run_row("c", status="error"))
+        running = RUNS.where(status="running")
+        changed = store.update(RUNS, running, {"status": "x"}, returning=("run_id", "id"))
+        assert sorted(changed) == [("a", ids[0]), ("b", ids[1])]
+        assert _run_ids_of(store, *RUNS.where(status="x")) == "ba"
+        assert store.update(RUNS, running, {"status": "y"}) == []
+
+    def test_an_update_returns_kept_values(self, store: Store) -> None:
+        store.insert(RUNS, _run_row("run"))
+        [(at,)] = store.update(RUNS, (), {"objective": ""}, returning=("created_at",))
+        assert datetime.fromisoformat(at) == _NOON
+
+    def test_a_value_can_be_changed_to_null(self, store: Store) -> None:
+        store.insert(RUNS, _run_row("run", session_id="session"))
+        store.update(RUNS, RUNS.where(run_id="run"), {"session_id": None})
+        assert _run_ids_of(store, RUNS.filter("session_id", "is not null")) == ""
+
+    def test_deleting_removes_and_counts_the_rows_that_match(self, store: Store) -> None:
+        for run_id, agent in ("a", "x"), ("b", "y"), ("c", "x"):
+            store.insert(RUNS, _run_row(run_id, agent_id=agent))
+        assert store.delete(RUNS, RUNS.where(agent_id="x")) == 2
+        assert store.delete(RUNS, RUNS.where(agent_id="x")) == 0
+        assert _run_ids_of(store) == "b"
+
+    def test_deleting_removes_what_refers_to_the_rows_and_does_not_count_it(
+        self, store: Store
+    ) -> None:
+        for run_id in "ab":
+            store.insert(RUNS, _run_row(run_id))
+            store.insert(EVENTS, _event_row(run_id))
+        assert store.delete(RUNS, RUNS.where(run_id="a")) == 1
+        assert [event.run_id for event in _select(store, EVENTS)] == ["b"]
+
+    # --- aggregate ----------------------------------------------------------------------------
+
+    def test_groups_are_counted_and_summed(self, store: Store) -> None:
+        for model, tokens in ("m", 1), ("m", 2), ("n", None):
+            store.insert(USAGE, _usage_row(model=model, input_tokens=tokens))
+        measures = (COUNT, Measure("count", "input_tokens"), total("input_tokens"))
+        groups = store.aggregate(USAGE, measures, group_by=("model",))
+        assert sorted(groups) == [("m", 2, 2, 3), ("n", 1, 0, None)]
+
+    def test_null_is_a_group_of_its_own(self, store: Store) -> None:
+        for run_id in "run", None, None:
+            store.insert(USAGE, _usage_row(run_id=run_id))
+        groups = store.aggregate(USAGE, (COUNT,), group_by=("run_id",))
+        assert set(groups) == {("run", 1), (None, 2)}
+
+    def test_all_values_of_a_group_are_gathered(self, store: Store) -> None:
+        for model, latency in [("a", 3), ("a", 1), ("a", None), ("b", None), ("a", 3)]:
+            store.insert(USAGE, _usage_row(model=model, latency_ms=latency, input_tokens=2**62))
+        measures = (Measure("values", "latency_ms"), COUNT)
+        groups = store.aggregate(USAGE, measures, group_by=("model",))
+        assert {model: sorted(values) for model, values, _ in groups} == {"a": [1, 3, 3], "b": []}
+        [(values, tokens)] = store.aggregate(USAGE, (measures[0], total("input_tokens")))
+        assert (sorted(values), tokens) == ([1, 3, 3], 5 * 2**62)
+
+    def test_only_rows_that_match_are_aggregated(self, store: Store) -> None:
+        for agent, tokens in ("x", 1), ("y", 10):
+            store.insert(USAGE, _usage_row(agent_id=agent, input_tokens=tokens))
+        where = USAGE.where(agent_id="y")
+        assert store.aggregate(USAGE, (total("input_tokens"),), where) == [(10,)]
+
+    def test_without_groups_there_is_one_answer_even_of_nothing(self, store: Store) -> None:
+        measures = (COUNT, total("input_tokens"))
+        assert store.aggregate(USAGE, measures) == [(0, None)]
+        assert store.aggregate(USAGE, measures, group_by=("model",)) == []
+
+    @pytest.mark.parametrize("number", [2**63 - 1, -(2**63)])
+    def test_sums_are_exact_beyond_64_bits(self, store: Store, number: int) -> None:
+        for tokens in number, number, number, 1:
+            store.insert(USAGE, _usage_row(input_tokens=tokens, cost_usd=Decimal("1e-12")))
+        measures = (COUNT, total("input_tokens"), total("cost_usd"))
+        assert store.aggregate(USAGE, measures) == [(4, 3 * number + 1, 4)]
+        assert store.aggregate(USAGE, measures, group_by=("model",)) == [("", 4, 3 * number + 1, 4)]
+
+    # --- transactions -------------------------------------------------------------------------
+
+    def test_a_transaction_keeps_all_of_it(self, store: Store) -> None:
+        with store.transaction():
+            store.insert(RUNS, _run_row("a"))
+            assert _run_ids_of(store) == "a"
+            store.insert(RUNS, _run_row("b"))
+        assert _run_ids_of(store) == "ba"
+
+    def test_a_transaction_that_raises_keeps_nothing_of_it(self, store: Store) -> None:
+        store.insert(RUNS, _run_row("a", objective="before"))
+        store.insert(EVENTS, _event_row("a"))
+        with _undone(store):
+            store.insert(RUNS, _run_row("b"))
+            store.update(RUNS, RUNS.where(run_id="a"), {"objective": "after"})
+            store.delete(RUNS, RUNS.where(run_id="a"))
+            assert _run_ids_of(store) == "b"
+        assert [(run.run_id, run.objective) for run in _select(store, RUNS)] == [("a", "before")]
+        assert len(_select(store, EVENTS)) == 1
+
+    def test_an_exception_leaves_a_transaction_as_it_is(self, store: Store) -> None:
+        stop = _Stop()
+        with pytest.raises(_Stop) as caught, store.transaction():
+            raise stop
+        assert caught.value is stop
+
+    def test_a_transaction_inside_another_is_undone_alone(self, store: Store) -> None:
+        with store.transaction():
+            store.insert(RUNS, _run_row("a"))
+            with _undone(store):
+                store.insert(RUNS, _run_row("b"))
+            with store.transaction():
+                store.insert(RUNS, _run_row("c"))
+        assert _run_ids_of(store) == "ca"
+
+    def test_a_transaction_inside_another_is_undone_with_it(self, store: Store) -> None:
+        with _undone(store), store.transaction():
+            store.insert(RUNS, _run_row("a"))
+        assert _run_ids_of(store) == ""
+
+    def test_a_failed_call_spoils_nothing_but_itself(self, store: Store) -> None:
+        with store.transaction():
+            store.insert(RUNS, _run_row("a"))
+            with pytest.raises(ConflictError):
+                store.insert(RUNS, _run_row("a"))
+            with pytest.raises(MissingRunError):
+                store.insert(EVENTS, _event_row("unknown"))
+            store.insert(RUNS, _run_row("b"))
+        assert _run_ids_of(store) == "ba"
+
+    def test_other_threads_see_nothing_of_a_transaction_that_is_undone(self, store: Store) -> None:
+        with ThreadPoolExecutor(1) as thread:
+            with _undone(store):
+                store.insert(RUNS, _run_row("a"))
+                seen = thread.submit(_run_ids_of, store)
+            assert seen.result() == ""
+
+    def test_threads_take_turns_with_their_transactions(self, store: Store) -> None:
+        def write(name: str) -> None:
+            with store.transaction():
+                store.insert(RUNS, _run_row(name))
+                store.insert(EVENTS, _event_row(name))
+
+        with ThreadPoolExecutor(4) as threads:
+            list(threads.map(write, "abcdefgh"))
+        assert sorted(_run_ids_of(store)) == list("abcdefgh")
+        assert len(_select(store, EVENTS)) == 8
+
+    # --- the store itself ---------------------------------------------------------------------
+
+    def test_initializing_again_changes_nothing(self, store: Store) -> None:
+        store.insert(RUNS, _run_row("a"))
+        store.initialize()
+        assert _run_ids_of(store) == "a"
+
+    def test_a_check_up_finds_it_well_and_changes_nothing(self, store: Store) -> None:
+        store.insert(RUNS, _run_row("a"))
+        findings = store.diagnose()
+        assert findings
+        assert not [finding for finding in findings if finding.level == "error"]
+        assert _run_ids_of(store) == "a"
+
+    def test_it_cannot_be_closed_inside_a_transaction(self, store: Store) -> None:
+        with store.transaction():
+            store.insert(RUNS, _run_row("a"))
+            with pytest.raises(UnsupportedError):
+                store.close()
+        assert _run_ids_of(store) == "a"
+
+    @pytest.mark.parametrize(
+        "call",
+        [
+            lambda store: store.initialize(),
+            lambda store: store.insert(RUNS, _run_row("run")),
+            lambda store: store.select(RUNS),
+            lambda store: store.update(RUNS, (), {"status": "error"}),
+            lambda store: store.delete(RUNS, ()),
+            lambda store: store.aggregate(RUNS, (COUNT,)),
+            lambda store: store.transaction().__enter__(),
+            lambda store: store.diagnose(),
+        ],
+    )
+    def test_once_closed_it_serves_no_call(
+        self, store: Store, call: Callable[[Store], object]
+    ) -> None:
+        store.close()
+        store.close()
+        with pytest.raises(ClosedError):
+            call(store)
+
+
+class _Stop(Exception):
+    """Ends a transaction."""
+
+
+@contextmanager
+def _undone(store: Store) -> Iterator[None]:
+    """A transaction that comes to nothing."""
+    with suppress(_Stop), store.transaction():
+        yield
+        raise _Stop
+
+
+def _run_row(run_id: str, minute: int = 0, *, agent_id: str = "agent", **fields: Any) -> Row:
+    at = _NOON + minute * _MINUTE
+    return RUNS.encode(AgentRun(agent_id, run_id, created_at=at, updated_at=at, **fields))
+
+
+def _event_row(run_id: str) -> Row:
+    return EVENTS.encode(AgentRunEvent("agent", run_id, timestamp=_NOON, created_at=_NOON))
+
+
+def _usage_row(*, agent_id: str = "agent", run_id: str | None = None, **fields: Any) -> Row:
+    return USAGE.encode(AgentLLMUsage(agent_id, run_id, created_at=_NOON, **fields))
+
+
+def _select(store: Store, table: Table[Any], **options: Any) -> list[Any]:
+    return table.decode(store.select(table, **options))
+
+
+def _run_ids_of(store: Store, *where: Filter) -> str:
+    return "".join(run.run_id for run in RUNS.decode(store.select(RUNS, where)))

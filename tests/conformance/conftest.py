@@ -1,0 +1,117 @@
+"""Every test here runs on every backend: memory, SQLite and two PostgreSQL versions.
+
+`persistence` and `store` are new and empty; `clock` moves the time that they live in.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from curio_persistence import (
+    InMemoryPersistence,
+    Persistence,
+    PostgresPersistence,
+    SQLitePersistence,
+)
+from curio_persistence.clock import Clock
+from curio_persistence.store.base import Store
+from tests.support.backends import PostgresSchema
+from tests.support.hands import Hands
+
+pytest.register_assert_rewrite("curio_persistence.testing")
+
+LASTING = ("sqlite", "postgres18", "postgres16")
+"""The backends that keep what they have after they are closed."""
+
+BACKENDS = ("memory", "sqlite_memory", *LASTING)
+
+Open = Callable[[], Persistence]
+
+
+@pytest.fixture
+def clock() -> Hands:
+    return Hands()
+
+
+@pytest.fixture(scope="session")
+def postgres_schemas(postgres_servers: object) -> Iterator[dict[str, PostgresSchema]]:
+    """The schemas of this session by server, each made when first asked for."""
+    schemas: dict[str, PostgresSchema] = {}
+    yield schemas
+    for schema in schemas.values():
+        schema.drop()
+
+
+@pytest.fixture
+def open_again(
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    clock: Hands,
+    postgres_schemas: dict[str, PostgresSchema],
+) -> Iterator[Open]:
+    """Opens the test's own database, as often as it is called. Empty at first.
+
+    In memory every call makes another one; ask for `lasting` where that matters.
+    """
+    with ExitStack() as stack:
+        match request.param:
+            case "memory":
+                make: Callable[..., Persistence] = InMemoryPersistence
+            case "sqlite_memory":
+                make = partial(SQLitePersistence, ":memory:")
+            case "sqlite":
+                make = partial(SQLitePersistence, tmp_path / "runs.db")
+            case server:
+                dsn = request.getfixturevalue(server)
+                if dsn not in postgres_schemas:
+                    postgres_schemas[dsn] = PostgresSchema(dsn)
+                schema = postgres_schemas[dsn]
+                stack.callback(schema.empty)
+                make = partial(PostgresPersistence, dsn=dsn, schema=schema.name)
+
+        def open_it() -> Persistence:
+            opened = make(clock=Clock(clock))
+            stack.callback(opened.close)
+            return opened
+
+        yield open_it
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "open_again" in metafunc.fixturenames:
+        backends = LASTING if "lasting" in metafunc.fixturenames else BACKENDS
+        metafunc.parametrize("open_again", backends, indirect=True)
+
+
+@pytest.fixture
+def lasting() -> None:
+    """Leaves out the backends that keep nothing once they are closed."""
+
+
+@pytest.fixture
+def persistence(open_again: Open) -> Persistence:
+    return open_again()
+
+
+@pytest.fixture
+def store(persistence: Persistence) -> Store:
+    return persistence._store
+
+
+@pytest.fixture
+def time_zone() -> Iterator[Callable[[str], None]]:
+    """Moves this process to another time zone until the test ends."""
+    with pytest.MonkeyPatch.context() as patch:
+
+        def move_to(name: str) -> None:
+            patch.setenv("TZ", name)
+            time.tzset()
+
+        yield move_to
+    time.tzset()

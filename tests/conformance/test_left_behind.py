@@ -1,0 +1,197 @@
+"""Runs that are still `running` after their agent is gone are found, and closed."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from curio_persistence import AgentRun, AgentRunEvent, InvalidValueError, Persistence
+from tests.support.hands import Hands
+
+NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
+MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
+
+
+@pytest.fixture(autouse=True)
+def stopped(clock: Hands) -> None:
+    clock.put(NOON)
+
+
+def start(persistence: Persistence, name: str, *, status: str = "running") -> AgentRun:
+    run = AgentRun("agent", name, status=status)
+    persistence.create_agent_run(run)
+    return run
+
+
+def left(persistence: Persistence, older_than: timedelta = HOUR) -> list[str]:
+    return [run.run_id for run in persistence.runs.left_behind(older_than=older_than)]
+
+
+def test_a_silent_running_run_was_left_behind(persistence: Persistence, clock: Hands) -> None:
+    start(persistence, "first")
+    clock.move(minutes=1)
+    start(persistence, "second")
+    clock.move(minutes=60)
+    assert left(persistence) == ["first"]
+    clock.move(microseconds=1)
+    assert left(persistence) == ["second", "first"]
+
+
+def test_an_hour_is_what_is_meant_where_nothing_is_said(
+    persistence: Persistence, clock: Hands
+) -> None:
+    start(persistence, "run")
+    clock.put(NOON + HOUR)
+    assert persistence.runs.left_behind() == []
+    clock.move(microseconds=1)
+    assert [run.run_id for run in persistence.runs.left_behind()] == ["run"]
+
+
+@pytest.mark.parametrize("status", ["pending", "completed", "error", "cancelled", "RUNNING"])
+def test_only_running_runs_are_left_behind(
+    persistence: Persistence, clock: Hands, status: str
+) -> None:
+    start(persistence, "run", status=status)
+    clock.move(days=1)
+    assert left(persistence) == []
+    assert persistence.runs.abandon(older_than=HOUR) == []
+
+
+def test_an_event_is_a_sign_of_life(persistence: Persistence, clock: Hands) -> None:
+    start(persistence, "run")
+    clock.move(hours=2)
+    persistence.log_agent_run_event(AgentRunEvent("agent", "run"))
+    clock.move(minutes=59)
+    assert left(persistence) == []
+    assert left(persistence, 58 * MINUTE) == ["run"]
+
+
+def test_an_update_is_a_sign_of_life(persistence: Persistence, clock: Hands) -> None:
+    run = start(persistence, "run")
+    clock.move(hours=2)
+    persistence.update_agent_run("run", run)
+    assert left(persistence) == []
+
+
+def test_an_event_dated_back_is_a_sign_of_life_all_the_same(
+    persistence: Persistence, clock: Hands
+) -> None:
+    """It shows that somebody wrote."""
+    start(persistence, "run")
+    clock.move(hours=2)
+    persistence.log_agent_run_event(AgentRunEvent("agent", "run", timestamp=NOON))
+    assert left(persistence) == []
+
+
+def test_a_stub_is_left_behind_as_well(persistence: Persistence, clock: Hands) -> None:
+    persistence.log_agent_run_event(AgentRunEvent("agent", "run"))
+    clock.move(hours=2)
+    assert left(persistence) == ["run"]
+
+
+def test_abandoning_closes_a_run_at_its_last_sign_of_life(
+    persistence: Persistence, clock: Hands
+) -> None:
+    start(persistence, "run")
+    clock.move(minutes=5)
+    persistence.log_agent_run_event(AgentRunEvent("agent", "run"))
+    last_seen = clock()
+    clock.move(hours=2)
+    [closed] = persistence.runs.abandon(older_than=HOUR)
+    stored = persistence.get_agent_run("run")
+    assert stored == closed
+    assert (closed.status, closed.finished_at, closed.updated_at) == ("error", last_seen, clock())
+    assert closed.error_message is not None
+    assert last_seen.isoformat() in closed.error_message
+    assert left(persistence) == []
+    assert persistence.runs.abandon(older_than=HOUR) == []
+
+
+def test_abandoning_closes_only_what_was_left_behind(
+    persistence: Persistence, clock: Hands
+) -> None:
+    start(persistence, "done", status="completed")
+    start(persistence, "gone")
+    clock.move(hours=2)
+    start(persistence, "alive")
+    assert [run.run_id for run in persistence.runs.abandon(older_than=HOUR)] == ["gone"]
+    statuses = {run.run_id: run.status for run in persistence.get_agent_runs()}
+    assert statuses == {"done": "completed", "gone": "error", "alive": "running"}
+
+
+def test_a_run_that_ends_while_it_is_looked_at_keeps_its_end(
+    persistence: Persistence, clock: Hands
+) -> None:
+    run = start(persistence, "run")
+    clock.move(hours=2)
+    run.status = "completed"
+    # Read once to see what is silent, and once more to close it.
+    clock.meanwhile(lambda: persistence.update_agent_run("run", run), before_reading=2)
+    assert persistence.runs.abandon(older_than=HOUR) == []
+    assert persistence.get_agent_run("run") == run
+    assert run.error_message is None
+
+
+def test_an_abandoned_run_keeps_what_it_had(persistence: Persistence, clock: Hands) -> None:
+    run = AgentRun(
+        "agent",
+        "run",
+        objective="find out",
+        status="running",
+        total_iterations=3,
+        metadata='{"a": 1}',
+        session_id="session",
+        parent_run_id="parent",
+    )
+    persistence.create_agent_run(run)
+    clock.move(hours=2)
+    [closed] = persistence.runs.abandon(older_than=HOUR)
+    run.status, run.finished_at = "error", NOON
+    run.error_message, run.updated_at = closed.error_message, clock()
+    assert persistence.get_agent_run("run") == run
+
+
+def test_a_run_that_comes_back_to_life_can_end_as_it_likes(
+    persistence: Persistence, clock: Hands
+) -> None:
+    run = start(persistence, "run")
+    clock.move(hours=2)
+    persistence.runs.abandon(older_than=HOUR)
+    run.status = "completed"
+    persistence.update_agent_run("run", run)
+    assert persistence.get_agent_run("run") == run
+    assert run.error_message is None
+
+
+def test_a_clock_that_was_set_back_leaves_nothing_behind(
+    persistence: Persistence, clock: Hands
+) -> None:
+    start(persistence, "run")
+    clock.move(days=-1)
+    assert left(persistence, timedelta(0)) == []
+
+
+def test_the_check_up_tells_of_runs_left_behind(persistence: Persistence, clock: Hands) -> None:
+    def finding() -> str:
+        [found] = [found for found in persistence.diagnose() if found.check == "runs"]
+        return found.level
+
+    start(persistence, "run")
+    assert finding() == "ok"
+    clock.move(hours=2)
+    assert finding() == "warning"
+
+
+@pytest.mark.parametrize("bad", [timedelta(microseconds=-1), 3600, None, "1h"], ids=repr)
+def test_an_age_is_a_timedelta_that_is_not_negative(persistence: Persistence, bad: Any) -> None:
+    for call in persistence.runs.left_behind, persistence.runs.abandon:
+        with pytest.raises(InvalidValueError) as refused:
+            call(older_than=bad)
+        assert refused.value.field == "older_than"
+
+
+def test_nothing_is_older_than_time_itself(persistence: Persistence) -> None:
+    start(persistence, "run")
+    assert left(persistence, timedelta.max) == []

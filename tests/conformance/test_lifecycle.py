@@ -1,0 +1,141 @@
+"""What a persistence is before, after and besides its calls: healthy, closed, printed, pickled."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+
+from curio_persistence import (
+    AgentLLMUsage,
+    AgentRun,
+    AgentRunEvent,
+    ClosedError,
+    Persistence,
+    UnsupportedError,
+)
+from curio_persistence.store.base import Store
+from tests.support.records import everything
+
+Open = Callable[[], Persistence]
+
+CALLS: dict[str, Callable[[Persistence], object]] = {
+    "create_agent_run": lambda p: p.create_agent_run(AgentRun("agent", "run")),
+    "update_agent_run": lambda p: p.update_agent_run("run", AgentRun("agent", "run")),
+    "get_agent_run": lambda p: p.get_agent_run("run"),
+    "get_agent_runs": lambda p: p.get_agent_runs(),
+    "delete_agent_run": lambda p: p.delete_agent_run("run"),
+    "log_agent_run_event": lambda p: p.log_agent_run_event(AgentRunEvent("agent", "run")),
+    "get_agent_run_events": lambda p: p.get_agent_run_events("run"),
+    "log_llm_usage": lambda p: p.log_llm_usage(AgentLLMUsage("agent", "run")),
+    "get_llm_usage": lambda p: p.get_llm_usage(),
+    "get_agent_run_stats": lambda p: p.get_agent_run_stats(),
+    "initialize_schema": lambda p: p.initialize_schema(),
+    "transaction": lambda p: p.transaction().__enter__(),
+    "diagnose": lambda p: p.diagnose(),
+    "runs.left_behind": lambda p: p.runs.left_behind(),
+    "runs.abandon": lambda p: p.runs.abandon(older_than=timedelta(0)),
+}
+
+
+def test_it_is_healthy_while_it_is_open(persistence: Persistence) -> None:
+    assert persistence.health_check() is True
+    persistence.close()
+    assert persistence.health_check() is False
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_once_closed_it_serves_no_call(persistence: Persistence, name: str) -> None:
+    persistence.create_agent_run(AgentRun("agent", "existing"))
+    persistence.close()
+    with pytest.raises(ClosedError):
+        CALLS[name](persistence)
+
+
+def test_what_is_refused_anyway_is_refused_when_closed(persistence: Persistence) -> None:
+    persistence.close()
+    with pytest.raises(ValueError, match="agent_id"):
+        persistence.create_agent_run(AgentRun("", "run"))
+
+
+def test_closing_again_and_again_is_fine(persistence: Persistence) -> None:
+    for _ in range(3):
+        persistence.close()
+
+
+def test_any_thread_may_close_it_for_all(persistence: Persistence) -> None:
+    persistence.get_agent_runs()
+    thread = threading.Thread(target=persistence.close)
+    thread.start()
+    thread.join()
+    with pytest.raises(ClosedError):
+        persistence.get_agent_runs()
+
+
+@pytest.mark.parametrize("raised", [None, ValueError("no")], ids=["returning", "raising"])
+def test_leaving_a_with_statement_closes_it(
+    persistence: Persistence, raised: ValueError | None
+) -> None:
+    def use() -> None:
+        with persistence as opened:
+            assert opened is persistence
+            if raised is not None:
+                raise raised
+
+    if raised is None:
+        use()
+    else:
+        with pytest.raises(ValueError, match="no"):
+            use()
+    with pytest.raises(ClosedError):
+        persistence.get_agent_runs()
+
+
+@pytest.mark.usefixtures("lasting")
+def test_what_was_written_is_there_when_it_is_opened_again(open_again: Open) -> None:
+    with open_again() as first:
+        first.create_agent_run(AgentRun("agent", "run", objective="a\0b", metadata={"a": [1]}))
+        first.log_agent_run_event(AgentRunEvent("agent", "run", event_type="custom"))
+        first.log_llm_usage(AgentLLMUsage("agent", "run", cost_usd=0.1))  # type: ignore[arg-type]
+        before = everything(first), first.get_agent_run_stats()
+    with open_again() as second:
+        assert (everything(second), second.get_agent_run_stats()) == before
+
+
+@pytest.mark.usefixtures("lasting")
+def test_closing_one_leaves_another_on_the_same_database_open(open_again: Open) -> None:
+    first, second = open_again(), open_again()
+    first.create_agent_run(AgentRun("agent", "run"))
+    first.close()
+    second.log_agent_run_event(AgentRunEvent("agent", "run"))
+    assert len(second.get_agent_run_events("run")) == 1
+
+
+def test_initializing_again_keeps_everything(persistence: Persistence) -> None:
+    persistence.create_agent_run(AgentRun("agent", "run"))
+    before = everything(persistence)
+    persistence.initialize_schema()
+    assert everything(persistence) == before
+
+
+@pytest.mark.parametrize("take_a_copy", [pickle.dumps, copy.copy, copy.deepcopy])
+def test_it_cannot_be_pickled_or_copied_and_says_what_to_do_instead(
+    persistence: Persistence, take_a_copy: Callable[[object], object]
+) -> None:
+    with pytest.raises(UnsupportedError, match="connect"):
+        take_a_copy(persistence)
+
+
+def test_it_says_what_it_is(persistence: Persistence, store: Store) -> None:
+    assert repr(persistence) == f"{type(persistence).__name__}({store!r})"
+
+
+def test_a_check_up_of_a_new_database_finds_nothing_wrong(persistence: Persistence) -> None:
+    findings = persistence.diagnose()
+    assert {finding.level for finding in findings} <= {"ok", "warning"}
+    assert len({finding.check for finding in findings}) == len(findings)
+    assert all(finding.advice for finding in findings if finding.level != "ok")

@@ -1,0 +1,224 @@
+"""Runs are created once, replaced by updates, and leave numbers behind when they are deleted."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, fields
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from curio_persistence import (
+    AgentLLMUsage,
+    AgentRun,
+    AgentRunEvent,
+    ConflictError,
+    NotFoundError,
+    Persistence,
+)
+from tests.support.records import everything
+
+NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
+
+PUBLISHED: dict[str, Any] = {
+    "agent_id": "agent",
+    "agent_name": "Agent",
+    "objective": "find out",
+    "additional_context": '{"a": 1}',
+    "started_at": NOON,
+    "finished_at": NOON + timedelta(minutes=1),
+    "total_iterations": 3,
+    "final_synthesis_output": "found",
+    "execution_history": "[1]",
+    "status": "completed",
+    "error_message": "none",
+    "metadata": "{}",
+}
+LATER: dict[str, Any] = {"session_id": "session", "parent_run_id": "parent"}
+
+
+def stored(persistence: Persistence, run_id: str = "run") -> AgentRun:
+    run = persistence.get_agent_run(run_id)
+    assert run is not None
+    return run
+
+
+# --- creating ---------------------------------------------------------------------------------
+
+
+def test_a_duplicate_is_refused_by_its_run_id_and_changes_nothing(
+    persistence: Persistence,
+) -> None:
+    persistence.create_agent_run(AgentRun("agent", "run", objective="the first"))
+    before = everything(persistence)
+    with pytest.raises(ConflictError, match="'run'"):
+        persistence.create_agent_run(AgentRun("other", "run", objective="the second"))
+    assert everything(persistence) == before
+
+
+def test_a_deleted_run_can_be_created_again_and_inherits_nothing(persistence: Persistence) -> None:
+    persistence.create_agent_run(AgentRun("agent", "run", objective="before"))
+    persistence.log_agent_run_event(AgentRunEvent("agent", "run"))
+    persistence.log_llm_usage(AgentLLMUsage("agent", "run"))
+    persistence.create_agent_run(AgentRun("agent", "child", parent_run_id="run"))
+    persistence.delete_agent_run("run")
+    persistence.create_agent_run(AgentRun("agent", "run"))
+    assert stored(persistence).objective == ""
+    assert persistence.get_agent_run_events("run") == []
+    assert persistence.get_llm_usage(run_id="run") == []
+    assert stored(persistence, "child").parent_run_id is None
+
+
+# --- updating ---------------------------------------------------------------------------------
+
+
+def test_the_fields_here_are_all_that_an_update_can_change() -> None:
+    kept = {"run_id", "id", "created_at", "updated_at"}
+    assert {field.name for field in fields(AgentRun)} == {*PUBLISHED, *LATER, *kept}
+
+
+def test_an_update_replaces_every_published_field(persistence: Persistence) -> None:
+    persistence.create_agent_run(AgentRun("someone", "run"))
+    persistence.update_agent_run("run", AgentRun(run_id="run", **PUBLISHED))
+    assert asdict(stored(persistence)).items() >= PUBLISHED.items()
+
+
+def test_an_update_also_replaces_by_nothing(persistence: Persistence) -> None:
+    persistence.create_agent_run(AgentRun(run_id="run", **PUBLISHED))
+    persistence.update_agent_run("run", AgentRun("agent", "run"))
+    expected = AgentRun("agent", "run")
+    after = stored(persistence)
+    for field in PUBLISHED:
+        assert getattr(after, field) == getattr(expected, field)
+
+
+@pytest.mark.parametrize("nothing", [None, ""])
+def test_an_update_keeps_what_came_later_where_it_says_nothing_of_it(
+    persistence: Persistence, nothing: str | None
+) -> None:
+    persistence.create_agent_run(AgentRun("agent", "run", **LATER))
+    persistence.update_agent_run("run", AgentRun("agent", "run", **dict.fromkeys(LATER, nothing)))
+    assert asdict(stored(persistence)).items() >= LATER.items()
+
+
+@pytest.mark.parametrize("field", LATER)
+def test_an_update_replaces_what_came_later_where_it_names_it(
+    persistence: Persistence, field: str
+) -> None:
+    persistence.create_agent_run(AgentRun("agent", "run", **LATER))
+    changed: dict[str, Any] = {field: "another"}
+    persistence.update_agent_run("run", AgentRun("agent", "run", **changed))
+    assert asdict(stored(persistence)).items() >= {**LATER, **changed}.items()
+
+
+def test_an_update_goes_to_the_run_that_is_named_and_no_other(persistence: Persistence) -> None:
+    for name in "run", "other":
+        persistence.create_agent_run(AgentRun("agent", name, created_at=NOON))
+    ids = {run.run_id: run.id for run in persistence.get_agent_runs()}
+    given = AgentRun("agent", "other", objective="new", id=-1, created_at=NOON.replace(year=1999))
+    persistence.update_agent_run("run", given)
+    run, other = stored(persistence), stored(persistence, "other")
+    assert (run.objective, other.objective) == ("new", "")
+    assert {run.run_id: run.id, other.run_id: other.id} == ids
+    assert run.created_at == given.created_at == NOON
+    assert given.id == run.id
+
+
+def test_an_unknown_run_cannot_be_updated_and_none_is_made(persistence: Persistence) -> None:
+    with pytest.raises(NotFoundError, match="'unknown'"):
+        persistence.update_agent_run("unknown", AgentRun("agent", "unknown"))
+    assert everything(persistence) == []
+
+
+# --- deleting ---------------------------------------------------------------------------------
+
+NUMBERS: dict[str, Any] = {
+    "agent_id": "agent",
+    "provider": "provider",
+    "model": "model",
+    "prompt_length": 1,
+    "input_tokens": 2,
+    "output_tokens": 3,
+    "response_length": 4,
+    "status": "timeout",
+    "latency_ms": 5,
+    "created_at": NOON,
+    "span_id": "span",
+    "cache_read_tokens": 6,
+    "cache_write_tokens": 7,
+    "reasoning_tokens": 8,
+    "cost_usd": Decimal("0.000009"),
+}
+WORDS: dict[str, Any] = {
+    "prompt": "words",
+    "input_params": "words",
+    "response_content": "words",
+    "usage_metrics": "words",
+    "error_message": "words",
+}
+
+
+def test_the_fields_here_are_all_that_a_model_call_has() -> None:
+    names = {field.name for field in fields(AgentLLMUsage)}
+    assert names == {*NUMBERS, *WORDS, "run_id", "id"}
+
+
+def test_usage_of_a_deleted_run_keeps_its_numbers_and_loses_words_and_run(
+    persistence: Persistence,
+) -> None:
+    persistence.create_agent_run(AgentRun("agent", "run"))
+    persistence.log_llm_usage(AgentLLMUsage(run_id="run", **NUMBERS, **WORDS))
+    before = persistence.get_agent_run_stats()
+    assert persistence.delete_agent_run("run") is True
+    [usage] = persistence.get_llm_usage()
+    kept = asdict(usage)
+    assert kept.items() >= NUMBERS.items()
+    assert [kept[name] for name in ("run_id", *WORDS)] == [None, "", None, None, None, None]
+    after = persistence.get_agent_run_stats()
+    changed = {name for name in after if after[name] != before[name]}
+    assert changed == {"total_runs", "runs_by_status"}
+
+
+def test_a_cost_that_only_the_metrics_named_outlives_them(persistence: Persistence) -> None:
+    persistence.create_agent_run(AgentRun("agent", "run"))
+    persistence.log_llm_usage(AgentLLMUsage("agent", "run", usage_metrics={"cost_usd": 0.25}))
+    persistence.delete_agent_run("run")
+    assert persistence.get_llm_usage()[0].get_cost_usd() == Decimal("0.25")
+
+
+def test_deleting_takes_a_runs_events_and_touches_no_other_run(persistence: Persistence) -> None:
+    for name in "doomed", "spared":
+        persistence.create_agent_run(AgentRun("agent", name))
+        persistence.log_agent_run_event(AgentRunEvent("agent", name))
+        persistence.log_llm_usage(AgentLLMUsage("agent", name, prompt="words"))
+    kept = stored(persistence, "spared"), persistence.get_agent_run_events("spared")
+    persistence.delete_agent_run("doomed")
+    assert persistence.get_agent_run("doomed") is None
+    assert persistence.get_agent_run_events("doomed") == []
+    assert (stored(persistence, "spared"), persistence.get_agent_run_events("spared")) == kept
+    assert [usage.prompt for usage in persistence.get_llm_usage(run_id="spared")] == ["words"]
+
+
+def test_children_stay_without_their_parent_and_grandchildren_with_theirs(
+    persistence: Persistence,
+) -> None:
+    for name, parent in ("top", None), ("child", "top"), ("twin", "top"), ("below", "child"):
+        persistence.create_agent_run(AgentRun("agent", name, parent_run_id=parent))
+    persistence.delete_agent_run("top")
+    parents = {run.run_id: run.parent_run_id for run in persistence.get_agent_runs()}
+    assert parents == {"child": None, "twin": None, "below": "child"}
+
+
+def test_deleting_an_unknown_run_is_false_and_leaves_its_usage(persistence: Persistence) -> None:
+    """Usage may name a run that nobody created."""
+    persistence.log_llm_usage(AgentLLMUsage("agent", "unknown", prompt="words"))
+    persistence.create_agent_run(AgentRun("agent", "child", parent_run_id="unknown"))
+    before = everything(persistence)
+    assert persistence.delete_agent_run("unknown") is False
+    assert everything(persistence) == before
+
+
+def test_a_run_is_deleted_once(persistence: Persistence) -> None:
+    persistence.create_agent_run(AgentRun("agent", "run"))
+    assert [persistence.delete_agent_run("run") for _ in range(2)] == [True, False]

@@ -1,0 +1,191 @@
+"""A write that returns is committed, one that raises leaves nothing; a transaction groups them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+
+import pytest
+
+from curio_persistence import (
+    AgentLLMUsage,
+    AgentRun,
+    AgentRunEvent,
+    ConflictError,
+    InvalidValueError,
+    NotFoundError,
+    Persistence,
+    PersistenceError,
+    UnsupportedError,
+)
+from tests.support.hands import Hands
+from tests.support.records import everything
+
+Open = Callable[[], Persistence]
+
+
+class Stop(Exception):
+    pass
+
+
+@contextmanager
+def undone(persistence: Persistence) -> Iterator[None]:
+    """A transaction that comes to nothing."""
+    with suppress(Stop), persistence.transaction():
+        yield
+        raise Stop
+
+
+def run_ids(persistence: Persistence) -> list[str]:
+    return [run.run_id for run in reversed(persistence.get_agent_runs(limit=None))]
+
+
+@pytest.mark.usefixtures("lasting")
+def test_a_write_that_returned_is_seen_by_others_and_outlives_its_writer(open_again: Open) -> None:
+    writer, reader = open_again(), open_again()
+    writer.create_agent_run(AgentRun("agent", "a"))
+    assert run_ids(reader) == ["a"]
+    with writer.transaction():
+        writer.create_agent_run(AgentRun("agent", "b"))
+        assert run_ids(reader) == ["a"]
+    assert run_ids(reader) == ["a", "b"]
+    writer.close()
+    assert run_ids(open_again()) == ["a", "b"]
+
+
+def test_a_transaction_that_raises_undoes_every_kind_of_write(persistence: Persistence) -> None:
+    persistence.create_agent_run(AgentRun("agent", "kept", objective="before"))
+    persistence.create_agent_run(AgentRun("agent", "child", parent_run_id="kept"))
+    persistence.log_agent_run_event(AgentRunEvent("agent", "kept", data="an event"))
+    persistence.log_llm_usage(AgentLLMUsage("agent", "kept", prompt="a prompt"))
+    before = everything(persistence), persistence.get_agent_run_stats()
+    with undone(persistence):
+        persistence.create_agent_run(AgentRun("agent", "new"))
+        persistence.update_agent_run("kept", AgentRun("agent", "kept", objective="after"))
+        persistence.log_agent_run_event(AgentRunEvent("agent", "stub"))
+        persistence.log_llm_usage(AgentLLMUsage("agent", "new"))
+        persistence.delete_agent_run("kept")
+        persistence.runs.abandon(older_than=timedelta(0))
+    assert (everything(persistence), persistence.get_agent_run_stats()) == before
+
+
+def test_an_interrupt_undoes_the_transaction_and_goes_on(persistence: Persistence) -> None:
+    def interrupted() -> None:
+        with persistence.transaction():
+            persistence.create_agent_run(AgentRun("agent", "a"))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert run_ids(persistence) == []
+
+
+def test_reads_inside_a_transaction_see_its_writes(persistence: Persistence, clock: Hands) -> None:
+    with persistence.transaction():
+        persistence.create_agent_run(AgentRun("agent", "run", status="running"))
+        persistence.log_agent_run_event(AgentRunEvent("agent", "run"))
+        persistence.log_llm_usage(AgentLLMUsage("agent", "run", input_tokens=3))
+        assert persistence.get_agent_run("run") == persistence.get_agent_runs()[0]
+        assert len(persistence.get_agent_run_events("run")) == 1
+        assert len(persistence.get_llm_usage(run_id="run")) == 1
+        assert persistence.get_agent_run_stats()["total_input_tokens"] == 3
+        clock.move(hours=1)
+        [left] = persistence.runs.left_behind(older_than=timedelta(minutes=59))
+        assert left.run_id == "run"
+        assert persistence.delete_agent_run("run")
+        assert persistence.get_agent_run("run") is None
+
+
+def test_inner_transactions_are_undone_alone_and_with_the_outer_one(
+    persistence: Persistence,
+) -> None:
+    with persistence.transaction():
+        persistence.create_agent_run(AgentRun("agent", "a"))
+        with undone(persistence):
+            persistence.create_agent_run(AgentRun("agent", "b"))
+            with persistence.transaction():
+                persistence.create_agent_run(AgentRun("agent", "c"))
+        with persistence.transaction():
+            persistence.create_agent_run(AgentRun("agent", "d"))
+            with undone(persistence):
+                persistence.create_agent_run(AgentRun("agent", "e"))
+        assert run_ids(persistence) == ["a", "d"]
+    assert run_ids(persistence) == ["a", "d"]
+
+
+@pytest.mark.parametrize(
+    ("error", "write"),
+    [
+        (ConflictError, lambda p: p.create_agent_run(AgentRun("agent", "a"))),
+        (NotFoundError, lambda p: p.update_agent_run("x", AgentRun("agent", "x"))),
+        (InvalidValueError, lambda p: p.log_agent_run_event(AgentRunEvent("agent", ""))),
+        (InvalidValueError, lambda p: p.log_llm_usage(AgentLLMUsage("agent", None, status=""))),
+    ],
+    ids=["conflict", "not found", "an event refused", "usage refused"],
+)
+def test_a_failed_write_does_not_spoil_the_others(
+    persistence: Persistence, error: type[PersistenceError], write: Callable[[Persistence], None]
+) -> None:
+    with persistence.transaction():
+        persistence.create_agent_run(AgentRun("agent", "a"))
+        with pytest.raises(error):
+            write(persistence)
+        persistence.create_agent_run(AgentRun("agent", "b"))
+        persistence.log_agent_run_event(AgentRunEvent("agent", "c"))
+    assert run_ids(persistence) == ["a", "b", "c"]
+    assert persistence.get_llm_usage() == []
+
+
+def test_what_was_undone_can_be_written_again(persistence: Persistence) -> None:
+    run, event = AgentRun("agent", "a"), AgentRunEvent("agent", "b")
+    with undone(persistence):
+        persistence.create_agent_run(run)
+        persistence.log_agent_run_event(event)
+    persistence.create_agent_run(run)
+    persistence.log_agent_run_event(event)
+    assert run_ids(persistence) == ["a", "b"]
+    assert persistence.get_agent_run("a") == run
+    assert persistence.get_agent_run_events("b") == [event]
+
+
+def test_other_threads_never_see_what_is_undone(persistence: Persistence) -> None:
+    inside, seen = threading.Event(), []
+
+    def look() -> None:
+        inside.wait()
+        seen.extend(run_ids(persistence))
+
+    with ThreadPoolExecutor(1) as threads:
+        looking = threads.submit(look)
+        with undone(persistence):
+            persistence.create_agent_run(AgentRun("agent", "a"))
+            inside.set()
+        looking.result()
+    assert seen == []
+
+
+def test_writes_of_other_threads_are_no_part_of_a_transaction(persistence: Persistence) -> None:
+    started = threading.Event()
+
+    def write() -> None:
+        started.set()
+        persistence.create_agent_run(AgentRun("agent", "other"))
+
+    with ThreadPoolExecutor(1) as threads:
+        with undone(persistence):
+            persistence.create_agent_run(AgentRun("agent", "mine"))
+            written = threads.submit(write)
+            started.wait()
+        written.result()
+    assert run_ids(persistence) == ["other"]
+
+
+def test_it_cannot_be_closed_inside_a_transaction(persistence: Persistence) -> None:
+    with persistence.transaction():
+        persistence.create_agent_run(AgentRun("agent", "a"))
+        with pytest.raises(UnsupportedError, match="transaction"):
+            persistence.close()
+    assert run_ids(persistence) == ["a"]
