@@ -14,7 +14,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from datetime import UTC, datetime
 from threading import Lock
 from typing import Any, cast
 
@@ -36,7 +35,6 @@ from curio_persistence.errors import (
     InvalidValueError,
     PersistenceError,
     PoolTimeoutError,
-    SchemaMismatchError,
     StorageFullError,
     UnavailableError,
     UnsupportedError,
@@ -129,7 +127,7 @@ class PostgresStore(SQLStore):
         pgbouncer: bool = False,
         read_only: bool = False,
     ) -> None:
-        super().__init__(_Local())
+        super().__init__(_Local(), read_only=read_only)
         if not 0 <= min_connections <= max_connections or max_connections < 1:
             raise ConfigurationError(
                 "min_connections and max_connections must be in order and at least one connection "
@@ -147,7 +145,6 @@ class PostgresStore(SQLStore):
                 self._settings["options"] = f"{given} -c statement_timeout={milliseconds}".strip()
         self._sizes = (min_connections, max_connections)
         self._pool_timeout = checked_seconds("pool_timeout", pool_timeout)
-        self._read_only = read_only
         self._deadlines = None if statement_timeout is None else Deadlines(statement_timeout)
         self._turnstile = Turnstile(max_connections)
         self._pool: ThreadedConnectionPool | None = None
@@ -157,10 +154,10 @@ class PostgresStore(SQLStore):
         forking.follow(self)
 
     def __repr__(self) -> str:
-        return f"PostgresStore({self._place!r})"
+        return f"PostgresStore({self.place!r})"
 
     @property
-    def _place(self) -> str:
+    def place(self) -> str:
         s = self._settings
         server = s.get("host") or s.get("service") or os.environ.get("PGHOST") or "the local server"
         database = s.get("dbname") or os.environ.get("PGDATABASE") or "the default database"
@@ -168,69 +165,37 @@ class PostgresStore(SQLStore):
 
     # --- the tables ---------------------------------------------------------------------------
 
-    def initialize(self) -> None:
-        catalog = self._catalog()
-        plan = schema.plan(catalog, self.dialect, self._place)
-        if self._read_only:
-            schema.refuse_outdated(plan, catalog, self.dialect, self._place, self._init_command)
-        elif not plan.is_current:
-            self._migrate()
-
     def _migrate(self) -> None:
         try:
-            while self._migrate_one_step():
-                pass
+            super()._migrate()
         except AccessDeniedError as error:
             raise AccessDeniedError(
                 f"{error} Or let somebody who has it run: {self._init_command}"
             ) from error.__cause__
 
-    def _migrate_one_step(self) -> bool:
-        """Run the next step and note it, in one transaction; False when there is none."""
-        with self.transaction():
-            # Without the lock, 132 of 160 raced CREATEs failed, IF NOT EXISTS or not.
-            self._read("SELECT pg_advisory_xact_lock(%s)", (_lock_key(self._schema_name),))
-            plan = schema.plan(self._catalog(), self.dialect, self._place)
-            if plan.is_current:
-                return False
-            self._create_schema()
-            sql, steps = plan.steps[0]
-            self._write(sql.replace("{schema}", self._schema), ())
-            now = encode_time(datetime.now(UTC))
-            for step in steps:
-                self._write(
-                    f"INSERT INTO {self._schema}.schema_migrations "
-                    "(version, name, kind, checksum, applied_at) VALUES (%s, %s, %s, %s, %s)",
-                    (*step.as_applied(), now),
-                )
-        return True
+    def _lock_schema(self) -> None:
+        # Without the lock, 132 of 160 raced CREATEs failed, IF NOT EXISTS or not.
+        self._read("SELECT pg_advisory_xact_lock(%s)", (_lock_key(self._schema_name),))
 
-    def _create_schema(self) -> None:
+    def _run_script(self, sql: str) -> None:
         # IF NOT EXISTS asks for the right to create even where there is nothing to create.
         if not self._read(
             "SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = %s", (self._schema_name,)
         ):
             self._write(f"CREATE SCHEMA {self._schema}", ())
+        self._write(sql.replace("{schema}", self._schema), ())
 
-    def _catalog(self) -> schema.Catalog:
-        columns: dict[str, set[str]] = {}
-        for table, column in self._read(
+    def _our_columns(self) -> list[tuple[Any, ...]]:
+        return self._read(
             "SELECT c.relname, a.attname FROM pg_catalog.pg_class c "
             "JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
             "JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid "
             "WHERE n.nspname = %s AND c.relname = ANY(%s) AND a.attnum > 0 AND NOT a.attisdropped",
             (self._schema_name, list(schema.OUR_TABLES)),
-        ):
-            columns.setdefault(table, set()).add(column)
-        tables = {name: frozenset(found) for name, found in columns.items()}
-        applied: list[tuple[Any, ...]] = []
-        if schema.is_ours(tables):
-            applied = self._read(
-                f"SELECT version, name, kind, checksum FROM {self._schema}.schema_migrations "
-                "ORDER BY version",
-                (),
-            )
-        return schema.Catalog(tables, tuple(schema.Applied(*row) for row in applied))
+        )
+
+    def _qualified(self, name: str) -> str:
+        return f'{self._schema}."{name}"'
 
     @property
     def _init_command(self) -> str:
@@ -264,9 +229,6 @@ class PostgresStore(SQLStore):
     def _listed(self, gathered: list[int] | None) -> list[int]:
         return gathered or []
 
-    def _table(self, table: Table[Any]) -> str:
-        return f'{self._schema}."{table.name}"'
-
     def _reading(self, column: str) -> str:
         if column in _TIMES:
             # In the zone of the session, the last hours of the year 9999 may be beyond Python's.
@@ -288,7 +250,7 @@ class PostgresStore(SQLStore):
 
     def _write(self, sql: str, params: Params) -> Result:
         if self._read_only:
-            raise AccessDeniedError(f"{self._place} was opened read-only.")
+            raise AccessDeniedError(f"{self.place} was opened read-only.")
         if self._mine.depth:
             return self._run_inside(sql, params)
         connection = self._check_out()
@@ -409,7 +371,7 @@ class PostgresStore(SQLStore):
             return pool
 
     def _closed_error(self) -> ClosedError:
-        return ClosedError(f"{self._place} was closed. Open a new persistence.")
+        return ClosedError(f"{self.place} was closed. Open a new persistence.")
 
     def close(self) -> None:
         if self._mine.depth:
@@ -479,33 +441,28 @@ class PostgresStore(SQLStore):
             return self._closed_error()
         for prefixes, kind, advice in _ERRORS:
             if code.startswith(prefixes):
-                return kind(f"{self._place}: {said}. {advice}")
+                return kind(f"{self.place}: {said}. {advice}")
         if code in ("42P01", "42703", "3F000"):
-            return SchemaMismatchError(
-                f"{self._place} lacks tables of curio_persistence ({said}).",
-                found="none",
-                wanted=str(schema.migrations(self.dialect)[-1].version),
-                command=self._init_command,
-            )
-        return UnavailableError(f"{self._place} did not serve the call: {said}.")
+            return self._lacks_tables(said)
+        return UnavailableError(f"{self.place} did not serve the call: {said}.")
 
     def _translate_connecting(self, error: psycopg2.Error) -> PersistenceError:
         """Our error for a failed attempt to connect, of which libpq tells nothing but the text."""
         said = self._say(error)
         if any(word in said for word in ("authentication failed", "no password", "pg_hba.conf")):
             return AccessDeniedError(
-                f"{self._place} refused the login: {said}. Check user and password."
+                f"{self.place} refused the login: {said}. Check user and password."
             )
         if _UNKNOWN.search(said) or "permission denied for database" in said:
             return AccessDeniedError(
-                f"{self._place} refused the login: {said}. Check the names of database and user."
+                f"{self.place} refused the login: {said}. Check the names of database and user."
             )
         if "unsupported startup parameter" in said:
-            return ConfigurationError(f"{self._place}: {said}. Say pgbouncer=True.")
+            return ConfigurationError(f"{self.place}: {said}. Say pgbouncer=True.")
         if isinstance(error, psycopg2.ProgrammingError) or "invalid " in said:
             return ConfigurationError(f"A connection setting is wrong: {said}.")
         return UnavailableError(
-            f"{self._place} cannot be reached: {said}. "
+            f"{self.place} cannot be reached: {said}. "
             "Is the server running, and are host and port right?"
         )
 

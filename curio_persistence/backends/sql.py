@@ -6,14 +6,17 @@ Column names come only from Tables, never from callers; values are always bound.
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from threading import local
 from typing import Any, ClassVar
 
-from curio_persistence.backends.schema import Catalog
-from curio_persistence.errors import PersistenceError
+from curio_persistence.backends import schema
+from curio_persistence.clock import utc_now
+from curio_persistence.errors import PersistenceError, SchemaMismatchError
 from curio_persistence.store.base import Store
+from curio_persistence.store.codecs import encode_time
 from curio_persistence.store.filters import Measure, Order, Where
 from curio_persistence.store.tables import Columns, Row, Table
 
@@ -32,25 +35,34 @@ class Local(local):
 
 
 class SQLStore(Store):
-    """What SQLite and PostgreSQL share: the statements, and how transactions nest."""
+    """What SQLite and PostgreSQL share: statements, how transactions nest and tables come to be."""
 
     placeholder: ClassVar[str]
     _begin: ClassVar[str]
     _no_limit: ClassVar[str]
     """What must stand where an OFFSET has no LIMIT before it."""
 
-    def __init__(self, mine: Local) -> None:
+    def __init__(self, mine: Local, *, read_only: bool) -> None:
         self._texts: dict[Hashable, str] = {}
         self._mine = mine
+        self._read_only = read_only
 
     @property
     @abstractmethod
-    def _place(self) -> str:
-        """What `place` says."""
+    def _init_command(self) -> str:
+        """The command that makes the tables here, or brings them up to date."""
 
     @abstractmethod
-    def _catalog(self) -> Catalog:
-        """What the database holds under our names."""
+    def _our_columns(self) -> list[tuple[Any, ...]]:
+        """Table and column, of all tables that have our names."""
+
+    @abstractmethod
+    def _run_script(self, sql: str) -> None:
+        """Run the statements of a migration, inside a transaction."""
+
+    @abstractmethod
+    def _qualified(self, name: str) -> str:
+        """How a table of this name is called in a statement."""
 
     @abstractmethod
     def _read(self, sql: str, params: Params) -> list[tuple[Any, ...]]:
@@ -72,12 +84,69 @@ class SQLStore(Store):
     def _give_connection_back(self) -> None:
         """Let others have the connection that was taken."""
 
-    @property
-    def place(self) -> str:
-        return self._place
+    # --- the tables ---------------------------------------------------------------------------
+
+    def initialize(self) -> None:
+        catalog = self._catalog()
+        plan = schema.plan(catalog, self.dialect, self.place)
+        if self._read_only:
+            schema.refuse_outdated(plan, catalog, self.dialect, self.place, self._init_command)
+        elif not plan.is_current:
+            self._migrate()
+
+    def _migrate(self) -> None:
+        while self._migrate_one_step():
+            pass
+
+    def _migrate_one_step(self) -> bool:
+        """Run the next step and note it, in one transaction; False when there is none."""
+        with self.transaction():
+            self._lock_schema()
+            plan = schema.plan(self._catalog(), self.dialect, self.place)
+            if plan.is_current:
+                return False
+            sql, steps = plan.steps[0]
+            self._run_script(sql)
+            marks = ", ".join([self.placeholder] * 5)
+            now = encode_time(utc_now())
+            for step in steps:
+                self._write(
+                    f"INSERT INTO {self._qualified(schema.MIGRATIONS_TABLE)} "
+                    f"(version, name, kind, checksum, applied_at) VALUES ({marks})",
+                    (*step.as_applied(), now),
+                )
+        return True
+
+    def _lock_schema(self) -> None:
+        """Let one transaction at a time migrate, where beginning it does not see to that."""
+
+    def _catalog(self) -> schema.Catalog:
+        columns: dict[str, set[str]] = defaultdict(set)
+        for table, column in self._our_columns():
+            columns[table].add(column)
+        tables = {name: frozenset(found) for name, found in columns.items()}
+        applied: list[tuple[Any, ...]] = []
+        if schema.is_ours(tables):
+            applied = self._read(
+                "SELECT version, name, kind, checksum "
+                f"FROM {self._qualified(schema.MIGRATIONS_TABLE)} ORDER BY version",
+                (),
+            )
+        return schema.Catalog(tables, tuple(schema.Applied(*row) for row in applied))
 
     def schema_version(self) -> int:
         return max((step.version for step in self._catalog().applied), default=0)
+
+    def _lacks_tables(self, said: object) -> SchemaMismatchError:
+        """The error for a statement that found no table or column of its name."""
+        return SchemaMismatchError(
+            f"{self.place} lacks tables of curio_persistence ({said}).",
+            found="none",
+            wanted=str(schema.migrations(self.dialect)[-1].version),
+            command=self._init_command,
+        )
+
+    # --- transactions -------------------------------------------------------------------------
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -110,9 +179,10 @@ class SQLStore(Store):
             else:
                 self._control("ROLLBACK")
 
-    @abstractmethod
+    # --- statements ---------------------------------------------------------------------------
+
     def _table(self, table: Table[Any]) -> str:
-        """How the table is called in a statement."""
+        return self._qualified(table.name)
 
     def _reading(self, column: str) -> str:
         """The expression that yields a column in kept form."""

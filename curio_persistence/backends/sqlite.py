@@ -15,7 +15,6 @@ import stat
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
-from datetime import UTC, datetime
 from pathlib import Path
 from threading import Lock, RLock
 from typing import Any, Literal
@@ -34,13 +33,11 @@ from curio_persistence.errors import (
     InvalidValueError,
     NotFoundError,
     PersistenceError,
-    SchemaMismatchError,
     StorageFullError,
     UnavailableError,
     UnsupportedError,
 )
 from curio_persistence.store.base import Finding, conflict, missing_reference
-from curio_persistence.store.codecs import encode_time
 from curio_persistence.store.filters import Measure, Where
 from curio_persistence.store.tables import Row, Table
 
@@ -103,7 +100,7 @@ class SQLiteStore(SQLStore):
         read_only: bool = False,
         lock_timeout: float = 30.0,
     ) -> None:
-        super().__init__(_Local())
+        super().__init__(_Local(), read_only=read_only)
         if sqlite3.sqlite_version_info < _OLDEST_ENGINE:
             raise ConfigurationError(
                 f"This Python is linked with SQLite {sqlite3.sqlite_version}; "
@@ -118,7 +115,6 @@ class SQLiteStore(SQLStore):
         # Absolute, because the process may change its folder before the next thread reads.
         self._file = self._path.absolute()
         self._synchronous = durability.upper()
-        self._read_only = read_only
         self._lock_timeout = checked_seconds("lock_timeout", lock_timeout)
         self._turnstile = Turnstile()
         self._writer: sqlite3.Connection | None = None
@@ -136,54 +132,29 @@ class SQLiteStore(SQLStore):
     # --- the tables ---------------------------------------------------------------------------
 
     def initialize(self) -> None:
-        if self._read_only:
-            catalog = self._catalog()
-            plan = schema.plan(catalog, self.dialect, self._place)
-            schema.refuse_outdated(plan, catalog, self.dialect, self._place, self._init_command)
-            return
-        if self._file_exists() and self._plan().is_current:
-            return
+        if self._read_only or self._file_exists():
+            super().initialize()
+        else:
+            self._migrate()
+
+    def _migrate(self) -> None:
         self._prepare_file()
-        while self._migrate_one_step():
-            pass
+        super()._migrate()
 
-    def _migrate_one_step(self) -> bool:
-        """Run the next step and note it, in one transaction; False when there is none."""
-        with self.transaction():
-            plan = self._plan()
-            if plan.is_current:
-                return False
-            sql, steps = plan.steps[0]
-            for statement in _statements(sql):
-                self._write(statement, ())
-            now = encode_time(datetime.now(UTC))
-            for step in steps:
-                self._write(
-                    "INSERT INTO schema_migrations (version, name, kind, checksum, applied_at) "
-                    "VALUES (?, ?, ?, ?, ?)",
-                    (*step.as_applied(), now),
-                )
-        return True
+    def _run_script(self, sql: str) -> None:
+        for statement in _statements(sql):
+            self._write(statement, ())
 
-    def _plan(self) -> schema.Plan:
-        return schema.plan(self._catalog(), self.dialect, self._place)
-
-    def _catalog(self) -> schema.Catalog:
+    def _our_columns(self) -> list[tuple[Any, ...]]:
         names = ", ".join("?" * len(schema.OUR_TABLES))
-        columns: dict[str, set[str]] = {}
-        for table, column in self._read(
+        return self._read(
             "SELECT m.name, c.name FROM sqlite_master m, pragma_table_info(m.name) c "
             f"WHERE m.type IN ('table', 'view') AND lower(m.name) IN ({names})",
             schema.OUR_TABLES,
-        ):
-            columns.setdefault(table, set()).add(column)
-        tables = {name: frozenset(found) for name, found in columns.items()}
-        applied: list[tuple[Any, ...]] = []
-        if schema.is_ours(tables):
-            applied = self._read(
-                "SELECT version, name, kind, checksum FROM schema_migrations ORDER BY version", ()
-            )
-        return schema.Catalog(tables, tuple(schema.Applied(*row) for row in applied))
+        )
+
+    def _qualified(self, name: str) -> str:
+        return name
 
     def _prepare_file(self) -> None:
         """Settings that live in the file. auto_vacuum can only be chosen while it is empty."""
@@ -209,7 +180,7 @@ class SQLiteStore(SQLStore):
             self._turnstile.leave()
 
     @property
-    def _place(self) -> str:
+    def place(self) -> str:
         return f"The database {self._path}"
 
     @property
@@ -305,9 +276,6 @@ class SQLiteStore(SQLStore):
     def _listed(self, gathered: str | None) -> list[int]:
         return json.loads(f"[{gathered or ''}]")  # type: ignore[no-any-return]
 
-    def _table(self, table: Table[Any]) -> str:
-        return table.name
-
     def _read(self, sql: str, params: Params) -> list[tuple[Any, ...]]:
         mine = self._mine
         if mine.depth or self._in_memory:
@@ -354,7 +322,7 @@ class SQLiteStore(SQLStore):
         if self._turnstile.enter(self._lock_timeout):
             return
         raise BusyError(
-            f"{self._place} could not be written to within {self._lock_timeout:g} s: its lock is "
+            f"{self.place} could not be written to within {self._lock_timeout:g} s: its lock is "
             f"held by {self._turnstile.holders()}. Shorten that transaction, or raise lock_timeout."
         )
 
@@ -368,7 +336,7 @@ class SQLiteStore(SQLStore):
         """
         if not connection.in_transaction:
             raise UnavailableError(
-                f"{self._place} rolled this transaction back after an earlier error in it; "
+                f"{self.place} rolled this transaction back after an earlier error in it; "
                 "nothing of it is stored."
             )
 
@@ -377,7 +345,7 @@ class SQLiteStore(SQLStore):
         if self._mine.depth and not create:
             raise self._closed_error()
         if self._read_only:
-            raise AccessDeniedError(f"{self._place} was opened read-only.")
+            raise AccessDeniedError(f"{self.place} was opened read-only.")
         self._writer = self._connect("mode=rwc" if create else "mode=rw")
         return self._writer
 
@@ -470,7 +438,7 @@ class SQLiteStore(SQLStore):
 
     def _closed_error(self) -> ClosedError:
         reason = self._closed or "its connection was lost inside a transaction"
-        return ClosedError(f"{self._place} cannot be used: {reason}. Open a new persistence.")
+        return ClosedError(f"{self.place} cannot be used: {reason}. Open a new persistence.")
 
     def before_fork(self) -> None:
         """Close what is open, and let no thread into SQLite until the fork is over.
@@ -546,11 +514,11 @@ class SQLiteStore(SQLStore):
         code = getattr(error, "sqlite_errorcode", None)
         if code is None:  # Raised by the sqlite3 module, not by SQLite.
             kind = ClosedError if "closed" in str(error) else InvalidValueError
-            return kind(f"{self._place} refused the call: {error}.")
+            return kind(f"{self.place} refused the call: {error}.")
         match code & 0xFF:
             case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
                 return BusyError(
-                    f"{self._place} is locked by another process, and stayed so for "
+                    f"{self.place} is locked by another process, and stayed so for "
                     f"{self._lock_timeout:g} s. Try again, or raise lock_timeout."
                 )
             case sqlite3.SQLITE_FULL:
@@ -564,27 +532,22 @@ class SQLiteStore(SQLStore):
                 )
             case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_PERM | sqlite3.SQLITE_AUTH:
                 return AccessDeniedError(
-                    f"{self._place} cannot be written to ({error}). "
+                    f"{self.place} cannot be written to ({error}). "
                     "Check the rights of the file and of its folder."
                 )
             case sqlite3.SQLITE_CANTOPEN:
                 return self._cannot_open()
             case sqlite3.SQLITE_CONSTRAINT | sqlite3.SQLITE_TOOBIG | sqlite3.SQLITE_MISMATCH:
-                return InvalidValueError(f"{self._place} refused the row: {error}.")
+                return InvalidValueError(f"{self.place} refused the row: {error}.")
         if "integer overflow" in str(error):
-            return InvalidValueError(f"{self._place} holds numbers too large to add up: {error}.")
+            return InvalidValueError(f"{self.place} holds numbers too large to add up: {error}.")
         if "no such table" in str(error) or "no such column" in str(error):
-            return SchemaMismatchError(
-                f"{self._place} lacks tables of curio_persistence ({error}).",
-                found="none",
-                wanted=str(schema.migrations(self.dialect)[-1].version),
-                command=self._init_command,
-            )
-        return UnavailableError(f"{self._place} did not serve the call: {error}.")
+            return self._lacks_tables(error)
+        return UnavailableError(f"{self.place} did not serve the call: {error}.")
 
     def _full(self) -> StorageFullError:
         return StorageFullError(
-            f"{self._place} cannot grow: the disk, or the database's size limit, is full. "
+            f"{self.place} cannot grow: the disk, or the database's size limit, is full. "
             "Nothing of this call was stored; free some space and try again."
         )
 
@@ -603,7 +566,7 @@ class SQLiteStore(SQLStore):
             return self._not_found(folder)
         except PermissionError:
             return AccessDeniedError(
-                f"{self._place} cannot be opened. Check the rights of the folder {folder}."
+                f"{self.place} cannot be opened. Check the rights of the folder {folder}."
             )
         except OSError as error:
             return ConfigurationError(f"{self._path} cannot be opened: {error.strerror}.")
@@ -612,7 +575,7 @@ class SQLiteStore(SQLStore):
         if not stat.S_ISREG(mode):
             return ConfigurationError(f"{self._path} is not an ordinary file; name another one.")
         return AccessDeniedError(
-            f"{self._place} cannot be opened. Check the rights of the file and of its folder."
+            f"{self.place} cannot be opened. Check the rights of the file and of its folder."
         )
 
     def _not_found(self, folder: Path) -> PersistenceError:
