@@ -25,18 +25,15 @@ from psycopg2.pool import PoolError, ThreadedConnectionPool
 
 from curio_persistence.backends import forking, schema
 from curio_persistence.backends.deadlines import Deadlines, checked_seconds
+from curio_persistence.backends.postgres_errors import PostgresErrors
 from curio_persistence.backends.sql import Local, Params, Result, SQLStore
 from curio_persistence.backends.turnstile import Turnstile
 from curio_persistence.errors import (
     AccessDeniedError,
-    BusyError,
     ClosedError,
     ConfigurationError,
-    InvalidValueError,
     PersistenceError,
     PoolTimeoutError,
-    StorageFullError,
-    UnavailableError,
     UnsupportedError,
 )
 from curio_persistence.store.base import Finding, conflict, missing_reference
@@ -45,7 +42,6 @@ from curio_persistence.store.filters import Measure, total
 from curio_persistence.store.tables import TABLES, Row, Table
 
 _NAME_BYTES = 63
-_UNKNOWN = re.compile('(database|role) ".*" (does not exist|is not permitted to log in)')
 _UNQUOTABLE = re.compile(r"[%\x00-\x1f\x7f]")
 _DEFAULTS: Mapping[str, Any] = {
     "application_name": "curio_persistence",
@@ -143,6 +139,7 @@ class PostgresStore(SQLStore):
                 milliseconds = max(round(statement_timeout * 1000), 1)  # 0 would be no timeout.
                 given = settings.get("options") or os.environ.get("PGOPTIONS") or ""
                 self._settings["options"] = f"{given} -c statement_timeout={milliseconds}".strip()
+        self._errors = PostgresErrors(self.place, str(self._settings.get("password") or ""))
         self._sizes = (min_connections, max_connections)
         self._pool_timeout = checked_seconds("pool_timeout", pool_timeout)
         self._deadlines = None if statement_timeout is None else Deadlines(statement_timeout)
@@ -333,7 +330,7 @@ class PostgresStore(SQLStore):
         except psycopg2.Error as error:
             if self._closed:
                 raise self._closed_error() from error
-            raise self._translate_connecting(error) from error
+            raise self._errors.translate_connecting(error) from error
 
     def _check_in(self, connection: _Connection) -> None:
         """Let others have the connection, unless it broke or a transaction is still open on it.
@@ -428,55 +425,12 @@ class PostgresStore(SQLStore):
             ),
         ]
 
-    def _say(self, error: psycopg2.Error) -> str:
-        """The first line of the driver's message, without the password."""
-        line = str(error).strip().partition("\n")[0]
-        password = str(self._settings.get("password") or "")
-        return line.replace(password, "***") if password else line
-
     def _translate(self, error: psycopg2.Error) -> PersistenceError:
-        """Our error for the driver's."""
-        code, said = error.pgcode or "", self._say(error)
         if isinstance(error, psycopg2.InterfaceError) and self._closed:
             return self._closed_error()
-        for prefixes, kind, advice in _ERRORS:
-            if code.startswith(prefixes):
-                return kind(f"{self.place}: {said}. {advice}")
-        if code in ("42P01", "42703", "3F000"):
-            return self._lacks_tables(said)
-        return UnavailableError(f"{self.place} did not serve the call: {said}.")
-
-    def _translate_connecting(self, error: psycopg2.Error) -> PersistenceError:
-        """Our error for a failed attempt to connect, of which libpq tells nothing but the text."""
-        said = self._say(error)
-        if any(word in said for word in ("authentication failed", "no password", "pg_hba.conf")):
-            return AccessDeniedError(
-                f"{self.place} refused the login: {said}. Check user and password."
-            )
-        if _UNKNOWN.search(said) or "permission denied for database" in said:
-            return AccessDeniedError(
-                f"{self.place} refused the login: {said}. Check the names of database and user."
-            )
-        if "unsupported startup parameter" in said:
-            return ConfigurationError(f"{self.place}: {said}. Say pgbouncer=True.")
-        if isinstance(error, psycopg2.ProgrammingError) or "invalid " in said:
-            return ConfigurationError(f"A connection setting is wrong: {said}.")
-        return UnavailableError(
-            f"{self.place} cannot be reached: {said}. "
-            "Is the server running, and are host and port right?"
-        )
-
-
-_ERRORS: tuple[tuple[tuple[str, ...], type[PersistenceError], str], ...] = (
-    (("22", "23"), InvalidValueError, "The row was not stored."),
-    (("53100", "53400"), StorageFullError, "Nothing of this call was stored; free some space."),
-    (("42501",), AccessDeniedError, "Ask for the right with GRANT."),
-    (("25006",), AccessDeniedError, "The server, or this session, is read-only."),
-    (("28",), AccessDeniedError, "Check user and password."),
-    (("42939",), ConfigurationError, "Give the schema another name."),
-    (("40", "55P03"), BusyError, "Another transaction was in the way; try again."),
-    (("57014",), UnavailableError, "It took longer than statement_timeout, or was cancelled."),
-)
+        if error.pgcode in ("42P01", "42703", "3F000"):
+            return self._lacks_tables(self._errors.said(error))
+        return self._errors.translate(error)
 
 
 def parse_dsn(dsn: str) -> dict[str, str]:

@@ -11,7 +11,6 @@ import json
 import os
 import shlex
 import sqlite3
-import stat
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -23,15 +22,14 @@ from weakref import WeakSet
 from curio_persistence.backends import forking, schema
 from curio_persistence.backends.deadlines import checked_seconds
 from curio_persistence.backends.sql import Local, Params, Result, SQLStore, values_of
+from curio_persistence.backends.sqlite_errors import SQLiteErrors
 from curio_persistence.backends.turnstile import Turnstile
 from curio_persistence.errors import (
     AccessDeniedError,
     BusyError,
     ClosedError,
     ConfigurationError,
-    CorruptDatabaseError,
     InvalidValueError,
-    NotFoundError,
     PersistenceError,
     StorageFullError,
     UnavailableError,
@@ -45,7 +43,6 @@ Durability = Literal["normal", "full"]
 
 _OLDEST_ENGINE = (3, 37, 0)
 _STATEMENTS = 256
-_SCARCE_BYTES = 1 << 20
 
 
 class _Reader:
@@ -116,6 +113,9 @@ class SQLiteStore(SQLStore):
         self._file = self._path.absolute()
         self._synchronous = durability.upper()
         self._lock_timeout = checked_seconds("lock_timeout", lock_timeout)
+        self._errors = SQLiteErrors(
+            self._path, lock_timeout=self._lock_timeout, init_command=self._init_command
+        )
         self._turnstile = Turnstile()
         self._writer: sqlite3.Connection | None = None
         self._readers: WeakSet[_Reader] = WeakSet()
@@ -380,7 +380,7 @@ class SQLiteStore(SQLStore):
         if self._closed:
             raise self._closed_error()
         if self._file_exists() and not self._in_memory and not self._file.is_file():
-            raise self._cannot_open()  # SQLite would wait for ever at the end of a pipe.
+            raise self._errors.cannot_open()  # SQLite would wait for ever at the end of a pipe.
         try:
             return self._configure(self._driver_connect(options))
         except sqlite3.Error as error:
@@ -510,85 +510,9 @@ class SQLiteStore(SQLStore):
             return 0
 
     def _translate(self, error: sqlite3.Error) -> PersistenceError:
-        """Our error for the driver's."""
-        code = getattr(error, "sqlite_errorcode", None)
-        if code is None:  # Raised by the sqlite3 module, not by SQLite.
-            kind = ClosedError if "closed" in str(error) else InvalidValueError
-            return kind(f"{self.place} refused the call: {error}.")
-        match code & 0xFF:
-            case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
-                return BusyError(
-                    f"{self.place} is locked by another process, and stayed so for "
-                    f"{self._lock_timeout:g} s. Try again, or raise lock_timeout."
-                )
-            case sqlite3.SQLITE_FULL:
-                return self._full()
-            case sqlite3.SQLITE_IOERR if self._disk_is_full():
-                return self._full()
-            case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
-                return CorruptDatabaseError(
-                    f"{self._path} is damaged or not a SQLite database ({error}). "
-                    "Nothing was changed; name another file, or restore this one from a backup."
-                )
-            case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_PERM | sqlite3.SQLITE_AUTH:
-                return AccessDeniedError(
-                    f"{self.place} cannot be written to ({error}). "
-                    "Check the rights of the file and of its folder."
-                )
-            case sqlite3.SQLITE_CANTOPEN:
-                return self._cannot_open()
-            case sqlite3.SQLITE_CONSTRAINT | sqlite3.SQLITE_TOOBIG | sqlite3.SQLITE_MISMATCH:
-                return InvalidValueError(f"{self.place} refused the row: {error}.")
-        if "integer overflow" in str(error):
-            return InvalidValueError(f"{self.place} holds numbers too large to add up: {error}.")
         if "no such table" in str(error) or "no such column" in str(error):
             return self._lacks_tables(error)
-        return UnavailableError(f"{self.place} did not serve the call: {error}.")
-
-    def _full(self) -> StorageFullError:
-        return StorageFullError(
-            f"{self.place} cannot grow: the disk, or the database's size limit, is full. "
-            "Nothing of this call was stored; free some space and try again."
-        )
-
-    def _disk_is_full(self) -> bool:
-        try:
-            disk = os.statvfs(self._file.parent)
-        except (OSError, AttributeError):
-            return False
-        return disk.f_bavail * disk.f_frsize < _SCARCE_BYTES
-
-    def _cannot_open(self) -> PersistenceError:
-        folder = self._file.parent
-        try:
-            mode = self._file.stat().st_mode
-        except FileNotFoundError:
-            return self._not_found(folder)
-        except PermissionError:
-            return AccessDeniedError(
-                f"{self.place} cannot be opened. Check the rights of the folder {folder}."
-            )
-        except OSError as error:
-            return ConfigurationError(f"{self._path} cannot be opened: {error.strerror}.")
-        if stat.S_ISDIR(mode):
-            return ConfigurationError(f"{self._path} is a folder; name a file in it.")
-        if not stat.S_ISREG(mode):
-            return ConfigurationError(f"{self._path} is not an ordinary file; name another one.")
-        return AccessDeniedError(
-            f"{self.place} cannot be opened. Check the rights of the file and of its folder."
-        )
-
-    def _not_found(self, folder: Path) -> PersistenceError:
-        if not folder.is_dir():
-            return ConfigurationError(f"The folder {folder} does not exist; create it first.")
-        if not os.access(folder, os.W_OK):
-            return AccessDeniedError(
-                f"There is no database {self._path}, and none can be made there. "
-                f"Check the rights of the folder {folder}."
-            )
-        return NotFoundError(
-            f"There is no database {self._path}. To make one: {self._init_command}"
-        )
+        return self._errors.translate(error)
 
 
 def _path(given: str | os.PathLike[str]) -> Path:

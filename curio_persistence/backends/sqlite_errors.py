@@ -1,0 +1,114 @@
+"""Our errors for what SQLite's driver raises about one file: what it means, and what helps."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+from pathlib import Path
+
+from curio_persistence.errors import (
+    AccessDeniedError,
+    BusyError,
+    ClosedError,
+    ConfigurationError,
+    CorruptDatabaseError,
+    InvalidValueError,
+    NotFoundError,
+    PersistenceError,
+    StorageFullError,
+    UnavailableError,
+)
+
+_SCARCE_BYTES = 1 << 20
+
+
+class SQLiteErrors:
+    """The errors of one file; `path` is how its user calls it, `init_command` what makes it."""
+
+    def __init__(self, path: Path, *, lock_timeout: float, init_command: str) -> None:
+        self._path = path
+        self._place = f"The database {path}"
+        # Absolute, because the process may change its folder.
+        self._file = path.absolute()
+        self._lock_timeout = lock_timeout
+        self._init_command = init_command
+
+    def translate(self, error: sqlite3.Error) -> PersistenceError:
+        """Our error for the driver's."""
+        code = getattr(error, "sqlite_errorcode", None)
+        if code is None:  # Raised by the sqlite3 module, not by SQLite.
+            kind = ClosedError if "closed" in str(error) else InvalidValueError
+            return kind(f"{self._place} refused the call: {error}.")
+        match code & 0xFF:
+            case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
+                return BusyError(
+                    f"{self._place} is locked by another process, and stayed so for "
+                    f"{self._lock_timeout:g} s. Try again, or raise lock_timeout."
+                )
+            case sqlite3.SQLITE_FULL:
+                return self._full()
+            case sqlite3.SQLITE_IOERR if self._disk_is_full():
+                return self._full()
+            case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
+                return CorruptDatabaseError(
+                    f"{self._path} is damaged or not a SQLite database ({error}). "
+                    "Nothing was changed; name another file, or restore this one from a backup."
+                )
+            case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_PERM | sqlite3.SQLITE_AUTH:
+                return AccessDeniedError(
+                    f"{self._place} cannot be written to ({error}). "
+                    "Check the rights of the file and of its folder."
+                )
+            case sqlite3.SQLITE_CANTOPEN:
+                return self.cannot_open()
+            case sqlite3.SQLITE_CONSTRAINT | sqlite3.SQLITE_TOOBIG | sqlite3.SQLITE_MISMATCH:
+                return InvalidValueError(f"{self._place} refused the row: {error}.")
+        if "integer overflow" in str(error):
+            return InvalidValueError(f"{self._place} holds numbers too large to add up: {error}.")
+        return UnavailableError(f"{self._place} did not serve the call: {error}.")
+
+    def _full(self) -> StorageFullError:
+        return StorageFullError(
+            f"{self._place} cannot grow: the disk, or the database's size limit, is full. "
+            "Nothing of this call was stored; free some space and try again."
+        )
+
+    def _disk_is_full(self) -> bool:
+        try:
+            disk = os.statvfs(self._file.parent)
+        except (OSError, AttributeError):
+            return False
+        return disk.f_bavail * disk.f_frsize < _SCARCE_BYTES
+
+    def cannot_open(self) -> PersistenceError:
+        folder = self._file.parent
+        try:
+            mode = self._file.stat().st_mode
+        except FileNotFoundError:
+            return self._not_found(folder)
+        except PermissionError:
+            return AccessDeniedError(
+                f"{self._place} cannot be opened. Check the rights of the folder {folder}."
+            )
+        except OSError as error:
+            return ConfigurationError(f"{self._path} cannot be opened: {error.strerror}.")
+        if stat.S_ISDIR(mode):
+            return ConfigurationError(f"{self._path} is a folder; name a file in it.")
+        if not stat.S_ISREG(mode):
+            return ConfigurationError(f"{self._path} is not an ordinary file; name another one.")
+        return AccessDeniedError(
+            f"{self._place} cannot be opened. Check the rights of the file and of its folder."
+        )
+
+    def _not_found(self, folder: Path) -> PersistenceError:
+        if not folder.is_dir():
+            return ConfigurationError(f"The folder {folder} does not exist; create it first.")
+        if not os.access(folder, os.W_OK):
+            return AccessDeniedError(
+                f"There is no database {self._path}, and none can be made there. "
+                f"Check the rights of the folder {folder}."
+            )
+        return NotFoundError(
+            f"There is no database {self._path}. To make one: {self._init_command}"
+        )
