@@ -17,7 +17,7 @@ DEV := $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test check bench format clean
+.PHONY: help demo test soak check bench format clean
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -27,6 +27,10 @@ demo: $(RUN) ## Watch an agent record itself into SQLite, and read its history b
 
 test: $(DEV) ## Run every test, on memory, SQLite and a real PostgreSQL
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(TESTS)
+
+soak: $(DEV) ## Try the tests of chance twenty times as hard, for many minutes
+	CURIO_SOAK=20 $(BIN)/python -m pytest -n $(WORKERS) --timeout 1800 \
+		tests/backends tests/faults tests/properties $(TESTS)
 
 check: $(DEV) ## Check format, lint, types and layers
 	$(BIN)/ruff format --check .

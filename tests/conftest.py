@@ -16,6 +16,7 @@ import pytest
 from hypothesis import settings
 from psycopg2 import sql
 
+from tests.support import soak
 from tests.support.blackhole import BlackHole
 from tests.support.pgbouncer import PgBouncer
 from tests.support.postgres import PostgresServer, socket_address
@@ -25,7 +26,7 @@ _OWN_SERVER = "CURIO_TEST_POSTGRES_DSN"
 _NEWEST = 18
 
 # How long an example takes says more about the machine than about the code.
-settings.register_profile("curio", deadline=None)
+settings.register_profile("curio", deadline=None, max_examples=100 * soak.FACTOR)
 settings.load_profile("curio")
 
 

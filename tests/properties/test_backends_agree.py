@@ -35,6 +35,7 @@ from tests.properties.strategies import (
     new_usage,
     no_id,
 )
+from tests.support import soak
 from tests.support.backends import PostgresSchema
 from tests.support.hands import Hands
 from tests.support.records import MODELS
@@ -190,7 +191,7 @@ def postgres(postgres18: str) -> Iterator[tuple[Store, Callable[[], None]]]:
 
 
 @given(histories)
-@settings(max_examples=200)
+@settings(max_examples=200 * soak.FACTOR)
 def test_sqlite_answers_as_memory_does(history: list[Operation]) -> None:
     store = SQLiteStore(":memory:")
     store.initialize()
@@ -201,7 +202,7 @@ def test_sqlite_answers_as_memory_does(history: list[Operation]) -> None:
 
 
 @given(history=histories)
-@settings(max_examples=50)
+@settings(max_examples=50 * soak.FACTOR)
 def test_postgres_answers_as_memory_does(
     postgres: tuple[Store, Callable[[], None]], history: list[Operation]
 ) -> None:
