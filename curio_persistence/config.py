@@ -85,6 +85,8 @@ class DatabaseConfig:
         """The database that a URL names."""
         from urllib.parse import unquote
 
+        if not isinstance(url, str):
+            raise ConfigurationError(f"A URL is text, not {type(url).__name__}: {_URLS}.")
         scheme, separator, rest = url.partition("://")
         if separator and scheme == "memory" and not rest:
             return cls(db_type="memory")
@@ -102,13 +104,17 @@ class DatabaseConfig:
 
     @classmethod
     def _from_postgres_url(cls, url: str) -> DatabaseConfig:
-        from urllib.parse import parse_qsl, quote, urlencode
+        from urllib.parse import unquote
 
         address, _, query = url.partition("?")
-        parameters = parse_qsl(query, keep_blank_values=True)
-        schema = dict(parameters).get("schema", cls.db_schema)
-        rest = [(name, value) for name, value in parameters if name != "schema"]
-        dsn = f"{address}?{urlencode(rest, quote_via=quote)}" if rest else address
+        schema, rest = cls.db_schema, []
+        for parameter in filter(None, query.split("&")):
+            name, _, value = parameter.partition("=")
+            if name == "schema":
+                schema = unquote(value)
+            else:
+                rest.append(parameter)  # As it is: a plus is a plus to libpq, and no space.
+        dsn = f"{address}?{'&'.join(rest)}" if rest else address
         return cls(db_type="postgres", dsn=dsn, db_schema=schema)
 
     def get_persistence(self, *, read_only: bool = False, initialize: bool = True) -> Persistence:

@@ -68,6 +68,7 @@ class RunRecorder:
 
     @property
     def run_id(self) -> str:
+        """By which all that is recorded here is found again."""
         return self.agent_run.run_id
 
     # --- what happens in the run --------------------------------------------------------------

@@ -443,11 +443,18 @@ def parse_dsn(dsn: str) -> dict[str, str]:
             "dsn is neither a postgresql:// URL nor a key=value string that libpq can read."
         ) from None
     hosts, ports = settings.get("host", "").split(","), settings.get("port", "").split(",")
-    if any("@" in host[1:] for host in hosts) or any(p and not p.isdecimal() for p in ports):
+    address = dsn.partition("?")[0].partition("://")[2]
+    misplaced = "@" in address[1:] and not settings.keys() & {"user", "password"}
+    if (
+        misplaced
+        or any("@" in host[1:] for host in hosts)
+        or any(p and not p.isdecimal() for p in ports)
+    ):
         # Not repeated: what stands there is a piece of the password.
         raise ConfigurationError(
-            "dsn names a host with an @ in it, or a port that is no number. Letters that mean "
-            "something in a URL must be percent-encoded in its password: @ as %40, / as %2F."
+            "dsn names a host or database with an @ in it, or a port that is no number. Letters "
+            "that mean something in a URL must be percent-encoded in its password: @ as %40, / as "
+            "%2F."
         )
     return settings
 

@@ -369,9 +369,9 @@ class SQLiteStore(SQLStore):
             return self._connect("mode=rw")
         except (AccessDeniedError, StorageFullError):
             # A WAL database in a folder that cannot be written to, or on a full disk, has no place
-            # for its -shm file. Without a WAL beside it nobody is writing, and it can be read as it
+            # for its -shm file. Without a log beside it nobody is writing, and it can be read as it
             # stands; but once, because SQLite would not notice that somebody begins to.
-            if self._wal_size():
+            if self._has_log():
                 raise
             reader.for_one_read = True
             return self._connect("immutable=1")
@@ -502,12 +502,13 @@ class SQLiteStore(SQLStore):
             "Stop writing, keep a copy of the file, and restore a backup or run `.recover`.",
         )
 
-    def _wal_size(self) -> int:
+    def _has_log(self) -> bool:
+        """Whether there is anything beside the file that belongs into it, or out of it."""
         file = self._file.resolve()
-        try:
-            return file.with_name(file.name + "-wal").stat().st_size
-        except OSError:
-            return 0
+        return any(
+            os.path.exists(log) and log.stat().st_size  # noqa: PTH110  # it never raises
+            for log in (file.with_name(file.name + end) for end in ("-wal", "-journal"))
+        )
 
     def _translate(self, error: sqlite3.Error) -> PersistenceError:
         if "no such table" in str(error) or "no such column" in str(error):

@@ -26,12 +26,13 @@ T = TypeVar("T")
 _PRELUDE = """\
 import os, sqlite3, sys, threading
 from curio_persistence import *
-from curio_persistence.backends import schema, sqlite
 """
 
-# Imported and read before, because nobody may not be able to read what Python is made of.
+# Used once before, because nobody may not be able to read what Python and the library are made of.
 _GIVE_UP_RIGHTS = """\
-schema.migrations("sqlite"), schema.fresh("sqlite")
+import tempfile
+with tempfile.TemporaryDirectory() as folder:
+    SQLitePersistence(folder + "/used.db").close()
 os.setgroups([]), os.setgid({group}), os.setuid({user})
 """
 

@@ -56,7 +56,7 @@ def small_disk(megabytes: int) -> Iterator[SmallDisk]:
             check=False,
         )
         if mounted.returncode:
-            pytest.skip(f"no disk to fill up here: {mounted.stderr.strip()}")
+            pytest.skip(f"no disk to fill up here: {mounted.stderr.partition(chr(10))[0]}")
         try:
             yield SmallDisk(Path(folder))
         finally:

@@ -1,0 +1,62 @@
+"""Servers of both versions, and questions to them that do not go through the library."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from typing import Any
+
+import psycopg2
+import pytest
+
+from curio_persistence import PostgresPersistence
+from tests.conftest import PostgresServers
+
+Open = Callable[..., PostgresPersistence]
+Ask = Callable[..., list[tuple[Any, ...]]]
+
+
+@pytest.fixture(params=[18, 16])
+def dsn(request: pytest.FixtureRequest, postgres_servers: PostgresServers) -> str:
+    return postgres_servers.dsn(request.param)
+
+
+@pytest.fixture
+def ask(dsn: str) -> Iterator[Ask]:
+    """Runs a statement in a session of its own; what it answers."""
+    with closing(psycopg2.connect(dsn)) as connection, connection.cursor() as cursor:
+        connection.autocommit = True
+
+        def ask(statement: str, *parameters: object) -> list[tuple[Any, ...]]:
+            cursor.execute(statement, parameters or None)
+            return cursor.fetchall() if cursor.description else []
+
+        yield ask
+
+
+@pytest.fixture
+def application() -> str:
+    """The name by which the server knows this test's connections."""
+    return f"test {uuid.uuid4().hex}"
+
+
+@pytest.fixture
+def open_postgres(dsn: str, schema_name: str, application: str) -> Iterator[Open]:
+    """Opens this test's schema, as often as it is called; `more` is added to the DSN."""
+    with ExitStack() as stack:
+
+        def open_postgres(more: str = "", **options: Any) -> PostgresPersistence:
+            options = {"dsn": f"{dsn}&application_name={application}{more}", **options}
+            options = {"schema": schema_name, **options}
+            return stack.enter_context(PostgresPersistence(**options))
+
+        yield open_postgres
+
+
+def wait_until(true: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 10
+    while not true():
+        assert time.monotonic() < deadline, "waited ten seconds in vain"
+        time.sleep(0.005)

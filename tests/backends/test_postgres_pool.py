@@ -1,0 +1,249 @@
+"""Few connections for many threads: opened when needed, waited for in turn, kept, replaced."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import Any
+
+import pytest
+
+from curio_persistence import (
+    AgentRun,
+    AgentRunEvent,
+    ClosedError,
+    ConfigurationError,
+    Persistence,
+    PoolTimeoutError,
+    SchemaMismatchError,
+    UnavailableError,
+)
+from curio_persistence.backends.postgres import PostgresStore
+from tests.backends.conftest import Ask, Open, wait_until
+from tests.support import soak
+
+Sessions = Callable[[], set[int]]
+
+
+@pytest.fixture
+def sessions(ask: Ask, application: str) -> Sessions:
+    """The server's processes for this test's connections."""
+
+    def sessions() -> set[int]:
+        question = "SELECT pid FROM pg_stat_activity WHERE application_name = %s"
+        return {pid for (pid,) in ask(question, application)}
+
+    return sessions
+
+
+def event(data: object = None) -> AgentRunEvent:
+    return AgentRunEvent("agent", "run", event_type="custom", data=data)
+
+
+def store_of(persistence: Persistence) -> PostgresStore:
+    assert isinstance(persistence._store, PostgresStore)
+    return persistence._store
+
+
+def wait_for_queue(persistence: Persistence, length: int) -> None:
+    wait_until(lambda: len(store_of(persistence)._turnstile._waiting) >= length)
+
+
+def test_more_threads_than_connections_wait_their_turn(
+    open_postgres: Open, sessions: Sessions
+) -> None:
+    persistence = open_postgres(max_connections=2)
+    persistence.create_agent_run(AgentRun("agent", "run"))
+    seen = set()
+
+    def write_and_read(writer: int) -> None:
+        for number in range(25):
+            persistence.log_agent_run_event(event([writer, number]))
+            persistence.get_agent_run("run")
+
+    with ThreadPoolExecutor(8) as pool:
+        for writing in [pool.submit(write_and_read, number) for number in range(8)]:
+            writing.result()
+            seen |= sessions()
+    assert len(seen) <= 2
+    assert len(persistence.get_agent_run_events("run")) == 200
+
+
+def test_connections_are_given_in_the_order_they_were_asked_for(open_postgres: Open) -> None:
+    persistence = open_postgres(max_connections=1)
+    persistence.create_agent_run(AgentRun("agent", "run"))
+    with ThreadPoolExecutor(10) as pool, persistence.transaction():
+        for number in range(10):
+            pool.submit(persistence.log_agent_run_event, event(number))
+            wait_for_queue(persistence, number + 1)
+    found = sorted(persistence.get_agent_run_events("run"), key=lambda each: each.id or 0)
+    assert [each.data for each in found] == [str(number) for number in range(10)]
+
+
+def test_who_waits_too_long_is_told_who_has_the_connections(open_postgres: Open) -> None:
+    persistence = open_postgres(max_connections=1, pool_timeout=0.1)
+    held, done = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with persistence.transaction():
+            held.set()
+            done.wait(10)
+
+    thread = threading.Thread(target=hold, name="the-nightly-import")
+    thread.start()
+    held.wait(10)
+    try:
+        with pytest.raises(PoolTimeoutError, match="the-nightly-import") as caught:
+            persistence.get_agent_run("run")
+        assert isinstance(caught.value, TimeoutError)
+        assert isinstance(caught.value, UnavailableError)
+        assert not persistence.health_check()
+    finally:
+        done.set()
+        thread.join()
+    assert persistence.get_agent_run("run") is None
+
+
+def test_connections_are_opened_when_needed_and_kept(
+    open_postgres: Open, sessions: Sessions
+) -> None:
+    """Also those above the minimum: a connection costs more than a hundred statements."""
+    persistence = open_postgres(min_connections=1, max_connections=4)
+    assert len(sessions()) == 1
+    meet = threading.Barrier(4)
+
+    def be_inside_together() -> None:
+        with persistence.transaction():
+            meet.wait(10)
+
+    with ThreadPoolExecutor(4) as pool:
+        for work in [pool.submit(be_inside_together) for _ in range(4)]:
+            work.result()
+        opened = sessions()
+        assert len(opened) == 4
+        for work in [pool.submit(be_inside_together) for _ in range(4)]:
+            work.result()
+    for _ in range(10):
+        persistence.get_agent_run("run")
+    assert sessions() == opened
+
+
+def test_the_least_number_of_connections_is_opened_at_once(
+    open_postgres: Open, sessions: Sessions
+) -> None:
+    persistence = open_postgres(min_connections=3)
+    assert len(sessions()) == 3
+    persistence.get_agent_run("run")
+    assert len(sessions()) == 3
+
+
+def test_without_initializing_nothing_is_connected(open_postgres: Open, sessions: Sessions) -> None:
+    persistence = open_postgres(min_connections=3, initialize=False)
+    assert sessions() == set()
+    with pytest.raises(SchemaMismatchError):
+        persistence.get_agent_run("run")
+
+
+def test_many_threads_take_and_give_at_once(open_postgres: Open, sessions: Sessions) -> None:
+    """The last connection at hand may go to another thread in any moment."""
+    persistence = open_postgres(max_connections=6)
+
+    def read() -> None:
+        for _ in soak.times(100):
+            persistence.get_agent_run("run")
+
+    with ThreadPoolExecutor(8) as pool:
+        for work in [pool.submit(read) for _ in range(8)]:
+            work.result()
+    assert len(sessions()) <= 6
+    assert len(store_of(persistence)._turnstile._free) == 6
+
+
+@pytest.mark.parametrize(
+    ("least", "most"), [(-1, 5), (6, 5), (0, 0), (1, 0)], ids=lambda number: str(number)
+)
+def test_impossible_sizes_are_refused(open_postgres: Open, least: int, most: int) -> None:
+    with pytest.raises(ConfigurationError, match=f"not {least} and {most}"):
+        open_postgres(min_connections=least, max_connections=most)
+
+
+@pytest.mark.parametrize("setting", ["pool_timeout", "statement_timeout"])
+@pytest.mark.parametrize("value", [-1, float("nan"), "30", True])
+def test_a_timeout_is_a_number_of_seconds(open_postgres: Open, setting: str, value: object) -> None:
+    with pytest.raises(ConfigurationError, match=f"{setting} is a number of seconds"):
+        open_postgres(**{setting: value})
+
+
+def test_the_server_knows_the_connections_by_name(
+    open_postgres: Open, ask: Ask, dsn: str, sessions: Sessions
+) -> None:
+    question = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'curio_persistence'"
+    [(before,)] = ask(question)
+    open_postgres(dsn=dsn)
+    assert ask(question) == [(before + 1,)]
+    open_postgres()
+    assert len(sessions()) == 1, "the name that the user gave is kept"
+
+
+def test_close_ends_every_connection(open_postgres: Open, sessions: Sessions) -> None:
+    persistence = open_postgres(min_connections=2)
+    assert len(sessions()) == 2
+    persistence.close()
+    wait_until(lambda: not sessions())
+    persistence.close()
+    with pytest.raises(ClosedError, match="was closed"):
+        persistence.get_agent_run("run")
+    with pytest.raises(ClosedError, match="was closed"), persistence.transaction():
+        pytest.fail("the transaction began")
+
+
+def test_closing_while_others_use_it_raises_nothing_but_closed(
+    open_postgres: Open, sessions: Sessions
+) -> None:
+    persistence = open_postgres(max_connections=3)
+    persistence.create_agent_run(AgentRun("agent", "run"))
+    busy = threading.Barrier(7)
+
+    def work() -> None:
+        busy.wait(10)
+        with pytest.raises(ClosedError):
+            read_and_write_for_ever(persistence)
+
+    with ThreadPoolExecutor(6) as pool:
+        workers = [pool.submit(work) for _ in range(6)]
+        busy.wait(10)
+        persistence.close()
+        for worker in workers:
+            worker.result(timeout=10)
+    wait_until(lambda: not sessions())
+
+
+def read_and_write_for_ever(persistence: Persistence) -> None:
+    while True:
+        persistence.log_agent_run_event(event())
+        with persistence.transaction():
+            persistence.get_agent_run("run")
+
+
+def test_a_persistence_that_could_not_be_opened_leaves_no_connection(
+    open_postgres: Open, sessions: Sessions
+) -> None:
+    with pytest.raises(SchemaMismatchError):
+        open_postgres(read_only=True)
+    wait_until(lambda: not sessions())
+
+
+def test_a_connection_goes_back_with_no_transaction_open(
+    open_postgres: Open, ask: Ask, application: str
+) -> None:
+    persistence = open_postgres(max_connections=1)
+    with suppress(LookupError), persistence.transaction():
+        raise LookupError
+    with suppress(LookupError), persistence.transaction():
+        persistence.update_agent_run("nobody's", AgentRun("agent", "nobody's"))
+    states: list[tuple[Any, ...]] = ask(
+        "SELECT state FROM pg_stat_activity WHERE application_name = %s", application
+    )
+    assert states == [("idle",)]

@@ -1,0 +1,272 @@
+"""Whatever a session is like, and whoever stands in front of the server: the same answers."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
+from datetime import UTC, datetime, timedelta, timezone
+from decimal import Decimal
+from pathlib import Path
+from urllib.parse import quote
+
+import psycopg2
+import pytest
+from psycopg2.extensions import make_dsn, parse_dsn
+
+from curio_persistence import (
+    AccessDeniedError,
+    AgentLLMUsage,
+    AgentRun,
+    AgentRunEvent,
+    ConfigurationError,
+    ConflictError,
+    InvalidValueError,
+    Persistence,
+    PostgresPersistence,
+    UnavailableError,
+)
+from tests.backends.conftest import Open
+from tests.support.postgres import PostgresServer
+
+# --- one round trip ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def statements(private_postgres: PostgresServer) -> Callable[[], list[str]]:
+    """The first words of all statements since the last call, from the server's own log."""
+    log, read = Path(private_postgres.directory, "log"), 0
+
+    def statements() -> list[str]:
+        nonlocal read
+        lines = log.read_text()
+        found = re.findall(r"LOG:  statement: *\n?\s*(\w+)", lines[read:])
+        read = len(lines)
+        return found
+
+    return statements
+
+
+@pytest.mark.parametrize("options", [{}, {"statement_timeout": 30.0}])
+def test_a_single_call_is_one_round_trip(
+    private_postgres: PostgresServer,
+    statements: Callable[[], list[str]],
+    options: dict[str, float],
+) -> None:
+    dsn = make_dsn(private_postgres.dsn, options="-c log_statement=all")
+    with PostgresPersistence(dsn=dsn, **options) as persistence:  # type: ignore[arg-type]
+        statements()
+        run = AgentRun("agent", "run")
+        calls: list[tuple[Callable[[], object], list[str]]] = [
+            (lambda: persistence.create_agent_run(run), ["INSERT"]),
+            (lambda: persistence.log_agent_run_event(AgentRunEvent("agent", "run")), ["INSERT"]),
+            (lambda: persistence.log_llm_usage(AgentLLMUsage("agent", "run")), ["INSERT"]),
+            (lambda: persistence.update_agent_run("run", run), ["UPDATE"]),
+            (lambda: persistence.get_agent_run("run"), ["SELECT"]),
+            (lambda: persistence.get_agent_run_events("run"), ["SELECT"]),
+            (lambda: persistence.get_llm_usage(), ["SELECT"]),
+        ]
+        for call, expected in calls:
+            call()
+            assert statements() == expected
+        persistence.get_agent_run_stats()
+        assert 1 <= len(statements()) <= 4
+    with PostgresPersistence(dsn=dsn) as again:
+        assert set(statements()) == {"SELECT"}, "opening a current schema only looks"
+        assert again.get_agent_run("run") is not None
+
+
+# --- pgbouncer --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def bounced(pgbouncer: str, schema_name: str) -> Iterator[PostgresPersistence]:
+    with PostgresPersistence(dsn=pgbouncer, schema=schema_name, pgbouncer=True) as persistence:
+        persistence.create_agent_run(AgentRun("agent", "run"))
+        yield persistence
+
+
+def count(persistence: Persistence) -> int:
+    return len(persistence.get_agent_run_events("run"))
+
+
+def test_everything_works_behind_pgbouncer(bounced: PostgresPersistence) -> None:
+    when = datetime(2026, 11, 20, 10, 30, tzinfo=timezone(timedelta(hours=5.5)))
+    bounced.log_agent_run_event(AgentRunEvent("agent", "run", timestamp=when))
+    bounced.log_agent_run_event(AgentRunEvent("agent", "stub"))
+    bounced.create_agent_run(AgentRun("agent", "stub", objective="100 % ☃ \0"))
+    bounced.log_llm_usage(AgentLLMUsage("agent", "run", cost_usd=Decimal("0.1")))
+    with pytest.raises(ConflictError):
+        bounced.create_agent_run(AgentRun("agent", "run"))
+    [event] = bounced.get_agent_run_events("run")
+    assert event.timestamp == when
+    assert event.timestamp.tzinfo is UTC
+    stub = bounced.get_agent_run("stub")
+    assert stub is not None
+    assert stub.objective == "100 % ☃ \0"
+    stats = bounced.get_agent_run_stats()
+    assert (stats["total_runs"], stats["total_cost_usd"]) == (2, Decimal("0.1"))
+    assert bounced.delete_agent_run("run")
+    assert {finding.level for finding in bounced.diagnose()} == {"ok"}
+
+
+def test_transactions_keep_to_their_session_behind_pgbouncer(bounced: PostgresPersistence) -> None:
+    """There are two server sessions, taken in turn, for more clients than that."""
+
+    def work(number: int) -> None:
+        for step in range(10):
+            with suppress(LookupError), bounced.transaction():
+                bounced.log_agent_run_event(AgentRunEvent("agent", "run"))
+                with suppress(ConflictError):
+                    bounced.create_agent_run(AgentRun("agent", "run"))
+                bounced.log_agent_run_event(AgentRunEvent("agent", "run"))
+                if (number + step) % 2:
+                    raise LookupError
+
+    with ThreadPoolExecutor(6) as pool:
+        for working in [pool.submit(work, number) for number in range(6)]:
+            working.result()
+    assert count(bounced) == 6 * 5 * 2
+
+
+def test_persistences_share_the_sessions_behind_pgbouncer(
+    bounced: PostgresPersistence, pgbouncer: str, schema_name: str
+) -> None:
+    with PostgresPersistence(dsn=pgbouncer, schema=schema_name, pgbouncer=True) as other:
+        for _ in range(20):
+            bounced.log_agent_run_event(AgentRunEvent("agent", "run"))
+            other.log_agent_run_event(AgentRunEvent("agent", "run"))
+        assert count(bounced) == count(other) == 40
+
+
+def test_a_statement_timeout_works_behind_pgbouncer(
+    pgbouncer: str, schema_name: str, postgres18: str
+) -> None:
+    """pgbouncer refuses the option by which a server learns of it, so the client watches alone."""
+    options = {"dsn": pgbouncer, "schema": schema_name, "statement_timeout": 0.1}
+    with pytest.raises(ConfigurationError, match="Say pgbouncer=True"):
+        PostgresPersistence(**options)  # type: ignore[arg-type]
+    with PostgresPersistence(**options, pgbouncer=True) as persistence:  # type: ignore[arg-type]
+        with closing(psycopg2.connect(postgres18)) as other, other.cursor() as cursor:
+            cursor.execute(f"LOCK TABLE {schema_name}.agent_runs")
+            with pytest.raises(UnavailableError):
+                persistence.get_agent_run("run")
+        assert persistence.get_agent_run("run") is None
+
+
+# --- other settings of a session --------------------------------------------------------------
+
+MOMENTS = [
+    datetime(2026, 1, 31, 23, 59, 59, 999999, tzinfo=UTC),
+    datetime(2026, 7, 4, tzinfo=UTC),
+    datetime(1900, 1, 1, tzinfo=UTC),  # Before time zones had whole minutes.
+    datetime(1, 1, 1, tzinfo=UTC),
+    datetime(9999, 12, 31, 23, 59, 59, 999999, tzinfo=UTC),
+]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"timezone": "Asia/Kolkata"},
+        {"timezone": "America/St_Johns"},
+        {"timezone": "Europe/Amsterdam"},
+        {"timezone": "Pacific/Kiritimati"},
+        {"datestyle": "German"},
+        {"datestyle": "SQL,DMY", "timezone": "Asia/Kolkata"},
+        {"datestyle": "Postgres,MDY"},
+        {"extra_float_digits": "-15"},
+        {"lc_numeric": "C", "intervalstyle": "iso_8601"},
+        {"search_path": "pg_temp"},
+        {"standard_conforming_strings": "off", "backslash_quote": "safe_encoding"},
+        {"quote_all_identifiers": "on"},
+        {"default_transaction_isolation": "serializable"},
+        {"client_encoding": "LATIN1"},
+    ],
+    ids=lambda settings: ", ".join(f"{name}={value}" for name, value in settings.items()),
+)
+def test_the_settings_of_a_session_change_no_answer(
+    open_postgres: Open, settings: dict[str, str]
+) -> None:
+    plain = open_postgres()
+    options = " ".join(f"-c {name}={value}" for name, value in settings.items())
+    other = open_postgres(f"&options={quote(options)}")
+    for number, moment in enumerate(MOMENTS):
+        run = AgentRun("agent", f"run {number}", objective="☃ \\' %", started_at=moment)
+        run.created_at = moment
+        other.create_agent_run(run)
+        other.log_llm_usage(
+            AgentLLMUsage("agent", None, cost_usd=Decimal("1.000000000001"), created_at=moment)
+        )
+        found = other.get_agent_run(f"run {number}")
+        assert found == plain.get_agent_run(f"run {number}") == run
+        assert found is not None
+        assert found.started_at == moment
+        assert found.started_at.tzinfo is UTC
+    assert other.get_agent_runs() == plain.get_agent_runs()
+    assert other.get_agent_run_stats() == plain.get_agent_run_stats()
+    assert other.get_agent_run_stats()["total_cost_usd"] == Decimal("5.000000000005")
+
+
+def test_the_environment_of_a_session_changes_no_answer(
+    open_postgres: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
+    monkeypatch.setenv("PGTZ", "Asia/Kolkata")
+    monkeypatch.setenv("PGDATESTYLE", "German")
+    persistence = open_postgres()
+    run = AgentRun("agent", "run", objective="☃", started_at=MOMENTS[0])
+    persistence.create_agent_run(run)
+    assert persistence.get_agent_run("run") == run
+
+
+def test_a_session_that_is_read_only_says_so(open_postgres: Open) -> None:
+    open_postgres()
+    persistence = open_postgres("&options=-c%20default_transaction_read_only%3Don")
+    assert persistence.get_agent_runs() == []
+    with pytest.raises(AccessDeniedError, match="read-only"):
+        persistence.create_agent_run(AgentRun("agent", "run"))
+
+
+def test_opened_read_only_it_refuses_every_write(open_postgres: Open) -> None:
+    open_postgres().create_agent_run(AgentRun("agent", "run"))
+    persistence = open_postgres(read_only=True)
+    for write in (
+        lambda: persistence.create_agent_run(AgentRun("agent", "other")),
+        lambda: persistence.update_agent_run("run", AgentRun("agent", "run")),
+        lambda: persistence.delete_agent_run("run"),
+    ):
+        with pytest.raises(AccessDeniedError, match="opened read-only"):
+            write()
+    assert [run.run_id for run in persistence.get_agent_runs()] == ["run"]
+
+
+# --- another encoding -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def latin1(dsn: str) -> Iterator[str]:
+    """The DSN of a database that cannot keep much text."""
+    name = f"test_{uuid.uuid4().hex}"
+    with closing(psycopg2.connect(dsn)) as connection, connection.cursor() as cursor:
+        connection.autocommit = True
+        cursor.execute(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C'")
+        yield make_dsn(**{**parse_dsn(dsn), "dbname": name})
+        cursor.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def test_a_database_of_another_encoding_says_what_it_cannot_keep(latin1: str) -> None:
+    with PostgresPersistence(dsn=latin1) as persistence:
+        findings = {finding.check: finding for finding in persistence.diagnose()}
+        assert findings["encoding"].level == "error"
+        assert "LATIN1" in findings["encoding"].message
+        assert "UTF8" in findings["encoding"].advice
+        persistence.create_agent_run(AgentRun("agent", "run", objective="äé"))
+        with pytest.raises(InvalidValueError, match="LATIN1"):
+            persistence.create_agent_run(AgentRun("agent", "snow", objective="☃"))
+        found = persistence.get_agent_run("run")
+        assert found is not None
+        assert found.objective == "äé"
+        assert persistence.get_agent_run("snow") is None

@@ -1,0 +1,228 @@
+"""What is particular to a SQLite file: its settings, its name, its check-up."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from curio_persistence import (
+    AgentRun,
+    ConfigurationError,
+    Finding,
+    SQLitePersistence,
+)
+from curio_persistence.backends.sqlite import SQLiteStore, _engine_finding
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "agents.db"
+
+
+@contextmanager
+def raw(path: Path) -> Iterator[sqlite3.Connection]:
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        yield connection
+
+
+def settings(persistence: SQLitePersistence, pragma: str) -> tuple[object, object]:
+    """What the writer's connection says, and what a reader's does."""
+    assert isinstance(persistence._store, SQLiteStore)
+    question = f"PRAGMA {pragma}"
+    with persistence.transaction():
+        writers = persistence._store._read(question, ())
+    return writers[0][0], persistence._store._read(question, ())[0][0]
+
+
+def test_a_new_file_is_in_wal_mode_and_can_give_space_back(path: Path) -> None:
+    SQLitePersistence(path).close()
+    with raw(path) as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        assert connection.execute("PRAGMA auto_vacuum").fetchone() == (2,)
+
+
+def test_a_file_given_empty_is_like_a_new_one(path: Path) -> None:
+    path.touch()
+    SQLitePersistence(path).close()
+    with raw(path) as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        assert connection.execute("PRAGMA auto_vacuum").fetchone() == (2,)
+
+
+@pytest.mark.parametrize("db_path", ["agents.db", ":memory:"])
+def test_foreign_keys_are_enforced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, db_path: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with SQLitePersistence(db_path) as persistence:
+        assert settings(persistence, "foreign_keys") == (1, 1)
+
+
+@pytest.mark.parametrize(("durability", "level"), [("normal", 1), ("full", 2)])
+def test_durability_is_how_often_the_disk_is_waited_for(
+    path: Path, durability: str, level: int
+) -> None:
+    with SQLitePersistence(path, durability=durability) as persistence:  # type: ignore[arg-type]
+        assert settings(persistence, "synchronous") == (level, level)
+
+
+@pytest.mark.parametrize("durability", ["", "FULL", "off", None, 2])
+def test_an_unknown_durability_is_refused(path: Path, durability: object) -> None:
+    with pytest.raises(ConfigurationError, match="durability is 'normal' or 'full'"):
+        SQLitePersistence(path, durability=durability)  # type: ignore[arg-type]
+    assert not path.exists()
+
+
+def test_a_reader_cannot_write(path: Path) -> None:
+    with SQLitePersistence(path) as persistence:
+        assert settings(persistence, "query_only") == (0, 1)
+
+
+@pytest.mark.parametrize(
+    "name", ["a?b#c%41&d.db", "ünïcode ☃.db", 'it\'s "quoted".db', "-rf", "new\nline.db", "x.db;y"]
+)
+def test_a_file_may_have_any_name(tmp_path: Path, name: str) -> None:
+    with SQLitePersistence(tmp_path / name) as persistence:
+        persistence.create_agent_run(AgentRun("agent", "run"))
+        assert persistence.get_agent_run("run") is not None
+    assert [file.name for file in tmp_path.iterdir()] == [name]
+
+
+def test_a_relative_path_is_meant_from_where_the_program_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever comes later, a thread or the next connection, finds the same file."""
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with SQLitePersistence("agents.db") as persistence:
+        monkeypatch.chdir("elsewhere")
+        persistence.create_agent_run(AgentRun("agent", "run"))
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(persistence.get_agent_run, "run").result() is not None
+    assert (tmp_path / "agents.db").exists()
+    assert not any(Path.cwd().iterdir())
+
+
+def test_a_path_may_begin_at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    SQLitePersistence("~/agents.db").close()
+    assert (tmp_path / "agents.db").exists()
+
+
+def test_a_link_leads_to_its_file(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    link = tmp_path / "link.db"
+    link.symlink_to(tmp_path / "data" / "agents.db")
+    with (
+        SQLitePersistence(link) as persistence,
+        SQLitePersistence(tmp_path / "data" / "agents.db") as same,
+    ):
+        persistence.create_agent_run(AgentRun("agent", "run"))
+        assert same.get_agent_run("run") is not None
+
+
+def test_two_memory_databases_are_two() -> None:
+    with SQLitePersistence(":memory:") as one, SQLitePersistence(":memory:") as other:
+        one.create_agent_run(AgentRun("agent", "run"))
+        assert other.get_agent_run("run") is None
+
+
+def test_threads_share_a_memory_database() -> None:
+    with SQLitePersistence(":memory:") as persistence, ThreadPoolExecutor(4) as pool:
+        for number in range(20):
+            pool.submit(persistence.create_agent_run, AgentRun("agent", f"run {number}")).result()
+        assert pool.submit(lambda: len(persistence.get_agent_runs(limit=None))).result() == 20
+
+
+# --- the check-up -----------------------------------------------------------------------------
+
+
+def findings(path: Path) -> dict[str, Finding]:
+    with SQLitePersistence(path, read_only=True) as persistence:
+        return {finding.check: finding for finding in persistence.diagnose()}
+
+
+def test_a_healthy_file_passes_the_check_up(path: Path) -> None:
+    SQLitePersistence(path).close()
+    found = findings(path)
+    assert {check: found[check].level for check in found if check != "engine"} == {
+        "schema": "ok",
+        "journal": "ok",
+        "integrity": "ok",
+        "runs": "ok",
+    }
+    assert found["schema"].message == "version 1"
+
+
+def test_the_check_up_changes_nothing(path: Path) -> None:
+    SQLitePersistence(path).close()
+    before = path.read_bytes()
+    findings(path)
+    assert path.read_bytes() == before
+
+
+def test_the_check_up_notices_another_journal_mode(path: Path) -> None:
+    SQLitePersistence(path).close()
+    with raw(path) as connection:
+        connection.execute("PRAGMA journal_mode = DELETE").fetchall()
+    assert findings(path)["journal"].level == "warning"
+
+
+def test_the_check_up_notices_tables_made_by_other_statements(path: Path) -> None:
+    SQLitePersistence(path).close()
+    with raw(path) as connection:
+        connection.execute("UPDATE schema_migrations SET checksum = 'another'")
+    finding = findings(path)["schema"]
+    assert finding.level == "warning"
+    assert "first_release" in finding.message
+
+
+def test_the_check_up_notices_damage(path: Path) -> None:
+    """An index's page is overwritten: nothing fails until somebody looks there."""
+    with SQLitePersistence(path) as persistence:
+        persistence.create_agent_run(AgentRun("agent", "run"))
+    with raw(path) as connection:
+        root = connection.execute(
+            "SELECT rootpage FROM sqlite_master WHERE name = 'agent_runs_by_agent'"
+        ).fetchone()[0]
+        size = connection.execute("PRAGMA page_size").fetchone()[0]
+    content = bytearray(path.read_bytes())
+    content[(root - 1) * size + 100 : root * size] = b"\x55" * (size - 100)
+    path.write_bytes(content)
+    finding = findings(path)["integrity"]
+    assert finding.level == "error"
+    assert "restore a backup" in finding.advice
+
+
+@pytest.mark.parametrize(
+    ("version", "level"),
+    [
+        ((3, 37, 0), "warning"),
+        ((3, 40, 1), "warning"),
+        ((3, 44, 5), "warning"),
+        ((3, 44, 6), "ok"),
+        ((3, 44, 9), "ok"),
+        ((3, 45, 0), "warning"),
+        ((3, 46, 1), "warning"),
+        ((3, 50, 6), "warning"),
+        ((3, 50, 7), "ok"),
+        ((3, 50, 8), "ok"),
+        ((3, 51, 0), "warning"),
+        ((3, 51, 2), "warning"),
+        ((3, 51, 3), "ok"),
+        ((3, 52, 0), "ok"),
+        ((4, 0, 0), "ok"),
+    ],
+)
+def test_the_check_up_knows_the_engines_that_can_damage_a_write_ahead_log(
+    version: tuple[int, int, int], level: str
+) -> None:
+    finding = _engine_finding(version)
+    assert finding.level == level
+    assert ".".join(map(str, version)) in finding.message
+    assert ("3.51.3" in finding.advice) == (level == "warning")

@@ -1,0 +1,393 @@
+"""A server that stops, a network that swallows, statements that take too long, a full disk."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager, suppress
+
+import psycopg2
+import pytest
+from psycopg2.extensions import make_dsn
+
+from curio_persistence import (
+    AgentRun,
+    AgentRunEvent,
+    BusyError,
+    Persistence,
+    PostgresPersistence,
+    StorageFullError,
+    UnavailableError,
+)
+from tests.backends.conftest import Ask, Open, wait_until
+from tests.support.blackhole import BlackHole
+from tests.support.disks import SmallDisk, small_disk
+from tests.support.postgres import PostgresServer
+
+
+def log(persistence: Persistence, data: object = None) -> None:
+    persistence.log_agent_run_event(AgentRunEvent("agent", "run", event_type="custom", data=data))
+
+
+def logged(persistence: Persistence) -> list[str]:
+    return [event.data for event in persistence.get_agent_run_events("run")]
+
+
+# --- the server stops -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def on_own_server(private_postgres: PostgresServer) -> Iterator[PostgresPersistence]:
+    with PostgresPersistence(
+        dsn=private_postgres.dsn, min_connections=3, max_connections=5
+    ) as persistence:
+        persistence.create_agent_run(AgentRun("agent", "run"))
+        yield persistence
+
+
+def test_no_call_fails_after_a_restart_of_the_server(
+    on_own_server: PostgresPersistence, private_postgres: PostgresServer
+) -> None:
+    """None of the connections that were idle, used before or not, is handed out dead."""
+    meet = threading.Barrier(5)
+
+    def write_together() -> None:
+        with on_own_server.transaction():
+            meet.wait(10)
+            log(on_own_server)
+
+    for _ in range(3):
+        private_postgres.restart()
+        with ThreadPoolExecutor(5) as pool:
+            for writing in [pool.submit(write_together) for _ in range(5)]:
+                writing.result()
+    assert len(logged(on_own_server)) == 15
+
+
+def test_while_the_server_is_down_calls_raise_and_afterwards_they_work(
+    on_own_server: PostgresPersistence, private_postgres: PostgresServer
+) -> None:
+    with private_postgres.down():
+        for _ in range(2):
+            with pytest.raises(UnavailableError, match="Is the server running"):
+                log(on_own_server)
+            with pytest.raises(UnavailableError, match="Is the server running"):
+                on_own_server.get_agent_run("run")
+            with pytest.raises(UnavailableError), on_own_server.transaction():
+                pytest.fail("the transaction began")
+            assert not on_own_server.health_check()
+        with pytest.raises(UnavailableError):
+            PostgresPersistence(dsn=private_postgres.dsn)
+    assert on_own_server.health_check()
+    log(on_own_server, "afterwards")
+    assert logged(on_own_server) == ["afterwards"]
+
+
+def test_nothing_is_stored_of_a_transaction_in_which_the_server_stopped(
+    on_own_server: PostgresPersistence, private_postgres: PostgresServer
+) -> None:
+    def work() -> None:
+        with on_own_server.transaction():
+            log(on_own_server, "before")
+            private_postgres.restart()
+            with pytest.raises(UnavailableError):
+                log(on_own_server, "after")
+            with pytest.raises(UnavailableError):
+                logged(on_own_server)
+
+    with pytest.raises(UnavailableError):
+        work()
+    assert logged(on_own_server) == []
+    with on_own_server.transaction():
+        log(on_own_server, "again")
+    assert logged(on_own_server) == ["again"]
+
+
+def test_a_session_that_an_administrator_ends_is_replaced(
+    open_postgres: Open, ask: Ask, application: str
+) -> None:
+    persistence = open_postgres(max_connections=2)
+    persistence.create_agent_run(AgentRun("agent", "run"))
+    for _ in range(3):
+        ask(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = %s",
+            application,
+        )
+        wait_until(lambda: not sessions(ask, application))
+        log(persistence)
+    assert len(logged(persistence)) == 3
+
+
+def sessions(ask: Ask, application: str) -> list[tuple[object, ...]]:
+    return ask(
+        "SELECT pid, state, query FROM pg_stat_activity WHERE application_name = %s", application
+    )
+
+
+def test_a_statement_whose_session_is_ended_raises(
+    open_postgres: Open, ask: Ask, application: str, schema_name: str, dsn: str
+) -> None:
+    persistence = open_postgres(max_connections=1)
+    persistence.create_agent_run(AgentRun("agent", "run"))
+    with locked(dsn, schema_name), ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(log, persistence)
+        wait_until(lambda: any(state == "active" for _, state, _ in sessions(ask, application)))
+        ask(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = %s",
+            application,
+        )
+        with pytest.raises(UnavailableError):
+            waiting.result(timeout=10)
+    log(persistence)
+    assert len(logged(persistence)) == 1
+
+
+@contextmanager
+def locked(dsn: str, schema_name: str) -> Iterator[None]:
+    """Nobody can use the tables meanwhile."""
+    with closing(psycopg2.connect(dsn)) as connection, connection.cursor() as cursor:
+        cursor.execute(f"LOCK TABLE {schema_name}.agent_runs, {schema_name}.agent_run_events")
+        yield
+
+
+# --- statements that take too long ------------------------------------------------------------
+
+
+def test_a_statement_that_takes_too_long_is_given_up_and_its_connection_kept(
+    open_postgres: Open, ask: Ask, application: str, dsn: str, schema_name: str
+) -> None:
+    persistence = open_postgres(statement_timeout=0.1)
+    persistence.create_agent_run(AgentRun("agent", "run"))
+    before = [pid for pid, *_ in sessions(ask, application)]
+    with locked(dsn, schema_name):
+        for call in (logged, log):
+            with pytest.raises(UnavailableError, match="longer than statement_timeout"):
+                call(persistence)
+    assert logged(persistence) == []
+    assert [pid for pid, *_ in sessions(ask, application)] == before
+
+
+def test_in_a_transaction_a_reading_that_takes_too_long_spoils_nothing_else(
+    open_postgres: Open, dsn: str, schema_name: str
+) -> None:
+    """PostgreSQL would refuse the rest, and then end the transaction without a word."""
+    persistence = open_postgres(statement_timeout=0.1)
+    persistence.create_agent_run(AgentRun("agent", "run"))
+    with persistence.transaction():
+        persistence.create_agent_run(AgentRun("agent", "before"))
+        with closing(psycopg2.connect(dsn)) as connection, connection.cursor() as cursor:
+            cursor.execute(f"LOCK TABLE {schema_name}.agent_llm_usage")
+            with pytest.raises(UnavailableError, match="longer than statement_timeout"):
+                persistence.get_llm_usage()
+        persistence.create_agent_run(AgentRun("agent", "after"))
+    assert {run.run_id for run in persistence.get_agent_runs()} == {"run", "before", "after"}
+
+
+# --- the network ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def through_network(
+    blackhole: BlackHole, postgres18: str, schema_name: str
+) -> Iterator[PostgresPersistence]:
+    dsn = make_dsn(blackhole.dsn(postgres18), connect_timeout=2)
+    with PostgresPersistence(dsn=dsn, schema=schema_name, statement_timeout=0.2) as persistence:
+        persistence.create_agent_run(AgentRun("agent", "run"))
+        yield persistence
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("call", [log, logged])
+def test_a_network_that_swallows_everything_is_given_up_in_time(
+    through_network: PostgresPersistence, blackhole: BlackHole, call: object
+) -> None:
+    """No server hears of a timeout there, and no socket reports anything."""
+    assert callable(call)
+    blackhole.swallow()
+    begin = time.monotonic()
+    with pytest.raises(UnavailableError):
+        call(through_network)
+    assert time.monotonic() - begin < 3
+    blackhole.forward()
+    log(through_network, "afterwards")
+    assert "afterwards" in logged(through_network)
+
+
+@pytest.mark.slow
+def test_a_transaction_is_given_up_in_time_as_well(
+    through_network: PostgresPersistence, blackhole: BlackHole
+) -> None:
+    def work() -> None:
+        with through_network.transaction():
+            log(through_network, "before")
+            blackhole.swallow()
+            with pytest.raises(UnavailableError):
+                log(through_network, "lost")
+
+    begin = time.monotonic()
+    with pytest.raises(UnavailableError):
+        work()
+    assert time.monotonic() - begin < 5
+    blackhole.cut()
+    blackhole.forward()
+    assert logged(through_network) == []
+
+
+@pytest.mark.slow
+def test_connecting_through_a_network_that_swallows_is_given_up_in_time(
+    through_network: PostgresPersistence, blackhole: BlackHole
+) -> None:
+    blackhole.cut()
+    blackhole.swallow()
+    begin = time.monotonic()
+    with pytest.raises(UnavailableError):
+        log(through_network)
+    assert time.monotonic() - begin < 6
+    blackhole.forward()
+    log(through_network, "afterwards")
+    assert "afterwards" in logged(through_network)
+
+
+def test_connections_that_the_network_cut_are_replaced(
+    through_network: PostgresPersistence, blackhole: BlackHole
+) -> None:
+    for _ in range(3):
+        blackhole.cut()
+        wait_until(lambda: not_connected(through_network))
+        log(through_network)
+    assert len(logged(through_network)) == 3
+
+
+def not_connected(persistence: PostgresPersistence) -> bool:
+    """Whether the news of the cut have arrived here: on one machine they need a moment too."""
+    idle = persistence._store._idle  # type: ignore[attr-defined]
+    return all(connection.has_something_to_read(0) for connection in idle)
+
+
+# --- others in the way ------------------------------------------------------------------------
+
+
+def test_a_deadlock_ends_with_a_busy_error_for_one_of_two(open_postgres: Open) -> None:
+    persistence = open_postgres("&options=-c%20deadlock_timeout%3D20ms")
+    for name in ("one", "other"):
+        persistence.create_agent_run(AgentRun("agent", name))
+    meet = threading.Barrier(2)
+
+    def change(first: str, second: str) -> str:
+        try:
+            with persistence.transaction():
+                persistence.update_agent_run(first, AgentRun("agent", first, objective=first))
+                with suppress(threading.BrokenBarrierError):
+                    meet.wait(10)
+                persistence.update_agent_run(second, AgentRun("agent", second, objective=first))
+        except BusyError:
+            return "busy"
+        return "done"
+
+    with ThreadPoolExecutor(2) as pool:
+        outcomes = [
+            pool.submit(change, "one", "other"),
+            pool.submit(change, "other", "one"),
+        ]
+        assert sorted(outcome.result(timeout=10) for outcome in outcomes) == ["busy", "done"]
+
+
+def test_a_serialization_failure_is_a_busy_error(open_postgres: Open) -> None:
+    serializable = "&options=-c%20default_transaction_isolation%3Dserializable"
+    persistence, other = open_postgres(serializable), open_postgres()
+    persistence.create_agent_run(AgentRun("agent", "run"))
+
+    def work() -> None:
+        with persistence.transaction():
+            persistence.get_agent_run("run")
+            other.update_agent_run("run", AgentRun("agent", "run", objective="other's"))
+            persistence.update_agent_run("run", AgentRun("agent", "run", objective="mine"))
+
+    with pytest.raises(BusyError, match="try again"):
+        work()
+    run = persistence.get_agent_run("run")
+    assert run is not None
+    assert run.objective == "other's"
+
+
+def test_a_server_with_no_connection_left_is_unavailable(private_postgres: PostgresServer) -> None:
+    with closing(psycopg2.connect(private_postgres.dsn)) as connection:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute("CREATE ROLE few LOGIN CONNECTION LIMIT 1")
+            cursor.execute("GRANT CREATE ON DATABASE postgres TO few")
+    dsn = make_dsn(private_postgres.dsn, user="few")
+    with PostgresPersistence(dsn=dsn) as persistence:
+        with pytest.raises(UnavailableError, match="too many connections"):
+            PostgresPersistence(dsn=dsn)
+        with ThreadPoolExecutor(1) as pool, persistence.transaction():
+            reading = pool.submit(persistence.get_agent_run, "run")
+            with pytest.raises(UnavailableError, match="too many connections"):
+                reading.result(timeout=10)
+        assert persistence.get_agent_run("run") is None
+
+
+# --- a full disk ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def disk() -> Iterator[SmallDisk]:
+    with small_disk(megabytes=16) as disk:
+        yield disk
+
+
+@pytest.fixture
+def on_small_disk(
+    disk: SmallDisk, private_postgres: PostgresServer
+) -> Iterator[PostgresPersistence]:
+    """A schema whose tables are on a disk of their own; the server's other files are not."""
+    private_postgres.account.own(disk.folder)
+    with closing(psycopg2.connect(private_postgres.dsn)) as connection:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute(f"CREATE TABLESPACE small LOCATION '{disk.folder}'")
+    dsn = make_dsn(private_postgres.dsn, options="-c default_tablespace=small")
+    with PostgresPersistence(dsn=dsn) as persistence:
+        persistence.create_agent_run(AgentRun("agent", "run"))
+        yield persistence
+
+
+@pytest.mark.slow
+def test_a_full_disk_of_the_server_is_one_typed_error(
+    on_small_disk: PostgresPersistence, disk: SmallDisk
+) -> None:
+    disk.fill()
+    written = write_until_full(on_small_disk)
+    assert len(logged(on_small_disk)) == written
+    disk.make_room()
+    log(on_small_disk)
+    assert len(logged(on_small_disk)) == written + 1
+
+
+def write_until_full(persistence: Persistence) -> int:
+    """Write until it fails; the number of writes that returned."""
+    for number in range(10_000):
+        try:
+            log(persistence, "x" * 1500)
+        except StorageFullError:
+            return number
+    raise AssertionError("the disk was never full")
+
+
+@pytest.mark.slow
+def test_on_a_full_disk_of_the_server_a_transaction_goes_on_without_what_did_not_fit(
+    on_small_disk: PostgresPersistence, disk: SmallDisk
+) -> None:
+    """The failed write is undone by itself; the others are as good as ever."""
+    disk.fill()
+    write_until_full(on_small_disk)
+    before = len(logged(on_small_disk))
+    with on_small_disk.transaction():
+        assert on_small_disk.delete_agent_run("nobody's") is False
+        with pytest.raises(StorageFullError, match="free some space"):
+            log(on_small_disk, "".join(map(str, range(1_000_000))))
+        disk.make_room()
+        log(on_small_disk, "afterwards")
+    assert len(logged(on_small_disk)) == before + 1

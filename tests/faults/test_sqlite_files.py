@@ -1,0 +1,305 @@
+"""Files that are none, are somebody else's, or may not be read or written."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import stat
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from curio_persistence import (
+    AccessDeniedError,
+    AgentRun,
+    ConfigurationError,
+    CorruptDatabaseError,
+    NotFoundError,
+    PersistenceError,
+    SchemaMismatchError,
+    SQLitePersistence,
+    connect,
+)
+from tests.support.children import Child
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, and what is the matter in it."""
+    monkeypatch.chdir(tmp_path)
+    Path("folder").mkdir()
+    Path("text.db").write_text("This is not a database, and too long to be an empty one.\n" * 20)
+    Path("short.db").write_text("SQLite format 3")
+    Path("empty.db").touch()
+    os.mkfifo("pipe.db")
+    SQLitePersistence("good.db").close()
+    Path("cut.db").write_bytes(Path("good.db").read_bytes()[:6000])
+    return tmp_path
+
+
+def contents(folder: Path) -> dict[str, object]:
+    """Every file, with what is in it."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes() if path.is_file() else path.lstat().st_mode
+        for path in folder.rglob("*")
+    }
+
+
+IMPOSSIBLE = [
+    ("folder", ConfigurationError, "is a folder; name a file in it"),
+    ("", ConfigurationError, "is a folder; name a file in it"),
+    ("missing/agents.db", ConfigurationError, "does not exist; create it first"),
+    ("text.db/agents.db", ConfigurationError, "Not a directory"),
+    ("pipe.db", ConfigurationError, "is not an ordinary file"),
+    ("x" * 300, ConfigurationError, "File name too long"),
+    ("nul\0.db", ConfigurationError, "contains NUL"),
+    ("~nobody-of-this-name/agents.db", ConfigurationError, "names no file"),
+    (None, ConfigurationError, "names no file"),
+    (5, ConfigurationError, "names no file"),
+    (b"agents.db", ConfigurationError, "names no file"),
+    ("text.db", CorruptDatabaseError, "not a SQLite database"),
+    ("short.db", CorruptDatabaseError, "not a SQLite database"),
+    ("cut.db", CorruptDatabaseError, "damaged"),
+]
+
+
+@pytest.mark.parametrize("read_only", [False, True])
+@pytest.mark.parametrize(("db_path", "kind", "says"), IMPOSSIBLE)
+def test_what_cannot_be_a_database_is_refused_and_left_alone(
+    folder: Path, db_path: str, kind: type[PersistenceError], says: str, read_only: bool
+) -> None:
+    before = contents(folder)
+    with pytest.raises(kind, match=says) as caught:
+        SQLitePersistence(db_path, read_only=read_only)
+    assert type(caught.value) is kind
+    assert contents(folder) == before
+
+
+@pytest.mark.parametrize("db_path", ["missing.db", "missing/agents.db", "empty.db"])
+@pytest.mark.parametrize("options", [{"read_only": True}, {"initialize": False}])
+def test_reading_makes_neither_file_nor_table(
+    folder: Path, db_path: str, options: dict[str, bool]
+) -> None:
+    before = contents(folder)
+
+    def use() -> None:
+        with SQLitePersistence(db_path, **options) as persistence:  # type: ignore[arg-type]
+            assert not persistence.health_check()
+            persistence.get_agent_run("run")
+
+    with pytest.raises((NotFoundError, ConfigurationError, SchemaMismatchError)):
+        use()
+    assert contents(folder) == before
+
+
+@pytest.mark.parametrize("call", ["create", "delete", "update"])
+def test_without_initializing_a_write_makes_no_file_either(folder: Path, call: str) -> None:
+    run = AgentRun("agent", "run")
+    with SQLitePersistence("missing.db", initialize=False) as persistence:
+        calls = {
+            "create": lambda: persistence.create_agent_run(run),
+            "delete": lambda: persistence.delete_agent_run("run"),
+            "update": lambda: persistence.update_agent_run("run", run),
+        }
+        with pytest.raises(NotFoundError, match=r"curio-persistence init --db-path missing\.db"):
+            calls[call]()
+    assert not Path("missing.db").exists()
+
+
+def test_a_missing_file_may_come_later(folder: Path) -> None:
+    with SQLitePersistence("later.db", initialize=False) as early:
+        assert not early.health_check()
+        with SQLitePersistence("later.db") as persistence:
+            persistence.create_agent_run(AgentRun("agent", "run"))
+        assert early.get_agent_run("run") is not None
+        early.update_agent_run("run", AgentRun("agent", "run", status="completed"))
+
+
+def test_an_empty_file_says_how_to_make_it_a_database(folder: Path) -> None:
+    with pytest.raises(SchemaMismatchError) as caught:
+        connect("sqlite:///empty.db", read_only=True)
+    assert caught.value.command == "curio-persistence init --db-path empty.db"
+
+
+def test_opened_read_only_it_refuses_every_write(folder: Path) -> None:
+    before = contents(folder)
+    run = AgentRun("agent", "run")
+    with SQLitePersistence("good.db", read_only=True) as persistence:
+        for write in (
+            lambda: persistence.create_agent_run(run),
+            lambda: persistence.update_agent_run("run", run),
+            lambda: persistence.delete_agent_run("run"),
+            lambda: persistence.transaction().__enter__(),
+        ):
+            with pytest.raises(AccessDeniedError, match="opened read-only"):
+                write()
+        assert persistence.get_agent_runs() == []
+    assert contents(folder) == before
+
+
+def test_damage_found_while_reading_is_an_error_and_no_empty_list(folder: Path) -> None:
+    with SQLitePersistence("good.db") as persistence:
+        for number in range(200):
+            persistence.create_agent_run(AgentRun("agent", f"run {number}", objective="x" * 500))
+    content = bytearray(Path("good.db").read_bytes())
+    for page in range(len(content) // 4096 - 20, len(content) // 4096):
+        content[page * 4096 : page * 4096 + 100] = b"\xff" * 100
+    Path("good.db").write_bytes(content)
+    with SQLitePersistence("good.db", read_only=True) as persistence:
+        with pytest.raises(CorruptDatabaseError, match=r"good\.db is damaged"):
+            persistence.get_agent_runs(limit=None)
+        assert not persistence.health_check()
+        assert "error" in {finding.level for finding in persistence._store.diagnose()}
+
+
+# --- rights -----------------------------------------------------------------------------------
+
+REPORT = """
+def attempt(name, call):
+    try:
+        print(name, "ok", call(), flush=True)
+    except PersistenceError as error:
+        print(name, type(error).__name__, error, flush=True)
+
+path = sys.argv[1]
+options = dict(option.split("=") for option in sys.argv[2:])
+try:
+    persistence = SQLitePersistence(path, **{name: value == "1" for name, value in options.items()})
+except PersistenceError as error:
+    print("open", type(error).__name__, error, flush=True)
+else:
+    attempt("read", lambda: len(persistence.get_agent_runs(limit=None)))
+    attempt("write", lambda: persistence.create_agent_run(AgentRun("nobody", "of-nobody")))
+    attempt("transaction", lambda: persistence.delete_agent_run("run"))
+    for line in sys.stdin:
+        attempt("read", lambda: len(persistence.get_agent_runs(limit=None)))
+"""
+
+
+@pytest.fixture
+def public() -> Iterator[Path]:
+    """A folder that everybody can reach, which pytest's own are not."""
+    folder = Path(tempfile.mkdtemp(prefix="curio-rights-", dir="/tmp"))
+    folder.chmod(0o755)
+    yield folder
+    for path in (folder, *folder.rglob("*")):
+        path.chmod(0o700)
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def database(public: Path) -> Path:
+    path = public / "agents.db"
+    with SQLitePersistence(path) as persistence:
+        persistence.create_agent_run(AgentRun("agent", "run"))
+    return path
+
+
+def outcome(path: Path, *options: str) -> dict[str, str]:
+    """How each attempt of somebody without rights ends."""
+    with Child(REPORT, path, *options, as_nobody=True) as child:
+        said = child.finish()
+    return {line.partition(" ")[0]: line.partition(" ")[2] for line in said.splitlines()}
+
+
+def test_a_file_without_the_right_to_write_can_be_read(database: Path) -> None:
+    database.chmod(0o444)
+    database.parent.chmod(0o777)
+    found = outcome(database)
+    assert found["read"] == "ok 1"
+    assert found["write"].startswith("AccessDeniedError The database")
+    assert "rights of the file" in found["write"]
+    assert found["transaction"].startswith("AccessDeniedError")
+
+
+def test_a_folder_without_the_right_to_write_can_be_read_from(database: Path) -> None:
+    database.chmod(0o444)
+    database.parent.chmod(0o555)
+    found = outcome(database, "read_only=1")
+    assert found["read"] == "ok 1"
+    assert "was opened read-only" in found["write"]
+    assert [file.name for file in database.parent.iterdir()] == [database.name]
+
+
+def test_a_folder_without_the_right_to_write_says_so(database: Path) -> None:
+    database.chmod(0o666)
+    database.parent.chmod(0o555)
+    found = outcome(database)
+    said = found.get("open") or found["write"]
+    assert said.startswith("AccessDeniedError")
+    assert "folder" in said
+
+
+def test_who_reads_without_rights_sees_what_others_write_later(database: Path) -> None:
+    """Also while the file is read as it stands, because no log lies beside it."""
+    database.chmod(0o644)
+    database.parent.chmod(0o755)
+    with Child(REPORT, database, "read_only=1", as_nobody=True) as child:
+        assert child.read() == "read ok 1"
+        child.read(), child.read()
+        with SQLitePersistence(database) as persistence:
+            for number in range(50):
+                persistence.create_agent_run(AgentRun("agent", f"later {number}"))
+            child.write()
+            assert child.read() == "read ok 51"
+        child.write()
+        assert child.read() == "read ok 51"
+        with SQLitePersistence(database) as persistence:
+            persistence.delete_agent_run("run")
+        child.write()
+        assert child.read() == "read ok 50"
+
+
+def test_a_file_without_the_right_to_read_says_so(database: Path) -> None:
+    database.chmod(0o000)
+    for options in ([], ["read_only=1"]):
+        said = outcome(database, *options)["open"]
+        assert said.startswith("AccessDeniedError")
+        assert "rights of the file" in said
+
+
+def test_a_folder_that_may_not_be_entered_says_so(database: Path) -> None:
+    database.parent.chmod(0o000)
+    for options in ([], ["read_only=1"]):
+        said = outcome(database, *options)["open"]
+        assert said.startswith("AccessDeniedError")
+        assert f"rights of the folder {database.parent}" in said
+
+
+def test_a_file_that_may_not_be_made_says_so(public: Path) -> None:
+    public.chmod(0o555)
+    said = outcome(public / "new.db")["open"]
+    assert said.startswith("AccessDeniedError")
+    assert f"rights of the folder {public}" in said
+    assert not any(public.iterdir())
+
+
+def test_a_file_is_made_with_the_rights_that_the_user_asked_for(public: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        with SQLitePersistence(public / "agents.db") as persistence:
+            persistence.create_agent_run(AgentRun("agent", "run"))
+            modes = {stat.S_IMODE(file.stat().st_mode) for file in public.iterdir()}
+    finally:
+        os.umask(before)
+    assert modes == {0o600}
+
+
+def test_a_crashed_program_leaves_what_a_reader_without_rights_cannot_read(
+    database: Path,
+) -> None:
+    """The log must be gone through first, for which it lacks the rights: no stale answer."""
+    with closing(sqlite3.connect(database)) as connection:
+        connection.execute("PRAGMA wal_autocheckpoint = 0")
+        connection.execute("UPDATE agent_runs SET status = 'completed'")
+        connection.commit()
+        log = (database.parent / f"{database.name}-wal").read_bytes()
+    (database.parent / f"{database.name}-wal").write_bytes(log)
+    database.chmod(0o444)
+    database.parent.chmod(0o555)
+    said = outcome(database, "read_only=1")["open"]
+    assert said.startswith("AccessDeniedError")

@@ -1,0 +1,195 @@
+"""A disk that is full: one typed error, nothing half-written, and on with it when there is room."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+from curio_persistence import (
+    AgentRun,
+    AgentRunEvent,
+    PersistenceError,
+    SQLitePersistence,
+    StorageFullError,
+    UnavailableError,
+)
+from curio_persistence.backends.sqlite import SQLiteStore
+from tests.support.disks import SmallDisk, small_disk
+
+BIG = "x" * 3_000_000
+
+
+class Disk(Protocol):
+    """What a database is on, and how to fill it up and make room again."""
+
+    def fill(self) -> None: ...
+
+    def make_room(self) -> None: ...
+
+
+class Quota:
+    """A database that may not grow, which SQLite answers as it does a full disk."""
+
+    def __init__(self, persistence: SQLitePersistence) -> None:
+        self._persistence = persistence
+
+    def fill(self) -> None:
+        pages = self._pragma("page_count")
+        self._pragma(f"max_page_count = {pages}")
+
+    def make_room(self) -> None:
+        self._pragma("max_page_count = 1000000")
+
+    def _pragma(self, text: str) -> int:
+        assert isinstance(self._persistence._store, SQLiteStore)
+        with self._persistence.transaction():
+            return int(self._persistence._store._read(f"PRAGMA {text}", ())[0][0])
+
+
+@pytest.fixture
+def real_disk() -> Iterator[SmallDisk]:
+    with small_disk(megabytes=4) as disk:
+        yield disk
+
+
+@pytest.fixture(params=["disk", "quota"])
+def limited_by(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def persistence(
+    request: pytest.FixtureRequest, limited_by: str, tmp_path: Path
+) -> Iterator[SQLitePersistence]:
+    real = limited_by == "disk"
+    folder = request.getfixturevalue("real_disk").folder if real else tmp_path
+    with SQLitePersistence(folder / "agents.db") as persistence:
+        yield persistence
+
+
+@pytest.fixture
+def disk(request: pytest.FixtureRequest, limited_by: str, persistence: SQLitePersistence) -> Disk:
+    real = limited_by == "disk"
+    return request.getfixturevalue("real_disk") if real else Quota(persistence)
+
+
+def stored(persistence: SQLitePersistence) -> set[str]:
+    """The runs, as a reader of another thread or process would see them."""
+    return {run.run_id for run in persistence.get_agent_runs(limit=None)}
+
+
+def write_until_full(persistence: SQLitePersistence) -> int:
+    """Write until it fails; the number of writes that returned."""
+    for number in range(100_000):
+        try:
+            persistence.log_agent_run_event(AgentRunEvent("agent", "run", data="x" * 500))
+        except StorageFullError:
+            return number
+    raise AssertionError("the disk was never full")
+
+
+def test_what_was_written_before_the_disk_was_full_is_there(
+    disk: Disk, persistence: SQLitePersistence
+) -> None:
+    persistence.create_agent_run(AgentRun("agent", "run"))
+    disk.fill()
+    written = write_until_full(persistence)
+    assert len(persistence.get_agent_run_events("run")) == written
+    assert persistence.health_check()
+    disk.make_room()
+    persistence.log_agent_run_event(AgentRunEvent("agent", "run"))
+    assert len(persistence.get_agent_run_events("run")) == written + 1
+    assert {finding.check: finding.level for finding in persistence.diagnose()}["integrity"] == "ok"
+
+
+def test_nothing_is_stored_of_a_write_that_does_not_fit(
+    disk: Disk, persistence: SQLitePersistence
+) -> None:
+    persistence.create_agent_run(AgentRun("agent", "before"))
+    disk.fill()
+    with pytest.raises(StorageFullError, match="Nothing of this call was stored; free some space"):
+        persistence.create_agent_run(AgentRun("agent", "big", objective=BIG))
+    assert stored(persistence) == {"before"}
+    disk.make_room()
+    persistence.create_agent_run(AgentRun("agent", "after"))
+    assert stored(persistence) == {"before", "after"}
+
+
+@pytest.mark.parametrize("afterwards", ["a write", "a nested transaction", "a read", "nothing"])
+def test_a_transaction_in_which_the_disk_was_full_is_whole_or_raises(
+    disk: Disk, persistence: SQLitePersistence, afterwards: str
+) -> None:
+    """SQLite may end a transaction by itself: what the block writes then must not be committed."""
+    persistence.create_agent_run(AgentRun("agent", "before"))
+    disk.fill()
+
+    def go_on() -> None:
+        if afterwards == "a write":
+            persistence.create_agent_run(AgentRun("agent", "second"))
+        elif afterwards == "a nested transaction":
+            persistence.delete_agent_run("before")
+        elif afterwards == "a read":
+            persistence.get_agent_run("first")
+
+    def work() -> None:
+        with persistence.transaction():
+            persistence.create_agent_run(AgentRun("agent", "first"))
+            with pytest.raises(StorageFullError):
+                persistence.create_agent_run(AgentRun("agent", "big", objective=BIG))
+            try:
+                go_on()
+            except PersistenceError:
+                disk.make_room()
+
+    with pytest.raises((StorageFullError, UnavailableError)):
+        work()
+    assert stored(persistence) == {"before"}
+
+
+def test_a_failed_transaction_leaves_the_lock_free(
+    disk: Disk, persistence: SQLitePersistence
+) -> None:
+    disk.fill()
+    with pytest.raises(StorageFullError), persistence.transaction():
+        persistence.create_agent_run(AgentRun("agent", "big", objective=BIG))
+    disk.make_room()
+    with persistence.transaction():
+        persistence.create_agent_run(AgentRun("agent", "small"))
+    assert stored(persistence) == {"small"}
+
+
+def open_if_there_is_room(path: Path) -> SQLitePersistence | None:
+    try:
+        return SQLitePersistence(path)
+    except StorageFullError:
+        return None
+
+
+def test_a_database_begun_on_a_full_disk_is_completed_later(real_disk: SmallDisk) -> None:
+    """It may be full at any step of the making: there is a little more room at each attempt."""
+    path, attempts = real_disk.folder / "agents.db", 0
+    real_disk.fill()
+    while not (persistence := open_if_there_is_room(path)):
+        attempts += 1
+        real_disk.make_room(8192)
+    assert attempts > 5
+    real_disk.make_room()
+    with persistence:
+        persistence.create_agent_run(AgentRun("agent", "run"))
+    with closing(sqlite3.connect(path)) as raw:
+        assert raw.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+
+
+def test_a_full_disk_can_be_read(real_disk: SmallDisk) -> None:
+    """Though there is no room for the file by which SQLite's readers and writers agree."""
+    path = real_disk.folder / "agents.db"
+    with SQLitePersistence(path) as persistence:
+        persistence.create_agent_run(AgentRun("agent", "run"))
+    real_disk.fill()
+    with SQLitePersistence(path, read_only=True) as persistence:
+        assert stored(persistence) == {"run"}

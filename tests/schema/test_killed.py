@@ -1,0 +1,90 @@
+"""A program killed while it made or migrated tables: the next one completes what it began."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from itertools import count
+from typing import Any
+
+import pytest
+
+from curio_persistence import AgentRun
+from curio_persistence.backends.postgres import PostgresStore
+from curio_persistence.backends.sqlite import SQLiteStore
+from tests.schema.conftest import Database, Make, Versions
+from tests.schema.test_versions import FLAVOUR, SWEET, applied
+from tests.support.children import Fork
+
+# One server is enough: what it does with a transaction that nobody ends is not in doubt.
+pytestmark = pytest.mark.parametrize("make", ["sqlite", "postgres18"], indirect=True)
+
+_CHANGES_NOTHING = ("SAVEPOINT", "RELEASE")
+
+
+def open_until(statement: int, database: Database) -> bool:
+    """Open it in another process, killed before it sends this statement; False if it sent fewer."""
+
+    def open_and_be_killed() -> None:
+        for store in (SQLiteStore, PostgresStore):
+            _kill_before(statement, store)
+        database.open().close()
+
+    try:
+        Fork(open_and_be_killed).result()
+    except ChildProcessError as error:
+        if not str(error).endswith(str(-signal.SIGKILL)):
+            raise
+        return True
+    return False
+
+
+def _kill_before(statement: int, store: Any) -> None:
+    numbers = count()
+
+    def counted(send: Callable[..., object]) -> Callable[..., object]:
+        def send_or_die(self: object, sql: str, *parameters: object) -> object:
+            if not sql.startswith(_CHANGES_NOTHING) and next(numbers) == statement:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return send(self, sql, *parameters)
+
+        return send_or_die
+
+    # Those that write, and those that begin and end transactions.
+    store._write = counted(store._write)
+    store._control = counted(store._control)
+
+
+def test_tables_half_made_are_completed_by_the_next_start(make: Make) -> None:
+    whole = make()
+    whole.open().close()
+    for statement in count():
+        database = make()
+        killed = open_until(statement, database)
+        with database.open() as persistence:
+            persistence.create_agent_run(AgentRun("agent", "run"))
+        assert database.catalog() == whole.catalog(), f"killed before statement {statement}"
+        assert applied(database) == applied(whole)
+        if not killed:
+            break
+    assert statement > 3
+
+
+def test_steps_half_done_are_completed_by_the_next_start(make: Make, versions: Versions) -> None:
+    whole, killed, statement = make(), True, 0
+    with versions.having(flavour=FLAVOUR, sweet=SWEET):
+        whole.open().close()
+    while killed:
+        database = make()
+        with database.open() as persistence:
+            persistence.create_agent_run(AgentRun("agent", "run"))
+        with versions.having(flavour=FLAVOUR, sweet=SWEET):
+            killed = open_until(statement, database)
+            with database.open() as persistence:
+                assert len(persistence.get_agent_runs()) == 1
+        assert database.catalog() == whole.catalog(), f"killed before statement {statement}"
+        assert applied(database) == applied(whole)
+        assert database.ask("SELECT flavour, sour FROM {schema}.agent_runs") == [("sweet", "no")]
+        statement += 1
+    assert statement > 5

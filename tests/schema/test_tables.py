@@ -1,0 +1,126 @@
+"""The tables as they are today, and the steps that lead to them."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+
+import pytest
+
+from curio_persistence import AgentLLMUsage, AgentRun, AgentRunEvent
+from curio_persistence.backends import schema
+from curio_persistence.store.codecs import encode_time
+from curio_persistence.store.tables import TABLES
+from tests.schema.conftest import Database, Make, SQLiteFile, Versions
+
+PLACES = {"sqlite": "sqlite_file", "postgres": "postgres_schema"}
+DIALECTS = tuple(PLACES)
+
+
+def test_the_steps_lead_to_the_same_tables_as_a_fresh_start(make: Make) -> None:
+    fresh, migrated = make(), make()
+    fresh.run(schema.fresh(fresh.dialect))
+    for step in schema.migrations(migrated.dialect):
+        migrated.run(step.sql)
+    assert fresh.catalog() == migrated.catalog()
+    assert fresh.columns() == migrated.columns()
+
+
+def test_opening_makes_the_tables_of_a_fresh_start(make: Make) -> None:
+    fresh, opened = make(), make()
+    fresh.run(schema.fresh(fresh.dialect))
+    opened.open().close()
+    assert fresh.catalog() == opened.catalog()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "ALTER TABLE {schema}.agent_runs ADD COLUMN flavour TEXT",
+        "ALTER TABLE {schema}.agent_runs ADD COLUMN flavour INTEGER",
+        "ALTER TABLE {schema}.agent_runs ADD COLUMN flavour TEXT DEFAULT 'sweet'",
+        "ALTER TABLE {schema}.agent_runs ADD COLUMN flavour TEXT NOT NULL DEFAULT 'sweet'",
+        "ALTER TABLE {schema}.agent_runs ADD COLUMN flavour TEXT CHECK (flavour <> '')",
+        "ALTER TABLE {schema}.agent_runs ADD COLUMN flavour TEXT "
+        "REFERENCES {schema}.agent_runs (run_id)",
+        "CREATE TABLE {schema}.more (flavour TEXT)",
+        "CREATE VIEW {schema}.more AS SELECT 1 AS flavour",
+        "DROP INDEX {schema}.agent_runs_by_time",
+        "DROP TABLE {schema}.agent_llm_usage",
+    ],
+)
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_the_comparison_notices_every_kind_of_difference(
+    request: pytest.FixtureRequest, dialect: str, change: str
+) -> None:
+    """Or it would prove nothing."""
+    place: Database = request.getfixturevalue(PLACES[dialect])
+    place.run(schema.fresh(dialect))
+    before = place.catalog()
+    place.run(change)
+    assert place.catalog() != before
+
+
+def test_the_columns_are_those_of_the_models_and_nothing_else(database: Database) -> None:
+    database.open().close()
+    columns = {table: set(names) for table, names in database.columns().items()}
+    assert columns.pop(schema.MIGRATIONS_TABLE) == set(schema.Applied._fields) | {"applied_at"}
+    assert columns == {table.name: {*table.names, *table.internal_names} for table in TABLES}
+
+
+def test_every_database_has_the_same_columns_in_the_same_order(
+    database: Database, sqlite_file: SQLiteFile
+) -> None:
+    database.open().close()
+    sqlite_file.open().close()
+    assert database.columns() == sqlite_file.columns()
+
+
+def test_both_dialects_have_the_same_steps() -> None:
+    sqlite, postgres = (
+        [(step.version, step.name, step.kind) for step in schema.migrations(dialect)]
+        for dialect in DIALECTS
+    )
+    assert sqlite == postgres
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_the_steps_are_counted_from_one_and_say_what_they_are(dialect: str) -> None:
+    steps = schema.migrations(dialect)
+    assert [step.version for step in steps] == list(range(1, len(steps) + 1))
+    for step in steps:
+        assert step.sql.startswith(("-- additive: ", "-- breaking: ")), step.name
+
+
+def test_a_step_that_does_not_say_what_it_is_counts_as_breaking(versions: Versions) -> None:
+    """The careful reading of a forgotten line."""
+    with versions.having(forgotten="ALTER TABLE {schema}.agent_runs ADD COLUMN flavour TEXT;"):
+        for dialect in DIALECTS:
+            assert schema.migrations(dialect)[-1].kind == "breaking"
+
+
+TIMES = [(table.name, column) for table in TABLES for column in table.kept_by(encode_time)]
+OTHER_FORMS = (
+    "2026-11-20",
+    "2026-11-20 10:30:00.000000+00:00",
+    "2026-11-20T10:30:00+00:00",
+    "2026-11-20T10:30:00.000000Z",
+    "2026-11-20T10:30:00.000000+01:00",
+    "2026-11-20T10:30:00.000000+00:00 ",
+    "",
+)
+
+
+@pytest.mark.parametrize(("table", "column"), TIMES)
+def test_no_other_form_of_a_time_gets_into_sqlite(
+    sqlite_file: SQLiteFile, table: str, column: str
+) -> None:
+    """Or the order of the texts would not be that of the times, whoever wrote them."""
+    with sqlite_file.open() as persistence:
+        persistence.create_agent_run(AgentRun("agent", "run"))
+        persistence.log_agent_run_event(AgentRunEvent("agent", "run", event_type="e"))
+        persistence.log_llm_usage(AgentLLMUsage("agent", "run"))
+    with closing(sqlite_file.connect()) as connection:
+        for time in OTHER_FORMS:
+            with pytest.raises(sqlite3.IntegrityError, match="CHECK constraint failed"):
+                connection.execute(f"UPDATE {table} SET {column} = ?", (time,))

@@ -1,0 +1,232 @@
+"""Databases of older and newer versions: brought up to date, used, or refused."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+
+from curio_persistence import (
+    AgentRun,
+    AgentRunEvent,
+    NotFoundError,
+    PersistenceError,
+    SchemaMismatchError,
+)
+from curio_persistence.backends import schema
+from curio_persistence.backends.sqlite import SQLiteStore
+from tests.schema.conftest import Database, Make, Versions
+
+TODAY = schema.migrations("sqlite")[-1].version
+FLAVOUR = """\
+-- additive: runs have a flavour.
+ALTER TABLE {schema}.agent_runs ADD COLUMN flavour TEXT;
+"""
+SWEET = """\
+-- additive: the flavour of old runs is known.
+UPDATE {schema}.agent_runs SET flavour = 'sweet';
+ALTER TABLE {schema}.agent_runs ADD COLUMN sour TEXT DEFAULT 'no';
+"""
+LOUD = """\
+-- breaking: the words for a status are written in capitals.
+UPDATE {schema}.agent_runs SET status = upper(status);
+"""
+WRONG = """\
+-- additive: it begins well.
+ALTER TABLE {schema}.agent_runs ADD COLUMN salty TEXT;
+ALTER TABLE {schema}.agent_runs ADD COLUMN salty TEXT;
+"""
+
+
+def use(database: Database) -> None:
+    """Make it, with a run and an event in it."""
+    with database.open() as persistence:
+        persistence.create_agent_run(AgentRun("agent", "old", objective="Survive"))
+        persistence.log_agent_run_event(AgentRunEvent("agent", "old", event_type="e"))
+
+
+def applied(database: Database) -> list[tuple[object, ...]]:
+    return database.ask("SELECT version, name, kind FROM {schema}.schema_migrations ORDER BY 1")
+
+
+def test_an_older_database_is_brought_up_to_date_by_opening_it(
+    make: Make, versions: Versions
+) -> None:
+    old, new = make(), make()
+    use(old)
+    with versions.having(flavour=FLAVOUR):
+        with old.open() as persistence:
+            assert persistence.schema_version() == TODAY + 1
+            [run] = persistence.get_agent_runs()
+            assert run.objective == "Survive"
+            assert len(persistence.get_agent_run_events("old")) == 1
+        new.open().close()
+        assert old.catalog() == new.catalog()
+        assert applied(old) == applied(new)
+    assert old.columns()["agent_runs"][-1] == "flavour"
+
+
+def test_a_step_is_noted_with_its_kind_and_the_checksum_of_its_text(
+    database: Database, versions: Versions
+) -> None:
+    use(database)
+    with versions.having(flavour=FLAVOUR):
+        database.open().close()
+        text = schema.migrations(database.dialect)[-1].sql
+    assert database.ask(
+        "SELECT name, kind, checksum FROM {schema}.schema_migrations "
+        f"WHERE version = {TODAY + 1} AND applied_at IS NOT NULL"
+    ) == [("flavour", "additive", hashlib.sha256(text.encode()).hexdigest())]
+
+
+def test_pending_steps_run_in_order(database: Database, versions: Versions) -> None:
+    use(database)
+    with versions.having(flavour=FLAVOUR, sweet=SWEET, loud=LOUD):
+        database.open(initialize=True).close()
+    assert applied(database)[TODAY:] == [
+        (TODAY + 1, "flavour", "additive"),
+        (TODAY + 2, "sweet", "additive"),
+        (TODAY + 3, "loud", "breaking"),
+    ]
+    assert database.ask("SELECT status, flavour, sour FROM {schema}.agent_runs") == [
+        ("PENDING", "sweet", "no")
+    ]
+
+
+def test_only_the_steps_that_are_missing_run(database: Database, versions: Versions) -> None:
+    with versions.having(flavour=FLAVOUR):
+        use(database)
+    with versions.having(flavour=FLAVOUR, sweet=SWEET):
+        database.open().close()
+    assert [step[0] for step in applied(database)] == list(range(1, TODAY + 3))
+
+
+def test_a_step_that_fails_leaves_nothing_of_itself(database: Database, versions: Versions) -> None:
+    """What came before it stays: each step is a transaction of its own."""
+    use(database)
+    with versions.having(flavour=FLAVOUR):
+        database.open().close()
+    before = database.catalog(), applied(database)
+    with versions.having(flavour=FLAVOUR, wrong=WRONG), pytest.raises(PersistenceError):
+        database.open()
+    assert (database.catalog(), applied(database)) == before
+    with database.open() as persistence:
+        assert len(persistence.get_agent_runs()) == 1
+
+
+@pytest.mark.parametrize("read_only", [False, True])
+def test_a_newer_database_is_used_if_what_is_new_was_added(
+    database: Database, versions: Versions, read_only: bool
+) -> None:
+    with versions.having(flavour=FLAVOUR, sweet=SWEET):
+        use(database)
+    before = database.catalog()
+    with database.open(read_only=read_only) as persistence:
+        assert persistence.schema_version() == TODAY + 2
+        assert len(persistence.get_agent_run_events("old")) == 1
+        assert {
+            finding.level for finding in persistence.diagnose() if finding.check == "schema"
+        } == {"ok"}
+        if not read_only:
+            persistence.create_agent_run(AgentRun("agent", "another"))
+            persistence.update_agent_run("old", AgentRun("agent", "old", status="completed"))
+            assert len(persistence.get_agent_runs()) == 2
+    assert database.catalog() == before
+
+
+@pytest.mark.parametrize("read_only", [False, True])
+@pytest.mark.parametrize("later", [{}, {"sweet": SWEET}], ids=["newest", "followed by additive"])
+def test_a_newer_database_is_refused_if_the_old_was_changed(
+    database: Database, versions: Versions, read_only: bool, later: dict[str, str]
+) -> None:
+    with versions.having(flavour=FLAVOUR, loud=LOUD, **later):
+        database.open().close()
+    before = database.state()
+    with pytest.raises(SchemaMismatchError) as caught:
+        database.open(read_only=read_only)
+    error = caught.value
+    assert (error.found, error.wanted) == (str(TODAY + 2), str(TODAY))
+    assert f"schema version {TODAY + 2} (loud)" in str(error)
+    assert f"works with up to {TODAY}" in str(error)
+    assert error.command == "pip install --upgrade curio-persistence"
+    assert error.command in str(error)
+    assert database.state() == before
+
+
+def test_opened_for_reading_an_older_database_is_refused_with_the_command_that_mends_it(
+    database: Database, versions: Versions
+) -> None:
+    use(database)
+    before = database.state()
+    with versions.having(flavour=FLAVOUR):
+        with pytest.raises(SchemaMismatchError) as caught:
+            database.open(read_only=True)
+        error = caught.value
+        assert (error.found, error.wanted) == (str(TODAY), str(TODAY + 1))
+        assert f"has schema version {TODAY}" in str(error)
+        assert f"works with {TODAY + 1}" in str(error)
+        assert error.command is not None
+        assert error.command.startswith("curio-persistence init ")
+        assert error.command in str(error)
+        assert database.state() == before
+        database.open().close()
+        with database.open(read_only=True) as persistence:
+            assert len(persistence.get_agent_runs()) == 1
+
+
+@pytest.mark.parametrize(
+    "options", [{"read_only": True}, {"initialize": False}], ids=["read-only", "not initialized"]
+)
+def test_reading_makes_no_tables(database: Database, options: dict[str, bool]) -> None:
+    def read() -> None:
+        with database.open(**options) as persistence:
+            assert persistence.schema_version() == 0
+            persistence.get_agent_runs()
+
+    with pytest.raises((SchemaMismatchError, NotFoundError), match="curio-persistence init"):
+        read()
+    assert database.is_untouched()
+
+
+def test_without_initializing_an_older_database_stays_old(
+    database: Database, versions: Versions
+) -> None:
+    use(database)
+    before = database.catalog(), applied(database)
+    with versions.having(flavour=FLAVOUR), database.open(initialize=False) as persistence:
+        assert len(persistence.get_agent_runs()) == 1
+        assert persistence.schema_version() == TODAY
+        assert (database.catalog(), applied(database)) == before
+        persistence.initialize_schema()
+        assert persistence.schema_version() == TODAY + 1
+
+
+def test_a_database_that_lost_a_column_is_refused_by_its_name(database: Database) -> None:
+    use(database)
+    database.run("ALTER TABLE {schema}.agent_runs DROP COLUMN metadata")
+    before = database.state()
+    with pytest.raises(SchemaMismatchError, match=r"lacks agent_runs\.metadata") as caught:
+        database.open()
+    assert "agent_runs.metadata" in caught.value.found
+    assert database.state() == before
+
+
+def test_the_program_of_an_older_version_goes_on_while_a_newer_one_adds_to_its_tables(
+    database: Database, versions: Versions
+) -> None:
+    use(database)
+    with database.open() as older:
+        assert len(older.get_agent_runs()) == 1
+        with versions.having(flavour=FLAVOUR):
+            database.open().close()
+        older.create_agent_run(AgentRun("agent", "another"))
+        assert [run.run_id for run in older.get_agent_runs()] == ["another", "old"]
+
+
+def test_a_file_without_tables_is_as_good_as_none(tmp_path_factory: pytest.TempPathFactory) -> None:
+    path = tmp_path_factory.mktemp("empty") / "agents.db"
+    path.touch()
+    store = SQLiteStore(path)
+    store.initialize()
+    assert store.schema_version() == TODAY
+    store.close()

@@ -1,0 +1,499 @@
+"""Which database is opened: arguments, then the environment, then a `.env` file."""
+
+from __future__ import annotations
+
+import logging
+import os
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from psycopg2.extensions import make_dsn, parse_dsn
+
+from curio_persistence import (
+    AgentRun,
+    ConfigurationError,
+    DatabaseConfig,
+    InMemoryPersistence,
+    Persistence,
+    PersistenceError,
+    PostgresPersistence,
+    SQLitePersistence,
+    connect,
+)
+from curio_persistence import config as config_module
+
+SECRET = "s3cr3t"
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, empty; nothing has been logged yet."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(config_module, "_told", set())
+    return tmp_path
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch) -> Callable[[Mapping[str, str]], None]:
+    def set_all(variables: Mapping[str, str]) -> None:
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+
+    return set_all
+
+
+SetAll = Callable[[Mapping[str, str]], None]
+
+# --- who is asked first -----------------------------------------------------------------------
+
+# Each is overruled by those before it.
+BY_RANK = {
+    "CURIO_DATABASE_URL": ({"CURIO_DATABASE_URL": "sqlite:///curio.db"}, "curio.db"),
+    "DB_*": ({"DB_PATH": "curios_own.db"}, "curios_own.db"),
+    "DATABASE_URL": ({"DATABASE_URL": "sqlite:///host.db"}, "host.db"),
+    "nothing": ({}, "agent_sdk.db"),
+}
+
+
+@pytest.mark.parametrize("first", range(len(BY_RANK)), ids=list(BY_RANK))
+def test_the_highest_ranking_variable_decides(environment: SetAll, first: int) -> None:
+    for variables, _ in list(BY_RANK.values())[first:]:
+        environment(variables)
+    _, path = list(BY_RANK.values())[first]
+    assert DatabaseConfig.from_env() == DatabaseConfig(db_path=path)
+    with connect() as persistence:
+        persistence.create_agent_run(AgentRun("agent", "run"))
+    assert Path(path).is_file()
+
+
+def test_an_argument_overrules_every_variable(environment: SetAll, folder: Path) -> None:
+    for variables, _ in BY_RANK.values():
+        environment(variables)
+    with connect("sqlite:///argument.db") as persistence:
+        persistence.create_agent_run(AgentRun("agent", "run"))
+    assert [file.name for file in folder.iterdir()] == ["argument.db"]
+
+
+def test_an_environment_may_be_handed_in(environment: SetAll) -> None:
+    environment({"DB_PATH": "not_asked.db"})
+    assert DatabaseConfig.from_env({"DB_TYPE": "memory"}).db_type == "memory"
+    assert DatabaseConfig.from_env({}) == DatabaseConfig()
+
+
+def test_every_variable_has_its_place(environment: SetAll) -> None:
+    environment(
+        {
+            "DB_TYPE": "postgres",
+            "DB_PATH": "unused.db",
+            "DB_HOST": "db.example.org",
+            "DB_PORT": "5433",
+            "DB_NAME": "agents",
+            "DB_USER": "me",
+            "DB_PASSWORD": SECRET,
+            "DB_SCHEMA": "runs",
+            "DB_MIN_CONNECTIONS": "2",
+            "DB_MAX_CONNECTIONS": "20",
+        }
+    )
+    assert DatabaseConfig.from_env() == DatabaseConfig(
+        "postgres", "unused.db", "db.example.org", 5433, "agents", "me", SECRET, "runs", 2, 20
+    )
+
+
+def test_an_empty_variable_says_nothing(environment: SetAll) -> None:
+    environment(dict.fromkeys(("CURIO_DATABASE_URL", "DB_TYPE", "DB_PORT", "DATABASE_URL"), ""))
+    assert DatabaseConfig.from_env() == DatabaseConfig()
+
+
+@pytest.mark.parametrize("name", ["DB_FLAVOUR", "DB_", "db_path", "PGHOST", "CURIO"])
+def test_a_variable_of_others_decides_nothing(environment: SetAll, name: str) -> None:
+    environment({name: "x", "DATABASE_URL": "sqlite:///host.db"})
+    assert DatabaseConfig.from_env() == DatabaseConfig(db_path="host.db")
+
+
+def test_the_hosts_database_url_is_used_only_where_no_variable_of_ours_is_set(
+    environment: SetAll, caplog: pytest.LogCaptureFixture
+) -> None:
+    environment({"DATABASE_URL": "postgresql://host/app", "DB_SCHEMA": "runs"})
+    assert DatabaseConfig.from_env().db_type == "sqlite"
+    assert not caplog.records
+
+
+def test_using_the_hosts_database_url_is_logged_once_and_without_it(
+    environment: SetAll, caplog: pytest.LogCaptureFixture
+) -> None:
+    environment({"DATABASE_URL": f"postgresql://me:{SECRET}@host/app"})
+    configs = {DatabaseConfig.from_env() for _ in range(3)}
+    assert configs == {DatabaseConfig("postgres", dsn=f"postgresql://me:{SECRET}@host/app")}
+    [record] = caplog.records
+    assert record.name.partition(".")[0] == "curio_persistence"
+    assert record.levelno == logging.WARNING
+    assert "DATABASE_URL" in record.getMessage()
+    assert "postgresql" not in caplog.text
+    assert SECRET not in caplog.text
+
+
+# --- which kind -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("given", "kind"),
+    [
+        ("sqlite", "sqlite"),
+        ("SQLite3", "sqlite"),
+        ("postgres", "postgres"),
+        ("PostgreSQL", "postgres"),
+        ("memory", "memory"),
+        ("inmemory", "memory"),
+        ("in_memory", "memory"),
+    ],
+)
+def test_a_kind_has_its_usual_names(environment: SetAll, given: str, kind: str) -> None:
+    environment({"DB_TYPE": given})
+    assert DatabaseConfig.from_env().db_type == kind
+
+
+@pytest.mark.parametrize("given", ["mysql", "sqlite:///a.db", "none", " "])
+def test_an_unknown_kind_is_an_error_and_not_memory(environment: SetAll, given: str) -> None:
+    environment({"DB_TYPE": given})
+    with pytest.raises(ConfigurationError, match="DB_TYPE is sqlite, postgres or memory, not"):
+        DatabaseConfig.from_env()
+    with pytest.raises(ConfigurationError, match="DB_TYPE is sqlite, postgres or memory, not"):
+        DatabaseConfig(db_type=given).get_persistence()  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("variable", ["DB_HOST", "DB_NAME", "DB_USER", "DB_PORT"])
+def test_naming_a_server_is_choosing_postgres(environment: SetAll, variable: str) -> None:
+    environment({variable: "5432"})
+    assert DatabaseConfig.from_env().db_type == "postgres"
+
+
+@pytest.mark.parametrize("variable", ["DB_HOST", "DB_NAME", "DB_USER", "DB_PORT"])
+def test_naming_a_file_and_a_server_is_a_contradiction(environment: SetAll, variable: str) -> None:
+    environment({variable: "5432", "DB_PATH": "agents.db"})
+    with pytest.raises(ConfigurationError, match=f"DB_PATH .* {variable} .* Set DB_TYPE"):
+        DatabaseConfig.from_env()
+    environment({"DB_TYPE": "sqlite"})
+    assert DatabaseConfig.from_env().db_type == "sqlite"
+
+
+@pytest.mark.parametrize("variable", ["DB_PORT", "DB_MIN_CONNECTIONS", "DB_MAX_CONNECTIONS"])
+@pytest.mark.parametrize("value", ["many", "1.5", "1e3", "0x10", "5432/agents"])
+def test_a_number_that_is_none_is_refused_by_name(
+    environment: SetAll, variable: str, value: str
+) -> None:
+    environment({"DB_TYPE": "postgres", variable: value})
+    with pytest.raises(ConfigurationError, match=f"{variable} must be a whole number, not '"):
+        DatabaseConfig.from_env()
+
+
+@pytest.mark.parametrize(("least", "most"), [("5", "2"), ("0", "0"), ("-1", "3"), ("1", "-1")])
+def test_sizes_of_a_pool_that_make_no_sense_are_refused(
+    environment: SetAll, least: str, most: str
+) -> None:
+    environment({"DB_TYPE": "postgres", "DB_MIN_CONNECTIONS": least, "DB_MAX_CONNECTIONS": most})
+    with pytest.raises(ConfigurationError, match="min_connections and max_connections"):
+        connect()
+
+
+# --- .env files -------------------------------------------------------------------------------
+
+
+def test_a_file_says_what_the_environment_does_not(folder: Path, environment: SetAll) -> None:
+    (folder / ".env").write_text("DB_TYPE=postgres\nDB_HOST=file\nDB_NAME='of the file'\n")
+    environment({"DB_HOST": "environment"})
+    config = DatabaseConfig.from_env()
+    assert (config.db_type, config.db_host, config.db_name) == (
+        "postgres",
+        "environment",
+        "of the file",
+    )
+
+
+def test_a_file_is_found_from_the_current_folder_upwards(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deep = folder / "project" / "src"
+    deep.mkdir(parents=True)
+    (folder / ".env").write_text("DB_PATH=far.db\n")
+    monkeypatch.chdir(deep)
+    assert DatabaseConfig.from_env().db_path == "far.db"
+    (folder / "project" / ".env").write_text("DB_PATH=near.db\n")
+    assert DatabaseConfig.from_env().db_path == "near.db"
+
+
+def test_a_file_can_be_left_unread(folder: Path) -> None:
+    (folder / ".env").write_text("DB_TYPE=memory\n")
+    assert DatabaseConfig.from_env(dotenv=False) == DatabaseConfig()
+
+
+def test_a_file_does_not_change_the_environment(folder: Path) -> None:
+    (folder / ".env").write_text("DB_TYPE=memory\nSOMETHING_ELSE=1\n")
+    before = dict(os.environ)
+    assert DatabaseConfig.from_env().db_type == "memory"
+    assert dict(os.environ) == before
+
+
+def test_a_file_is_not_read_for_a_url_that_is_given(folder: Path) -> None:
+    (folder / ".env").write_bytes(b"\xff\xfe")
+    with connect("memory://") as persistence:
+        assert persistence.health_check()
+
+
+@pytest.mark.parametrize("content", [b"DB_PASSWORD=\xff\n", b"\xff\xfeD\0B\0"])
+def test_a_file_that_is_no_text_is_an_error_that_names_it(folder: Path, content: bytes) -> None:
+    (folder / ".env").write_bytes(content)
+    with pytest.raises(ConfigurationError, match=r"\.env cannot be read as UTF-8 text"):
+        DatabaseConfig.from_env()
+
+
+def test_a_line_without_a_value_says_nothing(folder: Path) -> None:
+    (folder / ".env").write_text("DB_TYPE\nDB_PATH=\nDATABASE_URL=sqlite:///host.db\n")
+    assert DatabaseConfig.from_env() == DatabaseConfig(db_path="host.db")
+
+
+# --- URLs -------------------------------------------------------------------------------------
+
+URLS = {
+    "sqlite:///agents.db": DatabaseConfig(db_path="agents.db"),
+    "sqlite:///runs/agents.db": DatabaseConfig(db_path="runs/agents.db"),
+    "sqlite:////var/agents.db": DatabaseConfig(db_path="/var/agents.db"),
+    "sqlite:///my%20agents%3F.db": DatabaseConfig(db_path="my agents?.db"),
+    "sqlite:///a+b.db": DatabaseConfig(db_path="a+b.db"),
+    "sqlite:///~/agents.db": DatabaseConfig(db_path="~/agents.db"),
+    "sqlite://": DatabaseConfig(db_path=":memory:"),
+    "sqlite:///:memory:": DatabaseConfig(db_path=":memory:"),
+    "memory://": DatabaseConfig("memory"),
+    "postgres://host/db": DatabaseConfig("postgres", dsn="postgres://host/db"),
+    "postgresql://": DatabaseConfig("postgres", dsn="postgresql://"),
+    "postgresql://host/db?": DatabaseConfig("postgres", dsn="postgresql://host/db"),
+    "postgresql://host/db?schema=runs": DatabaseConfig(
+        "postgres", dsn="postgresql://host/db", db_schema="runs"
+    ),
+    "postgresql://host/db?schema=my%20runs%2B": DatabaseConfig(
+        "postgres", dsn="postgresql://host/db", db_schema="my runs+"
+    ),
+    "postgresql:///db?host=/run/x&schema=runs&application_name=a+b%26c&port=1": DatabaseConfig(
+        "postgres",
+        dsn="postgresql:///db?host=/run/x&application_name=a+b%26c&port=1",
+        db_schema="runs",
+    ),
+}
+
+
+@pytest.mark.parametrize(("url", "config"), URLS.items(), ids=list(URLS))
+def test_a_url_names_a_database(environment: SetAll, url: str, config: DatabaseConfig) -> None:
+    assert DatabaseConfig.from_url(url) == config
+    environment({"CURIO_DATABASE_URL": url})
+    assert DatabaseConfig.from_env() == config
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "agents.db",
+        "/var/agents.db",
+        "C:\\agents.db",
+        "sqlite:agents.db",
+        "sqlite:/agents.db",
+        "sqlite://agents.db",
+        "sqlite:///",
+        "memory://here",
+        "memory:",
+        "mysql://host/db",
+        "postgresql+psycopg2://host/db",
+        "postgresql:host",
+        "://",
+        "host=localhost dbname=agents",
+    ],
+)
+def test_what_is_no_url_is_refused_with_those_that_are(url: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"no URL of a database: .*sqlite:///path"):
+        connect(url)
+
+
+@pytest.mark.parametrize("url", [Path("agents.db"), 5, b"sqlite://", True])
+def test_a_url_is_text(url: object) -> None:
+    with pytest.raises(ConfigurationError, match="A URL is text, not "):
+        connect(url)  # type: ignore[arg-type]
+
+
+def test_a_file_has_no_parameters(folder: Path) -> None:
+    """SQLite's own would be lost in silence: a program that says `mode=ro` must not write."""
+    with pytest.raises(ConfigurationError, match="has no parameters"):
+        connect("sqlite:///agents.db?mode=ro")
+    assert not list(folder.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("url", "kind"),
+    [
+        ("sqlite:///agents.db", SQLitePersistence),
+        ("sqlite://", SQLitePersistence),
+        ("memory://", InMemoryPersistence),
+    ],
+)
+def test_connecting_opens_what_the_url_names(url: str, kind: type[Persistence]) -> None:
+    with connect(url) as persistence:
+        assert type(persistence) is kind
+        persistence.create_agent_run(AgentRun("agent", "run"))
+        assert len(persistence.get_agent_runs()) == 1
+
+
+# --- a real server ----------------------------------------------------------------------------
+
+
+def test_the_variables_lead_to_a_server(
+    environment: SetAll, postgres18: str, schema_name: str
+) -> None:
+    place = parse_dsn(postgres18)
+    environment(
+        {
+            f"DB_{name}": place[key]
+            for name, key in {
+                "HOST": "host",
+                "PORT": "port",
+                "NAME": "dbname",
+                "USER": "user",
+            }.items()
+            if key in place
+        }
+        | {"DB_SCHEMA": schema_name, "DB_PASSWORD": place.get("password", "")}
+    )
+    assert_connected_to(postgres18, schema_name)
+
+
+def test_the_variables_of_libpq_fill_the_gaps_once_postgres_is_chosen(
+    environment: SetAll, postgres18: str, schema_name: str
+) -> None:
+    place = parse_dsn(postgres18)
+    environment({"PGDATABASE" if k == "dbname" else f"PG{k.upper()}": v for k, v in place.items()})
+    assert DatabaseConfig.from_env().db_type == "sqlite"
+    environment({"DB_TYPE": "postgres", "DB_SCHEMA": schema_name})
+    assert_connected_to(postgres18, schema_name)
+
+
+def test_what_a_url_leaves_out_comes_from_libpqs_variables(
+    environment: SetAll, postgres18: str, schema_name: str
+) -> None:
+    place = parse_dsn(postgres18)
+    environment({"PGDATABASE" if k == "dbname" else f"PG{k.upper()}": v for k, v in place.items()})
+    environment({"CURIO_DATABASE_URL": f"postgresql://?schema={schema_name}"})
+    assert_connected_to(postgres18, schema_name)
+
+
+def test_a_parameter_that_is_not_ours_reaches_the_server(postgres18: str, schema_name: str) -> None:
+    name = "a+b & c"
+    url = f"{postgres18}&schema={schema_name}&application_name={quote(name)}"
+    with connect(url) as persistence:
+        assert persistence.get_agent_runs() == []
+        statement = "SELECT current_setting('application_name')"
+        assert persistence._store._read(statement, ()) == [(name,)]  # type: ignore[attr-defined]
+
+
+def test_arguments_go_before_the_dsn(postgres18: str, schema_name: str) -> None:
+    wrong = make_dsn(postgres18, dbname="not-there")
+    database = parse_dsn(postgres18)["dbname"]
+    with PostgresPersistence(database=database, dsn=wrong, schema=schema_name) as persistence:
+        assert persistence.get_agent_runs() == []
+
+
+def assert_connected_to(dsn: str, schema: str) -> None:
+    with connect() as persistence, PostgresPersistence(dsn=dsn, schema=schema) as same:
+        persistence.create_agent_run(AgentRun("agent", "run"))
+        assert same.get_agent_run("run") is not None
+
+
+# --- the password -----------------------------------------------------------------------------
+
+
+def test_a_configuration_shows_no_password() -> None:
+    for config in (
+        DatabaseConfig("postgres", db_host="host", db_password=SECRET),
+        DatabaseConfig.from_url(f"postgresql://me:{SECRET}@host/db"),
+        DatabaseConfig.from_url(f"postgresql://host/db?user=me&password={SECRET}"),
+    ):
+        assert SECRET not in repr(config)
+        assert SECRET not in str(config)
+        assert SECRET not in f"{config}"
+
+
+# Nobody listens on port 1.
+UNREACHABLE = [
+    f"postgresql://me:{SECRET}@127.0.0.1:1/db",
+    f"postgresql://127.0.0.1:1/db?user=me&password={SECRET}",
+    f"postgresql://me:{SECRET}%2F%40@127.0.0.1:1/db",
+]
+
+
+@pytest.mark.parametrize("url", UNREACHABLE)
+def test_an_open_persistence_shows_no_password(url: str) -> None:
+    with connect(url, initialize=False) as persistence:
+        assert SECRET not in repr(persistence)
+        assert SECRET not in str(vars(persistence))
+        assert SECRET not in persistence.place
+        assert not persistence.health_check()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *UNREACHABLE,
+        f"{SECRET}",
+        f"postgresql:me:{SECRET}@host/db",
+        f"mysql://me:{SECRET}@host/db",
+        f"sqlite://me:{SECRET}@host/db",
+        # With a letter in it that should have been percent-encoded.
+        f"postgresql://me:pass/{SECRET}@127.0.0.1:1/db",
+        f"postgresql://me:12/{SECRET}@127.0.0.1:1/db",
+        f"postgresql://me:12,{SECRET}/34@127.0.0.1:1/db",
+        f"postgresql://me:pass@{SECRET}@127.0.0.1:1/db",
+        f"postgresql://me:pass:{SECRET}@127.0.0.1:1/db",
+        f"postgresql://me:pass?{SECRET}@127.0.0.1:1/db",
+        f"postgresql://me:pass#{SECRET}@127.0.0.1:1/db",
+        f"postgresql://me:pass%{SECRET}@127.0.0.1:1/db",
+        f"postgresql://me:[{SECRET}@127.0.0.1:1/db",
+        f"postgresql://me:pass {SECRET}@127.0.0.1:1/db",
+    ],
+)
+def test_no_error_repeats_a_password(url: str, caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(PersistenceError) as caught:
+        connect(url)
+    assert SECRET not in "".join(traceback.format_exception(caught.value))
+    assert SECRET not in repr(caught.value)
+    assert SECRET not in caplog.text
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"DB_HOST": "127.0.0.1", "DB_PORT": "1"},
+        {"DB_TYPE": "mysql"},
+        {"DB_PORT": "many"},
+        {"DB_HOST": "127.0.0.1", "DB_PATH": "agents.db"},
+        {"DB_HOST": "127.0.0.1", "DB_MAX_CONNECTIONS": "0"},
+        {"DB_HOST": "127.0.0.1", "DB_SCHEMA": "x" * 64},
+    ],
+)
+def test_no_error_repeats_the_password_of_the_environment(
+    environment: SetAll, variables: dict[str, str]
+) -> None:
+    environment({"DB_PASSWORD": SECRET, **variables})
+    with pytest.raises(PersistenceError) as caught:
+        connect()
+    assert SECRET not in "".join(traceback.format_exception(caught.value))
+
+
+def test_a_password_with_every_awkward_letter_arrives(environment: SetAll) -> None:
+    """In a URL it is percent-encoded, in a variable as it is."""
+    password = r"""a/b@c:d?e#f%g&h=i j+k'l"m\n"""
+    url = f"postgresql://me:{quote(password, safe='')}@host/db"
+    assert parse_dsn(DatabaseConfig.from_url(url).dsn or "")["password"] == password
+    url = f"postgresql://host/db?schema=x&password={quote(password, safe='')}"
+    assert parse_dsn(DatabaseConfig.from_url(url).dsn or "")["password"] == password
+    environment({"DB_HOST": "host", "DB_PASSWORD": password})
+    assert DatabaseConfig.from_env().db_password == password

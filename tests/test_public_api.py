@@ -1,0 +1,249 @@
+"""What programs are written against; names and signatures change with a major version only."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from importlib import import_module, resources
+from typing import Any
+
+import pytest
+
+import curio_persistence
+from curio_persistence import (
+    BasePersistence,
+    DatabaseConfig,
+    InMemoryPersistence,
+    Persistence,
+    PersistenceError,
+    PostgresPersistence,
+    SQLitePersistence,
+    connect,
+    errors,
+)
+
+NAMES = [
+    "AccessDeniedError",
+    "AgentLLMUsage",
+    "AgentRun",
+    "AgentRunEvent",
+    "AgentRunStatus",
+    "BasePersistence",
+    "BusyError",
+    "ClosedError",
+    "ConfigurationError",
+    "ConflictError",
+    "CorruptDatabaseError",
+    "DatabaseConfig",
+    "EventType",
+    "Finding",
+    "InMemoryPersistence",
+    "InvalidValueError",
+    "NotFoundError",
+    "Persistence",
+    "PersistenceError",
+    "PoolTimeoutError",
+    "PostgresPersistence",
+    "RunRecorder",
+    "SQLitePersistence",
+    "SchemaMismatchError",
+    "StorageFullError",
+    "ToolCall",
+    "UnavailableError",
+    "UnsupportedError",
+    "connect",
+]
+TEN = {
+    "create_agent_run": "(self, run: AgentRun) -> None",
+    "update_agent_run": "(self, run_id: str, run: AgentRun) -> None",
+    "get_agent_run": "(self, run_id: str) -> AgentRun | None",
+    "get_agent_runs": "(self, agent_id: str | None = None, limit: int | None = 10, "
+    "offset: int = 0) -> list[AgentRun]",
+    "delete_agent_run": "(self, run_id: str) -> bool",
+    "log_agent_run_event": "(self, event: AgentRunEvent) -> None",
+    "get_agent_run_events": "(self, run_id: str, event_type: str | None = None) "
+    "-> list[AgentRunEvent]",
+    "log_llm_usage": "(self, usage: AgentLLMUsage) -> None",
+    "get_llm_usage": "(self, agent_id: str | None = None, run_id: str | None = None, "
+    "limit: int | None = 100) -> list[AgentLLMUsage]",
+    "get_agent_run_stats": "(self, agent_id: str | None = None) -> dict[str, Any]",
+}
+FOR_FREE = {
+    "initialize_schema": "(self) -> None",
+    "health_check": "(self) -> bool",
+    "close": "(self) -> None",
+    "record_run": "(self, *, agent_id: str, objective: str = '', agent_name: str = '', "
+    "run_id: str | None = None, session_id: str | None = None, "
+    "parent: RunRecorder | str | None = None, additional_context: Any = None, "
+    "metadata: Any = None, on_error: OnError = 'log') -> RunRecorder",
+}
+OTHERS = {
+    connect: "(url: str | None = None, *, read_only: bool = False, initialize: bool = True) "
+    "-> Persistence",
+    SQLitePersistence: "(db_path: str | os.PathLike[str] = 'agent_sdk.db', *, "
+    "durability: Durability = 'normal', read_only: bool = False, initialize: bool = True, "
+    "lock_timeout: float = 30.0, clock: Clock | None = None) -> None",
+    PostgresPersistence: "(host: str | None = None, port: int | None = None, "
+    "database: str | None = None, user: str | None = None, password: str | None = None, "
+    "schema: str = 'agent_sdk', min_connections: int = 1, max_connections: int = 10, *, "
+    "dsn: str | None = None, pool_timeout: float = 30.0, "
+    "statement_timeout: float | None = None, pgbouncer: bool = False, read_only: bool = False, "
+    "initialize: bool = True, clock: Clock | None = None) -> None",
+    InMemoryPersistence: "(*, clock: Clock | None = None) -> None",
+    InMemoryPersistence.clear_all: "(self) -> None",
+    InMemoryPersistence.get_all_data: "(self) -> dict[str, Any]",
+    Persistence: "(store: Store, *, initialize: bool = True, clock: Clock | None = None) -> None",
+    Persistence.transaction: "(self) -> AbstractContextManager[None]",
+    Persistence.diagnose: "(self) -> list[Finding]",
+    DatabaseConfig: "(db_type: Backend = 'sqlite', db_path: str = 'agent_sdk.db', "
+    "db_host: str | None = None, db_port: int | None = None, db_name: str | None = None, "
+    "db_user: str | None = None, db_password: str | None = None, db_schema: str = 'agent_sdk', "
+    "db_min_connections: int = 1, db_max_connections: int = 10, dsn: str | None = None) -> None",
+    DatabaseConfig.from_env: "(environ: Mapping[str, str] | None = None, *, dotenv: bool = True) "
+    "-> DatabaseConfig",
+    DatabaseConfig.from_url: "(url: str) -> DatabaseConfig",
+    DatabaseConfig.get_persistence: "(self, *, read_only: bool = False, initialize: bool = True) "
+    "-> Persistence",
+}
+CONCRETE = (Persistence, SQLitePersistence, PostgresPersistence, InMemoryPersistence)
+
+
+def signature(function: Any) -> str:
+    """The signature as it is written: annotations are strings at run time."""
+    found = inspect.signature(function)
+    parameters = [
+        parameter.replace(annotation=_Written(parameter.annotation))
+        if parameter.annotation is not parameter.empty
+        else parameter
+        for parameter in found.parameters.values()
+    ]
+    returns = found.return_annotation
+    if returns is not found.empty:
+        returns = _Written(returns)
+    return str(found.replace(parameters=parameters, return_annotation=returns))
+
+
+class _Written(str):
+    """Text without quotation marks around it."""
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+def test_the_public_names_are_these_and_sorted() -> None:
+    assert curio_persistence.__all__ == NAMES
+    assert sorted(NAMES) == NAMES
+
+
+def test_a_star_import_brings_every_public_name() -> None:
+    scope: dict[str, Any] = {}
+    exec("from curio_persistence import *", scope)
+    assert set(NAMES) == set(scope) - {"__builtins__"}
+
+
+def test_the_base_class_asks_for_ten_methods_and_never_an_eleventh() -> None:
+    assert BasePersistence.__abstractmethods__ == TEN.keys()
+
+
+@pytest.mark.parametrize("kind", [BasePersistence, *CONCRETE])
+@pytest.mark.parametrize(("name", "written"), (TEN | FOR_FREE).items(), ids=TEN | FOR_FREE)
+def test_every_persistence_is_called_as_published(
+    kind: type[BasePersistence], name: str, written: str
+) -> None:
+    assert signature(getattr(kind, name)) == written
+
+
+@pytest.mark.parametrize(
+    ("called", "written"), OTHERS.items(), ids=[each.__qualname__ for each in OTHERS]
+)
+def test_the_rest_is_called_as_published(called: Any, written: str) -> None:
+    assert signature(called) == written
+
+
+@pytest.mark.parametrize("kind", CONCRETE)
+def test_what_is_published_is_there_and_nothing_is_left_to_implement(
+    kind: type[BasePersistence],
+) -> None:
+    assert issubclass(kind, BasePersistence)
+    assert not kind.__abstractmethods__
+
+
+def test_the_types_are_for_type_checkers_too() -> None:
+    assert resources.files("curio_persistence").joinpath("py.typed").is_file()
+
+
+def public_objects() -> dict[str, Any]:
+    """The public names, and the public methods and properties of the classes among them."""
+    found: dict[str, Any] = {}
+    for name in NAMES:
+        value = getattr(curio_persistence, name)
+        found[name] = value
+        if inspect.isclass(value):
+            for attribute in vars(value):
+                member = inspect.getattr_static(value, attribute)
+                if not attribute.startswith("_") and _is_documentable(member):
+                    found[f"{name}.{attribute}"] = getattr(value, attribute)
+    return found
+
+
+def _is_documentable(member: object) -> bool:
+    return inspect.isfunction(member) or isinstance(member, property | classmethod | staticmethod)
+
+
+@pytest.mark.parametrize(("name", "value"), public_objects().items(), ids=public_objects())
+def test_what_is_public_is_explained(name: str, value: Any) -> None:
+    """By a docstring of its own, or that of the method it implements; not one that Python made."""
+    text = inspect.getdoc(value)
+    assert text, name
+    assert not text.startswith(f"{name}("), "that is what a dataclass says by itself"
+
+
+@pytest.mark.parametrize("module", ["errors", "models", "base", "persistence", "config"])
+def test_a_module_says_why_it_exists(module: str) -> None:
+    assert import_module(f"curio_persistence.{module}").__doc__
+
+
+# A branch of the tree that the docstring of `errors` draws: "│   ├── BusyError   what it means".
+_BRANCH = re.compile(
+    r"^ {4}(?P<branches>(?:│   |├── |└── |    )*)(?P<name>\w+Error)\b *(?P<says>.*)$"
+)
+
+
+def drawn() -> dict[str, tuple[str | None, str]]:
+    """Each drawn exception's parent, and what is said of it."""
+    found: dict[str, tuple[str | None, str]] = {}
+    path: list[str] = []
+    for line in (errors.__doc__ or "").splitlines():
+        if match := _BRANCH.match(line):
+            depth = len(match["branches"]) // 4
+            path[depth:] = [match["name"]]
+            found[match["name"]] = (path[depth - 1] if depth else None, match["says"])
+    return found
+
+
+def test_the_exceptions_are_those_that_are_drawn() -> None:
+    public = {name for name in NAMES if name.endswith("Error")}
+    assert drawn().keys() == public
+    for name, (parent, _) in drawn().items():
+        base = getattr(errors, name).__bases__[0]
+        assert base.__name__ == (parent or "Exception"), name
+
+
+def test_what_an_exception_is_besides_is_drawn_too() -> None:
+    for name, (_, says) in drawn().items():
+        besides = {base.__name__ for base in getattr(errors, name).__bases__[1:]}
+        assert besides == set(re.findall(r"also an? (\w+)", says)), name
+
+
+def test_every_exception_of_ours_is_caught_by_a_public_name() -> None:
+    kinds = [kind for kind in vars(errors).values() if inspect.isclass(kind)]
+    assert kinds
+    for kind in kinds:
+        assert issubclass(kind, PersistenceError)
+        assert any(base.__name__ in NAMES for base in kind.__mro__[:2])
+
+
+def test_a_mended_mismatch_repeats_the_command() -> None:
+    error = errors.SchemaMismatchError("It is old.", found="1", wanted="2", command="mend it")
+    assert (error.found, error.wanted, error.command) == ("1", "2", "mend it")
+    assert str(error) == "It is old. To mend it: mend it"
