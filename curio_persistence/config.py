@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from curio_persistence.errors import ConfigurationError
+from curio_persistence.errors import ConfigurationError, UnsupportedError
 
 if TYPE_CHECKING:
     from curio_persistence.persistence import Persistence
@@ -31,7 +31,10 @@ _told: set[str] = set()
 
 @dataclass(frozen=True)
 class DatabaseConfig:
-    """One database, described. The password, and the URL that may hold one, are in no repr."""
+    """One database, described.
+
+    The password, and the URL that may hold one, are in no repr; with either it cannot be pickled.
+    """
 
     db_type: Backend = "sqlite"
     db_path: str = "agent_sdk.db"
@@ -116,6 +119,14 @@ class DatabaseConfig:
                 rest.append(parameter)  # As it is: a plus is a plus to libpq, and no space.
         dsn = f"{address}?{'&'.join(rest)}" if rest else address
         return cls(db_type="postgres", dsn=dsn, db_schema=schema)
+
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        if self.db_password or self.dsn:
+            raise UnsupportedError(
+                "This configuration may hold a password and cannot be pickled or copied. "
+                "Call DatabaseConfig.from_env() in the other process."
+            )
+        return super().__reduce__()
 
     def get_persistence(self, *, read_only: bool = False, initialize: bool = True) -> Persistence:
         """Open it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import pickle
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -21,6 +22,7 @@ from curio_persistence import (
     PersistenceError,
     PostgresPersistence,
     SQLitePersistence,
+    UnsupportedError,
     connect,
 )
 from curio_persistence import config as config_module
@@ -497,3 +499,14 @@ def test_a_password_with_every_awkward_letter_arrives(environment: SetAll) -> No
     assert parse_dsn(DatabaseConfig.from_url(url).dsn or "")["password"] == password
     environment({"DB_HOST": "host", "DB_PASSWORD": password})
     assert DatabaseConfig.from_env().db_password == password
+
+
+def test_a_configuration_with_a_password_is_not_pickled() -> None:
+    plain = DatabaseConfig(db_path="agents.db")
+    assert pickle.loads(pickle.dumps(plain)) == plain
+    for secret in (
+        DatabaseConfig(db_password=SECRET),
+        DatabaseConfig.from_url(f"postgresql://:{SECRET}@h/d"),
+    ):
+        with pytest.raises(UnsupportedError, match="from_env"):
+            pickle.dumps(secret)

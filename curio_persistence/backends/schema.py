@@ -158,7 +158,7 @@ def finding(catalog: Catalog, dialect: str) -> Finding:
 
 
 def _refuse_foreign(catalog: Catalog, place: str) -> None:
-    if is_ours(catalog.tables):
+    if is_ours(catalog.tables) and catalog.applied:
         return
     found = ", ".join(sorted(catalog.tables))
     raise SchemaMismatchError(

@@ -505,10 +505,7 @@ class SQLiteStore(SQLStore):
     def _has_log(self) -> bool:
         """Whether there is anything beside the file that belongs into it, or out of it."""
         file = self._file.resolve()
-        return any(
-            os.path.exists(log) and log.stat().st_size  # noqa: PTH110  # it never raises
-            for log in (file.with_name(file.name + end) for end in ("-wal", "-journal"))
-        )
+        return any(_size(file.with_name(file.name + end)) for end in ("-wal", "-journal"))
 
     def _translate(self, error: sqlite3.Error) -> PersistenceError:
         if "no such table" in str(error) or "no such column" in str(error):
@@ -520,12 +517,21 @@ def _path(given: str | os.PathLike[str]) -> Path:
     """The file that a caller named; raises ConfigurationError where that cannot be one."""
     try:
         path = Path(given).expanduser()
-    except (TypeError, RuntimeError) as error:  # No text; or ~somebody who has no home.
+        path.absolute()
+    except (TypeError, RuntimeError, OSError) as error:
+        # No text; ~somebody who has no home; a path from a folder that is gone.
         said = str(error).rstrip(".")
         raise ConfigurationError(f"db_path {given!r} names no file: {said}.") from error
     if "\0" in str(path):
         raise ConfigurationError(f"db_path {given!r} names no file: it contains NUL.")
     return path
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 def _statements(sql: str) -> Iterator[str]:

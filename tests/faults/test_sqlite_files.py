@@ -79,6 +79,15 @@ def test_what_cannot_be_a_database_is_refused_and_left_alone(
     assert contents(folder) == before
 
 
+def test_a_relative_path_from_a_folder_that_is_gone_is_refused(folder: Path) -> None:
+    gone = folder / "gone"
+    gone.mkdir()
+    os.chdir(gone)
+    gone.rmdir()
+    with pytest.raises(ConfigurationError, match="names no file"):
+        SQLitePersistence("agents.db")
+
+
 @pytest.mark.parametrize("db_path", ["missing.db", "missing/agents.db", "empty.db"])
 @pytest.mark.parametrize("options", [{"read_only": True}, {"initialize": False}])
 def test_reading_makes_neither_file_nor_table(
@@ -289,17 +298,36 @@ def test_a_file_is_made_with_the_rights_that_the_user_asked_for(public: Path) ->
     assert modes == {0o600}
 
 
-def test_a_crashed_program_leaves_what_a_reader_without_rights_cannot_read(
-    database: Path,
-) -> None:
-    """The log must be gone through first, for which it lacks the rights: no stale answer."""
+def test_a_log_that_a_crash_left_is_not_passed_over(database: Path) -> None:
+    """It must be gone through first, for which a reader may lack the rights: no stale answer."""
     with closing(sqlite3.connect(database)) as connection:
-        connection.execute("PRAGMA wal_autocheckpoint = 0")
         connection.execute("UPDATE agent_runs SET status = 'completed'")
         connection.commit()
-        log = (database.parent / f"{database.name}-wal").read_bytes()
-    (database.parent / f"{database.name}-wal").write_bytes(log)
+        log = database.with_name(f"{database.name}-wal").read_bytes()
+    database.with_name(f"{database.name}-wal").write_bytes(log)
+    assert_unreadable_for_others(database)
+
+
+def test_a_journal_that_a_crash_left_is_not_passed_over_either(database: Path) -> None:
+    """What is in the file then may never have been committed."""
+    with SQLitePersistence(database) as persistence, persistence.transaction():
+        for number in range(100):
+            persistence.create_agent_run(AgentRun("agent", str(number), objective="x" * 1000))
+    with closing(sqlite3.connect(database, isolation_level=None)) as connection:
+        connection.execute("PRAGMA journal_mode = DELETE").fetchall()
+        connection.execute("PRAGMA cache_size = 1")
+        connection.execute("BEGIN")
+        connection.execute("UPDATE agent_runs SET objective = upper(objective)")
+        journal = database.with_name(f"{database.name}-journal").read_bytes()
+        half_written = database.read_bytes()
+        connection.execute("ROLLBACK")
+        assert database.read_bytes() != half_written
+    database.write_bytes(half_written)
+    database.with_name(f"{database.name}-journal").write_bytes(journal)
+    assert_unreadable_for_others(database)
+
+
+def assert_unreadable_for_others(database: Path) -> None:
     database.chmod(0o444)
     database.parent.chmod(0o555)
-    said = outcome(database, "read_only=1")["open"]
-    assert said.startswith("AccessDeniedError")
+    assert outcome(database, "read_only=1")["open"].startswith("AccessDeniedError")

@@ -49,12 +49,19 @@ INSERT INTO {schema}.schema_migrations VALUES ('20241120103000');
 ANOTHER_MIGRATOR = """
 CREATE TABLE {schema}.schema_migrations (version BIGINT PRIMARY KEY, dirty BOOLEAN NOT NULL);
 """
+EMPTIED = """
+CREATE TABLE {schema}.schema_migrations (
+    version INTEGER PRIMARY KEY, name TEXT, kind TEXT, checksum TEXT, applied_at TEXT
+);
+"""
 FOREIGN = {
     "an original Curio": (CURIO, THREE),
     "a later Curio": (LATER_CURIO, THREE),
     "Rails": (RAILS, "schema_migrations"),
     "another migrator": (ANOTHER_MIGRATOR, "schema_migrations"),
     "Curio beside Rails": (CURIO + RAILS, f"{THREE}, schema_migrations"),
+    "notes of steps that nobody took": (EMPTIED, "schema_migrations"),
+    "Curio beside such notes": (CURIO + EMPTIED, f"{THREE}, schema_migrations"),
     "one table": ("CREATE TABLE {schema}.agent_runs (what TEXT)", "agent_runs"),
     "a view": ("CREATE VIEW {schema}.agent_runs AS SELECT 1 AS what", "agent_runs"),
 }
