@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from types import TracebackType
 from typing import Any, Self
 
+from curio_persistence.clock import Clock
 from curio_persistence.models import AgentLLMUsage, AgentRun, AgentRunEvent
 from curio_persistence.recorder import OnError, RunRecorder, record_run
 
@@ -22,6 +23,9 @@ class BasePersistence(ABC):
     everything. **Failures** are `PersistenceError`s; what is absent is None or an empty list,
     what could not be read is an exception.
     """
+
+    clock: Clock = Clock()
+    """What the recorder takes its times from."""
 
     @abstractmethod
     def create_agent_run(self, run: AgentRun) -> None:

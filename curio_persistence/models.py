@@ -68,6 +68,10 @@ class _Record:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
         """The record that `to_dict` described; an unknown or missing key is refused by name."""
+        if not isinstance(values, dict):
+            raise InvalidValueError(
+                f"{cls.__name__}.from_dict takes a dictionary, not {type(values).__name__}."
+            )
         names = {f.name: f.default is MISSING for f in fields(cls)}  # type: ignore[arg-type]  # every subclass is a dataclass
         unknown = sorted(map(repr, values.keys() - names.keys()))
         if unknown:

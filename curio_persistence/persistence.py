@@ -32,7 +32,7 @@ class Persistence(BasePersistence):
     def __init__(
         self, store: Store, *, initialize: bool = True, clock: Clock | None = None
     ) -> None:
-        clock = clock or Clock()
+        self.clock = clock = clock or Clock()
         self._store = store
         self.runs = Runs(store, clock)
         self.events = Events(store, clock)
@@ -127,8 +127,8 @@ class Persistence(BasePersistence):
 
     def __reduce__(self) -> NoReturn:
         raise UnsupportedError(
-            "A persistence holds open connections and cannot be pickled. "
-            "Pass its URL to the other process and call connect(url) there."
+            "A persistence holds open connections and cannot be pickled or copied. Share it "
+            "between threads as it is; in another process call connect(url)."
         )
 
 

@@ -14,7 +14,6 @@ from enum import Enum
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from curio_persistence.clock import Clock
 from curio_persistence.errors import ConfigurationError, ConflictError, NotFoundError
 from curio_persistence.models import (
     TOOL_CALL,
@@ -36,7 +35,7 @@ OnError = Literal["log", "raise"]
 TOOL_CALL_STARTED = "tool_call_started"
 
 _current: ContextVar[RunRecorder | None] = ContextVar("curio_persistence_run", default=None)
-_clock = Clock()
+_FAILURES = {AgentRunStatus.ERROR, AgentRunStatus.CANCELLED, AgentRunStatus.TIMEOUT}
 _CANCELLATIONS = (KeyboardInterrupt, SystemExit, GeneratorExit)
 
 
@@ -60,6 +59,7 @@ class RunRecorder:
         self.agent_run = run
         self.lost = 0
         self._persistence = persistence
+        self._clock = persistence.clock
         self._parent = parent
         self._on_error = on_error
         self._created = False
@@ -75,7 +75,7 @@ class RunRecorder:
 
     def log(self, event_type: str, data: Any = None) -> None:
         """Append an event that happened now; `data` is text or anything JSON can express."""
-        self._keep(self._persistence.log_agent_run_event, self._event(event_type, data))
+        self._keep(self._log_event, event_type, data)
 
     def tool(self, name: str, args: Any = None) -> ToolCall:
         """`with run.tool("search", {"q": "…"}) as call: call.result = …` times and keeps a call."""
@@ -146,7 +146,7 @@ class RunRecorder:
         """End the run with its result. Leaving the `with` block does it too, without a result."""
         if output is not None:
             self._keep(self._set_output, output)
-        self._end(status, EventType.RUN_COMPLETED)
+        self._end(status)
 
     def _set_output(self, output: Any) -> None:
         self.agent_run.final_synthesis_output = _as_text(output)
@@ -154,10 +154,10 @@ class RunRecorder:
     # --- begin and end ------------------------------------------------------------------------
 
     def __enter__(self) -> Self:
-        self._outer = _current.get()
+        self._outer = _enclosing_run()
         parent = self._outer if self._parent is None else self._parent
         self.agent_run.parent_run_id = parent.run_id if isinstance(parent, RunRecorder) else parent
-        self.agent_run.started_at = _clock.stamp(self.run_id)
+        self.agent_run.started_at = self._clock.stamp(self.run_id)
         self.agent_run.status = AgentRunStatus.RUNNING.value
         self._keep(self._create)
         self.log(EventType.RUN_STARTED, {"objective": self.agent_run.objective})
@@ -170,7 +170,8 @@ class RunRecorder:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        _current.set(self._outer)
+        if _current.get() is self:  # Else a generator is left out of turn.
+            _current.set(self._outer)
         if error is None:
             if not self._ended:
                 self.finish()
@@ -194,13 +195,14 @@ class RunRecorder:
     def _fail(self, error: BaseException) -> None:
         status = AgentRunStatus.CANCELLED if _is_cancellation(error) else AgentRunStatus.ERROR
         self.agent_run.error_message = _describe(error)
-        self._end(status, EventType.RUN_ERROR)
+        self._end(status)
 
-    def _end(self, status: str, event_type: EventType) -> None:
+    def _end(self, status: str) -> None:
         run = self.agent_run
         run.status = _word(status)
+        event_type = EventType.RUN_ERROR if run.status in _FAILURES else EventType.RUN_COMPLETED
         self.log(event_type, {"status": run.status, "error": run.error_message})
-        run.finished_at = _clock.stamp(self.run_id)
+        run.finished_at = self._clock.stamp(self.run_id)
         self._ended = True
         self._keep(self._update)
 
@@ -227,15 +229,16 @@ class RunRecorder:
                 raise
             self._create()  # The first attempt failed: the database may have come back since.
 
-    def _event(self, event_type: str, data: Any) -> AgentRunEvent:
+    def _log_event(self, event_type: str, data: Any) -> None:
         run = self.agent_run
-        return AgentRunEvent(
+        event = AgentRunEvent(
             run.agent_id,
             run.run_id,
             run.agent_name,
             event_type=_word(event_type),
             data=data,
         )
+        self._persistence.log_agent_run_event(event)
 
     def _keep(self, write: Callable[..., None], *args: Any, **kwargs: Any) -> None:
         """Write, and by default let no failure of it reach the agent."""
@@ -291,6 +294,17 @@ class ToolCall:
                 raise
             error.add_note(f"This call of {self._name} could not be recorded: {second}")
 
+    async def __aenter__(self) -> Self:
+        return self.__enter__()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.__exit__(kind, error, traceback)
+
 
 def record_run(
     persistence: BasePersistence,
@@ -321,6 +335,14 @@ def record_run(
 def _word(value: Any) -> str:
     """A status or an event type, which an Enum member spells by its value."""
     return str(value.value if isinstance(value, Enum) else value)
+
+
+def _enclosing_run() -> RunRecorder | None:
+    """The innermost run of this context that goes on; a generator may have left ended ones."""
+    run = _current.get()
+    while run is not None and run._ended:
+        run = run._outer
+    return run
 
 
 def _new_id() -> str:

@@ -8,6 +8,7 @@ import pickle
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -510,3 +511,29 @@ def test_a_configuration_with_a_password_is_not_pickled() -> None:
     ):
         with pytest.raises(UnsupportedError, match="from_env"):
             pickle.dumps(secret)
+
+
+@pytest.mark.parametrize(
+    "open_it",
+    [
+        lambda url: PostgresPersistence(url),
+        lambda url: PostgresPersistence(host=f"me:{SECRET}@host"),
+        lambda url: SQLitePersistence(url),
+        lambda url: SQLitePersistence(Path(url)),
+        lambda url: DatabaseConfig(db_path=url).get_persistence(),
+    ],
+)
+def test_a_url_in_the_wrong_place_is_refused_without_being_repeated(
+    open_it: Callable[[str], Persistence],
+) -> None:
+    with pytest.raises(ConfigurationError, match="URL") as caught:
+        open_it(f"postgresql://me:{SECRET}@host/db")
+    assert SECRET not in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"max_connections": "10"}, {"min_connections": 1.5}, {"statement_timeout": 0}]
+)
+def test_settings_of_the_pool_are_numbers_that_make_sense(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ConfigurationError, match=next(iter(wrong))):
+        PostgresPersistence(**wrong, initialize=False)

@@ -13,6 +13,7 @@ import time
 from contextlib import suppress
 from threading import Event, Lock, Thread
 from typing import Any, Protocol
+from weakref import ref
 
 from curio_persistence.errors import ConfigurationError
 
@@ -54,7 +55,9 @@ class Deadlines:
         with self._lock:
             self._running[connection] = time.monotonic() + self._seconds
             if self._thread is None and not self._stopped.is_set():
-                self._thread = Thread(target=self._watch, name="curio-deadlines", daemon=True)
+                self._thread = Thread(
+                    target=_watch, args=(ref(self),), name="curio-deadlines", daemon=True
+                )
                 self._thread.start()
 
     def end(self, connection: Connection) -> None:
@@ -65,14 +68,28 @@ class Deadlines:
     def stop(self) -> None:
         self._stopped.set()
 
-    def _watch(self) -> None:
-        while not self._stopped.wait(min(self._seconds / 4, 1.0)):
-            now = time.monotonic()
-            with self._lock:
-                overdue = [c for c, deadline in self._running.items() if now > deadline]
-                for connection in overdue:
-                    del self._running[connection]
-                    _shut_down(connection)
+    def look(self) -> None:
+        """Shut down what is overdue."""
+        now = time.monotonic()
+        with self._lock:
+            overdue = [c for c, deadline in self._running.items() if now > deadline]
+            for connection in overdue:
+                del self._running[connection]
+                _shut_down(connection)
+
+    def pause(self) -> tuple[Event, float]:
+        """What ends the watch, and how many seconds may pass between two looks."""
+        return self._stopped, min(self._seconds / 4, 1.0)
+
+
+def _watch(watched: ref[Deadlines]) -> None:
+    """Look again and again, until told to stop or nobody has the deadlines any more."""
+    while (deadlines := watched()) is not None:
+        stopped, seconds = deadlines.pause()
+        deadlines.look()
+        del deadlines  # While waiting, this thread must not keep them alive.
+        if stopped.wait(seconds):
+            return
 
 
 def _shut_down(connection: Connection) -> None:

@@ -16,7 +16,14 @@ from typing import Any
 
 from curio_persistence.backends import forking
 from curio_persistence.errors import ClosedError, UnsupportedError
-from curio_persistence.store.base import Finding, Store, conflict, missing_reference
+from curio_persistence.store.base import (
+    Finding,
+    Store,
+    conflict,
+    current_task,
+    interleaved,
+    missing_reference,
+)
 from curio_persistence.store.filters import Filter, Measure, Order, Where, matches
 from curio_persistence.store.tables import TABLES, Columns, Row, Table
 
@@ -55,8 +62,16 @@ class _Rows:
                     del lookup[row[column]]
         return row
 
+    def replace(self, ident: int, row: Row) -> None:
+        """Put another row in its place; an interrupt (Ctrl-C) finds either the old or the new."""
+        before = self.by_id[ident]
+        self.put(ident, row)
+        for column, ids in self.lookups.items():
+            if (value := before.get(column)) is not None and value != row.get(column):
+                ids[value].pop(ident, None)
+
     def holds(self, column: str, value: Any) -> bool:
-        return value in self.lookups[column]
+        return bool(self.lookups[column].get(value))
 
     def matching(self, where: Where) -> list[int]:
         """The ids of matching rows, found by a lookup where a filter allows it."""
@@ -76,6 +91,8 @@ class MemoryStore(Store):
     def __init__(self) -> None:
         self._lock = RLock()
         self._undo: list[Callable[[], object]] | None = None
+        self._depth = 0
+        self._task: object = None
         self._tables: dict[str, _Rows] | None = _no_rows()
         forking.follow(self)
 
@@ -138,11 +155,10 @@ class MemoryStore(Store):
             return [tuple(map(rows.by_id[ident].get, returning)) for ident in matching]
 
     def _replace(self, rows: _Rows, ident: int, row: Row) -> None:
-        before = rows.take(ident)
-        rows.put(ident, row)
+        before = rows.by_id[ident]
         if self._undo is not None:
-            self._undo.append(lambda: rows.put(ident, before))
-            self._undo.append(lambda: rows.take(ident))
+            self._undo.append(lambda: rows.replace(ident, before))
+        rows.replace(ident, row)
 
     def delete(self, table: Table[Any], where: Where) -> int:
         with self._lock:
@@ -185,17 +201,23 @@ class MemoryStore(Store):
     def transaction(self) -> Iterator[None]:
         with self._lock:
             self._check_open()
-            outermost = self._undo is None
-            undo = self._undo = [] if self._undo is None else self._undo
-            start = len(undo)
+            depth = self._depth
+            if self._undo is None:
+                self._undo, self._task = [], current_task()
+            undo, start = self._undo, len(self._undo)
+            self._depth = depth + 1
             try:
                 yield
+                if self._depth != depth + 1:
+                    raise interleaved()
             except BaseException:
-                while len(undo) > start:
-                    undo.pop()()
+                if self._depth > depth:  # Else an outer one has ended before, and undone this too.
+                    while len(undo) > start:
+                        undo.pop()()
                 raise
             finally:
-                if outermost:
+                self._depth = min(self._depth, depth)
+                if not self._depth:
                     self._undo = None
 
     def diagnose(self) -> list[Finding]:
@@ -223,6 +245,8 @@ class MemoryStore(Store):
     def _check_open(self) -> dict[str, _Rows]:
         if self._tables is None:
             raise ClosedError("This in-memory persistence was closed. Open a new one.")
+        if self._undo is not None and self._task is not current_task():
+            raise interleaved()
         return self._tables
 
 

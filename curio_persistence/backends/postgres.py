@@ -42,9 +42,10 @@ from curio_persistence.store.filters import Measure, total
 from curio_persistence.store.tables import TABLES, Row, Table
 
 _NAME_BYTES = 63
+_NO_HOST = re.compile("://|.@")  # A name that begins with @ is an abstract socket.
 _UNQUOTABLE = re.compile(r"[%\x00-\x1f\x7f]")
 _DEFAULTS: Mapping[str, Any] = {
-    "application_name": "curio_persistence",
+    "fallback_application_name": "curio_persistence",
     "connect_timeout": 10,
     "keepalives": 1,
     "keepalives_idle": 30,
@@ -124,23 +125,31 @@ class PostgresStore(SQLStore):
         read_only: bool = False,
     ) -> None:
         super().__init__(_Local(), read_only=read_only)
-        if not 0 <= min_connections <= max_connections or max_connections < 1:
+        sizes = (min_connections, max_connections)
+        if any(type(size) is not int for size in sizes) or not 0 <= sizes[0] <= sizes[1] >= 1:
             raise ConfigurationError(
-                "min_connections and max_connections must be in order and at least one connection "
-                f"allowed, not {min_connections} and {max_connections}."
+                "min_connections and max_connections are whole numbers, in order, and at least one "
+                f"connection is allowed, not {min_connections!r} and {max_connections!r}."
             )
+        if _NO_HOST.search(str(settings.get("host") or "")):
+            # Not repeated: a URL may hold a password.
+            raise ConfigurationError("host is a URL, or has an @ in it. Say dsn=, or connect(url).")
         self._schema_name = schema_name
         self._schema = quote_identifier(schema_name)
         self._settings = {**_DEFAULTS, **settings, "client_encoding": "UTF8"}
+        if "connect_timeout" not in settings and "PGCONNECT_TIMEOUT" in os.environ:
+            del self._settings["connect_timeout"]
         if statement_timeout is not None:
             statement_timeout = checked_seconds("statement_timeout", statement_timeout)
+            if not statement_timeout:
+                raise ConfigurationError("statement_timeout is above 0, or None for no limit.")
             if not pgbouncer:
                 # Makes the server stop working as well. pgbouncer refuses `options`.
-                milliseconds = max(round(statement_timeout * 1000), 1)  # 0 would be no timeout.
+                milliseconds = max(round(statement_timeout * 1000), 1)
                 given = settings.get("options") or os.environ.get("PGOPTIONS") or ""
                 self._settings["options"] = f"{given} -c statement_timeout={milliseconds}".strip()
         self._errors = PostgresErrors(self.place, str(self._settings.get("password") or ""))
-        self._sizes = (min_connections, max_connections)
+        self._sizes = sizes
         self._pool_timeout = checked_seconds("pool_timeout", pool_timeout)
         self._deadlines = None if statement_timeout is None else Deadlines(statement_timeout)
         self._turnstile = Turnstile(max_connections)
@@ -237,7 +246,7 @@ class PostgresStore(SQLStore):
         return "%s * 0.000000000001" if column in _MONEY else "%s"
 
     def _read(self, sql: str, params: Params) -> list[tuple[Any, ...]]:
-        if self._mine.depth:
+        if self._is_inside():
             return self._run_inside(sql, params)[0]
         connection = self._check_out()
         try:
@@ -248,7 +257,7 @@ class PostgresStore(SQLStore):
     def _write(self, sql: str, params: Params) -> Result:
         if self._read_only:
             raise AccessDeniedError(f"{self.place} was opened read-only.")
-        if self._mine.depth:
+        if self._is_inside():
             return self._run_inside(sql, params)
         connection = self._check_out()
         try:

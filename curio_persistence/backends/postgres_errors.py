@@ -39,7 +39,7 @@ class PostgresErrors:
     def said(self, error: psycopg2.Error) -> str:
         """The first line of the driver's message, without the password."""
         line = str(error).strip().partition("\n")[0]
-        return line.replace(self._password, "***") if self._password else line
+        return line.replace(f'"{self._password}"', '"***"') if self._password else line
 
     def translate(self, error: psycopg2.Error) -> PersistenceError:
         """Our error for the driver's."""

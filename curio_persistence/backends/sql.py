@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 from curio_persistence.backends import schema
 from curio_persistence.clock import utc_now
 from curio_persistence.errors import PersistenceError, SchemaMismatchError
-from curio_persistence.store.base import Store
+from curio_persistence.store.base import Store, current_task, interleaved
 from curio_persistence.store.codecs import encode_time
 from curio_persistence.store.filters import Measure, Order, Where
 from curio_persistence.store.tables import Columns, Row, Table
@@ -32,6 +32,8 @@ class Local(local):
 
     depth = 0
     """How many transactions this thread is inside of."""
+    task: object = None
+    """The asyncio task that began the outermost of them, if one did."""
 
 
 class SQLStore(Store):
@@ -148,12 +150,20 @@ class SQLStore(Store):
 
     # --- transactions -------------------------------------------------------------------------
 
+    def _is_inside(self) -> bool:
+        """Whether this call belongs to a transaction of its thread."""
+        mine = self._mine
+        if mine.depth and mine.task is not current_task():
+            raise interleaved()
+        return mine.depth > 0
+
     @contextmanager
     def transaction(self) -> Iterator[None]:
         mine = self._mine
-        depth = mine.depth
+        depth = mine.depth if self._is_inside() else 0
         if not depth:
             self._take_connection()
+            mine.task = current_task()
         try:
             # Beginning is part of what is undone: an interrupt (Ctrl-C) that comes while it waits
             # for a lock is raised after it has begun, and what is left open would swallow the
@@ -161,12 +171,15 @@ class SQLStore(Store):
             self._control(f"SAVEPOINT level_{depth}" if depth else self._begin)
             mine.depth = depth + 1
             yield
+            if mine.depth != depth + 1:
+                raise interleaved()
             self._control(f"RELEASE SAVEPOINT level_{depth}" if depth else "COMMIT")
         except BaseException:
-            self._undo(depth)
+            if mine.depth >= depth:  # Else an outer one has ended before, and undone this as well.
+                self._undo(depth)
             raise
         finally:
-            mine.depth = depth
+            mine.depth = min(mine.depth, depth)
             if not depth:
                 self._give_connection_back()
 

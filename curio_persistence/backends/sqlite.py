@@ -9,13 +9,14 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import re
 import shlex
 import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from threading import Lock, RLock
+from threading import RLock
 from typing import Any, Literal
 from weakref import WeakSet
 
@@ -43,6 +44,7 @@ Durability = Literal["normal", "full"]
 
 _OLDEST_ENGINE = (3, 37, 0)
 _STATEMENTS = 256
+_URL = re.compile("[A-Za-z][A-Za-z0-9+.-]+:/")  # Two letters at least: C:/ is a drive.
 
 
 class _Reader:
@@ -55,7 +57,7 @@ class _Reader:
     __slots__ = ("__weakref__", "connection", "end", "for_one_read", "lock")
 
     def __init__(self, end: RLock) -> None:
-        self.lock = Lock()
+        self.lock = RLock()  # Reentrant, because a signal handler may read as well.
         self.end = end
         self.connection: sqlite3.Connection | None = None
         self.for_one_read = False
@@ -198,7 +200,7 @@ class SQLiteStore(SQLStore):
             (table, columns), lambda: self._insert_text(table, columns)
         )
         # The hottest path: what `_write` does, without the function calls.
-        outermost = not self._mine.depth
+        outermost = not self._is_inside()
         if outermost:
             self._take_connection()
         try:
@@ -278,7 +280,7 @@ class SQLiteStore(SQLStore):
 
     def _read(self, sql: str, params: Params) -> list[tuple[Any, ...]]:
         mine = self._mine
-        if mine.depth or self._in_memory:
+        if self._is_inside() or self._in_memory:
             return self._write(sql, params)[0]
         reader = mine.reader or self._new_reader()
         with reader.lock:
@@ -292,7 +294,7 @@ class SQLiteStore(SQLStore):
                     reader.close()
 
     def _write(self, sql: str, params: Params) -> Result:
-        outermost = not self._mine.depth
+        outermost = not self._is_inside()
         if outermost:
             self._take_connection()
         try:
@@ -515,6 +517,9 @@ class SQLiteStore(SQLStore):
 
 def _path(given: str | os.PathLike[str]) -> Path:
     """The file that a caller named; raises ConfigurationError where that cannot be one."""
+    if _URL.match(str(given)):
+        # Not repeated: a URL may hold a password.
+        raise ConfigurationError("db_path is a URL. Say connect(url), or name a file.")
     try:
         path = Path(given).expanduser()
         path.absolute()

@@ -30,13 +30,17 @@ class Events:
         if unstored := row["created_at"] is None:
             row["created_at"] = text
         try:
-            event.id = self._store.insert(EVENTS, row)
+            ident = self._store.insert(EVENTS, row)
         except MissingRunError:
-            event.id = self._insert_with_stub(event, row, text)
-        if undated:
-            event.timestamp = now
-        if unstored:
-            event.created_at = now
+            ident = self._insert_with_stub(event, row, text)
+        try:
+            event.id = ident
+            if undated:
+                event.timestamp = now
+            if unstored:
+                event.created_at = now
+        except AttributeError:  # A frozen record: it is stored all the same.
+            return
 
     def _insert_with_stub(self, event: AgentRunEvent, row: Row, now: str) -> int:
         """Keep an event that came before its run, or whose run could not be stored."""

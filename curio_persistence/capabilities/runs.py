@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from curio_persistence.clock import Clock
 from curio_persistence.errors import ConflictError, InvalidValueError, NotFoundError
-from curio_persistence.models import AgentRun, AgentRunStatus
+from curio_persistence.models import AgentLLMUsage, AgentRun, AgentRunEvent, AgentRunStatus
 from curio_persistence.store.base import Store
 from curio_persistence.store.codecs import decode_time, encode_time
 from curio_persistence.store.filters import Order, checked_count
@@ -19,7 +20,8 @@ _WORDS_OF_USAGE: Row = {
     "usage_metrics": None,
     "error_message": None,
 }
-_LATEST_EVENT = (Order("timestamp", descending=True), Order("id", descending=True))
+_AS_INDEXED = (Order("id"),)
+_LATEST = (Order("timestamp", descending=True), Order("id", descending=True))
 
 
 class Runs:
@@ -108,7 +110,8 @@ class Runs:
     def left_behind(self, *, older_than: timedelta = timedelta(hours=1)) -> list[AgentRun]:
         """Runs still `running` that gave no sign of life for that long: probably their agent died.
 
-        A sign of life is the run's own creation or update, or any event of it. Oldest last.
+        A sign of life is the run's own creation or update, any event or model call of it, and any
+        sign of a child run. Oldest last.
         """
         return [run for run, _ in self._silent(older_than)]
 
@@ -130,15 +133,35 @@ class Runs:
                 field="older_than",
             )
         now = self._clock.now()
-        running = self._store.select(RUNS, RUNS.where(status=AgentRunStatus.RUNNING))
-        seen = [(run, self._last_sign_of_life(run)) for run in RUNS.decode(running)]
+        running = RUNS.decode(self._store.select(RUNS, RUNS.where(status=AgentRunStatus.RUNNING)))
+        old = [run for run in running if now - _last_change(run) > older_than]
+        seen = [(run, self._last_sign_of_life(run)) for run in old]
         return [(run, last) for run, last in seen if now - last > older_than]
 
     def _last_sign_of_life(self, run: AgentRun) -> datetime:
-        where = EVENTS.where(run_id=run.run_id)
-        events = EVENTS.decode(self._store.select(EVENTS, where, order=_LATEST_EVENT, limit=1))
-        times = [run.created_at, run.updated_at, *(event.created_at for event in events)]
-        return max(time for time in times if time is not None)
+        return max(self._latest_time(member) for member in self._family(run))
+
+    def _family(self, run: AgentRun) -> Iterable[AgentRun]:
+        """A run and all that descend from it; no more than once each, even if it is its own."""
+        family, unseen = {run.run_id: run}, [run]
+        while unseen:
+            children = RUNS.where(parent_run_id=unseen.pop().run_id)
+            for child in RUNS.decode(self._store.select(RUNS, children, order=_AS_INDEXED)):
+                if child.run_id not in family:
+                    family[child.run_id] = child
+                    unseen.append(child)
+        return family.values()
+
+    def _latest_time(self, run: AgentRun) -> datetime:
+        """When something of this run was stored last: itself, an event or a model call."""
+        events = EVENTS.where(run_id=run.run_id)
+        calls = USAGE.where(run_id=run.run_id)
+        times = [
+            _last_change(run),
+            *_created(EVENTS.decode(self._store.select(EVENTS, events, order=_LATEST, limit=1))),
+            *_created(USAGE.decode(self._store.select(USAGE, calls, limit=1))),
+        ]
+        return max(times)
 
     def _close(self, run: AgentRun) -> bool:
         """Close one run, unless it has ended since it was looked at."""
@@ -150,6 +173,15 @@ class Runs:
         }
         run.updated_at = now
         return bool(self._store.update(RUNS, where, {**changes, "updated_at": encode_time(now)}))
+
+
+def _created(records: Iterable[AgentRunEvent | AgentLLMUsage]) -> list[datetime]:
+    return [record.created_at for record in records if record.created_at is not None]
+
+
+def _last_change(run: AgentRun) -> datetime:
+    """When the run itself was created or updated; a run that was read has both times."""
+    return max(time for time in (run.created_at, run.updated_at) if time is not None)
 
 
 def _given(run_id: str) -> str:

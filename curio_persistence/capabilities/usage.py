@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from curio_persistence.clock import Clock
 from curio_persistence.models import AgentLLMUsage
 from curio_persistence.store.base import Store
@@ -23,12 +25,14 @@ class Usage:
         now = self._clock.stamp(usage.run_id)
         if unstored := row["created_at"] is None:
             row["created_at"] = encode_time(now)
-        usage.id = self._store.insert(USAGE, row)
-        if unstored:
-            usage.created_at = now
-        cost = row.get("cost_usd")
-        if isinstance(cost, int):
-            usage.cost_usd = decode_money(cost)
+        ident = self._store.insert(USAGE, row)
+        with suppress(AttributeError):  # A frozen record, or one without a cost: it is stored.
+            usage.id = ident
+            if unstored:
+                usage.created_at = now
+            cost = row.get("cost_usd")
+            if isinstance(cost, int):
+                usage.cost_usd = decode_money(cost)
 
     def newest(
         self, *, agent_id: str | None = None, run_id: str | None = None, limit: int | None = 100

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager
 from typing import Any, ClassVar, Literal, NamedTuple
 
-from curio_persistence.errors import ConflictError, MissingRunError
+from curio_persistence.errors import ConflictError, MissingRunError, UnsupportedError
 from curio_persistence.store.filters import Measure, Order, Where
 from curio_persistence.store.tables import Columns, Row, Table
 
@@ -109,6 +110,25 @@ class Store(ABC):
     @abstractmethod
     def close(self) -> None:
         """Give back what is held; every later call raises ClosedError. Closing twice is fine."""
+
+
+def current_task() -> object:
+    """The asyncio task that runs now, if any: tasks share their thread, and so a transaction."""
+    asyncio = sys.modules.get("asyncio")  # Looked up, not imported: most programs have none.
+    if asyncio is None:
+        return None
+    try:
+        return asyncio.current_task()
+    except RuntimeError:
+        return None
+
+
+def interleaved() -> UnsupportedError:
+    """The error for work that would become part of somebody else's transaction."""
+    return UnsupportedError(
+        "Another task, or a generator, has a transaction open in this thread. End each transaction "
+        "before the next begins: do not await or yield inside transaction()."
+    )
 
 
 def conflict(table: Table[Any], row: Row) -> ConflictError:

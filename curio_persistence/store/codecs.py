@@ -16,7 +16,7 @@ import json
 import numbers
 import operator
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import ROUND_HALF_EVEN, Context, Decimal, InvalidOperation
 from enum import Enum
@@ -282,8 +282,14 @@ def _as_json(value: Any) -> Any:
         return int(value)
     if isinstance(value, numbers.Real):
         return float(value)
-    if isinstance(value, set | frozenset):
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, Set):
         return sorted(value, key=repr)
+    if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray | memoryview):
+        return list(value)
+    if hasattr(value, "tolist"):  # numpy's arrays.
+        return value.tolist()
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
     return str(value)

@@ -182,9 +182,9 @@ class Table(Generic[M]):
                 f"An object of type {type(record).__name__} cannot be stored as "
                 f"{self.model.__name__}: {error}."
             ) from error
-        except (ValueError, TypeError):
+        except (ValueError, TypeError) as error:
             self._refuse(record)
-            raise
+            raise InvalidValueError(f"{self.model.__name__} cannot be stored: {error}.") from error
         for column in self._when_set:
             value = getattr(record, column.name, None)
             if value is not None and (kept := self.encode_value(column.name, value)) is not None:

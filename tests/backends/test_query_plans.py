@@ -103,12 +103,23 @@ QUESTIONS = {
     ),
     "runs left behind": Question(
         lambda p: p.runs.left_behind(),
-        {"agent_runs_by_status", "agent_run_events_by_run"},
+        {
+            "agent_runs_by_status",
+            "agent_runs_by_parent",
+            "agent_run_events_by_run",
+            "agent_llm_usage_by_run",
+        },
         sorts=True,
     ),
     "abandoning runs": Question(
         lambda p: p.runs.abandon(older_than=timedelta(1)),
-        {"agent_runs_by_status", "agent_run_events_by_run", RUN_ID},
+        {
+            "agent_runs_by_status",
+            "agent_runs_by_parent",
+            "agent_run_events_by_run",
+            "agent_llm_usage_by_run",
+            RUN_ID,
+        },
         sorts=True,
     ),
     "updating a run": Question(

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from types import FrameType
 
 import pytest
@@ -57,15 +58,51 @@ def test_no_more_threads_are_inside_than_there_are_places() -> None:
         for work in [pool.submit(come_and_go) for _ in range(8)]:
             work.result()
     assert most == 3
-    assert [turnstile.enter(0) for _ in range(4)] == [True, True, True, False]
+    with occupied(turnstile), occupied(turnstile), occupied(turnstile):
+        assert not turnstile.enter(0)
+    assert turnstile.enter(0)
 
 
 def test_who_waited_in_vain_takes_no_place_away() -> None:
     turnstile = Turnstile()
+    with occupied(turnstile):
+        assert not turnstile.enter(0.01)
     assert turnstile.enter(0)
-    assert not turnstile.enter(0.01)
-    turnstile.leave()
+
+
+def test_who_is_inside_may_enter_again_and_leaves_as_often() -> None:
+    """As a signal handler does that interrupts somebody inside, even while others wait."""
+    turnstile = Turnstile()
     assert turnstile.enter(0)
+    with ThreadPoolExecutor(1) as pool:
+        other = pool.submit(turnstile.enter, 10)
+        wait_for_queue(turnstile, 1)
+        assert turnstile.enter(0)
+        turnstile.leave()
+        assert not other.done()
+        turnstile.leave()
+        assert other.result()
+
+
+@contextmanager
+def occupied(turnstile: Turnstile) -> Iterator[None]:
+    """One place is taken, by another thread."""
+    come, go = threading.Event(), threading.Event()
+
+    def stay() -> None:
+        assert turnstile.enter(10)
+        come.set()
+        go.wait(10)
+        turnstile.leave()
+
+    thread = threading.Thread(target=stay)
+    thread.start()
+    assert come.wait(10)
+    try:
+        yield
+    finally:
+        go.set()
+        thread.join()
 
 
 def test_those_inside_are_known_by_name() -> None:
@@ -105,13 +142,12 @@ def interruptible() -> Iterator[None]:
 @pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_while_waiting_loses_no_place() -> None:
     turnstile = Turnstile()
-    assert turnstile.enter(0)
     interrupter = threading.Thread(target=lambda: interrupt_waiting_main_thread(turnstile))
-    interrupter.start()
-    with pytest.raises(Interrupted):
-        turnstile.enter(10)
-    interrupter.join()
-    turnstile.leave()
+    with occupied(turnstile):
+        interrupter.start()
+        with pytest.raises(Interrupted):
+            turnstile.enter(10)
+        interrupter.join()
     assert turnstile.enter(0)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -113,3 +114,22 @@ def test_a_failed_update_fills_nothing_in(persistence: Persistence) -> None:
     with pytest.raises(PersistenceError):
         persistence.update_agent_run("unknown", run)
     assert run == AgentRun("agent", "unknown")
+
+
+def test_a_record_that_cannot_be_filled_in_is_stored_all_the_same(
+    persistence: Persistence,
+) -> None:
+    """Curio's own usage has no cost, and an event may be frozen."""
+
+    @dataclass(frozen=True)
+    class Frozen:
+        agent_id: str = "agent"
+        run_id: str = "run"
+        agent_name: str = ""
+        timestamp: None = None
+        event_type: str = "thought"
+        data: None = None
+        created_at: None = None
+
+    persistence.log_agent_run_event(Frozen())  # type: ignore[arg-type]
+    assert [event.event_type for event in persistence.get_agent_run_events("run")] == ["thought"]

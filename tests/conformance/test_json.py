@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections import UserDict, deque
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from enum import Enum, IntEnum
 from fractions import Fraction
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 from typing import Any
 from uuid import UUID
 
@@ -135,7 +136,7 @@ def test_nothing_is_none_and_not_null(persistence: Persistence) -> None:
         (ValueError("no"), '"no"'),
         (Own(a=Own()), '{"a": {}}'),
         ([np.int64(3), np.float32(0.5), np.float64("nan")], '[3, 0.5, "nan"]'),
-        ({np.int64(3): np.bool_(True)}, '{"3": "True"}'),
+        ({np.int64(3): np.bool_(True)}, '{"3": true}'),
         (np.str_("text"), "text"),
         ({"🙂": "\ud800"}, '{"🙂": "\ud800"}'),
     ],
@@ -207,3 +208,21 @@ def test_what_comes_back_can_be_written_again(
     write(persistence, second)
     for field in fields:
         assert getattr(read_back(persistence, second), field) == '{"a": [1, "\\u0000"]}'
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (np.zeros(3), "[0.0, 0.0, 0.0]"),
+        (deque([1, 2]), "[1, 2]"),
+        (UserDict(a=1), '{"a": 1}'),
+        (MappingProxyType({"a": {1}}), '{"a": [1]}'),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_holds_other_values_is_kept_with_all_of_them(
+    persistence: Persistence, value: object, text: str
+) -> None:
+    persistence.log_agent_run_event(AgentRunEvent("agent", "run", data=value))
+    [event] = persistence.get_agent_run_events("run")
+    assert event.data == text

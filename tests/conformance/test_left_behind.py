@@ -7,7 +7,13 @@ from typing import Any
 
 import pytest
 
-from curio_persistence import AgentRun, AgentRunEvent, InvalidValueError, Persistence
+from curio_persistence import (
+    AgentLLMUsage,
+    AgentRun,
+    AgentRunEvent,
+    InvalidValueError,
+    Persistence,
+)
 from tests.support.hands import Hands
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -195,3 +201,28 @@ def test_an_age_is_a_timedelta_that_is_not_negative(persistence: Persistence, ba
 def test_nothing_is_older_than_time_itself(persistence: Persistence) -> None:
     start(persistence, "run")
     assert left(persistence, timedelta.max) == []
+
+
+def test_a_model_call_is_a_sign_of_life(persistence: Persistence, clock: Hands) -> None:
+    start(persistence, "run")
+    clock.move(hours=2)
+    persistence.log_llm_usage(AgentLLMUsage("agent", "run"))
+    assert left(persistence) == []
+
+
+def test_a_parent_lives_as_long_as_its_children(persistence: Persistence, clock: Hands) -> None:
+    start(persistence, "parent")
+    child = AgentRun("agent", "child", status="running", parent_run_id="parent")
+    persistence.create_agent_run(child)
+    clock.move(hours=2)
+    persistence.log_agent_run_event(AgentRunEvent("agent", "child"))
+    assert left(persistence) == []
+
+
+def test_a_run_that_is_its_own_parent_is_found_as_well(
+    persistence: Persistence, clock: Hands
+) -> None:
+    run = AgentRun("agent", "run", status="running", parent_run_id="run")
+    persistence.create_agent_run(run)
+    clock.move(hours=2)
+    assert left(persistence) == ["run"]

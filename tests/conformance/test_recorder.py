@@ -26,6 +26,7 @@ from curio_persistence import (
     RunRecorder,
 )
 from curio_persistence.recorder import record_run
+from tests.support.hands import Hands
 from tests.support.outage import Outage
 
 LOGGER = "curio_persistence.recorder"
@@ -589,3 +590,55 @@ def test_a_run_id_that_is_taken_overwrites_nothing(
         persistence.record_run(agent_id="agent", run_id="same", on_error="raise"),
     ):
         raise AssertionError("the block was entered")
+
+
+def test_the_recorder_and_the_persistence_go_by_one_clock(
+    persistence: Persistence, clock: Hands
+) -> None:
+    with persistence.record_run(agent_id="agent") as run:
+        clock.move(hours=-1)
+    after = stored(persistence, run)
+    assert after.created_at is not None
+    assert after.started_at is not None
+    assert after.finished_at is not None
+    last = events(persistence, run)[-1].timestamp
+    assert last is not None
+    assert after.started_at < after.created_at < last < after.finished_at
+
+
+def test_a_suspended_generator_adopts_no_runs_after_its_end(persistence: Persistence) -> None:
+    def stream() -> Iterator[None]:
+        with persistence.record_run(agent_id="stream"):
+            yield
+
+    generator = stream()
+    next(generator)
+    with persistence.record_run(agent_id="inner"):
+        generator.close()
+    with persistence.record_run(agent_id="later") as later:
+        pass
+    assert stored(persistence, later).parent_run_id is None
+
+
+def test_what_cannot_even_be_named_costs_no_more_than_itself(persistence: Persistence) -> None:
+    with persistence.record_run(agent_id="agent") as run:
+        run.log(Mute())  # type: ignore[arg-type]
+    assert (run.lost, stored(persistence, run).status) == (1, "completed")
+
+
+def test_a_run_that_is_said_to_have_failed_ends_with_an_error_event(
+    persistence: Persistence,
+) -> None:
+    with persistence.record_run(agent_id="agent") as run:
+        run.finish(status="error")
+    assert types(persistence, run)[-1] == "run_error"
+
+
+def test_a_tool_is_called_in_an_async_block_too(persistence: Persistence) -> None:
+    async def work(run: RunRecorder) -> None:
+        async with run.tool("search") as call:
+            call.result = "found"
+
+    with persistence.record_run(agent_id="agent") as run:
+        asyncio.run(work(run))
+    assert events(persistence, run)[-2].get_data_dict()["result"] == "found"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -189,3 +190,46 @@ def test_it_cannot_be_closed_inside_a_transaction(persistence: Persistence) -> N
         with pytest.raises(UnsupportedError, match="transaction"):
             persistence.close()
     assert run_ids(persistence) == ["a"]
+
+
+def test_another_task_of_the_thread_cannot_slip_into_a_transaction(
+    persistence: Persistence,
+) -> None:
+    """What it wrote would have returned, and be undone with a transaction it knows nothing of."""
+
+    async def begin_and_give_up() -> None:
+        with persistence.transaction():
+            persistence.create_agent_run(AgentRun("agent", "undone"))
+            await asyncio.sleep(0)
+            raise Stop
+
+    async def write() -> None:
+        persistence.create_agent_run(AgentRun("agent", "other"))
+
+    async def both() -> list[BaseException | None]:
+        return await asyncio.gather(begin_and_give_up(), write(), return_exceptions=True)
+
+    assert [type(result) for result in asyncio.run(both())] == [Stop, UnsupportedError]
+    assert persistence.get_agent_runs() == []
+    asyncio.run(write())
+    assert [run.run_id for run in persistence.get_agent_runs()] == ["other"]
+
+
+def test_transactions_that_end_out_of_order_are_undone_and_leave_no_trace(
+    persistence: Persistence,
+) -> None:
+    def transaction(run_id: str) -> Iterator[None]:
+        with persistence.transaction():
+            persistence.create_agent_run(AgentRun("agent", run_id))
+            yield
+
+    first, second = transaction("first"), transaction("second")
+    next(first)
+    next(second)
+    for generator in (first, second):
+        with pytest.raises(UnsupportedError):
+            next(generator)
+    persistence.create_agent_run(AgentRun("agent", "after"))
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(persistence.create_agent_run, AgentRun("agent", "elsewhere")).result()
+    assert {run.run_id for run in persistence.get_agent_runs()} == {"after", "elsewhere"}

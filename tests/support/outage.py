@@ -12,6 +12,7 @@ class Outage:
     """Stands before a persistence: its first `calls` calls fail, the others get through."""
 
     def __init__(self, persistence: BasePersistence, calls: int) -> None:
+        self.clock = persistence.clock
         self._persistence = persistence
         self._left = calls
 
