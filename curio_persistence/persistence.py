@@ -87,7 +87,8 @@ class Persistence(BasePersistence):
         """Group this thread's writes: all are committed at the end, none if the block raises.
 
         Inside, each write is a savepoint, so a failed one does not spoil the others, and reads see
-        the writes. Other threads' writes wait meanwhile (on SQLite and in memory).
+        the writes. Other threads' writes wait meanwhile (on SQLite and in memory). Do not await or
+        yield inside: what another task of the thread did would become part of it, and is refused.
         """
         return self._store.transaction()
 

@@ -43,7 +43,7 @@ class SQLiteErrors:
         match code & 0xFF:
             case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
                 return BusyError(
-                    f"{self._place} is locked by another process, and stayed so for "
+                    f"{self._place} is locked by another process or persistence, and stayed so for "
                     f"{self._lock_timeout:g} s. Try again, or raise lock_timeout."
                 )
             case sqlite3.SQLITE_FULL:

@@ -65,20 +65,21 @@ class Stats:
         }
 
     def _calls(self, agent_id: str | None) -> dict[str, Any]:
+        # One agent's latencies come with the same look at the index; for all agents together
+        # another index has them in order, and the database counts them.
+        groups = self._store.aggregate(
+            USAGE,
+            _SUMS if agent_id is None else (*_SUMS, _LATENCIES),
+            USAGE.where(agent_id=agent_id),
+            group_by=("agent_id", "model", "status"),
+        )
         models: dict[str, _Calls] = defaultdict(_Calls)
         everything = _Calls()
         latencies: Counter[int] = Counter()
-        for _, model, status, *sums, values in self._store.aggregate(
-            USAGE,
-            # One agent's latencies come with the same look at the index; for all agents together
-            # another index has them in order, and the database counts them.
-            (*_SUMS, COUNT if agent_id is None else _LATENCIES),
-            USAGE.where(agent_id=agent_id),
-            group_by=("agent_id", "model", "status"),
-        ):
+        for _, model, status, count, input_tokens, output_tokens, cost, *rest in groups:
             for calls in (models[model], everything):
-                calls.add(status, *sums)
-            if agent_id is not None:
+                calls.add(status, count, input_tokens, output_tokens, cost)
+            for values in rest:
                 latencies.update(values)
         histogram = self._latencies_of_all() if agent_id is None else latencies.items()
         return {
