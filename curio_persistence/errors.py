@@ -48,7 +48,10 @@ class MissingRunError(NotFoundError):
 
 
 class UnavailableError(PersistenceError):
-    """The database could not be reached or broke off; the call itself may be fine."""
+    """The database could not be reached or broke off; the call itself may be fine.
+
+    A write whose answer was lost on the network, and only such a one, may have been stored.
+    """
 
 
 class BusyError(UnavailableError):

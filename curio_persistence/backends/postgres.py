@@ -257,6 +257,8 @@ class PostgresStore(SQLStore):
     def _write(self, sql: str, params: Params) -> Result:
         if self._read_only:
             raise AccessDeniedError(f"{self.place} was opened read-only.")
+        if not self._tables_are_ours:
+            self._refuse_foreign_tables()
         if self._is_inside():
             return self._run_inside(sql, params)
         connection = self._check_out()

@@ -48,6 +48,7 @@ class SQLStore(Store):
         self._texts: dict[Hashable, str] = {}
         self._mine = mine
         self._read_only = read_only
+        self._tables_are_ours = False
 
     @property
     @abstractmethod
@@ -95,8 +96,21 @@ class SQLStore(Store):
             schema.refuse_outdated(plan, catalog, self.dialect, self.place, self._init_command)
         elif not plan.is_current:
             self._migrate()
+        self._tables_are_ours = True
+
+    def _refuse_foreign_tables(self) -> None:
+        """Before the first write of those who did not initialize: never write into such tables."""
+        self._tables_are_ours = True  # What follows reads, and must not ask again.
+        try:
+            catalog = self._catalog()
+            if catalog.tables:
+                schema.plan(catalog, self.dialect, self.place)
+        except BaseException:
+            self._tables_are_ours = False
+            raise
 
     def _migrate(self) -> None:
+        self._tables_are_ours = True  # Or will be, in the transactions that follow.
         while self._migrate_one_step():
             pass
 

@@ -199,6 +199,8 @@ class SQLiteStore(SQLStore):
         sql = self._texts.get((table, columns)) or self._text(
             (table, columns), lambda: self._insert_text(table, columns)
         )
+        if not self._tables_are_ours:
+            self._refuse_foreign_tables()
         # The hottest path: what `_write` does, without the function calls.
         outermost = not self._is_inside()
         if outermost:
@@ -294,6 +296,8 @@ class SQLiteStore(SQLStore):
                     reader.close()
 
     def _write(self, sql: str, params: Params) -> Result:
+        if not self._tables_are_ours:
+            self._refuse_foreign_tables()
         outermost = not self._is_inside()
         if outermost:
             self._take_connection()

@@ -46,7 +46,8 @@ class Turnstile:
     def holders(self) -> str:
         """The names of the threads inside, for an error message."""
         names = {thread.ident: thread.name for thread in threading.enumerate()}
-        return ", ".join(names.get(ident, f"thread {ident}") for ident in list(self._inside))
+        inside = [names.get(ident, f"thread {ident}") for ident in list(self._inside)]
+        return ", ".join(inside) or "a thread that was interrupted"
 
     def _take_place(self) -> bool:
         return any(place.acquire(blocking=False) for place in self._places)

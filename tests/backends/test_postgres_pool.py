@@ -158,7 +158,7 @@ def test_many_threads_take_and_give_at_once(open_postgres: Open, sessions: Sessi
         for work in [pool.submit(read) for _ in range(8)]:
             work.result()
     assert len(sessions()) <= 6
-    assert store_of(persistence)._turnstile.holders() == ""
+    assert not store_of(persistence)._turnstile._inside
 
 
 @pytest.mark.parametrize(

@@ -103,3 +103,16 @@ def test_tables_of_other_names_are_good_neighbours(database: Database) -> None:
 def _in_its_schema(script: str) -> str:
     """An index is named without a schema, and its table with one (not so in SQLite)."""
     return script.replace(" ON agent_runs", " ON {schema}.agent_runs")
+
+
+def test_who_does_not_initialize_cannot_write_to_them_either(database: Database) -> None:
+    database.run(_in_its_schema(CURIO))
+    before = database.state()
+    persistence = database.open(initialize=False)
+    for _ in range(2):
+        with pytest.raises(SchemaMismatchError, match="did not make"):
+            persistence.create_agent_run(AgentRun("agent", "new"))
+    with pytest.raises(SchemaMismatchError, match="did not make"), persistence.transaction():
+        persistence.delete_agent_run("run")
+    persistence.close()
+    assert database.state() == before
