@@ -169,8 +169,9 @@ class PostgresPersistence(Persistence):
     """In one schema of a PostgreSQL database, through a pool of connections.
 
     What is not given comes from `dsn` (a URL or a `key=value` string), then from libpq's `PG*`
-    variables. Times are in seconds: a thread waits up to `pool_timeout` for a connection, and a
-    statement is given up after `statement_timeout`. Say `pgbouncer=True` behind pgbouncer, which
+    variables. Times are in seconds: a thread waits up to `pool_timeout` for its turn (making a new
+    connection may then take libpq's `connect_timeout`, 10, and threads connect one after another);
+    a statement is given up after `statement_timeout`. Say `pgbouncer=True` behind pgbouncer, which
     refuses the start-up option by which the server learns of `statement_timeout`.
     """
 
