@@ -80,7 +80,8 @@ class _Rows:
             if op == "=" and column in self.lookups:
                 candidates = self.lookups[column].get(value, {})
                 break
-        return [ident for ident in candidates if matches(self.by_id[ident], where)]
+        # A copy, because a signal handler may add to them meanwhile.
+        return [ident for ident in list(candidates) if matches(self.by_id[ident], where)]
 
 
 class MemoryStore(Store):

@@ -94,8 +94,9 @@ def _poller(descriptor: int) -> Callable[[int], object]:
 
 
 class _Local(Local):
-    connection: _Connection | None = None
-    """The connection of the transaction this thread is inside of."""
+    def __init__(self) -> None:
+        self.connections: list[_Connection] = []
+        """Those taken for transactions: one, or two where a signal handler began one as well."""
 
 
 class PostgresStore(SQLStore):
@@ -293,21 +294,19 @@ class PostgresStore(SQLStore):
         self._run(self._pinned(), sql, ())
 
     def _take_connection(self) -> None:
-        self._mine.connection = self._check_out()
+        self._mine.connections.append(self._check_out())
 
     def _give_connection_back(self) -> None:
-        connection, self._mine.connection = self._mine.connection, None
-        if connection is not None:
-            self._check_in(connection)
+        if self._mine.connections:
+            self._check_in(self._mine.connections.pop())
 
     def _pinned(self) -> _Connection:
-        connection = self._mine.connection
-        if connection is None:
+        if not self._mine.connections:
             raise ClosedError(
                 "The process was forked inside this transaction; its connection stayed with the "
                 "parent. Begin a transaction of the child's own."
             )
-        return connection
+        return self._mine.connections[-1]
 
     def _check_out(self) -> _Connection:
         """A connection for this thread alone: the one used last, or a new one."""
@@ -404,7 +403,7 @@ class PostgresStore(SQLStore):
         self._pool = None
         self._idle = deque()
         self._opening = Lock()
-        self._mine.connection = None
+        self._mine.connections.clear()
         self._turnstile = Turnstile(self._sizes[1])
         if self._deadlines is not None:
             self._deadlines.start_again()

@@ -187,13 +187,15 @@ class SQLStore(Store):
             yield
             if mine.depth != depth + 1:
                 raise interleaved()
+            mine.depth = depth  # First: a signal handler must not find itself inside of what ended.
             self._control(f"RELEASE SAVEPOINT level_{depth}" if depth else "COMMIT")
         except BaseException:
-            if mine.depth >= depth:  # Else an outer one has ended before, and undone this as well.
+            undone = mine.depth < depth  # With an outer one, which has ended before.
+            mine.depth = min(mine.depth, depth)
+            if not undone:
                 self._undo(depth)
             raise
         finally:
-            mine.depth = min(mine.depth, depth)
             if not depth:
                 self._give_connection_back()
 

@@ -318,7 +318,7 @@ class SQLiteStore(SQLStore):
     def _control(self, sql: str) -> None:
         try:
             connection = self._writer or self._open_writer()
-            if self._mine.depth:
+            if sql != self._begin:
                 self._check_still_inside(connection)
             connection.execute(sql)
         except sqlite3.Error as error:

@@ -22,9 +22,10 @@ def test_a_handler_writes_and_reads_in_the_middle_of_writes_and_reads(
         persistence.log_agent_run_event(AgentRunEvent("agent", "signals", event_type="signal"))
         persistence.get_agent_runs(limit=1)
         handled += 1
+        signal.setitimer(signal.ITIMER_REAL, 0.003)  # Only now, or it might interrupt itself.
 
     before = signal.signal(signal.SIGALRM, handle)
-    signal.setitimer(signal.ITIMER_REAL, 0.01, 0.01)
+    signal.setitimer(signal.ITIMER_REAL, 0.003)
     try:
         written, end = 0, time.monotonic() + 0.5
         while time.monotonic() < end:
