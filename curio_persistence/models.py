@@ -121,7 +121,9 @@ class AgentRun(_Record):
 class AgentRunEvent(_Record):
     """Something that happened in a run. Stored once, never changed.
 
-    `data` takes text or any value that JSON can express; what is read back is the text.
+    `data` takes text or any value that JSON can express; what is read back is the text. `event_id`
+    is the sender's own name for the event, unique among all events: what is sent again under it is
+    not stored again. None (the default) is for what is sent once.
     """
 
     agent_id: str
@@ -132,6 +134,7 @@ class AgentRunEvent(_Record):
     data: Any = None
     id: int | None = None
     created_at: datetime | None = None
+    event_id: str | None = None
 
     def get_data_dict(self) -> dict[str, Any]:
         """`data` parsed; `{}` when there is none."""
@@ -145,7 +148,8 @@ class AgentLLMUsage(_Record):
     `run_id` and `agent_id` may be None: a model call can stand alone. `cost_usd` is taken from
     `usage_metrics["cost_usd"]` when it is not given; None means unknown, which is not free.
     `cache_read_tokens`, `cache_write_tokens` and `reasoning_tokens` are parts of the input and
-    output tokens, not additions to them.
+    output tokens, not additions to them. `event_id` is the sender's own name for the call: what is
+    sent again under it is not stored, and not counted, again.
     """
 
     agent_id: str | None
@@ -170,6 +174,7 @@ class AgentLLMUsage(_Record):
     cache_write_tokens: int | None = None
     reasoning_tokens: int | None = None
     cost_usd: Decimal | None = None
+    event_id: str | None = None
 
     def get_input_params_dict(self) -> dict[str, Any]:
         """`input_params` parsed; `{}` when there are none."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from curio_persistence.base import BasePersistence
+from curio_persistence.capabilities.appends import OnConflict
 from curio_persistence.capabilities.events import Events
 from curio_persistence.capabilities.runs import Runs
 from curio_persistence.capabilities.stats import Stats
@@ -48,6 +50,10 @@ class Persistence(BasePersistence):
     def create_agent_run(self, run: AgentRun) -> None:
         self.runs.create(run)
 
+    def create_agent_runs(self, runs: Iterable[AgentRun]) -> None:
+        """Store new runs, all or none; any iterable, read in bounded memory."""
+        self.runs.create_many(runs)
+
     def update_agent_run(self, run_id: str, run: AgentRun) -> None:
         self.runs.update(run_id, run)
 
@@ -65,6 +71,18 @@ class Persistence(BasePersistence):
     def log_agent_run_event(self, event: AgentRunEvent) -> None:
         self.events.log(event)
 
+    def log_agent_run_events(
+        self, events: Iterable[AgentRunEvent], *, on_conflict: OnConflict = "keep"
+    ) -> int:
+        """Append events, all or none, and return how many were not stored before.
+
+        Any iterable, read in bounded memory; the transaction lasts until it ends. An event with an
+        `event_id` that is stored already is left as it was stored (`on_conflict="keep"`), or is a
+        ConflictError if it says something else now (`"error"`). When it raises, ids that were
+        filled in mean nothing.
+        """
+        return self.events.log_many(events, on_conflict=on_conflict)
+
     def get_agent_run_events(
         self, run_id: str, event_type: str | None = None
     ) -> list[AgentRunEvent]:
@@ -72,6 +90,12 @@ class Persistence(BasePersistence):
 
     def log_llm_usage(self, usage: AgentLLMUsage) -> None:
         self.usage.log(usage)
+
+    def log_llm_usages(
+        self, usages: Iterable[AgentLLMUsage], *, on_conflict: OnConflict = "keep"
+    ) -> int:
+        """Append model calls, all or none; as `log_agent_run_events` does with events."""
+        return self.usage.log_many(usages, on_conflict=on_conflict)
 
     def get_llm_usage(
         self, agent_id: str | None = None, run_id: str | None = None, limit: int | None = 100

@@ -30,7 +30,7 @@ FACTS = {
         "curio-persistence query --db-path demo.db",
     ),
     "notebook.ipynb": ("336 runs", "TimeoutError", "image/png"),
-    "postgres_env.py": ("PostgreSQL", "version 1", "20 runs completed"),
+    "postgres_env.py": ("PostgreSQL", "version 2", "20 runs completed"),
     "quickstart.py": ("run_completed", "0.000400 US dollars"),
     "test_my_agent.py": ("3 passed",),
 }

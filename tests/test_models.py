@@ -50,6 +50,7 @@ PUBLISHED: dict[type[Record], dict[str, Any]] = {
         "data": None,
         "id": None,
         "created_at": None,
+        "event_id": None,
     },
     AgentLLMUsage: {
         "provider": "",
@@ -72,6 +73,7 @@ PUBLISHED: dict[type[Record], dict[str, Any]] = {
         "cache_write_tokens": None,
         "reasoning_tokens": None,
         "cost_usd": None,
+        "event_id": None,
     },
 }
 
@@ -97,7 +99,7 @@ FULL: dict[type[Record], Record] = {
         "parent",
     ),
     AgentRunEvent: AgentRunEvent(
-        "agent", "run", "Agent", NOON, EventType.CUSTOM, "\0\ud800", 2, NOON
+        "agent", "run", "Agent", NOON, EventType.CUSTOM, "\0\ud800", 2, NOON, "event"
     ),
     AgentLLMUsage: AgentLLMUsage(
         "agent",
@@ -122,6 +124,7 @@ FULL: dict[type[Record], Record] = {
         2,
         3,
         Decimal("0.100000000001"),
+        "call",
     ),
 }
 

@@ -18,6 +18,7 @@ from curio_persistence.backends import forking
 from curio_persistence.errors import ClosedError, UnsupportedError
 from curio_persistence.store.base import (
     Finding,
+    Position,
     Store,
     conflict,
     current_task,
@@ -77,8 +78,10 @@ class _Rows:
         """The ids of matching rows, found by a lookup where a filter allows it."""
         candidates: Any = self.by_id
         for column, op, value in where:
-            if op == "=" and column in self.lookups:
-                candidates = self.lookups[column].get(value, {})
+            if op in ("=", "in") and column in self.lookups:
+                ids = self.lookups[column]
+                wanted = (value,) if op == "=" else value
+                candidates = [ident for each in wanted for ident in ids.get(each, ())]
                 break
         # A copy, because a signal handler may add to them meanwhile.
         return [ident for ident in list(candidates) if matches(self.by_id[ident], where)]
@@ -116,7 +119,7 @@ class MemoryStore(Store):
     def insert(self, table: Table[Any], row: Row) -> int:
         with self._lock:
             rows = self._rows(table)
-            if table.unique and rows.holds(table.unique, row[table.unique]):
+            if table.unique and rows.holds(table.unique, row.get(table.unique)):
                 raise conflict(table, row)
             target = table.references
             if target and not self._rows(target.table).holds("run_id", row[target.column]):
@@ -133,13 +136,17 @@ class MemoryStore(Store):
         where: Where = (),
         *,
         order: tuple[Order, ...] | None = None,
+        after: Position | None = None,
         limit: int | None = None,
         offset: int = 0,
     ) -> Columns:
+        order = table.order if order is None else order
         with self._lock:
             rows = self._rows(table)
             found = [rows.by_id[ident] for ident in rows.matching(where)]
-        for column, descending in reversed(table.order if order is None else order):
+        if after is not None:
+            found = [row for row in found if _comes_after(row, after, order)]
+        for column, descending in reversed(order):
             found.sort(key=itemgetter(column), reverse=descending)
         end = None if limit is None else offset + limit
         page = found[offset:end]
@@ -253,6 +260,11 @@ class MemoryStore(Store):
 
 def _no_rows() -> dict[str, _Rows]:
     return {table.name: _Rows(table) for table in TABLES}
+
+
+def _comes_after(row: Row, position: Position, order: tuple[Order, ...]) -> bool:
+    place: Any = tuple(row[column] for column, _ in order)
+    return bool(place < position if order[0].descending else place > position)
 
 
 def _measure(measure: Measure, rows: list[Row]) -> int | list[int] | None:

@@ -12,8 +12,9 @@ import re
 import select
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from io import BytesIO
 from threading import Lock
 from typing import Any, cast
 
@@ -25,8 +26,9 @@ from psycopg2.pool import PoolError, ThreadedConnectionPool
 
 from curio_persistence.backends import forking, schema
 from curio_persistence.backends.deadlines import Deadlines, checked_seconds
+from curio_persistence.backends.postgres_copy import copy_text
 from curio_persistence.backends.postgres_errors import PostgresErrors
-from curio_persistence.backends.sql import Local, Params, Result, SQLStore
+from curio_persistence.backends.sql import Local, Params, Result, SQLStore, columns_of
 from curio_persistence.backends.turnstile import Turnstile
 from curio_persistence.errors import (
     AccessDeniedError,
@@ -36,12 +38,20 @@ from curio_persistence.errors import (
     PoolTimeoutError,
     UnsupportedError,
 )
-from curio_persistence.store.base import Finding, conflict, missing_reference
+from curio_persistence.store.base import (
+    STREAM_ROWS,
+    Finding,
+    Position,
+    conflict,
+    missing_reference,
+)
 from curio_persistence.store.codecs import PICODOLLARS, encode_money, encode_time
-from curio_persistence.store.filters import Measure, total
-from curio_persistence.store.tables import TABLES, Row, Table
+from curio_persistence.store.filters import Measure, Order, Where, total
+from curio_persistence.store.tables import TABLES, Columns, Row, Table
 
 _NAME_BYTES = 63
+_COPY_BYTES = 1 << 20
+_CURSOR = "curio_persistence_stream"
 _NO_HOST = re.compile("://|.@")  # A name that begins with @ is an abstract socket.
 _UNQUOTABLE = re.compile(r"[%\x00-\x1f\x7f]")
 _DEFAULTS: Mapping[str, Any] = {
@@ -112,6 +122,7 @@ class PostgresStore(SQLStore):
     _mine: _Local
     _begin = "BEGIN"
     _no_limit = ""
+    _any_of = "= ANY(%s)"
 
     def __init__(
         self,
@@ -218,13 +229,86 @@ class PostgresStore(SQLStore):
         try:
             rows, _ = self._write(sql, tuple(row.values()))
         except PersistenceError as error:
-            match getattr(error.__cause__, "pgcode", None):
-                case "23503":
-                    raise missing_reference(table, row) from error.__cause__
-                case "23505":
-                    raise conflict(table, row) from error.__cause__
-            raise
+            raise _refusal(error, table, row) from error.__cause__
         return int(rows[0][0])
+
+    def insert_many(self, table: Table[Any], rows: Sequence[Row]) -> Sequence[int]:
+        if not rows:
+            return ()
+        self._check_writable()
+        if self._is_inside():
+            with self.transaction():
+                return self._insert_copied(self._pinned(), table, rows)
+        connection = self._check_out()
+        try:
+            return self._insert_copied(connection, table, rows)
+        finally:
+            self._check_in(connection)
+
+    def _insert_copied(
+        self, connection: _Connection, table: Table[Any], rows: Sequence[Row]
+    ) -> Sequence[int]:
+        """Reserve ids, and COPY the rows with them: one statement, which stores all or none."""
+        reserved, _ = self._run(connection, self._reserving(table), (len(rows),))
+        ids = [ident for (ident,) in reserved]
+        columns, lines = table.line_up(rows)
+        try:
+            copy = f"COPY {self._table(table)} (id, {', '.join(columns)}) FROM STDIN"
+            self._run(connection, copy, (), copy_text(columns, ids, lines))
+        except PersistenceError as error:
+            # PostgreSQL names the row in the reader's language only.
+            raise _refusal(error, table, rows[0] if len(rows) == 1 else {}) from error.__cause__
+        return ids
+
+    def _reserving(self, table: Table[Any]) -> str:
+        return self._text(
+            (table, "ids"),
+            lambda: (
+                "SELECT nextval(s) FROM (SELECT pg_get_serial_sequence("
+                f"{_literal(self._table(table))}, 'id')::regclass AS s OFFSET 0) AS q, "
+                "generate_series(1, %s)"
+            ),
+        )
+
+    def stream(
+        self,
+        table: Table[Any],
+        where: Where = (),
+        *,
+        order: tuple[Order, ...] | None = None,
+        after: Position | None = None,
+        size: int = STREAM_ROWS,
+    ) -> Iterator[Columns]:
+        if self._is_inside():
+            yield from super().stream(table, where, order=order, after=after, size=size)
+            return
+        order = table.order if order is None else order
+        sql = self._selecting(table, where, order, after, unlimited=True, from_start=True)
+        # A connection beside the pool: a reader that takes its time must not keep writers waiting.
+        connection = self._connect()
+        try:
+            self._run(connection, "BEGIN READ ONLY", ())
+            declare = f"DECLARE {_CURSOR} NO SCROLL CURSOR FOR {sql}"
+            self._run(connection, declare, self._values(where) + (after or ()))
+            fetch = f"FETCH {size} FROM {_CURSOR}"
+            while rows := self._run(connection, fetch, ())[0]:
+                yield columns_of(table, where, rows)
+                if self._closed:
+                    raise self._closed_error()
+        finally:
+            connection.close()
+
+    def _connect(self) -> _Connection:
+        if self._closed:
+            raise self._closed_error()
+        try:
+            connection = psycopg2.connect(connection_factory=_Connection, **self._settings)
+        except psycopg2.Error as error:
+            raise self._errors.translate_connecting(error) from error
+        return cast(_Connection, connection)
+
+    def _several(self, values: tuple[Any, ...]) -> list[Any]:
+        return list(values)
 
     def _measure(self, measure: Measure) -> str:
         text = super()._measure(measure)
@@ -255,11 +339,14 @@ class PostgresStore(SQLStore):
         finally:
             self._check_in(connection)
 
-    def _write(self, sql: str, params: Params) -> Result:
+    def _check_writable(self) -> None:
         if self._read_only:
             raise AccessDeniedError(f"{self.place} was opened read-only.")
         if not self._tables_are_ours:
             self._refuse_foreign_tables()
+
+    def _write(self, sql: str, params: Params) -> Result:
+        self._check_writable()
         if self._is_inside():
             return self._run_inside(sql, params)
         connection = self._check_out()
@@ -274,13 +361,19 @@ class PostgresStore(SQLStore):
         with self.transaction():
             return self._run(self._pinned(), sql, params)
 
-    def _run(self, connection: _Connection, sql: str, params: Params) -> Result:
+    def _run(
+        self, connection: _Connection, sql: str, params: Params, copied: bytes | None = None
+    ) -> Result:
+        """Run a statement, to its end or to its deadline; `copied` is what a COPY reads."""
         deadlines = self._deadlines
         if deadlines is not None:
             deadlines.begin(connection)
         try:
             cursor = connection.cursor()
-            cursor.execute(sql, params or None)
+            if copied is None:
+                cursor.execute(sql, params or None)
+            else:
+                cursor.copy_expert(sql, BytesIO(copied), _COPY_BYTES)
             return cursor.fetchall() if cursor.description else [], cursor.rowcount
         except psycopg2.Error as error:
             raise self._translate(error) from error
@@ -443,6 +536,16 @@ class PostgresStore(SQLStore):
         return self._errors.translate(error)
 
 
+def _refusal(error: PersistenceError, table: Table[Any], row: Row) -> PersistenceError:
+    """What a failure to insert means, where the server says more than that it failed."""
+    match getattr(error.__cause__, "pgcode", None):
+        case "23503":
+            return missing_reference(table, row)
+        case "23505":
+            return conflict(table, row)
+    return error
+
+
 def parse_dsn(dsn: str) -> dict[str, str]:
     """libpq's settings in a URL or a `key=value` string."""
     try:
@@ -486,6 +589,10 @@ def quote_identifier(name: str) -> str:
         return f'"{quoted}"'
     quoted = quoted.replace("\\", "\\\\")
     return 'U&"' + _UNQUOTABLE.sub(lambda match: f"\\{ord(match[0]):04x}", quoted) + '"'
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
 
 
 def _lock_key(schema_name: str) -> int:

@@ -15,9 +15,9 @@ from typing import Any, ClassVar
 from curio_persistence.backends import schema
 from curio_persistence.clock import utc_now
 from curio_persistence.errors import PersistenceError, SchemaMismatchError
-from curio_persistence.store.base import Store, current_task, interleaved
+from curio_persistence.store.base import Position, Store, current_task, interleaved
 from curio_persistence.store.codecs import encode_time
-from curio_persistence.store.filters import Measure, Order, Where
+from curio_persistence.store.filters import Filter, Measure, Order, Where
 from curio_persistence.store.tables import Columns, Row, Table
 
 Params = tuple[Any, ...]
@@ -43,6 +43,8 @@ class SQLStore(Store):
     _begin: ClassVar[str]
     _no_limit: ClassVar[str]
     """What must stand where an OFFSET has no LIMIT before it."""
+    _any_of: ClassVar[str]
+    """What follows a column that is to have one of several values."""
 
     def __init__(self, mine: Local, *, read_only: bool) -> None:
         self._texts: dict[Hashable, str] = {}
@@ -240,26 +242,34 @@ class SQLStore(Store):
         where: Where = (),
         *,
         order: tuple[Order, ...] | None = None,
+        after: Position | None = None,
         limit: int | None = None,
         offset: int = 0,
     ) -> Columns:
         order = table.order if order is None else order
-        known = {f.column: f.value for f in where if f.op == "="}
-        shape = (table, _shape(where), order, limit is None, offset == 0)
-        sql = self._text(
-            shape,
-            lambda: self._select_text(table, known, where, order, limit is None, offset == 0),
-        )
-        params = values_of(where)
+        sql = self._selecting(table, where, order, after, limit is None, offset == 0)
+        params = self._values(where) + (after or ())
         if limit is not None:
             params += (limit,)
         if offset:
             params += (offset,)
-        rows = self._read(sql, params)
-        read = iter(zip(*rows, strict=True))
-        return [
-            [known[name]] * len(rows) if name in known else next(read, ()) for name in table.names
-        ]
+        return columns_of(table, where, self._read(sql, params))
+
+    def _selecting(
+        self,
+        table: Table[Any],
+        where: Where,
+        order: tuple[Order, ...],
+        after: Position | None,
+        unlimited: bool,
+        from_start: bool,
+    ) -> str:
+        """The text of a SELECT of `table.names`, without the columns that a filter fixes."""
+        shape = (table, _shape(where), order, after is None, unlimited, from_start)
+        return self._text(
+            shape,
+            lambda: self._select_text(table, where, order, after, unlimited, from_start),
+        )
 
     def update(
         self, table: Table[Any], where: Where, changes: Row, *, returning: tuple[str, ...] = ("id",)
@@ -274,7 +284,7 @@ class SQLStore(Store):
                 + f" RETURNING {', '.join(map(self._reading, returning))}"
             ),
         )
-        params = (*changes.values(), *values_of(where))
+        params = (*changes.values(), *self._values(where))
         return self._write(sql, params)[0]
 
     def delete(self, table: Table[Any], where: Where) -> int:
@@ -282,7 +292,7 @@ class SQLStore(Store):
             (table, "delete", _shape(where)),
             lambda: f"DELETE FROM {self._table(table)}{self._where_text(where)}",
         )
-        return self._write(sql, values_of(where))[1]
+        return self._write(sql, self._values(where))[1]
 
     def aggregate(
         self,
@@ -300,7 +310,7 @@ class SQLStore(Store):
                 + (f" GROUP BY {', '.join(group_by)}" if group_by else "")
             ),
         )
-        return self._unfold(measures, len(group_by), self._read(sql, values_of(where)))
+        return self._unfold(measures, len(group_by), self._read(sql, self._values(where)))
 
     def _unfold(
         self, measures: tuple[Measure, ...], first: int, rows: list[tuple[Any, ...]]
@@ -320,26 +330,29 @@ class SQLStore(Store):
             text = self._texts[shape] = build()
         return text
 
-    def _insert_text(self, table: Table[Any], columns: tuple[str, ...]) -> str:
+    def _insert_text(self, table: Table[Any], columns: tuple[str, ...], rows: int = 1) -> str:
+        values = f"({', '.join(map(self._binding, columns))})"
         return (
             f"INSERT INTO {self._table(table)} ({', '.join(columns)}) "
-            f"VALUES ({', '.join(map(self._binding, columns))})"
+            f"VALUES {', '.join([values] * rows)}"
         )
 
     def _select_text(
         self,
         table: Table[Any],
-        known: Mapping[str, Any],
         where: Where,
         order: tuple[Order, ...],
+        after: Position | None,
         unlimited: bool,
         from_start: bool,
     ) -> str:
         # A column that a filter fixes need not be fetched: of a run's events, a tenth of the time.
+        known = _known(where)
         fetched = [self._reading(name) for name in table.names if name not in known]
         text = (
             f"SELECT {', '.join(fetched)} "
-            f"FROM {self._table(table)}{self._where_text(where)} ORDER BY "
+            f"FROM {self._table(table)}{self._where_text(where, () if after is None else order)}"
+            " ORDER BY "
             + ", ".join(f"{o.column} DESC" if o.descending else o.column for o in order)
         )
         if not unlimited:
@@ -348,20 +361,46 @@ class SQLStore(Store):
             text += f"{self._no_limit if unlimited else ''} OFFSET {self.placeholder}"
         return text
 
-    def _where_text(self, where: Where) -> str:
-        if not where:
-            return ""
-        return " WHERE " + " AND ".join(
-            f"{f.column} IS NOT NULL"
-            if f.op == "is not null"
-            else f"{f.column} {f.op} {self._binding(f.column)}"
+    def _where_text(self, where: Where, after: tuple[Order, ...] = ()) -> str:
+        """The conditions; `after` is the order of which a position is to come before the rows."""
+        conditions = [self._condition(f) for f in where]
+        if after:
+            place = ", ".join(o.column for o in after)
+            position = ", ".join(self._binding(o.column) for o in after)
+            conditions.append(f"({place}) {'<' if after[0].descending else '>'} ({position})")
+        return f" WHERE {' AND '.join(conditions)}" if conditions else ""
+
+    def _condition(self, f: Filter) -> str:
+        match f.op:
+            case "is not null":
+                return f"{f.column} IS NOT NULL"
+            case "in":
+                return f"{f.column} {self._any_of}"
+        return f"{f.column} {f.op} {self._binding(f.column)}"
+
+    @abstractmethod
+    def _several(self, values: tuple[Any, ...]) -> Any:
+        """The one value that `_any_of` takes for several, so that its text is always the same."""
+
+    def _values(self, where: Where) -> Params:
+        """What the filters' placeholders stand for, in order."""
+        return tuple(
+            self._several(f.value) if f.op == "in" else f.value
             for f in where
+            if f.value is not None
         )
 
 
-def values_of(where: Where) -> Params:
-    """What the filters' placeholders stand for, in order."""
-    return tuple(f.value for f in where if f.value is not None)
+def _known(where: Where) -> Mapping[str, Any]:
+    """The columns whose values a filter fixes."""
+    return {f.column: f.value for f in where if f.op == "="}
+
+
+def columns_of(table: Table[Any], where: Where, rows: list[tuple[Any, ...]]) -> Columns:
+    """What was fetched, turned on its side, and what a filter fixed."""
+    known = _known(where)
+    read = iter(zip(*rows, strict=True))
+    return [[known[name]] * len(rows) if name in known else next(read, ()) for name in table.names]
 
 
 def _shape(where: Where) -> Hashable:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
+from curio_persistence.capabilities.batches import encode_all, in_one_transaction
 from curio_persistence.clock import Clock
 from curio_persistence.errors import ConflictError, InvalidValueError, NotFoundError
 from curio_persistence.models import AgentLLMUsage, AgentRun, AgentRunEvent, AgentRunStatus
@@ -44,6 +45,30 @@ class Runs:
                 raise
         run.created_at = run.created_at or now
         run.updated_at = run.updated_at or now
+
+    def create_many(self, runs: Iterable[AgentRun]) -> None:
+        """Store all runs or none; ConflictError if one of them was created before."""
+        in_one_transaction(self._store, runs, self._create_chunk)
+
+    def _create_chunk(self, runs: list[AgentRun], first: int) -> int:
+        rows = encode_all(RUNS, runs, first)
+        moments = [self._clock.stamp(run.run_id) for run in runs]
+        for row, now in zip(rows, moments, strict=True):
+            row["created_at"] = row["created_at"] or encode_time(now)
+            row["updated_at"] = row["updated_at"] or encode_time(now)
+        try:
+            ids = self._store.insert_many(RUNS, rows)
+        except ConflictError:
+            # Some may be stubs: one by one they are filled in.
+            with self._store.transaction():
+                for run in runs:
+                    self.create(run)
+            return len(runs)
+        for run, ident, now in zip(runs, ids, moments, strict=True):
+            run.id = ident
+            run.created_at = run.created_at or now
+            run.updated_at = run.updated_at or now
+        return len(runs)
 
     def _fill_stub(self, run: AgentRun, row: Row) -> bool:
         changes: Row = {name: value for name, value in row.items() if name != "run_id"}

@@ -3,36 +3,41 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from datetime import datetime
 
-from curio_persistence.clock import Clock
+from curio_persistence.capabilities.appends import Appends
+from curio_persistence.errors import ConflictError
 from curio_persistence.models import AgentLLMUsage
-from curio_persistence.store.base import Store
 from curio_persistence.store.codecs import decode_money, encode_time
 from curio_persistence.store.filters import checked_count
-from curio_persistence.store.tables import USAGE
+from curio_persistence.store.tables import USAGE, Row
 
 
-class Usage:
+class Usage(Appends[AgentLLMUsage]):
     """One model call each."""
 
-    def __init__(self, store: Store, clock: Clock) -> None:
-        self._store = store
-        self._clock = clock
+    _table = USAGE
+    _dated = ("created_at",)
 
     def log(self, usage: AgentLLMUsage) -> None:
         """Append one model call. `cost_usd` is filled in when the metrics named it."""
         row = USAGE.encode(usage)
         now = self._clock.stamp(usage.run_id)
-        if unstored := row["created_at"] is None:
+        if row["created_at"] is None:
             row["created_at"] = encode_time(now)
-        ident = self._store.insert(USAGE, row)
+        try:
+            ident = self._store.insert(USAGE, row)
+        except ConflictError:
+            self._store_and_tell([usage], [row], {row["run_id"]: now})
+            return
         with suppress(AttributeError):  # A frozen record, or one without a cost: it is stored.
-            usage.id = ident
-            if unstored:
-                usage.created_at = now
-            cost = row.get("cost_usd")
-            if isinstance(cost, int):
-                usage.cost_usd = decode_money(cost)
+            self._fill_in(usage, row, ident, now)
+
+    def _fill_in(self, usage: AgentLLMUsage, row: Row, ident: int, moment: datetime | None) -> None:
+        super()._fill_in(usage, row, ident, moment)
+        cost = row.get("cost_usd")
+        if isinstance(cost, int):
+            usage.cost_usd = decode_money(cost)
 
     def newest(
         self, *, agent_id: str | None = None, run_id: str | None = None, limit: int | None = 100

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import sys
 from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, ClassVar, Literal, NamedTuple
 
 from curio_persistence.errors import ConflictError, MissingRunError, UnsupportedError
 from curio_persistence.store.filters import Measure, Order, Where
-from curio_persistence.store.tables import Columns, Row, Table
+from curio_persistence.store.tables import Columns, Kept, Row, Table
 
 Level = Literal["ok", "warning", "error"]
+
+Position = tuple[Kept, ...]
+"""A row's place in an order: its values of the order's columns."""
+
+STREAM_ROWS = 2_000
+"""How many rows a stream asks for at a time: enough that asking costs little."""
 
 
 class Finding(NamedTuple):
@@ -59,6 +66,11 @@ class Store(ABC):
         reference leads nowhere.
         """
 
+    def insert_many(self, table: Table[Any], rows: Sequence[Row]) -> Sequence[int]:
+        """Add rows, all or none, and return their ids, in order; raises as `insert` does."""
+        with self.transaction():
+            return [self.insert(table, row) for row in rows]
+
     @abstractmethod
     def select(
         self,
@@ -66,13 +78,38 @@ class Store(ABC):
         where: Where = (),
         *,
         order: tuple[Order, ...] | None = None,
+        after: Position | None = None,
         limit: int | None = None,
         offset: int = 0,
     ) -> Columns:
         """The rows that match, column by column as in `table.names`; see `Table.decode`.
 
-        They come in the table's order, or in the one given.
+        They come in the table's order, or in the one given; of them only those that come after a
+        position. All columns of an order point in the same direction.
         """
+
+    def stream(
+        self,
+        table: Table[Any],
+        where: Where = (),
+        *,
+        order: tuple[Order, ...] | None = None,
+        after: Position | None = None,
+        size: int = STREAM_ROWS,
+    ) -> Iterator[Columns]:
+        """What `select` answers, at most `size` rows at a time: all of it never is in memory.
+
+        Inside a transaction it sees the writes. Elsewhere a database shows what was there when the
+        first rows were asked for, and keeps a connection until the last, or until it is closed.
+        """
+        order = table.order if order is None else order
+        while True:
+            columns = self.select(table, where, order=order, after=after, limit=size)
+            if columns[0]:
+                yield columns
+            if len(columns[0]) < size:
+                return
+            after = position_of_last(table, order, columns)
 
     @abstractmethod
     def update(
@@ -110,6 +147,11 @@ class Store(ABC):
     @abstractmethod
     def close(self) -> None:
         """Give back what is held; every later call raises ClosedError. Closing twice is fine."""
+
+
+def position_of_last(table: Table[Any], order: tuple[Order, ...], columns: Columns) -> Position:
+    """Where the last of some rows stands."""
+    return tuple(columns[table.names.index(column)][-1] for column, _ in order)
 
 
 def current_task() -> object:

@@ -9,13 +9,14 @@ from typing import Any, Literal, NamedTuple
 from curio_persistence.errors import InvalidValueError
 from curio_persistence.store.codecs import encode_integer
 
-Op = Literal["=", "<", ">=", "is not null"]
+Op = Literal["=", "<", ">=", "in", "is not null"]
 
 
 class Filter(NamedTuple):
     """One condition on a column, its value in kept form. Several filters are ANDed.
 
-    A comparison with a column that is NULL is false, as in SQL.
+    A comparison with a column that is NULL is false, as in SQL. For `in` the value is a tuple of
+    kept values.
     """
 
     column: str
@@ -56,6 +57,7 @@ _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
     "=": operator.eq,
     "<": operator.lt,
     ">=": operator.ge,
+    "in": lambda kept, values: kept in values,
 }
 
 

@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
 from functools import lru_cache
+from itertools import chain
 from typing import Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar
 
 from curio_persistence.errors import InvalidValueError
@@ -78,6 +79,10 @@ def _id(name: str) -> Column:
 
 def _optional_id(name: str, *, optional: bool = True) -> Column:
     return Column(name, codecs.encode_optional_id, optional=optional, repeats=True)
+
+
+def _event_id() -> Column:
+    return Column("event_id", codecs.encode_optional_id, optional=True)
 
 
 def _name(name: str) -> Column:
@@ -151,6 +156,7 @@ class Table(Generic[M]):
         self.names = tuple(column.name for column in columns)
         if self.names != tuple(field.name for field in fields(model)):
             raise TypeError(f"the columns of {name} are not the fields of {model.__name__}")
+        self.repeating = tuple(column.name for column in columns if column.repeats)
         self.internal_names = tuple(column.name for column in internal)
         self._derive = derive
         self._decoders = [
@@ -192,6 +198,24 @@ class Table(Generic[M]):
         if self._derive is not None:
             self._derive(row)
         return row
+
+    def line_up(self, rows: Sequence[Row]) -> tuple[tuple[str, ...], list[tuple[Kept, ...]]]:
+        """The columns that any of the encoded rows binds, and of each row its values for them."""
+        shapes = list(map(tuple, rows))
+        different = sorted(set(shapes), key=len)
+        columns = tuple(dict.fromkeys(chain.from_iterable(different)))
+        # Most rows lack but the last few columns, and none is looked up by name for them.
+        lacking = {
+            shape: (None,) * (len(columns) - len(shape))
+            for shape in different
+            if columns[: len(shape)] == shape
+        }
+        return columns, [
+            tuple(row.values()) + lacking[shape]
+            if shape in lacking
+            else tuple(map(row.get, columns))
+            for shape, row in zip(shapes, rows, strict=True)
+        ]
 
     def _refuse(self, record: Any) -> None:
         """Raise the error that names the field, now that there is one."""
@@ -340,13 +364,15 @@ EVENTS = Table(
         _json("data"),
         _integer("id"),
         _stored_time("created_at"),
+        _event_id(),
     ),
     internal=(_text("tool_name"), _integer("tool_latency_us"), _integer("tool_error")),
     derive=_derive_tool_columns,
     order=(Order("timestamp"), Order("id")),
     ages_by="timestamp",
-    lookups=("run_id",),
+    lookups=("run_id", "event_id"),
     ddl="events.sql",
+    unique="event_id",
     references=Reference("run_id", RUNS),
 )
 
@@ -376,12 +402,14 @@ USAGE = Table(
         _integer("cache_write_tokens", optional=True),
         _integer("reasoning_tokens", optional=True),
         Column("cost_usd", codecs.encode_money, codecs.decode_moneys, optional=True),
+        _event_id(),
     ),
     derive=_derive_cost,
     order=_NEWEST_FIRST,
     ages_by="created_at",
-    lookups=("run_id",),
+    lookups=("run_id", "event_id"),
     ddl="usage.sql",
+    unique="event_id",
 )
 
 TABLES: tuple[Table[Any], ...] = (RUNS, EVENTS, USAGE)

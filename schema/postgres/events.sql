@@ -12,12 +12,22 @@ CREATE TABLE {schema}.agent_run_events (
     -- Lifted out of data when a finished tool call is written, for statistics.
     tool_name       TEXT,
     tool_latency_us BIGINT,            -- microseconds
-    tool_error      SMALLINT           -- 0 or 1
+    tool_error      SMALLINT,          -- 0 or 1
+    event_id        TEXT               -- the sender's name for it, by which it is stored once
 );
 
 -- A run's events in order; also what the foreign key looks up.
 CREATE INDEX agent_run_events_by_run ON {schema}.agent_run_events (run_id, timestamp, id);
+-- Newest events of one agent. The type stands behind the order, so that one type's are found without
+-- a look at the others' rows.
+CREATE INDEX agent_run_events_by_agent
+    ON {schema}.agent_run_events (agent_id, timestamp, id, event_type);
+-- Newest events of all agents.
+CREATE INDEX agent_run_events_by_time ON {schema}.agent_run_events (timestamp, id);
 -- Tool statistics read this index and never the table. Other events cost it nothing.
 CREATE INDEX agent_run_events_tools
     ON {schema}.agent_run_events (agent_id, tool_name, tool_error, tool_latency_us)
     WHERE tool_name IS NOT NULL;
+-- What is sent again is recognised. Events that have no event_id cost it nothing.
+CREATE UNIQUE INDEX agent_run_events_by_event_id ON {schema}.agent_run_events (event_id)
+    WHERE event_id IS NOT NULL;

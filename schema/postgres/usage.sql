@@ -22,7 +22,8 @@ CREATE TABLE {schema}.agent_llm_usage (
     cache_read_tokens  BIGINT,
     cache_write_tokens BIGINT,
     reasoning_tokens   BIGINT,
-    cost_usd           NUMERIC(20, 12) -- US dollars, exact
+    cost_usd           NUMERIC(20, 12), -- US dollars, exact
+    event_id           TEXT            -- the sender's name for it, by which it is stored once
 );
 
 -- Newest calls of all agents.
@@ -38,3 +39,6 @@ CREATE INDEX agent_llm_usage_stats ON {schema}.agent_llm_usage
     (agent_id, model, status, input_tokens, output_tokens, cost_usd, latency_ms);
 CREATE INDEX agent_llm_usage_latency ON {schema}.agent_llm_usage (latency_ms)
     WHERE latency_ms IS NOT NULL;
+-- What is sent again is recognised. Calls that have no event_id cost it nothing.
+CREATE UNIQUE INDEX agent_llm_usage_by_event_id ON {schema}.agent_llm_usage (event_id)
+    WHERE event_id IS NOT NULL;

@@ -22,7 +22,8 @@ CREATE TABLE agent_llm_usage (
     cache_read_tokens  INTEGER,
     cache_write_tokens INTEGER,
     reasoning_tokens   INTEGER,
-    cost_usd           INTEGER         -- picodollars: 10^-12 US dollars, so that sums are exact
+    cost_usd           INTEGER,        -- picodollars: 10^-12 US dollars, so that sums are exact
+    event_id           TEXT            -- the sender's name for it, by which it is stored once
 ) STRICT;
 
 -- Newest calls of all agents.
@@ -37,3 +38,6 @@ CREATE INDEX agent_llm_usage_by_run ON agent_llm_usage (run_id, created_at)
 CREATE INDEX agent_llm_usage_stats ON agent_llm_usage
     (agent_id, model, status, input_tokens, output_tokens, cost_usd, latency_ms);
 CREATE INDEX agent_llm_usage_latency ON agent_llm_usage (latency_ms) WHERE latency_ms IS NOT NULL;
+-- What is sent again is recognised. Calls that have no event_id cost it nothing.
+CREATE UNIQUE INDEX agent_llm_usage_by_event_id ON agent_llm_usage (event_id)
+    WHERE event_id IS NOT NULL;

@@ -149,6 +149,7 @@ NUMBERS: dict[str, Any] = {
     "cache_write_tokens": 7,
     "reasoning_tokens": 8,
     "cost_usd": Decimal("0.000009"),
+    "event_id": "call",
 }
 WORDS: dict[str, Any] = {
     "prompt": "words",

@@ -1,0 +1,73 @@
+"""Rows in the text format of PostgreSQL's COPY."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any
+
+from curio_persistence.store.codecs import (
+    PICODOLLARS,
+    encode_integer,
+    encode_latency,
+    encode_money,
+    encode_time,
+)
+from curio_persistence.store.tables import TABLES, Kept
+
+_NULL = "\\N"
+_SPECIAL = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
+_MONEY = {name for table in TABLES for name in table.kept_by(encode_money)}
+_PLAIN = {
+    name
+    for table in TABLES
+    for encode in (encode_integer, encode_latency, encode_time)
+    for name in table.kept_by(encode)
+}
+_REPEATING = {name for table in TABLES for name in table.repeating}
+
+
+def copy_text(
+    columns: tuple[str, ...], ids: Sequence[int], lines: Sequence[tuple[Kept, ...]]
+) -> bytes:
+    """One line for each row, its id first."""
+    line = _line_writer(columns)
+    return "".join([line(ident, values) for ident, values in zip(ids, lines, strict=True)]).encode()
+
+
+@lru_cache(maxsize=256)
+def _line_writer(columns: tuple[str, ...]) -> Callable[[int, tuple[Kept, ...]], str]:
+    """A function that writes a line. Its source is written out, as `Table.encode`'s is."""
+    cells = "\\t".join(f"{{write_{name}(row[{index}])}}" for index, name in enumerate(columns))
+    scope = {f"write_{name}": _cell_writer(name) for name in columns}
+    function: Callable[[int, tuple[Kept, ...]], str] = eval(
+        f'lambda ident, row: f"{{ident}}\\t{cells}\\n"', scope
+    )
+    return function
+
+
+def _cell_writer(column: str) -> Callable[[Any], object]:
+    if column in _MONEY:
+        return _money
+    if column in _PLAIN:
+        return _plain
+    return lru_cache(1024)(_text) if column in _REPEATING else _text
+
+
+def _plain(value: Kept) -> object:
+    return _NULL if value is None else value
+
+
+def _money(picodollars: int | None) -> str:
+    if picodollars is None:
+        return _NULL
+    dollars, rest = divmod(abs(picodollars), PICODOLLARS)
+    return f"{'-' if picodollars < 0 else ''}{dollars}.{rest:012d}"
+
+
+def _text(value: str | None) -> str:
+    if value is None:
+        return _NULL
+    if "\\" in value or "\n" in value or "\t" in value or "\r" in value:
+        return value.translate(_SPECIAL)
+    return value

@@ -1,0 +1,205 @@
+"""How what is only ever added is stored: alone or in batches, and each record once.
+
+An event of a run that nobody created makes a stub of the run; a record with an `event_id` that is
+stored already is not stored again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from datetime import datetime
+from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeVar, get_args
+
+from curio_persistence.capabilities.batches import encode_all, in_one_transaction
+from curio_persistence.clock import Clock
+from curio_persistence.errors import ConflictError, InvalidValueError, MissingRunError
+from curio_persistence.models import AgentLLMUsage, AgentRun, AgentRunEvent, AgentRunStatus
+from curio_persistence.store.base import Store
+from curio_persistence.store.codecs import encode_time
+from curio_persistence.store.filters import Filter
+from curio_persistence.store.tables import RUNS, Row, Table
+
+OnConflict = Literal["keep", "error"]
+"""What becomes of a record whose `event_id` is stored with other content."""
+
+_ATTEMPTS = 100
+
+M = TypeVar("M", AgentRunEvent, AgentLLMUsage)
+
+
+class Stored(NamedTuple, Generic[M]):
+    """What became of some rows: the id of each, and by position the records stored before."""
+
+    ids: Sequence[int]
+    known: dict[int, M]
+
+
+class Appends(Generic[M]):
+    """A table whose rows are added and never changed."""
+
+    _table: ClassVar[Table[Any]]
+    _dated: ClassVar[tuple[str, ...]]
+    """The columns that get the time of storing where they have none."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+
+    def log_many(self, records: Iterable[M], *, on_conflict: OnConflict = "keep") -> int:
+        """Append all records or none, and return how many were not stored before.
+
+        They are taken from the iterable a thousand at a time, in one transaction. With
+        `on_conflict="keep"` a record whose `event_id` is stored already is left as it was stored;
+        with `"error"` it is a ConflictError if it says something else now.
+        """
+        if on_conflict not in get_args(OnConflict):
+            raise InvalidValueError(
+                f'on_conflict is "keep" or "error", not {on_conflict!r}.', field="on_conflict"
+            )
+        return in_one_transaction(
+            self._store,
+            records,
+            lambda chunk, first: self._log_chunk(chunk, first, on_conflict),
+        )
+
+    def _log_chunk(self, records: list[M], first: int, on_conflict: OnConflict) -> int:
+        rows = encode_all(self._table, records, first)
+        moments = self._date(rows)
+        return self._store_and_tell(records, rows, moments, on_conflict)
+
+    def _store_and_tell(
+        self,
+        records: list[M],
+        rows: list[Row],
+        moments: dict[Any, datetime],
+        on_conflict: OnConflict = "keep",
+    ) -> int:
+        """Store rows and fill their records in; how many were not stored before."""
+        stored = self.store(rows, on_conflict=on_conflict)
+        with suppress(AttributeError):  # A frozen record: it is stored all the same.
+            for at, known in stored.known.items():
+                _take_times(records[at], known, self._dated)
+            for record, row, ident in zip(records, rows, stored.ids, strict=True):
+                self._fill_in(record, row, ident, moments.get(row["run_id"]))
+        return len(rows) - len(stored.known)
+
+    def _date(self, rows: Iterable[Row]) -> dict[Any, datetime]:
+        """Give rows the times that they lack: one moment for all that belong to one run."""
+        moments: dict[Any, datetime] = {}
+        texts: dict[Any, str] = {}
+        for row in rows:
+            for name in self._dated:
+                if row[name] is None:
+                    run_id: Any = row["run_id"]
+                    if run_id not in texts:
+                        moments[run_id] = self._clock.stamp(run_id)
+                        texts[run_id] = encode_time(moments[run_id])
+                    row[name] = texts[run_id]
+        return moments
+
+    def _fill_in(self, record: M, row: Row, ident: int, moment: datetime | None) -> None:
+        """Tell a record its id, and the time that it got where it had none."""
+        record.id = ident
+        for name in self._dated:
+            if getattr(record, name) is None:
+                setattr(record, name, moment)
+
+    # --- each once ----------------------------------------------------------------------------
+
+    def store(self, rows: Sequence[Row], *, on_conflict: OnConflict = "keep") -> Stored[M]:
+        """Add encoded rows, all or none, but for those whose `event_id` is stored already."""
+        firsts, repeats = _positions(rows)
+        if not firsts:
+            return Stored(self._insert(rows), {})
+        repeated = {at: self._decoded(rows[first]) for at, first in repeats.items()}
+        for _ in range(_ATTEMPTS):
+            known = {firsts[record.event_id]: record for record in self._named(tuple(firsts))}
+            if on_conflict == "error":
+                self._refuse_other_content(rows, known | repeated)
+            new = [at for at in range(len(rows)) if at not in known and at not in repeats]
+            try:
+                ids = dict(zip(new, self._insert([rows[at] for at in new]), strict=True))
+            except ConflictError:
+                continue  # Since the look somebody else has stored one of them.
+            ids.update((at, record.id) for at, record in known.items() if record.id is not None)
+            ids.update((at, ids[first]) for at, first in repeats.items())
+            known.update((at, known.get(repeats[at], repeated[at])) for at in repeats)
+            return Stored([ids[at] for at in range(len(rows))], known)
+        raise ConflictError(f"Others keep storing the same event_ids in {self._table.name}.")
+
+    def _named(self, event_ids: tuple[str, ...]) -> list[M]:
+        where = (Filter("event_id", "in", event_ids),)
+        return self._table.decode(self._store.select(self._table, where))
+
+    def _decoded(self, row: Row) -> M:
+        decoded: M = self._table.decode([[row.get(name)] for name in self._table.names])[0]
+        return decoded
+
+    def _refuse_other_content(self, rows: Sequence[Row], known: dict[int, M]) -> None:
+        for at, record in known.items():
+            row: Row = rows[at]
+            given = self._decoded(row)
+            # A time that equals that of storing was not the sender's.
+            assigned = {"id", *(name for name in self._dated if row[name] == row["created_at"])}
+            for name in self._table.names:
+                if name not in assigned and getattr(given, name) != getattr(record, name):
+                    raise ConflictError(
+                        f"{self._table.name} has event_id {record.event_id!r} already, "
+                        f"with another {name}."
+                    )
+
+    def _insert(self, rows: Sequence[Row]) -> Sequence[int]:
+        try:
+            return self._add(rows)
+        except MissingRunError:
+            with self._store.transaction():
+                self._create_stubs(rows)
+                return self._add(rows)
+
+    def _add(self, rows: Sequence[Row]) -> Sequence[int]:
+        if len(rows) == 1:
+            return (self._store.insert(self._table, rows[0]),)
+        return self._store.insert_many(self._table, rows)
+
+    def _create_stubs(self, rows: Iterable[Row]) -> None:
+        """Keep events that came before their run, or whose run could not be stored."""
+        firsts: dict[Any, Row] = {}
+        for row in rows:
+            firsts.setdefault(row["run_id"], row)
+        found = self._store.select(RUNS, (Filter("run_id", "in", tuple(firsts)),))
+        for run_id in found[RUNS.names.index("run_id")]:
+            del firsts[run_id]
+        # In one order, so that two who do this at the same time do not wait for each other.
+        for _, row in sorted(firsts.items()):
+            with suppress(ConflictError):  # Somebody else was faster.
+                self._store.insert(RUNS, _stub(row))
+
+
+def _positions(rows: Sequence[Row]) -> tuple[dict[Any, int], dict[int, int]]:
+    """Where each `event_id` comes first, and for the places where it comes again that first one."""
+    firsts: dict[Any, int] = {}
+    repeats: dict[int, int] = {}
+    for at, row in enumerate(rows):
+        name = row.get("event_id")
+        if name is not None and firsts.setdefault(name, at) != at:
+            repeats[at] = firsts[name]
+    return firsts, repeats
+
+
+def _take_times(record: object, known: object, names: tuple[str, ...]) -> None:
+    """Give a record the times that it lacks, and under which it is known."""
+    for name in names:
+        if getattr(record, name) is None:
+            setattr(record, name, getattr(known, name))
+
+
+def _stub(event: Row) -> Row:
+    """All that is known of a run that an event named."""
+    row = RUNS.encode(AgentRun("stub", "stub", status=AgentRunStatus.RUNNING))
+    for name in ("agent_id", "run_id", "agent_name"):
+        row[name] = event[name]
+    row["started_at"] = event["timestamp"]
+    row["created_at"] = row["updated_at"] = event["created_at"]
+    row["stub"] = 1
+    return row
