@@ -21,6 +21,15 @@ STREAM_ROWS = 2_000
 """How many rows a stream asks for at a time: enough that asking costs little."""
 
 
+class Question(NamedTuple):
+    """What `aggregate` is asked."""
+
+    table: Table[Any]
+    measures: tuple[Measure, ...]
+    where: Where = ()
+    group_by: tuple[str, ...] = ()
+
+
 class Finding(NamedTuple):
     """One thing a check-up looked at: how it is, and what to do where it is not well."""
 
@@ -131,6 +140,16 @@ class Store(ABC):
         group_by: tuple[str, ...] = (),
     ) -> list[tuple[Any, ...]]:
         """For each group its `group_by` values, then its measures, as kept; in any order."""
+
+    def aggregate_all(self, questions: Sequence[Question]) -> list[list[tuple[Any, ...]]]:
+        """What `aggregate` answers to each; a store may work on several at a time.
+
+        Where others write meanwhile, each row is counted as it was at some moment of the call.
+        """
+        return [
+            self.aggregate(table, measures, where, group_by=group_by)
+            for table, measures, where, group_by in questions
+        ]
 
     @abstractmethod
     def transaction(self) -> AbstractContextManager[None]:

@@ -230,6 +230,8 @@ def decode_stored_times(column: Sequence[str]) -> Iterable[datetime]:
 
 def encode_json(value: Any) -> str:
     """Text as it is; any other value as JSON, and what JSON lacks as text."""
+    if type(value) is str and value.isascii() and "\0" not in value:  # As most are.
+        return value
     return encode_text(value if isinstance(value, str) else json_text(value))
 
 

@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 from curio_persistence.errors import InvalidValueError
 from curio_persistence.store.codecs import encode_integer
 
-Op = Literal["=", "<", ">=", "in", "is not null"]
+Op = Literal["=", "<", ">=", "in", "is null", "is not null"]
 
 
 class Filter(NamedTuple):
@@ -58,6 +58,8 @@ _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
     "<": operator.lt,
     ">=": operator.ge,
     "in": lambda kept, values: kept in values,
+    "is null": lambda kept, _: kept is None,
+    "is not null": lambda kept, _: kept is not None,
 }
 
 
@@ -65,7 +67,7 @@ def matches(row: Mapping[str, Any], where: Where) -> bool:
     """Whether a kept row passes every filter."""
     for column, op, value in where:
         kept = row.get(column)
-        if kept is None or (op != "is not null" and not _COMPARE[op](kept, value)):
+        if (kept is None and op != "is null") or not _COMPARE[op](kept, value):
             return False
     return True
 

@@ -60,17 +60,9 @@ class Column(NamedTuple):
     repeats: bool = False
 
     def encoder(self) -> Encoder:
-        """`encode` with the default built in; if values repeat, by way of a cache."""
-        encode, default = self.encode, self.default
-
-        def encode_or_default(value: Any) -> Kept:
-            if value is not None:
-                return encode(value)
-            if default is _REQUIRED:
-                raise ValueError("is required")
-            return default  # type: ignore[no-any-return]
-
-        return lru_cache(_REMEMBERED)(encode_or_default) if self.repeats else encode_or_default
+        """`encode`, by way of a cache if values repeat; what is required refuses None."""
+        encode = _refusing_none(self.encode) if self.default is _REQUIRED else self.encode
+        return lru_cache(_REMEMBERED)(encode) if self.repeats else encode
 
 
 def _id(name: str) -> Column:
@@ -167,7 +159,7 @@ class Table(Generic[M]):
         self._when_set = [column for column in written if column.optional]
         always = [column for column in written if not column.optional]
         self._always = tuple(column.name for column in always)
-        self._encode = _compile(self._always, [column.encoder() for column in always])
+        self._encode = _compile(always)
 
     def __repr__(self) -> str:
         return f"<Table {self.name}>"
@@ -201,20 +193,14 @@ class Table(Generic[M]):
 
     def line_up(self, rows: Sequence[Row]) -> tuple[tuple[str, ...], list[tuple[Kept, ...]]]:
         """The columns that any of the encoded rows binds, and of each row its values for them."""
-        shapes = list(map(tuple, rows))
-        different = sorted(set(shapes), key=len)
-        columns = tuple(dict.fromkeys(chain.from_iterable(different)))
-        # Most rows lack but the last few columns, and none is looked up by name for them.
-        lacking = {
-            shape: (None,) * (len(columns) - len(shape))
-            for shape in different
-            if columns[: len(shape)] == shape
-        }
+        plain = len(self._always)
+        others = chain.from_iterable(row for row in rows if len(row) != plain)
+        columns = tuple(dict.fromkeys((*self._always, *others)))
+        # Most rows bind what every row binds, and nothing else: no need to look that up by name.
+        rest = (None,) * (len(columns) - plain)
         return columns, [
-            tuple(row.values()) + lacking[shape]
-            if shape in lacking
-            else tuple(map(row.get, columns))
-            for shape, row in zip(shapes, rows, strict=True)
+            (*row.values(), *rest) if len(row) == plain else tuple(map(row.get, columns))
+            for row in rows
         ]
 
     def _refuse(self, record: Any) -> None:
@@ -259,15 +245,33 @@ class Table(Generic[M]):
         return InvalidValueError(f"{field} {reason}.", field=field)
 
 
-def _compile(names: Sequence[str], encoders: Sequence[Encoder]) -> Callable[[Any], Row]:
+def _refusing_none(encode: Encoder) -> Encoder:
+    def encode_given(value: Any) -> Kept:
+        if value is None:
+            raise ValueError("is required")
+        return encode(value)
+
+    return encode_given
+
+
+def _compile(columns: Sequence[Column]) -> Callable[[Any], Row]:
     """A function that makes a dictionary of a record's encoded attributes.
 
     Written out as source, as dataclasses are: the same as a loop takes twice as long, on the
     hottest path there is. The names are those of our own columns.
     """
-    items = ", ".join(f"{name!r}: encode_{name}(record.{name})" for name in names)
-    scope = {f"encode_{name}": encode for name, encode in zip(names, encoders, strict=True)}
-    function: Callable[[Any], Row] = eval(f"lambda record: {{{items}}}", scope)
+    items = []
+    scope: dict[str, Any] = {}
+    for name, _, _, default, *_ in columns:
+        encoded = f"encode_{name}(record.{name})"
+        if default is not _REQUIRED:
+            encoded = (
+                f"default_{name} if (value := record.{name}) is None else encode_{name}(value)"
+            )
+        items.append(f"{name!r}: {encoded}")
+        scope[f"default_{name}"] = default
+    scope.update((f"encode_{column.name}", column.encoder()) for column in columns)
+    function: Callable[[Any], Row] = eval(f"lambda record: {{{', '.join(items)}}}", scope)
     return function
 
 
