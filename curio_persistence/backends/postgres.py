@@ -249,7 +249,7 @@ class PostgresStore(SQLStore):
         self, connection: _Connection, table: Table[Any], rows: Sequence[Row]
     ) -> Sequence[int]:
         """Reserve ids, and COPY the rows with them: one statement, which stores all or none."""
-        reserved, _ = self._run(connection, self._reserving(table), (len(rows),))
+        reserved, _ = self._run(connection, self._reserving(connection, table), (len(rows),))
         ids = [ident for (ident,) in reserved]
         columns, lines = table.line_up(rows)
         try:
@@ -260,15 +260,15 @@ class PostgresStore(SQLStore):
             raise _refusal(error, table, rows[0] if len(rows) == 1 else {}) from error.__cause__
         return ids
 
-    def _reserving(self, table: Table[Any]) -> str:
-        return self._text(
-            (table, "ids"),
-            lambda: (
-                "SELECT nextval(s) FROM (SELECT pg_get_serial_sequence("
-                f"{_literal(self._table(table))}, 'id')::regclass AS s OFFSET 0) AS q, "
-                "generate_series(1, %s)"
-            ),
-        )
+    def _reserving(self, connection: _Connection, table: Table[Any]) -> str:
+        """The statement that takes ids from the table's sequence, whose name the server knows."""
+        text = self._texts.get((table, "ids"))
+        if text is None:
+            sql = "SELECT quote_literal(pg_get_serial_sequence(format('%%I.%%I', %s, %s), 'id'))"
+            [(name,)], _ = self._run(connection, sql, (self._schema_name, table.name))
+            text = f"SELECT nextval({name.replace('%', '%%')}) FROM generate_series(1, %s)"
+            self._texts[table, "ids"] = text
+        return text
 
     def stream(
         self,
@@ -589,10 +589,6 @@ def quote_identifier(name: str) -> str:
         return f'"{quoted}"'
     quoted = quoted.replace("\\", "\\\\")
     return 'U&"' + _UNQUOTABLE.sub(lambda match: f"\\{ord(match[0]):04x}", quoted) + '"'
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
 
 
 def _lock_key(schema_name: str) -> int:

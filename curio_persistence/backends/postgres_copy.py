@@ -38,24 +38,25 @@ def copy_text(
 @lru_cache(maxsize=256)
 def _line_writer(columns: tuple[str, ...]) -> Callable[[int, tuple[Kept, ...]], str]:
     """A function that writes a line. Its source is written out, as `Table.encode`'s is."""
-    cells = "\\t".join(f"{{write_{name}(row[{index}])}}" for index, name in enumerate(columns))
-    scope = {f"write_{name}": _cell_writer(name) for name in columns}
+    cells = [
+        f"{{NULL if row[{at}] is None else row[{at}]}}"
+        if name in _PLAIN
+        else f"{{write_{name}(row[{at}])}}"
+        for at, name in enumerate(columns)
+    ]
+    scope: dict[str, Any] = {f"write_{name}": _cell_writer(name) for name in columns}
+    scope["NULL"] = _NULL
+    line = "\\t".join(("{ident}", *cells))
     function: Callable[[int, tuple[Kept, ...]], str] = eval(
-        f'lambda ident, row: f"{{ident}}\\t{cells}\\n"', scope
+        f'lambda ident, row: f"{line}\\n"', scope
     )
     return function
 
 
-def _cell_writer(column: str) -> Callable[[Any], object]:
+def _cell_writer(column: str) -> Callable[[Any], str]:
     if column in _MONEY:
         return _money
-    if column in _PLAIN:
-        return _plain
     return lru_cache(1024)(_text) if column in _REPEATING else _text
-
-
-def _plain(value: Kept) -> object:
-    return _NULL if value is None else value
 
 
 def _money(picodollars: int | None) -> str:

@@ -57,6 +57,7 @@ def test_a_schema_may_have_an_odd_name(dsn: str, odd_name: str, ask: Ask) -> Non
             persistence.create_agent_run(AgentRun("agent", "run", status="running"))
             persistence.log_agent_run_event(AgentRunEvent("agent", "run", data="100%"))
             persistence.log_agent_run_event(AgentRunEvent("agent", "stub"))
+            persistence.log_agent_run_events([AgentRunEvent("agent", "stub")] * 2)
             persistence.log_llm_usage(AgentLLMUsage("agent", "run", usage_metrics={"cost_usd": 1}))
             persistence.update_agent_run("run", AgentRun("agent", "run", status="completed"))
             [run] = persistence.get_agent_runs("agent", limit=1, offset=1)
