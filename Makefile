@@ -17,10 +17,10 @@ DEV := $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test soak check bench format clean
+.PHONY: help demo test soak check bench bench-peers bench-scale format clean
 
 help: ## Show this
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 demo: $(RUN) ## Watch an agent record itself into SQLite, and read its history back
 	@$(BIN)/python examples/demo.py
@@ -40,6 +40,12 @@ check: $(DEV) ## Check format, lint, types and layers
 
 bench: $(DEV) ## Measure against the bare drivers
 	$(BIN)/python benchmarks/core.py
+
+bench-peers: $(DEV) ## Measure against other libraries, installed into .venv-peers
+	$(BIN)/python benchmarks/peers
+
+bench-scale: $(DEV) ## Measure on tables of up to ten million rows: 7 GB of disk
+	$(BIN)/python benchmarks/scale.py
 
 format: $(DEV) ## Put the source into its format
 	$(BIN)/ruff check --fix --exit-zero .

@@ -1,7 +1,7 @@
 """Measures the package against the bare drivers: `make bench`, or `python benchmarks/core.py`.
 
 `--quick` shows in some seconds that it works; its numbers mean little. RESULTS.md is written by a
-full run, and by others where `--output` says so.
+full run, but for its last part (see `scale.py`), and by others where `--output` says so.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import argparse
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import fields, replace
 from pathlib import Path
@@ -19,13 +19,29 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[0] = str(ROOT)  # For `benchmarks` and `tests.support`, wherever it is started.
 
 from benchmarks import fill, report  # noqa: E402
-from benchmarks.cases import CASES  # noqa: E402
-from benchmarks.workspace import Sizes, Workspace  # noqa: E402
+from benchmarks.cases import CASES, THEMES  # noqa: E402
+from benchmarks.workspace import Sizes, Workspace, disk  # noqa: E402
 from tests.support.postgres import PostgresServer  # noqa: E402
 from tests.support.server import ServerUnavailable  # noqa: E402
 
-_FULL = Sizes(repetitions=11, writes=2_000, runs=100, usage_rows=1_000_000)
-_QUICK = Sizes(repetitions=3, writes=500, runs=10, usage_rows=100_000)
+_FULL = Sizes(
+    repetitions=11,
+    slow_repetitions=3,
+    writes=2_000,
+    batched=25_000,
+    runs=100,
+    history_runs=1_000,
+    usage_rows=1_000_000,
+)
+_QUICK = Sizes(
+    repetitions=3,
+    slow_repetitions=1,
+    writes=400,
+    batched=2_000,
+    runs=10,
+    history_runs=20,
+    usage_rows=20_000,
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -42,20 +58,32 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if own_server := not dsn and any(name.startswith("postgres-") for name in names):
             dsn = _start_postgres(stack)
         work = Workspace(_sizes(options), directory, dsn, stack, own_server=own_server)
-        lines = [_measure(name, work) for name in names]
+        lines = {name: _measure(name, work) for name in names}
         known = report.facts(directory, fill.server_version(dsn) if dsn else None)
-    print(report.table(lines))
+    themes = _by_theme(lines)
+    print(report.tables(themes))
     print(f"{time.monotonic() - begin:.0f} s", file=sys.stderr)
-    output = options.output or (
-        None if options.quick or options.only else ROOT / "benchmarks" / "RESULTS.md"
-    )
-    if output:
-        output.write_text(report.page(lines, known, work.sizes), encoding="utf-8")
+    is_full = not options.only and work.sizes == _FULL
+    if output := options.output or (report.RESULTS if is_full else None):
+        _, last_part = report.parts(output)
+        page = report.page(themes, known, work.sizes)
+        output.write_text(f"{page}\n{last_part}".rstrip() + "\n", encoding="utf-8")
 
 
-def _measure(name: str, work: Workspace) -> report.Line:
-    print(f"{name} …", file=sys.stderr, flush=True)
-    return CASES[name](work)
+def _by_theme(measured: Mapping[str, Sequence[report.Line]]) -> dict[str, list[report.Line]]:
+    themes = {
+        theme: [line for name in cases for line in measured.get(name, ())]
+        for theme, cases in THEMES.items()
+    }
+    return {theme: lines for theme, lines in themes.items() if lines}
+
+
+def _measure(name: str, work: Workspace) -> list[report.Line]:
+    print(f"{name} …", end=" ", file=sys.stderr, flush=True)
+    begin = time.monotonic()
+    lines = list(CASES[name](work))
+    print(f"{time.monotonic() - begin:.0f} s", file=sys.stderr, flush=True)
+    return lines
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -64,22 +92,19 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("only", nargs="*", metavar="CASE", help=f"{', '.join(CASES)} (default: all)")
     add("--quick", action="store_true", help="smaller tables and fewer repetitions")
     add("--repetitions", type=int, metavar="N", help="how often each case is measured")
-    add("--writes", type=int, metavar="N", help="events written in each repetition")
-    add("--runs", type=int, metavar="N", help="runs of 1,000 events in the tables of events")
+    add("--slow-repetitions", type=int, metavar="N", help="the same, for what takes seconds")
+    add("--writes", type=int, metavar="N", help="single events written in each repetition")
+    add("--batched", type=int, metavar="N", help="rows written in batches in each repetition")
+    add("--runs", type=int, metavar="N", help="runs of 1,000 events where events are written")
+    add("--history-runs", type=int, metavar="N", help="the same, where all events are read")
     add("--usage-rows", type=int, metavar="N", help="rows in the tables of usage")
     add("--output", type=Path, metavar="FILE", help="the page to write")
-    add("--directory", type=Path, default=_disk(), help="for SQLite files (default: %(default)s)")
+    add("--directory", type=Path, default=disk(), help="for SQLite files (default: %(default)s)")
     add("--postgres", metavar="DSN", default="", help="a server to use instead of a new one")
     options = parser.parse_args(arguments)
     if unknown := set(options.only) - set(CASES):
         parser.error(f"no case {', '.join(sorted(unknown))}: {', '.join(CASES)}")
     return options
-
-
-def _disk() -> Path:
-    """Where temporary files are on a disk; /tmp is often memory."""
-    lasting = Path("/var/tmp")
-    return lasting if lasting.is_dir() else Path(tempfile.gettempdir())
 
 
 def _sizes(options: argparse.Namespace) -> Sizes:

@@ -23,11 +23,11 @@ _TABLES = ("agent_runs", "agent_run_events", "agent_llm_usage")
 _PICODOLLAR = Decimal(10) ** -12
 
 
-def events(runs: int, each: int, *, idle: int = 0) -> list[Content]:
-    """Runs with so many events each, and idle ones without any."""
+def events(runs: int, each: int, *, idle: int = 0, first: int = 0) -> list[Content]:
+    """Runs with so many events each, from the first one on; and idle ones without any."""
     return [
-        ("agent_runs", rows.RUN_COLUMNS, [rows.run_rows(runs + idle)]),
-        ("agent_run_events", rows.EVENT_COLUMNS, rows.event_rows(runs, each=each)),
+        ("agent_runs", rows.RUN_COLUMNS, [rows.run_rows(runs + idle, first=first)]),
+        ("agent_run_events", rows.EVENT_COLUMNS, rows.event_rows(runs, each=each, first=first)),
     ]
 
 
@@ -43,6 +43,11 @@ def usage(calls: int) -> list[Content]:
 def sqlite_file(path: Path, content: Iterable[Content]) -> None:
     """A new database file with this in it."""
     SQLitePersistence(path).close()
+    sqlite_rows(path, content)
+
+
+def sqlite_rows(path: Path, content: Iterable[Content]) -> None:
+    """Put this into a database file that has the tables for it."""
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         for setting in ("journal_mode = OFF", "synchronous = OFF", "cache_size = -200000"):
             connection.execute(f"PRAGMA {setting}").fetchall()
@@ -119,10 +124,13 @@ def drop_schema(dsn: str, schema: str) -> None:
         cursor.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE")
 
 
-def sessions(dsn: str) -> list[int]:
-    """The processes that serve clients of this server."""
+def server_processes(dsn: str) -> list[int]:
+    """The server's first process, from which all that come later descend, and its sessions."""
     with _connected(dsn) as cursor:
-        cursor.execute("SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend'")
+        cursor.execute(
+            "SELECT split_part(pg_read_file('postmaster.pid'), E'\\n', 1)::int "
+            "UNION ALL SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend'"
+        )
         return [pid for (pid,) in cursor.fetchall()]
 
 

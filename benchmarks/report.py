@@ -1,135 +1,206 @@
-"""What was measured, as a table beside what was wanted."""
+"""What was measured, as tables beside what was wanted."""
 
 from __future__ import annotations
 
 import os
 import platform
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from benchmarks.rows import EVENTS_OF_A_RUN
 from benchmarks.timing import WRITES_IN_A_ROW, Timing, median
 from benchmarks.workspace import Sizes
 
-Scale = Literal["speed", "time", "added"]
+ScaleName = Literal["speed", "times", "time", "added", "alone"]
+Unit = Callable[[float], str]
+"""How a measured number is shown."""
 
-_UNITS = (("s", 1e9), ("ms", 1e6), ("µs", 1e3), ("ns", 1.0))
 _HEADINGS = ("", "raw", "ours", "ratio", "spread", "floor", "aim", "")
+RESULTS = Path(__file__).with_name("RESULTS.md")
+LAST_PART = "## With millions of rows"
+"""The heading of what another script writes."""
 _PAGE = """\
 # What a call costs
 
 Written by `make bench`. {facts}.
 
-{table}
+{tables}
 
-*Raw* is the same work by hand through the bare driver (`benchmarks/raw.py`): the same dataclasses
+## How it was measured
+
+*Raw* is the same work by hand through the bare driver (`benchmarks/raw`): the same dataclasses
 encoded without any check, into the same tables with the same indexes, foreign keys and settings
 (SQLite: WAL, `synchronous=NORMAL`, `foreign_keys=ON`; PostgreSQL: autocommit, `RETURNING id`), one
 open connection, constant statement texts; reading yields bare tuples; statistics take the fastest
-statements found. Both sides are checked to give the same answer before they are measured.
+statements found. Both sides are checked to answer, or to have stored, the same. Where a line says
+*against* something else, that is what stands under *raw*.
 
 One process measures both sides in turn: {writes_in_a_row} writes of raw, {writes_in_a_row} of ours,
-…, or one read each. This is repeated {repetitions} times: {writes:,} writes, 20 reads, or one
-summary of all agents. Times are the medians per call, the ratio is the median of the ratios of the
+…, or one read each, or one batch. This is repeated {repetitions} times: {writes:,} writes,
+{batched:,} rows in batches, 20 reads, or one summary of all agents; {slow_repetitions} times where
+it takes seconds. Times are the medians per call, the ratio is the median of the ratios of the
 repetitions, *spread* their extremes. The garbage collector runs as it does in a program. With
-PostgreSQL this process and the server's sessions have processors of their own.
+PostgreSQL this process and the server's sessions have processors of their own, and the server does
+not wait for its disk.
 
-The written events, and those that are read, are in tables of {events:,}, with about 280 bytes of
-JSON each; one in twenty is a tool call. Writes are compared by speed, ours in terms of raw's;
-everything else by time; an import by what it adds to the start of an interpreter.
+The written events, and those of a run that are read, are in tables of {events:,} at first, with
+about 280 bytes of JSON each; one in twenty is a tool call. Every side that writes has tables of its
+own, which grow alike. Writes are compared by speed, ours in terms of raw's; everything else by
+time; an import by what it adds to the start of an interpreter.
 """
+
+
+class Scale(NamedTuple):
+    """How the two numbers of a repetition become the one that is judged."""
+
+    judge: Callable[[float, float], float]
+    """Of raw's number and ours."""
+    shown: Unit | None
+    """In the unit of the line, if None."""
+    more_is_better: bool = False
+
+
+def _ratio(value: float) -> str:
+    return f"{value:.2f} ×"
+
+
+SCALES: Mapping[ScaleName, Scale] = {
+    # How fast we are in terms of raw.
+    "speed": Scale(lambda raw, ours: raw / ours, lambda value: f"{value:.2f}", True),
+    # The same, where we should be much faster.
+    "times": Scale(lambda raw, ours: raw / ours, _ratio, True),
+    # How much time we take in terms of raw.
+    "time": Scale(lambda raw, ours: ours / raw, _ratio),
+    # How many milliseconds we add.
+    "added": Scale(lambda raw, ours: (ours - raw) / 1e6, lambda value: f"{value:.0f} ms"),
+    # Our own number, whatever raw's is.
+    "alone": Scale(lambda raw, ours: ours, None),
+}
 
 
 @dataclass(frozen=True)
 class Goal:
-    """How good is good enough, and how good it should be.
+    """How good is good enough, and how good it should be, on one of the scales.
 
-    On the scale `speed`, how fast we are in terms of raw (more is better); on `time`, how much time
-    we take in terms of raw; on `added`, how many milliseconds we add to it (less is better).
+    None is for a number that is merely good to know.
     """
 
-    floor: float
-    aim: float
-    scale: Scale = "time"
-
-    def values(self, timing: Timing) -> list[float]:
-        """What each repetition says, on this scale."""
-        if self.scale == "added":
-            pairs = zip(timing.ours, timing.raw, strict=True)
-            return [(ours - raw) / 1e6 for ours, raw in pairs]
-        return [1 / ratio if self.scale == "speed" else ratio for ratio in timing.ratios]
+    floor: float | None
+    aim: float | None
+    scale: ScaleName = "time"
 
     def verdict(self, value: float) -> str:
+        if self.floor is None or self.aim is None:
+            return ""
         if self._reaches(value, self.aim):
             return "aim met"
         return "floor met" if self._reaches(value, self.floor) else "**missed**"
 
     def _reaches(self, value: float, mark: float) -> bool:
-        return value >= mark if self.scale == "speed" else value <= mark
+        return value >= mark if SCALES[self.scale].more_is_better else value <= mark
 
-    def mark(self, value: float) -> str:
-        return f"{'≥' if self.scale == 'speed' else '≤'} {self.number(value)}"
+    def mark(self, value: float | None, number: Unit) -> str:
+        if value is None:
+            return ""
+        return f"{'≥' if SCALES[self.scale].more_is_better else '≤'} {number(value)}"
 
-    def number(self, value: float) -> str:
-        match self.scale:
-            case "speed":
-                return f"{value:.2f}"
-            case "time":
-                return f"{value:.2f} ×"
-            case "added":
-                return f"{value:.0f} ms"
+
+def duration(nanoseconds: float) -> str:
+    """Three digits and a unit."""
+    return _three_digits(nanoseconds, (("s", 1e9), ("ms", 1e6), ("µs", 1e3), ("ns", 1.0)))
+
+
+def rows_per_second(nanoseconds: float) -> str:
+    """Of the time that a row takes."""
+    return _three_digits(1e9 / nanoseconds, (("M/s", 1e6), ("k/s", 1e3), ("/s", 1.0)))
+
+
+def megabytes(size: float) -> str:
+    return f"{size / 1e6:.1f} MB"
+
+
+def factor(value: float) -> str:
+    return f"{value:.1f} ×"
 
 
 @dataclass(frozen=True)
 class Line:
-    """One line of the table. `remark` tells what a number cannot."""
+    """One line of the table. `remark` tells what a number cannot.
+
+    `at_most` is what our own number may be, whatever raw's is.
+    """
 
     title: str
     goal: Goal
     timing: Timing
     remark: str = ""
+    unit: Unit = duration
+    at_most: float | None = None
 
     def cells(self) -> tuple[str, ...]:
-        values = self.goal.values(self.timing)
-        middle = median(values)
-        number = self.goal.number
+        goal, scale = self.goal, SCALES[self.goal.scale]
+        values = list(map(scale.judge, self.timing.raw, self.timing.ours))
+        number = scale.shown or self.unit
         return (
             self.title,
-            _duration(median(self.timing.raw)),
-            _duration(median(self.timing.ours)),
-            number(middle),
+            self.unit(median(self.timing.raw)),
+            self.unit(median(self.timing.ours)),
+            number(median(values)),
             f"{number(min(values))} … {number(max(values))}",
-            self.goal.mark(self.goal.floor),
-            self.goal.mark(self.goal.aim),
-            self.goal.verdict(middle) + (f" ({self.remark})" if self.remark else ""),
+            goal.mark(goal.floor, number),
+            goal.mark(goal.aim, number),
+            ", ".join(filter(None, (goal.verdict(median(values)), self._limit(), self.remark))),
         )
+
+    def _limit(self) -> str:
+        if self.at_most is None:
+            return ""
+        reached = median(self.timing.ours) <= self.at_most
+        return f"{'within' if reached else '**missed** the'} {self.unit(self.at_most)}"
 
 
 def table(lines: Iterable[Line]) -> str:
-    """All lines, in columns that are straight in a terminal as well."""
-    rows = [_HEADINGS, *(line.cells() for line in lines)]
+    return in_columns([_HEADINGS, *(line.cells() for line in lines)])
+
+
+def in_columns(rows: list[tuple[str, ...]]) -> str:
+    """A table of cells, headings first, whose columns are straight in a terminal as well."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    rows.insert(1, tuple("-" * width for width in widths))
+    headings, *others = rows
     return "\n".join(
         f"| {' | '.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))} |"
-        for row in rows
+        for row in (headings, tuple("-" * width for width in widths), *others)
     )
 
 
-def page(lines: Sequence[Line], known: Sequence[str], sizes: Sizes) -> str:
+def tables(themes: Mapping[str, Sequence[Line]]) -> str:
+    """A table for each theme, below its heading."""
+    return "\n\n".join(f"## {theme}\n\n{table(lines)}" for theme, lines in themes.items())
+
+
+def page(themes: Mapping[str, Sequence[Line]], known: Sequence[str], sizes: Sizes) -> str:
     """RESULTS.md."""
     return _PAGE.format(
         facts=" · ".join(known),
-        table=table(lines),
+        tables=tables(themes),
         repetitions=sizes.repetitions,
+        slow_repetitions=sizes.slow_repetitions,
         writes=sizes.writes,
+        batched=sizes.batched,
         writes_in_a_row=WRITES_IN_A_ROW,
         events=sizes.runs * EVENTS_OF_A_RUN,
     )
+
+
+def parts(page: Path) -> tuple[str, str]:
+    """What stands on a page, if there is one, up to its last part; and that."""
+    text = page.read_text("utf-8") if page.exists() else ""
+    first, heading, rest = text.partition(LAST_PART)
+    return first, heading + rest
 
 
 def facts(directory: Path, postgres: str | None) -> Sequence[str]:
@@ -139,15 +210,8 @@ def facts(directory: Path, postgres: str | None) -> Sequence[str]:
         f"{os.cpu_count()} processors ({platform.machine()}, {platform.system()})",
         f"Python {platform.python_version()}",
         f"SQLite {sqlite3.sqlite_version}, in {directory} ({_filesystem(directory)})",
-        f"PostgreSQL {postgres}, over a Unix socket" if postgres else "no PostgreSQL",
+        *([f"PostgreSQL {postgres}, over a Unix socket"] if postgres else []),
     )
-
-
-def _duration(nanoseconds: float) -> str:
-    """Three digits and a unit."""
-    unit, size = next((u for u in _UNITS if nanoseconds >= u[1]), _UNITS[-1])
-    value = nanoseconds / size
-    return f"{value:.{max(0, 2 - len(str(int(value))) + 1)}f} {unit}"
 
 
 def _filesystem(directory: Path) -> str:
@@ -162,3 +226,10 @@ def _filesystem(directory: Path) -> str:
         if directory.resolve().is_relative_to(mount[1])
     ]
     return max(above, default=(0, "file system unknown"))[1]
+
+
+def _three_digits(value: float, units: Sequence[tuple[str, float]]) -> str:
+    """In the largest unit that leaves something before the point."""
+    unit, size = next((u for u in units if value >= u[1]), units[-1])
+    value /= size
+    return f"{value:.{max(0, 3 - len(str(int(value))))}f} {unit}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from itertools import cycle, islice
 from random import Random
 from typing import Any
@@ -65,7 +66,10 @@ USAGE_COLUMNS = (
     "cost_usd",
 )
 
-_BEGIN = datetime(2026, 11, 20, 10, 30, tzinfo=UTC)
+_BEGIN = datetime(2025, 11, 20, 10, 30, tzinfo=UTC)
+"""What is stored is older than what is written while it is measured, as it always is."""
+
+_BETWEEN_EVENTS = timedelta(milliseconds=25)
 _STEPS = (
     EventType.ITERATION_STARTED,
     EventType.PLANNING_STARTED,
@@ -77,6 +81,7 @@ _STEPS = (
     EventType.CUSTOM,
     EventType.ITERATION_COMPLETED,
 )
+TYPES = tuple(step.value for step in _STEPS)
 _TOOL_CALLS = 0.05
 _STATUSES = ("completed",) * 17 + ("error", "error", "running")
 _PROSE = (
@@ -85,7 +90,7 @@ _PROSE = (
 )
 _WORDS = _PROSE.split()
 _ACCENTED = ("café", "naïve", "–", "“quoted”", "Zürich", "✓")
-_PAYLOADS = 500
+_PAYLOADS = 2_000
 _CHUNK = 10_000
 
 
@@ -110,27 +115,42 @@ def run_id(run: int) -> str:
 class EventStream:
     """Endless events of some runs that are under way at once, as an agent hands them over.
 
-    `now` tells when each of them happened.
+    `now` tells when each of them happened. With `named` each has an `event_id`.
     """
 
-    def __init__(self, runs: range, *, now: Callable[[], datetime], seed: int = 1) -> None:
+    def __init__(
+        self, runs: range, *, now: Callable[[], datetime], seed: int = 1, named: bool = False
+    ) -> None:
         self._random = Random(seed)
         self._runs = [(agent_of(run), run_id(run)) for run in runs]
         self._now = now
-        self._payloads = [_payload(self._random) for _ in range(_PAYLOADS)]
-        self._tool_payloads = [_tool_payload(self._random) for _ in range(_PAYLOADS)]
+        self._named = named
         self._next = self._events()
 
     def take(self, count: int) -> list[AgentRunEvent]:
         return list(islice(self._next, count))
 
     def _events(self) -> Iterator[AgentRunEvent]:
+        payloads, tool_payloads = _payloads()
         for agent, run in cycle(self._runs):
             if self._random.random() < _TOOL_CALLS:
-                kind, data = "tool_call", self._random.choice(self._tool_payloads)
+                kind, data = "tool_call", self._random.choice(tool_payloads)
             else:
-                kind, data = self._random.choice(_STEPS).value, self._random.choice(self._payloads)
-            yield AgentRunEvent(agent, run, "Research agent", self._now(), kind, data)
+                kind, data = self._random.choice(TYPES), self._random.choice(payloads)
+            event = AgentRunEvent(agent, run, "Research agent", self._now(), kind, data)
+            if self._named:
+                event.event_id = f"{self._random.getrandbits(128):032x}"
+            yield event
+
+
+@cache
+def _payloads() -> tuple[list[str], list[str]]:
+    """What events say, and what tool calls say."""
+    random = Random(4)
+    return (
+        [_payload(random) for _ in range(_PAYLOADS)],
+        [_tool_payload(random) for _ in range(_PAYLOADS)],
+    )
 
 
 def _payload(random: Random) -> str:
@@ -168,11 +188,15 @@ def lifted(event: AgentRunEvent) -> tuple[str | None, int | None, int | None]:
     return data["tool_name"], round(data["latency_ms"] * 1000), 1 if data["error"] else 0
 
 
-def event_rows(runs: int, *, each: int) -> Iterator[list[tuple[Any, ...]]]:
-    """Chunks of rows of EVENT_COLUMNS: `each` events of every run, ten runs under way at a time."""
-    for first in range(0, runs, 10):
-        some = range(first, min(first + 10, runs))
-        events = EventStream(some, now=_clock(first), seed=first).take(len(some) * each)
+def event_rows(runs: int, *, each: int, first: int = 0) -> Iterator[list[tuple[Any, ...]]]:
+    """Chunks of rows of EVENT_COLUMNS: `each` events of every run, ten runs under way at a time.
+
+    They are in the order of time; those of the runs from `first` on come after those before it.
+    """
+    for begin in range(first, first + runs, 10):
+        some = range(begin, min(begin + 10, first + runs))
+        clock = _clock(begin, _BEGIN + begin * each * _BETWEEN_EVENTS)
+        events = EventStream(some, now=clock, seed=begin).take(len(some) * each)
         yield [
             (e.agent_id, e.run_id, e.agent_name, at, e.event_type, e.data, at, *lifted(e))
             for e in events
@@ -180,11 +204,11 @@ def event_rows(runs: int, *, each: int) -> Iterator[list[tuple[Any, ...]]]:
         ]
 
 
-def run_rows(runs: int) -> list[tuple[Any, ...]]:
+def run_rows(runs: int, *, first: int = 0) -> list[tuple[Any, ...]]:
     """Rows of RUN_COLUMNS, each agent's in turn."""
-    random = Random(2)
+    random = Random(2 + first)
     rows = []
-    for n in range(runs):
+    for n in range(first, first + runs):
         at = _iso(_BEGIN + timedelta(seconds=n))
         rows.append(
             (
@@ -258,13 +282,13 @@ def _usage_row(
     )
 
 
-def _clock(seed: int) -> Callable[[], datetime]:
-    """A clock that goes on by some milliseconds each time it is asked."""
-    random, now = Random(seed), _BEGIN
+def _clock(seed: int, begin: datetime) -> Callable[[], datetime]:
+    """A clock that goes on by up to _BETWEEN_EVENTS each time it is asked."""
+    random, now, most = Random(seed), begin, _BETWEEN_EVENTS // timedelta(microseconds=1)
 
     def tick() -> datetime:
         nonlocal now
-        now += timedelta(microseconds=random.randrange(100, 50_000))
+        now += timedelta(microseconds=random.randrange(100, most))
         return now
 
     return tick

@@ -1,50 +1,82 @@
-"""Two ways of doing the same, timed in turn so that whatever disturbs one disturbs the other."""
+"""Ways of doing the same, timed in turn so that whatever disturbs one disturbs the others."""
 
 from __future__ import annotations
 
 import gc
 import statistics
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from time import perf_counter_ns
-from typing import Any
+from typing import Any, TypeVar
 
 WRITES_IN_A_ROW = 100
 
 Chunk = Callable[[], int]
 """Makes some calls and returns how many nanoseconds they took."""
+Samples = list[list[int]]
+"""What each chunk of one side took, in each repetition."""
+T = TypeVar("T")
+Summary = Callable[[Sequence[float]], float]
+"""What is to be known of the chunks of a repetition."""
 
 
 @dataclass(frozen=True)
 class Timing:
-    """Nanoseconds of one call in each repetition, `raw[n]` and `ours[n]` measured side by side."""
+    """A number for each repetition, `raw[n]` and `ours[n]` measured side by side.
+
+    Nanoseconds of one call, if nothing else is said.
+    """
 
     raw: list[float]
     ours: list[float]
 
     @property
     def ratios(self) -> list[float]:
-        """Our time in terms of raw's."""
+        """Ours in terms of raw's."""
         return [ours / raw for raw, ours in zip(self.raw, self.ours, strict=True)]
 
 
-def interleave(raw: Chunk, ours: Chunk, *, chunks: int, repetitions: int, calls: int = 1) -> Timing:
-    """Time raw, ours, raw, ours, …: so many chunks of so many calls make one repetition.
+def sample(
+    *sides: Callable[[], T], chunks: int, repetitions: int, warm_up: bool = True
+) -> list[list[list[T]]]:
+    """One chunk of each side in turn, and so many of these rounds for one repetition.
+
+    Returns for each side the repetitions, and for each of them what its chunks measured.
 
     The garbage collector runs as it does in a program, but does not look through what the
     benchmark itself holds.
     """
-    raw()
-    ours()
-    times = Timing([], [])
+    if warm_up:
+        for side in sides:
+            side()
+    samples: list[list[list[T]]] = [[] for _ in sides]
     for _ in range(repetitions):
         gc.collect()
         gc.freeze()
-        pairs = [(raw(), ours()) for _ in range(chunks)]
+        rounds = [[side() for side in sides] for _ in range(chunks)]
         gc.unfreeze()
-        times.raw.append(sum(taken for taken, _ in pairs) / chunks / calls)
-        times.ours.append(sum(taken for _, taken in pairs) / chunks / calls)
-    return times
+        for of_side, taken in zip(samples, zip(*rounds, strict=True), strict=True):
+            of_side.append(list(taken))
+    return samples
+
+
+def interleave(
+    raw: Chunk,
+    ours: Chunk,
+    *,
+    chunks: int,
+    repetitions: int,
+    calls: int = 1,
+    warm_up: bool = True,
+) -> Timing:
+    """Time raw, ours, raw, ours, …: so many chunks of so many calls make one repetition."""
+    samples = sample(raw, ours, chunks=chunks, repetitions=repetitions, warm_up=warm_up)
+    return Timing(*(each(side, mean, calls) for side in samples))
+
+
+def each(samples: Samples, summary: Summary, calls: int = 1) -> list[float]:
+    """A summary of each repetition, for one call if a chunk has several."""
+    return [summary(chunks) / calls for chunks in samples]
 
 
 def timed(call: Callable[[Any], object], arguments: Iterable[Any]) -> int:
@@ -55,5 +87,29 @@ def timed(call: Callable[[Any], object], arguments: Iterable[Any]) -> int:
     return perf_counter_ns() - begin
 
 
+def timed_each(call: Callable[[Any], object], arguments: Iterable[Any]) -> list[int]:
+    """The nanoseconds that each of the calls takes."""
+    taken = []
+    for argument in arguments:
+        begin = perf_counter_ns()
+        call(argument)
+        taken.append(perf_counter_ns() - begin)
+    return taken
+
+
+def mean(values: Sequence[float]) -> float:
+    return statistics.fmean(values)
+
+
 def median(values: Iterable[float]) -> float:
     return statistics.median(values)
+
+
+def quantile(q: float) -> Summary:
+    """A summary: the value below which this part of all lies."""
+    return lambda values: sorted(values)[min(int(len(values) * q), len(values) - 1)]
+
+
+def tail(values: Sequence[float]) -> float:
+    """A summary: p95 in terms of p50."""
+    return quantile(0.95)(values) / quantile(0.5)(values)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
-from contextlib import ExitStack
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,11 +18,19 @@ _WRITTEN_RUNS = 20
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much of everything; `writes` are those of one repetition."""
+    """How much of everything.
+
+    `writes` are the single ones of one repetition, `batched` its rows in batches; what takes
+    seconds is repeated `slow_repetitions` times. There are `runs` of a thousand events where events
+    are written and runs are read, and `history_runs` where all of them are.
+    """
 
     repetitions: int
+    slow_repetitions: int
     writes: int
+    batched: int
     runs: int
+    history_runs: int
     usage_rows: int
 
 
@@ -52,9 +62,14 @@ class Workspace:
         fill.sqlite_file(path, self._events())
         return path
 
-    def sqlite_copy(self, name: str) -> Path:
-        """The file of events once more, to write to."""
-        path = Path(shutil.copy(self.sqlite_events, self.directory / f"{name}.db"))
+    @contextmanager
+    def sqlite_copies(self, count: int) -> Iterator[list[Path]]:
+        """The file of events so many times, to write to."""
+        with tempfile.TemporaryDirectory(dir=self.directory) as folder:
+            yield [self._copy(Path(folder, f"{number}.db")) for number in range(count)]
+
+    def _copy(self, path: Path) -> Path:
+        shutil.copy(self.sqlite_events, path)
         with path.open("rb+") as file:
             os.fsync(file)  # Or the first checkpoint that is measured would have to.
         return path
@@ -65,22 +80,49 @@ class Workspace:
         fill.sqlite_file(path, self._usage())
         return path
 
-    def postgres_events(self, name: str) -> str:
-        """A schema of events."""
-        return self._schema(f"events_{name}", self._events())
+    @cached_property
+    def sqlite_history(self) -> Path:
+        path = self.directory / "history.db"
+        fill.sqlite_file(path, self._history())
+        return path
+
+    @contextmanager
+    def postgres_copies(self, count: int) -> Iterator[list[str]]:
+        """A schema of events so many times, to write to."""
+        with ExitStack() as stack:
+            yield [
+                self._schema(stack, f"events_{number}", self._events()) for number in range(count)
+            ]
+
+    @cached_property
+    def postgres_events(self) -> str:
+        return self._schema(self._stack, "events", self._events())
 
     @cached_property
     def postgres_usage(self) -> str:
-        return self._schema("usage", self._usage())
+        return self._schema(self._stack, "usage", self._usage())
+
+    @cached_property
+    def postgres_history(self) -> str:
+        return self._schema(self._stack, "history", self._history())
 
     def _events(self) -> list[fill.Content]:
         return fill.events(self.sizes.runs, rows.EVENTS_OF_A_RUN, idle=_WRITTEN_RUNS)
 
+    def _history(self) -> list[fill.Content]:
+        return fill.events(self.sizes.history_runs, rows.EVENTS_OF_A_RUN)
+
     def _usage(self) -> list[fill.Content]:
         return fill.usage(self.sizes.usage_rows)
 
-    def _schema(self, name: str, content: list[fill.Content]) -> str:
+    def _schema(self, stack: ExitStack, name: str, content: list[fill.Content]) -> str:
         schema = f"curio_bench_{os.getpid()}_{name}"
-        self._stack.callback(fill.drop_schema, self.dsn, schema)
+        stack.callback(fill.drop_schema, self.dsn, schema)
         fill.postgres_schema(self.dsn, schema, content)
         return schema
+
+
+def disk() -> Path:
+    """Where temporary files are on a disk; /tmp is often memory."""
+    lasting = Path("/var/tmp")
+    return lasting if lasting.is_dir() else Path(tempfile.gettempdir())

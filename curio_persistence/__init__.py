@@ -1,6 +1,7 @@
 """A flight recorder for AI agents: hand a persistence to an agent, and what it does is kept."""
 
 from curio_persistence.base import BasePersistence
+from curio_persistence.buffered import BufferedPersistence
 from curio_persistence.config import DatabaseConfig
 from curio_persistence.errors import (
     AccessDeniedError,
@@ -34,6 +35,7 @@ from curio_persistence.persistence import (
 )
 from curio_persistence.recorder import RunRecorder, ToolCall
 from curio_persistence.store.base import Finding
+from curio_persistence.store.results import Page, Records, Stream
 
 __all__ = [
     "AccessDeniedError",
@@ -42,6 +44,7 @@ __all__ = [
     "AgentRunEvent",
     "AgentRunStatus",
     "BasePersistence",
+    "BufferedPersistence",
     "BusyError",
     "ClosedError",
     "ConfigurationError",
@@ -53,14 +56,17 @@ __all__ = [
     "InMemoryPersistence",
     "InvalidValueError",
     "NotFoundError",
+    "Page",
     "Persistence",
     "PersistenceError",
     "PoolTimeoutError",
     "PostgresPersistence",
+    "Records",
     "RunRecorder",
     "SQLitePersistence",
     "SchemaMismatchError",
     "StorageFullError",
+    "Stream",
     "ToolCall",
     "UnavailableError",
     "UnsupportedError",

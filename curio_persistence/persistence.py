@@ -19,9 +19,12 @@ from curio_persistence.config import DatabaseConfig
 from curio_persistence.errors import UnsupportedError
 from curio_persistence.models import AgentLLMUsage, AgentRun, AgentRunEvent
 from curio_persistence.store.base import Finding, Store
+from curio_persistence.store.results import Direction, Page, Stream
 
 if TYPE_CHECKING:
     from curio_persistence.backends.sqlite import Durability
+    from curio_persistence.buffered import BufferedPersistence
+    from curio_persistence.write_behind import Overflow
 
 
 class Persistence(BasePersistence):
@@ -65,6 +68,35 @@ class Persistence(BasePersistence):
     ) -> list[AgentRun]:
         return self.runs.newest(agent_id=_unless_empty(agent_id), limit=limit, offset=offset)
 
+    def query_agent_runs(
+        self,
+        *,
+        agent_id: str | None = None,
+        status: str | None = None,
+        order: Direction = "newest",
+        limit: int | None = 100,
+        cursor: str | None = None,
+    ) -> Page[AgentRun]:
+        """One page of runs: the first, or that to which the last one's `next_cursor` leads.
+
+        However far it leads, a page costs the same. Here, and in all that begins with `query_` or
+        `iter_`, `""` is a value like any other, and None is "no filter". A cursor that is damaged,
+        or not of this query and database, is an InvalidValueError.
+        """
+        return self.runs.query(
+            agent_id=agent_id, status=status, order=order, limit=limit, cursor=cursor
+        )
+
+    def iter_agent_runs(
+        self,
+        *,
+        agent_id: str | None = None,
+        status: str | None = None,
+        order: Direction = "newest",
+    ) -> Stream[AgentRun]:
+        """All runs, one after the other or as columns; never all of them in memory."""
+        return self.runs.iterate(agent_id=agent_id, status=status, order=order)
+
     def delete_agent_run(self, run_id: str) -> bool:
         return self.runs.delete(run_id)
 
@@ -88,6 +120,39 @@ class Persistence(BasePersistence):
     ) -> list[AgentRunEvent]:
         return self.events.of_run(run_id, event_type=_unless_empty(event_type))
 
+    def query_events(
+        self,
+        *,
+        agent_id: str | None = None,
+        run_id: str | None = None,
+        event_type: str | None = None,
+        order: Direction = "newest",
+        limit: int | None = 100,
+        cursor: str | None = None,
+    ) -> Page[AgentRunEvent]:
+        """One page of events; as `query_agent_runs` does with runs."""
+        return self.events.query(
+            agent_id=agent_id,
+            run_id=run_id,
+            event_type=event_type,
+            order=order,
+            limit=limit,
+            cursor=cursor,
+        )
+
+    def iter_agent_run_events(
+        self,
+        *,
+        run_id: str | None = None,
+        agent_id: str | None = None,
+        event_type: str | None = None,
+        order: Direction = "oldest",
+    ) -> Stream[AgentRunEvent]:
+        """All events, of a run or of many; as `iter_agent_runs` does with runs."""
+        return self.events.iterate(
+            run_id=run_id, agent_id=agent_id, event_type=event_type, order=order
+        )
+
     def log_llm_usage(self, usage: AgentLLMUsage) -> None:
         self.usage.log(usage)
 
@@ -104,6 +169,30 @@ class Persistence(BasePersistence):
             agent_id=_unless_empty(agent_id), run_id=_unless_empty(run_id), limit=limit
         )
 
+    def query_llm_usage(
+        self,
+        *,
+        agent_id: str | None = None,
+        run_id: str | None = None,
+        order: Direction = "newest",
+        limit: int | None = 100,
+        cursor: str | None = None,
+    ) -> Page[AgentLLMUsage]:
+        """One page of model calls; as `query_agent_runs` does with runs."""
+        return self.usage.query(
+            agent_id=agent_id, run_id=run_id, order=order, limit=limit, cursor=cursor
+        )
+
+    def iter_llm_usage(
+        self,
+        *,
+        agent_id: str | None = None,
+        run_id: str | None = None,
+        order: Direction = "newest",
+    ) -> Stream[AgentLLMUsage]:
+        """All model calls; as `iter_agent_runs` does with runs."""
+        return self.usage.iterate(agent_id=agent_id, run_id=run_id, order=order)
+
     def get_agent_run_stats(self, agent_id: str | None = None) -> dict[str, Any]:
         return self.stats.summary(agent_id=_unless_empty(agent_id))
 
@@ -115,6 +204,28 @@ class Persistence(BasePersistence):
         yield inside: what another task of the thread did would become part of it, and is refused.
         """
         return self._store.transaction()
+
+    def buffered(
+        self,
+        *,
+        max_items: int = 10_000,
+        max_seconds: float = 1.0,
+        overflow: Overflow = "block",
+        install_sigterm: bool = False,
+    ) -> BufferedPersistence:
+        """This persistence, behind a queue: appends return in microseconds and are stored soon.
+
+        See `BufferedPersistence`, which takes this one over and closes it.
+        """
+        from curio_persistence.buffered import BufferedPersistence
+
+        return BufferedPersistence(
+            self,
+            max_items=max_items,
+            max_seconds=max_seconds,
+            overflow=overflow,
+            install_sigterm=install_sigterm,
+        )
 
     @property
     def place(self) -> str:

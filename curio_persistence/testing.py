@@ -29,6 +29,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
+from itertools import islice
 from typing import Any
 
 import pytest
@@ -48,7 +49,8 @@ from curio_persistence.models import (
     AgentRunStatus,
     EventType,
 )
-from curio_persistence.store.base import Store
+from curio_persistence.store.base import Question, Store, position_of_last
+from curio_persistence.store.codecs import decode_money
 from curio_persistence.store.filters import COUNT, Filter, Measure, Order, total
 from curio_persistence.store.tables import EVENTS, RUNS, USAGE, Row, Table
 
@@ -56,6 +58,14 @@ __all__ = ["PublishedContract", "StoreContract"]
 
 _NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 _MINUTE = timedelta(minutes=1)
+_OLDEST = (Order("created_at"), Order("id"))
+_NEWEST = (Order("created_at", descending=True), Order("id", descending=True))
+_DELIMITERS = (
+    *("", "\\", "\\N", "\\.", "\\\\N", "\\t", "\t", "\n", "\r\n", "\b\v\f", "\x7f\x85\u2028"),
+    *("NULL", "null", "'", '"', "it's", ",", "{}", "{a,b}", "[1]", "%", "%s", "$1", ":a", "?"),
+    *(" ", " a ", "a", "A", "é", "e\u0301", "🙂", "\ufdd0", "1", "01", "1.0", "true"),
+)
+"""Texts that mean something to a database, or nearly the same as another of them."""
 
 
 class PublishedContract:
@@ -586,6 +596,106 @@ class StoreContract:
         row["objective"] = "changed"
         assert [run.objective for run in _select(store, RUNS)] == [""]
 
+    # --- insert_many --------------------------------------------------------------------------
+
+    def test_many_rows_are_inserted_with_ids_in_their_order(self, store: Store) -> None:
+        first = store.insert(RUNS, _run_row("first"))
+        ids = store.insert_many(RUNS, [_run_row(f"run {number}") for number in range(700)])
+        last = store.insert(RUNS, _run_row("last"))
+        assert [first, *ids, last] == sorted({first, *ids, last})
+        named = {run.run_id: run.id for run in _select(store, RUNS)}
+        assert named == {
+            "first": first,
+            **{f"run {number}": ident for number, ident in enumerate(ids)},
+            "last": last,
+        }
+
+    def test_no_rows_are_many_too(self, store: Store) -> None:
+        assert list(store.insert_many(RUNS, [])) == []
+
+    def test_each_of_many_rows_binds_columns_of_its_own(self, store: Store) -> None:
+        """None, of an optional column, is one that is not bound at all."""
+        calls = [
+            AgentLLMUsage("agent", run_id, created_at=_NOON, input_tokens=tokens, **optional)
+            for run_id, tokens, optional in (
+                ("run", 1, {"span_id": "span"}),
+                (None, None, {}),
+                ("run", 2**63 - 1, {"reasoning_tokens": 3, "cost_usd": Decimal("-1.5e-12")}),
+                ("run", -(2**63), {"event_id": "event", "cost_usd": Decimal(0)}),
+            )
+        ]
+        rows = [USAGE.encode(call) for call in calls]
+        ids = store.insert_many(USAGE, rows)
+        for call, ident, row in zip(calls, ids, rows, strict=True):
+            call.id, call.cost_usd = ident, decode_money(row.get("cost_usd"))  # type: ignore[arg-type]
+        assert _select(store, USAGE, order=_OLDEST) == calls
+
+    def test_any_text_comes_back_from_many_rows(self, store: Store) -> None:
+        texts = [*_DELIMITERS, "".join(_DELIMITERS), "\0 \ud800 \udfff"]
+        names = [*_DELIMITERS, "".join(_DELIMITERS), "last"]
+        rows = [
+            _usage_row(prompt=text, model=name) for text, name in zip(texts, names, strict=True)
+        ]
+        store.insert_many(USAGE, rows)
+        stored = _select(store, USAGE, order=_OLDEST)
+        assert [call.prompt for call in stored] == texts
+        assert [call.model for call in stored] == names
+
+    @pytest.mark.parametrize("taken", ["stored before", "in the same call"])
+    def test_of_many_rows_none_is_inserted_where_a_unique_value_is_taken(
+        self, store: Store, taken: str
+    ) -> None:
+        store.insert(RUNS, _run_row("stored before"))
+        names = ["a", "in the same call", "b", taken, "c"]
+        with pytest.raises(ConflictError):
+            store.insert_many(RUNS, [_run_row(name) for name in names])
+        assert _run_ids_of(store) == "stored before"
+
+    def test_of_many_rows_none_is_inserted_where_a_reference_leads_nowhere(
+        self, store: Store
+    ) -> None:
+        store.insert(RUNS, _run_row("run"))
+        with pytest.raises(MissingRunError):
+            store.insert_many(EVENTS, [_event_row(name) for name in ("run", "unknown", "run")])
+        assert _select(store, EVENTS) == []
+
+    def test_many_rows_that_fail_spoil_nothing_but_themselves(self, store: Store) -> None:
+        with store.transaction():
+            store.insert(RUNS, _run_row("a"))
+            with pytest.raises(ConflictError):
+                store.insert_many(RUNS, [_run_row("b"), _run_row("a")])
+            store.insert_many(RUNS, [_run_row("c"), _run_row("d")])
+            assert _run_ids_of(store) == "dca"
+        assert _run_ids_of(store) == "dca"
+
+    def test_many_rows_are_undone_with_their_transaction(self, store: Store) -> None:
+        with _undone(store):
+            store.insert_many(RUNS, [_run_row("a"), _run_row("b")])
+        assert _run_ids_of(store) == ""
+
+    def test_changing_many_rows_after_they_were_handed_in_changes_nothing_stored(
+        self, store: Store
+    ) -> None:
+        rows = [_run_row("a"), _run_row("b")]
+        store.insert_many(RUNS, rows)
+        for row in rows:
+            row["objective"] = "changed"
+        rows.clear()
+        assert [run.objective for run in _select(store, RUNS)] == ["", ""]
+
+    def test_threads_that_insert_many_rows_each_learn_the_ids_of_their_own(
+        self, store: Store
+    ) -> None:
+        def insert(thread: int) -> dict[int, str]:
+            names = [f"{thread} {number}" for number in range(40)]
+            ids = store.insert_many(RUNS, [_run_row(name) for name in names])
+            assert list(ids) == sorted(ids)
+            return dict(zip(ids, names, strict=True))
+
+        with ThreadPoolExecutor(4) as threads:
+            told = [item for ids in threads.map(insert, range(8)) for item in ids.items()]
+        assert sorted(told) == sorted((run.id, run.run_id) for run in _select(store, RUNS))
+
     # --- select -------------------------------------------------------------------------------
 
     def test_filters_are_joined_by_and(self, store: Store) -> None:
@@ -608,12 +718,50 @@ class StoreContract:
         assert _run_ids_of(store, until) == "cba"
         assert _run_ids_of(store, since, until) == "cb"
 
-    def test_what_is_null_passes_no_filter(self, store: Store) -> None:
+    def test_what_is_null_passes_no_filter_but_one(self, store: Store) -> None:
         for run_id, session in ("a", "s"), ("b", None):
             store.insert(RUNS, _run_row(run_id, session_id=session))
         assert _run_ids_of(store, RUNS.filter("session_id", "is not null")) == "a"
+        assert _run_ids_of(store, RUNS.filter("session_id", "is null")) == "b"
         assert _run_ids_of(store, RUNS.filter("session_id", "<", "z")) == "a"
         assert _run_ids_of(store, RUNS.filter("session_id", ">=", "a")) == "a"
+
+    def test_a_value_may_be_one_of_several(self, store: Store) -> None:
+        for run_id, session, iterations in ("a", "s", 2**63 - 1), ("b", None, 0), ("c", "t", -5):
+            store.insert(RUNS, _run_row(run_id, session_id=session, total_iterations=iterations))
+        assert _run_ids_of(store, Filter("run_id", "in", ("c", "x", "a", "c"))) == "ca"
+        assert _run_ids_of(store, Filter("run_id", "in", ())) == ""
+        assert _run_ids_of(store, Filter("session_id", "in", ("s", "t", ""))) == "ca"
+        assert _run_ids_of(store, Filter("total_iterations", "in", (0, 2**63 - 1))) == "ba"
+        both = Filter("run_id", "in", ("a", "b")), Filter("session_id", "in", ("t", "s"))
+        assert _run_ids_of(store, *both) == "a"
+
+    def test_one_of_several_values_is_found_whatever_is_in_it(self, store: Store) -> None:
+        names = [name for name in (*_DELIMITERS, "".join(_DELIMITERS)) if name]
+        store.insert_many(RUNS, [_run_row(name) for name in names])
+        for some in names[::2], names[1::2]:
+            found = _select(store, RUNS, where=(Filter("run_id", "in", tuple(some)),))
+            assert [run.run_id for run in found] == some[::-1]
+
+    def test_one_of_several_values_may_be_a_time_or_a_cost(self, store: Store) -> None:
+        for minute, run_id in enumerate("abc"):
+            store.insert(RUNS, _run_row(run_id, minute))
+            store.insert(USAGE, _usage_row(model=run_id, cost_usd=Decimal(minute) / 10**12))
+        times = [RUNS.encode_value("created_at", _NOON + minute * _MINUTE) for minute in (0, 2, 9)]
+        assert _run_ids_of(store, Filter("created_at", "in", tuple(times))) == "ca"
+        costs = Filter("cost_usd", "in", (0, 2, 9))
+        assert {call.model for call in _select(store, USAGE, where=(costs,))} == {"a", "c"}
+
+    def test_one_of_several_values_decides_what_is_changed_counted_and_deleted(
+        self, store: Store
+    ) -> None:
+        store.insert_many(RUNS, [_run_row(name) for name in "abcd"])
+        some = (Filter("run_id", "in", ("a", "c")),)
+        assert len(store.update(RUNS, some, {"status": "x"})) == 2
+        assert _run_ids_of(store, *RUNS.where(status="x")) == "ca"
+        assert store.aggregate(RUNS, (COUNT,), some) == [(2,)]
+        assert store.delete(RUNS, some) == 2
+        assert _run_ids_of(store) == "db"
 
     @pytest.mark.parametrize(
         ("order", "expected"),
@@ -648,6 +796,95 @@ class StoreContract:
             store.insert(RUNS, _run_row(run_id, minute))
         page = _select(store, RUNS, limit=limit, offset=offset)
         assert "".join(run.run_id for run in page) == expected
+
+    @pytest.mark.parametrize("order", [_OLDEST, _NEWEST, (Order("total_iterations"), Order("id"))])
+    @pytest.mark.parametrize("size", [1, 2, 3, 6, 7])
+    def test_a_page_begins_after_the_position_where_the_last_one_ended(
+        self, store: Store, order: tuple[Order, ...], size: int
+    ) -> None:
+        _insert_ties(store)
+        pages, after = [""], None
+        while len(pages) < 9:
+            columns = store.select(RUNS, order=order, after=after, limit=size)
+            if not columns[0]:
+                break
+            pages.append("".join(columns[RUNS.names.index("run_id")]))
+            after = position_of_last(RUNS, order, columns)
+        assert "".join(pages) == "".join(run.run_id for run in _select(store, RUNS, order=order))
+        assert {len(page) for page in pages[1:-1]} <= {size}
+
+    def test_a_position_needs_no_row_to_stand_on(self, store: Store) -> None:
+        """Not even one that was there when the position was taken."""
+        _insert_ties(store)
+        columns = store.select(RUNS, order=_OLDEST, limit=3)
+        rest = [run.run_id for run in _select(store, RUNS, order=_OLDEST)][3:]
+        store.delete(RUNS, RUNS.where(run_id=columns[RUNS.names.index("run_id")][-1]))
+        after = position_of_last(RUNS, _OLDEST, columns)
+        found = _select(store, RUNS, order=_OLDEST, after=after)
+        assert [run.run_id for run in found] == rest
+
+    def test_a_position_goes_together_with_filters_limit_and_offset(self, store: Store) -> None:
+        _insert_ties(store)
+        where = (RUNS.filter("status", "=", "x"),)
+        rest = [run.run_id for run in _select(store, RUNS, where=where)][1:]
+        after = position_of_last(RUNS, RUNS.order, store.select(RUNS, where, limit=1))
+        options: list[dict[str, Any]] = [{}, {"limit": 1}, {"offset": 1}, {"limit": 1, "offset": 1}]
+        for option in options:
+            found = _select(store, RUNS, where=where, after=after, **option)
+            begin = option.get("offset", 0)
+            end = begin + option.get("limit", len(rest))
+            assert [run.run_id for run in found] == rest[begin:end]
+
+    # --- stream -------------------------------------------------------------------------------
+
+    @pytest.mark.parametrize("size", [1, 2, 3, 6, 7, 2_000])
+    @pytest.mark.parametrize("order", [None, _OLDEST])
+    def test_a_stream_is_a_selection_in_chunks(
+        self, store: Store, order: tuple[Order, ...] | None, size: int
+    ) -> None:
+        _insert_ties(store)
+        chunks = [RUNS.decode(columns) for columns in store.stream(RUNS, order=order, size=size)]
+        assert [run for chunk in chunks for run in chunk] == _select(store, RUNS, order=order)
+        assert all(0 < len(chunk) <= size for chunk in chunks)
+
+    def test_a_stream_has_the_rows_that_match_after_a_position(self, store: Store) -> None:
+        _insert_ties(store)
+        where = (RUNS.filter("status", "=", "x"),)
+        after = position_of_last(RUNS, RUNS.order, store.select(RUNS, where, limit=1))
+        streamed = _streamed(store, where=where, after=after, size=1)
+        assert streamed == _select(store, RUNS, where=where)[1:]
+        assert _streamed(store, where=RUNS.where(status="unknown")) == []
+
+    def test_a_stream_sees_the_writes_of_its_transaction(self, store: Store) -> None:
+        with _undone(store):
+            _insert_ties(store)
+            assert _streamed(store, size=2) == _select(store, RUNS)
+        assert _streamed(store) == []
+
+    def test_streams_do_not_disturb_each_other_nor_what_is_called_meanwhile(
+        self, store: Store
+    ) -> None:
+        _insert_ties(store)
+        expected = _select(store, RUNS)
+        one, other = store.stream(RUNS, size=1), store.stream(RUNS, size=2)
+        seen: list[list[Any]] = [[], []]
+        for number, columns in enumerate(one):
+            seen[0] += RUNS.decode(columns)
+            for more in islice(other, 1):
+                seen[1] += RUNS.decode(more)
+            store.insert(USAGE, _usage_row(model=str(number)))
+            with store.transaction():
+                store.insert(EVENTS, _event_row("a"))
+            assert len(_select(store, EVENTS)) == number + 1
+        assert seen == [expected, expected]
+
+    def test_a_stream_may_be_left_before_its_end(self, store: Store) -> None:
+        """It keeps nobody from anything then."""
+        _insert_ties(store)
+        for _ in store.stream(RUNS, size=1):
+            break
+        assert store.delete(RUNS, ()) == 6
+        store.close()
 
     # --- update and delete --------------------------------------------------------------------
 
@@ -730,6 +967,19 @@ class StoreContract:
         measures = (COUNT, total("input_tokens"), total("cost_usd"))
         assert store.aggregate(USAGE, measures) == [(4, 3 * number + 1, 4)]
         assert store.aggregate(USAGE, measures, group_by=("model",)) == [("", 4, 3 * number + 1, 4)]
+
+    def test_several_questions_are_answered_as_each_alone(self, store: Store) -> None:
+        store.insert(RUNS, _run_row("run"))
+        for model, tokens in ("m", 2**63 - 1), ("m", 1), ("n", None):
+            store.insert(USAGE, _usage_row(model=model, input_tokens=tokens))
+        questions = [
+            Question(USAGE, (COUNT, total("input_tokens")), group_by=("model",)),
+            Question(RUNS, (COUNT,), RUNS.where(run_id="unknown"), ("status",)),
+            Question(RUNS, (COUNT,)),
+        ]
+        models, *runs = store.aggregate_all(questions)
+        assert sorted(models) == [("m", 2, 2**63), ("n", 1, None)]
+        assert runs == [[], [(1,)]]
 
     # --- transactions -------------------------------------------------------------------------
 
@@ -825,10 +1075,13 @@ class StoreContract:
         [
             lambda store: store.initialize(),
             lambda store: store.insert(RUNS, _run_row("run")),
+            lambda store: store.insert_many(RUNS, [_run_row("a"), _run_row("b")]),
             lambda store: store.select(RUNS),
+            lambda store: next(iter(store.stream(RUNS))),
             lambda store: store.update(RUNS, (), {"status": "error"}),
             lambda store: store.delete(RUNS, ()),
             lambda store: store.aggregate(RUNS, (COUNT,)),
+            lambda store: store.aggregate_all([Question(RUNS, (COUNT,))]),
             lambda store: store.transaction().__enter__(),
             lambda store: store.diagnose(),
         ],
@@ -857,6 +1110,23 @@ def _undone(store: Store) -> Iterator[None]:
 def _run_row(run_id: str, minute: int = 0, *, agent_id: str = "agent", **fields: Any) -> Row:
     at = _NOON + minute * _MINUTE
     return RUNS.encode(AgentRun(agent_id, run_id, created_at=at, updated_at=at, **fields))
+
+
+def _insert_ties(store: Store) -> None:
+    """Six runs, of which some are equal in what they may be ordered by."""
+    for run_id, minute, iterations, status in (
+        ("a", 1, 3, "x"),
+        ("b", 0, 3, "y"),
+        ("c", 1, -1, "x"),
+        ("d", 1, 3, "x"),
+        ("e", 2, 0, "y"),
+        ("f", 2, 0, "x"),
+    ):
+        store.insert(RUNS, _run_row(run_id, minute, total_iterations=iterations, status=status))
+
+
+def _streamed(store: Store, **options: Any) -> list[Any]:
+    return [run for columns in store.stream(RUNS, **options) for run in RUNS.decode(columns)]
 
 
 def _event_row(run_id: str) -> Row:

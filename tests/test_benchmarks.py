@@ -1,4 +1,4 @@
-"""The benchmark runs and writes its table. The times are not looked at: tests share a machine."""
+"""The benchmarks run and write their tables. The times are not looked at: tests share a machine."""
 
 from __future__ import annotations
 
@@ -9,15 +9,26 @@ from pathlib import Path
 import psycopg2
 import pytest
 
+from benchmarks.cases import CASES, THEMES
+from benchmarks.report import LAST_PART, Goal, Line, duration, megabytes, rows_per_second
+from benchmarks.timing import Timing, quantile, tail
+
 ROOT = Path(__file__).parents[1]
-BENCHMARK = ROOT / "benchmarks" / "core.py"
 RESULTS = ROOT / "benchmarks" / "RESULTS.md"
-TINY = ("--repetitions=1", "--writes=100", "--runs=2", "--usage-rows=2000")
+TINY = (
+    "--repetitions=1",
+    "--slow-repetitions=1",
+    "--writes=100",
+    "--batched=1000",
+    "--runs=2",
+    "--history-runs=2",
+    "--usage-rows=2000",
+)
 
 
-def benchmark(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
+def run(script: str, *arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, BENCHMARK, *TINY, f"--directory={folder}", *arguments],
+        [sys.executable, ROOT / "benchmarks" / script, f"--directory={folder}", *arguments],
         cwd=folder,
         capture_output=True,
         text=True,
@@ -25,25 +36,35 @@ def benchmark(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]
     )
 
 
+def lines_of(text: str) -> list[str]:
+    """The lines of tables, without their headings."""
+    table = [line for line in text.splitlines() if line.startswith("|")]
+    return [line for line in table if not line.startswith(("|  ", "| --"))]
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("private_postgres")  # Skips where there is no server to start.
-def test_every_case_ends_in_a_line_of_the_page(tmp_path: Path) -> None:
-    """Each of them compares the answers of both sides before it measures them."""
+def test_every_case_ends_in_lines_of_the_page(tmp_path: Path) -> None:
+    """Each of them compares what both sides answered, or stored."""
     page = tmp_path / "page.md"
-    done = benchmark(f"--output={page}", folder=tmp_path)
+    page.write_text(f"# Old\n\n{LAST_PART}\n\nmeasured for an hour\n", "utf-8")
+    done = run("core.py", *TINY, f"--output={page}", folder=tmp_path)
     assert done.returncode == 0, done.stderr
-    table = [line for line in page.read_text("utf-8").splitlines() if line.startswith("|")]
-    titles = {line.split("|")[1].strip() for line in table[2:]}
-    assert len(titles) == len(table[2:]) == 11
-    assert done.stdout.splitlines() == table
+    text = page.read_text("utf-8")
+    titles = [line.split("|")[1].strip() for line in lines_of(text)]
+    assert len(set(titles)) == len(titles) >= len(CASES)
+    assert [line[3:] for line in done.stdout.splitlines() if line[:3] == "## "] == list(THEMES)
+    assert done.stdout.strip() in text
+    assert "# Old" not in text
+    assert text.endswith(f"\n\n{LAST_PART}\n\nmeasured for an hour\n")
 
 
 def test_a_case_measured_alone_leaves_nothing_behind(postgres18: str, tmp_path: Path) -> None:
     """Neither files nor schemas, and the page stays as a full run wrote it."""
     before = RESULTS.read_bytes()
-    done = benchmark(f"--postgres={postgres18}", "postgres-read", folder=tmp_path)
+    done = run("core.py", *TINY, f"--postgres={postgres18}", "postgres-read", folder=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert len(done.stdout.splitlines()) == 3
+    assert len(lines_of(done.stdout)) == 1
     assert list(tmp_path.iterdir()) == []
     assert RESULTS.read_bytes() == before
     with psycopg2.connect(postgres18) as connection, connection.cursor() as cursor:
@@ -53,7 +74,68 @@ def test_a_case_measured_alone_leaves_nothing_behind(postgres18: str, tmp_path: 
 
 
 def test_an_unknown_case_is_refused_with_the_names_of_the_known(tmp_path: Path) -> None:
-    done = benchmark("sqlite-wirte", folder=tmp_path)
+    done = run("core.py", "sqlite-wirte", folder=tmp_path)
     assert done.returncode == 2
     assert "no case sqlite-wirte" in done.stderr
     assert "sqlite-write" in done.stderr
+
+
+def test_growth_is_measured_at_each_size_and_takes_the_place_of_the_last_part(
+    tmp_path: Path,
+) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(f"# What a call costs\n\n{LAST_PART}\n\nmeasured before\n", "utf-8")
+    sizes = ("--rows", "0", "3000")
+    done = run("scale.py", "--repetitions=1", *sizes, f"--output={page}", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    text = page.read_text("utf-8")
+    assert text.startswith(f"# What a call costs\n\n{LAST_PART}\n\nWritten by")
+    assert "measured before" not in text
+    assert [line.partition(":")[0] for line in lines_of(text)] == [
+        *["| no event stored"] * 2,
+        *["| 3,000 events stored"] * 2,
+    ]
+    assert list(tmp_path.iterdir()) == [page]
+
+
+@pytest.mark.parametrize(
+    ("goal", "raw", "ours", "ratio", "verdict"),
+    [
+        (Goal(0.8, 0.9, "speed"), 90, 100, "0.90", "aim met"),
+        (Goal(0.8, 0.9, "speed"), 85, 100, "0.85", "floor met"),
+        (Goal(2, 3, "times"), 150, 100, "1.50 ×", "**missed**"),
+        (Goal(1.5, 1.2), 100, 120, "1.20 ×", "aim met"),
+        (Goal(1.5, 1.2), 100, 151, "1.51 ×", "**missed**"),
+        (Goal(60, 30, "added"), 10e6, 45e6, "35 ms", "floor met"),
+        (Goal(8_000, 4_000, "alone"), 1, 3_900, "3.90 µs", "aim met"),
+        (Goal(None, None, "speed"), 1, 2, "0.50", ""),
+    ],
+)
+def test_a_line_says_how_ours_compares_with_what_is_wanted(
+    goal: Goal, raw: float, ours: float, ratio: str, verdict: str
+) -> None:
+    cells = Line("", goal, Timing([raw], [ours])).cells()
+    assert (cells[3], cells[-1]) == (ratio, verdict)
+
+
+def test_a_line_may_have_a_limit_whatever_raw_takes() -> None:
+    timing = Timing([140e6] * 3, [149e6, 151e6, 152e6])
+    line = Line("", Goal(1.5, 1.1), timing, "known", at_most=150e6)
+    assert line.cells()[-1] == "aim met, **missed** the 150 ms, known"
+
+
+def test_numbers_are_shown_with_three_digits_and_a_unit() -> None:
+    assert [duration(n) for n in (1.5, 2_500, 34.56e6, 2e9)] == [
+        "1.50 ns",
+        "2.50 µs",
+        "34.6 ms",
+        "2.00 s",
+    ]
+    assert [rows_per_second(n) for n in (500, 10_000, 2e6)] == ["2.00 M/s", "100 k/s", "500 /s"]
+    assert megabytes(12_345_678) == "12.3 MB"
+
+
+def test_a_tail_is_the_slowest_twentieth_in_terms_of_the_middle() -> None:
+    values = [*range(1, 96), *[400] * 5]
+    assert quantile(0.5)(values) == 51
+    assert tail(values) == 400 / 51

@@ -29,6 +29,12 @@ FACTS = {
         "5 runs: 4 completed, 1 error",
         "curio-persistence query --db-path demo.db",
     ),
+    "import_log.py": (
+        "2000 lines, 2000 new events",
+        "2000 lines, 0 new events",
+        "2500 lines, 500 new events",
+        "10:41:39 run-0 step",
+    ),
     "notebook.ipynb": ("336 runs", "TimeoutError", "image/png"),
     "postgres_env.py": ("PostgreSQL", "version 2", "20 runs completed"),
     "quickstart.py": ("run_completed", "0.000400 US dollars"),

@@ -23,12 +23,16 @@ LAYERS = (
     ("store.codecs",),
     ("store.filters",),
     ("store.tables",),
-    ("store.base",),
+    ("store.csv_text", "store.frames", "store.html"),
+    ("store.arrow", "store.base"),
+    ("store.cursors",),
+    ("store.results",),
     ("recorder",),
     ("base",),
     ("backends", "capabilities"),
-    ("config",),
-    ("persistence",),
+    ("config", "write_behind"),
+    ("persistence", "sigterm"),
+    ("buffered",),
     ("",),
     ("cli", "testing"),
     ("__main__",),
@@ -39,6 +43,8 @@ UPWARDS = {
     # A configuration that opens what it describes is the published name for it; `persistence`
     # needs the configuration to begin with, for `connect()`.
     ("config", "persistence"),
+    # What makes a buffered persistence of any other is a method of that; it is one itself.
+    ("persistence", "buffered"),
 }
 
 # Who must know even less than the layers allow.
@@ -55,14 +61,17 @@ THIRD_PARTY = {
     ("backends.postgres", "psycopg2"),
     ("backends.postgres_errors", "psycopg2"),
     ("config", "dotenv"),
+    ("store.arrow", "pyarrow"),
+    ("store.frames", "numpy"),
+    ("store.frames", "pandas"),
     ("testing", "pytest"),
 }
 
 # What costs time or memory that not every program has to spend. (Measured with `-X importtime`.)
 NOT_AT_IMPORT = {
     "argparse", "asyncio", "concurrent.futures", "dotenv", "email", "hashlib", "http",
-    "importlib.resources", "logging", "matplotlib", "multiprocessing", "numpy", "pandas",
-    "psycopg2", "pytest", "socket", "sqlite3", "ssl", "subprocess", "tempfile", "urllib.request",
+    "html", "importlib.resources", "logging", "matplotlib", "multiprocessing", "numpy", "pandas",
+    "psycopg2", "pyarrow", "pytest", "socket", "sqlite3", "ssl", "subprocess", "tempfile", "urllib.request",
     "uuid", "zoneinfo",
 }  # fmt: skip
 

@@ -12,12 +12,15 @@ import pytest
 import curio_persistence
 from curio_persistence import (
     BasePersistence,
+    BufferedPersistence,
     DatabaseConfig,
     InMemoryPersistence,
     Persistence,
     PersistenceError,
     PostgresPersistence,
+    Records,
     SQLitePersistence,
+    Stream,
     connect,
     errors,
 )
@@ -29,6 +32,7 @@ NAMES = [
     "AgentRunEvent",
     "AgentRunStatus",
     "BasePersistence",
+    "BufferedPersistence",
     "BusyError",
     "ClosedError",
     "ConfigurationError",
@@ -40,14 +44,17 @@ NAMES = [
     "InMemoryPersistence",
     "InvalidValueError",
     "NotFoundError",
+    "Page",
     "Persistence",
     "PersistenceError",
     "PoolTimeoutError",
     "PostgresPersistence",
+    "Records",
     "RunRecorder",
     "SQLitePersistence",
     "SchemaMismatchError",
     "StorageFullError",
+    "Stream",
     "ToolCall",
     "UnavailableError",
     "UnsupportedError",
@@ -93,8 +100,42 @@ OTHERS = {
     InMemoryPersistence.clear_all: "(self) -> None",
     InMemoryPersistence.get_all_data: "(self) -> dict[str, Any]",
     Persistence: "(store: Store, *, initialize: bool = True, clock: Clock | None = None) -> None",
+    Persistence.create_agent_runs: "(self, runs: Iterable[AgentRun]) -> None",
+    Persistence.log_agent_run_events: "(self, events: Iterable[AgentRunEvent], *, "
+    "on_conflict: OnConflict = 'keep') -> int",
+    Persistence.log_llm_usages: "(self, usages: Iterable[AgentLLMUsage], *, "
+    "on_conflict: OnConflict = 'keep') -> int",
+    Persistence.query_agent_runs: "(self, *, agent_id: str | None = None, "
+    "status: str | None = None, order: Direction = 'newest', limit: int | None = 100, "
+    "cursor: str | None = None) -> Page[AgentRun]",
+    Persistence.iter_agent_runs: "(self, *, agent_id: str | None = None, "
+    "status: str | None = None, order: Direction = 'newest') -> Stream[AgentRun]",
+    Persistence.query_events: "(self, *, agent_id: str | None = None, run_id: str | None = None, "
+    "event_type: str | None = None, order: Direction = 'newest', limit: int | None = 100, "
+    "cursor: str | None = None) -> Page[AgentRunEvent]",
+    Persistence.iter_agent_run_events: "(self, *, run_id: str | None = None, "
+    "agent_id: str | None = None, event_type: str | None = None, order: Direction = 'oldest') "
+    "-> Stream[AgentRunEvent]",
+    Persistence.query_llm_usage: "(self, *, agent_id: str | None = None, "
+    "run_id: str | None = None, order: Direction = 'newest', limit: int | None = 100, "
+    "cursor: str | None = None) -> Page[AgentLLMUsage]",
+    Persistence.iter_llm_usage: "(self, *, agent_id: str | None = None, "
+    "run_id: str | None = None, order: Direction = 'newest') -> Stream[AgentLLMUsage]",
+    Records.to_dicts: "(self) -> list[dict[str, Any]]",
+    Records.to_pandas: "(self) -> Any",
+    Records.to_arrow: "(self) -> Any",
+    Stream.to_dicts: "(self) -> list[dict[str, Any]]",
+    Stream.to_pandas: "(self) -> Any",
+    Stream.to_arrow: "(self) -> Any",
+    Stream.close: "(self) -> None",
     Persistence.transaction: "(self) -> AbstractContextManager[None]",
     Persistence.diagnose: "(self) -> list[Finding]",
+    Persistence.buffered: "(self, *, max_items: int = 10000, max_seconds: float = 1.0, "
+    "overflow: Overflow = 'block', install_sigterm: bool = False) -> BufferedPersistence",
+    BufferedPersistence: "(persistence: Persistence, *, max_items: int = 10000, "
+    "max_seconds: float = 1.0, overflow: Overflow = 'block', install_sigterm: bool = False) "
+    "-> None",
+    BufferedPersistence.flush: "(self) -> None",
     DatabaseConfig: "(db_type: Backend = 'sqlite', db_path: str = 'agent_sdk.db', "
     "db_host: str | None = None, db_port: int | None = None, db_name: str | None = None, "
     "db_user: str | None = None, db_password: str | None = None, db_schema: str = 'agent_sdk', "
@@ -105,7 +146,13 @@ OTHERS = {
     DatabaseConfig.get_persistence: "(self, *, read_only: bool = False, initialize: bool = True) "
     "-> Persistence",
 }
-CONCRETE = (Persistence, SQLitePersistence, PostgresPersistence, InMemoryPersistence)
+CONCRETE = (
+    Persistence,
+    SQLitePersistence,
+    PostgresPersistence,
+    InMemoryPersistence,
+    BufferedPersistence,
+)
 
 
 def signature(function: Any) -> str:

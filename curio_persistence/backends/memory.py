@@ -6,6 +6,7 @@ in the databases.
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -80,7 +81,7 @@ class _Rows:
         for column, op, value in where:
             if op in ("=", "in") and column in self.lookups:
                 ids = self.lookups[column]
-                wanted = (value,) if op == "=" else value
+                wanted = (value,) if op == "=" else dict.fromkeys(value)
                 candidates = [ident for each in wanted for ident in ids.get(each, ())]
                 break
         # A copy, because a signal handler may add to them meanwhile.
@@ -98,10 +99,15 @@ class MemoryStore(Store):
         self._depth = 0
         self._task: object = None
         self._tables: dict[str, _Rows] | None = _no_rows()
+        self._identity = os.urandom(8).hex()
         forking.follow(self)
 
     def __repr__(self) -> str:
         return "MemoryStore()"
+
+    @property
+    def identity(self) -> str:
+        return self._identity
 
     def initialize(self) -> None:
         """There is nothing to create."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Any
 
@@ -27,12 +27,10 @@ _PLAIN = {
 _REPEATING = {name for table in TABLES for name in table.repeating}
 
 
-def copy_text(
-    columns: tuple[str, ...], ids: Sequence[int], lines: Sequence[tuple[Kept, ...]]
-) -> bytes:
-    """One line for each row, its id first."""
+def copy_text(columns: tuple[str, ...], rows: Iterable[tuple[int, tuple[Kept, ...]]]) -> bytes:
+    """One line for each row, of which its id and its values are given."""
     line = _line_writer(columns)
-    return "".join([line(ident, values) for ident, values in zip(ids, lines, strict=True)]).encode()
+    return "".join([line(ident, values) for ident, values in rows]).encode()
 
 
 @lru_cache(maxsize=256)

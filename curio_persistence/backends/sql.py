@@ -9,6 +9,7 @@ from abc import abstractmethod
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from threading import local
 from typing import Any, ClassVar
 
@@ -51,6 +52,21 @@ class SQLStore(Store):
         self._mine = mine
         self._read_only = read_only
         self._tables_are_ours = False
+        self._identity = ""
+
+    @property
+    def identity(self) -> str:
+        # When its tables were made, to the microsecond: no two databases have that in common,
+        # unless one began as a copy of the other, and then they share their rows as well.
+        if not self._identity:
+            notes = self._qualified(schema.MIGRATIONS_TABLE)
+            [(made_at,)] = self._read(f"SELECT min(applied_at) FROM {notes}", ())
+            self._identity = encode_time(made_at) if isinstance(made_at, datetime) else made_at
+        return self._identity
+
+    @property
+    def read_only(self) -> bool:
+        return self._read_only
 
     @property
     @abstractmethod
@@ -302,15 +318,27 @@ class SQLStore(Store):
         *,
         group_by: tuple[str, ...] = (),
     ) -> list[tuple[Any, ...]]:
-        sql = self._text(
+        sql = self._aggregating(table, measures, where, group_by)
+        return self._unfold(measures, len(group_by), self._read(sql, self._values(where)))
+
+    def _aggregating(
+        self,
+        table: Table[Any],
+        measures: tuple[Measure, ...],
+        where: Where,
+        group_by: tuple[str, ...],
+    ) -> str:
+        return self._text(
             (table, measures, _shape(where), group_by),
             lambda: (
                 f"SELECT {', '.join((*group_by, *map(self._measure, measures)))} "
                 f"FROM {self._table(table)}{self._where_text(where)}"
-                + (f" GROUP BY {', '.join(group_by)}" if group_by else "")
+                + self._grouping(where, group_by)
             ),
         )
-        return self._unfold(measures, len(group_by), self._read(sql, self._values(where)))
+
+    def _grouping(self, where: Where, group_by: tuple[str, ...]) -> str:
+        return f" GROUP BY {', '.join(group_by)}" if group_by else ""
 
     def _unfold(
         self, measures: tuple[Measure, ...], first: int, rows: list[tuple[Any, ...]]
@@ -349,31 +377,55 @@ class SQLStore(Store):
         # A column that a filter fixes need not be fetched: of a run's events, a tenth of the time.
         known = _known(where)
         fetched = [self._reading(name) for name in table.names if name not in known]
-        text = (
-            f"SELECT {', '.join(fetched)} "
-            f"FROM {self._table(table)}{self._where_text(where, () if after is None else order)}"
-            " ORDER BY "
-            + ", ".join(f"{o.column} DESC" if o.descending else o.column for o in order)
-        )
+        text = self._ordered_text(", ".join(fetched), table, where, order, after)
         if not unlimited:
             text += f" LIMIT {self.placeholder}"
         if not from_start:
             text += f"{self._no_limit if unlimited else ''} OFFSET {self.placeholder}"
         return text
 
+    def _ordered_text(
+        self,
+        what: str,
+        table: Table[Any],
+        where: Where,
+        order: tuple[Order, ...],
+        after: Position | None,
+    ) -> str:
+        conditions = self._where_text(where, () if after is None else order)
+        by = ", ".join(f"{o.column} DESC" if o.descending else o.column for o in order)
+        return f"SELECT {what} FROM {self._table(table)}{conditions} ORDER BY {by}"
+
+    def _reading_csv(
+        self, table: Table[Any], where: Where, order: tuple[Order, ...], after: Position | None
+    ) -> str:
+        """The text of a statement that answers with CSV of so many rows; see `csv_text`."""
+        shape = (table, "csv", _shape(where), order, after is None)
+        return self._text(shape, lambda: self._csv_statement(table, where, order, after))
+
+    @abstractmethod
+    def _csv_statement(
+        self, table: Table[Any], where: Where, order: tuple[Order, ...], after: Position | None
+    ) -> str:
+        """That text, made anew."""
+
     def _where_text(self, where: Where, after: tuple[Order, ...] = ()) -> str:
         """The conditions; `after` is the order of which a position is to come before the rows."""
         conditions = [self._condition(f) for f in where]
         if after:
             place = ", ".join(o.column for o in after)
-            position = ", ".join(self._binding(o.column) for o in after)
-            conditions.append(f"({place}) {'<' if after[0].descending else '>'} ({position})")
+            comparison = "<" if after[0].descending else ">"
+            conditions.append(f"({place}) {comparison} ({self._position(after)})")
         return f" WHERE {' AND '.join(conditions)}" if conditions else ""
+
+    def _position(self, order: tuple[Order, ...]) -> str:
+        """The expressions that take a place in this order."""
+        return ", ".join(self._binding(o.column) for o in order)
 
     def _condition(self, f: Filter) -> str:
         match f.op:
-            case "is not null":
-                return f"{f.column} IS NOT NULL"
+            case "is null" | "is not null":
+                return f"{f.column} {f.op.upper()}"
             case "in":
                 return f"{f.column} {self._any_of}"
         return f"{f.column} {f.op} {self._binding(f.column)}"

@@ -15,17 +15,21 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
-from itertools import chain
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from itertools import chain, islice
 from pathlib import Path
 from threading import RLock
 from typing import Any, Literal, TypeVar
 from weakref import WeakSet
 
-from curio_persistence.backends import forking, schema
+from curio_persistence.backends import forking, schema, sqlite_log, sqlite_parts
 from curio_persistence.backends.deadlines import checked_seconds
+from curio_persistence.backends.pieces import csv_in_pieces
+from curio_persistence.backends.side_by_side import side_by_side
 from curio_persistence.backends.sql import Local, Params, Result, SQLStore, columns_of
 from curio_persistence.backends.sqlite_errors import SQLiteErrors
+from curio_persistence.backends.sqlite_groups import Group, Insertion
 from curio_persistence.backends.turnstile import Turnstile
 from curio_persistence.errors import (
     AccessDeniedError,
@@ -42,9 +46,11 @@ from curio_persistence.store.base import (
     STREAM_ROWS,
     Finding,
     Position,
+    Question,
     conflict,
     missing_reference,
 )
+from curio_persistence.store.csv_text import csv_columns, is_quoted
 from curio_persistence.store.filters import Measure, Order, Where
 from curio_persistence.store.tables import Columns, Kept, Row, Table
 
@@ -56,6 +62,9 @@ _STATEMENTS = 256
 _MOST_VALUES = 8_192
 """How many values one statement binds: 512 rows of events. Any SQLite takes 32,766."""
 _LAST_ROW_ID = 2**63 - 1
+_LONGEST = 64 << 20
+"""How many bytes one piece of CSV may have, unless it is a single row."""
+_ANY_LENGTH = 2**31 - 1
 _URL = re.compile("[A-Za-z][A-Za-z0-9+.-]+:/")  # Two letters at least: C:/ is a drive.
 
 
@@ -130,12 +139,14 @@ class SQLiteStore(SQLStore):
         self._path = _path(path)
         # Absolute, because the process may change its folder before the next thread reads.
         self._file = self._path.absolute()
+        self._log = sqlite_log.WriteAheadLog(self._file)
         self._synchronous = durability.upper()
         self._lock_timeout = checked_seconds("lock_timeout", lock_timeout)
         self._errors = SQLiteErrors(
             self._path, lock_timeout=self._lock_timeout, init_command=self._init_command
         )
         self._turnstile = Turnstile()
+        self._counting: set[Table[Any]] = set()
         self._writer: sqlite3.Connection | None = None
         self._readers: WeakSet[_Reader] = WeakSet()
         # Reentrant, because a garbage collection can end a reader anywhere.
@@ -220,8 +231,8 @@ class SQLiteStore(SQLStore):
             self._refuse_foreign_tables()
         # The hottest path: what `_write` does, without the function calls.
         outermost = not self._is_inside()
-        if outermost:
-            self._take_connection()
+        if outermost and not self._turnstile.enter_at_once():
+            return self._insert_in_turn(Insertion(table, row))
         try:
             connection = self._writer or self._open_writer()
             if not outermost:
@@ -239,6 +250,60 @@ class SQLiteStore(SQLStore):
             if outermost:
                 self._give_connection_back()
         return cursor.lastrowid or 0
+
+    def _insert_in_turn(self, mine: Insertion) -> int:
+        """Wait for the turn; whoever has it stores the rows of those who wait along with his."""
+        if not self._turnstile.enter(self._lock_timeout, mine):
+            if mine.ident is None:
+                raise self._held_too_long()
+            return mine.ident
+        group = Group(mine)
+        try:
+            if not mine.alone:
+                group.gather(self._turnstile.waiting())
+                self._insert_together(group.members)
+            return self.insert(mine.table, mine.row) if mine.ident is None else mine.ident
+        finally:
+            # The next one first, so that the disk is at work while those of this group wake up.
+            self._give_connection_back()
+            group.dissolve()
+
+    def _insert_together(self, members: list[Insertion]) -> None:
+        """Store rows in one statement; if SQLite refuses one of them, each half in one.
+
+        Down to single ones, which are left to their threads: there they are stored, or raise.
+        """
+        if len(members) < 2:
+            return
+        table = members[0].table
+        columns, lines = table.line_up([member.row for member in members])
+        connection = self._writer or self._open_writer()
+        try:
+            if not self._counts_up(connection, table):
+                return
+            cursor = connection.cursor()
+            for behind, member in enumerate(reversed(members)):
+                member.be_stored_by(cursor, behind=behind)
+            sql = self._lines_text(table, columns, len(lines))
+            cursor.execute(sql, tuple(chain.from_iterable(lines)))
+        except sqlite3.IntegrityError:
+            half = len(members) // 2
+            self._insert_together(members[:half])
+            self._insert_together(members[half:])
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY:
+                raise self._translate(error) from error  # Each alone would wait as long again.
+        except Exception:  # Of whosever row it speaks, it is his thread that shall hear it.
+            return
+
+    def _counts_up(self, connection: sqlite3.Connection, table: Table[Any]) -> bool:
+        """Whether the rows of one statement get ids in a row; see `_next_id`."""
+        if table not in self._counting:
+            [(last,)] = connection.execute(self._largest_id(table))
+            if (last or 0) >= _LAST_ROW_ID // 2:
+                return False
+            self._counting.add(table)
+        return True
 
     def insert_many(self, table: Table[Any], rows: Sequence[Row]) -> Sequence[int]:
         if not rows:
@@ -306,27 +371,107 @@ class SQLiteStore(SQLStore):
 
     def _chunks(self, sql: str, params: Params, size: int) -> Iterator[list[tuple[Any, ...]]]:
         """What a statement answers, on a connection of its own: one state of the file."""
+        with self._own_reader() as reader:
+            cursor: sqlite3.Cursor | None = None
+            while True:
+                with reader.lock, self._translating():
+                    if cursor is None:
+                        cursor = self._open_reader(reader).execute(sql, params)
+                    rows = cursor.fetchmany(size)
+                if not rows:
+                    return
+                yield rows
+
+    def stream_csv(
+        self, table: Table[Any], where: Where = (), *, order: tuple[Order, ...] | None = None
+    ) -> Iterator[bytes]:
+        order = table.order if order is None else order
+        if self._is_inside() or self._in_memory:
+            yield from super().stream_csv(table, where, order=order)
+            return
+        with ExitStack() as stack:
+            readers = [
+                stack.enter_context(self._own_reader())
+                for _ in range(2 if self._is_large(table) else 1)
+            ]
+            read = partial(self._read_csv, self._seeing_the_same(readers), table, where, order)
+            yield from csv_in_pieces(read, order)
+
+    def _seeing_the_same(self, readers: list[_Reader]) -> list[_Reader]:
+        """Those that see one state of the file: all, if nobody wrote while they began to read."""
+        with self._translating():
+            last = self._open_reader(readers[-1])
+            before = _version(last)
+            for reader in readers:
+                connection = reader.connection or self._open_reader(reader)
+                connection.text_factory = bytes
+                connection.execute("BEGIN")
+                after = _version(connection)  # Which reads, and so fixes the state that it sees.
+        return readers if after == before else readers[:1]
+
+    def _read_csv(
+        self,
+        readers: Sequence[_Reader],
+        table: Table[Any],
+        where: Where,
+        order: tuple[Order, ...],
+        after: Position | None,
+        count: int,
+    ) -> tuple[bytes, int]:
+        """So many rows, each reader's share of them at the same time."""
+        sql = self._reading_csv(table, where, order, after)
+        params = (*self._values(where), *(after or ()))
+        share = -(-count // len(readers))
+        calls = [
+            partial(self._read_share, reader, sql, (*params, share, share * number))
+            for number, reader in enumerate(readers)
+        ]
+        read = side_by_side(calls) if len(calls) > 1 else [calls[0]()]
+        return b"\n".join(text for text, _ in read if text), sum(rows for _, rows in read)
+
+    def _read_share(self, reader: _Reader, sql: str, params: Params) -> tuple[bytes | None, int]:
+        with reader.lock, self._translating():
+            if reader.connection is None:
+                raise self._lost_stream()
+            # Many long rows would be a long piece; SQLite refuses it when it is about to be one.
+            longest = _LONGEST if params[-2] > 1 else _ANY_LENGTH
+            reader.connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, longest)
+            read: tuple[bytes | None, int] = reader.connection.execute(sql, params).fetchone()
+        return read
+
+    def _csv_statement(
+        self, table: Table[Any], where: Where, order: tuple[Order, ...], after: Position | None
+    ) -> str:
+        """As one row: at each row the interpreter would be given away, and taken back."""
+        columns = csv_columns(table, order)
+        # %Q writes text between quotes, and NULL for what is NULL; %s nothing for it.
+        line = ",".join("%Q" if is_quoted(table, name) else "%s" for name in columns)
+        what = f"printf('{line}', {', '.join(columns)}) AS line"
+        return (
+            "SELECT group_concat(line, char(10)), count(*) "
+            f"FROM ({self._ordered_text(what, table, where, order, after)} LIMIT ? OFFSET ?)"
+        )
+
+    @contextmanager
+    def _own_reader(self) -> Iterator[_Reader]:
+        """A reader for one stream, which may go from thread to thread."""
         with self._readers_lock:
             reader = _Reader(self._readers_lock)
             self._readers.add(reader)
         try:
-            cursor: sqlite3.Cursor | None = None
-            while True:
-                with reader.lock:
-                    try:
-                        if cursor is None:
-                            cursor = self._open_reader(reader).execute(sql, params)
-                        rows = cursor.fetchmany(size)
-                    except sqlite3.ProgrammingError as error:
-                        raise self._lost_stream() from error
-                    except sqlite3.Error as error:
-                        raise self._translate(error) from error
-                if not rows:
-                    return
-                yield rows
+            yield reader
         finally:
             with reader.lock:
                 reader.close()
+
+    @contextmanager
+    def _translating(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.ProgrammingError as error:
+            raise self._lost_stream() from error
+        except sqlite3.Error as error:
+            raise self._translate(error) from error
 
     def _lost_stream(self) -> ClosedError:
         if self._closed:
@@ -351,37 +496,44 @@ class SQLiteStore(SQLStore):
         return [list(chain.from_iterable(islice(answers, len(some)))) for some in parts]
 
     def _answer(self, question: Question) -> list[tuple[Any, ...]]:
-        return self.aggregate(*question[:3], group_by=question.group_by)
+        """What `aggregate` answers, fetched as one row.
+
+        At each row a thread gives the interpreter's lock away, and then has to wait until the other
+        thread is done with it: 5 ms for some thousand rows.
+        """
+        table, measures, where, group_by = question
+        names = ", ".join(f"c{number}" for number in range(len(group_by) + len(measures)))
+        sql = (
+            f"WITH answer ({names}) AS ({self._aggregating(table, measures, where, group_by)}) "
+            f"SELECT json_group_array(json_array({names})) FROM answer"
+        )
+        try:
+            [(rows,)] = self._read(sql, self._values(where))
+        except InvalidValueError:  # A sum leaves 64 bits, or the row is too long.
+            return self.aggregate(table, measures, where, group_by=group_by)
+        return self._unfold(measures, len(group_by), [tuple(row) for row in json.loads(rows)])
+
+    def _is_large(self, table: Table[Any]) -> bool:
+        [(last,)] = self._read(self._largest_id(table), ())
+        return (last or 0) >= sqlite_parts.LARGE
 
     def _parts(self, question: Question) -> list[Question]:
-        """A question, or if its table is large several that have its answer between them.
-
-        It is cut by the first column that it groups by, so that no group falls apart.
-        """
-        table, _, where, (column, *_) = question
-        if table not in _ONLY_GROWING or any(f.column == column for f in where):
+        """A question; or, if its table is large, several that have its answer between them."""
+        column, table = sqlite_parts.dividing_column(question), question.table
+        if column is None:
             return [question]
         [(last,)] = self._read(self._largest_id(table), ())
-        if (last or 0) < _LARGE:
+        if (last or 0) < sqlite_parts.LARGE:
             return [question]
-        cuts = self._cuts(table, column, last)
-        return [question._replace(where=where + part) for part in _ranges(column, cuts)]
-
-    def _cuts(self, table: Table[Any], column: str, last: int) -> list[Kept]:
-        """Values of a column between which there are about as many rows, going by a few of them."""
         sql = self._text(
-            (table, "some of", column),
+            (table, "samples", column),
             lambda: (
-                # The plus keeps SQLite from walking along an index until it meets those rows.
                 f"SELECT {column} FROM {self._table(table)} "
-                f"WHERE id {self._any_of} AND {column} IS NOT NULL ORDER BY +{column}"
+                f"WHERE id {self._any_of} AND {column} IS NOT NULL ORDER BY {column}"
             ),
         )
-        # Irregular steps: those who take turns in writing must all be met.
-        ids = tuple(last * (n * _GOLDEN % 2**32) >> 32 for n in range(1, _SAMPLES + 1))
-        found = [value for (value,) in self._read(sql, (self._several(ids),))]
-        cuts = (found[len(found) * n // _PARTS] for n in range(1, _PARTS) if found)
-        return list(dict.fromkeys(cuts))
+        ids = self._several(sqlite_parts.some_ids(last))
+        return sqlite_parts.cut(question, column, [value for (value,) in self._read(sql, (ids,))])
 
     def aggregate(
         self,
@@ -397,6 +549,12 @@ class SQLiteStore(SQLStore):
             if "integer overflow" not in str(error.__cause__):
                 raise
             return self._aggregate_halves(table, measures, where, group_by)
+
+    def _grouping(self, where: Where, group_by: tuple[str, ...]) -> str:
+        # A column that a filter fixes tells no group from another, but SQLite would compare it for
+        # each row: an eighth of the time.
+        fixed = {f.column for f in where if f.op == "="}
+        return super()._grouping(where, tuple(c for c in group_by if c not in fixed) or group_by)
 
     def _aggregate_halves(
         self,
@@ -418,7 +576,7 @@ class SQLiteStore(SQLStore):
         sql = (
             f"SELECT {', '.join((*group_by, *halves))} FROM {self._table(table)}"
             + self._where_text(where)
-            + (f" GROUP BY {', '.join(group_by)}" if group_by else "")
+            + self._grouping(where, group_by)
         )
         rows = self._read(sql, self._values(where))
         first = len(group_by)
@@ -433,6 +591,11 @@ class SQLiteStore(SQLStore):
             for row in rows
         ]
         return self._unfold(measures, first, joined)
+
+    def _position(self, order: tuple[Order, ...]) -> str:
+        # Without a collation SQLite does not see that its indexes end with the id: it would find
+        # the time in them and then pass by every row that has the same.
+        return f"{super()._position(order)} COLLATE BINARY"
 
     def _several(self, values: tuple[Any, ...]) -> str:
         return json.dumps(values, ensure_ascii=False)
@@ -474,7 +637,7 @@ class SQLiteStore(SQLStore):
             raise self._translate(error) from error
         finally:
             if outermost:
-                self._turnstile.leave()
+                self._give_connection_back()
 
     # --- connections --------------------------------------------------------------------------
 
@@ -488,15 +651,22 @@ class SQLiteStore(SQLStore):
             raise self._translate(error) from error
 
     def _take_connection(self) -> None:
-        if self._turnstile.enter(self._lock_timeout):
-            return
-        raise BusyError(
+        if not self._turnstile.enter(self._lock_timeout):
+            raise self._held_too_long()
+
+    def _held_too_long(self) -> BusyError:
+        return BusyError(
             f"{self.place} could not be written to within {self._lock_timeout:g} s: its lock is "
             f"held by {self._turnstile.holders()}. Shorten that transaction, or raise lock_timeout."
         )
 
     def _give_connection_back(self) -> None:
-        self._turnstile.leave()
+        try:
+            writer = self._writer
+            if writer is not None and writer.total_changes >= self._log.next_look:
+                self._log.look_after(writer)
+        finally:
+            self._turnstile.leave()
 
     def _check_still_inside(self, connection: sqlite3.Connection) -> None:
         """When the disk is full SQLite ends a transaction itself: what follows must not commit.
@@ -516,6 +686,7 @@ class SQLiteStore(SQLStore):
         if self._read_only:
             raise AccessDeniedError(f"{self.place} was opened read-only.")
         self._writer = self._connect("mode=rwc" if create else "mode=rw")
+        self._log.next_look = 0
         return self._writer
 
     def _new_reader(self) -> _Reader:
@@ -576,6 +747,7 @@ class SQLiteStore(SQLStore):
         try:
             connection.execute("PRAGMA foreign_keys = ON")
             connection.execute(f"PRAGMA synchronous = {self._synchronous}")
+            sqlite_log.configure(connection)
             connection.execute("SELECT 1 FROM sqlite_master").fetchone()  # Reads the first page.
         except BaseException:
             connection.close()
@@ -655,7 +827,7 @@ class SQLiteStore(SQLStore):
         return [
             _engine_finding(sqlite3.sqlite_version_info),
             schema.finding(self._catalog(), self.dialect),
-            Finding("journal", "ok", "write-ahead log")
+            self._log.finding()
             if mode == "wal" or self._in_memory
             else Finding(
                 "journal",
@@ -697,14 +869,9 @@ def _powers_of_two(lines: list[T], most: int) -> Iterator[list[T]]:
         begin = end
 
 
-def _ranges(column: str, cuts: Sequence[Kept]) -> list[Where]:
-    """Conditions of which each row meets one, with a boundary at each of these values."""
-    if not cuts:
-        return [()]
-    start = [Filter(column, ">=", cut) for cut in cuts]
-    end = [Filter(column, "<", cut) for cut in cuts]
-    inner = zip(start, end[1:], strict=False)
-    return [(Filter(column, "is null"),), (end[0],), *inner, (start[-1],)]
+def _version(connection: sqlite3.Connection) -> Any:
+    """What differs for one connection when another one has committed anything."""
+    return connection.execute("PRAGMA data_version").fetchone()
 
 
 def _path(given: str | os.PathLike[str]) -> Path:

@@ -5,7 +5,43 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from threading import Event, RLock, get_ident
+from contextlib import suppress
+from threading import Lock, RLock, get_ident
+
+_LOOK_AGAIN = 1.0
+"""Seconds after which a waiter looks of his own accord: an interrupt can swallow a call."""
+
+
+class Waiter:
+    """Somebody in the queue.
+
+    He may bring work that another can do for him while he waits; then `is_served` and `withdraw`
+    tell more. His bell is a bare lock: to wake somebody by an Event takes half as long again.
+    """
+
+    __slots__ = ("_bell", "thread")
+
+    def __init__(self) -> None:
+        self.thread = get_ident()
+        self._bell = Lock()
+        self._bell.acquire()
+
+    def is_served(self) -> bool:
+        """Whether what he came for is done, so that he need not go in."""
+        return False
+
+    def withdraw(self) -> bool:
+        """Let nobody serve him any more; False while somebody is about to."""
+        return True
+
+    def call(self) -> None:
+        """Make him look how things stand."""
+        with suppress(RuntimeError):  # He has been called already.
+            self._bell.release()
+
+    def wait(self, seconds: float) -> None:
+        """Wait to be called; where no time is left, then by whoever is about to serve him."""
+        self._bell.acquire(timeout=min(seconds, _LOOK_AGAIN) if seconds > 0 else _LOOK_AGAIN)
 
 
 class Turnstile:
@@ -14,67 +50,120 @@ class Turnstile:
     `threading.Lock` and `Semaphore` promise no order: under load a thread can wait for ever. The
     places are reentrant locks, so that a signal handler can do what the code it interrupted was
     about to do, and an interrupt (Ctrl-C) that lands between two steps never locks its own thread
-    out. Appending to and popping from a deque is atomic.
+    out. Appending to and removing from a deque is atomic.
     """
 
     def __init__(self, places: int = 1) -> None:
         self._places = [RLock() for _ in range(places)]
-        self._waiting: deque[Event] = deque()
-        self._inside: set[int] = set()
+        self._waiting: deque[Waiter] = deque()
+        self._inside: deque[int] = deque()
 
-    def enter(self, timeout: float) -> bool:
-        """Wait for a place for at most `timeout` seconds; whether there was one."""
-        me = get_ident()
+    def enter(self, timeout: float, waiter: Waiter | None = None) -> bool:
+        """Wait for a place for at most `timeout` seconds; whether there was one.
+
+        There was none either if the waiter is served: it is he who tells.
+        """
+        return self.enter_at_once() or self._wait(timeout, waiter or Waiter())
+
+    def enter_at_once(self) -> bool:
+        """Enter if there is a place for which nobody waits; whether there was one."""
         # Who is inside already must not wait behind those who wait for him.
-        if (not self._waiting or me in self._inside) and self._take_place():
-            self._inside.add(me)
-            return True
-        return self._wait(timeout)
+        return (not self._waiting or get_ident() in self._inside) and self._take_place()
 
     def leave(self) -> None:
         """Give the place to whoever waits longest."""
-        self._inside.discard(get_ident())
+        try:
+            self._release_place()
+        finally:
+            me = get_ident()
+            if me in self._inside:  # Not if he entered before a fork.
+                self._inside.remove(me)
+            if self._waiting:
+                self._call_next()
+
+    def waiting(self) -> list[Waiter]:
+        """Those in the queue, in order."""
+        return list(self._waiting)
+
+    def holders(self) -> str:
+        """The names of the threads inside, for an error message."""
+        names = {thread.ident: thread.name for thread in threading.enumerate()}
+        inside = dict.fromkeys(list(self._inside))
+        return (
+            ", ".join(names.get(ident, f"thread {ident}") for ident in inside)
+            or "a thread that was interrupted"
+        )
+
+    def _take_place(self) -> bool:
+        me = get_ident()
+        try:
+            # Noted before it is so, and until it no longer is: a signal handler must know for
+            # certain when the thread that it interrupts is inside, or it would wait for itself.
+            self._inside.append(me)
+            for place in self._places:
+                if place.acquire(blocking=False):
+                    return True
+        except BaseException:
+            if self._inside.count(me) < 2:  # The interrupt may have come when it was taken.
+                self.leave()
+            raise
+        self._inside.remove(me)
+        return False
+
+    def _release_place(self) -> None:
         for place in self._places:
             try:
                 place.release()
                 break
             except RuntimeError:  # It is another thread's.
                 continue
-        if self._waiting:
-            self._call_next()
 
-    def holders(self) -> str:
-        """The names of the threads inside, for an error message."""
-        names = {thread.ident: thread.name for thread in threading.enumerate()}
-        inside = [names.get(ident, f"thread {ident}") for ident in list(self._inside)]
-        return ", ".join(inside) or "a thread that was interrupted"
-
-    def _take_place(self) -> bool:
-        return any(place.acquire(blocking=False) for place in self._places)
-
-    def _wait(self, timeout: float) -> bool:
+    def _wait(self, timeout: float, waiter: Waiter) -> bool:
         deadline = time.monotonic() + timeout
-        turn = Event()
-        taken = False
-        self._waiting.append(turn)
+        entered = False
         try:
-            while True:
-                turn.clear()  # Before looking: a call that comes from here on is not missed.
-                if self._waiting[0] is turn and (taken := self._take_place()):
-                    self._inside.add(get_ident())
-                    return True
-                if not turn.wait(max(deadline - time.monotonic(), 0)):
-                    return False
+            self._join(waiter)
+            while not waiter.is_served():
+                remaining = deadline - time.monotonic()
+                if remaining <= 0 and waiter.withdraw():
+                    break
+                if self._is_next(waiter) and (entered := self._take_place()):
+                    break
+                waiter.wait(remaining)
+            self._go(waiter, entered)
+            if entered and waiter.is_served():  # By whoever was inside just before.
+                entered = False
+                self.leave()
+            return entered
         except BaseException:
-            if taken:
+            waiter.withdraw()
+            self._go(waiter, entered)
+            if entered:
                 self.leave()
             raise
-        finally:
-            self._waiting.remove(turn)
-            self._call_next()
+
+    def _join(self, waiter: Waiter) -> None:
+        # A signal handler does not wait behind its own thread, which cannot go on before it.
+        if any(other.thread == waiter.thread for other in self.waiting()):
+            self._waiting.appendleft(waiter)
+        else:
+            self._waiting.append(waiter)
+
+    def _go(self, waiter: Waiter, entered: bool) -> None:
+        """Take somebody out of the queue, and let the next one come forward."""
+        with suppress(ValueError):  # Being served, he was taken out.
+            self._waiting.remove(waiter)
+            if not entered or len(self._places) > 1:
+                self._call_next()
+
+    def _is_next(self, waiter: Waiter) -> bool:
+        try:
+            return self._waiting[0] is waiter
+        except IndexError:
+            return False
 
     def _call_next(self) -> None:
-        try:
-            self._waiting[0].set()
-        except IndexError:  # Whoever waited has given up.
-            return
+        with suppress(IndexError, ValueError):  # Whoever waited has gone.
+            while (first := self._waiting[0]).is_served():
+                self._waiting.remove(first)
+            first.call()

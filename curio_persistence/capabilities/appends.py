@@ -6,14 +6,19 @@ stored already is not stored again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeVar, get_args
 
 from curio_persistence.capabilities.batches import encode_all, in_one_transaction
 from curio_persistence.clock import Clock
-from curio_persistence.errors import ConflictError, InvalidValueError, MissingRunError
+from curio_persistence.errors import (
+    BusyError,
+    ConflictError,
+    InvalidValueError,
+    MissingRunError,
+)
 from curio_persistence.models import AgentLLMUsage, AgentRun, AgentRunEvent, AgentRunStatus
 from curio_persistence.store.base import Store
 from curio_persistence.store.codecs import encode_time
@@ -76,12 +81,11 @@ class Appends(Generic[M]):
         on_conflict: OnConflict = "keep",
     ) -> int:
         """Store rows and fill their records in; how many were not stored before."""
-        stored = self.store(rows, on_conflict=on_conflict)
-        with suppress(AttributeError):  # A frozen record: it is stored all the same.
-            for at, known in stored.known.items():
+        stored = self.store(rows, moments, on_conflict=on_conflict)
+        for at, known in stored.known.items():
+            with suppress(AttributeError):
                 _take_times(records[at], known, self._dated)
-            for record, row, ident in zip(records, rows, stored.ids, strict=True):
-                self._fill_in(record, row, ident, moments.get(row["run_id"]))
+        self._fill_in(records, rows, stored.ids, moments)
         return len(rows) - len(stored.known)
 
     def _date(self, rows: Iterable[Row]) -> dict[Any, datetime]:
@@ -98,35 +102,55 @@ class Appends(Generic[M]):
                     row[name] = texts[run_id]
         return moments
 
-    def _fill_in(self, record: M, row: Row, ident: int, moment: datetime | None) -> None:
-        """Tell a record its id, and the time that it got where it had none."""
-        record.id = ident
-        for name in self._dated:
-            if getattr(record, name) is None:
-                setattr(record, name, moment)
+    def _fill_in(
+        self,
+        records: Sequence[M],
+        rows: Sequence[Row],
+        ids: Sequence[int],
+        moments: Mapping[Any, datetime],
+    ) -> None:
+        """Tell records their ids, and the times that they got where they had none."""
+        dated = self._dated
+        for record, row, ident in zip(records, rows, ids, strict=True):
+            try:
+                record.id = ident
+                for name in dated:
+                    if getattr(record, name) is None:
+                        setattr(record, name, moments[row["run_id"]])
+            except AttributeError:  # A frozen record: it is stored all the same.
+                continue
 
     # --- each once ----------------------------------------------------------------------------
 
-    def store(self, rows: Sequence[Row], *, on_conflict: OnConflict = "keep") -> Stored[M]:
-        """Add encoded rows, all or none, but for those whose `event_id` is stored already."""
+    def store(
+        self,
+        rows: Sequence[Row],
+        moments: Mapping[Any, datetime] | None = None,
+        *,
+        on_conflict: OnConflict = "keep",
+    ) -> Stored[M]:
+        """Add encoded rows, all or none, but for those whose `event_id` is stored already.
+
+        `moments` has the time that rows of a run got where they lacked one: it is no content.
+        """
         firsts, repeats = _positions(rows)
         if not firsts:
             return Stored(self._insert(rows), {})
         repeated = {at: self._decoded(rows[first]) for at, first in repeats.items()}
         for _ in range(_ATTEMPTS):
             known = {firsts[record.event_id]: record for record in self._named(tuple(firsts))}
+            known.update((at, known.get(repeats[at], first)) for at, first in repeated.items())
             if on_conflict == "error":
-                self._refuse_other_content(rows, known | repeated)
-            new = [at for at in range(len(rows)) if at not in known and at not in repeats]
+                self._refuse_other_content(rows, known, moments or {})
+            new = [at for at in range(len(rows)) if at not in known]
             try:
                 ids = dict(zip(new, self._insert([rows[at] for at in new]), strict=True))
             except ConflictError:
                 continue  # Since the look somebody else has stored one of them.
             ids.update((at, record.id) for at, record in known.items() if record.id is not None)
             ids.update((at, ids[first]) for at, first in repeats.items())
-            known.update((at, known.get(repeats[at], repeated[at])) for at in repeats)
             return Stored([ids[at] for at in range(len(rows))], known)
-        raise ConflictError(f"Others keep storing the same event_ids in {self._table.name}.")
+        raise BusyError(f"Others keep storing the same event_ids in {self._table.name}; try again.")
 
     def _named(self, event_ids: tuple[str, ...]) -> list[M]:
         where = (Filter("event_id", "in", event_ids),)
@@ -136,14 +160,15 @@ class Appends(Generic[M]):
         decoded: M = self._table.decode([[row.get(name)] for name in self._table.names])[0]
         return decoded
 
-    def _refuse_other_content(self, rows: Sequence[Row], known: dict[int, M]) -> None:
+    def _refuse_other_content(
+        self, rows: Sequence[Row], known: dict[int, M], moments: Mapping[Any, datetime]
+    ) -> None:
         for at, record in known.items():
-            row: Row = rows[at]
-            given = self._decoded(row)
-            # A time that equals that of storing was not the sender's.
-            assigned = {"id", *(name for name in self._dated if row[name] == row["created_at"])}
+            given, moment = self._decoded(rows[at]), moments.get(rows[at]["run_id"])
             for name in self._table.names:
-                if name not in assigned and getattr(given, name) != getattr(record, name):
+                value = getattr(given, name)
+                assigned = name == "id" or (name in self._dated and value == moment)
+                if not assigned and value != getattr(record, name):
                     raise ConflictError(
                         f"{self._table.name} has event_id {record.event_id!r} already, "
                         f"with another {name}."

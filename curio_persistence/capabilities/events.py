@@ -7,6 +7,7 @@ from curio_persistence.errors import ConflictError, InvalidValueError, MissingRu
 from curio_persistence.models import AgentRunEvent
 from curio_persistence.store.codecs import encode_time
 from curio_persistence.store.filters import checked_count
+from curio_persistence.store.results import Direction, Page, Stream, open_stream, read_page
 from curio_persistence.store.tables import EVENTS
 
 
@@ -48,3 +49,29 @@ class Events(Appends[AgentRunEvent]):
         where = EVENTS.where(run_id=run_id, event_type=event_type)
         limit = None if limit is None else checked_count("limit", limit)
         return EVENTS.decode(self._store.select(EVENTS, where, limit=limit))
+
+    def query(
+        self,
+        *,
+        agent_id: str | None = None,
+        run_id: str | None = None,
+        event_type: str | None = None,
+        order: Direction = "newest",
+        limit: int | None = 100,
+        cursor: str | None = None,
+    ) -> Page[AgentRunEvent]:
+        """Events by the time they happened, page by page."""
+        where = EVENTS.where(agent_id=agent_id, run_id=run_id, event_type=event_type)
+        return read_page(self._store, EVENTS, where, order=order, limit=limit, cursor=cursor)
+
+    def iterate(
+        self,
+        *,
+        run_id: str | None = None,
+        agent_id: str | None = None,
+        event_type: str | None = None,
+        order: Direction = "oldest",
+    ) -> Stream[AgentRunEvent]:
+        """All events by the time they happened, in constant memory."""
+        where = EVENTS.where(agent_id=agent_id, run_id=run_id, event_type=event_type)
+        return open_stream(self._store, EVENTS, where, order=order)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import datetime, timedelta
 
 from curio_persistence.capabilities.batches import encode_all, in_one_transaction
@@ -12,6 +13,7 @@ from curio_persistence.models import AgentLLMUsage, AgentRun, AgentRunEvent, Age
 from curio_persistence.store.base import Store
 from curio_persistence.store.codecs import decode_time, encode_time
 from curio_persistence.store.filters import Order, checked_count
+from curio_persistence.store.results import Direction, Page, Stream, open_stream, read_page
 from curio_persistence.store.tables import EVENTS, RUNS, USAGE, Row
 
 _WORDS_OF_USAGE: Row = {
@@ -39,12 +41,13 @@ class Runs:
         row["created_at"] = row["created_at"] or encode_time(now)
         row["updated_at"] = row["updated_at"] or encode_time(now)
         try:
-            run.id = self._store.insert(RUNS, row)
+            ident, created_at = self._store.insert(RUNS, row), now
         except ConflictError:
-            if not self._fill_stub(run, row):
+            stub = self._fill_stub(run, row)
+            if stub is None:
                 raise
-        run.created_at = run.created_at or now
-        run.updated_at = run.updated_at or now
+            ident, created_at = stub
+        _fill_in(run, ident, created_at, now)
 
     def create_many(self, runs: Iterable[AgentRun]) -> None:
         """Store all runs or none; ConflictError if one of them was created before."""
@@ -65,12 +68,11 @@ class Runs:
                     self.create(run)
             return len(runs)
         for run, ident, now in zip(runs, ids, moments, strict=True):
-            run.id = ident
-            run.created_at = run.created_at or now
-            run.updated_at = run.updated_at or now
+            _fill_in(run, ident, now, now)
         return len(runs)
 
-    def _fill_stub(self, run: AgentRun, row: Row) -> bool:
+    def _fill_stub(self, run: AgentRun, row: Row) -> tuple[int, datetime] | None:
+        """Make a stub the run it stands for: its id and creation, or None if there is no stub."""
         changes: Row = {name: value for name, value in row.items() if name != "run_id"}
         changes["stub"] = None
         if run.created_at is None:
@@ -79,10 +81,7 @@ class Runs:
             del changes["started_at"]
         stub = RUNS.where(run_id=run.run_id, stub=1)
         filled = self._store.update(RUNS, stub, changes, returning=("id", "created_at"))
-        for ident, created_at in filled:
-            run.id = ident
-            run.created_at = run.created_at or decode_time(created_at)
-        return bool(filled)
+        return (filled[0][0], datetime.fromisoformat(filled[0][1])) if filled else None
 
     def update(self, run_id: str, run: AgentRun) -> None:
         """Replace a run's fields; see `BasePersistence.update_agent_run`."""
@@ -95,8 +94,9 @@ class Runs:
         changed = self._store.update(RUNS, where, changes, returning=("id", "created_at"))
         if not changed:
             raise NotFoundError(f"There is no run {run_id!r} to update.")
-        run.id, created_at = changed[0]
-        run.created_at, run.updated_at = decode_time(created_at), now
+        ident, created_at = changed[0]
+        with suppress(AttributeError):  # A frozen run: it is changed all the same.
+            run.id, run.created_at, run.updated_at = ident, decode_time(created_at), now
 
     def get(self, run_id: str) -> AgentRun | None:
         """One run, or None."""
@@ -119,6 +119,30 @@ class Runs:
             offset=checked_count("offset", offset),
         )
         return RUNS.decode(rows)
+
+    def query(
+        self,
+        *,
+        agent_id: str | None = None,
+        status: str | None = None,
+        order: Direction = "newest",
+        limit: int | None = 100,
+        cursor: str | None = None,
+    ) -> Page[AgentRun]:
+        """Runs by the time of their creation, page by page."""
+        where = RUNS.where(agent_id=agent_id, status=status)
+        return read_page(self._store, RUNS, where, order=order, limit=limit, cursor=cursor)
+
+    def iterate(
+        self,
+        *,
+        agent_id: str | None = None,
+        status: str | None = None,
+        order: Direction = "newest",
+    ) -> Stream[AgentRun]:
+        """All runs by the time of their creation, in constant memory."""
+        where = RUNS.where(agent_id=agent_id, status=status)
+        return open_stream(self._store, RUNS, where, order=order)
 
     def delete(self, run_id: str) -> bool:
         """Remove a run and its events; see `BasePersistence.delete_agent_run`."""
@@ -198,6 +222,14 @@ class Runs:
         }
         run.updated_at = now
         return bool(self._store.update(RUNS, where, {**changes, "updated_at": encode_time(now)}))
+
+
+def _fill_in(run: AgentRun, ident: int, created_at: datetime, updated_at: datetime) -> None:
+    """Tell a run its id, and the times that it got where it had none."""
+    with suppress(AttributeError):  # A frozen run: it is stored all the same.
+        run.id = ident
+        run.created_at = run.created_at or created_at
+        run.updated_at = run.updated_at or updated_at
 
 
 def _created(records: Iterable[AgentRunEvent | AgentLLMUsage]) -> list[datetime]:

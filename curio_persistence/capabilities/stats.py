@@ -7,14 +7,14 @@ a histogram. Kept values are whole numbers, so sums are exact and equal on every
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
-from itertools import accumulate
+from itertools import accumulate, chain
 from typing import Any
 
 from curio_persistence.models import AgentRunStatus
-from curio_persistence.store.base import Store
+from curio_persistence.store.base import Question, Store
 from curio_persistence.store.codecs import decode_money, decode_text
 from curio_persistence.store.filters import COUNT, Measure, total
 from curio_persistence.store.tables import EVENTS, RUNS, USAGE
@@ -23,6 +23,12 @@ PERCENTILES = (50, 75, 90, 95, 99)
 _SUCCESS = "success"
 _SUMS = (COUNT, total("input_tokens"), total("output_tokens"), total("cost_usd"))
 _LATENCIES = Measure("values", "latency_ms")
+_TIMED = (COUNT, Measure("count", "tool_latency_us"), total("tool_latency_us"))
+_LATENCIES_OF_ALL = Question(
+    USAGE, (COUNT,), (USAGE.filter("latency_ms", "is not null"),), ("latency_ms",)
+)
+
+Groups = Iterable[tuple[Any, ...]]
 
 
 class Stats:
@@ -37,78 +43,80 @@ class Stats:
         Costs are Decimals in US dollars; None where calls were made and none has a known cost.
         Latencies are in milliseconds. `errors` counts calls whose status is not `success`.
         """
+        ask, rest = self._store.aggregate_all, (_runs_of(agent_id), _tools_of(agent_id))
+        if agent_id is None:
+            # What takes longest comes first; another index has the latencies of all in order.
+            histogram, calls, runs, tools = ask([_LATENCIES_OF_ALL, _calls_of(None), *rest])
+            latency_percentiles = percentiles_of_histogram(histogram)
+        else:
+            # One agent's latencies come with the same look at the index.
+            calls, runs, tools = ask([_calls_of(agent_id, _LATENCIES), *rest])
+            latency_percentiles = percentiles(chain.from_iterable(row[-1] for row in calls))
         return {
-            **self._runs(agent_id),
-            **self._calls(agent_id),
-            "tool_metrics": self._tools(agent_id),
+            **_summary_of_runs(runs),
+            **_summary_of_calls(calls),
+            "latency_percentiles": latency_percentiles,
+            "tool_metrics": _summary_of_tools(tools),
         }
 
-    def _runs(self, agent_id: str | None) -> dict[str, Any]:
-        by_status: dict[str, int] = defaultdict(int)
-        iterations = 0
-        # Grouping by agent as well follows the order of the index, so the database need not sort.
-        for _, status, count, steps in self._store.aggregate(
-            RUNS,
-            (COUNT, total("total_iterations")),
-            RUNS.where(agent_id=agent_id),
-            group_by=("agent_id", "status"),
-        ):
-            by_status[status] += count
-            iterations += steps
-        runs = sum(by_status.values())
-        return {
-            "total_runs": runs,
-            "completed_runs": by_status.get(AgentRunStatus.COMPLETED, 0),
-            "error_runs": by_status.get(AgentRunStatus.ERROR, 0),
-            "runs_by_status": dict(sorted(by_status.items())),
-            "avg_iterations": _ratio(iterations, runs, 2),
-        }
 
-    def _calls(self, agent_id: str | None) -> dict[str, Any]:
-        # One agent's latencies come with the same look at the index; for all agents together
-        # another index has them in order, and the database counts them.
-        groups = self._store.aggregate(
-            USAGE,
-            _SUMS if agent_id is None else (*_SUMS, _LATENCIES),
-            USAGE.where(agent_id=agent_id),
-            group_by=("agent_id", "model", "status"),
-        )
-        models: dict[str, _Calls] = defaultdict(_Calls)
-        everything = _Calls()
-        latencies: Counter[int] = Counter()
-        for _, model, status, count, input_tokens, output_tokens, cost, *rest in groups:
-            for calls in (models[model], everything):
-                calls.add(status, count, input_tokens, output_tokens, cost)
-            for values in rest:
-                latencies.update(values)
-        histogram = self._latencies_of_all() if agent_id is None else latencies.items()
-        return {
-            "total_llm_calls": everything.count,
-            "total_input_tokens": everything.input_tokens,
-            "total_output_tokens": everything.output_tokens,
-            "total_cost_usd": everything.cost_usd,
-            "avg_input_tokens_per_call": _ratio(everything.input_tokens, everything.count, 2),
-            "avg_output_tokens_per_call": _ratio(everything.output_tokens, everything.count, 2),
-            "token_efficiency": _ratio(everything.output_tokens, everything.input_tokens, 4),
-            "by_model": {model: calls.as_dict() for model, calls in sorted(models.items())},
-            "latency_percentiles": percentiles(histogram),
-        }
+# Grouping by agent as well follows the order of an index, so the database need not sort.
 
-    def _latencies_of_all(self) -> Iterable[tuple[int, int]]:
-        known = (USAGE.filter("latency_ms", "is not null"),)
-        return self._store.aggregate(USAGE, (COUNT,), known, group_by=("latency_ms",))
 
-    def _tools(self, agent_id: str | None) -> dict[str, dict[str, Any]]:
-        tools: dict[str, _Tool] = defaultdict(_Tool)
-        timed = Measure("count", "tool_latency_us")
-        for _, name, failed, *sums in self._store.aggregate(
-            EVENTS,
-            (COUNT, timed, total("tool_latency_us")),
-            (*EVENTS.where(agent_id=agent_id), EVENTS.filter("tool_name", "is not null")),
-            group_by=("agent_id", "tool_name", "tool_error"),
-        ):
-            tools[decode_text(name) or ""].add(failed, *sums)
-        return {name: tool.as_dict() for name, tool in sorted(tools.items())}
+def _runs_of(agent_id: str | None) -> Question:
+    measures = (COUNT, total("total_iterations"))
+    return Question(RUNS, measures, RUNS.where(agent_id=agent_id), ("agent_id", "status"))
+
+
+def _calls_of(agent_id: str | None, *more: Measure) -> Question:
+    where = USAGE.where(agent_id=agent_id)
+    return Question(USAGE, _SUMS + more, where, ("agent_id", "model", "status"))
+
+
+def _tools_of(agent_id: str | None) -> Question:
+    where = (*EVENTS.where(agent_id=agent_id), EVENTS.filter("tool_name", "is not null"))
+    return Question(EVENTS, _TIMED, where, ("agent_id", "tool_name", "tool_error"))
+
+
+def _summary_of_runs(groups: Groups) -> dict[str, Any]:
+    by_status: dict[str, int] = defaultdict(int)
+    iterations = 0
+    for _, status, count, steps in groups:
+        by_status[status] += count
+        iterations += steps
+    runs = sum(by_status.values())
+    return {
+        "total_runs": runs,
+        "completed_runs": by_status.get(AgentRunStatus.COMPLETED, 0),
+        "error_runs": by_status.get(AgentRunStatus.ERROR, 0),
+        "runs_by_status": dict(sorted(by_status.items())),
+        "avg_iterations": _ratio(iterations, runs, 2),
+    }
+
+
+def _summary_of_calls(groups: Groups) -> dict[str, Any]:
+    models: dict[str, _Calls] = defaultdict(_Calls)
+    everything = _Calls()
+    for _, model, *numbers in groups:
+        for calls in (models[model], everything):
+            calls.add(*numbers[:5])
+    return {
+        "total_llm_calls": everything.count,
+        "total_input_tokens": everything.input_tokens,
+        "total_output_tokens": everything.output_tokens,
+        "total_cost_usd": everything.cost_usd,
+        "avg_input_tokens_per_call": _ratio(everything.input_tokens, everything.count, 2),
+        "avg_output_tokens_per_call": _ratio(everything.output_tokens, everything.count, 2),
+        "token_efficiency": _ratio(everything.output_tokens, everything.input_tokens, 4),
+        "by_model": {model: calls.as_dict() for model, calls in sorted(models.items())},
+    }
+
+
+def _summary_of_tools(groups: Groups) -> dict[str, dict[str, Any]]:
+    tools: dict[str, _Tool] = defaultdict(_Tool)
+    for _, name, failed, *sums in groups:
+        tools[decode_text(name) or ""].add(failed, *sums)
+    return {name: tool.as_dict() for name, tool in sorted(tools.items())}
 
 
 class _Calls:
@@ -168,17 +176,25 @@ class _Tool:
         }
 
 
-def percentiles(histogram: Iterable[tuple[int, int]]) -> dict[str, float]:
+def percentiles_of_histogram(histogram: Iterable[tuple[int, int]]) -> dict[str, float]:
     """`{"p50": …, …}` of (value, count) pairs, interpolated linearly between neighbours.
 
     The same numbers as `numpy.percentile(values, q)`, rounded to two decimals; `{}` of nothing.
     """
     bars = sorted(histogram)
-    if not bars:
-        return {}
     values = [value for value, _ in bars]
-    ends = list(accumulate(count for _, count in bars))
-    return {f"p{q}": _percentile(values, ends, q) for q in PERCENTILES}
+    return _percentiles(values, list(accumulate(count for _, count in bars)))
+
+
+def percentiles(values: Iterable[int]) -> dict[str, float]:
+    """The same, of single values in any order."""
+    ordered = sorted(values)
+    return _percentiles(ordered, range(1, len(ordered) + 1))
+
+
+def _percentiles(values: Sequence[int], ends: Sequence[int]) -> dict[str, float]:
+    """Of values in order, and how many there are of them up to each."""
+    return {f"p{q}": _percentile(values, ends, q) for q in PERCENTILES if values}
 
 
 def _percentile(values: Sequence[int], ends: Sequence[int], q: int) -> float:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
+from typing import Any
 
 from curio_persistence.capabilities.appends import Appends
 from curio_persistence.errors import ConflictError
 from curio_persistence.models import AgentLLMUsage
 from curio_persistence.store.codecs import decode_money, encode_time
 from curio_persistence.store.filters import checked_count
+from curio_persistence.store.results import Direction, Page, Stream, open_stream, read_page
 from curio_persistence.store.tables import USAGE, Row
 
 
@@ -30,14 +33,21 @@ class Usage(Appends[AgentLLMUsage]):
         except ConflictError:
             self._store_and_tell([usage], [row], {row["run_id"]: now})
             return
-        with suppress(AttributeError):  # A frozen record, or one without a cost: it is stored.
-            self._fill_in(usage, row, ident, now)
+        self._fill_in([usage], [row], [ident], {row["run_id"]: now})
 
-    def _fill_in(self, usage: AgentLLMUsage, row: Row, ident: int, moment: datetime | None) -> None:
-        super()._fill_in(usage, row, ident, moment)
-        cost = row.get("cost_usd")
-        if isinstance(cost, int):
-            usage.cost_usd = decode_money(cost)
+    def _fill_in(
+        self,
+        records: Sequence[AgentLLMUsage],
+        rows: Sequence[Row],
+        ids: Sequence[int],
+        moments: Mapping[Any, datetime],
+    ) -> None:
+        super()._fill_in(records, rows, ids, moments)
+        for usage, row in zip(records, rows, strict=True):
+            cost = row.get("cost_usd")
+            if isinstance(cost, int):
+                with suppress(AttributeError):  # A frozen record, or one without a cost.
+                    usage.cost_usd = decode_money(cost)
 
     def newest(
         self, *, agent_id: str | None = None, run_id: str | None = None, limit: int | None = 100
@@ -49,3 +59,27 @@ class Usage(Appends[AgentLLMUsage]):
             limit=None if limit is None else checked_count("limit", limit),
         )
         return USAGE.decode(rows)
+
+    def query(
+        self,
+        *,
+        agent_id: str | None = None,
+        run_id: str | None = None,
+        order: Direction = "newest",
+        limit: int | None = 100,
+        cursor: str | None = None,
+    ) -> Page[AgentLLMUsage]:
+        """Model calls by the time they were stored, page by page."""
+        where = USAGE.where(agent_id=agent_id, run_id=run_id)
+        return read_page(self._store, USAGE, where, order=order, limit=limit, cursor=cursor)
+
+    def iterate(
+        self,
+        *,
+        agent_id: str | None = None,
+        run_id: str | None = None,
+        order: Direction = "newest",
+    ) -> Stream[AgentLLMUsage]:
+        """All model calls by the time they were stored, in constant memory."""
+        where = USAGE.where(agent_id=agent_id, run_id=run_id)
+        return open_stream(self._store, USAGE, where, order=order)

@@ -9,7 +9,8 @@ from contextlib import AbstractContextManager
 from typing import Any, ClassVar, Literal, NamedTuple
 
 from curio_persistence.errors import ConflictError, MissingRunError, UnsupportedError
-from curio_persistence.store.filters import Measure, Order, Where
+from curio_persistence.store.csv_text import csv_text
+from curio_persistence.store.filters import Filter, Measure, Order, Where
 from curio_persistence.store.tables import Columns, Kept, Row, Table
 
 Level = Literal["ok", "warning", "error"]
@@ -17,8 +18,8 @@ Level = Literal["ok", "warning", "error"]
 Position = tuple[Kept, ...]
 """A row's place in an order: its values of the order's columns."""
 
-STREAM_ROWS = 2_000
-"""How many rows a stream asks for at a time: enough that asking costs little."""
+STREAM_ROWS = 400
+"""How many rows a stream asks for at a time: what a processor keeps close at hand."""
 
 
 class Question(NamedTuple):
@@ -55,6 +56,16 @@ class Store(ABC):
     def place(self) -> str:
         """Where the rows are, in words that can open a sentence; no secret is among them."""
         return f"The {self.dialect} store"
+
+    @property
+    def identity(self) -> str:
+        """What tells this database from all others, whoever opens it, and by whatever name."""
+        return self.place
+
+    @property
+    def read_only(self) -> bool:
+        """Whether every write is refused."""
+        return False
 
     def schema_version(self) -> int:
         """The newest step that the tables have come to; 0 where there are no tables."""
@@ -108,10 +119,11 @@ class Store(ABC):
     ) -> Iterator[Columns]:
         """What `select` answers, at most `size` rows at a time: all of it never is in memory.
 
-        Inside a transaction it sees the writes. Elsewhere a database shows what was there when the
-        first rows were asked for, and keeps a connection until the last, or until it is closed.
+        It shows what was there when the first rows were asked for: inside a transaction with the
+        writes. Elsewhere a database keeps a connection until the last, or until it is closed.
         """
         order = table.order if order is None else order
+        where += self._there_already(table)
         while True:
             columns = self.select(table, where, order=order, after=after, limit=size)
             if columns[0]:
@@ -119,6 +131,21 @@ class Store(ABC):
             if len(columns[0]) < size:
                 return
             after = position_of_last(table, order, columns)
+
+    def _there_already(self, table: Table[Any]) -> Where:
+        """The condition that rows stored from now on do not meet: who stores one for each that he
+        reads would never come to the end."""
+        newest = self.select(table, order=(Order("id", descending=True),), limit=1)
+        after = next(iter(newest[table.names.index("id")]), 0) + 1
+        return () if after == 2**63 else (Filter("id", "<", after),)
+
+    def stream_csv(
+        self, table: Table[Any], where: Where = (), *, order: tuple[Order, ...] | None = None
+    ) -> Iterator[bytes]:
+        """The same rows as `stream`, as text; see `csv_text`. No piece is empty."""
+        order = table.order if order is None else order
+        for columns in self.stream(table, where, order=order):
+            yield csv_text(table, order, columns)
 
     @abstractmethod
     def update(

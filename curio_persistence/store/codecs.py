@@ -25,13 +25,14 @@ from typing import Any
 ID_LENGTH = 255
 STATUS_LENGTH = 50
 
-_ESCAPE = "\ufdd0"
+ESCAPE = "\ufdd0"
 """Opens an escape in stored text. A Unicode noncharacter: no text that means anything contains it,
 and ASCII text, the common case, is known to be free of it without being looked through."""
 
 _REFUSED_IN_NAMES = re.compile("[\x00\ud800-\udfff]")
 _UNSTORABLE = re.compile("[\x00\ufdd0\ud800-\udfff]")
-_ESCAPED = re.compile(_ESCAPE + "([0-9a-f]{4})")
+_ESCAPED = re.compile(ESCAPE + "([0-9a-f]{4})")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _INT64 = range(-(2**63), 2**63)
 PICODOLLARS = 10**12
 _PICODOLLAR = Decimal("1e-12")
@@ -50,7 +51,7 @@ def encode_text(value: Any) -> str:
 
 def decode_text(value: str | None) -> str | None:
     """The text that `encode_text` kept."""
-    if value is None or value.isascii() or _ESCAPE not in value:
+    if value is None or value.isascii() or ESCAPE not in value:
         return value
     return _ESCAPED.sub(lambda match: chr(int(match[1], 16)), value)
 
@@ -60,8 +61,20 @@ def decode_texts(column: Sequence[str | None]) -> Iterable[str | None]:
     return [text if text is None or text.isascii() else decode_text(text) for text in column]
 
 
+def decode_texts_to_unicode(column: Sequence[str | None]) -> list[str | None]:
+    """The same for those who take valid Unicode only: a lone surrogate becomes U+FFFD."""
+    return [
+        text if text is None or text.isascii() or ESCAPE not in text else _to_unicode(text)
+        for text in column
+    ]
+
+
+def _to_unicode(value: str) -> str:
+    return _SURROGATE.sub("\ufffd", decode_text(value) or "")
+
+
 def _escape(value: str) -> str:
-    return _UNSTORABLE.sub(lambda match: f"{_ESCAPE}{ord(match[0]):04x}", value)
+    return _UNSTORABLE.sub(lambda match: f"{ESCAPE}{ord(match[0]):04x}", value)
 
 
 def _plain_str(value: Any) -> str:

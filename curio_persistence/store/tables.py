@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
 from functools import lru_cache
 from itertools import chain
-from typing import Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Literal, NamedTuple, Protocol, TypeVar
 
 from curio_persistence.errors import InvalidValueError
 from curio_persistence.models import (
@@ -39,6 +39,18 @@ class Record(Protocol):
 
 
 M = TypeVar("M", bound=Record)
+
+Kind = Literal["name", "text", "integer", "time", "money"]
+"""What a column holds. Of these only text may be escaped."""
+
+_KINDS: Mapping[Encoder, Kind] = {
+    codecs.encode_text: "text",
+    codecs.encode_json: "text",
+    codecs.encode_integer: "integer",
+    codecs.encode_latency: "integer",
+    codecs.encode_time: "time",
+    codecs.encode_money: "money",
+}
 
 _REQUIRED = object()
 _REMEMBERED = 1024
@@ -148,6 +160,7 @@ class Table(Generic[M]):
         self.names = tuple(column.name for column in columns)
         if self.names != tuple(field.name for field in fields(model)):
             raise TypeError(f"the columns of {name} are not the fields of {model.__name__}")
+        self.kinds = {column.name: _KINDS.get(column.encode, "name") for column in columns}
         self.repeating = tuple(column.name for column in columns if column.repeats)
         self.internal_names = tuple(column.name for column in internal)
         self._derive = derive
@@ -210,10 +223,14 @@ class Table(Generic[M]):
 
     def decode(self, columns: Columns) -> list[M]:
         """Records from the columns `names`. Column by column, most of the loops run in C."""
+        return list(map(self.model, *self.decode_columns(columns)))
+
+    def decode_columns(self, columns: Columns) -> list[Iterable[Any]]:
+        """The columns `names` with values as they are in records."""
         read: list[Iterable[Any]] = list(columns)
         for index, decode in self._decoders:
             read[index] = decode(columns[index])
-        return list(map(self.model, *read))
+        return read
 
     def where(self, **equal: Any) -> Where:
         """Filters for equality with each value that is not None."""

@@ -3,61 +3,71 @@ has in order. Otherwise a call would be fast in every test and slow in a year's 
 
 from __future__ import annotations
 
-import json
-import re
+import shutil
 import sqlite3
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import psycopg2
 import pytest
 
 from curio_persistence import (
+    AgentLLMUsage,
     AgentRun,
     AgentRunEvent,
     Persistence,
     PostgresPersistence,
     SQLitePersistence,
 )
-from curio_persistence.backends.sql import SQLStore
 from tests.conftest import PostgresServers
+from tests.support.plans import RUN_ID, Plan, Planner, PostgresPlanner, SQLitePlanner
 
 pytestmark = pytest.mark.slow
 
-RUNS, ROWS = 4_000, 20_000
-TEXT = "x" * 1000
+ROWS = 100_000
+"""In each table. Ten runs are under way at a time, with ten events and model calls each; of a
+hundred agents. A thousand rows have the same time; one event in two hundred is of a rare type."""
+
+_NUMBERS = f"""
+    WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < {ROWS} - 1),
+    m (i, run) AS (SELECT i, (i / 100) * 10 + i % 10 FROM n)
+"""
+_TEXT = "x" * 500
 
 # Both databases understand it; what they say differently stands in braces.
 FILL = [
     f"""
-    WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < {RUNS} - 1)
+    {_NUMBERS}
     INSERT INTO {{schema}}agent_runs (agent_id, run_id, parent_run_id, status, total_iterations,
         final_synthesis_output, created_at, updated_at)
-    SELECT 'agent ' || i % 20, 'run ' || i, CASE WHEN i % 5 = 0 THEN 'run ' || i / 10 END,
-        CASE WHEN i % 100 = 0 THEN 'running' WHEN i % 10 = 0 THEN 'error' ELSE 'completed' END,
-        i % 9, '{TEXT}', {{time}}, {{time}}
+    SELECT 'agent ' || (i % 100), 'run ' || i, CASE WHEN i % 5 = 0 THEN 'run ' || (i / 10) END,
+        CASE WHEN i / 7 % 2000 = 0 THEN 'running' WHEN i % 7 = 0 THEN 'error' ELSE 'completed' END,
+        i % 9, '{_TEXT}', {{time}}, {{time}}
     FROM n
     """,
     f"""
-    WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < {ROWS} - 1)
+    {_NUMBERS}
     INSERT INTO {{schema}}agent_run_events (agent_id, run_id, event_type, data, timestamp,
-        created_at, tool_name, tool_latency_us, tool_error)
-    SELECT 'agent ' || (i / 20) % 20, 'run ' || i / 20, 'type ' || i % 3, '{TEXT}', {{time}},
-        {{time}}, CASE WHEN i % 3 = 0 THEN 'tool ' || i % 7 END,
-        CASE WHEN i % 3 = 0 THEN i % 1000 END, CASE WHEN i % 3 = 0 THEN 0 END
-    FROM n
+        created_at, tool_name, tool_latency_us, tool_error, event_id)
+    SELECT 'agent ' || (run % 100), 'run ' || run,
+        CASE WHEN i % 199 = 3 THEN 'rare' ELSE 'type ' || (i % 11) END, '{_TEXT[:100]}', {{time}},
+        {{time}}, CASE WHEN i % 11 = 0 THEN 'tool ' || (i % 7) END,
+        CASE WHEN i % 11 = 0 THEN i % 1000 END, CASE WHEN i % 11 = 0 THEN 0 END,
+        CASE WHEN i % 4 = 0 THEN 'event ' || i END
+    FROM m
     """,
     f"""
-    WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < {ROWS} - 1)
+    {_NUMBERS}
     INSERT INTO {{schema}}agent_llm_usage (agent_id, run_id, model, prompt, input_tokens,
-        output_tokens, latency_ms, cost_usd, created_at)
-    SELECT 'agent ' || (i / 20) % 20, CASE WHEN i % 10 > 0 THEN 'run ' || i / 20 END,
-        'model ' || i % 3, '{TEXT}', i % 1000, i % 100, i % 5000, i % 10, {{time}}
-    FROM n
+        output_tokens, latency_ms, cost_usd, created_at, event_id)
+    SELECT 'agent ' || (run % 100), CASE WHEN i % 13 > 0 THEN 'run ' || run END,
+        'model ' || (i % 3), '{_TEXT}', i % 1000, i % 100, i % 5000, i % 10, {{time}},
+        CASE WHEN i % 4 = 0 THEN 'call ' || i END
+    FROM m
     """,
 ]
 
@@ -69,16 +79,22 @@ class Question(NamedTuple):
     indexes: set[str]
     sorts: bool = False
     """Whether PostgreSQL may sort the rows: where they are few, or all of many are wanted."""
+    leaving_out: bool = False
+    """Whether rows may be fetched from the table that are then left out: those of one run."""
 
 
-RUN_ID = "agent_runs.run_id"
+SIGNS_OF_LIFE = {
+    "agent_runs_by_status",
+    "agent_runs_by_parent",
+    "agent_run_events_by_run",
+    "agent_llm_usage_by_run",
+}
 
-QUESTIONS = {
+READS = {
     "newest runs": Question(lambda p: p.get_agent_runs(), {"agent_runs_by_time"}),
     "a later page of runs": Question(
         lambda p: p.get_agent_runs(limit=10, offset=100), {"agent_runs_by_time"}
     ),
-    "all runs": Question(lambda p: p.get_agent_runs(limit=None), {"agent_runs_by_time"}),
     "newest runs of an agent": Question(
         lambda p: p.get_agent_runs("agent 3"), {"agent_runs_by_agent"}
     ),
@@ -90,6 +106,7 @@ QUESTIONS = {
         lambda p: p.get_agent_run_events("run 7", "type 1"),
         {"agent_run_events_by_run"},
         sorts=True,
+        leaving_out=True,
     ),
     "newest usage": Question(lambda p: p.get_llm_usage(), {"agent_llm_usage_by_time"}),
     "newest usage of an agent": Question(
@@ -99,31 +116,36 @@ QUESTIONS = {
         lambda p: p.get_llm_usage(run_id="run 7"), {"agent_llm_usage_by_run"}, sorts=True
     ),
     "usage of a run and its agent": Question(
-        lambda p: p.get_llm_usage("agent 7", "run 7"), {"agent_llm_usage_by_run"}, sorts=True
-    ),
-    "runs left behind": Question(
-        lambda p: p.runs.left_behind(),
-        {
-            "agent_runs_by_status",
-            "agent_runs_by_parent",
-            "agent_run_events_by_run",
-            "agent_llm_usage_by_run",
-        },
+        lambda p: p.get_llm_usage("agent 7", "run 7"),
+        {"agent_llm_usage_by_run"},
         sorts=True,
+        leaving_out=True,
     ),
-    "abandoning runs": Question(
-        lambda p: p.runs.abandon(older_than=timedelta(1)),
-        {
-            "agent_runs_by_status",
-            "agent_runs_by_parent",
-            "agent_run_events_by_run",
-            "agent_llm_usage_by_run",
-            RUN_ID,
-        },
-        sorts=True,
+    "runs left behind": Question(lambda p: p.runs.left_behind(), SIGNS_OF_LIFE, sorts=True),
+}
+
+WRITES = {
+    "an event sent again": Question(
+        lambda p: p.log_agent_run_event(AgentRunEvent("agent 3", "run 3", event_id="event 4")),
+        {"agent_run_events_by_event_id"},
     ),
-    "updating a run": Question(
-        lambda p: p.update_agent_run("run 7", AgentRun("agent 7", "run 7")), {RUN_ID}
+    "events sent again": Question(
+        lambda p: p.log_agent_run_events(
+            AgentRunEvent("agent 3", "run 3", event_id=f"event {i}") for i in range(100)
+        ),
+        {"agent_run_events_by_event_id"},
+    ),
+    "model calls sent again": Question(
+        lambda p: p.log_llm_usages(
+            AgentLLMUsage("agent 3", None, event_id=f"call {i}") for i in range(100)
+        ),
+        {"agent_llm_usage_by_event_id"},
+    ),
+    "events of runs that nobody created": Question(
+        lambda p: p.log_agent_run_events(
+            AgentRunEvent("agent 3", f"run {ROWS + i}") for i in range(-50, 50)
+        ),
+        {RUN_ID},
     ),
     "filling a stub in": Question(
         lambda p: (
@@ -131,15 +153,28 @@ QUESTIONS = {
             p.create_agent_run(AgentRun("agent", "stub")),
         ),
         {RUN_ID},
+        leaving_out=True,
+    ),
+    "filling stubs in": Question(
+        lambda p: (
+            p.log_agent_run_events(AgentRunEvent("agent", f"stub {i}") for i in range(50)),
+            p.create_agent_runs(AgentRun("agent", f"stub {i}") for i in range(100)),
+        ),
+        {RUN_ID},
+        leaving_out=True,
+    ),
+    "updating a run": Question(
+        lambda p: p.update_agent_run("run 7", AgentRun("agent 7", "run 7")), {RUN_ID}
     ),
     "deleting a run": Question(
         lambda p: p.delete_agent_run("run 7"),
-        {
-            RUN_ID,
-            "agent_run_events_by_run",
-            "agent_llm_usage_by_run",
-            "agent_runs_by_parent",
-        },
+        {RUN_ID, "agent_run_events_by_run", "agent_llm_usage_by_run", "agent_runs_by_parent"},
+    ),
+    "abandoning runs": Question(
+        lambda p: p.runs.abandon(older_than=timedelta(1)),
+        {*SIGNS_OF_LIFE, RUN_ID},
+        sorts=True,
+        leaving_out=True,
     ),
 }
 
@@ -160,47 +195,69 @@ STATISTICS = {
 }
 
 
-@dataclass
-class Plan:
-    """How a statement is carried out: what it reads, and whether it has to sort."""
+class Listing(NamedTuple):
+    """Rows that are handed out in pages or as a stream; otherwise like a Question."""
 
-    indexes: set[str] = field(default_factory=set)
-    covering: set[str] = field(default_factory=set)
-    """The indexes that answer by themselves, without a look at the table."""
-    unaided: set[str] = field(default_factory=set)
-    """The tables that are read from one end to the other."""
-    sorts: bool = False
-
-    def add(self, other: Plan) -> None:
-        self.indexes |= other.indexes
-        self.covering |= other.covering
-        self.unaided |= other.unaided
-        self.sorts |= other.sorts
-
-
-class Planner(NamedTuple):
-    """A database with enough rows, and how to ask it for its plans and its indexes."""
-
-    name: str
-    persistence: Persistence
+    calls: tuple[str, str]
+    filters: dict[str, str]
     indexes: set[str]
-    explain: Callable[[str, tuple[Any, ...]], Plan]
+    sorts: bool = False
+    leaving_out: bool = False
 
-    def plan(self, question: Question, monkeypatch: pytest.MonkeyPatch) -> Plan:
-        """The plan of all the statements of a call but the INSERTs; the call leaves no trace."""
-        asked: dict[str, tuple[Any, ...]] = {}
-        store = self.persistence._store
-        assert isinstance(store, SQLStore)
-        for method in ("_read", "_write"):
-            monkeypatch.setattr(store, method, noting(asked, getattr(store, method)))
+    def page(self, p: Persistence, **how: Any) -> Any:
+        return getattr(p, self.calls[0])(**self.filters, **how)
 
-        with undone(self.persistence):
-            question.ask(self.persistence)
-        whole = Plan()
-        for sql, params in asked.items():
-            if not sql.startswith("INSERT"):
-                whole.add(self.explain(sql, params))
-        return whole
+    def stream(self, p: Persistence, **how: Any) -> Any:
+        return getattr(p, self.calls[1])(**self.filters, **how)
+
+
+RUNS = "query_agent_runs", "iter_agent_runs"
+EVENTS = "query_events", "iter_agent_run_events"
+USAGE = "query_llm_usage", "iter_llm_usage"
+AGENT, RUN = {"agent_id": "agent 3"}, {"run_id": "run 3"}
+TYPE, RARE = {"event_type": "type 1"}, {"event_type": "rare"}
+
+LISTINGS = {
+    "runs": Listing(RUNS, {}, {"agent_runs_by_time"}),
+    "runs of an agent": Listing(RUNS, AGENT, {"agent_runs_by_agent"}),
+    "runs by rare status": Listing(RUNS, {"status": "running"}, {"agent_runs_by_status"}),
+    "events": Listing(EVENTS, {}, {"agent_run_events_by_time"}),
+    "events of an agent": Listing(EVENTS, AGENT, {"agent_run_events_by_agent"}),
+    "events of an agent by type": Listing(EVENTS, {**AGENT, **TYPE}, {"agent_run_events_by_agent"}),
+    "events of an agent by rare type": Listing(
+        EVENTS, {**AGENT, **RARE}, {"agent_run_events_by_agent"}, sorts=True
+    ),
+    "events of a run": Listing(EVENTS, RUN, {"agent_run_events_by_run"}, sorts=True),
+    "events of a run by type": Listing(
+        EVENTS, {**RUN, **TYPE}, {"agent_run_events_by_run"}, sorts=True, leaving_out=True
+    ),
+    "usage": Listing(USAGE, {}, {"agent_llm_usage_by_time"}),
+    "usage of an agent": Listing(USAGE, AGENT, {"agent_llm_usage_by_agent"}),
+    "usage of a run": Listing(USAGE, RUN, {"agent_llm_usage_by_run"}, sorts=True),
+}
+
+# Without an index of their own. Which other is the best depends on how many rows there are.
+OTHERS = {
+    "runs by frequent status": Listing(
+        RUNS, {"status": "completed"}, {"agent_runs_by_status", "agent_runs_by_time"}
+    ),
+    "runs of an agent by status": Listing(
+        RUNS,
+        {**AGENT, "status": "error"},
+        {"agent_runs_by_agent", "agent_runs_by_status", "agent_runs_stats"},
+    ),
+    "events by type": Listing(EVENTS, TYPE, {"agent_run_events_by_time"}),
+    "events of a run and its agent": Listing(
+        EVENTS, {**AGENT, **RUN}, {"agent_run_events_by_run", "agent_run_events_by_agent"}
+    ),
+    "usage of a run and its agent": Listing(
+        USAGE,
+        {**AGENT, **RUN},
+        {"agent_llm_usage_by_run", "agent_llm_usage_by_agent", "agent_llm_usage_stats"},
+    ),
+}
+
+PAGE, FAR = 20, 2_000
 
 
 @contextmanager
@@ -213,70 +270,40 @@ def undone(persistence: Persistence) -> Iterator[None]:
         raise Undo
 
 
-def noting(asked: dict[str, tuple[Any, ...]], run: Callable[..., Any]) -> Callable[..., Any]:
-    def note_and_run(sql: str, params: tuple[Any, ...]) -> Any:
-        asked[sql] = params
-        return run(sql, params)
-
-    return note_and_run
-
-
-def _said(index: str) -> str:
-    """The index that a UNIQUE makes has another name in each database."""
-    unique = ("sqlite_autoindex_agent_runs_1", "agent_runs_run_id_key")
-    return RUN_ID if index in unique else index
+def fill(
+    run: Callable[[str], object], indexes: list[tuple[str, str]], *, schema: str, time: str
+) -> None:
+    """The indexes, of which name and definition are given, are built at the end: much faster."""
+    for name, _ in indexes:
+        run(f"DROP INDEX {schema}{name}")
+    for statement in FILL:
+        run(statement.format(schema=schema, time=time))
+    for _, definition in indexes:
+        run(definition)
 
 
-_STEP = re.compile(
-    r"(?:SCAN|SEARCH) (?P<table>\w+)(?: USING (?P<covering>COVERING )?INDEX (?P<index>\w+))?"
-)
-
-
-def explain_sqlite(connection: sqlite3.Connection, sql: str, params: tuple[Any, ...]) -> Plan:
-    plan = Plan()
-    for *_, detail in connection.execute(f"EXPLAIN QUERY PLAN {sql}", params):
-        if match := _STEP.match(detail):
-            if match["index"]:
-                plan.indexes.add(_said(match["index"]))
-            else:
-                plan.unaided.add(match["table"])
-            if match["covering"]:
-                plan.covering.add(match["index"])
-        plan.sorts |= "USE TEMP B-TREE" in detail
-    return plan
-
-
-def explain_postgres(cursor: Any, sql: str, params: tuple[Any, ...]) -> Plan:
-    cursor.execute(f"EXPLAIN (FORMAT JSON) {sql}", params or None)
-    [(answer,)] = cursor.fetchall()
-    plan, steps = Plan(), [(answer if isinstance(answer, list) else json.loads(answer))[0]["Plan"]]
-    while steps:
-        step = steps.pop()
-        steps += step.get("Plans", [])
-        if "Index Name" in step:
-            plan.indexes.add(_said(step["Index Name"]))
-        if step["Node Type"] == "Index Only Scan":
-            plan.covering.add(step["Index Name"])
-        if step["Node Type"] == "Seq Scan":
-            plan.unaided.add(step["Relation Name"])
-        plan.sorts |= "Sort" in step["Node Type"]
-    return plan
+@pytest.fixture(scope="module")
+def filled_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("plans") / "filled.db"
+    SQLitePersistence(path).close()
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        indexes = connection.execute(
+            "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL"
+        ).fetchall()
+        time = "strftime('%Y-%m-%dT%H:%M:%S', 1767225600 + i / 1000, 'unixepoch')"
+        fill(connection.execute, indexes, schema="", time=f"{time} || '.000000+00:00'")
+    return path
 
 
 @contextmanager
-def sqlite_planner(path: str, *, analyzed: bool) -> Iterator[Planner]:
+def sqlite_planner(path: Path, *, analyzed: bool) -> Iterator[Planner]:
     with (
         SQLitePersistence(path) as persistence,
         closing(sqlite3.connect(path, isolation_level=None)) as connection,
     ):
-        time = "strftime('%Y-%m-%dT%H:%M:%S', 1767225600 + i, 'unixepoch') || '.000000+00:00'"
-        for statement in FILL:
-            connection.execute(statement.format(schema="", time=time))
         if analyzed:
             connection.execute("ANALYZE")
-        names = connection.execute("SELECT name FROM sqlite_master WHERE type = 'index'")
-        indexes = {_said(name) for (name,) in names}
-        yield Planner("sqlite", persistence, indexes, lambda s, p: explain_sqlite(connection, s, p))
+        yield SQLitePlanner(persistence, connection)
 
 
 @contextmanager
@@ -289,56 +316,128 @@ def postgres_planner(dsn: str, schema: str) -> Iterator[Planner]:
         connection.autocommit = True
         # Only what is known to be committed lets VACUUM mark a page as visible to all.
         cursor.execute("SET synchronous_commit = on")
-        for statement in FILL:
-            cursor.execute(
-                statement.format(schema=f"{schema}.", time="to_timestamp(1767225600 + i)")
-            )
+        cursor.execute(
+            "SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = %s "
+            "AND indexname NOT IN (SELECT conname FROM pg_constraint)",
+            (schema,),
+        )
+        indexes = cursor.fetchall()
+        time = "to_timestamp(1767225600 + i / 1000)"
+        fill(cursor.execute, indexes, schema=f"{schema}.", time=time)
         for table in ("agent_runs", "agent_run_events", "agent_llm_usage"):
             cursor.execute(f"VACUUM ANALYZE {schema}.{table}")
-        cursor.execute("SELECT indexname FROM pg_indexes WHERE schemaname = %s", (schema,))
-        indexes = {_said(name) for (name,) in cursor if not name.endswith("_pkey")}
-        yield Planner("postgres", persistence, indexes, lambda s, p: explain_postgres(cursor, s, p))
+        yield PostgresPlanner(persistence, cursor, schema)
         cursor.execute(f"DROP SCHEMA {schema} CASCADE")
 
 
 @pytest.fixture(scope="module", params=["sqlite", "sqlite analyzed", "postgres18", "postgres16"])
 def planner(
-    request: pytest.FixtureRequest,
-    tmp_path_factory: pytest.TempPathFactory,
-    postgres_servers: PostgresServers,
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Planner]:
     dialect, _, more = request.param.partition(" ")
     if dialect == "sqlite":
-        path = tmp_path_factory.mktemp("plans") / "agents.db"
-        with sqlite_planner(str(path), analyzed=bool(more)) as planner:
+        filled: Path = request.getfixturevalue("filled_file")
+        path = Path(shutil.copy(filled, tmp_path_factory.mktemp("plans") / "agents.db"))
+        with sqlite_planner(path, analyzed=bool(more)) as planner:
             yield planner
     else:
-        dsn = postgres_servers.dsn(int(dialect.removeprefix("postgres")))
+        servers: PostgresServers = request.getfixturevalue("postgres_servers")
+        dsn = servers.dsn(int(dialect.removeprefix("postgres")))
         with postgres_planner(dsn, f"test_plans_{uuid.uuid4().hex}") as planner:
             yield planner
 
 
-@pytest.mark.parametrize("question", QUESTIONS.values(), ids=QUESTIONS.keys())
-def test_a_question_is_answered_by_its_indexes(
-    planner: Planner, question: Question, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    plan = planner.plan(question, monkeypatch)
+def each(questions: dict[str, Any], name: str) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize(name, questions.values(), ids=questions.keys())
+
+
+both_orders = pytest.mark.parametrize("order", ["newest", "oldest"])
+
+
+def check(planner: Planner, plan: Plan, question: Question | Listing) -> None:
     assert plan.indexes == question.indexes
     assert not plan.unaided
     assert not plan.sorts or (question.sorts and planner.name == "postgres")
+    assert not plan.leaving_out or question.leaving_out
 
 
-@pytest.mark.parametrize("question", STATISTICS.values(), ids=STATISTICS.keys())
-def test_statistics_are_answered_by_indexes_alone(
-    planner: Planner, question: Question, monkeypatch: pytest.MonkeyPatch
+@each(READS, "question")
+def test_a_question_is_answered_by_its_indexes(planner: Planner, question: Question) -> None:
+    with planner.listening() as asked:
+        question.ask(planner.persistence)
+    check(planner, planner.plan(asked), question)
+
+
+@each(WRITES, "question")
+def test_what_is_changed_is_found_by_its_indexes(planner: Planner, question: Question) -> None:
+    with planner.listening() as asked, undone(planner.persistence):
+        question.ask(planner.persistence)
+    check(planner, planner.plan(asked), question)
+
+
+@each(STATISTICS, "question")
+def test_statistics_are_answered_by_indexes_alone(planner: Planner, question: Question) -> None:
+    with planner.listening() as asked:
+        question.ask(planner.persistence)
+    plan = planner.plan(asked)
+    check(planner, plan, question)
+    assert plan.covering == plan.indexes
+
+
+@both_orders
+@each(LISTINGS, "listing")
+def test_pages_follow_an_index(planner: Planner, listing: Listing, order: str) -> None:
+    """It has the rows in order, in both directions, and of no other row than theirs is fetched."""
+    with planner.listening() as asked:
+        page = listing.page(planner.persistence, order=order, limit=PAGE)
+        if page.next_cursor:
+            listing.page(planner.persistence, order=order, limit=PAGE, cursor=page.next_cursor)
+    check(planner, planner.plan(asked), listing)
+
+
+@both_orders
+@each(LISTINGS, "listing")
+def test_a_far_page_is_as_near_as_the_first(planner: Planner, listing: Listing, order: str) -> None:
+    """A cursor is a place in the index: nothing that comes before it is passed on the way."""
+    p = planner.persistence
+    far = listing.page(p, order=order, limit=FAR)
+    if not far.next_cursor:
+        far = listing.page(p, order=order, limit=max(len(far) // 2, 1))
+    with planner.listening() as first:
+        listing.page(p, order=order, limit=PAGE)
+    with planner.listening() as later:
+        listing.page(p, order=order, limit=PAGE, cursor=far.next_cursor)
+    (first_effort,) = (planner.effort(*statement) for statement in first.items())
+    (later_effort,) = (planner.effort(*statement) for statement in later.items())
+    assert later_effort < 2 * first_effort + 10
+
+
+@both_orders
+@each(LISTINGS, "listing")
+def test_a_stream_follows_an_index(planner: Planner, listing: Listing, order: str) -> None:
+    """So the first rows come at once, however many follow."""
+    with (
+        planner.listening() as asked,
+        listing.stream(planner.persistence, order=order) as stream,
+    ):
+        next(iter(stream))
+    check(planner, planner.plan(asked), listing)
+
+
+@both_orders
+@each(OTHERS, "listing")
+def test_no_page_reads_a_table_from_one_end_to_the_other(
+    planner: Planner, listing: Listing, order: str
 ) -> None:
-    plan = planner.plan(question, monkeypatch)
-    assert plan.indexes == plan.covering == question.indexes
+    with planner.listening() as asked:
+        listing.page(planner.persistence, order=order, limit=PAGE)
+    plan = planner.plan(asked)
+    assert plan.indexes
+    assert plan.indexes <= listing.indexes
     assert not plan.unaided
-    assert not plan.sorts
 
 
 def test_no_index_is_kept_up_for_nothing(planner: Planner) -> None:
     """Each costs every write; so each is there for a question."""
-    used = set().union(*(it.indexes for it in [*QUESTIONS.values(), *STATISTICS.values()]))
-    assert planner.indexes == used
+    questions = (READS, WRITES, STATISTICS, LISTINGS)
+    assert planner.indexes == set().union(*(q.indexes for some in questions for q in some.values()))

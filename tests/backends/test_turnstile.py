@@ -12,7 +12,7 @@ from types import FrameType
 
 import pytest
 
-from curio_persistence.backends.turnstile import Turnstile
+from curio_persistence.backends.turnstile import Turnstile, Waiter
 
 
 def wait_for_queue(turnstile: Turnstile, length: int) -> None:
@@ -80,6 +80,49 @@ def test_who_is_inside_may_enter_again_and_leaves_as_often() -> None:
         assert turnstile.enter(0)
         turnstile.leave()
         assert not other.done()
+        turnstile.leave()
+        assert other.result()
+
+
+def test_who_is_inside_may_come_and_go_as_often_as_he_likes() -> None:
+    """As a second signal handler does, after the first."""
+    turnstile = Turnstile()
+    assert turnstile.enter(0)
+    with ThreadPoolExecutor(1) as pool:
+        other = pool.submit(turnstile.enter, 10)
+        wait_for_queue(turnstile, 1)
+        for _ in range(3):
+            assert turnstile.enter(0)
+            turnstile.leave()
+        assert not other.done()
+        turnstile.leave()
+        assert other.result()
+
+
+def test_who_is_served_in_the_moment_of_entering_takes_no_place_away() -> None:
+    turnstile = Turnstile()
+
+    class ServedLate(Waiter):
+        def is_served(self) -> bool:
+            return self.thread in turnstile._inside
+
+    with ThreadPoolExecutor(1) as pool:
+        with occupied(turnstile):
+            late = pool.submit(lambda: turnstile.enter(10, ServedLate()))
+            wait_for_queue(turnstile, 1)
+        assert not late.result()
+    assert turnstile.enter(0)
+
+
+def test_a_place_whose_leaver_called_nobody_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An interrupt may end a call before it is made."""
+    monkeypatch.setattr("curio_persistence.backends.turnstile._LOOK_AGAIN", 0.01)
+    turnstile = Turnstile()
+    monkeypatch.setattr(turnstile, "_call_next", lambda: None)
+    with ThreadPoolExecutor(1) as pool:
+        assert turnstile.enter(0)
+        other = pool.submit(turnstile.enter, 20)
+        wait_for_queue(turnstile, 1)
         turnstile.leave()
         assert other.result()
 
@@ -186,3 +229,22 @@ def test_a_place_given_in_the_moment_of_an_interrupt_goes_on_to_the_next() -> No
             turnstile.leave()
         assert turnstile.enter(0), "the place was lost"
         turnstile.leave()
+
+
+def test_an_interrupt_just_when_the_place_is_taken_gives_it_back() -> None:
+    turnstile = Turnstile()
+    place = turnstile._places[0]
+
+    class InterruptsWhenTaken:
+        release = place.release
+
+        def acquire(self, *, blocking: bool) -> bool:
+            assert place.acquire(blocking=blocking)
+            raise Interrupted
+
+    turnstile._places[0] = InterruptsWhenTaken()  # type: ignore[assignment]
+    with pytest.raises(Interrupted):
+        turnstile.enter(0)
+    turnstile._places[0] = place
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(turnstile.enter, 0).result(), "the place was lost"

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
@@ -13,6 +10,7 @@ import pytest
 from curio_persistence import AgentLLMUsage, AgentRun, AgentRunEvent, ConflictError, Persistence
 from tests.support.hands import Hands
 from tests.support.records import everything
+from tests.support.threads import all_at_once
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -121,18 +119,6 @@ def test_a_stub_can_be_deleted(persistence: Persistence) -> None:
     persistence.log_agent_run_event(AgentRunEvent("agent", "run"))
     assert persistence.delete_agent_run("run") is True
     assert everything(persistence) == []
-
-
-def all_at_once(*calls: Callable[[], object]) -> None:
-    """Every call in a thread of its own, none before all are ready."""
-    ready = threading.Barrier(len(calls))
-
-    def begin(call: Callable[[], object]) -> None:
-        ready.wait()
-        call()
-
-    with ThreadPoolExecutor(len(calls)) as threads:
-        list(threads.map(begin, calls))
 
 
 def test_many_first_events_at_once_make_one_stub(persistence: Persistence) -> None:

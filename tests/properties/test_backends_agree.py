@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass, replace
@@ -10,14 +10,12 @@ from datetime import timedelta
 from operator import attrgetter
 from typing import Any
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from curio_persistence import Persistence, PersistenceError
 from curio_persistence.backends.memory import MemoryStore
-from curio_persistence.backends.postgres import PostgresStore, parse_dsn
 from curio_persistence.backends.sqlite import SQLiteStore
 from curio_persistence.clock import Clock
 from curio_persistence.store.base import Store
@@ -36,7 +34,6 @@ from tests.properties.strategies import (
     no_id,
 )
 from tests.support import soak
-from tests.support.backends import PostgresSchema
 from tests.support.hands import Hands
 from tests.support.records import MODELS
 
@@ -178,16 +175,6 @@ def in_memory(history: Sequence[Operation]) -> list[Any]:
 
 
 # --- the databases ----------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def postgres(postgres18: str) -> Iterator[tuple[Store, Callable[[], None]]]:
-    """A store, and what empties it."""
-    schema = PostgresSchema(postgres18)
-    store = PostgresStore(parse_dsn(postgres18), schema_name=schema.name)
-    yield store, schema.empty
-    store.close()
-    schema.drop()
 
 
 @given(histories)

@@ -88,6 +88,14 @@ class Child:
         """Ctrl-C."""
         self._process.send_signal(signal.SIGINT)
 
+    def terminate(self) -> None:
+        """SIGTERM."""
+        self._process.terminate()
+
+    def exit_code(self) -> int:
+        """Wait for the child's end; below zero it is the signal that ended it."""
+        return self._process.wait(_PATIENCE)
+
     def kill(self) -> str:
         """SIGKILL; what it had still said."""
         self._process.kill()

@@ -1,0 +1,27 @@
+"""What is measured: each case yields some lines of the table."""
+
+from benchmarks.cases import (
+    batches,
+    buffering,
+    columns,
+    reading,
+    single,
+    starting,
+    statistics,
+    streams,
+    threads,
+)
+from benchmarks.cases.sides import Case
+
+THEMES: dict[str, dict[str, Case]] = {
+    "One record at a time": single.CASES,
+    "Batches": batches.CASES,
+    "Threads": threads.CASES,
+    "Write-behind": buffering.CASES,
+    "Reading": reading.CASES,
+    "Streams": streams.CASES,
+    "Columns": columns.CASES,
+    "Statistics": statistics.CASES,
+    "Starting": starting.CASES,
+}
+CASES: dict[str, Case] = {name: case for cases in THEMES.values() for name, case in cases.items()}

@@ -1,0 +1,59 @@
+"""What a program waits for before it begins."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from benchmarks.cases.sides import Case
+from benchmarks.report import Goal, Line
+from benchmarks.timing import Chunk, interleave, timed
+from benchmarks.workspace import Workspace
+
+_ROOT = Path(__file__).resolve().parents[2]
+
+
+def import_time(work: Workspace) -> list[Line]:
+    ours = "import curio_persistence"
+    bytecode = work.directory / "bytecode"
+
+    def chunk(statement: str) -> Chunk:
+        return lambda: timed(lambda text: _interpret(text, bytecode), [statement])
+
+    return [
+        Line(
+            f"`{ours}`, against `python -c pass`",
+            Goal(60, 30, "added"),
+            interleave(chunk("pass"), chunk(ours), chunks=2, repetitions=work.sizes.repetitions),
+            remark=_foreign_modules(ours, bytecode),
+        )
+    ]
+
+
+CASES: dict[str, Case] = {"import": import_time}
+
+
+def _interpret(statement: str, bytecode: Path) -> str:
+    """What a new interpreter prints, in the checkout but with bytecode, as if it were installed."""
+    environment = {**os.environ, "PYTHONPYCACHEPREFIX": str(bytecode)}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+    return subprocess.run(
+        [sys.executable, "-c", statement],
+        check=True,
+        cwd=_ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+    ).stdout
+
+
+def _foreign_modules(statement: str, bytecode: Path) -> str:
+    """A remark on the packages of others that it imports, if any."""
+    loaded = "import sys; print(*{name.partition('.')[0] for name in sys.modules})"
+    before, after = (
+        set(_interpret(f"{first}; {loaded}", bytecode).split()) for first in ("pass", statement)
+    )
+    foreign = after - before - sys.stdlib_module_names - {"curio_persistence"}
+    return f"imports {', '.join(sorted(foreign))}" if foreign else ""

@@ -1,0 +1,51 @@
+"""Prints how many bytes a process grows by while it goes through all events.
+
+`python -m benchmarks.memory raw|ours sqlite FILE`, or `… raw|ours postgres SCHEMA DSN`.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from benchmarks.raw import RawPostgres, RawSQLite
+from curio_persistence import AgentRunEvent, PostgresPersistence, SQLitePersistence
+
+_STATUS = Path("/proc/self/status")
+_FORGET_THE_PEAK = Path("/proc/self/clear_refs"), "5"
+CAN_BE_MEASURED = _STATUS.exists()
+"""The system tells, and forgets, how large a process has been at most: Linux does."""
+
+
+def main(side: str, kind: str, place: str, dsn: str = "") -> None:
+    events = (_raw if side == "raw" else _ours)(kind, place, dsn)
+    path, command = _FORGET_THE_PEAK
+    path.write_text(command)
+    before = _bytes("VmRSS")
+    for _ in events:
+        pass
+    print(_bytes("VmHWM") - before)
+
+
+def _raw(kind: str, place: str, dsn: str) -> Iterable[tuple[Any, ...]]:
+    if kind == "sqlite":
+        return RawSQLite(Path(place)).all_events()
+    return RawPostgres(dsn, place).all_events()
+
+
+def _ours(kind: str, place: str, dsn: str) -> Iterable[AgentRunEvent]:
+    if kind == "sqlite":
+        return SQLitePersistence(place).iter_agent_run_events()
+    return PostgresPersistence(dsn=dsn, schema=place).iter_agent_run_events()
+
+
+def _bytes(name: str) -> int:
+    """A line of the process's status; it counts in kilobytes of 1,024."""
+    [line] = [line for line in _STATUS.read_text().splitlines() if line.startswith(f"{name}:")]
+    return int(line.split()[1]) * 1024
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

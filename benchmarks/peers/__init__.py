@@ -1,0 +1,1 @@
+"""What a call costs, compared with packages that keep similar things."""

@@ -1,0 +1,180 @@
+"""What was measured, as tables, and what exactly each side did for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from statistics import median
+from typing import Any
+
+from benchmarks.peers.measure import ASKED_IN_A_ROW, IN_A_ROW, RAW, Results, Sizes
+from benchmarks.peers.sides.base import Task
+from benchmarks.report import duration, in_columns, rows_per_second
+from benchmarks.timing import Timing
+
+OURS = "ours"
+_SYNCHRONOUS = {0: "OFF", 1: "NORMAL", 2: "FULL"}
+_TASKS: Mapping[Task, str] = {
+    "single": "one event",
+    "batch": "batches",
+    "page": "a page",
+    "statistics": "statistics",
+}
+_PAGE = """\
+# Beside other packages
+
+Written by `make bench-peers`. {facts}.
+
+Each package does, in its own way, what comes nearest to the same work; what that is, is said
+exactly below the tables. All of them keep their data in SQLite, in WAL mode with
+`synchronous=NORMAL`, which was read back on the connection that each of them writes with.
+
+{tables}
+
+## How it was measured
+
+Every side runs in a process of its own and, if it is from PyPI, in an environment of its own, all
+with the same Python and the same SQLite. They take turns, while the others wait: one side writes
+{singles} events one by one, or {hundreds} in batches of 100, or a batch of 1,000, or asks for
+{pages} pages, or for the statistics of {pages} agents, or for those of all; then the next one does,
+and so on. There are {repetitions} repetitions. Numbers are medians; those that compare are medians
+of the ratios in each repetition. Everything has been done once before it is measured. The garbage
+collector runs, but does not look through what was there before.
+
+Each side is handed records of its own kind, made before the clock starts: what it works out and
+encodes itself is in its time, what its user would have prepared is not.
+
+*Bare driver, same rows*: after a side has stored some events, Python's `sqlite3` writes the very
+rows that it stored, encoded as they are, into a copy of its file; the same table with the same
+indexes, the same settings, in transactions of the same size. *Share* is how much of that speed the
+side reaches, so that packages with few indexes can be compared with those that have many. Whether
+an index pays, the pages and the statistics tell. *Bare driver's time* there is that of its one
+query on the tables of curio_persistence, whatever tables a side has itself.
+
+All files hold {written_to:,} events before any is written, and grow alike. Pages are of
+{listed:,} events, and statistics of {usage_rows:,} model calls. An event has about 280 bytes of
+JSON; one in twenty is a tool call, and those are what the pages ask for.
+
+## What each of them did
+
+{details}
+"""
+
+
+def tables(results: Results) -> str:
+    """All tables, each below its heading."""
+    titles = {name: about["title"] for name, about in results.about.items()}
+    parts = {
+        "One event per call, committed": _single(titles, results.singles),
+        "Batches of 100 events": _batches(titles, results.hundreds),
+        "Batches of 1,000 events": _batches(titles, results.thousands),
+        "The newest 100 events of an agent that have one type": _reading(titles, results.pages),
+        "Statistics of one agent": _reading(titles, results.statistics_of_one),
+        "Statistics of all agents": _reading(titles, results.statistics_of_all),
+    }
+    return "\n\n".join(f"## {heading}\n\n{in_columns(rows)}" for heading, rows in parts.items())
+
+
+def page(results: Results, known: Sequence[str], sizes: Sizes) -> str:
+    """PEERS.md."""
+    return _PAGE.format(
+        facts=" · ".join(known),
+        tables=tables(results),
+        repetitions=sizes.repetitions,
+        singles=IN_A_ROW[1],
+        hundreds=IN_A_ROW[100],
+        pages=ASKED_IN_A_ROW,
+        written_to=sizes.written_to,
+        listed=sizes.listed,
+        usage_rows=sizes.usage_rows,
+        details="\n\n".join(_details(name, results) for name in results.about),
+    )
+
+
+_Rows = list[tuple[str, ...]]
+
+
+def _single(titles: Mapping[str, str], timings: Mapping[str, Timing]) -> _Rows:
+    return [
+        ("", "an event", "bare driver, same rows", "share", "ours is"),
+        *(
+            (
+                titles[name],
+                duration(median(timing.ours)),
+                duration(median(timing.raw)),
+                _share(timing),
+                _ahead(timing, timings[OURS]),
+            )
+            for name, timing in timings.items()
+        ),
+    ]
+
+
+def _batches(titles: Mapping[str, str], timings: Mapping[str, Timing]) -> _Rows:
+    return [
+        ("", "events", "bare driver, same rows", "share"),
+        *(
+            (
+                titles[name],
+                rows_per_second(median(timing.ours)),
+                rows_per_second(median(timing.raw)),
+                _share(timing),
+            )
+            for name, timing in timings.items()
+        ),
+    ]
+
+
+def _reading(titles: Mapping[str, str], timings: Mapping[str, Timing]) -> _Rows:
+    return [
+        ("", "takes", "bare driver's time", "ours is"),
+        *(
+            (
+                titles[name],
+                duration(median(timing.ours)),
+                "" if name == RAW else f"{median(timing.ratios):.2f} ×",
+                _ahead(timing, timings[OURS]),
+            )
+            for name, timing in timings.items()
+        ),
+    ]
+
+
+def _share(timing: Timing) -> str:
+    return f"{median(1 / ratio for ratio in timing.ratios):.2f}"
+
+
+def _ahead(timing: Timing, ours: Timing) -> str:
+    """How much faster we are, or what part of a side's speed we reach."""
+    if timing is ours:
+        return ""
+    ratio = median(side / own for side, own in zip(timing.ours, ours.ours, strict=True))
+    return f"{ratio:.2f} × as fast"
+
+
+def _details(name: str, results: Results) -> str:
+    about, setup = results.about[name], results.setups[name]
+    versions = ", ".join(f"{package} {number}" for package, number in about["versions"].items())
+    settings = setup["settings"]
+    lines = [
+        f"### {about['title']}",
+        "",
+        *([f"{versions}", ""] if versions else []),
+        f"* writes to `{setup['table']}`, indexes: {_indexes(setup['indexes'])}",
+        f"* settings: `journal_mode={settings['journal_mode']}`, "
+        f"`synchronous={_SYNCHRONOUS[settings['synchronous']]}`, "
+        f"`foreign_keys={'ON' if settings['foreign_keys'] else 'OFF'}`, "
+        f"`wal_autocheckpoint={settings['wal_autocheckpoint']}`",
+        *_tasks(about),
+    ]
+    return "\n".join(lines)
+
+
+def _indexes(indexes: Sequence[Sequence[str]]) -> str:
+    named = ", ".join(f"({', '.join(columns)})" for columns in indexes)
+    return f"{len(indexes)} {named}"
+
+
+def _tasks(about: Mapping[str, Any]) -> Iterator[str]:
+    for task, title in _TASKS.items():
+        done = about["calls"][task]
+        yield f"* {title}: {done or 'not measured; ' + about['lacks'][task]}"

@@ -1,0 +1,116 @@
+"""What a side of the comparison can be asked to do."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from benchmarks import fill, rows
+from curio_persistence import AgentRunEvent
+
+Kind = Literal["written", "listed", "summed"]
+"""What a file is made for: to be written to, to be listed from, to be summed up."""
+Task = Literal["single", "batch", "page", "statistics"]
+
+WRITTEN_RUNS = 20
+
+
+@dataclass(frozen=True)
+class Words:
+    """Something to say about some tasks."""
+
+    single: str = ""
+    batch: str = ""
+    page: str = ""
+    statistics: str = ""
+
+
+class Side(ABC):
+    """One package, at work in one SQLite file.
+
+    `calls` tells what it does for each task that it can do; `lacks`, why it cannot do the others.
+    Events are written to `table`. Sides with the same `tables` can read each other's files.
+    """
+
+    title: ClassVar[str]
+    packages: ClassVar[tuple[str, ...]] = ()
+    tables: ClassVar[str]
+    table: ClassVar[str]
+    calls: ClassVar[Words]
+    lacks: ClassVar[Words] = Words()
+
+    def __init__(self, path: Path) -> None:
+        """Open a file that `make` made."""
+        self.path = path
+
+    @classmethod
+    def make(cls, path: Path, kind: Kind, size: int) -> None:
+        """A new file: tables by the side itself, with so many rows by the bare driver."""
+        cls.create(path)
+        fill.sqlite_rows(path, cls.content(path, kind, size))
+
+    @classmethod
+    @abstractmethod
+    def create(cls, path: Path) -> None:
+        """Have the side make its tables."""
+
+    @classmethod
+    @abstractmethod
+    def content(cls, path: Path, kind: Kind, size: int) -> Iterable[fill.Content]:
+        """The rows that the side would have written."""
+
+    def records(self, events: Sequence[AgentRunEvent]) -> Sequence[Any]:
+        """The side's own form of these events, as its user would make them; is not timed."""
+        return events
+
+    @abstractmethod
+    def log(self, record: Any) -> object:
+        """Store one record; it is committed when this returns."""
+
+    @abstractmethod
+    def log_many(self, records: Sequence[Any]) -> object:
+        """Store all records in one transaction."""
+
+    def page(self, agent_id: str, event_type: str, limit: int) -> Sequence[Any]:
+        """The newest events of an agent that have this type."""
+        raise NotImplementedError
+
+    def ids(self, page: Sequence[Any]) -> list[int]:
+        """The ids on a page of the package's own tables."""
+        raise NotImplementedError
+
+    def statistics(self, agent_id: str | None) -> dict[str, Any]:
+        """What `get_agent_run_stats` answers."""
+        raise NotImplementedError
+
+    @abstractmethod
+    def pragma(self, name: str) -> Any:
+        """A setting as the side's own connection for writing has it."""
+
+    @abstractmethod
+    def close(self) -> None: ...
+
+
+def runs_for(events: int) -> int:
+    """How many runs hold so many events."""
+    return max(events // rows.EVENTS_OF_A_RUN, 1)
+
+
+def event_rows(events: int) -> Iterable[Sequence[tuple[Any, ...]]]:
+    """Chunks of rows of `rows.EVENT_COLUMNS`."""
+    return rows.event_rows(runs_for(events), each=rows.EVENTS_OF_A_RUN)
+
+
+def translated(
+    chunks: Iterable[Sequence[tuple[Any, ...]]], translate: Callable[..., tuple[Any, ...]]
+) -> fill.Chunks:
+    """The same chunks with each row translated."""
+    return ([translate(*row) for row in chunk] for chunk in chunks)
+
+
+def scattered(number: int) -> int:
+    """64 bits that no other number has; those of neighbours are far apart, as random ones are."""
+    return number * 0x9E37_79B9_7F4A_7C15 % 2**64

@@ -1,0 +1,29 @@
+"""The tables of the package, whoever writes to them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks import fill, rows
+from benchmarks.peers.sides.base import WRITTEN_RUNS, Kind, Side, runs_for
+from curio_persistence import SQLitePersistence
+
+
+class OurTables(Side):
+    tables = "ours"
+    table = "agent_run_events"
+
+    @classmethod
+    def create(cls, path: Path) -> None:
+        SQLitePersistence(path).close()
+
+    @classmethod
+    def content(cls, path: Path, kind: Kind, size: int) -> Iterable[fill.Content]:
+        if kind == "summed":
+            return fill.usage(size)
+        return fill.events(runs_for(size), rows.EVENTS_OF_A_RUN, idle=WRITTEN_RUNS)
+
+    def ids(self, page: Sequence[Any]) -> list[int]:
+        return [record.id for record in page]

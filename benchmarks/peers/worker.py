@@ -1,0 +1,184 @@
+"""One side in a process of its own, in the environment that it needs.
+
+It reads lines of JSON, `{"do": "write", "count": 100, …}`, and answers each with a line:
+`{"is": …}`, or `{"failed": …}` with a traceback.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import shutil
+import sqlite3
+import sys
+import traceback
+from contextlib import closing
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib.metadata import version
+from itertools import cycle
+from pathlib import Path
+from typing import Any
+
+from benchmarks import rows
+from benchmarks.peers.replay import Replay, cut
+from benchmarks.peers.sides import load
+from benchmarks.peers.sides.base import WRITTEN_RUNS, Kind, Side, runs_for
+from benchmarks.timing import timed
+
+_PAGE = 100
+_TYPE = "tool_call"
+_SETTINGS = ("journal_mode", "synchronous", "foreign_keys", "wal_autocheckpoint")
+
+
+class Worker:
+    """What can be asked of a side. Each method answers what JSON can carry."""
+
+    _side: Side
+    _replay: Replay | None = None
+
+    def __init__(self, name: str, directory: Path) -> None:
+        self._name = name
+        self._directory = directory
+        self._class = load(name)
+
+    def introduce(self) -> dict[str, Any]:
+        """Who this is, and what it does for each task."""
+        side = self._class
+        return {
+            "title": side.title,
+            "versions": {package: version(package) for package in side.packages},
+            "tables": side.tables,
+            "calls": asdict(side.calls),
+            "lacks": asdict(side.lacks),
+        }
+
+    def make(self, kind: Kind, size: int) -> None:
+        """Make the file of this kind, for all sides with the same tables."""
+        self._class.make(self._file(kind), kind, size)
+
+    def _file(self, kind: Kind) -> Path:
+        return self._directory / f"{self._class.tables}-{kind}.db"
+
+    # --- writing ------------------------------------------------------------------------------
+
+    def start_writing(self, kind: Kind, size: int) -> None:
+        """Open a copy of the file with so many events."""
+        own, twin = self._copy(kind, "own"), self._copy(kind, "twin")
+        self._side = self._class(own)
+        first = runs_for(size)
+        self._events = rows.EventStream(
+            range(first, first + WRITTEN_RUNS), now=lambda: datetime.now(UTC)
+        )
+        self._replay = Replay(own, twin, self._class.table, self._settings())
+
+    def setup(self) -> dict[str, Any]:
+        """The settings, read back on the side's own connection, and the table that it writes to."""
+        table = self._class.table
+        return {"settings": self._settings(), "table": table, "indexes": self._indexes(table)}
+
+    def _settings(self) -> dict[str, Any]:
+        return {name: self._side.pragma(name) for name in _SETTINGS}
+
+    def _indexes(self, table: str) -> list[list[str]]:
+        """The columns of each index."""
+        with closing(sqlite3.connect(self._side.path)) as connection:
+            indexes = connection.execute(f"PRAGMA index_list({table})").fetchall()
+            return [
+                [row[2] for row in connection.execute(f"PRAGMA index_info({index[1]})")]
+                for index in indexes
+            ]
+
+    def _copy(self, kind: Kind, name: str) -> Path:
+        path = self._directory / f"{self._name}-{name}.db"
+        shutil.copy(self._file(kind), path)
+        with path.open("rb+") as file:
+            os.fsync(file)  # Or the first checkpoint that is measured would have to.
+        return path
+
+    def write(self, count: int, each: int) -> int:
+        """Write so many events, `each` in a transaction; the nanoseconds it takes."""
+        records = self._side.records(self._events.take(count))
+        if each == 1:
+            taken = timed(self._side.log, records)
+        else:
+            taken = timed(self._side.log_many, cut(records, each))
+        assert self._replay is not None
+        stored = self._replay.fetch()
+        if stored != count:  # Some report errors to a log only.
+            raise RuntimeError(f"{stored} of {count} events were stored.")
+        return taken
+
+    def replay(self, each: int) -> int:
+        """Have the bare driver write the same rows; the nanoseconds it takes."""
+        assert self._replay is not None
+        return self._replay.insert(each)
+
+    # --- reading ------------------------------------------------------------------------------
+
+    def start_reading(self, kind: Kind, size: int) -> None:
+        """Open the file itself; nothing is written to it."""
+        self._side = self._class(self._file(kind))
+        agents = rows.AGENTS[: runs_for(size)] if kind == "listed" else rows.AGENTS
+        self._agents = cycle(agents)
+
+    def page(self, count: int) -> int:
+        """Ask for so many pages; the nanoseconds it takes."""
+        return timed(self._page, [next(self._agents) for _ in range(count)])
+
+    def _page(self, agent_id: str) -> Any:
+        found = self._side.page(agent_id, _TYPE, _PAGE)
+        if not found:  # Here, too, some report errors to a log only.
+            raise RuntimeError(f"There is nothing on the page of {agent_id}.")
+        return found
+
+    def page_ids(self) -> list[int]:
+        """The ids on one page, of a side that has the package's tables."""
+        return self._side.ids(self._page(rows.AGENTS[0]))
+
+    def statistics_of_one(self, count: int) -> int:
+        """Ask for the statistics of so many agents; the nanoseconds it takes."""
+        return timed(self._side.statistics, [next(self._agents) for _ in range(count)])
+
+    def statistics_of_all(self, count: int) -> int:
+        return timed(self._side.statistics, [None] * count)
+
+    def statistics(self) -> list[dict[str, Any]]:
+        """Of one agent, and of all."""
+        return [self._side.statistics(rows.AGENTS[0]), self._side.statistics(None)]
+
+    # --- both ---------------------------------------------------------------------------------
+
+    def rest(self) -> None:
+        """Collect garbage, and keep the collector from looking through what is left."""
+        gc.unfreeze()
+        gc.collect()
+        gc.freeze()
+
+    def close(self) -> None:
+        self._side.close()
+        if self._replay:
+            self._replay.close()
+            self._replay = None
+
+
+def main() -> None:
+    name, directory = sys.argv[1:]
+    with os.fdopen(os.dup(1), "w", encoding="utf-8") as answers:
+        os.dup2(2, 1)  # What the packages print must not look like an answer.
+        worker = Worker(name, Path(directory))
+        for line in sys.stdin:
+            print(json.dumps(_answer(worker, **json.loads(line)), default=float), file=answers)
+            answers.flush()
+
+
+def _answer(worker: Worker, do: str, **arguments: Any) -> dict[str, Any]:
+    try:
+        return {"is": getattr(worker, do)(**arguments)}
+    except Exception:
+        return {"failed": traceback.format_exc()}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,10 @@
+"""The same work by hand: what somebody would write who needs this one thing and no library.
+
+No checks, no pool, no locks, no error handling: one open connection, constant statement texts,
+and for statistics the fastest statements found on these tables and indexes.
+"""
+
+from benchmarks.raw.postgres import RawPostgres
+from benchmarks.raw.sqlite import RawSQLite
+
+__all__ = ["RawPostgres", "RawSQLite"]

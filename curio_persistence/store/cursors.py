@@ -1,0 +1,51 @@
+"""Where a page ended, as text that a caller keeps and hands back for the next one.
+
+A cursor is good for one query of one database. It holds the place of the page's last row, which
+stays right whatever is written meanwhile, and a digest of that place, the query and the database.
+"""
+
+from __future__ import annotations
+
+import json
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from typing import Any
+
+from curio_persistence.errors import InvalidValueError
+from curio_persistence.store.base import Position, Store
+from curio_persistence.store.filters import Order, Where
+from curio_persistence.store.tables import Table
+
+_DIGEST_BYTES = 9
+
+
+class Cursors:
+    """The cursors of one query."""
+
+    def __init__(
+        self, store: Store, table: Table[Any], where: Where, order: tuple[Order, ...]
+    ) -> None:
+        self._columns = len(order)
+        self._query = json.dumps([store.identity, table.name, sorted(where), order]).encode()
+
+    def write(self, position: Position) -> str:
+        """The cursor for a place in the query's order."""
+        from hashlib import blake2b  # It takes long to import.
+
+        place = json.dumps(position, separators=(",", ":")).encode()
+        digest = blake2b(self._query + place, digest_size=_DIGEST_BYTES).digest()
+        return urlsafe_b64encode(digest + place).decode().rstrip("=")
+
+    def read(self, cursor: str) -> Position:
+        """The place that was written; InvalidValueError for all else that looks like a cursor."""
+        try:
+            padded = cursor + "=" * (-len(cursor) % 4)
+            position = tuple(json.loads(urlsafe_b64decode(padded)[_DIGEST_BYTES:]))
+            if len(position) == self._columns and self.write(position) == cursor:
+                return position
+        except (ValueError, TypeError, RecursionError):
+            pass  # Not what base64 or JSON makes of anything.
+        raise InvalidValueError(
+            "cursor is damaged, or comes from another query, order or database; "
+            "start again without one.",
+            field="cursor",
+        )

@@ -1,0 +1,155 @@
+"""Tables of a SQLite file are read by two connections that see the same, in pieces."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from itertools import count
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from curio_persistence import AgentLLMUsage, Persistence, SQLitePersistence
+from curio_persistence.backends import pieces, sqlite, sqlite_parts
+from tests.support.listings import NOON, ORDERS, write
+
+in_each_order = pytest.mark.parametrize("order", ORDERS)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "runs.db"
+
+
+@pytest.fixture
+def persistence(path: Path) -> Iterator[SQLitePersistence]:
+    with SQLitePersistence(path) as persistence:
+        yield persistence
+
+
+@pytest.fixture(params=[1, 2], ids=["alone", "side by side"])
+def readers(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """How many connections share the work; few rows are enough for two, and for many pieces."""
+    monkeypatch.setattr(sqlite_parts, "LARGE", 10 if request.param == 2 else 10**9)
+    monkeypatch.setattr(pieces, "_FIRST_ROWS", 3)
+    monkeypatch.setattr(pieces, "_MOST_ROWS", 7)
+    return request.param
+
+
+def assert_the_same_either_way(persistence: Persistence, **options: Any) -> None:
+    table = persistence.iter_llm_usage(**options).to_arrow()
+    assert table.equals(persistence.query_llm_usage(limit=None, **options).to_arrow())
+
+
+@in_each_order
+@pytest.mark.parametrize("rows", [10, 11, 13, 50])
+def test_the_pieces_are_the_whole(
+    persistence: SQLitePersistence, readers: int, order: str, rows: int
+) -> None:
+    write(persistence, AgentLLMUsage, range(rows), moments=4)
+    write(persistence, AgentLLMUsage, range(3), agent_id="other")
+    assert_the_same_either_way(persistence, order=order)
+    assert_the_same_either_way(persistence, order=order, agent_id="other")
+    assert_the_same_either_way(persistence, order=order, agent_id="unknown")
+
+
+@in_each_order
+def test_a_piece_that_would_be_too_long_is_read_as_several(
+    persistence: SQLitePersistence, readers: int, order: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Down to a row that is too long by itself."""
+    monkeypatch.setattr(sqlite, "_LONGEST", 2_000)
+    for number, length in enumerate([1, 1, 700, 900, 5_000, 700, 1, 1, 1, 1, 3_000, 1]):
+        usage = AgentLLMUsage(
+            "a", None, prompt="'" * length, created_at=NOON + timedelta(seconds=number)
+        )
+        persistence.log_llm_usage(usage)
+    assert_the_same_either_way(persistence, order=order)
+
+
+def test_a_table_is_of_one_moment(persistence: SQLitePersistence, readers: int) -> None:
+    """Somebody stores rows at both of its ends meanwhile, in one transaction each time."""
+    write(persistence, AgentLLMUsage, range(200), moments=200)
+    done = Event()
+
+    def store_pairs() -> None:
+        for number in count(1):
+            if done.is_set():
+                return
+            with persistence.transaction():
+                for name, at in ("first", -number), ("last", 1_000 + number):
+                    when = NOON + timedelta(seconds=at)
+                    persistence.log_llm_usage(AgentLLMUsage(name, None, created_at=when))
+
+    with ThreadPoolExecutor(1) as pool:
+        storing = pool.submit(store_pairs)
+        try:
+            for _ in range(20):
+                agents = persistence.iter_llm_usage().to_arrow()["agent_id"].to_pylist()
+                assert agents.count("first") == agents.count("last")
+                assert agents.count("agent") == 200
+        finally:
+            done.set()
+        storing.result()
+    assert len(agents) > 200, "nothing was stored meanwhile"
+
+
+def test_whoever_would_see_something_else_does_not_read(
+    persistence: SQLitePersistence, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody writes after the first of two connections has begun to read."""
+    monkeypatch.setattr(sqlite_parts, "LARGE", 1)
+    monkeypatch.setattr(pieces, "_FIRST_ROWS", 4)
+    write(persistence, AgentLLMUsage, range(20), moments=20)
+    expected = persistence.query_llm_usage(limit=None).to_arrow()
+    version, calls = sqlite._version, count(1)
+
+    def meddling(connection: sqlite3.Connection) -> Any:
+        found = version(connection)
+        if next(calls) == 2:
+            write(persistence, AgentLLMUsage, range(100, 110), moments=200)
+        return found
+
+    monkeypatch.setattr(sqlite, "_version", meddling)
+    assert persistence.iter_llm_usage().to_arrow().equals(expected)
+    assert next(calls) == 4
+    assert persistence.iter_llm_usage().to_arrow().num_rows == 30
+
+
+@pytest.mark.parametrize("encoding", ["UTF-16le", "UTF-16be"])
+def test_a_file_that_somebody_made_for_another_encoding(
+    path: Path, readers: int, encoding: str
+) -> None:
+    made = sqlite3.connect(path)
+    made.execute(f"PRAGMA encoding = '{encoding}'")
+    made.execute("CREATE TABLE theirs (x)")
+    made.close()
+    with SQLitePersistence(path) as persistence:
+        for text in ["it's", "é🙂漢", "\0\ud800", ""] * 5:
+            persistence.log_llm_usage(AgentLLMUsage("ä", None, prompt=text))
+        assert_the_same_either_way(persistence)
+
+
+def test_a_reader_only_reads_tables_too(
+    persistence: SQLitePersistence, path: Path, readers: int
+) -> None:
+    write(persistence, AgentLLMUsage, range(20))
+    persistence.close()
+    with SQLitePersistence(path, read_only=True) as reading:
+        assert_the_same_either_way(reading)
+
+
+def test_after_the_end_of_the_database_a_table_does_not_end_as_if_it_were_done(
+    persistence: SQLitePersistence, readers: int
+) -> None:
+    write(persistence, AgentLLMUsage, range(50))
+    batches = pa.RecordBatchReader.from_stream(persistence.iter_llm_usage())
+    batches.read_next_batch()
+    persistence.close()
+    with pytest.raises(Exception, match="was closed"):
+        batches.read_all()

@@ -1,0 +1,443 @@
+"""The same records as tables: for pandas, for what reads Arrow, as dictionaries, for the eye."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import fields
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from html.parser import HTMLParser
+from itertools import pairwise
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from curio_persistence import (
+    AgentLLMUsage,
+    AgentRun,
+    AgentRunEvent,
+    Persistence,
+    Records,
+    Stream,
+)
+from curio_persistence.store.base import STREAM_ROWS
+from tests.support.batches import Kind
+from tests.support.listings import NOON, iterate, query, write
+from tests.support.records import MODELS, Record
+from tests.support.records import write as write_one
+
+Result = Records[Any] | Stream[Any]
+Read = Callable[[Persistence, Kind], Result]
+
+of_each_kind = pytest.mark.parametrize("kind", MODELS, ids=lambda kind: kind.__name__)
+
+
+def _page(persistence: Persistence, kind: Kind) -> Result:
+    return query(persistence, kind, limit=None, order="oldest")
+
+
+def _stream(persistence: Persistence, kind: Kind) -> Result:
+    return iterate(persistence, kind, order="oldest")
+
+
+either_way = pytest.mark.parametrize("read", [_page, _stream], ids=["page", "stream"])
+
+TIMES = {"started_at", "finished_at", "created_at", "updated_at", "timestamp"}
+INTEGERS = {
+    "id",
+    "total_iterations",
+    "prompt_length",
+    "input_tokens",
+    "output_tokens",
+    "response_length",
+    "latency_ms",
+    "cache_read_tokens",
+    "cache_write_tokens",
+    "reasoning_tokens",
+}
+
+TEXTS = [
+    "",
+    "it's",
+    "''",
+    "'",
+    '"',
+    "NULL",
+    "\\N",
+    "\\.",
+    ",",
+    "a,b\nc\r\nd\re",
+    "\n",
+    " ",
+    "\t",
+    "%s %Q ? {} $1",
+    "é🙂漢",
+    "\ufeff",
+    "\ufdd0",
+    "\ufdd00000",
+    "a\0b",
+    "\x01\x1f\x7f\x85\u2028",
+    "1",
+    "1e5",
+    "true",
+    "nan",
+    "2026-11-20T12:00:00+00:00",
+]
+
+
+def full_records() -> list[Record]:
+    """One of each kind with every field set, to values that are not easily kept."""
+    times = [
+        datetime(1, 1, 2, tzinfo=UTC),
+        datetime(2026, 11, 20, 10, 30, 0, 5, tzinfo=UTC),
+        datetime(9999, 12, 30, 23, 59, 59, 999_999, tzinfo=UTC),
+    ]
+    return [
+        AgentRun(
+            agent_id="agent",
+            run_id="it's",
+            agent_name="é, '",
+            objective="a\0b",
+            additional_context="NULL",
+            started_at=times[0],
+            finished_at=times[2],
+            total_iterations=2**63 - 1,
+            final_synthesis_output="",
+            execution_history="[\n1]",
+            status="'",
+            error_message="\\",
+            metadata='{"a": "b"}',
+            created_at=times[1],
+            updated_at=times[1],
+            session_id="NULL",
+            parent_run_id=",",
+        ),
+        AgentRunEvent(
+            agent_id="'",
+            run_id="it's",
+            agent_name="NULL",
+            timestamp=times[1],
+            event_type="\n",
+            data="'\0'",
+            created_at=times[2],
+            event_id="\r",
+        ),
+        AgentLLMUsage(
+            agent_id='"',
+            run_id=",",
+            provider="\ufdd0",
+            model="\ufdd00000",
+            prompt="\0",
+            prompt_length=0,
+            input_params="{}",
+            input_tokens=-(2**63),
+            output_tokens=2**63 - 1,
+            response_content="'\n'",
+            response_length=1,
+            usage_metrics="x",
+            status="ok",
+            error_message="",
+            latency_ms=5,
+            created_at=times[0],
+            span_id="span",
+            cache_read_tokens=1,
+            cache_write_tokens=2,
+            reasoning_tokens=3,
+            cost_usd=Decimal("-9223371.999999999999"),
+            event_id="event",
+        ),
+    ]
+
+
+# --- dictionaries ---------------------------------------------------------------------------------
+
+
+@either_way
+@of_each_kind
+def test_the_dictionaries_are_those_of_the_records(
+    persistence: Persistence, kind: Kind, read: Read
+) -> None:
+    for each in full_records():
+        write_one(persistence, each)
+    write(persistence, kind, range(2))
+    result = read(persistence, kind)
+    assert result.to_dicts() == [each.to_dict() for each in result]
+    assert len(result.to_dicts()) == 3
+    assert [kind.from_dict(each) for each in result.to_dicts()] == list(result)
+
+
+# --- Arrow ----------------------------------------------------------------------------------------
+
+
+@either_way
+@of_each_kind
+def test_an_arrow_table_has_the_values_of_the_records(
+    persistence: Persistence, kind: Kind, read: Read
+) -> None:
+    for each in full_records():
+        write_one(persistence, each)
+    write(persistence, kind, range(2))
+    result = read(persistence, kind)
+    assert result.to_arrow().to_pylist() == [_values(each) for each in result]
+
+
+def _values(record: Any) -> dict[str, Any]:
+    return {field.name: getattr(record, field.name) for field in fields(record)}
+
+
+@either_way
+@of_each_kind
+def test_an_arrow_table_has_the_same_types_with_rows_and_without(
+    persistence: Persistence, kind: Kind, read: Read
+) -> None:
+    expected = pa.schema(
+        (
+            field.name,
+            pa.timestamp("us", "UTC")
+            if field.name in TIMES
+            else pa.int64()
+            if field.name in INTEGERS
+            else pa.decimal128(20, 12)
+            if field.name == "cost_usd"
+            else pa.string(),
+        )
+        for field in fields(kind)
+    )
+    empty = read(persistence, kind).to_arrow()
+    assert (empty.schema, empty.num_rows) == (expected, 0)
+    write(persistence, kind, range(2))
+    for each in full_records():
+        write_one(persistence, each)
+    full = read(persistence, kind).to_arrow()
+    assert (full.schema, full.num_rows) == (expected, 3)
+
+
+@either_way
+def test_no_text_is_taken_for_another_or_for_none(persistence: Persistence, read: Read) -> None:
+    texts = [*TEXTS, *map("".join, pairwise(TEXTS))]
+    for text in [*texts, None]:
+        persistence.log_llm_usage(AgentLLMUsage("a", None, prompt="'", response_content=text))
+    table = read(persistence, AgentLLMUsage).to_arrow()
+    assert table["response_content"].to_pylist() == [*texts, None]
+    assert table["prompt"].to_pylist() == ["'"] * (len(texts) + 1)
+    assert table["run_id"].null_count == len(texts) + 1
+
+
+@either_way
+def test_no_name_is_taken_for_another_or_for_none(persistence: Persistence, read: Read) -> None:
+    """What stands for NUL in texts is nothing but itself in names."""
+    names = [text for text in TEXTS if "\0" not in text]
+    for name in names:
+        persistence.log_llm_usage(AgentLLMUsage(None, None, model=name, span_id=name))
+    table = read(persistence, AgentLLMUsage).to_arrow()
+    assert table["model"].to_pylist() == names
+    assert table["span_id"].to_pylist() == [name or None for name in names]
+
+
+@either_way
+def test_costs_are_exact_in_arrow(persistence: Persistence, read: Read) -> None:
+    costs = [Decimal(text) for text in ("0", "0.1", "0.000000000001", "9223371.999999999999")]
+    for cost in [*costs, *(-cost for cost in costs), None]:
+        persistence.log_llm_usage(AgentLLMUsage("a", None, cost_usd=cost))
+    column = read(persistence, AgentLLMUsage).to_arrow()["cost_usd"]
+    assert column.to_pylist() == [*costs, *(-cost for cost in costs), None]
+
+
+@either_way
+def test_a_lone_surrogate_is_a_replacement_character_in_tables(
+    persistence: Persistence, read: Read
+) -> None:
+    persistence.log_llm_usage(AgentLLMUsage("a", None, prompt="a\ud83d\ude00\0é\udfff"))
+    calls = read(persistence, AgentLLMUsage)
+    replaced = "a\ufffd\ufffd\0é\ufffd"
+    assert calls.to_arrow()["prompt"].to_pylist() == [replaced]
+    assert calls.to_pandas()["prompt"].tolist() == [replaced]
+    assert [call.prompt for call in calls] == ["a\ud83d\ude00\0é\udfff"]
+
+
+@pytest.mark.parametrize("order", ["newest", "oldest"])
+def test_the_table_of_a_stream_is_that_of_its_page(persistence: Persistence, order: str) -> None:
+    """However many pieces it was read in, and whatever a filter has fixed."""
+    write(persistence, AgentLLMUsage, range(2 * STREAM_ROWS + 1), moments=7)
+    write(persistence, AgentLLMUsage, range(5), agent_id="other", cost_usd=0.1)
+    for filters in {}, {"agent_id": "agent"}, {"agent_id": "agent", "run_id": "run"}:
+        page = query(persistence, AgentLLMUsage, order=order, limit=None, **filters)
+        stream = iterate(persistence, AgentLLMUsage, order=order, **filters)
+        assert stream.to_arrow().equals(page.to_arrow())
+        pd.testing.assert_frame_equal(stream.to_pandas(), page.to_pandas())
+        assert stream.to_dicts() == page.to_dicts()
+
+
+def test_a_table_sees_the_writes_of_its_transaction(persistence: Persistence) -> None:
+    with persistence.transaction():
+        write(persistence, AgentRunEvent, range(3))
+        table = persistence.iter_agent_run_events().to_arrow()
+    assert table["data"].to_pylist() == ["0", "1", "2"]
+
+
+@pytest.mark.slow
+def test_a_very_long_text_is_in_the_table_among_short_ones(persistence: Persistence) -> None:
+    lengths = [1, 65 << 20, 2, 3]
+    for number, length in enumerate(lengths):
+        persistence.log_llm_usage(
+            AgentLLMUsage(
+                "a", None, prompt="'" * length, created_at=NOON + timedelta(seconds=number)
+            )
+        )
+    table = persistence.iter_llm_usage(order="oldest").to_arrow()
+    assert [len(text) for text in table["prompt"].to_pylist()] == lengths
+
+
+@either_way
+def test_whatever_reads_arrow_reads_results(persistence: Persistence, read: Read) -> None:
+    write(persistence, AgentRun, range(3))
+    runs = read(persistence, AgentRun)
+    expected = runs.to_arrow()
+    assert pa.table(runs).equals(expected)
+    assert pa.RecordBatchReader.from_stream(runs).read_all().equals(expected)
+
+
+def test_a_stream_is_read_batch_by_batch(persistence: Persistence) -> None:
+    count = 5 * STREAM_ROWS
+    write(persistence, AgentRunEvent, range(count))
+    batches = pa.RecordBatchReader.from_stream(persistence.iter_agent_run_events())
+    lengths = [batch.num_rows for batch in batches]
+    assert len(lengths) > 1
+    assert sum(lengths) == count
+    assert 0 not in lengths
+
+
+# --- pandas ---------------------------------------------------------------------------------------
+
+
+@either_way
+@of_each_kind
+def test_a_frame_has_the_values_of_the_records(
+    persistence: Persistence, kind: Kind, read: Read
+) -> None:
+    for each in full_records():
+        write_one(persistence, each)
+    write(persistence, kind, range(2))
+    result = read(persistence, kind)
+    frame = result.to_pandas()
+    assert list(frame.index) == [0, 1, 2]
+    for name in frame.columns:
+        values = [getattr(each, name) for each in result]
+        for found, value in zip(frame[name], values, strict=True):
+            if value is None:
+                assert pd.isna(found)
+            else:
+                assert found == (float(value) if name == "cost_usd" else value)
+
+
+@either_way
+@of_each_kind
+def test_a_frame_has_the_same_types_with_rows_and_without(
+    persistence: Persistence, kind: Kind, read: Read
+) -> None:
+    text = pd.Series(["a"]).dtype
+    expected = [
+        "datetime64[us, UTC]"
+        if field.name in TIMES
+        else "Int64"
+        if field.name in INTEGERS
+        else "float64"
+        if field.name == "cost_usd"
+        else text
+        for field in fields(kind)
+    ]
+    empty = read(persistence, kind).to_pandas()
+    assert list(empty.columns) == [field.name for field in fields(kind)]
+    assert (list(empty.dtypes), len(empty)) == (expected, 0)
+    write(persistence, kind, range(3))
+    full = read(persistence, kind).to_pandas()
+    assert (list(full.dtypes), len(full)) == (expected, 3)
+
+
+@either_way
+def test_a_cost_is_the_nearest_float_in_a_frame(persistence: Persistence, read: Read) -> None:
+    for cost in 0.1, 0.3, 1e-12, 123456.789012345678:
+        persistence.log_llm_usage(AgentLLMUsage("a", None, cost_usd=cost))
+    calls = read(persistence, AgentLLMUsage)
+    assert calls.to_pandas()["cost_usd"].tolist() == [float(call.cost_usd) for call in calls]
+
+
+# --- notebooks ------------------------------------------------------------------------------------
+
+
+class Cells(HTMLParser):
+    """The tags of a page, and the texts of its table's cells."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: set[str] = set()
+        self.texts: list[str] = []
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        assert not attrs
+        self.tags.add(tag)
+        self.texts.append("")
+
+    def handle_data(self, data: str) -> None:
+        self.texts[-1] += data
+
+
+HARMLESS = {"p", "table", "thead", "tbody", "tr", "th", "td"}
+
+
+def test_a_notebook_shows_text_as_text(persistence: Persistence) -> None:
+    hostile = [
+        "<script>alert(1)</script>",
+        "</td></table><img src=x onerror=alert(1)>",
+        "&lt;b&gt;",
+        "\" onmouseover='x'",
+        "<!--",
+        "<b>é🙂",
+    ]
+    for text in hostile:
+        persistence.log_llm_usage(AgentLLMUsage(text, None, prompt=text, usage_metrics=text))
+    shown = Cells(persistence.query_llm_usage()._repr_html_())
+    assert shown.tags == HARMLESS
+    for text in hostile:
+        assert shown.texts.count(text) == 3
+
+
+def test_a_notebook_shows_some_rows_and_says_how_many_there_are(
+    persistence: Persistence,
+) -> None:
+    write(persistence, AgentRun, range(30))
+    html = persistence.query_agent_runs(limit=25)._repr_html_()
+    assert html.count("<tr>") == 1 + 20
+    assert "25 agent_runs and more" in html
+    assert "first 20" in html
+    html = persistence.query_agent_runs(limit=None)[:3]._repr_html_()
+    assert html.count("<tr>") == 1 + 3
+    assert "<p>3 agent_runs</p>" in html
+
+
+def test_a_notebook_shows_the_beginning_of_a_long_text(persistence: Persistence) -> None:
+    for length in 120, 121, 1_000_000:
+        persistence.log_llm_usage(AgentLLMUsage("a", None, prompt="<" * length))
+    html = persistence.query_llm_usage()._repr_html_()
+    shown = [text for text in Cells(html).texts if text.startswith("<")]
+    assert [len(text) for text in shown] == [120, 120, 120]
+    assert [text[-1] for text in shown] == ["…", "…", "<"]
+    assert len(html) < 10_000
+
+
+def test_a_notebook_shows_what_no_page_can_contain(persistence: Persistence) -> None:
+    persistence.log_llm_usage(AgentLLMUsage("a", None, prompt="a\ud800\0b", cost_usd=0.5))
+    html = persistence.query_llm_usage()._repr_html_()
+    assert "a?" in html.encode().decode()
+    assert re.search(r"<td>0\.50*</td>", html)
+
+
+def test_a_notebook_shows_a_page_of_nothing(persistence: Persistence) -> None:
+    html = persistence.query_llm_usage()._repr_html_()
+    assert "<p>0 agent_llm_usage</p>" in html
+    assert html.count("<tr>") == 1

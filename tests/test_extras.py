@@ -1,0 +1,43 @@
+"""What needs a package that is not installed says so, and how to get it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+_CALL = """
+import sys
+sys.path[:0] = [{root!r}]
+from curio_persistence import AgentRun, ConfigurationError, InMemoryPersistence
+
+persistence = InMemoryPersistence()
+persistence.create_agent_run(AgentRun("agent", "run"))
+for result in persistence.query_agent_runs(), persistence.iter_agent_runs():
+    assert len(result.to_dicts()) == 1
+    try:
+        result.{call}
+    except ConfigurationError as error:
+        print(error)
+"""
+
+
+@pytest.mark.parametrize(
+    ("call", "extra"),
+    [("to_arrow()", "arrow"), ("__arrow_c_stream__()", "arrow"), ("to_pandas()", "pandas")],
+)
+def test_a_table_without_the_package_for_it(call: str, extra: str) -> None:
+    """In a Python without site-packages."""
+    said = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", _CALL.format(root=str(ROOT), call=call)],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.splitlines()
+    assert len(said) == 2
+    for message in said:
+        assert message.endswith(f"pip install 'curio-persistence[{extra}]'")
