@@ -16,6 +16,7 @@ from curio_persistence.store.filters import Order, Where
 from curio_persistence.store.tables import Table
 
 _DIGEST_BYTES = 9
+_PLACE = json.JSONEncoder(separators=(",", ":"))
 
 
 class Cursors:
@@ -25,13 +26,13 @@ class Cursors:
         self, store: Store, table: Table[Any], where: Where, order: tuple[Order, ...]
     ) -> None:
         self._columns = len(order)
-        self._query = json.dumps([store.identity, table.name, sorted(where), order]).encode()
+        self._query = repr((store.identity, table.name, sorted(where), order)).encode()
 
     def write(self, position: Position) -> str:
         """The cursor for a place in the query's order."""
         from hashlib import blake2b  # It takes long to import.
 
-        place = json.dumps(position, separators=(",", ":")).encode()
+        place = _PLACE.encode(position).encode()
         digest = blake2b(self._query + place, digest_size=_DIGEST_BYTES).digest()
         return urlsafe_b64encode(digest + place).decode().rstrip("=")
 
