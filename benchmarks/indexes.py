@@ -36,7 +36,7 @@ from curio_persistence.store.tables import EVENTS, RUNS, USAGE, Row, Table  # no
 from tests.support.postgres import PostgresServer  # noqa: E402
 
 _SINGLES, _BATCH, _BATCHES = 250, 1_000, 2
-_IDLE_RUNS = 20
+_RUNS_UNDER_WAY = 20
 
 
 class Variant(NamedTuple):
@@ -81,12 +81,12 @@ def _run_rows(stored: int) -> Iterator[Row]:
 
 
 def _events(size: int) -> list[fill.Content]:
-    return fill.events(size // rows.EVENTS_OF_A_RUN, rows.EVENTS_OF_A_RUN, idle=_IDLE_RUNS)
+    return fill.events(size // rows.EVENTS_OF_A_RUN, rows.EVENTS_OF_A_RUN, idle=_RUNS_UNDER_WAY)
 
 
 def _event_rows(stored: int, *, named: bool = False) -> Iterator[Row]:
     first = stored // rows.EVENTS_OF_A_RUN
-    runs = range(first, first + _IDLE_RUNS)
+    runs = range(first, first + _RUNS_UNDER_WAY)
     events = rows.EventStream(runs, now=lambda: datetime.now(UTC), named=named)
     while True:
         for row in map(EVENTS.encode, events.take(_BATCH)):
@@ -103,7 +103,7 @@ def _usage(size: int) -> list[fill.Content]:
 
 
 def _usage_rows(stored: int) -> Iterator[Row]:
-    for chunk in rows.usage_rows(10**9, max(stored // 100, 1)):
+    for chunk in rows.usage_rows(10**9, _RUNS_UNDER_WAY):
         for values in chunk:
             now = encode_time(datetime.now(UTC))
             yield dict(zip(rows.USAGE_COLUMNS, values, strict=True)) | {"created_at": now}
@@ -118,13 +118,16 @@ SUBJECTS = {
         RUNS,
         _runs,
         _run_rows,
-        _dropped(
-            "agent_runs_by_time",
-            "agent_runs_by_agent",
-            "agent_runs_by_status",
-            "agent_runs_stats",
-            "agent_runs_by_parent",
-        ),
+        [
+            *_dropped(
+                "agent_runs_by_time",
+                "agent_runs_by_agent",
+                "agent_runs_by_status",
+                "agent_runs_stats",
+                "agent_runs_by_parent",
+            ),
+            Variant("agent_runs_stats", "agent_id, status, id, total_iterations"),
+        ],
     ),
     "events": Subject(
         EVENTS,
@@ -153,14 +156,20 @@ SUBJECTS = {
         USAGE,
         _usage,
         _usage_rows,
-        _dropped(
-            "agent_llm_usage_by_time",
-            "agent_llm_usage_by_agent",
-            "agent_llm_usage_by_run",
-            "agent_llm_usage_stats",
-            "agent_llm_usage_latency",
-            "agent_llm_usage_by_event_id",
-        ),
+        [
+            *_dropped(
+                "agent_llm_usage_by_time",
+                "agent_llm_usage_by_agent",
+                "agent_llm_usage_by_run",
+                "agent_llm_usage_stats",
+                "agent_llm_usage_latency",
+                "agent_llm_usage_by_event_id",
+            ),
+            Variant(
+                "agent_llm_usage_stats",
+                "agent_id, model, status, id, input_tokens, output_tokens, cost_usd, latency_ms",
+            ),
+        ],
     ),
 }
 

@@ -30,10 +30,10 @@ T = TypeVar("T")
 class BufferedPersistence(Persistence):
     """Another persistence, with a queue before it and a thread that writes.
 
-    `log_agent_run_event`, `log_llm_usage` and batches of them, up to a thousand, check the records,
-    give them their times, queue a copy and return; ids stay None. All else first waits until the
-    queue is stored, as `flush()` does, and goes through; within this thread's `transaction()`
-    appends go through as well.
+    `log_agent_run_event`, `log_llm_usage` and batches of them check the records, give them their
+    times, queue a copy and return; ids stay None, and a batch counts all of it as new. All else
+    first waits until the queue is stored, as `flush()` does, and goes through. So do appends within
+    this thread's `transaction()`, and batches of more than a thousand or of half of `max_items`.
 
     When `max_items` wait, an append waits for room (`overflow="block"`; it raises if the database
     cannot be written to just then) or leaves its record out (`"drop"`). A record waits for at most

@@ -262,11 +262,17 @@ class SQLiteStore(SQLStore):
             if not mine.alone:
                 group.gather(self._turnstile.waiting())
                 self._insert_together(group.members)
-            return self.insert(mine.table, mine.row) if mine.ident is None else mine.ident
+        except BusyError:
+            if mine.ident is None:
+                raise  # To try alone would take as long again.
+        else:
+            if mine.ident is None:
+                return self.insert(mine.table, mine.row)
         finally:
             # The next one first, so that the disk is at work while those of this group wake up.
             self._give_connection_back()
             group.dissolve()
+        return mine.ident
 
     def _insert_together(self, members: list[Insertion]) -> None:
         """Store rows in one statement; if SQLite refuses one of them, each half in one.
@@ -292,7 +298,7 @@ class SQLiteStore(SQLStore):
             self._insert_together(members[half:])
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY:
-                raise self._translate(error) from error  # Each alone would wait as long again.
+                raise self._translate(error) from error
         except Exception:  # Of whosever row it speaks, it is his thread that shall hear it.
             return
 
@@ -448,7 +454,7 @@ class SQLiteStore(SQLStore):
         line = ",".join("%Q" if is_quoted(table, name) else "%s" for name in columns)
         what = f"printf('{line}', {', '.join(columns)}) AS line"
         return (
-            "SELECT group_concat(line, char(10)), count(*) "
+            "SELECT group_concat(line, '\n'), count(*) "
             f"FROM ({self._ordered_text(what, table, where, order, after)} LIMIT ? OFFSET ?)"
         )
 

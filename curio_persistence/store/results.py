@@ -10,7 +10,7 @@ from weakref import WeakSet
 
 from curio_persistence.errors import ClosedError, InvalidValueError
 from curio_persistence.store.arrow import arrow_schema, arrow_table, arrow_tables_of_csv, pyarrow
-from curio_persistence.store.base import Store, position_of_last
+from curio_persistence.store.base import STREAM_ROWS, Store, position_of_last
 from curio_persistence.store.cursors import Cursors
 from curio_persistence.store.filters import Order, Where, checked_count
 from curio_persistence.store.frames import data_frame
@@ -24,6 +24,8 @@ Direction = Literal["newest", "oldest"]
 """Which records come first."""
 
 _AT_A_TIME = 1_000
+_ROWS_OF_A_FRAME = 10_000
+"""How many become a frame at a time, which takes a millisecond even for one."""
 _MOST = 2**63 - 1
 
 
@@ -133,7 +135,7 @@ class Stream(Generic[M]):
 
     def to_pandas(self) -> Any:
         """All records as a `pandas.DataFrame`, as `Records.to_pandas()` has it."""
-        return data_frame(self._table, self._chunks())
+        return data_frame(self._table, self._chunks(_ROWS_OF_A_FRAME))
 
     def to_arrow(self) -> Any:
         """All records as a `pyarrow.Table`, as `Records.to_arrow()` has it, but faster."""
@@ -151,8 +153,9 @@ class Stream(Generic[M]):
         texts = self._store.stream_csv(self._table, self._where, order=self._order)
         return arrow_tables_of_csv(self._table, self._order, self._pass(texts))
 
-    def _chunks(self) -> Iterator[Columns]:
-        return self._pass(self._store.stream(self._table, self._where, order=self._order))
+    def _chunks(self, size: int = STREAM_ROWS) -> Iterator[Columns]:
+        stream = self._store.stream(self._table, self._where, order=self._order, size=size)
+        return self._pass(stream)
 
     def _pass(self, pieces: Iterator[T]) -> Iterator[T]:
         """The pieces. If the stream is closed meanwhile they end with an error, not as if done."""

@@ -334,6 +334,31 @@ def test_when_another_process_keeps_the_lock_all_wait_for_it_together(
         assert logged(persistence) == []
 
 
+def test_what_is_stored_before_another_process_takes_the_lock_returns(path: Path) -> None:
+    """A bad row has divided the group, and the lock comes when the second half is to be stored."""
+    with (
+        SQLitePersistence(path, lock_timeout=0.3) as persistence,
+        closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as other,
+    ):
+        persistence.create_agent_run(AgentRun("agent", "run 7"))
+        statements: list[str] = []
+
+        def lock_before_the_third_insert(statement: str) -> None:
+            statements.append(statement)
+            if sum(each.startswith("INSERT") for each in statements) == 3:
+                other.execute("BEGIN IMMEDIATE")
+
+        writer = store_of(persistence)._writer
+        assert writer is not None
+        writer.set_trace_callback(lock_before_the_third_insert)
+        met = write_together(persistence, *(AgentRun("agent", f"run {n}") for n in range(8)))
+        other.execute("ROLLBACK")
+        assert met[:4] == [None] * 4
+        assert all(isinstance(error, BusyError) for error in met[4:])
+        runs = {run.run_id for run in persistence.get_agent_runs(limit=None)}
+        assert runs == {"run 0", "run 1", "run 2", "run 3", "run 7"}
+
+
 def test_who_runs_out_of_time_while_his_row_is_being_stored_hears_what_became_of_it(
     path: Path,
 ) -> None:

@@ -251,7 +251,7 @@ def test_a_writer_waits_for_another_process(persistence: SQLitePersistence, path
 
 def wait_until_inside(persistence: SQLitePersistence) -> None:
     deadline = time.monotonic() + 10
-    while not store_of(persistence)._turnstile.holders():
+    while not store_of(persistence)._turnstile._inside:
         assert time.monotonic() < deadline, "nobody came to write"
         time.sleep(0.001)
 

@@ -23,11 +23,13 @@ from curio_persistence import (
     Records,
     Stream,
 )
-from curio_persistence.store.base import STREAM_ROWS
 from tests.support.batches import Kind
 from tests.support.listings import NOON, iterate, query, write
 from tests.support.records import MODELS, Record
 from tests.support.records import write as write_one
+
+MANY = 4_001
+"""More than are read at a time."""
 
 Result = Records[Any] | Stream[Any]
 Read = Callable[[Persistence, Kind], Result]
@@ -261,7 +263,7 @@ def test_a_lone_surrogate_is_a_replacement_character_in_tables(
 @pytest.mark.parametrize("order", ["newest", "oldest"])
 def test_the_table_of_a_stream_is_that_of_its_page(persistence: Persistence, order: str) -> None:
     """However many pieces it was read in, and whatever a filter has fixed."""
-    write(persistence, AgentLLMUsage, range(2 * STREAM_ROWS + 1), moments=7)
+    write(persistence, AgentLLMUsage, range(MANY), moments=7)
     write(persistence, AgentLLMUsage, range(5), agent_id="other", cost_usd=0.1)
     for filters in {}, {"agent_id": "agent"}, {"agent_id": "agent", "run_id": "run"}:
         page = query(persistence, AgentLLMUsage, order=order, limit=None, **filters)
@@ -301,12 +303,11 @@ def test_whatever_reads_arrow_reads_results(persistence: Persistence, read: Read
 
 
 def test_a_stream_is_read_batch_by_batch(persistence: Persistence) -> None:
-    count = 5 * STREAM_ROWS
-    write(persistence, AgentRunEvent, range(count))
+    write(persistence, AgentRunEvent, range(MANY))
     batches = pa.RecordBatchReader.from_stream(persistence.iter_agent_run_events())
     lengths = [batch.num_rows for batch in batches]
     assert len(lengths) > 1
-    assert sum(lengths) == count
+    assert sum(lengths) == MANY
     assert 0 not in lengths
 
 

@@ -19,8 +19,8 @@ from tests.support.records import MODELS
 
 Open = Callable[[], Persistence]
 
-MANY = 2 * STREAM_ROWS + 1
-"""More than are read at a time."""
+MANY = 4_001
+"""More than are read at a time, into records or tables."""
 
 of_each_kind = pytest.mark.parametrize("kind", MODELS, ids=lambda kind: kind.__name__)
 in_each_order = pytest.mark.parametrize("order", ORDERS)
@@ -126,6 +126,20 @@ def test_a_stream_shows_what_was_there_when_it_began(open_again: Open, lasting: 
         other.delete_agent_run(f"run {number}")
     seen += read
     assert numbers(seen) == list(range(MANY))
+
+
+def test_a_table_shows_what_was_there_when_it_began(open_again: Open, lasting: None) -> None:
+    persistence, other = open_again(), open_again()
+    write(persistence, AgentRun, range(MANY))
+    runs = pyarrow.RecordBatchReader.from_stream(persistence.iter_agent_runs(order="oldest"))
+    seen = [runs.read_next_batch()]
+    write(other, AgentRun, range(MANY, MANY + 3))
+    for number in 1, MANY - 1:
+        other.delete_agent_run(f"run {number}")
+    seen += runs
+    read = [int(text) for batch in seen for text in batch["objective"].to_pylist()]
+    assert len(seen) > 1
+    assert read == list(range(MANY))
 
 
 def test_a_record_may_be_written_while_its_stream_is_read(persistence: Persistence) -> None:

@@ -71,7 +71,7 @@ def path(tmp_path: Path) -> Path:
 
 
 # What the processes below begin with. Nothing is stored of its own accord.
-PRELUDE = """
+PRELUDE = '''
 import select, signal, time
 
 path = sys.argv[1]
@@ -83,7 +83,11 @@ def log(buffered, *numbers):
     for number in numbers:
         event = AgentRunEvent("agent", "run", event_type="custom", data=number)
         buffered.log_agent_run_event(event)
-"""
+
+def asked(seconds):
+    """Not `input()`: a signal that comes just before a system call does not end that call."""
+    return select.select([sys.stdin], [], [], seconds)[0]
+'''
 
 
 # --- the process is killed ------------------------------------------------------------------------
@@ -165,23 +169,46 @@ def test_a_normal_exit_stores_the_queue(path: Path, end: str) -> None:
     assert stored(path) == (["0", "1"] if "comes last" in end else ["0"])
 
 
-def test_an_exit_does_not_wait_for_ever_for_a_database_that_is_locked(path: Path) -> None:
-    """It tells what was lost, and goes."""
-    program = """
+LOCKED = """
 import logging
+from curio_persistence import sigterm, write_behind
+
 logging.basicConfig(stream=sys.stdout)
-buffered = SQLitePersistence(path, lock_timeout=0.1).buffered(max_seconds=3600)
+write_behind._PATIENCE_AT_EXIT = sigterm._PATIENCE = 0.2
+persistence = SQLitePersistence(path, lock_timeout=float(sys.argv[2]))
+buffered = persistence.buffered(max_seconds=3600, install_sigterm=True)
 log(buffered, 0, 1, 2)
 print("ready", flush=True)
-sys.stdin.read()
+while not asked(0.05):
+    pass
 """
-    with SQLitePersistence(path) as persistence, Child(PRELUDE + program, path) as child:
+
+
+@pytest.mark.parametrize(("lock_timeout", "reason"), [(0.1, "BusyError"), (60, "exit")])
+def test_an_exit_does_not_wait_for_ever_for_a_database_that_is_locked(
+    path: Path, lock_timeout: float, reason: str
+) -> None:
+    """It tells what was lost, and goes."""
+    with (
+        SQLitePersistence(path) as persistence,
+        Child(PRELUDE + LOCKED, path, str(lock_timeout)) as child,
+    ):
         child.read()
         with persistence.transaction():
             persistence.create_agent_run(AgentRun("agent", "lock"))
             said = child.finish()
-    assert "Records are lost (BusyError)" in said
-    assert "locked" in said
+    assert f"Records are lost ({reason})" in said
+    assert stored(path) == []
+
+
+def test_sigterm_does_not_wait_for_ever_for_a_database_that_is_locked(path: Path) -> None:
+    with SQLitePersistence(path) as persistence, Child(PRELUDE + LOCKED, path, "60") as child:
+        child.read()
+        with persistence.transaction():
+            persistence.create_agent_run(AgentRun("agent", "lock"))
+            child.terminate()
+            assert child.exit_code() == -signal.SIGTERM
+        assert "3 records still wait" in child.kill()
 
 
 # --- SIGTERM --------------------------------------------------------------------------------------
@@ -199,8 +226,7 @@ buffered = opened(install_sigterm=True)
 log(buffered, *range(5))
 print("ready", flush=True)
 while True:
-    # Not to wait for ever in a call that a signal came just before.
-    if select.select([sys.stdin], [], [], 0.05)[0]:
+    if asked(0.05):
         if not sys.stdin.readline():
             break
         print(handled, buffered.pending, flush=True)

@@ -1,0 +1,186 @@
+"""The write-ahead log of a SQLite file: seldom copied into the file, and never long for long."""
+
+from __future__ import annotations
+
+import sqlite3
+import struct
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from curio_persistence import AgentRun, AgentRunEvent, SQLitePersistence
+from curio_persistence.backends import sqlite_log
+from curio_persistence.backends.sqlite import SQLiteStore
+from tests.support.children import Child
+
+SHORT = 1_000_000
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "agents.db"
+
+
+@pytest.fixture
+def a_short_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shorter by far than elsewhere, so that little fills it."""
+    monkeypatch.setattr(sqlite_log, "PAGES", SHORT // 4096)
+    monkeypatch.setattr(sqlite_log, "LIMIT", SHORT * 9 // 8)
+    monkeypatch.setattr(sqlite_log, "_CHANGES", 4)
+
+
+@pytest.fixture
+def persistence(path: Path) -> Iterator[SQLitePersistence]:
+    with SQLitePersistence(path) as persistence:
+        persistence.create_agent_run(AgentRun("agent", "run"))
+        yield persistence
+
+
+def log_some(persistence: SQLitePersistence, events: int, *, octets: int = 300) -> None:
+    for _ in range(events):
+        persistence.log_agent_run_event(AgentRunEvent("agent", "run", data="x" * octets))
+
+
+def log_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}-wal")
+
+
+def size_of_log(path: Path) -> int:
+    return log_of(path).stat().st_size
+
+
+def beginnings(path: Path) -> int:
+    """How often the log was begun anew: its third number."""
+    with log_of(path).open("rb") as log:
+        return int(struct.unpack(">4I", log.read(16))[3])
+
+
+READER = """
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("BEGIN")
+connection.execute("SELECT count(*) FROM agent_run_events").fetchall()
+print("reading", flush=True)
+sys.stdin.read()
+"""
+
+
+@contextmanager
+def held_by_a_reader(path: Path) -> Iterator[None]:
+    """Another process reads: what is in the log must stay for it."""
+    with Child(READER, path) as child:
+        assert child.read() == "reading"
+        yield
+        child.finish()
+
+
+def test_a_checkpoint_comes_once_in_thousands_of_pages(
+    persistence: SQLitePersistence, path: Path
+) -> None:
+    """Whoever's write it is waits for the disk. With SQLite's own setting it were eight times."""
+    before, pages = beginnings(path), 0
+    while pages < 16_500:
+        log_some(persistence, 1, octets=100_000)
+        pages += 25  # And a few, of indexes.
+    assert beginnings(path) - before == 2
+    assert size_of_log(path) <= sqlite_log.LIMIT
+
+
+@pytest.mark.parametrize("octets", [300, 20_000])
+@pytest.mark.usefixtures("a_short_log")
+def test_a_log_that_a_reader_made_long_is_short_when_the_reader_has_gone(
+    persistence: SQLitePersistence, path: Path, octets: int
+) -> None:
+    with held_by_a_reader(path):
+        while size_of_log(path) < 3 * sqlite_log.LIMIT:
+            log_some(persistence, 1, octets=octets)
+    log_some(persistence, 2)
+    assert size_of_log(path) <= sqlite_log.LIMIT
+
+
+@pytest.mark.usefixtures("a_short_log")
+def test_a_log_that_one_commit_made_long_is_short_after_the_next_one(
+    persistence: SQLitePersistence, path: Path
+) -> None:
+    with persistence.transaction():
+        log_some(persistence, 300, octets=20_000)
+    assert size_of_log(path) > 3 * sqlite_log.LIMIT
+    log_some(persistence, 2)
+    assert size_of_log(path) <= sqlite_log.LIMIT
+
+
+@contextmanager
+def read_in_turns(path: Path) -> Iterator[None]:
+    """Two readers, of whom neither ends before the other has begun."""
+    going_on, begun = threading.Event(), [threading.Event(), threading.Event()]
+    going_on.set()
+
+    def read_again_and_again(me: int) -> None:
+        with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+            while going_on.is_set():
+                connection.execute("BEGIN")
+                connection.execute("SELECT count(*) FROM agent_run_events").fetchall()
+                begun[me].set()
+                begun[not me].wait(10)
+                begun[not me].clear()
+                connection.execute("COMMIT")
+            begun[me].set()
+
+    with ThreadPoolExecutor(2) as pool:
+        readers = [pool.submit(read_again_and_again, me) for me in (0, 1)]
+        begun[0].wait(10)
+        try:
+            yield
+        finally:
+            going_on.clear()
+        for reader in readers:
+            reader.result()
+
+
+@pytest.mark.usefixtures("a_short_log")
+def test_a_log_is_short_though_there_always_is_a_reader(
+    persistence: SQLitePersistence, path: Path
+) -> None:
+    with read_in_turns(path):
+        log_some(persistence, 500, octets=20_000)
+    assert size_of_log(path) < 5 * sqlite_log.LIMIT, "ten times as much was written"
+
+
+@pytest.mark.usefixtures("a_short_log")
+def test_a_reader_that_stays_is_seldom_waited_for(
+    persistence: SQLitePersistence, path: Path
+) -> None:
+    store, statements = persistence._store, []
+    assert isinstance(store, SQLiteStore)
+    assert store._writer is not None
+    with held_by_a_reader(path):
+        store._writer.set_trace_callback(statements.append)
+        log_some(persistence, 600, octets=10_000)
+        store._writer.set_trace_callback(None)
+        size = size_of_log(path)
+    waits = [statement for statement in statements if "wal_checkpoint" in statement]
+    assert 1 <= len(waits) <= size // sqlite_log.LIMIT
+    with persistence.transaction():
+        assert store._read("PRAGMA busy_timeout", ()) == [(30_000,)], "others are not waited for"
+
+
+@pytest.mark.usefixtures("a_short_log")
+def test_the_check_up_tells_of_a_log_that_is_much_too_long(
+    persistence: SQLitePersistence, path: Path
+) -> None:
+    def journal() -> tuple[str, str]:
+        [finding] = [each for each in persistence.diagnose() if each.check == "journal"]
+        return finding.level, finding.message
+
+    with held_by_a_reader(path):
+        while size_of_log(path) <= 5 * sqlite_log.LIMIT:
+            assert journal() == ("ok", "write-ahead log")
+            log_some(persistence, 100, octets=10_000)
+        level, message = journal()
+    assert level == "warning"
+    assert "MB: somebody reads" in message
+    log_some(persistence, 2)
+    assert journal() == ("ok", "write-ahead log")
