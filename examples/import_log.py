@@ -1,6 +1,6 @@
 """Import a log of events that another program wrote, and start over as often as you like.
 
-Each line names itself, so that a line that was imported before is recognised: after a crash, or when
+Each line names itself, so that one that was imported before is recognised: after a crash, or when
 the log has grown, import it again from the beginning.
 """
 

@@ -71,8 +71,8 @@ THIRD_PARTY = {
 NOT_AT_IMPORT = {
     "argparse", "asyncio", "concurrent.futures", "dotenv", "email", "hashlib", "http",
     "html", "importlib.resources", "logging", "matplotlib", "multiprocessing", "numpy", "pandas",
-    "psycopg2", "pyarrow", "pytest", "socket", "sqlite3", "ssl", "subprocess", "tempfile", "urllib.request",
-    "uuid", "zoneinfo",
+    "psycopg2", "pyarrow", "pytest", "socket", "sqlite3", "ssl", "subprocess", "tempfile",
+    "urllib.request", "uuid", "zoneinfo",
 }  # fmt: skip
 
 

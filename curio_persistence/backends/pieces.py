@@ -11,7 +11,7 @@ from curio_persistence.store.filters import Order
 
 _FIRST_ROWS = 1_000
 _MOST_ROWS = 20_000
-_BYTES = 4 << 20
+_BYTES = 8 << 20
 
 
 def csv_in_pieces(

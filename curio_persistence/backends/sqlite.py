@@ -253,12 +253,12 @@ class SQLiteStore(SQLStore):
 
     def _insert_in_turn(self, mine: Insertion) -> int:
         """Wait for the turn; whoever has it stores the rows of those who wait along with his."""
+        group = Group(mine)
         if not self._turnstile.enter(self._lock_timeout, mine):
             if mine.ident is None:
                 raise self._held_too_long()
             return mine.ident
-        group = Group(mine)
-        try:
+        try:  # At once: no interrupt may come between that and the turn.
             if not mine.alone:
                 group.gather(self._turnstile.waiting())
                 self._insert_together(group.members)

@@ -54,7 +54,10 @@ def test_processes_that_create_one_schema_at_once_all_succeed(
             fork.result()
         with PostgresPersistence(dsn=dsn, schema=schema_name) as persistence:
             assert logged(persistence) == ["here"] * PROCESSES
-        assert ask(f"SELECT version FROM {schema_name}.schema_migrations ORDER BY 1") == [(1,), (2,)]
+        assert ask(f"SELECT version FROM {schema_name}.schema_migrations ORDER BY 1") == [
+            (1,),
+            (2,),
+        ]
         ask(f"DROP SCHEMA {schema_name} CASCADE")
 
 
