@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from itertools import chain
 from typing import Any, Generic, Literal, Self, TypeVar, get_args, overload
@@ -29,11 +29,13 @@ _ROWS_OF_A_FRAME = 10_000
 _MOST = 2**63 - 1
 
 
-class Records(Sequence[M]):
-    """Records that were read, as a sequence; each is made when it is asked for.
+class Records(Generic[M]):
+    """Records that were read: to be counted, indexed, cut and gone through like a list.
 
-    They can be had as columns, too, without a record for each row.
+    Each is made when it is asked for; as columns they can be had without.
     """
+
+    # No subclass of Sequence: polars would rather go through one than look for its columns.
 
     def __init__(self, table: Table[M], columns: Columns) -> None:
         self._table = table
@@ -57,6 +59,12 @@ class Records(Sequence[M]):
     def __iter__(self) -> Iterator[M]:
         for start in range(0, len(self), _AT_A_TIME):
             yield from self._table.decode(self._part(slice(start, start + _AT_A_TIME)))
+
+    def __contains__(self, record: object) -> bool:
+        return any(each == record for each in self)
+
+    def __reversed__(self) -> Iterator[M]:
+        return iter(self[::-1])
 
     def to_dicts(self) -> list[dict[str, Any]]:
         """What each record's `to_dict()` gives."""

@@ -12,6 +12,7 @@ from itertools import pairwise
 from typing import Any
 
 import pandas as pd
+import polars as pl
 import pyarrow as pa
 import pytest
 
@@ -300,6 +301,7 @@ def test_whatever_reads_arrow_reads_results(persistence: Persistence, read: Read
     expected = runs.to_arrow()
     assert pa.table(runs).equals(expected)
     assert pa.RecordBatchReader.from_stream(runs).read_all().equals(expected)
+    assert pl.DataFrame(runs).equals(pl.DataFrame(expected))
 
 
 def test_a_stream_is_read_batch_by_batch(persistence: Persistence) -> None:
