@@ -21,6 +21,7 @@ from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime
 from itertools import count, islice
 from pathlib import Path
+from statistics import fmean, median
 from typing import Any, NamedTuple
 
 import psycopg2
@@ -29,7 +30,6 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[0] = str(ROOT)  # For `benchmarks` and `tests.support`, wherever it is started.
 
 from benchmarks import fill, rows  # noqa: E402
-from benchmarks.timing import median  # noqa: E402
 from curio_persistence import Persistence, PostgresPersistence, SQLitePersistence  # noqa: E402
 from curio_persistence.store.codecs import encode_time  # noqa: E402
 from curio_persistence.store.tables import EVENTS, RUNS, USAGE, Row, Table  # noqa: E402
@@ -48,7 +48,7 @@ class Variant(NamedTuple):
     def __str__(self) -> str:
         if self.columns:
             return f"… as ({self.columns})"
-        return f"`{self.drop}`" if self.drop else "nothing: the noise"
+        return f"`{self.drop}`" if self.drop else "nothing, which is noise"
 
     def statements(self, table: str, schema: str = "") -> Iterator[str]:
         if self.drop:
@@ -286,17 +286,27 @@ def _writer(side: Side, table: Table[Any], source: Iterator[Row]) -> Callable[[]
 
 
 def _print(name: str, variants: list[Variant], costs: list[list[list[Cost]]]) -> None:
-    print(f"\n| {name} | SQLite, single | SQLite, batch | PostgreSQL, single | PostgreSQL, batch |")
+    _print_row(f"\n| {name}", ["SQLite, single", "… batch", "PostgreSQL, single", "… batch"])
     print("|---|---|---|---|---|")
-    for number, variant in enumerate(variants):
+    with_all = [_both(sides[0], sides[-1]) for sides in costs]
+    _print_row("| all indexes", [_microseconds(taken) for both in with_all for taken in both])
+    for number, variant in enumerate(variants[1:], start=1):
         cells = [
-            _microseconds(of_all) if number == 0 else _added(variant, of_all, of_other)
-            for sides in costs
-            for of_all, of_other in zip(
-                _transposed(sides[0]), _transposed(sides[number]), strict=True
-            )
+            _added(variant, of_all, of_other)
+            for both, sides in zip(with_all, costs, strict=True)
+            for of_all, of_other in zip(both, _transposed(sides[number]), strict=True)
         ]
-        print(f"| {variant if number else 'all indexes'} | {' | '.join(cells)} |", flush=True)
+        _print_row(f"| {variant}", cells)
+
+
+def _print_row(title: str, cells: list[str]) -> None:
+    print(title, *cells, sep=" | ", end=" |\n", flush=True)
+
+
+def _both(first: list[Cost], last: list[Cost]) -> list[tuple[float, ...]]:
+    """The mean of the two sides that have the same indexes."""
+    pairs = zip(_transposed(first), _transposed(last), strict=True)
+    return [tuple(map(fmean, zip(*pair, strict=True))) for pair in pairs]
 
 
 def _transposed(costs: list[Cost]) -> list[tuple[float, ...]]:

@@ -194,8 +194,9 @@ class SQLStore(Store):
         mine = self._mine
         depth = mine.depth if self._is_inside() else 0
         if not depth:
+            task = current_task()
             self._take_connection()
-            mine.task = current_task()
+            mine.task = task  # No call stands here: an interrupt could come before the try.
         try:
             # Beginning is part of what is undone: an interrupt (Ctrl-C) that comes while it waits
             # for a lock is raised after it has begun, and what is left open would swallow the

@@ -230,14 +230,16 @@ class SQLiteStore(SQLStore):
         if not self._tables_are_ours:
             self._refuse_foreign_tables()
         # The hottest path: what `_write` does, without the function calls.
-        outermost = not self._is_inside()
-        if outermost and not self._turnstile.enter_at_once():
+        outermost, turnstile = not self._is_inside(), self._turnstile
+        if outermost and not turnstile.enter_at_once():
             return self._insert_in_turn(Insertion(table, row))
         try:
             connection = self._writer or self._open_writer()
             if not outermost:
                 self._check_still_inside(connection)
             cursor = connection.execute(sql, tuple(row.values()))
+            if outermost and connection.total_changes >= self._log.next_look:
+                self._log.look_after(connection)
         except sqlite3.IntegrityError as error:
             if error.sqlite_errorcode == sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY:
                 raise missing_reference(table, row) from error
@@ -248,19 +250,20 @@ class SQLiteStore(SQLStore):
             raise self._translate(error) from error
         finally:
             if outermost:
-                self._give_connection_back()
+                turnstile.release()
+                turnstile.pass_on()
         return cursor.lastrowid or 0
 
     def _insert_in_turn(self, mine: Insertion) -> int:
         """Wait for the turn; whoever has it stores the rows of those who wait along with his."""
-        group = Group(mine)
-        if not self._turnstile.enter(self._lock_timeout, mine):
+        group, turnstile = Group(mine), self._turnstile
+        if not turnstile.enter(self._lock_timeout, mine):
             if mine.ident is None:
                 raise self._held_too_long()
             return mine.ident
-        try:  # At once: no interrupt may come between that and the turn.
+        try:
             if not mine.alone:
-                group.gather(self._turnstile.waiting())
+                group.gather(turnstile.waiting())
                 self._insert_together(group.members)
         except BusyError:
             if mine.ident is None:
@@ -269,8 +272,9 @@ class SQLiteStore(SQLStore):
             if mine.ident is None:
                 return self.insert(mine.table, mine.row)
         finally:
+            turnstile.release()
             # The next one first, so that the disk is at work while those of this group wake up.
-            self._give_connection_back()
+            turnstile.pass_on()
             group.dissolve()
         return mine.ident
 
@@ -292,6 +296,8 @@ class SQLiteStore(SQLStore):
                 member.be_stored_by(cursor, behind=behind)
             sql = self._lines_text(table, columns, len(lines))
             cursor.execute(sql, tuple(chain.from_iterable(lines)))
+            if connection.total_changes >= self._log.next_look:
+                self._log.look_after(connection)
         except sqlite3.IntegrityError:
             half = len(members) // 2
             self._insert_together(members[:half])

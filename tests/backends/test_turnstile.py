@@ -104,7 +104,7 @@ def test_who_is_served_in_the_moment_of_entering_takes_no_place_away() -> None:
 
     class ServedLate(Waiter):
         def is_served(self) -> bool:
-            return self.thread in turnstile._inside
+            return turnstile._am_inside()
 
     with ThreadPoolExecutor(1) as pool:
         with occupied(turnstile):
@@ -237,6 +237,7 @@ def test_an_interrupt_just_when_the_place_is_taken_gives_it_back() -> None:
 
     class InterruptsWhenTaken:
         release = place.release
+        _is_owned = place._is_owned  # type: ignore[attr-defined]
 
         def acquire(self, *, blocking: bool) -> bool:
             assert place.acquire(blocking=blocking)
