@@ -25,6 +25,7 @@ from curio_persistence.models import (
     AgentRunEvent,
     AgentRunStatus,
     EventType,
+    Level,
 )
 from curio_persistence.persistence import (
     InMemoryPersistence,
@@ -55,6 +56,7 @@ __all__ = [
     "Finding",
     "InMemoryPersistence",
     "InvalidValueError",
+    "Level",
     "NotFoundError",
     "Page",
     "Persistence",

@@ -162,6 +162,10 @@ class BufferedStore(Store):
     def read_only(self) -> bool:
         return self._inner.read_only
 
+    @property
+    def refuses_cheaply(self) -> bool:
+        return self._inner.refuses_cheaply
+
     def schema_version(self) -> int:
         return self._inner.schema_version()
 

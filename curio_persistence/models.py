@@ -7,8 +7,8 @@ stand at the end. The records are plain and mutable; a write fills in `id` and t
 from __future__ import annotations
 
 import json
-from dataclasses import MISSING, dataclass, fields
-from datetime import datetime
+from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
+from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
 from typing import Any, Self
@@ -17,6 +17,13 @@ from curio_persistence.errors import InvalidValueError
 
 TOOL_CALL = "tool_call"
 """The event type of one finished tool call: `tool_name`, `latency_ms` and `error` in its data."""
+
+
+METRIC = "metric"
+"""The event type of one measured value: `name` and `value` in its data."""
+
+MCP_CALL = "mcp.call"
+"""The event type of one call of an MCP server's tool; it counts as a tool call too."""
 
 
 class AgentRunStatus(StrEnum):
@@ -28,6 +35,19 @@ class AgentRunStatus(StrEnum):
     ERROR = "error"
     CANCELLED = "cancelled"
     TIMEOUT = "timeout"
+
+
+class Level(StrEnum):
+    """The known levels of an event, least severe first. A level is free text: others may be stored.
+
+    It is kept in small letters, `warn` as `warning` and `fatal` as `critical`.
+    """
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+    CRITICAL = "critical"
 
 
 class EventType(StrEnum):
@@ -89,8 +109,8 @@ class _Record:
 class AgentRun(_Record):
     """One execution of an agent.
 
-    `additional_context`, `execution_history` and `metadata` take text or any value that JSON can
-    express; what is read back is the text.
+    `additional_context`, `execution_history`, `metadata` and `metrics` take text or any value that
+    JSON can express; what is read back is the text. `tags` are texts by which runs are found again.
     """
 
     agent_id: str
@@ -111,6 +131,12 @@ class AgentRun(_Record):
     updated_at: datetime | None = None
     session_id: str | None = None
     parent_run_id: str | None = None
+    tags: list[str] | None = None
+    metrics: Any = None
+
+    def get_metrics_dict(self) -> dict[str, Any]:
+        """`metrics` parsed; `{}` when there are none."""
+        return _parse_object(self.metrics, "AgentRun.metrics")
 
     def get_metadata_dict(self) -> dict[str, Any]:
         """`metadata` parsed; `{}` when there is none."""
@@ -121,9 +147,11 @@ class AgentRun(_Record):
 class AgentRunEvent(_Record):
     """Something that happened in a run. Stored once, never changed.
 
-    `data` takes text or any value that JSON can express; what is read back is the text. `event_id`
-    is the sender's own name for the event, unique among all events: what is sent again under it is
-    not stored again. None (the default) is for what is sent once.
+    `data` (the payload) and `metadata` take text or any value that JSON can express; what is read
+    back is the text. `event_id` is the sender's own name for the event, unique among all events:
+    what is sent again under it is not stored again. None (the default) is for what is sent once.
+    `level` is one of `Level`, or another word; `span_id`, `parent_span_id` and `trace_id` are
+    OpenTelemetry's; `contract_id` and `contract_version` name what the payload promises to be.
     """
 
     agent_id: str
@@ -135,6 +163,41 @@ class AgentRunEvent(_Record):
     id: int | None = None
     created_at: datetime | None = None
     event_id: str | None = None
+    session_id: str | None = None
+    level: str = Level.INFO.value
+    message: str | None = None
+    trace_id: str | None = None
+    span_id: str | None = None
+    parent_span_id: str | None = None
+    contract_id: str | None = None
+    contract_version: str | None = None
+    artifact_uri: str | None = None
+    metadata: Any = None
+
+    def to_envelope(self) -> dict[str, Any]:
+        """`{ts, run_id, agent_slug, type, level, msg, payload, …}`, ready for JSON.
+
+        `ts` is RFC 3339 in UTC with microseconds and a `Z`; `payload` is `data` parsed, or its text
+        where that is no JSON.
+        """
+        return {
+            "ts": _zulu(self.timestamp),
+            "run_id": self.run_id,
+            "agent_slug": self.agent_id,
+            "type": self.event_type,
+            "level": self.level,
+            "msg": self.message,
+            "payload": _parsed(self.data),
+            "span_id": self.span_id,
+            "parent_span_id": self.parent_span_id,
+            "contract_id": self.contract_id,
+            "contract_version": self.contract_version,
+            "artifact_uri": self.artifact_uri,
+        }
+
+    def get_metadata_dict(self) -> dict[str, Any]:
+        """`metadata` parsed; `{}` when there is none."""
+        return _parse_object(self.metadata, "AgentRunEvent.metadata")
 
     def get_data_dict(self) -> dict[str, Any]:
         """`data` parsed; `{}` when there is none."""
@@ -226,6 +289,24 @@ def _parse_object(value: Any, field: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise InvalidValueError(f"{field} holds a JSON {type(value).__name__}, not an object.")
     return value
+
+
+def _parsed(value: Any) -> Any:
+    """What JSON text holds; anything else as it is, dataclasses as dictionaries."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError):
+        return value
+
+
+def _zulu(moment: datetime | None) -> str | None:
+    if moment is None:
+        return None
+    return f"{moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
 
 
 def _to_plain(value: Any) -> Any:

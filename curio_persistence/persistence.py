@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from contextlib import AbstractContextManager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from curio_persistence.base import BasePersistence
@@ -14,6 +14,7 @@ from curio_persistence.capabilities.events import Events
 from curio_persistence.capabilities.runs import Runs
 from curio_persistence.capabilities.stats import Stats
 from curio_persistence.capabilities.usage import Usage
+from curio_persistence.capabilities.windows import Moment
 from curio_persistence.clock import Clock
 from curio_persistence.config import DatabaseConfig
 from curio_persistence.errors import UnsupportedError
@@ -72,30 +73,67 @@ class Persistence(BasePersistence):
         self,
         *,
         agent_id: str | None = None,
-        status: str | None = None,
+        session_id: str | None = None,
+        parent_run_id: str | None = None,
+        status: str | Collection[str] | None = None,
+        tags: str | Collection[str] | None = None,
+        any_tags: str | Collection[str] | None = None,
+        since: Moment | None = None,
+        until: Moment | None = None,
         order: Direction = "newest",
         limit: int | None = 100,
         cursor: str | None = None,
     ) -> Page[AgentRun]:
         """One page of runs: the first, or that to which the last one's `next_cursor` leads.
 
-        However far it leads, a page costs the same. Here, and in all that begins with `query_` or
-        `iter_`, `""` is a value like any other, and None is "no filter". A cursor that is damaged,
-        or not of this query and database, is an InvalidValueError.
+        However far it leads, a page costs the same. A run must pass every filter: of several
+        statuses it has one, of `tags` all, of `any_tags` one, and it was created in
+        `since ≤ t < until`, each a datetime, ISO 8601 text, or how long ago: `"90s"`, `"30m"`,
+        `"2h"`, `"7d"`, `"4w"`.
+
+        Here, and in all that begins with `query_`, `iter_` or `count_`, `""` is a value like any
+        other, and None is "no filter". A cursor that is damaged, or not of this query and
+        database, is an InvalidValueError.
         """
         return self.runs.query(
-            agent_id=agent_id, status=status, order=order, limit=limit, cursor=cursor
+            agent_id=agent_id,
+            session_id=session_id,
+            parent_run_id=parent_run_id,
+            status=status,
+            tags=tags,
+            any_tags=any_tags,
+            since=since,
+            until=until,
+            order=order,
+            limit=limit,
+            cursor=cursor,
         )
 
     def iter_agent_runs(
         self,
         *,
         agent_id: str | None = None,
-        status: str | None = None,
+        session_id: str | None = None,
+        parent_run_id: str | None = None,
+        status: str | Collection[str] | None = None,
+        tags: str | Collection[str] | None = None,
+        any_tags: str | Collection[str] | None = None,
+        since: Moment | None = None,
+        until: Moment | None = None,
         order: Direction = "newest",
     ) -> Stream[AgentRun]:
-        """All runs, one after the other or as columns; never all of them in memory."""
-        return self.runs.iterate(agent_id=agent_id, status=status, order=order)
+        """All runs that pass the filters, one by one or as columns; never all in memory."""
+        return self.runs.iterate(
+            agent_id=agent_id,
+            session_id=session_id,
+            parent_run_id=parent_run_id,
+            status=status,
+            tags=tags,
+            any_tags=any_tags,
+            since=since,
+            until=until,
+            order=order,
+        )
 
     def delete_agent_run(self, run_id: str) -> bool:
         return self.runs.delete(run_id)
@@ -120,21 +158,80 @@ class Persistence(BasePersistence):
     ) -> list[AgentRunEvent]:
         return self.events.of_run(run_id, event_type=_unless_empty(event_type))
 
+    def append_event(
+        self,
+        run_id: str,
+        agent_id: str,
+        event_type: str,
+        *,
+        timestamp: datetime | None = None,
+        level: str = "info",
+        message: str | None = None,
+        payload: Any = None,
+        session_id: str | None = None,
+        span_id: str | None = None,
+        parent_span_id: str | None = None,
+        trace_id: str | None = None,
+        contract_id: str | None = None,
+        contract_version: str | None = None,
+        artifact_uri: str | None = None,
+        metadata: Any = None,
+        event_id: str | None = None,
+    ) -> AgentRunEvent:
+        """Append an event given by its fields, and return it; see `log_agent_run_event`.
+
+        `payload` is text, anything JSON can express, or one of `curio_persistence.payloads`.
+        """
+        return self.events.append(
+            AgentRunEvent(
+                agent_id,
+                run_id,
+                timestamp=timestamp,
+                event_type=event_type,
+                data=payload,
+                event_id=event_id,
+                session_id=session_id,
+                level=level,
+                message=message,
+                trace_id=trace_id,
+                span_id=span_id,
+                parent_span_id=parent_span_id,
+                contract_id=contract_id,
+                contract_version=contract_version,
+                artifact_uri=artifact_uri,
+                metadata=metadata,
+            )
+        )
+
     def query_events(
         self,
         *,
         agent_id: str | None = None,
         run_id: str | None = None,
-        event_type: str | None = None,
+        session_id: str | None = None,
+        event_type: str | Collection[str] | None = None,
+        level: str | Collection[str] | None = None,
+        min_level: str | None = None,
+        since: Moment | None = None,
+        until: Moment | None = None,
         order: Direction = "newest",
         limit: int | None = 100,
         cursor: str | None = None,
     ) -> Page[AgentRunEvent]:
-        """One page of events; as `query_agent_runs` does with runs."""
+        """One page of events; as `query_agent_runs` does with runs.
+
+        `min_level` picks the events that are at least so severe, `level` those of just these
+        levels. The window is of the time they happened.
+        """
         return self.events.query(
             agent_id=agent_id,
             run_id=run_id,
+            session_id=session_id,
             event_type=event_type,
+            level=level,
+            min_level=min_level,
+            since=since,
+            until=until,
             order=order,
             limit=limit,
             cursor=cursor,
@@ -145,12 +242,49 @@ class Persistence(BasePersistence):
         *,
         run_id: str | None = None,
         agent_id: str | None = None,
-        event_type: str | None = None,
+        session_id: str | None = None,
+        event_type: str | Collection[str] | None = None,
+        level: str | Collection[str] | None = None,
+        min_level: str | None = None,
+        since: Moment | None = None,
+        until: Moment | None = None,
         order: Direction = "oldest",
     ) -> Stream[AgentRunEvent]:
-        """All events, of a run or of many; as `iter_agent_runs` does with runs."""
+        """All events that pass the filters; as `iter_agent_runs` does with runs."""
         return self.events.iterate(
-            run_id=run_id, agent_id=agent_id, event_type=event_type, order=order
+            run_id=run_id,
+            agent_id=agent_id,
+            session_id=session_id,
+            event_type=event_type,
+            level=level,
+            min_level=min_level,
+            since=since,
+            until=until,
+            order=order,
+        )
+
+    def count_events(
+        self,
+        *,
+        agent_id: str | None = None,
+        run_id: str | None = None,
+        session_id: str | None = None,
+        event_type: str | Collection[str] | None = None,
+        level: str | Collection[str] | None = None,
+        min_level: str | None = None,
+        since: Moment | None = None,
+        until: Moment | None = None,
+    ) -> int:
+        """How many events pass the filters of `query_events`."""
+        return self.events.count(
+            agent_id=agent_id,
+            run_id=run_id,
+            session_id=session_id,
+            event_type=event_type,
+            level=level,
+            min_level=min_level,
+            since=since,
+            until=until,
         )
 
     def log_llm_usage(self, usage: AgentLLMUsage) -> None:
@@ -174,13 +308,27 @@ class Persistence(BasePersistence):
         *,
         agent_id: str | None = None,
         run_id: str | None = None,
+        model: str | Collection[str] | None = None,
+        provider: str | Collection[str] | None = None,
+        status: str | Collection[str] | None = None,
+        since: Moment | None = None,
+        until: Moment | None = None,
         order: Direction = "newest",
         limit: int | None = 100,
         cursor: str | None = None,
     ) -> Page[AgentLLMUsage]:
         """One page of model calls; as `query_agent_runs` does with runs."""
         return self.usage.query(
-            agent_id=agent_id, run_id=run_id, order=order, limit=limit, cursor=cursor
+            agent_id=agent_id,
+            run_id=run_id,
+            model=model,
+            provider=provider,
+            status=status,
+            since=since,
+            until=until,
+            order=order,
+            limit=limit,
+            cursor=cursor,
         )
 
     def iter_llm_usage(
@@ -188,10 +336,24 @@ class Persistence(BasePersistence):
         *,
         agent_id: str | None = None,
         run_id: str | None = None,
+        model: str | Collection[str] | None = None,
+        provider: str | Collection[str] | None = None,
+        status: str | Collection[str] | None = None,
+        since: Moment | None = None,
+        until: Moment | None = None,
         order: Direction = "newest",
     ) -> Stream[AgentLLMUsage]:
-        """All model calls; as `iter_agent_runs` does with runs."""
-        return self.usage.iterate(agent_id=agent_id, run_id=run_id, order=order)
+        """All model calls that pass the filters; as `iter_agent_runs` does with runs."""
+        return self.usage.iterate(
+            agent_id=agent_id,
+            run_id=run_id,
+            model=model,
+            provider=provider,
+            status=status,
+            since=since,
+            until=until,
+            order=order,
+        )
 
     def get_agent_run_stats(self, agent_id: str | None = None) -> dict[str, Any]:
         return self.stats.summary(agent_id=_unless_empty(agent_id))

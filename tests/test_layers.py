@@ -20,6 +20,7 @@ PACKAGE = "curio_persistence"
 LAYERS = (
     ("errors", "clock"),
     ("models",),
+    ("payloads",),
     ("store.codecs",),
     ("store.filters",),
     ("store.tables",),

@@ -78,7 +78,7 @@ class _Rows:
     def matching(self, where: Where) -> list[int]:
         """The ids of matching rows, found by a lookup where a filter allows it."""
         candidates: Any = self.by_id
-        for column, op, value in where:
+        for column, op, value, _ in where:
             if op in ("=", "in") and column in self.lookups:
                 ids = self.lookups[column]
                 wanted = (value,) if op == "=" else dict.fromkeys(value)
@@ -131,7 +131,7 @@ class MemoryStore(Store):
             if target and not self._rows(target.table).holds("run_id", row[target.column]):
                 raise missing_reference(table, row)
             ident = next(rows.ids)
-            rows.put(ident, {**row, "id": ident})
+            rows.put(ident, {**table.filled, **row, "id": ident})
             if self._undo is not None:
                 self._undo.append(lambda: rows.take(ident))
             return ident

@@ -188,6 +188,10 @@ class PostgresStore(SQLStore):
         database = s.get("dbname") or os.environ.get("PGDATABASE") or "the default database"
         return f"PostgreSQL schema {self._schema_name!r} in {database} on {server}"
 
+    @property
+    def refuses_cheaply(self) -> bool:
+        return False  # It would leave dead rows behind, and a line in the server's log.
+
     # --- the tables ---------------------------------------------------------------------------
 
     def _migrate(self) -> None:
@@ -374,6 +378,12 @@ class PostgresStore(SQLStore):
         except psycopg2.Error as error:
             raise self._errors.translate_connecting(error) from error
         return cast(_Connection, connection)
+
+    def _has(self, column: str) -> str:
+        return f"{column}::jsonb ? %s"
+
+    def _has_any(self, column: str) -> str:
+        return f"{column}::jsonb ?| %s"
 
     def _several(self, values: tuple[Any, ...]) -> list[Any]:
         return list(values)

@@ -429,7 +429,19 @@ class SQLStore(Store):
                 return f"{f.column} {f.op.upper()}"
             case "in":
                 return f"{f.column} {self._any_of}"
+            case "has":
+                return self._has(f.column)
+            case "has any":
+                return self._has_any(f.column)
         return f"{f.column} {f.op} {self._binding(f.column)}"
+
+    @abstractmethod
+    def _has(self, column: str) -> str:
+        """Whether a column of tags has the one that is bound."""
+
+    @abstractmethod
+    def _has_any(self, column: str) -> str:
+        """Whether it has one of several."""
 
     @abstractmethod
     def _several(self, values: tuple[Any, ...]) -> Any:
@@ -438,7 +450,7 @@ class SQLStore(Store):
     def _values(self, where: Where) -> Params:
         """What the filters' placeholders stand for, in order."""
         return tuple(
-            self._several(f.value) if f.op == "in" else f.value
+            self._several(f.value) if isinstance(f.value, tuple) else f.value
             for f in where
             if f.value is not None
         )

@@ -609,6 +609,12 @@ class SQLiteStore(SQLStore):
         # the time in them and then pass by every row that has the same.
         return f"{super()._position(order)} COLLATE BINARY"
 
+    def _has(self, column: str) -> str:
+        return f"EXISTS (SELECT 1 FROM json_each({column}) WHERE value = ?)"
+
+    def _has_any(self, column: str) -> str:
+        return f"EXISTS (SELECT 1 FROM json_each({column}) WHERE value {self._any_of})"
+
     def _several(self, values: tuple[Any, ...]) -> str:
         return json.dumps(values, ensure_ascii=False)
 
@@ -758,6 +764,9 @@ class SQLiteStore(SQLStore):
     def _configure(self, connection: sqlite3.Connection) -> sqlite3.Connection:
         try:
             connection.execute("PRAGMA foreign_keys = ON")
+            # Of what a batch changes nothing is written twice: with random event_ids that is a page
+            # for each row, and SQLite's own 2 MB hold 500.
+            connection.execute("PRAGMA cache_size = -16000")
             connection.execute(f"PRAGMA synchronous = {self._synchronous}")
             sqlite_log.configure(connection)
             connection.execute("SELECT 1 FROM sqlite_master").fetchone()  # Reads the first page.

@@ -136,9 +136,10 @@ class Appends(Generic[M]):
         firsts, repeats = _positions(rows)
         if not firsts:
             return Stored(self._insert(rows), {})
-        repeated = {at: self._decoded(rows[first]) for at, first in repeats.items()}
+        repeated = {at: self._table.decode_row(rows[first]) for at, first in repeats.items()}
+        named = [] if self._store.refuses_cheaply else self._named(tuple(firsts))
         for _ in range(_ATTEMPTS):
-            known = {firsts[record.event_id]: record for record in self._named(tuple(firsts))}
+            known = {firsts[record.event_id]: record for record in named}
             known.update((at, known.get(repeats[at], first)) for at, first in repeated.items())
             if on_conflict == "error":
                 self._refuse_other_content(rows, known, moments or {})
@@ -146,7 +147,8 @@ class Appends(Generic[M]):
             try:
                 ids = dict(zip(new, self._insert([rows[at] for at in new]), strict=True))
             except ConflictError:
-                continue  # Since the look somebody else has stored one of them.
+                named = self._named(tuple(firsts))
+                continue
             ids.update((at, record.id) for at, record in known.items() if record.id is not None)
             ids.update((at, ids[first]) for at, first in repeats.items())
             return Stored([ids[at] for at in range(len(rows))], known)
@@ -156,15 +158,11 @@ class Appends(Generic[M]):
         where = (Filter("event_id", "in", event_ids),)
         return self._table.decode(self._store.select(self._table, where))
 
-    def _decoded(self, row: Row) -> M:
-        decoded: M = self._table.decode([[row.get(name)] for name in self._table.names])[0]
-        return decoded
-
     def _refuse_other_content(
         self, rows: Sequence[Row], known: dict[int, M], moments: Mapping[Any, datetime]
     ) -> None:
         for at, record in known.items():
-            given, moment = self._decoded(rows[at]), moments.get(rows[at]["run_id"])
+            given, moment = self._table.decode_row(rows[at]), moments.get(rows[at]["run_id"])
             for name in self._table.names:
                 value = getattr(given, name)
                 assigned = name == "id" or (name in self._dated and value == moment)

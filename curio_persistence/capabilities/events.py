@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from typing import Any, TypedDict, Unpack
+
 from curio_persistence.capabilities.appends import Appends
+from curio_persistence.capabilities.windows import Moment, window
 from curio_persistence.errors import ConflictError, InvalidValueError, MissingRunError
-from curio_persistence.models import AgentRunEvent
+from curio_persistence.models import AgentRunEvent, Level
 from curio_persistence.store.codecs import encode_time
-from curio_persistence.store.filters import checked_count
+from curio_persistence.store.filters import COUNT, Where, checked_count
 from curio_persistence.store.results import Direction, Page, Stream, open_stream, read_page
-from curio_persistence.store.tables import EVENTS
+from curio_persistence.store.tables import EVENTS, SEVERITIES
+
+
+class EventFilters(TypedDict, total=False):
+    """What events can be picked by; all that is given has to be true of them."""
+
+    agent_id: str | None
+    run_id: str | None
+    session_id: str | None
+    event_type: str | Collection[str] | None
+    level: str | Collection[str] | None
+    min_level: str | None
+    since: Moment | None
+    until: Moment | None
 
 
 class Events(Appends[AgentRunEvent]):
@@ -50,28 +67,69 @@ class Events(Appends[AgentRunEvent]):
         limit = None if limit is None else checked_count("limit", limit)
         return EVENTS.decode(self._store.select(EVENTS, where, limit=limit))
 
+    def append(self, event: AgentRunEvent) -> AgentRunEvent:
+        """Append an event and return it, filled in."""
+        self.log(event)
+        return event
+
     def query(
         self,
         *,
-        agent_id: str | None = None,
-        run_id: str | None = None,
-        event_type: str | None = None,
         order: Direction = "newest",
         limit: int | None = 100,
         cursor: str | None = None,
+        **filters: Unpack[EventFilters],
     ) -> Page[AgentRunEvent]:
         """Events by the time they happened, page by page."""
-        where = EVENTS.where(agent_id=agent_id, run_id=run_id, event_type=event_type)
+        where = self._where(**filters)
         return read_page(self._store, EVENTS, where, order=order, limit=limit, cursor=cursor)
 
     def iterate(
-        self,
-        *,
-        run_id: str | None = None,
-        agent_id: str | None = None,
-        event_type: str | None = None,
-        order: Direction = "oldest",
+        self, *, order: Direction = "oldest", **filters: Unpack[EventFilters]
     ) -> Stream[AgentRunEvent]:
         """All events by the time they happened, in constant memory."""
-        where = EVENTS.where(agent_id=agent_id, run_id=run_id, event_type=event_type)
-        return open_stream(self._store, EVENTS, where, order=order)
+        return open_stream(self._store, EVENTS, self._where(**filters), order=order)
+
+    def count(self, **filters: Unpack[EventFilters]) -> int:
+        """How many events there are."""
+        [(count,)] = self._store.aggregate(EVENTS, (COUNT,), self._where(**filters))
+        return int(count)
+
+    def _where(
+        self,
+        *,
+        level: str | Collection[str] | None = None,
+        min_level: str | None = None,
+        since: Moment | None = None,
+        until: Moment | None = None,
+        **equal: Any,
+    ) -> Where:
+        return (
+            *EVENTS.where_any(**equal),
+            *_of_level(level),
+            *_from_level(min_level),
+            *window(EVENTS, self._clock, since, until),
+        )
+
+
+def _of_level(level: str | Collection[str] | None) -> Where:
+    where = EVENTS.where_any(level=level)
+    known = [SEVERITIES[f.value] for f in where if f.op == "=" and f.value in SEVERITIES]
+    # It says the same again, to an index.
+    return (*where, *(EVENTS.filter("severity", "=", severity) for severity in known))
+
+
+def _from_level(level: str | None) -> Where:
+    """The filters for what is at least as severe; a word that nobody knows is as `info`."""
+    if level is None:
+        return ()
+    kept = EVENTS.encode_value("level", level)
+    if kept in SEVERITIES:
+        return (EVENTS.filter("severity", ">=", SEVERITIES[kept]),)
+    if kept == Level.INFO:
+        return (EVENTS.filter("level", "<>", Level.DEBUG),)
+    if kept == Level.DEBUG:
+        return ()
+    raise InvalidValueError(
+        f"min_level is one of {', '.join(Level)}, not {level!r}.", field="min_level"
+    )

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from datetime import datetime, timedelta
+from typing import Any, TypedDict, Unpack
 
 from curio_persistence.capabilities.batches import encode_all, in_one_transaction
+from curio_persistence.capabilities.windows import Moment, window
 from curio_persistence.clock import Clock
 from curio_persistence.errors import ConflictError, InvalidValueError, NotFoundError
 from curio_persistence.models import AgentLLMUsage, AgentRun, AgentRunEvent, AgentRunStatus
 from curio_persistence.store.base import Store
 from curio_persistence.store.codecs import decode_time, encode_time
-from curio_persistence.store.filters import Order, checked_count
+from curio_persistence.store.filters import Filter, Order, Where, checked_count
 from curio_persistence.store.results import Direction, Page, Stream, open_stream, read_page
 from curio_persistence.store.tables import EVENTS, RUNS, USAGE, Row
 
@@ -23,8 +26,21 @@ _WORDS_OF_USAGE: Row = {
     "usage_metrics": None,
     "error_message": None,
 }
-_AS_INDEXED = (Order("id"),)
+_AS_INDEXED = (Order("created_at"), Order("id"))
 _LATEST = (Order("timestamp", descending=True), Order("id", descending=True))
+
+
+class RunFilters(TypedDict, total=False):
+    """What runs can be picked by; all that is given has to be true of them."""
+
+    agent_id: str | None
+    session_id: str | None
+    parent_run_id: str | None
+    status: str | Collection[str] | None
+    tags: str | Collection[str] | None
+    any_tags: str | Collection[str] | None
+    since: Moment | None
+    until: Moment | None
 
 
 class Runs:
@@ -123,26 +139,36 @@ class Runs:
     def query(
         self,
         *,
-        agent_id: str | None = None,
-        status: str | None = None,
         order: Direction = "newest",
         limit: int | None = 100,
         cursor: str | None = None,
+        **filters: Unpack[RunFilters],
     ) -> Page[AgentRun]:
         """Runs by the time of their creation, page by page."""
-        where = RUNS.where(agent_id=agent_id, status=status)
+        where = self._where(**filters)
         return read_page(self._store, RUNS, where, order=order, limit=limit, cursor=cursor)
 
     def iterate(
-        self,
-        *,
-        agent_id: str | None = None,
-        status: str | None = None,
-        order: Direction = "newest",
+        self, *, order: Direction = "newest", **filters: Unpack[RunFilters]
     ) -> Stream[AgentRun]:
         """All runs by the time of their creation, in constant memory."""
-        where = RUNS.where(agent_id=agent_id, status=status)
-        return open_stream(self._store, RUNS, where, order=order)
+        return open_stream(self._store, RUNS, self._where(**filters), order=order)
+
+    def _where(
+        self,
+        *,
+        tags: str | Collection[str] | None = None,
+        any_tags: str | Collection[str] | None = None,
+        since: Moment | None = None,
+        until: Moment | None = None,
+        **equal: Any,
+    ) -> Where:
+        return (
+            *RUNS.where_any(**equal),
+            *(Filter("tags", "has", tag) for tag in _tags(tags)),
+            *(() if any_tags is None else (Filter("tags", "has any", _tags(any_tags)),)),
+            *window(RUNS, self._clock, since, until),
+        )
 
     def delete(self, run_id: str) -> bool:
         """Remove a run and its events; see `BasePersistence.delete_agent_run`."""
@@ -246,3 +272,9 @@ def _given(run_id: str) -> str:
     if run_id is None:
         raise InvalidValueError("run_id is required.", field="run_id")
     return run_id
+
+
+def _tags(tags: str | Collection[str] | None) -> tuple[str, ...]:
+    """Some tags as they are kept, each once."""
+    kept = RUNS.encode_value("tags", (tags,) if isinstance(tags, str) else tags)
+    return tuple(sorted(json.loads(str(kept)))) if kept else ()

@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from curio_persistence.capabilities.appends import Appends
+from curio_persistence.capabilities.windows import Moment, window
 from curio_persistence.errors import ConflictError
 from curio_persistence.models import AgentLLMUsage
 from curio_persistence.store.codecs import decode_money, encode_time
-from curio_persistence.store.filters import checked_count
+from curio_persistence.store.filters import Where, checked_count
 from curio_persistence.store.results import Direction, Page, Stream, open_stream, read_page
 from curio_persistence.store.tables import USAGE, Row
+
+
+class UsageFilters(TypedDict, total=False):
+    """What model calls can be picked by; all that is given has to be true of them."""
+
+    agent_id: str | None
+    run_id: str | None
+    model: str | Collection[str] | None
+    provider: str | Collection[str] | None
+    status: str | Collection[str] | None
+    since: Moment | None
+    until: Moment | None
 
 
 class Usage(Appends[AgentLLMUsage]):
@@ -63,23 +76,22 @@ class Usage(Appends[AgentLLMUsage]):
     def query(
         self,
         *,
-        agent_id: str | None = None,
-        run_id: str | None = None,
         order: Direction = "newest",
         limit: int | None = 100,
         cursor: str | None = None,
+        **filters: Unpack[UsageFilters],
     ) -> Page[AgentLLMUsage]:
         """Model calls by the time they were stored, page by page."""
-        where = USAGE.where(agent_id=agent_id, run_id=run_id)
+        where = self._where(**filters)
         return read_page(self._store, USAGE, where, order=order, limit=limit, cursor=cursor)
 
     def iterate(
-        self,
-        *,
-        agent_id: str | None = None,
-        run_id: str | None = None,
-        order: Direction = "newest",
+        self, *, order: Direction = "newest", **filters: Unpack[UsageFilters]
     ) -> Stream[AgentLLMUsage]:
         """All model calls by the time they were stored, in constant memory."""
-        where = USAGE.where(agent_id=agent_id, run_id=run_id)
-        return open_stream(self._store, USAGE, where, order=order)
+        return open_stream(self._store, USAGE, self._where(**filters), order=order)
+
+    def _where(
+        self, *, since: Moment | None = None, until: Moment | None = None, **equal: Any
+    ) -> Where:
+        return (*USAGE.where_any(**equal), *window(USAGE, self._clock, since, until))

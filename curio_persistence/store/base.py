@@ -67,6 +67,11 @@ class Store(ABC):
         """Whether every write is refused."""
         return False
 
+    @property
+    def refuses_cheaply(self) -> bool:
+        """Whether to try and be refused by a conflict costs less than to look for it first."""
+        return True
+
     def schema_version(self) -> int:
         """The newest step that the tables have come to; 0 where there are no tables."""
         return 0

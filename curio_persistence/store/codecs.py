@@ -116,6 +116,30 @@ def encode_status(value: Any) -> str:
     return name
 
 
+_SAME_LEVEL = {"warn": "warning", "fatal": "critical"}
+
+
+def encode_level(value: Any) -> str:
+    """A level, in small letters; `warn` and `fatal` are kept as `warning` and `critical`."""
+    level = encode_status(value).lower()
+    return _SAME_LEVEL.get(level, level)
+
+
+def encode_tags(value: Any) -> str | None:
+    """Tags as a JSON array, each once, in the order given; none at all is None."""
+    if value == "":
+        return None
+    if isinstance(value, str | bytes) or not isinstance(value, Iterable):
+        raise TypeError(f"must be some texts, not one {type(value).__name__}")
+    tags = dict.fromkeys(encode_id(tag) for tag in value)
+    return json.dumps(list(tags), ensure_ascii=False) if tags else None
+
+
+def decode_tags(column: Sequence[str | None]) -> Iterable[list[str] | None]:
+    """A column of tags."""
+    return [None if tags is None else json.loads(tags) for tags in column]
+
+
 def encode_integer(value: Any) -> int:
     """A whole number of 64 bits, numpy's among them; booleans and fractions are refused."""
     if isinstance(value, Enum):
@@ -128,6 +152,16 @@ def encode_integer(value: Any) -> int:
         raise TypeError(f"must be a whole number, not {type(value).__name__}") from None
     if number not in _INT64:
         raise ValueError("must fit into 64 bits")
+    return number
+
+
+def encode_real(value: Any) -> float:
+    """A finite number, to the precision of a double; booleans are refused."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real | Decimal):
+        raise TypeError(f"must be a number, not {type(value).__name__}")
+    number = float(value)
+    if number != number or number in (float("inf"), float("-inf")):
+        raise ValueError("must be a finite number")
     return number
 
 
@@ -312,5 +346,5 @@ def _as_json(value: Any) -> Any:
 
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=_as_json)
 
-Encoder = Callable[[Any], str | int | None]
+Encoder = Callable[[Any], str | int | float | None]
 Decoder = Callable[[Sequence[Any]], Iterable[Any]]

@@ -26,7 +26,10 @@ class Cursors:
         self, store: Store, table: Table[Any], where: Where, order: tuple[Order, ...]
     ) -> None:
         self._columns = len(order)
-        self._query = repr((store.identity, table.name, sorted(where), order)).encode()
+        # The same query, asked again later: where its window moves with the clock, how it was asked
+        # counts and not what came of it.
+        asked = sorted((f.column, f.op, f.asked or f.value) for f in where)
+        self._query = repr((store.identity, table.name, asked, order)).encode()
 
     def write(self, position: Position) -> str:
         """The cursor for a place in the query's order."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import operator
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple
@@ -9,19 +10,21 @@ from typing import Any, Literal, NamedTuple
 from curio_persistence.errors import InvalidValueError
 from curio_persistence.store.codecs import encode_integer
 
-Op = Literal["=", "<", ">=", "in", "is null", "is not null"]
+Op = Literal["=", "<>", "<", ">=", "in", "has", "has any", "is null", "is not null"]
 
 
 class Filter(NamedTuple):
     """One condition on a column, its value in kept form. Several filters are ANDed.
 
     A comparison with a column that is NULL is false, as in SQL. For `in` the value is a tuple of
-    kept values.
+    kept values. `has` asks tags for one, `has any` for one of a tuple.
     """
 
     column: str
     op: Op
     value: Any = None
+    asked: str | None = None
+    """How a caller spelt a value that moves with the clock."""
 
 
 Where = tuple[Filter, ...]
@@ -55,9 +58,12 @@ def total(column: str) -> Measure:
 
 _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
     "=": operator.eq,
+    "<>": operator.ne,
     "<": operator.lt,
     ">=": operator.ge,
     "in": lambda kept, values: kept in values,
+    "has": lambda kept, tag: tag in json.loads(kept),
+    "has any": lambda kept, tags: not set(tags).isdisjoint(json.loads(kept)),
     "is null": lambda kept, _: kept is None,
     "is not null": lambda kept, _: kept is not None,
 }
@@ -65,7 +71,7 @@ _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
 
 def matches(row: Mapping[str, Any], where: Where) -> bool:
     """Whether a kept row passes every filter."""
-    for column, op, value in where:
+    for column, op, value, _ in where:
         kept = row.get(column)
         if (kept is None and op != "is null") or not _COMPARE[op](kept, value):
             return False

@@ -8,25 +8,30 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import fields
 from functools import lru_cache
 from itertools import chain
+from math import isfinite
 from typing import Any, ClassVar, Generic, Literal, NamedTuple, Protocol, TypeVar
 
 from curio_persistence.errors import InvalidValueError
 from curio_persistence.models import (
+    MCP_CALL,
+    METRIC,
     TOOL_CALL,
     AgentLLMUsage,
     AgentRun,
     AgentRunEvent,
     EventType,
+    Level,
     cost_in_metrics,
 )
 from curio_persistence.store import codecs
 from curio_persistence.store.codecs import Decoder, Encoder
 from curio_persistence.store.filters import Filter, Op, Order, Where
 
-Kept = str | int | None
+Kept = str | int | float | None
 Row = dict[str, Kept]
 Columns = list[Sequence[Any]]
 """Rows, turned on their side: for each column its values."""
@@ -46,6 +51,7 @@ Kind = Literal["name", "text", "integer", "time", "money"]
 _KINDS: Mapping[Encoder, Kind] = {
     codecs.encode_text: "text",
     codecs.encode_json: "text",
+    codecs.encode_tags: "text",
     codecs.encode_integer: "integer",
     codecs.encode_latency: "integer",
     codecs.encode_time: "time",
@@ -60,8 +66,9 @@ class Column(NamedTuple):
     """One column: how its values are kept and read.
 
     `encode` keeps one value; None is kept as `default`. An `optional` column is bound only when its
-    value is set, because every bound column costs. `repeats` says that the same few values come
-    again and again. `decode` reads a whole column; without it, the kept values are the values.
+    value is not the default, because every bound column costs; the database fills the default in.
+    `repeats` says that the same few values come again and again. `decode` reads a whole column;
+    without it, the kept values are the values.
     """
 
     name: str
@@ -97,12 +104,12 @@ def _status(name: str) -> Column:
     return Column(name, codecs.encode_status, default=_REQUIRED, repeats=True)
 
 
-def _text(name: str, default: str | None = None) -> Column:
-    return Column(name, codecs.encode_text, codecs.decode_texts, default)
+def _text(name: str, default: str | None = None, *, optional: bool = False) -> Column:
+    return Column(name, codecs.encode_text, codecs.decode_texts, default, optional)
 
 
-def _json(name: str) -> Column:
-    return Column(name, codecs.encode_json, codecs.decode_texts)
+def _json(name: str, *, optional: bool = False) -> Column:
+    return Column(name, codecs.encode_json, codecs.decode_texts, optional=optional)
 
 
 def _integer(name: str, default: int | None = None, *, optional: bool = False) -> Column:
@@ -173,6 +180,8 @@ class Table(Generic[M]):
         always = [column for column in written if not column.optional]
         self._always = tuple(column.name for column in always)
         self._encode = _compile(always)
+        self._encode_what_is_set = _compile_rest(self._when_set)
+        self.filled = {c.name: c.default for c in self._when_set if c.default is not None}
 
     def __repr__(self) -> str:
         return f"<Table {self.name}>"
@@ -196,13 +205,20 @@ class Table(Generic[M]):
         except (ValueError, TypeError) as error:
             self._refuse(record)
             raise InvalidValueError(f"{self.model.__name__} cannot be stored: {error}.") from error
+        try:
+            self._encode_what_is_set(record, row)
+        except (AttributeError, ValueError, TypeError):
+            self._encode_what_it_has(record, row)
+        if self._derive is not None:
+            self._derive(row)
+        return row
+
+    def _encode_what_it_has(self, record: Any, row: Row) -> None:
+        """The same for a record that lacks some attributes, or that is to be refused by name."""
         for column in self._when_set:
             value = getattr(record, column.name, None)
             if value is not None and (kept := self.encode_value(column.name, value)) is not None:
                 row[column.name] = kept
-        if self._derive is not None:
-            self._derive(row)
-        return row
 
     def line_up(self, rows: Sequence[Row]) -> tuple[tuple[str, ...], list[tuple[Kept, ...]]]:
         """The columns that any of the encoded rows binds, and of each row its values for them."""
@@ -210,11 +226,17 @@ class Table(Generic[M]):
         others = chain.from_iterable(row for row in rows if len(row) != plain)
         columns = tuple(dict.fromkeys((*self._always, *others)))
         # Most rows bind what every row binds, and nothing else: no need to look that up by name.
-        rest = (None,) * (len(columns) - plain)
-        return columns, [
-            (*row.values(), *rest) if len(row) == plain else tuple(map(row.get, columns))
-            for row in rows
-        ]
+        filled = [self.filled.get(name) for name in columns]
+        rest = filled[plain:]
+
+        def lined_up(row: Row) -> tuple[Kept, ...]:
+            if len(row) == plain:
+                return (*row.values(), *rest)
+            if tuple(row) == columns:
+                return tuple(row.values())
+            return tuple(map(row.get, columns, filled))
+
+        return columns, list(map(lined_up, rows))
 
     def _refuse(self, record: Any) -> None:
         """Raise the error that names the field, now that there is one."""
@@ -224,6 +246,10 @@ class Table(Generic[M]):
     def decode(self, columns: Columns) -> list[M]:
         """Records from the columns `names`. Column by column, most of the loops run in C."""
         return list(map(self.model, *self.decode_columns(columns)))
+
+    def decode_row(self, row: Row) -> M:
+        """The record that an encoded row will come back as, but for its id."""
+        return self.decode([[row.get(name, self.filled.get(name))] for name in self.names])[0]
 
     def decode_columns(self, columns: Columns) -> list[Iterable[Any]]:
         """The columns `names` with values as they are in records."""
@@ -237,6 +263,18 @@ class Table(Generic[M]):
         return tuple(
             self.filter(name, "=", value) for name, value in equal.items() if value is not None
         )
+
+    def where_any(self, **values: Any) -> Where:
+        """Filters for equality with a value, or with one of several, where it is not None."""
+        return tuple(
+            self.filter_any(name, value) for name, value in values.items() if value is not None
+        )
+
+    def filter_any(self, name: str, value: Any, op: Op = "in") -> Filter:
+        """A filter for one value, or for any of a collection of them."""
+        if isinstance(value, str) or not isinstance(value, Iterable):
+            return self.filter(name, "=", value)
+        return Filter(name, op, tuple(sorted({self.filter(name, "=", v).value for v in value})))
 
     def filter(self, name: str, op: Op, value: Any = None) -> Filter:
         """One filter, its value checked and kept as a written one would be."""
@@ -292,19 +330,61 @@ def _compile(columns: Sequence[Column]) -> Callable[[Any], Row]:
     return function
 
 
-_TOOL_EVENTS = frozenset({TOOL_CALL, EventType.ACTION_EXECUTION_COMPLETED.value})
-_NAME_KEYS = ("tool_name", "action", "action_name")
+def _compile_rest(columns: Sequence[Column]) -> Callable[[Any, Row], None]:
+    """A function that adds to a row what a record has set of these columns, written out as well."""
+    lines = ["def add(record, row):", " pass"]
+    scope: dict[str, Any] = {}
+    for name, _, _, default, *_ in columns:
+        is_set = "is not None" if default is None else f"not in (None, default_{name})"
+        lines += [
+            f" if (value := record.{name}) {is_set}"
+            f" and (kept := encode_{name}(value)) is not None: row[{name!r}] = kept"
+        ]
+        scope[f"default_{name}"] = default
+    scope.update((f"encode_{column.name}", column.encoder()) for column in columns)
+    exec("\n".join(lines), scope)
+    add: Callable[[Any, Row], None] = scope["add"]
+    return add
+
+
+_TOOL_EVENTS = frozenset({TOOL_CALL, MCP_CALL, EventType.ACTION_EXECUTION_COMPLETED.value})
+_NAME_KEYS = ("tool_name", "tool", "action", "action_name")
 _LATENCY_KEYS = ("latency_ms", "duration_ms")
 
 
-def _derive_tool_columns(row: Row) -> None:
+SEVERITIES: Mapping[Kept, int] = {
+    Level.WARNING.value: 30,
+    Level.ERROR.value: 40,
+    Level.CRITICAL.value: 50,
+}
+"""How severe the levels above `info` are, in the numbers of Python's logging."""
+
+
+def _derive_event_columns(row: Row) -> None:
+    if (severity := SEVERITIES.get(row.get("level"))) is not None:
+        row["severity"] = severity
+    if row["event_type"] in _TOOL_EVENTS:
+        _lift_tool(row, _object_in(row["data"]))
+    elif row["event_type"] == METRIC:
+        _lift_metric(row, _object_in(row["data"]))
+
+
+def _lift_metric(row: Row, payload: Mapping[str, Any]) -> None:
+    """Lift a metric's name and value out of its payload; what is no finite number is no metric."""
+    name, value = payload.get("name"), payload.get("value")
+    if not isinstance(name, str) or isinstance(value, bool) or not isinstance(value, int | float):
+        return
+    with suppress(OverflowError):
+        if isfinite(number := float(value)):
+            row["metric_name"] = codecs.encode_text(name)[: codecs.ID_LENGTH]
+            row["metric_value"] = number
+
+
+def _lift_tool(row: Row, payload: Mapping[str, Any]) -> None:
     """Lift what statistics ask of a tool call out of its payload, so that databases can sum it.
 
     Latency is kept in whole microseconds: sums are then exact and equal on every backend.
     """
-    if row["event_type"] not in _TOOL_EVENTS:
-        return
-    payload = _object_in(row["data"])
     name = next((payload[key] for key in _NAME_KEYS if payload.get(key)), None)
     if name is None:
         return
@@ -363,6 +443,8 @@ RUNS = Table(
         _stored_time("updated_at"),
         _optional_id("session_id"),
         _optional_id("parent_run_id"),
+        Column("tags", codecs.encode_tags, codecs.decode_tags, optional=True),
+        _json("metrics", optional=True),
     ),
     # 1 while all that is known of the run is that an event named it.
     internal=(_integer("stub"),),
@@ -386,9 +468,26 @@ EVENTS = Table(
         _integer("id"),
         _stored_time("created_at"),
         _event_id(),
+        _optional_id("session_id"),
+        Column("level", codecs.encode_level, default=Level.INFO.value, optional=True),
+        _text("message", optional=True),
+        _optional_id("trace_id"),
+        _optional_id("span_id"),
+        _optional_id("parent_span_id"),
+        _optional_id("contract_id"),
+        _optional_id("contract_version"),
+        _text("artifact_uri", optional=True),
+        _json("metadata", optional=True),
     ),
-    internal=(_text("tool_name"), _integer("tool_latency_us"), _integer("tool_error")),
-    derive=_derive_tool_columns,
+    internal=(
+        _text("tool_name"),
+        _integer("tool_latency_us"),
+        _integer("tool_error"),
+        _integer("severity"),
+        _text("metric_name"),
+        Column("metric_value", codecs.encode_real),
+    ),
+    derive=_derive_event_columns,
     order=(Order("timestamp"), Order("id")),
     ages_by="timestamp",
     lookups=("run_id", "event_id"),

@@ -13,7 +13,23 @@ CREATE TABLE {schema}.agent_run_events (
     tool_name       TEXT,
     tool_latency_us BIGINT,            -- microseconds
     tool_error      SMALLINT,          -- 0 or 1
-    event_id        TEXT               -- the sender's name for it, by which it is stored once
+    event_id        TEXT,              -- the sender's name for it, by which it is stored once
+    -- The rest of the envelope.
+    session_id      TEXT,
+    level           TEXT NOT NULL DEFAULT 'info',
+    message         TEXT,
+    trace_id        TEXT,
+    span_id         TEXT,
+    parent_span_id  TEXT,
+    contract_id     TEXT,
+    contract_version TEXT,
+    artifact_uri    TEXT,
+    metadata        TEXT,              -- JSON or plain text, as it was given
+    -- Worked out when the event is written: of a level above info how severe it is (30 warning,
+    -- 40 error, 50 critical), of a metric its name and value.
+    severity        SMALLINT,
+    metric_name     TEXT,
+    metric_value    DOUBLE PRECISION
 );
 
 -- A run's events in order; also what the foreign key looks up.
@@ -31,3 +47,18 @@ CREATE INDEX agent_run_events_tools
 -- What is sent again is recognised. Events that have no event_id cost it nothing.
 CREATE UNIQUE INDEX agent_run_events_by_event_id ON {schema}.agent_run_events (event_id)
     WHERE event_id IS NOT NULL;
+-- Events of one session.
+CREATE INDEX agent_run_events_by_session ON {schema}.agent_run_events (session_id, timestamp, id)
+    WHERE session_id IS NOT NULL;
+-- Newest warnings and errors. Other events cost these two nothing.
+CREATE INDEX agent_run_events_severe
+    ON {schema}.agent_run_events (timestamp, id, severity, event_type)
+    WHERE severity IS NOT NULL;
+-- The same of one agent.
+CREATE INDEX agent_run_events_severe_by_agent
+    ON {schema}.agent_run_events (agent_id, timestamp, id, severity, event_type)
+    WHERE severity IS NOT NULL;
+-- Metrics are added up from this index, and never from the table. Other events cost it nothing.
+CREATE INDEX agent_run_events_metrics
+    ON {schema}.agent_run_events (metric_name, timestamp, metric_value, agent_id)
+    WHERE metric_name IS NOT NULL;

@@ -20,7 +20,9 @@ CREATE TABLE {schema}.agent_runs (
     updated_at             TIMESTAMPTZ NOT NULL,
     session_id             TEXT,
     parent_run_id          TEXT,       -- no foreign key: a parent may be recorded later, or elsewhere
-    stub                   SMALLINT    -- 1 while all that is known of the run is that an event named it
+    stub                   SMALLINT,   -- 1 while all that is known of the run is that an event named it
+    tags                   TEXT,       -- a JSON array of texts
+    metrics                TEXT        -- JSON or plain text, as it was given
 );
 
 -- Newest runs of all agents.
@@ -31,6 +33,9 @@ CREATE INDEX agent_runs_by_agent ON {schema}.agent_runs (agent_id, created_at, i
 CREATE INDEX agent_runs_by_status ON {schema}.agent_runs (status, created_at, id);
 -- Statistics read this index and never the table.
 CREATE INDEX agent_runs_stats ON {schema}.agent_runs (agent_id, status, total_iterations);
--- A deleted run's children lose their parent.
-CREATE INDEX agent_runs_by_parent ON {schema}.agent_runs (parent_run_id)
+-- A run's children; of a deleted run they lose their parent.
+CREATE INDEX agent_runs_by_parent ON {schema}.agent_runs (parent_run_id, created_at, id)
     WHERE parent_run_id IS NOT NULL;
+-- Runs of one session.
+CREATE INDEX agent_runs_by_session ON {schema}.agent_runs (session_id, created_at, id)
+    WHERE session_id IS NOT NULL;

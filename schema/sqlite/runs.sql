@@ -20,7 +20,9 @@ CREATE TABLE agent_runs (
     updated_at             TEXT NOT NULL CHECK (updated_at GLOB '????-??-??T??:??:??.??????+00:00'),
     session_id             TEXT,
     parent_run_id          TEXT,       -- no foreign key: a parent may be recorded later, or elsewhere
-    stub                   INTEGER     -- 1 while all that is known of the run is that an event named it
+    stub                   INTEGER,    -- 1 while all that is known of the run is that an event named it
+    tags                   TEXT,       -- a JSON array of texts
+    metrics                TEXT        -- JSON or plain text, as it was given
 ) STRICT;
 
 -- Newest runs of all agents.
@@ -31,5 +33,9 @@ CREATE INDEX agent_runs_by_agent ON agent_runs (agent_id, created_at);
 CREATE INDEX agent_runs_by_status ON agent_runs (status, created_at);
 -- Statistics read this index and never the table.
 CREATE INDEX agent_runs_stats ON agent_runs (agent_id, status, total_iterations);
--- A deleted run's children lose their parent.
-CREATE INDEX agent_runs_by_parent ON agent_runs (parent_run_id) WHERE parent_run_id IS NOT NULL;
+-- A run's children; of a deleted run they lose their parent.
+CREATE INDEX agent_runs_by_parent ON agent_runs (parent_run_id, created_at)
+    WHERE parent_run_id IS NOT NULL;
+-- Runs of one session.
+CREATE INDEX agent_runs_by_session ON agent_runs (session_id, created_at)
+    WHERE session_id IS NOT NULL;

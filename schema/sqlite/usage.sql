@@ -33,10 +33,11 @@ CREATE INDEX agent_llm_usage_by_agent ON agent_llm_usage (agent_id, created_at);
 -- A run's calls.
 CREATE INDEX agent_llm_usage_by_run ON agent_llm_usage (run_id, created_at)
     WHERE run_id IS NOT NULL;
--- Statistics read these two indexes and never the table. The second yields latencies in order, so
--- that percentiles over everything need no sort.
+-- Statistics read these two indexes and never the table. In the first, the id makes each group grow
+-- at its end, which is a fifth of a batch. The second yields latencies in order, so that percentiles
+-- over everything need no sort.
 CREATE INDEX agent_llm_usage_stats ON agent_llm_usage
-    (agent_id, model, status, input_tokens, output_tokens, cost_usd, latency_ms);
+    (agent_id, model, status, id, input_tokens, output_tokens, cost_usd, latency_ms);
 CREATE INDEX agent_llm_usage_latency ON agent_llm_usage (latency_ms) WHERE latency_ms IS NOT NULL;
 -- What is sent again is recognised. Calls that have no event_id cost it nothing.
 CREATE UNIQUE INDEX agent_llm_usage_by_event_id ON agent_llm_usage (event_id)

@@ -23,6 +23,8 @@ from curio_persistence import (
     PostgresPersistence,
     SQLitePersistence,
 )
+from curio_persistence.store.filters import COUNT
+from curio_persistence.store.tables import EVENTS as EVENTS_TABLE
 from tests.conftest import PostgresServers
 from tests.support.plans import RUN_ID, Plan, Planner, PostgresPlanner, SQLitePlanner
 
@@ -42,9 +44,10 @@ _TEXT = "x" * 500
 FILL = [
     f"""
     {_NUMBERS}
-    INSERT INTO {{schema}}agent_runs (agent_id, run_id, parent_run_id, status, total_iterations,
-        final_synthesis_output, created_at, updated_at)
+    INSERT INTO {{schema}}agent_runs (agent_id, run_id, parent_run_id, session_id, status,
+        total_iterations, final_synthesis_output, created_at, updated_at)
     SELECT 'agent ' || (i % 100), 'run ' || i, CASE WHEN i % 5 = 0 THEN 'run ' || (i / 10) END,
+        CASE WHEN i % 4 = 0 THEN 'session ' || (i % 500) END,
         CASE WHEN i / 7 % 2000 = 0 THEN 'running' WHEN i % 7 = 0 THEN 'error' ELSE 'completed' END,
         i % 9, '{_TEXT}', {{time}}, {{time}}
     FROM n
@@ -52,12 +55,18 @@ FILL = [
     f"""
     {_NUMBERS}
     INSERT INTO {{schema}}agent_run_events (agent_id, run_id, event_type, data, timestamp,
-        created_at, tool_name, tool_latency_us, tool_error, event_id)
+        created_at, tool_name, tool_latency_us, tool_error, event_id, session_id, level, severity,
+        metric_name, metric_value)
     SELECT 'agent ' || (run % 100), 'run ' || run,
         CASE WHEN i % 199 = 3 THEN 'rare' ELSE 'type ' || (i % 11) END, '{_TEXT[:100]}', {{time}},
         {{time}}, CASE WHEN i % 11 = 0 THEN 'tool ' || (i % 7) END,
         CASE WHEN i % 11 = 0 THEN i % 1000 END, CASE WHEN i % 11 = 0 THEN 0 END,
-        CASE WHEN i % 4 = 0 THEN 'event ' || i END
+        CASE WHEN i % 4 = 0 THEN 'event ' || i END,
+        CASE WHEN run % 4 = 0 THEN 'session ' || (run % 500) END,
+        CASE WHEN i % 50 = 13 THEN 'error' WHEN i % 50 = 23 THEN 'warning' ELSE 'info' END,
+        CASE WHEN i % 50 = 13 THEN 40 WHEN i % 50 = 23 THEN 30 END,
+        CASE WHEN i % 20 = 9 THEN 'metric ' || (i % 3) END,
+        CASE WHEN i % 20 = 9 THEN i * 0.5 END
     FROM m
     """,
     f"""
@@ -192,6 +201,15 @@ STATISTICS = {
         lambda p: p.get_agent_run_stats("agent 3"),
         {"agent_runs_stats", "agent_llm_usage_stats", "agent_run_events_tools"},
     ),
+    "of a metric": Question(
+        lambda p: p._store.aggregate(
+            EVENTS_TABLE,
+            (COUNT,),
+            EVENTS_TABLE.where(metric_name="metric 1"),
+            group_by=("timestamp", "metric_value"),
+        ),
+        {"agent_run_events_metrics"},
+    ),
 }
 
 
@@ -220,12 +238,25 @@ TYPE, RARE = {"event_type": "type 1"}, {"event_type": "rare"}
 LISTINGS = {
     "runs": Listing(RUNS, {}, {"agent_runs_by_time"}),
     "runs of an agent": Listing(RUNS, AGENT, {"agent_runs_by_agent"}),
+    "runs of a session": Listing(
+        RUNS, {"session_id": "session 8"}, {"agent_runs_by_session"}, sorts=True
+    ),
+    "children of a run": Listing(
+        RUNS, {"parent_run_id": "run 8"}, {"agent_runs_by_parent"}, sorts=True
+    ),
     "runs by rare status": Listing(RUNS, {"status": "running"}, {"agent_runs_by_status"}),
     "events": Listing(EVENTS, {}, {"agent_run_events_by_time"}),
     "events of an agent": Listing(EVENTS, AGENT, {"agent_run_events_by_agent"}),
     "events of an agent by type": Listing(EVENTS, {**AGENT, **TYPE}, {"agent_run_events_by_agent"}),
     "events of an agent by rare type": Listing(
         EVENTS, {**AGENT, **RARE}, {"agent_run_events_by_agent"}, sorts=True
+    ),
+    "events of a session": Listing(
+        EVENTS, {"session_id": "session 8"}, {"agent_run_events_by_session"}, sorts=True
+    ),
+    "errors": Listing(EVENTS, {"min_level": "error"}, {"agent_run_events_severe"}, sorts=True),
+    "errors of an agent": Listing(
+        EVENTS, {**AGENT, "min_level": "error"}, {"agent_run_events_severe_by_agent"}, sorts=True
     ),
     "events of a run": Listing(EVENTS, RUN, {"agent_run_events_by_run"}, sorts=True),
     "events of a run by type": Listing(

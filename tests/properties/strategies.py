@@ -21,6 +21,7 @@ a_name = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0
 an_id = a_name.filter(bool)
 an_integer = st.integers(-3, 3) | st.integers(-(2**63), 2**63 - 1)
 a_time = st.datetimes(timezones=st.just(UTC))
+a_level = st.sampled_from(["debug", "info", "warning", "error", "critical", "my own"])
 a_cost = st.integers(-(10**18), 10**18).map(lambda n: Decimal(n).scaleb(-12))
 
 json_values: SearchStrategy[Any] = st.recursive(
@@ -59,6 +60,8 @@ stored_runs = st.builds(
     updated_at=a_time,
     session_id=maybe(an_id),
     parent_run_id=maybe(an_id),
+    tags=maybe(st.lists(an_id, min_size=1, max_size=3, unique=True)),
+    metrics=maybe(any_text),
 )
 stored_events = st.builds(
     AgentRunEvent,
@@ -69,6 +72,16 @@ stored_events = st.builds(
     event_type=a_name,
     data=maybe(any_text),
     created_at=a_time,
+    session_id=maybe(an_id),
+    level=a_level,
+    message=maybe(any_text),
+    trace_id=maybe(an_id),
+    span_id=maybe(an_id),
+    parent_span_id=maybe(an_id),
+    contract_id=maybe(an_id),
+    contract_version=maybe(an_id),
+    artifact_uri=maybe(any_text),
+    metadata=maybe(any_text),
 )
 stored_usage = st.builds(
     AgentLLMUsage,

@@ -1,0 +1,43 @@
+-- additive: events carry the fields of the envelope, runs tags and metrics; metrics are queried.
+
+ALTER TABLE agent_run_events ADD COLUMN session_id TEXT;
+ALTER TABLE agent_run_events ADD COLUMN level TEXT NOT NULL DEFAULT 'info';
+ALTER TABLE agent_run_events ADD COLUMN message TEXT;
+ALTER TABLE agent_run_events ADD COLUMN trace_id TEXT;
+ALTER TABLE agent_run_events ADD COLUMN span_id TEXT;
+ALTER TABLE agent_run_events ADD COLUMN parent_span_id TEXT;
+ALTER TABLE agent_run_events ADD COLUMN contract_id TEXT;
+ALTER TABLE agent_run_events ADD COLUMN contract_version TEXT;
+ALTER TABLE agent_run_events ADD COLUMN artifact_uri TEXT;
+ALTER TABLE agent_run_events ADD COLUMN metadata TEXT;
+ALTER TABLE agent_run_events ADD COLUMN severity INTEGER;
+ALTER TABLE agent_run_events ADD COLUMN metric_name TEXT;
+ALTER TABLE agent_run_events ADD COLUMN metric_value REAL;
+
+CREATE INDEX agent_run_events_by_session ON agent_run_events (session_id, timestamp)
+    WHERE session_id IS NOT NULL;
+CREATE INDEX agent_run_events_severe
+    ON agent_run_events (timestamp, id, severity, event_type)
+    WHERE severity IS NOT NULL;
+CREATE INDEX agent_run_events_severe_by_agent
+    ON agent_run_events (agent_id, timestamp, id, severity, event_type)
+    WHERE severity IS NOT NULL;
+CREATE INDEX agent_run_events_metrics
+    ON agent_run_events (metric_name, timestamp, metric_value, agent_id)
+    WHERE metric_name IS NOT NULL;
+
+ALTER TABLE agent_runs ADD COLUMN tags TEXT;
+ALTER TABLE agent_runs ADD COLUMN metrics TEXT;
+
+CREATE INDEX agent_runs_by_session ON agent_runs (session_id, created_at)
+    WHERE session_id IS NOT NULL;
+
+-- A run's children are listed as well, in order.
+DROP INDEX agent_runs_by_parent;
+CREATE INDEX agent_runs_by_parent ON agent_runs (parent_run_id, created_at)
+    WHERE parent_run_id IS NOT NULL;
+
+-- In the order of storing within its group, which is how rows come: a batch is a fifth cheaper.
+DROP INDEX agent_llm_usage_stats;
+CREATE INDEX agent_llm_usage_stats ON agent_llm_usage
+    (agent_id, model, status, id, input_tokens, output_tokens, cost_usd, latency_ms);
