@@ -84,7 +84,7 @@ def _events(size: int) -> list[fill.Content]:
     return fill.events(size // rows.EVENTS_OF_A_RUN, rows.EVENTS_OF_A_RUN, idle=_RUNS_UNDER_WAY)
 
 
-def _event_rows(stored: int, *, named: bool = False) -> Iterator[Row]:
+def _event_rows(stored: int, *, named: rows.Names | None = None) -> Iterator[Row]:
     first = stored // rows.EVENTS_OF_A_RUN
     runs = range(first, first + _RUNS_UNDER_WAY)
     events = rows.EventStream(runs, now=lambda: datetime.now(UTC), named=named)
@@ -94,7 +94,7 @@ def _event_rows(stored: int, *, named: bool = False) -> Iterator[Row]:
 
 
 def _named_event_rows(stored: int) -> Iterator[Row]:
-    return _event_rows(stored, named=True)
+    return _event_rows(stored, named="random")
 
 
 def _usage(size: int) -> list[fill.Content]:
@@ -125,6 +125,7 @@ SUBJECTS = {
                 "agent_runs_by_status",
                 "agent_runs_stats",
                 "agent_runs_by_parent",
+                "agent_runs_by_session",
             ),
             Variant("agent_runs_stats", "agent_id, status, id, total_iterations"),
         ],
@@ -140,6 +141,10 @@ SUBJECTS = {
                 "agent_run_events_by_time",
                 "agent_run_events_tools",
                 "agent_run_events_by_event_id",
+                "agent_run_events_by_session",
+                "agent_run_events_severe",
+                "agent_run_events_severe_by_agent",
+                "agent_run_events_metrics",
             ),
             Variant("agent_run_events_by_agent", "agent_id, timestamp, id"),
             Variant("agent_run_events_by_agent", "agent_id, event_type, timestamp, id"),
@@ -167,7 +172,7 @@ SUBJECTS = {
             ),
             Variant(
                 "agent_llm_usage_stats",
-                "agent_id, model, status, id, input_tokens, output_tokens, cost_usd, latency_ms",
+                "agent_id, model, status, input_tokens, output_tokens, cost_usd, latency_ms",
             ),
         ],
     ),

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from itertools import cycle, islice
 from random import Random
-from typing import Any
+from typing import Any, Literal
 
 from curio_persistence import AgentRunEvent, EventType
 
@@ -112,14 +112,18 @@ def run_id(run: int) -> str:
     return f"{run * 2654435761 % 2**32:08x}-0000-4000-8000-{run:012x}"
 
 
+Names = Literal["growing", "random"]
+
+
 class EventStream:
     """Endless events of some runs that are under way at once, as an agent hands them over.
 
-    `now` tells when each of them happened. With `named` each has an `event_id`.
+    `now` tells when each of them happened. With `named` each has an `event_id`: one that is greater
+    than the one before, as those of UUIDv7 and ULID are, or a random one, as UUIDv4's.
     """
 
     def __init__(
-        self, runs: range, *, now: Callable[[], datetime], seed: int = 1, named: bool = False
+        self, runs: range, *, now: Callable[[], datetime], seed: int = 1, named: Names | None = None
     ) -> None:
         self._random = Random(seed)
         self._runs = [(agent_of(run), run_id(run)) for run in runs]
@@ -139,8 +143,15 @@ class EventStream:
                 kind, data = self._random.choice(TYPES), self._random.choice(payloads)
             event = AgentRunEvent(agent, run, "Research agent", self._now(), kind, data)
             if self._named:
-                event.event_id = f"{self._random.getrandbits(128):032x}"
+                event.event_id = self._name(event)
             yield event
+
+
+    def _name(self, event: AgentRunEvent) -> str:
+        if self._named == "random":
+            return f"{self._random.getrandbits(128):032x}"
+        microseconds = round(event.timestamp.timestamp() * 1_000_000)  # type: ignore[union-attr]
+        return f"{microseconds:016x}{self._random.getrandbits(64):016x}"
 
 
 @cache

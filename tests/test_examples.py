@@ -36,7 +36,7 @@ FACTS = {
         "10:41:39 run-0 step",
     ),
     "notebook.ipynb": ("336 runs", "TimeoutError", "image/png"),
-    "postgres_env.py": ("PostgreSQL", "version 2", "20 runs completed"),
+    "postgres_env.py": ("PostgreSQL", "version 3", "20 runs completed"),
     "quickstart.py": ("run_completed", "0.000400 US dollars"),
     "test_my_agent.py": ("3 passed",),
 }

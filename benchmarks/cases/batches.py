@@ -15,6 +15,7 @@ from benchmarks.cases.sides import (
 )
 from benchmarks.raw import RawPostgres, RawSQLite
 from benchmarks.report import Goal, Line, factor, rows_per_second
+from benchmarks.rows import Names
 from benchmarks.timing import Chunk, Samples, Timing, each, mean, median, sample, tail, timed
 from benchmarks.workspace import Workspace
 from curio_persistence import AgentRunEvent, Persistence, PostgresPersistence, SQLitePersistence
@@ -97,6 +98,35 @@ def sqlite_event_ids(work: Workspace) -> list[Line]:
         return _each_once("SQLite", work, nameless, named)
 
 
+def sqlite_random_event_ids(work: Workspace) -> list[Line]:
+    """Each falls somewhere else into the index, so that a page is written for almost every row."""
+    size = SIZES[-1]
+    with (
+        work.sqlite_copies(3) as paths,
+        closing(RawSQLite(paths[0])) as raw,
+        closing(RawSQLite(paths[1])) as nameless,
+        SQLitePersistence(paths[2]) as ours,
+    ):
+        random: list[Chunk] = [
+            _batch(work, size, raw.log_named_events, named="random"),
+            _batch(work, size, ours.log_agent_run_events, named="random"),
+        ]
+        theirs, mine, plain = (
+            each(samples, mean, size)
+            for samples in _rounds(work, size, *random, _batch(work, size, nameless.log_events))
+        )
+    without = rows_per_second(median(plain))
+    return [
+        Line(
+            f"SQLite, batches of {size:,} with random event ids",
+            Goal(None, None, "speed"),
+            Timing(theirs, mine),
+            unit=rows_per_second,
+            remark=f"raw by `executemany`, which without event ids makes {without}",
+        )
+    ]
+
+
 def postgres_event_ids(work: Workspace) -> list[Line]:
     with (
         work.postgres_copies(2) as (first, second),
@@ -111,6 +141,7 @@ CASES: dict[str, Case] = {
     "sqlite-batches": sqlite_batches,
     "postgres-batches": postgres_batches,
     "sqlite-event-ids": sqlite_event_ids,
+    "sqlite-random-event-ids": sqlite_random_event_ids,
     "postgres-event-ids": postgres_event_ids,
 }
 
@@ -129,8 +160,8 @@ def _rounds(work: Workspace, size: int, *sides: Chunk) -> list[Samples]:
     return sample(*sides, chunks=chunks, repetitions=work.sizes.repetitions)
 
 
-def _batch(work: Workspace, size: int, write: Write) -> Chunk:
-    events = events_to_write(work)
+def _batch(work: Workspace, size: int, write: Write, *, named: Names | None = None) -> Chunk:
+    events = events_to_write(work, named=named)
     return lambda: timed(write, [events.take(size)])
 
 
@@ -156,7 +187,7 @@ def _each_once(name: str, work: Workspace, nameless: Persistence, named: Persist
 def _sent_twice(
     name: str, work: Workspace, size: int, nameless: Persistence, named: Persistence
 ) -> list[Line]:
-    events = events_to_write(work, seed=size, named=True)
+    events = events_to_write(work, seed=size, named="growing")
     last: list[AgentRunEvent] = []
 
     def write(new: int) -> None:

@@ -75,7 +75,9 @@ def _put_server_on(dsn: str, processors: set[int]) -> None:
             os.sched_setaffinity(process, processors)
 
 
-def events_to_write(work: Workspace, *, seed: int = 1, named: bool = False) -> rows.EventStream:
+def events_to_write(
+    work: Workspace, *, seed: int = 1, named: rows.Names | None = None
+) -> rows.EventStream:
     """Events that happen when they are taken. The same ones, but for that, with the same seed."""
     return rows.EventStream(
         work.written_runs, now=lambda: datetime.now(UTC), seed=seed, named=named

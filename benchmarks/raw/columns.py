@@ -11,7 +11,11 @@ from curio_persistence import AgentRunEvent
 
 EVENT = "agent_id, run_id, agent_name, timestamp, event_type, data, created_at"
 LIFTED = "tool_name, tool_latency_us, tool_error"
-READ_EVENT = "agent_id, run_id, agent_name, timestamp, event_type, data, id, created_at, event_id"
+READ_EVENT = (
+    "agent_id, run_id, agent_name, timestamp, event_type, data, id, created_at, event_id, "
+    "session_id, level, message, trace_id, span_id, parent_span_id, contract_id, "
+    "contract_version, artifact_uri, metadata"
+)
 READ_USAGE = (
     "agent_id, run_id, provider, model, prompt, prompt_length, input_params, input_tokens, "
     "output_tokens, response_content, response_length, usage_metrics, status, error_message, "

@@ -35,6 +35,10 @@ class RawSQLite:
 
     _insert = f"INSERT INTO agent_run_events ({EVENT}) VALUES (?, ?, ?, ?, ?, ?, ?)"
     _insert_tool = f"INSERT INTO agent_run_events ({EVENT}, {LIFTED}) VALUES {_MARKS}"
+    _insert_named = (
+        f"INSERT INTO agent_run_events ({EVENT}, {LIFTED}, event_id) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    )
     _events = f"SELECT {READ_EVENT} FROM agent_run_events WHERE run_id = ? ORDER BY timestamp, id"
     _newest_events = (
         f"SELECT {READ_EVENT} FROM agent_run_events WHERE agent_id = ? AND event_type = ? "
@@ -71,6 +75,19 @@ class RawSQLite:
         connection = self._connection
         connection.execute("BEGIN IMMEDIATE")
         connection.executemany(self._insert_tool, batch_values(events))
+        [(last,)] = connection.execute("SELECT last_insert_rowid()").fetchall()
+        connection.execute("COMMIT")
+        _number(events, last)
+
+    def log_named_events(self, events: Sequence[AgentRunEvent]) -> None:
+        """The same with event ids. One that is stored already would be an error."""
+        values = [
+            (*row, event.event_id)
+            for row, event in zip(batch_values(events), events, strict=True)
+        ]
+        connection = self._connection
+        connection.execute("BEGIN IMMEDIATE")
+        connection.executemany(self._insert_named, values)
         [(last,)] = connection.execute("SELECT last_insert_rowid()").fetchall()
         connection.execute("COMMIT")
         _number(events, last)

@@ -464,6 +464,8 @@ def _known(where: Where) -> Mapping[str, Any]:
 def columns_of(table: Table[Any], where: Where, rows: list[tuple[Any, ...]]) -> Columns:
     """What was fetched, turned on its side, and what a filter fixed."""
     known = _known(where)
+    if rows and not known:
+        return list(zip(*rows, strict=True))
     read = iter(zip(*rows, strict=True))
     return [[known[name]] * len(rows) if name in known else next(read, ()) for name in table.names]
 

@@ -137,7 +137,9 @@ class Appends(Generic[M]):
         if not firsts:
             return Stored(self._insert(rows), {})
         repeated = {at: self._table.decode_row(rows[first]) for at, first in repeats.items()}
-        named = [] if self._store.refuses_cheaply else self._named(tuple(firsts))
+        # Most are new. What comes twice in one batch has been sent before more often than not.
+        may_try = self._store.refuses_cheaply and not repeats
+        named = [] if may_try else self._named(tuple(firsts))
         for _ in range(_ATTEMPTS):
             known = {firsts[record.event_id]: record for record in named}
             known.update((at, known.get(repeats[at], first)) for at, first in repeated.items())

@@ -58,6 +58,8 @@ def decode_text(value: str | None) -> str | None:
 
 def decode_texts(column: Sequence[str | None]) -> Iterable[str | None]:
     """A column of free texts."""
+    if not any(column):  # As of most optional ones.
+        return column
     return [text if text is None or text.isascii() else decode_text(text) for text in column]
 
 

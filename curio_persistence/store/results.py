@@ -57,8 +57,11 @@ class Records(Generic[M]):
         return [column[some] for column in self._columns]
 
     def __iter__(self) -> Iterator[M]:
-        for start in range(0, len(self), _AT_A_TIME):
-            yield from self._table.decode(self._part(slice(start, start + _AT_A_TIME)))
+        if len(self) <= _AT_A_TIME:
+            return iter(self._table.decode(self._columns))
+        starts = range(0, len(self), _AT_A_TIME)
+        parts = (self._part(slice(start, start + _AT_A_TIME)) for start in starts)
+        return chain.from_iterable(map(self._table.decode, parts))
 
     def __contains__(self, record: object) -> bool:
         return any(each == record for each in self)

@@ -156,7 +156,7 @@ def test_a_healthy_file_passes_the_check_up(path: Path) -> None:
         "integrity": "ok",
         "runs": "ok",
     }
-    assert found["schema"].message == "version 2"
+    assert found["schema"].message == "version 3"
 
 
 def test_the_check_up_changes_nothing(path: Path) -> None:
