@@ -96,6 +96,7 @@ class BasePersistence(ABC):
         parent: RunRecorder | str | None = None,
         additional_context: Any = None,
         metadata: Any = None,
+        tags: list[str] | None = None,
         on_error: OnError = "log",
     ) -> RunRecorder:
         """Record a run as it happens: `with persistence.record_run(agent_id="a") as run: …`.
@@ -116,6 +117,7 @@ class BasePersistence(ABC):
             parent=parent,
             additional_context=additional_context,
             metadata=metadata,
+            tags=tags,
             on_error=on_error,
         )
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from decimal import Decimal
 from enum import Enum
@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from curio_persistence.errors import ConfigurationError, ConflictError, NotFoundError
 from curio_persistence.models import (
+    METRIC,
     TOOL_CALL,
     AgentLLMUsage,
     AgentRun,
     AgentRunEvent,
     AgentRunStatus,
     EventType,
+    Level,
 )
 from curio_persistence.store.codecs import json_text
 
@@ -35,7 +37,12 @@ OnError = Literal["log", "raise"]
 TOOL_CALL_STARTED = "tool_call_started"
 
 _current: ContextVar[RunRecorder | None] = ContextVar("curio_persistence_run", default=None)
-_FAILURES = {AgentRunStatus.ERROR, AgentRunStatus.CANCELLED, AgentRunStatus.TIMEOUT}
+_LEVELS: Mapping[str, Level] = {
+    AgentRunStatus.ERROR: Level.ERROR,
+    AgentRunStatus.TIMEOUT: Level.ERROR,
+    AgentRunStatus.CANCELLED: Level.WARNING,
+}
+"""How severe it is when a run ends so; it did not fail if it is not here."""
 _CANCELLATIONS = (KeyboardInterrupt, SystemExit, GeneratorExit)
 
 
@@ -73,9 +80,27 @@ class RunRecorder:
 
     # --- what happens in the run --------------------------------------------------------------
 
-    def log(self, event_type: str, data: Any = None) -> None:
+    def log(
+        self,
+        event_type: str,
+        data: Any = None,
+        *,
+        level: str = Level.INFO,
+        message: str | None = None,
+    ) -> None:
         """Append an event that happened now; `data` is text or anything JSON can express."""
-        self._keep(self._log_event, event_type, data)
+        self._keep(self._log_event, event_type, data, level, message)
+
+    def metric(
+        self,
+        name: str,
+        value: float,
+        *,
+        unit: str | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> None:
+        """Append one measured value, as `query_metrics` adds them up."""
+        self.log(METRIC, {"name": name, "value": value, "unit": unit, "tags": tags})
 
     def tool(self, name: str, args: Any = None) -> ToolCall:
         """`with run.tool("search", {"q": "…"}) as call: call.result = …` times and keeps a call."""
@@ -200,8 +225,9 @@ class RunRecorder:
     def _end(self, status: str) -> None:
         run = self.agent_run
         run.status = _word(status)
-        event_type = EventType.RUN_ERROR if run.status in _FAILURES else EventType.RUN_COMPLETED
-        self.log(event_type, {"status": run.status, "error": run.error_message})
+        event_type = EventType.RUN_ERROR if run.status in _LEVELS else EventType.RUN_COMPLETED
+        data = {"status": run.status, "error": run.error_message}
+        self.log(event_type, data, level=_LEVELS.get(run.status, Level.INFO))
         run.finished_at = self._clock.stamp(self.run_id)
         self._ended = True
         self._keep(self._update)
@@ -229,7 +255,9 @@ class RunRecorder:
                 raise
             self._create()  # The first attempt failed: the database may have come back since.
 
-    def _log_event(self, event_type: str, data: Any) -> None:
+    def _log_event(
+        self, event_type: str, data: Any, level: str = Level.INFO, message: str | None = None
+    ) -> None:
         run = self.agent_run
         event = AgentRunEvent(
             run.agent_id,
@@ -237,6 +265,9 @@ class RunRecorder:
             run.agent_name,
             event_type=_word(event_type),
             data=data,
+            session_id=run.session_id,
+            level=_word(level),
+            message=message,
         )
         self._persistence.log_agent_run_event(event)
 
@@ -288,7 +319,8 @@ class ToolCall:
             "error": _describe(error),
         }
         try:
-            self._run.log(TOOL_CALL, data)
+            # The agent may yet come to terms with it; if not, the run ends with an error.
+            self._run.log(TOOL_CALL, data, level=Level.INFO if error is None else Level.WARNING)
         except Exception as second:
             if error is None:
                 raise
@@ -317,6 +349,7 @@ def record_run(
     parent: RunRecorder | str | None = None,
     additional_context: Any = None,
     metadata: Any = None,
+    tags: list[str] | None = None,
     on_error: OnError = "log",
 ) -> RunRecorder:
     """See `BasePersistence.record_run`."""
@@ -328,6 +361,7 @@ def record_run(
         additional_context,
         metadata=metadata,
         session_id=session_id,
+        tags=tags,
     )
     return RunRecorder(persistence, run, parent=parent, on_error=on_error)
 

@@ -83,7 +83,8 @@ FOR_FREE = {
     "record_run": "(self, *, agent_id: str, objective: str = '', agent_name: str = '', "
     "run_id: str | None = None, session_id: str | None = None, "
     "parent: RunRecorder | str | None = None, additional_context: Any = None, "
-    "metadata: Any = None, on_error: OnError = 'log') -> RunRecorder",
+    "metadata: Any = None, tags: list[str] | None = None, on_error: OnError = 'log') -> "
+    "RunRecorder",
 }
 OTHERS = {
     connect: "(url: str | None = None, *, read_only: bool = False, initialize: bool = True) "

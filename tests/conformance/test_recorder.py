@@ -642,3 +642,43 @@ def test_a_tool_is_called_in_an_async_block_too(persistence: Persistence) -> Non
     with persistence.record_run(agent_id="agent") as run:
         asyncio.run(work(run))
     assert events(persistence, run)[-2].get_data_dict()["result"] == "found"
+
+
+# --- how severe, and how much ---------------------------------------------------------------------
+
+
+def test_what_went_wrong_is_found_by_its_level(persistence: Persistence) -> None:
+    with pytest.raises(ValueError), persistence.record_run(agent_id="agent") as failed:
+        failed.log("custom", level="debug", message="About to try.")
+        with failed.tool("search"):
+            raise ValueError("No answer.")
+    with persistence.record_run(agent_id="agent") as left:
+        left.finish(status="cancelled")
+    events = persistence.query_events(min_level="warning", order="oldest")
+    assert [(e.run_id, e.event_type, e.level) for e in events] == [
+        (failed.run_id, "tool_call", "warning"),
+        (failed.run_id, "run_error", "error"),
+        (left.run_id, "run_error", "warning"),
+    ]
+    [tried] = persistence.query_events(level="debug")
+    assert tried.message == "About to try."
+
+
+def test_events_of_a_run_belong_to_its_session(persistence: Persistence) -> None:
+    with persistence.record_run(agent_id="agent", session_id="talk", tags=["nightly"]) as run:
+        run.log("custom")
+    assert persistence.count_events(session_id="talk") == 3
+    [found] = persistence.query_agent_runs(session_id="talk", tags="nightly")
+    assert found.run_id == run.run_id
+
+
+def test_a_metric_is_an_event(persistence: Persistence) -> None:
+    with persistence.record_run(agent_id="agent") as run:
+        run.metric("accuracy", 0.93, unit="ratio", tags={"split": "test"})
+    [event] = persistence.get_agent_run_events(run.run_id, "metric")
+    assert event.get_data_dict() == {
+        "name": "accuracy",
+        "value": 0.93,
+        "unit": "ratio",
+        "tags": {"split": "test"},
+    }
