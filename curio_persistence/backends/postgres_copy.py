@@ -11,6 +11,7 @@ from curio_persistence.store.codecs import (
     encode_integer,
     encode_latency,
     encode_money,
+    encode_real,
     encode_time,
 )
 from curio_persistence.store.tables import TABLES, Kept
@@ -21,7 +22,7 @@ _MONEY = {name for table in TABLES for name in table.kept_by(encode_money)}
 _PLAIN = {
     name
     for table in TABLES
-    for encode in (encode_integer, encode_latency, encode_time)
+    for encode in (encode_integer, encode_latency, encode_real, encode_time)
     for name in table.kept_by(encode)
 }
 _REPEATING = {name for table in TABLES for name in table.repeating}
