@@ -2,6 +2,7 @@
 
 from curio_persistence.base import BasePersistence
 from curio_persistence.buffered import BufferedPersistence
+from curio_persistence.capabilities.metrics import MetricPoint
 from curio_persistence.config import DatabaseConfig
 from curio_persistence.errors import (
     AccessDeniedError,
@@ -57,6 +58,7 @@ __all__ = [
     "InMemoryPersistence",
     "InvalidValueError",
     "Level",
+    "MetricPoint",
     "NotFoundError",
     "Page",
     "Persistence",

@@ -255,6 +255,9 @@ class BufferedStore(Store):
             while (piece := self._inside(next, stream, None)) is not None:
                 yield piece
 
+    def pick(self, *args: Any, **kwargs: Any) -> list[tuple[Any, ...]]:
+        return self._call(self._inner.pick, *args, **kwargs)
+
     def update(self, *args: Any, **kwargs: Any) -> list[tuple[Any, ...]]:
         return self._call(self._inner.update, *args, **kwargs)
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from curio_persistence.base import BasePersistence
 from curio_persistence.capabilities.appends import OnConflict
 from curio_persistence.capabilities.events import Events
+from curio_persistence.capabilities.metrics import MetricPoint, Metrics
 from curio_persistence.capabilities.runs import Runs
 from curio_persistence.capabilities.stats import Stats
 from curio_persistence.capabilities.usage import Usage
@@ -20,7 +21,7 @@ from curio_persistence.config import DatabaseConfig
 from curio_persistence.errors import UnsupportedError
 from curio_persistence.models import AgentLLMUsage, AgentRun, AgentRunEvent
 from curio_persistence.store.base import Finding, Store
-from curio_persistence.store.results import Direction, Page, Stream
+from curio_persistence.store.results import Direction, Page, Records, Stream
 
 if TYPE_CHECKING:
     from curio_persistence.backends.sqlite import Durability
@@ -31,8 +32,8 @@ if TYPE_CHECKING:
 class Persistence(BasePersistence):
     """Everything above a store: the ten published methods, and the capabilities behind them.
 
-    `runs`, `events`, `usage` and `stats` hold what has no flat name here. Give `clock` to be
-    the master of time, in tests.
+    `runs`, `events`, `usage`, `stats` and `metrics` hold what has no flat name here. Give `clock`
+    to be the master of time, in tests.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class Persistence(BasePersistence):
         self.events = Events(store, clock)
         self.usage = Usage(store, clock)
         self.stats = Stats(store)
+        self.metrics = Metrics(store, clock)
         if initialize:
             try:
                 self.initialize_schema()
@@ -283,6 +285,39 @@ class Persistence(BasePersistence):
             event_type=event_type,
             level=level,
             min_level=min_level,
+            since=since,
+            until=until,
+        )
+
+    def query_metrics(
+        self,
+        name: str,
+        aggregation: str = "avg",
+        *,
+        bucket: str | None = None,
+        group_by: str | None = None,
+        agent_id: str | None = None,
+        run_id: str | None = None,
+        session_id: str | None = None,
+        since: Moment | None = None,
+        until: Moment | None = None,
+    ) -> Records[MetricPoint]:
+        """What the values of a metric come to: `avg`, `sum`, `min`, `max`, `count`, `p0` to `p100`.
+
+        For each `bucket` that has values: `"1w"` (from Monday on), `"1d"`, or what divides a day
+        evenly, as `"6h"`, `"1h"` and `"15m"` do; all in UTC. And for each `agent_id`, `run_id`,
+        `session_id` or tag (`group_by="tags.split"`) that they belong to. In the order of buckets,
+        then groups. The values are those of `metric` events that pass the filters of
+        `query_events`; `metrics.names()` tells which there are.
+        """
+        return self.metrics.query(
+            name,
+            aggregation,
+            bucket=bucket,
+            group_by=group_by,
+            agent_id=agent_id,
+            run_id=run_id,
+            session_id=session_id,
             since=since,
             until=until,
         )

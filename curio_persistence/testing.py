@@ -981,6 +981,25 @@ class StoreContract:
         assert sorted(models) == [("m", 2, 2**63), ("n", 1, None)]
         assert runs == [[], [(1,)]]
 
+    # --- pick ---------------------------------------------------------------------------------
+
+    def test_of_each_row_that_matches_some_values_are_picked(self, store: Store) -> None:
+        for model, cost in ("m", 1), ("m", 1), ("n", None):
+            store.insert(USAGE, _usage_row(model=model, latency_ms=cost, cost_usd=cost))
+        columns = ("model", "latency_ms", "cost_usd")
+        picked = store.pick(USAGE, columns)
+        assert sorted(picked, key=str) == [("m", 1, 10**12), ("m", 1, 10**12), ("n", None, None)]
+        assert store.pick(USAGE, columns, USAGE.where(model="n")) == [("n", None, None)]
+        [(at,)] = store.pick(USAGE, ("created_at",), USAGE.where(model="n"))
+        assert datetime.fromisoformat(at) == _NOON
+
+    def test_columns_that_no_record_shows_can_be_picked(self, store: Store) -> None:
+        store.insert(RUNS, _run_row("run"))
+        data = {"name": "score", "value": 0.1}
+        event = AgentRunEvent("agent", "run", "", _NOON, "metric", data, created_at=_NOON)
+        store.insert(EVENTS, EVENTS.encode(event))
+        assert store.pick(EVENTS, ("metric_value", "metric_name")) == [(0.1, "score")]
+
     # --- transactions -------------------------------------------------------------------------
 
     def test_a_transaction_keeps_all_of_it(self, store: Store) -> None:
@@ -1081,6 +1100,7 @@ class StoreContract:
             lambda store: store.update(RUNS, (), {"status": "error"}),
             lambda store: store.delete(RUNS, ()),
             lambda store: store.aggregate(RUNS, (COUNT,)),
+            lambda store: store.pick(RUNS, ("run_id",)),
             lambda store: store.aggregate_all([Question(RUNS, (COUNT,))]),
             lambda store: store.transaction().__enter__(),
             lambda store: store.diagnose(),

@@ -44,6 +44,7 @@ NAMES = [
     "InMemoryPersistence",
     "InvalidValueError",
     "Level",
+    "MetricPoint",
     "NotFoundError",
     "Page",
     "Persistence",
@@ -144,6 +145,10 @@ OTHERS = {
     "= None, event_type: str | Collection[str] | None = None, level: str | Collection[str] | "
     "None = None, min_level: str | None = None, since: Moment | None = None, until: Moment | "
     "None = None) -> int",
+    Persistence.query_metrics: "(self, name: str, aggregation: str = 'avg', *, bucket: str | None = None, "
+    "group_by: str | None = None, agent_id: str | None = None, run_id: str | None = None, "
+    "session_id: str | None = None, since: Moment | None = None, until: Moment | None = None) "
+    "-> Records[MetricPoint]",
     Records.to_dicts: "(self) -> list[dict[str, Any]]",
     Records.to_pandas: "(self) -> Any",
     Records.to_arrow: "(self) -> Any",

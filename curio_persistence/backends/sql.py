@@ -288,6 +288,18 @@ class SQLStore(Store):
             lambda: self._select_text(table, where, order, after, unlimited, from_start),
         )
 
+    def pick(
+        self, table: Table[Any], columns: tuple[str, ...], where: Where = ()
+    ) -> list[tuple[Any, ...]]:
+        sql = self._text(
+            (table, "pick", columns, _shape(where)),
+            lambda: (
+                f"SELECT {', '.join(map(self._reading, columns))} "
+                f"FROM {self._table(table)}{self._where_text(where)}"
+            ),
+        )
+        return self._read(sql, self._values(where))
+
     def update(
         self, table: Table[Any], where: Where, changes: Row, *, returning: tuple[str, ...] = ("id",)
     ) -> list[tuple[Any, ...]]:

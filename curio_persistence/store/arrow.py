@@ -44,6 +44,7 @@ def _types(table: Table[Any], *, money: Any) -> dict[str, Any]:
         "name": pa.string(),
         "text": pa.string(),
         "integer": pa.int64(),
+        "real": pa.float64(),
         "time": pa.timestamp("us", "UTC"),
         "money": money,
     }

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 
 from curio_persistence.errors import ConflictError, MissingRunError, UnsupportedError
 from curio_persistence.store.csv_text import csv_text
-from curio_persistence.store.filters import Filter, Measure, Order, Where
+from curio_persistence.store.filters import COUNT, Filter, Measure, Order, Where
 from curio_persistence.store.tables import Columns, Kept, Row, Table
 
 Level = Literal["ok", "warning", "error"]
@@ -151,6 +151,16 @@ class Store(ABC):
         order = table.order if order is None else order
         for columns in self.stream(table, where, order=order):
             yield csv_text(table, order, columns)
+
+    def pick(
+        self, table: Table[Any], columns: tuple[str, ...], where: Where = ()
+    ) -> list[tuple[Any, ...]]:
+        """Of each row that matches its values in some columns, as kept; in any order.
+
+        These may be columns that no record shows.
+        """
+        groups = self.aggregate(table, (COUNT,), where, group_by=columns)
+        return [group[:-1] for group in groups for _ in range(group[-1])]
 
     @abstractmethod
     def update(

@@ -97,6 +97,11 @@ def encode_name(value: Any) -> str:
     return text
 
 
+def encode_label(value: Any) -> str:
+    """Free text to count by: what is longer than a name may be is cut off."""
+    return encode_text(value)[:ID_LENGTH]
+
+
 def encode_id(value: Any) -> str:
     """An identifier: a name that is not empty."""
     name = encode_name(value)

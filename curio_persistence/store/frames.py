@@ -46,6 +46,8 @@ def _series(pd: Any, kind: Kind, column: Any) -> Any:
     match kind:
         case "integer":
             return pd.Series(column, dtype="Int64")
+        case "real":
+            return pd.Series(column, dtype="float64")
         case "money":
             dollars = [None if cost is None else cost / PICODOLLARS for cost in column]
             return pd.Series(dollars, dtype="float64")

@@ -45,7 +45,7 @@ class Record(Protocol):
 
 M = TypeVar("M", bound=Record)
 
-Kind = Literal["name", "text", "integer", "time", "money"]
+Kind = Literal["name", "text", "integer", "real", "time", "money"]
 """What a column holds. Of these only text may be escaped."""
 
 _KINDS: Mapping[Encoder, Kind] = {
@@ -54,6 +54,7 @@ _KINDS: Mapping[Encoder, Kind] = {
     codecs.encode_tags: "text",
     codecs.encode_integer: "integer",
     codecs.encode_latency: "integer",
+    codecs.encode_real: "real",
     codecs.encode_time: "time",
     codecs.encode_money: "money",
 }
@@ -364,9 +365,9 @@ def _derive_event_columns(row: Row) -> None:
     if (severity := SEVERITIES.get(row.get("level"))) is not None:
         row["severity"] = severity
     if row["event_type"] in _TOOL_EVENTS:
-        _lift_tool(row, _object_in(row["data"]))
+        _lift_tool(row, object_in(row["data"]))
     elif row["event_type"] == METRIC:
-        _lift_metric(row, _object_in(row["data"]))
+        _lift_metric(row, object_in(row["data"]))
 
 
 def _lift_metric(row: Row, payload: Mapping[str, Any]) -> None:
@@ -376,7 +377,7 @@ def _lift_metric(row: Row, payload: Mapping[str, Any]) -> None:
         return
     with suppress(OverflowError):
         if isfinite(number := float(value)):
-            row["metric_name"] = codecs.encode_text(name)[: codecs.ID_LENGTH]
+            row["metric_name"] = codecs.encode_label(name)
             row["metric_value"] = number
 
 
@@ -388,14 +389,15 @@ def _lift_tool(row: Row, payload: Mapping[str, Any]) -> None:
     name = next((payload[key] for key in _NAME_KEYS if payload.get(key)), None)
     if name is None:
         return
-    row["tool_name"] = codecs.encode_text(str(name))[: codecs.ID_LENGTH]
+    row["tool_name"] = codecs.encode_label(str(name))
     row["tool_error"] = 1 if payload.get("error") else 0
     latency = next((payload[key] for key in _LATENCY_KEYS if key in payload), None)
     if isinstance(latency, int | float) and abs(latency) < 1e15:
         row["tool_latency_us"] = round(latency * 1000)
 
 
-def _object_in(kept: Kept) -> Mapping[str, Any]:
+def object_in(kept: Kept) -> Mapping[str, Any]:
+    """The JSON object that a kept text is; an empty one where it is something else."""
     if not isinstance(kept, str):
         return {}
     try:
@@ -480,11 +482,11 @@ EVENTS = Table(
         _json("metadata", optional=True),
     ),
     internal=(
-        _text("tool_name"),
+        Column("tool_name", codecs.encode_label),
         _integer("tool_latency_us"),
         _integer("tool_error"),
         _integer("severity"),
-        _text("metric_name"),
+        Column("metric_name", codecs.encode_label),
         Column("metric_value", codecs.encode_real),
     ),
     derive=_derive_event_columns,

@@ -8,7 +8,7 @@ import sqlite3
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,8 +23,6 @@ from curio_persistence import (
     PostgresPersistence,
     SQLitePersistence,
 )
-from curio_persistence.store.filters import COUNT
-from curio_persistence.store.tables import EVENTS as EVENTS_TABLE
 from tests.conftest import PostgresServers
 from tests.support.plans import RUN_ID, Plan, Planner, PostgresPlanner, SQLitePlanner
 
@@ -187,6 +185,9 @@ WRITES = {
     ),
 }
 
+METRICS = {"agent_run_events_metrics"}
+SINCE = datetime(2026, 1, 1, 0, 1, tzinfo=UTC)
+
 STATISTICS = {
     "of all agents": Question(
         lambda p: p.get_agent_run_stats(),
@@ -201,15 +202,14 @@ STATISTICS = {
         lambda p: p.get_agent_run_stats("agent 3"),
         {"agent_runs_stats", "agent_llm_usage_stats", "agent_run_events_tools"},
     ),
-    "of a metric": Question(
-        lambda p: p._store.aggregate(
-            EVENTS_TABLE,
-            (COUNT,),
-            EVENTS_TABLE.where(metric_name="metric 1"),
-            group_by=("timestamp", "metric_value"),
-        ),
-        {"agent_run_events_metrics"},
+    "of a metric": Question(lambda p: p.query_metrics("metric 1"), METRICS),
+    "of a metric by hour and agent": Question(
+        lambda p: p.query_metrics("metric 1", "p95", bucket="1h", group_by="agent_id"), METRICS
     ),
+    "of a metric of an agent since a while": Question(
+        lambda p: p.query_metrics("metric 1", agent_id="agent 3", since=SINCE), METRICS
+    ),
+    "of the names of metrics": Question(lambda p: p.metrics.names(), METRICS),
 }
 
 
