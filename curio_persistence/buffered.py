@@ -270,8 +270,8 @@ class BufferedStore(Store):
     def aggregate_all(self, *args: Any) -> list[list[tuple[Any, ...]]]:
         return self._call(self._inner.aggregate_all, *args)
 
-    def diagnose(self) -> list[Finding]:
-        return [*self._call(self._inner.diagnose), self._finding()]
+    def diagnose(self, *, deep: bool = False) -> list[Finding]:
+        return [*self._call(self._inner.diagnose, deep=deep), self._finding()]
 
     def _finding(self) -> Finding:
         lost = self._behind.lost

@@ -433,9 +433,16 @@ class Persistence(BasePersistence):
         """The version that the tables have; 0 where there are none."""
         return self._store.schema_version()
 
-    def diagnose(self) -> list[Finding]:
-        """A check-up: the engine, the schema, the storage, and runs that were left behind."""
-        return [*self._store.diagnose(), self._left_behind_finding()]
+    def diagnose(self, *, deep: bool = False) -> list[Finding]:
+        """A check-up: the engine, the schema, the storage, and runs that were left behind.
+
+        Damage and orphans, which only reading everything shows, are looked for where that is little
+        (up to 64 MB), or where it is to go `deep`.
+        """
+        findings = self._store.diagnose(deep=deep)
+        if any(found.check == "integrity" and found.level == "error" for found in findings):
+            return findings  # What a damaged database says of its runs may be wrong.
+        return [*findings, self._left_behind_finding()]
 
     def _left_behind_finding(self, older_than: timedelta = timedelta(hours=1)) -> Finding:
         left = self.runs.left_behind(older_than=older_than)

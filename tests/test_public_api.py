@@ -157,7 +157,7 @@ OTHERS = {
     Stream.to_arrow: "(self) -> Any",
     Stream.close: "(self) -> None",
     Persistence.transaction: "(self) -> AbstractContextManager[None]",
-    Persistence.diagnose: "(self) -> list[Finding]",
+    Persistence.diagnose: "(self, *, deep: bool = False) -> list[Finding]",
     Persistence.buffered: "(self, *, max_items: int = 10000, max_seconds: float = 1.0, "
     "overflow: Overflow = 'block', install_sigterm: bool = False) -> BufferedPersistence",
     BufferedPersistence: "(persistence: Persistence, *, max_items: int = 10000, "

@@ -15,7 +15,7 @@ from operator import itemgetter
 from threading import RLock
 from typing import Any
 
-from curio_persistence.backends import forking
+from curio_persistence.backends import checkup, forking
 from curio_persistence.errors import ClosedError, UnsupportedError
 from curio_persistence.store.base import (
     Finding,
@@ -27,7 +27,7 @@ from curio_persistence.store.base import (
     missing_reference,
 )
 from curio_persistence.store.filters import Filter, Measure, Order, Where, matches
-from curio_persistence.store.tables import TABLES, Columns, Row, Table
+from curio_persistence.store.tables import RUNS, TABLES, USAGE, Columns, Row, Table
 
 _REFERENCES = {
     target: [
@@ -234,10 +234,21 @@ class MemoryStore(Store):
                 if not self._depth:
                     self._undo = None
 
-    def diagnose(self) -> list[Finding]:
+    def diagnose(self, *, deep: bool = False) -> list[Finding]:
         with self._lock:
             rows = ", ".join(f"{len(self._rows(t).by_id)} {t.name}" for t in TABLES)
-        return [Finding("memory", "ok", f"{rows}; gone when the process ends")]
+            calls = self._without_run(USAGE, "run_id")
+            children = self._without_run(RUNS, "parent_run_id")
+        return [
+            Finding("memory", "ok", f"{rows}; gone when the process ends"),
+            checkup.orphans(0, None, calls, children),
+        ]
+
+    def _without_run(self, table: Table[Any], column: str) -> int:
+        """How many rows name a run that is not there."""
+        runs = self._rows(RUNS)
+        named = (row.get(column) for row in self._rows(table).by_id.values())
+        return sum(run is not None and not runs.holds("run_id", run) for run in named)
 
     def close(self) -> None:
         with self._lock:

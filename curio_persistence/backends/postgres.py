@@ -25,13 +25,15 @@ from psycopg2.extensions import connection as DriverConnection
 from psycopg2.extensions import cursor as DriverCursor
 from psycopg2.pool import PoolError, ThreadedConnectionPool
 
-from curio_persistence.backends import forking, schema
+from curio_persistence.backends import checkup, forking, postgres_checkup, schema
 from curio_persistence.backends.deadlines import Deadlines, checked_seconds
 from curio_persistence.backends.pieces import csv_in_pieces
+from curio_persistence.backends.postgres_checkup import Server, TableRoom
 from curio_persistence.backends.postgres_copy import copy_text
 from curio_persistence.backends.postgres_errors import PostgresErrors
 from curio_persistence.backends.sql import Local, Params, Result, SQLStore, columns_of
 from curio_persistence.backends.turnstile import Turnstile
+from curio_persistence.clock import utc_now
 from curio_persistence.errors import (
     AccessDeniedError,
     ClosedError,
@@ -588,30 +590,36 @@ class PostgresStore(SQLStore):
 
     # --- health, and what went wrong ----------------------------------------------------------
 
-    def diagnose(self) -> list[Finding]:
-        [(version, encoding)] = self._read(
-            "SELECT current_setting('server_version'), current_setting('server_encoding')", ()
-        )
+    def diagnose(self, *, deep: bool = False) -> list[Finding]:
+        [answer] = self._read(postgres_checkup.SERVER, ())
+        server = postgres_checkup.Server(*answer)
+        ours = self._schema_name, list(schema.OUR_TABLES)
+        tables = [TableRoom(*row) for row in self._read(postgres_checkup.TABLES, ours)]
+        size = sum(table.size for table in tables)
+        return [
+            server.engine(utc_now().date()),
+            schema.finding(self._catalog(), self.dialect),
+            server.text(),
+            self._pool_finding(server),
+            postgres_checkup.space(tables, self._schema),
+            self._indexes_finding(self._read(postgres_checkup.INDEXES, ours)),
+            self._orphans_finding()
+            if deep or size <= checkup.SMALL
+            else checkup.unread("orphans", size),
+        ]
+
+    def _pool_finding(self, server: Server) -> Finding:
         begin = time.perf_counter()
         self._read("SELECT 1", ())
         milliseconds = (time.perf_counter() - begin) * 1000
-        return [
-            Finding("engine", "ok", f"PostgreSQL {version}"),
-            schema.finding(self._catalog(), self.dialect),
-            Finding("encoding", "ok", "UTF8")
-            if encoding == "UTF8"
-            else Finding(
-                "encoding",
-                "error",
-                f"the database's encoding is {encoding}: much text cannot be stored",
-                "Create a database with ENCODING 'UTF8' and move the tables there.",
-            ),
-            Finding(
-                "pool",
-                "ok",
-                f"answers in {milliseconds:.2f} ms; up to {self._sizes[1]} connections",
-            ),
-        ]
+        in_use, idle = self._turnstile.occupied(), len(self._idle)
+        return server.pool(milliseconds, in_use, idle, self._sizes[1])
+
+    def _indexes_finding(self, found: list[tuple[Any, ...]]) -> Finding:
+        invalid = [self._qualified(name) for name, is_valid in found if not is_valid]
+        if invalid:
+            return postgres_checkup.invalid_indexes(invalid)
+        return checkup.indexes({name for name, _ in found}, self.dialect)
 
     def _translate(self, error: psycopg2.Error) -> PersistenceError:
         if isinstance(error, psycopg2.InterfaceError) and self._closed:

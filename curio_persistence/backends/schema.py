@@ -8,6 +8,7 @@ or breaking, as its first line says: `-- additive: …` or `-- breaking: …`.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from functools import cache
 from importlib import resources
@@ -83,6 +84,12 @@ def fresh(dialect: str) -> str:
     """The statements that make today's tables from nothing."""
     names = (f"{MIGRATIONS_TABLE}.sql", *(table.ddl for table in TABLES))
     return "\n".join((_folder(dialect) / name).read_text(encoding="utf-8") for name in names)
+
+
+@cache
+def indexes(dialect: str) -> frozenset[str]:
+    """The names of all indexes that today's tables have."""
+    return frozenset(re.findall(r"^CREATE (?:UNIQUE )?INDEX (\w+)", fresh(dialect), re.MULTILINE))
 
 
 def _folder(dialect: str) -> Traversable:

@@ -13,13 +13,13 @@ from datetime import datetime
 from threading import local
 from typing import Any, ClassVar
 
-from curio_persistence.backends import schema
+from curio_persistence.backends import checkup, schema
 from curio_persistence.clock import utc_now
 from curio_persistence.errors import PersistenceError, SchemaMismatchError
-from curio_persistence.store.base import Position, Store, current_task, interleaved
+from curio_persistence.store.base import Finding, Position, Store, current_task, interleaved
 from curio_persistence.store.codecs import encode_time
 from curio_persistence.store.filters import Filter, Measure, Order, Where
-from curio_persistence.store.tables import Columns, Row, Table
+from curio_persistence.store.tables import EVENTS, RUNS, USAGE, Columns, Row, Table
 
 Params = tuple[Any, ...]
 
@@ -167,6 +167,22 @@ class SQLStore(Store):
                 (),
             )
         return schema.Catalog(tables, tuple(schema.Applied(*row) for row in applied))
+
+    def _orphans_finding(self) -> Finding:
+        events, one_run = self._without_run(EVENTS, "run_id")
+        calls, _ = self._without_run(USAGE, "run_id")
+        children, _ = self._without_run(RUNS, "parent_run_id")
+        return checkup.orphans(events, one_run, calls, children)
+
+    def _without_run(self, table: Table[Any], column: str) -> tuple[int, str | None]:
+        """How many rows name a run that is not there, and one such run."""
+        [(count, one)] = self._read(
+            f"SELECT count(*), min({column}) FROM {self._table(table)} AS naming "
+            f"WHERE {column} IS NOT NULL AND NOT EXISTS "
+            f"(SELECT 1 FROM {self._table(RUNS)} AS named WHERE named.run_id = naming.{column})",
+            (),
+        )
+        return count, one
 
     def schema_version(self) -> int:
         return max((step.version for step in self._catalog().applied), default=0)

@@ -23,13 +23,14 @@ from threading import RLock
 from typing import Any, Literal, TypeVar
 from weakref import WeakSet
 
-from curio_persistence.backends import forking, schema, sqlite_log, sqlite_parts
+from curio_persistence.backends import checkup, forking, schema, sqlite_log, sqlite_parts
 from curio_persistence.backends.deadlines import checked_seconds
 from curio_persistence.backends.pieces import csv_in_pieces
 from curio_persistence.backends.side_by_side import side_by_side
 from curio_persistence.backends.sql import Local, Params, Result, SQLStore, columns_of
 from curio_persistence.backends.sqlite_errors import SQLiteErrors
 from curio_persistence.backends.sqlite_groups import Group, Insertion
+from curio_persistence.backends.sqlite_room import Room
 from curio_persistence.backends.turnstile import Turnstile
 from curio_persistence.errors import (
     AccessDeniedError,
@@ -843,21 +844,47 @@ class SQLiteStore(SQLStore):
 
     # --- health -------------------------------------------------------------------------------
 
-    def diagnose(self) -> list[Finding]:
-        mode = self._read("PRAGMA journal_mode", ())[0][0]
-        return [
+    def diagnose(self, *, deep: bool = False) -> list[Finding]:
+        room = self._room()
+        findings = [
             _engine_finding(sqlite3.sqlite_version_info),
             schema.finding(self._catalog(), self.dialect),
-            self._log.finding()
-            if mode == "wal" or self._in_memory
-            else Finding(
-                "journal",
-                "warning",
-                f"journal mode is {mode!r}: readers and writers block each other",
-                "Keep the file on a local file system and open it once for writing.",
-            ),
-            self._integrity_finding(),
+            self._journal_finding(),
+            room.finding(self._path),
+            self._indexes_finding(),
         ]
+        if room.size > checkup.SMALL and not deep:
+            return [*findings, *(checkup.unread(c, room.size) for c in ("integrity", "orphans"))]
+        integrity = self._integrity_finding()
+        if integrity.level == "ok":
+            return [*findings, integrity, self._orphans_finding()]
+        return [*findings, integrity]
+
+    def _journal_finding(self) -> Finding:
+        [(mode,)] = self._read("PRAGMA journal_mode", ())
+        match mode:
+            case "wal":
+                return self._log.finding()
+            case "memory":
+                return Finding("journal", "ok", "none: it ends with the process")
+        return Finding(
+            "journal",
+            "warning",
+            f"journal mode is {mode!r}: readers and writers block each other",
+            "Keep the file on a local file system and open it once for writing.",
+        )
+
+    def _room(self) -> Room:
+        return Room(
+            *(
+                self._read(f"PRAGMA {name}", ())[0][0]
+                for name in ("page_size", "page_count", "freelist_count", "auto_vacuum")
+            )
+        )
+
+    def _indexes_finding(self) -> Finding:
+        names = self._read("SELECT name FROM sqlite_master WHERE type = 'index'", ())
+        return checkup.indexes({name for (name,) in names}, self.dialect)
 
     def _integrity_finding(self) -> Finding:
         faults = [row[0] for row in self._read("PRAGMA quick_check(5)", ())]

@@ -11,6 +11,7 @@ import os
 import sqlite3
 from pathlib import Path
 
+from curio_persistence.backends import checkup
 from curio_persistence.store.base import Finding
 
 PAGES = 8_000
@@ -61,13 +62,13 @@ class WriteAheadLog:
 
     def finding(self) -> Finding:
         """What a check-up says of it."""
-        megabytes = self.size() // 1_000_000
-        if megabytes * 1_000_000 <= 4 * LIMIT:
-            return Finding("journal", "ok", "write-ahead log")
+        size = self.size()
+        if size <= 4 * LIMIT:
+            return Finding("journal", "ok", f"write-ahead log, {checkup.size(size)}")
         return Finding(
             "journal",
             "warning",
-            f"the write-ahead log has grown to {megabytes:,} MB: somebody reads for a long time",
+            f"the write-ahead log has grown to {checkup.size(size)}: somebody reads for a long time",
             "End what reads this file, in other programs too; further writing then makes it short.",
         )
 

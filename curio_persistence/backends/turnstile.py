@@ -96,6 +96,10 @@ class Turnstile:
         inside = [names.get(ident, f"thread {ident}") for ident in list(self._inside)]
         return ", ".join(inside) or "a thread that was interrupted"
 
+    def occupied(self) -> int:
+        """How many threads are inside."""
+        return len(self._inside)
+
     def _am_inside(self) -> bool:
         for place in self._places:  # noqa: SIM110  # `any` takes three times as long
             if place._is_owned():  # type: ignore[attr-defined]  # as threading.Condition asks it

@@ -202,8 +202,11 @@ class Store(ABC):
         """
 
     @abstractmethod
-    def diagnose(self) -> list[Finding]:
-        """What the backend knows of its own health. Changes nothing."""
+    def diagnose(self, *, deep: bool = False) -> list[Finding]:
+        """What the backend knows of its own health. Changes nothing.
+
+        It takes no longer where there are more rows, unless it is asked to go `deep`.
+        """
 
     @abstractmethod
     def close(self) -> None:

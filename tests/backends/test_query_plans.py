@@ -128,6 +128,7 @@ READS = {
         sorts=True,
         leaving_out=True,
     ),
+    "a check-up": Question(lambda p: p.diagnose(), SIGNS_OF_LIFE, sorts=True),
     "runs left behind": Question(lambda p: p.runs.left_behind(), SIGNS_OF_LIFE, sorts=True),
 }
 

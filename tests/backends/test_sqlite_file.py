@@ -1,4 +1,4 @@
-"""What is particular to a SQLite file: its settings, its name, its check-up."""
+"""What is particular to a SQLite file: its settings and its name."""
 
 from __future__ import annotations
 
@@ -10,13 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from curio_persistence import (
-    AgentRun,
-    ConfigurationError,
-    Finding,
-    SQLitePersistence,
-)
-from curio_persistence.backends.sqlite import SQLiteStore, _engine_finding
+from curio_persistence import AgentRun, ConfigurationError, SQLitePersistence
+from curio_persistence.backends.sqlite import SQLiteStore
 
 
 @pytest.fixture
@@ -137,92 +132,3 @@ def test_threads_share_a_memory_database() -> None:
         for number in range(20):
             pool.submit(persistence.create_agent_run, AgentRun("agent", f"run {number}")).result()
         assert pool.submit(lambda: len(persistence.get_agent_runs(limit=None))).result() == 20
-
-
-# --- the check-up -----------------------------------------------------------------------------
-
-
-def findings(path: Path) -> dict[str, Finding]:
-    with SQLitePersistence(path, read_only=True) as persistence:
-        return {finding.check: finding for finding in persistence.diagnose()}
-
-
-def test_a_healthy_file_passes_the_check_up(path: Path) -> None:
-    SQLitePersistence(path).close()
-    found = findings(path)
-    assert {check: found[check].level for check in found if check != "engine"} == {
-        "schema": "ok",
-        "journal": "ok",
-        "integrity": "ok",
-        "runs": "ok",
-    }
-    assert found["schema"].message == "version 3"
-
-
-def test_the_check_up_changes_nothing(path: Path) -> None:
-    SQLitePersistence(path).close()
-    before = path.read_bytes()
-    findings(path)
-    assert path.read_bytes() == before
-
-
-def test_the_check_up_notices_another_journal_mode(path: Path) -> None:
-    SQLitePersistence(path).close()
-    with raw(path) as connection:
-        connection.execute("PRAGMA journal_mode = DELETE").fetchall()
-    assert findings(path)["journal"].level == "warning"
-
-
-def test_the_check_up_notices_tables_made_by_other_statements(path: Path) -> None:
-    SQLitePersistence(path).close()
-    with raw(path) as connection:
-        connection.execute("UPDATE schema_migrations SET checksum = 'another'")
-    finding = findings(path)["schema"]
-    assert finding.level == "warning"
-    assert "first_release" in finding.message
-
-
-def test_the_check_up_notices_damage(path: Path) -> None:
-    """An index's page is overwritten: nothing fails until somebody looks there."""
-    with SQLitePersistence(path) as persistence:
-        persistence.create_agent_run(AgentRun("agent", "run"))
-    with raw(path) as connection:
-        root = connection.execute(
-            "SELECT rootpage FROM sqlite_master WHERE name = 'agent_runs_by_agent'"
-        ).fetchone()[0]
-        size = connection.execute("PRAGMA page_size").fetchone()[0]
-    content = bytearray(path.read_bytes())
-    content[(root - 1) * size + 100 : root * size] = b"\x55" * (size - 100)
-    path.write_bytes(content)
-    finding = findings(path)["integrity"]
-    assert finding.level == "error"
-    assert "restore a backup" in finding.advice
-
-
-@pytest.mark.parametrize(
-    ("version", "level"),
-    [
-        ((3, 37, 0), "warning"),
-        ((3, 40, 1), "warning"),
-        ((3, 44, 5), "warning"),
-        ((3, 44, 6), "ok"),
-        ((3, 44, 9), "ok"),
-        ((3, 45, 0), "warning"),
-        ((3, 46, 1), "warning"),
-        ((3, 50, 6), "warning"),
-        ((3, 50, 7), "ok"),
-        ((3, 50, 8), "ok"),
-        ((3, 51, 0), "warning"),
-        ((3, 51, 2), "warning"),
-        ((3, 51, 3), "ok"),
-        ((3, 52, 0), "ok"),
-        ((4, 0, 0), "ok"),
-    ],
-)
-def test_the_check_up_knows_the_engines_that_can_damage_a_write_ahead_log(
-    version: tuple[int, int, int], level: str
-) -> None:
-    finding = _engine_finding(version)
-    assert finding.level == level
-    assert ".".join(map(str, version)) in finding.message
-    assert ("3.51.3" in finding.advice) == (level == "warning")

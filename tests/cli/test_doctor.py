@@ -46,6 +46,17 @@ def test_a_run_that_nobody_ended_is_a_warning(program: Program, healthy: str) ->
     assert "abandon" in finding["advice"]
 
 
+def test_a_large_database_is_read_through_only_when_asked(program: Program) -> None:
+    with connect(f"sqlite:///{program.folder / 'agent_sdk.db'}") as persistence:
+        persistence.create_agent_run(AgentRun("a", "run", final_synthesis_output="x" * 70_000_000))
+    quick = by_check(program("doctor").json())
+    assert quick["integrity"]["message"] == "not looked at: that reads all 70.3 MB"
+    assert quick["integrity"]["advice"].endswith("curio-persistence doctor --deep")
+    deep = by_check(program("doctor", "--deep").json())
+    assert deep["integrity"]["message"] == "quick_check found no damage"
+    assert list(deep) == list(quick)
+
+
 def test_a_damaged_index_exits_with_5(program: Program, agents_db: str) -> None:
     damage(program.folder / agents_db, "agent_runs_by_time")
     ended = program("doctor")

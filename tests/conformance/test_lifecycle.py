@@ -139,3 +139,21 @@ def test_a_check_up_of_a_new_database_finds_nothing_wrong(persistence: Persisten
     assert {finding.level for finding in findings} <= {"ok", "warning"}
     assert len({finding.check for finding in findings}) == len(findings)
     assert all(finding.advice for finding in findings if finding.level != "ok")
+
+
+@pytest.mark.parametrize("deep", [False, True])
+def test_a_check_up_counts_what_names_runs_that_are_not_there(
+    persistence: Persistence, *, deep: bool
+) -> None:
+    """Model calls and child runs may: a call can stand alone, a parent be recorded elsewhere."""
+    persistence.append_event("run", "agent", "note")
+    for run_id in ("run", "elsewhere", "elsewhere", None):
+        persistence.log_llm_usage(AgentLLMUsage("agent", run_id))
+    for run_id, parent in (("child", "run"), ("orphan", "elsewhere"), ("free", None)):
+        persistence.create_agent_run(AgentRun("agent", run_id, parent_run_id=parent))
+    [finding] = [each for each in persistence.diagnose(deep=deep) if each.check == "orphans"]
+    assert (finding.level, finding.message) == (
+        "ok",
+        "every event has its run; 2 model calls name one that is not here, as they may; "
+        "1 child runs name one that is not here, as they may",
+    )

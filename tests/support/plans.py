@@ -183,6 +183,8 @@ class PostgresPlanner(Planner):
     def explain(self, sql: str, params: Params) -> Plan:
         plan = Plan()
         steps = list(_steps(self._explained("FORMAT JSON", sql, params)))
+        if not any(step.get("Relation Name") in _TABLES for step in steps):
+            return plan  # It is about the server, and not about records.
         picks = any("= ANY (" in step.get("Index Cond", "") for step in steps)
         plan.sorts = not picks and any("Sort" in step["Node Type"] for step in steps)
         for step in steps:

@@ -1,0 +1,152 @@
+"""What a check-up of a PostgreSQL server finds. It reads, and changes nothing."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from datetime import date
+
+import psycopg2
+import pytest
+
+from curio_persistence import AgentRun, Finding, PostgresPersistence
+from curio_persistence.backends import checkup
+from curio_persistence.backends.postgres_checkup import Server, TableRoom, space
+from tests.backends.conftest import Ask, Open
+
+SERVER = Server("18.1", 18, "UTF8", places=90)
+
+
+def findings(persistence: PostgresPersistence, *, deep: bool = False) -> dict[str, Finding]:
+    return {finding.check: finding for finding in persistence.diagnose(deep=deep)}
+
+
+def test_a_healthy_server_passes_the_check_up(open_postgres: Open) -> None:
+    found = findings(open_postgres())
+    assert list(found) == [
+        "engine",
+        "schema",
+        "encoding",
+        "pool",
+        "space",
+        "indexes",
+        "orphans",
+        "runs",
+    ]
+    assert {found[check].level for check in found if check != "engine"} == {"ok"}
+    assert found["space"].message.endswith(" MB, with 0 dead rows")
+
+
+def test_who_may_only_read_is_told_the_same(open_postgres: Open) -> None:
+    checks = list(findings(open_postgres()))
+    assert list(findings(open_postgres(read_only=True), deep=True)) == checks
+
+
+def test_it_tells_how_many_connections_are_in_use(open_postgres: Open) -> None:
+    persistence = open_postgres(max_connections=7)
+    persistence.health_check()
+    assert "0 connections in use, 1 idle, at most 7" in findings(persistence)["pool"].message
+    with persistence.transaction():
+        assert "1 connections in use, 0 idle, at most 7" in findings(persistence)["pool"].message
+
+
+@pytest.mark.parametrize(
+    ("places", "in_use", "idle", "level"),
+    [(9, 0, 1, "ok"), (8, 0, 1, "warning"), (8, 1, 1, "ok"), (0, 7, 3, "ok"), (-2, 0, 1, "warning")],
+)
+def test_it_notices_that_the_server_has_no_room_for_the_whole_pool(
+    places: int, in_use: int, idle: int, level: str
+) -> None:
+    finding = SERVER._replace(places=places).pool(0.2, in_use, idle, most=10)
+    assert finding.level == level
+    assert ("DB_MAX_CONNECTIONS" in finding.advice) == (level == "warning")
+
+
+def test_the_room_that_it_tells_of_is_what_the_server_lets_in(
+    open_postgres: Open, ask: Ask
+) -> None:
+    [(most,)] = ask("SELECT current_setting('max_connections')::int")
+    said = findings(open_postgres())["pool"].message
+    places = int(said.partition("has room for ")[2].partition(" ")[0])
+    assert 0 < places < most
+
+
+@pytest.mark.parametrize(
+    ("major", "today", "level"),
+    [
+        (9, date(2026, 1, 1), "warning"),
+        (13, date(2026, 1, 1), "warning"),
+        (14, date(2026, 11, 12), "ok"),
+        (14, date(2026, 11, 13), "warning"),
+        (18, date(2030, 11, 14), "ok"),
+        (18, date(2030, 11, 15), "warning"),
+        (19, date(2040, 1, 1), "ok"),
+    ],
+)
+def test_it_knows_when_a_version_gets_its_last_corrections(
+    major: int, today: date, level: str
+) -> None:
+    finding = SERVER._replace(major=major, version=f"{major}.3").engine(today)
+    assert finding.level == level
+    assert f"PostgreSQL {major}.3" in finding.message
+    assert ("pg_upgrade" in finding.advice) == (level == "warning")
+
+
+@pytest.mark.parametrize(
+    ("live", "dead", "level"),
+    [(0, 0, "ok"), (10, 49_999, "ok"), (100_000, 50_000, "warning"), (100_001, 50_000, "ok")],
+)
+def test_it_notices_tables_that_autovacuum_does_not_get_done(
+    live: int, dead: int, level: str
+) -> None:
+    tables = [TableRoom("agent_runs", 8192, 10, 1), TableRoom("t", 10**8, live, dead)]
+    finding = space(tables, '"s"')
+    assert (finding.level, finding.advice) == (
+        level,
+        'With psql: VACUUM (ANALYZE) "s"."t"' if level == "warning" else "",
+    )
+
+
+def test_it_counts_dead_rows(open_postgres: Open, ask: Ask, schema_name: str) -> None:
+    persistence = open_postgres()
+    ask(f"ALTER TABLE {schema_name}.agent_runs SET (autovacuum_enabled = off)")
+    persistence.create_agent_runs(AgentRun("agent", f"run {number}") for number in range(30))
+    ask(f"UPDATE {schema_name}.agent_runs SET agent_name = 'another'")
+    ask("SELECT pg_stat_force_next_flush()")
+    ask("SELECT 1")
+    assert "30 dead rows" in findings(persistence)["space"].message
+
+
+def test_it_notices_events_without_their_run(
+    open_postgres: Open, ask: Ask, schema_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    persistence = open_postgres()
+    persistence.append_event("gone", "agent", "note")
+    ask(
+        "BEGIN; SET LOCAL session_replication_role = replica; "
+        f"DELETE FROM {schema_name}.agent_runs; COMMIT"
+    )
+    assert findings(persistence)["orphans"].level == "warning"
+    monkeypatch.setattr(checkup, "SMALL", 0)
+    assert findings(persistence)["orphans"].message.startswith("not looked at")
+    finding = findings(persistence, deep=True)["orphans"]
+    assert finding.message.startswith("1 events are of runs that do not exist, gone for one")
+
+
+def test_it_notices_indexes_that_are_invalid_or_missing(
+    open_postgres: Open, ask: Ask, schema_name: str
+) -> None:
+    persistence = open_postgres()
+    persistence.create_agent_runs(AgentRun("agent", run) for run in "ab")
+    with suppress(psycopg2.errors.UniqueViolation):
+        ask(f"CREATE UNIQUE INDEX CONCURRENTLY twice ON {schema_name}.agent_runs (agent_id)")
+    finding = findings(persistence)["indexes"]
+    assert finding.level == "warning"
+    name = f'"{schema_name}"."twice"'
+    assert f"invalid: {name};" in finding.message
+    persistence.delete_agent_run("a")
+    ask(finding.advice.removeprefix("With psql: "))
+    assert findings(persistence)["indexes"] == ("indexes", "ok", "all there", "")
+    ask(f"DROP INDEX {schema_name}.agent_runs_by_time")
+    finding = findings(persistence)["indexes"]
+    assert finding.message.startswith("missing: agent_runs_by_time;")
+    assert "schema/postgres/" in finding.advice
