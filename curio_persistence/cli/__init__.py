@@ -44,6 +44,7 @@ _COMMANDS = {
     "query": "list runs, or show one",
     "events": "show what happened in a run",
     "stats": "add up runs, calls, tokens, costs and tools",
+    "metrics": "add up what agents measured, by time and group",
     "doctor": "check up on the database",
 }
 

@@ -34,6 +34,13 @@ def add_json_option(parser: ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON, on a terminal too")
 
 
+def add_window_options(parser: ArgumentParser) -> None:
+    """`--since` and `--until`."""
+    moment = "a date or time (2026-11-20, 2026-11-20T10:30Z), or how long ago (90s, 30m, 2h, 7d)"
+    parser.add_argument("--since", metavar="WHEN", help=f"only from then on: {moment}")
+    parser.add_argument("--until", metavar="WHEN", help="only what was before then")
+
+
 def count(text: str) -> int:
     """A whole number that is not negative."""
     if not text.isascii() or not text.isdigit():
