@@ -36,6 +36,7 @@ from curio_persistence.persistence import (
     connect,
 )
 from curio_persistence.recorder import RunRecorder, ToolCall
+from curio_persistence.settings import Setting
 from curio_persistence.store.base import Finding
 from curio_persistence.store.results import Page, Records, Stream
 
@@ -69,6 +70,7 @@ __all__ = [
     "RunRecorder",
     "SQLitePersistence",
     "SchemaMismatchError",
+    "Setting",
     "StorageFullError",
     "Stream",
     "ToolCall",

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from curio_persistence.errors import ConfigurationError, UnsupportedError
+from curio_persistence.settings import LIBPQ, SERVER_VARIABLES, Place, Setting, places, said
 
 if TYPE_CHECKING:
     from curio_persistence.persistence import Persistence
@@ -24,7 +24,8 @@ _BACKENDS: Mapping[str, Backend] = {
     "in_memory": "memory",
 }
 _URLS = "sqlite:///path, sqlite:// (memory), postgresql://user@host/database, memory://"
-_SERVER_VARIABLES = ("DB_HOST", "DB_PORT", "DB_NAME", "DB_USER")
+_TAKEN_FOR_GRANTED = ("db_schema", "db_min_connections", "db_max_connections")
+"""What a URL need not say."""
 
 _told: set[str] = set()
 
@@ -59,9 +60,31 @@ class DatabaseConfig:
         `DATABASE_URL`, which belongs to the host application and so is logged; a SQLite file
         `agent_sdk.db` in the current folder.
         """
-        found = dict(os.environ if environ is None else environ)
-        settings = {**(_dotenv() if dotenv else {}), **found}
-        settings = {name: value for name, value in settings.items() if value}
+        return cls._from_settings(said(places(environ, dotenv=dotenv)))
+
+    @classmethod
+    def explain(
+        cls,
+        environ: Mapping[str, str] | None = None,
+        *,
+        dotenv: bool = True,
+        given: Mapping[str, Mapping[str, str]] | None = None,
+    ) -> list[Setting]:
+        """Each value that `from_env` finds, and where; then what is set as well, and why in vain.
+
+        `given` are variables that arguments set, by the argument's name. What stands there is
+        looked at before everything else: `{"--url": {"CURIO_DATABASE_URL": "memory://"}}`.
+        """
+        from curio_persistence.explanation import Explanation
+
+        arguments = [Place(name, set_by, is_argument=True) for name, set_by in (given or {}).items()]
+        found = [*arguments, *places(environ, dotenv=dotenv)]
+        in_force = cls._from_settings(said(found))._in_force()
+        defaults = {name for name in _TAKEN_FOR_GRANTED if in_force.get(name) == getattr(cls, name)}
+        return Explanation(in_force, defaults, _VARIABLES, found).settings()
+
+    @classmethod
+    def _from_settings(cls, settings: Mapping[str, str]) -> DatabaseConfig:
         if url := settings.get("CURIO_DATABASE_URL"):
             return cls.from_url(url)
         if any(name.startswith("DB_") and name in _VARIABLES for name in settings):
@@ -128,6 +151,25 @@ class DatabaseConfig:
             )
         return super().__reduce__()
 
+    def _in_force(self) -> dict[str, Any]:
+        """What is used of it, by name; of a URL, each part."""
+        match self.db_type:
+            case "sqlite":
+                return {"db_type": "sqlite", "db_path": self.db_path}
+            case "postgres":
+                said_in_url = self._parts_of_dsn()
+                ours = {name: getattr(self, name) for name in _VARIABLES.values()}
+                del ours["db_path"]
+                return {**ours, **said_in_url}
+        return {"db_type": self.db_type}
+
+    def _parts_of_dsn(self) -> dict[str, str]:
+        from curio_persistence.backends.postgres import parse_dsn
+
+        parts = parse_dsn(self.dsn) if self.dsn else {}
+        names = {libpq.keyword: name for name, libpq in LIBPQ.items()}
+        return {names.get(keyword, keyword): value for keyword, value in parts.items()}
+
     def get_persistence(self, *, read_only: bool = False, initialize: bool = True) -> Persistence:
         """Open it."""
         from curio_persistence import persistence
@@ -167,7 +209,7 @@ def _backend(settings: Mapping[str, str]) -> Backend:
         if given.lower() not in _BACKENDS:
             raise ConfigurationError(_unknown_type(given))
         return _BACKENDS[given.lower()]
-    server = [name for name in _SERVER_VARIABLES if name in settings]
+    server = [name for name in SERVER_VARIABLES if name in settings]
     if server and "DB_PATH" in settings:
         raise ConfigurationError(
             f"DB_PATH names a SQLite file and {server[0]} a PostgreSQL server. "
@@ -185,19 +227,6 @@ def _whole_number(variable: str, value: str) -> int:
         return int(value)
     except ValueError as error:
         raise ConfigurationError(f"{variable} must be a whole number, not {value!r}.") from error
-
-
-def _dotenv() -> dict[str, str]:
-    """The nearest `.env`, from the current folder upwards; the environment stays as it is."""
-    from dotenv import dotenv_values, find_dotenv
-
-    path = find_dotenv(usecwd=True)
-    if not path:
-        return {}
-    try:
-        return {name: value or "" for name, value in dotenv_values(path).items()}
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path} cannot be read as UTF-8 text.") from error
 
 
 def _tell_once(message: str) -> None:

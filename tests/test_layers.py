@@ -31,6 +31,8 @@ LAYERS = (
     ("recorder",),
     ("base",),
     ("backends", "capabilities"),
+    ("settings",),
+    ("explanation",),
     ("config", "write_behind"),
     ("persistence", "sigterm"),
     ("buffered",),
@@ -61,7 +63,7 @@ NARROW = {
 THIRD_PARTY = {
     ("backends.postgres", "psycopg2"),
     ("backends.postgres_errors", "psycopg2"),
-    ("config", "dotenv"),
+    ("settings", "dotenv"),
     ("store.arrow", "pyarrow"),
     ("store.frames", "numpy"),
     ("store.frames", "pandas"),

@@ -55,6 +55,7 @@ NAMES = [
     "RunRecorder",
     "SQLitePersistence",
     "SchemaMismatchError",
+    "Setting",
     "StorageFullError",
     "Stream",
     "ToolCall",
@@ -170,6 +171,8 @@ OTHERS = {
     "db_min_connections: int = 1, db_max_connections: int = 10, dsn: str | None = None) -> None",
     DatabaseConfig.from_env: "(environ: Mapping[str, str] | None = None, *, dotenv: bool = True) "
     "-> DatabaseConfig",
+    DatabaseConfig.explain: "(environ: Mapping[str, str] | None = None, *, dotenv: bool = True, "
+    "given: Mapping[str, Mapping[str, str]] | None = None) -> list[Setting]",
     DatabaseConfig.from_url: "(url: str) -> DatabaseConfig",
     DatabaseConfig.get_persistence: "(self, *, read_only: bool = False, initialize: bool = True) "
     "-> Persistence",

@@ -46,6 +46,7 @@ _COMMANDS = {
     "stats": "add up runs, calls, tokens, costs and tools",
     "metrics": "add up what agents measured, by time and group",
     "doctor": "check up on the database",
+    "config": "show which database is meant, and why",
 }
 
 

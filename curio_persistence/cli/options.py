@@ -80,8 +80,14 @@ def _in_environment(backend: str) -> DatabaseConfig:
     """The database of this kind that the environment describes, as if DB_TYPE had said so."""
     from curio_persistence import DatabaseConfig
 
-    environ = {**os.environ, "DB_TYPE": backend}
-    config = DatabaseConfig.from_env(environ)
-    if config.db_type == backend:
-        return config
-    return DatabaseConfig.from_env({**environ, "CURIO_DATABASE_URL": ""})
+    return DatabaseConfig.from_env({**os.environ, **chosen_by(backend)})
+
+
+def chosen_by(backend: str) -> dict[str, str]:
+    """The variables that, set beside the others, make the environment describe such a database."""
+    from curio_persistence import DatabaseConfig
+
+    chosen = {"DB_TYPE": backend}
+    if DatabaseConfig.from_env({**os.environ, **chosen}).db_type == backend:
+        return chosen
+    return {**chosen, "CURIO_DATABASE_URL": ""}

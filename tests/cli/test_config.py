@@ -1,0 +1,75 @@
+"""`config` answers which database is meant, and why; it opens none."""
+
+from __future__ import annotations
+
+import pytest
+
+from curio_persistence import connect
+from tests.cli.program import Program
+
+
+def in_force(program: Program, *options: str, **variables: str) -> dict[str, tuple[object, str]]:
+    settings = program("config", *options, **variables).json()
+    return {s["name"]: (s["value"], s["source"]) for s in settings if not s["unused"]}
+
+
+def test_a_person_sees_where_settings_are_from_and_which_are_in_vain(program: Program) -> None:
+    (program.folder / ".env").write_text("DB_PATH=runs.db\n")
+    shown = program.on_terminal("config", DB_HOST="db", DB_TYPE="sqlite", columns=200)
+    assert shown.code == 0
+    lines = [line.split() for line in shown.lines]
+    assert lines == [
+        ["SETTING", "VALUE", "FROM"],
+        ["db_type", "sqlite", "environment:", "DB_TYPE"],
+        ["db_path", "runs.db", f"{program.folder / '.env'}:", "DB_PATH"],
+        [],
+        ["SETTING", "VALUE", "FROM", "NOT", "USED,", "BECAUSE"],
+        ["db_host", "db", "environment:", "DB_HOST", "sqlite", "has", "none"],
+    ]
+
+
+def test_nothing_is_opened_and_nothing_made(program: Program) -> None:
+    ended = program("config", "--url", "postgresql://me:secret@127.0.0.1:1/agents")
+    assert ended.code == 0
+    assert "secret" not in ended.out
+    assert in_force(program)["db_path"] == ("agent_sdk.db", "default")
+    assert program.files() == set()
+
+
+@pytest.mark.parametrize("path", ["runs.db", "my runs?.db", "100%.db", "/var/runs.db"])
+def test_an_option_decides(program: Program, path: str) -> None:
+    variables = {"CURIO_DATABASE_URL": "memory://", "DB_PORT": "no number"}
+    assert in_force(program, "--db-path", path, **variables) == {
+        "db_type": ("sqlite", "--db-path"),
+        "db_path": (path, "--db-path"),
+    }
+    assert in_force(program, "--url", "sqlite:///of_a_url.db", **variables)["db_path"] == (
+        "of_a_url.db",
+        "--url",
+    )
+
+
+def test_a_kind_of_backend_is_looked_for_in_the_environment(program: Program) -> None:
+    variables = {"CURIO_DATABASE_URL": "memory://", "DB_PATH": "mine.db"}
+    assert in_force(program, "--backend", "sqlite", **variables) == {
+        "db_type": ("sqlite", "--backend"),
+        "db_path": ("mine.db", "environment: DB_PATH"),
+    }
+    settings = program("config", "--backend", "sqlite", **variables).json()
+    assert [s["unused"] for s in settings if s["name"] == "url"] == ["--backend comes first"]
+
+
+@pytest.mark.parametrize(
+    "options", [[], ["--url", "sqlite:///a.db"], ["--db-path", "b.db"], ["--backend", "sqlite"]]
+)
+def test_it_is_the_database_that_other_commands_use(program: Program, options: list[str]) -> None:
+    (program.folder / ".env").write_text("DB_PATH=c.db\n")
+    path = in_force(program, *options)["db_path"][0]
+    connect(f"sqlite:///{program.folder / str(path)}").close()
+    assert program("query", *options).json() == []
+
+
+def test_a_setting_that_makes_no_sense_exits_with_2(program: Program) -> None:
+    ended = program("config", DB_TYPE="mysql")
+    assert (ended.code, ended.out) == (2, "")
+    assert "DB_TYPE is sqlite, postgres or memory" in ended.said

@@ -1,0 +1,191 @@
+"""A configuration can say where each of its values is from, and what was set in vain."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from curio_persistence import DatabaseConfig, Setting
+
+SECRET = "s3cr3t"
+VARIABLES = (
+    *(f"PG{name}" for name in ("HOST", "PORT", "DATABASE", "USER", "PASSWORD")),
+    "CURIO_DATABASE_URL",
+    "DATABASE_URL",
+)
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, empty; nothing is set."""
+    monkeypatch.chdir(tmp_path)
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path
+
+
+def explained(environ: Mapping[str, str] | None = None, **options: object) -> dict[str, Setting]:
+    """What is in force."""
+    settings = DatabaseConfig.explain(environ or {}, **options)  # type: ignore[arg-type]
+    return {setting.name: setting for setting in settings if not setting.unused}
+
+
+def in_vain(environ: Mapping[str, str], **options: object) -> set[tuple[str, str, str]]:
+    """What is not in force: the name, where it is from, and why."""
+    settings = DatabaseConfig.explain(environ, **options)  # type: ignore[arg-type]
+    return {(each.name, each.source, each.unused) for each in settings if each.unused}
+
+
+def test_where_nobody_says_anything_it_is_the_default() -> None:
+    assert DatabaseConfig.explain({}) == [
+        ("db_type", "sqlite", "default", ""),
+        ("db_path", "agent_sdk.db", "default", ""),
+    ]
+
+
+def test_a_variable_is_named_with_its_place(folder: Path) -> None:
+    (folder / ".env").write_text("DB_TYPE=sqlite\nDB_PATH=of_the_file.db\n")
+    env = f"{folder / '.env'}"
+    assert DatabaseConfig.explain({"DB_PATH": "mine.db"}) == [
+        ("db_type", "sqlite", f"{env}: DB_TYPE", ""),
+        ("db_path", "mine.db", "environment: DB_PATH", ""),
+        ("db_path", "of_the_file.db", f"{env}: DB_PATH", "environment: DB_PATH comes first"),
+    ]
+    assert explained({}, dotenv=False)["db_path"].source == "default"
+
+
+def test_what_is_set_to_nothing_silences_the_file(folder: Path) -> None:
+    (folder / ".env").write_text("DB_PATH=of_the_file.db\n")
+    assert explained({"DB_PATH": ""})["db_path"].source == "default"
+    [(name, _, why)] = in_vain({"DB_PATH": ""})
+    assert (name, why) == ("db_path", "environment: DB_PATH comes first")
+
+
+def test_a_url_of_ours_comes_before_all_variables() -> None:
+    environ = {
+        "CURIO_DATABASE_URL": "sqlite:///ours.db",
+        "DB_PATH": "variable.db",
+        "DB_MAX_CONNECTIONS": "7",
+        "DATABASE_URL": "sqlite:///host.db",
+    }
+    ours = "environment: CURIO_DATABASE_URL"
+    assert explained(environ)["db_path"] == ("db_path", "ours.db", ours, "")
+    assert explained(environ)["db_type"].source == ours
+    assert in_vain(environ) == {
+        ("db_path", "environment: DB_PATH", f"{ours} comes first"),
+        ("db_max_connections", "environment: DB_MAX_CONNECTIONS", f"{ours} comes first"),
+        ("url", "environment: DATABASE_URL", f"{ours} comes first"),
+    }
+
+
+def test_the_hosts_url_comes_last() -> None:
+    environ = {"DATABASE_URL": "sqlite:///host.db"}
+    assert explained(environ)["db_path"].source == "environment: DATABASE_URL"
+    assert in_vain({**environ, "DB_PATH": "mine.db"}) == {
+        ("url", "environment: DATABASE_URL", "environment: DB_PATH comes first")
+    }
+
+
+def test_what_a_backend_does_not_have_is_set_in_vain() -> None:
+    environ = {"DB_TYPE": "sqlite", "DB_HOST": "db", "DB_PASSWORD": SECRET}
+    assert in_vain(environ) == {
+        ("db_host", "environment: DB_HOST", "sqlite has none"),
+        ("db_password", "environment: DB_PASSWORD", "sqlite has none"),
+    }
+    assert list(explained({"DB_TYPE": "memory", "DB_PATH": "x.db"})) == ["db_type"]
+
+
+def test_naming_a_server_is_what_chose_postgres() -> None:
+    found = explained({"DB_NAME": "agents"})
+    assert found["db_type"] == ("db_type", "postgres", "environment: DB_NAME", "")
+    assert found["db_schema"] == ("db_schema", "agent_sdk", "default", "")
+
+
+def test_of_a_url_every_part_is_told() -> None:
+    url = f"postgresql://me:{SECRET}@db.example.org/agents?schema=runs&sslmode=require"
+    found = explained({"CURIO_DATABASE_URL": url})
+    ours = "environment: CURIO_DATABASE_URL"
+    assert {name: each.value for name, each in found.items() if each.source == ours} == {
+        "db_type": "postgres",
+        "db_host": "db.example.org",
+        "db_name": "agents",
+        "db_user": "me",
+        "db_password": "***",
+        "db_schema": "runs",
+        "sslmode": "require",
+    }
+    assert found["db_port"] == ("db_port", None, "libpq", "")
+    assert found["db_max_connections"] == ("db_max_connections", 10, "default", "")
+
+
+def test_libpqs_variables_fill_the_gaps_of_postgres_only(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / ".env").write_text("PGUSER=nobody\n")
+    for name, value in {"PGHOST": "pg", "PGPORT": "1", "PGPASSWORD": SECRET}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("DB_TYPE", "postgres")
+    monkeypatch.setenv("DB_PORT", "5433")
+    found = {each.name: each for each in DatabaseConfig.explain() if not each.unused}
+    assert found["db_host"] == ("db_host", "pg", "environment: PGHOST", "")
+    assert found["db_password"] == ("db_password", "***", "environment: PGPASSWORD", "")
+    assert found["db_port"] == ("db_port", 5433, "environment: DB_PORT", "")
+    unused = {each.source: each.unused for each in DatabaseConfig.explain() if each.unused}
+    assert unused == {
+        "environment: PGPORT": "environment: DB_PORT comes first",
+        f"{folder / '.env'}: PGUSER": "libpq looks into the environment only",
+    }
+    monkeypatch.setenv("DB_TYPE", "sqlite")
+    unused = {each.source: each.unused for each in DatabaseConfig.explain() if each.unused}
+    assert unused["environment: PGHOST"] == "PostgreSQL is not chosen"
+
+
+def test_an_argument_comes_first() -> None:
+    given = {"--url": {"CURIO_DATABASE_URL": "sqlite:///argument.db"}}
+    environ = {"CURIO_DATABASE_URL": "sqlite:///ours.db", "DB_PATH": "x.db"}
+    assert explained(environ, given=given)["db_path"][1:3] == ("argument.db", "--url")
+    assert in_vain(environ, given=given) == {
+        ("url", "environment: CURIO_DATABASE_URL", "--url comes first"),
+        ("db_path", "environment: DB_PATH", "--url comes first"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        (f"postgresql://me:{SECRET}@host:5432/db?password={SECRET}", "postgresql://me:***@host:5432/db"),
+        ("postgresql://me@host/db", "postgresql://me@host/db"),
+        ("postgresql://host/db", "postgresql://host/db"),
+        ("sqlite:////var/agents.db", "sqlite:////var/agents.db"),
+        (f"postgresql://me:a@{SECRET}@host/db", "postgresql://me:***@host/db"),
+        (f"postgresql://me:a?{SECRET}@host/db", "…"),
+        (f"postgresql://host/db?password=a@{SECRET}", "…"),
+        (f"postgresql://me:{SECRET}/db", "…"),
+        (f"host=db password={SECRET}", "…"),
+        (SECRET, "…"),
+    ],
+)
+def test_no_secret_is_shown_however_a_url_is_mistyped(url: str, shown: str) -> None:
+    environ = {"CURIO_DATABASE_URL": "memory://", "DATABASE_URL": url}
+    [unused] = [each for each in DatabaseConfig.explain(environ) if each.unused]
+    assert unused.value == shown
+    assert SECRET not in str(DatabaseConfig.explain(environ))
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {},
+        {"DB_PATH": "a.db"},
+        {"DB_TYPE": "memory"},
+        {"DATABASE_URL": "memory://"},
+        {"DB_HOST": "h", "DB_PORT": "1", "DB_USER": "u", "DB_SCHEMA": "s"},
+        {"CURIO_DATABASE_URL": "sqlite:///b.db", "DB_HOST": "h"},
+    ],
+)
+def test_what_is_explained_is_what_is_used(environ: dict[str, str]) -> None:
+    config = DatabaseConfig.from_env(environ)
+    for name, setting in explained(environ).items():
+        assert getattr(config, name) == setting.value
