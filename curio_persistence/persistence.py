@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from curio_persistence.base import BasePersistence
 from curio_persistence.capabilities.appends import OnConflict
-from curio_persistence.capabilities.events import Events
+from curio_persistence.capabilities.events import Events, PayloadFilter
 from curio_persistence.capabilities.metrics import MetricPoint, Metrics
 from curio_persistence.capabilities.runs import Runs
 from curio_persistence.capabilities.stats import Stats
@@ -214,6 +214,7 @@ class Persistence(BasePersistence):
         event_type: str | Collection[str] | None = None,
         level: str | Collection[str] | None = None,
         min_level: str | None = None,
+        payload: PayloadFilter | None = None,
         since: Moment | None = None,
         until: Moment | None = None,
         order: Direction = "newest",
@@ -224,6 +225,11 @@ class Persistence(BasePersistence):
 
         `min_level` picks the events that are at least so severe, `level` those of just these
         levels. The window is of the time they happened.
+
+        `payload={"tool": "search", "result.status": "error"}` picks the events whose payload is an
+        object in which each path leads to that value; give a path as a tuple where a key has a dot
+        in it. `1` is 1.0 but not True or "1", and None is a null that stands there. A float means
+        the digits it prints. See `create_payload_index` for PostgreSQL.
         """
         return self.events.query(
             agent_id=agent_id,
@@ -232,6 +238,7 @@ class Persistence(BasePersistence):
             event_type=event_type,
             level=level,
             min_level=min_level,
+            payload=payload,
             since=since,
             until=until,
             order=order,
@@ -248,6 +255,7 @@ class Persistence(BasePersistence):
         event_type: str | Collection[str] | None = None,
         level: str | Collection[str] | None = None,
         min_level: str | None = None,
+        payload: PayloadFilter | None = None,
         since: Moment | None = None,
         until: Moment | None = None,
         order: Direction = "oldest",
@@ -260,6 +268,7 @@ class Persistence(BasePersistence):
             event_type=event_type,
             level=level,
             min_level=min_level,
+            payload=payload,
             since=since,
             until=until,
             order=order,
@@ -274,6 +283,7 @@ class Persistence(BasePersistence):
         event_type: str | Collection[str] | None = None,
         level: str | Collection[str] | None = None,
         min_level: str | None = None,
+        payload: PayloadFilter | None = None,
         since: Moment | None = None,
         until: Moment | None = None,
     ) -> int:
@@ -285,6 +295,7 @@ class Persistence(BasePersistence):
             event_type=event_type,
             level=level,
             min_level=min_level,
+            payload=payload,
             since=since,
             until=until,
         )

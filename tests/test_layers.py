@@ -22,6 +22,7 @@ LAYERS = (
     ("models",),
     ("payloads",),
     ("store.codecs",),
+    ("store.patterns",),
     ("store.filters",),
     ("store.tables",),
     ("store.csv_text", "store.frames", "store.html"),

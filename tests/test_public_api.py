@@ -120,12 +120,12 @@ OTHERS = {
     "None, until: Moment | None = None, order: Direction = 'newest') -> Stream[AgentRun]",
     Persistence.query_events: "(self, *, agent_id: str | None = None, run_id: str | None = None, session_id: str | None "
     "= None, event_type: str | Collection[str] | None = None, level: str | Collection[str] | "
-    "None = None, min_level: str | None = None, since: Moment | None = None, until: Moment | "
+    "None = None, min_level: str | None = None, payload: PayloadFilter | None = None, since: Moment | None = None, until: Moment | "
     "None = None, order: Direction = 'newest', limit: int | None = 100, cursor: str | None = "
     "None) -> Page[AgentRunEvent]",
     Persistence.iter_agent_run_events: "(self, *, run_id: str | None = None, agent_id: str | None = None, session_id: str | None "
     "= None, event_type: str | Collection[str] | None = None, level: str | Collection[str] | "
-    "None = None, min_level: str | None = None, since: Moment | None = None, until: Moment | "
+    "None = None, min_level: str | None = None, payload: PayloadFilter | None = None, since: Moment | None = None, until: Moment | "
     "None = None, order: Direction = 'oldest') -> Stream[AgentRunEvent]",
     Persistence.query_llm_usage: "(self, *, agent_id: str | None = None, run_id: str | None = None, model: str | "
     "Collection[str] | None = None, provider: str | Collection[str] | None = None, status: "
@@ -144,7 +144,7 @@ OTHERS = {
     "= None) -> AgentRunEvent",
     Persistence.count_events: "(self, *, agent_id: str | None = None, run_id: str | None = None, session_id: str | None "
     "= None, event_type: str | Collection[str] | None = None, level: str | Collection[str] | "
-    "None = None, min_level: str | None = None, since: Moment | None = None, until: Moment | "
+    "None = None, min_level: str | None = None, payload: PayloadFilter | None = None, since: Moment | None = None, until: Moment | "
     "None = None) -> int",
     Persistence.query_metrics: "(self, name: str, aggregation: str = 'avg', *, bucket: str | None = None, "
     "group_by: str | None = None, agent_id: str | None = None, run_id: str | None = None, "

@@ -387,6 +387,13 @@ class PostgresStore(SQLStore):
     def _has_any(self, column: str) -> str:
         return f"{column}::jsonb ?| %s"
 
+    def _holds(self, column: str) -> str:
+        return f"{self._payload(column)} @> %s::jsonb"
+
+    def _payload(self, column: str) -> str:
+        """The expression that a payload index is made of as well; see schema/postgres/events.sql."""
+        return f"{self._qualified('curio_payload')}({column})"
+
     def _several(self, values: tuple[Any, ...]) -> list[Any]:
         return list(values)
 
@@ -624,7 +631,7 @@ class PostgresStore(SQLStore):
     def _translate(self, error: psycopg2.Error) -> PersistenceError:
         if isinstance(error, psycopg2.InterfaceError) and self._closed:
             return self._closed_error()
-        if error.pgcode in ("42P01", "42703", "3F000"):
+        if error.pgcode in ("42P01", "42703", "3F000", "42883"):
             return self._lacks_tables(self._errors.said(error))
         return self._errors.translate(error)
 

@@ -461,6 +461,8 @@ class SQLStore(Store):
                 return self._has(f.column)
             case "has any":
                 return self._has_any(f.column)
+            case "holds":
+                return self._holds(f.column)
         return f"{f.column} {f.op} {self._binding(f.column)}"
 
     @abstractmethod
@@ -472,16 +474,23 @@ class SQLStore(Store):
         """Whether it has one of several."""
 
     @abstractmethod
+    def _holds(self, column: str) -> str:
+        """Whether a column of payloads has what a pattern asks for."""
+
+    @abstractmethod
     def _several(self, values: tuple[Any, ...]) -> Any:
         """The one value that `_any_of` takes for several, so that its text is always the same."""
 
     def _values(self, where: Where) -> Params:
         """What the filters' placeholders stand for, in order."""
-        return tuple(
-            self._several(f.value) if isinstance(f.value, tuple) else f.value
-            for f in where
-            if f.value is not None
-        )
+        values: list[Any] = []
+        for f in where:
+            if f.value is not None:
+                values += self._bound(f)
+        return tuple(values)
+
+    def _bound(self, f: Filter) -> Params:
+        return (self._several(f.value) if isinstance(f.value, tuple) else f.value,)
 
 
 def _known(where: Where) -> Mapping[str, Any]:

@@ -23,7 +23,14 @@ from threading import RLock
 from typing import Any, Literal, TypeVar
 from weakref import WeakSet
 
-from curio_persistence.backends import checkup, forking, schema, sqlite_log, sqlite_parts
+from curio_persistence.backends import (
+    checkup,
+    forking,
+    schema,
+    sqlite_log,
+    sqlite_parts,
+    sqlite_payloads,
+)
 from curio_persistence.backends.deadlines import checked_seconds
 from curio_persistence.backends.pieces import csv_in_pieces
 from curio_persistence.backends.side_by_side import side_by_side
@@ -52,7 +59,7 @@ from curio_persistence.store.base import (
     missing_reference,
 )
 from curio_persistence.store.csv_text import csv_columns, is_quoted
-from curio_persistence.store.filters import Measure, Order, Where
+from curio_persistence.store.filters import Filter, Measure, Order, Where
 from curio_persistence.store.tables import Columns, Kept, Row, Table
 
 T = TypeVar("T")
@@ -616,6 +623,21 @@ class SQLiteStore(SQLStore):
     def _has_any(self, column: str) -> str:
         return f"EXISTS (SELECT 1 FROM json_each({column}) WHERE value {self._any_of})"
 
+    def _where_text(self, where: Where, after: tuple[Order, ...] = ()) -> str:
+        return super()._where_text(sqlite_payloads.in_two_steps(where), after)
+
+    def _values(self, where: Where) -> Params:
+        return super()._values(sqlite_payloads.in_two_steps(where))
+
+    def _condition(self, f: Filter) -> str:
+        return sqlite_payloads.may_hold(f.column) if f.op == "may hold" else super()._condition(f)
+
+    def _bound(self, f: Filter) -> Params:
+        return sqlite_payloads.bound(f.value) if f.op == "may hold" else super()._bound(f)
+
+    def _holds(self, column: str) -> str:
+        return f"{sqlite_payloads.FUNCTION}({column}, ?)"
+
     def _several(self, values: tuple[Any, ...]) -> str:
         return json.dumps(values, ensure_ascii=False)
 
@@ -770,6 +792,7 @@ class SQLiteStore(SQLStore):
             connection.execute("PRAGMA cache_size = -16000")
             connection.execute(f"PRAGMA synchronous = {self._synchronous}")
             sqlite_log.configure(connection)
+            sqlite_payloads.configure(connection)
             connection.execute("SELECT 1 FROM sqlite_master").fetchone()  # Reads the first page.
         except BaseException:
             connection.close()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from decimal import Decimal
 from typing import Any, TypedDict, Unpack
 
 from curio_persistence.capabilities.appends import Appends
@@ -10,9 +11,14 @@ from curio_persistence.capabilities.windows import Moment, window
 from curio_persistence.errors import ConflictError, InvalidValueError, MissingRunError
 from curio_persistence.models import AgentRunEvent, Level
 from curio_persistence.store.codecs import encode_time
-from curio_persistence.store.filters import COUNT, Where, checked_count
+from curio_persistence.store.filters import COUNT, Filter, Where, checked_count
+from curio_persistence.store.patterns import Path, encode_pattern
 from curio_persistence.store.results import Direction, Page, Stream, open_stream, read_page
 from curio_persistence.store.tables import EVENTS, SEVERITIES
+
+
+PayloadFilter = Mapping[Path, str | float | Decimal | None]
+"""For each path the value that is to be found there; a bool is a number to a type checker."""
 
 
 class EventFilters(TypedDict, total=False):
@@ -24,6 +30,7 @@ class EventFilters(TypedDict, total=False):
     event_type: str | Collection[str] | None
     level: str | Collection[str] | None
     min_level: str | None
+    payload: PayloadFilter | None
     since: Moment | None
     until: Moment | None
 
@@ -100,6 +107,7 @@ class Events(Appends[AgentRunEvent]):
         *,
         level: str | Collection[str] | None = None,
         min_level: str | None = None,
+        payload: PayloadFilter | None = None,
         since: Moment | None = None,
         until: Moment | None = None,
         **equal: Any,
@@ -108,6 +116,7 @@ class Events(Appends[AgentRunEvent]):
             *EVENTS.where_any(**equal),
             *_of_level(level),
             *_from_level(min_level),
+            *_holding(payload),
             *window(EVENTS, self._clock, since, until),
         )
 
@@ -133,3 +142,19 @@ def _from_level(level: str | None) -> Where:
     raise InvalidValueError(
         f"min_level is one of {', '.join(Level)}, not {level!r}.", field="min_level"
     )
+
+
+def _holding(payload: PayloadFilter | None) -> Where:
+    """The filters for what a payload is to have in it."""
+    if payload is None:
+        return ()
+    if not isinstance(payload, Mapping):
+        raise InvalidValueError(
+            f"payload is a dict of paths and values, not {type(payload).__name__}.", field="payload"
+        )
+    try:
+        return tuple(
+            Filter("data", "holds", encode_pattern(path, value)) for path, value in payload.items()
+        )
+    except (ValueError, TypeError) as error:
+        raise InvalidValueError(f"payload {error}.", field="payload") from error

@@ -9,15 +9,17 @@ from typing import Any, Literal, NamedTuple
 
 from curio_persistence.errors import InvalidValueError
 from curio_persistence.store.codecs import encode_integer
+from curio_persistence.store.patterns import holds
 
-Op = Literal["=", "<>", "<", ">=", "in", "has", "has any", "is null", "is not null"]
+Op = Literal["=", "<>", "<", ">=", "in", "has", "has any", "may hold", "holds", "is null", "is not null"]
 
 
 class Filter(NamedTuple):
     """One condition on a column, its value in kept form. Several filters are ANDed.
 
     A comparison with a column that is NULL is false, as in SQL. For `in` the value is a tuple of
-    kept values. `has` asks tags for one, `has any` for one of a tuple.
+    kept values. `has` asks tags for one, `has any` for one of a tuple; `holds` asks a payload for a
+    pattern (see `patterns`), and `may hold` is what a store may ask itself before.
     """
 
     column: str
@@ -64,6 +66,7 @@ _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
     "in": lambda kept, values: kept in values,
     "has": lambda kept, tag: tag in json.loads(kept),
     "has any": lambda kept, tags: not set(tags).isdisjoint(json.loads(kept)),
+    "holds": holds,
     "is null": lambda kept, _: kept is None,
     "is not null": lambda kept, _: kept is not None,
 }

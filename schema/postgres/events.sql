@@ -62,3 +62,35 @@ CREATE INDEX agent_run_events_severe_by_agent
 CREATE INDEX agent_run_events_metrics
     ON {schema}.agent_run_events (metric_name, timestamp, metric_value, agent_id)
     WHERE metric_name IS NOT NULL;
+
+-- A payload as queries look into it; NULL where it is no object, or jsonb cannot hold it.
+-- curio_persistence.store.patterns says when that is, and decides it for the other stores.
+CREATE FUNCTION {schema}.curio_payload(data TEXT) RETURNS JSONB
+    LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE COST 1000 AS $$
+DECLARE
+    brackets TEXT;
+    payload  JSONB;
+BEGIN
+    -- What has more levels than 256 would end the query, if it had some thousands.
+    IF length(data) > 16000000 THEN
+        RETURN NULL;
+    ELSIF length(data) - length(translate(data, '[{', '')) > 256 THEN
+        brackets := regexp_replace(data, '"(\\.|[^"\\])*"|[^][{}]', '', 'g');
+        brackets := translate(brackets, '{}', '[]');
+        FOR level IN 1..256 LOOP
+            EXIT WHEN brackets = '';
+            brackets := replace(brackets, '[]', '');
+        END LOOP;
+        IF brackets <> '' THEN
+            RETURN NULL;
+        END IF;
+    END IF;
+    IF pg_input_is_valid(data, 'jsonb') THEN
+        payload := data;
+        IF jsonb_typeof(payload) = 'object' THEN
+            RETURN payload;
+        END IF;
+    END IF;
+    RETURN NULL;
+END
+$$;

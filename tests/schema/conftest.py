@@ -112,7 +112,7 @@ class PostgresSchema:
         return _by_table(self._ask(_COLUMNS, self.name))
 
     def catalog(self) -> Rows:
-        """Relations, columns, constraints and indexes, as the server describes them."""
+        """Relations, columns, constraints, indexes and functions, as the server describes them."""
         rows = [row for question in _CATALOG for row in self._ask(question, self.name)]
         return [tuple(str(value).replace(self.name, "…") for value in row) for row in rows]
 
@@ -151,6 +151,8 @@ _CATALOG = (
     "SELECT conrelid::regclass, conname, pg_get_constraintdef(oid) FROM pg_constraint "
     "WHERE connamespace = to_regnamespace(%s) ORDER BY conrelid::regclass::text, conname",
     "SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = %s ORDER BY indexname",
+    "SELECT proname, pg_get_functiondef(oid) FROM pg_proc "
+    "WHERE pronamespace = to_regnamespace(%s) ORDER BY proname",
 )
 
 

@@ -41,3 +41,33 @@ CREATE INDEX agent_runs_by_parent ON {schema}.agent_runs (parent_run_id, created
 DROP INDEX {schema}.agent_llm_usage_stats;
 CREATE INDEX agent_llm_usage_stats ON {schema}.agent_llm_usage
     (agent_id, model, status, id, input_tokens, output_tokens, cost_usd, latency_ms);
+
+CREATE FUNCTION {schema}.curio_payload(data TEXT) RETURNS JSONB
+    LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE COST 1000 AS $$
+DECLARE
+    brackets TEXT;
+    payload  JSONB;
+BEGIN
+    -- What has more levels than 256 would end the query, if it had some thousands.
+    IF length(data) > 16000000 THEN
+        RETURN NULL;
+    ELSIF length(data) - length(translate(data, '[{', '')) > 256 THEN
+        brackets := regexp_replace(data, '"(\\.|[^"\\])*"|[^][{}]', '', 'g');
+        brackets := translate(brackets, '{}', '[]');
+        FOR level IN 1..256 LOOP
+            EXIT WHEN brackets = '';
+            brackets := replace(brackets, '[]', '');
+        END LOOP;
+        IF brackets <> '' THEN
+            RETURN NULL;
+        END IF;
+    END IF;
+    IF pg_input_is_valid(data, 'jsonb') THEN
+        payload := data;
+        IF jsonb_typeof(payload) = 'object' THEN
+            RETURN payload;
+        END IF;
+    END IF;
+    RETURN NULL;
+END
+$$;

@@ -1,0 +1,187 @@
+"""What a payload is asked for: one value at the end of one path; and whether it has it there.
+
+A pattern is kept as JSON, the value inside of an object for each key that leads to it:
+`{"result": {"status": "error"}}`. This module is the reference: whatever a database does instead, it
+answers the same. So what one of them cannot hold is, for all of them, a payload that has nothing:
+
+* what is no JSON object;
+* NUL, or half of a surrogate pair, written as an escape anywhere in it (`\\u0000`);
+* brackets in more than 256 levels, or more than 16 million characters;
+* a number of more than 131,072 digits before the point or 16,383 behind it.
+"""
+
+from __future__ import annotations
+
+import json
+import numbers
+import operator
+import re
+from collections.abc import Mapping
+from decimal import Decimal, InvalidOperation
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from curio_persistence.store.codecs import encode_text
+
+Path = str | tuple[str, ...]
+"""Keys with dots between them; or as a tuple, of which each may have dots in it."""
+
+_MOST_KEYS = 64
+_LONGEST_PATH = 1_000
+_DEEPEST = 256
+_LONGEST = 16_000_000
+_LONG = 4_000
+"""How many digits Python makes a number of without being asked."""
+_DIGITS_BEFORE = 131_072
+_DIGITS_BEHIND = 16_383
+_LARGEST_EXPONENT = 2**30 - 2
+
+
+class Asked(NamedTuple):
+    """A pattern, read: the keys, and a text, a bool, a Decimal or None."""
+
+    path: tuple[str, ...]
+    value: str | bool | Decimal | None
+
+
+def encode_pattern(path: Any, value: Any) -> str:
+    """The pattern in kept form; ValueError or TypeError, with a clause, for what cannot be one."""
+    text = _json_of(value)
+    for key in reversed(_keys(path)):
+        text = f"{{{_quoted(key)}: {text}}}"
+    return text
+
+
+def _keys(path: Any) -> tuple[str, ...]:
+    keys = tuple(path.split(".")) if isinstance(path, str) else path
+    if not isinstance(keys, tuple) or not all(isinstance(key, str) for key in keys):
+        raise TypeError(f"is asked by paths ('result.status') or tuples of keys, not {path!r}")
+    if not keys or (isinstance(path, str) and "" in keys):
+        raise ValueError(f"is asked by a path without a key: {path!r}; an empty one needs a tuple")
+    if len(keys) > _MOST_KEYS or sum(map(len, keys)) > _LONGEST_PATH:
+        raise ValueError(
+            f"is asked by a path of more than {_MOST_KEYS} keys or {_LONGEST_PATH:,} characters"
+        )
+    return keys
+
+
+def _json_of(value: Any) -> str:
+    if value is None or isinstance(value, bool):
+        return json.dumps(value)
+    if isinstance(value, str):
+        return _quoted(value)
+    try:
+        return str(_plain_number(value))
+    except TypeError:
+        raise TypeError(
+            f"is compared with text, numbers, booleans and None, not {type(value).__name__}"
+        ) from None
+    except ArithmeticError:
+        raise ValueError(f"has no such number in it: {value!r}") from None
+
+
+def _quoted(text: str) -> str:
+    kept = encode_text(text)
+    if "\0" in text:
+        raise ValueError("is not searched for NUL")
+    return json.dumps(kept, ensure_ascii=False)
+
+
+def _plain_number(value: Any) -> Decimal:
+    """A float counts as the digits it prints."""
+    if isinstance(value, numbers.Integral):
+        return _checked(Decimal(operator.index(value)))
+    if isinstance(value, numbers.Real | Decimal):
+        return _number(str(value))
+    raise TypeError
+
+
+def _number(text: str) -> Decimal:
+    number = Decimal(text)
+    if len(text) < _LONG and "e" not in text and "E" not in text:  # As most are.
+        return number if number.is_finite() else _checked(number)
+    return _checked(number)
+
+
+def _checked(number: Decimal) -> Decimal:
+    """The number, if a database can hold it."""
+    exponent = number.as_tuple().exponent
+    if (
+        isinstance(exponent, str)  # NaN, infinity.
+        or not -_DIGITS_BEHIND <= exponent <= _LARGEST_EXPONENT
+        or (number and number.adjusted() >= _DIGITS_BEFORE)
+    ):
+        raise InvalidOperation
+    return number
+
+
+def _no_json(word: str) -> Any:
+    raise ValueError(f"{word} is no JSON")
+
+
+_DECODER = json.JSONDecoder(parse_float=_number, parse_constant=_no_json)
+_DECODER_OF_LONG = json.JSONDecoder(
+    parse_float=_number, parse_int=_number, parse_constant=_no_json
+)
+_BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*"|([\[{])|([\]}])', re.DOTALL)
+_PAIRS = re.compile(r"\\\\|\\u[dD][89abAB]..\\u[dD][c-fC-F]..")
+_UNHOLDABLE = re.compile(r"\\u(?:0000|[dD][89a-fA-F])")
+
+
+@lru_cache
+def read_pattern(pattern: str) -> Asked:
+    """What a pattern in kept form asks for."""
+    keys = []
+    value = _DECODER_OF_LONG.decode(pattern)
+    while isinstance(value, dict):
+        [(key, value)] = value.items()
+        keys.append(key)
+    return Asked(tuple(keys), value)
+
+
+def holds(kept: str, pattern: str) -> bool:
+    """Whether a payload, in kept form, has the pattern's value at the end of its path.
+
+    Of a key that is repeated the last counts. Numbers are compared as decimals, exactly.
+    """
+    path, wanted = read_pattern(pattern)
+    found: Any = _object_in(kept)
+    for key in path:
+        if not isinstance(found, dict) or key not in found:
+            return False
+        found = found[key]
+    if isinstance(wanted, Decimal):
+        return type(found) in (int, Decimal) and bool(found == wanted)  # A bool is an int, too.
+    return type(found) is type(wanted) and bool(found == wanted)
+
+
+def _object_in(kept: str) -> Mapping[str, Any] | None:
+    """The payload, if a database can hold it as an object."""
+    if not kept.lstrip(" \t\n\r").startswith("{") or _is_too_much(kept):
+        return None
+    try:
+        found: Mapping[str, Any] = (_DECODER_OF_LONG if len(kept) > _LONG else _DECODER).decode(kept)
+    except (ValueError, ArithmeticError, RecursionError):
+        return None
+    if "\\u" in kept and _UNHOLDABLE.search(_PAIRS.sub(" ", kept)):
+        return None
+    return found
+
+
+def _is_too_much(kept: str) -> bool:
+    if len(kept) <= 2 * _DEEPEST:  # As many as there must be to open and close them all.
+        return False
+    return len(kept) > _LONGEST or (
+        kept.count("[") + kept.count("{") > _DEEPEST and _depth(kept) > _DEEPEST
+    )
+
+
+def _depth(kept: str) -> int:
+    depth = deepest = 0
+    for match in _BRACKETS.finditer(kept):
+        if match[1]:
+            depth += 1
+            deepest = max(deepest, depth)
+        elif match[2]:
+            depth -= 1
+    return deepest
