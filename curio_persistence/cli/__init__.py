@@ -43,6 +43,8 @@ _COMMANDS = {
     "init": "make the tables, or bring them up to date",
     "query": "list runs, or show one",
     "events": "show what happened in a run",
+    "show": "tell a run step by step",
+    "diff": "compare two runs step by step",
     "stats": "add up runs, calls, tokens, costs and tools",
     "metrics": "add up what agents measured, by time and group",
     "doctor": "check up on the database",

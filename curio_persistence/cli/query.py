@@ -29,7 +29,7 @@ EXAMPLES = """\
 _ELSEWHERE = {"failed": "error", "succeeded": "completed", "canceled": "cancelled"}
 """Other systems' words for our statuses."""
 
-_STYLES = {
+STATUS_STYLES = {
     "completed": GREEN,
     "error": RED,
     "timeout": RED,
@@ -140,7 +140,7 @@ def _row(run: AgentRun) -> list[Cell]:
     return [
         cell(run.run_id),
         cell(run.agent_id),
-        cell(run.status, _STYLES.get(run.status, "")),
+        cell(run.status, STATUS_STYLES.get(run.status, "")),
         cell(local_time(run.started_at, "minutes")),
         cell(duration(run.started_at, run.finished_at)),
         cell(run.total_iterations),

@@ -5,7 +5,10 @@ from __future__ import annotations
 import re
 import unicodedata
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from decimal import Decimal
 
 NOTHING = "–"
 _LOOKED_AT = 4000
@@ -15,6 +18,7 @@ _SPACE = re.compile(r"\s+")
 _SECRETS = re.compile(r"(?<=://)([^\s:/@]*):\S*(?=@)|\b(password=)[^\s&'\"]+", re.IGNORECASE)
 _WIDE = frozenset("WF")
 _ON_TOP = frozenset(("Mn", "Me"))
+_FIRST_ON_TOP = "\u0300"  # Below it nothing is wide either.
 
 
 def one_line(value: Any) -> str:
@@ -42,6 +46,8 @@ def cells(text: str) -> int:
 
 
 def _cells_of(character: str) -> int:
+    if character < _FIRST_ON_TOP:
+        return 1
     if unicodedata.category(character) in _ON_TOP:
         return 0
     return 2 if unicodedata.east_asian_width(character) in _WIDE else 1
@@ -49,13 +55,13 @@ def _cells_of(character: str) -> int:
 
 def shortened(text: str, width: int) -> str:
     """A text in at most `width` cells, an ellipsis for what was cut off."""
-    if cells(text) <= width:
-        return text
-    taken, room = 0, width - 1
+    taken = fitting = 0
     for index, character in enumerate(text):
         taken += _cells_of(character)
-        if taken > room:
-            return text[:index].rstrip() + "…"
+        if taken > width:
+            return text[:fitting].rstrip() + "…"
+        if taken < width:
+            fitting = index + 1
     return text
 
 
@@ -85,16 +91,26 @@ def duration(begin: datetime | None, end: datetime | None) -> str:
     """`850 ms`, `3.2 s`, `4m 05s`, `2h 03m` or `3d 04h`."""
     if begin is None or end is None:
         return NOTHING
-    if end < begin:
-        return f"-{duration(end, begin)}"
-    milliseconds = round((end - begin) / timedelta(milliseconds=1))
-    if milliseconds < 1000:
-        return f"{milliseconds} ms"
-    if milliseconds < 59_950:
-        return f"{milliseconds / 1000:.1f} s"
-    minutes, seconds = divmod(round(milliseconds / 1000), 60)
+    return span((end - begin) / timedelta(milliseconds=1))
+
+
+def span(milliseconds: float) -> str:
+    """A length of time as `duration` says it."""
+    if milliseconds < 0:
+        return f"-{span(-milliseconds)}"
+    whole = round(milliseconds)
+    if whole < 1000:
+        return f"{whole} ms"
+    if whole < 59_950:
+        return f"{whole / 1000:.1f} s"
+    minutes, seconds = divmod(round(whole / 1000), 60)
     hours, minutes = divmod(minutes, 60)
     days, hours = divmod(hours, 24)
     if days:
         return f"{days}d {hours:02d}h"
     return f"{hours}h {minutes:02d}m" if hours else f"{minutes}m {seconds:02d}s"
+
+
+def money(dollars: Decimal) -> str:
+    """`$1,200.50`, exact."""
+    return f"${dollars:,f}"

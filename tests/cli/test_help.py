@@ -13,7 +13,7 @@ import curio_persistence
 from tests.cli.program import Program
 from tests.support.postgres import PostgresServer
 
-COMMANDS = ("init", "query", "events", "stats", "metrics", "doctor", "config")
+COMMANDS = ("init", "query", "events", "show", "diff", "stats", "metrics", "doctor", "config")
 
 
 def examples(help_text: str) -> list[str]:

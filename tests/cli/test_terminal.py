@@ -12,7 +12,15 @@ from curio_persistence import AgentRun, AgentRunEvent, connect
 from tests.cli.history import EVIL
 from tests.cli.program import Program
 
-SHOWING = (["query"], ["query", "--run-id", "run-40"], ["events", "run-40"], ["stats"], ["doctor"])
+SHOWING = (
+    ["query"],
+    ["query", "--run-id", "run-40"],
+    ["events", "run-40"],
+    ["show", "run-40"],
+    ["diff", "run-40", "run-41"],
+    ["stats"],
+    ["doctor"],
+)
 
 
 @pytest.mark.parametrize("command", SHOWING, ids=" ".join)
@@ -62,7 +70,15 @@ def test_what_was_stored_cannot_speak_to_the_terminal(
         data = {"tool_name": EVIL, "latency_ms": 1}
         persistence.log_agent_run_event(AgentRunEvent(evil, evil, evil, None, "tool_call", data))
         persistence.log_agent_run_event(AgentRunEvent(evil, evil, evil, None, evil, EVIL))
-    for command in (["query"], ["query", "--run-id", evil], ["events", evil], ["stats"]):
+    for command in (
+        ["query"],
+        ["query", "--run-id", evil],
+        ["events", evil],
+        ["show", evil],
+        ["show", evil, "--full"],
+        ["diff", evil, "run-40"],
+        ["stats"],
+    ):
         shown = program.on_terminal(*command, *option)
         assert shown.code == 0, shown
         harmless = shown.out.replace("\n", "")

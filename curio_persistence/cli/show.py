@@ -1,0 +1,110 @@
+"""Show a run as a story: how it ended, and step by step what led there.
+
+Steps are events, model calls and child runs, by time since the run began; a child run's own steps
+are indented below it. A tool call stands where it began, a model call where it had answered.
+
+As JSON, an object of the `run`, its `events`, its `usage` and its `children`, each of which is such
+an object; the lists are null where --depth ended.
+"""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+
+from curio_persistence.cli.exits import OK
+from curio_persistence.cli.histories import DEEPEST, History, Totals, Wanted, read_history
+from curio_persistence.cli.options import add_json_option, count, open_for_reading
+from curio_persistence.cli.output import Output
+from curio_persistence.cli.steps import LEVELS, begin_of
+from curio_persistence.cli.text import duration, local_time, money, one_line
+from curio_persistence.cli.timeline import show_timeline, timeline
+
+EXAMPLES = """\
+  curio-persistence show run-42
+  curio-persistence show run-42 --min-level warning
+  curio-persistence show run-42 --limit 20 --depth 0
+  curio-persistence show run-42 --type tool_call --full
+  curio-persistence show run-42 --json > run-42.json
+"""
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("run_id", metavar="RUN", help="the run's id, as query shows it")
+    parser.add_argument(
+        "--min-level",
+        metavar="LEVEL",
+        choices=LEVELS,
+        default=LEVELS[0],
+        help=f"only what is so severe: {', '.join(LEVELS)}; what failed is at least a warning",
+    )
+    parser.add_argument(
+        "--type",
+        action="append",
+        help="only events of this type, and no model calls; given more than once, of one of these",
+    )
+    parser.add_argument(
+        "--limit",
+        metavar="N",
+        type=count,
+        help="only the last N events and model calls of each run (default: all)",
+    )
+    parser.add_argument(
+        "--depth",
+        metavar="N",
+        type=count,
+        default=DEEPEST,
+        help="child runs of N generations, deeper ones as one line (default: all; 0: only this)",
+    )
+    parser.add_argument(
+        "--full", action="store_true", help="with all that was said: arguments, results, prompts"
+    )
+    add_json_option(parser)
+
+
+def run(options: Namespace, output: Output) -> int:
+    wanted = Wanted(options.type, options.min_level, options.limit, min(options.depth, DEEPEST))
+    with open_for_reading(options) as persistence:
+        history = read_history(persistence, options.run_id, wanted)
+    if not output.for_people:
+        output.json(history.to_dict())
+        return OK
+    _show_head(history, output)
+    output.line()
+    show_timeline(timeline(history, full=options.full), begin_of(history.run), output)
+    return OK
+
+
+def _show_head(history: History, output: Output) -> None:
+    run, own, totals = history.run, history.own, history.totals
+    output.fields(
+        {
+            "run": run.run_id,
+            "agent": f"{run.agent_id} ({run.agent_name})" if run.agent_name else run.agent_id,
+            "status": run.status,
+            "started": local_time(run.started_at),
+            "took": duration(run.started_at, run.finished_at),
+            "iterations": run.total_iterations or None,
+            "parent run": run.parent_run_id,
+            "session": run.session_id,
+            "tags": ", ".join(run.tags) if run.tags else None,
+            "model calls": _sum(own),
+            "with children": None if own == totals else _sum(totals),
+            "metrics": run.metrics,
+            "objective": run.objective or None,
+            "error": one_line(run.error_message) if run.error_message else None,
+        }
+    )
+
+
+def _sum(totals: Totals) -> str | None:
+    if not totals.calls:
+        return None
+    tokens = f"{totals.input_tokens:,} tokens in, {totals.output_tokens:,} out"
+    return f"{totals.calls:,} with {tokens}, {_cost(totals)}"
+
+
+def _cost(totals: Totals) -> str:
+    if totals.cost_usd is None:
+        return "unknown cost"
+    unknown = f" and {totals.unpriced:,} of unknown cost" if totals.unpriced else ""
+    return money(totals.cost_usd) + unknown

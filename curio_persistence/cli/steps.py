@@ -1,0 +1,293 @@
+"""What happened in a run, as steps: events, model calls and child runs in one shape."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from decimal import Decimal
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple, Union
+
+if TYPE_CHECKING:
+    from curio_persistence import AgentLLMUsage, AgentRun, AgentRunEvent
+    from curio_persistence.cli.histories import History
+
+Record = Union["AgentRunEvent", "AgentLLMUsage"]
+
+LEVELS = ("debug", "info", "warning", "error", "critical")
+
+TOOL, MODEL, RUN = "tool", "model", "run"
+"""The kinds of steps that are not named as an event's type."""
+
+_DEEPEST = 100
+"""Levels of JSON: what is nested deeper is taken as the text it is kept as."""
+
+_TOOL_STARTED = "tool_call_started"
+_KINDS = {"tool_call": TOOL, _TOOL_STARTED: TOOL}
+
+
+class _Known(NamedTuple):
+    """Which fields of a payload name the step, and which ones say what about it."""
+
+    name: tuple[str, ...]
+    parts: tuple[str, ...]
+
+
+_KNOWN = {
+    TOOL: _Known(("tool_name",), ("args", "result")),
+    "mcp.call": _Known(("server", "tool"), ("args", "result", "token_count")),
+    "metric": _Known(("name",), ("value", "unit", "tags")),
+    "log": _Known(("message",), ("logger", "extra")),
+    "delegation": _Known(("target_agent",), ("status", "task_id", "target_run_id")),
+    "artifact": _Known(("name",), ("type", "size_bytes", "mime_type", "checksum", "metadata")),
+    "iteration_started": _Known((), ("iteration",)),
+}
+_UNKNOWN = _Known((), ())
+
+_ENDS = ("run_started", "run_completed", "run_error")
+_OF_THE_RUN = {
+    "objective": "objective",
+    "status": "status",
+    "error": "error_message",
+    "output": "final_synthesis_output",
+}
+"""What the events at a run's ends may say, and where the run says the same."""
+
+
+class Step(NamedTuple):
+    """One thing that happened: `kind` and `name` say what, `parts` hold its words and numbers.
+
+    `at` is when it began, where that was recorded, else when it was recorded. `error` is what went
+    wrong; with one, the level is at least `warning`. A tool call `is_open` if no end is known of it.
+    """
+
+    at: datetime
+    kind: str
+    name: str = ""
+    parts: Mapping[str, Any] = MappingProxyType({})
+    error: str | None = None
+    level: str = "info"
+    took_ms: float | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cost_usd: Decimal | None = None
+    is_open: bool = False
+    child: History | None = None
+
+
+def severity(level: str) -> int:
+    """A level's place among the levels; a word that nobody knows is as `info`."""
+    return LEVELS.index(level if level in LEVELS else "info")
+
+
+def steps_of(history: History) -> list[Step]:
+    """A run's steps by time, but for those that only say again how the run began or ended."""
+    events = map(step_of, history.events or ())
+    steps = [
+        *_closed(step for step in events if not _is_said_by_the_run(step, history)),
+        *map(step_of, history.usage or ()),
+        *map(step_of_run, history.children or ()),
+    ]
+    return sorted(steps, key=lambda step: step.at)
+
+
+def time_of(record: Record) -> datetime:
+    """When an event happened, or a model had answered."""
+    moment = getattr(record, "timestamp", None) or record.created_at
+    assert moment is not None, "what was read has its times"
+    return moment
+
+
+def begin_of(run: AgentRun) -> datetime:
+    begin = run.started_at or run.created_at
+    assert begin is not None, "what was read has its times"
+    return begin
+
+
+def step_of(record: Record) -> Step:
+    from curio_persistence import AgentRunEvent
+
+    return _event(record) if isinstance(record, AgentRunEvent) else _model_call(record)
+
+
+def _event(event: AgentRunEvent) -> Step:
+    payload = _parsed(event.data)
+    left = dict(payload) if isinstance(payload, dict) else {}
+    kind = _KINDS.get(event.event_type, event.event_type)
+    took_ms = _number(left, "latency_ms") or _number(left, "duration_ms")
+    error = None if kind == "metric" else _error(left)
+    cost = _number(left, "cost_usd") if kind == "mcp.call" else None
+    known = _KNOWN.get(kind, _UNKNOWN)
+    name = "/".join(str(left.pop(key)) for key in known.name if left.get(key) is not None)
+    parts = {key: left.pop(key) for key in known.parts if key in left}
+    return Step(
+        time_of(event),
+        kind,
+        name or event.message or "",
+        _without_nothing(
+            {
+                "message": event.message if name and name != event.message else None,
+                **parts,
+                "data": left or None if isinstance(payload, dict) else payload,
+                "artifact_uri": event.artifact_uri,
+            }
+        ),
+        error,
+        _of_a_failure(event.level) if error else event.level,
+        took_ms,
+        cost_usd=None if cost is None else Decimal(str(cost)),
+        is_open=event.event_type == _TOOL_STARTED,
+    )
+
+
+def _model_call(call: AgentLLMUsage) -> Step:
+    error = call.error_message or (None if call.status == "success" else call.status)
+    return Step(
+        time_of(call),
+        MODEL,
+        call.model,
+        _without_nothing(
+            {
+                "provider": call.provider or None,
+                "params": _parsed(call.input_params),
+                "prompt": _parsed(call.prompt) or None,
+                "response": _parsed(call.response_content),
+                "cache_read_tokens": call.cache_read_tokens,
+                "cache_write_tokens": call.cache_write_tokens,
+                "reasoning_tokens": call.reasoning_tokens,
+            }
+        ),
+        error,
+        "warning" if error else "info",
+        call.latency_ms,
+        call.input_tokens,
+        call.output_tokens,
+        call.get_cost_usd(),
+    )
+
+
+def step_of_run(history: History) -> Step:
+    """A run as one step, its model calls and those of its child runs added up."""
+    run, totals = history.run, history.totals
+    return Step(
+        begin_of(run),
+        RUN,
+        run.agent_id,
+        _without_nothing(
+            {
+                "objective": run.objective or None,
+                "context": _parsed(run.additional_context),
+                "status": run.status,
+                "output": _parsed(run.final_synthesis_output),
+            }
+        ),
+        run.error_message,
+        "error" if run.error_message else "info",
+        _milliseconds(run.started_at, run.finished_at),
+        totals.input_tokens if totals.calls else None,
+        totals.output_tokens if totals.calls else None,
+        totals.cost_usd,
+        child=history,
+    )
+
+
+def compact(value: Any) -> str:
+    """A parsed value on one line: text as it is, anything else as JSON."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _closed(steps: Iterable[Step]) -> list[Step]:
+    """Each tool call once: its end stands where it began.
+
+    What ends is the last call begun of the same tool with the same arguments.
+    """
+    closed: list[Step] = []
+    waiting: dict[tuple[str, str], list[int]] = {}
+    for step in steps:
+        if step.kind == TOOL:
+            begun = waiting.setdefault((step.name, json.dumps(step.parts.get("args"), sort_keys=True)), [])
+            if step.is_open:
+                begun.append(len(closed))
+            elif begun:
+                index = begun.pop()
+                closed[index] = _ended(closed[index], step)
+                continue
+        closed.append(step)
+    return closed
+
+
+def _ended(begun: Step, end: Step) -> Step:
+    took_ms = _milliseconds(begun.at, end.at) if end.took_ms is None else end.took_ms
+    return end._replace(at=begun.at, took_ms=took_ms)
+
+
+def _is_said_by_the_run(step: Step, history: History) -> bool:
+    if step.kind not in _ENDS or step.name or step.parts.keys() - {"data"}:
+        return False
+    data = step.parts.get("data", {})
+    said = {**data, "error": step.error} if isinstance(data, dict) else {"": data}
+    return all(
+        value is None or value == getattr(history.run, _OF_THE_RUN.get(key, ""), None)
+        for key, value in said.items()
+    )
+
+
+def _parsed(text: str | None) -> Any:
+    """What JSON text holds, without NaN, which equals nothing; other text as it is."""
+    if text is None:
+        return None
+    try:
+        value = json.loads(text, parse_constant=str)
+    except (ValueError, RecursionError):
+        return text
+    return text if _is_too_deep(value) else value
+
+
+def _is_too_deep(value: Any) -> bool:
+    level = [value]
+    for _ in range(_DEEPEST):
+        level = [
+            child
+            for each in level
+            if isinstance(each, dict | list)
+            for child in (each.values() if isinstance(each, dict) else each)
+        ]
+        if not level:
+            return False
+    return True
+
+
+def _number(fields: dict[str, Any], key: str) -> float | None:
+    """Take a number out, if there is one."""
+    value = fields.get(key)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    del fields[key]
+    return value
+
+
+def _error(fields: dict[str, Any]) -> str | None:
+    """Take out what went wrong. A number is something else: how far a guess was off, say."""
+    value = fields.get("error")
+    if not isinstance(value, bool | None) and isinstance(value, int | float):
+        return None
+    fields.pop("error", None)
+    if not value:
+        return None
+    return compact(value)
+
+
+def _of_a_failure(level: str) -> str:
+    """At least a warning, as the recorder has it of a failed tool: the agent may have coped."""
+    return max(level, "warning", key=severity)
+
+
+def _without_nothing(parts: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in parts.items() if value is not None}
+
+
+def _milliseconds(begin: datetime | None, end: datetime | None) -> float | None:
+    if begin is None or end is None:
+        return None
+    return (end - begin) / timedelta(milliseconds=1)

@@ -1,0 +1,250 @@
+"""`diff` compares two runs step by step."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from curio_persistence import Persistence, connect
+from curio_persistence.cli.alignment import aligned, compared
+from curio_persistence.cli.steps import Step
+from curio_persistence.cli.text import cells
+from tests.cli.history import BEGIN
+from tests.cli.program import Program
+from tests.cli.test_show import begin, call, end, event
+
+
+def tool(persistence: Persistence, run_id: str, seconds: float, name: str, args: Any, result: Any, latency_ms: float = 5, **more: Any) -> None:
+    data = {"tool_name": name, "args": args, "result": result, "latency_ms": latency_ms, **more}
+    event(persistence, run_id, seconds, "tool_call", data)
+
+
+def record(persistence: Persistence, run_id: str, seconds: float, model: str = "large") -> None:
+    """The same run for every id, at other times."""
+    run = begin(persistence, run_id, seconds, agent_id="agent", objective="Compare")
+    event(persistence, run_id, seconds, "run_started", {"objective": "Compare"})
+    tool(persistence, run_id, seconds + 1, "search", {"q": "a", "page": 1}, {"hits": 3})
+    call(persistence, run_id, seconds + 2, model=model, prompt="Judge", response_content="good",
+         input_tokens=100, output_tokens=10, cost_usd=Decimal("0.002"), latency_ms=900)  # fmt: skip
+    tool(persistence, run_id, seconds + 3, "save", {"to": "x"}, True)
+    child = begin(persistence, f"{run_id}-child", seconds + 4, agent_id="helper", parent_run_id=run_id)
+    end(persistence, child, seconds + 5, final_synthesis_output="helped")
+    event(persistence, run_id, seconds + 6, "run_completed", {"status": "completed", "error": None})
+    end(persistence, run, seconds + 6, final_synthesis_output="the end")
+
+
+@pytest.fixture
+def twins(url: str) -> str:
+    with connect(url) as persistence:
+        record(persistence, "one", 0)
+        record(persistence, "two", 1000)
+    return url
+
+
+@pytest.fixture
+def others(url: str) -> str:
+    """Like twins, but with something else in every respect."""
+    with connect(url) as persistence:
+        record(persistence, "one", 0)
+        run = begin(persistence, "two", 1000, agent_id="agent", objective="Compare")
+        tool(persistence, "two", 1001, "search", {"q": "b", "page": 1}, {"hits": 3}, error="late")
+        call(persistence, "two", 1002, model="small", prompt="Judge", response_content="good",
+             input_tokens=150, output_tokens=10, cost_usd=Decimal("0.0005"), latency_ms=90)  # fmt: skip
+        event(persistence, "two", 1002.5, "log", {"message": "nothing to save"})
+        end(persistence, run, 1003, status="error", error_message="OSError", total_iterations=2)
+    return url
+
+
+def compare(program: Program, url: str, *options: str) -> list[str]:
+    ended = program.on_terminal("diff", "one", "two", "--url", url, *options, columns=80)
+    assert ended.code == 0, ended
+    return ended.lines
+
+
+def test_ids_and_times_are_no_difference(program: Program, twins: str) -> None:
+    told = program("diff", "one", "two", "--url", twins).json()
+    assert told["same"] is True
+    assert told["differences"] == []
+    assert [step["change"] for step in told["steps"]] == ["equal"] * 4
+    assert compare(program, twins)[-2:] == [
+        "… 4 equal steps",
+        "Nothing differs but ids, times and latencies.",
+    ]
+
+
+def test_equal_steps_can_be_shown(program: Program, twins: str) -> None:
+    assert compare(program, twins, "--all")[-5:-1] == [
+        '  tool search  {"q": "a", "page": 1}  → {"hits": 3}',
+        "  model large  100 in, 10 out, $0.002000  → good",
+        '  tool save  {"to": "x"}  → true',
+        "  run helper  one-child",
+    ]
+
+
+def test_a_person_sees_what_differs(program: Program, others: str) -> None:
+    assert compare(program, others) == [
+        "first   one (agent)",
+        "second  two (agent)",
+        "",
+        "                 FIRST     SECOND  DIFFERENCE",
+        "status       completed      error",
+        "took             6.0 s      3.0 s      -3.0 s",
+        "iterations           0          2          +2",
+        "model calls          1          1",
+        "tokens in          100        150         +50",
+        "tokens out          10         10",
+        "cost         $0.002000  $0.000500  -$0.001500",
+        "",
+        '    output  "the end" → –',
+        '    error  – → "OSError"',
+        "",
+        "~ tool search",
+        '    args.q  "a" → "b"',
+        '    error  – → "late"',
+        "~ model large",
+        '    model  "large" → "small"',
+        "    input_tokens  100 → 150  +50",
+        "    cost_usd  0.002000 → 0.000500  -0.001500",
+        '- tool save  {"to": "x"}  → true',
+        "- run helper  one-child",
+        "+ log  nothing to save",
+    ]
+
+
+def test_a_program_gets_an_object(program: Program, others: str) -> None:
+    told = program("diff", "one", "two", "--url", others).json()
+    assert told["same"] is False
+    assert told["second"] == {
+        "run_id": "two",
+        "agent_id": "agent",
+        "status": "error",
+        "latency_ms": 3000.0,
+        "iterations": 2,
+        "model_calls": 1,
+        "input_tokens": 150,
+        "output_tokens": 10,
+        "cost_usd": "0.000500",
+    }
+    changes = [step["change"] for step in told["steps"]]
+    assert changes == ["changed", "changed", "only in first", "only in first", "only in second"]
+    search, model, save, *_ = told["steps"]
+    assert search["differences"] == [
+        {"path": "args.q", "first": "a", "second": "b"},
+        {"path": "error", "first": None, "second": "late"},
+    ]
+    assert search["second"]["args"] == {"q": "b", "page": 1}
+    assert {each["path"] for each in model["differences"]} == {"model", "input_tokens", "cost_usd"}
+    assert (model["first"]["latency_ms"], model["second"]["latency_ms"]) == (900, 90)
+    assert save["second"] is None
+    assert {"output", "error", "status"} <= {each["path"] for each in told["differences"]}
+
+
+def test_it_is_the_same_each_time_and_the_other_way_round(program: Program, others: str) -> None:
+    there = program("diff", "one", "two", "--url", others)
+    assert there == program("diff", "one", "two", "--url", others)
+    back = program("diff", "two", "one", "--url", others).json()
+    assert there.json()["first"] == back["second"]
+    mirrored = {"only in first": "only in second", "only in second": "only in first"}
+    changes = sorted(step["change"] for step in there.json()["steps"])
+    assert changes == sorted(mirrored.get(each["change"], each["change"]) for each in back["steps"])
+
+
+@pytest.mark.parametrize("missing", ["first", "second"])
+def test_a_missing_run_is_not_found(program: Program, twins: str, missing: str) -> None:
+    runs = ["nine", "two"] if missing == "first" else ["one", "nine"]
+    code, out, said = program("diff", *runs, "--url", twins)
+    assert (code, out) == (3, "")
+    assert said.endswith("has no run 'nine'.\n")
+
+
+def test_of_many_differences_in_one_part_some_are_shown(program: Program, url: str) -> None:
+    with connect(url) as persistence:
+        for run_id, numbers in (("one", range(9)), ("two", range(10, 20))):
+            begin(persistence, run_id, 0)
+            tool(persistence, run_id, 1, "add", list(numbers), sum(numbers))
+    assert compare(program, url)[-6:] == [
+        "~ tool add",
+        "    args[0]  0 → 10  +10",
+        "    args[1]  1 → 11  +10",
+        "    args[2]  2 → 12  +10",
+        "    … 7 more in args",
+        "    result  36 → 145  +109",
+    ]
+    assert "    args[9]  – → 19" in compare(program, url, "--all")
+
+
+def test_long_texts_are_shown_from_where_they_differ(program: Program, url: str) -> None:
+    with connect(url) as persistence:
+        for run_id, word in (("one", "left"), ("two", "right")):
+            begin(persistence, run_id, 0)
+            event(persistence, run_id, 1, "note", "so " * 3000 + word + " and so on" * 100)
+    assert [line[:44] for line in compare(program, url)[-4:]] == [
+        "~ note",
+        "    data",
+        "      - …so so so so so so so so left and so on and so on"[:44],
+        "      + …so so so so so so so so right and so on and so on"[:44],
+    ]
+    assert max(map(cells, compare(program, url))) <= 80
+
+
+def step(name: str = "", kind: str = "tool", took_ms: float | None = None, **parts: Any) -> Step:
+    return Step(BEGIN, kind, name, parts, took_ms=took_ms)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "paths"),
+    [
+        (1, 1.0, []),
+        (1, True, [""]),
+        ({"a": None}, {}, []),
+        ({"a": [1, {"b": 2}]}, {"a": [1, {"b": 3}]}, [".a[1].b"]),
+        ([1, 2], [1], ["[1]"]),
+        ({"a": {}}, {"a": []}, [".a"]),
+        ("1", 1, [""]),
+    ],
+)
+def test_values_are_compared_by_path(first: Any, second: Any, paths: list[str]) -> None:
+    pair = compared(step(args=first), step(args=second))
+    assert [each.path for each in pair.differences] == [f"args{path}" for path in paths]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "differs"),
+    [(1, 900, False), (1, 1001, True), (3000, 5900, False), (6000, 3000, True), (None, 9e9, False)],
+)
+def test_only_much_latency_is_a_difference(
+    first: float | None, second: float | None, differs: bool
+) -> None:
+    pair = compared(step(took_ms=first), step(took_ms=second))
+    assert [each.path for each in pair.differences] == ["latency_ms"] * differs
+
+
+def test_what_is_equal_is_found_before_what_is_alike() -> None:
+    a, b, c, other = (step("search", q=q) for q in "abcx")
+    assert [pair.change for pair in aligned([a, b, c], [b, c])] == ["only in first", "equal", "equal"]
+    assert [pair.change for pair in aligned([a, b], [other, b])] == ["changed", "equal"]
+
+
+STEPS = st.lists(
+    st.builds(step, st.sampled_from("ab"), st.sampled_from(["tool", "note"]), q=st.integers(0, 2))
+)
+
+
+@given(STEPS, STEPS)
+def test_every_step_has_its_place(first: list[Step], second: list[Step]) -> None:
+    pairs = aligned(first, second)
+    assert [pair.first for pair in pairs if pair.first] == first
+    assert [pair.second for pair in pairs if pair.second] == second
+    assert pairs == aligned(first, second)
+    assert all(pair.first.kind == pair.second.kind for pair in pairs if pair.first and pair.second)
+
+
+@given(STEPS)
+def test_a_run_is_equal_to_itself(steps: list[Step]) -> None:
+    later = [each._replace(at=each.at + timedelta(days=1)) for each in steps]
+    assert {pair.change for pair in aligned(steps, later)} <= {"equal"}

@@ -1,0 +1,327 @@
+"""`show` tells a run step by step."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from curio_persistence import AgentLLMUsage, AgentRun, AgentRunEvent, Level, Persistence, connect
+from curio_persistence.cli.steps import LEVELS
+from curio_persistence.cli.text import cells
+from tests.cli.history import BEGIN, EVIL
+from tests.cli.program import Program
+
+
+def at(seconds: float) -> datetime:
+    return BEGIN + timedelta(seconds=seconds)
+
+
+def begin(persistence: Persistence, run_id: str, seconds: float, **fields: Any) -> AgentRun:
+    run = AgentRun(f"{run_id}-agent", run_id, started_at=at(seconds), created_at=at(seconds))
+    run.status = "running"
+    for name, value in fields.items():
+        setattr(run, name, value)
+    persistence.create_agent_run(run)
+    return run
+
+
+def end(persistence: Persistence, run: AgentRun, seconds: float, **fields: Any) -> None:
+    run.finished_at = at(seconds)
+    run.status = "completed"
+    for name, value in fields.items():
+        setattr(run, name, value)
+    persistence.update_agent_run(run.run_id, run)
+
+
+def event(
+    persistence: Persistence, run_id: str, seconds: float, event_type: str, payload: Any = None, **more: Any
+) -> None:
+    persistence.append_event(
+        run_id, f"{run_id}-agent", event_type, timestamp=at(seconds), payload=payload, **more
+    )
+
+
+def call(persistence: Persistence, run_id: str, seconds: float, **fields: Any) -> None:
+    persistence.log_llm_usage(
+        AgentLLMUsage(f"{run_id}-agent", run_id, "acme", created_at=at(seconds), **fields)
+    )
+
+
+@pytest.fixture
+def story(url: str) -> str:
+    """A run that has a child, uses everything there is, and fails."""
+    with connect(url) as persistence:
+        run = begin(persistence, "story", 0, objective="Tell everything", session_id="s-1", tags=["b", "a"])
+        event(persistence, "story", 0, "run_started", {"objective": "Tell everything"})
+        event(persistence, "story", 0.1, "iteration_started", {"iteration": 1})
+        call(
+            persistence, "story", 1.5, model="large", prompt="Think!", response_content="I ask\nfor help",
+            input_tokens=1200, output_tokens=30, latency_ms=1400, cost_usd=Decimal("0.0081"),
+        )  # fmt: skip
+        event(persistence, "story", 2, "tool_call_started", {"tool_name": "ask", "args": {"who": "B"}})
+        child = begin(persistence, "child", 2.1, objective="Help", parent_run_id="story")
+        event(persistence, "child", 2.2, "log", {"message": "helping"}, level="warning")
+        call(persistence, "child", 2.3, model="small", input_tokens=5, output_tokens=2)
+        end(persistence, child, 2.5, final_synthesis_output="Done\nand over")
+        event(
+            persistence, "story", 2.6, "tool_call",
+            {"tool_name": "ask", "args": {"who": "B"}, "result": "helped", "latency_ms": 600},
+        )  # fmt: skip
+        event(
+            persistence, "story", 3, "mcp.call",
+            {"server": "files", "tool": "read", "args": {"path": "/x"}, "duration_ms": 12.4,
+             "error": "no such file\n  /x", "result": None},
+        )  # fmt: skip
+        event(persistence, "story", 4, "metric", {"name": "accuracy", "value": 0.5, "unit": "ratio"})
+        event(persistence, "story", 5, "planned", {"steps": 2}, message="as told", level="debug")
+        event(persistence, "story", 6, "tool_call_started", {"tool_name": "search", "args": None})
+        event(persistence, "story", 7.25, "run_error", {"status": "error", "error": "OSError: out"})
+        end(persistence, run, 7.25, status="error", error_message="OSError: out")
+    return url
+
+
+TIMELINE = [
+    "+0.100 s          iteration 1",
+    "+1.500 s   1.4 s  model large  1,200 in, 30 out, $0.008100  → I ask for help",
+    '+2.000 s  600 ms  tool ask  {"who": "B"}  → helped',
+    "+2.100 s  400 ms  run child-agent  child  Help",
+    "+2.200 s          │ warning  log  helping",
+    "+2.300 s          │ model small  5 in, 2 out",
+    "+2.500 s          └ completed  Done and over",
+    '+3.000 s   12 ms  failed  mcp.call files/read  {"path": "/x"}',
+    "                    no such file",
+    "                      /x",
+    "+4.000 s          metric accuracy  0.5  ratio",
+    '+5.000 s          debug  planned  as told  {"steps": 2}',
+    "+6.000 s          tool search  (no end recorded)",
+    "+7.250 s          error",
+    "                    OSError: out",
+]
+
+
+def shown(program: Program, *arguments: str, columns: int = 100) -> list[str]:
+    ended = program.on_terminal("show", *arguments, columns=columns)
+    assert ended.code == 0, ended
+    return ended.lines
+
+
+def steps(program: Program, *arguments: str, columns: int = 100) -> list[str]:
+    lines = shown(program, *arguments, columns=columns)
+    return lines[lines.index("") + 1 :]
+
+
+def test_a_person_sees_the_head_and_what_happened(program: Program, story: str) -> None:
+    assert shown(program, "story", "--url", story) == [
+        "run            story",
+        "agent          story-agent",
+        "status         error",
+        "started        2026-11-20 10:30:00",
+        "took           7.2 s",
+        "session        s-1",
+        "tags           b, a",
+        "model calls    1 with 1,200 tokens in, 30 out, $0.008100",
+        "with children  2 with 1,205 tokens in, 32 out, $0.008100 and 1 of unknown cost",
+        "objective      Tell everything",
+        "error          OSError: out",
+        "",
+        *TIMELINE,
+    ]
+
+
+def test_a_program_gets_every_record(program: Program, story: str) -> None:
+    told = program("show", "story", "--url", story).json()
+    with connect(story, read_only=True) as persistence:
+        for record, run_id in ((told, "story"), (told["children"][0], "child")):
+            assert AgentRun.from_dict(record["run"]) == persistence.get_agent_run(run_id)
+            events = [AgentRunEvent.from_dict(each) for each in record["events"]]
+            assert events == persistence.get_agent_run_events(run_id)
+            calls = [AgentLLMUsage.from_dict(each) for each in record["usage"]]
+            assert calls == persistence.get_llm_usage(run_id=run_id)
+    assert told["children"][0]["children"] == []
+
+
+def test_a_missing_run_is_not_found(program: Program, story: str) -> None:
+    code, out, said = program("show", "stor", "--url", story)
+    assert (code, out) == (3, "")
+    assert said.endswith("has no run 'stor'.\n")
+
+
+def test_without_depth_a_child_is_one_line(program: Program, story: str) -> None:
+    inside = [line for line in TIMELINE if "│" in line or "└" in line]
+    lines = steps(program, "story", "--url", story, "--depth", "0")
+    assert lines == [
+        f"{line}  completed" if "run child" in line else line
+        for line in TIMELINE
+        if line not in inside
+    ]
+    [child] = program("show", "story", "--url", story, "--depth", "0").json()["children"]
+    assert child["run"]["run_id"] == "child"
+    assert child["events"] is child["usage"] is child["children"] is None
+
+
+def test_a_failed_child_that_is_not_looked_into_tells_its_error(program: Program, url: str) -> None:
+    with connect(url) as persistence:
+        begin(persistence, "story", 0)
+        child = begin(persistence, "child", 1, parent_run_id="story")
+        end(persistence, child, 2, status="error", error_message="ValueError: two\nlines")
+    assert steps(program, "story", "--url", url, "--depth", "0")[:3] == [
+        "+1.000 s  1.0 s  failed  run child-agent  child  error",
+        "                   ValueError: two",
+        "                   lines",
+    ]
+
+
+def test_a_level_keeps_what_is_so_severe_and_what_failed(program: Program, story: str) -> None:
+    left_out = ("iteration", "model", "tool", "metric", "debug")
+    assert steps(program, "story", "--url", story, "--min-level", "warning") == [
+        line for line in TIMELINE if not any(f" {word} " in line for word in left_out)
+    ]
+    told = program("show", "story", "--url", story, "--min-level", "warning").json()
+    assert [each["event_type"] for each in told["events"]] == ["mcp.call", "run_error"]
+    assert told["usage"] == []
+    assert [each["event_type"] for each in told["children"][0]["events"]] == ["log"]
+
+
+def test_the_levels_are_those_of_events(program: Program, story: str) -> None:
+    assert tuple(Level) == LEVELS
+    assert program("show", "story", "--url", story, "--min-level", "loud").code == 2
+
+
+def test_types_leave_out_the_other_events_and_model_calls(program: Program, story: str) -> None:
+    told = program(
+        "show", "story", "--url", story, "--type", "metric", "--type", "mcp.call"
+    ).json()
+    assert [each["event_type"] for each in told["events"]] == ["mcp.call", "metric"]
+    assert told["usage"] == []
+
+
+@pytest.mark.parametrize(
+    ("limit", "types"),
+    [
+        ("0", []),
+        ("1", ["run_error"]),
+        ("3", ["planned", "tool_call_started", "run_error"]),
+        ("100", None),
+    ],
+)
+def test_a_limit_keeps_the_last(
+    program: Program, story: str, limit: str, types: list[str] | None
+) -> None:
+    told = program("show", "story", "--url", story, "--limit", limit).json()
+    if types is None:
+        assert told == program("show", "story", "--url", story).json()
+    else:
+        assert [each["event_type"] for each in told["events"]] == types
+    cut = "… what came before is left out"
+    assert (cut in map(str.strip, shown(program, "story", "--url", story, "--limit", limit))) is (
+        types is not None
+    )
+
+
+def test_a_limit_counts_model_calls_and_events_together(program: Program, story: str) -> None:
+    """Of 9 events and one model call, which is the third of all."""
+    told = program("show", "story", "--url", story, "--limit", "8").json()
+    assert [len(told["events"]), len(told["usage"])] == [7, 1]
+    told = program("show", "story", "--url", story, "--limit", "7").json()
+    assert [len(told["events"]), len(told["usage"])] == [7, 0]
+
+
+def test_in_full_nothing_is_cut(program: Program, story: str) -> None:
+    with connect(story) as persistence:
+        long = {"text": "word " * 100, "list": [1, {"a": None}]}
+        event(persistence, "story", 6.5, "note", long)
+    text = "\n".join(line[18:].strip() for line in steps(program, "story", "--url", story, "--full"))
+    assert "prompt: Think!" in text
+    assert "response:\nI ask\nfor help" in text
+    assert '"text": "' + "word " * 100 + '",\n"list": [\n1,\n{\n"a": null\n}\n]' in text
+    assert "Done\nand over" in text
+
+
+def test_parents_in_a_circle_are_shown_once(program: Program, url: str) -> None:
+    with connect(url) as persistence:
+        begin(persistence, "a", 0, parent_run_id="b")
+        begin(persistence, "b", 1, parent_run_id="a")
+        begin(persistence, "self", 0, parent_run_id="self")
+    assert steps(program, "a", "--url", url) == [
+        "+1.000 s  run b-agent  b",
+        "+0.000 s  │ run a-agent  a  running",
+        "          └ running",
+        "          running",
+    ]
+    told = program("show", "self", "--url", url).json()
+    assert told["children"] == [{**told, "events": None, "usage": None, "children": None}]
+
+
+def test_calls_of_a_tool_are_told_apart_by_their_arguments(program: Program, url: str) -> None:
+    with connect(url) as persistence:
+        begin(persistence, "story", 0)
+        for seconds, event_type, word in [
+            (1, "tool_call_started", "a"),
+            (2, "tool_call_started", "b"),
+            (3, "tool_call", "a"),
+            (4, "tool_call", "c"),
+            (5, "tool_call", "b"),
+        ]:
+            event(persistence, "story", seconds, event_type, {"tool_name": "t", "args": word})
+    assert steps(program, "story", "--url", url) == [
+        "+1.000 s  2.0 s  tool t  a",
+        "+2.000 s  3.0 s  tool t  b",
+        "+4.000 s         tool t  c",
+        "                 running",
+    ]
+
+
+def test_a_number_called_error_is_no_failure(program: Program, url: str) -> None:
+    with connect(url) as persistence:
+        begin(persistence, "story", 0)
+        event(persistence, "story", 1, "fit", {"error": 0.25})
+        event(persistence, "story", 2, "fit", {"error": {"code": 3}})
+        event(persistence, "story", 3, "metric", {"name": "loss", "value": 1, "error": "±1"})
+    assert steps(program, "story", "--url", url)[:-1] == [
+        '+1.000 s  fit  {"error": 0.25}',
+        "+2.000 s  failed  fit",
+        '            {"code": 3}',
+        '+3.000 s  metric loss  1  {"error": "±1"}',
+    ]
+
+
+def test_any_payload_is_shown(program: Program, agents_db: str) -> None:
+    payloads = (
+        "no JSON", "[1, 2", "NaN", "[NaN]", "7", "null", '""', "[]", "{}", "[" * 500 + "]" * 500,
+        "[" * 50_000 + "]" * 50_000, '{"tool_name": ["no", "name"], "args": NaN}', "9" * 5000,
+        '{"latency_ms": "slow", "error": true}', '{"name": null, "value": {}, "iteration": [1]}',
+    )  # fmt: skip
+    types = ("note", "tool_call", "tool_call_started", "mcp.call", "metric", "run_error", "log")
+    with connect(f"sqlite:///{program.folder / agents_db}") as persistence:
+        for event_type in (*types, "iteration_started", "artifact", "delegation"):
+            for payload in payloads:
+                event(persistence, "run-43", 9, event_type, payload)
+    for options in ([], ["--full"], ["--json"], ["--min-level", "error"]):
+        assert program.on_terminal("show", "run-43", *options).code == 0
+    for options in ([], ["--all"], ["--json"]):
+        assert program.on_terminal("diff", "run-43", "run-40", *options).code == 0
+        assert "~" not in program.on_terminal("diff", "run-43", "run-43", *options).out
+
+
+def test_no_step_is_wider_than_the_terminal(program: Program, agents_db: str) -> None:
+    with connect(f"sqlite:///{program.folder / agents_db}") as persistence:
+        event(persistence, "run-40", 30, "note", {"text": "東京" * 3000})
+        event(persistence, "run-40", 31, EVIL.replace("\r\n", ""), {"é": "́" * 9000})
+    for columns in (40, 61, 80, 200):
+        lines = [line for line in steps(program, "run-40", columns=columns) if "+" in line]
+        assert len(lines) > 5
+        assert max(map(cells, lines)) <= columns
+
+
+def test_generations_beyond_the_deepest_are_one_line(program: Program, agents_db: str) -> None:
+    with connect(f"sqlite:///{program.folder / agents_db}") as persistence:
+        for number in range(70):
+            begin(persistence, f"g{number}", number, parent_run_id=f"g{number - 1}" if number else None)
+    for options in ([], ["--json"], ["--depth", "1000000"]):
+        ended = program.on_terminal("show", "g0", *options)
+        assert ended.code == 0
+        assert "g51" in ended.out
+        assert "g52" not in ended.out
