@@ -76,10 +76,13 @@ class BufferedPersistence(Persistence):
         self._sigterm = _handler(behind) if install_sigterm else None
         self._behind = behind
         super().__init__(
-            BufferedStore(persistence._store, behind), initialize=False, clock=persistence.clock
+            BufferedStore(persistence._store, behind),
+            initialize=False,
+            clock=persistence.clock,
+            redaction=persistence.redaction,
         )
-        self.events = _QueuedEvents(self._store, self.clock)
-        self.usage = _QueuedUsage(self._store, self.clock)
+        self.events = _QueuedEvents(self._store, self.clock, self.redaction)
+        self.usage = _QueuedUsage(self._store, self.clock, self.redaction)
 
     def flush(self) -> None:
         """Return when everything that was appended before is stored.

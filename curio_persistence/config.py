@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from curio_persistence.errors import ConfigurationError, UnsupportedError
@@ -11,6 +11,7 @@ from curio_persistence.settings import LIBPQ, SERVER_VARIABLES, Place, Setting, 
 
 if TYPE_CHECKING:
     from curio_persistence.persistence import Persistence
+    from curio_persistence.store.redaction import Content, Redactor
 
 Backend = Literal["sqlite", "postgres", "memory"]
 
@@ -48,6 +49,8 @@ class DatabaseConfig:
     db_min_connections: int = 1
     db_max_connections: int = 10
     dsn: str | None = field(default=None, repr=False)
+    redactor: Redactor | str | Collection[str] | None = None
+    content: Content = "full"
 
     @classmethod
     def from_env(
@@ -58,7 +61,8 @@ class DatabaseConfig:
         In this order: `CURIO_DATABASE_URL`; `DB_TYPE`, `DB_PATH`, `DB_HOST`, `DB_PORT`, `DB_NAME`,
         `DB_USER`, `DB_PASSWORD`, `DB_SCHEMA`, `DB_MIN_CONNECTIONS`, `DB_MAX_CONNECTIONS`;
         `DATABASE_URL`, which belongs to the host application and so is logged; a SQLite file
-        `agent_sdk.db` in the current folder.
+        `agent_sdk.db` in the current folder. Beside them, whichever it is: `CURIO_REDACT` (names
+        of patterns, with commas) and `CURIO_CONTENT`.
         """
         return cls._from_settings(said(places(environ, dotenv=dotenv)))
 
@@ -85,6 +89,15 @@ class DatabaseConfig:
 
     @classmethod
     def _from_settings(cls, settings: Mapping[str, str]) -> DatabaseConfig:
+        words: dict[str, Any] = {
+            name: settings[variable]
+            for variable, name in _VARIABLES_OF_WORDS.items()
+            if variable in settings
+        }
+        return replace(cls._database(settings), **words)
+
+    @classmethod
+    def _database(cls, settings: Mapping[str, str]) -> DatabaseConfig:
         if url := settings.get("CURIO_DATABASE_URL"):
             return cls.from_url(url)
         if any(name.startswith("DB_") and name in _VARIABLES for name in settings):
@@ -177,7 +190,11 @@ class DatabaseConfig:
         match self.db_type:
             case "sqlite":
                 return persistence.SQLitePersistence(
-                    self.db_path, read_only=read_only, initialize=initialize
+                    self.db_path,
+                    read_only=read_only,
+                    initialize=initialize,
+                    redactor=self.redactor,
+                    content=self.content,
                 )
             case "postgres":
                 return persistence.PostgresPersistence(
@@ -192,12 +209,15 @@ class DatabaseConfig:
                     dsn=self.dsn,
                     read_only=read_only,
                     initialize=initialize,
+                    redactor=self.redactor,
+                    content=self.content,
                 )
             case "memory":
-                return persistence.InMemoryPersistence()
+                return persistence.InMemoryPersistence(redactor=self.redactor, content=self.content)
         raise ConfigurationError(_unknown_type(self.db_type))
 
 
+_VARIABLES_OF_WORDS = {"CURIO_REDACT": "redactor", "CURIO_CONTENT": "content"}
 _VARIABLES = {
     name.upper(): name for name in DatabaseConfig.__dataclass_fields__ if name.startswith("db_")
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Iterable
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -21,6 +22,7 @@ from curio_persistence.config import DatabaseConfig
 from curio_persistence.errors import UnsupportedError
 from curio_persistence.models import AgentLLMUsage, AgentRun, AgentRunEvent
 from curio_persistence.store.base import Finding, Store
+from curio_persistence.store.redaction import Content, Redaction, Redactor
 from curio_persistence.store.results import Direction, Page, Records, Stream
 
 if TYPE_CHECKING:
@@ -32,18 +34,24 @@ if TYPE_CHECKING:
 class Persistence(BasePersistence):
     """Everything above a store: the ten published methods, and the capabilities behind them.
 
-    `runs`, `events`, `usage`, `stats` and `metrics` hold what has no flat name here. Give `clock`
-    to be the master of time, in tests.
+    `runs`, `events`, `usage`, `stats` and `metrics` hold what has no flat name here; `redaction`
+    tells what is kept of words. Give `clock` to be the master of time, in tests.
     """
 
     def __init__(
-        self, store: Store, *, initialize: bool = True, clock: Clock | None = None
+        self,
+        store: Store,
+        *,
+        initialize: bool = True,
+        clock: Clock | None = None,
+        redaction: Redaction | None = None,
     ) -> None:
         self.clock = clock = clock or Clock()
+        self.redaction = redaction = redaction or Redaction()
         self._store = store
-        self.runs = Runs(store, clock)
-        self.events = Events(store, clock)
-        self.usage = Usage(store, clock)
+        self.runs = Runs(store, clock, redaction)
+        self.events = Events(store, clock, redaction)
+        self.usage = Usage(store, clock, redaction)
         self.stats = Stats(store)
         self.metrics = Metrics(store, clock)
         if initialize:
@@ -494,7 +502,7 @@ class SQLitePersistence(Persistence):
     `durability="normal"` survives a crash of the process, `"full"` a power cut too (a fifth of the
     speed of single writes). `read_only=True` never makes a file or a table. `lock_timeout` is how
     many seconds a write waits for another writer. `:memory:` is a database that ends with the
-    process.
+    process. `redactor` and `content` say which words are kept: see `Redaction`.
     """
 
     def __init__(
@@ -505,14 +513,17 @@ class SQLitePersistence(Persistence):
         read_only: bool = False,
         initialize: bool = True,
         lock_timeout: float = 30.0,
+        redactor: Redactor | str | Collection[str] | None = None,
+        content: Content = "full",
         clock: Clock | None = None,
     ) -> None:
         from curio_persistence.backends.sqlite import SQLiteStore
 
+        redaction = Redaction(redactor, content)
         store = SQLiteStore(
             db_path, durability=durability, read_only=read_only, lock_timeout=lock_timeout
         )
-        super().__init__(store, initialize=initialize, clock=clock)
+        super().__init__(store, initialize=initialize, clock=clock, redaction=redaction)
 
 
 class PostgresPersistence(Persistence):
@@ -522,7 +533,8 @@ class PostgresPersistence(Persistence):
     variables. Times are in seconds: a thread waits up to `pool_timeout` for its turn (making a new
     connection may then take libpq's `connect_timeout`, 10, and threads connect one after another);
     a statement is given up after `statement_timeout`. Say `pgbouncer=True` behind pgbouncer, which
-    refuses the start-up option by which the server learns of `statement_timeout`.
+    refuses the start-up option by which the server learns of `statement_timeout`. `redactor` and
+    `content` say which words are kept: see `Redaction`.
     """
 
     def __init__(
@@ -542,10 +554,13 @@ class PostgresPersistence(Persistence):
         pgbouncer: bool = False,
         read_only: bool = False,
         initialize: bool = True,
+        redactor: Redactor | str | Collection[str] | None = None,
+        content: Content = "full",
         clock: Clock | None = None,
     ) -> None:
         from curio_persistence.backends.postgres import PostgresStore, parse_dsn
 
+        redaction = Redaction(redactor, content)
         given = {
             "host": host,
             "port": port,
@@ -565,17 +580,24 @@ class PostgresPersistence(Persistence):
             pgbouncer=pgbouncer,
             read_only=read_only,
         )
-        super().__init__(store, initialize=initialize, clock=clock)
+        super().__init__(store, initialize=initialize, clock=clock, redaction=redaction)
 
 
 class InMemoryPersistence(Persistence):
     """In this process's memory: for unit tests. Behaves as the databases do."""
 
-    def __init__(self, *, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        redactor: Redactor | str | Collection[str] | None = None,
+        content: Content = "full",
+        clock: Clock | None = None,
+    ) -> None:
         from curio_persistence.backends.memory import MemoryStore
 
+        redaction = Redaction(redactor, content)
         self._memory = MemoryStore()
-        super().__init__(self._memory, clock=clock)
+        super().__init__(self._memory, clock=clock, redaction=redaction)
 
     def clear_all(self) -> None:
         """Forget everything; ids start again from 1."""
@@ -599,11 +621,21 @@ class InMemoryPersistence(Persistence):
 
 
 def connect(
-    url: str | None = None, *, read_only: bool = False, initialize: bool = True
+    url: str | None = None,
+    *,
+    read_only: bool = False,
+    initialize: bool = True,
+    redactor: Redactor | str | Collection[str] | None = None,
+    content: Content | None = None,
 ) -> Persistence:
     """Open `sqlite:///path`, `sqlite://` (memory), `postgresql://…?schema=…` or `memory://`.
 
-    Without a URL the environment decides, as `DatabaseConfig.from_env()` tells.
+    Without a URL the environment decides, as `DatabaseConfig.from_env()` tells. `redactor` and
+    `content` go before what it says of them.
     """
     config = DatabaseConfig.from_env() if url is None else DatabaseConfig.from_url(url)
+    if redactor is not None:
+        config = replace(config, redactor=redactor)
+    if content is not None:
+        config = replace(config, content=content)
     return config.get_persistence(read_only=read_only, initialize=initialize)

@@ -24,6 +24,7 @@ from tests.support.server import ServerUnavailable
 
 _OWN_SERVER = "CURIO_TEST_POSTGRES_DSN"
 _NEWEST = 18
+_SETTINGS = {"CURIO_DATABASE_URL", "CURIO_REDACT", "CURIO_CONTENT", "DATABASE_URL"}
 
 # How long an example takes says more about the machine than about the code.
 settings.register_profile("curio", deadline=None, max_examples=100 * soak.FACTOR)
@@ -33,7 +34,7 @@ settings.load_profile("curio")
 def pytest_configure() -> None:
     """Keep the developer's own database settings out of the tests."""
     for name in list(os.environ):
-        if name.startswith(("DB_", "PG")) or name in {"CURIO_DATABASE_URL", "DATABASE_URL"}:
+        if name.startswith(("DB_", "PG")) or name in _SETTINGS:
             del os.environ[name]
 
 

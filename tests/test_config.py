@@ -537,3 +537,45 @@ def test_a_url_in_the_wrong_place_is_refused_without_being_repeated(
 def test_settings_of_the_pool_are_numbers_that_make_sense(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError, match=next(iter(wrong))):
         PostgresPersistence(**wrong, initialize=False)
+
+
+# --- which words are kept -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "database",
+    [{}, {"CURIO_DATABASE_URL": "memory://"}, {"DB_TYPE": "memory"}, {"DATABASE_URL": "memory://"}],
+    ids=str,
+)
+def test_which_words_are_kept_is_said_beside_any_database(database: dict[str, str]) -> None:
+    words = {"CURIO_REDACT": "keys,emails", "CURIO_CONTENT": "metrics-only"}
+    config = DatabaseConfig.from_env({**database, **words}, dotenv=False)
+    assert (config.redactor, config.content) == ("keys,emails", "metrics-only")
+    assert DatabaseConfig.from_env(database, dotenv=False).content == "full"
+
+
+def test_what_is_configured_is_redacted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CURIO_DATABASE_URL", "memory://")
+    monkeypatch.setenv("CURIO_REDACT", "emails")
+    with connect() as persistence:
+        event = persistence.append_event("run", "agent", "log", message="to a@b.de")
+        [stored] = persistence.get_agent_run_events("run")
+    assert (stored.message, event.message) == ("to [redacted:email]", "to a@b.de")
+
+
+def test_an_argument_goes_before_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CURIO_DATABASE_URL", "sqlite://")
+    monkeypatch.setenv("CURIO_REDACT", "no such pattern")
+    monkeypatch.setenv("CURIO_CONTENT", "metrics-only")
+    with connect(redactor=lambda field, text: "…", content="full") as persistence:
+        persistence.append_event("run", "agent", "log", message="to a@b.de")
+        [stored] = persistence.get_agent_run_events("run")
+    assert stored.message == "…"
+
+
+@pytest.mark.parametrize("url", ["memory://", "sqlite://"])
+def test_what_a_wrong_variable_may_say_is_told(url: str) -> None:
+    for name, value in (("CURIO_REDACT", "emials"), ("CURIO_CONTENT", "numbers")):
+        config = DatabaseConfig.from_env({"CURIO_DATABASE_URL": url, name: value}, dotenv=False)
+        with pytest.raises(ConfigurationError, match=name):
+            config.get_persistence()

@@ -22,10 +22,10 @@ LAYERS = (
     ("models",),
     ("payloads",),
     ("store.codecs",),
-    ("store.patterns",),
+    ("secret_patterns", "store.patterns"),
     ("store.filters",),
     ("store.tables",),
-    ("store.csv_text", "store.frames", "store.html"),
+    ("store.csv_text", "store.frames", "store.html", "store.redaction"),
     ("store.arrow", "store.base"),
     ("store.cursors",),
     ("store.results",),
@@ -75,7 +75,7 @@ THIRD_PARTY = {
 NOT_AT_IMPORT = {
     "argparse", "asyncio", "concurrent.futures", "dotenv", "email", "hashlib", "http",
     "html", "importlib.resources", "logging", "matplotlib", "multiprocessing", "numpy", "pandas",
-    "psycopg2", "pyarrow", "pytest", "socket", "sqlite3", "ssl", "subprocess", "tempfile",
+    "curio_persistence.secret_patterns", "psycopg2", "pyarrow", "pytest", "socket", "sqlite3", "ssl", "subprocess", "tempfile",
     "urllib.request", "uuid", "zoneinfo",
 }  # fmt: skip
 

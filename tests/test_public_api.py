@@ -89,21 +89,26 @@ FOR_FREE = {
     "RunRecorder",
 }
 OTHERS = {
-    connect: "(url: str | None = None, *, read_only: bool = False, initialize: bool = True) "
+    connect: "(url: str | None = None, *, read_only: bool = False, initialize: bool = True, "
+    "redactor: Redactor | str | Collection[str] | None = None, content: Content | None = None) "
     "-> Persistence",
     SQLitePersistence: "(db_path: str | os.PathLike[str] = 'agent_sdk.db', *, "
     "durability: Durability = 'normal', read_only: bool = False, initialize: bool = True, "
-    "lock_timeout: float = 30.0, clock: Clock | None = None) -> None",
+    "lock_timeout: float = 30.0, redactor: Redactor | str | Collection[str] | None = None, "
+    "content: Content = 'full', clock: Clock | None = None) -> None",
     PostgresPersistence: "(host: str | None = None, port: int | None = None, "
     "database: str | None = None, user: str | None = None, password: str | None = None, "
     "schema: str = 'agent_sdk', min_connections: int = 1, max_connections: int = 10, *, "
     "dsn: str | None = None, pool_timeout: float = 30.0, "
     "statement_timeout: float | None = None, pgbouncer: bool = False, read_only: bool = False, "
-    "initialize: bool = True, clock: Clock | None = None) -> None",
-    InMemoryPersistence: "(*, clock: Clock | None = None) -> None",
+    "initialize: bool = True, redactor: Redactor | str | Collection[str] | None = None, "
+    "content: Content = 'full', clock: Clock | None = None) -> None",
+    InMemoryPersistence: "(*, redactor: Redactor | str | Collection[str] | None = None, "
+    "content: Content = 'full', clock: Clock | None = None) -> None",
     InMemoryPersistence.clear_all: "(self) -> None",
     InMemoryPersistence.get_all_data: "(self) -> dict[str, Any]",
-    Persistence: "(store: Store, *, initialize: bool = True, clock: Clock | None = None) -> None",
+    Persistence: "(store: Store, *, initialize: bool = True, clock: Clock | None = None, "
+    "redaction: Redaction | None = None) -> None",
     Persistence.create_agent_runs: "(self, runs: Iterable[AgentRun]) -> None",
     Persistence.log_agent_run_events: "(self, events: Iterable[AgentRunEvent], *, "
     "on_conflict: OnConflict = 'keep') -> int",
@@ -168,7 +173,8 @@ OTHERS = {
     DatabaseConfig: "(db_type: Backend = 'sqlite', db_path: str = 'agent_sdk.db', "
     "db_host: str | None = None, db_port: int | None = None, db_name: str | None = None, "
     "db_user: str | None = None, db_password: str | None = None, db_schema: str = 'agent_sdk', "
-    "db_min_connections: int = 1, db_max_connections: int = 10, dsn: str | None = None) -> None",
+    "db_min_connections: int = 1, db_max_connections: int = 10, dsn: str | None = None, "
+    "redactor: Redactor | str | Collection[str] | None = None, content: Content = 'full') -> None",
     DatabaseConfig.from_env: "(environ: Mapping[str, str] | None = None, *, dotenv: bool = True) "
     "-> DatabaseConfig",
     DatabaseConfig.explain: "(environ: Mapping[str, str] | None = None, *, dotenv: bool = True, "

@@ -23,6 +23,7 @@ from curio_persistence.models import AgentLLMUsage, AgentRun, AgentRunEvent, Age
 from curio_persistence.store.base import Store
 from curio_persistence.store.codecs import encode_time
 from curio_persistence.store.filters import Filter
+from curio_persistence.store.redaction import Redaction
 from curio_persistence.store.tables import RUNS, Row, Table
 
 OnConflict = Literal["keep", "error"]
@@ -47,9 +48,10 @@ class Appends(Generic[M]):
     _dated: ClassVar[tuple[str, ...]]
     """The columns that get the time of storing where they have none."""
 
-    def __init__(self, store: Store, clock: Clock) -> None:
+    def __init__(self, store: Store, clock: Clock, redaction: Redaction) -> None:
         self._store = store
         self._clock = clock
+        self._encode = redaction.encoder(self._table)
 
     def log_many(self, records: Iterable[M], *, on_conflict: OnConflict = "keep") -> int:
         """Append all records or none, and return how many were not stored before.
@@ -69,7 +71,7 @@ class Appends(Generic[M]):
         )
 
     def _log_chunk(self, records: list[M], first: int, on_conflict: OnConflict) -> int:
-        rows = encode_all(self._table, records, first)
+        rows = encode_all(self._encode, records, first)
         moments = self._date(rows)
         return self._store_and_tell(records, rows, moments, on_conflict)
 

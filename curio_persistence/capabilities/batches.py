@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from curio_persistence.errors import InvalidValueError
 from curio_persistence.store.base import Store
-from curio_persistence.store.tables import Row, Table
+from curio_persistence.store.tables import Row
 
 _CHUNK = 1_000
 
@@ -46,12 +46,12 @@ def _chunks(records: Iterable[T]) -> Iterator[list[T]]:
         yield chunk
 
 
-def encode_all(table: Table[Any], records: list[Any], first: int) -> list[Row]:
+def encode_all(encode: Callable[[Any], Row], records: list[Any], first: int) -> list[Row]:
     """The rows of some records; the error for one that cannot be stored tells its position."""
     rows: list[Row] = []
     try:
         for record in records:
-            rows.append(table.encode(record))
+            rows.append(encode(record))
     except InvalidValueError as error:
         at = first + len(rows)
         raise InvalidValueError(f"Record {at} of the batch: {error}", field=error.field) from error

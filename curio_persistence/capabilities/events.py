@@ -43,7 +43,7 @@ class Events(Appends[AgentRunEvent]):
 
     def log(self, event: AgentRunEvent) -> None:
         """Append an event; see `BasePersistence.log_agent_run_event`."""
-        row = EVENTS.encode(event)
+        row = self._encode(event)
         now = self._clock.stamp(event.run_id)
         text = encode_time(now)
         if undated := row["timestamp"] is None:

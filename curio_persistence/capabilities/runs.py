@@ -16,16 +16,10 @@ from curio_persistence.models import AgentLLMUsage, AgentRun, AgentRunEvent, Age
 from curio_persistence.store.base import Store
 from curio_persistence.store.codecs import decode_time, encode_time
 from curio_persistence.store.filters import Filter, Order, Where, checked_count
+from curio_persistence.store.redaction import Redaction
 from curio_persistence.store.results import Direction, Page, Stream, open_stream, read_page
 from curio_persistence.store.tables import EVENTS, RUNS, USAGE, Row
 
-_WORDS_OF_USAGE: Row = {
-    "prompt": "",
-    "input_params": None,
-    "response_content": None,
-    "usage_metrics": None,
-    "error_message": None,
-}
 _AS_INDEXED = (Order("created_at"), Order("id"))
 _LATEST = (Order("timestamp", descending=True), Order("id", descending=True))
 
@@ -46,13 +40,15 @@ class RunFilters(TypedDict, total=False):
 class Runs:
     """One execution of an agent each."""
 
-    def __init__(self, store: Store, clock: Clock) -> None:
+    def __init__(self, store: Store, clock: Clock, redaction: Redaction) -> None:
         self._store = store
         self._clock = clock
+        self._redaction = redaction
+        self._encode = redaction.encoder(RUNS)
 
     def create(self, run: AgentRun) -> None:
         """Store a new run, or fill in the stub that an early event made of it."""
-        row = RUNS.encode(run)
+        row = self._encode(run)
         now = self._clock.stamp(run.run_id)
         row["created_at"] = row["created_at"] or encode_time(now)
         row["updated_at"] = row["updated_at"] or encode_time(now)
@@ -70,7 +66,7 @@ class Runs:
         in_one_transaction(self._store, runs, self._create_chunk)
 
     def _create_chunk(self, runs: list[AgentRun], first: int) -> int:
-        rows = encode_all(RUNS, runs, first)
+        rows = encode_all(self._encode, runs, first)
         moments = [self._clock.stamp(run.run_id) for run in runs]
         for row, now in zip(rows, moments, strict=True):
             row["created_at"] = row["created_at"] or encode_time(now)
@@ -101,7 +97,7 @@ class Runs:
 
     def update(self, run_id: str, run: AgentRun) -> None:
         """Replace a run's fields; see `BasePersistence.update_agent_run`."""
-        changes = RUNS.encode(run)
+        changes = self._encode(run)
         del changes["run_id"], changes["created_at"]
         where = RUNS.where(run_id=_given(run_id))
         now = self._clock.stamp(run_id)
@@ -177,7 +173,7 @@ class Runs:
             self._store.delete(EVENTS, where)
             if not self._store.delete(RUNS, where):
                 return False
-            self._store.update(USAGE, where, {**_WORDS_OF_USAGE, "run_id": None})
+            self._store.update(USAGE, where, {**USAGE.words, "run_id": None})
             children = RUNS.where(parent_run_id=run_id)
             self._store.update(RUNS, children, {"parent_run_id": None})
         return True
@@ -242,10 +238,11 @@ class Runs:
         """Close one run, unless it has ended since it was looked at."""
         now = self._clock.stamp(run.run_id)
         where = RUNS.where(run_id=run.run_id, status=AgentRunStatus.RUNNING)
-        changes = {
+        changes: Row = {
             name: RUNS.encode_value(name, getattr(run, name))
             for name in ("status", "finished_at", "error_message")
         }
+        self._redaction.clean(RUNS, changes)
         run.updated_at = now
         return bool(self._store.update(RUNS, where, {**changes, "updated_at": encode_time(now)}))
 

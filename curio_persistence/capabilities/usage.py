@@ -37,7 +37,7 @@ class Usage(Appends[AgentLLMUsage]):
 
     def log(self, usage: AgentLLMUsage) -> None:
         """Append one model call. `cost_usd` is filled in when the metrics named it."""
-        row = USAGE.encode(usage)
+        row = self._encode(usage)
         now = self._clock.stamp(usage.run_id)
         if row["created_at"] is None:
             row["created_at"] = encode_time(now)

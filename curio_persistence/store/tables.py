@@ -1,19 +1,18 @@
 """Where a model's fields meet a table's columns.
 
-A row travels as a dictionary of kept values (see `codecs`). `Table.encode` is the one door through
-which every written record passes, and `Table.decode` the one through which it comes back.
+A row travels as a dictionary of kept values (see `codecs`). `Table.encode` makes it of a record, by
+way of `redaction`, which every written record passes; `Table.decode` turns it back.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import fields
 from functools import lru_cache
 from itertools import chain
 from math import isfinite
-from typing import Any, ClassVar, Generic, Literal, NamedTuple, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Literal, NamedTuple, Protocol, TypeGuard, TypeVar
 
 from curio_persistence.errors import InvalidValueError
 from curio_persistence.models import (
@@ -69,7 +68,8 @@ class Column(NamedTuple):
     `encode` keeps one value; None is kept as `default`. An `optional` column is bound only when its
     value is not the default, because every bound column costs; the database fills the default in.
     `repeats` says that the same few values come again and again. `decode` reads a whole column;
-    without it, the kept values are the values.
+    without it, the kept values are the values. A column that may hold what people or models said
+    has `wordless`: what is left of a kept text when its words are taken out.
     """
 
     name: str
@@ -78,6 +78,7 @@ class Column(NamedTuple):
     default: Any = None
     optional: bool = False
     repeats: bool = False
+    wordless: Callable[[str], str | None] | None = None
 
     def encoder(self) -> Encoder:
         """`encode`, by way of a cache if values repeat; what is required refuses None."""
@@ -105,12 +106,18 @@ def _status(name: str) -> Column:
     return Column(name, codecs.encode_status, default=_REQUIRED, repeats=True)
 
 
+def _nothing(kept: str) -> None:
+    """What is left of a text without its words."""
+
+
 def _text(name: str, default: str | None = None, *, optional: bool = False) -> Column:
-    return Column(name, codecs.encode_text, codecs.decode_texts, default, optional)
+    encode, decode = codecs.encode_text, codecs.decode_texts
+    return Column(name, encode, decode, default, optional, wordless=_nothing)
 
 
 def _json(name: str, *, optional: bool = False) -> Column:
-    return Column(name, codecs.encode_json, codecs.decode_texts, optional=optional)
+    encode, decode = codecs.encode_json, codecs.decode_texts
+    return Column(name, encode, decode, optional=optional, wordless=_nothing)
 
 
 def _integer(name: str, default: int | None = None, *, optional: bool = False) -> Column:
@@ -137,7 +144,8 @@ class Table(Generic[M]):
     """A model's table.
 
     `columns` follow the model's fields, in order. `internal` columns exist in the table only and
-    are worked out by `derive` from the kept row. `order` is how its rows are listed; `ages_by` is
+    are worked out by `derive` from the kept row. `words` are the columns that hold words, with what
+    stands there when there are none; `lifted` the names that are lifted out of words. `order` is how its rows are listed; `ages_by` is
     the time by which they grow old; `lookups` are the columns that rows are usually picked by;
     `ddl` is the file of `schema/<dialect>/` that makes it.
     """
@@ -170,12 +178,14 @@ class Table(Generic[M]):
             raise TypeError(f"the columns of {name} are not the fields of {model.__name__}")
         self.kinds = {column.name: _KINDS.get(column.encode, "name") for column in columns}
         self.repeating = tuple(column.name for column in columns if column.repeats)
+        self.words = {column.name: column.default for column in columns if column.wordless}
         self.internal_names = tuple(column.name for column in internal)
         self._derive = derive
         self._decoders = [
             (index, column.decode) for index, column in enumerate(columns) if column.decode
         ]
         self._columns = {column.name: column for column in (*columns, *internal)}
+        self.lifted = self.kept_by(codecs.encode_label)
         written = [column for column in columns if column.name != "id"]
         self._when_set = [column for column in written if column.optional]
         always = [column for column in written if not column.optional]
@@ -220,6 +230,20 @@ class Table(Generic[M]):
             value = getattr(record, column.name, None)
             if value is not None and (kept := self.encode_value(column.name, value)) is not None:
                 row[column.name] = kept
+
+    def strip(self, row: Row) -> None:
+        """Take the words out of an encoded row. What was lifted out of them stays."""
+        for name in self.words:
+            kept, wordless = row.get(name), self._columns[name].wordless
+            if kept and wordless:
+                self.put(row, name, wordless(str(kept)))
+
+    def put(self, row: Row, name: str, kept: Kept) -> None:
+        """Change a column of an encoded row; None is for what is not set."""
+        if kept is None and name not in self._always:
+            row.pop(name, None)
+        else:
+            row[name] = self._columns[name].default if kept is None else kept
 
     def line_up(self, rows: Sequence[Row]) -> tuple[tuple[str, ...], list[tuple[Kept, ...]]]:
         """The columns that any of the encoded rows binds, and of each row its values for them."""
@@ -373,12 +397,25 @@ def _derive_event_columns(row: Row) -> None:
 def _lift_metric(row: Row, payload: Mapping[str, Any]) -> None:
     """Lift a metric's name and value out of its payload; what is no finite number is no metric."""
     name, value = payload.get("name"), payload.get("value")
-    if not isinstance(name, str) or isinstance(value, bool) or not isinstance(value, int | float):
-        return
-    with suppress(OverflowError):
-        if isfinite(number := float(value)):
-            row["metric_name"] = codecs.encode_label(name)
-            row["metric_value"] = number
+    if isinstance(name, str) and _is_finite(value):
+        row["metric_name"] = codecs.encode_label(name)
+        row["metric_value"] = float(value)
+
+
+def _is_finite(value: Any) -> TypeGuard[int | float]:
+    """Whether it is a number that a double can hold."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    try:
+        return isfinite(value)
+    except OverflowError:
+        return False
+
+
+def _numbers_in(kept: str) -> str | None:
+    """Of an object its finite numbers, each under its name."""
+    numbers = {name: value for name, value in object_in(kept).items() if _is_finite(value)}
+    return codecs.encode_json(numbers) if numbers else None
 
 
 def _lift_tool(row: Row, payload: Mapping[str, Any]) -> None:
@@ -446,7 +483,7 @@ RUNS = Table(
         _optional_id("session_id"),
         _optional_id("parent_run_id"),
         Column("tags", codecs.encode_tags, codecs.decode_tags, optional=True),
-        _json("metrics", optional=True),
+        _json("metrics", optional=True)._replace(wordless=_numbers_in),
     ),
     # 1 while all that is known of the run is that an event named it.
     internal=(_integer("stub"),),

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,7 +32,7 @@ LASTING = ("sqlite", "postgres18", "postgres16")
 
 BACKENDS = ("memory", "sqlite_memory", *LASTING)
 
-Open = Callable[[], Persistence]
+Open = Callable[..., Persistence]
 
 
 @pytest.fixture
@@ -55,7 +56,7 @@ def open_again(
     clock: Hands,
     postgres_schemas: dict[str, PostgresSchema],
 ) -> Iterator[Open]:
-    """Opens the test's own database, as often as it is called. Empty at first.
+    """Opens the test's own database, as often as it is called, with these settings. Empty at first.
 
     In memory every call makes another one; ask for `lasting` where that matters.
     """
@@ -75,8 +76,8 @@ def open_again(
                 stack.callback(schema.empty)
                 make = partial(PostgresPersistence, dsn=dsn, schema=schema.name)
 
-        def open_it() -> Persistence:
-            opened = make(clock=Clock(clock))
+        def open_it(**settings: Any) -> Persistence:
+            opened = make(clock=Clock(clock), **settings)
             stack.callback(opened.close)
             return opened
 

@@ -1,0 +1,329 @@
+"""The named patterns: what each finds, what it leaves alone, and that JSON stays JSON."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from curio_persistence.secret_patterns import KNOWN, SecretPatterns
+
+ALL = SecretPatterns("all")
+
+
+def redact(text: str, *names: str) -> str:
+    return SecretPatterns(*names)("AgentRunEvent.data", text)
+
+
+def redact_value(value: Any, *names: str) -> Any:
+    return json.loads(redact(json.dumps(value), *names))
+
+
+# --- keys -----------------------------------------------------------------------------------------
+
+SECRET_NAMES = [
+    *("password", "Password", "passwd", "db_password", "DB_PASSWORD", "passphrase", "pwd"),
+    *("secret", "client_secret", "clientSecret", "secrets", "credentials"),
+    *("token", "access_token", "accessToken", "refresh_token", "id_token", "X-Auth-Token"),
+    *("api_key", "apiKey", "api-key", "apikey", "OPENAI_API_KEY", "api_keys"),
+    *("private_key", "privateKey", "secret_key", "AWS_SECRET_ACCESS_KEY", "signing_key"),
+    *("authorization", "Authorization", "Proxy-Authorization", "cookie", "Set-Cookie"),
+]
+OTHER_NAMES = [
+    *("input_tokens", "output_tokens", "tokens", "token_count", "max_tokens", "tokenCount"),
+    *("primary_key", "key", "keys", "foreign_key", "sort_key", "keyboard", "monkey"),
+    *("author", "authority", "passed", "passenger", "compass", "secretary", "tokenizer"),
+    *("token_type", "password_length", "secret_name", "cookie_policy", "x" * 65 + "_password"),
+]
+
+
+@pytest.mark.parametrize("name", SECRET_NAMES)
+def test_values_under_secret_names_are_redacted(name: str) -> None:
+    for value in ["hunter2", 5, 0, 1.5, -1, ["a"], {"a": "b"}, "two words"]:
+        assert redact_value({"a": {name: value}}, "keys") == {"a": {name: "[redacted:key]"}}
+
+
+@pytest.mark.parametrize("name", OTHER_NAMES)
+def test_values_under_other_names_stay(name: str) -> None:
+    for text in (json.dumps({name: "hunter2"}), f"{name}=hunter2", f"{name}: hunter2"):
+        assert redact(text, "keys") == text
+
+
+@pytest.mark.parametrize("value", [None, True, False, ""])
+def test_what_only_says_whether_there_is_a_secret_stays(value: object) -> None:
+    text = json.dumps({"password": value})
+    assert redact(text, "keys") == text
+
+
+@pytest.mark.parametrize(
+    ("text", "redacted"),
+    [
+        ("password=hunter2", "password=[redacted:key]"),
+        ("the password: hunter2, then", "the password: [redacted:key], then"),
+        ("--api-key=abc --verbose", "--api-key=[redacted:key] --verbose"),
+        ("export API_KEY='a b' # it", "export API_KEY='[redacted:key]' # it"),
+        ('secret = "a \\" b" and', 'secret = "[redacted:key]" and'),
+        ("{'password': 'hunter2'}", "{'password': '[redacted:key]'}"),
+        ("{:password=>'x'}", "{:password=>'[redacted:key]'}"),
+        ("?token=abc&page=2", "?token=[redacted:key]&page=2"),
+        ("a.password=x;b=y", "a.password=[redacted:key];b=y"),
+        ("Authorization: Basic YTpi\nHost: x", "Authorization: [redacted:key]\nHost: x"),
+        ("curl -H 'Cookie: a=b; c=d' x", "curl -H 'Cookie: [redacted:key]' x"),
+        ("postgres://me:pass@host/db", "postgres://me:[redacted:key]@host/db"),
+        ("redis://:p@ss@host:1", "redis://:[redacted:key]@host:1"),
+        ('{"password": "hunter2", "and', '{"password": "[redacted:key]", "and'),
+        ('"{\\"password\\": \\"hunter2\\", \\"a', '"{\\"password\\": [redacted:key], \\"a'),
+        ('password="never closed', 'password="[redacted:key]"'),
+    ],
+)
+def test_pairs_in_text_are_redacted(text: str, redacted: str) -> None:
+    assert redact(text, "keys") == redacted
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "the key to success: work",
+        "input_tokens=5, output_tokens: 6",
+        "no password here",
+        "see https://example.org:8080/@me",
+        "password=",
+        "password:\nnext line",
+    ],
+)
+def test_other_text_stays(text: str) -> None:
+    assert redact(text, "keys") == text
+
+
+# --- emails ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "redacted"),
+    [
+        ("alice@example.com", "[redacted:email]"),
+        ("<alice.b+c@mail.example.co.uk>.", "<[redacted:email]>."),
+        ("a@b.io,c_d@e-f.org", "[redacted:email],[redacted:email]"),
+        ("mailto:alice@example.com?subject=x", "mailto:[redacted:email]?subject=x"),
+        ("jürgen@münchen.de", "[redacted:email]"),
+        ("a@b@c.de", "a@[redacted:email]"),
+        ("\N{LATIN SMALL LETTER A}" * 64 + "@example.com", "[redacted:email]"),
+    ],
+)
+def test_addresses_are_redacted(text: str, redacted: str) -> None:
+    assert redact(text, "emails") == redacted
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["react@18.2.0", "me@localhost", "@alice", "a @ b.com", "alice@", "@", "user@10.0.0.1", "@a.b@"],
+)
+def test_what_is_no_address_stays(text: str) -> None:
+    assert redact(text, "emails") == text
+
+
+# --- cards ----------------------------------------------------------------------------------------
+
+CARDS = [
+    *("4111111111111111", "4111 1111 1111 1111", "4111-1111-1111-1111", "4222222222222"),
+    *("5555555555554444", "378282246310005", "3782 822463 10005", "30569309025904"),
+    *("6011111111111117", "3530111333300000", "6759649826438453", "6304000000000000000"),
+]
+"""Test numbers that card companies and payment services publish, of 13 to 19 digits."""
+
+
+@pytest.mark.parametrize("card", CARDS)
+@pytest.mark.parametrize("around", ["{}", "card {}.", "no.{},", "({})", "5 {} 12/27", "a\n{}\nb"])
+def test_cards_are_redacted(card: str, around: str) -> None:
+    if around != "{}":
+        assert redact(around.format(card), "cards") == around.format("[redacted:card]")
+    assert redact_value({"to": [around.format(card)]}, "cards") == {
+        "to": [around.format("[redacted:card]")]
+    }
+
+
+@pytest.mark.parametrize("card", [4111111111111111, 4222222222222, 378282246310005])
+def test_cards_that_are_numbers_become_text(card: int) -> None:
+    assert redact_value({"card": card, "n": 1}, "cards") == {"card": "[redacted:card]", "n": 1}
+    assert redact(str(card), "cards") == '"[redacted:card]"', "which is JSON as well"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "4111111111111112",  # Its last digit is wrong.
+        "411111111111",  # Twelve digits.
+        "41111111111111111111",  # Twenty.
+        "0.4111111111111111",
+        "x4111111111111111",
+        "1763720073008",  # Milliseconds since 1970, with a right last digit.
+        "1763720073000000001",
+        "4 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1",
+        "4111 1111 and 1111 1111",
+        '{"n": 4111111111111111.0}',
+    ],
+)
+def test_other_digits_stay(text: str) -> None:
+    assert redact(text, "cards") == text
+
+
+def test_the_longest_card_is_redacted_and_what_follows_stays() -> None:
+    assert redact("4111 1111 1111 1111 123 x", "cards") == "[redacted:card] 123 x"
+    both = "4111111111111111 5555555555554444"
+    assert redact(f"cards {both}", "cards") == "cards [redacted:card] [redacted:card]"
+
+
+# --- api-keys -------------------------------------------------------------------------------------
+
+# Put together here, so that nobody's scanner takes them for real.
+API_KEYS = {
+    "openai": "sk-" + "proj-" + "a1B2" * 10,
+    "anthropic": "sk-" + "ant-api03-" + "a1B2_-" * 10,
+    "aws": "AKIA" + "IOSFODNN7EXAMPLE",
+    "github": "ghp_" + "a1B2" * 9,
+    "github-fine": "github_pat_" + "a1B2_" * 10,
+    "gitlab": "glpat-" + "a1B2" * 5,
+    "slack": "xoxb-" + "123456789012-" + "abcDEF",
+    "google": "AIza" + "Sy_-" + "a" * 31,
+    "jwt": "eyJhbGciOiJIUzI1NiJ9." + "eyJzdWIiOiIxIn0." + "abc-DEF_123",
+    "pem": "-----BEGIN RSA PRIVATE KEY-----\nMIIE+/=\n-----END RSA PRIVATE KEY-----",
+}
+
+
+@pytest.mark.parametrize("key", API_KEYS.values(), ids=API_KEYS)
+@pytest.mark.parametrize("around", ["{}", "use {} now", '"{}"', "({})", "key={},", "a\n{}\nb"])
+def test_api_keys_are_redacted(key: str, around: str) -> None:
+    redacted = around.format("[redacted:api-key]")
+    assert redact(around.format(key), "api-keys") == redacted
+    assert redact_value([around.format(key)], "api-keys") == [redacted]
+
+
+def test_what_bears_a_token_keeps_its_first_word() -> None:
+    assert redact("Bearer abcDEF123456._~+/=", "api-keys") == "Bearer [redacted:api-key]"
+    assert redact("the bearer of good news", "api-keys") == "the bearer of good news"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "task-12345678901234567890",
+        "sk-short",
+        "AKIA",
+        "AKIAIOSFODNN7EXAMPLEX",
+        "ghp_short",
+        "eyJhbGciOi",
+        "-----BEGIN CERTIFICATE-----",
+        "xoxo-and-love-to-all",
+        "Bearer shorttoken",
+    ],
+)
+def test_what_looks_like_a_key_only_at_first_stays(text: str) -> None:
+    assert redact(text, "api-keys") == text
+
+
+# --- JSON -----------------------------------------------------------------------------------------
+
+
+def test_json_in_which_nothing_is_found_stays_to_the_letter() -> None:
+    text = ' { "a" : 1.50e3, "a":"\\u00e9 x:y", "max_tokens" : 5, "b":[ ], "at": "@" }\n'
+    assert ALL("", text) == text
+
+
+def test_an_escape_hides_nothing() -> None:
+    assert ALL("", '{"to": "alice\\u0040example.com"}') == '{"to": "[redacted:email]"}'
+    assert ALL("", '{"p\\u0061ssword": "x"}') == '{"password": "[redacted:key]"}'
+    assert ALL("", '{"n": "4111\\u00201111 1111 1111"}') == '{"n": "[redacted:card]"}'
+
+
+def test_an_escape_before_an_address_stays_whole() -> None:
+    assert redact_value({"text": "to\nalice@example.com\t"}, "emails") == {
+        "text": "to\n[redacted:email]\t"
+    }
+
+
+def test_json_in_json_is_read_too() -> None:
+    inner = json.dumps({"arguments": json.dumps({"password": "hunter2", "n": 4111111111111111})})
+    redacted = redact_value({"body": inner}, "all")
+    assert json.loads(json.loads(redacted["body"])["arguments"]) == {
+        "password": "[redacted:key]",
+        "n": "[redacted:card]",
+    }
+
+
+def test_names_in_json_are_redacted_too() -> None:
+    assert redact_value({"alice@example.com": 1}, "emails") == {"[redacted:email]": 1}
+
+
+@pytest.mark.parametrize(
+    "text", ['{"password": ' + "[" * 100_000, '{"password": 1' + "0" * 10_000 + "}"], ids=len
+)
+def test_json_that_python_cannot_read_is_never_taken_for_redacted(text: str) -> None:
+    """It raises, and so no words are kept; or what was found is gone."""
+    try:
+        redacted = ALL("", text)
+    except (RecursionError, ValueError):
+        return
+    assert '"password": [redacted:key]' in redacted
+
+
+json_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text()
+    | st.sampled_from([*CARDS, *API_KEYS.values(), "a@b.de", "password=x", '{"token": "x"}'])
+    | st.sampled_from([4111111111111111, 378282246310005]),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.text() | st.sampled_from([*SECRET_NAMES, "a@b.de"]), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+
+
+@given(json_values, st.booleans(), st.sampled_from([*KNOWN, "all"]))
+@example("\\\nalice@example.com", False, "emails")
+@example(-4111111111111111, False, "cards")
+@example('"-----BEGIN PRIVATE KEY-----"', False, "api-keys")
+def test_json_stays_json_and_what_was_redacted_stays_as_it_is(
+    value: Any, escaped: bool, name: str
+) -> None:
+    text = json.dumps(value, ensure_ascii=escaped)
+    once = redact(text, name)
+    json.loads(once)
+    assert redact(once, name) == once
+
+
+@given(st.text(), st.text())
+def test_an_address_is_found_wherever_it_stands(before: str, after: str) -> None:
+    texts = [f"{before} alice@example.com {after}", json.dumps([f"{before} alice@example.com"])]
+    assert all("alice@example" not in ALL("", text) for text in texts)
+
+
+# --- hostile text ---------------------------------------------------------------------------------
+
+_MEGABYTE = 1_000_000
+HOSTILE = [
+    *("a", "@", "a@", "a@b.", "a.", "1", "4", "4111 ", "4 ", "1-", "password", "password=", "x="),
+    *('password="', "password='\\", "token: ", "sk-", "-eyJ", "eyJa.", "eyJ.", "Bearer ", "xoxb-"),
+    *("-----BEGIN PRIVATE KEY-----", "://a:", "://", "authorization:", "cookie =", "\\", "\\u0040"),
+    *('"', "{", '{"', '"password":', '{"password":[', "[", "a.a-", "é@", " ", "=>", 'x=\\"'),
+]
+
+
+@pytest.mark.parametrize("piece", HOSTILE, ids=repr)
+def test_no_text_takes_more_than_a_fixed_number_of_steps_for_each_character(piece: str) -> None:
+    """Ten times as much would be ten times as slow: a quadratic search takes hours here."""
+    text = (piece * (_MEGABYTE // len(piece) + 1))[:_MEGABYTE]
+    for hostile in (text, f"password=x a@b.de {text}", f"{text}\\u0040"):
+        for pattern in KNOWN.values():
+            assert isinstance(pattern.redact(hostile), str)
+
+
+def test_every_label_is_kept_by_every_pattern() -> None:
+    labels = " ".join(f"[redacted:{name}]" for name in ("key", "email", "card", "api-key"))
+    assert ALL("", labels) == labels
