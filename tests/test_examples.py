@@ -21,6 +21,7 @@ EXAMPLES = ROOT / "examples"
 # What each must show; a new example is executed too, once it stands here.
 FACTS = {
     "agent.py": (),  # Says nothing by itself: demo.py uses it.
+    "analysis.ipynb": ("880 runs", "TimeoutError", "ConnectionError", "image/png"),
     "demo.py": (
         "→ 'transaction' is on",
         "└ assistant  completed",
@@ -35,7 +36,6 @@ FACTS = {
         "2500 lines, 500 new events",
         "10:41:39 run-0 step",
     ),
-    "notebook.ipynb": ("336 runs", "TimeoutError", "image/png"),
     "postgres_env.py": ("PostgreSQL", "version 3", "20 runs completed"),
     "quickstart.py": ("run_completed", "0.000400 US dollars"),
     "test_my_agent.py": ("3 passed",),
