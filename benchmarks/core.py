@@ -32,6 +32,7 @@ _FULL = Sizes(
     runs=100,
     history_runs=1_000,
     usage_rows=1_000_000,
+    metrics=1_000_000,
 )
 _QUICK = Sizes(
     repetitions=3,
@@ -41,6 +42,7 @@ _QUICK = Sizes(
     runs=10,
     history_runs=20,
     usage_rows=20_000,
+    metrics=20_000,
 )
 
 
@@ -98,6 +100,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--runs", type=int, metavar="N", help="runs of 1,000 events where events are written")
     add("--history-runs", type=int, metavar="N", help="the same, where all events are read")
     add("--usage-rows", type=int, metavar="N", help="rows in the tables of usage")
+    add("--metrics", type=int, metavar="N", help="values of a metric")
     add("--output", type=Path, metavar="FILE", help="the page to write")
     add("--directory", type=Path, default=disk(), help="for SQLite files (default: %(default)s)")
     add("--postgres", metavar="DSN", default="", help="a server to use instead of a new one")

@@ -40,6 +40,15 @@ def usage(calls: int) -> list[Content]:
     ]
 
 
+def metrics(count: int) -> list[Content]:
+    """Values of one metric, of runs with a hundred values each."""
+    runs = max(count // 100, len(rows.AGENTS))
+    return [
+        ("agent_runs", rows.RUN_COLUMNS, [rows.run_rows(runs)]),
+        ("agent_run_events", rows.METRIC_COLUMNS, rows.metric_rows(count, runs)),
+    ]
+
+
 def sqlite_file(path: Path, content: Iterable[Content]) -> None:
     """A new database file with this in it."""
     SQLitePersistence(path).close()

@@ -66,6 +66,9 @@ USAGE_COLUMNS = (
     "cost_usd",
 )
 
+METRIC = "answer_seconds"
+METRIC_COLUMNS = (*EVENT_COLUMNS[:7], "metric_name", "metric_value")
+
 _BEGIN = datetime(2025, 11, 20, 10, 30, tzinfo=UTC)
 """What is stored is older than what is written while it is measured, as it always is."""
 
@@ -291,6 +294,24 @@ def _usage_row(
         at,
         asked * 3_000_000 + (answered or 0) * 15_000_000,
     )
+
+
+def metric_rows(count: int, runs: int) -> Iterator[list[tuple[Any, ...]]]:
+    """Chunks of rows of METRIC_COLUMNS: log-normal values of one metric over thirty days, in the
+    order of time, each of a run at random."""
+    random = Random(5)
+    between = timedelta(days=30) / count
+    for first in range(0, count, _CHUNK):
+        yield [
+            _metric_row(random.randrange(runs), _BEGIN + n * between, random.lognormvariate(1, 1))
+            for n in range(first, min(first + _CHUNK, count))
+        ]
+
+
+def _metric_row(run: int, moment: datetime, value: float) -> tuple[Any, ...]:
+    at = _iso(moment)
+    data = json.dumps({"name": METRIC, "value": value, "unit": "s", "tags": None})
+    return (agent_of(run), run_id(run), "Research agent", at, "metric", data, at, METRIC, value)
 
 
 def _clock(seed: int, begin: datetime) -> Callable[[], datetime]:

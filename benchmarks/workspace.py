@@ -32,6 +32,7 @@ class Sizes:
     runs: int
     history_runs: int
     usage_rows: int
+    metrics: int
 
 
 class Workspace:
@@ -86,6 +87,12 @@ class Workspace:
         fill.sqlite_file(path, self._history())
         return path
 
+    @cached_property
+    def sqlite_metrics(self) -> Path:
+        path = self.directory / "metrics.db"
+        fill.sqlite_file(path, self._metrics())
+        return path
+
     @contextmanager
     def postgres_copies(self, count: int) -> Iterator[list[str]]:
         """A schema of events so many times, to write to."""
@@ -106,6 +113,10 @@ class Workspace:
     def postgres_history(self) -> str:
         return self._schema(self._stack, "history", self._history())
 
+    @cached_property
+    def postgres_metrics(self) -> str:
+        return self._schema(self._stack, "metrics", self._metrics())
+
     def _events(self) -> list[fill.Content]:
         return fill.events(self.sizes.runs, rows.EVENTS_OF_A_RUN, idle=_WRITTEN_RUNS)
 
@@ -114,6 +125,9 @@ class Workspace:
 
     def _usage(self) -> list[fill.Content]:
         return fill.usage(self.sizes.usage_rows)
+
+    def _metrics(self) -> list[fill.Content]:
+        return fill.metrics(self.sizes.metrics)
 
     def _schema(self, stack: ExitStack, name: str, content: list[fill.Content]) -> str:
         schema = f"curio_bench_{os.getpid()}_{name}"

@@ -23,6 +23,7 @@ TINY = (
     "--runs=2",
     "--history-runs=2",
     "--usage-rows=2000",
+    "--metrics=2000",
 )
 
 

@@ -4,6 +4,7 @@ from benchmarks.cases import (
     batches,
     buffering,
     columns,
+    metrics,
     reading,
     single,
     starting,
@@ -22,6 +23,7 @@ THEMES: dict[str, dict[str, Case]] = {
     "Streams": streams.CASES,
     "Columns": columns.CASES,
     "Statistics": statistics.CASES,
+    "Metrics": metrics.CASES,
     "Starting": starting.CASES,
 }
 CASES: dict[str, Case] = {name: case for cases in THEMES.values() for name, case in cases.items()}

@@ -82,6 +82,16 @@ class RawPostgres:
             "WHERE tool_name IS NOT NULL GROUP BY tool_name"
         )
 
+        self._averages_by_hour = (
+            "SELECT date_trunc('hour', timestamp AT TIME ZONE 'UTC'), NULL, avg(metric_value) "
+            f"FROM {events} WHERE metric_name = %s GROUP BY 1"
+        )
+        self._p95_by_day_and_agent = (
+            "SELECT date_trunc('day', timestamp AT TIME ZONE 'UTC'), agent_id, "
+            "percentile_cont(0.95) WITHIN GROUP (ORDER BY metric_value) "
+            f"FROM {events} WHERE metric_name = %s GROUP BY 1, 2"
+        )
+
     def log_event(self, event: AgentRunEvent) -> None:
         values = event_values(event)
         if event.event_type == "tool_call":
@@ -138,6 +148,12 @@ class RawPostgres:
             quantiles_of_histogram(self._all(self._latencies_of_all)),
             self._all(self._tools_of_all),
         )
+
+    def averages_by_hour(self, metric: str) -> list[tuple[Any, ...]]:
+        return self._all(self._averages_by_hour, metric)
+
+    def p95_by_day_and_agent(self, metric: str) -> list[tuple[Any, ...]]:
+        return self._all(self._p95_by_day_and_agent, metric)
 
     def _all(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
         self._cursor.execute(sql, values or None)

@@ -157,6 +157,26 @@ class RawSQLite:
             ),
         )
 
+    def averages_by_hour(self, metric: str) -> list[tuple[Any, ...]]:
+        return self._all(
+            "SELECT substr(timestamp, 1, 13), NULL, avg(metric_value) FROM agent_run_events "
+            "WHERE metric_name = ? GROUP BY 1",
+            metric,
+        )
+
+    def p95_by_day_and_agent(self, metric: str) -> list[tuple[Any, ...]]:
+        """Of the values in order, the two between which it lies, each as far as it counts."""
+        return self._all(
+            "WITH ranked AS (SELECT substr(timestamp, 1, 10) AS day, agent_id, metric_value,"
+            " row_number() OVER (PARTITION BY substr(timestamp, 1, 10), agent_id"
+            " ORDER BY metric_value) - 1 AS place, 0.95 * (count(*) OVER (PARTITION BY"
+            " substr(timestamp, 1, 10), agent_id) - 1) AS wanted"
+            " FROM agent_run_events WHERE metric_name = ?) "
+            "SELECT day, agent_id, sum(metric_value * (1 - abs(place - wanted))) FROM ranked "
+            "WHERE abs(place - wanted) < 1 GROUP BY day, agent_id",
+            metric,
+        )
+
     def _quantiles_of_all(self) -> dict[str, float]:
         """By position in the index of latencies, counted from its nearer end."""
         known = "FROM agent_llm_usage WHERE latency_ms IS NOT NULL"

@@ -144,6 +144,8 @@ def _gathered(
 _BUCKET = re.compile(r"([1-9][0-9]{0,3})([mhdw])")
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _DAY, _WEEK = timedelta(days=1), timedelta(weeks=1)
+_KNOWN = ((_DAY, 10), (timedelta(hours=1), 13), (timedelta(minutes=1), 16))
+"""For what a bucket is a multiple of, how much of a kept time tells which bucket it is in."""
 
 
 def _by_time(bucket: str | None) -> _Part | None:
@@ -158,21 +160,22 @@ def _by_time(bucket: str | None) -> _Part | None:
             field="bucket",
         )
     starts = _Starts(size)
-    return _Part("timestamp", lambda kept: starts[kept[:16]])
+    known = next(known for unit, known in _KNOWN if not size % unit)
+    return _Part("timestamp", lambda kept: starts[kept[:known]])
 
 
 class _Starts(dict[str, str]):
-    """For each minute, as a kept time begins, the begin of its bucket; worked out once."""
+    """For each day, hour or minute, as a kept time begins, when its bucket does; worked out once."""
 
     def __init__(self, size: timedelta) -> None:
         super().__init__()
         self._size = size
 
-    def __missing__(self, minute: str) -> str:
-        moment = datetime.fromisoformat(minute)
+    def __missing__(self, known: str) -> str:
+        moment = datetime.fromisoformat(known)
         # Counted from the first day of the calendar, which is a Monday.
         start = moment - (moment - datetime.min) % self._size
-        kept = self[minute] = codecs.encode_time(start.replace(tzinfo=UTC))
+        kept = self[known] = codecs.encode_time(start.replace(tzinfo=UTC))
         return kept
 
 
