@@ -273,6 +273,9 @@ class BufferedStore(Store):
     def aggregate_all(self, *args: Any) -> list[list[tuple[Any, ...]]]:
         return self._call(self._inner.aggregate_all, *args)
 
+    def create_payload_index(self) -> bool:
+        return self._call(self._inner.create_payload_index)
+
     def diagnose(self, *, deep: bool = False) -> list[Finding]:
         return [*self._call(self._inner.diagnose, deep=deep), self._finding()]
 

@@ -147,6 +147,7 @@ OTHERS = {
     "trace_id: str | None = None, contract_id: str | None = None, contract_version: str | "
     "None = None, artifact_uri: str | None = None, metadata: Any = None, event_id: str | None "
     "= None) -> AgentRunEvent",
+    Persistence.create_payload_index: "(self) -> bool",
     Persistence.count_events: "(self, *, agent_id: str | None = None, run_id: str | None = None, session_id: str | None "
     "= None, event_type: str | Collection[str] | None = None, level: str | Collection[str] | "
     "None = None, min_level: str | None = None, payload: PayloadFilter | None = None, since: Moment | None = None, until: Moment | "

@@ -52,10 +52,17 @@ from curio_persistence.store.base import (
 from curio_persistence.store.codecs import PICODOLLARS, encode_money, encode_time
 from curio_persistence.store.csv_text import csv_columns, is_quoted
 from curio_persistence.store.filters import Filter, Measure, Order, Where, total
-from curio_persistence.store.tables import TABLES, Columns, Kept, Row, Table
+from curio_persistence.store.tables import EVENTS, TABLES, Columns, Kept, Row, Table
 
 _NAME_BYTES = 63
 _COPY_BYTES = 1 << 20
+_PAYLOAD_INDEX = "agent_run_events_payload"
+_IS_VALID = (
+    "SELECT i.indisvalid FROM pg_catalog.pg_index i "
+    "JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid "
+    "JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
+    "WHERE n.nspname = %s AND c.relname = %s"
+)
 _CURSOR = "curio_persistence_stream"
 _NO_HOST = re.compile("://|.@")  # A name that begins with @ is an abstract socket.
 _UNQUOTABLE = re.compile(r"[%\x00-\x1f\x7f]")
@@ -231,6 +238,26 @@ class PostgresStore(SQLStore):
     @property
     def _init_command(self) -> str:
         return "curio-persistence init --url 'postgresql://…'"
+
+    def create_payload_index(self) -> bool:
+        if self._is_inside():
+            raise UnsupportedError(
+                "The index is built without a lock, in several transactions: end yours before."
+            )
+        is_valid = self._read(_IS_VALID, (self._schema_name, _PAYLOAD_INDEX))
+        if is_valid == [(True,)]:
+            return False
+        table, index = self._table(EVENTS), self._qualified(_PAYLOAD_INDEX)
+        if is_valid:  # Somebody's build was killed: it is kept up, but never read.
+            self._write(f"DROP INDEX CONCURRENTLY IF EXISTS {index}", ())
+        self._write(
+            f'CREATE INDEX CONCURRENTLY "{_PAYLOAD_INDEX}" ON {table} '
+            f"USING gin ({self._payload('data')} jsonb_path_ops)",
+            (),
+        )
+        # Or the planner would take every value for a frequent one, and go by the time instead.
+        self._write(f"ANALYZE {table}", ())
+        return True
 
     # --- statements ---------------------------------------------------------------------------
 

@@ -20,11 +20,18 @@ EXAMPLES = """\
   curio-persistence init
   curio-persistence init --db-path runs/agents.db
   curio-persistence init --url 'postgresql:///agents?schema=agent_sdk'
+  curio-persistence init --url 'postgresql:///agents' --payload-index
 """
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Nothing but which database."""
+    """What is made only if it is asked for."""
+    parser.add_argument(
+        "--payload-index",
+        action="store_true",
+        help="on PostgreSQL, build the index that finds events by their payload, without locking; "
+        "with it, events are stored at half the speed",
+    )
 
 
 def run(options: Namespace, output: Output) -> int:
@@ -36,6 +43,9 @@ def run(options: Namespace, output: Output) -> int:
     with config.get_persistence() as persistence:
         after = persistence.schema_version()
         say(f"{persistence.place}: {_what_was_done(before, after)}.")
+        if options.payload_index:
+            built = persistence.create_payload_index()
+            say(f"The payload index was {'built' if built else 'there already'}.")
     return OK
 
 

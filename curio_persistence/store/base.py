@@ -193,6 +193,16 @@ class Store(ABC):
             for table, measures, where, group_by in questions
         ]
 
+    def create_payload_index(self) -> bool:
+        """Build the index by which payloads are found; False where it is there already.
+
+        Others may read and write meanwhile. UnsupportedError where there is no such index.
+        """
+        raise UnsupportedError(
+            f"{self.place} has no index for payloads: what passes the other filters is looked "
+            "through. On PostgreSQL there is one."
+        )
+
     @abstractmethod
     def transaction(self) -> AbstractContextManager[None]:
         """Group this thread's calls: all are committed at the end, or none if the block raises.

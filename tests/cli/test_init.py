@@ -132,3 +132,17 @@ def _ask(dsn: str, question: str, *values: str) -> list[tuple[object, ...]]:
 def _tell(dsn: str, statement: str, name: str) -> None:
     with closing(psycopg2.connect(dsn)) as connection, connection, connection.cursor() as cursor:
         cursor.execute(sql.SQL(statement).format(name=sql.Identifier(name)))
+
+
+def test_init_builds_the_payload_index_if_asked_to(program: Program, postgres_url: str) -> None:
+    once = program("init", "--url", postgres_url, "--payload-index")
+    again = program("init", "--url", postgres_url, "--payload-index")
+    assert (once.code, again.code) == (0, 0)
+    assert once.said.endswith("The payload index was built.\n")
+    assert again.said.endswith("The payload index was there already.\n")
+
+
+def test_init_of_a_file_says_that_it_has_no_payload_index(program: Program) -> None:
+    code, _, said = program("init", "--payload-index")
+    assert code == 1
+    assert "has no index for payloads" in said
