@@ -451,6 +451,19 @@ def test_queued_metrics_count(persistence: Persistence) -> None:
         assert buffered.metrics.names() == {"score": 2}
 
 
+def test_metrics_count_where_no_words_are_kept(open_again: Callable[..., Persistence]) -> None:
+    persistence = open_again(content="metrics-only")
+    measure(persistence, 1, tags={"split": "test"})
+    assert asked(persistence, group_by="tags.split") == [(None, None, 1.0, 1)]
+
+
+def test_a_name_is_redacted_like_all_that_is_kept(open_again: Callable[..., Persistence]) -> None:
+    persistence = open_again(redactor=lambda field, text: text.replace("secret", "…"))
+    measure(persistence, 1, name="secret score")
+    assert persistence.metrics.names() == {"… score": 1}
+    assert asked(persistence, "… score") == [(None, None, 1.0, 1)]
+
+
 def test_a_transaction_sees_its_own_metrics(persistence: Persistence) -> None:
     with persistence.transaction():
         measure(persistence, 1)
