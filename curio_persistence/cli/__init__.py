@@ -42,9 +42,10 @@ examples:
 _COMMANDS = {
     "init": "make the tables, or bring them up to date",
     "query": "list runs, or show one",
-    "events": "show what happened in a run",
+    "events": "list events, or show what happened in a run",
     "show": "tell a run step by step",
     "diff": "compare two runs step by step",
+    "usage": "list model calls",
     "stats": "add up runs, calls, tokens, costs and tools",
     "metrics": "add up what agents measured, by time and group",
     "doctor": "check up on the database",
@@ -96,7 +97,9 @@ def _run(argv: Sequence[str] | None) -> int:
         return USAGE
     if argv is None:
         _leave_at_once_when_interrupted()
-    output = Output(as_json=getattr(options, "json", False))
+    output = Output(
+        as_json=getattr(options, "json", False), as_lines=getattr(options, "jsonl", False)
+    )
     return _command(options.command).run(options, output)
 
 

@@ -34,6 +34,15 @@ def add_json_option(parser: ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON, on a terminal too")
 
 
+def add_json_options(parser: ArgumentParser) -> None:
+    """`--json`, and `--jsonl` where there may be many."""
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument("--json", action="store_true", help="print JSON, on a terminal too")
+    group.add_argument(
+        "--jsonl", action="store_true", help="print each as JSON on a line of its own"
+    )
+
+
 def add_window_options(parser: ArgumentParser) -> None:
     """`--since` and `--until`."""
     moment = "a date or time (2026-11-20, 2026-11-20T10:30Z), or how long ago (90s, 30m, 2h, 7d)"

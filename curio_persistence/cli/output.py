@@ -6,7 +6,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from curio_persistence.cli.text import cells, lines, one_line, padded, without_secrets
@@ -30,10 +30,11 @@ def say(message: str) -> None:
 class Output:
     """The process's stdout. `for_people` tells whether a person reads it and not a program."""
 
-    def __init__(self, *, as_json: bool) -> None:
+    def __init__(self, *, as_json: bool, as_lines: bool = False) -> None:
         on_terminal = sys.stdout is not None and sys.stdout.isatty()
         plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
-        self.for_people = on_terminal and not as_json
+        self.for_people = on_terminal and not as_json and not as_lines
+        self._as_lines = as_lines
         self._colours = on_terminal and not plain
         self._encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
 
@@ -50,13 +51,40 @@ class Output:
 
     def json(self, value: Any) -> None:
         """Write a value as JSON; what JSON lacks (an exact decimal, say) as text."""
+        self.line(self._as_json(value, indent=2))
+
+    def json_line(self, value: Any) -> None:
+        """Write a value as JSON on one line."""
+        self.line(self._as_json(value))
+
+    def json_list(self, values: Iterable[Any]) -> None:
+        """Write a list as JSON while it is read, or each value on a line if that was asked for."""
+        if self._as_lines:
+            for value in values:
+                self.json_line(value)
+            return
+        begin = "["
+        for value in values:
+            self._write(f"{begin}\n  " + self._as_json(value, indent=2).replace("\n", "\n  "))
+            begin = ","
+        self.line("[]" if begin == "[" else "\n]")
+
+    def _as_json(self, value: Any, indent: int | None = None) -> str:
         in_ascii = not self._encoding.lower().startswith("utf")
-        text = json.dumps(value, indent=2, ensure_ascii=in_ascii, default=str)
-        self.line(_UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text))
+        text = json.dumps(value, indent=indent, ensure_ascii=in_ascii, default=str)
+        return _UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
     def line(self, text: str = "") -> None:
         """Write a line; what the terminal's encoding lacks is spelt out."""
-        print(text.encode(self._encoding, "backslashreplace").decode(self._encoding))
+        self._write(f"{text}\n")
+
+    def _write(self, text: str) -> None:
+        print(text.encode(self._encoding, "backslashreplace").decode(self._encoding), end="")
+
+    def flush(self) -> None:
+        """Let a reader have what was written so far."""
+        if sys.stdout is not None:
+            sys.stdout.flush()
 
     def table(self, columns: Sequence[Column], rows: Sequence[Sequence[Cell]]) -> None:
         """Write aligned rows under a header."""

@@ -7,11 +7,13 @@ it.
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from curio_persistence.cli.exits import OK
-from curio_persistence.cli.options import add_json_option, count, count_or_all, open_for_reading
-from curio_persistence.cli.output import CYAN, DIM, GREEN, RED, YELLOW, Output, say
+from curio_persistence.cli.listing import Question, add_listing_options, nothing, show
+from curio_persistence.cli.options import count, open_for_reading
+from curio_persistence.cli.output import CYAN, DIM, GREEN, RED, YELLOW, Output
 from curio_persistence.cli.tables import Cell, Column, cell
 from curio_persistence.cli.text import duration, local_time
 from curio_persistence.errors import ConfigurationError, NotFoundError
@@ -22,8 +24,10 @@ if TYPE_CHECKING:
 EXAMPLES = """\
   curio-persistence query
   curio-persistence query --agent researcher --status failed --limit 5
+  curio-persistence query --status error --status timeout --since 24h
+  curio-persistence query --tag production --any-tag eu --any-tag us
   curio-persistence query --run-id run-42
-  curio-persistence query --db-path agent_sdk.db --limit all --json > runs.json
+  curio-persistence query --limit all --jsonl > runs.jsonl
 """
 
 _ELSEWHERE = {"failed": "error", "succeeded": "completed", "canceled": "cancelled"}
@@ -49,35 +53,58 @@ _COLUMNS = (
 
 
 def add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("--run-id", metavar="ID", help="one run, in full")
     parser.add_argument("--agent", metavar="ID", help="only this agent's runs")
     parser.add_argument(
         "--status",
+        action="append",
         help="only runs with this status: pending, running, completed (or succeeded), error (or "
-        "failed), cancelled (or canceled), timeout, or another that an agent gave",
+        "failed), cancelled (or canceled), timeout, or another that an agent gave; given more than "
+        "once, with one of these",
     )
-    parser.add_argument("--run-id", metavar="ID", help="one run, in full")
+    parser.add_argument("--session", metavar="ID", help="only runs of this session")
+    parser.add_argument("--parent", metavar="ID", help="only runs that this run began")
     parser.add_argument(
-        "--limit",
-        metavar="N",
-        type=count_or_all,
-        default=20,
-        help="at most so many (default: 20), or 'all'",
+        "--tag", action="append", help="only runs with this tag; given more than once, with all"
     )
+    parser.add_argument(
+        "--any-tag",
+        metavar="TAG",
+        action="append",
+        help="only runs with this tag; given more than once, with one of these",
+    )
+    add_listing_options(parser)
     parser.add_argument(
         "--offset", metavar="N", type=count, default=0, help="leave out the newest N (default: 0)"
     )
-    add_json_option(parser)
 
 
 def run(options: Namespace, output: Output) -> int:
-    if options.run_id is not None and (options.agent is not None or options.status is not None):
-        raise ConfigurationError("--run-id names one run: drop --agent and --status.")
+    filters = _filters(options)
+    if options.run_id is not None and any(value is not None for value in filters.values()):
+        raise ConfigurationError("--run-id names one run: drop the other filters.")
     with open_for_reading(options) as persistence:
         if options.run_id is not None:
             _show_one(get_run(persistence, options.run_id), output)
-        else:
-            _show_many(persistence, options, output)
+            return OK
+        question = Question(persistence.query_agent_runs, persistence.iter_agent_runs, filters)
+        said = nothing(persistence, "runs", question.is_narrowed or options.offset > 0)
+        show(question, options, output, _rows, said, options.offset)
     return OK
+
+
+def _filters(options: Namespace) -> dict[str, object]:
+    statuses = options.status
+    return {
+        "agent_id": options.agent,
+        "session_id": options.session,
+        "parent_run_id": options.parent,
+        "status": statuses and [_ELSEWHERE.get(status, status) for status in statuses],
+        "tags": options.tag,
+        "any_tags": options.any_tag,
+        "since": options.since,
+        "until": options.until,
+    }
 
 
 def get_run(persistence: Persistence, run_id: str) -> AgentRun:
@@ -108,32 +135,15 @@ def _show_one(run: AgentRun, output: Output) -> None:
             "output": run.final_synthesis_output,
             "error": run.error_message,
             "history": run.execution_history,
+            "tags": ", ".join(run.tags) if run.tags else None,
+            "metrics": run.metrics,
             "metadata": run.metadata,
         }
     )
 
 
-def _show_many(persistence: Persistence, options: Namespace, output: Output) -> None:
-    limit = options.limit
-    status = _ELSEWHERE.get(options.status, options.status)
-    runs = persistence.runs.newest(
-        agent_id=options.agent,
-        status=status,
-        # One more, to know whether there are more.
-        limit=None if limit is None else limit + 1,
-        offset=options.offset,
-    )
-    shown = runs[:limit]
-    if not output.for_people:
-        output.json([run.to_dict() for run in shown])
-        return
-    if shown:
-        output.table(_COLUMNS, [_row(run) for run in shown])
-    else:
-        filtered = options.agent is not None or status is not None or options.offset
-        say(f"{persistence.place} has no {'such runs' if filtered else 'runs'}.")
-    if len(shown) < len(runs):
-        say(f"There are more: add --offset {options.offset + len(shown)}, or --limit all.")
+def _rows(runs: Sequence[AgentRun]) -> tuple[Sequence[Column], list[list[Cell]]]:
+    return _COLUMNS, [_row(run) for run in runs]
 
 
 def _row(run: AgentRun) -> list[Cell]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
-from curio_persistence import AgentRunEvent, Persistence
-from tests.cli.program import Program
+from curio_persistence import AgentRunEvent, Persistence, connect
+from tests.cli.history import BEGIN
+from tests.cli.program import Ended, Program
 
 
 def test_events_come_oldest_first_and_whole(
@@ -26,6 +29,11 @@ def test_events_come_oldest_first_and_whole(
         (["--limit", "2"], ["run_started", "tool_call"]),
         (["--limit", "0"], []),
         (["--type", "never heard of"], []),
+        (["--type", "note", "--type", "run_started"], ["run_started", "note"]),
+        (["--since", "2026-11-20T10:30:03Z", "--until", "2026-11-20T10:30:05Z"], ["tool_call", "note"]),
+        (["--agent", "planner"], []),
+        (["--level", "error"], []),
+        (["--session", "nobody's"], []),
     ],
 )
 def test_filters_leave_out_the_other_events(
@@ -57,3 +65,62 @@ def test_a_person_sees_a_table(program: Program, recorded: str) -> None:
         r"2026-11-20 10:30:04.500  note           \x1b[31mred\x1b[0m\x07 \x9b2J and more\u202e",
         "2026-11-20 10:30:06.000  run_completed  –",
     ]
+
+
+@pytest.fixture
+def leveled(url: str) -> str:
+    """A database with events of two runs, levels and messages in them."""
+    with connect(url) as persistence:
+        for number, level in enumerate(("debug", "info", "warning", "error")):
+            persistence.append_event(
+                f"run-{number % 2}",
+                "agent",
+                "log",
+                level=level,
+                message=f"it is {level}" if number else None,
+                timestamp=BEGIN + timedelta(seconds=number),
+                session_id="s",
+            )
+    return url
+
+
+def levels(ended: Ended) -> list[str]:
+    return [event["level"] for event in ended.json()]
+
+
+def test_without_a_run_the_newest_events_of_all(program: Program, leveled: str) -> None:
+    command = ("events", "--url", leveled)
+    assert levels(program(*command)) == ["error", "warning", "info", "debug"]
+    assert levels(program(*command, "--limit", "1")) == ["error"]
+    assert levels(program(*command, "--session", "s", "--limit", "all")) == levels(program(*command))
+    assert levels(program(*command, "--min-level", "warning")) == ["error", "warning"]
+    assert levels(program(*command, "--level", "debug", "--level", "info")) == ["info", "debug"]
+    assert levels(program(*command, "--agent", "nobody")) == []
+    assert program(*command, "--min-level", "loud").code == 2
+
+
+def test_twenty_events_are_listed_unless_a_run_is_named(program: Program, url: str) -> None:
+    with connect(url) as persistence:
+        for _ in range(25):
+            persistence.append_event("run-1", "agent", "log")
+    assert len(program("events", "--url", url).json()) == 20
+    assert len(program("events", "run-1", "--url", url).json()) == 25
+    assert len(program("events", "--limit", "all", "--url", url, "--jsonl").lines) == 25
+    shown = program.on_terminal("events", "--url", url)
+    cursor = shown.lines[-1].partition("--cursor ")[2].split()[0]
+    assert len(program("events", "--url", url, "--cursor", cursor).json()) == 5
+
+
+def test_a_person_sees_levels_and_messages_where_there_are_any(
+    program: Program, leveled: str
+) -> None:
+    assert program.on_terminal("events", "--url", leveled).lines == [
+        "TIME                     RUN    LEVEL    TYPE  MESSAGE        DATA",
+        "2026-11-20 10:30:03.000  run-1  error    log   it is error    –",
+        "2026-11-20 10:30:02.000  run-0  warning  log   it is warning  –",
+        "2026-11-20 10:30:01.000  run-1  info     log   it is info     –",
+        "2026-11-20 10:30:00.000  run-0  debug    log   –              –",
+    ]
+    shown = program.in_colour("events", "--url", leveled).out
+    assert "\x1b[31merror" in shown
+    assert "\x1b[33mwarning" in shown

@@ -15,7 +15,7 @@ from curio_persistence import connect
 from tests.cli.program import Ended, Program
 from tests.support.postgres import PostgresServer
 
-READING = (["query"], ["query", "--run-id", "run-1"], ["events", "run-1"], ["stats"])
+READING = (["query"], ["query", "--run-id", "run-1"], ["events", "run-1"], ["usage"], ["stats"])
 
 
 def assert_one_line(ended: Ended, code: int, *parts: str) -> None:
@@ -88,8 +88,8 @@ def test_a_wrong_variable_is_wrong_usage(program: Program, variables: dict[str, 
         ["query", "--lim", "1"],
         ["query", "--backend", "oracle"],
         ["query", "agents.db"],
-        ["events"],
         ["events", "run-1", "--limit", "-1"],
+        ["usage", "run-1"],
     ],
     ids=" ".join,
 )

@@ -13,7 +13,18 @@ import curio_persistence
 from tests.cli.program import Program
 from tests.support.postgres import PostgresServer
 
-COMMANDS = ("init", "query", "events", "show", "diff", "stats", "metrics", "doctor", "config")
+COMMANDS = (
+    "init",
+    "query",
+    "events",
+    "show",
+    "diff",
+    "usage",
+    "stats",
+    "metrics",
+    "doctor",
+    "config",
+)
 
 
 def examples(help_text: str) -> list[str]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import re
 import sqlite3
 from contextlib import closing
 
 import pytest
 
-from curio_persistence import AgentRun, Persistence
+from curio_persistence import AgentRun, Persistence, connect
 from curio_persistence.cli.text import cells
 from tests.cli.history import LONG
 from tests.cli.program import Program
@@ -39,6 +41,13 @@ def test_runs_come_newest_first_and_whole(
         (["--limit", "2", "--offset", "2"], ["run-42", "run-41"]),
         (["--limit", "0"], []),
         (["--limit", "all", "--offset", "3"], ["run-41", "run-40"]),
+        (["--status", "failed", "--status", "canceled"], ["run-44", "run-41"]),
+        (["--since", "2026-11-20T10:50Z"], ["run-44", "run-43", "run-42"]),
+        (["--since", "2026-11-20T10:50Z", "--until", "2026-11-20T11:00Z"], ["run-42"]),
+        (["--until", "4w"], []),
+        (["--session", "nobody's"], []),
+        (["--parent", "run-40"], []),
+        (["--limit", "all"], ["run-44", "run-43", "run-42", "run-41", "run-40"]),
     ],
 )
 def test_filters_leave_out_the_other_runs(
@@ -69,7 +78,9 @@ def test_twenty_runs_are_listed_unless_told_otherwise(program: Program, agents_d
     assert len(program("query").json()) == 20
     assert len(program("query", "--limit", "all").json()) == 25
     shown = program.on_terminal("query")
-    assert shown.lines[-1] == "There are more: add --offset 20, or --limit all."
+    more = re.fullmatch(r"There are more: add (--cursor \S+) for the next, .*", shown.lines[-1])
+    assert more
+    assert len(program("query", *more[1].split()).json()) == 5
     assert "There are more" not in program.on_terminal("query", "--agent", "many").out
     assert "There are more" not in program("query").said
 
@@ -85,7 +96,72 @@ def test_a_missing_run_is_not_found(program: Program, recorded: str) -> None:
     assert said.endswith("has no run 'run-4'.\n")
 
 
-@pytest.mark.parametrize("other", [["--agent", "planner"], ["--status", "error"]])
+def test_families_and_tags_pick_runs(program: Program, url: str) -> None:
+    with connect(url) as persistence:
+        for number, tags in enumerate((["eu", "live"], ["us", "live"], ["us"], None)):
+            parent = "run-0" if number else None
+            run = AgentRun("a", f"run-{number}", session_id=f"s{number % 2}", parent_run_id=parent)
+            run.tags = tags
+            persistence.create_agent_run(run)
+    for filters, expected in (
+        (["--tag", "live"], ["run-1", "run-0"]),
+        (["--tag", "live", "--tag", "us"], ["run-1"]),
+        (["--any-tag", "eu", "--any-tag", "us"], ["run-2", "run-1", "run-0"]),
+        (["--tag", "live", "--any-tag", "eu"], ["run-0"]),
+        (["--session", "s1"], ["run-3", "run-1"]),
+        (["--parent", "run-0"], ["run-3", "run-2", "run-1"]),
+    ):
+        assert ids(program("query", "--url", url, *filters).json()) == expected
+    assert "tags        eu, live" in program.on_terminal("query", "--url", url, "--run-id", "run-0").out
+
+
+def test_pages_follow_each_other_by_their_cursors(program: Program, recorded: str) -> None:
+    command = ("query", "--url", recorded, "--limit", "2")
+    seen, cursor = [], []
+    while True:
+        seen += ids(program(*command, *cursor).json())
+        said = program.on_terminal(*command, *cursor).lines[-1]
+        more = re.search(r"--cursor \S+", said)
+        if not more:
+            break
+        cursor = more[0].split()
+    assert seen == ["run-44", "run-43", "run-42", "run-41", "run-40"]
+    rest = program("query", "--url", recorded, "--limit", "all", *cursor).json()
+    assert ids(rest) == ["run-40"]
+
+
+def test_a_cursor_is_good_for_its_query_only(program: Program, agents_db: str) -> None:
+    said = program.on_terminal("query", "--limit", "1").lines[-1]
+    cursor = said.partition("--cursor ")[2].split()[0]
+    for options in (["--agent", "planner", "--cursor", cursor], ["--cursor", "made up"]):
+        ended = program("query", *options)
+        assert (ended.code, ended.out) == (2, "")
+        assert ended.said.startswith("curio-persistence: cursor is damaged, or comes from another ")
+
+
+@pytest.mark.parametrize("limit", ["3", "all"])
+def test_a_line_of_json_for_each_run(program: Program, recorded: str, limit: str) -> None:
+    command = ("query", "--url", recorded, "--limit", limit)
+    lines = program(*command, "--jsonl").lines
+    assert list(map(json.loads, lines)) == program(*command).json()
+    assert program(*command, "--jsonl", "--agent", "nobody") == (0, "", "")
+    assert program(*command, "--json", "--jsonl").code == 2
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("--since", "yesterday"), ("--until", ""), ("--since", "7 days")]
+)
+def test_a_moment_that_is_none_is_wrong_usage(
+    program: Program, agents_db: str, option: str, value: str
+) -> None:
+    ended = program("query", option, value)
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.said.startswith(f"curio-persistence: {option[2:]} is a datetime, ISO 8601 text")
+
+
+@pytest.mark.parametrize(
+    "other", [["--agent", "planner"], ["--status", "error"], ["--tag", "a"], ["--since", "1d"]]
+)
 def test_one_run_and_a_filter_contradict_each_other(
     program: Program, agents_db: str, other: list[str]
 ) -> None:

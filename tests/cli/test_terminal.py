@@ -18,6 +18,7 @@ SHOWING = (
     ["events", "run-40"],
     ["show", "run-40"],
     ["diff", "run-40", "run-41"],
+    ["usage"],
     ["stats"],
     ["doctor"],
 )
