@@ -27,7 +27,7 @@ LAYERS = (
     ("store.tables",),
     ("store.csv_text", "store.frames", "store.html", "store.redaction"),
     ("store.arrow", "store.base"),
-    ("store.cursors",),
+    ("store.cursors", "store.arrivals"),
     ("store.results",),
     ("recorder",),
     ("base",),

@@ -201,6 +201,16 @@ class PostgresStore(SQLStore):
     def refuses_cheaply(self) -> bool:
         return False  # It would leave dead rows behind, and a line in the server's log.
 
+    def running(self) -> frozenset[str]:
+        # By their virtual ids: a real one is given only after the first row has got its id.
+        sql = (
+            "SELECT l.virtualtransaction FROM pg_catalog.pg_locks l "
+            "JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid "
+            "WHERE l.locktype = 'virtualxid' AND a.datname = current_database() "
+            "AND l.pid <> pg_backend_pid()"
+        )
+        return frozenset(name for (name,) in self._read(sql, ()))
+
     # --- the tables ---------------------------------------------------------------------------
 
     def _migrate(self) -> None:
@@ -282,14 +292,9 @@ class PostgresStore(SQLStore):
             return super().insert_many(table, rows)
 
     def _insert_copied(self, table: Table[Any], rows: Sequence[Row]) -> Sequence[int]:
-        if self._is_inside():
-            with self.transaction():
-                return self._copy(self._pinned(), table, rows)
-        connection = self._check_out()
-        try:
-            return self._copy(connection, table, rows)
-        finally:
-            self._check_in(connection)
+        # In a transaction, by which `running` tells that there are ids without rows yet.
+        with self.transaction():
+            return self._copy(self._pinned(), table, rows)
 
     def _copy(
         self, connection: _Connection, table: Table[Any], rows: Sequence[Row]

@@ -222,6 +222,10 @@ class SQLiteStore(SQLStore):
         return f"The database {self._path}"
 
     @property
+    def ids_come_back(self) -> bool:
+        return True  # Those of the last rows, when these are deleted.
+
+    @property
     def _init_command(self) -> str:
         return f"curio-persistence init --db-path {shlex.quote(str(self._path))}"
 

@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any, TypedDict, Unpack
 
 from curio_persistence.capabilities.appends import Appends
+from curio_persistence.capabilities.following import Following
 from curio_persistence.capabilities.windows import Moment, window
 from curio_persistence.errors import ConflictError, InvalidValueError, MissingRunError
 from curio_persistence.models import AgentRunEvent, Level
@@ -101,6 +102,22 @@ class Events(Appends[AgentRunEvent]):
         """How many events there are."""
         [(count,)] = self._store.aggregate(EVENTS, (COUNT,), self._where(**filters))
         return int(count)
+
+    def follow(
+        self, *, last: int = 0, interval: float = 0.5, **filters: Unpack[EventFilters]
+    ) -> Following:
+        """The newest events, then those that are stored from now on, each exactly once.
+
+        Goes on for ever. `last` is how many come first, `interval` how many seconds pass between
+        two looks.
+        """
+        last = checked_count("last", last)
+        if not isinstance(interval, int | float) or not 0 <= interval < 86_400:
+            raise InvalidValueError(
+                f"interval is a number of seconds, less than a day, not {interval!r}.",
+                field="interval",
+            )
+        return Following(self._store, EVENTS, self._where(**filters), last, interval)
 
     def _where(
         self,

@@ -105,7 +105,9 @@ _TIME = _Column(Column("TIME"), lambda e: cell(local_time(e.timestamp, "millisec
 _RUN = _Column(Column("RUN", most=255), lambda e: cell(e.run_id))
 _WHAT = (
     _Column(
-        Column("LEVEL"), lambda e: cell(e.level, STYLES.get(e.level, "")), lambda e: e.level != "info"
+        Column("LEVEL"),
+        lambda e: cell(e.level, STYLES.get(e.level, "")),
+        lambda e: e.level != "info",
     ),
     _Column(Column("TYPE"), lambda e: cell(e.event_type)),
     _Column(Column("MESSAGE", most=60), lambda e: cell(e.message), lambda e: bool(e.message)),
@@ -116,5 +118,6 @@ _WHAT = (
 def _rows(
     events: Sequence[AgentRunEvent], *, with_run: bool
 ) -> tuple[list[Column], list[list[Cell]]]:
-    columns = [c for c in (_TIME, *([_RUN] if with_run else []), *_WHAT) if any(map(c.is_needed, events))]
+    possible = (_TIME, _RUN, *_WHAT) if with_run else (_TIME, *_WHAT)
+    columns = [column for column in possible if any(map(column.is_needed, events))]
     return [c.column for c in columns], [[c.cell(event) for c in columns] for event in events]

@@ -72,6 +72,18 @@ class Store(ABC):
         """Whether to try and be refused by a conflict costs less than to look for it first."""
         return True
 
+    @property
+    def ids_come_back(self) -> bool:
+        """Whether a row may get the id of one that was deleted."""
+        return False
+
+    def running(self) -> frozenset[str]:
+        """The transactions that run now, by any names, of whomever.
+
+        None where rows are seen in the order of their ids, whoever stores them.
+        """
+        return frozenset()
+
     def schema_version(self) -> int:
         """The newest step that the tables have come to; 0 where there are no tables."""
         return 0

@@ -112,7 +112,8 @@ def test_families_and_tags_pick_runs(program: Program, url: str) -> None:
         (["--parent", "run-0"], ["run-3", "run-2", "run-1"]),
     ):
         assert ids(program("query", "--url", url, *filters).json()) == expected
-    assert "tags        eu, live" in program.on_terminal("query", "--url", url, "--run-id", "run-0").out
+    shown = program.on_terminal("query", "--url", url, "--run-id", "run-0")
+    assert "tags        eu, live" in shown.lines
 
 
 def test_pages_follow_each_other_by_their_cursors(program: Program, recorded: str) -> None:

@@ -1,0 +1,144 @@
+"""Who follows sees every event that is committed, once, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import pytest
+
+from curio_persistence import AgentRunEvent, ClosedError, InvalidValueError, Persistence
+from curio_persistence.store import arrivals
+
+Open = Callable[[], Persistence]
+
+
+def append(persistence: Persistence, *data: int, run_id: str = "run", **fields: Any) -> None:
+    for number in data:
+        persistence.append_event(run_id, "agent", "log", payload=number, **fields)
+
+
+def follow(persistence: Persistence, **options: Any) -> Callable[[], list[int]]:
+    """What came since the last call."""
+    following = persistence.events.follow(interval=0, **options)
+    return lambda: [int(event.data) for event in next(following)]
+
+
+def test_events_are_shown_as_they_come(persistence: Persistence) -> None:
+    look = follow(persistence)
+    assert look() == []
+    append(persistence, 1, 2)
+    assert look() == [1, 2]
+    assert look() == []
+    append(persistence, 3)
+    assert look() == [3]
+
+
+def test_the_last_ones_come_first(persistence: Persistence) -> None:
+    append(persistence, 1, 2, 3)
+    look = follow(persistence, last=2)
+    assert look() == [2, 3]
+    append(persistence, 4)
+    assert look() == [4]
+
+
+def test_events_are_picked_as_in_a_query(persistence: Persistence) -> None:
+    append(persistence, 1, level="error")
+    append(persistence, 2)
+    look = follow(persistence, last=5, min_level="warning")
+    assert look() == [1]
+    append(persistence, 3, level="debug")
+    append(persistence, 4, level="critical")
+    assert look() == [4]
+
+
+def test_what_happened_long_ago_is_shown_when_it_is_stored(persistence: Persistence) -> None:
+    append(persistence, 1)
+    look = follow(persistence, last=1)
+    assert look() == [1]
+    append(persistence, 2, timestamp=persistence.clock.now().replace(year=1999))
+    assert look() == [2]
+
+
+def test_what_was_rolled_back_is_never_shown(persistence: Persistence) -> None:
+    look = follow(persistence)
+    look()
+    with suppress(ZeroDivisionError), persistence.transaction():
+        append(persistence, 1)
+        raise ZeroDivisionError
+    assert look() == []
+    append(persistence, 2)
+    assert look() == [2]
+
+
+def test_batches_are_shown_whole(persistence: Persistence) -> None:
+    look = follow(persistence)
+    look()
+    persistence.log_agent_run_events(
+        AgentRunEvent("agent", "run", event_type="log", data=number) for number in range(2_500)
+    )
+    assert look() + look() + look() == list(range(2_500))
+    assert look() == []
+
+
+def test_ids_of_deleted_events_may_be_used_again(persistence: Persistence) -> None:
+    append(persistence, 1, run_id="first")
+    look = follow(persistence)
+    look()
+    append(persistence, 2, 3, run_id="second")
+    assert look() == [2, 3]
+    persistence.delete_agent_run("second")
+    append(persistence, 4, 5, 6, run_id="third")
+    assert look() == [4, 5, 6]
+    persistence.delete_agent_run("third")
+    append(persistence, 7, run_id="fourth")
+    assert look() == [7]
+
+
+def test_only_so_much_is_remembered(
+    persistence: Persistence, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many events pass by, and however many were rolled back."""
+    monkeypatch.setattr(arrivals, "_LOOK_BACK", 10)
+    following = persistence.events.follow(interval=0)
+    next(following)
+    for number in range(50):
+        with suppress(ZeroDivisionError), persistence.transaction():
+            append(persistence, -number)
+            raise ZeroDivisionError
+        append(persistence, number)
+        assert [event.data for event in next(following)] == [str(number)]
+    assert following._arrivals is not None
+    assert len(following._arrivals._known) <= 20
+
+
+def test_two_that_follow_do_not_disturb_each_other(open_again: Open, lasting: None) -> None:
+    persistence = open_again()
+    one, other = follow(persistence), follow(open_again())
+    assert one() == other() == []
+    append(persistence, 1)
+    assert one() == [1]
+    append(persistence, 2)
+    assert one() == [2]
+    assert other() == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("options", "field"),
+    [({"last": -1}, "last"), ({"interval": -1}, "interval"), ({"interval": "1 s"}, "interval")],
+)
+def test_what_cannot_be_meant_is_refused(
+    persistence: Persistence, options: dict[str, Any], field: str
+) -> None:
+    with pytest.raises(InvalidValueError) as refused:
+        persistence.events.follow(**options)
+    assert refused.value.field == field
+
+
+def test_following_what_was_closed_is_an_error(persistence: Persistence) -> None:
+    look = follow(persistence)
+    look()
+    persistence.close()
+    with pytest.raises(ClosedError):
+        look()
