@@ -49,6 +49,37 @@ def metrics(count: int) -> list[Content]:
     ]
 
 
+def everything(runs: int, idle: int, calls: int) -> list[Content]:
+    """Runs in sessions and families, events of all levels, and model calls of all of these runs."""
+    run_columns = (*rows.RUN_COLUMNS, "session_id", "parent_run_id")
+    event_columns = (*rows.EVENT_COLUMNS, "session_id", "level", "severity")
+    numbers = {rows.run_id(number): number for number in range(runs)}
+    return [
+        (
+            "agent_runs",
+            run_columns,
+            [
+                [
+                    (*row, rows.session_of(number), rows.parent_of(number))
+                    for number, row in enumerate(rows.run_rows(runs + idle))
+                ]
+            ],
+        ),
+        (
+            "agent_run_events",
+            event_columns,
+            (
+                [
+                    (*row, rows.session_of(numbers[row[1]]), *rows.level_of(number))
+                    for number, row in enumerate(chunk)
+                ]
+                for chunk in rows.event_rows(runs, each=rows.EVENTS_OF_A_RUN)
+            ),
+        ),
+        ("agent_llm_usage", rows.USAGE_COLUMNS, rows.usage_rows(calls, runs + idle)),
+    ]
+
+
 def sqlite_file(path: Path, content: Iterable[Content]) -> None:
     """A new database file with this in it."""
     SQLitePersistence(path).close()

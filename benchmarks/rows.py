@@ -110,6 +110,23 @@ def agent_of(run: int) -> str:
     return AGENTS[run % len(AGENTS)]
 
 
+def session_of(run: int) -> str | None:
+    """Every second run is one of five in a session."""
+    return None if run % 2 else f"session-{run // 10}"
+
+
+def parent_of(run: int) -> str | None:
+    """Four of five runs were begun by the fifth."""
+    return run_id(run - run % 5) if run % 5 else None
+
+
+def level_of(event: int) -> tuple[str, int | None]:
+    """An event's level, and how severe that is: of a hundred, three are warnings and one an error."""
+    if event % 100 == 0:
+        return "error", 40
+    return ("warning", 30) if event % 100 in (25, 50, 75) else ("info", None)
+
+
 def run_id(run: int) -> str:
     """A run's id, spelled like a UUID; the ids of neighbours are far apart, as random ones are."""
     return f"{run * 2654435761 % 2**32:08x}-0000-4000-8000-{run:012x}"

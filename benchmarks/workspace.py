@@ -93,6 +93,12 @@ class Workspace:
         fill.sqlite_file(path, self._metrics())
         return path
 
+    @cached_property
+    def sqlite_everything(self) -> Path:
+        path = self.directory / "everything.db"
+        fill.sqlite_file(path, self._everything())
+        return path
+
     @contextmanager
     def postgres_copies(self, count: int) -> Iterator[list[str]]:
         """A schema of events so many times, to write to."""
@@ -117,11 +123,19 @@ class Workspace:
     def postgres_metrics(self) -> str:
         return self._schema(self._stack, "metrics", self._metrics())
 
+    @cached_property
+    def postgres_everything(self) -> str:
+        return self._schema(self._stack, "everything", self._everything())
+
     def _events(self) -> list[fill.Content]:
         return fill.events(self.sizes.runs, rows.EVENTS_OF_A_RUN, idle=_WRITTEN_RUNS)
 
     def _history(self) -> list[fill.Content]:
         return fill.events(self.sizes.history_runs, rows.EVENTS_OF_A_RUN)
+
+    def _everything(self) -> list[fill.Content]:
+        calls = self.sizes.usage_rows
+        return fill.everything(self.sizes.history_runs, idle=calls // 10, calls=calls)
 
     def _usage(self) -> list[fill.Content]:
         return fill.usage(self.sizes.usage_rows)

@@ -5,6 +5,8 @@ from benchmarks.cases import (
     buffering,
     columns,
     metrics,
+    command_line,
+    questions,
     reading,
     single,
     starting,
@@ -24,6 +26,8 @@ THEMES: dict[str, dict[str, Case]] = {
     "Columns": columns.CASES,
     "Statistics": statistics.CASES,
     "Metrics": metrics.CASES,
+    "Questions": questions.CASES,
+    "The command line": command_line.CASES,
     "Starting": starting.CASES,
 }
 CASES: dict[str, Case] = {name: case for cases in THEMES.values() for name, case in cases.items()}

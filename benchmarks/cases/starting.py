@@ -20,7 +20,7 @@ def import_time(work: Workspace) -> list[Line]:
     bytecode = work.directory / "bytecode"
 
     def chunk(statement: str) -> Chunk:
-        return lambda: timed(lambda text: _interpret(text, bytecode), [statement])
+        return lambda: timed(lambda text: interpret(bytecode, "-c", text), [statement])
 
     return [
         Line(
@@ -35,12 +35,12 @@ def import_time(work: Workspace) -> list[Line]:
 CASES: dict[str, Case] = {"import": import_time}
 
 
-def _interpret(statement: str, bytecode: Path) -> str:
+def interpret(bytecode: Path, *arguments: str) -> str:
     """What a new interpreter prints, in the checkout but with bytecode, as if it were installed."""
     environment = {**os.environ, "PYTHONPYCACHEPREFIX": str(bytecode)}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
     return subprocess.run(
-        [sys.executable, "-c", statement],
+        [sys.executable, *arguments],
         check=True,
         cwd=_ROOT,
         env=environment,
@@ -53,7 +53,7 @@ def _foreign_modules(statement: str, bytecode: Path) -> str:
     """A remark on the packages of others that it imports, if any."""
     loaded = "import sys; print(*{name.partition('.')[0] for name in sys.modules})"
     before, after = (
-        set(_interpret(f"{first}; {loaded}", bytecode).split()) for first in ("pass", statement)
+        set(interpret(bytecode, "-c", f"{first}; {loaded}").split()) for first in ("pass", statement)
     )
     foreign = after - before - sys.stdlib_module_names - {"curio_persistence"}
     return f"imports {', '.join(sorted(foreign))}" if foreign else ""

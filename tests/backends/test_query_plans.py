@@ -235,6 +235,8 @@ EVENTS = "query_events", "iter_agent_run_events"
 USAGE = "query_llm_usage", "iter_llm_usage"
 AGENT, RUN = {"agent_id": "agent 3"}, {"run_id": "run 3"}
 TYPE, RARE = {"event_type": "type 1"}, {"event_type": "rare"}
+# Half of the time in which there is anything.
+WINDOW = {"since": "2026-01-01T00:00:20Z", "until": "2026-01-01T00:01:10Z"}
 
 LISTINGS = {
     "runs": Listing(RUNS, {}, {"agent_runs_by_time"}),
@@ -262,6 +264,28 @@ LISTINGS = {
     "events of a run": Listing(EVENTS, RUN, {"agent_run_events_by_run"}, sorts=True),
     "events of a run by type": Listing(
         EVENTS, {**RUN, **TYPE}, {"agent_run_events_by_run"}, sorts=True, leaving_out=True
+    ),
+    "runs in a window": Listing(RUNS, WINDOW, {"agent_runs_by_time"}),
+    "runs of an agent in a window": Listing(RUNS, {**AGENT, **WINDOW}, {"agent_runs_by_agent"}),
+    "events in a window": Listing(EVENTS, WINDOW, {"agent_run_events_by_time"}),
+    "events of an agent in a window": Listing(
+        EVENTS, {**AGENT, **WINDOW}, {"agent_run_events_by_agent"}
+    ),
+    "events of a run in a window": Listing(
+        EVENTS, {**RUN, **WINDOW}, {"agent_run_events_by_run"}, sorts=True
+    ),
+    "errors in a window": Listing(
+        EVENTS, {"min_level": "error", **WINDOW}, {"agent_run_events_severe"}, sorts=True
+    ),
+    "errors of an agent in a window": Listing(
+        EVENTS,
+        {**AGENT, "min_level": "error", **WINDOW},
+        {"agent_run_events_severe_by_agent"},
+        sorts=True,
+    ),
+    "usage in a window": Listing(USAGE, WINDOW, {"agent_llm_usage_by_time"}),
+    "usage of an agent in a window": Listing(
+        USAGE, {**AGENT, **WINDOW}, {"agent_llm_usage_by_agent"}
     ),
     "usage": Listing(USAGE, {}, {"agent_llm_usage_by_time"}),
     "usage of an agent": Listing(USAGE, AGENT, {"agent_llm_usage_by_agent"}),
