@@ -59,7 +59,7 @@ from curio_persistence.store.base import (
     missing_reference,
 )
 from curio_persistence.store.csv_text import csv_columns, is_quoted
-from curio_persistence.store.filters import Filter, Measure, Order, Where
+from curio_persistence.store.filters import Filter, Measure, Order, Where, beyond
 from curio_persistence.store.tables import Columns, Kept, Row, Table
 
 T = TypeVar("T")
@@ -376,6 +376,22 @@ class SQLiteStore(SQLStore):
     def _lines_text(self, table: Table[Any], columns: tuple[str, ...], count: int) -> str:
         return self._text((table, columns, count), lambda: self._insert_text(table, columns, count))
 
+    def select(
+        self,
+        table: Table[Any],
+        where: Where = (),
+        *,
+        order: tuple[Order, ...] | None = None,
+        after: Position | None = None,
+        limit: int | None = None,
+        offset: int = 0,
+    ) -> Columns:
+        order = table.order if order is None else order
+        # Of a window's end and a position SQLite takes one to begin at, and it takes the window's:
+        # a far page would pass by all the rows before it.
+        where = beyond(where, order, after)
+        return super().select(table, where, order=order, after=after, limit=limit, offset=offset)
+
     def stream(
         self,
         table: Table[Any],
@@ -443,6 +459,7 @@ class SQLiteStore(SQLStore):
         count: int,
     ) -> tuple[bytes, int]:
         """So many rows, each reader's share of them at the same time."""
+        where = beyond(where, order, after)
         sql = self._reading_csv(table, where, order, after)
         params = (*self._values(where), *(after or ()))
         share = -(-count // len(readers))

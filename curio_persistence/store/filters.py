@@ -58,6 +58,19 @@ def total(column: str) -> Measure:
     return Measure("sum", column)
 
 
+def beyond(where: Where, order: tuple[Order, ...], after: tuple[Any, ...] | None) -> Where:
+    """The filters without those that hold for all that comes after a position in an order."""
+    if after is None:
+        return where
+    (column, descending), value = order[0], after[0]
+    return tuple(
+        f
+        for f in where
+        if f.column != column
+        or not (f.op == "<" and value < f.value if descending else f.op == ">=" and value >= f.value)
+    )
+
+
 _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
     "=": operator.eq,
     "<>": operator.ne,

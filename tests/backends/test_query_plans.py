@@ -272,7 +272,7 @@ LISTINGS = {
         EVENTS, {**AGENT, **WINDOW}, {"agent_run_events_by_agent"}
     ),
     "events of a run in a window": Listing(
-        EVENTS, {**RUN, **WINDOW}, {"agent_run_events_by_run"}, sorts=True
+        EVENTS, {"run_id": "run 5003", **WINDOW}, {"agent_run_events_by_run"}, sorts=True
     ),
     "errors in a window": Listing(
         EVENTS, {"min_level": "error", **WINDOW}, {"agent_run_events_severe"}, sorts=True
