@@ -186,7 +186,7 @@ def _may_have_keys(text: str) -> bool:
             return True
     if ("key" in lowered or "token" in lowered) and _KEY_OR_TOKEN.search(lowered):
         return True
-    return "@" in text and "://" in text
+    return "@" in text and _PASSWORD_IN_URL.search(text) is not None
 
 
 def _redact_keys(text: str) -> str:
@@ -209,7 +209,7 @@ def _redact_pair(match: re.Match[str]) -> str:
 # --- emails ---------------------------------------------------------------------------------------
 
 _LONGEST_LOCAL_PART = 64
-_LOCAL_PART = re.compile(r"[\w.%+-]++\Z")
+_LOCAL_PART = re.compile(r"[\w.%+-]++")
 # Its last part is letters: react@18.2.0 is a package.
 _DOMAIN = re.compile(r"(?:[\w-]++\.)+[^\W\d_]{2,}+")
 
@@ -223,10 +223,10 @@ def _redact_emails(text: str) -> str:
     redacted: list[str] = []
     before, *following = text.split("@")
     for after in following:
-        local = _LOCAL_PART.search(before, max(0, len(before) - _LONGEST_LOCAL_PART))
+        local = _LOCAL_PART.match(before[: -_LONGEST_LOCAL_PART - 1 : -1])  # Backwards.
         domain = _DOMAIN.match(after)
         if local and domain:
-            redacted += before[: local.start()], "[redacted:email]"
+            redacted += before[: -local.end()], "[redacted:email]"
             before = after[domain.end() :]
         else:
             redacted += before, "@"

@@ -193,6 +193,20 @@ def test_some_know_less_than_they_could(who: str) -> None:
     assert not {each for each, top in tops.items() if top not in NARROW[who]}
 
 
+def test_capabilities_encode_by_way_of_the_redaction() -> None:
+    """A call of `Table.encode` in a function would lead around it."""
+    around = [
+        f"{name}:{call.lineno}"
+        for name, path in modules().items()
+        if part(name) in {"capabilities", "buffered"}
+        for function in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(function, ast.FunctionDef)
+        for call in ast.walk(function)
+        if isinstance(call, ast.Attribute) and call.attr == "encode"
+    ]
+    assert around == []
+
+
 def test_two_packages_of_others_are_enough() -> None:
     foreign = {
         (each.importer, top)

@@ -30,6 +30,7 @@ OnConflict = Literal["keep", "error"]
 """What becomes of a record whose `event_id` is stored with other content."""
 
 _ATTEMPTS = 100
+_STUB = RUNS.encode(AgentRun("stub", "stub", status=AgentRunStatus.RUNNING))
 
 M = TypeVar("M", AgentRunEvent, AgentLLMUsage)
 
@@ -223,7 +224,7 @@ def _take_times(record: object, known: object, names: tuple[str, ...]) -> None:
 
 def _stub(event: Row) -> Row:
     """All that is known of a run that an event named."""
-    row = RUNS.encode(AgentRun("stub", "stub", status=AgentRunStatus.RUNNING))
+    row = dict(_STUB)
     for name in ("agent_id", "run_id", "agent_name"):
         row[name] = event[name]
     row["started_at"] = event["timestamp"]
