@@ -46,10 +46,12 @@ _COMMANDS = {
     "show": "tell a run step by step",
     "diff": "compare two runs step by step",
     "usage": "list model calls",
+    "tail": "show the newest events, and follow those that come",
     "stats": "add up runs, calls, tokens, costs and tools",
     "metrics": "add up what agents measured, by time and group",
     "doctor": "check up on the database",
     "config": "show which database is meant, and why",
+    "completion": "print a script that completes commands in a shell",
 }
 
 
@@ -134,12 +136,23 @@ class _CommandParser(_Parser):
     """Learns what its command takes when that command was named."""
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        command = _command(self.get_default("command"))
+        self.learn(self.get_default("command"))
+        return super().parse_known_args(args, namespace)
+
+    def learn(self, name: str) -> None:
+        command = _command(name)
         self.description = command.__doc__
         self.epilog = f"examples:\n{command.EXAMPLES}"
         command.add_arguments(self)
         add_database_options(self)
-        return super().parse_known_args(args, namespace)
+
+
+def command_parsers() -> dict[str, ArgumentParser]:
+    """The parser of each command, with all that it takes."""
+    parsers = {name: _CommandParser(prog=f"{PROGRAM} {name}") for name in _COMMANDS}
+    for name, parser in parsers.items():
+        parser.learn(name)
+    return dict(parsers)
 
 
 def _command(name: str) -> Command:

@@ -65,7 +65,7 @@ class Output:
             return
         begin = "["
         for value in values:
-            self._write(f"{begin}\n  " + self._as_json(value, indent=2).replace("\n", "\n  "))
+            self.text(f"{begin}\n  " + self._as_json(value, indent=2).replace("\n", "\n  "))
             begin = ","
         self.line("[]" if begin == "[" else "\n]")
 
@@ -76,9 +76,10 @@ class Output:
 
     def line(self, text: str = "") -> None:
         """Write a line; what the terminal's encoding lacks is spelt out."""
-        self._write(f"{text}\n")
+        self.text(f"{text}\n")
 
-    def _write(self, text: str) -> None:
+    def text(self, text: str) -> None:
+        """Write a text as it is."""
         print(text.encode(self._encoding, "backslashreplace").decode(self._encoding), end="")
 
     def flush(self) -> None:

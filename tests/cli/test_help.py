@@ -20,10 +20,12 @@ COMMANDS = (
     "show",
     "diff",
     "usage",
+    "tail",
     "stats",
     "metrics",
     "doctor",
     "config",
+    "completion",
 )
 
 

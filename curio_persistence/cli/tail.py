@@ -1,0 +1,121 @@
+"""Show the newest events, and with --follow those that come, until Ctrl-C.
+
+Every committed event is shown once, also one whose transaction ends late. When the database cannot
+be reached for a while, that is told, and following goes on. As JSON, each event is an object on a
+line of its own, its fields as to_dict() gives them.
+"""
+
+from __future__ import annotations
+
+import time
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from curio_persistence.cli.events import STYLES, add_event_filters, event_filters
+from curio_persistence.cli.exits import OK
+from curio_persistence.cli.options import add_window_options, count, open_for_reading
+from curio_persistence.cli.output import DIM, Output, say
+from curio_persistence.cli.text import cells, local_time, one_line, padded, shortened
+from curio_persistence.errors import UnavailableError
+
+if TYPE_CHECKING:
+    from curio_persistence import AgentRunEvent
+
+EXAMPLES = """\
+  curio-persistence tail
+  curio-persistence tail -n 3 --min-level warning
+  curio-persistence tail --agent researcher --jsonl | head -1
+"""
+
+_RUN_WIDTH, _TYPE_WIDTH = 12, 16
+_LONGEST = 60
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "-n", metavar="N", dest="last", type=count, default=10, help="how many (default: 10)"
+    )
+    parser.add_argument(
+        "-f", "--follow", action="store_true", help="go on with the events that come, until Ctrl-C"
+    )
+    parser.add_argument(
+        "--interval",
+        metavar="SECONDS",
+        type=_seconds,
+        default=0.5,
+        help="how long to wait between two looks (default: 0.5)",
+    )
+    parser.add_argument("--run", metavar="ID", dest="run_id", help="only this run's events")
+    add_event_filters(parser)
+    add_window_options(parser)
+    parser.add_argument(
+        "--jsonl", action="store_true", help="print each as JSON on a line, on a terminal too"
+    )
+
+
+def _seconds(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError as error:
+        raise ArgumentTypeError(f"{text!r} is not a number of seconds") from error
+
+
+def run(options: Namespace, output: Output) -> int:
+    with open_for_reading(options) as persistence:
+        following = persistence.events.follow(
+            last=options.last,
+            interval=options.interval,
+            run_id=options.run_id,
+            since=options.since,
+            until=options.until,
+            **event_filters(options),
+        )
+        _show(next(following), output)
+        if options.follow:
+            for events in _despite_outages(following, options.interval):
+                _show(events, output)
+    return OK
+
+
+def _despite_outages(
+    following: Iterator[list[AgentRunEvent]], interval: float
+) -> Iterator[list[AgentRunEvent]]:
+    """What follows; an outage is told once, and what was stored meanwhile comes after it."""
+    told = False
+    while True:
+        try:
+            events = next(following)
+        except UnavailableError as error:
+            if not told:
+                say(f"{error} Trying again …")
+            told = True
+            time.sleep(interval)
+            continue
+        told = False
+        yield events
+
+
+def _show(events: list[AgentRunEvent], output: Output) -> None:
+    for event in events:
+        if output.for_people:
+            output.line(_line(event, output))
+        else:
+            output.json_line(event.to_dict())
+    if events:
+        output.flush()
+
+
+def _line(event: AgentRunEvent, output: Output) -> str:
+    """One event on one line: its time, run, type, and what it says."""
+    time_and_run = (
+        f"{local_time(event.timestamp, 'milliseconds')}  "
+        f"{padded(shortened(one_line(event.run_id), _LONGEST), _RUN_WIDTH)}  "
+    )
+    kind = padded(shortened(one_line(event.event_type), _LONGEST), _TYPE_WIDTH)
+    said = [event.level] if event.level != "info" else []
+    said += [text for text in (event.message, event.data) if text]
+    room = max(output.width - cells(time_and_run) - cells(kind) - 2, _TYPE_WIDTH)
+    what = shortened(one_line("  ".join(map(one_line, said))), room)
+    style = STYLES.get(event.level, "")
+    return f"{output.paint(time_and_run, DIM)}{output.paint(f'{kind}  {what}'.rstrip(), style)}"
