@@ -58,8 +58,8 @@ def _bash(parsers: dict[str, ArgumentParser]) -> str:
         for name, words in _options(parser):
             if words:
                 choices.append(f'        *" {command} {name}") words="{" ".join(words)}";;')
-        words = " ".join([*names, *_positional(parser)])
-        options.append(f'        *" {command} "*) words="{words}";;')
+        every = " ".join([*names, *_positional(parser)])
+        options.append(f'        *" {command} "*) words="{every}";;')
     return _BASH.format(
         commands=" ".join(parsers), choices="\n".join(choices), options="\n".join(options)
     )
@@ -73,8 +73,8 @@ def _fish(parsers: dict[str, ArgumentParser]) -> Iterator[str]:
         for name, words in _options(parser):
             kind = f"-l {name[2:]}" if name.startswith("--") else f"-s {name[1:]}"
             yield f"{here} {kind}" + (f" -x -a '{' '.join(words)}'" if words else "")
-        if words := _positional(parser):
-            yield f"{here} -f -a '{' '.join(words)}'"
+        if positional := _positional(parser):
+            yield f"{here} -f -a '{' '.join(positional)}'"
 
 
 def _options(parser: ArgumentParser) -> list[tuple[str, tuple[str, ...]]]:

@@ -38,7 +38,7 @@ def examples(help_text: str) -> list[str]:
 def test_the_help_names_every_command(program: Program) -> None:
     code, out, said = program("--help")
     assert (code, said) == (0, "")
-    assert re.findall(r"^    (\w+) ", out, re.MULTILINE) == list(COMMANDS)
+    assert re.findall(r"^    (\w+)", out, re.MULTILINE) == list(COMMANDS)
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -26,12 +26,14 @@ def shown(lines: list[str]) -> list[int]:
 
 @contextmanager
 def following(program: Program, *options: str) -> Iterator[subprocess.Popen[str]]:
-    """The program while it follows; it ends as with Ctrl-C."""
+    """The program while it follows; it ends as with Ctrl-C, and has nothing more to say."""
     with program.start("tail", "-f", "--interval", "0.02", *options) as it:
         try:
             yield it
             it.send_signal(signal.SIGINT)
             assert it.wait(60) == 130
+            assert it.stderr is not None
+            assert it.stderr.read() == ""
         finally:
             it.kill()
 
@@ -101,14 +103,12 @@ def test_an_outage_is_told_once_and_nothing_is_lost(
         append(persistence, 1)
     with following(program, "--url", url) as it:
         assert read(it, 1) == [1]
-        private_postgres.stop()
         assert it.stderr is not None
-        assert "Trying again" in it.stderr.readline()
-        private_postgres.start()
+        with private_postgres.down():
+            assert "Trying again" in it.stderr.readline()
         with connect(url) as persistence:
             append(persistence, 2)
         assert read(it, 1) == [2]
-    assert it.stderr.read() == ""
 
 
 def test_a_database_that_is_not_there_is_not_waited_for(program: Program) -> None:
