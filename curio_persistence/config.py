@@ -83,9 +83,11 @@ class DatabaseConfig:
 
         arguments = [Place(name, set_by, is_argument=True) for name, set_by in (given or {}).items()]
         found = [*arguments, *places(environ, dotenv=dotenv)]
-        in_force = cls._from_settings(said(found))._in_force()
+        config = cls._from_settings(said(found))
+        words = {name: getattr(config, name) for name in _VARIABLES_OF_WORDS.values()}
+        in_force = {**config._in_force(), **words}
         defaults = {name for name in _TAKEN_FOR_GRANTED if in_force.get(name) == getattr(cls, name)}
-        return Explanation(in_force, defaults, _VARIABLES, found).settings()
+        return Explanation(in_force, defaults, _VARIABLES, _VARIABLES_OF_WORDS, found).settings()
 
     @classmethod
     def _from_settings(cls, settings: Mapping[str, str]) -> DatabaseConfig:

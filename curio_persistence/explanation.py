@@ -16,7 +16,8 @@ class Explanation:
     """Of a configuration that was made from some places.
 
     `in_force` are its values by name; those that are `defaults` nobody need have said. `variables`
-    are the names that values of ours have in an environment.
+    are the names that the database's values have in an environment, `beside` those of values that
+    are looked up by themselves, whatever names the database.
     """
 
     def __init__(
@@ -24,11 +25,13 @@ class Explanation:
         in_force: Mapping[str, Any],
         defaults: Collection[str],
         variables: Mapping[str, str],
+        beside: Mapping[str, str],
         found: Sequence[Place],
     ) -> None:
         self._in_force = in_force
         self._defaults = defaults
         self._variables = variables
+        self._beside = beside
         self._found = found
         self._first = {name: place for place in reversed(found) for name in place.variables}
         self._sources = {
@@ -55,13 +58,16 @@ class Explanation:
     def _source(self, name: str) -> str:
         if name in LIBPQ and self._in_force[name] is None:
             return "libpq"
+        beside = {value: variable for variable, value in self._beside.items()}
+        if name in beside:
+            return self._sources.get(beside[name], "default")
         if self._decider not in self._variables:
             return "default" if name in self._defaults else self._sources.get(self._decider, "default")
         said_by = (name.upper(), *(SERVER_VARIABLES if name == "db_type" else ()))
         return next((self._sources[v] for v in said_by if v in self._sources), "default")
 
     def _unused(self) -> Iterator[Setting]:
-        known = (_OWN_URL, *self._variables, _HOSTS_URL, *_LIBPQ_VARIABLES)
+        known = (_OWN_URL, *self._variables, *self._beside, _HOSTS_URL, *_LIBPQ_VARIABLES)
         for place in self._found:
             for variable in known:
                 value = place.variables.get(variable)
@@ -71,7 +77,7 @@ class Explanation:
                     yield Setting(name, shown(name, value), place.source(variable), why)
 
     def _name(self, variable: str) -> str:
-        return _LIBPQ_VARIABLES.get(variable) or self._variables.get(variable) or "url"
+        return {**_LIBPQ_VARIABLES, **self._variables, **self._beside}.get(variable, "url")
 
     def _why_not(self, variable: str, place: Place) -> str:
         """Why what a place says is not in force; empty if it is."""
@@ -79,7 +85,7 @@ class Explanation:
             return self._why_not_libpq(variable, place)
         if self._first[variable] is not place:
             return f"{self._first[variable].source(variable)} comes first"
-        if variable == self._decider and variable not in self._variables:
+        if variable in (self._decider, *self._beside) and variable not in self._variables:
             return ""
         if variable in self._variables and self._decider in self._variables:
             kind = self._in_force["db_type"]

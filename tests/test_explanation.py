@@ -42,6 +42,8 @@ def test_where_nobody_says_anything_it_is_the_default() -> None:
     assert DatabaseConfig.explain({}) == [
         ("db_type", "sqlite", "default", ""),
         ("db_path", "agent_sdk.db", "default", ""),
+        ("redactor", None, "default", ""),
+        ("content", "full", "default", ""),
     ]
 
 
@@ -51,6 +53,8 @@ def test_a_variable_is_named_with_its_place(folder: Path) -> None:
     assert DatabaseConfig.explain({"DB_PATH": "mine.db"}) == [
         ("db_type", "sqlite", f"{env}: DB_TYPE", ""),
         ("db_path", "mine.db", "environment: DB_PATH", ""),
+        ("redactor", None, "default", ""),
+        ("content", "full", "default", ""),
         ("db_path", "of_the_file.db", f"{env}: DB_PATH", "environment: DB_PATH comes first"),
     ]
     assert explained({}, dotenv=False)["db_path"].source == "default"
@@ -94,7 +98,7 @@ def test_what_a_backend_does_not_have_is_set_in_vain() -> None:
         ("db_host", "environment: DB_HOST", "sqlite has none"),
         ("db_password", "environment: DB_PASSWORD", "sqlite has none"),
     }
-    assert list(explained({"DB_TYPE": "memory", "DB_PATH": "x.db"})) == ["db_type"]
+    assert "db_path" not in explained({"DB_TYPE": "memory", "DB_PATH": "x.db"})
 
 
 def test_naming_a_server_is_what_chose_postgres() -> None:
@@ -140,6 +144,16 @@ def test_libpqs_variables_fill_the_gaps_of_postgres_only(
     monkeypatch.setenv("DB_TYPE", "sqlite")
     unused = {each.source: each.unused for each in DatabaseConfig.explain() if each.unused}
     assert unused["environment: PGHOST"] == "PostgreSQL is not chosen"
+
+
+def test_what_happens_to_words_is_looked_up_whatever_names_the_database(folder: Path) -> None:
+    (folder / ".env").write_text("CURIO_REDACT=email\nCURIO_CONTENT=full\n")
+    environ = {"CURIO_DATABASE_URL": "memory://", "CURIO_CONTENT": "metrics-only"}
+    env = f"{folder / '.env'}"
+    assert explained(environ)["redactor"] == ("redactor", "email", f"{env}: CURIO_REDACT", "")
+    content = "environment: CURIO_CONTENT"
+    assert explained(environ)["content"] == ("content", "metrics-only", content, "")
+    assert in_vain(environ) == {("content", f"{env}: CURIO_CONTENT", f"{content} comes first")}
 
 
 def test_an_argument_comes_first() -> None:

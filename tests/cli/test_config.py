@@ -9,8 +9,13 @@ from tests.cli.program import Program
 
 
 def in_force(program: Program, *options: str, **variables: str) -> dict[str, tuple[object, str]]:
+    """What the database's settings are, and where they are from."""
     settings = program("config", *options, **variables).json()
-    return {s["name"]: (s["value"], s["source"]) for s in settings if not s["unused"]}
+    return {
+        s["name"]: (s["value"], s["source"])
+        for s in settings
+        if not s["unused"] and s["name"].startswith("db_")
+    }
 
 
 def test_a_person_sees_where_settings_are_from_and_which_are_in_vain(program: Program) -> None:
@@ -22,6 +27,8 @@ def test_a_person_sees_where_settings_are_from_and_which_are_in_vain(program: Pr
         ["SETTING", "VALUE", "FROM"],
         ["db_type", "sqlite", "environment:", "DB_TYPE"],
         ["db_path", "runs.db", f"{program.folder / '.env'}:", "DB_PATH"],
+        ["redactor", "–", "default"],
+        ["content", "full", "default"],
         [],
         ["SETTING", "VALUE", "FROM", "NOT", "USED,", "BECAUSE"],
         ["db_host", "db", "environment:", "DB_HOST", "sqlite", "has", "none"],
