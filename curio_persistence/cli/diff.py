@@ -6,8 +6,9 @@ runs are one step each, with all they used.
 
 As JSON, an object: `same`, the numbers of the `first` and the `second` run, the `differences` of
 the runs themselves, and `steps`. A step has its `change` ("equal", "changed", "only in first" or
-"only in second"), what it was in the `first` and in the `second` run, and its `differences`: `path`,
-`first` and `second`. The exit code is 0 whether they differ or not.
+"only in second"), what it was in the `first` and in the `second` run, and its `differences`: a
+`path`, and what is there in the `first` and the `second`. The exit code is 0 whether they differ or
+not.
 """
 
 from __future__ import annotations
@@ -15,10 +16,8 @@ from __future__ import annotations
 import json
 import re
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Iterable, Iterator
-from decimal import Decimal
-from itertools import groupby
-from os.path import commonprefix
+from collections.abc import Callable, Iterable
+from itertools import groupby, takewhile
 from typing import Any, NamedTuple
 
 from curio_persistence.cli.alignment import Difference, Pair, aligned, compared, facts
@@ -26,7 +25,7 @@ from curio_persistence.cli.exits import OK
 from curio_persistence.cli.histories import History, read_history
 from curio_persistence.cli.options import add_json_option, open_for_reading
 from curio_persistence.cli.output import DIM, GREEN, RED, YELLOW, Output
-from curio_persistence.cli.steps import Step, step_of_run, steps_of
+from curio_persistence.cli.steps import Step, is_number, step_of_run, steps_of
 from curio_persistence.cli.tables import Cell, Column, cell
 from curio_persistence.cli.text import NOTHING, cells, money, one_line, padded, shortened, span
 from curio_persistence.cli.timeline import fitted, headline, label
@@ -170,7 +169,7 @@ def _row(title: str, say: Callable[[Any], str], first: Any, second: Any) -> list
 
 
 def _change(say: Callable[[Any], str], first: Any, second: Any) -> str:
-    if not _is_number(first) or not _is_number(second) or first == second:
+    if not is_number(first) or not is_number(second) or first == second:
         return ""
     return f"{'+' if second > first else '-'}{say(abs(second - first))}"
 
@@ -204,8 +203,8 @@ def _show_differences(differences: Iterable[Difference], output: Output) -> None
         change = _change("{:,}".format, difference.first, difference.second)
         start = f"{_INDENT}{path}  "
         if cells(f"{start}{first} → {second}  {change}") <= output.width:
-            values = f"{output.paint(one_line(first), RED)} → {output.paint(one_line(second), GREEN)}"
-            output.line(f"{output.paint(start, DIM)}{values}  {change}".rstrip())
+            was, now = output.paint(one_line(first), RED), output.paint(one_line(second), GREEN)
+            output.line(f"{output.paint(start, DIM)}{was} → {now}  {change}".rstrip())
         else:
             output.line(output.paint(start.rstrip(), DIM))
             _show_long(first, second, output)
@@ -214,7 +213,8 @@ def _show_differences(differences: Iterable[Difference], output: Output) -> None
 def _show_long(first: str, second: str, output: Output) -> None:
     """Two texts below each other, from shortly before they differ if that is far to the right."""
     room = output.width - len(_INDENT) - 4
-    common = len(commonprefix([first, second]))
+    alike = takewhile(lambda pair: pair[0] == pair[1], zip(first, second, strict=False))
+    common = sum(1 for _ in alike)
     begin = 0 if common < room - _CONTEXT else common - _CONTEXT
     for mark, style, text in (("-", RED, first), ("+", GREEN, second)):
         shown = shortened(one_line(f"…{text[begin:]}" if begin else text), room)
@@ -222,10 +222,6 @@ def _show_long(first: str, second: str, output: Output) -> None:
 
 
 def _json(value: Any) -> str:
-    if _is_number(value):
+    if is_number(value):
         return f"{value:,}"
     return NOTHING if value is None else json.dumps(value, ensure_ascii=False)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float | Decimal) and not isinstance(value, bool)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 DEEPEST = 50
 """How far down child runs are followed at most: agents with more generations start each other."""
 
+
 class Wanted(NamedTuple):
     """What is read of each run: of its events and model calls no more than the last `limit`.
 

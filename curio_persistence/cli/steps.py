@@ -24,6 +24,7 @@ _DEEPEST = 100
 """Levels of JSON: what is nested deeper is taken as the text it is kept as."""
 
 _TOOL_STARTED = "tool_call_started"
+_MOST = 10**15
 _KINDS = {"tool_call": TOOL, _TOOL_STARTED: TOOL}
 
 
@@ -59,7 +60,7 @@ class Step(NamedTuple):
     """One thing that happened: `kind` and `name` say what, `parts` hold its words and numbers.
 
     `at` is when it began, where that was recorded, else when it was recorded. `error` is what went
-    wrong; with one, the level is at least `warning`. A tool call `is_open` if no end is known of it.
+    wrong; with one, the level is at least `warning`. A tool call without a known end `is_open`.
     """
 
     at: datetime
@@ -115,7 +116,7 @@ def _event(event: AgentRunEvent) -> Step:
     payload = _parsed(event.data)
     left = dict(payload) if isinstance(payload, dict) else {}
     kind = _KINDS.get(event.event_type, event.event_type)
-    took_ms = _number(left, "latency_ms") or _number(left, "duration_ms")
+    took_ms = _number(left, "latency_ms", "duration_ms")
     error = None if kind == "metric" else _error(left)
     cost = _number(left, "cost_usd") if kind == "mcp.call" else None
     known = _KNOWN.get(kind, _UNKNOWN)
@@ -206,7 +207,8 @@ def _closed(steps: Iterable[Step]) -> list[Step]:
     waiting: dict[tuple[str, str], list[int]] = {}
     for step in steps:
         if step.kind == TOOL:
-            begun = waiting.setdefault((step.name, json.dumps(step.parts.get("args"), sort_keys=True)), [])
+            args = json.dumps(step.parts.get("args"), sort_keys=True)
+            begun = waiting.setdefault((step.name, args), [])
             if step.is_open:
                 begun.append(len(closed))
             elif begun:
@@ -258,13 +260,17 @@ def _is_too_deep(value: Any) -> bool:
     return True
 
 
-def _number(fields: dict[str, Any], key: str) -> float | None:
-    """Take a number out, if there is one."""
-    value = fields.get(key)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    del fields[key]
-    return value
+def is_number(value: Any) -> bool:
+    """Whether it can be calculated with; what JSON calls numbers may be without any bounds."""
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
+        return False
+    return -_MOST < value < _MOST
+
+
+def _number(fields: dict[str, Any], *keys: str) -> float | None:
+    """Take out the first number of these that is there."""
+    key = next((key for key in keys if is_number(fields.get(key))), None)
+    return None if key is None else fields.pop(key)
 
 
 def _error(fields: dict[str, Any]) -> str | None:

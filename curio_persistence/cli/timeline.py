@@ -93,9 +93,10 @@ def fitted(texts: Iterable[Cell], room: int, output: Output) -> str:
 
 
 def headline(step: Step) -> list[Cell]:
-    """A step on one line: a word about it if it failed or is not usual, what it is, what it says."""
+    """A step on one line: a word if it failed or is not usual, what it is, what it says."""
     word = "failed" if step.error else step.level
-    return [*([] if word == "info" else [cell(word, _style(step))]), *label(step), *(cell(word) for word in _words(step) if word)]
+    mark = [] if word == "info" else [cell(word, _style(step))]
+    return [*mark, *label(step), *(cell(said) for said in _words(step) if said)]
 
 
 def label(step: Step) -> list[Cell]:
@@ -110,11 +111,7 @@ def label(step: Step) -> list[Cell]:
 
 def in_full(step: Step) -> list[Cell]:
     """All words of a step, each below its name."""
-    return [
-        line
-        for name, value in step.parts.items()
-        for line in _part(name, value)
-    ]
+    return [line for name, value in step.parts.items() for line in _part(name, value)]
 
 
 def tokens_and_cost(step: Step) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from decimal import Decimal
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curio_persistence import Persistence, connect
-from curio_persistence.cli.alignment import aligned, compared
+from curio_persistence.cli.alignment import aligned, compared, in_common
 from curio_persistence.cli.steps import Step
 from curio_persistence.cli.text import cells
 from tests.cli.history import BEGIN
@@ -19,7 +20,16 @@ from tests.cli.program import Program
 from tests.cli.test_show import begin, call, end, event
 
 
-def tool(persistence: Persistence, run_id: str, seconds: float, name: str, args: Any, result: Any, latency_ms: float = 5, **more: Any) -> None:
+def tool(
+    persistence: Persistence,
+    run_id: str,
+    seconds: float,
+    name: str,
+    args: Any,
+    result: Any,
+    latency_ms: float = 5,
+    **more: Any,
+) -> None:
     data = {"tool_name": name, "args": args, "result": result, "latency_ms": latency_ms, **more}
     event(persistence, run_id, seconds, "tool_call", data)
 
@@ -32,7 +42,9 @@ def record(persistence: Persistence, run_id: str, seconds: float, model: str = "
     call(persistence, run_id, seconds + 2, model=model, prompt="Judge", response_content="good",
          input_tokens=100, output_tokens=10, cost_usd=Decimal("0.002"), latency_ms=900)  # fmt: skip
     tool(persistence, run_id, seconds + 3, "save", {"to": "x"}, True)
-    child = begin(persistence, f"{run_id}-child", seconds + 4, agent_id="helper", parent_run_id=run_id)
+    child = begin(
+        persistence, f"{run_id}-child", seconds + 4, agent_id="helper", parent_run_id=run_id
+    )
     end(persistence, child, seconds + 5, final_synthesis_output="helped")
     event(persistence, run_id, seconds + 6, "run_completed", {"status": "completed", "error": None})
     end(persistence, run, seconds + 6, final_synthesis_output="the end")
@@ -53,8 +65,9 @@ def others(url: str) -> str:
         record(persistence, "one", 0)
         run = begin(persistence, "two", 1000, agent_id="agent", objective="Compare")
         tool(persistence, "two", 1001, "search", {"q": "b", "page": 1}, {"hits": 3}, error="late")
-        call(persistence, "two", 1002, model="small", prompt="Judge", response_content="good",
-             input_tokens=150, output_tokens=10, cost_usd=Decimal("0.0005"), latency_ms=90)  # fmt: skip
+        call(persistence, "two", 1002, model="small", prompt="Judge", latency_ms=90,
+             response_content="good", input_tokens=150, output_tokens=10,
+             cost_usd=Decimal("0.0005"))  # fmt: skip
         event(persistence, "two", 1002.5, "log", {"message": "nothing to save"})
         end(persistence, run, 1003, status="error", error_message="OSError", total_iterations=2)
     return url
@@ -226,7 +239,11 @@ def test_only_much_latency_is_a_difference(
 
 def test_what_is_equal_is_found_before_what_is_alike() -> None:
     a, b, c, other = (step("search", q=q) for q in "abcx")
-    assert [pair.change for pair in aligned([a, b, c], [b, c])] == ["only in first", "equal", "equal"]
+    assert [pair.change for pair in aligned([a, b, c], [b, c])] == [
+        "only in first",
+        "equal",
+        "equal",
+    ]
     assert [pair.change for pair in aligned([a, b], [other, b])] == ["changed", "equal"]
 
 
@@ -242,6 +259,23 @@ def test_every_step_has_its_place(first: list[Step], second: list[Step]) -> None
     assert [pair.second for pair in pairs if pair.second] == second
     assert pairs == aligned(first, second)
     assert all(pair.first.kind == pair.second.kind for pair in pairs if pair.first and pair.second)
+
+
+def longest(first: str, second: str) -> int:
+    row = [0] * (len(second) + 1)
+    for one in first:
+        above, row = row, [0]
+        for j, other in enumerate(second):
+            row.append(above[j] + 1 if one == other else max(above[j + 1], row[j]))
+    return row[-1]
+
+
+@given(st.text("abc"), st.text("abc"))
+def test_as_much_as_possible_is_found_in_common(first: str, second: str) -> None:
+    pairs = in_common(first, second)
+    assert all(first[i] == second[j] for i, j in pairs)
+    assert all(i < i_next and j < j_next for (i, j), (i_next, j_next) in pairwise(pairs))
+    assert len(pairs) == longest(first, second)
 
 
 @given(STEPS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from decimal import Decimal
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -37,7 +38,12 @@ def end(persistence: Persistence, run: AgentRun, seconds: float, **fields: Any) 
 
 
 def event(
-    persistence: Persistence, run_id: str, seconds: float, event_type: str, payload: Any = None, **more: Any
+    persistence: Persistence,
+    run_id: str,
+    seconds: float,
+    event_type: str,
+    payload: Any = None,
+    **more: Any,
 ) -> None:
     persistence.append_event(
         run_id, f"{run_id}-agent", event_type, timestamp=at(seconds), payload=payload, **more
@@ -54,14 +60,19 @@ def call(persistence: Persistence, run_id: str, seconds: float, **fields: Any) -
 def story(url: str) -> str:
     """A run that has a child, uses everything there is, and fails."""
     with connect(url) as persistence:
-        run = begin(persistence, "story", 0, objective="Tell everything", session_id="s-1", tags=["b", "a"])
+        run = begin(
+            persistence, "story", 0, objective="Tell everything", session_id="s-1", tags=["b", "a"]
+        )
         event(persistence, "story", 0, "run_started", {"objective": "Tell everything"})
         event(persistence, "story", 0.1, "iteration_started", {"iteration": 1})
         call(
-            persistence, "story", 1.5, model="large", prompt="Think!", response_content="I ask\nfor help",
-            input_tokens=1200, output_tokens=30, latency_ms=1400, cost_usd=Decimal("0.0081"),
+            persistence, "story", 1.5, model="large", prompt="Think!",
+            response_content="I ask\nfor help", input_tokens=1200, output_tokens=30, latency_ms=1400,
+            cost_usd=Decimal("0.0081"),
         )  # fmt: skip
-        event(persistence, "story", 2, "tool_call_started", {"tool_name": "ask", "args": {"who": "B"}})
+        event(
+            persistence, "story", 2, "tool_call_started", {"tool_name": "ask", "args": {"who": "B"}}
+        )
         child = begin(persistence, "child", 2.1, objective="Help", parent_run_id="story")
         event(persistence, "child", 2.2, "log", {"message": "helping"}, level="warning")
         call(persistence, "child", 2.3, model="small", input_tokens=5, output_tokens=2)
@@ -75,7 +86,9 @@ def story(url: str) -> str:
             {"server": "files", "tool": "read", "args": {"path": "/x"}, "duration_ms": 12.4,
              "error": "no such file\n  /x", "result": None},
         )  # fmt: skip
-        event(persistence, "story", 4, "metric", {"name": "accuracy", "value": 0.5, "unit": "ratio"})
+        event(
+            persistence, "story", 4, "metric", {"name": "accuracy", "value": 0.5, "unit": "ratio"}
+        )
         event(persistence, "story", 5, "planned", {"steps": 2}, message="as told", level="debug")
         event(persistence, "story", 6, "tool_call_started", {"tool_name": "search", "args": None})
         event(persistence, "story", 7.25, "run_error", {"status": "error", "error": "OSError: out"})
@@ -191,9 +204,7 @@ def test_the_levels_are_those_of_events(program: Program, story: str) -> None:
 
 
 def test_types_leave_out_the_other_events_and_model_calls(program: Program, story: str) -> None:
-    told = program(
-        "show", "story", "--url", story, "--type", "metric", "--type", "mcp.call"
-    ).json()
+    told = program("show", "story", "--url", story, "--type", "metric", "--type", "mcp.call").json()
     assert [each["event_type"] for each in told["events"]] == ["mcp.call", "metric"]
     assert told["usage"] == []
 
@@ -233,7 +244,9 @@ def test_in_full_nothing_is_cut(program: Program, story: str) -> None:
     with connect(story) as persistence:
         long = {"text": "word " * 100, "list": [1, {"a": None}]}
         event(persistence, "story", 6.5, "note", long)
-    text = "\n".join(line[18:].strip() for line in steps(program, "story", "--url", story, "--full"))
+    text = "\n".join(
+        line[18:].strip() for line in steps(program, "story", "--url", story, "--full")
+    )
     assert "prompt: Think!" in text
     assert "response:\nI ask\nfor help" in text
     assert '"text": "' + "word " * 100 + '",\n"list": [\n1,\n{\n"a": null\n}\n]' in text
@@ -289,21 +302,25 @@ def test_a_number_called_error_is_no_failure(program: Program, url: str) -> None
 
 
 def test_any_payload_is_shown(program: Program, agents_db: str) -> None:
-    payloads = (
-        "no JSON", "[1, 2", "NaN", "[NaN]", "7", "null", '""', "[]", "{}", "[" * 500 + "]" * 500,
-        "[" * 50_000 + "]" * 50_000, '{"tool_name": ["no", "name"], "args": NaN}', "9" * 5000,
-        '{"latency_ms": "slow", "error": true}', '{"name": null, "value": {}, "iteration": [1]}',
-    )  # fmt: skip
+    payloads = [
+        *("no JSON", "[1, 2", "NaN", "[NaN]", "7", "null", '""', "[]", "{}", "[0.5]"),
+        *("[" * deep + "]" * deep for deep in (500, 50_000)),
+        *('{"tool_name": ["no", "name"], "args": NaN}', '{"latency_ms": "slow", "error": true}'),
+        *('{"latency_ms": 1e999, "cost_usd": -1e999}', '{"latency_ms": 0}', "9" * 5000),
+        *(f'{{"latency_ms": 1{"0" * 4000}}}', f"[1{'0' * 4000}]"),
+        '{"name": null, "value": {}, "iteration": [1]}',
+    ]
     types = ("note", "tool_call", "tool_call_started", "mcp.call", "metric", "run_error", "log")
     with connect(f"sqlite:///{program.folder / agents_db}") as persistence:
         for event_type in (*types, "iteration_started", "artifact", "delegation"):
-            for payload in payloads:
+            for payload, other in pairwise([*payloads, payloads[0]]):
                 event(persistence, "run-43", 9, event_type, payload)
+                event(persistence, "run-44", 9, event_type, other)
     for options in ([], ["--full"], ["--json"], ["--min-level", "error"]):
         assert program.on_terminal("show", "run-43", *options).code == 0
     for options in ([], ["--all"], ["--json"]):
-        assert program.on_terminal("diff", "run-43", "run-40", *options).code == 0
-        assert "~" not in program.on_terminal("diff", "run-43", "run-43", *options).out
+        assert program.on_terminal("diff", "run-43", "run-44", *options).code == 0
+    assert program("diff", "run-43", "run-43").json()["same"]
 
 
 def test_no_step_is_wider_than_the_terminal(program: Program, agents_db: str) -> None:
@@ -319,7 +336,12 @@ def test_no_step_is_wider_than_the_terminal(program: Program, agents_db: str) ->
 def test_generations_beyond_the_deepest_are_one_line(program: Program, agents_db: str) -> None:
     with connect(f"sqlite:///{program.folder / agents_db}") as persistence:
         for number in range(70):
-            begin(persistence, f"g{number}", number, parent_run_id=f"g{number - 1}" if number else None)
+            begin(
+                persistence,
+                f"g{number}",
+                number,
+                parent_run_id=f"g{number - 1}" if number else None,
+            )
     for options in ([], ["--json"], ["--depth", "1000000"]):
         ended = program.on_terminal("show", "g0", *options)
         assert ended.code == 0
