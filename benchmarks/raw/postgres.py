@@ -56,6 +56,10 @@ class RawPostgres:
             f"SELECT {READ_EVENT} FROM {events} WHERE (timestamp, id) < (%s, %s) "
             "ORDER BY timestamp DESC, id DESC LIMIT %s"
         )
+        self._newest_payloads = (
+            f"SELECT {READ_EVENT} FROM {events} WHERE {schema}.curio_payload(data) @> %s::jsonb "
+            "ORDER BY timestamp DESC, id DESC LIMIT %s"
+        )
         self._all_events = f"SELECT {READ_EVENT} FROM {events} ORDER BY timestamp, id"
         self._runs_of_one = (
             f"SELECT status, {RUN_SUMS} FROM {runs} WHERE agent_id = %s GROUP BY status"
@@ -121,6 +125,10 @@ class RawPostgres:
     def older_events(self, timestamp: str, ident: int, limit: int) -> list[tuple[Any, ...]]:
         """The page of the newest of all that comes after this event."""
         return self._all(self._older_events, timestamp, ident, limit)
+
+    def newest_payloads(self, pattern: str, limit: int) -> list[tuple[Any, ...]]:
+        """The first page of the newest that contain a pattern."""
+        return self._all(self._newest_payloads, pattern, limit)
 
     def all_events(self) -> Iterator[tuple[Any, ...]]:
         """Every event, oldest first, by a cursor on the server."""

@@ -48,6 +48,10 @@ class RawSQLite:
         f"SELECT {READ_EVENT} FROM agent_run_events WHERE (timestamp, id) < (?, ?) "
         "ORDER BY timestamp DESC, id DESC LIMIT ?"
     )
+    _count_payloads = (
+        "SELECT count(*) FROM agent_run_events "
+        "WHERE CASE WHEN json_valid(data) THEN json_extract(data, ?) = ? END"
+    )
     _all_events = f"SELECT {READ_EVENT} FROM agent_run_events ORDER BY timestamp, id"
     _newest = (
         f"SELECT {READ_USAGE} FROM agent_llm_usage WHERE agent_id = ? "
@@ -113,6 +117,11 @@ class RawSQLite:
     def older_events(self, timestamp: str, ident: int, limit: int) -> list[tuple[Any, ...]]:
         """The page of the newest of all that comes after this event."""
         return self._all(self._older_events, timestamp, ident, limit)
+
+    def count_payloads(self, path: str, value: str | float) -> int:
+        """How many events have the value at the path."""
+        [(count,)] = self._all(self._count_payloads, path, value)
+        return int(count)
 
     def all_events(self) -> Iterable[tuple[Any, ...]]:
         """Every event, oldest first, a row at a time."""
