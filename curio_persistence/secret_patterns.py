@@ -70,12 +70,12 @@ def _redact(text: str, patterns: tuple[Pattern, ...], opens: re.Pattern[str]) ->
     What JSON allows but nobody could read again (nesting without end) raises: it is not to be kept.
     """
     if opens.match(text):
+        walk = _Walk(patterns)
         try:
-            value = json.loads(text)
+            value = json.loads(text, object_pairs_hook=walk.members)
         except json.JSONDecodeError:
             pass
         else:
-            walk = _Walk(patterns)
             redacted = walk.value(value)
             return json_text(redacted) if walk.found else text
     for pattern in patterns:
@@ -91,6 +91,12 @@ class _Walk:
         self._patterns = patterns
         self._has_keys = _KEYS in patterns
         self._has_cards = _CARDS in patterns
+
+    def members(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        """An object. Where a name comes twice, what was read hides a value: it must be written."""
+        members = dict(pairs)
+        self.found = self.found or len(members) < len(pairs)
+        return members
 
     def value(self, value: Any) -> Any:
         kind = type(value)

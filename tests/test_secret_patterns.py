@@ -228,7 +228,7 @@ def test_what_looks_like_a_key_only_at_first_stays(text: str) -> None:
 
 
 def test_json_in_which_nothing_is_found_stays_to_the_letter() -> None:
-    text = ' { "a" : 1.50e3, "a":"\\u00e9 x:y", "max_tokens" : 5, "b":[ ], "at": "@" }\n'
+    text = ' { "a" : 1.50e3, "b":"\\u00e9 x:y", "max_tokens" : 5, "c":[ ], "at": "@" }\n'
     assert ALL("", text) == text
 
 
@@ -242,6 +242,13 @@ def test_an_escape_before_an_address_stays_whole() -> None:
     assert redact_value({"text": "to\nalice@example.com\t"}, "emails") == {
         "text": "to\n[redacted:email]\t"
     }
+
+
+@pytest.mark.parametrize("hidden", ['"hunter2"', '"\\u0068unter2"', '["hunter2"]'])
+def test_a_name_that_comes_twice_hides_nothing(hidden: str) -> None:
+    redacted = ALL("", f'{{"password": {hidden}, "password": ""}}')
+    assert json.loads(redacted) == {"password": ""}
+    assert "unter2" not in redacted
 
 
 def test_json_in_json_is_read_too() -> None:
