@@ -67,8 +67,8 @@ def story(url: str) -> str:
         event(persistence, "story", 0.1, "iteration_started", {"iteration": 1})
         call(
             persistence, "story", 1.5, model="large", prompt="Think!",
-            response_content="I ask\nfor help", input_tokens=1200, output_tokens=30, latency_ms=1400,
-            cost_usd=Decimal("0.0081"),
+            response_content="I ask\nfor help", input_tokens=1200, output_tokens=30,
+            latency_ms=1400, cost_usd=Decimal("0.0081"),
         )  # fmt: skip
         event(
             persistence, "story", 2, "tool_call_started", {"tool_name": "ask", "args": {"who": "B"}}
