@@ -11,7 +11,9 @@ from curio_persistence.errors import InvalidValueError
 from curio_persistence.store.codecs import encode_integer
 from curio_persistence.store.patterns import holds
 
-Op = Literal["=", "<>", "<", ">=", "in", "has", "has any", "may hold", "holds", "is null", "is not null"]
+Op = Literal[
+    "=", "<>", "<", ">=", "in", "has", "has any", "may hold", "holds", "is null", "is not null"
+]
 
 
 class Filter(NamedTuple):
@@ -67,7 +69,9 @@ def beyond(where: Where, order: tuple[Order, ...], after: tuple[Any, ...] | None
         f
         for f in where
         if f.column != column
-        or not (f.op == "<" and value < f.value if descending else f.op == ">=" and value >= f.value)
+        or not (
+            f.op == "<" and value < f.value if descending else f.op == ">=" and value >= f.value
+        )
     )
 
 

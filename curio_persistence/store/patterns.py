@@ -120,9 +120,7 @@ def _no_json(word: str) -> Any:
 
 
 _DECODER = json.JSONDecoder(parse_float=_number, parse_constant=_no_json)
-_DECODER_OF_LONG = json.JSONDecoder(
-    parse_float=_number, parse_int=_number, parse_constant=_no_json
-)
+_DECODER_OF_LONG = json.JSONDecoder(parse_float=_number, parse_int=_number, parse_constant=_no_json)
 _BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*"|([\[{])|([\]}])', re.DOTALL)
 _PAIRS = re.compile(r"\\\\|\\u[dD][89abAB]..\\u[dD][c-fC-F]..")
 _UNHOLDABLE = re.compile(r"\\u(?:0000|[dD][89a-fA-F])")
@@ -160,7 +158,9 @@ def _object_in(kept: str) -> Mapping[str, Any] | None:
     if not kept.lstrip(" \t\n\r").startswith("{") or _is_too_much(kept):
         return None
     try:
-        found: Mapping[str, Any] = (_DECODER_OF_LONG if len(kept) > _LONG else _DECODER).decode(kept)
+        found: Mapping[str, Any] = (_DECODER_OF_LONG if len(kept) > _LONG else _DECODER).decode(
+            kept
+        )
     except (ValueError, ArithmeticError, RecursionError):
         return None
     if "\\u" in kept and _UNHOLDABLE.search(_PAIRS.sub(" ", kept)):

@@ -72,7 +72,13 @@ def test_rare_payloads_are_found_by_the_index_and_frequent_ones_by_their_time(
 
 def test_the_answers_are_the_same_with_the_index(planner: PostgresPlanner) -> None:
     persistence = planner.persistence
-    odd = ["no JSON", "[1]", r'{"call": {"id": 77}, "x": "\u0000"}', "[" * 9_000, '{"call":{"id":77.0}}']
+    odd = [
+        "no JSON",
+        "[1]",
+        r'{"call": {"id": 77}, "x": "\u0000"}',
+        "[" * 9_000,
+        '{"call":{"id":77.0}}',
+    ]
     for data in odd:
         persistence.append_event("run", "agent", "odd", payload=data)
 

@@ -21,12 +21,54 @@ pytestmark = pytest.mark.slow
 
 QUESTIONS = 10_000
 PIECES = [
-    *("'", '"', "''", "\\", "\\'", "$$", "$1", "?", "?1", ":a", "%s", "%(a)s", "%", "%%", ";", "--"),
-    *("/*", "*/", ")", "(", "\0", "\n", "\ud800", "\ufdd0", "{", "}", "[", "]", "$.", ".", "*", "\\u"),
+    *(
+        "'",
+        '"',
+        "''",
+        "\\",
+        "\\'",
+        "$$",
+        "$1",
+        "?",
+        "?1",
+        ":a",
+        "%s",
+        "%(a)s",
+        "%",
+        "%%",
+        ";",
+        "--",
+    ),
+    *(
+        "/*",
+        "*/",
+        ")",
+        "(",
+        "\0",
+        "\n",
+        "\ud800",
+        "\ufdd0",
+        "{",
+        "}",
+        "[",
+        "]",
+        "$.",
+        ".",
+        "*",
+        "\\u",
+    ),
     *(" OR 1=1", "'; DROP TABLE agent_runs; --", "' UNION SELECT 1 --", "::text", "pg_sleep(9)"),
     *("load_extension('x')", "agent_runs", "data", "{schema}", "NULL", "true", "0", "é", "\ufeff"),
 ]
-ALLOWED_FUNCTIONS = {"glob", "curio_payload_holds", "json_valid", "json_extract", "json_each", "count", "min"}
+ALLOWED_FUNCTIONS = {
+    "glob",
+    "curio_payload_holds",
+    "json_valid",
+    "json_extract",
+    "json_each",
+    "count",
+    "min",
+}
 
 
 def hostile(chance: random.Random) -> str:
