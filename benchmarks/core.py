@@ -25,7 +25,7 @@ from tests.support.postgres import PostgresServer  # noqa: E402
 from tests.support.server import ServerUnavailable  # noqa: E402
 
 _FULL = Sizes(
-    repetitions=11,
+    repetitions=7,
     slow_repetitions=3,
     writes=2_000,
     batched=25_000,
