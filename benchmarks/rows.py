@@ -121,7 +121,7 @@ def parent_of(run: int) -> str | None:
 
 
 def level_of(event: int) -> tuple[str, int | None]:
-    """An event's level, and how severe that is: of a hundred, three are warnings and one an error."""
+    """An event's level, and how severe it is: of a hundred, three are warnings and one an error."""
     if event % 100 == 0:
         return "error", 40
     return ("warning", 30) if event % 100 in (25, 50, 75) else ("info", None)
@@ -165,7 +165,6 @@ class EventStream:
             if self._named:
                 event.event_id = self._name(event)
             yield event
-
 
     def _name(self, event: AgentRunEvent) -> str:
         if self._named == "random":

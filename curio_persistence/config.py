@@ -81,7 +81,9 @@ class DatabaseConfig:
         """
         from curio_persistence.explanation import Explanation
 
-        arguments = [Place(name, set_by, is_argument=True) for name, set_by in (given or {}).items()]
+        arguments = [
+            Place(name, set_by, is_argument=True) for name, set_by in (given or {}).items()
+        ]
         found = [*arguments, *places(environ, dotenv=dotenv)]
         config = cls._from_settings(said(found))
         words = {name: getattr(config, name) for name in _VARIABLES_OF_WORDS.values()}

@@ -35,9 +35,7 @@ class Explanation:
         self._found = found
         self._first = {name: place for place in reversed(found) for name in place.variables}
         self._sources = {
-            name: place.source(name)
-            for name, place in self._first.items()
-            if place.variables[name]
+            name: place.source(name) for name, place in self._first.items() if place.variables[name]
         }
         ours = (name for name in variables if name in self._sources)
         self._decider = next(
@@ -62,7 +60,9 @@ class Explanation:
         if name in beside:
             return self._sources.get(beside[name], "default")
         if self._decider not in self._variables:
-            return "default" if name in self._defaults else self._sources.get(self._decider, "default")
+            return (
+                "default" if name in self._defaults else self._sources.get(self._decider, "default")
+            )
         said_by = (name.upper(), *(SERVER_VARIABLES if name == "db_type" else ()))
         return next((self._sources[v] for v in said_by if v in self._sources), "default")
 

@@ -31,8 +31,8 @@ class Pattern(NamedTuple):
 class SecretPatterns:
     """A redactor made of named patterns.
 
-    JSON stays JSON, and is searched as what it says: escapes are read, and so is JSON in a string of
-    JSON. Text in which nothing is found stays as it is, to the letter.
+    JSON stays JSON, and is searched as what it says: escapes are read, and so is JSON in a string
+    of JSON. Text in which nothing is found stays as it is, to the letter.
     """
 
     def __init__(self, *names: str) -> None:

@@ -1,4 +1,4 @@
-"""Where settings are found: in the environment, and where it is silent in the nearest `.env` file."""
+"""Where settings are found: the environment, and where it is silent the nearest `.env` file."""
 
 from __future__ import annotations
 

@@ -169,7 +169,10 @@ def test_an_argument_comes_first() -> None:
 @pytest.mark.parametrize(
     ("url", "shown"),
     [
-        (f"postgresql://me:{SECRET}@host:5432/db?password={SECRET}", "postgresql://me:***@host:5432/db"),
+        (
+            f"postgresql://me:{SECRET}@host:5432/db?password={SECRET}",
+            "postgresql://me:***@host:5432/db",
+        ),
         ("postgresql://me@host/db", "postgresql://me@host/db"),
         ("postgresql://host/db", "postgresql://host/db"),
         ("sqlite:////var/agents.db", "sqlite:////var/agents.db"),

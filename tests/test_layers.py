@@ -75,8 +75,8 @@ THIRD_PARTY = {
 NOT_AT_IMPORT = {
     "argparse", "asyncio", "concurrent.futures", "dotenv", "email", "hashlib", "http",
     "html", "importlib.resources", "logging", "matplotlib", "multiprocessing", "numpy", "pandas",
-    "curio_persistence.secret_patterns", "psycopg2", "pyarrow", "pytest", "socket", "sqlite3", "ssl", "subprocess", "tempfile",
-    "urllib.request", "uuid", "zoneinfo",
+    "curio_persistence.secret_patterns", "psycopg2", "pyarrow", "pytest", "socket", "sqlite3",
+    "ssl", "subprocess", "tempfile", "urllib.request", "uuid", "zoneinfo",
 }  # fmt: skip
 
 

@@ -114,48 +114,50 @@ OTHERS = {
     "on_conflict: OnConflict = 'keep') -> int",
     Persistence.log_llm_usages: "(self, usages: Iterable[AgentLLMUsage], *, "
     "on_conflict: OnConflict = 'keep') -> int",
-    Persistence.query_agent_runs: "(self, *, agent_id: str | None = None, session_id: str | None = None, parent_run_id: str "
-    "| None = None, status: str | Collection[str] | None = None, tags: str | Collection[str] "
-    "| None = None, any_tags: str | Collection[str] | None = None, since: Moment | None = "
-    "None, until: Moment | None = None, order: Direction = 'newest', limit: int | None = 100, "
-    "cursor: str | None = None) -> Page[AgentRun]",
-    Persistence.iter_agent_runs: "(self, *, agent_id: str | None = None, session_id: str | None = None, parent_run_id: str "
-    "| None = None, status: str | Collection[str] | None = None, tags: str | Collection[str] "
-    "| None = None, any_tags: str | Collection[str] | None = None, since: Moment | None = "
-    "None, until: Moment | None = None, order: Direction = 'newest') -> Stream[AgentRun]",
-    Persistence.query_events: "(self, *, agent_id: str | None = None, run_id: str | None = None, session_id: str | None "
-    "= None, event_type: str | Collection[str] | None = None, level: str | Collection[str] | "
-    "None = None, min_level: str | None = None, payload: PayloadFilter | None = None, since: Moment | None = None, until: Moment | "
-    "None = None, order: Direction = 'newest', limit: int | None = 100, cursor: str | None = "
-    "None) -> Page[AgentRunEvent]",
-    Persistence.iter_agent_run_events: "(self, *, run_id: str | None = None, agent_id: str | None = None, session_id: str | None "
-    "= None, event_type: str | Collection[str] | None = None, level: str | Collection[str] | "
-    "None = None, min_level: str | None = None, payload: PayloadFilter | None = None, since: Moment | None = None, until: Moment | "
-    "None = None, order: Direction = 'oldest') -> Stream[AgentRunEvent]",
-    Persistence.query_llm_usage: "(self, *, agent_id: str | None = None, run_id: str | None = None, model: str | "
-    "Collection[str] | None = None, provider: str | Collection[str] | None = None, status: "
-    "str | Collection[str] | None = None, since: Moment | None = None, until: Moment | None = "
-    "None, order: Direction = 'newest', limit: int | None = 100, cursor: str | None = None) "
-    "-> Page[AgentLLMUsage]",
-    Persistence.iter_llm_usage: "(self, *, agent_id: str | None = None, run_id: str | None = None, model: str | "
-    "Collection[str] | None = None, provider: str | Collection[str] | None = None, status: "
-    "str | Collection[str] | None = None, since: Moment | None = None, until: Moment | None = "
-    "None, order: Direction = 'newest') -> Stream[AgentLLMUsage]",
-    Persistence.append_event: "(self, run_id: str, agent_id: str, event_type: str, *, timestamp: datetime | None = "
-    "None, level: str = 'info', message: str | None = None, payload: Any = None, session_id: "
-    "str | None = None, span_id: str | None = None, parent_span_id: str | None = None, "
-    "trace_id: str | None = None, contract_id: str | None = None, contract_version: str | "
-    "None = None, artifact_uri: str | None = None, metadata: Any = None, event_id: str | None "
-    "= None) -> AgentRunEvent",
+    Persistence.query_agent_runs: "(self, *, agent_id: str | None = None, session_id: str | None = "
+    "None, parent_run_id: str | None = None, status: str | Collection[str] | None = None, tags: "
+    "str | Collection[str] | None = None, any_tags: str | Collection[str] | None = None, since: "
+    "Moment | None = None, until: Moment | None = None, order: Direction = 'newest', limit: int | "
+    "None = 100, cursor: str | None = None) -> Page[AgentRun]",
+    Persistence.iter_agent_runs: "(self, *, agent_id: str | None = None, session_id: str | None = "
+    "None, parent_run_id: str | None = None, status: str | Collection[str] | None = None, tags: "
+    "str | Collection[str] | None = None, any_tags: str | Collection[str] | None = None, since: "
+    "Moment | None = None, until: Moment | None = None, order: Direction = 'newest') -> "
+    "Stream[AgentRun]",
+    Persistence.query_events: "(self, *, agent_id: str | None = None, run_id: str | None = None, "
+    "session_id: str | None = None, event_type: str | Collection[str] | None = None, level: str | "
+    "Collection[str] | None = None, min_level: str | None = None, payload: PayloadFilter | None = "
+    "None, since: Moment | None = None, until: Moment | None = None, order: Direction = 'newest', "
+    "limit: int | None = 100, cursor: str | None = None) -> Page[AgentRunEvent]",
+    Persistence.iter_agent_run_events: "(self, *, run_id: str | None = None, agent_id: str | None "
+    "= None, session_id: str | None = None, event_type: str | Collection[str] | None = None, "
+    "level: str | Collection[str] | None = None, min_level: str | None = None, payload: "
+    "PayloadFilter | None = None, since: Moment | None = None, until: Moment | None = None, "
+    "order: Direction = 'oldest') -> Stream[AgentRunEvent]",
+    Persistence.query_llm_usage: "(self, *, agent_id: str | None = None, run_id: str | None = "
+    "None, model: str | Collection[str] | None = None, provider: str | Collection[str] | None = "
+    "None, status: str | Collection[str] | None = None, since: Moment | None = None, until: "
+    "Moment | None = None, order: Direction = 'newest', limit: int | None = 100, cursor: str | "
+    "None = None) -> Page[AgentLLMUsage]",
+    Persistence.iter_llm_usage: "(self, *, agent_id: str | None = None, run_id: str | None = None, "
+    "model: str | Collection[str] | None = None, provider: str | Collection[str] | None = None, "
+    "status: str | Collection[str] | None = None, since: Moment | None = None, until: Moment | "
+    "None = None, order: Direction = 'newest') -> Stream[AgentLLMUsage]",
+    Persistence.append_event: "(self, run_id: str, agent_id: str, event_type: str, *, timestamp: "
+    "datetime | None = None, level: str = 'info', message: str | None = None, payload: Any = "
+    "None, session_id: str | None = None, span_id: str | None = None, parent_span_id: str | None "
+    "= None, trace_id: str | None = None, contract_id: str | None = None, contract_version: str | "
+    "None = None, artifact_uri: str | None = None, metadata: Any = None, event_id: str | None = "
+    "None) -> AgentRunEvent",
     Persistence.create_payload_index: "(self) -> bool",
-    Persistence.count_events: "(self, *, agent_id: str | None = None, run_id: str | None = None, session_id: str | None "
-    "= None, event_type: str | Collection[str] | None = None, level: str | Collection[str] | "
-    "None = None, min_level: str | None = None, payload: PayloadFilter | None = None, since: Moment | None = None, until: Moment | "
-    "None = None) -> int",
-    Persistence.query_metrics: "(self, name: str, aggregation: str = 'avg', *, bucket: str | None = None, "
-    "group_by: str | None = None, agent_id: str | None = None, run_id: str | None = None, "
-    "session_id: str | None = None, since: Moment | None = None, until: Moment | None = None) "
-    "-> Records[MetricPoint]",
+    Persistence.count_events: "(self, *, agent_id: str | None = None, run_id: str | None = None, "
+    "session_id: str | None = None, event_type: str | Collection[str] | None = None, level: str | "
+    "Collection[str] | None = None, min_level: str | None = None, payload: PayloadFilter | None = "
+    "None, since: Moment | None = None, until: Moment | None = None) -> int",
+    Persistence.query_metrics: "(self, name: str, aggregation: str = 'avg', *, bucket: str | None "
+    "= None, group_by: str | None = None, agent_id: str | None = None, run_id: str | None = None, "
+    "session_id: str | None = None, since: Moment | None = None, until: Moment | None = None) -> "
+    "Records[MetricPoint]",
     Records.to_dicts: "(self) -> list[dict[str, Any]]",
     Records.to_pandas: "(self) -> Any",
     Records.to_arrow: "(self) -> Any",

@@ -119,7 +119,16 @@ def test_addresses_are_redacted(text: str, redacted: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["react@18.2.0", "me@localhost", "@alice", "a @ b.com", "alice@", "@", "user@10.0.0.1", "@a.b@"],
+    [
+        "react@18.2.0",
+        "me@localhost",
+        "@alice",
+        "a @ b.com",
+        "alice@",
+        "@",
+        "user@10.0.0.1",
+        "@a.b@",
+    ],
 )
 def test_what_is_no_address_stays(text: str) -> None:
     assert redact(text, "emails") == text

@@ -68,7 +68,7 @@ def _page(work: Workspace, raw: Any, ours: Persistence) -> Line:
 
     check([event.id for event in page(None)], [row[6] for row in page_raw(None)])
     return Line(
-        f"PostgreSQL, newest {_PAGE} of {_count(work)} events by two values in the payload, indexed",
+        f"PostgreSQL, newest {_PAGE} of {_count(work)} events by two payload values, indexed",
         _FOUND,
         asking(work, page_raw, page, [None], _SEARCHES_IN_A_REPETITION),
         at_most=_AT_MOST_FOR_A_PAGE,

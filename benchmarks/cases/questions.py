@@ -88,9 +88,7 @@ def _windows(query: Callable[..., Sequence[Any]], when: str) -> list[Filters]:
     """Fiftieths of all the time that there is."""
     first, last = (_time(query(order=order, limit=1)[0], when) for order in ("oldest", "newest"))
     width = (last - first) / _WINDOWS
-    return [
-        {"since": first + n * width, "until": first + (n + 1) * width} for n in range(_WINDOWS)
-    ]
+    return [{"since": first + n * width, "until": first + (n + 1) * width} for n in range(_WINDOWS)]
 
 
 def _time(record: Any, when: str) -> datetime:

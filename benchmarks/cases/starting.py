@@ -53,7 +53,8 @@ def _foreign_modules(statement: str, bytecode: Path) -> str:
     """A remark on the packages of others that it imports, if any."""
     loaded = "import sys; print(*{name.partition('.')[0] for name in sys.modules})"
     before, after = (
-        set(interpret(bytecode, "-c", f"{first}; {loaded}").split()) for first in ("pass", statement)
+        set(interpret(bytecode, "-c", f"{first}; {loaded}").split())
+        for first in ("pass", statement)
     )
     foreign = after - before - sys.stdlib_module_names - {"curio_persistence"}
     return f"imports {', '.join(sorted(foreign))}" if foreign else ""

@@ -86,8 +86,7 @@ class RawSQLite:
     def log_named_events(self, events: Sequence[AgentRunEvent]) -> None:
         """The same with event ids. One that is stored already would be an error."""
         values = [
-            (*row, event.event_id)
-            for row, event in zip(batch_values(events), events, strict=True)
+            (*row, event.event_id) for row, event in zip(batch_values(events), events, strict=True)
         ]
         connection = self._connection
         connection.execute("BEGIN IMMEDIATE")

@@ -292,16 +292,34 @@ class PostgresStore(SQLStore):
             return super().insert_many(table, rows)
 
     def _insert_copied(self, table: Table[Any], rows: Sequence[Row]) -> Sequence[int]:
-        # In a transaction, by which `running` tells that there are ids without rows yet.
-        with self.transaction():
-            return self._copy(self._pinned(), table, rows)
+        if self._is_inside():
+            with self.transaction():
+                return self._copy(self._pinned(), table, rows)
+        connection = self._check_out()
+        try:
+            # In a transaction, by which `running` tells that there are ids without rows yet. Its
+            # begin and end go with the statements beside them: each way to the server takes long.
+            return self._copy(connection, table, rows, begin="BEGIN; ", commit="; COMMIT")
+        except BaseException:
+            with suppress(PersistenceError):
+                self._run(connection, "ROLLBACK", ())
+            raise
+        finally:
+            self._check_in(connection)
 
     def _copy(
-        self, connection: _Connection, table: Table[Any], rows: Sequence[Row]
+        self,
+        connection: _Connection,
+        table: Table[Any],
+        rows: Sequence[Row],
+        *,
+        begin: str = "",
+        commit: str = "",
     ) -> Sequence[int]:
         """Reserve ids, and COPY the rows with them: one statement, which stores all or none."""
         try:
-            reserved, _ = self._run(connection, self._reserving(connection, table), (len(rows),))
+            reserve = self._reserving(connection, table)
+            reserved, _ = self._run(connection, f"{begin}{reserve}", (len(rows),))
         except AccessDeniedError as error:
             raise _NoIdsToReserve from error
         ids = [ident for (ident,) in reserved]
@@ -312,7 +330,8 @@ class PostgresStore(SQLStore):
             at = columns.index(table.unique)
             lines = sorted(lines, key=lambda line: line[1][at] or "")
         try:
-            copy = f"COPY {self._table(table)} (id, {', '.join(columns)}) FROM STDIN"
+            named = f"{self._table(table)} (id, {', '.join(columns)})"
+            copy = f"COPY {named} FROM STDIN{commit}"
             self._run(connection, copy, (), BytesIO(copy_text(columns, lines)))
         except PersistenceError as error:
             # PostgreSQL names the row in the reader's language only.
@@ -423,7 +442,7 @@ class PostgresStore(SQLStore):
         return f"{self._payload(column)} @> %s::jsonb"
 
     def _payload(self, column: str) -> str:
-        """The expression that a payload index is made of as well; see schema/postgres/events.sql."""
+        """The expression that a payload index is made of, too; see schema/postgres/events.sql."""
         return f"{self._qualified('curio_payload')}({column})"
 
     def _several(self, values: tuple[Any, ...]) -> list[Any]:

@@ -1,4 +1,4 @@
-"""What a check-up says of a PostgreSQL server: its age, its encoding, its connections, dead rows."""
+"""What a check-up says of a PostgreSQL server: age, encoding, connections, dead rows."""
 
 from __future__ import annotations
 

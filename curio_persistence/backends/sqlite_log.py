@@ -68,7 +68,7 @@ class WriteAheadLog:
         return Finding(
             "journal",
             "warning",
-            f"the write-ahead log has grown to {checkup.size(size)}: somebody reads for a long time",
+            f"the write-ahead log has grown to {checkup.size(size)}: somebody reads for long",
             "End what reads this file, in other programs too; further writing then makes it short.",
         )
 

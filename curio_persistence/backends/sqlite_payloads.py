@@ -1,8 +1,8 @@
 """How SQLite looks for payloads that hold a pattern: most are passed by, what is left is parsed.
 
-Every payload that holds a pattern has certain pieces of text in it. SQLite compares these by itself;
-only what has them reaches Python, where the reference decides: to parse takes ten times as long, and
-beside a thread that computes, each call into Python has to wait for its turn.
+Every payload that holds a pattern has certain pieces of text in it. SQLite compares these by
+itself; only what has them reaches Python, where the reference decides: to parse takes ten times as
+long, and beside a thread that computes, each call into Python has to wait for its turn.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def _as_it_is(match: re.Match[str]) -> str:
 
 
 def _number(asked: Asked) -> Bound:
-    """Whether any will do, whatever it is; else its path, its bounds, and globs for repeated keys."""
+    """Whether any will do, whatever it is; else its path, bounds, and globs for repeated keys."""
     plain = all(key and not _MAY_BE_ESCAPED.search(key) for key in asked.path)
     if not isinstance(asked.value, Decimal) or not plain or len(asked.path) not in _ONE_OR_TWO:
         return _ANY_NUMBER

@@ -17,7 +17,6 @@ from curio_persistence.store.patterns import Path, encode_pattern
 from curio_persistence.store.results import Direction, Page, Stream, open_stream, read_page
 from curio_persistence.store.tables import EVENTS, SEVERITIES
 
-
 PayloadFilter = Mapping[Path, str | float | Decimal | None]
 """For each path the value that is to be found there; a bool is a number to a type checker."""
 

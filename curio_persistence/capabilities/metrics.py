@@ -134,9 +134,9 @@ def _gathered(
 ) -> Mapping[Key, list[float]]:
     """The values by bucket and group; in a row they stand first, and then what the parts read."""
     columns = (map(itemgetter(n), rows) for n in count(1))
-    keys = zip(*(part.of(next(columns)) if part else repeat(None) for part in parts))
+    keys = zip(*(part.of(next(columns)) if part else repeat(None) for part in parts), strict=False)
     gathered: dict[Key, list[float]] = defaultdict(list)
-    for row, key in zip(rows, keys):
+    for row, key in zip(rows, keys, strict=False):  # Without parts, the keys never end.
         gathered[key].append(row[0])
     return gathered
 
@@ -165,7 +165,7 @@ def _by_time(bucket: str | None) -> _Part | None:
 
 
 class _Starts(dict[str, str]):
-    """For each day, hour or minute, as a kept time begins, when its bucket does; worked out once."""
+    """For each day, hour or minute, as a kept time begins, when its bucket does; kept."""
 
     def __init__(self, size: timedelta) -> None:
         super().__init__()

@@ -1,9 +1,9 @@
 """Check up on the database: its engine, tables and storage, and runs that nobody ended.
 
-Nothing is changed. It takes a moment, however much there is: damage and orphans, which show only where
-everything is read, are looked for in databases of up to 64 MB, and with --deep. Exits with 5 where the
-database is damaged, with 0 where there are no more than warnings; a database that cannot be opened is
-a finding too, with the exit code of that failure.
+Nothing is changed. It takes a moment, however much there is: damage and orphans, which show only
+where everything is read, are looked for in databases of up to 64 MB, and with --deep. Exits with 5
+where the database is damaged, with 0 where there are no more than warnings; a database that cannot
+be opened is a finding too, with the exit code of that failure.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """What a payload is asked for: one value at the end of one path; and whether it has it there.
 
 A pattern is kept as JSON, the value inside of an object for each key that leads to it:
-`{"result": {"status": "error"}}`. This module is the reference: whatever a database does instead, it
-answers the same. So what one of them cannot hold is, for all of them, a payload that has nothing:
+`{"result": {"status": "error"}}`. This module is the reference: whatever a database does instead,
+it answers the same. So what one of them cannot hold is, for all, a payload that has nothing:
 
 * what is no JSON object;
 * NUL, or half of a surrogate pair, written as an escape anywhere in it (`\\u0000`);

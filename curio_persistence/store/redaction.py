@@ -61,7 +61,7 @@ class Redaction:
         return row
 
     def _redact(self, redactor: Redactor, table: Table[Any], row: Row) -> str | None:
-        """Redact a row's words. Where that fails, none are left in that column; says what failed."""
+        """Redact a row's words; says what failed. Where it did, none are left in that column."""
         failed = None
         for name in table.lifted:
             if len(str(row.get(name, ""))) >= ID_LENGTH:

@@ -145,9 +145,9 @@ class Table(Generic[M]):
 
     `columns` follow the model's fields, in order. `internal` columns exist in the table only and
     are worked out by `derive` from the kept row. `words` are the columns that hold words, with what
-    stands there when there are none; `lifted` the names that are lifted out of words. `order` is how its rows are listed; `ages_by` is
-    the time by which they grow old; `lookups` are the columns that rows are usually picked by;
-    `ddl` is the file of `schema/<dialect>/` that makes it.
+    stands there when there are none; `lifted` the names that are lifted out of words. `order` is
+    how its rows are listed; `ages_by` is the time by which they grow old; `lookups` are the columns
+    that rows are usually picked by; `ddl` is the file of `schema/<dialect>/` that makes it.
     """
 
     def __init__(

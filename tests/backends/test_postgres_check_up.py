@@ -51,7 +51,13 @@ def test_it_tells_how_many_connections_are_in_use(open_postgres: Open) -> None:
 
 @pytest.mark.parametrize(
     ("places", "in_use", "idle", "level"),
-    [(9, 0, 1, "ok"), (8, 0, 1, "warning"), (8, 1, 1, "ok"), (0, 7, 3, "ok"), (-2, 0, 1, "warning")],
+    [
+        (9, 0, 1, "ok"),
+        (8, 0, 1, "warning"),
+        (8, 1, 1, "ok"),
+        (0, 7, 3, "ok"),
+        (-2, 0, 1, "warning"),
+    ],
 )
 def test_it_notices_that_the_server_has_no_room_for_the_whole_pool(
     places: int, in_use: int, idle: int, level: str

@@ -1,4 +1,4 @@
-"""What was redacted is nowhere in the files of a database, nor in what a server keeps of its rows."""
+"""What was redacted is nowhere in a database's files, nor in what a server keeps of its rows."""
 
 from __future__ import annotations
 
@@ -45,7 +45,9 @@ def test_no_file_of_a_sqlite_database_has_it(tmp_path: Path, settings: dict[str,
         while_open = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     closed = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     assert {"runs.db", "runs.db-wal"} <= while_open.keys()
-    assert not [kept for kept in (*while_open.values(), *closed.values()) if SECRET.encode() in kept]
+    assert not [
+        kept for kept in (*while_open.values(), *closed.values()) if SECRET.encode() in kept
+    ]
     assert b"search" in closed["runs.db"]
 
 

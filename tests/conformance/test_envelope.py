@@ -54,7 +54,8 @@ def test_an_appended_event_is_returned_filled_in_and_read_back_equal(
     event = persistence.append_event(
         "run", "agent", "type", timestamp=NOON, payload="{}", metadata="m", **ENVELOPE
     )
-    assert event.id is not None and event.created_at is not None
+    assert event.id is not None
+    assert event.created_at is not None
     assert only(persistence) == event
     assert {name: getattr(event, name) for name in ENVELOPE} == ENVELOPE
 
@@ -133,7 +134,7 @@ def test_a_level_is_kept_in_one_spelling(persistence: Persistence, given: str, k
 
 @pytest.mark.parametrize("level", ["", "x" * 51, "a\0b", 5])
 def test_what_is_no_level_is_refused(persistence: Persistence, level: Any) -> None:
-    with pytest.raises(InvalidValueError, match="AgentRunEvent.level"):
+    with pytest.raises(InvalidValueError, match=r"AgentRunEvent\.level"):
         persistence.append_event("run", "agent", "type", level=level)
     assert persistence.count_events() == 0
 

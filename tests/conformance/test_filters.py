@@ -164,9 +164,7 @@ def test_a_moment_without_a_zone_is_local(history: Persistence) -> None:
     assert history.count_events(since=local) == history.count_events(since=local.isoformat()) == 3
 
 
-def test_a_cursor_leads_on_though_its_window_has_moved(
-    history: Persistence, clock: Hands
-) -> None:
+def test_a_cursor_leads_on_though_its_window_has_moved(history: Persistence, clock: Hands) -> None:
     clock.put(NOON + 4 * HOUR)
     page = history.query_events(since="1d", limit=2)
     clock.move(minutes=1)
@@ -187,7 +185,9 @@ def test_a_cursor_does_not_care_in_which_order_alternatives_stand(history: Persi
     assert runs(rest) == ["run 1"]
 
 
-@pytest.mark.parametrize("moment", ["", "yesterday", "7 d", "-2h", "7D", "2026-13-01", 5, NOON.date()])
+@pytest.mark.parametrize(
+    "moment", ["", "yesterday", "7 d", "-2h", "7D", "2026-13-01", 5, NOON.date()]
+)
 @pytest.mark.parametrize("name", ["since", "until"])
 def test_what_is_no_moment_is_refused(persistence: Persistence, name: str, moment: Any) -> None:
     with pytest.raises(InvalidValueError, match=f"^{name} is a datetime") as refused:
@@ -223,7 +223,7 @@ def test_what_no_run_could_have_is_refused(
 
 @pytest.mark.parametrize("tags", [["a", ""], ["a\0"], [5], "tag", 5, ["x" * 256]])
 def test_what_are_no_tags_is_refused(persistence: Persistence, tags: Any) -> None:
-    with pytest.raises(InvalidValueError, match="AgentRun.tags"):
+    with pytest.raises(InvalidValueError, match=r"AgentRun\.tags"):
         persistence.create_agent_run(AgentRun("agent", "run", tags=tags))
 
 

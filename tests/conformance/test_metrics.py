@@ -416,7 +416,9 @@ def test_what_is_no_name_is_refused(persistence: Persistence, name: Any) -> None
     "aggregation", ["", "AVG", "mean", "p", "p101", "p1000", "p-1", "p9.5", "p05", "p٣", None, 95]
 )
 def test_an_unknown_aggregation_is_refused(persistence: Persistence, aggregation: Any) -> None:
-    with pytest.raises(InvalidValueError, match="aggregation is 'avg', 'sum', .*'p100'") as refused:
+    with pytest.raises(
+        InvalidValueError, match=r"aggregation is 'avg', 'sum', .*'p100'"
+    ) as refused:
         persistence.query_metrics("score", aggregation)
     assert refused.value.field == "aggregation"
 

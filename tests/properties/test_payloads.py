@@ -1,4 +1,4 @@
-"""Whatever stands in a payload and whatever it is asked for, each backend answers as the reference."""
+"""Whatever stands in a payload and is asked for, each backend answers as the reference."""
 
 from __future__ import annotations
 
@@ -90,9 +90,9 @@ def questions(draw: st.DrawFn) -> tuple[list[str], list[dict[Any, Any]]]:
             key = draw(st.sampled_from(sorted(value)))
             path.append(key)
             value = value[key]
-        if path and not isinstance(value, dict | list) and "\0" not in f"{path}{value}":
-            if not isinstance(value, float):  # NaN, which JSON lacks.
-                asked.append({tuple(path): value})
+        # A float can only be NaN, which JSON lacks.
+        if path and not isinstance(value, dict | list | float) and "\0" not in f"{path}{value}":
+            asked.append({tuple(path): value})
     return stored, asked
 
 
