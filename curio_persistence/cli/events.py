@@ -5,8 +5,10 @@ As JSON, a list of events, each an object of its fields, as to_dict() gives it.
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, Namespace
+import json
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Callable, Sequence
+from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -26,6 +28,7 @@ EXAMPLES = """\
   curio-persistence events run-42 --type tool_call --limit 3
   curio-persistence events --min-level warning --since 2h
   curio-persistence events --agent researcher --type run_error --type run_completed
+  curio-persistence events --type tool_call --payload tool_name=search --since 1d
   curio-persistence events --since 7d --limit all --jsonl > events.jsonl
 """
 
@@ -56,6 +59,15 @@ def add_event_filters(parser: ArgumentParser) -> None:
         "agent gave; given more than once, of one of these",
     )
     parser.add_argument("--min-level", metavar="LEVEL", help="only events that are so severe")
+    parser.add_argument(
+        "--payload",
+        metavar="PATH=VALUE",
+        type=payload_value,
+        action="append",
+        help="only events whose payload has this value there, such as tool_name=search or "
+        "result.count=3; JSON numbers, true, false, null and text in quotation marks are that, "
+        "anything else is text; given more than once, all of these",
+    )
 
 
 def event_filters(options: Namespace) -> dict[str, Any]:
@@ -66,7 +78,20 @@ def event_filters(options: Namespace) -> dict[str, Any]:
         "event_type": options.type,
         "level": options.level,
         "min_level": options.min_level,
+        "payload": dict(options.payload) if options.payload else None,
     }
+
+
+def payload_value(text: str) -> tuple[str, Any]:
+    """A path into payloads, and the value that is to be there."""
+    path, equals, value = text.partition("=")
+    if not path or not equals:
+        raise ArgumentTypeError(f"{text!r} is not PATH=VALUE, such as tool_name=search")
+    try:
+        read = json.loads(value, parse_float=Decimal, parse_constant=str)
+    except (ValueError, RecursionError):
+        return path, value
+    return path, value if isinstance(read, dict | list) else read
 
 
 def run(options: Namespace, output: Output) -> int:

@@ -37,6 +37,9 @@ def test_events_come_oldest_first_and_whole(
         (["--agent", "planner"], []),
         (["--level", "error"], []),
         (["--session", "nobody's"], []),
+        (["--payload", "tool_name=search"], ["tool_call"]),
+        (["--payload", 'tool_name="search"', "--payload", "args=5"], []),
+        (["--payload", "tool_name=no=such"], []),
     ],
 )
 def test_filters_leave_out_the_other_events(
@@ -128,3 +131,18 @@ def test_a_person_sees_levels_and_messages_where_there_are_any(
     shown = program.in_colour("events", "--url", leveled).out
     assert "\x1b[31merror" in shown
     assert "\x1b[33mwarning" in shown
+
+
+@pytest.mark.parametrize("wrong", ["tool_name", "=search", ""])
+def test_a_payload_filter_is_a_path_and_a_value(
+    program: Program, recorded: str, wrong: str
+) -> None:
+    code, out, said = program("events", "--url", recorded, "--payload", wrong)
+    assert (code, out) == (2, "")
+    assert "is not PATH=VALUE, such as tool_name=search" in said
+
+
+def test_a_value_in_a_payload_is_one_and_no_list(program: Program, recorded: str) -> None:
+    code, _, said = program("events", "--url", recorded, "--payload", "..=1")
+    assert code == 2
+    assert "payload" in said
