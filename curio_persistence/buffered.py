@@ -169,6 +169,13 @@ class BufferedStore(Store):
     def refuses_cheaply(self) -> bool:
         return self._inner.refuses_cheaply
 
+    @property
+    def ids_come_back(self) -> bool:
+        return self._inner.ids_come_back
+
+    def running(self) -> frozenset[str]:
+        return self._inner.running()
+
     def schema_version(self) -> int:
         return self._inner.schema_version()
 

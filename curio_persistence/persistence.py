@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     from curio_persistence.write_behind import Overflow
 
 
+_LOOKED_AT = 1_000
+"""How many running runs a check-up asks after: each costs three questions."""
+
+
 class Persistence(BasePersistence):
     """Everything above a store: the ten published methods, and the capabilities behind them.
 
@@ -472,14 +476,15 @@ class Persistence(BasePersistence):
         return [*findings, self._left_behind_finding()]
 
     def _left_behind_finding(self, older_than: timedelta = timedelta(hours=1)) -> Finding:
-        left = self.runs.left_behind(older_than=older_than)
+        left = self.runs.left_behind(older_than=older_than, limit=_LOOKED_AT)
         if not left:
             return Finding("runs", "ok", "none left behind by a crashed agent")
         names = ", ".join(run.run_id for run in left[:5]) + (", …" if len(left) > 5 else "")
+        count = len(left) if len(left) < _LOOKED_AT else f"{_LOOKED_AT} or more"
         return Finding(
             "runs",
             "warning",
-            f"{len(left)} still running, but silent for an hour: {names}",
+            f"{count} still running, but silent for an hour: {names}",
             "Close them: persistence.runs.abandon(older_than=timedelta(hours=1))",
         )
 

@@ -178,13 +178,15 @@ class Runs:
             self._store.update(RUNS, children, {"parent_run_id": None})
         return True
 
-    def left_behind(self, *, older_than: timedelta = timedelta(hours=1)) -> list[AgentRun]:
+    def left_behind(
+        self, *, older_than: timedelta = timedelta(hours=1), limit: int | None = None
+    ) -> list[AgentRun]:
         """Runs still `running` that gave no sign of life for that long: probably their agent died.
 
         A sign of life is the run's own creation or update, any event or model call of it, and any
-        sign of a child run. Oldest last.
+        sign of a child run. Oldest last. With a `limit` only so many are looked at, the oldest.
         """
-        return [run for run, _ in self._silent(older_than)]
+        return [run for run, _ in self._silent(older_than, limit)]
 
     def abandon(self, *, older_than: timedelta) -> list[AgentRun]:
         """Close the runs left behind: status `error`, finished at their last sign of life."""
@@ -197,14 +199,18 @@ class Runs:
                 closed.append(run)
         return closed
 
-    def _silent(self, older_than: timedelta) -> list[tuple[AgentRun, datetime]]:
+    def _silent(
+        self, older_than: timedelta, limit: int | None = None
+    ) -> list[tuple[AgentRun, datetime]]:
         if not isinstance(older_than, timedelta) or older_than < timedelta(0):
             raise InvalidValueError(
                 f"older_than is a timedelta that is not negative, not {older_than!r}.",
                 field="older_than",
             )
         now = self._clock.now()
-        running = RUNS.decode(self._store.select(RUNS, RUNS.where(status=AgentRunStatus.RUNNING)))
+        where = RUNS.where(status=AgentRunStatus.RUNNING)
+        limit = None if limit is None else checked_count("limit", limit)
+        running = RUNS.decode(self._store.select(RUNS, where, order=_AS_INDEXED, limit=limit))[::-1]
         old = [run for run in running if now - _last_change(run) > older_than]
         seen = [(run, self._last_sign_of_life(run)) for run in old]
         return [(run, last) for run, last in seen if now - last > older_than]

@@ -226,3 +226,16 @@ def test_a_run_that_is_its_own_parent_is_found_as_well(
     persistence.create_agent_run(run)
     clock.move(hours=2)
     assert left(persistence) == ["run"]
+
+
+def test_only_the_oldest_are_looked_at_where_a_limit_says_so(
+    persistence: Persistence, clock: Hands
+) -> None:
+    for name in ("first", "second", "third"):
+        start(persistence, name)
+        clock.move(minutes=1)
+    clock.move(days=1)
+    found = persistence.runs.left_behind(limit=2)
+    assert [run.run_id for run in found] == ["second", "first"]
+    with pytest.raises(InvalidValueError, match="limit"):
+        persistence.runs.left_behind(limit=-1)
