@@ -7,7 +7,7 @@ stays right whatever is written meanwhile, and a digest of that place, the query
 from __future__ import annotations
 
 import json
-from base64 import urlsafe_b64decode, urlsafe_b64encode
+from base64 import b64decode, b64encode
 from typing import Any
 
 from curio_persistence.errors import InvalidValueError
@@ -16,6 +16,8 @@ from curio_persistence.store.filters import Order, Where
 from curio_persistence.store.tables import Table
 
 _DIGEST_BYTES = 9
+_ALPHABET = b"._"
+"""Beside letters and digits. A dash at the front would be an option to a command line."""
 _PLACE = json.JSONEncoder(separators=(",", ":"))
 
 
@@ -37,13 +39,13 @@ class Cursors:
 
         place = _PLACE.encode(position).encode()
         digest = blake2b(self._query + place, digest_size=_DIGEST_BYTES).digest()
-        return urlsafe_b64encode(digest + place).decode().rstrip("=")
+        return b64encode(digest + place, _ALPHABET).decode().rstrip("=")
 
     def read(self, cursor: str) -> Position:
         """The place that was written; InvalidValueError for all else that looks like a cursor."""
         try:
             padded = cursor + "=" * (-len(cursor) % 4)
-            position = tuple(json.loads(urlsafe_b64decode(padded)[_DIGEST_BYTES:]))
+            position = tuple(json.loads(b64decode(padded, _ALPHABET)[_DIGEST_BYTES:]))
             if len(position) == self._columns and self.write(position) == cursor:
                 return position
         except (ValueError, TypeError, RecursionError):

@@ -57,6 +57,7 @@ def test_processes_that_create_one_schema_at_once_all_succeed(
         assert ask(f"SELECT version FROM {schema_name}.schema_migrations ORDER BY 1") == [
             (1,),
             (2,),
+            (3,),
         ]
         ask(f"DROP SCHEMA {schema_name} CASCADE")
 

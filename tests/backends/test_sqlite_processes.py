@@ -95,7 +95,7 @@ def test_processes_that_create_one_file_at_once_all_succeed(tmp_path: Path) -> N
         with closing(sqlite3.connect(path)) as raw:
             assert raw.execute(
                 "SELECT max(version), count(*) FROM schema_migrations"
-            ).fetchone() == (2, 2)
+            ).fetchone() == (3, 3)
             assert raw.execute("PRAGMA journal_mode").fetchone() == ("wal",)
             assert raw.execute("PRAGMA auto_vacuum").fetchone() == (2,)
 

@@ -21,7 +21,7 @@ from curio_persistence import (
 from curio_persistence.backends.sqlite import SQLiteStore
 from tests.support.disks import SmallDisk, small_disk
 
-BIG = "x" * 3_000_000
+BIG = "x" * 20_000_000  # More than the writer keeps in memory until the end.
 
 
 class Disk(Protocol):
