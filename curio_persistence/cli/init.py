@@ -32,6 +32,12 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="on PostgreSQL, build the index that finds events by their payload, without locking; "
         "with it, events are stored at half the speed",
     )
+    parser.add_argument(
+        "--no-fts",
+        action="store_true",
+        help="make no index for full-text search; accepted because scripts say so, and without "
+        "effect: no such index is made",
+    )
 
 
 def run(options: Namespace, output: Output) -> int:

@@ -146,3 +146,9 @@ def test_init_of_a_file_says_that_it_has_no_payload_index(program: Program) -> N
     code, _, said = program("init", "--payload-index")
     assert code == 1
     assert "has no index for payloads" in said
+
+
+def test_init_takes_the_flags_that_scripts_have(program: Program) -> None:
+    code, out, said = program("init", "--backend", "sqlite", "--db-path", "new.db", "--no-fts")
+    assert (code, out) == (0, "")
+    assert said.startswith("The database new.db: tables created")
