@@ -1,44 +1,47 @@
 """A flight recorder for AI agents: hand a persistence to an agent, and what it does is kept."""
 
-from curio_persistence.base import BasePersistence
-from curio_persistence.buffered import BufferedPersistence
-from curio_persistence.capabilities.metrics import MetricPoint
-from curio_persistence.config import DatabaseConfig
-from curio_persistence.errors import (
-    AccessDeniedError,
-    BusyError,
-    ClosedError,
-    ConfigurationError,
-    ConflictError,
-    CorruptDatabaseError,
-    InvalidValueError,
-    NotFoundError,
-    PersistenceError,
-    PoolTimeoutError,
-    SchemaMismatchError,
-    StorageFullError,
-    UnavailableError,
-    UnsupportedError,
-)
-from curio_persistence.models import (
-    AgentLLMUsage,
-    AgentRun,
-    AgentRunEvent,
-    AgentRunStatus,
-    EventType,
-    Level,
-)
-from curio_persistence.persistence import (
-    InMemoryPersistence,
-    Persistence,
-    PostgresPersistence,
-    SQLitePersistence,
-    connect,
-)
-from curio_persistence.recorder import RunRecorder, ToolCall
-from curio_persistence.settings import Setting
-from curio_persistence.store.base import Finding
-from curio_persistence.store.results import Page, Records, Stream
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from curio_persistence.base import BasePersistence
+    from curio_persistence.buffered import BufferedPersistence
+    from curio_persistence.capabilities.metrics import MetricPoint
+    from curio_persistence.config import DatabaseConfig
+    from curio_persistence.errors import (
+        AccessDeniedError,
+        BusyError,
+        ClosedError,
+        ConfigurationError,
+        ConflictError,
+        CorruptDatabaseError,
+        InvalidValueError,
+        NotFoundError,
+        PersistenceError,
+        PoolTimeoutError,
+        SchemaMismatchError,
+        StorageFullError,
+        UnavailableError,
+        UnsupportedError,
+    )
+    from curio_persistence.models import (
+        AgentLLMUsage,
+        AgentRun,
+        AgentRunEvent,
+        AgentRunStatus,
+        EventType,
+        Level,
+    )
+    from curio_persistence.persistence import (
+        InMemoryPersistence,
+        Persistence,
+        PostgresPersistence,
+        SQLitePersistence,
+        connect,
+    )
+    from curio_persistence.recorder import RunRecorder, ToolCall
+    from curio_persistence.settings import Setting
+    from curio_persistence.store.base import Finding
+    from curio_persistence.store.results import Page, Records, Stream
 
 __all__ = [
     "AccessDeniedError",
@@ -79,3 +82,38 @@ __all__ = [
     "connect",
 ]
 __version__ = "0.1.0"
+
+if not TYPE_CHECKING:  # Type checkers see the names above, and no others.
+    # Each name is imported when it is first used: a command that shows its help needs none.
+    _HOMES = {
+        "base": "BasePersistence",
+        "buffered": "BufferedPersistence",
+        "capabilities.metrics": "MetricPoint",
+        "config": "DatabaseConfig",
+        "errors": (
+            "AccessDeniedError BusyError ClosedError ConfigurationError ConflictError "
+            "CorruptDatabaseError InvalidValueError NotFoundError PersistenceError "
+            "PoolTimeoutError SchemaMismatchError StorageFullError UnavailableError "
+            "UnsupportedError"
+        ),
+        "models": "AgentLLMUsage AgentRun AgentRunEvent AgentRunStatus EventType Level",
+        "persistence": (
+            "InMemoryPersistence Persistence PostgresPersistence SQLitePersistence connect"
+        ),
+        "recorder": "RunRecorder ToolCall",
+        "settings": "Setting",
+        "store.base": "Finding",
+        "store.results": "Page Records Stream",
+    }
+    _HOME_OF = {name: module for module, names in _HOMES.items() for name in names.split()}
+
+    def __getattr__(name):
+        if name not in _HOME_OF:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from importlib import import_module
+
+        value = globals()[name] = getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
+        return value
+
+    def __dir__():
+        return sorted({*globals(), *__all__})

@@ -229,6 +229,19 @@ def test_importing_it_imports_nothing_dear(module: str) -> None:
     assert not imported & NOT_AT_IMPORT
 
 
+def test_all_its_names_import_nothing_dear() -> None:
+    imported = _imported_by(f"from {PACKAGE} import *")
+    assert f"{PACKAGE}.persistence" in imported
+    assert not imported & NOT_AT_IMPORT
+
+
+def test_a_command_that_shows_its_help_imports_no_more_than_the_command_line() -> None:
+    imported = _imported_by(f"import {PACKAGE}.cli")
+    ours = {module for module in imported if module.startswith(f"{PACKAGE}.")}
+    allowed = {f"{PACKAGE}.errors", f"{PACKAGE}.cli"}
+    assert {module for module in ours if not module.startswith(f"{PACKAGE}.cli.")} == allowed
+
+
 def test_a_backend_is_imported_when_it_is_used() -> None:
     imported = _imported_by(f"import {PACKAGE}; {PACKAGE}.SQLitePersistence(':memory:')")
     assert "sqlite3" in imported

@@ -195,6 +195,17 @@ CONCRETE = (
 )
 
 
+def test_every_name_is_there_and_shows_itself() -> None:
+    for name in NAMES:
+        assert getattr(curio_persistence, name) is not None
+    assert set(NAMES) <= set(dir(curio_persistence))
+
+
+def test_a_name_that_is_not_there_is_missed_as_usual() -> None:
+    with pytest.raises(AttributeError, match="has no attribute 'Nothing'"):
+        curio_persistence.Nothing  # type: ignore[attr-defined]  # noqa: B018
+
+
 def signature(function: Any) -> str:
     """The signature as it is written: annotations are strings at run time."""
     found = inspect.signature(function)

@@ -16,7 +16,7 @@ _ROOT = Path(__file__).resolve().parents[2]
 
 
 def import_time(work: Workspace) -> list[Line]:
-    ours = "import curio_persistence"
+    ours = "from curio_persistence import SQLitePersistence"
     bytecode = work.directory / "bytecode"
 
     def chunk(statement: str) -> Chunk:

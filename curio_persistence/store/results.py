@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from functools import lru_cache
 from itertools import chain
 from typing import Any, Generic, Literal, Self, TypeVar, get_args, overload
 from weakref import WeakSet
@@ -22,6 +23,7 @@ T = TypeVar("T")
 
 Direction = Literal["newest", "oldest"]
 """Which records come first."""
+_DIRECTIONS = get_args(Direction)
 
 _AT_A_TIME = 1_000
 _ROWS_OF_A_FRAME = 10_000
@@ -229,9 +231,14 @@ def open_stream(store: Store, table: Table[M], where: Where, *, order: Direction
 
 
 def _in_order(table: Table[Any], direction: Direction) -> tuple[Order, ...]:
-    if direction not in get_args(Direction):
+    if direction not in _DIRECTIONS:
         raise InvalidValueError(f'order is "newest" or "oldest", not {direction!r}.', field="order")
-    return tuple(Order(column, direction == "newest") for column, _ in table.order)
+    return _ordered(table, newest_first=direction == "newest")
+
+
+@lru_cache
+def _ordered(table: Table[Any], *, newest_first: bool) -> tuple[Order, ...]:
+    return tuple(Order(column, newest_first) for column, _ in table.order)
 
 
 def _dicts(table: Table[Any], columns: Columns) -> list[dict[str, Any]]:
