@@ -7,6 +7,7 @@ parallel run starts its own: waiting for another worker's server would take as l
 from __future__ import annotations
 
 import os
+import signal
 import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -32,7 +33,11 @@ settings.load_profile("curio")
 
 
 def pytest_configure() -> None:
-    """Keep the developer's own database settings out of the tests."""
+    """Keep the developer's own database settings out of the tests, and Ctrl-C in them.
+
+    What a script runs in the background ignores Ctrl-C, and so would all that the tests start.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     for name in list(os.environ):
         if name.startswith(("DB_", "PG")) or name in _SETTINGS:
             del os.environ[name]
