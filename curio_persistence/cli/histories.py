@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 from heapq import merge
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from curio_persistence.cli.query import get_run
-from curio_persistence.cli.steps import LEVELS, Record, severity, step_of, time_of
+from curio_persistence.cli.steps import LEVELS, Record, begin_of, severity, step_of, time_of
+from curio_persistence.errors import NotFoundError
 
 if TYPE_CHECKING:
     from curio_persistence import AgentLLMUsage, AgentRun, AgentRunEvent, Persistence
@@ -18,16 +20,28 @@ DEEPEST = 50
 """How far down child runs are followed at most: agents with more generations start each other."""
 
 
+class Place(NamedTuple):
+    """Where an event or a model call is to be found: `event:7`, `usage:3`."""
+
+    kind: str
+    id: int
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.id}"
+
+
 class Wanted(NamedTuple):
     """What is read of each run: of its events and model calls no more than the last `limit`.
 
-    Who wants only some types of events wants no model calls.
+    Around a place it is so many before and after, and no child runs but those begun meanwhile. Who
+    wants only some types of events wants no model calls.
     """
 
     types: Sequence[str] | None = None
     min_level: str = LEVELS[0]
     limit: int | None = None
     depth: int = DEEPEST
+    around: Place | None = None
 
     def admits(self, record: Record) -> bool:
         # Not left to the database, which does not know that a tool call at `info` failed.
@@ -66,8 +80,11 @@ class History(NamedTuple):
     usage: list[AgentLLMUsage] | None = None
     children: list[History] | None = None
     own: Totals = Totals()
-    is_cut: bool = False
-    """Whether there were earlier events or calls than the limit let in."""
+    cut_before: bool = False
+    cut_after: bool = False
+    """Whether there were earlier, or later, events or calls than the limit let in."""
+    hit: Record | None = None
+    """The one around which the others stand."""
 
     @property
     def totals(self) -> Totals:
@@ -103,29 +120,71 @@ def _read(persistence: Persistence, run: AgentRun, wanted: Wanted, seen: set[str
     events = persistence.iter_agent_run_events(
         run_id=run.run_id, event_type=wanted.types, order="newest"
     )
-    records, is_cut = _last([] if wanted.types else calls, events, wanted)
-    children = list(persistence.iter_agent_runs(parent_run_id=run.run_id, order="oldest"))
-    below = wanted._replace(depth=wanted.depth - 1)
+    both: tuple[Iterable[Record], ...] = ([] if wanted.types else calls, events)
+    newest_first = filter(wanted.admits, merge(*both, key=time_of, reverse=True))
+    cut = _cut(newest_first, run, wanted)
+    children = persistence.iter_agent_runs(parent_run_id=run.run_id, order="oldest")
+    below = wanted._replace(depth=wanted.depth - 1, around=None)
     return History(
         run,
-        [record for record in records if isinstance(record, AgentRunEvent)],
-        [record for record in records if isinstance(record, AgentLLMUsage)],
-        [_read(persistence, child, below, seen) for child in children],
+        [record for record in cut.records if isinstance(record, AgentRunEvent)],
+        [record for record in cut.records if isinstance(record, AgentLLMUsage)],
+        [_read(persistence, child, below, seen) for child in children if cut.admits(child)],
         _added_up(calls),
-        is_cut,
+        cut.before,
+        cut.after,
+        cut.hit,
     )
 
 
-def _last(
-    calls: Iterable[AgentLLMUsage], events: Iterable[AgentRunEvent], wanted: Wanted
-) -> tuple[list[Record], bool]:
-    """The last wanted ones, oldest first, and whether there are more; both are newest first."""
-    both: tuple[Iterable[Record], ...] = (calls, events)
-    found = filter(wanted.admits, merge(*both, key=time_of, reverse=True))
+class _Cut(NamedTuple):
+    """What is left of a run's events and model calls, oldest first, and where there were more."""
+
+    records: list[Record]
+    before: bool
+    after: bool = False
+    hit: Record | None = None
+
+    def admits(self, child: AgentRun) -> bool:
+        """Whether a child run is to be seen: around a hit only if it began near it."""
+        if self.hit is None:
+            return True
+        begin, first, last = begin_of(child), self.records[0], self.records[-1]
+        early, late = begin < time_of(first), begin > time_of(last)
+        return not (self.before and early) and not (self.after and late)
+
+
+def _cut(newest_first: Iterator[Record], run: AgentRun, wanted: Wanted) -> _Cut:
+    limit = wanted.limit
     # One more than is shown, to know whether there are more.
-    newest = list(islice(found, None if wanted.limit is None else wanted.limit + 1))
-    shown = newest[: wanted.limit]
-    return shown[::-1], len(shown) < len(newest)
+    most = None if limit is None else limit + 1
+    later: deque[Record] = deque(maxlen=most)
+    hit = None if wanted.around is None else _found(newest_first, run, wanted.around, later)
+    earlier = list(islice(newest_first, most))
+    return _Cut(
+        [*earlier[:limit][::-1], *([hit] if hit else []), *list(later)[::-1][:limit]],
+        limit is not None and len(earlier) > limit,
+        limit is not None and len(later) > limit,
+        hit,
+    )
+
+
+def _found(
+    newest_first: Iterator[Record], run: AgentRun, place: Place, passed: deque[Record]
+) -> Record:
+    """The record at a place; those that were passed on the way there are kept."""
+    for record in newest_first:
+        if place_of(record) == place:
+            return record
+        passed.append(record)
+    raise NotFoundError(f"Run {run.run_id} has no such record: {place}.")
+
+
+def place_of(record: Record) -> Place:
+    from curio_persistence import AgentRunEvent
+
+    assert record.id is not None, "what was read has its id"
+    return Place("event" if isinstance(record, AgentRunEvent) else "usage", record.id)
 
 
 def _added_up(calls: Iterable[AgentLLMUsage]) -> Totals:

@@ -9,10 +9,10 @@ an object; the lists are null where --depth ended.
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
 
 from curio_persistence.cli.exits import OK
-from curio_persistence.cli.histories import DEEPEST, History, Totals, Wanted, read_history
+from curio_persistence.cli.histories import DEEPEST, History, Place, Totals, Wanted, read_history
 from curio_persistence.cli.options import add_json_option, count, open_for_reading
 from curio_persistence.cli.output import Output
 from curio_persistence.cli.steps import LEVELS, begin_of
@@ -24,8 +24,11 @@ EXAMPLES = """\
   curio-persistence show run-42 --min-level warning
   curio-persistence show run-42 --limit 20 --depth 0
   curio-persistence show run-42 --type tool_call --full
+  curio-persistence show run-40 --around event:2 --limit 3
   curio-persistence show run-42 --json > run-42.json
 """
+
+_NEAR = 5
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -46,14 +49,22 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--limit",
         metavar="N",
         type=count,
-        help="only the last N events and model calls of each run (default: all)",
+        help="only the last N events and model calls of each run (default: all); with --around N "
+        f"before and N after (default: {_NEAR})",
+    )
+    parser.add_argument(
+        "--around",
+        metavar="HIT",
+        type=place,
+        help="only what is near an event or a model call, which is marked: event:7 or usage:3, as "
+        "search says",
     )
     parser.add_argument(
         "--depth",
         metavar="N",
         type=count,
-        default=DEEPEST,
-        help="child runs of N generations, deeper ones as one line (default: all; 0: only this)",
+        help="child runs of N generations, deeper ones as one line (default: all, with --around 0, "
+        "which is none)",
     )
     parser.add_argument(
         "--full", action="store_true", help="with all that was said: arguments, results, prompts"
@@ -62,9 +73,8 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(options: Namespace, output: Output) -> int:
-    wanted = Wanted(options.type, options.min_level, options.limit, min(options.depth, DEEPEST))
     with open_for_reading(options) as persistence:
-        history = read_history(persistence, options.run_id, wanted)
+        history = read_history(persistence, options.run_id, _wanted(options))
     if not output.for_people:
         output.json(history.to_dict())
         return OK
@@ -72,6 +82,23 @@ def run(options: Namespace, output: Output) -> int:
     output.line()
     show_timeline(timeline(history, full=options.full), begin_of(history.run), output)
     return OK
+
+
+def place(text: str) -> Place:
+    """`event:7` or `usage:3`."""
+    kind, _, number = text.partition(":")
+    if kind not in ("event", "usage") or not number.isascii() or not number.isdigit():
+        raise ArgumentTypeError(f"{text!r} is not a hit such as event:7 or usage:3")
+    return Place(kind, int(number))
+
+
+def _wanted(options: Namespace) -> Wanted:
+    limit, depth = options.limit, options.depth
+    if options.around is not None:
+        limit = _NEAR if limit is None else limit
+        depth = 0 if depth is None else depth
+    depth = DEEPEST if depth is None else min(depth, DEEPEST)
+    return Wanted(options.type, options.min_level, limit, depth, options.around)
 
 
 def _show_head(history: History, output: Output) -> None:
@@ -88,7 +115,7 @@ def _show_head(history: History, output: Output) -> None:
             "session": run.session_id,
             "tags": ", ".join(run.tags) if run.tags else None,
             "model calls": _sum(own),
-            "with children": None if own == totals else _sum(totals),
+            "with children": None if own == totals or history.hit else _sum(totals),
             "metrics": run.metrics,
             "objective": run.objective or None,
             "error": one_line(run.error_message) if run.error_message else None,

@@ -60,7 +60,8 @@ class Step(NamedTuple):
     """One thing that happened: `kind` and `name` say what, `parts` hold its words and numbers.
 
     `at` is when it began, where that was recorded, else when it was recorded. `error` is what went
-    wrong; with one, the level is at least `warning`. A tool call without a known end `is_open`.
+    wrong; with one, the level is at least `warning`. A tool call without a known end `is_open`;
+    what `is_hit` is what somebody looked for.
     """
 
     at: datetime
@@ -74,6 +75,7 @@ class Step(NamedTuple):
     output_tokens: int | None = None
     cost_usd: Decimal | None = None
     is_open: bool = False
+    is_hit: bool = False
     child: History | None = None
 
 
@@ -84,12 +86,18 @@ def severity(level: str) -> int:
 
 def steps_of(history: History) -> list[Step]:
     """A run's steps by time, but for those that only say again how the run began or ended."""
-    events = map(step_of, history.events or ())
+
+    def marked(record: Record) -> Step:
+        return step_of(record)._replace(is_hit=record is history.hit)
+
+    events = map(marked, history.events or ())
     steps = [
         *_closed(step for step in events if not _is_said_by_the_run(step, history)),
-        *map(step_of, history.usage or ()),
+        *map(marked, history.usage or ()),
         *map(step_of_run, history.children or ()),
     ]
+    if history.cut_after:  # What ends an open one may be among the rest.
+        steps = [step._replace(is_open=False) for step in steps]
     return sorted(steps, key=lambda step: step.at)
 
 
@@ -221,11 +229,11 @@ def _closed(steps: Iterable[Step]) -> list[Step]:
 
 def _ended(begun: Step, end: Step) -> Step:
     took_ms = _milliseconds(begun.at, end.at) if end.took_ms is None else end.took_ms
-    return end._replace(at=begun.at, took_ms=took_ms)
+    return end._replace(at=begun.at, took_ms=took_ms, is_hit=begun.is_hit or end.is_hit)
 
 
 def _is_said_by_the_run(step: Step, history: History) -> bool:
-    if step.kind not in _ENDS or step.name or step.parts.keys() - {"data"}:
+    if step.is_hit or step.kind not in _ENDS or step.name or step.parts.keys() - {"data"}:
         return False
     data = step.parts.get("data", {})
     said = {**data, "error": step.error} if isinstance(data, dict) else {"": data}

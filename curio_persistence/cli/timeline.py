@@ -15,6 +15,7 @@ from curio_persistence.cli.tables import Cell, cell
 from curio_persistence.cli.text import cells, lines, money, shortened, span
 
 _GAP = "  "
+_MARK = "> "
 _SHORT = 60
 _GUIDE, _LAST = "│ ", "└ "
 _LABELS = {
@@ -44,21 +45,29 @@ class Row(NamedTuple):
     guide: str
     cells: list[Cell]
     below: list[Cell]
+    is_hit: bool = False
 
 
 def timeline(history: History, *, full: bool, guide: str = "") -> Iterator[Row]:
     """The rows of a run, those of its child runs where they began, and at last how it ended."""
-    if history.is_cut:
-        yield Row(None, None, guide, [cell("… what came before is left out", DIM)], [])
+    if history.cut_before:
+        yield _left_out("before", guide)
     for step in steps_of(history):
-        yield Row(step.at, step.took_ms, guide, headline(step), _below(step, full=full))
+        below = _below(step, full=full)
+        yield Row(step.at, step.took_ms, guide, headline(step), below, step.is_hit)
         if _is_looked_into(step.child):
             yield from timeline(step.child, full=full, guide=f"{guide}{_GUIDE}")
+    if history.cut_after:
+        yield _left_out("after", guide)
     yield _end(history, guide, full=full)
 
 
+def _left_out(when: str, guide: str) -> Row:
+    return Row(None, None, guide, [cell(f"… what came {when} is left out", DIM)], [])
+
+
 def show_timeline(rows: Iterable[Row], begin: datetime, output: Output) -> None:
-    """Write rows; their times are those since `begin`."""
+    """Write rows; their times are those since `begin`, and before a hit stands a mark."""
     shown = [
         (
             "" if row.at is None else _after(begin, row.at),
@@ -69,11 +78,13 @@ def show_timeline(rows: Iterable[Row], begin: datetime, output: Output) -> None:
     ]
     at_width = max(len(at) for at, _, _ in shown)
     took_width = max(len(took) for _, took, _ in shown)
+    has_hit = any(row.is_hit for _, _, row in shown)
     for at, took, row in shown:
         times = (f"{at:>{at_width}}", f"{took:>{took_width}}")
-        left = "".join(time + _GAP for time in times if time)
+        mark = _MARK if row.is_hit else " " * len(_MARK) if has_hit else ""
+        left = mark + "".join(time + _GAP for time in times if time)
         room = output.width - len(left) - len(row.guide)
-        start = output.paint(left + row.guide, DIM)
+        start = output.paint(left + row.guide, BOLD if row.is_hit else DIM)
         output.line((start + fitted(row.cells, room, output)).rstrip())
         start = output.paint(" " * len(left) + row.guide.replace(_LAST, _GAP), DIM)
         for text, style in row.below:

@@ -347,3 +347,96 @@ def test_generations_beyond_the_deepest_are_one_line(program: Program, agents_db
         assert ended.code == 0
         assert "g51" in ended.out
         assert "g52" not in ended.out
+
+
+@pytest.fixture
+def places(story: str) -> dict[str, str]:
+    """What `--around` takes for each of the story's events, by type, and for its model call."""
+    with connect(story, read_only=True) as persistence:
+        [usage] = persistence.get_llm_usage(run_id="story")
+        return {
+            "model": f"usage:{usage.id}",
+            **{e.event_type: f"event:{e.id}" for e in persistence.get_agent_run_events("story")},
+        }
+
+
+def test_around_a_hit_it_is_marked_and_what_is_near_is_shown(
+    program: Program, story: str, places: dict[str, str]
+) -> None:
+    near = ("--around", places["mcp.call"], "--limit", "1")
+    assert steps(program, "story", "--url", story, *near) == [
+        "                    … what came before is left out",
+        '  +2.600 s  600 ms  tool ask  {"who": "B"}  → helped',
+        '> +3.000 s   12 ms  failed  mcp.call files/read  {"path": "/x"}',
+        "                      no such file",
+        "                        /x",
+        "  +4.000 s          metric accuracy  0.5  ratio",
+        "                    … what came after is left out",
+        "  +7.250 s          error",
+        "                      OSError: out",
+    ]
+    told = program("show", "story", "--url", story, *near).json()
+    assert [each["event_type"] for each in told["events"]] == ["tool_call", "mcp.call", "metric"]
+
+
+def test_around_a_model_call_its_neighbours_and_no_child_begun_later(
+    program: Program, story: str, places: dict[str, str]
+) -> None:
+    near = ("--around", places["model"], "--limit", "2")
+    lines = steps(program, "story", "--url", story, *near)
+    assert [line[:12] for line in lines[:4]] == [
+        "  +0.100 s  ",
+        "> +1.500 s  ",
+        "  +2.000 s  ",
+        "  +2.100 s  ",
+    ]
+    assert "no end recorded" not in lines[2]
+    told = program("show", "story", "--url", story, *near[:2], "--limit", "1").json()
+    assert (len(told["events"]), len(told["usage"]), told["children"]) == (2, 1, [])
+
+
+def test_around_a_hit_children_are_one_line_unless_a_depth_is_given(
+    program: Program, story: str, places: dict[str, str]
+) -> None:
+    near = ("--around", places["mcp.call"], "--url", story)
+    assert sum("child" in line for line in steps(program, "story", *near)) == 1
+    deep = steps(program, "story", *near, "--depth", "1")
+    assert "  +2.300 s          │ model small  5 in, 2 out" in deep
+
+
+def test_around_either_end_nothing_more_is_left_out(
+    program: Program, story: str, places: dict[str, str]
+) -> None:
+    """And what only says again how the run began is shown, because it is the hit."""
+    first = steps(program, "story", "--url", story, "--around", places["run_started"])
+    assert first[0].startswith("> +0.000 s          run_started")
+    last = steps(program, "story", "--url", story, "--around", places["run_error"])
+    assert last[0].endswith("… what came before is left out")
+    assert last[-2:] == ["  +7.250 s          error", "                      OSError: out"]
+    assert any(line.startswith("> +7.250 s") for line in last)
+
+
+def test_the_end_of_a_tool_call_is_marked_where_it_began(
+    program: Program, story: str, places: dict[str, str]
+) -> None:
+    for hit in (places["tool_call"], places["mcp.call"]):
+        lines = steps(program, "story", "--url", story, "--around", hit)
+        assert sum(line.startswith("> ") for line in lines) == 1
+    [marked] = [
+        line
+        for line in steps(program, "story", "--url", story, "--around", places["tool_call"])
+        if line.startswith("> ")
+    ]
+    assert marked.startswith("> +2.000 s  600 ms  tool ask")
+
+
+@pytest.mark.parametrize(
+    ("hit", "code"),
+    [("event:999999", 3), ("usage:999999", 3), ("run:1", 2), ("event:", 2), ("7", 2), ("", 2)],
+)
+def test_around_what_is_no_hit_of_this_run(
+    program: Program, story: str, hit: str, code: int
+) -> None:
+    ended = program("show", "story", "--url", story, "--around", hit)
+    assert (ended.code, ended.out) == (code, "")
+    assert "event:7 or usage:3" in ended.said or f"no such record: {hit}" in ended.said
