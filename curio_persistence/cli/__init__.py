@@ -16,7 +16,7 @@ from typing import Any, NoReturn, Protocol, cast
 from curio_persistence import __version__
 from curio_persistence.cli.exits import FAILED, INTERRUPTED, OUTPUT_GONE, USAGE, exit_code
 from curio_persistence.cli.options import add_database_options
-from curio_persistence.cli.output import Output, say
+from curio_persistence.cli.output import Output, say, wipe
 from curio_persistence.cli.text import one_line, without_secrets
 from curio_persistence.errors import PersistenceError
 
@@ -175,6 +175,7 @@ def _leave_at_once_when_interrupted() -> None:
 
     def wait() -> None:
         signal.sigwait({signal.SIGINT})
+        wipe()
         os._exit(INTERRUPTED)
 
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})

@@ -6,7 +6,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from curio_persistence.cli.text import cells, lines, one_line, padded, without_secrets
@@ -22,8 +22,19 @@ _NARROWEST = 40
 _UNSAFE = re.compile("[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
+PASSING: list[Callable[[], None]] = []
+"""What wipes a line that stands on the terminal only while something is done."""
+
+
+def wipe() -> None:
+    """Make room for what is to stay on the terminal."""
+    for each in PASSING:
+        each()
+
+
 def say(message: str) -> None:
     """Tell something that is not the answer: on stderr, on one line, without a password."""
+    wipe()
     print(one_line(without_secrets(message)), file=sys.stderr)
 
 
@@ -80,6 +91,7 @@ class Output:
 
     def text(self, text: str) -> None:
         """Write a text as it is."""
+        wipe()
         print(text.encode(self._encoding, "backslashreplace").decode(self._encoding), end="")
 
     def flush(self) -> None:

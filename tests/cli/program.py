@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import pty
+import re
 import struct
 import subprocess
 import termios
@@ -17,9 +18,12 @@ from typing import Any, NamedTuple
 
 from tests.support import command_line
 
+_PASSED = re.compile(r"(?:\r\x1b\[K[^\r\n]*)*\r\x1b\[K")
+"""Lines that were wiped again."""
+
 
 class Ended(NamedTuple):
-    """What a program left behind: on a terminal, `out` is all that was on the screen."""
+    """What a program left behind: on a terminal, `out` is what stayed on the screen."""
 
     code: int
     out: str
@@ -77,8 +81,8 @@ class Program:
             ) as process,
         ):
             os.close(there)
-            shown = b"".join(_until_it_is_closed(screen))
-        return Ended(process.returncode, shown.decode().replace("\r\n", "\n"))
+            shown = b"".join(until_it_is_closed(screen))
+        return Ended(process.returncode, _PASSED.sub("", shown.decode()).replace("\r\n", "\n"))
 
     def start(self, *arguments: str, **variables: str) -> subprocess.Popen[str]:
         """Start it and do not wait."""
@@ -108,7 +112,7 @@ class Program:
         return Ended(done.returncode, done.stdout, done.stderr)
 
 
-def _until_it_is_closed(screen: RawIOBase) -> Iterator[bytes]:
+def until_it_is_closed(screen: RawIOBase) -> Iterator[bytes]:
     with suppress(OSError):  # How Linux tells that nobody has the other end of a terminal open.
         while read := screen.read(65536):
             yield read
