@@ -1,0 +1,113 @@
+"""What people type to find words: words that all have to be there, "a phrase", -not, begin*.
+
+Everything else is text: what is typed in one piece (`it's`, `20.04`, `a/b.py`) is a phrase of its
+words, and an unclosed quotation mark, `--flag`, `-5`, a lone `-` or `*` mean nothing special.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from curio_persistence.store.words import is_unspaced, words_of
+
+MOST_QUERY_WORDS = 256
+"""So many words of a query count."""
+
+_QUOTES = str.maketrans("“”„‟«»", '""""""')
+# A dash excludes what follows it: a quotation or a letter, not a number or another dash.
+_TYPED = re.compile(
+    r'''(?:(?P<no>(?<!\S)-))?"(?P<phrase>[^"]*)"'''
+    r"|(?:(?P<not>(?<!\S)-)(?!\d)(?=[A-Za-z_\u0080-\U0010ffff]))?(?P<text>\S+)"
+)
+_BEGINNING = re.compile(r"[0-9A-Za-z\u0080-\U0010ffff]\*\s*\Z")
+
+
+class Phrase(NamedTuple):
+    """Words that stand one after the other; with `prefix` the last is the beginning of one."""
+
+    words: tuple[str, ...]
+    prefix: bool = False
+
+
+class WordQuery(NamedTuple):
+    """Phrases that all have to be there, and phrases of which none may; without any, nothing is."""
+
+    required: tuple[Phrase, ...] = ()
+    excluded: tuple[Phrase, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.required or self.excluded)
+
+
+def parse_query(text: str) -> WordQuery:
+    """Never raises, whatever is typed."""
+    required: dict[Phrase, None] = {}
+    excluded: dict[Phrase, None] = {}
+    room = MOST_QUERY_WORDS
+    for typed in _TYPED.finditer(text.translate(_QUOTES)):
+        phrase = _phrase(typed["phrase"] or typed["text"] or "", room)
+        if phrase is None:
+            continue
+        (excluded if typed["no"] or typed["not"] else required)[phrase] = None
+        room -= len(phrase.words)
+        if not room:
+            break
+    return WordQuery(tuple(required), tuple(excluded))
+
+
+def matches(query: WordQuery, words: Sequence[str]) -> bool:
+    """Whether a record of these words is found."""
+    return (
+        bool(query)
+        and all(_is_in(phrase, words) for phrase in query.required)
+        and not any(_is_in(phrase, words) for phrase in query.excluded)
+    )
+
+
+def places(phrase: Phrase, words: Sequence[str]) -> Iterator[int]:
+    """Where a phrase begins, each time."""
+    length = len(phrase.words)
+    if length == 1 and phrase.prefix:
+        (beginning,) = phrase.words
+        yield from (at for at, word in enumerate(words) if word.startswith(beginning))
+        return
+    for at in _indexes(phrase.words[0], words):
+        found = tuple(words[at : at + length])
+        if found == phrase.words or (phrase.prefix and _begins(found, phrase.words)):
+            yield at
+
+
+def _is_in(phrase: Phrase, words: Sequence[str]) -> bool:
+    if len(phrase.words) == 1 and not phrase.prefix:
+        return phrase.words[0] in words
+    return any(True for _ in places(phrase, words))
+
+
+def _indexes(word: str, words: Sequence[str]) -> Iterator[int]:
+    at = -1
+    try:
+        while True:
+            at = words.index(word, at + 1)
+            yield at
+    except ValueError:
+        return
+
+
+def _begins(found: tuple[str, ...], wanted: tuple[str, ...]) -> bool:
+    return (
+        len(found) == len(wanted) and found[:-1] == wanted[:-1] and found[-1].startswith(wanted[-1])
+    )
+
+
+def _phrase(text: str, room: int) -> Phrase | None:
+    words = words_of(text)
+    prefix = _BEGINNING.search(text) is not None
+    if not words:
+        return None
+    if len(words[-1]) == 1 and is_unspaced(words[-1]):
+        # The last character of a Chinese run. Where it is found the run may go on.
+        prefix = words[-1] != "".join(words[-2:-1])[1:]
+        words = words if prefix else words[:-1]
+    return Phrase(tuple(words[:room]), prefix and len(words) <= room)
