@@ -23,6 +23,8 @@ if TYPE_CHECKING:
         UnavailableError,
         UnsupportedError,
     )
+    from curio_persistence.importers.agdd import import_agdd
+    from curio_persistence.importers.reports import ImportReport, Problem
     from curio_persistence.models import (
         AgentLLMUsage,
         AgentRun,
@@ -59,6 +61,7 @@ __all__ = [
     "DatabaseConfig",
     "EventType",
     "Finding",
+    "ImportReport",
     "InMemoryPersistence",
     "InvalidValueError",
     "Level",
@@ -69,6 +72,7 @@ __all__ = [
     "PersistenceError",
     "PoolTimeoutError",
     "PostgresPersistence",
+    "Problem",
     "Records",
     "RunRecorder",
     "SQLitePersistence",
@@ -80,6 +84,7 @@ __all__ = [
     "UnavailableError",
     "UnsupportedError",
     "connect",
+    "import_agdd",
 ]
 __version__ = "0.1.0"
 
@@ -96,6 +101,8 @@ if not TYPE_CHECKING:  # Type checkers see the names above, and no others.
             "PoolTimeoutError SchemaMismatchError StorageFullError UnavailableError "
             "UnsupportedError"
         ),
+        "importers.agdd": "import_agdd",
+        "importers.reports": "ImportReport Problem",
         "models": "AgentLLMUsage AgentRun AgentRunEvent AgentRunStatus EventType Level",
         "persistence": (
             "InMemoryPersistence Persistence PostgresPersistence SQLitePersistence connect"

@@ -36,7 +36,7 @@ LAYERS = (
     ("explanation",),
     ("config", "write_behind"),
     ("persistence", "sigterm"),
-    ("buffered",),
+    ("buffered", "importers"),
     ("",),
     ("cli", "testing"),
     ("__main__",),
@@ -49,6 +49,8 @@ UPWARDS = {
     ("config", "persistence"),
     # What makes a buffered persistence of any other is a method of that; it is one itself.
     ("persistence", "buffered"),
+    # `python -m curio_persistence.importers.agdd` is a command, by another name.
+    ("importers.agdd", "cli"),
 }
 
 # Who must know even less than the layers allow.

@@ -41,6 +41,7 @@ NAMES = [
     "DatabaseConfig",
     "EventType",
     "Finding",
+    "ImportReport",
     "InMemoryPersistence",
     "InvalidValueError",
     "Level",
@@ -51,6 +52,7 @@ NAMES = [
     "PersistenceError",
     "PoolTimeoutError",
     "PostgresPersistence",
+    "Problem",
     "Records",
     "RunRecorder",
     "SQLitePersistence",
@@ -62,6 +64,7 @@ NAMES = [
     "UnavailableError",
     "UnsupportedError",
     "connect",
+    "import_agdd",
 ]
 TEN = {
     "create_agent_run": "(self, run: AgentRun) -> None",

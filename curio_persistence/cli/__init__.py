@@ -49,6 +49,7 @@ _COMMANDS = {
     "tail": "show the newest events, and follow those that come",
     "stats": "add up runs, calls, tokens, costs and tools",
     "metrics": "add up what agents measured, by time and group",
+    "import": "bring in records that others left",
     "doctor": "check up on the database",
     "config": "show which database is meant, and why",
     "completion": "print a script that completes commands in a shell",

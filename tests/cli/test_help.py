@@ -23,6 +23,7 @@ COMMANDS = (
     "tail",
     "stats",
     "metrics",
+    "import",
     "doctor",
     "config",
     "completion",
@@ -65,7 +66,8 @@ def server_of_their_own(private_postgres: PostgresServer) -> dict[str, str]:
 def test_the_examples_work(
     program: Program, agents_db: str, server_of_their_own: dict[str, str]
 ) -> None:
-    (program.folder / "runs").mkdir()
+    for folder in ("runs", ".runs/agents"):
+        (program.folder / folder).mkdir(parents=True)
     for help_text in (program("--help").out, *(program(it, "--help").out for it in COMMANDS)):
         shown = examples(help_text)
         assert len(shown) >= 3

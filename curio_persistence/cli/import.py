@@ -1,0 +1,97 @@
+"""Bring in records that others left: runs, their events, and what model calls cost.
+
+It can be repeated, after a failure or when more was written: what is stored already is skipped.
+Exits with 1 where something could not be read, which is told with its file and line; everything
+else was imported all the same. As JSON, an object with the numbers of new runs, events and model
+calls (usage), of what was skipped and why, and the problems.
+"""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from curio_persistence.cli.exits import FAILED, OK
+from curio_persistence.cli.options import add_json_option, database
+from curio_persistence.cli.output import Output, say
+from curio_persistence.cli.progress import progress_line
+from curio_persistence.errors import NotFoundError
+
+if TYPE_CHECKING:
+    from curio_persistence import ImportReport, Persistence
+
+EXAMPLES = """\
+  curio-persistence import agdd .runs/agents --dry-run
+  curio-persistence import agdd .runs/agents --db-path imported.db
+  curio-persistence import agdd .runs/agents --json > report.json
+"""
+
+_SHOWN = 20
+
+
+class _Kind(NamedTuple):
+    """What can be imported: its importer's public name, and what it takes."""
+
+    importer: str
+    takes: str
+
+
+_KINDS = {
+    "agdd": _Kind("import_agdd", "a folder with a folder for each run, of AGDD or MAGSAG"),
+}
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    kinds = "; ".join(f"{name}: {kind.takes}" for name, kind in _KINDS.items())
+    parser.add_argument("kind", choices=_KINDS, metavar="KIND", help=kinds)
+    parser.add_argument("path", metavar="PATH", help="where it is")
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="read and check everything, and write nothing: no database is opened or made",
+    )
+    add_json_option(parser)
+
+
+def run(options: Namespace, output: Output) -> int:
+    if not Path(options.path).exists():  # Before a database is made for it.
+        raise NotFoundError(f"There is no {options.path} to import.")
+    if options.dry_run:
+        report = _import(options, None)
+    else:
+        with database(options).get_persistence() as persistence:
+            report = _import(options, persistence)
+    if output.for_people:
+        _show(report, output)
+    else:
+        output.json(report.to_dict())
+    return OK if report.ok else FAILED
+
+
+def _import(options: Namespace, persistence: Persistence | None) -> ImportReport:
+    import curio_persistence
+
+    importer: Any = getattr(curio_persistence, _KINDS[options.kind].importer)
+    with progress_line("Importing") as progress:
+        report: ImportReport = importer(options.path, persistence, progress=progress)
+    return report
+
+
+def _show(report: ImportReport, output: Output) -> None:
+    skipped = [f"{count:,} {why}" for why, count in report.skipped.items()]
+    problems = len(report.problems) + report.more_problems
+    numbers = {"runs": report.runs, "events": report.events, "model calls": report.usage}
+    output.fields(
+        {
+            "dry run" if report.dry_run else "new": ", ".join(
+                f"{number:,} {what}" for what, number in numbers.items()
+            ),
+            "skipped": ", ".join(skipped) or None,
+            "problems": f"{problems:,}" if problems else None,
+        }
+    )
+    for problem in report.problems[:_SHOWN]:
+        say(str(problem))
+    if problems > _SHOWN:
+        say(f"… and {problems - _SHOWN:,} more; --json names a thousand.")

@@ -1,0 +1,156 @@
+"""Run folders of AGDD and MAGSAG, `.runs/agents/<run_id>/`, as runs, events and metrics.
+
+`python -m curio_persistence.importers.agdd --source .runs/agents --db-path agents.db` is the same
+as `curio-persistence import agdd .runs/agents --db-path agents.db`.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from itertools import chain, islice
+from os import DirEntry
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from curio_persistence.errors import InvalidValueError
+from curio_persistence.importers import agdd_events
+from curio_persistence.importers.agdd_runs import RunFacts, completed
+from curio_persistence.importers.destinations import Destination, Place
+from curio_persistence.importers.folders import Source, listed, source_path
+from curio_persistence.importers.lines import read_object, read_objects
+from curio_persistence.importers.reports import ImportReport, Progress, Tally
+
+if TYPE_CHECKING:
+    from curio_persistence.persistence import Persistence
+
+_LOGS, _EVENTS, _MCP_CALLS = "logs.jsonl", "events.jsonl", "mcp_calls.jsonl"
+_METRICS, _SUMMARY, _PLAN = "metrics.json", "summary.json", "plan.json"
+_LINES = {
+    _LOGS: agdd_events.of_log,
+    _EVENTS: agdd_events.of_envelope,
+    _MCP_CALLS: agdd_events.of_mcp_call,
+}
+_FILES = {*_LINES, _METRICS, _SUMMARY, _PLAN}
+_LOOKED_AT = 100
+"""Lines of a log that are searched for who ran; it stands in the first, but for broken ones."""
+
+
+def import_agdd(
+    source: Source, persistence: Persistence | None, *, progress: Progress | None = None
+) -> ImportReport:
+    """Import the run folders in `source`; without a persistence they are only looked through.
+
+    It can be repeated: what is stored is skipped, what has come since is added, and a run is
+    completed. What cannot be read is told in the report, and everything else imported all the same.
+    """
+    root = source_path(source)
+    if not root.is_dir():
+        raise InvalidValueError(
+            f"{source} is no folder. Name the one that has a folder for each run, .runs/agents.",
+            field="source",
+        )
+    tally = Tally()
+    destination = Destination(persistence, tally, progress, completed)
+    for entry in listed(root, root, tally).values():
+        if entry.is_dir():
+            _Folder(entry, root, tally, destination).import_run()
+    destination.flush()
+    return tally.report(dry_run=persistence is None)
+
+
+class _Folder:
+    """One run's folder."""
+
+    def __init__(
+        self, entry: DirEntry[str], root: Path, tally: Tally, destination: Destination
+    ) -> None:
+        self._run_id = entry.name
+        self._tally = tally
+        self._destination = destination
+        self._files = listed(Path(entry.path), root, tally, only=_FILES)
+
+    def import_run(self) -> None:
+        if not self._files:
+            self._tally.skip("folders without a run")
+            return
+        summary = self._read(_SUMMARY)
+        run = RunFacts(self._run_id, summary, self._read(_PLAN))
+        run.agent_id = run.agent_id or self._agent_in_lines() or "unknown"
+        for name in _LINES:
+            self._import_lines(run, name)
+        self._import_metrics(run, self._read(_METRICS))
+        self._destination.add_run(run.to_run(), Place(self._run_id))
+
+    def _place(self, name: str, line: int | None = None) -> Place:
+        return Place(f"{self._run_id}/{name}", line)
+
+    def _read(self, name: str) -> dict[str, Any] | None:
+        if name not in self._files:
+            return None
+        return read_object(Path(self._files[name].path), self._place(name).file, self._tally)
+
+    def _agent_in_lines(self) -> str | None:
+        """Who ran: every event needs it, before the log was read to its end."""
+        lines = (self._head(name) for name in (_LOGS, _EVENTS))
+        return next(filter(None, map(agdd_events.agent_in, chain.from_iterable(lines))), None)
+
+    def _head(self, name: str) -> Iterator[dict[str, Any]]:
+        if name in self._files:
+            lines = read_objects(Path(self._files[name].path), "", Tally())
+            yield from (entry for _, entry in islice(lines, _LOOKED_AT))
+
+    def _import_lines(self, run: RunFacts, name: str) -> None:
+        if name not in self._files:
+            return
+        read, file = _LINES[name], self._place(name).file
+        for number, entry in read_objects(Path(self._files[name].path), file, self._tally):
+            place = Place(file, number)
+            try:
+                event = read(run, entry)
+            except InvalidValueError as error:
+                self._tally.problem(*place, error)
+                continue
+            event.event_id = run.event_id(name, number)
+            self._destination.add_event(event, place)
+
+    def _import_metrics(self, run: RunFacts, metrics: dict[str, Any] | None) -> None:
+        """Of a file that is broken or missing, the summary has a copy."""
+        if metrics is None:
+            metrics = run.summary.get("metrics")
+        if not isinstance(metrics, dict):
+            return
+        for key, values in metrics.items():
+            place = self._place(_METRICS)
+            if not isinstance(values, list):
+                self._tally.problem(*place, f"has no list of values under {key!r}")
+                continue
+            for number, entry in enumerate(values):
+                try:
+                    event = agdd_events.of_metric(run, key, entry)
+                except InvalidValueError as error:
+                    self._tally.problem(*place, f"value {number} of {key!r} {error}")
+                    continue
+                event.event_id = run.event_id(_METRICS, key, number)
+                self._destination.add_event(event, place)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """`--source DIR`, and whatever else `curio-persistence import agdd` takes."""
+    from argparse import ArgumentParser
+
+    from curio_persistence.cli import main as command
+
+    parser = ArgumentParser(
+        prog="python -m curio_persistence.importers.agdd",
+        description="Import run folders of AGDD or MAGSAG.",
+        epilog="All other options are those of: curio-persistence import --help",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--source", required=True, metavar="DIR", help="as .runs/agents")
+    options, others = parser.parse_known_args(arguments)
+    return command(["import", *others, "--", "agdd", options.source])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

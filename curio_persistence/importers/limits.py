@@ -1,0 +1,32 @@
+"""How large, deep and numerous what is imported may be: it may be broken, or meant to do harm."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import chain
+from typing import Any
+
+MAX_BYTES = 16 << 20
+"""Of a line, and of a JSON file that is read at once. Parsed, it can take twenty times as much."""
+
+MAX_DEPTH = 200
+"""How deep arrays and objects may be nested in one another."""
+
+MAX_FOLDERS = 1_000_000
+"""Run folders in one folder; their names are kept in memory."""
+
+
+def is_deeper(value: Any, depth: int) -> bool:
+    """Whether a parsed value is nested deeper than that; level by level, without recursion."""
+    level: list[Any] = [value]
+    for _ in range(depth):
+        level = list(chain.from_iterable(map(_below, level)))
+        if not level:
+            return False
+    return any(isinstance(each, dict | list) for each in level)
+
+
+def _below(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()

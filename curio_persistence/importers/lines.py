@@ -1,0 +1,117 @@
+"""JSON that somebody else wrote: files of it, and files with one object on each line.
+
+Whatever is wrong with it is an InvalidValueError whose text follows the name of the place. Files
+are read as they are; compressed ones are not unpacked.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from curio_persistence.errors import InvalidValueError
+from curio_persistence.importers.limits import MAX_BYTES, MAX_DEPTH, is_deeper
+from curio_persistence.importers.reports import Tally
+
+_BUFFER = 1 << 18
+_BOM = b"\xef\xbb\xbf"
+_TOO_LONG = f"is longer than {MAX_BYTES >> 20} MiB"
+_TOO_DEEP = f"is nested deeper than {MAX_DEPTH} levels"
+
+
+def read_objects(path: Path, name: str, tally: Tally) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The objects in a file of JSON lines, each with the number of its line.
+
+    A line that holds none is a problem of its own; empty ones are passed over.
+    """
+    try:
+        with _open(path) as file:
+            for number, line in enumerate(_lines(file), start=1):
+                try:
+                    value = _object_in(line)
+                except InvalidValueError as error:
+                    tally.problem(name, number, error)
+                    continue
+                if value is not None:
+                    yield number, value
+    except OSError as error:
+        tally.problem(name, None, f"cannot be read: {error.strerror}")
+
+
+def read_object(path: Path, name: str, tally: Tally) -> dict[str, Any] | None:
+    """The object that a whole file holds; None, and a problem, if it holds none."""
+    try:
+        with _open(path) as file:
+            value = _object_in(file.read(MAX_BYTES + 1))
+        if value is None:
+            tally.problem(name, None, "is empty")
+        return value
+    except OSError as error:
+        tally.problem(name, None, f"cannot be read: {error.strerror}")
+    except InvalidValueError as error:
+        tally.problem(name, None, error)
+    return None
+
+
+def _open(path: Path) -> BinaryIO:
+    if not path.is_file():  # To read a pipe would be to wait for ever.
+        raise OSError(0, "it is no ordinary file")
+    return path.open("rb", buffering=_BUFFER)
+
+
+def _lines(file: BinaryIO) -> Iterator[bytes]:
+    """The lines; of one that is too long only so much that it can be told."""
+    while line := file.readline(MAX_BYTES + 1):
+        yield line
+        while len(line) > MAX_BYTES and not line.endswith(b"\n"):
+            line = file.readline(MAX_BYTES + 1)
+
+
+def _object_in(text: bytes) -> dict[str, Any] | None:
+    """The object that a text holds; None if there is no text."""
+    value = parse(text)
+    if value is not None and not isinstance(value, dict):
+        raise InvalidValueError(f"is a JSON {type(value).__name__}, not an object")
+    return value
+
+
+def parse(text: bytes) -> Any:
+    """The value that a JSON text holds; None if there is no text."""
+    if len(text) > MAX_BYTES:
+        raise InvalidValueError(_TOO_LONG)
+    try:
+        unicode = text.removeprefix(_BOM).decode()
+        if not unicode or unicode.isspace():
+            return None
+        value = json.loads(unicode)
+    except UnicodeDecodeError as error:
+        raise InvalidValueError("is not UTF-8 text") from error
+    except RecursionError as error:
+        raise InvalidValueError(_TOO_DEEP) from error
+    except ValueError as error:
+        raise InvalidValueError(f"is no JSON: {error}") from error
+    # Most values have fewer brackets than they may have levels, which is quickly told.
+    if text.count(b"{") + text.count(b"[") > MAX_DEPTH and is_deeper(value, MAX_DEPTH):
+        raise InvalidValueError(_TOO_DEEP)
+    return value
+
+
+def moment(value: Any) -> datetime:
+    """A time: a number of seconds since 1970, or ISO 8601 text, which without an offset is UTC."""
+    try:
+        if isinstance(value, str):
+            read = datetime.fromisoformat(value)
+            return read if read.tzinfo else read.replace(tzinfo=UTC)
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return datetime.fromtimestamp(value, UTC)
+    except (ValueError, OverflowError, OSError) as error:
+        raise InvalidValueError(f"has a time that is none: {_short(value)}") from error
+    raise InvalidValueError(f"has no time, but {_short(value)}")
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:40]}…"

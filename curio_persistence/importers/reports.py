@@ -1,0 +1,97 @@
+"""What an import brought in, and what it could not."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+Progress = Callable[[int, int | None], object]
+"""Is told from time to time how many records are done, and of how many, where that is known."""
+
+_TOLD = 1_000
+"""Problems that a report names; of more it tells the number. A broken file may have millions."""
+
+_LONGEST = 300
+"""Characters of what is told of a problem, which may quote what was found."""
+
+
+class Problem(NamedTuple):
+    """Something that was not imported; `line` is None where it is not about a single line."""
+
+    file: str
+    line: int | None
+    what: str
+
+    def __str__(self) -> str:
+        place = self.file if self.line is None else f"{self.file}:{self.line}"
+        return f"{place}: {self.what}"
+
+
+@dataclass(frozen=True, slots=True)
+class ImportReport:
+    """How many records were imported, or would be: a dry run does not know what is there already.
+
+    `skipped` counts what was left out on purpose, by the reason. `problems` are the first thousand,
+    `more_problems` is the number of the others.
+    """
+
+    runs: int
+    events: int
+    usage: int
+    skipped: Mapping[str, int]
+    problems: tuple[Problem, ...]
+    more_problems: int
+    dry_run: bool
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing had to be left out but what was to be skipped."""
+        return not self.problems
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything by name, ready for JSON."""
+        return {
+            "ok": self.ok,
+            "dry_run": self.dry_run,
+            "runs": self.runs,
+            "events": self.events,
+            "usage": self.usage,
+            "skipped": dict(self.skipped),
+            "problems": [problem._asdict() for problem in self.problems],
+            "more_problems": self.more_problems,
+        }
+
+
+class Tally:
+    """A report while it is being written."""
+
+    def __init__(self) -> None:
+        self.runs = self.events = self.usage = 0
+        self.skipped: Counter[str] = Counter()
+        self._problems: list[Problem] = []
+        self._more_problems = 0
+
+    def problem(self, file: str, line: int | None, what: object) -> None:
+        """Note that something cannot be imported."""
+        if len(self._problems) < _TOLD:
+            self._problems.append(Problem(file, line, str(what)[:_LONGEST]))
+        else:
+            self._more_problems += 1
+
+    def skip(self, why: str, count: int = 1) -> None:
+        """Note that so many records were left out on purpose."""
+        if count:
+            self.skipped[why] += count
+
+    def report(self, *, dry_run: bool) -> ImportReport:
+        return ImportReport(
+            self.runs,
+            self.events,
+            self.usage,
+            dict(self.skipped),
+            tuple(self._problems),
+            self._more_problems,
+            dry_run,
+        )

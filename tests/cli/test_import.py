@@ -1,0 +1,92 @@
+"""`import` brings in what others left, and tells what it could not."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from curio_persistence import connect
+from tests.cli.program import Program
+from tests.support.run_folders import RunFolder, write_examples
+
+
+@pytest.fixture
+def root(program: Program) -> Path:
+    path = program.folder / ".runs" / "agents"
+    write_examples(path)
+    return path
+
+
+def test_run_folders_are_imported(program: Program, root: Path, url: str) -> None:
+    report = program("import", "agdd", ".runs/agents", "--url", url).json()
+    assert report == {
+        "ok": True,
+        "dry_run": False,
+        "runs": 3,
+        "events": 12,
+        "usage": 0,
+        "skipped": {},
+        "problems": [],
+        "more_problems": 0,
+    }
+    assert len(program("query", "--url", url).json()) == 3
+    again = program("import", "agdd", ".runs/agents", "--url", url).json()
+    assert (again["runs"], again["events"], again["skipped"]) == (0, 0, {"stored before": 15})
+
+
+def test_a_dry_run_makes_no_database(program: Program, root: Path) -> None:
+    before = program.files()
+    report = program("import", "agdd", ".runs/agents", "--dry-run").json()
+    assert (report["dry_run"], report["runs"], report["events"]) == (True, 3, 12)
+    assert program.files() == before
+
+
+def test_what_cannot_be_read_is_told_and_the_exit_code_says_so(
+    program: Program, root: Path
+) -> None:
+    RunFolder(root, "broken").line("logs.jsonl", b"{")
+    shown = program.on_terminal("import", "agdd", ".runs/agents", "--db-path", "new.db")
+    assert shown.code == 1
+    assert shown.lines[:2] == ["new       4 runs, 12 events, 0 model calls", "problems  1"]
+    assert shown.lines[2].startswith("broken/logs.jsonl:1: is no JSON: ")
+    assert len(program("query", "--db-path", "new.db").json()) == 4
+
+
+def test_of_many_problems_a_terminal_shows_some(program: Program, root: Path) -> None:
+    broken = RunFolder(root, "broken")
+    for _ in range(1_100):
+        broken.line("logs.jsonl", b"{")
+    shown = program.on_terminal("import", "agdd", ".runs/agents", "--dry-run")
+    assert shown.code == 1
+    assert shown.lines[-1] == "… and 1,080 more; --json names a thousand."
+    ended = program("import", "agdd", ".runs/agents", "--dry-run")
+    assert ended.code == 1
+    assert '"more_problems": 100' in ended.out
+
+
+def test_the_module_is_the_command_too(program: Program, root: Path) -> None:
+    module = f"{sys.executable} -m curio_persistence.importers.agdd --source .runs/agents"
+    tried = program.shell(f"{module} --backend sqlite --db-path new.db --dry-run")
+    assert tried.json()["runs"] == 3
+    assert "new.db" not in program.files()
+    assert program.shell(f"{module} --backend sqlite --db-path new.db").json()["events"] == 12
+    with connect(f"sqlite:///{program.folder / 'new.db'}", read_only=True) as persistence:
+        assert len(persistence.get_agent_runs()) == 3
+    helped = program.shell(f"{sys.executable} -m curio_persistence.importers.agdd --help")
+    assert (helped.code, "curio-persistence import --help" in helped.out) == (0, True)
+    assert program.shell(f"{sys.executable} -m curio_persistence.importers.agdd").code == 2
+
+
+def test_what_is_not_there_is_not_found(program: Program) -> None:
+    code, out, said = program("import", "agdd", "nowhere")
+    assert (code, out) == (3, "")
+    assert said == "curio-persistence: There is no nowhere to import.\n"
+    assert not program.files()
+
+
+def test_a_kind_nobody_knows_is_wrong_usage(program: Program) -> None:
+    code, _, said = program("import", "csvs", ".")
+    assert code == 2
+    assert "invalid choice: 'csvs'" in said
