@@ -18,6 +18,7 @@ from curio_persistence.models import AgentLLMUsage, AgentRunEvent
 from curio_persistence.persistence import Persistence
 from curio_persistence.store.base import Finding, Store
 from curio_persistence.store.tables import EVENTS, USAGE, Columns, Row, Table
+from curio_persistence.store.word_index import WordIndex
 from curio_persistence.write_behind import NotQueued, Overflow, WriteBehind
 
 if TYPE_CHECKING:
@@ -173,6 +174,11 @@ class BufferedStore(Store):
     def ids_come_back(self) -> bool:
         return self._inner.ids_come_back
 
+    @property
+    def words(self) -> WordIndex:
+        self._catch_up()
+        return self._inner.words
+
     def running(self) -> frozenset[str]:
         return self._inner.running()
 
@@ -282,6 +288,9 @@ class BufferedStore(Store):
 
     def create_payload_index(self) -> bool:
         return self._call(self._inner.create_payload_index)
+
+    def compact(self) -> None:
+        self._call(self._inner.compact)
 
     def diagnose(self, *, deep: bool = False) -> list[Finding]:
         return [*self._call(self._inner.diagnose, deep=deep), self._finding()]

@@ -187,8 +187,10 @@ class DatabaseConfig:
         names = {libpq.keyword: name for name, libpq in LIBPQ.items()}
         return {names.get(keyword, keyword): value for keyword, value in parts.items()}
 
-    def get_persistence(self, *, read_only: bool = False, initialize: bool = True) -> Persistence:
-        """Open it."""
+    def get_persistence(
+        self, *, read_only: bool = False, initialize: bool = True, search: bool | None = None
+    ) -> Persistence:
+        """Open it; `search` switches the search index on or off, None leaves it as it is."""
         from curio_persistence import persistence
 
         match self.db_type:
@@ -199,6 +201,7 @@ class DatabaseConfig:
                     initialize=initialize,
                     redactor=self.redactor,
                     content=self.content,
+                    search=search,
                 )
             case "postgres":
                 return persistence.PostgresPersistence(
@@ -215,9 +218,12 @@ class DatabaseConfig:
                     initialize=initialize,
                     redactor=self.redactor,
                     content=self.content,
+                    search=search,
                 )
             case "memory":
-                return persistence.InMemoryPersistence(redactor=self.redactor, content=self.content)
+                return persistence.InMemoryPersistence(
+                    redactor=self.redactor, content=self.content, search=search
+                )
         raise ConfigurationError(_unknown_type(self.db_type))
 
 

@@ -14,6 +14,7 @@ from curio_persistence.capabilities.appends import OnConflict
 from curio_persistence.capabilities.events import Events, PayloadFilter
 from curio_persistence.capabilities.metrics import MetricPoint, Metrics
 from curio_persistence.capabilities.runs import Runs
+from curio_persistence.capabilities.search import Search, SearchOrder, SearchPage
 from curio_persistence.capabilities.stats import Stats
 from curio_persistence.capabilities.usage import Usage
 from curio_persistence.capabilities.windows import Moment
@@ -49,6 +50,7 @@ class Persistence(BasePersistence):
         initialize: bool = True,
         clock: Clock | None = None,
         redaction: Redaction | None = None,
+        search: bool | None = None,
     ) -> None:
         self.clock = clock = clock or Clock()
         self.redaction = redaction = redaction or Redaction()
@@ -58,9 +60,12 @@ class Persistence(BasePersistence):
         self.usage = Usage(store, clock, redaction)
         self.stats = Stats(store)
         self.metrics = Metrics(store, clock)
+        self.search = Search(store, clock)
         if initialize:
             try:
                 self.initialize_schema()
+                if search is not None:
+                    self.search.switch(on=search)
             except BaseException:
                 self.close()  # The caller gets no object to close.
                 raise
@@ -345,6 +350,51 @@ class Persistence(BasePersistence):
             until=until,
         )
 
+    def search_text(
+        self,
+        query: str,
+        *,
+        agent_id: str | None = None,
+        run_id: str | None = None,
+        session_id: str | None = None,
+        event_type: str | Collection[str] | None = None,
+        level: str | Collection[str] | None = None,
+        model: str | Collection[str] | None = None,
+        since: Moment | None = None,
+        until: Moment | None = None,
+        order: SearchOrder = "newest",
+        limit: int | None = 50,
+        cursor: str | None = None,
+        max_wait: float | None = 10.0,
+    ) -> SearchPage:
+        """One page of the runs, events and model calls that have all these words.
+
+        `"two words"` in quotation marks stand next to each other, `-word` is not there, `word*` is
+        how one begins; all else is text. Searched are events' messages and payloads, runs'
+        objectives, outputs and errors, and model calls' prompts, responses and errors. Case and
+        accents do not count.
+
+        `order="rank"` puts those first that fit best, of the newest 10,000. What was stored since
+        the last search is indexed first, for at most `max_wait` seconds, after which the page's
+        `pending` tells how many records were not searched. A page that has fewer hits than `limit`
+        is the last one only where it has no `next_cursor`.
+        """
+        return self.search.text(
+            query,
+            agent_id=agent_id,
+            run_id=run_id,
+            session_id=session_id,
+            event_type=event_type,
+            level=level,
+            model=model,
+            since=since,
+            until=until,
+            order=order,
+            limit=limit,
+            cursor=cursor,
+            max_wait=max_wait,
+        )
+
     def create_payload_index(self) -> bool:
         """Make `payload=` fast on PostgreSQL; False where it is already.
 
@@ -464,6 +514,15 @@ class Persistence(BasePersistence):
         """The version that the tables have; 0 where there are none."""
         return self._store.schema_version()
 
+    def compact(self) -> None:
+        """Give the room of what was deleted back; nothing of it is left in the file, its log or
+        the search index.
+
+        SQLite rewrites the file, for which it needs as much room again; others wait meanwhile. On
+        PostgreSQL it is a VACUUM. Not inside a transaction.
+        """
+        self._store.compact()
+
     def diagnose(self, *, deep: bool = False) -> list[Finding]:
         """A check-up: the engine, the schema, the storage, and runs that were left behind.
 
@@ -473,7 +532,7 @@ class Persistence(BasePersistence):
         findings = self._store.diagnose(deep=deep)
         if any(found.check == "integrity" and found.level == "error" for found in findings):
             return findings  # What a damaged database says of its runs may be wrong.
-        return [*findings, self._left_behind_finding()]
+        return [*findings, *self.search.check(deep=deep), self._left_behind_finding()]
 
     def _left_behind_finding(self, older_than: timedelta = timedelta(hours=1)) -> Finding:
         left = self.runs.left_behind(older_than=older_than, limit=_LOOKED_AT)
@@ -528,6 +587,7 @@ class SQLitePersistence(Persistence):
         lock_timeout: float = 30.0,
         redactor: Redactor | str | Collection[str] | None = None,
         content: Content = "full",
+        search: bool | None = None,
         clock: Clock | None = None,
     ) -> None:
         from curio_persistence.backends.sqlite import SQLiteStore
@@ -536,7 +596,9 @@ class SQLitePersistence(Persistence):
         store = SQLiteStore(
             db_path, durability=durability, read_only=read_only, lock_timeout=lock_timeout
         )
-        super().__init__(store, initialize=initialize, clock=clock, redaction=redaction)
+        super().__init__(
+            store, initialize=initialize, clock=clock, redaction=redaction, search=search
+        )
 
 
 class PostgresPersistence(Persistence):
@@ -569,6 +631,7 @@ class PostgresPersistence(Persistence):
         initialize: bool = True,
         redactor: Redactor | str | Collection[str] | None = None,
         content: Content = "full",
+        search: bool | None = None,
         clock: Clock | None = None,
     ) -> None:
         from curio_persistence.backends.postgres import PostgresStore, parse_dsn
@@ -593,7 +656,9 @@ class PostgresPersistence(Persistence):
             pgbouncer=pgbouncer,
             read_only=read_only,
         )
-        super().__init__(store, initialize=initialize, clock=clock, redaction=redaction)
+        super().__init__(
+            store, initialize=initialize, clock=clock, redaction=redaction, search=search
+        )
 
 
 class InMemoryPersistence(Persistence):
@@ -604,13 +669,14 @@ class InMemoryPersistence(Persistence):
         *,
         redactor: Redactor | str | Collection[str] | None = None,
         content: Content = "full",
+        search: bool | None = None,
         clock: Clock | None = None,
     ) -> None:
         from curio_persistence.backends.memory import MemoryStore
 
         redaction = Redaction(redactor, content)
         self._memory = MemoryStore()
-        super().__init__(self._memory, clock=clock, redaction=redaction)
+        super().__init__(self._memory, clock=clock, redaction=redaction, search=search)
 
     def clear_all(self) -> None:
         """Forget everything; ids start again from 1."""
@@ -640,6 +706,7 @@ def connect(
     initialize: bool = True,
     redactor: Redactor | str | Collection[str] | None = None,
     content: Content | None = None,
+    search: bool | None = None,
 ) -> Persistence:
     """Open `sqlite:///path`, `sqlite://` (memory), `postgresql://…?schema=…` or `memory://`.
 
@@ -651,4 +718,4 @@ def connect(
         config = replace(config, redactor=redactor)
     if content is not None:
         config = replace(config, content=content)
-    return config.get_persistence(read_only=read_only, initialize=initialize)
+    return config.get_persistence(read_only=read_only, initialize=initialize, search=search)

@@ -23,7 +23,7 @@ LAYERS = (
     ("payloads",),
     ("store.codecs", "store.words"),
     ("secret_patterns", "store.patterns", "store.word_queries"),
-    ("store.filters",),
+    ("store.filters", "store.word_index"),
     ("store.tables",),
     ("store.csv_text", "store.frames", "store.html", "store.redaction", "store.snippets"),
     ("store.arrow", "store.base"),

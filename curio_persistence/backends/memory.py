@@ -16,6 +16,7 @@ from threading import RLock
 from typing import Any
 
 from curio_persistence.backends import checkup, forking
+from curio_persistence.backends.memory_words import MemoryWords
 from curio_persistence.errors import ClosedError, UnsupportedError
 from curio_persistence.store.base import (
     Finding,
@@ -100,6 +101,7 @@ class MemoryStore(Store):
         self._task: object = None
         self._tables: dict[str, _Rows] | None = _no_rows()
         self._identity = os.urandom(8).hex()
+        self._words = MemoryWords(self._change)
         forking.follow(self)
 
     def __repr__(self) -> str:
@@ -121,6 +123,19 @@ class MemoryStore(Store):
             if self._undo is not None:
                 raise UnsupportedError("A transaction is open: end it before clearing.")
             self._tables = _no_rows()
+            self._words = MemoryWords(self._change)
+
+    @property
+    def words(self) -> MemoryWords:
+        self._check_open()
+        return self._words
+
+    def _change(self, do: Callable[[], object], undo: Callable[[], object]) -> None:
+        with self._lock:
+            self._check_open()
+            do()
+            if self._undo is not None:
+                self._undo.append(undo)
 
     def insert(self, table: Table[Any], row: Row) -> int:
         with self._lock:
@@ -210,6 +225,11 @@ class MemoryStore(Store):
             (*key, *(_measure(measure, members) for measure in measures))
             for key, members in groups.items()
         ]
+
+    def compact(self) -> None:
+        """What was deleted is gone."""
+        with self._lock:
+            self._check_open()
 
     @contextmanager
     def transaction(self) -> Iterator[None]:

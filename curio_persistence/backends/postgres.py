@@ -31,6 +31,7 @@ from curio_persistence.backends.pieces import csv_in_pieces
 from curio_persistence.backends.postgres_checkup import Server, TableRoom
 from curio_persistence.backends.postgres_copy import copy_text
 from curio_persistence.backends.postgres_errors import PostgresErrors
+from curio_persistence.backends.postgres_words import PostgresWords
 from curio_persistence.backends.sql import Local, Params, Result, SQLStore, columns_of
 from curio_persistence.backends.turnstile import Turnstile
 from curio_persistence.clock import utc_now
@@ -180,6 +181,7 @@ class PostgresStore(SQLStore):
         self._sizes = sizes
         self._pool_timeout = checked_seconds("pool_timeout", pool_timeout)
         self._deadlines = None if statement_timeout is None else Deadlines(statement_timeout)
+        self._words = PostgresWords(self._read, self._write, self._qualified)
         self._turnstile = Turnstile(max_connections)
         self._pool: ThreadedConnectionPool | None = None
         self._idle: deque[_Connection] = deque()
@@ -244,6 +246,16 @@ class PostgresStore(SQLStore):
 
     def _qualified(self, name: str) -> str:
         return f'{self._schema}."{name}"'
+
+    @property
+    def words(self) -> PostgresWords:
+        return self._words
+
+    def compact(self) -> None:
+        if self._is_inside():
+            raise UnsupportedError("A transaction is open in this thread: end it before compact().")
+        names = (*(table.name for table in TABLES), *schema.SEARCH_TABLES)
+        self._write(f"VACUUM (ANALYZE) {', '.join(map(self._qualified, names))}", ())
 
     @property
     def _init_command(self) -> str:

@@ -22,7 +22,8 @@ from curio_persistence.store.tables import TABLES
 
 MIGRATIONS_TABLE = "schema_migrations"
 _MIGRATIONS_COLUMNS = frozenset({"version", "name", "kind", "checksum", "applied_at"})
-OUR_TABLES = (MIGRATIONS_TABLE, *(table.name for table in TABLES))
+SEARCH_TABLES = ("agent_search_documents", "agent_search_state")
+OUR_TABLES = (MIGRATIONS_TABLE, *(table.name for table in TABLES), *SEARCH_TABLES)
 
 Kind = Literal["additive", "breaking"]
 
@@ -82,7 +83,7 @@ def _migration(file: Traversable) -> Migration:
 @cache
 def fresh(dialect: str) -> str:
     """The statements that make today's tables from nothing."""
-    names = (f"{MIGRATIONS_TABLE}.sql", *(table.ddl for table in TABLES))
+    names = (f"{MIGRATIONS_TABLE}.sql", *(table.ddl for table in TABLES), "search.sql")
     return "\n".join((_folder(dialect) / name).read_text(encoding="utf-8") for name in names)
 
 

@@ -38,6 +38,7 @@ from curio_persistence.backends.sql import Local, Params, Result, SQLStore, colu
 from curio_persistence.backends.sqlite_errors import SQLiteErrors
 from curio_persistence.backends.sqlite_groups import Group, Insertion
 from curio_persistence.backends.sqlite_room import Room
+from curio_persistence.backends.sqlite_words import SQLiteWords
 from curio_persistence.backends.turnstile import Turnstile
 from curio_persistence.errors import (
     AccessDeniedError,
@@ -153,6 +154,7 @@ class SQLiteStore(SQLStore):
         self._errors = SQLiteErrors(
             self._path, lock_timeout=self._lock_timeout, init_command=self._init_command
         )
+        self._words = SQLiteWords(self._read, self._write)
         self._turnstile = Turnstile()
         self._counting: set[Table[Any]] = set()
         self._writer: sqlite3.Connection | None = None
@@ -224,6 +226,23 @@ class SQLiteStore(SQLStore):
     @property
     def ids_come_back(self) -> bool:
         return True  # Those of the last rows, when these are deleted.
+
+    @property
+    def words(self) -> SQLiteWords:
+        return self._words
+
+    def compact(self) -> None:
+        if self._is_inside():
+            raise UnsupportedError("A transaction is open in this thread: end it before compact().")
+        with self.transaction():
+            self._words.tidy()
+        self._write("VACUUM", ())
+        [(busy, *_)] = self._write("PRAGMA wal_checkpoint(TRUNCATE)", ())[0]
+        if busy:
+            raise BusyError(
+                f"{self.place} was compacted, but somebody still reads what it was before: its log "
+                "keeps that for as long. Run it again when they have ended."
+            )
 
     @property
     def _init_command(self) -> str:

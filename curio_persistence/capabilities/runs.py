@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any, TypedDict, Unpack
 
 from curio_persistence.capabilities.batches import encode_all, in_one_transaction
+from curio_persistence.capabilities.search.indexing import Indexing
 from curio_persistence.capabilities.windows import Moment, window
 from curio_persistence.clock import Clock
 from curio_persistence.errors import ConflictError, InvalidValueError, NotFoundError
@@ -45,6 +46,7 @@ class Runs:
         self._clock = clock
         self._redaction = redaction
         self._encode = redaction.encoder(RUNS)
+        self._indexing = Indexing(store)
 
     def create(self, run: AgentRun) -> None:
         """Store a new run, or fill in the stub that an early event made of it."""
@@ -86,7 +88,7 @@ class Runs:
     def _fill_stub(self, run: AgentRun, row: Row) -> tuple[int, datetime] | None:
         """Make a stub the run it stands for: its id and creation, or None if there is no stub."""
         changes: Row = {name: value for name, value in row.items() if name != "run_id"}
-        changes["stub"] = None
+        changes["stub"] = changes["indexed"] = None
         if run.created_at is None:
             del changes["created_at"]
         if run.started_at is None:
@@ -102,7 +104,7 @@ class Runs:
         where = RUNS.where(run_id=_given(run_id))
         now = self._clock.stamp(run_id)
         changes["updated_at"] = encode_time(now)
-        changes["stub"] = None
+        changes["stub"] = changes["indexed"] = None
         changed = self._store.update(RUNS, where, changes, returning=("id", "created_at"))
         if not changed:
             raise NotFoundError(f"There is no run {run_id!r} to update.")
@@ -170,10 +172,15 @@ class Runs:
         """Remove a run and its events; see `BasePersistence.delete_agent_run`."""
         where = RUNS.where(run_id=_given(run_id))
         with self._store.transaction():
+            self._indexing.forget(EVENTS, where)
             self._store.delete(EVENTS, where)
+            self._indexing.forget(RUNS, where)
             if not self._store.delete(RUNS, where):
                 return False
+            self._indexing.go_back(EVENTS)
+            calls = self._indexing.forget(USAGE, where)
             self._store.update(USAGE, where, {**USAGE.words, "run_id": None})
+            self._indexing.take_up_again(USAGE, calls)
             children = RUNS.where(parent_run_id=run_id)
             self._store.update(RUNS, children, {"parent_run_id": None})
         return True
@@ -249,8 +256,9 @@ class Runs:
             for name in ("status", "finished_at", "error_message")
         }
         self._redaction.clean(RUNS, changes)
+        changes |= {"updated_at": encode_time(now), "indexed": None}
         run.updated_at = now
-        return bool(self._store.update(RUNS, where, {**changes, "updated_at": encode_time(now)}))
+        return bool(self._store.update(RUNS, where, changes))
 
 
 def _fill_in(run: AgentRun, ident: int, created_at: datetime, updated_at: datetime) -> None:

@@ -12,6 +12,7 @@ from curio_persistence.errors import ConflictError, MissingRunError, Unsupported
 from curio_persistence.store.csv_text import csv_text
 from curio_persistence.store.filters import COUNT, Filter, Measure, Order, Where
 from curio_persistence.store.tables import Columns, Kept, Row, Table
+from curio_persistence.store.word_index import WordIndex
 
 Level = Literal["ok", "warning", "error"]
 
@@ -83,6 +84,11 @@ class Store(ABC):
         None where rows are seen in the order of their ids, whoever stores them.
         """
         return frozenset()
+
+    @property
+    @abstractmethod
+    def words(self) -> WordIndex:
+        """Where the words of records are found."""
 
     def schema_version(self) -> int:
         """The newest step that the tables have come to; 0 where there are no tables."""
@@ -214,6 +220,13 @@ class Store(ABC):
             f"{self.place} has no index for payloads: what passes the other filters is looked "
             "through. On PostgreSQL there is one."
         )
+
+    @abstractmethod
+    def compact(self) -> None:
+        """Give room back to the system; nothing is left of what was deleted.
+
+        Not inside a transaction. BusyError where others keep what was deleted in sight.
+        """
 
     @abstractmethod
     def transaction(self) -> AbstractContextManager[None]:

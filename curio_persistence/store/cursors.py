@@ -8,12 +8,9 @@ from __future__ import annotations
 
 import json
 from base64 import b64decode, b64encode
-from typing import Any
-
 from curio_persistence.errors import InvalidValueError
 from curio_persistence.store.base import Position, Store
 from curio_persistence.store.filters import Order, Where
-from curio_persistence.store.tables import Table
 
 _DIGEST_BYTES = 9
 _ALPHABET = b"._"
@@ -22,16 +19,14 @@ _PLACE = json.JSONEncoder(separators=(",", ":"))
 
 
 class Cursors:
-    """The cursors of one query."""
+    """The cursors of one query, `name` being what it asks for."""
 
-    def __init__(
-        self, store: Store, table: Table[Any], where: Where, order: tuple[Order, ...]
-    ) -> None:
+    def __init__(self, store: Store, name: str, where: Where, order: tuple[Order, ...]) -> None:
         self._columns = len(order)
         # The same query, asked again later: where its window moves with the clock, how it was asked
         # counts and not what came of it.
         asked = sorted((f.column, f.op, f.asked or f.value) for f in where)
-        self._query = repr((store.identity, table.name, asked, order)).encode()
+        self._query = repr((store.identity, name, asked, order)).encode()
 
     def write(self, position: Position) -> str:
         """The cursor for a place in the query's order."""

@@ -211,7 +211,7 @@ def read_page(
 ) -> Page[M]:
     """The records from a cursor on, or the first ones; `limit=None` is all of them."""
     ordered = _in_order(table, order)
-    cursors = Cursors(store, table, where, ordered)
+    cursors = Cursors(store, table.name, where, ordered)
     after = None if cursor is None else cursors.read(cursor)
     count = _MOST if limit is None else checked_count("limit", limit)
     # One more, which tells whether there is another page.

@@ -485,8 +485,9 @@ RUNS = Table(
         Column("tags", codecs.encode_tags, codecs.decode_tags, optional=True),
         _json("metrics", optional=True)._replace(wordless=_numbers_in),
     ),
-    # 1 while all that is known of the run is that an event named it.
-    internal=(_integer("stub"),),
+    # 1 while all that is known of the run is that an event named it; and while the search index has
+    # its words as they are.
+    internal=(_integer("stub"), _integer("indexed")),
     order=_NEWEST_FIRST,
     ages_by="created_at",
     lookups=("run_id", "parent_run_id"),

@@ -1,0 +1,95 @@
+"""The words of records in memory: looked through, which is fast enough for tests."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+
+from curio_persistence.store.word_index import Document, Found, Term, Wanted, WordIndex, Words
+
+Change = Callable[[Callable[[], object], Callable[[], object]], None]
+"""Does something, and remembers how it is undone."""
+
+
+class MemoryWords(WordIndex):
+    """Documents in dictionaries. `change` is how the store makes what its transactions undo."""
+
+    def __init__(self, change: Change) -> None:
+        self._change = change
+        self._notes: dict[str, str] = {}
+        self._documents: dict[int, Document] = {}
+        self._places: dict[tuple[int, int], int] = {}
+
+    def note(self, name: str) -> str | None:
+        return self._notes.get(name)
+
+    def notes(self, **values: str) -> None:
+        before = dict(self._notes)
+        self._change(partial(self._notes.update, values), partial(self._restore, before))
+
+    def _restore(self, notes: dict[str, str]) -> None:
+        self._notes = notes
+
+    def lock(self) -> None:
+        """The store's transactions come one after the other."""
+
+    def taken(self, places: Sequence[int]) -> set[int]:
+        return self._documents.keys() & places
+
+    def known(self, kind: int, ids: Sequence[int]) -> set[int]:
+        return {ident for ident in ids if (kind, ident) in self._places}
+
+    def add(self, documents: Sequence[Document]) -> None:
+        for document in documents:
+            self._change(partial(self._put, document), partial(self._drop, document))
+
+    def remove(
+        self, kind: int, ids: Sequence[int], words: Callable[[], Mapping[int, Words]]
+    ) -> None:
+        for ident in self.known(kind, ids):
+            document = self._documents[self._places[kind, ident]]
+            self._change(partial(self._drop, document), partial(self._put, document))
+
+    def _put(self, document: Document) -> None:
+        self._documents[document.place] = document
+        self._places[document.kind, document.record_id] = document.place
+
+    def _drop(self, document: Document) -> None:
+        del self._documents[document.place]
+        del self._places[document.kind, document.record_id]
+
+    def find(self, wanted: Wanted, *, since: int, before: int, limit: int) -> list[Found]:
+        found: list[Found] = []
+        for place in sorted(self._documents, reverse=True):
+            if len(found) == limit or place < since:
+                break
+            document = self._documents.get(place)
+            if document and place < before and _has(document, wanted):
+                found.append(Found(*document[:4]))
+        return found
+
+    def counts(self) -> dict[int, int]:
+        return dict(Counter(document.kind for document in self._documents.values()))
+
+    def clear(self) -> None:
+        for document in list(self._documents.values()):
+            self._change(partial(self._drop, document), partial(self._put, document))
+
+    def check(self) -> str:
+        return ""
+
+
+def _has(document: Document, wanted: Wanted) -> bool:
+    return all(_has_any(document, group) for group in wanted.groups) and not _has_any(
+        document, wanted.none
+    )
+
+
+def _has_any(document: Document, terms: Sequence[Term]) -> bool:
+    return any(
+        any(each.startswith(word) for each in document.words)
+        if is_prefix
+        else word in document.words
+        for word, is_prefix in terms
+    )

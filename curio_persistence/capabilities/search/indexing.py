@@ -1,0 +1,334 @@
+"""Takes up what was stored since the last time, so that writes need not.
+
+Runs say themselves whether the index has them as they are. Of events and model calls, which never
+change, it is noted up to which id they were taken up. Where several transactions write at a time a
+smaller id may be seen after a larger one: ids that were missing are looked for again until all
+transactions have ended that ran while they were (see `store/arrivals.py`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import accumulate
+from time import monotonic
+from typing import Any, NamedTuple
+
+from curio_persistence.capabilities.search.documents import KINDS, document_of, place_of
+from curio_persistence.store.base import Store
+from curio_persistence.store.filters import COUNT, Filter, Order, Where
+from curio_persistence.store.tables import EVENTS, RUNS, USAGE, Table
+from curio_persistence.store.word_index import Document
+from curio_persistence.store.words import VERSION
+
+Progress = Callable[[int, int | None], object]
+Range = tuple[int, int]
+"""Ids from the first up to the second."""
+
+_BATCH = 1_000
+_BY_ID = (Order("id"),)
+_APPENDED = (EVENTS, USAGE)
+_NOT_INDEXED = (Filter("indexed", "is null"),)
+
+
+class Missing(NamedTuple):
+    """Ids that no row had, and the transactions that might still store one."""
+
+    ranges: tuple[Range, ...] = ()
+    running: frozenset[str] = frozenset()
+
+
+class Mark(NamedTuple):
+    """How far a table was taken up: to which id, and what was missing by then.
+
+    What is found missing goes to `later`, and when those have ended of whom `missing` might come,
+    `later` takes its place: each waits for those who ran at its time, and not for all that follow.
+    """
+
+    upto: int = 0
+    missing: Missing = Missing()
+    later: Missing = Missing()
+
+    @classmethod
+    def read(cls, text: str | None) -> Mark:
+        """The mark that was noted."""
+        if text is None:
+            return cls()
+        upto, *both = json.loads(text)
+        return cls(upto, *(Missing(tuple(map(tuple, r)), frozenset(names)) for r, names in both))
+
+    def text(self) -> str:
+        """The mark as it is noted."""
+        both = [(ranges, sorted(names)) for ranges, names in self[1:]]
+        return json.dumps((self.upto, *both), separators=(",", ":"))
+
+    @property
+    def ranges(self) -> tuple[Range, ...]:
+        """All ids that are still to be looked at, but for those that come."""
+        return (*self.missing.ranges, *self.later.ranges)
+
+    def without(self, ids: Sequence[int]) -> Mark:
+        """The mark when some rows that were missing have come."""
+        return self._replace(missing=_without(self.missing, ids), later=_without(self.later, ids))
+
+    def after(
+        self, ids: Sequence[int], upto: int, before: frozenset[str], now: frozenset[str]
+    ) -> Mark:
+        """The mark when all rows were read that had an id in `ranges`, or the next up to `upto`.
+
+        `before` and `now` are the transactions that ran before and after the reading.
+        """
+        _, missing, later = self.without(ids)
+        if not missing.running & before:
+            missing, later = later, Missing()  # Whatever was missing there never comes.
+        holes = _holes(self.upto + 1, upto + 1, ids)
+        if holes:
+            later = Missing((*later.ranges, *holes), later.running | now)
+        return Mark(upto, missing, later)
+
+
+def _without(missing: Missing, ids: Sequence[int]) -> Missing:
+    ranges = tuple(hole for first, end in missing.ranges for hole in _holes(first, end, ids))
+    return Missing(ranges, missing.running if ranges else frozenset())
+
+
+def _holes(first: int, end: int, ids: Iterable[int]) -> list[Range]:
+    """The ranges of a range that have none of the ids."""
+    holes = []
+    for ident in sorted(ident for ident in ids if first <= ident < end):
+        if ident > first:
+            holes.append((first, ident))
+        first = ident + 1
+    if first < end:
+        holes.append((first, end))
+    return holes
+
+
+class Indexing:
+    """What a store's word index lacks, and how it gets it."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    @property
+    def enabled(self) -> bool:
+        """Whether records are taken up at all."""
+        return self._store.words.note("enabled") != "no"
+
+    def pending(self) -> int:
+        """How many records wait to be taken up."""
+        return sum(map(self.waiting, KINDS)) if self.enabled else 0
+
+    def waiting(self, table: Table[Any]) -> int:
+        """How many of one table do."""
+        where = _NOT_INDEXED if table is RUNS else (_from(self._mark(table).upto + 1),)
+        [(count,)] = self._store.aggregate(table, (COUNT,), where)
+        return int(count)
+
+    def _mark(self, table: Table[Any]) -> Mark:
+        return Mark.read(self._store.words.note(table.name))
+
+    def index_pending(
+        self, *, limit: int | None = None, until: float | None = None, progress: Progress | None
+    ) -> int:
+        """Take up what waits: at most `limit` records, and no batch after the moment `until`."""
+        if not self.enabled or self._store.read_only:
+            return 0
+        total = self.pending() if progress else None
+        done = 0
+        for take_up in (self._take_up_runs, *(self._taker(table) for table in _APPENDED)):
+            more = True
+            while more and (limit is None or done < limit) and not _is_over(until):
+                count, more = take_up(_BATCH if limit is None else min(_BATCH, limit - done))
+                done += count
+                if progress and count:
+                    progress(done, total)
+        return done
+
+    def _taker(self, table: Table[Any]) -> Callable[[int], tuple[int, bool]]:
+        return lambda size: self._take_up(table, size)
+
+    # --- runs ---------------------------------------------------------------------------------
+
+    def _take_up_runs(self, size: int) -> tuple[int, bool]:
+        """Take up so many runs: how many it were, and whether there may be more."""
+        runs = self._rows(RUNS, _NOT_INDEXED, size)
+        if not runs:
+            return 0, False
+        documents = {run.id: _document(RUNS, run) for run in runs}
+        with self._store.transaction():
+            self._store.words.lock()
+            unchanged = [
+                run.id for run in runs if self._store.update(RUNS, _as_it_was(run), {"indexed": 1})
+            ]
+            self._store.words.remove(KINDS[RUNS], unchanged, dict)
+            self._add([documents[ident] for ident in unchanged])
+        return len(unchanged), True
+
+    # --- events and model calls ---------------------------------------------------------------
+
+    def _take_up(self, table: Table[Any], size: int) -> tuple[int, bool]:
+        mark = self._mark(table)
+        before = self._store.running()  # First: who has ended has committed what will be read.
+        rows = self._late(table, mark, size)
+        if len(rows) == size:  # And there may be more of them.
+            return self._take_over(table, mark, mark.without([row.id for row in rows]), rows)
+        new = self._rows(table, (_from(mark.upto + 1),), size - len(rows))
+        rows += new
+        upto = new[-1].id if new else mark.upto
+        seen = mark.after([row.id for row in rows], upto, before, self._store.running())
+        if seen == mark:
+            return 0, False
+        count, others = self._take_over(table, mark, seen, rows)
+        return count, len(rows) == size or (others and not count)
+
+    def _take_over(
+        self, table: Table[Any], mark: Mark, seen: Mark, rows: list[Any]
+    ) -> tuple[int, bool]:
+        """Take up rows and note another mark, unless somebody else did meanwhile."""
+        documents = [_document(table, row) for row in rows]
+        with self._store.transaction():
+            self._store.words.lock()
+            if self._mark(table) != mark:
+                return 0, True
+            self._add(self._still_there(table, rows, documents))
+            self._store.words.notes(**{table.name: seen.text()})
+        return len(rows), True
+
+    def _late(self, table: Table[Any], mark: Mark, size: int) -> list[Any]:
+        """Rows that were missing, and have come."""
+        rows: list[Any] = []
+        for first, end in mark.ranges:
+            where = (_from(first), Filter("id", "<", end))
+            rows += self._rows(table, where, size - len(rows))
+            if len(rows) == size:
+                break
+        return rows
+
+    def _rows(self, table: Table[Any], where: Where, limit: int) -> list[Any]:
+        return table.decode(self._store.select(table, where, order=_BY_ID, limit=limit))
+
+    def _still_there(
+        self, table: Table[Any], rows: list[Any], documents: list[Document]
+    ) -> list[Document]:
+        """The documents of those that were not deleted since they were read."""
+        ids = tuple(row.id for row in rows)
+        if not ids:
+            return []
+        there = {ident for (ident,) in self._store.pick(table, ("id",), (Filter("id", "in", ids),))}
+        return [document for document in documents if document.record_id in there]
+
+    def _add(self, documents: list[Document]) -> None:
+        if documents:
+            if self._store.words.note("words") is None:
+                self._store.words.notes(words=VERSION)
+            self._store.words.add(self._placed(documents))
+
+    def _placed(self, documents: list[Document]) -> list[Document]:
+        """The documents, each at a place that is free: its own, or a later one; in their order.
+
+        Where many are of the same moment the steps grow, so that few questions find the end.
+        """
+        documents = sorted(documents, key=lambda document: document[:3])
+        places = [document.place for document in documents]
+        step = 1
+        while True:
+            places = list(accumulate(places, lambda before, wished: max(before + 1, wished)))
+            taken = self._store.words.taken(places)
+            if not taken:
+                break
+            places = [place + step if place in taken else place for place in places]
+            step *= 2
+        self._note_drift(max(place - d.place for d, place in zip(documents, places, strict=True)))
+        return [d._replace(place=place) for d, place in zip(documents, places, strict=True)]
+
+    def _note_drift(self, drift: int) -> None:
+        """Note by how much a place is later than its record, if none was so far."""
+        if drift > self.drift:
+            self._store.words.notes(drift=str(drift))
+
+    @property
+    def drift(self) -> int:
+        """By how many milliseconds a place may be later than its record."""
+        return int(self._store.words.note("drift") or 0)
+
+    # --- leaving out --------------------------------------------------------------------------
+
+    def forget(self, table: Table[Any], where: Where) -> list[int]:
+        """Leave records out that are about to be deleted or to lose their words; whom it had."""
+        if not self.enabled:
+            return []
+        had: list[int] = []
+        kind, words, last = KINDS[table], self._store.words, 0
+        words.lock()
+        while records := self._rows(table, (*where, _from(last + 1)), _BATCH):
+            last = records[-1].id
+            known = words.known(kind, [record.id for record in records])
+            had += known
+            words.remove(kind, sorted(known), _indexed_with(table, records))
+        return had
+
+    def take_up_again(self, table: Table[Any], ids: Sequence[int]) -> None:
+        """Take up records that have changed, and had been left out for that."""
+        for begin in range(0, len(ids), _BATCH):
+            where = (Filter("id", "in", tuple(ids[begin : begin + _BATCH])),)
+            self._add([_document(table, row) for row in self._rows(table, where, _BATCH)])
+
+    def go_back(self, table: Table[Any]) -> None:
+        """After rows were deleted: where their ids come back, what gets them is to be taken up."""
+        if not self._store.ids_come_back:
+            return
+        mark = self._mark(table)
+        newest = self._store.select(table, order=(Order("id", descending=True),), limit=1)
+        last = next(iter(newest[table.names.index("id")]), 0)
+        if last < mark.upto:
+            self._store.words.notes(**{table.name: mark._replace(upto=last).text()})
+
+    def switch(self, *, on: bool) -> None:
+        """Begin or cease to take up records; what was taken up is forgotten then."""
+        if on == self.enabled:
+            return
+        with self._store.transaction():
+            self._store.words.lock()
+            self._forget_all()
+            self._store.words.notes(enabled="yes" if on else "no")
+
+    def clear(self) -> None:
+        """Make everything wait again."""
+        with self._store.transaction():
+            self._store.words.lock()
+            self._forget_all()
+
+    def _forget_all(self) -> None:
+        words = self._store.words
+        words.clear()
+        words.notes(words=VERSION, drift="0", **{table.name: Mark().text() for table in _APPENDED})
+        self._store.update(RUNS, (Filter("indexed", "is not null"),), {"indexed": None})
+
+
+def _indexed_with(
+    table: Table[Any], records: list[Any]
+) -> Callable[[], Mapping[int, Iterable[str]]]:
+    """The words with which records were taken up, worked out when somebody asks."""
+    return lambda: {record.id: _document(table, record).words for record in records}
+
+
+def _document(table: Table[Any], record: Any) -> Document:
+    kind = KINDS[table]
+    return document_of(kind, record, place_of(kind, record))
+
+
+def _from(ident: int) -> Filter:
+    return Filter("id", ">=", ident)
+
+
+def _as_it_was(run: Any) -> Where:
+    return (
+        Filter("id", "=", run.id),
+        RUNS.filter("updated_at", "=", run.updated_at),
+        *_NOT_INDEXED,
+    )
+
+
+def _is_over(until: float | None) -> bool:
+    return until is not None and monotonic() >= until

@@ -1,0 +1,100 @@
+"""Where words are found: which records may have them, newest first.
+
+The index says what may be found; the records say what is. So it can be late, keep words of what is
+gone, or hold two for the same, and still nothing is found that is not there.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+Words = Iterable[str]
+
+
+class Document(NamedTuple):
+    """What the index keeps of a record.
+
+    `place` is the record's time in milliseconds, or the next number that is free; `kind` a small
+    number for each sort of record; `length` how many words there are, `words` each of them once.
+    """
+
+    place: int
+    kind: int
+    record_id: int
+    length: int
+    words: frozenset[str]
+
+
+class Found(NamedTuple):
+    """A record that may be what is looked for."""
+
+    place: int
+    kind: int
+    record_id: int
+    length: int
+
+
+class Term(NamedTuple):
+    """A word, or the beginning of one."""
+
+    word: str
+    is_prefix: bool = False
+
+
+class Wanted(NamedTuple):
+    """What a record is to have: of each group one term, and of the others none."""
+
+    groups: tuple[tuple[Term, ...], ...]
+    none: tuple[Term, ...] = ()
+
+
+class WordIndex(ABC):
+    """A store's index of words. What writes belongs into a transaction of the store."""
+
+    @abstractmethod
+    def note(self, name: str) -> str | None:
+        """What was noted under a name."""
+
+    @abstractmethod
+    def notes(self, **values: str) -> None:
+        """Note something else under some names."""
+
+    @abstractmethod
+    def lock(self) -> None:
+        """Keep others from changing the index until this transaction ends."""
+
+    @abstractmethod
+    def taken(self, places: Sequence[int]) -> set[int]:
+        """Those of the places that a document has."""
+
+    @abstractmethod
+    def known(self, kind: int, ids: Sequence[int]) -> set[int]:
+        """Those of the records that are indexed."""
+
+    @abstractmethod
+    def add(self, documents: Sequence[Document]) -> None:
+        """Take up documents of records that are not in it, at places that are free."""
+
+    @abstractmethod
+    def remove(
+        self, kind: int, ids: Sequence[int], words: Callable[[], Mapping[int, Words]]
+    ) -> None:
+        """Forget records. `words` gives for each what it was indexed with, where that is needed."""
+
+    @abstractmethod
+    def find(self, wanted: Wanted, *, since: int, before: int, limit: int) -> list[Found]:
+        """The records at the last places from `since` up to `before`; the last one first."""
+
+    @abstractmethod
+    def counts(self) -> dict[int, int]:
+        """How many records of each kind are indexed."""
+
+    @abstractmethod
+    def clear(self) -> None:
+        """Forget everything but the notes."""
+
+    @abstractmethod
+    def check(self) -> str:
+        """What is wrong with it, in words; nothing where nothing is."""

@@ -1,0 +1,475 @@
+"""Search: whatever people type finds what was recorded, the same on every backend."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from curio_persistence import (
+    AgentLLMUsage,
+    AgentRun,
+    AgentRunEvent,
+    InvalidValueError,
+    Persistence,
+    UnsupportedError,
+)
+from curio_persistence.store.words import MOST_WORDS
+from tests.conformance.conftest import Open
+from tests.support.hands import Hands
+
+TUESDAY = datetime(2026, 3, 10, 12, tzinfo=UTC)
+
+
+def found(persistence: Persistence, query: str, **options: Any) -> list[str]:
+    """The messages, objectives and prompts of what is found."""
+    return [named(hit.record) for hit in persistence.search_text(query, **options)]
+
+
+def named(record: Any) -> str:
+    for field in ("message", "objective", "prompt"):
+        if text := getattr(record, field, None):
+            return str(text)
+    return ""
+
+
+def say(persistence: Persistence, *messages: str, **fields: Any) -> None:
+    for message in messages:
+        persistence.append_event(
+            fields.pop("run_id", "run"), fields.pop("agent_id", "agent"), "log",
+            message=message, **fields,
+        )  # fmt: skip
+
+
+def test_runs_events_and_model_calls_are_found(persistence: Persistence) -> None:
+    run = AgentRun("agent", "run", objective="Find the limit", started_at=TUESDAY)
+    persistence.create_agent_run(run)
+    event = persistence.append_event("run", "agent", "log", payload={"said": "the limit is near"})
+    usage = AgentLLMUsage("agent", "run", "openai", "gpt", prompt="Which limit?")
+    persistence.log_llm_usage(usage)
+    page = persistence.search_text("limit")
+    assert [(hit.kind, hit.run_id, hit.agent_id, hit.field) for hit in page] == [
+        ("usage", "run", "agent", "prompt"),
+        ("event", "run", "agent", "data"),
+        ("run", "run", "agent", "objective"),
+    ]
+    assert [hit.timestamp for hit in page] == [usage.created_at, event.timestamp, run.created_at]
+    assert [hit.record for hit in page] == [
+        *persistence.query_llm_usage(),
+        *persistence.query_events(),
+        *persistence.query_agent_runs(),
+    ]
+    assert [hit.score for hit in page] == [None] * 3
+    assert page.pending == 0
+    assert page.next_cursor is None
+
+
+@pytest.mark.parametrize(
+    ("fields", "word"),
+    [
+        ({"objective": "needle"}, "needle"),
+        ({"final_synthesis_output": "needle"}, "needle"),
+        ({"error_message": "needle"}, "needle"),
+    ],
+)
+def test_a_runs_words_are_found(
+    persistence: Persistence, fields: dict[str, str], word: str
+) -> None:
+    persistence.create_agent_run(AgentRun("agent", "run", **fields))
+    [hit] = persistence.search_text(word)
+    assert (hit.kind, hit.field) == ("run", next(iter(fields)))
+
+
+@pytest.mark.parametrize("field", ["prompt", "response_content", "error_message"])
+def test_a_model_calls_words_are_found(persistence: Persistence, field: str) -> None:
+    persistence.log_llm_usage(AgentLLMUsage(None, None, "p", "m", **{field: "a needle"}))
+    [hit] = persistence.search_text("needle")
+    assert (hit.kind, hit.field, hit.run_id) == ("usage", field, None)
+
+
+@pytest.mark.parametrize(
+    "query", ["search", "résultat", "deep", "429", "0.5", "tool_name", "line two", "plain"]
+)
+def test_keys_texts_and_numbers_of_payloads_are_found(persistence: Persistence, query: str) -> None:
+    payload = {
+        "tool_name": "search",
+        "Résultat": {"list": [{"deep": "line\ntwo"}, "plain"]},
+        "status": 429,
+        "share": 0.5,
+    }
+    persistence.append_event("run", "agent", "tool_call", payload=json.dumps(payload))
+    [hit] = persistence.search_text(query)
+    assert hit.field == "data"
+    assert hit.highlights
+
+
+def test_a_payload_that_is_no_json_is_text(persistence: Persistence) -> None:
+    persistence.append_event("run", "agent", "log", payload="{broken, but readable")
+    assert len(persistence.search_text("broken readable")) == 1
+
+
+def test_all_words_have_to_be_there_in_any_order(persistence: Persistence) -> None:
+    say(persistence, "rate limit exceeded", "the limit of the rate", "a rate")
+    assert found(persistence, "limit rate") == ["the limit of the rate", "rate limit exceeded"]
+    assert found(persistence, '"rate limit"') == ["rate limit exceeded"]
+    assert found(persistence, "rate -limit") == ["a rate"]
+    lacking = found(persistence, '-"rate limit"', event_type="log")
+    assert lacking == ["a rate", "the limit of the rate"]
+    assert found(persistence, "exce*") == ["rate limit exceeded"]
+    assert found(persistence, '"limit exc*"') == ["rate limit exceeded"]
+    assert found(persistence, "nothing") == []
+
+
+def test_what_is_excluded_by_itself_leaves_all_that_lack_it(persistence: Persistence) -> None:
+    say(persistence, "one", "two")
+    assert found(persistence, "-two", event_type="log") == ["one"]
+
+
+@pytest.mark.parametrize("query", ["", " ", '"', '""', "*", "-", "\0", "\ud800", "?!…"])
+def test_a_query_without_words_finds_nothing(persistence: Persistence, query: str) -> None:
+    say(persistence, "one")
+    page = persistence.search_text(query)
+    assert (list(page), page.next_cursor) == ([], None)
+
+
+def test_no_phrase_goes_from_one_text_into_the_next(persistence: Persistence) -> None:
+    persistence.append_event("run", "agent", "log", message="first", payload=["second", "third"])
+    assert found(persistence, '"first second"') == []
+    assert found(persistence, '"second third"') == []
+    assert found(persistence, "third second first") == ["first"]
+
+
+def test_the_first_ten_thousand_words_of_a_record_are_searched(persistence: Persistence) -> None:
+    words = ["word"] * MOST_WORDS
+    words[0], words[-1] = "first", "last"
+    say(persistence, " ".join([*words, "beyond"]))
+    assert len(persistence.search_text("first last")) == 1
+    assert len(persistence.search_text('"word last"')) == 1
+    assert len(persistence.search_text("beyond")) == 0
+
+
+def test_snippets_show_what_was_found(persistence: Persistence) -> None:
+    say(persistence, "a " * 200 + "needle" + " z" * 200)
+    [hit] = persistence.search_text("needle")
+    [(start, end)] = hit.highlights
+    assert hit.snippet[start:end] == "needle"
+    assert len(hit.snippet) < 200
+
+
+def test_filters_narrow_a_search(persistence: Persistence) -> None:
+    persistence.create_agent_run(AgentRun("a", "run-a", objective="word run", session_id="s"))
+    say(persistence, "word one", run_id="run-a", agent_id="a", session_id="s", level="error")
+    say(persistence, "word two", run_id="run-b", agent_id="b")
+    persistence.append_event("run-b", "b", "note", message="word three", level="debug")
+    persistence.log_llm_usage(AgentLLMUsage("b", "run-b", "p", "gpt", prompt="word four"))
+    for options, expected in (
+        ({"agent_id": "a"}, ["word one", "word run"]),
+        ({"run_id": "run-b"}, ["word four", "word three", "word two"]),
+        ({"session_id": "s"}, ["word one", "word run"]),
+        ({"event_type": "note"}, ["word three"]),
+        ({"event_type": ["note", "log"]}, ["word three", "word two", "word one"]),
+        ({"level": "error"}, ["word one"]),
+        ({"level": ["error", "info"]}, ["word two", "word one"]),
+        ({"level": "error", "agent_id": "b"}, []),
+        ({"model": "gpt"}, ["word four"]),
+        ({"model": "gpt", "event_type": "log"}, []),
+        ({"event_type": []}, []),
+    ):
+        assert found(persistence, "word", **options) == expected, options
+        assert sorted(found(persistence, "word", order="rank", **options)) == sorted(expected)
+
+
+def test_windows_are_exact(persistence: Persistence) -> None:
+    moments = [TUESDAY + timedelta(microseconds=number) for number in range(-2, 3)]
+    for moment in moments:
+        say(persistence, f"word {moment.isoformat()}", timestamp=moment)
+    hits = persistence.search_text("word", since=moments[1], until=moments[3])
+    assert sorted(hit.timestamp for hit in hits) == moments[1:3]
+
+
+def test_a_window_may_move_with_the_clock(persistence: Persistence, clock: Hands) -> None:
+    say(persistence, "word one", "word two")
+    clock.move(hours=3)
+    say(persistence, "word three")
+    assert found(persistence, "word", since="2h") == ["word three"]
+    page = persistence.search_text("word", since="4h", limit=2)
+    clock.move(minutes=1)
+    assert found(persistence, "word", since="4h", limit=2, cursor=page.next_cursor) == ["word one"]
+
+
+def test_the_newest_come_first_whatever_came_in_first(persistence: Persistence) -> None:
+    for days in (3, 1, 2, 5, 4):
+        say(persistence, f"word {days}", timestamp=TUESDAY + timedelta(days=days))
+        persistence.search.index_pending()
+    assert found(persistence, "word") == [f"word {days}" for days in (5, 4, 3, 2, 1)]
+
+
+@pytest.mark.parametrize("order", ["newest", "rank"])
+def test_pages_have_every_hit_once(persistence: Persistence, order: Any) -> None:
+    for number in range(23):
+        moment = TUESDAY + timedelta(seconds=number)
+        say(persistence, f"word {number} " + "filler " * (number % 5), timestamp=moment)
+    everything = found(persistence, "word", order=order, limit=None)
+    read: list[str] = []
+    cursor = None
+    while True:
+        page = persistence.search_text("word", order=order, limit=5, cursor=cursor)
+        read += [named(hit.record) for hit in page]
+        say(persistence, "word that comes meanwhile")
+        cursor = page.next_cursor
+        if cursor is None:
+            break
+    assert read == everything
+    assert len(set(read)) == 23
+
+
+def test_limits_are_as_everywhere(persistence: Persistence) -> None:
+    say(persistence, *(f"word {number}" for number in range(120)))
+    assert len(persistence.search_text("word")) == 50
+    assert len(persistence.search_text("word", limit=None)) == 120
+    assert len(persistence.search_text("word", limit=120)) == 120
+    assert persistence.search_text("word", limit=120).next_cursor is None
+    assert len(persistence.search_text("word", limit=0)) == 0
+
+
+def test_rank_puts_first_what_fits_best(persistence: Persistence) -> None:
+    say(
+        persistence,
+        "needle " + "hay " * 50,
+        "needle in the hay",
+        "needle needle",
+        "needle needle needle " + "hay " * 50,
+    )
+    ranked = persistence.search_text("needle", order="rank")
+    texts = [named(hit.record)[:17].strip() for hit in ranked]
+    assert texts == ["needle needle", "needle in the hay", "needle needle nee", "needle hay hay ha"]
+    scores = [hit.score or 0 for hit in ranked]
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_many_records_of_one_moment_are_found(persistence: Persistence) -> None:
+    events = [
+        AgentRunEvent("agent", "run", timestamp=TUESDAY, event_type="log", message=f"word {n}")
+        for n in range(2_500)
+    ]
+    for begin in range(0, len(events), 500):
+        persistence.log_agent_run_events(events[begin : begin + 500])
+        persistence.search.index_pending()
+    window = {"since": TUESDAY, "until": TUESDAY + timedelta(microseconds=1)}
+    assert len(persistence.search_text("word", limit=None, **window)) == 2_500
+    assert found(persistence, "1234", **window) == ["word 1234"]
+
+
+def test_what_a_run_says_now_is_found_and_not_what_it_said(persistence: Persistence) -> None:
+    run = AgentRun("agent", "run", objective="before")
+    persistence.create_agent_run(run)
+    assert found(persistence, "before") == ["before"]
+    run.objective = "after"
+    persistence.update_agent_run("run", run)
+    assert found(persistence, "after") == ["after"]
+    assert found(persistence, "before") == []
+    assert found(persistence, "-before") == ["after"]
+
+
+def test_a_stub_is_found_once_it_is_filled_in(persistence: Persistence) -> None:
+    say(persistence, "early")
+    assert found(persistence, "objective") == []
+    persistence.create_agent_run(AgentRun("agent", "run", objective="the objective"))
+    assert found(persistence, "objective") == ["the objective"]
+
+
+def test_an_abandoned_run_is_found_by_why(persistence: Persistence, clock: Hands) -> None:
+    persistence.create_agent_run(AgentRun("agent", "run", status="running"))
+    assert found(persistence, "abandoned") == []
+    clock.move(hours=3)
+    persistence.runs.abandon(older_than=timedelta(hours=1))
+    assert len(persistence.search_text("abandoned")) == 1
+
+
+def test_what_was_deleted_is_not_found(persistence: Persistence) -> None:
+    persistence.create_agent_run(AgentRun("agent", "run", objective="word objective"))
+    say(persistence, "word event", "word event that is not indexed")
+    persistence.log_llm_usage(AgentLLMUsage("agent", "run", "p", "m", prompt="word prompt"))
+    persistence.search.index_pending()
+    say(persistence, "word late")
+    assert persistence.delete_agent_run("run")
+    assert found(persistence, "word") == []
+    assert all(finding.level == "ok" for finding in persistence.search.check(deep=True))
+    # A model call keeps its numbers, and is there without its words.
+    assert [hit.kind for hit in persistence.search_text("-word")] == ["usage"]
+
+
+def test_what_comes_after_a_deletion_is_found(persistence: Persistence) -> None:
+    say(persistence, "word one", "word two")
+    assert len(persistence.search_text("word")) == 2
+    persistence.delete_agent_run("run")
+    say(persistence, "word three")  # Under an id that was given before, on SQLite.
+    assert found(persistence, "word") == ["word three"]
+
+
+def test_a_deletion_that_is_undone_changes_nothing(persistence: Persistence) -> None:
+    say(persistence, "word one", "word two")
+    assert len(persistence.search_text("word")) == 2
+    with pytest.raises(ZeroDivisionError), persistence.transaction():
+        persistence.delete_agent_run("run")
+        raise ZeroDivisionError
+    assert len(persistence.search_text("word")) == 2
+
+
+def test_a_transaction_finds_its_own_writes_and_leaves_none_behind(
+    persistence: Persistence,
+) -> None:
+    with pytest.raises(ZeroDivisionError), persistence.transaction():
+        say(persistence, "word one")
+        assert found(persistence, "word") == ["word one"]
+        raise ZeroDivisionError
+    assert found(persistence, "word") == []
+    say(persistence, "word two")
+    assert found(persistence, "word") == ["word two"]
+
+
+def test_records_are_indexed_when_somebody_asks(persistence: Persistence) -> None:
+    persistence.create_agent_run(AgentRun("agent", "run"))
+    say(persistence, *(f"word {number}" for number in range(10)))
+    persistence.log_llm_usage(AgentLLMUsage(None, None, "p", "m"))
+    assert persistence.search.pending() == 12
+    assert persistence.search.index_pending(limit=5) == 5
+    assert persistence.search.pending() == 7
+    told: list[tuple[int, int | None]] = []
+    assert persistence.search.index_pending(progress=lambda *args: told.append(args)) == 7
+    assert told[-1] == (7, 7)
+    assert persistence.search.index_pending() == 0
+    assert persistence.search.pending() == 0
+
+
+def test_who_cannot_wait_is_told_what_was_not_searched(persistence: Persistence) -> None:
+    say(persistence, "word one", "word two")
+    page = persistence.search_text("word", max_wait=0)
+    assert (len(page), page.pending) == (0, 3)
+    assert "3 records not searched yet" in repr(page)
+    page = persistence.search_text("word", max_wait=None)
+    assert (len(page), page.pending) == (2, 0)
+
+
+def test_a_rebuilt_index_finds_the_same(persistence: Persistence) -> None:
+    persistence.create_agent_run(AgentRun("agent", "run", objective="word"))
+    say(persistence, "word one", "word two")
+    before = found(persistence, "word")
+    assert persistence.search.rebuild() == 3
+    assert found(persistence, "word") == before
+    assert persistence.search.pending() == 0
+
+
+def test_search_can_be_switched_off_and_on(persistence: Persistence) -> None:
+    say(persistence, "word")
+    assert persistence.search.enabled
+    assert len(persistence.search_text("word")) == 1
+    persistence.search.disable()
+    assert not persistence.search.enabled
+    assert persistence.search.pending() == 0
+    assert persistence.search.index_pending() == 0
+    for ask in (lambda: persistence.search_text("word"), persistence.search.rebuild):
+        with pytest.raises(UnsupportedError, match="index --enable"):
+            ask()
+    say(persistence, "word again")
+    persistence.delete_agent_run("nobody")
+    persistence.search.enable()
+    assert persistence.search.pending() == 3
+    assert found(persistence, "word") == ["word again", "word"]
+
+
+@pytest.mark.usefixtures("lasting")
+def test_the_database_remembers_that_it_has_no_search(open_again: Open) -> None:
+    open_again(search=False).close()
+    assert not open_again().search.enabled
+    assert not open_again(read_only=True).search.enabled
+    assert open_again(search=True).search.enabled
+    assert open_again().search.enabled
+
+
+@pytest.mark.usefixtures("lasting")
+def test_who_may_only_read_searches_what_is_indexed(open_again: Open) -> None:
+    persistence = open_again()
+    say(persistence, "word one")
+    persistence.search.index_pending()
+    say(persistence, "word two")
+    reader = open_again(read_only=True)
+    page = reader.search_text("word")
+    assert [named(hit.record) for hit in page] == ["word one"]
+    assert page.pending == 1
+    assert all(finding.level == "ok" for finding in reader.search.check(deep=True))
+
+
+def test_what_is_queued_is_found(persistence: Persistence) -> None:
+    with persistence.buffered(max_seconds=60) as buffered:
+        say(buffered, "word one")
+        assert found(buffered, "word") == ["word one"]
+        assert buffered.delete_agent_run("run")
+        assert found(buffered, "word") == []
+        buffered.compact()
+
+
+def test_redacted_words_are_not_found(open_again: Open) -> None:
+    persistence = open_again(redactor="emails")
+    say(persistence, "write to somebody@example.com")
+    assert found(persistence, "somebody") == []
+    assert len(persistence.search_text("write")) == 1
+
+
+def test_compacting_loses_nothing(persistence: Persistence) -> None:
+    say(persistence, "word one")
+    persistence.search.index_pending()
+    say(persistence, "word two", run_id="other")
+    persistence.delete_agent_run("run")
+    persistence.compact()
+    assert found(persistence, "word") == ["word two"]
+    assert all(finding.level == "ok" for finding in persistence.search.check(deep=True))
+
+
+@pytest.mark.parametrize(
+    ("options", "field"),
+    [
+        ({"query": 5}, "query"),
+        ({"query": None}, "query"),
+        ({"order": "oldest"}, "order"),
+        ({"limit": -1}, "limit"),
+        ({"cursor": "nonsense"}, "cursor"),
+        ({"max_wait": -1}, "max_wait"),
+        ({"max_wait": "soon"}, "max_wait"),
+        ({"since": "yesterday"}, "since"),
+        ({"until": 5}, "until"),
+        ({"agent_id": 5}, "AgentRun.agent_id"),
+        ({"level": [5]}, "AgentRunEvent.level"),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_asked_is_refused_by_name(
+    persistence: Persistence, options: dict[str, Any], field: str
+) -> None:
+    with pytest.raises(InvalidValueError) as refused:
+        persistence.search_text(**{"query": "word", **options})
+    assert refused.value.field == field
+
+
+def test_a_cursor_is_good_for_its_own_search(persistence: Persistence) -> None:
+    say(persistence, *(f"word {number}" for number in range(5)))
+    cursor = persistence.search_text("word", limit=2).next_cursor
+    for other in ({"query": "words"}, {"agent_id": "agent"}, {"order": "rank"}):
+        with pytest.raises(InvalidValueError, match="another query"):
+            persistence.search_text(**{"query": "word", "cursor": cursor, **other})  # type: ignore[arg-type]
+
+
+def test_hits_become_dicts_and_frames(persistence: Persistence) -> None:
+    pytest.importorskip("pandas", reason="pandas is not installed")
+    persistence.create_agent_run(AgentRun("agent", "run", objective="a word"))
+    page = persistence.search_text("word")
+    [plain] = page.to_dicts()
+    assert plain["record"] == persistence.get_agent_run("run").to_dict()  # type: ignore[union-attr]
+    assert json.loads(json.dumps(plain))["highlights"] == [[2, 6]]
+    frame = page.to_pandas()
+    assert list(frame["snippet"]) == ["a word"]
+    assert "a word" in page._repr_html_()
+    assert list(persistence.search_text("nothing").to_pandas()) == list(frame)
+    assert page[0] == next(iter(page)) == page[:1][0]
