@@ -6,6 +6,7 @@ if TYPE_CHECKING:
     from curio_persistence.base import BasePersistence
     from curio_persistence.buffered import BufferedPersistence
     from curio_persistence.capabilities.metrics import MetricPoint
+    from curio_persistence.capabilities.search import SearchHit, SearchPage
     from curio_persistence.config import DatabaseConfig
     from curio_persistence.errors import (
         AccessDeniedError,
@@ -77,6 +78,8 @@ __all__ = [
     "RunRecorder",
     "SQLitePersistence",
     "SchemaMismatchError",
+    "SearchHit",
+    "SearchPage",
     "Setting",
     "StorageFullError",
     "Stream",
@@ -94,6 +97,7 @@ if not TYPE_CHECKING:  # Type checkers see the names above, and no others.
         "base": "BasePersistence",
         "buffered": "BufferedPersistence",
         "capabilities.metrics": "MetricPoint",
+        "capabilities.search": "SearchHit SearchPage",
         "config": "DatabaseConfig",
         "errors": (
             "AccessDeniedError BusyError ClosedError ConfigurationError ConflictError "

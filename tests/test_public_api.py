@@ -24,6 +24,7 @@ from curio_persistence import (
     connect,
     errors,
 )
+from curio_persistence.capabilities.search import Search
 
 NAMES = [
     "AccessDeniedError",
@@ -57,6 +58,8 @@ NAMES = [
     "RunRecorder",
     "SQLitePersistence",
     "SchemaMismatchError",
+    "SearchHit",
+    "SearchPage",
     "Setting",
     "StorageFullError",
     "Stream",
@@ -93,25 +96,26 @@ FOR_FREE = {
 }
 OTHERS = {
     connect: "(url: str | None = None, *, read_only: bool = False, initialize: bool = True, "
-    "redactor: Redactor | str | Collection[str] | None = None, content: Content | None = None) "
-    "-> Persistence",
-    SQLitePersistence: "(db_path: str | os.PathLike[str] = 'agent_sdk.db', *, "
-    "durability: Durability = 'normal', read_only: bool = False, initialize: bool = True, "
-    "lock_timeout: float = 30.0, redactor: Redactor | str | Collection[str] | None = None, "
-    "content: Content = 'full', clock: Clock | None = None) -> None",
-    PostgresPersistence: "(host: str | None = None, port: int | None = None, "
-    "database: str | None = None, user: str | None = None, password: str | None = None, "
-    "schema: str = 'agent_sdk', min_connections: int = 1, max_connections: int = 10, *, "
-    "dsn: str | None = None, pool_timeout: float = 30.0, "
-    "statement_timeout: float | None = None, pgbouncer: bool = False, read_only: bool = False, "
-    "initialize: bool = True, redactor: Redactor | str | Collection[str] | None = None, "
-    "content: Content = 'full', clock: Clock | None = None) -> None",
+    "redactor: Redactor | str | Collection[str] | None = None, content: Content | None = None, "
+    "search: bool | None = None) -> Persistence",
+    SQLitePersistence: "(db_path: str | os.PathLike[str] = 'agent_sdk.db', *, durability: "
+    "Durability = 'normal', read_only: bool = False, initialize: bool = True, lock_timeout: "
+    "float = 30.0, redactor: Redactor | str | Collection[str] | None = None, content: Content "
+    "= 'full', search: bool | None = None, clock: Clock | None = None) -> None",
+    PostgresPersistence: "(host: str | None = None, port: int | None = None, database: str | "
+    "None = None, user: str | None = None, password: str | None = None, schema: str = "
+    "'agent_sdk', min_connections: int = 1, max_connections: int = 10, *, dsn: str | None = "
+    "None, pool_timeout: float = 30.0, statement_timeout: float | None = None, pgbouncer: bool "
+    "= False, read_only: bool = False, initialize: bool = True, redactor: Redactor | str | "
+    "Collection[str] | None = None, content: Content = 'full', search: bool | None = None, "
+    "clock: Clock | None = None) -> None",
     InMemoryPersistence: "(*, redactor: Redactor | str | Collection[str] | None = None, "
-    "content: Content = 'full', clock: Clock | None = None) -> None",
+    "content: Content = 'full', search: bool | None = None, clock: Clock | None = None) -> "
+    "None",
     InMemoryPersistence.clear_all: "(self) -> None",
     InMemoryPersistence.get_all_data: "(self) -> dict[str, Any]",
     Persistence: "(store: Store, *, initialize: bool = True, clock: Clock | None = None, "
-    "redaction: Redaction | None = None) -> None",
+    "redaction: Redaction | None = None, search: bool | None = None) -> None",
     Persistence.create_agent_runs: "(self, runs: Iterable[AgentRun]) -> None",
     Persistence.log_agent_run_events: "(self, events: Iterable[AgentRunEvent], *, "
     "on_conflict: OnConflict = 'keep') -> int",
@@ -186,8 +190,22 @@ OTHERS = {
     DatabaseConfig.explain: "(environ: Mapping[str, str] | None = None, *, dotenv: bool = True, "
     "given: Mapping[str, Mapping[str, str]] | None = None) -> list[Setting]",
     DatabaseConfig.from_url: "(url: str) -> DatabaseConfig",
-    DatabaseConfig.get_persistence: "(self, *, read_only: bool = False, initialize: bool = True) "
-    "-> Persistence",
+    DatabaseConfig.get_persistence: "(self, *, read_only: bool = False, initialize: bool = "
+    "True, search: bool | None = None) -> Persistence",
+    Persistence.search_text: "(self, query: str, *, agent_id: str | None = None, run_id: str "
+    "| None = None, session_id: str | None = None, event_type: str | Collection[str] | None = "
+    "None, level: str | Collection[str] | None = None, model: str | Collection[str] | None = "
+    "None, since: Moment | None = None, until: Moment | None = None, order: SearchOrder = "
+    "'newest', limit: int | None = 50, cursor: str | None = None, max_wait: float | None = "
+    "10.0) -> SearchPage",
+    Persistence.compact: "(self) -> None",
+    Search.index_pending: "(self, *, limit: int | None = None, max_wait: float | None = "
+    "None, progress: Progress | None = None) -> int",
+    Search.pending: "(self) -> int",
+    Search.enable: "(self) -> None",
+    Search.disable: "(self) -> None",
+    Search.rebuild: "(self, *, progress: Progress | None = None) -> int",
+    Search.check: "(self, *, deep: bool = False) -> list[Finding]",
 }
 CONCRETE = (
     Persistence,

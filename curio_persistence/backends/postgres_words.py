@@ -78,7 +78,7 @@ class PostgresWords(WordIndex):
         return dict(self._read(f"SELECT kind, count(*) FROM {self._documents} GROUP BY kind", ()))
 
     def clear(self) -> None:
-        self._write(f"TRUNCATE {self._documents}", ())
+        self._write(f"DELETE FROM {self._documents}", ())
 
     def check(self) -> str:
         return ""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from base64 import b64decode, b64encode
+
 from curio_persistence.errors import InvalidValueError
 from curio_persistence.store.base import Position, Store
 from curio_persistence.store.filters import Order, Where

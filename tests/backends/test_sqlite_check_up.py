@@ -41,6 +41,7 @@ def test_a_healthy_file_passes_the_check_up(path: Path) -> None:
         "indexes",
         "integrity",
         "orphans",
+        "search",
         "runs",
     ]
     assert {found[check].level for check in found if check != "engine"} == {"ok"}

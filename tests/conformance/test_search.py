@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -312,8 +313,9 @@ def test_what_comes_after_a_deletion_is_found(persistence: Persistence) -> None:
 def test_a_deletion_that_is_undone_changes_nothing(persistence: Persistence) -> None:
     say(persistence, "word one", "word two")
     assert len(persistence.search_text("word")) == 2
-    with pytest.raises(ZeroDivisionError), persistence.transaction():
+    with suppress(ZeroDivisionError), persistence.transaction():
         persistence.delete_agent_run("run")
+        assert found(persistence, "word") == []
         raise ZeroDivisionError
     assert len(persistence.search_text("word")) == 2
 
@@ -321,7 +323,7 @@ def test_a_deletion_that_is_undone_changes_nothing(persistence: Persistence) -> 
 def test_a_transaction_finds_its_own_writes_and_leaves_none_behind(
     persistence: Persistence,
 ) -> None:
-    with pytest.raises(ZeroDivisionError), persistence.transaction():
+    with suppress(ZeroDivisionError), persistence.transaction():
         say(persistence, "word one")
         assert found(persistence, "word") == ["word one"]
         raise ZeroDivisionError

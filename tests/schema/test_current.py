@@ -11,6 +11,7 @@ from psycopg2 import sql
 
 from curio_persistence import AccessDeniedError, AgentRun, AgentRunEvent, ConflictError
 from curio_persistence.backends.postgres import _lock_key
+from curio_persistence.backends.schema import SEARCH_TABLES
 from curio_persistence.store.tables import TABLES
 from tests.schema.conftest import PostgresSchema, SQLiteFile
 from tests.support.children import Child
@@ -93,7 +94,8 @@ def role(postgres_schema: PostgresSchema) -> Iterator[str]:
     """A role that may read and write rows of our tables, and nothing else; named as the schema."""
     postgres_schema.open().close()
     name = postgres_schema.name
-    tables = ", ".join(f"{name}.{table.name}" for table in TABLES)
+    ours = (*(table.name for table in TABLES), *SEARCH_TABLES)
+    tables = ", ".join(f"{name}.{table}" for table in ours)
     postgres_schema.run(
         f"CREATE ROLE {name}; GRANT USAGE ON SCHEMA {name} TO {name};"
         f"GRANT SELECT ON {name}.schema_migrations TO {name};"
@@ -115,4 +117,6 @@ def test_a_role_that_may_only_handle_rows_can_do_everything(
         with pytest.raises(ConflictError):
             persistence.create_agent_run(AgentRun("agent", "run"))
         assert persistence.get_agent_run_stats()["total_runs"] == 2
+        assert len(persistence.search_text("hello")) == 2
+        persistence.search.rebuild()
         assert persistence.delete_agent_run("run")

@@ -111,7 +111,7 @@ def marks_of(kind: int, record: Any) -> set[str]:
 @lru_cache(10_000)
 def mark(column: str, value: str) -> str:
     """A short name for a column's value; no word begins as it does. Two values may share one."""
-    return f"§{crc32(f'{column} {value}'.encode()):08x}"
+    return f"§{crc32(bytes(f'{column} {value}', 'utf-8')):08x}"
 
 
 def place_of(kind: int, record: Any) -> int:

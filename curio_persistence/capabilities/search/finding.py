@@ -17,8 +17,8 @@ from curio_persistence.capabilities.search.documents import (
 from curio_persistence.capabilities.search.hits import SearchHit
 from curio_persistence.store.base import Store
 from curio_persistence.store.filters import Filter
-from curio_persistence.store.word_index import Found, Term, Wanted
 from curio_persistence.store.snippets import snippet
+from curio_persistence.store.word_index import Found, Term, Wanted
 from curio_persistence.store.word_queries import Phrase, WordQuery, matches
 
 _MOST_TERMS = 32

@@ -256,11 +256,11 @@ class Indexing:
 
     def forget(self, table: Table[Any], where: Where) -> list[int]:
         """Leave records out that are about to be deleted or to lose their words; whom it had."""
-        if not self.enabled:
-            return []
         had: list[int] = []
         kind, words, last = KINDS[table], self._store.words, 0
         words.lock()
+        if not self.enabled:
+            return had
         while records := self._rows(table, (*where, _from(last + 1)), _BATCH):
             last = records[-1].id
             known = words.known(kind, [record.id for record in records])
