@@ -179,14 +179,8 @@ class RunRecorder:
     # --- begin and end ------------------------------------------------------------------------
 
     def __enter__(self) -> Self:
-        self._outer = _enclosing_run()
-        parent = self._outer if self._parent is None else self._parent
-        self.agent_run.parent_run_id = parent.run_id if isinstance(parent, RunRecorder) else parent
-        self.agent_run.started_at = self._clock.stamp(self.run_id)
-        self.agent_run.status = AgentRunStatus.RUNNING.value
-        self._keep(self._create)
-        self.log(EventType.RUN_STARTED, {"objective": self.agent_run.objective})
-        _current.set(self)
+        self._begin()
+        self._enter_context()
         return self
 
     def __exit__(
@@ -195,8 +189,27 @@ class RunRecorder:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self._leave_context()
+        self._end_with(error)
+
+    def _enter_context(self) -> None:
+        """Be the run that those which begin in this context are children of."""
+        _current.set(self)
+
+    def _leave_context(self) -> None:
         if _current.get() is self:  # Else a generator is left out of turn.
             _current.set(self._outer)
+
+    def _begin(self) -> None:
+        self._outer = _enclosing_run()
+        parent = self._outer if self._parent is None else self._parent
+        self.agent_run.parent_run_id = parent.run_id if isinstance(parent, RunRecorder) else parent
+        self.agent_run.started_at = self._clock.stamp(self.run_id)
+        self.agent_run.status = AgentRunStatus.RUNNING.value
+        self._keep(self._create)
+        self.log(EventType.RUN_STARTED, {"objective": self.agent_run.objective})
+
+    def _end_with(self, error: BaseException | None) -> None:
         if error is None:
             if not self._ended:
                 self.finish()
@@ -300,8 +313,7 @@ class ToolCall:
         self._begin = 0.0
 
     def __enter__(self) -> Self:
-        # Kept before the call as well: should it kill the process, the record shows what it was.
-        self._run.log(TOOL_CALL_STARTED, {"tool_name": self._name, "args": self._args})
+        self._log_begin()
         self._begin = time.perf_counter()
         return self
 
@@ -311,11 +323,18 @@ class ToolCall:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self._log_end(error, time.perf_counter() - self._begin)
+
+    def _log_begin(self) -> None:
+        # Kept before the call as well: should it kill the process, the record shows what it was.
+        self._run.log(TOOL_CALL_STARTED, {"tool_name": self._name, "args": self._args})
+
+    def _log_end(self, error: BaseException | None, seconds: float) -> None:
         data = {
             "tool_name": self._name,
             "args": self._args,
             "result": self.result,
-            "latency_ms": round((time.perf_counter() - self._begin) * 1000, 3),
+            "latency_ms": round(seconds * 1000, 3),
             "error": _describe(error),
         }
         try:

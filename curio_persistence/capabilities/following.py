@@ -36,10 +36,19 @@ class Following(Iterator[list[AgentRunEvent]]):
         """Of rows that have come, but were not read yet."""
 
     def __next__(self) -> list[AgentRunEvent]:
+        time.sleep(self.pause)
+        return self.look()
+
+    @property
+    def pause(self) -> float:
+        """How many seconds are to pass before the next look."""
+        return 0 if self._arrivals is None or self._ids else self._interval
+
+    def look(self) -> list[AgentRunEvent]:
+        """The next list, at once."""
         if self._arrivals is None:
             return self._begin()
         if not self._ids:
-            time.sleep(self._interval)
             self._ids = self._arrivals.ids()
         events = self._read(self._ids[:_AT_A_TIME])
         del self._ids[:_AT_A_TIME]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import suppress
 from functools import lru_cache
 from itertools import chain
@@ -141,6 +141,11 @@ class Stream(Generic[M]):
 
     def __iter__(self) -> Iterator[M]:
         return chain.from_iterable(map(self._table.decode, self._chunks()))
+
+    def batches(self) -> Generator[list[M], None, None]:
+        """One pass over the records, in lists of some hundred; its `close()` ends it."""
+        for columns in self._chunks():
+            yield self._table.decode(columns)
 
     def to_dicts(self) -> list[dict[str, Any]]:
         """What each record's `to_dict()` gives; all of them, in memory."""

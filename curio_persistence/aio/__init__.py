@@ -1,0 +1,48 @@
+"""The same persistence for programs that run in an event loop: every call is awaited."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from curio_persistence import persistence as blocking
+from curio_persistence.aio.opening import Opening
+from curio_persistence.aio.persistence import (
+    THREADS,
+    AsyncBufferedPersistence,
+    AsyncPersistence,
+)
+from curio_persistence.aio.recorder import AsyncRunRecorder, AsyncToolCall
+from curio_persistence.aio.streams import AsyncFollowing, AsyncStream
+from curio_persistence.store.redaction import Content, Redactor
+
+__all__ = [
+    "AsyncBufferedPersistence",
+    "AsyncFollowing",
+    "AsyncPersistence",
+    "AsyncRunRecorder",
+    "AsyncStream",
+    "AsyncToolCall",
+    "Opening",
+    "connect",
+]
+
+
+def connect(
+    url: str | None = None,
+    *,
+    read_only: bool = False,
+    initialize: bool = True,
+    redactor: Redactor | str | Collection[str] | None = None,
+    content: Content | None = None,
+    threads: int = THREADS,
+) -> Opening:
+    """Open a persistence: `await connect(url)`, or `async with connect(url) as persistence: …`.
+
+    As `curio_persistence.connect` does; `threads` is how many calls are worked on at a time.
+    """
+    return Opening(
+        lambda: blocking.connect(
+            url, read_only=read_only, initialize=initialize, redactor=redactor, content=content
+        ),
+        threads=threads,
+    )

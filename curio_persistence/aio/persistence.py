@@ -1,0 +1,252 @@
+"""The table of contents once more, awaited."""
+
+from __future__ import annotations
+
+from contextlib import AbstractAsyncContextManager
+from types import TracebackType
+from typing import Any, Self, Unpack
+
+from curio_persistence.aio.awaited import Awaited, awaited, streamed
+from curio_persistence.aio.recorder import AsyncRunRecorder
+from curio_persistence.aio.streams import AsyncFollowing
+from curio_persistence.aio.threads import Threads
+from curio_persistence.buffered import BufferedPersistence
+from curio_persistence.capabilities.events import EventFilters, Events
+from curio_persistence.capabilities.metrics import Metrics
+from curio_persistence.capabilities.runs import Runs
+from curio_persistence.capabilities.stats import Stats
+from curio_persistence.capabilities.usage import Usage
+from curio_persistence.clock import Clock
+from curio_persistence.errors import ConfigurationError
+from curio_persistence.persistence import Persistence
+from curio_persistence.recorder import OnError, RunRecorder
+from curio_persistence.store.redaction import Redaction
+from curio_persistence.write_behind import Overflow
+
+THREADS = 4
+"""How many work at a time, if nobody says otherwise: each that is busy may keep the event loop
+waiting for the interpreter, for 5 ms."""
+
+
+class AsyncRuns(Awaited[Runs]):
+    """`persistence.runs`, awaited."""
+
+    create = awaited(Runs.create)
+    create_many = awaited(Runs.create_many)
+    update = awaited(Runs.update)
+    get = awaited(Runs.get)
+    newest = awaited(Runs.newest)
+    query = awaited(Runs.query)
+    iterate = streamed(Runs.iterate)
+    delete = awaited(Runs.delete)
+    left_behind = awaited(Runs.left_behind)
+    abandon = awaited(Runs.abandon)
+
+
+class AsyncEvents(Awaited[Events]):
+    """`persistence.events`, awaited."""
+
+    log = awaited(Events.log)
+    log_many = awaited(Events.log_many)
+    append = awaited(Events.append)
+    of_run = awaited(Events.of_run)
+    query = awaited(Events.query)
+    iterate = streamed(Events.iterate)
+    count = awaited(Events.count)
+
+    def follow(
+        self, *, last: int = 0, interval: float = 0.5, **filters: Unpack[EventFilters]
+    ) -> AsyncFollowing:
+        """The newest events, then those that are stored from now on, each exactly once.
+
+        `async for events in persistence.events.follow(): …` goes on for ever. `last` is how many
+        come first, `interval` how many seconds pass between two looks.
+        """
+        following = self._sync.follow(last=last, interval=interval, **filters)
+        return AsyncFollowing(following, self._threads)
+
+
+class AsyncUsage(Awaited[Usage]):
+    """`persistence.usage`, awaited."""
+
+    log = awaited(Usage.log)
+    log_many = awaited(Usage.log_many)
+    newest = awaited(Usage.newest)
+    query = awaited(Usage.query)
+    iterate = streamed(Usage.iterate)
+
+
+class AsyncStats(Awaited[Stats]):
+    """`persistence.stats`, awaited."""
+
+    summary = awaited(Stats.summary)
+
+
+class AsyncMetrics(Awaited[Metrics]):
+    """`persistence.metrics`, awaited."""
+
+    names = awaited(Metrics.names)
+    query = awaited(Metrics.query)
+
+
+class AsyncPersistence(Awaited[Persistence]):
+    """A persistence for programs that run in an event loop: its own names, awaited.
+
+    Everything is done in other threads, at most so many at a time: the loop never waits. It takes
+    the persistence over: `close()`, or the end of an `async with` block, closes that too. One may
+    be shared by any number of tasks, and by several loops.
+
+    A call that is cancelled returns at once. If a thread has taken it up, it goes on to its end: a
+    write is stored or it is not, never in part.
+    """
+
+    def __init__(self, persistence: Persistence, *, threads: int = THREADS) -> None:
+        if not isinstance(persistence, Persistence):
+            raise ConfigurationError(
+                "AsyncPersistence takes an open persistence, not "
+                f"{type(persistence).__name__}. To open one: await aio.connect(url)."
+            )
+        super().__init__(persistence, Threads(threads))
+        self.runs = AsyncRuns(persistence.runs, self._threads)
+        self.events = AsyncEvents(persistence.events, self._threads)
+        self.usage = AsyncUsage(persistence.usage, self._threads)
+        self.stats = AsyncStats(persistence.stats, self._threads)
+        self.metrics = AsyncMetrics(persistence.metrics, self._threads)
+
+    create_agent_run = awaited(Persistence.create_agent_run)
+    create_agent_runs = awaited(Persistence.create_agent_runs)
+    update_agent_run = awaited(Persistence.update_agent_run)
+    get_agent_run = awaited(Persistence.get_agent_run)
+    get_agent_runs = awaited(Persistence.get_agent_runs)
+    query_agent_runs = awaited(Persistence.query_agent_runs)
+    iter_agent_runs = streamed(Persistence.iter_agent_runs)
+    delete_agent_run = awaited(Persistence.delete_agent_run)
+
+    log_agent_run_event = awaited(Persistence.log_agent_run_event)
+    log_agent_run_events = awaited(Persistence.log_agent_run_events)
+    append_event = awaited(Persistence.append_event)
+    get_agent_run_events = awaited(Persistence.get_agent_run_events)
+    query_events = awaited(Persistence.query_events)
+    iter_agent_run_events = streamed(Persistence.iter_agent_run_events)
+    count_events = awaited(Persistence.count_events)
+    query_metrics = awaited(Persistence.query_metrics)
+    create_payload_index = awaited(Persistence.create_payload_index)
+
+    log_llm_usage = awaited(Persistence.log_llm_usage)
+    log_llm_usages = awaited(Persistence.log_llm_usages)
+    get_llm_usage = awaited(Persistence.get_llm_usage)
+    query_llm_usage = awaited(Persistence.query_llm_usage)
+    iter_llm_usage = streamed(Persistence.iter_llm_usage)
+    get_agent_run_stats = awaited(Persistence.get_agent_run_stats)
+
+    initialize_schema = awaited(Persistence.initialize_schema)
+    schema_version = awaited(Persistence.schema_version)
+    health_check = awaited(Persistence.health_check)
+    diagnose = awaited(Persistence.diagnose)
+
+    def record_run(
+        self,
+        *,
+        agent_id: str,
+        objective: str = "",
+        agent_name: str = "",
+        run_id: str | None = None,
+        session_id: str | None = None,
+        parent: AsyncRunRecorder | RunRecorder | str | None = None,
+        additional_context: Any = None,
+        metadata: Any = None,
+        tags: list[str] | None = None,
+        on_error: OnError = "log",
+    ) -> AsyncRunRecorder:
+        """Record a run as it happens: `async with persistence.record_run(agent_id="a") as run: …`.
+
+        As `Persistence.record_run` does, with each of the recorder's methods awaited.
+        """
+        recorder = self._sync.record_run(
+            agent_id=agent_id,
+            objective=objective,
+            agent_name=agent_name,
+            run_id=run_id,
+            session_id=session_id,
+            parent=parent.run_id if isinstance(parent, AsyncRunRecorder) else parent,
+            additional_context=additional_context,
+            metadata=metadata,
+            tags=tags,
+            on_error=on_error,
+        )
+        return AsyncRunRecorder(recorder, self._threads)
+
+    def transaction(self) -> AbstractAsyncContextManager[None]:
+        """Group writes: all are committed at the end of the block, none if it raises.
+
+        To it belongs what is awaited in the block, and what tasks do that are begun there, until it
+        ends. Inside, each write is a savepoint, and reads see the writes. Other writes wait
+        meanwhile (on SQLite and in memory): do not wait for another task's write in the block, nor
+        for a model's answer.
+        """
+        return self._threads.inside(self._sync.transaction())
+
+    def buffered(
+        self,
+        *,
+        max_items: int = 10_000,
+        max_seconds: float = 1.0,
+        overflow: Overflow = "block",
+        install_sigterm: bool = False,
+    ) -> AsyncBufferedPersistence:
+        """This persistence, behind a queue; see `BufferedPersistence`. It is taken over."""
+        buffered = self._sync.buffered(
+            max_items=max_items,
+            max_seconds=max_seconds,
+            overflow=overflow,
+            install_sigterm=install_sigterm,
+        )
+        return AsyncBufferedPersistence(buffered, threads=self._threads.most)
+
+    @property
+    def clock(self) -> Clock:
+        """What the times of records are taken from."""
+        return self._sync.clock
+
+    @property
+    def redaction(self) -> Redaction:
+        """What is kept of words."""
+        return self._sync.redaction
+
+    @property
+    def place(self) -> str:
+        """Where everything is kept, in words that can open a sentence; without a password."""
+        return self._sync.place
+
+    async def close(self) -> None:
+        """Release connections and threads. Closing twice is fine."""
+        await self._threads.last_call(self._sync.close)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._threads.last_call(lambda: self._sync.__exit__(kind, error, traceback))
+
+
+class AsyncBufferedPersistence(AsyncPersistence):
+    """A `BufferedPersistence`, awaited."""
+
+    _sync: BufferedPersistence
+
+    flush = awaited(BufferedPersistence.flush)
+
+    @property
+    def pending(self) -> int:
+        """How many records wait to be stored."""
+        return self._sync.pending
+
+    @property
+    def lost(self) -> dict[str, int]:
+        """How many records are not stored and never will be, by reason."""
+        return self._sync.lost
