@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         UnsupportedError,
     )
     from curio_persistence.importers.agdd import import_agdd
+    from curio_persistence.importers.costs import import_costs
     from curio_persistence.importers.reports import ImportReport, Problem
     from curio_persistence.models import (
         AgentLLMUsage,
@@ -88,6 +89,7 @@ __all__ = [
     "UnsupportedError",
     "connect",
     "import_agdd",
+    "import_costs",
 ]
 __version__ = "0.1.0"
 
@@ -106,6 +108,7 @@ if not TYPE_CHECKING:  # Type checkers see the names above, and no others.
             "UnsupportedError"
         ),
         "importers.agdd": "import_agdd",
+        "importers.costs": "import_costs",
         "importers.reports": "ImportReport Problem",
         "models": "AgentLLMUsage AgentRun AgentRunEvent AgentRunStatus EventType Level",
         "persistence": (

@@ -68,6 +68,7 @@ NAMES = [
     "UnsupportedError",
     "connect",
     "import_agdd",
+    "import_costs",
 ]
 TEN = {
     "create_agent_run": "(self, run: AgentRun) -> None",

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 EXAMPLES = """\
   curio-persistence import agdd .runs/agents --dry-run
   curio-persistence import agdd .runs/agents --db-path imported.db
-  curio-persistence import agdd .runs/agents --json > report.json
+  curio-persistence import costs .runs/costs/costs.jsonl
 """
 
 _SHOWN = 20
@@ -39,6 +39,7 @@ class _Kind(NamedTuple):
 
 _KINDS = {
     "agdd": _Kind("import_agdd", "a folder with a folder for each run, of AGDD or MAGSAG"),
+    "costs": _Kind("import_costs", "a cost ledger of theirs, costs.jsonl or costs.db, or .runs"),
 }
 
 

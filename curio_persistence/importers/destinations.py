@@ -15,7 +15,11 @@ if TYPE_CHECKING:
     from curio_persistence.persistence import Persistence
 
 _BATCH = 1_000
-"""What a persistence encodes at a time: of a batch that is refused, nothing was written yet."""
+_LARGEST_BATCH = 5_000
+"""Events of a run that is not read to its end; earlier, they would come before their run."""
+
+_MOST_BYTES = 8 << 20
+"""What may have been read since the last batch. In memory it takes a multiple of that."""
 
 Complete = Callable[[AgentRun, AgentRun], AgentRun]
 """Makes of a stored run, and the same run as it was found now, the run that is to be stored."""
@@ -55,31 +59,39 @@ class Destination:
         self._runs: list[tuple[AgentRun, Place]] = []
         self._events: list[tuple[AgentRunEvent, Place]] = []
         self._usage: list[tuple[AgentLLMUsage, Place]] = []
+        self._flush_at = self._tally.bytes_read + _MOST_BYTES
 
     def add_run(self, run: AgentRun, place: Place) -> None:
+        """A run is added when all of its events were."""
         self._runs.append((run, place))
-        self._flush_if_full(self._runs)
+        self._flush_from(_BATCH)
 
     def add_event(self, event: AgentRunEvent, place: Place) -> None:
         self._events.append((event, place))
-        self._flush_if_full(self._events)
+        self._flush_from(_LARGEST_BATCH)
 
     def add_usage(self, usage: AgentLLMUsage, place: Place) -> None:
         self._usage.append((usage, place))
-        self._flush_if_full(self._usage)
+        self._flush_from(_BATCH)
 
-    def _flush_if_full(self, waiting: list[Any]) -> None:
-        if len(waiting) >= _BATCH:
+    @property
+    def _waiting(self) -> int:
+        return len(self._runs) + len(self._events) + len(self._usage)
+
+    def _flush_from(self, batch: int) -> None:
+        if self._waiting >= batch or self._tally.bytes_read >= self._flush_at:
             self.flush()
 
     def flush(self) -> None:
         """Store what waits, in one transaction, and tell how much is done."""
+        if not self._waiting:
+            return
         if self._persistence is None:
             self._check()
         else:
             with self._persistence.transaction():
                 self._write(self._persistence)
-        self._done += len(self._runs) + len(self._events) + len(self._usage)
+        self._done += self._waiting
         self._forget()
         if self._progress is not None:
             self._progress(self._done, None)
@@ -147,7 +159,8 @@ class Destination:
         if stored is None or self._complete is None:
             return False
         dated = replace(run, created_at=stored.created_at, updated_at=stored.updated_at)
-        completed = self._complete(stored, RUNS.decode_row(RUNS.encode(dated)))
+        row = persistence.redaction.encoder(RUNS)(dated)
+        completed = self._complete(stored, RUNS.decode_row(row))
         if completed == stored:
             return False
         persistence.update_agent_run(run.run_id, completed)

@@ -9,15 +9,16 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from curio_persistence.errors import InvalidValueError
 from curio_persistence.importers.limits import MAX_BYTES, MAX_DEPTH, is_deeper
 from curio_persistence.importers.reports import Tally
 
-_BUFFER = 1 << 18
 _BOM = b"\xef\xbb\xbf"
+_PACKED = (b"\x1f\x8b", b"PK\x03\x04", b"\x28\xb5\x2f\xfd")
 _TOO_LONG = f"is longer than {MAX_BYTES >> 20} MiB"
 _TOO_DEEP = f"is nested deeper than {MAX_DEPTH} levels"
 
@@ -28,8 +29,9 @@ def read_objects(path: Path, name: str, tally: Tally) -> Iterator[tuple[int, dic
     A line that holds none is a problem of its own; empty ones are passed over.
     """
     try:
-        with _open(path) as file:
+        with open_ordinary(path) as file:
             for number, line in enumerate(_lines(file), start=1):
+                tally.bytes_read += len(line)
                 try:
                     value = _object_in(line)
                 except InvalidValueError as error:
@@ -44,8 +46,10 @@ def read_objects(path: Path, name: str, tally: Tally) -> Iterator[tuple[int, dic
 def read_object(path: Path, name: str, tally: Tally) -> dict[str, Any] | None:
     """The object that a whole file holds; None, and a problem, if it holds none."""
     try:
-        with _open(path) as file:
-            value = _object_in(file.read(MAX_BYTES + 1))
+        with open_ordinary(path) as file:
+            text = file.read(MAX_BYTES + 1)
+        tally.bytes_read += len(text)
+        value = _object_in(text)
         if value is None:
             tally.problem(name, None, "is empty")
         return value
@@ -56,13 +60,18 @@ def read_object(path: Path, name: str, tally: Tally) -> dict[str, Any] | None:
     return None
 
 
-def _open(path: Path) -> BinaryIO:
-    if not path.is_file():  # To read a pipe would be to wait for ever.
+def open_ordinary(path: Path) -> BufferedReader:
+    """A file to be read. OSError for a packed one, and a pipe, at which one would wait for ever."""
+    if not path.is_file():
         raise OSError(0, "it is no ordinary file")
-    return path.open("rb", buffering=_BUFFER)
+    file = path.open("rb")
+    if file.peek(4).startswith(_PACKED):
+        file.close()
+        raise OSError(0, "it is compressed; unpack it first")
+    return file
 
 
-def _lines(file: BinaryIO) -> Iterator[bytes]:
+def _lines(file: BufferedReader) -> Iterator[bytes]:
     """The lines; of one that is too long only so much that it can be told."""
     while line := file.readline(MAX_BYTES + 1):
         yield line
@@ -72,21 +81,20 @@ def _lines(file: BinaryIO) -> Iterator[bytes]:
 
 def _object_in(text: bytes) -> dict[str, Any] | None:
     """The object that a text holds; None if there is no text."""
+    if not text or text.isspace():
+        return None
     value = parse(text)
-    if value is not None and not isinstance(value, dict):
+    if not isinstance(value, dict):
         raise InvalidValueError(f"is a JSON {type(value).__name__}, not an object")
     return value
 
 
 def parse(text: bytes) -> Any:
-    """The value that a JSON text holds; None if there is no text."""
+    """The value that a JSON text holds."""
     if len(text) > MAX_BYTES:
         raise InvalidValueError(_TOO_LONG)
     try:
-        unicode = text.removeprefix(_BOM).decode()
-        if not unicode or unicode.isspace():
-            return None
-        value = json.loads(unicode)
+        value = json.loads(text.removeprefix(_BOM).decode())
     except UnicodeDecodeError as error:
         raise InvalidValueError("is not UTF-8 text") from error
     except RecursionError as error:

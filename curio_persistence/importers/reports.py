@@ -70,6 +70,7 @@ class Tally:
     def __init__(self) -> None:
         self.runs = self.events = self.usage = 0
         self.skipped: Counter[str] = Counter()
+        self.bytes_read = 0
         self._problems: list[Problem] = []
         self._more_problems = 0
 

@@ -66,8 +66,9 @@ def server_of_their_own(private_postgres: PostgresServer) -> dict[str, str]:
 def test_the_examples_work(
     program: Program, agents_db: str, server_of_their_own: dict[str, str]
 ) -> None:
-    for folder in ("runs", ".runs/agents"):
+    for folder in ("runs", ".runs/agents", ".runs/costs"):
         (program.folder / folder).mkdir(parents=True)
+    (program.folder / ".runs/costs/costs.jsonl").touch()
     for help_text in (program("--help").out, *(program(it, "--help").out for it in COMMANDS)):
         shown = examples(help_text)
         assert len(shown) >= 3
