@@ -34,6 +34,7 @@ def connect(
     initialize: bool = True,
     redactor: Redactor | str | Collection[str] | None = None,
     content: Content | None = None,
+    search: bool | None = None,
     threads: int = THREADS,
 ) -> Opening:
     """Open a persistence: `await connect(url)`, or `async with connect(url) as persistence: …`.
@@ -42,7 +43,12 @@ def connect(
     """
     return Opening(
         lambda: blocking.connect(
-            url, read_only=read_only, initialize=initialize, redactor=redactor, content=content
+            url,
+            read_only=read_only,
+            initialize=initialize,
+            redactor=redactor,
+            content=content,
+            search=search,
         ),
         threads=threads,
     )

@@ -14,6 +14,7 @@ from curio_persistence.buffered import BufferedPersistence
 from curio_persistence.capabilities.events import EventFilters, Events
 from curio_persistence.capabilities.metrics import Metrics
 from curio_persistence.capabilities.runs import Runs
+from curio_persistence.capabilities.search import Search
 from curio_persistence.capabilities.stats import Stats
 from curio_persistence.capabilities.usage import Usage
 from curio_persistence.clock import Clock
@@ -89,6 +90,23 @@ class AsyncMetrics(Awaited[Metrics]):
     query = awaited(Metrics.query)
 
 
+class AsyncSearch(Awaited[Search]):
+    """`persistence.search`, awaited. `progress` is called in another thread."""
+
+    switch = awaited(Search.switch)
+    enable = awaited(Search.enable)
+    disable = awaited(Search.disable)
+    pending = awaited(Search.pending)
+    index_pending = awaited(Search.index_pending)
+    rebuild = awaited(Search.rebuild)
+    check = awaited(Search.check)
+    text = awaited(Search.text)
+
+    async def enabled(self) -> bool:
+        """Whether this database has a search index; it remembers that itself."""
+        return await self._threads.call(lambda: self._sync.enabled)
+
+
 class AsyncPersistence(Awaited[Persistence]):
     """A persistence for programs that run in an event loop: its own names, awaited.
 
@@ -112,6 +130,7 @@ class AsyncPersistence(Awaited[Persistence]):
         self.usage = AsyncUsage(persistence.usage, self._threads)
         self.stats = AsyncStats(persistence.stats, self._threads)
         self.metrics = AsyncMetrics(persistence.metrics, self._threads)
+        self.search = AsyncSearch(persistence.search, self._threads)
 
     create_agent_run = awaited(Persistence.create_agent_run)
     create_agent_runs = awaited(Persistence.create_agent_runs)
@@ -130,6 +149,7 @@ class AsyncPersistence(Awaited[Persistence]):
     iter_agent_run_events = streamed(Persistence.iter_agent_run_events)
     count_events = awaited(Persistence.count_events)
     query_metrics = awaited(Persistence.query_metrics)
+    search_text = awaited(Persistence.search_text)
     create_payload_index = awaited(Persistence.create_payload_index)
 
     log_llm_usage = awaited(Persistence.log_llm_usage)
@@ -143,6 +163,7 @@ class AsyncPersistence(Awaited[Persistence]):
     schema_version = awaited(Persistence.schema_version)
     health_check = awaited(Persistence.health_check)
     diagnose = awaited(Persistence.diagnose)
+    compact = awaited(Persistence.compact)
 
     def record_run(
         self,

@@ -137,6 +137,17 @@ def test_what_has_no_flat_name_is_awaited_too(persistence: Persistence) -> None:
     awaiting(persistence, work)
 
 
+def test_words_are_found(persistence: Persistence) -> None:
+    async def work(awaited: AsyncPersistence) -> None:
+        await awaited.append_event("run", "agent", "log", message="The rate limit is reached")
+        [hit] = await awaited.search_text("limit")
+        assert hit.snippet == "The rate limit is reached"
+        assert await awaited.search.enabled()
+        assert await awaited.search.pending() == 0
+
+    awaiting(persistence, work)
+
+
 def test_many_tasks_may_share_it(persistence: Persistence) -> None:
     async def work(awaited: AsyncPersistence) -> None:
         await asyncio.gather(*(append(awaited, n, n + 100) for n in range(50)))
