@@ -22,7 +22,8 @@ _PIECE = 100
 _MAY_BE_ESCAPED = re.compile(r'["\\/\x00-\x1f]')
 _MEANS_MORE = re.compile(r"[*?[]")
 _ONE_OR_TWO = (1, 2)
-_ANY_NUMBER = (1, None, None, None, "", "")
+_ANYTHING = (1, None, None, None, "", "")
+_MOST_DIGITS = 20
 _WORDS = {True: "true", False: "false", None: "null"}
 
 Bound = tuple[str | float | None, ...]
@@ -44,7 +45,7 @@ def in_two_steps(where: Where) -> Where:
 def may_hold(column: str) -> str:
     """The condition for the first step, whatever the pattern; it takes what `bound` gives.
 
-    SQLite's own look at a number is a rough one, and of a key that is repeated sees the first.
+    SQLite's own look at a value is a rough one, and of a key that is repeated sees the first.
     """
     return (
         f"({column} GLOB ? OR {column} GLOB ?) AND (? "
@@ -55,19 +56,28 @@ def may_hold(column: str) -> str:
 
 @lru_cache
 def bound(pattern: str) -> Bound:
-    """The pieces of text in their order, and how else they may be written; then of a number what
-    `_number` gives."""
+    """The pieces of text in their order, and how else they may be written; then what `_roughly`
+    gives."""
     asked = read_pattern(pattern)
     pieces = [_piece(asked.path[-1]), *_pieces_of_value(asked.value)]
     # An ASCII letter written as an escape begins with two zeros.
     escape = "\\u00" if "".join(pieces).isascii() else "\\u"
-    return (_glob(*pieces), _glob(escape), *_number(asked))
+    return (_glob(*pieces), _glob(escape), *_roughly(asked))
 
 
 def _pieces_of_value(value: str | bool | Decimal | None) -> list[str]:
     if isinstance(value, str):
         return [_piece(value)]
-    return [] if isinstance(value, Decimal) else [_WORDS[value]]  # A number has many forms.
+    return _digits(value) if isinstance(value, Decimal) else [_WORDS[value]]
+
+
+def _digits(number: Decimal) -> list[str]:
+    """What all ways to write a number share: its digits, perhaps with a point between two of them,
+    and then no other digit but zeros."""
+    digits = "".join(map(str, number.as_tuple().digits)).rstrip("0") or "0"
+    if len(digits) > _MOST_DIGITS:
+        return [*digits[:_MOST_DIGITS]]
+    return [*digits[:-1], f"{digits[-1]}[^1-9]"]
 
 
 def _piece(text: str) -> str:
@@ -75,30 +85,32 @@ def _piece(text: str) -> str:
     first, *others = _MAY_BE_ESCAPED.split(text)
     pieces = [f'"{first}', *others]
     pieces[-1] += '"'
-    return max(pieces, key=len)[:_PIECE]
-
-
-def _glob(*pieces: str) -> str:
-    """The pattern for texts that have all pieces in them, one after the other."""
-    return f"*{'*'.join(_MEANS_MORE.sub(_as_it_is, piece) for piece in pieces)}*"
+    return _MEANS_MORE.sub(_as_it_is, max(pieces, key=len)[:_PIECE])
 
 
 def _as_it_is(match: re.Match[str]) -> str:
     return f"[{match[0]}]"
 
 
-def _number(asked: Asked) -> Bound:
-    """Whether any will do, whatever it is; else its path, bounds, and globs for repeated keys."""
+def _glob(*pieces: str) -> str:
+    """The pattern for texts that have all pieces in them, one after the other."""
+    return f"*{'*'.join(pieces)}*"
+
+
+def _roughly(asked: Asked) -> Bound:
+    """Whether any value will do; else its path, bounds, and globs for repeated keys."""
     plain = all(key and not _MAY_BE_ESCAPED.search(key) for key in asked.path)
-    if not isinstance(asked.value, Decimal) or not plain or len(asked.path) not in _ONE_OR_TWO:
-        return _ANY_NUMBER
+    if asked.value is None or not plain or len(asked.path) not in _ONE_OR_TWO:
+        return _ANYTHING
     path = "".join(f'."{key}"' for key in asked.path)
-    first, *second = (_glob(f'"{key}"', f'"{key}"') for key in asked.path)
+    first, *second = (_glob(piece, piece) for piece in map(_piece, asked.path))
     return (0, f"${path}", *_bounds(asked.value), first, "".join(second))
 
 
-def _bounds(number: Decimal) -> tuple[float, float]:
-    """Around what SQLite, which need not round exactly, makes of a number's digits."""
-    near = float(number)
+def _bounds(value: str | bool | Decimal) -> tuple[str | float, str | float]:
+    """Around a value as SQLite reads it: true is 1, and it need not round a number exactly."""
+    if not isinstance(value, Decimal):
+        return value, value
+    near = float(value)
     margin = abs(near) * 1e-9 + 1e-300
     return (near - margin, near + margin) if abs(near) < 1e300 else (-inf, inf)

@@ -19,7 +19,7 @@ import re
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from curio_persistence.store.codecs import encode_text
 
@@ -155,17 +155,17 @@ def holds(kept: str, pattern: str) -> bool:
 
 def _object_in(kept: str) -> Mapping[str, Any] | None:
     """The payload, if a database can hold it as an object."""
-    if not kept.lstrip(" \t\n\r").startswith("{") or _is_too_much(kept):
+    text = kept.strip(" \t\n\r")
+    if not text.startswith("{") or _is_too_much(kept):
         return None
+    decoder = _DECODER_OF_LONG if len(text) > _LONG else _DECODER
     try:
-        found: Mapping[str, Any] = (_DECODER_OF_LONG if len(kept) > _LONG else _DECODER).decode(
-            kept
-        )
+        found, end = decoder.raw_decode(text)
     except (ValueError, ArithmeticError, RecursionError):
         return None
-    if "\\u" in kept and _UNHOLDABLE.search(_PAIRS.sub(" ", kept)):
+    if end < len(text) or ("\\u" in text and _UNHOLDABLE.search(_PAIRS.sub(" ", text))):
         return None
-    return found
+    return cast(dict[str, Any], found)
 
 
 def _is_too_much(kept: str) -> bool:

@@ -96,6 +96,18 @@ VALUES = [
     *("1", "1.0", "1e0", "10e-1", "0.1e1", "1.00000000000000000001", "true", '"1"', "null"),
     *("0", "-0.0", "false", '"true"', '""', "[1]", '{"a": 1}', "[]", "0.1", "1e-1", "0.10"),
     *("9007199254740993", "9007199254740992", "9007199254740993.0", "1e400", "-1", "12", "21"),
+    *(
+        "1030",
+        "103e1",
+        "10.3E+2",
+        "0.00103e6",
+        "10300e-1",
+        "1030.00",
+        "1031",
+        "1030.3",
+        "103",
+        "-1030",
+    ),
 ]
 
 
@@ -121,6 +133,7 @@ VALUES = [
         (2**53 + 1, ["9007199254740993", "9007199254740993.0"]),
         (10**400, ["1e400"]),
         (-1, ["-1"]),
+        (1030, ["1030", "103e1", "10.3E+2", "0.00103e6", "10300e-1", "1030.00"]),
     ],
     ids=lambda value: repr(value)[:40],
 )
@@ -210,6 +223,15 @@ def test_of_a_repeated_key_the_last_counts(persistence: Persistence) -> None:
         r'{"o": {"v": 0, "\u0076": 1}}',
     )
     assert found(persistence, {"o.v": 1}) == "125"
+
+
+@pytest.mark.parametrize("value", [True, "yes", None])
+def test_of_a_repeated_key_the_last_counts_whatever_its_value(
+    persistence: Persistence, value: Any
+) -> None:
+    said = json.dumps(value)
+    log(persistence, f'{{"v": 0, "v": {said}}}', f'{{"v": {said}, "v": 0}}', f'{{"v": {said}}}')
+    assert found(persistence, {"v": value}) == "02"
 
 
 TEXTS = ["", " ", "é", "東京", "a\ud800", "\ufdd0", "\ufdd00000", "%", "%s", "*", "?", "[a]", "a]"]

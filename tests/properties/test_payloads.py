@@ -26,6 +26,20 @@ written_numbers = st.sampled_from(
 )
 
 
+def spelt(number: Decimal, exponent: int, zeros: str) -> str:
+    """A number with its point elsewhere, and perhaps zeros behind it."""
+    digits = f"{number.scaleb(-exponent):f}"
+    return f"{digits}{zeros if '.' in digits else ''}e{exponent}"
+
+
+spelt_numbers = st.builds(
+    spelt,
+    st.decimals(-1300, 1300, places=2),
+    st.integers(-6, 6),
+    st.sampled_from(["", "0", "000"]),
+)
+
+
 def written(value: Any, ascii_only: bool) -> str:
     return json.dumps(value, ensure_ascii=ascii_only)
 
@@ -43,6 +57,7 @@ def objects(inner: SearchStrategy[str]) -> SearchStrategy[str]:
 scalars = (
     st.builds(written, st.none() | st.booleans() | texts, st.booleans())
     | written_numbers
+    | spelt_numbers
     | st.integers().map(str)
     | st.sampled_from(["NaN", "01", "'a'", r'"\u0000"', r'"\ud800"', r'"\ud83d\ude00"'])
 )
