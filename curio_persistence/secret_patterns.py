@@ -72,7 +72,7 @@ def _redact(text: str, patterns: tuple[Pattern, ...], opens: re.Pattern[str]) ->
     if opens.match(text):
         walk = _Walk(patterns)
         try:
-            value = json.loads(text, object_pairs_hook=walk.members)
+            value = _DECODER.decode(text)
         except json.JSONDecodeError:
             pass
         else:
@@ -81,6 +81,18 @@ def _redact(text: str, patterns: tuple[Pattern, ...], opens: re.Pattern[str]) ->
     for pattern in patterns:
         text = pattern.redact(text)
     return text
+
+
+class _Repeating(dict[str, Any]):
+    """An object in which a name comes twice: what was read hides a value."""
+
+
+def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    return members if len(members) == len(pairs) else _Repeating(members)
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_members)
 
 
 class _Walk:
@@ -92,17 +104,12 @@ class _Walk:
         self._has_keys = _KEYS in patterns
         self._has_cards = _CARDS in patterns
 
-    def members(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        """An object. Where a name comes twice, what was read hides a value: it must be written."""
-        members = dict(pairs)
-        self.found = self.found or len(members) < len(pairs)
-        return members
-
     def value(self, value: Any) -> Any:
         kind = type(value)
         if kind is str:
             return self._text(value)
-        if kind is dict:
+        if isinstance(value, dict):
+            self.found = self.found or kind is _Repeating
             return {self._text(name): self._member(name, item) for name, item in value.items()}
         if kind is list:
             return [self.value(item) for item in value]
@@ -319,18 +326,28 @@ _SHAPES = {
 _BEARER = re.compile(r"(earer )(?<=[Bb]earer )[\w.~+/=-]{16,}+")
 
 
+def _hint(begin: str) -> str:
+    """What finds the begin of a shape by its first character that is rare in prose.
+
+    The group at its end tells which it was; around it, it would be ten times as slow.
+    """
+    rare = next((at for at, letter in enumerate(begin) if not letter.islower()), 0)
+    return rf"{begin[rare]}(?<={begin[: rare + 1]})(?={begin[rare + 1 :]})()"
+
+
+# One search for all of them takes a quarter of the time of one for each.
+_HINTS_OF_API_KEYS = re.compile("|".join(map(_hint, _SHAPES)))
+_BY_HINT = dict(enumerate(_SHAPES.values(), 1))
+
+
 def _may_have_api_keys(text: str) -> bool:
-    for begin in _SHAPES:
-        if begin in text:
-            return True
-    return "earer " in text
+    return _HINTS_OF_API_KEYS.search(text) is not None or "earer " in text
 
 
 def _redact_api_keys(text: str) -> str:
-    for begin, shape in _SHAPES.items():
-        if begin in text:
-            text = shape.sub(_API_KEY, text)
-    return _BEARER.sub(rf"\1{_API_KEY}", text)
+    for number in sorted({hint.lastindex or 0 for hint in _HINTS_OF_API_KEYS.finditer(text)}):
+        text = _BY_HINT[number].sub(_API_KEY, text)
+    return _BEARER.sub(rf"\1{_API_KEY}", text) if "earer " in text else text
 
 
 _KEYS = Pattern("keys", _may_have_keys, _redact_keys, within_words=False)
