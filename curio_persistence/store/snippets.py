@@ -7,26 +7,29 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from curio_persistence.store.word_queries import Phrase, WordQuery, places
-from curio_persistence.store.words import Word, located_words
+from curio_persistence.store.words import Word, located_words, words_of
 
 # What breaks a line, steers a terminal or turns the direction of what follows.
 _BLANKS = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufeff]+")
 _CUT = "…"
+
+Span = tuple[int, int]
 
 
 class Snippet(NamedTuple):
     """A piece of a text, and the starts and ends in it of what was looked for."""
 
     text: str
-    highlights: tuple[tuple[int, int], ...]
+    highlights: tuple[Span, ...]
 
 
 def snippet(query: WordQuery, text: str, *, width: int = 160) -> Snippet | None:
     """About the piece with most hits, of at most `width` characters; None where there is no hit."""
-    words = located_words(text)
-    hits = _hits(query.required, words)
-    if not hits:
+    found = _found(query.required, words_of(text))
+    if not found:
         return None
+    words = located_words(text)
+    hits = _spans(found, words)
     width = max(width - 2 * len(_CUT), 1)
     start, end = _densest(hits, width)
     start, end = _widened(start, end, words, len(text), width)
@@ -36,34 +39,30 @@ def snippet(query: WordQuery, text: str, *, width: int = 160) -> Snippet | None:
     return _on_one_line(text, start, end, shown)
 
 
-def _hits(phrases: Sequence[Phrase], words: Sequence[Word]) -> list[tuple[int, int]]:
-    """Where any of the phrases stands, in order; those that overlap are one."""
-    texts = [word.text for word in words]
-    found = sorted(
-        (words[at].start, _end(phrase, at, words))
-        for phrase in phrases
-        for at in places(phrase, texts)
-    )
-    merged: list[tuple[int, int]] = []
-    for start, end in found:
-        if merged and start < merged[-1][1]:
-            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
+def _found(phrases: Sequence[Phrase], words: Sequence[str]) -> list[tuple[int, Phrase]]:
+    return sorted((at, phrase) for phrase in phrases for at in places(phrase, words))
+
+
+def _spans(found: Sequence[tuple[int, Phrase]], words: Sequence[Word]) -> list[Span]:
+    """Where the phrases stand in the text, in order; those that overlap are one."""
+    spans: list[Span] = []
+    for at, phrase in found:
+        start, end = words[at].start, _end(phrase, at, words)
+        if spans and start < spans[-1][1]:
+            spans[-1] = (spans[-1][0], max(end, spans[-1][1]))
         else:
-            merged.append((start, end))
-    return merged
+            spans.append((start, end))
+    return spans
 
 
 def _end(phrase: Phrase, at: int, words: Sequence[Word]) -> int:
-    """Of a pair of characters that was found by its first, only that is highlighted."""
-    last = at + len(phrase.words) - 1
-    if phrase.prefix and last + 1 < len(words):
-        following = words[last + 1].start
-        if words[last].start < following < words[last].end:
-            return following
-    return words[last].end
+    """Where a phrase ends. Of a pair of characters that was found by its first, that is all."""
+    last = words[at + len(phrase.words) - 1]
+    following = words[at + len(phrase.words)].start if at + len(phrase.words) < len(words) else 0
+    return following if phrase.prefix and last.start < following < last.end else last.end
 
 
-def _densest(hits: Sequence[tuple[int, int]], width: int) -> tuple[int, int]:
+def _densest(hits: Sequence[Span], width: int) -> Span:
     """From the first to the last of as many hits as fit into the width; at least one."""
     best, first = (0, 0), 0
     for last, (_, end) in enumerate(hits):
@@ -74,9 +73,7 @@ def _densest(hits: Sequence[tuple[int, int]], width: int) -> tuple[int, int]:
     return hits[best[0]][0], hits[best[1]][1]
 
 
-def _widened(
-    start: int, end: int, words: Sequence[Word], length: int, width: int
-) -> tuple[int, int]:
+def _widened(start: int, end: int, words: Sequence[Word], length: int, width: int) -> Span:
     """As much again of what stands around, cut between words; or less, where a hit is longer."""
     if end - start > width:
         return start, max((w.end for w in words if start < w.end <= start + width), default=end)
@@ -91,7 +88,7 @@ def _widened(
     return lowest, highest
 
 
-def _on_one_line(text: str, start: int, end: int, hits: Sequence[tuple[int, int]]) -> Snippet:
+def _on_one_line(text: str, start: int, end: int, hits: Sequence[Span]) -> Snippet:
     shown = _CUT if text[:start].strip() else ""
     highlights = []
     at = start

@@ -14,6 +14,8 @@ from curio_persistence.store.words import is_unspaced, words_of
 
 MOST_QUERY_WORDS = 256
 """So many words of a query count."""
+LONGEST_QUERY = 100_000
+"""And so many characters."""
 
 _QUOTES = str.maketrans("“”„‟«»", '""""""')
 # A dash excludes what follows it: a quotation or a letter, not a number or another dash.
@@ -29,6 +31,11 @@ class Phrase(NamedTuple):
 
     words: tuple[str, ...]
     prefix: bool = False
+
+    @property
+    def spaced(self) -> str:
+        """What stands in a line of words between spaces."""
+        return f" {' '.join(self.words)}{'' if self.prefix else ' '}"
 
 
 class WordQuery(NamedTuple):
@@ -46,7 +53,7 @@ def parse_query(text: str) -> WordQuery:
     required: dict[Phrase, None] = {}
     excluded: dict[Phrase, None] = {}
     room = MOST_QUERY_WORDS
-    for typed in _TYPED.finditer(text.translate(_QUOTES)):
+    for typed in _TYPED.finditer(text[:LONGEST_QUERY].translate(_QUOTES)):
         phrase = _phrase(typed["phrase"] or typed["text"] or "", room)
         if phrase is None:
             continue
@@ -59,46 +66,27 @@ def parse_query(text: str) -> WordQuery:
 
 def matches(query: WordQuery, words: Sequence[str]) -> bool:
     """Whether a record of these words is found."""
+    line = _line(words)
     return (
         bool(query)
-        and all(_is_in(phrase, words) for phrase in query.required)
-        and not any(_is_in(phrase, words) for phrase in query.excluded)
+        and all(phrase.spaced in line for phrase in query.required)
+        and not any(phrase.spaced in line for phrase in query.excluded)
     )
 
 
 def places(phrase: Phrase, words: Sequence[str]) -> Iterator[int]:
-    """Where a phrase begins, each time."""
-    length = len(phrase.words)
-    if length == 1 and phrase.prefix:
-        (beginning,) = phrase.words
-        yield from (at for at, word in enumerate(words) if word.startswith(beginning))
-        return
-    for at in _indexes(phrase.words[0], words):
-        found = tuple(words[at : at + length])
-        if found == phrase.words or (phrase.prefix and _begins(found, phrase.words)):
-            yield at
+    """The number of the word with which a phrase begins, each time it does."""
+    line, number, before = _line(words), 0, 0
+    at = line.find(phrase.spaced)
+    while at >= 0:
+        number += line.count(" ", before, at)
+        yield number
+        before, at = at, line.find(phrase.spaced, at + 1)
 
 
-def _is_in(phrase: Phrase, words: Sequence[str]) -> bool:
-    if len(phrase.words) == 1 and not phrase.prefix:
-        return phrase.words[0] in words
-    return any(True for _ in places(phrase, words))
-
-
-def _indexes(word: str, words: Sequence[str]) -> Iterator[int]:
-    at = -1
-    try:
-        while True:
-            at = words.index(word, at + 1)
-            yield at
-    except ValueError:
-        return
-
-
-def _begins(found: tuple[str, ...], wanted: tuple[str, ...]) -> bool:
-    return (
-        len(found) == len(wanted) and found[:-1] == wanted[:-1] and found[-1].startswith(wanted[-1])
-    )
+def _line(words: Sequence[str]) -> str:
+    """Words between spaces. To find text in text is ten times as fast as to go through a list."""
+    return f" {' '.join(words)} "
 
 
 def _phrase(text: str, room: int) -> Phrase | None:

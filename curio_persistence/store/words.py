@@ -18,7 +18,6 @@ import unicodedata
 from collections.abc import Iterator
 from functools import lru_cache
 from itertools import islice
-from operator import add
 from typing import NamedTuple
 
 MOST_WORDS = 10_000
@@ -33,7 +32,7 @@ _BLOCK = 50_000
 
 # Nothing in here but what stays in a folded text.
 _UNSPACED = (
-    "\u0e00-\u0eff\u1000-\u11ff\u1780-\u17ff\u1950-\u19ff\u1a20-\u1aaf\u2e80-\u9fff\ua960-\ua97f"
+    "\u0e00-\u0eff\u1000-\u109f\u1100-\u11ff\u1780-\u17ff\u1950-\u19ff\u1a20-\u1aaf\u2e80-\u9fff\ua960-\ua97f"
     "\ua9e0-\ua9ff\uaa60-\uaadf\uac00-\ud7ff\uf900-\ufaff\U00016fe0-\U00018dff"
     "\U0001aff0-\U0001b2ff\U00020000-\U0003ffff"
 )
@@ -46,27 +45,31 @@ _PICTURE = (
     "\u2b50\u2b55\U0001f000-\U0001f1e5\U0001f200-\U0001f3fa\U0001f400-\U0001faff"
 )
 _JOINER = "\u200d"
+_STACKERS = "\u1039\u17d2"
+"""What follows these is drawn below what is before them."""
 
-# What a folded text is without: accents (but й and ў are letters of their own), the points of
-# Hebrew and Arabic, hyphens and joiners that nobody sees, marks of direction, variants, colours.
-_DROPPED = (
-    "\u00ad\u0300-\u0305\u0307-\u036f\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0610-\u061a"
+# What a folded text is without: accents (the breve see below), the points of Hebrew and Arabic,
+# hyphens and joiners that nobody sees, marks of direction, variants, colours of skin.
+_DROPPED = re.compile(
+    "[\u00ad\u0300-\u0305\u0307-\u036f\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0610-\u061a"
     "\u061c\u0640\u064b-\u065f\u0670\u06d6-\u06dc\u06df-\u06e8\u06ea-\u06ed\u180b-\u180f"
     "\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff\U0001f3fb-\U0001f3ff"
-    "\U000e0100-\U000e01ef"
+    "\U000e0100-\U000e01ef]+"
 )
-_WITHOUT = re.compile(rf"[{_DROPPED}]+|(?<![ИиУу])\u0306")
 
-# Letters whose accent Unicode does not take apart, and those that keyboards confuse.
+# Letters whose accent Unicode does not take apart; those that have a breve (with й and ў it is no
+# accent); those that keyboards confuse.
 _LETTERS = {
     "æ": "ae", "đ": "d", "ð": "d", "ħ": "h", "ı": "i", "ł": "l", "ø": "o", "œ": "oe", "þ": "th",
-    "ŧ": "t", "ة": "ه", "ى": "ي", "ی": "ي", "ک": "ك",
+    "ŧ": "t", "ă": "a", "ĕ": "e", "ğ": "g", "ĭ": "i", "ŏ": "o", "ŭ": "u", "ᾰ": "α", "ῐ": "ι",
+    "ῠ": "υ", "ӑ": "а", "ӗ": "е", "ӂ": "ж", "\u0306": "", "ة": "ه", "ى": "ي", "ی": "ي", "ک": "ك",
 }  # fmt: skip
 
-_IS_KEPT = re.compile(rf"[{_PICTURE}{_FLAG_LETTER}{_TAG}]").match
-_APART = rf"{_UNSPACED}{_PICTURE}{_FLAG_LETTER}{_TAG}"
-_IS_UNSPACED = re.compile(f"[{_UNSPACED}]").match
-_STANDS_APART = re.compile(f"[{_APART}]").search
+_SIGN = f"{_PICTURE}{_FLAG_LETTER}{_TAG}"
+_APART = f"{_UNSPACED}{_SIGN}"
+_is_sign = re.compile(f"[{_SIGN}]").match
+_begins_unspaced = re.compile(f"[{_UNSPACED}]").match
+_stands_apart = re.compile(f"[{_APART}]").search
 _RUNS = re.compile(rf"[^ {_APART}]+|[{_UNSPACED}]+|[{_FLAG_LETTER}]{{1,2}}|[{_PICTURE}][{_TAG}]*")
 
 _LOWER_OR_SPACE = bytes(
@@ -130,7 +133,7 @@ def _words_of_block(text: str) -> list[str]:
 def _words_of_chunk(chunk: str) -> list[str]:
     """The words between two ASCII characters that separate."""
     folded = _fold(chunk)
-    if not _STANDS_APART(folded):
+    if not _stands_apart(folded):
         return [word[:LONGEST_WORD] for word in folded.split()]
     return [word for run in _RUNS.findall(folded) for word in _words_of_run(run)]
 
@@ -140,13 +143,13 @@ _known_words = lru_cache(maxsize=10_000)(_words_of_chunk)
 
 def _words_of_run(run: str) -> list[str]:
     if is_unspaced(run):
-        return [*map(add, run, run[1:]), run[-1]]
+        return [run[at : at + 2] for at in range(len(run))]
     return [run[:LONGEST_WORD]]
 
 
 def is_unspaced(word: str) -> bool:
     """Whether a word is of a script without spaces: one character, or a pair."""
-    return word >= _FIRST_UNSPACED and _IS_UNSPACED(word) is not None
+    return word >= _FIRST_UNSPACED and _begins_unspaced(word) is not None
 
 
 def _located(text: str) -> Iterator[Word]:
@@ -173,29 +176,26 @@ def _located_in_chunk(chunk: str, start: int) -> Iterator[Word]:
 
 def _folded_clusters(chunk: str, offset: int) -> Iterator[tuple[str, int, int]]:
     """Each character of a folded chunk, and the start and end of what it was made of."""
-    starts = [at for at in range(len(chunk)) if not at or not _continues(chunk, at)]
-    for start, end in zip(starts, [*starts[1:], len(chunk)], strict=True):
-        for character in _fold(chunk[start:end]):
-            yield character, offset + start, offset + end
+    start = 0
+    for end in range(1, len(chunk) + 1):
+        if end == len(chunk) or not _continues(chunk[start], chunk[end - 1], chunk[end]):
+            for character in _folded_cluster(chunk[start:end]):
+                yield character, offset + start, offset + end
+            start = end
 
 
-def _continues(text: str, at: int) -> bool:
-    """Whether a character belongs to the one before: alone it would be folded otherwise."""
-    if text[at - 1] == _JOINER and _IS_KEPT(text[at]):
+def _continues(first: str, before: str, character: str) -> bool:
+    """Whether a character belongs to those before it, in folding or in drawing."""
+    if before == _JOINER and _is_sign(first) and _is_sign(character):
         return True
-    return _EXTENDS[text[at]]
+    return _extends(character) or (before in _STACKERS and is_unspaced(character))
 
 
-class _Extends(dict[str, bool]):
-    """Whether a character is a mark on the one before, unseen, or a later part of a syllable."""
-
-    def __missing__(self, character: str) -> bool:
-        folded = _WITHOUT.sub("", unicodedata.normalize("NFKD", character))[:1]
-        extends = (
-            not folded or unicodedata.category(folded)[0] == "M" or "\u1160" <= folded < "\u1200"
-        )
-        self[character] = extends
-        return extends
+@lru_cache(maxsize=10_000)
+def _extends(character: str) -> bool:
+    """Whether it is a mark on what stands before it, unseen, or a later part of a syllable."""
+    folded = _DROPPED.sub("", unicodedata.normalize("NFKD", character))[:1]
+    return not folded or unicodedata.category(folded)[0] == "M" or "\u1160" <= folded < "\u1200"
 
 
 class _Folding(dict[int, str]):
@@ -206,20 +206,22 @@ class _Folding(dict[int, str]):
         return folded
 
 
-_EXTENDS = _Extends()
+def _folded_character(character: str) -> str:
+    category = unicodedata.category(character)
+    if category == "Nd":
+        return str(unicodedata.decimal(character))
+    if character.isalnum() or category[0] == "M" or _is_sign(character):
+        return _LETTERS.get(character, character)
+    return " "
+
+
 _FOLDING = _Folding()
 
 
 def _fold(text: str) -> str:
     """A text of folded words and spaces, the same for all its normal forms."""
-    bare = _WITHOUT.sub("", unicodedata.normalize("NFKD", text)).casefold()
+    bare = _DROPPED.sub("", unicodedata.normalize("NFKD", text)).casefold()
     return unicodedata.normalize("NFC", bare).translate(_FOLDING)
 
 
-def _folded_character(character: str) -> str:
-    category = unicodedata.category(character)
-    if category == "Nd":
-        return str(unicodedata.decimal(character))
-    if character.isalnum() or category[0] == "M" or _IS_KEPT(character):
-        return _LETTERS.get(character, character)
-    return " "
+_folded_cluster = lru_cache(maxsize=10_000)(_fold)

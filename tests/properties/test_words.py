@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sqlite3
 import unicodedata
+from collections.abc import Callable, Iterator
 
+import psycopg2
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -33,15 +36,6 @@ def test_located_words_are_the_words(text: str) -> None:
     assert sorted(located, key=lambda word: word.start) == located
 
 
-@given(texts)
-def test_words_are_folded_once_and_for_all(text: str) -> None:
-    words = words_of(text)
-    unspaced = " ".join(words)
-    assert [word for word in words_of(unspaced) if len(word) > 1] == [
-        w for w in words if len(w) > 1
-    ]
-
-
 @pytest.mark.parametrize("form", ["NFC", "NFD", "NFKC", "NFKD"])
 @given(text=texts)
 def test_normal_forms_of_a_text_have_the_same_words(form: str, text: str) -> None:
@@ -58,10 +52,89 @@ def test_a_word_has_no_character_at_which_an_index_would_split_it(text: str) -> 
         word.encode("utf-8")
 
 
+@given(texts, st.data())
+def test_a_text_is_found_by_each_of_its_words_and_by_their_beginnings(
+    text: str, data: st.DataObject
+) -> None:
+    words = words_of(text)
+    for word in words:
+        beginning = data.draw(st.integers(1, len(word)))
+        assert matches(parse_query(word), words)
+        assert matches(parse_query(f"{word[:beginning]}*"), words)
+
+
+@given(st.lists(texts, min_size=1), st.sampled_from(" -,\n/"), st.sampled_from(" -."), st.data())
+def test_a_text_is_found_by_each_piece_of_it_in_quotation_marks(
+    texts: list[str], between: str, typed: str, data: st.DataObject
+) -> None:
+    words = words_of(between.join(texts))
+    first = data.draw(st.integers(0, len(texts) - 1))
+    last = data.draw(st.integers(first + 1, len(texts)))
+    piece = typed.join(texts[first:last]).replace('"', " ")
+    if words_of(piece):
+        assert matches(parse_query(f'"{piece}"'), words)
+        assert not matches(parse_query(f'-"{piece}"'), words)
+
+
 @given(texts, texts)
-def test_no_query_raises(query: str, text: str) -> None:
+def test_no_query_raises_and_what_is_found_is_shown(query: str, text: str) -> None:
     parsed = parse_query(query)
     found = matches(parsed, words_of(text))
-    shown = snippet(parsed, text)
     assert found <= bool(parsed)
-    assert (shown is not None) >= (found and bool(parsed.required))
+    if found and parsed.required:
+        assert snippet(parsed, text) is not None
+
+
+@given(texts, st.integers(1, 60), st.data())
+def test_a_snippet_is_one_short_line_that_has_what_it_highlights(
+    text: str, width: int, data: st.DataObject
+) -> None:
+    words = words_of(text)
+    if not words:
+        return
+    query = parse_query(data.draw(st.sampled_from(words)))
+    shown = snippet(query, text, width=width)
+    assert shown is not None
+    longest = max(end - start for start, end in shown.highlights)
+    assert len(shown.text) <= max(width, longest + 2)
+    assert len(shown.text.splitlines()) == 1
+    shown.text.encode("utf-8")
+    for start, end in shown.highlights:
+        assert matches(query, words_of(shown.text[start:end]))
+    assert list(shown.highlights) == sorted(set(shown.highlights))
+
+
+@pytest.fixture(scope="module")
+def terms_of_fts5() -> Iterator[Callable[[str], set[str]]]:
+    """The words that SQLite's index makes of a text."""
+    connection = sqlite3.connect(":memory:")
+    connection.execute(
+        "CREATE VIRTUAL TABLE words USING fts5"
+        "(text, detail=none, content='', columnsize=0, tokenize='ascii')"
+    )
+    connection.execute("CREATE VIRTUAL TABLE terms USING fts5vocab(words, row)")
+
+    def terms(text: str) -> set[str]:
+        connection.execute("INSERT INTO words (rowid, text) VALUES (1, ?)", (text,))
+        found = {term for (term,) in connection.execute("SELECT term FROM terms")}
+        connection.rollback()
+        return found
+
+    yield terms
+    connection.close()
+
+
+@given(texts)
+def test_sqlite_s_index_keeps_words_whole(
+    terms_of_fts5: Callable[[str], set[str]], text: str
+) -> None:
+    words = words_of(text)
+    assert terms_of_fts5(" ".join(words)) == set(words)
+
+
+@given(st.lists(texts))
+def test_postgresql_keeps_words_whole(postgres18: str, texts: list[str]) -> None:
+    words = [word for text in texts for word in words_of(text)]
+    with psycopg2.connect(postgres18) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT %s::text[], %s::text[] @> %s::text[]", (words, words, words))
+        assert cursor.fetchone() == (words, True)
