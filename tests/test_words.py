@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from curio_persistence.store.word_queries import matches, parse_query
-from curio_persistence.store.words import words_of
+from curio_persistence.store.word_queries import (
+    MOST_QUERY_WORDS,
+    Phrase,
+    WordQuery,
+    matches,
+    parse_query,
+)
+from curio_persistence.store.words import LONGEST_WORD, MOST_WORDS, located_words, words_of
 from tests.support.corpus import Sample, samples
 
 SAMPLES = [(kind, sample) for kind, of_kind in samples().items() for sample in of_kind]
@@ -24,3 +30,89 @@ def test_a_text_is_found_by_what_people_type_and_missed_by_what_is_only_near(
     missing = [q for q in sample.found_by if not matches(parse_query(q), words)]
     surplus = [q for q in sample.missed_by if matches(parse_query(q), words)]
     assert (missing, surplus) == ([], []), words
+
+
+def test_long_texts_have_the_words_of_their_parts() -> None:
+    texts = [sample.text for _, sample in SAMPLES]
+    words = [word for text in texts for word in words_of(text)]
+    together = "\n".join(texts)
+    assert words_of(together) == words
+    located = located_words(together)
+    assert [word.text for word in located] == words
+    assert located_words(together, 700, 800) == located[700:800]
+    assert located[-1].end > len(together) - 20
+
+
+def test_so_many_words_count_and_so_much_of_each() -> None:
+    text = f"{'x' * 1_000} " * (MOST_WORDS + 1)
+    assert words_of(text) == ["x" * LONGEST_WORD] * MOST_WORDS
+    assert len(located_words(f"é {text}")) == MOST_WORDS
+
+
+W = Phrase
+
+
+@pytest.mark.parametrize(
+    ("typed", "required", "excluded"),
+    [
+        ("rate limit", [W(("rate",)), W(("limit",))], []),
+        ('"rate limit" now', [W(("rate", "limit")), W(("now",))], []),
+        ("“rate limit” «no w»", [W(("rate", "limit")), W(("no", "w"))], []),
+        ("again again", [W(("again",))], []),
+        # Glued together is a phrase.
+        ("it's 20.04", [W(("it", "s")), W(("20", "04"))], []),
+        ("a/b.py:17", [W(("a", "b", "py", "17"))], []),
+        # A dash excludes letters and quotations, at the beginning of what is typed.
+        ("-word", [], [W(("word",))]),
+        ('-"a phrase" b', [W(("b",))], [W(("a", "phrase"))]),
+        ("a -b.c -d*", [W(("a",))], [W(("b", "c")), W(("d",), prefix=True)]),
+        ("-ärger -错误 -🚀", [], [W(("arger",)), W(("错误",)), W(("🚀",))]),
+        ("--max-tokens", [W(("max", "tokens"))], []),
+        ("-5 -0.5 -.5", [W(("5",)), W(("0", "5"))], []),
+        ('-"5"', [], [W(("5",))]),
+        ("foo- - b", [W(("foo",)), W(("b",))], []),
+        ('"a"-b x-"c"', [W(("a",)), W(("b",)), W(("x", "c"))], []),
+        ("-> -(a) -/b", [W(("a",)), W(("b",))], []),
+        # A star behind a word makes a beginning of it.
+        ("pre*", [W(("pre",), prefix=True)], []),
+        ('"rate lim*"', [W(("rate", "lim"), prefix=True)], []),
+        ("über* cafe\u0301*", [W(("uber",), prefix=True), W(("cafe",), prefix=True)], []),
+        ("* a * *b", [W(("a",)), W(("b",))], []),
+        ("c** d*e toolu_*", [W(("c",)), W(("d", "e")), W(("toolu",))], []),
+        # A quotation mark without its pair, or within a word, is nothing.
+        ('"rate limit', [W(("rate",)), W(("limit",))], []),
+        ('5" disk say"hi there"', [W(("5",)), W(("disk",)), W(("say", "hi")), W(("there",))], []),
+        # One character of a script without spaces may be the first of a pair.
+        ("错", [W(("错",), prefix=True)], []),
+        ("错误", [W(("错误",))], []),
+        ("错误码 用py", [W(("错误", "误码")), W(("用", "py"))], []),
+        ("a错", [W(("a", "错"), prefix=True)], []),
+        ("", [], []),
+        ('"" - * ... \0 \ud800 \'"', [], []),
+    ],
+)
+def test_what_is_typed_is_read_as_people_mean_it(
+    typed: str, required: list[Phrase], excluded: list[Phrase]
+) -> None:
+    assert parse_query(typed) == WordQuery(tuple(required), tuple(excluded))
+
+
+def test_a_query_without_words_finds_nothing() -> None:
+    assert not parse_query("... *")
+    assert not matches(parse_query("... *"), ["a"])
+
+
+def test_a_query_that_only_excludes_finds_all_that_lacks_it() -> None:
+    query = parse_query('-quota -"rate limit"')
+    assert query
+    assert matches(query, ["limit", "rate"])
+    assert matches(query, [])
+    assert not matches(query, ["a", "rate", "limit"])
+
+
+def test_of_a_long_query_the_first_words_count() -> None:
+    typed = " ".join(f"w{number}" for number in range(1_000))
+    assert len(parse_query(typed).required) == MOST_QUERY_WORDS
+    assert matches(parse_query(typed), words_of(typed))
+    assert matches(parse_query(f'"{typed}"'), words_of(typed))
+    assert matches(parse_query("x" * 200_000), words_of("x" * 200_000))

@@ -11,6 +11,7 @@ from curio_persistence.store.words import Word, located_words, words_of
 
 # What breaks a line, steers a terminal or turns the direction of what follows.
 _BLANKS = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufeff]+")
+_VISIBLE = re.compile(r"\S")
 _CUT = "…"
 
 Span = tuple[int, int]
@@ -28,19 +29,30 @@ def snippet(query: WordQuery, text: str, *, width: int = 160) -> Snippet | None:
     found = _found(query.required, words_of(text))
     if not found:
         return None
-    words = located_words(text)
-    hits = _spans(found, words)
-    width = max(width - 2 * len(_CUT), 1)
-    start, end = _densest(hits, width)
-    start, end = _widened(start, end, words, len(text), width)
-    shown = [
-        (max(hit[0], start), min(hit[1], end)) for hit in hits if hit[0] < end and hit[1] > start
-    ]
+    hits, words = _located(found, text, width)
+    room = max(width - 2 * len(_CUT), 1)
+    start, end = _widened(_densest(hits, room), words, len(text), room)
+    shown = [(max(hit, start), min(stop, end)) for hit, stop in hits if hit < end and stop > start]
     return _on_one_line(text, start, end, shown)
 
 
 def _found(phrases: Sequence[Phrase], words: Sequence[str]) -> list[tuple[int, Phrase]]:
     return sorted((at, phrase) for phrase in phrases for at in places(phrase, words))
+
+
+def _located(
+    found: Sequence[tuple[int, Phrase]], text: str, width: int
+) -> tuple[list[Span], list[Word]]:
+    """Hits, and the words around them: of a long text, only where the hits are near each other."""
+    first, last = _densest([(at, at + len(phrase.words)) for at, phrase in found], width // 4)
+    first = max(first - width, 0)
+    words = located_words(text, first, last + width)
+    near = [
+        (at - first, phrase)
+        for at, phrase in found
+        if first <= at <= first + len(words) - len(phrase.words)
+    ]
+    return _spans(near, words), words
 
 
 def _spans(found: Sequence[tuple[int, Phrase]], words: Sequence[Word]) -> list[Span]:
@@ -73,8 +85,9 @@ def _densest(hits: Sequence[Span], width: int) -> Span:
     return hits[best[0]][0], hits[best[1]][1]
 
 
-def _widened(start: int, end: int, words: Sequence[Word], length: int, width: int) -> Span:
-    """As much again of what stands around, cut between words; or less, where a hit is longer."""
+def _widened(hit: Span, words: Sequence[Word], length: int, width: int) -> Span:
+    """With what stands around, cut between words; or its beginning, where it is too long itself."""
+    start, end = hit
     if end - start > width:
         return start, max((w.end for w in words if start < w.end <= start + width), default=end)
     spare = width - (end - start)
@@ -89,7 +102,7 @@ def _widened(start: int, end: int, words: Sequence[Word], length: int, width: in
 
 
 def _on_one_line(text: str, start: int, end: int, hits: Sequence[Span]) -> Snippet:
-    shown = _CUT if text[:start].strip() else ""
+    shown = _CUT if _VISIBLE.search(text, 0, start) else ""
     highlights = []
     at = start
     for hit_start, hit_end in hits:
@@ -99,4 +112,4 @@ def _on_one_line(text: str, start: int, end: int, hits: Sequence[Span]) -> Snipp
         highlights.append((begin, len(shown)))
         at = hit_end
     shown += _BLANKS.sub(" ", text[at:end])
-    return Snippet(shown + (_CUT if text[end:].strip() else ""), tuple(highlights))
+    return Snippet(shown + (_CUT if _VISIBLE.search(text, end) else ""), tuple(highlights))

@@ -27,7 +27,7 @@ LONGEST_WORD = 64
 VERSION = f"1 {unicodedata.unidata_version}"
 """Another one where any text may be split otherwise."""
 
-_BLOCK = 50_000
+_BLOCK = 2_000
 """Longer texts are split in parts of about so many characters, as far as they are needed."""
 
 # Nothing in here but what stays in a folded text.
@@ -76,8 +76,11 @@ _LOWER_OR_SPACE = bytes(
     code if code > 127 else ord(chr(code).lower()) if chr(code).isalnum() else 32
     for code in range(256)
 )
-_CHUNKS = re.compile(r"[^\s\x00-\x2f:-@\[-`{-\x7f\ud800-\udfff]+")
-_CHUNK_ENDS = re.compile(r"[\s\x00-\x2f:-@\[-`{-\x7f]")
+_CHUNKS = re.compile(
+    # On a key of a telephone, # and * are no signs that separate.
+    r"(?:[#*](?=\ufe0f?\u20e3))?[^\s\x00-\x2f:-@\[-`{-\x7f\ud800-\udfff]+"
+)
+_BLOCK_ENDS = re.compile(r"[\s\x00-\x2f:-@\[-`{-\x7f、。，]")
 
 
 class Word(NamedTuple):
@@ -98,16 +101,27 @@ def words_of(text: str) -> list[str]:
     return words
 
 
-def located_words(text: str) -> list[Word]:
-    """The same words with their places."""
-    return list(islice(_located(text), MOST_WORDS))
+def located_words(text: str, first: int = 0, last: int = MOST_WORDS) -> list[Word]:
+    """The same words with their places; or only those from one number to before another."""
+    located: list[Word] = []
+    number = start = 0
+    last = min(last, MOST_WORDS)
+    for block in _blocks(text):
+        if number >= last:
+            break
+        count = len(_words_of_block(block))
+        if number + count > first:
+            located += islice(_located(block, start), max(first - number, 0), last - number)
+        number += count
+        start += len(block)
+    return located
 
 
 def _blocks(text: str) -> Iterator[str]:
     """A text in parts, none of which ends within a word."""
     start = 0
     while len(text) - start > _BLOCK:
-        found = _CHUNK_ENDS.search(text, start + _BLOCK)
+        found = _BLOCK_ENDS.search(text, start + _BLOCK)
         if found is None:
             break
         yield text[start : found.end()]
@@ -152,9 +166,9 @@ def is_unspaced(word: str) -> bool:
     return word >= _FIRST_UNSPACED and _begins_unspaced(word) is not None
 
 
-def _located(text: str) -> Iterator[Word]:
+def _located(text: str, offset: int) -> Iterator[Word]:
     for chunk in _CHUNKS.finditer(text):
-        start = chunk.start()
+        start = offset + chunk.start()
         if chunk[0].isascii():
             word = chunk[0].lower()[:LONGEST_WORD]
             yield Word(word, start, start + len(word))
