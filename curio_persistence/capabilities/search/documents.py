@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -18,7 +18,6 @@ _MILLISECOND = timedelta(milliseconds=1)
 # Numbers as they stand there.
 _JSON = json.JSONDecoder(parse_float=str, parse_int=str, parse_constant=str)
 _BETWEEN = ""
-"""Stands between the words of two texts: no phrase goes from one into the other."""
 
 
 class Sort(NamedTuple):
@@ -66,36 +65,35 @@ def texts_of(kind: int, record: Any) -> Iterator[tuple[str, str]]:
 
 
 def words_in(kind: int, record: Any) -> list[str]:
-    """The words of a record, in order, as many as are searched; "" stands between its texts."""
+    """The words of a record, in order, as many as are searched."""
+    return words_of("\n".join(_pieces_of(kind, record)))
+
+
+def words_apart_in(kind: int, record: Any) -> list[str]:
+    """The same words, with "" between two texts: no phrase goes from one into the other."""
     words: list[str] = []
-    for field in SORTS[kind].texts:
-        if text := getattr(record, field):
-            for piece in _pieces(text) if field == "data" else (text,):
-                words += words_of(piece)
-                words.append(_BETWEEN)
-    if len(words) > MOST_WORDS:
-        words = _first(words)
+    room = MOST_WORDS
+    for piece in _pieces_of(kind, record):
+        found = words_of(piece)[:room]
+        room -= len(found)
+        words += (*found, _BETWEEN)
     return words
 
 
-def _first(words: Iterable[str]) -> list[str]:
-    first, count = [], 0
-    for word in words:
-        count += word != _BETWEEN
-        if count > MOST_WORDS:
-            break
-        first.append(word)
-    return first
+def _pieces_of(kind: int, record: Any) -> Iterator[str]:
+    for field in SORTS[kind].texts:
+        if text := getattr(record, field):
+            if field == "data":
+                yield from _pieces(text)
+            else:
+                yield text
 
 
 def document_of(kind: int, record: Any, place: int) -> Document:
     """What the index keeps of a record."""
     words = words_in(kind, record)
-    distinct = set(words)
-    distinct.discard(_BETWEEN)
-    distinct |= marks_of(kind, record)
-    length = len(words) - words.count(_BETWEEN)
-    return Document(place, kind, record.id, length, frozenset(distinct))
+    distinct = frozenset(words) | marks_of(kind, record)
+    return Document(place, kind, record.id, len(words), distinct)
 
 
 def marks_of(kind: int, record: Any) -> set[str]:
