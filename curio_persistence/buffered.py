@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from datetime import datetime
+from functools import partial
 from threading import local
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -12,6 +13,7 @@ from weakref import finalize
 
 from curio_persistence.capabilities.appends import Appends, M, OnConflict, Stored
 from curio_persistence.capabilities.events import Events
+from curio_persistence.capabilities.search import Search
 from curio_persistence.capabilities.usage import Usage
 from curio_persistence.errors import ConfigurationError, PersistenceError, UnsupportedError
 from curio_persistence.models import AgentLLMUsage, AgentRunEvent
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_PIECE = 500
+"""How many records are indexed at a time for search; somebody may come who has to wait for it."""
+
 
 class BufferedPersistence(Persistence):
     """Another persistence, with a queue before it and a thread that writes.
@@ -40,6 +45,8 @@ class BufferedPersistence(Persistence):
     cannot be written to just then) or leaves its record out (`"drop"`). A record waits for at most
     `max_seconds`, while the database can be written to; otherwise until it can. Where the network
     swallowed the answer to a write it is written again: give `event_id`s if nothing may be doubled.
+
+    While nothing comes, the writer indexes what was stored, for `search_text`.
 
     The queue is stored by `flush()`, by `close()` and at a normal exit, and with
     `install_sigterm=True` before SIGTERM takes its effect; a process that is killed loses it. A
@@ -73,6 +80,7 @@ class BufferedPersistence(Persistence):
             max_items=max_items,
             max_seconds=checked_seconds("max_seconds", max_seconds),
             overflow=overflow,
+            when_idle=partial(_index_a_piece, persistence.search),
         )
         self._sigterm = _handler(behind) if install_sigterm else None
         self._behind = behind
@@ -128,6 +136,10 @@ class BufferedPersistence(Persistence):
             if error is None:
                 raise
             error.add_note(f"And what was queued could not be stored: {second}")
+
+
+def _index_a_piece(search: Search) -> bool:
+    return search.index_pending(limit=_PIECE) == _PIECE
 
 
 def _handler(behind: WriteBehind) -> Sigterm:

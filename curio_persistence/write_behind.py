@@ -41,6 +41,9 @@ _MOMENT = 1e-5
 _FIRST_PAUSE = 0.1
 _LONGEST_PAUSE = 5.0
 """Seconds between two attempts to store what cannot be stored just now."""
+_IDLE = 0.5
+"""Seconds without anything to store after which there is time for other work."""
+_FOR_EVER = -1.0
 _PATIENCE_AT_EXIT = 30.0
 _ABOUT_A_ROW = (ConflictError, InvalidValueError, MissingRunError)
 """What says that a row can never be stored. Other failures are the database's, and may pass."""
@@ -71,8 +74,9 @@ class _Caller:
 class WriteBehind:
     """Rows on their way into a store, in the order in which they came.
 
-    `appends` tells for each table how its rows are stored. At most `max_items` rows wait (and one
-    more for each thread that adds one in the same instant), none of them for more than
+    `appends` tells for each table how its rows are stored; `when_idle` does a piece of other work
+    when there is nothing to store, and tells whether there is more. At most `max_items` rows wait
+    (and one more for each thread that adds one in the same instant), none of them for more than
     `max_seconds`, unless the database cannot store them: then until it can. The thread starts when
     it is needed; it ends with `close()`, or after `abandon()` with the last row.
     """
@@ -85,8 +89,10 @@ class WriteBehind:
         max_items: int,
         max_seconds: float,
         overflow: Overflow,
+        when_idle: Callable[[], bool],
     ) -> None:
         self._store = store
+        self._when_idle = when_idle
         self._appends = appends
         self._max_items = max_items
         self._max_seconds = max_seconds
@@ -114,6 +120,7 @@ class WriteBehind:
         self._failure: Exception | None = None
         self._pause = 0.0
         self._due = 0.0
+        self._until_idle = _IDLE
         # Whether the writer has to be woken.
         self._resting = True
         # From how many waiting rows on a caller has to look closer.
@@ -295,9 +302,12 @@ class WriteBehind:
             return
         while not self._queue and not self._is_called():
             self._resting = True
+            has_time = False
             if not self._queue and not self._is_called():  # Else they came before it was said.
-                self._bell.acquire()
+                has_time = not self._bell.acquire(timeout=self._until_idle)
             self._resting = False
+            if has_time:
+                self._until_idle = 0 if self._did_idle_work() else _FOR_EVER
             self._due = time.monotonic() + self._max_seconds
         while len(self._queue) < self._enough and not self._is_called():
             seconds = self._due - time.monotonic()
@@ -305,6 +315,14 @@ class WriteBehind:
                 break
             self._limit = self._enough
             self._bell.acquire(timeout=seconds)
+
+    def _did_idle_work(self) -> bool:
+        """Do a piece of what is not urgent; whether there is more."""
+        try:
+            return self._when_idle()
+        except PersistenceError as error:
+            log("What waited for a quiet moment could not be done: %s", error)
+            return False
 
     def _is_called(self) -> bool:
         return bool(self._flushing or self._blocked or self._leaving)
@@ -315,6 +333,7 @@ class WriteBehind:
         leaving = self._leaving
         self._due = time.monotonic() + self._max_seconds  # For all that comes from now on.
         error = self._attempt()
+        self._until_idle = _IDLE
         if leaving == "now" or (leaving and not self._queue):
             error = self._end(error)
             callers += _take_all(self._flushing)

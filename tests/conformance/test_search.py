@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -411,6 +412,18 @@ def test_what_is_queued_is_found(persistence: Persistence) -> None:
         assert buffered.delete_agent_run("run")
         assert found(buffered, "word") == []
         buffered.compact()
+
+
+def test_what_was_queued_is_indexed_in_a_quiet_moment(persistence: Persistence) -> None:
+    with persistence.buffered(max_seconds=0) as buffered:
+        say(buffered, *(f"word {number}" for number in range(1_200)))
+        buffered.flush()
+        until = time.monotonic() + 60
+        while buffered.search.pending():
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        page = buffered.search_text("word", max_wait=0)
+    assert (len(page), page.pending) == (50, 0)
 
 
 def test_redacted_words_are_not_found(open_again: Open) -> None:

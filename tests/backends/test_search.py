@@ -1,0 +1,246 @@
+"""The search index beside other processes, unfinished transactions, kills and deletions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+
+import psycopg2
+import pytest
+
+from curio_persistence import AgentLLMUsage, AgentRun, AgentRunEvent, Persistence, SQLitePersistence
+from curio_persistence.capabilities.search.indexing import Mark, Missing
+from tests.backends.conftest import Ask, Open
+from tests.support import soak
+from tests.support.children import Child
+
+INSERT = (
+    "INSERT INTO {}.agent_run_events (agent_id, run_id, timestamp, message, created_at) "
+    "VALUES ('agent', 'run', now(), %s, now())"
+)
+
+
+def say(persistence: Persistence, *messages: str) -> None:
+    for message in messages:
+        persistence.append_event("run", "agent", "log", message=message)
+
+
+def found(persistence: Persistence, query: str) -> list[str]:
+    return [hit.record.message for hit in persistence.search_text(query, limit=None)]  # type: ignore[union-attr]
+
+
+def assert_whole(persistence: Persistence) -> None:
+    assert {finding.level for finding in persistence.search.check(deep=True)} == {"ok"}
+
+
+# --- transactions that end late -------------------------------------------------------------------
+
+
+def test_what_is_committed_after_a_later_one_is_found(
+    open_postgres: Open, dsn: str, schema_name: str
+) -> None:
+    persistence = open_postgres()
+    persistence.create_agent_run(AgentRun("agent", "run"))
+    with closing(psycopg2.connect(dsn)) as slow, slow.cursor() as cursor:
+        cursor.execute(INSERT.format(schema_name), ("late one",))
+        for number in range(3):
+            say(persistence, f"soon {number}")
+            assert found(persistence, "late") == []
+        cursor.execute(INSERT.format(schema_name), ("late two",))
+        say(persistence, "soon 3")
+        assert len(found(persistence, "soon")) == 4
+        slow.commit()
+    assert sorted(found(persistence, "late")) == ["late one", "late two"]
+    assert_whole(persistence)
+
+
+def test_what_was_rolled_back_is_not_waited_for_for_ever(
+    open_postgres: Open, dsn: str, schema_name: str
+) -> None:
+    persistence = open_postgres()
+    say(persistence, "one")
+    with closing(psycopg2.connect(dsn)) as slow, slow.cursor() as cursor:
+        cursor.execute(INSERT.format(schema_name), ("never",))
+        say(persistence, "two")
+        persistence.search.index_pending()
+        slow.rollback()
+    for _ in range(4):
+        say(persistence, "more")
+        persistence.search.index_pending()
+    mark = Mark.read(persistence._store.words.note("agent_run_events"))
+    assert mark.ranges == ()
+    assert found(persistence, "never") == []
+
+
+NOW, THEN = frozenset({"now"}), frozenset({"then"})
+
+
+@pytest.mark.parametrize(
+    ("mark", "ids", "upto", "before", "expected"),
+    [
+        (Mark(), [1, 2, 3], 3, frozenset(), Mark(3)),
+        (Mark(), [1, 3, 6], 6, NOW, Mark(6, later=Missing(((2, 3), (4, 6)), NOW))),
+        (Mark(6, later=Missing(((2, 3),), NOW)), [], 6, NOW, Mark(6, Missing(((2, 3),), NOW))),
+        (Mark(6, Missing(((2, 5),), NOW)), [3], 6, NOW, Mark(6, Missing(((2, 3), (4, 5)), NOW))),
+        (Mark(6, Missing(((2, 5),), THEN)), [3], 6, NOW, Mark(6)),
+        (Mark(6, Missing(((2, 3),), NOW)), [2], 6, NOW, Mark(6)),
+    ],
+)
+def test_ids_are_missed_until_nobody_can_store_them(
+    mark: Mark, ids: list[int], upto: int, before: frozenset[str], expected: Mark
+) -> None:
+    assert mark.after(ids, upto, before, NOW) == expected
+    assert Mark.read(expected.text()) == expected
+
+
+# --- several at a time ----------------------------------------------------------------------------
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def shared(request: pytest.FixtureRequest, tmp_path: Path) -> Iterable[Persistence]:
+    """A database that several may write to."""
+    if request.param == "sqlite":
+        with SQLitePersistence(tmp_path / "agents.db") as persistence:
+            yield persistence
+        return
+    schema_name = request.getfixturevalue("schema_name")
+    from curio_persistence import PostgresPersistence
+
+    dsn = request.getfixturevalue("postgres18")
+    with PostgresPersistence(dsn=dsn, schema=schema_name) as persistence:
+        yield persistence
+
+
+def test_several_indexers_take_each_record_up_once(shared: Persistence) -> None:
+    messages = [f"word {number}" for number in range(3_000)]
+    events = [AgentRunEvent("agent", "run", event_type="log", message=m) for m in messages]
+    shared.log_agent_run_events(events)
+    with ThreadPoolExecutor(4) as pool:
+        counts = list(pool.map(lambda _: shared.search.index_pending(), range(4)))
+    assert sum(counts) == 3_001
+    assert sorted(found(shared, "word")) == sorted(messages)
+    assert_whole(shared)
+
+
+def test_who_writes_and_who_searches_do_not_disturb_each_other(shared: Persistence) -> None:
+    def write(writer: int) -> None:
+        for number in range(60):
+            say(shared, f"word {writer} {number}")
+            if number % 20 == 0:
+                shared.create_agent_run(AgentRun("agent", f"run-{writer}-{number}"))
+                shared.delete_agent_run(f"run-{writer}-{number}")
+
+    def search(_: int) -> None:
+        for _ in range(20):
+            hits = found(shared, "word")
+            assert len(hits) == len(set(hits))
+
+    with ThreadPoolExecutor(4) as pool:
+        done = [pool.submit(write, 1), pool.submit(search, 1), pool.submit(write, 2)]
+        done.append(pool.submit(search, 2))
+        for each in done:
+            each.result()
+    assert len(found(shared, "word")) == 120
+    assert_whole(shared)
+
+
+# --- kills ----------------------------------------------------------------------------------------
+
+INDEX = """
+persistence = SQLitePersistence(sys.argv[1])
+print("begun", flush=True)
+while True:
+    persistence.search.index_pending(limit=50)
+    print(persistence.search.pending(), flush=True)
+"""
+
+
+@pytest.mark.slow
+def test_an_indexer_that_is_killed_goes_on_where_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "agents.db"
+    messages = [f"word {number}" for number in range(2_000)]
+    events = [AgentRunEvent("agent", "run", event_type="log", message=m) for m in messages]
+    with SQLitePersistence(path) as persistence:
+        persistence.log_agent_run_events(events)
+    for steps in soak.times(5):
+        with Child(INDEX, path) as child:
+            for _ in range(1 + steps % 4):
+                child.read()
+            child.kill()
+    with SQLitePersistence(path) as persistence:
+        assert sorted(found(persistence, "word")) == sorted(messages)
+        assert_whole(persistence)
+
+
+# --- what was deleted -----------------------------------------------------------------------------
+
+
+def test_of_what_was_deleted_no_word_is_left_in_the_files(tmp_path: Path) -> None:
+    path = tmp_path / "agents.db"
+    with SQLitePersistence(path) as persistence:
+        for number in range(50):
+            run = f"run-{number}"
+            marker = "xylophonemarker" if number == 25 else "filler"
+            persistence.create_agent_run(AgentRun("agent", run, objective=f"{marker} goal"))
+            for _ in range(20):
+                persistence.append_event(run, "agent", "log", message=marker, payload={marker: 1})
+            persistence.log_llm_usage(
+                AgentLLMUsage("agent", run, "p", "m", prompt=f"a {marker}", response_content=marker)
+            )
+            persistence.search.index_pending()
+        assert marker_count(tmp_path) > 0
+        persistence.delete_agent_run("run-25")
+        persistence.compact()
+        assert marker_count(tmp_path) == 0
+        assert found_kinds(persistence, "xylophonemarker") == set()
+        assert found_kinds(persistence, "filler") == {"run", "event", "usage"}
+        assert_whole(persistence)
+    assert marker_count(tmp_path) == 0
+
+
+def marker_count(folder: Path) -> int:
+    return sum(file.read_bytes().lower().count(b"xylophonemarker") for file in folder.iterdir())
+
+
+def found_kinds(persistence: Persistence, query: str) -> set[str]:
+    return {hit.kind for hit in persistence.search_text(query, limit=None)}
+
+
+def test_a_vacuumed_schema_has_no_word_of_what_was_deleted(
+    open_postgres: Open, ask: Ask, schema_name: str
+) -> None:
+    persistence = open_postgres()
+    say(persistence, "xylophonemarker")
+    persistence.search.index_pending()
+    persistence.delete_agent_run("run")
+    persistence.compact()
+    [(documents,)] = ask(f"SELECT count(*) FROM {schema_name}.agent_search_documents")
+    [(dead,)] = ask(
+        "SELECT n_dead_tup FROM pg_stat_user_tables "
+        "WHERE schemaname = %s AND relname = 'agent_search_documents'",
+        schema_name,
+    )
+    assert (documents, dead) == (0, 0)
+
+
+# --- plans ----------------------------------------------------------------------------------------
+
+
+def test_a_rare_word_is_found_by_the_index(open_postgres: Open, ask: Ask, schema_name: str) -> None:
+    persistence = open_postgres()
+    persistence.log_agent_run_events(
+        AgentRunEvent("agent", "run", event_type="log", message=f"frequent rare{number}")
+        for number in range(5_000)
+    )
+    persistence.search.index_pending()
+    persistence.compact()
+    question = (
+        f"EXPLAIN SELECT place FROM {schema_name}.agent_search_documents "
+        "WHERE words @@ %s::tsquery AND place < 9000000000000000 ORDER BY place DESC LIMIT 50"
+    )
+    rare = "\n".join(row for (row,) in ask(question, "'rare77'"))
+    frequent = "\n".join(row for (row,) in ask(question, "'frequent'"))
+    assert "agent_search_documents_words" in rare
+    assert "agent_search_documents_pkey" in frequent
