@@ -9,6 +9,7 @@ calls (usage), of what was skipped and why, and the problems.
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -80,15 +81,12 @@ def _import(options: Namespace, persistence: Persistence | None) -> ImportReport
 
 
 def _show(report: ImportReport, output: Output) -> None:
-    skipped = [f"{count:,} {why}" for why, count in report.skipped.items()]
     problems = len(report.problems) + report.more_problems
     numbers = {"runs": report.runs, "events": report.events, "model calls": report.usage}
     output.fields(
         {
-            "dry run" if report.dry_run else "new": ", ".join(
-                f"{number:,} {what}" for what, number in numbers.items()
-            ),
-            "skipped": ", ".join(skipped) or None,
+            "dry run" if report.dry_run else "new": _counted(numbers),
+            "skipped": _counted(report.skipped) or None,
             "problems": f"{problems:,}" if problems else None,
         }
     )
@@ -96,3 +94,7 @@ def _show(report: ImportReport, output: Output) -> None:
         say(str(problem))
     if problems > _SHOWN:
         say(f"… and {problems - _SHOWN:,} more; --json names a thousand.")
+
+
+def _counted(numbers: Mapping[str, int]) -> str:
+    return ", ".join(f"{what} {number:,}" for what, number in numbers.items())
