@@ -35,14 +35,20 @@ def of_log(run: RunFacts, entry: dict[str, Any]) -> AgentRunEvent:
     """A line of `logs.jsonl`, which may also tell how the run began or ended."""
     event_type, data = _type(entry, "event"), entry.get("data")
     timestamp = _when(run, entry, "timestamp")
-    if isinstance(data, dict):
-        run.learn(event_type, data, timestamp)
+    told = _as_object(data)
+    run.learn(event_type, told, timestamp)
     event = _event(run, entry, event_type, timestamp, _LOG)
     event.data = data
     event.level = _LEVELS.get(event_type, event.level)
-    if event_type in _LEVELS and isinstance(data, dict):
-        event.message = error_text(data)
+    if event_type in _LEVELS:
+        event.message = error_text(told)
     return event
+
+
+def _as_object(data: Any) -> dict[str, Any]:
+    if isinstance(data, dict):
+        return data
+    return {} if data is None else {"message": data}
 
 
 def of_envelope(run: RunFacts, entry: dict[str, Any]) -> AgentRunEvent:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Collection
+from itertools import islice
 from pathlib import Path
 
 from curio_persistence.errors import AccessDeniedError, InvalidValueError, NotFoundError
 from curio_persistence.importers.limits import MAX_FOLDERS
 from curio_persistence.importers.reports import Tally
+
+_UNFIT = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+"""Control characters, other ends of lines, and bytes that are no UTF-8."""
 
 Source = str | os.PathLike[str]
 
@@ -36,7 +41,8 @@ def listed(
     """
     try:
         with os.scandir(folder) as entries:
-            wanted = [entry for entry in entries if only is None or entry.name in only]
+            found = (entry for entry in entries if only is None or entry.name in only)
+            wanted = list(islice(found, MAX_FOLDERS + 1))
     except OSError as error:
         tally.problem(shown(folder, root), None, f"cannot be read: {error.strerror}")
         return {}
@@ -50,8 +56,8 @@ def listed(
 
 
 def _is_safe(entry: os.DirEntry[str], root: Path, tally: Tally) -> bool:
-    if not entry.name.isprintable():
-        tally.problem(shown(entry, root), None, "has a name that is not printable")
+    if _UNFIT.search(entry.name):
+        tally.problem(shown(entry, root), None, "has a name with control characters in it")
         return False
     if entry.is_symlink() and not _leads_inside(entry, root):
         tally.problem(shown(entry, root), None, f"is a link that leads out of {root}, or nowhere")

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -127,12 +128,15 @@ def test_envelopes_and_mcp_calls_are_events_too(persistence: Persistence, root: 
         ([("error", {"error": "x"}), ("end", {"status": "success"})], True, ("completed", None)),
         ([("error", {"error": "x"}), ("resume", {})], True, ("completed", None)),
         ([("retry", {"error": "x"}), ("error", {"error": "y"})], True, ("error", "y")),
+        ([("error", "in words")], True, ("error", "in words")),
+        ([("error", {"error": {"code": 7}})], True, ("error", '{"code": 7}')),
+        ([("error", [])], True, ("error", "error")),
     ],
 )
 def test_how_a_run_ended_is_what_its_log_says_last(
     persistence: Persistence,
     run: RunFolder,
-    lines: list[tuple[str, dict[str, str]]],
+    lines: list[tuple[str, Any]],
     has_summary: bool,
     expected: tuple[str, str | None],
 ) -> None:
@@ -344,11 +348,12 @@ def test_links_out_of_the_folder_are_not_followed(
 
 
 def test_names_with_control_characters_are_told(persistence: Persistence, root: Path) -> None:
-    RunFolder(root, "two\nlines").start()
-    RunFolder(root, "kept").start()
+    for name in ("two\nlines", "not utf-8: \udcff", "bell\a"):
+        RunFolder(root, name).file("summary.json", {})
+    RunFolder(root, "naïve 東京 🛩").start()
     report = import_agdd(root, persistence)
-    assert len(report.problems) == 1
-    assert [found.run_id for found in persistence.get_agent_runs()] == ["kept"]
+    assert len(report.problems) == 3
+    assert [found.run_id for found in persistence.get_agent_runs()] == ["naïve 東京 🛩"]
 
 
 def test_what_is_no_ordinary_file_is_told(
