@@ -31,6 +31,14 @@ def events(runs: int, each: int, *, idle: int = 0, first: int = 0) -> list[Conte
     ]
 
 
+def worded(runs: int, each: int) -> list[Content]:
+    """Runs with so many events each, in whose payloads words come as they do in prose."""
+    return [
+        ("agent_runs", rows.RUN_COLUMNS, [rows.run_rows(runs)]),
+        ("agent_run_events", rows.EVENT_COLUMNS, rows.worded_rows(runs, each=each)),
+    ]
+
+
 def usage(calls: int) -> list[Content]:
     """Model calls, of runs with a hundred calls and ten events each."""
     runs = max(calls // 100, len(rows.AGENTS))
@@ -162,6 +170,42 @@ def _copied(value: Any) -> str:
 def drop_schema(dsn: str, schema: str) -> None:
     with _connected(dsn) as cursor:
         cursor.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE")
+
+
+def sqlite_size(path: Path) -> int:
+    """How many bytes of a file are in use, what is in its log counted too."""
+    with closing(sqlite3.connect(path)) as connection:
+        pages, free, size = (
+            connection.execute(f"PRAGMA {name}").fetchone()[0]
+            for name in ("page_count", "freelist_count", "page_size")
+        )
+    return int((pages - free) * size)
+
+
+def sqlite_octets(path: Path) -> int:
+    """How many bytes all payloads have."""
+    with closing(sqlite3.connect(path)) as connection:
+        sql = "SELECT sum(length(CAST(data AS BLOB))) FROM agent_run_events"
+        return int(connection.execute(sql).fetchone()[0])
+
+
+def postgres_size(dsn: str, schema: str, names: str) -> int:
+    """How many bytes the tables have whose names are like this, and their indexes."""
+    with _connected(dsn) as cursor:
+        cursor.execute(
+            "SELECT sum(pg_total_relation_size(c.oid)) FROM pg_class c "
+            "JOIN pg_namespace n ON n.oid = c.relnamespace "
+            "WHERE n.nspname = %s AND c.relname LIKE %s AND c.relkind = 'r'",
+            (schema, names),
+        )
+        return int(cursor.fetchone()[0])
+
+
+def postgres_octets(dsn: str, schema: str) -> int:
+    """How many bytes all payloads have."""
+    with _connected(dsn) as cursor:
+        cursor.execute(f"SELECT sum(octet_length(data)) FROM {schema}.agent_run_events")
+        return int(cursor.fetchone()[0])
 
 
 def server_processes(dsn: str) -> list[int]:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import cache
-from itertools import cycle, islice
+from itertools import accumulate, cycle, islice, product
 from random import Random
 from typing import Any, Literal
 
@@ -93,6 +93,7 @@ _PROSE = (
 )
 _WORDS = _PROSE.split()
 _ACCENTED = ("café", "naïve", "–", "“quoted”", "Zürich", "✓")
+_SYLLABLES = ("ba", "cor", "di", "fen", "gu", "hal", "ki", "lor", "mu", "net")
 _PAYLOADS = 2_000
 _CHUNK = 10_000
 
@@ -232,6 +233,50 @@ def event_rows(runs: int, *, each: int, first: int = 0) -> Iterator[list[tuple[A
             for e in events
             if (at := _iso(e.timestamp))
         ]
+
+
+@cache
+def vocabulary() -> list[str]:
+    """A hundred thousand words, the most frequent first, which are short as everywhere."""
+    random, words = Random(6), []
+    for length in range(2, 6):
+        alike = ["".join(syllables) for syllables in product(_SYLLABLES, repeat=length)]
+        random.shuffle(alike)
+        words += alike
+    return words
+
+
+@cache
+def _frequencies() -> list[float]:
+    """Added up, how often words come, as Zipf found: the tenth a tenth as often as the first."""
+    return list(accumulate(1 / rank for rank in range(1, len(vocabulary()) + 1)))
+
+
+def some_words(random: Random, count: int) -> tuple[str, ...]:
+    """Different words, a frequent one more likely than a rare one."""
+    words: set[str] = set()
+    while len(words) < count:
+        words |= {*random.choices(vocabulary(), cum_weights=_frequencies())}
+    return tuple(sorted(words))
+
+
+def worded_rows(runs: int, *, each: int) -> Iterator[list[tuple[Any, ...]]]:
+    """As `event_rows`, but that no two payloads are alike, and words come as they do in prose."""
+    random = Random(7)
+    data = EVENT_COLUMNS.index("data")
+    for chunk in event_rows(runs, each=each):
+        yield [(*row[:data], _worded_payload(random), *row[data + 1 :]) for row in chunk]
+
+
+def _worded_payload(random: Random) -> str:
+    return json.dumps(
+        {
+            "thought": " ".join(random.choices(vocabulary(), cum_weights=_frequencies(), k=24)),
+            "sources": [f"https://example.org/{random.randrange(10**6)}" for _ in range(2)],
+            "request": f"{random.getrandbits(64):016x}",
+            "confidence": round(random.random(), 4),
+        }
+    )
 
 
 def run_rows(runs: int, *, first: int = 0) -> list[tuple[Any, ...]]:

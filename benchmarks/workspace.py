@@ -99,6 +99,12 @@ class Workspace:
         fill.sqlite_file(path, self._everything())
         return path
 
+    @cached_property
+    def sqlite_words(self) -> Path:
+        path = self.directory / "words.db"
+        fill.sqlite_file(path, self._words())
+        return path
+
     @contextmanager
     def postgres_copies(self, count: int) -> Iterator[list[str]]:
         """A schema of events so many times, to write to."""
@@ -127,6 +133,10 @@ class Workspace:
     def postgres_everything(self) -> str:
         return self._schema(self._stack, "everything", self._everything())
 
+    @cached_property
+    def postgres_words(self) -> str:
+        return self._schema(self._stack, "words", self._words())
+
     def _events(self) -> list[fill.Content]:
         return fill.events(self.sizes.runs, rows.EVENTS_OF_A_RUN, idle=_WRITTEN_RUNS)
 
@@ -136,6 +146,9 @@ class Workspace:
     def _everything(self) -> list[fill.Content]:
         calls = self.sizes.usage_rows
         return fill.everything(self.sizes.history_runs, idle=calls // 10, calls=calls)
+
+    def _words(self) -> list[fill.Content]:
+        return fill.worded(self.sizes.history_runs, rows.EVENTS_OF_A_RUN)
 
     def _usage(self) -> list[fill.Content]:
         return fill.usage(self.sizes.usage_rows)

@@ -38,6 +38,13 @@ FACTS = {
     ),
     "postgres_env.py": ("PostgreSQL", "version 3", "20 runs completed"),
     "quickstart.py": ("run_completed", "0.000400 US dollars"),
+    "search.py": (
+        "zurich: 4 found",
+        '"limit rate": 0 found',
+        "C++: 0 found",
+        "marked: rate",
+        "in the run: run_started",
+    ),
     "test_my_agent.py": ("3 passed",),
 }
 

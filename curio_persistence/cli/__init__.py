@@ -43,6 +43,7 @@ _COMMANDS = {
     "init": "make the tables, or bring them up to date",
     "query": "list runs, or show one",
     "events": "list events, or show what happened in a run",
+    "search": "find runs, events and model calls by their words",
     "show": "tell a run step by step",
     "diff": "compare two runs step by step",
     "usage": "list model calls",
@@ -51,6 +52,8 @@ _COMMANDS = {
     "metrics": "add up what agents measured, by time and group",
     "import": "bring in records that others left",
     "doctor": "check up on the database",
+    "index": "index what search has not indexed yet, or switch it on or off",
+    "compact": "give room back, and leave nothing of what was deleted",
     "config": "show which database is meant, and why",
     "completion": "print a script that completes commands in a shell",
 }

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = """\
   curio-persistence init
-  curio-persistence init --db-path runs/agents.db
+  curio-persistence init --db-path runs/agents.db --no-fts
   curio-persistence init --url 'postgresql:///agents?schema=agent_sdk'
   curio-persistence init --url 'postgresql:///agents' --payload-index
 """
@@ -35,8 +35,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--no-fts",
         action="store_true",
-        help="make no index for full-text search; accepted because scripts say so, and without "
-        "effect: no such index is made",
+        help="have no search index, which the database remembers; curio-persistence index --enable "
+        "makes one later",
     )
 
 
@@ -46,9 +46,10 @@ def run(options: Namespace, output: Output) -> int:
         say("Nothing to do: a database in memory begins and ends with its process.")
         return OK
     before = _version(config)
-    with config.get_persistence() as persistence:
-        after = persistence.schema_version()
-        say(f"{persistence.place}: {_what_was_done(before, after)}.")
+    with config.get_persistence(search=False if options.no_fts else None) as persistence:
+        done = _what_was_done(before, persistence.schema_version())
+        without = ", without a search index" if not persistence.search.enabled else ""
+        say(f"{persistence.place}: {done}{without}.")
         if options.payload_index:
             built = persistence.create_payload_index()
             say(f"The payload index was {'built' if built else 'there already'}.")

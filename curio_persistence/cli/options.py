@@ -62,9 +62,23 @@ def count_or_all(text: str) -> int | None:
     return None if text == "all" else count(text)
 
 
+def seconds(text: str) -> float:
+    """A number of seconds."""
+    try:
+        return float(text)
+    except ValueError as error:
+        raise ArgumentTypeError(f"{text!r} is not a number of seconds") from error
+
+
 def open_for_reading(options: Namespace) -> Persistence:
     """The database that was asked for; neither a file nor a table is made."""
     return database(options).get_persistence(read_only=True)
+
+
+def open_for_work(options: Namespace) -> Persistence:
+    """The database that was asked for, with its tables as they are today; none is made."""
+    open_for_reading(options).close()  # Which tells what is missing.
+    return database(options).get_persistence(initialize=False)
 
 
 def database(options: Namespace) -> DatabaseConfig:

@@ -8,13 +8,13 @@ line of its own, its fields as to_dict() gives them.
 from __future__ import annotations
 
 import time
-from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from curio_persistence.cli.events import STYLES, add_event_filters, event_filters
 from curio_persistence.cli.exits import OK
-from curio_persistence.cli.options import add_window_options, count, open_for_reading
+from curio_persistence.cli.options import add_window_options, count, open_for_reading, seconds
 from curio_persistence.cli.output import DIM, Output, say
 from curio_persistence.cli.text import cells, local_time, one_line, padded, shortened
 from curio_persistence.errors import UnavailableError
@@ -42,7 +42,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--interval",
         metavar="SECONDS",
-        type=_seconds,
+        type=seconds,
         default=0.5,
         help="how long to wait between two looks (default: 0.5)",
     )
@@ -52,13 +52,6 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--jsonl", action="store_true", help="print each as JSON on a line, on a terminal too"
     )
-
-
-def _seconds(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError as error:
-        raise ArgumentTypeError(f"{text!r} is not a number of seconds") from error
 
 
 def run(options: Namespace, output: Output) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -24,14 +25,18 @@ _FIRST_ON_TOP = "\u0300"  # Below it nothing is wide either.
 def one_line(value: Any) -> str:
     """A value on one line: white space becomes single spaces, what moves a cursor is spelt out."""
     text = value if isinstance(value, str) else str(value)
-    text = _SPACE.sub(" ", text[:_LOOKED_AT]).strip()
-    return text if text.isprintable() else "".join(map(_spelt_out, text))
+    return harmless(_SPACE.sub(" ", text[:_LOOKED_AT]).strip())
 
 
 def lines(value: Any) -> list[str]:
     """A value as the lines it has, each harmless."""
     text = value if isinstance(value, str) else str(value)
-    return ["".join(map(_spelt_out, line.expandtabs(4).rstrip())) for line in text.split("\n")]
+    return [harmless(line.expandtabs(4).rstrip()) for line in text.split("\n")]
+
+
+def harmless(text: str) -> str:
+    """A text in which what moves a cursor is spelt out."""
+    return text if text.isprintable() else "".join(map(_spelt_out, text))
 
 
 def _spelt_out(character: str) -> str:
@@ -63,6 +68,24 @@ def shortened(text: str, width: int) -> str:
         if taken < width:
             fitting = index + 1
     return text
+
+
+def folded(text: str, width: int) -> Iterator[tuple[int, int]]:
+    """Where lines of `width` cells begin and end in a text: after spaces, or before what is wide.
+
+    A word that is longer is broken anywhere.
+    """
+    begin = taken = fitting = 0
+    for index, character in enumerate(text):
+        wide = _cells_of(character)
+        if character == " " or wide == 2:
+            fitting = index + (character == " ")
+        taken += wide
+        if taken > width and character != " ":
+            end = fitting if fitting > begin else index
+            yield begin, end
+            begin, taken = end, cells(text[end : index + 1])
+    yield begin, len(text)
 
 
 def padded(text: str, width: int, *, right: bool = False) -> str:

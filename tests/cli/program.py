@@ -61,13 +61,18 @@ class Program:
         """Run a line as bash does."""
         return self._run(["bash", "-c", line], variables)
 
-    def on_terminal(self, *arguments: str, columns: int = 120, **variables: str) -> Ended:
+    def on_terminal(
+        self, *arguments: str, columns: int = 120, typed: str = "", **variables: str
+    ) -> Ended:
         """Run it on a terminal, without colours."""
-        return self.in_colour(*arguments, columns=columns, NO_COLOR="1", **variables)
+        return self.in_colour(*arguments, columns=columns, typed=typed, NO_COLOR="1", **variables)
 
-    def in_colour(self, *arguments: str, columns: int = 120, **variables: str) -> Ended:
-        """Run it on a terminal."""
+    def in_colour(
+        self, *arguments: str, columns: int = 120, typed: str = "", **variables: str
+    ) -> Ended:
+        """Run it on a terminal, on which something is typed."""
         here, there = pty.openpty()
+        os.write(here, typed.encode())
         fcntl.ioctl(there, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
         with (
             os.fdopen(here, "rb", buffering=0) as screen,

@@ -17,6 +17,7 @@ COMMANDS = (
     "init",
     "query",
     "events",
+    "search",
     "show",
     "diff",
     "usage",
@@ -25,6 +26,8 @@ COMMANDS = (
     "metrics",
     "import",
     "doctor",
+    "index",
+    "compact",
     "config",
     "completion",
 )

@@ -148,6 +148,17 @@ def test_init_of_a_file_says_that_it_has_no_payload_index(program: Program) -> N
     assert "has no index for payloads" in said
 
 
+def test_init_without_a_search_index_is_remembered(program: Program, url: str) -> None:
+    code, out, said = program("init", "--url", url, "--no-fts")
+    assert (code, out) == (0, "")
+    assert ": tables created, schema version" in said
+    assert said.endswith(", without a search index.\n")
+    assert program("init", "--url", url).said.endswith(", without a search index.\n")
+    refused = program("search", "anything", "--url", url)
+    assert refused.code == 1
+    assert "curio-persistence index --enable" in refused.said
+
+
 def test_init_takes_the_flags_that_scripts_have(program: Program) -> None:
     code, out, said = program("init", "--backend", "sqlite", "--db-path", "new.db", "--no-fts")
     assert (code, out) == (0, "")

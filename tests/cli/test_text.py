@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from curio_persistence.cli.text import (
     cells,
     duration,
+    folded,
     lines,
     local_time,
     one_line,
@@ -40,6 +41,23 @@ def test_a_shortened_text_fits_and_a_padded_one_fills(text: str, width: int) -> 
     assert cells(padded(short, width)) == width
     assert cells(padded(short, width, right=True)) == width
     assert short == text or (cells(text) > width and short.endswith("…"))
+
+
+@given(TEXTS.map(one_line), st.integers(2, 50))
+def test_a_folded_text_fits_and_nothing_is_lost(text: str, width: int) -> None:
+    parts = [text[begin:end] for begin, end in folded(text, width)]
+    assert "".join(parts) == text
+    assert all(cells(part.rstrip()) <= width for part in parts)
+
+
+def test_a_text_is_folded_between_words() -> None:
+    def parts(text: str, width: int) -> list[str]:
+        return [text[begin:end] for begin, end in folded(text, width)]
+
+    assert parts("one two three", 7) == ["one two ", "three"]
+    assert parts("one twothree", 7) == ["one ", "twothre", "e"]
+    assert parts("in 東京の天気", 7) == ["in 東京", "の天気"]
+    assert parts("", 7) == [""]
 
 
 @pytest.mark.parametrize(

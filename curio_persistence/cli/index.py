@@ -1,0 +1,58 @@
+"""Index what search has not indexed yet, or switch search on or off.
+
+Writing indexes nothing: what was stored waits until somebody searches, or for this. It may be
+interrupted at any time, and goes on where it ended. What was done is told on stderr.
+"""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from typing import TYPE_CHECKING
+
+from curio_persistence.cli.exits import OK
+from curio_persistence.cli.options import open_for_work
+from curio_persistence.cli.output import Output, say
+from curio_persistence.cli.progress import progress_line
+from curio_persistence.errors import UnsupportedError
+
+if TYPE_CHECKING:
+    from curio_persistence import Persistence
+
+EXAMPLES = """\
+  curio-persistence index
+  curio-persistence index --rebuild
+  curio-persistence index --disable --db-path agent_sdk.db
+  curio-persistence index --enable
+"""
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument("--rebuild", action="store_true", help="index everything anew")
+    group.add_argument("--enable", action="store_true", help="switch search on, and index")
+    group.add_argument(
+        "--disable", action="store_true", help="switch search off, and drop the index"
+    )
+
+
+def run(options: Namespace, output: Output) -> int:
+    with open_for_work(options) as persistence:
+        if options.disable:
+            persistence.search.disable()
+            say(f"{persistence.place}: search is off.")
+            return OK
+        if options.enable:
+            persistence.search.enable()
+        if not persistence.search.enabled:
+            raise UnsupportedError(f"{persistence.place} has search switched off: say --enable.")
+        indexed = _index(persistence, anew=options.rebuild)
+        done = f"{indexed:,} records indexed" if indexed else "nothing waits to be indexed"
+        say(f"{persistence.place}: {done}.")
+    return OK
+
+
+def _index(persistence: Persistence, *, anew: bool) -> int:
+    with progress_line("Indexing") as progress:
+        if anew:
+            return persistence.search.rebuild(progress=progress)
+        return persistence.search.index_pending(progress=progress)

@@ -1,0 +1,195 @@
+"""Find runs, events and model calls by their words, newest first.
+
+What has all of the words is found, wherever they stand; "a phrase" where its words follow each
+other, begin* by any word that begins so, and nothing that has a -word. Anything else that is typed
+is text. The shell takes the quotation marks of a phrase for its own: put 'single ones' around it
+all. Where the query begins with a dash, -- comes before it.
+
+What was stored since the last search is indexed first. A hit's place, such as event:7, is what
+show --around takes. As JSON, a list of hits: `kind`, `run_id`, `agent_id`, `timestamp`, `field`,
+`snippet`, `highlights` (where in the snippet), `score` and the `record`.
+"""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from curio_persistence.cli.events import STYLES
+from curio_persistence.cli.exits import OK
+from curio_persistence.cli.listing import nothing
+from curio_persistence.cli.options import (
+    add_json_options,
+    add_window_options,
+    count_or_all,
+    database,
+    open_for_reading,
+    seconds,
+)
+from curio_persistence.cli.output import BOLD, DIM, RED, Output, say
+from curio_persistence.cli.progress import progress_line
+from curio_persistence.cli.query import STATUS_STYLES
+from curio_persistence.cli.tables import Cell, cell
+from curio_persistence.cli.text import folded, harmless, local_time
+from curio_persistence.cli.timeline import fitted
+from curio_persistence.errors import AccessDeniedError, BusyError, StorageFullError
+
+if TYPE_CHECKING:
+    from curio_persistence import Persistence, SearchHit, SearchPage
+
+EXAMPLES = """\
+  curio-persistence search overflow
+  curio-persistence search error rate limit --agent researcher --since 7d
+  curio-persistence search '"rate limit" retr* -test' --level error
+  curio-persistence search --rank --limit 5 -- -c flag of curl
+  curio-persistence search vector databases --limit 100 --jsonl > hits.jsonl
+"""
+
+_INDENT = "    "
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("query", metavar="WORD", nargs="+", help="what to look for")
+    parser.add_argument("--agent", metavar="ID", help="only what is of this agent")
+    parser.add_argument("--run-id", metavar="ID", help="only what is of this run")
+    parser.add_argument("--session", metavar="ID", help="only what is of this session")
+    for name, of_what in (("type", "events"), ("level", "events"), ("model", "model calls")):
+        parser.add_argument(
+            f"--{name}",
+            action="append",
+            help=f"only {of_what} of this {name}; given more than once, of one of these",
+        )
+    add_window_options(parser)
+    parser.add_argument(
+        "--rank", action="store_true", help="the best of the newest 10,000 first, not the newest"
+    )
+    parser.add_argument(
+        "--limit",
+        metavar="N",
+        type=count_or_all,
+        default=20,
+        help="at most so many (default: 20), or 'all'",
+    )
+    parser.add_argument(
+        "--cursor", help="go on where the last page ended: what it said, and the same options"
+    )
+    parser.add_argument(
+        "--max-wait",
+        metavar="SECONDS",
+        type=seconds,
+        default=10.0,
+        help="how long to index what is new, before what is indexed is searched (default: 10)",
+    )
+    add_json_options(parser)
+
+
+def run(options: Namespace, output: Output) -> int:
+    filters = _filters(options)
+    with open_for_reading(options) as persistence:
+        _index_what_is_new(persistence, options)
+        page = persistence.search_text(
+            " ".join(options.query),
+            **filters,
+            order="rank" if options.rank else "newest",
+            limit=options.limit,
+            cursor=options.cursor,
+            max_wait=options.max_wait,
+        )
+        said = nothing(persistence, "records with these words", narrowed=any(filters.values()))
+    _show(page, said, output)
+    if page.pending:
+        say(f"{page.pending:,} records were not searched: curio-persistence index makes it so.")
+    return OK
+
+
+def _index_what_is_new(persistence: Persistence, options: Namespace) -> None:
+    """Who cannot write, or not now, searches what is indexed."""
+    if not persistence.search.pending():
+        return
+    with (
+        suppress(AccessDeniedError, BusyError, StorageFullError),
+        database(options).get_persistence(initialize=False) as writing,
+        progress_line("Indexing") as progress,
+    ):
+        writing.search.index_pending(max_wait=options.max_wait, progress=progress)
+
+
+def _filters(options: Namespace) -> dict[str, Any]:
+    return {
+        "agent_id": options.agent,
+        "run_id": options.run_id,
+        "session_id": options.session,
+        "event_type": options.type,
+        "level": options.level,
+        "model": options.model,
+        "since": options.since,
+        "until": options.until,
+    }
+
+
+def _show(page: SearchPage, nothing: str, output: Output) -> None:
+    if not output.for_people:
+        output.json_list(hit.to_dict() for hit in page)
+        return
+    for hit in page:
+        _show_one(hit, output)
+    if page.next_cursor is not None:
+        say(f"There are more: add --cursor {page.next_cursor} for the next, or --limit all.")
+    elif not page:
+        say(nothing)
+
+
+def _show_one(hit: SearchHit, output: Output) -> None:
+    output.line(fitted(_head(hit), output.width, output))
+    for line in _folded(_painted(hit), output.width - len(_INDENT)):
+        output.line((_INDENT + "".join(output.paint(*text) for text in line)).rstrip())
+
+
+def _head(hit: SearchHit) -> Iterator[Cell]:
+    """When and where it was, and what it is."""
+    yield cell(local_time(hit.timestamp, "milliseconds"), DIM)
+    if hit.run_id is not None:
+        yield cell(hit.run_id)
+    yield cell("run" if hit.kind == "run" else f"{hit.kind}:{hit.record.id}", BOLD)
+    yield cell(hit.agent_id)
+    yield from _kind_of(hit)
+
+
+def _kind_of(hit: SearchHit) -> Iterator[Cell]:
+    from curio_persistence import AgentRun, AgentRunEvent
+
+    record = hit.record
+    if isinstance(record, AgentRunEvent):
+        style = STYLES.get(record.level, "")
+        yield cell(record.event_type, style)
+        if record.level != "info":
+            yield cell(record.level, style)
+    elif isinstance(record, AgentRun):
+        yield cell(record.status, STATUS_STYLES.get(record.status, ""))
+        yield cell(hit.field, DIM)
+    else:
+        yield cell(record.model, "" if record.status == "success" else RED)
+        yield cell(hit.field, DIM)
+
+
+def _painted(hit: SearchHit) -> Iterator[Cell]:
+    """The snippet, with what was looked for in bold."""
+    at = 0
+    for start, end in hit.highlights:
+        yield Cell(harmless(hit.snippet[at:start]), "")
+        yield Cell(harmless(hit.snippet[start:end]), BOLD)
+        at = end
+    yield Cell(harmless(hit.snippet[at:]), "")
+
+
+def _folded(texts: Iterator[Cell], width: int) -> Iterator[list[Cell]]:
+    """Texts that follow each other, on lines of this width."""
+    parts = list(texts)
+    for begin, end in folded("".join(text for text, _ in parts), width):
+        line, at = [], 0
+        for text, style in parts:
+            line.append(Cell(text[max(begin - at, 0) : max(end - at, 0)], style))
+            at += len(text)
+        yield line
