@@ -12,7 +12,7 @@
     ├── StorageFullError             the disk, or the database's quota, is full
     ├── CorruptDatabaseError         what is stored cannot be read as a database
     ├── SchemaMismatchError          the tables are not the ones this version works with
-    ├── UnsupportedError             this backend cannot do that
+    ├── UnsupportedError             this backend cannot do that (also a NotImplementedError)
     ├── ClosedError                  the persistence was closed, or left behind by a fork
     └── ConfigurationError           a setting is wrong or missing
         └── AccessDeniedError        wrong password, missing rights, read-only file
@@ -82,7 +82,7 @@ class SchemaMismatchError(PersistenceError):
         self.command = command
 
 
-class UnsupportedError(PersistenceError):
+class UnsupportedError(PersistenceError, NotImplementedError):
     """This backend has no way to do what was asked."""
 
 

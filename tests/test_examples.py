@@ -22,6 +22,13 @@ EXAMPLES = ROOT / "examples"
 FACTS = {
     "agent.py": (),  # Says nothing by itself: demo.py uses it.
     "analysis.ipynb": ("880 runs", "TimeoutError", "ConnectionError", "image/png"),
+    "awaited_agents.py": (
+        "10 words",
+        "failed     word-counter-sag",
+        "succeeded  orchestrator-mag",
+        "info delegation word-counter-sag",
+        "found: there is nothing to count",
+    ),
     "demo.py": (
         "→ 'transaction' is on",
         "└ assistant  completed",

@@ -39,7 +39,7 @@ LAYERS = (
     ("buffered",),
     ("aio", "importers"),
     ("",),
-    ("cli", "testing"),
+    ("cli", "compat", "testing"),
     ("__main__",),
 )
 

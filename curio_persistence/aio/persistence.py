@@ -35,6 +35,7 @@ class AsyncRuns(Awaited[Runs]):
     create = awaited(Runs.create)
     create_many = awaited(Runs.create_many)
     update = awaited(Runs.update)
+    change = awaited(Runs.change)
     get = awaited(Runs.get)
     newest = awaited(Runs.newest)
     query = awaited(Runs.query)

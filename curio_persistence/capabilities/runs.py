@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, TypedDict, Unpack
@@ -111,6 +111,28 @@ class Runs:
         ident, created_at = changed[0]
         with suppress(AttributeError):  # A frozen run: it is changed all the same.
             run.id, run.created_at, run.updated_at = ident, decode_time(created_at), now
+
+    def change(
+        self,
+        run_id: str,
+        *,
+        status: str | None = None,
+        finished_at: datetime | None = None,
+        metrics: Any = None,
+    ) -> None:
+        """Replace what is given of a run, whatever others make of the rest meanwhile."""
+        given = {"status": status, "finished_at": finished_at, "metrics": metrics}
+        changes = self._changes(run_id, {n: v for n, v in given.items() if v is not None})
+        changes["stub"] = None
+        if not self._store.update(RUNS, RUNS.where(run_id=_given(run_id)), changes):
+            raise NotFoundError(f"There is no run {run_id!r} to update.")
+
+    def _changes(self, run_id: str, fields: Mapping[str, Any]) -> Row:
+        """What is to be stored where these fields get new values."""
+        changes: Row = {name: RUNS.encode_value(name, value) for name, value in fields.items()}
+        self._redaction.clean(RUNS, changes)
+        now = encode_time(self._clock.stamp(run_id))
+        return {**changes, "updated_at": now, "indexed": None}
 
     def get(self, run_id: str) -> AgentRun | None:
         """One run, or None."""
@@ -249,15 +271,10 @@ class Runs:
 
     def _close(self, run: AgentRun) -> bool:
         """Close one run, unless it has ended since it was looked at."""
-        now = self._clock.stamp(run.run_id)
         where = RUNS.where(run_id=run.run_id, status=AgentRunStatus.RUNNING)
-        changes: Row = {
-            name: RUNS.encode_value(name, getattr(run, name))
-            for name in ("status", "finished_at", "error_message")
-        }
-        self._redaction.clean(RUNS, changes)
-        changes |= {"updated_at": encode_time(now), "indexed": None}
-        run.updated_at = now
+        names = ("status", "finished_at", "error_message")
+        changes = self._changes(run.run_id, {name: getattr(run, name) for name in names})
+        run.updated_at = decode_time(str(changes["updated_at"]))
         return bool(self._store.update(RUNS, where, changes))
 
 

@@ -1,0 +1,1 @@
+"""Other systems' published names over ours, for programs that were written for them."""
