@@ -45,7 +45,7 @@ def test_the_package_is_compared_with_the_bare_driver(tmp_path: Path) -> None:
     done = compare("ours", *TINY, f"--output={page}", folder=tmp_path)
     assert done.returncode == 0, done.stderr
     tables = done.stdout.split("## ")[1:]
-    assert len(tables) == 6
+    assert len(tables) == 7
     for table in tables:
         lines = [line.split("|")[1].strip() for line in table.splitlines() if line[:1] == "|"]
         assert lines[2:] == ["bare driver", "curio_persistence"]

@@ -18,6 +18,7 @@ REQUIREMENTS = {
     "agno": ("agno==3.1.10", "SQLAlchemy[asyncio]==2.1.9", "opentelemetry-sdk==1.45.2"),
     # The same tracking store as in `mlflow`, whose other requirements are for models.
     "mlflow": ("mlflow-skinny==3.17.2", _SQLALCHEMY, "alembic==1.20.1"),
+    "llm": ("llm==0.36",),
 }
 _OURS = ("psycopg2-binary>=2.9.9",)
 """What the package's benchmarks import; the package itself is imported from the checkout."""

@@ -42,6 +42,7 @@ class Results:
     pages: Mapping[str, Timing]
     statistics_of_one: Mapping[str, Timing]
     statistics_of_all: Mapping[str, Timing]
+    newest: Mapping[str, Timing]
     about: Mapping[str, Mapping[str, Any]]
     setups: Mapping[str, Mapping[str, Any]]
 
@@ -61,12 +62,13 @@ class Comparison:
     def run(self) -> Results:
         setups, thousands, hundreds, singles = self._measure_writing()
         pages = self._measure_pages()
-        of_one, of_all = self._measure_statistics()
-        return Results(singles, hundreds, thousands, pages, of_one, of_all, self._about, setups)
+        of_one, of_all, newest = self._measure_calls()
+        about = self._about
+        return Results(singles, hundreds, thousands, pages, of_one, of_all, newest, about, setups)
 
     def _measure_writing(self) -> tuple[Any, ...]:
         sizes = self._sizes
-        with self._at_work("batch", "written", sizes.written_to, "start_writing") as peers:
+        with self._at_work(["batch"], "written", sizes.written_to, "start_writing") as peers:
             before = {peer.name: peer.ask("setup") for peer in peers}
             check_durability(before)
             thousands = self._writing(peers, sizes.in_thousands, 1000)
@@ -77,27 +79,34 @@ class Comparison:
             return before, thousands, hundreds, singles
 
     def _measure_pages(self) -> Mapping[str, Timing]:
-        with self._at_work("page", "listed", self._sizes.listed, "start_reading") as peers:
+        with self._at_work(["page"], "listed", self._sizes.listed, "start_reading") as peers:
             ours = [peer for peer in peers if self._about[peer.name]["tables"] == "ours"]
             _check_same([peer.ask("page_ids") for peer in ours])
             return self._asking(peers, "page", chunks=4, count=ASKED_IN_A_ROW)
 
-    def _measure_statistics(self) -> tuple[Mapping[str, Timing], Mapping[str, Timing]]:
+    def _measure_calls(self) -> tuple[Mapping[str, Timing], ...]:
         rows = self._sizes.usage_rows
-        with self._at_work("statistics", "summed", rows, "start_reading") as peers:
-            _check_same([peer.ask("statistics") for peer in peers])
+        with self._at_work(("statistics", "newest"), "summed", rows, "start_reading") as peers:
+            summing, listing = (self._able(peers, task) for task in ("statistics", "newest"))
+            _check_same([peer.ask("statistics") for peer in summing])
+            _check_same([peer.ask("newest_prompts") for peer in listing])
             return (
-                self._asking(peers, "statistics_of_one", chunks=2, count=ASKED_IN_A_ROW),
-                self._asking(peers, "statistics_of_all", chunks=1, count=1),
+                self._asking(summing, "statistics_of_one", chunks=2, count=ASKED_IN_A_ROW),
+                self._asking(summing, "statistics_of_all", chunks=1, count=1),
+                self._asking(listing, "newest", chunks=2, count=1),
             )
 
-    def _able(self, peers: Sequence[Peer], task: Task) -> list[Peer]:
-        return [peer for peer in peers if self._about[peer.name]["calls"][task]]
+    def _able(self, peers: Sequence[Peer], *tasks: Task) -> list[Peer]:
+        """Those who can do one of these."""
+        calls = {peer: self._about[peer.name]["calls"] for peer in peers}
+        return [peer for peer in peers if any(calls[peer][task] for task in tasks)]
 
     @contextmanager
-    def _at_work(self, task: Task, kind: Kind, size: int, start: str) -> Iterator[list[Peer]]:
-        """Those who can do this, with files of this kind open."""
-        peers = self._able(self._peers, task)
+    def _at_work(
+        self, tasks: Sequence[Task], kind: Kind, size: int, start: str
+    ) -> Iterator[list[Peer]]:
+        """Those who can do one of these, with files of this kind open."""
+        peers = self._able(self._peers, *tasks)
         self._make(peers, kind, size)
         for peer in peers:
             peer.ask(start, kind=kind, size=size)

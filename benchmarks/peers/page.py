@@ -18,6 +18,7 @@ _TASKS: Mapping[Task, str] = {
     "batch": "batches",
     "page": "a page",
     "statistics": "statistics",
+    "newest": "the newest model calls",
 }
 _PAGE = """\
 # Beside other packages
@@ -35,10 +36,11 @@ exactly below the tables. All of them keep their data in SQLite, in WAL mode wit
 Every side runs in a process of its own and, if it is from PyPI, in an environment of its own, all
 with the same Python and the same SQLite. They take turns, while the others wait: one side writes
 {singles} events one by one, or {hundreds} in batches of 100, or a batch of 1,000, or asks for
-{pages} pages, or for the statistics of {pages} agents, or for those of all; then the next one does,
-and so on. There are {repetitions} repetitions. Numbers are medians; those that compare are medians
-of the ratios in each repetition. Everything has been done once before it is measured. The garbage
-collector runs, but does not look through what was there before.
+{pages} pages, or for the statistics of {pages} agents, or for those of all, or has its command list
+model calls; then the next one does, and so on. There are {repetitions} repetitions. Numbers are
+medians; those that compare are medians of the ratios in each repetition. Everything has been done
+once before it is measured. The garbage collector runs, but does not look through what was there
+before.
 
 Each side is handed records of its own kind, made before the clock starts: what it works out and
 encodes itself is in its time, what its user would have prepared is not.
@@ -70,6 +72,7 @@ def tables(results: Results) -> str:
         "The newest 100 events of an agent that have one type": _reading(titles, results.pages),
         "Statistics of one agent": _reading(titles, results.statistics_of_one),
         "Statistics of all agents": _reading(titles, results.statistics_of_all),
+        "The newest 10 model calls as JSON, in a shell": _reading(titles, results.newest),
     }
     return "\n\n".join(f"## {heading}\n\n{in_columns(rows)}" for heading, rows in parts.items())
 
@@ -152,21 +155,27 @@ def _ahead(timing: Timing, ours: Timing) -> str:
 
 
 def _details(name: str, results: Results) -> str:
-    about, setup = results.about[name], results.setups[name]
+    about = results.about[name]
     versions = ", ".join(f"{package} {number}" for package, number in about["versions"].items())
-    settings = setup["settings"]
     lines = [
         f"### {about['title']}",
         "",
         *([f"{versions}", ""] if versions else []),
+        *(_writing(results.setups[name]) if name in results.setups else []),
+        *_tasks(about),
+    ]
+    return "\n".join(lines)
+
+
+def _writing(setup: Mapping[str, Any]) -> list[str]:
+    settings = setup["settings"]
+    return [
         f"* writes to `{setup['table']}`, indexes: {_indexes(setup['indexes'])}",
         f"* settings: `journal_mode={settings['journal_mode']}`, "
         f"`synchronous={_SYNCHRONOUS[settings['synchronous']]}`, "
         f"`foreign_keys={'ON' if settings['foreign_keys'] else 'OFF'}`, "
         f"`wal_autocheckpoint={settings['wal_autocheckpoint']}`",
-        *_tasks(about),
     ]
-    return "\n".join(lines)
 
 
 def _indexes(indexes: Sequence[Sequence[str]]) -> str:
@@ -176,5 +185,6 @@ def _indexes(indexes: Sequence[Sequence[str]]) -> str:
 
 def _tasks(about: Mapping[str, Any]) -> Iterator[str]:
     for task, title in _TASKS.items():
-        done = about["calls"][task]
-        yield f"* {title}: {done or 'not measured; ' + about['lacks'][task]}"
+        done, lack = about["calls"][task], about["lacks"][task]
+        if done or lack:
+            yield f"* {title}: {done or f'not measured; {lack}'}"

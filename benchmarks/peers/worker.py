@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import sqlite3
+import subprocess
 import sys
 import traceback
 from contextlib import closing
@@ -28,6 +29,7 @@ from benchmarks.peers.sides.base import WRITTEN_RUNS, Kind, Side, runs_for
 from benchmarks.timing import timed
 
 _PAGE = 100
+_LISTED = 10
 _TYPE = "tool_call"
 _SETTINGS = ("journal_mode", "synchronous", "foreign_keys", "wal_autocheckpoint")
 
@@ -147,6 +149,25 @@ class Worker:
     def statistics(self) -> list[dict[str, Any]]:
         """Of one agent, and of all."""
         return [self._side.statistics(rows.AGENTS[0]), self._side.statistics(None)]
+
+    def newest(self, count: int) -> int:
+        """List the newest model calls so often; the nanoseconds these processes take."""
+        return timed(self._listed, [_LISTED] * count)
+
+    def newest_prompts(self) -> list[str]:
+        """Of the newest model calls; llm has the newest last."""
+        return sorted(call["prompt"] for call in json.loads(self._listed(_LISTED)))
+
+    def _listed(self, limit: int) -> str:
+        """What the side's command prints, its bytecode kept as if all of it were installed."""
+        kept = {"PYTHONPYCACHEPREFIX": str(self._directory / "bytecode")}
+        home = {"LLM_USER_PATH": str(self._directory)}
+        environment = {**os.environ, **kept, **home}
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)
+        command = self._side.newest(limit)
+        return subprocess.run(
+            command, env=environment, stdout=subprocess.PIPE, encoding="utf-8", check=True
+        ).stdout
 
     # --- both ---------------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ SIDES = {
     "agno": "agno.AgnoSpans",
     "agno-sessions": "agno.AgnoSessions",
     "mlflow": "mlflow.MLflow",
+    "llm": "llm.LLM",
 }
 
 

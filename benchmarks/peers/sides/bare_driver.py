@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,16 @@ from benchmarks.raw import RawSQLite
 from benchmarks.raw.columns import READ_EVENT
 from curio_persistence import AgentRunEvent
 
+_NEWEST = """
+import json, sqlite3, sys
+path, limit = sys.argv[1:]
+connection = sqlite3.connect(path)
+connection.row_factory = sqlite3.Row
+found = connection.execute(
+    "SELECT * FROM agent_llm_usage ORDER BY created_at DESC, id DESC LIMIT ?", (int(limit),)
+)
+print(json.dumps([dict(row) for row in found], indent=2, ensure_ascii=False))
+"""
 _ID = READ_EVENT.split(", ").index("id")
 
 
@@ -23,6 +34,7 @@ class BareDriver(OurTables):
         batch="`executemany` between `BEGIN IMMEDIATE` and `COMMIT`; fills the ids in",
         page="one `SELECT … ORDER BY timestamp DESC, id DESC LIMIT 100`, to bare tuples",
         statistics="the fastest statements found, the same answer",
+        newest="a Python that does no more: `sqlite3`, one `SELECT`, `json`",
     )
 
     def __init__(self, path: Path) -> None:
@@ -43,6 +55,9 @@ class BareDriver(OurTables):
 
     def statistics(self, agent_id: str | None) -> dict[str, Any]:
         return self._raw.stats_of_one(agent_id) if agent_id else self._raw.stats_of_all()
+
+    def newest(self, limit: int) -> Sequence[str]:
+        return [sys.executable, "-c", _NEWEST, str(self.path), str(limit)]
 
     def pragma(self, name: str) -> Any:
         return self._raw._all(f"PRAGMA {name}")[0][0]

@@ -13,7 +13,7 @@ from curio_persistence import AgentRunEvent
 
 Kind = Literal["written", "listed", "summed"]
 """What a file is made for: to be written to, to be listed from, to be summed up."""
-Task = Literal["single", "batch", "page", "statistics"]
+Task = Literal["single", "batch", "page", "statistics", "newest"]
 
 WRITTEN_RUNS = 20
 
@@ -26,6 +26,7 @@ class Words:
     batch: str = ""
     page: str = ""
     statistics: str = ""
+    newest: str = ""
 
 
 class Side(ABC):
@@ -66,13 +67,13 @@ class Side(ABC):
         """The side's own form of these events, as its user would make them; is not timed."""
         return events
 
-    @abstractmethod
     def log(self, record: Any) -> object:
         """Store one record; it is committed when this returns."""
+        raise NotImplementedError
 
-    @abstractmethod
     def log_many(self, records: Sequence[Any]) -> object:
         """Store all records in one transaction."""
+        raise NotImplementedError
 
     def page(self, agent_id: str, event_type: str, limit: int) -> Sequence[Any]:
         """The newest events of an agent that have this type."""
@@ -86,9 +87,13 @@ class Side(ABC):
         """What `get_agent_run_stats` answers."""
         raise NotImplementedError
 
-    @abstractmethod
+    def newest(self, limit: int) -> Sequence[str]:
+        """The command that prints the newest model calls as JSON, each with its `prompt`."""
+        raise NotImplementedError
+
     def pragma(self, name: str) -> Any:
         """A setting as the side's own connection for writing has it."""
+        raise NotImplementedError
 
     @abstractmethod
     def close(self) -> None: ...

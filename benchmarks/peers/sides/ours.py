@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ class Ours(OurTables):
         page='`query_events(agent_id=…, event_type=…, order="newest", limit=100)`, and a '
         "dataclass made of every row",
         statistics="`get_agent_run_stats(agent_id)`",
+        newest="`curio-persistence usage --limit 10 --json`",
     )
 
     def __init__(self, path: Path) -> None:
@@ -40,6 +42,10 @@ class Ours(OurTables):
 
     def statistics(self, agent_id: str | None) -> dict[str, Any]:
         return self._persistence.get_agent_run_stats(agent_id)
+
+    def newest(self, limit: int) -> Sequence[str]:
+        asked = ("usage", "--limit", str(limit), "--json", "--db-path", str(self.path))
+        return [sys.executable, "-m", "curio_persistence", *asked]
 
     def pragma(self, name: str) -> Any:
         store = self._persistence._store
