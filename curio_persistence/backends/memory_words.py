@@ -21,10 +21,10 @@ class MemoryWords(WordIndex):
         self._documents: dict[int, Document] = {}
         self._places: dict[tuple[int, int], int] = {}
 
-    def note(self, name: str) -> str | None:
-        return self._notes.get(name)
+    def notes(self) -> dict[str, str]:
+        return dict(self._notes)
 
-    def notes(self, **values: str) -> None:
+    def note(self, **values: str) -> None:
         before = dict(self._notes)
         self._change(partial(self._notes.update, values), partial(self._restore, before))
 

@@ -25,11 +25,10 @@ class PostgresWords(WordIndex):
         self._documents = qualified("agent_search_documents")
         self._state = qualified("agent_search_state")
 
-    def note(self, name: str) -> str | None:
-        rows = self._read(f"SELECT value FROM {self._state} WHERE name = %s", (name,))
-        return rows[0][0] if rows else None
+    def notes(self) -> dict[str, str]:
+        return dict(self._read(f"SELECT name, value FROM {self._state}", ()))
 
-    def notes(self, **values: str) -> None:
+    def note(self, **values: str) -> None:
         for noted in values.items():
             self._write(
                 f"INSERT INTO {self._state} (name, value) VALUES (%s, %s) "

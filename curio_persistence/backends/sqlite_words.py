@@ -45,11 +45,10 @@ class SQLiteWords(WordIndex):
         self._read = read
         self._write = write
 
-    def note(self, name: str) -> str | None:
-        rows = self._read(f"SELECT value FROM {_STATE} WHERE name = ?", (name,))
-        return rows[0][0] if rows else None
+    def notes(self) -> dict[str, str]:
+        return dict(self._read(f"SELECT name, value FROM {_STATE}", ()))
 
-    def notes(self, **values: str) -> None:
+    def note(self, **values: str) -> None:
         for noted in values.items():
             self._write(f"INSERT OR REPLACE INTO {_STATE} (name, value) VALUES (?, ?)", noted)
 

@@ -54,11 +54,11 @@ class WordIndex(ABC):
     """A store's index of words. What writes belongs into a transaction of the store."""
 
     @abstractmethod
-    def note(self, name: str) -> str | None:
-        """What was noted under a name."""
+    def notes(self) -> dict[str, str]:
+        """What was noted, by name."""
 
     @abstractmethod
-    def notes(self, **values: str) -> None:
+    def note(self, **values: str) -> None:
         """Note something else under some names."""
 
     @abstractmethod

@@ -69,7 +69,7 @@ def test_what_was_rolled_back_is_not_waited_for_for_ever(
     for _ in range(4):
         say(persistence, "more")
         persistence.search.index_pending()
-    mark = Mark.read(persistence._store.words.note("agent_run_events"))
+    mark = Mark.read(persistence._store.words.notes()["agent_run_events"])
     assert mark.ranges == ()
     assert found(persistence, "never") == []
 
@@ -91,7 +91,7 @@ NOW, THEN = frozenset({"now"}), frozenset({"then"})
 def test_ids_are_missed_until_nobody_can_store_them(
     mark: Mark, ids: list[int], upto: int, before: frozenset[str], expected: Mark
 ) -> None:
-    assert mark.after(ids, upto, before, NOW) == expected
+    assert mark.after(ids, upto, before, lambda: NOW) == expected
     assert Mark.read(expected.text()) == expected
 
 

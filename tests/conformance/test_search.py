@@ -365,6 +365,20 @@ def test_a_rebuilt_index_finds_the_same(persistence: Persistence) -> None:
     assert persistence.search.pending() == 0
 
 
+def test_an_index_of_words_that_were_parted_otherwise_is_to_be_rebuilt(
+    persistence: Persistence, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    say(persistence, "word")
+    assert found(persistence, "word") == ["word"]
+    with monkeypatch.context() as patch:
+        patch.setattr("curio_persistence.capabilities.search.VERSION", "later")
+        [finding] = persistence.search.check()
+        assert finding.level == "warning"
+        assert "index --rebuild" in finding.advice
+    persistence.search.rebuild()
+    assert persistence.search.check()[0].level == "ok"
+
+
 def test_search_can_be_switched_off_and_on(persistence: Persistence) -> None:
     say(persistence, "word")
     assert persistence.search.enabled

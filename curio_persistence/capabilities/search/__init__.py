@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 from curio_persistence.capabilities.search.documents import KINDS, SORTS
 from curio_persistence.capabilities.search.finding import Finder, Question, hit_of
 from curio_persistence.capabilities.search.hits import SearchHit, SearchPage
-from curio_persistence.capabilities.search.indexing import Indexing, Progress
+from curio_persistence.capabilities.search.indexing import Indexing, Notes, Progress
 from curio_persistence.capabilities.windows import Moment, moment_of
 from curio_persistence.clock import Clock
 from curio_persistence.errors import InvalidValueError, UnsupportedError
@@ -43,7 +43,7 @@ class Search:
     @property
     def enabled(self) -> bool:
         """Whether this database has a search index; it remembers that itself."""
-        return self._indexing.enabled
+        return self._indexing.notes().enabled
 
     def switch(self, *, on: bool) -> None:
         """Have a search index from now on, or none any more.
@@ -79,7 +79,7 @@ class Search:
         """
         limit = None if limit is None else checked_count("limit", limit)
         until = None if max_wait is None else monotonic() + _checked_wait(max_wait)
-        return self._indexing.index_pending(limit=limit, until=until, progress=progress)
+        return self._indexing.index_pending(limit=limit, until=until, progress=progress)[0]
 
     def rebuild(self, *, progress: Progress | None = None) -> int:
         """Make the index anew, and return how many records it has."""
@@ -90,27 +90,27 @@ class Search:
 
     def check(self, *, deep: bool = False) -> list[Finding]:
         """Whether the index is whole, and how much waits; `deep` also counts and looks inside."""
-        if not self.enabled:
+        notes = self._indexing.notes()
+        if not notes.enabled:
             return [Finding("search", "ok", "switched off")]
-        words = self._store.words
-        if (words.note("words") or VERSION) != VERSION:
+        if notes.version not in (None, VERSION):
             return [
                 _damaged(
                     "made by a Python or a version of curio_persistence that parts words otherwise"
                 )
             ]
-        damage = self._drift() if deep else ""
+        damage = self._damage(notes) if deep else ""
         if damage:
             return [_damaged(damage)]
         waiting = self.pending()
         return [Finding("search", "ok", f"{waiting:,} records wait to be indexed")]
 
-    def _drift(self) -> str:
+    def _damage(self, notes: Notes) -> str:
         """What the index has too much or lacks, in words."""
         counts = self._store.words.counts()
         for table, kind in KINDS.items():
             stored = self._count(table)
-            expected = stored - self._indexing.waiting(table)
+            expected = stored - self._indexing.waiting(table, notes)
             if counts.get(kind, 0) != expected:
                 return f"{counts.get(kind, 0):,} of {expected:,} {table.name} are in it"
         # To look inside FTS5 has to write.
@@ -157,14 +157,17 @@ class Search:
             ),
             *self._window(since, until),
         )
-        if not self.enabled:
+        notes = self._indexing.notes()
+        if not notes.enabled:
             raise _switched_off(self._store)
         cursors = Cursors(self._store, f"search {order} {query!r}", where, _PLACES[order])
         position = None if cursor is None else cursors.read(cursor)
-        self._indexing.index_pending(until=end, progress=None)
+        count_taken_up, is_complete = self._indexing.index_pending(until=end, progress=None)
+        pending = 0 if is_complete else self._indexing.pending()
+        if count_taken_up:
+            notes = self._indexing.notes()
         question = _question(query, where)
-        finder = Finder(self._store, question, drift=self._indexing.drift, until=end)
-        pending = self._indexing.pending()
+        finder = Finder(self._store, question, drift=notes.drift, until=end)
         if not count or not question.can_be_met():
             return SearchPage([], None, pending)
         if order == "newest":

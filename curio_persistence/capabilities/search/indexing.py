@@ -72,18 +72,22 @@ class Mark(NamedTuple):
         return self._replace(missing=_without(self.missing, ids), later=_without(self.later, ids))
 
     def after(
-        self, ids: Sequence[int], upto: int, before: frozenset[str], now: frozenset[str]
+        self,
+        ids: Sequence[int],
+        upto: int,
+        before: frozenset[str],
+        running: Callable[[], frozenset[str]],
     ) -> Mark:
         """The mark when all rows were read that had an id in `ranges`, or the next up to `upto`.
 
-        `before` and `now` are the transactions that ran before and after the reading.
+        `before` are the transactions that ran before the reading, `running` tells who still does.
         """
         _, missing, later = self.without(ids)
         if not missing.running & before:
             missing, later = later, Missing()  # Whatever was missing there never comes.
         holes = _holes(self.upto + 1, upto + 1, ids)
         if holes:
-            later = Missing((*later.ranges, *holes), later.running | now)
+            later = Missing((*later.ranges, *holes), later.running | running())
         return Mark(upto, missing, later)
 
 
@@ -104,49 +108,81 @@ def _holes(first: int, end: int, ids: Iterable[int]) -> list[Range]:
     return holes
 
 
+class Notes:
+    """What is noted beside the index: whether there is one, and how far it has come."""
+
+    def __init__(self, noted: Mapping[str, str]) -> None:
+        self._noted = noted
+
+    @property
+    def enabled(self) -> bool:
+        """Whether records are taken up at all."""
+        return self._noted.get("enabled") != "no"
+
+    @property
+    def version(self) -> str | None:
+        """How the words were parted; None where there are none yet."""
+        return self._noted.get("words")
+
+    @property
+    def drift(self) -> int:
+        """By how many milliseconds a place may be later than its record."""
+        return int(self._noted.get("drift", 0))
+
+    def mark(self, table: Table[Any]) -> Mark:
+        """How far a table was taken up."""
+        return Mark.read(self._noted.get(table.name))
+
+
 class Indexing:
     """What a store's word index lacks, and how it gets it."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    @property
-    def enabled(self) -> bool:
-        """Whether records are taken up at all."""
-        return self._store.words.note("enabled") != "no"
+    def notes(self) -> Notes:
+        """What is noted now."""
+        return Notes(self._store.words.notes())
 
     def pending(self) -> int:
         """How many records wait to be taken up."""
-        return sum(map(self.waiting, KINDS)) if self.enabled else 0
+        notes = self.notes()
+        return sum(self.waiting(table, notes) for table in KINDS) if notes.enabled else 0
 
-    def waiting(self, table: Table[Any]) -> int:
+    def waiting(self, table: Table[Any], notes: Notes) -> int:
         """How many of one table do."""
-        where = _NOT_INDEXED if table is RUNS else (_from(self._mark(table).upto + 1),)
+        where = _NOT_INDEXED if table is RUNS else (_from(notes.mark(table).upto + 1),)
         [(count,)] = self._store.aggregate(table, (COUNT,), where)
         return int(count)
 
-    def _mark(self, table: Table[Any]) -> Mark:
-        return Mark.read(self._store.words.note(table.name))
-
     def index_pending(
         self, *, limit: int | None = None, until: float | None = None, progress: Progress | None
-    ) -> int:
-        """Take up what waits: at most `limit` records, and no batch after the moment `until`."""
-        if not self.enabled or self._store.read_only:
-            return 0
+    ) -> tuple[int, bool]:
+        """Take up what waits: at most `limit` records, and no batch after the moment `until`.
+
+        How many it were, and whether that was all.
+        """
+        notes = self.notes()
+        if not notes.enabled or self._store.read_only:
+            return 0, False
         total = self.pending() if progress else None
         done = 0
-        for take_up in (self._take_up_runs, *(self._taker(table) for table in _APPENDED)):
-            more = True
-            while more and (limit is None or done < limit) and not _is_over(until):
-                count, more = take_up(_BATCH if limit is None else min(_BATCH, limit - done))
+        for table in KINDS:
+            mark: Mark | None = notes.mark(table)
+            while True:
+                if _is_over(until) or done == limit:
+                    return done, False
+                size = _BATCH if limit is None else min(_BATCH, limit - done)
+                count, more = (
+                    self._take_up_runs(size) if table is RUNS else self._take_up(table, mark, size)
+                )
                 done += count
                 if progress and count:
                     progress(done, total)
-        return done
-
-    def _taker(self, table: Table[Any]) -> Callable[[int], tuple[int, bool]]:
-        return lambda size: self._take_up(table, size)
+                if not more:
+                    break
+                mark = None  # It has changed.
+        return done, True
 
     # --- runs ---------------------------------------------------------------------------------
 
@@ -158,29 +194,34 @@ class Indexing:
         documents = {run.id: _document(RUNS, run) for run in runs}
         with self._store.transaction():
             self._store.words.lock()
+            notes = self.notes()
+            if not notes.enabled:
+                return 0, False
             unchanged = [
                 run.id for run in runs if self._store.update(RUNS, _as_it_was(run), {"indexed": 1})
             ]
             self._store.words.remove(KINDS[RUNS], unchanged, dict)
-            self._add([documents[ident] for ident in unchanged])
+            self._add([documents[ident] for ident in unchanged], notes)
         return len(unchanged), True
 
     # --- events and model calls ---------------------------------------------------------------
 
-    def _take_up(self, table: Table[Any], size: int) -> tuple[int, bool]:
-        mark = self._mark(table)
-        before = self._store.running()  # First: who has ended has committed what will be read.
+    def _take_up(self, table: Table[Any], mark: Mark | None, size: int) -> tuple[int, bool]:
+        """Take up so many rows: how many it were, and whether there may be more."""
+        mark = self.notes().mark(table) if mark is None else mark
+        # First: who has ended has committed what will be read.
+        before = self._store.running() if mark.ranges else frozenset()
         rows = self._late(table, mark, size)
         if len(rows) == size:  # And there may be more of them.
             return self._take_over(table, mark, mark.without([row.id for row in rows]), rows)
         new = self._rows(table, (_from(mark.upto + 1),), size - len(rows))
         rows += new
         upto = new[-1].id if new else mark.upto
-        seen = mark.after([row.id for row in rows], upto, before, self._store.running())
+        seen = mark.after([row.id for row in rows], upto, before, self._store.running)
         if seen == mark:
             return 0, False
-        count, others = self._take_over(table, mark, seen, rows)
-        return count, len(rows) == size or (others and not count)
+        count, more = self._take_over(table, mark, seen, rows)
+        return count, more and (len(rows) == size or not count)
 
     def _take_over(
         self, table: Table[Any], mark: Mark, seen: Mark, rows: list[Any]
@@ -189,11 +230,12 @@ class Indexing:
         documents = [_document(table, row) for row in rows]
         with self._store.transaction():
             self._store.words.lock()
-            if self._mark(table) != mark:
-                return 0, True
-            self._add(self._still_there(table, rows, documents))
-            self._store.words.notes(**{table.name: seen.text()})
-        return len(rows), True
+            notes = self.notes()
+            if notes.mark(table) != mark or not notes.enabled:
+                return 0, notes.enabled
+            self._add(self._still_there(table, rows, documents), notes)
+            self._store.words.note(**{table.name: seen.text()})
+        return len(rows), bool(rows)
 
     def _late(self, table: Table[Any], mark: Mark, size: int) -> list[Any]:
         """Rows that were missing, and have come."""
@@ -218,16 +260,21 @@ class Indexing:
         there = {ident for (ident,) in self._store.pick(table, ("id",), (Filter("id", "in", ids),))}
         return [document for document in documents if document.record_id in there]
 
-    def _add(self, documents: list[Document]) -> None:
-        if documents:
-            if self._store.words.note("words") is None:
-                self._store.words.notes(words=VERSION)
-            self._store.words.add(self._placed(documents))
+    def _add(self, documents: list[Document], notes: Notes) -> None:
+        if not documents:
+            return
+        if notes.version is None:
+            self._store.words.note(words=VERSION)
+        placed, drift = self._placed(documents)
+        if drift > notes.drift:
+            self._store.words.note(drift=str(drift))
+        self._store.words.add(placed)
 
-    def _placed(self, documents: list[Document]) -> list[Document]:
-        """The documents, each at a place that is free: its own, or a later one; in their order.
+    def _placed(self, documents: list[Document]) -> tuple[list[Document], int]:
+        """The documents in their order, each at a place that is free: its own, or a later one.
 
-        Where many are of the same moment the steps grow, so that few questions find the end.
+        Also by how much at most. Where many are of the same moment the steps grow, so that few
+        questions find the end.
         """
         documents = sorted(documents, key=lambda document: document[:3])
         places = [document.place for document in documents]
@@ -239,18 +286,9 @@ class Indexing:
                 break
             places = [place + step if place in taken else place for place in places]
             step *= 2
-        self._note_drift(max(place - d.place for d, place in zip(documents, places, strict=True)))
-        return [d._replace(place=place) for d, place in zip(documents, places, strict=True)]
-
-    def _note_drift(self, drift: int) -> None:
-        """Note by how much a place is later than its record, if none was so far."""
-        if drift > self.drift:
-            self._store.words.notes(drift=str(drift))
-
-    @property
-    def drift(self) -> int:
-        """By how many milliseconds a place may be later than its record."""
-        return int(self._store.words.note("drift") or 0)
+        pairs = list(zip(documents, places, strict=True))
+        drift = max(place - document.place for document, place in pairs)
+        return [document._replace(place=place) for document, place in pairs], drift
 
     # --- leaving out --------------------------------------------------------------------------
 
@@ -259,7 +297,7 @@ class Indexing:
         had: list[int] = []
         kind, words, last = KINDS[table], self._store.words, 0
         words.lock()
-        if not self.enabled:
+        if not self.notes().enabled:
             return had
         while records := self._rows(table, (*where, _from(last + 1)), _BATCH):
             last = records[-1].id
@@ -272,26 +310,27 @@ class Indexing:
         """Take up records that have changed, and had been left out for that."""
         for begin in range(0, len(ids), _BATCH):
             where = (Filter("id", "in", tuple(ids[begin : begin + _BATCH])),)
-            self._add([_document(table, row) for row in self._rows(table, where, _BATCH)])
+            rows = self._rows(table, where, _BATCH)
+            self._add([_document(table, row) for row in rows], self.notes())
 
     def go_back(self, table: Table[Any]) -> None:
         """After rows were deleted: where their ids come back, what gets them is to be taken up."""
         if not self._store.ids_come_back:
             return
-        mark = self._mark(table)
+        mark = self.notes().mark(table)
         newest = self._store.select(table, order=(Order("id", descending=True),), limit=1)
         last = next(iter(newest[table.names.index("id")]), 0)
         if last < mark.upto:
-            self._store.words.notes(**{table.name: mark._replace(upto=last).text()})
+            self._store.words.note(**{table.name: mark._replace(upto=last).text()})
 
     def switch(self, *, on: bool) -> None:
         """Begin or cease to take up records; what was taken up is forgotten then."""
-        if on == self.enabled:
+        if on == self.notes().enabled:
             return
         with self._store.transaction():
             self._store.words.lock()
             self._forget_all()
-            self._store.words.notes(enabled="yes" if on else "no")
+            self._store.words.note(enabled="yes" if on else "no")
 
     def clear(self) -> None:
         """Make everything wait again."""
@@ -302,7 +341,7 @@ class Indexing:
     def _forget_all(self) -> None:
         words = self._store.words
         words.clear()
-        words.notes(words=VERSION, drift="0", **{table.name: Mark().text() for table in _APPENDED})
+        words.note(words=VERSION, drift="0", **{table.name: Mark().text() for table in _APPENDED})
         self._store.update(RUNS, (Filter("indexed", "is not null"),), {"indexed": None})
 
 
