@@ -22,7 +22,7 @@ sys.path[0] = str(ROOT)  # For `benchmarks`, wherever and however it is started.
 from benchmarks import report  # noqa: E402
 from benchmarks.peers import page  # noqa: E402
 from benchmarks.peers.crew import assemble  # noqa: E402
-from benchmarks.peers.measure import RAW, Comparison, Sizes  # noqa: E402
+from benchmarks.peers.measure import OURS, RAW, Comparison, Sizes  # noqa: E402
 from benchmarks.peers.sides import SIDES  # noqa: E402
 
 _FULL = Sizes(
@@ -43,7 +43,7 @@ _QUICK = Sizes(
     in_hundreds=200,
     in_thousands=1_000,
 )
-_ALWAYS = (RAW, page.OURS)
+_ALWAYS = (RAW, OURS)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

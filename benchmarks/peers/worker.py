@@ -14,6 +14,7 @@ import sqlite3
 import subprocess
 import sys
 import traceback
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -30,6 +31,8 @@ from benchmarks.timing import timed
 
 _PAGE = 100
 _LISTED = 10
+_WORD = "Zürich"
+"""It is in one of thirty model calls."""
 _TYPE = "tool_call"
 _SETTINGS = ("journal_mode", "synchronous", "foreign_keys", "wal_autocheckpoint")
 
@@ -152,19 +155,29 @@ class Worker:
 
     def newest(self, count: int) -> int:
         """List the newest model calls so often; the nanoseconds these processes take."""
-        return timed(self._listed, [_LISTED] * count)
+        return timed(self._printed, [self._side.newest(_LISTED)] * count)
 
     def newest_prompts(self) -> list[str]:
-        """Of the newest model calls; llm has the newest last."""
-        return sorted(call["prompt"] for call in json.loads(self._listed(_LISTED)))
+        return self._prompts(self._side.newest(_LISTED))
 
-    def _listed(self, limit: int) -> str:
-        """What the side's command prints, its bytecode kept as if all of it were installed."""
+    def search(self, count: int) -> int:
+        """The same for those in which there is a word."""
+        return timed(self._printed, [self._side.search(_WORD, _LISTED)] * count)
+
+    def found_prompts(self) -> list[str]:
+        return self._prompts(self._side.search(_WORD, _LISTED))
+
+    def _prompts(self, command: Sequence[str]) -> list[str]:
+        """Of the model calls that are printed; llm has the newest last."""
+        calls = json.loads(self._printed(command))
+        return sorted(call.get("record", call)["prompt"] for call in calls)
+
+    def _printed(self, command: Sequence[str]) -> str:
+        """What a command prints, its bytecode kept as if all of it were installed."""
         kept = {"PYTHONPYCACHEPREFIX": str(self._directory / "bytecode")}
         home = {"LLM_USER_PATH": str(self._directory)}
         environment = {**os.environ, **kept, **home}
         environment.pop("PYTHONDONTWRITEBYTECODE", None)
-        command = self._side.newest(limit)
         return subprocess.run(
             command, env=environment, stdout=subprocess.PIPE, encoding="utf-8", check=True
         ).stdout

@@ -13,7 +13,7 @@ from curio_persistence import AgentRunEvent
 
 Kind = Literal["written", "listed", "summed"]
 """What a file is made for: to be written to, to be listed from, to be summed up."""
-Task = Literal["single", "batch", "page", "statistics", "newest"]
+Task = Literal["single", "batch", "page", "statistics", "newest", "search"]
 
 WRITTEN_RUNS = 20
 
@@ -27,6 +27,7 @@ class Words:
     page: str = ""
     statistics: str = ""
     newest: str = ""
+    search: str = ""
 
 
 class Side(ABC):
@@ -89,6 +90,11 @@ class Side(ABC):
 
     def newest(self, limit: int) -> Sequence[str]:
         """The command that prints the newest model calls as JSON, each with its `prompt`."""
+        raise NotImplementedError
+
+    def search(self, word: str, limit: int) -> Sequence[str]:
+        """The command that prints the newest in which there is a word, in the same form, or as
+        `record`."""
         raise NotImplementedError
 
     def pragma(self, name: str) -> Any:

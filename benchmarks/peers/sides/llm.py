@@ -32,7 +32,8 @@ class LLM(Side):
     table = "turns"
     calls = Words(
         newest="`llm logs -n 10 --json`; each call is a thread of its own, and the same prompt is "
-        "kept once, as it does"
+        "kept once, as it does",
+        search="`llm logs -q WORD -l -n 10 --json`",
     )
     lacks = Words(
         single=_NO_EVENTS,
@@ -59,6 +60,9 @@ class LLM(Side):
     def newest(self, limit: int) -> Sequence[str]:
         program = Path(sys.executable).with_name("llm")
         return [str(program), "logs", "-n", str(limit), "--json", "-d", str(self.path)]
+
+    def search(self, word: str, limit: int) -> Sequence[str]:
+        return [*self.newest(limit), "-q", word, "-l"]
 
     def close(self) -> None:
         """There is nothing to close: its program opens the file."""

@@ -25,5 +25,12 @@ class OurTables(Side):
             return fill.usage(size)
         return fill.events(runs_for(size), rows.EVENTS_OF_A_RUN, idle=WRITTEN_RUNS)
 
+    @classmethod
+    def make(cls, path: Path, kind: Kind, size: int) -> None:
+        super().make(path, kind, size)
+        if kind == "summed":
+            with SQLitePersistence(path) as persistence:
+                persistence.search.index_pending()
+
     def ids(self, page: Sequence[Any]) -> list[int]:
         return [record.id for record in page]

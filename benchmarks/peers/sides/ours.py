@@ -21,6 +21,8 @@ class Ours(OurTables):
         "dataclass made of every row",
         statistics="`get_agent_run_stats(agent_id)`",
         newest="`curio-persistence usage --limit 10 --json`",
+        search="`curio-persistence search WORD --limit 10 --json`, of everything, as the newest of "
+        "it are model calls; it was indexed before",
     )
 
     def __init__(self, path: Path) -> None:
@@ -44,8 +46,14 @@ class Ours(OurTables):
         return self._persistence.get_agent_run_stats(agent_id)
 
     def newest(self, limit: int) -> Sequence[str]:
-        asked = ("usage", "--limit", str(limit), "--json", "--db-path", str(self.path))
-        return [sys.executable, "-m", "curio_persistence", *asked]
+        return self._listing("usage", limit=limit)
+
+    def search(self, word: str, limit: int) -> Sequence[str]:
+        return self._listing("search", word, limit=limit)
+
+    def _listing(self, *command: str, limit: int) -> Sequence[str]:
+        options = ("--limit", str(limit), "--json", "--db-path", str(self.path))
+        return [sys.executable, "-m", "curio_persistence", *command, *options]
 
     def pragma(self, name: str) -> Any:
         store = self._persistence._store
