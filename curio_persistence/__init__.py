@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     )
     from curio_persistence.importers.agdd import import_agdd
     from curio_persistence.importers.costs import import_costs
+    from curio_persistence.importers.originals import UpgradeReport, upgrade
     from curio_persistence.importers.reports import ImportReport, Problem
     from curio_persistence.models import (
         AgentLLMUsage,
@@ -87,9 +88,11 @@ __all__ = [
     "ToolCall",
     "UnavailableError",
     "UnsupportedError",
+    "UpgradeReport",
     "connect",
     "import_agdd",
     "import_costs",
+    "upgrade",
 ]
 __version__ = "0.1.0"
 
@@ -109,6 +112,7 @@ if not TYPE_CHECKING:  # Type checkers see the names above, and no others.
         ),
         "importers.agdd": "import_agdd",
         "importers.costs": "import_costs",
+        "importers.originals": "UpgradeReport upgrade",
         "importers.reports": "ImportReport Problem",
         "models": "AgentLLMUsage AgentRun AgentRunEvent AgentRunStatus EventType Level",
         "persistence": (

@@ -634,20 +634,13 @@ class PostgresPersistence(Persistence):
         search: bool | None = None,
         clock: Clock | None = None,
     ) -> None:
-        from curio_persistence.backends.postgres import PostgresStore, parse_dsn
+        from curio_persistence.backends.postgres import PostgresStore, libpq_settings
 
         redaction = Redaction(redactor, content)
-        given = {
-            "host": host,
-            "port": port,
-            "dbname": database,
-            "user": user,
-            "password": password,
-        }
-        settings: dict[str, Any] = parse_dsn(dsn) if dsn else {}
-        settings.update((name, value) for name, value in given.items() if value not in (None, ""))
         store = PostgresStore(
-            settings,
+            libpq_settings(
+                dsn, host=host, port=port, dbname=database, user=user, password=password
+            ),
             schema_name=schema,
             min_connections=min_connections,
             max_connections=max_connections,

@@ -23,6 +23,7 @@ from curio_persistence import (
     Stream,
     connect,
     errors,
+    upgrade,
 )
 from curio_persistence.capabilities.search import Search
 
@@ -66,9 +67,11 @@ NAMES = [
     "ToolCall",
     "UnavailableError",
     "UnsupportedError",
+    "UpgradeReport",
     "connect",
     "import_agdd",
     "import_costs",
+    "upgrade",
 ]
 TEN = {
     "create_agent_run": "(self, run: AgentRun) -> None",
@@ -96,6 +99,8 @@ FOR_FREE = {
     "RunRecorder",
 }
 OTHERS = {
+    upgrade: "(url: str | DatabaseConfig, *, timezone: str | tzinfo | None = None, "
+    "dry_run: bool = False, progress: Progress | None = None) -> UpgradeReport",
     connect: "(url: str | None = None, *, read_only: bool = False, initialize: bool = True, "
     "redactor: Redactor | str | Collection[str] | None = None, content: Content | None = None, "
     "search: bool | None = None) -> Persistence",

@@ -76,7 +76,7 @@ _DEFAULTS: Mapping[str, Any] = {
     "keepalives_count": 3,
 }
 _MONEY = {name for table in TABLES for name in table.kept_by(encode_money)}
-_TIMES = {name for table in TABLES for name in table.kept_by(encode_time)}
+TIMES = {name for table in TABLES for name in table.kept_by(encode_time)}
 _SUMS_OF_MONEY = {total(column) for column in _MONEY}
 
 
@@ -91,7 +91,7 @@ def _kept_number(value: Any, cursor: DriverCursor) -> int | None:
 
 
 _TYPES = (
-    new_type((1114,), "KEPT_TIMESTAMP", _kept_time),
+    new_type((1114,), "KEPTTIMESTAMP", _kept_time),
     new_type((1700,), "KEPT_NUMERIC", _kept_number),
 )
 
@@ -257,9 +257,8 @@ class PostgresStore(SQLStore):
         names = (*(table.name for table in TABLES), *schema.SEARCH_TABLES)
         self._write(f"VACUUM (ANALYZE) {', '.join(map(self._qualified, names))}", ())
 
-    @property
-    def _init_command(self) -> str:
-        return "curio-persistence init --url 'postgresql://…'"
+    def _command(self, name: str) -> str:
+        return f"curio-persistence {name} --url 'postgresql://…'"
 
     def create_payload_index(self) -> bool:
         if self._is_inside():
@@ -463,7 +462,7 @@ class PostgresStore(SQLStore):
     def _condition(self, f: Filter) -> str:
         if f.op != "in":
             return super()._condition(f)
-        if f.column in _TIMES:  # The server would take the list for one of texts.
+        if f.column in TIMES:  # The server would take the list for one of texts.
             return f"{f.column} = ANY(%s::timestamptz[])"
         return f"{self._reading(f.column)} {self._any_of}"
 
@@ -478,7 +477,7 @@ class PostgresStore(SQLStore):
         return gathered or []
 
     def _reading(self, column: str) -> str:
-        if column in _TIMES:
+        if column in TIMES:
             # In the zone of the session, the last hours of the year 9999 may be beyond Python's.
             return f"({column} AT TIME ZONE 'UTC')"
         return f"({column} * {PICODOLLARS})" if column in _MONEY else column
@@ -707,6 +706,13 @@ def _refusal(error: PersistenceError, table: Table[Any], row: Row) -> Persistenc
         case "23505":
             return conflict(table, row)
     return error
+
+
+def libpq_settings(dsn: str | None, **given: Any) -> dict[str, Any]:
+    """libpq's settings: those given by name, and what a DSN says of the others."""
+    settings: dict[str, Any] = dict(parse_dsn(dsn)) if dsn else {}
+    settings.update((name, value) for name, value in given.items() if value not in (None, ""))
+    return settings
 
 
 def parse_dsn(dsn: str) -> dict[str, str]:

@@ -14,18 +14,29 @@ from functools import cache
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from curio_persistence.errors import SchemaMismatchError
 from curio_persistence.store.base import Finding
-from curio_persistence.store.tables import TABLES
+from curio_persistence.store.tables import EVENTS, RUNS, TABLES, USAGE, Table
 
 MIGRATIONS_TABLE = "schema_migrations"
 _MIGRATIONS_COLUMNS = frozenset({"version", "name", "kind", "checksum", "applied_at"})
 SEARCH_TABLES = ("agent_search_documents", "agent_search_state")
 OUR_TABLES = (MIGRATIONS_TABLE, *(table.name for table in TABLES), *SEARCH_TABLES)
 
+_BY_NAME: Mapping[str, Table[Any]] = {table.name: table for table in TABLES}
+_NEEDED: Mapping[str, frozenset[str]] = {
+    RUNS.name: frozenset({"id", "agent_id", "run_id"}),
+    EVENTS.name: frozenset({"id", "run_id"}),
+    USAGE.name: frozenset({"id"}),
+}
+"""Without which a table of that name is not an original Curio's."""
+
 Kind = Literal["additive", "breaking"]
+
+
+_INDEX = re.compile(r"^CREATE (?:UNIQUE )?INDEX (?P<name>\w+)[^;]*;$", re.MULTILINE)
 
 
 class Applied(NamedTuple):
@@ -62,6 +73,16 @@ def is_ours(tables: Mapping[str, frozenset[str]]) -> bool:
     return tables.get(MIGRATIONS_TABLE) == _MIGRATIONS_COLUMNS
 
 
+def is_original(tables: Mapping[str, frozenset[str]]) -> bool:
+    """Whether they are those of an original Curio: its columns, and none that are ours alone."""
+    return RUNS.name in tables and all(
+        name in _BY_NAME
+        and columns >= _NEEDED[name]
+        and columns.isdisjoint(_columns(_BY_NAME[name]) - {"id", *_BY_NAME[name].always})
+        for name, columns in tables.items()
+    )
+
+
 @cache
 def migrations(dialect: str) -> tuple[Migration, ...]:
     """Every step, oldest first."""
@@ -90,7 +111,17 @@ def fresh(dialect: str) -> str:
 @cache
 def indexes(dialect: str) -> frozenset[str]:
     """The names of all indexes that today's tables have."""
-    return frozenset(re.findall(r"^CREATE (?:UNIQUE )?INDEX (\w+)", fresh(dialect), re.MULTILINE))
+    return frozenset(match["name"] for match in _INDEX.finditer(fresh(dialect)))
+
+
+@cache
+def indexes_apart(dialect: str) -> tuple[str, str]:
+    """The statements of `fresh` without those that make indexes, and those that do.
+
+    An index of many rows is built in a fraction of the time when the rows are there already.
+    """
+    script = fresh(dialect)
+    return _INDEX.sub("", script), "\n".join(match[0] for match in _INDEX.finditer(script))
 
 
 def _folder(dialect: str) -> Traversable:
@@ -110,16 +141,17 @@ class Plan(NamedTuple):
         return not self.steps
 
 
-def plan(catalog: Catalog, dialect: str, place: str) -> Plan:
+def plan(catalog: Catalog, dialect: str, place: str, upgrade_command: str) -> Plan:
     """How to get from what was found to today's tables.
 
     Raises SchemaMismatchError where there is no way: tables that were not made here, a newer
-    breaking schema, missing pieces. `place` is where, in words.
+    breaking schema, missing pieces. `place` is where, in words; `upgrade_command` helps where an
+    original Curio made the tables.
     """
     known = migrations(dialect)
     if not catalog.tables:
         return Plan(((fresh(dialect), known),))
-    _refuse_foreign(catalog, place)
+    _refuse_foreign(catalog, place, upgrade_command)
     _refuse_newer(catalog, known, place)
     done = {step.version for step in catalog.applied}
     pending = tuple(step for step in known if step.version not in done)
@@ -165,15 +197,23 @@ def finding(catalog: Catalog, dialect: str) -> Finding:
     )
 
 
-def _refuse_foreign(catalog: Catalog, place: str) -> None:
+def _refuse_foreign(catalog: Catalog, place: str, upgrade_command: str) -> None:
     if is_ours(catalog.tables) and catalog.applied:
         return
     found = ", ".join(sorted(catalog.tables))
+    if is_original(catalog.tables):
+        whose, command = (
+            "They are those of an original Curio; nothing was changed.",
+            upgrade_command,
+        )
+    else:
+        whose = "They belong to another program; nothing was changed. Use another file or schema."
+        command = None
     raise SchemaMismatchError(
-        f"{place} has tables that curio_persistence did not make: {found}. They may belong to "
-        "another program, or to an older Curio; nothing was changed. Use another file or schema.",
+        f"{place} has tables that curio_persistence did not make: {found}. {whose}",
         found=found,
         wanted="no such tables, or those made by curio_persistence",
+        command=command,
     )
 
 
@@ -190,6 +230,10 @@ def _refuse_newer(catalog: Catalog, known: tuple[Migration, ...], place: str) ->
         wanted=wanted,
         command="pip install --upgrade curio-persistence",
     )
+
+
+def _columns(table: Table[Any]) -> frozenset[str]:
+    return frozenset((*table.names, *table.internal_names))
 
 
 def _refuse_damaged(catalog: Catalog, place: str) -> None:

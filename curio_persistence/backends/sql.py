@@ -68,10 +68,17 @@ class SQLStore(Store):
     def read_only(self) -> bool:
         return self._read_only
 
-    @property
     @abstractmethod
+    def _command(self, name: str) -> str:
+        """How a command of the command line is given for this database."""
+
+    @property
     def _init_command(self) -> str:
         """The command that makes the tables here, or brings them up to date."""
+        return self._command("init")
+
+    def _plan(self, catalog: schema.Catalog) -> schema.Plan:
+        return schema.plan(catalog, self.dialect, self.place, self._command("upgrade"))
 
     @abstractmethod
     def _our_columns(self) -> list[tuple[Any, ...]]:
@@ -109,7 +116,7 @@ class SQLStore(Store):
 
     def initialize(self) -> None:
         catalog = self._catalog()
-        plan = schema.plan(catalog, self.dialect, self.place)
+        plan = self._plan(catalog)
         if self._read_only:
             schema.refuse_outdated(plan, catalog, self.dialect, self.place, self._init_command)
         elif not plan.is_current:
@@ -122,7 +129,7 @@ class SQLStore(Store):
         try:
             catalog = self._catalog()
             if catalog.tables:
-                schema.plan(catalog, self.dialect, self.place)
+                self._plan(catalog)
         except BaseException:
             self._tables_are_ours = False
             raise
@@ -136,20 +143,24 @@ class SQLStore(Store):
         """Run the next step and note it, in one transaction; False when there is none."""
         with self.transaction():
             self._lock_schema()
-            plan = schema.plan(self._catalog(), self.dialect, self.place)
+            plan = self._plan(self._catalog())
             if plan.is_current:
                 return False
             sql, steps = plan.steps[0]
             self._run_script(sql)
-            marks = ", ".join([self.placeholder] * 5)
-            now = encode_time(utc_now())
-            for step in steps:
-                self._write(
-                    f"INSERT INTO {self._qualified(schema.MIGRATIONS_TABLE)} "
-                    f"(version, name, kind, checksum, applied_at) VALUES ({marks})",
-                    (*step.as_applied(), now),
-                )
+            self._note(steps)
         return True
+
+    def _note(self, steps: tuple[schema.Migration, ...]) -> None:
+        """Remember that these were applied."""
+        marks = ", ".join([self.placeholder] * 5)
+        now = encode_time(utc_now())
+        for step in steps:
+            self._write(
+                f"INSERT INTO {self._qualified(schema.MIGRATIONS_TABLE)} "
+                f"(version, name, kind, checksum, applied_at) VALUES ({marks})",
+                (*step.as_applied(), now),
+            )
 
     def _lock_schema(self) -> None:
         """Let one transaction at a time migrate, where beginning it does not see to that."""

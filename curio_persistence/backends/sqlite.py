@@ -244,9 +244,8 @@ class SQLiteStore(SQLStore):
                 "keeps that for as long. Run it again when they have ended."
             )
 
-    @property
-    def _init_command(self) -> str:
-        return f"curio-persistence init --db-path {shlex.quote(str(self._path))}"
+    def _command(self, name: str) -> str:
+        return f"curio-persistence {name} --db-path {shlex.quote(str(self._path))}"
 
     def _file_exists(self) -> bool:
         return self._in_memory or os.path.exists(self._file)  # noqa: PTH110  # it never raises

@@ -201,7 +201,7 @@ class Appends(Generic[M]):
         # In one order, so that two who do this at the same time do not wait for each other.
         for _, row in sorted(firsts.items()):
             with suppress(ConflictError):  # Somebody else was faster.
-                self._store.insert(RUNS, _stub(row))
+                self._store.insert(RUNS, stub_of(row))
 
 
 def _positions(rows: Sequence[Row]) -> tuple[dict[Any, int], dict[int, int]]:
@@ -222,7 +222,7 @@ def _take_times(record: object, known: object, names: tuple[str, ...]) -> None:
             setattr(record, name, getattr(known, name))
 
 
-def _stub(event: Row) -> Row:
+def stub_of(event: Row) -> Row:
     """All that is known of a run that an event named."""
     row = dict(_STUB)
     for name in ("agent_id", "run_id", "agent_name"):

@@ -50,6 +50,7 @@ _COMMANDS = {
     "tail": "show the newest events, and follow those that come",
     "stats": "add up runs, calls, tokens, costs and tools",
     "metrics": "add up what agents measured, by time and group",
+    "upgrade": "bring an original Curio's database into today's tables",
     "import": "bring in records that others left",
     "doctor": "check up on the database",
     "index": "index what search has not indexed yet, or switch it on or off",

@@ -1,1 +1,1 @@
-"""Data that others left behind: run folders, cost ledgers, and our own exports."""
+"""Data that others left behind: a Curio database, run folders, cost ledgers, our own exports."""

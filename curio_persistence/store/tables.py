@@ -148,6 +148,7 @@ class Table(Generic[M]):
     stands there when there are none; `lifted` the names that are lifted out of words. `order` is
     how its rows are listed; `ages_by` is the time by which they grow old; `lookups` are the columns
     that rows are usually picked by; `ddl` is the file of `schema/<dialect>/` that makes it.
+    `always` are the columns that every row binds, which an original Curio has too.
     """
 
     def __init__(
@@ -189,7 +190,7 @@ class Table(Generic[M]):
         written = [column for column in columns if column.name != "id"]
         self._when_set = [column for column in written if column.optional]
         always = [column for column in written if not column.optional]
-        self._always = tuple(column.name for column in always)
+        self.always = tuple(column.name for column in always)
         self._encode = _compile(always)
         self._encode_what_is_set = _compile_rest(self._when_set)
         self.filled = {c.name: c.default for c in self._when_set if c.default is not None}
@@ -231,6 +232,21 @@ class Table(Generic[M]):
             if value is not None and (kept := self.encode_value(column.name, value)) is not None:
                 row[column.name] = kept
 
+    def adopt(self, kept: Iterable[Kept]) -> Row:
+        """The row of values that somebody else stored, in the order of `always`.
+
+        They are in kept form, but `encode` might refuse them: old rows are kept as they are.
+        """
+        row = dict(zip(self.always, kept, strict=True))
+        if self._derive is not None:
+            self._derive(row)
+        return row
+
+    def default(self, name: str) -> Kept:
+        """What stands in a column of `always` for nothing; `""` where something is required."""
+        default: Kept = self._columns[name].default
+        return "" if default is _REQUIRED else default
+
     def strip(self, row: Row) -> None:
         """Take the words out of an encoded row. What was lifted out of them stays."""
         for name in self.words:
@@ -240,16 +256,16 @@ class Table(Generic[M]):
 
     def put(self, row: Row, name: str, kept: Kept) -> None:
         """Change a column of an encoded row; None is for what is not set."""
-        if kept is None and name not in self._always:
+        if kept is None and name not in self.always:
             row.pop(name, None)
         else:
             row[name] = self._columns[name].default if kept is None else kept
 
     def line_up(self, rows: Sequence[Row]) -> tuple[tuple[str, ...], list[tuple[Kept, ...]]]:
         """The columns that any of the encoded rows binds, and of each row its values for them."""
-        plain = len(self._always)
+        plain = len(self.always)
         others = chain.from_iterable(row for row in rows if len(row) != plain)
-        columns = tuple(dict.fromkeys((*self._always, *others)))
+        columns = tuple(dict.fromkeys((*self.always, *others)))
         # Most rows bind what every row binds, and nothing else: no need to look that up by name.
         filled = [self.filled.get(name) for name in columns]
         rest = filled[plain:]
@@ -265,7 +281,7 @@ class Table(Generic[M]):
 
     def _refuse(self, record: Any) -> None:
         """Raise the error that names the field, now that there is one."""
-        for name in self._always:
+        for name in self.always:
             self.encode_value(name, getattr(record, name))
 
     def decode(self, columns: Columns) -> list[M]:

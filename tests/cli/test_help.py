@@ -24,6 +24,7 @@ COMMANDS = (
     "tail",
     "stats",
     "metrics",
+    "upgrade",
     "import",
     "doctor",
     "index",

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import quote
 
 import psycopg2
 import pytest
@@ -30,6 +31,9 @@ class Database(Protocol):
     """
 
     dialect: str
+
+    @property
+    def url(self) -> str: ...
 
     def open(self, **options: Any) -> Persistence: ...
 
@@ -53,6 +57,10 @@ class SQLiteFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+
+    @property
+    def url(self) -> str:
+        return f"sqlite:///{quote(str(self.path))}"
 
     def open(self, **options: Any) -> Persistence:
         return SQLitePersistence(self.path, **options)
@@ -97,6 +105,10 @@ class PostgresSchema:
     def __init__(self, dsn: str, name: str) -> None:
         self.dsn = dsn
         self.name = name
+
+    @property
+    def url(self) -> str:
+        return f"{self.dsn}&schema={self.name}"
 
     def open(self, **options: Any) -> Persistence:
         return PostgresPersistence(**{"dsn": self.dsn, "schema": self.name, **options})

@@ -80,6 +80,7 @@ def test_what_somebody_else_made_is_refused_and_left_alone(
     assert caught.value.found == found
     assert f"did not make: {found}. " in str(caught.value)
     assert "nothing was changed" in str(caught.value)
+    assert bool(caught.value.command) == (script in (CURIO, LATER_CURIO))
     assert database.state() == before
 
 

@@ -1,0 +1,103 @@
+"""A schema of PostgreSQL that an original Curio filled; see `originals`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO
+from typing import Any
+
+from curio_persistence.backends.originals import ASIDE, Original
+from curio_persistence.backends.postgres import TIMES, PostgresStore, quote_identifier
+from curio_persistence.backends.postgres_copy import copy_text
+from curio_persistence.store.tables import RUNS, TABLES, Kept, Table
+
+_SETTINGS = (
+    # How times become text; those without a zone become what they say.
+    "SET LOCAL TimeZone = 'UTC'; SET LOCAL DateStyle = 'ISO, YMD'; "
+    # How long to wait for a program that is in the middle of a transaction.
+    "SET LOCAL lock_timeout = '30s'"
+)
+_KEPT_TIME = 'YYYY-MM-DD"T"HH24:MI:SS.US+00:00'
+_CONSTRAINTS = (
+    "SELECT o.conname FROM pg_catalog.pg_constraint o "
+    "JOIN pg_catalog.pg_class c ON c.oid = o.conrelid "
+    "JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
+    "WHERE n.nspname = %s AND c.relname = %s"
+)
+_COUNTER = (
+    "SELECT c.relname FROM pg_catalog.pg_class c "
+    "JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
+    "WHERE n.nspname = %s AND c.relname = %s AND c.relkind = 'S'"
+)
+_NAME_LENGTH = 63
+_SEQUENCE = "pg_get_serial_sequence(format('%%I.%%I', %s, %s), 'id')::regclass"
+_GO_ON_COUNTING = (
+    f"SELECT setval({_SEQUENCE}, last) FROM (SELECT "
+    f"greatest(max(id), pg_sequence_last_value({_SEQUENCE})) AS last FROM {{table}}) AS ids "
+    "WHERE last > 0"
+)
+_REFUSE_OLD_PROGRAMS = (
+    "ALTER TABLE {table} ADD CONSTRAINT not_by_an_original_curio CHECK (updated_at "
+    "<> CURRENT_TIMESTAMP OR current_query() !~* 'current_timestamp|now\\(') NOT VALID"
+)
+"""What an original Curio adds lacks `created_at`, and is refused for it. What it updates would be
+taken, and its times without a zone for those of the session's; but it lets the server set
+`updated_at`, and nobody else does."""
+
+
+class PostgresOriginal(Original, PostgresStore):
+    """The old tables are kept beside the new ones, under other names."""
+
+    @contextmanager
+    def looking(self) -> Iterator[None]:
+        with self.transaction():
+            self._control(_SETTINGS)
+            yield
+
+    @contextmanager
+    def replacing(self) -> Iterator[str]:
+        with self.transaction():
+            self._control(_SETTINGS)
+            self._lock_schema()
+            with self._old_ones_aside():
+                yield ", ".join(f"{name}{ASIDE}" for name in sorted(self._found))
+            for table in TABLES:
+                self._go_on_counting(table)
+                self._write(f"ANALYZE {self._table(table)}", ())
+            self._write(_REFUSE_OLD_PROGRAMS.format(table=self._table(RUNS)), ())
+
+    def _put_aside(self) -> None:
+        for name in sorted(self._found):
+            # Else the new ones would get other names than elsewhere.
+            table = f"ALTER TABLE {self._qualified(name)} RENAME"
+            for (constraint,) in self._read(_CONSTRAINTS, (self._schema_name, name)):
+                old, new = quote_identifier(constraint), _name_aside(constraint)
+                self._write(f"{table} CONSTRAINT {old} TO {new}", ())
+            for (counter,) in self._read(_COUNTER, (self._schema_name, f"{name}_id_seq")):
+                old, new = self._qualified(counter), _name_aside(counter)
+                self._write(f"ALTER SEQUENCE {old} RENAME TO {new}", ())
+            self._write(f"{table} TO {_name_aside(name)}", ())
+
+    def _go_on_counting(self, table: Table[Any]) -> None:
+        """Let new rows get ids that none ever had."""
+        names = [table.name, table.name + ASIDE if table.name in self._found else table.name]
+        parameters = [value for name in names for value in (self._schema_name, name)]
+        self._read(_GO_ON_COUNTING.format(table=self._table(table)), tuple(parameters))
+
+    def _old_value(self, column: str) -> str:
+        return f"{column}::text"
+
+    def _kept_value(self, column: str) -> str:
+        value = self._reading(column)
+        return f"to_char({value}, '{_KEPT_TIME}')" if column in TIMES else value
+
+    def _insert_kept(
+        self, table: Table[Any], columns: tuple[str, ...], lines: list[tuple[int, tuple[Kept, ...]]]
+    ) -> None:
+        sql = f"COPY {self._table(table)} (id, {', '.join(columns)}) FROM STDIN"
+        self._run(self._pinned(), sql, (), BytesIO(copy_text(columns, lines)))
+
+
+def _name_aside(name: str) -> str:
+    return quote_identifier(name[: _NAME_LENGTH - len(ASIDE)] + ASIDE)

@@ -1,0 +1,447 @@
+"""The database of an original Curio, brought into today's tables: every row, every id."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from curio_persistence import (
+    AgentLLMUsage,
+    AgentRun,
+    AgentRunEvent,
+    CorruptDatabaseError,
+    InvalidValueError,
+    Persistence,
+    SchemaMismatchError,
+    upgrade,
+)
+from curio_persistence.backends.originals import Original
+from curio_persistence.store.tables import USAGE as USAGE_TABLE
+from tests.schema import original
+from tests.schema.conftest import Database, Make
+from tests.schema.original import EVENT, RUN, USAGE
+
+pytestmark = pytest.mark.parametrize("make", ["sqlite", "postgres18"], indirect=True)
+
+
+def at(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+def everything(persistence: Persistence) -> tuple[list[Any], list[Any], list[Any]]:
+    return (
+        list(persistence.iter_agent_runs(order="oldest")),
+        list(persistence.iter_agent_run_events()),
+        list(persistence.iter_llm_usage(order="oldest")),
+    )
+
+
+def test_every_row_is_there_under_its_id_and_says_what_it_said(database: Database) -> None:
+    original.make(database)
+    report = upgrade(database.url, timezone="Europe/Paris")
+    with database.open() as persistence:
+        runs, events, usage = everything(persistence)
+        stats = persistence.get_agent_run_stats()
+    names = set(RUN) - {"started_at", "finished_at", "created_at", "updated_at"}
+    assert {name: getattr(runs[0], name) for name in names} == {name: RUN[name] for name in names}
+    assert runs[0].started_at == at("2024-05-01T08:00:00.25")
+    assert runs[0].finished_at == at("2024-05-01T08:00:07")
+    assert runs[0].created_at == at("2024-05-01T08:00:00.3")
+    assert runs[0].updated_at == at("2024-05-01T08:00:07.1")
+    assert (events[0].id, events[0].data) == (11, EVENT["data"])
+    assert events[0].timestamp == at("2024-05-01T08:00:01.5")
+    assert events[0].created_at == at("2024-05-01T08:00:01.6")
+    assert (usage[0].id, usage[0].prompt, usage[0].latency_ms) == (21, "Which room?", 420)
+    assert usage[0].created_at == at("2024-05-01T08:00:02")
+    assert list(map(len, (runs, events, usage))) == [1, 1, 1]
+    assert (report.runs, report.events, report.usage, report.stubs) == (1, 1, 1, 0)
+    assert (report.unreadable, report.ambiguous, report.missing) == (0, 0, 0)
+    # What is worked out of a row when it is written, is there too.
+    assert str(stats["total_cost_usd"]) == "0.000300"
+    assert stats["tool_metrics"]["search"]["total_latency_ms"] == 12
+
+
+def test_the_tables_are_those_that_a_new_database_has(make: Make) -> None:
+    fresh, database = make(), make()
+    fresh.open().close()
+    original.make(database)
+    upgrade(database.url, timezone="UTC")
+    ours = {row for row in database.catalog() if not _is_old(row)}
+    assert set(fresh.catalog()) - ours == set()
+    assert [row for row in ours - set(fresh.catalog()) if "an_original_curio" not in str(row)] == []
+
+
+def _is_old(row: tuple[Any, ...]) -> bool:
+    return any(
+        name in str(value)
+        for value in row
+        for name in ("_before_upgrade", "audit_logs", "cost_entries", "sqlite_sequence", "idx_")
+    )
+
+
+def test_what_is_written_afterwards_gets_ids_of_its_own(database: Database) -> None:
+    original.make(database)
+    upgrade(database.url)
+    with database.open() as persistence:
+        run, event = AgentRun("planner", "run-2"), AgentRunEvent("planner", "run-2")
+        persistence.create_agent_run(run)
+        persistence.log_agent_run_events([event])
+        usage = AgentLLMUsage("planner", "run-2")
+        persistence.log_llm_usage(usage)
+    assert (run.id, event.id, usage.id) == (4, 12, 22)
+
+
+def test_other_tables_are_left_alone(database: Database) -> None:
+    original.make(database)
+    upgrade(database.url)
+    assert database.ask("SELECT run_id, action, hash FROM {schema}.audit_logs") == [
+        ("run-1", "started", "f00")
+    ]
+    assert database.ask("SELECT run_id, cost_usd FROM {schema}.cost_entries") == [("run-1", 0.25)]
+
+
+def test_the_constructor_names_the_command(database: Database) -> None:
+    original.make(database)
+    for read_only in (False, True):
+        with pytest.raises(SchemaMismatchError, match="an original Curio") as caught:
+            database.open(read_only=read_only)
+        assert (caught.value.command or "").startswith("curio-persistence upgrade ")
+        assert str(caught.value).endswith(str(caught.value.command))
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_a_database_of_today_is_left_alone(database: Database, dry_run: bool) -> None:
+    original.make(database)
+    upgrade(database.url)
+    with database.open() as persistence:
+        before = everything(persistence)
+    state = database.state()
+    report = upgrade(database.url, dry_run=dry_run)
+    assert (report.already, report.runs, report.kept_in) == (True, 0, None)
+    assert database.state() == state
+    with database.open() as persistence:
+        assert everything(persistence) == before
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "CREATE TABLE {schema}.users (name TEXT)",
+        "CREATE TABLE {schema}.agent_runs (what TEXT)",
+        "CREATE TABLE {schema}.agent_runs (id INTEGER, agent_id TEXT, run_id TEXT, event_id TEXT, "
+        "session_id TEXT)",
+    ],
+    ids=["others", "of that name", "ours without its notes"],
+)
+def test_a_database_of_neither_is_refused_and_left_alone(database: Database, script: str) -> None:
+    database.run(script)
+    before = database.state()
+    with pytest.raises(SchemaMismatchError, match="no tables of an original Curio"):
+        upgrade(database.url)
+    assert database.state() == before
+
+
+def test_a_look_says_what_would_be_done_and_does_nothing(database: Database) -> None:
+    stray = EVENT | {"id": 12, "run_id": "gone"}
+    original.make(database, events=[EVENT, stray])
+    before = database.state()
+    seen: list[tuple[int, int | None]] = []
+    looked = upgrade(
+        database.url,
+        timezone="Europe/Paris",
+        dry_run=True,
+        progress=lambda done, total: seen.append((done, total)),
+    )
+    assert database.state() == before
+    assert seen[-1] == (4, 4)
+    done = upgrade(database.url, timezone="Europe/Paris")
+    assert looked.dry_run
+    assert looked.kept_in is None
+    counts = ("runs", "events", "usage", "stubs", "ambiguous", "missing", "unreadable")
+    assert [getattr(looked, c) for c in counts] == [getattr(done, c) for c in counts]
+
+
+def test_events_of_runs_that_nobody_created_get_stub_runs(database: Database) -> None:
+    strays = [
+        EVENT | {"id": 30 + n, "run_id": f"stray-{n % 3}", "agent_id": f"agent-{n % 3}"}
+        for n in range(9)
+    ]
+    original.make(database, events=[EVENT, *strays])
+    report = upgrade(database.url, timezone="UTC")
+    assert (report.runs, report.stubs, report.events) == (1, 3, 10)
+    with database.open() as persistence:
+        stub = persistence.get_agent_run("stray-1")
+        assert stub is not None
+        assert (stub.agent_id, stub.status, stub.id) == ("agent-1", "running", 5)
+        assert stub.started_at == at("2024-05-01T10:00:01.5")
+        assert len(persistence.get_agent_run_events("stray-1")) == 3
+        # It is a stub as any other is: its run may still be created.
+        persistence.create_agent_run(AgentRun("agent-1", "stray-1", objective="Late"))
+
+
+def test_more_rows_than_are_copied_at_a_time(database: Database) -> None:
+    events = [EVENT | {"id": 1 + 2 * n, "run_id": f"run-{n % 700}"} for n in range(1203)]
+    original.make(database, runs=[], usage=[], events=events)
+    seen: list[int] = []
+    report = upgrade(database.url, progress=lambda done, total: seen.append(done))
+    assert (report.events, report.stubs) == (1203, 700)
+    assert len(seen) > 2
+    assert sorted(seen) == seen
+    with database.open() as persistence:
+        stored = persistence.iter_agent_run_events()
+        assert sorted(event.id or 0 for event in stored) == [event["id"] for event in events]
+
+
+# --- times ------------------------------------------------------------------------------------
+
+
+@contextmanager
+def living_in(zone: str) -> Iterator[None]:
+    before = os.environ.get("TZ")
+    os.environ["TZ"] = zone
+    time.tzset()
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["TZ"]
+        else:
+            os.environ["TZ"] = before
+        time.tzset()
+
+
+def times_of_events(database: Database) -> list[datetime | None]:
+    with database.open() as persistence:
+        events = persistence.iter_agent_run_events()
+        return [event.timestamp for event in sorted(events, key=lambda event: event.id or 0)]
+
+
+def with_times(database: Database, *texts: str | None) -> None:
+    events = [EVENT | {"id": n, "timestamp": text} for n, text in enumerate(texts, start=1)]
+    original.make(database, events=events, usage=[], runs=[RUN])
+
+
+def test_without_a_zone_it_is_this_machines_and_the_report_says_so(database: Database) -> None:
+    with_times(database, "2024-01-15 12:00:00", "2024-07-15 12:00:00")
+    with living_in("America/New_York"):
+        report = upgrade(database.url)
+    assert (report.timezone, report.timezone_assumed) == ("America/New_York", True)
+    assert times_of_events(database) == [at("2024-01-15T17:00"), at("2024-07-15T16:00")]
+
+
+def test_a_zone_may_be_a_name_or_an_object(make: Make) -> None:
+    for zone in ("+05:45", "Asia/Kathmandu", ZoneInfo("Asia/Kathmandu")):
+        database = make()
+        with_times(database, "2024-01-15 12:00:00.000001", "2024-01-15 12:00:30.000001")
+        if zone == "+05:45":
+            zone = timezone(timedelta(hours=5, minutes=45))
+        report = upgrade(database.url, timezone=zone)
+        assert not report.timezone_assumed
+        assert times_of_events(database) == [
+            at("2024-01-15T06:15:00.000001"),
+            at("2024-01-15T06:15:30.000001"),
+        ]
+
+
+@pytest.mark.parametrize("zone", ["Europe/Atlantis", "../../etc/passwd", "", "\0"])
+def test_an_unknown_zone_is_refused_before_anything_is_done(database: Database, zone: str) -> None:
+    original.make(database)
+    before = database.state()
+    with pytest.raises(InvalidValueError, match="Name one as Europe/Paris") as caught:
+        upgrade(database.url, timezone=zone)
+    assert caught.value.field == "timezone"
+    assert database.state() == before
+
+
+def test_an_hour_that_the_clock_left_out_is_read_as_if_it_had_not_been_set(
+    database: Database,
+) -> None:
+    with_times(database, "2024-03-31 01:59:59", "2024-03-31 02:30:00", "2024-03-31 03:30:00")
+    report = upgrade(database.url, timezone="Europe/Paris")
+    assert (report.missing, report.ambiguous) == (1, 0)
+    assert times_of_events(database) == [
+        at("2024-03-31T00:59:59"),
+        at("2024-03-31T01:30:00"),
+        at("2024-03-31T01:30:00"),
+    ]
+
+
+def test_an_hour_that_the_clock_showed_twice_is_told_by_the_order_of_storing(
+    database: Database,
+) -> None:
+    with_times(
+        database,
+        "2024-10-27 02:15:00",
+        "2024-10-27 02:55:00",
+        "2024-10-27 02:54:59.999999",
+        "2024-10-27 02:05:00",
+        "2024-10-27 02:50:00",
+        "2024-10-27 03:00:00",
+    )
+    report = upgrade(database.url, timezone="Europe/Paris")
+    assert (report.missing, report.ambiguous) == (0, 5)
+    assert times_of_events(database) == [
+        at("2024-10-27T00:15:00"),
+        at("2024-10-27T00:55:00"),
+        at("2024-10-27T00:54:59.999999"),
+        at("2024-10-27T01:05:00"),
+        at("2024-10-27T01:50:00"),
+        at("2024-10-27T02:00:00"),
+    ]
+
+
+def test_a_row_without_a_time_that_every_row_has_takes_another_of_its_own(
+    database: Database,
+) -> None:
+    undated = {"created_at": None, "updated_at": None}
+    original.make(
+        database,
+        runs=[RUN | undated, {"agent_id": "a", "run_id": "never"} | undated],
+        events=[EVENT | {"timestamp": None}, EVENT | {"id": 12, "created_at": None}],
+        usage=[USAGE | {"created_at": None}],
+    )
+    upgrade(database.url, timezone="UTC")
+    with database.open() as persistence:
+        runs = {run.run_id: run for run in persistence.iter_agent_runs()}
+        events = {event.id: event for event in persistence.iter_agent_run_events()}
+        [usage] = persistence.iter_llm_usage()
+    assert runs["run-1"].created_at == at("2024-05-01T10:00:00.25")
+    assert runs["run-1"].updated_at == at("2024-05-01T10:00:07")
+    assert runs["never"].created_at == usage.created_at == at("1970-01-01")
+    assert runs["never"].started_at is None
+    assert events[11].timestamp == at("2024-05-01T10:00:01.6")
+    assert events[12].created_at == at("2024-05-01T10:00:01.5")
+
+
+# --- values -----------------------------------------------------------------------------------
+
+
+def test_values_that_our_writes_would_refuse_are_kept_as_they_are(database: Database) -> None:
+    long, empty = "x" * 300, ""
+    text = "NUL no, but \ufdd0 and \N{PILE OF POO}"
+    original.make(
+        database,
+        runs=[RUN | {"run_id": long, "agent_id": empty, "status": long, "objective": text}],
+        events=[EVENT | {"run_id": long, "event_type": long, "agent_id": empty, "data": "{not"}],
+        usage=[USAGE | {"status": empty, "model": long, "run_id": empty}],
+    )
+    report = upgrade(database.url)
+    assert (report.stubs, report.unreadable) == (0, 0)
+    with database.open() as persistence:
+        [run], [event], [usage] = everything(persistence)
+    assert (run.run_id, run.agent_id, run.status, run.objective) == (long, empty, long, text)
+    assert (event.run_id, event.event_type, event.data) == (long, long, "{not")
+    assert (usage.status, usage.model, usage.run_id) == (empty, long, empty)
+
+
+def test_what_is_null_where_we_have_a_default_is_the_default(database: Database) -> None:
+    original.make(
+        database,
+        runs=[{"agent_id": "a", "run_id": "r", "status": None, "total_iterations": None}],
+        events=[{"agent_id": "a", "run_id": "r", "timestamp": "2024-05-01"}],
+        usage=[{"model": None, "agent_id": None, "latency_ms": None}],
+    )
+    upgrade(database.url, timezone="UTC")
+    with database.open() as persistence:
+        [run], [event], [usage] = everything(persistence)
+    assert (run.agent_name, run.objective, run.status, run.total_iterations) == ("", "", "", 0)
+    assert (event.event_type, event.data, event.level) == ("", None, "info")
+    assert event.timestamp == at("2024-05-01")
+    assert (usage.model, usage.agent_id, usage.latency_ms, usage.status) == (
+        "",
+        None,
+        None,
+        "success",
+    )
+
+
+def test_columns_may_be_missing_and_others_be_there(database: Database) -> None:
+    database.run(
+        """
+        CREATE TABLE {schema}.agent_runs (
+            id INTEGER PRIMARY KEY, run_id TEXT, agent_id TEXT, mood TEXT
+        );
+        INSERT INTO {schema}.agent_runs VALUES (7, 'run-1', 'planner', 'good');
+        """
+    )
+    report = upgrade(database.url)
+    assert (report.runs, report.events, report.left_out) == (1, 0, ("agent_runs.mood",))
+    with database.open() as persistence:
+        assert [run.id for run in persistence.get_agent_runs()] == [7]
+        persistence.log_agent_run_event(AgentRunEvent("planner", "run-1"))
+
+
+# --- whoever else is there --------------------------------------------------------------------
+
+
+def test_an_old_program_that_goes_on_writing_gets_an_error(database: Database) -> None:
+    original.make(database)
+    upgrade(database.url)
+    before = database.state()
+    now = {} if database.dialect == "postgres" else {"created_at": "2024-05-02T09:00:00.1"}
+    run = {"agent_id": "old", "run_id": "old", "started_at": "2024-05-02 09:00:00"}
+    event = {"agent_id": "old", "run_id": "run-1", "timestamp": "2024-05-02 09:00:00"}
+    for table, row in (
+        ("agent_runs", run),
+        ("agent_run_events", event),
+        ("agent_llm_usage", {"agent_id": "old", "provider": "acme", "model": "acme-1"}),
+    ):
+        with pytest.raises(Exception, match="constraint"):
+            original.add(database, table, [row | now])
+    clock = "CURRENT_TIMESTAMP" if database.dialect == "postgres" else "'2024-05-02T09:00:00.1'"
+    with pytest.raises(Exception, match="constraint"):
+        database.run(
+            "UPDATE {schema}.agent_runs SET finished_at = '2024-05-02 09:00:00', "
+            f"status = 'completed', updated_at = {clock} WHERE run_id = 'run-1'"
+        )
+    assert database.state() == before
+
+
+def test_we_may_update_and_delete_what_was_upgraded(database: Database) -> None:
+    original.make(database)
+    upgrade(database.url)
+    with database.open() as persistence:
+        run = persistence.get_agent_run("run-1")
+        assert run is not None
+        run.objective = "It says updated_at = CURRENT_TIMESTAMP"
+        persistence.update_agent_run("run-1", run)
+        assert persistence.delete_agent_run("run-1")
+        assert not persistence.get_agent_run_events("run-1")
+
+
+def test_what_reads_back_differently_is_not_swapped_in(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when memory, a disk or we ourselves are faulty."""
+    original.make(database)
+    before = database.ask("SELECT * FROM {schema}.agent_run_events")
+    keep = Original.keep
+
+    def lose(self: Original, table: Any, ids: Any, rows: Any) -> None:
+        keep(self, table, ids, rows)
+        if table is USAGE_TABLE:
+            self._write(f"DELETE FROM {self._table(table)}", ())
+
+    def alter(self: Original, table: Any, ids: Any, rows: Any) -> None:
+        insert = self._insert_kept
+
+        def insert_altered(table: Any, columns: Any, lines: Any) -> None:
+            insert(table, columns, [(i, ("altered", *line[1:])) for i, line in lines])
+
+        monkeypatch.setattr(self, "_insert_kept", insert_altered)
+        keep(self, table, ids, rows)
+
+    for fault, said in ((lose, "has 0 rows and not 1"), (alter, "do not read back")):
+        monkeypatch.setattr(Original, "keep", fault)
+        with pytest.raises(CorruptDatabaseError, match=f"{said}. Nothing was changed"):
+            upgrade(database.url)
+    assert database.ask("SELECT * FROM {schema}.agent_run_events") == before
+    monkeypatch.undo()
+    assert upgrade(database.url).events == 1

@@ -1,0 +1,89 @@
+"""An upgrade that is killed: the old tables are as they were, and the next one completes it."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from curio_persistence import upgrade
+from curio_persistence.backends.postgres_original import PostgresOriginal
+from curio_persistence.backends.sqlite_original import SQLiteOriginal
+from tests.schema import original
+from tests.schema.conftest import Database, Make
+from tests.schema.original import EVENT
+from tests.schema.test_upgrade import everything
+from tests.support.children import Fork
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.parametrize("make", ["sqlite", "postgres18"], indirect=True),
+]
+
+EVENTS = [EVENT | {"id": n, "run_id": f"run-{n % 3}"} for n in range(1, 603)]
+_CHANGES_NOTHING = ("SAVEPOINT", "RELEASE", "SELECT")
+
+
+def upgrade_until(point: int, database: Database) -> bool:
+    """Upgrade it in another process, killed at this point; False if there are fewer."""
+
+    def upgrade_and_be_killed() -> None:
+        _kill_at(point)
+        upgrade(database.url, timezone="UTC")
+
+    try:
+        Fork(upgrade_and_be_killed).result()
+    except ChildProcessError as error:
+        if not str(error).endswith(str(-signal.SIGKILL)):
+            raise
+        return True
+    return False
+
+
+def _kill_at(point: int) -> None:
+    numbers = count()
+
+    def counted(owner: Any, name: str) -> None:
+        do: Callable[..., object] = getattr(owner, name)
+
+        def do_or_die(self: object, *given: Any) -> object:
+            changes = not str(given[0] if given else "").startswith(_CHANGES_NOTHING)
+            if changes and next(numbers) == point:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return do(self, *given)
+
+        setattr(owner, name, do_or_die)
+
+    for store in (SQLiteOriginal, PostgresOriginal):
+        for name in ("_write", "_control", "_insert_kept"):
+            counted(store, name)
+    counted(SQLiteOriginal, "_copy_file")
+    counted(Path, "rename")
+
+
+def test_an_upgrade_that_was_killed_anywhere_is_completed_by_the_next(make: Make) -> None:
+    whole = make()
+    original.make(whole, events=EVENTS)
+    upgrade(whole.url, timezone="UTC")
+    with whole.open() as persistence:
+        expected = everything(persistence)
+    killed, point = True, -1
+    while killed:
+        point += 1
+        database = make()
+        original.make(database, events=EVENTS)
+        before = database.ask("SELECT * FROM {schema}.agent_run_events ORDER BY id")
+        killed = upgrade_until(point, database)
+        if not upgrade(database.url, timezone="UTC", dry_run=True).already:
+            after = database.ask("SELECT * FROM {schema}.agent_run_events ORDER BY id")
+            assert after == before
+            upgrade(database.url, timezone="UTC")
+        with database.open() as persistence:
+            assert everything(persistence) == expected, f"killed at point {point}"
+        assert len(database.catalog()) == len(whole.catalog())
+    assert point > 20
