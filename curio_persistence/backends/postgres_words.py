@@ -59,6 +59,11 @@ class PostgresWords(WordIndex):
             (*map(list, numbers), [" ".join(each) for each in words]),
         )
 
+    def after_many(self) -> None:
+        # Without statistics the server takes a rare word for a frequent one, and looks for it row
+        # by row; its own analysing comes within minutes.
+        self._write(f"ANALYZE {self._documents}", ())
+
     def remove(
         self, kind: int, ids: Sequence[int], words: Callable[[], Mapping[int, Words]]
     ) -> None:

@@ -77,6 +77,9 @@ class WordIndex(ABC):
     def add(self, documents: Sequence[Document]) -> None:
         """Take up documents of records that are not in it, at places that are free."""
 
+    def after_many(self) -> None:
+        """Many documents were added: whatever helps to find them, if anything does."""
+
     @abstractmethod
     def remove(
         self, kind: int, ids: Sequence[int], words: Callable[[], Mapping[int, Words]]

@@ -26,6 +26,7 @@ Range = tuple[int, int]
 """Ids from the first up to the second."""
 
 _BATCH = 1_000
+_MANY = 10_000
 _BY_ID = (Order("id"),)
 _APPENDED = (EVENTS, USAGE)
 _NOT_INDEXED = (Filter("indexed", "is null"),)
@@ -165,6 +166,14 @@ class Indexing:
         notes = self.notes()
         if not notes.enabled or self._store.read_only:
             return 0, False
+        done, is_all = self._take_up_all(notes, limit, until, progress)
+        if done >= _MANY:
+            self._store.words.after_many()
+        return done, is_all
+
+    def _take_up_all(
+        self, notes: Notes, limit: int | None, until: float | None, progress: Progress | None
+    ) -> tuple[int, bool]:
         total = self.pending() if progress else None
         done = 0
         for table in KINDS:
