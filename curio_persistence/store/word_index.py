@@ -77,6 +77,7 @@ class WordIndex(ABC):
     def add(self, documents: Sequence[Document]) -> None:
         """Take up documents of records that are not in it, at places that are free."""
 
+    @abstractmethod
     def after_many(self) -> None:
         """Many documents were added: whatever helps to find them, if anything does."""
 
