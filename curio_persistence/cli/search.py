@@ -100,7 +100,7 @@ def run(options: Namespace, output: Output) -> int:
         said = nothing(persistence, "records with these words", narrowed=any(filters.values()))
     _show(page, said, output)
     if page.pending:
-        say(f"{page.pending:,} records were not searched: curio-persistence index makes it so.")
+        say(f"{page.pending:,} records were not searched. To index them: curio-persistence index")
     return OK
 
 

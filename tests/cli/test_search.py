@@ -147,7 +147,7 @@ def test_searching_makes_no_database(program: Program) -> None:
 def test_what_was_not_searched_is_told(program: Program, worded: str) -> None:
     at_once = program("search", "overflow", "--max-wait", "0", "--url", worded)
     assert at_once.json() == []
-    assert at_once.said.startswith("5 records were not searched: curio-persistence index ")
+    assert at_once.said.startswith("5 records were not searched. To index them: curio")
     assert program("search", "overflow", "--url", worded).said == ""
     assert program("search", "overflow", "--max-wait", "-1", "--url", worded).code == 2
 
