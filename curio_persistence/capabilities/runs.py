@@ -139,6 +139,11 @@ class Runs:
         found = RUNS.decode(self._store.select(RUNS, RUNS.where(run_id=_given(run_id)), limit=1))
         return found[0] if found else None
 
+    def get_many(self, run_ids: Collection[str]) -> list[AgentRun]:
+        """Those of the runs that there are, in any order."""
+        ids = tuple(str(RUNS.encode_value("run_id", run_id)) for run_id in run_ids)
+        return RUNS.decode(self._store.select(RUNS, (Filter("run_id", "in", ids),)))
+
     def newest(
         self,
         *,

@@ -2,8 +2,8 @@
 
 It can be repeated, after a failure or when more was written: what is stored already is skipped.
 Exits with 1 where something could not be read, which is told with its file and line; everything
-else was imported all the same. As JSON, an object with the numbers of new runs, events and model
-calls (usage), of what was skipped and why, and the problems.
+else was imported all the same. As JSON, an object with the numbers of imported runs, events and
+model calls (usage), of what was skipped and why, and the problems.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def _show(report: ImportReport, output: Output) -> None:
     numbers = {"runs": report.runs, "events": report.events, "model calls": report.usage}
     output.fields(
         {
-            "dry run" if report.dry_run else "new": _counted(numbers),
+            "dry run" if report.dry_run else "imported": _counted(numbers),
             "skipped": _counted(report.skipped) or None,
             "problems": f"{problems:,}" if problems else None,
         }

@@ -126,7 +126,7 @@ def _usage(entry: dict[str, Any]) -> AgentLLMUsage:
         input_tokens=entry.get("input_tokens"),
         output_tokens=entry.get("output_tokens"),
         usage_metrics={name: value for name, value in rest.items() if value not in (None, {})},
-        status="error" if metadata.get("status") in _FAILED else "success",
+        status="error" if text_in(metadata, "status") in _FAILED else "success",
         error_message=text_in(metadata, "error"),
         created_at=moment(entry.get("timestamp")),
         cost_usd=entry.get("cost_usd"),

@@ -46,7 +46,7 @@ class Destination:
         persistence: Persistence | None,
         tally: Tally,
         progress: Progress | None,
-        complete: Complete | None = None,
+        complete: Complete = lambda stored, found: stored,
     ) -> None:
         self._persistence = persistence
         self._tally = tally
@@ -137,31 +137,29 @@ class Destination:
         return new
 
     def _write_runs(self, persistence: Persistence, runs: list[AgentRun]) -> None:
+        found = persistence.runs.get_many([run.run_id for run in runs])
+        stored = {run.run_id: run for run in found}
+        new = {run.run_id: run for run in runs if run.run_id not in stored}
         try:
-            persistence.create_agent_runs(runs)
-            self._tally.runs += len(runs)
-        except ConflictError:
-            for run in runs:
-                self._write_run(persistence, run)
+            persistence.create_agent_runs(new.values())
+        except ConflictError:  # Somebody imports the same at the same time; now theirs are seen.
+            self._write_runs(persistence, runs)
+            return
+        self._tally.runs += len(new)
+        for run in runs:
+            if run.run_id in stored:
+                self._complete_run(persistence, stored[run.run_id], run)
 
-    def _write_run(self, persistence: Persistence, run: AgentRun) -> None:
-        try:
-            persistence.create_agent_run(run)
-        except ConflictError:
-            if not self._complete_run(persistence, run):
-                self._tally.skip("stored before", 1)
-                return
-        self._tally.runs += 1
-
-    def _complete_run(self, persistence: Persistence, run: AgentRun) -> bool:
-        """Add to a stored run what is known by now; whether there is anything new."""
-        stored = persistence.get_agent_run(run.run_id)
-        if stored is None or self._complete is None:
-            return False
+    def _complete_run(self, persistence: Persistence, stored: AgentRun, run: AgentRun) -> None:
+        """Add to a stored run what is known by now."""
         dated = replace(run, created_at=stored.created_at, updated_at=stored.updated_at)
         row = persistence.redaction.encoder(RUNS)(dated)
         completed = self._complete(stored, RUNS.decode_row(row))
         if completed == stored:
-            return False
-        persistence.update_agent_run(run.run_id, completed)
-        return True
+            self._tally.skip("stored before")
+            return
+        try:
+            persistence.create_agent_run(run)  # Early events made it, and nobody else.
+        except ConflictError:
+            persistence.update_agent_run(run.run_id, completed)
+        self._tally.runs += 1

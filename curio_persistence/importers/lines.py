@@ -99,8 +99,10 @@ def parse(text: bytes) -> Any:
         raise InvalidValueError("is not UTF-8 text") from error
     except RecursionError as error:
         raise InvalidValueError(_TOO_DEEP) from error
-    except ValueError as error:
-        raise InvalidValueError(f"is no JSON: {error}") from error
+    except json.JSONDecodeError as error:
+        raise InvalidValueError(f"is no JSON: {error.msg} at character {error.pos + 1}") from error
+    except ValueError as error:  # A number of thousands of digits.
+        raise InvalidValueError(f"is no JSON that can be read: {error}") from error
     # Most values have fewer brackets than they may have levels, which is quickly told.
     if text.count(b"{") + text.count(b"[") > MAX_DEPTH and is_deeper(value, MAX_DEPTH):
         raise InvalidValueError(_TOO_DEEP)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -206,6 +207,21 @@ def test_of_a_log_that_grows_only_the_new_lines_are_added(
     assert (found.status, found.error_message) == ("completed", None)
     assert found.finished_at == BEGAN + timedelta(seconds=2)
     assert persistence.count_events() == 3
+
+
+def test_two_imports_at_the_same_time_store_everything_once(
+    persistence: Persistence, root: Path
+) -> None:
+    for number in range(50):
+        run = RunFolder(root, f"run-{number}")
+        run.start()
+        run.log("end", {"status": "success"})
+    with ThreadPoolExecutor() as pool:
+        both = [pool.submit(import_agdd, root, persistence) for _ in range(2)]
+    reports = [each.result() for each in both]
+    assert sum(report.events for report in reports) == persistence.count_events() == 100
+    assert len(persistence.get_agent_runs(limit=None)) == 50
+    assert {run.status for run in persistence.get_agent_runs(limit=None)} == {"completed"}
 
 
 def test_what_others_added_to_a_run_stays(persistence: Persistence, run: RunFolder) -> None:

@@ -52,6 +52,14 @@ def stored(persistence: Persistence, run_id: str = "run") -> AgentRun:
 # --- creating ---------------------------------------------------------------------------------
 
 
+def test_some_runs_are_found_by_their_ids(persistence: Persistence) -> None:
+    persistence.create_agent_runs(AgentRun("agent", f"run-{n}") for n in range(1_500))
+    wanted = ["run-7", "missing", *(f"run-{n}" for n in range(0, 1_500, 3))]
+    found = persistence.runs.get_many(wanted)
+    assert sorted(run.run_id for run in found) == sorted({*wanted} - {"missing"})
+    assert persistence.runs.get_many([]) == []
+
+
 def test_a_duplicate_is_refused_by_its_run_id_and_changes_nothing(
     persistence: Persistence,
 ) -> None:
