@@ -23,6 +23,7 @@ from curio_persistence.cli.progress import Progress, progress_line
 from tests.cli.program import until_it_is_closed
 
 WIPED = "\r\x1b[K"
+MARK = "\0"
 
 
 class Screen:
@@ -45,12 +46,12 @@ class Screen:
 
     def shown(self) -> str:
         """What was written since it was asked for the last time."""
+        self.file.write(MARK)  # What was written before arrives before.
         self.file.flush()
-        os.set_blocking(self._here, False)
-        try:
-            return os.read(self._here, 65536).decode()
-        except BlockingIOError:
-            return ""
+        seen = b""
+        while MARK.encode() not in seen:
+            seen += os.read(self._here, 4096)
+        return seen.decode().removesuffix(MARK)
 
     def close_window(self) -> None:
         os.close(self._here)
