@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping
-from decimal import Decimal
 from typing import Any
 
 from curio_persistence.cli.exits import OK
 from curio_persistence.cli.options import add_json_option, open_for_reading
 from curio_persistence.cli.output import BOLD, RED, Output
 from curio_persistence.cli.tables import Cell, Column, cell
+from curio_persistence.cli.text import money
 
 EXAMPLES = """\
   curio-persistence stats
@@ -105,7 +105,7 @@ def _model_row(name: str, calls: Mapping[str, Any], style: str = "") -> list[Cel
         _errors(calls["errors"], style),
         cell(_number(calls["input_tokens"]), style),
         cell(_number(calls["output_tokens"]), style),
-        cell(_money(calls["cost_usd"]), style),
+        cell(money(calls["cost_usd"]), style),
     ]
 
 
@@ -137,7 +137,3 @@ def _number(value: float | str) -> str:
     if isinstance(value, str):
         return value
     return f"{value:,.2f}" if isinstance(value, float) else f"{value:,}"
-
-
-def _money(dollars: Decimal | None) -> str:
-    return "unknown" if dollars is None else f"${dollars:,}"

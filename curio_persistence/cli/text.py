@@ -134,6 +134,6 @@ def span(milliseconds: float) -> str:
     return f"{hours}h {minutes:02d}m" if hours else f"{minutes}m {seconds:02d}s"
 
 
-def money(dollars: Decimal) -> str:
+def money(dollars: Decimal | None) -> str:
     """`$1,200.50`, exact."""
-    return f"${dollars:,f}"
+    return "unknown" if dollars is None else f"${dollars:,f}"

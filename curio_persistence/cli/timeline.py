@@ -7,10 +7,11 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple, TypeGuard
 
+from curio_persistence.cli.events import STYLES
 from curio_persistence.cli.histories import History
-from curio_persistence.cli.output import BOLD, CYAN, DIM, GREEN, RED, YELLOW, Output
+from curio_persistence.cli.output import BOLD, CYAN, DIM, GREEN, RED, Output
 from curio_persistence.cli.query import STATUS_STYLES
-from curio_persistence.cli.steps import MODEL, RUN, TOOL, Step, compact, severity, steps_of
+from curio_persistence.cli.steps import MODEL, RUN, TOOL, Step, compact, steps_of
 from curio_persistence.cli.tables import Cell, cell
 from curio_persistence.cli.text import cells, lines, money, shortened, span
 
@@ -195,6 +196,4 @@ def _after(begin: datetime, moment: datetime) -> str:
 
 
 def _style(step: Step) -> str:
-    if step.error or severity(step.level) >= severity("error"):
-        return RED
-    return {"warning": YELLOW, "debug": DIM}.get(step.level, "")
+    return RED if step.error else STYLES.get(step.level, "")

@@ -15,7 +15,7 @@ from curio_persistence.cli.listing import Question, add_listing_options, nothing
 from curio_persistence.cli.options import open_for_reading
 from curio_persistence.cli.output import DIM, RED, Output
 from curio_persistence.cli.tables import Cell, Column, cell
-from curio_persistence.cli.text import local_time
+from curio_persistence.cli.text import local_time, money
 
 if TYPE_CHECKING:
     from curio_persistence import AgentLLMUsage
@@ -91,14 +91,9 @@ def _row(call: AgentLLMUsage) -> list[Cell]:
         cell(_number(call.input_tokens)),
         cell(_number(call.output_tokens)),
         cell(_number(call.latency_ms)),
-        cell(_money(call)),
+        cell(money(call.get_cost_usd())),
     ]
 
 
 def _number(value: int | None) -> str | None:
     return None if value is None else f"{value:,}"
-
-
-def _money(call: AgentLLMUsage) -> str:
-    cost = call.get_cost_usd()
-    return "unknown" if cost is None else f"${cost:,f}"
