@@ -19,8 +19,10 @@ from curio_persistence.backends import checkup, forking
 from curio_persistence.backends.memory_words import MemoryWords
 from curio_persistence.errors import ClosedError, UnsupportedError
 from curio_persistence.store.base import (
+    STREAM_ROWS,
     Finding,
     Position,
+    Snapshot,
     Store,
     conflict,
     current_task,
@@ -145,7 +147,7 @@ class MemoryStore(Store):
             target = table.references
             if target and not self._rows(target.table).holds("run_id", row[target.column]):
                 raise missing_reference(table, row)
-            ident = next(rows.ids)
+            ident = int(row.get("id") or next(rows.ids))
             rows.put(ident, {**table.filled, **row, "id": ident})
             if self._undo is not None:
                 self._undo.append(lambda: rows.take(ident))
@@ -167,11 +169,22 @@ class MemoryStore(Store):
             found = [rows.by_id[ident] for ident in rows.matching(where)]
         if after is not None:
             found = [row for row in found if _comes_after(row, after, order)]
-        for column, descending in reversed(order):
-            found.sort(key=itemgetter(column), reverse=descending)
+        _sort(found, order)
         end = None if limit is None else offset + limit
-        page = found[offset:end]
-        return [[row.get(name) for row in page] for name in table.names]
+        return _columns(table, found[offset:end])
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Snapshot]:
+        with self._lock:
+            tables = self._check_open()
+            # Rows are replaced, never changed.
+            copied = {name: list(rows.by_id.values()) for name, rows in tables.items()}
+        yield _Snapshot(copied)
+
+    def reserve_ids(self, table: Table[Any], last: int) -> None:
+        with self._lock:
+            rows = self._rows(table)
+            rows.ids = count(max(next(rows.ids), last + 1))
 
     def update(
         self, table: Table[Any], where: Where, changes: Row, *, returning: tuple[str, ...] = ("id",)
@@ -293,6 +306,35 @@ class MemoryStore(Store):
         if self._undo is not None and self._task is not current_task():
             raise interleaved()
         return self._tables
+
+
+class _Snapshot:
+    """The rows there were at one moment."""
+
+    def __init__(self, tables: dict[str, list[Row]]) -> None:
+        self._tables = tables
+
+    def stream(
+        self,
+        table: Table[Any],
+        where: Where = (),
+        *,
+        order: tuple[Order, ...] | None = None,
+        size: int = STREAM_ROWS,
+    ) -> Iterator[Columns]:
+        found = [row for row in self._tables[table.name] if matches(row, where)]
+        _sort(found, table.order if order is None else order)
+        for first in range(0, len(found), size):
+            yield _columns(table, found[first : first + size])
+
+
+def _sort(rows: list[Row], order: tuple[Order, ...]) -> None:
+    for column, descending in reversed(order):
+        rows.sort(key=itemgetter(column), reverse=descending)
+
+
+def _columns(table: Table[Any], rows: list[Row]) -> Columns:
+    return [[row.get(name) for row in rows] for name in table.names]
 
 
 def _no_rows() -> dict[str, _Rows]:

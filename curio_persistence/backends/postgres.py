@@ -13,7 +13,7 @@ import select
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from io import BytesIO
 from threading import Lock
@@ -32,7 +32,7 @@ from curio_persistence.backends.postgres_checkup import Server, TableRoom
 from curio_persistence.backends.postgres_copy import copy_text
 from curio_persistence.backends.postgres_errors import PostgresErrors
 from curio_persistence.backends.postgres_words import PostgresWords
-from curio_persistence.backends.sql import Local, Params, Result, SQLStore, columns_of
+from curio_persistence.backends.sql import Local, Params, Result, SQLSnapshot, SQLStore, columns_of
 from curio_persistence.backends.turnstile import Turnstile
 from curio_persistence.clock import utc_now
 from curio_persistence.errors import (
@@ -47,6 +47,7 @@ from curio_persistence.store.base import (
     STREAM_ROWS,
     Finding,
     Position,
+    Snapshot,
     conflict,
     missing_reference,
 )
@@ -65,6 +66,7 @@ _IS_VALID = (
     "WHERE n.nspname = %s AND c.relname = %s"
 )
 _CURSOR = "curio_persistence_stream"
+_ONE_STATE = "ISOLATION LEVEL REPEATABLE READ READ ONLY"
 _NO_HOST = re.compile("://|.@")  # A name that begins with @ is an abstract socket.
 _UNQUOTABLE = re.compile(r"[%\x00-\x1f\x7f]")
 _DEFAULTS: Mapping[str, Any] = {
@@ -328,12 +330,13 @@ class PostgresStore(SQLStore):
         commit: str = "",
     ) -> Sequence[int]:
         """Reserve ids, and COPY the rows with them: one statement, which stores all or none."""
-        try:
-            reserve = self._reserving(connection, table)
-            reserved, _ = self._run(connection, f"{begin}{reserve}", (len(rows),))
-        except AccessDeniedError as error:
-            raise _NoIdsToReserve from error
-        ids = [ident for (ident,) in reserved]
+        if "id" in rows[0]:
+            ids: Sequence[int] = [int(row["id"] or 0) for row in rows]
+            rows = [{name: row[name] for name in row if name != "id"} for row in rows]
+            if begin:
+                self._run(connection, begin, ())
+        else:
+            ids = self._reserve(connection, table, len(rows), begin)
         columns, values = table.line_up(rows)
         lines: Iterable[tuple[int, tuple[Kept, ...]]] = zip(ids, values, strict=True)
         if table.unique in columns:
@@ -348,6 +351,16 @@ class PostgresStore(SQLStore):
             # PostgreSQL names the row in the reader's language only.
             raise _refusal(error, table, rows[0] if len(rows) == 1 else {}) from error.__cause__
         return ids
+
+    def _reserve(
+        self, connection: _Connection, table: Table[Any], count: int, begin: str
+    ) -> Sequence[int]:
+        try:
+            sql = self._reserving(connection, table)
+            reserved, _ = self._run(connection, f"{begin}{sql}", (count,))
+        except AccessDeniedError as error:
+            raise _NoIdsToReserve from error
+        return [ident for (ident,) in reserved]
 
     def _reserving(self, connection: _Connection, table: Table[Any]) -> str:
         """The statement that takes ids from the table's sequence, whose name the server knows."""
@@ -372,20 +385,61 @@ class PostgresStore(SQLStore):
             yield from super().stream(table, where, order=order, after=after, size=size)
             return
         order = table.order if order is None else order
+        with self._own_connection("READ ONLY") as connection:
+            yield from self._read_stream(connection, table, where, order, after, size)
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Snapshot]:
+        if self._is_inside():
+            with super().snapshot() as snapshot:
+                yield snapshot
+            return
+        with self._own_connection(_ONE_STATE) as connection:
+            self._run(connection, "SELECT 1", ())  # Which fixes the state that it sees.
+            yield SQLSnapshot(partial(self._read_stream, connection))
+
+    def _read_stream(
+        self,
+        connection: _Connection,
+        table: Table[Any],
+        where: Where,
+        order: tuple[Order, ...],
+        after: Position | None,
+        size: int,
+    ) -> Iterator[Columns]:
+        """What `stream` answers, by a cursor of this connection."""
         sql = self._selecting(table, where, order, after, unlimited=True, from_start=True)
-        # A connection beside the pool: a reader that takes its time must not keep writers waiting.
+        declare = f"DECLARE {_CURSOR} NO SCROLL CURSOR FOR {sql}"
+        self._run(connection, declare, self._values(where) + (after or ()))
+        fetch = f"FETCH {size} FROM {_CURSOR}"
+        while rows := self._run(connection, fetch, ())[0]:
+            yield columns_of(table, where, rows)
+            if self._closed:
+                raise self._closed_error()
+        self._run(connection, f"CLOSE {_CURSOR}", ())
+
+    @contextmanager
+    def _own_connection(self, mode: str) -> Iterator[_Connection]:
+        """A connection beside the pool, in a transaction of its own: a reader that takes its time
+        must not keep writers waiting."""
         connection = self._connect()
         try:
-            self._run(connection, "BEGIN READ ONLY", ())
-            declare = f"DECLARE {_CURSOR} NO SCROLL CURSOR FOR {sql}"
-            self._run(connection, declare, self._values(where) + (after or ()))
-            fetch = f"FETCH {size} FROM {_CURSOR}"
-            while rows := self._run(connection, fetch, ())[0]:
-                yield columns_of(table, where, rows)
-                if self._closed:
-                    raise self._closed_error()
+            self._run(connection, f"BEGIN {mode}", ())
+            yield connection
         finally:
             connection.close()
+
+    def reserve_ids(self, table: Table[Any], last: int) -> None:
+        self._check_writable()
+        with self.transaction():
+            connection = self._pinned()
+            self._run(
+                connection,
+                f"SELECT setval(s.name, {int(last)}) FROM "
+                "(SELECT pg_get_serial_sequence(format('%%I.%%I', %s, %s), 'id')::regclass) "
+                "AS s (name) WHERE coalesce(pg_sequence_last_value(s.name), 0) < %s",
+                (self._schema_name, table.name, last),
+            )
 
     def stream_csv(
         self, table: Table[Any], where: Where = (), *, order: tuple[Order, ...] | None = None
@@ -394,14 +448,10 @@ class PostgresStore(SQLStore):
         if self._is_inside():
             yield from super().stream_csv(table, where, order=order)
             return
-        connection = self._connect()
-        try:
-            self._run(connection, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", ())
+        with self._own_connection(_ONE_STATE) as connection:
             self._run(connection, "SET LOCAL TIME ZONE 'UTC'", ())
             read = partial(self._read_csv, connection, table, where, order)
             yield from csv_in_pieces(read, order)
-        finally:
-            connection.close()
 
     def _read_csv(
         self,

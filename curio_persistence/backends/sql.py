@@ -16,7 +16,14 @@ from typing import Any, ClassVar
 from curio_persistence.backends import checkup, schema
 from curio_persistence.clock import utc_now
 from curio_persistence.errors import PersistenceError, SchemaMismatchError
-from curio_persistence.store.base import Finding, Position, Store, current_task, interleaved
+from curio_persistence.store.base import (
+    STREAM_ROWS,
+    Finding,
+    Position,
+    Store,
+    current_task,
+    interleaved,
+)
 from curio_persistence.store.codecs import encode_time
 from curio_persistence.store.filters import Filter, Measure, Order, Where
 from curio_persistence.store.tables import EVENTS, RUNS, USAGE, Columns, Row, Table
@@ -35,6 +42,28 @@ class Local(local):
     """How many transactions this thread is inside of."""
     task: object = None
     """The asyncio task that began the outermost of them, if one did."""
+
+
+class SQLSnapshot:
+    """What one connection sees, from whose first reading on nothing changes for it."""
+
+    def __init__(
+        self,
+        read: Callable[
+            [Table[Any], Where, tuple[Order, ...], Position | None, int], Iterator[Columns]
+        ],
+    ) -> None:
+        self._read = read
+
+    def stream(
+        self,
+        table: Table[Any],
+        where: Where = (),
+        *,
+        order: tuple[Order, ...] | None = None,
+        size: int = STREAM_ROWS,
+    ) -> Iterator[Columns]:
+        return self._read(table, where, table.order if order is None else order, None, size)
 
 
 class SQLStore(Store):

@@ -34,7 +34,7 @@ from curio_persistence.backends import (
 from curio_persistence.backends.deadlines import checked_seconds
 from curio_persistence.backends.pieces import csv_in_pieces
 from curio_persistence.backends.side_by_side import side_by_side
-from curio_persistence.backends.sql import Local, Params, Result, SQLStore, columns_of
+from curio_persistence.backends.sql import Local, Params, Result, SQLSnapshot, SQLStore, columns_of
 from curio_persistence.backends.sqlite_errors import SQLiteErrors
 from curio_persistence.backends.sqlite_groups import Group, Insertion
 from curio_persistence.backends.sqlite_room import Room
@@ -56,6 +56,7 @@ from curio_persistence.store.base import (
     Finding,
     Position,
     Question,
+    Snapshot,
     conflict,
     missing_reference,
 )
@@ -359,6 +360,8 @@ class SQLiteStore(SQLStore):
                 self._insert_lines(table, columns, lines)
         except _Refused:
             return super().insert_many(table, rows)  # One by one, to name the row.
+        if "id" in columns:
+            return [int(row["id"] or 0) for row in rows]
         return range(first, first + len(rows))
 
     def _next_id(self, table: Table[Any]) -> int:
@@ -423,22 +426,45 @@ class SQLiteStore(SQLStore):
             yield from super().stream(table, where, order=order, after=after, size=size)
             return
         order = table.order if order is None else order
-        sql = self._selecting(table, where, order, after, unlimited=True, from_start=True)
-        for rows in self._chunks(sql, self._values(where) + (after or ()), size):
-            yield columns_of(table, where, rows)
-
-    def _chunks(self, sql: str, params: Params, size: int) -> Iterator[list[tuple[Any, ...]]]:
-        """What a statement answers, on a connection of its own: one state of the file."""
         with self._own_reader() as reader:
-            cursor: sqlite3.Cursor | None = None
-            while True:
-                with reader.lock, self._translating():
-                    if cursor is None:
-                        cursor = self._open_reader(reader).execute(sql, params)
-                    rows = cursor.fetchmany(size)
-                if not rows:
-                    return
-                yield rows
+            with reader.lock, self._translating():
+                connection = self._open_reader(reader)
+            yield from self._read_stream(reader, connection, table, where, order, after, size)
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Snapshot]:
+        if self._is_inside() or self._in_memory:
+            with super().snapshot() as snapshot:
+                yield snapshot
+            return
+        with self._own_reader() as reader:
+            with reader.lock, self._translating():
+                connection = self._open_reader(reader)
+                connection.execute("BEGIN")
+                _version(connection)  # Which reads, and so fixes the state that it sees.
+            yield SQLSnapshot(partial(self._read_stream, reader, connection))
+
+    def _read_stream(
+        self,
+        reader: _Reader,
+        connection: sqlite3.Connection,
+        table: Table[Any],
+        where: Where,
+        order: tuple[Order, ...],
+        after: Position | None,
+        size: int,
+    ) -> Iterator[Columns]:
+        """What `stream` answers, from one statement: one state of the file."""
+        sql = self._selecting(table, where, order, after, unlimited=True, from_start=True)
+        cursor: sqlite3.Cursor | None = None
+        while True:
+            with reader.lock, self._translating():
+                if cursor is None:
+                    cursor = connection.execute(sql, self._values(where) + (after or ()))
+                rows = cursor.fetchmany(size)
+            if not rows:
+                return
+            yield columns_of(table, where, rows)
 
     def stream_csv(
         self, table: Table[Any], where: Where = (), *, order: tuple[Order, ...] | None = None

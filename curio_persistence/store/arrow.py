@@ -51,12 +51,12 @@ def _types(table: Table[Any], *, money: Any) -> dict[str, Any]:
     return {name: types[kind] for name, kind in table.kinds.items()}
 
 
-def arrow_table(table: Table[Any], columns: Columns) -> Any:
-    """Rows that were read column by column."""
+def arrow_table(table: Table[Any], columns: Columns, *, escaped: bool = False) -> Any:
+    """Rows that were read column by column. Nothing of a text is lost if it stays `escaped`."""
     pa, schema = pyarrow(), arrow_schema(table)
     arrays = [
-        _array(pa, table.kinds[field.name], field.type, column)
-        for field, column in zip(schema, columns, strict=True)
+        _array(pa, "name" if escaped and kind == "text" else kind, field.type, column)
+        for kind, field, column in zip(table.kinds.values(), schema, columns, strict=True)
     ]
     return pa.Table.from_arrays(arrays, schema=schema)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
-from typing import Any, ClassVar, Literal, NamedTuple
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
 from curio_persistence.errors import ConflictError, MissingRunError, UnsupportedError
 from curio_persistence.store.csv_text import csv_text
@@ -39,6 +39,20 @@ class Finding(NamedTuple):
     level: Level
     message: str
     advice: str = ""
+
+
+class Snapshot(Protocol):
+    """All tables as they were at one moment."""
+
+    def stream(
+        self,
+        table: Table[Any],
+        where: Where = (),
+        *,
+        order: tuple[Order, ...] | None = None,
+        size: int = STREAM_ROWS,
+    ) -> Iterator[Columns]:
+        """What `Store.stream` answers. One stream ends before the next begins."""
 
 
 class Store(ABC):
@@ -110,7 +124,10 @@ class Store(ABC):
         """
 
     def insert_many(self, table: Table[Any], rows: Sequence[Row]) -> Sequence[int]:
-        """Add rows, all or none, and return their ids, in order; raises as `insert` does."""
+        """Add rows, all or none, and return their ids, in order; raises as `insert` does.
+
+        If they all bring an `id`, these are kept; see `reserve_ids`.
+        """
         with self.transaction():
             return [self.insert(table, row) for row in rows]
 
@@ -161,6 +178,22 @@ class Store(ABC):
         newest = self.select(table, order=(Order("id", descending=True),), limit=1)
         after = next(iter(newest[table.names.index("id")]), 0) + 1
         return () if after == 2**63 else (Filter("id", "<", after),)
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Snapshot]:
+        """Read several tables as they are now, whatever others store meanwhile.
+
+        Who is inside a transaction sees its writes. Elsewhere a database keeps a connection until
+        the end, and others may write.
+        """
+        with self.transaction():
+            yield self
+
+    def reserve_ids(self, table: Table[Any], last: int) -> None:  # noqa: B027  # See below.
+        """Rows are about to bring their ids, of which this is the largest: count on from there.
+
+        There is nothing to do where rows without an `id` get one above all that are stored.
+        """
 
     def stream_csv(
         self, table: Table[Any], where: Where = (), *, order: tuple[Order, ...] | None = None

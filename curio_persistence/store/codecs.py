@@ -227,6 +227,8 @@ def encode_time(value: Any) -> str:
     return _remember_second(value)
 
 
+_TIME_LENGTH = len("2026-11-20T10:30:00.000000+00:00")
+
 _second = (datetime.max.replace(tzinfo=UTC), datetime.min.replace(tzinfo=UTC), "")
 """Of the second written last: the first and last moments known in it, its text up to the fraction.
 
@@ -275,6 +277,17 @@ def decode_time(value: str | None) -> datetime | None:
 def decode_times(column: Sequence[str | None]) -> Iterable[datetime | None]:
     """A column of times."""
     return [None if value is None else datetime.fromisoformat(value) for value in column]
+
+
+def even_times(column: Sequence[str | None]) -> Sequence[str | None]:
+    """Kept times in their one form, where a store reads them in a shorter one."""
+    first = next((time for time in column if time is not None), None)
+    if first is None or len(first) == _TIME_LENGTH:
+        return column
+    return [
+        None if time is None else f"{time[:10]}T{time[11:19]}.{time[20:-3]:0<6}+00:00"
+        for time in column
+    ]
 
 
 def decode_stored_times(column: Sequence[str]) -> Iterable[datetime]:

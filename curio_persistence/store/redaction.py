@@ -43,9 +43,14 @@ class Redaction:
         """How many records are kept without words because the redactor raised, or gave no text."""
         return self._failures
 
+    @property
+    def keeps_all(self) -> bool:
+        """Whether all words are kept as they are."""
+        return self._redactor is None and self.content == "full"
+
     def encoder(self, table: Table[Any]) -> Callable[[Any], Row]:
         """What encodes a table's records: `table.encode` itself, where all words are kept."""
-        if self._redactor is None and self.content == "full":
+        if self.keeps_all:
             return table.encode
         return lambda record: self.clean(table, table.encode(record))
 

@@ -147,7 +147,8 @@ class Table(Generic[M]):
     are worked out by `derive` from the kept row. `words` are the columns that hold words, with what
     stands there when there are none; `lifted` the names that are lifted out of words. `order` is
     how its rows are listed; `ages_by` is the time by which they grow old; `lookups` are the columns
-    that rows are usually picked by; `ddl` is the file of `schema/<dialect>/` that makes it.
+    that rows are usually picked by; `required` are given by the caller, and `stored_times` are the
+    other values that no stored row lacks; `ddl` is the file of `schema/<dialect>/` that makes it.
     `always` are the columns that every row binds, which an original Curio has too.
     """
 
@@ -179,6 +180,8 @@ class Table(Generic[M]):
             raise TypeError(f"the columns of {name} are not the fields of {model.__name__}")
         self.kinds = {column.name: _KINDS.get(column.encode, "name") for column in columns}
         self.repeating = tuple(column.name for column in columns if column.repeats)
+        self.required = tuple(c.name for c in columns if c.default is _REQUIRED)
+        self.stored_times = tuple(c.name for c in columns if c.decode is codecs.decode_stored_times)
         self.words = {column.name: column.default for column in columns if column.wordless}
         self.internal_names = tuple(column.name for column in internal)
         self._derive = derive
@@ -283,6 +286,32 @@ class Table(Generic[M]):
         """Raise the error that names the field, now that there is one."""
         for name in self.always:
             self.encode_value(name, getattr(record, name))
+
+    def in_one_form(self, columns: Columns) -> Columns:
+        """The columns `names` as they were encoded, to the letter, whatever store they are from."""
+        even = list(columns)
+        for at, kind in enumerate(self.kinds.values()):
+            if kind == "time":
+                even[at] = codecs.even_times(columns[at])
+        return even
+
+    def rows(self, columns: Columns) -> list[Row]:
+        """The encoded rows, with their ids, that were read as the columns `names`."""
+        kept = dict(zip(self.names, columns, strict=True))
+        plain = (*self.always, "id")
+        rows: list[Row] = [
+            dict(zip(plain, values, strict=True))
+            for values in zip(*map(kept.__getitem__, plain), strict=True)
+        ]
+        for name in (column.name for column in self._when_set):
+            default = self.filled.get(name)
+            for row, value in zip(rows, kept.get(name, ()), strict=False):
+                if value != default and value is not None:
+                    row[name] = value
+        if self._derive is not None:
+            for row in rows:
+                self._derive(row)
+        return rows
 
     def decode(self, columns: Columns) -> list[M]:
         """Records from the columns `names`. Column by column, most of the loops run in C."""
