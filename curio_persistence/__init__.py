@@ -24,9 +24,12 @@ if TYPE_CHECKING:
         UnavailableError,
         UnsupportedError,
     )
+    from curio_persistence.export.copying import CopyReport, copy_records
+    from curio_persistence.export.records import ExportReport, export_records
     from curio_persistence.importers.agdd import import_agdd
     from curio_persistence.importers.costs import import_costs
     from curio_persistence.importers.originals import UpgradeReport, upgrade
+    from curio_persistence.importers.records import import_records
     from curio_persistence.importers.reports import ImportReport, Problem
     from curio_persistence.models import (
         AgentLLMUsage,
@@ -46,6 +49,7 @@ if TYPE_CHECKING:
     from curio_persistence.recorder import RunRecorder, ToolCall
     from curio_persistence.settings import Setting
     from curio_persistence.store.base import Finding
+    from curio_persistence.store.hashes import RunHash
     from curio_persistence.store.results import Page, Records, Stream
 
 __all__ = [
@@ -60,9 +64,11 @@ __all__ = [
     "ClosedError",
     "ConfigurationError",
     "ConflictError",
+    "CopyReport",
     "CorruptDatabaseError",
     "DatabaseConfig",
     "EventType",
+    "ExportReport",
     "Finding",
     "ImportReport",
     "InMemoryPersistence",
@@ -77,6 +83,7 @@ __all__ = [
     "PostgresPersistence",
     "Problem",
     "Records",
+    "RunHash",
     "RunRecorder",
     "SQLitePersistence",
     "SchemaMismatchError",
@@ -90,8 +97,11 @@ __all__ = [
     "UnsupportedError",
     "UpgradeReport",
     "connect",
+    "copy_records",
+    "export_records",
     "import_agdd",
     "import_costs",
+    "import_records",
     "upgrade",
 ]
 __version__ = "0.1.0"
@@ -110,9 +120,12 @@ if not TYPE_CHECKING:  # Type checkers see the names above, and no others.
             "PoolTimeoutError SchemaMismatchError StorageFullError UnavailableError "
             "UnsupportedError"
         ),
+        "export.copying": "CopyReport copy_records",
+        "export.records": "ExportReport export_records",
         "importers.agdd": "import_agdd",
         "importers.costs": "import_costs",
         "importers.originals": "UpgradeReport upgrade",
+        "importers.records": "import_records",
         "importers.reports": "ImportReport Problem",
         "models": "AgentLLMUsage AgentRun AgentRunEvent AgentRunStatus EventType Level",
         "persistence": (
@@ -121,6 +134,7 @@ if not TYPE_CHECKING:  # Type checkers see the names above, and no others.
         "recorder": "RunRecorder ToolCall",
         "settings": "Setting",
         "store.base": "Finding",
+        "store.hashes": "RunHash",
         "store.results": "Page Records Stream",
     }
     _HOME_OF = {name: module for module, names in _HOMES.items() for name in names.split()}

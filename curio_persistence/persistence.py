@@ -16,6 +16,7 @@ from curio_persistence.capabilities.metrics import MetricPoint, Metrics
 from curio_persistence.capabilities.runs import Runs
 from curio_persistence.capabilities.search import Search, SearchOrder, SearchPage
 from curio_persistence.capabilities.stats import Stats
+from curio_persistence.capabilities.transfers import Transfers
 from curio_persistence.capabilities.usage import Usage
 from curio_persistence.capabilities.windows import Moment
 from curio_persistence.clock import Clock
@@ -61,6 +62,7 @@ class Persistence(BasePersistence):
         self.stats = Stats(store)
         self.metrics = Metrics(store, clock)
         self.search = Search(store, clock)
+        self.transfers = Transfers(store, redaction, self.runs, self.events, self.usage)
         if initialize:
             try:
                 self.initialize_schema()

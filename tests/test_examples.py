@@ -29,6 +29,11 @@ FACTS = {
         "info delegation word-counter-sag",
         "found: there is nothing to count",
     ),
+    "backup.py": (
+        "agents.jsonl: 20 runs, 200 events",
+        "restored: True",
+        "copied: 200 new events, then 1",
+    ),
     "demo.py": (
         "→ 'transaction' is on",
         "└ assistant  completed",

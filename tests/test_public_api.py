@@ -22,7 +22,10 @@ from curio_persistence import (
     SQLitePersistence,
     Stream,
     connect,
+    copy_records,
     errors,
+    export_records,
+    import_records,
     upgrade,
 )
 from curio_persistence.capabilities.search import Search
@@ -39,9 +42,11 @@ NAMES = [
     "ClosedError",
     "ConfigurationError",
     "ConflictError",
+    "CopyReport",
     "CorruptDatabaseError",
     "DatabaseConfig",
     "EventType",
+    "ExportReport",
     "Finding",
     "ImportReport",
     "InMemoryPersistence",
@@ -56,6 +61,7 @@ NAMES = [
     "PostgresPersistence",
     "Problem",
     "Records",
+    "RunHash",
     "RunRecorder",
     "SQLitePersistence",
     "SchemaMismatchError",
@@ -69,8 +75,11 @@ NAMES = [
     "UnsupportedError",
     "UpgradeReport",
     "connect",
+    "copy_records",
+    "export_records",
     "import_agdd",
     "import_costs",
+    "import_records",
     "upgrade",
 ]
 TEN = {
@@ -101,6 +110,13 @@ FOR_FREE = {
 OTHERS = {
     upgrade: "(url: str | DatabaseConfig, *, timezone: str | tzinfo | None = None, "
     "dry_run: bool = False, progress: Progress | None = None) -> UpgradeReport",
+    export_records: "(persistence: Persistence, path: str | os.PathLike[str] | BinaryIO, *, "
+    "format: str | None = None, tables: Collection[str] = ('runs', 'events', 'usage'), "
+    "overwrite: bool = False, progress: Progress | None = None, **filters: Any) -> ExportReport",
+    import_records: "(source: Source, persistence: Persistence | None, *, "
+    "progress: Progress | None = None) -> ImportReport",
+    copy_records: "(source: Persistence, destination: Persistence, *, "
+    "progress: Progress | None = None) -> CopyReport",
     connect: "(url: str | None = None, *, read_only: bool = False, initialize: bool = True, "
     "redactor: Redactor | str | Collection[str] | None = None, content: Content | None = None, "
     "search: bool | None = None) -> Persistence",

@@ -88,18 +88,18 @@ class Events(Appends[AgentRunEvent]):
         **filters: Unpack[EventFilters],
     ) -> Page[AgentRunEvent]:
         """Events by the time they happened, page by page."""
-        where = self._where(**filters)
+        where = self.where(**filters)
         return read_page(self._store, EVENTS, where, order=order, limit=limit, cursor=cursor)
 
     def iterate(
         self, *, order: Direction = "oldest", **filters: Unpack[EventFilters]
     ) -> Stream[AgentRunEvent]:
         """All events by the time they happened, in constant memory."""
-        return open_stream(self._store, EVENTS, self._where(**filters), order=order)
+        return open_stream(self._store, EVENTS, self.where(**filters), order=order)
 
     def count(self, **filters: Unpack[EventFilters]) -> int:
         """How many events there are."""
-        [(count,)] = self._store.aggregate(EVENTS, (COUNT,), self._where(**filters))
+        [(count,)] = self._store.aggregate(EVENTS, (COUNT,), self.where(**filters))
         return int(count)
 
     def follow(
@@ -116,9 +116,9 @@ class Events(Appends[AgentRunEvent]):
                 f"interval is a number of seconds, less than a day, not {interval!r}.",
                 field="interval",
             )
-        return Following(self._store, EVENTS, self._where(**filters), last, interval)
+        return Following(self._store, EVENTS, self.where(**filters), last, interval)
 
-    def _where(
+    def where(
         self,
         *,
         level: str | Collection[str] | None = None,
@@ -128,6 +128,7 @@ class Events(Appends[AgentRunEvent]):
         until: Moment | None = None,
         **equal: Any,
     ) -> Where:
+        """The filters that are meant."""
         return (
             *EVENTS.where_any(**equal),
             *_of_level(level),

@@ -170,16 +170,16 @@ class Runs:
         **filters: Unpack[RunFilters],
     ) -> Page[AgentRun]:
         """Runs by the time of their creation, page by page."""
-        where = self._where(**filters)
+        where = self.where(**filters)
         return read_page(self._store, RUNS, where, order=order, limit=limit, cursor=cursor)
 
     def iterate(
         self, *, order: Direction = "newest", **filters: Unpack[RunFilters]
     ) -> Stream[AgentRun]:
         """All runs by the time of their creation, in constant memory."""
-        return open_stream(self._store, RUNS, self._where(**filters), order=order)
+        return open_stream(self._store, RUNS, self.where(**filters), order=order)
 
-    def _where(
+    def where(
         self,
         *,
         tags: str | Collection[str] | None = None,
@@ -188,6 +188,7 @@ class Runs:
         until: Moment | None = None,
         **equal: Any,
     ) -> Where:
+        """The filters that are meant."""
         return (
             *RUNS.where_any(**equal),
             *(Filter("tags", "has", tag) for tag in _tags(tags)),

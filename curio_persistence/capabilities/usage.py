@@ -82,16 +82,17 @@ class Usage(Appends[AgentLLMUsage]):
         **filters: Unpack[UsageFilters],
     ) -> Page[AgentLLMUsage]:
         """Model calls by the time they were stored, page by page."""
-        where = self._where(**filters)
+        where = self.where(**filters)
         return read_page(self._store, USAGE, where, order=order, limit=limit, cursor=cursor)
 
     def iterate(
         self, *, order: Direction = "newest", **filters: Unpack[UsageFilters]
     ) -> Stream[AgentLLMUsage]:
         """All model calls by the time they were stored, in constant memory."""
-        return open_stream(self._store, USAGE, self._where(**filters), order=order)
+        return open_stream(self._store, USAGE, self.where(**filters), order=order)
 
-    def _where(
+    def where(
         self, *, since: Moment | None = None, until: Moment | None = None, **equal: Any
     ) -> Where:
+        """The filters that are meant."""
         return (*USAGE.where_any(**equal), *window(USAGE, self._clock, since, until))

@@ -26,6 +26,7 @@ EXAMPLES = """\
   curio-persistence import agdd .runs/agents --dry-run
   curio-persistence import agdd .runs/agents --db-path imported.db
   curio-persistence import costs .runs/costs/costs.jsonl
+  curio-persistence import records exported.jsonl --db-path imported.db
 """
 
 _SHOWN = 20
@@ -41,6 +42,7 @@ class _Kind(NamedTuple):
 _KINDS = {
     "agdd": _Kind("import_agdd", "a folder with a folder for each run, of AGDD or MAGSAG"),
     "costs": _Kind("import_costs", "a cost ledger of theirs, costs.jsonl or costs.db, or .runs"),
+    "records": _Kind("import_records", "what `export` wrote, a file or a folder"),
 }
 
 

@@ -1,0 +1,1 @@
+"""The way out: records as files, and from one database into another."""

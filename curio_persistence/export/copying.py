@@ -1,0 +1,165 @@
+"""Copy: all records of one database into another, counted and compared afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import islice
+from typing import Any
+
+from curio_persistence.capabilities.transfers import BY_ID, KINDS, Reading, Transfers, of_runs
+from curio_persistence.errors import InvalidValueError
+from curio_persistence.export.records import Progress, checked_persistence
+from curio_persistence.persistence import Persistence
+from curio_persistence.store.filters import Filter
+from curio_persistence.store.hashes import RunHash, RunHashes, contents
+from curio_persistence.store.tables import RUNS, Row, Table
+
+_BATCH = 1_000
+_LOOKED_UP = 1_000
+"""Runs that are asked for at a time."""
+_TOLD = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class CopyReport:
+    """How many runs, events and model calls the source has, and how many of them were new.
+
+    `kept_ids` tells whether rows have the ids that they had. `differing` are the runs, the first
+    thousand, that are not the same in both afterwards: the destination has events or model calls
+    of theirs that did not come from here, or others were stored under the same `event_id`.
+    `more_differing` is the number of the others.
+    """
+
+    runs: int
+    events: int
+    usage: int
+    new_runs: int
+    new_events: int
+    new_usage: int
+    kept_ids: bool
+    differing: tuple[str, ...]
+    more_differing: int
+
+    @property
+    def ok(self) -> bool:
+        """Whether every run is the same in both: by its fields, its events and its model calls."""
+        return not self.differing
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything by name, ready for JSON."""
+        return {"ok": self.ok, **asdict(self)}
+
+
+def copy_records(
+    source: Persistence, destination: Persistence, *, progress: Progress | None = None
+) -> CopyReport:
+    """Copy everything as it is now into another database, beside what that has.
+
+    Killed anywhere it can be run again, and finishes. Times and `event_id`s are kept; the ids of
+    rows too, if the destination has nothing but an earlier copy. In the end each run's hash is
+    compared, and what is missing is looked for. A redactor of the destination sees all words.
+    """
+    here, there = checked_persistence(source).transfers, checked_persistence(destination).transfers
+    if here.identity == there.identity:
+        raise InvalidValueError(
+            "Source and destination are the same database, or began as copies of one file.",
+            field="destination",
+        )
+    copying = _Copying(here, there, progress)
+    with here.reading() as reading:
+        for name, table in KINDS.items():
+            copying.copy(name, table, reading)
+        copying.look_for_what_is_missing(reading)
+    return copying.report()
+
+
+class _Copying:
+    def __init__(self, here: Transfers, there: Transfers, progress: Progress | None) -> None:
+        self._here = here
+        self._there = there
+        self._progress = progress
+        self._total = sum(map(here.count, KINDS.values())) if progress is not None else None
+        self._arrivals = there.arrivals()
+        self._came = RunHashes()
+        self._counts = dict.fromkeys(KINDS, 0)
+        self._new = dict.fromkeys(KINDS, 0)
+        self._kept_ids = True
+        self._differing: list[str | None] = []
+
+    def copy(self, name: str, table: Table[Any], reading: Reading) -> None:
+        last = self._there.last_id(table)
+        if last and self._here.row_of(table, last) != self._there.row_of(table, last):
+            self._kept_ids = False
+            for rows in self._rows(name, table, reading.stream(table, size=_BATCH)):
+                self._new[name] += self._arrivals.add(table, _without_ids(rows))
+            return
+        self._there.reserve_ids(table, self._here.last_id(table))
+        # What has an id up to the last was copied before. Runs may have changed since.
+        for where in ((Filter("id", ">=", last + 1),), (Filter("id", "<", last + 1),)):
+            pieces = reading.stream(table, where, order=BY_ID, size=_BATCH)
+            for rows in self._rows(name, table, pieces):
+                if table is RUNS:
+                    self._new[name] += self._arrivals.add(table, rows)
+                elif where[0].op == ">=":
+                    self._new[name] += self._there.append(table, rows)
+
+    def _rows(self, name: str, table: Table[Any], pieces: Iterable[Any]) -> Iterator[list[Row]]:
+        """Rows for the destination, which are counted, hashed and told of."""
+        for columns in pieces:
+            rows = self._there.rows(table, columns)
+            self._came.add(table, contents(table, rows))
+            yield rows
+            self._counts[name] += len(rows)
+            if self._progress is not None:
+                self._progress(sum(self._counts.values()), self._total)
+
+    def look_for_what_is_missing(self, reading: Reading) -> None:
+        """Compare the runs; what was stored late under an early id, or deleted, comes once more."""
+        missing = iter(self._compare(run.run_id for run in self._came))
+        differing = []
+        while some := list(islice(missing, _LOOKED_UP)):
+            for name, table in KINDS.items():
+                if table is not RUNS:
+                    self._bring(name, table, reading, some)
+            differing += self._compare(some)
+        self._differing = differing
+
+    def _bring(
+        self, name: str, table: Table[Any], reading: Reading, run_ids: Sequence[str | None]
+    ) -> None:
+        arrivals = self._there.arrivals()
+        for where in of_runs(run_ids):
+            for columns in reading.stream(table, where, size=_BATCH):
+                rows = self._there.rows(table, columns)
+                self._new[name] += arrivals.add(table, _without_ids(rows))
+
+    def _compare(self, run_ids: Iterable[str | None]) -> list[str | None]:
+        """Those that are not the same in both."""
+        named = list(run_ids)
+        stored = self._there.hashes(named)
+        return [run_id for run_id in named if not _is_there(self._came.get(run_id), stored)]
+
+    def report(self) -> CopyReport:
+        return CopyReport(
+            **self._counts,
+            **{f"new_{name}": count for name, count in self._new.items()},
+            kept_ids=self._kept_ids,
+            differing=tuple(map(str, self._differing[:_TOLD])),
+            more_differing=len(self._differing[_TOLD:]),
+        )
+
+
+def _without_ids(rows: list[Row]) -> list[Row]:
+    for row in rows:
+        del row["id"]
+    return rows
+
+
+def _is_there(run: RunHash | None, stored: RunHashes) -> bool:
+    if run is None:
+        return False
+    there = stored.get(run.run_id)
+    if run.run_id is None:  # Model calls without a run are not all of them from here.
+        return there is not None and there.usage >= run.usage
+    return there == run

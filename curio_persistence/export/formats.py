@@ -1,0 +1,123 @@
+"""The forms in which one table's records are written to a file.
+
+Text is written as it is kept: what no text file could hold (NUL, lone surrogates) stands as U+FDD0
+and four hexadecimal digits. So everything can be read back as it was.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from io import StringIO
+from typing import Any, BinaryIO
+
+from curio_persistence.store.arrow import arrow_schema, arrow_table, pyarrow
+from curio_persistence.store.codecs import ESCAPE, decode_moneys, decode_tags, encode_tags
+from curio_persistence.store.tables import EVENTS, RUNS, USAGE, Columns, Table
+
+VERSION = 1
+"""Of all formats together; a file of a later one is refused."""
+
+KIND_OF: Mapping[Table[Any], str] = {RUNS: "run", EVENTS: "event", USAGE: "usage"}
+"""What a record is called on its line of JSON."""
+
+_GROUP_BYTES = 32 << 20
+"""How much is written to a Parquet or Arrow file at a time, as it is in memory."""
+
+_write = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+Write = Callable[[BinaryIO, Table[Any], Iterable[Columns]], None]
+
+
+def json_line(value: Any) -> bytes:
+    """A value on a line of its own."""
+    return f"{_write(value)}\n".encode()
+
+
+def write_jsonl(file: BinaryIO, table: Table[Any], pieces: Iterable[Columns]) -> None:
+    """A line for each record: an object of its fields, without those that are None."""
+    kind = KIND_OF[table]
+    for columns in pieces:
+        rows = zip(*_readable(table, columns, tags=decode_tags), strict=True)
+        lines = [
+            _write(
+                {"kind": kind}
+                | {
+                    name: value
+                    for name, value in zip(table.names, row, strict=True)
+                    if value is not None
+                }
+            )
+            for row in rows
+        ]
+        file.write("\n".join((*lines, "")).encode())
+
+
+def write_csv(file: BinaryIO, table: Table[Any], pieces: Iterable[Columns]) -> None:
+    """A header and a line for each record. What is None is empty, an empty text is U+FDD0 alone."""
+    file.write(f"{','.join(table.names)}\n".encode())
+    for columns in pieces:
+        cells = [
+            _marked(column) if kind in ("name", "text") else column
+            for kind, column in zip(table.kinds.values(), _readable(table, columns), strict=True)
+        ]
+        text = StringIO()
+        csv.writer(text, lineterminator="\n").writerows(zip(*cells, strict=True))
+        file.write(text.getvalue().encode())
+
+
+def write_parquet(file: BinaryIO, table: Table[Any], pieces: Iterable[Columns]) -> None:
+    """Compressed with zstd, in groups of rows that fit into memory."""
+    schema = arrow_schema(table)  # Which says what to install where pyarrow is missing.
+    from pyarrow.parquet import ParquetWriter
+
+    with ParquetWriter(file, schema, compression="zstd") as writer:
+        for group in _groups(table, pieces):
+            writer.write_table(group)
+
+
+def write_arrow(file: BinaryIO, table: Table[Any], pieces: Iterable[Columns]) -> None:
+    """Arrow's IPC file format, also known as Feather."""
+    with pyarrow().ipc.new_file(file, arrow_schema(table)) as writer:
+        for group in _groups(table, pieces):
+            writer.write_table(group)
+
+
+FORMATS: Mapping[str, Write] = {
+    "jsonl": write_jsonl,
+    "csv": write_csv,
+    "parquet": write_parquet,
+    "arrow": write_arrow,
+}
+
+
+def _groups(table: Table[Any], pieces: Iterable[Columns]) -> Iterator[Any]:
+    """Many pieces as one Arrow table, for as long as they take little room."""
+    pa, gathered, size = pyarrow(), [], 0
+    for columns in pieces:
+        gathered.append(arrow_table(table, columns, escaped=True))
+        size += gathered[-1].nbytes
+        if size >= _GROUP_BYTES:
+            yield pa.concat_tables(gathered).combine_chunks()
+            gathered, size = [], 0
+    if gathered:
+        yield pa.concat_tables(gathered).combine_chunks()
+
+
+def _readable(
+    table: Table[Any], columns: Columns, *, tags: Callable[[Sequence[Any]], Iterable[Any]] = iter
+) -> list[Iterable[Any]]:
+    """Kept columns with costs in US dollars."""
+    readable: list[Iterable[Any]] = list(columns)
+    for at, (name, kind) in enumerate(table.kinds.items()):
+        if kind == "money":
+            costs = decode_moneys(columns[at])
+            readable[at] = [None if cost is None else str(cost) for cost in costs]
+        elif name in table.kept_by(encode_tags):
+            readable[at] = tags(columns[at])
+    return readable
+
+
+def _marked(column: Iterable[str | None]) -> Iterable[str | None]:
+    return [ESCAPE if text == "" else text for text in column]

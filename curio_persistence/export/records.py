@@ -1,0 +1,173 @@
+"""Export: records of one moment as JSON lines, CSV, Parquet or Arrow files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from curio_persistence.capabilities.transfers import KINDS, Reading
+from curio_persistence.clock import utc_now
+from curio_persistence.errors import InvalidValueError, UnsupportedError
+from curio_persistence.export.formats import FORMATS, VERSION, Write, json_line
+from curio_persistence.export.places import MANIFEST, file_in, whole_file, whole_folder
+from curio_persistence.persistence import Persistence
+from curio_persistence.store.filters import Where
+from curio_persistence.store.tables import Columns, Table
+
+Progress = Callable[[int, int | None], object]
+"""Is told from time to time how many records are done, and of how many."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExportReport:
+    """How many records were written, and where: a file, or a folder with a file for each kind.
+
+    `path` is None where they went to a file that was open.
+    """
+
+    path: str | None
+    format: str
+    runs: int
+    events: int
+    usage: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything by name, ready for JSON."""
+        return asdict(self)
+
+
+def export_records(
+    persistence: Persistence,
+    path: str | os.PathLike[str] | BinaryIO,
+    *,
+    format: str | None = None,
+    tables: Collection[str] = ("runs", "events", "usage"),
+    overwrite: bool = False,
+    progress: Progress | None = None,
+    **filters: Any,
+) -> ExportReport:
+    """Write all records as they are now, or those of some `tables` that pass the filters.
+
+    `format` is "jsonl", "csv", "parquet" or "arrow"; without it the ending of `path` tells. JSON
+    lines are one file. The others are one file if there is one table, else a folder with
+    `runs.csv` and so on. `path` may be a binary file that is open. The filters are those of
+    `query_agent_runs`, `query_events` and `query_llm_usage`; each must be one that all the tables
+    have. Nothing has its name before it is complete.
+    """
+    transfers = checked_persistence(persistence).transfers
+    chosen = _chosen(tables)
+    wheres = {name: transfers.where(table, filters) for name, table in chosen.items()}
+    export = _Export(chosen, wheres, _checked_format(format, path), progress)
+    if progress is not None:
+        export.total = sum(transfers.count(chosen[name], wheres[name]) for name in chosen)
+    with transfers.reading() as reading:
+        export.write(reading, path, overwrite=overwrite)
+    return export.report(path)
+
+
+def checked_persistence(persistence: Any) -> Persistence:
+    """One whose records can all be read, and added to, at once."""
+    if not isinstance(persistence, Persistence):
+        raise UnsupportedError(
+            "Only a Persistence of this package is exported, imported into and copied, "
+            f"not a {type(persistence).__name__}."
+        )
+    return persistence
+
+
+class _Export:
+    def __init__(
+        self,
+        tables: dict[str, Table[Any]],
+        wheres: dict[str, Where],
+        format: str,
+        progress: Progress | None,
+    ) -> None:
+        self.total: int | None = None
+        self._tables = tables
+        self._wheres = wheres
+        self._format = format
+        self._progress = progress
+        self._counts = dict.fromkeys(KINDS, 0)
+
+    def write(self, reading: Reading, path: Any, *, overwrite: bool) -> None:
+        one_file = self._format == "jsonl" or len(self._tables) == 1
+        if hasattr(path, "write"):
+            if not one_file:
+                raise InvalidValueError(
+                    f"{self._format} needs a file for each table: choose one table, or jsonl.",
+                    field="tables",
+                )
+            self._write_file(reading, path)
+        elif one_file:
+            with whole_file(Path(path), overwrite=overwrite) as file:
+                self._write_file(reading, file)
+        else:
+            with whole_folder(Path(path), overwrite=overwrite) as folder:
+                self._write_folder(reading, folder)
+
+    def _write_file(self, reading: Reading, file: BinaryIO) -> None:
+        if self._format == "jsonl":
+            file.write(json_line({"kind": "export", **self._header()}))
+        for name in self._tables:
+            self._write_table(reading, name, file)
+        if self._format == "jsonl":
+            file.write(json_line({"kind": "end", **self._written()}))
+
+    def _write_folder(self, reading: Reading, folder: Path) -> None:
+        for name in self._tables:
+            with file_in(folder, f"{name}.{self._format}") as file:
+                self._write_table(reading, name, file)
+        with file_in(folder, MANIFEST) as file:
+            file.write(json_line({**self._header(), **self._written()}))
+
+    def _write_table(self, reading: Reading, name: str, file: BinaryIO) -> None:
+        table = self._tables[name]
+        write: Write = FORMATS[self._format]
+        pieces = reading.stream(table, self._wheres[name])
+        write(file, table, self._counted(name, pieces))
+
+    def _counted(self, name: str, pieces: Iterator[Columns]) -> Iterator[Columns]:
+        for columns in pieces:
+            yield columns
+            self._counts[name] += len(columns[0])
+            if self._progress is not None:
+                self._progress(sum(self._counts.values()), self.total)
+
+    def _header(self) -> dict[str, Any]:
+        return {
+            "version": VERSION,
+            "format": self._format,
+            "exported_at": utc_now().isoformat(),
+        }
+
+    def _written(self) -> dict[str, int]:
+        return {name: self._counts[name] for name in self._tables}
+
+    def report(self, path: Any) -> ExportReport:
+        where = None if hasattr(path, "write") else os.fspath(path)
+        return ExportReport(where, self._format, **self._counts)
+
+
+def _chosen(tables: Collection[str]) -> dict[str, Table[Any]]:
+    names = (tables,) if isinstance(tables, str) else tuple(tables)
+    if not names or not set(names) <= KINDS.keys():
+        raise InvalidValueError(
+            f"tables are some of {', '.join(KINDS)}, not {names!r}.", field="tables"
+        )
+    return {name: table for name, table in KINDS.items() if name in names}
+
+
+def _checked_format(format: str | None, path: Any) -> str:
+    if format is None and not hasattr(path, "write"):
+        format = Path(path).suffix.removeprefix(".").lower()
+    if format is None or format not in FORMATS:
+        raise InvalidValueError(
+            f"format is one of {', '.join(FORMATS)}, not {format!r}: say it, or give the path "
+            "such an ending.",
+            field="format",
+        )
+    return format

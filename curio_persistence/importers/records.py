@@ -1,0 +1,116 @@
+"""Our own exports: JSON lines, CSV, Parquet or Arrow files as `export_records` writes them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from curio_persistence.errors import InvalidValueError, UnsupportedError
+from curio_persistence.importers.folders import Source, source_path
+from curio_persistence.importers.record_files import Found, read_records
+from curio_persistence.importers.reports import ImportReport, Progress, Tally
+from curio_persistence.store.tables import RUNS, USAGE, Row, Table
+
+if TYPE_CHECKING:
+    from curio_persistence.capabilities.transfers import Arrivals
+    from curio_persistence.persistence import Persistence
+
+_BATCH = 1_000
+_BATCH_LETTERS = 16 << 20
+"""How many records, and how much text in them, wait to be stored together."""
+
+_NOBODY = {"agent_id": None, "run_id": None}
+"""What a record has to be made with; whether it may lack them, its encoder knows."""
+
+
+def import_records(
+    source: Source, persistence: Persistence | None, *, progress: Progress | None = None
+) -> ImportReport:
+    """Import an export: a file, or a folder; without a persistence it is only looked through.
+
+    It can be repeated: what is stored is skipped, and what a killed import left out is added. All
+    times are kept, and `event_id`s; rows get new ids. What cannot be read is told in the report,
+    and everything else imported all the same.
+    """
+    path = source_path(source)
+    tally = Tally()
+    arriving = _Arriving(persistence, tally, progress)
+    try:
+        for found in read_records(path, tally):
+            arriving.add(found)
+    finally:
+        arriving.flush()
+    return tally.report(dry_run=persistence is None)
+
+
+class _Arriving:
+    """Records on their way into the database, some at a time."""
+
+    def __init__(
+        self, persistence: Persistence | None, tally: Tally, progress: Progress | None
+    ) -> None:
+        self._arrivals: Arrivals | None = None
+        self._encoder: Callable[[Table[Any]], Callable[[Any], Row]] = lambda table: table.encode
+        if persistence is not None:
+            if not hasattr(persistence, "transfers"):
+                raise UnsupportedError(
+                    f"{type(persistence).__name__} takes no exports: import them into a "
+                    "Persistence of this package."
+                )
+            self._arrivals = persistence.transfers.arrivals()
+            self._encoder = persistence.transfers.encoder
+        self._encoders: dict[Table[Any], Callable[[Any], Row]] = {}
+        self._tally = tally
+        self._progress = progress
+        self._table: Table[Any] = RUNS
+        self._rows: list[Row] = []
+        self._letters = 0
+        self._done = 0
+
+    def add(self, found: Found) -> None:
+        row = self._row(found)
+        if row is None:
+            return
+        if found.table is not self._table:
+            self.flush()
+            self._table = found.table
+        self._rows.append(row)
+        self._letters += found.letters
+        if len(self._rows) >= _BATCH or self._letters >= _BATCH_LETTERS:
+            self.flush()
+
+    def _row(self, found: Found) -> Row | None:
+        """The row that keeps a record; None, and a problem, where it cannot be kept."""
+        encode = self._encoders.get(found.table)
+        if encode is None:
+            encode = self._encoders[found.table] = self._encoder(found.table)
+        try:
+            row = encode(found.table.model(**(_NOBODY | found.values)))
+            for name in found.table.stored_times:
+                if row[name] is None:
+                    raise InvalidValueError(f"has no {name}, without which it would come twice")
+        except InvalidValueError as error:
+            self._tally.problem(found.file, found.line, error)
+        else:
+            return row
+        return None
+
+    def flush(self) -> None:
+        """Store what waits, in one transaction, and tell how much is done."""
+        rows, self._rows, self._letters = self._rows, [], 0
+        if not rows:
+            return
+        new = len(rows) if self._arrivals is None else self._arrivals.add(self._table, rows)
+        self._tally.skip("stored before", len(rows) - new)
+        self._count(new)
+        self._done += len(rows)
+        if self._progress is not None:
+            self._progress(self._done, None)
+
+    def _count(self, new: int) -> None:
+        if self._table is RUNS:
+            self._tally.runs += new
+        elif self._table is USAGE:
+            self._tally.usage += new
+        else:
+            self._tally.events += new

@@ -1,0 +1,31 @@
+"""Keep a backup as a file, restore it, and let a second database follow the first."""
+
+from curio_persistence import (
+    SQLitePersistence,
+    copy_records,
+    export_records,
+    import_records,
+)
+
+with SQLitePersistence("agents.db") as agents:
+    for number in range(20):
+        run_id = f"run-{number}"
+        for step in range(10):
+            agents.append_event(run_id, "researcher", "step", payload={"step": step})
+
+    # One file, of one moment, however many agents write meanwhile.
+    report = export_records(agents, "agents.jsonl", overwrite=True)
+    print(f"{report.path}: {report.runs} runs, {report.events} events")
+
+    # Into an empty database, or into one that has a part of it: nothing comes twice.
+    with SQLitePersistence("restored.db") as restored:
+        import_records("agents.jsonl", restored)
+        before, after = agents.transfers.hash("run-7"), restored.transfers.hash("run-7")
+        print("restored:", before == after)
+
+    # Run it every night: it brings what is new.
+    with SQLitePersistence("second.db") as second:
+        first_night = copy_records(agents, second)
+        agents.append_event("run-0", "researcher", "late")
+        second_night = copy_records(agents, second)
+    print(f"copied: {first_night.new_events} new events, then {second_night.new_events}")

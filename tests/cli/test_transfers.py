@@ -1,0 +1,114 @@
+"""`export`, `import records` and `copy`, as scripts use them and people see them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from curio_persistence import connect
+from tests.cli.program import Program
+from tests.support.awkward import hashes
+
+
+@pytest.mark.parametrize("format", ["jsonl", "csv", "parquet", "arrow"])
+def test_what_is_exported_is_imported(program: Program, recorded: str, format: str) -> None:
+    code, out, said = program("export", "--url", recorded, "--output", f"all.{format}")
+    assert (code, out) == (0, "")
+    assert said == f"Exported to all.{format}: 5 runs, 5 events, 3 model calls.\n"
+    report = program("import", "records", f"all.{format}", "--db-path", "new.db").json()
+    assert (report["ok"], report["runs"], report["events"], report["usage"]) == (True, 5, 5, 3)
+    with connect(recorded) as one, connect(f"sqlite:///{program.folder}/new.db") as two:
+        assert hashes(one) == hashes(two)
+
+
+def test_lines_of_json_go_to_stdout(program: Program, agents_db: str) -> None:
+    code, out, said = program("export", "--output", "-", "--run-id", "run-40")
+    assert code == 0
+    assert [json.loads(line)["kind"] for line in out.split("\n")[:-1]] == [
+        "export",
+        "run",
+        *["event"] * 5,
+        *["usage"] * 3,
+        "end",
+    ]
+    assert said == "Exported: 1 runs, 5 events, 3 model calls.\n"
+
+
+def test_one_table_of_csv_goes_to_stdout_and_several_do_not(
+    program: Program, agents_db: str
+) -> None:
+    out = program("export", "-o", "-", "--format", "csv", "--table", "usage").out
+    assert out.startswith("agent_id,run_id,provider,model,prompt,")
+    code, out, said = program("export", "-o", "-", "--format", "csv")
+    assert (code, out) == (2, "")
+    assert "a file for each table" in said
+
+
+def test_nothing_is_replaced_without_force(program: Program, agents_db: str) -> None:
+    (program.folder / "thesis.csv").write_text("years of work")
+    for_one = ("export", "-o", "thesis.csv", "--table", "runs")
+    code, _, said = program(*for_one)
+    assert (code, "there already" in said) == (2, True)
+    assert (program.folder / "thesis.csv").read_text() == "years of work"
+    assert program(*for_one, "--force").code == 0
+    assert program.files() == {"agent_sdk.db", "thesis.csv"}
+
+
+def test_a_filter_that_some_table_lacks_is_wrong_usage(program: Program, agents_db: str) -> None:
+    code, _, said = program("export", "-o", "all.jsonl", "--level", "error")
+    assert code == 2
+    assert "agent_runs cannot be picked by" in said
+    assert program.files() == {"agent_sdk.db"}
+
+
+def test_a_cut_off_export_is_imported_as_far_as_it_goes(program: Program, agents_db: str) -> None:
+    program("export", "-o", "all.jsonl")
+    path = program.folder / "all.jsonl"
+    path.write_bytes(path.read_bytes()[:-200])
+    ended = program("import", "records", "all.jsonl", "--db-path", "new.db")
+    assert ended.code == 1
+    report = json.loads(ended.out)
+    assert (report["ok"], report["runs"], report["events"]) == (False, 5, 5)
+    assert [problem["line"] for problem in report["problems"]] == [14, None]
+
+
+def test_a_database_is_copied_and_what_is_new_follows(
+    program: Program, recorded: str, postgres_url: str
+) -> None:
+    report = program("copy", recorded, "copy.db").json()
+    assert report == {
+        "ok": True,
+        "runs": 5,
+        "events": 5,
+        "usage": 3,
+        "new_runs": 5,
+        "new_events": 5,
+        "new_usage": 3,
+        "kept_ids": True,
+        "differing": [],
+        "more_differing": 0,
+    }
+    shown = program.on_terminal("copy", "--url", recorded, "copy.db")
+    assert shown.lines == [
+        "runs         5, 0 of them new",
+        "events       5, 0 of them new",
+        "model calls  3, 0 of them new",
+    ]
+
+
+def test_runs_that_differ_are_told(program: Program, agents_db: str) -> None:
+    with connect(f"sqlite:///{program.folder}/other.db") as other:
+        other.append_event("run-40", "agent", "from elsewhere")
+    code, _, said = program("copy", agents_db, "other.db")
+    assert code == 1
+    assert said == "Run 'run-40' is not the same in both.\n"
+
+
+def test_a_source_is_named_once_and_has_to_be_there(program: Program, agents_db: str) -> None:
+    code, _, said = program("copy", "--db-path", agents_db, agents_db, "copy.db")
+    assert (code, "named twice" in said) == (2, True)
+    assert program("copy", "nowhere.db", "copy.db").code == 3
+    assert program("copy", agents_db, agents_db).code == 2
+    assert not Path(program.folder / "nowhere.db").exists()

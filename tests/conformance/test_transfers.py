@@ -1,0 +1,464 @@
+"""What is exported, imported or copied is the same afterwards, however often it is done."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from datetime import timedelta
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pyarrow.ipc
+import pyarrow.parquet
+import pytest
+
+from curio_persistence import (
+    AgentLLMUsage,
+    AgentRun,
+    AgentRunEvent,
+    InMemoryPersistence,
+    InvalidValueError,
+    Persistence,
+    RunHash,
+    SQLitePersistence,
+    UnsupportedError,
+    copy_records,
+    export_records,
+    import_records,
+)
+from tests.conformance.test_third_party import DictPersistence
+from tests.support import awkward
+from tests.support.awkward import BEGIN, TEXTS, hashes
+from tests.support.hands import Hands
+
+FORMATS = ("jsonl", "csv", "parquet", "arrow")
+NUMBERS = {"runs": 2, "events": 2 * len(TEXTS), "usage": len(TEXTS)}
+
+
+@pytest.fixture(params=FORMATS)
+def path(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """Where to export to; the ending says how."""
+    return tmp_path / f"export.{request.param}"
+
+
+@pytest.fixture
+def filled(persistence: Persistence) -> Persistence:
+    awkward.write(persistence)
+    return persistence
+
+
+@pytest.fixture
+def other() -> Iterator[Persistence]:
+    with InMemoryPersistence() as persistence:
+        yield persistence
+
+
+# --- hashes ---------------------------------------------------------------------------------------
+
+
+def test_a_runs_hash_is_the_same_on_every_backend(filled: Persistence, other: Persistence) -> None:
+    awkward.write(other)
+    assert filled.transfers.hash("full") == other.transfers.hash("full")
+    assert other.transfers.hash("full") == hashes(other)["full"]
+    # Written down somewhere, it has to mean the same for ever.
+    assert filled.transfers.hash("full") == RunHash(
+        "full", 18, 6, "aef118166cb9e52c44aa093f48907106"
+    )
+
+
+def test_a_runs_hash_depends_on_all_that_belongs_to_it(filled: Persistence) -> None:
+    before = hashes(filled)
+    filled.log_agent_run_event(AgentRunEvent("agent", "full"))
+    filled.log_llm_usage(AgentLLMUsage("agent", "empty"))
+    after = hashes(filled)
+    assert after["full"].events == before["full"].events + 1
+    assert (before["empty"].usage, after["empty"].usage) == (0, 1)
+    assert before["full"].hash != after["full"].hash
+    assert before["empty"].hash != after["empty"].hash
+    assert before[None] == after[None]
+    assert filled.transfers.hash("unknown") is None
+
+
+# --- export and import ----------------------------------------------------------------------------
+
+
+def test_what_was_exported_and_imported_is_the_same(
+    filled: Persistence, path: Path, other: Persistence
+) -> None:
+    report = export_records(filled, path)
+    assert report.to_dict() == {"path": str(path), "format": path.suffix[1:], **NUMBERS}
+    imported = import_records(path, other)
+    assert imported.ok, imported.problems
+    assert (imported.runs, imported.events, imported.usage) == tuple(NUMBERS.values())
+    assert hashes(other) == hashes(filled)
+
+
+def test_an_export_is_imported_into_any_backend(
+    persistence: Persistence, path: Path, other: Persistence
+) -> None:
+    awkward.write(other)
+    export_records(other, path)
+    assert import_records(path, persistence).ok
+    assert hashes(persistence) == hashes(other)
+
+
+def test_an_import_that_is_repeated_changes_nothing(
+    persistence: Persistence, path: Path, other: Persistence
+) -> None:
+    awkward.write(other)
+    export_records(other, path)
+    import_records(path, persistence)
+    again = import_records(path, persistence)
+    assert (again.runs, again.events, again.usage) == (0, 0, 0)
+    assert again.skipped == {"stored before": sum(NUMBERS.values())}
+    assert hashes(persistence) == hashes(other)
+
+
+def test_an_import_adds_what_is_missing(
+    persistence: Persistence, path: Path, other: Persistence
+) -> None:
+    awkward.write(other)
+    export_records(other, path)
+    first = next(iter(other.iter_agent_run_events()))
+    first.id = None
+    persistence.log_agent_run_event(first)
+    report = import_records(path, persistence)
+    assert report.events == NUMBERS["events"] - 1
+    assert hashes(persistence) == hashes(other)
+
+
+def test_a_run_that_was_updated_since_is_replaced_and_an_older_one_is_not(
+    persistence: Persistence, path: Path, other: Persistence, tmp_path: Path
+) -> None:
+    awkward.write(other)
+    export_records(other, path)
+    old = tmp_path / f"old{path.suffix}"
+    path.rename(old)
+    run = other.get_agent_run("full")
+    assert run is not None
+    run.tags, run.status, run.metrics = None, "error", None
+    other.create_agent_run(AgentRun("agent", "new"))
+    changed = AgentRun("agent", "empty", status="error")
+    other.update_agent_run("empty", changed)
+    export_records(other, path)
+    import_records(old, persistence)
+    assert import_records(path, persistence).runs == 2
+    assert import_records(old, persistence).runs == 0
+    assert hashes(persistence) == hashes(other)
+
+
+def test_of_twins_as_many_are_stored_as_came(other: Persistence, tmp_path: Path) -> None:
+    path = tmp_path / "twins.jsonl"
+    event = AgentRunEvent("agent", "run", timestamp=BEGIN, created_at=BEGIN)
+    other.log_agent_run_events(event for _ in range(2_500))
+    export_records(other, path)
+    lines = path.read_bytes().splitlines(keepends=True)
+    with SQLitePersistence(":memory:") as persistence:
+        path.write_bytes(b"".join(lines[:1_700]))
+        import_records(path, persistence)
+        assert persistence.count_events() == 1_698  # All but the header and the run.
+        path.write_bytes(b"".join(lines))
+        assert import_records(path, persistence).events == 2_500 - 1_698
+        assert import_records(path, persistence).events == 0
+        assert persistence.count_events() == 2_500
+
+
+def test_a_redactor_sees_what_is_imported_and_a_repetition_finds_it_there(
+    filled: Persistence, path: Path
+) -> None:
+    export_records(filled, path)
+    with InMemoryPersistence(redactor=lambda field, text: f"({len(text)})") as other:
+        assert import_records(path, other).events == NUMBERS["events"]
+        assert {event.message for event in other.iter_agent_run_events()} == {
+            f"({len(text)})" if text else "" for text in TEXTS
+        }
+        assert import_records(path, other).events == 0
+
+
+def test_a_dry_run_counts_and_stores_nothing(filled: Persistence, path: Path) -> None:
+    export_records(filled, path)
+    report = import_records(path, None)
+    assert (report.dry_run, report.runs, report.events, report.usage) == (
+        True,
+        *NUMBERS.values(),
+    )
+
+
+# --- what is exported -----------------------------------------------------------------------------
+
+
+def test_an_export_shows_one_moment(filled: Persistence, tmp_path: Path) -> None:
+    if ":memory:" in filled.place:
+        pytest.skip("its one connection is in the export's transaction")
+
+    def write_more(done: int, total: int | None) -> None:
+        filled.log_agent_run_event(AgentRunEvent("agent", f"new-{done}"))
+
+    report = export_records(filled, tmp_path / "export.jsonl", progress=write_more)
+    assert (report.runs, report.events) == (NUMBERS["runs"], NUMBERS["events"])
+    assert filled.count_events() > NUMBERS["events"]
+
+
+def test_progress_is_told_with_the_total(filled: Persistence, path: Path) -> None:
+    told: list[tuple[int, int | None]] = []
+    export_records(filled, path, progress=lambda done, total: told.append((done, total)))
+    assert told == sorted(told)
+    assert told[-1] == (sum(NUMBERS.values()), sum(NUMBERS.values()))
+    told.clear()
+    with InMemoryPersistence() as other:
+        import_records(path, other, progress=lambda done, total: told.append((done, total)))
+    assert told[-1] == (sum(NUMBERS.values()), None)
+
+
+@pytest.mark.parametrize(
+    ("filters", "numbers"),
+    [
+        ({"agent_id": "nobody"}, (0, 0, 0)),
+        ({"run_id": "empty"}, (1, 0, 0)),
+        ({"tables": "events", "level": "error"}, (0, 10, 0)),
+        ({"tables": ("runs", "usage"), "status": "completed"}, (1, 0, 0)),
+        ({"tables": ("runs", "events"), "session_id": "session"}, (1, 0, 0)),
+        ({"until": BEGIN}, (0, 0, 0)),
+    ],
+)
+def test_filters_are_those_of_queries(
+    filled: Persistence, filters: dict[str, Any], numbers: tuple[int, int, int], tmp_path: Path
+) -> None:
+    report = export_records(filled, tmp_path / "export.jsonl", **filters)
+    assert (report.runs, report.events, report.usage) == numbers
+
+
+@pytest.mark.parametrize(
+    ("arguments", "field"),
+    [
+        ({"session_id": "session"}, "filters"),
+        ({"tables": "event"}, "tables"),
+        ({"tables": ()}, "tables"),
+        ({"format": "xml"}, "format"),
+        ({"since": "yesterday"}, "since"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(
+    filled: Persistence, arguments: dict[str, Any], field: str, tmp_path: Path
+) -> None:
+    with pytest.raises(InvalidValueError) as refusal:
+        export_records(filled, tmp_path / "export.jsonl", **arguments)
+    assert refusal.value.field == field
+    assert not list(tmp_path.glob("export*"))
+
+
+def test_lines_of_json_are_what_from_dict_takes(filled: Persistence, tmp_path: Path) -> None:
+    path = tmp_path / "export.jsonl"
+    export_records(filled, path)
+    header, *records, end = map(json.loads, path.read_bytes().splitlines())
+    assert header.items() >= {"kind": "export", "version": 1, "format": "jsonl"}.items()
+    assert end == {"kind": "end", **NUMBERS}
+    kinds = [record.pop("kind") for record in records]
+    assert kinds == ["run"] * 2 + ["event"] * NUMBERS["events"] + ["usage"] * len(TEXTS)
+    run = AgentRun.from_dict(next(record for record in records if record["run_id"] == "full"))
+    assert (run.tags, run.created_at) == (["a,b", 'c"d', "é"], BEGIN)
+
+
+def test_one_table_is_one_file_that_others_read(filled: Persistence, tmp_path: Path) -> None:
+    for format in FORMATS[1:]:
+        export_records(filled, tmp_path / f"events.{format}", tables="events")
+    with (tmp_path / "events.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    parquet = pyarrow.parquet.read_table(tmp_path / "events.parquet")
+    arrow = pyarrow.ipc.open_file(tmp_path / "events.arrow").read_all()
+    assert parquet.equals(arrow)
+    assert len(rows) == len(parquet) == NUMBERS["events"]
+    assert [row["level"] for row in rows] == parquet["level"].to_pylist()
+    assert parquet["timestamp"].to_pylist()[0] == BEGIN
+
+
+def test_one_file_of_one_table_is_imported(
+    filled: Persistence, path: Path, other: Persistence
+) -> None:
+    for table in NUMBERS:
+        alone = path.with_name(f"{table}{path.suffix}")
+        export_records(filled, alone, tables=table)
+        assert import_records(alone, other).ok
+    assert hashes(other) == hashes(filled)
+
+
+def test_an_open_file_can_be_written_to(filled: Persistence, other: Persistence) -> None:
+    for format in FORMATS:
+        with closing(BytesIO()) as file:
+            report = export_records(filled, file, format=format, tables="usage")
+            assert report.path is None
+            assert len(file.getvalue()) > 100
+    with pytest.raises(InvalidValueError, match="a file for each table"):
+        export_records(filled, BytesIO(), format="csv")
+
+
+# --- where it is written --------------------------------------------------------------------------
+
+
+def test_nothing_is_overwritten_unless_that_is_said(filled: Persistence, path: Path) -> None:
+    export_records(filled, path, agent_id="nobody")
+    with pytest.raises(InvalidValueError, match=r"there already.*--force"):
+        export_records(filled, path)
+    export_records(filled, path, overwrite=True)
+    with InMemoryPersistence() as other:
+        assert import_records(path, other).events == NUMBERS["events"]
+
+
+def test_a_folder_that_is_no_export_is_never_replaced(filled: Persistence, tmp_path: Path) -> None:
+    folder = tmp_path / "mine.csv"
+    folder.mkdir()
+    (folder / "thesis.txt").write_text("years of work")
+    with pytest.raises(InvalidValueError, match="no export"):
+        export_records(filled, folder, overwrite=True)
+    assert [each.name for each in folder.iterdir()] == ["thesis.txt"]
+
+
+def test_an_export_that_fails_leaves_nothing(filled: Persistence, path: Path) -> None:
+    class Stop(Exception):
+        pass
+
+    def stop(done: int, total: int | None) -> None:
+        raise Stop
+
+    with pytest.raises(Stop):
+        export_records(filled, path, progress=stop)
+    assert not [each for each in path.parent.iterdir() if "export" in each.name]
+    with pytest.raises(InvalidValueError, match="cannot be written"):
+        export_records(filled, path / "missing" / path.name)
+
+
+# --- copy -----------------------------------------------------------------------------------------
+
+
+def test_a_copy_is_the_same_with_the_same_ids(filled: Persistence, other: Persistence) -> None:
+    report = copy_records(filled, other)
+    assert report.ok
+    assert (report.runs, report.events, report.usage) == tuple(NUMBERS.values())
+    assert (report.new_runs, report.new_events, report.new_usage) == tuple(NUMBERS.values())
+    assert hashes(other) == hashes(filled)
+    assert_same_records(filled, other)
+
+
+def test_a_copy_goes_into_any_backend(persistence: Persistence, other: Persistence) -> None:
+    awkward.write(other)
+    assert copy_records(other, persistence).ok
+    assert_same_records(other, persistence)
+    event = AgentRunEvent("agent", "full")
+    persistence.log_agent_run_event(event)
+    assert event.id == NUMBERS["events"] + 1
+
+
+def assert_same_records(one: Persistence, two: Persistence) -> None:
+    assert one.get_agent_runs(limit=None) == two.get_agent_runs(limit=None)
+    assert list(one.iter_agent_run_events()) == list(two.iter_agent_run_events())
+    assert list(one.iter_llm_usage()) == list(two.iter_llm_usage())
+
+
+def test_a_copy_that_is_repeated_brings_only_what_is_new(
+    persistence: Persistence, other: Persistence
+) -> None:
+    awkward.write(other)
+    copy_records(other, persistence)
+    other.log_agent_run_event(AgentRunEvent("agent", "full"))
+    report = copy_records(other, persistence)
+    assert (report.ok, report.new_runs, report.new_events, report.new_usage) == (True, 0, 1, 0)
+    assert_same_records(other, persistence)
+
+
+def test_a_copy_that_was_killed_is_finished_with_the_same_ids(
+    persistence: Persistence, other: Persistence
+) -> None:
+    class Stop(Exception):
+        pass
+
+    def stop_after(limit: int) -> Callable[[int, int | None], None]:
+        def stop(done: int, total: int | None) -> None:
+            if done > limit:
+                raise Stop
+
+        return stop
+
+    for number in range(2_500):
+        other.log_agent_run_event(
+            AgentRunEvent("agent", "run", timestamp=BEGIN - timedelta(seconds=number % 7))
+        )
+    awkward.write(other)
+    for limit in (0, 900, 1_900, 2_510):
+        with pytest.raises(Stop):
+            copy_records(other, persistence, progress=stop_after(limit))
+    assert copy_records(other, persistence).kept_ids
+    assert_same_records(other, persistence)
+    assert copy_records(other, persistence).new_events == 0
+
+
+def test_a_copy_brings_what_was_lost_since_the_last_one(
+    persistence: Persistence, other: Persistence
+) -> None:
+    awkward.write(other)
+    for number in range(3):
+        other.log_agent_run_event(AgentRunEvent("agent", f"run-{number}"))
+    copy_records(other, persistence)
+    persistence.delete_agent_run("full")
+    persistence.delete_agent_run("run-1")
+    report = copy_records(other, persistence)
+    assert (report.ok, report.new_runs, report.new_events) == (True, 2, NUMBERS["events"] + 1)
+    stored = hashes(persistence)
+    assert {name: stored[name] for name in ("empty", "run-0", "run-1", "run-2")} == {
+        name: hashes(other)[name] for name in ("empty", "run-0", "run-1", "run-2")
+    }
+
+
+def test_a_copy_goes_beside_what_is_there_with_other_ids(
+    persistence: Persistence, other: Persistence
+) -> None:
+    persistence.log_agent_run_event(AgentRunEvent("agent", "own"))
+    awkward.write(other)
+    report = copy_records(other, persistence)
+    assert (report.ok, report.kept_ids) == (True, False)
+    stored = hashes(persistence)
+    assert stored.pop("own").events == 1
+    assert stored == hashes(other)
+
+
+def test_a_copy_tells_which_runs_differ(persistence: Persistence, other: Persistence) -> None:
+    awkward.write(other)
+    persistence.log_agent_run_event(AgentRunEvent("agent", "full", data="from elsewhere"))
+    report = copy_records(other, persistence)
+    assert not report.ok
+    assert report.differing == ("full",)
+    assert report.to_dict()["ok"] is False
+
+
+def test_a_database_is_not_copied_into_itself(persistence: Persistence) -> None:
+    with pytest.raises(InvalidValueError, match="same database"):
+        copy_records(persistence, persistence)
+
+
+def test_only_our_own_persistences_are_exported_imported_and_copied(tmp_path: Path) -> None:
+    theirs: Any = DictPersistence()
+    path = tmp_path / "export.jsonl"
+    with InMemoryPersistence() as ours:
+        export_records(ours, path)
+        for attempt in (
+            lambda: export_records(theirs, tmp_path / "other.jsonl"),
+            lambda: import_records(path, theirs),
+            lambda: copy_records(theirs, ours),
+            lambda: copy_records(ours, theirs),
+        ):
+            with pytest.raises(UnsupportedError, match="DictPersistence"):
+                attempt()
+
+
+def test_a_copy_of_a_stub_waits_for_nobody(persistence: Persistence, clock: Hands) -> None:
+    """A run that only its events made known is a run like others where it arrives."""
+    persistence.log_agent_run_event(AgentRunEvent("agent", "early"))
+    with InMemoryPersistence() as other:
+        assert copy_records(persistence, other).ok
+        persistence.create_agent_run(AgentRun("agent", "early", objective="known"))
+        assert copy_records(persistence, other).ok
+        run = other.get_agent_run("early")
+        assert run is not None
+        assert run.objective == "known"
