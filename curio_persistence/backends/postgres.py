@@ -58,6 +58,7 @@ from curio_persistence.store.tables import EVENTS, TABLES, Columns, Kept, Row, T
 
 _NAME_BYTES = 63
 _COPY_BYTES = 1 << 20
+_FETCHED_AT_ONCE = 10_000
 _PAYLOAD_INDEX = "agent_run_events_payload"
 _IS_VALID = (
     "SELECT i.indisvalid FROM pg_catalog.pg_index i "
@@ -580,7 +581,7 @@ class PostgresStore(SQLStore):
                 cursor.execute(sql, params or None)
             else:
                 cursor.copy_expert(cursor.mogrify(sql, params or None), copied, _COPY_BYTES)
-            return cursor.fetchall() if cursor.description else [], cursor.rowcount
+            return _fetched(cursor) if cursor.description else [], cursor.rowcount
         except psycopg2.Error as error:
             raise self._translate(error) from error
         finally:
@@ -746,6 +747,14 @@ class PostgresStore(SQLStore):
         if error.pgcode in ("42P01", "42703", "3F000", "42883"):
             return self._lacks_tables(self._errors.said(error))
         return self._errors.translate(error)
+
+
+def _fetched(cursor: DriverCursor) -> list[tuple[Any, ...]]:
+    """All rows, in parts: while a part is fetched no other thread has its turn."""
+    rows = cursor.fetchmany(_FETCHED_AT_ONCE)
+    while len(rows) % _FETCHED_AT_ONCE == 0 and (part := cursor.fetchmany(_FETCHED_AT_ONCE)):
+        rows += part
+    return rows
 
 
 def _refusal(error: PersistenceError, table: Table[Any], row: Row) -> PersistenceError:

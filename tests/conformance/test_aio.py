@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any, Self, TypeVar
 
@@ -25,6 +25,7 @@ from curio_persistence import (
 from curio_persistence.aio import AsyncPersistence
 from curio_persistence.store.base import STREAM_ROWS
 from tests.support.listings import numbers, write
+from tests.support.loops import turns_while
 
 T = TypeVar("T")
 Open = Callable[[], Persistence]
@@ -648,15 +649,6 @@ def test_behind_a_queue_it_is_awaited_as_well(persistence: Persistence) -> None:
 
 
 # --- the loop goes on -----------------------------------------------------------------------------
-
-
-async def turns_while(work: Awaitable[T], let_go: Callable[[], object]) -> T:
-    """What comes of some work that waits for something, which is let go after the loop turned."""
-    task = asyncio.ensure_future(work)
-    for _ in range(20):
-        await asyncio.sleep(0.001)
-    let_go()
-    return await task
 
 
 def test_the_loop_turns_while_a_write_waits(persistence: Persistence) -> None:

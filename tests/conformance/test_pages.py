@@ -341,3 +341,11 @@ def test_what_is_done_to_a_record_does_not_change_the_page(page: Page[AgentRun])
 def test_a_page_says_what_it_is(page: Page[AgentRun]) -> None:
     assert repr(page) == "<Page: 4 agent_runs and more>"
     assert repr(page[:2]) == "<Records: 2 agent_runs>"
+
+
+def test_an_answer_of_very_many_records_is_whole(persistence: Persistence) -> None:
+    write(persistence, AgentRunEvent, range(20_000), moments=20_000)
+    for filters in ({}, {"agent_id": "agent"}):
+        page = persistence.query_events(order="oldest", limit=None, **filters)
+        assert numbers(page) == list(range(20_000))
+    assert numbers(persistence.query_events(order="oldest", limit=19_999)) == list(range(19_999))
