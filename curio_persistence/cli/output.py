@@ -42,7 +42,7 @@ class Output:
     """The process's stdout. `for_people` tells whether a person reads it and not a program."""
 
     def __init__(self, *, as_json: bool, as_lines: bool = False) -> None:
-        on_terminal = sys.stdout is not None and sys.stdout.isatty()
+        self._on_terminal = on_terminal = sys.stdout is not None and sys.stdout.isatty()
         plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
         self.for_people = on_terminal and not as_json and not as_lines
         self._as_lines = as_lines
@@ -91,7 +91,8 @@ class Output:
 
     def text(self, text: str) -> None:
         """Write a text as it is."""
-        wipe()
+        if self._on_terminal:
+            wipe()
         print(text.encode(self._encoding, "backslashreplace").decode(self._encoding), end="")
 
     def flush(self) -> None:

@@ -221,6 +221,15 @@ def test_what_is_said_meanwhile_stands_on_a_line_of_its_own(screen: Screen) -> N
     )
 
 
+def test_what_goes_to_a_pipe_leaves_the_line_alone(screen: Screen) -> None:
+    with screen.progress("Working") as progress, redirect_stdout(StringIO()) as piped:
+        screen.now += 1
+        progress(1, None)
+        Output(as_json=False).line("An answer.")
+        assert screen.shown() == f"{WIPED}Working: 1"
+    assert piped.getvalue() == "An answer.\n"
+
+
 INTERRUPTED = """
 import itertools
 from curio_persistence.cli import _leave_at_once_when_interrupted
