@@ -37,6 +37,7 @@ class AsyncRuns(Awaited[Runs]):
     update = awaited(Runs.update)
     change = awaited(Runs.change)
     get = awaited(Runs.get)
+    get_many = awaited(Runs.get_many)
     newest = awaited(Runs.newest)
     query = awaited(Runs.query)
     iterate = streamed(Runs.iterate)
@@ -224,6 +225,11 @@ class AsyncPersistence(Awaited[Persistence]):
             install_sigterm=install_sigterm,
         )
         return AsyncBufferedPersistence(buffered, threads=self._threads.most)
+
+    @property
+    def blocking(self) -> Persistence:
+        """The persistence underneath, for functions that take one and are called in a thread."""
+        return self._sync
 
     @property
     def clock(self) -> Clock:
