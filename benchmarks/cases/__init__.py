@@ -1,6 +1,7 @@
 """What is measured: each case yields some lines of the table."""
 
 from benchmarks.cases import (
+    awaited,
     batches,
     buffering,
     columns,
@@ -25,6 +26,7 @@ THEMES: dict[str, dict[str, Case]] = {
     "Batches": batches.CASES,
     "Threads": threads.CASES,
     "Write-behind": buffering.CASES,
+    "Awaited": awaited.CASES,
     "Redaction": redaction.CASES,
     "Reading": reading.CASES,
     "Payloads": payloads.CASES,
