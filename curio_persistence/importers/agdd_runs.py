@@ -98,7 +98,7 @@ class RunFacts:
     def _end(self, data: dict[str, Any], moment: datetime) -> None:
         word = text_in(data, "status")
         if word is not None:
-            self.status = _STATUSES.get(word.lower(), word)
+            self.status = _status(word)
         elif self.error is None:
             self.status = AgentRunStatus.COMPLETED
         if self.status == AgentRunStatus.COMPLETED:
@@ -134,7 +134,7 @@ class RunFacts:
             return AgentRunStatus.ERROR, self.error
         if self.summary_file is None:
             return AgentRunStatus.ERROR, CRASHED
-        return AgentRunStatus.COMPLETED, None
+        return _status(text_in(self.summary, "status") or "completed"), None
 
     def _totals(self) -> dict[str, int | float]:
         totals = {name: _sum(values) for name, values in self.values.items()}
@@ -189,6 +189,10 @@ def error_text(data: dict[str, Any]) -> str:
     """What an error says, in whatever form it was written."""
     value = next((data[name] for name in ("error", "message", "type") if data.get(name)), "error")
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _status(word: str) -> str:
+    return _STATUSES.get(word.lower(), word)
 
 
 def _sum(values: list[int | float]) -> int | float:

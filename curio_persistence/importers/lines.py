@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
-from io import BufferedReader
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from curio_persistence.errors import InvalidValueError
 from curio_persistence.importers.limits import MAX_BYTES, MAX_DEPTH, is_deeper
 from curio_persistence.importers.reports import Tally
 
+_BUFFER = 1 << 16
 _BOM = b"\xef\xbb\xbf"
 _PACKED = (b"\x1f\x8b", b"PK\x03\x04", b"\x28\xb5\x2f\xfd")
 _TOO_LONG = f"is longer than {MAX_BYTES >> 20} MiB"
@@ -60,18 +61,19 @@ def read_object(path: Path, name: str, tally: Tally) -> dict[str, Any] | None:
     return None
 
 
-def open_ordinary(path: Path) -> BufferedReader:
+@contextmanager
+def open_ordinary(path: Path) -> Iterator[BinaryIO]:
     """A file to be read. OSError for a packed one, and a pipe, at which one would wait for ever."""
     if not path.is_file():
         raise OSError(0, "it is no ordinary file")
-    file = path.open("rb")
-    if file.peek(4).startswith(_PACKED):
-        file.close()
-        raise OSError(0, "it is compressed; unpack it first")
-    return file
+    with path.open("rb", buffering=_BUFFER) as file:
+        if file.read(4).startswith(_PACKED):
+            raise OSError(0, "it is compressed; unpack it first")
+        file.seek(0)
+        yield file
 
 
-def _lines(file: BufferedReader) -> Iterator[bytes]:
+def _lines(file: BinaryIO) -> Iterator[bytes]:
     """The lines; of one that is too long only so much that it can be told."""
     while line := file.readline(MAX_BYTES + 1):
         yield line

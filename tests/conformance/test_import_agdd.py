@@ -152,6 +152,14 @@ def test_how_a_run_ended_is_what_its_log_says_last(
     assert (found.status, found.error_message) == expected
 
 
+def test_where_the_log_is_silent_the_summary_tells_the_status(
+    persistence: Persistence, run: RunFolder
+) -> None:
+    run.summary(status="canceled")
+    import_agdd(run.path.parent, persistence)
+    assert persistence.get_agent_run("mag-1").status == "cancelled"
+
+
 def test_a_run_that_crashed_is_imported_as_failed(persistence: Persistence, run: RunFolder) -> None:
     run.start()
     run.log("step")
