@@ -21,7 +21,8 @@ LAYERS = (
     ("errors", "clock"),
     ("models",),
     ("payloads",),
-    ("store.codecs", "store.words"),
+    ("store.codecs", "store.folding"),
+    ("store.words",),
     ("secret_patterns", "store.patterns", "store.word_queries"),
     ("store.filters", "store.word_index"),
     ("store.tables",),
@@ -81,8 +82,9 @@ THIRD_PARTY = {
 NOT_AT_IMPORT = {
     "argparse", "asyncio", "concurrent.futures", "dotenv", "email", "hashlib", "http",
     "html", "importlib.resources", "logging", "matplotlib", "multiprocessing", "numpy", "pandas",
-    "curio_persistence.secret_patterns", "psycopg2", "pyarrow", "pytest", "socket", "sqlite3",
-    "ssl", "subprocess", "tempfile", "urllib.request", "uuid", "zoneinfo",
+    "curio_persistence.secret_patterns", "curio_persistence.store.folding", "psycopg2", "pyarrow",
+    "pytest", "socket", "sqlite3", "ssl", "subprocess", "tempfile", "urllib.request", "uuid",
+    "zoneinfo",
 }  # fmt: skip
 
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from curio_persistence.store.words import is_unspaced, words_of
+from curio_persistence.store.words import is_last_of_run, words_of
 
 MOST_QUERY_WORDS = 256
 """So many words of a query count."""
@@ -21,9 +21,9 @@ _QUOTES = str.maketrans("“”„‟«»", '""""""')
 # A dash excludes what follows it: a quotation or a letter, not a number or another dash.
 _TYPED = re.compile(
     r'''(?:(?P<no>(?<!\S)-))?"(?P<phrase>[^"]*)"'''
-    r"|(?:(?P<not>(?<!\S)-)(?!\d)(?=[A-Za-z_\u0080-\U0010ffff]))?(?P<text>\S+)"
+    r"|(?:(?P<not>(?<!\S)-)(?!\d)(?=[^\x00-@\[-^`{-\x7f]))?(?P<text>\S+)"
 )
-_BEGINNING = re.compile(r"[0-9A-Za-z\u0080-\U0010ffff]\*\s*\Z")
+_BEGINNING = re.compile(r"[^\x00-/:-@\[-`{-\x7f]\*\s*\Z")
 
 
 class Phrase(NamedTuple):
@@ -94,7 +94,7 @@ def _phrase(text: str, room: int) -> Phrase | None:
     prefix = _BEGINNING.search(text) is not None
     if not words:
         return None
-    if len(words[-1]) == 1 and is_unspaced(words[-1]):
+    if is_last_of_run(words[-1]):
         # The last character of a Chinese run. Where it is found the run may go on.
         prefix = words[-1] != "".join(words[-2:-1])[1:]
         words = words if prefix else words[:-1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import unicodedata
 from collections.abc import Callable, Iterator
@@ -70,7 +71,7 @@ def test_a_text_is_found_by_each_piece_of_it_in_quotation_marks(
     words = words_of(between.join(texts))
     first = data.draw(st.integers(0, len(texts) - 1))
     last = data.draw(st.integers(first + 1, len(texts)))
-    piece = typed.join(texts[first:last]).replace('"', " ")
+    piece = re.sub('["“”„‟«»]', " ", typed.join(texts[first:last]))
     if words_of(piece):
         assert matches(parse_query(f'"{piece}"'), words)
         assert not matches(parse_query(f'-"{piece}"'), words)
