@@ -82,6 +82,9 @@ W = Phrase
         # A quotation mark without its pair, or within a word, is nothing.
         ('"rate limit', [W(("rate",)), W(("limit",))], []),
         ('5" disk say"hi there"', [W(("5",)), W(("disk",)), W(("say", "hi")), W(("there",))], []),
+        # A date begins a time.
+        ("2026-11-20", [W(("2026", "11", "20"), prefix=True)], []),
+        ("2026-11-20T10:30", [W(("2026", "11", "20t10", "30"))], []),
         # One character of a script without spaces may be the first of a pair.
         ("错", [W(("错",), prefix=True)], []),
         ("错误", [W(("错误",))], []),

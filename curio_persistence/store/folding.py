@@ -38,11 +38,12 @@ _DROPPED = re.compile(
 )
 
 # Letters whose accent Unicode does not take apart; those that have a breve (with й and ў it is no
-# accent); those that keyboards confuse.
+# accent); those that keyboards confuse, as apostrophes with the marks that look like them.
 _LETTERS = {
     "æ": "ae", "đ": "d", "ð": "d", "ħ": "h", "ı": "i", "ł": "l", "ø": "o", "œ": "oe", "þ": "th",
     "ŧ": "t", "ă": "a", "ĕ": "e", "ğ": "g", "ĭ": "i", "ŏ": "o", "ŭ": "u", "ᾰ": "α", "ῐ": "ι",
     "ῠ": "υ", "ӑ": "а", "ӗ": "е", "ӂ": "ж", "\u0306": "", "ة": "ه", "ى": "ي", "ی": "ي", "ک": "ك",
+    "ٱ": "ا", "ʼ": " ", "ʻ": " ",
 }  # fmt: skip
 
 _SIGN = f"{_PICTURE}{_FLAG_LETTER}{_TAG}"

@@ -23,6 +23,7 @@ _TYPED = re.compile(
     r'''(?:(?P<no>(?<!\S)-))?"(?P<phrase>[^"]*)"'''
     r"|(?:(?P<not>(?<!\S)-)(?!\d)(?=[^\x00-@\[-^`{-\x7f]))?(?P<text>\S+)"
 )
+_DATE = re.compile(r"\d{4}-\d\d-\d\d")
 _BEGINNING = re.compile(r"[^\x00-/:-@\[-`{-\x7f]\*\s*\Z")
 
 
@@ -91,7 +92,8 @@ def _line(words: Sequence[str]) -> str:
 
 def _phrase(text: str, room: int) -> Phrase | None:
     words = words_of(text)
-    prefix = _BEGINNING.search(text) is not None
+    # As a date begins `2026-11-20T10:30`, where it ends within a word.
+    prefix = bool(_BEGINNING.search(text) or _DATE.fullmatch(text))
     if not words:
         return None
     if is_last_of_run(words[-1]):
