@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from curio_persistence.errors import InvalidValueError
-from curio_persistence.importers.limits import MAX_BYTES, MAX_DEPTH, is_deeper
+from curio_persistence.importers.limits import MAX_BYTES, MAX_CONTAINERS, MAX_DEPTH, is_deeper
 from curio_persistence.importers.reports import Tally
 
 _BUFFER = 1 << 16
 _BOM = b"\xef\xbb\xbf"
 _PACKED = (b"\x1f\x8b", b"PK\x03\x04", b"\x28\xb5\x2f\xfd")
 _TOO_LONG = f"is longer than {MAX_BYTES >> 20} MiB"
+_TOO_MANY = f"has more than {MAX_CONTAINERS:,} arrays and objects"
 _TOO_DEEP = f"is nested deeper than {MAX_DEPTH} levels"
 
 
@@ -95,6 +96,9 @@ def parse(text: bytes) -> Any:
     """The value that a JSON text holds."""
     if len(text) > MAX_BYTES:
         raise InvalidValueError(_TOO_LONG)
+    brackets = text.count(b"{") + text.count(b"[")
+    if brackets > MAX_CONTAINERS:
+        raise InvalidValueError(_TOO_MANY)
     try:
         value = json.loads(text.removeprefix(_BOM).decode())
     except UnicodeDecodeError as error:
@@ -106,7 +110,7 @@ def parse(text: bytes) -> Any:
     except ValueError as error:  # A number of thousands of digits.
         raise InvalidValueError(f"is no JSON that can be read: {error}") from error
     # Most values have fewer brackets than they may have levels, which is quickly told.
-    if text.count(b"{") + text.count(b"[") > MAX_DEPTH and is_deeper(value, MAX_DEPTH):
+    if brackets > MAX_DEPTH and is_deeper(value, MAX_DEPTH):
         raise InvalidValueError(_TOO_DEEP)
     return value
 

@@ -294,6 +294,7 @@ def test_broken_lines_are_told_and_the_others_imported(
         b'{"event": "' + b"x" * 256 + b'", "timestamp": 1}',
         b'{"event": "step", "timestamp": 1, "data": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
         b'{"event": "step", "timestamp": 1, "data": ' + b"[" * 300 + b"]" * 300 + b"}",
+        b'{"event": "step", "timestamp": 1, "data": [' + b"[]," * 600_000 + b"[]]}",
         b'{"event": "step", "timestamp": ' + b"9" * 5_000 + b"}",
         b"\0" * 100,
     ]
@@ -305,7 +306,7 @@ def test_broken_lines_are_told_and_the_others_imported(
         log.write(b'{"event": "step", "time')  # The line that was being written.
     report = import_agdd(run.path.parent, persistence)
     assert sorted(told(report), key=lambda place: place[1] or 0) == [
-        ("mag-1/logs.jsonl", number) for number in [*range(2, 2 + len(broken)), 21]
+        ("mag-1/logs.jsonl", number) for number in [*range(2, 2 + len(broken)), 4 + len(broken)]
     ]
     assert not report.ok
     assert all(len(problem.what) < 400 for problem in report.problems)
