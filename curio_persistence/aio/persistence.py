@@ -112,9 +112,9 @@ class AsyncSearch(Awaited[Search]):
 class AsyncPersistence(Awaited[Persistence]):
     """A persistence for programs that run in an event loop: its own names, awaited.
 
-    Everything is done in other threads, at most so many at a time: the loop never waits. It takes
-    the persistence over: `close()`, or the end of an `async with` block, closes that too. One may
-    be shared by any number of tasks, and by several loops.
+    Everything is done in other threads, so many calls and so many transactions at a time: the loop
+    never waits. It takes the persistence over: `close()`, or the end of an `async with` block,
+    closes that too. One may be shared by any number of tasks, and by several loops.
 
     A call that is cancelled returns at once. If a thread has taken it up, it goes on to its end: a
     write is stored or it is not, never in part.
@@ -203,9 +203,9 @@ class AsyncPersistence(Awaited[Persistence]):
         """Group writes: all are committed at the end of the block, none if it raises.
 
         To it belongs what is awaited in the block, and what tasks do that are begun there, until it
-        ends. Inside, each write is a savepoint, and reads see the writes. Other writes wait
-        meanwhile (on SQLite and in memory): do not wait for another task's write in the block, nor
-        for a model's answer.
+        ends. Inside, each write is a savepoint, a further transaction too, and reads see the
+        writes. Other writes wait meanwhile (on SQLite and in memory): do not wait in the block for
+        a write of a task that was begun outside of it, nor for a model's answer.
         """
         return self._threads.inside(self._sync.transaction())
 

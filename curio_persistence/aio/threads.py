@@ -6,10 +6,18 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, contextmanager
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    ExitStack,
+    asynccontextmanager,
+    contextmanager,
+    nullcontext,
+)
 from contextvars import ContextVar, copy_context
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
+from weakref import WeakKeyDictionary
 
 from curio_persistence.errors import ConfigurationError
 
@@ -17,21 +25,26 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class _Lane:
-    """The one thread in which a transaction is held, for as long as it lasts."""
+class _Level:
+    """A transaction, or one in another: its thread, and whose turn it is in it.
 
-    def __init__(self, threads: Threads) -> None:
+    What several tasks do in it is done one after the other, a transaction in it as a whole:
+    otherwise it would swallow what the others write.
+    """
+
+    def __init__(self, threads: Threads, executor: ThreadPoolExecutor) -> None:
         self.threads = threads
-        self.executor = ThreadPoolExecutor(1, "curio-transaction")
+        self.executor = executor
+        self.turn = asyncio.Lock()
         self.is_over = False
 
 
-_lanes: ContextVar[tuple[_Lane, ...]] = ContextVar("curio_persistence_lanes", default=())
-"""Those of the transactions that this task, or one that began it, is inside of."""
+_levels: ContextVar[tuple[_Level, ...]] = ContextVar("curio_persistence_levels", default=())
+"""Those that this task, or one that began it, is inside of; the innermost is the last."""
 
 
 class Threads:
-    """A few threads, and one more for each transaction that goes on.
+    """A few threads, and as many more for transactions, one for each.
 
     What a call finds in context variables is what its caller has there. A call that is cancelled
     before a thread took it up is never made; one that is under way goes on to its end.
@@ -43,27 +56,31 @@ class Threads:
         self.most = most
         self._pool: ThreadPoolExecutor | None = None
         self._process = 0
+        self._places: WeakKeyDictionary[Any, asyncio.Semaphore] = WeakKeyDictionary()
 
     async def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """What the function returns, or raises, in a thread."""
-        return await asyncio.wrap_future(self.start(function, *args, **kwargs))
+        async with self._turn():
+            return await asyncio.wrap_future(self.start(function, *args, **kwargs))
 
     async def call_to_the_end(
         self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
         """The same, but made even if it is cancelled before a thread took it up."""
-        return await _to_the_end(self.start(function, *args, **kwargs))
+        async with self._turn():
+            return await _to_the_end(self.start(function, *args, **kwargs))
 
     def start(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Have it done, without anybody waiting for it."""
-        lane = self._lane()
-        return _submit(lane.executor if lane else self._few(), partial(function, *args, **kwargs))
+        level = self._level()
+        executor = level.executor if level else self._few()
+        return _submit(executor, partial(function, *args, **kwargs))
 
     async def last_call(self, function: Callable[[], T]) -> T:
         """The same, but not behind others, who may wait for long. Then the threads are let go."""
         try:
-            with self._lane_or_new() as lane:
-                return await _to_the_end(_submit(lane.executor, function))
+            with self._next_level() as level:
+                return await _to_the_end(_submit(level.executor, function))
         finally:
             if self._pool is not None:
                 self._pool.shutdown(wait=False)
@@ -76,40 +93,48 @@ class Threads:
         That is also what tasks call that were begun in the block. Whoever is cancelled does not
         wait until it is left.
         """
-        with self._lane_or_new() as lane:
-            held = ExitStack()
-            try:
-                await asyncio.wrap_future(
-                    _submit(lane.executor, partial(held.enter_context, manager))
-                )
-                yield
-            except BaseException as error:
-                left = _submit(
-                    lane.executor, partial(held.__exit__, type(error), error, error.__traceback__)
-                )
-                if not isinstance(error, asyncio.CancelledError):
-                    await _to_the_end(left)
-                raise
-            await _to_the_end(_submit(lane.executor, held.close))
+        async with self._turn() if self._level() else self._place():
+            with self._next_level() as level:
+                held = ExitStack()
+                try:
+                    entering = _submit(level.executor, partial(held.enter_context, manager))
+                    await asyncio.wrap_future(entering)
+                    yield
+                except BaseException as error:
+                    leave = partial(held.__exit__, type(error), error, error.__traceback__)
+                    leaving = _submit(level.executor, leave)
+                    if not isinstance(error, asyncio.CancelledError):
+                        await _to_the_end(leaving)
+                    raise
+                await _to_the_end(_submit(level.executor, held.close))
 
-    def _lane(self) -> _Lane | None:
-        lanes = _lanes.get()
-        mine = (lane for lane in lanes if lane.threads is self and not lane.is_over)
+    def _level(self) -> _Level | None:
+        levels = reversed(_levels.get())
+        mine = (level for level in levels if level.threads is self and not level.is_over)
         return next(mine, None)
 
+    def _turn(self) -> AbstractAsyncContextManager[None]:
+        level = self._level()
+        return level.turn if level else nullcontext()
+
+    def _place(self) -> asyncio.Semaphore:
+        """The places for transactions. To make hundreds of threads would keep the loop waiting."""
+        loop = asyncio.get_running_loop()
+        return self._places.setdefault(loop, asyncio.Semaphore(self.most))
+
     @contextmanager
-    def _lane_or_new(self) -> Iterator[_Lane]:
-        if lane := self._lane():
-            yield lane
-            return
-        lane = _Lane(self)
-        _lanes.set((*_lanes.get(), lane))
+    def _next_level(self) -> Iterator[_Level]:
+        outer = self._level()
+        executor = outer.executor if outer else ThreadPoolExecutor(1, "curio-transaction")
+        level = _Level(self, executor)
+        _levels.set((*_levels.get(), level))
         try:
-            yield lane
+            yield level
         finally:
-            lane.is_over = True  # For tasks that were begun in the block and go on after it.
-            _lanes.set(tuple(each for each in _lanes.get() if each is not lane))
-            lane.executor.shutdown(wait=False)
+            level.is_over = True  # For tasks that were begun in the block and go on after it.
+            _levels.set(tuple(each for each in _levels.get() if each is not level))
+            if outer is None:
+                executor.shutdown(wait=False)
 
     def _few(self) -> ThreadPoolExecutor:
         if self._pool is None or self._process != os.getpid():  # Threads do not survive a fork.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import threading
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
@@ -24,6 +25,7 @@ from curio_persistence import (
 )
 from curio_persistence.aio import AsyncPersistence
 from curio_persistence.store.base import STREAM_ROWS
+from tests.support import soak
 from tests.support.listings import numbers, write
 from tests.support.loops import turns_while
 
@@ -218,6 +220,41 @@ def test_tasks_that_are_begun_in_a_transaction_belong_to_it(persistence: Persist
     assert stored(persistence) == []
 
 
+def test_very_many_transactions_take_few_threads(persistence: Persistence) -> None:
+    async def work(awaited: AsyncPersistence) -> int:
+        async def write(number: int) -> int:
+            async with awaited.transaction():
+                await append(awaited, number)
+                return threading.active_count()
+
+        return max(await asyncio.gather(*map(write, range(200))))
+
+    before = threading.active_count()
+    assert awaiting(persistence, work, threads=2) <= before + 50
+    assert sorted(stored(persistence)) == list(range(200))
+
+
+def test_tasks_may_each_have_a_transaction_in_another(persistence: Persistence) -> None:
+    async def write(awaited: AsyncPersistence, number: int) -> None:
+        with suppress(Undone):
+            async with awaited.transaction():
+                await append(awaited, number)
+                await asyncio.sleep(0)
+                await append(awaited, number)
+                if number % 2:
+                    raise Undone
+
+    async def work(awaited: AsyncPersistence) -> None:
+        async with awaited.transaction():
+            await asyncio.gather(
+                *(write(awaited, number) for number in range(6)),
+                *(append(awaited, number) for number in range(10, 16)),
+            )
+
+    awaiting(persistence, work)
+    assert sorted(stored(persistence)) == [0, 0, 2, 2, 4, 4, *range(10, 16)]
+
+
 def test_other_tasks_do_not_belong_to_a_transaction(persistence: Persistence) -> None:
     async def work(awaited: AsyncPersistence) -> None:
         inside = asyncio.Event()
@@ -371,6 +408,30 @@ def test_a_transaction_that_is_cancelled_while_it_begins_keeps_nobody_waiting(
 
     awaiting(persistence, work)
     assert stored(persistence) == [2]
+
+
+def test_transactions_that_are_cancelled_anywhere_are_stored_wholly_or_not_at_all(
+    persistence: Persistence,
+) -> None:
+    chance = random.Random(7)
+
+    async def write(awaited: AsyncPersistence, run_id: str) -> None:
+        async with awaited.transaction():
+            await append(awaited, 1, run_id=run_id)
+            async with awaited.transaction():
+                await append(awaited, 2, 3, run_id=run_id)
+
+    async def work(awaited: AsyncPersistence) -> None:
+        for number in soak.times(30):
+            task = asyncio.create_task(write(awaited, f"run {number}"))
+            await asyncio.sleep(chance.random() / 200)
+            await cancelled(task)
+        await write(awaited, "run")
+
+    awaiting(persistence, work, threads=1)
+    assert stored(persistence) == [1, 2, 3]
+    for run in persistence.get_agent_runs(limit=None):
+        assert stored(persistence, run.run_id) == [1, 2, 3]
 
 
 # --- streams --------------------------------------------------------------------------------------
