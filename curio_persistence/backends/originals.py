@@ -19,8 +19,8 @@ from curio_persistence.store.tables import EVENTS, RUNS, TABLES, Kept, Row, Tabl
 
 ASIDE = "_before_upgrade"
 """What the names of the old tables end with while, and where, they are kept."""
-_ROWS = 500
-"""How many rows to copy at a time: prompts may be long."""
+_ROWS = 1_000
+"""How many rows to copy at a time."""
 
 OldRow = tuple[Any, ...]
 

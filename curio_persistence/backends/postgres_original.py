@@ -10,7 +10,8 @@ from typing import Any
 from curio_persistence.backends.originals import ASIDE, Original
 from curio_persistence.backends.postgres import TIMES, PostgresStore, quote_identifier
 from curio_persistence.backends.postgres_copy import copy_text
-from curio_persistence.store.tables import RUNS, TABLES, Kept, Table
+from curio_persistence.backends.sql import Params, Result
+from curio_persistence.store.tables import EVENTS, RUNS, TABLES, Kept, Table
 
 _SETTINGS = (
     # How times become text; those without a zone become what they say.
@@ -20,7 +21,8 @@ _SETTINGS = (
 )
 _KEPT_TIME = 'YYYY-MM-DD"T"HH24:MI:SS.US+00:00'
 _CONSTRAINTS = (
-    "SELECT o.conname FROM pg_catalog.pg_constraint o "
+    "SELECT o.conname, o.contype::text, pg_get_constraintdef(o.oid) "
+    "FROM pg_catalog.pg_constraint o "
     "JOIN pg_catalog.pg_class c ON c.oid = o.conrelid "
     "JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
     "WHERE n.nspname = %s AND c.relname = %s"
@@ -60,7 +62,7 @@ class PostgresOriginal(Original, PostgresStore):
         with self.transaction():
             self._control(_SETTINGS)
             self._lock_schema()
-            with self._old_ones_aside():
+            with self._old_ones_aside(), self._referring_later(EVENTS):
                 yield ", ".join(f"{name}{ASIDE}" for name in sorted(self._found))
             for table in TABLES:
                 self._go_on_counting(table)
@@ -71,7 +73,7 @@ class PostgresOriginal(Original, PostgresStore):
         for name in sorted(self._found):
             # Else the new ones would get other names than elsewhere.
             table = f"ALTER TABLE {self._qualified(name)} RENAME"
-            for (constraint,) in self._read(_CONSTRAINTS, (self._schema_name, name)):
+            for constraint, *_ in self._read(_CONSTRAINTS, (self._schema_name, name)):
                 old, new = quote_identifier(constraint), _name_aside(constraint)
                 self._write(f"{table} CONSTRAINT {old} TO {new}", ())
             for (counter,) in self._read(_COUNTER, (self._schema_name, f"{name}_id_seq")):
@@ -79,11 +81,27 @@ class PostgresOriginal(Original, PostgresStore):
                 self._write(f"ALTER SEQUENCE {old} RENAME TO {new}", ())
             self._write(f"{table} TO {_name_aside(name)}", ())
 
+    @contextmanager
+    def _referring_later(self, table: Table[Any]) -> Iterator[None]:
+        """Have all references looked up at once: one by one takes as long as the copying."""
+        alter = f"ALTER TABLE {self._table(table)}"
+        found = self._read(_CONSTRAINTS, (self._schema_name, table.name))
+        references = [(quote_identifier(name), text) for name, kind, text in found if kind == "f"]
+        for name, _ in references:
+            self._write(f"{alter} DROP CONSTRAINT {name}", ())
+        yield
+        for name, text in references:
+            self._write(f"{alter} ADD CONSTRAINT {name} {text}", ())
+
     def _go_on_counting(self, table: Table[Any]) -> None:
         """Let new rows get ids that none ever had."""
         names = [table.name, table.name + ASIDE if table.name in self._found else table.name]
         parameters = [value for name in names for value in (self._schema_name, name)]
         self._read(_GO_ON_COUNTING.format(table=self._table(table)), tuple(parameters))
+
+    def _run_inside(self, sql: str, params: Params) -> Result:
+        # Without a savepoint: where anything fails, all of it is undone.
+        return self._run(self._pinned(), sql, params)
 
     def _old_value(self, column: str) -> str:
         return f"{column}::text"

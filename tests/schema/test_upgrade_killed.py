@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from curio_persistence import upgrade
+from curio_persistence.backends import originals
 from curio_persistence.backends.postgres_original import PostgresOriginal
 from curio_persistence.backends.sqlite_original import SQLiteOriginal
 from tests.schema import original
@@ -66,7 +67,10 @@ def _kill_at(point: int) -> None:
     counted(Path, "rename")
 
 
-def test_an_upgrade_that_was_killed_anywhere_is_completed_by_the_next(make: Make) -> None:
+def test_an_upgrade_that_was_killed_anywhere_is_completed_by_the_next(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(originals, "_ROWS", 250)
     whole = make()
     original.make(whole, events=EVENTS)
     upgrade(whole.url, timezone="UTC")

@@ -1,0 +1,63 @@
+"""What a wall clock showed is read as the moment at which it showed that."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from curio_persistence.importers.local_times import LocalTimes
+from curio_persistence.store.codecs import encode_time
+
+ZONES = st.sampled_from(
+    [
+        "UTC",
+        "Europe/Paris",
+        "America/New_York",
+        "Asia/Kathmandu",
+        "Australia/Lord_Howe",  # Half an hour of summer time.
+        "America/St_Johns",
+        "Africa/Monrovia",  # Until 1972 it was 44 minutes and 30 seconds behind.
+        "Pacific/Apia",  # Which left out a whole day.
+    ]
+)
+MOMENTS = st.datetimes(datetime(1950, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))
+NEAR_CHANGES = st.builds(
+    lambda seconds: datetime(2024, 10, 27, tzinfo=UTC) + timedelta(seconds=seconds),
+    st.integers(0, 3 * 86_400),
+)
+
+
+@st.composite
+def written(draw: st.DrawFn, local: datetime) -> str:
+    """A local time as programs write it down."""
+    if draw(st.booleans()):
+        local = local.replace(microsecond=0)
+    text = local.replace(tzinfo=None).isoformat(draw(st.sampled_from("T ")))
+    return draw(st.sampled_from([text, f" {text}"]))
+
+
+@given(ZONES, st.lists(MOMENTS | NEAR_CHANGES, max_size=8), st.data())
+def test_times_come_out_as_the_clock_meant_them(
+    zone: str, moments: list[datetime], data: st.DataObject
+) -> None:
+    times = LocalTimes(zone)
+    for moment in moments:
+        local = moment.astimezone(ZoneInfo(zone))
+        text = data.draw(written(local))
+        meant = datetime.fromisoformat(text.strip()).replace(tzinfo=ZoneInfo(zone), fold=local.fold)
+        # Told what was stored just before, it knows which of two hours is meant.
+        assert times.read(text, encode_time(meant)) == encode_time(meant)
+    assert not times.doubts["missing"]
+
+
+@given(ZONES, MOMENTS | NEAR_CHANGES)
+def test_times_with_a_zone_of_their_own_are_those_moments(zone: str, moment: datetime) -> None:
+    times = LocalTimes(zone)
+    local = moment.astimezone(ZoneInfo("Asia/Kathmandu"))
+    assert times.read(local.isoformat()) == encode_time(moment)
+    assert times.read(moment.isoformat().replace("+00:00", "Z")) == encode_time(moment)
+    assert not times.doubts
+
