@@ -18,6 +18,7 @@ from benchmarks.cases import (
     statistics,
     streams,
     threads,
+    upgrading,
 )
 from benchmarks.cases.sides import Case
 
@@ -34,6 +35,7 @@ THEMES: dict[str, dict[str, Case]] = {
     "Streams": streams.CASES,
     "Columns": columns.CASES,
     "Importing": importing.CASES,
+    "Upgrading": upgrading.CASES,
     "Statistics": statistics.CASES,
     "Metrics": metrics.CASES,
     "Questions": questions.CASES,

@@ -60,4 +60,3 @@ def test_times_with_a_zone_of_their_own_are_those_moments(zone: str, moment: dat
     assert times.read(local.isoformat()) == encode_time(moment)
     assert times.read(moment.isoformat().replace("+00:00", "Z")) == encode_time(moment)
     assert not times.doubts
-

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import closing
+from itertools import groupby
 from typing import Any
 
-from tests.schema.conftest import Database
+from psycopg2.extras import execute_batch
+
+from tests.schema.conftest import Database, PostgresSchema
 
 _TABLES = """
 CREATE TABLE {schema}.agent_runs (
@@ -128,18 +132,16 @@ def make(
 
 def add(database: Database, table: str, rows: Iterable[Mapping[str, Any]]) -> None:
     """Rows, by a driver alone, as a program that knows nothing of this library does it."""
-    mark = "?" if database.dialect == "sqlite" else "%s"
-    connection = database.connect()
-    try:
-        cursor = connection.cursor()
+    with closing(database.connect()) as connection, closing(connection.cursor()) as cursor:
         cursor.execute("BEGIN")
-        place = "" if database.dialect == "sqlite" else f'"{database.name}".'
-        for row in rows:
-            marks = ", ".join([mark] * len(row))
-            cursor.execute(
-                f"INSERT INTO {place}{table} ({', '.join(row)}) VALUES ({marks})",
-                tuple(row.values()),
-            )
+        for columns, alike in groupby(rows, key=tuple):
+            values = [tuple(row.values()) for row in alike]
+            names = f"{table} ({', '.join(columns)})"
+            if isinstance(database, PostgresSchema):
+                marks = ", ".join(["%s"] * len(columns))
+                sql = f'INSERT INTO "{database.name}".{names} VALUES ({marks})'
+                execute_batch(cursor, sql, values, page_size=1_000)
+            else:
+                marks = ", ".join("?" * len(columns))
+                cursor.executemany(f"INSERT INTO {names} VALUES ({marks})", values)
         cursor.execute("COMMIT")
-    finally:
-        connection.close()
