@@ -20,10 +20,16 @@ _CREATE = (
     f"CREATE VIRTUAL TABLE IF NOT EXISTS {_WORDS} USING fts5"
     "(words, content = '', detail = none, columnsize = 0, tokenize = 'ascii')"
 )
-_INSERT = f"INSERT INTO {_WORDS} (rowid, words) VALUES (?, ?)"
+# All at once: at each statement the interpreter would be given away, and taken back.
+_INSERT = (
+    f"INSERT INTO {_WORDS} (rowid, words) "
+    "SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(?)"
+)
 _FORGET = f"INSERT INTO {_WORDS} ({_WORDS}, rowid, words) VALUES ('delete', ?, ?)"
-_INSERT_DOCUMENT = (
-    f"INSERT INTO {_DOCUMENTS} (place, kind, record_id, length, words) VALUES (?, ?, ?, ?, ?)"
+_INSERT_DOCUMENTS = (
+    f"INSERT INTO {_DOCUMENTS} (place, kind, record_id, length, words) "
+    "SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'), "
+    "json_extract(value, '$[3]'), json_extract(value, '$[4]') FROM json_each(?)"
 )
 _FIND = (
     f"SELECT d.place, d.kind, d.record_id, d.length FROM {_WORDS} w "
@@ -58,14 +64,14 @@ class SQLiteWords(WordIndex):
     def taken(self, places: Sequence[int]) -> set[int]:
         return self._one_column(
             f"SELECT place FROM {_DOCUMENTS} WHERE place IN (SELECT value FROM json_each(?))",
-            (json.dumps(places),),
+            (_json(places),),
         )
 
     def known(self, kind: int, ids: Sequence[int]) -> set[int]:
         return self._one_column(
             f"SELECT record_id FROM {_DOCUMENTS} "
             "WHERE kind = ? AND record_id IN (SELECT value FROM json_each(?))",
-            (kind, json.dumps(ids)),
+            (kind, _json(ids)),
         )
 
     def _one_column(self, sql: str, params: tuple[Any, ...]) -> set[int]:
@@ -74,11 +80,10 @@ class SQLiteWords(WordIndex):
     def add(self, documents: Sequence[Document]) -> None:
         self._make()
         # In order: the newest are found at the end of each list.
-        for document in sorted(documents):
-            words = " ".join(document.words)
-            self._write(_INSERT, (document.place, words))
-            kept = words if document.kind == _RUN else None
-            self._write(_INSERT_DOCUMENT, (*document[:4], kept))
+        lines = [(*document[:4], " ".join(document.words)) for document in sorted(documents)]
+        self._write(_INSERT, (_json([(line[0], line[4]) for line in lines]),))
+        kept = [line if line[1] == _RUN else (*line[:4], None) for line in lines]
+        self._write(_INSERT_DOCUMENTS, (_json(kept),))
 
     def _make(self) -> None:
         if self._exists():
@@ -106,7 +111,7 @@ class SQLiteWords(WordIndex):
         rows = self._read(
             f"SELECT record_id, place, words FROM {_DOCUMENTS} "
             "WHERE kind = ? AND record_id IN (SELECT value FROM json_each(?))",
-            (kind, json.dumps(ids)),
+            (kind, _json(ids)),
         )
         if not rows:
             return
@@ -156,3 +161,7 @@ def _any(terms: Iterable[Term]) -> str:
 
 def _term(term: Term) -> str:
     return f'"{term.word}"*' if term.is_prefix else f'"{term.word}"'
+
+
+def _json(values: Sequence[Any]) -> str:
+    return json.dumps(values, ensure_ascii=False)

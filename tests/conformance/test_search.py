@@ -92,7 +92,8 @@ def test_a_model_calls_words_are_found(persistence: Persistence, field: str) -> 
 
 
 @pytest.mark.parametrize(
-    "query", ["search", "résultat", "deep", "429", "0.5", "tool_name", "line two", "plain"]
+    "query",
+    ["search", "résultat", "deep", "429", "0.5", "tool_name", "line two", "plain", "true", "null"],
 )
 def test_keys_texts_and_numbers_of_payloads_are_found(persistence: Persistence, query: str) -> None:
     payload = {
@@ -100,11 +101,22 @@ def test_keys_texts_and_numbers_of_payloads_are_found(persistence: Persistence, 
         "Résultat": {"list": [{"deep": "line\ntwo"}, "plain"]},
         "status": 429,
         "share": 0.5,
+        "ok": True,
+        "error": None,
     }
     persistence.append_event("run", "agent", "tool_call", payload=json.dumps(payload))
     [hit] = persistence.search_text(query)
     assert hit.field == "data"
     assert hit.highlights
+
+
+@pytest.mark.parametrize("query", ["one two", '"two three"', "-four", "tr*", "1e400"])
+def test_escapes_in_a_payload_change_nothing(persistence: Persistence, query: str) -> None:
+    payload = '{"one": ["two three", true], "number": 1e400}'
+    persistence.append_event("run", "agent", "log", message="plain", payload=payload)
+    escaped = payload.replace("o", "\\u006f")
+    persistence.append_event("run", "agent", "log", message="escaped", payload=escaped)
+    assert found(persistence, query, event_type="log") == ["escaped", "plain"]
 
 
 def test_a_payload_that_is_no_json_is_text(persistence: Persistence) -> None:

@@ -66,27 +66,26 @@ def texts_of(kind: int, record: Any) -> Iterator[tuple[str, str]]:
 
 def words_in(kind: int, record: Any) -> list[str]:
     """The words of a record, in order, as many as are searched."""
-    return words_of("\n".join(_pieces_of(kind, record)))
+    texts = []
+    for field in SORTS[kind].texts:
+        if text := getattr(record, field):
+            # Between words JSON has nothing but what parts them, unless it has escapes.
+            is_plain = field != "data" or "\\" not in text
+            texts.append(text if is_plain else "\n".join(_pieces(text)))
+    return words_of("\n".join(texts))
 
 
 def words_apart_in(kind: int, record: Any) -> list[str]:
     """The same words, with "" between two texts: no phrase goes from one into the other."""
     words: list[str] = []
     room = MOST_WORDS
-    for piece in _pieces_of(kind, record):
-        found = words_of(piece)[:room]
-        room -= len(found)
-        words += (*found, _BETWEEN)
-    return words
-
-
-def _pieces_of(kind: int, record: Any) -> Iterator[str]:
     for field in SORTS[kind].texts:
         if text := getattr(record, field):
-            if field == "data":
-                yield from _pieces(text)
-            else:
-                yield text
+            for piece in _pieces(text) if field == "data" else (text,):
+                found = words_of(piece)[:room]
+                room -= len(found)
+                words += (*found, _BETWEEN)
+    return words
 
 
 def document_of(kind: int, record: Any, place: int) -> Document:
@@ -123,7 +122,7 @@ def place_at(moment: datetime) -> int:
 
 
 def _pieces(text: str) -> Iterator[str]:
-    """The keys and texts of a payload, or all of it where it is no JSON."""
+    """The keys and values of a payload, or all of it where it is no JSON."""
     value = _parsed(text)
     if value is None:
         yield text
@@ -131,13 +130,13 @@ def _pieces(text: str) -> Iterator[str]:
     rest = [value]
     while rest:
         value = rest.pop()
-        if isinstance(value, str):
-            yield value
-        elif isinstance(value, dict):
+        if isinstance(value, dict):
             for key, each in reversed(value.items()):
                 rest += (each, key)
         elif isinstance(value, list):
             rest += reversed(value)
+        else:
+            yield value if isinstance(value, str) else json.dumps(value)
 
 
 def _readable(text: str) -> str:
