@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from types import TracebackType
 from typing import Any, Self
@@ -45,7 +46,13 @@ class AsyncRunRecorder(Awaited[RunRecorder]):
         return AsyncToolCall(self._sync.tool(name, args), self._threads)
 
     async def __aenter__(self) -> Self:
-        await self._threads.call(self._sync._begin)
+        beginning = self._threads.start(self._sync._begin)
+        try:
+            await asyncio.shield(asyncio.wrap_future(beginning))
+        except asyncio.CancelledError as error:
+            reason = error  # Which Python forgets when this block ends.
+            beginning.add_done_callback(lambda _: self._threads.start(self._sync._end_with, reason))
+            raise
         self._sync._enter_context()
         return self
 

@@ -647,6 +647,25 @@ def test_the_end_of_a_run_that_does_not_finish_is_recorded(
     assert "Undone" in call.get_data_dict()["error"]
 
 
+def test_a_run_that_is_cancelled_while_it_begins_ends_as_cancelled(
+    persistence: Persistence,
+) -> None:
+    async def work(awaited: AsyncPersistence) -> None:
+        async def agent() -> None:
+            async with awaited.record_run(agent_id="agent", run_id="run"):
+                await asyncio.Event().wait()
+
+        with Held(persistence):
+            task = asyncio.create_task(agent())
+            await asyncio.sleep(0.01)
+            assert await cancelled(task)
+        while (run := await awaited.get_agent_run("run")) is None or run.finished_at is None:
+            await asyncio.sleep(0.001)
+        assert run.status == "cancelled"
+
+    awaiting(persistence, work)
+
+
 # --- the end --------------------------------------------------------------------------------------
 
 
