@@ -103,6 +103,8 @@ def _told(file: str, tally: Tally, found: Iterator[Found]) -> Iterator[Found]:
         yield from found
     except OSError as error:
         tally.problem(file, None, f"cannot be read: {error.strerror or error}")
+    except UnicodeDecodeError as error:
+        tally.problem(file, None, f"is not UTF-8 text: {error}")
     except (InvalidValueError, CorruptDatabaseError) as error:
         tally.problem(file, None, error)
 
@@ -256,35 +258,34 @@ def _read_csv(path: Path, file: str, table: Table[Any] | None, tally: Tally) -> 
         lines = csv.reader(text, strict=True)
         while read := _some(lines):
             for number, cells in read:
-                if len(cells) != len(header):
-                    said = f"has {len(cells)} fields, not {len(header)}"
-                    tally.problem(file, number, said)
-                    continue
-                values = {
-                    name: "" if cell == ESCAPE else cell
-                    for name, cell in zip(header, cells, strict=True)
-                    if cell
-                }
-                yield from _found(file, number, table, values, tally)
+                if isinstance(cells, str):
+                    tally.problem(file, number, cells)
+                elif len(cells) != len(header):
+                    tally.problem(file, number, f"has {len(cells)} fields, not {len(header)}")
+                else:
+                    values = {
+                        name: "" if cell == ESCAPE else cell
+                        for name, cell in zip(header, cells, strict=True)
+                        if cell
+                    }
+                    yield from _found(file, number, table, values, tally)
 
 
-def _some(lines: Any) -> list[tuple[int, list[str]]]:
-    """The next lines, each with the number of its last in the file."""
-    read: list[tuple[int, list[str]]] = []
+def _some(lines: Any) -> list[tuple[int, list[str] | str]]:
+    """The next lines, or what is wrong with one, each with the number of its last in the file."""
+    read: list[tuple[int, list[str] | str]] = []
     letters = 0
     with _long_fields():
-        try:
-            for cells in lines:
-                read.append((lines.line_num + 1, cells))
-                letters += sum(map(len, cells))
-                if len(read) >= _AT_A_TIME or letters >= MAX_LINE:
-                    break
-        except csv.Error as error:
-            if not read:
-                where = f"line {lines.line_num + 1}"
-                raise InvalidValueError(f"cannot be read from {where} on: {error}") from error
-        except UnicodeDecodeError as error:
-            raise InvalidValueError(f"is not UTF-8 text: {error}") from error
+        while len(read) < _AT_A_TIME and letters < MAX_LINE:
+            try:
+                cells = next(lines)
+            except StopIteration:
+                break
+            except csv.Error as error:
+                read.append((lines.line_num + 1, f"cannot be read: {error}"))
+                continue
+            read.append((lines.line_num + 1, cells))
+            letters += sum(map(len, cells))
     return read
 
 
@@ -319,7 +320,8 @@ def _read_parquet(path: Path, file: str, table: Table[Any] | None, tally: Tally)
         parquet = ParquetFile(source, **limits)
         metadata = parquet.metadata
         table = _table_with_schema(pa, parquet.schema_arrow, table)
-        texts = [name for name, kind in table.kinds.items() if kind in ("name", "text")]
+        names = parquet.schema_arrow.names
+        texts = [name for name in names if table.kinds[name] in ("name", "text")]
         # A text that stands in many rows stands once in the file, and should so in memory.
         parquet = ParquetFile(source, read_dictionary=texts, **limits)
         for number in range(metadata.num_row_groups):
@@ -368,7 +370,9 @@ def _sliced(batch: Any) -> Iterable[Any]:
 def _in_our_words(pa: Any) -> Iterator[None]:
     try:
         yield
-    except (pa.ArrowException, MemoryError) as error:
+    except InvalidValueError:
+        raise
+    except (pa.ArrowException, MemoryError, ValueError, IndexError, OverflowError) as error:
         raise InvalidValueError(f"cannot be read: {error}") from error
 
 

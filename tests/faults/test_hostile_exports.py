@@ -1,0 +1,275 @@
+"""Files that are no exports, or no longer: each is one clear error, and costs little memory."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.ipc
+import pyarrow.parquet
+import pytest
+
+from curio_persistence import (
+    AgentRunEvent,
+    ImportReport,
+    InMemoryPersistence,
+    InvalidValueError,
+    NotFoundError,
+    export_records,
+    import_records,
+)
+from curio_persistence.importers import record_files
+from curio_persistence.store.arrow import arrow_schema
+from curio_persistence.store.tables import EVENTS
+from tests.support.awkward import BEGIN
+
+EVENT = {
+    "kind": "event",
+    "agent_id": "agent",
+    "run_id": "run",
+    "timestamp": BEGIN.isoformat(),
+    "created_at": BEGIN.isoformat(),
+}
+ROW = {name: EVENT.get(name) for name in EVENTS.names} | {"timestamp": BEGIN, "created_at": BEGIN}
+
+
+def imported(path: Path) -> tuple[ImportReport, int]:
+    """What was told, and how many events are stored."""
+    with InMemoryPersistence() as persistence:
+        report = import_records(path, persistence)
+        return report, persistence.count_events()
+
+
+def only_problem(path: Path) -> str:
+    report, count = imported(path)
+    assert count == report.events == 0
+    [problem] = report.problems
+    return str(problem)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (b"{", "is no JSON"),
+        (b"\xff\xfe", "is no JSON"),
+        (b"[]", "is a JSON list, not an object"),
+        (b"[" * 100_000, "is nested too deeply"),
+        (b'{"kind": "event", "data": ' + b"[" * 100_000, "is nested too deeply"),
+        (b"{}", "has no kind that is known, but None"),
+        (b'{"kind": ["event"]}', "has no kind that is known"),
+        (b'{"kind": "event"}', "agent_id is required"),
+        (json.dumps(EVENT | {"timestamp": None}).encode(), "has no timestamp"),
+        (json.dumps(EVENT | {"timestamp": "noon"}).encode(), "has a timestamp that cannot be read"),
+        (json.dumps(EVENT | {"timestamp": "2026-11-20T10:00"}).encode(), "needs its offset"),
+        (json.dumps(EVENT | {"timestamp": 5}).encode(), "timestamp must be a datetime"),
+        (json.dumps(EVENT | {"run_id": "x" * 300}).encode(), "may have 255 characters"),
+        (json.dumps(EVENT | {"secret": 1}).encode(), "has fields that nobody knows: secret"),
+        (json.dumps(EVENT | {"kind": "usage", "cost_usd": "1e999999"}).encode(), "fields"),
+        (b'{"kind": "export", "version": 2}', "version 2"),
+        (b'{"kind": "export"}', "version None"),
+    ],
+    ids=range(17),
+)
+def test_a_broken_line_costs_nothing_but_itself(tmp_path: Path, line: bytes, said: str) -> None:
+    path = tmp_path / "export.jsonl"
+    good = json.dumps(EVENT).encode()
+    path.write_bytes(b"\n".join([good, line, good, b""]))
+    report, count = imported(path)
+    problem = report.problems[0]
+    assert said in problem.what
+    if b"export" not in line:
+        assert (problem.file, problem.line, count) == ("export.jsonl", 2, 2)
+
+
+def test_a_line_that_is_too_long_is_not_read_into_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(record_files, "MAX_LINE", 1 << 20)
+    path = tmp_path / "export.jsonl"
+    with path.open("wb") as file:
+        file.truncate(3 << 20)
+        file.seek(0, 2)
+        file.write(b"\n" + json.dumps(EVENT).encode())
+    report, count = imported(path)
+    assert [problem.what for problem in report.problems] == ["is longer than 1 MiB"]
+    assert count == 1
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "csv", "parquet", "arrow"])
+def test_a_file_that_was_cut_off_is_told(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"events.{ending}"
+    with InMemoryPersistence() as persistence:
+        persistence.log_agent_run_events(AgentRunEvent("agent", "run") for _ in range(500))
+        export_records(persistence, path, tables="events")
+    whole = path.read_bytes()
+    for size in (0, 3, 7, len(whole) // 2, len(whole) - 5):
+        path.write_bytes(whole[:size])
+        report, _ = imported(path)
+        if size or ending != "jsonl":  # An empty file of lines has no lines.
+            assert not report.ok
+    path.write_bytes(whole)
+    assert imported(path)[0].ok
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet", "arrow"])
+def test_a_folder_whose_files_were_changed_is_told(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"export.{ending}"
+    with InMemoryPersistence() as persistence:
+        persistence.append_event("run", "agent", "step")
+        export_records(persistence, path)
+    secret = tmp_path / f"secret.{ending}"
+    (path / f"events.{ending}").rename(secret)
+    assert "cannot be read" in only_problem_but_runs(path)
+    (path / f"events.{ending}").symlink_to(secret)
+    assert "leads out of" in only_problem_but_runs(path)
+    (path / f"events.{ending}").unlink()
+    secret.rename(path / f"events.{ending}")
+    manifest = path / "manifest.json"
+    manifest.write_text(manifest.read_text().replace('"events":1', '"events":2'))
+    report, count = imported(path)
+    assert (count, str(report.problems[0])) == (1, f"events.{ending}: has 1 records, not 2")
+    manifest.unlink()
+    with pytest.raises(InvalidValueError, match=r"no manifest\.json"):
+        imported(path)
+
+
+def only_problem_but_runs(path: Path) -> str:
+    report, count = imported(path)
+    assert (report.runs, count) == (1, 0)
+    return str(report.problems[0])
+
+
+def test_what_is_no_export_at_all_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("no export")
+    for path in (tmp_path / "notes.txt", tmp_path):
+        with pytest.raises(InvalidValueError, match="no export"):
+            imported(path)
+    with pytest.raises(NotFoundError):
+        imported(tmp_path / "nowhere.jsonl")
+
+
+# --- CSV ------------------------------------------------------------------------------------------
+
+HEADER = "agent_id,run_id,agent_name,timestamp,event_type,data,created_at"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "columns that are not those"),
+        (",".join(map(str, range(1_000_000))), "columns"),
+        ("a,b\n1,2", "columns that are not those"),
+        (f"{HEADER},run_id\n", "columns that are not those"),
+        (f"{HEADER}\nonly,two\n", "has 2 fields, not 7"),
+        (
+            f'{HEADER}\na,b,c,d,e,"never closed\n' + "x" * 100,
+            "events.csv:3: cannot be read: unexpected end of data",
+        ),
+        (f"{HEADER}\n\x00\x00", "has 1 fields"),
+        (f"{HEADER}\na,b,,noon,,,noon\n", "events.csv:2: has a timestamp that cannot be read"),
+    ],
+    ids=range(8),
+)
+def test_a_table_of_text_that_is_none_of_ours_is_told(tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "events.csv"
+    path.write_text(text)
+    assert said in only_problem(path)
+
+
+def test_a_table_that_is_not_utf_8_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "events.csv"
+    path.write_bytes(f"{HEADER}\na,b,".encode() + b"\xff\xff,c\n")
+    assert "is not UTF-8" in only_problem(path)
+
+
+# --- Parquet and Arrow ----------------------------------------------------------------------------
+
+
+def write_parquet(path: Path, table: Any, **options: Any) -> None:
+    pyarrow.parquet.write_table(table, path, **options)
+
+
+def write_arrow(path: Path, table: Any) -> None:
+    with pyarrow.ipc.new_file(path, table.schema) as writer:
+        writer.write_table(table)
+
+
+def table_of(column: str, value: Any, arrow_type: Any) -> Any:
+    """A table of one event with something else in one column."""
+    at = EVENTS.names.index(column)
+    schema = arrow_schema(EVENTS).set(at, pa.field(column, arrow_type))
+    return pa.Table.from_pylist([ROW | {column: value}], schema)
+
+
+STRANGE = [
+    (pa.table({}), "columns that are not those"),
+    (pa.table({f"c{number}": [1] for number in range(5_000)}), "5,000 columns"),
+    (table_of("data", ["a"], pa.list_(pa.string())), "lists or structures"),
+    (table_of("data", {"a": {"b": 1}}, pa.struct({"a": pa.struct({"b": pa.int64()})})), "lists or"),
+    (table_of("timestamp", BEGIN.replace(tzinfo=None), pa.timestamp("us")), "needs its offset"),
+    (table_of("timestamp", None, pa.timestamp("us", "UTC")), "has no timestamp"),
+    (table_of("run_id", 5, pa.int64()), "run_id must be text"),
+    (table_of("data", b"\xff", pa.binary()), ""),
+]
+
+
+@pytest.mark.parametrize("number", range(len(STRANGE)))
+@pytest.mark.parametrize(("ending", "write"), [("parquet", write_parquet), ("arrow", write_arrow)])
+def test_columns_that_are_none_of_ours_are_told(
+    tmp_path: Path, ending: str, write: Callable[..., None], number: int
+) -> None:
+    table, said = STRANGE[number]
+    path = tmp_path / f"events.{ending}"
+    write(path, table)
+    report, _ = imported(path)
+    assert said in "".join(map(str, report.problems))
+
+
+def test_a_group_of_rows_that_says_it_is_huge_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "events.parquet"
+    text = "x" * (4 << 20)
+    rows = [ROW | {"data": f"{number}{text}"} for number in range(8)]
+    write_parquet(path, pa.Table.from_pylist(rows, arrow_schema(EVENTS)), compression="zstd")
+    assert path.stat().st_size < 100_000
+    monkeypatch.setattr(record_files, "MAX_GROUP", 16 << 20)
+    assert "has a group of rows that takes 32 MiB in memory; 16 are allowed" in only_problem(path)
+
+
+def test_a_text_that_comes_in_every_row_is_in_memory_once(tmp_path: Path) -> None:
+    path = tmp_path / "events.parquet"
+    text = "x" * (8 << 20)
+    columns = {name: pa.array([ROW[name]] * 500) for name in EVENTS.names if ROW[name]}
+    # 4 GB, if each were a text of its own.
+    columns["data"] = pa.DictionaryArray.from_arrays(pa.array([0] * 500), [text])
+    limit = 64 << 20
+    write_parquet(path, pa.table(columns), compression="zstd", dictionary_pagesize_limit=limit)
+    report = import_records(path, None)
+    assert report.ok
+    assert report.events == 500
+    assert pa.default_memory_pool().max_memory() < 1 << 30
+
+
+def test_a_footer_that_says_it_is_huge_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "events.parquet"
+    path.write_bytes(b"PAR1" + b"\0" * 100 + struct.pack("<I", 0xFFFFFFF0) + b"PAR1")
+    assert "has a footer of more than 16 MiB" in only_problem(path)
+
+
+def test_bytes_that_were_changed_somewhere_are_no_crash(tmp_path: Path) -> None:
+    """Whatever byte is changed: it is an error of ours, or what it changed could be stored."""
+    for ending, write in (("parquet", write_parquet), ("arrow", write_arrow)):
+        path = tmp_path / f"events.{ending}"
+        rows = [ROW | {"data": f"text {number}"} for number in range(50)]
+        write(path, pa.Table.from_pylist(rows, arrow_schema(EVENTS)))
+        whole = path.read_bytes()
+        for at in range(0, len(whole), max(1, len(whole) // 150)):
+            path.write_bytes(whole[:at] + bytes([whole[at] ^ 0xFF]) + whole[at + 1 :])
+            report, count = imported(path)
+            assert count <= 50
+            assert report.ok or report.problems
