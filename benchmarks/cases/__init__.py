@@ -18,6 +18,7 @@ from benchmarks.cases import (
     statistics,
     streams,
     threads,
+    transfers,
     upgrading,
 )
 from benchmarks.cases.sides import Case
@@ -36,6 +37,7 @@ THEMES: dict[str, dict[str, Case]] = {
     "Columns": columns.CASES,
     "Importing": importing.CASES,
     "Upgrading": upgrading.CASES,
+    "Transfers": transfers.CASES,
     "Statistics": statistics.CASES,
     "Metrics": metrics.CASES,
     "Questions": questions.CASES,

@@ -22,7 +22,7 @@ VERSION = 1
 KIND_OF: Mapping[Table[Any], str] = {RUNS: "run", EVENTS: "event", USAGE: "usage"}
 """What a record is called on its line of JSON."""
 
-_GROUP_BYTES = 32 << 20
+_GROUP_BYTES = 16 << 20
 """How much is written to a Parquet or Arrow file at a time, as it is in memory."""
 
 _write = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode

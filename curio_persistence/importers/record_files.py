@@ -34,12 +34,12 @@ MAX_LINE = 256 << 20
 MAX_COLUMNS = 200
 
 MAX_GROUP = 512 << 20
-"""Bytes that a group of rows may take in memory; exports have groups of about 32 MiB."""
+"""Bytes that a group of rows may take in memory; exports have groups of about 16 MiB."""
 
 MAX_FOOTER = 16 << 20
 """Bytes of a Parquet file's description of itself."""
 
-_AT_A_TIME = 100
+_AT_A_TIME = 1_000
 _TABLE_OF = {kind: table for table, kind in KIND_OF.items()}
 
 
@@ -400,8 +400,15 @@ def _values(column: Any) -> list[Any]:
     """A column's values; a text that comes many times is one text in memory."""
     if not hasattr(column, "dictionary"):
         return list(column.to_pylist())
-    texts = column.dictionary.to_pylist()
-    return [None if at is None else texts[at] for at in column.indices.to_pylist()]
+    places = column.indices.to_pylist()
+    used = [at for at in dict.fromkeys(places) if at is not None]
+    # Not all of the dictionary: it belongs to a whole group of rows.
+    texts = (
+        dict(zip(used, column.dictionary.take(pyarrow().array(used)).to_pylist(), strict=True))
+        if used
+        else {}
+    )
+    return [texts.get(at) for at in places]
 
 
 _READERS: Mapping[str, Callable[[Path, str, Table[Any] | None, Tally], Iterator[Found]]] = {
