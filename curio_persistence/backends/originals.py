@@ -13,7 +13,7 @@ from typing import Any
 
 from curio_persistence.backends import schema
 from curio_persistence.backends.sql import SQLStore
-from curio_persistence.errors import CorruptDatabaseError, SchemaMismatchError
+from curio_persistence.errors import BusyError, CorruptDatabaseError, SchemaMismatchError
 from curio_persistence.store.filters import Filter
 from curio_persistence.store.tables import EVENTS, RUNS, TABLES, Kept, Row, Table
 
@@ -152,6 +152,8 @@ class Original(SQLStore):
     @contextmanager
     def _old_ones_aside(self) -> Iterator[None]:
         """While it lasts, the old tables have other names and the new ones are there."""
+        if self.is_upgraded():  # Asked again, now that nobody else can.
+            raise BusyError(f"{self.place} was upgraded by somebody else in this moment.")
         self._put_aside()
         self._aside = ASIDE
         tables, indexes = schema.indexes_apart(self.dialect)

@@ -32,6 +32,7 @@ _COUNTER = (
     "JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
     "WHERE n.nspname = %s AND c.relname = %s AND c.relkind = 'S'"
 )
+_OWNER = "SELECT tableowner FROM pg_catalog.pg_tables WHERE schemaname = %s AND tablename = %s"
 _NAME_LENGTH = 63
 _SEQUENCE = "pg_get_serial_sequence(format('%%I.%%I', %s, %s), 'id')::regclass"
 _GO_ON_COUNTING = (
@@ -62,12 +63,18 @@ class PostgresOriginal(Original, PostgresStore):
         with self.transaction():
             self._control(_SETTINGS)
             self._lock_schema()
+            self._be_owner()
             with self._old_ones_aside(), self._referring_later(EVENTS):
                 yield ", ".join(f"{name}{ASIDE}" for name in sorted(self._found))
             for table in TABLES:
                 self._go_on_counting(table)
                 self._write(f"ANALYZE {self._table(table)}", ())
             self._write(_REFUSE_OLD_PROGRAMS.format(table=self._table(RUNS)), ())
+
+    def _be_owner(self) -> None:
+        """Let the new tables belong to whom the old ones do, whoever upgrades them."""
+        [(owner,)] = self._read(_OWNER, (self._schema_name, RUNS.name))
+        self._control(f"SET LOCAL ROLE {quote_identifier(owner)}")
 
     def _put_aside(self) -> None:
         for name in sorted(self._found):

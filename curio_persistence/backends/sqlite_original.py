@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import sqlite3
@@ -15,7 +16,7 @@ from typing import Any
 from curio_persistence.backends.originals import ASIDE, OldRow, Original
 from curio_persistence.backends.sql import Params
 from curio_persistence.backends.sqlite import SQLiteStore
-from curio_persistence.errors import PersistenceError
+from curio_persistence.errors import AccessDeniedError, PersistenceError, StorageFullError
 from curio_persistence.store.tables import Kept, Table
 
 _TEXT = partial(str, encoding="utf-8", errors="surrogateescape")
@@ -66,18 +67,32 @@ class SQLiteOriginal(Original, SQLiteStore):
     def _copy_of_file(self) -> Iterator[Path]:
         """A copy of the file as it is now, which has its name only when all went well."""
         unfinished, copy = self._beside(".bak.unfinished"), self._free_name()
+        with self._telling_of(unfinished):
+            unfinished.unlink(missing_ok=True)  # That of somebody who was killed.
         try:
             self._copy_file(unfinished)
             yield copy
-            unfinished.rename(copy)
+            with self._telling_of(copy):
+                unfinished.rename(copy)
         finally:
             unfinished.unlink(missing_ok=True)
 
+    @contextmanager
+    def _telling_of(self, path: Path) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            kind = StorageFullError if error.errno == errno.ENOSPC else AccessDeniedError
+            raise kind(
+                f"{self.place} was not upgraded: {path}, which is to keep the old one, cannot be "
+                f"made ({error.strerror}). Check the rights of the folder, and the disk's room."
+            ) from error
+
     def _copy_file(self, path: Path) -> None:
-        path.unlink(missing_ok=True)  # That of somebody who was killed.
-        # Before there is anything in it, it is as private as the file.
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-        shutil.copymode(self._file, path)
+        with self._telling_of(path):
+            # Before there is anything in it, it is as private as the file.
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+            shutil.copymode(self._file, path)
         try:
             # By a connection that reads: the writer's is inside of the transaction.
             with (

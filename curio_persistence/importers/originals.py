@@ -72,7 +72,7 @@ def upgrade(
     how many rows are done, and of how many. Tables that are today's already are left alone; where
     there are neither, SchemaMismatchError.
     """
-    config = DatabaseConfig.from_url(url) if isinstance(url, str) else url
+    config = url if isinstance(url, DatabaseConfig) else DatabaseConfig.from_url(url)
     times = LocalTimes(timezone)
     with closing(_open(config, read_only=dry_run)) as original:
         if original.is_upgraded():

@@ -17,10 +17,12 @@ from curio_persistence import (
     AgentLLMUsage,
     AgentRun,
     AgentRunEvent,
+    BusyError,
     CorruptDatabaseError,
     InvalidValueError,
     Persistence,
     SchemaMismatchError,
+    UpgradeReport,
     upgrade,
 )
 from curio_persistence.backends.originals import Original
@@ -430,6 +432,34 @@ def test_an_old_program_that_waits_for_the_upgrade_gets_an_error_too(database: D
     assert "constraint" in told[0]
     with database.open() as persistence:
         assert len(persistence.get_agent_run_events("run-1")) == 1
+
+
+def test_of_two_who_upgrade_at_once_one_does(database: Database) -> None:
+    original.make(database, events=[EVENT | {"run_id": "stray"}])
+    reports: list[UpgradeReport] = []
+    told: list[str] = []
+
+    def upgrade_too() -> None:
+        try:
+            reports.append(upgrade(database.url))
+        except BusyError as error:
+            told.append(str(error))
+
+    others = [threading.Thread(target=upgrade_too) for _ in range(2)]
+
+    def let_others_begin(done: int, total: int | None) -> None:
+        if done == 1:
+            for other in others:
+                other.start()
+        others[0].join(0.2)
+
+    reports.append(upgrade(database.url, progress=let_others_begin))
+    for other in others:
+        other.join()
+    assert [report.events for report in reports if not report.already] == [1]
+    assert all("by somebody else in this moment" in text for text in told)
+    with database.open() as persistence:
+        persistence.create_agent_run(AgentRun("planner", "stray"))  # It still is a stub.
 
 
 def test_an_old_program_that_starts_afterwards_does_no_harm(database: Database) -> None:

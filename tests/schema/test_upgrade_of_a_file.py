@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from curio_persistence import (
+    AccessDeniedError,
     BusyError,
     CorruptDatabaseError,
     NotFoundError,
@@ -169,6 +170,16 @@ def test_a_writer_that_does_not_end_is_an_error(
         with pytest.raises(BusyError, match="locked by another process"):
             upgrade(sqlite_file.url)
     assert names(sqlite_file.path.parent) == {"agents.db"}
+    assert upgrade(sqlite_file.url).events == 1
+
+
+def test_a_copy_that_cannot_be_made_is_an_error(sqlite_file: SQLiteFile) -> None:
+    original.make(sqlite_file)
+    in_the_way = Path(f"{sqlite_file.path}.bak.unfinished")
+    in_the_way.mkdir()
+    with pytest.raises(AccessDeniedError, match="which is to keep the old one, cannot be made"):
+        upgrade(sqlite_file.url)
+    in_the_way.rmdir()
     assert upgrade(sqlite_file.url).events == 1
 
 
