@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from itertools import islice
 from typing import NamedTuple
 
@@ -113,14 +113,15 @@ def is_last_of_run(word: str) -> bool:
 def _located(text: str, offset: int) -> Iterator[Word]:
     for chunk in _CHUNKS.finditer(text):
         start = offset + chunk.start()
-        for word, begin, end in _located_in_chunk(chunk[0]):
-            yield Word(word, start + begin, start + end)
+        if chunk[0].isascii():
+            word = chunk[0][:LONGEST_WORD].lower()
+            yield Word(word, start, start + len(word))
+        else:
+            yield from _located_in_chunk(chunk[0], start)
 
 
-def _located_in_chunk(chunk: str) -> Iterable[tuple[str, int, int]]:
-    if chunk.isascii():
-        word = chunk.lower()[:LONGEST_WORD]
-        return [(word, 0, len(word))]
+def _located_in_chunk(chunk: str, offset: int) -> Iterator[Word]:
     from curio_persistence.store.folding import located_words_in
 
-    return located_words_in(chunk, LONGEST_WORD)
+    for word, start, end in located_words_in(chunk, LONGEST_WORD):
+        yield Word(word, offset + start, offset + end)
