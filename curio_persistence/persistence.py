@@ -40,8 +40,9 @@ _LOOKED_AT = 1_000
 class Persistence(BasePersistence):
     """Everything above a store: the ten published methods, and the capabilities behind them.
 
-    `runs`, `events`, `usage`, `stats` and `metrics` hold what has no flat name here; `redaction`
-    tells what is kept of words. Give `clock` to be the master of time, in tests.
+    `runs`, `events`, `usage`, `stats` and `metrics` hold what has no flat name here; `transfers`
+    has the hashes of runs, and `redaction` tells what is kept of words. Give `clock` to be the
+    master of time, in tests.
     """
 
     def __init__(

@@ -208,7 +208,7 @@ class Arrivals:
         names = [name for name in RUNS.names if name not in ("id", "run_id")]
         changes: Row = {name: row.get(name, RUNS.filled.get(name)) for name in names}
         where = (Filter("run_id", "=", row["run_id"]),)
-        self._store.update(RUNS, where, {**changes, "stub": None})
+        self._store.update(RUNS, where, {**changes, "stub": None, "indexed": None})
 
     # --- events and model calls ---------------------------------------------------------------
 

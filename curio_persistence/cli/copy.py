@@ -81,4 +81,4 @@ def _source(options: Namespace) -> Persistence:
 
 
 def _url(given: str) -> str:
-    return given if ":" in given else f"sqlite:///{given}"
+    return given if "://" in given else f"sqlite:///{given}"

@@ -35,11 +35,9 @@ def import_records(
     path = source_path(source)
     tally = Tally()
     arriving = _Arriving(persistence, tally, progress)
-    try:
-        for found in read_records(path, tally):
-            arriving.add(found)
-    finally:
-        arriving.flush()
+    for found in read_records(path, tally):
+        arriving.add(found)
+    arriving.flush()
     return tally.report(dry_run=persistence is None)
 
 

@@ -423,6 +423,18 @@ def test_a_copy_goes_beside_what_is_there_with_other_ids(
     assert stored == hashes(other)
 
 
+def test_what_arrives_is_found_by_its_words(persistence: Persistence, other: Persistence) -> None:
+    other.create_agent_run(AgentRun("agent", "run", objective="to find a hat"))
+    other.append_event("run", "agent", "note", message="the hat was seen")
+    copy_records(other, persistence)
+    assert len(persistence.search_text("hat")) == 2
+    other.update_agent_run("run", AgentRun("agent", "run", objective="to find a coat"))
+    other.append_event("run", "agent", "note", message="a coat was seen")
+    copy_records(other, persistence)
+    assert len(persistence.search_text("coat")) == 2
+    assert len(persistence.search_text("hat")) == 1
+
+
 def test_a_copy_tells_which_runs_differ(persistence: Persistence, other: Persistence) -> None:
     awkward.write(other)
     persistence.log_agent_run_event(AgentRunEvent("agent", "full", data="from elsewhere"))
