@@ -103,7 +103,7 @@ class MemoryStore(Store):
         self._task: object = None
         self._tables: dict[str, _Rows] | None = _no_rows()
         self._identity = os.urandom(8).hex()
-        self._words = MemoryWords(self._change)
+        self._words = MemoryWords(self._lock, self._change)
         forking.follow(self)
 
     def __repr__(self) -> str:
@@ -125,12 +125,13 @@ class MemoryStore(Store):
             if self._undo is not None:
                 raise UnsupportedError("A transaction is open: end it before clearing.")
             self._tables = _no_rows()
-            self._words = MemoryWords(self._change)
+            self._words = MemoryWords(self._lock, self._change)
 
     @property
     def words(self) -> MemoryWords:
-        self._check_open()
-        return self._words
+        with self._lock:
+            self._check_open()
+            return self._words
 
     def _change(self, do: Callable[[], object], undo: Callable[[], object]) -> None:
         with self._lock:
@@ -243,6 +244,8 @@ class MemoryStore(Store):
         """What was deleted is gone."""
         with self._lock:
             self._check_open()
+            if self._undo is not None:
+                raise UnsupportedError("A transaction is open: end it before compact().")
 
     @contextmanager
     def transaction(self) -> Iterator[None]:

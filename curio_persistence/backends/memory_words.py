@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from itertools import islice
+from threading import RLock
 
 from curio_persistence.store.word_index import Document, Found, Term, Wanted, WordIndex, Words
 
@@ -13,16 +15,21 @@ Change = Callable[[Callable[[], object], Callable[[], object]], None]
 
 
 class MemoryWords(WordIndex):
-    """Documents in dictionaries. `change` is how the store makes what its transactions undo."""
+    """Documents in dictionaries. `change` is how the store makes what its transactions undo.
 
-    def __init__(self, change: Change) -> None:
+    A transaction has the store's `lock`, and others wait for it before they look.
+    """
+
+    def __init__(self, lock: RLock, change: Change) -> None:
+        self._lock = lock
         self._change = change
         self._notes: dict[str, str] = {}
         self._documents: dict[int, Document] = {}
         self._places: dict[tuple[int, int], int] = {}
 
     def notes(self) -> dict[str, str]:
-        return dict(self._notes)
+        with self._lock:
+            return dict(self._notes)
 
     def note(self, **values: str) -> None:
         before = dict(self._notes)
@@ -63,17 +70,15 @@ class MemoryWords(WordIndex):
         del self._places[document.kind, document.record_id]
 
     def find(self, wanted: Wanted, *, since: int, before: int, limit: int) -> list[Found]:
-        found: list[Found] = []
-        for place in sorted(self._documents, reverse=True):
-            if len(found) == limit or place < since:
-                break
-            document = self._documents.get(place)
-            if document and place < before and _has(document, wanted):
-                found.append(Found(*document[:4]))
-        return found
+        with self._lock:
+            places = sorted(place for place in self._documents if since <= place < before)
+            documents = (self._documents[place] for place in reversed(places))
+            found = (Found(*each[:4]) for each in documents if _has(each, wanted))
+            return list(islice(found, limit))
 
     def counts(self) -> dict[int, int]:
-        return dict(Counter(document.kind for document in self._documents.values()))
+        with self._lock:
+            return dict(Counter(document.kind for document in self._documents.values()))
 
     def clear(self) -> None:
         for document in list(self._documents.values()):

@@ -10,6 +10,10 @@ from typing import Any
 
 from curio_persistence.store.word_index import Document, Found, Term, Wanted, WordIndex, Words
 
+_LONGEST = 24
+"""So many characters of a word are kept. A tsvector holds a megabyte, which is 10,000 such words of
+four octets a character, and `array_to_tsvector` loses without a word what is more."""
+
 
 class PostgresWords(WordIndex):
     """Documents in a table. `qualified` is how the store names one."""
@@ -56,7 +60,7 @@ class PostgresWords(WordIndex):
             "SELECT place, kind, record_id, length, array_to_tsvector(string_to_array(words, ' ')) "
             "FROM unnest(%s::bigint[], %s::smallint[], %s::bigint[], %s::integer[], %s::text[]) "
             "AS t (place, kind, record_id, length, words) ORDER BY place",
-            (*map(list, numbers), [" ".join(each) for each in words]),
+            (*map(list, numbers), [" ".join(map(_cut, each)) for each in words]),
         )
 
     def after_many(self) -> None:
@@ -91,7 +95,9 @@ class PostgresWords(WordIndex):
 def _query(wanted: Wanted) -> str:
     """A tsquery. Words have nothing in them that could end a quotation."""
     every = " & ".join(_any(group) for group in wanted.groups)
-    return f"{every} & !{_any(wanted.none)}" if wanted.none else every
+    # A word that was cut may stand for others.
+    none = [term for term in wanted.none if len(term.word) < _LONGEST]
+    return f"{every} & !{_any(none)}" if none else every
 
 
 def _any(terms: Iterable[Term]) -> str:
@@ -99,4 +105,8 @@ def _any(terms: Iterable[Term]) -> str:
 
 
 def _term(term: Term) -> str:
-    return f"'{term.word}':*" if term.is_prefix else f"'{term.word}'"
+    return f"'{_cut(term.word)}':*" if term.is_prefix else f"'{_cut(term.word)}'"
+
+
+def _cut(word: str) -> str:
+    return word[:_LONGEST]

@@ -12,7 +12,7 @@ from curio_persistence.store.codecs import encode_integer
 from curio_persistence.store.patterns import holds
 
 Op = Literal[
-    "=", "<>", "<", ">=", "in", "has", "has any", "may hold", "holds", "is null", "is not null"
+    "=", "<>", "<", ">", ">=", "in", "has", "has any", "may hold", "holds", "is null", "is not null"
 ]
 
 
@@ -79,6 +79,7 @@ _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
     "=": operator.eq,
     "<>": operator.ne,
     "<": operator.lt,
+    ">": operator.gt,
     ">=": operator.ge,
     "in": lambda kept, values: kept in values,
     "has": lambda kept, tag: tag in json.loads(kept),

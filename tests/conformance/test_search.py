@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -124,6 +125,16 @@ def test_a_payload_that_is_no_json_is_text(persistence: Persistence) -> None:
     assert len(persistence.search_text("broken readable")) == 1
 
 
+@pytest.mark.parametrize("depth", [100, 480, 700, 950, 5_000])
+@pytest.mark.parametrize(("opens", "closes"), [("[", "]"), ('{"key":', "}")])
+def test_payloads_of_any_depth_are_found(
+    persistence: Persistence, depth: int, opens: str, closes: str
+) -> None:
+    payload = opens * depth + '"needle"' + closes * depth
+    persistence.append_event("run", "agent", "log", payload=payload)
+    assert [hit.field for hit in persistence.search_text("needle")] == ["data"]
+
+
 def test_all_words_have_to_be_there_in_any_order(persistence: Persistence) -> None:
     say(persistence, "rate limit exceeded", "the limit of the rate", "a rate")
     assert found(persistence, "limit rate") == ["the limit of the rate", "rate limit exceeded"]
@@ -162,6 +173,30 @@ def test_the_first_ten_thousand_words_of_a_record_are_searched(persistence: Pers
     assert len(persistence.search_text("first last")) == 1
     assert len(persistence.search_text('"word last"')) == 1
     assert len(persistence.search_text("beyond")) == 0
+
+
+@pytest.mark.parametrize("letter", ["a", "ж", "𐐨"])
+def test_long_words_are_found_to_the_last(persistence: Persistence, letter: str) -> None:
+    words = [f"{letter * 58}{number:06}" for number in range(MOST_WORDS)]
+    say(persistence, " ".join(words))
+    for word in (words[0], words[5_000], words[-1], words[-1][:-1] + "*"):
+        assert len(persistence.search_text(word)) == 1
+    assert len(persistence.search_text(f"{words[0]} -{letter * 57}")) == 1
+    assert len(persistence.search_text(f"{words[0]} -{words[1]}")) == 0
+
+
+def test_what_begins_as_an_excluded_word_is_found(persistence: Persistence) -> None:
+    say(persistence, "one " + "x" * 30, "two " + "x" * 24)
+    assert found(persistence, f"x* -{'x' * 24}") == ["one " + "x" * 30]
+    assert found(persistence, f"x* -{'x' * 30}") == ["two " + "x" * 24]
+    assert found(persistence, f"x* -{'x' * 30}*") == ["two " + "x" * 24]
+
+
+def test_a_search_may_be_narrowed_to_many_values(persistence: Persistence) -> None:
+    say(persistence, "word")
+    persistence.append_event("run", "agent", "note", message="word")
+    names = [f"type {number}" for number in range(100_000)]
+    assert found(persistence, "word", event_type=[*names, "log"]) == ["word"]
 
 
 def test_snippets_show_what_was_found(persistence: Persistence) -> None:
@@ -323,6 +358,31 @@ def test_what_comes_after_a_deletion_is_found(persistence: Persistence) -> None:
     assert found(persistence, "word") == ["word three"]
 
 
+def test_ids_that_were_missing_and_come_back_are_found_once(persistence: Persistence) -> None:
+    for run_id in ("first", "first", "between", "between", "last", "last"):
+        say(persistence, "word", run_id=run_id)
+    persistence.delete_agent_run("between")
+    assert len(persistence.search_text("word")) == 2 + 2
+    persistence.delete_agent_run("last")
+    say(persistence, *(f"word {number}" for number in range(7)))
+    assert len(persistence.search_text("word")) == 2 + 7
+    assert all(finding.level == "ok" for finding in persistence.search.check(deep=True))
+
+
+def test_what_a_transaction_deletes_is_found_by_others_until_it_ends(
+    persistence: Persistence,
+) -> None:
+    say(persistence, "word one", "word two")
+    persistence.search.index_pending()
+    with ThreadPoolExecutor(1) as pool:
+        with suppress(ZeroDivisionError), persistence.transaction():
+            persistence.delete_agent_run("run")
+            other = pool.submit(found, persistence, "word")
+            wait([other], timeout=0.2)  # In memory it has to wait for us.
+            raise ZeroDivisionError
+        assert len(other.result()) == 2
+
+
 def test_a_deletion_that_is_undone_changes_nothing(persistence: Persistence) -> None:
     say(persistence, "word one", "word two")
     assert len(persistence.search_text("word")) == 2
@@ -467,6 +527,11 @@ def test_compacting_loses_nothing(persistence: Persistence) -> None:
     persistence.compact()
     assert found(persistence, "word") == ["word two"]
     assert all(finding.level == "ok" for finding in persistence.search.check(deep=True))
+
+
+def test_compacting_is_refused_inside_a_transaction(persistence: Persistence) -> None:
+    with persistence.transaction(), pytest.raises(UnsupportedError, match="transaction is open"):
+        persistence.compact()
 
 
 @pytest.mark.parametrize(

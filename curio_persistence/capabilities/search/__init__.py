@@ -13,7 +13,13 @@ from curio_persistence.capabilities.search.hits import SearchHit, SearchPage
 from curio_persistence.capabilities.search.indexing import Indexing, Notes, Progress
 from curio_persistence.capabilities.windows import Moment, moment_of
 from curio_persistence.clock import Clock
-from curio_persistence.errors import InvalidValueError, UnsupportedError
+from curio_persistence.errors import (
+    AccessDeniedError,
+    BusyError,
+    InvalidValueError,
+    StorageFullError,
+    UnsupportedError,
+)
 from curio_persistence.store.base import Finding, Store
 from curio_persistence.store.codecs import decode_time, encode_time
 from curio_persistence.store.cursors import Cursors
@@ -27,6 +33,8 @@ SearchOrder = Literal["newest", "rank"]
 """Which hits come first: the newest, or those that fit best."""
 
 _EVERYTHING = 2**62
+_LONGEST = 1e9
+"""Seconds: nobody waits longer than thirty years."""
 _COLUMNS = {name: sort.table for sort in reversed(SORTS) for name in sort.marked}
 
 
@@ -160,13 +168,13 @@ class Search:
         notes = self._indexing.notes()
         if not notes.enabled:
             raise _switched_off(self._store)
-        cursors = Cursors(self._store, f"search {order} {query!r}", where, _PLACES[order])
-        position = None if cursor is None else cursors.read(cursor)
-        count_taken_up, is_complete = self._indexing.index_pending(until=end, progress=None)
-        pending = 0 if is_complete else self._indexing.pending()
-        if count_taken_up:
-            notes = self._indexing.notes()
         question = _question(query, where)
+        cursors = Cursors(self._store, f"search {order} {question.query!r}", where, _PLACES[order])
+        position = None if cursor is None else cursors.read(cursor)
+        count_taken_up, is_complete = self._taken_up(end)
+        pending = 0 if is_complete else self._indexing.pending()
+        if count_taken_up or not is_complete:
+            notes = self._indexing.notes()
         finder = Finder(self._store, question, drift=notes.drift, until=end)
         if not count or not question.can_be_met():
             return SearchPage([], None, pending)
@@ -175,6 +183,13 @@ class Search:
         else:
             hits, following = _ranked(finder, question, position, count)
         return SearchPage(hits, cursors.write(following) if following else None, pending)
+
+    def _taken_up(self, until: float) -> tuple[int, bool]:
+        """How much was taken up; who cannot write, or not now, searches what is indexed."""
+        try:
+            return self._indexing.index_pending(until=until, progress=None)
+        except (AccessDeniedError, BusyError, StorageFullError):
+            return 0, False
 
     def _window(self, since: Moment | None, until: Moment | None) -> Where:
         now = self._clock.now()
@@ -249,7 +264,7 @@ def _checked_wait(max_wait: Any) -> float:
         raise InvalidValueError(
             f"max_wait is a number of seconds, or None, not {max_wait!r}.", field="max_wait"
         )
-    return float(max_wait)
+    return float(min(max_wait, _LONGEST))
 
 
 def _switched_off(store: Store) -> UnsupportedError:

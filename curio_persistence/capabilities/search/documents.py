@@ -142,7 +142,10 @@ def _pieces(text: str) -> Iterator[str]:
 def _readable(text: str) -> str:
     """A payload without brackets and quotation marks."""
     value = _parsed(text)
-    return text if value is None else _shown(value)
+    try:
+        return text if value is None else _shown(value)
+    except RecursionError:  # So deep that it could just be read.
+        return text
 
 
 def _shown(value: Any) -> str:

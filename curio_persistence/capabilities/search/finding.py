@@ -24,6 +24,8 @@ from curio_persistence.store.word_queries import Phrase, WordQuery, matches
 
 _MOST_TERMS = 32
 """How many of the words are asked of the index; the records are asked for all."""
+_MOST_VALUES = 1_000
+"""Of how many values of a column the index is asked; if there are more, only the records are."""
 _FIRST_LOOK = 100
 _LONGEST_LOOK = 2_000
 """How many records are looked at a time."""
@@ -63,7 +65,11 @@ class Question(NamedTuple):
         return Wanted(
             (
                 *((word,) for word in words),
-                *(_marks(column, values) for column, values in self.values.items()),
+                *(
+                    _marks(column, values)
+                    for column, values in self.values.items()
+                    if len(values) <= _MOST_VALUES
+                ),
                 _marks("kind", [SORTS[kind].name for kind in self.kinds()]),
             ),
             tuple(term for phrase in excluded[:_MOST_TERMS] for term in _terms(phrase)),

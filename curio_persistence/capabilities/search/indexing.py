@@ -152,7 +152,7 @@ class Indexing:
 
     def waiting(self, table: Table[Any], notes: Notes) -> int:
         """How many of one table do."""
-        where = _NOT_INDEXED if table is RUNS else (_from(notes.mark(table).upto + 1),)
+        where = _NOT_INDEXED if table is RUNS else (_after(notes.mark(table).upto),)
         [(count,)] = self._store.aggregate(table, (COUNT,), where)
         return int(count)
 
@@ -223,7 +223,7 @@ class Indexing:
         rows = self._late(table, mark, size)
         if len(rows) == size:  # And there may be more of them.
             return self._take_over(table, mark, mark.without([row.id for row in rows]), rows)
-        new = self._rows(table, (_from(mark.upto + 1),), size - len(rows))
+        new = self._rows(table, (_after(mark.upto),), size - len(rows))
         rows += new
         upto = new[-1].id if new else mark.upto
         seen = mark.after([row.id for row in rows], upto, before, self._store.running)
@@ -250,7 +250,7 @@ class Indexing:
         """Rows that were missing, and have come."""
         rows: list[Any] = []
         for first, end in mark.ranges:
-            where = (_from(first), Filter("id", "<", end))
+            where = (_after(first - 1), Filter("id", "<", end))
             rows += self._rows(table, where, size - len(rows))
             if len(rows) == size:
                 break
@@ -308,7 +308,7 @@ class Indexing:
         words.lock()
         if not self.notes().enabled:
             return had
-        while records := self._rows(table, (*where, _from(last + 1)), _BATCH):
+        while records := self._rows(table, (*where, _after(last)), _BATCH):
             last = records[-1].id
             known = words.known(kind, [record.id for record in records])
             had += known
@@ -330,7 +330,8 @@ class Indexing:
         newest = self._store.select(table, order=(Order("id", descending=True),), limit=1)
         last = next(iter(newest[table.names.index("id")]), 0)
         if last < mark.upto:
-            self._store.words.note(**{table.name: mark._replace(upto=last).text()})
+            # Where ids come back they come in order: what is missing up to there never does.
+            self._store.words.note(**{table.name: Mark(last).text()})
 
     def switch(self, *, on: bool) -> None:
         """Begin or cease to take up records; what was taken up is forgotten then."""
@@ -366,8 +367,8 @@ def _document(table: Table[Any], record: Any) -> Document:
     return document_of(kind, record, place_of(kind, record))
 
 
-def _from(ident: int) -> Filter:
-    return Filter("id", ">=", ident)
+def _after(ident: int) -> Filter:
+    return Filter("id", ">", ident)
 
 
 def _as_it_was(run: Any) -> Where:
