@@ -379,7 +379,8 @@ class Persistence(BasePersistence):
 
         `order="rank"` puts those first that fit best, of the newest 10,000. What was stored since
         the last search is indexed first, for at most `max_wait` seconds, after which the page's
-        `pending` tells how many records were not searched. A page that has fewer hits than `limit`
+        `pending` tells how many records were not searched; so it does where nothing can be written,
+        or not now. A page that has fewer hits than `limit`
         is the last one only where it has no `next_cursor`.
         """
         return self.search.text(
@@ -522,7 +523,8 @@ class Persistence(BasePersistence):
         the search index.
 
         SQLite rewrites the file, for which it needs as much room again; others wait meanwhile. On
-        PostgreSQL it is a VACUUM. Not inside a transaction.
+        PostgreSQL the search index is rewritten, for which searches and deletions wait, and the
+        rest is a VACUUM. Not inside a transaction.
         """
         self._store.compact()
 

@@ -257,6 +257,9 @@ class PostgresStore(SQLStore):
     def compact(self) -> None:
         if self._is_inside():
             raise UnsupportedError("A transaction is open in this thread: end it before compact().")
+        words = self._qualified("agent_search_documents")
+        # A GIN index keeps each word it ever had, until it is made anew.
+        self._write(f"CLUSTER {words} USING agent_search_documents_pkey", ())
         names = (*(table.name for table in TABLES), *schema.SEARCH_TABLES)
         self._write(f"VACUUM (ANALYZE) {', '.join(map(self._qualified, names))}", ())
 

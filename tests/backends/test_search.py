@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -10,7 +11,14 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from curio_persistence import AgentLLMUsage, AgentRun, AgentRunEvent, Persistence, SQLitePersistence
+from curio_persistence import (
+    AccessDeniedError,
+    AgentLLMUsage,
+    AgentRun,
+    AgentRunEvent,
+    Persistence,
+    SQLitePersistence,
+)
 from curio_persistence.capabilities.search.indexing import Mark, Missing
 from tests.backends.conftest import Ask, Open
 from tests.support import soak
@@ -146,6 +154,58 @@ def test_who_writes_and_who_searches_do_not_disturb_each_other(shared: Persisten
     assert_whole(shared)
 
 
+def test_who_cannot_index_now_searches_what_is_indexed(tmp_path: Path) -> None:
+    path = tmp_path / "agents.db"
+    with SQLitePersistence(path, lock_timeout=0.2) as persistence:
+        say(persistence, "word one")
+        persistence.search.index_pending()
+        say(persistence, "word two")
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            page = persistence.search_text("word")
+            assert (len(page), page.pending) == (1, 1)
+        page = persistence.search_text("word")
+        assert (len(page), page.pending) == (2, 0)
+
+
+def test_who_must_not_index_searches_what_is_indexed(
+    open_postgres: Open, dsn: str, schema_name: str
+) -> None:
+    persistence = open_postgres()
+    say(persistence, "word one")
+    persistence.search.index_pending()
+    say(persistence, "word two")
+    role = f"reader_{schema_name}"
+    with closing(psycopg2.connect(dsn)) as owner, owner.cursor() as cursor:
+        cursor.execute(
+            f"CREATE ROLE {role} LOGIN; GRANT USAGE ON SCHEMA {schema_name} TO {role};"
+            f"GRANT SELECT, INSERT ON ALL TABLES IN SCHEMA {schema_name} TO {role}"
+        )
+        owner.commit()
+        try:
+            with open_postgres(user=role) as writing:
+                page = writing.search_text("word")
+                assert (len(page), page.pending) == (1, 1)
+                with pytest.raises(AccessDeniedError):
+                    writing.compact()
+        finally:
+            cursor.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
+            owner.commit()
+
+
+def test_the_largest_ids_are_taken_up_and_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "agents.db"
+    with SQLitePersistence(path) as persistence:
+        say(persistence, "word")
+        with closing(sqlite3.connect(path)) as raw, raw:
+            raw.execute("UPDATE agent_run_events SET id = 9223372036854775807")
+            raw.execute("UPDATE agent_runs SET id = 9223372036854775807")
+        assert found(persistence, "word") == ["word"]
+        assert persistence.delete_agent_run("run")
+        assert found(persistence, "word") == []
+        assert_whole(persistence)
+
+
 # --- kills ----------------------------------------------------------------------------------------
 
 INDEX = """
@@ -216,6 +276,10 @@ def test_a_vacuumed_schema_has_no_word_of_what_was_deleted(
     persistence.search.index_pending()
     persistence.delete_agent_run("run")
     persistence.compact()
+    path = f"pg_relation_filepath('{schema_name}.agent_search_documents_words')"
+    ask("CHECKPOINT")
+    [(left,)] = ask(f"SELECT position('xylophonemarker' IN pg_read_binary_file({path}))")
+    assert left == 0
     [(documents,)] = ask(f"SELECT count(*) FROM {schema_name}.agent_search_documents")
     [(dead,)] = ask(
         "SELECT n_dead_tup FROM pg_stat_user_tables "
