@@ -106,13 +106,21 @@ class _Copying:
 
     def _rows(self, name: str, table: Table[Any], pieces: Iterable[Any]) -> Iterator[list[Row]]:
         """Rows for the destination, which are counted, hashed and told of."""
-        for columns in pieces:
-            rows = self._there.rows(table, columns)
-            self._came.add(table, contents(table, rows))
-            yield rows
-            self._counts[name] += len(rows)
-            if self._progress is not None:
-                self._progress(sum(self._counts.values()), self._total)
+        from concurrent.futures import ThreadPoolExecutor  # It takes long to import.
+
+        with ThreadPoolExecutor(1, "curio-hashes") as pool:
+            for columns in pieces:
+                rows = self._there.rows(table, columns)
+                # While a server stores the rows, the interpreter is free.
+                hashing = pool.submit(self._hash, table, rows)
+                yield rows
+                hashing.result()
+                self._counts[name] += len(rows)
+                if self._progress is not None:
+                    self._progress(sum(self._counts.values()), self._total)
+
+    def _hash(self, table: Table[Any], rows: Sequence[Row]) -> None:
+        self._came.add(table, contents(table, rows))
 
     def look_for_what_is_missing(self, reading: Reading) -> None:
         """Compare the runs; what was stored late under an early id, or deleted, comes once more."""
