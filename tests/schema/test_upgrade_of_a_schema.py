@@ -1,10 +1,41 @@
-"""What is particular to the upgrade of a PostgreSQL schema: whose the tables are."""
+"""The upgrade of a PostgreSQL schema: types and keys of its own, and whose the tables are."""
 
 from __future__ import annotations
 
 from curio_persistence import AgentRunEvent, PostgresPersistence, upgrade
 from tests.schema import original
 from tests.schema.conftest import PostgresSchema
+from tests.schema.original import EVENT
+
+_KEY = ", FOREIGN KEY (run_id) REFERENCES {schema}.agent_runs (run_id)"
+
+
+def test_keys_and_types_of_its_own_are_no_hindrance(postgres_schema: PostgresSchema) -> None:
+    original.make(postgres_schema, key=_KEY, json="JSONB", time="TIMESTAMPTZ")
+    upgrade(postgres_schema.url, timezone="Asia/Tokyo")
+    with postgres_schema.open() as persistence:
+        [run] = persistence.get_agent_runs()
+        [event] = persistence.get_agent_run_events("run-1")
+        run.objective = "Book another"
+        persistence.update_agent_run("run-1", run)
+    assert run.metadata == '{"a": 2, "b": 1}'
+    assert event.get_data_dict() == {"action": "search", "duration_ms": 12}
+    # The server took them for times of its own zone, and so they have one.
+    [(kept, told)] = postgres_schema.ask(
+        "SELECT o.timestamp, n.timestamp FROM {schema}.agent_run_events n "
+        "JOIN {schema}.agent_run_events_before_upgrade o USING (id)"
+    )
+    assert event.timestamp == kept == told
+
+
+def test_times_beyond_those_of_python_are_told_of(postgres_schema: PostgresSchema) -> None:
+    events = [EVENT | {"timestamp": "infinity"}, EVENT | {"id": 12, "timestamp": "0044-03-15 BC"}]
+    original.make(postgres_schema, events=events)
+    report = upgrade(postgres_schema.url)
+    assert [example.value for example in report.examples] == ["infinity", "0044-03-15 00:00:00 BC"]
+    with postgres_schema.open() as persistence:
+        for event in persistence.get_agent_run_events("run-1"):
+            assert event.timestamp == event.created_at
 
 
 def test_the_new_tables_belong_to_whom_the_old_ones_did(
