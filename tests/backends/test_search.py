@@ -82,6 +82,25 @@ def test_what_was_rolled_back_is_not_waited_for_for_ever(
     assert found(persistence, "never") == []
 
 
+def test_many_missing_ids_are_asked_for_together(
+    open_postgres: Open, dsn: str, schema_name: str
+) -> None:
+    persistence = open_postgres()
+    with closing(psycopg2.connect(dsn)) as slow, slow.cursor() as cursor:
+        persistence.create_agent_run(AgentRun("agent", "run"))
+        cursor.execute(INSERT.format(schema_name), ("late one",))
+        persistence.log_agent_run_events(
+            AgentRunEvent("agent", f"run-{number % 2}", event_type="log", message=f"soon {number}")
+            for number in range(3_000)
+        )
+        cursor.execute(INSERT.format(schema_name), ("late two",))
+        persistence.delete_agent_run("run-1")
+        assert len(found(persistence, "soon")) == 1_500
+        slow.commit()
+    assert sorted(found(persistence, "late")) == ["late one", "late two"]
+    assert_whole(persistence)
+
+
 NOW, THEN = frozenset({"now"}), frozenset({"then"})
 
 

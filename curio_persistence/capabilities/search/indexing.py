@@ -9,6 +9,7 @@ transactions have ended that ran while they were (see `store/arrivals.py`).
 from __future__ import annotations
 
 import json
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import accumulate
 from time import monotonic
@@ -83,7 +84,7 @@ class Mark(NamedTuple):
 
         `before` are the transactions that ran before the reading, `running` tells who still does.
         """
-        _, missing, later = self.without(ids)
+        _, missing, later = self.without([ident for ident in ids if ident <= self.upto])
         if not missing.running & before:
             missing, later = later, Missing()  # Whatever was missing there never comes.
         holes = _holes(self.upto + 1, upto + 1, ids)
@@ -95,6 +96,17 @@ class Mark(NamedTuple):
 def _without(missing: Missing, ids: Sequence[int]) -> Missing:
     ranges = tuple(hole for first, end in missing.ranges for hole in _holes(first, end, ids))
     return Missing(ranges, missing.running if ranges else frozenset())
+
+
+def _neighbours(ranges: Iterable[Range]) -> list[list[Range]]:
+    """Ranges in groups that one question is asked for each."""
+    groups: list[list[Range]] = []
+    for each in ranges:
+        if groups and each[0] - groups[-1][-1][1] < _BATCH:
+            groups[-1].append(each)
+        else:
+            groups.append([each])
+    return groups
 
 
 def _holes(first: int, end: int, ids: Iterable[int]) -> list[Range]:
@@ -248,13 +260,20 @@ class Indexing:
 
     def _late(self, table: Table[Any], mark: Mark, size: int) -> list[Any]:
         """Rows that were missing, and have come."""
-        rows: list[Any] = []
-        for first, end in mark.ranges:
-            where = (_after(first - 1), Filter("id", "<", end))
-            rows += self._rows(table, where, size - len(rows))
-            if len(rows) == size:
+        ids: list[int] = []
+        for ranges in _neighbours(sorted(mark.ranges)):
+            ids += self._ids_in(table, ranges)
+            if len(ids) >= size:
                 break
-        return rows
+        where = (Filter("id", "in", tuple(ids[:size])),)
+        return self._rows(table, where, size) if ids else []
+
+    def _ids_in(self, table: Table[Any], ranges: Sequence[Range]) -> list[int]:
+        """The ids there are in ranges near each other."""
+        where = (Filter("id", ">=", ranges[0][0]), Filter("id", "<", ranges[-1][1]))
+        ids = (ident for (ident,) in self._store.pick(table, ("id",), where))
+        firsts = [first for first, _ in ranges]
+        return [ident for ident in ids if ident < ranges[bisect_right(firsts, ident) - 1][1]]
 
     def _rows(self, table: Table[Any], where: Where, limit: int) -> list[Any]:
         return table.decode(self._store.select(table, where, order=_BY_ID, limit=limit))
