@@ -119,3 +119,10 @@ def test_of_a_long_query_the_first_words_count() -> None:
     assert matches(parse_query(typed), words_of(typed))
     assert matches(parse_query(f'"{typed}"'), words_of(typed))
     assert matches(parse_query("x" * 200_000), words_of("x" * 200_000))
+
+
+@pytest.mark.parametrize("text", ["กข" * 300_000, "ж「" * 300_000, "e\u0301" * 300_000])
+def test_of_a_piece_that_never_ends_its_beginning_counts(text: str) -> None:
+    words = words_of(text)
+    assert words == words_of(text[: 10 * MOST_WORDS])
+    assert words == [word.text for word in located_words(text)]

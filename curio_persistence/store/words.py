@@ -26,6 +26,8 @@ LONGEST_WORD = 64
 VERSION = f"1 {unicodedata.unidata_version}"
 """Another one where any text may be split otherwise."""
 
+_LONGEST_CHUNK = 10 * MOST_WORDS
+"""So many characters of a piece without a space count. More words than count are hardly in it."""
 _BLOCK = 2_000
 """Longer texts are split in parts of about so many characters, as far as they are needed."""
 
@@ -97,7 +99,7 @@ def _words_of_block(text: str) -> list[str]:
         if chunk.isascii():
             words.append(chunk[:LONGEST_WORD])
         else:
-            words += words_in(chunk, LONGEST_WORD)
+            words += words_in(chunk[:_LONGEST_CHUNK], LONGEST_WORD)
     return words
 
 
@@ -123,5 +125,5 @@ def _located(text: str, offset: int) -> Iterator[Word]:
 def _located_in_chunk(chunk: str, offset: int) -> Iterator[Word]:
     from curio_persistence.store.folding import located_words_in
 
-    for word, start, end in located_words_in(chunk, LONGEST_WORD):
+    for word, start, end in located_words_in(chunk[:_LONGEST_CHUNK], LONGEST_WORD):
         yield Word(word, offset + start, offset + end)
