@@ -34,7 +34,7 @@ from curio_persistence.cli.query import STATUS_STYLES
 from curio_persistence.cli.tables import Cell, cell
 from curio_persistence.cli.text import folded, harmless, local_time
 from curio_persistence.cli.timeline import fitted
-from curio_persistence.errors import AccessDeniedError, BusyError, StorageFullError
+from curio_persistence.errors import AccessDeniedError, StorageFullError, UnavailableError
 
 if TYPE_CHECKING:
     from curio_persistence import Persistence, SearchHit, SearchPage
@@ -109,7 +109,7 @@ def _index_what_is_new(persistence: Persistence, options: Namespace) -> None:
     if not persistence.search.pending():
         return
     with (
-        suppress(AccessDeniedError, BusyError, StorageFullError),
+        suppress(AccessDeniedError, StorageFullError, UnavailableError),
         database(options).get_persistence(initialize=False) as writing,
         progress_line("Indexing") as progress,
     ):

@@ -14,7 +14,7 @@ from curio_persistence.store.words import is_last_of_run, words_of
 
 MOST_QUERY_WORDS = 256
 """So many words of a query count."""
-LONGEST_QUERY = 100_000
+LONGEST_QUERY = 50_000
 """And so many characters."""
 
 _QUOTES = str.maketrans("“”„‟«»", '""""""')

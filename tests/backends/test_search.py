@@ -187,6 +187,19 @@ def test_who_cannot_index_now_searches_what_is_indexed(tmp_path: Path) -> None:
         assert (len(page), page.pending) == (2, 0)
 
 
+def test_a_run_that_somebody_changes_keeps_nobody_from_searching(
+    open_postgres: Open, dsn: str, schema_name: str
+) -> None:
+    persistence = open_postgres(statement_timeout=0.3)
+    persistence.create_agent_run(AgentRun("agent", "run", objective="word"))
+    with closing(psycopg2.connect(dsn)) as slow, slow.cursor() as cursor:
+        cursor.execute(f"UPDATE {schema_name}.agent_runs SET objective = 'other'")
+        page = persistence.search_text("word")
+        assert (len(page), page.pending) == (0, 1)
+        slow.rollback()
+    assert len(persistence.search_text("word")) == 1
+
+
 def test_who_must_not_index_searches_what_is_indexed(
     open_postgres: Open, dsn: str, schema_name: str
 ) -> None:

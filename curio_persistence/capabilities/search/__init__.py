@@ -15,9 +15,9 @@ from curio_persistence.capabilities.windows import Moment, moment_of
 from curio_persistence.clock import Clock
 from curio_persistence.errors import (
     AccessDeniedError,
-    BusyError,
     InvalidValueError,
     StorageFullError,
+    UnavailableError,
     UnsupportedError,
 )
 from curio_persistence.store.base import Finding, Store
@@ -188,7 +188,7 @@ class Search:
         """How much was taken up; who cannot write, or not now, searches what is indexed."""
         try:
             return self._indexing.index_pending(until=until, progress=None)
-        except (AccessDeniedError, BusyError, StorageFullError):
+        except (AccessDeniedError, StorageFullError, UnavailableError):
             return 0, False
 
     def _window(self, since: Moment | None, until: Moment | None) -> Where:
