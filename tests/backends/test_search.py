@@ -20,6 +20,7 @@ from curio_persistence import (
     SQLitePersistence,
 )
 from curio_persistence.capabilities.search.indexing import Mark, Missing
+from curio_persistence.store.tables import EVENTS
 from tests.backends.conftest import Ask, Open
 from tests.support import soak
 from tests.support.children import Child
@@ -235,6 +236,23 @@ def test_the_largest_ids_are_taken_up_and_left_out(tmp_path: Path) -> None:
         assert found(persistence, "word") == ["word"]
         assert persistence.delete_agent_run("run")
         assert found(persistence, "word") == []
+        assert_whole(persistence)
+
+
+@pytest.mark.parametrize("early", [0, 1])
+def test_ids_that_come_back_while_somebody_indexes_are_taken_up(tmp_path: Path, early: int) -> None:
+    with SQLitePersistence(tmp_path / "agents.db") as persistence:
+        persistence.append_event("first", "agent", "log", message="word first")
+        say(persistence, "old")
+        indexing = persistence.search._indexing
+        # What somebody else does who is about to take up what he has read.
+        rows = indexing._rows(EVENTS, (), 10)
+        persistence.delete_agent_run("run")
+        new = ["word new", "word newer"]
+        say(persistence, *new[:early])
+        indexing._take_over(EVENTS, Mark(), Mark(rows[-1].id), rows)
+        say(persistence, *new[early:])
+        assert sorted(found(persistence, "word")) == ["word first", *new]
         assert_whole(persistence)
 
 

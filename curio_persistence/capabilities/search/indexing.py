@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from curio_persistence.capabilities.search.documents import KINDS, document_of, place_of
 from curio_persistence.store.base import Store
+from curio_persistence.store.codecs import encode_time
 from curio_persistence.store.filters import COUNT, Filter, Order, Where
 from curio_persistence.store.tables import EVENTS, RUNS, USAGE, Table
 from curio_persistence.store.word_index import Document
@@ -254,7 +255,10 @@ class Indexing:
             notes = self.notes()
             if notes.mark(table) != mark or not notes.enabled:
                 return 0, notes.enabled
-            self._add(self._still_there(table, rows, documents), notes)
+            there = self._still_there(table, rows, documents)
+            if len(there) < len(rows) and self._store.ids_come_back:
+                return 0, True  # The mark must not pass ids that others get.
+            self._add(there, notes)
             self._store.words.note(**{table.name: seen.text()})
         return len(rows), bool(rows)
 
@@ -281,12 +285,14 @@ class Indexing:
     def _still_there(
         self, table: Table[Any], rows: list[Any], documents: list[Document]
     ) -> list[Document]:
-        """The documents of those that were not deleted since they were read."""
+        """The documents of those that were not deleted, or replaced, since they were read."""
         ids = tuple(row.id for row in rows)
         if not ids:
             return []
-        there = {ident for (ident,) in self._store.pick(table, ("id",), (Filter("id", "in", ids),))}
-        return [document for document in documents if document.record_id in there]
+        key = ("id", "created_at") if self._store.ids_come_back else ("id",)
+        there = set(self._store.pick(table, key, (Filter("id", "in", ids),)))
+        keys = [(row.id, encode_time(row.created_at))[: len(key)] for row in rows]
+        return [each for each, found in zip(documents, keys, strict=True) if found in there]
 
     def _add(self, documents: list[Document], notes: Notes) -> None:
         if not documents:
