@@ -18,7 +18,7 @@ from curio_persistence.capabilities.usage import Usage
 from curio_persistence.errors import ConfigurationError, PersistenceError, UnsupportedError
 from curio_persistence.models import AgentLLMUsage, AgentRunEvent
 from curio_persistence.persistence import Persistence
-from curio_persistence.store.base import Finding, Store
+from curio_persistence.store.base import Finding, Snapshot, Store
 from curio_persistence.store.tables import EVENTS, USAGE, Columns, Row, Table
 from curio_persistence.store.word_index import WordIndex
 from curio_persistence.write_behind import NotQueued, Overflow, WriteBehind
@@ -273,6 +273,15 @@ class BufferedStore(Store):
 
     def stream(self, *args: Any, **kwargs: Any) -> Iterator[Columns]:
         return self._each(self._inner.stream, *args, **kwargs)
+
+    def reserve_ids(self, *args: Any) -> None:
+        self._call(self._inner.reserve_ids, *args)
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Snapshot]:
+        self._catch_up()
+        with self._inner.snapshot() as snapshot:
+            yield snapshot
 
     def stream_csv(self, *args: Any, **kwargs: Any) -> Iterator[bytes]:
         return self._each(self._inner.stream_csv, *args, **kwargs)

@@ -745,7 +745,7 @@ class PostgresStore(SQLStore):
         return checkup.indexes({name for name, _ in found}, self.dialect)
 
     def _translate(self, error: psycopg2.Error) -> PersistenceError:
-        if isinstance(error, psycopg2.InterfaceError) and self._closed:
+        if self._closed and error.pgcode is None:  # Not the server's word: it is our end.
             return self._closed_error()
         if error.pgcode in ("42P01", "42703", "3F000", "42883"):
             return self._lacks_tables(self._errors.said(error))

@@ -456,15 +456,28 @@ class SQLiteStore(SQLStore):
     ) -> Iterator[Columns]:
         """What `stream` answers, from one statement: one state of the file."""
         sql = self._selecting(table, where, order, after, unlimited=True, from_start=True)
+        params = self._values(where) + (after or ())
+        for rows in self._chunks(reader, connection, sql, params, size):
+            yield columns_of(table, where, rows)
+
+    def _chunks(
+        self,
+        reader: _Reader,
+        connection: sqlite3.Connection,
+        sql: str,
+        params: Params,
+        size: int,
+    ) -> Iterator[list[tuple[Any, ...]]]:
+        """What a statement answers, so many rows at a time."""
         cursor: sqlite3.Cursor | None = None
         while True:
             with reader.lock, self._translating():
                 if cursor is None:
-                    cursor = connection.execute(sql, self._values(where) + (after or ()))
+                    cursor = connection.execute(sql, params)
                 rows = cursor.fetchmany(size)
             if not rows:
                 return
-            yield columns_of(table, where, rows)
+            yield rows
 
     def stream_csv(
         self, table: Table[Any], where: Where = (), *, order: tuple[Order, ...] | None = None

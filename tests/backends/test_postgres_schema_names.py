@@ -17,6 +17,7 @@ from curio_persistence import (
     PostgresPersistence,
     connect,
 )
+from curio_persistence.backends.schema import OUR_TABLES
 from tests.backends.conftest import Ask
 
 ODD_NAMES = [
@@ -70,7 +71,7 @@ def test_a_schema_may_have_an_odd_name(dsn: str, odd_name: str, ask: Ask) -> Non
             with persistence.transaction():
                 assert persistence.get_agent_run("run") is None
         ask_count = "SELECT count(*) FROM pg_tables WHERE schemaname = %s"
-        assert ask(ask_count, odd_name) == [(4,)]
+        assert ask(ask_count, odd_name) == [(len(OUR_TABLES),)]
         ask_delete = sql.SQL("DELETE FROM {}").format(sql.Identifier(odd_name, "agent_llm_usage"))
         ask(ask_delete)  # type: ignore[arg-type]
     assert ask("SELECT * FROM bystander") == [(1,)]

@@ -60,8 +60,7 @@ def server() -> Iterator[PostgresServer]:
             cursor.execute("GRANT USAGE ON SCHEMA agent_sdk TO reader, writer")
             cursor.execute("GRANT SELECT ON ALL TABLES IN SCHEMA agent_sdk TO reader, writer")
             cursor.execute(
-                "GRANT INSERT, UPDATE, DELETE ON agent_sdk.agent_runs, agent_sdk.agent_run_events, "
-                "agent_sdk.agent_llm_usage TO writer"
+                "GRANT INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA agent_sdk TO writer"
             )
             Path(server.directory, "data", "pg_hba.conf").write_text(HBA)
             cursor.execute("SELECT pg_reload_conf()")

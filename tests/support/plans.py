@@ -104,7 +104,7 @@ def _noting(asked: Statements, run: Callable[..., Any], position: int) -> Callab
 
 class SQLitePlanner(Planner):
     name = "sqlite"
-    _run: ClassVar = {"_read": 0, "_write": 0, "_chunks": 0}
+    _run: ClassVar = {"_read": 0, "_write": 0, "_chunks": 2}
 
     def __init__(self, persistence: Persistence, connection: sqlite3.Connection) -> None:
         super().__init__(persistence)
@@ -117,6 +117,8 @@ class SQLitePlanner(Planner):
 
     def explain(self, sql: str, params: Params) -> Plan:
         plan = Plan()
+        if not any(table in sql for table in _TABLES):
+            return plan  # It is about the search index, and not about records.
         steps = [step for *_, step in self._connection.execute(f"EXPLAIN QUERY PLAN {sql}", params)]
         for step in steps:
             if match := re.match(r"(?:SCAN|SEARCH) \w+ USING (COVERING )?INDEX (\w+)", step):
@@ -189,7 +191,7 @@ class PostgresPlanner(Planner):
         plan.sorts = not picks and any("Sort" in step["Node Type"] for step in steps)
         for step in steps:
             kind = step["Node Type"]
-            if "Index Name" in step:
+            if "Index Name" in step and not step["Index Name"].endswith("_pkey"):
                 index = _UNIQUE.get(step["Index Name"], step["Index Name"])
                 plan.indexes.add(index)
                 plan.covering |= {index} if kind == "Index Only Scan" else set()
