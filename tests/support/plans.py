@@ -126,7 +126,8 @@ class SQLitePlanner(Planner):
                 plan.indexes.add(index)
                 plan.covering |= {index} if match[1] else set()
             elif (match := re.match(r"SCAN (\w+)", step)) and match[1] in _TABLES:
-                plan.unaided.add(match[1])
+                if not sql.endswith("ORDER BY id DESC LIMIT ?"):  # It ends where it begins.
+                    plan.unaided.add(match[1])
         picks = any(step.startswith("LIST SUBQUERY") for step in steps)
         plan.sorts = not picks and any(step.startswith("USE TEMP B-TREE") for step in steps)
         plan.leaving_out = self._leaving_out(sql, params)
