@@ -125,9 +125,12 @@ class SQLitePlanner(Planner):
                 index = _UNIQUE.get(match[2], match[2])
                 plan.indexes.add(index)
                 plan.covering |= {index} if match[1] else set()
-            elif (match := re.match(r"SCAN (\w+)", step)) and match[1] in _TABLES:
-                if not sql.endswith("ORDER BY id DESC LIMIT ?"):  # It ends where it begins.
-                    plan.unaided.add(match[1])
+            elif (
+                (match := re.match(r"SCAN (\w+)", step))
+                and match[1] in _TABLES
+                and not sql.endswith("ORDER BY id DESC LIMIT ?")  # It ends where it begins.
+            ):
+                plan.unaided.add(match[1])
         picks = any(step.startswith("LIST SUBQUERY") for step in steps)
         plan.sorts = not picks and any(step.startswith("USE TEMP B-TREE") for step in steps)
         plan.leaving_out = self._leaving_out(sql, params)

@@ -329,12 +329,12 @@ class Indexing:
     def forget(self, table: Table[Any], where: Where) -> list[int]:
         """Leave records out that are about to be deleted or to lose their words; whom it had."""
         had: list[int] = []
-        kind, words, last = KINDS[table], self._store.words, 0
+        kind, words = KINDS[table], self._store.words
         words.lock()
         if not self.notes().enabled:
             return had
-        while records := self._rows(table, (*where, _after(last)), _BATCH):
-            last = records[-1].id
+        for columns in self._store.stream(table, where, size=_BATCH):
+            records = table.decode(columns)
             known = words.known(kind, [record.id for record in records])
             had += known
             words.remove(kind, sorted(known), _indexed_with(table, records))
