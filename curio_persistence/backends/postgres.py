@@ -184,7 +184,9 @@ class PostgresStore(SQLStore):
         self._sizes = sizes
         self._pool_timeout = checked_seconds("pool_timeout", pool_timeout)
         self._deadlines = None if statement_timeout is None else Deadlines(statement_timeout)
-        self._words = PostgresWords(self._read, self._write, self._qualified)
+        self._words = PostgresWords(
+            self._read, self._write, self._qualified, _lock_key(f"{schema_name} search")
+        )
         self._turnstile = Turnstile(max_connections)
         self._pool: ThreadedConnectionPool | None = None
         self._idle: deque[_Connection] = deque()

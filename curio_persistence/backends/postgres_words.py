@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from curio_persistence.store.tables import RUNS
 from curio_persistence.store.word_index import Document, Found, Term, Wanted, WordIndex, Words
 
 _LONGEST = 24
@@ -23,11 +24,14 @@ class PostgresWords(WordIndex):
         read: Callable[[str, tuple[Any, ...]], list[tuple[Any, ...]]],
         write: Callable[[str, tuple[Any, ...]], object],
         qualified: Callable[[str], str],
+        lock_key: int,
     ) -> None:
         self._read = read
         self._write = write
         self._documents = qualified("agent_search_documents")
         self._state = qualified("agent_search_state")
+        self._runs = qualified(RUNS.name)
+        self._lock_key = lock_key
 
     def notes(self) -> dict[str, str]:
         return dict(self._read(f"SELECT name, value FROM {self._state}", ()))
@@ -41,7 +45,16 @@ class PostgresWords(WordIndex):
             )
 
     def lock(self) -> None:
-        self._write(f"LOCK TABLE {self._state} IN SHARE ROW EXCLUSIVE MODE", ())
+        self._write("SELECT pg_advisory_xact_lock(%s)", (self._lock_key,))
+
+    def try_to_lock(self) -> bool:
+        [(locked,)] = self._read("SELECT pg_try_advisory_xact_lock(%s)", (self._lock_key,))
+        return bool(locked)
+
+    def claim_runs(self, ids: Sequence[int]) -> set[int]:
+        # Events of a run can go on coming.
+        sql = f"SELECT id FROM {self._runs} WHERE id = ANY(%s) FOR NO KEY UPDATE SKIP LOCKED"
+        return {ident for (ident,) in self._read(sql, (list(ids),))}
 
     def taken(self, places: Sequence[int]) -> set[int]:
         sql = f"SELECT place FROM {self._documents} WHERE place = ANY(%s)"

@@ -65,6 +65,15 @@ class WordIndex(ABC):
     def lock(self) -> None:
         """Keep others from changing the index until this transaction ends."""
 
+    def try_to_lock(self) -> bool:
+        """The same, unless somebody else does; whether it did."""
+        self.lock()
+        return True
+
+    def claim_runs(self, ids: Sequence[int]) -> set[int]:
+        """Those of the runs that nobody is changing now, nor can until this transaction ends."""
+        return set(ids)
+
     @abstractmethod
     def taken(self, places: Sequence[int]) -> set[int]:
         """Those of the places that a document has."""

@@ -358,3 +358,35 @@ def test_a_rare_word_is_found_by_the_index(open_postgres: Open, ask: Ask, schema
     frequent = "\n".join(row for (row,) in ask(question, "'frequent'"))
     assert "agent_search_documents_words" in rare
     assert "agent_search_documents_pkey" in frequent
+
+
+# --- who changes what is to be indexed, and takes his time ----------------------------------------
+
+
+def test_a_run_that_somebody_is_changing_keeps_no_search_waiting(
+    open_postgres: Open, dsn: str, schema_name: str
+) -> None:
+    persistence = open_postgres()
+    persistence.create_agent_run(AgentRun("agent", "slow", objective="word slow"))
+    say(persistence, "word event")
+    with closing(psycopg2.connect(dsn)) as slow, slow.cursor() as cursor:
+        cursor.execute(f"UPDATE {schema_name}.agent_runs SET status = 's' WHERE run_id = 'slow'")
+        page = persistence.search_text("word", max_wait=30)
+        assert [hit.kind for hit in page] == ["event"]
+        assert page.pending == 1
+        assert persistence.delete_agent_run("run")
+        slow.commit()
+    assert [hit.kind for hit in persistence.search_text("word")] == ["run"]
+
+
+def test_who_holds_the_index_is_waited_for_no_longer_than_is_said(open_postgres: Open) -> None:
+    persistence, other = open_postgres(), open_postgres()
+    persistence.create_agent_run(AgentRun("agent", "run"))
+    persistence.search.index_pending()
+    with other.transaction():
+        say(other, "word one")
+        assert len(other.search_text("word")) == 1
+        say(persistence, "word two")
+        page = persistence.search_text("word", max_wait=0.05)
+        assert (len(page), page.pending) == (0, 1)
+    assert sorted(found(persistence, "word")) == ["word one", "word two"]

@@ -12,7 +12,7 @@ import json
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import accumulate
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any, NamedTuple
 
 from curio_persistence.capabilities.search.documents import KINDS, document_of, place_of
@@ -29,6 +29,8 @@ Range = tuple[int, int]
 
 _BATCH = 1_000
 _MANY = 10_000
+_MOMENT = 0.005
+"""Seconds after which it is tried again where another one holds the index."""
 _BY_ID = (Order("id"),)
 _APPENDED = (EVENTS, USAGE)
 _NOT_INDEXED = (Filter("indexed", "is null"),)
@@ -188,7 +190,7 @@ class Indexing:
         self, notes: Notes, limit: int | None, until: float | None, progress: Progress | None
     ) -> tuple[int, bool]:
         total = self.pending() if progress else None
-        done = 0
+        done, is_all = 0, True
         for table in KINDS:
             mark: Mark | None = notes.mark(table)
             while True:
@@ -202,9 +204,13 @@ class Indexing:
                 if progress and count:
                     progress(done, total)
                 if not more:
+                    # Of runs those are left that somebody is changing just now.
+                    is_all = is_all and (table is not RUNS or not self.waiting(RUNS, notes))
                     break
+                if not count:
+                    sleep(_MOMENT)  # Somebody else is at it.
                 mark = None  # It has changed.
-        return done, True
+        return done, is_all
 
     # --- runs ---------------------------------------------------------------------------------
 
@@ -214,17 +220,23 @@ class Indexing:
         if not runs:
             return 0, False
         documents = {run.id: _document(RUNS, run) for run in runs}
+        words = self._store.words
         with self._store.transaction():
-            self._store.words.lock()
+            if not words.try_to_lock():
+                return 0, True
             notes = self.notes()
             if not notes.enabled:
                 return 0, False
-            unchanged = [
-                run.id for run in runs if self._store.update(RUNS, _as_it_was(run), {"indexed": 1})
-            ]
-            self._store.words.remove(KINDS[RUNS], unchanged, dict)
+            # Who changes a run now may take long; it will wait again when he has done so.
+            free = words.claim_runs([run.id for run in runs])
+            unchanged = [run.id for run in runs if run.id in free and self._note_indexed(run)]
+            words.remove(KINDS[RUNS], unchanged, dict)
             self._add([documents[ident] for ident in unchanged], notes)
-        return len(unchanged), True
+        return len(unchanged), bool(unchanged)
+
+    def _note_indexed(self, run: Any) -> bool:
+        """Note that the index has a run, if it is still as it was."""
+        return bool(self._store.update(RUNS, _as_it_was(run), {"indexed": 1}))
 
     # --- events and model calls ---------------------------------------------------------------
 
@@ -251,7 +263,8 @@ class Indexing:
         """Take up rows and note another mark, unless somebody else did meanwhile."""
         documents = [_document(table, row) for row in rows]
         with self._store.transaction():
-            self._store.words.lock()
+            if not self._store.words.try_to_lock():
+                return 0, True
             notes = self.notes()
             if notes.mark(table) != mark or not notes.enabled:
                 return 0, notes.enabled
