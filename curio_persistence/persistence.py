@@ -428,6 +428,7 @@ class Persistence(BasePersistence):
         *,
         agent_id: str | None = None,
         run_id: str | None = None,
+        session_id: str | None = None,
         model: str | Collection[str] | None = None,
         provider: str | Collection[str] | None = None,
         status: str | Collection[str] | None = None,
@@ -437,10 +438,14 @@ class Persistence(BasePersistence):
         limit: int | None = 100,
         cursor: str | None = None,
     ) -> Page[AgentLLMUsage]:
-        """One page of model calls; as `query_agent_runs` does with runs."""
+        """One page of model calls; as `query_agent_runs` does with runs.
+
+        A call is of the session that its run is of.
+        """
         return self.usage.query(
             agent_id=agent_id,
             run_id=run_id,
+            session_id=session_id,
             model=model,
             provider=provider,
             status=status,
@@ -456,6 +461,7 @@ class Persistence(BasePersistence):
         *,
         agent_id: str | None = None,
         run_id: str | None = None,
+        session_id: str | None = None,
         model: str | Collection[str] | None = None,
         provider: str | Collection[str] | None = None,
         status: str | Collection[str] | None = None,
@@ -467,6 +473,7 @@ class Persistence(BasePersistence):
         return self.usage.iterate(
             agent_id=agent_id,
             run_id=run_id,
+            session_id=session_id,
             model=model,
             provider=provider,
             status=status,

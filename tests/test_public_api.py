@@ -164,14 +164,15 @@ OTHERS = {
     "PayloadFilter | None = None, since: Moment | None = None, until: Moment | None = None, "
     "order: Direction = 'oldest') -> Stream[AgentRunEvent]",
     Persistence.query_llm_usage: "(self, *, agent_id: str | None = None, run_id: str | None = "
-    "None, model: str | Collection[str] | None = None, provider: str | Collection[str] | None = "
-    "None, status: str | Collection[str] | None = None, since: Moment | None = None, until: "
-    "Moment | None = None, order: Direction = 'newest', limit: int | None = 100, cursor: str | "
-    "None = None) -> Page[AgentLLMUsage]",
+    "None, session_id: str | None = None, model: str | Collection[str] | None = None, provider: "
+    "str | Collection[str] | None = None, status: str | Collection[str] | None = None, since: "
+    "Moment | None = None, until: Moment | None = None, order: Direction = 'newest', limit: int | "
+    "None = 100, cursor: str | None = None) -> Page[AgentLLMUsage]",
     Persistence.iter_llm_usage: "(self, *, agent_id: str | None = None, run_id: str | None = None, "
-    "model: str | Collection[str] | None = None, provider: str | Collection[str] | None = None, "
-    "status: str | Collection[str] | None = None, since: Moment | None = None, until: Moment | "
-    "None = None, order: Direction = 'newest') -> Stream[AgentLLMUsage]",
+    "session_id: str | None = None, model: str | Collection[str] | None = None, provider: str | "
+    "Collection[str] | None = None, status: str | Collection[str] | None = None, since: Moment | "
+    "None = None, until: Moment | None = None, order: Direction = 'newest') -> "
+    "Stream[AgentLLMUsage]",
     Persistence.append_event: "(self, run_id: str, agent_id: str, event_type: str, *, timestamp: "
     "datetime | None = None, level: str = 'info', message: str | None = None, payload: Any = "
     "None, session_id: str | None = None, span_id: str | None = None, parent_span_id: str | None "

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from itertools import count
 from operator import itemgetter
 from threading import RLock
@@ -29,7 +30,7 @@ from curio_persistence.store.base import (
     interleaved,
     missing_reference,
 )
-from curio_persistence.store.filters import Filter, Measure, Order, Where, matches
+from curio_persistence.store.filters import Filter, Measure, Order, Where, by_run, matches
 from curio_persistence.store.tables import RUNS, TABLES, USAGE, Columns, Row, Table
 
 _REFERENCES = {
@@ -167,12 +168,15 @@ class MemoryStore(Store):
         order = table.order if order is None else order
         with self._lock:
             rows = self._rows(table)
-            found = [rows.by_id[ident] for ident in rows.matching(where)]
+            found = [rows.by_id[ident] for ident in rows.matching(self._by_run(where))]
         if after is not None:
             found = [row for row in found if _comes_after(row, after, order)]
         _sort(found, order)
         end = None if limit is None else offset + limit
         return _columns(table, found[offset:end])
+
+    def _by_run(self, where: Where) -> Where:
+        return by_run(where, partial(_runs_of, self._rows(RUNS).by_id.values()))
 
     @contextmanager
     def snapshot(self) -> Iterator[Snapshot]:
@@ -232,7 +236,7 @@ class MemoryStore(Store):
             groups[()] = []  # As in SQL: without GROUP BY there is one group, even of nothing.
         with self._lock:
             rows = self._rows(table)
-            for ident in rows.matching(where):
+            for ident in rows.matching(self._by_run(where)):
                 row = rows.by_id[ident]
                 groups[tuple(map(row.get, group_by))].append(row)
         return [
@@ -325,10 +329,15 @@ class _Snapshot:
         order: tuple[Order, ...] | None = None,
         size: int = STREAM_ROWS,
     ) -> Iterator[Columns]:
+        where = by_run(where, partial(_runs_of, self._tables[RUNS.name]))
         found = [row for row in self._tables[table.name] if matches(row, where)]
         _sort(found, table.order if order is None else order)
         for first in range(0, len(found), size):
             yield _columns(table, found[first : first + size])
+
+
+def _runs_of(runs: Iterable[Row], session_id: str) -> tuple[Any, ...]:
+    return tuple(run["run_id"] for run in runs if run.get("session_id") == session_id)
 
 
 def _sort(rows: list[Row], order: tuple[Order, ...]) -> None:

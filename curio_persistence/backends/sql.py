@@ -499,6 +499,9 @@ class SQLStore(Store):
                 return f"{f.column} {f.op.upper()}"
             case "in":
                 return f"{f.column} {self._any_of}"
+            case "of session":
+                runs = f"SELECT run_id FROM {self._table(RUNS)} WHERE session_id"
+                return f"{f.column} IN ({runs} = {self.placeholder})"
             case "has":
                 return self._has(f.column)
             case "has any":

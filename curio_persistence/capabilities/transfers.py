@@ -10,9 +10,9 @@ from itertools import product
 from typing import Any
 
 from curio_persistence.capabilities.appends import Appends
-from curio_persistence.capabilities.events import Events
-from curio_persistence.capabilities.runs import Runs
-from curio_persistence.capabilities.usage import Usage
+from curio_persistence.capabilities.events import EventFilters, Events
+from curio_persistence.capabilities.runs import RunFilters, Runs
+from curio_persistence.capabilities.usage import Usage, UsageFilters
 from curio_persistence.errors import InvalidValueError
 from curio_persistence.store.base import STREAM_ROWS, Snapshot, Store
 from curio_persistence.store.codecs import encode_time, even_times
@@ -29,6 +29,12 @@ from curio_persistence.store.tables import EVENTS, RUNS, TABLES, USAGE, Columns,
 
 KINDS: Mapping[str, Table[Any]] = {"runs": RUNS, "events": EVENTS, "usage": USAGE}
 """What records are called where people choose some of them."""
+
+_FILTERS = {
+    RUNS: {"run_id", *RunFilters.__annotations__},
+    EVENTS: {*EventFilters.__annotations__},
+    USAGE: {*UsageFilters.__annotations__},
+}
 
 BY_ID = (Order("id"),)
 _BY_ID_DOWN = (Order("id", descending=True),)
@@ -59,12 +65,13 @@ class Transfers:
     def where(self, table: Table[Any], filters: Mapping[str, Any]) -> Where:
         """The filters of the `query_` call of a table's records, and `run_id` for runs as well."""
         given = {name: value for name, value in filters.items() if value is not None}
-        try:
-            return self._where[table](**given)
-        except (KeyError, TypeError) as error:
+        if unknown := given.keys() - _FILTERS[table]:
             raise InvalidValueError(
-                f"{table.name} cannot be picked by all of: {', '.join(given)}.", field="filters"
-            ) from error
+                f"{table.name} cannot be picked by {', '.join(sorted(unknown))}: leave it out, or "
+                "choose tables (--table) that can.",
+                field="filters",
+            )
+        return self._where[table](**given)
 
     def count(self, table: Table[Any], where: Where = ()) -> int:
         """How many records there are."""

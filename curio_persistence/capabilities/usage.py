@@ -14,7 +14,7 @@ from curio_persistence.models import AgentLLMUsage
 from curio_persistence.store.codecs import decode_money, encode_time
 from curio_persistence.store.filters import Where, checked_count
 from curio_persistence.store.results import Direction, Page, Stream, open_stream, read_page
-from curio_persistence.store.tables import USAGE, Row
+from curio_persistence.store.tables import RUNS, USAGE, Row
 
 
 class UsageFilters(TypedDict, total=False):
@@ -22,6 +22,7 @@ class UsageFilters(TypedDict, total=False):
 
     agent_id: str | None
     run_id: str | None
+    session_id: str | None
     model: str | Collection[str] | None
     provider: str | Collection[str] | None
     status: str | Collection[str] | None
@@ -92,7 +93,19 @@ class Usage(Appends[AgentLLMUsage]):
         return open_stream(self._store, USAGE, self.where(**filters), order=order)
 
     def where(
-        self, *, since: Moment | None = None, until: Moment | None = None, **equal: Any
+        self,
+        *,
+        session_id: str | None = None,
+        since: Moment | None = None,
+        until: Moment | None = None,
+        **equal: Any,
     ) -> Where:
         """The filters that are meant."""
-        return (*USAGE.where_any(**equal), *window(USAGE, self._clock, since, until))
+        return (
+            *USAGE.where_any(**equal),
+            *(
+                f._replace(column="run_id", op="of session")
+                for f in RUNS.where(session_id=session_id)
+            ),
+            *window(USAGE, self._clock, since, until),
+        )

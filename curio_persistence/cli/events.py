@@ -5,14 +5,13 @@ As JSON, a list of events, each an object of its fields, as to_dict() gives it.
 
 from __future__ import annotations
 
-import json
-from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Sequence
-from decimal import Decimal
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from curio_persistence.cli.exits import OK
+from curio_persistence.cli.filters import add_filters, filters
 from curio_persistence.cli.listing import Question, add_listing_options, nothing, show
 from curio_persistence.cli.options import open_for_reading
 from curio_persistence.cli.output import DIM, RED, YELLOW, Output
@@ -32,66 +31,16 @@ EXAMPLES = """\
   curio-persistence events --since 7d --limit all --jsonl > events.jsonl
 """
 
+EVENT_FILTERS = ("agent_id", "session_id", "event_type", "level", "min_level", "payload")
 STYLES = {"debug": DIM, "info": "", "warning": YELLOW, "error": RED, "critical": RED}
 """How levels look."""
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("run_id", metavar="RUN", nargs="?", help="the run's id, as query shows it")
-    add_event_filters(parser)
+    add_filters(parser, "events", *EVENT_FILTERS)
     add_listing_options(parser, default="20, of a run all")
     parser.set_defaults(limit=...)  # Which depends on whether a run is named.
-
-
-def add_event_filters(parser: ArgumentParser) -> None:
-    """What events are picked by."""
-    parser.add_argument("--agent", metavar="ID", help="only this agent's events")
-    parser.add_argument("--session", metavar="ID", help="only events of this session")
-    parser.add_argument(
-        "--type",
-        action="append",
-        help="only events of this type; given more than once, of one of these",
-    )
-    parser.add_argument(
-        "--level",
-        action="append",
-        help="only events of this level: debug, info, warning, error, critical, or another that an "
-        "agent gave; given more than once, of one of these",
-    )
-    parser.add_argument("--min-level", metavar="LEVEL", help="only events that are so severe")
-    parser.add_argument(
-        "--payload",
-        metavar="PATH=VALUE",
-        type=payload_value,
-        action="append",
-        help="only events whose payload has this value there, such as tool_name=search or "
-        "result.count=3; JSON numbers, true, false, null and text in quotation marks are that, "
-        "anything else is text; given more than once, all of these",
-    )
-
-
-def event_filters(options: Namespace) -> dict[str, Any]:
-    """What `add_event_filters` was told."""
-    return {
-        "agent_id": options.agent,
-        "session_id": options.session,
-        "event_type": options.type,
-        "level": options.level,
-        "min_level": options.min_level,
-        "payload": dict(options.payload) if options.payload else None,
-    }
-
-
-def payload_value(text: str) -> tuple[str, Any]:
-    """A path into payloads, and the value that is to be there."""
-    path, equals, value = text.partition("=")
-    if not path or not equals:
-        raise ArgumentTypeError(f"{text!r} is not PATH=VALUE, such as tool_name=search")
-    try:
-        read = json.loads(value, parse_float=Decimal, parse_constant=str)
-    except (ValueError, RecursionError):
-        return path, value
-    return path, value if isinstance(read, dict | list) else read
 
 
 def run(options: Namespace, output: Output) -> int:
@@ -106,12 +55,7 @@ def run(options: Namespace, output: Output) -> int:
         question = Question(
             persistence.query_events,
             persistence.iter_agent_run_events,
-            {
-                "run_id": options.run_id,
-                **event_filters(options),
-                "since": options.since,
-                "until": options.until,
-            },
+            filters(options),
             order="oldest" if of_run else "newest",
         )
         show(question, options, output, partial(_rows, with_run=not of_run), said)

@@ -12,6 +12,7 @@ from argparse import ArgumentParser, Namespace
 from typing import Any
 
 from curio_persistence.cli.exits import OK
+from curio_persistence.cli.filters import add_filters, filters
 from curio_persistence.cli.options import add_window_options, open_for_reading
 from curio_persistence.cli.output import Output, say
 from curio_persistence.cli.progress import progress_line
@@ -25,18 +26,6 @@ EXAMPLES = """\
 
 _TABLES = ("runs", "events", "usage")
 _FORMATS = ("jsonl", "csv", "parquet", "arrow")
-_FILTERS = {
-    "agent_id": "agent",
-    "run_id": "run_id",
-    "session_id": "session",
-    "status": "status",
-    "event_type": "type",
-    "level": "level",
-    "min_level": "min_level",
-    "model": "model",
-    "since": "since",
-    "until": "until",
-}
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -59,18 +48,13 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="only these records; may be given more than once",
     )
     parser.add_argument("--force", action="store_true", help="replace what is there")
-    group = parser.add_argument_group("which records; of all kinds that are exported")
-    group.add_argument("--agent", metavar="ID", help="only this agent's")
-    group.add_argument("--run-id", metavar="ID", help="only this run, and what belongs to it")
-    group.add_argument("--session", metavar="ID", help="only of this session; not for usage")
-    group.add_argument(
-        "--status", action="append", help="only with this status; not for events; repeatable"
-    )
-    group.add_argument("--type", action="append", help="only events of this type; repeatable")
-    group.add_argument("--level", action="append", help="only events of this level; repeatable")
-    group.add_argument("--min-level", metavar="LEVEL", help="only events at least so severe")
-    group.add_argument("--model", action="append", help="only calls of this model; repeatable")
-    add_window_options(parser)
+    group = parser.add_argument_group("which records; what not all kinds have needs a --table")
+    add_filters(group, "records", "agent_id", "run_id", "session_id")
+    add_filters(group, "runs", "parent_run_id", "tags", "any_tags")
+    add_filters(group, "runs and calls", "status")
+    add_filters(group, "events", "event_type", "level", "min_level", "payload")
+    add_filters(group, "calls", "model", "provider")
+    add_window_options(group)
 
 
 def run(options: Namespace, output: Output) -> int:
@@ -78,16 +62,16 @@ def run(options: Namespace, output: Output) -> int:
 
     to_stdout = options.output == "-"
     target: Any = sys.stdout.buffer if to_stdout else options.output
-    filters = {name: getattr(options, option) for name, option in _FILTERS.items()}
+    tables = options.table or _TABLES
     with open_for_reading(options) as persistence, progress_line("Exporting") as progress:
         report = export_records(
             persistence,
             target,
             format=options.format or ("jsonl" if to_stdout else None),
-            tables=options.table or _TABLES,
+            tables=tables,
             overwrite=options.force,
             progress=progress,
-            **filters,
+            **filters(options, *tables),
         )
     where = "" if to_stdout else f" to {report.path}"
     say(

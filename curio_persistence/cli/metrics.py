@@ -12,6 +12,7 @@ from math import floor, log10
 from typing import TYPE_CHECKING, Any
 
 from curio_persistence.cli.exits import OK
+from curio_persistence.cli.filters import add_filters, filters
 from curio_persistence.cli.options import add_json_option, add_window_options, open_for_reading
 from curio_persistence.cli.output import DIM, Output, say
 from curio_persistence.cli.tables import Cell, Column, cell
@@ -46,8 +47,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--group-by", metavar="G", help="a row for each agent_id, run_id, session_id or tags.NAME"
     )
-    for name in ("agent", "run", "session"):
-        parser.add_argument(f"--{name}", metavar="ID", help=f"only what this {name} reported")
+    add_filters(parser, "values", "agent_id", "run_id", "session_id")
     add_window_options(parser)
     add_json_option(parser)
 
@@ -57,18 +57,12 @@ def run(options: Namespace, output: Output) -> int:
     how = {name: value for name, value in how.items() if value is not None}
     if how and options.metric is None:
         raise ConfigurationError("--aggregation, --bucket and --group-by need a METRIC.")
-    filters = {
-        "agent_id": options.agent,
-        "run_id": options.run,
-        "session_id": options.session,
-        "since": options.since,
-        "until": options.until,
-    }
+    wanted = filters(options)
     with open_for_reading(options) as persistence:
         if options.metric is None:
-            _show_names(persistence, persistence.metrics.names(**filters), output)
+            _show_names(persistence, persistence.metrics.names(**wanted), output)
         else:
-            points = persistence.query_metrics(options.metric, **how, **filters)
+            points = persistence.query_metrics(options.metric, **how, **wanted)
             _show_points(persistence, points, options, output)
     return OK
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from curio_persistence.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from argparse import _ActionsContainer
+
     from curio_persistence import DatabaseConfig, Persistence
 
 _ENVIRONMENT = """\
@@ -43,7 +45,7 @@ def add_json_options(parser: ArgumentParser) -> None:
     )
 
 
-def add_window_options(parser: ArgumentParser) -> None:
+def add_window_options(parser: _ActionsContainer) -> None:
     """`--since` and `--until`."""
     moment = "a date or time (2026-11-20, 2026-11-20T10:30Z), or how long ago (90s, 30m, 2h, 7d)"
     parser.add_argument("--since", metavar="WHEN", help=f"only from then on: {moment}")

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from curio_persistence.cli.exits import OK
+from curio_persistence.cli.filters import add_filters, filters
 from curio_persistence.cli.listing import Question, add_listing_options, nothing, show
 from curio_persistence.cli.options import count, open_for_reading
 from curio_persistence.cli.output import CYAN, DIM, GREEN, RED, YELLOW, Output
@@ -29,9 +30,6 @@ EXAMPLES = """\
   curio-persistence query --run-id run-42
   curio-persistence query --limit all --jsonl > runs.jsonl
 """
-
-_ELSEWHERE = {"failed": "error", "succeeded": "completed", "canceled": "cancelled"}
-"""Other systems' words for our statuses."""
 
 STATUS_STYLES = {
     "completed": GREEN,
@@ -53,25 +51,9 @@ _COLUMNS = (
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("--run-id", metavar="ID", help="one run, in full")
-    parser.add_argument("--agent", metavar="ID", help="only this agent's runs")
-    parser.add_argument(
-        "--status",
-        action="append",
-        help="only runs with this status: pending, running, completed (or succeeded), error (or "
-        "failed), cancelled (or canceled), timeout, or another that an agent gave; given more than "
-        "once, with one of these",
-    )
-    parser.add_argument("--session", metavar="ID", help="only runs of this session")
-    parser.add_argument("--parent", metavar="ID", help="only runs that this run began")
-    parser.add_argument(
-        "--tag", action="append", help="only runs with this tag; given more than once, with all"
-    )
-    parser.add_argument(
-        "--any-tag",
-        metavar="TAG",
-        action="append",
-        help="only runs with this tag; given more than once, with one of these",
+    parser.add_argument("--run-id", metavar="ID", dest="one_run", help="one run, in full")
+    add_filters(
+        parser, "runs", "agent_id", "session_id", "parent_run_id", "status", "tags", "any_tags"
     )
     add_listing_options(parser)
     parser.add_argument(
@@ -80,31 +62,17 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(options: Namespace, output: Output) -> int:
-    filters = _filters(options)
-    if options.run_id is not None and any(value is not None for value in filters.values()):
+    wanted = filters(options, "runs")
+    if options.one_run is not None and any(value is not None for value in wanted.values()):
         raise ConfigurationError("--run-id names one run: drop the other filters.")
     with open_for_reading(options) as persistence:
-        if options.run_id is not None:
-            _show_one(get_run(persistence, options.run_id), output)
+        if options.one_run is not None:
+            _show_one(get_run(persistence, options.one_run), output)
             return OK
-        question = Question(persistence.query_agent_runs, persistence.iter_agent_runs, filters)
+        question = Question(persistence.query_agent_runs, persistence.iter_agent_runs, wanted)
         said = nothing(persistence, "runs", question.is_narrowed or options.offset > 0)
         show(question, options, output, _rows, said, options.offset)
     return OK
-
-
-def _filters(options: Namespace) -> dict[str, object]:
-    statuses = options.status
-    return {
-        "agent_id": options.agent,
-        "session_id": options.session,
-        "parent_run_id": options.parent,
-        "status": statuses and [_ELSEWHERE.get(status, status) for status in statuses],
-        "tags": options.tag,
-        "any_tags": options.any_tag,
-        "since": options.since,
-        "until": options.until,
-    }
 
 
 def get_run(persistence: Persistence, run_id: str) -> AgentRun:

@@ -15,10 +15,11 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from curio_persistence.cli.events import STYLES
 from curio_persistence.cli.exits import OK
+from curio_persistence.cli.filters import add_filters, filters
 from curio_persistence.cli.listing import nothing
 from curio_persistence.cli.options import (
     add_json_options,
@@ -52,15 +53,9 @@ _INDENT = "    "
 
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("query", metavar="WORD", nargs="+", help="what to look for")
-    parser.add_argument("--agent", metavar="ID", help="only what is of this agent")
-    parser.add_argument("--run-id", metavar="ID", help="only what is of this run")
-    parser.add_argument("--session", metavar="ID", help="only what is of this session")
-    for name, of_what in (("type", "events"), ("level", "events"), ("model", "model calls")):
-        parser.add_argument(
-            f"--{name}",
-            action="append",
-            help=f"only {of_what} of this {name}; given more than once, of one of these",
-        )
+    add_filters(parser, "records", "agent_id", "run_id", "session_id")
+    add_filters(parser, "events", "event_type", "level")
+    add_filters(parser, "model calls", "model")
     add_window_options(parser)
     parser.add_argument(
         "--rank", action="store_true", help="the best of the newest 10,000 first, not the newest"
@@ -86,18 +81,18 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(options: Namespace, output: Output) -> int:
-    filters = _filters(options)
+    wanted = filters(options)
     with open_for_reading(options) as persistence:
         _index_what_is_new(persistence, options)
         page = persistence.search_text(
             " ".join(options.query),
-            **filters,
+            **wanted,
             order="rank" if options.rank else "newest",
             limit=options.limit,
             cursor=options.cursor,
             max_wait=options.max_wait,
         )
-        said = nothing(persistence, "records with these words", narrowed=any(filters.values()))
+        said = nothing(persistence, "records with these words", narrowed=any(wanted.values()))
     _show(page, said, output)
     if page.pending:
         say(f"{page.pending:,} records were not searched. To index them: curio-persistence index")
@@ -114,19 +109,6 @@ def _index_what_is_new(persistence: Persistence, options: Namespace) -> None:
         progress_line("Indexing") as progress,
     ):
         writing.search.index_pending(max_wait=options.max_wait, progress=progress)
-
-
-def _filters(options: Namespace) -> dict[str, Any]:
-    return {
-        "agent_id": options.agent,
-        "run_id": options.run_id,
-        "session_id": options.session,
-        "event_type": options.type,
-        "level": options.level,
-        "model": options.model,
-        "since": options.since,
-        "until": options.until,
-    }
 
 
 def _show(page: SearchPage, nothing: str, output: Output) -> None:

@@ -12,8 +12,9 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from curio_persistence.cli.events import STYLES, add_event_filters, event_filters
+from curio_persistence.cli.events import EVENT_FILTERS, STYLES
 from curio_persistence.cli.exits import OK
+from curio_persistence.cli.filters import add_filters, filters
 from curio_persistence.cli.options import add_window_options, count, open_for_reading, seconds
 from curio_persistence.cli.output import DIM, Output, say
 from curio_persistence.cli.text import cells, local_time, one_line, padded, shortened
@@ -46,8 +47,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         default=0.5,
         help="how long to wait between two looks (default: 0.5)",
     )
-    parser.add_argument("--run", metavar="ID", dest="run_id", help="only this run's events")
-    add_event_filters(parser)
+    add_filters(parser, "events", "run_id", *EVENT_FILTERS)
     add_window_options(parser)
     parser.add_argument(
         "--jsonl", action="store_true", help="print each as JSON on a line, on a terminal too"
@@ -57,12 +57,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(options: Namespace, output: Output) -> int:
     with open_for_reading(options) as persistence:
         following = persistence.events.follow(
-            last=options.last,
-            interval=options.interval,
-            run_id=options.run_id,
-            since=options.since,
-            until=options.until,
-            **event_filters(options),
+            last=options.last, interval=options.interval, **filters(options)
         )
         _show(next(following), output)
         if options.follow:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from curio_persistence.cli.exits import OK
+from curio_persistence.cli.filters import add_filters, filters
 from curio_persistence.cli.listing import Question, add_listing_options, nothing, show
 from curio_persistence.cli.options import open_for_reading
 from curio_persistence.cli.output import DIM, RED, Output
@@ -27,9 +28,6 @@ EXAMPLES = """\
   curio-persistence usage --since 2026-11-01 --limit all --jsonl > calls.jsonl
 """
 
-_ELSEWHERE = {"failed": "error", "succeeded": "success"}
-"""Other words for the statuses of model calls."""
-
 _COLUMNS = (
     Column("TIME"),
     Column("RUN", most=255),
@@ -43,18 +41,8 @@ _COLUMNS = (
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("--agent", metavar="ID", help="only this agent's calls")
-    parser.add_argument("--run", metavar="ID", dest="run_id", help="only this run's calls")
-    for name, what in (("model", "calls of this model"), ("provider", "calls to this provider")):
-        parser.add_argument(
-            f"--{name}", action="append", help=f"only {what}; given more than once, of one of these"
-        )
-    parser.add_argument(
-        "--status",
-        action="append",
-        help="only calls with this status: success (or succeeded), error (or failed), or another; "
-        "given more than once, with one of these",
-    )
+    names = ("agent_id", "run_id", "session_id", "model", "provider", "status")
+    add_filters(parser, "calls", *names)
     add_listing_options(parser)
 
 
@@ -63,15 +51,7 @@ def run(options: Namespace, output: Output) -> int:
         question = Question(
             persistence.query_llm_usage,
             persistence.iter_llm_usage,
-            {
-                "agent_id": options.agent,
-                "run_id": options.run_id,
-                "model": options.model,
-                "provider": options.provider,
-                "status": options.status and [_ELSEWHERE.get(s, s) for s in options.status],
-                "since": options.since,
-                "until": options.until,
-            },
+            filters(options, "usage"),
         )
         said = nothing(persistence, "model calls", question.is_narrowed)
         show(question, options, output, _rows, said)

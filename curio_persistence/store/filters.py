@@ -12,7 +12,19 @@ from curio_persistence.store.codecs import encode_integer
 from curio_persistence.store.patterns import holds
 
 Op = Literal[
-    "=", "<>", "<", ">", ">=", "in", "has", "has any", "may hold", "holds", "is null", "is not null"
+    "=",
+    "<>",
+    "<",
+    ">",
+    ">=",
+    "in",
+    "of session",
+    "has",
+    "has any",
+    "may hold",
+    "holds",
+    "is null",
+    "is not null",
 ]
 
 
@@ -20,8 +32,9 @@ class Filter(NamedTuple):
     """One condition on a column, its value in kept form. Several filters are ANDed.
 
     A comparison with a column that is NULL is false, as in SQL. For `in` the value is a tuple of
-    kept values. `has` asks tags for one, `has any` for one of a tuple; `holds` asks a payload for a
-    pattern (see `patterns`), and `may hold` is what a store may ask itself before.
+    kept values. `of session` asks a `run_id` whether its run is of a session. `has` asks tags for
+    one, `has any` for one of a tuple; `holds` asks a payload for a pattern (see `patterns`), and
+    `may hold` is what a store may ask itself before.
     """
 
     column: str
@@ -88,6 +101,13 @@ _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
     "is null": lambda kept, _: kept is None,
     "is not null": lambda kept, _: kept is not None,
 }
+
+
+def by_run(where: Where, runs_of: Callable[[str], tuple[str, ...]]) -> Where:
+    """The same filters, with the runs that are of a session in its place."""
+    return tuple(
+        f._replace(op="in", value=runs_of(f.value)) if f.op == "of session" else f for f in where
+    )
 
 
 def matches(row: Mapping[str, Any], where: Where) -> bool:

@@ -243,6 +243,7 @@ RUNS = "query_agent_runs", "iter_agent_runs"
 EVENTS = "query_events", "iter_agent_run_events"
 USAGE = "query_llm_usage", "iter_llm_usage"
 AGENT, RUN = {"agent_id": "agent 3"}, {"run_id": "run 3"}
+SESSION = {"session_id": "session 8"}
 TYPE, RARE = {"event_type": "type 1"}, {"event_type": "rare"}
 # Half of the time in which there is anything.
 WINDOW = {"since": "2026-01-01T00:00:20Z", "until": "2026-01-01T00:01:10Z"}
@@ -250,9 +251,7 @@ WINDOW = {"since": "2026-01-01T00:00:20Z", "until": "2026-01-01T00:01:10Z"}
 LISTINGS = {
     "runs": Listing(RUNS, {}, {"agent_runs_by_time"}),
     "runs of an agent": Listing(RUNS, AGENT, {"agent_runs_by_agent"}),
-    "runs of a session": Listing(
-        RUNS, {"session_id": "session 8"}, {"agent_runs_by_session"}, sorts=True
-    ),
+    "runs of a session": Listing(RUNS, SESSION, {"agent_runs_by_session"}, sorts=True),
     "children of a run": Listing(
         RUNS, {"parent_run_id": "run 8"}, {"agent_runs_by_parent"}, sorts=True
     ),
@@ -263,9 +262,7 @@ LISTINGS = {
     "events of an agent by rare type": Listing(
         EVENTS, {**AGENT, **RARE}, {"agent_run_events_by_agent"}, sorts=True
     ),
-    "events of a session": Listing(
-        EVENTS, {"session_id": "session 8"}, {"agent_run_events_by_session"}, sorts=True
-    ),
+    "events of a session": Listing(EVENTS, SESSION, {"agent_run_events_by_session"}, sorts=True),
     "errors": Listing(EVENTS, {"min_level": "error"}, {"agent_run_events_severe"}, sorts=True),
     "errors of an agent": Listing(
         EVENTS, {**AGENT, "min_level": "error"}, {"agent_run_events_severe_by_agent"}, sorts=True
@@ -301,6 +298,14 @@ LISTINGS = {
     "usage of a run": Listing(USAGE, RUN, {"agent_llm_usage_by_run"}, sorts=True),
 }
 
+# By its runs; or by the time, if the session has many, with a look at the run of each.
+OF_SESSION = {
+    "agent_runs_by_session",
+    "agent_llm_usage_by_run",
+    "agent_llm_usage_by_time",
+    RUN_ID,
+}
+
 # Without an index of their own. Which other is the best depends on how many rows there are.
 OTHERS = {
     "runs by frequent status": Listing(
@@ -320,6 +325,8 @@ OTHERS = {
         {**AGENT, **RUN},
         {"agent_llm_usage_by_run", "agent_llm_usage_by_agent", "agent_llm_usage_stats"},
     ),
+    "usage of a session": Listing(USAGE, SESSION, OF_SESSION),
+    "usage of a session in a window": Listing(USAGE, {**SESSION, **WINDOW}, OF_SESSION),
 }
 
 PAGE, FAR = 20, 2_000

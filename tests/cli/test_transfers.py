@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from curio_persistence import connect
+from curio_persistence import AgentLLMUsage, AgentRun, connect
 from tests.cli.program import Program
 from tests.support.awkward import hashes
 
@@ -56,10 +56,46 @@ def test_nothing_is_replaced_without_force(program: Program, agents_db: str) -> 
     assert program.files() == {"agent_sdk.db", "thesis.csv"}
 
 
+@pytest.mark.parametrize(
+    ("filters", "numbers"),
+    [
+        (["--agent", "planner"], (3, 1, 1)),
+        (["--run", "run-40"], (1, 5, 3)),
+        (["--session", "chat"], (1, 1, 1)),
+        (["--until", "2026-11-20T10:35Z"], (1, 5, 3)),
+        (["--table", "events", "--payload", "tool_name=search"], (0, 1, 0)),
+        (["--table", "events", "--type", "note", "--type", "tool_call"], (0, 3, 0)),
+        (["--table", "events", "--min-level", "warning"], (0, 1, 0)),
+        (["--table", "runs", "--tag", "nightly", "--tag", "eu"], (1, 0, 0)),
+        (["--table", "runs", "--any-tag", "us", "--any-tag", "eu"], (1, 0, 0)),
+        (["--table", "runs", "--parent", "run-40"], (1, 0, 0)),
+        (["--table", "runs", "--status", "succeeded"], (2, 0, 0)),
+        (["--table", "usage", "--status", "succeeded"], (0, 0, 3)),
+        (["--table", "runs", "--table", "usage", "--status", "failed"], (1, 0, 1)),
+        (["--table", "runs", "--table", "usage", "--status", "succeeded"], (2, 0, 3)),
+        (["--table", "usage", "--provider", "other", "--model", "small"], (0, 0, 1)),
+    ],
+)
+def test_filters_are_those_of_the_other_commands(
+    program: Program, agents_db: str, filters: list[str], numbers: tuple[int, int, int]
+) -> None:
+    with connect(f"sqlite:///{program.folder / agents_db}") as persistence:
+        run = AgentRun("planner", "odd", tags=["nightly", "eu"], parent_run_id="run-40")
+        run.session_id = "chat"
+        persistence.create_agent_run(run)
+        persistence.append_event("odd", "planner", "odd", level="error", session_id="chat")
+        persistence.log_llm_usage(AgentLLMUsage("planner", "odd", "other", "small"))
+    lines = program("export", "-o", "-", *filters).lines
+    counts = json.loads(lines[-1])
+    assert tuple(counts.get(table, 0) for table in ("runs", "events", "usage")) == numbers
+
+
 def test_a_filter_that_some_table_lacks_is_wrong_usage(program: Program, agents_db: str) -> None:
     code, _, said = program("export", "-o", "all.jsonl", "--level", "error")
     assert code == 2
-    assert "agent_runs cannot be picked by" in said
+    assert (
+        "runs cannot be picked by level: leave it out, or choose tables (--table) that can" in said
+    )
     assert program.files() == {"agent_sdk.db"}
 
 

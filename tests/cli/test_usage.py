@@ -30,6 +30,7 @@ def test_calls_come_newest_first_and_whole(
         (["--provider", "acme", "--agent", "researcher", "--run", "run-40"], [50, 250, 300]),
         (["--provider", "other"], []),
         (["--run", "run-41"], []),
+        (["--session", "chat"], []),
         (["--until", "2026-11-20T10:30Z"], []),
     ],
 )

@@ -135,12 +135,31 @@ def test_events(history: Persistence, filters: dict[str, Any], expected: str) ->
         ({"status": ["error"]}, ""),
         ({"since": NOON + 3 * HOUR}, "3"),
         ({"run_id": "run 2", "until": NOON + 3 * HOUR}, "2"),
+        ({"session_id": "session 1"}, "23"),
+        ({"session_id": "session 1", "run_id": "run 3", "status": "success"}, "3"),
+        ({"session_id": "session 1", "agent_id": "a"}, ""),
+        ({"session_id": "unknown"}, ""),
     ],
 )
 def test_model_calls(history: Persistence, filters: dict[str, Any], expected: str) -> None:
     wanted = [f"model {number}" for number in expected]
     assert models(history.query_llm_usage(**filters)) == wanted
     assert models(history.iter_llm_usage(**filters)) == wanted
+
+
+def test_a_model_call_is_of_the_session_that_its_run_is_of(history: Persistence) -> None:
+    history.log_llm_usage(AgentLLMUsage("a", None, model="of no run"))
+    history.log_llm_usage(AgentLLMUsage("a", "run 9", model="of a run that nobody created"))
+    page = history.query_llm_usage(session_id="session 0", limit=1)
+    assert models(page) == ["model 1"]
+    history.create_agent_run(AgentRun("a", "run 9", session_id="session 0"))
+    assert models(history.iter_llm_usage(session_id="session 0")) == [
+        "model 0",
+        "model 1",
+        "of a run that nobody created",
+    ]
+    rest = history.query_llm_usage(session_id="session 0", cursor=page.next_cursor)
+    assert models(rest) == ["model 0"]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,124 @@
+"""The options that pick records: one for each filter of the queries, the same in every command."""
+
+from __future__ import annotations
+
+import json
+from argparse import ArgumentTypeError, Namespace
+from collections.abc import Callable, Iterable, Mapping
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from argparse import _ActionsContainer
+
+
+class _Option(NamedTuple):
+    """How a filter is given: under which names, and what its help says of the records it leaves."""
+
+    names: tuple[str, ...]
+    help: str
+    several: bool = False
+    """Whether it may be given more than once."""
+    metavar: str | None = None
+    read: Callable[[str], Any] = str
+
+
+def _payload(text: str) -> tuple[str, Any]:
+    """A path into payloads, and the value that is to be there."""
+    path, equals, value = text.partition("=")
+    if not path or not equals:
+        raise ArgumentTypeError(f"{text!r} is not PATH=VALUE, such as tool_name=search")
+    try:
+        read = json.loads(value, parse_float=Decimal, parse_constant=str)
+    except (ValueError, RecursionError):
+        return path, value
+    return path, value if isinstance(read, dict | list) else read
+
+
+_ONE_OF = "given more than once, with one of these"
+_OPTIONS = {
+    "agent_id": _Option(("--agent",), "only this agent's {records}", metavar="ID"),
+    "run_id": _Option(("--run", "--run-id"), "only this run's {records}", metavar="ID"),
+    "session_id": _Option(("--session",), "only {records} of this session", metavar="ID"),
+    "parent_run_id": _Option(("--parent",), "only {records} that this run began", metavar="ID"),
+    "status": _Option(
+        ("--status",),
+        "only {records} with this status: of runs pending, running, completed (or succeeded), "
+        "error (or failed), cancelled (or canceled), timeout; of model calls success (or "
+        f"succeeded), error (or failed); or another that an agent gave; {_ONE_OF}",
+        several=True,
+    ),
+    "tags": _Option(
+        ("--tag",), "only {records} with this tag; given more than once, with all", several=True
+    ),
+    "any_tags": _Option(
+        ("--any-tag",), f"only {{records}} with this tag; {_ONE_OF}", several=True, metavar="TAG"
+    ),
+    "event_type": _Option(
+        ("--type",), "only {records} of this type; given more than once, of one of these", True
+    ),
+    "level": _Option(
+        ("--level",),
+        "only {records} of this level: debug, info, warning, error, critical, or another that an "
+        "agent gave; given more than once, of one of these",
+        several=True,
+    ),
+    "min_level": _Option(("--min-level",), "only {records} that are so severe", metavar="LEVEL"),
+    "payload": _Option(
+        ("--payload",),
+        "only {records} whose payload has this value there, such as tool_name=search or "
+        "result.count=3; JSON numbers, true, false, null and text in quotation marks are that, "
+        "anything else is text; given more than once, all of these",
+        several=True,
+        metavar="PATH=VALUE",
+        read=_payload,
+    ),
+    "model": _Option(
+        ("--model",), "only {records} of this model; given more than once, of one of these", True
+    ),
+    "provider": _Option(
+        ("--provider",),
+        "only {records} to this provider; given more than once, to one of these",
+        True,
+    ),
+}
+
+_STATUSES: Mapping[str, Mapping[str, str]] = {
+    "runs": {"failed": "error", "succeeded": "completed", "canceled": "cancelled"},
+    "usage": {"failed": "error", "succeeded": "success"},
+}
+"""Other systems' words for our statuses, by the kind of records."""
+
+
+def add_filters(parser: _ActionsContainer, records: str, *names: str) -> None:
+    """Options for filters of these names; the help calls what they leave by the word `records`."""
+    for name in names:
+        option = _OPTIONS[name]
+        parser.add_argument(
+            *option.names,
+            dest=name,
+            metavar=option.metavar or option.names[0].removeprefix("--").upper(),
+            type=option.read,
+            action="append" if option.several else "store",
+            help=option.help.format(records=records),
+        )
+
+
+def filters(options: Namespace, *kinds: str) -> dict[str, Any]:
+    """What the filters were told that a command has; `kinds` are those of records with a status."""
+    told = {
+        name: getattr(options, name)
+        for name in (*_OPTIONS, "since", "until")
+        if hasattr(options, name)
+    }
+    if told.get("status"):
+        told["status"] = [word for given in told["status"] for word in _meant(given, kinds)]
+    if told.get("payload"):
+        told["payload"] = dict(told["payload"])
+    return told
+
+
+def _meant(status: str, kinds: Iterable[str]) -> list[str]:
+    """The status of each of these kinds that a word means."""
+    meant = {_STATUSES[kind].get(status, status): None for kind in kinds if kind in _STATUSES}
+    return list(meant) or [status]
