@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from glob import escape
 from pathlib import Path
 from typing import BinaryIO
 
@@ -19,37 +20,24 @@ MANIFEST = "manifest.json"
 def whole_file(path: Path, *, overwrite: bool) -> Iterator[BinaryIO]:
     """A new file, under another name until the block has ended well."""
     with _telling(path):
-        _refuse_what_is_there(path, overwrite)
-        partial = _partial(path)
-        try:
+        _refuse_what_is_there(path, overwrite, Path.is_file)
+        with _unfinished(path, Path.touch) as partial:
             with partial.open("wb") as file:
                 yield file
                 _to_disk(file)
+            _refuse_what_is_there(path, overwrite, Path.is_file)
             partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
 
 
 @contextmanager
 def whole_folder(path: Path, *, overwrite: bool) -> Iterator[Path]:
     """A new folder, under another name until the block has ended well."""
-    import shutil
-
     with _telling(path):
-        _refuse_what_is_there(path, overwrite)
-        if path.exists() and not (path / MANIFEST).is_file():
-            raise InvalidValueError(
-                f"{path} is there, and is no export: choose another name.", field="path"
-            )
-        partial = _partial(path)
-        partial.mkdir()
-        try:
+        _refuse_what_is_there(path, overwrite, _is_export)
+        with _unfinished(path, Path.mkdir) as partial:
             yield partial
-            if path.exists():
-                shutil.rmtree(path)
-            partial.rename(path)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
+            while not _takes_its_place(partial, path, overwrite):
+                pass
 
 
 @contextmanager
@@ -60,21 +48,104 @@ def file_in(folder: Path, name: str) -> Iterator[BinaryIO]:
         _to_disk(file)
 
 
-def _partial(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{os.getpid()}.partial")
-
-
 def _to_disk(file: BinaryIO) -> None:
     file.flush()
     os.fsync(file.fileno())
 
 
-def _refuse_what_is_there(path: Path, overwrite: bool) -> None:
-    if not overwrite and os.path.lexists(path):
+# --- what has another name until it is complete ---------------------------------------------------
+
+
+@contextmanager
+def _unfinished(path: Path, make: Callable[[Path], object]) -> Iterator[Path]:
+    """Something under another name, which nobody else has; what killed exports left goes first."""
+    for left in path.parent.glob(f".{escape(path.name)}.*.partial"):
+        with suppress(OSError, ImportError), _locked(left):
+            _remove(left)
+    with ExitStack() as stack:
+        partial = _begun(path, make, stack)
+        stack.callback(_remove, partial)
+        yield partial
+
+
+def _begun(path: Path, make: Callable[[Path], object], stack: ExitStack) -> Path:
+    """It is locked, by which others know that somebody is still at work."""
+    while True:
+        partial = _another_name(path)
+        make(partial)
+        try:
+            stack.enter_context(_locked(partial))
+        except (BlockingIOError, FileNotFoundError):  # It was taken for a killed one's.
+            continue
+        except (OSError, ImportError):  # Where nothing can be locked, nothing is taken away.
+            return partial
+        if partial.exists():
+            return partial
+
+
+def _another_name(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{os.urandom(4).hex()}.partial")
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    from fcntl import LOCK_EX, LOCK_NB, flock  # Which Windows lacks.
+
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        flock(descriptor, LOCK_EX | LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _remove(path: Path) -> None:
+    import shutil
+
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+# --- the place itself -----------------------------------------------------------------------------
+
+
+def _refuse_what_is_there(path: Path, overwrite: bool, fits: Callable[[Path], bool]) -> None:
+    if not os.path.lexists(path):
+        return
+    if not overwrite:
         raise InvalidValueError(
             f"{path} is there already. Choose another name, or say overwrite=True (--force).",
             field="path",
         )
+    if path.exists() and not fits(path):
+        raise InvalidValueError(
+            f"{path} is there, and is no export: choose another name.", field="path"
+        )
+
+
+def _is_export(path: Path) -> bool:
+    return (path / MANIFEST).is_file()
+
+
+def _takes_its_place(partial: Path, path: Path, overwrite: bool) -> bool:
+    """Give a folder its name; False where somebody else's got it in the same moment."""
+    _refuse_what_is_there(path, overwrite, _is_export)
+    old = _another_name(path)
+    with suppress(FileNotFoundError):
+        path.rename(old)
+    try:
+        partial.rename(path)
+    except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+            return False
+        if old.exists():
+            old.rename(path)
+        raise
+    finally:
+        _remove(old)
+    return True
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import timedelta
@@ -220,7 +221,7 @@ def test_progress_is_told_with_the_total(filled: Persistence, path: Path) -> Non
         ({"run_id": "empty"}, (1, 0, 0)),
         ({"tables": "events", "level": "error"}, (0, 10, 0)),
         ({"tables": ("runs", "usage"), "status": "completed"}, (1, 0, 0)),
-        ({"tables": ("runs", "events"), "session_id": "session"}, (1, 0, 0)),
+        ({"session_id": "session"}, (1, 0, 6)),
         ({"until": BEGIN}, (0, 0, 0)),
     ],
 )
@@ -234,7 +235,8 @@ def test_filters_are_those_of_queries(
 @pytest.mark.parametrize(
     ("arguments", "field"),
     [
-        ({"session_id": "session"}, "filters"),
+        ({"model": "model"}, "filters"),
+        ({"tables": "runs", "error_message": ""}, "filters"),
         ({"tables": "event"}, "tables"),
         ({"tables": ()}, "tables"),
         ({"format": "xml"}, "format"),
@@ -314,6 +316,29 @@ def test_a_folder_that_is_no_export_is_never_replaced(filled: Persistence, tmp_p
     with pytest.raises(InvalidValueError, match="no export"):
         export_records(filled, folder, overwrite=True)
     assert [each.name for each in folder.iterdir()] == ["thesis.txt"]
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "csv"])
+def test_what_is_no_file_is_never_replaced(tmp_path: Path, ending: str) -> None:
+    """Such as /dev/null, which others need."""
+    path = tmp_path / f"pipe.{ending}"
+    os.mkfifo(path)
+    with InMemoryPersistence() as ours, pytest.raises(InvalidValueError, match="is no export"):
+        export_records(ours, path, overwrite=True)
+    assert path.is_fifo()
+
+
+def test_a_folder_is_replaced_by_way_of_a_link(filled: Persistence, tmp_path: Path) -> None:
+    """The link is replaced, and not what it leads to."""
+    elsewhere, link = tmp_path / "elsewhere.csv", tmp_path / "link.csv"
+    export_records(filled, elsewhere, agent_id="nobody")
+    link.symlink_to(elsewhere)
+    export_records(filled, link, overwrite=True)
+    with InMemoryPersistence() as other:
+        assert import_records(elsewhere, other).runs == 0
+        assert import_records(link, other).runs == NUMBERS["runs"]
+    assert sorted(each.name for each in tmp_path.glob("*.csv")) == ["elsewhere.csv", "link.csv"]
+    assert not list(tmp_path.glob(".*"))
 
 
 def test_an_export_that_fails_leaves_nothing(filled: Persistence, path: Path) -> None:

@@ -12,6 +12,7 @@ from curio_persistence import (
     AgentLLMUsage,
     AgentRun,
     AgentRunEvent,
+    InvalidValueError,
     SQLitePersistence,
     copy_records,
     export_records,
@@ -30,6 +31,13 @@ source, target = sys.argv[1:]
 tell = lambda done, total: (print(done, flush=True), input())
 """
 EXPORT = TELL + "export_records(SQLitePersistence(source), target, progress=tell)"
+WAITING_EXPORT = """
+source, target = sys.argv[1:]
+waits = iter([lambda: (print("begun", flush=True), input())])
+tell = lambda done, total: next(waits, lambda: None)()
+export_records(SQLitePersistence(source), target, overwrite=True, progress=tell)
+print("done")
+"""
 IMPORT = TELL + "import_records(source, SQLitePersistence(target), progress=tell)"
 COPY = TELL + "copy_records(SQLitePersistence(source), SQLitePersistence(target), progress=tell)"
 
@@ -72,10 +80,53 @@ def test_a_killed_export_leaves_nothing_that_looks_whole(
     for steps in (1, 5):
         kill_after(EXPORT, steps, tmp_path / "source.db", target)
         assert not target.exists()
+    assert [each.name for each in left_in(tmp_path)] != []
     export_records(source, target)
+    assert left_in(tmp_path) == []
     with SQLitePersistence(":memory:") as other:
         assert import_records(target, other).ok
         assert hashes(other) == hashes(source)
+
+
+def left_in(folder: Path) -> list[Path]:
+    """What exports have not given its name."""
+    return list(folder.glob(".*"))
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "csv"])
+def test_what_is_being_exported_is_not_taken_for_what_a_killed_export_left(
+    source: SQLitePersistence, tmp_path: Path, ending: str
+) -> None:
+    target = tmp_path / f"export.{ending}"
+    with Child(WAITING_EXPORT, tmp_path / "source.db", target) as child:
+        child.read()
+        export_records(source, target, agent_id="nobody", overwrite=True)
+        assert len(left_in(tmp_path)) == 1
+        child.write("go on")
+        assert child.finish() == "done\n"
+    assert left_in(tmp_path) == []
+    with SQLitePersistence(":memory:") as other:
+        assert import_records(target, other).ok
+        assert hashes(other) == hashes(source)
+
+
+def test_of_two_exports_to_one_place_only_one_may_be_there_already(
+    source: SQLitePersistence, tmp_path: Path
+) -> None:
+    """Who began first finds the other's there, and leaves it."""
+    target = tmp_path / "export.jsonl"
+    told = []
+
+    def export_too(done: int, total: int | None) -> None:
+        if not told:
+            told.append(done)
+            export_records(source, target, agent_id="nobody")
+
+    with pytest.raises(InvalidValueError, match="is there already"):
+        export_records(source, target, progress=export_too)
+    with SQLitePersistence(":memory:") as other:
+        assert import_records(target, other).runs == 0
+    assert left_in(tmp_path) == []
 
 
 @pytest.mark.parametrize("ending", ["jsonl", "csv", "parquet"])
