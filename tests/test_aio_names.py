@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import curio_persistence
 from curio_persistence import (
     BufferedPersistence,
     ConfigurationError,
@@ -15,6 +18,7 @@ from curio_persistence import (
     RunRecorder,
     Stream,
     ToolCall,
+    UnsupportedError,
     aio,
     connect,
 )
@@ -24,6 +28,7 @@ from curio_persistence.capabilities.metrics import Metrics
 from curio_persistence.capabilities.runs import Runs
 from curio_persistence.capabilities.search import Search
 from curio_persistence.capabilities.stats import Stats
+from curio_persistence.capabilities.transfers import Transfers
 from curio_persistence.capabilities.usage import Usage
 
 PAIRS = {
@@ -35,17 +40,20 @@ PAIRS = {
     Stats: awaited.AsyncStats,
     Metrics: awaited.AsyncMetrics,
     Search: awaited.AsyncSearch,
+    Transfers: awaited.AsyncTransfers,
     RunRecorder: aio.AsyncRunRecorder,
     ToolCall: aio.AsyncToolCall,
     Stream: aio.AsyncStream,
 }
+
+FUNCTIONS = ["copy_records", "export_records", "import_agdd", "import_costs", "import_records"]
 
 INTERNAL = {
     Runs: {"where"},
     Events: {"store", "where"},
     Usage: {"store", "where"},
     Stream: {"batches"},
-    InMemoryPersistence: {"transfers"},
+    Transfers: {name for name in vars(Transfers) if name not in ("hash", "hashes")},
 }
 """What others call from within the library."""
 
@@ -84,7 +92,35 @@ def test_each_is_called_in_the_same_way_and_explained(blocking: type, awaiting: 
 def test_what_a_persistence_has_besides_is_there_too() -> None:
     persistence = InMemoryPersistence()
     has = {name for name in vars(persistence) if not name.startswith("_")}
-    assert has - INTERNAL[InMemoryPersistence] <= set(dir(aio.AsyncPersistence(persistence)))
+    assert has <= set(dir(aio.AsyncPersistence(persistence)))
+
+
+def test_functions_that_take_a_persistence_take_one_that_is_awaited() -> None:
+    for name in (*FUNCTIONS, "upgrade"):
+        awaiting, blocking = getattr(aio, name), getattr(curio_persistence, name)
+        assert inspect.iscoroutinefunction(awaiting)
+        assert parameters(awaiting) == parameters(blocking), name
+        assert inspect.getdoc(awaiting), name
+
+
+def test_no_function_that_takes_a_persistence_is_missing() -> None:
+    public = (getattr(curio_persistence, name) for name in curio_persistence.__all__)
+    functions = {each.__name__ for each in public if inspect.isfunction(each)}
+    assert functions == {*FUNCTIONS, "upgrade", "connect"}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_which_persistence_a_function_takes_is_told(name: str, tmp_path: Path) -> None:
+    opened = InMemoryPersistence()
+
+    def call(module: Any, persistence: object) -> Any:
+        others = [tmp_path] if name.startswith("import") else []
+        return getattr(module, name)(*others, persistence, *[persistence] * (not others))
+
+    with pytest.raises(ConfigurationError, match=r"not a InMemory.*open it by await aio\.connect"):
+        asyncio.run(call(aio, opened))
+    with pytest.raises(UnsupportedError, match=r"not a Async.*: await aio\.export_records"):
+        call(curio_persistence, aio.AsyncPersistence(opened))
 
 
 def test_it_is_opened_by_what_opens_the_blocking_one() -> None:

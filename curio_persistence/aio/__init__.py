@@ -13,6 +13,14 @@ from curio_persistence.aio.persistence import (
 )
 from curio_persistence.aio.recorder import AsyncRunRecorder, AsyncToolCall
 from curio_persistence.aio.streams import AsyncFollowing, AsyncStream
+from curio_persistence.aio.transfers import (
+    copy_records,
+    export_records,
+    import_agdd,
+    import_costs,
+    import_records,
+    upgrade,
+)
 from curio_persistence.store.redaction import Content, Redactor
 
 __all__ = [
@@ -24,6 +32,12 @@ __all__ = [
     "AsyncToolCall",
     "Opening",
     "connect",
+    "copy_records",
+    "export_records",
+    "import_agdd",
+    "import_costs",
+    "import_records",
+    "upgrade",
 ]
 
 

@@ -16,6 +16,7 @@ from curio_persistence.capabilities.metrics import Metrics
 from curio_persistence.capabilities.runs import Runs
 from curio_persistence.capabilities.search import Search
 from curio_persistence.capabilities.stats import Stats
+from curio_persistence.capabilities.transfers import Transfers
 from curio_persistence.capabilities.usage import Usage
 from curio_persistence.clock import Clock
 from curio_persistence.errors import ConfigurationError
@@ -109,6 +110,13 @@ class AsyncSearch(Awaited[Search]):
         return await self._threads.call(lambda: self._sync.enabled)
 
 
+class AsyncTransfers(Awaited[Transfers]):
+    """`persistence.transfers`, awaited."""
+
+    hash = awaited(Transfers.hash)
+    hashes = awaited(Transfers.hashes)
+
+
 class AsyncPersistence(Awaited[Persistence]):
     """A persistence for programs that run in an event loop: its own names, awaited.
 
@@ -133,6 +141,7 @@ class AsyncPersistence(Awaited[Persistence]):
         self.stats = AsyncStats(persistence.stats, self._threads)
         self.metrics = AsyncMetrics(persistence.metrics, self._threads)
         self.search = AsyncSearch(persistence.search, self._threads)
+        self.transfers = AsyncTransfers(persistence.transfers, self._threads)
 
     create_agent_run = awaited(Persistence.create_agent_run)
     create_agent_runs = awaited(Persistence.create_agent_runs)

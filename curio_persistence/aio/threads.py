@@ -70,6 +70,17 @@ class Threads:
         async with self._turn():
             return await _to_the_end(self.start(function, *args, **kwargs))
 
+    async def call_apart(self, function: Callable[[], T]) -> T:
+        """The same, for what takes long: in a thread of its own, as a transaction has."""
+        if self._level():
+            return await self.call(function)
+        async with self._place():
+            executor = ThreadPoolExecutor(1, "curio-apart")
+            try:
+                return await asyncio.wrap_future(_submit(executor, function))
+            finally:
+                executor.shutdown(wait=False)
+
     def start(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Have it done, without anybody waiting for it."""
         level = self._level()

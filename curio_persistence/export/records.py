@@ -72,8 +72,8 @@ def checked_persistence(persistence: Any) -> Persistence:
     """One whose records can all be read, and added to, at once."""
     if not isinstance(persistence, Persistence):
         raise UnsupportedError(
-            "Only a Persistence of this package is exported, imported into and copied, "
-            f"not a {type(persistence).__name__}."
+            "Only a Persistence of this package is exported, imported into and copied, not a "
+            f"{type(persistence).__name__}. With one that is awaited: await aio.export_records(…)."
         )
     return persistence
 

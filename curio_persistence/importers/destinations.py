@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from curio_persistence.errors import ConflictError, InvalidValueError
+from curio_persistence.export.records import checked_persistence
 from curio_persistence.importers.reports import Progress, Tally
 from curio_persistence.models import AgentLLMUsage, AgentRun, AgentRunEvent
 from curio_persistence.store.tables import EVENTS, RUNS, USAGE, Table
@@ -48,7 +49,7 @@ class Destination:
         progress: Progress | None,
         complete: Complete = lambda stored, found: stored,
     ) -> None:
-        self._persistence = persistence
+        self._persistence = None if persistence is None else checked_persistence(persistence)
         self._tally = tally
         self._progress = progress
         self._complete = complete

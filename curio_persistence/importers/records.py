@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from curio_persistence.errors import InvalidValueError, UnsupportedError
+from curio_persistence.errors import InvalidValueError
+from curio_persistence.export.records import checked_persistence
 from curio_persistence.importers.folders import Source, source_path
 from curio_persistence.importers.record_files import Found, read_records
 from curio_persistence.importers.reports import ImportReport, Progress, Tally
@@ -50,13 +51,9 @@ class _Arriving:
         self._arrivals: Arrivals | None = None
         self._encoder: Callable[[Table[Any]], Callable[[Any], Row]] = lambda table: table.encode
         if persistence is not None:
-            if not hasattr(persistence, "transfers"):
-                raise UnsupportedError(
-                    f"{type(persistence).__name__} takes no exports: import them into a "
-                    "Persistence of this package."
-                )
-            self._arrivals = persistence.transfers.arrivals()
-            self._encoder = persistence.transfers.encoder
+            transfers = checked_persistence(persistence).transfers
+            self._arrivals = transfers.arrivals()
+            self._encoder = transfers.encoder
         self._encoders: dict[Table[Any], Callable[[Any], Row]] = {}
         self._tally = tally
         self._progress = progress

@@ -7,13 +7,21 @@ import sqlite3
 from collections.abc import Awaitable, Callable
 from contextlib import closing, suppress
 from functools import partial
+from itertools import count
 from pathlib import Path
 
 import pytest
 from psycopg2.extensions import make_dsn
 
 from curio_persistence import AgentRunEvent, Persistence, PostgresPersistence, SQLitePersistence
-from curio_persistence.aio import AsyncPersistence, Opening, connect
+from curio_persistence.aio import (
+    AsyncPersistence,
+    Opening,
+    connect,
+    copy_records,
+    export_records,
+    import_records,
+)
 from tests.support import soak
 from tests.support.blackhole import BlackHole
 from tests.support.children import Fork
@@ -23,6 +31,7 @@ from tests.support.loops import stands_still, turns_while
 Work = Callable[[AsyncPersistence], Awaitable[object]]
 
 MANY = 100_000 * soak.FACTOR
+SOME = MANY // 4
 LONGEST = 0.05
 
 
@@ -180,5 +189,27 @@ def test_the_loop_does_not_stand_still_while_very_much_is_read(tmp_path: Path) -
             assert len(page) == 10_000
             await awaited.get_agent_run_stats()
             assert await reading == MANY
+
+    assert not stands_still(work, LONGEST)
+
+
+@pytest.mark.slow
+def test_the_loop_does_not_stand_still_while_very_much_comes_and_goes(tmp_path: Path) -> None:
+    with SQLitePersistence(tmp_path / "a.db") as persistence:
+        write(persistence, AgentRunEvent, range(SOME), moments=1_000)
+    number = count()
+
+    async def work() -> None:
+        target = tmp_path / str(next(number))
+        target.mkdir()
+        async with (
+            connect(f"sqlite:///{tmp_path}/a.db") as awaited,
+            connect(f"sqlite:///{target}/copied.db") as copied,
+            connect(f"sqlite:///{target}/imported.db") as imported,
+        ):
+            for format in ("csv", "parquet", "jsonl"):
+                await export_records(awaited, target / f"all.{format}")
+            assert (await import_records(target / "all.jsonl", imported)).events == SOME
+            assert (await copy_records(awaited, copied)).ok
 
     assert not stands_still(work, LONGEST)

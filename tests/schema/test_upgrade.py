@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import threading
 import time
@@ -23,6 +24,7 @@ from curio_persistence import (
     Persistence,
     SchemaMismatchError,
     UpgradeReport,
+    aio,
     upgrade,
 )
 from curio_persistence.backends.originals import Original
@@ -30,6 +32,7 @@ from curio_persistence.store.tables import USAGE as USAGE_TABLE
 from tests.schema import original
 from tests.schema.conftest import Database, Make
 from tests.schema.original import EVENT, RUN, USAGE
+from tests.support.loops import HeldProgress
 
 pytestmark = pytest.mark.parametrize("make", ["sqlite", "postgres18"], indirect=True)
 
@@ -69,6 +72,20 @@ def test_every_row_is_there_under_its_id_and_says_what_it_said(database: Databas
     # What is worked out of a row when it is written, is there too.
     assert str(stats["total_cost_usd"]) == "0.000300"
     assert stats["tool_metrics"]["search"]["total_latency_ms"] == 12
+
+
+def test_an_upgrade_can_be_awaited_and_cancelled(database: Database) -> None:
+    events = [EVENT | {"id": number} for number in range(1, 3_001)]
+    original.make(database, events=events)
+    before, held = database.state(), HeldProgress()
+
+    async def main() -> UpgradeReport:
+        await held.cancel(aio.upgrade(database.url, timezone="UTC", progress=held))
+        assert len(held.told) == 1
+        assert database.state() == before
+        return await aio.upgrade(database.url, timezone="UTC")
+
+    assert asyncio.run(main()).events == len(events)
 
 
 def test_the_tables_are_those_that_a_new_database_has(make: Make) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -20,6 +22,37 @@ async def turns_while(work: Awaitable[T], let_go: Callable[[], object]) -> T:
         await asyncio.sleep(0.001)
     let_go()
     return await task
+
+
+class HeldProgress:
+    """The progress of some work, which is held at its first batch until it is let go."""
+
+    def __init__(self) -> None:
+        self.told: list[int] = []
+        self._begun, self._may_go_on = threading.Event(), threading.Event()
+
+    def __call__(self, done: int, total: int | None) -> None:
+        self.told.append(done)
+        self.thread = threading.current_thread()
+        self._begun.set()
+        self._may_go_on.wait()
+
+    async def begun(self) -> None:
+        await asyncio.to_thread(self._begun.wait)
+
+    def let_go(self) -> None:
+        self._may_go_on.set()
+
+    async def cancel(self, work: Coroutine[Any, Any, Any]) -> None:
+        """Cancel it in its first batch, and wait until its thread has ended too."""
+        task = asyncio.create_task(work)
+        await self.begun()
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+        assert task.cancelled()
+        self.let_go()
+        await asyncio.to_thread(self.thread.join)
 
 
 def stands_still(work: Callable[[], Coroutine[Any, Any, object]], seconds: float) -> bool:

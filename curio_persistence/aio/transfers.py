@@ -1,0 +1,144 @@
+"""What takes long, awaited: exports, imports, copies and upgrades.
+
+Each has a thread of its own, in which `progress` is called too. Who stops waiting for one, because
+of a timeout or with his task, ends it with its next batch.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Collection
+from datetime import tzinfo
+from functools import partial
+from threading import Event
+from typing import Any, BinaryIO, TypeVar
+
+import curio_persistence as blocking
+from curio_persistence.aio.persistence import AsyncPersistence
+from curio_persistence.aio.threads import Threads
+from curio_persistence.config import DatabaseConfig
+from curio_persistence.errors import ConfigurationError
+from curio_persistence.persistence import Persistence
+
+T = TypeVar("T")
+Progress = Callable[[int, int | None], object]
+Source = str | os.PathLike[str]
+
+
+async def export_records(
+    persistence: AsyncPersistence,
+    path: str | os.PathLike[str] | BinaryIO,
+    *,
+    format: str | None = None,
+    tables: Collection[str] = ("runs", "events", "usage"),
+    overwrite: bool = False,
+    progress: Progress | None = None,
+    **filters: Any,
+) -> blocking.ExportReport:
+    """Write records to files, as `curio_persistence.export_records` does.
+
+    Cancelled, it leaves no file behind.
+    """
+    export = partial(
+        blocking.export_records,
+        _under(persistence),
+        path,
+        format=format,
+        tables=tables,
+        overwrite=overwrite,
+        **filters,
+    )
+    return await _apart(persistence, export, progress)
+
+
+async def import_records(
+    source: Source, persistence: AsyncPersistence | None, *, progress: Progress | None = None
+) -> blocking.ImportReport:
+    """Import an export, as `curio_persistence.import_records` does.
+
+    Cancelled, it keeps what is stored; the same import finishes.
+    """
+    work = partial(blocking.import_records, source, _under_any(persistence))
+    return await _apart(persistence, work, progress)
+
+
+async def import_agdd(
+    source: Source, persistence: AsyncPersistence | None, *, progress: Progress | None = None
+) -> blocking.ImportReport:
+    """Import run folders, as `curio_persistence.import_agdd` does.
+
+    Cancelled, it keeps what is stored; the same import finishes.
+    """
+    work = partial(blocking.import_agdd, source, _under_any(persistence))
+    return await _apart(persistence, work, progress)
+
+
+async def import_costs(
+    source: Source, persistence: AsyncPersistence | None, *, progress: Progress | None = None
+) -> blocking.ImportReport:
+    """Import cost ledgers, as `curio_persistence.import_costs` does.
+
+    Cancelled, it keeps what is stored; the same import finishes.
+    """
+    work = partial(blocking.import_costs, source, _under_any(persistence))
+    return await _apart(persistence, work, progress)
+
+
+async def copy_records(
+    source: AsyncPersistence, destination: AsyncPersistence, *, progress: Progress | None = None
+) -> blocking.CopyReport:
+    """Copy everything into another database, as `curio_persistence.copy_records` does.
+
+    Cancelled, it keeps what is stored; the same copy finishes. In a transaction of the destination
+    it belongs to that; it never belongs to one of the source.
+    """
+    work = partial(blocking.copy_records, _under(source), _under(destination))
+    return await _apart(destination, work, progress)
+
+
+async def upgrade(
+    url: str | DatabaseConfig,
+    *,
+    timezone: str | tzinfo | None = None,
+    dry_run: bool = False,
+    progress: Progress | None = None,
+) -> blocking.UpgradeReport:
+    """Bring an original Curio's tables up to date, as `curio_persistence.upgrade` does.
+
+    Cancelled, it leaves the old tables as they were.
+    """
+    work = partial(blocking.upgrade, url, timezone=timezone, dry_run=dry_run)
+    return await _apart(None, work, progress)
+
+
+async def _apart(
+    persistence: AsyncPersistence | None, work: Callable[..., T], progress: Progress | None
+) -> T:
+    threads = persistence._threads if persistence else Threads(1)
+    is_left = Event()
+
+    def tell(done: int, total: int | None) -> None:
+        if is_left.is_set():
+            raise asyncio.CancelledError
+        if progress is not None:
+            progress(done, total)
+
+    try:
+        return await threads.call_apart(partial(work, progress=tell))
+    except asyncio.CancelledError:
+        is_left.set()
+        raise
+
+
+def _under(persistence: Any) -> Persistence:
+    if not isinstance(persistence, AsyncPersistence):
+        raise ConfigurationError(
+            f"An AsyncPersistence is awaited, not a {type(persistence).__name__}: open it by "
+            "await aio.connect(url), or wrap it in aio.AsyncPersistence(persistence)."
+        )
+    return persistence.blocking
+
+
+def _under_any(persistence: AsyncPersistence | None) -> Persistence | None:
+    return None if persistence is None else _under(persistence)
