@@ -150,6 +150,8 @@ class MemoryStore(Store):
             if target and not self._rows(target.table).holds("run_id", row[target.column]):
                 raise missing_reference(table, row)
             ident = int(row.get("id") or next(rows.ids))
+            if ident in rows.by_id:
+                raise conflict(table, row)
             rows.put(ident, {**table.filled, **row, "id": ident})
             if self._undo is not None:
                 self._undo.append(lambda: rows.take(ident))

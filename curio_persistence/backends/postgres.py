@@ -232,6 +232,10 @@ class PostgresStore(SQLStore):
         # Without the lock, 132 of 160 raced CREATEs failed, IF NOT EXISTS or not.
         self._read("SELECT pg_advisory_xact_lock(%s)", (_lock_key(self._schema_name),))
 
+    def take_turns(self, purpose: str) -> None:
+        key = _lock_key(f"{self._schema_name} {purpose}")
+        self._control(f"SELECT pg_advisory_xact_lock({key})")
+
     def _run_script(self, sql: str) -> None:
         # IF NOT EXISTS asks for the right to create even where there is nothing to create.
         if not self._read(

@@ -71,6 +71,7 @@ _OLDEST_ENGINE = (3, 37, 0)
 _STATEMENTS = 256
 _MOST_VALUES = 8_192
 """How many values one statement binds: 512 rows of events. Any SQLite takes 32,766."""
+_TAKEN = (sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY)
 _LAST_ROW_ID = 2**63 - 1
 _LONGEST = 64 << 20
 """How many bytes one piece of CSV may have, unless it is a single row."""
@@ -274,7 +275,7 @@ class SQLiteStore(SQLStore):
         except sqlite3.IntegrityError as error:
             if error.sqlite_errorcode == sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY:
                 raise missing_reference(table, row) from error
-            if error.sqlite_errorcode == sqlite3.SQLITE_CONSTRAINT_UNIQUE:
+            if error.sqlite_errorcode in _TAKEN:
                 raise conflict(table, row) from error
             raise self._translate(error) from error
         except sqlite3.Error as error:

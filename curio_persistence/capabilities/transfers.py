@@ -13,7 +13,7 @@ from curio_persistence.capabilities.appends import Appends
 from curio_persistence.capabilities.events import EventFilters, Events
 from curio_persistence.capabilities.runs import RunFilters, Runs
 from curio_persistence.capabilities.usage import Usage, UsageFilters
-from curio_persistence.errors import InvalidValueError
+from curio_persistence.errors import ConflictError, InvalidValueError
 from curio_persistence.store.base import STREAM_ROWS, Snapshot, Store
 from curio_persistence.store.codecs import encode_time, even_times
 from curio_persistence.store.filters import COUNT, Filter, Order, Where
@@ -35,6 +35,9 @@ _FILTERS = {
     EVENTS: {*EventFilters.__annotations__},
     USAGE: {*UsageFilters.__annotations__},
 }
+
+_ARRIVING = "arriving"
+"""What those take turns at who look for what is there already, and store the rest."""
 
 BY_ID = (Order("id"),)
 _BY_ID_DOWN = (Order("id", descending=True),)
@@ -118,10 +121,15 @@ class Transfers:
     def append(self, table: Table[Any], rows: Sequence[Row]) -> int:
         """Store rows under the ids that they bring; how many were not stored before.
 
-        The ids are above all that are stored: those who look for what is new go by them.
+        The ids are above all that were stored: those who look for what is new go by them.
+        ConflictError where somebody has taken one of them since.
         """
-        known = self._appends[table].store(rows).known
-        return len(rows) - len(known)
+        with self._store.transaction():
+            self._store.take_turns(_ARRIVING)
+            ids = [int(row["id"] or 0) for row in rows]
+            if self.count(table, (Filter("id", ">=", ids[0]), Filter("id", "<", ids[-1] + 1))):
+                raise ConflictError(f"{table.name} has rows with the ids {ids[0]} to {ids[-1]}.")
+            return len(rows) - len(self._appends[table].store(rows).known)
 
     def hashes(self, run_ids: Iterable[str | None] | None = None) -> RunHashes:
         """The hash of each run, or of each of some, with its events and model calls.
@@ -178,6 +186,7 @@ class Arrivals:
     def add(self, table: Table[Any], rows: Sequence[Row]) -> int:
         """Store those that are not there yet, all or none; how many these were."""
         with self._store.transaction():
+            self._store.take_turns(_ARRIVING)
             return self._add_runs(rows) if table is RUNS else self._append(table, rows)
 
     # --- runs ---------------------------------------------------------------------------------
@@ -190,6 +199,11 @@ class Arrivals:
             if str(known["updated_at"]) < str(row["updated_at"]):
                 latest[row["run_id"]] = row
         updated = self._updated(tuple(latest))
+        new = [row for run_id, row in latest.items() if run_id not in updated]
+        try:
+            self._store.insert_many(RUNS, new)
+        except ConflictError:  # Somebody has created one of them in this moment, or taken its id.
+            return self._add_runs(without_ids(rows))
         changed = [
             row
             for run_id, row in latest.items()
@@ -197,8 +211,6 @@ class Arrivals:
         ]
         for row in changed:
             self._replace(row)
-        new = [row for run_id, row in latest.items() if run_id not in updated]
-        self._store.insert_many(RUNS, new)
         return len(new) + len(changed)
 
     def _updated(self, run_ids: tuple[str, ...]) -> dict[str, str]:
@@ -271,6 +283,13 @@ def _between(column: str, first: str, last: str) -> Iterator[Filter]:
     moment = datetime.fromisoformat(last)
     if moment.year < 9999:
         yield Filter(column, "<", encode_time(moment + _MICROSECOND))
+
+
+def without_ids(rows: Sequence[Row]) -> Sequence[Row]:
+    """Rows that are to get ids where they are stored."""
+    for row in rows:
+        row.pop("id", None)
+    return rows
 
 
 def of_runs(run_ids: Collection[Any]) -> Iterator[Where]:

@@ -7,8 +7,15 @@ from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import Any
 
-from curio_persistence.capabilities.transfers import BY_ID, KINDS, Reading, Transfers, of_runs
-from curio_persistence.errors import InvalidValueError
+from curio_persistence.capabilities.transfers import (
+    BY_ID,
+    KINDS,
+    Reading,
+    Transfers,
+    of_runs,
+    without_ids,
+)
+from curio_persistence.errors import ConflictError, InvalidValueError
 from curio_persistence.export.records import Progress, checked_persistence
 from curio_persistence.persistence import Persistence
 from curio_persistence.store.filters import Filter
@@ -92,7 +99,7 @@ class _Copying:
         if last and self._here.row_of(table, last) != self._there.row_of(table, last):
             self._kept_ids = False
             for rows in self._rows(name, table, reading.stream(table, size=_BATCH)):
-                self._new[name] += self._arrivals.add(table, _without_ids(rows))
+                self._new[name] += self._arrivals.add(table, without_ids(rows))
             return
         self._there.reserve_ids(table, self._here.last_id(table))
         # What has an id up to the last was copied before. Runs may have changed since.
@@ -102,7 +109,16 @@ class _Copying:
                 if table is RUNS:
                     self._new[name] += self._arrivals.add(table, rows)
                 elif where[0].op == ">=":
-                    self._new[name] += self._there.append(table, rows)
+                    self._new[name] += self._append(table, rows)
+
+    def _append(self, table: Table[Any], rows: list[Row]) -> int:
+        """Store rows under their ids; or under new ones, if others took those in this moment."""
+        try:
+            return self._there.append(table, rows)
+        except ConflictError:
+            new = self._arrivals.add(table, without_ids(rows))
+            self._kept_ids = self._kept_ids and not new
+            return new
 
     def _rows(self, name: str, table: Table[Any], pieces: Iterable[Any]) -> Iterator[list[Row]]:
         """Rows for the destination, which are counted, hashed and told of."""
@@ -140,7 +156,7 @@ class _Copying:
         for where in of_runs(run_ids):
             for columns in reading.stream(table, where, size=_BATCH):
                 rows = self._there.rows(table, columns)
-                self._new[name] += arrivals.add(table, _without_ids(rows))
+                self._new[name] += arrivals.add(table, without_ids(rows))
 
     def _compare(self, run_ids: Iterable[str | None]) -> list[str | None]:
         """Those that are not the same in both."""
@@ -156,12 +172,6 @@ class _Copying:
             differing=tuple(map(str, self._differing[:_TOLD])),
             more_differing=len(self._differing[_TOLD:]),
         )
-
-
-def _without_ids(rows: list[Row]) -> list[Row]:
-    for row in rows:
-        del row["id"]
-    return rows
 
 
 def _is_there(run: RunHash | None, stored: RunHashes) -> bool:

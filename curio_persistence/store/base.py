@@ -269,6 +269,13 @@ class Store(ABC):
         itself, and reads see the writes.
         """
 
+    def take_turns(self, purpose: str) -> None:  # noqa: B027  # See below.
+        """Inside a transaction: wait until all others have ended that said the same.
+
+        What these stored is seen from then on. There is nothing to do where whoever writes waits
+        for all other writers anyway.
+        """
+
     @abstractmethod
     def diagnose(self, *, deep: bool = False) -> list[Finding]:
         """What the backend knows of its own health. Changes nothing.
@@ -306,10 +313,9 @@ def interleaved() -> UnsupportedError:
 
 
 def conflict(table: Table[Any], row: Row) -> ConflictError:
-    """The error for a row whose unique value is taken."""
-    return ConflictError(
-        f"{table.name} has {table.unique} {row.get(table.unique or '')!r} already."
-    )
+    """The error for a row whose unique value, or id, is taken."""
+    taken = (f"{name} {row[name]!r}" for name in (table.unique, "id") if name and row.get(name))
+    return ConflictError(f"{table.name} has {next(taken, 'one of these')} already.")
 
 
 def missing_reference(table: Table[Any], row: Row) -> MissingRunError:

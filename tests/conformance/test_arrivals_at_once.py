@@ -1,0 +1,152 @@
+"""Several processes bring the same into one database at once, and each record comes once."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from curio_persistence import (
+    AgentLLMUsage,
+    AgentRun,
+    AgentRunEvent,
+    ConflictError,
+    InMemoryPersistence,
+    Persistence,
+    SQLitePersistence,
+    copy_records,
+    export_records,
+    import_agdd,
+    import_records,
+)
+from curio_persistence.store.tables import EVENTS
+from tests.conformance.conftest import Open
+from tests.support.awkward import BEGIN, hashes
+from tests.support.children import Fork
+from tests.support.run_folders import RunFolder
+
+RUNS, EVENTS_OF_ALL, CALLS = 300, 6_000, 1_500
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """A database of records that have no names, many of them twins."""
+    path = tmp_path / "source.db"
+    with SQLitePersistence(path) as persistence:
+        persistence.create_agent_runs(AgentRun("agent", f"run-{n}") for n in range(RUNS))
+        persistence.log_agent_run_events(
+            AgentRunEvent(
+                "agent",
+                f"run-{number % RUNS}",
+                timestamp=BEGIN + timedelta(seconds=number // 700),
+                created_at=BEGIN,
+                data=str(number % 3),
+            )
+            for number in range(EVENTS_OF_ALL)
+        )
+        persistence.log_llm_usages(
+            AgentLLMUsage("agent", f"run-{number % 7}", created_at=BEGIN) for number in range(CALLS)
+        )
+    return path
+
+
+def at_once(open_again: Open, bring: Callable[[Persistence], Any]) -> list[Any]:
+    """What each of three processes reports that do the same."""
+    start = multiprocessing.get_context("fork").Barrier(3)
+
+    def work() -> Any:
+        with open_again() as persistence:
+            start.wait(20)
+            return bring(persistence)
+
+    return [fork.result() for fork in [Fork(work) for _ in range(3)]]
+
+
+def assert_came_once(persistence: Persistence, source: Path) -> None:
+    with SQLitePersistence(source, read_only=True) as original:
+        assert hashes(persistence) == hashes(original)
+
+
+def test_imports_of_one_file_store_each_record_once(
+    open_again: Open, lasting: None, source: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "export.jsonl"
+    with SQLitePersistence(source) as original:
+        export_records(original, path)
+    with open_again() as persistence:
+        reports = at_once(open_again, lambda there: import_records(path, there))
+        assert all(report.ok for report in reports)
+        assert sum(report.runs for report in reports) == RUNS
+        assert sum(report.events for report in reports) == EVENTS_OF_ALL
+        assert sum(report.usage for report in reports) == CALLS
+        assert_came_once(persistence, source)
+
+
+def test_copies_of_one_database_store_each_record_once(
+    open_again: Open, lasting: None, source: Path
+) -> None:
+    def copy(there: Persistence) -> Any:
+        with SQLitePersistence(source, read_only=True) as original:
+            return copy_records(original, there)
+
+    with open_again() as persistence:
+        reports = at_once(open_again, copy)
+        assert all(report.ok for report in reports)
+        assert sum(report.new_events for report in reports) == EVENTS_OF_ALL
+        assert sum(report.new_usage for report in reports) == CALLS
+        assert_came_once(persistence, source)
+
+
+def test_imports_of_the_same_run_folders_store_each_record_once(
+    open_again: Open, lasting: None, tmp_path: Path
+) -> None:
+    for number in range(40):
+        folder = RunFolder(tmp_path / "runs", f"run-{number}")
+        folder.start()
+        for step in range(150):
+            folder.log("step", {"step": step})
+        folder.summary()
+    with open_again() as persistence:
+        reports = at_once(open_again, lambda there: import_agdd(tmp_path / "runs", there))
+        assert all(report.ok for report in reports)
+        assert sum(report.events for report in reports) == 40 * 151
+        assert persistence.count_events() == 40 * 151
+        assert len(persistence.get_agent_runs(limit=None)) == 40
+
+
+def test_a_copy_goes_on_where_somebody_else_takes_an_id(persistence: Persistence) -> None:
+    """Its records get other ids then."""
+    with InMemoryPersistence() as source:
+        for number in range(2_500):
+            source.log_agent_run_event(AgentRunEvent("agent", "run", data=str(number)))
+        at = {"first": True}
+
+        def write_too(done: int, total: int | None) -> None:
+            if done > 1_000 and at.pop("first", None):
+                persistence.transfers.append(EVENTS, [_row(1_500)])
+
+        report = copy_records(source, persistence, progress=write_too)
+        assert (report.new_events, report.kept_ids) == (2_500, False)
+        assert report.differing == ("run",)  # Which has an event more there.
+        assert persistence.count_events() == 2_501
+        again = copy_records(source, persistence)
+        assert (again.new_events, persistence.count_events()) == (0, 2_501)
+
+
+def _row(ident: int) -> dict[str, Any]:
+    event = AgentRunEvent("agent", "run", timestamp=BEGIN, created_at=BEGIN)
+    return {**EVENTS.encode(event), "id": ident}
+
+
+def test_an_id_is_taken_once(persistence: Persistence) -> None:
+    persistence.create_agent_run(AgentRun("agent", "run"))
+    persistence.transfers.append(EVENTS, [_row(7)])
+    with pytest.raises(ConflictError, match="agent_run_events has rows with the ids 6 to 8"):
+        persistence.transfers.append(EVENTS, [_row(6), _row(8)])
+    with pytest.raises(ConflictError):
+        persistence._store.insert_many(EVENTS, [_row(6), _row(7)])
+    assert persistence.count_events() == 1
