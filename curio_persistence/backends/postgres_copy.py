@@ -10,6 +10,7 @@ from curio_persistence.store.codecs import (
     PICODOLLARS,
     encode_integer,
     encode_latency,
+    encode_mark,
     encode_money,
     encode_real,
     encode_time,
@@ -22,7 +23,7 @@ _MONEY = {name for table in TABLES for name in table.kept_by(encode_money)}
 _PLAIN = {
     name
     for table in TABLES
-    for encode in (encode_integer, encode_latency, encode_real, encode_time)
+    for encode in (encode_integer, encode_latency, encode_mark, encode_real, encode_time)
     for name in table.kept_by(encode)
 }
 _REPEATING = {name for table in TABLES for name in table.repeating}

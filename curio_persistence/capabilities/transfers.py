@@ -25,13 +25,13 @@ from curio_persistence.store.hashes import (
     contents_of_columns,
 )
 from curio_persistence.store.redaction import Redaction
-from curio_persistence.store.tables import EVENTS, RUNS, TABLES, USAGE, Columns, Row, Table
+from curio_persistence.store.tables import EVENTS, RUNS_AND_STUBS, USAGE, Columns, Row, Table
 
-KINDS: Mapping[str, Table[Any]] = {"runs": RUNS, "events": EVENTS, "usage": USAGE}
+KINDS: Mapping[str, Table[Any]] = {"runs": RUNS_AND_STUBS, "events": EVENTS, "usage": USAGE}
 """What records are called where people choose some of them."""
 
 _FILTERS = {
-    RUNS: {"run_id", *RunFilters.__annotations__},
+    RUNS_AND_STUBS: {"run_id", *RunFilters.__annotations__},
     EVENTS: {*EventFilters.__annotations__},
     USAGE: {*UsageFilters.__annotations__},
 }
@@ -53,7 +53,7 @@ class Transfers:
         self._store = store
         self._redaction = redaction
         self._where: dict[Table[Any], Callable[..., Where]] = {
-            RUNS: runs.where,
+            RUNS_AND_STUBS: runs.where,
             EVENTS: events.where,
             USAGE: usage.where,
         }
@@ -139,7 +139,7 @@ class Transfers:
         hashes = RunHashes()
         wheres = [()] if run_ids is None else list(of_runs(dict.fromkeys(run_ids)))
         with self.reading() as reading:
-            for table, where in product(TABLES, wheres):
+            for table, where in product(KINDS.values(), wheres):
                 for columns in reading.stream(table, where, order=BY_ID):
                     hashes.add(table, contents_of_columns(table, columns))
         return hashes
@@ -187,7 +187,7 @@ class Arrivals:
         """Store those that are not there yet, all or none; how many these were."""
         with self._store.transaction():
             self._store.take_turns(_ARRIVING)
-            return self._add_runs(rows) if table is RUNS else self._append(table, rows)
+            return self._add_runs(rows) if table is RUNS_AND_STUBS else self._append(table, rows)
 
     # --- runs ---------------------------------------------------------------------------------
 
@@ -196,38 +196,38 @@ class Arrivals:
         latest: dict[Any, Row] = {}
         for row in rows:
             known = latest.setdefault(row["run_id"], row)
-            if str(known["updated_at"]) < str(row["updated_at"]):
+            if _version(known) < _version(row):
                 latest[row["run_id"]] = row
-        updated = self._updated(tuple(latest))
-        new = [row for run_id, row in latest.items() if run_id not in updated]
+        stored = self._versions(tuple(latest))
+        new = [row for run_id, row in latest.items() if run_id not in stored]
         try:
-            self._store.insert_many(RUNS, new)
+            self._store.insert_many(RUNS_AND_STUBS, new)
         except ConflictError:  # Somebody has created one of them in this moment, or taken its id.
             return self._add_runs(without_ids(rows))
         changed = [
             row
             for run_id, row in latest.items()
-            if run_id in updated and updated[run_id] < str(row["updated_at"])
+            if run_id in stored and stored[run_id] < _version(row)
         ]
         for row in changed:
             self._replace(row)
         return len(new) + len(changed)
 
-    def _updated(self, run_ids: tuple[str, ...]) -> dict[str, str]:
-        """Of runs that are there, when they were updated; of stubs, before anything else was."""
-        named = (Filter("run_id", "in", run_ids),)
-        found = self._store.pick(RUNS, ("run_id", "stub", "updated_at"), named)
+    def _versions(self, run_ids: tuple[str, ...]) -> dict[str, _Version]:
+        """The versions of those runs that are there."""
+        columns = ("run_id", "stub", "updated_at")
+        found = self._store.pick(RUNS_AND_STUBS, columns, (Filter("run_id", "in", run_ids),))
         times = even_times([time for _, _, time in found])
         return {
-            run_id: "" if stub else str(time)
+            run_id: (not stub, str(time))
             for (run_id, stub, _), time in zip(found, times, strict=True)
         }
 
     def _replace(self, row: Row) -> None:
-        names = [name for name in RUNS.names if name not in ("id", "run_id")]
-        changes: Row = {name: row.get(name, RUNS.filled.get(name)) for name in names}
+        names = [name for name in RUNS_AND_STUBS.names if name not in ("id", "run_id")]
+        changes: Row = {name: row.get(name, RUNS_AND_STUBS.filled.get(name)) for name in names}
         where = (Filter("run_id", "=", row["run_id"]),)
-        self._store.update(RUNS, where, {**changes, "stub": None, "indexed": None})
+        self._store.update(RUNS_AND_STUBS, where, {**changes, "indexed": None})
 
     # --- events and model calls ---------------------------------------------------------------
 
@@ -268,6 +268,14 @@ class Arrivals:
             columns = table.in_one_form(self._store.select(table, (*where, *window)))
             there.update(contents_of_columns(table, columns))
         return there
+
+
+_Version = tuple[bool, str]
+"""By which of two versions of a run one tells the later: a stub comes before anything else."""
+
+
+def _version(row: Row) -> _Version:
+    return not row.get("stub"), str(row["updated_at"])
 
 
 def _take(there: Counter[Content], content: Content) -> bool:

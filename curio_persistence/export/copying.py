@@ -20,7 +20,7 @@ from curio_persistence.export.records import Progress, checked_persistence
 from curio_persistence.persistence import Persistence
 from curio_persistence.store.filters import Filter
 from curio_persistence.store.hashes import RunHash, RunHashes, contents
-from curio_persistence.store.tables import RUNS, Row, Table
+from curio_persistence.store.tables import RUNS_AND_STUBS, Row, Table
 
 _BATCH = 1_000
 _LOOKED_UP = 1_000
@@ -106,7 +106,7 @@ class _Copying:
         for where in ((Filter("id", ">=", last + 1),), (Filter("id", "<", last + 1),)):
             pieces = reading.stream(table, where, order=BY_ID, size=_BATCH)
             for rows in self._rows(name, table, pieces):
-                if table is RUNS:
+                if table is RUNS_AND_STUBS:
                     self._new[name] += self._arrivals.add(table, rows)
                 elif where[0].op == ">=":
                     self._new[name] += self._append(table, rows)
@@ -144,7 +144,7 @@ class _Copying:
         differing = []
         while some := list(islice(missing, _LOOKED_UP)):
             for name, table in KINDS.items():
-                if table is not RUNS:
+                if table is not RUNS_AND_STUBS:
                     self._bring(name, table, reading, some)
             differing += self._compare(some)
         self._differing = differing

@@ -14,12 +14,12 @@ from typing import Any, BinaryIO
 
 from curio_persistence.store.arrow import arrow_schema, arrow_table, pyarrow
 from curio_persistence.store.codecs import ESCAPE, decode_moneys, decode_tags, encode_tags
-from curio_persistence.store.tables import EVENTS, RUNS, USAGE, Columns, Table
+from curio_persistence.store.tables import EVENTS, RUNS_AND_STUBS, USAGE, Columns, Table
 
 VERSION = 1
 """Of all formats together; a file of a later one is refused."""
 
-KIND_OF: Mapping[Table[Any], str] = {RUNS: "run", EVENTS: "event", USAGE: "usage"}
+KIND_OF: Mapping[Table[Any], str] = {RUNS_AND_STUBS: "run", EVENTS: "event", USAGE: "usage"}
 """What a record is called on its line of JSON."""
 
 _GROUP_BYTES = 16 << 20

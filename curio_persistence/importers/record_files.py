@@ -26,7 +26,7 @@ from curio_persistence.importers.lines import read_object
 from curio_persistence.importers.reports import Tally
 from curio_persistence.store.arrow import pyarrow
 from curio_persistence.store.codecs import ESCAPE, decode_text, encode_tags
-from curio_persistence.store.tables import TABLES, Kind, Table
+from curio_persistence.store.tables import Kind, Table
 
 MAX_LINE = 256 << 20
 """Bytes of a line of JSON, or letters of a field of CSV: texts of 64 MiB are stored."""
@@ -296,7 +296,7 @@ def _table_with(columns: list[str], table: Table[Any] | None) -> Table[Any]:
     named = set(columns)
     fitting = [
         each
-        for each in (TABLES if table is None else (table,))
+        for each in (KINDS.values() if table is None else (table,))
         if named <= set(each.names) and {*each.stored_times, *each.required} <= named
     ]
     if len(fitting) != 1 or len(named) != len(columns):

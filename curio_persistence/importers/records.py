@@ -10,7 +10,7 @@ from curio_persistence.export.records import checked_persistence
 from curio_persistence.importers.folders import Source, source_path
 from curio_persistence.importers.record_files import Found, read_records
 from curio_persistence.importers.reports import ImportReport, Progress, Tally
-from curio_persistence.store.tables import RUNS, USAGE, Row, Table
+from curio_persistence.store.tables import RUNS_AND_STUBS, USAGE, Row, Table
 
 if TYPE_CHECKING:
     from curio_persistence.capabilities.transfers import Arrivals
@@ -57,7 +57,7 @@ class _Arriving:
         self._encoders: dict[Table[Any], Callable[[Any], Row]] = {}
         self._tally = tally
         self._progress = progress
-        self._table: Table[Any] = RUNS
+        self._table: Table[Any] = RUNS_AND_STUBS
         self._rows: list[Row] = []
         self._letters = 0
         self._done = 0
@@ -103,7 +103,7 @@ class _Arriving:
             self._progress(self._done, None)
 
     def _count(self, new: int) -> None:
-        if self._table is RUNS:
+        if self._table is RUNS_AND_STUBS:
             self._tally.runs += new
         elif self._table is USAGE:
             self._tally.usage += new

@@ -172,6 +172,14 @@ def encode_real(value: Any) -> float:
     return number
 
 
+def encode_mark(value: Any) -> int | None:
+    """What is either so or not, as 1 or nothing."""
+    number = encode_integer(value)
+    if number not in (0, 1):
+        raise ValueError("must be 1 or 0")
+    return number or None
+
+
 def encode_latency(value: Any) -> int:
     """Whole milliseconds; a fraction is rounded."""
     if isinstance(value, numbers.Real | Decimal) and not isinstance(value, numbers.Integral):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from functools import lru_cache
 from itertools import chain
 from math import isfinite
@@ -53,6 +53,7 @@ _KINDS: Mapping[Encoder, Kind] = {
     codecs.encode_tags: "text",
     codecs.encode_integer: "integer",
     codecs.encode_latency: "integer",
+    codecs.encode_mark: "integer",
     codecs.encode_real: "real",
     codecs.encode_time: "time",
     codecs.encode_money: "money",
@@ -505,40 +506,61 @@ def _derive_cost(row: Row) -> None:
 
 _NEWEST_FIRST = (Order("created_at", descending=True), Order("id", descending=True))
 
-RUNS = Table(
-    "agent_runs",
-    AgentRun,
-    (
-        _id("agent_id"),
-        _id("run_id"),
-        _name("agent_name"),
-        _text("objective", default=""),
-        _json("additional_context"),
-        _time("started_at"),
-        _time("finished_at"),
-        _integer("total_iterations", default=0),
-        _text("final_synthesis_output"),
-        _json("execution_history"),
-        _status("status"),
-        _text("error_message"),
-        _json("metadata"),
-        _integer("id"),
-        _stored_time("created_at"),
-        _stored_time("updated_at"),
-        _optional_id("session_id"),
-        _optional_id("parent_run_id"),
-        Column("tags", codecs.encode_tags, codecs.decode_tags, optional=True),
-        _json("metrics", optional=True)._replace(wordless=_numbers_in),
-    ),
-    # 1 while all that is known of the run is that an event named it; and while the search index has
-    # its words as they are.
-    internal=(_integer("stub"), _integer("indexed")),
-    order=_NEWEST_FIRST,
-    ages_by="created_at",
-    lookups=("run_id", "parent_run_id"),
-    ddl="runs.sql",
-    unique="run_id",
+_RUN_COLUMNS = (
+    _id("agent_id"),
+    _id("run_id"),
+    _name("agent_name"),
+    _text("objective", default=""),
+    _json("additional_context"),
+    _time("started_at"),
+    _time("finished_at"),
+    _integer("total_iterations", default=0),
+    _text("final_synthesis_output"),
+    _json("execution_history"),
+    _status("status"),
+    _text("error_message"),
+    _json("metadata"),
+    _integer("id"),
+    _stored_time("created_at"),
+    _stored_time("updated_at"),
+    _optional_id("session_id"),
+    _optional_id("parent_run_id"),
+    Column("tags", codecs.encode_tags, codecs.decode_tags, optional=True),
+    _json("metrics", optional=True)._replace(wordless=_numbers_in),
 )
+# 1 while all that is known of the run is that an event named it.
+_STUB = Column("stub", codecs.encode_mark, optional=True)
+# 1 while the search index has its words as they are.
+_INDEXED = _integer("indexed")
+
+
+def _runs(model: type[M], columns: Sequence[Column], internal: Sequence[Column]) -> Table[M]:
+    return Table(
+        "agent_runs",
+        model,
+        columns,
+        internal=internal,
+        order=_NEWEST_FIRST,
+        ages_by="created_at",
+        lookups=("run_id", "parent_run_id"),
+        ddl="runs.sql",
+        unique="run_id",
+    )
+
+
+RUNS = _runs(AgentRun, _RUN_COLUMNS, (_STUB, _INDEXED))
+
+
+@dataclass
+class RunOrStub(AgentRun):
+    """A run with what is shown to nobody, but goes wherever the run goes."""
+
+    stub: int | None = None
+
+
+RunOrStub.__name__ = AgentRun.__name__  # By which redactors and errors know its fields.
+RUNS_AND_STUBS = _runs(RunOrStub, (*_RUN_COLUMNS, _STUB), (_INDEXED,))
+"""The same table, for those who take records from one database to another."""
 
 EVENTS = Table(
     "agent_run_events",

@@ -20,6 +20,7 @@ from curio_persistence import (
     AgentLLMUsage,
     AgentRun,
     AgentRunEvent,
+    ConflictError,
     InMemoryPersistence,
     InvalidValueError,
     Persistence,
@@ -489,13 +490,63 @@ def test_only_our_own_persistences_are_exported_imported_and_copied(tmp_path: Pa
                 attempt()
 
 
-def test_a_copy_of_a_stub_waits_for_nobody(persistence: Persistence, clock: Hands) -> None:
-    """A run that only its events made known is a run like others where it arrives."""
+@pytest.fixture(params=["exported", "copied"])
+def carry(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., None]:
+    """Takes all records to another persistence."""
+
+    def carry(source: Persistence, destination: Persistence) -> None:
+        if request.param == "copied":
+            assert copy_records(source, destination).ok
+            return
+        for format in FORMATS:
+            path = tmp_path / f"carried.{format}"
+            export_records(source, path, overwrite=True)
+            assert import_records(path, destination).ok
+
+    return carry
+
+
+def test_a_stub_stays_a_stub(
+    persistence: Persistence, other: Persistence, carry: Callable[..., None]
+) -> None:
+    """Its run can still be created, there as well."""
+    persistence.log_agent_run_event(AgentRunEvent("agent", "early", timestamp=BEGIN))
+    before = hashes(persistence)
+    carry(persistence, other)
+    carry(other, persistence)
+    assert hashes(persistence) == hashes(other) == before
+    other.create_agent_run(AgentRun("agent", "early", objective="known there"))
+    assert hashes(other) != before
+    persistence.create_agent_run(AgentRun("agent", "early", objective="known here"))
+    with pytest.raises(ConflictError):
+        persistence.create_agent_run(AgentRun("agent", "early"))
+
+
+def test_a_stub_that_was_filled_in_replaces_the_stub_and_is_not_replaced_by_it(
+    persistence: Persistence, other: Persistence, carry: Callable[..., None], clock: Hands
+) -> None:
     persistence.log_agent_run_event(AgentRunEvent("agent", "early"))
-    with InMemoryPersistence() as other:
-        assert copy_records(persistence, other).ok
+    carry(persistence, other)
+    with InMemoryPersistence() as stub:
+        carry(other, stub)
         persistence.create_agent_run(AgentRun("agent", "early", objective="known"))
-        assert copy_records(persistence, other).ok
-        run = other.get_agent_run("early")
-        assert run is not None
-        assert run.objective == "known"
+        carry(persistence, other)
+        import_into = hashes(other)
+        assert import_into == hashes(persistence)
+        copy_records(stub, other)
+        assert hashes(other) == import_into
+
+
+def test_a_redactor_knows_a_run_by_its_name_wherever_it_goes(
+    persistence: Persistence, carry: Callable[..., None]
+) -> None:
+    named = set()
+
+    def note(field: str, text: str) -> str:
+        named.add(field)
+        return text
+
+    persistence.create_agent_run(AgentRun("agent", "run", objective="find out"))
+    with InMemoryPersistence(redactor=note) as other:
+        carry(persistence, other)
+    assert named == {"AgentRun.objective"}

@@ -34,6 +34,9 @@ EVENT = {
     "timestamp": BEGIN.isoformat(),
     "created_at": BEGIN.isoformat(),
 }
+RUN = {"kind": "run", "agent_id": "agent", "run_id": "run", "status": "running"} | {
+    name: BEGIN.isoformat() for name in ("created_at", "updated_at")
+}
 ROW = {name: EVENT.get(name) for name in EVENTS.names} | {"timestamp": BEGIN, "created_at": BEGIN}
 
 
@@ -67,12 +70,14 @@ def only_problem(path: Path) -> str:
         (json.dumps(EVENT | {"timestamp": "2026-11-20T10:00"}).encode(), "needs its offset"),
         (json.dumps(EVENT | {"timestamp": 5}).encode(), "timestamp must be a datetime"),
         (json.dumps(EVENT | {"run_id": "x" * 300}).encode(), "may have 255 characters"),
+        (json.dumps(RUN | {"stub": 2}).encode(), "stub must be 1 or 0"),
+        (json.dumps(RUN | {"stub": True}).encode(), "stub must be a whole number"),
         (json.dumps(EVENT | {"secret": 1}).encode(), "has fields that nobody knows: secret"),
         (json.dumps(EVENT | {"kind": "usage", "cost_usd": "1e999999"}).encode(), "fields"),
         (b'{"kind": "export", "version": 2}', "version 2"),
         (b'{"kind": "export"}', "version None"),
     ],
-    ids=range(17),
+    ids=range(19),
 )
 def test_a_broken_line_costs_nothing_but_itself(tmp_path: Path, line: bytes, said: str) -> None:
     path = tmp_path / "export.jsonl"
