@@ -29,7 +29,7 @@ class Opening(Awaitable[AsyncPersistence], AbstractAsyncContextManager[AsyncPers
         return self._open().__await__()
 
     async def _open(self) -> AsyncPersistence:
-        opening = self._threads.start(self._opener)
+        opening = self._threads.begin(self._opener)
         try:
             persistence = await asyncio.shield(asyncio.wrap_future(opening))
         except asyncio.CancelledError:

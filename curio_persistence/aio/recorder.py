@@ -46,7 +46,7 @@ class AsyncRunRecorder(Awaited[RunRecorder]):
         return AsyncToolCall(self._sync.tool(name, args), self._threads)
 
     async def __aenter__(self) -> Self:
-        beginning = self._threads.start(self._sync._begin)
+        beginning = self._threads.begin(self._sync._begin)
         try:
             await asyncio.shield(asyncio.wrap_future(beginning))
         except asyncio.CancelledError as error:

@@ -8,7 +8,7 @@ from threading import Lock
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
-from curio_persistence.aio.threads import Threads
+from curio_persistence.aio.threads import Threads, running_loop
 from curio_persistence.capabilities.following import Following
 from curio_persistence.models import AgentRunEvent
 from curio_persistence.store.results import Stream
@@ -101,6 +101,7 @@ class AsyncFollowing:
         return self
 
     async def __anext__(self) -> list[AgentRunEvent]:
+        running_loop()
         if self._look is None:
             await asyncio.sleep(self._following.pause)
             self._look = asyncio.wrap_future(self._threads.start(self._following.look))

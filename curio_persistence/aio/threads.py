@@ -19,7 +19,7 @@ from functools import partial
 from typing import Any, ParamSpec, TypeVar
 from weakref import WeakKeyDictionary
 
-from curio_persistence.errors import ConfigurationError
+from curio_persistence.errors import ConfigurationError, UnsupportedError
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -61,14 +61,14 @@ class Threads:
     async def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """What the function returns, or raises, in a thread."""
         async with self._turn():
-            return await asyncio.wrap_future(self.start(function, *args, **kwargs))
+            return await asyncio.wrap_future(self.begin(function, *args, **kwargs))
 
     async def call_to_the_end(
         self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
         """The same, but made even if it is cancelled before a thread took it up."""
         async with self._turn():
-            return await _to_the_end(self.start(function, *args, **kwargs))
+            return await _to_the_end(self.begin(function, *args, **kwargs))
 
     async def call_apart(self, function: Callable[[], T]) -> T:
         """The same, for what takes long: in a thread of its own, as a transaction has."""
@@ -81,6 +81,11 @@ class Threads:
             finally:
                 executor.shutdown(wait=False)
 
+    def begin(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Have it done for somebody who will wait for it; where nobody can, nothing is done."""
+        running_loop()
+        return self.start(function, *args, **kwargs)
+
     def start(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Have it done, without anybody waiting for it."""
         level = self._level()
@@ -89,6 +94,7 @@ class Threads:
 
     async def last_call(self, function: Callable[[], T]) -> T:
         """The same, but not behind others, who may wait for long. Then the threads are let go."""
+        running_loop()
         try:
             with self._next_level() as level:
                 return await _to_the_end(_submit(level.executor, function))
@@ -130,8 +136,7 @@ class Threads:
 
     def _place(self) -> asyncio.Semaphore:
         """The places for transactions. To make hundreds of threads would keep the loop waiting."""
-        loop = asyncio.get_running_loop()
-        return self._places.setdefault(loop, asyncio.Semaphore(self.most))
+        return self._places.setdefault(running_loop(), asyncio.Semaphore(self.most))
 
     @contextmanager
     def _next_level(self) -> Iterator[_Level]:
@@ -152,6 +157,17 @@ class Threads:
             self._pool = ThreadPoolExecutor(self.most, "curio-awaited")
             self._process = os.getpid()
         return self._pool
+
+
+def running_loop() -> asyncio.AbstractEventLoop:
+    """The loop in which somebody awaits; UnsupportedError if it is of another kind."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError as error:
+        raise UnsupportedError(
+            "This can be awaited in an event loop of asyncio, by asyncio.run(…), and nowhere else. "
+            "In another, as trio's, call the blocking persistence in a thread."
+        ) from error
 
 
 def _submit(executor: ThreadPoolExecutor, function: Callable[[], T]) -> Future[T]:

@@ -23,7 +23,7 @@ from curio_persistence import (
     PersistenceError,
     UnsupportedError,
 )
-from curio_persistence.aio import AsyncPersistence
+from curio_persistence.aio import AsyncPersistence, Opening, export_records
 from curio_persistence.store.base import STREAM_ROWS
 from tests.support import soak
 from tests.support.listings import numbers, write
@@ -164,6 +164,27 @@ def test_one_loop_after_another_may_use_it(persistence: Persistence) -> None:
     asyncio.run(append(awaited, 1))
     asyncio.run(append(awaited, 2))
     assert stored(persistence) == [1, 2]
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        lambda awaited: append(awaited, 1),
+        lambda awaited: awaited.transaction().__aenter__(),
+        lambda awaited: awaited.record_run(agent_id="agent").__aenter__(),
+        lambda awaited: anext(aiter(awaited.iter_agent_run_events())),
+        lambda awaited: anext(awaited.events.follow()),
+        lambda awaited: export_records(awaited, "never.jsonl"),
+        lambda awaited: awaited.close(),
+        lambda awaited: Opening(awaited.blocking.close, threads=1)._open(),  # type: ignore[arg-type]
+    ],
+)
+def test_in_a_loop_that_is_not_asyncios_nothing_is_begun(
+    persistence: Persistence, work: Callable[[AsyncPersistence], Coroutine[Any, Any, Any]]
+) -> None:
+    with pytest.raises(UnsupportedError, match=r"by asyncio\.run.*in a thread"):
+        work(AsyncPersistence(persistence)).send(None)
+    assert persistence.get_agent_runs() == []
 
 
 # --- transactions ---------------------------------------------------------------------------------
