@@ -1,7 +1,8 @@
 """The storage backend of AGDD and MAGSAG: their names, dictionaries and status words, over ours.
 
 All is awaited. Their words for a status are `running`, `succeeded`, `failed` and `canceled`; other
-words are kept as they are. Times that come back are ISO 8601 text in UTC.
+words are kept as they are. Times that come back are ISO 8601 text in UTC. A filter that is empty
+text is none.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import Any
 
 from curio_persistence.aio.persistence import AsyncPersistence
 from curio_persistence.errors import ClosedError, UnsupportedError
-from curio_persistence.models import AgentRun, AgentRunEvent, AgentRunStatus
+from curio_persistence.models import AgentRun, AgentRunEvent, AgentRunStatus, Level
 from curio_persistence.persistence import Persistence, SQLitePersistence, connect
 from curio_persistence.store.filters import checked_count
 
@@ -198,6 +199,8 @@ class CurioStorageBackend(StorageBackend):
                 persistence = self._open_persistence()
                 self._can_search = persistence.search.enabled
                 self._opened = AsyncPersistence(persistence)
+                if self.is_closed:  # By now: then nobody else closes it.
+                    persistence.close()
             return self._opened
 
     @property
@@ -307,8 +310,8 @@ class CurioStorageBackend(StorageBackend):
         first = checked_count("offset", offset)
         last = None if limit is None else first + checked_count("limit", limit)
         page = await (await self._persistence()).query_agent_runs(
-            agent_id=agent_slug,
-            status=None if status is None else _all_ours(status),
+            agent_id=agent_slug or None,
+            status=_all_ours(status) if status else None,
             since=since,
             until=until,
             limit=last,
@@ -325,7 +328,7 @@ class CurioStorageBackend(StorageBackend):
         """A run's events as dictionaries, as they happened; never all in memory."""
         left = inf if limit is None else checked_count("limit", limit)
         stream = (await self._persistence()).iter_agent_run_events(
-            run_id=run_id, event_type=event_type, level=level
+            run_id=run_id, event_type=event_type or None, level=level or None
         )
         if left:
             async for event in stream:
@@ -351,7 +354,7 @@ class CurioStorageBackend(StorageBackend):
         cursor = None
         while len(found) < most:
             page = await persistence.search_text(
-                query, agent_id=agent_slug, since=since, limit=limit, cursor=cursor
+                query, agent_id=agent_slug or None, since=since, limit=limit, cursor=cursor
             )
             found += (_as_event(h.record) for h in page if isinstance(h.record, AgentRunEvent))
             cursor = page.next_cursor
@@ -374,7 +377,12 @@ class CurioStorageBackend(StorageBackend):
         `aggregation` and `bucket` are those of `Persistence.query_metrics`.
         """
         points = await (await self._persistence()).query_metrics(
-            metric_name, aggregation, bucket=bucket, agent_id=agent_slug, since=since, until=until
+            metric_name,
+            aggregation,
+            bucket=bucket,
+            agent_id=agent_slug or None,
+            since=since,
+            until=until,
         )
         return [
             {
@@ -396,6 +404,7 @@ class SQLiteStorageBackend(CurioStorageBackend):
         self.db_path = Path(db_path)
         self.enable_fts = enable_fts
         super().__init__(self._open_file)
+        self._can_search = enable_fts
 
     def _open_file(self) -> Persistence:
         if str(self.db_path) == ":memory:":
@@ -440,11 +449,12 @@ _THEIRS = {word.value: theirs for theirs, words in _STATUSES.items() for word in
 
 
 def _ours(status: str) -> str:
-    return _STATUSES[status][0].value if status in _STATUSES else status
+    return next(iter(_all_ours(status)))
 
 
 def _all_ours(status: str) -> Collection[str]:
-    return _STATUSES.get(status, (status,))
+    # What is no text, nor hashable perhaps, is refused where it is used.
+    return _STATUSES.get(status, (status,)) if isinstance(status, str) else (status,)
 
 
 def _as_run(run: AgentRun) -> dict[str, Any]:
@@ -452,7 +462,7 @@ def _as_run(run: AgentRun) -> dict[str, Any]:
         "run_id": run.run_id,
         "agent_slug": run.agent_id,
         "parent_run_id": run.parent_run_id,
-        "started_at": _iso(run.started_at),
+        "started_at": _iso(run.started_at or run.created_at),
         "ended_at": _iso(run.finished_at),
         "status": _THEIRS.get(run.status, run.status),
         "metrics": _parsed(run.metrics),
@@ -462,7 +472,11 @@ def _as_run(run: AgentRun) -> dict[str, Any]:
 
 def _as_event(event: AgentRunEvent) -> dict[str, Any]:
     envelope = event.to_envelope()
-    return envelope if envelope["payload"] is not None else {**envelope, "payload": {}}
+    if envelope["payload"] is None:
+        envelope["payload"] = {}
+    if envelope["level"] == Level.WARNING:
+        envelope["level"] = "warn"
+    return envelope
 
 
 def _parsed(text: str | None) -> Any:

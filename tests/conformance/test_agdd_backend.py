@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import threading
 from collections.abc import AsyncIterator, Callable, Coroutine
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -174,7 +175,7 @@ def test_events_are_streamed_in_their_envelope(persistence: Persistence) -> None
                 "run_id": "run",
                 "agent_slug": "agent",
                 "type": "mcp.call",
-                "level": "warning",
+                "level": "warn",
                 "msg": "it was slow",
                 "payload": {"server": "s", "tool": "t"},
                 "span_id": "span",
@@ -213,6 +214,54 @@ def test_events_come_as_they_happened_and_are_narrowed_down(persistence: Persist
         assert first["payload"] == {}
         with pytest.raises(InvalidValueError, match="limit may not be negative"):
             await words(limit=-1)
+
+    awaiting(persistence, work)
+
+
+@pytest.mark.parametrize("kept", ["warn", "WARN", "warning"])
+def test_a_warning_has_their_word(persistence: Persistence, kept: str) -> None:
+    async def work(storage: CurioStorageBackend) -> None:
+        await storage.append_event("run", "agent", "log", NOON, level=kept)
+        for asked in ("warn", "warning"):
+            [event] = await listed(storage.get_events("run", level=asked))
+            assert event["level"] == "warn"
+
+    awaiting(persistence, work)
+    assert persistence.count_events(level="warning") == 1
+
+
+def test_a_filter_that_is_empty_text_is_none(persistence: Persistence) -> None:
+    async def work(storage: CurioStorageBackend) -> None:
+        await storage.create_run("run", "agent")
+        payload = {"name": "m", "value": 1}
+        await storage.append_event("run", "agent", "metric", NOON, message="hi", payload=payload)
+        assert len(await storage.list_runs(agent_slug="", status="")) == 1
+        assert len(await listed(storage.get_events("run", event_type="", level=""))) == 1
+        assert len(await storage.search_text("hi", agent_slug="")) == 1
+        assert len(await storage.query_metrics("m", agent_slug="")) == 1
+
+    awaiting(persistence, work)
+
+
+def test_every_run_began_at_some_time(persistence: Persistence) -> None:
+    persistence.create_agent_run(AgentRun("agent", "run", created_at=NOON))
+
+    async def work(storage: CurioStorageBackend) -> None:
+        assert (await storage.get_run("run") or {})["started_at"] == NOON.isoformat()
+
+    awaiting(persistence, work)
+
+
+@pytest.mark.parametrize("status", [["running"], 1, {"a": 1}])
+def test_a_status_that_is_no_text_is_refused(persistence: Persistence, status: Any) -> None:
+    async def work(storage: CurioStorageBackend) -> None:
+        await storage.create_run("run", "agent")
+        with pytest.raises(InvalidValueError, match=r"AgentRun\.status must be text"):
+            await storage.create_run("other", "agent", status=status)
+        with pytest.raises(InvalidValueError, match=r"AgentRun\.status must be text"):
+            await storage.update_run("run", status)
+        with pytest.raises(InvalidValueError, match=r"AgentRun\.status must be text"):
+            await storage.list_runs(status=status)
 
     awaiting(persistence, work)
 
@@ -322,6 +371,27 @@ def test_tasks_that_begin_together_open_it_once(persistence: Persistence) -> Non
     assert len(opened) == 1
 
 
+def test_what_is_opened_while_it_is_closed_is_closed(persistence: Persistence) -> None:
+    opening, may_open = threading.Event(), threading.Event()
+
+    def open_it() -> Persistence:
+        opening.set()
+        may_open.wait()
+        return persistence
+
+    async def work() -> None:
+        storage = CurioStorageBackend(open_it)
+        first = asyncio.create_task(storage.list_runs())
+        await asyncio.to_thread(opening.wait)
+        await storage.close()
+        may_open.set()
+        with pytest.raises(ClosedError):
+            await first
+
+    asyncio.run(work())
+    assert not persistence.health_check()
+
+
 # --- not of every backend -------------------------------------------------------------------------
 
 
@@ -330,6 +400,7 @@ def test_the_sqlite_backend_makes_its_file_and_the_folder(tmp_path: Path) -> Non
 
     async def work() -> None:
         storage = SQLiteStorageBackend(db_path=path, enable_fts=True)
+        assert storage.capabilities.search_text
         assert not path.exists()
         await storage.create_run("run", "agent")
         assert storage.capabilities.search_text
