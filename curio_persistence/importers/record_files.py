@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
@@ -22,7 +23,7 @@ from curio_persistence.capabilities.transfers import KINDS
 from curio_persistence.errors import CorruptDatabaseError, InvalidValueError
 from curio_persistence.export.formats import FORMATS, KIND_OF, VERSION
 from curio_persistence.export.places import MANIFEST
-from curio_persistence.importers.lines import read_object
+from curio_persistence.importers.lines import open_ordinary, read_object
 from curio_persistence.importers.reports import Tally
 from curio_persistence.store.arrow import pyarrow
 from curio_persistence.store.codecs import ESCAPE, decode_text, encode_tags
@@ -65,7 +66,7 @@ def read_records(path: Path, tally: Tally) -> Iterator[Found]:
             f"folder with a {MANIFEST}.",
             field="source",
         )
-    yield from _told(path.name, tally, read(path, path.name, None, tally))
+    yield from _told(path.name, tally, _ordinary(path, read(path, path.name, None, tally)))
 
 
 def _read_folder(path: Path, tally: Tally) -> Iterator[Found]:
@@ -74,6 +75,7 @@ def _read_folder(path: Path, tally: Tally) -> Iterator[Found]:
             f"{path} has no {MANIFEST}: it is no export, or was cut off. Export it again.",
             field="source",
         )
+    _check_inside(path, MANIFEST)
     manifest = read_object(path / MANIFEST, MANIFEST, tally) or {}
     _check_version(manifest)
     format = str(manifest.get("format"))
@@ -92,8 +94,19 @@ def _read_folder(path: Path, tally: Tally) -> Iterator[Found]:
 
 
 def _inside(folder: Path, file: str, read: Iterator[Found]) -> Iterator[Found]:
+    _check_inside(folder, file)
+    yield from _ordinary(folder / file, read)
+
+
+def _check_inside(folder: Path, file: str) -> None:
     if (folder / file).resolve().parent != folder:
-        raise InvalidValueError(f"is a link that leads out of {folder}")
+        raise InvalidValueError(f"{file} is a link that leads out of {folder}")
+
+
+def _ordinary(path: Path, read: Iterator[Found]) -> Iterator[Found]:
+    """What is found in a file, if it is neither packed nor a pipe, at which one would wait."""
+    with open_ordinary(path):
+        pass
     yield from read
 
 
@@ -181,25 +194,40 @@ def _found(
 
 def _read_jsonl(path: Path, file: str, table: Table[Any] | None, tally: Tally) -> Iterator[Found]:
     is_open = False
+    counts: Counter[str] = Counter()
     with path.open("rb") as lines:
         for number, line in enumerate(_lines(lines), start=1):
             try:
                 values = _object_in(line)
             except InvalidValueError as error:
-                tally.problem(file, number, error)
+                if not line.isspace():
+                    tally.problem(file, number, error)
                 continue
             match kind := values.pop("kind", None):
                 case "export":
                     _check_version(values)
                     is_open = True
+                    counts.clear()
                 case "end":
                     is_open = False
+                    _check_counts(file, number, values, counts, tally)
                 case str() if kind in _TABLE_OF:
+                    counts[kind] += 1
                     yield from _record(file, number, _TABLE_OF[kind], values, tally)
                 case _:
                     tally.problem(file, number, f"has no kind that is known, but {kind!r}")
     if is_open:
         tally.problem(file, None, "was cut off: its last line is missing. Export it again")
+
+
+def _check_counts(
+    file: str, number: int, told: Mapping[str, Any], counts: Counter[str], tally: Tally
+) -> None:
+    """Whether there are as many records as the last line of an export says."""
+    for name, table in KINDS.items():
+        count = counts[KIND_OF[table]]
+        if name in told and told[name] != count:
+            tally.problem(file, number, f"tells of {told[name]} {name}, but there are {count}")
 
 
 def _record(
@@ -253,16 +281,16 @@ def _long_fields() -> Iterator[None]:
 
 def _read_csv(path: Path, file: str, table: Table[Any] | None, tally: Tally) -> Iterator[Found]:
     with path.open(encoding="utf-8-sig", newline="") as text:
-        header = text.readline(1 << 16).rstrip("\r\n").split(",")
+        header = next(csv.reader([text.readline(1 << 16)]), [])
         table = _table_with(header, table)
         lines = csv.reader(text, strict=True)
         while read := _some(lines):
             for number, cells in read:
                 if isinstance(cells, str):
                     tally.problem(file, number, cells)
-                elif len(cells) != len(header):
+                elif cells and len(cells) != len(header):
                     tally.problem(file, number, f"has {len(cells)} fields, not {len(header)}")
-                else:
+                elif cells:
                     values = {
                         name: "" if cell == ESCAPE else cell
                         for name, cell in zip(header, cells, strict=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import os
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -148,6 +150,65 @@ def only_problem_but_runs(path: Path) -> str:
     return str(report.problems[0])
 
 
+@pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet", "arrow"])
+def test_a_pipe_is_no_file_to_wait_at(tmp_path: Path, ending: str) -> None:
+    (tmp_path / "manifest.json").write_text(
+        json.dumps({"version": 1, "format": ending, "events": 0})
+    )
+    os.mkfifo(tmp_path / f"events.{ending}")
+    assert only_problem(tmp_path) == f"events.{ending}: cannot be read: it is no ordinary file"
+
+
+def test_a_manifest_that_leads_elsewhere_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "secret.json").write_text('{"version": 1, "format": "csv"}')
+    folder = tmp_path / "export"
+    folder.mkdir()
+    (folder / "manifest.json").symlink_to(tmp_path / "secret.json")
+    with pytest.raises(InvalidValueError, match=r"manifest\.json is a link that leads out of"):
+        imported(folder)
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl"])
+def test_a_packed_file_is_one_problem(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"events.{ending}"
+    with InMemoryPersistence() as persistence:
+        persistence.log_agent_run_events(AgentRunEvent("agent", "run") for _ in range(500))
+        export_records(persistence, path, tables="events")
+    path.write_bytes(gzip.compress(path.read_bytes()))
+    assert only_problem(path).endswith("cannot be read: it is compressed; unpack it first")
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl"])
+@pytest.mark.parametrize("end_of_line", [b"\r\n", b"\n\n", b"\n \n\n"])
+def test_lines_may_end_otherwise_and_empty_ones_are_passed_over(
+    tmp_path: Path, ending: str, end_of_line: bytes
+) -> None:
+    if (ending, end_of_line) == ("csv", b"\n \n\n"):
+        pytest.skip("a space is a field to it")
+    path = tmp_path / f"events.{ending}"
+    with InMemoryPersistence() as persistence:
+        persistence.log_agent_run_events(AgentRunEvent("agent", "run") for _ in range(3))
+        export_records(persistence, path, tables="events")
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", end_of_line))
+    report, count = imported(path)
+    assert (report.problems, count) == ((), 3)
+
+
+def test_lines_that_somebody_took_out_are_missed(tmp_path: Path) -> None:
+    path = tmp_path / "export.jsonl"
+    with InMemoryPersistence() as persistence:
+        persistence.log_agent_run_events(AgentRunEvent("agent", "run") for _ in range(5))
+        export_records(persistence, path)
+    header, run, event, *others = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([header, run, *others]) + b"".join([header, run, event]))
+    report, count = imported(path)
+    assert count == 5
+    assert [problem.what for problem in report.problems] == [
+        "tells of 5 events, but there are 4",
+        "was cut off: its last line is missing. Export it again",
+    ]
+
+
 def test_what_is_no_export_at_all_is_refused(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("no export")
     for path in (tmp_path / "notes.txt", tmp_path):
@@ -168,6 +229,7 @@ HEADER = "agent_id,run_id,agent_name,timestamp,event_type,data,created_at"
         ("", "columns that are not those"),
         (",".join(map(str, range(1_000_000))), "columns"),
         ("a,b\n1,2", "columns that are not those"),
+        ('"a","b\n1,2', "columns that are not those"),
         (f"{HEADER},run_id\n", "columns that are not those"),
         (f"{HEADER}\nonly,two\n", "has 2 fields, not 7"),
         (
@@ -177,12 +239,20 @@ HEADER = "agent_id,run_id,agent_name,timestamp,event_type,data,created_at"
         (f"{HEADER}\n\x00\x00", "has 1 fields"),
         (f"{HEADER}\na,b,,noon,,,noon\n", "events.csv:2: has a timestamp that cannot be read"),
     ],
-    ids=range(8),
+    ids=range(9),
 )
 def test_a_table_of_text_that_is_none_of_ours_is_told(tmp_path: Path, text: str, said: str) -> None:
     path = tmp_path / "events.csv"
     path.write_text(text)
     assert said in only_problem(path)
+
+
+def test_a_header_may_be_quoted(tmp_path: Path) -> None:
+    """As other programs write it."""
+    path = tmp_path / "events.csv"
+    header = HEADER.replace(",", '","')
+    path.write_text(f'"{header}"\na,b,,{BEGIN.isoformat()},step,,{BEGIN.isoformat()}\n')
+    assert imported(path)[1] == 1
 
 
 def test_a_table_that_is_not_utf_8_is_told(tmp_path: Path) -> None:
