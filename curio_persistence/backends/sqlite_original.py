@@ -51,11 +51,18 @@ class SQLiteOriginal(Original, SQLiteStore):
 
     @contextmanager
     def replacing(self) -> Iterator[str]:
-        with self.transaction(), self._copy_of_file() as copy:
-            with self._old_ones_aside():
-                yield str(copy)
-            for name in self._found:
-                self._write(f"DROP TABLE {name}{ASIDE}", ())
+        copy = None
+        try:
+            with self.transaction(), self._copy_of_file() as copy:
+                with self._old_ones_aside():
+                    yield str(copy)
+                for name in self._found:
+                    self._write(f"DROP TABLE {name}{ASIDE}", ())
+        except PersistenceError:
+            with suppress(PersistenceError):
+                if copy is not None and not self.is_upgraded():  # The commit failed.
+                    copy.unlink(missing_ok=True)
+            raise
         with suppress(PersistenceError):  # Somebody reads, and so the journal stays as it was.
             self._prepare_file()
 
