@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from curio_persistence.errors import InvalidValueError
 from curio_persistence.importers import agdd_events
-from curio_persistence.importers.agdd_runs import RunFacts, completed
+from curio_persistence.importers.agdd_runs import RunFacts, completed, fitting
 from curio_persistence.importers.destinations import Destination, Place
 from curio_persistence.importers.folders import Source, listed, source_path
 from curio_persistence.importers.lines import read_object, read_objects
@@ -74,7 +74,7 @@ class _Folder:
         if not self._files:
             self._tally.skip("folders without a run")
             return
-        summary = self._read(_SUMMARY)
+        summary = self._summary()
         run = RunFacts(self._run_id, summary, self._read(_PLAN))
         run.agent_id = run.agent_id or self._agent_in_lines() or "unknown"
         for name in _LINES:
@@ -89,6 +89,15 @@ class _Folder:
         if name not in self._files:
             return None
         return read_object(Path(self._files[name].path), self._place(name).file, self._tally)
+
+    def _summary(self) -> dict[str, Any] | None:
+        summary = self._read(_SUMMARY)
+        for field, name in (("agent_id", "slug"), ("status", "status")):
+            try:
+                fitting(field, summary or {}, name)
+            except InvalidValueError as error:
+                self._tally.problem(*self._place(_SUMMARY), error)
+        return summary
 
     def _agent_in_lines(self) -> str | None:
         """Who ran: every event needs it, before the log was read to its end."""

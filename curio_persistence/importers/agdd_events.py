@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from curio_persistence.errors import InvalidValueError
-from curio_persistence.importers.agdd_runs import RunFacts, error_text, text_in
+from curio_persistence.importers.agdd_runs import RunFacts, error_text, fitting
 from curio_persistence.importers.lines import moment
 from curio_persistence.models import MCP_CALL, METRIC, AgentRunEvent, Level
 
@@ -26,9 +26,12 @@ _LEVELS = {"error": Level.ERROR.value, "retry": Level.WARNING.value}
 def agent_in(entry: dict[str, Any]) -> str | None:
     """Who ran, where a line says it."""
     data = entry.get("data")
-    if entry.get("event") == "start" and isinstance(data, dict):
-        return text_in(data, "slug") or text_in(data, "agent")
-    return text_in(entry, "agent_slug")
+    try:
+        if entry.get("event") == "start" and isinstance(data, dict):
+            return fitting("agent_id", data, "slug") or fitting("agent_id", data, "agent")
+        return fitting("agent_id", entry, "agent_slug")
+    except InvalidValueError:
+        return None  # Which is told where the line is read.
 
 
 def of_log(run: RunFacts, entry: dict[str, Any]) -> AgentRunEvent:
@@ -54,6 +57,7 @@ def _as_object(data: Any) -> dict[str, Any]:
 def of_envelope(run: RunFacts, entry: dict[str, Any]) -> AgentRunEvent:
     """A line of `events.jsonl`."""
     timestamp = _when(run, entry, "ts")
+    fitting("agent_id", entry, "agent_slug")
     event = _event(run, entry, _type(entry, "type"), timestamp, _ENVELOPE)
     event.data = entry.get("payload")
     event.level = entry.get("level") or event.level

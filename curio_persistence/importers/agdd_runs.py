@@ -9,7 +9,9 @@ from datetime import datetime
 from math import fsum, inf, isfinite
 from typing import Any, TypeGuard
 
+from curio_persistence.errors import InvalidValueError
 from curio_persistence.models import AgentRun, AgentRunStatus
+from curio_persistence.store.tables import RUNS
 
 CRASHED = "The run wrote neither its end nor a summary.json: it crashed, or was still going on."
 """The message of a run of which it is only supposed that it failed."""
@@ -60,7 +62,7 @@ class RunFacts:
     values: dict[str, list[int | float]] = field(default_factory=lambda: defaultdict(list))
 
     def __post_init__(self) -> None:
-        self.agent_id = text_in(self.summary, "slug") or ""
+        self.agent_id = _if_fitting("agent_id", self.summary, "slug") or ""
 
     @property
     def summary(self) -> dict[str, Any]:
@@ -91,12 +93,17 @@ class RunFacts:
             self._end(data, moment)
 
     def _start(self, data: dict[str, Any], moment: datetime) -> None:
+        fitting(
+            "agent_id", data, "slug"
+        )  # Who ran is known by now; here it is told what was wrong.
+        agent_name = fitting("agent_name", data, "agent")
+        parent_run_id = fitting("parent_run_id", data, "parent_run_id")
         self.started_at = self.started_at or moment
-        self.agent_name = text_in(data, "agent") or self.agent_name
-        self.parent_run_id = text_in(data, "parent_run_id") or self.parent_run_id
+        self.agent_name = agent_name or self.agent_name
+        self.parent_run_id = parent_run_id or self.parent_run_id
 
     def _end(self, data: dict[str, Any], moment: datetime) -> None:
-        word = text_in(data, "status")
+        word = fitting("status", data, "status")
         if word is not None:
             self.status = _status(word)
         elif self.error is None:
@@ -134,7 +141,7 @@ class RunFacts:
             return AgentRunStatus.ERROR, self.error
         if self.summary_file is None:
             return AgentRunStatus.ERROR, CRASHED
-        return _status(text_in(self.summary, "status") or "completed"), None
+        return _status(_if_fitting("status", self.summary, "status") or "completed"), None
 
     def _totals(self) -> dict[str, int | float]:
         totals = {name: _sum(values) for name, values in self.values.items()}
@@ -183,6 +190,21 @@ def text_in(values: dict[str, Any], name: str) -> str | None:
     """A text under a name; None where there is none, or something else."""
     value = values.get(name)
     return value if isinstance(value, str) and value else None
+
+
+def fitting(field: str, values: dict[str, Any], name: str) -> str | None:
+    """The text under a name, for a field of the run; InvalidValueError if no run can have it."""
+    value = text_in(values, name)
+    if value is not None:
+        RUNS.encode_value(field, value)
+    return value
+
+
+def _if_fitting(field: str, values: dict[str, Any], name: str) -> str | None:
+    try:
+        return fitting(field, values, name)
+    except InvalidValueError:
+        return None
 
 
 def error_text(data: dict[str, Any]) -> str:

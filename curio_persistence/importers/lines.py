@@ -120,7 +120,7 @@ def moment(value: Any) -> datetime:
     try:
         if isinstance(value, str):
             read = datetime.fromisoformat(value)
-            return read if read.tzinfo else read.replace(tzinfo=UTC)
+            return read.astimezone(UTC) if read.tzinfo else read.replace(tzinfo=UTC)
         if isinstance(value, int | float) and not isinstance(value, bool):
             return datetime.fromtimestamp(value, UTC)
     except (ValueError, OverflowError, OSError) as error:

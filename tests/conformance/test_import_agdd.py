@@ -20,6 +20,7 @@ from curio_persistence import (
     Persistence,
     import_agdd,
 )
+from curio_persistence.importers.agdd_runs import CRASHED
 from tests.support.run_folders import BEGIN, RunFolder, write_examples
 
 BEGAN = datetime.fromtimestamp(BEGIN, UTC)
@@ -315,6 +316,61 @@ def test_broken_lines_are_told_and_the_others_imported(
         "end",
     ]
     assert persistence.get_agent_run("mag-1").status == "completed"
+
+
+@pytest.mark.parametrize(
+    ("line", "field"),
+    [
+        ({"event": "start", "data": {"slug": "s" * 256}}, "agent_id"),
+        ({"event": "start", "data": {"slug": "s", "agent": "\0"}}, "agent_name"),
+        ({"event": "start", "data": {"slug": "s", "parent_run_id": "\ud800"}}, "parent_run_id"),
+        ({"event": "end", "data": {"status": "x" * 51}}, "status"),
+    ],
+)
+def test_what_no_run_can_be_called_costs_its_line_and_not_the_run(
+    persistence: Persistence, root: Path, line: dict[str, Any], field: str
+) -> None:
+    run = RunFolder(root, "odd")
+    run.line("logs.jsonl", json.dumps({"timestamp": BEGIN, **line}).encode())
+    run.log("step")
+    report = import_agdd(root, persistence)
+    assert told(report) == [("odd/logs.jsonl", 1)]
+    assert f"AgentRun.{field} may" in report.problems[0].what
+    stored = persistence.get_agent_run("odd")
+    assert stored is not None
+    assert (stored.status, stored.error_message) == ("error", CRASHED)
+    assert [e.event_type for e in persistence.get_agent_run_events("odd")] == ["step"]
+
+
+def test_what_no_run_can_be_called_costs_nothing_of_a_summary(
+    persistence: Persistence, root: Path
+) -> None:
+    run = RunFolder(root, "odd")
+    run.log("step")
+    run.file("summary.json", {"slug": "\0", "status": "x" * 51, "cost_usd": 0.5})
+    report = import_agdd(root, persistence)
+    assert [str(problem) for problem in report.problems] == [
+        "odd/summary.json: AgentRun.agent_id may not contain NUL or lone surrogates.",
+        "odd/summary.json: AgentRun.status may have 50 characters, not 51.",
+    ]
+    stored = persistence.get_agent_run("odd")
+    assert stored is not None
+    assert (stored.agent_id, stored.status) == ("unknown", "completed")
+    assert stored.get_metadata_dict()["summary"]["slug"] == "\0"
+
+
+@pytest.mark.parametrize("time", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"])
+def test_a_time_that_is_none_in_utc_costs_its_line_and_not_the_run(
+    persistence: Persistence, root: Path, time: str
+) -> None:
+    run = RunFolder(root, "odd")
+    run.log("step", timestamp=time)
+    run.log("end", {"status": "success"})
+    report = import_agdd(root, persistence)
+    assert told(report) == [("odd/logs.jsonl", 1)]
+    stored = persistence.get_agent_run("odd")
+    assert stored is not None
+    assert stored.status == "completed"
 
 
 def test_a_line_without_an_end_is_passed_over_in_pieces(
