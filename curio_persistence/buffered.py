@@ -268,6 +268,9 @@ class BufferedStore(Store):
     def insert_many(self, *args: Any) -> Sequence[int]:
         return self._call(self._inner.insert_many, *args)
 
+    def insert_stream(self, *args: Any) -> int:
+        return self._call(self._inner.insert_stream, *args)
+
     def select(self, *args: Any, **kwargs: Any) -> Columns:
         return self._call(self._inner.select, *args, **kwargs)
 

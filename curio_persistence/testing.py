@@ -696,6 +696,49 @@ class StoreContract:
             told = [item for ids in threads.map(insert, range(8)) for item in ids.items()]
         assert sorted(told) == sorted((run.id, run.run_id) for run in _select(store, RUNS))
 
+    # --- insert_stream ------------------------------------------------------------------------
+
+    def test_rows_that_come_in_pieces_are_stored_under_their_ids(self, store: Store) -> None:
+        calls = [
+            AgentLLMUsage("agent", str(ident), id=ident, created_at=_NOON, **optional)
+            for ident, optional in (
+                (7, {}),
+                (8, {"span_id": "span"}),
+                (11, {"cost_usd": Decimal("0.5"), "event_id": "event"}),
+                (12, {"span_id": "other"}),
+            )
+        ]
+        rows = [USAGE.encode(call) | {"id": call.id} for call in calls]
+        pieces = iter(([], rows[:2], [], rows[2:3], rows[3:]))
+        assert store.insert_stream(USAGE, pieces) == 4
+        assert store.insert_stream(USAGE, []) == 0
+        assert _select(store, USAGE, order=(Order("id"),)) == calls
+
+    def test_of_pieces_nothing_is_stored_where_one_cannot_be_made(self, store: Store) -> None:
+        def pieces() -> Iterator[list[Row]]:
+            yield [_run_row("a") | {"id": 1}]
+            raise _Stop
+
+        with pytest.raises(_Stop):
+            store.insert_stream(RUNS, pieces())
+        with store.transaction():
+            store.insert(RUNS, _run_row("b"))
+            with pytest.raises(_Stop):
+                store.insert_stream(RUNS, pieces())
+        assert _run_ids_of(store) == "b"
+
+    def test_of_pieces_nothing_is_stored_where_one_is_refused(self, store: Store) -> None:
+        store.insert(RUNS, _run_row("taken"))
+        with pytest.raises(ConflictError):
+            store.insert_stream(
+                RUNS, [[_run_row("a") | {"id": 8}], [_run_row("taken") | {"id": 9}]]
+            )
+        unknown = _event_row("unknown") | {"id": 9}
+        with pytest.raises(MissingRunError):
+            store.insert_stream(EVENTS, [[_event_row("taken") | {"id": 8}], [unknown]])
+        assert _run_ids_of(store) == "taken"
+        assert _select(store, EVENTS) == []
+
     # --- select -------------------------------------------------------------------------------
 
     def test_filters_are_joined_by_and(self, store: Store) -> None:

@@ -21,7 +21,7 @@ LAYERS = (
     ("errors", "clock"),
     ("models",),
     ("payloads",),
-    ("store.codecs", "store.folding"),
+    ("store.ahead", "store.codecs", "store.folding"),
     ("store.words",),
     ("secret_patterns", "store.patterns", "store.word_queries"),
     ("store.filters", "store.word_index"),

@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from io import BytesIO
+from itertools import chain, groupby
+from operator import itemgetter
 from threading import Lock
 from typing import Any, cast
 
@@ -29,7 +31,7 @@ from curio_persistence.backends import checkup, forking, postgres_checkup, schem
 from curio_persistence.backends.deadlines import Deadlines, checked_seconds
 from curio_persistence.backends.pieces import csv_in_pieces
 from curio_persistence.backends.postgres_checkup import Server, TableRoom
-from curio_persistence.backends.postgres_copy import copy_text
+from curio_persistence.backends.postgres_copy import CopySource, copy_text
 from curio_persistence.backends.postgres_errors import PostgresErrors
 from curio_persistence.backends.postgres_words import PostgresWords
 from curio_persistence.backends.sql import Local, Params, Result, SQLSnapshot, SQLStore, columns_of
@@ -57,7 +59,6 @@ from curio_persistence.store.filters import Filter, Measure, Order, Where, total
 from curio_persistence.store.tables import EVENTS, TABLES, Columns, Kept, Row, Table
 
 _NAME_BYTES = 63
-_COPY_BYTES = 1 << 20
 _FETCHED_AT_ONCE = 10_000
 _PAYLOAD_INDEX = "agent_run_events_payload"
 _IS_VALID = (
@@ -340,27 +341,55 @@ class PostgresStore(SQLStore):
         commit: str = "",
     ) -> Sequence[int]:
         """Reserve ids, and COPY the rows with them: one statement, which stores all or none."""
-        if "id" in rows[0]:
+        columns, lines = table.line_up(rows)
+        if "id" in columns:
             ids: Sequence[int] = [int(row["id"] or 0) for row in rows]
-            rows = [{name: row[name] for name in row if name != "id"} for row in rows]
             if begin:
                 self._run(connection, begin, ())
         else:
             ids = self._reserve(connection, table, len(rows), begin)
-        columns, values = table.line_up(rows)
-        lines: Iterable[tuple[int, tuple[Kept, ...]]] = zip(ids, values, strict=True)
+            columns = ("id", *columns)
+            lines = [(ident, *line) for ident, line in zip(ids, lines, strict=True)]
         if table.unique in columns:
             # Whoever comes second waits for the first; in no order, each could come second.
             at = columns.index(table.unique)
-            lines = sorted(lines, key=lambda line: line[1][at] or "")
+            lines.sort(key=lambda line: line[at] or "")
         try:
-            named = f"{self._table(table)} (id, {', '.join(columns)})"
-            copy = f"COPY {named} FROM STDIN{commit}"
-            self._run(connection, copy, (), BytesIO(copy_text(columns, lines)))
+            self._copy_lines(connection, table, columns, lines, commit)
         except PersistenceError as error:
             # PostgreSQL names the row in the reader's language only.
             raise _refusal(error, table, rows[0] if len(rows) == 1 else {}) from error.__cause__
         return ids
+
+    def insert_stream(self, table: Table[Any], pieces: Iterable[Sequence[Row]]) -> int:
+        self._check_writable()
+        stored = 0
+        try:
+            with self.transaction():
+                lined_up = map(table.line_up, filter(None, pieces))
+                for columns, alike in groupby(lined_up, itemgetter(0)):
+                    lines = chain.from_iterable(lines for _, lines in alike)
+                    stored += self._copy_lines(self._pinned(), table, columns, lines)
+        except PersistenceError as error:
+            raise _refusal(error, table, {}) from error.__cause__
+        return stored
+
+    def _copy_lines(
+        self,
+        connection: _Connection,
+        table: Table[Any],
+        columns: tuple[str, ...],
+        lines: Iterable[tuple[Kept, ...]],
+        commit: str = "",
+    ) -> int:
+        source = CopySource(copy_text(columns, lines))
+        sql = f"COPY {self._table(table)} ({', '.join(columns)}) FROM STDIN{commit}"
+        try:
+            return self._run(connection, sql, (), source)[1]
+        except PersistenceError:
+            if source.failure is not None:
+                raise source.failure from None
+            raise
 
     def _reserve(
         self, connection: _Connection, table: Table[Any], count: int, begin: str
@@ -578,7 +607,11 @@ class PostgresStore(SQLStore):
             return self._run(self._pinned(), sql, params)
 
     def _run(
-        self, connection: _Connection, sql: str, params: Params, copied: BytesIO | None = None
+        self,
+        connection: _Connection,
+        sql: str,
+        params: Params,
+        copied: BytesIO | CopySource | None = None,
     ) -> Result:
         """Run a statement, to its end or to its deadline; `copied` is what COPY reads or writes."""
         deadlines = self._deadlines
@@ -589,7 +622,8 @@ class PostgresStore(SQLStore):
             if copied is None:
                 cursor.execute(sql, params or None)
             else:
-                cursor.copy_expert(cursor.mogrify(sql, params or None), copied, _COPY_BYTES)
+                file = cast(BytesIO, copied)  # Of a file no more is used than a source has.
+                cursor.copy_expert(cursor.mogrify(sql, params or None), file)
             return _fetched(cursor) if cursor.description else [], cursor.rowcount
         except psycopg2.Error as error:
             raise self._translate(error) from error

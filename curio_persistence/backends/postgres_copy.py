@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
+from itertools import islice
 from typing import Any
 
 from curio_persistence.store.codecs import (
@@ -18,6 +19,10 @@ from curio_persistence.store.codecs import (
 from curio_persistence.store.tables import TABLES, Kept
 
 _NULL = "\\N"
+_AT_ONCE = 100
+"""Rows that are written out while the server takes in those before."""
+_BYTES = 1 << 20
+"""What is sent at once: a deadline cannot end the sending of more in the middle."""
 _SPECIAL = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
 _MONEY = {name for table in TABLES for name in table.kept_by(encode_money)}
 _PLAIN = {
@@ -29,14 +34,17 @@ _PLAIN = {
 _REPEATING = {name for table in TABLES for name in table.repeating}
 
 
-def copy_text(columns: tuple[str, ...], rows: Iterable[tuple[int, tuple[Kept, ...]]]) -> bytes:
-    """One line for each row, of which its id and its values are given."""
-    line = _line_writer(columns)
-    return "".join([line(ident, values) for ident, values in rows]).encode()
+def copy_text(columns: tuple[str, ...], lines: Iterable[tuple[Kept, ...]]) -> Iterator[bytes]:
+    """Lines for rows of which the values are given, some at a time."""
+    write, lines = _line_writer(columns), iter(lines)
+    while some := list(islice(lines, _AT_ONCE)):
+        text = "".join(map(write, some)).encode()
+        for at in range(0, len(text), _BYTES):
+            yield text[at : at + _BYTES]
 
 
 @lru_cache(maxsize=256)
-def _line_writer(columns: tuple[str, ...]) -> Callable[[int, tuple[Kept, ...]], str]:
+def _line_writer(columns: tuple[str, ...]) -> Callable[[tuple[Kept, ...]], str]:
     """A function that writes a line. Its source is written out, as `Table.encode`'s is."""
     cells = [
         f"{{NULL if row[{at}] is None else row[{at}]}}"
@@ -46,11 +54,29 @@ def _line_writer(columns: tuple[str, ...]) -> Callable[[int, tuple[Kept, ...]], 
     ]
     scope: dict[str, Any] = {f"write_{name}": _cell_writer(name) for name in columns}
     scope["NULL"] = _NULL
-    line = "\\t".join(("{ident}", *cells))
-    function: Callable[[int, tuple[Kept, ...]], str] = eval(
-        f'lambda ident, row: f"{line}\\n"', scope
-    )
+    line = "\\t".join(cells)
+    function: Callable[[tuple[Kept, ...]], str] = eval(f'lambda row: f"{line}\\n"', scope)
     return function
+
+
+class CopySource:
+    """What COPY reads from: text that is made while the server takes in what was made before."""
+
+    def __init__(self, text: Iterator[bytes]) -> None:
+        self._text = text
+        self.failure: BaseException | None = None
+        """Why there is no more text, where that was not the end of it."""
+
+    def read(self, size: int) -> bytes:
+        try:
+            return next(self._text, b"")
+        except BaseException as failure:
+            self.failure = failure
+            raise _NoMoreText from None  # The server writes it to its log, so it says nothing.
+
+
+class _NoMoreText(Exception):
+    """Has the server give a COPY up."""
 
 
 def _cell_writer(column: str) -> Callable[[Any], str]:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from io import BytesIO
 from typing import Any
 
 from curio_persistence.backends.originals import ASIDE, Original
 from curio_persistence.backends.postgres import TIMES, PostgresStore, quote_identifier
-from curio_persistence.backends.postgres_copy import copy_text
 from curio_persistence.backends.sql import Params, Result
 from curio_persistence.store.tables import EVENTS, RUNS, TABLES, Kept, Table
 
@@ -120,8 +118,8 @@ class PostgresOriginal(Original, PostgresStore):
     def _insert_kept(
         self, table: Table[Any], columns: tuple[str, ...], lines: list[tuple[int, tuple[Kept, ...]]]
     ) -> None:
-        sql = f"COPY {self._table(table)} (id, {', '.join(columns)}) FROM STDIN"
-        self._run(self._pinned(), sql, (), BytesIO(copy_text(columns, lines)))
+        kept = ((ident, *values) for ident, values in lines)
+        self._copy_lines(self._pinned(), table, ("id", *columns), kept)
 
 
 def _name_aside(name: str) -> str:

@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from itertools import product
+from functools import partial
+from itertools import chain, product
 from typing import Any
 
 from curio_persistence.capabilities.appends import Appends
@@ -14,6 +15,7 @@ from curio_persistence.capabilities.events import EventFilters, Events
 from curio_persistence.capabilities.runs import RunFilters, Runs
 from curio_persistence.capabilities.usage import Usage, UsageFilters
 from curio_persistence.errors import ConflictError, InvalidValueError
+from curio_persistence.store.ahead import one_ahead
 from curio_persistence.store.base import STREAM_ROWS, Snapshot, Store
 from curio_persistence.store.codecs import encode_time, even_times
 from curio_persistence.store.filters import COUNT, Filter, Order, Where
@@ -118,18 +120,22 @@ class Transfers:
         """What records from elsewhere are handed to."""
         return Arrivals(self._store, self._appends)
 
-    def append(self, table: Table[Any], rows: Sequence[Row]) -> int:
-        """Store rows under the ids that they bring; how many were not stored before.
+    def append(self, table: Table[Any], pieces: Iterable[Sequence[Row]], reserved: int) -> int:
+        """Store rows under the ids that they bring, all or none; how many they were.
 
-        The ids are above all that were stored: those who look for what is new go by them.
-        ConflictError where somebody has taken one of them since.
+        The ids go up, are above all that were stored, and up to `reserved`: those who look for
+        what is new go by them. ConflictError where somebody has taken one of them since.
         """
+        pieces = iter(pieces)
+        first = next(pieces)
+        ids = (Filter("id", ">=", first[0]["id"]), Filter("id", "<", reserved + 1))
         with self._store.transaction():
             self._store.take_turns(_ARRIVING)
-            ids = [int(row["id"] or 0) for row in rows]
-            if self.count(table, (Filter("id", ">=", ids[0]), Filter("id", "<", ids[-1] + 1))):
-                raise ConflictError(f"{table.name} has rows with the ids {ids[0]} to {ids[-1]}.")
-            return len(rows) - len(self._appends[table].store(rows).known)
+            if self.count(table, ids):
+                raise ConflictError(
+                    f"{table.name} has rows with the ids {first[0]['id']} to {reserved}."
+                )
+            return self._store.insert_stream(table, chain((first,), pieces))
 
     def hashes(self, run_ids: Iterable[str | None] | None = None) -> RunHashes:
         """The hash of each run, or of each of some, with its events and model calls.
@@ -140,8 +146,9 @@ class Transfers:
         wheres = [()] if run_ids is None else list(of_runs(dict.fromkeys(run_ids)))
         with self.reading() as reading:
             for table, where in product(KINDS.values(), wheres):
-                for columns in reading.stream(table, where, order=BY_ID):
-                    hashes.add(table, contents_of_columns(table, columns))
+                pieces = reading.stream(table, where, order=BY_ID)
+                for _ in one_ahead(partial(hashes.add, table), pieces):
+                    pass
         return hashes
 
     def hash(self, run_id: str) -> RunHash | None:

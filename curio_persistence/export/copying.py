@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 from curio_persistence.capabilities.transfers import (
@@ -15,14 +15,15 @@ from curio_persistence.capabilities.transfers import (
     of_runs,
     without_ids,
 )
-from curio_persistence.errors import ConflictError, InvalidValueError
+from curio_persistence.errors import ConflictError, InvalidValueError, MissingRunError
 from curio_persistence.export.records import Progress, checked_persistence
 from curio_persistence.persistence import Persistence
 from curio_persistence.store.filters import Filter
-from curio_persistence.store.hashes import RunHash, RunHashes, contents
+from curio_persistence.store.hashes import RunHash, RunHashes
 from curio_persistence.store.tables import RUNS_AND_STUBS, Row, Table
 
-_BATCH = 1_000
+_PIECE, _PIECES = 200, 25
+"""How many rows to read at a time, and of how many such pieces to make a batch."""
 _LOOKED_UP = 1_000
 """Runs that are asked for at a time."""
 _TOLD = 1_000
@@ -98,45 +99,55 @@ class _Copying:
         last = self._there.last_id(table)
         if last and self._here.row_of(table, last) != self._there.row_of(table, last):
             self._kept_ids = False
-            for rows in self._rows(name, table, reading.stream(table, size=_BATCH)):
-                self._new[name] += self._arrivals.add(table, without_ids(rows))
+            for batch in self._batches(name, table, reading.stream(table, size=_PIECE)):
+                self._add(name, table, map(without_ids, batch))
             return
-        self._there.reserve_ids(table, self._here.last_id(table))
+        reserved = self._here.last_id(table)
+        self._there.reserve_ids(table, reserved)
         # What has an id up to the last was copied before. Runs may have changed since.
-        for where in ((Filter("id", ">=", last + 1),), (Filter("id", "<", last + 1),)):
-            pieces = reading.stream(table, where, order=BY_ID, size=_BATCH)
-            for rows in self._rows(name, table, pieces):
+        new, known = (Filter("id", ">=", last + 1),), (Filter("id", "<", last + 1),)
+        for where in (new, known):
+            pieces = reading.stream(table, where, order=BY_ID, size=_PIECE)
+            for batch in self._batches(name, table, pieces):
                 if table is RUNS_AND_STUBS:
-                    self._new[name] += self._arrivals.add(table, rows)
-                elif where[0].op == ">=":
-                    self._new[name] += self._append(table, rows)
+                    self._add(name, table, batch)
+                elif where is new:
+                    self._append(name, table, batch, reserved)
 
-    def _append(self, table: Table[Any], rows: list[Row]) -> int:
+    def _add(self, name: str, table: Table[Any], batch: Iterable[Sequence[Row]]) -> int:
+        """Store what is not there yet, and return how many that were."""
+        new = self._arrivals.add(table, list(chain.from_iterable(batch)))
+        self._new[name] += new
+        return new
+
+    def _append(
+        self, name: str, table: Table[Any], batch: Iterator[Sequence[Row]], reserved: int
+    ) -> None:
         """Store rows under their ids; or under new ones, if others took those in this moment."""
+        taken: list[Sequence[Row]] = []
         try:
-            return self._there.append(table, rows)
-        except ConflictError:
-            new = self._arrivals.add(table, without_ids(rows))
-            self._kept_ids = self._kept_ids and not new
-            return new
+            self._new[name] += self._there.append(table, _noting(taken, batch), reserved)
+        except (ConflictError, MissingRunError):
+            if self._add(name, table, map(without_ids, chain(taken, batch))):
+                self._kept_ids = False
 
-    def _rows(self, name: str, table: Table[Any], pieces: Iterable[Any]) -> Iterator[list[Row]]:
-        """Rows for the destination, which are counted, hashed and told of."""
-        from concurrent.futures import ThreadPoolExecutor  # It takes long to import.
+    def _batches(
+        self, name: str, table: Table[Any], pieces: Iterable[Any]
+    ) -> Iterator[Iterator[Sequence[Row]]]:
+        """Rows for the destination, made while those before are stored; each batch is told of."""
+        made = self._rows(name, table, pieces)
+        for first in made:
+            yield chain((first,), islice(made, _PIECES - 1))
+            if self._progress is not None:
+                self._progress(sum(self._counts.values()), self._total)
 
-        with ThreadPoolExecutor(1, "curio-hashes") as pool:
-            for columns in pieces:
-                rows = self._there.rows(table, columns)
-                # While a server stores the rows, the interpreter is free.
-                hashing = pool.submit(self._hash, table, rows)
-                yield rows
-                hashing.result()
-                self._counts[name] += len(rows)
-                if self._progress is not None:
-                    self._progress(sum(self._counts.values()), self._total)
-
-    def _hash(self, table: Table[Any], rows: Sequence[Row]) -> None:
-        self._came.add(table, contents(table, rows))
+    def _rows(self, name: str, table: Table[Any], pieces: Iterable[Any]) -> Iterator[Sequence[Row]]:
+        """Rows for the destination, which are counted and hashed."""
+        for columns in pieces:
+            rows = self._there.rows(table, columns)
+            self._came.add(table, table.columns_of(rows))
+            self._counts[name] += len(rows)
+            yield rows
 
     def look_for_what_is_missing(self, reading: Reading) -> None:
         """Compare the runs; what was stored late under an early id, or deleted, comes once more."""
@@ -154,7 +165,7 @@ class _Copying:
     ) -> None:
         arrivals = self._there.arrivals()
         for where in of_runs(run_ids):
-            for columns in reading.stream(table, where, size=_BATCH):
+            for columns in reading.stream(table, where, size=_PIECE):
                 rows = self._there.rows(table, columns)
                 self._new[name] += arrivals.add(table, without_ids(rows))
 
@@ -172,6 +183,13 @@ class _Copying:
             differing=tuple(map(str, self._differing[:_TOLD])),
             more_differing=len(self._differing[_TOLD:]),
         )
+
+
+def _noting(taken: list[Sequence[Row]], batch: Iterable[Sequence[Row]]) -> Iterator[Sequence[Row]]:
+    """The pieces of a batch; those that were asked for are noted."""
+    for rows in batch:
+        taken.append(rows)
+        yield rows
 
 
 def _is_there(run: RunHash | None, stored: RunHashes) -> bool:

@@ -6,17 +6,15 @@ U+FFFD.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, TypeVar
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 from curio_persistence.errors import ConfigurationError, CorruptDatabaseError
+from curio_persistence.store.ahead import one_ahead
 from curio_persistence.store.codecs import ESCAPE, decode_texts_to_unicode
 from curio_persistence.store.csv_text import csv_columns
 from curio_persistence.store.filters import Order
 from curio_persistence.store.tables import Columns, Kind, Table
-
-T = TypeVar("T")
-U = TypeVar("U")
 
 _ESCAPE = ESCAPE.encode()
 
@@ -84,7 +82,7 @@ def arrow_tables_of_csv(
     table: Table[Any], order: tuple[Order, ...], texts: Iterable[bytes]
 ) -> Iterator[Any]:
     """Rows that were read as CSV, a table for each piece of it."""
-    return _one_ahead(lambda text: _table_of_csv(table, order, text), texts)
+    return one_ahead(lambda text: _table_of_csv(table, order, text), texts)
 
 
 def _table_of_csv(table: Table[Any], order: tuple[Order, ...], text: bytes) -> Any:
@@ -124,20 +122,3 @@ def _csv_options(pa: Any, table: Table[Any], order: tuple[Order, ...], size: int
             quoted_strings_can_be_null=False,
         ),
     }
-
-
-def _one_ahead(make: Callable[[T], U], items: Iterable[T]) -> Iterator[U]:
-    """What is made of each item, by another thread, while this one gets the next item.
-
-    Neither pyarrow nor a database needs the interpreter meanwhile.
-    """
-    from concurrent.futures import ThreadPoolExecutor  # It takes long to import.
-
-    with ThreadPoolExecutor(1, "curio-arrow") as pool:
-        making = None
-        for item in items:
-            if making is not None:
-                yield making.result()
-            making = pool.submit(make, item)
-        if making is not None:
-            yield making.result()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from itertools import chain
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
 from curio_persistence.errors import ConflictError, MissingRunError, UnsupportedError
@@ -130,6 +131,14 @@ class Store(ABC):
         """
         with self.transaction():
             return [self.insert(table, row) for row in rows]
+
+    def insert_stream(self, table: Table[Any], pieces: Iterable[Sequence[Row]]) -> int:
+        """Add rows that bring their ids, all or none; how many they were. Raises as `insert` does.
+
+        A store may take a piece while it adds those before: in the thread of the caller, but inside
+        of a statement, so that the pieces must not come from this store.
+        """
+        return len(self.insert_many(table, list(chain.from_iterable(pieces))))
 
     @abstractmethod
     def select(

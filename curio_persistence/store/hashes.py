@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from functools import lru_cache, partial
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from curio_persistence.store.tables import EVENTS, USAGE, Columns, Kept, Row, Table
@@ -28,11 +27,9 @@ class RunHash(NamedTuple):
     hash: str
 
 
-def contents(table: Table[Any], rows: Iterable[Row]) -> list[Content]:
+def contents(table: Table[Any], rows: Sequence[Row]) -> list[Content]:
     """The content of encoded rows."""
-    names = tuple(name for name in table.names if name != "id")
-    filled = tuple(map(table.filled.get, names))
-    return [tuple(map(row.get, names, filled)) for row in rows]
+    return list(contents_of_columns(table, table.columns_of(rows)))
 
 
 def contents_of_columns(table: Table[Any], columns: Columns) -> Iterator[Content]:
@@ -47,15 +44,19 @@ class RunHashes:
     def __init__(self) -> None:
         from hashlib import blake2b  # It takes long to import, and few ever need it.
 
-        self._digest = partial(blake2b, digest_size=_BYTES)
+        self._empty = blake2b(digest_size=_BYTES)
         self._found: dict[Any, list[int]] = {}
 
-    def add(self, table: Table[Any], rows: Iterable[Content]) -> None:
-        at = table.names.index("run_id")  # It stands before the id, in all of them.
+    def add(self, table: Table[Any], columns: Columns) -> None:
+        """Count in rows, given as the columns `table.names`."""
+        run_ids = columns[table.names.index("run_id")]
         counts = {EVENTS: 0, USAGE: 1}.get(table)
-        for content in rows:
-            found = self._found.setdefault(content[at], [0, 0, 0])
-            found[2] += self._number(table, content)
+        for run_id, text in zip(run_ids, _texts(table, columns), strict=True):
+            found = self._found.setdefault(run_id, [0, 0, 0])
+            digest = self._empty.copy()
+            digest.update(text)
+            # The numbers are added up, so that no order matters.
+            found[2] += int.from_bytes(digest.digest())
             if counts is not None:
                 found[counts] += 1
 
@@ -70,17 +71,17 @@ class RunHashes:
         events, usage, total = self._found[run_id]
         return RunHash(run_id, events, usage, f"{total % _ALL:0{2 * _BYTES}x}")
 
-    def _number(self, table: Table[Any], content: Content) -> int:
-        """A record's share in the hash. The numbers are added up, so that no order matters.
 
-        What is None is left out, so that columns that come later change no hash until they are set.
-        """
-        named = zip(_labels(table), content, strict=True)
-        text = "\0".join([f"{label}{value}" for label, value in named if value is not None])
-        return int.from_bytes(self._digest(text.encode()).digest())
+def _texts(table: Table[Any], columns: Columns) -> Iterator[bytes]:
+    """Of each row the text that is hashed: its values, each behind its name.
 
-
-@lru_cache
-def _labels(table: Table[Any]) -> tuple[str, ...]:
-    """What stands before a value. A kept value has no NUL in it, by which they are told apart."""
-    return tuple(f"{table.name}.{name}=" for name in table.names if name != "id")
+    What is None is left out, so that columns that come later change no hash until they are set. A
+    kept value has no NUL in it, by which they are told apart.
+    """
+    # Column by column, which takes half the time.
+    labelled = (
+        [f"\0{table.name}.{name}={value}" if value is not None else "" for value in column]
+        for name, column in zip(table.names, columns, strict=True)
+        if name != "id" and column.count(None) < len(column)
+    )
+    return ("".join(texts)[1:].encode() for texts in zip(*labelled, strict=True))

@@ -268,18 +268,18 @@ class Table(Generic[M]):
     def line_up(self, rows: Sequence[Row]) -> tuple[tuple[str, ...], list[tuple[Kept, ...]]]:
         """The columns that any of the encoded rows binds, and of each row its values for them."""
         plain = len(self.always)
-        others = chain.from_iterable(row for row in rows if len(row) != plain)
-        columns = tuple(dict.fromkeys((*self.always, *others)))
-        # Most rows bind what every row binds, and nothing else: no need to look that up by name.
+        shapes = dict.fromkeys(tuple(row) for row in rows if len(row) != plain)
+        columns = tuple(dict.fromkeys(chain(self.always, *sorted(shapes, key=len))))
+        # Most rows bind the first of these columns, and nothing else: no need to look them up.
         filled = [self.filled.get(name) for name in columns]
+        rests = {s: filled[len(s) :] for s in shapes if s == columns[: len(s)]}
         rest = filled[plain:]
 
         def lined_up(row: Row) -> tuple[Kept, ...]:
-            if len(row) == plain:
-                return (*row.values(), *rest)
-            if tuple(row) == columns:
-                return tuple(row.values())
-            return tuple(map(row.get, columns, filled))
+            following = rest if len(row) == plain else rests.get(tuple(row))
+            if following is None:
+                return tuple(map(row.get, columns, filled))
+            return (*row.values(), *following)
 
         return columns, list(map(lined_up, rows))
 
@@ -313,6 +313,13 @@ class Table(Generic[M]):
             for row in rows:
                 self._derive(row)
         return rows
+
+    def columns_of(self, rows: Sequence[Row]) -> Columns:
+        """The columns `names` of encoded rows; what `rows` makes them of."""
+        bound, values = self.line_up(rows)
+        columns = dict(zip(bound, zip(*values, strict=True), strict=False))
+        nothing = ([self.filled.get(name)] * len(rows) for name in self.names)
+        return [columns.get(name, none) for name, none in zip(self.names, nothing, strict=True)]
 
     def decode(self, columns: Columns) -> list[M]:
         """Records from the columns `names`. Column by column, most of the loops run in C."""

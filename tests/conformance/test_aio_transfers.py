@@ -30,7 +30,7 @@ from tests.support.run_folders import write_examples
 T = TypeVar("T")
 Work = Callable[[AsyncPersistence], Coroutine[Any, Any, T]]
 
-MANY = 4_001
+MANY = 6_001
 
 
 @pytest.fixture

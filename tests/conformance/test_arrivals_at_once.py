@@ -121,20 +121,21 @@ def test_imports_of_the_same_run_folders_store_each_record_once(
 def test_a_copy_goes_on_where_somebody_else_takes_an_id(persistence: Persistence) -> None:
     """Its records get other ids then."""
     with InMemoryPersistence() as source:
-        for number in range(2_500):
-            source.log_agent_run_event(AgentRunEvent("agent", "run", data=str(number)))
+        source.log_agent_run_events(
+            AgentRunEvent("agent", "run", data=str(number)) for number in range(12_500)
+        )
         at = {"first": True}
 
         def write_too(done: int, total: int | None) -> None:
-            if done > 1_000 and at.pop("first", None):
-                persistence.transfers.append(EVENTS, [_row(1_500)])
+            if done > 5_000 and at.pop("first", None):
+                persistence.transfers.append(EVENTS, [[_row(7_500)]], 7_500)
 
         report = copy_records(source, persistence, progress=write_too)
-        assert (report.new_events, report.kept_ids) == (2_500, False)
+        assert (report.new_events, report.kept_ids) == (12_500, False)
         assert report.differing == ("run",)  # Which has an event more there.
-        assert persistence.count_events() == 2_501
+        assert persistence.count_events() == 12_501
         again = copy_records(source, persistence)
-        assert (again.new_events, persistence.count_events()) == (0, 2_501)
+        assert (again.new_events, persistence.count_events()) == (0, 12_501)
 
 
 def _row(ident: int) -> dict[str, Any]:
@@ -144,9 +145,9 @@ def _row(ident: int) -> dict[str, Any]:
 
 def test_an_id_is_taken_once(persistence: Persistence) -> None:
     persistence.create_agent_run(AgentRun("agent", "run"))
-    persistence.transfers.append(EVENTS, [_row(7)])
+    persistence.transfers.append(EVENTS, [[_row(7)]], 7)
     with pytest.raises(ConflictError, match="agent_run_events has rows with the ids 6 to 8"):
-        persistence.transfers.append(EVENTS, [_row(6), _row(8)])
+        persistence.transfers.append(EVENTS, [[_row(6)], [_row(8)]], 8)
     with pytest.raises(ConflictError):
         persistence._store.insert_many(EVENTS, [_row(6), _row(7)])
     assert persistence.count_events() == 1

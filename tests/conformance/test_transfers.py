@@ -407,17 +407,38 @@ def test_a_copy_that_was_killed_is_finished_with_the_same_ids(
 
         return stop
 
-    for number in range(2_500):
+    for number in range(6_000):
         other.log_agent_run_event(
             AgentRunEvent("agent", "run", timestamp=BEGIN - timedelta(seconds=number % 7))
         )
     awkward.write(other)
-    for limit in (0, 900, 1_900, 2_510):
+    for limit in (0, 900, 5_010, 6_010):
         with pytest.raises(Stop):
             copy_records(other, persistence, progress=stop_after(limit))
     assert copy_records(other, persistence).kept_ids
     assert_same_records(other, persistence)
     assert copy_records(other, persistence).new_events == 0
+
+
+def test_a_copy_gets_by_with_what_others_do_meanwhile(
+    persistence: Persistence, other: Persistence
+) -> None:
+    def events(run_id: str, first: int) -> Iterator[AgentRunEvent]:
+        for number in range(first, first + 5_000):
+            yield AgentRunEvent("agent", run_id, event_id=f"event-{number}")
+
+    other.log_agent_run_events(events("run", 0))
+    other.log_agent_run_events(events("deleted", 5_000))
+
+    def meddle(done: int, total: int | None) -> None:
+        if done == 5_002:
+            persistence.log_agent_run_event(AgentRunEvent("agent", "run", event_id="event-9999"))
+            persistence.delete_agent_run("deleted")
+
+    report = copy_records(other, persistence, progress=meddle)
+    assert report.new_events == 9_999
+    assert set(report.differing) == {"run", "deleted"}
+    assert persistence.count_events() == 10_000
 
 
 def test_a_copy_brings_what_was_lost_since_the_last_one(

@@ -24,7 +24,7 @@ from tests.support.children import Child
 
 pytestmark = pytest.mark.slow
 
-EVENTS = 6_000
+EVENTS = 24_000
 
 TELL = """
 source, target = sys.argv[1:]
@@ -146,7 +146,7 @@ def test_a_killed_import_is_finished_by_the_next(
 
 def test_a_killed_copy_is_finished_by_the_next(source: SQLitePersistence, tmp_path: Path) -> None:
     target = tmp_path / "target.db"
-    for steps in (1, 2, 4, 3):
+    for steps in (1, 2, 3, 2):
         kill_after(COPY, steps, tmp_path / "source.db", target)
     with SQLitePersistence(target) as other:
         before = other.count_events()

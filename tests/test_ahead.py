@@ -1,0 +1,66 @@
+"""What another thread makes, while this one fetches and uses."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from curio_persistence.store.ahead import one_ahead
+
+
+class Oops(BaseException):
+    """Like an interrupt, it is no Exception."""
+
+
+@pytest.fixture(autouse=True)
+def nothing_runs_on() -> Iterator[None]:
+    yield
+    assert [thread.name for thread in threading.enumerate() if "ahead" in thread.name] == []
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 100])
+def test_what_is_made_comes_in_the_order_of_the_items(count: int) -> None:
+    assert list(one_ahead(str, range(count))) == [str(number) for number in range(count)]
+
+
+def test_the_next_is_made_while_one_is_used() -> None:
+    made = [threading.Event() for _ in range(5)]
+    for number, _ in enumerate(one_ahead(lambda number: made[number].set(), range(5))):
+        assert made[min(number + 1, 4)].wait(10)
+
+
+def test_items_are_fetched_by_the_thread_that_asks_and_made_by_another() -> None:
+    def here() -> Iterator[threading.Thread]:
+        yield threading.current_thread()
+
+    [(fetched, made)] = one_ahead(lambda thread: (thread, threading.current_thread()), here())
+    assert fetched is threading.current_thread()
+    assert made is not fetched
+
+
+def test_a_failure_comes_where_its_result_would() -> None:
+    def make(number: int) -> int:
+        if number == 2:
+            raise Oops
+        return number
+
+    ahead = one_ahead(make, range(5))
+    assert [next(ahead), next(ahead)] == [0, 1]
+    with pytest.raises(Oops):
+        next(ahead)
+
+
+def test_who_stops_early_leaves_no_thread_behind() -> None:
+    fetched: list[int] = []
+
+    def items() -> Iterator[int]:
+        for number in range(100):
+            fetched.append(number)
+            yield number
+
+    ahead = one_ahead(str, items())
+    assert next(ahead) == "0"
+    ahead.close()
+    assert fetched == [0, 1]
