@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime
+from itertools import chain
 from threading import local
 from typing import Any, ClassVar
 
@@ -550,20 +551,23 @@ def columns_of(table: Table[Any], where: Where, rows: list[tuple[Any, ...]]) -> 
     if rows and not known:
         return turned
     read = iter(turned)
-    return [[known[name]] * len(rows) if name in known else next(read, ()) for name in table.names]
+    return [(known[name],) * len(rows) if name in known else next(read, ()) for name in table.names]
 
 
 def _turned(rows: list[tuple[Any, ...]]) -> Columns:
     if len(rows) <= _AT_ONCE:
         return list(zip(*rows, strict=True))
-    # In parts, between which other threads have their turn: a million rows take a second.
-    columns: list[list[Any]] = [[] for _ in rows[0]]
+    # In parts, between which other threads have their turn: a million rows take a second. And as
+    # tuples: the garbage collector passes over those of plain values, but goes through all lists.
+    parts: list[Any] = [[] for _ in rows[0]]
     for start in range(0, len(rows), _AT_ONCE):
         part = rows[start : start + _AT_ONCE]
         rows[start : start + _AT_ONCE] = [()] * len(part)  # And so is their memory given back.
-        for column, values in zip(columns, zip(*part, strict=True), strict=True):
-            column += values
-    return [*columns]
+        for column, values in zip(parts, zip(*part, strict=True), strict=True):
+            column.append(values)
+    for index, column in enumerate(parts):
+        parts[index] = tuple(chain.from_iterable(column))
+    return parts
 
 
 def _shape(where: Where) -> Hashable:
