@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Coroutine, Iterable
 from contextlib import suppress
 from time import perf_counter_ns
-from typing import Any
+from typing import Any, TypeVar
 
 from benchmarks import rows
 from benchmarks.cases.sides import Case, apart, check, check_written, events_to_write
@@ -14,7 +14,9 @@ from benchmarks.report import Goal, Line, rows_per_second
 from benchmarks.timing import Timing, interleave, timed
 from benchmarks.workspace import Workspace
 from curio_persistence import Persistence, PostgresPersistence, SQLitePersistence
-from curio_persistence.aio import AsyncPersistence
+from curio_persistence.aio import AsyncPersistence, export_records
+
+T = TypeVar("T")
 
 _SPEED = Goal(None, None, "speed")
 _TIME = Goal(None, None)
@@ -83,6 +85,7 @@ def _reading(name: str, work: Workspace, persistence: Persistence) -> list[Line]
     awaited = AsyncPersistence(persistence)
     count = work.sizes.history_runs * rows.EVENTS_OF_A_RUN
     stood: list[float] = []
+    stood_exporting: list[float] = []
 
     async def walk() -> int:
         begin = perf_counter_ns()
@@ -92,24 +95,27 @@ def _reading(name: str, work: Workspace, persistence: Persistence) -> list[Line]
         check(number, count)
         return perf_counter_ns() - begin
 
-    async def watched() -> int:
-        watching = asyncio.create_task(_longest_stand(stood))
+    async def read() -> int:
         taken = await walk()
         await awaited.query_events(limit=_PAGE)
-        watching.cancel()
-        with suppress(asyncio.CancelledError):
-            await watching
         return taken
+
+    async def export() -> None:
+        path = work.directory / "awaited.jsonl"
+        report = await export_records(awaited, path, tables="events", overwrite=True)
+        check(report.events, count)
 
     timing = interleave(
         lambda: timed(
             lambda _: check(sum(1 for _ in persistence.iter_agent_run_events()), count), [0]
         ),
-        lambda: asyncio.run(watched()),
+        lambda: asyncio.run(_watched(read(), stood)),
         chunks=1,
         repetitions=work.sizes.slow_repetitions,
         warm_up=False,
     )
+    for _ in range(work.sizes.slow_repetitions):
+        asyncio.run(_watched(export(), stood_exporting))
     return [
         Line(f"{name}, {count:,} events by `async for`, against `for`", _TIME, timing),
         Line(
@@ -118,7 +124,21 @@ def _reading(name: str, work: Workspace, persistence: Persistence) -> list[Line]
             _STAND,
             Timing(stood, stood),
         ),
+        Line(
+            f"{name}, for how long it stands still at most while they are exported",
+            _STAND,
+            Timing(stood_exporting, stood_exporting),
+        ),
     ]
+
+
+async def _watched(work: Coroutine[Any, Any, T], stood: list[float]) -> T:
+    watching = asyncio.create_task(_longest_stand(stood))
+    done = await work
+    watching.cancel()
+    with suppress(asyncio.CancelledError):
+        await watching
+    return done
 
 
 async def _longest_stand(stood: list[float]) -> None:
