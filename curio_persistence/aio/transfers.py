@@ -40,16 +40,20 @@ async def export_records(
 
     Cancelled, it leaves no file behind.
     """
-    export = partial(
-        blocking.export_records,
-        _under(persistence),
-        path,
-        format=format,
-        tables=tables,
-        overwrite=overwrite,
-        **filters,
+    source = _under(persistence)
+    return await _apart(
+        persistence,
+        lambda tell: blocking.export_records(
+            source,
+            path,
+            format=format,
+            tables=tables,
+            overwrite=overwrite,
+            progress=tell,
+            **filters,
+        ),
+        progress,
     )
-    return await _apart(persistence, export, progress)
 
 
 async def import_records(
@@ -59,8 +63,10 @@ async def import_records(
 
     Cancelled, it keeps what is stored; the same import finishes.
     """
-    work = partial(blocking.import_records, source, _under_any(persistence))
-    return await _apart(persistence, work, progress)
+    target = _under_any(persistence)
+    return await _apart(
+        persistence, lambda tell: blocking.import_records(source, target, progress=tell), progress
+    )
 
 
 async def import_agdd(
@@ -70,8 +76,10 @@ async def import_agdd(
 
     Cancelled, it keeps what is stored; the same import finishes.
     """
-    work = partial(blocking.import_agdd, source, _under_any(persistence))
-    return await _apart(persistence, work, progress)
+    target = _under_any(persistence)
+    return await _apart(
+        persistence, lambda tell: blocking.import_agdd(source, target, progress=tell), progress
+    )
 
 
 async def import_costs(
@@ -81,8 +89,10 @@ async def import_costs(
 
     Cancelled, it keeps what is stored; the same import finishes.
     """
-    work = partial(blocking.import_costs, source, _under_any(persistence))
-    return await _apart(persistence, work, progress)
+    target = _under_any(persistence)
+    return await _apart(
+        persistence, lambda tell: blocking.import_costs(source, target, progress=tell), progress
+    )
 
 
 async def copy_records(
@@ -93,8 +103,10 @@ async def copy_records(
     Cancelled, it keeps what is stored; the same copy finishes. In a transaction of the destination
     it belongs to that; it never belongs to one of the source.
     """
-    work = partial(blocking.copy_records, _under(source), _under(destination))
-    return await _apart(destination, work, progress)
+    here, there = _under(source), _under(destination)
+    return await _apart(
+        destination, lambda tell: blocking.copy_records(here, there, progress=tell), progress
+    )
 
 
 async def upgrade(
@@ -108,13 +120,19 @@ async def upgrade(
 
     Cancelled, it leaves the old tables as they were.
     """
-    work = partial(blocking.upgrade, url, timezone=timezone, dry_run=dry_run)
-    return await _apart(None, work, progress)
+    return await _apart(
+        None,
+        lambda tell: blocking.upgrade(url, timezone=timezone, dry_run=dry_run, progress=tell),
+        progress,
+    )
 
 
 async def _apart(
-    persistence: AsyncPersistence | None, work: Callable[..., T], progress: Progress | None
+    persistence: AsyncPersistence | None,
+    work: Callable[[Progress], T],
+    progress: Progress | None,
 ) -> T:
+    """What comes of some work in a thread, where what it needs is imported as well."""
     threads = persistence._threads if persistence else Threads(1)
     is_left = Event()
 
@@ -125,7 +143,7 @@ async def _apart(
             progress(done, total)
 
     try:
-        return await threads.call_apart(partial(work, progress=tell))
+        return await threads.call_apart(partial(work, tell))
     except asyncio.CancelledError:
         is_left.set()
         raise

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Awaitable, Callable
 from contextlib import closing, suppress
 from functools import partial
@@ -24,7 +26,7 @@ from curio_persistence.aio import (
 )
 from tests.support import soak
 from tests.support.blackhole import BlackHole
-from tests.support.children import Fork
+from tests.support.children import ROOT, Fork
 from tests.support.listings import write
 from tests.support.loops import stands_still, turns_while
 
@@ -173,6 +175,45 @@ def test_a_forked_child_has_threads_of_its_own(tmp_path: Path) -> None:
     asyncio.run(append(awaited))
     assert asyncio.run(read(awaited)) == 3
     asyncio.run(awaited.close())
+
+
+IMPORTS = """
+import asyncio, sys, threading
+from curio_persistence import aio
+
+class Watch:
+    def find_spec(self, name, path=None, target=None):
+        in_loop = threading.current_thread() is threading.main_thread()
+        if in_loop and name.startswith(("curio_persistence", "pyarrow", "psycopg2", "sqlite3")):
+            imported.append(name)
+
+async def main(folder):
+    sys.meta_path.insert(0, Watch())
+    async with aio.connect(f"sqlite:///{folder}/a.db") as a, aio.connect("memory://") as b:
+        async with a.record_run(agent_id="agent") as run, run.tool("t"), a.transaction():
+            await run.log("hello")
+        assert [event async for event in a.iter_agent_run_events()]
+        await a.search_text("hello")
+        await a.get_agent_run_stats()
+        async with a.buffered() as buffered:
+            await buffered.append_event("run", "agent", "log")
+        async with aio.connect(f"sqlite:///{folder}/a.db") as a:
+            await aio.export_records(a, f"{folder}/a.jsonl")
+            await aio.import_records(f"{folder}/a.jsonl", b)
+            await aio.import_agdd(folder, b)
+            await aio.copy_records(a, b)
+            await aio.upgrade(f"sqlite:///{folder}/a.db")
+
+imported = []
+asyncio.run(main(sys.argv[1]))
+print(*imported)
+"""
+
+
+def test_the_loop_does_not_stand_still_for_imports_of_modules(tmp_path: Path) -> None:
+    command = (sys.executable, "-c", IMPORTS, tmp_path)
+    ran = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    assert (ran.stdout.split(), ran.stderr) == ([], "")
 
 
 @pytest.mark.slow
