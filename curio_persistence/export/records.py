@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
+from io import TextIOBase
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -58,14 +60,14 @@ def export_records(
     have. Nothing has its name before it is complete.
     """
     transfers = checked_persistence(persistence).transfers
-    chosen = _chosen(tables)
+    chosen, target = _chosen(tables), _target(path)
     wheres = {name: transfers.where(table, filters) for name, table in chosen.items()}
-    export = _Export(chosen, wheres, _checked_format(format, path), progress)
+    export = _Export(chosen, wheres, _checked_format(format, target), progress)
     if progress is not None:
         export.total = sum(transfers.count(chosen[name], wheres[name]) for name in chosen)
     with transfers.reading() as reading:
-        export.write(reading, path, overwrite=overwrite)
-    return export.report(path)
+        export.write(reading, target, overwrite=overwrite)
+    return export.report(target)
 
 
 def checked_persistence(persistence: Any) -> Persistence:
@@ -93,20 +95,20 @@ class _Export:
         self._progress = progress
         self._counts = dict.fromkeys(KINDS, 0)
 
-    def write(self, reading: Reading, path: Any, *, overwrite: bool) -> None:
+    def write(self, reading: Reading, target: Path | BinaryIO, *, overwrite: bool) -> None:
         one_file = self._format == "jsonl" or len(self._tables) == 1
-        if hasattr(path, "write"):
+        if not isinstance(target, Path):
             if not one_file:
                 raise InvalidValueError(
                     f"{self._format} needs a file for each table: choose one table, or jsonl.",
                     field="tables",
                 )
-            self._write_file(reading, path)
+            self._write_file(reading, target)
         elif one_file:
-            with whole_file(Path(path), overwrite=overwrite) as file:
+            with whole_file(target, overwrite=overwrite) as file:
                 self._write_file(reading, file)
         else:
-            with whole_folder(Path(path), overwrite=overwrite) as folder:
+            with whole_folder(target, overwrite=overwrite) as folder:
                 self._write_folder(reading, folder)
 
     def _write_file(self, reading: Reading, file: BinaryIO) -> None:
@@ -147,24 +149,40 @@ class _Export:
     def _written(self) -> dict[str, int]:
         return {name: self._counts[name] for name in self._tables}
 
-    def report(self, path: Any) -> ExportReport:
-        where = None if hasattr(path, "write") else os.fspath(path)
+    def report(self, target: Path | BinaryIO) -> ExportReport:
+        where = str(target) if isinstance(target, Path) else None
         return ExportReport(where, self._format, **self._counts)
 
 
 def _chosen(tables: Collection[str]) -> dict[str, Table[Any]]:
-    names = (tables,) if isinstance(tables, str) else tuple(tables)
-    if not names or not set(names) <= KINDS.keys():
+    names = [tables] if isinstance(tables, str) or not isinstance(tables, Iterable) else [*tables]
+    if not names or not all(name in [*KINDS] for name in names):
         raise InvalidValueError(
             f"tables are some of {', '.join(KINDS)}, not {names!r}.", field="tables"
         )
     return {name: table for name, table in KINDS.items() if name in names}
 
 
-def _checked_format(format: str | None, path: Any) -> str:
-    if format is None and not hasattr(path, "write"):
-        format = Path(path).suffix.removeprefix(".").lower()
-    if format is None or format not in FORMATS:
+def _target(path: Any) -> Path | BinaryIO:
+    """Where to write: a path that can be one, or a file that is open."""
+    if isinstance(path, TextIOBase):
+        raise InvalidValueError("path is a file of text: open it as binary.", field="path")
+    if hasattr(path, "write"):
+        file: BinaryIO = path
+        return file
+    try:
+        target = Path(os.fsdecode(path))
+        with suppress(OSError):  # What is missing, or cannot be reached, is told later.
+            target.stat()
+    except (TypeError, ValueError) as error:
+        raise InvalidValueError(f"{path!r} is no path: {error}.", field="path") from error
+    return target
+
+
+def _checked_format(format: str | None, target: Path | BinaryIO) -> str:
+    if format is None and isinstance(target, Path):
+        format = target.suffix.removeprefix(".").lower()
+    if not isinstance(format, str) or format not in FORMATS:
         raise InvalidValueError(
             f"format is one of {', '.join(FORMATS)}, not {format!r}: say it, or give the path "
             "such an ending.",

@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import timedelta
-from io import BytesIO
+from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any
 
@@ -240,6 +240,9 @@ def test_filters_are_those_of_queries(
         ({"tables": "runs", "error_message": ""}, "filters"),
         ({"tables": "event"}, "tables"),
         ({"tables": ()}, "tables"),
+        ({"tables": 5}, "tables"),
+        ({"tables": [["runs"]]}, "tables"),
+        ({"format": ["csv"]}, "format"),
         ({"format": "xml"}, "format"),
         ({"since": "yesterday"}, "since"),
     ],
@@ -251,6 +254,24 @@ def test_what_cannot_be_meant_is_refused(
         export_records(filled, tmp_path / "export.jsonl", **arguments)
     assert refusal.value.field == field
     assert not list(tmp_path.glob("export*"))
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        (None, "None is no path"),
+        (5, "5 is no path"),
+        ("a\0.jsonl", "is no path"),
+        ("\ud800.jsonl", "is no path"),
+        ("x" * 300 + ".jsonl", "cannot be written: File name too long"),
+        ("nowhere/x.jsonl", "cannot be written: No such file"),
+        (StringIO(), "open it as binary"),
+    ],
+)
+def test_a_place_that_is_none_is_refused(path: Any, said: str) -> None:
+    with InMemoryPersistence() as ours, pytest.raises(InvalidValueError, match=said) as refusal:
+        export_records(ours, path, format="jsonl")
+    assert refusal.value.field == "path"
 
 
 def test_lines_of_json_are_what_from_dict_takes(filled: Persistence, tmp_path: Path) -> None:
