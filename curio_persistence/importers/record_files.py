@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -32,6 +33,9 @@ from curio_persistence.store.tables import Kind, Table
 MAX_LINE = 256 << 20
 """Bytes of a line of JSON, or letters of a field of CSV: texts of 64 MiB are stored."""
 
+MAX_BESIDE = 1 << 20
+"""Bytes of a line of JSON that are in no text. Parsed, they take a multiple of that."""
+
 MAX_COLUMNS = 200
 
 MAX_GROUP = 512 << 20
@@ -41,6 +45,7 @@ MAX_FOOTER = 16 << 20
 """Bytes of a Parquet file's description of itself."""
 
 _AT_A_TIME = 1_000
+_TEXT = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 _TABLE_OF = {kind: table for table, kind in KIND_OF.items()}
 
 
@@ -251,6 +256,8 @@ def _lines(file: BinaryIO) -> Iterator[bytes]:
 def _object_in(line: bytes) -> dict[str, Any]:
     if len(line) > MAX_LINE:
         raise InvalidValueError(f"is longer than {MAX_LINE >> 20} MiB")
+    if len(line) > MAX_BESIDE and _has_much_beside_texts(line):
+        raise InvalidValueError("has more in it than the texts of a record")
     try:
         value = json.loads(line)
     except RecursionError as error:
@@ -260,6 +267,16 @@ def _object_in(line: bytes) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise InvalidValueError(f"is a JSON {type(value).__name__}, not an object")
     return value
+
+
+def _has_much_beside_texts(line: bytes) -> bool:
+    beside = end = 0
+    for text in _TEXT.finditer(line):
+        beside += text.start() - end + len('""')
+        end = text.end()
+        if beside > MAX_BESIDE:
+            return True
+    return beside + len(line) - end > MAX_BESIDE
 
 
 # --- CSV ------------------------------------------------------------------------------------------

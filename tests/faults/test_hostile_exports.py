@@ -106,6 +106,31 @@ def test_a_line_that_is_too_long_is_not_read_into_memory(
     assert count == 1
 
 
+@pytest.mark.parametrize("bomb", [b"[],", b"1000,", b'"",', b'{"a":1},', b'"a"'])
+def test_a_line_that_would_take_much_more_when_it_is_parsed_is_not_parsed(
+    tmp_path: Path, bomb: bytes
+) -> None:
+    path = tmp_path / "export.jsonl"
+    line = json.dumps(EVENT).encode().replace(b"}", b', "data": [%s0]}' % (bomb * 1_500_000))
+    path.write_bytes(line + b"\n" + json.dumps(EVENT).encode())
+    report, count = imported(path)
+    assert [problem.what for problem in report.problems] == [
+        "has more in it than the texts of a record"
+    ]
+    assert count == 1
+
+
+def test_a_long_text_may_look_like_anything(tmp_path: Path) -> None:
+    text = json.dumps([[], 1, "a\\\n\0\ud800", {'"': 1}] * 100_000)
+    path = tmp_path / "export.jsonl"
+    with InMemoryPersistence() as persistence:
+        persistence.append_event("run", "agent", "step", payload=text)
+        export_records(persistence, path)
+    with InMemoryPersistence() as other:
+        assert import_records(path, other).ok
+        assert [event.data for event in other.iter_agent_run_events()] == [text]
+
+
 @pytest.mark.parametrize("ending", ["jsonl", "csv", "parquet", "arrow"])
 def test_a_file_that_was_cut_off_is_told(tmp_path: Path, ending: str) -> None:
     path = tmp_path / f"events.{ending}"
