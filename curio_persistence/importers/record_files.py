@@ -24,6 +24,7 @@ from curio_persistence.capabilities.transfers import KINDS
 from curio_persistence.errors import CorruptDatabaseError, InvalidValueError
 from curio_persistence.export.formats import FORMATS, KIND_OF, VERSION
 from curio_persistence.export.places import MANIFEST
+from curio_persistence.importers.csv_lines import CsvLines
 from curio_persistence.importers.lines import open_ordinary, read_object
 from curio_persistence.importers.reports import Tally
 from curio_persistence.store.arrow import pyarrow
@@ -300,8 +301,9 @@ def _read_csv(path: Path, file: str, table: Table[Any] | None, tally: Tally) -> 
     with path.open(encoding="utf-8-sig", newline="") as text:
         header = next(csv.reader([text.readline(1 << 16)]), [])
         table = _table_with(header, table)
-        lines = csv.reader(text, strict=True)
-        while read := _some(lines):
+        lines = CsvLines(text, number=1, longest=MAX_LINE)
+        rows = csv.reader(lines, strict=True)
+        while read := _some(rows, lines):
             for number, cells in read:
                 if isinstance(cells, str):
                     tally.problem(file, number, cells)
@@ -316,20 +318,20 @@ def _read_csv(path: Path, file: str, table: Table[Any] | None, tally: Tally) -> 
                     yield from _found(file, number, table, values, tally)
 
 
-def _some(lines: Any) -> list[tuple[int, list[str] | str]]:
-    """The next lines, or what is wrong with one, each with the number of its last in the file."""
+def _some(rows: Any, lines: CsvLines) -> list[tuple[int, list[str] | str]]:
+    """The next rows, or what is wrong with one, each with the number of its last line."""
     read: list[tuple[int, list[str] | str]] = []
     letters = 0
     with _long_fields():
         while len(read) < _AT_A_TIME and letters < MAX_LINE:
             try:
-                cells = next(lines)
+                cells = next(rows)
             except StopIteration:
                 break
             except csv.Error as error:
-                read.append((lines.line_num + 1, f"cannot be read: {error}"))
+                read.append((lines.number, f"cannot be read: {error}"))
                 continue
-            read.append((lines.line_num + 1, cells))
+            read.append((lines.number, cells))
             letters += sum(map(len, cells))
     return read
 

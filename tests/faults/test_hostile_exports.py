@@ -280,6 +280,34 @@ def test_a_header_may_be_quoted(tmp_path: Path) -> None:
     assert imported(path)[1] == 1
 
 
+@pytest.mark.parametrize("filler", [",", "x", "x,"])
+def test_a_line_of_csv_that_never_ends_is_not_read_into_memory(
+    tmp_path: Path, filler: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(record_files, "MAX_LINE", 1 << 20)
+    path = tmp_path / "events.csv"
+    row = f"a,b,,{BEGIN.isoformat()},step,,{BEGIN.isoformat()}\n"
+    path.write_text(f"{HEADER}\n{row}" + filler * 4_000_000)
+    report, count = imported(path)
+    assert (str(report.problems[0]), count) == (
+        "events.csv:3: cannot be read: the line is longer than a record",
+        1,
+    )
+
+
+@pytest.mark.parametrize("length", [(1 << 20) - n for n in range(60, 90, 3)])
+def test_long_texts_of_csv_are_whole_wherever_they_are_cut(tmp_path: Path, length: int) -> None:
+    path = tmp_path / "events.csv"
+    texts = ['"' * length, "," * (length // 2) + "\n" * 3, "x" * length, 'a","' * 400_000]
+    with InMemoryPersistence() as persistence:
+        for text in texts:
+            persistence.append_event("run", "agent", "step", message="x" * length, payload=text)
+        export_records(persistence, path, tables="events")
+    with InMemoryPersistence() as other:
+        assert import_records(path, other).problems == ()
+        assert [event.data for event in other.iter_agent_run_events()] == texts
+
+
 def test_a_table_that_is_not_utf_8_is_told(tmp_path: Path) -> None:
     path = tmp_path / "events.csv"
     path.write_bytes(f"{HEADER}\na,b,".encode() + b"\xff\xff,c\n")
