@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from itertools import islice
 
 import pytest
 
-from curio_persistence.store.ahead import one_ahead
+from curio_persistence.store.ahead import fetched_ahead, one_ahead
 
 
 class Oops(BaseException):
@@ -64,3 +65,43 @@ def test_who_stops_early_leaves_no_thread_behind() -> None:
     assert next(ahead) == "0"
     ahead.close()
     assert fetched == [0, 1]
+
+
+def test_items_can_be_fetched_by_another_thread_which_closes_them() -> None:
+    threads: list[threading.Thread] = []
+
+    def items() -> Generator[int]:
+        try:
+            for number in range(100):
+                threads.append(threading.current_thread())
+                yield number
+        finally:
+            threads.append(threading.current_thread())
+
+    assert list(islice(fetched_ahead(items()), 3)) == [0, 1, 2]
+    assert list(fetched_ahead(items())) == list(range(100))
+    assert threading.current_thread() not in threads
+    assert len(threads) == 4 + 1 + 100 + 1
+
+
+def test_one_is_fetched_while_one_is_used() -> None:
+    fetched = [threading.Event() for _ in range(5)]
+
+    def items() -> Generator[int]:
+        for number in range(5):
+            fetched[number].set()
+            yield number
+
+    for number in fetched_ahead(items()):
+        assert fetched[min(number + 1, 4)].wait(10)
+
+
+def test_a_failure_to_fetch_comes_where_the_item_would() -> None:
+    def items() -> Generator[int]:
+        yield 1
+        raise Oops
+
+    ahead = fetched_ahead(items())
+    assert next(ahead) == 1
+    with pytest.raises(Oops):
+        next(ahead)

@@ -56,7 +56,7 @@ from curio_persistence.store.base import (
 from curio_persistence.store.codecs import PICODOLLARS, encode_money, encode_time
 from curio_persistence.store.csv_text import csv_columns, is_quoted
 from curio_persistence.store.filters import Filter, Measure, Order, Where, total
-from curio_persistence.store.tables import EVENTS, TABLES, Columns, Kept, Row, Table
+from curio_persistence.store.tables import EVENTS, TABLES, Columns, Row, Table
 
 _NAME_BYTES = 63
 _FETCHED_AT_ONCE = 10_000
@@ -355,7 +355,7 @@ class PostgresStore(SQLStore):
             at = columns.index(table.unique)
             lines.sort(key=lambda line: line[at] or "")
         try:
-            self._copy_lines(connection, table, columns, lines, commit)
+            self._copy_in(connection, table, columns, copy_text(columns, lines), commit)
         except PersistenceError as error:
             # PostgreSQL names the row in the reader's language only.
             raise _refusal(error, table, rows[0] if len(rows) == 1 else {}) from error.__cause__
@@ -368,21 +368,24 @@ class PostgresStore(SQLStore):
             with self.transaction():
                 lined_up = map(table.line_up, filter(None, pieces))
                 for columns, alike in groupby(lined_up, itemgetter(0)):
-                    lines = chain.from_iterable(lines for _, lines in alike)
-                    stored += self._copy_lines(self._pinned(), table, columns, lines)
+                    texts = (copy_text(columns, lines) for _, lines in alike)
+                    stored += self._copy_in(
+                        self._pinned(), table, columns, chain.from_iterable(texts)
+                    )
         except PersistenceError as error:
             raise _refusal(error, table, {}) from error.__cause__
         return stored
 
-    def _copy_lines(
+    def _copy_in(
         self,
         connection: _Connection,
         table: Table[Any],
         columns: tuple[str, ...],
-        lines: Iterable[tuple[Kept, ...]],
+        text: Iterator[bytes],
         commit: str = "",
     ) -> int:
-        source = CopySource(copy_text(columns, lines))
+        """COPY rows whose text may be made while the server takes in what was made before."""
+        source = CopySource(text)
         sql = f"COPY {self._table(table)} ({', '.join(columns)}) FROM STDIN{commit}"
         try:
             return self._run(connection, sql, (), source)[1]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
-from itertools import islice
 from typing import Any
 
 from curio_persistence.store.codecs import (
@@ -19,8 +18,6 @@ from curio_persistence.store.codecs import (
 from curio_persistence.store.tables import TABLES, Kept
 
 _NULL = "\\N"
-_AT_ONCE = 100
-"""Rows that are written out while the server takes in those before."""
 _BYTES = 1 << 20
 """What is sent at once: a deadline cannot end the sending of more in the middle."""
 _SPECIAL = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
@@ -35,12 +32,10 @@ _REPEATING = {name for table in TABLES for name in table.repeating}
 
 
 def copy_text(columns: tuple[str, ...], lines: Iterable[tuple[Kept, ...]]) -> Iterator[bytes]:
-    """Lines for rows of which the values are given, some at a time."""
-    write, lines = _line_writer(columns), iter(lines)
-    while some := list(islice(lines, _AT_ONCE)):
-        text = "".join(map(write, some)).encode()
-        for at in range(0, len(text), _BYTES):
-            yield text[at : at + _BYTES]
+    """One line for each row of which the values are given."""
+    text = "".join(map(_line_writer(columns), lines)).encode()
+    for at in range(0, len(text), _BYTES):
+        yield text[at : at + _BYTES]
 
 
 @lru_cache(maxsize=256)

@@ -8,6 +8,7 @@ from typing import Any
 
 from curio_persistence.backends.originals import ASIDE, Original
 from curio_persistence.backends.postgres import TIMES, PostgresStore, quote_identifier
+from curio_persistence.backends.postgres_copy import copy_text
 from curio_persistence.backends.sql import Params, Result
 from curio_persistence.store.tables import EVENTS, RUNS, TABLES, Kept, Table
 
@@ -118,8 +119,9 @@ class PostgresOriginal(Original, PostgresStore):
     def _insert_kept(
         self, table: Table[Any], columns: tuple[str, ...], lines: list[tuple[int, tuple[Kept, ...]]]
     ) -> None:
-        kept = ((ident, *values) for ident, values in lines)
-        self._copy_lines(self._pinned(), table, ("id", *columns), kept)
+        columns = ("id", *columns)
+        text = copy_text(columns, ((ident, *values) for ident, values in lines))
+        self._copy_in(self._pinned(), table, columns, text)
 
 
 def _name_aside(name: str) -> str:

@@ -71,6 +71,10 @@ class Appends(Generic[M]):
             lambda chunk, first: self._log_chunk(chunk, first, on_conflict),
         )
 
+    def log_rows(self, rows: Sequence[Row]) -> int:
+        """Append encoded rows, all or none, and return how many were not stored before."""
+        return len(rows) - len(self.store(rows, self._date(rows)).known)
+
     def _log_chunk(self, records: list[M], first: int, on_conflict: OnConflict) -> int:
         rows = encode_all(self._encode, records, first)
         moments = self._date(rows)

@@ -120,6 +120,10 @@ class Transfers:
         """What records from elsewhere are handed to."""
         return Arrivals(self._store, self._appends)
 
+    def log(self, table: Table[Any], rows: Sequence[Row]) -> int:
+        """Append encoded rows, all or none, and return how many were not stored before."""
+        return self._appends[table].log_rows(rows)
+
     def append(self, table: Table[Any], pieces: Iterable[Sequence[Row]], reserved: int) -> int:
         """Store rows under the ids that they bring, all or none; how many they were.
 

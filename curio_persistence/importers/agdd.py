@@ -7,7 +7,7 @@ as `curio-persistence import agdd .runs/agents --db-path agents.db`.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from itertools import chain, islice
 from os import DirEntry
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from curio_persistence.errors import InvalidValueError
 from curio_persistence.importers import agdd_events
 from curio_persistence.importers.agdd_runs import RunFacts, completed, fitting
-from curio_persistence.importers.destinations import Destination, Place
+from curio_persistence.importers.destinations import Destination, Found, Place
 from curio_persistence.importers.folders import Source, listed, source_path
 from curio_persistence.importers.lines import read_object, read_objects
 from curio_persistence.importers.reports import ImportReport, Progress, Tally
@@ -52,25 +52,26 @@ def import_agdd(
         )
     tally = Tally()
     destination = Destination(persistence, tally, progress, completed)
+    destination.take(_found_in(root, tally))
+    return tally.report(dry_run=persistence is None)
+
+
+def _found_in(root: Path, tally: Tally) -> Generator[Found]:
     for entry in listed(root, root, tally).values():
         if entry.is_dir():
-            _Folder(entry, root, tally, destination).import_run()
-    destination.flush()
-    return tally.report(dry_run=persistence is None)
+            yield from _Folder(entry, root, tally).found()
 
 
 class _Folder:
     """One run's folder."""
 
-    def __init__(
-        self, entry: DirEntry[str], root: Path, tally: Tally, destination: Destination
-    ) -> None:
+    def __init__(self, entry: DirEntry[str], root: Path, tally: Tally) -> None:
         self._run_id = entry.name
         self._tally = tally
-        self._destination = destination
         self._files = listed(Path(entry.path), root, tally, only=_FILES)
 
-    def import_run(self) -> None:
+    def found(self) -> Iterator[Found]:
+        """Its events, and then the run itself."""
         if not self._files:
             self._tally.skip("folders without a run")
             return
@@ -78,9 +79,9 @@ class _Folder:
         run = RunFacts(self._run_id, summary, self._read(_PLAN))
         run.agent_id = run.agent_id or self._agent_in_lines() or "unknown"
         for name in _LINES:
-            self._import_lines(run, name)
-        self._import_metrics(run, self._read(_METRICS))
-        self._destination.add_run(run.to_run(), Place(self._run_id))
+            yield from self._found_in_lines(run, name)
+        yield from self._found_in_metrics(run, self._read(_METRICS))
+        yield run.to_run(), Place(self._run_id)
 
     def _place(self, name: str, line: int | None = None) -> Place:
         return Place(f"{self._run_id}/{name}", line)
@@ -109,7 +110,7 @@ class _Folder:
             lines = read_objects(Path(self._files[name].path), "", Tally())
             yield from (entry for _, entry in islice(lines, _LOOKED_AT))
 
-    def _import_lines(self, run: RunFacts, name: str) -> None:
+    def _found_in_lines(self, run: RunFacts, name: str) -> Iterator[Found]:
         if name not in self._files:
             return
         read, file = _LINES[name], self._place(name).file
@@ -121,9 +122,9 @@ class _Folder:
                 self._tally.problem(*place, error)
                 continue
             event.event_id = run.event_id(name, number)
-            self._destination.add_event(event, place)
+            yield event, place
 
-    def _import_metrics(self, run: RunFacts, metrics: dict[str, Any] | None) -> None:
+    def _found_in_metrics(self, run: RunFacts, metrics: dict[str, Any] | None) -> Iterator[Found]:
         """Of a file that is broken or missing, the summary has a copy."""
         if metrics is None:
             metrics = run.summary.get("metrics")
@@ -141,7 +142,7 @@ class _Folder:
                     self._tally.problem(*place, f"value {number} of {key!r} {error}")
                     continue
                 event.event_id = run.event_id(_METRICS, key, number)
-                self._destination.add_event(event, place)
+                yield event, place
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from curio_persistence.errors import InvalidValueError, PersistenceError
 from curio_persistence.importers.agdd_runs import text_in
-from curio_persistence.importers.destinations import Destination, Place
+from curio_persistence.importers.destinations import Destination, Found, Place
 from curio_persistence.importers.folders import Source, listed, shown, source_path
 from curio_persistence.importers.limits import MAX_BYTES
 from curio_persistence.importers.lines import moment, open_ordinary, parse, read_objects
@@ -52,9 +52,7 @@ def import_costs(
         raise InvalidValueError(
             f"{source} has no costs.jsonl or costs.db. Name the file itself.", field="source"
         )
-    for ledger in ledgers:
-        _import_ledger(ledger, shown(ledger, root), tally, destination)
-    destination.flush()
+    destination.take(_found_in(ledgers, root, tally))
     return tally.report(dry_run=persistence is None)
 
 
@@ -65,7 +63,12 @@ def _ledgers_in(root: Path, tally: Tally) -> list[Path]:
     return [Path(entry.path) for entry in chain(found.values(), below.values())]
 
 
-def _import_ledger(path: Path, name: str, tally: Tally, destination: Destination) -> None:
+def _found_in(ledgers: Sequence[Path], root: Path, tally: Tally) -> Generator[Found]:
+    for ledger in ledgers:
+        yield from _found(ledger, shown(ledger, root), tally)
+
+
+def _found(path: Path, name: str, tally: Tally) -> Iterator[Found]:
     ids = _Ids()
     for number, entry in _entries(path, name, tally):
         place = Place(name, number)
@@ -79,7 +82,7 @@ def _import_ledger(path: Path, name: str, tally: Tally, destination: Destination
         if entry["metadata"].get("placeholder") and not any(map(entry.get, _NUMBERS)):
             tally.skip("placeholders")
         else:
-            destination.add_usage(usage, place)
+            yield usage, place
 
 
 def _entries(path: Path, name: str, tally: Tally) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import closing
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from curio_persistence.errors import ConflictError, InvalidValueError
 from curio_persistence.export.records import checked_persistence
 from curio_persistence.importers.reports import Progress, Tally
 from curio_persistence.models import AgentLLMUsage, AgentRun, AgentRunEvent
-from curio_persistence.store.tables import EVENTS, RUNS, USAGE, Table
+from curio_persistence.store.ahead import fetched_ahead
+from curio_persistence.store.tables import EVENTS, RUNS, USAGE, Row, Table
 
 if TYPE_CHECKING:
     from curio_persistence.persistence import Persistence
@@ -25,8 +27,6 @@ _MOST_BYTES = 8 << 20
 Complete = Callable[[AgentRun, AgentRun], AgentRun]
 """Makes of a stored run, and the same run as it was found now, the run that is to be stored."""
 
-R = TypeVar("R", AgentRun, AgentRunEvent, AgentLLMUsage)
-
 
 class Place(NamedTuple):
     """Where a record was found."""
@@ -35,11 +35,25 @@ class Place(NamedTuple):
     line: int | None = None
 
 
+Found = tuple[AgentRun | AgentRunEvent | AgentLLMUsage, Place]
+
+
+class _Batch:
+    """What is stored at once."""
+
+    def __init__(self) -> None:
+        self.runs: list[AgentRun] = []
+        self.rows: dict[Table[Any], list[Row]] = {EVENTS: [], USAGE: []}
+        self.found = 0
+        """How many records there were, with those that cannot be stored."""
+
+
 class Destination:
-    """Takes records one by one; what it was given is stored when `flush` returns.
+    """Takes what is found, and stores it batch by batch.
 
     Events and model calls need an `event_id`: those stored before are skipped, so that an import
-    can be repeated. Without a persistence, as in a dry run, records are checked and forgotten.
+    can be repeated. A run comes after all of its events. Without a persistence, as in a dry run,
+    records are checked and forgotten.
     """
 
     def __init__(
@@ -53,89 +67,60 @@ class Destination:
         self._tally = tally
         self._progress = progress
         self._complete = complete
-        self._done = 0
-        self._forget()
+        self._encode = {
+            table: self._persistence.transfers.encoder(table) if self._persistence else table.encode
+            for table in (EVENTS, USAGE)
+        }
 
-    def _forget(self) -> None:
-        self._runs: list[tuple[AgentRun, Place]] = []
-        self._events: list[tuple[AgentRunEvent, Place]] = []
-        self._usage: list[tuple[AgentLLMUsage, Place]] = []
-        self._flush_at = self._tally.bytes_read + _MOST_BYTES
+    def take(self, found: Generator[Found]) -> None:
+        """Store all of it; while a batch is stored, another thread finds and encodes the next."""
+        done = 0
+        with closing(fetched_ahead(self._batches(found))) as batches:
+            for batch in batches:
+                self._store(batch)
+                done += batch.found
+                if self._progress is not None:
+                    self._progress(done, None)
 
-    def add_run(self, run: AgentRun, place: Place) -> None:
-        """A run is added when all of its events were."""
-        self._runs.append((run, place))
-        self._flush_from(_BATCH)
+    def _batches(self, found: Generator[Found]) -> Generator[_Batch]:
+        batch, full_at = _Batch(), self._tally.bytes_read + _MOST_BYTES
+        with closing(found):
+            for record, place in found:
+                batch.found += 1
+                try:
+                    self._put(record, batch)
+                except InvalidValueError as error:
+                    self._tally.problem(*place, error)
+                most = _LARGEST_BATCH if isinstance(record, AgentRunEvent) else _BATCH
+                if batch.found >= most or self._tally.bytes_read >= full_at:
+                    yield batch
+                    batch, full_at = _Batch(), self._tally.bytes_read + _MOST_BYTES
+        if batch.found:
+            yield batch
 
-    def add_event(self, event: AgentRunEvent, place: Place) -> None:
-        self._events.append((event, place))
-        self._flush_from(_LARGEST_BATCH)
-
-    def add_usage(self, usage: AgentLLMUsage, place: Place) -> None:
-        self._usage.append((usage, place))
-        self._flush_from(_BATCH)
-
-    @property
-    def _waiting(self) -> int:
-        return len(self._runs) + len(self._events) + len(self._usage)
-
-    def _flush_from(self, batch: int) -> None:
-        if self._waiting >= batch or self._tally.bytes_read >= self._flush_at:
-            self.flush()
-
-    def flush(self) -> None:
-        """Store what waits, in one transaction, and tell how much is done."""
-        if not self._waiting:
-            return
-        if self._persistence is None:
-            self._check()
+    def _put(self, record: AgentRun | AgentRunEvent | AgentLLMUsage, batch: _Batch) -> None:
+        if isinstance(record, AgentRun):
+            RUNS.encode(record)  # Which refuses what cannot be stored.
+            batch.runs.append(record)
         else:
-            with self._persistence.transaction():
-                self._write(self._persistence)
-        self._done += self._waiting
-        self._forget()
-        if self._progress is not None:
-            self._progress(self._done, None)
+            table = EVENTS if isinstance(record, AgentRunEvent) else USAGE
+            batch.rows[table].append(self._encode[table](record))
 
-    def _check(self) -> None:
-        self._tally.runs += len(self._good(RUNS, self._runs))
-        self._tally.events += len(self._good(EVENTS, self._events))
-        self._tally.usage += len(self._good(USAGE, self._usage))
-
-    def _good(self, table: Table[Any], found: list[tuple[R, Place]]) -> list[R]:
-        """The records that can be stored; the others are problems."""
-        good = []
-        for record, place in found:
-            try:
-                table.encode(record)
-            except InvalidValueError as error:
-                self._tally.problem(*place, error)
-            else:
-                good.append(record)
-        return good
-
-    def _write(self, persistence: Persistence) -> None:
+    def _store(self, batch: _Batch) -> None:
         """Runs first: an event of a run that is not there makes one, of which little is known."""
-        if self._runs:
-            self._write_runs(persistence, self._good(RUNS, self._runs))
-        if self._events:
-            new = self._append(EVENTS, self._events, persistence.log_agent_run_events)
-            self._tally.events += new
-        if self._usage:
-            self._tally.usage += self._append(USAGE, self._usage, persistence.log_llm_usages)
-
-    def _append(
-        self, table: Table[Any], found: list[tuple[R, Place]], write: Callable[[list[R]], int]
-    ) -> int:
-        """Write records, and return how many are new."""
-        records = [record for record, _ in found]
-        try:
-            new = write(records)
-        except InvalidValueError:
-            records = self._good(table, found)
-            new = write(records)
-        self._tally.skip("stored before", len(records) - new)
-        return new
+        if self._persistence is None:
+            self._tally.runs += len(batch.runs)
+            self._tally.events += len(batch.rows[EVENTS])
+            self._tally.usage += len(batch.rows[USAGE])
+            return
+        with self._persistence.transaction():
+            if batch.runs:
+                self._write_runs(self._persistence, batch.runs)
+            log = self._persistence.transfers.log
+            events, usage = (log(table, rows) for table, rows in batch.rows.items())
+        self._tally.events += events
+        self._tally.usage += usage
+        self._tally.skip("stored before", sum(map(len, batch.rows.values())) - events - usage)
 
     def _write_runs(self, persistence: Persistence, runs: list[AgentRun]) -> None:
         found = persistence.runs.get_many([run.run_id for run in runs])

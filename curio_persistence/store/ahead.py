@@ -1,4 +1,4 @@
-"""Making something in another thread, while this one fetches or stores.
+"""What another thread does while this one is busy.
 
 Worth it where what this thread does leaves the interpreter to others: waiting for a server, say.
 """
@@ -6,8 +6,8 @@ Worth it where what this thread does leaves the interpreter to others: waiting f
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Callable, Generator, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -32,3 +32,21 @@ def one_ahead(make: Callable[[T], U], items: Iterable[T]) -> Iterator[U]:
                 yield making.popleft().result()
         for made in making:
             yield made.result()
+
+
+def fetched_ahead(items: Generator[T]) -> Generator[T]:
+    """The items, fetched by another thread: one is fetched while one is used.
+
+    It also closes them, so that they are nobody else's.
+    """
+    from concurrent.futures import ThreadPoolExecutor
+
+    end: Any = object()
+    with ThreadPoolExecutor(1, "curio-ahead") as pool:
+        try:
+            coming = pool.submit(next, items, end)
+            while (item := coming.result()) is not end:
+                coming = pool.submit(next, items, end)
+                yield item
+        finally:
+            pool.submit(items.close)
