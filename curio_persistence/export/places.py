@@ -133,8 +133,9 @@ def _takes_its_place(partial: Path, path: Path, overwrite: bool) -> bool:
     """Give a folder its name; False where somebody else's got it in the same moment."""
     _refuse_what_is_there(path, overwrite, _is_export)
     old = _another_name(path)
-    with suppress(FileNotFoundError):
-        path.rename(old)
+    if overwrite:
+        with suppress(FileNotFoundError):
+            path.rename(old)
     try:
         partial.rename(path)
     except OSError as error:

@@ -15,6 +15,8 @@ from curio_persistence.store.codecs import encode_time
 _DATE, _MINUTE = len("2024-03-10"), len("2024-03-10T02:30")
 _POINT, _WHOLE = len("2024-03-10T02:30:15"), len("2024-03-10T02:30:15.123456")
 _REMEMBERED = 100_000
+_FIRST, _LAST = 3, 9997
+"""Years of which this machine's zone is known: they are no leap years, as those beyond are none."""
 _JITTER = timedelta(minutes=10)
 """By how much times may run backwards, in the order of storing, with no clock set back."""
 
@@ -76,6 +78,8 @@ class LocalTimes:
 
     def _offset(self, moment: datetime) -> timedelta:
         if self._zone is None:
+            # Of the first and last day there are, Python could not look at the days beside them.
+            moment = moment.replace(year=min(max(moment.year, _FIRST), _LAST))
             return moment.astimezone().utcoffset() or timedelta()
         return moment.replace(tzinfo=self._zone).utcoffset() or timedelta()
 

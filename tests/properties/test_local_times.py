@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -60,3 +62,26 @@ def test_times_with_a_zone_of_their_own_are_those_moments(zone: str, moment: dat
     assert times.read(local.isoformat()) == encode_time(moment)
     assert times.read(moment.isoformat().replace("+00:00", "Z")) == encode_time(moment)
     assert not times.doubts
+
+
+@pytest.mark.parametrize(
+    ("zone", "first", "last"),
+    [
+        ("UTC", "0001-01-01T00:00:00", "9999-12-31T23:59:59.999999"),
+        ("Etc/GMT+12", "0001-01-01T00:00:00", "9999-12-31T11:59:59.999999"),
+        ("Etc/GMT-14", "0001-01-01T14:00:00", "9999-12-31T23:59:59.999999"),
+    ],
+)
+def test_this_machines_first_and_last_times_are_those_of_its_zone(
+    zone: str, first: str, last: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which some programs write for what never began, or never ends."""
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        here, there = LocalTimes(None), LocalTimes(zone)
+        for text in (first, last):
+            assert here.read(text) == there.read(text)
+    finally:
+        monkeypatch.undo()
+        time.tzset()
