@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from argparse import ArgumentTypeError, Namespace
 from collections.abc import Callable, Iterable, Mapping
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -25,6 +23,9 @@ class _Option(NamedTuple):
 
 def _payload(text: str) -> tuple[str, Any]:
     """A path into payloads, and the value that is to be there."""
+    import json  # Both take long to import, and few ever need them.
+    from decimal import Decimal
+
     path, equals, value = text.partition("=")
     if not path or not equals:
         raise ArgumentTypeError(f"{text!r} is not PATH=VALUE, such as tool_name=search")
