@@ -15,8 +15,8 @@ from contextlib import contextmanager
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
-from itertools import chain
 from pathlib import Path
+from struct import error as StructError
 from threading import Lock
 from typing import Any, BinaryIO, NamedTuple
 
@@ -24,6 +24,7 @@ from curio_persistence.capabilities.transfers import KINDS
 from curio_persistence.errors import CorruptDatabaseError, InvalidValueError
 from curio_persistence.export.formats import FORMATS, KIND_OF, VERSION
 from curio_persistence.export.places import MANIFEST
+from curio_persistence.importers.arrow_sizes import unpacked_size
 from curio_persistence.importers.csv_lines import CsvLines
 from curio_persistence.importers.lines import open_ordinary, read_object
 from curio_persistence.importers.reports import Tally
@@ -46,6 +47,8 @@ MAX_FOOTER = 16 << 20
 """Bytes of a Parquet file's description of itself."""
 
 _AT_A_TIME = 1_000
+_ARROW_BEGIN = 8
+"""Where the first part of an Arrow file stands, behind what it is known by."""
 _TEXT = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 _TABLE_OF = {kind: table for table, kind in KIND_OF.items()}
 
@@ -400,17 +403,26 @@ def _check_group(group: Any) -> None:
 def _read_arrow(path: Path, file: str, table: Table[Any] | None, tally: Tally) -> Iterator[Found]:
     pa = pyarrow()
     with _in_our_words(pa), pa.memory_map(str(path)) as source:
-        reader = pa.ipc.open_file(source)
-        table = _table_with_schema(pa, reader.schema, table)
-        batches = map(reader.get_batch, range(reader.num_record_batches))
-        yield from _of_batches(file, table, chain.from_iterable(map(_sliced, batches)), tally)
+        whole = pa.ipc.open_file(source)
+        table = _table_with_schema(pa, whole.schema, table)
+        # Where its parts are, its end says; they are read from the begin, as they were looked at.
+        source.seek(_ARROW_BEGIN)
+        for message in pa.ipc.MessageReader.open_stream(source):
+            if not 0 <= unpacked_size(message) <= MAX_GROUP:
+                raise InvalidValueError(f"has a group of rows of more than {MAX_GROUP >> 20} MiB")
+        source.seek(_ARROW_BEGIN)
+        batches = _sliced(pa.ipc.open_stream(source), whole.num_record_batches)
+        yield from _of_batches(file, table, batches, tally)
 
 
-def _sliced(batch: Any) -> Iterable[Any]:
-    batch.validate(full=True)
-    if batch.nbytes > MAX_GROUP:
-        raise InvalidValueError(f"has a group of rows of more than {MAX_GROUP >> 20} MiB")
-    return (batch.slice(at, _AT_A_TIME) for at in range(0, batch.num_rows, _AT_A_TIME))
+def _sliced(batches: Iterable[Any], expected: int) -> Iterator[Any]:
+    count = 0
+    for batch in batches:
+        count += 1
+        batch.validate(full=True)
+        yield from (batch.slice(at, _AT_A_TIME) for at in range(0, batch.num_rows, _AT_A_TIME))
+    if count != expected:
+        raise InvalidValueError(f"has {count} groups of rows, and not {expected}")
 
 
 @contextmanager
@@ -419,7 +431,14 @@ def _in_our_words(pa: Any) -> Iterator[None]:
         yield
     except InvalidValueError:
         raise
-    except (pa.ArrowException, MemoryError, ValueError, IndexError, OverflowError) as error:
+    except (
+        pa.ArrowException,
+        MemoryError,
+        ValueError,
+        IndexError,
+        OverflowError,
+        StructError,
+    ) as error:
         raise InvalidValueError(f"cannot be read: {error}") from error
 
 

@@ -383,6 +383,58 @@ def test_a_text_that_comes_in_every_row_is_in_memory_once(tmp_path: Path) -> Non
     assert pa.default_memory_pool().max_memory() < 1 << 30
 
 
+def compressed(path: Path, rows: int, text: str) -> None:
+    """An Arrow file that is much larger when it is unpacked."""
+    schema = arrow_schema(EVENTS)
+    table = pa.table(
+        [pa.array([({**ROW, "data": text})[name]] * rows, schema.field(name).type) for name in ROW],
+        schema=schema,
+    )
+    options = pyarrow.ipc.IpcWriteOptions(compression="zstd")
+    with pyarrow.ipc.new_file(path, schema, options=options) as writer:
+        writer.write_table(table)
+
+
+def test_an_arrow_file_that_is_huge_when_it_is_unpacked_is_not_unpacked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(record_files, "MAX_GROUP", 4 << 20)
+    path = tmp_path / "events.arrow"
+    compressed(path, 5_000, "x" * 1_000)
+    assert path.stat().st_size < 1 << 20
+    before = pa.default_memory_pool()
+    pool = pa.proxy_memory_pool(before)
+    pa.set_memory_pool(pool)
+    try:
+        assert "has a group of rows of more than 4 MiB" in only_problem(path)
+        assert pool.max_memory() < 1 << 20
+    finally:
+        pa.set_memory_pool(before)
+
+
+def test_an_arrow_file_with_a_dictionary_that_is_huge_is_not_unpacked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(record_files, "MAX_GROUP", 4 << 20)
+    path = tmp_path / "events.arrow"
+    table = pa.Table.from_pylist([ROW | {"data": "x" * 5_000_000}], arrow_schema(EVENTS))
+    at = table.schema.get_field_index("data")
+    table = table.set_column(at, "data", table["data"].dictionary_encode())
+    options = pyarrow.ipc.IpcWriteOptions(compression="zstd")
+    with pyarrow.ipc.new_file(path, table.schema, options=options) as writer:
+        writer.write_table(table)
+    assert "has a group of rows of more than 4 MiB" in only_problem(path)
+    monkeypatch.setattr(record_files, "MAX_GROUP", 8 << 20)
+    assert imported(path)[1] == 1
+
+
+def test_a_compressed_arrow_file_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "events.arrow"
+    compressed(path, 1_500, "x" * 100)
+    report, count = imported(path)
+    assert (report.problems, count) == ((), 1_500)
+
+
 def test_a_footer_that_says_it_is_huge_is_not_read(tmp_path: Path) -> None:
     path = tmp_path / "events.parquet"
     path.write_bytes(b"PAR1" + b"\0" * 100 + struct.pack("<I", 0xFFFFFFF0) + b"PAR1")
