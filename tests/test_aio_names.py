@@ -50,8 +50,8 @@ FUNCTIONS = ["copy_records", "export_records", "import_agdd", "import_costs", "i
 
 INTERNAL = {
     Runs: {"where"},
-    Events: {"store", "where"},
-    Usage: {"store", "where"},
+    Events: {"log_rows", "store", "where"},
+    Usage: {"log_rows", "store", "where"},
     Stream: {"batches"},
     Transfers: {name for name in vars(Transfers) if name not in ("hash", "hashes")},
 }
