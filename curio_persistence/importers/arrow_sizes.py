@@ -18,7 +18,7 @@ _AS_IT_IS = -1
 """In a compressed message, the size of a buffer that is not compressed."""
 
 
-def unpacked_size(message: Any) -> int:
+def message_size(message: Any) -> int:
     """The bytes of its columns, or of its dictionary."""
     if message.body is None:
         return 0

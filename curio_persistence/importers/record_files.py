@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from struct import error as StructError
 from threading import Lock
@@ -24,9 +25,10 @@ from curio_persistence.capabilities.transfers import KINDS
 from curio_persistence.errors import CorruptDatabaseError, InvalidValueError
 from curio_persistence.export.formats import FORMATS, KIND_OF, VERSION
 from curio_persistence.export.places import MANIFEST
-from curio_persistence.importers.arrow_sizes import unpacked_size
+from curio_persistence.importers.arrow_sizes import message_size
 from curio_persistence.importers.csv_lines import CsvLines
 from curio_persistence.importers.lines import open_ordinary, read_object
+from curio_persistence.importers.parquet_pages import pages_size
 from curio_persistence.importers.reports import Tally
 from curio_persistence.store.arrow import pyarrow
 from curio_persistence.store.codecs import ESCAPE, decode_text, encode_tags
@@ -374,8 +376,9 @@ def _read_parquet(path: Path, file: str, table: Table[Any] | None, tally: Tally)
         texts = [name for name in names if table.kinds[name] in ("name", "text")]
         # A text that stands in many rows stands once in the file, and should so in memory.
         parquet = ParquetFile(source, read_dictionary=texts, **limits)
-        for number in range(metadata.num_row_groups):
-            _check_group(metadata.row_group(number))
+        with mmap(source.fileno(), 0, access=ACCESS_READ) as pages:
+            for number in range(metadata.num_row_groups):
+                _check_group(metadata.row_group(number), pages)
         batches = parquet.iter_batches(batch_size=_AT_A_TIME, use_threads=False)
         yield from _of_batches(file, table, batches, tally)
 
@@ -391,13 +394,14 @@ def _check_footer(path: Path) -> None:
         raise InvalidValueError(f"has a footer of more than {MAX_FOOTER >> 20} MiB")
 
 
-def _check_group(group: Any) -> None:
-    size = sum(group.column(at).total_uncompressed_size for at in range(group.num_columns))
-    if size > MAX_GROUP or group.num_rows > MAX_GROUP:
-        raise InvalidValueError(
-            f"has a group of rows that takes {size >> 20:,} MiB in memory; {MAX_GROUP >> 20} are "
-            "allowed"
-        )
+def _check_group(group: Any, pages: mmap) -> None:
+    said = sum(group.column(at).total_uncompressed_size for at in range(group.num_columns))
+    if max(said, group.num_rows) > MAX_GROUP or pages_size(pages, group) > MAX_GROUP:
+        raise InvalidValueError(_too_large())
+
+
+def _too_large() -> str:
+    return f"has a group of rows that takes more than {MAX_GROUP >> 20} MiB in memory"
 
 
 def _read_arrow(path: Path, file: str, table: Table[Any] | None, tally: Tally) -> Iterator[Found]:
@@ -408,8 +412,8 @@ def _read_arrow(path: Path, file: str, table: Table[Any] | None, tally: Tally) -
         # Where its parts are, its end says; they are read from the begin, as they were looked at.
         source.seek(_ARROW_BEGIN)
         for message in pa.ipc.MessageReader.open_stream(source):
-            if not 0 <= unpacked_size(message) <= MAX_GROUP:
-                raise InvalidValueError(f"has a group of rows of more than {MAX_GROUP >> 20} MiB")
+            if not 0 <= message_size(message) <= MAX_GROUP:
+                raise InvalidValueError(_too_large())
         source.seek(_ARROW_BEGIN)
         batches = _sliced(pa.ipc.open_stream(source), whole.num_record_batches)
         yield from _of_batches(file, table, batches, tally)
@@ -438,6 +442,7 @@ def _in_our_words(pa: Any) -> Iterator[None]:
         IndexError,
         OverflowError,
         StructError,
+        RecursionError,
     ) as error:
         raise InvalidValueError(f"cannot be read: {error}") from error
 

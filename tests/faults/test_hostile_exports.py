@@ -366,7 +366,54 @@ def test_a_group_of_rows_that_says_it_is_huge_is_not_read(
     write_parquet(path, pa.Table.from_pylist(rows, arrow_schema(EVENTS)), compression="zstd")
     assert path.stat().st_size < 100_000
     monkeypatch.setattr(record_files, "MAX_GROUP", 16 << 20)
-    assert "has a group of rows that takes 32 MiB in memory; 16 are allowed" in only_problem(path)
+    assert "has a group of rows that takes more than 16 MiB in memory" in only_problem(path)
+
+
+def test_pages_are_measured_whatever_the_footer_says_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "events.parquet"
+    rows = [ROW | {"data": "x" * (8 << 20)}]
+    write_parquet(path, pa.Table.from_pylist(rows, arrow_schema(EVENTS)), compression="zstd")
+    column = pyarrow.parquet.ParquetFile(path).metadata.row_group(0).column(5)
+    assert column.path_in_schema == "data"
+    size = varint(column.total_uncompressed_size)
+    whole = path.read_bytes()
+    assert whole.count(size) >= 1
+    path.write_bytes(whole.replace(size, b"\x80" * (len(size) - 1) + b"\x00"))
+    lying = pyarrow.parquet.ParquetFile(path).metadata.row_group(0).column(5)
+    assert lying.total_uncompressed_size == 0
+    assert imported(path)[1] == 1
+    monkeypatch.setattr(record_files, "MAX_GROUP", 4 << 20)
+    assert "has a group of rows that takes more than 4 MiB in memory" in only_problem(path)
+
+
+def varint(number: int) -> bytes:
+    """As Thrift's compact protocol writes it."""
+    number <<= 1
+    written = []
+    while number > 127:
+        written.append(number & 127 | 128)
+        number >>= 7
+    return bytes([*written, number])
+
+
+@pytest.mark.parametrize("page", [b"\xff" * 100, b"\x1c" * 5_000, b"\x18\xff\xff\xff\x7f"])
+def test_pages_that_are_none_are_told(tmp_path: Path, page: bytes) -> None:
+    path = tmp_path / "events.parquet"
+    rows = [ROW | {"data": "x" * 10_000}]
+    write_parquet(
+        path,
+        pa.Table.from_pylist(rows, arrow_schema(EVENTS)),
+        compression="none",
+        use_dictionary=[],
+    )
+    column = pyarrow.parquet.ParquetFile(path).metadata.row_group(0).column(5)
+    whole = bytearray(path.read_bytes())
+    begin = column.data_page_offset
+    whole[begin : begin + len(page)] = page
+    path.write_bytes(whole)
+    assert "has pages that are none" in (said := only_problem(path)) or "cannot be read" in said
 
 
 def test_a_text_that_comes_in_every_row_is_in_memory_once(tmp_path: Path) -> None:
@@ -406,7 +453,7 @@ def test_an_arrow_file_that_is_huge_when_it_is_unpacked_is_not_unpacked(
     pool = pa.proxy_memory_pool(before)
     pa.set_memory_pool(pool)
     try:
-        assert "has a group of rows of more than 4 MiB" in only_problem(path)
+        assert "has a group of rows that takes more than 4 MiB in memory" in only_problem(path)
         assert pool.max_memory() < 1 << 20
     finally:
         pa.set_memory_pool(before)
@@ -423,7 +470,7 @@ def test_an_arrow_file_with_a_dictionary_that_is_huge_is_not_unpacked(
     options = pyarrow.ipc.IpcWriteOptions(compression="zstd")
     with pyarrow.ipc.new_file(path, table.schema, options=options) as writer:
         writer.write_table(table)
-    assert "has a group of rows of more than 4 MiB" in only_problem(path)
+    assert "has a group of rows that takes more than 4 MiB in memory" in only_problem(path)
     monkeypatch.setattr(record_files, "MAX_GROUP", 8 << 20)
     assert imported(path)[1] == 1
 
