@@ -141,7 +141,8 @@ class PostgresStore(SQLStore):
     dialect = "postgres"
     placeholder = "%s"
     _mine: _Local
-    _begin = "BEGIN"
+    # Whatever the server's default: who has waited for others has to see what they stored.
+    _begin = "BEGIN ISOLATION LEVEL READ COMMITTED"
     _no_limit = ""
     _any_of = "= ANY(%s)"
 

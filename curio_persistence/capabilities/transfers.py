@@ -14,7 +14,7 @@ from curio_persistence.capabilities.appends import Appends
 from curio_persistence.capabilities.events import EventFilters, Events
 from curio_persistence.capabilities.runs import RunFilters, Runs
 from curio_persistence.capabilities.usage import Usage, UsageFilters
-from curio_persistence.errors import ConflictError, InvalidValueError
+from curio_persistence.errors import BusyError, ConflictError, InvalidValueError
 from curio_persistence.store.ahead import one_ahead
 from curio_persistence.store.base import STREAM_ROWS, Snapshot, Store
 from curio_persistence.store.codecs import encode_time, even_times
@@ -38,6 +38,7 @@ _FILTERS = {
     USAGE: {*UsageFilters.__annotations__},
 }
 
+_ATTEMPTS = 100
 _ARRIVING = "arriving"
 """What those take turns at who look for what is there already, and store the rest."""
 
@@ -204,25 +205,21 @@ class Arrivals:
 
     def _add_runs(self, rows: Sequence[Row]) -> int:
         """Runs that are new, were stubs, or have changed since they came the last time."""
-        latest: dict[Any, Row] = {}
-        for row in rows:
-            known = latest.setdefault(row["run_id"], row)
-            if _version(known) < _version(row):
-                latest[row["run_id"]] = row
-        stored = self._versions(tuple(latest))
-        new = [row for run_id, row in latest.items() if run_id not in stored]
-        try:
-            self._store.insert_many(RUNS_AND_STUBS, new)
-        except ConflictError:  # Somebody has created one of them in this moment, or taken its id.
-            return self._add_runs(without_ids(rows))
-        changed = [
-            row
-            for run_id, row in latest.items()
-            if run_id in stored and stored[run_id] < _version(row)
-        ]
-        for row in changed:
-            self._replace(row)
-        return len(new) + len(changed)
+        latest = _latest(rows)
+        for _ in range(_ATTEMPTS):
+            stored = self._versions(tuple(latest))
+            new = [row for run_id, row in latest.items() if run_id not in stored]
+            try:
+                self._store.insert_many(RUNS_AND_STUBS, new)
+            except ConflictError:  # Somebody creates one of them in this moment, or takes its id.
+                without_ids(new)
+                continue
+            known = [row for run_id, row in latest.items() if run_id in stored]
+            changed = [row for row in known if stored[str(row["run_id"])] < _version(row)]
+            for row in changed:
+                self._replace(row)
+            return len(new) + len(changed)
+        raise BusyError("Others keep creating the same runs; try again.")
 
     def _versions(self, run_ids: tuple[str, ...]) -> dict[str, _Version]:
         """The versions of those runs that are there."""
@@ -287,6 +284,16 @@ _Version = tuple[bool, str]
 
 def _version(row: Row) -> _Version:
     return not row.get("stub"), str(row["updated_at"])
+
+
+def _latest(rows: Iterable[Row]) -> dict[Any, Row]:
+    """Of each run the last of its versions."""
+    latest: dict[Any, Row] = {}
+    for row in rows:
+        known = latest.setdefault(row["run_id"], row)
+        if _version(known) < _version(row):
+            latest[row["run_id"]] = row
+    return latest
 
 
 def _take(there: Counter[Content], content: Content) -> bool:

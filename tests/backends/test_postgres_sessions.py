@@ -27,9 +27,33 @@ from curio_persistence import (
     Persistence,
     PostgresPersistence,
     UnavailableError,
+    export_records,
+    import_records,
 )
 from tests.backends.conftest import Open
 from tests.support.postgres import PostgresServer
+
+# --- isolation --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("level", ["repeatable read", "serializable"])
+def test_a_transaction_sees_what_others_commit_whatever_the_default_is(
+    open_postgres: Open, monkeypatch: pytest.MonkeyPatch, level: str, tmp_path: Path
+) -> None:
+    """As everywhere else; else two imports at a time would store records twice."""
+    default = level.replace(" ", "\\ ")
+    monkeypatch.setenv("PGOPTIONS", f"-c default_transaction_isolation={default}")
+    one, two = open_postgres(), open_postgres()
+    with one.transaction():
+        assert one.count_events() == 0
+        two.append_event("run", "agent", "step")
+        assert one.count_events() == 1
+        export_records(two, tmp_path / "export.jsonl")
+        assert import_records(tmp_path / "export.jsonl", one).events == 0
+        two.create_agent_run(AgentRun("agent", "other"))
+        with pytest.raises(ConflictError):
+            one.create_agent_run(AgentRun("agent", "other"))
+
 
 # --- one round trip ---------------------------------------------------------------------------
 
