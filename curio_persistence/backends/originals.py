@@ -9,6 +9,8 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 from curio_persistence.backends import schema
@@ -19,7 +21,7 @@ from curio_persistence.store.tables import EVENTS, RUNS, TABLES, Kept, Row, Tabl
 
 ASIDE = "_before_upgrade"
 """What the names of the old tables end with while, and where, they are kept."""
-_ROWS = 1_000
+_ROWS = 2_000
 """How many rows to copy at a time."""
 
 OldRow = tuple[Any, ...]
@@ -59,10 +61,10 @@ class Original(SQLStore):
         place of the old. Gives the name of what keeps these. If it raises, nothing was changed."""
 
     @abstractmethod
-    def _insert_kept(
-        self, table: Table[Any], columns: tuple[str, ...], lines: list[tuple[int, tuple[Kept, ...]]]
-    ) -> None:
-        """Store rows under the ids they had."""
+    def _keep(
+        self, table: Table[Any], columns: tuple[str, ...], pieces: Iterator[list[OldRow]]
+    ) -> bool:
+        """Store rows under the ids they had; whether they are read as they were to be kept."""
 
     def _old_value(self, column: str) -> str:
         """The expression that yields an old value as a driver can hand it over."""
@@ -114,19 +116,26 @@ class Original(SQLStore):
         known = self.pick(RUNS, ("run_id",), (Filter("run_id", "in", asked),))
         return set(asked).difference(run_id for (run_id,) in known)
 
-    def keep(self, table: Table[Any], ids: Sequence[int], rows: Sequence[Row]) -> None:
-        """Store rows, read them back, and compare: each must be there as it was to be kept."""
-        columns, values = table.line_up(rows)
-        lines = list(zip(ids, values, strict=True))
-        self._insert_kept(table, columns, lines)
-        read = self._read(
-            f"SELECT {', '.join(('id', *map(self._kept_value, columns)))} "
-            f"FROM {self._table(table)} WHERE id >= {self.placeholder} "
-            f"AND id <= {self.placeholder} ORDER BY id",
-            (ids[0], ids[-1]),
+    def keep(self, table: Table[Any], pieces: Iterable[tuple[Sequence[int], list[Row]]]) -> None:
+        """Store rows, read them back, and compare: each must be there as it was to be kept.
+
+        The next piece may be made while those before are stored.
+        """
+        lined_up = (_lined_up(table, ids, rows) for ids, rows in pieces)
+        for columns, alike in groupby(lined_up, itemgetter(0)):
+            if not self._keep(table, columns, (lines for _, lines in alike)):
+                raise self._differs(f"rows of {table.name} do not read back")
+
+    def _are_kept(self, table: Table[Any], columns: tuple[str, ...], lines: list[OldRow]) -> bool:
+        sql = self._selecting_kept(table, map(self._kept_value, columns))
+        return self._read(sql, (lines[0][0], lines[-1][0])) == lines
+
+    def _selecting_kept(self, table: Table[Any], values: Iterable[str]) -> str:
+        """The statement that reads the rows from one id to another."""
+        return (
+            f"SELECT {', '.join(values)} FROM {self._table(table)} WHERE id >= {self.placeholder} "
+            f"AND id <= {self.placeholder} ORDER BY id"
         )
-        if read != [(ident, *line) for ident, line in lines]:
-            raise self._differs(f"rows {ids[0]} to {ids[-1]} of {table.name} do not read back")
 
     def check_counts(self, stubs: int) -> None:
         """Raise unless there are as many new rows as old ones, and so many more runs."""
@@ -168,3 +177,10 @@ class Original(SQLStore):
     @abstractmethod
     def _put_aside(self) -> None:
         """Give the old tables other names."""
+
+
+def _lined_up(
+    table: Table[Any], ids: Sequence[int], rows: Sequence[Row]
+) -> tuple[tuple[str, ...], list[OldRow]]:
+    columns, values = table.line_up(rows)
+    return ("id", *columns), [(ident, *line) for ident, line in zip(ids, values, strict=True)]

@@ -383,11 +383,11 @@ class PostgresStore(SQLStore):
         table: Table[Any],
         columns: tuple[str, ...],
         text: Iterator[bytes],
-        commit: str = "",
+        ending: str = "",
     ) -> int:
         """COPY rows whose text may be made while the server takes in what was made before."""
         source = CopySource(text)
-        sql = f"COPY {self._table(table)} ({', '.join(columns)}) FROM STDIN{commit}"
+        sql = f"COPY {self._table(table)} ({', '.join(columns)}) FROM STDIN{ending}"
         try:
             return self._run(connection, sql, (), source)[1]
         except PersistenceError:

@@ -17,7 +17,7 @@ from curio_persistence.backends.originals import ASIDE, OldRow, Original
 from curio_persistence.backends.sql import Params
 from curio_persistence.backends.sqlite import SQLiteStore
 from curio_persistence.errors import AccessDeniedError, PersistenceError, StorageFullError
-from curio_persistence.store.tables import Kept, Table
+from curio_persistence.store.tables import Table
 
 _TEXT = partial(str, encoding="utf-8", errors="surrogateescape")
 
@@ -118,13 +118,21 @@ class SQLiteOriginal(Original, SQLiteStore):
     def _beside(self, end: str) -> Path:
         return self._file.with_name(self._file.name + end)
 
+    def _keep(
+        self, table: Table[Any], columns: tuple[str, ...], pieces: Iterator[list[OldRow]]
+    ) -> bool:
+        for lines in pieces:
+            self._insert_kept(table, columns, lines)
+            if not self._are_kept(table, columns, lines):
+                return False
+        return True
+
     def _insert_kept(
-        self, table: Table[Any], columns: tuple[str, ...], lines: list[tuple[int, tuple[Kept, ...]]]
+        self, table: Table[Any], columns: tuple[str, ...], lines: list[OldRow]
     ) -> None:
-        sql = self._insert_text(table, ("id", *columns))
         connection = self._writer or self._open_writer()
         self._check_still_inside(connection)
         try:
-            connection.executemany(sql, [(ident, *values) for ident, values in lines])
+            connection.executemany(self._insert_text(table, columns), lines)
         except sqlite3.Error as error:
             raise self._translate(error) from error

@@ -13,12 +13,15 @@ from curio_persistence.config import DatabaseConfig
 from curio_persistence.errors import UnsupportedError
 from curio_persistence.importers.local_times import LocalTimes
 from curio_persistence.importers.original_rows import OldRows, Unreadable
-from curio_persistence.store.tables import EVENTS, RUNS, TABLES, USAGE, Row, Table
+from curio_persistence.store.tables import EVENTS, RUNS, TABLES, USAGE, Kept, Row, Table
 
 if TYPE_CHECKING:
-    from curio_persistence.backends.originals import Original
+    from curio_persistence.backends.originals import OldRow, Original
 
 Progress = Callable[[int, int | None], object]
+
+_PIECE = 200
+"""Rows that are read at a time, while those before are being stored."""
 
 
 @dataclass(frozen=True)
@@ -125,41 +128,50 @@ class _Upgrade:
 
     def look(self) -> UpgradeReport:
         with self._original.looking():
-            for _ in self._read():
-                pass
+            for table, old in self._old_rows():
+                self._readers[table.name].read(old)
             self._stubs = self._original.count_strays()
         return self._report(None)
 
     def replace(self) -> UpgradeReport:
         with self._original.replacing() as kept_in:
-            for table, ids, rows in self._read():
+            for table, old in self._old_rows():
+                firsts: dict[Kept, Row] = {}
+                self._original.keep(table, self._read(table, old, firsts))
                 if table is RUNS:
-                    self._last_run = ids[-1]
+                    self._last_run = old[-1][0]
                 elif table is EVENTS:
-                    self._make_stubs(rows)
-                self._original.keep(table, ids, rows)
+                    self._make_stubs(firsts)
             self._original.check_counts(self._stubs)
         return self._report(kept_in)
 
-    def _read(self) -> Iterator[tuple[Table[Any], Sequence[int], list[Row]]]:
-        """What is to be kept of all old rows, some of a table at a time."""
+    def _old_rows(self) -> Iterator[tuple[Table[Any], list[OldRow]]]:
+        """All old rows, some of a table at a time."""
         total = sum(map(self._original.count_old, TABLES))
         for table in TABLES:
             for old in self._original.old_rows(table):
-                ids, rows = self._readers[table.name].read(old)
-                yield table, ids, rows
-                self._done[table.name] += len(rows)
+                yield table, old
+                self._done[table.name] += len(old)
                 self._progress(sum(self._done.values()), total)
 
-    def _make_stubs(self, events: Sequence[Row]) -> None:
+    def _read(
+        self, table: Table[Any], old: list[OldRow], firsts: dict[Kept, Row]
+    ) -> Iterator[tuple[Sequence[int], list[Row]]]:
+        """What is to be kept of some rows, in pieces; and of each run that they name the first."""
+        for at in range(0, len(old), _PIECE):
+            ids, rows = self._readers[table.name].read(old[at : at + _PIECE])
+            for row in rows:
+                firsts.setdefault(row["run_id"], row)
+            yield ids, rows
+
+    def _make_stubs(self, firsts: dict[Kept, Row]) -> None:
         """SQLite let events be stored whose run nobody had created."""
-        firsts = {event["run_id"]: event for event in reversed(events)}
         unknown = self._original.unknown_runs(firsts)
         if not unknown:
             return
         stubs = [stub_of(event) for run_id, event in firsts.items() if run_id in unknown]
         ids = range(self._last_run + 1, self._last_run + 1 + len(stubs))
-        self._original.keep(RUNS, ids, stubs)
+        self._original.keep(RUNS, [(ids, stubs)])
         self._last_run = ids[-1]
         self._stubs += len(stubs)
 
