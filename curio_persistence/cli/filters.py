@@ -6,6 +6,8 @@ from argparse import ArgumentTypeError, Namespace
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from curio_persistence.errors import ConfigurationError
+
 if TYPE_CHECKING:
     from argparse import _ActionsContainer
 
@@ -115,8 +117,16 @@ def filters(options: Namespace, *kinds: str) -> dict[str, Any]:
     if told.get("status"):
         told["status"] = [word for given in told["status"] for word in _meant(given, kinds)]
     if told.get("payload"):
-        told["payload"] = dict(told["payload"])
+        told["payload"] = _by_path(told["payload"])
     return told
+
+
+def _by_path(payload: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    wanted: dict[str, Any] = {}
+    for path, value in payload:
+        if wanted.setdefault(path, value) != value:
+            raise ConfigurationError(f"--payload {path}= is given twice: no event has both values.")
+    return wanted
 
 
 def _meant(status: str, kinds: Iterable[str]) -> list[str]:

@@ -146,3 +146,10 @@ def test_a_value_in_a_payload_is_one_and_no_list(program: Program, recorded: str
     code, _, said = program("events", "--url", recorded, "--payload", "..=1")
     assert code == 2
     assert "payload" in said
+
+
+def test_one_path_has_one_value(program: Program, agents_db: str) -> None:
+    twice = ("--payload", "tool_name=search", "--payload", "tool_name=fetch")
+    code, out, said = program("events", *twice)
+    assert (code, out) == (2, "")
+    assert "--payload tool_name= is given twice: no event has both values" in said
