@@ -44,18 +44,19 @@ class LocalTimes:
         """
         if not isinstance(value, str):
             return encode_time(datetime.fromtimestamp(value, UTC))
-        moment = datetime.fromisoformat(value.strip())
+        text = value.strip()
+        moment = datetime.fromisoformat(text)
         if moment.tzinfo is not None:
             return encode_time(moment.astimezone(UTC))
-        minute = self._minutes.get(value[:_MINUTE])
-        if minute is not None and len(value) == _WHOLE and value[_POINT] == ".":
-            return f"{minute}{value[_MINUTE:]}+00:00"  # As most are; a third of the time.
+        minute = self._minutes.get(text[:_MINUTE])
+        if minute is not None and _POINT < len(text) <= _WHOLE and text[_POINT] == ".":
+            return f"{minute}{text[_MINUTE:]:0<10}+00:00"  # As most are; a third of the time.
         first, second = self._offset(moment.replace(fold=0)), self._offset(moment.replace(fold=1))
         if first != second:
             return encode_time(self._doubtful(moment, first, second, before))
         kept = encode_time((moment - first).replace(tzinfo=UTC))
-        if value[_MINUTE:] == kept[_MINUTE:_WHOLE] and value[_DATE] in "T ":
-            self._remember(value[:_MINUTE], kept[:_MINUTE])
+        if text[_MINUTE:] == kept[_MINUTE:_WHOLE] and text[_DATE] in "T ":
+            self._remember(text[:_MINUTE], kept[:_MINUTE])
         return kept
 
     def _remember(self, local: str, utc: str) -> None:

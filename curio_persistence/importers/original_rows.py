@@ -56,7 +56,7 @@ class OldRows:
             for at in (self._at.get(name),)
         }
         for name, others in _STAND_INS.items():
-            if name in kept:
+            if None in kept.get(name, ()):
                 found = (kept[other] for other in others if other in kept)
                 kept[name] = [_first(times) for times in zip(kept[name], *found, strict=True)]
         filled = (_filled(column, self._table.default(name)) for name, column in kept.items())
@@ -68,11 +68,11 @@ class OldRows:
                 return self._each(name, ids, values, partial(self._time, name))
             case "integer":
                 return self._each(name, ids, values, _number)
-            case "text":
-                return [
-                    value if _is_plain(value) else encode_text(_as_text(value)) for value in values
-                ]
-        return [value if _is_plain(value) else _as_name(value) for value in values]
+        if _are_plain(values):
+            return list(values)
+        if self._table.kinds[name] == "text":
+            return [None if value is None else encode_text(_as_text(value)) for value in values]
+        return [None if value is None else _as_name(value) for value in values]
 
     def _each(
         self,
@@ -100,8 +100,13 @@ class OldRows:
             self.examples.append(Unreadable(self._table.name, ident, name, str(value)[:80]))
 
 
-def _is_plain(value: Any) -> bool:
-    return value is None or (type(value) is str and value.isascii() and "\0" not in value)
+def _are_plain(values: Sequence[Any]) -> bool:
+    """Whether all are texts that are kept as they are, as most are."""
+    try:
+        text = "".join(values)
+    except TypeError:
+        return False
+    return text.isascii() and "\0" not in text
 
 
 def _as_text(value: Any) -> str:

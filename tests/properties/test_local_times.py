@@ -38,7 +38,9 @@ def written(draw: st.DrawFn, local: datetime) -> str:
     if draw(st.booleans()):
         local = local.replace(microsecond=0)
     text = local.replace(tzinfo=None).isoformat(draw(st.sampled_from("T ")))
-    return draw(st.sampled_from([text, f" {text}"]))
+    if "." in text and draw(st.booleans()):
+        text = text.rstrip("0")  # As PostgreSQL does.
+    return draw(st.sampled_from([text, f" {text}", f"{text} "]))
 
 
 @given(ZONES, st.lists(MOMENTS | NEAR_CHANGES, max_size=8), st.data())
