@@ -25,7 +25,7 @@ LAYERS = (
     ("store.words",),
     ("secret_patterns", "store.patterns", "store.word_queries"),
     ("store.filters", "store.word_index"),
-    ("store.tables",),
+    ("store.postings", "store.tables"),
     ("store.csv_text", "store.frames", "store.html", "store.redaction", "store.snippets"),
     ("store.hashes",),
     ("store.arrow", "store.base"),

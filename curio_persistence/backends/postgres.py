@@ -187,7 +187,12 @@ class PostgresStore(SQLStore):
         self._pool_timeout = checked_seconds("pool_timeout", pool_timeout)
         self._deadlines = None if statement_timeout is None else Deadlines(statement_timeout)
         self._words = PostgresWords(
-            self._read, self._write, self._qualified, _lock_key(f"{schema_name} search")
+            self._read,
+            self._write,
+            self._vacuum,
+            self._qualified,
+            _lock_key(f"{schema_name} search"),
+            self.place,
         )
         self._turnstile = Turnstile(max_connections)
         self._pool: ThreadedConnectionPool | None = None
@@ -265,11 +270,18 @@ class PostgresStore(SQLStore):
     def compact(self) -> None:
         if self._is_inside():
             raise UnsupportedError("A transaction is open in this thread: end it before compact().")
-        words = self._qualified("agent_search_documents")
-        # A GIN index keeps each word it ever had, until it is made anew.
-        self._write(f"CLUSTER {words} USING agent_search_documents_pkey", ())
-        names = (*(table.name for table in TABLES), *schema.SEARCH_TABLES)
-        self._write(f"VACUUM (ANALYZE) {', '.join(map(self._qualified, names))}", ())
+        with self.transaction():
+            self._words.tidy()
+        # What is deleted is in the file until something else is written over it.
+        names = schema.SEARCH_TABLES[self.dialect]
+        for name in names:
+            self._write(f"VACUUM (FULL) {self._qualified(name)}", ())
+        self._vacuum([*(table.name for table in TABLES), *names], "ANALYZE")
+
+    def _vacuum(self, names: Sequence[str], how: str = "SKIP_LOCKED") -> None:
+        """Make deleted rows room for others, unless a transaction is open here."""
+        if not self._is_inside():
+            self._write(f"VACUUM ({how}) {', '.join(map(self._qualified, names))}", ())
 
     def _command(self, name: str) -> str:
         return f"curio-persistence {name} --url 'postgresql://…'"

@@ -1,37 +1,48 @@
-"""The words of records in PostgreSQL: a tsvector without places, found by a GIN index.
+"""The words of records in PostgreSQL: a table of documents, beside it posting lists in pages.
 
-Words come split and folded, so the server's own parsers and dictionaries have no part in it.
+A tsvector keeps every word of each record once more, in twice the room that its text takes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
+from curio_persistence.backends.postgres_postings import (
+    Candidate,
+    MergedError,
+    PostgresPostings,
+    Rows,
+    array_text,
+)
 from curio_persistence.store.tables import RUNS
-from curio_persistence.store.word_index import Document, Found, Term, Wanted, WordIndex, Words
-
-_LONGEST = 24
-"""So many characters of a word are kept. A tsvector holds a megabyte, which is 10,000 such words of
-four octets a character, and `array_to_tsvector` loses without a word what is more."""
+from curio_persistence.store.word_index import Document, Found, Wanted, WordIndex, Words
 
 
 class PostgresWords(WordIndex):
-    """Documents in a table. `qualified` is how the store names one."""
+    """Documents in a table. `qualified` is how the store names one, `place` what it is itself in
+    words; `vacuum` makes room that deleted rows of tables took."""
+
+    batch = 4_096
 
     def __init__(
         self,
-        read: Callable[[str, tuple[Any, ...]], list[tuple[Any, ...]]],
-        write: Callable[[str, tuple[Any, ...]], object],
+        read: Callable[[str, tuple[Any, ...]], Rows],
+        write: Callable[[str, tuple[Any, ...]], tuple[Rows, int]],
+        vacuum: Callable[[Sequence[str]], None],
         qualified: Callable[[str], str],
         lock_key: int,
+        place: str,
     ) -> None:
         self._read = read
         self._write = write
+        self._vacuum = vacuum
         self._documents = qualified("agent_search_documents")
         self._state = qualified("agent_search_state")
         self._runs = qualified(RUNS.name)
         self._lock_key = lock_key
+        self._postings = PostgresPostings(read, write, qualified, place)
 
     def notes(self) -> dict[str, str]:
         return dict(self._read(f"SELECT name, value FROM {self._state}", ()))
@@ -53,73 +64,94 @@ class PostgresWords(WordIndex):
 
     def claim_runs(self, ids: Sequence[int]) -> set[int]:
         # Events of a run can go on coming.
-        sql = f"SELECT id FROM {self._runs} WHERE id = ANY(%s) FOR NO KEY UPDATE SKIP LOCKED"
-        return {ident for (ident,) in self._read(sql, (list(ids),))}
+        sql = (
+            f"SELECT id FROM {self._runs} WHERE id = ANY(%s::bigint[]) "
+            "FOR NO KEY UPDATE SKIP LOCKED"
+        )
+        return {ident for (ident,) in self._read(sql, (array_text(ids),))}
 
     def taken(self, places: Sequence[int]) -> set[int]:
-        sql = f"SELECT place FROM {self._documents} WHERE place = ANY(%s)"
-        return {place for (place,) in self._read(sql, (list(places),))}
+        sql = f"SELECT place FROM {self._documents} WHERE place = ANY(%s::bigint[])"
+        return {place for (place,) in self._read(sql, (array_text(places),))}
 
     def known(self, kind: int, ids: Sequence[int]) -> set[int]:
-        sql = f"SELECT record_id FROM {self._documents} WHERE kind = %s AND record_id = ANY(%s)"
-        return {ident for (ident,) in self._read(sql, (kind, list(ids)))}
+        sql = (
+            f"SELECT record_id FROM {self._documents} "
+            "WHERE kind = %s AND record_id = ANY(%s::bigint[])"
+        )
+        return {ident for (ident,) in self._read(sql, (kind, array_text(ids)))}
 
     def add(self, documents: Sequence[Document]) -> None:
         if not documents:
             return
-        *numbers, words = zip(*documents, strict=True)
+        documents = sorted(documents, key=itemgetter(0))
+        places, kinds, record_ids, lengths, words = zip(*documents, strict=True)
+        numbers = self._postings.add(places, words)
         self._write(
-            f"INSERT INTO {self._documents} (place, kind, record_id, length, words) "
-            "SELECT place, kind, record_id, length, array_to_tsvector(string_to_array(words, ' ')) "
-            "FROM unnest(%s::bigint[], %s::smallint[], %s::bigint[], %s::integer[], %s::text[]) "
-            "AS t (place, kind, record_id, length, words) ORDER BY place",
-            (*map(list, numbers), [" ".join(map(_cut, each)) for each in words]),
+            f"INSERT INTO {self._documents} (place, number, record_id, length, kind) "
+            "SELECT * FROM unnest"
+            "(%s::bigint[], %s::bigint[], %s::bigint[], %s::integer[], %s::smallint[])",
+            tuple(map(array_text, (places, numbers, record_ids, lengths, kinds))),
         )
 
     def after_many(self) -> None:
-        # Without statistics the server takes a rare word for a frequent one, and looks for it row
-        # by row; its own analysing comes within minutes.
-        self._write(f"ANALYZE {self._documents}", ())
+        # Merged segments leave their old rows behind.
+        self._vacuum(("agent_search_postings", "agent_search_segments"))
 
     def remove(
         self, kind: int, ids: Sequence[int], words: Callable[[], Mapping[int, Words]]
     ) -> None:
-        sql = f"DELETE FROM {self._documents} WHERE kind = %s AND record_id = ANY(%s)"
-        self._write(sql, (kind, list(ids)))
+        rows, _ = self._write(
+            f"DELETE FROM {self._documents} WHERE kind = %s AND record_id = ANY(%s::bigint[]) "
+            "RETURNING number",
+            (kind, array_text(ids)),
+        )
+        if rows:
+            self._postings.forget([number for (number,) in rows])
 
     def find(self, wanted: Wanted, *, since: int, before: int, limit: int) -> list[Found]:
+        while True:
+            try:
+                return self._find(wanted, since, before, limit)
+            except MergedError:
+                continue
+
+    def _find(self, wanted: Wanted, since: int, before: int, limit: int) -> list[Found]:
+        found: list[Found] = []
+        for candidates in self._postings.find(wanted, since, before):
+            while candidates and len(found) < limit:
+                some = candidates[: limit - len(found)]
+                candidates = candidates[len(some) :]
+                found += self._living(some)
+            if len(found) >= limit:
+                break
+        return found
+
+    def _living(self, candidates: Sequence[Candidate]) -> list[Found]:
+        """Those of them that were not forgotten."""
         sql = (
-            f"SELECT place, kind, record_id, length FROM {self._documents} "
-            "WHERE words @@ %s::tsquery AND place >= %s AND place < %s "
-            "ORDER BY place DESC LIMIT %s"
+            f"SELECT place, kind, record_id, length, number FROM {self._documents} "
+            "WHERE place = ANY(%s::bigint[]) ORDER BY place DESC"
         )
-        return list(map(Found._make, self._read(sql, (_query(wanted), since, before, limit))))
+        numbers = dict(candidates)
+        rows = self._read(sql, (array_text(numbers),))
+        return [Found._make(row[:4]) for row in rows if numbers[row[0]] == row[4]]
 
     def counts(self) -> dict[int, int]:
         return dict(self._read(f"SELECT kind, count(*) FROM {self._documents} GROUP BY kind", ()))
 
     def clear(self) -> None:
         self._write(f"DELETE FROM {self._documents}", ())
+        self._postings.clear()
 
     def check(self) -> str:
-        return ""
+        return self._postings.check()
 
+    def tidy(self) -> None:
+        """Leave no word of what was forgotten."""
+        self.lock()
+        self._postings.write_anew(self._numbers_at)
 
-def _query(wanted: Wanted) -> str:
-    """A tsquery. Words have nothing in them that could end a quotation."""
-    every = " & ".join(_any(group) for group in wanted.groups)
-    # A word that was cut may stand for others.
-    none = [term for term in wanted.none if len(term.word) < _LONGEST]
-    return f"{every} & !{_any(none)}" if none else every
-
-
-def _any(terms: Iterable[Term]) -> str:
-    return f"({' | '.join(map(_term, terms))})"
-
-
-def _term(term: Term) -> str:
-    return f"'{_cut(term.word)}':*" if term.is_prefix else f"'{_cut(term.word)}'"
-
-
-def _cut(word: str) -> str:
-    return word[:_LONGEST]
+    def _numbers_at(self, places: Sequence[int]) -> set[int]:
+        sql = f"SELECT number FROM {self._documents} WHERE place = ANY(%s::bigint[])"
+        return {number for (number,) in self._read(sql, (array_text(places),))}

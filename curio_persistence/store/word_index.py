@@ -7,8 +7,8 @@ gone, or hold two for the same, and still nothing is found that is not there.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from typing import ClassVar, NamedTuple
 
 Words = Iterable[str]
 
@@ -24,7 +24,7 @@ class Document(NamedTuple):
     kind: int
     record_id: int
     length: int
-    words: frozenset[str]
+    words: Set[str]
 
 
 class Found(NamedTuple):
@@ -52,6 +52,9 @@ class Wanted(NamedTuple):
 
 class WordIndex(ABC):
     """A store's index of words. What writes belongs into a transaction of the store."""
+
+    batch: ClassVar[int] = 1_000
+    """So many documents it likes to take up at a time, keeping other indexers waiting meanwhile."""
 
     @abstractmethod
     def notes(self) -> dict[str, str]:

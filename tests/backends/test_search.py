@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 
 import psycopg2
@@ -16,11 +17,17 @@ from curio_persistence import (
     AgentLLMUsage,
     AgentRun,
     AgentRunEvent,
+    CorruptDatabaseError,
     Persistence,
     SQLitePersistence,
 )
+from curio_persistence.backends import postgres_postings
+from curio_persistence.backends.schema import SEARCH_TABLES
 from curio_persistence.capabilities.search.indexing import Mark, Missing
+from curio_persistence.store import postings
+from curio_persistence.store.postings import Page
 from curio_persistence.store.tables import EVENTS
+from curio_persistence.store.word_index import Term, Wanted
 from tests.backends.conftest import Ask, Open
 from tests.support import soak
 from tests.support.children import Child
@@ -318,31 +325,147 @@ def found_kinds(persistence: Persistence, query: str) -> set[str]:
     return {hit.kind for hit in persistence.search_text(query, limit=None)}
 
 
-def test_a_vacuumed_schema_has_no_word_of_what_was_deleted(
+def test_of_what_was_deleted_no_word_is_left_in_the_index_of_a_schema(
     open_postgres: Open, ask: Ask, schema_name: str
 ) -> None:
     persistence = open_postgres()
-    say(persistence, "xylophonemarker")
+    # Of one segment some is left, of the other nothing.
+    for begin, end in ((0, 100), (50, 100)):
+        for number in range(begin, end):
+            persistence.append_event(f"run-{number}", "agent", "log", message=f"marker{number}")
+        persistence.search.index_pending()
+    for number in range(50, 100):
+        persistence.delete_agent_run(f"run-{number}")
+    assert words_of_index(ask, schema_name) > {"marker0", "marker50"}
+    persistence.compact()
+    words = words_of_index(ask, schema_name)
+    assert {word for word in words if word.startswith("marker")} == {
+        f"marker{number}" for number in range(50)
+    }
+    assert_whole(persistence)
+    assert len(found(persistence, "marker*")) == 50
+    for table in SEARCH_TABLES["postgres"]:
+        assert b"marker5" not in octets_of(ask, f"{schema_name}.{table}")
+        [(dead,)] = ask(
+            "SELECT n_dead_tup FROM pg_stat_user_tables WHERE schemaname = %s AND relname = %s",
+            schema_name,
+            table,
+        )
+        assert dead == 0
+
+
+def words_of_index(ask: Ask, schema_name: str) -> set[str]:
+    pages = ask(f"SELECT page FROM {schema_name}.agent_search_postings")
+    return {word.decode() for (page,) in pages for word in Page.read(page).words}
+
+
+def octets_of(ask: Ask, table: str) -> bytes:
+    """What is in the files of a table and its indexes."""
+    ask("CHECKPOINT")
+    files = ask(
+        "SELECT pg_read_binary_file(pg_relation_filepath(oid)) FROM (SELECT %s::regclass::oid "
+        "UNION ALL SELECT indexrelid FROM pg_index WHERE indrelid = %s::regclass) t (oid)",
+        table,
+        table,
+    )
+    return b"".join(bytes(octets) for (octets,) in files)
+
+
+# --- segments and their merging -------------------------------------------------------------------
+
+
+def test_many_small_segments_are_merged(open_postgres: Open, ask: Ask, schema_name: str) -> None:
+    persistence = open_postgres()
+    for number in range(100):
+        say(persistence, f"word w{number % 7}")
+        assert len(found(persistence, "word")) == number + 1
+    [(segments,)] = ask(f"SELECT count(*) FROM {schema_name}.agent_search_segments")
+    assert segments < 40
+    assert len(found(persistence, "word w3")) == 14
+    assert_whole(persistence)
+
+
+def test_a_block_that_is_full_is_one_segment(
+    open_postgres: Open, ask: Ask, schema_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (postings, postgres_postings):
+        monkeypatch.setattr(module, "BLOCK", 64)
+    monkeypatch.setattr(postgres_postings, "_IN_A_ROW", 16)
+    persistence = open_postgres()
+    for begin in range(0, 200, 50):
+        say(persistence, *(f"word w{number}" for number in range(begin, begin + 50)))
+        persistence.search.index_pending()
+    sizes = ask(f"SELECT size FROM {schema_name}.agent_search_segments ORDER BY first")
+    assert [size for (size,) in sizes[:3]] == [64, 64, 64]
+    assert found(persistence, "word") == [f"word w{number}" for number in reversed(range(200))]
+    assert found(persistence, "w131") == ["word w131"]
+    assert_whole(persistence)
+
+
+def test_segments_that_lie_across_each_other_are_found_in_order(open_postgres: Open) -> None:
+    persistence = open_postgres()
+    moments = [datetime(2026, 1, day, tzinfo=UTC) for day in (5, 9, 1, 7, 3, 8, 2, 6, 4)]
+    for moment in moments:
+        persistence.append_event("run", "agent", "log", message="word", timestamp=moment)
+        persistence.search.index_pending()
+    hits = list(persistence.search_text("word", limit=None))
+    assert [hit.timestamp for hit in hits] == sorted(moments, reverse=True)
+    page = persistence.search_text("word", limit=2, since=moments[2], until=moments[3])
+    assert [hit.timestamp.day for hit in page] == [6, 5]
+
+
+def test_a_search_goes_on_while_segments_are_merged(open_postgres: Open) -> None:
+    persistence = open_postgres()
+    say(persistence, "rare")
+
+    def index(_: int) -> None:
+        for number in range(150):
+            say(persistence, f"word {number}")
+            persistence.search.index_pending()
+
+    with ThreadPoolExecutor(1) as pool:
+        indexing = pool.submit(index, 0)
+        while not indexing.done():
+            assert found(persistence, "rare") == ["rare"]
+        indexing.result()
+    assert len(found(persistence, "word")) == 150
+
+
+def test_the_words_of_a_segment_go_with_its_last_record(
+    open_postgres: Open, ask: Ask, schema_name: str
+) -> None:
+    persistence = open_postgres()
+    say(persistence, *(f"word {number}" for number in range(50)))
     persistence.search.index_pending()
     persistence.delete_agent_run("run")
-    persistence.compact()
-    path = f"pg_relation_filepath('{schema_name}.agent_search_documents_words')"
-    ask("CHECKPOINT")
-    [(left,)] = ask(f"SELECT position('xylophonemarker' IN pg_read_binary_file({path}))")
-    assert left == 0
-    [(documents,)] = ask(f"SELECT count(*) FROM {schema_name}.agent_search_documents")
-    [(dead,)] = ask(
-        "SELECT n_dead_tup FROM pg_stat_user_tables "
-        "WHERE schemaname = %s AND relname = 'agent_search_documents'",
-        schema_name,
-    )
-    assert (documents, dead) == (0, 0)
+    [(segments,)] = ask(f"SELECT count(*) FROM {schema_name}.agent_search_segments")
+    assert (segments, words_of_index(ask, schema_name)) == (0, set())
 
 
-# --- plans ----------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    "damage", ["page = ''", r"page = '\x00'", "page = substr(page, 1, 20)", "word = 'zz'"]
+)
+def test_a_damaged_page_is_told_of(
+    open_postgres: Open, ask: Ask, schema_name: str, damage: str
+) -> None:
+    persistence = open_postgres()
+    say(persistence, "word one")
+    persistence.search.index_pending()
+    ask(f"UPDATE {schema_name}.agent_search_postings SET {damage} RETURNING 1")
+    [finding] = persistence.search.check(deep=True)
+    assert finding.level == "warning"
+    assert "posting lists" in finding.message
+    if "page" in damage:
+        with pytest.raises(CorruptDatabaseError, match="index --rebuild"):
+            persistence.search_text("word")
+    persistence.search.rebuild()
+    assert found(persistence, "word") == ["word one"]
+    assert_whole(persistence)
 
 
-def test_a_rare_word_is_found_by_the_index(open_postgres: Open, ask: Ask, schema_name: str) -> None:
+def test_of_many_pages_a_search_reads_those_that_it_needs(
+    open_postgres: Open, ask: Ask, schema_name: str
+) -> None:
     persistence = open_postgres()
     persistence.log_agent_run_events(
         AgentRunEvent("agent", "run", event_type="log", message=f"frequent rare{number}")
@@ -350,14 +473,12 @@ def test_a_rare_word_is_found_by_the_index(open_postgres: Open, ask: Ask, schema
     )
     persistence.search.index_pending()
     persistence.compact()
-    question = (
-        f"EXPLAIN SELECT place FROM {schema_name}.agent_search_documents "
-        "WHERE words @@ %s::tsquery AND place < 9000000000000000 ORDER BY place DESC LIMIT 50"
-    )
-    rare = "\n".join(row for (row,) in ask(question, "'rare77'"))
-    frequent = "\n".join(row for (row,) in ask(question, "'frequent'"))
-    assert "agent_search_documents_words" in rare
-    assert "agent_search_documents_pkey" in frequent
+    [(pages,)] = ask(f"SELECT count(*) FROM {schema_name}.agent_search_postings")
+    index = persistence._store.words._postings
+    segments = index._segments_where("true", ())
+    read = index._pages_with(Wanted(((Term("rare77"),), (Term("frequent"),))), segments)
+    assert pages > 8
+    assert {len(each) for each in read.values()} == {2}
 
 
 # --- who changes what is to be indexed, and takes his time ----------------------------------------

@@ -23,7 +23,7 @@ class PostgresSchema:
 
     def empty(self) -> None:
         """Delete every row; a table that a forgotten transaction still uses is an error."""
-        names = (*(table.name for table in TABLES), *schema.SEARCH_TABLES)
+        names = (*(table.name for table in TABLES), *schema.SEARCH_TABLES["postgres"])
         tables = sql.SQL(", ").join(sql.Identifier(self.name, name) for name in names)
         self._run(sql.SQL("TRUNCATE {} RESTART IDENTITY").format(tables))
 

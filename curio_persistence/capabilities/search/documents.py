@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from operator import attrgetter
 from typing import Any, NamedTuple
 from zlib import crc32
 
@@ -55,6 +56,9 @@ SORTS = (
 )
 """Each at the number by which the index knows it."""
 KINDS: Mapping[Table[Any], int] = {sort.table: kind for kind, sort in enumerate(SORTS)}
+_MARKED: Sequence[Callable[[Any], tuple[str | None, ...]]] = [
+    attrgetter(*sort.marked) for sort in SORTS
+]
 
 
 def texts_of(kind: int, record: Any) -> Iterator[tuple[str, str]]:
@@ -91,18 +95,20 @@ def words_apart_in(kind: int, record: Any) -> list[str]:
 def document_of(kind: int, record: Any, place: int) -> Document:
     """What the index keeps of a record."""
     words = words_in(kind, record)
-    distinct = frozenset(words) | marks_of(kind, record)
-    return Document(place, kind, record.id, len(words), distinct)
+    return Document(place, kind, record.id, len(words), {*words, *marks_of(kind, record)})
 
 
-def marks_of(kind: int, record: Any) -> set[str]:
+def marks_of(kind: int, record: Any) -> tuple[str, ...]:
     """The marks of a record, which stand among its words."""
+    return _marks(kind, _MARKED[kind](record))
+
+
+@lru_cache(10_000)
+def _marks(kind: int, values: tuple[str | None, ...]) -> tuple[str, ...]:
     sort = SORTS[kind]
-    marks = {mark("kind", sort.name)}
-    for column in sort.marked:
-        if (value := getattr(record, column)) is not None:
-            marks.add(mark(column, value))
-    return marks
+    pairs = zip(sort.marked, values, strict=True)
+    marks = (mark(column, value) for column, value in pairs if value is not None)
+    return (mark("kind", sort.name), *marks)
 
 
 @lru_cache(10_000)

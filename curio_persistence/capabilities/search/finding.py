@@ -63,17 +63,20 @@ class Question(NamedTuple):
         words = sorted(set(words), key=lambda term: len(term.word), reverse=True)[:_MOST_TERMS]
         excluded = [phrase for phrase in self.query.excluded if len(phrase.words) == 1]
         return Wanted(
-            (
-                *((word,) for word in words),
-                *(
-                    _marks(column, values)
-                    for column, values in self.values.items()
-                    if len(values) <= _MOST_VALUES
-                ),
-                _marks("kind", [SORTS[kind].name for kind in self.kinds()]),
-            ),
+            (*((word,) for word in words), *self._marks(bool(words))),
             tuple(term for phrase in excluded[:_MOST_TERMS] for term in _terms(phrase)),
         )
+
+    def _marks(self, any_words: bool) -> Iterator[tuple[Term, ...]]:
+        """Marks that tell the records that are meant. Those of a column tell the kind as well."""
+        marks = [
+            _marks(column, values)
+            for column, values in self.values.items()
+            if len(values) <= _MOST_VALUES
+        ]
+        yield from marks
+        if not marks and (self.values or not any_words):
+            yield _marks("kind", [SORTS[kind].name for kind in self.kinds()])
 
     def words_of_hit(self, kind: int, record: Any) -> list[str] | None:
         """The words of a record that is meant; None of one that is not."""
