@@ -51,9 +51,6 @@ class MemoryWords(WordIndex):
         for document in documents:
             self._change(partial(self._put, document), partial(self._drop, document))
 
-    def after_many(self) -> None:
-        """Frequent words and rare ones are looked for alike."""
-
     def remove(
         self, kind: int, ids: Sequence[int], words: Callable[[], Mapping[int, Words]]
     ) -> None:

@@ -6,12 +6,13 @@ its first word. The places of the numbers stand in rows of their own, 4,096 to a
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import groupby, islice
+from contextlib import contextmanager
+from itertools import chain, groupby, islice
 from math import inf
 from operator import attrgetter, itemgetter
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from curio_persistence.errors import CorruptDatabaseError
 from curio_persistence.store.postings import (
@@ -21,7 +22,7 @@ from curio_persistence.store.postings import (
     bounds,
     first_to_merge,
     merged,
-    numbers_with,
+    offsets_with,
     pack_places,
     pages_of,
     postings_of,
@@ -33,6 +34,8 @@ from curio_persistence.store.word_index import Wanted, Words
 Rows = list[tuple[Any, ...]]
 Candidate = tuple[int, int]
 """A place, and the number of the document that may be there."""
+
+_T = TypeVar("_T")
 
 _IN_A_ROW = 4_096
 """The places of so many numbers stand in one row."""
@@ -54,8 +57,16 @@ class Segment(NamedTuple):
         return range(self.first, self.first + self.size)
 
 
+class _Hits(NamedTuple):
+    """Offsets in a block that are all of one row of places, and the last place that it has."""
+
+    last_place: int
+    row: int
+    offsets: Sequence[int]
+
+
 class MergedError(Exception):
-    """Segments were put together by somebody while they were read."""
+    """Segments were put together, or left out, by somebody while they were read."""
 
 
 _SEGMENT = ", ".join(Segment._fields)
@@ -77,6 +88,8 @@ class PostgresPostings:
         self._postings = qualified("agent_search_postings")
         self._places = qualified("agent_search_places")
         self._place = place
+        self.written_anew = 0
+        """So many documents left their pages for others, which is room for the next."""
 
     # --- writing ------------------------------------------------------------------------------
 
@@ -104,14 +117,15 @@ class PostgresPostings:
 
     def _add_places(self, first: int, places: Sequence[int]) -> None:
         while places:
-            before = first % _IN_A_ROW
-            row = first - before
-            known = self._rows_of_places([row]).get(row, ())[:before]
+            row, before = divmod(first, _IN_A_ROW)
+            known = self._rows_of_places("places", [row]) if before else {}
             some = places[: _IN_A_ROW - before]
+            whole = [*(read_places(known[row])[:before] if known else ()), *some]
             self._write(
-                f"INSERT INTO {self._places} (first, places) VALUES (%s, %s) "
-                "ON CONFLICT (first) DO UPDATE SET places = excluded.places",
-                (row, pack_places([*known, *some])),
+                f"INSERT INTO {self._places} (number, last_place, places) VALUES (%s, %s, %s) "
+                "ON CONFLICT (number) DO UPDATE "
+                "SET last_place = excluded.last_place, places = excluded.places",
+                (row, max(whole), pack_places(whole)),
             )
             first, places = first + len(some), places[len(some) :]
 
@@ -142,6 +156,7 @@ class PostgresPostings:
             min(segment.first_place for segment in old),
             max(segment.last_place for segment in old),
         )
+        self.written_anew += whole.size
         postings, forgotten = self._take_out(old)
         self._put(whole, postings, small=True, forgotten=forgotten)
         return [*segments[:at], whole]
@@ -167,10 +182,14 @@ class PostgresPostings:
             for *_, page in rows:
                 yield Page.read(page)
         except ValueError as error:
-            raise CorruptDatabaseError(
-                f"The search index in {self._place} is {error}. "
-                "Make it anew: curio-persistence index --rebuild"
-            ) from error
+            raise self.damage(str(error)) from error
+
+    def damage(self, how: str) -> CorruptDatabaseError:
+        """The error of who finds it damaged."""
+        return CorruptDatabaseError(
+            f"The search index in {self._place} is {how}. "
+            "Make it anew: curio-persistence index --rebuild"
+        )
 
     # --- forgetting ---------------------------------------------------------------------------
 
@@ -192,13 +211,13 @@ class PostgresPostings:
     def write_anew(self, living: Callable[[Sequence[int]], set[int]]) -> None:
         """Leave nothing of what was forgotten. `living` tells of places which numbers have them."""
         for segment in self._segments_where("forgotten > 0", ()):
-            there = living(list(self.places_of(segment.numbers).values()))
-            gone = set(segment.numbers) - there
+            gone = set(segment.numbers) - living(self._places_of(segment))
             postings, _ = self._take_out([segment])
             self._put(segment, without(postings, gone), small=True)
         self._write(
             f"DELETE FROM {self._places} p WHERE NOT EXISTS (SELECT FROM {self._segments} s "
-            f"WHERE s.first < p.first + {_IN_A_ROW} AND s.first + s.size > p.first)",
+            f"WHERE s.first < (p.number + 1) * {_IN_A_ROW} "
+            f"AND s.first + s.size > p.number * {_IN_A_ROW})",
             (),
         )
 
@@ -214,39 +233,67 @@ class PostgresPostings:
 
         MergedError where it has to begin anew.
         """
+        # All three ascend. How far segments and hits may reach is known, so they are only looked
+        # into when nothing else comes before.
         segments = self._segments_where("last_place >= %s AND first_place < %s", (since, before))
         segments.sort(key=attrgetter("last_place"))
-        waiting: list[Candidate] = []
-        size = BLOCK
-        while segments:
-            some = _last_ones(segments, size)
-            found = self._candidates(wanted, some)
-            waiting = sorted([*waiting, *(each for each in found if since <= each[0] < before)])
-            # Segments may lie across each other: those before the next one's last place wait.
-            sure = bisect_right(waiting, (segments[-1].last_place, inf)) if segments else 0
-            yield waiting[sure:][::-1]
-            del waiting[sure:]
-            size *= 2
+        hits: list[_Hits] = []
+        found: list[Candidate] = []
+        segments_at_once = hits_at_once = 1
+        while segments or hits or found:
+            next_segment = segments[-1].last_place if segments else -inf
+            next_hits = hits[-1].last_place if hits else -inf
+            sure = bisect_right(found, (max(next_segment, next_hits), inf))
+            if sure < len(found):
+                yield found[sure:][::-1]
+                del found[sure:]
+            elif next_segment >= next_hits:
+                hits += self._hits(wanted, _popped(segments, segments_at_once), since)
+                hits.sort()
+                segments_at_once *= 2
+            else:
+                candidates = self._candidates(_popped(hits, hits_at_once))
+                found += (each for each in candidates if since <= each[0] < before)
+                found.sort()
+                hits_at_once *= 2
 
-    def _candidates(self, wanted: Wanted, segments: Sequence[Segment]) -> list[Candidate]:
+    def _hits(self, wanted: Wanted, segments: Sequence[Segment], since: int) -> list[_Hits]:
+        """What some segments have, by rows of places, but for what is before `since`."""
         pages = self._pages_with(wanted, segments)
-        numbers = [
-            number
-            for segment in segments
-            for number in numbers_with(wanted, pages[segment.first], segment.numbers)
-        ]
-        places = self.places_of(numbers)
-        return [(places[number], number) for number in numbers if number in places]
+        hits: list[tuple[int, Sequence[int]]] = []
+        for segment in segments:
+            base = segment.first - segment.first % BLOCK
+            offsets = offsets_with(wanted, pages[segment.first])
+            for begin in range(0, BLOCK, _IN_A_ROW):
+                first = bisect_left(offsets, begin)
+                some = offsets[first : bisect_left(offsets, begin + _IN_A_ROW, first)]
+                if some:
+                    hits.append(((base + begin) // _IN_A_ROW, some))
+        rows = self._rows_of_places("last_place", (row for row, _ in hits))
+        with _all_there():
+            return [_Hits(rows[row], row, some) for row, some in hits if rows[row] >= since]
+
+    def _candidates(self, hits: Sequence[_Hits]) -> list[Candidate]:
+        kept = self._rows_of_places("places", (each.row for each in hits))
+        places = {row: read_places(content) for row, content in kept.items()}
+        with _all_there():
+            return [
+                (places[row][offset % _IN_A_ROW], row * _IN_A_ROW + offset % _IN_A_ROW)
+                for _, row, offsets in hits
+                for offset in offsets
+            ]
 
     def _pages_with(self, wanted: Wanted, segments: Sequence[Segment]) -> dict[int, list[Page]]:
         """Of each segment the pages that may have what is looked for."""
         low, high = zip(*(bounds(t) for g in (*wanted.groups, wanted.none) for t in g), strict=True)
+        # Without OFFSET the server takes the steps in one, and looks at all pages.
         rows = self._read(
             f"SELECT s.first, s.size, p.page FROM {self._segments} s LEFT JOIN LATERAL ("
-            f"SELECT p.page FROM unnest(%s::bytea[], %s::bytea[]) t (low, high) "
-            f"JOIN {self._postings} p ON p.segment = s.first AND p.word <= t.high "
-            f"AND p.word >= coalesce((SELECT q.word FROM {self._postings} q WHERE "
-            "q.segment = s.first AND q.word <= t.low ORDER BY q.word DESC LIMIT 1), '')) p ON true "
+            "SELECT p.page FROM unnest(%s::bytea[], %s::bytea[]) t (low, high), "
+            f"LATERAL (SELECT coalesce((SELECT word FROM {self._postings} WHERE segment = s.first "
+            "AND word <= t.low ORDER BY word DESC LIMIT 1), '') AS word OFFSET 0) begin, "
+            f"LATERAL (SELECT page FROM {self._postings} WHERE segment = s.first "
+            "AND word BETWEEN begin.word AND t.high OFFSET 0) p) p ON true "
             "WHERE s.first = ANY(%s::bigint[])",
             (list(low), list(high), array_text(segment.first for segment in segments)),
         )
@@ -258,20 +305,17 @@ class PostgresPostings:
                 pages[row[0]] += self._pages([row])
         return pages
 
-    def places_of(self, numbers: Iterable[int]) -> dict[int, int]:
-        """The place of each number, as far as anybody has it."""
-        rows = self._rows_of_places({number - number % _IN_A_ROW for number in numbers})
-        return {
-            number: row[number % _IN_A_ROW]
-            for number in numbers
-            if (row := rows.get(number - number % _IN_A_ROW))
-        }
+    def _rows_of_places(self, column: str, numbers: Iterable[int]) -> dict[int, Any]:
+        """A column of rows of places, by the numbers of these rows."""
+        sql = f"SELECT number, {column} FROM {self._places} WHERE number = ANY(%s::bigint[])"
+        return dict(self._read(sql, (array_text(numbers),)))
 
-    def _rows_of_places(self, firsts: Iterable[int]) -> dict[int, Sequence[int]]:
-        sql = f"SELECT first, places FROM {self._places} WHERE first = ANY(%s::bigint[])"
-        return {
-            first: read_places(places) for first, places in self._read(sql, (array_text(firsts),))
-        }
+    def _places_of(self, segment: Segment) -> list[int]:
+        first, last = segment.numbers[0], segment.numbers[-1]
+        rows = range(first // _IN_A_ROW, last // _IN_A_ROW + 1)
+        kept = self._rows_of_places("places", rows)
+        places = list(chain.from_iterable(read_places(kept[row]) for row in rows))
+        return places[first % _IN_A_ROW :][: segment.size]
 
     # --- looking for damage -------------------------------------------------------------------
 
@@ -291,12 +335,20 @@ class PostgresPostings:
         return ""
 
 
-def _last_ones(segments: list[Segment], size: int) -> list[Segment]:
-    """Take so many away at the end that they have `size` documents, if there are so many."""
-    some: list[Segment] = []
-    while segments and sum(segment.size for segment in some) < size:
-        some.append(segments.pop())
-    return some
+@contextmanager
+def _all_there() -> Iterator[None]:
+    """Where a row of places is missing, its documents were forgotten meanwhile."""
+    try:
+        yield
+    except LookupError as error:
+        raise MergedError from error
+
+
+def _popped(some: list[_T], count: int) -> list[_T]:
+    """Take away so many at the end."""
+    taken = some[-count:]
+    del some[-count:]
+    return taken
 
 
 def array_text(numbers: Iterable[int]) -> str:

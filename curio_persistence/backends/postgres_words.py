@@ -6,6 +6,7 @@ A tsvector keeps every word of each record once more, in twice the room that its
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from operator import itemgetter
 from typing import Any
 
@@ -16,8 +17,12 @@ from curio_persistence.backends.postgres_postings import (
     Rows,
     array_text,
 )
+from curio_persistence.store.postings import BLOCK
 from curio_persistence.store.tables import RUNS
 from curio_persistence.store.word_index import Document, Found, Wanted, WordIndex, Words
+
+_TRIES = 100
+"""So often it begins anew where others put segments together."""
 
 
 class PostgresWords(WordIndex):
@@ -94,9 +99,10 @@ class PostgresWords(WordIndex):
             tuple(map(array_text, (places, numbers, record_ids, lengths, kinds))),
         )
 
-    def after_many(self) -> None:
-        # Merged segments leave their old rows behind.
-        self._vacuum(("agent_search_postings", "agent_search_segments"))
+    def after_batch(self) -> None:
+        if self._postings.written_anew >= BLOCK:
+            self._postings.written_anew = 0
+            self._vacuum(("agent_search_postings", "agent_search_segments"))
 
     def remove(
         self, kind: int, ids: Sequence[int], words: Callable[[], Mapping[int, Words]]
@@ -110,11 +116,10 @@ class PostgresWords(WordIndex):
             self._postings.forget([number for (number,) in rows])
 
     def find(self, wanted: Wanted, *, since: int, before: int, limit: int) -> list[Found]:
-        while True:
-            try:
+        for _ in range(_TRIES):
+            with suppress(MergedError):
                 return self._find(wanted, since, before, limit)
-            except MergedError:
-                continue
+        raise self._postings.damage("damaged: its segments and their places differ")
 
     def _find(self, wanted: Wanted, since: int, before: int, limit: int) -> list[Found]:
         found: list[Found] = []

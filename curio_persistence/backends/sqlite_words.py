@@ -102,9 +102,6 @@ class SQLiteWords(WordIndex):
         # Not remembered: what a transaction has made is gone when that is undone.
         return bool(self._read("SELECT 1 FROM sqlite_master WHERE name = ?", (_WORDS,)))
 
-    def after_many(self) -> None:
-        """Frequent words and rare ones are looked for alike."""
-
     def remove(
         self, kind: int, ids: Sequence[int], words: Callable[[], Mapping[int, Words]]
     ) -> None:

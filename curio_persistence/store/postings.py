@@ -15,8 +15,9 @@ import zlib
 from array import array
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from itertools import accumulate
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from functools import partial
+from itertools import accumulate, filterfalse
 from typing import Literal, NamedTuple
 
 from curio_persistence.store.word_index import Term, Wanted
@@ -31,6 +32,8 @@ _TIMES = 16
 _FULL = 6_000
 """Octets after which a page ends, before it is compressed."""
 _Code = Literal["H", "q"]
+_HALVINGS = 30
+"""To find a number by halving a list takes as long as to put so many into a set."""
 _HEAD = struct.Struct("<II")
 _BETWEEN = b"\n"
 _LAST = b"\xff"
@@ -182,20 +185,34 @@ def first_to_merge(sizes: Sequence[int]) -> int | None:
     return None
 
 
-def numbers_with(wanted: Wanted, pages: Sequence[Page], numbers: range) -> set[int]:
-    """Which of a segment's numbers may be meant; `pages` has all words that are asked for."""
-    base = numbers.start - numbers.start % BLOCK
-    # The shortest first: the others are only looked through for what it has.
-    groups = sorted((_numbers(_joined(group, pages)) for group in wanted.groups), key=len)
-    found = set(groups[0])
-    for each in groups[1:]:
-        found.intersection_update(each)
-    found.difference_update(_numbers(_joined(wanted.none, pages)))
-    return {base + number for number in found}
+def offsets_with(wanted: Wanted, pages: Sequence[Page]) -> Sequence[int]:
+    """Where in its block a segment has what may be meant, in order; `pages` has all words of it."""
+    # The shortest first: the others are only asked for what it has.
+    first, *others = sorted((_either(group, pages) for group in wanted.groups), key=len)
+    found: Sequence[int] = first if isinstance(first, array) else sorted(first)
+    for each in others:
+        found = list(filter(_tester(each, len(found)), found))
+    none = _either(wanted.none, pages)
+    return list(filterfalse(_tester(none, len(found)), found)) if none else found
 
 
-def _joined(terms: Iterable[Term], pages: Sequence[Page]) -> bytes:
-    return b"".join(each for term in terms for page in pages for each in page.lists_of(term))
+def _either(terms: Iterable[Term], pages: Sequence[Page]) -> array[int] | set[int]:
+    """The numbers of all lists of some terms: an array, which is in order, if it is but one."""
+    lists = [each for term in terms for page in pages for each in page.lists_of(term)]
+    numbers = _numbers(b"".join(lists))
+    return set(numbers) if len(lists) > 1 else numbers
+
+
+def _tester(numbers: array[int] | set[int], times: int) -> Callable[[int], bool]:
+    """Tells of a number whether it is one of these, fastest if it is asked so many times."""
+    if isinstance(numbers, array) and times * _HALVINGS < len(numbers):
+        return partial(_is_in, numbers)
+    return set(numbers).__contains__
+
+
+def _is_in(numbers: array[int], number: int) -> bool:
+    at = bisect_left(numbers, number)
+    return at < len(numbers) and numbers[at] == number
 
 
 def pack_places(places: Sequence[int]) -> bytes:

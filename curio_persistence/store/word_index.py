@@ -89,9 +89,8 @@ class WordIndex(ABC):
     def add(self, documents: Sequence[Document]) -> None:
         """Take up documents of records that are not in it, at places that are free."""
 
-    @abstractmethod
-    def after_many(self) -> None:
-        """Many documents were added: whatever helps to find them, if anything does."""
+    def after_batch(self) -> None:  # noqa: B027  # Most need nothing.
+        """Documents were added, and their transaction has ended: give room back, if it is time."""
 
     @abstractmethod
     def remove(

@@ -31,10 +31,10 @@ CREATE TABLE {schema}.agent_search_postings (
 -- They are compressed already.
 ALTER TABLE {schema}.agent_search_postings ALTER COLUMN page SET STORAGE EXTERNAL;
 
--- The places of 4,096 numbers from `first` on.
 CREATE TABLE {schema}.agent_search_places (
-    first  BIGINT PRIMARY KEY,
-    places BYTEA NOT NULL
+    number     BIGINT PRIMARY KEY, -- that of its documents, divided by 4,096
+    last_place BIGINT NOT NULL,
+    places     BYTEA NOT NULL
 );
 
 ALTER TABLE {schema}.agent_search_places ALTER COLUMN places SET STORAGE EXTERNAL;

@@ -28,7 +28,6 @@ Range = tuple[int, int]
 """Ids from the first up to the second."""
 
 _BATCH = 1_000
-_MANY = 10_000
 _MOMENT = 0.005
 """Seconds after which it is tried again where another one holds the index."""
 _BY_ID = (Order("id"),)
@@ -181,10 +180,7 @@ class Indexing:
         notes = self.notes()
         if not notes.enabled or self._store.read_only:
             return 0, False
-        done, is_all = self._take_up_all(notes, limit, until, progress)
-        if done >= _MANY:
-            self._store.words.after_many()
-        return done, is_all
+        return self._take_up_all(notes, limit, until, progress)
 
     def _take_up_all(
         self, notes: Notes, limit: int | None, until: float | None, progress: Progress | None
@@ -202,6 +198,7 @@ class Indexing:
                     self._take_up_runs(size) if table is RUNS else self._take_up(table, mark, size)
                 )
                 done += count
+                self._store.words.after_batch()
                 if progress and count:
                     progress(done, total)
                 if not more:

@@ -32,8 +32,9 @@ CREATE TABLE {schema}.agent_search_postings (
 ALTER TABLE {schema}.agent_search_postings ALTER COLUMN page SET STORAGE EXTERNAL;
 
 CREATE TABLE {schema}.agent_search_places (
-    first  BIGINT PRIMARY KEY,
-    places BYTEA NOT NULL
+    number     BIGINT PRIMARY KEY,
+    last_place BIGINT NOT NULL,
+    places     BYTEA NOT NULL
 );
 
 ALTER TABLE {schema}.agent_search_places ALTER COLUMN places SET STORAGE EXTERNAL;
