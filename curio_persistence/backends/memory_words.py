@@ -8,7 +8,7 @@ from functools import partial
 from itertools import islice
 from threading import RLock
 
-from curio_persistence.store.word_index import Document, Found, Term, Wanted, WordIndex, Words
+from curio_persistence.store.word_index import Document, Found, Term, Wanted, WordIndex
 
 Change = Callable[[Callable[[], object], Callable[[], object]], None]
 """Does something, and remembers how it is undone."""
@@ -51,9 +51,7 @@ class MemoryWords(WordIndex):
         for document in documents:
             self._change(partial(self._put, document), partial(self._drop, document))
 
-    def remove(
-        self, kind: int, ids: Sequence[int], words: Callable[[], Mapping[int, Words]]
-    ) -> None:
+    def remove(self, kind: int, ids: Sequence[int], words: Callable[[], Mapping[int, str]]) -> None:
         for ident in self.known(kind, ids):
             document = self._documents[self._places[kind, ident]]
             self._change(partial(self._drop, document), partial(self._put, document))
@@ -86,15 +84,11 @@ class MemoryWords(WordIndex):
 
 
 def _has(document: Document, wanted: Wanted) -> bool:
-    return all(_has_any(document, group) for group in wanted.groups) and not _has_any(
-        document, wanted.none
+    words = f" {document.words} "
+    return all(_has_any(words, group) for group in wanted.groups) and not _has_any(
+        words, wanted.none
     )
 
 
-def _has_any(document: Document, terms: Sequence[Term]) -> bool:
-    return any(
-        any(each.startswith(word) for each in document.words)
-        if is_prefix
-        else word in document.words
-        for word, is_prefix in terms
-    )
+def _has_any(words: str, terms: Sequence[Term]) -> bool:
+    return any(f" {word}{'' if is_prefix else ' '}" in words for word, is_prefix in terms)

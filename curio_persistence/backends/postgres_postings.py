@@ -17,19 +17,19 @@ from typing import Any, NamedTuple, TypeVar
 from curio_persistence.errors import CorruptDatabaseError
 from curio_persistence.store.postings import (
     BLOCK,
+    Lists,
     Page,
-    Posting,
     bounds,
     first_to_merge,
+    lists_of,
     merged,
     offsets_with,
     pack_places,
     pages_of,
-    postings_of,
     read_places,
     without,
 )
-from curio_persistence.store.word_index import Wanted, Words
+from curio_persistence.store.word_index import Wanted
 
 Rows = list[tuple[Any, ...]]
 Candidate = tuple[int, int]
@@ -93,7 +93,7 @@ class PostgresPostings:
 
     # --- writing ------------------------------------------------------------------------------
 
-    def add(self, places: Sequence[int], words: Sequence[Words]) -> range:
+    def add(self, places: Sequence[int], words: Sequence[str]) -> range:
         """Take up documents at places that ascend; their numbers."""
         segments = self._last_block()
         begin = first = segments[-1].numbers.stop if segments else 0
@@ -101,7 +101,7 @@ class PostgresPostings:
             room = BLOCK - first % BLOCK
             segment = Segment(first, len(places[:room]), places[0], places[:room][-1])
             self._add_places(first, places[:room])
-            self._put(segment, postings_of(words[:room], first), small=False)
+            self._put(segment, [lists_of(words[:room], first)], small=False)
             segments = self._merge([*segments, segment] if room < BLOCK else [segment])
             first, places, words = segment.numbers.stop, places[room:], words[room:]
         return range(begin, first)
@@ -130,7 +130,7 @@ class PostgresPostings:
             first, places = first + len(some), places[len(some) :]
 
     def _put(
-        self, segment: Segment, postings: Iterable[Posting], *, small: bool, forgotten: int = 0
+        self, segment: Segment, lists: Iterable[Lists], *, small: bool, forgotten: int = 0
     ) -> None:
         self._write(
             f"INSERT INTO {self._segments} ({_SEGMENT}, forgotten) VALUES (%s, %s, %s, %s, %s)",
@@ -140,7 +140,7 @@ class PostgresPostings:
             f"INSERT INTO {self._postings} (segment, word, page) "
             "SELECT %s, * FROM unnest(%s::bytea[], %s::bytea[])"
         )
-        pages = pages_of(postings, small=small)
+        pages = pages_of(lists, small=small)
         while some := list(islice(pages, _AT_ONCE)):
             self._write(sql, (segment.first, *map(list, zip(*some, strict=True))))
 
@@ -157,12 +157,12 @@ class PostgresPostings:
             max(segment.last_place for segment in old),
         )
         self.written_anew += whole.size
-        postings, forgotten = self._take_out(old)
-        self._put(whole, postings, small=True, forgotten=forgotten)
+        lists, forgotten = self._take_out(old)
+        self._put(whole, lists, small=True, forgotten=forgotten)
         return [*segments[:at], whole]
 
-    def _take_out(self, segments: Sequence[Segment]) -> tuple[Iterator[Posting], int]:
-        """The postings of segments that are in the tables no more, and how many were forgotten."""
+    def _take_out(self, segments: Sequence[Segment]) -> tuple[Iterator[Lists], int]:
+        """The lists of segments that are in the tables no more, and how many were forgotten."""
         firsts = [segment.first for segment in segments]
         counts, _ = self._write(
             f"DELETE FROM {self._segments} WHERE first = ANY(%s::bigint[]) RETURNING forgotten",
@@ -212,8 +212,8 @@ class PostgresPostings:
         """Leave nothing of what was forgotten. `living` tells of places which numbers have them."""
         for segment in self._segments_where("forgotten > 0", ()):
             gone = set(segment.numbers) - living(self._places_of(segment))
-            postings, _ = self._take_out([segment])
-            self._put(segment, without(postings, gone), small=True)
+            lists, _ = self._take_out([segment])
+            self._put(segment, (without(some, gone) for some in lists), small=True)
         self._write(
             f"DELETE FROM {self._places} p WHERE NOT EXISTS (SELECT FROM {self._segments} s "
             f"WHERE s.first < (p.number + 1) * {_IN_A_ROW} "
@@ -323,11 +323,13 @@ class PostgresPostings:
         """What is wrong with the pages, in words; nothing where nothing is."""
         sql = f"SELECT segment, word, page FROM {self._postings} WHERE segment = %s ORDER BY word"
         for segment in self._segments_where("true ORDER BY first", ()):
-            last = b""
+            last = ""
             try:
                 for _, word, content in self._read(sql, (segment.first,)):
                     page = Page.read(content)
-                    if not (last < page.words[0] == bytes(word) and page.is_of(segment.numbers)):
+                    if not (
+                        last < page.words[0] == str(word, "utf-8") and page.is_of(segment.numbers)
+                    ):
                         raise ValueError("damaged: a page of posting lists is at the wrong place")
                     last = page.words[-1]
             except ValueError as error:

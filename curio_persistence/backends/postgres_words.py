@@ -19,7 +19,7 @@ from curio_persistence.backends.postgres_postings import (
 )
 from curio_persistence.store.postings import BLOCK
 from curio_persistence.store.tables import RUNS
-from curio_persistence.store.word_index import Document, Found, Wanted, WordIndex, Words
+from curio_persistence.store.word_index import Document, Found, Wanted, WordIndex
 
 _TRIES = 100
 """So often it begins anew where others put segments together."""
@@ -104,9 +104,7 @@ class PostgresWords(WordIndex):
             self._postings.written_anew = 0
             self._vacuum(("agent_search_postings", "agent_search_segments"))
 
-    def remove(
-        self, kind: int, ids: Sequence[int], words: Callable[[], Mapping[int, Words]]
-    ) -> None:
+    def remove(self, kind: int, ids: Sequence[int], words: Callable[[], Mapping[int, str]]) -> None:
         rows, _ = self._write(
             f"DELETE FROM {self._documents} WHERE kind = %s AND record_id = ANY(%s::bigint[]) "
             "RETURNING number",

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from curio_persistence.errors import PersistenceError, UnsupportedError
-from curio_persistence.store.word_index import Document, Found, Term, Wanted, WordIndex, Words
+from curio_persistence.store.word_index import Document, Found, Term, Wanted, WordIndex
 
 _DOCUMENTS = "agent_search_documents"
 _WORDS = "agent_search_words"
@@ -80,9 +80,9 @@ class SQLiteWords(WordIndex):
     def add(self, documents: Sequence[Document]) -> None:
         self._make()
         # In order: the newest are found at the end of each list.
-        lines = [(*document[:4], " ".join(document.words)) for document in sorted(documents)]
-        self._write(_INSERT, (_json([(line[0], line[4]) for line in lines]),))
-        kept = [line if line[1] == _RUN else (*line[:4], None) for line in lines]
+        documents = sorted(documents)
+        self._write(_INSERT, (_json([(each.place, each.words) for each in documents]),))
+        kept = [each if each.kind == _RUN else (*each[:4], None) for each in documents]
         self._write(_INSERT_DOCUMENTS, (_json(kept),))
 
     def _make(self) -> None:
@@ -102,9 +102,7 @@ class SQLiteWords(WordIndex):
         # Not remembered: what a transaction has made is gone when that is undone.
         return bool(self._read("SELECT 1 FROM sqlite_master WHERE name = ?", (_WORDS,)))
 
-    def remove(
-        self, kind: int, ids: Sequence[int], words: Callable[[], Mapping[int, Words]]
-    ) -> None:
+    def remove(self, kind: int, ids: Sequence[int], words: Callable[[], Mapping[int, str]]) -> None:
         rows = self._read(
             f"SELECT record_id, place, words FROM {_DOCUMENTS} "
             "WHERE kind = ? AND record_id IN (SELECT value FROM json_each(?))",
@@ -114,7 +112,7 @@ class SQLiteWords(WordIndex):
             return
         indexed_with = {} if kind == _RUN else words()
         for ident, place, kept in rows:
-            text = kept if kept is not None else " ".join(indexed_with.get(ident, ()))
+            text = kept if kept is not None else indexed_with.get(ident, "")
             self._write(_FORGET, (place, text))
             self._write(f"DELETE FROM {_DOCUMENTS} WHERE place = ?", (place,))
 

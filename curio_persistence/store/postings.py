@@ -17,15 +17,16 @@ from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import partial
-from itertools import accumulate, filterfalse
+from itertools import accumulate, chain, filterfalse
+from operator import add
 from typing import Literal, NamedTuple
 
 from curio_persistence.store.word_index import Term, Wanted
 
 BLOCK = 1 << 16
 """So many numbers share their lists."""
-Posting = tuple[bytes, bytes]
-"""A word, and the list of the numbers that have it."""
+Lists = dict[str, bytes]
+"""Words, each with the list of the numbers that have it."""
 
 _TIMES = 16
 """Segments are merged when the first of them is so many times smaller than all together."""
@@ -35,17 +36,16 @@ _Code = Literal["H", "q"]
 _HALVINGS = 30
 """To find a number by halving a list takes as long as to put so many into a set."""
 _HEAD = struct.Struct("<II")
-_BETWEEN = b"\n"
-_LAST = b"\xff"
-"""Comes after all that UTF-8 may have."""
+_BETWEEN = "\n"
+_AFTER_ALL = b"\xff"
+"""No UTF-8 has it."""
 
 
 class Page(NamedTuple):
-    """Words in order, where the list of each ends, and all lists, one behind the other."""
+    """Words in order, and the list of each."""
 
-    words: list[bytes]
-    ends: list[int]
-    lists: bytes
+    words: list[str]
+    lists: list[bytes]
 
     @classmethod
     def read(cls, content: bytes) -> Page:
@@ -55,95 +55,109 @@ class Page(NamedTuple):
             count, length = _HEAD.unpack_from(octets)
             middle = _HEAD.size + length
             end = middle + 2 * count
-            words = octets[_HEAD.size : middle].split(_BETWEEN)
+            words = octets[_HEAD.size : middle].decode().split(_BETWEEN)
             ends = list(accumulate(2 * each + 2 for each in _numbers(octets[middle:end])))
-            page = cls(words, ends, _together(octets[end:]))
+            numbers = _together(octets[end:])
         except (zlib.error, struct.error, ValueError) as error:
             raise ValueError("damaged: a page of posting lists cannot be read") from error
-        if not len(words) == len(ends) == count or ends[-1] != len(page.lists):
+        if not len(words) == len(ends) == count or ends[-1] != len(numbers):
             raise ValueError("damaged: a page of posting lists is not whole")
-        return page
+        begins = chain((0,), ends)
+        return cls(words, [numbers[begin:end] for begin, end in zip(begins, ends, strict=False)])
 
-    def postings(self, first: int = 0, end: int | None = None) -> Iterator[Posting]:
-        """The words from one to before another, each with its list."""
-        ends = self.ends[first:end]
-        begin = self.ends[first - 1] if first else 0
-        for word, stop in zip(self.words[first:end], ends, strict=True):
-            yield word, self.lists[begin:stop]
-            begin = stop
+    @classmethod
+    def kept(cls, words: Sequence[str], lists: Sequence[bytes], *, small: bool) -> bytes:
+        """What `read` reads. A `small` one takes longer to make."""
+        spelled = _BETWEEN.join(words).encode()
+        counts = _octets([len(each) // 2 - 1 for each in lists])
+        numbers = b"".join(lists)
+        # The upper halves of numbers are much alike, so they are kept side by side.
+        parts = (_HEAD.pack(len(words), len(spelled)), spelled, counts, numbers[::2], numbers[1::2])
+        return zlib.compress(b"".join(parts), 1 if small else 0)
 
     def is_of(self, numbers: range) -> bool:
         """Whether it is in order, and has none but these numbers of a block."""
-        places = _numbers(self.lists)
+        offsets = _numbers(b"".join(self.lists))
         first, last = numbers[0] % BLOCK, numbers[-1] % BLOCK
-        return self.words == sorted(set(self.words)) and first <= min(places) <= max(places) <= last
+        in_order = self.words == sorted(set(self.words))
+        return in_order and first <= min(offsets) <= max(offsets) <= last
 
-    def lists_of(self, term: Term) -> Iterator[bytes]:
+    def lists_of(self, term: Term) -> list[bytes]:
         """The lists of a word, or of all that begin with it."""
-        low, high = bounds(term)
-        found = self.postings(bisect_left(self.words, low), bisect_right(self.words, high))
-        return (numbers for _, numbers in found)
+        word, is_prefix = term
+        first = bisect_left(self.words, word)
+        if is_prefix:
+            return self.lists[first : bisect_right(self.words, word, first, key=_begin(len(word)))]
+        return self.lists[first : first + (self.words[first : first + 1] == [word])]
+
+
+def _begin(length: int) -> Callable[[str], str]:
+    return lambda word: word[:length]
 
 
 def bounds(term: Term) -> tuple[bytes, bytes]:
     """The first and the last word that a term may mean."""
     word = term.word.encode()
-    return word, word + _LAST if term.is_prefix else word
+    return word, word + _AFTER_ALL if term.is_prefix else word
 
 
-def postings_of(documents: Iterable[Iterable[str]], first: int) -> Iterator[Posting]:
-    """The words of documents, in order; the documents have the numbers from `first` on."""
-    lists: defaultdict[str, bytes] = defaultdict(bytes)
+def lists_of(documents: Iterable[str], first: int) -> Lists:
+    """The words of documents, with a space between two; their numbers go from `first` on."""
+    lists: defaultdict[str, bytearray] = defaultdict(bytearray)
     for number, words in enumerate(documents, first % BLOCK):
         octets = number.to_bytes(2, "little")
-        for word in words:
+        for word in words.split():
             lists[word] += octets
-    for word in sorted(lists):  # As UTF-8 they have the same order.
-        yield word.encode(), lists[word]
+    return {word: bytes(octets) for word, octets in lists.items()}
 
 
-def pages_of(postings: Iterable[Posting], *, small: bool) -> Iterator[Posting]:
-    """Postings as they are kept: the first word of each page, and the page.
+def pages_of(some: Iterable[Lists], *, small: bool) -> Iterator[tuple[bytes, bytes]]:
+    """Lists as they are kept: the first word of each page, and the page.
 
-    `small` ones take less room, and longer to make.
+    All words of the next lists come after those of the ones before.
     """
-    words: list[bytes] = []
-    lists: list[bytes] = []
-    size = 0
-    for word, numbers in postings:
-        words.append(word)
-        lists.append(numbers)
-        size += len(word) + len(numbers)
-        if size >= _FULL:
-            yield words[0], _content(words, lists, small)
-            words, lists, size = [], [], 0
+    words: list[str] = []
+    kept: list[bytes] = []
+    for lists in some:
+        following = sorted(lists)
+        words += following
+        kept += map(lists.__getitem__, following)
+        done = 0
+        for end in _page_ends(words, kept):
+            yield _page(words[done:end], kept[done:end], small)
+            done = end
+        del words[:done], kept[:done]
     if words:
-        yield words[0], _content(words, lists, small)
+        yield _page(words, kept, small)
 
 
-def _content(words: list[bytes], lists: list[bytes], small: bool) -> bytes:
-    spelled = _BETWEEN.join(words)
-    counts = _octets([len(each) // 2 - 1 for each in lists])
-    numbers = b"".join(lists)
-    # The upper halves of numbers are much alike, so they are kept side by side.
-    parts = (_HEAD.pack(len(words), len(spelled)), spelled, counts, numbers[::2], numbers[1::2])
-    return zlib.compress(b"".join(parts), 1 if small else 0)
+def _page(words: Sequence[str], lists: Sequence[bytes], small: bool) -> tuple[bytes, bytes]:
+    return words[0].encode(), Page.kept(words, lists, small=small)
 
 
-def merged(segments: Sequence[Iterable[Page]]) -> Iterator[Posting]:
-    """The postings of several segments of a block, the one with the smallest numbers first.
+def _page_ends(words: Sequence[str], lists: Sequence[bytes]) -> Iterator[int]:
+    """Where full pages end."""
+    sizes = list(accumulate(map(add, map(len, words), map(len, lists))))
+    before = 0
+    while sizes and sizes[-1] >= before + _FULL:
+        end = bisect_left(sizes, before + _FULL) + 1
+        yield end
+        before = sizes[end - 1]
+
+
+def merged(segments: Sequence[Iterable[Page]]) -> Iterator[Lists]:
+    """The lists of several segments of a block, the one with the smallest numbers first.
 
     No more than a page of each is looked at at a time.
     """
     cursors = [_Cursor(iter(pages)) for pages in segments]
-    while cursors := [cursor for cursor in cursors if cursor.page]:
-        upto = min(cursor.page.words[-1] for cursor in cursors if cursor.page)
-        lists: dict[bytes, bytes] = {}
+    while pages := [cursor.page for cursor in cursors if cursor.page]:
+        upto = min(page.words[-1] for page in pages)
+        lists: Lists = {}
         for cursor in cursors:
             for word, numbers in cursor.take(upto):
                 lists[word] = lists.get(word, b"") + numbers
-        for word in sorted(lists):
-            yield word, lists[word]
+        yield lists
 
 
 class _Cursor:
@@ -154,25 +168,26 @@ class _Cursor:
         self._at = 0
         self.page = next(pages, None)
 
-    def take(self, upto: bytes) -> Iterator[Posting]:
-        """The next postings up to a word, which is none of a later page."""
-        page, first = self.page, self._at
-        if page is None:
-            return iter(())
-        self._at = bisect_right(page.words, upto)
-        found = page.postings(first, self._at)
-        if self._at == len(page.words):
+    def take(self, upto: str) -> Iterable[tuple[str, bytes]]:
+        """The next words with their lists, up to a word that is none of a later page."""
+        if self.page is None:
+            return ()
+        words, lists = self.page
+        begin, end = self._at, bisect_right(words, upto, self._at)
+        self._at = end
+        if end == len(words):
             self.page, self._at = next(self._pages, None), 0
-        return found
+        return zip(words[begin:end], lists[begin:end], strict=True)
 
 
-def without(postings: Iterable[Posting], gone: Collection[int]) -> Iterator[Posting]:
-    """Postings without some numbers, and without the words that then have none."""
-    places = {number % BLOCK for number in gone}
-    for word, numbers in postings:
-        left = [number for number in _numbers(numbers) if number not in places]
-        if left:
-            yield word, _octets(left)
+def without(lists: Lists, gone: Collection[int]) -> Lists:
+    """Lists without some numbers, and without the words that then have none."""
+    offsets = {number % BLOCK for number in gone}
+    left = {
+        word: _octets([number for number in _numbers(numbers) if number not in offsets])
+        for word, numbers in lists.items()
+    }
+    return {word: numbers for word, numbers in left.items() if numbers}
 
 
 def first_to_merge(sizes: Sequence[int]) -> int | None:

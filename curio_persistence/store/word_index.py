@@ -7,10 +7,8 @@ gone, or hold two for the same, and still nothing is found that is not there.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar, NamedTuple
-
-Words = Iterable[str]
 
 
 class Document(NamedTuple):
@@ -24,7 +22,7 @@ class Document(NamedTuple):
     kind: int
     record_id: int
     length: int
-    words: Set[str]
+    words: str
 
 
 class Found(NamedTuple):
@@ -93,9 +91,7 @@ class WordIndex(ABC):
         """Documents were added, and their transaction has ended: give room back, if it is time."""
 
     @abstractmethod
-    def remove(
-        self, kind: int, ids: Sequence[int], words: Callable[[], Mapping[int, Words]]
-    ) -> None:
+    def remove(self, kind: int, ids: Sequence[int], words: Callable[[], Mapping[int, str]]) -> None:
         """Forget records. `words` gives for each what it was indexed with, where that is needed."""
 
     @abstractmethod

@@ -95,7 +95,8 @@ def words_apart_in(kind: int, record: Any) -> list[str]:
 def document_of(kind: int, record: Any, place: int) -> Document:
     """What the index keeps of a record."""
     words = words_in(kind, record)
-    return Document(place, kind, record.id, len(words), {*words, *marks_of(kind, record)})
+    distinct = " ".join({*words, *marks_of(kind, record)})
+    return Document(place, kind, record.id, len(words), distinct)
 
 
 def marks_of(kind: int, record: Any) -> tuple[str, ...]:

@@ -192,10 +192,12 @@ class Indexing:
             while True:
                 if _is_over(until) or done == limit:
                     return done, False
-                batch = self._store.words.batch
-                size = batch if limit is None else min(batch, limit - done)
+                size = self._store.words.batch
+                size = size if limit is None else min(size, limit - done)
                 count, more = (
-                    self._take_up_runs(size) if table is RUNS else self._take_up(table, mark, size)
+                    self._take_up_runs(min(size, _BATCH))
+                    if table is RUNS
+                    else self._take_up(table, mark, size)
                 )
                 done += count
                 self._store.words.after_batch()
@@ -391,9 +393,7 @@ class Indexing:
         self._store.update(RUNS, (Filter("indexed", "is not null"),), {"indexed": None})
 
 
-def _indexed_with(
-    table: Table[Any], records: list[Any]
-) -> Callable[[], Mapping[int, Iterable[str]]]:
+def _indexed_with(table: Table[Any], records: list[Any]) -> Callable[[], Mapping[int, str]]:
     """The words with which records were taken up, worked out when somebody asks."""
     return lambda: {record.id: _document(table, record).words for record in records}
 
