@@ -12,6 +12,7 @@ import json
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import accumulate
+from operator import sub
 from time import monotonic, sleep
 from typing import Any, NamedTuple
 
@@ -333,9 +334,12 @@ class Indexing:
                 break
             places = [place + step if place in taken else place for place in places]
             step *= 2
-        pairs = list(zip(documents, places, strict=True))
-        drift = max(place - document.place for document, place in pairs)
-        return [document._replace(place=place) for document, place in pairs], drift
+        placed = [
+            document if document.place == place else document._replace(place=place)
+            for document, place in zip(documents, places, strict=True)
+        ]
+        drift = max(map(sub, places, (document.place for document in documents)))
+        return placed, drift
 
     # --- leaving out --------------------------------------------------------------------------
 
