@@ -101,7 +101,7 @@ class PostgresPostings:
             room = BLOCK - first % BLOCK
             segment = Segment(first, len(places[:room]), places[0], places[:room][-1])
             self._add_places(first, places[:room])
-            self._put(segment, [lists_of(words[:room], first)], small=False)
+            self._put(segment, [lists_of(words[:room], first)])
             segments = self._merge([*segments, segment] if room < BLOCK else [segment])
             first, places, words = segment.numbers.stop, places[room:], words[room:]
         return range(begin, first)
@@ -129,9 +129,7 @@ class PostgresPostings:
             )
             first, places = first + len(some), places[len(some) :]
 
-    def _put(
-        self, segment: Segment, lists: Iterable[Lists], *, small: bool, forgotten: int = 0
-    ) -> None:
+    def _put(self, segment: Segment, lists: Iterable[Lists], *, forgotten: int = 0) -> None:
         self._write(
             f"INSERT INTO {self._segments} ({_SEGMENT}, forgotten) VALUES (%s, %s, %s, %s, %s)",
             (*segment, forgotten),
@@ -140,7 +138,7 @@ class PostgresPostings:
             f"INSERT INTO {self._postings} (segment, word, page) "
             "SELECT %s, * FROM unnest(%s::bytea[], %s::bytea[])"
         )
-        pages = pages_of(lists, small=small)
+        pages = pages_of(lists)
         while some := list(islice(pages, _AT_ONCE)):
             self._write(sql, (segment.first, *map(list, zip(*some, strict=True))))
 
@@ -158,7 +156,7 @@ class PostgresPostings:
         )
         self.written_anew += whole.size
         lists, forgotten = self._take_out(old)
-        self._put(whole, lists, small=True, forgotten=forgotten)
+        self._put(whole, lists, forgotten=forgotten)
         return [*segments[:at], whole]
 
     def _take_out(self, segments: Sequence[Segment]) -> tuple[Iterator[Lists], int]:
@@ -213,7 +211,7 @@ class PostgresPostings:
         for segment in self._segments_where("forgotten > 0", ()):
             gone = set(segment.numbers) - living(self._places_of(segment))
             lists, _ = self._take_out([segment])
-            self._put(segment, (without(some, gone) for some in lists), small=True)
+            self._put(segment, (without(some, gone) for some in lists))
         self._write(
             f"DELETE FROM {self._places} p WHERE NOT EXISTS (SELECT FROM {self._segments} s "
             f"WHERE s.first < (p.number + 1) * {_IN_A_ROW} "

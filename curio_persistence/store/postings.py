@@ -30,8 +30,8 @@ Lists = dict[str, bytes]
 
 _TIMES = 16
 """Segments are merged when the first of them is so many times smaller than all together."""
-_FULL = 6_000
-"""Octets after which a page ends, before it is compressed."""
+_FULL = 2_400
+"""Octets after which a page ends, before it is compressed: above 2,000 PostgreSQL cuts it up."""
 _Code = Literal["H", "q"]
 _HALVINGS = 30
 """To find a number by halving a list takes as long as to put so many into a set."""
@@ -66,14 +66,14 @@ class Page(NamedTuple):
         return cls(words, [numbers[begin:end] for begin, end in zip(begins, ends, strict=False)])
 
     @classmethod
-    def kept(cls, words: Sequence[str], lists: Sequence[bytes], *, small: bool) -> bytes:
-        """What `read` reads. A `small` one takes longer to make."""
+    def kept(cls, words: Sequence[str], lists: Sequence[bytes]) -> bytes:
+        """What `read` reads."""
         spelled = _BETWEEN.join(words).encode()
         counts = _octets([len(each) // 2 - 1 for each in lists])
         numbers = b"".join(lists)
         # The upper halves of numbers are much alike, so they are kept side by side.
         parts = (_HEAD.pack(len(words), len(spelled)), spelled, counts, numbers[::2], numbers[1::2])
-        return zlib.compress(b"".join(parts), 1 if small else 0)
+        return zlib.compress(b"".join(parts), 1)
 
     def is_of(self, numbers: range) -> bool:
         """Whether it is in order, and has none but these numbers of a block."""
@@ -111,7 +111,7 @@ def lists_of(documents: Iterable[str], first: int) -> Lists:
     return {word: bytes(octets) for word, octets in lists.items()}
 
 
-def pages_of(some: Iterable[Lists], *, small: bool) -> Iterator[tuple[bytes, bytes]]:
+def pages_of(some: Iterable[Lists]) -> Iterator[tuple[bytes, bytes]]:
     """Lists as they are kept: the first word of each page, and the page.
 
     All words of the next lists come after those of the ones before.
@@ -124,15 +124,15 @@ def pages_of(some: Iterable[Lists], *, small: bool) -> Iterator[tuple[bytes, byt
         kept += map(lists.__getitem__, following)
         done = 0
         for end in _page_ends(words, kept):
-            yield _page(words[done:end], kept[done:end], small)
+            yield _page(words[done:end], kept[done:end])
             done = end
         del words[:done], kept[:done]
     if words:
-        yield _page(words, kept, small)
+        yield _page(words, kept)
 
 
-def _page(words: Sequence[str], lists: Sequence[bytes], small: bool) -> tuple[bytes, bytes]:
-    return words[0].encode(), Page.kept(words, lists, small=small)
+def _page(words: Sequence[str], lists: Sequence[bytes]) -> tuple[bytes, bytes]:
+    return words[0].encode(), Page.kept(words, lists)
 
 
 def _page_ends(words: Sequence[str], lists: Sequence[bytes]) -> Iterator[int]:

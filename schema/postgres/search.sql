@@ -8,8 +8,7 @@ CREATE TABLE {schema}.agent_search_documents (
     kind      SMALLINT NOT NULL    -- 0 run, 1 event, 2 model call
 );
 
-CREATE UNIQUE INDEX agent_search_documents_by_record
-    ON {schema}.agent_search_documents (kind, record_id);
+CREATE INDEX agent_search_documents_by_record ON {schema}.agent_search_documents (record_id);
 
 -- Posting lists, as `curio_persistence/store/postings.py` writes them. A segment has the documents of
 -- `size` numbers from `first` on.

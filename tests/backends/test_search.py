@@ -350,7 +350,7 @@ def test_of_what_was_deleted_no_word_is_left_in_the_index_of_a_schema(
 
 def words_of_index(ask: Ask, schema_name: str) -> set[str]:
     pages = ask(f"SELECT page FROM {schema_name}.agent_search_postings")
-    return {word.decode() for (page,) in pages for word in Page.read(page).words}
+    return {word for (page,) in pages for word in Page.read(page).words}
 
 
 def octets_of(ask: Ask, table: str) -> bytes:

@@ -38,8 +38,8 @@ WANTED = st.builds(
 FIRST = st.integers(0, 3).map(lambda block: block * BLOCK + 100)
 
 
-def pages(documents: list[str], first: int, small: bool) -> list[Page]:
-    kept = pages_of([lists_of(documents, first)], small=small)
+def pages(documents: list[str], first: int) -> list[Page]:
+    kept = pages_of([lists_of(documents, first)])
     return [Page.read(content) for _, content in kept]
 
 
@@ -56,16 +56,14 @@ def meant(wanted: Wanted, document: str) -> bool:
     )
 
 
-@given(documents=DOCUMENTS, first=FIRST, small=st.booleans(), wanted=WANTED)
-def test_those_are_found_that_are_meant(
-    documents: list[str], first: int, small: bool, wanted: Wanted
-) -> None:
+@given(documents=DOCUMENTS, first=FIRST, wanted=WANTED)
+def test_those_are_found_that_are_meant(documents: list[str], first: int, wanted: Wanted) -> None:
     expected = [
         first % BLOCK + number
         for number, document in enumerate(documents)
         if meant(wanted, document)
     ]
-    assert list(offsets_with(wanted, pages(documents, first, small))) == expected
+    assert list(offsets_with(wanted, pages(documents, first))) == expected
 
 
 @given(documents=DOCUMENTS, first=FIRST, cut=st.lists(st.integers(0, 40), max_size=4))
@@ -73,7 +71,7 @@ def test_what_was_written_in_parts_is_the_same_when_it_is_merged(
     documents: list[str], first: int, cut: list[int]
 ) -> None:
     edges = [0, *sorted(cut), len(documents)]
-    parts = [pages(documents[begin:end], first + begin, False) for begin, end in pairwise(edges)]
+    parts = [pages(documents[begin:end], first + begin) for begin, end in pairwise(edges)]
     assert reduce(or_, merged(parts), {}) == lists_of(documents, first)
 
 
@@ -88,7 +86,7 @@ def test_without_some_documents_their_words_are_gone(
 
 def test_many_words_are_spread_over_pages() -> None:
     documents = [f"word{number} same" for number in range(3_000)]
-    kept = list(pages_of([lists_of(documents, 0)], small=True))
+    kept = list(pages_of([lists_of(documents, 0)]))
     assert len(kept) > 3
     read = [Page.read(content) for _, content in kept]
     assert [page.words[0].encode() for page in read] == [word for word, _ in kept]
@@ -130,9 +128,9 @@ def test_what_is_no_page_is_refused(content: bytes) -> None:
         Page.read(content)
 
 
-@given(documents=DOCUMENTS, at=st.integers(0), octet=st.integers(1, 255), small=st.booleans())
-def test_a_damaged_page_is_refused(documents: list[str], at: int, octet: int, small: bool) -> None:
-    for _, content in pages_of([lists_of(documents, 0)], small=small):
+@given(documents=DOCUMENTS, at=st.integers(0), octet=st.integers(1, 255))
+def test_a_damaged_page_is_refused(documents: list[str], at: int, octet: int) -> None:
+    for _, content in pages_of([lists_of(documents, 0)]):
         damaged = bytearray(content)
         damaged[at % len(damaged)] ^= octet
         with suppress(ValueError):

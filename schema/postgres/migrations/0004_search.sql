@@ -11,8 +11,7 @@ CREATE TABLE {schema}.agent_search_documents (
     kind      SMALLINT NOT NULL
 );
 
-CREATE UNIQUE INDEX agent_search_documents_by_record
-    ON {schema}.agent_search_documents (kind, record_id);
+CREATE INDEX agent_search_documents_by_record ON {schema}.agent_search_documents (record_id);
 
 CREATE TABLE {schema}.agent_search_segments (
     first       BIGINT PRIMARY KEY,
