@@ -118,14 +118,14 @@ class PostgresPostings:
     def _add_places(self, first: int, places: Sequence[int]) -> None:
         while places:
             row, before = divmod(first, _IN_A_ROW)
-            known = self._rows_of_places("places", [row]) if before else {}
+            known = self._kept_places([row]).get(row, ())[:before] if before else ()
             some = places[: _IN_A_ROW - before]
-            whole = [*(read_places(known[row])[:before] if known else ()), *some]
+            whole = [*known, *some]
             self._write(
-                f"INSERT INTO {self._places} (number, last_place, places) VALUES (%s, %s, %s) "
-                "ON CONFLICT (number) DO UPDATE "
-                "SET last_place = excluded.last_place, places = excluded.places",
-                (row, max(whole), pack_places(whole)),
+                f"INSERT INTO {self._places} (number, first_place, last_place, places) "
+                "VALUES (%s, %s, %s, %s) ON CONFLICT (number) DO UPDATE SET first_place = "
+                "excluded.first_place, last_place = excluded.last_place, places = excluded.places",
+                (row, min(whole), max(whole), pack_places(whole)),
             )
             first, places = first + len(some), places[len(some) :]
 
@@ -246,8 +246,8 @@ class PostgresPostings:
                 yield found[sure:][::-1]
                 del found[sure:]
             elif next_segment >= next_hits:
-                hits += self._hits(wanted, _popped(segments, segments_at_once), since)
-                hits.sort()
+                hits += self._hits(wanted, _popped(segments, segments_at_once), since, before)
+                hits.sort(key=attrgetter("last_place"))
                 segments_at_once *= 2
             else:
                 candidates = self._candidates(_popped(hits, hits_at_once))
@@ -255,8 +255,10 @@ class PostgresPostings:
                 found.sort()
                 hits_at_once *= 2
 
-    def _hits(self, wanted: Wanted, segments: Sequence[Segment], since: int) -> list[_Hits]:
-        """What some segments have, by rows of places, but for what is before `since`."""
+    def _hits(
+        self, wanted: Wanted, segments: Sequence[Segment], since: int, before: int
+    ) -> list[_Hits]:
+        """What some segments have, by rows of places, as far as these reach into the window."""
         pages = self._pages_with(wanted, segments)
         hits: list[tuple[int, Sequence[int]]] = []
         for segment in segments:
@@ -267,13 +269,17 @@ class PostgresPostings:
                 some = offsets[first : bisect_left(offsets, begin + _IN_A_ROW, first)]
                 if some:
                     hits.append(((base + begin) // _IN_A_ROW, some))
-        rows = self._rows_of_places("last_place", (row for row, _ in hits))
+        rows = self._rows_of_places("first_place, last_place", (row for row, _ in hits))
         with _all_there():
-            return [_Hits(rows[row], row, some) for row, some in hits if rows[row] >= since]
+            reach = [(*rows[row], row, some) for row, some in hits]
+        return [
+            _Hits(last, row, some)
+            for first, last, row, some in reach
+            if first < before and last >= since
+        ]
 
     def _candidates(self, hits: Sequence[_Hits]) -> list[Candidate]:
-        kept = self._rows_of_places("places", (each.row for each in hits))
-        places = {row: read_places(content) for row, content in kept.items()}
+        places = self._kept_places(each.row for each in hits)
         with _all_there():
             return [
                 (places[row][offset % _IN_A_ROW], row * _IN_A_ROW + offset % _IN_A_ROW)
@@ -303,36 +309,48 @@ class PostgresPostings:
                 pages[row[0]] += self._pages([row])
         return pages
 
-    def _rows_of_places(self, column: str, numbers: Iterable[int]) -> dict[int, Any]:
-        """A column of rows of places, by the numbers of these rows."""
-        sql = f"SELECT number, {column} FROM {self._places} WHERE number = ANY(%s::bigint[])"
-        return dict(self._read(sql, (array_text(numbers),)))
-
     def _places_of(self, segment: Segment) -> list[int]:
         first, last = segment.numbers[0], segment.numbers[-1]
         rows = range(first // _IN_A_ROW, last // _IN_A_ROW + 1)
-        kept = self._rows_of_places("places", rows)
-        places = list(chain.from_iterable(read_places(kept[row]) for row in rows))
+        kept = self._kept_places(rows)
+        places = list(chain.from_iterable(kept.get(row, ()) for row in rows))
         return places[first % _IN_A_ROW :][: segment.size]
+
+    def _kept_places(self, rows: Iterable[int]) -> dict[int, Sequence[int]]:
+        kept = self._rows_of_places("places", rows)
+        try:
+            return {row: read_places(content) for row, (content,) in kept.items()}
+        except ValueError as error:
+            raise self.damage(str(error)) from error
+
+    def _rows_of_places(self, columns: str, rows: Iterable[int]) -> dict[int, tuple[Any, ...]]:
+        """Some columns of rows of places, by their numbers."""
+        sql = f"SELECT number, {columns} FROM {self._places} WHERE number = ANY(%s::bigint[])"
+        return {row[0]: row[1:] for row in self._read(sql, (array_text(rows),))}
 
     # --- looking for damage -------------------------------------------------------------------
 
     def check(self) -> str:
-        """What is wrong with the pages, in words; nothing where nothing is."""
-        sql = f"SELECT segment, word, page FROM {self._postings} WHERE segment = %s ORDER BY word"
-        for segment in self._segments_where("true ORDER BY first", ()):
-            last = ""
-            try:
-                for _, word, content in self._read(sql, (segment.first,)):
-                    page = Page.read(content)
-                    if not (
-                        last < page.words[0] == str(word, "utf-8") and page.is_of(segment.numbers)
-                    ):
-                        raise ValueError("damaged: a page of posting lists is at the wrong place")
-                    last = page.words[-1]
-            except ValueError as error:
-                return str(error)
+        """What is wrong with segments, in words; nothing where nothing is."""
+        try:
+            for segment in self._segments_where("true ORDER BY first", ()):
+                self._check(segment)
+        except ValueError as error:
+            return str(error)
         return ""
+
+    def _check(self, segment: Segment) -> None:
+        sql = f"SELECT word, page FROM {self._postings} WHERE segment = %s ORDER BY word"
+        last = ""
+        for word, content in self._read(sql, (segment.first,)):
+            page = Page.read(content)
+            if not last < page.words[0] == str(word, "utf-8") or not page.is_of(segment.numbers):
+                raise ValueError("damaged: a page of posting lists is at the wrong place")
+            last = page.words[-1]
+        rows = self._rows_of_places("places", {each // _IN_A_ROW for each in segment.numbers})
+        places = sum(len(read_places(content)) for (content,) in rows.values())
+        if places < segment.size:
+            raise ValueError("damaged: places of documents are missing")
 
 
 @contextmanager

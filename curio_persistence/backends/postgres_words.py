@@ -17,6 +17,7 @@ from curio_persistence.backends.postgres_postings import (
     Rows,
     array_text,
 )
+from curio_persistence.errors import PersistenceError
 from curio_persistence.store.postings import BLOCK
 from curio_persistence.store.tables import RUNS
 from curio_persistence.store.word_index import Document, Found, Wanted, WordIndex
@@ -102,7 +103,8 @@ class PostgresWords(WordIndex):
     def after_batch(self) -> None:
         if self._postings.written_anew >= BLOCK:
             self._postings.written_anew = 0
-            self._vacuum(("agent_search_postings", "agent_search_segments"))
+            with suppress(PersistenceError):  # Then the server does it by itself, if later.
+                self._vacuum(("agent_search_postings", "agent_search_segments"))
 
     def remove(self, kind: int, ids: Sequence[int], words: Callable[[], Mapping[int, str]]) -> None:
         rows, _ = self._write(

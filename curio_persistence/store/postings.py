@@ -236,8 +236,11 @@ def pack_places(places: Sequence[int]) -> bytes:
 
 
 def read_places(content: bytes) -> Sequence[int]:
-    """What `pack_places` made of them."""
-    return _numbers(zlib.decompress(content), "q")
+    """What `pack_places` made of them. ValueError where that is damaged."""
+    try:
+        return _numbers(zlib.decompress(content), "q")
+    except (zlib.error, ValueError) as error:
+        raise ValueError("damaged: the places of documents cannot be read") from error
 
 
 def _numbers(octets: bytes, code: _Code = "H") -> array[int]:

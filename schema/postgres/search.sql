@@ -31,9 +31,10 @@ CREATE TABLE {schema}.agent_search_postings (
 ALTER TABLE {schema}.agent_search_postings ALTER COLUMN page SET STORAGE EXTERNAL;
 
 CREATE TABLE {schema}.agent_search_places (
-    number     BIGINT PRIMARY KEY, -- that of its documents, divided by 4,096
-    last_place BIGINT NOT NULL,
-    places     BYTEA NOT NULL
+    number      BIGINT PRIMARY KEY, -- that of its documents, divided by 4,096
+    first_place BIGINT NOT NULL,
+    last_place  BIGINT NOT NULL,
+    places      BYTEA NOT NULL
 );
 
 ALTER TABLE {schema}.agent_search_places ALTER COLUMN places SET STORAGE EXTERNAL;

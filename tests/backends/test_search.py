@@ -408,6 +408,22 @@ def test_segments_that_lie_across_each_other_are_found_in_order(open_postgres: O
     assert [hit.timestamp.day for hit in page] == [6, 5]
 
 
+def test_beginnings_of_words_are_found_in_segments_that_have_one_or_several(
+    open_postgres: Open,
+) -> None:
+    persistence = open_postgres()
+    moment = datetime(2026, 1, 1, tzinfo=UTC)
+    for message in ("begins", "begin begins beginning", "other", "begun", "begin begun"):
+        persistence.append_event("run", "agent", "log", message=message, timestamp=moment)
+        persistence.search.index_pending()
+    assert sorted(found(persistence, "beg*")) == [
+        "begin begins beginning",
+        "begin begun",
+        "begins",
+        "begun",
+    ]
+
+
 def test_a_search_goes_on_while_segments_are_merged(open_postgres: Open) -> None:
     persistence = open_postgres()
     say(persistence, "rare")
@@ -437,19 +453,27 @@ def test_the_words_of_a_segment_go_with_its_last_record(
 
 
 @pytest.mark.parametrize(
-    "damage", ["page = ''", r"page = '\x00'", "page = substr(page, 1, 20)", "word = 'zz'"]
+    ("table", "damage"),
+    [
+        ("postings", "page = ''"),
+        ("postings", r"page = '\x00'"),
+        ("postings", "page = substr(page, 1, 20)"),
+        ("postings", "word = 'zz'"),
+        ("places", "places = ''"),
+        ("places", "number = 7"),
+    ],
 )
 def test_a_damaged_page_is_told_of(
-    open_postgres: Open, ask: Ask, schema_name: str, damage: str
+    open_postgres: Open, ask: Ask, schema_name: str, table: str, damage: str
 ) -> None:
     persistence = open_postgres()
     say(persistence, "word one")
     persistence.search.index_pending()
-    ask(f"UPDATE {schema_name}.agent_search_postings SET {damage} RETURNING 1")
+    ask(f"UPDATE {schema_name}.agent_search_{table} SET {damage} RETURNING 1")
     [finding] = persistence.search.check(deep=True)
     assert finding.level == "warning"
-    assert "posting lists" in finding.message
-    if "page" in damage:
+    assert "the search index is damaged: " in finding.message
+    if "word" not in damage:
         with pytest.raises(CorruptDatabaseError, match="index --rebuild"):
             persistence.search_text("word")
     persistence.search.rebuild()
