@@ -213,18 +213,26 @@ def test_filters_narrow_a_search(persistence: Persistence) -> None:
     say(persistence, "word two", run_id="run-b", agent_id="b")
     persistence.append_event("run-b", "b", "note", message="word three", level="debug")
     persistence.log_llm_usage(AgentLLMUsage("b", "run-b", "p", "gpt", prompt="word four"))
+    persistence.log_llm_usage(AgentLLMUsage("a", "run-a", "p", "other", prompt="word five"))
+    say(persistence, "word six", run_id="run-a", agent_id="c", session_id="another")
     for options, expected in (
-        ({"agent_id": "a"}, ["word one", "word run"]),
+        ({"agent_id": "a"}, ["word five", "word one", "word run"]),
         ({"run_id": "run-b"}, ["word four", "word three", "word two"]),
-        ({"session_id": "s"}, ["word one", "word run"]),
+        ({"session_id": "s"}, ["word five", "word one", "word run"]),
+        ({"session_id": "s", "level": "error"}, ["word one"]),
+        ({"session_id": "s", "model": "other"}, ["word five"]),
+        ({"session_id": "s", "model": ["gpt"]}, []),
+        ({"session_id": "another"}, ["word six"]),
         ({"event_type": "note"}, ["word three"]),
-        ({"event_type": ["note", "log"]}, ["word three", "word two", "word one"]),
+        ({"event_type": ["note", "log"]}, ["word six", "word three", "word two", "word one"]),
         ({"level": "error"}, ["word one"]),
-        ({"level": ["error", "info"]}, ["word two", "word one"]),
+        ({"level": ["error", "info"]}, ["word six", "word two", "word one"]),
         ({"level": "error", "agent_id": "b"}, []),
         ({"model": "gpt"}, ["word four"]),
         ({"model": "gpt", "event_type": "log"}, []),
         ({"event_type": []}, []),
+        ({"event_type": ["note", *map(str, range(2_000))]}, ["word three"]),
+        ({"agent_id": "b", "event_type": ["note", *map(str, range(2_000))]}, ["word three"]),
     ):
         assert found(persistence, "word", **options) == expected, options
         assert sorted(found(persistence, "word", order="rank", **options)) == sorted(expected)

@@ -24,6 +24,7 @@ from curio_persistence.store.base import Finding, Store
 from curio_persistence.store.codecs import decode_time, encode_time
 from curio_persistence.store.cursors import Cursors
 from curio_persistence.store.filters import COUNT, Filter, Order, Where, checked_count
+from curio_persistence.store.tables import RUNS
 from curio_persistence.store.word_queries import parse_query
 from curio_persistence.store.words import VERSION
 
@@ -168,7 +169,7 @@ class Search:
         notes = self._indexing.notes()
         if not notes.enabled:
             raise _switched_off(self._store)
-        question = _question(query, where)
+        question = _question(query, where, self._runs_of_session(where))
         cursors = Cursors(self._store, f"search {order} {question.query!r}", where, _PLACES[order])
         position = None if cursor is None else cursors.read(cursor)
         count_taken_up, is_complete = self._taken_up(end)
@@ -183,6 +184,11 @@ class Search:
         else:
             hits, following = _ranked(finder, question, position, count)
         return SearchPage(hits, cursors.write(following) if following else None, pending)
+
+    def _runs_of_session(self, where: Where) -> frozenset[str]:
+        session = tuple(each for each in where if each.column == "session_id")
+        runs = self._store.pick(RUNS, ("run_id",), session) if session else []
+        return frozenset(run_id for (run_id,) in runs)
 
     def _taken_up(self, until: float) -> tuple[int, bool]:
         """How much was taken up; who cannot write, or not now, searches what is indexed."""
@@ -251,12 +257,12 @@ def _where(**values: str | Collection[str] | None) -> Where:
     return tuple(where)
 
 
-def _question(query: str, where: Where) -> Question:
+def _question(query: str, where: Where, runs: frozenset[str]) -> Question:
     values = {
         f.column: f.value if f.op == "in" else (f.value,) for f in where if f.op in ("=", "in")
     }
     bounds = {f.column: decode_time(f.value) for f in where if f.op in (">=", "<")}
-    return Question(parse_query(query), values, bounds.get("since"), bounds.get("until"))
+    return Question(parse_query(query), values, runs, bounds.get("since"), bounds.get("until"))
 
 
 def _checked_wait(max_wait: Any) -> float:

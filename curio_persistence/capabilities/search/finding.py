@@ -16,6 +16,7 @@ from curio_persistence.capabilities.search.documents import (
     words_in,
 )
 from curio_persistence.capabilities.search.hits import SearchHit
+from curio_persistence.models import AgentLLMUsage
 from curio_persistence.store.base import Store
 from curio_persistence.store.filters import Filter
 from curio_persistence.store.snippets import snippet
@@ -38,17 +39,23 @@ _SATURATION, _LENGTH_WEIGHT = 1.2, 0.75
 
 
 class Question(NamedTuple):
-    """What is looked for: words, and values that a record is to have one of."""
+    """What is looked for: words, and values that a record is to have one of.
+
+    A model call has the session of its run: `runs` are those of the session that is asked for.
+    """
 
     query: WordQuery
     values: Mapping[str, tuple[str, ...]]
+    runs: frozenset[str]
     since: datetime | None
     until: datetime | None
 
     def kinds(self) -> tuple[int, ...]:
         """The sorts of record that have all the columns that are asked for."""
         return tuple(
-            kind for kind, sort in enumerate(SORTS) if self.values.keys() <= {*sort.marked}
+            kind
+            for kind, sort in enumerate(SORTS)
+            if self.values.keys() <= {*sort.marked, "session_id"}
         )
 
     def can_be_met(self) -> bool:
@@ -69,13 +76,15 @@ class Question(NamedTuple):
 
     def _marks(self, any_words: bool) -> Iterator[tuple[Term, ...]]:
         """Marks that tell the records that are meant. Those of a column tell the kind as well."""
-        marks = [
-            _marks(column, values)
-            for column, values in self.values.items()
-            if len(values) <= _MOST_VALUES
-        ]
-        yield from marks
-        if not marks and (self.values or not any_words):
+        told = 0
+        for column, values in self.values.items():
+            marks = _marks(column, values)
+            if column == "session_id":
+                marks += _marks("run_id", self.runs)
+            if len(marks) <= _MOST_VALUES:
+                told += 1
+                yield marks
+        if told < len(self.values) or not (told or any_words):
             yield _marks("kind", [SORTS[kind].name for kind in self.kinds()])
 
     def words_of_hit(self, kind: int, record: Any) -> list[str] | None:
@@ -84,10 +93,15 @@ class Question(NamedTuple):
         if (
             (self.since is not None and time < self.since)
             or (self.until is not None and time >= self.until)
-            or any(getattr(record, name) not in values for name, values in self.values.items())
+            or not all(self._has(record, name) for name in self.values)
         ):
             return None
         return self._if_they_match(words_in(kind, record), kind, record)
+
+    def _has(self, record: Any, name: str) -> bool:
+        if name == "session_id" and isinstance(record, AgentLLMUsage):
+            return record.run_id in self.runs
+        return getattr(record, name) in self.values[name]
 
     def _if_they_match(self, words: list[str], kind: int, record: Any) -> list[str] | None:
         if all(len(phrase.words) == 1 for phrases in self.query for phrase in phrases):
