@@ -31,7 +31,7 @@ Words = tuple[str, ...]
 
 _PAGE = 50
 _QUESTIONS = 20
-_INDEXED_IN_A_ROW = 5_000
+_INDEXED_IN_A_ROW = 20_000
 _NEWEST = Goal(50e6, 20e6, "alone")
 _RANKED = Goal(200e6, 100e6, "alone")
 _INDEXED = Goal(50_000, 40_000, "alone")
