@@ -32,8 +32,6 @@ from curio_persistence.store.postings import (
 from curio_persistence.store.word_index import Wanted
 
 Rows = list[tuple[Any, ...]]
-Candidate = tuple[int, int]
-"""A place, and the number of the document that may be there."""
 
 _T = TypeVar("_T")
 
@@ -148,15 +146,17 @@ class PostgresPostings:
         if at is None:
             return segments
         old = segments[at:]
+        # Between two of them all documents may be gone, and their segment with them.
+        between = old[-1].numbers.stop - old[0].first - sum(segment.size for segment in old)
         whole = Segment(
             old[0].first,
-            sum(segment.size for segment in old),
+            old[-1].numbers.stop - old[0].first,
             min(segment.first_place for segment in old),
             max(segment.last_place for segment in old),
         )
         self.written_anew += whole.size
         lists, forgotten = self._take_out(old)
-        self._put(whole, lists, forgotten=forgotten)
+        self._put(whole, lists, forgotten=forgotten + between)
         return [*segments[:at], whole]
 
     def _take_out(self, segments: Sequence[Segment]) -> tuple[Iterator[Lists], int]:
@@ -211,7 +211,8 @@ class PostgresPostings:
         for segment in self._segments_where("forgotten > 0", ()):
             gone = set(segment.numbers) - living(self._places_of(segment))
             lists, _ = self._take_out([segment])
-            self._put(segment, (without(some, gone) for some in lists))
+            if len(gone) < segment.size:
+                self._put(segment, (without(some, gone) for some in lists))
         self._write(
             f"DELETE FROM {self._places} p WHERE NOT EXISTS (SELECT FROM {self._segments} s "
             f"WHERE s.first < (p.number + 1) * {_IN_A_ROW} "
@@ -226,8 +227,9 @@ class PostgresPostings:
 
     # --- finding ------------------------------------------------------------------------------
 
-    def find(self, wanted: Wanted, since: int, before: int) -> Iterator[list[Candidate]]:
-        """Who may be meant at places from `since` to `before`, some at a time, the last one first.
+    def find(self, wanted: Wanted, since: int, before: int) -> Iterator[list[int]]:
+        """Places from `since` to `before` where who is meant may be, some at a time, the last one
+        first.
 
         MergedError where it has to begin anew.
         """
@@ -236,12 +238,12 @@ class PostgresPostings:
         segments = self._segments_where("last_place >= %s AND first_place < %s", (since, before))
         segments.sort(key=attrgetter("last_place"))
         hits: list[_Hits] = []
-        found: list[Candidate] = []
+        found: list[int] = []
         segments_at_once = hits_at_once = 1
         while segments or hits or found:
             next_segment = segments[-1].last_place if segments else -inf
             next_hits = hits[-1].last_place if hits else -inf
-            sure = bisect_right(found, (max(next_segment, next_hits), inf))
+            sure = bisect_right(found, max(next_segment, next_hits))
             if sure < len(found):
                 yield found[sure:][::-1]
                 del found[sure:]
@@ -250,9 +252,9 @@ class PostgresPostings:
                 hits.sort(key=attrgetter("last_place"))
                 segments_at_once *= 2
             else:
-                candidates = self._candidates(_popped(hits, hits_at_once))
-                found += (each for each in candidates if since <= each[0] < before)
-                found.sort()
+                places = self._places_with(_popped(hits, hits_at_once))
+                # A run that has changed was at its place before, under another number.
+                found = sorted({*found, *(each for each in places if since <= each < before)})
                 hits_at_once *= 2
 
     def _hits(
@@ -278,13 +280,11 @@ class PostgresPostings:
             if first < before and last >= since
         ]
 
-    def _candidates(self, hits: Sequence[_Hits]) -> list[Candidate]:
+    def _places_with(self, hits: Sequence[_Hits]) -> list[int]:
         places = self._kept_places(each.row for each in hits)
         with _all_there():
             return [
-                (places[row][offset % _IN_A_ROW], row * _IN_A_ROW + offset % _IN_A_ROW)
-                for _, row, offsets in hits
-                for offset in offsets
+                places[row][offset % _IN_A_ROW] for _, row, offsets in hits for offset in offsets
             ]
 
     def _pages_with(self, wanted: Wanted, segments: Sequence[Segment]) -> dict[int, list[Page]]:
@@ -293,10 +293,11 @@ class PostgresPostings:
         # Without OFFSET the server takes the steps in one, and looks at all pages.
         rows = self._read(
             f"SELECT s.first, s.size, p.page FROM {self._segments} s LEFT JOIN LATERAL ("
-            "SELECT p.page FROM unnest(%s::bytea[], %s::bytea[]) t (low, high), "
+            "SELECT DISTINCT ON (p.word) p.page "
+            "FROM unnest(%s::bytea[], %s::bytea[]) t (low, high), "
             f"LATERAL (SELECT coalesce((SELECT word FROM {self._postings} WHERE segment = s.first "
             "AND word <= t.low ORDER BY word DESC LIMIT 1), '') AS word OFFSET 0) begin, "
-            f"LATERAL (SELECT page FROM {self._postings} WHERE segment = s.first "
+            f"LATERAL (SELECT word, page FROM {self._postings} WHERE segment = s.first "
             "AND word BETWEEN begin.word AND t.high OFFSET 0) p) p ON true "
             "WHERE s.first = ANY(%s::bigint[])",
             (list(low), list(high), array_text(segment.first for segment in segments)),
@@ -332,24 +333,33 @@ class PostgresPostings:
 
     def check(self) -> str:
         """What is wrong with segments, in words; nothing where nothing is."""
-        try:
-            for segment in self._segments_where("true ORDER BY first", ()):
+        for segment in self._segments_where("true ORDER BY first", ()):
+            try:
                 self._check(segment)
-        except ValueError as error:
-            return str(error)
+            except ValueError as error:
+                # Unless it was merged meanwhile.
+                if segment in self._segments_where("first = %s", (segment.first,)):
+                    return str(error)
         return ""
 
     def _check(self, segment: Segment) -> None:
         sql = f"SELECT word, page FROM {self._postings} WHERE segment = %s ORDER BY word"
         last = ""
+        offsets: set[int] = set()
         for word, content in self._read(sql, (segment.first,)):
             page = Page.read(content)
             if not last < page.words[0] == str(word, "utf-8") or not page.is_of(segment.numbers):
                 raise ValueError("damaged: a page of posting lists is at the wrong place")
             last = page.words[-1]
-        rows = self._rows_of_places("places", {each // _IN_A_ROW for each in segment.numbers})
-        places = sum(len(read_places(content)) for (content,) in rows.values())
-        if places < segment.size:
+            offsets |= page.offsets()
+        self._check_places(segment.first - segment.first % BLOCK, offsets)
+
+    def _check_places(self, base: int, offsets: Iterable[int]) -> None:
+        """Whether the documents of a block that have words have places."""
+        ends = {(base + offset) // _IN_A_ROW: offset % _IN_A_ROW for offset in sorted(offsets)}
+        kept = self._rows_of_places("places", ends)
+        places = {row: read_places(content) for row, (content,) in kept.items()}
+        if any(len(places.get(row, ())) <= end for row, end in ends.items()):
             raise ValueError("damaged: places of documents are missing")
 
 

@@ -11,7 +11,6 @@ from operator import itemgetter
 from typing import Any
 
 from curio_persistence.backends.postgres_postings import (
-    Candidate,
     MergedError,
     PostgresPostings,
     Rows,
@@ -123,24 +122,22 @@ class PostgresWords(WordIndex):
 
     def _find(self, wanted: Wanted, since: int, before: int, limit: int) -> list[Found]:
         found: list[Found] = []
-        for candidates in self._postings.find(wanted, since, before):
-            while candidates and len(found) < limit:
-                some = candidates[: limit - len(found)]
-                candidates = candidates[len(some) :]
+        for places in self._postings.find(wanted, since, before):
+            while places and len(found) < limit:
+                some = places[: limit - len(found)]
+                places = places[len(some) :]
                 found += self._living(some)
             if len(found) >= limit:
                 break
         return found
 
-    def _living(self, candidates: Sequence[Candidate]) -> list[Found]:
-        """Those of them that were not forgotten."""
+    def _living(self, places: Sequence[int]) -> list[Found]:
+        """Who is there now: it may have another number than when the places were found."""
         sql = (
-            f"SELECT place, kind, record_id, length, number FROM {self._documents} "
+            f"SELECT place, kind, record_id, length FROM {self._documents} "
             "WHERE place = ANY(%s::bigint[]) ORDER BY place DESC"
         )
-        numbers = dict(candidates)
-        rows = self._read(sql, (array_text(numbers),))
-        return [Found._make(row[:4]) for row in rows if numbers[row[0]] == row[4]]
+        return list(map(Found._make, self._read(sql, (array_text(places),))))
 
     def counts(self) -> dict[int, int]:
         return dict(self._read(f"SELECT kind, count(*) FROM {self._documents} GROUP BY kind", ()))

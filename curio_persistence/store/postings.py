@@ -75,9 +75,13 @@ class Page(NamedTuple):
         parts = (_HEAD.pack(len(words), len(spelled)), spelled, counts, numbers[::2], numbers[1::2])
         return zlib.compress(b"".join(parts), 1)
 
+    def offsets(self) -> set[int]:
+        """Where in their block the numbers are that it has."""
+        return set(_numbers(b"".join(self.lists)))
+
     def is_of(self, numbers: range) -> bool:
         """Whether it is in order, and has none but these numbers of a block."""
-        offsets = _numbers(b"".join(self.lists))
+        offsets = self.offsets()
         first, last = numbers[0] % BLOCK, numbers[-1] % BLOCK
         in_order = self.words == sorted(set(self.words))
         return in_order and first <= min(offsets) <= max(offsets) <= last

@@ -19,6 +19,7 @@ from curio_persistence import (
     AgentRunEvent,
     CorruptDatabaseError,
     Persistence,
+    PostgresPersistence,
     SQLitePersistence,
 )
 from curio_persistence.backends import postgres_postings
@@ -141,8 +142,6 @@ def shared(request: pytest.FixtureRequest, tmp_path: Path) -> Iterable[Persisten
             yield persistence
         return
     schema_name = request.getfixturevalue("schema_name")
-    from curio_persistence import PostgresPersistence
-
     dsn = request.getfixturevalue("postgres18")
     with PostgresPersistence(dsn=dsn, schema=schema_name) as persistence:
         yield persistence
@@ -450,6 +449,88 @@ def test_the_words_of_a_segment_go_with_its_last_record(
     persistence.delete_agent_run("run")
     [(segments,)] = ask(f"SELECT count(*) FROM {schema_name}.agent_search_segments")
     assert (segments, words_of_index(ask, schema_name)) == (0, set())
+
+
+def test_what_lies_between_segments_that_are_gone_is_merged_as_it_was(
+    open_postgres: Open,
+) -> None:
+    persistence = open_postgres()
+    for run in ("first", "gone", "last", *(f"run-{number}" for number in range(20))):
+        persistence.log_agent_run_events(
+            AgentRunEvent("agent", run, event_type="log", message=f"word {run} {number}")
+            for number in range(20)
+        )
+        persistence.search.index_pending()
+        if run == "last":
+            assert persistence.delete_agent_run("gone")
+    assert len(found(persistence, "last")) == 20
+    assert len(found(persistence, "word")) == 22 * 20
+    assert found(persistence, "gone") == []
+    assert_whole(persistence)
+    persistence.compact()
+    assert len(found(persistence, "word")) == 22 * 20
+    assert_whole(persistence)
+
+
+def test_a_segment_that_compact_has_emptied_is_left_out(
+    open_postgres: Open, ask: Ask, schema_name: str
+) -> None:
+    persistence = open_postgres()
+    for number in range(3):
+        persistence.append_event(f"run-{number}", "agent", "log", message="word")
+    persistence.search.index_pending()
+    for number in range(3):
+        persistence.delete_agent_run(f"run-{number}")
+        persistence.compact()
+    [(segments,)] = ask(f"SELECT count(*) FROM {schema_name}.agent_search_segments")
+    [(places,)] = ask(f"SELECT count(*) FROM {schema_name}.agent_search_places")
+    assert (segments, places) == (0, 0)
+
+
+@pytest.fixture
+def two_runs(open_postgres: Open) -> PostgresPersistence:
+    """Both in one segment."""
+    persistence = open_postgres()
+    persistence.create_agent_runs(AgentRun("agent", run, objective="word") for run in ("a", "b"))
+    persistence.search.index_pending()
+    return persistence
+
+
+def test_a_run_that_changes_while_somebody_searches_is_found(
+    two_runs: PostgresPersistence,
+) -> None:
+    words = two_runs._store.words
+    [places] = words._postings.find(Wanted(((Term("word"),),)), -(2**62), 2**62)
+    # One is taken up anew between two questions to the server.
+    two_runs.update_agent_run("a", AgentRun("agent", "a", objective="word again"))
+    two_runs.search.index_pending()
+    assert len(words._living(places)) == 2
+
+
+def test_a_run_that_has_changed_is_found_beside_one_that_has_not(
+    two_runs: PostgresPersistence,
+) -> None:
+    for number in range(3):
+        two_runs.update_agent_run("a", AgentRun("agent", "a", objective=f"word {number}"))
+        assert sorted(hit.run_id or "" for hit in two_runs.search_text("word")) == ["a", "b"]
+
+
+def test_segments_that_are_merged_while_they_are_checked_are_no_damage(
+    open_postgres: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    persistence, other = open_postgres(), open_postgres()
+    say(persistence, "word")
+    persistence.search.index_pending()
+    index = persistence._store.words._postings
+    before, _ = index._segments_where("true ORDER BY first", ())
+    for number in range(40):
+        say(other, f"word {number}")
+        other.search.index_pending()
+    assert before not in index._segments_where("true", ())
+    now = index._segments_where
+    seen = iter([[before]])
+    monkeypatch.setattr(index, "_segments_where", lambda *args: next(seen, None) or now(*args))
+    assert index.check() == ""
 
 
 @pytest.mark.parametrize(
