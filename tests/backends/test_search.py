@@ -580,6 +580,18 @@ def test_of_many_pages_a_search_reads_those_that_it_needs(
     assert {len(each) for each in read.values()} == {2}
 
 
+def test_a_page_is_read_once_for_all_that_is_looked_for_in_it(open_postgres: Open) -> None:
+    persistence = open_postgres()
+    say(persistence, *(f"word{number}" for number in range(20)))
+    persistence.search.index_pending()
+    index = persistence._store.words._postings
+    segments = index._segments_where("true", ())
+    anything = Wanted((tuple(Term(f"word{number}") for number in range(20)),))
+    read = index._pages_with(anything, segments)
+    pages = [page.words for each in read.values() for page in each]
+    assert len(pages) == len(set(map(tuple, pages)))
+
+
 # --- who changes what is to be indexed, and takes his time ----------------------------------------
 
 

@@ -330,6 +330,15 @@ def test_what_a_run_says_now_is_found_and_not_what_it_said(persistence: Persiste
     assert found(persistence, "-before") == ["after"]
 
 
+def test_a_run_that_has_changed_since_is_no_damage(persistence: Persistence) -> None:
+    run = AgentRun("agent", "run", objective="word")
+    persistence.create_agent_run(run)
+    persistence.search.index_pending()
+    persistence.update_agent_run("run", run)
+    [finding] = persistence.search.check(deep=True)
+    assert (finding.level, finding.message) == ("ok", "1 records wait to be indexed")
+
+
 def test_a_stub_is_found_once_it_is_filled_in(persistence: Persistence) -> None:
     say(persistence, "early")
     assert found(persistence, "objective") == []
