@@ -280,6 +280,9 @@ class BufferedStore(Store):
     def reserve_ids(self, *args: Any) -> None:
         self._call(self._inner.reserve_ids, *args)
 
+    def take_turns(self, *args: Any) -> None:
+        self._call(self._inner.take_turns, *args)
+
     @contextmanager
     def snapshot(self) -> Iterator[Snapshot]:
         self._catch_up()

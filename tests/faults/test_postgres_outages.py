@@ -295,24 +295,6 @@ def test_a_deadlock_ends_with_a_busy_error_for_one_of_two(open_postgres: Open) -
         assert sorted(outcome.result(timeout=10) for outcome in outcomes) == ["busy", "done"]
 
 
-def test_a_serialization_failure_is_a_busy_error(open_postgres: Open) -> None:
-    serializable = "&options=-c%20default_transaction_isolation%3Dserializable"
-    persistence, other = open_postgres(serializable), open_postgres()
-    persistence.create_agent_run(AgentRun("agent", "run"))
-
-    def work() -> None:
-        with persistence.transaction():
-            persistence.get_agent_run("run")
-            other.update_agent_run("run", AgentRun("agent", "run", objective="other's"))
-            persistence.update_agent_run("run", AgentRun("agent", "run", objective="mine"))
-
-    with pytest.raises(BusyError, match="try again"):
-        work()
-    run = persistence.get_agent_run("run")
-    assert run is not None
-    assert run.objective == "other's"
-
-
 def test_a_server_with_no_connection_left_is_unavailable(private_postgres: PostgresServer) -> None:
     with closing(psycopg2.connect(private_postgres.dsn)) as connection:
         connection.autocommit = True
