@@ -622,3 +622,51 @@ def test_who_holds_the_index_is_waited_for_no_longer_than_is_said(open_postgres:
         page = persistence.search_text("word", max_wait=0.05)
         assert (len(page), page.pending) == (0, 1)
     assert sorted(found(persistence, "word")) == ["word one", "word two"]
+
+
+# --- processes that do everything at a time, and are killed ---------------------------------------
+
+CHANGE = """
+import itertools
+from curio_persistence.backends import postgres_postings
+from curio_persistence.store import postings
+postgres_postings.BLOCK = postings.BLOCK = 128
+postgres_postings._IN_A_ROW, postings._TIMES = 16, 3
+persistence = PostgresPersistence(dsn=sys.argv[1], schema=sys.argv[2])
+for number in itertools.count():
+    run = f"{os.getpid()}-{number}"
+    persistence.log_agent_run_events(
+        AgentRunEvent("agent", run, event_type="log", message="word") for _ in range(15)
+    )
+    persistence.update_agent_run("kept", AgentRun("agent", "kept", objective=f"kept {number}"))
+    persistence.search.index_pending()
+    if number % 2:
+        persistence.delete_agent_run(run)
+    if number % 20 == 10:
+        persistence.compact()
+    print(number, flush=True)
+"""
+
+
+@pytest.mark.slow
+def test_whoever_is_killed_while_many_change_the_index_leaves_it_whole(
+    open_postgres: Open, dsn: str, schema_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (postings, postgres_postings):
+        monkeypatch.setattr(module, "BLOCK", 128)
+    monkeypatch.setattr(postgres_postings, "_IN_A_ROW", 16)
+    persistence = open_postgres()
+    persistence.create_agent_run(AgentRun("agent", "kept", objective="kept"))
+    for steps in soak.times(2):
+        with Child(CHANGE, dsn, schema_name) as killed, Child(CHANGE, dsn, schema_name) as child:
+            for _ in range(5 + 3 * steps):
+                killed.read()
+            killed.kill()
+            for _ in range(15):
+                child.read()
+                # While somebody is changing it, it is pending.
+                page = persistence.search_text("kept")
+                assert len(page) == 1 or page.pending
+    events = sum(1 for _ in persistence.events.iterate())
+    assert len(found(persistence, "word")) == events
+    assert_whole(persistence)

@@ -127,8 +127,10 @@ class Compact:
     """What was deleted is left out of pages."""
 
     def on(self, persistence: Persistence) -> None:
-        with suppress(AttributeError), persistence._store.transaction():
-            persistence._store.words.tidy()  # type: ignore[attr-defined]
+        words = persistence._store.words
+        if isinstance(words, PostgresWords):
+            with persistence.transaction():
+                words.tidy()
 
 
 @dataclass(frozen=True)
