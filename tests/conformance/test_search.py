@@ -330,6 +330,18 @@ def test_what_a_run_says_now_is_found_and_not_what_it_said(persistence: Persiste
     assert found(persistence, "-before") == ["after"]
 
 
+def test_records_of_one_moment_that_are_taken_up_in_many_batches_are_found(
+    persistence: Persistence, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(persistence._store.words, "batch", 5)
+    persistence.log_agent_run_events(
+        AgentRunEvent("agent", "run", timestamp=TUESDAY, event_type="log", message="word")
+        for _ in range(400)
+    )
+    assert len(persistence.search_text("word", limit=None)) == 400
+    assert int(persistence._store.words.notes()["drift"]) < 100 * 400
+
+
 def test_a_run_that_has_changed_since_is_no_damage(persistence: Persistence) -> None:
     run = AgentRun("agent", "run", objective="word")
     persistence.create_agent_run(run)

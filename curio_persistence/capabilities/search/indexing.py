@@ -29,6 +29,8 @@ Range = tuple[int, int]
 """Ids from the first up to the second."""
 
 _BATCH = 1_000
+_FARTHEST = 16
+"""A place is looked for in steps of so many times as many places as are needed."""
 _MOMENT = 0.005
 """Seconds after which it is tried again where another one holds the index."""
 _BY_ID = (Order("id"),)
@@ -333,7 +335,8 @@ class Indexing:
             if not taken:
                 break
             places = [place + step if place in taken else place for place in places]
-            step *= 2
+            # No further, or each batch would double how far the last one went.
+            step = min(2 * step, _FARTHEST * len(places))
         placed = [
             document if document.place == place else document._replace(place=place)
             for document, place in zip(documents, places, strict=True)
