@@ -103,7 +103,7 @@ class _Reader:
     def __del__(self) -> None:
         if self.connection is not None:
             with self.end:
-                self.connection.close()
+                self.close()  # Unless a close of the store came first.
 
 
 class _Local(Local):

@@ -21,7 +21,7 @@ from curio_persistence import (
     ConfigurationError,
     SQLitePersistence,
 )
-from curio_persistence.backends.sqlite import SQLiteStore
+from curio_persistence.backends.sqlite import SQLiteStore, _Reader
 from tests.support.children import Child, open_files
 
 EVENTS = 100
@@ -308,3 +308,17 @@ def test_a_timeout_may_be_infinite(path: Path) -> None:
             waiting = pool.submit(persistence.create_agent_run, AgentRun("agent", "run"))
             wait_for_queue(persistence, 1)
         waiting.result(timeout=10)
+
+
+def test_a_thread_ends_while_the_store_is_closed() -> None:
+    end = threading.RLock()
+    reader = _Reader(end)
+    reader.connection = sqlite3.connect(":memory:", check_same_thread=False)
+    with ThreadPoolExecutor(1) as pool:
+        with end:
+            ending = pool.submit(reader.__del__)
+            while not (ending.running() or ending.done()):
+                pass
+            time.sleep(0.05)  # It waits for the lock by now.
+            reader.close()
+        ending.result()
