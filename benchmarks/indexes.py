@@ -32,7 +32,8 @@ sys.path[0] = str(ROOT)  # For `benchmarks` and `tests.support`, wherever it is 
 from benchmarks import fill, rows  # noqa: E402
 from curio_persistence import Persistence, PostgresPersistence, SQLitePersistence  # noqa: E402
 from curio_persistence.store.codecs import encode_time  # noqa: E402
-from curio_persistence.store.tables import EVENTS, RUNS, USAGE, Row, Table  # noqa: E402
+from curio_persistence.store.table import Row, Table  # noqa: E402
+from curio_persistence.tables import EVENTS, RUNS, USAGE  # noqa: E402
 from tests.support.postgres import PostgresServer  # noqa: E402
 
 _SINGLES, _BATCH, _BATCHES = 250, 1_000, 2

@@ -4,10 +4,12 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from curio_persistence.base import BasePersistence
-    from curio_persistence.buffered import BufferedPersistence
+    from curio_persistence.buffering.persistence import BufferedPersistence
     from curio_persistence.capabilities.metrics import MetricPoint
     from curio_persistence.capabilities.search import SearchHit, SearchPage
+    from curio_persistence.capabilities.transfers.hashes import RunHash
     from curio_persistence.config import DatabaseConfig
+    from curio_persistence.config.settings import Setting
     from curio_persistence.errors import (
         AccessDeniedError,
         BusyError,
@@ -46,11 +48,9 @@ if TYPE_CHECKING:
         SQLitePersistence,
         connect,
     )
-    from curio_persistence.recorder import RunRecorder, ToolCall
-    from curio_persistence.settings import Setting
+    from curio_persistence.recording.recorder import RunRecorder, ToolCall
+    from curio_persistence.results.pages import Page, Records, Stream
     from curio_persistence.store.base import Finding
-    from curio_persistence.store.hashes import RunHash
-    from curio_persistence.store.results import Page, Records, Stream
 
 __all__ = [
     "AccessDeniedError",
@@ -110,7 +110,7 @@ if not TYPE_CHECKING:  # Type checkers see the names above, and no others.
     # Each name is imported when it is first used: a command that shows its help needs none.
     _HOMES = {
         "base": "BasePersistence",
-        "buffered": "BufferedPersistence",
+        "buffering.persistence": "BufferedPersistence",
         "capabilities.metrics": "MetricPoint",
         "capabilities.search": "SearchHit SearchPage",
         "config": "DatabaseConfig",
@@ -131,11 +131,11 @@ if not TYPE_CHECKING:  # Type checkers see the names above, and no others.
         "persistence": (
             "InMemoryPersistence Persistence PostgresPersistence SQLitePersistence connect"
         ),
-        "recorder": "RunRecorder ToolCall",
-        "settings": "Setting",
+        "recording.recorder": "RunRecorder ToolCall",
+        "config.settings": "Setting",
         "store.base": "Finding",
-        "store.hashes": "RunHash",
-        "store.results": "Page Records Stream",
+        "capabilities.transfers.hashes": "RunHash",
+        "results.pages": "Page Records Stream",
     }
     _HOME_OF = {name: module for module, names in _HOMES.items() for name in names.split()}
 

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from curio_persistence.clock import Clock
 from curio_persistence.models import AgentLLMUsage, AgentRun, AgentRunEvent
-from curio_persistence.recorder import OnError, RunRecorder, record_run
+from curio_persistence.recording.recorder import OnError, RunRecorder, record_run
 
 
 class BasePersistence(ABC):
@@ -121,7 +121,7 @@ class BasePersistence(ABC):
             on_error=on_error,
         )
 
-    def initialize_schema(self) -> None:  # noqa: B027  # nothing to create is a fine answer
+    def initialize_schema(self) -> None:  # nothing to create is a fine answer  # noqa: B027
         """Create or migrate the tables, where there are any."""
 
     def health_check(self) -> bool:
@@ -132,7 +132,7 @@ class BasePersistence(ABC):
             return False
         return True
 
-    def close(self) -> None:  # noqa: B027  # nothing to release is a fine answer
+    def close(self) -> None:  # nothing to release is a fine answer  # noqa: B027
         """Release connections. Closing twice is fine."""
 
     def __enter__(self) -> Self:

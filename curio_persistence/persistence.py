@@ -23,14 +23,14 @@ from curio_persistence.clock import Clock
 from curio_persistence.config import DatabaseConfig
 from curio_persistence.errors import UnsupportedError
 from curio_persistence.models import AgentLLMUsage, AgentRun, AgentRunEvent
+from curio_persistence.redaction import Content, Redaction, Redactor
+from curio_persistence.results.pages import Direction, Page, Records, Stream
 from curio_persistence.store.base import Finding, Store
-from curio_persistence.store.redaction import Content, Redaction, Redactor
-from curio_persistence.store.results import Direction, Page, Records, Stream
 
 if TYPE_CHECKING:
-    from curio_persistence.backends.sqlite import Durability
-    from curio_persistence.buffered import BufferedPersistence
-    from curio_persistence.write_behind import Overflow
+    from curio_persistence.backends.sqlite.store import Durability
+    from curio_persistence.buffering.persistence import BufferedPersistence
+    from curio_persistence.buffering.queue import Overflow
 
 
 _LOOKED_AT = 1_000
@@ -506,7 +506,7 @@ class Persistence(BasePersistence):
 
         See `BufferedPersistence`, which takes this one over and closes it.
         """
-        from curio_persistence.buffered import BufferedPersistence
+        from curio_persistence.buffering.persistence import BufferedPersistence
 
         return BufferedPersistence(
             self,
@@ -602,7 +602,7 @@ class SQLitePersistence(Persistence):
         search: bool | None = None,
         clock: Clock | None = None,
     ) -> None:
-        from curio_persistence.backends.sqlite import SQLiteStore
+        from curio_persistence.backends.sqlite.store import SQLiteStore
 
         redaction = Redaction(redactor, content)
         store = SQLiteStore(
@@ -646,7 +646,7 @@ class PostgresPersistence(Persistence):
         search: bool | None = None,
         clock: Clock | None = None,
     ) -> None:
-        from curio_persistence.backends.postgres import PostgresStore, libpq_settings
+        from curio_persistence.backends.postgres.store import PostgresStore, libpq_settings
 
         redaction = Redaction(redactor, content)
         store = PostgresStore(
@@ -677,7 +677,7 @@ class InMemoryPersistence(Persistence):
         search: bool | None = None,
         clock: Clock | None = None,
     ) -> None:
-        from curio_persistence.backends.memory import MemoryStore
+        from curio_persistence.backends.memory.store import MemoryStore
 
         redaction = Redaction(redactor, content)
         self._memory = MemoryStore()

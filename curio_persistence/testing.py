@@ -52,7 +52,8 @@ from curio_persistence.models import (
 from curio_persistence.store.base import Question, Store, position_of_last
 from curio_persistence.store.codecs import decode_money
 from curio_persistence.store.filters import COUNT, Filter, Measure, Order, total
-from curio_persistence.store.tables import EVENTS, RUNS, USAGE, Row, Table
+from curio_persistence.store.table import Row, Table
+from curio_persistence.tables import EVENTS, RUNS, USAGE
 
 __all__ = ["PublishedContract", "StoreContract"]
 

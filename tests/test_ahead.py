@@ -8,7 +8,7 @@ from itertools import islice
 
 import pytest
 
-from curio_persistence.store.ahead import fetched_ahead, one_ahead
+from curio_persistence.concurrency.prefetch import fetched_ahead, one_ahead
 
 
 class Oops(BaseException):

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from curio_persistence.secret_patterns import KNOWN, SecretPatterns
+from curio_persistence.redaction.patterns import KNOWN, SecretPatterns
 
 ALL = SecretPatterns("all")
 

@@ -6,8 +6,8 @@ import unicodedata
 
 import pytest
 
-from curio_persistence.store.snippets import Snippet, snippet
-from curio_persistence.store.word_queries import parse_query
+from curio_persistence.text.query import parse_query
+from curio_persistence.text.snippets import Snippet, snippet
 from tests.support.corpus import samples
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from curio_persistence.store.word_queries import (
+from curio_persistence.text.query import (
     MOST_QUERY_WORDS,
     Phrase,
     WordQuery,
     matches,
     parse_query,
 )
-from curio_persistence.store.words import LONGEST_WORD, MOST_WORDS, located_words, words_of
+from curio_persistence.text.tokenizer import LONGEST_WORD, MOST_WORDS, located_words, words_of
 from tests.support.corpus import Sample, samples
 
 SAMPLES = [(kind, sample) for kind, of_kind in samples().items() for sample in of_kind]

@@ -10,7 +10,7 @@ from benchmarks.cases.sides import Case, check, events_to_write
 from benchmarks.report import Goal, Line
 from benchmarks.timing import Chunk, interleave, timed
 from benchmarks.workspace import Workspace
-from curio_persistence.secret_patterns import SecretPatterns
+from curio_persistence.redaction.patterns import SecretPatterns
 
 _TEXTS = 100
 _GOAL = Goal(10_000, 7_000, "alone")

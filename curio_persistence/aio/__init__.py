@@ -21,7 +21,7 @@ from curio_persistence.aio.transfers import (
     import_records,
     upgrade,
 )
-from curio_persistence.store.redaction import Content, Redactor
+from curio_persistence.redaction import Content, Redactor
 
 __all__ = [
     "AsyncBufferedPersistence",

@@ -9,7 +9,7 @@ from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
 from curio_persistence.aio.streams import AsyncStream
 from curio_persistence.aio.threads import Threads
-from curio_persistence.store.results import Stream
+from curio_persistence.results.pages import Stream
 
 P = ParamSpec("P")
 S = TypeVar("S")

@@ -10,7 +10,8 @@ from curio_persistence.aio.awaited import Awaited, awaited, streamed
 from curio_persistence.aio.recorder import AsyncRunRecorder
 from curio_persistence.aio.streams import AsyncFollowing
 from curio_persistence.aio.threads import Threads
-from curio_persistence.buffered import BufferedPersistence
+from curio_persistence.buffering.persistence import BufferedPersistence
+from curio_persistence.buffering.queue import Overflow
 from curio_persistence.capabilities.events import EventFilters, Events
 from curio_persistence.capabilities.metrics import Metrics
 from curio_persistence.capabilities.runs import Runs
@@ -21,9 +22,8 @@ from curio_persistence.capabilities.usage import Usage
 from curio_persistence.clock import Clock
 from curio_persistence.errors import ConfigurationError
 from curio_persistence.persistence import Persistence
-from curio_persistence.recorder import OnError, RunRecorder
-from curio_persistence.store.redaction import Redaction
-from curio_persistence.write_behind import Overflow
+from curio_persistence.recording.recorder import OnError, RunRecorder
+from curio_persistence.redaction import Redaction
 
 THREADS = 4
 """How many work at a time, if nobody says otherwise: each that is busy may keep the event loop

@@ -10,7 +10,7 @@ from typing import Any, Self
 from curio_persistence.aio.awaited import Awaited, awaited
 from curio_persistence.aio.threads import Threads
 from curio_persistence.models import AgentRun
-from curio_persistence.recorder import RunRecorder, ToolCall
+from curio_persistence.recording.recorder import RunRecorder, ToolCall
 
 
 class AsyncRunRecorder(Awaited[RunRecorder]):

@@ -11,8 +11,8 @@ from typing import Any, Generic, Self, TypeVar
 from curio_persistence.aio.threads import Threads, running_loop
 from curio_persistence.capabilities.following import Following
 from curio_persistence.models import AgentRunEvent
-from curio_persistence.store.results import Stream
-from curio_persistence.store.tables import Record
+from curio_persistence.results.pages import Stream
+from curio_persistence.store.table import Record
 
 M = TypeVar("M", bound=Record)
 

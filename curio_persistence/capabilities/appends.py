@@ -20,11 +20,12 @@ from curio_persistence.errors import (
     MissingRunError,
 )
 from curio_persistence.models import AgentLLMUsage, AgentRun, AgentRunEvent, AgentRunStatus
+from curio_persistence.redaction import Redaction
 from curio_persistence.store.base import Store
 from curio_persistence.store.codecs import encode_time
 from curio_persistence.store.filters import Filter
-from curio_persistence.store.redaction import Redaction
-from curio_persistence.store.tables import RUNS, Row, Table
+from curio_persistence.store.table import Row, Table
+from curio_persistence.tables import RUNS
 
 OnConflict = Literal["keep", "error"]
 """What becomes of a record whose `event_id` is stored with other content."""

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from curio_persistence.errors import InvalidValueError
 from curio_persistence.store.base import Store
-from curio_persistence.store.tables import Row
+from curio_persistence.store.table import Row
 
 _CHUNK = 1_000
 

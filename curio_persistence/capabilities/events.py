@@ -11,11 +11,11 @@ from curio_persistence.capabilities.following import Following
 from curio_persistence.capabilities.windows import Moment, window
 from curio_persistence.errors import ConflictError, InvalidValueError, MissingRunError
 from curio_persistence.models import AgentRunEvent, Level
+from curio_persistence.results.pages import Direction, Page, Stream, open_stream, read_page
 from curio_persistence.store.codecs import encode_time
 from curio_persistence.store.filters import COUNT, Filter, Where, checked_count
-from curio_persistence.store.patterns import Path, encode_pattern
-from curio_persistence.store.results import Direction, Page, Stream, open_stream, read_page
-from curio_persistence.store.tables import EVENTS, SEVERITIES
+from curio_persistence.store.payload_match import Path, encode_pattern
+from curio_persistence.tables import EVENTS, SEVERITIES
 
 PayloadFilter = Mapping[Path, str | float | Decimal | None]
 """For each path the value that is to be found there; a bool is a number to a type checker."""

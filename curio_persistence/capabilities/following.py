@@ -6,11 +6,11 @@ import time
 from collections.abc import Iterator
 
 from curio_persistence.models import AgentRunEvent
-from curio_persistence.store.arrivals import Arrivals
+from curio_persistence.results.pages import read_page
 from curio_persistence.store.base import Store
+from curio_persistence.store.change_feed import Arrivals
 from curio_persistence.store.filters import Filter, Order, Where
-from curio_persistence.store.results import read_page
-from curio_persistence.store.tables import Table
+from curio_persistence.store.table import Table
 
 _AT_A_TIME = 1_000
 

@@ -20,11 +20,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict, Unpack
 from curio_persistence.capabilities.windows import Moment, window
 from curio_persistence.clock import Clock
 from curio_persistence.errors import InvalidValueError
+from curio_persistence.results.pages import Records
 from curio_persistence.store import codecs
 from curio_persistence.store.base import Store
 from curio_persistence.store.filters import COUNT, Filter, Where
-from curio_persistence.store.results import Records
-from curio_persistence.store.tables import EVENTS, Column, Table, object_in
+from curio_persistence.store.table import Column, Table
+from curio_persistence.tables import EVENTS
+from curio_persistence.tables.columns import object_in
 
 if TYPE_CHECKING:
     from fractions import Fraction

@@ -14,12 +14,13 @@ from curio_persistence.capabilities.windows import Moment, window
 from curio_persistence.clock import Clock
 from curio_persistence.errors import ConflictError, InvalidValueError, NotFoundError
 from curio_persistence.models import AgentLLMUsage, AgentRun, AgentRunEvent, AgentRunStatus
+from curio_persistence.redaction import Redaction
+from curio_persistence.results.pages import Direction, Page, Stream, open_stream, read_page
 from curio_persistence.store.base import Store
 from curio_persistence.store.codecs import decode_time, encode_time
 from curio_persistence.store.filters import Filter, Order, Where, checked_count
-from curio_persistence.store.redaction import Redaction
-from curio_persistence.store.results import Direction, Page, Stream, open_stream, read_page
-from curio_persistence.store.tables import EVENTS, RUNS, USAGE, Row
+from curio_persistence.store.table import Row
+from curio_persistence.tables import EVENTS, RUNS, USAGE
 
 _AS_INDEXED = (Order("created_at"), Order("id"))
 _LATEST = (Order("timestamp", descending=True), Order("id", descending=True))

@@ -17,7 +17,7 @@ from curio_persistence.models import AgentRunStatus
 from curio_persistence.store.base import Question, Store
 from curio_persistence.store.codecs import decode_money, decode_text
 from curio_persistence.store.filters import COUNT, Measure, total
-from curio_persistence.store.tables import EVENTS, RUNS, USAGE
+from curio_persistence.tables import EVENTS, RUNS, USAGE
 
 PERCENTILES = (50, 75, 90, 95, 99)
 _SUCCESS = "success"

@@ -11,10 +11,11 @@ from curio_persistence.capabilities.appends import Appends
 from curio_persistence.capabilities.windows import Moment, window
 from curio_persistence.errors import ConflictError
 from curio_persistence.models import AgentLLMUsage
+from curio_persistence.results.pages import Direction, Page, Stream, open_stream, read_page
 from curio_persistence.store.codecs import decode_money, encode_time
 from curio_persistence.store.filters import Where, checked_count
-from curio_persistence.store.results import Direction, Page, Stream, open_stream, read_page
-from curio_persistence.store.tables import RUNS, USAGE, Row
+from curio_persistence.store.table import Row
+from curio_persistence.tables import RUNS, USAGE
 
 
 class UsageFilters(TypedDict, total=False):

@@ -9,7 +9,7 @@ from typing import Any
 from curio_persistence.clock import Clock
 from curio_persistence.errors import InvalidValueError
 from curio_persistence.store.filters import Filter, Where
-from curio_persistence.store.tables import Table
+from curio_persistence.store.table import Table
 
 Moment = datetime | str
 """A datetime; text as ISO 8601 has it; or how long ago: `90s`, `30m`, `2h`, `7d`, `4w`."""

@@ -15,12 +15,13 @@ from curio_persistence.capabilities.transfers import (
     of_runs,
     without_ids,
 )
+from curio_persistence.capabilities.transfers.hashes import RunHash, RunHashes
 from curio_persistence.errors import ConflictError, InvalidValueError, MissingRunError
 from curio_persistence.export.records import Progress, checked_persistence
 from curio_persistence.persistence import Persistence
 from curio_persistence.store.filters import Filter
-from curio_persistence.store.hashes import RunHash, RunHashes
-from curio_persistence.store.tables import RUNS_AND_STUBS, Row, Table
+from curio_persistence.store.table import Row, Table
+from curio_persistence.tables import RUNS_AND_STUBS
 
 _PIECE, _PIECES = 200, 25
 """How many rows to read at a time, and of how many such pieces to make a batch."""

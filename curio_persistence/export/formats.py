@@ -12,9 +12,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from io import StringIO
 from typing import Any, BinaryIO
 
-from curio_persistence.store.arrow import arrow_schema, arrow_table, pyarrow
+from curio_persistence.results.arrow import arrow_schema, arrow_table, pyarrow
 from curio_persistence.store.codecs import ESCAPE, decode_moneys, decode_tags, encode_tags
-from curio_persistence.store.tables import EVENTS, RUNS_AND_STUBS, USAGE, Columns, Table
+from curio_persistence.store.table import Columns, Table
+from curio_persistence.tables import EVENTS, RUNS_AND_STUBS, USAGE
 
 VERSION = 1
 """Of all formats together; a file of a later one is refused."""

@@ -17,7 +17,7 @@ from curio_persistence.export.formats import FORMATS, VERSION, Write, json_line
 from curio_persistence.export.places import MANIFEST, file_in, whole_file, whole_folder
 from curio_persistence.persistence import Persistence
 from curio_persistence.store.filters import Where
-from curio_persistence.store.tables import Columns, Table
+from curio_persistence.store.table import Columns, Table
 
 Progress = Callable[[int, int | None], object]
 """Is told from time to time how many records are done, and of how many."""

@@ -11,7 +11,7 @@ from typing import Any, TypeGuard
 
 from curio_persistence.errors import InvalidValueError
 from curio_persistence.models import AgentRun, AgentRunStatus
-from curio_persistence.store.tables import RUNS
+from curio_persistence.tables import RUNS
 
 CRASHED = "The run wrote neither its end nor a summary.json: it crashed, or was still going on."
 """The message of a run of which it is only supposed that it failed."""

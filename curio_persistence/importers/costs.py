@@ -89,7 +89,7 @@ def _entries(path: Path, name: str, tally: Tally) -> Iterator[tuple[int, dict[st
     if not _is_database(path):
         yield from read_objects(path, name, tally)
         return
-    from curio_persistence.backends.sqlite_foreign import read_rows
+    from curio_persistence.importers.sqlite_reader import read_rows
 
     try:
         for number, row in enumerate(read_rows(path, _TABLE, most_bytes=MAX_BYTES), start=1):

@@ -7,12 +7,13 @@ from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from curio_persistence.concurrency.prefetch import fetched_ahead
 from curio_persistence.errors import ConflictError, InvalidValueError
 from curio_persistence.export.records import checked_persistence
 from curio_persistence.importers.reports import Progress, Tally
 from curio_persistence.models import AgentLLMUsage, AgentRun, AgentRunEvent
-from curio_persistence.store.ahead import fetched_ahead
-from curio_persistence.store.tables import EVENTS, RUNS, USAGE, Row, Table
+from curio_persistence.store.table import Row, Table
+from curio_persistence.tables import EVENTS, RUNS, USAGE
 
 if TYPE_CHECKING:
     from curio_persistence.persistence import Persistence

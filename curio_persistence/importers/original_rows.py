@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from curio_persistence.importers.local_times import LocalTimes
 from curio_persistence.store.codecs import encode_text
-from curio_persistence.store.tables import Kept, Row, Table
+from curio_persistence.store.table import Kept, Row, Table
 
 NO_TIME = "1970-01-01T00:00:00.000000+00:00"
 """When a row happened that has no time at all."""

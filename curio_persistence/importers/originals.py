@@ -13,10 +13,11 @@ from curio_persistence.config import DatabaseConfig
 from curio_persistence.errors import UnsupportedError
 from curio_persistence.importers.local_times import LocalTimes
 from curio_persistence.importers.original_rows import OldRows, Unreadable
-from curio_persistence.store.tables import EVENTS, RUNS, TABLES, USAGE, Kept, Row, Table
+from curio_persistence.store.table import Kept, Row, Table
+from curio_persistence.tables import EVENTS, RUNS, TABLES, USAGE
 
 if TYPE_CHECKING:
-    from curio_persistence.backends.originals import OldRow, Original
+    from curio_persistence.backends.sql.legacy_upgrade import OldRow, Original
 
 Progress = Callable[[int, int | None], object]
 
@@ -89,12 +90,12 @@ def upgrade(
 def _open(config: DatabaseConfig, *, read_only: bool) -> Original:
     match config.db_type:
         case "sqlite" if config.db_path != ":memory:":
-            from curio_persistence.backends.sqlite_original import SQLiteOriginal
+            from curio_persistence.backends.sqlite.legacy_upgrade import SQLiteOriginal
 
             return SQLiteOriginal(config.db_path, read_only=read_only)
         case "postgres":
-            from curio_persistence.backends.postgres import libpq_settings
-            from curio_persistence.backends.postgres_original import PostgresOriginal
+            from curio_persistence.backends.postgres.legacy_upgrade import PostgresOriginal
+            from curio_persistence.backends.postgres.store import libpq_settings
 
             settings = libpq_settings(
                 config.dsn,

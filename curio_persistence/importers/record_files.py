@@ -30,9 +30,9 @@ from curio_persistence.importers.csv_lines import CsvLines
 from curio_persistence.importers.lines import open_ordinary, read_object
 from curio_persistence.importers.parquet_pages import pages_size
 from curio_persistence.importers.reports import Tally
-from curio_persistence.store.arrow import pyarrow
+from curio_persistence.results.arrow import pyarrow
 from curio_persistence.store.codecs import ESCAPE, decode_text, encode_tags
-from curio_persistence.store.tables import Kind, Table
+from curio_persistence.store.table import Kind, Table
 
 MAX_LINE = 256 << 20
 """Bytes of a line of JSON, or letters of a field of CSV: texts of 64 MiB are stored."""

@@ -10,7 +10,8 @@ from curio_persistence.export.records import checked_persistence
 from curio_persistence.importers.folders import Source, source_path
 from curio_persistence.importers.record_files import Found, read_records
 from curio_persistence.importers.reports import ImportReport, Progress, Tally
-from curio_persistence.store.tables import RUNS_AND_STUBS, USAGE, Row, Table
+from curio_persistence.store.table import Row, Table
+from curio_persistence.tables import RUNS_AND_STUBS, USAGE
 
 if TYPE_CHECKING:
     from curio_persistence.capabilities.transfers import Arrivals

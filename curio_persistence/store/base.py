@@ -10,10 +10,9 @@ from itertools import chain
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
 from curio_persistence.errors import ConflictError, MissingRunError, UnsupportedError
-from curio_persistence.store.csv_text import csv_text
 from curio_persistence.store.filters import COUNT, Filter, Measure, Order, Where
-from curio_persistence.store.tables import Columns, Kept, Row, Table
-from curio_persistence.store.word_index import WordIndex
+from curio_persistence.store.search_index import WordIndex
+from curio_persistence.store.table import Columns, Kept, Row, Table
 
 Level = Literal["ok", "warning", "error"]
 
@@ -198,19 +197,11 @@ class Store(ABC):
         with self.transaction():
             yield self
 
-    def reserve_ids(self, table: Table[Any], last: int) -> None:  # noqa: B027  # See below.
+    def reserve_ids(self, table: Table[Any], last: int) -> None:  # See below.  # noqa: B027
         """Rows are about to bring their ids, of which this is the largest: count on from there.
 
         There is nothing to do where rows without an `id` get one above all that are stored.
         """
-
-    def stream_csv(
-        self, table: Table[Any], where: Where = (), *, order: tuple[Order, ...] | None = None
-    ) -> Iterator[bytes]:
-        """The same rows as `stream`, as text; see `csv_text`. No piece is empty."""
-        order = table.order if order is None else order
-        for columns in self.stream(table, where, order=order):
-            yield csv_text(table, order, columns)
 
     def pick(
         self, table: Table[Any], columns: tuple[str, ...], where: Where = ()
@@ -278,7 +269,7 @@ class Store(ABC):
         itself, and reads see the writes.
         """
 
-    def take_turns(self, purpose: str) -> None:  # noqa: B027  # See below.
+    def take_turns(self, purpose: str) -> None:  # See below.  # noqa: B027
         """Inside a transaction: wait until all others have ended that said the same.
 
         What these stored is seen from then on. There is nothing to do where whoever writes waits

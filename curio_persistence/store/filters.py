@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 
 from curio_persistence.errors import InvalidValueError
 from curio_persistence.store.codecs import encode_integer
-from curio_persistence.store.patterns import holds
+from curio_persistence.store.payload_match import holds
 
 Op = Literal[
     "=",

@@ -64,7 +64,7 @@ CREATE INDEX agent_run_events_metrics
     WHERE metric_name IS NOT NULL;
 
 -- A payload as queries look into it; NULL where it is no object, or jsonb cannot hold it.
--- curio_persistence.store.patterns says when that is, and decides it for the other stores.
+-- curio_persistence.store.payload_match says when that is, and decides it for the other stores.
 CREATE FUNCTION {schema}.curio_payload(data TEXT) RETURNS JSONB
     LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE COST 1000 AS $$
 DECLARE

@@ -10,7 +10,7 @@ CREATE TABLE {schema}.agent_search_documents (
 
 CREATE INDEX agent_search_documents_by_record ON {schema}.agent_search_documents (record_id);
 
--- Posting lists, as `curio_persistence/store/postings.py` writes them. A segment has the documents of
+-- Posting lists, as `curio_persistence/backends/postgres/postings.py` writes them. A segment has the documents of
 -- `size` numbers from `first` on.
 CREATE TABLE {schema}.agent_search_segments (
     first       BIGINT PRIMARY KEY,

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from curio_persistence.backends.deadlines import Deadlines
+from curio_persistence.backends.postgres.watchdog import Deadlines
 
 Pair = tuple[socket.socket, socket.socket]
 

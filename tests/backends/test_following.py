@@ -10,7 +10,7 @@ import psycopg2
 import pytest
 
 from curio_persistence import AgentRun, AgentRunEvent, Persistence, SQLitePersistence
-from curio_persistence.store import arrivals
+from curio_persistence.store import change_feed
 from tests.backends.conftest import Open
 from tests.support.children import Child
 
@@ -48,7 +48,7 @@ def test_an_event_that_is_committed_after_a_later_one_is_shown(
     begun: str,
 ) -> None:
     """Whether its transaction began before or after the following did."""
-    monkeypatch.setattr(arrivals, "_LOOK_BACK", 3)
+    monkeypatch.setattr(change_feed, "_LOOK_BACK", 3)
     following = persistence.events.follow(interval=0)
     with closing(psycopg2.connect(dsn)) as slow, slow.cursor() as cursor:
         if begun == "after":
@@ -80,7 +80,7 @@ def test_a_savepoint_that_ends_late_is_shown(persistence: Persistence, open_post
 def test_a_transaction_that_is_rolled_back_is_not_waited_for(
     persistence: Persistence, dsn: str, schema_name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(arrivals, "_LOOK_BACK", 3)
+    monkeypatch.setattr(change_feed, "_LOOK_BACK", 3)
     following = persistence.events.follow(interval=0)
     next(following)
     with closing(psycopg2.connect(dsn)) as slow, slow.cursor() as cursor:

@@ -9,8 +9,8 @@ import psycopg2
 import pytest
 
 from curio_persistence import AgentRun, Finding, PostgresPersistence
-from curio_persistence.backends import checkup
-from curio_persistence.backends.postgres_checkup import Server, TableRoom, space
+from curio_persistence.backends.postgres.health import Server, TableRoom, space
+from curio_persistence.backends.sql import health
 from tests.backends.conftest import Ask, Open
 
 SERVER = Server("18.1", 18, "UTF8", places=90)
@@ -133,7 +133,7 @@ def test_it_notices_events_without_their_run(
         f"DELETE FROM {schema_name}.agent_runs; COMMIT"
     )
     assert findings(persistence)["orphans"].level == "warning"
-    monkeypatch.setattr(checkup, "SMALL", 0)
+    monkeypatch.setattr(health, "SMALL", 0)
     assert findings(persistence)["orphans"].message.startswith("not looked at")
     finding = findings(persistence, deep=True)["orphans"]
     assert finding.message.startswith("1 events are of runs that do not exist, gone for one")

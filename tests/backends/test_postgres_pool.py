@@ -20,7 +20,7 @@ from curio_persistence import (
     SchemaMismatchError,
     UnavailableError,
 )
-from curio_persistence.backends.postgres import PostgresStore
+from curio_persistence.backends.postgres.store import PostgresStore
 from tests.backends.conftest import Ask, Open, wait_until
 from tests.support import soak
 

@@ -17,7 +17,7 @@ from curio_persistence import (
     PostgresPersistence,
     connect,
 )
-from curio_persistence.backends.schema import migrations
+from curio_persistence.backends.sql.migrations import migrations
 from tests.backends.conftest import Ask, Open
 from tests.support import soak
 from tests.support.children import Fork

@@ -17,7 +17,7 @@ from curio_persistence import (
     PostgresPersistence,
     connect,
 )
-from curio_persistence.backends.schema import OUR_TABLES
+from curio_persistence.backends.sql.migrations import OUR_TABLES
 from tests.backends.conftest import Ask
 
 ODD_NAMES = [

@@ -7,14 +7,14 @@ from datetime import UTC, datetime
 import pytest
 
 from curio_persistence import AgentLLMUsage, PostgresPersistence
-from curio_persistence.backends import pieces
+from curio_persistence.results import csv as results_csv
 from tests.support.listings import write
 
 
 @pytest.fixture(autouse=True)
 def many_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pieces, "_FIRST_ROWS", 3)
-    monkeypatch.setattr(pieces, "_MOST_ROWS", 7)
+    monkeypatch.setattr(results_csv, "_FIRST_ROWS", 3)
+    monkeypatch.setattr(results_csv, "_MOST_ROWS", 7)
 
 
 def assert_the_same_either_way(persistence: PostgresPersistence) -> None:

@@ -23,7 +23,7 @@ from curio_persistence import (
     PostgresPersistence,
     SQLitePersistence,
 )
-from curio_persistence.store import tables
+from curio_persistence.store import table
 from tests.conftest import PostgresServers
 from tests.support.plans import RUN_ID, Plan, Planner, PostgresPlanner, SQLitePlanner
 
@@ -100,7 +100,7 @@ SIGNS_OF_LIFE = {
 
 READS = {
     "runs that the search index lacks": Question(
-        lambda p: p.search._indexing.waiting(tables.RUNS, p.search._indexing.notes()),
+        lambda p: p.search._indexing.waiting(table.RUNS, p.search._indexing.notes()),
         {"agent_runs_unindexed"},
     ),
     "newest runs": Question(lambda p: p.get_agent_runs(), {"agent_runs_by_time"}),

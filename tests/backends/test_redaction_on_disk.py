@@ -18,7 +18,7 @@ from curio_persistence import (
     PostgresPersistence,
     SQLitePersistence,
 )
-from curio_persistence.store.tables import TABLES
+from curio_persistence.tables import TABLES
 
 SECRET = "hunter2-and-more"
 WORDS = f"password={SECRET}"

@@ -22,13 +22,12 @@ from curio_persistence import (
     PostgresPersistence,
     SQLitePersistence,
 )
-from curio_persistence.backends import postgres_postings
-from curio_persistence.backends.schema import SEARCH_TABLES
+from curio_persistence.backends.postgres import posting_lists, postings
+from curio_persistence.backends.postgres.postings import Page
+from curio_persistence.backends.sql.migrations import SEARCH_TABLES
 from curio_persistence.capabilities.search.indexing import Mark, Missing
-from curio_persistence.store import postings
-from curio_persistence.store.postings import Page
-from curio_persistence.store.tables import EVENTS
-from curio_persistence.store.word_index import Term, Wanted
+from curio_persistence.store.search_index import Term, Wanted
+from curio_persistence.tables import EVENTS
 from tests.backends.conftest import Ask, Open
 from tests.support import soak
 from tests.support.children import Child
@@ -381,9 +380,9 @@ def test_many_small_segments_are_merged(open_postgres: Open, ask: Ask, schema_na
 def test_a_block_that_is_full_is_one_segment(
     open_postgres: Open, ask: Ask, schema_name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (postings, postgres_postings):
+    for module in (postings, posting_lists):
         monkeypatch.setattr(module, "BLOCK", 64)
-    monkeypatch.setattr(postgres_postings, "_IN_A_ROW", 16)
+    monkeypatch.setattr(posting_lists, "_IN_A_ROW", 16)
     persistence = open_postgres()
     for begin in range(0, 200, 50):
         say(persistence, *(f"word w{number}" for number in range(begin, begin + 50)))
@@ -628,10 +627,10 @@ def test_who_holds_the_index_is_waited_for_no_longer_than_is_said(open_postgres:
 
 CHANGE = """
 import itertools
-from curio_persistence.backends import postgres_postings
-from curio_persistence.store import postings
-postgres_postings.BLOCK = postings.BLOCK = 128
-postgres_postings._IN_A_ROW, postings._TIMES = 16, 3
+from curio_persistence.backends.postgres import posting_lists
+from curio_persistence.backends.postgres import postings
+posting_lists.BLOCK = postings.BLOCK = 128
+posting_lists._IN_A_ROW, postings._TIMES = 16, 3
 persistence = PostgresPersistence(dsn=sys.argv[1], schema=sys.argv[2])
 for number in itertools.count():
     run = f"{os.getpid()}-{number}"
@@ -652,9 +651,9 @@ for number in itertools.count():
 def test_whoever_is_killed_while_many_change_the_index_leaves_it_whole(
     open_postgres: Open, dsn: str, schema_name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (postings, postgres_postings):
+    for module in (postings, posting_lists):
         monkeypatch.setattr(module, "BLOCK", 128)
-    monkeypatch.setattr(postgres_postings, "_IN_A_ROW", 16)
+    monkeypatch.setattr(posting_lists, "_IN_A_ROW", 16)
     persistence = open_postgres()
     persistence.create_agent_run(AgentRun("agent", "kept", objective="kept"))
     for steps in soak.times(2):

@@ -14,7 +14,7 @@ from traceback import extract_stack
 
 import pytest
 
-from curio_persistence.backends.side_by_side import side_by_side
+from curio_persistence.backends.sqlite.side_by_side import side_by_side
 
 
 class Oops(BaseException):

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from curio_persistence import AgentRun, Finding, SQLitePersistence
-from curio_persistence.backends import checkup, schema
-from curio_persistence.backends.sqlite import _engine_finding
+from curio_persistence.backends.sql import health, migrations
+from curio_persistence.backends.sqlite.store import _engine_finding
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def test_a_healthy_file_passes_the_check_up(path: Path) -> None:
     assert {found[check].level for check in found if check != "engine"} == {"ok"}
     assert found["journal"].message == "write-ahead log, 0.0 MB"
     assert found["space"].message.endswith(" MB, of them 0.0 MB empty")
-    assert found["schema"].message == f"version {schema.migrations('sqlite')[-1].version}"
+    assert found["schema"].message == f"version {migrations.migrations('sqlite')[-1].version}"
 
 
 def test_the_check_up_changes_nothing(path: Path) -> None:
@@ -96,7 +96,7 @@ def test_damage_and_orphans_are_not_looked_for_in_a_large_file_unless_it_is_aske
 ) -> None:
     """Everything would have to be read. What is said instead names the command that does."""
     SQLitePersistence(path).close()
-    monkeypatch.setattr(checkup, "SMALL", path.stat().st_size - 1)
+    monkeypatch.setattr(health, "SMALL", path.stat().st_size - 1)
     found = findings(path)
     for check in "integrity", "orphans":
         assert found[check].level == "ok"

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from curio_persistence import AgentRun, AgentRunEvent, SQLitePersistence
-from curio_persistence.backends import sqlite_log
-from curio_persistence.backends.sqlite import SQLiteStore
+from curio_persistence.backends.sqlite import wal
+from curio_persistence.backends.sqlite.store import SQLiteStore
 from tests.support.children import Child
 
 SHORT = 1_000_000
@@ -28,9 +28,9 @@ def path(tmp_path: Path) -> Path:
 @pytest.fixture
 def a_short_log(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shorter by far than elsewhere, so that little fills it."""
-    monkeypatch.setattr(sqlite_log, "PAGES", SHORT // 4096)
-    monkeypatch.setattr(sqlite_log, "LIMIT", SHORT * 9 // 8)
-    monkeypatch.setattr(sqlite_log, "_CHANGES", 4)
+    monkeypatch.setattr(wal, "PAGES", SHORT // 4096)
+    monkeypatch.setattr(wal, "LIMIT", SHORT * 9 // 8)
+    monkeypatch.setattr(wal, "_CHANGES", 4)
 
 
 @pytest.fixture
@@ -86,7 +86,7 @@ def test_a_checkpoint_comes_once_in_thousands_of_pages(
         log_some(persistence, 1, octets=100_000)
         pages += 25  # And a few, of indexes.
     assert beginnings(path) - before == 2
-    assert size_of_log(path) <= sqlite_log.LIMIT
+    assert size_of_log(path) <= wal.LIMIT
 
 
 @pytest.mark.parametrize("octets", [300, 20_000])
@@ -95,10 +95,10 @@ def test_a_log_that_a_reader_made_long_is_short_when_the_reader_has_gone(
     persistence: SQLitePersistence, path: Path, octets: int
 ) -> None:
     with held_by_a_reader(path):
-        while size_of_log(path) < 3 * sqlite_log.LIMIT:
+        while size_of_log(path) < 3 * wal.LIMIT:
             log_some(persistence, 1, octets=octets)
     log_some(persistence, 2)
-    assert size_of_log(path) <= sqlite_log.LIMIT
+    assert size_of_log(path) <= wal.LIMIT
 
 
 @pytest.mark.usefixtures("a_short_log")
@@ -107,9 +107,9 @@ def test_a_log_that_one_commit_made_long_is_short_after_the_next_one(
 ) -> None:
     with persistence.transaction():
         log_some(persistence, 300, octets=20_000)
-    assert size_of_log(path) > 3 * sqlite_log.LIMIT
+    assert size_of_log(path) > 3 * wal.LIMIT
     log_some(persistence, 2)
-    assert size_of_log(path) <= sqlite_log.LIMIT
+    assert size_of_log(path) <= wal.LIMIT
 
 
 @contextmanager
@@ -146,7 +146,7 @@ def test_a_log_is_short_though_there_always_is_a_reader(
 ) -> None:
     with read_in_turns(path):
         log_some(persistence, 500, octets=20_000)
-    assert size_of_log(path) < 5 * sqlite_log.LIMIT, "ten times as much was written"
+    assert size_of_log(path) < 5 * wal.LIMIT, "ten times as much was written"
 
 
 @pytest.mark.usefixtures("a_short_log")
@@ -162,7 +162,7 @@ def test_a_reader_that_stays_is_seldom_waited_for(
         store._writer.set_trace_callback(None)
         size = size_of_log(path)
     waits = [statement for statement in statements if "wal_checkpoint" in statement]
-    assert 1 <= len(waits) <= size // sqlite_log.LIMIT
+    assert 1 <= len(waits) <= size // wal.LIMIT
     with persistence.transaction():
         assert store._read("PRAGMA busy_timeout", ()) == [(30_000,)], "others are not waited for"
 
@@ -176,7 +176,7 @@ def test_the_check_up_tells_of_a_log_that_is_much_too_long(
         return finding.level, finding.message.partition(",")[0]
 
     with held_by_a_reader(path):
-        while size_of_log(path) <= 5 * sqlite_log.LIMIT:
+        while size_of_log(path) <= 5 * wal.LIMIT:
             assert journal() == ("ok", "write-ahead log")
             log_some(persistence, 100, octets=10_000)
         level, message = journal()

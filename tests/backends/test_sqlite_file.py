@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from curio_persistence import AgentRun, ConfigurationError, SQLitePersistence
-from curio_persistence.backends.sqlite import SQLiteStore
+from curio_persistence.backends.sqlite.store import SQLiteStore
 
 
 @pytest.fixture

@@ -28,10 +28,10 @@ from curio_persistence import (
     SQLitePersistence,
     StorageFullError,
 )
-from curio_persistence.backends import turnstile
-from curio_persistence.backends.sqlite import SQLiteStore
+from curio_persistence.backends.sqlite.store import SQLiteStore
+from curio_persistence.concurrency import fair_lock
 from curio_persistence.errors import MissingRunError
-from curio_persistence.store.tables import EVENTS
+from curio_persistence.tables import EVENTS
 from tests.support import soak
 from tests.support.children import Child, Fork
 from tests.support.records import Record, read_back, write
@@ -43,7 +43,7 @@ Call = Callable[[], object]
 
 @pytest.fixture(autouse=True)
 def nobody_looks_unless_he_is_called(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(turnstile, "_LOOK_AGAIN", 1000.0)
+    monkeypatch.setattr(fair_lock, "_LOOK_AGAIN", 1000.0)
 
 
 @pytest.fixture
@@ -538,7 +538,7 @@ def test_interrupts_at_any_moment_lose_and_double_nothing(
     persistence: SQLitePersistence, monkeypatch: pytest.MonkeyPatch, does: str
 ) -> None:
     """Wherever they come: while the thread waits, leads others or is led by one, and in between."""
-    monkeypatch.setattr(turnstile, "_LOOK_AGAIN", 1.0)  # They may come just before a call.
+    monkeypatch.setattr(fair_lock, "_LOOK_AGAIN", 1.0)  # They may come just before a call.
     going_on = threading.Event()
     told: list[list[str]] = [[] for _ in range(5)]
     rounds, attempts = soak.times(200), 0

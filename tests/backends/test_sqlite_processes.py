@@ -23,7 +23,7 @@ from curio_persistence import (
     UnsupportedError,
     connect,
 )
-from curio_persistence.backends.schema import migrations
+from curio_persistence.backends.sql.migrations import migrations
 from tests.support import soak
 from tests.support.children import Fork, open_files
 

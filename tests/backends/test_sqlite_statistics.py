@@ -28,14 +28,14 @@ from curio_persistence import (
     Persistence,
     SQLitePersistence,
 )
-from curio_persistence.backends import sqlite_parts
-from curio_persistence.backends.sqlite import SQLiteStore
+from curio_persistence.backends.sqlite import parts
+from curio_persistence.backends.sqlite.store import SQLiteStore
 from curio_persistence.store.base import Question
 from curio_persistence.store.filters import COUNT
-from curio_persistence.store.tables import EVENTS, RUNS, USAGE
+from curio_persistence.tables import EVENTS, RUNS, USAGE
 from tests.support.children import Child, Fork, open_files
 
-ROWS = sqlite_parts.LARGE + 1
+ROWS = parts.LARGE + 1
 
 # Every seventh call is nobody's, and a few agents have most of the others.
 FILL = f"""
@@ -133,8 +133,8 @@ def test_fewer_rows_are_not_worth_a_thread(
     persistence: SQLitePersistence, path: Path, readings: list[Reading]
 ) -> None:
     with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("DELETE FROM agent_llm_usage WHERE id > ?", (sqlite_parts.LARGE - 1,))
-    assert persistence.get_agent_run_stats()["total_llm_calls"] == sqlite_parts.LARGE - 1
+        connection.execute("DELETE FROM agent_llm_usage WHERE id > ?", (parts.LARGE - 1,))
+    assert persistence.get_agent_run_stats()["total_llm_calls"] == parts.LARGE - 1
     assert {thread for thread, *_ in readings} == {"MainThread"}
 
 
@@ -202,8 +202,8 @@ def test_wherever_it_is_cut_a_table_has_the_same_statistics(
     small: SQLitePersistence, calls: list[AgentLLMUsage], parts: int
 ) -> None:
     with pytest.MonkeyPatch.context() as patch, InMemoryPersistence() as memory:
-        patch.setattr(sqlite_parts, "LARGE", 1)
-        patch.setattr(sqlite_parts, "_PARTS", parts)
+        patch.setattr(parts, "LARGE", 1)
+        patch.setattr(parts, "_PARTS", parts)
         store_of(small).delete(USAGE, ())
         small.log_llm_usages(calls)
         memory.log_llm_usages(calls)
@@ -219,16 +219,16 @@ def of_all(table: Any, *group_by: str) -> Question:
 
 def test_only_where_no_row_changes_its_group_is_a_table_cut() -> None:
     """Between two parts it could come from one that is yet to be counted to one that was."""
-    assert sqlite_parts.dividing_column(of_all(USAGE, "agent_id", "model")) == "agent_id"
-    assert sqlite_parts.dividing_column(of_all(EVENTS, "agent_id")) == "agent_id"
-    assert sqlite_parts.dividing_column(of_all(RUNS, "agent_id")) is None
+    assert parts.dividing_column(of_all(USAGE, "agent_id", "model")) == "agent_id"
+    assert parts.dividing_column(of_all(EVENTS, "agent_id")) == "agent_id"
+    assert parts.dividing_column(of_all(RUNS, "agent_id")) is None
 
 
 @pytest.mark.parametrize("last", [100_000, 1_000_000, 2**20, 2**40])
 def test_whoever_takes_turns_in_writing_is_looked_at(last: int) -> None:
     """Ids at even distances, say, could all be the same one's."""
     for turns in range(2, 9):
-        assert {ident % turns for ident in sqlite_parts.some_ids(last)} == set(range(turns))
+        assert {ident % turns for ident in parts.some_ids(last)} == set(range(turns))
 
 
 def test_parts_are_of_about_one_size(persistence: SQLitePersistence) -> None:

@@ -14,7 +14,9 @@ import pyarrow as pa
 import pytest
 
 from curio_persistence import AgentLLMUsage, Persistence, SQLitePersistence
-from curio_persistence.backends import pieces, sqlite, sqlite_parts
+from curio_persistence.backends.sqlite import parts
+from curio_persistence.backends.sqlite.store import store
+from curio_persistence.results import csv as results_csv
 from tests.support.listings import NOON, ORDERS, write
 
 in_each_order = pytest.mark.parametrize("order", ORDERS)
@@ -34,9 +36,9 @@ def persistence(path: Path) -> Iterator[SQLitePersistence]:
 @pytest.fixture(params=[1, 2], ids=["alone", "side by side"])
 def readers(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
     """How many connections share the work; few rows are enough for two, and for many pieces."""
-    monkeypatch.setattr(sqlite_parts, "LARGE", 10 if request.param == 2 else 10**9)
-    monkeypatch.setattr(pieces, "_FIRST_ROWS", 3)
-    monkeypatch.setattr(pieces, "_MOST_ROWS", 7)
+    monkeypatch.setattr(parts, "LARGE", 10 if request.param == 2 else 10**9)
+    monkeypatch.setattr(results_csv, "_FIRST_ROWS", 3)
+    monkeypatch.setattr(results_csv, "_MOST_ROWS", 7)
     return request.param
 
 
@@ -62,7 +64,7 @@ def test_a_piece_that_would_be_too_long_is_read_as_several(
     persistence: SQLitePersistence, readers: int, order: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Down to a row that is too long by itself."""
-    monkeypatch.setattr(sqlite, "_LONGEST", 2_000)
+    monkeypatch.setattr(store, "_LONGEST", 2_000)
     for number, length in enumerate([1, 1, 700, 900, 5_000, 700, 1, 1, 1, 1, 3_000, 1]):
         usage = AgentLLMUsage(
             "a", None, prompt="'" * length, created_at=NOON + timedelta(seconds=number)
@@ -95,11 +97,11 @@ def test_whoever_would_see_something_else_does_not_read(
     persistence: SQLitePersistence, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Somebody writes after the first of two connections has begun to read."""
-    monkeypatch.setattr(sqlite_parts, "LARGE", 1)
-    monkeypatch.setattr(pieces, "_FIRST_ROWS", 4)
+    monkeypatch.setattr(parts, "LARGE", 1)
+    monkeypatch.setattr(results_csv, "_FIRST_ROWS", 4)
     write(persistence, AgentLLMUsage, range(20), moments=20)
     expected = persistence.query_llm_usage(limit=None).to_arrow()
-    version, calls = sqlite._version, count(1)
+    version, calls = store._version, count(1)
 
     def meddling(connection: sqlite3.Connection) -> Any:
         found = version(connection)
@@ -107,7 +109,7 @@ def test_whoever_would_see_something_else_does_not_read(
             write(persistence, AgentLLMUsage, range(100, 110), moments=200)
         return found
 
-    monkeypatch.setattr(sqlite, "_version", meddling)
+    monkeypatch.setattr(store, "_version", meddling)
     assert persistence.iter_llm_usage().to_arrow().equals(expected)
     assert next(calls) == 4
     assert persistence.iter_llm_usage().to_arrow().num_rows == 30

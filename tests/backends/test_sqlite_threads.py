@@ -21,7 +21,7 @@ from curio_persistence import (
     ConfigurationError,
     SQLitePersistence,
 )
-from curio_persistence.backends.sqlite import SQLiteStore, _Reader
+from curio_persistence.backends.sqlite.store import SQLiteStore, _Reader
 from tests.support.children import Child, open_files
 
 EVENTS = 100

@@ -12,7 +12,7 @@ from types import FrameType
 
 import pytest
 
-from curio_persistence.backends.turnstile import Turnstile, Waiter
+from curio_persistence.concurrency.fair_lock import Turnstile, Waiter
 
 
 def wait_for_queue(turnstile: Turnstile, length: int) -> None:
@@ -116,7 +116,7 @@ def test_who_is_served_in_the_moment_of_entering_takes_no_place_away() -> None:
 
 def test_a_place_whose_leaver_called_nobody_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """An interrupt may end a call before it is made."""
-    monkeypatch.setattr("curio_persistence.backends.turnstile._LOOK_AGAIN", 0.01)
+    monkeypatch.setattr("curio_persistence.concurrency.fair_lock._LOOK_AGAIN", 0.01)
     turnstile = Turnstile()
     monkeypatch.setattr(turnstile, "_call_next", lambda: None)
     with ThreadPoolExecutor(1) as pool:

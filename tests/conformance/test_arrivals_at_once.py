@@ -23,7 +23,7 @@ from curio_persistence import (
     import_agdd,
     import_records,
 )
-from curio_persistence.store.tables import EVENTS
+from curio_persistence.tables import EVENTS
 from tests.conformance.conftest import Open
 from tests.support.awkward import BEGIN, hashes
 from tests.support.children import Fork

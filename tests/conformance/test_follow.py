@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from curio_persistence import AgentRunEvent, ClosedError, InvalidValueError, Persistence
-from curio_persistence.store import arrivals
+from curio_persistence.store import change_feed
 
 Open = Callable[[], Persistence]
 
@@ -100,7 +100,7 @@ def test_only_so_much_is_remembered(
     persistence: Persistence, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However many events pass by, and however many were rolled back."""
-    monkeypatch.setattr(arrivals, "_LOOK_BACK", 10)
+    monkeypatch.setattr(change_feed, "_LOOK_BACK", 10)
     following = persistence.events.follow(interval=0)
     next(following)
     for number in range(50):

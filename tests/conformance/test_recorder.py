@@ -26,11 +26,11 @@ from curio_persistence import (
     Persistence,
     RunRecorder,
 )
-from curio_persistence.recorder import record_run
+from curio_persistence.recording.recorder import record_run
 from tests.support.hands import Hands
 from tests.support.outage import Outage
 
-LOGGER = "curio_persistence.recorder"
+LOGGER = "curio_persistence.recording.recorder"
 
 
 def stored(persistence: Persistence, run: RunRecorder | str) -> AgentRun:

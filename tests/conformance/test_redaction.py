@@ -20,7 +20,8 @@ from curio_persistence import (
     Persistence,
 )
 from curio_persistence.payloads import Metric
-from curio_persistence.store.tables import EVENTS, RUNS, TABLES, USAGE, Kept, Table
+from curio_persistence.store.table import Kept, Table
+from curio_persistence.tables import EVENTS, RUNS, TABLES, USAGE
 from tests.support.hands import Hands
 from tests.support.records import Record, everything
 

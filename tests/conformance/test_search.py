@@ -19,7 +19,7 @@ from curio_persistence import (
     Persistence,
     UnsupportedError,
 )
-from curio_persistence.store.words import MOST_WORDS
+from curio_persistence.text.tokenizer import MOST_WORDS
 from tests.conformance.conftest import Open
 from tests.support.hands import Hands
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 
 from curio_persistence import AgentRunEvent, Persistence
-from curio_persistence.store.word_queries import matches, parse_query
-from curio_persistence.store.words import words_of
+from curio_persistence.text.query import matches, parse_query
+from curio_persistence.text.tokenizer import words_of
 from tests.support import soak
 from tests.support.corpus import samples
 

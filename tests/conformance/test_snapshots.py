@@ -8,7 +8,8 @@ from typing import Any
 from curio_persistence import AgentLLMUsage, AgentRun, AgentRunEvent, Persistence
 from curio_persistence.store.base import Snapshot, Store
 from curio_persistence.store.filters import Order
-from curio_persistence.store.tables import EVENTS, RUNS, USAGE, Row, Table
+from curio_persistence.store.table import Row, Table
+from curio_persistence.tables import EVENTS, RUNS, USAGE
 
 
 def read(snapshot: Snapshot, table: Table[Any]) -> list[Any]:

@@ -34,7 +34,7 @@ class Status(Enum):
     PAUSED = "paused"
 
 
-class Kind(str, Enum):  # noqa: UP042  # its str() is not its value
+class Kind(str, Enum):  # its str() is not its value  # noqa: UP042
     THOUGHT = "thought"
 
 

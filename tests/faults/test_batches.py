@@ -35,7 +35,8 @@ from curio_persistence import (
     UnavailableError,
     connect,
 )
-from curio_persistence.store.tables import EVENTS, RUNS, USAGE, Table
+from curio_persistence.store.table import Table
+from curio_persistence.tables import EVENTS, RUNS, USAGE
 from tests.backends.conftest import Ask, Open, wait_until
 from tests.conftest import PostgresServers
 from tests.support import soak

@@ -30,8 +30,8 @@ from curio_persistence import (
     StorageFullError,
     UnavailableError,
 )
-from curio_persistence.backends.memory import MemoryStore
-from curio_persistence.store.tables import Row, Table
+from curio_persistence.backends.memory.store import MemoryStore
+from curio_persistence.store.table import Row, Table
 from tests.backends.conftest import wait_until
 from tests.support import soak
 from tests.support.blackhole import BlackHole
@@ -171,10 +171,11 @@ def test_a_normal_exit_stores_the_queue(path: Path, end: str) -> None:
 
 LOCKED = """
 import logging
-from curio_persistence import sigterm, write_behind
+from curio_persistence.buffering import sigterm
+from curio_persistence.buffering import queue
 
 logging.basicConfig(stream=sys.stdout)
-write_behind._PATIENCE_AT_EXIT = sigterm._PATIENCE = 0.2
+queue._PATIENCE_AT_EXIT = sigterm._PATIENCE = 0.2
 persistence = SQLitePersistence(path, lock_timeout=float(sys.argv[2]))
 buffered = persistence.buffered(max_seconds=3600, install_sigterm=True)
 log(buffered, 0, 1, 2)

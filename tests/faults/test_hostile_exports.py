@@ -25,8 +25,8 @@ from curio_persistence import (
     import_records,
 )
 from curio_persistence.importers import record_files
-from curio_persistence.store.arrow import arrow_schema
-from curio_persistence.store.tables import EVENTS
+from curio_persistence.results.arrow import arrow_schema
+from curio_persistence.tables import EVENTS
 from tests.support.awkward import BEGIN
 
 EVENT = {

@@ -18,7 +18,7 @@ from curio_persistence import (
     StorageFullError,
     UnavailableError,
 )
-from curio_persistence.backends.sqlite import SQLiteStore
+from curio_persistence.backends.sqlite.store import SQLiteStore
 from tests.support.disks import SmallDisk, small_disk
 
 BIG = "x" * 20_000_000  # More than the writer keeps in memory until the end.

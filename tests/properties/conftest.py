@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from curio_persistence.backends.postgres import PostgresStore, parse_dsn
+from curio_persistence.backends.postgres.store import PostgresStore, parse_dsn
 from curio_persistence.store.base import Store
 from tests.support.backends import PostgresSchema
 

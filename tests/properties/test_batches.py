@@ -21,8 +21,8 @@ from curio_persistence import (
     Persistence,
     PersistenceError,
 )
-from curio_persistence.backends.memory import MemoryStore
-from curio_persistence.backends.sqlite import SQLiteStore
+from curio_persistence.backends.memory.store import MemoryStore
+from curio_persistence.backends.sqlite.store import SQLiteStore
 from curio_persistence.capabilities import batches
 from curio_persistence.capabilities.appends import OnConflict
 from curio_persistence.clock import Clock

@@ -14,10 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curio_persistence import AgentRunEvent, Persistence
-from curio_persistence.backends.memory import MemoryStore
-from curio_persistence.backends.sqlite import SQLiteStore
+from curio_persistence.backends.memory.store import MemoryStore
+from curio_persistence.backends.sqlite.store import SQLiteStore
 from curio_persistence.store.base import Store
-from curio_persistence.store.tables import RUNS
+from curio_persistence.tables import RUNS
 from tests.properties.strategies import NOON, a_name, maybe
 from tests.support import soak
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from curio_persistence import AgentRunEvent, Persistence
-from curio_persistence.backends.memory import MemoryStore
-from curio_persistence.backends.sqlite import SQLiteStore
+from curio_persistence.backends.memory.store import MemoryStore
+from curio_persistence.backends.sqlite.store import SQLiteStore
 from curio_persistence.store.base import Store
 from tests.properties.strategies import any_text
 from tests.support import soak

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curio_persistence.store.postings import (
+from curio_persistence.backends.postgres.postings import (
     BLOCK,
     Page,
     first_to_merge,
@@ -23,7 +23,7 @@ from curio_persistence.store.postings import (
     read_places,
     without,
 )
-from curio_persistence.store.word_index import Term, Wanted
+from curio_persistence.store.search_index import Term, Wanted
 
 WORDS = st.sampled_from(
     ["a", "ab", "abc", "b", "ba", "天気", "🚀", "é", "ﬁ", "\U0010ffff", "z" * 64]

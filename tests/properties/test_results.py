@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from curio_persistence import AgentLLMUsage, AgentRun, AgentRunEvent, Persistence
-from curio_persistence.backends import pieces
-from curio_persistence.backends.memory import MemoryStore
-from curio_persistence.backends.sqlite import SQLiteStore
+from curio_persistence.backends.memory.store import MemoryStore
+from curio_persistence.backends.sqlite.store import SQLiteStore
+from curio_persistence.results import csv as results_csv
 from curio_persistence.store.base import Store
-from curio_persistence.store.tables import TABLES
+from curio_persistence.tables import TABLES
 from tests.properties.strategies import (
     NOON,
     a_cost,
@@ -142,7 +142,7 @@ def check_tables(
         {field.name: as_unicode(getattr(record, field.name)) for field in fields(kind)}
         for record in expected
     ]
-    with patch.object(pieces, "_FIRST_ROWS", first), patch.object(pieces, "_BYTES", 500):
+    with patch.object(results_csv, "_FIRST_ROWS", first), patch.object(results_csv, "_BYTES", 500):
         assert iterate(persistence, kind, **options).to_arrow().equals(table)
 
 

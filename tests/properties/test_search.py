@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curio_persistence import AgentLLMUsage, AgentRun, AgentRunEvent, Persistence
-from curio_persistence.backends.memory import MemoryStore
-from curio_persistence.backends.sqlite import SQLiteStore
+from curio_persistence.backends.memory.store import MemoryStore
+from curio_persistence.backends.sqlite.store import SQLiteStore
 from curio_persistence.store.base import Store
-from curio_persistence.store.word_queries import matches, parse_query
-from curio_persistence.store.words import words_of
+from curio_persistence.text.query import matches, parse_query
+from curio_persistence.text.tokenizer import words_of
 from tests.properties.strategies import NOON, any_text, few_agents, few_runs, maybe
 from tests.support import soak
 

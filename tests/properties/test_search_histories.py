@@ -16,13 +16,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curio_persistence import AgentLLMUsage, AgentRun, AgentRunEvent, Persistence
-from curio_persistence.backends import postgres_postings, postgres_words
-from curio_persistence.backends.memory import MemoryStore
-from curio_persistence.backends.memory_words import MemoryWords
-from curio_persistence.backends.postgres_words import PostgresWords
+from curio_persistence.backends.memory.search import MemoryWords
+from curio_persistence.backends.memory.store import MemoryStore
+from curio_persistence.backends.postgres import posting_lists, postings, search
+from curio_persistence.backends.postgres.search import PostgresWords
 from curio_persistence.capabilities.search import finding
 from curio_persistence.clock import Clock
-from curio_persistence.store import postings
 from curio_persistence.store.base import Store
 from tests.properties.strategies import NOON, few_agents, few_runs
 from tests.support import soak
@@ -30,12 +29,12 @@ from tests.support.hands import Hands
 
 SMALL = {
     (postings, "BLOCK"): 32,
-    (postgres_postings, "BLOCK"): 32,
-    (postgres_words, "BLOCK"): 32,
+    (posting_lists, "BLOCK"): 32,
+    (search, "BLOCK"): 32,
     (postings, "_TIMES"): 3,
     (postings, "_FULL"): 24,
-    (postgres_postings, "_IN_A_ROW"): 8,
-    (postgres_postings, "_AT_ONCE"): 2,
+    (posting_lists, "_IN_A_ROW"): 8,
+    (posting_lists, "_AT_ONCE"): 2,
     (PostgresWords, "batch"): 7,
     (MemoryWords, "batch"): 7,
     (finding, "_FIRST_LOOK"): 2,

@@ -7,7 +7,8 @@ from typing import Any
 from hypothesis import given
 
 from curio_persistence import AgentLLMUsage, AgentRun, AgentRunEvent
-from curio_persistence.store.tables import EVENTS, RUNS, USAGE, Row, Table
+from curio_persistence.store.table import Row, Table
+from curio_persistence.tables import EVENTS, RUNS, USAGE
 from tests.properties.strategies import stored_events, stored_runs, stored_usage
 from tests.support.records import Record
 

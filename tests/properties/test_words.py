@@ -12,9 +12,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from curio_persistence.store.snippets import snippet
-from curio_persistence.store.word_queries import matches, parse_query
-from curio_persistence.store.words import LONGEST_WORD, located_words, words_of
+from curio_persistence.text.query import matches, parse_query
+from curio_persistence.text.snippets import snippet
+from curio_persistence.text.tokenizer import LONGEST_WORD, located_words, words_of
 from tests.properties.strategies import any_text
 
 # Scripts, marks, joiners, pictures and signs side by side, as they never are in any one language.

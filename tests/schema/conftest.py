@@ -16,7 +16,7 @@ import psycopg2
 import pytest
 
 from curio_persistence import Persistence, PostgresPersistence, SQLitePersistence
-from curio_persistence.backends import schema
+from curio_persistence.backends.sql import migrations
 from tests.conftest import PostgresServers
 from tests.support.children import ROOT
 
@@ -237,12 +237,12 @@ class Versions:
         """While this lasts, the installed version is one that ships these steps too, in order."""
         folder = self._folder / "_".join(steps)
         for dialect in ("sqlite", "postgres"):
-            newest = schema.migrations(dialect)[-1].version
+            newest = migrations.migrations(dialect)[-1].version
             shutil.copytree(ROOT / "schema" / dialect, folder / dialect, dirs_exist_ok=True)
             for version, (name, text) in enumerate(steps.items(), start=newest + 1):
                 _write_step(folder / dialect, f"{version:04}_{name}.sql", text)
         with self._monkeypatch.context() as patch:
-            patch.setattr(schema, "_folder", folder.joinpath)
+            patch.setattr(migrations, "_folder", folder.joinpath)
             _forget_what_was_read()
             try:
                 yield
@@ -259,8 +259,8 @@ def _write_step(folder: Path, name: str, text: str) -> None:
 
 
 def _forget_what_was_read() -> None:
-    schema.migrations.cache_clear()
-    schema.fresh.cache_clear()
+    migrations.migrations.cache_clear()
+    migrations.fresh.cache_clear()
 
 
 @pytest.fixture

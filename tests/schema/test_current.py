@@ -10,9 +10,9 @@ import pytest
 from psycopg2 import sql
 
 from curio_persistence import AccessDeniedError, AgentRun, AgentRunEvent, ConflictError
-from curio_persistence.backends.postgres import _lock_key
-from curio_persistence.backends.schema import SEARCH_TABLES
-from curio_persistence.store.tables import TABLES
+from curio_persistence.backends.postgres.store import _lock_key
+from curio_persistence.backends.sql.migrations import SEARCH_TABLES
+from curio_persistence.tables import TABLES
 from tests.schema.conftest import PostgresSchema, SQLiteFile
 from tests.support.children import Child
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from curio_persistence import AgentRun
-from curio_persistence.backends.postgres import PostgresStore
-from curio_persistence.backends.sqlite import SQLiteStore
+from curio_persistence.backends.postgres.store import PostgresStore
+from curio_persistence.backends.sqlite.store import SQLiteStore
 from tests.schema.conftest import Database, Make, Versions
 from tests.schema.test_versions import FLAVOUR, SWEET, applied
 from tests.support.children import Fork

@@ -8,9 +8,9 @@ from contextlib import closing
 import pytest
 
 from curio_persistence import AgentLLMUsage, AgentRun, AgentRunEvent
-from curio_persistence.backends import schema
+from curio_persistence.backends.sql import migrations
 from curio_persistence.store.codecs import encode_time
-from curio_persistence.store.tables import TABLES
+from curio_persistence.tables import TABLES
 from tests.schema.conftest import Database, Make, SQLiteFile, Versions
 
 PLACES = {"sqlite": "sqlite_file", "postgres": "postgres_schema"}
@@ -19,8 +19,8 @@ DIALECTS = tuple(PLACES)
 
 def test_the_steps_lead_to_the_same_tables_as_a_fresh_start(make: Make) -> None:
     fresh, migrated = make(), make()
-    fresh.run(schema.fresh(fresh.dialect))
-    for step in schema.migrations(migrated.dialect):
+    fresh.run(migrations.fresh(fresh.dialect))
+    for step in migrations.migrations(migrated.dialect):
         migrated.run(step.sql)
     assert fresh.catalog() == migrated.catalog()
     assert fresh.columns() == migrated.columns()
@@ -28,7 +28,7 @@ def test_the_steps_lead_to_the_same_tables_as_a_fresh_start(make: Make) -> None:
 
 def test_opening_makes_the_tables_of_a_fresh_start(make: Make) -> None:
     fresh, opened = make(), make()
-    fresh.run(schema.fresh(fresh.dialect))
+    fresh.run(migrations.fresh(fresh.dialect))
     opened.open().close()
     assert fresh.catalog() == opened.catalog()
 
@@ -55,7 +55,7 @@ def test_the_comparison_notices_every_kind_of_difference(
 ) -> None:
     """Or it would prove nothing."""
     place: Database = request.getfixturevalue(PLACES[dialect])
-    place.run(schema.fresh(dialect))
+    place.run(migrations.fresh(dialect))
     before = place.catalog()
     place.run(change)
     assert place.catalog() != before
@@ -64,8 +64,10 @@ def test_the_comparison_notices_every_kind_of_difference(
 def test_the_columns_are_those_of_the_models_and_nothing_else(database: Database) -> None:
     database.open().close()
     columns = {table: set(names) for table, names in database.columns().items()}
-    assert columns.pop(schema.MIGRATIONS_TABLE) == set(schema.Applied._fields) | {"applied_at"}
-    for name in schema.SEARCH_TABLES[database.dialect]:
+    assert columns.pop(migrations.MIGRATIONS_TABLE) == set(migrations.Applied._fields) | {
+        "applied_at"
+    }
+    for name in migrations.SEARCH_TABLES[database.dialect]:
         del columns[name]
     assert columns == {table.name: {*table.names, *table.internal_names} for table in TABLES}
 
@@ -77,14 +79,14 @@ def test_every_database_has_the_same_columns_in_the_same_order(
     sqlite_file.open().close()
     here, there = database.columns(), sqlite_file.columns()
     for columns, dialect in ((here, database.dialect), (there, "sqlite")):
-        for name in schema.SEARCH_TABLES[dialect]:
+        for name in migrations.SEARCH_TABLES[dialect]:
             del columns[name]
     assert here == there
 
 
 def test_both_dialects_have_the_same_steps() -> None:
     sqlite, postgres = (
-        [(step.version, step.name, step.kind) for step in schema.migrations(dialect)]
+        [(step.version, step.name, step.kind) for step in migrations.migrations(dialect)]
         for dialect in DIALECTS
     )
     assert sqlite == postgres
@@ -92,7 +94,7 @@ def test_both_dialects_have_the_same_steps() -> None:
 
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_the_steps_are_counted_from_one_and_say_what_they_are(dialect: str) -> None:
-    steps = schema.migrations(dialect)
+    steps = migrations.migrations(dialect)
     assert [step.version for step in steps] == list(range(1, len(steps) + 1))
     for step in steps:
         assert step.sql.startswith(("-- additive: ", "-- breaking: ")), step.name
@@ -102,7 +104,7 @@ def test_a_step_that_does_not_say_what_it_is_counts_as_breaking(versions: Versio
     """The careful reading of a forgotten line."""
     with versions.having(forgotten="ALTER TABLE {schema}.agent_runs ADD COLUMN flavour TEXT;"):
         for dialect in DIALECTS:
-            assert schema.migrations(dialect)[-1].kind == "breaking"
+            assert migrations.migrations(dialect)[-1].kind == "breaking"
 
 
 TIMES = [(table.name, column) for table in TABLES for column in table.kept_by(encode_time)]

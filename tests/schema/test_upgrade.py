@@ -27,8 +27,8 @@ from curio_persistence import (
     aio,
     upgrade,
 )
-from curio_persistence.backends.originals import Original
-from curio_persistence.store.tables import USAGE as USAGE_TABLE
+from curio_persistence.backends.sql.legacy_upgrade import Original
+from curio_persistence.tables import USAGE as USAGE_TABLE
 from tests.schema import original
 from tests.schema.conftest import Database, Make
 from tests.schema.original import EVENT, RUN, USAGE

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from curio_persistence import upgrade
-from curio_persistence.backends import originals
-from curio_persistence.backends.postgres_original import PostgresOriginal
-from curio_persistence.backends.sqlite_original import SQLiteOriginal
+from curio_persistence.backends.postgres.legacy_upgrade import PostgresOriginal
+from curio_persistence.backends.sql import legacy_upgrade
+from curio_persistence.backends.sqlite.legacy_upgrade import SQLiteOriginal
 from tests.schema import original
 from tests.schema.conftest import Database, Make
 from tests.schema.original import EVENT
@@ -70,7 +70,7 @@ def _kill_at(point: int) -> None:
 def test_an_upgrade_that_was_killed_anywhere_is_completed_by_the_next(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(originals, "_ROWS", 250)
+    monkeypatch.setattr(legacy_upgrade, "_ROWS", 250)
     whole = make()
     original.make(whole, events=EVENTS)
     upgrade(whole.url, timezone="UTC")

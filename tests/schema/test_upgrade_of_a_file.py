@@ -21,8 +21,8 @@ from curio_persistence import (
     UnsupportedError,
     upgrade,
 )
-from curio_persistence.backends.sqlite import SQLiteStore
-from curio_persistence.backends.sqlite_original import SQLiteOriginal
+from curio_persistence.backends.sqlite.legacy_upgrade import SQLiteOriginal
+from curio_persistence.backends.sqlite.store import SQLiteStore
 from tests.schema import original
 from tests.schema.conftest import SQLiteFile
 from tests.schema.original import EVENT, RUN, USAGE

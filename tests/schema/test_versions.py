@@ -13,11 +13,11 @@ from curio_persistence import (
     PersistenceError,
     SchemaMismatchError,
 )
-from curio_persistence.backends import schema
-from curio_persistence.backends.sqlite import SQLiteStore
+from curio_persistence.backends.sql import migrations
+from curio_persistence.backends.sqlite.store import SQLiteStore
 from tests.schema.conftest import Database, Make, Versions
 
-TODAY = schema.migrations("sqlite")[-1].version
+TODAY = migrations.migrations("sqlite")[-1].version
 FLAVOUR = """\
 -- additive: runs have a flavour.
 ALTER TABLE {schema}.agent_runs ADD COLUMN flavour TEXT;
@@ -72,7 +72,7 @@ def test_a_step_is_noted_with_its_kind_and_the_checksum_of_its_text(
     use(database)
     with versions.having(flavour=FLAVOUR):
         database.open().close()
-        text = schema.migrations(database.dialect)[-1].sql
+        text = migrations.migrations(database.dialect)[-1].sql
     assert database.ask(
         "SELECT name, kind, checksum FROM {schema}.schema_migrations "
         f"WHERE version = {TODAY + 1} AND applied_at IS NOT NULL"

@@ -9,8 +9,8 @@ import psycopg2
 from psycopg2 import sql
 
 from curio_persistence import PostgresPersistence
-from curio_persistence.backends import schema
-from curio_persistence.store.tables import TABLES
+from curio_persistence.backends.sql import migrations
+from curio_persistence.tables import TABLES
 
 
 class PostgresSchema:
@@ -23,7 +23,7 @@ class PostgresSchema:
 
     def empty(self) -> None:
         """Delete every row; a table that a forgotten transaction still uses is an error."""
-        names = (*(table.name for table in TABLES), *schema.SEARCH_TABLES["postgres"])
+        names = (*(table.name for table in TABLES), *migrations.SEARCH_TABLES["postgres"])
         tables = sql.SQL(", ").join(sql.Identifier(self.name, name) for name in names)
         self._run(sql.SQL("TRUNCATE {} RESTART IDENTITY").format(tables))
 

@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 import pytest
 
 from curio_persistence import Persistence
-from curio_persistence.store.tables import TABLES
+from curio_persistence.tables import TABLES
 
 Params = tuple[Any, ...]
 Statements = dict[str, Params]

@@ -24,9 +24,9 @@ from curio_persistence.store.base import Finding, Store
 from curio_persistence.store.codecs import decode_time, encode_time
 from curio_persistence.store.cursors import Cursors
 from curio_persistence.store.filters import COUNT, Filter, Order, Where, checked_count
-from curio_persistence.store.tables import RUNS
-from curio_persistence.store.word_queries import parse_query
-from curio_persistence.store.words import VERSION
+from curio_persistence.tables import RUNS
+from curio_persistence.text.query import parse_query
+from curio_persistence.text.tokenizer import VERSION
 
 __all__ = ["Search", "SearchHit", "SearchOrder", "SearchPage"]
 

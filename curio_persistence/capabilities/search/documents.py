@@ -10,9 +10,10 @@ from operator import attrgetter
 from typing import Any, NamedTuple
 from zlib import crc32
 
-from curio_persistence.store.tables import EVENTS, RUNS, USAGE, Table
-from curio_persistence.store.word_index import Document
-from curio_persistence.store.words import MOST_WORDS, words_of
+from curio_persistence.store.search_index import Document
+from curio_persistence.store.table import Table
+from curio_persistence.tables import EVENTS, RUNS, USAGE
+from curio_persistence.text.tokenizer import MOST_WORDS, words_of
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)

@@ -19,9 +19,9 @@ from curio_persistence.capabilities.search.hits import SearchHit
 from curio_persistence.models import AgentLLMUsage
 from curio_persistence.store.base import Store
 from curio_persistence.store.filters import Filter
-from curio_persistence.store.snippets import snippet
-from curio_persistence.store.word_index import Found, Term, Wanted
-from curio_persistence.store.word_queries import Phrase, WordQuery, matches
+from curio_persistence.store.search_index import Found, Term, Wanted
+from curio_persistence.text.query import Phrase, WordQuery, matches
+from curio_persistence.text.snippets import snippet
 
 _MOST_TERMS = 32
 """How many of the words are asked of the index; the records are asked for all."""

@@ -8,9 +8,9 @@ from datetime import datetime
 from typing import Any, Literal, overload
 
 from curio_persistence.models import AgentLLMUsage, AgentRun, AgentRunEvent
+from curio_persistence.results.pages import Page
 from curio_persistence.store import codecs
-from curio_persistence.store.results import Page
-from curio_persistence.store.tables import Column, Columns, Table
+from curio_persistence.store.table import Column, Columns, Table
 
 HitKind = Literal["run", "event", "usage"]
 

@@ -3,7 +3,7 @@
 Runs say themselves whether the index has them as they are. Of events and model calls, which never
 change, it is noted up to which id they were taken up. Where several transactions write at a time a
 smaller id may be seen after a larger one: ids that were missing are looked for again until all
-transactions have ended that ran while they were (see `store/arrivals.py`).
+transactions have ended that ran while they were (see `store/change_feed.py`).
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ from curio_persistence.capabilities.search.documents import KINDS, document_of, 
 from curio_persistence.store.base import Store
 from curio_persistence.store.codecs import encode_time
 from curio_persistence.store.filters import COUNT, Filter, Order, Where
-from curio_persistence.store.tables import EVENTS, RUNS, USAGE, Table
-from curio_persistence.store.word_index import Document
-from curio_persistence.store.words import VERSION
+from curio_persistence.store.search_index import Document
+from curio_persistence.store.table import Table
+from curio_persistence.tables import EVENTS, RUNS, USAGE
+from curio_persistence.text.tokenizer import VERSION
 
 Progress = Callable[[int, int | None], object]
 Range = tuple[int, int]

@@ -1,0 +1,1 @@
+"""Rows in a schema of a PostgreSQL database."""

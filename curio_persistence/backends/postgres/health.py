@@ -1,0 +1,133 @@
+"""What a check-up says of a PostgreSQL server: age, encoding, connections, dead rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import date
+from typing import NamedTuple
+
+from curio_persistence.backends.sql import health
+from curio_persistence.store.base import Finding
+
+# In one statement, so that an ailing server is asked once. Who is connected, every user may count
+# here, and nowhere else.
+SERVER = """
+    SELECT current_setting('server_version'), current_setting('server_version_num')::int / 10000,
+        current_setting('server_encoding'),
+        current_setting('max_connections')::int
+            - current_setting('superuser_reserved_connections')::int
+            - (SELECT sum(numbackends) FROM pg_catalog.pg_stat_database)::int
+"""
+TABLES = """
+    SELECT c.relname, pg_catalog.pg_total_relation_size(c.oid),
+        pg_catalog.pg_stat_get_live_tuples(c.oid), pg_catalog.pg_stat_get_dead_tuples(c.oid)
+    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+    WHERE n.nspname = %s AND c.relname = ANY(%s) AND c.relkind = 'r' ORDER BY c.relname
+"""
+INDEXES = """
+    SELECT c.relname, i.indisvalid AND i.indisready
+    FROM pg_catalog.pg_index i
+    JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
+    JOIN pg_catalog.pg_class t ON t.oid = i.indrelid
+    JOIN pg_catalog.pg_namespace n ON n.oid = t.relnamespace
+    WHERE n.nspname = %s AND t.relname = ANY(%s)
+"""
+
+_LAST_DAYS: Mapping[int, date] = {
+    13: date(2025, 11, 13),
+    14: date(2026, 11, 12),
+    15: date(2027, 11, 11),
+    16: date(2028, 11, 9),
+    17: date(2029, 11, 8),
+    18: date(2030, 11, 14),
+}
+"""When the last corrections of a version come out: www.postgresql.org/support/versioning."""
+
+_MANY_DEAD = 50_000
+"""How many dead rows are worth a word, where a third of a table's rows or more are dead. Autovacuum
+begins at a fifth."""
+
+
+class Server(NamedTuple):
+    """What `SERVER` answers."""
+
+    version: str
+    major: int
+    encoding: str
+    places: int
+    """How many more connections it lets in."""
+
+    def engine(self, today: date) -> Finding:
+        last = _LAST_DAYS.get(self.major, date.min if self.major < min(_LAST_DAYS) else date.max)
+        if today <= last:
+            return Finding("engine", "ok", f"PostgreSQL {self.version}")
+        return Finding(
+            "engine",
+            "warning",
+            f"PostgreSQL {self.version} gets no corrections any more, not even of its security",
+            "Upgrade the server, with pg_upgrade, or with pg_dump and pg_restore.",
+        )
+
+    def text(self) -> Finding:
+        if self.encoding == "UTF8":
+            return Finding("encoding", "ok", "UTF8")
+        return Finding(
+            "encoding",
+            "error",
+            f"the database's encoding is {self.encoding}: much text cannot be stored",
+            "Create a database with ENCODING 'UTF8' and move the tables there.",
+        )
+
+    def pool(self, milliseconds: float, in_use: int, idle: int, most: int) -> Finding:
+        wanted = most - in_use - idle
+        said = (
+            f"answers in {milliseconds:.2f} ms; {in_use} connections in use, {idle} idle, at most "
+            f"{most}; the server has room for {max(self.places, 0):,} more"
+        )
+        if wanted <= self.places:
+            return Finding("pool", "ok", said)
+        return Finding(
+            "pool",
+            "warning",
+            f"{said}, and the pool may want {wanted:,}",
+            "Set DB_MAX_CONNECTIONS lower or the server's max_connections higher, or put pgbouncer "
+            "before it.",
+        )
+
+
+def invalid_indexes(names: Sequence[str]) -> Finding:
+    """What is said of indexes that a failed CREATE INDEX CONCURRENTLY has left behind."""
+    return Finding(
+        "indexes",
+        "warning",
+        f"invalid: {', '.join(names)}; every write keeps them up, and no question uses them",
+        "With psql: " + "; ".join(f"REINDEX INDEX CONCURRENTLY {name}" for name in names),
+    )
+
+
+class TableRoom(NamedTuple):
+    """What `TABLES` answers of one."""
+
+    name: str
+    size: int
+    live: int
+    dead: int
+
+    @property
+    def is_bloated(self) -> bool:
+        return self.dead >= _MANY_DEAD and 2 * self.dead >= self.live
+
+
+def space(tables: Sequence[TableRoom], schema: str) -> Finding:
+    """How large the tables are, and whether much of that is rows that nobody sees any more."""
+    bloated = [table for table in tables if table.is_bloated]
+    dead = sum(table.dead for table in tables)
+    said = f"{health.size(sum(table.size for table in tables))}, with {dead:,} dead rows"
+    if not bloated:
+        return Finding("space", "ok", said)
+    return Finding(
+        "space",
+        "warning",
+        f"{said}: autovacuum does not keep up",
+        "With psql: " + "; ".join(f'VACUUM (ANALYZE) {schema}."{each.name}"' for each in bloated),
+    )

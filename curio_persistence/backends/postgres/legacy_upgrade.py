@@ -1,0 +1,165 @@
+"""A schema of PostgreSQL that an original Curio filled; see `originals`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO
+from typing import Any
+
+from curio_persistence.backends.postgres.copy import copy_text
+from curio_persistence.backends.postgres.store import TIMES, PostgresStore, quote_identifier
+from curio_persistence.backends.sql.legacy_upgrade import ASIDE, OldRow, Original
+from curio_persistence.backends.sql.store import Params, Result
+from curio_persistence.store.table import Table
+from curio_persistence.tables import EVENTS, RUNS, TABLES
+
+_SETTINGS = (
+    # How times become text; those without a zone become what they say.
+    "SET LOCAL TimeZone = 'UTC'; SET LOCAL DateStyle = 'ISO, YMD'; "
+    # How long to wait for a program that is in the middle of a transaction.
+    "SET LOCAL lock_timeout = '30s'; "
+    # Enough until autovacuum comes by, in a tenth of the time.
+    "SET LOCAL default_statistics_target = 10; "
+    # Smaller tables are indexed in less time than it takes others to come and help.
+    "SET LOCAL min_parallel_table_scan_size = '256MB'"
+)
+_KEPT_TIME = 'YYYY-MM-DD"T"HH24:MI:SS.US+00:00'
+_CONSTRAINTS = (
+    "SELECT o.conname, o.contype::text, pg_get_constraintdef(o.oid) "
+    "FROM pg_catalog.pg_constraint o "
+    "JOIN pg_catalog.pg_class c ON c.oid = o.conrelid "
+    "JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
+    "WHERE n.nspname = %s AND c.relname = %s"
+)
+_COUNTER = (
+    "SELECT c.relname FROM pg_catalog.pg_class c "
+    "JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
+    "WHERE n.nspname = %s AND c.relname = %s AND c.relkind = 'S'"
+)
+_OWNER = "SELECT tableowner FROM pg_catalog.pg_tables WHERE schemaname = %s AND tablename = %s"
+_NAME_LENGTH = 63
+_SEQUENCE = "pg_get_serial_sequence(format('%%I.%%I', %s, %s), 'id')::regclass"
+_GO_ON_COUNTING = (
+    f"SELECT setval({_SEQUENCE}, last) FROM (SELECT "
+    f"greatest(max(id), pg_sequence_last_value({_SEQUENCE})) AS last FROM {{table}}) AS ids "
+    "WHERE last > 0"
+)
+_REFUSE_OLD_PROGRAMS = (
+    "ALTER TABLE {table} ADD CONSTRAINT not_by_an_original_curio CHECK (updated_at "
+    "<> CURRENT_TIMESTAMP OR current_query() !~* 'current_timestamp|now\\(') NOT VALID"
+)
+"""What an original Curio adds lacks `created_at`, and is refused for it. What it updates would be
+taken, and its times without a zone for those of the session's; but it lets the server set
+`updated_at`, and nobody else does."""
+
+
+class PostgresOriginal(Original, PostgresStore):
+    """The old tables are kept beside the new ones, under other names."""
+
+    @contextmanager
+    def looking(self) -> Iterator[None]:
+        with self.transaction():
+            self._control(_SETTINGS)
+            yield
+
+    @contextmanager
+    def replacing(self) -> Iterator[str]:
+        with self.transaction():
+            self._control(_SETTINGS)
+            self._lock_schema()
+            self._be_owner()
+            with self._old_ones_aside(), self._referring_later(EVENTS):
+                yield ", ".join(f"{name}{ASIDE}" for name in sorted(self._found))
+            for table in TABLES:
+                self._go_on_counting(table)
+                self._write(f"ANALYZE {self._table(table)}", ())
+            self._write(_REFUSE_OLD_PROGRAMS.format(table=self._table(RUNS)), ())
+
+    def _be_owner(self) -> None:
+        """Let the new tables belong to whom the old ones do, whoever upgrades them."""
+        [(owner,)] = self._read(_OWNER, (self._schema_name, RUNS.name))
+        self._control(f"SET LOCAL ROLE {quote_identifier(owner)}")
+
+    def _put_aside(self) -> None:
+        for name in sorted(self._found):
+            # Else the new ones would get other names than elsewhere.
+            table = f"ALTER TABLE {self._qualified(name)} RENAME"
+            for constraint, *_ in self._read(_CONSTRAINTS, (self._schema_name, name)):
+                old, new = quote_identifier(constraint), _name_aside(constraint)
+                self._write(f"{table} CONSTRAINT {old} TO {new}", ())
+            for (counter,) in self._read(_COUNTER, (self._schema_name, f"{name}_id_seq")):
+                old, new = self._qualified(counter), _name_aside(counter)
+                self._write(f"ALTER SEQUENCE {old} RENAME TO {new}", ())
+            self._write(f"{table} TO {_name_aside(name)}", ())
+
+    @contextmanager
+    def _referring_later(self, table: Table[Any]) -> Iterator[None]:
+        """Have all references looked up at once: one by one takes as long as the copying."""
+        alter = f"ALTER TABLE {self._table(table)}"
+        found = self._read(_CONSTRAINTS, (self._schema_name, table.name))
+        references = [(quote_identifier(name), text) for name, kind, text in found if kind == "f"]
+        for name, _ in references:
+            self._write(f"{alter} DROP CONSTRAINT {name}", ())
+        yield
+        for name, text in references:
+            self._write(f"{alter} ADD CONSTRAINT {name} {text}", ())
+
+    def _go_on_counting(self, table: Table[Any]) -> None:
+        """Let new rows get ids that none ever had."""
+        names = [table.name, table.name + ASIDE if table.name in self._found else table.name]
+        parameters = [value for name in names for value in (self._schema_name, name)]
+        self._read(_GO_ON_COUNTING.format(table=self._table(table)), tuple(parameters))
+
+    def _run_inside(self, sql: str, params: Params) -> Result:
+        # Without a savepoint: where anything fails, all of it is undone.
+        return self._run(self._pinned(), sql, params)
+
+    def _old_value(self, column: str) -> str:
+        return f"{column}::text"
+
+    def _kept_value(self, column: str) -> str:
+        value = self._reading(column)
+        return f"to_char({value}, '{_KEPT_TIME}')" if column in TIMES else value
+
+    def _keep(
+        self, table: Table[Any], columns: tuple[str, ...], pieces: Iterator[list[OldRow]]
+    ) -> bool:
+        lines: list[OldRow] = []
+        written: list[bytes] = []
+
+        def text() -> Iterator[bytes]:
+            for piece in pieces:
+                lines.extend(piece)
+                for part in copy_text(columns, _as_copied(columns, piece)):
+                    written.append(part)
+                    yield part
+
+        self._insert_kept(table, columns, text())
+        read = BytesIO()
+        sql = f"COPY ({self._selecting_kept(table, columns)}) TO STDOUT"
+        self._run(self._pinned(), sql, (lines[0][0], lines[-1][0]), read)
+        # A number may be written in several ways; then its value decides.
+        return read.getvalue() == b"".join(written) or self._are_kept(table, columns, lines)
+
+    def _insert_kept(
+        self, table: Table[Any], columns: tuple[str, ...], text: Iterator[bytes]
+    ) -> None:
+        # Frozen: no reader has to find out which rows of a table that is new he may see.
+        self._copy_in(self._pinned(), table, columns, text, " (FREEZE)")
+
+
+def _as_copied(columns: tuple[str, ...], lines: list[OldRow]) -> Iterator[OldRow]:
+    """Rows with their times written as the server writes them."""
+    turned = list(zip(*lines, strict=True))
+    for at, name in enumerate(columns):
+        if name in TIMES:
+            turned[at] = tuple(
+                time and f"{time[:10]} {time[11:26].rstrip('0').rstrip('.')}+00"
+                for time in turned[at]
+            )
+    return zip(*turned, strict=True)
+
+
+def _name_aside(name: str) -> str:
+    return quote_identifier(name[: _NAME_LENGTH - len(ASIDE)] + ASIDE)

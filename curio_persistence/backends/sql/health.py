@@ -1,0 +1,61 @@
+"""What a check-up says of what every database has: its size, its indexes and its references."""
+
+from __future__ import annotations
+
+from collections.abc import Set
+
+from curio_persistence.backends.sql import migrations
+from curio_persistence.store.base import Finding
+
+SMALL = 64_000_000
+"""How many bytes are read through in every check-up, in a tenth of a second or two; where there are
+more, only those that are asked to go deep read them."""
+
+
+def size(octets: int) -> str:
+    return f"{octets / 1_000_000:,.1f} MB"
+
+
+def unread(check: str, octets: int) -> Finding:
+    """What is said where to know it everything would have to be read."""
+    return Finding(
+        check,
+        "ok",
+        f"not looked at: that reads all {size(octets)}",
+        "To look all the same: curio-persistence doctor --deep",
+    )
+
+
+def indexes(found: Set[str], dialect: str) -> Finding:
+    """Whether the indexes are there that the tables were made with."""
+    missing = sorted(migrations.indexes(dialect) - found)
+    if not missing:
+        return Finding("indexes", "ok", "all there")
+    return Finding(
+        "indexes",
+        "warning",
+        f"missing: {', '.join(missing)}; what they are for reads whole tables",
+        f"Make them again with their CREATE INDEX statements in schema/{dialect}/.",
+    )
+
+
+def orphans(events: int, one_run: str | None, calls: int, children: int) -> Finding:
+    """How many rows name a run that is not there; `one_run` is one that events name.
+
+    Model calls and child runs may: a call can stand alone, a parent be recorded elsewhere.
+    """
+    if events:
+        return Finding(
+            "orphans",
+            "warning",
+            f"{events:,} events are of runs that do not exist, {one_run} for one: somebody wrote "
+            "or deleted without foreign keys",
+            "Create these runs with create_agent_run(); then their events can be read, and go "
+            "with them by delete_agent_run().",
+        )
+    others = [
+        f"{count:,} {of_what} name one that is not here, as they may"
+        for count, of_what in ((calls, "model calls"), (children, "child runs"))
+        if count
+    ]
+    return Finding("orphans", "ok", "; ".join(["every event has its run", *others]))

@@ -1,0 +1,187 @@
+"""A database that an original Curio filled, and how today's tables come to stand in their place.
+
+All of it is one transaction: whoever reads or writes meanwhile finds the old tables or the new
+ones, and after a crash the old ones are there as if nothing had been.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from itertools import groupby
+from operator import itemgetter
+from typing import Any
+
+from curio_persistence.backends.sql import migrations
+from curio_persistence.backends.sql.store import SQLStore
+from curio_persistence.errors import BusyError, CorruptDatabaseError, SchemaMismatchError
+from curio_persistence.store.filters import Filter
+from curio_persistence.store.table import Kept, Row, Table
+from curio_persistence.tables import EVENTS, RUNS, TABLES
+
+ASIDE = "_before_upgrade"
+"""What the names of the old tables end with while, and where, they are kept."""
+_ROWS = 2_000
+"""How many rows to copy at a time."""
+
+OldRow = tuple[Any, ...]
+
+
+class Original(SQLStore):
+    """A store whose tables are still those of an original Curio, to be opened for an upgrade."""
+
+    _aside = ""
+    """What the names of the old tables end with at the moment."""
+    _found: Mapping[str, frozenset[str]]
+
+    def is_upgraded(self) -> bool:
+        """Whether the tables are today's. Raises SchemaMismatchError where they are neither."""
+        catalog = self._catalog()
+        self._tables_are_ours = True  # Or will be: what is written here goes into them.
+        if migrations.is_ours(catalog.tables) and catalog.applied:
+            return True
+        if not migrations.is_original(catalog.tables):
+            found = ", ".join(sorted(catalog.tables)) or "none"
+            raise SchemaMismatchError(
+                f"{self.place} has no tables of an original Curio, of which there are agent_runs, "
+                f"agent_run_events and agent_llm_usage. Found under such names: {found}.",
+                found=found,
+                wanted="the tables of an original Curio",
+            )
+        self._found = catalog.tables
+        return False
+
+    @abstractmethod
+    def looking(self) -> AbstractContextManager[None]:
+        """While it lasts, the old rows can be read; nothing is changed."""
+
+    @abstractmethod
+    def replacing(self) -> AbstractContextManager[str]:
+        """While it lasts, old rows can be read and new ones kept; then the new tables stand in the
+        place of the old. Gives the name of what keeps these. If it raises, nothing was changed."""
+
+    @abstractmethod
+    def _keep(
+        self, table: Table[Any], columns: tuple[str, ...], pieces: Iterator[list[OldRow]]
+    ) -> bool:
+        """Store rows under the ids they had; whether they are read as they were to be kept."""
+
+    def _old_value(self, column: str) -> str:
+        """The expression that yields an old value as a driver can hand it over."""
+        return column
+
+    def _kept_value(self, column: str) -> str:
+        """The expression that yields a new value in kept form, as it was bound."""
+        return self._reading(column)
+
+    def columns(self, table: Table[Any]) -> tuple[str, ...]:
+        """The columns of an old table that go over, beside the id."""
+        found = self._found.get(table.name, frozenset())
+        return tuple(name for name in table.always if name in found)
+
+    def left_out(self, table: Table[Any]) -> tuple[str, ...]:
+        """The columns of an old table that no original Curio is known to have had."""
+        found = self._found.get(table.name, frozenset())
+        return tuple(sorted(found - {"id", *table.always}))
+
+    def count_old(self, table: Table[Any]) -> int:
+        return self._count(self._old(table)) if table.name in self._found else 0
+
+    def count_strays(self) -> int:
+        """How many runs there are that only events know."""
+        if EVENTS.name not in self._found:
+            return 0
+        [(count,)] = self._read(
+            f"SELECT count(DISTINCT coalesce(e.run_id, '')) FROM {self._old(EVENTS)} e "
+            f"WHERE NOT EXISTS (SELECT 1 FROM {self._old(RUNS)} r WHERE r.run_id = e.run_id)",
+            (),
+        )
+        return int(count)
+
+    def old_rows(self, table: Table[Any]) -> Iterator[list[OldRow]]:
+        """The old rows in the order of their ids, some at a time: the id, then `columns`."""
+        if table.name not in self._found:
+            return
+        values = ", ".join(("id", *map(self._old_value, self.columns(table))))
+        select = f"SELECT {values} FROM {self._old(table)}"
+        end = f" ORDER BY id LIMIT {_ROWS}"
+        rows = self._read(select + end, ())
+        while rows:
+            yield rows
+            rows = self._read(f"{select} WHERE id > {self.placeholder}{end}", (rows[-1][0],))
+
+    def unknown_runs(self, run_ids: Iterable[Kept]) -> set[Kept]:
+        """Those of which there is no new row."""
+        asked = tuple(dict.fromkeys(run_ids))
+        known = self.pick(RUNS, ("run_id",), (Filter("run_id", "in", asked),))
+        return set(asked).difference(run_id for (run_id,) in known)
+
+    def keep(self, table: Table[Any], pieces: Iterable[tuple[Sequence[int], list[Row]]]) -> None:
+        """Store rows, read them back, and compare: each must be there as it was to be kept.
+
+        The next piece may be made while those before are stored.
+        """
+        lined_up = (_lined_up(table, ids, rows) for ids, rows in pieces)
+        for columns, alike in groupby(lined_up, itemgetter(0)):
+            if not self._keep(table, columns, (lines for _, lines in alike)):
+                raise self._differs(f"rows of {table.name} do not read back")
+
+    def _are_kept(self, table: Table[Any], columns: tuple[str, ...], lines: list[OldRow]) -> bool:
+        sql = self._selecting_kept(table, map(self._kept_value, columns))
+        return self._read(sql, (lines[0][0], lines[-1][0])) == lines
+
+    def _selecting_kept(self, table: Table[Any], values: Iterable[str]) -> str:
+        """The statement that reads the rows from one id to another."""
+        return (
+            f"SELECT {', '.join(values)} FROM {self._table(table)} WHERE id >= {self.placeholder} "
+            f"AND id <= {self.placeholder} ORDER BY id"
+        )
+
+    def check_counts(self, stubs: int) -> None:
+        """Raise unless there are as many new rows as old ones, and so many more runs."""
+        for table in TABLES:
+            expected = self.count_old(table) + (stubs if table is RUNS else 0)
+            found = self._count(self._table(table))
+            if found != expected:
+                raise self._differs(f"{table.name} has {found} rows and not {expected}")
+
+    def _differs(self, what: str) -> CorruptDatabaseError:
+        return CorruptDatabaseError(
+            f"{self.place} was not upgraded: when it was checked, {what}. Nothing was changed. "
+            "Look for damage, with the tools of the database."
+        )
+
+    def _count(self, qualified: str) -> int:
+        [(count,)] = self._read(f"SELECT count(*) FROM {qualified}", ())
+        return int(count)
+
+    def _old(self, table: Table[Any]) -> str:
+        return self._qualified(table.name + self._aside)
+
+    @contextmanager
+    def _old_ones_aside(self) -> Iterator[None]:
+        """While it lasts, the old tables have other names and the new ones are there."""
+        if self.is_upgraded():  # Asked again, now that nobody else can.
+            raise BusyError(f"{self.place} was upgraded by somebody else in this moment.")
+        self._put_aside()
+        self._aside = ASIDE
+        tables, indexes = migrations.indexes_apart(self.dialect)
+        try:
+            self._run_script(tables)
+            yield
+            self._run_script(indexes)
+            self._note(migrations.migrations(self.dialect))
+        finally:
+            self._aside = ""
+
+    @abstractmethod
+    def _put_aside(self) -> None:
+        """Give the old tables other names."""
+
+
+def _lined_up(
+    table: Table[Any], ids: Sequence[int], rows: Sequence[Row]
+) -> tuple[tuple[str, ...], list[OldRow]]:
+    columns, values = table.line_up(rows)
+    return ("id", *columns), [(ident, *line) for ident, line in zip(ids, values, strict=True)]

@@ -1,0 +1,263 @@
+"""Brings a database's tables up to date, and refuses those that are somebody else's.
+
+`schema/<dialect>/*.sql` are the tables as they are today; `migrations/NNNN_name.sql` are the steps
+by which an older database gets there. A step is additive (programs that do not know it can go on)
+or breaking, as its first line says: `-- additive: …` or `-- breaking: …`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from functools import cache
+from importlib import resources
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from curio_persistence.errors import SchemaMismatchError
+from curio_persistence.store.base import Finding
+from curio_persistence.store.table import Table
+from curio_persistence.tables import EVENTS, RUNS, TABLES, USAGE
+
+MIGRATIONS_TABLE = "schema_migrations"
+_MIGRATIONS_COLUMNS = frozenset({"version", "name", "kind", "checksum", "applied_at"})
+SEARCH_TABLES: Mapping[str, tuple[str, ...]] = {
+    "sqlite": ("agent_search_documents", "agent_search_state"),
+    "postgres": (
+        "agent_search_documents",
+        "agent_search_segments",
+        "agent_search_postings",
+        "agent_search_places",
+        "agent_search_state",
+    ),
+}
+"""Those of the search index, by dialect."""
+OUR_TABLES = (MIGRATIONS_TABLE, *(table.name for table in TABLES), *SEARCH_TABLES["postgres"])
+
+_BY_NAME: Mapping[str, Table[Any]] = {table.name: table for table in TABLES}
+_NEEDED: Mapping[str, frozenset[str]] = {
+    RUNS.name: frozenset({"id", "agent_id", "run_id"}),
+    EVENTS.name: frozenset({"id", "run_id"}),
+    USAGE.name: frozenset({"id"}),
+}
+"""Without which a table of that name is not an original Curio's."""
+
+Kind = Literal["additive", "breaking"]
+
+
+_INDEX = re.compile(r"^CREATE (?:UNIQUE )?INDEX (?P<name>\w+)[^;]*;$", re.MULTILINE)
+
+
+class Applied(NamedTuple):
+    """A row of `schema_migrations`."""
+
+    version: int
+    name: str
+    kind: str
+    checksum: str
+
+
+class Migration(NamedTuple):
+    """One step, as it stands in `schema/<dialect>/migrations/`."""
+
+    version: int
+    name: str
+    kind: Kind
+    checksum: str
+    sql: str
+
+    def as_applied(self) -> Applied:
+        return Applied(self.version, self.name, self.kind, self.checksum)
+
+
+class Catalog(NamedTuple):
+    """What a database holds under our names: the columns of each table, and the steps applied."""
+
+    tables: Mapping[str, frozenset[str]]
+    applied: tuple[Applied, ...]
+
+
+def is_ours(tables: Mapping[str, frozenset[str]]) -> bool:
+    """Whether there is a `schema_migrations`, and it is the one made here."""
+    return tables.get(MIGRATIONS_TABLE) == _MIGRATIONS_COLUMNS
+
+
+def is_original(tables: Mapping[str, frozenset[str]]) -> bool:
+    """Whether they are those of an original Curio: its columns, and none that are ours alone."""
+    return RUNS.name in tables and all(
+        name in _BY_NAME
+        and columns >= _NEEDED[name]
+        and columns.isdisjoint(_columns(_BY_NAME[name]) - {"id", *_BY_NAME[name].always})
+        for name, columns in tables.items()
+    )
+
+
+@cache
+def migrations(dialect: str) -> tuple[Migration, ...]:
+    """Every step, oldest first."""
+    folder = _folder(dialect) / "migrations"
+    files = sorted(
+        (f for f in folder.iterdir() if f.name.endswith(".sql")), key=lambda file: file.name
+    )
+    return tuple(_migration(file) for file in files)
+
+
+def _migration(file: Traversable) -> Migration:
+    sql = file.read_text(encoding="utf-8")
+    version, _, name = file.name.removesuffix(".sql").partition("_")
+    kind: Kind = "additive" if sql.startswith("-- additive:") else "breaking"
+    checksum = hashlib.sha256(sql.encode()).hexdigest()
+    return Migration(int(version), name, kind, checksum, sql)
+
+
+@cache
+def fresh(dialect: str) -> str:
+    """The statements that make today's tables from nothing."""
+    names = (f"{MIGRATIONS_TABLE}.sql", *(table.ddl for table in TABLES), "search.sql")
+    return "\n".join((_folder(dialect) / name).read_text(encoding="utf-8") for name in names)
+
+
+@cache
+def indexes(dialect: str) -> frozenset[str]:
+    """The names of all indexes that today's tables have."""
+    return frozenset(match["name"] for match in _INDEX.finditer(fresh(dialect)))
+
+
+@cache
+def indexes_apart(dialect: str) -> tuple[str, str]:
+    """The statements of `fresh` without those that make indexes, and those that do.
+
+    An index of many rows is built in a fraction of the time when the rows are there already.
+    """
+    script = fresh(dialect)
+    return _INDEX.sub("", script), "\n".join(match[0] for match in _INDEX.finditer(script))
+
+
+def _folder(dialect: str) -> Traversable:
+    try:
+        return resources.files("curio_persistence.schema") / dialect
+    except ModuleNotFoundError:  # A plain checkout, not installed.
+        return Path(__file__).parents[3] / "schema" / dialect
+
+
+class Plan(NamedTuple):
+    """What there is to run, in one transaction each, and what to note as applied."""
+
+    steps: tuple[tuple[str, tuple[Migration, ...]], ...]
+
+    @property
+    def is_current(self) -> bool:
+        return not self.steps
+
+
+def plan(catalog: Catalog, dialect: str, place: str, upgrade_command: str) -> Plan:
+    """How to get from what was found to today's tables.
+
+    Raises SchemaMismatchError where there is no way: tables that were not made here, a newer
+    breaking schema, missing pieces. `place` is where, in words; `upgrade_command` helps where an
+    original Curio made the tables.
+    """
+    known = migrations(dialect)
+    if not catalog.tables:
+        return Plan(((fresh(dialect), known),))
+    _refuse_foreign(catalog, place, upgrade_command)
+    _refuse_newer(catalog, known, place)
+    done = {step.version for step in catalog.applied}
+    pending = tuple(step for step in known if step.version not in done)
+    if not pending:
+        _refuse_damaged(catalog, place)
+    return Plan(tuple((step.sql, (step,)) for step in pending))
+
+
+def refuse_outdated(found: Plan, catalog: Catalog, dialect: str, place: str, command: str) -> None:
+    """Raise unless there is nothing to do, for those who may not, or were told not to, do it."""
+    if found.is_current:
+        return
+    wanted = str(migrations(dialect)[-1].version)
+    if not catalog.tables:
+        raise SchemaMismatchError(
+            f"{place} has no tables of curio_persistence.",
+            found="none",
+            wanted=wanted,
+            command=command,
+        )
+    have = str(max((step.version for step in catalog.applied), default=0))
+    raise SchemaMismatchError(
+        f"{place} has schema version {have}; this curio_persistence works with {wanted}.",
+        found=have,
+        wanted=wanted,
+        command=command,
+    )
+
+
+def finding(catalog: Catalog, dialect: str) -> Finding:
+    """What a check-up says of the schema."""
+    version = max((step.version for step in catalog.applied), default=0)
+    shipped = {step.version: step.checksum for step in migrations(dialect)}
+    altered = [s.name for s in catalog.applied if shipped.get(s.version, s.checksum) != s.checksum]
+    if not altered:
+        return Finding("schema", "ok", f"version {version}")
+    return Finding(
+        "schema",
+        "warning",
+        f"version {version}, but made by other statements than this version ships: "
+        + ", ".join(altered),
+        f"Compare the tables with schema/{dialect}/*.sql of this version.",
+    )
+
+
+def _refuse_foreign(catalog: Catalog, place: str, upgrade_command: str) -> None:
+    if is_ours(catalog.tables) and catalog.applied:
+        return
+    found = ", ".join(sorted(catalog.tables))
+    if is_original(catalog.tables):
+        whose, command = (
+            "They are those of an original Curio; nothing was changed.",
+            upgrade_command,
+        )
+    else:
+        whose = "They belong to another program; nothing was changed. Use another file or schema."
+        command = None
+    raise SchemaMismatchError(
+        f"{place} has tables that curio_persistence did not make: {found}. {whose}",
+        found=found,
+        wanted="no such tables, or those made by curio_persistence",
+        command=command,
+    )
+
+
+def _refuse_newer(catalog: Catalog, known: tuple[Migration, ...], place: str) -> None:
+    versions = {step.version for step in known}
+    breaking = [s for s in catalog.applied if s.version not in versions and s.kind != "additive"]
+    if not breaking:
+        return
+    found, wanted = str(breaking[-1].version), str(known[-1].version)
+    raise SchemaMismatchError(
+        f"{place} has schema version {found} ({breaking[-1].name}), made by a newer "
+        f"curio_persistence; this version works with up to {wanted}.",
+        found=found,
+        wanted=wanted,
+        command="pip install --upgrade curio-persistence",
+    )
+
+
+def _columns(table: Table[Any]) -> frozenset[str]:
+    return frozenset((*table.names, *table.internal_names))
+
+
+def _refuse_damaged(catalog: Catalog, place: str) -> None:
+    missing = [
+        f"{table.name}.{column}"
+        for table in TABLES
+        for column in (*table.names, *table.internal_names)
+        if column not in catalog.tables.get(table.name, ())
+    ]
+    if missing:
+        raise SchemaMismatchError(
+            f"{place} says that its schema is current, but lacks {', '.join(missing)}. "
+            "Somebody changed its tables; restore them from a backup.",
+            found=f"without {', '.join(missing)}",
+            wanted="all columns",
+        )

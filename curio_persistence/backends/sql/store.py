@@ -1,0 +1,575 @@
+"""Row-shaped SQL, built once from a Table and from filters; what differs, a backend supplies.
+
+Column names come only from Tables, never from callers; values are always bound.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from itertools import chain
+from threading import local
+from typing import Any, ClassVar
+
+from curio_persistence.backends.sql import health, migrations
+from curio_persistence.clock import utc_now
+from curio_persistence.errors import PersistenceError, SchemaMismatchError
+from curio_persistence.store.base import (
+    STREAM_ROWS,
+    Finding,
+    Position,
+    Store,
+    current_task,
+    interleaved,
+)
+from curio_persistence.store.codecs import encode_time
+from curio_persistence.store.filters import Filter, Measure, Order, Where
+from curio_persistence.store.table import Columns, Row, Table
+from curio_persistence.tables import EVENTS, RUNS, USAGE
+
+_AT_ONCE = 10_000
+
+Params = tuple[Any, ...]
+
+
+Result = tuple[list[tuple[Any, ...]], int]
+"""What a statement did: the rows it returned, and how many it touched."""
+
+
+class Local(local):
+    """What each thread has of its own in a store."""
+
+    depth = 0
+    """How many transactions this thread is inside of."""
+    task: object = None
+    """The asyncio task that began the outermost of them, if one did."""
+
+
+class SQLSnapshot:
+    """What one connection sees, from whose first reading on nothing changes for it."""
+
+    def __init__(
+        self,
+        read: Callable[
+            [Table[Any], Where, tuple[Order, ...], Position | None, int], Iterator[Columns]
+        ],
+    ) -> None:
+        self._read = read
+
+    def stream(
+        self,
+        table: Table[Any],
+        where: Where = (),
+        *,
+        order: tuple[Order, ...] | None = None,
+        size: int = STREAM_ROWS,
+    ) -> Iterator[Columns]:
+        return self._read(table, where, table.order if order is None else order, None, size)
+
+
+class SQLStore(Store):
+    """What SQLite and PostgreSQL share: statements, how transactions nest and tables come to be."""
+
+    placeholder: ClassVar[str]
+    _begin: ClassVar[str]
+    _no_limit: ClassVar[str]
+    """What must stand where an OFFSET has no LIMIT before it."""
+    _any_of: ClassVar[str]
+    """What follows a column that is to have one of several values."""
+
+    def __init__(self, mine: Local, *, read_only: bool) -> None:
+        self._texts: dict[Hashable, str] = {}
+        self._mine = mine
+        self._read_only = read_only
+        self._tables_are_ours = False
+        self._identity = ""
+
+    @property
+    def identity(self) -> str:
+        # When its tables were made, to the microsecond: no two databases have that in common,
+        # unless one began as a copy of the other, and then they share their rows as well.
+        if not self._identity:
+            notes = self._qualified(migrations.MIGRATIONS_TABLE)
+            [(made_at,)] = self._read(f"SELECT min(applied_at) FROM {notes}", ())
+            self._identity = encode_time(made_at) if isinstance(made_at, datetime) else made_at
+        return self._identity
+
+    @property
+    def read_only(self) -> bool:
+        return self._read_only
+
+    @abstractmethod
+    def _command(self, name: str) -> str:
+        """How a command of the command line is given for this database."""
+
+    @property
+    def _init_command(self) -> str:
+        """The command that makes the tables here, or brings them up to date."""
+        return self._command("init")
+
+    def _plan(self, catalog: migrations.Catalog) -> migrations.Plan:
+        return migrations.plan(catalog, self.dialect, self.place, self._command("upgrade"))
+
+    @abstractmethod
+    def _our_columns(self) -> list[tuple[Any, ...]]:
+        """Table and column, of all tables that have our names."""
+
+    @abstractmethod
+    def _run_script(self, sql: str) -> None:
+        """Run the statements of a migration, inside a transaction."""
+
+    @abstractmethod
+    def _qualified(self, name: str) -> str:
+        """How a table of this name is called in a statement."""
+
+    @abstractmethod
+    def _read(self, sql: str, params: Params) -> list[tuple[Any, ...]]:
+        """All rows that a reading statement answers with."""
+
+    @abstractmethod
+    def _write(self, sql: str, params: Params) -> Result:
+        """Run one writing statement: committed on return, unless inside a transaction."""
+
+    @abstractmethod
+    def _control(self, sql: str) -> None:
+        """Run a statement that opens or ends a transaction, on the connection that was taken."""
+
+    @abstractmethod
+    def _take_connection(self) -> None:
+        """Wait for a connection that this thread may write to, and keep it."""
+
+    @abstractmethod
+    def _give_connection_back(self) -> None:
+        """Let others have the connection that was taken."""
+
+    # --- the tables ---------------------------------------------------------------------------
+
+    def initialize(self) -> None:
+        catalog = self._catalog()
+        plan = self._plan(catalog)
+        if self._read_only:
+            migrations.refuse_outdated(plan, catalog, self.dialect, self.place, self._init_command)
+        elif not plan.is_current:
+            self._migrate()
+        self._tables_are_ours = True
+
+    def _refuse_foreign_tables(self) -> None:
+        """Before the first write of those who did not initialize: never write into such tables."""
+        self._tables_are_ours = True  # What follows reads, and must not ask again.
+        try:
+            catalog = self._catalog()
+            if catalog.tables:
+                self._plan(catalog)
+        except BaseException:
+            self._tables_are_ours = False
+            raise
+
+    def _migrate(self) -> None:
+        self._tables_are_ours = True  # Or will be, in the transactions that follow.
+        while self._migrate_one_step():
+            pass
+
+    def _migrate_one_step(self) -> bool:
+        """Run the next step and note it, in one transaction; False when there is none."""
+        with self.transaction():
+            self._lock_schema()
+            plan = self._plan(self._catalog())
+            if plan.is_current:
+                return False
+            sql, steps = plan.steps[0]
+            self._run_script(sql)
+            self._note(steps)
+        return True
+
+    def _note(self, steps: tuple[migrations.Migration, ...]) -> None:
+        """Remember that these were applied."""
+        marks = ", ".join([self.placeholder] * 5)
+        now = encode_time(utc_now())
+        for step in steps:
+            self._write(
+                f"INSERT INTO {self._qualified(migrations.MIGRATIONS_TABLE)} "
+                f"(version, name, kind, checksum, applied_at) VALUES ({marks})",
+                (*step.as_applied(), now),
+            )
+
+    def _lock_schema(self) -> None:
+        """Let one transaction at a time migrate, where beginning it does not see to that."""
+
+    def _catalog(self) -> migrations.Catalog:
+        columns: dict[str, set[str]] = defaultdict(set)
+        for table, column in self._our_columns():
+            columns[table].add(column)
+        tables = {name: frozenset(found) for name, found in columns.items()}
+        applied: list[tuple[Any, ...]] = []
+        if migrations.is_ours(tables):
+            applied = self._read(
+                "SELECT version, name, kind, checksum "
+                f"FROM {self._qualified(migrations.MIGRATIONS_TABLE)} ORDER BY version",
+                (),
+            )
+        return migrations.Catalog(tables, tuple(migrations.Applied(*row) for row in applied))
+
+    def _orphans_finding(self) -> Finding:
+        events, one_run = self._without_run(EVENTS, "run_id")
+        calls, _ = self._without_run(USAGE, "run_id")
+        children, _ = self._without_run(RUNS, "parent_run_id")
+        return health.orphans(events, one_run, calls, children)
+
+    def _without_run(self, table: Table[Any], column: str) -> tuple[int, str | None]:
+        """How many rows name a run that is not there, and one such run."""
+        [(count, one)] = self._read(
+            f"SELECT count(*), min({column}) FROM {self._table(table)} AS naming "
+            f"WHERE {column} IS NOT NULL AND NOT EXISTS "
+            f"(SELECT 1 FROM {self._table(RUNS)} AS named WHERE named.run_id = naming.{column})",
+            (),
+        )
+        return count, one
+
+    def schema_version(self) -> int:
+        return max((step.version for step in self._catalog().applied), default=0)
+
+    def _lacks_tables(self, said: object) -> SchemaMismatchError:
+        """The error for a statement that found no table or column of its name."""
+        return SchemaMismatchError(
+            f"{self.place} lacks tables of curio_persistence ({said}).",
+            found="none",
+            wanted=str(migrations.migrations(self.dialect)[-1].version),
+            command=self._init_command,
+        )
+
+    # --- transactions -------------------------------------------------------------------------
+
+    def _is_inside(self) -> bool:
+        """Whether this call belongs to a transaction of its thread."""
+        mine = self._mine
+        if mine.depth and mine.task is not current_task():
+            raise interleaved()
+        return mine.depth > 0
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        mine = self._mine
+        depth = mine.depth if self._is_inside() else 0
+        if not depth:
+            task = current_task()
+            self._take_connection()
+            mine.task = task  # No call stands here: an interrupt could come before the try.
+        try:
+            # Beginning is part of what is undone: an interrupt (Ctrl-C) that comes while it waits
+            # for a lock is raised after it has begun, and what is left open would swallow the
+            # writes of others.
+            self._control(f"SAVEPOINT level_{depth}" if depth else self._begin)
+            mine.depth = depth + 1
+            yield
+            if mine.depth != depth + 1:
+                raise interleaved()
+            mine.depth = depth  # First: a signal handler must not find itself inside of what ended.
+            self._control(f"RELEASE SAVEPOINT level_{depth}" if depth else "COMMIT")
+        except BaseException:
+            undone = mine.depth < depth  # With an outer one, which has ended before.
+            mine.depth = min(mine.depth, depth)
+            if not undone:
+                self._undo(depth)
+            raise
+        finally:
+            if not depth:
+                self._give_connection_back()
+
+    def _undo(self, depth: int) -> None:
+        # Where the database has given the transaction up by itself, there is nothing left to undo.
+        with suppress(PersistenceError):
+            if depth:
+                self._control(f"ROLLBACK TO SAVEPOINT level_{depth}")
+                self._control(f"RELEASE SAVEPOINT level_{depth}")
+            else:
+                self._control("ROLLBACK")
+
+    # --- statements ---------------------------------------------------------------------------
+
+    def _table(self, table: Table[Any]) -> str:
+        return self._qualified(table.name)
+
+    def _reading(self, column: str) -> str:
+        """The expression that yields a column in kept form."""
+        return column
+
+    def _binding(self, column: str) -> str:
+        """The expression that takes a kept value for a column."""
+        return self.placeholder
+
+    def _measure(self, measure: Measure) -> str:
+        if measure.kind == "values":
+            return self._listing(measure.column or "")
+        return f"{measure.kind}({measure.column or '*'})"
+
+    @abstractmethod
+    def _listing(self, column: str) -> str:
+        """The expression that gathers a group's values of a column, NULL left out."""
+
+    @abstractmethod
+    def _listed(self, gathered: Any) -> list[int]:
+        """The list that such an expression answered with."""
+
+    def select(
+        self,
+        table: Table[Any],
+        where: Where = (),
+        *,
+        order: tuple[Order, ...] | None = None,
+        after: Position | None = None,
+        limit: int | None = None,
+        offset: int = 0,
+    ) -> Columns:
+        order = table.order if order is None else order
+        sql = self._selecting(table, where, order, after, limit is None, offset == 0)
+        params = self._values(where) + (after or ())
+        if limit is not None:
+            params += (limit,)
+        if offset:
+            params += (offset,)
+        return columns_of(table, where, self._read(sql, params))
+
+    def _selecting(
+        self,
+        table: Table[Any],
+        where: Where,
+        order: tuple[Order, ...],
+        after: Position | None,
+        unlimited: bool,
+        from_start: bool,
+    ) -> str:
+        """The text of a SELECT of `table.names`, without the columns that a filter fixes."""
+        shape = (table, _shape(where), order, after is None, unlimited, from_start)
+        return self._text(
+            shape,
+            lambda: self._select_text(table, where, order, after, unlimited, from_start),
+        )
+
+    def pick(
+        self, table: Table[Any], columns: tuple[str, ...], where: Where = ()
+    ) -> list[tuple[Any, ...]]:
+        sql = self._text(
+            (table, "pick", columns, _shape(where)),
+            lambda: (
+                f"SELECT {', '.join(map(self._reading, columns))} "
+                f"FROM {self._table(table)}{self._where_text(where)}"
+            ),
+        )
+        return self._read(sql, self._values(where))
+
+    def update(
+        self, table: Table[Any], where: Where, changes: Row, *, returning: tuple[str, ...] = ("id",)
+    ) -> list[tuple[Any, ...]]:
+        columns = tuple(changes)
+        sql = self._text(
+            (table, "update", columns, _shape(where), returning),
+            lambda: (
+                f"UPDATE {self._table(table)} SET "
+                + ", ".join(f"{column} = {self._binding(column)}" for column in columns)
+                + self._where_text(where)
+                + f" RETURNING {', '.join(map(self._reading, returning))}"
+            ),
+        )
+        params = (*changes.values(), *self._values(where))
+        return self._write(sql, params)[0]
+
+    def delete(self, table: Table[Any], where: Where) -> int:
+        sql = self._text(
+            (table, "delete", _shape(where)),
+            lambda: f"DELETE FROM {self._table(table)}{self._where_text(where)}",
+        )
+        return self._write(sql, self._values(where))[1]
+
+    def aggregate(
+        self,
+        table: Table[Any],
+        measures: tuple[Measure, ...],
+        where: Where = (),
+        *,
+        group_by: tuple[str, ...] = (),
+    ) -> list[tuple[Any, ...]]:
+        sql = self._aggregating(table, measures, where, group_by)
+        return self._unfold(measures, len(group_by), self._read(sql, self._values(where)))
+
+    def _aggregating(
+        self,
+        table: Table[Any],
+        measures: tuple[Measure, ...],
+        where: Where,
+        group_by: tuple[str, ...],
+    ) -> str:
+        return self._text(
+            (table, measures, _shape(where), group_by),
+            lambda: (
+                f"SELECT {', '.join((*group_by, *map(self._measure, measures)))} "
+                f"FROM {self._table(table)}{self._where_text(where)}"
+                + self._grouping(where, group_by)
+            ),
+        )
+
+    def _grouping(self, where: Where, group_by: tuple[str, ...]) -> str:
+        return f" GROUP BY {', '.join(group_by)}" if group_by else ""
+
+    def _unfold(
+        self, measures: tuple[Measure, ...], first: int, rows: list[tuple[Any, ...]]
+    ) -> list[tuple[Any, ...]]:
+        """Make lists of the gathered values in rows whose measures begin at column `first`."""
+        gathered = {first + i for i, measure in enumerate(measures) if measure.kind == "values"}
+        if not gathered:
+            return rows
+        return [
+            tuple(self._listed(v) if i in gathered else v for i, v in enumerate(row))
+            for row in rows
+        ]
+
+    def _text(self, shape: Hashable, build: Callable[[], str]) -> str:
+        text = self._texts.get(shape)
+        if text is None:
+            text = self._texts[shape] = build()
+        return text
+
+    def _insert_text(self, table: Table[Any], columns: tuple[str, ...], rows: int = 1) -> str:
+        values = f"({', '.join(map(self._binding, columns))})"
+        return (
+            f"INSERT INTO {self._table(table)} ({', '.join(columns)}) "
+            f"VALUES {', '.join([values] * rows)}"
+        )
+
+    def _select_text(
+        self,
+        table: Table[Any],
+        where: Where,
+        order: tuple[Order, ...],
+        after: Position | None,
+        unlimited: bool,
+        from_start: bool,
+    ) -> str:
+        # A column that a filter fixes need not be fetched: of a run's events, a tenth of the time.
+        known = _known(where)
+        fetched = [self._reading(name) for name in table.names if name not in known]
+        text = self._ordered_text(", ".join(fetched), table, where, order, after)
+        if not unlimited:
+            text += f" LIMIT {self.placeholder}"
+        if not from_start:
+            text += f"{self._no_limit if unlimited else ''} OFFSET {self.placeholder}"
+        return text
+
+    def _ordered_text(
+        self,
+        what: str,
+        table: Table[Any],
+        where: Where,
+        order: tuple[Order, ...],
+        after: Position | None,
+    ) -> str:
+        conditions = self._where_text(where, () if after is None else order)
+        by = ", ".join(f"{o.column} DESC" if o.descending else o.column for o in order)
+        return f"SELECT {what} FROM {self._table(table)}{conditions} ORDER BY {by}"
+
+    def _reading_csv(
+        self, table: Table[Any], where: Where, order: tuple[Order, ...], after: Position | None
+    ) -> str:
+        """The text of a statement that answers with CSV of so many rows; see `csv_text`."""
+        shape = (table, "csv", _shape(where), order, after is None)
+        return self._text(shape, lambda: self._csv_statement(table, where, order, after))
+
+    @abstractmethod
+    def _csv_statement(
+        self, table: Table[Any], where: Where, order: tuple[Order, ...], after: Position | None
+    ) -> str:
+        """That text, made anew."""
+
+    def _where_text(self, where: Where, after: tuple[Order, ...] = ()) -> str:
+        """The conditions; `after` is the order of which a position is to come before the rows."""
+        conditions = [self._condition(f) for f in where]
+        if after:
+            place = ", ".join(o.column for o in after)
+            comparison = "<" if after[0].descending else ">"
+            conditions.append(f"({place}) {comparison} ({self._position(after)})")
+        return f" WHERE {' AND '.join(conditions)}" if conditions else ""
+
+    def _position(self, order: tuple[Order, ...]) -> str:
+        """The expressions that take a place in this order."""
+        return ", ".join(self._binding(o.column) for o in order)
+
+    def _condition(self, f: Filter) -> str:
+        match f.op:
+            case "is null" | "is not null":
+                return f"{f.column} {f.op.upper()}"
+            case "in":
+                return f"{f.column} {self._any_of}"
+            case "of session":
+                runs = f"SELECT run_id FROM {self._table(RUNS)} WHERE session_id"
+                return f"{f.column} IN ({runs} = {self.placeholder})"
+            case "has":
+                return self._has(f.column)
+            case "has any":
+                return self._has_any(f.column)
+            case "holds":
+                return self._holds(f.column)
+        return f"{f.column} {f.op} {self._binding(f.column)}"
+
+    @abstractmethod
+    def _has(self, column: str) -> str:
+        """Whether a column of tags has the one that is bound."""
+
+    @abstractmethod
+    def _has_any(self, column: str) -> str:
+        """Whether it has one of several."""
+
+    @abstractmethod
+    def _holds(self, column: str) -> str:
+        """Whether a column of payloads has what a pattern asks for."""
+
+    @abstractmethod
+    def _several(self, values: tuple[Any, ...]) -> Any:
+        """The one value that `_any_of` takes for several, so that its text is always the same."""
+
+    def _values(self, where: Where) -> Params:
+        """What the filters' placeholders stand for, in order."""
+        values: list[Any] = []
+        for f in where:
+            if f.value is not None:
+                values += self._bound(f)
+        return tuple(values)
+
+    def _bound(self, f: Filter) -> Params:
+        return (self._several(f.value) if isinstance(f.value, tuple) else f.value,)
+
+
+def _known(where: Where) -> Mapping[str, Any]:
+    """The columns whose values a filter fixes."""
+    return {f.column: f.value for f in where if f.op == "="}
+
+
+def columns_of(table: Table[Any], where: Where, rows: list[tuple[Any, ...]]) -> Columns:
+    """What was fetched, turned on its side, and what a filter fixed."""
+    known = _known(where)
+    turned = _turned(rows)
+    if rows and not known:
+        return turned
+    read = iter(turned)
+    return [(known[name],) * len(rows) if name in known else next(read, ()) for name in table.names]
+
+
+def _turned(rows: list[tuple[Any, ...]]) -> Columns:
+    if len(rows) <= _AT_ONCE:
+        return list(zip(*rows, strict=True))
+    # In parts, between which other threads have their turn: a million rows take a second. And as
+    # tuples: the garbage collector passes over those of plain values, but goes through all lists.
+    parts: list[Any] = [[] for _ in rows[0]]
+    for start in range(0, len(rows), _AT_ONCE):
+        part = rows[start : start + _AT_ONCE]
+        rows[start : start + _AT_ONCE] = [()] * len(part)  # And so is their memory given back.
+        for column, values in zip(parts, zip(*part, strict=True), strict=True):
+            column.append(values)
+    for index, column in enumerate(parts):
+        parts[index] = tuple(chain.from_iterable(column))
+    return parts
+
+
+def _shape(where: Where) -> Hashable:
+    return tuple((f.column, f.op) for f in where)

@@ -1,0 +1,138 @@
+"""A SQLite file that an original Curio filled; see `originals`."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from functools import partial
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from curio_persistence.backends.sql.legacy_upgrade import ASIDE, OldRow, Original
+from curio_persistence.backends.sql.store import Params
+from curio_persistence.backends.sqlite.store import SQLiteStore
+from curio_persistence.errors import AccessDeniedError, PersistenceError, StorageFullError
+from curio_persistence.store.table import Table
+
+_TEXT = partial(str, encoding="utf-8", errors="surrogateescape")
+
+
+class SQLiteOriginal(Original, SQLiteStore):
+    """The old file is kept as a copy beside it; the old tables are dropped from it."""
+
+    def _configure(self, connection: sqlite3.Connection) -> sqlite3.Connection:
+        connection = super()._configure(connection)
+        # What other tables reference by its name shall be the new table, and dropping the old one
+        # shall not delete what references it.
+        connection.execute("PRAGMA foreign_keys = OFF")
+        connection.execute("PRAGMA legacy_alter_table = ON")
+        return connection
+
+    def _read(self, sql: str, params: Params) -> list[OldRow]:
+        try:
+            return super()._read(sql, params)
+        except PersistenceError as error:
+            if "Could not decode" not in str(error.__cause__):
+                raise
+        reader = self._mine.reader
+        for connection in (self._writer, reader.connection if reader else None):
+            if connection is not None:
+                connection.text_factory = _TEXT
+        return super()._read(sql, params)
+
+    @contextmanager
+    def looking(self) -> Iterator[None]:
+        yield
+
+    @contextmanager
+    def replacing(self) -> Iterator[str]:
+        copy = None
+        try:
+            with self.transaction(), self._copy_of_file() as copy:
+                with self._old_ones_aside():
+                    yield str(copy)
+                for name in self._found:
+                    self._write(f"DROP TABLE {name}{ASIDE}", ())
+        except PersistenceError:
+            with suppress(PersistenceError):
+                if copy is not None and not self.is_upgraded():  # The commit failed.
+                    copy.unlink(missing_ok=True)
+            raise
+        with suppress(PersistenceError):  # Somebody reads, and so the journal stays as it was.
+            self._prepare_file()
+
+    def _put_aside(self) -> None:
+        for name in self._found:
+            self._write(f"ALTER TABLE {name} RENAME TO {name}{ASIDE}", ())
+
+    @contextmanager
+    def _copy_of_file(self) -> Iterator[Path]:
+        """A copy of the file as it is now, which has its name only when all went well."""
+        unfinished, copy = self._beside(".bak.unfinished"), self._free_name()
+        with self._telling_of(unfinished):
+            unfinished.unlink(missing_ok=True)  # That of somebody who was killed.
+        try:
+            self._copy_file(unfinished)
+            yield copy
+            with self._telling_of(copy):
+                unfinished.rename(copy)
+        finally:
+            unfinished.unlink(missing_ok=True)
+
+    @contextmanager
+    def _telling_of(self, path: Path) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            kind = StorageFullError if error.errno == errno.ENOSPC else AccessDeniedError
+            raise kind(
+                f"{self.place} was not upgraded: {path}, which is to keep the old one, cannot be "
+                f"made ({error.strerror}). Check the rights of the folder, and the disk's room."
+            ) from error
+
+    def _copy_file(self, path: Path) -> None:
+        with self._telling_of(path):
+            # Before there is anything in it, it is as private as the file.
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+            shutil.copymode(self._file, path)
+        try:
+            # By a connection that reads: the writer's is inside of the transaction.
+            with (
+                closing(self._driver_connect("mode=rw")) as source,
+                closing(sqlite3.connect(path)) as copy,
+            ):
+                source.backup(copy)
+        except sqlite3.Error as error:
+            raise self._translate(error) from error
+
+    def _free_name(self) -> Path:
+        """The first of `.bak`, `.bak2`, `.bak3` and so on that is not taken."""
+        ends = (".bak" if number == 1 else f".bak{number}" for number in count(1))
+        return next(path for end in ends if not (path := self._beside(end)).exists())
+
+    def _beside(self, end: str) -> Path:
+        return self._file.with_name(self._file.name + end)
+
+    def _keep(
+        self, table: Table[Any], columns: tuple[str, ...], pieces: Iterator[list[OldRow]]
+    ) -> bool:
+        for lines in pieces:
+            self._insert_kept(table, columns, lines)
+            if not self._are_kept(table, columns, lines):
+                return False
+        return True
+
+    def _insert_kept(
+        self, table: Table[Any], columns: tuple[str, ...], lines: list[OldRow]
+    ) -> None:
+        connection = self._writer or self._open_writer()
+        self._check_still_inside(connection)
+        try:
+            connection.executemany(self._insert_text(table, columns), lines)
+        except sqlite3.Error as error:
+            raise self._translate(error) from error

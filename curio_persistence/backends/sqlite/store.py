@@ -1,0 +1,1076 @@
+"""SQLite: one writer behind a turnstile, one reader for each thread, in WAL mode.
+
+Writers wait their turn in Python, in order, instead of racing for the file lock; readers wait for
+nobody. A `:memory:` database is one connection that all share.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import re
+import shlex
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from itertools import chain, islice
+from pathlib import Path
+from threading import RLock
+from typing import Any, Literal, TypeVar
+from weakref import WeakSet
+
+from curio_persistence.backends.sql import health, migrations
+from curio_persistence.backends.sql.store import (
+    Local,
+    Params,
+    Result,
+    SQLSnapshot,
+    SQLStore,
+    columns_of,
+)
+from curio_persistence.backends.sqlite import parts, payloads, wal
+from curio_persistence.backends.sqlite.errors import SQLiteErrors
+from curio_persistence.backends.sqlite.free_space import Room
+from curio_persistence.backends.sqlite.group_commit import Group, Insertion
+from curio_persistence.backends.sqlite.search import SQLiteWords
+from curio_persistence.backends.sqlite.side_by_side import side_by_side
+from curio_persistence.concurrency import forking
+from curio_persistence.concurrency.fair_lock import Turnstile
+from curio_persistence.concurrency.timeouts import checked_seconds
+from curio_persistence.errors import (
+    AccessDeniedError,
+    BusyError,
+    ClosedError,
+    ConfigurationError,
+    InvalidValueError,
+    PersistenceError,
+    StorageFullError,
+    UnavailableError,
+    UnsupportedError,
+)
+from curio_persistence.results.csv import csv_columns, csv_in_pieces, csv_of_rows, is_quoted
+from curio_persistence.store.base import (
+    STREAM_ROWS,
+    Finding,
+    Position,
+    Question,
+    Snapshot,
+    conflict,
+    missing_reference,
+)
+from curio_persistence.store.filters import Filter, Measure, Order, Where, beyond
+from curio_persistence.store.table import Columns, Kept, Row, Table
+
+T = TypeVar("T")
+Durability = Literal["normal", "full"]
+
+_OLDEST_ENGINE = (3, 37, 0)
+_STATEMENTS = 256
+_MOST_VALUES = 8_192
+"""How many values one statement binds: 512 rows of events. Any SQLite takes 32,766."""
+_TAKEN = (sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY)
+_LAST_ROW_ID = 2**63 - 1
+_LONGEST = 64 << 20
+"""How many bytes one piece of CSV may have, unless it is a single row."""
+_ANY_LENGTH = 2**31 - 1
+_URL = re.compile("[A-Za-z][A-Za-z0-9+.-]+:/")  # Two letters at least: C:/ is a drive.
+
+
+class _Reader:
+    """One thread's connection, closed with its thread.
+
+    Only a fork or a close ever contends for `lock`. `end` is held while the thread's end closes
+    the connection, so that a fork can wait for that as well.
+    """
+
+    __slots__ = ("__weakref__", "connection", "end", "for_one_read", "lock")
+
+    def __init__(self, end: RLock) -> None:
+        self.lock = RLock()  # Reentrant, because a signal handler may read as well.
+        self.end = end
+        self.connection: sqlite3.Connection | None = None
+        self.for_one_read = False
+
+    def close(self) -> None:
+        """Close the connection; the caller holds `lock`."""
+        if self.connection is not None:
+            self.connection.close()
+            self.connection = None
+
+    def __del__(self) -> None:
+        if self.connection is not None:
+            with self.end:
+                self.close()  # Unless a close of the store came first.
+
+
+class _Local(Local):
+    reader: _Reader | None = None
+
+
+class _Refused(Exception):
+    """Some row of a batch cannot be stored; SQLite does not say which."""
+
+
+class SQLiteStore(SQLStore):
+    """Rows in a SQLite file, or in memory with the path `:memory:`.
+
+    `durability="normal"` survives a crash of the process, `"full"` a power cut too. `lock_timeout`
+    is how many seconds a call waits for another writer before it raises BusyError.
+    """
+
+    dialect = "sqlite"
+    placeholder = "?"
+    _mine: _Local
+    _begin = "BEGIN IMMEDIATE"
+    _no_limit = " LIMIT -1"
+    _any_of = "IN (SELECT value FROM json_each(?))"
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        durability: Durability = "normal",
+        read_only: bool = False,
+        lock_timeout: float = 30.0,
+    ) -> None:
+        super().__init__(_Local(), read_only=read_only)
+        if sqlite3.sqlite_version_info < _OLDEST_ENGINE:
+            raise ConfigurationError(
+                f"This Python is linked with SQLite {sqlite3.sqlite_version}; "
+                f"{'.'.join(map(str, _OLDEST_ENGINE))} or newer is needed. Use a newer Python."
+            )
+        if durability not in ("normal", "full"):
+            raise ConfigurationError(f"durability is 'normal' or 'full', not {durability!r}.")
+        self._in_memory = path == ":memory:"
+        if self._in_memory and read_only:
+            raise ConfigurationError("A :memory: database cannot be opened read-only: it is empty.")
+        self._path = _path(path)
+        # Absolute, because the process may change its folder before the next thread reads.
+        self._file = self._path.absolute()
+        self._log = wal.WriteAheadLog(self._file)
+        self._synchronous = durability.upper()
+        self._lock_timeout = checked_seconds("lock_timeout", lock_timeout)
+        self._errors = SQLiteErrors(
+            self._path, lock_timeout=self._lock_timeout, init_command=self._init_command
+        )
+        self._words = SQLiteWords(self._read, self._write)
+        self._turnstile = Turnstile()
+        self._counting: set[Table[Any]] = set()
+        self._writer: sqlite3.Connection | None = None
+        self._readers: WeakSet[_Reader] = WeakSet()
+        # Reentrant, because a garbage collection can end a reader anywhere.
+        self._readers_lock = RLock()
+        self._closed = ""
+        self._settled = False
+        self._held = ExitStack()
+        forking.follow(self)
+
+    def __repr__(self) -> str:
+        return f"SQLiteStore({str(self._path)!r})"
+
+    # --- the tables ---------------------------------------------------------------------------
+
+    def initialize(self) -> None:
+        if self._read_only or self._file_exists():
+            super().initialize()
+        else:
+            self._migrate()
+
+    def _migrate(self) -> None:
+        self._prepare_file()
+        super()._migrate()
+
+    def _run_script(self, sql: str) -> None:
+        for statement in _statements(sql):
+            self._write(statement, ())
+
+    def _our_columns(self) -> list[tuple[Any, ...]]:
+        names = ", ".join("?" * len(migrations.OUR_TABLES))
+        return self._read(
+            "SELECT m.name, c.name FROM sqlite_master m, pragma_table_info(m.name) c "
+            f"WHERE m.type IN ('table', 'view') AND lower(m.name) IN ({names})",
+            migrations.OUR_TABLES,
+        )
+
+    def _qualified(self, name: str) -> str:
+        return name
+
+    def _prepare_file(self) -> None:
+        """Settings that live in the file. auto_vacuum can only be chosen while it is empty."""
+        deadline = time.monotonic() + self._lock_timeout
+        self._take_connection()
+        try:
+            connection = self._writer or self._open_writer(create=True)
+            while True:
+                try:
+                    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+                    connection.execute("PRAGMA journal_mode = WAL").fetchall()
+                    return
+                except sqlite3.OperationalError as error:
+                    # Of several processes that create a file at once, SQLite lets one switch the
+                    # mode and answers the others at once, whatever the timeout.
+                    busy = (error.sqlite_errorcode & 0xFF) == sqlite3.SQLITE_BUSY
+                    if not busy or time.monotonic() > deadline:
+                        raise self._translate(error) from error
+                    time.sleep(0.01)
+                except sqlite3.Error as error:
+                    raise self._translate(error) from error
+        finally:
+            self._turnstile.leave()
+
+    @property
+    def place(self) -> str:
+        return f"The database {self._path}"
+
+    @property
+    def ids_come_back(self) -> bool:
+        return True  # Those of the last rows, when these are deleted.
+
+    @property
+    def words(self) -> SQLiteWords:
+        return self._words
+
+    def compact(self) -> None:
+        if self._is_inside():
+            raise UnsupportedError("A transaction is open in this thread: end it before compact().")
+        with self.transaction():
+            self._words.tidy()
+        self._write("VACUUM", ())
+        [(busy, *_)] = self._write("PRAGMA wal_checkpoint(TRUNCATE)", ())[0]
+        if busy:
+            raise BusyError(
+                f"{self.place} was compacted, but somebody still reads what it was before: its log "
+                "keeps that for as long. Run it again when they have ended."
+            )
+
+    def _command(self, name: str) -> str:
+        return f"curio-persistence {name} --db-path {shlex.quote(str(self._path))}"
+
+    def _file_exists(self) -> bool:
+        return self._in_memory or os.path.exists(self._file)  # it never raises  # noqa: PTH110
+
+    # --- statements ---------------------------------------------------------------------------
+
+    def insert(self, table: Table[Any], row: Row) -> int:
+        columns = tuple(row)
+        sql = self._texts.get((table, columns)) or self._text(
+            (table, columns), lambda: self._insert_text(table, columns)
+        )
+        if not self._tables_are_ours:
+            self._refuse_foreign_tables()
+        # The hottest path: what `_write` does, without the function calls.
+        outermost, turnstile = not self._is_inside(), self._turnstile
+        if outermost and not turnstile.enter_at_once():
+            return self._insert_in_turn(Insertion(table, row))
+        try:
+            connection = self._writer or self._open_writer()
+            if not outermost:
+                self._check_still_inside(connection)
+            cursor = connection.execute(sql, tuple(row.values()))
+            if outermost and connection.total_changes >= self._log.next_look:
+                self._log.look_after(connection)
+        except sqlite3.IntegrityError as error:
+            if error.sqlite_errorcode == sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY:
+                raise missing_reference(table, row) from error
+            if error.sqlite_errorcode in _TAKEN:
+                raise conflict(table, row) from error
+            raise self._translate(error) from error
+        except sqlite3.Error as error:
+            raise self._translate(error) from error
+        finally:
+            if outermost:
+                turnstile.release()
+                turnstile.pass_on()
+        return cursor.lastrowid or 0
+
+    def _insert_in_turn(self, mine: Insertion) -> int:
+        """Wait for the turn; whoever has it stores the rows of those who wait along with his."""
+        group, turnstile = Group(mine), self._turnstile
+        if not turnstile.enter(self._lock_timeout, mine):
+            if mine.ident is None:
+                raise self._held_too_long()
+            return mine.ident
+        try:
+            if not mine.alone:
+                group.gather(turnstile.waiting())
+                self._insert_together(group.members)
+        except BusyError:
+            if mine.ident is None:
+                raise  # To try alone would take as long again.
+        else:
+            if mine.ident is None:
+                return self.insert(mine.table, mine.row)
+        finally:
+            turnstile.release()
+            # The next one first, so that the disk is at work while those of this group wake up.
+            turnstile.pass_on()
+            group.dissolve()
+        return mine.ident
+
+    def _insert_together(self, members: list[Insertion]) -> None:
+        """Store rows in one statement; if SQLite refuses one of them, each half in one.
+
+        Down to single ones, which are left to their threads: there they are stored, or raise.
+        """
+        if len(members) < 2:
+            return
+        table = members[0].table
+        columns, lines = table.line_up([member.row for member in members])
+        connection = self._writer or self._open_writer()
+        try:
+            if not self._counts_up(connection, table):
+                return
+            cursor = connection.cursor()
+            for behind, member in enumerate(reversed(members)):
+                member.be_stored_by(cursor, behind=behind)
+            sql = self._lines_text(table, columns, len(lines))
+            cursor.execute(sql, tuple(chain.from_iterable(lines)))
+            if connection.total_changes >= self._log.next_look:
+                self._log.look_after(connection)
+        except sqlite3.IntegrityError:
+            half = len(members) // 2
+            self._insert_together(members[:half])
+            self._insert_together(members[half:])
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY:
+                raise self._translate(error) from error
+        except Exception:  # Of whosever row it speaks, it is his thread that shall hear it.
+            return
+
+    def _counts_up(self, connection: sqlite3.Connection, table: Table[Any]) -> bool:
+        """Whether the rows of one statement get ids in a row; see `_next_id`."""
+        if table not in self._counting:
+            [(last,)] = connection.execute(self._largest_id(table))
+            if (last or 0) >= _LAST_ROW_ID // 2:
+                return False
+            self._counting.add(table)
+        return True
+
+    def insert_many(self, table: Table[Any], rows: Sequence[Row]) -> Sequence[int]:
+        if not rows:
+            return ()
+        if not self._tables_are_ours:
+            self._refuse_foreign_tables()
+        columns, lines = table.line_up(rows)
+        try:
+            with self.transaction():
+                first = self._next_id(table)
+                self._insert_lines(table, columns, lines)
+        except _Refused:
+            return super().insert_many(table, rows)  # One by one, to name the row.
+        if "id" in columns:
+            return [int(row["id"] or 0) for row in rows]
+        return range(first, first + len(rows))
+
+    def _next_id(self, table: Table[Any]) -> int:
+        """The id of the next row; those that follow in the same transaction count on from it."""
+        [(last,)] = self._read(self._largest_id(table), ())
+        if (last or 0) >= _LAST_ROW_ID // 2:
+            raise _Refused  # SQLite counts up to the last, and from there on draws lots.
+        return (last or 0) + 1
+
+    def _largest_id(self, table: Table[Any]) -> str:
+        return self._text(
+            (table, "largest id"), lambda: f"SELECT max(id) FROM {self._table(table)}"
+        )
+
+    def _insert_lines(
+        self, table: Table[Any], columns: tuple[str, ...], lines: list[tuple[Kept, ...]]
+    ) -> None:
+        connection = self._writer or self._open_writer()
+        try:
+            if threading.active_count() == 1:
+                connection.executemany(self._lines_text(table, columns, 1), lines)
+                return
+            # `executemany` gives the interpreter away at every row, and beside a thread that
+            # computes gets it back 5 ms later: 700 rows/s. Long statements make that 60,000.
+            for part in _powers_of_two(lines, _MOST_VALUES // len(columns)):
+                sql = self._lines_text(table, columns, len(part))
+                connection.execute(sql, tuple(chain.from_iterable(part)))
+        except sqlite3.IntegrityError as error:
+            raise _Refused from error
+        except sqlite3.Error as error:
+            raise self._translate(error) from error
+
+    def _lines_text(self, table: Table[Any], columns: tuple[str, ...], count: int) -> str:
+        return self._text((table, columns, count), lambda: self._insert_text(table, columns, count))
+
+    def select(
+        self,
+        table: Table[Any],
+        where: Where = (),
+        *,
+        order: tuple[Order, ...] | None = None,
+        after: Position | None = None,
+        limit: int | None = None,
+        offset: int = 0,
+    ) -> Columns:
+        order = table.order if order is None else order
+        # Of a window's end and a position SQLite takes one to begin at, and it takes the window's:
+        # a far page would pass by all the rows before it.
+        where = beyond(where, order, after)
+        return super().select(table, where, order=order, after=after, limit=limit, offset=offset)
+
+    def stream(
+        self,
+        table: Table[Any],
+        where: Where = (),
+        *,
+        order: tuple[Order, ...] | None = None,
+        after: Position | None = None,
+        size: int = STREAM_ROWS,
+    ) -> Iterator[Columns]:
+        if self._is_inside() or self._in_memory:
+            yield from super().stream(table, where, order=order, after=after, size=size)
+            return
+        order = table.order if order is None else order
+        with self._own_reader() as reader:
+            with reader.lock, self._translating():
+                connection = self._open_reader(reader)
+            yield from self._read_stream(reader, connection, table, where, order, after, size)
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Snapshot]:
+        if self._is_inside() or self._in_memory:
+            with super().snapshot() as snapshot:
+                yield snapshot
+            return
+        with self._own_reader() as reader:
+            with reader.lock, self._translating():
+                connection = self._open_reader(reader)
+                connection.execute("BEGIN")
+                _version(connection)  # Which reads, and so fixes the state that it sees.
+            yield SQLSnapshot(partial(self._read_stream, reader, connection))
+
+    def _read_stream(
+        self,
+        reader: _Reader,
+        connection: sqlite3.Connection,
+        table: Table[Any],
+        where: Where,
+        order: tuple[Order, ...],
+        after: Position | None,
+        size: int,
+    ) -> Iterator[Columns]:
+        """What `stream` answers, from one statement: one state of the file."""
+        sql = self._selecting(table, where, order, after, unlimited=True, from_start=True)
+        params = self._values(where) + (after or ())
+        for rows in self._chunks(reader, connection, sql, params, size):
+            yield columns_of(table, where, rows)
+
+    def _chunks(
+        self,
+        reader: _Reader,
+        connection: sqlite3.Connection,
+        sql: str,
+        params: Params,
+        size: int,
+    ) -> Iterator[list[tuple[Any, ...]]]:
+        """What a statement answers, so many rows at a time."""
+        cursor: sqlite3.Cursor | None = None
+        while True:
+            with reader.lock, self._translating():
+                if cursor is None:
+                    cursor = connection.execute(sql, params)
+                rows = cursor.fetchmany(size)
+            if not rows:
+                return
+            yield rows
+
+    def stream_csv(
+        self, table: Table[Any], where: Where = (), *, order: tuple[Order, ...] | None = None
+    ) -> Iterator[bytes]:
+        order = table.order if order is None else order
+        if self._is_inside() or self._in_memory:
+            yield from csv_of_rows(self, table, where, order=order)
+            return
+        with ExitStack() as stack:
+            readers = [
+                stack.enter_context(self._own_reader())
+                for _ in range(2 if self._is_large(table) else 1)
+            ]
+            read = partial(self._read_csv, self._seeing_the_same(readers), table, where, order)
+            yield from csv_in_pieces(read, order)
+
+    def _seeing_the_same(self, readers: list[_Reader]) -> list[_Reader]:
+        """Those that see one state of the file: all, if nobody wrote while they began to read."""
+        with self._translating():
+            last = self._open_reader(readers[-1])
+            before = _version(last)
+            for reader in readers:
+                connection = reader.connection or self._open_reader(reader)
+                connection.text_factory = bytes
+                connection.execute("BEGIN")
+                after = _version(connection)  # Which reads, and so fixes the state that it sees.
+        return readers if after == before else readers[:1]
+
+    def _read_csv(
+        self,
+        readers: Sequence[_Reader],
+        table: Table[Any],
+        where: Where,
+        order: tuple[Order, ...],
+        after: Position | None,
+        count: int,
+    ) -> tuple[bytes, int]:
+        """So many rows, each reader's share of them at the same time."""
+        where = beyond(where, order, after)
+        sql = self._reading_csv(table, where, order, after)
+        params = (*self._values(where), *(after or ()))
+        share = -(-count // len(readers))
+        calls = [
+            partial(self._read_share, reader, sql, (*params, share, share * number))
+            for number, reader in enumerate(readers)
+        ]
+        read = side_by_side(calls) if len(calls) > 1 else [calls[0]()]
+        return b"\n".join(text for text, _ in read if text), sum(rows for _, rows in read)
+
+    def _read_share(self, reader: _Reader, sql: str, params: Params) -> tuple[bytes | None, int]:
+        with reader.lock, self._translating():
+            if reader.connection is None:
+                raise self._lost_stream()
+            # Many long rows would be a long piece; SQLite refuses it when it is about to be one.
+            longest = _LONGEST if params[-2] > 1 else _ANY_LENGTH
+            reader.connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, longest)
+            read: tuple[bytes | None, int] = reader.connection.execute(sql, params).fetchone()
+        return read
+
+    def _csv_statement(
+        self, table: Table[Any], where: Where, order: tuple[Order, ...], after: Position | None
+    ) -> str:
+        """As one row: at each row the interpreter would be given away, and taken back."""
+        columns = csv_columns(table, order)
+        # %Q writes text between quotes, and NULL for what is NULL; %s nothing for it.
+        line = ",".join("%Q" if is_quoted(table, name) else "%s" for name in columns)
+        what = f"printf('{line}', {', '.join(columns)}) AS line"
+        return (
+            "SELECT group_concat(line, '\n'), count(*) "
+            f"FROM ({self._ordered_text(what, table, where, order, after)} LIMIT ? OFFSET ?)"
+        )
+
+    @contextmanager
+    def _own_reader(self) -> Iterator[_Reader]:
+        """A reader for one stream, which may go from thread to thread."""
+        with self._readers_lock:
+            reader = _Reader(self._readers_lock)
+            self._readers.add(reader)
+        try:
+            yield reader
+        finally:
+            with reader.lock:
+                reader.close()
+
+    @contextmanager
+    def _translating(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.ProgrammingError as error:
+            raise self._lost_stream() from error
+        except sqlite3.Error as error:
+            raise self._translate(error) from error
+
+    def _lost_stream(self) -> ClosedError:
+        if self._closed:
+            return self._closed_error()
+        return ClosedError(
+            f"{self.place} closed this stream's connection when the process was forked. "
+            "Begin again."
+        )
+
+    def aggregate_all(self, questions: Sequence[Question]) -> list[list[tuple[Any, ...]]]:
+        if self._in_memory or self._is_inside():
+            return super().aggregate_all(questions)
+        parts = [self._parts(question) for question in questions]
+        if all(len(some) == 1 for some in parts):
+            return super().aggregate_all(questions)
+        answers = iter(
+            side_by_side(
+                [partial(self._answer, part) for some in parts for part in some],
+                finish=self._close_reader,
+            )
+        )
+        return [list(chain.from_iterable(islice(answers, len(some)))) for some in parts]
+
+    def _answer(self, question: Question) -> list[tuple[Any, ...]]:
+        """What `aggregate` answers, fetched as one row.
+
+        At each row a thread gives the interpreter's lock away, and then has to wait until the other
+        thread is done with it: 5 ms for some thousand rows.
+        """
+        table, measures, where, group_by = question
+        names = ", ".join(f"c{number}" for number in range(len(group_by) + len(measures)))
+        sql = (
+            f"WITH answer ({names}) AS ({self._aggregating(table, measures, where, group_by)}) "
+            f"SELECT json_group_array(json_array({names})) FROM answer"
+        )
+        try:
+            [(rows,)] = self._read(sql, self._values(where))
+        except InvalidValueError:  # A sum leaves 64 bits, or the row is too long.
+            return self.aggregate(table, measures, where, group_by=group_by)
+        return self._unfold(measures, len(group_by), [tuple(row) for row in json.loads(rows)])
+
+    def _is_large(self, table: Table[Any]) -> bool:
+        [(last,)] = self._read(self._largest_id(table), ())
+        return (last or 0) >= parts.LARGE
+
+    def _parts(self, question: Question) -> list[Question]:
+        """A question; or, if its table is large, several that have its answer between them."""
+        column, table = parts.dividing_column(question), question.table
+        if column is None:
+            return [question]
+        [(last,)] = self._read(self._largest_id(table), ())
+        if (last or 0) < parts.LARGE:
+            return [question]
+        sql = self._text(
+            (table, "samples", column),
+            lambda: (
+                f"SELECT {column} FROM {self._table(table)} "
+                f"WHERE id {self._any_of} AND {column} IS NOT NULL ORDER BY {column}"
+            ),
+        )
+        ids = self._several(parts.some_ids(last))
+        return parts.cut(question, column, [value for (value,) in self._read(sql, (ids,))])
+
+    def aggregate(
+        self,
+        table: Table[Any],
+        measures: tuple[Measure, ...],
+        where: Where = (),
+        *,
+        group_by: tuple[str, ...] = (),
+    ) -> list[tuple[Any, ...]]:
+        try:
+            return super().aggregate(table, measures, where, group_by=group_by)
+        except InvalidValueError as error:
+            if "integer overflow" not in str(error.__cause__):
+                raise
+            return self._aggregate_halves(table, measures, where, group_by)
+
+    def _grouping(self, where: Where, group_by: tuple[str, ...]) -> str:
+        # A column that a filter fixes tells no group from another, but SQLite would compare it for
+        # each row: an eighth of the time.
+        fixed = {f.column for f in where if f.op == "="}
+        return super()._grouping(where, tuple(c for c in group_by if c not in fixed) or group_by)
+
+    def _aggregate_halves(
+        self,
+        table: Table[Any],
+        measures: tuple[Measure, ...],
+        where: Where,
+        group_by: tuple[str, ...],
+    ) -> list[tuple[Any, ...]]:
+        """Sums that leave 64 bits: SQLite adds the upper and lower halves, Python joins them."""
+        halves = [
+            half
+            for m in measures
+            for half in (
+                (f"sum({m.column} >> 32)", f"sum({m.column} & 4294967295)")
+                if m.kind == "sum"
+                else (self._measure(m), "0")
+            )
+        ]
+        sql = (
+            f"SELECT {', '.join((*group_by, *halves))} FROM {self._table(table)}"
+            + self._where_text(where)
+            + self._grouping(where, group_by)
+        )
+        rows = self._read(sql, self._values(where))
+        first = len(group_by)
+        joined = [
+            row[:first]
+            + tuple(
+                (upper << 32) + lower if m.kind == "sum" and upper is not None else upper
+                for m, upper, lower in zip(
+                    measures, row[first::2], row[first + 1 :: 2], strict=True
+                )
+            )
+            for row in rows
+        ]
+        return self._unfold(measures, first, joined)
+
+    def _position(self, order: tuple[Order, ...]) -> str:
+        # Without a collation SQLite does not see that its indexes end with the id: it would find
+        # the time in them and then pass by every row that has the same.
+        return f"{super()._position(order)} COLLATE BINARY"
+
+    def _has(self, column: str) -> str:
+        return f"EXISTS (SELECT 1 FROM json_each({column}) WHERE value = ?)"
+
+    def _has_any(self, column: str) -> str:
+        return f"EXISTS (SELECT 1 FROM json_each({column}) WHERE value {self._any_of})"
+
+    def _where_text(self, where: Where, after: tuple[Order, ...] = ()) -> str:
+        return super()._where_text(payloads.in_two_steps(where), after)
+
+    def _values(self, where: Where) -> Params:
+        return super()._values(payloads.in_two_steps(where))
+
+    def _condition(self, f: Filter) -> str:
+        return payloads.may_hold(f.column) if f.op == "may hold" else super()._condition(f)
+
+    def _bound(self, f: Filter) -> Params:
+        return payloads.bound(f.value) if f.op == "may hold" else super()._bound(f)
+
+    def _holds(self, column: str) -> str:
+        return f"{payloads.FUNCTION}({column}, ?)"
+
+    def _several(self, values: tuple[Any, ...]) -> str:
+        return json.dumps(values, ensure_ascii=False)
+
+    def _listing(self, column: str) -> str:
+        return f"group_concat({column})"
+
+    def _listed(self, gathered: str | None) -> list[int]:
+        return json.loads(f"[{gathered or ''}]")  # type: ignore[no-any-return]
+
+    def _read(self, sql: str, params: Params) -> list[tuple[Any, ...]]:
+        mine = self._mine
+        if self._is_inside() or self._in_memory:
+            return self._write(sql, params)[0]
+        reader = mine.reader or self._new_reader()
+        with reader.lock:
+            connection = reader.connection or self._open_reader(reader)
+            try:
+                return connection.execute(sql, params).fetchall()
+            except sqlite3.Error as error:
+                raise self._translate(error) from error
+            finally:
+                if reader.for_one_read:
+                    reader.close()
+
+    def _write(self, sql: str, params: Params) -> Result:
+        if not self._tables_are_ours:
+            self._refuse_foreign_tables()
+        outermost = not self._is_inside()
+        if outermost:
+            self._take_connection()
+        try:
+            connection = self._writer or self._open_writer()
+            if not outermost:
+                self._check_still_inside(connection)
+            cursor = connection.execute(sql, params)
+            return cursor.fetchall(), cursor.rowcount
+        except sqlite3.Error as error:
+            raise self._translate(error) from error
+        finally:
+            if outermost:
+                self._give_connection_back()
+
+    # --- connections --------------------------------------------------------------------------
+
+    def _control(self, sql: str) -> None:
+        try:
+            connection = self._writer or self._open_writer()
+            if sql != self._begin:
+                self._check_still_inside(connection)
+            connection.execute(sql)
+        except sqlite3.Error as error:
+            raise self._translate(error) from error
+
+    def _take_connection(self) -> None:
+        if not self._turnstile.enter(self._lock_timeout):
+            raise self._held_too_long()
+
+    def _held_too_long(self) -> BusyError:
+        return BusyError(
+            f"{self.place} could not be written to within {self._lock_timeout:g} s: its lock is "
+            f"held by {self._turnstile.holders()}. Shorten that transaction, or raise lock_timeout."
+        )
+
+    def _give_connection_back(self) -> None:
+        try:
+            writer = self._writer
+            if writer is not None and writer.total_changes >= self._log.next_look:
+                self._log.look_after(writer)
+        finally:
+            self._turnstile.leave()
+
+    def _check_still_inside(self, connection: sqlite3.Connection) -> None:
+        """When the disk is full SQLite ends a transaction itself: what follows must not commit.
+
+        Neither must a savepoint, which outside of a transaction begins one of its own.
+        """
+        if not connection.in_transaction:
+            raise UnavailableError(
+                f"{self.place} rolled this transaction back after an earlier error in it; "
+                "nothing of it is stored."
+            )
+
+    def _open_writer(self, *, create: bool = False) -> sqlite3.Connection:
+        """The writer's connection. Only whoever has the turn may call this."""
+        if self._mine.depth and not create:
+            raise self._closed_error()
+        if self._read_only:
+            raise AccessDeniedError(f"{self.place} was opened read-only.")
+        self._writer = self._connect("mode=rwc" if create else "mode=rw")
+        self._log.next_look = 0
+        return self._writer
+
+    def _new_reader(self) -> _Reader:
+        with self._readers_lock:
+            reader = self._mine.reader = _Reader(self._readers_lock)
+            self._readers.add(reader)
+        return reader
+
+    def _close_reader(self) -> None:
+        """Close this thread's own connection; the next reading opens another."""
+        if reader := self._mine.reader:
+            with reader.lock:
+                reader.close()
+
+    def _open_reader(self, reader: _Reader) -> sqlite3.Connection:
+        connection = reader.connection = self._connect_reader(reader)
+        connection.execute("PRAGMA query_only = ON")
+        return connection
+
+    def _connect_reader(self, reader: _Reader) -> sqlite3.Connection:
+        if not self._read_only:
+            return self._connect("mode=rw")
+        reader.for_one_read = False
+        try:
+            # Not `mode=ro`, which leaves -wal and -shm files behind; `query_only` forbids writes.
+            return self._connect("mode=rw")
+        except (AccessDeniedError, StorageFullError):
+            # A WAL database in a folder that cannot be written to, or on a full disk, has no place
+            # for its -shm file. Without a log beside it nobody is writing, and it can be read as it
+            # stands; but once, because SQLite would not notice that somebody begins to.
+            if self._has_log():
+                raise
+            reader.for_one_read = True
+            return self._connect("immutable=1")
+
+    def _connect(self, options: str) -> sqlite3.Connection:
+        if self._closed:
+            raise self._closed_error()
+        if self._file_exists() and not self._in_memory and not self._file.is_file():
+            raise self._errors.cannot_open()  # SQLite would wait for ever at the end of a pipe.
+        try:
+            return self._configure(self._driver_connect(options))
+        except sqlite3.Error as error:
+            raise self._translate(error) from error
+
+    def _driver_connect(self, options: str) -> sqlite3.Connection:
+        memory = self._in_memory
+        return sqlite3.connect(
+            ":memory:" if memory else f"{self._file.as_uri()}?{options}",
+            uri=not memory,
+            timeout=self._lock_timeout,
+            isolation_level=None,
+            check_same_thread=False,
+            cached_statements=_STATEMENTS,
+        )
+
+    def _configure(self, connection: sqlite3.Connection) -> sqlite3.Connection:
+        try:
+            connection.execute("PRAGMA foreign_keys = ON")
+            # Of what a batch changes nothing is written twice: with random event_ids that is a page
+            # for each row, and SQLite's own 2 MB hold 500.
+            connection.execute("PRAGMA cache_size = -16000")
+            connection.execute(f"PRAGMA synchronous = {self._synchronous}")
+            wal.configure(connection)
+            payloads.configure(connection)
+            connection.execute("SELECT 1 FROM sqlite_master").fetchone()  # Reads the first page.
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    # --- end of life, and forks ---------------------------------------------------------------
+
+    def close(self) -> None:
+        if self._closed:
+            return
+        if self._mine.depth:
+            raise UnsupportedError("A transaction is open in this thread: end it before close().")
+        self._take_connection()
+        try:
+            self._closed = "it was closed"
+            # Readers first, so that the writer, the last one out, folds the WAL into the file.
+            with ExitStack() as held:
+                self._close_readers(held)
+            self._close_writer()
+        finally:
+            self._give_connection_back()
+
+    def _close_readers(self, held: ExitStack) -> None:
+        """Close the readers' connections; while the stack is not closed nobody opens another."""
+        held.enter_context(self._readers_lock)
+        for reader in list(self._readers):
+            held.enter_context(reader.lock)
+            reader.close()
+
+    def _close_writer(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+    def _closed_error(self) -> ClosedError:
+        reason = self._closed or "its connection was lost inside a transaction"
+        return ClosedError(f"{self.place} cannot be used: {reason}. Open a new persistence.")
+
+    def before_fork(self) -> None:
+        """Close what is open, and let no thread into SQLite until the fork is over.
+
+        Not even to read: a mutex inside SQLite that some thread holds at that moment stays locked
+        in the child for ever.
+        """
+        if self._closed:
+            return
+        self._settled = not self._mine.depth and self._turnstile.enter(self._lock_timeout)
+        self._close_readers(self._held)
+        if self._settled and not self._in_memory:
+            self._close_writer()
+
+    def after_fork(self, *, in_child: bool) -> None:
+        self._held.close()
+        if in_child and not self._closed:
+            self._start_again_in_child()
+        elif self._settled:
+            self._turnstile.leave()
+        self._settled = False
+
+    def _start_again_in_child(self) -> None:
+        if self._in_memory:
+            self._closed = "a :memory: database does not survive a fork"
+        elif not self._settled:
+            self._closed = "the process was forked inside a transaction"
+        if self._writer is not None:
+            # Closing an inherited connection could undo what the parent is doing in the file, and
+            # so could its destructor: it has to stay for as long as the process.
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._writer))
+            self._writer = None
+        self._turnstile = Turnstile()
+
+    # --- health -------------------------------------------------------------------------------
+
+    def diagnose(self, *, deep: bool = False) -> list[Finding]:
+        room = self._room()
+        findings = [
+            _engine_finding(sqlite3.sqlite_version_info),
+            migrations.finding(self._catalog(), self.dialect),
+            self._journal_finding(),
+            room.finding(self._path),
+            self._indexes_finding(),
+        ]
+        if room.size > health.SMALL and not deep:
+            return [*findings, *(health.unread(c, room.size) for c in ("integrity", "orphans"))]
+        integrity = self._integrity_finding()
+        if integrity.level == "ok":
+            return [*findings, integrity, self._orphans_finding()]
+        return [*findings, integrity]
+
+    def _journal_finding(self) -> Finding:
+        [(mode,)] = self._read("PRAGMA journal_mode", ())
+        match mode:
+            case "wal":
+                return self._log.finding()
+            case "memory":
+                return Finding("journal", "ok", "none: it ends with the process")
+        return Finding(
+            "journal",
+            "warning",
+            f"journal mode is {mode!r}: readers and writers block each other",
+            "Keep the file on a local file system and open it once for writing.",
+        )
+
+    def _room(self) -> Room:
+        return Room(
+            *(
+                self._read(f"PRAGMA {name}", ())[0][0]
+                for name in ("page_size", "page_count", "freelist_count", "auto_vacuum")
+            )
+        )
+
+    def _indexes_finding(self) -> Finding:
+        names = self._read("SELECT name FROM sqlite_master WHERE type = 'index'", ())
+        return health.indexes({name for (name,) in names}, self.dialect)
+
+    def _integrity_finding(self) -> Finding:
+        faults = [row[0] for row in self._read("PRAGMA quick_check(5)", ())]
+        if faults == ["ok"]:
+            return Finding("integrity", "ok", "quick_check found no damage")
+        return Finding(
+            "integrity",
+            "error",
+            "; ".join(faults),
+            "Stop writing, keep a copy of the file, and restore a backup or run `.recover`.",
+        )
+
+    def _has_log(self) -> bool:
+        """Whether there is anything beside the file that belongs into it, or out of it."""
+        file = self._file.resolve()
+        return any(_size(file.with_name(file.name + end)) for end in ("-wal", "-journal"))
+
+    def _translate(self, error: sqlite3.Error) -> PersistenceError:
+        if "no such table" in str(error) or "no such column" in str(error):
+            return self._lacks_tables(error)
+        return self._errors.translate(error)
+
+
+def _powers_of_two(lines: list[T], most: int) -> Iterator[list[T]]:
+    """Slices of 1, 2, 4, … lines, so that few statements do for batches of all sizes."""
+    begin = 0
+    while rest := min(len(lines) - begin, most):
+        end = begin + (1 << rest.bit_length() - 1)
+        yield lines[begin:end]
+        begin = end
+
+
+def _version(connection: sqlite3.Connection) -> Any:
+    """What differs for one connection when another one has committed anything."""
+    return connection.execute("PRAGMA data_version").fetchone()
+
+
+def _path(given: str | os.PathLike[str]) -> Path:
+    """The file that a caller named; raises ConfigurationError where that cannot be one."""
+    if _URL.match(str(given)):
+        # Not repeated: a URL may hold a password.
+        raise ConfigurationError("db_path is a URL. Say connect(url), or name a file.")
+    try:
+        path = Path(given).expanduser()
+        path.absolute()
+    except (TypeError, RuntimeError, OSError) as error:
+        # No text; ~somebody who has no home; a path from a folder that is gone.
+        said = str(error).rstrip(".")
+        raise ConfigurationError(f"db_path {given!r} names no file: {said}.") from error
+    if "\0" in str(path):
+        raise ConfigurationError(f"db_path {given!r} names no file: it contains NUL.")
+    return path
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def _statements(sql: str) -> Iterator[str]:
+    """The single statements of a script; sqlite3's own executescript would commit before them."""
+    statement = ""
+    for line in sql.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""
+
+
+def _engine_finding(version: tuple[int, int, int]) -> Finding:
+    """Whether the engine has the WAL-reset fault (fixed in 3.51.3, 3.50.7 and 3.44.6)."""
+    text = ".".join(map(str, version))
+    fixed = (
+        version >= (3, 51, 3) or (3, 50, 7) <= version < (3, 51) or (3, 44, 6) <= version < (3, 45)
+    )
+    if fixed:
+        return Finding("engine", "ok", f"SQLite {text}")
+    return Finding(
+        "engine",
+        "warning",
+        f"SQLite {text} can, rarely, damage a WAL database when two connections checkpoint in the "
+        "same instant (all versions before 3.51.3, except 3.50.7 and 3.44.6)",
+        "Use a Python linked with SQLite 3.51.3 or newer, keep backups, and let one process write.",
+    )

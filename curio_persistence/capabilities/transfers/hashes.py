@@ -1,0 +1,88 @@
+"""What tells whether two databases have the same of a run, without laying them side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from curio_persistence.store.table import Columns, Kept, Row, Table
+from curio_persistence.tables import EVENTS, USAGE
+
+Content = tuple[Kept, ...]
+"""All kept values of a row but its id, in the order of `table.names`."""
+
+_BYTES = 16
+_ALL = 1 << 8 * _BYTES
+
+
+class RunHash(NamedTuple):
+    """How many events and model calls a run has, and a hash of these and of the run itself.
+
+    The hash depends on every field but the ids of rows, on no order, and on no backend. `run_id`
+    is None for model calls that belong to no run.
+    """
+
+    run_id: str | None
+    events: int
+    usage: int
+    hash: str
+
+
+def contents(table: Table[Any], rows: Sequence[Row]) -> list[Content]:
+    """The content of encoded rows."""
+    return list(contents_of_columns(table, table.columns_of(rows)))
+
+
+def contents_of_columns(table: Table[Any], columns: Columns) -> Iterator[Content]:
+    """The content of rows that were read."""
+    ids = table.names.index("id")
+    return zip(*(column for at, column in enumerate(columns) if at != ids), strict=True)
+
+
+class RunHashes:
+    """The hashes of runs whose records come one by one, in any order."""
+
+    def __init__(self) -> None:
+        from hashlib import blake2b  # It takes long to import, and few ever need it.
+
+        self._empty = blake2b(digest_size=_BYTES)
+        self._found: dict[Any, list[int]] = {}
+
+    def add(self, table: Table[Any], columns: Columns) -> None:
+        """Count in rows, given as the columns `table.names`."""
+        run_ids = columns[table.names.index("run_id")]
+        counts = {EVENTS: 0, USAGE: 1}.get(table)
+        for run_id, text in zip(run_ids, _texts(table, columns), strict=True):
+            found = self._found.setdefault(run_id, [0, 0, 0])
+            digest = self._empty.copy()
+            digest.update(text)
+            # The numbers are added up, so that no order matters.
+            found[2] += int.from_bytes(digest.digest())
+            if counts is not None:
+                found[counts] += 1
+
+    def __iter__(self) -> Iterator[RunHash]:
+        return map(self._hash, self._found)
+
+    def get(self, run_id: str | None) -> RunHash | None:
+        """One run's; None where nothing of it has come."""
+        return self._hash(run_id) if run_id in self._found else None
+
+    def _hash(self, run_id: str | None) -> RunHash:
+        events, usage, total = self._found[run_id]
+        return RunHash(run_id, events, usage, f"{total % _ALL:0{2 * _BYTES}x}")
+
+
+def _texts(table: Table[Any], columns: Columns) -> Iterator[bytes]:
+    """Of each row the text that is hashed: its values, each behind its name.
+
+    What is None is left out, so that columns that come later change no hash until they are set. A
+    kept value has no NUL in it, by which they are told apart.
+    """
+    # Column by column, which takes half the time.
+    labelled = (
+        [f"\0{table.name}.{name}={value}" if value is not None else "" for value in column]
+        for name, column in zip(table.names, columns, strict=True)
+        if name != "id" and column.count(None) < len(column)
+    )
+    return ("".join(texts)[1:].encode() for texts in zip(*labelled, strict=True))

@@ -1,0 +1,1 @@
+"""Threads and processes beside each other: order, prefetching, forks."""

@@ -1,0 +1,54 @@
+"""Tables in SQLite files of others: read as they stand, and nothing is left beside them."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from curio_persistence.backends.sqlite.errors import SQLiteErrors
+from curio_persistence.errors import InvalidValueError
+
+_PATIENCE = 5.0
+_JOURNAL = slice(18, 20)
+_WAL = b"\x02\x02"
+_IS_THERE = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND rootpage > 0 AND name = ?"
+
+
+def read_rows(path: Path, table: str, *, most_bytes: int) -> Iterator[dict[str, Any]]:
+    """The rows of an ordinary table, by the names of its columns, in the order they were added.
+
+    A value of more than `most_bytes` ends it with an error. What is no UTF-8 comes with surrogates.
+    """
+    errors = SQLiteErrors(path, lock_timeout=_PATIENCE, init_command="")
+    try:
+        with closing(_open(path)) as connection:
+            connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, most_bytes)
+            # A view, or a table that a program makes up, could go on for ever.
+            if not connection.execute(_IS_THERE, (table,)).fetchall():
+                raise InvalidValueError(f"{path} has no table {table}.")
+            rows = connection.execute(f'SELECT * FROM "{table}"')
+            names = [column[0] for column in rows.description]
+            for row in rows:
+                yield dict(zip(names, row, strict=True))
+    except sqlite3.Error as error:
+        raise errors.translate(error) from error
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    # A reader of a database in WAL mode leaves files beside it, unless it takes it as unchanging;
+    # which it is, as long as there is no log.
+    with path.open("rb") as file:
+        is_wal = file.read(_JOURNAL.stop)[_JOURNAL] == _WAL
+    has_log = path.with_name(f"{path.name}-wal").exists()
+    mode = "immutable=1" if is_wal and not has_log else "mode=ro"
+    connection = sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", uri=True, timeout=_PATIENCE)
+    connection.execute("PRAGMA trusted_schema = OFF").close()
+    connection.text_factory = _text
+    return connection
+
+
+def _text(kept: bytes) -> str:
+    return kept.decode("utf-8", "surrogateescape")

@@ -1,0 +1,1 @@
+"""Recording of runs; needs only the ten published methods."""

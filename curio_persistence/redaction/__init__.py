@@ -1,0 +1,115 @@
+"""The one door that every written record passes, and what is kept of its words there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from threading import RLock
+from typing import Any, Literal, get_args
+
+from curio_persistence.errors import ConfigurationError
+from curio_persistence.store.codecs import ID_LENGTH, decode_text, encode_label, encode_text
+from curio_persistence.store.table import Row, Table
+
+Redactor = Callable[[str, str], str]
+"""Gets the name of a field (`AgentRunEvent.data`) and its text, and returns the text to keep."""
+
+Content = Literal["full", "metrics-only"]
+
+
+class Redaction:
+    """What is kept of the words in records.
+
+    `redactor` is a callable that any thread may call, or names of patterns (`keys`, `emails`,
+    `cards`, `api-keys`, `all`): a collection, or one text with commas. With
+    `content="metrics-only"` no words are kept at all, only numbers, names, statuses and times.
+    """
+
+    def __init__(
+        self,
+        redactor: Redactor | str | Collection[str] | None = None,
+        content: Content = "full",
+    ) -> None:
+        if content not in get_args(Content):
+            raise ConfigurationError(
+                f'content is "full" or "metrics-only", not {content!r} (CURIO_CONTENT).'
+            )
+        self.content = content
+        self._redactor = _checked(redactor)
+        self._failures = 0
+        self._lock = RLock()  # A signal handler may write while its thread holds it.
+
+    @property
+    def failures(self) -> int:
+        """How many records are kept without words because the redactor raised, or gave no text."""
+        return self._failures
+
+    @property
+    def keeps_all(self) -> bool:
+        """Whether all words are kept as they are."""
+        return self._redactor is None and self.content == "full"
+
+    def encoder(self, table: Table[Any]) -> Callable[[Any], Row]:
+        """What encodes a table's records: `table.encode` itself, where all words are kept."""
+        if self.keeps_all:
+            return table.encode
+        return lambda record: self.clean(table, table.encode(record))
+
+    def clean(self, table: Table[Any], row: Row) -> Row:
+        """The row, with those words left in it that are to be kept."""
+        if self.content == "metrics-only":
+            table.strip(row)
+        if self._redactor is not None:
+            failed = self._redact(self._redactor, table, row)
+            if failed is not None:
+                table.strip(row)
+                self._count(failed)
+        return row
+
+    def _redact(self, redactor: Redactor, table: Table[Any], row: Row) -> str | None:
+        """Redact a row's words; says what failed. Where it did, none are left in that column."""
+        failed = None
+        for name in table.lifted:
+            if len(str(row.get(name, ""))) >= ID_LENGTH:
+                del row[name]  # It was cut, and may end in half a secret.
+        for name in (*table.lifted, *table.words):
+            if kept := row.get(name):
+                field = f"{table.model.__name__}.{name}"
+                encode = encode_label if name in table.lifted else encode_text
+                try:
+                    redacted = encode(redactor(field, decode_text(str(kept)) or ""))
+                except Exception as error:
+                    # Not what it says: that may be the text itself.
+                    failed = f"{field}, {type(error).__name__}"
+                    table.put(row, name, None)
+                else:
+                    table.put(row, name, redacted)
+        return failed
+
+    def _count(self, failed: str) -> None:
+        with self._lock:
+            self._failures += 1
+            if self._failures > 1:
+                return
+        import logging
+
+        logging.getLogger(__name__).error(
+            "The redactor failed (%s): of such records no words are kept (logged once; "
+            "persistence.redaction.failures counts)",
+            failed,
+        )
+
+
+def _checked(redactor: Redactor | str | Collection[str] | None) -> Redactor | None:
+    """The redactor that is meant; its patterns are imported only where they are named."""
+    if redactor is None or (callable(redactor) and not isinstance(redactor, str)):
+        return redactor
+    if isinstance(redactor, str):
+        redactor = [name.strip() for name in redactor.split(",")]
+    if not isinstance(redactor, Collection):
+        raise ConfigurationError(
+            "redactor is a callable (field, text) -> text, or names of patterns, "
+            f"not {type(redactor).__name__}."
+        )
+    from curio_persistence.redaction.patterns import SecretPatterns
+
+    return SecretPatterns(*redactor)

@@ -1,0 +1,1 @@
+"""What a question answers with, in the forms that people use."""

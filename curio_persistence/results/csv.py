@@ -1,0 +1,109 @@
+"""Rows as CSV: the form in which a database hands over most of them in the least time.
+
+There is no header. Values are in kept form. Names and text stand between single quotes, doubled
+where they contain them; numbers and times stand bare; what is NULL is a bare `NULL`, or nothing.
+The columns of the order come last, so that the end of a piece tells where the next one begins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
+from typing import Any, Protocol, runtime_checkable
+
+from curio_persistence.errors import InvalidValueError
+from curio_persistence.store.base import Position, Store
+from curio_persistence.store.filters import Order, Where
+from curio_persistence.store.table import Columns, Kept, Table
+
+_FIRST_ROWS = 1_000
+_MOST_ROWS = 20_000
+_BYTES = 8 << 20
+
+
+@runtime_checkable
+class StreamsCSV(Protocol):
+    """A store whose database writes CSV itself."""
+
+    def stream_csv(
+        self, table: Table[Any], where: Where = (), *, order: tuple[Order, ...] | None = None
+    ) -> Iterator[bytes]:
+        """Yield the rows that `stream` yields, as CSV; no chunk is empty."""
+
+
+def stream_csv(
+    store: Store, table: Table[Any], where: Where, *, order: tuple[Order, ...]
+) -> Iterator[bytes]:
+    """Yield rows as CSV, written by the database where that can."""
+    if isinstance(store, StreamsCSV):
+        return store.stream_csv(table, where, order=order)
+    return csv_of_rows(store, table, where, order=order)
+
+
+def csv_of_rows(
+    store: Store, table: Table[Any], where: Where, *, order: tuple[Order, ...]
+) -> Iterator[bytes]:
+    """Yield rows as CSV, written here."""
+    for columns in store.stream(table, where, order=order):
+        yield csv_text(table, order, columns)
+
+
+@lru_cache
+def csv_columns(table: Table[Any], order: tuple[Order, ...]) -> tuple[str, ...]:
+    """The table's columns as they stand in a line."""
+    last = tuple(column for column, _ in order)
+    return tuple(name for name in table.names if name not in last) + last
+
+
+def is_quoted(table: Table[Any], column: str) -> bool:
+    """Whether a column's values stand between quotes."""
+    return table.kinds[column] in ("name", "text")
+
+
+def csv_text(table: Table[Any], order: tuple[Order, ...], columns: Columns) -> bytes:
+    """Rows that were read column by column."""
+    kept = dict(zip(table.names, columns, strict=True))
+    cells = [
+        _quoted(kept[name]) if is_quoted(table, name) else _bare(kept[name])
+        for name in csv_columns(table, order)
+    ]
+    return "\n".join(map(",".join, zip(*cells, strict=True))).encode()
+
+
+def _bare(column: Sequence[Kept]) -> list[str]:
+    return ["" if value is None else str(value) for value in column]
+
+
+def _quoted(column: Sequence[str | None]) -> list[str]:
+    return ["NULL" if text is None else "'" + text.replace("'", "''") + "'" for text in column]
+
+
+def position_at_end(text: bytes, order: tuple[Order, ...]) -> tuple[Kept, ...]:
+    """Where the last row stands. The order's columns are never NULL and never quoted."""
+    values = text.rstrip(b"\n").rsplit(b",", len(order))[1:]
+    return tuple(int(value) if value.isdigit() else value.decode() for value in values)
+
+
+def csv_in_pieces(
+    read: Callable[[Position | None, int], tuple[bytes, int]], order: tuple[Order, ...]
+) -> Iterator[bytes]:
+    """All that `read` answers: CSV of the rows after a position, at most so many, and how many.
+
+    It may refuse a piece as too long with InvalidValueError, as long as there are several rows in
+    it.
+    """
+    after, count = None, _FIRST_ROWS
+    while True:
+        try:
+            text, rows = read(after, count)
+        except InvalidValueError:
+            if count == 1:
+                raise
+            count //= 2
+            continue
+        if rows:
+            yield text
+        if rows < count:
+            return
+        after = position_at_end(text, order)
+        count = max(1, min(_MOST_ROWS, rows * _BYTES // len(text)))

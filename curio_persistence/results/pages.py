@@ -1,0 +1,261 @@
+"""What a query answers: records that stay columns until somebody asks for one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import suppress
+from functools import lru_cache
+from itertools import chain
+from typing import Any, Generic, Literal, Self, TypeVar, get_args, overload
+from weakref import WeakSet
+
+from curio_persistence.errors import ClosedError, InvalidValueError
+from curio_persistence.results.arrow import arrow_schema, arrow_table, arrow_tables_of_csv, pyarrow
+from curio_persistence.results.csv import stream_csv
+from curio_persistence.results.html import html_table
+from curio_persistence.results.pandas import data_frame
+from curio_persistence.store.base import STREAM_ROWS, Store, position_of_last
+from curio_persistence.store.cursors import Cursors
+from curio_persistence.store.filters import Order, Where, checked_count
+from curio_persistence.store.table import Columns, Kind, Record, Table
+
+M = TypeVar("M", bound=Record)
+T = TypeVar("T")
+
+Direction = Literal["newest", "oldest"]
+"""Which records come first."""
+_DIRECTIONS = get_args(Direction)
+
+_AT_A_TIME = 1_000
+_ROWS_OF_A_FRAME = 10_000
+"""How many become a frame at a time, which takes a millisecond even for one."""
+_MOST = 2**63 - 1
+
+
+class Records(Generic[M]):
+    """Records that were read: to be counted, indexed, cut and gone through like a list.
+
+    Each is made when it is asked for; as columns they can be had without.
+    """
+
+    # No subclass of Sequence: polars would rather go through one than look for its columns.
+
+    def __init__(self, table: Table[M], columns: Columns) -> None:
+        self._table = table
+        self._columns = columns
+
+    def __len__(self) -> int:
+        return len(self._columns[0])
+
+    @overload
+    def __getitem__(self, index: int) -> M: ...
+    @overload
+    def __getitem__(self, index: slice) -> Records[M]: ...
+    def __getitem__(self, index: int | slice) -> M | Records[M]:
+        if isinstance(index, slice):
+            return Records(self._table, self._part(index))
+        return self._table.decode([[column[index]] for column in self._columns])[0]
+
+    def _part(self, some: slice) -> Columns:
+        return [column[some] for column in self._columns]
+
+    def __iter__(self) -> Iterator[M]:
+        if len(self) <= _AT_A_TIME:
+            return iter(self._table.decode(self._columns))
+        starts = range(0, len(self), _AT_A_TIME)
+        parts = (self._part(slice(start, start + _AT_A_TIME)) for start in starts)
+        return chain.from_iterable(map(self._table.decode, parts))
+
+    def __contains__(self, record: object) -> bool:
+        return any(each == record for each in self)
+
+    def __reversed__(self) -> Iterator[M]:
+        return iter(self[::-1])
+
+    def to_dicts(self) -> list[dict[str, Any]]:
+        """What each record's `to_dict()` gives."""
+        return _dicts(self._table, self._columns)
+
+    def to_pandas(self) -> Any:
+        """A `pandas.DataFrame`; needs `pip install 'curio-persistence[pandas]'`.
+
+        Whole numbers are `Int64`, which has room for what is missing; times are in UTC to the
+        microsecond; costs are floats, the nearest to the exact ones. A lone surrogate in a text
+        becomes U+FFFD. The types are the same where there are no rows.
+        """
+        return data_frame(self._table, [self._columns])
+
+    def to_arrow(self) -> Any:
+        """A `pyarrow.Table`; needs `pip install 'curio-persistence[arrow]'`.
+
+        Times are in UTC to the microsecond, costs exact decimals. A lone surrogate in a text,
+        which Arrow cannot hold, becomes U+FFFD. The types are the same where there are no rows.
+        """
+        return arrow_table(self._table, self._columns)
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        """The Arrow PyCapsule protocol: polars, pandas, DuckDB and pyarrow read this directly."""
+        return self.to_arrow().__arrow_c_stream__(requested_schema)
+
+    def _repr_html_(self) -> str:
+        return html_table(self._table, self._columns, self._heading())
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {self._heading()}>"
+
+    def _heading(self) -> str:
+        return f"{len(self):,} {self._table.name}"
+
+
+class Page(Records[M]):
+    """Some of a query's records.
+
+    `next_cursor`, handed to the same query, leads to the page that follows; it is None on the last
+    one. Records that are stored or deleted meanwhile neither move nor repeat any other.
+    """
+
+    def __init__(self, table: Table[M], columns: Columns, next_cursor: str | None) -> None:
+        super().__init__(table, columns)
+        self.next_cursor = next_cursor
+
+    def _heading(self) -> str:
+        return super()._heading() + (" and more" if self.next_cursor else "")
+
+
+class Stream(Generic[M]):
+    """All of a query's records, read while somebody goes through them, in constant memory.
+
+    Each pass over it asks the database anew, and shows what was there when it began; inside a
+    transaction it sees the transaction's writes. A pass over a database holds a connection of its
+    own until it ends or is dropped. A `with` block, or `close()`, ends those that are left.
+    """
+
+    def __init__(
+        self, store: Store, table: Table[M], where: Where, order: tuple[Order, ...]
+    ) -> None:
+        self._store = store
+        self._table = table
+        self._where = where
+        self._order = order
+        self._passes: WeakSet[Any] = WeakSet()
+        self._closed = False
+
+    def __iter__(self) -> Iterator[M]:
+        return chain.from_iterable(map(self._table.decode, self._chunks()))
+
+    def batches(self) -> Generator[list[M], None, None]:
+        """One pass over the records, in lists of some hundred; its `close()` ends it."""
+        for columns in self._chunks():
+            yield self._table.decode(columns)
+
+    def to_dicts(self) -> list[dict[str, Any]]:
+        """What each record's `to_dict()` gives; all of them, in memory."""
+        return [each for columns in self._chunks() for each in _dicts(self._table, columns)]
+
+    def to_pandas(self) -> Any:
+        """All records as a `pandas.DataFrame`, as `Records.to_pandas()` has it."""
+        return data_frame(self._table, self._chunks(_ROWS_OF_A_FRAME))
+
+    def to_arrow(self) -> Any:
+        """All records as a `pyarrow.Table`, as `Records.to_arrow()` has it, but faster."""
+        return self._reader().read_all()
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        """The Arrow PyCapsule protocol, batch by batch in constant memory."""
+        return self._reader().__arrow_c_stream__(requested_schema)
+
+    def _reader(self) -> Any:
+        batches = (batch for table in self._arrow_tables() for batch in table.to_batches())
+        return pyarrow().RecordBatchReader.from_batches(arrow_schema(self._table), batches)
+
+    def _arrow_tables(self) -> Iterator[Any]:
+        texts = stream_csv(self._store, self._table, self._where, order=self._order)
+        return arrow_tables_of_csv(self._table, self._order, self._pass(texts))
+
+    def _chunks(self, size: int = STREAM_ROWS) -> Iterator[Columns]:
+        stream = self._store.stream(self._table, self._where, order=self._order, size=size)
+        return self._pass(stream)
+
+    def _pass(self, pieces: Iterator[T]) -> Iterator[T]:
+        """The pieces. If the stream is closed meanwhile they end with an error, not as if done."""
+        self._check_open()
+        self._passes.add(pieces)
+        for piece in pieces:
+            self._check_open()
+            yield piece
+        self._check_open()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ClosedError("This stream was closed. Ask for a new one.")
+
+    def close(self) -> None:
+        """End the passes that are under way and give their connections back."""
+        self._closed = True
+        for pieces in list(self._passes):
+            with suppress(ValueError):  # Another thread is in it just now, and ends it.
+                pieces.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Stream: {self._table.name} of {self._store!r}>"
+
+
+def read_page(
+    store: Store,
+    table: Table[M],
+    where: Where,
+    *,
+    order: Direction,
+    limit: int | None,
+    cursor: str | None,
+) -> Page[M]:
+    """The records from a cursor on, or the first ones; `limit=None` is all of them."""
+    ordered = _in_order(table, order)
+    cursors = Cursors(store, table.name, where, ordered)
+    after = None if cursor is None else cursors.read(cursor)
+    count = _MOST if limit is None else checked_count("limit", limit)
+    # One more, which tells whether there is another page.
+    columns = store.select(
+        table, where, order=ordered, after=after, limit=count + 1 if count < _MOST else None
+    )
+    if len(columns[0]) <= count:
+        return Page(table, columns, None)
+    columns = [column[:count] for column in columns]
+    position = position_of_last(table, ordered, columns) if count else None
+    return Page(table, columns, cursors.write(position) if position else None)
+
+
+def open_stream(store: Store, table: Table[M], where: Where, *, order: Direction) -> Stream[M]:
+    """All records, one after the other."""
+    return Stream(store, table, where, _in_order(table, order))
+
+
+def _in_order(table: Table[Any], direction: Direction) -> tuple[Order, ...]:
+    if direction not in _DIRECTIONS:
+        raise InvalidValueError(f'order is "newest" or "oldest", not {direction!r}.', field="order")
+    return _ordered(table, newest_first=direction == "newest")
+
+
+@lru_cache
+def _ordered(table: Table[Any], *, newest_first: bool) -> tuple[Order, ...]:
+    return tuple(Order(column, newest_first) for column, _ in table.order)
+
+
+def _dicts(table: Table[Any], columns: Columns) -> list[dict[str, Any]]:
+    read = [
+        _TO_PLAIN[kind](column) if kind in _TO_PLAIN else column
+        for kind, column in zip(table.kinds.values(), table.decode_columns(columns), strict=True)
+    ]
+    return [dict(zip(table.names, row, strict=True)) for row in zip(*read, strict=True)]
+
+
+_TO_PLAIN: dict[Kind, Callable[[Iterable[Any]], Iterable[Any]]] = {
+    "time": lambda column: [None if time is None else time.isoformat() for time in column],
+    "money": lambda column: [None if cost is None else str(cost) for cost in column],
+}

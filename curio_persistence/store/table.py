@@ -1,0 +1,366 @@
+"""Where a model's fields meet a table's columns.
+
+A row travels as a dictionary of kept values (see `codecs`). `Table.encode` makes it of a record, by
+way of `redaction`, which every written record passes; `Table.decode` turns it back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import fields
+from functools import lru_cache
+from itertools import chain
+from typing import Any, ClassVar, Generic, Literal, NamedTuple, Protocol, TypeVar
+
+from curio_persistence.errors import InvalidValueError
+from curio_persistence.store import codecs
+from curio_persistence.store.codecs import Decoder, Encoder
+from curio_persistence.store.filters import Filter, Op, Order, Where
+
+Kept = str | int | float | None
+Row = dict[str, Kept]
+Columns = list[Sequence[Any]]
+"""Rows, turned on their side: for each column its values."""
+
+
+class Record(Protocol):
+    """A dataclass that can be built from its fields in order."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+
+M = TypeVar("M", bound=Record)
+
+Kind = Literal["name", "text", "integer", "real", "time", "money"]
+"""What a column holds. Of these only text may be escaped."""
+
+_KINDS: Mapping[Encoder, Kind] = {
+    codecs.encode_text: "text",
+    codecs.encode_json: "text",
+    codecs.encode_tags: "text",
+    codecs.encode_integer: "integer",
+    codecs.encode_latency: "integer",
+    codecs.encode_mark: "integer",
+    codecs.encode_real: "real",
+    codecs.encode_time: "time",
+    codecs.encode_money: "money",
+}
+
+REQUIRED: Any = object()
+"""The default of a column that every record must fill."""
+_REMEMBERED = 1024
+
+
+class Column(NamedTuple):
+    """One column: how its values are kept and read.
+
+    `encode` keeps one value; None is kept as `default`. An `optional` column is bound only when its
+    value is not the default, because every bound column costs; the database fills the default in.
+    `repeats` says that the same few values come again and again. `decode` reads a whole column;
+    without it, the kept values are the values. A column that may hold what people or models said
+    has `wordless`: what is left of a kept text when its words are taken out.
+    """
+
+    name: str
+    encode: Encoder
+    decode: Decoder | None = None
+    default: Any = None
+    optional: bool = False
+    repeats: bool = False
+    wordless: Callable[[str], str | None] | None = None
+
+    def encoder(self) -> Encoder:
+        """`encode`, by way of a cache if values repeat; what is required refuses None."""
+        encode = _refusing_none(self.encode) if self.default is REQUIRED else self.encode
+        return lru_cache(_REMEMBERED)(encode) if self.repeats else encode
+
+
+class Reference(NamedTuple):
+    """A column whose value must exist in `column` of `table`."""
+
+    column: str
+    table: Table[Any]
+
+
+class Table(Generic[M]):
+    """A model's table.
+
+    `columns` follow the model's fields, in order. `internal` columns exist in the table only and
+    are worked out by `derive` from the kept row. `words` are the columns that hold words, with what
+    stands there when there are none; `lifted` the names that are lifted out of words. `order` is
+    how its rows are listed; `ages_by` is the time by which they grow old; `lookups` are the columns
+    that rows are usually picked by; `required` are given by the caller, and `stored_times` are the
+    other values that no stored row lacks; `ddl` is the file of `schema/<dialect>/` that makes it.
+    `always` are the columns that every row binds, which an original Curio has too.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        model: type[M],
+        columns: Sequence[Column],
+        *,
+        order: tuple[Order, ...],
+        ages_by: str,
+        lookups: tuple[str, ...],
+        internal: Sequence[Column] = (),
+        derive: Callable[[Row], None] | None = None,
+        ddl: str,
+        unique: str | None = None,
+        references: Reference | None = None,
+    ) -> None:
+        self.name = name
+        self.model = model
+        self.order = order
+        self.ages_by = ages_by
+        self.lookups = lookups
+        self.ddl = ddl
+        self.unique = unique
+        self.references = references
+        self.names = tuple(column.name for column in columns)
+        if self.names != tuple(field.name for field in fields(model)):
+            raise TypeError(f"the columns of {name} are not the fields of {model.__name__}")
+        self.kinds = {column.name: _KINDS.get(column.encode, "name") for column in columns}
+        self.repeating = tuple(column.name for column in columns if column.repeats)
+        self.required = tuple(c.name for c in columns if c.default is REQUIRED)
+        self.stored_times = tuple(c.name for c in columns if c.decode is codecs.decode_stored_times)
+        self.words = {column.name: column.default for column in columns if column.wordless}
+        self.internal_names = tuple(column.name for column in internal)
+        self._derive = derive
+        self._decoders = [
+            (index, column.decode) for index, column in enumerate(columns) if column.decode
+        ]
+        self._columns = {column.name: column for column in (*columns, *internal)}
+        self.lifted = self.kept_by(codecs.encode_label)
+        written = [column for column in columns if column.name != "id"]
+        self._when_set = [column for column in written if column.optional]
+        always = [column for column in written if not column.optional]
+        self.always = tuple(column.name for column in always)
+        self._encode = _compile(always)
+        self._encode_what_is_set = _compile_rest(self._when_set)
+        self.filled = {c.name: c.default for c in self._when_set if c.default is not None}
+
+    def __repr__(self) -> str:
+        return f"<Table {self.name}>"
+
+    def kept_by(self, encode: Encoder) -> tuple[str, ...]:
+        """The names of the columns that this encoder keeps."""
+        return tuple(name for name, column in self._columns.items() if column.encode is encode)
+
+    def encode(self, record: Any) -> Row:
+        """The row that keeps a record, without its id; refuses what no backend could keep.
+
+        Any object with the model's attributes will do; those of optional columns may be missing.
+        """
+        try:
+            row = self._encode(record)
+        except AttributeError as error:
+            raise InvalidValueError(
+                f"An object of type {type(record).__name__} cannot be stored as "
+                f"{self.model.__name__}: {error}."
+            ) from error
+        except (ValueError, TypeError) as error:
+            self._refuse(record)
+            raise InvalidValueError(f"{self.model.__name__} cannot be stored: {error}.") from error
+        try:
+            self._encode_what_is_set(record, row)
+        except (AttributeError, ValueError, TypeError):
+            self._encode_what_it_has(record, row)
+        if self._derive is not None:
+            self._derive(row)
+        return row
+
+    def _encode_what_it_has(self, record: Any, row: Row) -> None:
+        """The same for a record that lacks some attributes, or that is to be refused by name."""
+        for column in self._when_set:
+            value = getattr(record, column.name, None)
+            if value is not None and (kept := self.encode_value(column.name, value)) is not None:
+                row[column.name] = kept
+
+    def adopt(self, kept: Iterable[Kept]) -> Row:
+        """The row of values that somebody else stored, in the order of `always`.
+
+        They are in kept form, but `encode` might refuse them: old rows are kept as they are.
+        """
+        row = dict(zip(self.always, kept, strict=True))
+        if self._derive is not None:
+            self._derive(row)
+        return row
+
+    def default(self, name: str) -> Kept:
+        """What stands in a column of `always` for nothing; `""` where something is required."""
+        default: Kept = self._columns[name].default
+        return "" if default is REQUIRED else default
+
+    def strip(self, row: Row) -> None:
+        """Take the words out of an encoded row. What was lifted out of them stays."""
+        for name in self.words:
+            kept, wordless = row.get(name), self._columns[name].wordless
+            if kept and wordless:
+                self.put(row, name, wordless(str(kept)))
+
+    def put(self, row: Row, name: str, kept: Kept) -> None:
+        """Change a column of an encoded row; None is for what is not set."""
+        if kept is None and name not in self.always:
+            row.pop(name, None)
+        else:
+            row[name] = self._columns[name].default if kept is None else kept
+
+    def line_up(self, rows: Sequence[Row]) -> tuple[tuple[str, ...], list[tuple[Kept, ...]]]:
+        """The columns that any of the encoded rows binds, and of each row its values for them."""
+        plain = len(self.always)
+        shapes = dict.fromkeys(tuple(row) for row in rows if len(row) != plain)
+        columns = tuple(dict.fromkeys(chain(self.always, *sorted(shapes, key=len))))
+        # Most rows bind the first of these columns, and nothing else: no need to look them up.
+        filled = [self.filled.get(name) for name in columns]
+        rests = {s: filled[len(s) :] for s in shapes if s == columns[: len(s)]}
+        rest = filled[plain:]
+
+        def lined_up(row: Row) -> tuple[Kept, ...]:
+            following = rest if len(row) == plain else rests.get(tuple(row))
+            if following is None:
+                return tuple(map(row.get, columns, filled))
+            return (*row.values(), *following)
+
+        return columns, list(map(lined_up, rows))
+
+    def _refuse(self, record: Any) -> None:
+        """Raise the error that names the field, now that there is one."""
+        for name in self.always:
+            self.encode_value(name, getattr(record, name))
+
+    def in_one_form(self, columns: Columns) -> Columns:
+        """The columns `names` as they were encoded, to the letter, whatever store they are from."""
+        even = list(columns)
+        for at, kind in enumerate(self.kinds.values()):
+            if kind == "time":
+                even[at] = codecs.even_times(columns[at])
+        return even
+
+    def rows(self, columns: Columns) -> list[Row]:
+        """The encoded rows, with their ids, that were read as the columns `names`."""
+        kept = dict(zip(self.names, columns, strict=True))
+        plain = (*self.always, "id")
+        rows: list[Row] = [
+            dict(zip(plain, values, strict=True))
+            for values in zip(*map(kept.__getitem__, plain), strict=True)
+        ]
+        for name in (column.name for column in self._when_set):
+            default = self.filled.get(name)
+            for row, value in zip(rows, kept.get(name, ()), strict=False):
+                if value != default and value is not None:
+                    row[name] = value
+        if self._derive is not None:
+            for row in rows:
+                self._derive(row)
+        return rows
+
+    def columns_of(self, rows: Sequence[Row]) -> Columns:
+        """The columns `names` of encoded rows; what `rows` makes them of."""
+        bound, values = self.line_up(rows)
+        columns = dict(zip(bound, zip(*values, strict=True), strict=False))
+        nothing = ([self.filled.get(name)] * len(rows) for name in self.names)
+        return [columns.get(name, none) for name, none in zip(self.names, nothing, strict=True)]
+
+    def decode(self, columns: Columns) -> list[M]:
+        """Records from the columns `names`. Column by column, most of the loops run in C."""
+        return list(map(self.model, *self.decode_columns(columns)))
+
+    def decode_row(self, row: Row) -> M:
+        """The record that an encoded row will come back as, but for its id."""
+        return self.decode([[row.get(name, self.filled.get(name))] for name in self.names])[0]
+
+    def decode_columns(self, columns: Columns) -> list[Iterable[Any]]:
+        """The columns `names` with values as they are in records."""
+        read: list[Iterable[Any]] = list(columns)
+        for index, decode in self._decoders:
+            read[index] = decode(columns[index])
+        return read
+
+    def where(self, **equal: Any) -> Where:
+        """Filters for equality with each value that is not None."""
+        return tuple(
+            self.filter(name, "=", value) for name, value in equal.items() if value is not None
+        )
+
+    def where_any(self, **values: Any) -> Where:
+        """Filters for equality with a value, or with one of several, where it is not None."""
+        return tuple(
+            self.filter_any(name, value) for name, value in values.items() if value is not None
+        )
+
+    def filter_any(self, name: str, value: Any, op: Op = "in") -> Filter:
+        """A filter for one value, or for any of a collection of them."""
+        if isinstance(value, str) or not isinstance(value, Iterable):
+            return self.filter(name, "=", value)
+        return Filter(name, op, tuple(sorted({self.filter(name, "=", v).value for v in value})))
+
+    def filter(self, name: str, op: Op, value: Any = None) -> Filter:
+        """One filter, its value checked and kept as a written one would be."""
+        if value is None:
+            return Filter(name, op)
+        kept = self.encode_value(name, value)
+        if kept is None:
+            raise self._refusal(name, "may not be empty")
+        return Filter(name, op, kept)
+
+    def encode_value(self, name: str, value: Any) -> Kept:
+        """One column's value in kept form."""
+        column = self._columns[name]
+        try:
+            if value is None and column.default is REQUIRED:
+                raise ValueError("is required")
+            return column.default if value is None else column.encode(value)
+        except (ValueError, TypeError) as error:
+            raise self._refusal(name, error) from error
+
+    def _refusal(self, name: str, reason: object) -> InvalidValueError:
+        field = f"{self.model.__name__}.{name}"
+        return InvalidValueError(f"{field} {reason}.", field=field)
+
+
+def _refusing_none(encode: Encoder) -> Encoder:
+    def encode_given(value: Any) -> Kept:
+        if value is None:
+            raise ValueError("is required")
+        return encode(value)
+
+    return encode_given
+
+
+def _compile(columns: Sequence[Column]) -> Callable[[Any], Row]:
+    """A function that makes a dictionary of a record's encoded attributes.
+
+    Written out as source, as dataclasses are: the same as a loop takes twice as long, on the
+    hottest path there is. The names are those of our own columns.
+    """
+    items = []
+    scope: dict[str, Any] = {}
+    for name, _, _, default, *_ in columns:
+        encoded = f"encode_{name}(record.{name})"
+        if default is not REQUIRED:
+            encoded = (
+                f"default_{name} if (value := record.{name}) is None else encode_{name}(value)"
+            )
+        items.append(f"{name!r}: {encoded}")
+        scope[f"default_{name}"] = default
+    scope.update((f"encode_{column.name}", column.encoder()) for column in columns)
+    function: Callable[[Any], Row] = eval(f"lambda record: {{{', '.join(items)}}}", scope)
+    return function
+
+
+def _compile_rest(columns: Sequence[Column]) -> Callable[[Any, Row], None]:
+    """A function that adds to a row what a record has set of these columns, written out as well."""
+    lines = ["def add(record, row):", " pass"]
+    scope: dict[str, Any] = {}
+    for name, _, _, default, *_ in columns:
+        is_set = "is not None" if default is None else f"not in (None, default_{name})"
+        lines += [
+            f" if (value := record.{name}) {is_set}"
+            f" and (kept := encode_{name}(value)) is not None: row[{name!r}] = kept"
+        ]
+        scope[f"default_{name}"] = default
+    scope.update((f"encode_{column.name}", column.encoder()) for column in columns)
+    exec("\n".join(lines), scope)
+    add: Callable[[Any, Row], None] = scope["add"]
+    return add

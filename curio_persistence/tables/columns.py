@@ -1,0 +1,79 @@
+"""The kinds of columns that our tables have, and how a kept payload is read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from math import isfinite
+from typing import Any, TypeGuard
+
+from curio_persistence.store import codecs
+from curio_persistence.store.table import REQUIRED, Column, Kept
+
+
+def identifier(name: str) -> Column:
+    return Column(name, codecs.encode_id, default=REQUIRED, repeats=True)
+
+
+def optional_identifier(name: str, *, optional: bool = True) -> Column:
+    return Column(name, codecs.encode_optional_id, optional=optional, repeats=True)
+
+
+def event_identifier() -> Column:
+    return Column("event_id", codecs.encode_optional_id, optional=True)
+
+
+def name(name: str) -> Column:
+    return Column(name, codecs.encode_name, default="", repeats=True)
+
+
+def status(name: str) -> Column:
+    return Column(name, codecs.encode_status, default=REQUIRED, repeats=True)
+
+
+def _nothing(kept: str) -> None:
+    """What is left of a text without its words."""
+
+
+def text(name: str, default: str | None = None, *, optional: bool = False) -> Column:
+    encode, decode = codecs.encode_text, codecs.decode_texts
+    return Column(name, encode, decode, default, optional, wordless=_nothing)
+
+
+def json_text(name: str, *, optional: bool = False) -> Column:
+    encode, decode = codecs.encode_json, codecs.decode_texts
+    return Column(name, encode, decode, optional=optional, wordless=_nothing)
+
+
+def integer(name: str, default: int | None = None, *, optional: bool = False) -> Column:
+    return Column(name, codecs.encode_integer, default=default, optional=optional)
+
+
+def time(name: str) -> Column:
+    return Column(name, codecs.encode_time, codecs.decode_times)
+
+
+def stored_time(name: str) -> Column:
+    """A time that no stored row lacks."""
+    return Column(name, codecs.encode_time, codecs.decode_stored_times)
+
+
+def object_in(kept: Kept) -> Mapping[str, Any]:
+    """The JSON object that a kept text is; an empty one where it is something else."""
+    if not isinstance(kept, str):
+        return {}
+    try:
+        value = json.loads(codecs.decode_text(kept) or "")
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def is_finite(value: Any) -> TypeGuard[int | float]:
+    """Whether it is a number that a double can hold."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    try:
+        return isfinite(value)
+    except OverflowError:
+        return False

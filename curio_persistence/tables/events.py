@@ -1,0 +1,117 @@
+"""The table of events, and what is derived from their payloads when they are written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from curio_persistence.models import (
+    MCP_CALL,
+    METRIC,
+    TOOL_CALL,
+    AgentRunEvent,
+    EventType,
+    Level,
+)
+from curio_persistence.store import codecs
+from curio_persistence.store.filters import Order
+from curio_persistence.store.table import Column, Kept, Reference, Row, Table
+from curio_persistence.tables.columns import (
+    event_identifier,
+    identifier,
+    integer,
+    is_finite,
+    json_text,
+    name,
+    object_in,
+    optional_identifier,
+    stored_time,
+    text,
+)
+from curio_persistence.tables.runs import RUNS
+
+_TOOL_EVENTS = frozenset({TOOL_CALL, MCP_CALL, EventType.ACTION_EXECUTION_COMPLETED.value})
+_NAME_KEYS = ("tool_name", "tool", "action", "action_name")
+_LATENCY_KEYS = ("latency_ms", "duration_ms")
+
+
+SEVERITIES: Mapping[Kept, int] = {
+    Level.WARNING.value: 30,
+    Level.ERROR.value: 40,
+    Level.CRITICAL.value: 50,
+}
+"""How severe the levels above `info` are, in the numbers of Python's logging."""
+
+
+def _derive_event_columns(row: Row) -> None:
+    if (severity := SEVERITIES.get(row.get("level"))) is not None:
+        row["severity"] = severity
+    if row["event_type"] in _TOOL_EVENTS:
+        _lift_tool(row, object_in(row["data"]))
+    elif row["event_type"] == METRIC:
+        _lift_metric(row, object_in(row["data"]))
+
+
+def _lift_metric(row: Row, payload: Mapping[str, Any]) -> None:
+    """Lift a metric's name and value out of its payload; what is no finite number is no metric."""
+    name, value = payload.get("name"), payload.get("value")
+    if isinstance(name, str) and is_finite(value):
+        row["metric_name"] = codecs.encode_label(name)
+        row["metric_value"] = float(value)
+
+
+def _lift_tool(row: Row, payload: Mapping[str, Any]) -> None:
+    """Lift what statistics ask of a tool call out of its payload, so that databases can sum it.
+
+    Latency is kept in whole microseconds: sums are then exact and equal on every backend.
+    """
+    name = next((payload[key] for key in _NAME_KEYS if payload.get(key)), None)
+    if name is None:
+        return
+    row["tool_name"] = codecs.encode_label(str(name))
+    row["tool_error"] = 1 if payload.get("error") else 0
+    latency = next((payload[key] for key in _LATENCY_KEYS if key in payload), None)
+    if isinstance(latency, int | float) and abs(latency) < 1e15:
+        row["tool_latency_us"] = round(latency * 1000)
+
+
+EVENTS = Table(
+    "agent_run_events",
+    AgentRunEvent,
+    (
+        identifier("agent_id"),
+        identifier("run_id"),
+        name("agent_name"),
+        stored_time("timestamp"),
+        name("event_type"),
+        json_text("data"),
+        integer("id"),
+        stored_time("created_at"),
+        event_identifier(),
+        optional_identifier("session_id"),
+        Column("level", codecs.encode_level, default=Level.INFO.value, optional=True),
+        text("message", optional=True),
+        optional_identifier("trace_id"),
+        optional_identifier("span_id"),
+        optional_identifier("parent_span_id"),
+        optional_identifier("contract_id"),
+        optional_identifier("contract_version"),
+        text("artifact_uri", optional=True),
+        json_text("metadata", optional=True),
+    ),
+    internal=(
+        Column("tool_name", codecs.encode_label),
+        integer("tool_latency_us"),
+        integer("tool_error"),
+        integer("severity"),
+        Column("metric_name", codecs.encode_label),
+        Column("metric_value", codecs.encode_real),
+    ),
+    derive=_derive_event_columns,
+    order=(Order("timestamp"), Order("id")),
+    ages_by="timestamp",
+    lookups=("run_id", "event_id"),
+    ddl="events.sql",
+    unique="event_id",
+    references=Reference("run_id", RUNS),
+)

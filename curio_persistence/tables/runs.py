@@ -1,0 +1,89 @@
+"""The table of runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from curio_persistence.models import AgentRun
+from curio_persistence.store import codecs
+from curio_persistence.store.filters import Order
+from curio_persistence.store.table import Column, M, Table
+from curio_persistence.tables.columns import (
+    identifier,
+    integer,
+    is_finite,
+    json_text,
+    name,
+    object_in,
+    optional_identifier,
+    status,
+    stored_time,
+    text,
+    time,
+)
+
+_NEWEST_FIRST = (Order("created_at", descending=True), Order("id", descending=True))
+
+
+def _numbers_in(kept: str) -> str | None:
+    """Of an object its finite numbers, each under its name."""
+    numbers = {name: value for name, value in object_in(kept).items() if is_finite(value)}
+    return codecs.encode_json(numbers) if numbers else None
+
+
+_RUN_COLUMNS = (
+    identifier("agent_id"),
+    identifier("run_id"),
+    name("agent_name"),
+    text("objective", default=""),
+    json_text("additional_context"),
+    time("started_at"),
+    time("finished_at"),
+    integer("total_iterations", default=0),
+    text("final_synthesis_output"),
+    json_text("execution_history"),
+    status("status"),
+    text("error_message"),
+    json_text("metadata"),
+    integer("id"),
+    stored_time("created_at"),
+    stored_time("updated_at"),
+    optional_identifier("session_id"),
+    optional_identifier("parent_run_id"),
+    Column("tags", codecs.encode_tags, codecs.decode_tags, optional=True),
+    json_text("metrics", optional=True)._replace(wordless=_numbers_in),
+)
+# 1 while all that is known of the run is that an event named it.
+_STUB = Column("stub", codecs.encode_mark, optional=True)
+# 1 while the search index has its words as they are.
+_INDEXED = integer("indexed")
+
+
+def _runs(model: type[M], columns: Sequence[Column], internal: Sequence[Column]) -> Table[M]:
+    return Table(
+        "agent_runs",
+        model,
+        columns,
+        internal=internal,
+        order=_NEWEST_FIRST,
+        ages_by="created_at",
+        lookups=("run_id", "parent_run_id"),
+        ddl="runs.sql",
+        unique="run_id",
+    )
+
+
+RUNS = _runs(AgentRun, _RUN_COLUMNS, (_STUB, _INDEXED))
+
+
+@dataclass
+class RunOrStub(AgentRun):
+    """A run with what is shown to nobody, but goes wherever the run goes."""
+
+    stub: int | None = None
+
+
+RunOrStub.__name__ = AgentRun.__name__  # By which redactors and errors know its fields.
+RUNS_AND_STUBS = _runs(RunOrStub, (*_RUN_COLUMNS, _STUB), (_INDEXED,))
+"""The same table, for those who take records from one database to another."""

@@ -1,0 +1,71 @@
+"""The table of model calls, and their cost where only the metrics name it."""
+
+from __future__ import annotations
+
+from curio_persistence.models import AgentLLMUsage, cost_in_metrics
+from curio_persistence.store import codecs
+from curio_persistence.store.filters import Order
+from curio_persistence.store.table import Column, Row, Table
+from curio_persistence.tables.columns import (
+    event_identifier,
+    integer,
+    json_text,
+    name,
+    optional_identifier,
+    status,
+    stored_time,
+    text,
+)
+
+
+def _derive_cost(row: Row) -> None:
+    """Take the cost from the metrics when the caller gave none; what is not a sum stays unknown."""
+    metrics = row["usage_metrics"]
+    if "cost_usd" in row or metrics is None:
+        return
+    cost = cost_in_metrics(metrics)
+    if cost is None:
+        return
+    try:
+        row["cost_usd"] = codecs.encode_money(cost)
+    except ValueError:
+        return
+
+
+_NEWEST_FIRST = (Order("created_at", descending=True), Order("id", descending=True))
+
+USAGE = Table(
+    "agent_llm_usage",
+    AgentLLMUsage,
+    (
+        optional_identifier("agent_id", optional=False),
+        optional_identifier("run_id", optional=False),
+        name("provider"),
+        name("model"),
+        text("prompt", default=""),
+        integer("prompt_length", default=0),
+        json_text("input_params"),
+        integer("input_tokens"),
+        integer("output_tokens"),
+        text("response_content"),
+        integer("response_length"),
+        json_text("usage_metrics"),
+        status("status"),
+        text("error_message"),
+        Column("latency_ms", codecs.encode_latency),
+        integer("id"),
+        stored_time("created_at"),
+        optional_identifier("span_id"),
+        integer("cache_read_tokens", optional=True),
+        integer("cache_write_tokens", optional=True),
+        integer("reasoning_tokens", optional=True),
+        Column("cost_usd", codecs.encode_money, codecs.decode_moneys, optional=True),
+        event_identifier(),
+    ),
+    derive=_derive_cost,
+    order=_NEWEST_FIRST,
+    ages_by="created_at",
+    lookups=("run_id", "event_id"),
+    ddl="usage.sql",
+    unique="event_id",
+)

@@ -1,0 +1,103 @@
+"""What people type to find words: words that all have to be there, "a phrase", -not, begin*.
+
+Everything else is text: what is typed in one piece (`it's`, `20.04`, `a/b.py`) is a phrase of its
+words, and an unclosed quotation mark, `--flag`, `-5`, a lone `-` or `*` mean nothing special.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from curio_persistence.text.tokenizer import is_last_of_run, words_of
+
+MOST_QUERY_WORDS = 256
+"""So many words of a query count."""
+LONGEST_QUERY = 50_000
+"""And so many characters."""
+
+_QUOTES = str.maketrans("“”„‟«»", '""""""')
+# A dash excludes what follows it: a quotation or a letter, not a number or another dash.
+_TYPED = re.compile(
+    r'''(?:(?P<no>(?<!\S)-))?"(?P<phrase>[^"]*)"'''
+    r"|(?:(?P<not>(?<!\S)-)(?!\d)(?=[^\x00-@\[-^`{-\x7f]))?(?P<text>\S+)"
+)
+_DATE = re.compile(r"\d{4}-\d\d-\d\d")
+_BEGINNING = re.compile(r"[^\x00-/:-@\[-`{-\x7f]\*\s*\Z")
+
+
+class Phrase(NamedTuple):
+    """Words that stand one after the other; with `prefix` the last is the beginning of one."""
+
+    words: tuple[str, ...]
+    prefix: bool = False
+
+    @property
+    def spaced(self) -> str:
+        """What stands in a line of words between spaces."""
+        return f" {' '.join(self.words)}{'' if self.prefix else ' '}"
+
+
+class WordQuery(NamedTuple):
+    """Phrases that all have to be there, and phrases of which none may; without any, nothing is."""
+
+    required: tuple[Phrase, ...] = ()
+    excluded: tuple[Phrase, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.required or self.excluded)
+
+
+def parse_query(text: str) -> WordQuery:
+    """Never raises, whatever is typed."""
+    required: dict[Phrase, None] = {}
+    excluded: dict[Phrase, None] = {}
+    room = MOST_QUERY_WORDS
+    for typed in _TYPED.finditer(text[:LONGEST_QUERY].translate(_QUOTES)):
+        phrase = _phrase(typed["phrase"] or typed["text"] or "", room)
+        if phrase is None:
+            continue
+        (excluded if typed["no"] or typed["not"] else required)[phrase] = None
+        room -= len(phrase.words)
+        if not room:
+            break
+    return WordQuery(tuple(required), tuple(excluded))
+
+
+def matches(query: WordQuery, words: Sequence[str]) -> bool:
+    """Whether a record of these words is found."""
+    line = _line(words)
+    return (
+        bool(query)
+        and all(phrase.spaced in line for phrase in query.required)
+        and not any(phrase.spaced in line for phrase in query.excluded)
+    )
+
+
+def places(phrase: Phrase, words: Sequence[str]) -> Iterator[int]:
+    """The number of the word with which a phrase begins, each time it does."""
+    line, number, before = _line(words), 0, 0
+    at = line.find(phrase.spaced)
+    while at >= 0:
+        number += line.count(" ", before, at)
+        yield number
+        before, at = at, line.find(phrase.spaced, at + 1)
+
+
+def _line(words: Sequence[str]) -> str:
+    """Words between spaces. To find text in text is ten times as fast as to go through a list."""
+    return f" {' '.join(words)} "
+
+
+def _phrase(text: str, room: int) -> Phrase | None:
+    words = words_of(text)
+    # As a date begins `2026-11-20T10:30`, where it ends within a word.
+    prefix = bool(_BEGINNING.search(text) or _DATE.fullmatch(text))
+    if not words:
+        return None
+    if is_last_of_run(words[-1]):
+        # The last character of a Chinese run. Where it is found the run may go on.
+        prefix = words[-1] != "".join(words[-2:-1])[1:]
+        words = words if prefix else words[:-1]
+    return Phrase(tuple(words[:room]), prefix and len(words) <= room)

@@ -1,0 +1,129 @@
+"""Text as the words people look for: split and folded once, above the dialect, alike everywhere.
+
+A word is a run of letters, digits and the marks that belong to them; all else separates. It is
+folded: case, width, accents, vowel points and invisible characters make no difference. In scripts
+that put no spaces between words (Chinese, Japanese, Korean with its particles, Thai, Lao, Khmer,
+Burmese) each pair of neighbouring characters is a word, and so is the last character of a run: a
+single character then is the beginning of a word. Each emoji is one, without its skin colour; of
+those joined to one picture each part is.
+
+A word holds ASCII letters and digits and characters beyond ASCII, nothing else. So every index that
+splits at other ASCII characters keeps it whole.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from itertools import islice
+from typing import NamedTuple
+
+MOST_WORDS = 10_000
+"""So many words of a record are searched, in order."""
+LONGEST_WORD = 64
+"""So many characters of a word count; the rest is passed over."""
+VERSION = f"1 {unicodedata.unidata_version}"
+"""Another one where any text may be split otherwise."""
+
+_LONGEST_CHUNK = 10 * MOST_WORDS
+"""So many characters of a piece without a space count. More words than count are hardly in it."""
+_BLOCK = 2_000
+"""Longer texts are split in parts of about so many characters, as far as they are needed."""
+
+_LOWER_OR_SPACE = bytes(
+    code if code > 127 else ord(chr(code).lower()) if chr(code).isalnum() else 32
+    for code in range(256)
+)
+_CHUNKS = re.compile(
+    # On a key of a telephone, # and * are no signs that separate.
+    r"(?:[#*](?=\ufe0f?\u20e3))?[^\s\x00-\x2f:-@\[-`{-\x7f]+"
+)
+_BLOCK_ENDS = re.compile(r"[\s\x00-\x2f:-@\[-`{-\x7f、。，]")
+
+
+class Word(NamedTuple):
+    """A folded word and its place in the original text."""
+
+    text: str
+    start: int
+    end: int
+
+
+def words_of(text: str) -> list[str]:
+    """The first `MOST_WORDS` words of a text in order, repeated as they stand."""
+    words: list[str] = []
+    for block in _blocks(text):
+        words += _words_of_block(block)
+        if len(words) >= MOST_WORDS:
+            return words[:MOST_WORDS]
+    return words
+
+
+def located_words(text: str, first: int = 0, last: int = MOST_WORDS) -> list[Word]:
+    """The same words with their places; or only those from one number to before another."""
+    located: list[Word] = []
+    number = start = 0
+    last = min(last, MOST_WORDS)
+    for block in _blocks(text):
+        if number >= last:
+            break
+        count = len(_words_of_block(block))
+        if number + count > first:
+            located += islice(_located(block, start), max(first - number, 0), last - number)
+        number += count
+        start += len(block)
+    return located
+
+
+def _blocks(text: str) -> Iterator[str]:
+    """A text in parts, none of which ends within a word."""
+    start = 0
+    while len(text) - start > _BLOCK:
+        found = _BLOCK_ENDS.search(text, start + _BLOCK)
+        if found is None:
+            break
+        yield text[start : found.end()]
+        start = found.end()
+    yield text[start:]
+
+
+def _words_of_block(text: str) -> list[str]:
+    chunks = text.encode("utf-8", "replace").translate(_LOWER_OR_SPACE).decode().split()
+    if text.isascii() and max(map(len, chunks), default=0) <= LONGEST_WORD:
+        return chunks
+    from curio_persistence.text.normalize import words_in
+
+    words: list[str] = []
+    for chunk in chunks:
+        if chunk.isascii():
+            words.append(chunk[:LONGEST_WORD])
+        else:
+            words += words_in(chunk[:_LONGEST_CHUNK], LONGEST_WORD)
+    return words
+
+
+def is_last_of_run(word: str) -> bool:
+    """Whether it is one character of a script that puts no spaces between words."""
+    if len(word) > 1 or word.isascii():
+        return False
+    from curio_persistence.text.normalize import is_unspaced
+
+    return is_unspaced(word)
+
+
+def _located(text: str, offset: int) -> Iterator[Word]:
+    for chunk in _CHUNKS.finditer(text):
+        start = offset + chunk.start()
+        if chunk[0].isascii():
+            word = chunk[0][:LONGEST_WORD].lower()
+            yield Word(word, start, start + len(word))
+        else:
+            yield from _located_in_chunk(chunk[0], start)
+
+
+def _located_in_chunk(chunk: str, offset: int) -> Iterator[Word]:
+    from curio_persistence.text.normalize import located_words_in
+
+    for word, start, end in located_words_in(chunk[:_LONGEST_CHUNK], LONGEST_WORD):
+        yield Word(word, offset + start, offset + end)
