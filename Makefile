@@ -36,7 +36,7 @@ check: $(DEV) ## Check format, lint, types and layers
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q tests/test_layers.py
+	$(BIN)/python -m pytest -q tests/project/test_layers.py
 
 bench: $(DEV) ## Measure against the bare drivers
 	$(BIN)/python benchmarks/core.py

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PACKAGE = "curio_persistence"
 
 # From the bottom up. Those that share a line do not know each other. A package stands for all its

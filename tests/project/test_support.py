@@ -21,7 +21,7 @@ from psycopg2.extensions import parse_dsn
 from tests.support.blackhole import BlackHole
 from tests.support.postgres import PostgresServer
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 OWNER = """
 import sys, time

@@ -18,7 +18,7 @@ from packaging.requirements import Requirement
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 REQUIRED = {"psycopg2-binary", "python-dotenv"}
 
 READ_SQL = """

@@ -30,7 +30,7 @@ import curio_persistence
 from curio_persistence import DatabaseConfig
 from tests.support import command_line
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
 CONTRIBUTING = ROOT / "CONTRIBUTING.md"
 DOCUMENTS = [README, *sorted((ROOT / "docs").rglob("*.md"))]

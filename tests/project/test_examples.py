@@ -15,7 +15,7 @@ from psycopg2.extensions import parse_dsn
 from curio_persistence import InMemoryPersistence, SQLitePersistence
 from tests.support import command_line
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
 
 # What each must show; a new example is executed too, once it stands here.

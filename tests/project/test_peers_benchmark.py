@@ -16,7 +16,7 @@ from benchmarks.peers.measure import check_durability
 from benchmarks.peers.sides import SIDES
 from benchmarks.peers.worker import Worker
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 TINY = (
     "--repetitions=1",
     "--written-to=1000",

@@ -13,7 +13,7 @@ from benchmarks.cases import CASES, THEMES
 from benchmarks.report import LAST_PART, Goal, Line, duration, megabytes, rows_per_second
 from benchmarks.timing import Timing, quantile, tail
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "benchmarks" / "RESULTS.md"
 TINY = (
     "--repetitions=1",
