@@ -22,7 +22,6 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[0] = str(ROOT)  # For `benchmarks`, wherever it is started.
 
 from benchmarks import fill, report, rows  # noqa: E402
-from benchmarks.cases.sides import autocheckpoint  # noqa: E402
 from benchmarks.raw import RawSQLite  # noqa: E402
 from benchmarks.report import Goal, Line, rows_per_second  # noqa: E402
 from benchmarks.timing import Chunk, interleave, timed  # noqa: E402
@@ -105,7 +104,7 @@ def _measured(path: Path, size: int, repetitions: int) -> Iterator[Line]:
     stored = f"{size:,} events stored" if size else "no event stored"
     with (
         SQLitePersistence(path) as ours,
-        closing(RawSQLite(path, autocheckpoint=autocheckpoint(ours))) as raw,
+        closing(RawSQLite(path)) as raw,
     ):
         yield Line(
             f"{stored}: one event per call",

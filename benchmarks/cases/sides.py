@@ -28,13 +28,6 @@ def sqlite(theirs: Path, mine: Path | None = None) -> Iterator[tuple[RawSQLite, 
         yield raw, ours
 
 
-def autocheckpoint(ours: SQLitePersistence) -> int:
-    """From how many pages on our log is emptied."""
-    store: Any = ours._store
-    with ours.transaction():  # In it, what reads is the connection that writes.
-        return int(store._read("PRAGMA wal_autocheckpoint", ())[0][0])
-
-
 @contextmanager
 def postgres(
     work: Workspace, theirs: str, mine: str | None = None

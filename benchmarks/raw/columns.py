@@ -11,6 +11,7 @@ from curio_persistence import AgentRunEvent
 
 EVENT = "agent_id, run_id, agent_name, timestamp, event_type, data, created_at"
 LIFTED = "tool_name, tool_latency_us, tool_error"
+READ_PUBLISHED = "agent_id, run_id, agent_name, timestamp, event_type, data, id, created_at"
 READ_EVENT = (
     "agent_id, run_id, agent_name, timestamp, event_type, data, id, created_at, event_id, "
     "session_id, level, message, trace_id, span_id, parent_span_id, contract_id, "

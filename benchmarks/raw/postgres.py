@@ -14,6 +14,7 @@ from benchmarks.raw.columns import (
     EVENT,
     LIFTED,
     READ_EVENT,
+    READ_PUBLISHED,
     RUN_SUMS,
     SUMS,
     TOOL_SUMS,
@@ -48,6 +49,9 @@ class RawPostgres:
         self._copy_with_ids = f"COPY {events} (id, {EVENT}, {LIFTED}) FROM STDIN"
         self._reserve = f"SELECT nextval('{events}_id_seq') FROM generate_series(1, %s)"
         self._events = f"SELECT {READ_EVENT} FROM {events} WHERE run_id = %s ORDER BY timestamp, id"
+        self._published_events = (
+            f"SELECT {READ_PUBLISHED} FROM {events} WHERE run_id = %s ORDER BY timestamp, id"
+        )
         self._newest_events = (
             f"SELECT {READ_EVENT} FROM {events} WHERE agent_id = %s AND event_type = %s "
             "ORDER BY timestamp DESC, id DESC LIMIT %s"
@@ -117,6 +121,10 @@ class RawPostgres:
 
     def events(self, run_id: str) -> list[tuple[Any, ...]]:
         return self._all(self._events, run_id)
+
+    def published_events(self, run_id: str) -> list[tuple[Any, ...]]:
+        """Return a run's events in the eight columns of the published model."""
+        return self._all(self._published_events, run_id)
 
     def newest_events(self, agent_id: str, event_type: str, limit: int) -> list[tuple[Any, ...]]:
         """The first page of the newest, of one agent and type."""

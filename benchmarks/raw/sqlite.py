@@ -13,6 +13,7 @@ from benchmarks.raw.columns import (
     EVENT,
     LIFTED,
     READ_EVENT,
+    READ_PUBLISHED,
     READ_USAGE,
     RUN_SUMS,
     SUMS,
@@ -23,14 +24,15 @@ from benchmarks.raw.columns import (
 from benchmarks.raw.summary import QUANTILES, quantiles, stats
 from benchmarks.rows import lifted
 from curio_persistence import AgentRunEvent
+from curio_persistence.backends.sqlite import wal
 
 _MARKS = "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
 
 class RawSQLite:
-    """One connection, in WAL mode as the package's file is.
+    """One connection with the package's own settings: WAL mode, and its `wal_autocheckpoint`.
 
-    `autocheckpoint` is SQLite's own, a thousand pages, unless somebody thinks of it.
+    Give `autocheckpoint` for another number of pages; SQLite's own default is 1,000.
     """
 
     _insert = f"INSERT INTO agent_run_events ({EVENT}) VALUES (?, ?, ?, ?, ?, ?, ?)"
@@ -40,6 +42,9 @@ class RawSQLite:
         "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
     )
     _events = f"SELECT {READ_EVENT} FROM agent_run_events WHERE run_id = ? ORDER BY timestamp, id"
+    _published_events = (
+        f"SELECT {READ_PUBLISHED} FROM agent_run_events WHERE run_id = ? ORDER BY timestamp, id"
+    )
     _newest_events = (
         f"SELECT {READ_EVENT} FROM agent_run_events WHERE agent_id = ? AND event_type = ? "
         "ORDER BY timestamp DESC, id DESC LIMIT ?"
@@ -58,7 +63,7 @@ class RawSQLite:
         "ORDER BY created_at DESC, id DESC LIMIT ?"
     )
 
-    def __init__(self, path: Path, *, autocheckpoint: int = 1_000) -> None:
+    def __init__(self, path: Path, *, autocheckpoint: int = wal.PAGES) -> None:
         self._connection = sqlite3.connect(path, isolation_level=None)
         self._connection.execute("PRAGMA journal_mode = WAL").fetchall()
         self._connection.execute("PRAGMA synchronous = NORMAL")
@@ -108,6 +113,10 @@ class RawSQLite:
 
     def events(self, run_id: str) -> list[tuple[Any, ...]]:
         return self._connection.execute(self._events, (run_id,)).fetchall()
+
+    def published_events(self, run_id: str) -> list[tuple[Any, ...]]:
+        """Return a run's events in the eight columns of the published model."""
+        return self._all(self._published_events, run_id)
 
     def newest_events(self, agent_id: str, event_type: str, limit: int) -> list[tuple[Any, ...]]:
         """The first page of the newest, of one agent and type."""

@@ -65,7 +65,7 @@ def test_a_case_measured_alone_leaves_nothing_behind(postgres18: str, tmp_path: 
     before = RESULTS.read_bytes()
     done = run("core.py", *TINY, f"--postgres={postgres18}", "postgres-read", folder=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert len(lines_of(done.stdout)) == 1
+    assert len(lines_of(done.stdout)) == 2
     assert list(tmp_path.iterdir()) == []
     assert RESULTS.read_bytes() == before
     with psycopg2.connect(postgres18) as connection, connection.cursor() as cursor:
