@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -35,9 +36,13 @@ settings.load_profile("curio")
 def pytest_configure() -> None:
     """Keep the developer's own database settings out of the tests, and Ctrl-C in them.
 
-    What a script runs in the background ignores Ctrl-C, and so would all that the tests start.
+    A shell starts background processes with Ctrl-C ignored, and every process the tests start
+    would inherit that. Bytecode is written whatever the environment says: the tests start hundreds
+    of interpreters, and each would compile the package anew.
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    sys.dont_write_bytecode = False
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     for name in list(os.environ):
         if name.startswith(("DB_", "PG")) or name in _SETTINGS:
             del os.environ[name]

@@ -14,8 +14,7 @@ import pyarrow as pa
 import pytest
 
 from curio_persistence import AgentLLMUsage, Persistence, SQLitePersistence
-from curio_persistence.backends.sqlite import parts
-from curio_persistence.backends.sqlite.store import store
+from curio_persistence.backends.sqlite import parts, store
 from curio_persistence.results import csv as results_csv
 from tests.support.listings import NOON, ORDERS, write
 

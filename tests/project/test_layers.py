@@ -1,4 +1,4 @@
-"""Who may know whom: every import goes down, so that each part can be understood by itself."""
+"""The layers of the package: every import goes down, so each part is understood by itself."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,28 +17,22 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PACKAGE = "curio_persistence"
 
-# From the bottom up. Those that share a line do not know each other. A package stands for all its
-# modules, which may know each other. The empty name is the package itself: the public names.
+# From the bottom up. Parts on one line do not import each other. A package stands for all of its
+# modules, which may import each other. The empty name is the package itself: the public names.
 LAYERS = (
-    ("errors", "clock"),
+    ("clock", "errors"),
     ("models",),
-    ("payloads",),
-    ("concurrency", "store.codecs", "text"),
-    ("store.payload_match",),
-    ("store.filters", "store.search_index"),
-    ("store.table",),
-    ("store.base",),
-    ("store.cursors", "store.change_feed"),
+    ("concurrency", "payloads", "text"),
+    ("store",),
     ("tables",),
     ("redaction", "results"),
     ("recording",),
     ("base",),
     ("backends", "capabilities"),
-    ("config.settings",),
-    ("config.explanation",),
-    ("config", "buffering.queue"),
-    ("persistence", "buffering.sigterm"),
-    ("buffering", "export"),
+    ("config",),
+    ("persistence",),
+    ("buffering",),
+    ("export",),
     ("importers",),
     ("",),
     ("aio",),
@@ -44,47 +40,28 @@ LAYERS = (
     ("__main__",),
 )
 
-# Imports that go up, each inside of a function, and why.
+# Imports that go up, each inside a function, and the reason.
 UPWARDS = {
-    # A configuration that opens what it describes is the published name for it; `persistence`
-    # needs the configuration to begin with, for `connect()`.
+    # `DatabaseConfig.get_persistence()` is a published name; `connect()` needs the configuration.
     ("config", "persistence"),
-    # What makes a buffered persistence of any other is a method of that; it is one itself.
+    # `Persistence.buffered()` returns a BufferedPersistence, which is a Persistence itself.
     ("persistence", "buffering.persistence"),
-    # `python -m curio_persistence.importers.agdd` is a command, by another name.
+    # `python -m curio_persistence.importers.agdd` is a published spelling of a command.
     ("importers.agdd", "cli"),
 }
 
-# Who must know even less than the layers allow.
-NARROW = {
-    "backends": {
-        "store",
-        "tables",
-        "results",
-        "concurrency",
-        "errors",
-        "models",
-        "clock",
-        "backends",
-    },
-    "capabilities": {
-        "store",
-        "tables",
-        "text",
-        "results",
-        "redaction",
-        "concurrency",
-        "errors",
-        "models",
-        "clock",
-        "capabilities",
-    },
-    # The command line is written as anybody's program could be: public names, and the errors by
-    # their module, to have them without the rest.
-    "cli": {"", "errors", "cli"},
-}  # fmt: skip
+_CORE = {"clock", "concurrency", "errors", "models", "results", "store", "tables"}
 
-# What is not in the standard library, and where it may be imported.
+# Parts that may import less than their layer allows.
+NARROW = {
+    "backends": _CORE,
+    "capabilities": _CORE | {"redaction", "text"},
+    # The command line is written like any program: public names only, and the errors by their
+    # module, which imports nothing else.
+    "cli": {"", "errors"},
+}
+
+# Packages outside the standard library, and the modules that may import them.
 THIRD_PARTY = {
     ("backends.postgres.store", "psycopg2"),
     ("backends.postgres.errors", "psycopg2"),
@@ -97,7 +74,7 @@ THIRD_PARTY = {
     ("testing", "pytest"),
 }
 
-# What costs time or memory that not every program has to spend. (Measured with `-X importtime`.)
+# Modules that cost time or memory which not every program has to spend (`-X importtime`).
 NOT_AT_IMPORT = {
     "argparse", "asyncio", "concurrent.futures", "dotenv", "email", "hashlib", "http",
     "html", "importlib.resources", "logging", "matplotlib", "multiprocessing", "numpy", "pandas",
@@ -108,18 +85,22 @@ NOT_AT_IMPORT = {
 }  # fmt: skip
 
 
+HEIGHTS = {name: number for number, layer in enumerate(LAYERS) for name in layer}
+
+
 class Import(NamedTuple):
-    """One module that another names, wherever in it; both without the package's name if ours."""
+    """One import statement's module; names within our package come without the package's name."""
 
     importer: str
     imported: str
     is_ours: bool
     in_function: bool
-    place: str
+    line: str
 
 
+@cache
 def modules() -> dict[str, Path]:
-    """Every module of the package, by its name within it."""
+    """Return every module of the package by its name within it."""
     found = {}
     for path in sorted((ROOT / PACKAGE).rglob("*.py")):
         parts = path.relative_to(ROOT / PACKAGE).with_suffix("").parts
@@ -127,21 +108,31 @@ def modules() -> dict[str, Path]:
     return found
 
 
-def imports() -> Iterator[Import]:
+@cache
+def parsed(module: str) -> ast.Module:
+    return ast.parse(modules()[module].read_text(encoding="utf-8"))
+
+
+@cache
+def imports(*, ours: bool) -> frozenset[Import]:
+    """Return the imports of our own modules, or those of others."""
+    return frozenset(each for each in _imports() if each.is_ours == ours)
+
+
+def _imports() -> Iterator[Import]:
     for name, path in modules().items():
-        place = str(path.relative_to(ROOT))
-        for node, in_function in _statements(ast.parse(path.read_text(encoding="utf-8"))):
+        for node, in_function in _statements(parsed(name)):
             for full_name in _named_by(node):
                 top, _, rest = full_name.partition(".")
                 is_ours = top == PACKAGE
-                imported = rest if is_ours else full_name
-                yield Import(name, imported, is_ours, in_function, f"{place}:{node.lineno}")
+                line = f"{path.relative_to(ROOT)}:{node.lineno}"
+                yield Import(name, rest if is_ours else full_name, is_ours, in_function, line)
 
 
 def _statements(
     parent: ast.AST, in_function: bool = False
 ) -> Iterator[tuple[ast.Import | ast.ImportFrom, bool]]:
-    """All imports below a node, except those that only a type checker sees."""
+    """Yield all imports below a node, except those that only a type checker sees."""
     for node in ast.iter_child_nodes(parent):
         if isinstance(node, ast.Import | ast.ImportFrom):
             yield node, in_function
@@ -154,7 +145,7 @@ def _statements(
 
 
 def _named_by(node: ast.Import | ast.ImportFrom) -> Iterator[str]:
-    """The modules that a statement names; `from package import module` names the module."""
+    """Yield the modules that a statement names; `from package import module` names the module."""
     if isinstance(node, ast.Import):
         yield from (alias.name for alias in node.names)
         return
@@ -168,129 +159,128 @@ def _named_by(node: ast.Import | ast.ImportFrom) -> Iterator[str]:
 
 
 def part(module: str) -> str:
-    """What `LAYERS` calls a module, or the package it is in."""
-    known = [name for layer in LAYERS for name in layer]
-    return next((name for name in known if module == name or module.startswith(f"{name}.")), module)
-
-
-def height(module: str) -> int:
-    for number, layer in enumerate(LAYERS):
-        if part(module) in layer:
-            return number
+    """Return the name in `LAYERS` that covers a module."""
+    top = module.partition(".")[0]
+    if top in HEIGHTS:
+        return top
     pytest.fail(f"{module} has no layer yet: give it one in {Path(__file__).name}")
 
 
-OURS = [each for each in imports() if each.is_ours]
-OTHERS = [each for each in imports() if not each.is_ours]
+def height(module: str) -> int:
+    return HEIGHTS[part(module)]
 
 
-def test_every_module_has_a_layer() -> None:
-    for name, path in modules().items():
-        if path.name != "__init__.py" or name in {"", "aio", "backends", "capabilities", "cli"}:
-            height(name)
-
-
-def test_every_layer_is_inhabited() -> None:
-    assert {part(name) for name in modules()} >= {name for layer in LAYERS for name in layer}
+def test_every_module_has_a_layer_and_every_layer_a_module() -> None:
+    assert {part(name) for name in modules()} == HEIGHTS.keys()
 
 
 def test_imports_go_down() -> None:
     up = {
         each
-        for each in OURS
+        for each in imports(ours=True)
         if height(each.imported) >= height(each.importer)
         and part(each.imported) != part(each.importer)
     }
     unexcused = {each for each in up if (each.importer, each.imported) not in UPWARDS}
     assert not unexcused
     assert {(each.importer, each.imported) for each in up} == UPWARDS, "an excuse is out of use"
-    assert all(each.in_function for each in up), "at the top of a module it would go in circles"
+    assert all(each.in_function for each in up), "at the top of a module it would be circular"
 
 
-def test_the_public_names_come_from_everywhere_and_are_used_only_above() -> None:
-    users = {part(each.importer) for each in OURS if each.imported == ""}
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    graph: dict[str, set[str]] = {name: set() for name in modules()}
+    for each in imports(ours=True):
+        if not each.in_function and each.imported != each.importer:
+            graph[each.importer].add(each.imported)
+    TopologicalSorter(graph).prepare()
+
+
+def test_the_public_names_are_used_only_above_them() -> None:
+    users = {part(each.importer) for each in imports(ours=True) if each.imported == ""}
     assert users <= {"aio", "cli", "testing", "__main__"}
 
 
-@pytest.mark.parametrize("who", NARROW)
-def test_some_know_less_than_they_could(who: str) -> None:
+@pytest.mark.parametrize("narrow", NARROW)
+def test_some_parts_import_less_than_they_could(narrow: str) -> None:
     """Backends and capabilities meet only in the store; the command line is a program like any."""
-    known = {each for each in OURS if part(each.importer) == who}
+    known = {each for each in imports(ours=True) if part(each.importer) == narrow}
     assert known
-    tops = {each: each.imported.partition(".")[0] for each in known}
-    assert not {each for each, top in tops.items() if top not in NARROW[who]}
+    assert not {each for each in known if part(each.imported) not in NARROW[narrow] | {narrow}}
 
 
 def test_capabilities_encode_by_way_of_the_redaction() -> None:
-    """A call of `Table.encode` in a function would lead around it."""
-    around = [
+    """A call of `Table.encode` in a function would bypass it."""
+    bypasses = [
         f"{name}:{call.lineno}"
-        for name, path in modules().items()
+        for name in modules()
         if part(name) in {"capabilities", "buffering"} and not name.endswith(".hashes")
-        for function in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for function in ast.walk(parsed(name))
         if isinstance(function, ast.FunctionDef)
         for call in ast.walk(function)
         if isinstance(call, ast.Attribute) and call.attr == "encode"
     ]
-    assert around == []
+    assert bypasses == []
 
 
-def test_two_packages_of_others_are_enough() -> None:
+def test_two_required_packages_are_enough() -> None:
     foreign = {
         (each.importer, top)
-        for each in OTHERS
+        for each in imports(ours=False)
         if (top := each.imported.partition(".")[0]) not in sys.stdlib_module_names
     }
     assert foreign == THIRD_PARTY
 
 
-def test_sqlite_is_spoken_to_by_its_backend_alone() -> None:
-    users = {each.importer for each in OTHERS if each.imported.partition(".")[0] == "sqlite3"}
-    assert users
+def test_only_backends_and_importers_use_sqlite() -> None:
+    users = {
+        each.importer
+        for each in imports(ours=False)
+        if each.imported.partition(".")[0] == "sqlite3"
+    }
     assert {part(user) for user in users} == {"backends", "importers"}
 
 
-@pytest.mark.parametrize("module", ["", "models", "errors", "recording.recorder"])
-def test_importing_it_imports_nothing_dear(module: str) -> None:
-    imported = _imported_by(f"import {PACKAGE}.{module}".rstrip("."))
-    assert PACKAGE in imported
-    assert not imported & NOT_AT_IMPORT
+@pytest.fixture(scope="module")
+def loaded() -> dict[str, set[str]]:
+    """The modules that one interpreter has loaded after each of these steps."""
+    return _loaded_after(
+        names=f"from {PACKAGE} import *",
+        memory="InMemoryPersistence()",
+        sqlite="SQLitePersistence(':memory:')",
+    )
 
 
-def test_all_its_names_import_nothing_dear() -> None:
-    imported = _imported_by(f"from {PACKAGE} import *")
-    assert f"{PACKAGE}.persistence" in imported
-    assert not imported & NOT_AT_IMPORT
+def test_importing_all_public_names_imports_nothing_expensive(loaded: dict[str, set[str]]) -> None:
+    ours = {f"{PACKAGE}.{name}" for name in ("models", "errors", "persistence")}
+    assert ours <= loaded["names"]
+    assert not loaded["names"] & NOT_AT_IMPORT
+
+
+def test_a_backend_is_imported_when_it_is_used(loaded: dict[str, set[str]]) -> None:
+    others = {"psycopg2", "dotenv", "asyncio", "logging"}
+    assert not loaded["memory"] & {"sqlite3", *others}
+    assert "sqlite3" in loaded["sqlite"]
+    assert not loaded["sqlite"] & others
 
 
 def test_a_command_that_shows_its_help_imports_no_more_than_the_command_line() -> None:
-    imported = _imported_by(f"import {PACKAGE}.cli")
-    ours = {module for module in imported if module.startswith(f"{PACKAGE}.")}
+    loaded = _loaded_after(help=f"import {PACKAGE}.cli")["help"]
+    ours = {module for module in loaded if module.startswith(f"{PACKAGE}.")}
     allowed = {f"{PACKAGE}.errors", f"{PACKAGE}.cli"}
     assert {module for module in ours if not module.startswith(f"{PACKAGE}.cli.")} == allowed
 
 
-def test_a_backend_is_imported_when_it_is_used() -> None:
-    imported = _imported_by(f"import {PACKAGE}; {PACKAGE}.SQLitePersistence(':memory:')")
-    assert "sqlite3" in imported
-    assert not imported & {"psycopg2", "dotenv", "asyncio", "logging"}
-    imported = _imported_by(f"import {PACKAGE}; {PACKAGE}.InMemoryPersistence()")
-    assert not imported & {"psycopg2", "sqlite3", "dotenv", "asyncio", "logging"}
-
-
-def _imported_by(code: str) -> set[str]:
-    """The modules there are afterwards, in a Python without site-packages: none are needed."""
-    report = "import json, sys; print(json.dumps(sorted(sys.modules)))"
+def _loaded_after(**steps: str) -> dict[str, set[str]]:
+    """Run statements in a Python without site-packages; return its modules after each."""
+    lines = [
+        f"import json, sys; sys.path[:0] = [{str(ROOT)!r}]; loaded = {{}}",
+        *(f"{code}; loaded[{step!r}] = sorted(sys.modules)" for step, code in steps.items()),
+        "print(json.dumps(loaded))",
+    ]
     ran = subprocess.run(
-        [
-            sys.executable,
-            "-I",
-            "-S",
-            "-c",
-            f"import sys; sys.path[:0] = [{str(ROOT)!r}]; {code}; {report}",
-        ],
+        [sys.executable, "-I", "-S", "-c", "\n".join(lines)],
         capture_output=True,
         text=True,
         check=True,
     )
-    return set(json.loads(ran.stdout))
+    return {step: set(loaded) for step, loaded in json.loads(ran.stdout).items()}
