@@ -646,7 +646,8 @@ class PostgresPersistence(Persistence):
         search: bool | None = None,
         clock: Clock | None = None,
     ) -> None:
-        from curio_persistence.backends.postgres.store import PostgresStore, libpq_settings
+        from curio_persistence.backends.postgres.dsn import libpq_settings
+        from curio_persistence.backends.postgres.store import PostgresStore
 
         redaction = Redaction(redactor, content)
         store = PostgresStore(

@@ -181,7 +181,7 @@ class DatabaseConfig:
         return {"db_type": self.db_type}
 
     def _parts_of_dsn(self) -> dict[str, str]:
-        from curio_persistence.backends.postgres.store import parse_dsn
+        from curio_persistence.backends.postgres.dsn import parse_dsn
 
         parts = parse_dsn(self.dsn) if self.dsn else {}
         names = {libpq.keyword: name for name, libpq in LIBPQ.items()}

@@ -94,8 +94,8 @@ def _open(config: DatabaseConfig, *, read_only: bool) -> Original:
 
             return SQLiteOriginal(config.db_path, read_only=read_only)
         case "postgres":
+            from curio_persistence.backends.postgres.dsn import libpq_settings
             from curio_persistence.backends.postgres.legacy_upgrade import PostgresOriginal
-            from curio_persistence.backends.postgres.store import libpq_settings
 
             settings = libpq_settings(
                 config.dsn,

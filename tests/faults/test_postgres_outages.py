@@ -263,8 +263,8 @@ def test_connections_that_the_network_cut_are_replaced(
 
 def not_connected(persistence: PostgresPersistence) -> bool:
     """Whether the news of the cut have arrived here: on one machine they need a moment too."""
-    idle = persistence._store._idle  # type: ignore[attr-defined]
-    return all(connection.has_something_to_read(0) for connection in idle)
+    idle = persistence._store._pool._idle  # type: ignore[attr-defined]
+    return all(connection.has_input(0) for connection in idle)
 
 
 # --- others in the way ------------------------------------------------------------------------

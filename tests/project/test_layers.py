@@ -63,7 +63,9 @@ NARROW = {
 
 # Packages outside the standard library, and the modules that may import them.
 THIRD_PARTY = {
-    ("backends.postgres.store", "psycopg2"),
+    ("backends.postgres.dsn", "psycopg2"),
+    ("backends.postgres.pool", "psycopg2"),
+    ("backends.postgres.statements", "psycopg2"),
     ("backends.postgres.errors", "psycopg2"),
     ("export.formats", "pyarrow"),
     ("importers.record_files", "pyarrow"),

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from curio_persistence.backends.postgres.store import PostgresStore, parse_dsn
+from curio_persistence.backends.postgres.dsn import parse_dsn
+from curio_persistence.backends.postgres.store import PostgresStore
 from curio_persistence.store.base import Store
 from tests.support.backends import PostgresSchema
 

@@ -10,7 +10,7 @@ import pytest
 from psycopg2 import sql
 
 from curio_persistence import AccessDeniedError, AgentRun, AgentRunEvent, ConflictError
-from curio_persistence.backends.postgres.store import _lock_key
+from curio_persistence.backends.postgres.dsn import lock_key
 from curio_persistence.backends.sql.migrations import SEARCH_TABLES
 from curio_persistence.tables import TABLES
 from tests.schema.conftest import PostgresSchema, SQLiteFile
@@ -69,7 +69,7 @@ def test_a_schema_that_somebody_is_about_to_migrate_opens_at_once(
 ) -> None:
     """Whoever finds everything current does not queue behind the lock that migrations take."""
     postgres_schema.open().close()
-    key = _lock_key(postgres_schema.name)
+    key = lock_key(postgres_schema.name)
     with closing(postgres_schema.connect()) as holder, holder.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_lock(%s)", (key,))
         with postgres_schema.open(statement_timeout=5) as persistence:

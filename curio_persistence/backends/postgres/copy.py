@@ -1,96 +1,197 @@
-"""Rows in the text format of PostgreSQL's COPY."""
+"""Store many rows by COPY with ids reserved before, and read rows as CSV that the server writes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from functools import lru_cache
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from functools import partial
+from io import BytesIO
+from itertools import chain, groupby
+from operator import itemgetter
 from typing import Any
 
-from curio_persistence.store.codecs import (
-    PICODOLLARS,
-    encode_integer,
-    encode_latency,
-    encode_mark,
-    encode_money,
-    encode_real,
-    encode_time,
-)
-from curio_persistence.store.table import Kept
+from curio_persistence.backends.postgres.copy_text import CopySource, copy_text
+from curio_persistence.backends.postgres.errors import refusal
+from curio_persistence.backends.postgres.pool import Connection
+from curio_persistence.backends.postgres.statements import ONE_STATE, PostgresStatements
+from curio_persistence.errors import AccessDeniedError, PersistenceError
+from curio_persistence.results.csv import csv_columns, csv_in_pieces, csv_of_rows, is_quoted
+from curio_persistence.store.base import Position
+from curio_persistence.store.codecs import PICODOLLARS, encode_money
+from curio_persistence.store.filters import Order, Where
+from curio_persistence.store.table import Row, Table
 from curio_persistence.tables import TABLES
 
-_NULL = "\\N"
-_BYTES = 1 << 20
-"""What is sent at once: a deadline cannot end the sending of more in the middle."""
-_SPECIAL = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
 _MONEY = {name for table in TABLES for name in table.kept_by(encode_money)}
-_PLAIN = {
-    name
-    for table in TABLES
-    for encode in (encode_integer, encode_latency, encode_mark, encode_real, encode_time)
-    for name in table.kept_by(encode)
-}
-_REPEATING = {name for table in TABLES for name in table.repeating}
 
 
-def copy_text(columns: tuple[str, ...], lines: Iterable[tuple[Kept, ...]]) -> Iterator[bytes]:
-    """One line for each row of which the values are given."""
-    text = "".join(map(_line_writer(columns), lines)).encode()
-    for at in range(0, len(text), _BYTES):
-        yield text[at : at + _BYTES]
+class _NoIdsToReserve(Exception):
+    """This role may insert, but not read the sequence that numbers the rows."""
 
 
-@lru_cache(maxsize=256)
-def _line_writer(columns: tuple[str, ...]) -> Callable[[tuple[Kept, ...]], str]:
-    """A function that writes a line. Its source is written out, as `Table.encode`'s is."""
-    cells = [
-        f"{{NULL if row[{at}] is None else row[{at}]}}"
-        if name in _PLAIN
-        else f"{{write_{name}(row[{at}])}}"
-        for at, name in enumerate(columns)
-    ]
-    scope: dict[str, Any] = {f"write_{name}": _cell_writer(name) for name in columns}
-    scope["NULL"] = _NULL
-    line = "\\t".join(cells)
-    function: Callable[[tuple[Kept, ...]], str] = eval(f'lambda row: f"{line}\\n"', scope)
-    return function
+class PostgresCopy(PostgresStatements):
+    """The part of a PostgreSQL store that moves many rows at a time."""
 
-
-class CopySource:
-    """What COPY reads from: text that is made while the server takes in what was made before."""
-
-    def __init__(self, text: Iterator[bytes]) -> None:
-        self._text = text
-        self.failure: BaseException | None = None
-        """Why there is no more text, where that was not the end of it."""
-
-    def read(self, size: int) -> bytes:
+    def insert_many(self, table: Table[Any], rows: Sequence[Row]) -> Sequence[int]:
+        if not rows:
+            return ()
+        self._check_writable()
         try:
-            return next(self._text, b"")
-        except BaseException as failure:
-            self.failure = failure
-            raise _NoMoreText from None  # The server writes it to its log, so it says nothing.
+            return self._insert_copied(table, rows)
+        except _NoIdsToReserve:
+            return super().insert_many(table, rows)
 
+    def _insert_copied(self, table: Table[Any], rows: Sequence[Row]) -> Sequence[int]:
+        if self._is_inside():
+            with self.transaction():
+                return self._copy(self._pinned(), table, rows)
+        connection = self._pool.getconn()
+        try:
+            # In a transaction, so that `running` shows it while ids are reserved without rows. Its
+            # begin and end travel with the statements beside them: each round trip takes long.
+            return self._copy(connection, table, rows, begin="BEGIN; ", commit="; COMMIT")
+        except BaseException:
+            with suppress(PersistenceError):
+                self._run(connection, "ROLLBACK", ())
+            raise
+        finally:
+            self._pool.putconn(connection)
 
-class _NoMoreText(Exception):
-    """Has the server give a COPY up."""
+    def _copy(
+        self,
+        connection: Connection,
+        table: Table[Any],
+        rows: Sequence[Row],
+        *,
+        begin: str = "",
+        commit: str = "",
+    ) -> Sequence[int]:
+        """Reserve ids, and COPY the rows with them: one statement, which stores all or none."""
+        columns, lines = table.line_up(rows)
+        if "id" in columns:
+            ids: Sequence[int] = [int(row["id"] or 0) for row in rows]
+            if begin:
+                self._run(connection, begin, ())
+        else:
+            ids = self._reserve(connection, table, len(rows), begin)
+            columns = ("id", *columns)
+            lines = [(ident, *line) for ident, line in zip(ids, lines, strict=True)]
+        if table.unique in columns:
+            # The second of two transactions waits for the first; in no order, each could be second.
+            at = columns.index(table.unique)
+            lines.sort(key=lambda line: line[at] or "")
+        try:
+            self._copy_in(connection, table, columns, copy_text(columns, lines), commit)
+        except PersistenceError as error:
+            # PostgreSQL names the row only in the language of the server's locale.
+            raise refusal(error, table, rows[0] if len(rows) == 1 else {}) from error.__cause__
+        return ids
 
+    def insert_stream(self, table: Table[Any], pieces: Iterable[Sequence[Row]]) -> int:
+        self._check_writable()
+        stored = 0
+        try:
+            with self.transaction():
+                lined_up = map(table.line_up, filter(None, pieces))
+                for columns, alike in groupby(lined_up, itemgetter(0)):
+                    texts = (copy_text(columns, lines) for _, lines in alike)
+                    stored += self._copy_in(
+                        self._pinned(), table, columns, chain.from_iterable(texts)
+                    )
+        except PersistenceError as error:
+            raise refusal(error, table, {}) from error.__cause__
+        return stored
 
-def _cell_writer(column: str) -> Callable[[Any], str]:
-    if column in _MONEY:
-        return _money
-    return lru_cache(1024)(_text) if column in _REPEATING else _text
+    def _copy_in(
+        self,
+        connection: Connection,
+        table: Table[Any],
+        columns: tuple[str, ...],
+        text: Iterator[bytes],
+        ending: str = "",
+    ) -> int:
+        """COPY rows whose text may be made while the server stores those before."""
+        source = CopySource(text)
+        sql = f"COPY {self._table(table)} ({', '.join(columns)}) FROM STDIN{ending}"
+        try:
+            return self._run(connection, sql, (), source)[1]
+        except PersistenceError:
+            if source.failure is not None:
+                raise source.failure from None
+            raise
 
+    def _reserve(
+        self, connection: Connection, table: Table[Any], count: int, begin: str
+    ) -> Sequence[int]:
+        try:
+            sql = self._reserving(connection, table)
+            reserved, _ = self._run(connection, f"{begin}{sql}", (count,))
+        except AccessDeniedError as error:
+            raise _NoIdsToReserve from error
+        return [ident for (ident,) in reserved]
 
-def _money(picodollars: int | None) -> str:
-    if picodollars is None:
-        return _NULL
-    dollars, rest = divmod(abs(picodollars), PICODOLLARS)
-    return f"{'-' if picodollars < 0 else ''}{dollars}.{rest:012d}"
+    def _reserving(self, connection: Connection, table: Table[Any]) -> str:
+        """Return the statement that takes ids from the sequence that the server names."""
+        text = self._texts.get((table, "ids"))
+        if text is None:
+            sql = "SELECT quote_literal(pg_get_serial_sequence(format('%%I.%%I', %s, %s), 'id'))"
+            [(name,)], _ = self._run(connection, sql, (self._schema_name, table.name))
+            text = f"SELECT nextval({name.replace('%', '%%')}) FROM generate_series(1, %s)"
+            self._texts[table, "ids"] = text
+        return text
 
+    def reserve_ids(self, table: Table[Any], last: int) -> None:
+        self._check_writable()
+        with self.transaction():
+            connection = self._pinned()
+            self._run(
+                connection,
+                f"SELECT setval(s.name, {int(last)}) FROM "
+                "(SELECT pg_get_serial_sequence(format('%%I.%%I', %s, %s), 'id')::regclass) "
+                "AS s (name) WHERE coalesce(pg_sequence_last_value(s.name), 0) < %s",
+                (self._schema_name, table.name, last),
+            )
 
-def _text(value: str | None) -> str:
-    if value is None:
-        return _NULL
-    if "\\" in value or "\n" in value or "\t" in value or "\r" in value:
-        return value.translate(_SPECIAL)
-    return value
+    # --- CSV ----------------------------------------------------------------------------------
+
+    def stream_csv(
+        self, table: Table[Any], where: Where = (), *, order: tuple[Order, ...] | None = None
+    ) -> Iterator[bytes]:
+        order = table.order if order is None else order
+        if self._is_inside():
+            yield from csv_of_rows(self, table, where, order=order)
+            return
+        with self._own_connection(ONE_STATE) as connection:
+            self._run(connection, "SET LOCAL TIME ZONE 'UTC'", ())
+            read = partial(self._read_csv, connection, table, where, order)
+            yield from csv_in_pieces(read, order)
+
+    def _read_csv(
+        self,
+        connection: Connection,
+        table: Table[Any],
+        where: Where,
+        order: tuple[Order, ...],
+        after: Position | None,
+        count: int,
+    ) -> tuple[bytes, int]:
+        self._refuse_if_closed()
+        sql = self._reading_csv(table, where, order, after)
+        params = (*self._values(where), *(after or ()), count)
+        text = BytesIO()
+        rows = self._run(connection, sql, params, text)[1]
+        return text.getvalue(), rows
+
+    def _csv_statement(
+        self, table: Table[Any], where: Where, order: tuple[Order, ...], after: Position | None
+    ) -> str:
+        columns = csv_columns(table, order)
+        what = ", ".join(
+            f"({name} * {PICODOLLARS})::bigint AS {name}" if name in _MONEY else name
+            for name in columns
+        )
+        quoted = ", ".join(name for name in columns if is_quoted(table, name))
+        return (
+            f"COPY ({self._ordered_text(what, table, where, order, after)} LIMIT %s) "
+            f"TO STDOUT (FORMAT csv, QUOTE '''', FORCE_QUOTE ({quoted}))"
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import psycopg2
 
@@ -15,6 +16,8 @@ from curio_persistence.errors import (
     StorageFullError,
     UnavailableError,
 )
+from curio_persistence.store.base import conflict, missing_reference
+from curio_persistence.store.table import Row, Table
 
 _UNKNOWN = re.compile('(database|role) ".*" (does not exist|is not permitted to log in)')
 _ERRORS: tuple[tuple[tuple[str, ...], type[PersistenceError], str], ...] = (
@@ -68,3 +71,13 @@ class PostgresErrors:
             f"{self._place} cannot be reached: {said}. "
             "Is the server running, and are host and port right?"
         )
+
+
+def refusal(error: PersistenceError, table: Table[Any], row: Row) -> PersistenceError:
+    """Return the error for a failed insert, more exact where the server gave the reason."""
+    match getattr(error.__cause__, "pgcode", None):
+        case "23503":
+            return missing_reference(table, row)
+        case "23505":
+            return conflict(table, row)
+    return error

@@ -7,8 +7,9 @@ from contextlib import contextmanager
 from io import BytesIO
 from typing import Any
 
-from curio_persistence.backends.postgres.copy import copy_text
-from curio_persistence.backends.postgres.store import TIMES, PostgresStore, quote_identifier
+from curio_persistence.backends.postgres.copy_text import copy_text
+from curio_persistence.backends.postgres.dsn import quote_identifier
+from curio_persistence.backends.postgres.store import TIMES, PostgresStore
 from curio_persistence.backends.sql.legacy_upgrade import ASIDE, OldRow, Original
 from curio_persistence.backends.sql.store import Params, Result
 from curio_persistence.store.table import Table

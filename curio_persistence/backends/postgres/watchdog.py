@@ -1,4 +1,4 @@
-"""Deadlines for statements that nobody answers.
+"""Watchdog for statements that nobody answers.
 
 A server's `statement_timeout` needs a server that can be heard, and TCP's timeouts a network that
 does not acknowledge: behind a proxy that swallows traffic both wait for ever. Here a thread of our
@@ -23,7 +23,7 @@ class Connection(Protocol):
     def fileno(self) -> int: ...
 
 
-class Deadlines:
+class Watchdog:
     """Watches the statements of one pool; each may take `seconds`."""
 
     def __init__(self, seconds: float) -> None:
@@ -43,7 +43,7 @@ class Deadlines:
             self._running[connection] = time.monotonic() + self._seconds
             if self._thread is None and not self._stopped.is_set():
                 self._thread = Thread(
-                    target=_watch, args=(ref(self),), name="curio-deadlines", daemon=True
+                    target=_watch, args=(ref(self),), name="curio-watchdog", daemon=True
                 )
                 self._thread.start()
 
@@ -69,12 +69,12 @@ class Deadlines:
         return self._stopped, min(self._seconds / 4, 1.0)
 
 
-def _watch(watched: ref[Deadlines]) -> None:
-    """Look again and again, until told to stop or nobody has the deadlines any more."""
-    while (deadlines := watched()) is not None:
-        stopped, seconds = deadlines.pause()
-        deadlines.look()
-        del deadlines  # While waiting, this thread must not keep them alive.
+def _watch(watched: ref[Watchdog]) -> None:
+    """Look again and again, until told to stop or nobody has the watchdog any more."""
+    while (watchdog := watched()) is not None:
+        stopped, seconds = watchdog.pause()
+        watchdog.look()
+        del watchdog  # While waiting, this thread must not keep them alive.
         if stopped.wait(seconds):
             return
 

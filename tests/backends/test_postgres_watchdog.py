@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from curio_persistence.backends.postgres.watchdog import Deadlines
+from curio_persistence.backends.postgres.watchdog import Watchdog
 
 Pair = tuple[socket.socket, socket.socket]
 
@@ -24,36 +24,36 @@ def pair() -> Iterator[Pair]:
 
 def test_a_connection_is_shut_down_when_its_time_is_over(pair: Pair) -> None:
     connection, other = pair
-    deadlines, begin = Deadlines(0.0), time.monotonic()
-    deadlines.begin(connection)
+    watchdog, begin = Watchdog(0.0), time.monotonic()
+    watchdog.begin(connection)
     assert other.recv(1) == b""
     assert time.monotonic() - begin > 0.4, "the server had no time to report its own timeout"
     assert connection.fileno() != -1, "closing is for its owner"
-    deadlines.stop()
+    watchdog.stop()
 
 
 def test_a_statement_that_ended_in_time_is_left_alone(pair: Pair) -> None:
     connection, other = pair
     with socket.socket() as unconnected:
-        deadlines = Deadlines(0.0)
-        deadlines.begin(connection)
-        deadlines.end(connection)
-        deadlines.begin(unconnected)
-        while unconnected in deadlines._running:
+        watchdog = Watchdog(0.0)
+        watchdog.begin(connection)
+        watchdog.end(connection)
+        watchdog.begin(unconnected)
+        while unconnected in watchdog._running:
             time.sleep(0.01)
     connection.sendall(b"still there")
     assert other.recv(20) == b"still there"
-    deadlines.stop()
+    watchdog.stop()
 
 
 def test_a_connection_that_ends_by_itself_does_not_end_the_watch(pair: Pair) -> None:
     connection, other = pair
     gone = socket.socket()
     gone.close()
-    deadlines = Deadlines(0.0)
-    deadlines.begin(gone)
-    while gone in deadlines._running:
+    watchdog = Watchdog(0.0)
+    watchdog.begin(gone)
+    while gone in watchdog._running:
         time.sleep(0.01)
-    deadlines.begin(connection)
+    watchdog.begin(connection)
     assert other.recv(1) == b""
-    deadlines.stop()
+    watchdog.stop()

@@ -1,0 +1,96 @@
+"""Rows in the text format of PostgreSQL's COPY."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
+from typing import Any
+
+from curio_persistence.store.codecs import (
+    PICODOLLARS,
+    encode_integer,
+    encode_latency,
+    encode_mark,
+    encode_money,
+    encode_real,
+    encode_time,
+)
+from curio_persistence.store.table import Kept
+from curio_persistence.tables import TABLES
+
+_NULL = "\\N"
+_BYTES = 1 << 20
+"""What is sent at once: a deadline cannot end the sending of more in the middle."""
+_SPECIAL = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
+_MONEY = {name for table in TABLES for name in table.kept_by(encode_money)}
+_PLAIN = {
+    name
+    for table in TABLES
+    for encode in (encode_integer, encode_latency, encode_mark, encode_real, encode_time)
+    for name in table.kept_by(encode)
+}
+_REPEATING = {name for table in TABLES for name in table.repeating}
+
+
+def copy_text(columns: tuple[str, ...], lines: Iterable[tuple[Kept, ...]]) -> Iterator[bytes]:
+    """One line for each row of which the values are given."""
+    text = "".join(map(_line_writer(columns), lines)).encode()
+    for at in range(0, len(text), _BYTES):
+        yield text[at : at + _BYTES]
+
+
+@lru_cache(maxsize=256)
+def _line_writer(columns: tuple[str, ...]) -> Callable[[tuple[Kept, ...]], str]:
+    """A function that writes a line. Its source is written out, as `Table.encode`'s is."""
+    cells = [
+        f"{{NULL if row[{at}] is None else row[{at}]}}"
+        if name in _PLAIN
+        else f"{{write_{name}(row[{at}])}}"
+        for at, name in enumerate(columns)
+    ]
+    scope: dict[str, Any] = {f"write_{name}": _cell_writer(name) for name in columns}
+    scope["NULL"] = _NULL
+    line = "\\t".join(cells)
+    function: Callable[[tuple[Kept, ...]], str] = eval(f'lambda row: f"{line}\\n"', scope)
+    return function
+
+
+class CopySource:
+    """What COPY reads from: text that is made while the server takes in what was made before."""
+
+    def __init__(self, text: Iterator[bytes]) -> None:
+        self._text = text
+        self.failure: BaseException | None = None
+        """Why there is no more text, where that was not the end of it."""
+
+    def read(self, size: int) -> bytes:
+        try:
+            return next(self._text, b"")
+        except BaseException as failure:
+            self.failure = failure
+            raise _NoMoreText from None  # The server writes it to its log, so it says nothing.
+
+
+class _NoMoreText(Exception):
+    """Has the server give a COPY up."""
+
+
+def _cell_writer(column: str) -> Callable[[Any], str]:
+    if column in _MONEY:
+        return _money
+    return lru_cache(1024)(_text) if column in _REPEATING else _text
+
+
+def _money(picodollars: int | None) -> str:
+    if picodollars is None:
+        return _NULL
+    dollars, rest = divmod(abs(picodollars), PICODOLLARS)
+    return f"{'-' if picodollars < 0 else ''}{dollars}.{rest:012d}"
+
+
+def _text(value: str | None) -> str:
+    if value is None:
+        return _NULL
+    if "\\" in value or "\n" in value or "\t" in value or "\r" in value:
+        return value.translate(_SPECIAL)
+    return value

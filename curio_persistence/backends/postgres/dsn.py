@@ -1,0 +1,115 @@
+"""Read libpq settings, describe them without secrets, and quote identifiers."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import psycopg2
+
+from curio_persistence.errors import ConfigurationError
+
+_NAME_BYTES = 63
+_NO_HOST = re.compile("://|.@")  # A name that begins with @ is an abstract socket.
+_UNQUOTABLE = re.compile(r"[%\x00-\x1f\x7f]")
+_DEFAULTS: Mapping[str, Any] = {
+    "fallback_application_name": "curio_persistence",
+    "connect_timeout": 10,
+    "keepalives": 1,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+}
+
+
+def libpq_settings(dsn: str | None, **given: Any) -> dict[str, Any]:
+    """Return libpq's settings: those given by name, and from the DSN the others."""
+    settings: dict[str, Any] = dict(parse_dsn(dsn)) if dsn else {}
+    settings.update((name, value) for name, value in given.items() if value not in (None, ""))
+    return settings
+
+
+def parse_dsn(dsn: str) -> dict[str, str]:
+    """Return libpq's settings from a URL or a `key=value` string."""
+    try:
+        settings = dict(psycopg2.extensions.parse_dsn(dsn))
+    except psycopg2.Error:
+        # libpq quotes the part that it cannot read, which may be the password: no cause, no text.
+        raise ConfigurationError(
+            "dsn is neither a postgresql:// URL nor a key=value string that libpq can read."
+        ) from None
+    hosts, ports = settings.get("host", "").split(","), settings.get("port", "").split(",")
+    address = dsn.partition("?")[0].partition("://")[2]
+    misplaced = "@" in address[1:] and not settings.keys() & {"user", "password"}
+    if (
+        misplaced
+        or any("@" in host[1:] for host in hosts)
+        or any(p and not p.isdecimal() for p in ports)
+    ):
+        # Not repeated: the text there is a piece of the password.
+        raise ConfigurationError(
+            "dsn names a host or database with an @ in it, or a port that is no number. Letters "
+            "that mean something in a URL must be percent-encoded in its password: @ as %40, / as "
+            "%2F."
+        )
+    return settings
+
+
+def session_settings(
+    settings: Mapping[str, Any], *, statement_timeout: float | None
+) -> dict[str, Any]:
+    """Return the settings for `psycopg2.connect`: those given, and our defaults for the others.
+
+    The server gets a `statement_timeout` of so many seconds, so that it stops working as well.
+    """
+    if _NO_HOST.search(str(settings.get("host") or "")):
+        # Not repeated: a URL may hold a password.
+        raise ConfigurationError("host is a URL, or has an @ in it. Say dsn=, or connect(url).")
+    complete = {**_DEFAULTS, **settings, "client_encoding": "UTF8"}
+    if "connect_timeout" not in settings and "PGCONNECT_TIMEOUT" in os.environ:
+        del complete["connect_timeout"]
+    if statement_timeout is not None:
+        milliseconds = max(round(statement_timeout * 1000), 1)
+        given = settings.get("options") or os.environ.get("PGOPTIONS") or ""
+        complete["options"] = f"{given} -c statement_timeout={milliseconds}".strip()
+    return complete
+
+
+def describe(settings: Mapping[str, Any]) -> str:
+    """Return "database on server" for messages."""
+    server = (
+        settings.get("host")
+        or settings.get("service")
+        or os.environ.get("PGHOST")
+        or "the local server"
+    )
+    database = settings.get("dbname") or os.environ.get("PGDATABASE") or "the default database"
+    return f"{database} on {server}"
+
+
+def quote_identifier(name: str) -> str:
+    """Return a schema name as an identifier, whatever letters it has.
+
+    Percent signs, which the driver would take for placeholders, and control characters, of which a
+    line break would end a comment, become Unicode escapes.
+    """
+    if not isinstance(name, str) or not name or "\0" in name:
+        raise ConfigurationError("The schema must have a name, without NUL in it.")
+    if any("\ud800" <= letter <= "\udfff" for letter in name):
+        raise ConfigurationError(f"A schema name has no lone surrogates in it, as {name!r} has.")
+    if len(name.encode()) > _NAME_BYTES:
+        raise ConfigurationError(f"A schema name may have {_NAME_BYTES} bytes: {name!r} is longer.")
+    quoted = name.replace('"', '""')
+    if not _UNQUOTABLE.search(name):
+        return f'"{quoted}"'
+    quoted = quoted.replace("\\", "\\\\")
+    return 'U&"' + _UNQUOTABLE.sub(lambda match: f"\\{ord(match[0]):04x}", quoted) + '"'
+
+
+def lock_key(name: str) -> int:
+    """Return the key of our advisory lock of that name."""
+    digest = hashlib.sha256(f"curio_persistence {name}".encode()).digest()
+    return int.from_bytes(digest[:8], "big", signed=True)

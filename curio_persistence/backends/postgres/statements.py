@@ -1,0 +1,242 @@
+"""Run statements on PostgreSQL: each on a pooled connection, to its end or to its deadline."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from io import BytesIO
+from typing import Any, cast
+
+import psycopg2
+from psycopg2.extensions import cursor as DriverCursor
+
+from curio_persistence.backends.postgres import dsn
+from curio_persistence.backends.postgres.copy_text import CopySource
+from curio_persistence.backends.postgres.errors import PostgresErrors
+from curio_persistence.backends.postgres.pool import Connection, WaitingPool
+from curio_persistence.backends.postgres.watchdog import Watchdog
+from curio_persistence.backends.sql.store import Local, Params, Result, SQLStore
+from curio_persistence.concurrency import forking
+from curio_persistence.concurrency.timeouts import checked_seconds
+from curio_persistence.errors import (
+    AccessDeniedError,
+    ClosedError,
+    ConfigurationError,
+    PersistenceError,
+    UnsupportedError,
+)
+
+ONE_STATE = "ISOLATION LEVEL REPEATABLE READ READ ONLY"
+_FETCHED_AT_ONCE = 10_000
+
+
+class _Local(Local):
+    def __init__(self) -> None:
+        self.connections: list[Connection] = []
+        """Those taken for transactions: one, or two where a signal handler began one as well."""
+
+
+class PostgresStatements(SQLStore):
+    """The part of a PostgreSQL store that owns connections and runs statements on them."""
+
+    dialect = "postgres"
+    placeholder = "%s"
+    _mine: _Local
+    # Whatever the server's default: a transaction that waited for another must see its rows.
+    _begin = "BEGIN ISOLATION LEVEL READ COMMITTED"
+    _no_limit = ""
+    _any_of = "= ANY(%s)"
+
+    def __init__(
+        self,
+        settings: Mapping[str, Any],
+        *,
+        schema_name: str = "agent_sdk",
+        min_connections: int = 1,
+        max_connections: int = 10,
+        pool_timeout: float = 30.0,
+        statement_timeout: float | None = None,
+        pgbouncer: bool = False,
+        read_only: bool = False,
+    ) -> None:
+        super().__init__(_Local(), read_only=read_only)
+        self._sizes = _checked_sizes(min_connections, max_connections)
+        self._schema_name = schema_name
+        self._schema = dsn.quote_identifier(schema_name)
+        timeout = _checked_statement_timeout(statement_timeout)
+        # pgbouncer refuses the start-up option that tells the server of the timeout.
+        self._settings = dsn.session_settings(
+            settings, statement_timeout=None if pgbouncer else timeout
+        )
+        self._errors = PostgresErrors(self.place, str(self._settings.get("password") or ""))
+        self._pool_timeout = checked_seconds("pool_timeout", pool_timeout)
+        self._watchdog = None if timeout is None else Watchdog(timeout)
+        self._pool = self._new_pool()
+        forking.follow(self)
+
+    @property
+    def place(self) -> str:
+        return f"PostgreSQL schema {self._schema_name!r} in {dsn.describe(self._settings)}"
+
+    def _qualified(self, name: str) -> str:
+        return f'{self._schema}."{name}"'
+
+    # --- statements ---------------------------------------------------------------------------
+
+    def _read(self, sql: str, params: Params) -> list[tuple[Any, ...]]:
+        return self._run_anywhere(sql, params)[0]
+
+    def _write(self, sql: str, params: Params) -> Result:
+        self._check_writable()
+        return self._run_anywhere(sql, params)
+
+    def _check_writable(self) -> None:
+        if self._read_only:
+            raise AccessDeniedError(f"{self.place} was opened read-only.")
+        if not self._tables_are_ours:
+            self._refuse_foreign_tables()
+
+    def _run_anywhere(self, sql: str, params: Params) -> Result:
+        """Run a statement in this thread's transaction, or else by itself."""
+        if self._is_inside():
+            return self._run_inside(sql, params)
+        connection = self._pool.getconn()
+        try:
+            return self._run(connection, sql, params)
+        finally:
+            self._pool.putconn(connection)
+
+    def _run_inside(self, sql: str, params: Params) -> Result:
+        """Run a statement in this thread's transaction, in a savepoint: without it a failure, even
+        of a read, would end the whole transaction, and COMMIT would not say so."""
+        with self.transaction():
+            return self._run(self._pinned(), sql, params)
+
+    def _run(
+        self,
+        connection: Connection,
+        sql: str,
+        params: Params,
+        copied: BytesIO | CopySource | None = None,
+    ) -> Result:
+        """Run a statement, to its end or to its deadline; COPY reads or writes `copied`."""
+        watchdog = self._watchdog
+        if watchdog is not None:
+            watchdog.begin(connection)
+        try:
+            cursor = connection.cursor()
+            if copied is None:
+                cursor.execute(sql, params or None)
+            else:
+                file = cast(BytesIO, copied)  # COPY uses only the methods that a source has.
+                cursor.copy_expert(cursor.mogrify(sql, params or None), file)
+            return _fetched(cursor) if cursor.description else [], cursor.rowcount
+        except psycopg2.Error as error:
+            raise self._translate(error) from error
+        finally:
+            if watchdog is not None:
+                watchdog.end(connection)
+
+    def _translate(self, error: psycopg2.Error) -> PersistenceError:
+        if self._pool.closed and error.pgcode is None:  # Not from the server: `close()` did it.
+            return self._closed_error()
+        if error.pgcode in ("42P01", "42703", "3F000", "42883"):
+            return self._lacks_tables(self._errors.said(error))
+        return self._errors.translate(error)
+
+    # --- connections --------------------------------------------------------------------------
+
+    def _control(self, sql: str) -> None:
+        self._run(self._pinned(), sql, ())
+
+    def _take_connection(self) -> None:
+        self._mine.connections.append(self._pool.getconn())
+
+    def _give_connection_back(self) -> None:
+        if self._mine.connections:
+            self._pool.putconn(self._mine.connections.pop())
+
+    def _pinned(self) -> Connection:
+        if not self._mine.connections:
+            raise ClosedError(
+                "The process was forked inside this transaction; its connection stayed with the "
+                "parent. Begin a transaction of the child's own."
+            )
+        return self._mine.connections[-1]
+
+    @contextmanager
+    def _own_connection(self, mode: str) -> Iterator[Connection]:
+        """Open a connection beside the pool, in a transaction of its own: a slow reader must not
+        keep writers waiting."""
+        self._refuse_if_closed()
+        connection = self._connect()
+        try:
+            self._run(connection, f"BEGIN {mode}", ())
+            yield connection
+        finally:
+            connection.close()
+
+    def _connect(self) -> Connection:
+        try:
+            connection = psycopg2.connect(connection_factory=Connection, **self._settings)
+        except psycopg2.Error as error:
+            raise self._errors.translate_connecting(error) from error
+        return cast(Connection, connection)
+
+    def _new_pool(self) -> WaitingPool:
+        return WaitingPool(*self._sizes, self._pool_timeout, self._connect, self._closed_error)
+
+    def _refuse_if_closed(self) -> None:
+        if self._pool.closed:
+            raise self._closed_error()
+
+    def _closed_error(self) -> ClosedError:
+        return ClosedError(f"{self.place} was closed. Open a new persistence.")
+
+    def close(self) -> None:
+        if self._mine.depth:
+            raise UnsupportedError("A transaction is open in this thread: end it before close().")
+        self._pool.closeall()
+        if self._watchdog is not None:
+            self._watchdog.stop()
+
+    def before_fork(self) -> None:
+        """Do nothing: the child begins with a pool of its own."""
+
+    def after_fork(self, *, in_child: bool) -> None:
+        if not in_child:
+            return
+        # Forgotten, not closed: psycopg2 knows in which process a connection was made, and leaves
+        # the socket to the parent.
+        closed = self._pool.closed
+        self._pool = self._new_pool()
+        self._pool.closed = closed
+        self._mine.connections.clear()
+        if self._watchdog is not None:
+            self._watchdog.start_again()
+
+
+def _fetched(cursor: DriverCursor) -> list[tuple[Any, ...]]:
+    """Return all rows, fetched in parts: while a part is fetched no other thread can run."""
+    rows = cursor.fetchmany(_FETCHED_AT_ONCE)
+    while len(rows) % _FETCHED_AT_ONCE == 0 and (part := cursor.fetchmany(_FETCHED_AT_ONCE)):
+        rows += part
+    return rows
+
+
+def _checked_sizes(least: int, most: int) -> tuple[int, int]:
+    if any(type(size) is not int for size in (least, most)) or not 0 <= least <= most >= 1:
+        raise ConfigurationError(
+            "min_connections and max_connections are whole numbers, in order, and at least one "
+            f"connection is allowed, not {least!r} and {most!r}."
+        )
+    return least, most
+
+
+def _checked_statement_timeout(seconds: float | None) -> float | None:
+    if seconds is None:
+        return None
+    seconds = checked_seconds("statement_timeout", seconds)
+    if not seconds:
+        raise ConfigurationError("statement_timeout is above 0, or None for no limit.")
+    return seconds
