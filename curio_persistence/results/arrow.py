@@ -1,6 +1,6 @@
 """Rows as Arrow tables, built without a Python object for each value. pyarrow is imported on use.
 
-A column's type never depends on what is in it. A lone surrogate, which is no text to Arrow, becomes
+A column's type never depends on its values. A lone surrogate, which Arrow cannot hold, becomes
 U+FFFD.
 """
 
@@ -20,7 +20,7 @@ _ESCAPE = ESCAPE.encode()
 
 
 def pyarrow() -> Any:
-    """The module; ConfigurationError where it is not installed."""
+    """Return the module; raises ConfigurationError where it is not installed."""
     try:
         import pyarrow.csv
     except ImportError as error:
@@ -31,7 +31,7 @@ def pyarrow() -> Any:
 
 
 def arrow_schema(table: Table[Any]) -> Any:
-    """Text, 64-bit integers, times in UTC to the microsecond, exact US dollars."""
+    """Return a table's Arrow schema: text, 64-bit integers, UTC times in µs, exact US dollars."""
     pa = pyarrow()
     return pa.schema(_types(table, money=pa.decimal128(20, 12)))
 
@@ -50,7 +50,7 @@ def _types(table: Table[Any], *, money: Any) -> dict[str, Any]:
 
 
 def arrow_table(table: Table[Any], columns: Columns, *, escaped: bool = False) -> Any:
-    """Rows that were read column by column. Nothing of a text is lost if it stays `escaped`."""
+    """Return the Arrow table of columns; `escaped` keeps texts in stored form."""
     pa, schema = pyarrow(), arrow_schema(table)
     arrays = [
         _array(pa, "name" if escaped and kind == "text" else kind, field.type, column)
@@ -71,7 +71,7 @@ def _array(pa: Any, kind: Kind, arrow_type: Any, column: Any) -> Any:
 
 
 def _dollars(pa: Any, picodollars: Any) -> Any:
-    """The same digits with the point in another place."""
+    """Shift the decimal point by reinterpreting the digits."""
     return picodollars.cast(pa.decimal128(20, 0)).view(pa.decimal128(20, 12))
 
 
@@ -81,7 +81,7 @@ def _dollars(pa: Any, picodollars: Any) -> Any:
 def arrow_tables_of_csv(
     table: Table[Any], order: tuple[Order, ...], texts: Iterable[bytes]
 ) -> Iterator[Any]:
-    """Rows that were read as CSV, a table for each piece of it."""
+    """Yield an Arrow table for each chunk of CSV."""
     return one_ahead(lambda text: _table_of_csv(table, order, text), texts)
 
 
@@ -91,7 +91,7 @@ def _table_of_csv(table: Table[Any], order: tuple[Order, ...], text: bytes) -> A
         read = pa.csv.read_csv(pa.py_buffer(text), **_csv_options(pa, table, order, len(text)))
     except pa.ArrowInvalid as error:
         raise CorruptDatabaseError(f"{table.name} holds what cannot be read: {error}") from error
-    # One byte is found much faster than three.
+    # Searching for one byte is much faster than for three.
     escaped = _ESCAPE[:1] in text and _ESCAPE in text
     columns = [
         _from_csv(pa, kind, read[name], escaped=escaped) for name, kind in table.kinds.items()
@@ -112,7 +112,7 @@ def _csv_options(pa: Any, table: Table[Any], order: tuple[Order, ...], size: int
         "read_options": pa.csv.ReadOptions(
             use_threads=False,
             column_names=csv_columns(table, order),
-            block_size=size + 1,  # A row that is longer than a block would be refused.
+            block_size=size + 1,  # pyarrow refuses a row longer than a block.
         ),
         "parse_options": pa.csv.ParseOptions(quote_char="'", newlines_in_values=True),
         "convert_options": pa.csv.ConvertOptions(

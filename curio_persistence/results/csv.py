@@ -1,8 +1,8 @@
-"""Rows as CSV: the form in which a database hands over most of them in the least time.
+"""Rows as CSV, the form in which a database hands over the most rows in the least time.
 
-There is no header. Values are in kept form. Names and text stand between single quotes, doubled
-where they contain them; numbers and times stand bare; what is NULL is a bare `NULL`, or nothing.
-The columns of the order come last, so that the end of a piece tells where the next one begins.
+There is no header. Values are in stored form. Names and text are quoted with single quotes, which
+are doubled inside; numbers and times are bare; NULL is a bare `NULL`, or nothing. The columns of
+the order come last, so that the end of a chunk tells where the next chunk begins.
 """
 
 from __future__ import annotations
@@ -50,18 +50,18 @@ def csv_of_rows(
 
 @lru_cache
 def csv_columns(table: Table[Any], order: tuple[Order, ...]) -> tuple[str, ...]:
-    """The table's columns as they stand in a line."""
+    """Return the table's columns in the order of a CSV line."""
     last = tuple(column for column, _ in order)
     return tuple(name for name in table.names if name not in last) + last
 
 
 def is_quoted(table: Table[Any], column: str) -> bool:
-    """Whether a column's values stand between quotes."""
+    """Return whether a column's values are quoted."""
     return table.kinds[column] in ("name", "text")
 
 
 def csv_text(table: Table[Any], order: tuple[Order, ...], columns: Columns) -> bytes:
-    """Rows that were read column by column."""
+    """Return columns as CSV lines."""
     kept = dict(zip(table.names, columns, strict=True))
     cells = [
         _quoted(kept[name]) if is_quoted(table, name) else _bare(kept[name])
@@ -79,7 +79,7 @@ def _quoted(column: Sequence[str | None]) -> list[str]:
 
 
 def position_at_end(text: bytes, order: tuple[Order, ...]) -> tuple[Kept, ...]:
-    """Where the last row stands. The order's columns are never NULL and never quoted."""
+    """Return the position of the last row. The order's columns are never NULL and never quoted."""
     values = text.rstrip(b"\n").rsplit(b",", len(order))[1:]
     return tuple(int(value) if value.isdigit() else value.decode() for value in values)
 
@@ -87,10 +87,10 @@ def position_at_end(text: bytes, order: tuple[Order, ...]) -> tuple[Kept, ...]:
 def csv_in_pieces(
     read: Callable[[Position | None, int], tuple[bytes, int]], order: tuple[Order, ...]
 ) -> Iterator[bytes]:
-    """All that `read` answers: CSV of the rows after a position, at most so many, and how many.
+    """Yield chunks of bounded size, whatever the length of the rows.
 
-    It may refuse a piece as too long with InvalidValueError, as long as there are several rows in
-    it.
+    `read(after, count)` returns the CSV of at most `count` rows after a position, and their number.
+    It may refuse a chunk of several rows as too long with InvalidValueError.
     """
     after, count = None, _FIRST_ROWS
     while True:

@@ -1,4 +1,4 @@
-"""Rows as a small HTML table, for notebooks: some of them, nothing too long, everything escaped."""
+"""A small HTML table for notebooks: the first rows, long values cut, everything escaped."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ _CHARACTERS = 120
 
 
 def html_table(table: Table[Any], columns: Columns, heading: str) -> str:
-    """The first rows under a heading."""
-    from html import escape  # It takes long to import, and is seldom needed.
+    """Return the first rows under a heading."""
+    from html import escape  # Slow to import, and seldom needed.
 
     shown = [column[:_ROWS] for column in columns]
     if len(columns[0]) > _ROWS:

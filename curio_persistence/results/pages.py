@@ -1,4 +1,4 @@
-"""What a query answers: records that stay columns until somebody asks for one of them."""
+"""Query results: records that stay columns until the caller asks for one of them."""
 
 from __future__ import annotations
 
@@ -28,17 +28,18 @@ _DIRECTIONS = get_args(Direction)
 
 _AT_A_TIME = 1_000
 _ROWS_OF_A_FRAME = 10_000
-"""How many become a frame at a time, which takes a millisecond even for one."""
+"""Rows converted into a data frame at a time: each conversion costs a millisecond."""
 _MOST = 2**63 - 1
 
 
 class Records(Generic[M]):
-    """Records that were read: to be counted, indexed, cut and gone through like a list.
+    """Records that were read; they can be counted, indexed, sliced and iterated like a list.
 
-    Each is made when it is asked for; as columns they can be had without.
+    A record is built when it is asked for; the `to_…` methods read the columns without building
+    any.
     """
 
-    # No subclass of Sequence: polars would rather go through one than look for its columns.
+    # Not a Sequence: polars would iterate over one instead of reading its columns.
 
     def __init__(self, table: Table[M], columns: Columns) -> None:
         self._table = table
@@ -73,28 +74,27 @@ class Records(Generic[M]):
         return iter(self[::-1])
 
     def to_dicts(self) -> list[dict[str, Any]]:
-        """What each record's `to_dict()` gives."""
+        """Return each record's `to_dict()`."""
         return _dicts(self._table, self._columns)
 
     def to_pandas(self) -> Any:
-        """A `pandas.DataFrame`; needs `pip install 'curio-persistence[pandas]'`.
+        """Return a `pandas.DataFrame`; needs `pip install 'curio-persistence[pandas]'`.
 
-        Whole numbers are `Int64`, which has room for what is missing; times are in UTC to the
-        microsecond; costs are floats, the nearest to the exact ones. A lone surrogate in a text
-        becomes U+FFFD. The types are the same where there are no rows.
+        Integers are nullable `Int64`; times are in UTC to the microsecond; costs are the nearest
+        floats. A lone surrogate in a text becomes U+FFFD. The types do not depend on the rows.
         """
         return data_frame(self._table, [self._columns])
 
     def to_arrow(self) -> Any:
-        """A `pyarrow.Table`; needs `pip install 'curio-persistence[arrow]'`.
+        """Return a `pyarrow.Table`; needs `pip install 'curio-persistence[arrow]'`.
 
-        Times are in UTC to the microsecond, costs exact decimals. A lone surrogate in a text,
-        which Arrow cannot hold, becomes U+FFFD. The types are the same where there are no rows.
+        Times are in UTC to the microsecond, costs are exact decimals. A lone surrogate in a text,
+        which Arrow cannot hold, becomes U+FFFD. The types do not depend on the rows.
         """
         return arrow_table(self._table, self._columns)
 
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
-        """The Arrow PyCapsule protocol: polars, pandas, DuckDB and pyarrow read this directly."""
+        """Export by the Arrow PyCapsule protocol, which polars, pandas, DuckDB and pyarrow read."""
         return self.to_arrow().__arrow_c_stream__(requested_schema)
 
     def _repr_html_(self) -> str:
@@ -108,10 +108,10 @@ class Records(Generic[M]):
 
 
 class Page(Records[M]):
-    """Some of a query's records.
+    """One page of a query's records.
 
-    `next_cursor`, handed to the same query, leads to the page that follows; it is None on the last
-    one. Records that are stored or deleted meanwhile neither move nor repeat any other.
+    Hand `next_cursor` to the same query for the next page; it is None on the last page. Records
+    that are stored or deleted meanwhile neither move nor repeat any other.
     """
 
     def __init__(self, table: Table[M], columns: Columns, next_cursor: str | None) -> None:
@@ -123,11 +123,11 @@ class Page(Records[M]):
 
 
 class Stream(Generic[M]):
-    """All of a query's records, read while somebody goes through them, in constant memory.
+    """All of a query's records, read during iteration, in constant memory.
 
-    Each pass over it asks the database anew, and shows what was there when it began; inside a
-    transaction it sees the transaction's writes. A pass over a database holds a connection of its
-    own until it ends or is dropped. A `with` block, or `close()`, ends those that are left.
+    Each iteration asks the database again and shows the state at its begin; inside a transaction
+    it includes the transaction's writes. An iteration holds a database connection of its own until
+    it ends or is dropped. A `with` block, or `close()`, ends the iterations that are left.
     """
 
     def __init__(
@@ -144,24 +144,24 @@ class Stream(Generic[M]):
         return chain.from_iterable(map(self._table.decode, self._chunks()))
 
     def batches(self) -> Generator[list[M], None, None]:
-        """One pass over the records, in lists of some hundred; its `close()` ends it."""
+        """Yield the records in lists of some hundred; `close()` of the generator ends it."""
         for columns in self._chunks():
             yield self._table.decode(columns)
 
     def to_dicts(self) -> list[dict[str, Any]]:
-        """What each record's `to_dict()` gives; all of them, in memory."""
+        """Return each record's `to_dict()`, all in memory."""
         return [each for columns in self._chunks() for each in _dicts(self._table, columns)]
 
     def to_pandas(self) -> Any:
-        """All records as a `pandas.DataFrame`, as `Records.to_pandas()` has it."""
+        """Return all records as a `pandas.DataFrame`; see `Records.to_pandas`."""
         return data_frame(self._table, self._chunks(_ROWS_OF_A_FRAME))
 
     def to_arrow(self) -> Any:
-        """All records as a `pyarrow.Table`, as `Records.to_arrow()` has it, but faster."""
+        """Return all records as a `pyarrow.Table`; see `Records.to_arrow`."""
         return self._reader().read_all()
 
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
-        """The Arrow PyCapsule protocol, batch by batch in constant memory."""
+        """Export by the Arrow PyCapsule protocol, batch by batch in constant memory."""
         return self._reader().__arrow_c_stream__(requested_schema)
 
     def _reader(self) -> Any:
@@ -176,13 +176,13 @@ class Stream(Generic[M]):
         stream = self._store.stream(self._table, self._where, order=self._order, size=size)
         return self._pass(stream)
 
-    def _pass(self, pieces: Iterator[T]) -> Iterator[T]:
-        """The pieces. If the stream is closed meanwhile they end with an error, not as if done."""
+    def _pass(self, chunks: Iterator[T]) -> Iterator[T]:
+        """Yield the chunks; raise ClosedError if the stream is closed meanwhile."""
         self._check_open()
-        self._passes.add(pieces)
-        for piece in pieces:
+        self._passes.add(chunks)
+        for chunk in chunks:
             self._check_open()
-            yield piece
+            yield chunk
         self._check_open()
 
     def _check_open(self) -> None:
@@ -190,11 +190,11 @@ class Stream(Generic[M]):
             raise ClosedError("This stream was closed. Ask for a new one.")
 
     def close(self) -> None:
-        """End the passes that are under way and give their connections back."""
+        """End all iterations and give their connections back."""
         self._closed = True
-        for pieces in list(self._passes):
-            with suppress(ValueError):  # Another thread is in it just now, and ends it.
-                pieces.close()
+        for chunks in list(self._passes):
+            with suppress(ValueError):  # Another thread is iterating it and ends it.
+                chunks.close()
 
     def __enter__(self) -> Self:
         return self
@@ -215,12 +215,12 @@ def read_page(
     limit: int | None,
     cursor: str | None,
 ) -> Page[M]:
-    """The records from a cursor on, or the first ones; `limit=None` is all of them."""
+    """Return the records after a cursor, or the first page; `limit=None` returns all."""
     ordered = _in_order(table, order)
     cursors = Cursors(store, table.name, where, ordered)
     after = None if cursor is None else cursors.read(cursor)
     count = _MOST if limit is None else checked_count("limit", limit)
-    # One more, which tells whether there is another page.
+    # One more row tells whether there is another page.
     columns = store.select(
         table, where, order=ordered, after=after, limit=count + 1 if count < _MOST else None
     )
@@ -232,7 +232,7 @@ def read_page(
 
 
 def open_stream(store: Store, table: Table[M], where: Where, *, order: Direction) -> Stream[M]:
-    """All records, one after the other."""
+    """Return a stream of all records."""
     return Stream(store, table, where, _in_order(table, order))
 
 

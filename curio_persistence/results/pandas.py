@@ -1,7 +1,7 @@
 """Rows as pandas frames. pandas is imported on use.
 
-A column's type never depends on what is in it: whole numbers are `Int64`, which has room for what
-is missing, costs are floats. A lone surrogate becomes U+FFFD, as in Arrow tables.
+A column's type never depends on its values: integers are nullable `Int64`, costs are floats. A lone
+surrogate becomes U+FFFD, as in Arrow tables.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from curio_persistence.store.table import Columns, Kind, Table
 
 
 def pandas() -> Any:
-    """The module; ConfigurationError where it is not installed."""
+    """Return the module; raises ConfigurationError where it is not installed."""
     try:
         import pandas
     except ImportError as error:
@@ -26,7 +26,7 @@ def pandas() -> Any:
 
 
 def data_frame(table: Table[Any], chunks: Iterable[Columns]) -> Any:
-    """Rows that were read column by column, in any number of chunks."""
+    """Return the frame of rows that were read as columns, in any number of chunks."""
     pd = pandas()
     frames = [_frame(pd, table, columns) for columns in chunks]
     nothing: Columns = [()] * len(table.names)
@@ -55,15 +55,15 @@ def _series(pd: Any, kind: Kind, column: Any) -> Any:
             return _times(pd, column)
         case "text":
             column = decode_texts_to_unicode(column)
-    # The name of pandas' own type for text, which it has from version 3 on.
+    # pandas has a text type of its own from version 3 on.
     has_text = int(pd.__version__.partition(".")[0]) >= 3
     return pd.Series(column, dtype="str" if has_text else object)
 
 
 def _times(pd: Any, column: Iterable[str | None]) -> Any:
-    """Times in UTC to the microsecond: in pandas 2 its own parser would stop at the year 2262."""
+    """Return times in UTC to the microsecond; the parser of pandas 2 stops at the year 2262."""
     import numpy as np  # pandas needs it anyway.
 
-    # NumPy knows no zones; all kept times are in UTC.
+    # NumPy has no time zones; all stored times are in UTC.
     local = [None if time is None else time.rpartition("+")[0] for time in column]
     return pd.Series(np.array(local, dtype="datetime64[us]")).dt.tz_localize("UTC")

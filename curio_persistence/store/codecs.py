@@ -1,12 +1,13 @@
-"""How one value is checked, kept and read back; the same for every backend.
+"""Encoders and decoders of single values; the same for every backend.
 
-An encoder takes what a caller gave and returns what is kept: `str`, `int` or None. It raises
-ValueError or TypeError with a clause that reads on after the field's name. Kept forms:
+An encoder checks a caller's value and returns its stored form: `str`, `int`, `float` or None. It
+raises ValueError or TypeError with a clause that continues a sentence beginning with the field's
+name. Stored forms:
 
 * times: ISO 8601 in UTC, fixed width (`2026-11-20T10:30:00.000000+00:00`), so text order is time
   order;
 * money: whole picodollars (10⁻¹² US dollars), exact and summable;
-* free text: as it is, except that what a database refuses is escaped (see `encode_text`).
+* free text: unchanged, except that characters a database refuses are escaped (see `encode_text`).
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ ID_LENGTH = 255
 STATUS_LENGTH = 50
 
 ESCAPE = "\ufdd0"
-"""Opens an escape in stored text. A Unicode noncharacter: no text that means anything contains it,
-and ASCII text, the common case, is known to be free of it without being looked through."""
+"""Opens an escape in stored text. It is a Unicode noncharacter, so that ordinary text never
+contains it, and ASCII text, the common case, needs no scan."""
 
 _REFUSED_IN_NAMES = re.compile("[\x00\ud800-\udfff]")
 _UNSTORABLE = re.compile("[\x00\ufdd0\ud800-\udfff]")
@@ -42,7 +43,7 @@ _EXACT = Context(prec=60)
 
 
 def encode_text(value: Any) -> str:
-    """Any `str`; NUL, lone surrogates and the escape character become U+FDD0 and four digits."""
+    """Return any `str`, with NUL, lone surrogates and U+FDD0 escaped as U+FDD0 and four digits."""
     text: str = value if type(value) is str else _plain_str(value)
     if text.isascii():
         return text if "\0" not in text else _escape(text)
@@ -50,21 +51,21 @@ def encode_text(value: Any) -> str:
 
 
 def decode_text(value: str | None) -> str | None:
-    """The text that `encode_text` kept."""
+    """Undo `encode_text`."""
     if value is None or value.isascii() or ESCAPE not in value:
         return value
     return _ESCAPED.sub(lambda match: chr(int(match[1], 16)), value)
 
 
 def decode_texts(column: Sequence[str | None]) -> Iterable[str | None]:
-    """A column of free texts."""
-    if not any(column):  # As of most optional ones.
+    """Decode a column of free text."""
+    if not any(column):  # As in most optional columns.
         return column
     return [text if text is None or text.isascii() else decode_text(text) for text in column]
 
 
 def decode_texts_to_unicode(column: Sequence[str | None]) -> list[str | None]:
-    """The same for those who take valid Unicode only: a lone surrogate becomes U+FFFD."""
+    """Decode a column for readers that need valid Unicode: a lone surrogate becomes U+FFFD."""
     return [
         text if text is None or text.isascii() or ESCAPE not in text else _to_unicode(text)
         for text in column
@@ -88,7 +89,7 @@ def _plain_str(value: Any) -> str:
 
 
 def encode_name(value: Any) -> str:
-    """A name or a type: at most 255 characters, without NUL and lone surrogates; may be empty."""
+    """Check a name or type: at most 255 characters, no NUL, no lone surrogates; may be empty."""
     text: str = value if type(value) is str else _plain_str(value)
     if len(text) > ID_LENGTH:
         raise ValueError(f"may have {ID_LENGTH} characters, not {len(text)}")
@@ -98,12 +99,12 @@ def encode_name(value: Any) -> str:
 
 
 def encode_label(value: Any) -> str:
-    """Free text to count by: what is longer than a name may be is cut off."""
+    """Return free text to group by, cut to the length of a name."""
     return encode_text(value)[:ID_LENGTH]
 
 
 def encode_id(value: Any) -> str:
-    """An identifier: a name that is not empty."""
+    """Check an identifier: a name that is not empty."""
     name = encode_name(value)
     if not name:
         raise ValueError("may not be empty")
@@ -111,12 +112,12 @@ def encode_id(value: Any) -> str:
 
 
 def encode_optional_id(value: Any) -> str | None:
-    """An identifier that may be missing; `""` is missing too."""
+    """Check an optional identifier; `""` becomes None."""
     return encode_name(value) or None
 
 
 def encode_status(value: Any) -> str:
-    """A status: 1 to 50 characters."""
+    """Check a status: 1 to 50 characters."""
     name = encode_id(value)
     if len(name) > STATUS_LENGTH:
         raise ValueError(f"may have {STATUS_LENGTH} characters, not {len(name)}")
@@ -127,13 +128,13 @@ _SAME_LEVEL = {"warn": "warning", "fatal": "critical"}
 
 
 def encode_level(value: Any) -> str:
-    """A level, in small letters; `warn` and `fatal` are kept as `warning` and `critical`."""
+    """Return a level in lower case; `warn` and `fatal` become `warning` and `critical`."""
     level = encode_status(value).lower()
     return _SAME_LEVEL.get(level, level)
 
 
 def encode_tags(value: Any) -> str | None:
-    """Tags as a JSON array, each once, in the order given; none at all is None."""
+    """Return tags as a JSON array without duplicates, in the order given; no tags are None."""
     if value == "":
         return None
     if isinstance(value, str | bytes) or not isinstance(value, Iterable):
@@ -143,12 +144,12 @@ def encode_tags(value: Any) -> str | None:
 
 
 def decode_tags(column: Sequence[str | None]) -> Iterable[list[str] | None]:
-    """A column of tags."""
+    """Decode a column of tags."""
     return [None if tags is None else json.loads(tags) for tags in column]
 
 
 def encode_integer(value: Any) -> int:
-    """A whole number of 64 bits, numpy's among them; booleans and fractions are refused."""
+    """Check a 64-bit integer, numpy's included; booleans and fractions are refused."""
     if isinstance(value, Enum):
         value = value.value
     if isinstance(value, bool):
@@ -163,7 +164,7 @@ def encode_integer(value: Any) -> int:
 
 
 def encode_real(value: Any) -> float:
-    """A finite number, to the precision of a double; booleans are refused."""
+    """Check a finite number and return it as a double; booleans are refused."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real | Decimal):
         raise TypeError(f"must be a number, not {type(value).__name__}")
     number = float(value)
@@ -173,7 +174,7 @@ def encode_real(value: Any) -> float:
 
 
 def encode_mark(value: Any) -> int | None:
-    """What is either so or not, as 1 or nothing."""
+    """Return 1 for a set flag, None for an unset one."""
     number = encode_integer(value)
     if number not in (0, 1):
         raise ValueError("must be 1 or 0")
@@ -181,7 +182,7 @@ def encode_mark(value: Any) -> int | None:
 
 
 def encode_latency(value: Any) -> int:
-    """Whole milliseconds; a fraction is rounded."""
+    """Return whole milliseconds; a fraction is rounded."""
     if isinstance(value, numbers.Real | Decimal) and not isinstance(value, numbers.Integral):
         try:
             value = round(value)
@@ -191,7 +192,7 @@ def encode_latency(value: Any) -> int:
 
 
 def encode_money(value: Any) -> int:
-    """US dollars to picodollars, rounded half to even; a float counts as the digits it prints."""
+    """Return US dollars as picodollars, rounded half to even; a float is read as it prints."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real | Decimal):
         raise TypeError(f"must be a number of US dollars, not {type(value).__name__}")
     try:
@@ -202,12 +203,12 @@ def encode_money(value: Any) -> int:
         raise ValueError("must be a finite number of US dollars")
     if amount.copy_abs() >= _MOST_DOLLARS:
         raise ValueError("must be below 9,223,372 US dollars")
-    # In a context of its own: the caller's may round to fewer digits.
+    # With a context of its own: the caller's context may round to fewer digits.
     return int(amount.quantize(_PICODOLLAR, ROUND_HALF_EVEN, _EXACT).scaleb(12, _EXACT))
 
 
 def decode_moneys(column: Sequence[int | None]) -> Iterable[Decimal | None]:
-    """A column of costs. Whole microdollars, the common case, take a third of the time."""
+    """Decode a column of costs. Whole microdollars, the common case, take a third of the time."""
     multiply, microdollar = _EXACT.multiply, _MICRODOLLAR
     return [
         decode_money(cost) if cost is None or cost % 10**6 else multiply(cost // 10**6, microdollar)
@@ -216,7 +217,7 @@ def decode_moneys(column: Sequence[int | None]) -> Iterable[Decimal | None]:
 
 
 def decode_money(picodollars: int | None) -> Decimal | None:
-    """Exact US dollars, with six decimals or as many as it takes."""
+    """Return exact US dollars, with six decimals or more where needed."""
     if picodollars is None:
         return None
     microdollars, rest = divmod(picodollars, 10**6)
@@ -226,7 +227,7 @@ def decode_money(picodollars: int | None) -> Decimal | None:
 
 
 def encode_time(value: Any) -> str:
-    """A moment in UTC; a naive datetime is local time, as `datetime.now()` means it."""
+    """Return a moment in UTC; a naive datetime is local time, as `datetime.now()` returns it."""
     if type(value) is not datetime or value.tzinfo is not UTC:
         value = _in_utc(value)
     first, last, text = _second
@@ -238,9 +239,9 @@ def encode_time(value: Any) -> str:
 _TIME_LENGTH = len("2026-11-20T10:30:00.000000+00:00")
 
 _second = (datetime.max.replace(tzinfo=UTC), datetime.min.replace(tzinfo=UTC), "")
-"""Of the second written last: the first and last moments known in it, its text up to the fraction.
+"""The second encoded last: its first and last known moments, and its text up to the fraction.
 
-Records are written when they happen, so most times share their second with the one before, and
+Records are written when they happen, so most times share their second with the previous one;
 `isoformat` takes three times as long as this comparison.
 """
 
@@ -263,7 +264,7 @@ def _in_utc(value: Any) -> datetime:
 
 
 def _plain_datetime(value: datetime) -> datetime:
-    """Without what a subclass (pandas' Timestamp, say) adds; its nanoseconds are cut off."""
+    """Drop the additions of a subclass such as pandas' Timestamp; nanoseconds are cut off."""
     return datetime(
         value.year,
         value.month,
@@ -278,17 +279,17 @@ def _plain_datetime(value: datetime) -> datetime:
 
 
 def decode_time(value: str | None) -> datetime | None:
-    """An aware datetime in UTC."""
+    """Return an aware datetime in UTC."""
     return None if value is None else datetime.fromisoformat(value)
 
 
 def decode_times(column: Sequence[str | None]) -> Iterable[datetime | None]:
-    """A column of times."""
+    """Decode a column of times."""
     return [None if value is None else datetime.fromisoformat(value) for value in column]
 
 
 def even_times(column: Sequence[str | None]) -> Sequence[str | None]:
-    """Kept times in their one form, where a store reads them in a shorter one."""
+    """Return stored times in their full form, for stores that read them in a shorter one."""
     first = next((time for time in column if time is not None), None)
     if first is None or len(first) == _TIME_LENGTH:
         return column
@@ -299,25 +300,25 @@ def even_times(column: Sequence[str | None]) -> Sequence[str | None]:
 
 
 def decode_stored_times(column: Sequence[str]) -> Iterable[datetime]:
-    """A column of times that no row lacks."""
+    """Decode a column of times without NULLs."""
     return map(datetime.fromisoformat, column)
 
 
 def encode_json(value: Any) -> str:
-    """Text as it is; any other value as JSON, and what JSON lacks as text."""
-    if type(value) is str and value.isascii() and "\0" not in value:  # As most are.
+    """Return text unchanged, and any other value as JSON; values JSON lacks become text."""
+    if type(value) is str and value.isascii() and "\0" not in value:  # The common case.
         return value
     return encode_text(value if isinstance(value, str) else json_text(value))
 
 
 def json_text(value: Any) -> str:
-    """A value as JSON: NaN and what JSON lacks as text, keys as strings, letters unescaped."""
+    """Return a value as JSON: NaN and what JSON lacks as text, no ASCII escapes."""
     try:
         return _ENCODER.encode(value)
     except RecursionError:
         raise ValueError("is nested too deeply for JSON") from None
     except Exception:
-        # NaN, a key that is no text, or a cycle: rare enough to look at the whole value again.
+        # NaN, a key that is not text, or a cycle: rare enough for a second pass over the value.
         return _encode_plain(value)
 
 
@@ -343,14 +344,14 @@ def _plain_json(value: Any) -> Any:
 
 
 def _plain_key(key: Any) -> Any:
-    """Numbers, booleans and None as the encoder spells them; every other key as text."""
+    """Leave numbers, booleans and None to the encoder; turn any other key into text."""
     if isinstance(key, float) and (key != key or key in (float("inf"), float("-inf"))):
         return str(key)
     return key if key is None or isinstance(key, str | int | float) else str(key)
 
 
 def _as_json(value: Any) -> Any:
-    """The nearest thing JSON has for a value it lacks."""
+    """Return the nearest JSON type for a value JSON lacks."""
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, date | time):

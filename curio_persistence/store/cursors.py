@@ -1,7 +1,7 @@
-"""Where a page ended, as text that a caller keeps and hands back for the next one.
+"""Cursors: the end of a page, as text that the caller hands back for the next page.
 
-A cursor is good for one query of one database. It holds the place of the page's last row, which
-stays right whatever is written meanwhile, and a digest of that place, the query and the database.
+A cursor belongs to one query of one database. It holds the position of the page's last row, which
+stays valid whatever is written meanwhile, and a digest of position, query and database.
 """
 
 from __future__ import annotations
@@ -15,37 +15,37 @@ from curio_persistence.store.filters import Order, Where
 
 _DIGEST_BYTES = 9
 _ALPHABET = b"._"
-"""Beside letters and digits. A dash at the front would be an option to a command line."""
-_PLACE = json.JSONEncoder(separators=(",", ":"))
+"""Two letters of base64 that a command line does not take for an option."""
+_POSITION = json.JSONEncoder(separators=(",", ":"))
 
 
 class Cursors:
-    """The cursors of one query, `name` being what it asks for."""
+    """The cursors of one query; `name` identifies the kind of query."""
 
     def __init__(self, store: Store, name: str, where: Where, order: tuple[Order, ...]) -> None:
         self._columns = len(order)
-        # The same query, asked again later: where its window moves with the clock, how it was asked
-        # counts and not what came of it.
+        # A window that moves with the clock is compared as the caller spelt it, so that the same
+        # query asked later accepts the cursor.
         asked = sorted((f.column, f.op, f.asked or f.value) for f in where)
         self._query = repr((store.identity, name, asked, order)).encode()
 
     def write(self, position: Position) -> str:
-        """The cursor for a place in the query's order."""
-        from hashlib import blake2b  # It takes long to import.
+        """Return the cursor for a position in the query's order."""
+        from hashlib import blake2b  # Slow to import.
 
-        place = _PLACE.encode(position).encode()
-        digest = blake2b(self._query + place, digest_size=_DIGEST_BYTES).digest()
-        return b64encode(digest + place, _ALPHABET).decode().rstrip("=")
+        encoded = _POSITION.encode(position).encode()
+        digest = blake2b(self._query + encoded, digest_size=_DIGEST_BYTES).digest()
+        return b64encode(digest + encoded, _ALPHABET).decode().rstrip("=")
 
     def read(self, cursor: str) -> Position:
-        """The place that was written; InvalidValueError for all else that looks like a cursor."""
+        """Return the position in a cursor; raises InvalidValueError for any other text."""
         try:
             padded = cursor + "=" * (-len(cursor) % 4)
             position = tuple(json.loads(b64decode(padded, _ALPHABET)[_DIGEST_BYTES:]))
             if len(position) == self._columns and self.write(position) == cursor:
                 return position
         except (ValueError, TypeError, RecursionError):
-            pass  # Not what base64 or JSON makes of anything.
+            pass  # Neither base64 nor JSON.
         raise InvalidValueError(
             "cursor is damaged, or comes from another query, order or database; "
             "start again without one.",

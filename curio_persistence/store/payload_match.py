@@ -1,12 +1,13 @@
-"""What a payload is asked for: one value at the end of one path; and whether it has it there.
+"""Patterns for payloads: one value at the end of one path.
 
-A pattern is kept as JSON, the value inside of an object for each key that leads to it:
-`{"result": {"status": "error"}}`. This module is the reference: whatever a database does instead,
-it answers the same. So what one of them cannot hold is, for all, a payload that has nothing:
+A pattern is stored as JSON, with an object for each key of the path:
+`{"result": {"status": "error"}}`. This module is the reference; a database that matches patterns
+itself gives the same answers. A payload that one of the databases cannot represent therefore
+matches nothing on any backend:
 
-* what is no JSON object;
-* NUL, or half of a surrogate pair, written as an escape anywhere in it (`\\u0000`);
-* brackets in more than 256 levels, or more than 16 million characters;
+* text that is not a JSON object;
+* NUL, or half of a surrogate pair, written as an escape (`\\u0000`);
+* more than 256 levels of brackets, or more than 16 million characters;
 * a number of more than 131,072 digits before the point or 16,383 behind it.
 """
 
@@ -24,28 +25,28 @@ from typing import Any, NamedTuple, cast
 from curio_persistence.store.codecs import encode_text
 
 Path = str | tuple[str, ...]
-"""Keys with dots between them; or as a tuple, of which each may have dots in it."""
+"""Keys joined by dots, or a tuple of keys that may contain dots."""
 
 _MOST_KEYS = 64
 _LONGEST_PATH = 1_000
 _DEEPEST = 256
 _LONGEST = 16_000_000
 _LONG = 4_000
-"""How many digits Python makes a number of without being asked."""
+"""Digits that Python converts to an integer by default."""
 _DIGITS_BEFORE = 131_072
 _DIGITS_BEHIND = 16_383
 _LARGEST_EXPONENT = 2**30 - 2
 
 
 class Asked(NamedTuple):
-    """A pattern, read: the keys, and a text, a bool, a Decimal or None."""
+    """A parsed pattern: its keys, and a text, bool, Decimal or None."""
 
     path: tuple[str, ...]
     value: str | bool | Decimal | None
 
 
 def encode_pattern(path: Any, value: Any) -> str:
-    """The pattern in kept form; ValueError or TypeError, with a clause, for what cannot be one."""
+    """Return the stored form of a pattern; raises ValueError or TypeError with a clause."""
     text = _json_of(value)
     for key in reversed(_keys(path)):
         text = f"{{{_quoted(key)}: {text}}}"
@@ -88,7 +89,7 @@ def _quoted(text: str) -> str:
 
 
 def _plain_number(value: Any) -> Decimal:
-    """A float counts as the digits it prints."""
+    """Return a number as a Decimal; a float is read as it prints."""
     if isinstance(value, numbers.Integral):
         return _checked(Decimal(operator.index(value)))
     if isinstance(value, numbers.Real | Decimal):
@@ -98,13 +99,13 @@ def _plain_number(value: Any) -> Decimal:
 
 def _number(text: str) -> Decimal:
     number = Decimal(text)
-    if len(text) < _LONG and "e" not in text and "E" not in text:  # As most are.
+    if len(text) < _LONG and "e" not in text and "E" not in text:  # The common case.
         return number if number.is_finite() else _checked(number)
     return _checked(number)
 
 
 def _checked(number: Decimal) -> Decimal:
-    """The number, if a database can hold it."""
+    """Return the number; raises InvalidOperation where a database cannot represent it."""
     exponent = number.as_tuple().exponent
     if (
         isinstance(exponent, str)  # NaN, infinity.
@@ -116,7 +117,7 @@ def _checked(number: Decimal) -> Decimal:
 
 
 def _no_json(word: str) -> Any:
-    raise ValueError(f"{word} is no JSON")
+    raise ValueError(f"{word} is not JSON")
 
 
 _DECODER = json.JSONDecoder(parse_float=_number, parse_constant=_no_json)
@@ -128,7 +129,7 @@ _UNHOLDABLE = re.compile(r"\\u(?:0000|[dD][89a-fA-F])")
 
 @lru_cache
 def read_pattern(pattern: str) -> Asked:
-    """What a pattern in kept form asks for."""
+    """Parse a pattern in stored form."""
     keys = []
     value = _DECODER_OF_LONG.decode(pattern)
     while isinstance(value, dict):
@@ -138,9 +139,9 @@ def read_pattern(pattern: str) -> Asked:
 
 
 def holds(kept: str, pattern: str) -> bool:
-    """Whether a payload, in kept form, has the pattern's value at the end of its path.
+    """Return whether a stored payload has the pattern's value at the end of its path.
 
-    Of a key that is repeated the last counts. Numbers are compared as decimals, exactly.
+    The last of repeated keys counts. Numbers are compared exactly, as decimals.
     """
     path, wanted = read_pattern(pattern)
     found: Any = _object_in(kept)
@@ -149,12 +150,12 @@ def holds(kept: str, pattern: str) -> bool:
             return False
         found = found[key]
     if isinstance(wanted, Decimal):
-        return type(found) in (int, Decimal) and bool(found == wanted)  # A bool is an int, too.
+        return type(found) in (int, Decimal) and bool(found == wanted)  # A bool is an int too.
     return type(found) is type(wanted) and bool(found == wanted)
 
 
 def _object_in(kept: str) -> Mapping[str, Any] | None:
-    """The payload, if a database can hold it as an object."""
+    """Return the payload as an object, or None where a database cannot represent it as one."""
     text = kept.strip(" \t\n\r")
     if not text.startswith("{") or _is_too_much(kept):
         return None
@@ -169,7 +170,7 @@ def _object_in(kept: str) -> Mapping[str, Any] | None:
 
 
 def _is_too_much(kept: str) -> bool:
-    if len(kept) <= 2 * _DEEPEST:  # As many as there must be to open and close them all.
+    if len(kept) <= 2 * _DEEPEST:  # Too short for that many pairs of brackets.
         return False
     return len(kept) > _LONGEST or (
         kept.count("[") + kept.count("{") > _DEEPEST and _depth(kept) > _DEEPEST
