@@ -1,7 +1,7 @@
 -- What happened in a run. Rows are appended and never changed.
 
 CREATE TABLE agent_run_events (
-    id              INTEGER PRIMARY KEY,
+    id              INTEGER PRIMARY KEY AUTOINCREMENT,
     agent_id        TEXT NOT NULL,
     run_id          TEXT NOT NULL REFERENCES agent_runs (run_id) ON DELETE CASCADE,
     agent_name      TEXT NOT NULL DEFAULT '',

@@ -2,7 +2,7 @@
 -- Times are UTC text of fixed width, so that text order is time order; the CHECKs hold them to it.
 
 CREATE TABLE agent_runs (
-    id                     INTEGER PRIMARY KEY,
+    id                     INTEGER PRIMARY KEY AUTOINCREMENT,
     agent_id               TEXT NOT NULL,
     run_id                 TEXT NOT NULL UNIQUE,
     agent_name             TEXT NOT NULL DEFAULT '',

@@ -1,7 +1,7 @@
 -- One row for each model call. No foreign key: a call can stand alone, and outlives its run.
 
 CREATE TABLE agent_llm_usage (
-    id                 INTEGER PRIMARY KEY,
+    id                 INTEGER PRIMARY KEY AUTOINCREMENT,
     agent_id           TEXT,
     run_id             TEXT,
     provider           TEXT NOT NULL DEFAULT '',

@@ -77,7 +77,8 @@ class SQLiteFile:
         return _by_table(
             self.ask(
                 "SELECT m.name, c.name FROM sqlite_master m, pragma_table_info(m.name) c "
-                "WHERE m.type = 'table' ORDER BY m.name, c.cid"
+                "WHERE m.type = 'table' AND m.name NOT LIKE 'sqlite~_%' ESCAPE '~' "
+                "ORDER BY m.name, c.cid"
             )
         )
 

@@ -227,10 +227,6 @@ class SQLiteStore(SQLStore):
         return f"The database {self._path}"
 
     @property
-    def ids_come_back(self) -> bool:
-        return True  # Those of the last rows, when these are deleted.
-
-    @property
     def words(self) -> SQLiteWords:
         return self._words
 

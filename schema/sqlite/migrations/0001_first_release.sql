@@ -1,4 +1,6 @@
--- additive: the tables of the first release.
+-- breaking: the first tables.
+
+-- Which steps of migrations/ this database has, so that a program knows whether it can work with it.
 
 CREATE TABLE schema_migrations (
     version    INTEGER PRIMARY KEY,
@@ -8,8 +10,11 @@ CREATE TABLE schema_migrations (
     applied_at TEXT NOT NULL
 ) STRICT;
 
+-- One row for each execution of an agent.
+-- Times are UTC text of fixed width, so that text order is time order; the CHECKs hold them to it.
+
 CREATE TABLE agent_runs (
-    id                     INTEGER PRIMARY KEY,
+    id                     INTEGER PRIMARY KEY AUTOINCREMENT,
     agent_id               TEXT NOT NULL,
     run_id                 TEXT NOT NULL UNIQUE,
     agent_name             TEXT NOT NULL DEFAULT '',
@@ -27,7 +32,10 @@ CREATE TABLE agent_runs (
     updated_at             TEXT NOT NULL CHECK (updated_at GLOB '????-??-??T??:??:??.??????+00:00'),
     session_id             TEXT,
     parent_run_id          TEXT,       -- no foreign key: a parent may be recorded later, or elsewhere
-    stub                   INTEGER     -- 1 while all that is known of the run is that an event named it
+    stub                   INTEGER,    -- 1 while all that is known of the run is that an event named it
+    tags                   TEXT,       -- a JSON array of texts
+    metrics                TEXT,       -- JSON or plain text, as it was given
+    indexed                INTEGER     -- 1 while the search index has its words as they are
 ) STRICT;
 
 -- Newest runs of all agents.
@@ -38,11 +46,19 @@ CREATE INDEX agent_runs_by_agent ON agent_runs (agent_id, created_at);
 CREATE INDEX agent_runs_by_status ON agent_runs (status, created_at);
 -- Statistics read this index and never the table.
 CREATE INDEX agent_runs_stats ON agent_runs (agent_id, status, total_iterations);
--- A deleted run's children lose their parent.
-CREATE INDEX agent_runs_by_parent ON agent_runs (parent_run_id) WHERE parent_run_id IS NOT NULL;
+-- A run's children; of a deleted run they lose their parent.
+CREATE INDEX agent_runs_by_parent ON agent_runs (parent_run_id, created_at)
+    WHERE parent_run_id IS NOT NULL;
+-- Runs of one session.
+CREATE INDEX agent_runs_by_session ON agent_runs (session_id, created_at)
+    WHERE session_id IS NOT NULL;
+-- Runs that the search index has yet to take up.
+CREATE INDEX agent_runs_unindexed ON agent_runs (id) WHERE indexed IS NULL;
+
+-- What happened in a run. Rows are appended and never changed.
 
 CREATE TABLE agent_run_events (
-    id              INTEGER PRIMARY KEY,
+    id              INTEGER PRIMARY KEY AUTOINCREMENT,
     agent_id        TEXT NOT NULL,
     run_id          TEXT NOT NULL REFERENCES agent_runs (run_id) ON DELETE CASCADE,
     agent_name      TEXT NOT NULL DEFAULT '',
@@ -53,18 +69,60 @@ CREATE TABLE agent_run_events (
     -- Lifted out of data when a finished tool call is written, for statistics.
     tool_name       TEXT,
     tool_latency_us INTEGER,           -- microseconds
-    tool_error      INTEGER            -- 0 or 1
+    tool_error      INTEGER,           -- 0 or 1
+    event_id        TEXT,              -- the sender's name for it, by which it is stored once
+    -- The rest of the envelope.
+    session_id      TEXT,
+    level           TEXT NOT NULL DEFAULT 'info',
+    message         TEXT,
+    trace_id        TEXT,
+    span_id         TEXT,
+    parent_span_id  TEXT,
+    contract_id     TEXT,
+    contract_version TEXT,
+    artifact_uri    TEXT,
+    metadata        TEXT,              -- JSON or plain text, as it was given
+    -- Worked out when the event is written: of a level above info how severe it is (30 warning,
+    -- 40 error, 50 critical), of a metric its name and value.
+    severity        INTEGER,
+    metric_name     TEXT,
+    metric_value    REAL
 ) STRICT;
 
 -- A run's events in order; also what the foreign key looks up.
 CREATE INDEX agent_run_events_by_run ON agent_run_events (run_id, timestamp);
+-- Newest events of one agent. The type stands behind the order, so that one type's are found without
+-- a look at the others' rows.
+CREATE INDEX agent_run_events_by_agent ON agent_run_events (agent_id, timestamp, id, event_type);
+-- Newest events of all agents.
+CREATE INDEX agent_run_events_by_time ON agent_run_events (timestamp);
 -- Tool statistics read this index and never the table. Other events cost it nothing.
 CREATE INDEX agent_run_events_tools
     ON agent_run_events (agent_id, tool_name, tool_error, tool_latency_us)
     WHERE tool_name IS NOT NULL;
+-- What is sent again is recognised. Events that have no event_id cost it nothing.
+CREATE UNIQUE INDEX agent_run_events_by_event_id ON agent_run_events (event_id)
+    WHERE event_id IS NOT NULL;
+-- Events of one session.
+CREATE INDEX agent_run_events_by_session ON agent_run_events (session_id, timestamp)
+    WHERE session_id IS NOT NULL;
+-- Newest warnings and errors. Other events cost these two nothing.
+CREATE INDEX agent_run_events_severe
+    ON agent_run_events (timestamp, id, severity, event_type)
+    WHERE severity IS NOT NULL;
+-- The same of one agent.
+CREATE INDEX agent_run_events_severe_by_agent
+    ON agent_run_events (agent_id, timestamp, id, severity, event_type)
+    WHERE severity IS NOT NULL;
+-- Metrics are added up from this index, and never from the table. Other events cost it nothing.
+CREATE INDEX agent_run_events_metrics
+    ON agent_run_events (metric_name, timestamp, metric_value, agent_id)
+    WHERE metric_name IS NOT NULL;
+
+-- One row for each model call. No foreign key: a call can stand alone, and outlives its run.
 
 CREATE TABLE agent_llm_usage (
-    id                 INTEGER PRIMARY KEY,
+    id                 INTEGER PRIMARY KEY AUTOINCREMENT,
     agent_id           TEXT,
     run_id             TEXT,
     provider           TEXT NOT NULL DEFAULT '',
@@ -85,7 +143,8 @@ CREATE TABLE agent_llm_usage (
     cache_read_tokens  INTEGER,
     cache_write_tokens INTEGER,
     reasoning_tokens   INTEGER,
-    cost_usd           INTEGER         -- picodollars: 10^-12 US dollars, so that sums are exact
+    cost_usd           INTEGER,        -- picodollars: 10^-12 US dollars, so that sums are exact
+    event_id           TEXT            -- the sender's name for it, by which it is stored once
 ) STRICT;
 
 -- Newest calls of all agents.
@@ -95,8 +154,31 @@ CREATE INDEX agent_llm_usage_by_agent ON agent_llm_usage (agent_id, created_at);
 -- A run's calls.
 CREATE INDEX agent_llm_usage_by_run ON agent_llm_usage (run_id, created_at)
     WHERE run_id IS NOT NULL;
--- Statistics read these two indexes and never the table. The second yields latencies in order, so
--- that percentiles over everything need no sort.
+-- Statistics read these two indexes and never the table. In the first, the id makes each group grow
+-- at its end, which is a fifth of a batch. The second yields latencies in order, so that percentiles
+-- over everything need no sort.
 CREATE INDEX agent_llm_usage_stats ON agent_llm_usage
-    (agent_id, model, status, input_tokens, output_tokens, cost_usd, latency_ms);
+    (agent_id, model, status, id, input_tokens, output_tokens, cost_usd, latency_ms);
 CREATE INDEX agent_llm_usage_latency ON agent_llm_usage (latency_ms) WHERE latency_ms IS NOT NULL;
+-- What is sent again is recognised. Calls that have no event_id cost it nothing.
+CREATE UNIQUE INDEX agent_llm_usage_by_event_id ON agent_llm_usage (event_id)
+    WHERE event_id IS NOT NULL;
+
+-- The search index. What words a record has stands in an FTS5 table, agent_search_words, which is
+-- made when the first record is indexed. It says what may be found; the records say what is.
+
+CREATE TABLE agent_search_documents (
+    place     INTEGER PRIMARY KEY,     -- the record's time in milliseconds, or the next free number
+    kind      INTEGER NOT NULL,        -- 0 run, 1 event, 2 model call
+    record_id INTEGER NOT NULL,
+    length    INTEGER NOT NULL,        -- how many words
+    words     TEXT                     -- those of a run, by which they are found again when it changes
+) STRICT;
+
+CREATE UNIQUE INDEX agent_search_documents_by_record ON agent_search_documents (kind, record_id);
+
+-- How far it has come.
+CREATE TABLE agent_search_state (
+    name  TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
