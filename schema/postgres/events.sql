@@ -65,6 +65,7 @@ CREATE INDEX agent_run_events_metrics
 
 -- A payload as queries look into it; NULL where it is no object, or jsonb cannot hold it.
 -- curio_persistence.store.payload_match says when that is, and decides it for the other stores.
+-- On PostgreSQL 14 and 15 it is created as PARALLEL UNSAFE.
 CREATE FUNCTION {schema}.curio_payload(data TEXT) RETURNS JSONB
     LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE COST 1000 AS $$
 DECLARE
@@ -85,12 +86,16 @@ BEGIN
             RETURN NULL;
         END IF;
     END IF;
-    IF pg_input_is_valid(data, 'jsonb') THEN
+    -- An exception block costs more, and forbids parallel queries before PostgreSQL 17.
+    IF current_setting('server_version_num')::INT < 160000 THEN
+        BEGIN
+            payload := data;
+        EXCEPTION WHEN data_exception OR program_limit_exceeded THEN
+            RETURN NULL;
+        END;
+    ELSIF pg_input_is_valid(data, 'jsonb') THEN
         payload := data;
-        IF jsonb_typeof(payload) = 'object' THEN
-            RETURN payload;
-        END IF;
     END IF;
-    RETURN NULL;
+    RETURN CASE WHEN jsonb_typeof(payload) = 'object' THEN payload END;
 END
 $$;

@@ -1,4 +1,4 @@
-"""The watch over statements that nobody answers; see also the swallowing network."""
+"""The watch over statements that get no answer; see also the swallowing network."""
 
 from __future__ import annotations
 
@@ -10,50 +10,75 @@ import pytest
 
 from curio_persistence.backends.postgres.watchdog import Watchdog
 
-Pair = tuple[socket.socket, socket.socket]
+
+class Connection:
+    """An end of a socket pair in place of a database connection."""
+
+    def __init__(self, end: socket.socket) -> None:
+        self.end = end
+        self.deadline: float | None = None
+
+    def fileno(self) -> int:
+        return self.end.fileno()
 
 
 @pytest.fixture
-def pair() -> Iterator[Pair]:
-    """Two ends of a connection."""
+def watchdog() -> Iterator[Watchdog]:
+    watchdog = Watchdog(0.0)
+    yield watchdog
+    watchdog.stop()
+
+
+@pytest.fixture
+def pair(watchdog: Watchdog) -> Iterator[tuple[Connection, socket.socket]]:
+    """A watched connection, and its other end."""
     one, other = socket.socketpair()
     with one, other:
         other.settimeout(10)
-        yield one, other
+        connection = Connection(one)
+        watchdog.watch(connection)
+        yield connection, other
 
 
-def test_a_connection_is_shut_down_when_its_time_is_over(pair: Pair) -> None:
+def test_a_connection_is_shut_down_when_its_time_is_over(
+    watchdog: Watchdog, pair: tuple[Connection, socket.socket]
+) -> None:
     connection, other = pair
-    watchdog, begin = Watchdog(0.0), time.monotonic()
-    watchdog.begin(connection)
+    begin = time.monotonic()
+    connection.deadline = begin + watchdog.seconds
     assert other.recv(1) == b""
     assert time.monotonic() - begin > 0.4, "the server had no time to report its own timeout"
     assert connection.fileno() != -1, "closing is for its owner"
-    watchdog.stop()
 
 
-def test_a_statement_that_ended_in_time_is_left_alone(pair: Pair) -> None:
+def test_a_statement_that_ended_in_time_is_left_alone(
+    watchdog: Watchdog, pair: tuple[Connection, socket.socket]
+) -> None:
     connection, other = pair
-    with socket.socket() as unconnected:
-        watchdog = Watchdog(0.0)
-        watchdog.begin(connection)
-        watchdog.end(connection)
-        watchdog.begin(unconnected)
-        while unconnected in watchdog._running:
-            time.sleep(0.01)
-    connection.sendall(b"still there")
+    connection.deadline = time.monotonic() + 0.05
+    connection.deadline = None
+    time.sleep(0.4)
+    connection.end.sendall(b"still there")
     assert other.recv(20) == b"still there"
-    watchdog.stop()
 
 
-def test_a_connection_that_ends_by_itself_does_not_end_the_watch(pair: Pair) -> None:
+def test_a_connection_that_ends_by_itself_does_not_end_the_watch(
+    watchdog: Watchdog, pair: tuple[Connection, socket.socket]
+) -> None:
+    gone = Connection(socket.socket())
+    gone.end.close()
+    gone.deadline = 0.0
+    watchdog.watch(gone)
     connection, other = pair
-    gone = socket.socket()
-    gone.close()
-    watchdog = Watchdog(0.0)
-    watchdog.begin(gone)
-    while gone in watchdog._running:
-        time.sleep(0.01)
-    watchdog.begin(connection)
+    connection.deadline = 0.0
     assert other.recv(1) == b""
-    watchdog.stop()
+
+
+def test_a_connection_that_was_collected_is_forgotten(watchdog: Watchdog) -> None:
+    one, other = socket.socketpair()
+    with one, other:
+        watchdog.watch(Connection(one))
+        deadline = time.monotonic() + 10
+        while watchdog._watched:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from io import BytesIO
 from itertools import chain, groupby
@@ -22,6 +22,7 @@ from curio_persistence.store.filters import Order, Where
 from curio_persistence.store.table import Row, Table
 from curio_persistence.tables import TABLES
 
+_INTERRUPTED = "error in .read() call: KeyboardInterrupt"
 _MONEY = {name for table in TABLES for name in table.kept_by(encode_money)}
 
 
@@ -91,7 +92,7 @@ class PostgresCopy(PostgresStatements):
         self._check_writable()
         stored = 0
         try:
-            with self.transaction():
+            with self.transaction(), self._unhurried_server():
                 lined_up = map(table.line_up, filter(None, pieces))
                 for columns, alike in groupby(lined_up, itemgetter(0)):
                     texts = (copy_text(columns, lines) for _, lines in alike)
@@ -102,6 +103,16 @@ class PostgresCopy(PostgresStatements):
             raise refusal(error, table, {}) from error.__cause__
         return stored
 
+    @contextmanager
+    def _unhurried_server(self) -> Iterator[None]:
+        """Switch the server's own timeout off: it would count the time that the caller takes."""
+        if self._watchdog is None:
+            yield
+            return
+        self._control("SET LOCAL statement_timeout = 0")
+        yield
+        self._control("SET LOCAL statement_timeout TO DEFAULT")
+
     def _copy_in(
         self,
         connection: Connection,
@@ -111,13 +122,15 @@ class PostgresCopy(PostgresStatements):
         ending: str = "",
     ) -> int:
         """COPY rows whose text may be made while the server stores those before."""
-        source = CopySource(text)
+        source = CopySource(text, connection)
         sql = f"COPY {self._table(table)} ({', '.join(columns)}) FROM STDIN{ending}"
         try:
             return self._run(connection, sql, (), source)[1]
-        except PersistenceError:
+        except PersistenceError as error:
             if source.failure is not None:
                 raise source.failure from None
+            if _INTERRUPTED in str(error.__cause__):  # Before `read` had begun.
+                raise KeyboardInterrupt from None
             raise
 
     def _reserve(

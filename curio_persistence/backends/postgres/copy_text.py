@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from typing import Any
 
+from curio_persistence.backends.postgres.pool import Connection
 from curio_persistence.store.codecs import (
     PICODOLLARS,
     encode_integer,
@@ -20,7 +22,7 @@ from curio_persistence.tables import TABLES
 
 _NULL = "\\N"
 _BYTES = 1 << 20
-"""What is sent at once: a deadline cannot end the sending of more in the middle."""
+"""Bytes sent at once: a deadline cannot end the sending of more in the middle."""
 _SPECIAL = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
 _MONEY = {name for table in TABLES for name in table.kept_by(encode_money)}
 _PLAIN = {
@@ -33,7 +35,7 @@ _REPEATING = {name for table in TABLES for name in table.repeating}
 
 
 def copy_text(columns: tuple[str, ...], lines: Iterable[tuple[Kept, ...]]) -> Iterator[bytes]:
-    """One line for each row of which the values are given."""
+    """Yield one line for each row of values, in parts of about a megabyte."""
     text = "".join(map(_line_writer(columns), lines)).encode()
     for at in range(0, len(text), _BYTES):
         yield text[at : at + _BYTES]
@@ -41,7 +43,7 @@ def copy_text(columns: tuple[str, ...], lines: Iterable[tuple[Kept, ...]]) -> It
 
 @lru_cache(maxsize=256)
 def _line_writer(columns: tuple[str, ...]) -> Callable[[tuple[Kept, ...]], str]:
-    """A function that writes a line. Its source is written out, as `Table.encode`'s is."""
+    """Return a function that writes a line, compiled from a source like `Table.encode`'s."""
     cells = [
         f"{{NULL if row[{at}] is None else row[{at}]}}"
         if name in _PLAIN
@@ -56,23 +58,32 @@ def _line_writer(columns: tuple[str, ...]) -> Callable[[tuple[Kept, ...]], str]:
 
 
 class CopySource:
-    """What COPY reads from: text that is made while the server takes in what was made before."""
+    """The file that COPY reads: text that is made while the server stores the text before.
 
-    def __init__(self, text: Iterator[bytes]) -> None:
+    The time that making it takes does not count against the statement's deadline.
+    """
+
+    def __init__(self, text: Iterator[bytes], connection: Connection) -> None:
         self._text = text
+        self._connection = connection
         self.failure: BaseException | None = None
-        """Why there is no more text, where that was not the end of it."""
+        """Why the text ended before its end, if it did."""
 
     def read(self, size: int) -> bytes:
+        connection, begin = self._connection, time.monotonic()
+        deadline, connection.deadline = connection.deadline, None
         try:
             return next(self._text, b"")
         except BaseException as failure:
             self.failure = failure
-            raise _NoMoreText from None  # The server writes it to its log, so it says nothing.
+            raise _NoMoreText from None  # The server writes it to its log, so it has no message.
+        finally:
+            if deadline is not None:
+                connection.deadline = deadline + time.monotonic() - begin
 
 
 class _NoMoreText(Exception):
-    """Has the server give a COPY up."""
+    """Makes the server give a COPY up."""
 
 
 def _cell_writer(column: str) -> Callable[[Any], str]:

@@ -1,4 +1,4 @@
-"""Our errors for what PostgreSQL's driver raises: what it means, and what helps."""
+"""Translate errors of PostgreSQL's driver into ours, with advice."""
 
 from __future__ import annotations
 
@@ -11,49 +11,59 @@ from curio_persistence.errors import (
     AccessDeniedError,
     BusyError,
     ConfigurationError,
+    CorruptDatabaseError,
     InvalidValueError,
     PersistenceError,
     StorageFullError,
     UnavailableError,
+    UnsupportedError,
 )
 from curio_persistence.store.base import conflict, missing_reference
 from curio_persistence.store.table import Row, Table
 
+_MISUSED = (psycopg2.ProgrammingError, psycopg2.DataError, psycopg2.NotSupportedError)
 _UNKNOWN = re.compile('(database|role) ".*" (does not exist|is not permitted to log in)')
 _ERRORS: tuple[tuple[tuple[str, ...], type[PersistenceError], str], ...] = (
-    (("22", "23"), InvalidValueError, "The row was not stored."),
+    (("22", "23", "54"), InvalidValueError, "The row was not stored."),
     (("53100", "53400"), StorageFullError, "Nothing of this call was stored; free some space."),
     (("42501",), AccessDeniedError, "Ask for the right with GRANT."),
     (("25006",), AccessDeniedError, "The server, or this session, is read-only."),
     (("28",), AccessDeniedError, "Check user and password."),
     (("42939",), ConfigurationError, "Give the schema another name."),
+    (("0A",), UnsupportedError, "This server cannot do that."),
     (("40", "55P03"), BusyError, "Another transaction was in the way; try again."),
     (("57014",), UnavailableError, "It took longer than statement_timeout, or was cancelled."),
+    (("XX001", "XX002"), CorruptDatabaseError, "Restore the damaged table or index."),
 )
+_PASSING = ("08", "25P03", "25P04", "53", "55006", "57", "58")
+"""Classes of SQLSTATE, and codes, of failures after which the same call may succeed."""
 
 
 class PostgresErrors:
-    """The errors of one database; `place` is where, in words. The password is in none of them."""
+    """Translates the driver's errors for one database. The password is in none of ours."""
 
     def __init__(self, place: str, password: str) -> None:
         self._place = place
         self._password = password
 
     def said(self, error: psycopg2.Error) -> str:
-        """The first line of the driver's message, without the password."""
+        """Return the first line of the driver's message, without the password."""
         line = str(error).strip().partition("\n")[0]
         return line.replace(f'"{self._password}"', '"***"') if self._password else line
 
     def translate(self, error: psycopg2.Error) -> PersistenceError:
-        """Our error for the driver's."""
+        """Return our error for the driver's."""
         code, said = error.pgcode or "", self.said(error)
         for prefixes, kind, advice in _ERRORS:
             if code.startswith(prefixes):
                 return kind(f"{self._place}: {said}. {advice}")
-        return UnavailableError(f"{self._place} did not serve the call: {said}.")
+        # Without a code the driver speaks: of a broken connection, or of a wrong use of it.
+        if code.startswith(_PASSING) or not (code or isinstance(error, _MISUSED)):
+            return UnavailableError(f"{self._place} did not serve the call: {said}.")
+        return PersistenceError(f"{self._place} refused a statement: {said}.")
 
     def translate_connecting(self, error: psycopg2.Error) -> PersistenceError:
-        """Our error for a failed attempt to connect, of which libpq tells nothing but the text."""
+        """Return our error for a failed attempt to connect, of which libpq tells only the text."""
         said = self.said(error)
         if any(word in said for word in ("authentication failed", "no password", "pg_hba.conf")):
             return AccessDeniedError(

@@ -34,6 +34,11 @@ _TYPES = (
 class Connection(DriverConnection):
     """A connection that yields stored values and commits each statement by itself."""
 
+    deadline: float | None = None
+    """When the watchdog ends the statement that runs; see `watchdog.Watched`."""
+    is_overdue = False
+    """True once a statement outlived its deadline: the watchdog may be shutting it down."""
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.autocommit = True
@@ -100,7 +105,7 @@ class WaitingPool(ThreadedConnectionPool):
         assert isinstance(conn, Connection)
         try:
             self._in_use.pop(id(conn), None)
-            if close or conn.get_transaction_status() != TRANSACTION_STATUS_IDLE:
+            if conn.is_overdue or conn.get_transaction_status() != TRANSACTION_STATUS_IDLE:
                 conn.close()
             else:
                 self._idle.append(conn)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from io import BytesIO
@@ -27,6 +28,8 @@ from curio_persistence.errors import (
 )
 
 ONE_STATE = "ISOLATION LEVEL REPEATABLE READ READ ONLY"
+_OLDEST = 14
+_LACKING = ("42P01", "42703", "3F000")
 _FETCHED_AT_ONCE = 10_000
 
 
@@ -121,9 +124,9 @@ class PostgresStatements(SQLStore):
     ) -> Result:
         """Run a statement, to its end or to its deadline; COPY reads or writes `copied`."""
         watchdog = self._watchdog
-        if watchdog is not None:
-            watchdog.begin(connection)
         try:
+            if watchdog is not None:
+                connection.deadline = time.monotonic() + watchdog.seconds
             cursor = connection.cursor()
             if copied is None:
                 cursor.execute(sql, params or None)
@@ -134,13 +137,15 @@ class PostgresStatements(SQLStore):
         except psycopg2.Error as error:
             raise self._translate(error) from error
         finally:
-            if watchdog is not None:
-                watchdog.end(connection)
+            # First of all, without a call: an interrupt must not leave the deadline behind.
+            deadline, connection.deadline = connection.deadline, None
+            if deadline is not None and time.monotonic() > deadline:
+                connection.is_overdue = True
 
     def _translate(self, error: psycopg2.Error) -> PersistenceError:
         if self._pool.closed and error.pgcode is None:  # Not from the server: `close()` did it.
             return self._closed_error()
-        if error.pgcode in ("42P01", "42703", "3F000", "42883"):
+        if error.pgcode in _LACKING or (error.pgcode == "42883" and "curio_" in str(error)):
             return self._lacks_tables(self._errors.said(error))
         return self._errors.translate(error)
 
@@ -178,10 +183,19 @@ class PostgresStatements(SQLStore):
 
     def _connect(self) -> Connection:
         try:
-            connection = psycopg2.connect(connection_factory=Connection, **self._settings)
+            connection: Connection = psycopg2.connect(
+                connection_factory=Connection, **self._settings
+            )
         except psycopg2.Error as error:
             raise self._errors.translate_connecting(error) from error
-        return cast(Connection, connection)
+        if connection.server_version < _OLDEST * 10_000:
+            raise UnsupportedError(
+                f"{self.place} runs PostgreSQL {connection.server_version // 10_000}; "
+                f"curio_persistence needs PostgreSQL {_OLDEST} or newer."
+            )
+        if self._watchdog is not None:
+            self._watchdog.watch(connection)
+        return connection
 
     def _new_pool(self) -> WaitingPool:
         return WaitingPool(*self._sizes, self._pool_timeout, self._connect, self._closed_error)

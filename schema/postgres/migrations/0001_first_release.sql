@@ -10,7 +10,6 @@ CREATE TABLE {schema}.schema_migrations (
     checksum   TEXT NOT NULL,          -- SHA-256 of the step's file
     applied_at TIMESTAMPTZ NOT NULL
 );
-
 -- One row for each execution of an agent.
 -- JSON is kept as TEXT: jsonb reorders keys and refuses NUL, so it must not hold the only copy.
 
@@ -55,7 +54,6 @@ CREATE INDEX agent_runs_by_session ON {schema}.agent_runs (session_id, created_a
     WHERE session_id IS NOT NULL;
 -- Runs that the search index has yet to take up.
 CREATE INDEX agent_runs_unindexed ON {schema}.agent_runs (id) WHERE indexed IS NULL;
-
 -- What happened in a run. Rows are appended and never changed.
 
 CREATE TABLE {schema}.agent_run_events (
@@ -123,6 +121,7 @@ CREATE INDEX agent_run_events_metrics
 
 -- A payload as queries look into it; NULL where it is no object, or jsonb cannot hold it.
 -- curio_persistence.store.payload_match says when that is, and decides it for the other stores.
+-- On PostgreSQL 14 and 15 it is created as PARALLEL UNSAFE.
 CREATE FUNCTION {schema}.curio_payload(data TEXT) RETURNS JSONB
     LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE COST 1000 AS $$
 DECLARE
@@ -143,16 +142,19 @@ BEGIN
             RETURN NULL;
         END IF;
     END IF;
-    IF pg_input_is_valid(data, 'jsonb') THEN
+    -- An exception block costs more, and forbids parallel queries before PostgreSQL 17.
+    IF current_setting('server_version_num')::INT < 160000 THEN
+        BEGIN
+            payload := data;
+        EXCEPTION WHEN data_exception OR program_limit_exceeded THEN
+            RETURN NULL;
+        END;
+    ELSIF pg_input_is_valid(data, 'jsonb') THEN
         payload := data;
-        IF jsonb_typeof(payload) = 'object' THEN
-            RETURN payload;
-        END IF;
     END IF;
-    RETURN NULL;
+    RETURN CASE WHEN jsonb_typeof(payload) = 'object' THEN payload END;
 END
 $$;
-
 -- One row for each model call. No foreign key: a call can stand alone, and outlives its run.
 
 CREATE TABLE {schema}.agent_llm_usage (
@@ -198,7 +200,6 @@ CREATE INDEX agent_llm_usage_latency ON {schema}.agent_llm_usage (latency_ms)
 -- What is sent again is recognised. Calls that have no event_id cost it nothing.
 CREATE UNIQUE INDEX agent_llm_usage_by_event_id ON {schema}.agent_llm_usage (event_id)
     WHERE event_id IS NOT NULL;
-
 -- The search index. It says what may be found; the records say what is.
 
 CREATE TABLE {schema}.agent_search_documents (
