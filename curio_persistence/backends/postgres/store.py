@@ -104,7 +104,7 @@ class PostgresStore(PostgresCopy):
             "SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = %s", (self._schema_name,)
         ):
             self._write(f"CREATE SCHEMA {self._schema}", ())
-        if self._server_version < 16:  # There curio_payload() needs subtransactions.
+        if self._pinned().server_version < 160_000:  # There curio_payload() needs subtransactions.
             sql = sql.replace("PARALLEL SAFE", "PARALLEL UNSAFE")
         self._write(sql.replace("{schema}", self._schema), ())
 

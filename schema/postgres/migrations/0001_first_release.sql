@@ -10,6 +10,7 @@ CREATE TABLE {schema}.schema_migrations (
     checksum   TEXT NOT NULL,          -- SHA-256 of the step's file
     applied_at TIMESTAMPTZ NOT NULL
 );
+
 -- One row for each execution of an agent.
 -- JSON is kept as TEXT: jsonb reorders keys and refuses NUL, so it must not hold the only copy.
 
@@ -54,6 +55,7 @@ CREATE INDEX agent_runs_by_session ON {schema}.agent_runs (session_id, created_a
     WHERE session_id IS NOT NULL;
 -- Runs that the search index has yet to take up.
 CREATE INDEX agent_runs_unindexed ON {schema}.agent_runs (id) WHERE indexed IS NULL;
+
 -- What happened in a run. Rows are appended and never changed.
 
 CREATE TABLE {schema}.agent_run_events (
@@ -155,6 +157,7 @@ BEGIN
     RETURN CASE WHEN jsonb_typeof(payload) = 'object' THEN payload END;
 END
 $$;
+
 -- One row for each model call. No foreign key: a call can stand alone, and outlives its run.
 
 CREATE TABLE {schema}.agent_llm_usage (
@@ -200,6 +203,7 @@ CREATE INDEX agent_llm_usage_latency ON {schema}.agent_llm_usage (latency_ms)
 -- What is sent again is recognised. Calls that have no event_id cost it nothing.
 CREATE UNIQUE INDEX agent_llm_usage_by_event_id ON {schema}.agent_llm_usage (event_id)
     WHERE event_id IS NOT NULL;
+
 -- The search index. It says what may be found; the records say what is.
 
 CREATE TABLE {schema}.agent_search_documents (
