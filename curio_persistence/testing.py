@@ -29,7 +29,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
+from fractions import Fraction
 from itertools import islice
+from math import inf
 from typing import Any
 
 import pytest
@@ -49,9 +51,17 @@ from curio_persistence.models import (
     AgentRunStatus,
     EventType,
 )
-from curio_persistence.store.base import Question, Store, position_of_last
-from curio_persistence.store.codecs import decode_money
-from curio_persistence.store.filters import COUNT, Filter, Measure, Order, total
+from curio_persistence.store.base import Store, position_of_last
+from curio_persistence.store.codecs import decode_money, encode_time
+from curio_persistence.store.filters import (
+    COUNT,
+    Bucket,
+    Filter,
+    Measure,
+    MeasureKind,
+    Order,
+    total,
+)
 from curio_persistence.store.table import Row, Table
 from curio_persistence.tables import EVENTS, RUNS, USAGE
 
@@ -1012,29 +1022,114 @@ class StoreContract:
         assert store.aggregate(USAGE, measures) == [(4, 3 * number + 1, 4)]
         assert store.aggregate(USAGE, measures, group_by=("model",)) == [("", 4, 3 * number + 1, 4)]
 
-    def test_several_questions_are_answered_as_each_alone(self, store: Store) -> None:
-        store.insert(RUNS, _run_row("run"))
-        for model, tokens in ("m", 2**63 - 1), ("m", 1), ("n", None):
+    def test_means_and_extremes_are_computed(self, store: Store) -> None:
+        for model, tokens in ("m", 1), ("m", 4), ("m", None), ("n", None):
             store.insert(USAGE, _usage_row(model=model, input_tokens=tokens))
-        questions = [
-            Question(USAGE, (COUNT, total("input_tokens")), group_by=("model",)),
-            Question(RUNS, (COUNT,), RUNS.where(run_id="unknown"), ("status",)),
-            Question(RUNS, (COUNT,)),
-        ]
-        models, *runs = store.aggregate_all(questions)
-        assert sorted(models) == [("m", 2, 2**63), ("n", 1, None)]
-        assert runs == [[], [(1,)]]
+        kinds: tuple[MeasureKind, ...] = ("avg", "min", "max")
+        measures = tuple(Measure(kind, "input_tokens") for kind in kinds)
+        groups = store.aggregate(USAGE, measures, group_by=("model",))
+        assert sorted(groups) == [("m", 2.5, 1, 4), ("n", None, None, None)]
 
-    # --- pick ---------------------------------------------------------------------------------
+    def test_the_mean_of_integers_is_rounded_once(self, store: Store) -> None:
+        for tokens in 2**62, 2**62, 2**62 + 1, -(2**62), -(2**62), -(2**62):
+            store.insert(USAGE, _usage_row(input_tokens=tokens))
+        assert store.aggregate(USAGE, (Measure("avg", "input_tokens"),)) == [(1 / 6,)]
+
+    def test_the_extremes_of_times_and_costs_are_in_stored_form(self, store: Store) -> None:
+        for hour in 3, 1, 2:
+            at = _NOON.replace(hour=hour)
+            store.insert(USAGE, _usage_row(created_at=at, cost_usd=Decimal(hour)))
+        kinds: tuple[MeasureKind, ...] = ("min", "max")
+        measures = [Measure(k, c) for c in ("created_at", "cost_usd") for k in kinds]
+        first, last = (encode_time(_NOON.replace(hour=hour)) for hour in (1, 3))
+        found = store.aggregate(USAGE, tuple(measures))
+        assert found == [(first, last, 10**12, 3 * 10**12)]
+
+    @pytest.mark.parametrize(
+        "values",
+        [
+            [0.1] * 10,
+            [0.1, 1e-9, 4e12, -4e12],
+            [0.1, 2e-10],
+            [-0.0, 0.0],
+            [1e16, 1.0, -1e16],
+            [1.7e308, -1.7e308, 5e-324],
+            [1.6e308, 1.6e308],
+            [3.0, None, 4.0],
+        ],
+        ids=str,
+    )
+    def test_sums_and_means_of_reals_are_exact(
+        self, store: Store, values: list[float | None]
+    ) -> None:
+        store.insert(RUNS, _run_row("run"))
+        for value in values:
+            store.insert(EVENTS, {**_event_row("run"), "metric_value": value})
+        kinds: tuple[MeasureKind, ...] = ("count", "sum", "avg", "min", "max")
+        measures = tuple(Measure(kind, "metric_value") for kind in kinds)
+        given = [value for value in values if value is not None]
+        exact = sum(map(Fraction, given))
+        [numbers] = store.aggregate(EVENTS, measures)
+        assert numbers[0] == len(given)
+        assert numbers[1] == (inf if exact > Fraction(1.79e308) else float(exact))
+        assert numbers[2] == float(exact / len(given))
+        assert numbers[3:] == (min(given), max(given))
+        assert "-0.0" not in map(str, numbers)
+        [(none, mean)] = store.aggregate(EVENTS, measures[1:3], EVENTS.where(run_id="unknown"))
+        assert none is mean is None
+
+    def test_rows_are_grouped_by_spans_of_time(self, store: Store) -> None:
+        for minute in 0, 14, 15, 59:
+            store.insert(USAGE, _usage_row(created_at=_NOON + timedelta(minutes=minute)))
+        groups = store.aggregate(USAGE, (COUNT,), group_by=(Bucket("created_at", 900), "model"))
+        assert sorted(groups) == [
+            (encode_time(_NOON), "", 2),
+            (encode_time(_NOON + timedelta(minutes=15)), "", 1),
+            (encode_time(_NOON + timedelta(minutes=45)), "", 1),
+        ]
+        buckets = store.select_columns(USAGE, (Bucket("created_at", 3_600), "model"))
+        assert buckets == [(encode_time(_NOON), "")] * 4
+
+    @pytest.mark.parametrize("bucket", [(60, 0), (7, 3), (604_800, 0), (86_400, -3_600)])
+    def test_spans_of_time_begin_where_they_are_said_to(
+        self, store: Store, bucket: tuple[int, int]
+    ) -> None:
+        last = datetime.max.replace(tzinfo=UTC)
+        times = [
+            datetime.min.replace(tzinfo=UTC),
+            datetime(1970, 1, 1, tzinfo=UTC) - timedelta(microseconds=1),
+            datetime(2026, 12, 27, 23, 59, 59, 999_999, UTC),
+            datetime(2026, 12, 28, tzinfo=UTC),
+            last,
+        ]
+        for time in times:
+            store.insert(USAGE, _usage_row(created_at=time))
+        seconds, offset = (timedelta(seconds=each) for each in bucket)
+        a_monday = datetime(2026, 12, 28, tzinfo=UTC)
+        begins = sorted({max(t - (t - a_monday - offset) % seconds, times[0]) for t in times[1:]})
+        group = Bucket("created_at", *bucket)
+        where = (USAGE.filter("created_at", ">=", times[1]),)
+        found = sorted(store.aggregate(USAGE, (COUNT,), where, group_by=(group,)))
+        assert [begin for begin, _ in found] == [encode_time(begin) for begin in begins]
+        [(first, _)] = store.aggregate(
+            USAGE, (COUNT,), (USAGE.filter("created_at", "<", times[1]),), group_by=(group,)
+        )
+        assert first == encode_time(times[0])
+
+    def test_rows_without_a_time_are_in_no_span(self, store: Store) -> None:
+        store.insert(RUNS, _run_row("run"))
+        assert store.aggregate(RUNS, (COUNT,), group_by=(Bucket("finished_at", 60),)) == [(None, 1)]
+
+    # --- select_columns -----------------------------------------------------------------------
 
     def test_of_each_row_that_matches_some_values_are_picked(self, store: Store) -> None:
         for model, cost in ("m", 1), ("m", 1), ("n", None):
             store.insert(USAGE, _usage_row(model=model, latency_ms=cost, cost_usd=cost))
         columns = ("model", "latency_ms", "cost_usd")
-        picked = store.pick(USAGE, columns)
+        picked = store.select_columns(USAGE, columns)
         assert sorted(picked, key=str) == [("m", 1, 10**12), ("m", 1, 10**12), ("n", None, None)]
-        assert store.pick(USAGE, columns, USAGE.where(model="n")) == [("n", None, None)]
-        [(at,)] = store.pick(USAGE, ("created_at",), USAGE.where(model="n"))
+        assert store.select_columns(USAGE, columns, USAGE.where(model="n")) == [("n", None, None)]
+        [(at,)] = store.select_columns(USAGE, ("created_at",), USAGE.where(model="n"))
         assert datetime.fromisoformat(at) == _NOON
 
     def test_columns_that_no_record_shows_can_be_picked(self, store: Store) -> None:
@@ -1042,7 +1137,7 @@ class StoreContract:
         data = {"name": "score", "value": 0.1}
         event = AgentRunEvent("agent", "run", "", _NOON, "metric", data, created_at=_NOON)
         store.insert(EVENTS, EVENTS.encode(event))
-        assert store.pick(EVENTS, ("metric_value", "metric_name")) == [(0.1, "score")]
+        assert store.select_columns(EVENTS, ("metric_value", "metric_name")) == [(0.1, "score")]
 
     # --- transactions -------------------------------------------------------------------------
 
@@ -1144,8 +1239,7 @@ class StoreContract:
             lambda store: store.update(RUNS, (), {"status": "error"}),
             lambda store: store.delete(RUNS, ()),
             lambda store: store.aggregate(RUNS, (COUNT,)),
-            lambda store: store.pick(RUNS, ("run_id",)),
-            lambda store: store.aggregate_all([Question(RUNS, (COUNT,))]),
+            lambda store: store.select_columns(RUNS, ("run_id",)),
             lambda store: store.transaction().__enter__(),
             lambda store: store.diagnose(),
         ],
@@ -1198,7 +1292,8 @@ def _event_row(run_id: str) -> Row:
 
 
 def _usage_row(*, agent_id: str = "agent", run_id: str | None = None, **fields: Any) -> Row:
-    return USAGE.encode(AgentLLMUsage(agent_id, run_id, created_at=_NOON, **fields))
+    fields = {"created_at": _NOON, **fields}
+    return USAGE.encode(AgentLLMUsage(agent_id, run_id, **fields))
 
 
 def _select(store: Store, table: Table[Any], **options: Any) -> list[Any]:

@@ -299,8 +299,8 @@ class BufferedStore(Store):
             while (piece := self._inside(next, stream, None)) is not None:
                 yield piece
 
-    def pick(self, *args: Any, **kwargs: Any) -> list[tuple[Any, ...]]:
-        return self._call(self._inner.pick, *args, **kwargs)
+    def select_columns(self, *args: Any, **kwargs: Any) -> list[tuple[Any, ...]]:
+        return self._call(self._inner.select_columns, *args, **kwargs)
 
     def update(self, *args: Any, **kwargs: Any) -> list[tuple[Any, ...]]:
         return self._call(self._inner.update, *args, **kwargs)
@@ -310,9 +310,6 @@ class BufferedStore(Store):
 
     def aggregate(self, *args: Any, **kwargs: Any) -> list[tuple[Any, ...]]:
         return self._call(self._inner.aggregate, *args, **kwargs)
-
-    def aggregate_all(self, *args: Any) -> list[list[tuple[Any, ...]]]:
-        return self._call(self._inner.aggregate_all, *args)
 
     def create_payload_index(self) -> bool:
         return self._call(self._inner.create_payload_index)

@@ -1,35 +1,31 @@
-"""Metrics: what agents measured, added up by time and by what it belongs to.
+"""Metrics: what agents measured, combined by time and by what it belongs to.
 
-The database finds the values, by an index that holds them, and Python adds them up: the numbers are
-exact before they are rounded once, and so the same on every backend.
+The database computes sums, means and extremes. For percentiles, and for tags, which it would have
+to parse out of payloads, it finds the values, and Python does the rest. The numbers are exact
+before they are rounded once, and so the same on every backend.
 """
 
 from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from functools import partial
-from itertools import count, repeat
-from math import fsum, inf
-from operator import itemgetter
-from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict, Unpack
+from typing import Any, TypedDict, Unpack, cast
 
 from curio_persistence.capabilities.windows import Moment, window
 from curio_persistence.clock import Clock
 from curio_persistence.errors import InvalidValueError
 from curio_persistence.results.pages import Records
 from curio_persistence.store import codecs
+from curio_persistence.store.aggregates import as_number, average, exact_sum
 from curio_persistence.store.base import Store
-from curio_persistence.store.filters import COUNT, Filter, Where
-from curio_persistence.store.table import Column, Table
+from curio_persistence.store.filters import COUNT, Bucket, Filter, Measure, MeasureKind, Where
+from curio_persistence.store.table import Column, Columns, Table
 from curio_persistence.tables import EVENTS
 from curio_persistence.tables.columns import object_in
-
-if TYPE_CHECKING:
-    from fractions import Fraction
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,13 +91,21 @@ class Metrics:
         group_by: str | None = None,
         **filters: Unpack[MetricFilters],
     ) -> Records[MetricPoint]:
-        """What a metric's values come to; see `Persistence.query_metrics`."""
-        combine = _combining(aggregation)
-        parts = (_by_time(bucket), _by_group(group_by))
+        """Return what a metric's values come to; see `Persistence.query_metrics`."""
+        percentile = _percentile_in(aggregation)
+        buckets = () if bucket is None else (_bucket_of(bucket),)
+        group, tag = _group_of(group_by)
         where = (_named(name), *self._where(**filters))
-        columns = tuple(part.column for part in parts if part)
-        rows = self._store.pick(EVENTS, ("metric_value", *columns), where)
-        return _points(_gathered(rows, parts), combine)
+        if percentile is None and tag is None:
+            measures = (Measure(cast(MeasureKind, aggregation), "metric_value"), COUNT)
+            groups = (*buckets, *group)
+            rows = self._store.aggregate(EVENTS, measures, where, group_by=groups)
+        else:
+            columns = ("metric_value", *buckets, *group)
+            values = _by_key(self._store.select_columns(EVENTS, columns, where), tag)
+            combine = _COMBINE[aggregation] if percentile is None else percentile
+            rows = [(*key, combine(found), len(found)) for key, found in values.items()]
+        return _points(rows, bool(buckets), bool(group))
 
     def _where(
         self, *, since: Moment | None = None, until: Moment | None = None, **equal: str | None
@@ -117,81 +121,35 @@ def _named(name: Any) -> Filter:
 
 # --- which values belong together -----------------------------------------------------------------
 
-Key = tuple[str | None, str | None]
-"""A bucket's begin and a group."""
-
-
-class _Part(NamedTuple):
-    """A part of the key: the column that it is made of, and how, if it is not the value itself."""
-
-    column: str
-    read: Callable[[Any], str | None] | None = None
-
-    def of(self, kept: Iterable[Any]) -> Iterable[str | None]:
-        return kept if self.read is None else map(self.read, kept)
-
-
-def _gathered(
-    rows: Sequence[tuple[Any, ...]], parts: Iterable[_Part | None]
-) -> Mapping[Key, list[float]]:
-    """The values by bucket and group; in a row they stand first, and then what the parts read."""
-    columns = (map(itemgetter(n), rows) for n in count(1))
-    keys = zip(*(part.of(next(columns)) if part else repeat(None) for part in parts), strict=False)
-    gathered: dict[Key, list[float]] = defaultdict(list)
-    for row, key in zip(rows, keys, strict=False):  # Without parts, the keys never end.
-        gathered[key].append(row[0])
-    return gathered
-
-
 _BUCKET = re.compile(r"([1-9][0-9]{0,3})([mhdw])")
-_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-_DAY, _WEEK = timedelta(days=1), timedelta(weeks=1)
-_KNOWN = ((_DAY, 10), (timedelta(hours=1), 13), (timedelta(minutes=1), 16))
-"""For what a bucket is a multiple of, how much of a kept time tells which bucket it is in."""
+_UNITS = {"m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 
 
-def _by_time(bucket: str | None) -> _Part | None:
-    if bucket is None:
-        return None
+def _bucket_of(bucket: Any) -> Bucket:
     match = _BUCKET.fullmatch(bucket) if isinstance(bucket, str) else None
-    size = timedelta(**{_UNITS[match[2]]: int(match[1])}) if match else timedelta()
-    if not size or (_DAY % size and size != _WEEK):
+    seconds = int(match[1]) * _UNITS[match[2]] if match else 0
+    if not seconds or (_UNITS["d"] % seconds and seconds != _UNITS["w"]):
         raise InvalidValueError(
             "bucket is '1w', '1d' or what divides a day evenly, as '6h', '1h' and '15m' do, "
             f"not {bucket!r}.",
             field="bucket",
         )
-    starts = _Starts(size)
-    known = next(known for unit, known in _KNOWN if not size % unit)
-    return _Part("timestamp", lambda kept: starts[kept[:known]])
-
-
-class _Starts(dict[str, str]):
-    """For each day, hour or minute, as a kept time begins, when its bucket does; kept."""
-
-    def __init__(self, size: timedelta) -> None:
-        super().__init__()
-        self._size = size
-
-    def __missing__(self, known: str) -> str:
-        moment = datetime.fromisoformat(known)
-        # Counted from the first day of the calendar, which is a Monday.
-        start = moment - (moment - datetime.min) % self._size
-        kept = self[known] = codecs.encode_time(start.replace(tzinfo=UTC))
-        return kept
+    return Bucket("timestamp", seconds)
 
 
 _COLUMNS = ("agent_id", "run_id", "session_id")
 _TAGS = "tags."
 
 
-def _by_group(group_by: str | None) -> _Part | None:
+def _group_of(group_by: Any) -> tuple[tuple[str, ...], str | None]:
+    """Return the column that is grouped by, if any, and the tag that is looked for in it."""
     if group_by is None:
-        return None
-    if group_by in _COLUMNS:
-        return _Part(group_by)
-    if isinstance(group_by, str) and group_by.startswith(_TAGS) and group_by != _TAGS:
-        return _Part("data", partial(_tag, group_by.removeprefix(_TAGS)))
+        return (), None
+    if isinstance(group_by, str):
+        if group_by in _COLUMNS:
+            return (group_by,), None
+        if group_by.startswith(_TAGS) and group_by != _TAGS:
+            return ("data",), group_by.removeprefix(_TAGS)
     raise InvalidValueError(
         f"group_by is {', '.join(map(repr, _COLUMNS))} or 'tags.' and the name of a tag, "
         f"not {group_by!r}.",
@@ -199,37 +157,56 @@ def _by_group(group_by: str | None) -> _Part | None:
     )
 
 
+def _by_key(rows: Iterable[tuple[Any, ...]], tag: str | None) -> dict[tuple[Any, ...], list[float]]:
+    """Return the values, which stand first in each row, by what follows them."""
+    values: dict[tuple[Any, ...], list[float]] = defaultdict(list)
+    for value, *key in rows:
+        if tag is not None:
+            key[-1] = _tag(tag, key[-1])
+        values[tuple(key)].append(value)
+    return values
+
+
 def _tag(key: str, payload: str) -> str | None:
-    """The value of a metric's tag; what is no text, as JSON."""
+    """Return the value of a metric's tag; as JSON, if it is not text."""
     tags = object_in(payload).get("tags")
     value = tags.get(key) if isinstance(tags, dict) else None
     return value if value is None or isinstance(value, str) else codecs.json_text(value)
+
+
+def _points(rows: Iterable[tuple[Any, ...]], buckets: bool, groups: bool) -> Records[MetricPoint]:
+    """Return points in the order of bucket and group; what belongs to no group comes last."""
+    points = [
+        # Of the two zeros, which not every database tells apart, the positive one.
+        (key[0] if buckets else None, key[-1] if groups else None, value + 0.0, count)
+        for *key, value, count in rows
+        if count
+    ]
+    points.sort(key=lambda point: (point[0] or "", point[1] is None, point[1] or ""))
+    columns: Columns = list(zip(*points, strict=True)) or [()] * len(POINTS.names)
+    columns[1] = [group if group is None else codecs.encode_text(group) for group in columns[1]]
+    return Records(POINTS, columns)
 
 
 # --- what they come to ----------------------------------------------------------------------------
 
 Combine = Callable[[list[float]], float]
 
-
-def _points(gathered: Mapping[Key, list[float]], combine: Combine) -> Records[MetricPoint]:
-    """Ordered by bucket and group; what belongs to no group comes last."""
-    ordered = sorted(gathered, key=lambda key: (key[0] or "", key[1] is None, key[1] or ""))
-    return Records(
-        POINTS,
-        [
-            [bucket for bucket, _ in ordered],
-            [group if group is None else codecs.encode_text(group) for _, group in ordered],
-            # Of the two zeros, which not every database tells apart, the positive one.
-            [combine(gathered[key]) + 0.0 for key in ordered],
-            [len(gathered[key]) for key in ordered],
-        ],
-    )
+_PERCENTILE = re.compile(r"p(100|[1-9]?[0-9])")
+_COMBINE: Mapping[str, Combine] = {
+    "avg": lambda values: average(exact_sum(values), len(values)),
+    "sum": lambda values: as_number(exact_sum(values)),
+    "min": min,
+    "max": max,
+    "count": len,
+}
 
 
-def _combining(aggregation: str) -> Combine:
+def _percentile_in(aggregation: Any) -> Combine | None:
+    """Return the percentile that an aggregation is, if it is one."""
     if isinstance(aggregation, str):
         if aggregation in _COMBINE:
-            return _COMBINE[aggregation]
+            return None
         if match := _PERCENTILE.fullmatch(aggregation):
             return partial(_percentile, int(match[1]))
     raise InvalidValueError(
@@ -239,30 +216,8 @@ def _combining(aggregation: str) -> Combine:
     )
 
 
-def _average(values: list[float]) -> float:
-    return float(_exact_sum(values) / len(values))
-
-
-def _sum(values: list[float]) -> float:
-    total = _exact_sum(values)
-    try:
-        return float(total)
-    except OverflowError:
-        return inf if total > 0 else -inf
-
-
-def _exact_sum(values: list[float]) -> float | Fraction:
-    """Rounded once, so in whatever order they come; a fraction where no float is so large."""
-    try:
-        return fsum(values)
-    except OverflowError:
-        from fractions import Fraction
-
-        return sum(map(Fraction, values), Fraction())
-
-
 def _percentile(q: int, values: list[float]) -> float:
-    """Interpolated linearly between neighbours, as `numpy.percentile` does."""
+    """Interpolate linearly between neighbours, as `numpy.percentile` does."""
     ordered = sorted(values)
     position, hundredths = divmod((len(ordered) - 1) * q, 100)
     lower = ordered[position]
@@ -273,13 +228,3 @@ def _percentile(q: int, values: list[float]) -> float:
     # Exactly: far apart, two floats may differ by more than any float.
     step = Fraction(ordered[position + 1]) - Fraction(lower)
     return float(Fraction(lower) + step * hundredths / 100)
-
-
-_PERCENTILE = re.compile(r"p(100|[1-9]?[0-9])")
-_COMBINE: Mapping[str, Combine] = {
-    "avg": _average,
-    "sum": _sum,
-    "min": min,
-    "max": max,
-    "count": len,
-}

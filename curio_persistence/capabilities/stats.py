@@ -14,7 +14,7 @@ from itertools import accumulate, chain
 from typing import Any
 
 from curio_persistence.models import AgentRunStatus
-from curio_persistence.store.base import Question, Store
+from curio_persistence.store.base import Store
 from curio_persistence.store.codecs import decode_money, decode_text
 from curio_persistence.store.filters import COUNT, Measure, total
 from curio_persistence.tables import EVENTS, RUNS, USAGE
@@ -24,11 +24,8 @@ _SUCCESS = "success"
 _SUMS = (COUNT, total("input_tokens"), total("output_tokens"), total("cost_usd"))
 _LATENCIES = Measure("values", "latency_ms")
 _TIMED = (COUNT, Measure("count", "tool_latency_us"), total("tool_latency_us"))
-_LATENCIES_OF_ALL = Question(
-    USAGE, (COUNT,), (USAGE.filter("latency_ms", "is not null"),), ("latency_ms",)
-)
 
-Groups = Iterable[tuple[Any, ...]]
+Groups = Sequence[tuple[Any, ...]]
 
 
 class Stats:
@@ -43,39 +40,42 @@ class Stats:
         Costs are Decimals in US dollars; None where calls were made and none has a known cost.
         Latencies are in milliseconds. `errors` counts calls whose status is not `success`.
         """
-        ask, rest = self._store.aggregate_all, (_runs_of(agent_id), _tools_of(agent_id))
+        runs = self._runs(agent_id)
+        tools = self._tools(agent_id)
         if agent_id is None:
-            # What takes longest comes first; another index has the latencies of all in order.
-            histogram, calls, runs, tools = ask([_LATENCIES_OF_ALL, _calls_of(None), *rest])
-            latency_percentiles = percentiles_of_histogram(histogram)
+            # Another index has the latencies of all calls in order.
+            calls, latencies = self._calls(None), percentiles_of_histogram(self._latencies())
         else:
             # One agent's latencies come with the same look at the index.
-            calls, runs, tools = ask([_calls_of(agent_id, _LATENCIES), *rest])
-            latency_percentiles = percentiles(chain.from_iterable(row[-1] for row in calls))
+            calls = self._calls(agent_id, _LATENCIES)
+            latencies = percentiles(chain.from_iterable(row[-1] for row in calls))
         return {
             **_summary_of_runs(runs),
             **_summary_of_calls(calls),
-            "latency_percentiles": latency_percentiles,
+            "latency_percentiles": latencies,
             "tool_metrics": _summary_of_tools(tools),
         }
 
+    # Grouping by agent as well follows the order of an index, so the database need not sort.
 
-# Grouping by agent as well follows the order of an index, so the database need not sort.
+    def _runs(self, agent_id: str | None) -> Groups:
+        measures = (COUNT, total("total_iterations"))
+        where = RUNS.where(agent_id=agent_id)
+        return self._store.aggregate(RUNS, measures, where, group_by=("agent_id", "status"))
 
+    def _calls(self, agent_id: str | None, *more: Measure) -> Groups:
+        where, group_by = USAGE.where(agent_id=agent_id), ("agent_id", "model", "status")
+        return self._store.aggregate(USAGE, _SUMS + more, where, group_by=group_by)
 
-def _runs_of(agent_id: str | None) -> Question:
-    measures = (COUNT, total("total_iterations"))
-    return Question(RUNS, measures, RUNS.where(agent_id=agent_id), ("agent_id", "status"))
+    def _tools(self, agent_id: str | None) -> Groups:
+        where = (*EVENTS.where(agent_id=agent_id), EVENTS.filter("tool_name", "is not null"))
+        group_by = ("agent_id", "tool_name", "tool_error")
+        return self._store.aggregate(EVENTS, _TIMED, where, group_by=group_by)
 
-
-def _calls_of(agent_id: str | None, *more: Measure) -> Question:
-    where = USAGE.where(agent_id=agent_id)
-    return Question(USAGE, _SUMS + more, where, ("agent_id", "model", "status"))
-
-
-def _tools_of(agent_id: str | None) -> Question:
-    where = (*EVENTS.where(agent_id=agent_id), EVENTS.filter("tool_name", "is not null"))
-    return Question(EVENTS, _TIMED, where, ("agent_id", "tool_name", "tool_error"))
+    def _latencies(self) -> Groups:
+        """Return each latency that any call had, and how many had it."""
+        where = (USAGE.filter("latency_ms", "is not null"),)
+        return self._store.aggregate(USAGE, (COUNT,), where, group_by=("latency_ms",))
 
 
 def _summary_of_runs(groups: Groups) -> dict[str, Any]:

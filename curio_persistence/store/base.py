@@ -10,7 +10,7 @@ from itertools import chain
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
 from curio_persistence.errors import ConflictError, MissingRunError, UnsupportedError
-from curio_persistence.store.filters import COUNT, Filter, Measure, Order, Where
+from curio_persistence.store.filters import COUNT, Filter, GroupKey, Measure, Order, Where
 from curio_persistence.store.search_index import WordIndex
 from curio_persistence.store.table import Columns, Kept, Row, Table
 
@@ -21,15 +21,6 @@ Position = tuple[Kept, ...]
 
 STREAM_ROWS = 400
 """How many rows a stream asks for at a time: what a processor keeps close at hand."""
-
-
-class Question(NamedTuple):
-    """What `aggregate` is asked."""
-
-    table: Table[Any]
-    measures: tuple[Measure, ...]
-    where: Where = ()
-    group_by: tuple[str, ...] = ()
 
 
 class Finding(NamedTuple):
@@ -203,12 +194,12 @@ class Store(ABC):
         There is nothing to do where rows without an `id` get one above all that are stored.
         """
 
-    def pick(
-        self, table: Table[Any], columns: tuple[str, ...], where: Where = ()
+    def select_columns(
+        self, table: Table[Any], columns: tuple[GroupKey, ...], where: Where = ()
     ) -> list[tuple[Any, ...]]:
-        """Of each row that matches its values in some columns, as kept; in any order.
+        """Return the stored values of some columns of each row that matches, in any order.
 
-        These may be columns that no record shows.
+        They may be internal columns, which no record shows, and buckets of a column of times.
         """
         groups = self.aggregate(table, (COUNT,), where, group_by=columns)
         return [group[:-1] for group in groups for _ in range(group[-1])]
@@ -230,19 +221,12 @@ class Store(ABC):
         measures: tuple[Measure, ...],
         where: Where = (),
         *,
-        group_by: tuple[str, ...] = (),
+        group_by: tuple[GroupKey, ...] = (),
     ) -> list[tuple[Any, ...]]:
-        """For each group its `group_by` values, then its measures, as kept; in any order."""
+        """Return for each group its `group_by` values, then its measures, in stored form.
 
-    def aggregate_all(self, questions: Sequence[Question]) -> list[list[tuple[Any, ...]]]:
-        """What `aggregate` answers to each; a store may work on several at a time.
-
-        Where others write meanwhile, each row is counted as it was at some moment of the call.
+        Groups come in any order. The numbers are the same on every backend, to the last bit.
         """
-        return [
-            self.aggregate(table, measures, where, group_by=group_by)
-            for table, measures, where, group_by in questions
-        ]
 
     def create_payload_index(self) -> bool:
         """Build the index by which payloads are found; False where it is there already.
@@ -263,7 +247,7 @@ class Store(ABC):
 
     @abstractmethod
     def transaction(self) -> AbstractContextManager[None]:
-        """Group this thread's calls: all are committed at the end, or none if the block raises.
+        """GroupKey this thread's calls: all are committed at the end, or none if the block raises.
 
         Inside another transaction it is a savepoint. A failed call inside spoils nothing but
         itself, and reads see the writes.

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import operator
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
 from curio_persistence.errors import InvalidValueError
-from curio_persistence.store.codecs import encode_integer
+from curio_persistence.store.codecs import encode_integer, encode_time
 from curio_persistence.store.payload_match import holds
 
 Op = Literal[
@@ -54,14 +56,63 @@ class Order(NamedTuple):
     descending: bool = False
 
 
-class Measure(NamedTuple):
-    """What to compute for a group: `count` of rows (or of a column's values), `sum` of a column.
+class Bucket(NamedTuple):
+    """A group of `Store.aggregate`: rows whose time column falls into the same span of time.
 
-    A sum over no values is None; sums are exact, whatever their size. `values` is a list of all
-    values of a column of whole numbers, in any order.
+    Spans last `seconds` and follow each other without gaps; one of them begins `offset` seconds
+    after a Monday, 00:00 UTC. The group's value is the begin of its span, as a stored time.
     """
 
-    kind: Literal["count", "sum", "values"]
+    column: str
+    seconds: int
+    offset: int = 0
+
+    @property
+    def shift(self) -> int:
+        """Seconds by which a span begins before the year 1, whose first day is a Monday."""
+        return -self.offset % self.seconds
+
+    def number_of(self, time: str) -> int:
+        """Return which span a stored time falls into; the first one is 0."""
+        since = datetime.fromisoformat(time) - _FIRST_MOMENT
+        return (since.days * _DAY + since.seconds + self.shift) // self.seconds
+
+    def start(self, number: int) -> str:
+        """Return when a span begins; the first one begins with the year 1, if not before."""
+        return _stored_moment(max(number * self.seconds - self.shift, 0))
+
+    def start_of(self, time: str) -> str:
+        """Return the begin of the span that a stored time falls into."""
+        return self.start(self.number_of(time))
+
+
+_FIRST_MOMENT = datetime.min.replace(tzinfo=UTC)
+_DAY = 86_400
+
+
+@lru_cache(1024)
+def _stored_moment(seconds: int) -> str:
+    return encode_time(_FIRST_MOMENT + timedelta(seconds=seconds))
+
+
+GroupKey = str | Bucket
+"""A column whose values tell groups apart, or a bucket of times."""
+
+
+MeasureKind = Literal["count", "sum", "avg", "min", "max", "values"]
+
+
+class Measure(NamedTuple):
+    """A number that is computed for each group of rows.
+
+    `count` counts rows, or the values of a column. `sum`, `avg`, `min` and `max` are of a column of
+    numbers, the last two also of one of times; over no values they are None. The sum of integers is
+    exact, whatever its size; the sum of reals is exact before it is rounded once, and infinite
+    where no float is so large; `avg` is a float. `values` is a list of all values of a column of
+    integers, in any order.
+    """
+
+    kind: MeasureKind
     column: str | None = None
 
 
@@ -69,7 +120,7 @@ COUNT = Measure("count")
 
 
 def total(column: str) -> Measure:
-    """The sum of a column."""
+    """Return the measure for the sum of a column."""
     return Measure("sum", column)
 
 

@@ -147,6 +147,10 @@ class Table(Generic[M]):
         """The names of the columns that this encoder keeps."""
         return tuple(name for name, column in self._columns.items() if column.encode is encode)
 
+    def kind_of(self, name: str) -> Kind:
+        """Return what a column holds, be it internal or not."""
+        return _KINDS.get(self._columns[name].encode, "name")
+
     def encode(self, record: Any) -> Row:
         """The row that keeps a record, without its id; refuses what no backend could keep.
 

@@ -20,6 +20,7 @@ from curio_persistence.backends.memory.search import MemoryWords
 from curio_persistence.backends.sql import health
 from curio_persistence.concurrency import forking
 from curio_persistence.errors import ClosedError, UnsupportedError
+from curio_persistence.store.aggregates import aggregate_rows
 from curio_persistence.store.base import (
     STREAM_ROWS,
     Finding,
@@ -31,7 +32,7 @@ from curio_persistence.store.base import (
     interleaved,
     missing_reference,
 )
-from curio_persistence.store.filters import Filter, Measure, Order, Where, by_run, matches
+from curio_persistence.store.filters import Filter, GroupKey, Measure, Order, Where, by_run, matches
 from curio_persistence.store.table import Columns, Row, Table
 from curio_persistence.tables import RUNS, TABLES, USAGE
 
@@ -233,20 +234,12 @@ class MemoryStore(Store):
         measures: tuple[Measure, ...],
         where: Where = (),
         *,
-        group_by: tuple[str, ...] = (),
+        group_by: tuple[GroupKey, ...] = (),
     ) -> list[tuple[Any, ...]]:
-        groups: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
-        if not group_by:
-            groups[()] = []  # As in SQL: without GROUP BY there is one group, even of nothing.
         with self._lock:
             rows = self._rows(table)
-            for ident in rows.matching(self._by_run(where)):
-                row = rows.by_id[ident]
-                groups[tuple(map(row.get, group_by))].append(row)
-        return [
-            (*key, *(_measure(measure, members) for measure in measures))
-            for key, members in groups.items()
-        ]
+            found = [rows.by_id[ident] for ident in rows.matching(self._by_run(where))]
+        return aggregate_rows(found, measures, group_by)
 
     def compact(self) -> None:
         """What was deleted is gone."""
@@ -360,14 +353,3 @@ def _no_rows() -> dict[str, _Rows]:
 def _comes_after(row: Row, position: Position, order: tuple[Order, ...]) -> bool:
     place: Any = tuple(row[column] for column, _ in order)
     return bool(place < position if order[0].descending else place > position)
-
-
-def _measure(measure: Measure, rows: list[Row]) -> int | list[int] | None:
-    if measure.column is None:
-        return len(rows)
-    values = [value for row in rows if isinstance(value := row.get(measure.column), int)]
-    if measure.kind == "values":
-        return values
-    if measure.kind == "count":
-        return sum(row.get(measure.column) is not None for row in rows)
-    return sum(values) if values else None

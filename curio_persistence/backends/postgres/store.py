@@ -26,8 +26,8 @@ from curio_persistence.backends.sql.store import SQLSnapshot, columns_of
 from curio_persistence.clock import utc_now
 from curio_persistence.errors import AccessDeniedError, PersistenceError, UnsupportedError
 from curio_persistence.store.base import STREAM_ROWS, Finding, Position, Snapshot
-from curio_persistence.store.codecs import PICODOLLARS, encode_money, encode_time
-from curio_persistence.store.filters import Filter, Measure, Order, Where, total
+from curio_persistence.store.codecs import PICODOLLARS, encode_money, encode_time, even_times
+from curio_persistence.store.filters import Bucket, Filter, Order, Where
 from curio_persistence.store.table import Columns, Row, Table
 from curio_persistence.tables import EVENTS, TABLES
 
@@ -41,7 +41,6 @@ _IS_VALID = (
 _CURSOR = "curio_persistence_stream"
 _MONEY = {name for table in TABLES for name in table.kept_by(encode_money)}
 TIMES = {name for table in TABLES for name in table.kept_by(encode_time)}
-_SUMS_OF_MONEY = {total(column) for column in _MONEY}
 
 
 class PostgresStore(PostgresCopy):
@@ -241,9 +240,13 @@ class PostgresStore(PostgresCopy):
             return f"{f.column} = ANY(%s::timestamptz[])"
         return f"{self._reading(f.column)} {self._any_of}"
 
-    def _measure(self, measure: Measure) -> str:
-        text = super()._measure(measure)
-        return f"({text} * {PICODOLLARS})" if measure in _SUMS_OF_MONEY else text
+    def _bucket(self, bucket: Bucket) -> str:
+        origin = f"'0001-01-01 00:00:00+00'::timestamptz - interval '{bucket.shift:d} seconds'"
+        begin = f"date_bin('{bucket.seconds:d} seconds', {bucket.column}, {origin})"
+        return f"({begin} AT TIME ZONE 'UTC')"
+
+    def _bucket_start(self, bucket: Bucket, value: str) -> str:
+        return bucket.start(0) if "BC" in value else even_times([value])[0] or ""
 
     def _listing(self, column: str) -> str:
         return f"array_agg({column}) FILTER (WHERE {column} IS NOT NULL)"
@@ -251,11 +254,12 @@ class PostgresStore(PostgresCopy):
     def _listed(self, gathered: list[int] | None) -> list[int]:
         return gathered or []
 
-    def _reading(self, column: str) -> str:
+    def _reading(self, column: str, expression: str | None = None) -> str:
+        text = expression or column
         if column in TIMES:
             # In the zone of the session, the last hours of the year 9999 may be beyond Python's.
-            return f"({column} AT TIME ZONE 'UTC')"
-        return f"({column} * {PICODOLLARS})" if column in _MONEY else column
+            return f"({text} AT TIME ZONE 'UTC')"
+        return f"({text} * {PICODOLLARS})" if column in _MONEY else text
 
     def _binding(self, column: str) -> str:
         # Multiplied, because a division would be rounded to sixteen digits.

@@ -114,7 +114,7 @@ class Original(SQLStore):
     def unknown_runs(self, run_ids: Iterable[Kept]) -> set[Kept]:
         """Those of which there is no new row."""
         asked = tuple(dict.fromkeys(run_ids))
-        known = self.pick(RUNS, ("run_id",), (Filter("run_id", "in", asked),))
+        known = self.select_columns(RUNS, ("run_id",), (Filter("run_id", "in", asked),))
         return set(asked).difference(run_id for (run_id,) in known)
 
     def keep(self, table: Table[Any], pieces: Iterable[tuple[Sequence[int], list[Row]]]) -> None:

@@ -7,16 +7,25 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
-from itertools import chain
+from functools import cache, partial
+from itertools import accumulate, chain, pairwise
 from threading import local
 from typing import Any, ClassVar
 
 from curio_persistence.backends.sql import health, migrations
+from curio_persistence.backends.sql.aggregates import (
+    Expressions,
+    OutOfRange,
+    average_of_integers,
+    average_of_reals,
+    sum_of_reals,
+)
 from curio_persistence.clock import utc_now
-from curio_persistence.errors import PersistenceError, SchemaMismatchError
+from curio_persistence.errors import InvalidValueError, PersistenceError, SchemaMismatchError
+from curio_persistence.store.aggregates import aggregate_rows, one_zero
 from curio_persistence.store.base import (
     STREAM_ROWS,
     Finding,
@@ -25,8 +34,8 @@ from curio_persistence.store.base import (
     current_task,
     interleaved,
 )
-from curio_persistence.store.codecs import encode_time
-from curio_persistence.store.filters import Filter, Measure, Order, Where
+from curio_persistence.store.codecs import encode_time, even_times
+from curio_persistence.store.filters import Bucket, Filter, GroupKey, Measure, Order, Where
 from curio_persistence.store.table import Columns, Row, Table
 from curio_persistence.tables import EVENTS, RUNS, USAGE
 
@@ -292,18 +301,38 @@ class SQLStore(Store):
     def _table(self, table: Table[Any]) -> str:
         return self._qualified(table.name)
 
-    def _reading(self, column: str) -> str:
-        """The expression that yields a column in kept form."""
-        return column
+    def _reading(self, column: str, expression: str | None = None) -> str:
+        """Return what yields a column, or an expression of its kind, in stored form."""
+        return expression or column
 
     def _binding(self, column: str) -> str:
         """The expression that takes a kept value for a column."""
         return self.placeholder
 
-    def _measure(self, measure: Measure) -> str:
+    def _measuring(self, table: Table[Any], measure: Measure) -> Expressions:
+        column = measure.column or "*"
+        if measure.kind == "count":
+            return Expressions((f"count({column})",))
         if measure.kind == "values":
-            return self._listing(measure.column or "")
-        return f"{measure.kind}({measure.column or '*'})"
+            return Expressions((self._listing(column),), self._listed)
+        if measure.kind in ("min", "max"):
+            text = self._reading(column, f"{measure.kind}({column})")
+            return Expressions((text,), _even if table.kind_of(column) == "time" else one_zero)
+        if table.kind_of(column) == "real":
+            build = sum_of_reals if measure.kind == "sum" else average_of_reals
+            return build(column)
+        text = self._reading(column, f"sum({column})")
+        if measure.kind == "sum":
+            return Expressions((text,))
+        return average_of_integers(text, column)
+
+    @abstractmethod
+    def _bucket(self, bucket: Bucket) -> str:
+        """Return the expression for the bucket that a row falls into."""
+
+    @abstractmethod
+    def _bucket_start(self, bucket: Bucket, value: Any) -> str:
+        """Return the begin, as a stored time, of the bucket whose expression has this value."""
 
     @abstractmethod
     def _listing(self, column: str) -> str:
@@ -348,17 +377,17 @@ class SQLStore(Store):
             lambda: self._select_text(table, where, order, after, unlimited, from_start),
         )
 
-    def pick(
-        self, table: Table[Any], columns: tuple[str, ...], where: Where = ()
+    def select_columns(
+        self, table: Table[Any], columns: tuple[GroupKey, ...], where: Where = ()
     ) -> list[tuple[Any, ...]]:
         sql = self._text(
-            (table, "pick", columns, _shape(where)),
+            (table, "columns", columns, _shape(where)),
             lambda: (
-                f"SELECT {', '.join(map(self._reading, columns))} "
+                f"SELECT {', '.join(map(self._grouped_by, columns))} "
                 f"FROM {self._table(table)}{self._where_text(where)}"
             ),
         )
-        return self._read(sql, self._values(where))
+        return self._with_starts(columns, self._read(sql, self._values(where)))
 
     def update(
         self, table: Table[Any], where: Where, changes: Row, *, returning: tuple[str, ...] = ("id",)
@@ -389,41 +418,67 @@ class SQLStore(Store):
         measures: tuple[Measure, ...],
         where: Where = (),
         *,
-        group_by: tuple[str, ...] = (),
+        group_by: tuple[GroupKey, ...] = (),
     ) -> list[tuple[Any, ...]]:
-        sql = self._aggregating(table, measures, where, group_by)
-        return self._unfold(measures, len(group_by), self._read(sql, self._values(where)))
+        asked = [self._measuring(table, measure) for measure in measures]
+        sql = self._text(
+            (table, measures, _shape(where), group_by),
+            lambda: self._aggregate_text(table, asked, where, group_by),
+        )
+        try:
+            rows = self._read(sql, self._values(where))
+            combined = _combined(rows, len(group_by), asked)
+        except (InvalidValueError, OutOfRange):  # Numbers that the database cannot add.
+            return self._aggregate_in_python(table, measures, where, group_by)
+        return self._with_starts(group_by, combined)
 
-    def _aggregating(
+    def _aggregate_text(
+        self,
+        table: Table[Any],
+        asked: list[Expressions],
+        where: Where,
+        group_by: tuple[GroupKey, ...],
+    ) -> str:
+        groups = [self._grouped_by(group) for group in group_by]
+        texts = chain(groups, *(expressions.texts for expressions in asked))
+        text = f"SELECT {', '.join(texts)} FROM {self._table(table)}{self._where_text(where)}"
+        numbers = ", ".join(str(1 + n) for n in self._telling_apart(where, group_by))
+        return f"{text} GROUP BY {numbers}" if group_by else text
+
+    def _telling_apart(self, where: Where, group_by: tuple[GroupKey, ...]) -> Sequence[int]:
+        """Return the positions of those groups that the database has to look at."""
+        return range(len(group_by))
+
+    def _grouped_by(self, group: GroupKey) -> str:
+        return self._bucket(group) if isinstance(group, Bucket) else self._reading(group)
+
+    def _with_starts(
+        self, groups: tuple[GroupKey, ...], rows: list[tuple[Any, ...]]
+    ) -> list[tuple[Any, ...]]:
+        """Return the rows with the begins of buckets in the place of their values."""
+        for at, group in enumerate(groups):
+            if isinstance(group, Bucket):
+                start = cache(partial(self._start_or_none, group))
+                rows = [(*row[:at], start(row[at]), *row[at + 1 :]) for row in rows]
+        return rows
+
+    def _start_or_none(self, bucket: Bucket, value: Any) -> str | None:
+        return None if value is None else self._bucket_start(bucket, value)
+
+    def _aggregate_in_python(
         self,
         table: Table[Any],
         measures: tuple[Measure, ...],
         where: Where,
-        group_by: tuple[str, ...],
-    ) -> str:
-        return self._text(
-            (table, measures, _shape(where), group_by),
-            lambda: (
-                f"SELECT {', '.join((*group_by, *map(self._measure, measures)))} "
-                f"FROM {self._table(table)}{self._where_text(where)}"
-                + self._grouping(where, group_by)
-            ),
-        )
-
-    def _grouping(self, where: Where, group_by: tuple[str, ...]) -> str:
-        return f" GROUP BY {', '.join(group_by)}" if group_by else ""
-
-    def _unfold(
-        self, measures: tuple[Measure, ...], first: int, rows: list[tuple[Any, ...]]
+        group_by: tuple[GroupKey, ...],
     ) -> list[tuple[Any, ...]]:
-        """Make lists of the gathered values in rows whose measures begin at column `first`."""
-        gathered = {first + i for i, measure in enumerate(measures) if measure.kind == "values"}
-        if not gathered:
-            return rows
-        return [
-            tuple(self._listed(v) if i in gathered else v for i, v in enumerate(row))
-            for row in rows
-        ]
+        groups = dict.fromkeys(g.column if isinstance(g, Bucket) else g for g in group_by)
+        measured = dict.fromkeys(m.column for m in measures if m.column is not None)
+        columns = tuple({**groups, **measured}) or ("id",)
+        rows = self.select_columns(table, columns, where)
+        return aggregate_rows(
+            (dict(zip(columns, row, strict=True)) for row in rows), measures, group_by
+        )
 
     def _text(self, shape: Hashable, build: Callable[[], str]) -> str:
         text = self._texts.get(shape)
@@ -569,6 +624,19 @@ def _turned(rows: list[tuple[Any, ...]]) -> Columns:
     for index, column in enumerate(parts):
         parts[index] = tuple(chain.from_iterable(column))
     return parts
+
+
+def _combined(
+    rows: list[tuple[Any, ...]], first: int, asked: list[Expressions]
+) -> list[tuple[Any, ...]]:
+    """Return rows with one value for each measure; the values of expressions begin at `first`."""
+    cuts = pairwise(accumulate((len(texts) for texts, _ in asked), initial=first))
+    parts = [(each.combine, slice(*cut)) for each, cut in zip(asked, cuts, strict=True)]
+    return [(*row[:first], *(combine(*row[part]) for combine, part in parts)) for row in rows]
+
+
+def _even(time: str | None) -> str | None:
+    return even_times([time])[0]
 
 
 def _shape(where: Where) -> Hashable:

@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
 from threading import RLock
 from typing import Any, Literal, TypeVar
@@ -32,7 +32,7 @@ from curio_persistence.backends.sql.store import (
     SQLStore,
     columns_of,
 )
-from curio_persistence.backends.sqlite import parts, payloads, wal
+from curio_persistence.backends.sqlite import payloads, wal
 from curio_persistence.backends.sqlite.errors import SQLiteErrors
 from curio_persistence.backends.sqlite.free_space import Room
 from curio_persistence.backends.sqlite.group_commit import Group, Insertion
@@ -46,7 +46,6 @@ from curio_persistence.errors import (
     BusyError,
     ClosedError,
     ConfigurationError,
-    InvalidValueError,
     PersistenceError,
     StorageFullError,
     UnavailableError,
@@ -57,12 +56,11 @@ from curio_persistence.store.base import (
     STREAM_ROWS,
     Finding,
     Position,
-    Question,
     Snapshot,
     conflict,
     missing_reference,
 )
-from curio_persistence.store.filters import Filter, Measure, Order, Where, beyond
+from curio_persistence.store.filters import Bucket, Filter, GroupKey, Order, Where, beyond
 from curio_persistence.store.table import Columns, Kept, Row, Table
 
 T = TypeVar("T")
@@ -77,6 +75,7 @@ _LAST_ROW_ID = 2**63 - 1
 _LONGEST = 64 << 20
 """How many bytes one piece of CSV may have, unless it is a single row."""
 _ANY_LENGTH = 2**31 - 1
+_LARGE = 100_000
 _URL = re.compile("[A-Za-z][A-Za-z0-9+.-]+:/")  # Two letters at least: C:/ is a drive.
 
 
@@ -577,116 +576,25 @@ class SQLiteStore(SQLStore):
             "Begin again."
         )
 
-    def aggregate_all(self, questions: Sequence[Question]) -> list[list[tuple[Any, ...]]]:
-        if self._in_memory or self._is_inside():
-            return super().aggregate_all(questions)
-        parts = [self._parts(question) for question in questions]
-        if all(len(some) == 1 for some in parts):
-            return super().aggregate_all(questions)
-        answers = iter(
-            side_by_side(
-                [partial(self._answer, part) for some in parts for part in some],
-                finish=self._close_reader,
-            )
-        )
-        return [list(chain.from_iterable(islice(answers, len(some)))) for some in parts]
-
-    def _answer(self, question: Question) -> list[tuple[Any, ...]]:
-        """What `aggregate` answers, fetched as one row.
-
-        At each row a thread gives the interpreter's lock away, and then has to wait until the other
-        thread is done with it: 5 ms for some thousand rows.
-        """
-        table, measures, where, group_by = question
-        names = ", ".join(f"c{number}" for number in range(len(group_by) + len(measures)))
-        sql = (
-            f"WITH answer ({names}) AS ({self._aggregating(table, measures, where, group_by)}) "
-            f"SELECT json_group_array(json_array({names})) FROM answer"
-        )
-        try:
-            [(rows,)] = self._read(sql, self._values(where))
-        except InvalidValueError:  # A sum leaves 64 bits, or the row is too long.
-            return self.aggregate(table, measures, where, group_by=group_by)
-        return self._unfold(measures, len(group_by), [tuple(row) for row in json.loads(rows)])
-
     def _is_large(self, table: Table[Any]) -> bool:
         [(last,)] = self._read(self._largest_id(table), ())
-        return (last or 0) >= parts.LARGE
+        return (last or 0) >= _LARGE
 
-    def _parts(self, question: Question) -> list[Question]:
-        """A question; or, if its table is large, several that have its answer between them."""
-        column, table = parts.dividing_column(question), question.table
-        if column is None:
-            return [question]
-        [(last,)] = self._read(self._largest_id(table), ())
-        if (last or 0) < parts.LARGE:
-            return [question]
-        sql = self._text(
-            (table, "samples", column),
-            lambda: (
-                f"SELECT {column} FROM {self._table(table)} "
-                f"WHERE id {self._any_of} AND {column} IS NOT NULL ORDER BY {column}"
-            ),
-        )
-        ids = self._several(parts.some_ids(last))
-        return parts.cut(question, column, [value for (value,) in self._read(sql, (ids,))])
-
-    def aggregate(
-        self,
-        table: Table[Any],
-        measures: tuple[Measure, ...],
-        where: Where = (),
-        *,
-        group_by: tuple[str, ...] = (),
-    ) -> list[tuple[Any, ...]]:
-        try:
-            return super().aggregate(table, measures, where, group_by=group_by)
-        except InvalidValueError as error:
-            if "integer overflow" not in str(error.__cause__):
-                raise
-            return self._aggregate_halves(table, measures, where, group_by)
-
-    def _grouping(self, where: Where, group_by: tuple[str, ...]) -> str:
+    def _telling_apart(self, where: Where, group_by: tuple[GroupKey, ...]) -> Sequence[int]:
         # A column that a filter fixes tells no group from another, but SQLite would compare it for
         # each row: an eighth of the time.
         fixed = {f.column for f in where if f.op == "="}
-        return super()._grouping(where, tuple(c for c in group_by if c not in fixed) or group_by)
+        positions = range(len(group_by))
+        return [at for at in positions if group_by[at] not in fixed] or positions
 
-    def _aggregate_halves(
-        self,
-        table: Table[Any],
-        measures: tuple[Measure, ...],
-        where: Where,
-        group_by: tuple[str, ...],
-    ) -> list[tuple[Any, ...]]:
-        """Sums that leave 64 bits: SQLite adds the upper and lower halves, Python joins them."""
-        halves = [
-            half
-            for m in measures
-            for half in (
-                (f"sum({m.column} >> 32)", f"sum({m.column} & 4294967295)")
-                if m.kind == "sum"
-                else (self._measure(m), "0")
-            )
-        ]
-        sql = (
-            f"SELECT {', '.join((*group_by, *halves))} FROM {self._table(table)}"
-            + self._where_text(where)
-            + self._grouping(where, group_by)
-        )
-        rows = self._read(sql, self._values(where))
-        first = len(group_by)
-        joined = [
-            row[:first]
-            + tuple(
-                (upper << 32) + lower if m.kind == "sum" and upper is not None else upper
-                for m, upper, lower in zip(
-                    measures, row[first::2], row[first + 1 :: 2], strict=True
-                )
-            )
-            for row in rows
-        ]
-        return self._unfold(measures, first, joined)
+    def _bucket(self, bucket: Bucket) -> str:
+        # Without its fraction, which SQLite would round to milliseconds, a time is a number of days
+        # to which half a second can be added: it is exact to 50 microseconds.
+        days = f"(julianday(substr({bucket.column}, 1, 19)) - 1721425.5)"
+        return f"(CAST({days} * 86400 + 0.5 AS INTEGER) + {bucket.shift:d}) / {bucket.seconds:d}"
+
+    def _bucket_start(self, bucket: Bucket, value: int) -> str:
+        return bucket.start(value)
 
     def _position(self, order: tuple[Order, ...]) -> str:
         # Without a collation SQLite does not see that its indexes end with the id: it would find

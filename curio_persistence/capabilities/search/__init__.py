@@ -189,7 +189,7 @@ class Search:
 
     def _runs_of_session(self, where: Where) -> frozenset[str]:
         session = tuple(each for each in where if each.column == "session_id")
-        runs = self._store.pick(RUNS, ("run_id",), session) if session else []
+        runs = self._store.select_columns(RUNS, ("run_id",), session) if session else []
         return frozenset(run_id for (run_id,) in runs)
 
     def _taken_up(self, until: float) -> tuple[int, bool]:

@@ -292,7 +292,7 @@ class Indexing:
     def _ids_in(self, table: Table[Any], ranges: Sequence[Range]) -> list[int]:
         """The ids there are in ranges near each other."""
         where = (Filter("id", ">=", ranges[0][0]), Filter("id", "<", ranges[-1][1]))
-        ids = (ident for (ident,) in self._store.pick(table, ("id",), where))
+        ids = (ident for (ident,) in self._store.select_columns(table, ("id",), where))
         firsts = [first for first, _ in ranges]
         return [ident for ident in ids if ident < ranges[bisect_right(firsts, ident) - 1][1]]
 
@@ -307,7 +307,7 @@ class Indexing:
         if not ids:
             return []
         key = ("id", "created_at") if self._store.ids_come_back else ("id",)
-        there = set(self._store.pick(table, key, _with_ids(ids)))
+        there = set(self._store.select_columns(table, key, _with_ids(ids)))
         keys = [(row.id, encode_time(row.created_at))[: len(key)] for row in rows]
         return [each for each, found in zip(documents, keys, strict=True) if found in there]
 

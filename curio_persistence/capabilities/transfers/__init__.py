@@ -97,7 +97,7 @@ class Transfers:
 
     def row_of(self, table: Table[Any], ident: int) -> tuple[Any, ...] | None:
         """What tells a row from others that have the same id elsewhere; None for an unknown id."""
-        for run_id, created_at in self._store.pick(
+        for run_id, created_at in self._store.select_columns(
             table, ("run_id", "created_at"), (Filter("id", "=", ident),)
         ):
             return run_id, *even_times([created_at])
@@ -225,7 +225,9 @@ class Arrivals:
     def _versions(self, run_ids: tuple[str, ...]) -> dict[str, _Version]:
         """The versions of those runs that are there."""
         columns = ("run_id", "stub", "updated_at")
-        found = self._store.pick(RUNS_AND_STUBS, columns, (Filter("run_id", "in", run_ids),))
+        found = self._store.select_columns(
+            RUNS_AND_STUBS, columns, (Filter("run_id", "in", run_ids),)
+        )
         times = even_times([time for _, _, time in found])
         return {
             run_id: (not stub, str(time))
