@@ -1,178 +1,154 @@
-"""A gate that lets threads through in the order they came."""
+"""A lock that serves threads in the order in which they came.
+
+`threading.Lock` and `Semaphore` promise no order: under load a thread can wait for ever. A
+KeyboardInterrupt between any two steps leaves no permit taken, if the caller follows this pattern:
+
+    ticket = Ticket()
+    try:
+        if not lock.acquire(ticket, timeout):
+            ...
+    finally:
+        lock.release(ticket)
+        lock.wake()
+"""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from threading import Lock, RLock, get_ident
+from typing import Any
 
 _LOOK_AGAIN = 1.0
-"""Seconds after which a waiter looks of his own accord: an interrupt can swallow a call."""
+"""Seconds after which a waiting thread looks unasked: an interrupt can swallow a wake-up."""
 
 
-class Waiter:
-    """Somebody in the queue.
+class Ticket:
+    """One thread's claim to one permit, from before it waits until after it has released."""
 
-    He may bring work that another can do for him while he waits; then `is_served` and `withdraw`
-    tell more. His bell is a bare lock: to wake somebody by an Event takes half as long again.
-    """
-
-    __slots__ = ("_bell", "thread")
+    __slots__ = ("bell", "thread")
 
     def __init__(self) -> None:
         self.thread = get_ident()
-        self._bell = Lock()
-        self._bell.acquire()
+        self.bell: Lock | None = None
 
-    def is_served(self) -> bool:
-        """Whether what he came for is done, so that he need not go in."""
-        return False
+    def hang_bell(self) -> None:
+        """Prepare to wait. The bell is a lock, acquired for as long as nothing rings it.
 
-    def withdraw(self) -> bool:
-        """Let nobody serve him any more; False while somebody is about to."""
-        return True
+        An Event takes half as long again to wake a thread, and an interrupt of its wait can leave
+        its inner lock unheld.
+        """
+        self.bell = Lock()
+        self.bell.acquire()
 
-    def call(self) -> None:
-        """Make him look how things stand."""
-        with suppress(RuntimeError):  # He has been called already.
-            self._bell.release()
+    def ring(self) -> None:
+        """Wake the thread that waits with this ticket, or let its next wait return at once."""
+        if self.bell is not None:
+            with suppress(RuntimeError):  # It has been rung already.
+                self.bell.release()
 
     def wait(self, seconds: float) -> None:
-        """Wait to be called; where no time is left, then by whoever is about to serve him."""
-        self._bell.acquire(timeout=min(seconds, _LOOK_AGAIN) if seconds > 0 else _LOOK_AGAIN)
+        """Wait for the bell, but no longer than until a lost wake-up should be noticed."""
+        if self.bell is not None:
+            self.bell.acquire(timeout=min(max(seconds, 0), _LOOK_AGAIN))
 
 
-class Turnstile:
-    """Lets `places` threads be inside at a time; the others wait their turn, first come first in.
+class FairLock:
+    """A lock with `permits`, handed from thread to thread in order of arrival.
 
-    `threading.Lock` and `Semaphore` promise no order: under load a thread can wait for ever. The
-    places are reentrant locks, so that a signal handler can do what the code it interrupted was
-    about to do, and an interrupt (Ctrl-C) that lands between two steps never locks its own thread
-    out. Appending to and removing from a deque is atomic.
+    `release` is a method of a set, so that it cannot be interrupted half-way: it may be called by
+    any thread, and does nothing for a ticket that holds no permit. `wake` must follow it.
     """
 
-    def __init__(self, places: int = 1) -> None:
-        self._places = [RLock() for _ in range(places)]
-        self._waiting: deque[Waiter] = deque()
-        self._inside: set[int] = set()  # For `holders` only: an interrupt may make it wrong.
-        # The lock's own method, if there is one lock: before a function in Python has begun, an
-        # interrupt may end it. So what has to be safe from that calls this, and then `pass_on`.
-        self.release = self._places[0].release if places == 1 else self._release_place
+    def __init__(self, permits: int = 1) -> None:
+        self._permits = permits
+        self._holders: set[Ticket] = set()
+        self._queue: deque[Ticket] = deque()
+        # Reentrant: a garbage collection within may end a transaction, and so release and wake.
+        self._mutex = RLock()
+        self.release: Callable[[Ticket], None] = self._holders.discard
 
-    def enter(self, timeout: float, waiter: Waiter | None = None) -> bool:
-        """Wait for a place for at most `timeout` seconds; whether there was one.
+    def acquire(self, ticket: Ticket, timeout: float) -> bool:
+        """Wait at most `timeout` seconds for a permit; return whether the ticket holds one."""
+        return self.acquire_at_once(ticket) or self._wait(ticket, timeout)
 
-        There was none either if the waiter is served: it is he who tells.
-        """
-        return self.enter_at_once() or self._wait(timeout, waiter or Waiter())
+    def acquire_at_once(self, ticket: Ticket) -> bool:
+        """Take a permit if one is free and no thread waits; return whether it was."""
+        with self._mutex:
+            self._holders.add(ticket)
+            if not self._queue and len(self._holders) <= self._permits:
+                return True
+            self._holders.discard(ticket)
+        return False
 
-    def enter_at_once(self) -> bool:
-        """Enter if there is a place for which nobody waits; whether there was one."""
-        # Who is inside already must not wait behind those who wait for him.
-        return (not self._waiting or self._am_inside()) and self._take_place()
+    def wake(self) -> None:
+        """Hand free permits to the threads that have waited longest."""
+        while self._queue:
+            with self._mutex:
+                if not self._queue or len(self._holders) >= self._permits:
+                    return
+                first = self._queue[0]
+                self._holders.add(first)  # First: an interrupt must not lose the ticket.
+                self._forget(first)
+            first.ring()
 
-    def leave(self) -> None:
-        """Give the place to whoever waits longest."""
-        try:
-            self._release_place()
-        finally:
-            self.pass_on()
+    def take(self, waiting: Callable[[Any], bool], taken: list[Any], most: int) -> None:
+        """Move tickets out of the queue into `taken`: their threads wait for its owner instead."""
+        with self._mutex:
+            for ticket in list(self._queue):
+                if len(taken) < most and waiting(ticket):
+                    taken.append(ticket)
+                    self._forget(ticket)
 
-    def pass_on(self) -> None:
-        """Call whoever waits longest, after `release`."""
-        self._inside.discard(get_ident())
-        if self._waiting:
-            self._call_next()
+    def is_held_by(self, ticket: Ticket) -> bool:
+        """Return whether the ticket holds a permit."""
+        return ticket in self._holders
 
-    def waiting(self) -> list[Waiter]:
-        """Those in the queue, in order."""
-        return list(self._waiting)
+    def held(self) -> list[Ticket]:
+        """Return the tickets that hold a permit."""
+        with self._mutex:
+            return list(self._holders)
+
+    def waiting(self) -> int:
+        """Return how many threads wait."""
+        return len(self._queue)
 
     def holders(self) -> str:
-        """The names of the threads inside, for an error message."""
+        """Return the names of the threads that hold permits, for an error message."""
         names = {thread.ident: thread.name for thread in threading.enumerate()}
-        inside = [names.get(ident, f"thread {ident}") for ident in list(self._inside)]
-        return ", ".join(inside) or "a thread that was interrupted"
+        holding = [
+            names.get(ticket.thread, f"thread {ticket.thread}, which has ended")
+            for ticket in self.held()
+        ]
+        return ", ".join(holding) or "a thread that has just released it"
 
-    def occupied(self) -> int:
-        """How many threads are inside."""
-        return len(self._inside)
+    def start_again(self) -> None:
+        """Forget all other threads: in the child of a fork they do not exist."""
+        self._mutex = RLock()
+        self._queue.clear()
+        mine = get_ident()
+        self._holders.difference_update([t for t in self._holders if t.thread != mine])
 
-    def _am_inside(self) -> bool:
-        for place in self._places:  # `any` takes three times as long  # noqa: SIM110
-            if place._is_owned():  # type: ignore[attr-defined]  # as threading.Condition asks it
-                return True
-        return False
-
-    def _take_place(self) -> bool:
-        inside = self._am_inside()
-        try:
-            for place in self._places:
-                if place.acquire(blocking=False):
-                    self._inside.add(get_ident())
-                    return True
-        except BaseException:
-            if not inside:  # The interrupt may have come when the place was taken.
-                self.leave()
-            raise
-        return False
-
-    def _release_place(self) -> None:
-        for place in self._places:
-            try:
-                place.release()
-                break
-            except RuntimeError:  # It is another thread's.
-                continue
-
-    def _wait(self, timeout: float, waiter: Waiter) -> bool:
+    def _wait(self, ticket: Ticket, timeout: float) -> bool:
         deadline = time.monotonic() + timeout
-        entered = False
+        ticket.hang_bell()
         try:
-            self._join(waiter)
-            while not waiter.is_served():
+            with self._mutex:
+                self._queue.append(ticket)
+            while True:
+                self.wake()
                 remaining = deadline - time.monotonic()
-                if remaining <= 0 and waiter.withdraw():
+                if ticket not in self._queue or remaining <= 0:
                     break
-                if self._is_next(waiter) and (entered := self._take_place()):
-                    break
-                waiter.wait(remaining)
-            self._go(waiter, entered)
-            if entered and waiter.is_served():  # By whoever was inside just before.
-                entered = False
-                self.leave()
-            return entered
-        except BaseException:
-            waiter.withdraw()
-            self._go(waiter, entered)
-            if entered:
-                self.leave()
-            raise
+                ticket.wait(remaining)
+        finally:
+            with self._mutex:
+                self._forget(ticket)
+        return ticket in self._holders
 
-    def _join(self, waiter: Waiter) -> None:
-        # A signal handler does not wait behind its own thread, which cannot go on before it.
-        if any(other.thread == waiter.thread for other in self.waiting()):
-            self._waiting.appendleft(waiter)
-        else:
-            self._waiting.append(waiter)
-
-    def _go(self, waiter: Waiter, entered: bool) -> None:
-        """Take somebody out of the queue, and let the next one come forward."""
-        with suppress(ValueError):  # Being served, he was taken out.
-            self._waiting.remove(waiter)
-            if not entered or len(self._places) > 1:
-                self._call_next()
-
-    def _is_next(self, waiter: Waiter) -> bool:
-        try:
-            return self._waiting[0] is waiter
-        except IndexError:
-            return False
-
-    def _call_next(self) -> None:
-        with suppress(IndexError, ValueError):  # Whoever waited has gone.
-            while (first := self._waiting[0]).is_served():
-                self._waiting.remove(first)
-            first.call()
+    def _forget(self, ticket: Ticket) -> None:
+        if ticket in self._queue:
+            self._queue.remove(ticket)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -275,25 +274,6 @@ class Store(ABC):
 def position_of_last(table: Table[Any], order: tuple[Order, ...], columns: Columns) -> Position:
     """Where the last of some rows stands."""
     return tuple(columns[table.names.index(column)][-1] for column, _ in order)
-
-
-def current_task() -> object:
-    """The asyncio task that runs now, if any: tasks share their thread, and so a transaction."""
-    asyncio = sys.modules.get("asyncio")  # Looked up, not imported: most programs have none.
-    if asyncio is None:
-        return None
-    try:
-        return asyncio.current_task()
-    except RuntimeError:
-        return None
-
-
-def interleaved() -> UnsupportedError:
-    """The error for work that would become part of somebody else's transaction."""
-    return UnsupportedError(
-        "Another task, or a generator, has a transaction open in this thread. End each transaction "
-        "before the next begins: do not await or yield inside transaction()."
-    )
 
 
 def conflict(table: Table[Any], row: Row) -> ConflictError:

@@ -48,7 +48,7 @@ def store_of(persistence: Persistence) -> PostgresStore:
 
 
 def wait_for_queue(persistence: Persistence, length: int) -> None:
-    wait_until(lambda: len(store_of(persistence)._pool._permits._waiting) >= length)
+    wait_until(lambda: len(store_of(persistence)._pool._permits._queue) >= length)
 
 
 def test_more_threads_than_connections_wait_their_turn(
@@ -158,7 +158,7 @@ def test_many_threads_take_and_give_at_once(open_postgres: Open, sessions: Sessi
         for work in [pool.submit(read) for _ in range(8)]:
             work.result()
     assert len(sessions()) <= 6
-    assert not store_of(persistence)._pool._permits._inside
+    assert not store_of(persistence)._pool._permits.held()
 
 
 @pytest.mark.parametrize(

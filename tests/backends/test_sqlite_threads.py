@@ -83,8 +83,8 @@ def test_threads_write_in_the_order_they_came(persistence: SQLitePersistence) ->
 
 def wait_for_queue(persistence: SQLitePersistence, length: int) -> None:
     deadline = time.monotonic() + 10
-    while len(store_of(persistence)._turnstile._waiting) < length:
-        assert time.monotonic() < deadline, "nobody came to wait"
+    while store_of(persistence)._lock.waiting() < length:
+        assert time.monotonic() < deadline, "no thread came to wait"
         time.sleep(0.001)
 
 
@@ -251,8 +251,8 @@ def test_a_writer_waits_for_another_process(persistence: SQLitePersistence, path
 
 def wait_until_inside(persistence: SQLitePersistence) -> None:
     deadline = time.monotonic() + 10
-    while not store_of(persistence)._turnstile._inside:
-        assert time.monotonic() < deadline, "nobody came to write"
+    while not store_of(persistence)._lock.held():
+        assert time.monotonic() < deadline, "no thread came to write"
         time.sleep(0.001)
 
 
@@ -261,7 +261,7 @@ import signal, time
 
 def interrupt():
     main = threading.main_thread().ident
-    while sys._current_frames()[main].f_code.co_name != "_control":
+    while sys._current_frames()[main].f_code.co_name != "_enter":
         time.sleep(0.001)
     os.kill(os.getpid(), signal.SIGINT)
     print("interrupted", flush=True)

@@ -6,7 +6,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import timedelta
 
 import pytest
@@ -233,3 +233,71 @@ def test_transactions_that_end_out_of_order_are_undone_and_leave_no_trace(
     with ThreadPoolExecutor(1) as thread:
         thread.submit(persistence.create_agent_run, AgentRun("agent", "elsewhere")).result()
     assert {run.run_id for run in persistence.get_agent_runs()} == {"after", "elsewhere"}
+
+
+@contextmanager
+def hands(*names: str) -> Iterator[list[ThreadPoolExecutor]]:
+    """Threads that each make the calls they are given, as those of a web framework do."""
+    with ExitStack() as stack:
+        yield [stack.enter_context(ThreadPoolExecutor(1, name)) for name in names]
+
+
+def test_a_transaction_left_in_another_thread_is_undone_and_all_goes_on(
+    persistence: Persistence,
+) -> None:
+    with hands("a", "b", "c") as (a, b, c):
+        left = persistence.transaction()
+        a.submit(left.__enter__).result()
+        a.submit(persistence.create_agent_run, AgentRun("agent", "undone")).result()
+        with pytest.raises(UnsupportedError, match="entered in another thread"):
+            b.submit(left.__exit__, None, None, None).result()
+        assert run_ids(persistence) == []
+        a.submit(persistence.create_agent_run, AgentRun("agent", "later")).result()
+        assert run_ids(persistence) == ["later"]
+        c.submit(persistence.create_agent_run, AgentRun("agent", "elsewhere")).result()
+        with persistence.transaction():
+            persistence.create_agent_run(AgentRun("agent", "in another one"))
+    assert run_ids(persistence) == ["later", "elsewhere", "in another one"]
+
+
+def test_a_transaction_that_fails_in_another_thread_raises_its_own_error(
+    persistence: Persistence,
+) -> None:
+    with hands("a", "b") as (a, b):
+        left = persistence.transaction()
+        a.submit(left.__enter__).result()
+        a.submit(persistence.create_agent_run, AgentRun("agent", "undone")).result()
+        assert not b.submit(left.__exit__, Stop, Stop(), None).result()
+        a.submit(persistence.create_agent_run, AgentRun("agent", "later")).result()
+    assert run_ids(persistence) == ["later"]
+
+
+def test_an_inner_transaction_left_in_another_thread_is_undone_alone(
+    persistence: Persistence,
+) -> None:
+    with hands("a", "b") as (a, b):
+        outer, inner = persistence.transaction(), persistence.transaction()
+        a.submit(outer.__enter__).result()
+        a.submit(persistence.create_agent_run, AgentRun("agent", "outer")).result()
+        a.submit(inner.__enter__).result()
+        a.submit(persistence.create_agent_run, AgentRun("agent", "inner")).result()
+        with pytest.raises(UnsupportedError, match="entered in another thread"):
+            b.submit(inner.__exit__, None, None, None).result()
+        a.submit(persistence.create_agent_run, AgentRun("agent", "outer again")).result()
+        a.submit(outer.__exit__, None, None, None).result()
+    assert run_ids(persistence) == ["outer", "outer again"]
+
+
+def test_an_inner_transaction_that_outlives_the_outer_one_raises(
+    persistence: Persistence,
+) -> None:
+    with hands("a", "b") as (a, b):
+        outer, inner = persistence.transaction(), persistence.transaction()
+        a.submit(outer.__enter__).result()
+        a.submit(inner.__enter__).result()
+        with pytest.raises(UnsupportedError):
+            b.submit(outer.__exit__, None, None, None).result()
+        a.submit(persistence.create_agent_run, AgentRun("agent", "later")).result()
+        with pytest.raises(UnsupportedError):
+            a.submit(inner.__exit__, None, None, None).result()
+    assert run_ids(persistence) == ["later"]

@@ -6,30 +6,32 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import islice
-from threading import RLock
+from typing import Any
 
 from curio_persistence.store.search_index import Document, Found, Term, Wanted, WordIndex
 
+Alone = Callable[..., Any]
+"""Calls a function, with these arguments, while no other thread is inside the store."""
 Change = Callable[[Callable[[], object], Callable[[], object]], None]
 """Does something, and remembers how it is undone."""
 
 
 class MemoryWords(WordIndex):
-    """Documents in dictionaries. `change` is how the store makes what its transactions undo.
+    """Documents in dictionaries.
 
-    A transaction has the store's `lock`, and others wait for it before they look.
+    `alone` is how the store makes a call while no other thread is inside, and `change` how it makes
+    what a transaction undoes.
     """
 
-    def __init__(self, lock: RLock, change: Change) -> None:
-        self._lock = lock
+    def __init__(self, alone: Alone, change: Change) -> None:
+        self._alone = alone
         self._change = change
         self._notes: dict[str, str] = {}
         self._documents: dict[int, Document] = {}
         self._places: dict[tuple[int, int], int] = {}
 
     def notes(self) -> dict[str, str]:
-        with self._lock:
-            return dict(self._notes)
+        return self._alone(self._notes.copy)  # type: ignore[no-any-return]
 
     def note(self, **values: str) -> None:
         before = dict(self._notes)
@@ -61,19 +63,19 @@ class MemoryWords(WordIndex):
         self._places[document.kind, document.record_id] = document.place
 
     def _drop(self, document: Document) -> None:
-        del self._documents[document.place]
-        del self._places[document.kind, document.record_id]
+        self._documents.pop(document.place, None)
+        self._places.pop((document.kind, document.record_id), None)
 
     def find(self, wanted: Wanted, *, since: int, before: int, limit: int) -> list[Found]:
-        with self._lock:
-            places = sorted(place for place in self._documents if since <= place < before)
-            documents = (self._documents[place] for place in reversed(places))
-            found = (Found(*each[:4]) for each in documents if _has(each, wanted))
-            return list(islice(found, limit))
+        documents: dict[int, Document] = self._alone(self._documents.copy)
+        places = sorted(place for place in documents if since <= place < before)
+        newest_first = (documents[place] for place in reversed(places))
+        found = (Found(*each[:4]) for each in newest_first if _has(each, wanted))
+        return list(islice(found, limit))
 
     def counts(self) -> dict[int, int]:
-        with self._lock:
-            return dict(Counter(document.kind for document in self._documents.values()))
+        documents: dict[int, Document] = self._alone(self._documents.copy)
+        return dict(Counter(document.kind for document in documents.values()))
 
     def clear(self) -> None:
         for document in list(self._documents.values()):

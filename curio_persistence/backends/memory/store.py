@@ -10,15 +10,16 @@ import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from functools import partial
+from functools import partial, wraps
 from itertools import count
+from math import inf
 from operator import itemgetter
-from threading import RLock
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from curio_persistence.backends.memory.search import MemoryWords
 from curio_persistence.backends.sql import health
 from curio_persistence.concurrency import forking
+from curio_persistence.concurrency.fair_lock import FairLock, Ticket
 from curio_persistence.errors import ClosedError, UnsupportedError
 from curio_persistence.store.aggregates import aggregate_rows
 from curio_persistence.store.base import (
@@ -28,13 +29,15 @@ from curio_persistence.store.base import (
     Snapshot,
     Store,
     conflict,
-    current_task,
-    interleaved,
     missing_reference,
 )
 from curio_persistence.store.filters import Filter, GroupKey, Measure, Order, Where, by_run, matches
 from curio_persistence.store.table import Columns, Row, Table
+from curio_persistence.store.transaction import ThreadTransaction, Transaction, left_elsewhere
 from curio_persistence.tables import RUNS, TABLES, USAGE
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _REFERENCES = {
     target: [
@@ -46,7 +49,10 @@ _REFERENCES = {
 
 
 class _Rows:
-    """One table's rows by id, and for each of its lookup columns the ids by value."""
+    """One table's rows by id, and for each of its lookup columns the ids by value.
+
+    Each change can be repeated, as a rollback does that was interrupted.
+    """
 
     def __init__(self, table: Table[Any]) -> None:
         self.by_id: dict[int, Row] = {}
@@ -61,18 +67,16 @@ class _Rows:
             if (value := row.get(column)) is not None:
                 ids[value][ident] = None
 
-    def take(self, ident: int) -> Row:
-        row = self.by_id.pop(ident)
+    def remove(self, ident: int, row: Row) -> None:
         for column, lookup in self.lookups.items():
             ids = lookup.get(row.get(column))
             if ids is not None:
                 ids.pop(ident, None)
                 if not ids:
-                    del lookup[row[column]]
-        return row
+                    lookup.pop(row[column], None)
+        self.by_id.pop(ident, None)
 
     def replace(self, ident: int, row: Row) -> None:
-        """Put another row in its place; an interrupt (Ctrl-C) finds either the old or the new."""
         before = self.by_id[ident]
         self.put(ident, row)
         for column, ids in self.lookups.items():
@@ -91,8 +95,29 @@ class _Rows:
                 wanted = (value,) if op == "=" else dict.fromkeys(value)
                 candidates = [ident for each in wanted for ident in ids.get(each, ())]
                 break
-        # A copy, because a signal handler may add to them meanwhile.
-        return [ident for ident in list(candidates) if matches(self.by_id[ident], where)]
+        return [ident for ident in candidates if matches(self.by_id[ident], where)]
+
+
+class _Transaction(Transaction):
+    """A transaction, or a single call, and how its changes are undone."""
+
+    __slots__ = ("undo",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.undo: list[Callable[[], object]] = []
+
+
+def _exclusive(
+    method: Callable[Concatenate[MemoryStore, P], T],
+) -> Callable[Concatenate[MemoryStore, P], T]:
+    """Make each call of a method a transaction, or a part of the thread's own."""
+
+    @wraps(method)
+    def call(self: MemoryStore, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return self._alone(partial(method, self), *args, **kwargs)
+
+    return call
 
 
 class MemoryStore(Store):
@@ -101,13 +126,13 @@ class MemoryStore(Store):
     dialect = "memory"
 
     def __init__(self) -> None:
-        self._lock = RLock()
-        self._undo: list[Callable[[], object]] | None = None
-        self._depth = 0
-        self._task: object = None
+        self._mine = ThreadTransaction()
+        self._lock = FairLock()
+        self._undo: list[Callable[[], object]] = []
         self._tables: dict[str, _Rows] | None = _no_rows()
         self._identity = os.urandom(8).hex()
-        self._words = MemoryWords(self._lock, self._change)
+        self._words = MemoryWords(self._alone, self._change)
+        self._fork = Ticket()
         forking.follow(self)
 
     def __repr__(self) -> str:
@@ -117,48 +142,129 @@ class MemoryStore(Store):
     def identity(self) -> str:
         return self._identity
 
+    @_exclusive
     def initialize(self) -> None:
         """There is nothing to create."""
-        with self._lock:
-            self._check_open()
+        self._check_open()
 
     def clear(self) -> None:
         """Forget every row; ids start again from 1."""
-        with self._lock:
-            self._check_open()
-            if self._undo is not None:
-                raise UnsupportedError("A transaction is open: end it before clearing.")
-            self._tables = _no_rows()
-            self._words = MemoryWords(self._lock, self._change)
+        self._check_outside("clearing")
+        self._empty()
+
+    @_exclusive
+    def _empty(self) -> None:
+        self._check_open()
+        self._tables = _no_rows()
+        self._words = MemoryWords(self._alone, self._change)
 
     @property
     def words(self) -> MemoryWords:
-        with self._lock:
+        self.initialize()
+        return self._words
+
+    # --- transactions -------------------------------------------------------------------------
+
+    def _alone(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Make a call while no other thread is inside. If it raises, nothing of it is left."""
+        transaction = self._mine.current()
+        if transaction is not None:
+            with transaction.lock:
+                return self._part(transaction, partial(call, *args, **kwargs))
+        transaction = _Transaction()
+        try:
+            self._enter(transaction)
+            result = call(*args, **kwargs)
+            transaction.undo.clear()
+            return result
+        finally:
+            try:
+                self._finish(transaction)
+            finally:
+                self._finish(transaction)  # An interrupt may have ended the first call.
+
+    def _part(self, transaction: Transaction, call: Callable[[], T]) -> T:
+        """Make a call inside a transaction."""
+        if transaction.ended:
+            raise left_elsewhere()
+        start = len(self._undo)
+        try:
+            return call()
+        except BaseException:
+            roll_back(self._undo, start)
+            raise
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        transaction = self._mine.current()
+        yield from self._outermost() if transaction is None else self._savepoint(transaction)
+
+    def _outermost(self) -> Iterator[None]:
+        transaction = _Transaction()
+        try:
+            self._enter(transaction)
             self._check_open()
-            return self._words
+            self._mine.transaction, transaction.depth = transaction, 1
+            yield
+            transaction.leave(1)
+            transaction.undo.clear()
+        finally:
+            transaction.end()
+            try:
+                self._finish(transaction)
+            finally:
+                self._finish(transaction)  # An interrupt may have ended the first call.
+
+    def _savepoint(self, transaction: Transaction) -> Iterator[None]:
+        depth, start = transaction.depth, len(self._undo)
+        try:
+            transaction.depth = depth + 1
+            yield
+            transaction.leave(depth + 1)
+            transaction.depth = depth
+        except BaseException:
+            if transaction.depth >= depth:  # Else it was undone with a block around this one.
+                transaction.depth = depth
+                with transaction.lock:
+                    roll_back(self._undo, start)
+            raise
+
+    def _enter(self, transaction: _Transaction) -> None:
+        """Wait for all other threads to come out."""
+        self._lock.acquire(transaction, inf)
+        self._undo = transaction.undo
+
+    def _finish(self, transaction: _Transaction) -> None:
+        """Undo what was not committed, and let the next thread in."""
+        with transaction.lock:
+            roll_back(transaction.undo)
+        self._lock.release(transaction)
+        self._lock.wake()
 
     def _change(self, do: Callable[[], object], undo: Callable[[], object]) -> None:
-        with self._lock:
-            self._check_open()
-            do()
-            if self._undo is not None:
-                self._undo.append(undo)
+        self._alone(self._do, do, undo)
 
+    def _do(self, do: Callable[[], object], undo: Callable[[], object]) -> None:
+        self._check_open()
+        self._undo.append(undo)
+        do()
+
+    # --- rows ---------------------------------------------------------------------------------
+
+    @_exclusive
     def insert(self, table: Table[Any], row: Row) -> int:
-        with self._lock:
-            rows = self._rows(table)
-            if table.unique and rows.holds(table.unique, row.get(table.unique)):
-                raise conflict(table, row)
-            target = table.references
-            if target and not self._rows(target.table).holds("run_id", row[target.column]):
-                raise missing_reference(table, row)
-            ident = int(row.get("id") or next(rows.ids))
-            if ident in rows.by_id:
-                raise conflict(table, row)
-            rows.put(ident, {**table.filled, **row, "id": ident})
-            if self._undo is not None:
-                self._undo.append(lambda: rows.take(ident))
-            return ident
+        rows = self._rows(table)
+        if table.unique and rows.holds(table.unique, row.get(table.unique)):
+            raise conflict(table, row)
+        target = table.references
+        if target and not self._rows(target.table).holds("run_id", row[target.column]):
+            raise missing_reference(table, row)
+        ident = int(row.get("id") or next(rows.ids))
+        if ident in rows.by_id:
+            raise conflict(table, row)
+        row = {**table.filled, **row, "id": ident}
+        self._do(partial(rows.put, ident, row), partial(rows.remove, ident, row))
+        return ident
 
     def select(
         self,
@@ -170,63 +276,85 @@ class MemoryStore(Store):
         limit: int | None = None,
         offset: int = 0,
     ) -> Columns:
+        end = None if limit is None else offset + limit
+        return _columns(table, self._ordered(table, where, order, after)[offset:end])
+
+    def stream(
+        self,
+        table: Table[Any],
+        where: Where = (),
+        *,
+        order: tuple[Order, ...] | None = None,
+        after: Position | None = None,
+        size: int = STREAM_ROWS,
+    ) -> Iterator[Columns]:
+        found = self._ordered(table, where, order, after)  # Rows are replaced, never changed.
+        for first in range(0, len(found), size):
+            self._check_open()
+            yield _columns(table, found[first : first + size])
+
+    def _ordered(
+        self,
+        table: Table[Any],
+        where: Where,
+        order: tuple[Order, ...] | None,
+        after: Position | None,
+    ) -> list[Row]:
+        """Return the matching rows that come after a position."""
         order = table.order if order is None else order
-        with self._lock:
-            rows = self._rows(table)
-            found = [rows.by_id[ident] for ident in rows.matching(self._by_run(where))]
+        found = self._matching(table, where)
         if after is not None:
             found = [row for row in found if _comes_after(row, after, order)]
         _sort(found, order)
-        end = None if limit is None else offset + limit
-        return _columns(table, found[offset:end])
+        return found
+
+    @_exclusive
+    def _matching(self, table: Table[Any], where: Where) -> list[Row]:
+        rows = self._rows(table)
+        return [rows.by_id[ident] for ident in rows.matching(self._by_run(where))]
 
     def _by_run(self, where: Where) -> Where:
         return by_run(where, partial(_runs_of, self._rows(RUNS).by_id.values()))
 
     @contextmanager
     def snapshot(self) -> Iterator[Snapshot]:
-        with self._lock:
-            tables = self._check_open()
-            # Rows are replaced, never changed.
-            copied = {name: list(rows.by_id.values()) for name, rows in tables.items()}
-        yield _Snapshot(copied)
+        yield _Snapshot(self._copied())
 
+    @_exclusive
+    def _copied(self) -> dict[str, list[Row]]:
+        # Rows are replaced, never changed.
+        return {name: list(rows.by_id.values()) for name, rows in self._check_open().items()}
+
+    @_exclusive
     def reserve_ids(self, table: Table[Any], last: int) -> None:
-        with self._lock:
-            rows = self._rows(table)
-            rows.ids = count(max(next(rows.ids), last + 1))
+        rows = self._rows(table)
+        rows.ids = count(max(next(rows.ids), last + 1))
 
+    @_exclusive
     def update(
         self, table: Table[Any], where: Where, changes: Row, *, returning: tuple[str, ...] = ("id",)
     ) -> list[tuple[Any, ...]]:
-        with self._lock:
-            rows = self._rows(table)
-            matching = rows.matching(where)
-            for ident in matching:
-                self._replace(rows, ident, {**rows.by_id[ident], **changes})
-            return [tuple(map(rows.by_id[ident].get, returning)) for ident in matching]
+        rows = self._rows(table)
+        matching = rows.matching(where)
+        for ident in matching:
+            before = rows.by_id[ident]
+            after = {**before, **changes}
+            self._do(partial(rows.replace, ident, after), partial(rows.replace, ident, before))
+        return [tuple(map(rows.by_id[ident].get, returning)) for ident in matching]
 
-    def _replace(self, rows: _Rows, ident: int, row: Row) -> None:
-        before = rows.by_id[ident]
-        if self._undo is not None:
-            self._undo.append(lambda: rows.replace(ident, before))
-        rows.replace(ident, row)
-
+    @_exclusive
     def delete(self, table: Table[Any], where: Where) -> int:
-        with self._lock:
-            rows = self._rows(table)
-            matching = rows.matching(where)
-            for ident in matching:
-                before = self._remove(rows, ident)
-                for other, reference in _REFERENCES.get(table, ()):
-                    self.delete(other, (Filter(reference, "=", before["run_id"]),))
-            return len(matching)
+        return self._delete(table, where)
 
-    def _remove(self, rows: _Rows, ident: int) -> Row:
-        before = rows.take(ident)
-        if self._undo is not None:
-            self._undo.append(lambda: rows.put(ident, before))
-        return before
+    def _delete(self, table: Table[Any], where: Where) -> int:
+        rows = self._rows(table)
+        matching = rows.matching(where)
+        for ident in matching:
+            row = rows.by_id[ident]
+            self._do(partial(rows.remove, ident, row), partial(rows.put, ident, row))
+            for other, reference in _REFERENCES.get(table, ()):
+                self._delete(other, (Filter(reference, "=", row["run_id"]),))
+        return len(matching)
 
     def aggregate(
         self,
@@ -236,46 +364,18 @@ class MemoryStore(Store):
         *,
         group_by: tuple[GroupKey, ...] = (),
     ) -> list[tuple[Any, ...]]:
-        with self._lock:
-            rows = self._rows(table)
-            found = [rows.by_id[ident] for ident in rows.matching(self._by_run(where))]
-        return aggregate_rows(found, measures, group_by)
+        return aggregate_rows(self._matching(table, where), measures, group_by)
 
     def compact(self) -> None:
-        """What was deleted is gone."""
-        with self._lock:
-            self._check_open()
-            if self._undo is not None:
-                raise UnsupportedError("A transaction is open: end it before compact().")
+        """Check that it is possible: what was deleted is gone already."""
+        self.initialize()
+        self._check_outside("compact()")
 
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
-        with self._lock:
-            self._check_open()
-            depth = self._depth
-            if self._undo is None:
-                self._undo, self._task = [], current_task()
-            undo, start = self._undo, len(self._undo)
-            self._depth = depth + 1
-            try:
-                yield
-                if self._depth != depth + 1:
-                    raise interleaved()
-            except BaseException:
-                if self._depth > depth:  # Else an outer one has ended before, and undone this too.
-                    while len(undo) > start:
-                        undo.pop()()
-                raise
-            finally:
-                self._depth = min(self._depth, depth)
-                if not self._depth:
-                    self._undo = None
-
+    @_exclusive
     def diagnose(self, *, deep: bool = False) -> list[Finding]:
-        with self._lock:
-            rows = ", ".join(f"{len(self._rows(t).by_id)} {t.name}" for t in TABLES)
-            calls = self._without_run(USAGE, "run_id")
-            children = self._without_run(RUNS, "parent_run_id")
+        rows = ", ".join(f"{len(self._rows(t).by_id)} {t.name}" for t in TABLES)
+        calls = self._without_run(USAGE, "run_id")
+        children = self._without_run(RUNS, "parent_run_id")
         return [
             Finding("memory", "ok", f"{rows}; gone when the process ends"),
             health.orphans(0, None, calls, children),
@@ -288,18 +388,28 @@ class MemoryStore(Store):
         return sum(run is not None and not runs.holds("run_id", run) for run in named)
 
     def close(self) -> None:
-        with self._lock:
-            if self._undo is not None:
-                raise UnsupportedError(
-                    "A transaction is open in this thread: end it before close()."
-                )
-            self._tables = None
+        self._check_outside("close()")
+        self._alone(self._forget_all)
+
+    def _forget_all(self) -> None:
+        self._tables = None
 
     def before_fork(self) -> None:
-        self._lock.acquire()
+        if not self._is_inside():
+            self._lock.acquire(self._fork, inf)
 
     def after_fork(self, *, in_child: bool) -> None:
-        self._lock.release()
+        if in_child:
+            self._lock.start_again()
+        self._lock.release(self._fork)
+        self._lock.wake()
+
+    def _check_outside(self, call: str) -> None:
+        if self._is_inside():
+            raise UnsupportedError(f"A transaction is open in this thread: end it before {call}.")
+
+    def _is_inside(self) -> bool:
+        return self._mine.current() is not None
 
     def _rows(self, table: Table[Any]) -> _Rows:
         return self._check_open()[table.name]
@@ -307,9 +417,14 @@ class MemoryStore(Store):
     def _check_open(self) -> dict[str, _Rows]:
         if self._tables is None:
             raise ClosedError("This in-memory persistence was closed. Open a new one.")
-        if self._undo is not None and self._task is not current_task():
-            raise interleaved()
         return self._tables
+
+
+def roll_back(undo: list[Callable[[], object]], start: int = 0) -> None:
+    """Undo all changes but the first `start`, the last one first. It can be called again."""
+    while len(undo) > start:
+        undo[-1]()
+        undo.pop()
 
 
 class _Snapshot:

@@ -109,9 +109,9 @@ class PostgresCopy(PostgresStatements):
         if self._watchdog is None:
             yield
             return
-        self._control("SET LOCAL statement_timeout = 0")
+        self._control(self._mine.required(), "SET LOCAL statement_timeout = 0")
         yield
-        self._control("SET LOCAL statement_timeout TO DEFAULT")
+        self._control(self._mine.required(), "SET LOCAL statement_timeout TO DEFAULT")
 
     def _copy_in(
         self,

@@ -61,13 +61,13 @@ class PostgresOriginal(Original, PostgresStore):
     @contextmanager
     def looking(self) -> Iterator[None]:
         with self.transaction():
-            self._control(_SETTINGS)
+            self._control(self._mine.required(), _SETTINGS)
             yield
 
     @contextmanager
     def replacing(self) -> Iterator[str]:
         with self.transaction():
-            self._control(_SETTINGS)
+            self._control(self._mine.required(), _SETTINGS)
             self._lock_schema()
             self._be_owner()
             with self._old_ones_aside(), self._referring_later(EVENTS):
@@ -80,7 +80,7 @@ class PostgresOriginal(Original, PostgresStore):
     def _be_owner(self) -> None:
         """Let the new tables belong to whom the old ones do, whoever upgrades them."""
         [(owner,)] = self._read(_OWNER, (self._schema_name, RUNS.name))
-        self._control(f"SET LOCAL ROLE {quote_identifier(owner)}")
+        self._control(self._mine.required(), f"SET LOCAL ROLE {quote_identifier(owner)}")
 
     def _put_aside(self) -> None:
         for name in sorted(self._found):

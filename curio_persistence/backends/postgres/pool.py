@@ -11,7 +11,7 @@ from psycopg2.extensions import connection as DriverConnection
 from psycopg2.extensions import cursor as DriverCursor
 from psycopg2.pool import ThreadedConnectionPool
 
-from curio_persistence.concurrency.fair_lock import Turnstile
+from curio_persistence.concurrency.fair_lock import FairLock, Ticket
 from curio_persistence.errors import ClosedError, PoolTimeoutError
 
 
@@ -45,6 +45,7 @@ class Connection(DriverConnection):
         for kind in _TYPES:
             register_type(kind, self)
         self.has_input = _poller(self.fileno())
+        self.ticket = Ticket()
 
 
 def _poller(descriptor: int) -> Callable[[int], object]:
@@ -79,11 +80,12 @@ class WaitingPool(ThreadedConnectionPool):
         self._closed_error = closed_error
         self._idle: list[Connection] = []
         self._in_use: dict[int, Connection] = {}
-        self._permits = Turnstile(most)
+        self._permits = FairLock(most)
 
     def getconn(self, key: object = None) -> Connection:
         """Return a connection for the calling thread alone: the one used last, or a new one."""
-        if not self._permits.enter(self._timeout):
+        ticket = Ticket()
+        if not self._permits.acquire(ticket, self._timeout):
             raise PoolTimeoutError(
                 f"None of the {self.maxconn} connections became free within "
                 f"{self._timeout:g} s; in use by {self._permits.holders()}. "
@@ -92,10 +94,12 @@ class WaitingPool(ThreadedConnectionPool):
         try:
             connection = self._idle_connection() or self._new_connection()
             self._in_use[id(connection)] = connection
+            connection.ticket = ticket
             self._refuse_if_closed()
             return connection
         except BaseException:
-            self._permits.leave()
+            self._permits.release(ticket)
+            self._permits.wake()
             raise
 
     def putconn(
@@ -112,7 +116,8 @@ class WaitingPool(ThreadedConnectionPool):
             if self.closed:
                 self._close_idle()
         finally:
-            self._permits.leave()
+            self._permits.release(conn.ticket)
+            self._permits.wake()
 
     def closeall(self) -> None:
         """Close all connections, also those in use."""
@@ -123,7 +128,7 @@ class WaitingPool(ThreadedConnectionPool):
 
     def in_use(self) -> int:
         """Return the number of connections lent."""
-        return self._permits.occupied()
+        return len(self._permits.held())
 
     def idle(self) -> int:
         """Return the number of open connections that no thread uses."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import BytesIO
 from typing import Any, cast
 
 import psycopg2
+from psycopg2.extensions import TRANSACTION_STATUS_IDLE
 from psycopg2.extensions import cursor as DriverCursor
 
 from curio_persistence.backends.postgres import dsn
@@ -16,7 +17,7 @@ from curio_persistence.backends.postgres.copy_text import CopySource
 from curio_persistence.backends.postgres.errors import PostgresErrors
 from curio_persistence.backends.postgres.pool import Connection, WaitingPool
 from curio_persistence.backends.postgres.watchdog import Watchdog
-from curio_persistence.backends.sql.store import Local, Params, Result, SQLStore
+from curio_persistence.backends.sql.store import Params, Result, SQLStore
 from curio_persistence.concurrency import forking
 from curio_persistence.concurrency.timeouts import checked_seconds
 from curio_persistence.errors import (
@@ -26,6 +27,7 @@ from curio_persistence.errors import (
     PersistenceError,
     UnsupportedError,
 )
+from curio_persistence.store.transaction import ThreadTransaction, Transaction, left_elsewhere
 
 ONE_STATE = "ISOLATION LEVEL REPEATABLE READ READ ONLY"
 _OLDEST = 14
@@ -33,18 +35,11 @@ _LACKING = ("42P01", "42703", "3F000")
 _FETCHED_AT_ONCE = 10_000
 
 
-class _Local(Local):
-    def __init__(self) -> None:
-        self.connections: list[Connection] = []
-        """Those taken for transactions: one, or two where a signal handler began one as well."""
-
-
 class PostgresStatements(SQLStore):
     """The part of a PostgreSQL store that owns connections and runs statements on them."""
 
     dialect = "postgres"
     placeholder = "%s"
-    _mine: _Local
     # Whatever the server's default: a transaction that waited for another must see its rows.
     _begin = "BEGIN ISOLATION LEVEL READ COMMITTED"
     _no_limit = ""
@@ -62,7 +57,7 @@ class PostgresStatements(SQLStore):
         pgbouncer: bool = False,
         read_only: bool = False,
     ) -> None:
-        super().__init__(_Local(), read_only=read_only)
+        super().__init__(ThreadTransaction(), read_only=read_only)
         self._sizes = _checked_sizes(min_connections, max_connections)
         self._schema_name = schema_name
         self._schema = dsn.quote_identifier(schema_name)
@@ -151,23 +146,24 @@ class PostgresStatements(SQLStore):
 
     # --- connections --------------------------------------------------------------------------
 
-    def _control(self, sql: str) -> None:
-        self._run(self._pinned(), sql, ())
+    def _control(self, transaction: Transaction, sql: str) -> None:
+        self._run(_connection_of(transaction), sql, ())
 
-    def _take_connection(self) -> None:
-        self._mine.connections.append(self._pool.getconn())
+    def _enter(self, transaction: Transaction) -> None:
+        transaction.connection = self._pool.getconn()
+        self._run(transaction.connection, self._begin, ())
 
-    def _give_connection_back(self) -> None:
-        if self._mine.connections:
-            self._pool.putconn(self._mine.connections.pop())
+    def _finish(self, transaction: Transaction) -> None:
+        connection, transaction.connection = transaction.connection, None
+        if connection is not None:
+            with suppress(PersistenceError):
+                if connection.get_transaction_status() != TRANSACTION_STATUS_IDLE:
+                    self._run(connection, "ROLLBACK", ())
+            self._pool.putconn(connection)
 
     def _pinned(self) -> Connection:
-        if not self._mine.connections:
-            raise ClosedError(
-                "The process was forked inside this transaction; its connection stayed with the "
-                "parent. Begin a transaction of the child's own."
-            )
-        return self._mine.connections[-1]
+        """Return the connection of this thread's transaction."""
+        return _connection_of(self._mine.required())
 
     @contextmanager
     def _own_connection(self, mode: str) -> Iterator[Connection]:
@@ -208,7 +204,7 @@ class PostgresStatements(SQLStore):
         return ClosedError(f"{self.place} was closed. Open a new persistence.")
 
     def close(self) -> None:
-        if self._mine.depth:
+        if self._is_inside():
             raise UnsupportedError("A transaction is open in this thread: end it before close().")
         self._pool.closeall()
         if self._watchdog is not None:
@@ -225,9 +221,22 @@ class PostgresStatements(SQLStore):
         closed = self._pool.closed
         self._pool = self._new_pool()
         self._pool.closed = closed
-        self._mine.connections.clear()
+        if self._mine.transaction is not None:
+            self._mine.transaction.connection = None
         if self._watchdog is not None:
             self._watchdog.start_again()
+
+
+def _connection_of(transaction: Transaction) -> Connection:
+    """Return the connection of an open transaction."""
+    if transaction.ended:
+        raise left_elsewhere()
+    if transaction.connection is None:
+        raise ClosedError(
+            "The process was forked inside this transaction; its connection stayed with the "
+            "parent. Begin a transaction of the child's own."
+        )
+    return cast(Connection, transaction.connection)
 
 
 def _fetched(cursor: DriverCursor) -> list[tuple[Any, ...]]:

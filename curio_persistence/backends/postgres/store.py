@@ -95,7 +95,7 @@ class PostgresStore(PostgresCopy):
 
     def take_turns(self, purpose: str) -> None:
         key = lock_key(f"{self._schema_name} {purpose}")
-        self._control(f"SELECT pg_advisory_xact_lock({key})")
+        self._control(self._mine.required(), f"SELECT pg_advisory_xact_lock({key})")
 
     def _run_script(self, sql: str) -> None:
         # IF NOT EXISTS asks for the right to create even where there is nothing to create.

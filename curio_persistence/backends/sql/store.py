@@ -12,7 +12,6 @@ from contextlib import contextmanager, suppress
 from datetime import datetime
 from functools import cache, partial
 from itertools import accumulate, chain, pairwise
-from threading import local
 from typing import Any, ClassVar
 
 from curio_persistence.backends.sql import health, migrations
@@ -31,12 +30,11 @@ from curio_persistence.store.base import (
     Finding,
     Position,
     Store,
-    current_task,
-    interleaved,
 )
 from curio_persistence.store.codecs import encode_time, even_times
 from curio_persistence.store.filters import Bucket, Filter, GroupKey, Measure, Order, Where
 from curio_persistence.store.table import Columns, Row, Table
+from curio_persistence.store.transaction import ThreadTransaction, Transaction
 from curio_persistence.tables import EVENTS, RUNS, USAGE
 
 _AT_ONCE = 10_000
@@ -46,15 +44,6 @@ Params = tuple[Any, ...]
 
 Result = tuple[list[tuple[Any, ...]], int]
 """What a statement did: the rows it returned, and how many it touched."""
-
-
-class Local(local):
-    """What each thread has of its own in a store."""
-
-    depth = 0
-    """How many transactions this thread is inside of."""
-    task: object = None
-    """The asyncio task that began the outermost of them, if one did."""
 
 
 class SQLSnapshot:
@@ -89,7 +78,7 @@ class SQLStore(Store):
     _any_of: ClassVar[str]
     """What follows a column that is to have one of several values."""
 
-    def __init__(self, mine: Local, *, read_only: bool) -> None:
+    def __init__(self, mine: ThreadTransaction, *, read_only: bool) -> None:
         self._texts: dict[Hashable, str] = {}
         self._mine = mine
         self._read_only = read_only
@@ -143,16 +132,19 @@ class SQLStore(Store):
         """Run one writing statement: committed on return, unless inside a transaction."""
 
     @abstractmethod
-    def _control(self, sql: str) -> None:
-        """Run a statement that opens or ends a transaction, on the connection that was taken."""
+    def _control(self, transaction: Transaction, sql: str) -> None:
+        """Run a statement that is about a transaction, on its connection."""
 
     @abstractmethod
-    def _take_connection(self) -> None:
-        """Wait for a connection that this thread may write to, and keep it."""
+    def _enter(self, transaction: Transaction) -> None:
+        """Wait for a connection, give it to the transaction, and begin."""
 
     @abstractmethod
-    def _give_connection_back(self) -> None:
-        """Let others have the connection that was taken."""
+    def _finish(self, transaction: Transaction) -> None:
+        """Roll back what was not committed, and let others have the connection.
+
+        It is called twice, because a KeyboardInterrupt may end the first call at any step.
+        """
 
     # --- the tables ---------------------------------------------------------------------------
 
@@ -252,49 +244,49 @@ class SQLStore(Store):
     # --- transactions -------------------------------------------------------------------------
 
     def _is_inside(self) -> bool:
-        """Whether this call belongs to a transaction of its thread."""
-        mine = self._mine
-        if mine.depth and mine.task is not current_task():
-            raise interleaved()
-        return mine.depth > 0
+        """Return whether this call belongs to a transaction of its thread."""
+        return self._mine.current() is not None
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        mine = self._mine
-        depth = mine.depth if self._is_inside() else 0
-        if not depth:
-            task = current_task()
-            self._take_connection()
-            mine.task = task  # No call stands here: an interrupt could come before the try.
-        try:
-            # Beginning is part of what is undone: an interrupt (Ctrl-C) that comes while it waits
-            # for a lock is raised after it has begun, and what is left open would swallow the
-            # writes of others.
-            self._control(f"SAVEPOINT level_{depth}" if depth else self._begin)
-            mine.depth = depth + 1
-            yield
-            if mine.depth != depth + 1:
-                raise interleaved()
-            mine.depth = depth  # First: a signal handler must not find itself inside of what ended.
-            self._control(f"RELEASE SAVEPOINT level_{depth}" if depth else "COMMIT")
-        except BaseException:
-            undone = mine.depth < depth  # With an outer one, which has ended before.
-            mine.depth = min(mine.depth, depth)
-            if not undone:
-                self._undo(depth)
-            raise
-        finally:
-            if not depth:
-                self._give_connection_back()
+        transaction = self._mine.current()
+        yield from self._outermost() if transaction is None else self._savepoint(transaction)
 
-    def _undo(self, depth: int) -> None:
+    def _outermost(self) -> Iterator[None]:
+        transaction = Transaction()
+        try:
+            self._enter(transaction)
+            self._mine.transaction, transaction.depth = transaction, 1
+            yield
+            transaction.leave(1)
+            self._control(transaction, "COMMIT")
+        finally:
+            transaction.end()
+            try:
+                self._finish(transaction)
+            finally:
+                self._finish(transaction)
+
+    def _savepoint(self, transaction: Transaction) -> Iterator[None]:
+        depth = transaction.depth
+        try:
+            self._control(transaction, f"SAVEPOINT level_{depth}")
+            transaction.depth = depth + 1
+            yield
+            transaction.leave(depth + 1)
+            transaction.depth = depth
+            self._control(transaction, f"RELEASE SAVEPOINT level_{depth}")
+        except BaseException:
+            if transaction.depth >= depth:  # Else it was undone with a block around this one.
+                transaction.depth = depth
+                self._undo(transaction, depth)
+            raise
+
+    def _undo(self, transaction: Transaction, depth: int) -> None:
         # Where the database has given the transaction up by itself, there is nothing left to undo.
         with suppress(PersistenceError):
-            if depth:
-                self._control(f"ROLLBACK TO SAVEPOINT level_{depth}")
-                self._control(f"RELEASE SAVEPOINT level_{depth}")
-            else:
-                self._control("ROLLBACK")
+            self._control(transaction, f"ROLLBACK TO SAVEPOINT level_{depth}")
+            self._control(transaction, f"RELEASE SAVEPOINT level_{depth}")
 
     # --- statements ---------------------------------------------------------------------------
 

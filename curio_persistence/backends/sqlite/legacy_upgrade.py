@@ -130,8 +130,7 @@ class SQLiteOriginal(Original, SQLiteStore):
     def _insert_kept(
         self, table: Table[Any], columns: tuple[str, ...], lines: list[OldRow]
     ) -> None:
-        connection = self._writer or self._open_writer()
-        self._check_still_inside(connection)
+        connection = self._connection_of(self._mine.required())
         try:
             connection.executemany(self._insert_text(table, columns), lines)
         except sqlite3.Error as error:

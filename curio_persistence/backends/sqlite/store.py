@@ -1,4 +1,4 @@
-"""SQLite: one writer behind a turnstile, one reader for each thread, in WAL mode.
+"""SQLite: one writer behind a fair lock, one reader for each thread, in WAL mode.
 
 Writers wait their turn in Python, in order, instead of racing for the file lock; readers wait for
 nobody. A `:memory:` database is one connection that all share.
@@ -25,7 +25,6 @@ from weakref import WeakSet
 
 from curio_persistence.backends.sql import health, migrations
 from curio_persistence.backends.sql.store import (
-    Local,
     Params,
     Result,
     SQLSnapshot,
@@ -35,11 +34,11 @@ from curio_persistence.backends.sql.store import (
 from curio_persistence.backends.sqlite import payloads, wal
 from curio_persistence.backends.sqlite.errors import SQLiteErrors
 from curio_persistence.backends.sqlite.free_space import Room
-from curio_persistence.backends.sqlite.group_commit import Group, Insertion
+from curio_persistence.backends.sqlite.group_commit import PendingInsert
 from curio_persistence.backends.sqlite.search import SQLiteWords
 from curio_persistence.backends.sqlite.side_by_side import side_by_side
 from curio_persistence.concurrency import forking
-from curio_persistence.concurrency.fair_lock import Turnstile
+from curio_persistence.concurrency.fair_lock import FairLock, Ticket
 from curio_persistence.concurrency.timeouts import checked_seconds
 from curio_persistence.errors import (
     AccessDeniedError,
@@ -62,6 +61,7 @@ from curio_persistence.store.base import (
 )
 from curio_persistence.store.filters import Bucket, Filter, GroupKey, Order, Where, beyond
 from curio_persistence.store.table import Columns, Kept, Row, Table
+from curio_persistence.store.transaction import ThreadTransaction, Transaction, left_elsewhere
 
 T = TypeVar("T")
 Durability = Literal["normal", "full"]
@@ -71,7 +71,6 @@ _STATEMENTS = 256
 _MOST_VALUES = 8_192
 """How many values one statement binds: 512 rows of events. Any SQLite takes 32,766."""
 _TAKEN = (sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY)
-_LAST_ROW_ID = 2**63 - 1
 _LONGEST = 64 << 20
 """How many bytes one piece of CSV may have, unless it is a single row."""
 _ANY_LENGTH = 2**31 - 1
@@ -106,7 +105,7 @@ class _Reader:
                 self.close()  # Unless a close of the store came first.
 
 
-class _Local(Local):
+class _Thread(ThreadTransaction):
     reader: _Reader | None = None
 
 
@@ -123,7 +122,7 @@ class SQLiteStore(SQLStore):
 
     dialect = "sqlite"
     placeholder = "?"
-    _mine: _Local
+    _mine: _Thread
     _begin = "BEGIN IMMEDIATE"
     _no_limit = " LIMIT -1"
     _any_of = "IN (SELECT value FROM json_each(?))"
@@ -136,7 +135,7 @@ class SQLiteStore(SQLStore):
         read_only: bool = False,
         lock_timeout: float = 30.0,
     ) -> None:
-        super().__init__(_Local(), read_only=read_only)
+        super().__init__(_Thread(), read_only=read_only)
         if sqlite3.sqlite_version_info < _OLDEST_ENGINE:
             raise ConfigurationError(
                 f"This Python is linked with SQLite {sqlite3.sqlite_version}; "
@@ -157,14 +156,14 @@ class SQLiteStore(SQLStore):
             self._path, lock_timeout=self._lock_timeout, init_command=self._init_command
         )
         self._words = SQLiteWords(self._read, self._write)
-        self._turnstile = Turnstile()
-        self._counting: set[Table[Any]] = set()
+        self._lock = FairLock()
         self._writer: sqlite3.Connection | None = None
         self._readers: WeakSet[_Reader] = WeakSet()
         # Reentrant, because a garbage collection can end a reader anywhere.
         self._readers_lock = RLock()
         self._closed = ""
         self._settled = False
+        self._fork = Ticket()
         self._held = ExitStack()
         forking.follow(self)
 
@@ -201,8 +200,9 @@ class SQLiteStore(SQLStore):
     def _prepare_file(self) -> None:
         """Settings that live in the file. auto_vacuum can only be chosen while it is empty."""
         deadline = time.monotonic() + self._lock_timeout
-        self._take_connection()
+        lock, ticket = self._lock, Ticket()
         try:
+            self._acquire(ticket)
             connection = self._writer or self._open_writer(create=True)
             while True:
                 try:
@@ -219,7 +219,8 @@ class SQLiteStore(SQLStore):
                 except sqlite3.Error as error:
                     raise self._translate(error) from error
         finally:
-            self._turnstile.leave()
+            lock.release(ticket)
+            lock.wake()
 
     @property
     def place(self) -> str:
@@ -258,16 +259,15 @@ class SQLiteStore(SQLStore):
         if not self._tables_are_ours:
             self._refuse_foreign_tables()
         # The hottest path: what `_write` does, without the function calls.
-        outermost, turnstile = not self._is_inside(), self._turnstile
-        if outermost and not turnstile.enter_at_once():
-            return self._insert_in_turn(Insertion(table, row))
+        transaction, lock, ticket = self._mine.current(), self._lock, Ticket()
         try:
-            connection = self._writer or self._open_writer()
-            if not outermost:
-                self._check_still_inside(connection)
-            cursor = connection.execute(sql, tuple(row.values()))
-            if outermost and connection.total_changes >= self._log.next_look:
-                self._log.look_after(connection)
+            if transaction is not None:
+                with transaction.lock:
+                    cursor = self._connection_of(transaction).execute(sql, tuple(row.values()))
+            elif lock.acquire_at_once(ticket):
+                cursor = self._execute(sql, tuple(row.values()))
+            else:
+                return self._insert_in_turn(PendingInsert(table, row), sql)
         except sqlite3.IntegrityError as error:
             if error.sqlite_errorcode == sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY:
                 raise missing_reference(table, row) from error
@@ -277,37 +277,48 @@ class SQLiteStore(SQLStore):
         except sqlite3.Error as error:
             raise self._translate(error) from error
         finally:
-            if outermost:
-                turnstile.release()
-                turnstile.pass_on()
+            if transaction is None:
+                lock.release(ticket)
+                lock.wake()
         return cursor.lastrowid or 0
 
-    def _insert_in_turn(self, mine: Insertion) -> int:
-        """Wait for the turn; whoever has it stores the rows of those who wait along with his."""
-        group, turnstile = Group(mine), self._turnstile
-        if not turnstile.enter(self._lock_timeout, mine):
-            if mine.ident is None:
-                raise self._held_too_long()
-            return mine.ident
+    def _execute(self, sql: str, params: Params) -> sqlite3.Cursor:
+        """Run a statement that is a transaction of its own; the caller holds the lock."""
+        connection = self._writer or self._open_writer()
+        cursor = connection.execute(sql, params)
+        if connection.total_changes >= self._log.next_look:
+            self._log.look_after(connection)
+        return cursor
+
+    def _insert_in_turn(self, mine: PendingInsert, sql: str) -> int:
+        """Wait for the writer, and lead a group; or follow the thread that has it before."""
+        deadline = time.monotonic() + self._lock_timeout
+        lock, followers = self._lock, list[PendingInsert]()
         try:
-            if not mine.alone:
-                group.gather(turnstile.waiting())
-                self._insert_together(group.members)
+            while mine.ident is None and not lock.acquire(mine, deadline - time.monotonic()):
+                if mine.leader is None:
+                    raise self._held_too_long()
+                mine.follow(lock)
+                if mine.ident is None and time.monotonic() >= deadline:
+                    raise self._held_too_long()
+            if mine.ident is None and not mine.alone:
+                mine.lead(lock, followers)
+                self._insert_together([mine, *followers])
+            if mine.ident is None:
+                return self._execute(sql, tuple(mine.row.values())).lastrowid or 0
         except BusyError:
             if mine.ident is None:
-                raise  # To try alone would take as long again.
-        else:
-            if mine.ident is None:
-                return self.insert(mine.table, mine.row)
+                raise
         finally:
-            turnstile.release()
-            # The next one first, so that the disk is at work while those of this group wake up.
-            turnstile.pass_on()
-            group.dissolve()
-        return mine.ident
+            lock.release(mine)
+            # The next thread first, so that the disk is at work while those of this group wake up.
+            lock.wake()
+            for follower in followers:
+                follower.ring()
+        return mine.ident or 0
 
-    def _insert_together(self, members: list[Insertion]) -> None:
-        """Store rows in one statement; if SQLite refuses one of them, each half in one.
+    def _insert_together(self, members: list[PendingInsert]) -> None:
+        """Store rows by one statement; if SQLite refuses one of them, each half by one.
 
         Down to single ones, which are left to their threads: there they are stored, or raise.
         """
@@ -317,8 +328,6 @@ class SQLiteStore(SQLStore):
         columns, lines = table.line_up([member.row for member in members])
         connection = self._writer or self._open_writer()
         try:
-            if not self._counts_up(connection, table):
-                return
             cursor = connection.cursor()
             for behind, member in enumerate(reversed(members)):
                 member.be_stored_by(cursor, behind=behind)
@@ -333,17 +342,8 @@ class SQLiteStore(SQLStore):
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY:
                 raise self._translate(error) from error
-        except Exception:  # Of whosever row it speaks, it is his thread that shall hear it.
+        except Exception:  # Not raised here: the row's own thread tries it alone, and gets it.
             return
-
-    def _counts_up(self, connection: sqlite3.Connection, table: Table[Any]) -> bool:
-        """Whether the rows of one statement get ids in a row; see `_next_id`."""
-        if table not in self._counting:
-            [(last,)] = connection.execute(self._largest_id(table))
-            if (last or 0) >= _LAST_ROW_ID // 2:
-                return False
-            self._counting.add(table)
-        return True
 
     def insert_many(self, table: Table[Any], rows: Sequence[Row]) -> Sequence[int]:
         if not rows:
@@ -353,20 +353,12 @@ class SQLiteStore(SQLStore):
         columns, lines = table.line_up(rows)
         try:
             with self.transaction():
-                first = self._next_id(table)
-                self._insert_lines(table, columns, lines)
+                last = self._insert_lines(table, columns, lines)
         except _Refused:
             return super().insert_many(table, rows)  # One by one, to name the row.
         if "id" in columns:
             return [int(row["id"] or 0) for row in rows]
-        return range(first, first + len(rows))
-
-    def _next_id(self, table: Table[Any]) -> int:
-        """The id of the next row; those that follow in the same transaction count on from it."""
-        [(last,)] = self._read(self._largest_id(table), ())
-        if (last or 0) >= _LAST_ROW_ID // 2:
-            raise _Refused  # SQLite counts up to the last, and from there on draws lots.
-        return (last or 0) + 1
+        return range(last - len(rows) + 1, last + 1)
 
     def _largest_id(self, table: Table[Any]) -> str:
         return self._text(
@@ -375,21 +367,35 @@ class SQLiteStore(SQLStore):
 
     def _insert_lines(
         self, table: Table[Any], columns: tuple[str, ...], lines: list[tuple[Kept, ...]]
-    ) -> None:
-        connection = self._writer or self._open_writer()
+    ) -> int:
+        """Insert rows inside a transaction, where their ids are consecutive; return the last id."""
+        transaction = self._mine.required()
         try:
-            if threading.active_count() == 1:
-                connection.executemany(self._lines_text(table, columns, 1), lines)
-                return
-            # `executemany` gives the interpreter away at every row, and beside a thread that
-            # computes gets it back 5 ms later: 700 rows/s. Long statements make that 60,000.
-            for part in _powers_of_two(lines, _MOST_VALUES // len(columns)):
-                sql = self._lines_text(table, columns, len(part))
-                connection.execute(sql, tuple(chain.from_iterable(part)))
+            with transaction.lock:
+                connection = self._connection_of(transaction)
+                self._insert_on(connection, table, columns, lines)
+                [(last,)] = connection.execute("SELECT last_insert_rowid()")
         except sqlite3.IntegrityError as error:
             raise _Refused from error
         except sqlite3.Error as error:
             raise self._translate(error) from error
+        return int(last)
+
+    def _insert_on(
+        self,
+        connection: sqlite3.Connection,
+        table: Table[Any],
+        columns: tuple[str, ...],
+        lines: list[tuple[Kept, ...]],
+    ) -> None:
+        if threading.active_count() == 1:
+            connection.executemany(self._lines_text(table, columns, 1), lines)
+            return
+        # `executemany` gives the interpreter away at every row, and beside a thread that computes
+        # gets it back 5 ms later: 700 rows/s. Long statements make that 60,000.
+        for part in _powers_of_two(lines, _MOST_VALUES // len(columns)):
+            sql = self._lines_text(table, columns, len(part))
+            connection.execute(sql, tuple(chain.from_iterable(part)))
 
     def _lines_text(self, table: Table[Any], columns: tuple[str, ...], count: int) -> str:
         return self._text((table, columns, count), lambda: self._insert_text(table, columns, count))
@@ -649,65 +655,87 @@ class SQLiteStore(SQLStore):
     def _write(self, sql: str, params: Params) -> Result:
         if not self._tables_are_ours:
             self._refuse_foreign_tables()
-        outermost = not self._is_inside()
-        if outermost:
-            self._take_connection()
+        transaction, lock, ticket = self._mine.current(), self._lock, Ticket()
         try:
-            connection = self._writer or self._open_writer()
-            if not outermost:
-                self._check_still_inside(connection)
-            cursor = connection.execute(sql, params)
+            if transaction is not None:
+                with transaction.lock:
+                    cursor = self._connection_of(transaction).execute(sql, params)
+                    return cursor.fetchall(), cursor.rowcount
+            self._acquire(ticket)
+            cursor = self._execute(sql, params)
             return cursor.fetchall(), cursor.rowcount
         except sqlite3.Error as error:
             raise self._translate(error) from error
         finally:
-            if outermost:
-                self._give_connection_back()
+            lock.release(ticket)
+            lock.wake()
 
-    # --- connections --------------------------------------------------------------------------
+    # --- transactions -------------------------------------------------------------------------
 
-    def _control(self, sql: str) -> None:
+    def _enter(self, transaction: Transaction) -> None:
+        self._acquire(transaction)
+        transaction.connection = self._writer or self._open_writer()
         try:
-            connection = self._writer or self._open_writer()
-            if sql != self._begin:
-                self._check_still_inside(connection)
-            connection.execute(sql)
+            transaction.connection.execute(self._begin)
         except sqlite3.Error as error:
             raise self._translate(error) from error
 
-    def _take_connection(self) -> None:
-        if not self._turnstile.enter(self._lock_timeout):
-            raise self._held_too_long()
+    def _finish(self, transaction: Transaction) -> None:
+        with transaction.lock:
+            connection = transaction.connection
+            if connection is not None and self._lock.is_held_by(transaction):
+                self._roll_back(connection)
+                self._log.look_after_changes(connection)
+        self._lock.release(transaction)
+        self._lock.wake()
 
-    def _held_too_long(self) -> BusyError:
-        return BusyError(
-            f"{self.place} could not be written to within {self._lock_timeout:g} s: its lock is "
-            f"held by {self._turnstile.holders()}. Shorten that transaction, or raise lock_timeout."
-        )
-
-    def _give_connection_back(self) -> None:
+    def _roll_back(self, connection: sqlite3.Connection) -> None:
+        """End a transaction that was not committed."""
         try:
-            writer = self._writer
-            if writer is not None and writer.total_changes >= self._log.next_look:
-                self._log.look_after(writer)
-        finally:
-            self._turnstile.leave()
+            connection.rollback()
+        except sqlite3.Error:
+            self._writer = None  # Nobody refers to it any more: that closes it.
 
-    def _check_still_inside(self, connection: sqlite3.Connection) -> None:
-        """When the disk is full SQLite ends a transaction itself: what follows must not commit.
+    def _control(self, transaction: Transaction, sql: str) -> None:
+        try:
+            with transaction.lock:
+                self._connection_of(transaction).execute(sql)
+        except sqlite3.Error as error:
+            raise self._translate(error) from error
 
+    def _connection_of(self, transaction: Transaction) -> sqlite3.Connection:
+        """Return the connection of an open transaction.
+
+        When the disk is full SQLite ends a transaction itself: what follows must not commit.
         Neither must a savepoint, which outside of a transaction begins one of its own.
         """
+        connection: sqlite3.Connection | None = transaction.connection
+        if transaction.ended:
+            raise left_elsewhere()
+        if connection is None:
+            raise self._closed_error()
         if not connection.in_transaction:
             raise UnavailableError(
                 f"{self.place} rolled this transaction back after an earlier error in it; "
                 "nothing of it is stored."
             )
+        return connection
+
+    # --- connections --------------------------------------------------------------------------
+
+    def _acquire(self, ticket: Ticket) -> None:
+        """Wait for the writer. Whatever is raised, the caller releases the ticket."""
+        if not self._lock.acquire(ticket, self._lock_timeout):
+            raise self._held_too_long()
+
+    def _held_too_long(self) -> BusyError:
+        return BusyError(
+            f"{self.place} could not be written to within {self._lock_timeout:g} s: its lock is "
+            f"held by {self._lock.holders()}. Shorten that transaction, or raise lock_timeout."
+        )
 
     def _open_writer(self, *, create: bool = False) -> sqlite3.Connection:
-        """The writer's connection. Only whoever has the turn may call this."""
-        if self._mine.depth and not create:
-            raise self._closed_error()
+        """Open the writer's connection; the caller holds the lock."""
         if self._read_only:
             raise AccessDeniedError(f"{self.place} was opened read-only.")
         self._writer = self._connect("mode=rwc" if create else "mode=rw")
@@ -788,17 +816,19 @@ class SQLiteStore(SQLStore):
     def close(self) -> None:
         if self._closed:
             return
-        if self._mine.depth:
+        if self._is_inside():
             raise UnsupportedError("A transaction is open in this thread: end it before close().")
-        self._take_connection()
+        lock, ticket = self._lock, Ticket()
         try:
+            self._acquire(ticket)
             self._closed = "it was closed"
             # Readers first, so that the writer, the last one out, folds the WAL into the file.
             with ExitStack() as held:
                 self._close_readers(held)
             self._close_writer()
         finally:
-            self._give_connection_back()
+            lock.release(ticket)
+            lock.wake()
 
     def _close_readers(self, held: ExitStack) -> None:
         """Close the readers' connections; while the stack is not closed nobody opens another."""
@@ -824,7 +854,9 @@ class SQLiteStore(SQLStore):
         """
         if self._closed:
             return
-        self._settled = not self._mine.depth and self._turnstile.enter(self._lock_timeout)
+        self._fork = Ticket()
+        inside = any(ticket.thread == self._fork.thread for ticket in self._lock.held())
+        self._settled = not inside and self._lock.acquire(self._fork, self._lock_timeout)
         self._close_readers(self._held)
         if self._settled and not self._in_memory:
             self._close_writer()
@@ -833,8 +865,8 @@ class SQLiteStore(SQLStore):
         self._held.close()
         if in_child and not self._closed:
             self._start_again_in_child()
-        elif self._settled:
-            self._turnstile.leave()
+        self._lock.release(self._fork)
+        self._lock.wake()
         self._settled = False
 
     def _start_again_in_child(self) -> None:
@@ -847,7 +879,10 @@ class SQLiteStore(SQLStore):
             # so could its destructor: it has to stay for as long as the process.
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._writer))
             self._writer = None
-        self._turnstile = Turnstile()
+        for ticket in self._lock.held():
+            if isinstance(ticket, Transaction):
+                ticket.connection = None
+        self._lock.start_again()
 
     # --- health -------------------------------------------------------------------------------
 

@@ -47,6 +47,11 @@ class WriteAheadLog:
         except OSError:
             return 0
 
+    def look_after_changes(self, writer: sqlite3.Connection) -> None:
+        """Look after the log if enough has been changed since the last look."""
+        if writer.total_changes >= self.next_look:
+            self.look_after(writer)
+
     def look_after(self, writer: sqlite3.Connection) -> None:
         """Have it begun anew where it has become too long; between two transactions.
 
