@@ -59,11 +59,12 @@ def parse_dsn(dsn: str) -> dict[str, str]:
 
 
 def session_settings(
-    settings: Mapping[str, Any], *, statement_timeout: float | None
+    settings: Mapping[str, Any], statement_timeout: float | None
 ) -> dict[str, Any]:
     """Return the settings for `psycopg2.connect`: those given, and our defaults for the others.
 
-    The server gets a `statement_timeout` of so many seconds, so that it stops working as well.
+    The server is told of `statement_timeout`, in seconds, so that it stops working as well; of 0,
+    that there is none.
     """
     if _NO_HOST.search(str(settings.get("host") or "")):
         # Not repeated: a URL may hold a password.
@@ -72,7 +73,7 @@ def session_settings(
     if "connect_timeout" not in settings and "PGCONNECT_TIMEOUT" in os.environ:
         del complete["connect_timeout"]
     if statement_timeout is not None:
-        milliseconds = max(round(statement_timeout * 1000), 1)
+        milliseconds = max(round(statement_timeout * 1000), 1) if statement_timeout else 0
         given = settings.get("options") or os.environ.get("PGOPTIONS") or ""
         complete["options"] = f"{given} -c statement_timeout={milliseconds}".strip()
     return complete

@@ -67,8 +67,8 @@ class PostgresOriginal(Original, PostgresStore):
     @contextmanager
     def replacing(self) -> Iterator[str]:
         with self.transaction():
-            self._control(self._mine.required(), _SETTINGS)
             self._lock_schema()
+            self._control(self._mine.required(), _SETTINGS)
             self._be_owner()
             with self._old_ones_aside(), self._referring_later(EVENTS):
                 yield ", ".join(f"{name}{ASIDE}" for name in sorted(self._found))

@@ -36,6 +36,8 @@ class Connection(DriverConnection):
 
     deadline: float | None = None
     """When the watchdog ends the statement that runs; see `watchdog.Watched`."""
+    is_patient = False
+    """True while statements run that have no deadline."""
     is_overdue = False
     """True once a statement outlived its deadline: the watchdog may be shutting it down."""
 
@@ -109,6 +111,7 @@ class WaitingPool(ThreadedConnectionPool):
         assert isinstance(conn, Connection)
         try:
             self._in_use.pop(id(conn), None)
+            conn.is_patient = False
             if conn.is_overdue or conn.get_transaction_status() != TRANSACTION_STATUS_IDLE:
                 conn.close()
             else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from io import BytesIO
 from typing import Any, cast
 
@@ -62,10 +63,10 @@ class PostgresStatements(SQLStore):
         self._schema_name = schema_name
         self._schema = dsn.quote_identifier(schema_name)
         timeout = _checked_statement_timeout(statement_timeout)
-        # pgbouncer refuses the start-up option that tells the server of the timeout.
-        self._settings = dsn.session_settings(
-            settings, statement_timeout=None if pgbouncer else timeout
-        )
+        # pgbouncer refuses the start-up option that tells the server of a timeout.
+        tells = timeout is not None and not pgbouncer
+        self._settings = dsn.session_settings(settings, timeout if tells else None)
+        self._patient_settings = dsn.session_settings(settings, 0 if tells else None)
         self._errors = PostgresErrors(self.place, str(self._settings.get("password") or ""))
         self._pool_timeout = checked_seconds("pool_timeout", pool_timeout)
         self._watchdog = None if timeout is None else Watchdog(timeout)
@@ -120,7 +121,7 @@ class PostgresStatements(SQLStore):
         """Run a statement, to its end or to its deadline; COPY reads or writes `copied`."""
         watchdog = self._watchdog
         try:
-            if watchdog is not None:
+            if watchdog is not None and not connection.is_patient:
                 connection.deadline = time.monotonic() + watchdog.seconds
             cursor = connection.cursor()
             if copied is None:
@@ -170,18 +171,16 @@ class PostgresStatements(SQLStore):
         """Open a connection beside the pool, in a transaction of its own: a slow reader must not
         keep writers waiting."""
         self._refuse_if_closed()
-        connection = self._connect()
+        connection = self._connect(self._settings)
         try:
             self._run(connection, f"BEGIN {mode}", ())
             yield connection
         finally:
             connection.close()
 
-    def _connect(self) -> Connection:
+    def _connect(self, settings: Mapping[str, Any]) -> Connection:
         try:
-            connection: Connection = psycopg2.connect(
-                connection_factory=Connection, **self._settings
-            )
+            connection: Connection = psycopg2.connect(connection_factory=Connection, **settings)
         except psycopg2.Error as error:
             raise self._errors.translate_connecting(error) from error
         if connection.server_version < _OLDEST * 10_000:
@@ -194,7 +193,8 @@ class PostgresStatements(SQLStore):
         return connection
 
     def _new_pool(self) -> WaitingPool:
-        return WaitingPool(*self._sizes, self._pool_timeout, self._connect, self._closed_error)
+        connect = partial(self._connect, self._settings)
+        return WaitingPool(*self._sizes, self._pool_timeout, connect, self._closed_error)
 
     def _refuse_if_closed(self) -> None:
         if self._pool.closed:

@@ -14,6 +14,7 @@ from typing import Any
 
 from curio_persistence.backends.postgres import health
 from curio_persistence.backends.postgres.copy import PostgresCopy
+from curio_persistence.backends.postgres.ddl import PostgresDDL
 from curio_persistence.backends.postgres.dsn import lock_key
 from curio_persistence.backends.postgres.errors import refusal
 from curio_persistence.backends.postgres.health import TableRoom
@@ -24,26 +25,19 @@ from curio_persistence.backends.sql import health as common_health
 from curio_persistence.backends.sql import migrations
 from curio_persistence.backends.sql.store import SQLSnapshot, columns_of
 from curio_persistence.clock import utc_now
-from curio_persistence.errors import AccessDeniedError, PersistenceError, UnsupportedError
+from curio_persistence.errors import PersistenceError, UnsupportedError
 from curio_persistence.store.base import STREAM_ROWS, Finding, Position, Snapshot
 from curio_persistence.store.codecs import PICODOLLARS, encode_money, encode_time, even_times
 from curio_persistence.store.filters import Bucket, Filter, Order, Where
 from curio_persistence.store.table import Columns, Row, Table
-from curio_persistence.tables import EVENTS, TABLES
+from curio_persistence.tables import TABLES
 
-_PAYLOAD_INDEX = "agent_run_events_payload"
-_IS_VALID = (
-    "SELECT i.indisvalid FROM pg_catalog.pg_index i "
-    "JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid "
-    "JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
-    "WHERE n.nspname = %s AND c.relname = %s"
-)
 _CURSOR = "curio_persistence_stream"
 _MONEY = {name for table in TABLES for name in table.kept_by(encode_money)}
 TIMES = {name for table in TABLES for name in table.kept_by(encode_time)}
 
 
-class PostgresStore(PostgresCopy):
+class PostgresStore(PostgresCopy, PostgresDDL):
     """Rows in one schema of a PostgreSQL database.
 
     `settings` are libpq's. Times are in seconds: a thread waits at most `pool_timeout` for a
@@ -81,40 +75,9 @@ class PostgresStore(PostgresCopy):
 
     # --- the tables ---------------------------------------------------------------------------
 
-    def _migrate(self) -> None:
-        try:
-            super()._migrate()
-        except AccessDeniedError as error:
-            raise AccessDeniedError(
-                f"{error} Or let somebody who has it run: {self._init_command}"
-            ) from error.__cause__
-
-    def _lock_schema(self) -> None:
-        # Without the lock, 132 of 160 raced CREATEs failed, IF NOT EXISTS or not.
-        self._read("SELECT pg_advisory_xact_lock(%s)", (lock_key(self._schema_name),))
-
     def take_turns(self, purpose: str) -> None:
         key = lock_key(f"{self._schema_name} {purpose}")
         self._control(self._mine.required(), f"SELECT pg_advisory_xact_lock({key})")
-
-    def _run_script(self, sql: str) -> None:
-        # IF NOT EXISTS asks for the right to create even where there is nothing to create.
-        if not self._read(
-            "SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = %s", (self._schema_name,)
-        ):
-            self._write(f"CREATE SCHEMA {self._schema}", ())
-        if self._pinned().server_version < 160_000:  # There curio_payload() needs subtransactions.
-            sql = sql.replace("PARALLEL SAFE", "PARALLEL UNSAFE")
-        self._write(sql.replace("{schema}", self._schema), ())
-
-    def _our_columns(self) -> list[tuple[Any, ...]]:
-        return self._read(
-            "SELECT c.relname, a.attname FROM pg_catalog.pg_class c "
-            "JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
-            "JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid "
-            "WHERE n.nspname = %s AND c.relname = ANY(%s) AND a.attnum > 0 AND NOT a.attisdropped",
-            (self._schema_name, list(migrations.OUR_TABLES)),
-        )
 
     @property
     def words(self) -> PostgresWords:
@@ -125,39 +88,21 @@ class PostgresStore(PostgresCopy):
             raise UnsupportedError("A transaction is open in this thread: end it before compact().")
         with self.transaction():
             self._words.tidy()
-        # What is deleted is in the file until something else is written over it.
+        # Deleted rows stay in the file until something else is written over them.
         names = migrations.SEARCH_TABLES[self.dialect]
-        for name in names:
-            self._write(f"VACUUM (FULL) {self._qualified(name)}", ())
-        self._vacuum([*(table.name for table in TABLES), *names], "ANALYZE")
+        ours = [*(table.name for table in TABLES), *names]
+        with self._patient_connection() as connection:
+            for name in names:
+                self._run(connection, f"VACUUM (FULL) {self._qualified(name)}", ())
+            self._run(connection, f"VACUUM (ANALYZE) {', '.join(map(self._qualified, ours))}", ())
 
-    def _vacuum(self, names: Sequence[str], how: str = "SKIP_LOCKED") -> None:
-        """Make deleted rows room for others, unless a transaction is open here."""
+    def _vacuum(self, names: Sequence[str]) -> None:
+        """Make the space of deleted rows reusable, unless a transaction is open in this thread."""
         if not self._is_inside():
-            self._write(f"VACUUM ({how}) {', '.join(map(self._qualified, names))}", ())
+            self._write(f"VACUUM (SKIP_LOCKED) {', '.join(map(self._qualified, names))}", ())
 
     def _command(self, name: str) -> str:
         return f"curio-persistence {name} --url 'postgresql://…'"
-
-    def create_payload_index(self) -> bool:
-        if self._is_inside():
-            raise UnsupportedError(
-                "The index is built without a lock, in several transactions: end yours before."
-            )
-        is_valid = self._read(_IS_VALID, (self._schema_name, _PAYLOAD_INDEX))
-        if is_valid == [(True,)]:
-            return False
-        table, index = self._table(EVENTS), self._qualified(_PAYLOAD_INDEX)
-        if is_valid:  # Somebody's build was killed: it is kept up, but never read.
-            self._write(f"DROP INDEX CONCURRENTLY IF EXISTS {index}", ())
-        self._write(
-            f'CREATE INDEX CONCURRENTLY "{_PAYLOAD_INDEX}" ON {table} '
-            f"USING gin ({self._payload('data')} jsonb_path_ops)",
-            (),
-        )
-        # Or the planner would take every value for a frequent one, and go by the time instead.
-        self._write(f"ANALYZE {table}", ())
-        return True
 
     # --- statements ---------------------------------------------------------------------------
 
@@ -225,10 +170,6 @@ class PostgresStore(PostgresCopy):
 
     def _holds(self, column: str) -> str:
         return f"{self._payload(column)} @> %s::jsonb"
-
-    def _payload(self, column: str) -> str:
-        """The expression that a payload index is made of, too; see schema/postgres/events.sql."""
-        return f"{self._qualified('curio_payload')}({column})"
 
     def _several(self, values: tuple[Any, ...]) -> list[Any]:
         return list(values)

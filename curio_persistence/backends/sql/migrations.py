@@ -3,6 +3,9 @@
 `schema/<dialect>/*.sql` are the tables as they are today; `migrations/NNNN_name.sql` are the steps
 by which an older database gets there. A step is additive (programs that do not know it can go on)
 or breaking, as its first line says: `-- additive: …` or `-- breaking: …`.
+
+An index of a table that may hold many rows has a step of its own, `-- additive, concurrent: …`,
+with nothing but CREATE INDEX and DROP INDEX statements: PostgreSQL builds it beside writers.
 """
 
 from __future__ import annotations
@@ -48,6 +51,9 @@ Kind = Literal["additive", "breaking"]
 
 
 _INDEX = re.compile(r"^CREATE (?:UNIQUE )?INDEX (?P<name>\w+)[^;]*;$", re.MULTILINE)
+_INDEX_CHANGE = re.compile(
+    r"^(?:CREATE (?:UNIQUE )?|DROP )INDEX (?:\{schema\}\.)?(?P<name>\w+)[^;]*;$", re.MULTILINE
+)
 
 
 class Applied(NamedTuple):
@@ -107,7 +113,7 @@ def migrations(dialect: str) -> tuple[Migration, ...]:
 def _migration(file: Traversable) -> Migration:
     sql = file.read_text(encoding="utf-8")
     version, _, name = file.name.removesuffix(".sql").partition("_")
-    kind: Kind = "additive" if sql.startswith("-- additive:") else "breaking"
+    kind: Kind = "additive" if sql.startswith("-- additive") else "breaking"
     checksum = hashlib.sha256(sql.encode()).hexdigest()
     return Migration(int(version), name, kind, checksum, sql)
 
@@ -117,6 +123,27 @@ def fresh(dialect: str) -> str:
     """The statements that make today's tables from nothing."""
     names = (f"{MIGRATIONS_TABLE}.sql", *(table.ddl for table in TABLES), "search.sql")
     return "\n".join((_folder(dialect) / name).read_text(encoding="utf-8") for name in names)
+
+
+class IndexChange(NamedTuple):
+    """A statement of a concurrent step: it creates or drops the index of that name."""
+
+    name: str
+    sql: str
+    creates: bool
+
+
+def is_concurrent(sql: str) -> bool:
+    """Return whether a step consists of index statements that run outside of a transaction."""
+    return sql.startswith("-- additive, concurrent:")
+
+
+def index_changes(sql: str) -> list[IndexChange]:
+    """Return the statements of a concurrent step."""
+    return [
+        IndexChange(match["name"], match[0], match[0].startswith("CREATE"))
+        for match in _INDEX_CHANGE.finditer(sql)
+    ]
 
 
 @cache
