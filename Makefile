@@ -1,15 +1,22 @@
 # Nothing but make and Python 3.11 is needed; the rest goes into .venv by itself.
 #
 #   make test PYTHON=python3.13    with another Python (after `make clean`)
-#   make test TESTS='-k sqlite'    some of the tests
+#   make test TESTS='-k search'    some of the tests
 #   make test WORKERS=0            in this process, for a debugger
+#   make test BACKENDS=sqlite      on some of the backends
 
 PYTHON  ?= python3
 WORKERS ?= 2
 TESTS   ?=
 
+# Those of one run; `all` adds SQLite in memory and older versions of PostgreSQL.
+BACKENDS ?= memory,sqlite,postgres18
+export CURIO_TEST_BACKENDS = $(BACKENDS)
+
 VENV := .venv
 BIN  := $(VENV)/bin
+
+PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 # What was installed last, so that a second `make` starts at once.
 RUN := $(VENV)/.installed-run
@@ -17,7 +24,7 @@ DEV := $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test soak check bench bench-peers bench-scale format clean
+.PHONY: help demo quick test test-all faults soak check lint bench bench-peers bench-scale format clean
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -25,16 +32,30 @@ help: ## Show this
 demo: $(RUN) ## Watch an agent record itself into SQLite, and read its history back
 	@$(BIN)/python examples/demo.py
 
-test: $(DEV) ## Run every test, on memory, SQLite and a real PostgreSQL
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(TESTS)
+quick: BACKENDS := memory,sqlite
+quick: lint ## Check format and lint, and test what needs no server: the inner loop, a minute
+	$(PYTEST) -q tests/unit tests/conformance tests/project/test_layers.py $(TESTS)
 
+test: $(DEV) ## Run every test, on memory, SQLite and PostgreSQL 18
+	$(PYTEST) $(TESTS)
+
+test-all: BACKENDS := all
+test-all: $(DEV) ## Run every test on every backend
+	$(PYTEST) $(TESTS)
+
+faults: BACKENDS := all
+faults: $(DEV) ## Run the tests of crashes, outages and full disks, on every backend
+	$(PYTEST) tests/faults $(TESTS)
+
+soak: BACKENDS := all
 soak: $(DEV) ## Try the tests of chance twenty times as hard, for many minutes
-	CURIO_SOAK=20 $(BIN)/python -m pytest -n $(WORKERS) --timeout 1800 \
-		tests/backends tests/faults tests/properties $(TESTS)
+	CURIO_SOAK=20 $(PYTEST) --timeout 1800 tests/backends tests/faults tests/properties $(TESTS)
 
-check: $(DEV) ## Check format, lint, types and layers
+lint: $(DEV)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+
+check: lint ## Check format, lint, types and layers
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q tests/project/test_layers.py
 

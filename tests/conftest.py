@@ -25,7 +25,7 @@ from tests.support.postgres import PostgresServer, socket_address
 from tests.support.server import ServerUnavailable
 
 _OWN_SERVER = "CURIO_TEST_POSTGRES_DSN"
-_NEWEST = 18
+_NEWEST = "postgres18"
 _SETTINGS = {"CURIO_DATABASE_URL", "CURIO_REDACT", "CURIO_CONTENT", "DATABASE_URL"}
 
 # How long an example takes says more about the machine than about the code.
@@ -54,16 +54,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 class PostgresServers:
-    """The servers of this session by major version, each started when first asked for."""
+    """The servers of this session by name ("postgres18"), each started when first asked for."""
 
     def __init__(self, stack: ExitStack) -> None:
         self._stack = stack
-        self._dsns: dict[int, str] = {}
+        self._dsns: dict[str, str] = {}
 
-    def dsn(self, major: int) -> str:
-        if major not in self._dsns:
-            self._dsns[major] = self._own(major) or self._start(major)
-        return self._dsns[major]
+    def dsn(self, name: str) -> str:
+        if name not in self._dsns:
+            self._dsns[name] = self._own(name) or self._start(name)
+        return self._dsns[name]
 
     def drop_schema(self, name: str) -> None:
         """Drop it wherever it was made; one that a forgotten transaction still uses is an error."""
@@ -73,15 +73,16 @@ class PostgresServers:
                 cursor.execute(statement.format(sql.Identifier(name)))
             connection.close()
 
-    def _own(self, major: int) -> str | None:
+    def _own(self, name: str) -> str | None:
         dsn = os.environ.get(_OWN_SERVER)
-        if dsn and major != _NEWEST:
-            pytest.skip(f"{_OWN_SERVER} names one server; it stands in for PostgreSQL {_NEWEST}")
+        if dsn and name != _NEWEST:
+            pytest.skip(f"{_OWN_SERVER} names one server, which is used as {_NEWEST}")
         return dsn
 
-    def _start(self, major: int) -> str:
+    def _start(self, name: str) -> str:
         with _needed():
-            return self._stack.enter_context(PostgresServer(major)).dsn
+            server = PostgresServer(int(name.removeprefix("postgres")))
+            return self._stack.enter_context(server).dsn
 
 
 @pytest.fixture(scope="session")
@@ -94,12 +95,6 @@ def postgres_servers() -> Iterator[PostgresServers]:
 def postgres18(postgres_servers: PostgresServers) -> str:
     """The DSN of a PostgreSQL 18, or of the server that CURIO_TEST_POSTGRES_DSN names."""
     return postgres_servers.dsn(_NEWEST)
-
-
-@pytest.fixture(scope="session")
-def postgres16(postgres_servers: PostgresServers) -> str:
-    """The DSN of a PostgreSQL 16."""
-    return postgres_servers.dsn(16)
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""Servers of both versions, and questions to them that do not go through the library."""
+"""Servers of every version, and questions to them that do not go through the library."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ import pytest
 
 from curio_persistence import PostgresPersistence
 from tests.conftest import PostgresServers
+from tests.support.backends import chosen
 
 Open = Callable[..., PostgresPersistence]
 Ask = Callable[..., list[tuple[Any, ...]]]
 
 
-@pytest.fixture(params=[18, 16])
+@pytest.fixture(params=chosen("postgres18", "postgres16", "postgres15"))
 def dsn(request: pytest.FixtureRequest, postgres_servers: PostgresServers) -> str:
     return postgres_servers.dsn(request.param)
 

@@ -30,9 +30,8 @@ FILL = """
 """
 
 
-@pytest.fixture(params=["postgres18", "postgres16"])
-def planner(request: pytest.FixtureRequest, schema_name: str) -> Iterator[PostgresPlanner]:
-    dsn = request.getfixturevalue(request.param)
+@pytest.fixture
+def planner(dsn: str, schema_name: str) -> Iterator[PostgresPlanner]:
     with (
         PostgresPersistence(dsn=dsn, schema=schema_name) as persistence,
         closing(psycopg2.connect(dsn)) as connection,

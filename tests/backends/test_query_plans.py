@@ -25,6 +25,7 @@ from curio_persistence import (
 )
 from curio_persistence.store import table
 from tests.conftest import PostgresServers
+from tests.support.backends import chosen
 from tests.support.plans import RUN_ID, Plan, Planner, PostgresPlanner, SQLitePlanner
 
 pytestmark = pytest.mark.slow
@@ -402,7 +403,10 @@ def postgres_planner(dsn: str, schema: str) -> Iterator[Planner]:
         cursor.execute(f"DROP SCHEMA {schema} CASCADE")
 
 
-@pytest.fixture(scope="module", params=["sqlite", "sqlite analyzed", "postgres18", "postgres16"])
+@pytest.fixture(
+    scope="module",
+    params=chosen("sqlite", "sqlite analyzed", "postgres18", "postgres16"),
+)
 def planner(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Planner]:
@@ -414,8 +418,7 @@ def planner(
             yield planner
     else:
         servers: PostgresServers = request.getfixturevalue("postgres_servers")
-        dsn = servers.dsn(int(dialect.removeprefix("postgres")))
-        with postgres_planner(dsn, f"test_plans_{uuid.uuid4().hex}") as planner:
+        with postgres_planner(servers.dsn(dialect), f"test_plans_{uuid.uuid4().hex}") as planner:
             yield planner
 
 

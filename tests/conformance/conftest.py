@@ -1,4 +1,4 @@
-"""Every test here runs on every backend: memory, SQLite and two PostgreSQL versions.
+"""Every test here runs on every backend that `CURIO_TEST_BACKENDS` chooses.
 
 `persistence` and `store` are new and empty; `clock` moves the time that they live in.
 """
@@ -22,12 +22,13 @@ from curio_persistence import (
 )
 from curio_persistence.clock import Clock
 from curio_persistence.store.base import Store
-from tests.support.backends import PostgresSchema
+from tests.conftest import PostgresServers
+from tests.support.backends import PostgresSchema, chosen
 from tests.support.hands import Hands
 
 pytest.register_assert_rewrite("curio_persistence.testing")
 
-LASTING = ("sqlite", "postgres18", "postgres16")
+LASTING = ("sqlite", "postgres18", "postgres16", "postgres15")
 """The backends that keep what they have after they are closed."""
 
 BACKENDS = ("memory", "sqlite_memory", *LASTING)
@@ -54,6 +55,7 @@ def open_again(
     request: pytest.FixtureRequest,
     tmp_path: Path,
     clock: Hands,
+    postgres_servers: PostgresServers,
     postgres_schemas: dict[str, PostgresSchema],
 ) -> Iterator[Open]:
     """Opens the test's own database, as often as it is called, with these settings. Empty at first.
@@ -69,7 +71,7 @@ def open_again(
             case "sqlite":
                 make = partial(SQLitePersistence, tmp_path / "runs.db")
             case server:
-                dsn = request.getfixturevalue(server)
+                dsn = postgres_servers.dsn(server)
                 if dsn not in postgres_schemas:
                     postgres_schemas[dsn] = PostgresSchema(dsn)
                 schema = postgres_schemas[dsn]
@@ -87,7 +89,7 @@ def open_again(
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "open_again" in metafunc.fixturenames:
         backends = LASTING if "lasting" in metafunc.fixturenames else BACKENDS
-        metafunc.parametrize("open_again", backends, indirect=True)
+        metafunc.parametrize("open_again", chosen(*backends), indirect=True)
 
 
 @pytest.fixture

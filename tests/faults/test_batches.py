@@ -40,6 +40,7 @@ from curio_persistence.tables import EVENTS, RUNS, USAGE
 from tests.backends.conftest import Ask, Open, wait_until
 from tests.conftest import PostgresServers
 from tests.support import soak
+from tests.support.backends import chosen
 from tests.support.batches import record, stored, write_all
 from tests.support.blackhole import BlackHole
 from tests.support.children import Child, Fork
@@ -50,7 +51,7 @@ PROCESSES = 4
 T = TypeVar("T")
 
 
-@pytest.fixture(params=["sqlite", "postgres18", "postgres16"])
+@pytest.fixture(params=chosen("sqlite", "postgres18", "postgres16"))
 def url(
     request: pytest.FixtureRequest,
     tmp_path: Path,
@@ -60,8 +61,7 @@ def url(
     """Where processes meet."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'agents.db'}"
-    major = int(request.param.removeprefix("postgres"))
-    return f"{postgres_servers.dsn(major)}&schema={schema_name}"
+    return f"{postgres_servers.dsn(request.param)}&schema={schema_name}"
 
 
 @pytest.fixture

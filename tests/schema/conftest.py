@@ -18,6 +18,7 @@ import pytest
 from curio_persistence import Persistence, PostgresPersistence, SQLitePersistence
 from curio_persistence.backends.sql import migrations
 from tests.conftest import PostgresServers
+from tests.support.backends import chosen
 from tests.support.children import ROOT
 
 Rows = list[tuple[Any, ...]]
@@ -184,7 +185,7 @@ def _without_layout(text: str) -> str:
 Make = Callable[[], Database]
 
 
-@pytest.fixture(params=["sqlite", "postgres18", "postgres16"])
+@pytest.fixture(params=chosen("sqlite", "postgres18", "postgres16", "postgres15"))
 def make(
     request: pytest.FixtureRequest, tmp_path: Path, postgres_servers: PostgresServers
 ) -> Iterator[Make]:
@@ -199,7 +200,7 @@ def make(
 
     def make_postgres() -> Database:
         made.append(f"test_{uuid.uuid4().hex}")
-        return PostgresSchema(postgres_servers.dsn(int(request.param[-2:])), made[-1])
+        return PostgresSchema(postgres_servers.dsn(request.param), made[-1])
 
     if request.param == "sqlite":
         yield make_sqlite
