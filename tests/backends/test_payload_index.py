@@ -26,7 +26,7 @@ FILL = """
     INSERT INTO {schema}.agent_run_events (agent_id, run_id, data, timestamp, created_at)
     SELECT 'agent', 'run', json_build_object('tool', (ARRAY['search', 'fetch'])[i % 2 + 1],
         'call', json_build_object('id', i), 'text', repeat('x', 200)), t, t
-    FROM generate_series(1, 30000) i, LATERAL (SELECT now() + i * interval '1 ms' AS t);
+    FROM generate_series(1, 30000) i, LATERAL (SELECT now() + i * interval '1 ms' AS t) AS moments;
 """
 
 
