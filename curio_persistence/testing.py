@@ -979,6 +979,21 @@ class StoreContract:
         assert store.delete(RUNS, RUNS.where(run_id="a")) == 1
         assert [event.run_id for event in _select(store, EVENTS)] == ["b"]
 
+    def test_a_deletion_can_be_limited(self, store: Store) -> None:
+        for run_id in "abcde":
+            store.insert(RUNS, _run_row(run_id, agent_id="x" if run_id < "d" else "y"))
+        assert store.delete(RUNS, RUNS.where(agent_id="x"), limit=2) == 2
+        assert store.delete(RUNS, RUNS.where(agent_id="x"), limit=2) == 1
+        assert store.delete(RUNS, RUNS.where(agent_id="x"), limit=2) == 0
+        assert store.delete(RUNS, (), limit=0) == 0
+        assert set(_run_ids_of(store)) == set("de")
+
+    def test_rows_can_be_deleted_by_their_ids(self, store: Store) -> None:
+        a, b, _ = (store.insert(RUNS, _run_row(run_id)) for run_id in "abc")
+        assert store.delete_many(RUNS, [a, b, 99]) == 2
+        assert store.delete_many(RUNS, []) == 0
+        assert _run_ids_of(store) == "c"
+
     # --- aggregate ----------------------------------------------------------------------------
 
     def test_groups_are_counted_and_summed(self, store: Store) -> None:

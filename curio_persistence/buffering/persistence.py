@@ -305,8 +305,8 @@ class BufferedStore(Store):
     def update(self, *args: Any, **kwargs: Any) -> list[tuple[Any, ...]]:
         return self._call(self._inner.update, *args, **kwargs)
 
-    def delete(self, *args: Any) -> int:
-        return self._call(self._inner.delete, *args)
+    def delete(self, *args: Any, **kwargs: Any) -> int:
+        return self._call(self._inner.delete, *args, **kwargs)
 
     def aggregate(self, *args: Any, **kwargs: Any) -> list[tuple[Any, ...]]:
         return self._call(self._inner.aggregate, *args, **kwargs)

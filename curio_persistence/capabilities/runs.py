@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta
+from time import monotonic
 from typing import Any, TypedDict, Unpack
 
 from curio_persistence.capabilities.batches import encode_all, in_one_transaction
@@ -16,14 +17,18 @@ from curio_persistence.errors import ConflictError, InvalidValueError, NotFoundE
 from curio_persistence.models import AgentLLMUsage, AgentRun, AgentRunEvent, AgentRunStatus
 from curio_persistence.redaction import Redaction
 from curio_persistence.results.pages import Direction, Page, Stream, open_stream, read_page
-from curio_persistence.store.base import Store
+from curio_persistence.store.base import Position, Store, position_of_last
 from curio_persistence.store.codecs import decode_time, encode_time
 from curio_persistence.store.filters import Filter, Order, Where, checked_count
-from curio_persistence.store.table import Row
+from curio_persistence.store.table import Row, Table
 from curio_persistence.tables import EVENTS, RUNS, USAGE
 
 _AS_INDEXED = (Order("created_at"), Order("id"))
 _LATEST = (Order("timestamp", descending=True), Order("id", descending=True))
+_BATCH, _SMALLEST_BATCH = 500, 50
+"""How many rows a deletion changes in one transaction: fewer where that takes long."""
+_LONG = 0.05
+"""Seconds that such a transaction should keep other writers waiting, at most."""
 
 
 class RunFilters(TypedDict, total=False):
@@ -198,21 +203,59 @@ class Runs:
         )
 
     def delete(self, run_id: str) -> bool:
-        """Remove a run and its events; see `BasePersistence.delete_agent_run`."""
+        """Remove a run and its events; see `BasePersistence.delete_agent_run`.
+
+        What is many goes first, in batches that are committed one by one, so that other writers
+        get their turn in between; the run itself goes last. A deletion that was cut short can
+        therefore be repeated.
+        """
         where = RUNS.where(run_id=_given(run_id))
+        if not self._store.select_columns(RUNS, ("id",), where):
+            return False
+        children = RUNS.where(parent_run_id=run_id)
+        self._in_batches(EVENTS, where, self._delete_events)
+        self._in_batches(USAGE, where, self._detach_calls)
+        self._in_batches(RUNS, children, self._detach_children)
         with self._store.transaction():
-            self._indexing.forget(EVENTS, where)
-            self._store.delete(EVENTS, where)
+            self._delete_events(where)
             self._indexing.forget(RUNS, where)
             if not self._store.delete(RUNS, where):
-                return False
-            self._indexing.go_back(EVENTS)
-            calls = self._indexing.forget(USAGE, where)
-            self._store.update(USAGE, where, {**USAGE.words, "run_id": None})
-            self._indexing.take_up_again(USAGE, calls)
-            children = RUNS.where(parent_run_id=run_id)
-            self._store.update(RUNS, children, {"parent_run_id": None})
+                return False  # Another thread or process was faster.
+            self._detach_calls(where)
+            self._detach_children(children)
         return True
+
+    def _in_batches(
+        self, table: Table[Any], where: Where, change: Callable[[Where], object]
+    ) -> None:
+        """Apply a change to all full batches of rows, each in a transaction of its own."""
+        after: Position | None = None
+        size = _BATCH
+        while True:
+            columns = self._store.select(table, where, after=after, limit=size)
+            ids = columns[table.names.index("id")]
+            if len(ids) < size:
+                return
+            begin = monotonic()
+            with self._store.transaction():
+                change((Filter("id", "in", tuple(ids)),))
+            if monotonic() - begin > _LONG:
+                size = max(size // 2, _SMALLEST_BATCH)
+            # Not from the beginning: a database may have to pass by what was deleted.
+            after = position_of_last(table, table.order, columns)
+
+    def _delete_events(self, where: Where) -> None:
+        self._indexing.forget(EVENTS, where)
+        self._store.delete(EVENTS, where)
+
+    def _detach_calls(self, where: Where) -> None:
+        """Keep the numbers of model calls, without their words and without their run."""
+        calls = self._indexing.forget(USAGE, where)
+        self._store.update(USAGE, where, {**USAGE.words, "run_id": None})
+        self._indexing.take_up_again(USAGE, calls)
+
+    def _detach_children(self, where: Where) -> None:
+        self._store.update(RUNS, where, {"parent_run_id": None})
 
     def left_behind(
         self, *, older_than: timedelta = timedelta(hours=1), limit: int | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from itertools import chain
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol
@@ -210,8 +210,15 @@ class Store(ABC):
         """Change all rows that match; the `returning` columns of each, in any order."""
 
     @abstractmethod
-    def delete(self, table: Table[Any], where: Where) -> int:
-        """Remove all rows that match, and those that refer to them; how many matched."""
+    def delete(self, table: Table[Any], where: Where, limit: int | None = None) -> int:
+        """Remove the rows that match, or any `limit` of them, and those that refer to them.
+
+        Return how many matched and were removed.
+        """
+
+    def delete_many(self, table: Table[Any], ids: Collection[int]) -> int:
+        """Remove the rows with these ids, as `delete` does."""
+        return self.delete(table, (Filter("id", "in", tuple(ids)),))
 
     @abstractmethod
     def aggregate(

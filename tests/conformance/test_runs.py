@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import asdict, fields
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -264,3 +265,66 @@ def test_deleting_an_unknown_run_is_false_and_leaves_its_usage(persistence: Pers
 def test_a_run_is_deleted_once(persistence: Persistence) -> None:
     persistence.create_agent_run(AgentRun("agent", "run"))
     assert [persistence.delete_agent_run("run") for _ in range(2)] == [True, False]
+
+
+def large_run(persistence: Persistence) -> None:
+    persistence.create_agent_run(AgentRun("agent", "run"))
+    persistence.log_agent_run_events(AgentRunEvent("agent", "run") for _ in range(1_203))
+    calls = (AgentLLMUsage("agent", "run", prompt="words", input_tokens=1) for _ in range(601))
+    persistence.log_llm_usages(calls)
+    children = [AgentRun("agent", f"child {n}", parent_run_id="run") for n in range(502)]
+    persistence.create_agent_runs(children)
+
+
+def test_a_large_run_is_deleted_in_batches_between_which_others_may_write(
+    persistence: Persistence, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    large_run(persistence)
+    deleted, delete = [], persistence._store.delete
+
+    def delete_and_note(table: Any, *args: Any) -> int:
+        deleted.append((table.name, delete(table, *args)))
+        return deleted[-1][1]
+
+    monkeypatch.setattr(persistence._store, "delete", delete_and_note)
+    assert persistence.delete_agent_run("run")
+    events = [count for name, count in deleted if name == "agent_run_events"]
+    assert sum(events) == 1_203
+    assert max(events) <= 500
+    assert deleted[-1] == ("agent_runs", 1)
+    assert persistence.count_events() == 0
+    calls = persistence.get_llm_usage(limit=None)
+    assert {(call.run_id, call.prompt, call.input_tokens) for call in calls} == {(None, "", 1)}
+    assert {run.parent_run_id for run in persistence.get_agent_runs(limit=None)} == {None}
+
+
+def test_a_deletion_that_was_cut_short_can_be_repeated(
+    persistence: Persistence, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    large_run(persistence)
+    delete = persistence._store.delete
+
+    def fail_at_the_run(table: Any, *args: Any) -> int:
+        if table.name == "agent_runs":
+            raise KeyboardInterrupt
+        return delete(table, *args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(persistence._store, "delete", fail_at_the_run)
+        with pytest.raises(KeyboardInterrupt):
+            persistence.delete_agent_run("run")
+    assert persistence.get_agent_run("run") is not None
+    assert persistence.delete_agent_run("run")
+    assert persistence.count_events() == 0
+    assert persistence.get_llm_usage(run_id="run") == []
+
+
+def test_in_a_transaction_a_deletion_of_any_size_is_all_or_nothing(
+    persistence: Persistence,
+) -> None:
+    large_run(persistence)
+    before = everything(persistence)
+    with suppress(KeyboardInterrupt), persistence.transaction():
+        assert persistence.delete_agent_run("run")
+        raise KeyboardInterrupt
+    assert everything(persistence) == before

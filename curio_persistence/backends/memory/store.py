@@ -343,12 +343,12 @@ class MemoryStore(Store):
         return [tuple(map(rows.by_id[ident].get, returning)) for ident in matching]
 
     @_exclusive
-    def delete(self, table: Table[Any], where: Where) -> int:
-        return self._delete(table, where)
+    def delete(self, table: Table[Any], where: Where, limit: int | None = None) -> int:
+        return self._delete(table, where, limit)
 
-    def _delete(self, table: Table[Any], where: Where) -> int:
+    def _delete(self, table: Table[Any], where: Where, limit: int | None = None) -> int:
         rows = self._rows(table)
-        matching = rows.matching(where)
+        matching = rows.matching(where)[:limit]
         for ident in matching:
             row = rows.by_id[ident]
             self._do(partial(rows.remove, ident, row), partial(rows.put, ident, row))

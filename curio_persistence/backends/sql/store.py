@@ -397,12 +397,19 @@ class SQLStore(Store):
         params = (*changes.values(), *self._values(where))
         return self._write(sql, params)[0]
 
-    def delete(self, table: Table[Any], where: Where) -> int:
+    def delete(self, table: Table[Any], where: Where, limit: int | None = None) -> int:
+        limited = limit is not None
         sql = self._text(
-            (table, "delete", _shape(where)),
-            lambda: f"DELETE FROM {self._table(table)}{self._where_text(where)}",
+            (table, "delete", _shape(where), limited),
+            lambda: self._delete_text(self._table(table), self._where_text(where), limited),
         )
-        return self._write(sql, self._values(where))[1]
+        return self._write(sql, self._values(where) + ((limit,) if limited else ()))[1]
+
+    def _delete_text(self, table: str, conditions: str, limited: bool) -> str:
+        if limited:
+            some = f"SELECT id FROM {table}{conditions} LIMIT {self.placeholder}"
+            conditions = f" WHERE id IN ({some})"
+        return f"DELETE FROM {table}{conditions}"
 
     def aggregate(
         self,
