@@ -7,15 +7,10 @@ from dataclasses import asdict, dataclass
 from itertools import chain, islice
 from typing import Any
 
-from curio_persistence.capabilities.transfers import (
-    BY_ID,
-    KINDS,
-    Reading,
-    Transfers,
-    of_runs,
-    without_ids,
-)
+from curio_persistence.capabilities.transfers import BY_ID, KINDS, Transfers
+from curio_persistence.capabilities.transfers.deduplication import without_ids
 from curio_persistence.capabilities.transfers.hashes import RunHash, RunHashes
+from curio_persistence.capabilities.transfers.reading import Reading, of_runs
 from curio_persistence.errors import ConflictError, InvalidValueError, MissingRunError
 from curio_persistence.export.records import Progress, checked_persistence
 from curio_persistence.persistence import Persistence
@@ -89,7 +84,7 @@ class _Copying:
         self._there = there
         self._progress = progress
         self._total = sum(map(here.count, KINDS.values())) if progress is not None else None
-        self._arrivals = there.arrivals()
+        self._deduplicator = there.deduplicator()
         self._came = RunHashes()
         self._counts = dict.fromkeys(KINDS, 0)
         self._new = dict.fromkeys(KINDS, 0)
@@ -117,7 +112,7 @@ class _Copying:
 
     def _add(self, name: str, table: Table[Any], batch: Iterable[Sequence[Row]]) -> int:
         """Store what is not there yet, and return how many that were."""
-        new = self._arrivals.add(table, list(chain.from_iterable(batch)))
+        new = self._deduplicator.add(table, list(chain.from_iterable(batch)))
         self._new[name] += new
         return new
 
@@ -164,11 +159,11 @@ class _Copying:
     def _bring(
         self, name: str, table: Table[Any], reading: Reading, run_ids: Sequence[str | None]
     ) -> None:
-        arrivals = self._there.arrivals()
+        deduplicator = self._there.deduplicator()
         for where in of_runs(run_ids):
             for columns in reading.stream(table, where, size=_PIECE):
                 rows = self._there.rows(table, columns)
-                self._new[name] += arrivals.add(table, without_ids(rows))
+                self._new[name] += deduplicator.add(table, without_ids(rows))
 
     def _compare(self, run_ids: Iterable[str | None]) -> list[str | None]:
         """Those that are not the same in both."""

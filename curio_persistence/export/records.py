@@ -10,7 +10,8 @@ from io import TextIOBase
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from curio_persistence.capabilities.transfers import KINDS, Reading
+from curio_persistence.capabilities.transfers import KINDS
+from curio_persistence.capabilities.transfers.reading import Reading
 from curio_persistence.clock import utc_now
 from curio_persistence.errors import InvalidValueError, UnsupportedError
 from curio_persistence.export.formats import FORMATS, VERSION, Write, json_line

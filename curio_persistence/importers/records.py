@@ -14,7 +14,7 @@ from curio_persistence.store.table import Row, Table
 from curio_persistence.tables import RUNS_AND_STUBS, USAGE
 
 if TYPE_CHECKING:
-    from curio_persistence.capabilities.transfers import Arrivals
+    from curio_persistence.capabilities.transfers.deduplication import Deduplicator
     from curio_persistence.persistence import Persistence
 
 _BATCH = 1_000
@@ -49,11 +49,11 @@ class _Arriving:
     def __init__(
         self, persistence: Persistence | None, tally: Tally, progress: Progress | None
     ) -> None:
-        self._arrivals: Arrivals | None = None
+        self._deduplicator: Deduplicator | None = None
         self._encoder: Callable[[Table[Any]], Callable[[Any], Row]] = lambda table: table.encode
         if persistence is not None:
             transfers = checked_persistence(persistence).transfers
-            self._arrivals = transfers.arrivals()
+            self._deduplicator = transfers.deduplicator()
             self._encoder = transfers.encoder
         self._encoders: dict[Table[Any], Callable[[Any], Row]] = {}
         self._tally = tally
@@ -96,7 +96,7 @@ class _Arriving:
         rows, self._rows, self._letters = self._rows, [], 0
         if not rows:
             return
-        new = len(rows) if self._arrivals is None else self._arrivals.add(self._table, rows)
+        new = len(rows) if self._deduplicator is None else self._deduplicator.add(self._table, rows)
         self._tally.skip("stored before", len(rows) - new)
         self._count(new)
         self._done += len(rows)

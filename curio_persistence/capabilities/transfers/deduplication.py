@@ -1,0 +1,165 @@
+"""Storing records that arrive from elsewhere, each of them once."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from curio_persistence.capabilities.appends import Appends
+from curio_persistence.capabilities.transfers.hashes import (
+    Content,
+    contents,
+    contents_of_columns,
+)
+from curio_persistence.capabilities.transfers.reading import of_runs
+from curio_persistence.errors import BusyError, ConflictError
+from curio_persistence.store.base import Store
+from curio_persistence.store.codecs import encode_time, even_times
+from curio_persistence.store.filters import Filter
+from curio_persistence.store.table import Row, Table
+from curio_persistence.tables import RUNS_AND_STUBS
+
+_ATTEMPTS = 100
+ARRIVING = "arriving"
+"""Names the lock that transfers take before they compare with stored records."""
+_MICROSECOND = timedelta(microseconds=1)
+
+
+class Deduplicator:
+    """Stores records from elsewhere once, however often they are sent.
+
+    Batches of events and model calls come oldest first. A record with an `event_id` is recognised
+    by it; a record without one by all its fields but the id, and of several equal ones as many are
+    stored as were sent. A stored run is replaced by a version that was updated later.
+    """
+
+    def __init__(self, store: Store, appends: Mapping[Table[Any], Appends[Any]]) -> None:
+        self._store = store
+        self._appends = appends
+        self._edges: dict[Table[Any], tuple[Any, Counter[Content]]] = {}
+
+    def add(self, table: Table[Any], rows: Sequence[Row]) -> int:
+        """Store the rows that are new, all or none, and return how many they are."""
+        with self._store.transaction():
+            self._store.take_turns(ARRIVING)
+            return self._add_runs(rows) if table is RUNS_AND_STUBS else self._append(table, rows)
+
+    # --- runs ---------------------------------------------------------------------------------
+
+    def _add_runs(self, rows: Sequence[Row]) -> int:
+        """Store the runs that are new, were stubs, or have changed since the last transfer."""
+        latest = _latest(rows)
+        for _ in range(_ATTEMPTS):
+            stored = self._versions(tuple(latest))
+            new = [row for run_id, row in latest.items() if run_id not in stored]
+            try:
+                self._store.insert_many(RUNS_AND_STUBS, new)
+            except ConflictError:  # Another transaction created one of them, or took its id.
+                without_ids(new)
+                continue
+            known = [row for run_id, row in latest.items() if run_id in stored]
+            changed = [row for row in known if stored[str(row["run_id"])] < _version(row)]
+            for row in changed:
+                self._replace(row)
+            return len(new) + len(changed)
+        raise BusyError("Other transactions keep creating the same runs; try again.")
+
+    def _versions(self, run_ids: tuple[str, ...]) -> dict[str, _Version]:
+        """Return the versions of the stored runs among these."""
+        columns = ("run_id", "stub", "updated_at")
+        found = self._store.select_columns(
+            RUNS_AND_STUBS, columns, (Filter("run_id", "in", run_ids),)
+        )
+        times = even_times([time for _, _, time in found])
+        return {
+            run_id: (not stub, str(time))
+            for (run_id, stub, _), time in zip(found, times, strict=True)
+        }
+
+    def _replace(self, row: Row) -> None:
+        names = [name for name in RUNS_AND_STUBS.names if name not in ("id", "run_id")]
+        changes: Row = {name: row.get(name, RUNS_AND_STUBS.filled.get(name)) for name in names}
+        where = (Filter("run_id", "=", row["run_id"]),)
+        self._store.update(RUNS_AND_STUBS, where, {**changes, "indexed": None})
+
+    # --- events and model calls ---------------------------------------------------------------
+
+    def _append(self, table: Table[Any], rows: Sequence[Row]) -> int:
+        missing = self._missing(table, rows)
+        return len(missing) - len(self._appends[table].store(missing).known)
+
+    def _missing(self, table: Table[Any], rows: Sequence[Row]) -> list[Row]:
+        """Return the rows to store; those with an `event_id` are checked when they are stored."""
+        found = contents(table, rows)
+        times: list[Any] = [row[table.ages_by] for row in rows]
+        there = self._there(table, rows, times)
+        last = max(times)
+        edge, here = self._edges.get(table, (None, Counter()))
+        if edge is not None and edge >= min(times):
+            there.subtract(here)  # These were stored by an earlier batch.
+        if edge != last:
+            here = Counter()
+        here.update(c for c, time in zip(found, times, strict=True) if time == last)
+        self._edges[table] = (last, here)
+        return [
+            row
+            for row, content in zip(rows, found, strict=True)
+            if row.get("event_id") is not None or not _take(there, content)
+        ]
+
+    def _there(
+        self, table: Table[Any], rows: Sequence[Row], times: Sequence[str]
+    ) -> Counter[Content]:
+        """Return the stored contents of the same runs and the same time."""
+        unnamed = [row for row in rows if row.get("event_id") is None]
+        if not unnamed:
+            return Counter()
+        window = tuple(_between(table.ages_by, min(times), max(times)))
+        run_ids = dict.fromkeys(row["run_id"] for row in unnamed)
+        stored: Counter[Content] = Counter()
+        for where in of_runs(run_ids):
+            columns = table.in_one_form(self._store.select(table, (*where, *window)))
+            stored.update(contents_of_columns(table, columns))
+        return stored
+
+
+_Version = tuple[bool, str]
+"""Orders the versions of a run; a stub comes before any other."""
+
+
+def _version(row: Row) -> _Version:
+    return not row.get("stub"), str(row["updated_at"])
+
+
+def _latest(rows: Iterable[Row]) -> dict[Any, Row]:
+    """Return the latest version of each run."""
+    latest: dict[Any, Row] = {}
+    for row in rows:
+        known = latest.setdefault(row["run_id"], row)
+        if _version(known) < _version(row):
+            latest[row["run_id"]] = row
+    return latest
+
+
+def _take(stored: Counter[Content], content: Content) -> bool:
+    """Take one equal stored record; False if none is left."""
+    if stored[content] <= 0:
+        return False
+    stored[content] -= 1
+    return True
+
+
+def _between(column: str, first: str, last: str) -> Iterator[Filter]:
+    yield Filter(column, ">=", first)
+    moment = datetime.fromisoformat(last)
+    if moment.year < 9999:
+        yield Filter(column, "<", encode_time(moment + _MICROSECOND))
+
+
+def without_ids(rows: Sequence[Row]) -> Sequence[Row]:
+    """Remove the ids, so that the store assigns new ones."""
+    for row in rows:
+        row.pop("id", None)
+    return rows

@@ -1,0 +1,40 @@
+"""Reading records for a transfer: all tables as of one moment, equal on every store."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from typing import Any
+
+from curio_persistence.store.base import STREAM_ROWS, Snapshot
+from curio_persistence.store.filters import Filter, Order, Where
+from curio_persistence.store.table import Columns, Table
+
+
+class Reading:
+    """A snapshot whose rows are equal to the letter on all stores."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._snapshot = snapshot
+
+    def stream(
+        self,
+        table: Table[Any],
+        where: Where = (),
+        *,
+        order: tuple[Order, ...] | None = None,
+        size: int = STREAM_ROWS,
+    ) -> Iterator[Columns]:
+        """Yield what `Snapshot.stream` yields; the oldest records come first by default."""
+        if order is None:
+            order = tuple(each._replace(descending=False) for each in table.order)
+        chunks = self._snapshot.stream(table, where, order=order, size=size)
+        return map(table.in_one_form, chunks)
+
+
+def of_runs(run_ids: Collection[Any]) -> Iterator[Where]:
+    """Yield the filters that together select the records of some runs; None stands for no run."""
+    named = tuple(run_id for run_id in run_ids if run_id is not None)
+    if named:
+        yield (Filter("run_id", "in", named),)
+    if None in run_ids:
+        yield (Filter("run_id", "is null"),)
