@@ -195,6 +195,9 @@ class BufferedStore(Store):
     def running(self) -> frozenset[str]:
         return self._inner.running()
 
+    def active_transactions(self, table: Table[Any]) -> frozenset[str] | None:
+        return self._inner.active_transactions(table)
+
     def schema_version(self) -> int:
         return self._inner.schema_version()
 
@@ -281,8 +284,11 @@ class BufferedStore(Store):
     def reserve_ids(self, *args: Any) -> None:
         self._call(self._inner.reserve_ids, *args)
 
-    def take_turns(self, *args: Any) -> None:
-        self._call(self._inner.take_turns, *args)
+    def advisory_lock(self, *args: Any) -> None:
+        self._call(self._inner.advisory_lock, *args)
+
+    def try_advisory_lock(self, *args: Any) -> bool:
+        return self._call(self._inner.try_advisory_lock, *args)
 
     @contextmanager
     def snapshot(self) -> Iterator[Snapshot]:

@@ -11,7 +11,7 @@ from psycopg2 import sql
 
 from curio_persistence import PostgresPersistence
 from curio_persistence.backends.sql import migrations
-from curio_persistence.tables import TABLES
+from curio_persistence.tables import ALL_TABLES
 
 VARIABLE = "CURIO_TEST_BACKENDS"
 DEFAULT = ("memory", "sqlite", "postgres18")
@@ -43,7 +43,7 @@ class PostgresSchema:
 
     def empty(self) -> None:
         """Delete every row; a table that a forgotten transaction still uses is an error."""
-        names = (*(table.name for table in TABLES), *migrations.SEARCH_TABLES["postgres"])
+        names = (*(table.name for table in ALL_TABLES), *migrations.SEARCH_TABLES["postgres"])
         tables = sql.SQL(", ").join(sql.Identifier(self.name, name) for name in names)
         self._run(sql.SQL("TRUNCATE {} RESTART IDENTITY").format(tables))
 
