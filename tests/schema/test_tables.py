@@ -9,8 +9,9 @@ import pytest
 
 from curio_persistence import AgentLLMUsage, AgentRun, AgentRunEvent
 from curio_persistence.backends.sql import migrations
+from curio_persistence.capabilities.consumers import Consumer
 from curio_persistence.store.codecs import encode_time
-from curio_persistence.tables import ALL_TABLES
+from curio_persistence.tables import ALL_TABLES, EVENTS
 from tests.schema.conftest import Database, Make, SQLiteFile, Versions
 
 PLACES = {"sqlite": "sqlite_file", "postgres": "postgres_schema"}
@@ -128,6 +129,7 @@ def test_no_other_form_of_a_time_gets_into_sqlite(
         persistence.create_agent_run(AgentRun("agent", "run"))
         persistence.log_agent_run_event(AgentRunEvent("agent", "run", event_type="e"))
         persistence.log_llm_usage(AgentLLMUsage("agent", "run"))
+        Consumer(persistence._store, "consumer", EVENTS).run(lambda events: None)
     with closing(sqlite_file.connect()) as connection:
         for time in OTHER_FORMS:
             with pytest.raises(sqlite3.IntegrityError, match="CHECK constraint failed"):
