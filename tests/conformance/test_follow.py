@@ -152,6 +152,7 @@ def test_two_that_follow_do_not_disturb_each_other(open_again: Open, lasting: No
     assert other() == [1, 2]
 
 
+@pytest.mark.before_io
 @pytest.mark.parametrize(
     ("options", "field"),
     [({"last": -1}, "last"), ({"interval": -1}, "interval"), ({"interval": "1 s"}, "interval")],
