@@ -95,6 +95,11 @@ class FairLock:
                 self._forget(first)
             first.ring()
 
+    def ring_first(self) -> None:
+        """Make the thread that waits longest look; unlike `wake`, for use in a finalizer."""
+        with suppress(IndexError):
+            self._queue[0].ring()
+
     def take(self, waiting: Callable[[Any], bool], taken: list[Any], most: int) -> None:
         """Move tickets out of the queue into `taken`: their threads wait for its owner instead."""
         with self._mutex:

@@ -15,14 +15,17 @@ from curio_persistence import (
     AgentRunEvent,
     ClosedError,
     ConfigurationError,
+    ConflictError,
     Persistence,
     PoolTimeoutError,
+    PostgresPersistence,
     SchemaMismatchError,
     UnavailableError,
 )
 from curio_persistence.backends.postgres.store import PostgresStore
 from tests.backends.conftest import Ask, Open, wait_until
 from tests.support import soak
+from tests.support.postgres import PostgresServer
 
 Sessions = Callable[[], set[int]]
 
@@ -247,3 +250,87 @@ def test_a_connection_goes_back_with_no_transaction_open(
         "SELECT state FROM pg_stat_activity WHERE application_name = %s", application
     )
     assert states == [("idle",)]
+
+
+# --- streams ----------------------------------------------------------------------------------
+
+
+def test_streams_count_among_the_connections_and_say_so(
+    open_postgres: Open, sessions: Sessions
+) -> None:
+    persistence = open_postgres(max_connections=2, pool_timeout=0.2)
+    for number in range(3):
+        persistence.create_agent_run(AgentRun("agent", f"run {number}"))
+    streams = [persistence.iter_agent_runs(), persistence.iter_agent_runs()]
+    begun = [iter(stream) for stream in streams]
+    assert {next(each).run_id for each in begun} == {"run 2"}
+    with pytest.raises(PoolTimeoutError, match="Open streams or snapshots keep 2 of them"):
+        next(iter(persistence.iter_agent_runs()))
+    with pytest.raises(PoolTimeoutError, match="Open streams or snapshots keep 2 of them"):
+        persistence.log_agent_run_event(event())
+    assert len(sessions()) <= 2
+    assert [len(list(each)) for each in begun] == [2, 2]
+    persistence.log_agent_run_event(event())
+
+
+def test_a_stream_that_is_left_gives_its_connection_back(open_postgres: Open) -> None:
+    persistence = open_postgres(max_connections=1, pool_timeout=5)
+    for number in range(3):
+        persistence.create_agent_run(AgentRun("agent", f"run {number}"))
+    for _ in persistence.iter_agent_runs():
+        break
+    persistence.log_agent_run_event(event())
+    begun = iter(persistence.iter_agent_runs())
+    next(begun)
+    with ThreadPoolExecutor(1) as pool:
+        writing = pool.submit(persistence.log_agent_run_event, event())
+        wait_for_queue(persistence, 1)
+        del begun
+        writing.result(timeout=10)
+
+
+# --- transactions -----------------------------------------------------------------------------
+
+
+def test_a_statement_in_a_transaction_is_one_round_trip(
+    private_postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its savepoint travels with it."""
+    with PostgresPersistence(dsn=private_postgres.dsn) as persistence:
+        persistence.create_agent_run(AgentRun("agent", "run"))
+        sent = 0
+        execute = PostgresStore._execute
+
+        def counting(*args: Any) -> Any:
+            nonlocal sent
+            sent += 1
+            return execute(*args)
+
+        monkeypatch.setattr(PostgresStore, "_execute", counting)
+        with persistence.transaction():
+            for _ in range(3):
+                persistence.log_agent_run_event(event())
+            persistence.get_agent_run("run")
+        assert sent == 1 + 4 + 1
+
+
+def test_failures_in_nested_transactions_undo_only_themselves(open_postgres: Open) -> None:
+    persistence = open_postgres()
+    persistence.create_agent_run(AgentRun("agent", "run"))
+
+    def log_and_fail(name: str) -> None:
+        persistence.log_agent_run_event(event(name))
+        for _ in range(2):
+            with pytest.raises(ConflictError):
+                persistence.create_agent_run(AgentRun("agent", "run"))
+
+    with persistence.transaction():
+        log_and_fail("first")
+        with persistence.transaction():
+            log_and_fail("inner")
+        with suppress(LookupError), persistence.transaction():
+            log_and_fail("undone")
+            raise LookupError
+        log_and_fail("last")
+    found = {each.data for each in persistence.get_agent_run_events("run")}
+    assert found == {"first", "inner", "last"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
@@ -249,6 +250,27 @@ def test_connecting_through_a_network_that_swallows_is_given_up_in_time(
     blackhole.forward()
     log(through_network, "afterwards")
     assert "afterwards" in logged(through_network)
+
+
+@pytest.mark.slow
+def test_threads_that_connect_through_a_network_that_swallows_do_not_wait_for_one_another(
+    blackhole: BlackHole, postgres18: str, schema_name: str
+) -> None:
+    """One after another they would take 14 seconds."""
+    dsn = make_dsn(blackhole.dsn(postgres18), connect_timeout=2)
+    with PostgresPersistence(
+        dsn=dsn, schema=schema_name, max_connections=8, pool_timeout=2, statement_timeout=1
+    ) as persistence:
+        blackhole.cut()
+        wait_until(lambda: not_connected(persistence))
+        blackhole.swallow()
+        begin = time.monotonic()
+        with ThreadPoolExecutor(8) as pool:
+            failing = [pool.submit(log, persistence) for _ in range(8)]
+            assert {type(each.exception(20)) for each in failing} == {UnavailableError}
+        assert time.monotonic() - begin < 5
+        blackhole.cut()
+        blackhole.forward()
 
 
 def test_connections_that_the_network_cut_are_replaced(

@@ -16,6 +16,7 @@ import psycopg2
 import pytest
 
 from curio_persistence import Persistence, PostgresPersistence, SQLitePersistence
+from curio_persistence.backends.postgres.ddl import adapted
 from curio_persistence.backends.sql import migrations
 from tests.conftest import PostgresServers
 from tests.support.backends import chosen
@@ -144,6 +145,7 @@ class PostgresSchema:
 
     def _ask(self, statement: str, *parameters: str) -> Rows:
         with closing(self.connect()) as connection, connection.cursor() as cursor:
+            statement = adapted(statement, connection.server_version)
             cursor.execute(statement.replace("{schema}", f'"{self.name}"'), parameters or None)
             return cursor.fetchall() if cursor.description else []
 

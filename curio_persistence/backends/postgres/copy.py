@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
 from io import BytesIO
 from itertools import chain, groupby
@@ -14,6 +14,7 @@ from curio_persistence.backends.postgres.copy_text import CopySource, copy_text
 from curio_persistence.backends.postgres.errors import refusal
 from curio_persistence.backends.postgres.pool import Connection
 from curio_persistence.backends.postgres.statements import ONE_STATE, PostgresStatements
+from curio_persistence.concurrency.fair_lock import Ticket
 from curio_persistence.errors import AccessDeniedError, PersistenceError
 from curio_persistence.results.csv import csv_columns, csv_in_pieces, csv_of_rows, is_quoted
 from curio_persistence.store.base import Position
@@ -46,17 +47,19 @@ class PostgresCopy(PostgresStatements):
         if self._is_inside():
             with self.transaction():
                 return self._copy(self._pinned(), table, rows)
-        connection = self._pool.getconn()
+        ticket, connection = Ticket(), None
         try:
+            connection = self._pool.getconn(ticket)
             # In a transaction, so that `running` shows it while ids are reserved without rows. Its
             # begin and end travel with the statements beside them: each round trip takes long.
             return self._copy(connection, table, rows, begin="BEGIN; ", commit="; COMMIT")
-        except BaseException:
-            with suppress(PersistenceError):
-                self._run(connection, "ROLLBACK", ())
-            raise
         finally:
-            self._pool.putconn(connection)
+            try:
+                if connection is not None:
+                    self._roll_back(connection)
+                self._pool.putconn(connection, ticket)
+            finally:
+                self._pool.release(ticket)
 
     def _copy(
         self,
@@ -174,7 +177,7 @@ class PostgresCopy(PostgresStatements):
         if self._is_inside():
             yield from csv_of_rows(self, table, where, order=order)
             return
-        with self._own_connection(ONE_STATE) as connection:
+        with self._reader(ONE_STATE) as connection:
             self._run(connection, "SET LOCAL TIME ZONE 'UTC'", ())
             read = partial(self._read_csv, connection, table, where, order)
             yield from csv_in_pieces(read, order)
@@ -188,7 +191,7 @@ class PostgresCopy(PostgresStatements):
         after: Position | None,
         count: int,
     ) -> tuple[bytes, int]:
-        self._refuse_if_closed()
+        self._pool.refuse_if_closed()
         sql = self._reading_csv(table, where, order, after)
         params = (*self._values(where), *(after or ()), count)
         text = BytesIO()

@@ -37,6 +37,12 @@ _IS_VALID = (
 )
 
 
+def adapted(sql: str, server_version: int) -> str:
+    """Return a script for a server: before PostgreSQL 16 curio_payload() needs subtransactions,
+    which parallel queries forbid."""
+    return sql if server_version >= 160_000 else sql.replace("PARALLEL SAFE", "PARALLEL UNSAFE")
+
+
 class PostgresDDL(PostgresStatements):
     """The part of a PostgreSQL store that makes tables and indexes."""
 
@@ -75,8 +81,7 @@ class PostgresDDL(PostgresStatements):
             "SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = %s", (self._schema_name,)
         ):
             self._write(f"CREATE SCHEMA {self._schema}", ())
-        if self._pinned().server_version < 160_000:  # There curio_payload() needs subtransactions.
-            sql = sql.replace("PARALLEL SAFE", "PARALLEL UNSAFE")
+        sql = adapted(sql, self._pinned().server_version)
         self._write(sql.replace("{schema}", self._schema), ())
 
     def _change_indexes(self, changes: Sequence[migrations.IndexChange]) -> None:

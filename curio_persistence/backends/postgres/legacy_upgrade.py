@@ -13,6 +13,7 @@ from curio_persistence.backends.postgres.store import TIMES, PostgresStore
 from curio_persistence.backends.sql.legacy_upgrade import ASIDE, OldRow, Original
 from curio_persistence.backends.sql.store import Params, Result
 from curio_persistence.store.table import Table
+from curio_persistence.store.transaction import Transaction
 from curio_persistence.tables import EVENTS, RUNS, TABLES
 
 _SETTINGS = (
@@ -112,9 +113,9 @@ class PostgresOriginal(Original, PostgresStore):
         parameters = [value for name in names for value in (self._schema_name, name)]
         self._read(_GO_ON_COUNTING.format(table=self._table(table)), tuple(parameters))
 
-    def _run_inside(self, sql: str, params: Params) -> Result:
+    def _run_inside(self, transaction: Transaction, sql: str, params: Params) -> Result:
         # Without a savepoint: where anything fails, all of it is undone.
-        return self._run(self._pinned(), sql, params)
+        return self._run(transaction.connection, sql, params)
 
     def _old_value(self, column: str) -> str:
         return f"{column}::text"

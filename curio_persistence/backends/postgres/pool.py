@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import select
 from collections.abc import Callable
+from threading import Lock
 from typing import Any
+from weakref import WeakSet
 
 from psycopg2.extensions import TRANSACTION_STATUS_IDLE, new_type, register_type
 from psycopg2.extensions import connection as DriverConnection
@@ -59,75 +61,84 @@ def _poller(descriptor: int) -> Callable[[int], object]:
     return poll.poll
 
 
+class ReaderTicket(Ticket):
+    """The ticket of a stream or snapshot, which keeps its connection while the caller uses rows."""
+
+    __slots__ = ()
+
+
 class WaitingPool(ThreadedConnectionPool):
-    """psycopg2's pool, whose threads wait up to `timeout` seconds for a connection, in order.
+    """psycopg2's pool, in which threads wait up to `timeout` seconds for a connection, in order.
 
     A fair lock counts the connections in use, so that threads connect at the same time, outside of
     any lock. Idle connections stay open, also those above `least`: a new one costs more than a
-    hundred statements. `connect` opens one and raises our errors.
+    hundred statements. A connection that an interrupt takes away is closed by its destructor.
+
+    A caller brings a ticket, and follows this pattern:
+
+        ticket, connection = Ticket(), None
+        try:
+            connection = pool.getconn(ticket)
+            ...
+        finally:
+            try:
+                pool.putconn(connection, ticket)
+            finally:
+                pool.release(ticket)
     """
 
     def __init__(
         self,
-        least: int,
-        most: int,
+        sizes: tuple[int, int],
         timeout: float,
         connect: Callable[[], Connection],
         closed_error: Callable[[], ClosedError],
     ) -> None:
-        super().__init__(0, most)  # Connects nothing yet: the first caller does.
+        least, most = sizes
+        super().__init__(0, most)  # Connects nothing: `fill` does.
         self._least = least
         self._timeout = timeout
         self._open = connect
         self._closed_error = closed_error
-        self._idle: list[Connection] = []
-        self._in_use: dict[int, Connection] = {}
         self._permits = FairLock(most)
+        self._idle: list[Connection] = []
+        self._opened: WeakSet[Connection] = WeakSet()
+        self._registering = Lock()
+        self.release = self._permits.release
 
-    def getconn(self, key: object = None) -> Connection:
-        """Return a connection for the calling thread alone: the one used last, or a new one."""
-        ticket = Ticket()
-        if not self._permits.acquire(ticket, self._timeout):
-            raise PoolTimeoutError(
-                f"None of the {self.maxconn} connections became free within "
-                f"{self._timeout:g} s; in use by {self._permits.holders()}. "
-                "Raise max_connections or pool_timeout, or shorten transactions."
-            )
-        try:
-            connection = self._idle_connection() or self._new_connection()
-            self._in_use[id(connection)] = connection
-            connection.ticket = ticket
-            self._refuse_if_closed()
-            return connection
-        except BaseException:
-            self._permits.release(ticket)
-            self._permits.wake()
-            raise
+    def fill(self) -> None:
+        """Open as many connections as there are to be at least."""
+        while len(self._idle) < self._least:
+            self._idle.append(self._new_connection())
+
+    def getconn(self, key: Any = None) -> Connection:
+        """Return a connection for this ticket alone: the one used last, or a new one."""
+        if not self._permits.acquire(key, self._timeout):
+            raise PoolTimeoutError(self._timeout_message())
+        return self._idle_connection() or self._new_connection()
 
     def putconn(
-        self, conn: DriverConnection | None = None, key: object = None, close: bool = False
+        self, conn: DriverConnection | None = None, key: Any = None, close: bool = False
     ) -> None:
         """Take a connection back, and close it if it broke or a transaction is open on it."""
-        assert isinstance(conn, Connection)
         try:
-            self._in_use.pop(id(conn), None)
-            conn.is_patient = False
-            if conn.is_overdue or conn.get_transaction_status() != TRANSACTION_STATUS_IDLE:
-                conn.close()
-            else:
-                self._idle.append(conn)
-            if self.closed:
-                self._close_idle()
+            if isinstance(conn, Connection):
+                self._keep(conn)
         finally:
-            self._permits.release(conn.ticket)
-            self._permits.wake()
+            self._permits.release(key)
+            if isinstance(key, ReaderTicket):
+                self._permits.ring_first()  # A finalizer may close a stream: it takes no lock.
+            else:
+                self._permits.wake()
 
     def closeall(self) -> None:
         """Close all connections, also those in use."""
-        self.closed = True
-        for connection in list(self._in_use.values()):
+        with self._registering:
+            self.closed = True
+            opened = list(self._opened)
+        for connection in opened:
             connection.close()
-        self._close_idle()
+        self._idle.clear()
 
     def in_use(self) -> int:
         """Return the number of connections lent."""
@@ -136,6 +147,18 @@ class WaitingPool(ThreadedConnectionPool):
     def idle(self) -> int:
         """Return the number of open connections that no thread uses."""
         return len(self._idle)
+
+    def refuse_if_closed(self) -> None:
+        if self.closed:
+            raise self._closed_error()
+
+    def _keep(self, connection: Connection) -> None:
+        connection.is_patient = False
+        status = connection.get_transaction_status()
+        if self.closed or connection.is_overdue or status != TRANSACTION_STATUS_IDLE:
+            connection.close()
+        else:
+            self._idle.append(connection)
 
     def _idle_connection(self) -> Connection | None:
         """Return the connection used last of which the server has not ended the session."""
@@ -149,18 +172,23 @@ class WaitingPool(ThreadedConnectionPool):
             return None
 
     def _new_connection(self) -> Connection:
-        self._refuse_if_closed()
+        self.refuse_if_closed()
         connection = self._open()
-        while self._least > 1:
-            self._least -= 1
-            self._idle.append(self._open())
+        with self._registering:  # Else `closeall` could miss it.
+            self._opened.add(connection)
+        self.refuse_if_closed()
         return connection
 
-    def _refuse_if_closed(self) -> None:
-        if self.closed:
-            self.closeall()
-            raise self._closed_error()
-
-    def _close_idle(self) -> None:
-        while connection := self._idle_connection():
-            connection.close()
+    def _timeout_message(self) -> str:
+        streams = sum(isinstance(ticket, ReaderTicket) for ticket in self._permits.held())
+        by_streams = (
+            f" Open streams or snapshots keep {streams} of them: read those to their end, or close "
+            "them, before the same thread goes on."
+            if streams
+            else ""
+        )
+        return (
+            f"None of the {self.maxconn} connections became free within {self._timeout:g} s; in "
+            f"use by {self._permits.holders()}.{by_streams} "
+            "Raise max_connections or pool_timeout, or shorten transactions."
+        )

@@ -16,10 +16,11 @@ from psycopg2.extensions import cursor as DriverCursor
 from curio_persistence.backends.postgres import dsn
 from curio_persistence.backends.postgres.copy_text import CopySource
 from curio_persistence.backends.postgres.errors import PostgresErrors
-from curio_persistence.backends.postgres.pool import Connection, WaitingPool
+from curio_persistence.backends.postgres.pool import Connection, ReaderTicket, WaitingPool
 from curio_persistence.backends.postgres.watchdog import Watchdog
 from curio_persistence.backends.sql.store import Params, Result, SQLStore
 from curio_persistence.concurrency import forking
+from curio_persistence.concurrency.fair_lock import Ticket
 from curio_persistence.concurrency.timeouts import checked_seconds
 from curio_persistence.errors import (
     AccessDeniedError,
@@ -31,6 +32,8 @@ from curio_persistence.errors import (
 from curio_persistence.store.transaction import ThreadTransaction, Transaction, left_elsewhere
 
 ONE_STATE = "ISOLATION LEVEL REPEATABLE READ READ ONLY"
+_SAVEPOINT = "SAVEPOINT statement"
+_NEXT_SAVEPOINT = f"RELEASE {_SAVEPOINT}; {_SAVEPOINT}"
 _OLDEST = 14
 _LACKING = ("42P01", "42703", "3F000")
 _FETCHED_AT_ONCE = 10_000
@@ -42,7 +45,8 @@ class PostgresStatements(SQLStore):
     dialect = "postgres"
     placeholder = "%s"
     # Whatever the server's default: a transaction that waited for another must see its rows.
-    _begin = "BEGIN ISOLATION LEVEL READ COMMITTED"
+    _begin = f"BEGIN ISOLATION LEVEL READ COMMITTED; {_SAVEPOINT}"
+    _after_savepoint = f"; {_SAVEPOINT}"
     _no_limit = ""
     _any_of = "= ANY(%s)"
 
@@ -77,6 +81,10 @@ class PostgresStatements(SQLStore):
     def place(self) -> str:
         return f"PostgreSQL schema {self._schema_name!r} in {dsn.describe(self._settings)}"
 
+    def initialize(self) -> None:
+        self._pool.fill()
+        super().initialize()
+
     def _qualified(self, name: str) -> str:
         return f'{self._schema}."{name}"'
 
@@ -97,19 +105,35 @@ class PostgresStatements(SQLStore):
 
     def _run_anywhere(self, sql: str, params: Params) -> Result:
         """Run a statement in this thread's transaction, or else by itself."""
-        if self._is_inside():
-            return self._run_inside(sql, params)
-        connection = self._pool.getconn()
+        transaction = self._mine.current()
+        if transaction is not None:
+            return self._run_inside(transaction, sql, params)
+        ticket, connection = Ticket(), None
         try:
+            connection = self._pool.getconn(ticket)
             return self._run(connection, sql, params)
         finally:
-            self._pool.putconn(connection)
+            try:
+                self._pool.putconn(connection, ticket)
+            finally:
+                self._pool.release(ticket)
 
-    def _run_inside(self, sql: str, params: Params) -> Result:
-        """Run a statement in this thread's transaction, in a savepoint: without it a failure, even
-        of a read, would end the whole transaction, and COMMIT would not say so."""
-        with self.transaction():
-            return self._run(self._pinned(), sql, params)
+    def _run_inside(self, transaction: Transaction, sql: str, params: Params) -> Result:
+        """Run a statement of a transaction in a savepoint.
+
+        Without it a failure, even of a read, would end the whole transaction, and COMMIT would not
+        say so. It travels with the statement, and the next statement releases it.
+        """
+        with transaction.lock:
+            connection = _connection_of(transaction)
+            cursor = self._cursor(connection)
+            try:
+                return self._execute(connection, cursor, f"{_NEXT_SAVEPOINT}; {sql}", params)
+            except BaseException:
+                if cursor.query is not None:  # Else it was never sent.
+                    with suppress(PersistenceError):
+                        self._run(connection, f"ROLLBACK TO {_SAVEPOINT}", ())
+                raise
 
     def _run(
         self,
@@ -119,11 +143,26 @@ class PostgresStatements(SQLStore):
         copied: BytesIO | CopySource | None = None,
     ) -> Result:
         """Run a statement, to its end or to its deadline; COPY reads or writes `copied`."""
+        return self._execute(connection, self._cursor(connection), sql, params, copied)
+
+    def _cursor(self, connection: Connection) -> DriverCursor:
+        try:
+            return connection.cursor()
+        except psycopg2.Error as error:  # It broke, or was closed.
+            raise self._translate(error) from error
+
+    def _execute(
+        self,
+        connection: Connection,
+        cursor: DriverCursor,
+        sql: str,
+        params: Params,
+        copied: BytesIO | CopySource | None = None,
+    ) -> Result:
         watchdog = self._watchdog
         try:
             if watchdog is not None and not connection.is_patient:
                 connection.deadline = time.monotonic() + watchdog.seconds
-            cursor = connection.cursor()
             if copied is None:
                 cursor.execute(sql, params or None)
             else:
@@ -151,32 +190,40 @@ class PostgresStatements(SQLStore):
         self._run(_connection_of(transaction), sql, ())
 
     def _enter(self, transaction: Transaction) -> None:
-        transaction.connection = self._pool.getconn()
-        self._run(transaction.connection, self._begin, ())
+        transaction.connection = self._pool.getconn(transaction)
+        self._control(transaction, self._begin)
 
     def _finish(self, transaction: Transaction) -> None:
-        connection, transaction.connection = transaction.connection, None
-        if connection is not None:
+        with transaction.lock:
+            connection, transaction.connection = transaction.connection, None
+            if connection is not None:
+                self._roll_back(connection)
+        self._pool.putconn(connection, transaction)
+
+    def _roll_back(self, connection: Connection) -> None:
+        """End a transaction that was not committed."""
+        if connection.get_transaction_status() != TRANSACTION_STATUS_IDLE:
             with suppress(PersistenceError):
-                if connection.get_transaction_status() != TRANSACTION_STATUS_IDLE:
-                    self._run(connection, "ROLLBACK", ())
-            self._pool.putconn(connection)
+                self._run(connection, "ROLLBACK", ())
 
     def _pinned(self) -> Connection:
         """Return the connection of this thread's transaction."""
         return _connection_of(self._mine.required())
 
     @contextmanager
-    def _own_connection(self, mode: str) -> Iterator[Connection]:
-        """Open a connection beside the pool, in a transaction of its own: a slow reader must not
-        keep writers waiting."""
-        self._refuse_if_closed()
-        connection = self._connect(self._settings)
+    def _reader(self, mode: str) -> Iterator[Connection]:
+        """Take a connection for a reading transaction that lasts while the caller uses its rows."""
+        ticket, connection = ReaderTicket(), None
         try:
+            connection = self._pool.getconn(ticket)
             self._run(connection, f"BEGIN {mode}", ())
             yield connection
+            self._run(connection, "COMMIT", ())
         finally:
-            connection.close()
+            try:
+                self._pool.putconn(connection, ticket)
+            finally:
+                self._pool.release(ticket)
 
     def _connect(self, settings: Mapping[str, Any]) -> Connection:
         try:
@@ -194,11 +241,7 @@ class PostgresStatements(SQLStore):
 
     def _new_pool(self) -> WaitingPool:
         connect = partial(self._connect, self._settings)
-        return WaitingPool(*self._sizes, self._pool_timeout, connect, self._closed_error)
-
-    def _refuse_if_closed(self) -> None:
-        if self._pool.closed:
-            raise self._closed_error()
+        return WaitingPool(self._sizes, self._pool_timeout, connect, self._closed_error)
 
     def _closed_error(self) -> ClosedError:
         return ClosedError(f"{self.place} was closed. Open a new persistence.")

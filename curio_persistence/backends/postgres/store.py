@@ -146,7 +146,7 @@ class PostgresStore(PostgresCopy, PostgresDDL):
             yield from super().stream(table, where, order=order, after=after, size=size)
             return
         order = table.order if order is None else order
-        with self._own_connection("READ ONLY") as connection:
+        with self._reader("READ ONLY") as connection:
             yield from self._read_stream(connection, table, where, order, after, size)
 
     @contextmanager
@@ -155,7 +155,7 @@ class PostgresStore(PostgresCopy, PostgresDDL):
             with super().snapshot() as snapshot:
                 yield snapshot
             return
-        with self._own_connection(ONE_STATE) as connection:
+        with self._reader(ONE_STATE) as connection:
             self._run(connection, "SELECT 1", ())  # Which fixes the state that it sees.
             yield SQLSnapshot(partial(self._read_stream, connection))
 
@@ -175,7 +175,7 @@ class PostgresStore(PostgresCopy, PostgresDDL):
         fetch = f"FETCH {size} FROM {_CURSOR}"
         while rows := self._run(connection, fetch, ())[0]:
             yield columns_of(table, where, rows)
-            self._refuse_if_closed()
+            self._pool.refuse_if_closed()
         self._run(connection, f"CLOSE {_CURSOR}", ())
 
     def _has(self, column: str) -> str:

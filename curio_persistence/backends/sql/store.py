@@ -73,6 +73,8 @@ class SQLStore(Store):
 
     placeholder: ClassVar[str]
     _begin: ClassVar[str]
+    _after_savepoint: ClassVar[str] = ""
+    """Statements to send with one that sets a savepoint."""
     _no_limit: ClassVar[str]
     """What must stand where an OFFSET has no LIMIT before it."""
     _any_of: ClassVar[str]
@@ -261,7 +263,7 @@ class SQLStore(Store):
             transaction.leave(1)
             self._control(transaction, "COMMIT")
         finally:
-            transaction.end()
+            transaction.ended, transaction.depth = True, 0  # No call: it could be interrupted.
             try:
                 self._finish(transaction)
             finally:
@@ -270,7 +272,7 @@ class SQLStore(Store):
     def _savepoint(self, transaction: Transaction) -> Iterator[None]:
         depth = transaction.depth
         try:
-            self._control(transaction, f"SAVEPOINT level_{depth}")
+            self._control(transaction, f"SAVEPOINT level_{depth}{self._after_savepoint}")
             transaction.depth = depth + 1
             yield
             transaction.leave(depth + 1)
