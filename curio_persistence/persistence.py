@@ -498,6 +498,7 @@ class Persistence(BasePersistence):
         self,
         *,
         max_items: int = 10_000,
+        max_bytes: int = 64 << 20,
         max_seconds: float = 1.0,
         overflow: Overflow = "block",
         install_sigterm: bool = False,
@@ -511,6 +512,7 @@ class Persistence(BasePersistence):
         return BufferedPersistence(
             self,
             max_items=max_items,
+            max_bytes=max_bytes,
             max_seconds=max_seconds,
             overflow=overflow,
             install_sigterm=install_sigterm,

@@ -222,6 +222,7 @@ class AsyncPersistence(Awaited[Persistence]):
         self,
         *,
         max_items: int = 10_000,
+        max_bytes: int = 64 << 20,
         max_seconds: float = 1.0,
         overflow: Overflow = "block",
         install_sigterm: bool = False,
@@ -229,6 +230,7 @@ class AsyncPersistence(Awaited[Persistence]):
         """This persistence, behind a queue; see `BufferedPersistence`. It is taken over."""
         buffered = self._sync.buffered(
             max_items=max_items,
+            max_bytes=max_bytes,
             max_seconds=max_seconds,
             overflow=overflow,
             install_sigterm=install_sigterm,

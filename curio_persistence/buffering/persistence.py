@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
-from threading import local
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 from weakref import finalize
 
-from curio_persistence.buffering.queue import NotQueued, Overflow, WriteBehind
+from curio_persistence.buffering.queue import Overflow, WriteQueue
 from curio_persistence.capabilities.appends import Appends, M, OnConflict, Stored
 from curio_persistence.capabilities.events import Events
 from curio_persistence.capabilities.search import Search
@@ -29,31 +28,39 @@ from curio_persistence.tables import EVENTS, USAGE
 if TYPE_CHECKING:
     from curio_persistence.buffering.sigterm import Sigterm
 
+F = TypeVar("F", bound=Callable[..., Any])
 
-T = TypeVar("T")
-
-_PIECE = 500
-"""How many records are indexed at a time for search; somebody may come who has to wait for it."""
+_INDEXED_AT_ONCE = 500
+"""Records that are indexed for search before the writer looks for new rows."""
+_PATIENCE = 10.0
+"""Seconds for which `close()` goes on trying."""
 
 
 class BufferedPersistence(Persistence):
     """Another persistence, with a queue before it and a thread that writes.
 
     `log_agent_run_event`, `log_llm_usage` and batches of them check the records, give them their
-    times, queue a copy and return; ids stay None, and a batch counts all of it as new. All else
-    first waits until the queue is stored, as `flush()` does, and goes through. So do appends within
-    this thread's `transaction()`, and batches of more than a thousand or of half of `max_items`.
+    times, queue a copy and return; ids stay None, and a batch counts all of it as new. Every other
+    call first waits until the queue is stored, as `flush()` does. Appends are stored directly
+    within this thread's `transaction()`, and where a batch has more than a thousand records, or
+    half of `max_items` or `max_bytes`. A batch is stored wholly or not at all.
 
-    When `max_items` wait, an append waits for room (`overflow="block"`; it raises if the database
-    cannot be written to just then) or leaves its record out (`"drop"`). A record waits for at most
-    `max_seconds`, while the database can be written to; otherwise until it can. Where the network
-    swallowed the answer to a write it is written again: give `event_id`s if nothing may be doubled.
+    When `max_items` records, or `max_bytes` of them, wait, an append waits for room
+    (`overflow="block"`; it raises if the database cannot be written to just then) or leaves its
+    record out (`"drop"`). A record waits for at most `max_seconds`, while the database can be
+    written to; otherwise until it can. Where the network swallowed the answer to a write it is
+    written again: give `event_id`s if nothing may be stored twice.
 
-    While nothing comes, the writer indexes what was stored, for `search_text`.
+    Failures of the database that do not pass by themselves (tables or rights that are missing) are
+    raised by each append until they are over; with `"drop"` its record is lost instead.
+
+    While no records come, the writer indexes those that were stored, for `search_text`.
 
     The queue is stored by `flush()`, by `close()` and at a normal exit, and with
-    `install_sigterm=True` before SIGTERM takes its effect; a process that is killed loses it. A
-    forked child begins with an empty one. What can never be stored is logged and in `lost`.
+    `install_sigterm=True` before SIGTERM takes its effect; from the signal on appends are stored
+    directly. Close and SIGTERM go on trying for 10 s where the database cannot be written to, an
+    exit for 30 s. A process that is killed loses its queue, and a forked child begins with an empty
+    one. Records that are never stored are logged and counted in `lost`.
 
     It takes the other persistence over: `close()` closes both.
     """
@@ -65,28 +72,27 @@ class BufferedPersistence(Persistence):
         persistence: Persistence,
         *,
         max_items: int = 10_000,
+        max_bytes: int = 64 << 20,
         max_seconds: float = 1.0,
         overflow: Overflow = "block",
         install_sigterm: bool = False,
     ) -> None:
         if isinstance(persistence, BufferedPersistence):
             raise UnsupportedError("This persistence is buffered already: one queue is enough.")
-        if type(max_items) is not int or max_items < 1:
-            raise ConfigurationError(f"max_items is a whole number from 1 on, not {max_items!r}.")
         if overflow not in ("block", "drop"):
             raise ConfigurationError(f"overflow is 'block' or 'drop', not {overflow!r}.")
-        behind = WriteBehind(
+        self._queue = WriteQueue(
             persistence._store,
             {EVENTS: persistence.events.store, USAGE: persistence.usage.store},
-            max_items=max_items,
+            max_items=_checked_limit("max_items", max_items),
+            max_bytes=_checked_limit("max_bytes", max_bytes),
             max_seconds=checked_seconds("max_seconds", max_seconds),
             overflow=overflow,
-            when_idle=partial(_index_a_piece, persistence.search),
+            when_idle=partial(_index_some, persistence.search),
         )
-        self._sigterm = _handler(behind) if install_sigterm else None
-        self._behind = behind
+        self._sigterm = _handler(self._queue) if install_sigterm else None
         super().__init__(
-            BufferedStore(persistence._store, behind),
+            BufferedStore(persistence._store, self._queue),
             initialize=False,
             clock=persistence.clock,
             redaction=persistence.redaction,
@@ -104,22 +110,22 @@ class BufferedPersistence(Persistence):
 
     @property
     def pending(self) -> int:
-        """How many records wait to be stored."""
-        return self._behind.pending
+        """The number of records that wait to be stored."""
+        return self._queue.pending
 
     @property
     def lost(self) -> dict[str, int]:
-        """How many records are not stored and never will be, by reason.
+        """The number of records that are not stored and never will be, by reason.
 
         `overflow`: the queue was full. The name of an error: the database refused the record, or
-        could not be written to until the end.
+        could not be written to until the end. `exit`: it did not answer when the process ended.
         """
-        return self._behind.lost
+        return self._queue.lost
 
     def close(self) -> None:
         """Store what waits, and close this persistence and the one underneath.
 
-        What cannot be stored is lost then, and the error raised.
+        What cannot be stored within 10 s is lost then, and the error raised.
         """
         super().close()
         if self._sigterm is not None:
@@ -139,26 +145,42 @@ class BufferedPersistence(Persistence):
             error.add_note(f"And what was queued could not be stored: {second}")
 
 
-def _index_a_piece(search: Search) -> bool:
-    return search.index_pending(limit=_PIECE) == _PIECE
+def _checked_limit(name: str, value: Any) -> int:
+    if type(value) is not int or value < 1:
+        raise ConfigurationError(f"{name} is a whole number from 1 on, not {value!r}.")
+    return value
 
 
-def _handler(behind: WriteBehind) -> Sigterm:
+def _index_some(search: Search) -> bool:
+    return search.index_pending(limit=_INDEXED_AT_ONCE) == _INDEXED_AT_ONCE
+
+
+def _handler(queue: WriteQueue) -> Sigterm:
     from curio_persistence.buffering.sigterm import Sigterm
 
-    return Sigterm(behind)
+    return Sigterm(queue)
+
+
+def _after_the_queue(method: F) -> F:
+    """The inner store's method of this name, called when the queue is stored."""
+    name = method.__name__
+
+    def call(self: BufferedStore, *args: Any, **kwargs: Any) -> Any:
+        self._catch_up()
+        return getattr(self._inner, name)(*args, **kwargs)
+
+    return cast("F", call)
 
 
 class BufferedStore(Store):
     """Another store, and rows that are on their way into it."""
 
-    def __init__(self, store: Store, behind: WriteBehind) -> None:
+    def __init__(self, store: Store, queue: WriteQueue) -> None:
         self._inner = store
-        self._behind = behind
+        self._queue = queue
         self._queued = frozenset() if store.read_only else frozenset({EVENTS, USAGE})
-        self._mine = _Mine()
-        # Not at exit, when the queue has to be waited for: `write_behind` does that.
-        finalize(self, behind.abandon).atexit = False
+        # Not at exit, when the queue has to be waited for: `queue` does that.
+        finalize(self, queue.abandon).atexit = False
 
     def __repr__(self) -> str:
         return f"BufferedStore({self._inner!r})"
@@ -195,9 +217,6 @@ class BufferedStore(Store):
     def running(self) -> frozenset[str]:
         return self._inner.running()
 
-    def active_transactions(self, table: Table[Any]) -> frozenset[str] | None:
-        return self._inner.active_transactions(table)
-
     def schema_version(self) -> int:
         return self._inner.schema_version()
 
@@ -207,88 +226,42 @@ class BufferedStore(Store):
     # --- appends ------------------------------------------------------------------------------
 
     def insert(self, table: Table[Any], row: Row) -> Any:
-        """The row's id, or None where it is queued."""
-        if table in self._queued and not self._mine.depth:
-            try:
-                return self._behind.put(table, row)
-            except NotQueued:
-                pass
-        return self._call(self._inner.insert, table, row)
+        """Return the row's id, or None where it is queued."""
+        if self.put(table, (row,)):
+            return None
+        self._catch_up()
+        return self._inner.insert(table, row)
 
-    def put_all(self, table: Table[Any], rows: Sequence[Row]) -> bool:
-        """Queue rows that are to be stored all or none; whether that was possible."""
-        if table not in self._queued or self._mine.depth:
-            return False
-        try:
-            self._behind.put_all(table, rows)
-        except NotQueued:
-            return False
-        return True
+    def put(self, table: Table[Any], rows: Sequence[Row]) -> bool:
+        """Queue rows that are to be stored all or none; False if that is not possible."""
+        return table in self._queued and not self._is_inside() and self._queue.put(table, rows)
 
-    # --- all else -----------------------------------------------------------------------------
+    def _is_inside(self) -> bool:
+        return self._inner._is_inside()
+
+    # --- everything else ----------------------------------------------------------------------
 
     def flush(self) -> None:
         self._check_outside("flush()")
-        self._behind.flush()
+        self._queue.flush()
 
     def _check_outside(self, call: str) -> None:
-        if self._mine.depth:
+        if self._is_inside():
             raise UnsupportedError(f"A transaction is open in this thread: end it before {call}.")
 
     def _catch_up(self) -> None:
-        """Have everything stored that was queued.
+        """Wait until the queue is stored, which it is already inside a transaction.
 
-        Inside a transaction or a call it is: it went before. To wait for the writer there, as a
-        signal handler might, would be to wait for oneself.
+        The writer may have to wait for that very transaction.
         """
-        if not self._mine.depth:
-            self._behind.flush()
-
-    def _call(self, method: Callable[..., T], *args: Any, **kwargs: Any) -> T:
-        self._catch_up()
-        return self._inside(method, *args, **kwargs)
-
-    def _inside(self, method: Callable[..., T], *args: Any, **kwargs: Any) -> T:
-        mine = self._mine
-        depth = mine.depth
-        mine.depth = depth + 1
-        try:
-            return method(*args, **kwargs)
-        finally:
-            mine.depth = depth
+        if not self._is_inside():
+            self._queue.flush()
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
         self._catch_up()
-        mine = self._mine
-        depth = mine.depth
-        mine.depth = depth + 1
-        try:
-            with self._inner.transaction():
-                yield
-        finally:
-            mine.depth = min(mine.depth, depth)  # An outer one may have ended before.
-
-    def insert_many(self, *args: Any) -> Sequence[int]:
-        return self._call(self._inner.insert_many, *args)
-
-    def insert_stream(self, *args: Any) -> int:
-        return self._call(self._inner.insert_stream, *args)
-
-    def select(self, *args: Any, **kwargs: Any) -> Columns:
-        return self._call(self._inner.select, *args, **kwargs)
-
-    def stream(self, *args: Any, **kwargs: Any) -> Iterator[Columns]:
-        return self._each(self._inner.stream, *args, **kwargs)
-
-    def reserve_ids(self, *args: Any) -> None:
-        self._call(self._inner.reserve_ids, *args)
-
-    def advisory_lock(self, *args: Any) -> None:
-        self._call(self._inner.advisory_lock, *args)
-
-    def try_advisory_lock(self, *args: Any) -> bool:
-        return self._call(self._inner.try_advisory_lock, *args)
+        with self._inner.transaction():
+            yield
 
     @contextmanager
     def snapshot(self) -> Iterator[Snapshot]:
@@ -296,38 +269,33 @@ class BufferedStore(Store):
         with self._inner.snapshot() as snapshot:
             yield snapshot
 
+    def stream(self, *args: Any, **kwargs: Any) -> Iterator[Columns]:
+        self._catch_up()
+        return self._inner.stream(*args, **kwargs)
+
     def stream_csv(self, *args: Any, **kwargs: Any) -> Iterator[bytes]:
-        return self._each(stream_csv, self._inner, *args, **kwargs)
+        self._catch_up()
+        return stream_csv(self._inner, *args, **kwargs)
 
-    def _each(self, streamed: Callable[..., Any], *args: Any, **kwargs: Any) -> Iterator[Any]:
-        stream = self._call(streamed, *args, **kwargs)
-        with closing(stream):
-            while (piece := self._inside(next, stream, None)) is not None:
-                yield piece
-
-    def select_columns(self, *args: Any, **kwargs: Any) -> list[tuple[Any, ...]]:
-        return self._call(self._inner.select_columns, *args, **kwargs)
-
-    def update(self, *args: Any, **kwargs: Any) -> list[tuple[Any, ...]]:
-        return self._call(self._inner.update, *args, **kwargs)
-
-    def delete(self, *args: Any, **kwargs: Any) -> int:
-        return self._call(self._inner.delete, *args, **kwargs)
-
-    def aggregate(self, *args: Any, **kwargs: Any) -> list[tuple[Any, ...]]:
-        return self._call(self._inner.aggregate, *args, **kwargs)
-
-    def create_payload_index(self) -> bool:
-        return self._call(self._inner.create_payload_index)
-
-    def compact(self) -> None:
-        self._call(self._inner.compact)
+    insert_many = _after_the_queue(Store.insert_many)
+    insert_stream = _after_the_queue(Store.insert_stream)
+    select = _after_the_queue(Store.select)
+    select_columns = _after_the_queue(Store.select_columns)
+    update = _after_the_queue(Store.update)
+    delete = _after_the_queue(Store.delete)
+    delete_many = _after_the_queue(Store.delete_many)
+    aggregate = _after_the_queue(Store.aggregate)
+    reserve_ids = _after_the_queue(Store.reserve_ids)
+    take_turns = _after_the_queue(Store.take_turns)
+    create_payload_index = _after_the_queue(Store.create_payload_index)
+    compact = _after_the_queue(Store.compact)
 
     def diagnose(self, *, deep: bool = False) -> list[Finding]:
-        return [*self._call(self._inner.diagnose, deep=deep), self._finding()]
+        self._catch_up()
+        return [*self._inner.diagnose(deep=deep), self._finding()]
 
     def _finding(self) -> Finding:
-        lost = self._behind.lost
+        lost = self._queue.lost
         if not lost:
             return Finding("buffer", "ok", "nothing was lost")
         reasons = ", ".join(f"{count} by {reason}" for reason, count in sorted(lost.items()))
@@ -341,17 +309,11 @@ class BufferedStore(Store):
     def close(self) -> None:
         self._check_outside("close()")
         try:
-            self._behind.close()
+            self._queue.close(_PATIENCE)
         except PersistenceError:
             self._inner.close()
             raise
         self._inner.close()
-
-
-class _Mine(local):
-    """What each thread has of its own: how many transactions and calls it is inside of."""
-
-    depth = 0
 
 
 class _Queued(Appends[M]):
@@ -366,7 +328,7 @@ class _Queued(Appends[M]):
         *,
         on_conflict: OnConflict = "keep",
     ) -> Stored[M]:
-        if on_conflict == "keep" and self._store.put_all(self._table, rows):
+        if on_conflict == "keep" and self._store.put(self._table, rows):
             unknown: Any = [None] * len(rows)
             return Stored(unknown, {})
         with self._store.transaction():  # In which nothing is queued.

@@ -1,15 +1,16 @@
-"""What waits to be stored is stored before SIGTERM takes its effect."""
+"""Storing what waits before SIGTERM takes its effect."""
 
 from __future__ import annotations
 
 import signal
 from _thread import start_new_thread
-from threading import Lock, current_thread, main_thread
+from queue import Empty, SimpleQueue
+from threading import current_thread, main_thread
 from types import FrameType
 from typing import Any
 from weakref import ref
 
-from curio_persistence.buffering.queue import WriteBehind, log
+from curio_persistence.buffering.queue import GRACE, WriteQueue, log
 from curio_persistence.concurrency import forking
 from curio_persistence.errors import ConfigurationError, PersistenceError
 
@@ -20,27 +21,28 @@ _REPEATED_AFTER = 1.0
 class Sigterm:
     """A handler in front of the one that was there.
 
-    It may have interrupted a write, with locks held and a transaction open: so it stores nothing
-    itself. A thread does, and sends the signal again, upon which the other handler is called.
+    It may have interrupted a write, with locks held and a transaction open, so it stores nothing
+    itself. It has the queue take no more rows, and starts a thread that stores those that wait and
+    sends the signal again. Then the other handler is called.
     """
 
-    def __init__(self, behind: WriteBehind) -> None:
-        self._behind = ref(behind)
-        self._forget()
+    def __init__(self, queue: WriteQueue) -> None:
+        self._queue = ref(queue)
+        self._reset()
         self._before = _installed_before()
         signal.signal(signal.SIGTERM, self._handle)
         forking.follow(self)
 
-    def _forget(self) -> None:
-        self._storing = False
-        # While the signal is being sent again: to be released when it has arrived.
-        self._heard: Lock | None = None
+    def _reset(self) -> None:
+        self._has_begun = self._has_ended = False
+        self._arrived: SimpleQueue[None] = SimpleQueue()
 
     def restore(self) -> None:
-        """Put the other handler back, unless somebody has installed another one since.
+        """Put the other handler back, unless yet another one was installed since.
 
-        Only the main thread can; elsewhere this one stays, and passes every signal on.
+        Only the main thread can. From elsewhere this one stays, and passes every signal on.
         """
+        self._has_ended = True
         if self._is_installed() and current_thread() is main_thread():
             signal.signal(signal.SIGTERM, self._before)
 
@@ -48,32 +50,42 @@ class Sigterm:
         return signal.getsignal(signal.SIGTERM) == self._handle
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        heard, self._heard = self._heard, None
-        behind = self._behind()
-        if heard is not None:
-            heard.release()
+        queue = self._queue()
+        if queue is None or self._has_ended:
+            self._arrived.put(None)
             self._pass_on(number, frame)
-        elif behind is None or not behind.pending:
-            self._pass_on(number, frame)
-        elif not self._storing:
-            self._storing = True
+        elif not self._has_begun:
+            self._has_begun = True
+            queue.store_directly()
             try:
-                # Not a `Thread`, whose locks may be in the hands of what was interrupted.
-                start_new_thread(self._store_and_repeat, (behind,))
-            except RuntimeError:  # The interpreter is about to end, and stores everything.
-                self._storing = False
+                # Not a `Thread`, whose locks the interrupted code may hold.
+                start_new_thread(self._store_and_repeat, (queue,))
+            except RuntimeError:  # There are too many threads, or the interpreter is ending.
+                self._store(queue)
                 self._pass_on(number, frame)
 
-    def _store_and_repeat(self, behind: WriteBehind) -> None:
-        if not _flushed(behind):
-            log("SIGTERM takes its effect, and %d records still wait.", behind.pending)
-        heard = Lock()
-        heard.acquire()
-        self._heard, self._storing = heard, False
+    def _store_and_repeat(self, queue: WriteQueue) -> None:
+        self._store(queue)
         _send_to_main_thread()
-        # Again: a signal that comes just before a system call does not end that call.
-        while not heard.acquire(timeout=_REPEATED_AFTER) and self._is_installed():
+        # Again, because a signal that comes just before a system call does not end that call.
+        while not self._has_arrived() and self._is_installed():
             _send_to_main_thread()
+
+    def _store(self, queue: WriteQueue) -> None:
+        try:
+            queue.flush(_PATIENCE, timeout=_PATIENCE + GRACE)
+        except PersistenceError as error:
+            log("What is queued cannot be stored: %s", error)
+        if queue.pending:
+            log("SIGTERM takes its effect, and %d records still wait.", queue.pending)
+        self._has_ended = True
+
+    def _has_arrived(self) -> bool:
+        try:
+            self._arrived.get(timeout=_REPEATED_AFTER)
+        except Empty:
+            return False
+        return True
 
     def _pass_on(self, number: int, frame: FrameType | None) -> None:
         if callable(self._before):
@@ -83,18 +95,11 @@ class Sigterm:
             signal.raise_signal(signal.SIGTERM)
 
     def before_fork(self) -> None:
-        """Nothing to settle."""
+        """Settle nothing."""
 
     def after_fork(self, *, in_child: bool) -> None:
         if in_child:  # The thread has stayed with the parent.
-            self._forget()
-
-
-def _flushed(behind: WriteBehind) -> bool:
-    try:
-        return behind.flush(_PATIENCE)
-    except PersistenceError:
-        return False
+            self._reset()
 
 
 def _installed_before() -> Any:
@@ -111,7 +116,7 @@ def _installed_before() -> Any:
 
 
 def _send_to_main_thread() -> None:
-    """Which is where Python handles signals; it may be asleep."""
+    """Send SIGTERM to the thread in which Python handles signals; it may be asleep."""
     if hasattr(signal, "pthread_kill"):
         ident = main_thread().ident
         assert ident is not None

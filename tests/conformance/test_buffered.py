@@ -8,7 +8,8 @@ import logging
 import threading
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -31,6 +32,7 @@ from curio_persistence import (
 from curio_persistence.testing import PublishedContract
 from tests.backends.conftest import wait_until
 from tests.support.hands import Hands
+from tests.support.threads import transaction_elsewhere
 
 Open = Callable[[], Persistence]
 
@@ -58,14 +60,6 @@ def logged(persistence: Persistence, run_id: str = "run") -> list[str]:
 
 def numbers(count: int) -> list[str]:
     return [str(number) for number in range(count)]
-
-
-@contextmanager
-def nothing_can_be_stored(persistence: Persistence) -> Iterator[None]:
-    """The writer has to wait meanwhile for a transaction, as anybody who logs events of `held`."""
-    with persistence.transaction():
-        persistence.create_agent_run(AgentRun("agent", "held"))
-        yield
 
 
 # --- appending ------------------------------------------------------------------------------------
@@ -117,7 +111,6 @@ def test_changing_a_record_after_it_was_appended_changes_nothing_stored(
     assert logged(persistence) == ['{"step": 1}']
 
 
-@pytest.mark.before_io
 @pytest.mark.parametrize(
     "append",
     [
@@ -174,7 +167,7 @@ def test_a_batch_is_queued_too(
     persistence: Persistence, buffered: BufferedPersistence, count: int
 ) -> None:
     batch = events(count)
-    with nothing_can_be_stored(persistence):
+    with transaction_elsewhere(persistence):
         log(buffered, run_id="held")
         assert buffered.log_agent_run_events(batch) == count
         assert [event.id for event in batch] == [None] * count
@@ -378,24 +371,76 @@ def test_a_call_waits_for_room_in_a_full_queue(persistence: Persistence) -> None
 
     with persistence.buffered(max_items=10, max_seconds=NEVER) as buffered:
         worker = threading.Thread(target=work)
-        with nothing_can_be_stored(persistence):
+        with transaction_elsewhere(persistence):
             worker.start()
-            wait_until(lambda: buffered._behind._blocked)
+            wait_until(lambda: buffered._queue._waiters)
             assert (len(done), buffered.pending) == (10, 10)
         worker.join()
         assert logged(buffered, "held") == numbers(30)
         assert buffered.lost == {}
 
 
+def test_a_call_waits_for_room_in_a_queue_of_many_bytes(persistence: Persistence) -> None:
+    big, done = "x" * 100_000, []
+
+    def work() -> None:
+        for number in range(20):
+            log(buffered, f"{number} {big}", "held")
+            done.append(number)
+
+    with persistence.buffered(max_bytes=1_000_000, max_seconds=NEVER) as buffered:
+        worker = threading.Thread(target=work)
+        with transaction_elsewhere(persistence):
+            worker.start()
+            wait_until(lambda: buffered._queue._waiters)
+            assert (len(done), buffered.pending) == (9, 9)
+        worker.join()
+        assert [data.split()[0] for data in logged(buffered, "held")] == numbers(20)
+        assert buffered.lost == {}
+
+
+def test_a_record_of_more_bytes_than_half_the_queue_is_stored_at_once(
+    persistence: Persistence,
+) -> None:
+    with persistence.buffered(max_bytes=100_000, max_seconds=NEVER) as buffered:
+        log(buffered, "before")
+        log(buffered, "x" * 50_000)
+        assert [len(data) for data in logged(persistence)] == [6, 50_000]
+
+
+def test_an_append_in_a_transaction_of_the_persistence_underneath_is_part_of_it(
+    persistence: Persistence, buffered: BufferedPersistence
+) -> None:
+    with suppress(Stop), persistence.transaction():
+        log(buffered, "undone")
+        assert logged(buffered) == ["undone"]
+        raise Stop
+    assert (buffered.pending, logged(buffered)) == (0, [])
+
+
+def test_a_transaction_that_another_thread_ends_leaves_its_thread_queueing(
+    persistence: Persistence, buffered: BufferedPersistence
+) -> None:
+    transaction = buffered.transaction()
+    with ThreadPoolExecutor(1) as first, ThreadPoolExecutor(1) as second:
+        first.submit(transaction.__enter__).result()
+        with pytest.raises(UnsupportedError, match="another thread"):
+            second.submit(transaction.__exit__, None, None, None).result()
+        event = first.submit(log, buffered, "later").result()
+        assert (event.id, buffered.pending) == (None, 1)
+        first.submit(buffered.flush).result()
+    assert logged(persistence) == ["later"]
+
+
 def test_a_batch_waits_for_room_as_a_whole(persistence: Persistence) -> None:
     batch = [AgentRunEvent("agent", "held", data=str(number)) for number in range(5)]
     with persistence.buffered(max_items=10, max_seconds=NEVER) as buffered:
         worker = threading.Thread(target=buffered.log_agent_run_events, args=(batch,))
-        with nothing_can_be_stored(persistence):
+        with transaction_elsewhere(persistence):
             for number in range(6):
                 log(buffered, number, "held")
             worker.start()
-            wait_until(lambda: buffered._behind._blocked)
+            wait_until(lambda: buffered._queue._waiters)
             assert buffered.pending == 6
         worker.join()
         assert logged(buffered, "held") == [*numbers(6), *numbers(5)]
@@ -405,7 +450,7 @@ def test_what_does_not_fit_is_dropped_counted_and_told_once(
     persistence: Persistence, caplog: pytest.LogCaptureFixture
 ) -> None:
     with persistence.buffered(max_items=10, max_seconds=NEVER, overflow="drop") as buffered:
-        with nothing_can_be_stored(persistence):
+        with transaction_elsewhere(persistence):
             for number in range(8):
                 log(buffered, number, "held")
             buffered.log_agent_run_events(events(3))  # All or none.
@@ -522,13 +567,13 @@ def test_one_that_is_forgotten_stores_its_queue_and_leaves_no_thread(
 ) -> None:
     buffered = persistence.buffered(max_seconds=NEVER)
     log(buffered, "last")
-    behind = weakref.ref(buffered._behind)
+    queue = weakref.ref(buffered._queue)
     del buffered
     gc.collect()
     wait_until(lambda: not writers())
     assert logged(persistence) == ["last"]
     gc.collect()
-    assert behind() is None
+    assert queue() is None
 
 
 def test_its_capabilities_outlive_it(persistence: Persistence) -> None:
@@ -570,13 +615,13 @@ def test_one_queue_is_enough(buffered: BufferedPersistence) -> None:
         buffered.buffered()
 
 
-@pytest.mark.before_io
 @pytest.mark.parametrize(
     ("setting", "value"),
     [
         ("max_items", 0),
         ("max_items", 1.5),
         ("max_items", True),
+        ("max_bytes", 0),
         ("max_seconds", -1),
         ("max_seconds", "1"),
         ("max_seconds", float("nan")),

@@ -258,7 +258,6 @@ def test_events_without_a_payload_are_passed_by(persistence: Persistence) -> Non
     assert found(persistence, {"v": None}) == "1"
 
 
-@pytest.mark.before_io
 @pytest.mark.parametrize(
     ("payload", "says"),
     [

@@ -70,7 +70,7 @@ def behind_a_queue(persistence: Persistence) -> None:
     buffered.log_llm_usages(a_call() for _ in range(2))
     one_by_one(buffered)
     assert buffered.pending
-    assert SECRET not in repr(list(buffered._behind._queue))
+    assert SECRET not in repr(list(buffered._queue._entries))
     buffered.flush()
 
 
@@ -429,7 +429,6 @@ def test_patterns_are_named_together_or_one_by_one(open_again: Open, redactor: A
     assert event.data == f'{{"to": "{LABEL}", "password": "[redacted:key]"}}'
 
 
-@pytest.mark.before_io
 @pytest.mark.parametrize(
     "settings",
     [

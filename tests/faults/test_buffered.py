@@ -8,7 +8,9 @@ import signal
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -24,6 +26,7 @@ from curio_persistence import (
     ClosedError,
     ConfigurationError,
     Persistence,
+    PersistenceError,
     PostgresPersistence,
     SchemaMismatchError,
     SQLitePersistence,
@@ -38,6 +41,7 @@ from tests.support.blackhole import BlackHole
 from tests.support.children import Child, Fork
 from tests.support.disks import SmallDisk, small_disk
 from tests.support.postgres import PostgresServer
+from tests.support.threads import transaction_elsewhere
 
 NEVER = 3600.0
 
@@ -326,6 +330,86 @@ time.sleep(60)
         assert logged(persistence) == ["0"]
 
 
+@contextmanager
+def busy(path: Path) -> Iterator[None]:
+    """Nothing can be written to the database meanwhile."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield
+
+
+APPENDING = """
+buffered = SQLitePersistence(path, lock_timeout=0.1).buffered(
+    max_seconds=3600, install_sigterm=True
+)
+print("ready", flush=True)
+number = 0
+while True:
+    try:
+        log(buffered, number)
+    except UnavailableError:
+        continue
+    print(number, flush=True)
+    number += 1
+    time.sleep(0.001)
+"""
+
+
+def test_what_is_appended_after_sigterm_is_stored_or_refused_but_never_lost(path: Path) -> None:
+    SQLitePersistence(path).close()
+    with Child(PRELUDE + APPENDING, path) as child:
+        child.read()
+        with busy(path):
+            while int(child.read()) < 100:
+                pass
+            child.terminate()
+            time.sleep(1)
+        assert child.exit_code() == -signal.SIGTERM
+        told = child.kill().split()
+    assert stored(path)[: len(told) + 101] == numbers(len(told) + 101)
+
+
+ENDINGS = {
+    "SIGTERM": (Child.terminate, -signal.SIGTERM),
+    "the end of the program": (Child.write, 0),
+}
+
+
+@pytest.mark.parametrize("end", ENDINGS)
+def test_the_end_of_a_process_goes_on_trying_while_the_database_is_busy(
+    path: Path, end: str
+) -> None:
+    program = """
+buffered = SQLitePersistence(path, lock_timeout=0).buffered(
+    max_seconds=3600, install_sigterm=True
+)
+log(buffered, *range(500))
+print("ready", flush=True)
+while not asked(0.05):
+    pass
+"""
+    begin, code = ENDINGS[end]
+    with SQLitePersistence(path), Child(PRELUDE + program, path) as child:
+        child.read()
+        with busy(path):
+            begin(child)
+            time.sleep(1.5)
+        assert child.exit_code() == code
+    assert stored(path) == numbers(500)
+
+
+def test_close_goes_on_trying_while_the_database_is_busy(path: Path) -> None:
+    buffered = SQLitePersistence(path, lock_timeout=0).buffered(max_seconds=NEVER)
+    log_numbers(buffered, *range(5))
+    with busy(path):
+        thread = threading.Thread(target=buffered.close)
+        thread.start()
+        time.sleep(1)
+        assert thread.is_alive()
+    thread.join()
+    assert stored(path) == numbers(5)
+
+
 BUSY = """
 buffered = opened(max_items=100, max_seconds=0.001, install_sigterm=True)
 number = 0
@@ -458,8 +542,7 @@ def test_a_fork_counts_its_own_losses(path: Path) -> None:
 
     with SQLitePersistence(path) as persistence:
         buffered = persistence.buffered(max_items=1, max_seconds=NEVER, overflow="drop")
-        with persistence.transaction():
-            persistence.create_agent_run(AgentRun("agent", "run"))
+        with transaction_elsewhere(persistence):
             log_numbers(buffered, 0, 1, 2)
         assert buffered.lost == {"overflow": 2}
         assert Fork(be_child).result() == {}
@@ -611,7 +694,9 @@ def test_what_cannot_be_stored_until_close_is_counted_told_and_raised(
     server: PostgresPersistence,
     private_postgres: PostgresServer,
     caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("curio_persistence.buffering.persistence._PATIENCE", 0.2)
     buffered = server.buffered(max_seconds=NEVER)
     log_numbers(buffered, *range(5))
     with private_postgres.down():
@@ -656,6 +741,34 @@ def test_tables_that_are_missing_can_be_made_while_records_wait(path: Path) -> N
         assert logged(buffered) == ["early"]
 
 
+def test_appends_meet_an_error_that_does_not_pass_by_itself(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    SQLitePersistence(path, initialize=False)
+    sqlite3.connect(path).close()
+    buffered = SQLitePersistence(path, initialize=False).buffered(max_seconds=NEVER)
+    log(buffered, "early")
+    for call in (buffered.flush, partial(log, buffered, "late"), buffered.close):
+        with pytest.raises(SchemaMismatchError, match="curio-persistence init"):
+            call()
+    assert buffered.lost == {"SchemaMismatchError": 1}
+    assert len(caplog.records) == 2, "that it failed, and what was lost"
+
+
+def test_one_that_drops_records_bothers_no_caller_with_an_error_that_stands(path: Path) -> None:
+    sqlite3.connect(path).close()
+    buffered = SQLitePersistence(path, initialize=False).buffered(
+        max_items=3, max_seconds=0, overflow="drop"
+    )
+    with pytest.raises(SchemaMismatchError):
+        log(buffered, "early"), buffered.flush()
+    log_numbers(buffered, 1, 2, 3)
+    assert (buffered.pending, buffered.lost) == (3, {"overflow": 1})
+    with pytest.raises(SchemaMismatchError, match="lost"):
+        buffered.close()
+    assert buffered.lost == {"overflow": 1, "SchemaMismatchError": 3}
+
+
 def test_what_may_only_be_read_refuses_appends_as_ever(path: Path) -> None:
     SQLitePersistence(path).close()
     with SQLitePersistence(path, read_only=True).buffered() as buffered:
@@ -693,8 +806,8 @@ def test_only_the_records_that_the_database_refuses_are_lost(
         buffered.log_agent_run_events(bad)
         buffered.flush()
         good = [number for number in numbers(100) if number not in ("0", "41", "42", "99")]
-        assert logged(anywhere) == [*good, "a", "b"]
-        assert buffered.lost == {"InvalidValueError": 5}
+        assert logged(anywhere) == good
+        assert buffered.lost == {"InvalidValueError": 4 + len(bad)}
     told = [record.getMessage() for record in caplog.records]
     assert len(told) == 1
     assert "InvalidValueError" in told[0]
@@ -717,6 +830,26 @@ def test_a_store_that_raises_anything_loses_only_that_record() -> None:
             log(buffered, data)
         assert logged(buffered) == ["a", "b"]
         assert buffered.lost == {"RuntimeError": 1}
+
+
+class Misprogrammed(MemoryStore):
+    """A store whose statements the database does not understand."""
+
+    def insert(self, table: Table[Any], row: Row) -> int:
+        raise PersistenceError("syntax error")
+
+    def insert_many(self, table: Table[Any], rows: Sequence[Row]) -> Sequence[int]:
+        raise PersistenceError("syntax error")
+
+
+def test_records_of_a_failing_program_are_lost_instead_of_tried_for_ever(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with Persistence(Misprogrammed()).buffered(max_seconds=NEVER) as buffered:
+        log_numbers(buffered, 0, 1, 2)
+        buffered.flush()
+        assert (buffered.pending, buffered.lost) == (0, {"PersistenceError": 3})
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
 
 
 class Recording(logging.Handler):

@@ -197,11 +197,12 @@ OTHERS = {
     Stream.close: "(self) -> None",
     Persistence.transaction: "(self) -> AbstractContextManager[None]",
     Persistence.diagnose: "(self, *, deep: bool = False) -> list[Finding]",
-    Persistence.buffered: "(self, *, max_items: int = 10000, max_seconds: float = 1.0, "
+    Persistence.buffered: "(self, *, max_items: int = 10000, "
+    "max_bytes: int = 67108864, max_seconds: float = 1.0, "
     "overflow: Overflow = 'block', install_sigterm: bool = False) -> BufferedPersistence",
     BufferedPersistence: "(persistence: Persistence, *, max_items: int = 10000, "
-    "max_seconds: float = 1.0, overflow: Overflow = 'block', install_sigterm: bool = False) "
-    "-> None",
+    "max_bytes: int = 67108864, max_seconds: float = 1.0, overflow: Overflow = 'block', "
+    "install_sigterm: bool = False) -> None",
     BufferedPersistence.flush: "(self) -> None",
     DatabaseConfig: "(db_type: Backend = 'sqlite', db_path: str = 'agent_sdk.db', "
     "db_host: str | None = None, db_port: int | None = None, db_name: str | None = None, "

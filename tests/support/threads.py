@@ -1,10 +1,13 @@
-"""Threads that begin together."""
+"""Threads that begin together, and one that holds a transaction."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from threading import Barrier
+from contextlib import contextmanager
+from threading import Barrier, Event
+
+from curio_persistence import AgentRun, Persistence
 
 
 def all_at_once(*calls: Callable[[], object]) -> None:
@@ -17,3 +20,24 @@ def all_at_once(*calls: Callable[[], object]) -> None:
 
     with ThreadPoolExecutor(len(calls)) as threads:
         list(threads.map(begin, calls))
+
+
+@contextmanager
+def transaction_elsewhere(persistence: Persistence) -> Iterator[None]:
+    """Another thread has a transaction open, in which it has created the run `held`."""
+    is_open, may_end = Event(), Event()
+
+    def hold() -> None:
+        with persistence.transaction():
+            persistence.create_agent_run(AgentRun("agent", "held"))
+            is_open.set()
+            may_end.wait()
+
+    with ThreadPoolExecutor(1) as threads:
+        holding = threads.submit(hold)
+        is_open.wait()
+        try:
+            yield
+        finally:
+            may_end.set()
+            holding.result()
