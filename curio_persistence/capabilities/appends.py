@@ -31,9 +31,14 @@ OnConflict = Literal["keep", "error"]
 """What becomes of a record whose `event_id` is stored with other content."""
 
 _ATTEMPTS = 100
+_MANY_RUNS = 10
 _STUB = RUNS.encode(AgentRun("stub", "stub", status=AgentRunStatus.RUNNING))
 
 M = TypeVar("M", AgentRunEvent, AgentLLMUsage)
+
+
+class _Outrun(Exception):
+    """Another thread or process has just made one of the runs that were missing."""
 
 
 class Stored(NamedTuple, Generic[M]):
@@ -183,30 +188,50 @@ class Appends(Generic[M]):
                     )
 
     def _insert(self, rows: Sequence[Row]) -> Sequence[int]:
+        """Add rows, and stubs of the runs that they name and nobody created.
+
+        That a run is missing is mostly learned from the refusal. A batch of many runs asks before:
+        to have it refused would take as long as to have it stored.
+        """
+        stubs = self._missing_runs(rows) if self._names_many_runs(rows) else []
+        for _ in range(_ATTEMPTS):
+            with suppress(MissingRunError, _Outrun):
+                if not stubs:
+                    return self._add(rows)
+                with self._store.transaction():
+                    self._create_stubs(stubs)
+                    return self._add(rows)
+            stubs = self._missing_runs(rows)
+        raise BusyError("Runs of these events are deleted again and again; try again.")
+
+    def _create_stubs(self, stubs: list[Row]) -> None:
         try:
-            return self._add(rows)
-        except MissingRunError:
-            with self._store.transaction():
-                self._create_stubs(rows)
-                return self._add(rows)
+            self._store.insert_many(RUNS, stubs)
+        except ConflictError as error:
+            raise _Outrun from error
+
+    def _names_many_runs(self, rows: Sequence[Row]) -> bool:
+        if self._table.references is None or len(rows) <= _MANY_RUNS:
+            return False
+        return len({row["run_id"] for row in rows}) > _MANY_RUNS
+
+    def _missing_runs(self, rows: Iterable[Row]) -> list[Row]:
+        """Return stubs of the runs that rows name and that are not there.
+
+        In one order, so that two who store the same ones do not wait for each other.
+        """
+        firsts: dict[Any, Row] = {}
+        for row in rows:
+            firsts.setdefault(row["run_id"], row)
+        where = (Filter("run_id", "in", tuple(firsts)),)
+        for (run_id,) in self._store.select_columns(RUNS, ("run_id",), where):
+            del firsts[run_id]
+        return [stub_of(row) for _, row in sorted(firsts.items())]
 
     def _add(self, rows: Sequence[Row]) -> Sequence[int]:
         if len(rows) == 1:
             return (self._store.insert(self._table, rows[0]),)
         return self._store.insert_many(self._table, rows)
-
-    def _create_stubs(self, rows: Iterable[Row]) -> None:
-        """Keep events that came before their run, or whose run could not be stored."""
-        firsts: dict[Any, Row] = {}
-        for row in rows:
-            firsts.setdefault(row["run_id"], row)
-        found = self._store.select(RUNS, (Filter("run_id", "in", tuple(firsts)),))
-        for run_id in found[RUNS.names.index("run_id")]:
-            del firsts[run_id]
-        # In one order, so that two who do this at the same time do not wait for each other.
-        for _, row in sorted(firsts.items()):
-            with suppress(ConflictError):  # Somebody else was faster.
-                self._store.insert(RUNS, stub_of(row))
 
 
 def _positions(rows: Sequence[Row]) -> tuple[dict[Any, int], dict[int, int]]:

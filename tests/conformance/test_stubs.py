@@ -142,6 +142,34 @@ def test_a_run_created_while_its_first_events_come_is_filled_in(persistence: Per
         assert len(persistence.get_agent_run_events(name)) == 1
 
 
+def test_no_event_is_left_without_its_run_by_a_deletion_at_the_same_time(
+    persistence: Persistence,
+) -> None:
+    def append() -> None:
+        for _ in range(5):
+            persistence.log_agent_run_events(AgentRunEvent("agent", name) for name in ("a", "b"))
+            persistence.log_agent_run_event(AgentRunEvent("agent", "a"))
+
+    def delete() -> None:
+        for _ in range(10):
+            persistence.delete_agent_run("a")
+
+    all_at_once(append, delete, append)
+    persistence.log_agent_run_event(AgentRunEvent("agent", "a"))
+    runs = {run.run_id for run in persistence.get_agent_runs()}
+    assert {event.run_id for event in persistence.iter_agent_run_events()} == runs == {"a", "b"}
+
+
+def test_batches_that_make_the_same_stubs_at_the_same_time_are_all_stored(
+    persistence: Persistence,
+) -> None:
+    names = [f"run {number}" for number in range(30)]
+    batches = [[AgentRunEvent("agent", name) for name in some] for some in (names, names[::-1])]
+    all_at_once(*(partial(persistence.log_agent_run_events, batch) for batch in batches * 2))
+    assert persistence.count_events() == 120
+    assert len(persistence.get_agent_runs(limit=None)) == 30
+
+
 def test_of_many_creators_of_one_stub_one_succeeds(persistence: Persistence) -> None:
     persistence.log_agent_run_event(AgentRunEvent("agent", "run"))
     conflicts = []
