@@ -8,22 +8,26 @@ So stores settle before the fork and open new connections on both sides of it.
 from __future__ import annotations
 
 import os
-from threading import Lock
+from functools import partial
+from threading import RLock
 from typing import Protocol
 from weakref import WeakSet
 
 
 class Forkable(Protocol):
     def before_fork(self) -> None:
-        """Settle: let no other thread be in the middle of something."""
+        """Settle, so that no other thread is in the middle of a statement."""
 
     def after_fork(self, *, in_child: bool) -> None:
-        """Go on, in the parent or in the child."""
+        """Go on, in the parent or in the child; also if `before_fork` did not come to its end.
+
+        A KeyboardInterrupt can end a call at any step: then there is a second one.
+        """
 
 
 _stores: WeakSet[Forkable] = WeakSet()
 _settled: list[Forkable] = []
-_lock = Lock()
+_lock = RLock()
 
 
 def follow(store: Forkable) -> None:
@@ -33,6 +37,9 @@ def follow(store: Forkable) -> None:
 
 
 def _before() -> None:
+    # Python prints what this raises, and forks all the same.
+    if _settled:
+        return
     _lock.acquire()
     _settled[:] = list(_stores)
     for store in _settled:
@@ -40,15 +47,17 @@ def _before() -> None:
 
 
 def _after(*, in_child: bool) -> None:
-    for store in _settled:
-        store.after_fork(in_child=in_child)
-    _settled.clear()
-    _lock.release()
+    while _settled:
+        _settled[-1].after_fork(in_child=in_child)
+        _settled.pop()
+    while _lock._is_owned():  # type: ignore[attr-defined]  # as threading.Condition asks it
+        _lock.release()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=_before,
-        after_in_parent=lambda: _after(in_child=False),
-        after_in_child=lambda: _after(in_child=True),
-    )
+    for _ in range(2):  # The second call does what an interrupt kept the first one from doing.
+        os.register_at_fork(
+            before=_before,
+            after_in_parent=partial(_after, in_child=False),
+            after_in_child=partial(_after, in_child=True),
+        )

@@ -27,10 +27,6 @@ class Transaction(Ticket):
         # Held for each statement, so that another thread that ends it waits for the statement.
         self.lock = RLock()
 
-    def end(self) -> None:
-        """Be no transaction of its thread any more: its further calls stand alone."""
-        self.ended, self.depth = True, 0
-
     def leave(self, depth: int) -> None:
         """Check that the block at this depth is the innermost, and is left by the owner."""
         if self.thread != get_ident():

@@ -209,7 +209,7 @@ class MemoryStore(Store):
             transaction.leave(1)
             transaction.undo.clear()
         finally:
-            transaction.end()
+            transaction.ended, transaction.depth = True, 0  # No call: it could be interrupted.
             try:
                 self._finish(transaction)
             finally:

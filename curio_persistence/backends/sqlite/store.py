@@ -14,6 +14,7 @@ import shlex
 import sqlite3
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -79,30 +80,31 @@ _URL = re.compile("[A-Za-z][A-Za-z0-9+.-]+:/")  # Two letters at least: C:/ is a
 
 
 class _Reader:
-    """One thread's connection, closed with its thread.
+    """The connection of one thread or stream. Only a fork or a close contends for its `lock`."""
 
-    Only a fork or a close ever contends for `lock`. `end` is held while the thread's end closes
-    the connection, so that a fork can wait for that as well.
-    """
+    connection: sqlite3.Connection | None = None
+    for_one_read = False
 
-    __slots__ = ("__weakref__", "connection", "end", "for_one_read", "lock")
-
-    def __init__(self, end: RLock) -> None:
-        self.lock = RLock()  # Reentrant, because a signal handler may read as well.
-        self.end = end
-        self.connection: sqlite3.Connection | None = None
-        self.for_one_read = False
+    def __init__(self, retired: deque[sqlite3.Connection]) -> None:
+        self._retired = retired
+        self.lock = RLock()
 
     def close(self) -> None:
         """Close the connection; the caller holds `lock`."""
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            connection.close()
+
+    def retire(self) -> None:
+        """Leave the connection to the next thread that opens or closes one.
+
+        A garbage collection may call this anywhere, so it must not wait for a lock.
+        """
         if self.connection is not None:
-            self.connection.close()
+            self._retired.append(self.connection)
             self.connection = None
 
-    def __del__(self) -> None:
-        if self.connection is not None:
-            with self.end:
-                self.close()  # Unless a close of the store came first.
+    __del__ = retire
 
 
 class _Thread(ThreadTransaction):
@@ -159,12 +161,12 @@ class SQLiteStore(SQLStore):
         self._lock = FairLock()
         self._writer: sqlite3.Connection | None = None
         self._readers: WeakSet[_Reader] = WeakSet()
-        # Reentrant, because a garbage collection can end a reader anywhere.
         self._readers_lock = RLock()
+        self._retired: deque[sqlite3.Connection] = deque()
         self._closed = ""
         self._settled = False
         self._fork = Ticket()
-        self._held = ExitStack()
+        self._frozen: list[RLock] = []
         forking.follow(self)
 
     def __repr__(self) -> str:
@@ -555,15 +557,29 @@ class SQLiteStore(SQLStore):
 
     @contextmanager
     def _own_reader(self) -> Iterator[_Reader]:
-        """A reader for one stream, which may go from thread to thread."""
-        with self._readers_lock:
-            reader = _Reader(self._readers_lock)
-            self._readers.add(reader)
+        """Open a reader for one stream, which may go from thread to thread."""
+        reader = self._add_reader()
         try:
             yield reader
         finally:
-            with reader.lock:
-                reader.close()
+            reader.retire()
+            self._close_retired()
+
+    def _add_reader(self) -> _Reader:
+        self._close_retired()
+        with self._readers_lock:
+            reader = _Reader(self._retired)
+            self._readers.add(reader)
+        return reader
+
+    def _close_retired(self) -> None:
+        """Close retired connections, unless another thread holds the readers: it will."""
+        if self._readers_lock.acquire(blocking=False):
+            try:
+                while self._retired:
+                    self._retired.popleft().close()
+            finally:
+                self._readers_lock.release()
 
     @contextmanager
     def _translating(self) -> Iterator[None]:
@@ -743,9 +759,7 @@ class SQLiteStore(SQLStore):
         return self._writer
 
     def _new_reader(self) -> _Reader:
-        with self._readers_lock:
-            reader = self._mine.reader = _Reader(self._readers_lock)
-            self._readers.add(reader)
+        reader = self._mine.reader = self._add_reader()
         return reader
 
     def _close_reader(self) -> None:
@@ -823,19 +837,33 @@ class SQLiteStore(SQLStore):
             self._acquire(ticket)
             self._closed = "it was closed"
             # Readers first, so that the writer, the last one out, folds the WAL into the file.
-            with ExitStack() as held:
-                self._close_readers(held)
+            try:
+                self._freeze_readers()
+            finally:
+                self._thaw_readers()
             self._close_writer()
         finally:
             lock.release(ticket)
             lock.wake()
 
-    def _close_readers(self, held: ExitStack) -> None:
-        """Close the readers' connections; while the stack is not closed nobody opens another."""
-        held.enter_context(self._readers_lock)
+    def _freeze_readers(self) -> None:
+        """Close the readers' connections, and let no thread open another before `_thaw_readers`."""
+        self._freeze(self._readers_lock)
+        self._close_retired()
         for reader in list(self._readers):
-            held.enter_context(reader.lock)
+            self._freeze(reader.lock)
             reader.close()
+
+    def _freeze(self, lock: RLock) -> None:
+        self._frozen.append(lock)  # First: an interrupt must not lose a lock that was acquired.
+        lock.acquire()
+
+    def _thaw_readers(self) -> None:
+        """Release what `_freeze_readers` acquired; it can be called again."""
+        while self._frozen:
+            if self._frozen[-1]._is_owned():  # type: ignore[attr-defined]  # as a Condition asks it
+                self._frozen[-1].release()
+            self._frozen.pop()
 
     def _close_writer(self) -> None:
         if self._writer is not None:
@@ -857,12 +885,12 @@ class SQLiteStore(SQLStore):
         self._fork = Ticket()
         inside = any(ticket.thread == self._fork.thread for ticket in self._lock.held())
         self._settled = not inside and self._lock.acquire(self._fork, self._lock_timeout)
-        self._close_readers(self._held)
+        self._freeze_readers()
         if self._settled and not self._in_memory:
             self._close_writer()
 
     def after_fork(self, *, in_child: bool) -> None:
-        self._held.close()
+        self._thaw_readers()
         if in_child and not self._closed:
             self._start_again_in_child()
         self._lock.release(self._fork)
