@@ -217,6 +217,9 @@ class BufferedStore(Store):
     def running(self) -> frozenset[str]:
         return self._inner.running()
 
+    def active_transactions(self, table: Table[Any]) -> frozenset[str] | None:
+        return self._inner.active_transactions(table)
+
     def schema_version(self) -> int:
         return self._inner.schema_version()
 
@@ -286,7 +289,8 @@ class BufferedStore(Store):
     delete_many = _after_the_queue(Store.delete_many)
     aggregate = _after_the_queue(Store.aggregate)
     reserve_ids = _after_the_queue(Store.reserve_ids)
-    take_turns = _after_the_queue(Store.take_turns)
+    advisory_lock = _after_the_queue(Store.advisory_lock)
+    try_advisory_lock = _after_the_queue(Store.try_advisory_lock)
     create_payload_index = _after_the_queue(Store.create_payload_index)
     compact = _after_the_queue(Store.compact)
 

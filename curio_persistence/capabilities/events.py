@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from decimal import Decimal
 from typing import Any, TypedDict, Unpack
+from weakref import ref
 
 from curio_persistence.capabilities.appends import Appends
-from curio_persistence.capabilities.following import Following
+from curio_persistence.capabilities.following import Following, SharedFeed
 from curio_persistence.capabilities.windows import Moment, window
 from curio_persistence.errors import ConflictError, InvalidValueError, MissingRunError
 from curio_persistence.models import AgentRunEvent, Level
@@ -40,6 +41,8 @@ class Events(Appends[AgentRunEvent]):
 
     _table = EVENTS
     _dated = ("timestamp", "created_at")
+    _feed: ref[SharedFeed] | None = None
+    """What all listeners share, for as long as there is one."""
 
     def log(self, event: AgentRunEvent) -> None:
         """Append an event; see `BasePersistence.log_agent_run_event`."""
@@ -116,7 +119,11 @@ class Events(Appends[AgentRunEvent]):
                 f"interval is a number of seconds, less than a day, not {interval!r}.",
                 field="interval",
             )
-        return Following(self._store, EVENTS, self.where(**filters), last, interval)
+        feed = self._feed() if self._feed is not None else None
+        if feed is None:
+            feed = SharedFeed(self._store, EVENTS)
+            self._feed = ref(feed)
+        return Following(self._store, EVENTS, feed, self.where(**filters), last, interval)
 
     def where(
         self,

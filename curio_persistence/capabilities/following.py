@@ -1,39 +1,120 @@
-"""Events as they come, to those who watch."""
+"""Events as they are stored, for any number of listeners."""
 
 from __future__ import annotations
 
 import time
+from collections import OrderedDict
 from collections.abc import Iterator
+from functools import partial
+from threading import Lock
+from typing import NamedTuple
 
+from curio_persistence.concurrency import forking
 from curio_persistence.models import AgentRunEvent
 from curio_persistence.results.pages import read_page
 from curio_persistence.store.base import Store
-from curio_persistence.store.change_feed import Arrivals
-from curio_persistence.store.filters import Filter, Order, Where
-from curio_persistence.store.table import Table
+from curio_persistence.store.change_feed import Watermark
+from curio_persistence.store.filters import Where, matches
+from curio_persistence.store.table import Row, Table
 
-_AT_A_TIME = 1_000
+_REMEMBERED = 64
+_REMEMBERED_BYTES = 32 * 2**20
+"""Batches for listeners that are behind the others; one that is farther behind reads by itself."""
+
+
+class _Batch(NamedTuple):
+    rows: list[Row]
+    watermark: Watermark
+    size: int
+    more: bool
+
+
+class SharedFeed:
+    """A table's change feed, each batch of it read once for all listeners."""
+
+    def __init__(self, store: Store, table: Table[AgentRunEvent]) -> None:
+        self._store = store
+        self._table = table
+        self._lock = Lock()
+        self._batches: OrderedDict[Watermark, _Batch] = OrderedDict()
+        self._end: Watermark | None = None
+        self._read_at = 0.0
+        forking.follow(self)
+
+    def join(self) -> Watermark:
+        """Return the position from which only rows are told of that are committed from now on."""
+        with self._lock:
+            # Where the others are, or the new listener would read every batch by itself.
+            if self._end is None or self._read(self._end).more:
+                self._end = self._store.watermark(self._table)
+            return self._end
+
+    def after(self, watermark: Watermark, max_age: float) -> _Batch:
+        """Return the next rows behind a watermark.
+
+        At the end of what was read, the store is asked again only once in `max_age` seconds.
+        """
+        with self._lock:
+            if watermark in self._batches:
+                return self._batches[watermark]
+            if watermark == self._end and time.monotonic() - self._read_at < max_age:
+                return _Batch([], watermark, 0, more=False)
+            return self._read(watermark)
+
+    def _read(self, watermark: Watermark) -> _Batch:
+        changes = self._store.changes(self._table, since=watermark)
+        columns = self._table.in_one_form(changes.columns)
+        rows = [self._table.filled | row for row in self._table.rows(columns)]
+        batch = _Batch(rows, changes.watermark, changes.size, changes.more)
+        if watermark == self._end:
+            self._end, self._read_at = batch.watermark, time.monotonic()
+        if batch.watermark != watermark:
+            self._batches[watermark] = batch
+            self._drop_old()
+        return batch
+
+    def _drop_old(self) -> None:
+        size = sum(batch.size for batch in self._batches.values())
+        while len(self._batches) > _REMEMBERED or (
+            len(self._batches) > 1 and size > _REMEMBERED_BYTES
+        ):
+            size -= self._batches.popitem(last=False)[1].size
+
+    def before_fork(self) -> None:
+        """Wait for nothing: a reading thread may itself wait for the store, which is settled."""
+
+    def after_fork(self, *, in_child: bool) -> None:
+        """Begin anew in the child, where the thread that was reading does not exist."""
+        if in_child:
+            self._lock, self._end = Lock(), None
+            self._batches.clear()
 
 
 class Following(Iterator[list[AgentRunEvent]]):
-    """Lists of events, for ever: those that were stored between two looks, none where none were.
+    """Lists of events, for ever: those stored between two looks, none where none were.
 
-    The first list is of the newest ones that were there, oldest first; what follows comes in the
-    order of ids. When a look fails it can be taken again, by asking for the next list: nothing is
-    lost or shown twice.
+    The first list is of the newest events that were there, oldest first. When a look fails it can
+    be taken again, by asking for the next list: nothing is lost or shown twice.
     """
 
     def __init__(
-        self, store: Store, table: Table[AgentRunEvent], where: Where, last: int, interval: float
+        self,
+        store: Store,
+        table: Table[AgentRunEvent],
+        feed: SharedFeed,
+        where: Where,
+        last: int,
+        interval: float,
     ) -> None:
-        self._store = store
+        self._feed = feed
         self._table = table
         self._where = where
-        self._last = last
         self._interval = interval
-        self._arrivals: Arrivals | None = None
-        self._ids: list[int] = []
-        """Of rows that have come, but were not read yet."""
+        self._newest = partial(
+            read_page, store, table, where, order="newest", limit=last, cursor=None
+        )
+        self._watermark: Watermark | None = None
+        self._more = False
 
     def __next__(self) -> list[AgentRunEvent]:
         time.sleep(self.pause)
@@ -41,30 +122,22 @@ class Following(Iterator[list[AgentRunEvent]]):
 
     @property
     def pause(self) -> float:
-        """How many seconds are to pass before the next look."""
-        return 0 if self._arrivals is None or self._ids else self._interval
+        """The seconds that are to pass before the next look."""
+        return 0 if self._watermark is None or self._more else self._interval
 
     def look(self) -> list[AgentRunEvent]:
-        """The next list, at once."""
-        if self._arrivals is None:
+        """Return the next list, at once."""
+        if self._watermark is None:
             return self._begin()
-        if not self._ids:
-            self._ids = self._arrivals.ids()
-        events = self._read(self._ids[:_AT_A_TIME])
-        del self._ids[:_AT_A_TIME]
-        return events
+        # Half the interval, or a look that comes a moment too early would find nothing.
+        batch = self._feed.after(self._watermark, self._interval / 2)
+        self._watermark, self._more = batch.watermark, batch.more
+        rows = [row for row in batch.rows if matches(row, self._where)]
+        return self._table.decode(self._table.columns_of(rows)) if rows else []
 
     def _begin(self) -> list[AgentRunEvent]:
-        arrivals = Arrivals(self._store, self._table)
-        page = read_page(
-            self._store, self._table, self._where, order="newest", limit=self._last, cursor=None
-        )
-        self._arrivals = arrivals
-        # What was stored since the first look comes with the second one.
-        return [e for e in reversed(list(page)) if arrivals.were_there(e.id or 0)]
-
-    def _read(self, ids: list[int]) -> list[AgentRunEvent]:
-        if not ids:
-            return []
-        where = (*self._where, Filter("id", "in", tuple(ids)))
-        return self._table.decode(self._store.select(self._table, where, order=(Order("id"),)))
+        watermark = self._feed.join()
+        page = self._newest()
+        self._watermark = watermark
+        # What was stored since comes with the second look.
+        return [e for e in reversed(list(page)) if watermark.has_passed(e.id or 0)]

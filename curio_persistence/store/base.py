@@ -9,6 +9,8 @@ from itertools import chain
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
 from curio_persistence.errors import ConflictError, MissingRunError, UnsupportedError
+from curio_persistence.store import change_feed
+from curio_persistence.store.change_feed import Changes, Watermark
 from curio_persistence.store.filters import COUNT, Filter, GroupKey, Measure, Order, Where
 from curio_persistence.store.search_index import WordIndex
 from curio_persistence.store.table import Columns, Kept, Row, Table
@@ -88,6 +90,13 @@ class Store(ABC):
         None where rows are seen in the order of their ids, whoever stores them.
         """
         return frozenset()
+
+    def active_transactions(self, table: Table[Any]) -> frozenset[str] | None:
+        """Opaque ids of the other open transactions, in any session, that took ids of a table.
+
+        None where rows become visible in the order of their ids.
+        """
+        return None
 
     @property
     @abstractmethod
@@ -187,6 +196,26 @@ class Store(ABC):
         with self.transaction():
             yield self
 
+    def changes(
+        self,
+        table: Table[Any],
+        *,
+        since: Watermark | None = None,
+        limit: int = change_feed.BATCH,
+        max_bytes: int = change_feed.MAX_BYTES,
+    ) -> Changes:
+        """Return the next committed rows behind a watermark, and the watermark behind those.
+
+        Going on from watermark to watermark returns each row exactly once, also a row that is
+        committed late; None is the position before the first row. The batch ends at `limit` rows
+        or soon after `max_bytes` of text. An empty batch can have another watermark.
+        """
+        return change_feed.read_changes(self, table, since or change_feed.START, limit, max_bytes)
+
+    def watermark(self, table: Table[Any]) -> Watermark:
+        """Return the position from which `changes` tells only of rows committed from now on."""
+        return change_feed.watermark_now(self, table)
+
     def reserve_ids(self, table: Table[Any], last: int) -> None:  # See below.  # noqa: B027
         """Rows are about to bring their ids, of which this is the largest: count on from there.
 
@@ -266,12 +295,16 @@ class Store(ABC):
         UnsupportedError where another asyncio task has one open in this thread.
         """
 
-    def take_turns(self, purpose: str) -> None:  # See below.  # noqa: B027
-        """Inside a transaction: wait until all others have ended that said the same.
+    def advisory_lock(self, purpose: str) -> None:  # See below.  # noqa: B027
+        """Inside a transaction: wait until no other transaction holds the lock for this purpose.
 
-        What these stored is seen from then on. There is nothing to do where whoever writes waits
-        for all other writers anyway.
+        The rows stored under it are visible from then on. Nothing to do where a transaction
+        excludes all other writers anyway.
         """
+
+    def try_advisory_lock(self, purpose: str) -> bool:
+        """Inside a transaction: take the lock for this purpose, or return False at once."""
+        return True
 
     @abstractmethod
     def diagnose(self, *, deep: bool = False) -> list[Finding]:

@@ -1,67 +1,250 @@
-"""Which rows were stored since somebody began to look, each told once, those that come late too.
+"""The change feed: each committed row of a table exactly once, from a watermark that can be stored.
 
-Ids are given out when a row is written, and rows are seen when they are committed. Where several
-transactions write at a time, a smaller id may thus be seen after a larger one. So the place from
-which ids are read again moves past a missing one only when all transactions have ended that ran
-while it was missing. One that was rolled back leaves it missing for ever, and is waited for no
-longer than any other.
+PostgreSQL gives a row its id before the row's transaction commits, so a smaller id may become
+visible after a larger one. An id below the watermark that no visible row has is a gap. Only a
+transaction that had taken ids when the gap was seen, and was still open, can fill it: the gap is
+read again when one of these has ended, and forgotten when all have. Most gaps are rolled-back
+inserts, which nothing ever fills.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+import json
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, pairwise
+from typing import Any, NamedTuple, Protocol
 
-from curio_persistence.store.base import Store
-from curio_persistence.store.filters import COUNT, Filter, Order
-from curio_persistence.store.table import Table
+from curio_persistence.errors import InvalidValueError
+from curio_persistence.store.filters import Filter, Order, Where
+from curio_persistence.store.table import Columns, Table
 
-_LOOK_BACK = 10_000
-"""How many ids are read again where none is waited for: so many of the newest rows may be deleted
-and their ids be used again, or be without a row yet when the first look is taken."""
+Range = tuple[int, int]
+"""The ids from the first up to, but not including, the second."""
 
-Key = tuple[Any, ...]
-"""What tells a row from all others, those that had its id before among them; the id comes first."""
+BATCH = 1_000
+MAX_BYTES = 8 * 2**20
+MAX_GAPS = 4_000
+"""A feed with more gaps waits for the open transactions, so that no watermark grows without end."""
+LOOK_BACK = 10_000
+"""How far below the largest id `watermark_now` looks for rows that are not committed yet."""
+
+BY_ID = (Order("id"),)
+_PIECE = 100
+"""Rows per query: the length of a batch is known only to a piece."""
+_ENDED = ""
+"""Stands for the transactions that ended while the gaps were seen: read those gaps once more."""
 
 
-class _Mark(NamedTuple):
-    """The largest id at some moment, and who might still have stored rows with smaller ones."""
+class Gaps(NamedTuple):
+    """Ids that no row had, and the open transactions that may still fill them."""
 
-    newest: int
-    running: frozenset[str]
+    ranges: tuple[Range, ...]
+    waiting: frozenset[str]
 
 
-class Arrivals:
-    """The rows of a table that are stored from now on."""
+class Watermark(NamedTuple):
+    """A position in a table's change feed: rows up to an id were read, except those in the gaps."""
 
-    def __init__(self, store: Store, table: Table[Any]) -> None:
-        self._store = store
+    upto: int = 0
+    gaps: tuple[Gaps, ...] = ()
+
+    @classmethod
+    def parse(cls, text: str) -> Watermark:
+        """Return the watermark that `text()` wrote."""
+        try:
+            upto, *gaps = json.loads(text)
+            return cls(upto, tuple(Gaps(_unpacked(g), frozenset(w)) for w, g in gaps))
+        except (ValueError, TypeError) as error:
+            raise InvalidValueError(
+                f"{text[:80]!r} is not a watermark.", field="watermark"
+            ) from error
+
+    def text(self) -> str:
+        """Return the watermark as text, to be stored: some bytes per gap."""
+        gaps = ((sorted(waiting), _packed(ranges)) for ranges, waiting in self.gaps)
+        return json.dumps((self.upto, *gaps), separators=(",", ":"))
+
+    def has_passed(self, ident: int) -> bool:
+        """Return True for the id of a row that the feed will not tell of any more."""
+        return ident <= self.upto and not any(first <= ident < end for first, end in self.ranges)
+
+    @property
+    def ranges(self) -> tuple[Range, ...]:
+        """All gaps."""
+        return tuple(chain.from_iterable(gaps.ranges for gaps in self.gaps))
+
+
+START = Watermark()
+"""Before the first row."""
+
+
+class Changes(NamedTuple):
+    """A batch of rows, as `Store.select` returns them, and the watermark behind them."""
+
+    columns: Columns
+    since: Watermark
+    watermark: Watermark
+    size: int
+    """The length of the rows' texts."""
+    more: bool
+    """True where a limit ended the batch; False where it has all rows there were."""
+
+    def __len__(self) -> int:
+        return len(self.columns[0])
+
+
+class Source(Protocol):
+    """What the feed needs of a store."""
+
+    def select(
+        self,
+        table: Table[Any],
+        where: Where = (),
+        *,
+        order: tuple[Order, ...] | None = None,
+        after: tuple[Any, ...] | None = None,
+        limit: int | None = None,
+    ) -> Columns: ...
+
+    def active_transactions(self, table: Table[Any]) -> frozenset[str] | None: ...
+
+
+def read_changes(
+    source: Source, table: Table[Any], since: Watermark, limit: int, max_bytes: int
+) -> Changes:
+    """Return the next rows: those that filled gaps, then those with larger ids."""
+    batch = _Batch(source, table, limit, max_bytes)
+    gaps = _read_gaps(batch, source, table, since)
+    upto = since.upto
+    if not batch.is_full and sum(len(each.ranges) for each in gaps) < MAX_GAPS:
+        new = batch.read((Filter("id", ">", upto),))
+        if new:
+            gaps = _with_new_gaps(gaps, source, table, holes(upto + 1, new[-1] + 1, new))
+            upto = new[-1]
+    return Changes(batch.columns, since, Watermark(upto, gaps), batch.size, batch.is_full)
+
+
+def watermark_now(source: Source, table: Table[Any]) -> Watermark:
+    """Return the position behind all rows that are committed.
+
+    A row whose transaction is open comes later, unless it is more than LOOK_BACK ids behind.
+    """
+    at = table.names.index("id")
+    newest = source.select(table, order=(Order("id", descending=True),), limit=1)
+    upto = next(iter(newest[at]), 0)
+    if not (active := source.active_transactions(table)):
+        return Watermark(upto)
+    first = max(upto - LOOK_BACK, 1)
+    where = (Filter("id", ">=", first), Filter("id", "<", upto))
+    there = source.select(table, where, order=BY_ID)[at]
+    ranges = holes(first, upto, there)
+    return Watermark(upto, (Gaps(ranges, active),) if ranges else ())
+
+
+class _Batch:
+    """The rows read so far, up to a number of rows and of bytes."""
+
+    def __init__(self, source: Source, table: Table[Any], limit: int, max_bytes: int) -> None:
+        self._source = source
         self._table = table
-        self._key = ("id", "created_at") if store.ids_come_back else ("id",)
-        newest = store.select(table, order=(Order("id", descending=True),), limit=1)
-        last = next(iter(newest[table.names.index("id")]), 0)
-        self._first = max(last - _LOOK_BACK, 0)
-        self._known: set[Key] = set()
-        self._mark: _Mark | None = None
-        self.ids()
+        self._left = limit
+        self._max_bytes = max_bytes
+        self._at = table.names.index("id")
+        self._texts = [table.names.index(name) for name in table.words]
+        self._pieces: list[Columns] = []
+        self.size = 0
 
-    def were_there(self, ident: int) -> bool:
-        """Whether the row with this id was seen, or is older than what is looked at."""
-        return ident < self._first or any(key[0] == ident for key in self._known)
+    @property
+    def is_full(self) -> bool:
+        return self._left <= 0 or self.size >= self._max_bytes
 
-    def ids(self) -> list[int]:
-        """The ids of the rows that came since the last call, in order."""
-        running = self._store.running()  # First: who has ended has committed what will be read.
-        keys = self._read()
-        new = sorted(key[0] for key in keys - self._known)
-        newest = max((key[0] for key in keys), default=self._first)
-        if self._mark and not self._mark.running & running:
-            self._first = max(self._first, self._mark.newest - _LOOK_BACK)
-            self._mark = None
-        self._mark = self._mark or _Mark(newest, self._store.running())
-        self._known = {key for key in keys if key[0] >= self._first}
-        return new
+    @property
+    def columns(self) -> Columns:
+        if not self._pieces:
+            return [()] * len(self._table.names)
+        return [list(chain.from_iterable(parts)) for parts in zip(*self._pieces, strict=True)]
 
-    def _read(self) -> set[Key]:
-        where = (Filter("id", ">=", self._first),)
-        rows = self._store.aggregate(self._table, (COUNT,), where, group_by=self._key)
-        return {row[:-1] for row in rows}
+    def read(self, where: Where) -> list[int]:
+        """Add the rows that match, in the order of their ids, and return the ids."""
+        ids: list[int] = []
+        while not self.is_full:
+            asked = min(self._left, _PIECE)
+            after = (ids[-1],) if ids else None
+            piece = self._source.select(self._table, where, order=BY_ID, after=after, limit=asked)
+            found = piece[self._at] if piece else ()
+            if found:
+                self._pieces.append(piece)
+                self._left -= len(found)
+                self.size += sum(len(text or "") for at in self._texts for text in piece[at])
+                ids += found
+            if len(found) < asked:
+                break
+        return ids
+
+
+def _read_gaps(
+    batch: _Batch, source: Source, table: Table[Any], since: Watermark
+) -> tuple[Gaps, ...]:
+    """Read the gaps that an ended transaction may have filled, and return those that are left."""
+    if not since.gaps:
+        return ()
+    # Sampled first: the rows of a transaction that is not among these are seen below.
+    active = source.active_transactions(table) or frozenset()
+    ended = (gaps.ranges for gaps in since.gaps if not gaps.waiting <= active)
+    ids = sorted(chain.from_iterable(map(batch.read, _conditions(chain.from_iterable(ended)))))
+    left: dict[frozenset[str], list[Range]] = defaultdict(list)
+    for ranges, waiting in since.gaps:
+        # A full batch may have left rows behind: these gaps are read once more.
+        left[waiting if batch.is_full else waiting & active] += _without(ranges, ids)
+    return tuple(
+        Gaps(tuple(sorted(ranges)), waiting)
+        for waiting, ranges in left.items()
+        if ranges and waiting
+    )
+
+
+def _with_new_gaps(
+    gaps: tuple[Gaps, ...], source: Source, table: Table[Any], ranges: tuple[Range, ...]
+) -> tuple[Gaps, ...]:
+    if not ranges or (active := source.active_transactions(table)) is None:
+        return gaps
+    return (*gaps, Gaps(ranges, active | {_ENDED}))
+
+
+def _conditions(ranges: Iterable[Range]) -> Iterator[Where]:
+    """Filters for the ids in ranges: most ranges are of one id, some of a whole batch."""
+    ids: list[int] = []
+    for first, end in sorted(ranges):
+        if end - first > _PIECE:
+            yield (Filter("id", ">=", first), Filter("id", "<", end))
+        else:
+            ids += range(first, end)
+    for at in range(0, len(ids), BATCH):
+        yield (Filter("id", "in", tuple(ids[at : at + BATCH])),)
+
+
+def holes(first: int, end: int, ids: Sequence[int]) -> tuple[Range, ...]:
+    """Return the ranges of `first` up to `end` that have none of the ids, which ascend."""
+    edges = (first - 1, *ids[bisect_left(ids, first) : bisect_left(ids, end)], end)
+    return tuple((before + 1, after) for before, after in pairwise(edges) if after > before + 1)
+
+
+def _without(ranges: Sequence[Range], ids: Sequence[int]) -> Sequence[Range]:
+    if not ids:
+        return ranges
+    return [hole for first, end in ranges for hole in holes(first, end, ids)]
+
+
+def _packed(ranges: Sequence[Range]) -> list[int]:
+    """Ranges as the lengths of what lies between them, and of themselves."""
+    edges = [0, *chain.from_iterable(ranges)]
+    return [after - before for before, after in pairwise(edges)]
+
+
+def _unpacked(lengths: Sequence[int]) -> tuple[Range, ...]:
+    edges: list[int] = []
+    for length in lengths:
+        edges.append(length + (edges[-1] if edges else 0))
+    return tuple(zip(edges[::2], edges[1::2], strict=True))

@@ -5,10 +5,25 @@ from __future__ import annotations
 from typing import Any
 
 from curio_persistence.store.table import Table
+from curio_persistence.tables.consumers import CONSUMERS
 from curio_persistence.tables.events import EVENTS, SEVERITIES
 from curio_persistence.tables.runs import RUNS, RUNS_AND_STUBS, RunOrStub
 from curio_persistence.tables.usage import USAGE
 
-__all__ = ["EVENTS", "RUNS", "RUNS_AND_STUBS", "SEVERITIES", "TABLES", "USAGE", "RunOrStub"]
+__all__ = [
+    "ALL_TABLES",
+    "CONSUMERS",
+    "EVENTS",
+    "RUNS",
+    "RUNS_AND_STUBS",
+    "SEVERITIES",
+    "TABLES",
+    "USAGE",
+    "RunOrStub",
+]
 
 TABLES: tuple[Table[Any], ...] = (RUNS, EVENTS, USAGE)
+"""What is recorded."""
+
+ALL_TABLES: tuple[Table[Any], ...] = (*TABLES, CONSUMERS)
+"""With what the library notes for itself, which is neither exported nor copied."""

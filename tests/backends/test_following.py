@@ -10,7 +10,7 @@ import psycopg2
 import pytest
 
 from curio_persistence import AgentRun, AgentRunEvent, Persistence, SQLitePersistence
-from curio_persistence.store import change_feed
+from curio_persistence.tables import EVENTS
 from tests.backends.conftest import Open
 from tests.support.children import Child
 
@@ -41,14 +41,9 @@ INSERT = (
 
 @pytest.mark.parametrize("begun", ["before", "after"])
 def test_an_event_that_is_committed_after_a_later_one_is_shown(
-    persistence: Persistence,
-    dsn: str,
-    schema_name: str,
-    monkeypatch: pytest.MonkeyPatch,
-    begun: str,
+    persistence: Persistence, dsn: str, schema_name: str, begun: str
 ) -> None:
     """Whether its transaction began before or after the following did."""
-    monkeypatch.setattr(change_feed, "_LOOK_BACK", 3)
     following = persistence.events.follow(interval=0)
     with closing(psycopg2.connect(dsn)) as slow, slow.cursor() as cursor:
         if begun == "after":
@@ -78,9 +73,8 @@ def test_a_savepoint_that_ends_late_is_shown(persistence: Persistence, open_post
 
 
 def test_a_transaction_that_is_rolled_back_is_not_waited_for(
-    persistence: Persistence, dsn: str, schema_name: str, monkeypatch: pytest.MonkeyPatch
+    persistence: Persistence, dsn: str, schema_name: str
 ) -> None:
-    monkeypatch.setattr(change_feed, "_LOOK_BACK", 3)
     following = persistence.events.follow(interval=0)
     next(following)
     with closing(psycopg2.connect(dsn)) as slow, slow.cursor() as cursor:
@@ -90,8 +84,8 @@ def test_a_transaction_that_is_rolled_back_is_not_waited_for(
         next(following)
         slow.rollback()
     assert [next(following) for _ in range(3)] == [[], [], []]
-    assert following._arrivals is not None
-    assert len(following._arrivals._known) <= 5
+    assert following._watermark is not None
+    assert following._watermark.gaps == ()
 
 
 def test_the_ids_of_a_batch_are_waited_for_before_it_has_rows(
@@ -101,11 +95,11 @@ def test_the_ids_of_a_batch_are_waited_for_before_it_has_rows(
     other = open_postgres()
     store = other._store
     run = store._run  # type: ignore[attr-defined]
-    before = persistence._store.running()
+    assert not persistence._store.active_transactions(EVENTS)
 
     def run_and_look(connection: object, sql: str, *rest: object) -> object:
         if sql.startswith("COPY"):
-            assert persistence._store.running() - before
+            assert persistence._store.active_transactions(EVENTS)
             copied.append(sql)
         return run(connection, sql, *rest)
 

@@ -252,6 +252,7 @@ def test_every_run_began_at_some_time(persistence: Persistence) -> None:
     awaiting(persistence, work)
 
 
+@pytest.mark.before_io
 @pytest.mark.parametrize("status", [["running"], 1, {"a": 1}])
 def test_a_status_that_is_no_text_is_refused(persistence: Persistence, status: Any) -> None:
     async def work(storage: CurioStorageBackend) -> None:

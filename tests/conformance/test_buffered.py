@@ -111,6 +111,7 @@ def test_changing_a_record_after_it_was_appended_changes_nothing_stored(
     assert logged(persistence) == ['{"step": 1}']
 
 
+@pytest.mark.before_io
 @pytest.mark.parametrize(
     "append",
     [
@@ -615,6 +616,7 @@ def test_one_queue_is_enough(buffered: BufferedPersistence) -> None:
         buffered.buffered()
 
 
+@pytest.mark.before_io
 @pytest.mark.parametrize(
     ("setting", "value"),
     [

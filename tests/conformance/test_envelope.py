@@ -132,6 +132,7 @@ def test_a_level_is_kept_in_one_spelling(persistence: Persistence, given: str, k
     assert persistence.count_events(level=given) == persistence.count_events(level=kept) == 1
 
 
+@pytest.mark.before_io
 @pytest.mark.parametrize("level", ["", "x" * 51, "a\0b", 5])
 def test_what_is_no_level_is_refused(persistence: Persistence, level: Any) -> None:
     with pytest.raises(InvalidValueError, match=r"AgentRunEvent\.level"):

@@ -204,6 +204,7 @@ def test_a_cursor_does_not_care_in_which_order_alternatives_stand(history: Persi
     assert runs(rest) == ["run 1"]
 
 
+@pytest.mark.before_io
 @pytest.mark.parametrize(
     "moment", ["", "yesterday", "7 d", "-2h", "7D", "2026-13-01", 5, NOON.date()]
 )
@@ -219,6 +220,7 @@ def test_a_least_level_is_one_of_the_known(persistence: Persistence) -> None:
         persistence.query_events(min_level="severe")
 
 
+@pytest.mark.before_io
 @pytest.mark.parametrize(
     "filters",
     [
@@ -240,6 +242,7 @@ def test_what_no_run_could_have_is_refused(
         persistence.query_agent_runs(**filters)
 
 
+@pytest.mark.before_io
 @pytest.mark.parametrize("tags", [["a", ""], ["a\0"], [5], "tag", 5, ["x" * 256]])
 def test_what_are_no_tags_is_refused(persistence: Persistence, tags: Any) -> None:
     with pytest.raises(InvalidValueError, match=r"AgentRun\.tags"):

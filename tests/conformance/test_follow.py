@@ -9,7 +9,10 @@ from typing import Any
 import pytest
 
 from curio_persistence import AgentRunEvent, ClosedError, InvalidValueError, Persistence
-from curio_persistence.store import change_feed
+from curio_persistence.capabilities import following
+from curio_persistence.store.base import Store
+from curio_persistence.store.change_feed import Changes
+from curio_persistence.store.table import Table
 
 Open = Callable[[], Persistence]
 
@@ -21,8 +24,8 @@ def append(persistence: Persistence, *data: int, run_id: str = "run", **fields: 
 
 def follow(persistence: Persistence, **options: Any) -> Callable[[], list[int]]:
     """What came since the last call."""
-    following = persistence.events.follow(interval=0, **options)
-    return lambda: [int(event.data) for event in next(following)]
+    events = persistence.events.follow(interval=0, **options)
+    return lambda: [int(event.data) for event in next(events)]
 
 
 def test_events_are_shown_as_they_come(persistence: Persistence) -> None:
@@ -82,7 +85,7 @@ def test_batches_are_shown_whole(persistence: Persistence) -> None:
     assert look() == []
 
 
-def test_ids_of_deleted_events_may_be_used_again(persistence: Persistence) -> None:
+def test_ids_of_deleted_events_do_not_come_back(persistence: Persistence) -> None:
     append(persistence, 1, run_id="first")
     look = follow(persistence)
     look()
@@ -96,21 +99,46 @@ def test_ids_of_deleted_events_may_be_used_again(persistence: Persistence) -> No
     assert look() == [7]
 
 
-def test_only_so_much_is_remembered(
+def test_listeners_share_one_reader(persistence: Persistence) -> None:
+    """However many there are, each row is read once."""
+    looks = [follow(persistence) for _ in range(20)]
+    assert all(look() == [] for look in looks)
+    append(persistence, 1, 2, 3)
+    reads = _count_rows_read(persistence._store)
+    assert all(look() == [1, 2, 3] for look in looks)
+    append(persistence, 4)
+    late = follow(persistence)
+    assert late() == []
+    assert all(look() == [4] for look in looks)
+    assert sum(reads) == 4
+    append(persistence, 5)
+    assert late() == [5]
+
+
+def _count_rows_read(store: Store) -> list[int]:
+    reads: list[int] = []
+    changes = store.changes
+
+    def counted(table: Table[Any], **options: Any) -> Changes:
+        found = changes(table, **options)
+        reads.append(len(found))
+        return found
+
+    store.changes = counted  # type: ignore[method-assign]
+    return reads
+
+
+def test_a_listener_far_behind_the_others_reads_by_itself(
     persistence: Persistence, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However many events pass by, and however many were rolled back."""
-    monkeypatch.setattr(change_feed, "_LOOK_BACK", 10)
-    following = persistence.events.follow(interval=0)
-    next(following)
-    for number in range(50):
-        with suppress(ZeroDivisionError), persistence.transaction():
-            append(persistence, -number)
-            raise ZeroDivisionError
+    monkeypatch.setattr(following, "_REMEMBERED", 2)
+    slow, quick = follow(persistence), follow(persistence)
+    assert slow() == quick() == []
+    for number in range(5):
         append(persistence, number)
-        assert [event.data for event in next(following)] == [str(number)]
-    assert following._arrivals is not None
-    assert len(following._arrivals._known) <= 20
+        assert quick() == [number]
+    assert slow() == [0, 1, 2, 3, 4]
+    assert slow() == quick() == []
 
 
 def test_two_that_follow_do_not_disturb_each_other(open_again: Open, lasting: None) -> None:
@@ -124,6 +152,7 @@ def test_two_that_follow_do_not_disturb_each_other(open_again: Open, lasting: No
     assert other() == [1, 2]
 
 
+@pytest.mark.before_io
 @pytest.mark.parametrize(
     ("options", "field"),
     [({"last": -1}, "last"), ({"interval": -1}, "interval"), ({"interval": "1 s"}, "interval")],

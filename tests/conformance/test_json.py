@@ -176,6 +176,7 @@ UNSPEAKABLE = {
 }
 
 
+@pytest.mark.before_io
 @pytest.mark.parametrize("value", UNSPEAKABLE.values(), ids=UNSPEAKABLE.keys())
 def test_what_cannot_be_written_as_json_is_refused_by_name(
     persistence: Persistence, value: Any

@@ -190,6 +190,7 @@ def test_the_check_up_tells_of_runs_left_behind(persistence: Persistence, clock:
     assert finding() == "warning"
 
 
+@pytest.mark.before_io
 @pytest.mark.parametrize("bad", [timedelta(microseconds=-1), 3600, None, "1h"], ids=repr)
 def test_an_age_is_a_timedelta_that_is_not_negative(persistence: Persistence, bad: Any) -> None:
     for call in persistence.runs.left_behind, persistence.runs.abandon:

@@ -227,6 +227,7 @@ def test_the_first_and_the_last_day_there_are_have_buckets(persistence: Persiste
     ]
 
 
+@pytest.mark.before_io
 @pytest.mark.parametrize(
     "bucket", ["", "h", "0h", "7m", "5h", "48h", "2d", "2w", "1M", "1.5h", "-1h", "1 h", "1s", 1]
 )
@@ -298,6 +299,7 @@ def test_tags_that_are_none_put_a_value_into_no_group(persistence: Persistence, 
     assert asked(persistence, group_by="tags.t") == [(None, None, 1.0, 1)]
 
 
+@pytest.mark.before_io
 @pytest.mark.parametrize(
     "group_by", ["", "tags", "tags.", "timestamp", "agent_id; --", "id", 5, ["agent_id"]]
 )
@@ -405,6 +407,7 @@ def test_a_metric_may_have_any_name(persistence: Persistence, name: str) -> None
     assert persistence.metrics.names() == {name[:255]: 1, "score": 1}
 
 
+@pytest.mark.before_io
 @pytest.mark.parametrize("name", [None, 5, b"score", ["score"]])
 def test_what_is_no_name_is_refused(persistence: Persistence, name: Any) -> None:
     with pytest.raises(InvalidValueError, match="name is that of a metric") as refused:
@@ -412,6 +415,7 @@ def test_what_is_no_name_is_refused(persistence: Persistence, name: Any) -> None
     assert refused.value.field == "name"
 
 
+@pytest.mark.before_io
 @pytest.mark.parametrize(
     "aggregation", ["", "AVG", "mean", "p", "p101", "p1000", "p-1", "p9.5", "p05", "p٣", None, 95]
 )

@@ -50,6 +50,7 @@ def test_agent_status_limit_and_offset_work_together(six_runs: Persistence) -> N
     assert names(newest(agent_id="even", status="completed", limit=None, offset=1)) == ["run 2"]
 
 
+@pytest.mark.before_io
 @pytest.mark.parametrize("status", ["", "s" * 51, 1])
 def test_what_cannot_be_a_status_is_refused(persistence: Persistence, status: str) -> None:
     with pytest.raises(InvalidValueError, match=r"AgentRun\.status"):

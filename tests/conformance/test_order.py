@@ -128,6 +128,7 @@ def test_at_most_limit_model_calls(persistence: Persistence, limit: Any, expecte
 BAD_COUNTS: list[Any] = [-1, True, False, 1.0, "1", 2**63, np.bool_(True), np.float64(1), [], b"1"]
 
 
+@pytest.mark.before_io
 @pytest.mark.parametrize("bad", BAD_COUNTS, ids=repr)
 @pytest.mark.parametrize(
     ("name", "call"),

@@ -175,6 +175,7 @@ def test_an_empty_event_type_is_a_value(persistence: Persistence) -> None:
     assert [e.event_type for e in persistence.iter_agent_run_events(event_type="")] == [""]
 
 
+@pytest.mark.before_io
 @pytest.mark.parametrize(
     ("field", "options"),
     [
@@ -222,6 +223,7 @@ def assert_refused(persistence: Persistence, cursor: Any, **options: Any) -> Non
     assert refused.value.field == "cursor"
 
 
+@pytest.mark.before_io
 @pytest.mark.parametrize(
     "options",
     [
@@ -241,6 +243,7 @@ def test_a_cursor_of_another_query_is_refused(
     assert len(persistence.query_events(agent_id="agent", cursor=cursor)) == 2
 
 
+@pytest.mark.before_io
 def test_a_cursor_of_other_records_is_refused(persistence: Persistence, cursor: str) -> None:
     for call in persistence.query_agent_runs, persistence.query_llm_usage:
         with pytest.raises(InvalidValueError, match="cursor"):
@@ -255,6 +258,7 @@ def test_a_cursor_of_another_database_is_refused(persistence: Persistence, curso
     assert_refused(persistence, theirs, agent_id="agent")
 
 
+@pytest.mark.before_io
 def test_a_damaged_cursor_is_refused(persistence: Persistence, cursor: str) -> None:
     """With any letter changed, lost or doubled, or anything around it."""
     for at, letter in enumerate(cursor):
@@ -276,6 +280,7 @@ def _cursor_of(value: Any) -> str:
     return base64.urlsafe_b64encode(b"123456789" + json.dumps(value).encode()).decode()
 
 
+@pytest.mark.before_io
 @pytest.mark.parametrize(
     "hostile",
     [

@@ -258,6 +258,7 @@ def test_events_without_a_payload_are_passed_by(persistence: Persistence) -> Non
     assert found(persistence, {"v": None}) == "1"
 
 
+@pytest.mark.before_io
 @pytest.mark.parametrize(
     ("payload", "says"),
     [

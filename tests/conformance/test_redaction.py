@@ -429,6 +429,7 @@ def test_patterns_are_named_together_or_one_by_one(open_again: Open, redactor: A
     assert event.data == f'{{"to": "{LABEL}", "password": "[redacted:key]"}}'
 
 
+@pytest.mark.before_io
 @pytest.mark.parametrize(
     "settings",
     [

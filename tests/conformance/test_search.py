@@ -563,6 +563,7 @@ def test_compacting_is_refused_inside_a_transaction(persistence: Persistence) ->
         persistence.compact()
 
 
+@pytest.mark.before_io
 @pytest.mark.parametrize(
     ("options", "field"),
     [

@@ -115,6 +115,7 @@ def test_a_subclass_of_datetime_is_a_time(persistence: Persistence) -> None:
     assert kept(persistence, Odd(2026, 11, 20, 12, tzinfo=UTC)) == NOON
 
 
+@pytest.mark.before_io
 @pytest.mark.parametrize(
     "at",
     [

@@ -233,6 +233,7 @@ def test_filters_are_those_of_queries(
     assert (report.runs, report.events, report.usage) == numbers
 
 
+@pytest.mark.before_io
 @pytest.mark.parametrize(
     ("arguments", "field"),
     [

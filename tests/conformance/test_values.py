@@ -107,6 +107,7 @@ def refusal(call: Callable[..., object], *args: Any, **kwargs: Any) -> InvalidVa
     return refused.value
 
 
+@pytest.mark.before_io
 @pytest.mark.parametrize(("model", "field", "values"), REFUSED, ids=FIELDS)
 def test_a_bad_value_is_refused_by_the_name_of_its_field_and_nothing_is_stored(
     persistence: Persistence, model: type[Record], field: str, values: list[Any]
@@ -144,6 +145,7 @@ def test_a_refusal_is_a_value_error_and_has_one_root_with_all_failures(
     assert isinstance(error, PersistenceError)
 
 
+@pytest.mark.before_io
 @pytest.mark.parametrize(
     "no_record", [None, {}, "run", SimpleNamespace(run_id="run"), AgentRunEvent], ids=repr
 )
@@ -177,6 +179,7 @@ CAPABILITIES: dict[str, Callable[[Persistence, Any], object]] = {
 }
 
 
+@pytest.mark.before_io
 @pytest.mark.parametrize("name", CALLS)
 def test_what_is_no_name_cannot_be_asked_for(persistence: Persistence, name: str) -> None:
     persistence.create_agent_run(AgentRun("agent", "run"))
@@ -186,6 +189,7 @@ def test_what_is_no_name_cannot_be_asked_for(persistence: Persistence, name: str
     assert everything(persistence) == before
 
 
+@pytest.mark.before_io
 @pytest.mark.parametrize("name", ABOUT_ONE_RUN)
 def test_a_call_about_one_run_must_name_it(persistence: Persistence, name: str) -> None:
     persistence.create_agent_run(AgentRun("agent", "run", objective="before"))

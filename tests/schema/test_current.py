@@ -12,7 +12,7 @@ from psycopg2 import sql
 from curio_persistence import AccessDeniedError, AgentRun, AgentRunEvent, ConflictError
 from curio_persistence.backends.postgres.dsn import lock_key
 from curio_persistence.backends.sql.migrations import SEARCH_TABLES
-from curio_persistence.tables import TABLES
+from curio_persistence.tables import ALL_TABLES
 from tests.schema.conftest import PostgresSchema, SQLiteFile
 from tests.support.children import Child
 
@@ -94,7 +94,7 @@ def role(postgres_schema: PostgresSchema) -> Iterator[str]:
     """A role that may read and write rows of our tables, and nothing else; named as the schema."""
     postgres_schema.open().close()
     name = postgres_schema.name
-    ours = (*(table.name for table in TABLES), *SEARCH_TABLES["postgres"])
+    ours = (*(table.name for table in ALL_TABLES), *SEARCH_TABLES["postgres"])
     tables = ", ".join(f"{name}.{table}" for table in ours)
     postgres_schema.run(
         f"CREATE ROLE {name}; GRANT USAGE ON SCHEMA {name} TO {name};"

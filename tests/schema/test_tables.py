@@ -9,8 +9,9 @@ import pytest
 
 from curio_persistence import AgentLLMUsage, AgentRun, AgentRunEvent
 from curio_persistence.backends.sql import migrations
+from curio_persistence.capabilities.consumers import Consumer
 from curio_persistence.store.codecs import encode_time
-from curio_persistence.tables import TABLES
+from curio_persistence.tables import ALL_TABLES, EVENTS
 from tests.schema.conftest import Database, Make, SQLiteFile, Versions
 
 PLACES = {"sqlite": "sqlite_file", "postgres": "postgres_schema"}
@@ -69,7 +70,7 @@ def test_the_columns_are_those_of_the_models_and_nothing_else(database: Database
     }
     for name in migrations.SEARCH_TABLES[database.dialect]:
         del columns[name]
-    assert columns == {table.name: {*table.names, *table.internal_names} for table in TABLES}
+    assert columns == {table.name: {*table.names, *table.internal_names} for table in ALL_TABLES}
 
 
 def test_every_database_has_the_same_columns_in_the_same_order(
@@ -107,7 +108,7 @@ def test_a_step_that_does_not_say_what_it_is_counts_as_breaking(versions: Versio
             assert migrations.migrations(dialect)[-1].kind == "breaking"
 
 
-TIMES = [(table.name, column) for table in TABLES for column in table.kept_by(encode_time)]
+TIMES = [(table.name, column) for table in ALL_TABLES for column in table.kept_by(encode_time)]
 OTHER_FORMS = (
     "2026-11-20",
     "2026-11-20 10:30:00.000000+00:00",
@@ -128,6 +129,7 @@ def test_no_other_form_of_a_time_gets_into_sqlite(
         persistence.create_agent_run(AgentRun("agent", "run"))
         persistence.log_agent_run_event(AgentRunEvent("agent", "run", event_type="e"))
         persistence.log_llm_usage(AgentLLMUsage("agent", "run"))
+        Consumer(persistence._store, "consumer", EVENTS).run(lambda events: None)
     with closing(sqlite_file.connect()) as connection:
         for time in OTHER_FORMS:
             with pytest.raises(sqlite3.IntegrityError, match="CHECK constraint failed"):

@@ -34,7 +34,7 @@ from curio_persistence.store.base import (
 from curio_persistence.store.filters import Filter, GroupKey, Measure, Order, Where, by_run, matches
 from curio_persistence.store.table import Columns, Row, Table
 from curio_persistence.store.transaction import ThreadTransaction, Transaction, left_elsewhere
-from curio_persistence.tables import RUNS, TABLES, USAGE
+from curio_persistence.tables import ALL_TABLES, RUNS, TABLES, USAGE
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -462,7 +462,7 @@ def _columns(table: Table[Any], rows: list[Row]) -> Columns:
 
 
 def _no_rows() -> dict[str, _Rows]:
-    return {table.name: _Rows(table) for table in TABLES}
+    return {table.name: _Rows(table) for table in ALL_TABLES}
 
 
 def _comes_after(row: Row, position: Position, order: tuple[Order, ...]) -> bool:

@@ -30,7 +30,7 @@ from curio_persistence.store.base import STREAM_ROWS, Finding, Position, Snapsho
 from curio_persistence.store.codecs import PICODOLLARS, encode_money, encode_time, even_times
 from curio_persistence.store.filters import Bucket, Filter, Order, Where
 from curio_persistence.store.table import Columns, Row, Table
-from curio_persistence.tables import TABLES
+from curio_persistence.tables import ALL_TABLES, TABLES
 
 _CURSOR = "curio_persistence_stream"
 _MONEY = {name for table in TABLES for name in table.kept_by(encode_money)}
@@ -73,11 +73,27 @@ class PostgresStore(PostgresCopy, PostgresDDL):
         )
         return frozenset(name for (name,) in self._read(sql, ()))
 
+    def active_transactions(self, table: Table[Any]) -> frozenset[str] | None:
+        # Taking an id locks the sequence until the transaction ends, before the id is given out.
+        sql = (
+            "SELECT DISTINCT virtualtransaction FROM pg_catalog.pg_locks "
+            "WHERE locktype = 'relation' AND mode = 'RowExclusiveLock' AND granted "
+            "AND relation = pg_get_serial_sequence(format('%%I.%%I', %s, %s), 'id')::regclass "
+            "AND database = (SELECT oid FROM pg_catalog.pg_database "
+            "WHERE datname = current_database()) AND pid IS DISTINCT FROM pg_backend_pid()"
+        )
+        return frozenset(name for (name,) in self._read(sql, (self._schema_name, table.name)))
+
     # --- the tables ---------------------------------------------------------------------------
 
-    def take_turns(self, purpose: str) -> None:
+    def advisory_lock(self, purpose: str) -> None:
         key = lock_key(f"{self._schema_name} {purpose}")
         self._control(self._mine.required(), f"SELECT pg_advisory_xact_lock({key})")
+
+    def try_advisory_lock(self, purpose: str) -> bool:
+        key = lock_key(f"{self._schema_name} {purpose}")
+        [(locked,)] = self._read("SELECT pg_try_advisory_xact_lock(%s)", (key,))
+        return bool(locked)
 
     @property
     def words(self) -> PostgresWords:
@@ -90,7 +106,7 @@ class PostgresStore(PostgresCopy, PostgresDDL):
             self._words.tidy()
         # Deleted rows stay in the file until something else is written over them.
         names = migrations.SEARCH_TABLES[self.dialect]
-        ours = [*(table.name for table in TABLES), *names]
+        ours = [*(table.name for table in ALL_TABLES), *names]
         with self._patient_connection() as connection:
             for name in names:
                 self._run(connection, f"VACUUM (FULL) {self._qualified(name)}", ())

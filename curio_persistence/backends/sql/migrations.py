@@ -22,7 +22,7 @@ from typing import Any, Literal, NamedTuple
 from curio_persistence.errors import SchemaMismatchError
 from curio_persistence.store.base import Finding
 from curio_persistence.store.table import Table
-from curio_persistence.tables import EVENTS, RUNS, TABLES, USAGE
+from curio_persistence.tables import ALL_TABLES, EVENTS, RUNS, TABLES, USAGE
 
 MIGRATIONS_TABLE = "schema_migrations"
 _MIGRATIONS_COLUMNS = frozenset({"version", "name", "kind", "checksum", "applied_at"})
@@ -37,7 +37,7 @@ SEARCH_TABLES: Mapping[str, tuple[str, ...]] = {
     ),
 }
 """Those of the search index, by dialect."""
-OUR_TABLES = (MIGRATIONS_TABLE, *(table.name for table in TABLES), *SEARCH_TABLES["postgres"])
+OUR_TABLES = (MIGRATIONS_TABLE, *(table.name for table in ALL_TABLES), *SEARCH_TABLES["postgres"])
 
 _BY_NAME: Mapping[str, Table[Any]] = {table.name: table for table in TABLES}
 _NEEDED: Mapping[str, frozenset[str]] = {
@@ -121,7 +121,7 @@ def _migration(file: Traversable) -> Migration:
 @cache
 def fresh(dialect: str) -> str:
     """The statements that make today's tables from nothing."""
-    names = (f"{MIGRATIONS_TABLE}.sql", *(table.ddl for table in TABLES), "search.sql")
+    names = (f"{MIGRATIONS_TABLE}.sql", *(table.ddl for table in ALL_TABLES), "search.sql")
     return "\n".join((_folder(dialect) / name).read_text(encoding="utf-8") for name in names)
 
 
@@ -277,7 +277,7 @@ def _columns(table: Table[Any]) -> frozenset[str]:
 def _refuse_damaged(catalog: Catalog, place: str) -> None:
     missing = [
         f"{table.name}.{column}"
-        for table in TABLES
+        for table in ALL_TABLES
         for column in (*table.names, *table.internal_names)
         if column not in catalog.tables.get(table.name, ())
     ]

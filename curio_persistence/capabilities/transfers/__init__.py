@@ -125,7 +125,7 @@ class Transfers:
         first = next(chunks)
         ids = (Filter("id", ">=", first[0]["id"]), Filter("id", "<", reserved + 1))
         with self._store.transaction():
-            self._store.take_turns(ARRIVING)
+            self._store.advisory_lock(ARRIVING)
             if self.count(table, ids):
                 raise ConflictError(
                     f"{table.name} has rows with the ids {first[0]['id']} to {reserved}."

@@ -43,7 +43,7 @@ class Deduplicator:
     def add(self, table: Table[Any], rows: Sequence[Row]) -> int:
         """Store the rows that are new, all or none, and return how many they are."""
         with self._store.transaction():
-            self._store.take_turns(ARRIVING)
+            self._store.advisory_lock(ARRIVING)
             return self._add_runs(rows) if table is RUNS_AND_STUBS else self._append(table, rows)
 
     # --- runs ---------------------------------------------------------------------------------

@@ -164,6 +164,17 @@ CREATE INDEX agent_llm_usage_latency ON agent_llm_usage (latency_ms) WHERE laten
 CREATE UNIQUE INDEX agent_llm_usage_by_event_id ON agent_llm_usage (event_id)
     WHERE event_id IS NOT NULL;
 
+-- How far each consumer has come in the change feed of a table.
+
+CREATE TABLE agent_consumers (
+    id         INTEGER PRIMARY KEY AUTOINCREMENT,
+    name       TEXT NOT NULL,
+    table_name TEXT NOT NULL,
+    watermark  TEXT NOT NULL,          -- curio_persistence.store.change_feed.Watermark as text
+    updated_at TEXT NOT NULL CHECK (updated_at GLOB '????-??-??T??:??:??.??????+00:00'),
+    UNIQUE (name, table_name)
+) STRICT;
+
 -- The search index. What words a record has stands in an FTS5 table, agent_search_words, which is
 -- made when the first record is indexed. It says what may be found; the records say what is.
 

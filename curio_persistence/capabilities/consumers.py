@@ -1,0 +1,90 @@
+"""Consumers: programs that apply each new row of a table once, and go on after they were killed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+from curio_persistence.clock import utc_now
+from curio_persistence.store.base import Store
+from curio_persistence.store.change_feed import BATCH, START, Changes, Watermark
+from curio_persistence.store.codecs import encode_time
+from curio_persistence.store.table import Record, Row, Table
+from curio_persistence.tables import CONSUMERS
+
+M = TypeVar("M", bound=Record)
+T = TypeVar("T")
+
+
+class Consumer(Generic[M]):
+    """A named reader of a table's change feed, its watermark stored in the same database.
+
+    The watermark is committed with what was applied, so a consumer that is killed goes on without
+    loss or repetition. Processes that run the same consumer take turns.
+    """
+
+    def __init__(self, store: Store, name: str, table: Table[M]) -> None:
+        self._store = store
+        self._name = name
+        self._table = table
+        self._where = CONSUMERS.where(name=name, table_name=table.name)
+
+    def watermark(self) -> Watermark:
+        """Return the stored watermark; the one before the first row for a new consumer."""
+        at = CONSUMERS.names.index("watermark")
+        [*stored] = self._store.select(CONSUMERS, self._where)[at]
+        return Watermark.parse(stored[0]) if stored else START
+
+    def skip_to(self, watermark: Watermark) -> None:
+        """Go on from another watermark: `START`, or `store.watermark(table)` for "from now on"."""
+        with self._store.transaction():
+            self._store.advisory_lock(self._purpose)
+            self._put(watermark)
+
+    def run(self, apply: Callable[[list[M]], object], *, limit: int = BATCH) -> int:
+        """Apply the next rows, and return how many; 0 also where another process is at it."""
+        return self.run_prepared(lambda records: records, apply, limit=limit)
+
+    def run_prepared(
+        self,
+        prepare: Callable[[list[M]], T],
+        apply: Callable[[T], object],
+        *,
+        limit: int = BATCH,
+    ) -> int:
+        """Like `run`, but `apply` gets what `prepare` made of the rows before the transaction."""
+        changes = self.read(limit=limit)
+        prepared = prepare(self._table.decode(changes.columns)) if len(changes) else None
+        with self._store.transaction():
+            if not self.advance(changes):
+                return 0
+            if prepared is not None:
+                apply(prepared)
+        return len(changes)
+
+    def read(self, *, limit: int = BATCH) -> Changes:
+        """Return the rows that come next, without any lock."""
+        return self._store.changes(self._table, since=self.watermark(), limit=limit)
+
+    def advance(self, changes: Changes) -> bool:
+        """Inside a transaction: store the watermark behind what was read.
+
+        False where another process has applied these rows, or is about to.
+        """
+        if changes.watermark == changes.since:
+            return True
+        if not self._store.try_advisory_lock(self._purpose) or self.watermark() != changes.since:
+            return False
+        self._put(changes.watermark)
+        return True
+
+    @property
+    def _purpose(self) -> str:
+        return f"consumer {self._name} of {self._table.name}"
+
+    def _put(self, watermark: Watermark) -> None:
+        now = encode_time(utc_now())
+        row: Row = {"watermark": watermark.text(), "updated_at": now}
+        if not self._store.update(CONSUMERS, self._where, row):
+            key: dict[str, Any] = {"name": self._name, "table_name": self._table.name}
+            self._store.insert(CONSUMERS, {**key, **row})
