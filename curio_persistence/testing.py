@@ -63,7 +63,8 @@ from curio_persistence.store.filters import (
     total,
 )
 from curio_persistence.store.table import Row, Table
-from curio_persistence.tables import EVENTS, RUNS, USAGE
+from curio_persistence.tables import CONSUMERS, EVENTS, RUNS, USAGE
+from curio_persistence.tables.consumers import position_row
 
 __all__ = ["PublishedContract", "StoreContract"]
 
@@ -1222,6 +1223,66 @@ class StoreContract:
         assert sorted(_run_ids_of(store)) == list("abcdefgh")
         assert len(_select(store, EVENTS)) == 8
 
+    # --- upserts ------------------------------------------------------------------------------
+
+    def test_an_upsert_inserts_what_is_new_and_updates_what_is_not(self, store: Store) -> None:
+        stored = store.insert(RUNS, _run_row("b", objective="old", status="running"))
+        rows = [_run_row(name, objective="new", status="completed") for name in "abc"]
+        done = store.upsert(RUNS, rows, key=("run_id",), update=("objective",))
+        assert done.new == [True, False, True]
+        assert done.ids[1] == stored
+        found = {run.run_id: run for run in _select(store, RUNS)}
+        assert {name: run.id for name, run in found.items()} == dict(
+            zip("abc", done.ids, strict=True)
+        )
+        assert {run.objective for run in found.values()} == {"new"}
+        assert found["b"].status == "running"
+
+    def test_an_upsert_without_columns_to_update_leaves_stored_rows_alone(
+        self, store: Store
+    ) -> None:
+        stored = store.insert(RUNS, _run_row("b", objective="old"))
+        rows = [_run_row(name, objective="new") for name in "bab"]
+        done = store.upsert(RUNS, rows, key=("run_id",))
+        assert done.new == [False, True, False]
+        assert done.ids[0] == done.ids[2] == stored
+        assert {run.objective for run in _select(store, RUNS)} == {"old", "new"}
+
+    def test_rows_of_one_key_are_upserted_in_order(self, store: Store) -> None:
+        rows = [_run_row("a", objective=text, status=text) for text in ("first", "second")]
+        done = store.upsert(RUNS, rows, key=("run_id",), update=("objective",))
+        assert done.new == [True, False]
+        [run] = _select(store, RUNS)
+        assert (run.objective, run.status) == ("second", "first")
+
+    def test_rows_without_a_key_are_always_new(self, store: Store) -> None:
+        rows = [_usage_row(event_id=name, model=str(at)) for at, name in enumerate((None, "x"))]
+        for new in ([True, True], [True, False]):
+            assert store.upsert(USAGE, rows, key=("event_id",), update=("model",)).new == new
+        assert len(_select(store, USAGE)) == 3
+
+    def test_keys_of_several_columns_are_told_apart_by_all(self, store: Store) -> None:
+        key = ("name", "table_name")
+        rows = [_consumer_row(name, table) for name in "ab" for table in "xy"]
+        assert store.upsert(CONSUMERS, rows, key=key).new == [True] * 4
+        assert store.upsert(CONSUMERS, rows[:1], key=key, update=("watermark",)).new == [False]
+        with pytest.raises(ConflictError, match="name 'a', table_name 'x'"):
+            store.insert(CONSUMERS, rows[0])
+
+    def test_many_rows_are_upserted_all_or_none(self, store: Store) -> None:
+        rows = [_run_row(f"run {number}") for number in range(1_200)]
+        assert store.upsert(RUNS, rows[::3], key=("run_id",)).new == [True] * 400
+        done = store.upsert(RUNS, rows, key=("run_id",), update=("status",))
+        assert done.new == [number % 3 > 0 for number in range(1_200)]
+        assert store.upsert(RUNS, rows, key=("run_id",)) == (done.ids, [False] * 1_200)
+        assert store.upsert(RUNS, [], key=("run_id",)) == ([], [])
+        events = [_event_row("run 0"), _event_row("unknown")]
+        for event, name in zip(events, "ab", strict=True):
+            event["event_id"] = name
+        with pytest.raises(MissingRunError):
+            store.upsert(EVENTS, events, key=("event_id",))
+        assert _select(store, EVENTS) == []
+
     # --- the store itself ---------------------------------------------------------------------
 
     def test_initializing_again_changes_nothing(self, store: Store) -> None:
@@ -1304,6 +1365,10 @@ def _streamed(store: Store, **options: Any) -> list[Any]:
 
 def _event_row(run_id: str) -> Row:
     return EVENTS.encode(AgentRunEvent("agent", run_id, timestamp=_NOON, created_at=_NOON))
+
+
+def _consumer_row(name: str, table: str) -> Row:
+    return position_row(name, table, "[0]", _NOON)
 
 
 def _usage_row(*, agent_id: str = "agent", run_id: str | None = None, **fields: Any) -> Row:

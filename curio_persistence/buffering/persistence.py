@@ -282,6 +282,7 @@ class BufferedStore(Store):
 
     insert_many = _after_the_queue(Store.insert_many)
     insert_stream = _after_the_queue(Store.insert_stream)
+    upsert = _after_the_queue(Store.upsert)
     select = _after_the_queue(Store.select)
     select_columns = _after_the_queue(Store.select_columns)
     update = _after_the_queue(Store.update)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from curio_persistence.clock import utc_now
 from curio_persistence.store.base import Store
 from curio_persistence.store.change_feed import BATCH, START, Changes, Watermark
-from curio_persistence.store.codecs import encode_time
-from curio_persistence.store.table import Record, Row, Table
+from curio_persistence.store.table import Record, Table
 from curio_persistence.tables import CONSUMERS
+from curio_persistence.tables.consumers import position_row
 
 M = TypeVar("M", bound=Record)
 T = TypeVar("T")
@@ -83,8 +83,10 @@ class Consumer(Generic[M]):
         return f"consumer {self._name} of {self._table.name}"
 
     def _put(self, watermark: Watermark) -> None:
-        now = encode_time(utc_now())
-        row: Row = {"watermark": watermark.text(), "updated_at": now}
-        if not self._store.update(CONSUMERS, self._where, row):
-            key: dict[str, Any] = {"name": self._name, "table_name": self._table.name}
-            self._store.insert(CONSUMERS, {**key, **row})
+        row = position_row(self._name, self._table.name, watermark.text(), utc_now())
+        self._store.upsert(
+            CONSUMERS,
+            [row],
+            key=("name", "table_name"),
+            update=("watermark", "updated_at"),
+        )

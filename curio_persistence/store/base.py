@@ -33,6 +33,14 @@ class Finding(NamedTuple):
     advice: str = ""
 
 
+class Upserted(NamedTuple):
+    """What became of the rows of an upsert, by position."""
+
+    ids: list[int]
+    new: list[bool]
+    """False where a row with this key was stored before."""
+
+
 class Snapshot(Protocol):
     """All tables as they were at one moment."""
 
@@ -137,6 +145,35 @@ class Store(ABC):
         of a statement, so that the pieces must not come from this store.
         """
         return len(self.insert_many(table, list(chain.from_iterable(pieces))))
+
+    def upsert(
+        self,
+        table: Table[Any],
+        rows: Sequence[Row],
+        *,
+        key: tuple[str, ...],
+        update: tuple[str, ...] = (),
+    ) -> Upserted:
+        """Insert rows, all or none; where a row's unique key is taken, update these columns of it.
+
+        Without `update` the stored row is left as it is. Rows bring no `id`. Raises as `insert`
+        does.
+        """
+        with self.transaction():
+            done = [self._upsert_row(table, row, key, update) for row in rows]
+        return Upserted([ident for ident, _ in done], [new for _, new in done])
+
+    def _upsert_row(
+        self, table: Table[Any], row: Row, key: tuple[str, ...], update: tuple[str, ...]
+    ) -> tuple[int, bool]:
+        where = tuple(Filter(name, "=", row.get(name)) for name in key)
+        found = [] if None in map(row.get, key) else self.select_columns(table, ("id",), where)
+        if not found:
+            return self.insert(table, row), True
+        if update:
+            changes = {name: row.get(name, table.filled.get(name)) for name in update}
+            self.update(table, where, changes)
+        return found[0][0], False
 
     @abstractmethod
     def select(
@@ -325,7 +362,11 @@ def position_of_last(table: Table[Any], order: tuple[Order, ...], columns: Colum
 
 def conflict(table: Table[Any], row: Row) -> ConflictError:
     """The error for a row whose unique value, or id, is taken."""
-    taken = (f"{name} {row[name]!r}" for name in (table.unique, "id") if name and row.get(name))
+    taken = (
+        ", ".join(f"{name} {row[name]!r}" for name in key)
+        for key in (*table.unique, ("id",))
+        if all(map(row.get, key))
+    )
     return ConflictError(f"{table.name} has {next(taken, 'one of these')} already.")
 
 

@@ -106,7 +106,7 @@ class Table(Generic[M]):
         internal: Sequence[Column] = (),
         derive: Callable[[Row], None] | None = None,
         ddl: str,
-        unique: str | None = None,
+        unique: tuple[tuple[str, ...], ...] = (),
         references: Reference | None = None,
     ) -> None:
         self.name = name
@@ -150,6 +150,10 @@ class Table(Generic[M]):
     def kind_of(self, name: str) -> Kind:
         """Return what a column holds, be it internal or not."""
         return _KINDS.get(self._columns[name].encode, "name")
+
+    def nullable(self, key: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the columns of a unique key that may be NULL: its index leaves those rows out."""
+        return tuple(name for name in key if name not in self.required)
 
     def encode(self, record: Any) -> Row:
         """The row that keeps a record, without its id; refuses what no backend could keep.

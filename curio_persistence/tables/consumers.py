@@ -7,7 +7,7 @@ from datetime import datetime
 
 from curio_persistence.store import codecs
 from curio_persistence.store.filters import Order
-from curio_persistence.store.table import REQUIRED, Column, Table
+from curio_persistence.store.table import REQUIRED, Column, Row, Table
 from curio_persistence.tables.columns import identifier, integer, stored_time
 
 
@@ -36,4 +36,10 @@ CONSUMERS = Table(
     ages_by="updated_at",
     lookups=("name",),
     ddl="consumers.sql",
+    unique=(("name", "table_name"),),
 )
+
+
+def position_row(name: str, table_name: str, watermark: str, updated_at: datetime) -> Row:
+    """Return the row that stores a consumer's position."""
+    return CONSUMERS.encode(ConsumerPosition(name, table_name, watermark, updated_at))

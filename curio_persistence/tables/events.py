@@ -112,6 +112,6 @@ EVENTS = Table(
     ages_by="timestamp",
     lookups=("run_id", "event_id"),
     ddl="events.sql",
-    unique="event_id",
+    unique=(("event_id",),),
     references=Reference("run_id", RUNS),
 )

@@ -70,7 +70,7 @@ def _runs(model: type[M], columns: Sequence[Column], internal: Sequence[Column])
         ages_by="created_at",
         lookups=("run_id", "parent_run_id"),
         ddl="runs.sql",
-        unique="run_id",
+        unique=(("run_id",),),
     )
 
 

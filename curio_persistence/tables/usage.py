@@ -67,5 +67,5 @@ USAGE = Table(
     ages_by="created_at",
     lookups=("run_id", "event_id"),
     ddl="usage.sql",
-    unique="event_id",
+    unique=(("event_id",),),
 )

@@ -86,6 +86,14 @@ class _Rows:
     def holds(self, column: str, value: Any) -> bool:
         return bool(self.lookups[column].get(value))
 
+    def having(self, key: tuple[str, ...], row: Row) -> list[int]:
+        """Return the ids of rows with the same values in a unique key; NULL equals nothing."""
+        if None in map(row.get, key):
+            return []
+        if len(key) == 1:
+            return list(self.lookups[key[0]].get(row[key[0]], ()))
+        return self.matching(tuple(Filter(name, "=", row[name]) for name in key))
+
     def matching(self, where: Where) -> list[int]:
         """The ids of matching rows, found by a lookup where a filter allows it."""
         candidates: Any = self.by_id
@@ -254,7 +262,7 @@ class MemoryStore(Store):
     @_exclusive
     def insert(self, table: Table[Any], row: Row) -> int:
         rows = self._rows(table)
-        if table.unique and rows.holds(table.unique, row.get(table.unique)):
+        if any(rows.having(key, row) for key in table.unique):
             raise conflict(table, row)
         target = table.references
         if target and not self._rows(target.table).holds("run_id", row[target.column]):

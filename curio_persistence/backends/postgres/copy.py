@@ -80,10 +80,11 @@ class PostgresCopy(PostgresStatements):
             ids = self._reserve(connection, table, len(rows), begin)
             columns = ("id", *columns)
             lines = [(ident, *line) for ident, line in zip(ids, lines, strict=True)]
-        if table.unique in columns:
-            # The second of two transactions waits for the first; in no order, each could be second.
-            at = columns.index(table.unique)
-            lines.sort(key=lambda line: line[at] or "")
+        for key in table.unique:
+            if key[0] in columns:
+                # One order for all: or each of two transactions could wait for the other.
+                at = columns.index(key[0])
+                lines.sort(key=lambda line: line[at] or "")
         try:
             self._copy_in(connection, table, columns, copy_text(columns, lines), commit)
         except PersistenceError as error:

@@ -122,6 +122,9 @@ class PostgresStore(PostgresCopy, PostgresDDL):
 
     # --- statements ---------------------------------------------------------------------------
 
+    def _newness(self, table: Table[Any]) -> tuple[str, tuple[Any, ...]]:
+        return "xmax = 0", ()  # An update locks the row first, and leaves its mark.
+
     def insert(self, table: Table[Any], row: Row) -> int:
         columns = tuple(row)
         sql = self._texts.get((table, columns)) or self._text(

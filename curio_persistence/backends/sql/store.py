@@ -22,6 +22,7 @@ from curio_persistence.backends.sql.aggregates import (
     average_of_reals,
     sum_of_reals,
 )
+from curio_persistence.backends.sql.upsert import SQLUpsert
 from curio_persistence.clock import utc_now
 from curio_persistence.errors import InvalidValueError, PersistenceError, SchemaMismatchError
 from curio_persistence.store.aggregates import aggregate_rows, one_zero
@@ -29,7 +30,6 @@ from curio_persistence.store.base import (
     STREAM_ROWS,
     Finding,
     Position,
-    Store,
 )
 from curio_persistence.store.codecs import encode_time, even_times
 from curio_persistence.store.filters import Bucket, Filter, GroupKey, Measure, Order, Where
@@ -68,7 +68,7 @@ class SQLSnapshot:
         return self._read(table, where, table.order if order is None else order, None, size)
 
 
-class SQLStore(Store):
+class SQLStore(SQLUpsert):
     """What SQLite and PostgreSQL share: statements, how transactions nest and tables come to be."""
 
     placeholder: ClassVar[str]

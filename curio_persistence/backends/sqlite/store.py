@@ -253,6 +253,10 @@ class SQLiteStore(SQLStore):
 
     # --- statements ---------------------------------------------------------------------------
 
+    def _newness(self, table: Table[Any]) -> tuple[str, Params]:
+        rows = self._read("SELECT seq FROM sqlite_sequence WHERE name = ?", (table.name,))
+        return "id > ?", rows[0] if rows else (0,)
+
     def insert(self, table: Table[Any], row: Row) -> int:
         columns = tuple(row)
         sql = self._texts.get((table, columns)) or self._text(
