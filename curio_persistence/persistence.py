@@ -7,18 +7,17 @@ from collections.abc import Collection, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, Unpack
 
 from curio_persistence.base import BasePersistence
 from curio_persistence.capabilities.appends import OnConflict
-from curio_persistence.capabilities.events import Events, PayloadFilter
-from curio_persistence.capabilities.metrics import MetricPoint, Metrics
-from curio_persistence.capabilities.runs import Runs
-from curio_persistence.capabilities.search import Search, SearchOrder, SearchPage
+from curio_persistence.capabilities.events import EventFilters, Events
+from curio_persistence.capabilities.metrics import MetricFilters, MetricPoint, Metrics
+from curio_persistence.capabilities.runs import RunFilters, Runs
+from curio_persistence.capabilities.search import Search, SearchFilters, SearchOrder, SearchPage
 from curio_persistence.capabilities.stats import Stats
 from curio_persistence.capabilities.transfers import Transfers
-from curio_persistence.capabilities.usage import Usage
-from curio_persistence.capabilities.windows import Moment
+from curio_persistence.capabilities.usage import Usage, UsageFilters
 from curio_persistence.clock import Clock
 from curio_persistence.config import DatabaseConfig
 from curio_persistence.errors import UnsupportedError
@@ -94,68 +93,32 @@ class Persistence(BasePersistence):
     def query_agent_runs(
         self,
         *,
-        agent_id: str | None = None,
-        session_id: str | None = None,
-        parent_run_id: str | None = None,
-        status: str | Collection[str] | None = None,
-        tags: str | Collection[str] | None = None,
-        any_tags: str | Collection[str] | None = None,
-        since: Moment | None = None,
-        until: Moment | None = None,
         order: Direction = "newest",
         limit: int | None = 100,
         cursor: str | None = None,
+        **filters: Unpack[RunFilters],
     ) -> Page[AgentRun]:
-        """One page of runs: the first, or that to which the last one's `next_cursor` leads.
+        """Return one page of runs: the first, or that to which the last one's `next_cursor` leads.
 
-        However far it leads, a page costs the same. A run must pass every filter: of several
-        statuses it has one, of `tags` all, of `any_tags` one, and it was created in
-        `since ≤ t < until`, each a datetime, ISO 8601 text, or how long ago: `"90s"`, `"30m"`,
-        `"2h"`, `"7d"`, `"4w"`.
+        However far it leads, a page costs the same. A run must pass every filter: `agent_id`,
+        `session_id`, `parent_run_id`, `status` (one, or one of several), `tags` (all of them),
+        `any_tags` (one of them), and `since ≤ t < until` for the time of its creation, each a
+        datetime, ISO 8601 text, or how long ago: `"90s"`, `"30m"`, `"2h"`, `"7d"`, `"4w"`.
 
         Here, and in all that begins with `query_`, `iter_` or `count_`, `""` is a value like any
         other, and None is "no filter". A cursor that is damaged, or not of this query and
         database, is an InvalidValueError.
         """
-        return self.runs.query(
-            agent_id=agent_id,
-            session_id=session_id,
-            parent_run_id=parent_run_id,
-            status=status,
-            tags=tags,
-            any_tags=any_tags,
-            since=since,
-            until=until,
-            order=order,
-            limit=limit,
-            cursor=cursor,
-        )
+        return self.runs.query(order=order, limit=limit, cursor=cursor, **filters)
 
     def iter_agent_runs(
-        self,
-        *,
-        agent_id: str | None = None,
-        session_id: str | None = None,
-        parent_run_id: str | None = None,
-        status: str | Collection[str] | None = None,
-        tags: str | Collection[str] | None = None,
-        any_tags: str | Collection[str] | None = None,
-        since: Moment | None = None,
-        until: Moment | None = None,
-        order: Direction = "newest",
+        self, *, order: Direction = "newest", **filters: Unpack[RunFilters]
     ) -> Stream[AgentRun]:
-        """All runs that pass the filters, one by one or as columns; never all in memory."""
-        return self.runs.iterate(
-            agent_id=agent_id,
-            session_id=session_id,
-            parent_run_id=parent_run_id,
-            status=status,
-            tags=tags,
-            any_tags=any_tags,
-            since=since,
-            until=until,
-            order=order,
-        )
+        """Return all runs that pass the filters of `query_agent_runs`, never all in memory.
+
+        They come one by one, or as columns.
+        """
+        return self.runs.iterate(order=order, **filters)
 
     def delete_agent_run(self, run_id: str) -> bool:
         return self.runs.delete(run_id)
@@ -228,97 +191,33 @@ class Persistence(BasePersistence):
     def query_events(
         self,
         *,
-        agent_id: str | None = None,
-        run_id: str | None = None,
-        session_id: str | None = None,
-        event_type: str | Collection[str] | None = None,
-        level: str | Collection[str] | None = None,
-        min_level: str | None = None,
-        payload: PayloadFilter | None = None,
-        since: Moment | None = None,
-        until: Moment | None = None,
         order: Direction = "newest",
         limit: int | None = 100,
         cursor: str | None = None,
+        **filters: Unpack[EventFilters],
     ) -> Page[AgentRunEvent]:
-        """One page of events; as `query_agent_runs` does with runs.
+        """Return one page of events, as `query_agent_runs` does with runs.
 
-        `min_level` picks the events that are at least so severe, `level` those of just these
-        levels. The window is of the time they happened.
+        The filters are `agent_id`, `run_id`, `session_id`, `event_type`, `level`, `min_level`,
+        `payload`, `since` and `until`. `min_level` selects events that are at least so severe,
+        `level` those of just these levels. `since` and `until` are about when events happened.
 
-        `payload={"tool": "search", "result.status": "error"}` picks the events whose payload is an
+        `payload={"tool": "search", "result.status": "error"}` selects events whose payload is an
         object in which each path leads to that value; give a path as a tuple where a key has a dot
         in it. `1` is 1.0 but not True or "1", and None is a null that stands there. A float means
         the digits it prints. See `create_payload_index` for PostgreSQL.
         """
-        return self.events.query(
-            agent_id=agent_id,
-            run_id=run_id,
-            session_id=session_id,
-            event_type=event_type,
-            level=level,
-            min_level=min_level,
-            payload=payload,
-            since=since,
-            until=until,
-            order=order,
-            limit=limit,
-            cursor=cursor,
-        )
+        return self.events.query(order=order, limit=limit, cursor=cursor, **filters)
 
     def iter_agent_run_events(
-        self,
-        *,
-        run_id: str | None = None,
-        agent_id: str | None = None,
-        session_id: str | None = None,
-        event_type: str | Collection[str] | None = None,
-        level: str | Collection[str] | None = None,
-        min_level: str | None = None,
-        payload: PayloadFilter | None = None,
-        since: Moment | None = None,
-        until: Moment | None = None,
-        order: Direction = "oldest",
+        self, *, order: Direction = "oldest", **filters: Unpack[EventFilters]
     ) -> Stream[AgentRunEvent]:
-        """All events that pass the filters; as `iter_agent_runs` does with runs."""
-        return self.events.iterate(
-            run_id=run_id,
-            agent_id=agent_id,
-            session_id=session_id,
-            event_type=event_type,
-            level=level,
-            min_level=min_level,
-            payload=payload,
-            since=since,
-            until=until,
-            order=order,
-        )
+        """Return all events that pass the filters of `query_events`, never all in memory."""
+        return self.events.iterate(order=order, **filters)
 
-    def count_events(
-        self,
-        *,
-        agent_id: str | None = None,
-        run_id: str | None = None,
-        session_id: str | None = None,
-        event_type: str | Collection[str] | None = None,
-        level: str | Collection[str] | None = None,
-        min_level: str | None = None,
-        payload: PayloadFilter | None = None,
-        since: Moment | None = None,
-        until: Moment | None = None,
-    ) -> int:
-        """How many events pass the filters of `query_events`."""
-        return self.events.count(
-            agent_id=agent_id,
-            run_id=run_id,
-            session_id=session_id,
-            event_type=event_type,
-            level=level,
-            min_level=min_level,
-            payload=payload,
-            since=since,
-            until=until,
-        )
+    def count_events(self, **filters: Unpack[EventFilters]) -> int:
+        """Return how many events pass the filters of `query_events`."""
+        return self.events.count(**filters)
 
     def query_metrics(
         self,
@@ -327,55 +226,35 @@ class Persistence(BasePersistence):
         *,
         bucket: str | None = None,
         group_by: str | None = None,
-        agent_id: str | None = None,
-        run_id: str | None = None,
-        session_id: str | None = None,
-        since: Moment | None = None,
-        until: Moment | None = None,
+        **filters: Unpack[MetricFilters],
     ) -> Records[MetricPoint]:
         """What the values of a metric come to: `avg`, `sum`, `min`, `max`, `count`, `p0` to `p100`.
 
         For each `bucket` that has values: `"1w"` (from Monday on), `"1d"`, or what divides a day
         evenly, as `"6h"`, `"1h"` and `"15m"` do; all in UTC. And for each `agent_id`, `run_id`,
         `session_id` or tag (`group_by="tags.split"`) that they belong to. In the order of buckets,
-        then groups. The values are those of `metric` events that pass the filters of
-        `query_events`; `metrics.names()` tells which there are.
+        then groups. The values are those of `metric` events that pass the filters `agent_id`,
+        `run_id`, `session_id`, `since` and `until`; `metrics.names()` tells which there are.
         """
-        return self.metrics.query(
-            name,
-            aggregation,
-            bucket=bucket,
-            group_by=group_by,
-            agent_id=agent_id,
-            run_id=run_id,
-            session_id=session_id,
-            since=since,
-            until=until,
-        )
+        return self.metrics.query(name, aggregation, bucket=bucket, group_by=group_by, **filters)
 
     def search_text(
         self,
         query: str,
         *,
-        agent_id: str | None = None,
-        run_id: str | None = None,
-        session_id: str | None = None,
-        event_type: str | Collection[str] | None = None,
-        level: str | Collection[str] | None = None,
-        model: str | Collection[str] | None = None,
-        since: Moment | None = None,
-        until: Moment | None = None,
         order: SearchOrder = "newest",
         limit: int | None = 50,
         cursor: str | None = None,
         max_wait: float | None = 10.0,
+        **filters: Unpack[SearchFilters],
     ) -> SearchPage:
         """One page of the runs, events and model calls that have all these words.
 
         `"two words"` in quotation marks stand next to each other, `-word` is not there, `word*` is
         how one begins; all else is text. Searched are events' messages and payloads, runs'
         objectives, outputs and errors, and model calls' prompts, responses and errors. Case and
-        accents do not count.
+        accents do not count. The filters are `agent_id`, `run_id`, `session_id`, `event_type`,
+        `level`, `model`, `since` and `until`.
 
         `order="rank"` puts those first that fit best, of the newest 10,000. What was stored since
         the last search is indexed first, for at most `max_wait` seconds, after which the page's
@@ -384,19 +263,7 @@ class Persistence(BasePersistence):
         is the last one only where it has no `next_cursor`.
         """
         return self.search.text(
-            query,
-            agent_id=agent_id,
-            run_id=run_id,
-            session_id=session_id,
-            event_type=event_type,
-            level=level,
-            model=model,
-            since=since,
-            until=until,
-            order=order,
-            limit=limit,
-            cursor=cursor,
-            max_wait=max_wait,
+            query, order=order, limit=limit, cursor=cursor, max_wait=max_wait, **filters
         )
 
     def create_payload_index(self) -> bool:
@@ -426,61 +293,23 @@ class Persistence(BasePersistence):
     def query_llm_usage(
         self,
         *,
-        agent_id: str | None = None,
-        run_id: str | None = None,
-        session_id: str | None = None,
-        model: str | Collection[str] | None = None,
-        provider: str | Collection[str] | None = None,
-        status: str | Collection[str] | None = None,
-        since: Moment | None = None,
-        until: Moment | None = None,
         order: Direction = "newest",
         limit: int | None = 100,
         cursor: str | None = None,
+        **filters: Unpack[UsageFilters],
     ) -> Page[AgentLLMUsage]:
-        """One page of model calls; as `query_agent_runs` does with runs.
+        """Return one page of model calls, as `query_agent_runs` does with runs.
 
-        A call is of the session that its run is of.
+        The filters are `agent_id`, `run_id`, `session_id` (that of the call's run), `model`,
+        `provider`, `status`, `since` and `until`.
         """
-        return self.usage.query(
-            agent_id=agent_id,
-            run_id=run_id,
-            session_id=session_id,
-            model=model,
-            provider=provider,
-            status=status,
-            since=since,
-            until=until,
-            order=order,
-            limit=limit,
-            cursor=cursor,
-        )
+        return self.usage.query(order=order, limit=limit, cursor=cursor, **filters)
 
     def iter_llm_usage(
-        self,
-        *,
-        agent_id: str | None = None,
-        run_id: str | None = None,
-        session_id: str | None = None,
-        model: str | Collection[str] | None = None,
-        provider: str | Collection[str] | None = None,
-        status: str | Collection[str] | None = None,
-        since: Moment | None = None,
-        until: Moment | None = None,
-        order: Direction = "newest",
+        self, *, order: Direction = "newest", **filters: Unpack[UsageFilters]
     ) -> Stream[AgentLLMUsage]:
-        """All model calls that pass the filters; as `iter_agent_runs` does with runs."""
-        return self.usage.iterate(
-            agent_id=agent_id,
-            run_id=run_id,
-            session_id=session_id,
-            model=model,
-            provider=provider,
-            status=status,
-            since=since,
-            until=until,
-            order=order,
-        )
+        """Return all calls that pass the filters of `query_llm_usage`, never all in memory."""
+        return self.usage.iterate(order=order, **filters)
 
     def get_agent_run_stats(self, agent_id: str | None = None) -> dict[str, Any]:
         return self.stats.summary(agent_id=_unless_empty(agent_id))

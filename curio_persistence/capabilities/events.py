@@ -14,7 +14,7 @@ from curio_persistence.errors import ConflictError, InvalidValueError, MissingRu
 from curio_persistence.models import AgentRunEvent, Level
 from curio_persistence.results.pages import Direction, Page, Stream, open_stream, read_page
 from curio_persistence.store.codecs import encode_time
-from curio_persistence.store.filters import COUNT, Filter, Where, checked_count
+from curio_persistence.store.filters import COUNT, Filter, Where, checked_count, refuse_unknown
 from curio_persistence.store.payload_match import Path, encode_pattern
 from curio_persistence.tables import EVENTS, SEVERITIES
 
@@ -125,23 +125,16 @@ class Events(Appends[AgentRunEvent]):
             self._feed = ref(feed)
         return Following(self._store, EVENTS, feed, self.where(**filters), last, interval)
 
-    def where(
-        self,
-        *,
-        level: str | Collection[str] | None = None,
-        min_level: str | None = None,
-        payload: PayloadFilter | None = None,
-        since: Moment | None = None,
-        until: Moment | None = None,
-        **equal: Any,
-    ) -> Where:
-        """The filters that are meant."""
+    def where(self, **filters: Unpack[EventFilters]) -> Where:
+        """Return the filters of the store for those that a caller gave."""
+        refuse_unknown(filters, EventFilters)
+        names = ("agent_id", "run_id", "session_id", "event_type")
         return (
-            *EVENTS.where_any(**equal),
-            *_of_level(level),
-            *_from_level(min_level),
-            *_holding(payload),
-            *window(EVENTS, self._clock, since, until),
+            *EVENTS.where_any(**{name: filters.get(name) for name in names}),
+            *_of_level(filters.get("level")),
+            *_from_level(filters.get("min_level")),
+            *_holding(filters.get("payload")),
+            *window(EVENTS, self._clock, filters.get("since"), filters.get("until")),
         )
 
 

@@ -22,7 +22,15 @@ from curio_persistence.results.pages import Records
 from curio_persistence.store import codecs
 from curio_persistence.store.aggregates import as_number, average, exact_sum
 from curio_persistence.store.base import Store
-from curio_persistence.store.filters import COUNT, Bucket, Filter, Measure, MeasureKind, Where
+from curio_persistence.store.filters import (
+    COUNT,
+    Bucket,
+    Filter,
+    Measure,
+    MeasureKind,
+    Where,
+    refuse_unknown,
+)
 from curio_persistence.store.table import Column, Columns, Table
 from curio_persistence.tables import EVENTS
 from curio_persistence.tables.columns import object_in
@@ -107,10 +115,13 @@ class Metrics:
             rows = [(*key, combine(found), len(found)) for key, found in values.items()]
         return _points(rows, bool(buckets), bool(group))
 
-    def _where(
-        self, *, since: Moment | None = None, until: Moment | None = None, **equal: str | None
-    ) -> Where:
-        return (*EVENTS.where(**equal), *window(EVENTS, self._clock, since, until))
+    def _where(self, **filters: Unpack[MetricFilters]) -> Where:
+        refuse_unknown(filters, MetricFilters)
+        names = ("agent_id", "run_id", "session_id")
+        return (
+            *EVENTS.where(**{name: filters.get(name) for name in names}),
+            *window(EVENTS, self._clock, filters.get("since"), filters.get("until")),
+        )
 
 
 def _named(name: Any) -> Filter:

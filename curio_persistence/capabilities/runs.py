@@ -19,7 +19,7 @@ from curio_persistence.redaction import Redaction
 from curio_persistence.results.pages import Direction, Page, Stream, open_stream, read_page
 from curio_persistence.store.base import Position, Store, position_of_last
 from curio_persistence.store.codecs import decode_time, encode_time
-from curio_persistence.store.filters import Filter, Order, Where, checked_count
+from curio_persistence.store.filters import Filter, Order, Where, checked_count, refuse_unknown
 from curio_persistence.store.table import Row, Table
 from curio_persistence.tables import EVENTS, RUNS, USAGE
 
@@ -185,21 +185,16 @@ class Runs:
         """All runs by the time of their creation, in constant memory."""
         return open_stream(self._store, RUNS, self.where(**filters), order=order)
 
-    def where(
-        self,
-        *,
-        tags: str | Collection[str] | None = None,
-        any_tags: str | Collection[str] | None = None,
-        since: Moment | None = None,
-        until: Moment | None = None,
-        **equal: Any,
-    ) -> Where:
-        """The filters that are meant."""
+    def where(self, **filters: Unpack[RunFilters]) -> Where:
+        """Return the filters of the store for those that a caller gave."""
+        refuse_unknown(filters, RunFilters)
+        names = ("agent_id", "session_id", "parent_run_id", "status")
+        any_tags = filters.get("any_tags")
         return (
-            *RUNS.where_any(**equal),
-            *(Filter("tags", "has", tag) for tag in _tags(tags)),
+            *RUNS.where_any(**{name: filters.get(name) for name in names}),
+            *(Filter("tags", "has", tag) for tag in _tags(filters.get("tags"))),
             *(() if any_tags is None else (Filter("tags", "has any", _tags(any_tags)),)),
-            *window(RUNS, self._clock, since, until),
+            *window(RUNS, self._clock, filters.get("since"), filters.get("until")),
         )
 
     def delete(self, run_id: str) -> bool:

@@ -13,7 +13,7 @@ from curio_persistence.errors import ConflictError
 from curio_persistence.models import AgentLLMUsage
 from curio_persistence.results.pages import Direction, Page, Stream, open_stream, read_page
 from curio_persistence.store.codecs import decode_money, encode_time
-from curio_persistence.store.filters import Where, checked_count
+from curio_persistence.store.filters import Where, checked_count, refuse_unknown
 from curio_persistence.store.table import Row
 from curio_persistence.tables import RUNS, USAGE
 
@@ -93,20 +93,13 @@ class Usage(Appends[AgentLLMUsage]):
         """All model calls by the time they were stored, in constant memory."""
         return open_stream(self._store, USAGE, self.where(**filters), order=order)
 
-    def where(
-        self,
-        *,
-        session_id: str | None = None,
-        since: Moment | None = None,
-        until: Moment | None = None,
-        **equal: Any,
-    ) -> Where:
-        """The filters that are meant."""
+    def where(self, **filters: Unpack[UsageFilters]) -> Where:
+        """Return the filters of the store for those that a caller gave."""
+        refuse_unknown(filters, UsageFilters)
+        names = ("agent_id", "run_id", "model", "provider", "status")
+        session = RUNS.where(session_id=filters.get("session_id"))
         return (
-            *USAGE.where_any(**equal),
-            *(
-                f._replace(column="run_id", op="of session")
-                for f in RUNS.where(session_id=session_id)
-            ),
-            *window(USAGE, self._clock, since, until),
+            *USAGE.where_any(**{name: filters.get(name) for name in names}),
+            *(f._replace(column="run_id", op="of session") for f in session),
+            *window(USAGE, self._clock, filters.get("since"), filters.get("until")),
         )

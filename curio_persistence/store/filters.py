@@ -179,3 +179,11 @@ def checked_count(name: str, value: Any) -> int:
     if count < 0:
         raise InvalidValueError(f"{name} may not be negative, but is {count}.", field=name)
     return count
+
+
+def refuse_unknown(given: Mapping[str, Any], known: type) -> None:
+    """Raise TypeError if a filter has a name that this TypedDict does not know."""
+    for name in given:
+        if name not in known.__annotations__:
+            names = ", ".join(sorted(known.__annotations__))
+            raise TypeError(f"{name!r} is not a filter here; the filters are {names}.")

@@ -28,7 +28,11 @@ from curio_persistence import (
     import_records,
     upgrade,
 )
-from curio_persistence.capabilities.search import Search
+from curio_persistence.capabilities.events import EventFilters
+from curio_persistence.capabilities.metrics import MetricFilters
+from curio_persistence.capabilities.runs import RunFilters
+from curio_persistence.capabilities.search import Search, SearchFilters
+from curio_persistence.capabilities.usage import UsageFilters
 
 NAMES = [
     "AccessDeniedError",
@@ -143,35 +147,20 @@ OTHERS = {
     "on_conflict: OnConflict = 'keep') -> int",
     Persistence.log_llm_usages: "(self, usages: Iterable[AgentLLMUsage], *, "
     "on_conflict: OnConflict = 'keep') -> int",
-    Persistence.query_agent_runs: "(self, *, agent_id: str | None = None, session_id: str | None = "
-    "None, parent_run_id: str | None = None, status: str | Collection[str] | None = None, tags: "
-    "str | Collection[str] | None = None, any_tags: str | Collection[str] | None = None, since: "
-    "Moment | None = None, until: Moment | None = None, order: Direction = 'newest', limit: int | "
-    "None = 100, cursor: str | None = None) -> Page[AgentRun]",
-    Persistence.iter_agent_runs: "(self, *, agent_id: str | None = None, session_id: str | None = "
-    "None, parent_run_id: str | None = None, status: str | Collection[str] | None = None, tags: "
-    "str | Collection[str] | None = None, any_tags: str | Collection[str] | None = None, since: "
-    "Moment | None = None, until: Moment | None = None, order: Direction = 'newest') -> "
+    Persistence.query_agent_runs: "(self, *, order: Direction = 'newest', limit: int | None = 100, "
+    "cursor: str | None = None, **filters: Unpack[RunFilters]) -> Page[AgentRun]",
+    Persistence.iter_agent_runs: "(self, *, order: Direction = 'newest', "
+    "**filters: Unpack[RunFilters]) -> "
     "Stream[AgentRun]",
-    Persistence.query_events: "(self, *, agent_id: str | None = None, run_id: str | None = None, "
-    "session_id: str | None = None, event_type: str | Collection[str] | None = None, level: str | "
-    "Collection[str] | None = None, min_level: str | None = None, payload: PayloadFilter | None = "
-    "None, since: Moment | None = None, until: Moment | None = None, order: Direction = 'newest', "
-    "limit: int | None = 100, cursor: str | None = None) -> Page[AgentRunEvent]",
-    Persistence.iter_agent_run_events: "(self, *, run_id: str | None = None, agent_id: str | None "
-    "= None, session_id: str | None = None, event_type: str | Collection[str] | None = None, "
-    "level: str | Collection[str] | None = None, min_level: str | None = None, payload: "
-    "PayloadFilter | None = None, since: Moment | None = None, until: Moment | None = None, "
-    "order: Direction = 'oldest') -> Stream[AgentRunEvent]",
-    Persistence.query_llm_usage: "(self, *, agent_id: str | None = None, run_id: str | None = "
-    "None, session_id: str | None = None, model: str | Collection[str] | None = None, provider: "
-    "str | Collection[str] | None = None, status: str | Collection[str] | None = None, since: "
-    "Moment | None = None, until: Moment | None = None, order: Direction = 'newest', limit: int | "
-    "None = 100, cursor: str | None = None) -> Page[AgentLLMUsage]",
-    Persistence.iter_llm_usage: "(self, *, agent_id: str | None = None, run_id: str | None = None, "
-    "session_id: str | None = None, model: str | Collection[str] | None = None, provider: str | "
-    "Collection[str] | None = None, status: str | Collection[str] | None = None, since: Moment | "
-    "None = None, until: Moment | None = None, order: Direction = 'newest') -> "
+    Persistence.query_events: "(self, *, order: Direction = 'newest', limit: int | None = 100, "
+    "cursor: str | None = None, **filters: Unpack[EventFilters]) -> Page[AgentRunEvent]",
+    Persistence.iter_agent_run_events: "(self, *, order: Direction = 'oldest', "
+    "**filters: Unpack[EventFilters]) -> "
+    "Stream[AgentRunEvent]",
+    Persistence.query_llm_usage: "(self, *, order: Direction = 'newest', limit: int | None = 100, "
+    "cursor: str | None = None, **filters: Unpack[UsageFilters]) -> Page[AgentLLMUsage]",
+    Persistence.iter_llm_usage: "(self, *, order: Direction = 'newest', "
+    "**filters: Unpack[UsageFilters]) -> "
     "Stream[AgentLLMUsage]",
     Persistence.append_event: "(self, run_id: str, agent_id: str, event_type: str, *, timestamp: "
     "datetime | None = None, level: str = 'info', message: str | None = None, payload: Any = "
@@ -180,13 +169,9 @@ OTHERS = {
     "None = None, artifact_uri: str | None = None, metadata: Any = None, event_id: str | None = "
     "None) -> AgentRunEvent",
     Persistence.create_payload_index: "(self) -> bool",
-    Persistence.count_events: "(self, *, agent_id: str | None = None, run_id: str | None = None, "
-    "session_id: str | None = None, event_type: str | Collection[str] | None = None, level: str | "
-    "Collection[str] | None = None, min_level: str | None = None, payload: PayloadFilter | None = "
-    "None, since: Moment | None = None, until: Moment | None = None) -> int",
+    Persistence.count_events: "(self, **filters: Unpack[EventFilters]) -> int",
     Persistence.query_metrics: "(self, name: str, aggregation: str = 'avg', *, bucket: str | None "
-    "= None, group_by: str | None = None, agent_id: str | None = None, run_id: str | None = None, "
-    "session_id: str | None = None, since: Moment | None = None, until: Moment | None = None) -> "
+    "= None, group_by: str | None = None, **filters: Unpack[MetricFilters]) -> "
     "Records[MetricPoint]",
     Records.to_dicts: "(self) -> list[dict[str, Any]]",
     Records.to_pandas: "(self) -> Any",
@@ -216,12 +201,10 @@ OTHERS = {
     DatabaseConfig.from_url: "(url: str) -> DatabaseConfig",
     DatabaseConfig.get_persistence: "(self, *, read_only: bool = False, initialize: bool = "
     "True, search: bool | None = None) -> Persistence",
-    Persistence.search_text: "(self, query: str, *, agent_id: str | None = None, run_id: str "
-    "| None = None, session_id: str | None = None, event_type: str | Collection[str] | None = "
-    "None, level: str | Collection[str] | None = None, model: str | Collection[str] | None = "
-    "None, since: Moment | None = None, until: Moment | None = None, order: SearchOrder = "
-    "'newest', limit: int | None = 50, cursor: str | None = None, max_wait: float | None = "
-    "10.0) -> SearchPage",
+    Persistence.search_text: "(self, query: str, *, order: SearchOrder = 'newest', limit: int "
+    "| None = 50, "
+    "cursor: str | None = None, max_wait: float | None = 10.0, "
+    "**filters: Unpack[SearchFilters]) -> SearchPage",
     Persistence.compact: "(self) -> None",
     Search.index_pending: "(self, *, limit: int | None = None, max_wait: float | None = "
     "None, progress: Progress | None = None) -> int",
@@ -230,6 +213,13 @@ OTHERS = {
     Search.disable: "(self) -> None",
     Search.rebuild: "(self, *, progress: Progress | None = None) -> int",
     Search.check: "(self, *, deep: bool = False) -> list[Finding]",
+}
+FILTERS: dict[type, str] = {
+    RunFilters: "agent_id session_id parent_run_id status tags any_tags since until",
+    EventFilters: "agent_id run_id session_id event_type level min_level payload since until",
+    UsageFilters: "agent_id run_id session_id model provider status since until",
+    MetricFilters: "agent_id run_id session_id since until",
+    SearchFilters: "agent_id run_id session_id event_type level model since until",
 }
 CONCRETE = (
     Persistence,
@@ -301,6 +291,42 @@ def test_every_persistence_is_called_as_published(
 )
 def test_the_rest_is_called_as_published(called: Any, written: str) -> None:
     assert signature(called) == written
+
+
+@pytest.mark.parametrize(("filters", "names"), FILTERS.items())
+def test_filters_have_these_names_and_may_all_be_left_out(filters: type, names: str) -> None:
+    assert " ".join(filters.__annotations__) == names
+    assert not filters.__total__  # type: ignore[attr-defined]
+
+
+FILTERED = {
+    Persistence.query_agent_runs: RunFilters,
+    Persistence.iter_agent_runs: RunFilters,
+    Persistence.query_events: EventFilters,
+    Persistence.iter_agent_run_events: EventFilters,
+    Persistence.count_events: EventFilters,
+    Persistence.query_llm_usage: UsageFilters,
+    Persistence.iter_llm_usage: UsageFilters,
+    Persistence.query_metrics: MetricFilters,
+    Persistence.search_text: SearchFilters,
+}
+
+
+@pytest.mark.parametrize("method", FILTERED, ids=lambda method: method.__name__)
+def test_a_filter_that_there_is_not_is_refused_by_its_name(method: Any) -> None:
+    subject = {"query_metrics": ["score"], "search_text": ["words"]}.get(method.__name__, [])
+    with pytest.raises(TypeError, match="'agent' is not a filter here; the filters are agent_id,"):
+        method(InMemoryPersistence(), *subject, agent="a")
+
+
+@pytest.mark.parametrize("method", FILTERED, ids=lambda method: method.__name__)
+def test_each_filter_that_there_is_can_be_given(method: Any) -> None:
+    filters = dict.fromkeys(FILTERED[method].__annotations__, "7d") | {"min_level": "error"}
+    filters = {name: filters[name] for name in FILTERED[method].__annotations__}
+    if "payload" in filters:
+        filters["payload"] = {"a": 1}
+    subject = {"query_metrics": ["score"], "search_text": ["words"]}.get(method.__name__, [])
+    assert method(InMemoryPersistence(), *subject, **filters) is not None
 
 
 @pytest.mark.parametrize("kind", CONCRETE)

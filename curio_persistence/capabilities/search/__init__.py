@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from math import inf
 from time import monotonic
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypedDict, Unpack, get_args
 
 from curio_persistence.capabilities.search.documents import KINDS, SORTS
 from curio_persistence.capabilities.search.finding import Finder, Question, hit_of
@@ -23,7 +23,14 @@ from curio_persistence.errors import (
 from curio_persistence.store.base import Finding, Store
 from curio_persistence.store.codecs import decode_time, encode_time
 from curio_persistence.store.cursors import Cursors
-from curio_persistence.store.filters import COUNT, Filter, Order, Where, checked_count
+from curio_persistence.store.filters import (
+    COUNT,
+    Filter,
+    Order,
+    Where,
+    checked_count,
+    refuse_unknown,
+)
 from curio_persistence.tables import RUNS
 from curio_persistence.text.query import parse_query
 from curio_persistence.text.tokenizer import VERSION
@@ -37,6 +44,19 @@ _EVERYTHING = 2**62
 _LONGEST = 1e9
 """Seconds: nobody waits longer than thirty years."""
 _COLUMNS = {name: sort.table for sort in reversed(SORTS) for name in sort.marked}
+
+
+class SearchFilters(TypedDict, total=False):
+    """The filters of a search; a record has to pass all that are given."""
+
+    agent_id: str | None
+    run_id: str | None
+    session_id: str | None
+    event_type: str | Collection[str] | None
+    level: str | Collection[str] | None
+    model: str | Collection[str] | None
+    since: Moment | None
+    until: Moment | None
 
 
 class Search:
@@ -137,18 +157,11 @@ class Search:
         self,
         query: str,
         *,
-        agent_id: str | None = None,
-        run_id: str | None = None,
-        session_id: str | None = None,
-        event_type: str | Collection[str] | None = None,
-        level: str | Collection[str] | None = None,
-        model: str | Collection[str] | None = None,
-        since: Moment | None = None,
-        until: Moment | None = None,
         order: SearchOrder = "newest",
         limit: int | None = 50,
         cursor: str | None = None,
         max_wait: float | None = 10.0,
+        **filters: Unpack[SearchFilters],
     ) -> SearchPage:
         """What has these words; see `Persistence.search_text`."""
         if not isinstance(query, str):
@@ -157,17 +170,7 @@ class Search:
             raise InvalidValueError(f'order is "newest" or "rank", not {order!r}.', field="order")
         count = _EVERYTHING if limit is None else checked_count("limit", limit)
         end = monotonic() + (inf if max_wait is None else _checked_wait(max_wait))
-        where = (
-            *_where(
-                agent_id=agent_id,
-                run_id=run_id,
-                session_id=session_id,
-                event_type=event_type,
-                level=level,
-                model=model,
-            ),
-            *self._window(since, until),
-        )
+        where = self._where(**filters)
         notes = self._indexing.notes()
         if not notes.enabled:
             raise _switched_off(self._store)
@@ -198,6 +201,15 @@ class Search:
             return self._indexing.index_pending(until=until, progress=None)
         except (AccessDeniedError, StorageFullError, UnavailableError):
             return 0, False
+
+    def _where(self, **filters: Unpack[SearchFilters]) -> Where:
+        refuse_unknown(filters, SearchFilters)
+        equal = [
+            table.filter_any(name, value)
+            for name, table in _COLUMNS.items()
+            if (value := filters.get(name)) is not None
+        ]
+        return (*equal, *self._window(filters.get("since"), filters.get("until")))
 
     def _window(self, since: Moment | None, until: Moment | None) -> Where:
         now = self._clock.now()
@@ -249,14 +261,6 @@ def _ranked(
         return hits, None
     # What is stored from now on would shift the others.
     return hits, (finder.newest_place + 1 if before is None else before, skipped + count)
-
-
-def _where(**values: str | Collection[str] | None) -> Where:
-    where = []
-    for name, value in values.items():
-        if value is not None:
-            where.append(_COLUMNS[name].filter_any(name, value))
-    return tuple(where)
 
 
 def _question(query: str, where: Where, runs: frozenset[str]) -> Question:
