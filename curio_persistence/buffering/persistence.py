@@ -41,9 +41,9 @@ class BufferedPersistence(Persistence):
 
     `log_agent_run_event`, `log_llm_usage` and batches of them check the records, give them their
     times, queue a copy and return; ids stay None, and a batch counts all of it as new. Every other
-    call first waits until the queue is stored, as `flush()` does. Appends are stored directly
-    within this thread's `transaction()`, and where a batch has more than a thousand records, or
-    half of `max_items` or `max_bytes`. A batch is stored wholly or not at all.
+    call first waits until the queue is stored, as `flush()` does. Stored directly are appends
+    within this thread's `transaction()`, batches of more than a thousand records, and what takes
+    more than half of the queue and does not fit. A batch is stored wholly or not at all.
 
     When `max_items` records, or `max_bytes` of them, wait, an append waits for room
     (`overflow="block"`; it raises if the database cannot be written to just then) or leaves its
@@ -178,6 +178,7 @@ class BufferedStore(Store):
     def __init__(self, store: Store, queue: WriteQueue) -> None:
         self._inner = store
         self._queue = queue
+        self._inside = store._is_inside
         self._queued = frozenset() if store.read_only else frozenset({EVENTS, USAGE})
         # Not at exit, when the queue has to be waited for: `queue` does that.
         finalize(self, queue.abandon).atexit = False
@@ -230,17 +231,14 @@ class BufferedStore(Store):
 
     def insert(self, table: Table[Any], row: Row) -> Any:
         """Return the row's id, or None where it is queued."""
-        if self.put(table, (row,)):
-            return None
-        self._catch_up()
-        return self._inner.insert(table, row)
+        return None if self.put(table, (row,)) else self._insert(table, row)
 
     def put(self, table: Table[Any], rows: Sequence[Row]) -> bool:
         """Queue rows that are to be stored all or none; False if that is not possible."""
-        return table in self._queued and not self._is_inside() and self._queue.put(table, rows)
+        return table in self._queued and not self._inside() and self._queue.put(table, rows)
 
     def _is_inside(self) -> bool:
-        return self._inner._is_inside()
+        return self._inside()
 
     # --- everything else ----------------------------------------------------------------------
 
@@ -280,6 +278,7 @@ class BufferedStore(Store):
         self._catch_up()
         return stream_csv(self._inner, *args, **kwargs)
 
+    _insert = _after_the_queue(Store.insert)
     insert_many = _after_the_queue(Store.insert_many)
     insert_stream = _after_the_queue(Store.insert_stream)
     upsert = _after_the_queue(Store.upsert)

@@ -16,7 +16,6 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from itertools import islice
 from queue import Empty, SimpleQueue
-from sys import getsizeof
 from threading import RLock, Thread, current_thread
 from typing import Any, Literal, NamedTuple
 from weakref import WeakSet
@@ -134,6 +133,8 @@ class WriteQueue:
         self._wake_at = 1
         self._waiters: list[Waiter] = []
         self._failure: Exception | None = None
+        # Whether callers have to meet the failure, instead of adding to what cannot be stored.
+        self._stands = False
         self._pause = 0.0
         self._due = 0.0
         # When the writer stops trying; None while rows may come.
@@ -154,39 +155,31 @@ class WriteQueue:
 
     def put(self, table: Table[Any], rows: Sequence[Row]) -> bool:
         """Queue rows that are to be stored all or none; False if the caller has to store them."""
-        count, size = len(rows), self._size(table, rows)
-        if not 0 < count <= self._max_items // 2 + 1 or size > self._enough_bytes:
-            return False  # There is hardly ever room for more.
-        while self._takes_rows():
-            if self._append((table, rows, size), count):
-                return True
-            if self._overflow == "drop" or self._writer is current_thread():
-                self._lose(count, "overflow", "The queue is full.")
-                return True
-            self._wait_for_room()
-        return False
-
-    def _takes_rows(self) -> bool:
-        """Return False at the end, and while callers have to meet an error that stands."""
-        if self._failure is not None and isinstance(self._failure, _STANDING):
-            return self._overflow == "drop"
-        return not self._direct and (self._writer is not None or self._start())
-
-    def _size(self, table: Table[Any], rows: Sequence[Row]) -> int:
         size = 0
         for row in rows:
             size += _ROW_BYTES
             for name in self._texts[table]:
                 if text := row.get(name):
-                    size += getsizeof(text)
-        return size
+                    size += len(str(text))
+        while not self._append((table, rows, size)):
+            is_large = len(rows) > self._max_items // 2 + 1 or size > self._enough_bytes
+            if is_large or self._direct or self._stands or self._writer is None:
+                return False
+            if self._overflow == "drop" or self._writer is current_thread():
+                self._lose(len(rows), "overflow", "The queue is full.")
+                return True
+            self._wait_for_room()
+        return True
 
-    def _append(self, entry: Entry, count: int) -> bool:
-        """Queue an entry if there is room for it."""
+    def _append(self, entry: Entry) -> bool:
+        """Queue an entry if there is room for it, and a writer."""
         with self._lock:
-            added, before = self._added + count, self._bytes
-            waiting, size = added - self._settled, before + entry[2]
-            if self._direct or waiting > self._max_items or size > self._max_bytes:
+            before = self._bytes
+            added, size = self._added + len(entry[1]), before + entry[2]
+            waiting = added - self._settled
+            if waiting > self._max_items or size > self._max_bytes or self._direct or self._stands:
+                return False
+            if self._writer is None and not self._start():
                 return False
             # The entry comes last, because an interrupt comes after a call.
             self._added, self._bytes = added, size
@@ -353,7 +346,7 @@ class WriteQueue:
         except Exception as error:
             self._fail(error)
         else:
-            self._failure, self._pause = None, 0.0
+            self._failure, self._stands, self._pause = None, False, 0.0
 
     def _next_entries(self) -> list[Entry]:
         """The first entries, as many as one transaction stores. They stay queued."""
@@ -417,6 +410,7 @@ class WriteQueue:
         if self._failure is None:
             log("Nothing can be stored now, and is tried again: %s", error)
         self._failure = error
+        self._stands = isinstance(error, _STANDING) and self._overflow == "block"
         self._pause = min(max(self._pause * 2, _FIRST_PAUSE), _LONGEST_PAUSE)
         # Nobody is patient with what does not pass.
         now = time.monotonic() if isinstance(error, _PASSING) else float("inf")

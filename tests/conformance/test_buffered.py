@@ -400,13 +400,13 @@ def test_a_call_waits_for_room_in_a_queue_of_many_bytes(persistence: Persistence
         assert buffered.lost == {}
 
 
-def test_a_record_of_more_bytes_than_half_the_queue_is_stored_at_once(
+def test_a_record_of_more_bytes_than_the_queue_takes_is_stored_at_once(
     persistence: Persistence,
 ) -> None:
     with persistence.buffered(max_bytes=100_000, max_seconds=NEVER) as buffered:
         log(buffered, "before")
-        log(buffered, "x" * 50_000)
-        assert [len(data) for data in logged(persistence)] == [6, 50_000]
+        log(buffered, "x" * 100_000)
+        assert [len(data) for data in logged(persistence)] == [6, 100_000]
 
 
 def test_an_append_in_a_transaction_of_the_persistence_underneath_is_part_of_it(
