@@ -81,9 +81,12 @@ class BufferedPersistence(Persistence):
             raise UnsupportedError("This persistence is buffered already: one queue is enough.")
         if overflow not in ("block", "drop"):
             raise ConfigurationError(f"overflow is 'block' or 'drop', not {overflow!r}.")
+        appends: dict[Table[Any], Callable[[Sequence[Row]], object]] = {}
+        if not persistence._store.read_only:
+            appends = {EVENTS: persistence.events.store, USAGE: persistence.usage.store}
         self._queue = WriteQueue(
             persistence._store,
-            {EVENTS: persistence.events.store, USAGE: persistence.usage.store},
+            appends,
             max_items=_checked_limit("max_items", max_items),
             max_bytes=_checked_limit("max_bytes", max_bytes),
             max_seconds=checked_seconds("max_seconds", max_seconds),
@@ -172,6 +175,10 @@ def _after_the_queue(method: F) -> F:
     return cast("F", call)
 
 
+def _inner_property(name: str) -> Any:
+    return property(lambda self: getattr(self._inner, name))
+
+
 class BufferedStore(Store):
     """Another store, and rows that are on their way into it."""
 
@@ -179,36 +186,18 @@ class BufferedStore(Store):
         self._inner = store
         self._queue = queue
         self._inside = store._is_inside
-        self._queued = frozenset() if store.read_only else frozenset({EVENTS, USAGE})
         # Not at exit, when the queue has to be waited for: `queue` does that.
         finalize(self, queue.abandon).atexit = False
 
     def __repr__(self) -> str:
         return f"BufferedStore({self._inner!r})"
 
-    @property
-    def dialect(self) -> str:  # type: ignore[override]  # not known to the class
-        return self._inner.dialect
-
-    @property
-    def place(self) -> str:
-        return self._inner.place
-
-    @property
-    def identity(self) -> str:
-        return self._inner.identity
-
-    @property
-    def read_only(self) -> bool:
-        return self._inner.read_only
-
-    @property
-    def refuses_cheaply(self) -> bool:
-        return self._inner.refuses_cheaply
-
-    @property
-    def ids_come_back(self) -> bool:
-        return self._inner.ids_come_back
+    dialect = _inner_property("dialect")
+    place = _inner_property("place")
+    identity = _inner_property("identity")
+    read_only = _inner_property("read_only")
+    refuses_cheaply = _inner_property("refuses_cheaply")
+    ids_come_back = _inner_property("ids_come_back")
 
     @property
     def words(self) -> WordIndex:
@@ -231,11 +220,13 @@ class BufferedStore(Store):
 
     def insert(self, table: Table[Any], row: Row) -> Any:
         """Return the row's id, or None where it is queued."""
-        return None if self.put(table, (row,)) else self._insert(table, row)
+        if not self._inside() and self._queue.put(table, (row,)):
+            return None
+        return self._insert(table, row)
 
     def put(self, table: Table[Any], rows: Sequence[Row]) -> bool:
         """Queue rows that are to be stored all or none; False if that is not possible."""
-        return table in self._queued and not self._inside() and self._queue.put(table, rows)
+        return not self._inside() and self._queue.put(table, rows)
 
     def _is_inside(self) -> bool:
         return self._inside()

@@ -85,8 +85,8 @@ class Waiter(NamedTuple):
 class WriteQueue:
     """Rows on their way into a store, in the order in which they came.
 
-    `appends` has for each table the function that stores its rows; `when_idle` does a piece of
-    other work while no rows come, and returns whether there is more. At most `max_items` rows and
+    `appends` has for each queued table the function that stores its rows. `when_idle` does a piece
+    of other work while no rows come, and returns whether there is more. At most `max_items` rows and
     `max_bytes` wait, none of them longer than `max_seconds`, or else until the database can store
     them. The thread starts with the first row. It ends with `close()`, or after `abandon()` with
     the last row.
@@ -155,12 +155,13 @@ class WriteQueue:
 
     def put(self, table: Table[Any], rows: Sequence[Row]) -> bool:
         """Queue rows that are to be stored all or none; False if the caller has to store them."""
-        size = 0
+        if (names := self._texts.get(table)) is None:
+            return False
+        size = _ROW_BYTES * len(rows)
         for row in rows:
-            size += _ROW_BYTES
-            for name in self._texts[table]:
+            for name in names:
                 if text := row.get(name):
-                    size += len(str(text))
+                    size += len(text)  # type: ignore[arg-type]  # No text column has numbers.
         while not self._append((table, rows, size)):
             is_large = len(rows) > self._max_items // 2 + 1 or size > self._enough_bytes
             if is_large or self._direct or self._stands or self._writer is None:
@@ -208,9 +209,8 @@ class WriteQueue:
         Raises what keeps the writer from storing it. Failures that may pass are only raised when
         `patience` seconds are over; what is queued is kept in any case.
         """
-        return self._wait(
-            self._added, "What is queued is kept, and tried again.", patience, timeout
-        )
+        advice = "What is queued is kept, and tried again."
+        return not self.pending or self._wait(self._added, advice, patience, timeout)
 
     def store_directly(self) -> None:
         """Take no more rows, so that callers store them. Takes no lock: a signal handler calls."""
