@@ -7,39 +7,24 @@ Condition, Event and Future run Python code with an inner lock held, and may nev
 
 from __future__ import annotations
 
-import atexit
-import os
-import sys
 import time
-from collections import defaultdict, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from itertools import islice
 from queue import Empty, SimpleQueue
 from threading import RLock, Thread, current_thread
 from typing import Any, Literal, NamedTuple
-from weakref import WeakSet
 
+from curio_persistence.buffering import at_exit
+from curio_persistence.buffering.storing import PASSING, STANDING, Appends, Entry, store_entries
 from curio_persistence.concurrency import forking
-from curio_persistence.errors import (
-    ClosedError,
-    ConfigurationError,
-    CorruptDatabaseError,
-    MissingRunError,
-    NotFoundError,
-    PersistenceError,
-    SchemaMismatchError,
-    StorageFullError,
-    UnavailableError,
-)
+from curio_persistence.errors import PersistenceError
 from curio_persistence.store.base import Store
 from curio_persistence.store.table import Row, Table
 
 Overflow = Literal["block", "drop"]
 """What happens to a record for which there is no room: its caller waits, or it is left out."""
-
-Entry = tuple[Table[Any], Sequence[Row], int]
-"""Rows that are stored all or none, and their size in bytes."""
 
 _CHUNK = 1_024
 """Rows that are stored in one transaction: two of SQLite's largest statements."""
@@ -55,20 +40,6 @@ _URGENT_PAUSE = 0.25
 """The longest of these pauses while a caller waits for an attempt that succeeds."""
 _IDLE = 0.5
 """Seconds without rows after which there is time for other work."""
-_PATIENCE_AT_EXIT = 30.0
-GRACE = 1.0
-"""Seconds for which the end of the process waits for an attempt that has begun before."""
-
-_PASSING = (UnavailableError, StorageFullError)
-"""Errors of the database that pass by themselves."""
-_STANDING = (
-    ClosedError,
-    ConfigurationError,
-    CorruptDatabaseError,
-    NotFoundError,
-    SchemaMismatchError,
-)
-"""Errors of the database that stand until a person ends them. With all others, rows are lost."""
 
 
 class Waiter(NamedTuple):
@@ -86,16 +57,16 @@ class WriteQueue:
     """Rows on their way into a store, in the order in which they came.
 
     `appends` has for each queued table the function that stores its rows. `when_idle` does a piece
-    of other work while no rows come, and returns whether there is more. At most `max_items` rows and
-    `max_bytes` wait, none of them longer than `max_seconds`, or else until the database can store
-    them. The thread starts with the first row. It ends with `close()`, or after `abandon()` with
-    the last row.
+    of other work while no rows come, and returns whether there is more. At most `max_items` rows
+    and `max_bytes` wait, none of them longer than `max_seconds`, or else until the database can
+    store them. The thread starts with the first row. It ends with `close()`, or after `abandon()`
+    with the last row.
     """
 
     def __init__(
         self,
         store: Store,
-        appends: Mapping[Table[Any], Callable[[Sequence[Row]], object]],
+        appends: Appends,
         *,
         max_items: int,
         max_bytes: int,
@@ -116,8 +87,7 @@ class WriteQueue:
         self._direct = False
         self._reset()
         forking.follow(self)
-        _queues.add(self)
-        _close_all_at_exit()
+        at_exit.follow(self)
 
     def _reset(self) -> None:
         """Begin empty, as in a forked child, which has no writer."""
@@ -247,6 +217,8 @@ class WriteQueue:
             # What the writer itself calls, in a log handler, cannot wait for the writer.
             if self._settled >= number or self._writer is current_thread():
                 return True
+            if self._writer is None and not self._start():
+                return False
             self._waiters.append(waiter)
         self._wake.put(None)
         try:
@@ -261,7 +233,7 @@ class WriteQueue:
 
     def _start(self) -> bool:
         """Start the writer; False if no thread can be started."""
-        _close_all_at_exit()
+        at_exit.register()
         with self._lock, suppress(RuntimeError):  # Too many threads, or Python is ending.
             if self._writer is None:
                 thread = Thread(target=self._write, name="curio-write-behind", daemon=True)
@@ -341,7 +313,10 @@ class WriteQueue:
         last = self._added
         try:
             while self._settled < last:
-                self._store_entries(self._next_entries())
+                for count, error in store_entries(self._store, self._appends, self._next_entries()):
+                    if error is not None:
+                        self._lose_first(error)
+                    self._settle(count)
                 self._answer(lambda waiter: waiter.number <= self._settled)
         except Exception as error:
             self._fail(error)
@@ -359,36 +334,6 @@ class WriteQueue:
                     break
                 taken.append(entry)
         return taken
-
-    def _store_entries(self, entries: list[Entry]) -> None:
-        """Store entries, in halves where one of them spoils the others, and settle them.
-
-        Raises what the database cannot do now.
-        """
-        try:
-            self._store_together(entries)
-        except Exception as error:
-            if isinstance(error, (*_PASSING, *_STANDING)) and type(error) is not MissingRunError:
-                raise
-            if len(entries) > 1:
-                middle = len(entries) // 2
-                self._store_entries(entries[:middle])
-                self._store_entries(entries[middle:])
-                return
-            why = f"{self._store.place} does not take them."
-            self._lose(len(entries[0][1]), type(error).__name__, why)
-        self._settle(len(entries))
-
-    def _store_together(self, entries: list[Entry]) -> None:
-        rows: dict[Table[Any], list[Row]] = defaultdict(list)
-        for table, some, _ in entries:
-            rows[table] += some
-        if len(rows) == 1:
-            self._appends[table](rows[table])  # Which is a transaction anyway.
-            return
-        with self._store.transaction():
-            for table, some in rows.items():
-                self._appends[table](some)
 
     def _settle(self, count: int) -> None:
         """Remove the first entries, which are stored or lost."""
@@ -410,10 +355,10 @@ class WriteQueue:
         if self._failure is None:
             log("Nothing can be stored now, and is tried again: %s", error)
         self._failure = error
-        self._stands = isinstance(error, _STANDING) and self._overflow == "block"
+        self._stands = isinstance(error, STANDING) and self._overflow == "block"
         self._pause = min(max(self._pause * 2, _FIRST_PAUSE), _LONGEST_PAUSE)
         # Nobody is patient with what does not pass.
-        now = time.monotonic() if isinstance(error, _PASSING) else float("inf")
+        now = time.monotonic() if isinstance(error, PASSING) else float("inf")
         gives_up = self._ends_at is not None and self._ends_at <= now
         if gives_up:
             self._lose(self.pending, type(error).__name__, str(error))
@@ -421,6 +366,11 @@ class WriteQueue:
         self._answer(lambda waiter: gives_up or waiter.deadline <= now, error)
 
     # --- what is lost -------------------------------------------------------------------------
+
+    def _lose_first(self, error: Exception) -> None:
+        [_, rows, _] = self._entries[0]
+        why = f"{self._store.place} does not take them."
+        self._lose(len(rows), type(error).__name__, why)
 
     def _lose(self, count: int, reason: str, why: str) -> None:
         """Count rows that are lost, and log the first time for each reason."""
@@ -454,30 +404,3 @@ def _with_advice(error: Exception, advice: str) -> Exception:
     alike.__dict__.update(vars(error))
     alike.args = (f"{error} {advice}",)
     return alike
-
-
-_queues: WeakSet[WriteQueue] = WeakSet()
-_closed_at_exit_of = 0
-
-
-def _close_all_at_exit() -> None:
-    """Close every queue at a normal exit of this process, and at that of a worker of
-    multiprocessing, which runs no exit handlers but those registered with `Finalize`."""
-    global _closed_at_exit_of
-    if _closed_at_exit_of == os.getpid():
-        return
-    _closed_at_exit_of = os.getpid()
-    atexit.register(_close_all)
-    process: Any = sys.modules.get("multiprocessing.process")
-    if process is not None and process.parent_process() is not None:
-        from multiprocessing.util import Finalize
-
-        Finalize(None, _close_all, exitpriority=0)
-
-
-def _close_all() -> None:
-    deadline = time.monotonic() + _PATIENCE_AT_EXIT
-    for queue in list(_queues):
-        with suppress(PersistenceError):  # Counted and logged.
-            patience = max(deadline - time.monotonic(), 0)
-            queue.close(patience, timeout=patience + GRACE)

@@ -10,7 +10,8 @@ from types import FrameType
 from typing import Any
 from weakref import ref
 
-from curio_persistence.buffering.queue import GRACE, WriteQueue, log
+from curio_persistence.buffering.at_exit import GRACE
+from curio_persistence.buffering.queue import WriteQueue, log
 from curio_persistence.concurrency import forking
 from curio_persistence.errors import ConfigurationError, PersistenceError
 

@@ -176,10 +176,10 @@ def test_a_normal_exit_stores_the_queue(path: Path, end: str) -> None:
 LOCKED = """
 import logging
 from curio_persistence.buffering import sigterm
-from curio_persistence.buffering import queue
+from curio_persistence.buffering import at_exit
 
 logging.basicConfig(stream=sys.stdout)
-queue._PATIENCE_AT_EXIT = sigterm._PATIENCE = 0.2
+at_exit._PATIENCE = sigterm._PATIENCE = 0.2
 persistence = SQLitePersistence(path, lock_timeout=float(sys.argv[2]))
 buffered = persistence.buffered(max_seconds=3600, install_sigterm=True)
 log(buffered, 0, 1, 2)
