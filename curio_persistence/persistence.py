@@ -61,13 +61,13 @@ class Persistence(BasePersistence):
         self.usage = Usage(store, clock, redaction)
         self.stats = Stats(store)
         self.metrics = Metrics(store, clock)
-        self.search = Search(store, clock)
+        self.search = Search(store, clock, active=search is not False)
         self.transfers = Transfers(store, redaction, self.runs, self.events, self.usage)
         if initialize:
             try:
                 self.initialize_schema()
-                if search is not None:
-                    self.search.switch(on=search)
+                if search:
+                    self.search.enable()
             except BaseException:
                 self.close()  # The caller gets no object to close.
                 raise
@@ -364,6 +364,7 @@ class Persistence(BasePersistence):
         PostgreSQL the search index is rewritten, for which searches and deletions wait, and the
         rest is a VACUUM. Not inside a transaction.
         """
+        self.search.remove_orphans()
         self._store.compact()
 
     def diagnose(self, *, deep: bool = False) -> list[Finding]:

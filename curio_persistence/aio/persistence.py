@@ -96,17 +96,17 @@ class AsyncMetrics(Awaited[Metrics]):
 class AsyncSearch(Awaited[Search]):
     """`persistence.search`, awaited. `progress` is called in another thread."""
 
-    switch = awaited(Search.switch)
     enable = awaited(Search.enable)
     disable = awaited(Search.disable)
     pending = awaited(Search.pending)
     index_pending = awaited(Search.index_pending)
     rebuild = awaited(Search.rebuild)
+    remove_orphans = awaited(Search.remove_orphans)
     check = awaited(Search.check)
     text = awaited(Search.text)
 
     async def enabled(self) -> bool:
-        """Whether this database has a search index; it remembers that itself."""
+        """Return True where the database has a search index, and this process uses it."""
         return await self._threads.call(lambda: self._sync.enabled)
 
 

@@ -21,7 +21,7 @@ from curio_persistence.models import AgentLLMUsage, AgentRunEvent
 from curio_persistence.persistence import Persistence
 from curio_persistence.results.csv import stream_csv
 from curio_persistence.store.base import Finding, Snapshot, Store
-from curio_persistence.store.search_index import WordIndex
+from curio_persistence.store.search_index import SearchIndex
 from curio_persistence.store.table import Columns, Row, Table
 from curio_persistence.tables import EVENTS, USAGE
 
@@ -99,6 +99,7 @@ class BufferedPersistence(Persistence):
             initialize=False,
             clock=persistence.clock,
             redaction=persistence.redaction,
+            search=None if persistence.search.active else False,
         )
         self.events = _QueuedEvents(self._store, self.clock, self.redaction)
         self.usage = _QueuedUsage(self._store, self.clock, self.redaction)
@@ -197,15 +198,11 @@ class BufferedStore(Store):
     identity = _inner_property("identity")
     read_only = _inner_property("read_only")
     refuses_cheaply = _inner_property("refuses_cheaply")
-    ids_come_back = _inner_property("ids_come_back")
 
     @property
-    def words(self) -> WordIndex:
+    def search_index(self) -> SearchIndex:
         self._catch_up()
-        return self._inner.words
-
-    def running(self) -> frozenset[str]:
-        return self._inner.running()
+        return self._inner.search_index
 
     def active_transactions(self, table: Table[Any]) -> frozenset[str] | None:
         return self._inner.active_transactions(table)

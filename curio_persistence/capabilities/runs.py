@@ -94,7 +94,7 @@ class Runs:
     def _fill_stub(self, run: AgentRun, row: Row) -> tuple[int, datetime] | None:
         """Make a stub the run it stands for: its id and creation, or None if there is no stub."""
         changes: Row = {name: value for name, value in row.items() if name != "run_id"}
-        changes["stub"] = changes["indexed"] = None
+        changes["stub"] = changes["indexed_at"] = None
         if run.created_at is None:
             del changes["created_at"]
         if run.started_at is None:
@@ -110,7 +110,7 @@ class Runs:
         where = RUNS.where(run_id=_given(run_id))
         now = self._clock.stamp(run_id)
         changes["updated_at"] = encode_time(now)
-        changes["stub"] = changes["indexed"] = None
+        changes["stub"] = None
         changed = self._store.update(RUNS, where, changes, returning=("id", "created_at"))
         if not changed:
             raise NotFoundError(f"There is no run {run_id!r} to update.")
@@ -138,7 +138,7 @@ class Runs:
         changes: Row = {name: RUNS.encode_value(name, value) for name, value in fields.items()}
         self._redaction.clean(RUNS, changes)
         now = encode_time(self._clock.stamp(run_id))
-        return {**changes, "updated_at": now, "indexed": None}
+        return {**changes, "updated_at": now}
 
     def get(self, run_id: str) -> AgentRun | None:
         """One run, or None."""

@@ -46,7 +46,9 @@ def run(options: Namespace, output: Output) -> int:
         say("Nothing to do: a database in memory begins and ends with its process.")
         return OK
     before = _version(config)
-    with config.get_persistence(search=False if options.no_fts else None) as persistence:
+    with config.get_persistence() as persistence:
+        if options.no_fts:
+            persistence.search.disable()
         done = _what_was_done(before, persistence.schema_version())
         without = ", without a search index" if not persistence.search.enabled else ""
         say(f"{persistence.place}: {done}{without}.")

@@ -12,7 +12,7 @@ from curio_persistence.errors import ConflictError, MissingRunError, Unsupported
 from curio_persistence.store import change_feed
 from curio_persistence.store.change_feed import Changes, Watermark
 from curio_persistence.store.filters import COUNT, Filter, GroupKey, Measure, Order, Where
-from curio_persistence.store.search_index import WordIndex
+from curio_persistence.store.search_index import SearchIndex
 from curio_persistence.store.table import Columns, Kept, Row, Table
 
 Level = Literal["ok", "warning", "error"]
@@ -87,18 +87,6 @@ class Store(ABC):
         """Whether to try and be refused by a conflict costs less than to look for it first."""
         return True
 
-    @property
-    def ids_come_back(self) -> bool:
-        """Whether a row may get the id of one that was deleted."""
-        return False
-
-    def running(self) -> frozenset[str]:
-        """The transactions that run now, by any names, of whomever.
-
-        None where rows are seen in the order of their ids, whoever stores them.
-        """
-        return frozenset()
-
     def active_transactions(self, table: Table[Any]) -> frozenset[str] | None:
         """Opaque ids of the other open transactions, in any session, that took ids of a table.
 
@@ -108,8 +96,8 @@ class Store(ABC):
 
     @property
     @abstractmethod
-    def words(self) -> WordIndex:
-        """Where the words of records are found."""
+    def search_index(self) -> SearchIndex:
+        """The full-text index of the records."""
 
     def schema_version(self) -> int:
         """The newest step that the tables have come to; 0 where there are no tables."""

@@ -32,7 +32,8 @@ LOOK_BACK = 10_000
 
 BY_ID = (Order("id"),)
 _PIECE = 100
-"""Rows per query: the length of a batch is known only to a piece."""
+_FIRST_PIECE = 10
+"""Rows per query: how long rows are is known only when some were read."""
 _ENDED = ""
 """Stands for the transactions that ended while the gaps were seen: read those gaps once more."""
 
@@ -154,6 +155,7 @@ class _Batch:
         self._at = table.names.index("id")
         self._texts = [table.names.index(name) for name in table.words]
         self._pieces: list[Columns] = []
+        self._rows = 0
         self.size = 0
 
     @property
@@ -166,17 +168,25 @@ class _Batch:
             return [()] * len(self._table.names)
         return [list(chain.from_iterable(parts)) for parts in zip(*self._pieces, strict=True)]
 
+    def _fitting(self) -> int:
+        """Return how many rows like those before fit into the batch, at most a piece."""
+        if not self._rows:
+            return _FIRST_PIECE
+        left = (self._max_bytes - self.size) * self._rows // max(self.size, 1)
+        return max(1, min(left, _PIECE))
+
     def read(self, where: Where) -> list[int]:
         """Add the rows that match, in the order of their ids, and return the ids."""
         ids: list[int] = []
         while not self.is_full:
-            asked = min(self._left, _PIECE)
+            asked = min(self._left, self._fitting())
             after = (ids[-1],) if ids else None
             piece = self._source.select(self._table, where, order=BY_ID, after=after, limit=asked)
             found = piece[self._at] if piece else ()
             if found:
                 self._pieces.append(piece)
                 self._left -= len(found)
+                self._rows += len(found)
                 self.size += sum(len(text or "") for at in self._texts for text in piece[at])
                 ids += found
             if len(found) < asked:

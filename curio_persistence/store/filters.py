@@ -27,6 +27,7 @@ Op = Literal[
     "holds",
     "is null",
     "is not null",
+    "differs from",
 ]
 
 
@@ -36,7 +37,8 @@ class Filter(NamedTuple):
     A comparison with a column that is NULL is false, as in SQL. For `in` the value is a tuple of
     kept values. `of session` asks a `run_id` whether its run is of a session. `has` asks tags for
     one, `has any` for one of a tuple; `holds` asks a payload for a pattern (see `patterns`), and
-    `may hold` is what a store may ask itself before.
+    `may hold` is what a store may ask itself before. `differs from` names another column, of which
+    NULL is a value.
     """
 
     column: str
@@ -165,7 +167,10 @@ def matches(row: Mapping[str, Any], where: Where) -> bool:
     """Whether a kept row passes every filter."""
     for column, op, value, _ in where:
         kept = row.get(column)
-        if (kept is None and op != "is null") or not _COMPARE[op](kept, value):
+        if op == "differs from":
+            if kept == row.get(value):
+                return False
+        elif (kept is None and op != "is null") or not _COMPARE[op](kept, value):
             return False
     return True
 

@@ -1,34 +1,37 @@
-"""Where words are found: which records may have them, newest first.
+"""The contract of a full-text index: the records that may contain some words, newest first.
 
-The index says what may be found; the records say what is. So it can be late, keep words of what is
-gone, or hold two for the same, and still nothing is found that is not there.
+The index says which records may match, the records decide. An index may therefore be late or know
+more words than a record has; a search still returns nothing that does not match.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, NamedTuple
+
+MARK = "§"
+"""Begins terms that stand for values of columns. No word does; none is searched by a beginning."""
 
 
 class Document(NamedTuple):
-    """What the index keeps of a record.
+    """The index entry of a record.
 
-    `place` is the record's time in milliseconds, or the next number that is free; `kind` a small
-    number for each sort of record; `length` how many words there are, `words` each of them once.
+    `slot` is the record's time in milliseconds, or the next number that is free; `kind` a small
+    number for each kind of record; `length` counts all words, `words` has each of them once.
     """
 
-    place: int
+    slot: int
     kind: int
     record_id: int
     length: int
     words: str
 
 
-class Found(NamedTuple):
-    """A record that may be what is looked for."""
+class Candidate(NamedTuple):
+    """A record that may match."""
 
-    place: int
+    slot: int
     kind: int
     record_id: int
     length: int
@@ -41,71 +44,79 @@ class Term(NamedTuple):
     is_prefix: bool = False
 
 
-class Wanted(NamedTuple):
-    """What a record is to have: of each group one term, and of the others none."""
-
-    groups: tuple[tuple[Term, ...], ...]
-    none: tuple[Term, ...] = ()
+Clause = tuple[Term, ...]
+"""Terms of which a record needs at least one."""
 
 
-class WordIndex(ABC):
-    """A store's index of words. What writes belongs into a transaction of the store."""
+class SearchIndex(ABC):
+    """The full-text index of a store. Writes belong into a transaction of the store."""
 
-    batch: ClassVar[int] = 1_000
-    """So many documents it likes to take up at a time, keeping other indexers waiting meanwhile."""
+    removal_needs_words: ClassVar[bool] = False
+    """True where `remove` must be given the words with which a record was indexed."""
 
     @abstractmethod
-    def notes(self) -> dict[str, str]:
-        """What was noted, by name."""
+    def metadata(self) -> dict[str, str]:
+        """Return the values stored beside the index, by name."""
 
     @abstractmethod
-    def note(self, **values: str) -> None:
-        """Note something else under some names."""
+    def set_metadata(self, **values: str) -> None:
+        """Store some of these values."""
 
-    @abstractmethod
-    def lock(self) -> None:
-        """Keep others from changing the index until this transaction ends."""
+    def lock_runs(self, ids: Sequence[int]) -> set[int]:
+        """Keep runs from being changed until this transaction ends; return those that are locked.
 
-    def try_to_lock(self) -> bool:
-        """The same, unless somebody else does; whether it did."""
-        self.lock()
-        return True
-
-    def claim_runs(self, ids: Sequence[int]) -> set[int]:
-        """Those of the runs that nobody is changing now, nor can until this transaction ends."""
+        A run that another transaction is changing is left out.
+        """
         return set(ids)
 
     @abstractmethod
-    def taken(self, places: Sequence[int]) -> set[int]:
-        """Those of the places that a document has."""
+    def taken(self, slots: Sequence[int]) -> set[int]:
+        """Return those of the slots that a document has."""
 
     @abstractmethod
-    def known(self, kind: int, ids: Sequence[int]) -> set[int]:
-        """Those of the records that are indexed."""
+    def slots(self, kind: int, ids: Sequence[int]) -> dict[int, int]:
+        """Return the slots of those of the records that are indexed."""
 
     @abstractmethod
-    def add(self, documents: Sequence[Document]) -> None:
-        """Take up documents of records that are not in it, at places that are free."""
-
-    def after_batch(self) -> None:  # Most need nothing.  # noqa: B027
-        """Documents were added, and their transaction has ended: give room back, if it is time."""
+    def put(self, documents: Sequence[Document]) -> None:
+        """Store documents; one of a record that is indexed already replaces the former one."""
 
     @abstractmethod
-    def remove(self, kind: int, ids: Sequence[int], words: Callable[[], Mapping[int, str]]) -> None:
-        """Forget records. `words` gives for each what it was indexed with, where that is needed."""
+    def remove(self, kind: int, ids: Sequence[int], words: Mapping[int, str]) -> None:
+        """Remove records, `words` being what they were indexed with (see `removal_needs_words`)."""
 
     @abstractmethod
-    def find(self, wanted: Wanted, *, since: int, before: int, limit: int) -> list[Found]:
-        """The records at the last places from `since` up to `before`; the last one first."""
+    def find(
+        self, clauses: Sequence[Clause], *, since: int, before: int, limit: int
+    ) -> list[Candidate]:
+        """Return the records of the last slots from `since` up to `before`, the last one first."""
 
     @abstractmethod
     def counts(self) -> dict[int, int]:
-        """How many records of each kind are indexed."""
+        """Return how many records of each kind are indexed."""
+
+    @abstractmethod
+    def unindexed(self, kind: int, table: str, upto: int) -> list[int]:
+        """Return the ids of records that should be indexed, but are not.
+
+        Those are runs with an `indexed_at`, and other records up to the id `upto`.
+        """
+
+    @abstractmethod
+    def orphans(self, kind: int, table: str) -> list[int]:
+        """Return the ids of indexed records that do not exist any more."""
 
     @abstractmethod
     def clear(self) -> None:
-        """Forget everything but the notes."""
+        """Remove all documents."""
 
     @abstractmethod
     def check(self) -> str:
-        """What is wrong with it, in words; nothing where nothing is."""
+        """Return what is wrong with the index, in words, or an empty string."""
+
+    def after_indexing(self, count: int) -> None:  # Most need nothing.  # noqa: B027
+        """Tidy up outside any transaction, after `count` documents were stored."""
+
+    @abstractmethod
+    def optimize(self) -> None:
+        """Rewrite the index so that no word is left of what was removed."""

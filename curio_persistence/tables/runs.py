@@ -56,8 +56,8 @@ _RUN_COLUMNS = (
 )
 # 1 while all that is known of the run is that an event named it.
 _STUB = Column("stub", codecs.encode_mark, optional=True)
-# 1 while the search index has its words as they are.
-_INDEXED = integer("indexed")
+# The `updated_at` of the run as the search index has it.
+_INDEXED = stored_time("indexed_at")
 
 
 def _runs(model: type[M], columns: Sequence[Column], internal: Sequence[Column]) -> Table[M]:

@@ -54,22 +54,22 @@ _stands_apart = re.compile(f"[{_APART}]").search
 _RUNS = re.compile(rf"[^ {_APART}]+|[{_UNSPACED}]+|[{_FLAG_LETTER}]{{1,2}}|[{_PICTURE}][{_TAG}]*")
 
 
-def words_in(chunk: str, longest: int) -> list[str]:
+def split_words(chunk: str, longest: int) -> list[str]:
     """The words of a piece of text, each cut to `longest` characters."""
-    return (_known_words if len(chunk) <= _LONGEST_KNOWN else _words_in)(chunk, longest)
+    return (_split_known if len(chunk) <= _LONGEST_KNOWN else _split)(chunk, longest)
 
 
-def _words_in(chunk: str, longest: int) -> list[str]:
+def _split(chunk: str, longest: int) -> list[str]:
     folded = _fold(chunk)
     if not _stands_apart(folded):
         return [word[:longest] for word in folded.split()]
-    return [word for run in _RUNS.findall(folded) for word in _words_of_run(run, longest)]
+    return [word for run in _RUNS.findall(folded) for word in _split_run(run, longest)]
 
 
-_known_words = lru_cache(maxsize=10_000)(_words_in)
+_split_known = lru_cache(maxsize=10_000)(_split)
 
 
-def _words_of_run(run: str, longest: int) -> list[str]:
+def _split_run(run: str, longest: int) -> list[str]:
     if is_unspaced(run):
         return [run[at : at + 2] for at in range(len(run))]
     return [run[:longest]]
@@ -80,12 +80,12 @@ def is_unspaced(word: str) -> bool:
     return word >= _FIRST_UNSPACED and _begins_unspaced(word) is not None
 
 
-def located_words_in(chunk: str, longest: int) -> Iterator[tuple[str, int, int]]:
+def split_with_offsets(chunk: str, longest: int) -> Iterator[tuple[str, int, int]]:
     """The same words with their places: each folded character knows its own."""
     places = list(_folded_clusters(chunk))
     folded = "".join(character for character, _, _ in places)
     for run in _RUNS.finditer(folded):
-        for first, word in enumerate(_words_of_run(run[0], longest), run.start()):
+        for first, word in enumerate(_split_run(run[0], longest), run.start()):
             yield word, places[first][1], places[first + len(word) - 1][2]
 
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from curio_persistence.text.tokenizer import is_last_of_run, words_of
+from curio_persistence.text.tokenizer import is_last_of_run, tokenize
 
 MOST_QUERY_WORDS = 256
 """So many words of a query count."""
@@ -75,7 +75,7 @@ def matches(query: WordQuery, words: Sequence[str]) -> bool:
     )
 
 
-def places(phrase: Phrase, words: Sequence[str]) -> Iterator[int]:
+def phrase_positions(phrase: Phrase, words: Sequence[str]) -> Iterator[int]:
     """The number of the word with which a phrase begins, each time it does."""
     line, number, before = _line(words), 0, 0
     at = line.find(phrase.spaced)
@@ -91,7 +91,7 @@ def _line(words: Sequence[str]) -> str:
 
 
 def _phrase(text: str, room: int) -> Phrase | None:
-    words = words_of(text)
+    words = tokenize(text)
     # As a date begins `2026-11-20T10:30`, where it ends within a word.
     prefix = bool(_BEGINNING.search(text) or _DATE.fullmatch(text))
     if not words:

@@ -1,4 +1,4 @@
-"""The piece of a text that shows why it was found, on one line, with places to highlight."""
+"""The piece of a text that shows why it was found, on one line, with ranges to highlight."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from curio_persistence.text.query import Phrase, WordQuery, places
-from curio_persistence.text.tokenizer import Word, located_words, words_of
+from curio_persistence.text.query import Phrase, WordQuery, phrase_positions
+from curio_persistence.text.tokenizer import Word, tokenize, tokenize_with_offsets
 
 # What breaks a line, steers a terminal or turns the direction of what follows.
 _BLANKS = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufeff]+")
@@ -26,7 +26,7 @@ class Snippet(NamedTuple):
 
 def snippet(query: WordQuery, text: str, *, width: int = 160) -> Snippet | None:
     """About the piece with most hits, of at most `width` characters; None where there is no hit."""
-    found = _found(query.required, words_of(text))
+    found = _found(query.required, tokenize(text))
     if not found:
         return None
     hits, words = _located(found, text, width)
@@ -37,7 +37,7 @@ def snippet(query: WordQuery, text: str, *, width: int = 160) -> Snippet | None:
 
 
 def _found(phrases: Sequence[Phrase], words: Sequence[str]) -> list[tuple[int, Phrase]]:
-    return sorted((at, phrase) for phrase in phrases for at in places(phrase, words))
+    return sorted((at, phrase) for phrase in phrases for at in phrase_positions(phrase, words))
 
 
 def _located(
@@ -46,7 +46,7 @@ def _located(
     """Hits, and the words around them: of a long text, only where the hits are near each other."""
     first, last = _densest([(at, at + len(phrase.words)) for at, phrase in found], width // 4)
     first = max(first - width, 0)
-    words = located_words(text, first, last + width)
+    words = tokenize_with_offsets(text, first, last + width)
     near = [
         (at - first, phrase)
         for at, phrase in found

@@ -50,17 +50,17 @@ class Word(NamedTuple):
     end: int
 
 
-def words_of(text: str) -> list[str]:
+def tokenize(text: str) -> list[str]:
     """The first `MOST_WORDS` words of a text in order, repeated as they stand."""
     words: list[str] = []
     for block in _blocks(text):
-        words += _words_of_block(block)
+        words += _tokens_of_block(block)
         if len(words) >= MOST_WORDS:
             return words[:MOST_WORDS]
     return words
 
 
-def located_words(text: str, first: int = 0, last: int = MOST_WORDS) -> list[Word]:
+def tokenize_with_offsets(text: str, first: int = 0, last: int = MOST_WORDS) -> list[Word]:
     """The same words with their places; or only those from one number to before another."""
     located: list[Word] = []
     number = start = 0
@@ -68,7 +68,7 @@ def located_words(text: str, first: int = 0, last: int = MOST_WORDS) -> list[Wor
     for block in _blocks(text):
         if number >= last:
             break
-        count = len(_words_of_block(block))
+        count = len(_tokens_of_block(block))
         if number + count > first:
             located += islice(_located(block, start), max(first - number, 0), last - number)
         number += count
@@ -88,18 +88,18 @@ def _blocks(text: str) -> Iterator[str]:
     yield text[start:]
 
 
-def _words_of_block(text: str) -> list[str]:
+def _tokens_of_block(text: str) -> list[str]:
     chunks = text.encode("utf-8", "replace").translate(_LOWER_OR_SPACE).decode().split()
     if text.isascii() and max(map(len, chunks), default=0) <= LONGEST_WORD:
         return chunks
-    from curio_persistence.text.normalize import words_in
+    from curio_persistence.text.normalize import split_words
 
     words: list[str] = []
     for chunk in chunks:
         if chunk.isascii():
             words.append(chunk[:LONGEST_WORD])
         else:
-            words += words_in(chunk[:_LONGEST_CHUNK], LONGEST_WORD)
+            words += split_words(chunk[:_LONGEST_CHUNK], LONGEST_WORD)
     return words
 
 
@@ -123,7 +123,7 @@ def _located(text: str, offset: int) -> Iterator[Word]:
 
 
 def _located_in_chunk(chunk: str, offset: int) -> Iterator[Word]:
-    from curio_persistence.text.normalize import located_words_in
+    from curio_persistence.text.normalize import split_with_offsets
 
-    for word, start, end in located_words_in(chunk[:_LONGEST_CHUNK], LONGEST_WORD):
+    for word, start, end in split_with_offsets(chunk[:_LONGEST_CHUNK], LONGEST_WORD):
         yield Word(word, offset + start, offset + end)

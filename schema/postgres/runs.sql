@@ -23,7 +23,7 @@ CREATE TABLE {schema}.agent_runs (
     stub                   SMALLINT,   -- 1 while all that is known of the run is that an event named it
     tags                   TEXT,       -- a JSON array of texts
     metrics                TEXT,       -- JSON or plain text, as it was given
-    indexed                SMALLINT    -- 1 while the search index has its words as they are
+    indexed_at             TIMESTAMPTZ -- the updated_at with which the search index has it
 );
 
 -- Newest runs of all agents.
@@ -40,5 +40,6 @@ CREATE INDEX agent_runs_by_parent ON {schema}.agent_runs (parent_run_id, created
 -- Runs of one session.
 CREATE INDEX agent_runs_by_session ON {schema}.agent_runs (session_id, created_at, id)
     WHERE session_id IS NOT NULL;
--- Runs that the search index has yet to take up.
-CREATE INDEX agent_runs_unindexed ON {schema}.agent_runs (id) WHERE indexed IS NULL;
+-- Runs that the search index has yet to index.
+CREATE INDEX agent_runs_unindexed ON {schema}.agent_runs (id)
+    WHERE indexed_at IS DISTINCT FROM updated_at;

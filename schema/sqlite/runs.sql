@@ -23,7 +23,8 @@ CREATE TABLE agent_runs (
     stub                   INTEGER,    -- 1 while all that is known of the run is that an event named it
     tags                   TEXT,       -- a JSON array of texts
     metrics                TEXT,       -- JSON or plain text, as it was given
-    indexed                INTEGER     -- 1 while the search index has its words as they are
+    -- The updated_at with which the search index has it.
+    indexed_at             TEXT CHECK (indexed_at GLOB '????-??-??T??:??:??.??????+00:00')
 ) STRICT;
 
 -- Newest runs of all agents.
@@ -40,5 +41,6 @@ CREATE INDEX agent_runs_by_parent ON agent_runs (parent_run_id, created_at)
 -- Runs of one session.
 CREATE INDEX agent_runs_by_session ON agent_runs (session_id, created_at)
     WHERE session_id IS NOT NULL;
--- Runs that the search index has yet to take up.
-CREATE INDEX agent_runs_unindexed ON agent_runs (id) WHERE indexed IS NULL;
+-- Runs that the search index has yet to index.
+CREATE INDEX agent_runs_unindexed ON agent_runs (id)
+    WHERE indexed_at IS NOT updated_at;

@@ -1,17 +1,16 @@
--- The search index. What words a record has stands in an FTS5 table, agent_search_words, which is
--- made when the first record is indexed. It says what may be found; the records say what is.
+-- The search index. The words of a document are in an FTS5 table, agent_search_words, which is made
+-- when the first record is indexed. The index says what may match; the records decide.
 
 CREATE TABLE agent_search_documents (
-    place     INTEGER PRIMARY KEY,     -- the record's time in milliseconds, or the next free number
+    slot      INTEGER PRIMARY KEY,     -- the record's time in milliseconds, or the next free number
     kind      INTEGER NOT NULL,        -- 0 run, 1 event, 2 model call
     record_id INTEGER NOT NULL,
     length    INTEGER NOT NULL,        -- how many words
-    words     TEXT                     -- those of a run, by which they are found again when it changes
+    words     TEXT                     -- of a run: FTS5 must be told them when the run changes
 ) STRICT;
 
 CREATE UNIQUE INDEX agent_search_documents_by_record ON agent_search_documents (kind, record_id);
 
--- How far it has come.
 CREATE TABLE agent_search_state (
     name  TEXT PRIMARY KEY,
     value TEXT NOT NULL

@@ -333,13 +333,13 @@ def test_what_a_run_says_now_is_found_and_not_what_it_said(persistence: Persiste
 def test_records_of_one_moment_that_are_taken_up_in_many_batches_are_found(
     persistence: Persistence, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(persistence._store.words, "batch", 5)
+    monkeypatch.setattr("curio_persistence.capabilities.search.indexing.BATCH", 5)
     persistence.log_agent_run_events(
         AgentRunEvent("agent", "run", timestamp=TUESDAY, event_type="log", message="word")
         for _ in range(400)
     )
-    assert len(persistence.search_text("word", limit=None)) == 400
-    assert int(persistence._store.words.notes()["drift"]) < 100 * 400
+    assert len(persistence.search_text("word", limit=None, max_wait=None)) == 400
+    assert int(persistence._store.search_index.metadata()["drift"]) < 100 * 400
 
 
 def test_a_run_that_has_changed_since_is_no_damage(persistence: Persistence) -> None:
@@ -500,11 +500,76 @@ def test_search_can_be_switched_off_and_on(persistence: Persistence) -> None:
 
 @pytest.mark.usefixtures("lasting")
 def test_the_database_remembers_that_it_has_no_search(open_again: Open) -> None:
-    open_again(search=False).close()
+    open_again().search.disable()
     assert not open_again().search.enabled
     assert not open_again(read_only=True).search.enabled
     assert open_again(search=True).search.enabled
     assert open_again().search.enabled
+
+
+@pytest.mark.usefixtures("lasting")
+def test_a_persistence_without_search_leaves_the_index_to_others(open_again: Open) -> None:
+    persistence = open_again()
+    say(persistence, "word one")
+    assert found(persistence, "word") == ["word one"]
+    without = open_again(search=False)
+    assert not without.search.enabled
+    say(without, "word two")
+    assert (without.search.pending(), without.search.index_pending()) == (0, 0)
+    for ask in (lambda: without.search_text("word"), without.search.rebuild):
+        with pytest.raises(UnsupportedError, match="search=False"):
+            ask()
+    assert persistence.search.pending() == 1
+    assert found(persistence, "word") == ["word two", "word one"]
+    assert without.delete_agent_run("run")
+    assert found(persistence, "word") == []
+    assert all(finding.level == "ok" for finding in persistence.search.check(deep=True))
+    without.search.enable()
+    assert without.search.enabled
+
+
+def test_a_search_beside_rebuilds_is_complete_or_tells_what_is_pending(
+    persistence: Persistence, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    say(persistence, *(f"word {number}" for number in range(20)))
+    persistence.search.index_pending()
+    index = type(persistence._store.search_index)
+    find, rebuilds = index.find, iter(range(3))
+
+    def find_cleared(*args: Any, **kwargs: Any) -> Any:
+        """Find while another process makes the index anew."""
+        if next(rebuilds, None) is not None:
+            persistence.search._indexing.clear()
+            answer = find(*args, **kwargs)
+            persistence.search._indexing.index_pending()
+            return answer
+        return find(*args, **kwargs)
+
+    monkeypatch.setattr(index, "find", find_cleared)
+    page = persistence.search_text("word", limit=None)
+    assert (len(page), page.pending) == (20, 0)
+    rebuilds = iter(range(100))
+    page = persistence.search_text("word", limit=None)
+    assert page.pending
+
+
+def test_indexing_looks_at_the_clock_and_at_the_size_of_texts(
+    persistence: Persistence, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    puts: list[int] = []
+    index = type(persistence._store.search_index)
+    put = index.put
+    monkeypatch.setattr(
+        index, "put", lambda self, documents: (puts.append(len(documents)), put(self, documents))
+    )
+    text = "word " * 300_000
+    for number in range(25):
+        usage = AgentLLMUsage("agent", "run", "p", "m", prompt=f"{number} {text}")
+        persistence.log_llm_usage(usage)
+    page = persistence.search_text("word", limit=3, max_wait=0.001)
+    assert page.pending
+    assert persistence.search.index_pending() == page.pending
+    assert max(puts) <= 10
 
 
 @pytest.mark.usefixtures("lasting")

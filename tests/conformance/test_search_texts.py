@@ -6,12 +6,12 @@ import random
 
 from curio_persistence import AgentRunEvent, Persistence
 from curio_persistence.text.query import matches, parse_query
-from curio_persistence.text.tokenizer import words_of
+from curio_persistence.text.tokenizer import tokenize
 from tests.support import soak
 from tests.support.corpus import samples
 
 SAMPLES = [sample for of_kind in samples().values() for sample in of_kind]
-WORDS = [words_of(sample.text) for sample in SAMPLES]
+WORDS = [tokenize(sample.text) for sample in SAMPLES]
 FUZZED = 100
 """With CURIO_SOAK=200 they are 20,000."""
 

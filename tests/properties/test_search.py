@@ -15,7 +15,7 @@ from curio_persistence.backends.memory.store import MemoryStore
 from curio_persistence.backends.sqlite.store import SQLiteStore
 from curio_persistence.store.base import Store
 from curio_persistence.text.query import matches, parse_query
-from curio_persistence.text.tokenizer import words_of
+from curio_persistence.text.tokenizer import tokenize
 from tests.properties.strategies import NOON, any_text, few_agents, few_runs, maybe
 from tests.support import soak
 
@@ -254,7 +254,7 @@ def is_meant(said: Said, narrowing: Mapping[str, Any]) -> bool:
 
 
 def has_words(said: Said, query: str) -> bool:
-    words = [word for text in said.texts for word in (*words_of(text), "")]
+    words = [word for text in said.texts for word in (*tokenize(text), "")]
     return matches(parse_query(query), words)
 
 

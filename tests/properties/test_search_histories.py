@@ -1,6 +1,6 @@
 """Whatever happened to PostgreSQL's search index, a search finds what it finds in memory.
 
-Pages, blocks and rows are so small here that their ends are crossed all the time.
+Batches are so small here that their ends are crossed all the time.
 """
 
 from __future__ import annotations
@@ -16,11 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curio_persistence import AgentLLMUsage, AgentRun, AgentRunEvent, Persistence
-from curio_persistence.backends.memory.search import MemoryWords
 from curio_persistence.backends.memory.store import MemoryStore
-from curio_persistence.backends.postgres import posting_lists, postings, search
-from curio_persistence.backends.postgres.search import PostgresWords
-from curio_persistence.capabilities.search import finding
+from curio_persistence.capabilities.search import finding, indexing
 from curio_persistence.clock import Clock
 from curio_persistence.store.base import Store
 from tests.properties.strategies import NOON, few_agents, few_runs
@@ -28,15 +25,8 @@ from tests.support import soak
 from tests.support.hands import Hands
 
 SMALL = {
-    (postings, "BLOCK"): 32,
-    (posting_lists, "BLOCK"): 32,
-    (search, "BLOCK"): 32,
-    (postings, "_TIMES"): 3,
-    (postings, "_FULL"): 24,
-    (posting_lists, "_IN_A_ROW"): 8,
-    (posting_lists, "_AT_ONCE"): 2,
-    (PostgresWords, "batch"): 7,
-    (MemoryWords, "batch"): 7,
+    (indexing, "BATCH"): 7,
+    (indexing, "_READ"): 3,
     (finding, "_FIRST_LOOK"): 2,
     (finding, "_LONGEST_LOOK"): 5,
     (finding, "_MOST_VALUES"): 2,
@@ -122,14 +112,11 @@ class Index:
 
 
 @dataclass(frozen=True)
-class Compact:
-    """What was deleted is left out of pages."""
+class Rebuild:
+    """The index is made anew."""
 
-    def on(self, persistence: Persistence) -> None:
-        words = persistence._store.words
-        if isinstance(words, PostgresWords):
-            with persistence.transaction():
-                words.tidy()
+    def on(self, persistence: Persistence) -> int:
+        return persistence.search.rebuild()
 
 
 @dataclass(frozen=True)
@@ -210,7 +197,7 @@ single = st.one_of(
     st.builds(Aim, few_runs, few_agents, texts, moments),
     st.builds(Delete, few_runs),
     st.builds(Index, st.none() | st.integers(1, 9)),
-    st.just(Compact()),
+    st.just(Rebuild()),
     searches,
     searches,
 )

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from curio_persistence.text.query import matches, parse_query
 from curio_persistence.text.snippets import snippet
-from curio_persistence.text.tokenizer import LONGEST_WORD, located_words, words_of
+from curio_persistence.text.tokenizer import LONGEST_WORD, tokenize, tokenize_with_offsets
 from tests.properties.strategies import any_text
 
 # Scripts, marks, joiners, pictures and signs side by side, as they never are in any one language.
@@ -31,8 +31,8 @@ texts = any_text | st.text(st.sampled_from(LIVELY)) | st.text(st.sampled_from(LI
 @example("I\u0307")
 @example("ｶﾞ ㄱㅏ ½ﷺ")
 def test_located_words_are_the_words(text: str) -> None:
-    located = located_words(text)
-    assert [word.text for word in located] == words_of(text)
+    located = tokenize_with_offsets(text)
+    assert [word.text for word in located] == tokenize(text)
     assert all(0 <= word.start < word.end <= len(text) for word in located)
     assert sorted(located, key=lambda word: word.start) == located
 
@@ -40,12 +40,12 @@ def test_located_words_are_the_words(text: str) -> None:
 @pytest.mark.parametrize("form", ["NFC", "NFD", "NFKC", "NFKD"])
 @given(text=texts)
 def test_normal_forms_of_a_text_have_the_same_words(form: str, text: str) -> None:
-    assert words_of(unicodedata.normalize(form, text)) == words_of(text)
+    assert tokenize(unicodedata.normalize(form, text)) == tokenize(text)
 
 
 @given(texts)
 def test_a_word_has_no_character_at_which_an_index_would_split_it(text: str) -> None:
-    for word in words_of(text):
+    for word in tokenize(text):
         assert 0 < len(word) <= LONGEST_WORD
         assert all(
             letter > "\x7f" or letter in "0123456789abcdefghijklmnopqrstuvwxyz" for letter in word
@@ -57,7 +57,7 @@ def test_a_word_has_no_character_at_which_an_index_would_split_it(text: str) -> 
 def test_a_text_is_found_by_each_of_its_words_and_by_their_beginnings(
     text: str, data: st.DataObject
 ) -> None:
-    words = words_of(text)
+    words = tokenize(text)
     for word in words:
         beginning = data.draw(st.integers(1, len(word)))
         assert matches(parse_query(word), words)
@@ -68,11 +68,11 @@ def test_a_text_is_found_by_each_of_its_words_and_by_their_beginnings(
 def test_a_text_is_found_by_each_piece_of_it_in_quotation_marks(
     texts: list[str], between: str, typed: str, data: st.DataObject
 ) -> None:
-    words = words_of(between.join(texts))
+    words = tokenize(between.join(texts))
     first = data.draw(st.integers(0, len(texts) - 1))
     last = data.draw(st.integers(first + 1, len(texts)))
     piece = re.sub('["“”„‟«»]', " ", typed.join(texts[first:last]))
-    if words_of(piece):
+    if tokenize(piece):
         assert matches(parse_query(f'"{piece}"'), words)
         assert not matches(parse_query(f'-"{piece}"'), words)
 
@@ -80,7 +80,7 @@ def test_a_text_is_found_by_each_piece_of_it_in_quotation_marks(
 @given(texts, texts)
 def test_no_query_raises_and_what_is_found_is_shown(query: str, text: str) -> None:
     parsed = parse_query(query)
-    found = matches(parsed, words_of(text))
+    found = matches(parsed, tokenize(text))
     assert found <= bool(parsed)
     if found and parsed.required:
         assert snippet(parsed, text) is not None
@@ -90,7 +90,7 @@ def test_no_query_raises_and_what_is_found_is_shown(query: str, text: str) -> No
 def test_a_snippet_is_one_short_line_that_has_what_it_highlights(
     text: str, width: int, data: st.DataObject
 ) -> None:
-    words = words_of(text)
+    words = tokenize(text)
     if not words:
         return
     query = parse_query(data.draw(st.sampled_from(words)))
@@ -101,7 +101,7 @@ def test_a_snippet_is_one_short_line_that_has_what_it_highlights(
     assert len(shown.text.splitlines()) == 1
     shown.text.encode("utf-8")
     for start, end in shown.highlights:
-        assert matches(query, words_of(shown.text[start:end]))
+        assert matches(query, tokenize(shown.text[start:end]))
     assert list(shown.highlights) == sorted(set(shown.highlights))
 
 
@@ -129,13 +129,13 @@ def terms_of_fts5() -> Iterator[Callable[[str], set[str]]]:
 def test_sqlite_s_index_keeps_words_whole(
     terms_of_fts5: Callable[[str], set[str]], text: str
 ) -> None:
-    words = words_of(text)
+    words = tokenize(text)
     assert terms_of_fts5(" ".join(words)) == set(words)
 
 
 @given(st.lists(texts))
 def test_postgresql_keeps_words_whole(postgres18: str, texts: list[str]) -> None:
-    words = [word for text in texts for word in words_of(text)]
+    words = [word for text in texts for word in tokenize(text)]
     with psycopg2.connect(postgres18) as connection, connection.cursor() as cursor:
         cursor.execute("SELECT %s::text[], %s::text[] @> %s::text[]", (words, words, words))
         assert cursor.fetchone() == (words, True)

@@ -94,7 +94,7 @@ def role(postgres_schema: PostgresSchema) -> Iterator[str]:
     """A role that may read and write rows of our tables, and nothing else; named as the schema."""
     postgres_schema.open().close()
     name = postgres_schema.name
-    ours = (*(table.name for table in ALL_TABLES), *SEARCH_TABLES["postgres"])
+    ours = (*(table.name for table in ALL_TABLES), *SEARCH_TABLES)
     tables = ", ".join(f"{name}.{table}" for table in ours)
     postgres_schema.run(
         f"CREATE ROLE {name}; GRANT USAGE ON SCHEMA {name} TO {name};"

@@ -11,7 +11,12 @@ from curio_persistence.text.query import (
     matches,
     parse_query,
 )
-from curio_persistence.text.tokenizer import LONGEST_WORD, MOST_WORDS, located_words, words_of
+from curio_persistence.text.tokenizer import (
+    LONGEST_WORD,
+    MOST_WORDS,
+    tokenize,
+    tokenize_with_offsets,
+)
 from tests.support.corpus import Sample, samples
 
 SAMPLES = [(kind, sample) for kind, of_kind in samples().items() for sample in of_kind]
@@ -26,7 +31,7 @@ every_sample = pytest.mark.parametrize(
 def test_a_text_is_found_by_what_people_type_and_missed_by_what_is_only_near(
     sample: Sample,
 ) -> None:
-    words = words_of(sample.text)
+    words = tokenize(sample.text)
     missing = [q for q in sample.found_by if not matches(parse_query(q), words)]
     surplus = [q for q in sample.missed_by if matches(parse_query(q), words)]
     assert (missing, surplus) == ([], []), words
@@ -34,19 +39,19 @@ def test_a_text_is_found_by_what_people_type_and_missed_by_what_is_only_near(
 
 def test_long_texts_have_the_words_of_their_parts() -> None:
     texts = [sample.text for _, sample in SAMPLES]
-    words = [word for text in texts for word in words_of(text)]
+    words = [word for text in texts for word in tokenize(text)]
     together = "\n".join(texts)
-    assert words_of(together) == words
-    located = located_words(together)
+    assert tokenize(together) == words
+    located = tokenize_with_offsets(together)
     assert [word.text for word in located] == words
-    assert located_words(together, 700, 800) == located[700:800]
+    assert tokenize_with_offsets(together, 700, 800) == located[700:800]
     assert located[-1].end > len(together) - 20
 
 
 def test_so_many_words_count_and_so_much_of_each() -> None:
     text = f"{'x' * 1_000} " * (MOST_WORDS + 1)
-    assert words_of(text) == ["x" * LONGEST_WORD] * MOST_WORDS
-    assert len(located_words(f"é {text}")) == MOST_WORDS
+    assert tokenize(text) == ["x" * LONGEST_WORD] * MOST_WORDS
+    assert len(tokenize_with_offsets(f"é {text}")) == MOST_WORDS
 
 
 W = Phrase
@@ -116,13 +121,13 @@ def test_a_query_that_only_excludes_finds_all_that_lacks_it() -> None:
 def test_of_a_long_query_the_first_words_count() -> None:
     typed = " ".join(f"w{number}" for number in range(1_000))
     assert len(parse_query(typed).required) == MOST_QUERY_WORDS
-    assert matches(parse_query(typed), words_of(typed))
-    assert matches(parse_query(f'"{typed}"'), words_of(typed))
-    assert matches(parse_query("x" * 200_000), words_of("x" * 200_000))
+    assert matches(parse_query(typed), tokenize(typed))
+    assert matches(parse_query(f'"{typed}"'), tokenize(typed))
+    assert matches(parse_query("x" * 200_000), tokenize("x" * 200_000))
 
 
 @pytest.mark.parametrize("text", ["กข" * 300_000, "ж「" * 300_000, "e\u0301" * 300_000])
 def test_of_a_piece_that_never_ends_its_beginning_counts(text: str) -> None:
-    words = words_of(text)
-    assert words == words_of(text[: 10 * MOST_WORDS])
-    assert words == [word.text for word in located_words(text)]
+    words = tokenize(text)
+    assert words == tokenize(text[: 10 * MOST_WORDS])
+    assert words == [word.text for word in tokenize_with_offsets(text)]

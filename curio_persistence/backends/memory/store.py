@@ -16,7 +16,7 @@ from math import inf
 from operator import itemgetter
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from curio_persistence.backends.memory.search import MemoryWords
+from curio_persistence.backends.memory.search import MemorySearchIndex
 from curio_persistence.backends.sql import health
 from curio_persistence.concurrency import forking
 from curio_persistence.concurrency.fair_lock import FairLock, Ticket
@@ -139,7 +139,7 @@ class MemoryStore(Store):
         self._undo: list[Callable[[], object]] = []
         self._tables: dict[str, _Rows] | None = _no_rows()
         self._identity = os.urandom(8).hex()
-        self._words = MemoryWords(self._alone, self._change)
+        self._search_index = MemorySearchIndex(self._alone, self._change)
         self._fork = Ticket()
         forking.follow(self)
 
@@ -164,12 +164,12 @@ class MemoryStore(Store):
     def _empty(self) -> None:
         self._check_open()
         self._tables = _no_rows()
-        self._words = MemoryWords(self._alone, self._change)
+        self._search_index = MemorySearchIndex(self._alone, self._change)
 
     @property
-    def words(self) -> MemoryWords:
+    def search_index(self) -> MemorySearchIndex:
         self.initialize()
-        return self._words
+        return self._search_index
 
     # --- transactions -------------------------------------------------------------------------
 

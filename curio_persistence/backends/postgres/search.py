@@ -1,159 +1,211 @@
-"""The words of records in PostgreSQL: a table of documents, beside it posting lists in pages.
+"""The full-text index in PostgreSQL: per document an array of hashes of its words, under GIN.
 
-A tsvector keeps every word of each record once more, in twice the room that its text takes.
+Hashes take a third of the room of a `tsvector`, and what they confuse the records tell apart. A
+second hash, of a word's first letters, finds words by their beginning.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from operator import itemgetter
+from functools import lru_cache
 from typing import Any
+from zlib import crc32
 
-from curio_persistence.backends.postgres.posting_lists import (
-    MergedError,
-    PostgresPostings,
-    Rows,
-    array_text,
-)
-from curio_persistence.backends.postgres.postings import BLOCK
 from curio_persistence.errors import PersistenceError
-from curio_persistence.store.search_index import Document, Found, Wanted, WordIndex
+from curio_persistence.store.search_index import (
+    MARK,
+    Candidate,
+    Clause,
+    Document,
+    SearchIndex,
+    Term,
+)
 from curio_persistence.tables import RUNS
 
-_TRIES = 100
-"""So often it begins anew where others put segments together."""
+_ANALYZED_AFTER = 10_000
+"""Documents stored, after which the planner's statistics are made anew; then twice as many."""
+_FIRST_UNSPACED = "\u0e00"
+"""From here on most scripts put no spaces between words."""
+_RUN = 0
+
+Rows = list[tuple[Any, ...]]
 
 
-class PostgresWords(WordIndex):
-    """Documents in a table. `qualified` is how the store names one, `place` what it is itself in
-    words; `vacuum` makes room that deleted rows of tables took."""
-
-    batch = 4_096
+class PostgresSearchIndex(SearchIndex):
+    """Documents in a table. `qualified` returns the qualified name of a table of the store,
+    `maintain` runs a statement outside any transaction."""
 
     def __init__(
         self,
         read: Callable[[str, tuple[Any, ...]], Rows],
         write: Callable[[str, tuple[Any, ...]], tuple[Rows, int]],
-        vacuum: Callable[[Sequence[str]], None],
+        maintain: Callable[[str], None],
         qualified: Callable[[str], str],
-        lock_key: int,
-        place: str,
     ) -> None:
         self._read = read
         self._write = write
-        self._vacuum = vacuum
+        self._maintain = maintain
+        self._qualified = qualified
         self._documents = qualified("agent_search_documents")
         self._state = qualified("agent_search_state")
-        self._runs = qualified(RUNS.name)
-        self._lock_key = lock_key
-        self._postings = PostgresPostings(read, write, qualified, place)
+        self._stored = 0
+        self._analyzed_after = _ANALYZED_AFTER
 
-    def notes(self) -> dict[str, str]:
+    def metadata(self) -> dict[str, str]:
         return dict(self._read(f"SELECT name, value FROM {self._state}", ()))
 
-    def note(self, **values: str) -> None:
-        for noted in values.items():
+    def set_metadata(self, **values: str) -> None:
+        for named in values.items():
             self._write(
                 f"INSERT INTO {self._state} (name, value) VALUES (%s, %s) "
                 "ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-                noted,
+                named,
             )
 
-    def lock(self) -> None:
-        self._write("SELECT pg_advisory_xact_lock(%s)", (self._lock_key,))
-
-    def try_to_lock(self) -> bool:
-        [(locked,)] = self._read("SELECT pg_try_advisory_xact_lock(%s)", (self._lock_key,))
-        return bool(locked)
-
-    def claim_runs(self, ids: Sequence[int]) -> set[int]:
-        # Events of a run can go on coming.
+    def lock_runs(self, ids: Sequence[int]) -> set[int]:
+        # This lock lets events of the run be stored meanwhile.
         sql = (
-            f"SELECT id FROM {self._runs} WHERE id = ANY(%s::bigint[]) "
+            f"SELECT id FROM {self._qualified(RUNS.name)} WHERE id = ANY(%s::bigint[]) "
             "FOR NO KEY UPDATE SKIP LOCKED"
         )
-        return {ident for (ident,) in self._read(sql, (array_text(ids),))}
+        return {ident for (ident,) in self._read(sql, (_array(ids),))}
 
-    def taken(self, places: Sequence[int]) -> set[int]:
-        sql = f"SELECT place FROM {self._documents} WHERE place = ANY(%s::bigint[])"
-        return {place for (place,) in self._read(sql, (array_text(places),))}
+    def taken(self, slots: Sequence[int]) -> set[int]:
+        sql = f"SELECT slot FROM {self._documents} WHERE slot = ANY(%s::bigint[])"
+        return {slot for (slot,) in self._read(sql, (_array(slots),))}
 
-    def known(self, kind: int, ids: Sequence[int]) -> set[int]:
+    def slots(self, kind: int, ids: Sequence[int]) -> dict[int, int]:
         sql = (
-            f"SELECT record_id FROM {self._documents} "
+            f"SELECT record_id, slot FROM {self._documents} "
             "WHERE kind = %s AND record_id = ANY(%s::bigint[])"
         )
-        return {ident for (ident,) in self._read(sql, (kind, array_text(ids)))}
+        return dict(self._read(sql, (kind, _array(ids))))
 
-    def add(self, documents: Sequence[Document]) -> None:
+    def put(self, documents: Sequence[Document]) -> None:
         if not documents:
             return
-        documents = sorted(documents, key=itemgetter(0))
-        places, kinds, record_ids, lengths, words = zip(*documents, strict=True)
-        numbers = self._postings.add(places, words)
+        *columns, words = zip(*documents, strict=True)
         self._write(
-            f"INSERT INTO {self._documents} (place, number, record_id, length, kind) "
-            "SELECT * FROM unnest"
-            "(%s::bigint[], %s::bigint[], %s::bigint[], %s::integer[], %s::smallint[])",
-            tuple(map(array_text, (places, numbers, record_ids, lengths, kinds))),
+            f"INSERT INTO {self._documents} (slot, kind, record_id, length, words) "
+            "SELECT slot, kind, record_id, length, words::integer[] FROM unnest(%s::bigint[], "
+            "%s::smallint[], %s::bigint[], %s::integer[], %s::text[]) "
+            "AS new (slot, kind, record_id, length, words) "
+            "ON CONFLICT (kind, record_id) DO UPDATE "
+            "SET slot = excluded.slot, length = excluded.length, words = excluded.words",
+            (*map(_array, columns), [_array(_hashes(each)) for each in words]),
         )
 
-    def after_batch(self) -> None:
-        if self._postings.written_anew >= BLOCK:
-            self._postings.written_anew = 0
-            with suppress(PersistenceError):  # Then the server does it by itself, if later.
-                self._vacuum(("agent_search_postings", "agent_search_segments"))
-
-    def remove(self, kind: int, ids: Sequence[int], words: Callable[[], Mapping[int, str]]) -> None:
-        rows, _ = self._write(
-            f"DELETE FROM {self._documents} WHERE kind = %s AND record_id = ANY(%s::bigint[]) "
-            "RETURNING number",
-            (kind, array_text(ids)),
+    def remove(self, kind: int, ids: Sequence[int], words: Mapping[int, str]) -> None:
+        self._write(
+            f"DELETE FROM {self._documents} WHERE kind = %s AND record_id = ANY(%s::bigint[])",
+            (kind, _array(ids)),
         )
-        if rows:
-            self._postings.forget([number for (number,) in rows])
 
-    def find(self, wanted: Wanted, *, since: int, before: int, limit: int) -> list[Found]:
-        for _ in range(_TRIES):
-            with suppress(MergedError):
-                return self._find(wanted, since, before, limit)
-        raise self._postings.damage("damaged: its segments and their places differ")
-
-    def _find(self, wanted: Wanted, since: int, before: int, limit: int) -> list[Found]:
-        found: list[Found] = []
-        for places in self._postings.find(wanted, since, before):
-            while places and len(found) < limit:
-                some = places[: limit - len(found)]
-                places = places[len(some) :]
-                found += self._living(some)
-            if len(found) >= limit:
-                break
-        return found
-
-    def _living(self, places: Sequence[int]) -> list[Found]:
-        """Who is there now: it may have another number than when the places were found."""
-        sql = (
-            f"SELECT place, kind, record_id, length FROM {self._documents} "
-            "WHERE place = ANY(%s::bigint[]) ORDER BY place DESC"
+    def find(
+        self, clauses: Sequence[Clause], *, since: int, before: int, limit: int
+    ) -> list[Candidate]:
+        # The driver puts the values into the text: the planner has to see which words are rare.
+        conditions, values = _conditions(clauses)
+        rows = self._read(
+            f"SELECT slot, kind, record_id, length FROM {self._documents} "
+            f"WHERE {conditions} slot >= %s AND slot < %s ORDER BY slot DESC LIMIT %s",
+            (*values, since, before, limit),
         )
-        return list(map(Found._make, self._read(sql, (array_text(places),))))
+        return list(map(Candidate._make, rows))
 
     def counts(self) -> dict[int, int]:
         return dict(self._read(f"SELECT kind, count(*) FROM {self._documents} GROUP BY kind", ()))
 
+    def unindexed(self, kind: int, table: str, upto: int) -> list[int]:
+        indexed = "AND r.indexed_at IS NOT NULL " if kind == _RUN else ""
+        rows = self._read(
+            f"SELECT r.id FROM {self._qualified(table)} r WHERE r.id <= %s {indexed}AND NOT EXISTS "
+            f"(SELECT 1 FROM {self._documents} d WHERE d.kind = %s AND d.record_id = r.id)",
+            (upto, kind),
+        )
+        return [ident for (ident,) in rows]
+
+    def orphans(self, kind: int, table: str) -> list[int]:
+        rows = self._read(
+            f"SELECT record_id FROM {self._documents} WHERE kind = %s AND NOT EXISTS "
+            f"(SELECT 1 FROM {self._qualified(table)} r WHERE r.id = record_id)",
+            (kind,),
+        )
+        return [ident for (ident,) in rows]
+
     def clear(self) -> None:
         self._write(f"DELETE FROM {self._documents}", ())
-        self._postings.clear()
 
     def check(self) -> str:
-        return self._postings.check()
+        return ""  # The server's own index: `amcheck` knows more.
 
-    def tidy(self) -> None:
-        """Leave no word of what was forgotten."""
-        self.lock()
-        self._postings.write_anew(self._numbers_at)
+    def after_indexing(self, count: int) -> None:
+        self._stored += count
+        if self._stored >= self._analyzed_after:
+            self._analyzed_after *= 2
+            with suppress(PersistenceError):  # Autovacuum does it too, later.
+                self._maintain(f"ANALYZE (SKIP_LOCKED) {self._documents}")
 
-    def _numbers_at(self, places: Sequence[int]) -> set[int]:
-        sql = f"SELECT number FROM {self._documents} WHERE place = ANY(%s::bigint[])"
-        return {number for (number,) in self._read(sql, (array_text(places),))}
+    def optimize(self) -> None:
+        """Refuse a role that may not rewrite the table: the store's VACUUM would only warn."""
+        self._write(f"DELETE FROM {self._documents} WHERE false", ())
+
+
+def _conditions(clauses: Sequence[Clause]) -> tuple[str, list[str]]:
+    """Return SQL that the words of a document meet, each part followed by AND, and its values."""
+    asked = [hashes for clause in clauses if (hashes := _hashes_of_clause(clause))]
+    every = [one for one, *more in asked if not more]
+    several = [hashes for hashes in asked if len(hashes) > 1]
+    values = [_array(every)] if every else []
+    return (
+        "words @> %s::integer[] AND " * len(values) + "words && %s::integer[] AND " * len(several),
+        values + list(map(_array, several)),
+    )
+
+
+def _hashes_of_clause(clause: Clause) -> set[int]:
+    """Return hashes of which a document needs one; none where the index cannot tell."""
+    hashes = list(map(_hashes_of_term, clause))
+    return set().union(*hashes) if all(hashes) else set()
+
+
+def _hashes_of_term(term: Term) -> set[int]:
+    if not term.is_prefix:
+        return {_hash(term.word)}
+    letters = _letters(term.word)
+    if len(term.word) < letters:
+        return set()
+    return {_hash(f"*{term.word[:letters]}"), _hash(term.word)}
+
+
+def _hashes(words: str) -> set[int]:
+    return {each for word in words.split(" ") for each in _hashes_of_word(word)}
+
+
+@lru_cache(50_000)
+def _hashes_of_word(word: str) -> tuple[int, ...]:
+    """Return the hash of a word and, where it is longer than that, of its beginning."""
+    letters = _letters(word)
+    if len(word) <= letters or word.startswith(MARK):
+        return (_hash(word),)
+    return _hash(word), _hash(f"*{word[:letters]}")
+
+
+def _letters(word: str) -> int:
+    """Return how many letters of a word's beginning are hashed.
+
+    In scripts without spaces a word is a pair of characters, and one is searched as a beginning.
+    """
+    return 1 if word >= _FIRST_UNSPACED else 3
+
+
+def _hash(word: str) -> int:
+    """Return a signed number of 32 bits, as PostgreSQL's `integer` is."""
+    unsigned = crc32(word.encode())
+    return unsigned - 2**32 if unsigned >= 2**31 else unsigned
+
+
+def _array(values: Iterable[int]) -> str:
+    """Return whole numbers as a literal: the driver's own way for lists takes ten times as long."""
+    return f"{{{','.join(map(str, values))}}}"

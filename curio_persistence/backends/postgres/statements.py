@@ -48,6 +48,7 @@ class PostgresStatements(SQLStore):
     _begin = f"BEGIN ISOLATION LEVEL READ COMMITTED; {_SAVEPOINT}"
     _after_savepoint = f"; {_SAVEPOINT}"
     _no_limit = ""
+    _differs_from = "IS DISTINCT FROM"
     _any_of = "= ANY(%s)"
 
     def __init__(

@@ -7,7 +7,7 @@ statement, no session lock), so pgbouncer's transaction mode works.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -19,7 +19,7 @@ from curio_persistence.backends.postgres.dsn import lock_key
 from curio_persistence.backends.postgres.errors import refusal
 from curio_persistence.backends.postgres.health import TableRoom
 from curio_persistence.backends.postgres.pool import Connection
-from curio_persistence.backends.postgres.search import PostgresWords
+from curio_persistence.backends.postgres.search import PostgresSearchIndex
 from curio_persistence.backends.postgres.statements import ONE_STATE
 from curio_persistence.backends.sql import health as common_health
 from curio_persistence.backends.sql import migrations
@@ -47,13 +47,11 @@ class PostgresStore(PostgresCopy, PostgresDDL):
 
     def __init__(self, settings: Mapping[str, Any], **options: Any) -> None:
         super().__init__(settings, **options)
-        self._words = PostgresWords(
+        self._search_index = PostgresSearchIndex(
             self._read,
             self._write,
-            self._vacuum,
+            self._maintain,
             self._qualified,
-            lock_key(f"{self._schema_name} search"),
-            self.place,
         )
 
     def __repr__(self) -> str:
@@ -62,16 +60,6 @@ class PostgresStore(PostgresCopy, PostgresDDL):
     @property
     def refuses_cheaply(self) -> bool:
         return False  # It would leave dead rows behind, and a line in the server's log.
-
-    def running(self) -> frozenset[str]:
-        # By their virtual ids: a real one is given only after the first row has got its id.
-        sql = (
-            "SELECT l.virtualtransaction FROM pg_catalog.pg_locks l "
-            "JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid "
-            "WHERE l.locktype = 'virtualxid' AND a.datname = current_database() "
-            "AND l.pid <> pg_backend_pid()"
-        )
-        return frozenset(name for (name,) in self._read(sql, ()))
 
     def active_transactions(self, table: Table[Any]) -> frozenset[str] | None:
         # Taking an id locks the sequence until the transaction ends, before the id is given out.
@@ -96,26 +84,25 @@ class PostgresStore(PostgresCopy, PostgresDDL):
         return bool(locked)
 
     @property
-    def words(self) -> PostgresWords:
-        return self._words
+    def search_index(self) -> PostgresSearchIndex:
+        return self._search_index
 
     def compact(self) -> None:
         if self._is_inside():
             raise UnsupportedError("A transaction is open in this thread: end it before compact().")
-        with self.transaction():
-            self._words.tidy()
+        self._search_index.optimize()
         # Deleted rows stay in the file until something else is written over them.
-        names = migrations.SEARCH_TABLES[self.dialect]
+        names = migrations.SEARCH_TABLES
         ours = [*(table.name for table in ALL_TABLES), *names]
         with self._patient_connection() as connection:
             for name in names:
                 self._run(connection, f"VACUUM (FULL) {self._qualified(name)}", ())
             self._run(connection, f"VACUUM (ANALYZE) {', '.join(map(self._qualified, ours))}", ())
 
-    def _vacuum(self, names: Sequence[str]) -> None:
-        """Make the space of deleted rows reusable, unless a transaction is open in this thread."""
+    def _maintain(self, sql: str) -> None:
+        """Run a statement of maintenance, unless a transaction is open in this thread."""
         if not self._is_inside():
-            self._write(f"VACUUM (SKIP_LOCKED) {', '.join(map(self._qualified, names))}", ())
+            self._write(sql, ())
 
     def _command(self, name: str) -> str:
         return f"curio-persistence {name} --url 'postgresql://…'"

@@ -26,18 +26,8 @@ from curio_persistence.tables import ALL_TABLES, EVENTS, RUNS, TABLES, USAGE
 
 MIGRATIONS_TABLE = "schema_migrations"
 _MIGRATIONS_COLUMNS = frozenset({"version", "name", "kind", "checksum", "applied_at"})
-SEARCH_TABLES: Mapping[str, tuple[str, ...]] = {
-    "sqlite": ("agent_search_documents", "agent_search_state"),
-    "postgres": (
-        "agent_search_documents",
-        "agent_search_segments",
-        "agent_search_postings",
-        "agent_search_places",
-        "agent_search_state",
-    ),
-}
-"""Those of the search index, by dialect."""
-OUR_TABLES = (MIGRATIONS_TABLE, *(table.name for table in ALL_TABLES), *SEARCH_TABLES["postgres"])
+SEARCH_TABLES = ("agent_search_documents", "agent_search_state")
+OUR_TABLES = (MIGRATIONS_TABLE, *(table.name for table in ALL_TABLES), *SEARCH_TABLES)
 
 _BY_NAME: Mapping[str, Table[Any]] = {table.name: table for table in TABLES}
 _NEEDED: Mapping[str, frozenset[str]] = {

@@ -77,6 +77,8 @@ class SQLStore(SQLUpsert):
     """Statements to send with one that sets a savepoint."""
     _no_limit: ClassVar[str]
     """What must stand where an OFFSET has no LIMIT before it."""
+    _differs_from: ClassVar[str]
+    """The comparison of two columns, of which NULL is a value."""
     _any_of: ClassVar[str]
     """What follows a column that is to have one of several values."""
 
@@ -555,6 +557,8 @@ class SQLStore(SQLUpsert):
         match f.op:
             case "is null" | "is not null":
                 return f"{f.column} {f.op.upper()}"
+            case "differs from":
+                return f"{f.column} {self._differs_from} {f.value}"
             case "in":
                 return f"{f.column} {self._any_of}"
             case "of session":
@@ -588,7 +592,7 @@ class SQLStore(SQLUpsert):
         """What the filters' placeholders stand for, in order."""
         values: list[Any] = []
         for f in where:
-            if f.value is not None:
+            if f.value is not None and f.op != "differs from":
                 values += self._bound(f)
         return tuple(values)
 
@@ -641,4 +645,4 @@ def _even(time: str | None) -> str | None:
 
 
 def _shape(where: Where) -> Hashable:
-    return tuple((f.column, f.op) for f in where)
+    return tuple((f.column, f.op, f.value if f.op == "differs from" else None) for f in where)

@@ -1,16 +1,16 @@
-"""The words of records in SQLite: an FTS5 table that keeps neither texts nor places of words.
+"""The full-text index in SQLite: an FTS5 table that stores neither texts nor positions of words.
 
-Words come split and folded, so all that its tokenizer has to do is to part them at the spaces.
+Texts come split and normalized, so its tokenizer only has to separate words at the spaces.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from curio_persistence.errors import PersistenceError, UnsupportedError
-from curio_persistence.store.search_index import Document, Found, Term, Wanted, WordIndex
+from curio_persistence.store.search_index import Candidate, Clause, Document, SearchIndex, Term
 
 _DOCUMENTS = "agent_search_documents"
 _WORDS = "agent_search_words"
@@ -20,28 +20,36 @@ _CREATE = (
     f"CREATE VIRTUAL TABLE IF NOT EXISTS {_WORDS} USING fts5"
     "(words, content = '', detail = none, columnsize = 0, tokenize = 'ascii')"
 )
-# All at once: at each statement the interpreter would be given away, and taken back.
-_INSERT = (
+# One statement for many rows: at each statement the interpreter gives the GIL away and waits.
+_INSERT_WORDS = (
     f"INSERT INTO {_WORDS} (rowid, words) "
     "SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(?)"
 )
-_FORGET = f"INSERT INTO {_WORDS} ({_WORDS}, rowid, words) VALUES ('delete', ?, ?)"
-_INSERT_DOCUMENTS = (
-    f"INSERT INTO {_DOCUMENTS} (place, kind, record_id, length, words) "
-    "SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'), "
-    "json_extract(value, '$[3]'), json_extract(value, '$[4]') FROM json_each(?)"
+_REMOVE_WORDS = (
+    f"INSERT INTO {_WORDS} ({_WORDS}, rowid, words) "
+    "SELECT 'delete', json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(?)"
 )
+_INSERT = (
+    f"INSERT INTO {_DOCUMENTS} (slot, kind, record_id, length, words) "
+    "SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'), "
+    "json_extract(value, '$[3]'), json_extract(value, '$[4]') FROM json_each(?) WHERE true "
+    "ON CONFLICT (kind, record_id) DO UPDATE "
+    "SET slot = excluded.slot, length = excluded.length, words = excluded.words"
+)
+_OF_RECORDS = "WHERE kind = ? AND record_id IN (SELECT value FROM json_each(?))"
 _FIND = (
-    f"SELECT d.place, d.kind, d.record_id, d.length FROM {_WORDS} w "
-    f"JOIN {_DOCUMENTS} d ON d.place = w.rowid "
+    f"SELECT d.slot, d.kind, d.record_id, d.length FROM {_WORDS} w "
+    f"JOIN {_DOCUMENTS} d ON d.slot = w.rowid "
     f"WHERE {_WORDS} MATCH ? AND w.rowid >= ? AND w.rowid < ? ORDER BY w.rowid DESC LIMIT ?"
 )
 _RUN = 0
-"""The kind whose records change: theirs are the only words that have to be kept."""
+"""The kind whose records change: only their words are stored, to be removed from FTS5 later."""
 
 
-class SQLiteWords(WordIndex):
-    """Documents in a table, their words in an FTS5 table whose rows have the places for ids."""
+class SQLiteSearchIndex(SearchIndex):
+    """Documents in a table, their words in an FTS5 table whose row ids are the slots."""
+
+    removal_needs_words = True
 
     def __init__(
         self,
@@ -51,41 +59,31 @@ class SQLiteWords(WordIndex):
         self._read = read
         self._write = write
 
-    def notes(self) -> dict[str, str]:
+    def metadata(self) -> dict[str, str]:
         return dict(self._read(f"SELECT name, value FROM {_STATE}", ()))
 
-    def note(self, **values: str) -> None:
-        for noted in values.items():
-            self._write(f"INSERT OR REPLACE INTO {_STATE} (name, value) VALUES (?, ?)", noted)
+    def set_metadata(self, **values: str) -> None:
+        for named in values.items():
+            self._write(f"INSERT OR REPLACE INTO {_STATE} (name, value) VALUES (?, ?)", named)
 
-    def lock(self) -> None:
-        """Who writes to the file is alone."""
+    def taken(self, slots: Sequence[int]) -> set[int]:
+        sql = f"SELECT slot FROM {_DOCUMENTS} WHERE slot IN (SELECT value FROM json_each(?))"
+        return {slot for (slot,) in self._read(sql, (_json(slots),))}
 
-    def taken(self, places: Sequence[int]) -> set[int]:
-        return self._one_column(
-            f"SELECT place FROM {_DOCUMENTS} WHERE place IN (SELECT value FROM json_each(?))",
-            (_json(places),),
-        )
+    def slots(self, kind: int, ids: Sequence[int]) -> dict[int, int]:
+        sql = f"SELECT record_id, slot FROM {_DOCUMENTS} {_OF_RECORDS}"
+        return dict(self._read(sql, (kind, _json(ids))))
 
-    def known(self, kind: int, ids: Sequence[int]) -> set[int]:
-        return self._one_column(
-            f"SELECT record_id FROM {_DOCUMENTS} "
-            "WHERE kind = ? AND record_id IN (SELECT value FROM json_each(?))",
-            (kind, _json(ids)),
-        )
-
-    def _one_column(self, sql: str, params: tuple[Any, ...]) -> set[int]:
-        return {value for (value,) in self._read(sql, params)}
-
-    def add(self, documents: Sequence[Document]) -> None:
-        self._make()
+    def put(self, documents: Sequence[Document]) -> None:
+        self._create()
+        self._remove_words(_RUN, [each.record_id for each in documents if each.kind == _RUN], {})
         # In order: the newest are found at the end of each list.
         documents = sorted(documents)
-        self._write(_INSERT, (_json([(each.place, each.words) for each in documents]),))
-        kept = [each if each.kind == _RUN else (*each[:4], None) for each in documents]
-        self._write(_INSERT_DOCUMENTS, (_json(kept),))
+        self._write(_INSERT_WORDS, (_json([(each.slot, each.words) for each in documents]),))
+        rows = [each if each.kind == _RUN else (*each[:4], None) for each in documents]
+        self._write(_INSERT, (_json(rows),))
 
-    def _make(self) -> None:
+    def _create(self) -> None:
         if self._exists():
             return
         try:
@@ -99,35 +97,56 @@ class SQLiteWords(WordIndex):
             ) from error.__cause__
 
     def _exists(self) -> bool:
-        # Not remembered: what a transaction has made is gone when that is undone.
+        # Not remembered: a rollback removes the table that its transaction created.
         return bool(self._read("SELECT 1 FROM sqlite_master WHERE name = ?", (_WORDS,)))
 
-    def remove(self, kind: int, ids: Sequence[int], words: Callable[[], Mapping[int, str]]) -> None:
-        rows = self._read(
-            f"SELECT record_id, place, words FROM {_DOCUMENTS} "
-            "WHERE kind = ? AND record_id IN (SELECT value FROM json_each(?))",
-            (kind, _json(ids)),
-        )
-        if not rows:
-            return
-        indexed_with = {} if kind == _RUN else words()
-        for ident, place, kept in rows:
-            text = kept if kept is not None else indexed_with.get(ident, "")
-            self._write(_FORGET, (place, text))
-            self._write(f"DELETE FROM {_DOCUMENTS} WHERE place = ?", (place,))
+    def remove(self, kind: int, ids: Sequence[int], words: Mapping[int, str]) -> None:
+        self._remove_words(kind, ids, words)
+        self._write(f"DELETE FROM {_DOCUMENTS} {_OF_RECORDS}", (kind, _json(ids)))
 
-    def find(self, wanted: Wanted, *, since: int, before: int, limit: int) -> list[Found]:
+    def _remove_words(self, kind: int, ids: Sequence[int], words: Mapping[int, str]) -> None:
+        """Remove records from FTS5, as far as their words are known.
+
+        Words left behind make a search look at a record in vain, no more.
+        """
+        sql = f"SELECT slot, record_id, words FROM {_DOCUMENTS} {_OF_RECORDS}"
+        rows = self._read(sql, (kind, _json(ids))) if ids else []
+        known = [(slot, text or words.get(ident)) for slot, ident, text in rows]
+        if known:
+            self._write(_REMOVE_WORDS, (_json([each for each in known if each[1]]),))
+
+    def find(
+        self, clauses: Sequence[Clause], *, since: int, before: int, limit: int
+    ) -> list[Candidate]:
         if not self._exists():
             return []
-        params = (_match(wanted), since, before, limit)
-        return list(map(Found._make, self._read(_FIND, params)))
+        rows = self._read(_FIND, (" AND ".join(map(_clause, clauses)), since, before, limit))
+        return list(map(Candidate._make, rows))
 
     def counts(self) -> dict[int, int]:
         return dict(self._read(f"SELECT kind, count(*) FROM {_DOCUMENTS} GROUP BY kind", ()))
 
+    def unindexed(self, kind: int, table: str, upto: int) -> list[int]:
+        indexed = "AND r.indexed_at IS NOT NULL " if kind == _RUN else ""
+        rows = self._read(
+            f"SELECT r.id FROM {table} r WHERE r.id <= ? {indexed}AND NOT EXISTS "
+            f"(SELECT 1 FROM {_DOCUMENTS} d WHERE d.kind = ? AND d.record_id = r.id)",
+            (upto, kind),
+        )
+        return [ident for (ident,) in rows]
+
+    def orphans(self, kind: int, table: str) -> list[int]:
+        rows = self._read(
+            f"SELECT record_id FROM {_DOCUMENTS} WHERE kind = ? "
+            f"AND NOT EXISTS (SELECT 1 FROM {table} r WHERE r.id = record_id)",
+            (kind,),
+        )
+        return [ident for (ident,) in rows]
+
     def clear(self) -> None:
         self._write(f"DELETE FROM {_DOCUMENTS}", ())
-        self._write(f"DROP TABLE IF EXISTS {_WORDS}", ())
+        if self._exists():  # It is never dropped: another process may be reading it.
+            self._write(f"INSERT INTO {_WORDS} ({_WORDS}) VALUES ('delete-all')", ())
 
     def check(self) -> str:
         if not self._exists():
@@ -138,20 +157,14 @@ class SQLiteWords(WordIndex):
             return str(error)
         return ""
 
-    def tidy(self) -> None:
-        """Make of all that was written one sorted whole, in which nothing forgotten is left."""
+    def optimize(self) -> None:
         if self._exists():
             self._write(f"INSERT INTO {_WORDS} ({_WORDS}) VALUES ('optimize')", ())
 
 
-def _match(wanted: Wanted) -> str:
-    """A query in FTS5's language. Words have nothing in them that could end a quotation."""
-    every = " AND ".join(_any(group) for group in wanted.groups)
-    return f"({every}) NOT {_any(wanted.none)}" if wanted.none else every
-
-
-def _any(terms: Iterable[Term]) -> str:
-    return f"({' OR '.join(map(_term, terms))})"
+def _clause(clause: Clause) -> str:
+    """Return a clause in FTS5's language. Words contain nothing that could end a quotation."""
+    return f"({' OR '.join(map(_term, clause))})"
 
 
 def _term(term: Term) -> str:

@@ -36,7 +36,7 @@ from curio_persistence.backends.sqlite import payloads, wal
 from curio_persistence.backends.sqlite.errors import SQLiteErrors
 from curio_persistence.backends.sqlite.free_space import Room
 from curio_persistence.backends.sqlite.group_commit import PendingInsert
-from curio_persistence.backends.sqlite.search import SQLiteWords
+from curio_persistence.backends.sqlite.search import SQLiteSearchIndex
 from curio_persistence.backends.sqlite.side_by_side import side_by_side
 from curio_persistence.concurrency import forking
 from curio_persistence.concurrency.fair_lock import FairLock, Ticket
@@ -127,6 +127,7 @@ class SQLiteStore(SQLStore):
     _mine: _Thread
     _begin = "BEGIN IMMEDIATE"
     _no_limit = " LIMIT -1"
+    _differs_from = "IS NOT"
     _any_of = "IN (SELECT value FROM json_each(?))"
 
     def __init__(
@@ -157,7 +158,7 @@ class SQLiteStore(SQLStore):
         self._errors = SQLiteErrors(
             self._path, lock_timeout=self._lock_timeout, init_command=self._init_command
         )
-        self._words = SQLiteWords(self._read, self._write)
+        self._search_index = SQLiteSearchIndex(self._read, self._write)
         self._lock = FairLock()
         self._writer: sqlite3.Connection | None = None
         self._readers: WeakSet[_Reader] = WeakSet()
@@ -229,14 +230,14 @@ class SQLiteStore(SQLStore):
         return f"The database {self._path}"
 
     @property
-    def words(self) -> SQLiteWords:
-        return self._words
+    def search_index(self) -> SQLiteSearchIndex:
+        return self._search_index
 
     def compact(self) -> None:
         if self._is_inside():
             raise UnsupportedError("A transaction is open in this thread: end it before compact().")
         with self.transaction():
-            self._words.tidy()
+            self._search_index.optimize()
         self._write("VACUUM", ())
         [(busy, *_)] = self._write("PRAGMA wal_checkpoint(TRUNCATE)", ())[0]
         if busy:

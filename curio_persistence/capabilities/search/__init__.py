@@ -1,4 +1,4 @@
-"""Full-text search: whatever people type finds what was recorded, the same on every backend."""
+"""Full-text search: a query finds the same records on every backend, whatever is typed."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from math import inf
 from time import monotonic
 from typing import Any, Literal, TypedDict, Unpack, get_args
 
-from curio_persistence.capabilities.search.documents import KINDS, SORTS
+from curio_persistence.capabilities.search.documents import KINDS, NUMBERS
 from curio_persistence.capabilities.search.finding import Finder, Question, hit_of
 from curio_persistence.capabilities.search.hits import SearchHit, SearchPage
-from curio_persistence.capabilities.search.indexing import Indexing, Notes, Progress
+from curio_persistence.capabilities.search.indexing import Indexing, Metadata, Progress
 from curio_persistence.capabilities.windows import Moment, moment_of
 from curio_persistence.clock import Clock
 from curio_persistence.errors import (
@@ -23,14 +23,7 @@ from curio_persistence.errors import (
 from curio_persistence.store.base import Finding, Store
 from curio_persistence.store.codecs import decode_time, encode_time
 from curio_persistence.store.cursors import Cursors
-from curio_persistence.store.filters import (
-    COUNT,
-    Filter,
-    Order,
-    Where,
-    checked_count,
-    refuse_unknown,
-)
+from curio_persistence.store.filters import Filter, Order, Where, checked_count, refuse_unknown
 from curio_persistence.tables import RUNS
 from curio_persistence.text.query import parse_query
 from curio_persistence.text.tokenizer import VERSION
@@ -38,12 +31,16 @@ from curio_persistence.text.tokenizer import VERSION
 __all__ = ["Search", "SearchHit", "SearchOrder", "SearchPage"]
 
 SearchOrder = Literal["newest", "rank"]
-"""Which hits come first: the newest, or those that fit best."""
+"""The newest hits first, or those that fit best."""
 
 _EVERYTHING = 2**62
 _LONGEST = 1e9
-"""Seconds: nobody waits longer than thirty years."""
-_COLUMNS = {name: sort.table for sort in reversed(SORTS) for name in sort.marked}
+"""Seconds: thirty years are as good as for ever."""
+_TRIES = 10
+"""Searches, if the index is made anew during each of them."""
+_COLUMNS = {name: kind.table for kind in reversed(KINDS) for name in kind.marked}
+
+Slots = tuple[int, ...]
 
 
 class SearchFilters(TypedDict, total=False):
@@ -60,38 +57,36 @@ class SearchFilters(TypedDict, total=False):
 
 
 class Search:
-    """The index of words, and what is found by it. Records get into it when somebody searches."""
+    """The full-text index and what is found by it. Records are indexed when a search needs them.
 
-    def __init__(self, store: Store, clock: Clock) -> None:
+    With `active=False` this process neither indexes nor searches; the database stays as it is.
+    """
+
+    def __init__(self, store: Store, clock: Clock, *, active: bool = True) -> None:
         self._store = store
         self._clock = clock
+        self.active = active
         self._indexing = Indexing(store)
 
     # --- the index ----------------------------------------------------------------------------
 
     @property
     def enabled(self) -> bool:
-        """Whether this database has a search index; it remembers that itself."""
-        return self._indexing.notes().enabled
-
-    def switch(self, *, on: bool) -> None:
-        """Have a search index from now on, or none any more.
-
-        All that is stored already waits to be taken up then; what was taken up is forgotten.
-        """
-        self._indexing.switch(on=on)
+        """True where the database has a search index, and this process uses it."""
+        return self.active and self._indexing.metadata().enabled
 
     def enable(self) -> None:
-        """Have a search index from now on: all that is stored already waits to be taken up."""
-        self.switch(on=True)
+        """Have a search index from now on; everything stored already waits to be indexed."""
+        self.active = True
+        self._indexing.switch(on=True)
 
     def disable(self) -> None:
-        """Have no search index any more: what was taken up is forgotten."""
-        self.switch(on=False)
+        """Delete the search index, and have none from now on, in any process."""
+        self._indexing.switch(on=False)
 
     def pending(self) -> int:
-        """How many records wait to be taken up."""
-        return self._indexing.pending()
+        """Return how many records wait to be indexed."""
+        return self._indexing.pending() if self.active else 0
 
     def index_pending(
         self,
@@ -100,56 +95,85 @@ class Search:
         max_wait: float | None = None,
         progress: Progress | None = None,
     ) -> int:
-        """Take up what waits, and return how many records it were.
+        """Index what waits, and return how many records that were.
 
-        At most `limit`, and for about `max_wait` seconds. Any number of processes may do so at a
-        time; killed anywhere it goes on where it was. `progress` is called with how many are done
-        and how many there are.
+        At most `limit`, and for about `max_wait` seconds. One process indexes at a time: where
+        another one is at it, this ends at once. Killed anywhere, it goes on where it was.
+        `progress` is called with how many are done and how many there are.
         """
         limit = None if limit is None else checked_count("limit", limit)
         until = None if max_wait is None else monotonic() + _checked_wait(max_wait)
+        if not self.active:
+            return 0
         return self._indexing.index_pending(limit=limit, until=until, progress=progress)[0]
 
     def rebuild(self, *, progress: Progress | None = None) -> int:
-        """Make the index anew, and return how many records it has."""
-        if not self.enabled:
-            raise _switched_off(self._store)
+        """Make the index anew, and return how many records were indexed."""
+        self._refuse_disabled(self._indexing.metadata())
         self._indexing.clear()
         return self.index_pending(progress=progress)
 
+    def remove_orphans(self) -> None:
+        """Remove documents of records that were deleted by a program that knows no index.
+
+        Where their words cannot be removed without the records, the index is made anew.
+        """
+        index = self._store.search_index
+        for table, kind in NUMBERS.items():
+            orphans = index.orphans(kind, table.name)
+            if not orphans:
+                continue
+            if index.removal_needs_words and table is not RUNS:
+                self._indexing.clear()
+                self._indexing.index_pending()
+                return
+            with self._store.transaction():
+                index.remove(kind, orphans, {})
+
     def check(self, *, deep: bool = False) -> list[Finding]:
-        """Whether the index is whole, and how much waits; `deep` also counts and looks inside."""
-        notes = self._indexing.notes()
-        if not notes.enabled:
+        """Return how the index is, and how much waits; `deep` compares it with the records."""
+        metadata = self._indexing.metadata()
+        if not metadata.enabled:
             return [Finding("search", "ok", "switched off")]
-        if notes.version not in (None, VERSION):
+        if metadata.version not in (None, VERSION):
             return [
                 _damaged(
-                    "made by a Python or a version of curio_persistence that parts words otherwise"
+                    "made by a Python or a version of curio_persistence that splits words otherwise"
                 )
             ]
-        damage = self._damage(notes) if deep else ""
-        if damage:
+        if deep and (damage := self._damage()):
             return [_damaged(damage)]
-        waiting = self.pending()
-        return [Finding("search", "ok", f"{waiting:,} records wait to be indexed")]
+        message = f"{self._indexing.pending():,} records wait to be indexed"
+        if deep and (orphans := self._orphans()):
+            message += f"; {orphans:,} records were deleted by other programs: compact() leaves"
+            message += " nothing of their words"
+        return [Finding("search", "ok", message)]
 
-    def _damage(self, notes: Notes) -> str:
-        """What the index has too much or lacks, in words."""
-        counts = self._store.words.counts()
-        for table, kind in KINDS.items():
-            stored = self._count(table)
-            expected = stored - self._indexing.waiting(table, notes)
-            # A run that has changed waits, and is in it as it was.
-            most = stored if table is RUNS else expected
-            if not expected <= counts.get(kind, 0) <= most:
-                return f"{counts.get(kind, 0):,} of {expected:,} {table.name} are in it"
-        # To look inside FTS5 has to write.
-        return "" if self._store.read_only else self._store.words.check()
+    def _damage(self) -> str:
+        """Return what the index lacks, in words."""
+        index = self._store.search_index
+        for table in NUMBERS:
+            lost = self._indexing.lost(table)
+            if lost:
+                return f"not whole: {lost:,} {table.name} are not in it, and would not be found"
+        # FTS5 has to write to check itself.
+        return "" if self._store.read_only else index.check()
 
-    def _count(self, table: Any) -> int:
-        [(count,)] = self._store.aggregate(table, (COUNT,))
-        return int(count)
+    def _orphans(self) -> int:
+        index = self._store.search_index
+        return sum(len(index.orphans(kind, table.name)) for table, kind in NUMBERS.items())
+
+    def _refuse_disabled(self, metadata: Metadata) -> None:
+        if not self.active:
+            raise UnsupportedError(
+                "This persistence was opened with search=False. Open it without that, or call "
+                "persistence.search.enable()."
+            )
+        if not metadata.enabled:
+            raise UnsupportedError(
+                f"{self._store.place} has no search index: it was switched off. Switch it on with "
+                "`curio-persistence index --enable` or persistence.search.enable()."
+            )
 
     # --- searching ----------------------------------------------------------------------------
 
@@ -163,7 +187,7 @@ class Search:
         max_wait: float | None = 10.0,
         **filters: Unpack[SearchFilters],
     ) -> SearchPage:
-        """What has these words; see `Persistence.search_text`."""
+        """Return the records that have these words; see `Persistence.search_text`."""
         if not isinstance(query, str):
             raise InvalidValueError(f"query is text, not {type(query).__name__}.", field="query")
         if order not in get_args(SearchOrder):
@@ -171,36 +195,43 @@ class Search:
         count = _EVERYTHING if limit is None else checked_count("limit", limit)
         end = monotonic() + (inf if max_wait is None else _checked_wait(max_wait))
         where = self._where(**filters)
-        notes = self._indexing.notes()
-        if not notes.enabled:
-            raise _switched_off(self._store)
+        self._refuse_disabled(self._indexing.metadata())
         question = _question(query, where, self._runs_of_session(where))
-        cursors = Cursors(self._store, f"search {order} {question.query!r}", where, _PLACES[order])
+        cursors = Cursors(self._store, f"search {order} {question.query!r}", where, _SLOTS[order])
         position = None if cursor is None else cursors.read(cursor)
-        count_taken_up, is_complete = self._taken_up(end)
-        pending = 0 if is_complete else self._indexing.pending()
-        if count_taken_up or not is_complete:
-            notes = self._indexing.notes()
-        finder = Finder(self._store, question, drift=notes.drift, until=end)
-        if not count or not question.can_be_met():
-            return SearchPage([], None, pending)
-        if order == "newest":
-            hits, following = _newest(finder, question, position, count)
-        else:
-            hits, following = _ranked(finder, question, position, count)
+        for _ in range(_TRIES):
+            metadata = self._indexing.metadata()
+            hits, following, pending = self._answer(question, order, position, count, end)
+            is_whole = self._indexing.metadata().generation == metadata.generation
+            if is_whole or monotonic() >= end:
+                break
+        if not is_whole:  # The index was made anew meanwhile, again and again.
+            pending = max(pending, self._indexing.pending(), 1)
         return SearchPage(hits, cursors.write(following) if following else None, pending)
+
+    def _answer(
+        self, question: Question, order: SearchOrder, position: Any, count: int, end: float
+    ) -> tuple[list[SearchHit], Slots | None, int]:
+        """Return hits, the position behind them, and how many records were not searched."""
+        is_complete = self._index(end)
+        pending = 0 if is_complete else self._indexing.pending()
+        finder = Finder(self._store, question, drift=self._indexing.metadata().drift, until=end)
+        if not count or not question.can_be_met():
+            return [], None, pending
+        answer = _newest if order == "newest" else _ranked
+        return (*answer(finder, question, position, count), pending)
+
+    def _index(self, until: float) -> bool:
+        """Index what waits; return False if some is left, as where nothing can be written."""
+        try:
+            return self._indexing.index_pending(until=until)[1]
+        except (AccessDeniedError, StorageFullError, UnavailableError):
+            return False
 
     def _runs_of_session(self, where: Where) -> frozenset[str]:
         session = tuple(each for each in where if each.column == "session_id")
         runs = self._store.select_columns(RUNS, ("run_id",), session) if session else []
         return frozenset(run_id for (run_id,) in runs)
-
-    def _taken_up(self, until: float) -> tuple[int, bool]:
-        """How much was taken up; who cannot write, or not now, searches what is indexed."""
-        try:
-            return self._indexing.index_pending(until=until, progress=None)
-        except (AccessDeniedError, StorageFullError, UnavailableError):
-            return 0, False
 
     def _where(self, **filters: Unpack[SearchFilters]) -> Where:
         refuse_unknown(filters, SearchFilters)
@@ -229,38 +260,36 @@ class Search:
         )
 
 
-_PLACES = {
-    "newest": (Order("place", descending=True),),
+_SLOTS = {
+    "newest": (Order("slot", descending=True),),
     "rank": (Order("before"), Order("hits")),
 }
 
 
 def _newest(
     finder: Finder, question: Question, position: Any, count: int
-) -> tuple[list[SearchHit], tuple[int, ...] | None]:
+) -> tuple[list[SearchHit], Slots | None]:
     before = position[0] if position else None
     # One more, which tells whether there is another page.
     found = finder.newest(before, count + 1)
     hits = [hit_of(question.query, each) for each in found[:count]]
-    # Places know milliseconds only.
+    # Slots know milliseconds only.
     hits.sort(key=lambda hit: (hit.timestamp, hit.record.id), reverse=True)
     if len(found) > count:
-        return hits, (found[count - 1].found.place,)
-    if finder.looked_down_to is not None:
-        return hits, (finder.looked_down_to,)
-    return hits, None
+        return hits, (found[count - 1].candidate.slot,)
+    return hits, None if finder.gave_up_at is None else (finder.gave_up_at,)
 
 
 def _ranked(
     finder: Finder, question: Question, position: Any, count: int
-) -> tuple[list[SearchHit], tuple[int, ...] | None]:
+) -> tuple[list[SearchHit], Slots | None]:
     before, skipped = position or (None, 0)
     found = finder.ranked(before, skipped + count + 1)
     hits = [hit_of(question.query, *each) for each in found[skipped : skipped + count]]
     if len(found) <= skipped + count:
         return hits, None
     # What is stored from now on would shift the others.
-    return hits, (finder.newest_place + 1 if before is None else before, skipped + count)
+    return hits, (finder.newest_slot + 1 if before is None else before, skipped + count)
 
 
 def _question(query: str, where: Where, runs: frozenset[str]) -> Question:
@@ -277,13 +306,6 @@ def _checked_wait(max_wait: Any) -> float:
             f"max_wait is a number of seconds, or None, not {max_wait!r}.", field="max_wait"
         )
     return float(min(max_wait, _LONGEST))
-
-
-def _switched_off(store: Store) -> UnsupportedError:
-    return UnsupportedError(
-        f"{store.place} has no search index: it was made without one, or that was switched off. "
-        "Switch it on with `curio-persistence index --enable` or persistence.search.enable()."
-    )
 
 
 def _damaged(how: str) -> Finding:

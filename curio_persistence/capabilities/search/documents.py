@@ -1,4 +1,4 @@
-"""What of a record is searched: its texts, their words, and the marks by which it is picked."""
+"""Turns records into documents: their texts, the words of these, and marks of their columns."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from operator import attrgetter
 from typing import Any, NamedTuple
 from zlib import crc32
 
-from curio_persistence.store.search_index import Document
+from curio_persistence.store.search_index import MARK, Document
 from curio_persistence.store.table import Table
 from curio_persistence.tables import EVENTS, RUNS, USAGE
-from curio_persistence.text.tokenizer import MOST_WORDS, words_of
+from curio_persistence.text.tokenizer import MOST_WORDS, tokenize
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
@@ -22,8 +22,8 @@ _JSON = json.JSONDecoder(parse_float=str, parse_int=str, parse_constant=str)
 _BETWEEN = ""
 
 
-class Sort(NamedTuple):
-    """One sort of record: its table, where its words are, what it is picked by, and when it was."""
+class Kind(NamedTuple):
+    """A kind of record: its table, the columns of texts, of filters and of its time."""
 
     name: str
     table: Table[Any]
@@ -32,22 +32,22 @@ class Sort(NamedTuple):
     time: str
 
 
-SORTS = (
-    Sort(
+KINDS = (
+    Kind(
         "run",
         RUNS,
         ("objective", "final_synthesis_output", "error_message"),
         ("agent_id", "run_id", "session_id"),
         "created_at",
     ),
-    Sort(
+    Kind(
         "event",
         EVENTS,
         ("message", "data"),
         ("agent_id", "run_id", "session_id", "event_type", "level"),
         "timestamp",
     ),
-    Sort(
+    Kind(
         "usage",
         USAGE,
         ("prompt", "response_content", "error_message"),
@@ -55,82 +55,83 @@ SORTS = (
         "created_at",
     ),
 )
-"""Each at the number by which the index knows it."""
-KINDS: Mapping[Table[Any], int] = {sort.table: kind for kind, sort in enumerate(SORTS)}
+"""Their positions are the numbers by which the index knows them."""
+NUMBERS: Mapping[Table[Any], int] = {kind.table: number for number, kind in enumerate(KINDS)}
 _MARKED: Sequence[Callable[[Any], tuple[str | None, ...]]] = [
-    attrgetter(*sort.marked) for sort in SORTS
+    attrgetter(*kind.marked) for kind in KINDS
 ]
 
 
 def texts_of(kind: int, record: Any) -> Iterator[tuple[str, str]]:
-    """The fields of a record that are searched, as people read them."""
-    for field in SORTS[kind].texts:
+    """Yield the searched fields of a record, as people read them."""
+    for field in KINDS[kind].texts:
         if text := getattr(record, field):
             yield field, _readable(text) if field == "data" else text
 
 
-def words_in(kind: int, record: Any) -> list[str]:
-    """The words of a record, in order, as many as are searched."""
+def text_size(kind: int, record: Any) -> int:
+    """Return how many characters a record's texts have."""
+    return sum(len(getattr(record, field) or "") for field in KINDS[kind].texts)
+
+
+def tokenize_record(kind: int, record: Any) -> list[str]:
+    """Return the words of a record in order, as many as are searched."""
     texts = []
-    for field in SORTS[kind].texts:
+    for field in KINDS[kind].texts:
         if text := getattr(record, field):
             # Between words JSON has nothing but what parts them, unless it has escapes.
             is_plain = field != "data" or "\\" not in text
             texts.append(text if is_plain else "\n".join(_pieces(text)))
-    return words_of("\n".join(texts))
+    return tokenize("\n".join(texts))
 
 
-def words_apart_in(kind: int, record: Any) -> list[str]:
-    """The same words, with "" between two texts: no phrase goes from one into the other."""
+def tokenize_apart(kind: int, record: Any) -> list[str]:
+    """Return the same words with "" between two texts, so that no phrase spans both."""
     words: list[str] = []
     room = MOST_WORDS
-    for field in SORTS[kind].texts:
+    for field in KINDS[kind].texts:
         if text := getattr(record, field):
             for piece in _pieces(text) if field == "data" else (text,):
-                found = words_of(piece)[:room]
+                found = tokenize(piece)[:room]
                 room -= len(found)
                 words += (*found, _BETWEEN)
     return words
 
 
-def document_of(kind: int, record: Any, place: int) -> Document:
-    """What the index keeps of a record."""
-    words = words_in(kind, record)
+def document_of(kind: int, record: Any) -> Document:
+    """Return the document of a record, at the slot that it has if this one is free."""
+    words = tokenize_record(kind, record)
     distinct = " ".join({*words, *marks_of(kind, record)})
-    return Document(place, kind, record.id, len(words), distinct)
+    slot = slot_at(getattr(record, KINDS[kind].time))
+    return Document(slot, kind, record.id, len(words), distinct)
 
 
 def marks_of(kind: int, record: Any) -> tuple[str, ...]:
-    """The marks of a record, which stand among its words."""
+    """Return the marks of a record, which the index has among its words."""
     return _marks(kind, _MARKED[kind](record))
 
 
 @lru_cache(10_000)
 def _marks(kind: int, values: tuple[str | None, ...]) -> tuple[str, ...]:
-    sort = SORTS[kind]
-    pairs = zip(sort.marked, values, strict=True)
+    columns = KINDS[kind].marked
+    pairs = zip(columns, values, strict=True)
     marks = (mark(column, value) for column, value in pairs if value is not None)
-    return (mark("kind", sort.name), *marks)
+    return (mark("kind", KINDS[kind].name), *marks)
 
 
 @lru_cache(10_000)
 def mark(column: str, value: str) -> str:
-    """A short name for a column's value; no word begins as it does. Two values may share one."""
-    return f"§{crc32(bytes(f'{column} {value}', 'utf-8')):08x}"
+    """Return a short name for a column's value; a few values may share one."""
+    return f"{MARK}{crc32(bytes(f'{column} {value}', 'utf-8')):08x}"
 
 
-def place_of(kind: int, record: Any) -> int:
-    """The place that a record would have if it was free."""
-    return place_at(getattr(record, SORTS[kind].time))
-
-
-def place_at(moment: datetime) -> int:
-    """The first place of a moment, in milliseconds."""
+def slot_at(moment: datetime) -> int:
+    """Return the first slot of a moment: its milliseconds."""
     return (moment - _EPOCH) // _MILLISECOND
 
 
 def _pieces(text: str) -> Iterator[str]:
-    """The keys and values of a payload, or all of it where it is no JSON."""
+    """Yield the keys and values of a payload, or all of it where it is not JSON."""
     value = _parsed(text)
     if value is None:
         yield text
@@ -148,7 +149,7 @@ def _pieces(text: str) -> Iterator[str]:
 
 
 def _readable(text: str) -> str:
-    """A payload without brackets and quotation marks."""
+    """Return a payload without brackets and quotation marks."""
     value = _parsed(text)
     try:
         return text if value is None else _shown(value)
@@ -165,7 +166,7 @@ def _shown(value: Any) -> str:
 
 
 def _parsed(text: str) -> Any:
-    """What a payload holds where it is JSON, numbers as their text; else None."""
+    """Return the value of a payload that is JSON, numbers as their text; else None."""
     if not text.lstrip().startswith(("{", "[", '"')):
         return None  # A number is a word, and so is what looks like nothing.
     try:

@@ -1,24 +1,22 @@
-"""Takes up what was stored since the last time, so that writes need not.
+"""Indexes what was stored since the last time, so that writes need not.
 
-Runs say themselves whether the index has them as they are. Of events and model calls, which never
-change, it is noted up to which id they were taken up. Where several transactions write at a time a
-smaller id may be seen after a larger one: ids that were missing are looked for again until all
-transactions have ended that ran while they were (see `store/change_feed.py`).
+A run remembers the `updated_at` with which it was indexed. Events and model calls never change: the
+index is a consumer of their change feeds. One process indexes at a time, by an advisory lock.
 """
 
 from __future__ import annotations
 
-import json
-from bisect import bisect_right
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from itertools import accumulate
 from operator import sub
 from time import monotonic, sleep
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-from curio_persistence.capabilities.search.documents import KINDS, document_of, place_of
-from curio_persistence.store.base import Store
-from curio_persistence.store.codecs import encode_time
+from curio_persistence.capabilities.consumers import Consumer
+from curio_persistence.capabilities.search.documents import NUMBERS, document_of, text_size
+from curio_persistence.errors import BusyError
+from curio_persistence.store.base import Position, Store
+from curio_persistence.store.change_feed import BATCH, MAX_BYTES, START
 from curio_persistence.store.filters import COUNT, Filter, Order, Where
 from curio_persistence.store.search_index import Document
 from curio_persistence.store.table import Table
@@ -26,410 +24,326 @@ from curio_persistence.tables import EVENTS, RUNS, USAGE
 from curio_persistence.text.tokenizer import VERSION
 
 Progress = Callable[[int, int | None], object]
-Range = tuple[int, int]
-"""Ids from the first up to the second."""
 
-_BATCH = 1_000
+_READ = 64
+"""Rows read at a time: a row may be large."""
 _FARTHEST = 16
-"""A place is looked for in steps of so many times as many places as are needed."""
-_MOMENT = 0.005
-"""Seconds after which it is tried again where another one holds the index."""
+"""A free slot is looked for in steps of so many times as many slots as are needed."""
+_PATIENCE = 30.0
+"""Seconds that clearing the index waits for another process that is indexing."""
+_MOMENT = 0.05
+_LOCK = "search index"
 _BY_ID = (Order("id"),)
-_APPENDED = (EVENTS, USAGE)
-_NOT_INDEXED = (Filter("indexed", "is null"),)
+_OUTDATED = (Filter("indexed_at", "differs from", "updated_at"),)
 
 
-class Missing(NamedTuple):
-    """Ids that no row had, and the transactions that might still store one."""
+class Metadata:
+    """The values stored beside the index."""
 
-    ranges: tuple[Range, ...] = ()
-    running: frozenset[str] = frozenset()
-
-
-class Mark(NamedTuple):
-    """How far a table was taken up: to which id, and what was missing by then.
-
-    What is found missing goes to `later`, and when those have ended of whom `missing` might come,
-    `later` takes its place: each waits for those who ran at its time, and not for all that follow.
-    """
-
-    upto: int = 0
-    missing: Missing = Missing()
-    later: Missing = Missing()
-
-    @classmethod
-    def read(cls, text: str | None) -> Mark:
-        """The mark that was noted."""
-        if text is None:
-            return cls()
-        upto, *both = json.loads(text)
-        return cls(upto, *(Missing(tuple(map(tuple, r)), frozenset(names)) for r, names in both))
-
-    def text(self) -> str:
-        """The mark as it is noted."""
-        both = [(ranges, sorted(names)) for ranges, names in self[1:]]
-        return json.dumps((self.upto, *both), separators=(",", ":"))
-
-    @property
-    def ranges(self) -> tuple[Range, ...]:
-        """All ids that are still to be looked at, but for those that come."""
-        return (*self.missing.ranges, *self.later.ranges)
-
-    def without(self, ids: Sequence[int]) -> Mark:
-        """The mark when some rows that were missing have come."""
-        return self._replace(missing=_without(self.missing, ids), later=_without(self.later, ids))
-
-    def after(
-        self,
-        ids: Sequence[int],
-        upto: int,
-        before: frozenset[str],
-        running: Callable[[], frozenset[str]],
-    ) -> Mark:
-        """The mark when all rows were read that had an id in `ranges`, or the next up to `upto`.
-
-        `before` are the transactions that ran before the reading, `running` tells who still does.
-        """
-        _, missing, later = self.without([ident for ident in ids if ident <= self.upto])
-        if not missing.running & before:
-            missing, later = later, Missing()  # Whatever was missing there never comes.
-        holes = _holes(self.upto + 1, upto + 1, ids)
-        if holes:
-            later = Missing((*later.ranges, *holes), later.running | running())
-        return Mark(upto, missing, later)
-
-
-def _without(missing: Missing, ids: Sequence[int]) -> Missing:
-    ranges = tuple(hole for first, end in missing.ranges for hole in _holes(first, end, ids))
-    return Missing(ranges, missing.running if ranges else frozenset())
-
-
-def _neighbours(ranges: Iterable[Range]) -> list[list[Range]]:
-    """Ranges in groups that one question is asked for each."""
-    groups: list[list[Range]] = []
-    for each in ranges:
-        if groups and each[0] - groups[-1][-1][1] < _BATCH:
-            groups[-1].append(each)
-        else:
-            groups.append([each])
-    return groups
-
-
-def _holes(first: int, end: int, ids: Iterable[int]) -> list[Range]:
-    """The ranges of a range that have none of the ids."""
-    holes = []
-    for ident in sorted(ident for ident in ids if first <= ident < end):
-        if ident > first:
-            holes.append((first, ident))
-        first = ident + 1
-    if first < end:
-        holes.append((first, end))
-    return holes
-
-
-class Notes:
-    """What is noted beside the index: whether there is one, and how far it has come."""
-
-    def __init__(self, noted: Mapping[str, str]) -> None:
-        self._noted = noted
+    def __init__(self, values: Mapping[str, str]) -> None:
+        self._values = values
 
     @property
     def enabled(self) -> bool:
-        """Whether records are taken up at all."""
-        return self._noted.get("enabled") != "no"
+        """Whether this database has an index."""
+        return self._values.get("enabled") != "no"
 
     @property
     def version(self) -> str | None:
-        """How the words were parted; None where there are none yet."""
-        return self._noted.get("words")
+        """The version of the tokenizer; None before the first document."""
+        return self._values.get("words")
 
     @property
     def drift(self) -> int:
-        """By how many milliseconds a place may be later than its record."""
-        return int(self._noted.get("drift", 0))
+        """The most milliseconds by which a slot is later than its record."""
+        return int(self._values.get("drift", 0))
 
-    def mark(self, table: Table[Any]) -> Mark:
-        """How far a table was taken up."""
-        return Mark.read(self._noted.get(table.name))
+    @property
+    def generation(self) -> int:
+        """How many times the index was cleared."""
+        return int(self._values.get("generation", 0))
+
+
+class Budget:
+    """The records and the time that indexing may take."""
+
+    def __init__(self, limit: int | None, until: float | None) -> None:
+        self._limit = limit
+        self._until = until
+        self.done = 0
+
+    @property
+    def batch(self) -> int:
+        """How many records the next batch may have."""
+        return BATCH if self._limit is None else min(BATCH, self._limit - self.done)
+
+    @property
+    def is_late(self) -> bool:
+        return self._until is not None and monotonic() >= self._until
+
+    @property
+    def is_spent(self) -> bool:
+        return self.is_late or self.done == self._limit
+
+
+class Step(NamedTuple):
+    """What became of one batch: `blocked` means that another process is indexing."""
+
+    indexed: int
+    state: Literal["more", "done", "blocked"]
+
+
+_BLOCKED = Step(0, "blocked")
+_DONE = Step(0, "done")
 
 
 class Indexing:
-    """What a store's word index lacks, and how it gets it."""
+    """Brings the search index of a store up to date."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._consumers = {table: Consumer(store, "search", table) for table in (EVENTS, USAGE)}
 
-    def notes(self) -> Notes:
-        """What is noted now."""
-        return Notes(self._store.words.notes())
+    def metadata(self) -> Metadata:
+        return Metadata(self._store.search_index.metadata())
 
     def pending(self) -> int:
-        """How many records wait to be taken up."""
-        notes = self.notes()
-        return sum(self.waiting(table, notes) for table in KINDS) if notes.enabled else 0
+        """Return how many records are to be indexed."""
+        return sum(map(self._waiting, NUMBERS)) if self.metadata().enabled else 0
 
-    def waiting(self, table: Table[Any], notes: Notes) -> int:
-        """How many of one table do."""
-        where = _NOT_INDEXED if table is RUNS else (_after(notes.mark(table).upto),)
+    def _waiting(self, table: Table[Any]) -> int:
+        """Return how many of one table are."""
+        if table is RUNS:
+            where: Where = _OUTDATED
+        else:
+            where = (Filter("id", ">", self._consumers[table].watermark().upto),)
         [(count,)] = self._store.aggregate(table, (COUNT,), where)
         return int(count)
 
+    def lost(self, table: Table[Any]) -> int:
+        """Return how many records should be indexed, but are not."""
+        unindexed = self._store.search_index.unindexed
+        if table is RUNS:
+            return len(unindexed(NUMBERS[table], table.name, 2**63 - 1))
+        watermark = self._consumers[table].watermark()
+        ids = unindexed(NUMBERS[table], table.name, watermark.upto)
+        return sum(map(watermark.has_passed, ids))
+
     def index_pending(
-        self, *, limit: int | None = None, until: float | None = None, progress: Progress | None
+        self,
+        *,
+        limit: int | None = None,
+        until: float | None = None,
+        progress: Progress | None = None,
     ) -> tuple[int, bool]:
-        """Take up what waits: at most `limit` records, and no batch after the moment `until`.
+        """Index at most `limit` records, until about the moment `until`.
 
-        How many it were, and whether that was all.
+        Return how many, and whether these were all. Ends at once where another process indexes.
         """
-        notes = self.notes()
-        if not notes.enabled or self._store.read_only:
+        if self._store.read_only or not self.metadata().enabled:
             return 0, False
-        return self._take_up_all(notes, limit, until, progress)
-
-    def _take_up_all(
-        self, notes: Notes, limit: int | None, until: float | None, progress: Progress | None
-    ) -> tuple[int, bool]:
+        budget = Budget(limit, until)
         total = self.pending() if progress else None
-        done, is_all = 0, True
-        for table in KINDS:
-            mark: Mark | None = notes.mark(table)
-            while True:
-                if _is_over(until) or done == limit:
-                    return done, False
-                size = self._store.words.batch
-                size = size if limit is None else min(size, limit - done)
-                count, more = (
-                    self._take_up_runs(min(size, _BATCH))
-                    if table is RUNS
-                    else self._take_up(table, mark, size)
-                )
-                done += count
-                self._store.words.after_batch()
-                if progress and count:
-                    progress(done, total)
-                if not more:
-                    # Of runs those are left that somebody is changing just now.
-                    is_all = is_all and (table is not RUNS or not self.waiting(RUNS, notes))
-                    break
-                if not count:
-                    sleep(_MOMENT)  # Somebody else is at it.
-                mark = None  # It has changed.
-        return done, is_all
+        complete = True
+        for table in NUMBERS:
+            state = self._index_table(table, budget, total, progress)
+            if state != "done":
+                complete = False
+                break
+        self._store.search_index.after_indexing(budget.done)
+        # Runs are left that another transaction is changing.
+        return budget.done, complete and not self._waiting(RUNS)
+
+    def _index_table(
+        self, table: Table[Any], budget: Budget, total: int | None, progress: Progress | None
+    ) -> Literal["more", "done", "blocked"]:
+        while not budget.is_spent:
+            count, state = (
+                self._index_runs(budget) if table is RUNS else self._index_new(table, budget)
+            )
+            budget.done += count
+            if progress and count:
+                progress(budget.done, total)
+            if state != "more":
+                return state
+        return "more"
 
     # --- runs ---------------------------------------------------------------------------------
 
-    def _take_up_runs(self, size: int) -> tuple[int, bool]:
-        """Take up so many runs: how many it were, and whether there may be more."""
-        runs = self._rows(RUNS, _NOT_INDEXED, size)
+    def _index_runs(self, budget: Budget) -> Step:
+        runs, documents = self._read_runs(budget)
         if not runs:
-            return 0, False
-        documents = {run.id: _document(RUNS, run) for run in runs}
-        words = self._store.words
+            return _DONE
         with self._store.transaction():
-            if not words.try_to_lock():
-                return 0, True
-            notes = self.notes()
-            if not notes.enabled:
-                return 0, False
-            # Who changes a run now may take long; it will wait again when he has done so.
-            free = words.claim_runs([run.id for run in runs])
-            unchanged = [run.id for run in runs if run.id in free and self._note_indexed(run)]
-            words.remove(KINDS[RUNS], unchanged, dict)
-            self._add([documents[ident] for ident in unchanged], notes)
-        return len(unchanged), bool(unchanged)
+            if not self._store.try_advisory_lock(_LOCK):
+                return _BLOCKED
+            metadata = self.metadata()
+            if not metadata.enabled:
+                return _DONE
+            locked = self._store.search_index.lock_runs([run.id for run in runs])
+            indexed = {run.id for run in runs if run.id in locked and self._set_indexed(run)}
+            self._put([each for each in documents if each.record_id in indexed], metadata)
+        return Step(len(indexed), "more" if indexed else "done")
 
-    def _note_indexed(self, run: Any) -> bool:
-        """Note that the index has a run, if it is still as it was."""
-        return bool(self._store.update(RUNS, _as_it_was(run), {"indexed": 1}))
+    def _read_runs(self, budget: Budget) -> tuple[list[Any], list[Document]]:
+        """Read runs until there are enough of them, or of their text, or it is late."""
+        kind, size = NUMBERS[RUNS], 0
+        runs: list[Any] = []
+        documents: list[Document] = []
+        for run in self._rows(RUNS, _OUTDATED):
+            runs.append(run)
+            documents.append(document_of(kind, run))
+            size += text_size(kind, run)
+            if len(runs) >= budget.batch or size >= MAX_BYTES or budget.is_late:
+                break
+        return runs, documents
+
+    def _set_indexed(self, run: Any) -> bool:
+        """Remember with which update a run is indexed, unless it has changed since it was read."""
+        as_read = RUNS.filter("updated_at", "=", run.updated_at)
+        unchanged = (Filter("id", "=", run.id), as_read, *_OUTDATED)
+        updated_at = RUNS.encode_value("updated_at", run.updated_at)
+        return bool(self._store.update(RUNS, unchanged, {"indexed_at": updated_at}))
+
+    def _rows(self, table: Table[Any], where: Where) -> Iterator[Any]:
+        after: Position | None = None
+        while True:
+            columns = self._store.select(table, where, order=_BY_ID, after=after, limit=_READ)
+            rows = table.decode(columns)
+            yield from rows
+            if len(rows) < _READ:
+                return
+            after = (rows[-1].id,)
 
     # --- events and model calls ---------------------------------------------------------------
 
-    def _take_up(self, table: Table[Any], mark: Mark | None, size: int) -> tuple[int, bool]:
-        """Take up so many rows: how many it were, and whether there may be more."""
-        mark = self.notes().mark(table) if mark is None else mark
-        # First: who has ended has committed what will be read.
-        before = self._store.running() if mark.ranges else frozenset()
-        rows = self._late(table, mark, size)
-        if len(rows) == size:  # And there may be more of them.
-            return self._take_over(table, mark, mark.without([row.id for row in rows]), rows)
-        new = self._rows(table, (_after(mark.upto),), size - len(rows))
-        rows += new
-        upto = new[-1].id if new else mark.upto
-        seen = mark.after([row.id for row in rows], upto, before, self._store.running)
-        if seen == mark:
-            return 0, False
-        count, more = self._take_over(table, mark, seen, rows)
-        return count, more and (len(rows) == size or not count)
-
-    def _take_over(
-        self, table: Table[Any], mark: Mark, seen: Mark, rows: list[Any]
-    ) -> tuple[int, bool]:
-        """Take up rows and note another mark, unless somebody else did meanwhile."""
-        documents = [_document(table, row) for row in rows]
+    def _index_new(self, table: Table[Any], budget: Budget) -> Step:
+        consumer, kind = self._consumers[table], NUMBERS[table]
+        changes = consumer.read(limit=budget.batch)
+        if changes.watermark == changes.since:
+            return _DONE
+        documents = [document_of(kind, record) for record in table.decode(changes.columns)]
         with self._store.transaction():
-            if not self._store.words.try_to_lock():
-                return 0, True
-            notes = self.notes()
-            if notes.mark(table) != mark or not notes.enabled:
-                return 0, notes.enabled
-            there = self._still_there(table, rows, documents)
-            if len(there) < len(rows) and self._store.ids_come_back:
-                return 0, True  # The mark must not pass ids that others get.
-            self._add(there, notes)
-            self._store.words.note(**{table.name: seen.text()})
-        return len(rows), bool(rows)
+            if not self._store.try_advisory_lock(_LOCK):
+                return _BLOCKED
+            metadata = self.metadata()
+            if not metadata.enabled:
+                return _DONE
+            if not consumer.advance(changes):
+                return Step(0, "more")  # Another process has indexed these meanwhile.
+            self._put(self._existing(table, documents), metadata)
+        return Step(len(documents), "more" if changes.more else "done")
 
-    def _late(self, table: Table[Any], mark: Mark, size: int) -> list[Any]:
-        """Rows that were missing, and have come."""
-        ids: list[int] = []
-        for ranges in _neighbours(sorted(mark.ranges)):
-            ids += self._ids_in(table, ranges)
-            if len(ids) >= size:
-                break
-        where = (Filter("id", "in", tuple(ids[:size])),)
-        return self._rows(table, where, size) if ids else []
-
-    def _ids_in(self, table: Table[Any], ranges: Sequence[Range]) -> list[int]:
-        """The ids there are in ranges near each other."""
-        where = (Filter("id", ">=", ranges[0][0]), Filter("id", "<", ranges[-1][1]))
-        ids = (ident for (ident,) in self._store.select_columns(table, ("id",), where))
-        firsts = [first for first, _ in ranges]
-        return [ident for ident in ids if ident < ranges[bisect_right(firsts, ident) - 1][1]]
-
-    def _rows(self, table: Table[Any], where: Where, limit: int) -> list[Any]:
-        return table.decode(self._store.select(table, where, order=_BY_ID, limit=limit))
-
-    def _still_there(
-        self, table: Table[Any], rows: list[Any], documents: list[Document]
-    ) -> list[Document]:
-        """The documents of those that were not deleted, or replaced, since they were read."""
-        ids = tuple(row.id for row in rows)
-        if not ids:
+    def _existing(self, table: Table[Any], documents: list[Document]) -> list[Document]:
+        """Return the documents of records that were not deleted since they were read."""
+        if not documents:
             return []
-        key = ("id", "created_at") if self._store.ids_come_back else ("id",)
-        there = set(self._store.select_columns(table, key, _with_ids(ids)))
-        keys = [(row.id, encode_time(row.created_at))[: len(key)] for row in rows]
-        return [each for each, found in zip(documents, keys, strict=True) if found in there]
+        where = (Filter("id", "in", tuple(each.record_id for each in documents)),)
+        there = {ident for (ident,) in self._store.select_columns(table, ("id",), where)}
+        return [each for each in documents if each.record_id in there]
 
-    def _add(self, documents: list[Document], notes: Notes) -> None:
+    # --- documents ----------------------------------------------------------------------------
+
+    def _put(self, documents: list[Document], metadata: Metadata) -> None:
         if not documents:
             return
-        if notes.version is None:
-            self._store.words.note(words=VERSION)
-        placed, drift = self._placed(documents)
-        if drift > notes.drift:
-            self._store.words.note(drift=str(drift))
-        self._store.words.add(placed)
+        placed, drift = self._placed(documents, metadata.drift)
+        values = {}
+        if metadata.version is None:
+            values["words"] = VERSION
+        if drift > metadata.drift:
+            values["drift"] = str(drift)
+        self._store.search_index.set_metadata(**values)
+        self._store.search_index.put(placed)
 
-    def _placed(self, documents: list[Document]) -> tuple[list[Document], int]:
-        """The documents in their order, each at a place that is free: its own, or a later one.
+    def _placed(self, documents: list[Document], drift: int) -> tuple[list[Document], int]:
+        """Return documents of one kind at free slots, and how much later these are at most.
 
-        Also by how much at most. Where many are of the same moment the steps grow, so that few
-        questions find the end.
+        A record that is indexed already has its slot again.
         """
-        documents = sorted(documents, key=lambda document: document[:3])
-        places = [document.place for document in documents]
+        slots = self._store.search_index.slots(
+            documents[0].kind, [each.record_id for each in documents]
+        )
+        former = [
+            each._replace(slot=slots[each.record_id])
+            for each in documents
+            if 0 <= slots.get(each.record_id, -(2**62)) - each.slot <= drift
+        ]
+        known = {each.record_id for each in former}
+        new = sorted(each for each in documents if each.record_id not in known)
+        free = self._free([each.slot for each in new])
+        placed = [each._replace(slot=slot) for each, slot in zip(new, free, strict=True)]
+        return [*former, *placed], max(map(sub, free, (each.slot for each in new)), default=0)
+
+    def _free(self, slots: list[int]) -> list[int]:
+        """Return free slots for these, which are in order: themselves, or later ones.
+
+        Where many records are of the same moment the steps grow, so that few queries find the end.
+        """
         step = 1
         while True:
-            places = list(accumulate(places, lambda before, wished: max(before + 1, wished)))
-            taken = self._store.words.taken(places)
+            slots = list(accumulate(slots, lambda before, wished: max(before + 1, wished)))
+            taken = self._store.search_index.taken(slots) if slots else ()
             if not taken:
-                break
-            places = [place + step if place in taken else place for place in places]
+                return slots
+            slots = [slot + step if slot in taken else slot for slot in slots]
             # No further, or each batch would double how far the last one went.
-            step = min(2 * step, _FARTHEST * len(places))
-        placed = [
-            document if document.place == place else document._replace(place=place)
-            for document, place in zip(documents, places, strict=True)
-        ]
-        drift = max(map(sub, places, (document.place for document in documents)))
-        return placed, drift
+            step = min(2 * step, _FARTHEST * len(slots))
 
-    # --- leaving out --------------------------------------------------------------------------
+    # --- removing -----------------------------------------------------------------------------
 
-    def forget(self, table: Table[Any], where: Where) -> list[int]:
-        """Leave records out that are about to be deleted or to lose their words; whom it had."""
-        had: list[int] = []
-        kind, words = KINDS[table], self._store.words
-        words.lock()
-        if not self.notes().enabled:
-            return had
-        for columns in self._store.stream(table, where, size=_BATCH):
+    def forget(self, table: Table[Any], where: Where) -> dict[int, int]:
+        """Remove records that are about to be deleted or to change; return the slots they had."""
+        slots: dict[int, int] = {}
+        kind, index = NUMBERS[table], self._store.search_index
+        if not self.metadata().enabled:
+            return slots
+        for columns in self._store.stream(table, where, size=_READ):
             records = table.decode(columns)
-            known = words.known(kind, [record.id for record in records])
-            had += known
-            words.remove(kind, sorted(known), _indexed_with(table, records))
-        return had
+            known = index.slots(kind, [record.id for record in records])
+            words = {r.id: document_of(kind, r).words for r in records if r.id in known}
+            index.remove(kind, sorted(known), words)
+            slots |= known
+        return slots
 
-    def take_up_again(self, table: Table[Any], ids: Sequence[int]) -> None:
-        """Take up records that have changed, and had been left out for that."""
-        for begin in range(0, len(ids), _BATCH):
-            where = (Filter("id", "in", tuple(ids[begin : begin + _BATCH])),)
-            rows = self._rows(table, where, _BATCH)
-            self._add([_document(table, row) for row in rows], self.notes())
-
-    def go_back(self, table: Table[Any]) -> None:
-        """After rows were deleted: where their ids come back, what gets them is to be taken up."""
-        if not self._store.ids_come_back:
+    def take_up_again(self, table: Table[Any], slots: Mapping[int, int]) -> None:
+        """Index records again that were removed because they would change."""
+        if not slots:
             return
-        mark = self.notes().mark(table)
-        newest = self._store.select(table, order=(Order("id", descending=True),), limit=1)
-        last = next(iter(newest[table.names.index("id")]), 0)
-        if last < mark.upto:
-            # Where ids come back they come in order: what is missing up to there never does.
-            self._store.words.note(**{table.name: Mark(last).text()})
+        where = (Filter("id", "in", tuple(slots)),)
+        documents = (document_of(NUMBERS[table], record) for record in self._rows(table, where))
+        self._store.search_index.put(
+            [each._replace(slot=slots[each.record_id]) for each in documents]
+        )
 
     def switch(self, *, on: bool) -> None:
-        """Begin or cease to take up records; what was taken up is forgotten then."""
-        if on == self.notes().enabled:
-            return
-        with self._store.transaction():
-            self._store.words.lock()
-            self._forget_all()
-            self._store.words.note(enabled="yes" if on else "no")
+        """Begin or cease to index; what was indexed is removed."""
+        if on != self.metadata().enabled:
+            self._clear(enabled="yes" if on else "no")
 
     def clear(self) -> None:
-        """Make everything wait again."""
-        with self._store.transaction():
-            self._store.words.lock()
-            self._forget_all()
+        """Remove all documents, so that everything is to be indexed again."""
+        self._clear()
 
-    def _forget_all(self) -> None:
-        words = self._store.words
-        words.clear()
-        words.note(words=VERSION, drift="0", **{table.name: Mark().text() for table in _APPENDED})
-        self._store.update(RUNS, (Filter("indexed", "is not null"),), {"indexed": None})
+    def _clear(self, **values: str) -> None:
+        until = monotonic() + _PATIENCE
+        while True:
+            with self._store.transaction():
+                if self._store.try_advisory_lock(_LOCK):
+                    self._remove_all(**values)
+                    return
+            if monotonic() >= until:
+                raise BusyError(
+                    f"{self._store.place} is being indexed by another process, which has not "
+                    f"ended within {_PATIENCE:.0f} seconds. Try again when it has."
+                )
+            sleep(_MOMENT)
 
-
-def _indexed_with(table: Table[Any], records: list[Any]) -> Callable[[], Mapping[int, str]]:
-    """The words with which records were taken up, worked out when somebody asks."""
-    return lambda: {record.id: _document(table, record).words for record in records}
-
-
-def _document(table: Table[Any], record: Any) -> Document:
-    kind = KINDS[table]
-    return document_of(kind, record, place_of(kind, record))
-
-
-def _after(ident: int) -> Filter:
-    return Filter("id", ">", ident)
-
-
-def _with_ids(ids: tuple[int, ...]) -> Where:
-    """Rows of these ids, and perhaps some between them: a range is found faster than a list."""
-    first, end = min(ids), max(ids) + 1
-    if end - first > 2 * len(ids) or end == 2**63:
-        return (Filter("id", "in", ids),)
-    return (Filter("id", ">=", first), Filter("id", "<", end))
-
-
-def _as_it_was(run: Any) -> Where:
-    return (
-        Filter("id", "=", run.id),
-        RUNS.filter("updated_at", "=", run.updated_at),
-        *_NOT_INDEXED,
-    )
-
-
-def _is_over(until: float | None) -> bool:
-    return until is not None and monotonic() >= until
+    def _remove_all(self, **values: str) -> None:
+        index = self._store.search_index
+        index.clear()
+        generation = str(self.metadata().generation + 1)
+        index.set_metadata(words=VERSION, drift="0", generation=generation, **values)
+        for consumer in self._consumers.values():
+            consumer.skip_to(START)
+        self._store.update(RUNS, (Filter("indexed_at", "is not null"),), {"indexed_at": None})

@@ -82,7 +82,7 @@ class Deduplicator:
         names = [name for name in RUNS_AND_STUBS.names if name not in ("id", "run_id")]
         changes: Row = {name: row.get(name, RUNS_AND_STUBS.filled.get(name)) for name in names}
         where = (Filter("run_id", "=", row["run_id"]),)
-        self._store.update(RUNS_AND_STUBS, where, {**changes, "indexed": None})
+        self._store.update(RUNS_AND_STUBS, where, {**changes, "indexed_at": None})
 
     # --- events and model calls ---------------------------------------------------------------
 

@@ -10,7 +10,6 @@ CREATE TABLE {schema}.schema_migrations (
     checksum   TEXT NOT NULL,          -- SHA-256 of the step's file
     applied_at TIMESTAMPTZ NOT NULL
 );
-
 -- One row for each execution of an agent.
 -- JSON is kept as TEXT: jsonb reorders keys and refuses NUL, so it must not hold the only copy.
 
@@ -36,7 +35,7 @@ CREATE TABLE {schema}.agent_runs (
     stub                   SMALLINT,   -- 1 while all that is known of the run is that an event named it
     tags                   TEXT,       -- a JSON array of texts
     metrics                TEXT,       -- JSON or plain text, as it was given
-    indexed                SMALLINT    -- 1 while the search index has its words as they are
+    indexed_at             TIMESTAMPTZ -- the updated_at with which the search index has it
 );
 
 -- Newest runs of all agents.
@@ -53,9 +52,9 @@ CREATE INDEX agent_runs_by_parent ON {schema}.agent_runs (parent_run_id, created
 -- Runs of one session.
 CREATE INDEX agent_runs_by_session ON {schema}.agent_runs (session_id, created_at, id)
     WHERE session_id IS NOT NULL;
--- Runs that the search index has yet to take up.
-CREATE INDEX agent_runs_unindexed ON {schema}.agent_runs (id) WHERE indexed IS NULL;
-
+-- Runs that the search index has yet to index.
+CREATE INDEX agent_runs_unindexed ON {schema}.agent_runs (id)
+    WHERE indexed_at IS DISTINCT FROM updated_at;
 -- What happened in a run. Rows are appended and never changed.
 
 CREATE TABLE {schema}.agent_run_events (
@@ -157,7 +156,6 @@ BEGIN
     RETURN CASE WHEN jsonb_typeof(payload) = 'object' THEN payload END;
 END
 $$;
-
 -- One row for each model call. No foreign key: a call can stand alone, and outlives its run.
 
 CREATE TABLE {schema}.agent_llm_usage (
@@ -203,7 +201,6 @@ CREATE INDEX agent_llm_usage_latency ON {schema}.agent_llm_usage (latency_ms)
 -- What is sent again is recognised. Calls that have no event_id cost it nothing.
 CREATE UNIQUE INDEX agent_llm_usage_by_event_id ON {schema}.agent_llm_usage (event_id)
     WHERE event_id IS NOT NULL;
-
 -- How far each consumer has come in the change feed of a table.
 
 CREATE TABLE {schema}.agent_consumers (
@@ -214,49 +211,21 @@ CREATE TABLE {schema}.agent_consumers (
     updated_at TIMESTAMPTZ NOT NULL,
     UNIQUE (name, table_name)
 );
-
--- The search index. It says what may be found; the records say what is.
+-- The search index. It says what may match; the records decide.
 
 CREATE TABLE {schema}.agent_search_documents (
-    place     BIGINT PRIMARY KEY,  -- the record's time in milliseconds, or the next free number
-    number    BIGINT NOT NULL,     -- in the order of taking up; posting lists have it
+    slot      BIGINT PRIMARY KEY,  -- the record's time in milliseconds, or the next free number
     record_id BIGINT NOT NULL,
     length    INTEGER NOT NULL,    -- how many words
-    kind      SMALLINT NOT NULL    -- 0 run, 1 event, 2 model call
+    kind      SMALLINT NOT NULL,   -- 0 run, 1 event, 2 model call
+    words     INTEGER[] NOT NULL   -- hashes of its words and of their first letters
 );
 
-CREATE INDEX agent_search_documents_by_record ON {schema}.agent_search_documents (record_id);
+CREATE UNIQUE INDEX agent_search_documents_by_record
+    ON {schema}.agent_search_documents (kind, record_id);
 
--- Posting lists, as `curio_persistence/backends/postgres/postings.py` writes them. A segment has the documents of
--- `size` numbers from `first` on.
-CREATE TABLE {schema}.agent_search_segments (
-    first       BIGINT PRIMARY KEY,
-    size        INTEGER NOT NULL,
-    first_place BIGINT NOT NULL,
-    last_place  BIGINT NOT NULL,
-    forgotten   INTEGER NOT NULL     -- so many of its documents are gone
-);
+CREATE INDEX agent_search_documents_by_word ON {schema}.agent_search_documents USING gin (words);
 
-CREATE TABLE {schema}.agent_search_postings (
-    segment BIGINT NOT NULL,
-    word    BYTEA NOT NULL,      -- the first of the page
-    page    BYTEA NOT NULL,
-    PRIMARY KEY (segment, word)
-);
-
--- They are compressed already.
-ALTER TABLE {schema}.agent_search_postings ALTER COLUMN page SET STORAGE EXTERNAL;
-
-CREATE TABLE {schema}.agent_search_places (
-    number      BIGINT PRIMARY KEY, -- that of its documents, divided by 4,096
-    first_place BIGINT NOT NULL,
-    last_place  BIGINT NOT NULL,
-    places      BYTEA NOT NULL
-);
-
-ALTER TABLE {schema}.agent_search_places ALTER COLUMN places SET STORAGE EXTERNAL;
-
--- How far it has come.
 CREATE TABLE {schema}.agent_search_state (
     name  TEXT PRIMARY KEY,
     value TEXT NOT NULL

@@ -9,7 +9,6 @@ CREATE TABLE schema_migrations (
     checksum   TEXT NOT NULL,          -- SHA-256 of the step's file
     applied_at TEXT NOT NULL
 ) STRICT;
-
 -- One row for each execution of an agent.
 -- Times are UTC text of fixed width, so that text order is time order; the CHECKs hold them to it.
 
@@ -35,7 +34,8 @@ CREATE TABLE agent_runs (
     stub                   INTEGER,    -- 1 while all that is known of the run is that an event named it
     tags                   TEXT,       -- a JSON array of texts
     metrics                TEXT,       -- JSON or plain text, as it was given
-    indexed                INTEGER     -- 1 while the search index has its words as they are
+    -- The updated_at with which the search index has it.
+    indexed_at             TEXT CHECK (indexed_at GLOB '????-??-??T??:??:??.??????+00:00')
 ) STRICT;
 
 -- Newest runs of all agents.
@@ -52,9 +52,9 @@ CREATE INDEX agent_runs_by_parent ON agent_runs (parent_run_id, created_at)
 -- Runs of one session.
 CREATE INDEX agent_runs_by_session ON agent_runs (session_id, created_at)
     WHERE session_id IS NOT NULL;
--- Runs that the search index has yet to take up.
-CREATE INDEX agent_runs_unindexed ON agent_runs (id) WHERE indexed IS NULL;
-
+-- Runs that the search index has yet to index.
+CREATE INDEX agent_runs_unindexed ON agent_runs (id)
+    WHERE indexed_at IS NOT updated_at;
 -- What happened in a run. Rows are appended and never changed.
 
 CREATE TABLE agent_run_events (
@@ -118,7 +118,6 @@ CREATE INDEX agent_run_events_severe_by_agent
 CREATE INDEX agent_run_events_metrics
     ON agent_run_events (metric_name, timestamp, metric_value, agent_id)
     WHERE metric_name IS NOT NULL;
-
 -- One row for each model call. No foreign key: a call can stand alone, and outlives its run.
 
 CREATE TABLE agent_llm_usage (
@@ -163,7 +162,6 @@ CREATE INDEX agent_llm_usage_latency ON agent_llm_usage (latency_ms) WHERE laten
 -- What is sent again is recognised. Calls that have no event_id cost it nothing.
 CREATE UNIQUE INDEX agent_llm_usage_by_event_id ON agent_llm_usage (event_id)
     WHERE event_id IS NOT NULL;
-
 -- How far each consumer has come in the change feed of a table.
 
 CREATE TABLE agent_consumers (
@@ -174,21 +172,19 @@ CREATE TABLE agent_consumers (
     updated_at TEXT NOT NULL CHECK (updated_at GLOB '????-??-??T??:??:??.??????+00:00'),
     UNIQUE (name, table_name)
 ) STRICT;
-
--- The search index. What words a record has stands in an FTS5 table, agent_search_words, which is
--- made when the first record is indexed. It says what may be found; the records say what is.
+-- The search index. The words of a document are in an FTS5 table, agent_search_words, which is made
+-- when the first record is indexed. The index says what may match; the records decide.
 
 CREATE TABLE agent_search_documents (
-    place     INTEGER PRIMARY KEY,     -- the record's time in milliseconds, or the next free number
+    slot      INTEGER PRIMARY KEY,     -- the record's time in milliseconds, or the next free number
     kind      INTEGER NOT NULL,        -- 0 run, 1 event, 2 model call
     record_id INTEGER NOT NULL,
     length    INTEGER NOT NULL,        -- how many words
-    words     TEXT                     -- those of a run, by which they are found again when it changes
+    words     TEXT                     -- of a run: FTS5 must be told them when the run changes
 ) STRICT;
 
 CREATE UNIQUE INDEX agent_search_documents_by_record ON agent_search_documents (kind, record_id);
 
--- How far it has come.
 CREATE TABLE agent_search_state (
     name  TEXT PRIMARY KEY,
     value TEXT NOT NULL
