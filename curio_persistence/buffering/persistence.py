@@ -243,7 +243,7 @@ class BufferedStore(Store):
 
         The writer may have to wait for that very transaction.
         """
-        if not self._is_inside():
+        if self._queue.pending and not self._is_inside():
             self._queue.flush()
 
     @contextmanager

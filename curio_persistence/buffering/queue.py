@@ -179,8 +179,9 @@ class WriteQueue:
         Raises what keeps the writer from storing it. Failures that may pass are only raised when
         `patience` seconds are over; what is queued is kept in any case.
         """
-        advice = "What is queued is kept, and tried again."
-        return not self.pending or self._wait(self._added, advice, patience, timeout)
+        with self._lock:  # A caller that is just adding rows is waited for.
+            number = self._added
+        return self._wait(number, "What is queued is kept, and tried again.", patience, timeout)
 
     def store_directly(self) -> None:
         """Take no more rows, so that callers store them. Takes no lock: a signal handler calls."""

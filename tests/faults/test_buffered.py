@@ -9,6 +9,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
@@ -367,6 +368,18 @@ def test_what_is_appended_after_sigterm_is_stored_or_refused_but_never_lost(path
         assert child.exit_code() == -signal.SIGTERM
         told = child.kill().split()
     assert stored(path)[: len(told) + 101] == numbers(len(told) + 101)
+
+
+def test_what_sigterm_waits_for_includes_a_record_that_is_just_being_added(path: Path) -> None:
+    with (
+        SQLitePersistence(path).buffered(max_seconds=NEVER) as buffered,
+        ThreadPoolExecutor(1) as other,
+    ):
+        with buffered._queue._lock:  # Where an append counts its record.
+            flushed = other.submit(buffered._queue.flush)
+            time.sleep(0.1)
+            assert not flushed.done()
+        assert flushed.result(timeout=10)
 
 
 ENDINGS = {
