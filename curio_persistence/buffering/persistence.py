@@ -156,7 +156,7 @@ def _checked_limit(name: str, value: Any) -> int:
 
 
 def _index_some(search: Search) -> bool:
-    return search.index_pending(limit=_INDEXED_AT_ONCE) == _INDEXED_AT_ONCE
+    return search.index_pending(limit=_INDEXED_AT_ONCE) > 0
 
 
 def _handler(queue: WriteQueue) -> Sigterm:

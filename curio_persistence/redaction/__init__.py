@@ -36,7 +36,7 @@ class Redaction:
         self.content = content
         self._redactor = _checked(redactor)
         self._failures = 0
-        self._lock = RLock()  # A signal handler may write while its thread holds it.
+        self._lock = RLock()  # A finalizer may write while its thread holds it.
 
     @property
     def failures(self) -> int:
