@@ -316,7 +316,8 @@ class WriteQueue:
             while self._settled < last:
                 for count, error in store_entries(self._store, self._appends, self._next_entries()):
                     if error is not None:
-                        self._lose_first(error)
+                        why = f"{self._store.place} does not take them."
+                        self._lose(len(self._entries[0][1]), type(error).__name__, why)
                     self._settle(count)
                 self._answer(lambda waiter: waiter.number <= self._settled)
         except Exception as error:
@@ -366,13 +367,6 @@ class WriteQueue:
             self._settle(len(self._entries))
         self._answer(lambda waiter: gives_up or waiter.deadline <= now, error)
 
-    # --- what is lost -------------------------------------------------------------------------
-
-    def _lose_first(self, error: Exception) -> None:
-        [_, rows, _] = self._entries[0]
-        why = f"{self._store.place} does not take them."
-        self._lose(len(rows), type(error).__name__, why)
-
     def _lose(self, count: int, reason: str, why: str) -> None:
         """Count rows that are lost, and log the first time for each reason."""
         with self._lock:
@@ -380,8 +374,6 @@ class WriteQueue:
             self._lost[reason] = self._lost.get(reason, 0) + count
         if is_first:
             log("Records are lost (%s): %s Logged once; `lost` counts.", reason, why)
-
-    # --- forks and the end of the process -----------------------------------------------------
 
     def before_fork(self) -> None:
         """Settle nothing: what the writer is doing goes on in the parent."""
