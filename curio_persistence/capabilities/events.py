@@ -8,6 +8,7 @@ from typing import TypedDict, Unpack
 from weakref import ref
 
 from curio_persistence.capabilities.appends import Appends
+from curio_persistence.capabilities.arguments import checked_run_id
 from curio_persistence.capabilities.following import Following, SharedFeed
 from curio_persistence.capabilities.windows import Moment, window
 from curio_persistence.errors import ConflictError, InvalidValueError, MissingRunError
@@ -71,9 +72,7 @@ class Events(Appends[AgentRunEvent]):
         self, run_id: str, *, event_type: str | None = None, limit: int | None = None
     ) -> list[AgentRunEvent]:
         """A run's events, oldest first."""
-        if run_id is None:
-            raise InvalidValueError("run_id is required.", field="run_id")
-        where = EVENTS.where(run_id=run_id, event_type=event_type)
+        where = EVENTS.where(run_id=checked_run_id(run_id), event_type=event_type)
         limit = None if limit is None else checked_count("limit", limit)
         return EVENTS.decode(self._store.select(EVENTS, where, limit=limit))
 

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from time import monotonic
 from typing import Any, TypedDict, Unpack
 
+from curio_persistence.capabilities.arguments import checked_run_id, checked_run_ids
 from curio_persistence.capabilities.batches import encode_all, in_one_transaction
 from curio_persistence.capabilities.search.indexing import Indexing
 from curio_persistence.capabilities.windows import Moment, window
@@ -107,7 +108,7 @@ class Runs:
         """Replace a run's fields; see `BasePersistence.update_agent_run`."""
         changes = self._encode(run)
         del changes["run_id"], changes["created_at"]
-        where = RUNS.where(run_id=_given(run_id))
+        where = RUNS.where(run_id=checked_run_id(run_id))
         now = self._clock.stamp(run_id)
         changes["updated_at"] = encode_time(now)
         changes["stub"] = None
@@ -127,10 +128,11 @@ class Runs:
         metrics: Any = None,
     ) -> None:
         """Replace what is given of a run, whatever others make of the rest meanwhile."""
+        where = RUNS.where(run_id=checked_run_id(run_id))
         given = {"status": status, "finished_at": finished_at, "metrics": metrics}
         changes = self._changes(run_id, {n: v for n, v in given.items() if v is not None})
         changes["stub"] = None
-        if not self._store.update(RUNS, RUNS.where(run_id=_given(run_id)), changes):
+        if not self._store.update(RUNS, where, changes):
             raise NotFoundError(f"There is no run {run_id!r} to update.")
 
     def _changes(self, run_id: str, fields: Mapping[str, Any]) -> Row:
@@ -142,13 +144,15 @@ class Runs:
 
     def get(self, run_id: str) -> AgentRun | None:
         """One run, or None."""
-        found = RUNS.decode(self._store.select(RUNS, RUNS.where(run_id=_given(run_id)), limit=1))
+        found = RUNS.decode(
+            self._store.select(RUNS, RUNS.where(run_id=checked_run_id(run_id)), limit=1)
+        )
         return found[0] if found else None
 
     def get_many(self, run_ids: Collection[str]) -> list[AgentRun]:
-        """Those of the runs that there are, in any order."""
-        ids = tuple(str(RUNS.encode_value("run_id", run_id)) for run_id in run_ids)
-        return RUNS.decode(self._store.select(RUNS, (Filter("run_id", "in", ids),)))
+        """Return those of the runs that are stored, in any order."""
+        where = (Filter("run_id", "in", checked_run_ids(run_ids)),)
+        return RUNS.decode(self._store.select(RUNS, where))
 
     def newest(
         self,
@@ -204,7 +208,7 @@ class Runs:
         get their turn in between; the run itself goes last. A deletion that was cut short can
         therefore be repeated.
         """
-        where = RUNS.where(run_id=_given(run_id))
+        where = RUNS.where(run_id=checked_run_id(run_id))
         if not self._store.select_columns(RUNS, ("id",), where):
             return False
         children = RUNS.where(parent_run_id=run_id)
@@ -338,13 +342,6 @@ def _created(records: Iterable[AgentRunEvent | AgentLLMUsage]) -> list[datetime]
 def _last_change(run: AgentRun) -> datetime:
     """When the run itself was created or updated; a run that was read has both times."""
     return max(time for time in (run.created_at, run.updated_at) if time is not None)
-
-
-def _given(run_id: str) -> str:
-    """A run_id that must be there: None would mean "any run"."""
-    if run_id is None:
-        raise InvalidValueError("run_id is required.", field="run_id")
-    return run_id
 
 
 def _tags(tags: str | Collection[str] | None) -> tuple[str, ...]:

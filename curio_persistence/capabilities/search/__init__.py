@@ -7,6 +7,7 @@ from math import inf
 from time import monotonic
 from typing import Any, Literal, TypedDict, Unpack, get_args
 
+from curio_persistence.capabilities.arguments import check_progress
 from curio_persistence.capabilities.search.documents import KINDS, NUMBERS
 from curio_persistence.capabilities.search.finding import Finder, Question, hit_of
 from curio_persistence.capabilities.search.hits import SearchHit, SearchPage
@@ -101,6 +102,7 @@ class Search:
         another one is at it, this ends at once. Killed anywhere, it goes on where it was.
         `progress` is called with how many are done and how many there are.
         """
+        check_progress(progress)
         limit = None if limit is None else checked_count("limit", limit)
         until = None if max_wait is None else monotonic() + _checked_wait(max_wait)
         if not self.active:
@@ -110,6 +112,7 @@ class Search:
     def rebuild(self, *, progress: Progress | None = None) -> int:
         """Make the index anew, and return how many records were indexed."""
         self._refuse_disabled(self._indexing.metadata())
+        check_progress(progress)
         self._indexing.clear()
         return self.index_pending(progress=progress)
 

@@ -9,6 +9,7 @@ from itertools import chain, product
 from typing import Any
 
 from curio_persistence.capabilities.appends import Appends
+from curio_persistence.capabilities.arguments import checked_run_id, checked_run_ids
 from curio_persistence.capabilities.events import EventFilters, Events
 from curio_persistence.capabilities.runs import RunFilters, Runs
 from curio_persistence.capabilities.transfers.deduplication import ARRIVING, Deduplicator
@@ -138,7 +139,7 @@ class Transfers:
         None in `run_ids` stands for the model calls without a run.
         """
         hashes = RunHashes()
-        wheres = [()] if run_ids is None else list(of_runs(dict.fromkeys(run_ids)))
+        wheres = [()] if run_ids is None else list(of_runs(checked_run_ids(run_ids, or_none=True)))
         with self.reading() as reading:
             for table, where in product(KINDS.values(), wheres):
                 chunks = reading.stream(table, where, order=BY_ID)
@@ -148,4 +149,5 @@ class Transfers:
 
     def hash(self, run_id: str) -> RunHash | None:
         """Return a run's hash, equal wherever the run is equal; None for an unknown run."""
+        run_id = checked_run_id(run_id)
         return self.hashes((run_id,)).get(run_id)

@@ -1,0 +1,34 @@
+"""Arguments of public calls, checked before anything is done, and refused by their names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from curio_persistence.errors import InvalidValueError
+from curio_persistence.tables import RUNS
+
+
+def checked_run_id(run_id: Any) -> str:
+    """Return a run_id that is required; None would mean any run."""
+    if run_id is None:
+        raise InvalidValueError("run_id is required.", field="run_id")
+    return str(RUNS.encode_value("run_id", run_id))
+
+
+def checked_run_ids(run_ids: Any, *, or_none: bool = False) -> tuple[Any, ...]:
+    """Return the run_ids of a collection, each once; with `or_none`, None may be one of them."""
+    if isinstance(run_ids, str) or not isinstance(run_ids, Iterable):
+        raise InvalidValueError(
+            f"run_ids is a collection of ids, not one {type(run_ids).__name__}.", field="run_ids"
+        )
+    checked = (None if or_none and each is None else checked_run_id(each) for each in run_ids)
+    return tuple(dict.fromkeys(checked))
+
+
+def check_progress(progress: Any) -> None:
+    """Refuse what cannot be called."""
+    if progress is not None and not callable(progress):
+        raise InvalidValueError(
+            f"progress is a function of two numbers, not {progress!r}.", field="progress"
+        )
