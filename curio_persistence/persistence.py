@@ -101,9 +101,9 @@ class Persistence(BasePersistence):
         """Return one page of runs: the first, or that to which the last one's `next_cursor` leads.
 
         However far it leads, a page costs the same. A run must pass every filter: `agent_id`,
-        `session_id`, `parent_run_id`, `status` (one, or one of several), `tags` (all of them),
-        `any_tags` (one of them), and `since ≤ t < until` for the time of its creation, each a
-        datetime, ISO 8601 text, or how long ago: `"90s"`, `"30m"`, `"2h"`, `"7d"`, `"4w"`.
+        `session_id`, `parent_run_id`, `run_id` and `status` (one, or one of several), `tags` (all
+        of them), `any_tags` (one of them), and `since ≤ t < until` for the time of its creation,
+        each a datetime, ISO 8601 text, or how long ago: `"90s"`, `"30m"`, `"2h"`, `"7d"`, `"4w"`.
 
         Here, and in all that begins with `query_`, `iter_` or `count_`, `""` is a value like any
         other, and None is "no filter". A cursor that is damaged, or not of this query and

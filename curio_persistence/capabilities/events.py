@@ -24,7 +24,7 @@ PayloadFilter = Mapping[Path, str | float | Decimal | None]
 
 
 class EventFilters(TypedDict, total=False):
-    """What events can be picked by; all that is given has to be true of them."""
+    """The filters of events; an event has to pass all that are given."""
 
     agent_id: str | None
     run_id: str | None

@@ -51,7 +51,7 @@ class MetricPoint:
 
 
 class MetricFilters(TypedDict, total=False):
-    """What metrics can be picked by; all that is given has to be true of them."""
+    """The filters of metrics; an event has to pass all that are given."""
 
     agent_id: str | None
     run_id: str | None

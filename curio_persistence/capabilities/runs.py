@@ -33,9 +33,10 @@ _LONG = 0.05
 
 
 class RunFilters(TypedDict, total=False):
-    """What runs can be picked by; all that is given has to be true of them."""
+    """The filters of runs; a run has to pass all that are given."""
 
     agent_id: str | None
+    run_id: str | Collection[str] | None
     session_id: str | None
     parent_run_id: str | None
     status: str | Collection[str] | None
@@ -192,7 +193,7 @@ class Runs:
     def where(self, **filters: Unpack[RunFilters]) -> Where:
         """Return the filters of the store for those that a caller gave."""
         refuse_unknown(filters, RunFilters)
-        names = ("agent_id", "session_id", "parent_run_id", "status")
+        names = ("agent_id", "run_id", "session_id", "parent_run_id", "status")
         any_tags = filters.get("any_tags")
         return (
             *RUNS.where_any(**{name: filters.get(name) for name in names}),

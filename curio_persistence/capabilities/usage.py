@@ -19,7 +19,7 @@ from curio_persistence.tables import RUNS, USAGE
 
 
 class UsageFilters(TypedDict, total=False):
-    """What model calls can be picked by; all that is given has to be true of them."""
+    """The filters of model calls; a call has to pass all that are given."""
 
     agent_id: str | None
     run_id: str | None

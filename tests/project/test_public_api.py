@@ -215,7 +215,7 @@ OTHERS = {
     Search.check: "(self, *, deep: bool = False) -> list[Finding]",
 }
 FILTERS: dict[type, str] = {
-    RunFilters: "agent_id session_id parent_run_id status tags any_tags since until",
+    RunFilters: "agent_id run_id session_id parent_run_id status tags any_tags since until",
     EventFilters: "agent_id run_id session_id event_type level min_level payload since until",
     UsageFilters: "agent_id run_id session_id model provider status since until",
     MetricFilters: "agent_id run_id session_id since until",

@@ -29,7 +29,7 @@ KINDS: Mapping[str, Table[Any]] = {"runs": RUNS_AND_STUBS, "events": EVENTS, "us
 """The names of the tables in commands and exports."""
 
 _FILTERS = {
-    RUNS_AND_STUBS: {"run_id", *RunFilters.__annotations__},
+    RUNS_AND_STUBS: {*RunFilters.__annotations__},
     EVENTS: {*EventFilters.__annotations__},
     USAGE: {*UsageFilters.__annotations__},
 }
@@ -60,7 +60,7 @@ class Transfers:
             yield Reading(snapshot)
 
     def where(self, table: Table[Any], filters: Mapping[str, Any]) -> Where:
-        """Return the filters of a table's `query_` call, and `run_id` for runs as well."""
+        """Return the filters of a table's `query_` call."""
         given = {name: value for name, value in filters.items() if value is not None}
         if unknown := given.keys() - _FILTERS[table]:
             raise InvalidValueError(
