@@ -11,7 +11,7 @@ from typing import Any, TypedDict, Unpack
 
 from curio_persistence.capabilities.arguments import checked_run_id, checked_run_ids
 from curio_persistence.capabilities.batches import encode_all, in_one_transaction
-from curio_persistence.capabilities.search.indexing import Indexing
+from curio_persistence.capabilities.search.indexing import Indexing, Words
 from curio_persistence.capabilities.windows import Moment, window
 from curio_persistence.clock import Clock
 from curio_persistence.errors import ConflictError, InvalidValueError, NotFoundError
@@ -217,16 +217,16 @@ class Runs:
         self._in_batches(USAGE, where, self._detach_calls)
         self._in_batches(RUNS, children, self._detach_children)
         with self._store.transaction():
-            self._delete_events(where)
-            self._indexing.forget(RUNS, where)
+            self._delete_events(where, self._words(EVENTS, where))
+            self._indexing.remove(RUNS, self._words(RUNS, where))
             if not self._store.delete(RUNS, where):
                 return False  # Another thread or process was faster.
-            self._detach_calls(where)
-            self._detach_children(children)
+            self._detach_calls(where, self._words(USAGE, where))
+            self._detach_children(children, {})
         return True
 
     def _in_batches(
-        self, table: Table[Any], where: Where, change: Callable[[Where], object]
+        self, table: Table[Any], where: Where, change: Callable[[Where, Words], object]
     ) -> None:
         """Apply a change to all full batches of rows, each in a transaction of its own."""
         after: Position | None = None
@@ -236,25 +236,30 @@ class Runs:
             ids = columns[table.names.index("id")]
             if len(ids) < size:
                 return
+            # Before the transaction, for which others wait: it takes as long as the rest.
+            words = self._indexing.words(table, columns)
             begin = monotonic()
             with self._store.transaction():
-                change((Filter("id", "in", tuple(ids)),))
+                change((Filter("id", "in", tuple(ids)),), words)
             if monotonic() - begin > _LONG:
                 size = max(size // 2, _SMALLEST_BATCH)
             # Not from the beginning: a database may have to pass by what was deleted.
             after = position_of_last(table, table.order, columns)
 
-    def _delete_events(self, where: Where) -> None:
-        self._indexing.forget(EVENTS, where)
+    def _words(self, table: Table[Any], where: Where) -> Words:
+        return self._indexing.words(table, self._store.select(table, where))
+
+    def _delete_events(self, where: Where, words: Words) -> None:
+        self._indexing.remove(EVENTS, words)
         self._store.delete(EVENTS, where)
 
-    def _detach_calls(self, where: Where) -> None:
+    def _detach_calls(self, where: Where, words: Words) -> None:
         """Keep the numbers of model calls, without their words and without their run."""
-        calls = self._indexing.forget(USAGE, where)
+        slots = self._indexing.remove(USAGE, words)
         self._store.update(USAGE, where, {**USAGE.words, "run_id": None})
-        self._indexing.take_up_again(USAGE, calls)
+        self._indexing.put_again(USAGE, slots)
 
-    def _detach_children(self, where: Where) -> None:
+    def _detach_children(self, where: Where, _: Words) -> None:
         self._store.update(RUNS, where, {"parent_run_id": None})
 
     def left_behind(

@@ -19,11 +19,13 @@ from curio_persistence.store.base import Position, Store
 from curio_persistence.store.change_feed import BATCH, MAX_BYTES, START
 from curio_persistence.store.filters import COUNT, Filter, Order, Where
 from curio_persistence.store.search_index import Document
-from curio_persistence.store.table import Table
+from curio_persistence.store.table import Columns, Table
 from curio_persistence.tables import EVENTS, RUNS, USAGE
 from curio_persistence.text.tokenizer import VERSION
 
 Progress = Callable[[int, int | None], object]
+Words = Mapping[int, str]
+"""Ids of records, and the words with which they were indexed."""
 
 _READ = 64
 """Rows read at a time: a row may be large."""
@@ -292,29 +294,31 @@ class Indexing:
 
     # --- removing -----------------------------------------------------------------------------
 
-    def forget(self, table: Table[Any], where: Where) -> dict[int, int]:
+    def words(self, table: Table[Any], columns: Columns) -> Words:
+        """Return the records that are indexed, with their words where removing them needs these."""
+        index, kind = self._store.search_index, NUMBERS[table]
+        known = index.slots(kind, columns[table.names.index("id")])
+        if table is RUNS or not index.removal_needs_words:
+            return dict.fromkeys(known, "")
+        records = table.decode(columns) if known else []
+        return {r.id: document_of(kind, r).words for r in records if r.id in known}
+
+    def remove(self, table: Table[Any], words: Words) -> Mapping[int, int]:
         """Remove records that are about to be deleted or to change; return the slots they had."""
-        slots: dict[int, int] = {}
-        kind, index = NUMBERS[table], self._store.search_index
-        if not self.metadata().enabled:
-            return slots
-        for columns in self._store.stream(table, where, size=_READ):
-            records = table.decode(columns)
-            known = index.slots(kind, [record.id for record in records])
-            words = {r.id: document_of(kind, r).words for r in records if r.id in known}
-            index.remove(kind, sorted(known), words)
-            slots |= known
+        index, kind = self._store.search_index, NUMBERS[table]
+        slots = index.slots(kind, list(words))
+        if slots:
+            index.remove(kind, list(slots), words)
         return slots
 
-    def take_up_again(self, table: Table[Any], slots: Mapping[int, int]) -> None:
+    def put_again(self, table: Table[Any], slots: Mapping[int, int]) -> None:
         """Index records again that were removed because they would change."""
-        if not slots:
-            return
         where = (Filter("id", "in", tuple(slots)),)
-        documents = (document_of(NUMBERS[table], record) for record in self._rows(table, where))
-        self._store.search_index.put(
-            [each._replace(slot=slots[each.record_id]) for each in documents]
-        )
+        documents = [document_of(NUMBERS[table], record) for record in self._rows(table, where)]
+        if documents:
+            self._store.search_index.put(
+                [each._replace(slot=slots[each.record_id]) for each in documents]
+            )
 
     def switch(self, *, on: bool) -> None:
         """Begin or cease to index; what was indexed is removed."""
