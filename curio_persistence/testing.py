@@ -60,6 +60,7 @@ from curio_persistence.store.filters import (
     Measure,
     MeasureKind,
     Order,
+    Select,
     total,
 )
 from curio_persistence.store.table import Row, Table
@@ -1222,6 +1223,24 @@ class StoreContract:
             list(threads.map(write, "abcdefgh"))
         assert sorted(_run_ids_of(store)) == list("abcdefgh")
         assert len(_select(store, EVENTS)) == 8
+
+    # --- sub-selects --------------------------------------------------------------------------
+
+    def test_a_filter_compares_with_the_values_of_another_select(self, store: Store) -> None:
+        for name, session in (("a", "s"), ("b", "s"), ("c", "t"), ("d", None)):
+            store.insert(RUNS, _run_row(name, session_id=session, status=f"status {session}"))
+        for run_id in ("a", "b", "c", "d", None):
+            store.insert(USAGE, _usage_row(run_id=run_id, model=f"of {run_id}"))
+        runs = Select(RUNS, "run_id", (Filter("session_id", "=", "s"), Filter("id", ">", 0)))
+        where = (Filter("model", "<>", "of b"), Filter("run_id", "in", runs))
+        assert [usage.run_id for usage in _select(store, USAGE, where=where)] == ["a"]
+        assert store.aggregate(USAGE, (COUNT,), where[1:]) == [(2,)]
+        nested = Select(RUNS, "session_id", (Filter("run_id", "in", runs),))
+        assert _run_ids_of(store, Filter("session_id", "in", nested)) == "ba"
+        assert len(store.update(USAGE, where[1:], {"model": "changed"})) == 2
+        with store.snapshot() as snapshot:
+            assert sum(len(c[0]) for c in snapshot.stream(USAGE, where)) == 2
+        assert store.delete(USAGE, (Filter("run_id", "in", Select(RUNS, "run_id")),)) == 4
 
     # --- upserts ------------------------------------------------------------------------------
 

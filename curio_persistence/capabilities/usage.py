@@ -13,7 +13,7 @@ from curio_persistence.errors import ConflictError
 from curio_persistence.models import AgentLLMUsage
 from curio_persistence.results.pages import Direction, Page, Stream, open_stream, read_page
 from curio_persistence.store.codecs import decode_money, encode_time
-from curio_persistence.store.filters import Where, checked_count, refuse_unknown
+from curio_persistence.store.filters import Filter, Select, Where, checked_count, refuse_unknown
 from curio_persistence.store.table import Row
 from curio_persistence.tables import RUNS, USAGE
 
@@ -100,6 +100,6 @@ class Usage(Appends[AgentLLMUsage]):
         session = RUNS.where(session_id=filters.get("session_id"))
         return (
             *USAGE.where_any(**{name: filters.get(name) for name in names}),
-            *(f._replace(column="run_id", op="of session") for f in session),
+            *([Filter("run_id", "in", Select(RUNS, "run_id", session))] if session else ()),
             *window(USAGE, self._clock, filters.get("since"), filters.get("until")),
         )

@@ -26,7 +26,7 @@ class Cursors:
         self._columns = len(order)
         # A window that moves with the clock is compared as the caller spelt it, so that the same
         # query asked later accepts the cursor.
-        asked = sorted((f.column, f.op, f.asked or f.value) for f in where)
+        asked = sorted(((f.column, f.op, f.asked or f.value) for f in where), key=repr)
         self._query = repr((store.identity, name, asked, order)).encode()
 
     def write(self, position: Position) -> str:

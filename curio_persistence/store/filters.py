@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from curio_persistence.errors import InvalidValueError
 from curio_persistence.store.codecs import encode_integer, encode_time
 from curio_persistence.store.payload_match import holds
+
+if TYPE_CHECKING:
+    from curio_persistence.store.table import Table
 
 Op = Literal[
     "=",
@@ -20,7 +24,6 @@ Op = Literal[
     ">",
     ">=",
     "in",
-    "of session",
     "has",
     "has any",
     "may hold",
@@ -35,10 +38,9 @@ class Filter(NamedTuple):
     """One condition on a column, its value in kept form. Several filters are ANDed.
 
     A comparison with a column that is NULL is false, as in SQL. For `in` the value is a tuple of
-    kept values. `of session` asks a `run_id` whether its run is of a session. `has` asks tags for
-    one, `has any` for one of a tuple; `holds` asks a payload for a pattern (see `patterns`), and
-    `may hold` is what a store may ask itself before. `differs from` names another column, of which
-    NULL is a value.
+    stored values, or a `Select`. `has` asks tags for one, `has any` for one of a tuple; `holds`
+    asks a payload for a pattern (see `payload_match`), and `may hold` is what a store may ask
+    itself before. `differs from` names another column, of which NULL is a value.
     """
 
     column: str
@@ -49,6 +51,15 @@ class Filter(NamedTuple):
 
 
 Where = tuple[Filter, ...]
+
+
+@dataclass(frozen=True)
+class Select:
+    """The values of a column in the rows of a table that match: what `in` may compare with."""
+
+    table: Table[Any]
+    column: str
+    where: Where = ()
 
 
 class Order(NamedTuple):
@@ -156,10 +167,18 @@ _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
 }
 
 
-def by_run(where: Where, runs_of: Callable[[str], tuple[str, ...]]) -> Where:
-    """The same filters, with the runs that are of a session in its place."""
+def with_selected(
+    where: Where, rows_of: Callable[[Table[Any]], Iterable[Mapping[str, Any]]]
+) -> Where:
+    """Return the filters with the selected values in place of each `Select`."""
+
+    def selected(select: Select) -> tuple[Any, ...]:
+        inner = with_selected(select.where, rows_of)
+        rows = (row for row in rows_of(select.table) if matches(row, inner))
+        return tuple(dict.fromkeys(row.get(select.column) for row in rows))
+
     return tuple(
-        f._replace(op="in", value=runs_of(f.value)) if f.op == "of session" else f for f in where
+        f._replace(value=selected(f.value)) if isinstance(f.value, Select) else f for f in where
     )
 
 

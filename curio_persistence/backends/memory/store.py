@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial, wraps
 from itertools import count
@@ -31,7 +31,15 @@ from curio_persistence.store.base import (
     conflict,
     missing_reference,
 )
-from curio_persistence.store.filters import Filter, GroupKey, Measure, Order, Where, by_run, matches
+from curio_persistence.store.filters import (
+    Filter,
+    GroupKey,
+    Measure,
+    Order,
+    Where,
+    matches,
+    with_selected,
+)
 from curio_persistence.store.table import Columns, Row, Table
 from curio_persistence.store.transaction import ThreadTransaction, Transaction, left_elsewhere
 from curio_persistence.tables import ALL_TABLES, RUNS, TABLES, USAGE
@@ -319,10 +327,11 @@ class MemoryStore(Store):
     @_exclusive
     def _matching(self, table: Table[Any], where: Where) -> list[Row]:
         rows = self._rows(table)
-        return [rows.by_id[ident] for ident in rows.matching(self._by_run(where))]
+        return [rows.by_id[ident] for ident in self._ids(table, where)]
 
-    def _by_run(self, where: Where) -> Where:
-        return by_run(where, partial(_runs_of, self._rows(RUNS).by_id.values()))
+    def _ids(self, table: Table[Any], where: Where) -> list[int]:
+        where = with_selected(where, lambda other: self._rows(other).by_id.values())
+        return self._rows(table).matching(where)
 
     @contextmanager
     def snapshot(self) -> Iterator[Snapshot]:
@@ -343,7 +352,7 @@ class MemoryStore(Store):
         self, table: Table[Any], where: Where, changes: Row, *, returning: tuple[str, ...] = ("id",)
     ) -> list[tuple[Any, ...]]:
         rows = self._rows(table)
-        matching = rows.matching(where)
+        matching = self._ids(table, where)
         for ident in matching:
             before = rows.by_id[ident]
             after = {**before, **changes}
@@ -356,7 +365,7 @@ class MemoryStore(Store):
 
     def _delete(self, table: Table[Any], where: Where, limit: int | None = None) -> int:
         rows = self._rows(table)
-        matching = rows.matching(where)[:limit]
+        matching = self._ids(table, where)[:limit]
         for ident in matching:
             row = rows.by_id[ident]
             self._do(partial(rows.remove, ident, row), partial(rows.put, ident, row))
@@ -449,15 +458,11 @@ class _Snapshot:
         order: tuple[Order, ...] | None = None,
         size: int = STREAM_ROWS,
     ) -> Iterator[Columns]:
-        where = by_run(where, partial(_runs_of, self._tables[RUNS.name]))
+        where = with_selected(where, lambda table: self._tables[table.name])
         found = [row for row in self._tables[table.name] if matches(row, where)]
         _sort(found, table.order if order is None else order)
         for first in range(0, len(found), size):
             yield _columns(table, found[first : first + size])
-
-
-def _runs_of(runs: Iterable[Row], session_id: str) -> tuple[Any, ...]:
-    return tuple(run["run_id"] for run in runs if run.get("session_id") == session_id)
 
 
 def _sort(rows: list[Row], order: tuple[Order, ...]) -> None:

@@ -28,7 +28,7 @@ from curio_persistence.clock import utc_now
 from curio_persistence.errors import PersistenceError, UnsupportedError
 from curio_persistence.store.base import STREAM_ROWS, Finding, Position, Snapshot
 from curio_persistence.store.codecs import PICODOLLARS, encode_money, encode_time, even_times
-from curio_persistence.store.filters import Bucket, Filter, Order, Where
+from curio_persistence.store.filters import Bucket, Filter, Order, Select, Where
 from curio_persistence.store.table import Columns, Row, Table
 from curio_persistence.tables import ALL_TABLES, TABLES
 
@@ -181,7 +181,7 @@ class PostgresStore(PostgresCopy, PostgresDDL):
         return list(values)
 
     def _condition(self, f: Filter) -> str:
-        if f.op != "in":
+        if f.op != "in" or isinstance(f.value, Select):
             return super()._condition(f)
         if f.column in TIMES:  # The server would take the list for one of texts.
             return f"{f.column} = ANY(%s::timestamptz[])"

@@ -32,7 +32,7 @@ from curio_persistence.store.base import (
     Position,
 )
 from curio_persistence.store.codecs import encode_time, even_times
-from curio_persistence.store.filters import Bucket, Filter, GroupKey, Measure, Order, Where
+from curio_persistence.store.filters import Bucket, Filter, GroupKey, Measure, Order, Select, Where
 from curio_persistence.store.table import Columns, Row, Table
 from curio_persistence.store.transaction import ThreadTransaction, Transaction
 from curio_persistence.tables import EVENTS, RUNS, USAGE
@@ -559,11 +559,11 @@ class SQLStore(SQLUpsert):
                 return f"{f.column} {f.op.upper()}"
             case "differs from":
                 return f"{f.column} {self._differs_from} {f.value}"
+            case "in" if isinstance(f.value, Select):
+                source = f"{self._table(f.value.table)}{self._where_text(f.value.where)}"
+                return f"{f.column} IN (SELECT {f.value.column} FROM {source})"
             case "in":
                 return f"{f.column} {self._any_of}"
-            case "of session":
-                runs = f"SELECT run_id FROM {self._table(RUNS)} WHERE session_id"
-                return f"{f.column} IN ({runs} = {self.placeholder})"
             case "has":
                 return self._has(f.column)
             case "has any":
@@ -597,6 +597,8 @@ class SQLStore(SQLUpsert):
         return tuple(values)
 
     def _bound(self, f: Filter) -> Params:
+        if isinstance(f.value, Select):
+            return self._values(f.value.where)
         return (self._several(f.value) if isinstance(f.value, tuple) else f.value,)
 
 
@@ -645,4 +647,14 @@ def _even(time: str | None) -> str | None:
 
 
 def _shape(where: Where) -> Hashable:
-    return tuple((f.column, f.op, f.value if f.op == "differs from" else None) for f in where)
+    """Return what the text of a statement depends on: not the values that are bound."""
+    return tuple((f.column, f.op, _shape_of_value(f)) for f in where)
+
+
+def _shape_of_value(f: Filter) -> Hashable:
+    match f.value:
+        case Select(table, column, where):
+            return table, column, _shape(where)
+        case column if f.op == "differs from":
+            return str(column)
+    return None
