@@ -24,6 +24,7 @@ from curio_persistence.errors import UnsupportedError
 from curio_persistence.models import AgentLLMUsage, AgentRun, AgentRunEvent
 from curio_persistence.redaction import Content, Redaction, Redactor
 from curio_persistence.results.pages import Direction, Page, Records, Stream
+from curio_persistence.secret import hidden
 from curio_persistence.store.base import Finding, Store
 
 if TYPE_CHECKING:
@@ -398,7 +399,8 @@ class Persistence(BasePersistence):
         self._store.close()
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self._store!r})"
+        store = getattr(self, "_store", None)  # None while it is being made.
+        return f"{type(self).__name__}({store!r})"
 
     def __reduce__(self) -> NoReturn:
         raise UnsupportedError(
@@ -449,11 +451,11 @@ class PostgresPersistence(Persistence):
     """In one schema of a PostgreSQL database, through a pool of connections.
 
     What is not given comes from `dsn` (a URL or a `key=value` string), then from libpq's `PG*`
-    variables. Times are in seconds: a thread waits up to `pool_timeout` for its turn (making a new
-    connection may then take libpq's `connect_timeout`, 10, and threads connect one after another);
-    a statement is given up after `statement_timeout`. Say `pgbouncer=True` behind pgbouncer, which
-    refuses the start-up option by which the server learns of `statement_timeout`. `redactor` and
-    `content` say which words are kept: see `Redaction`.
+    variables. Times are in seconds: a thread waits up to `pool_timeout` for one of
+    `max_connections`, among which open streams and snapshots count; a new connection may then take
+    libpq's `connect_timeout`, 10; a statement is given up after `statement_timeout`. Say
+    `pgbouncer=True` behind pgbouncer, which refuses the start-up option by which the server learns
+    of `statement_timeout`. `redactor` and `content` say which words are kept: see `Redaction`.
     """
 
     def __init__(
@@ -481,6 +483,7 @@ class PostgresPersistence(Persistence):
         from curio_persistence.backends.postgres.dsn import libpq_settings
         from curio_persistence.backends.postgres.store import PostgresStore
 
+        host, password, dsn = hidden(host), hidden(password), hidden(dsn)
         redaction = Redaction(redactor, content)
         store = PostgresStore(
             libpq_settings(
@@ -551,6 +554,7 @@ def connect(
     Without a URL the environment decides, as `DatabaseConfig.from_env()` tells. `redactor` and
     `content` go before what it says of them.
     """
+    url = hidden(url)
     config = DatabaseConfig.from_env() if url is None else DatabaseConfig.from_url(url)
     if redactor is not None:
         config = replace(config, redactor=redactor)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from curio_persistence.config.settings import LIBPQ, SERVER_VARIABLES, Place, Setting, places, said
 from curio_persistence.errors import ConfigurationError, UnsupportedError
+from curio_persistence.secret import hidden
 
 if TYPE_CHECKING:
     from curio_persistence.persistence import Persistence
@@ -93,6 +94,7 @@ class DatabaseConfig:
 
     @classmethod
     def _from_settings(cls, settings: Mapping[str, str]) -> DatabaseConfig:
+        settings = {name: _hidden(name, value) for name, value in settings.items()}
         words: dict[str, Any] = {
             name: settings[variable]
             for variable, name in _VARIABLES_OF_WORDS.items()
@@ -128,9 +130,10 @@ class DatabaseConfig:
         """The database that a URL names."""
         from urllib.parse import unquote
 
+        url = hidden(url)
         if not isinstance(url, str):
             raise ConfigurationError(f"A URL is text, not {type(url).__name__}: {_URLS}.")
-        scheme, separator, rest = url.partition("://")
+        scheme, separator, rest = map(hidden, url.partition("://"))
         if separator and scheme == "memory" and not rest:
             return cls(db_type="memory")
         if separator and scheme == "sqlite" and rest.startswith("/") and len(rest) > 1:
@@ -149,7 +152,8 @@ class DatabaseConfig:
     def _from_postgres_url(cls, url: str) -> DatabaseConfig:
         from urllib.parse import unquote
 
-        address, _, query = url.partition("?")
+        url = hidden(url)
+        address, _, query = map(hidden, url.partition("?"))
         schema, rest = cls.db_schema, []
         for parameter in filter(None, query.split("&")):
             name, _, value = parameter.partition("=")
@@ -158,7 +162,7 @@ class DatabaseConfig:
             else:
                 rest.append(parameter)  # As it is: a plus is a plus to libpq, and no space.
         dsn = f"{address}?{'&'.join(rest)}" if rest else address
-        return cls(db_type="postgres", dsn=dsn, db_schema=schema)
+        return cls(db_type="postgres", dsn=hidden(dsn), db_schema=schema)
 
     def __reduce__(self) -> str | tuple[Any, ...]:
         if self.db_password or self.dsn:
@@ -227,10 +231,17 @@ class DatabaseConfig:
         raise ConfigurationError(_unknown_type(self.db_type))
 
 
+_SECRET = {"CURIO_DATABASE_URL", "DATABASE_URL", "DB_PASSWORD"}
 _VARIABLES_OF_WORDS = {"CURIO_REDACT": "redactor", "CURIO_CONTENT": "content"}
 _VARIABLES = {
     name.upper(): name for name in DatabaseConfig.__dataclass_fields__ if name.startswith("db_")
 }
+
+
+def _hidden(name: str, value: str) -> str:
+    """Hide the value of a variable that may hold a password, as any variable of others may."""
+    is_secret = name in _SECRET or not name.startswith(("CURIO_", "DB_"))
+    return hidden(value) if is_secret else value
 
 
 def _backend(settings: Mapping[str, str]) -> Backend:

@@ -8,7 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from curio_persistence import InMemoryPersistence, Persistence, SQLitePersistence
+from curio_persistence import (
+    InMemoryPersistence,
+    Persistence,
+    PostgresPersistence,
+    SQLitePersistence,
+)
+from tests.support.backends import chosen
 from tests.support.everypoint import EVENTS, Action, event, interrupted_everywhere
 
 
@@ -67,9 +73,14 @@ BACKENDS: dict[str, Open] = {
 }
 
 
-@pytest.fixture(params=BACKENDS)
+@pytest.fixture(params=[*BACKENDS, *chosen("postgres18")])
 def persistence(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Persistence]:
-    with closing(BACKENDS[request.param](tmp_path)) as persistence:
+    if request.param in BACKENDS:
+        opened = BACKENDS[request.param](tmp_path)
+    else:
+        dsn, schema = map(request.getfixturevalue, ("postgres18", "schema_name"))
+        opened = PostgresPersistence(dsn=dsn, schema=schema, max_connections=1, pool_timeout=3)
+    with closing(opened) as persistence:
         yield persistence
 
 

@@ -28,6 +28,7 @@ from curio_persistence import (
     UnsupportedError,
     connect,
 )
+from curio_persistence.backends.postgres.store import PostgresStore
 from tests.support.postgres import PostgresServer
 from tests.support.server import free_port
 
@@ -267,6 +268,10 @@ def assert_untold(error: BaseException) -> None:
     assert SECRET not in "".join(traceback.format_exception(error))
     assert SECRET not in repr(error)
     assert SECRET not in repr(vars(error))
+    shown = traceback.TracebackException.from_exception(error, capture_locals=True)
+    for frame in shown.stack:
+        if "curio_persistence/" in frame.filename:
+            assert SECRET not in str(frame.locals), f"shown by {frame.name}"
 
 
 def test_a_refused_password_is_not_told(
@@ -298,3 +303,9 @@ def test_a_persistence_cannot_be_pickled() -> None:
         with pytest.raises(UnsupportedError, match="connect\\(url\\)") as caught:
             pickle_it(persistence)
         assert_untold(caught.value)
+
+
+def test_what_is_only_half_made_has_a_repr() -> None:
+    """Error trackers ask for it when making it has failed."""
+    for kind in (PostgresPersistence, PostgresStore):
+        assert repr(kind.__new__(kind)) == f"{kind.__name__}(None)"

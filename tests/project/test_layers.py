@@ -20,7 +20,7 @@ PACKAGE = "curio_persistence"
 # From the bottom up. Parts on one line do not import each other. A package stands for all of its
 # modules, which may import each other. The empty name is the package itself: the public names.
 LAYERS = (
-    ("clock", "errors"),
+    ("clock", "errors", "secret"),
     ("models",),
     ("concurrency", "payloads", "text"),
     ("store",),
@@ -50,7 +50,7 @@ UPWARDS = {
     ("importers.agdd", "cli"),
 }
 
-_CORE = {"clock", "concurrency", "errors", "models", "results", "store", "tables"}
+_CORE = {"clock", "concurrency", "errors", "models", "results", "secret", "store", "tables"}
 
 # Parts that may import less than their layer allows.
 NARROW = {

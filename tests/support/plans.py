@@ -172,7 +172,7 @@ class SQLitePlanner(Planner):
 
 class PostgresPlanner(Planner):
     name = "postgres"
-    _run: ClassVar = {"_run": 1}
+    _run: ClassVar = {"_run": 1, "_run_inside": 1}
 
     def __init__(self, persistence: Persistence, cursor: Any, schema: str) -> None:
         super().__init__(persistence)

@@ -11,6 +11,7 @@ from typing import Any
 import psycopg2
 
 from curio_persistence.errors import ConfigurationError
+from curio_persistence.secret import hidden
 
 _NAME_BYTES = 63
 _NO_HOST = re.compile("://|.@")  # A name that begins with @ is an abstract socket.
@@ -34,28 +35,35 @@ def libpq_settings(dsn: str | None, **given: Any) -> dict[str, Any]:
 
 def parse_dsn(dsn: str) -> dict[str, str]:
     """Return libpq's settings from a URL or a `key=value` string."""
+    dsn = hidden(dsn)
     try:
-        settings = dict(psycopg2.extensions.parse_dsn(dsn))
+        parsed = psycopg2.extensions.parse_dsn(dsn)
     except psycopg2.Error:
         # libpq quotes the part that it cannot read, which may be the password: no cause, no text.
         raise ConfigurationError(
             "dsn is neither a postgresql:// URL nor a key=value string that libpq can read."
         ) from None
-    hosts, ports = settings.get("host", "").split(","), settings.get("port", "").split(",")
-    address = dsn.partition("?")[0].partition("://")[2]
-    misplaced = "@" in address[1:] and not settings.keys() & {"user", "password"}
-    if (
-        misplaced
-        or any("@" in host[1:] for host in hosts)
-        or any(p and not p.isdecimal() for p in ports)
-    ):
+    settings = {name: hidden(value) for name, value in parsed.items()}
+    del parsed
+    if _is_misplaced(dsn, settings):
         # Not repeated: the text there is a piece of the password.
         raise ConfigurationError(
             "dsn names a host or database with an @ in it, or a port that is no number. Letters "
             "that mean something in a URL must be percent-encoded in its password: @ as %40, / as "
             "%2F."
         )
-    return settings
+    return {name: value if "password" in name else str(value) for name, value in settings.items()}
+
+
+def _is_misplaced(dsn: str, settings: Mapping[str, str]) -> bool:
+    """Return whether a piece of the password seems to stand in another place."""
+    hosts, ports = settings.get("host", "").split(","), settings.get("port", "").split(",")
+    address = dsn.partition("?")[0].partition("://")[2]
+    return (
+        ("@" in address[1:] and not settings.keys() & {"user", "password"})
+        or any("@" in host[1:] for host in hosts)
+        or any(port and not port.isdecimal() for port in ports)
+    )
 
 
 def session_settings(

@@ -36,6 +36,8 @@ _TYPES = (
 class Connection(DriverConnection):
     """A connection that yields stored values and commits each statement by itself."""
 
+    has_input: Callable[[int], object]
+    """Return whether there is anything to read, after so many milliseconds."""
     deadline: float | None = None
     """When the watchdog ends the statement that runs; see `watchdog.Watched`."""
     is_patient = False
@@ -43,8 +45,8 @@ class Connection(DriverConnection):
     is_overdue = False
     """True once a statement outlived its deadline: the watchdog may be shutting it down."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def prepare(self) -> None:
+        """Set the session up. Not on creation: there a traceback would show the password."""
         self.autocommit = True
         for kind in _TYPES:
             register_type(kind, self)

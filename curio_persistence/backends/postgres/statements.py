@@ -231,6 +231,7 @@ class PostgresStatements(SQLStore):
             connection: Connection = psycopg2.connect(connection_factory=Connection, **settings)
         except psycopg2.Error as error:
             raise self._errors.translate_connecting(error) from error
+        connection.prepare()
         if connection.server_version < _OLDEST * 10_000:
             raise UnsupportedError(
                 f"{self.place} runs PostgreSQL {connection.server_version // 10_000}; "

@@ -55,7 +55,8 @@ class PostgresStore(PostgresCopy, PostgresDDL):
         )
 
     def __repr__(self) -> str:
-        return f"PostgresStore({self.place!r})"
+        place = self.place if hasattr(self, "_settings") else None  # None while it is being made.
+        return f"PostgresStore({place!r})"
 
     @property
     def refuses_cheaply(self) -> bool:
