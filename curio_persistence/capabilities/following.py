@@ -10,6 +10,7 @@ from threading import Lock
 from typing import NamedTuple
 
 from curio_persistence.concurrency import forking
+from curio_persistence.errors import UnsupportedError
 from curio_persistence.models import AgentRunEvent
 from curio_persistence.results.pages import read_page
 from curio_persistence.store.base import Store
@@ -62,6 +63,11 @@ class SharedFeed:
             return self._read(watermark)
 
     def _read(self, watermark: Watermark) -> _Batch:
+        if self._store._is_inside():
+            raise UnsupportedError(
+                "A transaction is open in this thread, which sees rows that are not committed: "
+                "end it before you follow."
+            )
         changes = self._store.changes(self._table, since=watermark)
         columns = self._table.in_one_form(changes.columns)
         rows = [self._table.filled | row for row in self._table.rows(columns)]

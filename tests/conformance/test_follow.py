@@ -8,7 +8,13 @@ from typing import Any
 
 import pytest
 
-from curio_persistence import AgentRunEvent, ClosedError, InvalidValueError, Persistence
+from curio_persistence import (
+    AgentRunEvent,
+    ClosedError,
+    InvalidValueError,
+    Persistence,
+    UnsupportedError,
+)
 from curio_persistence.capabilities import following
 from curio_persistence.store.base import Store
 from curio_persistence.store.change_feed import Changes
@@ -97,6 +103,17 @@ def test_ids_of_deleted_events_do_not_come_back(persistence: Persistence) -> Non
     persistence.delete_agent_run("third")
     append(persistence, 7, run_id="fourth")
     assert look() == [7]
+
+
+def test_inside_a_transaction_there_is_no_following(persistence: Persistence) -> None:
+    """The listeners that share the reader would be told of rows that may be rolled back."""
+    look = follow(persistence)
+    assert look() == []
+    with persistence.transaction():
+        append(persistence, 1)
+        with pytest.raises(UnsupportedError):
+            look()
+    assert look() == [1]
 
 
 def test_listeners_share_one_reader(persistence: Persistence) -> None:

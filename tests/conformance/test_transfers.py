@@ -31,6 +31,8 @@ from curio_persistence import (
     export_records,
     import_records,
 )
+from curio_persistence.store.change_feed import START
+from curio_persistence.tables import EVENTS
 from tests.conformance.test_third_party import DictPersistence
 from tests.support import awkward
 from tests.support.awkward import BEGIN, TEXTS, hashes
@@ -461,6 +463,26 @@ def test_a_copy_gets_by_with_what_others_do_meanwhile(
     assert report.new_events == 9_999
     assert set(report.differing) == {"run", "deleted"}
     assert persistence.count_events() == 10_000
+
+
+def test_a_change_feed_tells_of_each_copied_row_once_whoever_writes_beside_the_copy(
+    persistence: Persistence, other: Persistence
+) -> None:
+    other.log_agent_run_events(AgentRunEvent("agent", "run", data=n) for n in range(12_000))
+    found: list[int] = []
+    watermark = START
+
+    def read(done: int, total: int | None) -> None:
+        nonlocal watermark
+        if 0 < done < 12_000:
+            persistence.append_event("run", "agent", "beside")
+        while changes := persistence._store.changes(EVENTS, since=watermark):
+            found.extend(changes.columns[EVENTS.names.index("id")])
+            watermark = changes.watermark
+
+    assert copy_records(other, persistence, progress=read).new_events == 12_000
+    read(12_000, None)
+    assert len(found) == len(set(found)) == persistence.count_events()
 
 
 def test_a_copy_brings_what_was_lost_since_the_last_one(

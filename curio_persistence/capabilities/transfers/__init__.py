@@ -120,17 +120,17 @@ class Transfers:
         """Store rows under their own ids, all or none, and return how many they are.
 
         The ids ascend, lie above all stored ids, and end at `reserved`, because change feeds read
-        by id. Raises ConflictError if another transaction has taken one of them.
+        by id. Raises ConflictError if another transaction has stored a row with such an id, or a
+        larger one: a change feed may have passed these ids.
         """
         chunks = iter(chunks)
         first = next(chunks)
-        ids = (Filter("id", ">=", first[0]["id"]), Filter("id", "<", reserved + 1))
         with self._store.transaction():
             self._store.advisory_lock(ARRIVING)
-            if self.count(table, ids):
-                raise ConflictError(
-                    f"{table.name} has rows with the ids {first[0]['id']} to {reserved}."
-                )
+            # Also makes change feeds wait for this transaction.
+            self._store.reserve_ids(table, reserved)
+            if self.count(table, (Filter("id", ">=", first[0]["id"]),)):
+                raise ConflictError(f"{table.name} has rows with ids from {first[0]['id']} on.")
             return self._store.insert_stream(table, chain((first,), chunks))
 
     def hashes(self, run_ids: Iterable[str | None] | None = None) -> RunHashes:
