@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -287,6 +289,47 @@ def not_connected(persistence: PostgresPersistence) -> bool:
     """Whether the news of the cut have arrived here: on one machine they need a moment too."""
     idle = persistence._store._pool._idle  # type: ignore[attr-defined]
     return all(connection.has_input(0) for connection in idle)
+
+
+# --- the end of the interpreter ---------------------------------------------------------------
+
+_AT_EXIT = """
+import builtins, sys
+from curio_persistence import PersistenceError, PostgresPersistence
+
+persistence = PostgresPersistence(dsn=sys.argv[1], schema=sys.argv[2])
+
+class Late:
+    def __del__(self):
+        try:
+            persistence.append_event("run", "agent", "late")
+        except PersistenceError as error:
+            print(type(error).__name__)
+        else:
+            print("stored")
+
+transaction = persistence.transaction()
+transaction.__enter__()
+persistence.append_event("run", "agent", "left open")
+builtins.late = Late()
+"""
+
+
+def test_at_the_end_of_the_interpreter_a_write_is_stored_or_raises_a_typed_error(
+    postgres18: str, schema_name: str
+) -> None:
+    """Nothing can be imported there any more, and the driver does."""
+    ended = subprocess.run(
+        [sys.executable, "-c", _AT_EXIT, postgres18, schema_name],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert ended.stderr == ""
+    with PostgresPersistence(dsn=postgres18, schema=schema_name) as persistence:
+        found = [each.event_type for each in persistence.get_agent_run_events("run")]
+    assert (ended.stdout, found) in [("ClosedError\n", []), ("stored\n", ["late"])]
 
 
 # --- others in the way ------------------------------------------------------------------------

@@ -151,6 +151,8 @@ class PostgresStatements(SQLStore):
             return connection.cursor()
         except psycopg2.Error as error:  # It broke, or was closed.
             raise self._translate(error) from error
+        except ImportError as error:  # The driver imports datetime here.
+            raise _exiting() from error
 
     def _execute(
         self,
@@ -231,6 +233,8 @@ class PostgresStatements(SQLStore):
             connection: Connection = psycopg2.connect(connection_factory=Connection, **settings)
         except psycopg2.Error as error:
             raise self._errors.translate_connecting(error) from error
+        except ImportError as error:
+            raise _exiting() from error
         connection.prepare()
         if connection.server_version < _OLDEST * 10_000:
             raise UnsupportedError(
@@ -282,6 +286,10 @@ def _connection_of(transaction: Transaction) -> Connection:
             "parent. Begin a transaction of the child's own."
         )
     return cast(Connection, transaction.connection)
+
+
+def _exiting() -> ClosedError:
+    return ClosedError("The interpreter is shutting down; nothing of this call was stored.")
 
 
 def _fetched(cursor: DriverCursor) -> list[tuple[Any, ...]]:
