@@ -40,7 +40,7 @@ _PASSING = ("08", "25P03", "25P04", "53", "55006", "57", "58")
 
 
 class PostgresErrors:
-    """Translates the driver's errors for one database. The password is in none of ours."""
+    """Translate the driver's errors for one database. The password is in none of ours."""
 
     def __init__(self, place: str, password: str) -> None:
         self._place = place

@@ -1,4 +1,4 @@
-"""What a check-up says of a PostgreSQL server: age, encoding, connections, dead rows."""
+"""Judge a PostgreSQL server for `diagnose()`: age, encoding, connections, dead rows."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import NamedTuple
 from curio_persistence.backends.sql import health
 from curio_persistence.store.base import Finding
 
-# In one statement, so that an ailing server is asked once. Who is connected, every user may count
+# In one statement, so that an ailing server is asked once. Every user may count connections
 # here, and nowhere else.
 SERVER = """
     SELECT current_setting('server_version'), current_setting('server_version_num')::int / 10000,
@@ -41,21 +41,21 @@ _LAST_DAYS: Mapping[int, date] = {
     17: date(2029, 11, 8),
     18: date(2030, 11, 14),
 }
-"""When the last corrections of a version come out: www.postgresql.org/support/versioning."""
+"""The day of a version's last corrections: www.postgresql.org/support/versioning."""
 
 _MANY_DEAD = 50_000
-"""How many dead rows are worth a word, where a third of a table's rows or more are dead. Autovacuum
-begins at a fifth."""
+"""Dead rows worth a warning, where at least a third of a table's rows are dead. Autovacuum begins
+at a fifth."""
 
 
 class Server(NamedTuple):
-    """What `SERVER` answers."""
+    """A row that `SERVER` answers."""
 
     version: str
     major: int
     encoding: str
     places: int
-    """How many more connections it lets in."""
+    """Connections that the server still lets in."""
 
     def engine(self, today: date) -> Finding:
         last = _LAST_DAYS.get(self.major, date.min if self.major < min(_LAST_DAYS) else date.max)
@@ -96,17 +96,17 @@ class Server(NamedTuple):
 
 
 def invalid_indexes(names: Sequence[str]) -> Finding:
-    """What is said of indexes that a failed CREATE INDEX CONCURRENTLY has left behind."""
+    """Return the finding for indexes that a failed CREATE INDEX CONCURRENTLY left behind."""
     return Finding(
         "indexes",
         "warning",
-        f"invalid: {', '.join(names)}; every write keeps them up, and no question uses them",
+        f"invalid: {', '.join(names)}; every write maintains them, and no query uses them",
         "With psql: " + "; ".join(f"REINDEX INDEX CONCURRENTLY {name}" for name in names),
     )
 
 
 class TableRoom(NamedTuple):
-    """What `TABLES` answers of one."""
+    """A row that `TABLES` answers."""
 
     name: str
     size: int
@@ -119,7 +119,7 @@ class TableRoom(NamedTuple):
 
 
 def space(tables: Sequence[TableRoom], schema: str) -> Finding:
-    """How large the tables are, and whether much of that is rows that nobody sees any more."""
+    """Return the finding on the size of the tables, and on dead rows that vacuum left."""
     bloated = [table for table in tables if table.is_bloated]
     dead = sum(table.dead for table in tables)
     said = f"{health.size(sum(table.size for table in tables))}, with {dead:,} dead rows"

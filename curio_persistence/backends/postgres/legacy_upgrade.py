@@ -51,9 +51,9 @@ _REFUSE_OLD_PROGRAMS = (
     "ALTER TABLE {table} ADD CONSTRAINT not_by_an_original_curio CHECK (updated_at "
     "<> CURRENT_TIMESTAMP OR current_query() !~* 'current_timestamp|now\\(') NOT VALID"
 )
-"""What an original Curio adds lacks `created_at`, and is refused for it. What it updates would be
+"""A row that an original Curio adds lacks `created_at`, and is refused. An update of it would be
 taken, and its times without a zone for those of the session's; but it lets the server set
-`updated_at`, and nobody else does."""
+`updated_at`, which no other program does."""
 
 
 class PostgresOriginal(Original, PostgresStore):
@@ -79,7 +79,7 @@ class PostgresOriginal(Original, PostgresStore):
             self._write(_REFUSE_OLD_PROGRAMS.format(table=self._table(RUNS)), ())
 
     def _be_owner(self) -> None:
-        """Let the new tables belong to whom the old ones do, whoever upgrades them."""
+        """Give the new tables the owner of the old ones, whichever role upgrades them."""
         [(owner,)] = self._read(_OWNER, (self._schema_name, RUNS.name))
         self._control(self._mine.required(), f"SET LOCAL ROLE {quote_identifier(owner)}")
 
@@ -97,7 +97,7 @@ class PostgresOriginal(Original, PostgresStore):
 
     @contextmanager
     def _referring_later(self, table: Table[Any]) -> Iterator[None]:
-        """Have all references looked up at once: one by one takes as long as the copying."""
+        """Check all references at once, at the end: one by one takes as long as the copying."""
         alter = f"ALTER TABLE {self._table(table)}"
         found = self._read(_CONSTRAINTS, (self._schema_name, table.name))
         references = [(quote_identifier(name), text) for name, kind, text in found if kind == "f"]
@@ -108,7 +108,7 @@ class PostgresOriginal(Original, PostgresStore):
             self._write(f"{alter} ADD CONSTRAINT {name} {text}", ())
 
     def _go_on_counting(self, table: Table[Any]) -> None:
-        """Let new rows get ids that none ever had."""
+        """Set the sequence so that new rows get unused ids."""
         names = [table.name, table.name + ASIDE if table.name in self._found else table.name]
         parameters = [value for name in names for value in (self._schema_name, name)]
         self._read(_GO_ON_COUNTING.format(table=self._table(table)), tuple(parameters))
@@ -152,7 +152,7 @@ class PostgresOriginal(Original, PostgresStore):
 
 
 def _as_copied(columns: tuple[str, ...], lines: list[OldRow]) -> Iterator[OldRow]:
-    """Rows with their times written as the server writes them."""
+    """Return rows with their times written as the server writes them."""
     turned = list(zip(*lines, strict=True))
     for at, name in enumerate(columns):
         if name in TIMES:

@@ -159,7 +159,7 @@ class PostgresStore(PostgresCopy, PostgresDDL):
         after: Position | None,
         size: int,
     ) -> Iterator[Columns]:
-        """What `stream` answers, by a cursor of this connection."""
+        """Yield the rows of `stream` by a cursor of this connection."""
         sql = self._selecting(table, where, order, after, unlimited=True, from_start=True)
         declare = f"DECLARE {_CURSOR} NO SCROLL CURSOR FOR {sql}"
         self._run(connection, declare, self._values(where) + (after or ()))

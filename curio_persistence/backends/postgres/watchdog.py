@@ -29,7 +29,7 @@ class Watched(Protocol):
 
 
 class Watchdog:
-    """Shuts down connections whose statement takes more than `seconds`."""
+    """Shut down connections whose statement takes more than `seconds`."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds + _GRACE
