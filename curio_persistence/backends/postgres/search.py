@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from functools import lru_cache
+from itertools import chain
 from typing import Any
 from zlib import crc32
 
@@ -28,6 +28,9 @@ _ANALYZED_AFTER = 10_000
 _FIRST_UNSPACED = "\u0e00"
 """From here on most scripts put no spaces between words."""
 _RUN = 0
+
+_MOST_KNOWN = 100_000
+"""Words whose hashes are remembered."""
 
 Rows = list[tuple[Any, ...]]
 
@@ -93,7 +96,7 @@ class PostgresSearchIndex(SearchIndex):
             "AS new (slot, kind, record_id, length, words) "
             "ON CONFLICT (kind, record_id) DO UPDATE "
             "SET slot = excluded.slot, length = excluded.length, words = excluded.words",
-            (*map(_array, columns), [_array(_hashes(each)) for each in words]),
+            (*map(_array, columns), list(map(_document_array, words))),
         )
 
     def remove(self, kind: int, ids: Sequence[int], words: Mapping[int, str]) -> None:
@@ -179,17 +182,27 @@ def _hashes_of_term(term: Term) -> set[int]:
     return {_hash(f"*{term.word[:letters]}"), _hash(term.word)}
 
 
-def _hashes(words: str) -> set[int]:
-    return {each for word in words.split(" ") for each in _hashes_of_word(word)}
+def _document_array(words: str) -> str:
+    """Return the hashes of a document's words, as an array literal."""
+    return f"{{{','.join(set(chain.from_iterable(map(_HASHES.__getitem__, words.split(' ')))))}}}"
 
 
-@lru_cache(50_000)
-def _hashes_of_word(word: str) -> tuple[int, ...]:
-    """Return the hash of a word and, where it is longer than that, of its beginning."""
-    letters = _letters(word)
-    if len(word) <= letters or word.startswith(MARK):
-        return (_hash(word),)
-    return _hash(word), _hash(f"*{word[:letters]}")
+class _Hashes(dict[str, tuple[str, ...]]):
+    """For a word its hash and, where it is longer than that, the hash of its beginning."""
+
+    def __missing__(self, word: str) -> tuple[str, ...]:
+        if len(self) >= _MOST_KNOWN:
+            self.clear()
+        letters = _letters(word)
+        if len(word) <= letters or word.startswith(MARK):
+            hashes: tuple[str, ...] = (str(_hash(word)),)
+        else:
+            hashes = (str(_hash(word)), str(_hash(f"*{word[:letters]}")))
+        self[word] = hashes
+        return hashes
+
+
+_HASHES = _Hashes()
 
 
 def _letters(word: str) -> int:
