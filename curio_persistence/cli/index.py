@@ -46,9 +46,14 @@ def run(options: Namespace, output: Output) -> int:
         if not persistence.search.enabled:
             raise UnsupportedError(f"{persistence.place} has search switched off: say --enable.")
         indexed = _index(persistence, anew=options.rebuild)
-        done = f"{indexed:,} records indexed" if indexed else "nothing waits to be indexed"
-        say(f"{persistence.place}: {done}.")
+        say(f"{persistence.place}: {_done(indexed, persistence.search.pending())}.")
     return OK
+
+
+def _done(indexed: int, waiting: int) -> str:
+    if waiting:
+        return f"{indexed:,} records indexed; {waiting:,} wait, since others are at work on them"
+    return f"{indexed:,} records indexed" if indexed else "nothing waits to be indexed"
 
 
 def _index(persistence: Persistence, *, anew: bool) -> int:
