@@ -82,7 +82,7 @@ _DELIMITERS = (
 
 
 class PublishedContract:
-    """What `BasePersistence` promises of the ten methods, and what it adds to them."""
+    """The promises of `BasePersistence` for the ten methods, and for what it adds to them."""
 
     # --- runs ---------------------------------------------------------------------------------
 
@@ -566,7 +566,7 @@ def _run_ids(persistence: BasePersistence) -> list[str]:
 
 
 class StoreContract:
-    """What `Store` promises of its primitives, shown on the three tables there are.
+    """The promises of `Store` for its primitives, shown on our tables.
 
     Rows are compared as records, since backends may spell one time differently.
     """

@@ -197,7 +197,7 @@ class BufferedStore(Store):
     place = _inner_property("place")
     identity = _inner_property("identity")
     read_only = _inner_property("read_only")
-    refuses_cheaply = _inner_property("refuses_cheaply")
+    insert_first = _inner_property("insert_first")
 
     @property
     def search_index(self) -> SearchIndex:

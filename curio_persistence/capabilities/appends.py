@@ -151,7 +151,7 @@ class Appends(Generic[M]):
             return Stored(self._insert(rows), {})
         repeated = {at: self._table.decode_row(rows[first]) for at, first in repeats.items()}
         # Most are new. What comes twice in one batch has been sent before more often than not.
-        may_try = self._store.refuses_cheaply and not repeats
+        may_try = self._store.insert_first and not repeats
         named = [] if may_try else self._named(tuple(firsts))
         for _ in range(_ATTEMPTS):
             known = {firsts[record.event_id]: record for record in named}

@@ -68,13 +68,13 @@ class Redaction:
     def _redact(self, redactor: Redactor, table: Table[Any], row: Row) -> str | None:
         """Redact a row's words; says what failed. Where it did, none are left in that column."""
         failed = None
-        for name in table.lifted:
+        for name in table.extracted:
             if len(str(row.get(name, ""))) >= ID_LENGTH:
                 del row[name]  # It was cut, and may end in half a secret.
-        for name in (*table.lifted, *table.words):
+        for name in (*table.extracted, *table.words):
             if kept := row.get(name):
                 field = f"{table.model.__name__}.{name}"
-                encode = encode_label if name in table.lifted else encode_text
+                encode = encode_label if name in table.extracted else encode_text
                 try:
                     redacted = encode(redactor(field, decode_text(str(kept)) or ""))
                 except Exception as error:

@@ -1,4 +1,4 @@
-"""What a backend must be able to do. Everything else is built above it, once."""
+"""The contract of a backend. Everything else is built above it, once."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Position = tuple[Kept, ...]
 """A row's place in an order: its values of the order's columns."""
 
 STREAM_ROWS = 400
-"""How many rows a stream asks for at a time: what a processor keeps close at hand."""
+"""Rows per query of a stream: as many as stay in a processor's cache."""
 
 
 class Finding(NamedTuple):
@@ -34,7 +34,7 @@ class Finding(NamedTuple):
 
 
 class Upserted(NamedTuple):
-    """What became of the rows of an upsert, by position."""
+    """The outcome of an upsert, by position."""
 
     ids: list[int]
     new: list[bool]
@@ -52,7 +52,7 @@ class Snapshot(Protocol):
         order: tuple[Order, ...] | None = None,
         size: int = STREAM_ROWS,
     ) -> Iterator[Columns]:
-        """What `Store.stream` answers. One stream ends before the next begins."""
+        """Yield what `Store.stream` does. One stream ends before the next begins."""
 
 
 class Store(ABC):
@@ -69,22 +69,22 @@ class Store(ABC):
 
     @property
     def place(self) -> str:
-        """Where the rows are, in words that can open a sentence; no secret is among them."""
+        """The location of the rows, as the subject of a sentence, without secrets."""
         return f"The {self.dialect} store"
 
     @property
     def identity(self) -> str:
-        """What tells this database from all others, whoever opens it, and by whatever name."""
+        """An identifier of the database, the same in every process and under every address."""
         return self.place
 
     @property
     def read_only(self) -> bool:
-        """Whether every write is refused."""
+        """True where every write is refused."""
         return False
 
     @property
-    def refuses_cheaply(self) -> bool:
-        """Whether to try and be refused by a conflict costs less than to look for it first."""
+    def insert_first(self) -> bool:
+        """True where a refused insert costs less than to look for the conflict first."""
         return True
 
     def active_transactions(self, table: Table[Any]) -> frozenset[str] | None:
@@ -129,8 +129,8 @@ class Store(ABC):
     def insert_stream(self, table: Table[Any], pieces: Iterable[Sequence[Row]]) -> int:
         """Add rows that bring their ids, all or none; how many they were. Raises as `insert` does.
 
-        A store may take a piece while it adds those before: in the thread of the caller, but inside
-        of a statement, so that the pieces must not come from this store.
+        A store may take a piece while it adds the pieces before, inside a statement: the pieces
+        must not come from this store.
         """
         return len(self.insert_many(table, list(chain.from_iterable(pieces))))
 
@@ -189,7 +189,7 @@ class Store(ABC):
         after: Position | None = None,
         size: int = STREAM_ROWS,
     ) -> Iterator[Columns]:
-        """What `select` answers, at most `size` rows at a time: all of it never is in memory.
+        """Yield the rows of `select`, at most `size` at a time, in constant memory.
 
         It shows what was there when the first rows were asked for: inside a transaction with the
         writes. Elsewhere a database keeps a connection until the last, or until it is closed.
@@ -205,8 +205,10 @@ class Store(ABC):
             after = position_of_last(table, order, columns)
 
     def _there_already(self, table: Table[Any]) -> Where:
-        """The condition that rows stored from now on do not meet: who stores one for each that he
-        reads would never come to the end."""
+        """Return a filter that excludes rows inserted from now on.
+
+        Otherwise a loop that inserts a row for each row it reads never ends.
+        """
         newest = self.select(table, order=(Order("id", descending=True),), limit=1)
         after = next(iter(newest[table.names.index("id")]), 0) + 1
         return () if after == 2**63 else (Filter("id", "<", after),)
@@ -215,8 +217,8 @@ class Store(ABC):
     def snapshot(self) -> Iterator[Snapshot]:
         """Read several tables as they are now, whatever others store meanwhile.
 
-        Who is inside a transaction sees its writes. Elsewhere a database keeps a connection until
-        the end, and others may write.
+        Inside a transaction, the snapshot includes its uncommitted writes. Elsewhere a database
+        keeps a connection until the end, and others may write.
         """
         with self.transaction():
             yield self
@@ -242,9 +244,9 @@ class Store(ABC):
         return change_feed.watermark_now(self, table)
 
     def reserve_ids(self, table: Table[Any], last: int) -> None:  # See below.  # noqa: B027
-        """Rows are about to bring their ids, of which this is the largest: count on from there.
+        """Give ids above this one from now on, because rows with ids up to it are about to come.
 
-        There is nothing to do where rows without an `id` get one above all that are stored.
+        Nothing to do where a row without an `id` always gets one above all stored ids.
         """
 
     def select_columns(
@@ -333,7 +335,7 @@ class Store(ABC):
 
     @abstractmethod
     def diagnose(self, *, deep: bool = False) -> list[Finding]:
-        """What the backend knows of its own health. Changes nothing.
+        """Return what the backend knows of its own health. Changes nothing.
 
         It takes no longer where there are more rows, unless it is asked to go `deep`.
         """
@@ -344,7 +346,7 @@ class Store(ABC):
 
 
 def position_of_last(table: Table[Any], order: tuple[Order, ...], columns: Columns) -> Position:
-    """Where the last of some rows stands."""
+    """Return the position of the last of some rows."""
     return tuple(columns[table.names.index(column)][-1] for column, _ in order)
 
 

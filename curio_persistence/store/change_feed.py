@@ -28,7 +28,7 @@ MAX_BYTES = 8 * 2**20
 MAX_GAPS = 4_000
 """A feed with more gaps waits for the open transactions, so that no watermark grows without end."""
 LOOK_BACK = 10_000
-"""How far below the largest id `watermark_now` looks for rows that are not committed yet."""
+"""The number of ids in which `watermark_now` looks for rows that are not committed yet."""
 
 BY_ID = (Order("id"),)
 _PIECE = 100
@@ -97,7 +97,7 @@ class Changes(NamedTuple):
 
 
 class Source(Protocol):
-    """What the feed needs of a store."""
+    """The part of a store that the feed needs."""
 
     def select(
         self,

@@ -47,7 +47,7 @@ class Filter(NamedTuple):
     op: Op
     value: Any = None
     asked: str | None = None
-    """How a caller spelt a value that moves with the clock."""
+    """The spelling that a caller gave a value that moves with the clock."""
 
 
 Where = tuple[Filter, ...]
@@ -183,7 +183,7 @@ def with_selected(
 
 
 def matches(row: Mapping[str, Any], where: Where) -> bool:
-    """Whether a kept row passes every filter."""
+    """Return True if a stored row passes every filter."""
     for column, op, value, _ in where:
         kept = row.get(column)
         if op == "differs from":

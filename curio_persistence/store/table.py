@@ -1,4 +1,4 @@
-"""Where a model's fields meet a table's columns.
+"""Maps a model's fields to a table's columns.
 
 A row travels as a dictionary of kept values (see `codecs`). `Table.encode` makes it of a record, by
 way of `redaction`, which every written record passes; `Table.decode` turns it back.
@@ -32,7 +32,7 @@ class Record(Protocol):
 M = TypeVar("M", bound=Record)
 
 Kind = Literal["name", "text", "integer", "real", "time", "money"]
-"""What a column holds. Of these only text may be escaped."""
+"""The content of a column. Only text may be escaped."""
 
 _KINDS: Mapping[Encoder, Kind] = {
     codecs.encode_text: "text",
@@ -131,7 +131,7 @@ class Table(Generic[M]):
             (index, column.decode) for index, column in enumerate(columns) if column.decode
         ]
         self._columns = {column.name: column for column in (*columns, *internal)}
-        self.lifted = self.kept_by(codecs.encode_label)
+        self.extracted = self.kept_by(codecs.encode_label)
         written = [column for column in columns if column.name != "id"]
         self._when_set = [column for column in written if column.optional]
         always = [column for column in written if not column.optional]
@@ -179,7 +179,7 @@ class Table(Generic[M]):
         return row
 
     def _encode_what_it_has(self, record: Any, row: Row) -> None:
-        """The same for a record that lacks some attributes, or that is to be refused by name."""
+        """Add the columns that are set, of a record that lacks attributes or has invalid ones."""
         for column in self._when_set:
             value = getattr(record, column.name, None)
             if value is not None and (kept := self.encode_value(column.name, value)) is not None:
@@ -196,7 +196,7 @@ class Table(Generic[M]):
         return row
 
     def default(self, name: str) -> Kept:
-        """What stands in a column of `always` for nothing; `""` where something is required."""
+        """Return the default of a column of `always`; `""` where a value is required."""
         default: Kept = self._columns[name].default
         return "" if default is REQUIRED else default
 
@@ -214,7 +214,7 @@ class Table(Generic[M]):
         else:
             row[name] = self._columns[name].default if kept is None else kept
 
-    def line_up(self, rows: Sequence[Row]) -> tuple[tuple[str, ...], list[tuple[Kept, ...]]]:
+    def align(self, rows: Sequence[Row]) -> tuple[tuple[str, ...], list[tuple[Kept, ...]]]:
         """The columns that any of the encoded rows binds, and of each row its values for them."""
         plain = len(self.always)
         shapes = dict.fromkeys(tuple(row) for row in rows if len(row) != plain)
@@ -224,13 +224,13 @@ class Table(Generic[M]):
         rests = {s: filled[len(s) :] for s in shapes if s == columns[: len(s)]}
         rest = filled[plain:]
 
-        def lined_up(row: Row) -> tuple[Kept, ...]:
+        def aligned(row: Row) -> tuple[Kept, ...]:
             following = rest if len(row) == plain else rests.get(tuple(row))
             if following is None:
                 return tuple(map(row.get, columns, filled))
             return (*row.values(), *following)
 
-        return columns, list(map(lined_up, rows))
+        return columns, list(map(aligned, rows))
 
     def _refuse(self, record: Any) -> None:
         """Raise the error that names the field, now that there is one."""
@@ -265,7 +265,7 @@ class Table(Generic[M]):
 
     def columns_of(self, rows: Sequence[Row]) -> Columns:
         """The columns `names` of encoded rows; what `rows` makes them of."""
-        bound, values = self.line_up(rows)
+        bound, values = self.align(rows)
         columns = dict(zip(bound, zip(*values, strict=True), strict=False))
         nothing = ([self.filled.get(name)] * len(rows) for name in self.names)
         return [columns.get(name, none) for name, none in zip(self.names, nothing, strict=True)]

@@ -71,7 +71,7 @@ class PostgresCopy(PostgresStatements):
         commit: str = "",
     ) -> Sequence[int]:
         """Reserve ids, and COPY the rows with them: one statement, which stores all or none."""
-        columns, lines = table.line_up(rows)
+        columns, lines = table.align(rows)
         if "id" in columns:
             ids: Sequence[int] = [int(row["id"] or 0) for row in rows]
             if begin:
@@ -97,8 +97,8 @@ class PostgresCopy(PostgresStatements):
         stored = 0
         try:
             with self.transaction(), self._unhurried_server():
-                lined_up = map(table.line_up, filter(None, pieces))
-                for columns, alike in groupby(lined_up, itemgetter(0)):
+                aligned = map(table.align, filter(None, pieces))
+                for columns, alike in groupby(aligned, itemgetter(0)):
                     texts = (copy_text(columns, lines) for _, lines in alike)
                     stored += self._copy_in(
                         self._pinned(), table, columns, chain.from_iterable(texts)

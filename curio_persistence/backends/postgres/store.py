@@ -59,7 +59,7 @@ class PostgresStore(PostgresCopy, PostgresDDL):
         return f"PostgresStore({place!r})"
 
     @property
-    def refuses_cheaply(self) -> bool:
+    def insert_first(self) -> bool:
         return False  # It would leave dead rows behind, and a line in the server's log.
 
     def active_transactions(self, table: Table[Any]) -> frozenset[str] | None:

@@ -122,8 +122,8 @@ class Original(SQLStore):
 
         The next piece may be made while those before are stored.
         """
-        lined_up = (_lined_up(table, ids, rows) for ids, rows in pieces)
-        for columns, alike in groupby(lined_up, itemgetter(0)):
+        aligned = (_lined_up(table, ids, rows) for ids, rows in pieces)
+        for columns, alike in groupby(aligned, itemgetter(0)):
             if not self._keep(table, columns, (lines for _, lines in alike)):
                 raise self._differs(f"rows of {table.name} do not read back")
 
@@ -183,5 +183,5 @@ class Original(SQLStore):
 def _lined_up(
     table: Table[Any], ids: Sequence[int], rows: Sequence[Row]
 ) -> tuple[tuple[str, ...], list[OldRow]]:
-    columns, values = table.line_up(rows)
+    columns, values = table.align(rows)
     return ("id", *columns), [(ident, *line) for ident, line in zip(ids, values, strict=True)]

@@ -1,4 +1,4 @@
-"""Brings a database's tables up to date, and refuses those that are somebody else's.
+"""Brings a database's tables up to date, and refuses those of another program.
 
 `schema/<dialect>/*.sql` are the tables as they are today; `migrations/NNNN_name.sql` are the steps
 by which an older database gets there. A step is additive (programs that do not know it can go on)
@@ -69,19 +69,19 @@ class Migration(NamedTuple):
 
 
 class Catalog(NamedTuple):
-    """What a database holds under our names: the columns of each table, and the steps applied."""
+    """The tables of our names in a database, their columns, and the steps applied."""
 
     tables: Mapping[str, frozenset[str]]
     applied: tuple[Applied, ...]
 
 
 def is_ours(tables: Mapping[str, frozenset[str]]) -> bool:
-    """Whether there is a `schema_migrations`, and it is the one made here."""
+    """Return True if `schema_migrations` is there and has our columns."""
     return tables.get(MIGRATIONS_TABLE) == _MIGRATIONS_COLUMNS
 
 
 def is_original(tables: Mapping[str, frozenset[str]]) -> bool:
-    """Whether they are those of an original Curio: its columns, and none that are ours alone."""
+    """Return True for tables of an original Curio: with its columns, and none of ours alone."""
     return RUNS.name in tables and all(
         name in _BY_NAME
         and columns >= _NEEDED[name]
@@ -160,7 +160,7 @@ def _folder(dialect: str) -> Traversable:
 
 
 class Plan(NamedTuple):
-    """What there is to run, in one transaction each, and what to note as applied."""
+    """The scripts to run, one transaction each, and the steps to note as applied."""
 
     steps: tuple[tuple[str, tuple[Migration, ...]], ...]
 
@@ -170,7 +170,7 @@ class Plan(NamedTuple):
 
 
 def plan(catalog: Catalog, dialect: str, place: str, upgrade_command: str) -> Plan:
-    """How to get from what was found to today's tables.
+    """Return the way from what was found to today's tables.
 
     Raises SchemaMismatchError where there is no way: tables that were not made here, a newer
     breaking schema, missing pieces. `place` is where, in words; `upgrade_command` helps where an
@@ -210,7 +210,7 @@ def refuse_outdated(found: Plan, catalog: Catalog, dialect: str, place: str, com
 
 
 def finding(catalog: Catalog, dialect: str) -> Finding:
-    """What a check-up says of the schema."""
+    """Return the finding of a check-up of the schema."""
     version = max((step.version for step in catalog.applied), default=0)
     shipped = {step.version: step.checksum for step in migrations(dialect)}
     altered = [s.name for s in catalog.applied if shipped.get(s.version, s.checksum) != s.checksum]
@@ -274,7 +274,7 @@ def _refuse_damaged(catalog: Catalog, place: str) -> None:
     if missing:
         raise SchemaMismatchError(
             f"{place} says that its schema is current, but lacks {', '.join(missing)}. "
-            "Somebody changed its tables; restore them from a backup.",
+            "Its tables were changed; restore them from a backup.",
             found=f"without {', '.join(missing)}",
             wanted="all columns",
         )

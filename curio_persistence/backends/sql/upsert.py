@@ -65,7 +65,7 @@ class SQLUpsert(Store):
         self, table: Table[Any], key: tuple[str, ...], update: tuple[str, ...], rows: list[Row]
     ) -> Found:
         """Upsert rows of different keys by one statement."""
-        columns, lines = table.line_up(rows)
+        columns, lines = table.align(rows)
         is_new, params = self._newness(table)
         written, _ = self._write(
             f"{self._insert_text(table, columns, len(rows))} {_on_conflict(table, key, update)} "

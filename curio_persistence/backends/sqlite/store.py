@@ -332,7 +332,7 @@ class SQLiteStore(SQLStore):
         if len(members) < 2:
             return
         table = members[0].table
-        columns, lines = table.line_up([member.row for member in members])
+        columns, lines = table.align([member.row for member in members])
         connection = self._writer or self._open_writer()
         try:
             cursor = connection.cursor()
@@ -357,7 +357,7 @@ class SQLiteStore(SQLStore):
             return ()
         if not self._tables_are_ours:
             self._refuse_foreign_tables()
-        columns, lines = table.line_up(rows)
+        columns, lines = table.align(rows)
         try:
             with self.transaction():
                 last = self._insert_lines(table, columns, lines)
