@@ -26,7 +26,7 @@ from curio_persistence.tables import EVENTS, RUNS, USAGE
 
 _AS_INDEXED = (Order("created_at"), Order("id"))
 _LATEST = (Order("timestamp", descending=True), Order("id", descending=True))
-_BATCH, _SMALLEST_BATCH = 500, 50
+_BATCH, _SMALLEST_BATCH = 250, 50
 """How many rows a deletion changes in one transaction: fewer where that takes long."""
 _LONG = 0.05
 """Seconds that such a transaction should keep other writers waiting, at most."""
