@@ -996,6 +996,17 @@ class StoreContract:
         assert store.delete_many(RUNS, []) == 0
         assert _run_ids_of(store) == "c"
 
+    def test_optional_columns_are_read_whether_or_not_they_were_empty_before(
+        self, store: Store
+    ) -> None:
+        store.insert(RUNS, _run_row("run"))
+        for name in "metadata", "level", "message", "metadata", "session_id":
+            event = AgentRunEvent("agent", "run", timestamp=_NOON, created_at=_NOON)
+            setattr(event, name, None if name == "metadata" else "value")
+            event.id = store.insert(EVENTS, EVENTS.encode(event))
+            assert EVENTS.decode(store.select(EVENTS))[-1] == event
+            assert _select(store, EVENTS, where=(Filter("id", "=", event.id),)) == [event]
+
     # --- aggregate ----------------------------------------------------------------------------
 
     def test_groups_are_counted_and_summed(self, store: Store) -> None:

@@ -139,6 +139,7 @@ class Table(Generic[M]):
         self._encode = _compile(always)
         self._encode_what_is_set = _compile_rest(self._when_set)
         self.filled = {c.name: c.default for c in self._when_set if c.default is not None}
+        self.optional = tuple(column.name for column in self._when_set)
 
     def __repr__(self) -> str:
         return f"<Table {self.name}>"

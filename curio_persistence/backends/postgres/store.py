@@ -165,7 +165,7 @@ class PostgresStore(PostgresCopy, PostgresDDL):
         self._run(connection, declare, self._values(where) + (after or ()))
         fetch = f"FETCH {size} FROM {_CURSOR}"
         while rows := self._run(connection, fetch, ())[0]:
-            yield columns_of(table, where, rows)
+            yield columns_of(table, where, rows) or []
             self._pool.refuse_if_closed()
         self._run(connection, f"CLOSE {_CURSOR}", ())
 

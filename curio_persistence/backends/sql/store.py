@@ -84,6 +84,7 @@ class SQLStore(SQLUpsert):
 
     def __init__(self, mine: ThreadTransaction, *, read_only: bool) -> None:
         self._texts: dict[Hashable, str] = {}
+        self._empty: dict[Table[Any], tuple[str, ...]] = {}
         self._mine = mine
         self._read_only = read_only
         self._tables_are_ours = False
@@ -349,13 +350,27 @@ class SQLStore(SQLUpsert):
         offset: int = 0,
     ) -> Columns:
         order = table.order if order is None else order
-        sql = self._selecting(table, where, order, after, limit is None, offset == 0)
+        shape = (limit is None, offset == 0)
         params = self._values(where) + (after or ())
         if limit is not None:
             params += (limit,)
         if offset:
             params += (offset,)
-        return columns_of(table, where, self._read(sql, params))
+        empty = self._empty.get(table, table.optional)
+        sql = self._selecting(table, where, order, after, *shape, empty)
+        columns = columns_of(table, where, self._read(sql, params), empty)
+        if columns is None:
+            sql = self._selecting(table, where, order, after, *shape)
+            columns = columns_of(table, where, self._read(sql, params)) or []
+            self._learn_filled(table, empty, columns)
+        return columns
+
+    def _learn_filled(self, table: Table[Any], empty: tuple[str, ...], columns: Columns) -> None:
+        """Fetch from now on those columns as well that this answer has values in."""
+        values = dict(zip(table.names, columns, strict=True))
+        self._empty[table] = tuple(
+            name for name in empty if {*values[name]} <= {table.filled.get(name)}
+        )
 
     def _selecting(
         self,
@@ -365,12 +380,17 @@ class SQLStore(SQLUpsert):
         after: Position | None,
         unlimited: bool,
         from_start: bool,
+        empty: tuple[str, ...] = (),
     ) -> str:
-        """The text of a SELECT of `table.names`, without the columns that a filter fixes."""
-        shape = (table, _shape(where), order, after is None, unlimited, from_start)
+        """Return a SELECT of `table.names`, without the columns that a filter fixes.
+
+        Columns that are expected to be empty are not fetched either, since each costs a tenth of a
+        microsecond a row. A last column tells for each row whether any of them has a value.
+        """
+        shape = (table, _shape(where), order, after is None, unlimited, from_start, empty)
         return self._text(
             shape,
-            lambda: self._select_text(table, where, order, after, unlimited, from_start),
+            lambda: self._select_text(table, where, order, after, unlimited, from_start, empty),
         )
 
     def select_columns(
@@ -504,10 +524,14 @@ class SQLStore(SQLUpsert):
         after: Position | None,
         unlimited: bool,
         from_start: bool,
+        empty: tuple[str, ...],
     ) -> str:
         # A column that a filter fixes need not be fetched: of a run's events, a tenth of the time.
-        known = _known(where)
+        known = {*_known(where), *empty}
         fetched = [self._reading(name) for name in table.names if name not in known]
+        if empty:
+            without = " AND ".join(_is_empty(table, name) for name in empty)
+            fetched.append(f"CASE WHEN {without} THEN NULL ELSE 1 END")
         text = self._ordered_text(", ".join(fetched), table, where, order, after)
         if not unlimited:
             text += f" LIMIT {self.placeholder}"
@@ -607,10 +631,26 @@ def _known(where: Where) -> Mapping[str, Any]:
     return {f.column: f.value for f in where if f.op == "="}
 
 
-def columns_of(table: Table[Any], where: Where, rows: list[tuple[Any, ...]]) -> Columns:
-    """What was fetched, turned on its side, and what a filter fixed."""
-    known = _known(where)
+def _is_empty(table: Table[Any], column: str) -> str:
+    """Return the condition that an optional column has no value of its own."""
+    default = table.filled.get(column)
+    return f"{column} IS NULL" if default is None else f"{column} = '{default}'"
+
+
+def columns_of(
+    table: Table[Any],
+    where: Where,
+    rows: list[tuple[Any, ...]],
+    empty: tuple[str, ...] = (),
+) -> Columns | None:
+    """Return what was fetched, turned on its side, and what a filter fixed.
+
+    None if one of the columns that were expected to be empty has a value.
+    """
     turned = _turned(rows)
+    if empty and rows and any(turned[-1]):
+        return None
+    known = {**{name: table.filled.get(name) for name in empty}, **_known(where)}
     if rows and not known:
         return turned
     read = iter(turned)

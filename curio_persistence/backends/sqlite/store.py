@@ -468,7 +468,7 @@ class SQLiteStore(SQLStore):
         sql = self._selecting(table, where, order, after, unlimited=True, from_start=True)
         params = self._values(where) + (after or ())
         for rows in self._chunks(reader, connection, sql, params, size):
-            yield columns_of(table, where, rows)
+            yield columns_of(table, where, rows) or []
 
     def _chunks(
         self,
