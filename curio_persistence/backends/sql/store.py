@@ -634,7 +634,7 @@ def _known(where: Where) -> Mapping[str, Any]:
 def _is_empty(table: Table[Any], column: str) -> str:
     """Return the condition that an optional column has no value of its own."""
     default = table.filled.get(column)
-    return f"{column} IS NULL" if default is None else f"{column} = '{default}'"
+    return f"{column} IS NULL" if default is None else f"nullif({column}, '{default}') IS NULL"
 
 
 def columns_of(
