@@ -177,7 +177,7 @@ def _hashes_of_term(term: Term) -> set[int]:
     if not term.is_prefix:
         return {_hash(term.word)}
     letters = _letters(term.word)
-    if len(term.word) < letters:
+    if len(term.word) < letters or term.word.isdigit():
         return set()
     return {_hash(f"*{term.word[:letters]}"), _hash(term.word)}
 
@@ -188,13 +188,13 @@ def _document_array(words: str) -> str:
 
 
 class _Hashes(dict[str, tuple[str, ...]]):
-    """For a word its hash and, where it is longer than that, the hash of its beginning."""
+    """For a word its hash and the hash of its beginning, which short words and numbers lack."""
 
     def __missing__(self, word: str) -> tuple[str, ...]:
         if len(self) >= _MOST_KNOWN:
             self.clear()
         letters = _letters(word)
-        if len(word) <= letters or word.startswith(MARK):
+        if len(word) <= letters or word.isdigit() or word.startswith(MARK):
             hashes: tuple[str, ...] = (str(_hash(word)),)
         else:
             hashes = (str(_hash(word)), str(_hash(f"*{word[:letters]}")))

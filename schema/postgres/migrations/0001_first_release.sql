@@ -221,6 +221,9 @@ CREATE TABLE {schema}.agent_search_documents (
     words     INTEGER[] NOT NULL   -- hashes of its words and of their first letters
 );
 
+-- Or the planner would take a rare word for one that every 500th document has.
+ALTER TABLE {schema}.agent_search_documents ALTER COLUMN words SET STATISTICS 500;
+
 CREATE UNIQUE INDEX agent_search_documents_by_record
     ON {schema}.agent_search_documents (kind, record_id);
 
