@@ -27,7 +27,7 @@ _MOST_TERMS = 32
 """Words that the index is asked for; the records are asked for all."""
 _MOST_VALUES = 1_000
 """Values of a column that the index is asked for; of more, only the records are."""
-_FIRST_LOOK = 100
+_FIRST_LOOK = 20
 _LONGEST_LOOK = 2_000
 """Records looked at in one query: first, and at most."""
 _RANKED = 10_000
