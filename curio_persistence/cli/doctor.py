@@ -66,7 +66,7 @@ def _message_and_advice(error: PersistenceError) -> tuple[str, str]:
 
 def _code(findings: Iterable[Finding]) -> int:
     failed = {finding.check for finding in findings if finding.level == "error"}
-    if "integrity" in failed:
+    if failed & {"integrity", "texts"}:
         return DAMAGED
     return FAILED if failed else OK
 

@@ -6,13 +6,13 @@ way of `redaction`, which every written record passes; `Table.decode` turns it b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from functools import lru_cache
 from itertools import chain
 from typing import Any, ClassVar, Generic, Literal, NamedTuple, Protocol, TypeVar
 
-from curio_persistence.errors import InvalidValueError
+from curio_persistence.errors import CorruptDatabaseError, InvalidValueError
 from curio_persistence.store import codecs
 from curio_persistence.store.codecs import Decoder, Encoder
 from curio_persistence.store.filters import Filter, Op, Order, Where
@@ -272,8 +272,36 @@ class Table(Generic[M]):
         return [columns.get(name, none) for name, none in zip(self.names, nothing, strict=True)]
 
     def decode(self, columns: Columns) -> list[M]:
-        """Records from the columns `names`. Column by column, most of the loops run in C."""
-        return list(map(self.model, *self.decode_columns(columns)))
+        """Records from the columns `names`. Column by column, most of the loops run in C.
+
+        Raise CorruptDatabaseError, which names the row, for a value that no store writes.
+        """
+        try:
+            return list(map(self.model, *self.decode_columns(columns)))
+        except (ValueError, TypeError, ArithmeticError) as error:
+            raise self._damaged(columns, error) from error
+
+    def _damaged(self, columns: Columns, error: Exception) -> CorruptDatabaseError:
+        """Return the error for rows of which one cannot be decoded."""
+        for row in zip(*columns, strict=True):
+            for name, value, decoded in zip(self.names, row, self._one_by_one(row), strict=True):
+                if isinstance(decoded, Exception):
+                    ident = row[self.names.index("id")]
+                    return CorruptDatabaseError(
+                        f"{self.name}.{name} is damaged in the row with id {ident}: {value!r:.80} "
+                        f"({decoded}). Restore a backup; `doctor --deep` lists all such rows."
+                    )
+        return CorruptDatabaseError(f"A row of {self.name} is damaged ({error}). Restore a backup.")
+
+    def _one_by_one(self, row: tuple[Kept, ...]) -> Iterator[Any]:
+        """Yield each value decoded, or the error."""
+        decoders = dict(self._decoders)
+        for index, value in enumerate(row):
+            try:
+                decode = decoders.get(index)
+                yield value if decode is None else list(decode((value,)))
+            except (ValueError, TypeError, ArithmeticError) as error:
+                yield error
 
     def decode_row(self, row: Row) -> M:
         """The record that an encoded row will come back as, but for its id."""

@@ -11,7 +11,7 @@ import pytest
 
 from curio_persistence import AgentRun, Finding, SQLitePersistence
 from curio_persistence.backends.sql import health, migrations
-from curio_persistence.backends.sqlite.store import _engine_finding
+from curio_persistence.backends.sqlite.health import _engine_finding
 
 
 @pytest.fixture
@@ -102,7 +102,7 @@ def test_damage_and_orphans_are_not_looked_for_in_a_large_file_unless_it_is_aske
         assert found[check].level == "ok"
         assert found[check].message.startswith("not looked at")
         assert "doctor --deep" in found[check].advice
-    assert list(findings(path, deep=True)) == list(found)
+    assert [check for check in findings(path, deep=True) if check != "texts"] == list(found)
     assert findings(path, deep=True)["integrity"].message == "quick_check found no damage"
 
 

@@ -1,4 +1,4 @@
-"""Tables of a SQLite file are read by two connections that see the same, in pieces."""
+"""Tables of a SQLite file are read as CSV, in chunks of one state."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import sqlite3
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ import pyarrow as pa
 import pytest
 
 from curio_persistence import AgentLLMUsage, Persistence, SQLitePersistence
-from curio_persistence.backends.sqlite import parts, store
+from curio_persistence.backends.sqlite import streams
 from curio_persistence.results import csv as results_csv
 from tests.support.listings import NOON, ORDERS, write
 
@@ -32,13 +31,10 @@ def persistence(path: Path) -> Iterator[SQLitePersistence]:
         yield persistence
 
 
-@pytest.fixture(params=[1, 2], ids=["alone", "side by side"])
-def readers(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """How many connections share the work; few rows are enough for two, and for many pieces."""
-    monkeypatch.setattr(parts, "LARGE", 10 if request.param == 2 else 10**9)
+@pytest.fixture(autouse=True)
+def few_rows_are_many_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(results_csv, "_FIRST_ROWS", 3)
     monkeypatch.setattr(results_csv, "_MOST_ROWS", 7)
-    return request.param
 
 
 def assert_the_same_either_way(persistence: Persistence, **options: Any) -> None:
@@ -48,9 +44,7 @@ def assert_the_same_either_way(persistence: Persistence, **options: Any) -> None
 
 @in_each_order
 @pytest.mark.parametrize("rows", [10, 11, 13, 50])
-def test_the_pieces_are_the_whole(
-    persistence: SQLitePersistence, readers: int, order: str, rows: int
-) -> None:
+def test_the_pieces_are_the_whole(persistence: SQLitePersistence, order: str, rows: int) -> None:
     write(persistence, AgentLLMUsage, range(rows), moments=4)
     write(persistence, AgentLLMUsage, range(3), agent_id="other")
     assert_the_same_either_way(persistence, order=order)
@@ -60,10 +54,10 @@ def test_the_pieces_are_the_whole(
 
 @in_each_order
 def test_a_piece_that_would_be_too_long_is_read_as_several(
-    persistence: SQLitePersistence, readers: int, order: str, monkeypatch: pytest.MonkeyPatch
+    persistence: SQLitePersistence, order: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Down to a row that is too long by itself."""
-    monkeypatch.setattr(store, "_LONGEST", 2_000)
+    monkeypatch.setattr(streams, "_LONGEST", 2_000)
     for number, length in enumerate([1, 1, 700, 900, 5_000, 700, 1, 1, 1, 1, 3_000, 1]):
         usage = AgentLLMUsage(
             "a", None, prompt="'" * length, created_at=NOON + timedelta(seconds=number)
@@ -72,8 +66,8 @@ def test_a_piece_that_would_be_too_long_is_read_as_several(
     assert_the_same_either_way(persistence, order=order)
 
 
-def test_a_table_is_of_one_moment(persistence: SQLitePersistence, readers: int) -> None:
-    """Somebody stores rows at both of its ends meanwhile, in one transaction each time."""
+def test_a_table_is_of_one_moment(persistence: SQLitePersistence) -> None:
+    """Another thread stores rows at both of its ends meanwhile, in one transaction each time."""
     write(persistence, AgentLLMUsage, range(50), moments=50)
 
     def store_pairs() -> None:
@@ -92,32 +86,8 @@ def test_a_table_is_of_one_moment(persistence: SQLitePersistence, readers: int) 
         storing.result()
 
 
-def test_whoever_would_see_something_else_does_not_read(
-    persistence: SQLitePersistence, path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Somebody writes after the first of two connections has begun to read."""
-    monkeypatch.setattr(parts, "LARGE", 1)
-    monkeypatch.setattr(results_csv, "_FIRST_ROWS", 4)
-    write(persistence, AgentLLMUsage, range(20), moments=20)
-    expected = persistence.query_llm_usage(limit=None).to_arrow()
-    version, calls = store._version, count(1)
-
-    def meddling(connection: sqlite3.Connection) -> Any:
-        found = version(connection)
-        if next(calls) == 2:
-            write(persistence, AgentLLMUsage, range(100, 110), moments=200)
-        return found
-
-    monkeypatch.setattr(store, "_version", meddling)
-    assert persistence.iter_llm_usage().to_arrow().equals(expected)
-    assert next(calls) == 4
-    assert persistence.iter_llm_usage().to_arrow().num_rows == 30
-
-
 @pytest.mark.parametrize("encoding", ["UTF-16le", "UTF-16be"])
-def test_a_file_that_somebody_made_for_another_encoding(
-    path: Path, readers: int, encoding: str
-) -> None:
+def test_a_file_that_somebody_made_for_another_encoding(path: Path, encoding: str) -> None:
     made = sqlite3.connect(path)
     made.execute(f"PRAGMA encoding = '{encoding}'")
     made.execute("CREATE TABLE theirs (x)")
@@ -128,9 +98,7 @@ def test_a_file_that_somebody_made_for_another_encoding(
         assert_the_same_either_way(persistence)
 
 
-def test_a_reader_only_reads_tables_too(
-    persistence: SQLitePersistence, path: Path, readers: int
-) -> None:
+def test_a_reader_only_reads_tables_too(persistence: SQLitePersistence, path: Path) -> None:
     write(persistence, AgentLLMUsage, range(20))
     persistence.close()
     with SQLitePersistence(path, read_only=True) as reading:
@@ -138,7 +106,7 @@ def test_a_reader_only_reads_tables_too(
 
 
 def test_after_the_end_of_the_database_a_table_does_not_end_as_if_it_were_done(
-    persistence: SQLitePersistence, readers: int
+    persistence: SQLitePersistence,
 ) -> None:
     write(persistence, AgentLLMUsage, range(50))
     batches = pa.RecordBatchReader.from_stream(persistence.iter_llm_usage())

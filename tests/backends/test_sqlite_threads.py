@@ -21,7 +21,8 @@ from curio_persistence import (
     ConfigurationError,
     SQLitePersistence,
 )
-from curio_persistence.backends.sqlite.store import SQLiteStore, _Reader
+from curio_persistence.backends.sqlite.readers import Reader
+from curio_persistence.backends.sqlite.store import SQLiteStore
 from tests.support.children import Child, open_files
 
 EVENTS = 100
@@ -261,7 +262,7 @@ import signal, time
 
 def interrupt():
     main = threading.main_thread().ident
-    while sys._current_frames()[main].f_code.co_name != "_enter":
+    while sys._current_frames()[main].f_code.co_name != "_run_within":
         time.sleep(0.001)
     os.kill(os.getpid(), signal.SIGINT)
     print("interrupted", flush=True)
@@ -320,7 +321,7 @@ def test_neither_a_close_nor_a_fork_waits_for_a_garbage_collection(
     class Worker:
         def __init__(self) -> None:
             self.cycle = self
-            self.reader = store._add_reader()
+            self.reader = store._readers.add()
             self.reader.connection = store._connect("mode=rw")
 
         def __del__(self) -> None:
@@ -345,7 +346,7 @@ def test_neither_a_close_nor_a_fork_waits_for_a_garbage_collection(
 
 
 def test_a_reader_that_was_interrupted_while_it_was_made_ends_silently() -> None:
-    _Reader.__new__(_Reader).__del__()
+    Reader.__new__(Reader).__del__()
 
 
 def test_an_abandoned_stream_keeps_no_connection(
@@ -358,4 +359,4 @@ def test_an_abandoned_stream_keeps_no_connection(
     del stream
     persistence.get_agent_run("run")
     assert open_files(str(path)).count(str(path)) <= before + 1
-    assert not store_of(persistence)._retired
+    assert not store_of(persistence)._readers.retired

@@ -34,8 +34,10 @@ class SQLiteErrors:
         self._lock_timeout = lock_timeout
         self._init_command = init_command
 
-    def translate(self, error: sqlite3.Error) -> PersistenceError:
-        """Our error for the driver's."""
+    def translate(self, error: Exception) -> PersistenceError:
+        """Return our error for the driver's."""
+        if isinstance(error, UnicodeDecodeError) or "Could not decode" in str(error):
+            return self._corrupt(error)
         code = getattr(error, "sqlite_errorcode", None)
         if code is None:  # Raised by the sqlite3 module, not by SQLite.
             kind = ClosedError if "closed" in str(error) else InvalidValueError
@@ -51,10 +53,7 @@ class SQLiteErrors:
             case sqlite3.SQLITE_IOERR if self._disk_is_full():
                 return self._full()
             case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
-                return CorruptDatabaseError(
-                    f"{self._path} is damaged or not a SQLite database ({error}). "
-                    "Nothing was changed; name another file, or restore this one from a backup."
-                )
+                return self._corrupt(error)
             case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_PERM | sqlite3.SQLITE_AUTH:
                 return AccessDeniedError(
                     f"{self._place} cannot be written to ({error}). "
@@ -67,6 +66,12 @@ class SQLiteErrors:
         if "integer overflow" in str(error):
             return InvalidValueError(f"{self._place} holds numbers too large to add up: {error}.")
         return UnavailableError(f"{self._place} did not serve the call: {error}.")
+
+    def _corrupt(self, error: Exception) -> CorruptDatabaseError:
+        return CorruptDatabaseError(
+            f"{self._path} is damaged or not a SQLite database ({error}). "
+            "Nothing was changed; name another file, or restore this one from a backup."
+        )
 
     def _full(self) -> StorageFullError:
         return StorageFullError(

@@ -7,12 +7,18 @@ stores them all by one statement. The others follow: they wait for the outcome.
 from __future__ import annotations
 
 import sqlite3
-from typing import TYPE_CHECKING, Any
+import time
+from itertools import chain
+from typing import Any
 
+from curio_persistence.backends.sqlite.connections import SQLiteConnections
+from curio_persistence.backends.sqlite.file import DRIVER_ERRORS
 from curio_persistence.concurrency.fair_lock import FairLock, Ticket
+from curio_persistence.errors import BusyError
+from curio_persistence.store.base import conflict, missing_reference
+from curio_persistence.store.table import Row, Table
 
-if TYPE_CHECKING:
-    from curio_persistence.store.table import Row, Table
+_TAKEN = (sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY)
 
 _MOST = 32
 
@@ -24,10 +30,11 @@ class PendingInsert(Ticket):
     the very call that commits: an interrupt of the leader never makes a follower store a row twice.
     """
 
-    __slots__ = ("_behind", "_cursor", "alone", "leader", "row", "table")
+    __slots__ = ("_behind", "_cursor", "alone", "deadline", "leader", "row", "table")
 
-    def __init__(self, table: Table[Any], row: Row) -> None:
+    def __init__(self, table: Table[Any], row: Row, deadline: float) -> None:
         super().__init__()
+        self.deadline = deadline
         self.table = table
         self.row = row
         self.alone = False
@@ -62,3 +69,105 @@ class PendingInsert(Ticket):
             self.wait(1)
         self.alone = self.leader is not None  # If there is no id, this row may be the reason.
         self.leader = None
+
+
+class SQLiteInserts(SQLiteConnections):
+    """Insert single rows: at once where no thread waits, else in groups."""
+
+    def insert(self, table: Table[Any], row: Row) -> int:
+        columns = tuple(row)
+        sql = self._texts.get((table, columns)) or self._text(
+            (table, columns), lambda: self._insert_text(table, columns)
+        )
+        if not self._tables_are_ours:
+            self._refuse_foreign_tables()
+        # The hottest path: what `_write` does, without the function calls.
+        transaction, lock, ticket = self._mine.current(), self._lock, Ticket()
+        try:
+            if transaction is not None:
+                with transaction.lock:
+                    cursor = self._connection_of(transaction).execute(sql, tuple(row.values()))
+            elif lock.acquire_at_once(ticket):
+                cursor = self._execute(sql, tuple(row.values()))
+            else:
+                deadline = time.monotonic() + self._lock_timeout
+                return self._insert_in_turn(PendingInsert(table, row, deadline), sql)
+        except sqlite3.IntegrityError as error:
+            if error.sqlite_errorcode == sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY:
+                raise missing_reference(table, row) from error
+            if error.sqlite_errorcode in _TAKEN:
+                raise conflict(table, row) from error
+            raise self._translate(error) from error
+        except DRIVER_ERRORS as error:
+            raise self._translate(error) from error
+        finally:
+            if transaction is None:
+                lock.release(ticket)
+                lock.wake()
+        return cursor.lastrowid or 0
+
+    def _insert_in_turn(self, mine: PendingInsert, sql: str) -> int:
+        """Wait for the writer, and lead a group; or follow the thread that has it before."""
+        lock, followers = self._lock, list[PendingInsert]()
+        try:
+            self._lead_or_follow(mine, followers)
+            if mine.ident is None:
+                cursor = self._execute(sql, tuple(mine.row.values()), self._patience(mine.deadline))
+                return cursor.lastrowid or 0
+        except BusyError:
+            if mine.ident is None:
+                raise
+        finally:
+            lock.release(mine)
+            # The next thread first, so that the disk is at work while those of this group wake up.
+            lock.wake()
+            for follower in followers:
+                follower.ring()
+        return mine.ident or 0
+
+    def _lead_or_follow(self, mine: PendingInsert, followers: list[PendingInsert]) -> None:
+        """Return when the row is stored, or when it must be stored alone and holds the lock."""
+        lock = self._lock
+        while not lock.acquire(mine, mine.deadline - time.monotonic()):
+            if mine.leader is not None:
+                mine.follow(lock)
+            if mine.ident is not None:
+                return
+            if time.monotonic() >= mine.deadline:
+                raise self._held_too_long()
+        if not mine.alone:
+            mine.lead(lock, followers)
+            members = [mine, *followers]
+            patience = self._patience(max(member.deadline for member in members))
+            self._insert_together(members, patience)
+
+    def _insert_together(self, members: list[PendingInsert], patience: float | None) -> None:
+        """Store rows by one statement; if SQLite refuses one of them, each half by one.
+
+        Down to single ones, which are left to their threads: there they are stored, or raise.
+        """
+        if len(members) < 2:
+            return
+        table = members[0].table
+        columns, lines = table.align([member.row for member in members])
+        connection = self._writer or self._open_writer()
+        try:
+            cursor = connection.cursor()
+            for behind, member in enumerate(reversed(members)):
+                member.be_stored_by(cursor, behind=behind)
+            sql = self._lines_text(table, columns, len(lines))
+            self._run_within(patience, cursor, sql, tuple(chain.from_iterable(lines)))
+            if connection.total_changes >= self._log.next_look:
+                self._look_after(connection)
+        except sqlite3.IntegrityError:
+            half = len(members) // 2
+            self._insert_together(members[:half], patience)
+            self._insert_together(members[half:], patience)
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY:
+                raise self._translate(error) from error
+        except Exception:  # Not raised here: the row's own thread tries it alone, and gets it.
+            return
+
+    def _lines_text(self, table: Table[Any], columns: tuple[str, ...], count: int) -> str:
+        return self._text((table, columns, count), lambda: self._insert_text(table, columns, count))

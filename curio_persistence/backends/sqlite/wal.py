@@ -47,11 +47,6 @@ class WriteAheadLog:
         except OSError:
             return 0
 
-    def look_after_changes(self, writer: sqlite3.Connection) -> None:
-        """Look after the log if enough has been changed since the last look."""
-        if writer.total_changes >= self.next_look:
-            self.look_after(writer)
-
     def look_after(self, writer: sqlite3.Connection) -> None:
         """Have it begun anew where it has become too long; between two transactions.
 
@@ -60,8 +55,9 @@ class WriteAheadLog:
         self.next_look = writer.total_changes + _CHANGES
         size = self.size()
         if size > self._tolerated and not _begin_anew(writer):
-            # Some reader keeps it, perhaps for hours: not again before it has grown much more.
-            self._tolerated = size + LIMIT
+            # A reader needs it, perhaps for hours. Each attempt in vain halves their frequency:
+            # of several processes each would else stop all writers for a while at every few MB.
+            self._tolerated = 2 * size
         elif size <= LIMIT:
             self._tolerated = LIMIT
 

@@ -1,0 +1,123 @@
+"""The check-up of a SQLite file."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from typing import Any
+
+from curio_persistence.backends.sql import health, migrations
+from curio_persistence.backends.sqlite.connections import SQLiteConnections
+from curio_persistence.backends.sqlite.free_space import Room
+from curio_persistence.errors import CorruptDatabaseError
+from curio_persistence.store.base import Finding
+from curio_persistence.store.filters import Filter, Where
+from curio_persistence.store.table import Table
+from curio_persistence.tables import TABLES
+
+_ADVICE = "Stop writing, keep a copy of the file, and restore a backup or run `.recover`."
+_NAMED = 5
+"""How many damaged rows are named."""
+
+
+class SQLiteHealth(SQLiteConnections):
+    """The part of a SQLite store that knows how well it is."""
+
+    def diagnose(self, *, deep: bool = False) -> list[Finding]:
+        room = self._room()
+        findings = [
+            _engine_finding(sqlite3.sqlite_version_info),
+            migrations.finding(self._catalog(), self.dialect),
+            self._journal_finding(),
+            room.finding(self._path),
+            self._indexes_finding(),
+        ]
+        if room.size > health.SMALL and not deep:
+            return [*findings, *(health.unread(c, room.size) for c in ("integrity", "orphans"))]
+        integrity = self._integrity_finding()
+        if integrity.level != "ok":
+            return [*findings, integrity]
+        findings += [integrity, self._orphans_finding()]
+        return [*findings, self._texts_finding()] if deep else findings
+
+    def _journal_finding(self) -> Finding:
+        [(mode,)] = self._read("PRAGMA journal_mode", ())
+        match mode:
+            case "wal":
+                return self._log.finding()
+            case "memory":
+                return Finding("journal", "ok", "none: it ends with the process")
+        return Finding(
+            "journal",
+            "warning",
+            f"journal mode is {mode!r}: readers and writers block each other",
+            "Keep the file on a local file system and open it once for writing.",
+        )
+
+    def _room(self) -> Room:
+        return Room(
+            *(
+                self._read(f"PRAGMA {name}", ())[0][0]
+                for name in ("page_size", "page_count", "freelist_count", "auto_vacuum")
+            )
+        )
+
+    def _indexes_finding(self) -> Finding:
+        names = self._read("SELECT name FROM sqlite_master WHERE type = 'index'", ())
+        return health.indexes({name for (name,) in names}, self.dialect)
+
+    def _integrity_finding(self) -> Finding:
+        faults = [row[0] for row in self._read("PRAGMA quick_check(5)", ())]
+        if faults == ["ok"]:
+            return Finding("integrity", "ok", "quick_check found no damage")
+        return Finding(
+            "integrity",
+            "error",
+            "; ".join(faults),
+            _ADVICE,
+        )
+
+    def _texts_finding(self) -> Finding:
+        """Read every row as a caller would."""
+        damaged = [each for table in TABLES for each in self._damaged_rows(table)]
+        if not damaged:
+            return Finding("texts", "ok", "every row can be read")
+        more = f", and {len(damaged) - _NAMED} more" if len(damaged) > _NAMED else ""
+        return Finding("texts", "error", "; ".join(damaged[:_NAMED]) + more, _ADVICE)
+
+    def _damaged_rows(self, table: Table[Any]) -> Iterator[str]:
+        """Say of each row that cannot be decoded what is wrong with it."""
+        after = 0
+        while ids := self._read(
+            f"SELECT id FROM {table.name} WHERE id > ? ORDER BY id LIMIT 400", (after,)
+        ):
+            first, after = ids[0][0], ids[-1][0]
+            where = (Filter("id", ">=", first), Filter("id", "<", after + 1))
+            if self._what_is_wrong(table, where):
+                for (ident,) in ids:
+                    if said := self._what_is_wrong(table, (Filter("id", "=", ident),)):
+                        yield said
+
+    def _what_is_wrong(self, table: Table[Any], where: Where) -> str:
+        try:
+            table.decode(self.select(table, where))
+        except CorruptDatabaseError as error:
+            return f"{table.name}: {error}"
+        return ""
+
+
+def _engine_finding(version: tuple[int, int, int]) -> Finding:
+    """Whether the engine has the WAL-reset fault (fixed in 3.51.3, 3.50.7 and 3.44.6)."""
+    text = ".".join(map(str, version))
+    fixed = (
+        version >= (3, 51, 3) or (3, 50, 7) <= version < (3, 51) or (3, 44, 6) <= version < (3, 45)
+    )
+    if fixed:
+        return Finding("engine", "ok", f"SQLite {text}")
+    return Finding(
+        "engine",
+        "warning",
+        f"SQLite {text} can, rarely, damage a WAL database when two connections checkpoint in the "
+        "same instant (all versions before 3.51.3, except 3.50.7 and 3.44.6)",
+        "Use a Python linked with SQLite 3.51.3 or newer, keep backups, and let one process write.",
+    )

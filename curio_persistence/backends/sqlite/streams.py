@@ -1,0 +1,197 @@
+"""Streams, snapshots and CSV: readings that keep a connection of their own until they end."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+from curio_persistence.backends.sql.store import SQLSnapshot, columns_of
+from curio_persistence.backends.sqlite.connections import SQLiteConnections
+from curio_persistence.backends.sqlite.file import DRIVER_ERRORS
+from curio_persistence.backends.sqlite.readers import Reader
+from curio_persistence.errors import ClosedError
+from curio_persistence.results.csv import csv_columns, csv_in_pieces, csv_of_rows, is_quoted
+from curio_persistence.store.base import STREAM_ROWS, Position, Snapshot, position_of_last
+from curio_persistence.store.filters import Filter, Order, Where, beyond
+from curio_persistence.store.table import Columns, Table
+
+_LONGEST = 64 << 20
+"""How many bytes one chunk of CSV may have, unless it is a single row."""
+_ANY_LENGTH = 2**31 - 1
+
+
+class SQLiteStreams(SQLiteConnections):
+    """The part of a SQLite store that reads more than is held in memory."""
+
+    def select(
+        self,
+        table: Table[Any],
+        where: Where = (),
+        *,
+        order: tuple[Order, ...] | None = None,
+        after: Position | None = None,
+        limit: int | None = None,
+        offset: int = 0,
+    ) -> Columns:
+        order = table.order if order is None else order
+        # Of a window's end and a position SQLite takes one to begin at, and it takes the window's:
+        # a far page would pass by all the rows before it.
+        where = beyond(where, order, after)
+        return super().select(table, where, order=order, after=after, limit=limit, offset=offset)
+
+    def stream(
+        self,
+        table: Table[Any],
+        where: Where = (),
+        *,
+        order: tuple[Order, ...] | None = None,
+        after: Position | None = None,
+        size: int = STREAM_ROWS,
+    ) -> Iterator[Columns]:
+        if self._is_inside() or self._in_memory:
+            yield from super().stream(table, where, order=order, after=after, size=size)
+            return
+        order = table.order if order is None else order
+        process = os.getpid()
+        with self._own_reader() as reader:
+            there_already = self._fix_state(reader, table)
+            while True:
+                try:
+                    for columns in self._read_stream(reader, table, where, order, after, size):
+                        yield columns
+                        after = position_of_last(table, order, columns)
+                    return
+                except ClosedError:
+                    # A fork closed the connection: go on behind the last row, in the parent.
+                    if self._closed or os.getpid() != process:
+                        raise
+                where += there_already
+                self._fix_state(reader, table)
+
+    def _fix_state(self, reader: Reader, table: Table[Any] | None = None) -> Where:
+        """Begin to read: until the connection is closed, what others write is not seen.
+
+        Return the condition for the rows of a table that are there.
+        """
+        with reader.lock, self._translating():
+            connection = self._connect_reader(reader)
+            connection.execute("BEGIN")
+            name = "sqlite_master" if table is None else self._table(table)
+            [(last,)] = connection.execute(f"SELECT max(rowid) FROM {name}")
+        return (Filter("id", "<", last + 1),) if last and last < 2**63 - 1 else ()
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Snapshot]:
+        if self._is_inside() or self._in_memory:
+            with super().snapshot() as snapshot:
+                yield snapshot
+            return
+        with self._own_reader() as reader:
+            self._fix_state(reader)
+
+            def read(
+                table: Table[Any],
+                where: Where,
+                order: tuple[Order, ...],
+                after: Position | None,
+                size: int,
+            ) -> Iterator[Columns]:
+                return self._read_stream(reader, table, where, order, after, size)
+
+            yield SQLSnapshot(read)
+
+    def _read_stream(
+        self,
+        reader: Reader,
+        table: Table[Any],
+        where: Where,
+        order: tuple[Order, ...],
+        after: Position | None,
+        size: int,
+    ) -> Iterator[Columns]:
+        """Yield what `stream` yields, from one statement."""
+        where = beyond(where, order, after)
+        sql = self._selecting(table, where, order, after, unlimited=True, from_start=True)
+        params = self._values(where) + (after or ())
+        cursor: sqlite3.Cursor | None = None
+        while True:
+            with reader.lock, self._translating():
+                if cursor is None:
+                    cursor = self._connection(reader).execute(sql, params)
+                rows = cursor.fetchmany(size)
+            if not rows:
+                return
+            yield columns_of(table, where, rows) or []
+
+    def stream_csv(
+        self, table: Table[Any], where: Where = (), *, order: tuple[Order, ...] | None = None
+    ) -> Iterator[bytes]:
+        order = table.order if order is None else order
+        if self._is_inside() or self._in_memory:
+            yield from csv_of_rows(self, table, where, order=order)
+            return
+        with self._own_reader() as reader:
+            self._fix_state(reader)
+            yield from csv_in_pieces(partial(self._read_csv, reader, table, where, order), order)
+
+    def _read_csv(
+        self,
+        reader: Reader,
+        table: Table[Any],
+        where: Where,
+        order: tuple[Order, ...],
+        after: Position | None,
+        count: int,
+    ) -> tuple[bytes, int]:
+        """Return so many rows after a position, and how many there were."""
+        where = beyond(where, order, after)
+        sql = self._reading_csv(table, where, order, after)
+        with reader.lock, self._translating():
+            connection = self._connection(reader)
+            connection.text_factory = bytes
+            # Many long rows would be a long chunk; SQLite refuses it when it is about to be one.
+            longest = _LONGEST if count > 1 else _ANY_LENGTH
+            connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, longest)
+            params = (*self._values(where), *(after or ()), count)
+            text, rows = connection.execute(sql, params).fetchone()
+        return text or b"", rows
+
+    def _csv_statement(
+        self, table: Table[Any], where: Where, order: tuple[Order, ...], after: Position | None
+    ) -> str:
+        """Return a statement that answers with one row: with more, threads would take turns."""
+        columns = csv_columns(table, order)
+        # %Q writes text between quotes, and NULL for what is NULL; %s nothing for it.
+        line = ",".join("%Q" if is_quoted(table, name) else "%s" for name in columns)
+        what = f"printf('{line}', {', '.join(columns)}) AS line"
+        return (
+            "SELECT group_concat(line, '\n'), count(*) "
+            f"FROM ({self._ordered_text(what, table, where, order, after)} LIMIT ?)"
+        )
+
+    @contextmanager
+    def _translating(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.ProgrammingError as error:
+            raise self._lost_stream() from error
+        except DRIVER_ERRORS as error:
+            raise self._translate(error) from error
+
+    def _connection(self, reader: Reader) -> sqlite3.Connection:
+        """Return a stream's connection; ClosedError if a fork or a close has closed it."""
+        if reader.connection is None:
+            raise self._lost_stream()
+        return reader.connection
+
+    def _lost_stream(self) -> ClosedError:
+        if self._closed:
+            return self._closed_error()
+        return ClosedError(
+            f"{self.place} closed this stream's connection when the process was forked. "
+            "Begin again."
+        )
