@@ -32,10 +32,10 @@ from tests.support.run_folders import RunFolder
 RUNS, EVENTS_OF_ALL, CALLS = 300, 6_000, 1_500
 
 
-@pytest.fixture
-def source(tmp_path: Path) -> Path:
-    """A database of records that have no names, many of them twins."""
-    path = tmp_path / "source.db"
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database of records that have no names, many of them twins; only to be read."""
+    path = tmp_path_factory.mktemp("source") / "source.db"
     with SQLitePersistence(path) as persistence:
         persistence.create_agent_runs(AgentRun("agent", f"run-{n}") for n in range(RUNS))
         persistence.log_agent_run_events(
@@ -104,18 +104,18 @@ def test_copies_of_one_database_store_each_record_once(
 def test_imports_of_the_same_run_folders_store_each_record_once(
     open_again: Open, lasting: None, tmp_path: Path
 ) -> None:
-    for number in range(40):
+    for number in range(20):
         folder = RunFolder(tmp_path / "runs", f"run-{number}")
         folder.start()
-        for step in range(150):
+        for step in range(100):
             folder.log("step", {"step": step})
         folder.summary()
     with open_again() as persistence:
         reports = at_once(open_again, lambda there: import_agdd(tmp_path / "runs", there))
         assert all(report.ok for report in reports)
-        assert sum(report.events for report in reports) == 40 * 151
-        assert persistence.count_events() == 40 * 151
-        assert len(persistence.get_agent_runs(limit=None)) == 40
+        assert sum(report.events for report in reports) == 20 * 101
+        assert persistence.count_events() == 20 * 101
+        assert len(persistence.get_agent_runs(limit=None)) == 20
 
 
 def test_a_copy_goes_on_where_somebody_else_takes_an_id(persistence: Persistence) -> None:

@@ -20,6 +20,7 @@ from curio_persistence import (
     AgentLLMUsage,
     AgentRun,
     AgentRunEvent,
+    InMemoryPersistence,
     Persistence,
     Records,
     Stream,
@@ -282,7 +283,8 @@ def test_a_table_sees_the_writes_of_its_transaction(persistence: Persistence) ->
 
 
 @pytest.mark.slow
-def test_a_very_long_text_is_in_the_table_among_short_ones(persistence: Persistence) -> None:
+def test_a_very_long_text_is_in_the_table_among_short_ones() -> None:
+    persistence = InMemoryPersistence()
     lengths = [1, 65 << 20, 2, 3]
     for number, length in enumerate(lengths):
         persistence.log_llm_usage(

@@ -32,7 +32,7 @@ from tests.support.loops import stands_still, turns_while
 
 Work = Callable[[AsyncPersistence], Awaitable[object]]
 
-MANY = 100_000 * soak.FACTOR
+MANY = 40_000 * soak.FACTOR
 SOME = MANY // 4
 LONGEST = 0.05
 
