@@ -34,7 +34,7 @@ demo: $(RUN) ## Watch an agent record itself into SQLite, and read its history b
 
 quick: BACKENDS := memory,sqlite
 quick: lint ## Check format and lint, and test what needs no server: the inner loop, a minute
-	$(PYTEST) -q tests/unit tests/conformance tests/project/test_layers.py $(TESTS)
+	$(PYTEST) -q -m 'not slow' tests/unit tests/conformance tests/project/test_layers.py $(TESTS)
 
 test: $(DEV) ## Run every test, on memory, SQLite and PostgreSQL 18
 	$(PYTEST) $(TESTS)

@@ -30,6 +30,8 @@ from tests.support.run_folders import write_examples
 T = TypeVar("T")
 Work = Callable[[AsyncPersistence], Coroutine[Any, Any, T]]
 
+pytestmark = pytest.mark.slow
+
 MANY = 6_001
 
 

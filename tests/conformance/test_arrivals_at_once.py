@@ -29,6 +29,8 @@ from tests.support.awkward import BEGIN, hashes
 from tests.support.children import Fork
 from tests.support.run_folders import RunFolder
 
+pytestmark = pytest.mark.slow
+
 RUNS, EVENTS_OF_ALL, CALLS = 300, 6_000, 1_500
 
 
@@ -146,7 +148,7 @@ def _row(ident: int) -> dict[str, Any]:
 def test_an_id_is_taken_once(persistence: Persistence) -> None:
     persistence.create_agent_run(AgentRun("agent", "run"))
     persistence.transfers.append(EVENTS, [[_row(7)]], 7)
-    with pytest.raises(ConflictError, match="agent_run_events has rows with the ids 6 to 8"):
+    with pytest.raises(ConflictError, match="agent_run_events has rows with ids from 6 on"):
         persistence.transfers.append(EVENTS, [[_row(6)], [_row(8)]], 8)
     with pytest.raises(ConflictError):
         persistence._store.insert_many(EVENTS, [_row(6), _row(7)])

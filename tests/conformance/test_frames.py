@@ -262,6 +262,7 @@ def test_a_lone_surrogate_is_a_replacement_character_in_tables(
     assert [call.prompt for call in calls] == ["a\ud83d\ude00\0é\udfff"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", ["newest", "oldest"])
 def test_the_table_of_a_stream_is_that_of_its_page(persistence: Persistence, order: str) -> None:
     """However many pieces it was read in, and whatever a filter has fixed."""

@@ -260,6 +260,7 @@ def test_that_a_run_failed_is_not_believed_of_one_that_is_known_to_have_ended(
     assert persistence.get_agent_run("mag-1").status == "completed"
 
 
+@pytest.mark.slow
 def test_a_long_log_is_one_run(persistence: Persistence, run: RunFolder) -> None:
     run.start()
     for number in range(6_000):

@@ -348,6 +348,7 @@ def test_a_page_says_what_it_is(page: Page[AgentRun]) -> None:
     assert repr(page[:2]) == "<Records: 2 agent_runs>"
 
 
+@pytest.mark.slow
 def test_an_answer_of_very_many_records_is_whole(persistence: Persistence) -> None:
     write(persistence, AgentRunEvent, range(20_000), moments=20_000)
     for filters in ({}, {"agent_id": "agent"}):

@@ -175,6 +175,7 @@ def test_the_first_ten_thousand_words_of_a_record_are_searched(persistence: Pers
     assert len(persistence.search_text("beyond")) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("letter", ["a", "ж", "𐐨"])
 def test_long_words_are_found_to_the_last(persistence: Persistence, letter: str) -> None:
     words = [f"{letter * 58}{number:06}" for number in range(MOST_WORDS)]
@@ -192,6 +193,7 @@ def test_what_begins_as_an_excluded_word_is_found(persistence: Persistence) -> N
     assert found(persistence, f"x* -{'x' * 30}*") == ["two " + "x" * 24]
 
 
+@pytest.mark.slow
 def test_a_search_may_be_narrowed_to_many_values(persistence: Persistence) -> None:
     say(persistence, "word")
     persistence.append_event("run", "agent", "note", message="word")

@@ -418,6 +418,7 @@ def test_a_copy_that_is_repeated_brings_only_what_is_new(
     assert_same_records(other, persistence)
 
 
+@pytest.mark.slow
 def test_a_copy_that_was_killed_is_finished_with_the_same_ids(
     persistence: Persistence, other: Persistence
 ) -> None:
@@ -444,6 +445,7 @@ def test_a_copy_that_was_killed_is_finished_with_the_same_ids(
     assert copy_records(other, persistence).new_events == 0
 
 
+@pytest.mark.slow
 def test_a_copy_gets_by_with_what_others_do_meanwhile(
     persistence: Persistence, other: Persistence
 ) -> None:
