@@ -48,7 +48,7 @@ FACTS = {
         "2500 lines, 500 new events",
         "10:41:39 run-0 step",
     ),
-    "postgres_env.py": ("PostgreSQL", "version 4", "20 runs completed"),
+    "postgres_env.py": ("PostgreSQL", "version 1", "20 runs completed"),
     "quickstart.py": ("run_completed", "0.000400 US dollars"),
     "search.py": (
         "zurich: 4 found",
