@@ -280,6 +280,7 @@ class BufferedStore(Store):
     advisory_lock = _after_the_queue(Store.advisory_lock)
     try_advisory_lock = _after_the_queue(Store.try_advisory_lock)
     create_payload_index = _after_the_queue(Store.create_payload_index)
+    checkpoint = _after_the_queue(Store.checkpoint)
     compact = _after_the_queue(Store.compact)
 
     def diagnose(self, *, deep: bool = False) -> list[Finding]:

@@ -243,6 +243,7 @@ class Runs:
                 change((Filter("id", "in", tuple(ids)),), words)
             if monotonic() - begin > _LONG:
                 size = max(size // 2, _SMALLEST_BATCH)
+            self._store.checkpoint()
             # Not from the beginning: a database may have to pass by what was deleted.
             after = position_of_last(table, table.order, columns)
 

@@ -300,6 +300,14 @@ class Store(ABC):
             "through. On PostgreSQL there is one."
         )
 
+    def checkpoint(self) -> None:  # noqa: B027  # See below.
+        """Write the log back into the database, where it has grown, while others may write.
+
+        Long jobs call this between their transactions: otherwise one of them does it within its
+        commit, for which other writers wait. There is nothing to do where the database has a
+        process of its own for it.
+        """
+
     @abstractmethod
     def compact(self) -> None:
         """Give room back to the system; nothing is left of what was deleted.

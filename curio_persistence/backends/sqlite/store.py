@@ -11,7 +11,7 @@ from typing import Any
 
 from curio_persistence.backends.sql import migrations
 from curio_persistence.backends.sql.store import Params
-from curio_persistence.backends.sqlite import payloads
+from curio_persistence.backends.sqlite import payloads, wal
 from curio_persistence.backends.sqlite.batches import SQLiteBatches
 from curio_persistence.backends.sqlite.file import Durability
 from curio_persistence.backends.sqlite.health import SQLiteHealth
@@ -68,6 +68,11 @@ class SQLiteStore(SQLiteBatches, SQLiteStreams, SQLiteHealth):
     @property
     def search_index(self) -> SQLiteSearchIndex:
         return self._search_index
+
+    def checkpoint(self) -> None:
+        if not self._is_inside() and self._log.size() > wal.SMALL:
+            # By a connection that reads: it needs no lock that a writer waits for.
+            self._read("PRAGMA wal_checkpoint(PASSIVE)", ())
 
     def compact(self) -> None:
         if self._is_inside():

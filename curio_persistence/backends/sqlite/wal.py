@@ -16,6 +16,8 @@ from curio_persistence.store.base import Finding
 
 PAGES = 8_000
 """After how many pages to make a checkpoint. SQLite's own choice is 1,000."""
+SMALL = 1_000 * 4096
+"""How many bytes of log a long job leaves behind each of its transactions, at most."""
 LIMIT = PAGES * 4096 * 9 // 8
 """How many bytes the log may have: those pages, and what the last commit was beyond them."""
 _CHANGES = 64
