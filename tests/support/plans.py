@@ -104,7 +104,7 @@ def _noting(asked: Statements, run: Callable[..., Any], position: int) -> Callab
 
 class SQLitePlanner(Planner):
     name = "sqlite"
-    _run: ClassVar = {"_read": 0, "_write": 0, "_chunks": 2}
+    _run: ClassVar = {"_read": 0, "_write": 0, "_open_cursor": 1}
 
     def __init__(self, persistence: Persistence, connection: sqlite3.Connection) -> None:
         super().__init__(persistence)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-from curio_persistence.backends.sql.store import SQLSnapshot, columns_of
+from curio_persistence.backends.sql.store import Params, SQLSnapshot, columns_of
 from curio_persistence.backends.sqlite.connections import SQLiteConnections
 from curio_persistence.backends.sqlite.file import DRIVER_ERRORS
 from curio_persistence.backends.sqlite.readers import Reader
@@ -121,11 +121,15 @@ class SQLiteStreams(SQLiteConnections):
         while True:
             with reader.lock, self._translating():
                 if cursor is None:
-                    cursor = self._connection(reader).execute(sql, params)
+                    cursor = self._open_cursor(reader, sql, params)
                 rows = cursor.fetchmany(size)
             if not rows:
                 return
             yield columns_of(table, where, rows) or []
+
+    def _open_cursor(self, reader: Reader, sql: str, params: Params) -> sqlite3.Cursor:
+        """Begin a stream's statement; the caller holds the reader's lock."""
+        return self._connection(reader).execute(sql, params)
 
     def stream_csv(
         self, table: Table[Any], where: Where = (), *, order: tuple[Order, ...] | None = None
