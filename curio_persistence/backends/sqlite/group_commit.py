@@ -81,14 +81,17 @@ class SQLiteInserts(SQLiteConnections):
         )
         if not self._tables_are_ours:
             self._refuse_foreign_tables()
-        # The hottest path: what `_write` does, without the function calls.
+        # The hottest path: what `_write` and `_execute` do, without the function calls.
         transaction, lock, ticket = self._mine.current(), self._lock, Ticket()
         try:
             if transaction is not None:
                 with transaction.lock:
                     cursor = self._connection_of(transaction).execute(sql, tuple(row.values()))
             elif lock.acquire_at_once(ticket):
-                cursor = self._execute(sql, tuple(row.values()))
+                connection = self._writer or self._open_writer()
+                cursor = connection.execute(sql, tuple(row.values()))
+                if connection.total_changes >= self._log.next_look:
+                    self._look_after(connection)
             else:
                 deadline = time.monotonic() + self._lock_timeout
                 return self._insert_in_turn(PendingInsert(table, row, deadline), sql)
