@@ -385,20 +385,31 @@ def test_rows_that_break_a_constraint_are_refused_with_all_the_others(
     assert everything(persistence) == before
 
 
-@pytest.mark.parametrize("last", [2**62, 2**63 - 3, 2**63 - 1])
-def test_ids_that_come_to_their_end_still_each_belong_to_their_row(
-    tmp_path: Path, last: int
-) -> None:
-    """SQLite goes on with ids that were not used yet, in no order."""
-    path = tmp_path / "agents.db"
-    with SQLitePersistence(path) as persistence:
-        persistence.log_agent_run_event(event(0))
-        with closing(sqlite3.connect(path)) as raw, raw:
-            raw.execute("UPDATE agent_run_events SET id = ?", (last,))
+def with_last_id(path: Path, last: int) -> SQLitePersistence:
+    """A database whose one event has this id."""
+    persistence = SQLitePersistence(path)
+    persistence.log_agent_run_event(event(0))
+    with closing(sqlite3.connect(path)) as raw, raw:
+        raw.execute("UPDATE agent_run_events SET id = ?", (last,))
+        raw.execute("UPDATE sqlite_sequence SET seq = ? WHERE name = 'agent_run_events'", (last,))
+    return persistence
+
+
+def test_very_large_ids_belong_to_their_rows(tmp_path: Path) -> None:
+    with with_last_id(tmp_path / "agents.db", 2**62) as persistence:
         batch = [event(number, named=bool(number % 2)) for number in range(1, 40)]
         persistence.log_agent_run_events(batch)
         found = {event.id: event.data for event in persistence.get_agent_run_events("run")}
-        assert found == {last: "0", **{each.id: each.data for each in batch}}
+        assert found == {2**62: "0", **{each.id: each.data for each in batch}}
+
+
+@pytest.mark.parametrize("last", [2**63 - 3, 2**63 - 1])
+def test_a_batch_for_which_no_ids_are_left_is_refused_whole(tmp_path: Path, last: int) -> None:
+    """SQLite never assigns an id again, so the table is full."""
+    with with_last_id(tmp_path / "agents.db", last) as persistence:
+        with pytest.raises(StorageFullError):
+            persistence.log_agent_run_events([event(number) for number in range(1, 40)])
+        assert [event.data for event in persistence.get_agent_run_events("run")] == ["0"]
 
 
 def test_on_a_full_disk_nothing_of_a_batch_is_stored() -> None:

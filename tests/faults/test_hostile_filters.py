@@ -68,6 +68,7 @@ ALLOWED_FUNCTIONS = {
     "json_each",
     "count",
     "min",
+    "nullif",
 }
 
 
