@@ -301,11 +301,11 @@ class Store(ABC):
         )
 
     def checkpoint(self) -> None:  # noqa: B027  # See below.
-        """Write the log back into the database, where it has grown, while others may write.
+        """Write a part of the log back into the database, if it has grown.
 
-        Long jobs call this between their transactions: otherwise one of them does it within its
-        commit, for which other writers wait. There is nothing to do where the database has a
-        process of its own for it.
+        Long jobs call this between their transactions: it takes some milliseconds each time, where
+        one commit that writes all of it back takes a third of a second. Does nothing where the
+        database has a process of its own for it.
         """
 
     @abstractmethod

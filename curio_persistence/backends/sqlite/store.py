@@ -71,8 +71,8 @@ class SQLiteStore(SQLiteBatches, SQLiteStreams, SQLiteHealth):
 
     def checkpoint(self) -> None:
         if not self._is_inside() and self._log.size() > wal.SMALL:
-            # By a connection that reads: it needs no lock that a writer waits for.
-            self._read("PRAGMA wal_checkpoint(PASSIVE)", ())
+            # By the writer: engines before 3.51.3 can damage a file if two connections do it.
+            self._write("PRAGMA wal_checkpoint(PASSIVE)", ())
 
     def compact(self) -> None:
         if self._is_inside():
