@@ -210,8 +210,9 @@ class Runs:
         therefore be repeated.
         """
         where = RUNS.where(run_id=checked_run_id(run_id))
-        if not self._store.select_columns(RUNS, ("id",), where):
-            return False
+        with self._store.transaction():  # A read-only store refuses this, also for an unknown run.
+            if not self._store.select_columns(RUNS, ("id",), where):
+                return False
         children = RUNS.where(parent_run_id=run_id)
         self._in_batches(EVENTS, where, self._delete_events)
         self._in_batches(USAGE, where, self._detach_calls)
