@@ -18,6 +18,8 @@ import pytest
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import parse_dsn
 
+from tests.conftest import PostgresServers
+from tests.support.backends import chosen
 from tests.support.blackhole import BlackHole
 from tests.support.postgres import PostgresServer
 
@@ -62,10 +64,10 @@ def wait_until(true: Callable[[], bool]) -> None:
 
 
 @pytest.mark.skipif("CURIO_TEST_POSTGRES_DSN" in os.environ, reason="a server of your own")
-@pytest.mark.parametrize("major", [18, 16])
-def test_a_server_has_the_version_asked_for(major: int, request: pytest.FixtureRequest) -> None:
-    with connected(request.getfixturevalue(f"postgres{major}")) as connection:
-        assert connection.server_version // 10_000 == major
+@pytest.mark.parametrize("name", chosen("postgres18", "postgres16", "postgres15"))
+def test_a_server_has_the_version_asked_for(name: str, postgres_servers: PostgresServers) -> None:
+    with connected(postgres_servers.dsn(name)) as connection:
+        assert connection.server_version // 10_000 == int(name.removeprefix("postgres"))
 
 
 def test_a_restarted_server_keeps_address_and_data_but_no_session(
