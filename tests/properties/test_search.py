@@ -217,11 +217,12 @@ def number_of(history: History, record: Any) -> int:
 def expected(history: History, asked: list[Question]) -> list[set[int]]:
     """What has to be found, from the records themselves."""
     numbered = [(number, said) for number, said in enumerate(left(history)) if said is not None]
+    runs = {s.record.run_id: s.record for _, s in numbered if isinstance(s.record, AgentRun)}
     return [
         {
             number
             for number, said in numbered
-            if is_meant(said, narrowing) and has_words(said, query)
+            if is_meant(said, narrowing, runs) and has_words(said, query)
         }
         for query, narrowing in asked
     ]
@@ -243,8 +244,12 @@ def left(history: History) -> Iterator[Said | None]:
             yield None
 
 
-def is_meant(said: Said, narrowing: Mapping[str, Any]) -> bool:
+def is_meant(said: Said, narrowing: Mapping[str, Any], runs: Mapping[str, AgentRun]) -> bool:
     values = dict(narrowing)
+    if isinstance(said.record, AgentLLMUsage) and "session_id" in values:
+        run = runs.get(said.record.run_id or "")  # A model call is of the session of its run.
+        if run is None or run.session_id != values.pop("session_id"):
+            return False
     since, until = values.pop("since", said.time), values.pop("until", None)
     return (
         all(getattr(said.record, name, None) == value for name, value in values.items())

@@ -44,10 +44,11 @@ def _kill_before(statement: int, store: Any) -> None:
     numbers = count()
 
     def counted(send: Callable[..., object]) -> Callable[..., object]:
-        def send_or_die(self: object, sql: str, *parameters: object) -> object:
+        def send_or_die(self: object, *arguments: object) -> object:
+            sql = next(each for each in arguments if isinstance(each, str))
             if not sql.startswith(_CHANGES_NOTHING) and next(numbers) == statement:
                 os.kill(os.getpid(), signal.SIGKILL)
-            return send(self, sql, *parameters)
+            return send(self, *arguments)
 
         return send_or_die
 
