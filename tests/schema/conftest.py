@@ -86,7 +86,10 @@ class SQLiteFile:
 
     def catalog(self) -> Rows:
         """SQLite's catalog is the text of its statements; here without comments and layout."""
-        rows = self.ask("SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY type, name")
+        rows = self.ask(
+            "SELECT type, name, tbl_name, sql FROM sqlite_master "
+            "WHERE name <> 'sqlite_sequence' ORDER BY type, name"
+        )
         return [(*row, _without_layout(text or "")) for *row, text in rows]
 
     def state(self) -> object:

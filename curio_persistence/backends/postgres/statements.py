@@ -193,6 +193,7 @@ class PostgresStatements(SQLStore):
         self._run(_connection_of(transaction), sql, ())
 
     def _enter(self, transaction: Transaction) -> None:
+        self._check_writable()
         transaction.connection = self._pool.getconn(transaction)
         self._control(transaction, self._begin)
 
