@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import resource
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -193,3 +194,29 @@ def test_a_full_disk_can_be_read(real_disk: SmallDisk) -> None:
     real_disk.fill()
     with SQLitePersistence(path, read_only=True) as persistence:
         assert stored(persistence) == {"run"}
+
+
+@contextmanager
+def files_of_at_most(size: int) -> Iterator[None]:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_deletion_goes_on_when_the_log_cannot_be_written_back(tmp_path: Path) -> None:
+    path = tmp_path / "agents.db"
+
+    def store(persistence: SQLitePersistence, run_id: str, events: int) -> None:
+        big = AgentRunEvent("agent", run_id, data="x" * 4_000)
+        persistence.log_agent_run_events([big] * events)
+
+    with SQLitePersistence(path) as persistence:
+        store(persistence, "old", 3_000)
+    with SQLitePersistence(path) as persistence:
+        store(persistence, "new", 600)
+        with files_of_at_most(path.stat().st_size):  # The log is shorter, and can grow.
+            assert persistence.delete_agent_run("new")
+        assert persistence.get_agent_run_events("new") == []

@@ -7,6 +7,7 @@ import os
 import shlex
 import sqlite3
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 from curio_persistence.backends.sql import migrations
@@ -17,7 +18,7 @@ from curio_persistence.backends.sqlite.file import Durability
 from curio_persistence.backends.sqlite.health import SQLiteHealth
 from curio_persistence.backends.sqlite.search import SQLiteSearchIndex
 from curio_persistence.backends.sqlite.streams import SQLiteStreams
-from curio_persistence.errors import BusyError, UnsupportedError
+from curio_persistence.errors import BusyError, PersistenceError, UnsupportedError
 from curio_persistence.store.filters import Bucket, Filter, GroupKey, Order, Where
 from curio_persistence.store.table import Table
 
@@ -71,8 +72,10 @@ class SQLiteStore(SQLiteBatches, SQLiteStreams, SQLiteHealth):
 
     def checkpoint(self) -> None:
         if not self._is_inside() and self._log.size() > wal.SMALL:
-            # By the writer: engines before 3.51.3 can damage a file if two connections do it.
-            self._write("PRAGMA wal_checkpoint(PASSIVE)", ())
+            # By the writer: engines before 3.51.3 can damage a file if two connections do it. A
+            # failure, as on a full disk, does not end the job: its transactions are committed.
+            with suppress(PersistenceError):
+                self._write("PRAGMA wal_checkpoint(PASSIVE)", ())
 
     def compact(self) -> None:
         if self._is_inside():
