@@ -1,7 +1,7 @@
 """Statistics: what an agent, or all of them, did and spent.
 
 The database counts and sums; what is left for Python is a handful of groups, and for percentiles
-a histogram. Kept values are whole numbers, so sums are exact and equal on every backend.
+a histogram. Stored values are whole numbers, so sums are exact and equal on every backend.
 """
 
 from __future__ import annotations

@@ -109,13 +109,13 @@ def _groups(table: Table[Any], pieces: Iterable[Columns]) -> Iterator[Any]:
 def _readable(
     table: Table[Any], columns: Columns, *, tags: Callable[[Sequence[Any]], Iterable[Any]] = iter
 ) -> list[Iterable[Any]]:
-    """Kept columns with costs in US dollars."""
+    """Stored columns with costs in US dollars."""
     readable: list[Iterable[Any]] = list(columns)
     for at, (name, kind) in enumerate(table.kinds.items()):
         if kind == "money":
             costs = decode_moneys(columns[at])
             readable[at] = [None if cost is None else str(cost) for cost in costs]
-        elif name in table.kept_by(encode_tags):
+        elif name in table.encoded_by(encode_tags):
             readable[at] = tags(columns[at])
     return readable
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from curio_persistence.importers.local_times import LocalTimes
 from curio_persistence.store.codecs import encode_text
-from curio_persistence.store.table import Kept, Row, Table
+from curio_persistence.store.table import Row, StoredValue, Table
 
 NO_TIME = "1970-01-01T00:00:00.000000+00:00"
 """When a row happened that has no time at all."""
@@ -62,7 +62,7 @@ class OldRows:
         filled = (_filled(column, self._table.default(name)) for name, column in kept.items())
         return ids, list(map(self._table.adopt, zip(*filled, strict=True)))
 
-    def _column(self, name: str, ids: Sequence[int], values: Sequence[Any]) -> list[Kept]:
+    def _column(self, name: str, ids: Sequence[int], values: Sequence[Any]) -> list[StoredValue]:
         match self._table.kinds[name]:
             case "time":
                 return self._each(name, ids, values, partial(self._time, name))
@@ -79,9 +79,9 @@ class OldRows:
         name: str,
         ids: Sequence[int],
         values: Sequence[Any],
-        read: Callable[[Any], Kept],
-    ) -> list[Kept]:
-        kept: list[Kept] = []
+        read: Callable[[Any], StoredValue],
+    ) -> list[StoredValue]:
+        kept: list[StoredValue] = []
         for at, value in enumerate(values):
             try:
                 kept.append(None if value is None else read(value))
@@ -140,12 +140,12 @@ def _rounded(value: Any) -> int:
         return round(float(value))
 
 
-def _first(times: Iterable[Kept]) -> Kept:
+def _first(times: Iterable[StoredValue]) -> StoredValue:
     for time in times:
         if time is not None:
             return time
     return NO_TIME
 
 
-def _filled(column: Sequence[Kept], default: Kept) -> Sequence[Kept]:
+def _filled(column: Sequence[StoredValue], default: StoredValue) -> Sequence[StoredValue]:
     return column if default is None else [default if v is None else v for v in column]

@@ -13,7 +13,7 @@ from curio_persistence.config import DatabaseConfig
 from curio_persistence.errors import UnsupportedError
 from curio_persistence.importers.local_times import LocalTimes
 from curio_persistence.importers.original_rows import OldRows, Unreadable
-from curio_persistence.store.table import Kept, Row, Table
+from curio_persistence.store.table import Row, StoredValue, Table
 from curio_persistence.tables import EVENTS, RUNS, TABLES, USAGE
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ class _Upgrade:
     def replace(self) -> UpgradeReport:
         with self._original.replacing() as kept_in:
             for table, old in self._old_rows():
-                firsts: dict[Kept, Row] = {}
+                firsts: dict[StoredValue, Row] = {}
                 self._original.keep(table, self._read(table, old, firsts))
                 if table is RUNS:
                     self._last_run = old[-1][0]
@@ -156,7 +156,7 @@ class _Upgrade:
                 self._progress(sum(self._done.values()), total)
 
     def _read(
-        self, table: Table[Any], old: list[OldRow], firsts: dict[Kept, Row]
+        self, table: Table[Any], old: list[OldRow], firsts: dict[StoredValue, Row]
     ) -> Iterator[tuple[Sequence[int], list[Row]]]:
         """What is to be kept of some rows, in pieces; and of each run that they name the first."""
         for at in range(0, len(old), _PIECE):
@@ -165,7 +165,7 @@ class _Upgrade:
                 firsts.setdefault(row["run_id"], row)
             yield ids, rows
 
-    def _make_stubs(self, firsts: dict[Kept, Row]) -> None:
+    def _make_stubs(self, firsts: dict[StoredValue, Row]) -> None:
         """SQLite let events be stored whose run nobody had created."""
         unknown = self._original.unknown_runs(firsts)
         if not unknown:

@@ -180,7 +180,7 @@ _READ: Mapping[Kind, Callable[[Any], Any]] = {
 def _readers_of(table: Table[Any]) -> dict[str, Callable[[Any], Any]]:
     """For each column whose values are written in another form, what reads them."""
     readers = {name: _READ[kind] for name, kind in table.kinds.items() if kind in _READ}
-    return readers | dict.fromkeys(table.kept_by(encode_tags), _tags)
+    return readers | dict.fromkeys(table.encoded_by(encode_tags), _tags)
 
 
 def _found(

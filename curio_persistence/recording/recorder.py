@@ -326,7 +326,7 @@ class ToolCall:
         self._log_end(error, time.perf_counter() - self._begin)
 
     def _log_begin(self) -> None:
-        # Kept before the call as well: should it kill the process, the record shows what it was.
+        # Stored before the call as well: if it kills the process, the record shows the call.
         self._run.log(TOOL_CALL_STARTED, {"tool_name": self._name, "args": self._args})
 
     def _log_end(self, error: BaseException | None, seconds: float) -> None:

@@ -14,7 +14,7 @@ from typing import Any, Protocol, runtime_checkable
 from curio_persistence.errors import InvalidValueError
 from curio_persistence.store.base import Position, Store
 from curio_persistence.store.filters import Order, Where
-from curio_persistence.store.table import Columns, Kept, Table
+from curio_persistence.store.table import Columns, StoredValue, Table
 
 _FIRST_ROWS = 1_000
 _MOST_ROWS = 20_000
@@ -70,7 +70,7 @@ def csv_text(table: Table[Any], order: tuple[Order, ...], columns: Columns) -> b
     return "\n".join(map(",".join, zip(*cells, strict=True))).encode()
 
 
-def _bare(column: Sequence[Kept]) -> list[str]:
+def _bare(column: Sequence[StoredValue]) -> list[str]:
     return ["" if value is None else str(value) for value in column]
 
 
@@ -78,7 +78,7 @@ def _quoted(column: Sequence[str | None]) -> list[str]:
     return ["NULL" if text is None else "'" + text.replace("'", "''") + "'" for text in column]
 
 
-def position_at_end(text: bytes, order: tuple[Order, ...]) -> tuple[Kept, ...]:
+def position_at_end(text: bytes, order: tuple[Order, ...]) -> tuple[StoredValue, ...]:
     """Return the position of the last row. The order's columns are never NULL and never quoted."""
     values = text.rstrip(b"\n").rsplit(b",", len(order))[1:]
     return tuple(int(value) if value.isdigit() else value.decode() for value in values)

@@ -13,11 +13,11 @@ from curio_persistence.store import change_feed
 from curio_persistence.store.change_feed import Changes, Watermark
 from curio_persistence.store.filters import COUNT, Filter, GroupKey, Measure, Order, Where
 from curio_persistence.store.search_index import SearchIndex
-from curio_persistence.store.table import Columns, Kept, Row, Table
+from curio_persistence.store.table import Columns, Row, StoredValue, Table
 
 Level = Literal["ok", "warning", "error"]
 
-Position = tuple[Kept, ...]
+Position = tuple[StoredValue, ...]
 """A row's place in an order: its values of the order's columns."""
 
 STREAM_ROWS = 400

@@ -17,8 +17,8 @@ from curio_persistence.store import codecs
 from curio_persistence.store.codecs import Decoder, Encoder
 from curio_persistence.store.filters import Filter, Op, Order, Where
 
-Kept = str | int | float | None
-Row = dict[str, Kept]
+StoredValue = str | int | float | None
+Row = dict[str, StoredValue]
 Columns = list[Sequence[Any]]
 """Rows, turned on their side: for each column its values."""
 
@@ -131,7 +131,7 @@ class Table(Generic[M]):
             (index, column.decode) for index, column in enumerate(columns) if column.decode
         ]
         self._columns = {column.name: column for column in (*columns, *internal)}
-        self.extracted = self.kept_by(codecs.encode_label)
+        self.extracted = self.encoded_by(codecs.encode_label)
         written = [column for column in columns if column.name != "id"]
         self._when_set = [column for column in written if column.optional]
         always = [column for column in written if not column.optional]
@@ -144,7 +144,7 @@ class Table(Generic[M]):
     def __repr__(self) -> str:
         return f"<Table {self.name}>"
 
-    def kept_by(self, encode: Encoder) -> tuple[str, ...]:
+    def encoded_by(self, encode: Encoder) -> tuple[str, ...]:
         """The names of the columns that this encoder keeps."""
         return tuple(name for name, column in self._columns.items() if column.encode is encode)
 
@@ -186,7 +186,7 @@ class Table(Generic[M]):
             if value is not None and (kept := self.encode_value(column.name, value)) is not None:
                 row[column.name] = kept
 
-    def adopt(self, kept: Iterable[Kept]) -> Row:
+    def adopt(self, kept: Iterable[StoredValue]) -> Row:
         """The row of values that somebody else stored, in the order of `always`.
 
         They are in kept form, but `encode` might refuse them: old rows are kept as they are.
@@ -196,9 +196,9 @@ class Table(Generic[M]):
             self._derive(row)
         return row
 
-    def default(self, name: str) -> Kept:
+    def default(self, name: str) -> StoredValue:
         """Return the default of a column of `always`; `""` where a value is required."""
-        default: Kept = self._columns[name].default
+        default: StoredValue = self._columns[name].default
         return "" if default is REQUIRED else default
 
     def strip(self, row: Row) -> None:
@@ -208,14 +208,14 @@ class Table(Generic[M]):
             if kept and wordless:
                 self.put(row, name, wordless(str(kept)))
 
-    def put(self, row: Row, name: str, kept: Kept) -> None:
+    def put(self, row: Row, name: str, kept: StoredValue) -> None:
         """Change a column of an encoded row; None is for what is not set."""
         if kept is None and name not in self.always:
             row.pop(name, None)
         else:
             row[name] = self._columns[name].default if kept is None else kept
 
-    def align(self, rows: Sequence[Row]) -> tuple[tuple[str, ...], list[tuple[Kept, ...]]]:
+    def align(self, rows: Sequence[Row]) -> tuple[tuple[str, ...], list[tuple[StoredValue, ...]]]:
         """The columns that any of the encoded rows binds, and of each row its values for them."""
         plain = len(self.always)
         shapes = dict.fromkeys(tuple(row) for row in rows if len(row) != plain)
@@ -225,7 +225,7 @@ class Table(Generic[M]):
         rests = {s: filled[len(s) :] for s in shapes if s == columns[: len(s)]}
         rest = filled[plain:]
 
-        def aligned(row: Row) -> tuple[Kept, ...]:
+        def aligned(row: Row) -> tuple[StoredValue, ...]:
             following = rest if len(row) == plain else rests.get(tuple(row))
             if following is None:
                 return tuple(map(row.get, columns, filled))
@@ -293,7 +293,7 @@ class Table(Generic[M]):
                     )
         return CorruptDatabaseError(f"A row of {self.name} is damaged ({error}). Restore a backup.")
 
-    def _one_by_one(self, row: tuple[Kept, ...]) -> Iterator[Any]:
+    def _one_by_one(self, row: tuple[StoredValue, ...]) -> Iterator[Any]:
         """Yield each value decoded, or the error."""
         decoders = dict(self._decoders)
         for index, value in enumerate(row):
@@ -341,7 +341,7 @@ class Table(Generic[M]):
             raise self._refusal(name, "may not be empty")
         return Filter(name, op, kept)
 
-    def encode_value(self, name: str, value: Any) -> Kept:
+    def encode_value(self, name: str, value: Any) -> StoredValue:
         """One column's value in kept form."""
         column = self._columns[name]
         try:
@@ -357,7 +357,7 @@ class Table(Generic[M]):
 
 
 def _refusing_none(encode: Encoder) -> Encoder:
-    def encode_given(value: Any) -> Kept:
+    def encode_given(value: Any) -> StoredValue:
         if value is None:
             raise ValueError("is required")
         return encode(value)

@@ -8,7 +8,7 @@ from math import isfinite
 from typing import Any, TypeGuard
 
 from curio_persistence.store import codecs
-from curio_persistence.store.table import REQUIRED, Column, Kept
+from curio_persistence.store.table import REQUIRED, Column, StoredValue
 
 
 def identifier(name: str) -> Column:
@@ -58,7 +58,7 @@ def stored_time(name: str) -> Column:
     return Column(name, codecs.encode_time, codecs.decode_stored_times)
 
 
-def object_in(kept: Kept) -> Mapping[str, Any]:
+def object_in(kept: StoredValue) -> Mapping[str, Any]:
     """The JSON object that a kept text is; an empty one where it is something else."""
     if not isinstance(kept, str):
         return {}

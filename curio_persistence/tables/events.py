@@ -15,7 +15,7 @@ from curio_persistence.models import (
 )
 from curio_persistence.store import codecs
 from curio_persistence.store.filters import Order
-from curio_persistence.store.table import Column, Kept, Reference, Row, Table
+from curio_persistence.store.table import Column, Reference, Row, StoredValue, Table
 from curio_persistence.tables.columns import (
     event_identifier,
     identifier,
@@ -35,7 +35,7 @@ _NAME_KEYS = ("tool_name", "tool", "action", "action_name")
 _LATENCY_KEYS = ("latency_ms", "duration_ms")
 
 
-SEVERITIES: Mapping[Kept, int] = {
+SEVERITIES: Mapping[StoredValue, int] = {
     Level.WARNING.value: 30,
     Level.ERROR.value: 40,
     Level.CRITICAL.value: 50,

@@ -20,7 +20,7 @@ from curio_persistence import (
     Persistence,
 )
 from curio_persistence.payloads import Metric
-from curio_persistence.store.table import Kept, Table
+from curio_persistence.store.table import StoredValue, Table
 from curio_persistence.tables import EVENTS, RUNS, TABLES, USAGE
 from tests.support.hands import Hands
 from tests.support.records import Record, everything
@@ -324,7 +324,7 @@ def tool_names(persistence: Persistence) -> list[str]:
     return list(persistence.get_agent_run_stats()["tool_metrics"])
 
 
-def metric_names(persistence: Persistence) -> list[Kept]:
+def metric_names(persistence: Persistence) -> list[StoredValue]:
     measures = (EVENTS.filter("metric_name", "is not null"),)
     groups = persistence._store.aggregate(EVENTS, (), measures, group_by=("metric_name",))
     return [name for (name,) in groups]

@@ -108,7 +108,7 @@ def test_a_step_that_does_not_say_what_it_is_counts_as_breaking(versions: Versio
             assert migrations.migrations(dialect)[-1].kind == "breaking"
 
 
-TIMES = [(table.name, column) for table in ALL_TABLES for column in table.kept_by(encode_time)]
+TIMES = [(table.name, column) for table in ALL_TABLES for column in table.encoded_by(encode_time)]
 OTHER_FORMS = (
     "2026-11-20",
     "2026-11-20 10:30:00.000000+00:00",

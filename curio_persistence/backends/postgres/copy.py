@@ -24,7 +24,7 @@ from curio_persistence.store.table import Row, Table
 from curio_persistence.tables import TABLES
 
 _INTERRUPTED = "error in .read() call: KeyboardInterrupt"
-_MONEY = {name for table in TABLES for name in table.kept_by(encode_money)}
+_MONEY = {name for table in TABLES for name in table.encoded_by(encode_money)}
 
 
 class _NoIdsToReserve(Exception):

@@ -17,24 +17,26 @@ from curio_persistence.store.codecs import (
     encode_real,
     encode_time,
 )
-from curio_persistence.store.table import Kept
+from curio_persistence.store.table import StoredValue
 from curio_persistence.tables import TABLES
 
 _NULL = "\\N"
 _BYTES = 1 << 20
 """Bytes sent at once: a deadline cannot end the sending of more in the middle."""
 _SPECIAL = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
-_MONEY = {name for table in TABLES for name in table.kept_by(encode_money)}
+_MONEY = {name for table in TABLES for name in table.encoded_by(encode_money)}
 _PLAIN = {
     name
     for table in TABLES
     for encode in (encode_integer, encode_latency, encode_mark, encode_real, encode_time)
-    for name in table.kept_by(encode)
+    for name in table.encoded_by(encode)
 }
 _REPEATING = {name for table in TABLES for name in table.repeating}
 
 
-def copy_text(columns: tuple[str, ...], lines: Iterable[tuple[Kept, ...]]) -> Iterator[bytes]:
+def copy_text(
+    columns: tuple[str, ...], lines: Iterable[tuple[StoredValue, ...]]
+) -> Iterator[bytes]:
     """Yield one line for each row of values, in parts of about a megabyte."""
     text = "".join(map(_line_writer(columns), lines)).encode()
     for at in range(0, len(text), _BYTES):
@@ -42,7 +44,7 @@ def copy_text(columns: tuple[str, ...], lines: Iterable[tuple[Kept, ...]]) -> It
 
 
 @lru_cache(maxsize=256)
-def _line_writer(columns: tuple[str, ...]) -> Callable[[tuple[Kept, ...]], str]:
+def _line_writer(columns: tuple[str, ...]) -> Callable[[tuple[StoredValue, ...]], str]:
     """Return a function that writes a line, compiled from a source like `Table.encode`'s."""
     cells = [
         f"{{NULL if row[{at}] is None else row[{at}]}}"
@@ -53,7 +55,7 @@ def _line_writer(columns: tuple[str, ...]) -> Callable[[tuple[Kept, ...]], str]:
     scope: dict[str, Any] = {f"write_{name}": _cell_writer(name) for name in columns}
     scope["NULL"] = _NULL
     line = "\\t".join(cells)
-    function: Callable[[tuple[Kept, ...]], str] = eval(f'lambda row: f"{line}\\n"', scope)
+    function: Callable[[tuple[StoredValue, ...]], str] = eval(f'lambda row: f"{line}\\n"', scope)
     return function
 
 

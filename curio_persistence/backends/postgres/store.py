@@ -33,8 +33,8 @@ from curio_persistence.store.table import Columns, Row, Table
 from curio_persistence.tables import ALL_TABLES, TABLES
 
 _CURSOR = "curio_persistence_stream"
-_MONEY = {name for table in TABLES for name in table.kept_by(encode_money)}
-TIMES = {name for table in TABLES for name in table.kept_by(encode_time)}
+_MONEY = {name for table in TABLES for name in table.encoded_by(encode_money)}
+TIMES = {name for table in TABLES for name in table.encoded_by(encode_time)}
 
 
 class PostgresStore(PostgresCopy, PostgresDDL):

@@ -17,7 +17,7 @@ from curio_persistence.backends.sql import migrations
 from curio_persistence.backends.sql.store import SQLStore
 from curio_persistence.errors import BusyError, CorruptDatabaseError, SchemaMismatchError
 from curio_persistence.store.filters import Filter
-from curio_persistence.store.table import Kept, Row, Table
+from curio_persistence.store.table import Row, StoredValue, Table
 from curio_persistence.tables import EVENTS, RUNS, TABLES
 
 ASIDE = "_before_upgrade"
@@ -111,7 +111,7 @@ class Original(SQLStore):
             yield rows
             rows = self._read(f"{select} WHERE id > {self.placeholder}{end}", (rows[-1][0],))
 
-    def unknown_runs(self, run_ids: Iterable[Kept]) -> set[Kept]:
+    def unknown_runs(self, run_ids: Iterable[StoredValue]) -> set[StoredValue]:
         """Those of which there is no new row."""
         asked = tuple(dict.fromkeys(run_ids))
         known = self.select_columns(RUNS, ("run_id",), (Filter("run_id", "in", asked),))

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from curio_persistence.backends.sqlite.file import DRIVER_ERRORS
 from curio_persistence.backends.sqlite.group_commit import SQLiteInserts
-from curio_persistence.store.table import Kept, Row, Table
+from curio_persistence.store.table import Row, StoredValue, Table
 
 T = TypeVar("T")
 
@@ -41,7 +41,7 @@ class SQLiteBatches(SQLiteInserts):
         return range(last - len(rows) + 1, last + 1)
 
     def _insert_lines(
-        self, table: Table[Any], columns: tuple[str, ...], lines: list[tuple[Kept, ...]]
+        self, table: Table[Any], columns: tuple[str, ...], lines: list[tuple[StoredValue, ...]]
     ) -> int:
         """Insert rows inside a transaction, where their ids are consecutive; return the last id."""
         transaction = self._mine.required()
@@ -61,7 +61,7 @@ class SQLiteBatches(SQLiteInserts):
         connection: sqlite3.Connection,
         table: Table[Any],
         columns: tuple[str, ...],
-        lines: list[tuple[Kept, ...]],
+        lines: list[tuple[StoredValue, ...]],
     ) -> None:
         if threading.active_count() == 1:
             connection.executemany(self._lines_text(table, columns, 1), lines)

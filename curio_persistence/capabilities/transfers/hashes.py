@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from curio_persistence.store.table import Columns, Kept, Row, Table
+from curio_persistence.store.table import Columns, Row, StoredValue, Table
 from curio_persistence.tables import EVENTS, USAGE
 
-Content = tuple[Kept, ...]
+Content = tuple[StoredValue, ...]
 """All kept values of a row but its id, in the order of `table.names`."""
 
 _BYTES = 16
