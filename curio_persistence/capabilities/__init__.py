@@ -1,1 +1,1 @@
-"""What can be asked of a persistence: one module for each kind of question, on any store."""
+"""The capabilities of a persistence: one module for each, on any store."""

@@ -1,7 +1,7 @@
-"""How what is only ever added is stored: alone or in batches, and each record once.
+"""Append records, alone or in batches, and store each one once.
 
-An event of a run that nobody created makes a stub of the run; a record with an `event_id` that is
-stored already is not stored again.
+An event of an unknown run creates a stub of the run. A record whose `event_id` is already stored is
+not stored again.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from curio_persistence.store.table import Row, Table
 from curio_persistence.tables import RUNS
 
 OnConflict = Literal["keep", "error"]
-"""What becomes of a record whose `event_id` is stored with other content."""
+"""The treatment of a record whose `event_id` is stored with other content."""
 
 _ATTEMPTS = 100
 _MANY_RUNS = 10
@@ -38,11 +38,11 @@ M = TypeVar("M", AgentRunEvent, AgentLLMUsage)
 
 
 class _Outrun(Exception):
-    """Another thread or process has just made one of the runs that were missing."""
+    """Another thread or process has just created one of the missing runs."""
 
 
 class Stored(NamedTuple, Generic[M]):
-    """What became of some rows: the id of each, and by position the records stored before."""
+    """The outcome for some rows: the id of each, and by position the records stored before."""
 
     ids: Sequence[int]
     known: dict[int, M]
@@ -63,9 +63,9 @@ class Appends(Generic[M]):
     def log_many(self, records: Iterable[M], *, on_conflict: OnConflict = "keep") -> int:
         """Append all records or none, and return how many were not stored before.
 
-        They are taken from the iterable a thousand at a time, in one transaction. With
-        `on_conflict="keep"` a record whose `event_id` is stored already is left as it was stored;
-        with `"error"` it is a ConflictError if it says something else now.
+        The iterable is read a thousand records at a time, in one transaction. With
+        `on_conflict="keep"` a record whose `event_id` is already stored is left unchanged;
+        with `"error"` other content raises ConflictError.
         """
         if on_conflict not in get_args(OnConflict):
             raise InvalidValueError(
@@ -93,7 +93,7 @@ class Appends(Generic[M]):
         moments: dict[Any, datetime],
         on_conflict: OnConflict = "keep",
     ) -> int:
-        """Store rows and fill their records in; how many were not stored before."""
+        """Store rows, fill in their records, and return how many were not stored before."""
         stored = self.store(rows, moments, on_conflict=on_conflict)
         for at, known in stored.known.items():
             with suppress(AttributeError):
@@ -102,7 +102,7 @@ class Appends(Generic[M]):
         return len(rows) - len(stored.known)
 
     def _date(self, rows: Iterable[Row]) -> dict[Any, datetime]:
-        """Give rows the times that they lack: one moment for all that belong to one run."""
+        """Set the missing times of rows: one moment for all rows of one run."""
         moments: dict[Any, datetime] = {}
         texts: dict[Any, str] = {}
         for row in rows:
@@ -122,7 +122,7 @@ class Appends(Generic[M]):
         ids: Sequence[int],
         moments: Mapping[Any, datetime],
     ) -> None:
-        """Tell records their ids, and the times that they got where they had none."""
+        """Set the ids of records, and the times that they lacked."""
         dated = self._dated
         for record, row, ident in zip(records, rows, ids, strict=True):
             try:
@@ -130,7 +130,7 @@ class Appends(Generic[M]):
                 for name in dated:
                     if getattr(record, name) is None:
                         setattr(record, name, moments[row["run_id"]])
-            except AttributeError:  # A frozen record: it is stored all the same.
+            except AttributeError:  # The record is frozen, and stored all the same.
                 continue
 
     # --- each once ----------------------------------------------------------------------------
@@ -142,15 +142,15 @@ class Appends(Generic[M]):
         *,
         on_conflict: OnConflict = "keep",
     ) -> Stored[M]:
-        """Add encoded rows, all or none, but for those whose `event_id` is stored already.
+        """Store encoded rows, all or none, except those whose `event_id` is already stored.
 
-        `moments` has the time that rows of a run got where they lacked one: it is no content.
+        `moments` has the times that `_date` set, by run. They do not count as content.
         """
         firsts, repeats = _positions(rows)
         if not firsts:
             return Stored(self._insert(rows), {})
         repeated = {at: self._table.decode_row(rows[first]) for at, first in repeats.items()}
-        # Most are new. What comes twice in one batch has been sent before more often than not.
+        # Most records are new. One that is twice in a batch was usually sent before.
         may_try = self._store.insert_first and not repeats
         named = [] if may_try else self._named(tuple(firsts))
         for _ in range(_ATTEMPTS):
@@ -188,10 +188,10 @@ class Appends(Generic[M]):
                     )
 
     def _insert(self, rows: Sequence[Row]) -> Sequence[int]:
-        """Add rows, and stubs of the runs that they name and nobody created.
+        """Insert rows, and stubs of the unknown runs that they name.
 
-        That a run is missing is mostly learned from the refusal. A batch of many runs asks before:
-        to have it refused would take as long as to have it stored.
+        Usually a refused insert tells that a run is missing. For a batch of many runs the missing
+        ones are queried first, because a refusal would take as long as the insert.
         """
         stubs = self._missing_runs(rows) if self._names_many_runs(rows) else []
         for _ in range(_ATTEMPTS):
@@ -216,9 +216,9 @@ class Appends(Generic[M]):
         return len({row["run_id"] for row in rows}) > _MANY_RUNS
 
     def _missing_runs(self, rows: Iterable[Row]) -> list[Row]:
-        """Return stubs of the runs that rows name and that are not there.
+        """Return stubs of the runs that rows name and that are not stored.
 
-        In one order, so that two who store the same ones do not wait for each other.
+        They are sorted, so that two transactions with the same runs do not deadlock.
         """
         firsts: dict[Any, Row] = {}
         for row in rows:
@@ -235,7 +235,7 @@ class Appends(Generic[M]):
 
 
 def _positions(rows: Sequence[Row]) -> tuple[dict[Any, int], dict[int, int]]:
-    """Where each `event_id` comes first, and for the places where it comes again that first one."""
+    """Return the first position of each `event_id`, and for each repetition that first position."""
     firsts: dict[Any, int] = {}
     repeats: dict[int, int] = {}
     for at, row in enumerate(rows):
@@ -246,14 +246,14 @@ def _positions(rows: Sequence[Row]) -> tuple[dict[Any, int], dict[int, int]]:
 
 
 def _take_times(record: object, known: object, names: tuple[str, ...]) -> None:
-    """Give a record the times that it lacks, and under which it is known."""
+    """Set the missing times of a record to those that are stored."""
     for name in names:
         if getattr(record, name) is None:
             setattr(record, name, getattr(known, name))
 
 
 def stub_of(event: Row) -> Row:
-    """All that is known of a run that an event named."""
+    """Return the stub of a run that an event names."""
     row = dict(_STUB)
     for name in ("agent_id", "run_id", "agent_name"):
         row[name] = event[name]

@@ -1,4 +1,4 @@
-"""Arguments of public calls, checked before anything is done, and refused by their names."""
+"""Check the arguments of public calls first, and name those that are refused."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def checked_run_ids(run_ids: Any, *, or_none: bool = False) -> tuple[Any, ...]:
 
 
 def check_progress(progress: Any) -> None:
-    """Refuse what cannot be called."""
+    """Refuse a value that is not callable."""
     if progress is not None and not callable(progress):
         raise InvalidValueError(
             f"progress is a function of two numbers, not {progress!r}.", field="progress"

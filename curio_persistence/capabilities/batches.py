@@ -1,4 +1,4 @@
-"""Many records in one transaction, from an iterable of any length, in bounded memory."""
+"""Write many records in one transaction, from an iterable of any length, in bounded memory."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ T = TypeVar("T")
 def in_one_transaction(
     store: Store, records: Iterable[T], write: Callable[[list[T], int], int]
 ) -> int:
-    """Write records in chunks, all or none; the sum of what `write(chunk, first)` returned.
+    """Write records in chunks, all or none, and return the sum of `write(chunk, first)`.
 
-    `first` is the position of the chunk's first record. A single chunk needs no transaction beside
-    the one that `write` is.
+    `first` is the position of the chunk's first record. A single chunk needs no
+    transaction besides the one of `write`.
     """
     chunks = _chunks(records)
     first = next(chunks, [])
@@ -47,7 +47,7 @@ def _chunks(records: Iterable[T]) -> Iterator[list[T]]:
 
 
 def encode_all(encode: Callable[[Any], Row], records: list[Any], first: int) -> list[Row]:
-    """The rows of some records; the error for one that cannot be stored tells its position."""
+    """Return the rows of some records; the error for an invalid record names its position."""
     rows: list[Row] = []
     try:
         for record in records:

@@ -1,4 +1,4 @@
-"""Consumers: programs that apply each new row of a table once, and go on after they were killed."""
+"""Consumers: programs that apply each new row of a table once, and continue after a kill."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ T = TypeVar("T")
 class Consumer(Generic[M]):
     """A named reader of a table's change feed, its watermark stored in the same database.
 
-    The watermark is committed with what was applied, so a consumer that is killed goes on without
-    loss or repetition. Processes that run the same consumer take turns.
+    The watermark is committed with what was applied, so a consumer that was killed
+    continues without loss or repetition. Processes that run the same consumer take turns.
     """
 
     def __init__(self, store: Store, name: str, table: Table[M]) -> None:
@@ -36,13 +36,13 @@ class Consumer(Generic[M]):
         return Watermark.parse(stored[0]) if stored else START
 
     def skip_to(self, watermark: Watermark) -> None:
-        """Go on from another watermark: `START`, or `store.watermark(table)` for "from now on"."""
+        """Continue from another watermark: `START`, or `store.watermark(table)` for the end."""
         with self._store.transaction():
             self._store.advisory_lock(self._purpose)
             self._put(watermark)
 
     def run(self, apply: Callable[[list[M]], object], *, limit: int = BATCH) -> int:
-        """Apply the next rows, and return how many; 0 also where another process is at it."""
+        """Apply the next rows, and return how many; 0 also while another process applies them."""
         return self.run_prepared(lambda records: records, apply, limit=limit)
 
     def run_prepared(
@@ -52,7 +52,7 @@ class Consumer(Generic[M]):
         *,
         limit: int = BATCH,
     ) -> int:
-        """Like `run`, but `apply` gets what `prepare` made of the rows before the transaction."""
+        """Run like `run`, but `apply` gets the result of `prepare`, outside the transaction."""
         changes = self.read(limit=limit)
         prepared = prepare(self._table.decode(changes.columns)) if len(changes) else None
         with self._store.transaction():
@@ -63,13 +63,13 @@ class Consumer(Generic[M]):
         return len(changes)
 
     def read(self, *, limit: int = BATCH) -> Changes:
-        """Return the rows that come next, without any lock."""
+        """Return the next rows, without any lock."""
         return self._store.changes(self._table, since=self.watermark(), limit=limit)
 
     def advance(self, changes: Changes) -> bool:
-        """Inside a transaction: store the watermark behind what was read.
+        """Store the watermark behind the rows that were read, inside a transaction.
 
-        False where another process has applied these rows, or is about to.
+        Return False if another process has applied these rows, or is about to.
         """
         if changes.watermark == changes.since:
             return True

@@ -24,7 +24,7 @@ PayloadFilter = Mapping[Path, str | float | Decimal | None]
 
 
 class EventFilters(TypedDict, total=False):
-    """The filters of events; an event has to pass all that are given."""
+    """The filters of events; an event must pass all that are given."""
 
     agent_id: str | None
     run_id: str | None
@@ -38,12 +38,12 @@ class EventFilters(TypedDict, total=False):
 
 
 class Events(Appends[AgentRunEvent]):
-    """What happened in runs."""
+    """Append and list the events of runs."""
 
     _table = EVENTS
     _dated = ("timestamp", "created_at")
     _feed: ref[SharedFeed] | None = None
-    """What all listeners share, for as long as there is one."""
+    """The feed that all listeners share, for as long as there is one."""
 
     def log(self, event: AgentRunEvent) -> None:
         """Append an event; see `BasePersistence.log_agent_run_event`."""
@@ -65,13 +65,13 @@ class Events(Appends[AgentRunEvent]):
                 event.timestamp = now
             if unstored:
                 event.created_at = now
-        except AttributeError:  # A frozen record: it is stored all the same.
+        except AttributeError:  # The record is frozen, and stored all the same.
             return
 
     def of_run(
         self, run_id: str, *, event_type: str | None = None, limit: int | None = None
     ) -> list[AgentRunEvent]:
-        """A run's events, oldest first."""
+        """Return a run's events, oldest first."""
         where = EVENTS.where(run_id=checked_run_id(run_id), event_type=event_type)
         limit = None if limit is None else checked_count("limit", limit)
         return EVENTS.decode(self._store.select(EVENTS, where, limit=limit))
@@ -89,28 +89,28 @@ class Events(Appends[AgentRunEvent]):
         cursor: str | None = None,
         **filters: Unpack[EventFilters],
     ) -> Page[AgentRunEvent]:
-        """Events by the time they happened, page by page."""
+        """Return one page of events by the time they happened."""
         where = self.where(**filters)
         return read_page(self._store, EVENTS, where, order=order, limit=limit, cursor=cursor)
 
     def iterate(
         self, *, order: Direction = "oldest", **filters: Unpack[EventFilters]
     ) -> Stream[AgentRunEvent]:
-        """All events by the time they happened, in constant memory."""
+        """Iterate over all events by the time they happened, in constant memory."""
         return open_stream(self._store, EVENTS, self.where(**filters), order=order)
 
     def count(self, **filters: Unpack[EventFilters]) -> int:
-        """How many events there are."""
+        """Return the number of events."""
         [(count,)] = self._store.aggregate(EVENTS, (COUNT,), self.where(**filters))
         return int(count)
 
     def follow(
         self, *, last: int = 0, interval: float = 0.5, **filters: Unpack[EventFilters]
     ) -> Following:
-        """The newest events, then those that are stored from now on, each exactly once.
+        """Yield the newest events, then those stored from now on, each exactly once.
 
-        Goes on for ever. `last` is how many come first, `interval` how many seconds pass between
-        two looks.
+        The iterator never ends. `last` is the number of newest events, `interval` the seconds
+        between two polls.
         """
         last = checked_count("last", last)
         if not isinstance(interval, int | float) or not 0 <= interval < 86_400:
@@ -140,12 +140,12 @@ class Events(Appends[AgentRunEvent]):
 def _of_level(level: str | Collection[str] | None) -> Where:
     where = EVENTS.where_any(level=level)
     known = [SEVERITIES[f.value] for f in where if f.op == "=" and f.value in SEVERITIES]
-    # It says the same again, to an index.
+    # Redundant, but an index can use it.
     return (*where, *(EVENTS.filter("severity", "=", severity) for severity in known))
 
 
 def _from_level(level: str | None) -> Where:
-    """The filters for what is at least as severe; a word that nobody knows is as `info`."""
+    """Return the filters for events at least as severe; an unknown level counts as `info`."""
     if level is None:
         return ()
     kept = EVENTS.encode_value("level", level)
@@ -161,7 +161,7 @@ def _from_level(level: str | None) -> Where:
 
 
 def _holding(payload: PayloadFilter | None) -> Where:
-    """The filters for what a payload is to have in it."""
+    """Return the filters for the content of payloads."""
     if payload is None:
         return ()
     if not isinstance(payload, Mapping):

@@ -1,4 +1,4 @@
-"""Events as they are stored, for any number of listeners."""
+"""Follow events as they are stored, with any number of listeners."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ class SharedFeed:
         forking.follow(self)
 
     def join(self) -> Watermark:
-        """Return the position from which only rows are told of that are committed from now on."""
+        """Return the position from which a listener sees only rows committed from now on."""
         with self._lock:
-            # Where the others are, or the new listener would read every batch by itself.
+            # At the position of the others, or the new listener would read every batch by itself.
             if self._end is None or self._read(self._end).more:
                 self._end = self._store.watermark(self._table)
             return self._end
@@ -53,7 +53,7 @@ class SharedFeed:
     def after(self, watermark: Watermark, max_age: float) -> _Batch:
         """Return the next rows behind a watermark.
 
-        At the end of what was read, the store is asked again only once in `max_age` seconds.
+        At the end of the feed, the store is polled only once in `max_age` seconds.
         """
         with self._lock:
             if watermark in self._batches:
@@ -87,20 +87,20 @@ class SharedFeed:
             size -= self._batches.popitem(last=False)[1].size
 
     def before_fork(self) -> None:
-        """Wait for nothing: a reading thread may itself wait for the store, which is settled."""
+        """Wait for nothing: a reading thread may itself wait for the store, which has settled."""
 
     def after_fork(self, *, in_child: bool) -> None:
-        """Begin anew in the child, where the thread that was reading does not exist."""
+        """Start again in the child, where the reading thread does not exist."""
         if in_child:
             self._lock, self._end = Lock(), None
             self._batches.clear()
 
 
 class Following(Iterator[list[AgentRunEvent]]):
-    """Lists of events, for ever: those stored between two looks, none where none were.
+    """Endless lists of events: each has the events stored between two polls, and may be empty.
 
-    The first list is of the newest events that were there, oldest first. When a look fails it can
-    be taken again, by asking for the next list: nothing is lost or shown twice.
+    The first list has the newest stored events, oldest first. After a poll that fails, the next
+    list has its events: none is lost or repeated.
     """
 
     def __init__(
@@ -128,14 +128,14 @@ class Following(Iterator[list[AgentRunEvent]]):
 
     @property
     def pause(self) -> float:
-        """The seconds that are to pass before the next look."""
+        """The seconds until the next poll."""
         return 0 if self._watermark is None or self._more else self._interval
 
     def look(self) -> list[AgentRunEvent]:
         """Return the next list, at once."""
         if self._watermark is None:
             return self._begin()
-        # Half the interval, or a look that comes a moment too early would find nothing.
+        # Half the interval, or a poll that comes a moment too early would find nothing.
         batch = self._feed.after(self._watermark, self._interval / 2)
         self._watermark, self._more = batch.watermark, batch.more
         rows = [row for row in batch.rows if matches(row, self._where)]
@@ -145,5 +145,5 @@ class Following(Iterator[list[AgentRunEvent]]):
         watermark = self._feed.join()
         page = self._newest()
         self._watermark = watermark
-        # What was stored since comes with the second look.
+        # The second poll returns the events stored since.
         return [e for e in reversed(list(page)) if watermark.has_passed(e.id or 0)]

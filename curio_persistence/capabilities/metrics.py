@@ -1,8 +1,8 @@
-"""Metrics: what agents measured, combined by time and by what it belongs to.
+"""Metrics: values that agents measured, aggregated by time and by group.
 
-The database computes sums, means and extremes. For percentiles, and for tags, which it would have
-to parse out of payloads, it finds the values, and Python does the rest. The numbers are exact
-before they are rounded once, and so the same on every backend.
+The database computes sums, means and extremes. For percentiles, and for tags, which are inside of
+payloads, it selects the values and Python computes the rest. The numbers are exact before they are
+rounded once, and so the same on every backend.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ from curio_persistence.tables.columns import object_in
 
 @dataclass(frozen=True, slots=True)
 class MetricPoint:
-    """What the values of one bucket and one group come to, and how many they are.
+    """The aggregate of the values of one bucket and one group, and their number.
 
-    `bucket` is when it begins, None where all time is one; `group` is None where there are no
-    groups, and for the values that belong to none.
+    `bucket` is the time at which the bucket begins; None if there are no buckets. `group` is None
+    if there are no groups, and for the values without a group.
     """
 
     bucket: datetime | None
@@ -51,7 +51,7 @@ class MetricPoint:
 
 
 class MetricFilters(TypedDict, total=False):
-    """The filters of metrics; an event has to pass all that are given."""
+    """The filters of metrics; an event must pass all that are given."""
 
     agent_id: str | None
     run_id: str | None
@@ -85,7 +85,7 @@ class Metrics:
         self._clock = clock
 
     def names(self, **filters: Unpack[MetricFilters]) -> dict[str, int]:
-        """The metrics there are, by name, and how many values each has."""
+        """Return the number of values of each metric, by name."""
         where = (EVENTS.filter("metric_name", "is not null"), *self._where(**filters))
         counts = self._store.aggregate(EVENTS, (COUNT,), where, group_by=("metric_name",))
         return dict(sorted((codecs.decode_text(name) or "", number) for name, number in counts))
@@ -99,7 +99,7 @@ class Metrics:
         group_by: str | None = None,
         **filters: Unpack[MetricFilters],
     ) -> Records[MetricPoint]:
-        """Return what a metric's values come to; see `Persistence.query_metrics`."""
+        """Return a metric's aggregated values; see `Persistence.query_metrics`."""
         percentile = _percentile_in(aggregation)
         buckets = () if bucket is None else (_bucket_of(bucket),)
         group, tag = _group_of(group_by)
@@ -153,7 +153,7 @@ _TAGS = "tags."
 
 
 def _group_of(group_by: Any) -> tuple[tuple[str, ...], str | None]:
-    """Return the column that is grouped by, if any, and the tag that is looked for in it."""
+    """Return the column to group by, if any, and the tag to read from it."""
     if group_by is None:
         return (), None
     if isinstance(group_by, str):
@@ -169,7 +169,7 @@ def _group_of(group_by: Any) -> tuple[tuple[str, ...], str | None]:
 
 
 def _by_key(rows: Iterable[tuple[Any, ...]], tag: str | None) -> dict[tuple[Any, ...], list[float]]:
-    """Return the values, which stand first in each row, by what follows them."""
+    """Group the first value of each row by the rest of the row."""
     values: dict[tuple[Any, ...], list[float]] = defaultdict(list)
     for value, *key in rows:
         if tag is not None:
@@ -186,9 +186,9 @@ def _tag(key: str, payload: str) -> str | None:
 
 
 def _points(rows: Iterable[tuple[Any, ...]], buckets: bool, groups: bool) -> Records[MetricPoint]:
-    """Return points in the order of bucket and group; what belongs to no group comes last."""
+    """Return points in the order of bucket and group; values without a group come last."""
     points = [
-        # Of the two zeros, which not every database tells apart, the positive one.
+        # Always the positive zero: not every database distinguishes the negative one.
         (key[0] if buckets else None, key[-1] if groups else None, value + 0.0, count)
         for *key, value, count in rows
         if count
@@ -214,7 +214,7 @@ _COMBINE: Mapping[str, Combine] = {
 
 
 def _percentile_in(aggregation: Any) -> Combine | None:
-    """Return the percentile that an aggregation is, if it is one."""
+    """Return the number of a percentile aggregation; None for another one."""
     if isinstance(aggregation, str):
         if aggregation in _COMBINE:
             return None
@@ -234,8 +234,8 @@ def _percentile(q: int, values: list[float]) -> float:
     lower = ordered[position]
     if not hundredths:
         return lower
-    from fractions import Fraction  # It takes long to import, and is seldom needed.
+    from fractions import Fraction  # Imported here: the import is slow and seldom needed.
 
-    # Exactly: far apart, two floats may differ by more than any float.
+    # Exact: the difference of two floats may overflow.
     step = Fraction(ordered[position + 1]) - Fraction(lower)
     return float(Fraction(lower) + step * hundredths / 100)

@@ -27,13 +27,13 @@ from curio_persistence.tables import EVENTS, RUNS, USAGE
 _AS_INDEXED = (Order("created_at"), Order("id"))
 _LATEST = (Order("timestamp", descending=True), Order("id", descending=True))
 _BATCH, _SMALLEST_BATCH = 250, 50
-"""How many rows a deletion changes in one transaction: fewer where that takes long."""
+"""The rows that a deletion changes in one transaction: fewer where that is slow."""
 _LONG = 0.05
 """Seconds that such a transaction should keep other writers waiting, at most."""
 
 
 class RunFilters(TypedDict, total=False):
-    """The filters of runs; a run has to pass all that are given."""
+    """The filters of runs; a run must pass all that are given."""
 
     agent_id: str | None
     run_id: str | Collection[str] | None
@@ -47,7 +47,7 @@ class RunFilters(TypedDict, total=False):
 
 
 class Runs:
-    """One execution of an agent each."""
+    """Create, change, list and delete runs, the executions of agents."""
 
     def __init__(self, store: Store, clock: Clock, redaction: Redaction) -> None:
         self._store = store
@@ -72,7 +72,7 @@ class Runs:
         _fill_in(run, ident, created_at, now)
 
     def create_many(self, runs: Iterable[AgentRun]) -> None:
-        """Store all runs or none; ConflictError if one of them was created before."""
+        """Store all runs or none; raise ConflictError if one was created before."""
         in_one_transaction(self._store, runs, self._create_chunk)
 
     def _create_chunk(self, runs: list[AgentRun], first: int) -> int:
@@ -84,7 +84,7 @@ class Runs:
         try:
             ids = self._store.insert_many(RUNS, rows)
         except ConflictError:
-            # Some may be stubs: one by one they are filled in.
+            # Some runs may be stubs, which are filled in one by one.
             with self._store.transaction():
                 for run in runs:
                     self.create(run)
@@ -94,7 +94,7 @@ class Runs:
         return len(runs)
 
     def _fill_stub(self, run: AgentRun, row: Row) -> tuple[int, datetime] | None:
-        """Make a stub the run it stands for: its id and creation, or None if there is no stub."""
+        """Fill in a stub and return its id and creation time; None if no stub is stored."""
         changes: Row = {name: value for name, value in row.items() if name != "run_id"}
         changes["stub"] = changes["indexed_at"] = None
         if run.created_at is None:
@@ -115,9 +115,9 @@ class Runs:
         changes["stub"] = None
         changed = self._store.update(RUNS, where, changes, returning=("id", "created_at"))
         if not changed:
-            raise NotFoundError(f"There is no run {run_id!r} to update.")
+            raise NotFoundError(f"No run {run_id!r} exists to update.")
         ident, created_at = changed[0]
-        with suppress(AttributeError):  # A frozen run: it is changed all the same.
+        with suppress(AttributeError):  # The run is frozen, and changed in the store all the same.
             run.id, run.created_at, run.updated_at = ident, decode_time(created_at), now
 
     def change(
@@ -128,23 +128,23 @@ class Runs:
         finished_at: datetime | None = None,
         metrics: Any = None,
     ) -> None:
-        """Replace what is given of a run, whatever others make of the rest meanwhile."""
+        """Replace the given fields of a run, and leave its other fields to other writers."""
         where = RUNS.where(run_id=checked_run_id(run_id))
         given = {"status": status, "finished_at": finished_at, "metrics": metrics}
         changes = self._changes(run_id, {n: v for n, v in given.items() if v is not None})
         changes["stub"] = None
         if not self._store.update(RUNS, where, changes):
-            raise NotFoundError(f"There is no run {run_id!r} to update.")
+            raise NotFoundError(f"No run {run_id!r} exists to update.")
 
     def _changes(self, run_id: str, fields: Mapping[str, Any]) -> Row:
-        """What is to be stored where these fields get new values."""
+        """Return the column values that store these new field values."""
         changes: Row = {name: RUNS.encode_value(name, value) for name, value in fields.items()}
         self._redaction.clean(RUNS, changes)
         now = encode_time(self._clock.stamp(run_id))
         return {**changes, "updated_at": now}
 
     def get(self, run_id: str) -> AgentRun | None:
-        """One run, or None."""
+        """Return one run, or None."""
         found = RUNS.decode(
             self._store.select(RUNS, RUNS.where(run_id=checked_run_id(run_id)), limit=1)
         )
@@ -163,7 +163,7 @@ class Runs:
         limit: int | None = 10,
         offset: int = 0,
     ) -> list[AgentRun]:
-        """Runs, newest first."""
+        """Return runs, newest first."""
         rows = self._store.select(
             RUNS,
             RUNS.where(agent_id=agent_id, status=status),
@@ -180,14 +180,14 @@ class Runs:
         cursor: str | None = None,
         **filters: Unpack[RunFilters],
     ) -> Page[AgentRun]:
-        """Runs by the time of their creation, page by page."""
+        """Return one page of runs by the time of their creation."""
         where = self.where(**filters)
         return read_page(self._store, RUNS, where, order=order, limit=limit, cursor=cursor)
 
     def iterate(
         self, *, order: Direction = "newest", **filters: Unpack[RunFilters]
     ) -> Stream[AgentRun]:
-        """All runs by the time of their creation, in constant memory."""
+        """Iterate over all runs by the time of their creation, in constant memory."""
         return open_stream(self._store, RUNS, self.where(**filters), order=order)
 
     def where(self, **filters: Unpack[RunFilters]) -> Where:
@@ -205,9 +205,9 @@ class Runs:
     def delete(self, run_id: str) -> bool:
         """Remove a run and its events; see `BasePersistence.delete_agent_run`.
 
-        What is many goes first, in batches that are committed one by one, so that other writers
-        get their turn in between; the run itself goes last. A deletion that was cut short can
-        therefore be repeated.
+        Events and model calls come first, in batches that are committed one by one, so that other
+        writers get their turn in between. The run itself is deleted last, so that an interrupted
+        deletion can be repeated.
         """
         where = RUNS.where(run_id=checked_run_id(run_id))
         with self._store.transaction():  # A read-only store refuses this, also for an unknown run.
@@ -221,7 +221,7 @@ class Runs:
             self._delete_events(where, self._words(EVENTS, where))
             self._indexing.remove(RUNS, self._words(RUNS, where))
             if not self._store.delete(RUNS, where):
-                return False  # Another thread or process was faster.
+                return False  # Another thread or process has deleted the run.
             self._detach_calls(where, self._words(USAGE, where))
             self._detach_children(children, {})
         return True
@@ -237,7 +237,7 @@ class Runs:
             ids = columns[table.names.index("id")]
             if len(ids) < size:
                 return
-            # Before the transaction, for which others wait: it takes as long as the rest.
+            # Before the transaction, which other writers wait for: this is half of the work.
             words = self._indexing.words(table, columns)
             begin = monotonic()
             with self._store.transaction():
@@ -245,7 +245,7 @@ class Runs:
             if monotonic() - begin > _LONG:
                 size = max(size // 2, _SMALLEST_BATCH)
             self._store.checkpoint()
-            # Not from the beginning: a database may have to pass by what was deleted.
+            # Not from the beginning, where the database may have to skip deleted rows.
             after = position_of_last(table, table.order, columns)
 
     def _words(self, table: Table[Any], where: Where) -> Words:
@@ -256,7 +256,7 @@ class Runs:
         self._store.delete(EVENTS, where)
 
     def _detach_calls(self, where: Where, words: Words) -> None:
-        """Keep the numbers of model calls, without their words and without their run."""
+        """Strip model calls of their texts and their run, and leave their numbers stored."""
         slots = self._indexing.remove(USAGE, words)
         self._store.update(USAGE, where, {**USAGE.words, "run_id": None})
         self._indexing.put_again(USAGE, slots)
@@ -267,10 +267,11 @@ class Runs:
     def left_behind(
         self, *, older_than: timedelta = timedelta(hours=1), limit: int | None = None
     ) -> list[AgentRun]:
-        """Runs still `running` that gave no sign of life for that long: probably their agent died.
+        """Return runs still `running` without a sign of life for that long, oldest last.
 
         A sign of life is the run's own creation or update, any event or model call of it, and any
-        sign of a child run. Oldest last. With a `limit` only so many are looked at, the oldest.
+        sign of a child run. Without any, the agent probably died. With a `limit` only that many
+        runs are examined, the oldest ones.
         """
         return [run for run, _ in self._silent(older_than, limit)]
 
@@ -305,7 +306,7 @@ class Runs:
         return max(self._latest_time(member) for member in self._family(run))
 
     def _family(self, run: AgentRun) -> Iterable[AgentRun]:
-        """A run and all that descend from it; no more than once each, even if it is its own."""
+        """Return a run and its descendants, each once, even in a cycle."""
         family, unseen = {run.run_id: run}, [run]
         while unseen:
             children = RUNS.where(parent_run_id=unseen.pop().run_id)
@@ -316,7 +317,7 @@ class Runs:
         return family.values()
 
     def _latest_time(self, run: AgentRun) -> datetime:
-        """When something of this run was stored last: itself, an event or a model call."""
+        """Return the time of the last change of this run, or of its last event or model call."""
         events = EVENTS.where(run_id=run.run_id)
         calls = USAGE.where(run_id=run.run_id)
         times = [
@@ -327,7 +328,7 @@ class Runs:
         return max(times)
 
     def _close(self, run: AgentRun) -> bool:
-        """Close one run, unless it has ended since it was looked at."""
+        """Close one run, unless it has ended since it was read."""
         where = RUNS.where(run_id=run.run_id, status=AgentRunStatus.RUNNING)
         names = ("status", "finished_at", "error_message")
         changes = self._changes(run.run_id, {name: getattr(run, name) for name in names})
@@ -336,8 +337,8 @@ class Runs:
 
 
 def _fill_in(run: AgentRun, ident: int, created_at: datetime, updated_at: datetime) -> None:
-    """Tell a run its id, and the times that it got where it had none."""
-    with suppress(AttributeError):  # A frozen run: it is stored all the same.
+    """Set the id of a run, and the times that it lacked."""
+    with suppress(AttributeError):  # The run is frozen, and stored all the same.
         run.id = ident
         run.created_at = run.created_at or created_at
         run.updated_at = run.updated_at or updated_at
@@ -348,11 +349,11 @@ def _created(records: Iterable[AgentRunEvent | AgentLLMUsage]) -> list[datetime]
 
 
 def _last_change(run: AgentRun) -> datetime:
-    """When the run itself was created or updated; a run that was read has both times."""
+    """Return the time of a run's last update or creation; a run that was read has both."""
     return max(time for time in (run.created_at, run.updated_at) if time is not None)
 
 
 def _tags(tags: str | Collection[str] | None) -> tuple[str, ...]:
-    """Some tags as they are kept, each once."""
+    """Return tags in stored form, each once."""
     kept = RUNS.encode_value("tags", (tags,) if isinstance(tags, str) else tags)
     return tuple(sorted(json.loads(str(kept)))) if kept else ()

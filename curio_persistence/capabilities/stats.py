@@ -1,7 +1,7 @@
-"""Statistics: what an agent, or all of them, did and spent.
+"""Statistics: the runs, calls, tokens and costs of one agent, or of all.
 
-The database counts and sums; what is left for Python is a handful of groups, and for percentiles
-a histogram. Stored values are whole numbers, so sums are exact and equal on every backend.
+The database counts and sums. Python combines a handful of groups, and for percentiles a histogram.
+Stored values are whole numbers, so sums are exact and equal on every backend.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ Groups = Sequence[tuple[Any, ...]]
 
 
 class Stats:
-    """Answers from the statistics indexes, without reading a table."""
+    """Compute statistics from their indexes, without reading a table."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
     def summary(self, *, agent_id: str | None = None) -> dict[str, Any]:
-        """All totals of one agent, or of all.
+        """Return all totals of one agent, or of all.
 
         Costs are Decimals in US dollars; None where calls were made and none has a known cost.
         Latencies are in milliseconds. `errors` counts calls whose status is not `success`.
@@ -46,7 +46,7 @@ class Stats:
             # Another index has the latencies of all calls in order.
             calls, latencies = self._calls(None), percentiles_of_histogram(self._latencies())
         else:
-            # One agent's latencies come with the same look at the index.
+            # One agent's latencies come from the same scan of the index.
             calls = self._calls(agent_id, _LATENCIES)
             latencies = percentiles(chain.from_iterable(row[-1] for row in calls))
         return {
@@ -73,7 +73,7 @@ class Stats:
         return self._store.aggregate(EVENTS, _TIMED, where, group_by=group_by)
 
     def _latencies(self) -> Groups:
-        """Return each latency that any call had, and how many had it."""
+        """Return each latency, and the number of calls with it."""
         where = (USAGE.filter("latency_ms", "is not null"),)
         return self._store.aggregate(USAGE, (COUNT,), where, group_by=("latency_ms",))
 
@@ -177,9 +177,9 @@ class _Tool:
 
 
 def percentiles_of_histogram(histogram: Iterable[tuple[int, int]]) -> dict[str, float]:
-    """`{"p50": …, …}` of (value, count) pairs, interpolated linearly between neighbours.
+    """Return `{"p50": …, …}` of (value, count) pairs, interpolated linearly between neighbours.
 
-    The same numbers as `numpy.percentile(values, q)`, rounded to two decimals; `{}` of nothing.
+    The same numbers as `numpy.percentile(values, q)`, rounded to two decimals; `{}` without values.
     """
     bars = sorted(histogram)
     values = [value for value, _ in bars]
@@ -187,13 +187,13 @@ def percentiles_of_histogram(histogram: Iterable[tuple[int, int]]) -> dict[str, 
 
 
 def percentiles(values: Iterable[int]) -> dict[str, float]:
-    """The same, of single values in any order."""
+    """Return the same of single values in any order."""
     ordered = sorted(values)
     return _percentiles(ordered, range(1, len(ordered) + 1))
 
 
 def _percentiles(values: Sequence[int], ends: Sequence[int]) -> dict[str, float]:
-    """Of values in order, and how many there are of them up to each."""
+    """Return percentiles of sorted values and their cumulative counts."""
     return {f"p{q}": _percentile(values, ends, q) for q in PERCENTILES if values}
 
 

@@ -19,7 +19,7 @@ from curio_persistence.tables import RUNS, USAGE
 
 
 class UsageFilters(TypedDict, total=False):
-    """The filters of model calls; a call has to pass all that are given."""
+    """The filters of model calls; a call must pass all that are given."""
 
     agent_id: str | None
     run_id: str | None
@@ -32,13 +32,13 @@ class UsageFilters(TypedDict, total=False):
 
 
 class Usage(Appends[AgentLLMUsage]):
-    """One model call each."""
+    """Append and list model calls."""
 
     _table = USAGE
     _dated = ("created_at",)
 
     def log(self, usage: AgentLLMUsage) -> None:
-        """Append one model call. `cost_usd` is filled in when the metrics named it."""
+        """Append one model call; `cost_usd` is filled in if only the metrics have it."""
         row = self._encode(usage)
         now = self._clock.stamp(usage.run_id)
         if row["created_at"] is None:
@@ -61,13 +61,13 @@ class Usage(Appends[AgentLLMUsage]):
         for usage, row in zip(records, rows, strict=True):
             cost = row.get("cost_usd")
             if isinstance(cost, int):
-                with suppress(AttributeError):  # A frozen record, or one without a cost.
+                with suppress(AttributeError):  # The record is frozen, or has no cost.
                     usage.cost_usd = decode_money(cost)
 
     def newest(
         self, *, agent_id: str | None = None, run_id: str | None = None, limit: int | None = 100
     ) -> list[AgentLLMUsage]:
-        """Model calls, newest first."""
+        """Return model calls, newest first."""
         rows = self._store.select(
             USAGE,
             USAGE.where(agent_id=agent_id, run_id=run_id),
@@ -83,14 +83,14 @@ class Usage(Appends[AgentLLMUsage]):
         cursor: str | None = None,
         **filters: Unpack[UsageFilters],
     ) -> Page[AgentLLMUsage]:
-        """Model calls by the time they were stored, page by page."""
+        """Return one page of model calls by the time they were stored."""
         where = self.where(**filters)
         return read_page(self._store, USAGE, where, order=order, limit=limit, cursor=cursor)
 
     def iterate(
         self, *, order: Direction = "newest", **filters: Unpack[UsageFilters]
     ) -> Stream[AgentLLMUsage]:
-        """All model calls by the time they were stored, in constant memory."""
+        """Iterate over all model calls by the time they were stored, in constant memory."""
         return open_stream(self._store, USAGE, self.where(**filters), order=order)
 
     def where(self, **filters: Unpack[UsageFilters]) -> Where:

@@ -1,4 +1,4 @@
-"""Windows of time: from a moment on, up to another, as people say them."""
+"""Windows of time: from one moment up to another, as absolute times or durations."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks
 
 
 def window(table: Table[Any], clock: Clock, since: Moment | None, until: Moment | None) -> Where:
-    """The filters for `since ≤ t < until` of the time by which a table's rows age."""
+    """Return the filters for `since ≤ t < until` of the time by which a table's rows age."""
     bounds = (("since", ">=", since), ("until", "<", until))
     return tuple(
         _bound(table, clock, name, op, moment) for name, op, moment in bounds if moment is not None
@@ -29,13 +29,13 @@ def window(table: Table[Any], clock: Clock, since: Moment | None, until: Moment 
 def _bound(table: Table[Any], clock: Clock, name: str, op: Any, moment: Moment) -> Filter:
     kept = table.filter(table.ages_by, op, moment_of(moment, clock.now(), name))
     if isinstance(moment, str) and _AGO.fullmatch(moment):
-        # On the next page, what is so long ago will be another moment.
+        # A duration would mean another moment on the next page.
         return kept._replace(asked=moment)
     return kept
 
 
 def moment_of(moment: Any, now: datetime, name: str) -> datetime:
-    """The moment that is meant; InvalidValueError, naming the argument, where none is."""
+    """Return the moment of a value; InvalidValueError, naming the argument, if it has none."""
     if isinstance(moment, datetime):
         return moment
     if isinstance(moment, str):

@@ -159,7 +159,7 @@ def test_a_change_replaces_what_it_names_and_nothing_else(persistence: Persisten
 
 
 def test_a_change_is_refused_like_an_update(persistence: Persistence) -> None:
-    with pytest.raises(NotFoundError, match="There is no run 'nobody'"):
+    with pytest.raises(NotFoundError, match="No run 'nobody' exists"):
         persistence.runs.change("nobody", status="completed")
     persistence.create_agent_run(AgentRun("agent", "run"))
     for bad in ({"status": ""}, {"status": "x" * 51}, {"finished_at": "today"}):

@@ -45,7 +45,7 @@ Slots = tuple[int, ...]
 
 
 class SearchFilters(TypedDict, total=False):
-    """The filters of a search; a record has to pass all that are given."""
+    """The filters of a search; a record must pass all that are given."""
 
     agent_id: str | None
     run_id: str | None
@@ -77,12 +77,12 @@ class Search:
         return self.active and self._indexing.metadata().enabled
 
     def enable(self) -> None:
-        """Have a search index from now on; everything stored already waits to be indexed."""
+        """Switch the search index on; everything already stored waits to be indexed."""
         self.active = True
         self._indexing.switch(on=True)
 
     def disable(self) -> None:
-        """Delete the search index, and have none from now on, in any process."""
+        """Delete the search index, and index nothing from now on, in any process."""
         self._indexing.switch(on=False)
 
     def pending(self) -> int:
@@ -96,11 +96,11 @@ class Search:
         max_wait: float | None = None,
         progress: Progress | None = None,
     ) -> int:
-        """Index what waits, and return how many records that were.
+        """Index waiting records, and return how many.
 
-        At most `limit`, and for about `max_wait` seconds. One process indexes at a time: where
-        another one is at it, this ends at once. Killed anywhere, it goes on where it was.
-        `progress` is called with how many are done and how many there are.
+        At most `limit`, and for about `max_wait` seconds. One process indexes at a time:
+        this call returns at once while another process indexes. After a kill, the next call
+        continues. `progress` is called with the number done and the total.
         """
         check_progress(progress)
         limit = None if limit is None else checked_count("limit", limit)
@@ -110,16 +110,16 @@ class Search:
         return self._indexing.index_pending(limit=limit, until=until, progress=progress)[0]
 
     def rebuild(self, *, progress: Progress | None = None) -> int:
-        """Make the index anew, and return how many records were indexed."""
+        """Rebuild the index, and return how many records were indexed."""
         self._refuse_disabled(self._indexing.metadata())
         check_progress(progress)
         self._indexing.clear()
         return self.index_pending(progress=progress)
 
     def remove_orphans(self) -> None:
-        """Remove documents of records that were deleted by a program that knows no index.
+        """Remove documents of records that a program without the index deleted.
 
-        Where their words cannot be removed without the records, the index is made anew.
+        Where their words cannot be removed without the records, the index is rebuilt.
         """
         index = self._store.search_index
         for table, kind in NUMBERS.items():
@@ -134,7 +134,7 @@ class Search:
                 index.remove(kind, orphans, {})
 
     def check(self, *, deep: bool = False) -> list[Finding]:
-        """Return how the index is, and how much waits; `deep` compares it with the records."""
+        """Return the state of the index and of its backlog; `deep` compares it with the records."""
         metadata = self._indexing.metadata()
         if not metadata.enabled:
             return [Finding("search", "ok", "switched off")]
@@ -153,7 +153,7 @@ class Search:
         return [Finding("search", "ok", message)]
 
     def _damage(self) -> str:
-        """Return what the index lacks, in words."""
+        """Describe what the index lacks."""
         index = self._store.search_index
         for table in NUMBERS:
             lost = self._indexing.lost(table)
@@ -208,7 +208,7 @@ class Search:
             is_whole = self._indexing.metadata().generation == metadata.generation
             if is_whole or monotonic() >= end:
                 break
-        if not is_whole:  # The index was made anew meanwhile, again and again.
+        if not is_whole:  # The index was rebuilt meanwhile, again and again.
             pending = max(pending, self._indexing.pending(), 1)
         return SearchPage(hits, cursors.write(following) if following else None, pending)
 
@@ -225,7 +225,7 @@ class Search:
         return (*answer(finder, question, position, count), pending)
 
     def _index(self, until: float) -> bool:
-        """Index what waits; return False if some is left, as where nothing can be written."""
+        """Index waiting records; return False if some are left, as in a read-only database."""
         try:
             return self._indexing.index_pending(until=until)[1]
         except (AccessDeniedError, StorageFullError, UnavailableError):
@@ -291,7 +291,7 @@ def _ranked(
     hits = [hit_of(question.query, *each) for each in found[skipped : skipped + count]]
     if len(found) <= skipped + count:
         return hits, None
-    # What is stored from now on would shift the others.
+    # Records stored from now on would shift the others.
     return hits, (finder.newest_slot + 1 if before is None else before, skipped + count)
 
 

@@ -1,4 +1,4 @@
-"""Turns records into documents: their texts, the words of these, and marks of their columns."""
+"""Turn records into documents: their texts, the words of these, and marks of their columns."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from curio_persistence.text.tokenizer import MOST_WORDS, tokenize
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
-# Numbers as they stand there.
+# Numbers as they are written.
 _JSON = json.JSONDecoder(parse_float=str, parse_int=str, parse_constant=str)
 _BETWEEN = ""
 
@@ -75,11 +75,11 @@ def text_size(kind: int, record: Any) -> int:
 
 
 def tokenize_record(kind: int, record: Any) -> list[str]:
-    """Return the words of a record in order, as many as are searched."""
+    """Return the searched words of a record in order."""
     texts = []
     for field in KINDS[kind].texts:
         if text := getattr(record, field):
-            # Between words JSON has nothing but what parts them, unless it has escapes.
+            # Between words JSON has only separators, unless it has escapes.
             is_plain = field != "data" or "\\" not in text
             texts.append(text if is_plain else "\n".join(_pieces(text)))
     return tokenize("\n".join(texts))
@@ -153,7 +153,7 @@ def _readable(text: str) -> str:
     value = _parsed(text)
     try:
         return text if value is None else _shown(value)
-    except RecursionError:  # So deep that it could just be read.
+    except RecursionError:  # It is nested so deep that it could just be parsed.
         return text
 
 
@@ -168,7 +168,7 @@ def _shown(value: Any) -> str:
 def _parsed(text: str) -> Any:
     """Return the value of a payload that is JSON, numbers as their text; else None."""
     if not text.lstrip().startswith(("{", "[", '"')):
-        return None  # A number is a word, and so is what looks like nothing.
+        return None  # A number is a word, and so are NaN and Infinity.
     try:
         return _JSON.decode(text)
     except (ValueError, RecursionError):

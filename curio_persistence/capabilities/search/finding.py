@@ -1,4 +1,4 @@
-"""Asks the index which records may match, and keeps those that do."""
+"""Ask the index which records may match, and return those that do."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _LONGEST_LOOK = 2_000
 """Records looked at in one query: first, and at most."""
 _RANKED = 10_000
 _BEST = 200
-"""Of so many newest candidates the shortest so many are ranked by how often they have the words."""
+"""The newest candidates to consider, and the shortest of these to rank by word frequency."""
 _SHOWN = 160
 _SATURATION, _LENGTH_WEIGHT = 1.2, 0.75
 """BM25's k1 and b, at their usual values."""
@@ -64,7 +64,7 @@ class Question(NamedTuple):
         return bool(phrases and self.kinds() and all(self.values.values()))
 
     def clauses(self) -> tuple[Clause, ...]:
-        """Return what to ask the index: candidates match all of it, and perhaps not the rest.
+        """Return the clauses of the index query: candidates match these, and perhaps not the rest.
 
         Exclusions are left to the records, since the index may know more words than a record has.
         """
@@ -105,7 +105,7 @@ class Question(NamedTuple):
     def _if_they_match(self, words: list[str], kind: int, record: Any) -> list[str] | None:
         if all(len(phrase.words) == 1 for phrases in self.query for phrase in phrases):
             return words if matches(self.query, words) else None
-        # To tell the texts of a payload apart takes three times as long, and most have no phrase.
+        # Separating the texts of a payload takes three times as long; most queries have no phrase.
         required = self.query._replace(excluded=())
         if required and not matches(required, words):
             return None
@@ -131,7 +131,7 @@ class Match(NamedTuple):
 
 
 class Finder:
-    """Finds the records that one question means, until a moment at which it gives up."""
+    """Finds the records that match one question, until its deadline."""
 
     def __init__(self, store: Store, question: Question, *, drift: int, until: float) -> None:
         self._store = store
@@ -192,7 +192,7 @@ class Finder:
         matches = []
         for each in found:
             record = records.get((each.kind, each.record_id))
-            if record is not None:  # Else it was deleted.
+            if record is not None:  # Else the record was deleted.
                 words = self._question.words_of_hit(each.kind, record)
                 if words is not None:
                     matches.append(Match(each, record, words))
@@ -224,7 +224,7 @@ class Finder:
 
 
 def hit_of(query: WordQuery, hit: Match, score: float | None = None) -> SearchHit:
-    """Return a match as it is shown, with the most telling line of it."""
+    """Return the hit of a match, with its best line."""
     kind, record = hit.candidate.kind, hit.record
     field, text, highlights = _best_piece(query, kind, record)
     name: Any = KINDS[kind].name

@@ -1,4 +1,4 @@
-"""What a search answers."""
+"""The results of a search."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ HitKind = Literal["run", "event", "usage"]
 
 @dataclass(frozen=True, slots=True)
 class SearchHit:
-    """One record that has what was looked for.
+    """One record that matches a search.
 
     `timestamp` is when an event happened, a run or a model call was stored. `snippet` is one line
-    of its `field`, and `highlights` are the ranges of it that were looked for. `score` tells how
-    well it fits, more being better; None where the newest come first.
+    of its `field`, and `highlights` are the matching ranges of it. A higher `score` is a better
+    match; None where the newest come first.
     """
 
     kind: HitKind
@@ -35,7 +35,7 @@ class SearchHit:
     record: AgentRun | AgentRunEvent | AgentLLMUsage
 
     def to_dict(self) -> dict[str, Any]:
-        """The hit as plain values, its record too."""
+        """Return the hit, and its record, as plain values."""
         return {
             "kind": self.kind,
             "run_id": self.run_id,
@@ -87,7 +87,7 @@ _LINES = Table(
 
 
 class SearchPage(Page[SearchHit]):
-    """Some of what was found. `pending` records were not searched yet: 0 where all were.
+    """One page of hits. `pending` is the number of records that were not searched yet.
 
     As a table it has a hit's `record_id` in place of its record, and the highlights as JSON.
     """
@@ -111,7 +111,7 @@ class SearchPage(Page[SearchHit]):
         return iter(self._hits)
 
     def to_dicts(self) -> list[dict[str, Any]]:
-        """What each hit's `to_dict()` gives."""
+        """Return the `to_dict()` of each hit."""
         return [hit.to_dict() for hit in self._hits]
 
     def _heading(self) -> str:

@@ -1,6 +1,6 @@
-"""Indexes what was stored since the last time, so that writes need not.
+"""Index the records stored since the last time, so that writes need not.
 
-A run remembers the `updated_at` with which it was indexed. Events and model calls never change: the
+A run stores the `updated_at` with which it was indexed. Events and model calls never change: the
 index is a consumer of their change feeds. One process indexes at a time, by an advisory lock.
 """
 
@@ -47,7 +47,7 @@ class Metadata:
 
     @property
     def enabled(self) -> bool:
-        """Whether this database has an index."""
+        """True if this database has an index."""
         return self._values.get("enabled") != "no"
 
     @property
@@ -62,7 +62,7 @@ class Metadata:
 
     @property
     def generation(self) -> int:
-        """How many times the index was cleared."""
+        """The number of times the index was cleared."""
         return int(self._values.get("generation", 0))
 
 
@@ -76,7 +76,7 @@ class Budget:
 
     @property
     def batch(self) -> int:
-        """How many records the next batch may have."""
+        """The size of the next batch."""
         return BATCH if self._limit is None else min(BATCH, self._limit - self.done)
 
     @property
@@ -89,7 +89,7 @@ class Budget:
 
 
 class Step(NamedTuple):
-    """What became of one batch: `blocked` means that another process is indexing."""
+    """The outcome of one batch: `blocked` means that another process is indexing."""
 
     indexed: int
     state: Literal["more", "done", "blocked"]
@@ -114,7 +114,7 @@ class Indexing:
         return sum(map(self._waiting, NUMBERS)) if self.metadata().enabled else 0
 
     def _waiting(self, table: Table[Any]) -> int:
-        """Return how many of one table are."""
+        """Return how many records of one table are to be indexed."""
         if table is RUNS:
             where: Where = _OUTDATED
         else:
@@ -140,7 +140,7 @@ class Indexing:
     ) -> tuple[int, bool]:
         """Index at most `limit` records, until about the moment `until`.
 
-        Return how many, and whether these were all. Ends at once where another process indexes.
+        Return how many, and whether these were all. Return at once while another process indexes.
         """
         if self._store.read_only or not self.metadata().enabled:
             return 0, False
@@ -153,7 +153,7 @@ class Indexing:
                 complete = False
                 break
         self._store.search_index.after_indexing(budget.done)
-        # Runs are left that another transaction is changing.
+        # The runs that are left are being changed by another transaction.
         return budget.done, complete and not self._waiting(RUNS)
 
     def _index_table(
@@ -188,7 +188,7 @@ class Indexing:
         return Step(len(indexed), "more" if indexed else "done")
 
     def _read_runs(self, budget: Budget) -> tuple[list[Any], list[Document]]:
-        """Read runs until there are enough of them, or of their text, or it is late."""
+        """Read runs until the batch, its text or the time is used up."""
         kind, size = NUMBERS[RUNS], 0
         runs: list[Any] = []
         documents: list[Document] = []
@@ -201,7 +201,7 @@ class Indexing:
         return runs, documents
 
     def _set_indexed(self, run: Any) -> bool:
-        """Remember with which update a run is indexed, unless it has changed since it was read."""
+        """Store the update with which a run is indexed, unless it has changed since it was read."""
         as_read = RUNS.filter("updated_at", "=", run.updated_at)
         unchanged = (Filter("id", "=", run.id), as_read, *_OUTDATED)
         updated_at = RUNS.encode_value("updated_at", run.updated_at)
@@ -261,7 +261,7 @@ class Indexing:
     def _placed(self, documents: list[Document], drift: int) -> tuple[list[Document], int]:
         """Return documents of one kind at free slots, and how much later these are at most.
 
-        A record that is indexed already has its slot again.
+        A record that is already indexed gets its slot again.
         """
         slots = self._store.search_index.slots(
             documents[0].kind, [each.record_id for each in documents]
@@ -278,9 +278,9 @@ class Indexing:
         return [*former, *placed], max(map(sub, free, (each.slot for each in new)), default=0)
 
     def _free(self, slots: list[int]) -> list[int]:
-        """Return free slots for these, which are in order: themselves, or later ones.
+        """Return a free slot for each of these sorted slots: itself, or a later one.
 
-        Where many records are of the same moment the steps grow, so that few queries find the end.
+        The steps grow where many records share a moment, so that few queries find the end.
         """
         step = 1
         while True:
@@ -289,7 +289,7 @@ class Indexing:
             if not taken:
                 return slots
             slots = [slot + step if slot in taken else slot for slot in slots]
-            # No further, or each batch would double how far the last one went.
+            # Not further, or each batch would double the distance of the last one.
             step = min(2 * step, _FARTHEST * len(slots))
 
     # --- removing -----------------------------------------------------------------------------
@@ -321,7 +321,7 @@ class Indexing:
             )
 
     def switch(self, *, on: bool) -> None:
-        """Begin or cease to index; what was indexed is removed."""
+        """Switch indexing on or off, and clear the index."""
         if on != self.metadata().enabled:
             self._clear(enabled="yes" if on else "no")
 

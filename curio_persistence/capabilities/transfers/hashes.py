@@ -1,4 +1,4 @@
-"""What tells whether two databases have the same of a run, without laying them side by side."""
+"""Hashes of runs, which tell whether two databases store the same, without comparing rows."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _ALL = 1 << 8 * _BYTES
 
 
 class RunHash(NamedTuple):
-    """How many events and model calls a run has, and a hash of these and of the run itself.
+    """The number of events and model calls of a run, and a hash of these and of the run itself.
 
     The hash depends on every field but the ids of rows, on no order, and on no backend. `run_id`
     is None for model calls that belong to no run.
@@ -29,12 +29,12 @@ class RunHash(NamedTuple):
 
 
 def contents(table: Table[Any], rows: Sequence[Row]) -> list[Content]:
-    """The content of encoded rows."""
+    """Return the content of encoded rows."""
     return list(contents_of_columns(table, table.columns_of(rows)))
 
 
 def contents_of_columns(table: Table[Any], columns: Columns) -> Iterator[Content]:
-    """The content of rows that were read."""
+    """Return the content of rows that were read."""
     ids = table.names.index("id")
     return zip(*(column for at, column in enumerate(columns) if at != ids), strict=True)
 
@@ -43,7 +43,7 @@ class RunHashes:
     """The hashes of runs whose records come one by one, in any order."""
 
     def __init__(self) -> None:
-        from hashlib import blake2b  # It takes long to import, and few ever need it.
+        from hashlib import blake2b  # Imported here: the import is slow and seldom needed.
 
         self._empty = blake2b(digest_size=_BYTES)
         self._found: dict[Any, list[int]] = {}
@@ -65,7 +65,7 @@ class RunHashes:
         return map(self._hash, self._found)
 
     def get(self, run_id: str | None) -> RunHash | None:
-        """One run's; None where nothing of it has come."""
+        """Return the hash of one run; None without any record of it."""
         return self._hash(run_id) if run_id in self._found else None
 
     def _hash(self, run_id: str | None) -> RunHash:
@@ -74,12 +74,12 @@ class RunHashes:
 
 
 def _texts(table: Table[Any], columns: Columns) -> Iterator[bytes]:
-    """Of each row the text that is hashed: its values, each behind its name.
+    """Yield the text of each row to hash: its values, each behind its name.
 
-    What is None is left out, so that columns that come later change no hash until they are set. A
-    kept value has no NUL in it, by which they are told apart.
+    None is left out, so that a later column changes no hash until it is set. A NUL, which no stored
+    value contains, separates the values.
     """
-    # Column by column, which takes half the time.
+    # Column by column takes half the time.
     labelled = (
         [f"\0{table.name}.{name}={value}" if value is not None else "" for value in column]
         for name, column in zip(table.names, columns, strict=True)
