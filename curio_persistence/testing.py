@@ -346,7 +346,7 @@ class PublishedContract:
 
     def test_a_model_call_can_stand_alone(self, persistence: BasePersistence) -> None:
         persistence.log_llm_usage(AgentLLMUsage("agent", None))
-        persistence.log_llm_usage(AgentLLMUsage("agent", "nobody created this run"))
+        persistence.log_llm_usage(AgentLLMUsage("agent", "unknown-run"))
         persistence.log_llm_usage(AgentLLMUsage(None, None))
         assert len(persistence.get_llm_usage()) == 3
         assert len(persistence.get_llm_usage("agent")) == 2
@@ -935,7 +935,7 @@ class StoreContract:
         assert seen == [expected, expected]
 
     def test_a_stream_may_be_left_before_its_end(self, store: Store) -> None:
-        """It keeps nobody from anything then."""
+        """Such a stream does not block a writer."""
         _insert_ties(store)
         for _ in store.stream(RUNS, size=1):
             break

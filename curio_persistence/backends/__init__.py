@@ -1,1 +1,1 @@
-"""How rows are kept: one module for each backend, all behind `store.base.Store`."""
+"""The backends: one package for each, all behind `store.base.Store`."""

@@ -1,4 +1,4 @@
-"""Closing queues at a normal exit of the process."""
+"""Close queues at a normal exit of the process."""
 
 from __future__ import annotations
 
@@ -49,6 +49,6 @@ def register() -> None:
 def _close_all() -> None:
     deadline = time.monotonic() + _PATIENCE
     for queue in list(_queues):
-        with suppress(PersistenceError):  # Counted and logged.
+        with suppress(PersistenceError):  # The queue has counted and logged it.
             patience = max(deadline - time.monotonic(), 0)
             queue.close(patience, timeout=patience + GRACE)

@@ -1,4 +1,4 @@
-"""A persistence whose appends return at once, and are stored a moment later."""
+"""A persistence whose appends return at once, and are stored a moment later by a thread."""
 
 from __future__ import annotations
 
@@ -42,27 +42,27 @@ class BufferedPersistence(Persistence):
     `log_agent_run_event`, `log_llm_usage` and batches of them check the records, give them their
     times, queue a copy and return; ids stay None, and a batch counts all of it as new. Every other
     call first waits until the queue is stored, as `flush()` does. Stored directly are appends
-    within this thread's `transaction()`, batches of more than a thousand records, and what takes
+    within this thread's `transaction()`, batches of more than a thousand records, and what needs
     more than half of the queue and does not fit. A batch is stored wholly or not at all.
 
     When `max_items` records, or `max_bytes` of them, wait, an append waits for room
     (`overflow="block"`; it raises if the database cannot be written to just then) or leaves its
     record out (`"drop"`). A record waits for at most `max_seconds`, while the database can be
-    written to; otherwise until it can. Where the network swallowed the answer to a write it is
-    written again: give `event_id`s if nothing may be stored twice.
+    written to; otherwise until it can. If the network loses the answer to a write, the write is
+    repeated: give `event_id`s if nothing may be stored twice.
 
     Failures of the database that do not pass by themselves (tables or rights that are missing) are
-    raised by each append until they are over; with `"drop"` its record is lost instead.
+    raised by each append until they end; with `"drop"` its record is lost instead.
 
     While no records come, the writer indexes those that were stored, for `search_text`.
 
     The queue is stored by `flush()`, by `close()` and at a normal exit, and with
-    `install_sigterm=True` before SIGTERM takes its effect; from the signal on appends are stored
-    directly. Close and SIGTERM go on trying for 10 s where the database cannot be written to, an
-    exit for 30 s. A process that is killed loses its queue, and a forked child begins with an empty
+    `install_sigterm=True` before SIGTERM takes its effect; from the signal on, appends are stored
+    directly. If the database cannot be written to, a close and SIGTERM retry for 10 s, an exit for
+    30 s. A process that is killed loses its queue, and a forked child begins with an empty
     one. Records that are never stored are logged and counted in `lost`.
 
-    It takes the other persistence over: `close()` closes both.
+    It owns the other persistence: `close()` closes both.
     """
 
     _store: BufferedStore
@@ -107,8 +107,8 @@ class BufferedPersistence(Persistence):
     def flush(self) -> None:
         """Return when everything that was appended before is stored.
 
-        Raises what keeps it from being stored now (UnavailableError, StorageFullError): it stays
-        queued, and is tried again.
+        Raises the error that prevents it (UnavailableError, StorageFullError). The records stay
+        queued, and the writer tries again.
         """
         self._store.flush()
 
@@ -122,14 +122,14 @@ class BufferedPersistence(Persistence):
         """The number of records that are not stored and never will be, by reason.
 
         `overflow`: the queue was full. The name of an error: the database refused the record, or
-        could not be written to until the end. `exit`: it did not answer when the process ended.
+        could not be written to until the end. `exit`: it did not answer before the process ended.
         """
         return self._queue.lost
 
     def close(self) -> None:
-        """Store what waits, and close this persistence and the one underneath.
+        """Store the queue, and close this persistence and the inner one.
 
-        What cannot be stored within 10 s is lost then, and the error raised.
+        Records that cannot be stored within 10 s are lost, and the error is raised.
         """
         super().close()
         if self._sigterm is not None:
@@ -166,7 +166,7 @@ def _handler(queue: WriteQueue) -> Sigterm:
 
 
 def _after_the_queue(method: F) -> F:
-    """The inner store's method of this name, called when the queue is stored."""
+    """Return a method that waits until the queue is stored, then calls the inner store's."""
     name = method.__name__
 
     def call(self: BufferedStore, *args: Any, **kwargs: Any) -> Any:
@@ -181,13 +181,13 @@ def _inner_property(name: str) -> Any:
 
 
 class BufferedStore(Store):
-    """Another store, and rows that are on their way into it."""
+    """Another store, with a queue of rows in front of it."""
 
     def __init__(self, store: Store, queue: WriteQueue) -> None:
         self._inner = store
         self._queue = queue
         self._inside = store._is_inside
-        # Not at exit, when the queue has to be waited for: `queue` does that.
+        # Not at exit, which has to wait for the queue: `queue` does that.
         finalize(self, queue.abandon).atexit = False
 
     def __repr__(self) -> str:
@@ -211,7 +211,7 @@ class BufferedStore(Store):
         return self._inner.schema_version()
 
     def initialize(self) -> None:
-        self._inner.initialize()  # Without the queue, which may wait for these very tables.
+        self._inner.initialize()  # Bypasses the queue, which may wait for these very tables.
 
     # --- appends ------------------------------------------------------------------------------
 
@@ -222,7 +222,7 @@ class BufferedStore(Store):
         return self._insert(table, row)
 
     def put(self, table: Table[Any], rows: Sequence[Row]) -> bool:
-        """Queue rows that are to be stored all or none; False if that is not possible."""
+        """Queue rows that are stored all or none; return False if that is not possible."""
         return not self._inside() and self._queue.put(table, rows)
 
     def _is_inside(self) -> bool:
@@ -310,7 +310,7 @@ class BufferedStore(Store):
 
 
 class _Queued(Appends[M]):
-    """Appends of which batches, too, are queued."""
+    """Appends whose batches are queued as well."""
 
     _store: BufferedStore
 
@@ -324,7 +324,7 @@ class _Queued(Appends[M]):
         if on_conflict == "keep" and self._store.put(self._table, rows):
             unknown: Any = [None] * len(rows)
             return Stored(unknown, {})
-        with self._store.transaction():  # In which nothing is queued.
+        with self._store.transaction():  # Inside a transaction, rows are not queued.
             return cast("Stored[M]", super().store(rows, moments, on_conflict=on_conflict))
 
 

@@ -24,13 +24,13 @@ from curio_persistence.store.base import Store
 from curio_persistence.store.table import Row, Table
 
 Overflow = Literal["block", "drop"]
-"""What happens to a record for which there is no room: its caller waits, or it is left out."""
+"""The treatment of a record without room: its caller waits, or the record is dropped."""
 
 _CHUNK = 1_024
 """Rows that are stored in one transaction: two of SQLite's largest statements."""
 _CHUNK_BYTES = 8 << 20
 _ROW_BYTES = 800
-"""What a row takes in memory without its texts."""
+"""The memory of a row without its texts, in bytes."""
 _MOMENT = 1e-5
 """Seconds for which a caller lets go of the interpreter's lock; the system makes 60 µs of it."""
 _FIRST_PAUSE = 0.1
@@ -45,7 +45,7 @@ _IDLE = 0.5
 class Waiter(NamedTuple):
     """A caller that waits until row `number` is settled, or until an attempt to store it fails.
 
-    Before `deadline` it is not told of failures that may pass.
+    Before `deadline`, failures that may pass are not reported to it.
     """
 
     number: int
@@ -54,10 +54,10 @@ class Waiter(NamedTuple):
 
 
 class WriteQueue:
-    """Rows on their way into a store, in the order in which they came.
+    """Rows that wait to be stored, in order of arrival.
 
-    `appends` has for each queued table the function that stores its rows. `when_idle` does a piece
-    of other work while no rows come, and returns whether there is more. At most `max_items` rows
+    `appends` has for each queued table the function that stores its rows. `when_idle` does a part
+    of other work while no rows come, and returns whether more is left. At most `max_items` rows
     and `max_bytes` wait, none of them longer than `max_seconds`, or else until the database can
     store them. The thread starts with the first row. It ends with `close()`, or after `abandon()`
     with the last row.
@@ -91,7 +91,7 @@ class WriteQueue:
 
     def _reset(self) -> None:
         """Begin empty, as in a forked child, which has no writer."""
-        # Reentrant: in the middle of a caller, a garbage collection may run a finalizer that calls.
+        # Reentrant: a garbage collection inside a call may run a finalizer that calls again.
         self._lock = RLock()
         self._entries: deque[Entry] = deque()
         self._bytes = 0
@@ -103,7 +103,7 @@ class WriteQueue:
         self._wake_at = 1
         self._waiters: list[Waiter] = []
         self._failure: Exception | None = None
-        # Whether callers have to meet the failure, instead of adding to what cannot be stored.
+        # Whether callers get the failure, instead of adding to rows that cannot be stored.
         self._stands = False
         self._pause = 0.0
         self._due = 0.0
@@ -112,7 +112,7 @@ class WriteQueue:
 
     @property
     def pending(self) -> int:
-        """The number of rows that wait."""
+        """The number of waiting rows."""
         return self._added - self._settled
 
     @property
@@ -124,7 +124,7 @@ class WriteQueue:
     # --- callers ------------------------------------------------------------------------------
 
     def put(self, table: Table[Any], rows: Sequence[Row]) -> bool:
-        """Queue rows that are to be stored all or none; False if the caller has to store them."""
+        """Queue rows that are stored all or none; return False if the caller has to store them."""
         if (names := self._texts.get(table)) is None:
             return False
         size = _ROW_BYTES * len(rows)
@@ -143,7 +143,7 @@ class WriteQueue:
         return True
 
     def _append(self, entry: Entry) -> bool:
-        """Queue an entry if there is room for it, and a writer."""
+        """Queue an entry if it has room and a writer is running."""
         with self._lock:
             before = self._bytes
             added, size = self._added + len(entry[1]), before + entry[2]
@@ -166,20 +166,20 @@ class WriteQueue:
         return True
 
     def _wait_for_room(self) -> None:
-        """Wait until half of what is queued now is stored: a single place would be gone at once."""
+        """Wait until half of what is queued now is stored: a single slot would be gone at once."""
         advice = "As much is queued as may be."
-        # While nothing can be stored, the caller is told so, as without a queue.
+        # While nothing can be stored, the caller gets the error, as without a queue.
         if (failure := self._failure) is not None:
             raise _with_advice(failure, advice) from failure
         self._wait((self._added + self._settled + 1) // 2, advice)
 
     def flush(self, patience: float = 0.0, timeout: float | None = None) -> bool:
-        """Wait until all that is queued now is stored; False if it was not after `timeout` seconds.
+        """Wait until all that is queued now is stored; return False after `timeout` seconds.
 
-        Raises what keeps the writer from storing it. Failures that may pass are only raised when
-        `patience` seconds are over; what is queued is kept in any case.
+        Raises the error that stops the writer; failures that may pass are raised only after
+        `patience` seconds. The rows stay queued in any case.
         """
-        with self._lock:  # A caller that is just adding rows is waited for.
+        with self._lock:  # Wait for a caller that is just adding rows.
             number = self._added
         return self._wait(number, "What is queued is kept, and tried again.", patience, timeout)
 
@@ -188,10 +188,10 @@ class WriteQueue:
         self._direct = True
 
     def close(self, patience: float, timeout: float | None = None) -> None:
-        """Store what waits, trying for `patience` seconds, and end the thread.
+        """Store what waits, with retries for `patience` seconds, and end the thread.
 
-        The rest is lost then, and what kept it from being stored is raised. After `timeout` seconds
-        an attempt is not waited for any longer.
+        Then the rest is lost, and the error that stopped the writer is raised. After `timeout`
+        seconds the caller stops waiting for an attempt.
         """
         with self._lock:
             self._direct = True
@@ -212,10 +212,10 @@ class WriteQueue:
     def _wait(
         self, number: int, advice: str, patience: float = 0.0, timeout: float | None = None
     ) -> bool:
-        """Wait until row `number` is settled; False if it was not in time."""
+        """Wait until row `number` is settled; return False if it was not in time."""
         waiter = Waiter(number, time.monotonic() + patience, SimpleQueue())
         with self._lock:
-            # What the writer itself calls, in a log handler, cannot wait for the writer.
+            # A call from the writer itself, in a log handler, cannot wait for the writer.
             if self._settled >= number or self._writer is current_thread():
                 return True
             if self._writer is None and not self._start():
@@ -233,7 +233,7 @@ class WriteQueue:
     # --- the writer ---------------------------------------------------------------------------
 
     def _start(self) -> bool:
-        """Start the writer; False if no thread can be started."""
+        """Start the writer; return False if no thread can be started."""
         at_exit.register()
         with self._lock, suppress(RuntimeError):  # Too many threads, or Python is ending.
             if self._writer is None:
@@ -274,7 +274,7 @@ class WriteQueue:
             self._due = time.monotonic() + self._max_seconds
 
     def _wait_for_enough(self) -> None:
-        """Return when rows have waited for long, or are many."""
+        """Return when rows have waited long enough, or are many."""
         while not self._is_called(rows=self._enough):
             seconds = self._due - time.monotonic()
             if seconds <= 0:
@@ -293,7 +293,7 @@ class WriteQueue:
             )
 
     def _sleep(self, seconds: float | None) -> bool:
-        """Wait to be woken; False if nothing woke the writer in time."""
+        """Wait to be woken; return False if nothing woke the writer in time."""
         try:
             self._wake.get(timeout=seconds)
         except Empty:
@@ -301,16 +301,16 @@ class WriteQueue:
         return True
 
     def _did_idle_work(self) -> bool:
-        """Do a piece of what is not urgent; True if there is more."""
+        """Do a part of the idle work; return True if more is left."""
         try:
             return self._when_idle()
         except PersistenceError as error:
-            log("What waited for a quiet moment could not be done: %s", error)
+            log("Work in an idle moment failed: %s", error)
             return False
 
     def _attempt(self) -> None:
         """Store what is queued now, and answer the callers that wait for it."""
-        self._due = time.monotonic() + self._max_seconds  # For the rows that come meanwhile.
+        self._due = time.monotonic() + self._max_seconds  # Reset for rows that come meanwhile.
         last = self._added
         try:
             while self._settled < last:
@@ -326,7 +326,7 @@ class WriteQueue:
             self._failure, self._stands, self._pause = None, False, 0.0
 
     def _next_entries(self) -> list[Entry]:
-        """The first entries, as many as one transaction stores. They stay queued."""
+        """Return the first entries, as many as one transaction stores. They stay queued."""
         taken: list[Entry] = []
         rows = size = 0
         with self._lock:
@@ -353,13 +353,13 @@ class WriteQueue:
             waiter.answer.put(error)
 
     def _fail(self, error: Exception) -> None:
-        """Tell the callers whose patience has ended, and give up if the queue's has."""
+        """Report the failure to callers whose patience has ended; give up if the queue's has."""
         if self._failure is None:
             log("Nothing can be stored now, and is tried again: %s", error)
         self._failure = error
         self._stands = isinstance(error, STANDING) and self._overflow == "block"
         self._pause = min(max(self._pause * 2, _FIRST_PAUSE), _LONGEST_PAUSE)
-        # Nobody is patient with what does not pass.
+        # Callers do not wait longer for a failure that does not pass.
         now = time.monotonic() if isinstance(error, PASSING) else float("inf")
         gives_up = self._ends_at is not None and self._ends_at <= now
         if gives_up:
@@ -376,7 +376,7 @@ class WriteQueue:
             log("Records are lost (%s): %s Logged once; `lost` counts.", reason, why)
 
     def before_fork(self) -> None:
-        """Settle nothing: what the writer is doing goes on in the parent."""
+        """Settle nothing: the writer continues in the parent."""
 
     def after_fork(self, *, in_child: bool) -> None:
         if in_child:
@@ -385,14 +385,14 @@ class WriteQueue:
 
 def log(message: str, *values: object) -> None:
     """Write an error to the library's log."""
-    import logging  # It takes long to import, and is seldom needed.
+    import logging  # Imported here: the import is slow and seldom needed.
 
-    with suppress(Exception):  # A handler's: it must not end the writer.
+    with suppress(Exception):  # An error of a log handler must not end the writer.
         logging.getLogger("curio_persistence").error(message, *values)
 
 
 def _with_advice(error: Exception, advice: str) -> Exception:
-    """The same error for one of those that wait; made without its constructor, as these differ."""
+    """Return a copy of an error for one waiter, made without its constructor, as these differ."""
     alike = type(error).__new__(type(error))
     alike.__dict__.update(vars(error))
     alike.args = (f"{error} {advice}",)

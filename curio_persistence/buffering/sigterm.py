@@ -1,4 +1,4 @@
-"""Storing what waits before SIGTERM takes its effect."""
+"""Store the queue before SIGTERM takes its effect."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _REPEATED_AFTER = 1.0
 
 
 class Sigterm:
-    """A handler in front of the one that was there.
+    """A handler in front of the previous one.
 
     It may have interrupted a write, with locks held and a transaction open, so it stores nothing
     itself. It has the queue take no more rows, and starts a thread that stores those that wait and
@@ -41,7 +41,7 @@ class Sigterm:
     def restore(self) -> None:
         """Put the other handler back, unless yet another one was installed since.
 
-        Only the main thread can. From elsewhere this one stays, and passes every signal on.
+        Only the main thread can. In any other one this handler stays, and passes signals on.
         """
         self._has_ended = True
         if self._is_installed() and current_thread() is main_thread():
@@ -96,7 +96,7 @@ class Sigterm:
             signal.raise_signal(signal.SIGTERM)
 
     def before_fork(self) -> None:
-        """Settle nothing."""
+        """Do nothing."""
 
     def after_fork(self, *, in_child: bool) -> None:
         if in_child:  # The thread has stayed with the parent.

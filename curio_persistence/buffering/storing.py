@@ -1,4 +1,4 @@
-"""Storing entries of the queue together, without those that the database refuses."""
+"""Store entries of the queue together, without those that the database refuses."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ STANDING = (
 def store_entries(
     store: Store, appends: Appends, entries: Sequence[Entry]
 ) -> Iterator[tuple[int, Exception | None]]:
-    """Store entries, in halves where one of them spoils the others.
+    """Store entries together, and in halves if the database refuses one of them.
 
-    Yields how many entries are done with, or 1 and the error with which an entry is refused.
-    Raises what the database cannot do now.
+    Yields how many entries are settled, or 1 and the error that refuses an entry. Raises errors
+    that may pass.
     """
     try:
         _store_together(store, appends, entries)
@@ -66,7 +66,7 @@ def _store_together(store: Store, appends: Appends, entries: Sequence[Entry]) ->
     for table, some, _ in entries:
         rows[table] += some
     if len(rows) == 1:
-        appends[table](rows[table])  # Which is a transaction anyway.
+        appends[table](rows[table])  # One append is a transaction anyway.
         return
     with store.transaction():
         for table, some in rows.items():

@@ -1,1 +1,1 @@
-"""Threads and processes beside each other: order, prefetching, forks."""
+"""Threads and processes: fair locks, prefetching, forks."""

@@ -47,7 +47,7 @@ class Ticket:
     def ring(self) -> None:
         """Wake the thread that waits with this ticket, or let its next wait return at once."""
         if self.bell is not None:
-            with suppress(RuntimeError):  # It has been rung already.
+            with suppress(RuntimeError):  # The bell has been rung already.
                 self.bell.release()
 
     def wait(self, seconds: float) -> None:
@@ -67,7 +67,7 @@ class FairLock:
         self._permits = permits
         self._holders: set[Ticket] = set()
         self._queue: deque[Ticket] = deque()
-        # Reentrant: a garbage collection within may end a transaction, and so release and wake.
+        # Reentrant: a garbage collection inside may end a transaction, which releases and wakes.
         self._mutex = RLock()
         self.release: Callable[[Ticket], None] = self._holders.discard
 
@@ -76,7 +76,7 @@ class FairLock:
         return self.acquire_at_once(ticket) or self._wait(ticket, timeout)
 
     def acquire_at_once(self, ticket: Ticket) -> bool:
-        """Take a permit if one is free and no thread waits; return whether it was."""
+        """Acquire a permit if one is free and no thread waits; return whether it did."""
         with self._mutex:
             self._holders.add(ticket)
             if not self._queue and len(self._holders) <= self._permits:
@@ -96,7 +96,7 @@ class FairLock:
             first.ring()
 
     def ring_first(self) -> None:
-        """Make the thread that waits longest look; unlike `wake`, for use in a finalizer."""
+        """Wake the thread that has waited longest; unlike `wake`, for use in a finalizer."""
         with suppress(IndexError):
             self._queue[0].ring()
 
@@ -131,7 +131,7 @@ class FairLock:
         return ", ".join(holding) or "a thread that has just released it"
 
     def start_again(self) -> None:
-        """Forget all other threads: in the child of a fork they do not exist."""
+        """Remove all other threads, which do not exist in the child of a fork."""
         self._mutex = RLock()
         self._queue.clear()
         mine = get_ident()

@@ -1,7 +1,7 @@
-"""Tells stores of a fork, because no database connection survives one.
+"""Notify stores of a fork, because no database connection survives one.
 
 A SQLite connection that a child inherits shares its bookkeeping of file locks with connections
-the child opens itself, and a PostgreSQL socket that two processes write to is of use to neither.
+the child opens itself, and a PostgreSQL socket that two processes write to is useless to both.
 So stores settle before the fork and open new connections on both sides of it.
 """
 
@@ -19,9 +19,9 @@ class Forkable(Protocol):
         """Settle, so that no other thread is in the middle of a statement."""
 
     def after_fork(self, *, in_child: bool) -> None:
-        """Go on, in the parent or in the child; also if `before_fork` did not come to its end.
+        """Continue, in the parent or in the child; also if `before_fork` was interrupted.
 
-        A KeyboardInterrupt can end a call at any step: then there is a second one.
+        A KeyboardInterrupt can end a call at any step. A second call follows then.
         """
 
 
@@ -31,13 +31,13 @@ _lock = RLock()
 
 
 def follow(store: Forkable) -> None:
-    """Tell this store of every fork from now on, for as long as it lives."""
+    """Notify this store of every fork, for as long as it lives."""
     with _lock:
         _stores.add(store)
 
 
 def _before() -> None:
-    # Python prints what this raises, and forks all the same.
+    # Python prints an error raised here, and forks all the same.
     if _settled:
         return
     _lock.acquire()
@@ -55,7 +55,7 @@ def _after(*, in_child: bool) -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    for _ in range(2):  # The second call does what an interrupt kept the first one from doing.
+    for _ in range(2):  # The second call completes a first one that was interrupted.
         os.register_at_fork(
             before=_before,
             after_in_parent=partial(_after, in_child=False),

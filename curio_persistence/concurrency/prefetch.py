@@ -1,6 +1,6 @@
-"""What another thread does while this one is busy.
+"""Prepare the next item in another thread while this one is busy.
 
-Worth it where what this thread does leaves the interpreter to others: waiting for a server, say.
+This pays off where the calling thread releases the GIL, as when it waits for a server.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ U = TypeVar("U")
 
 
 def one_ahead(make: Callable[[T], U], items: Iterable[T]) -> Iterator[U]:
-    """What is made of each item, in order, by another thread: one is made while one is used.
+    """Yield `make(item)` for each item in order: another thread makes one while one is used.
 
-    The items are fetched by this thread. What `make` raises is raised where its result would come.
-    The other thread has ended when there are no more, or when the iterator is closed.
+    The calling thread fetches the items. An error of `make` is raised in place of its result. The
+    other thread ends with the last item, or when the iterator is closed.
     """
-    from concurrent.futures import ThreadPoolExecutor  # It takes long to import.
+    from concurrent.futures import ThreadPoolExecutor  # Imported here: the import is slow.
 
     with ThreadPoolExecutor(1, "curio-ahead") as pool:
         making: deque[Future[U]] = deque()
@@ -35,9 +35,9 @@ def one_ahead(make: Callable[[T], U], items: Iterable[T]) -> Iterator[U]:
 
 
 def fetched_ahead(items: Generator[T]) -> Generator[T]:
-    """The items, fetched by another thread: one is fetched while one is used.
+    """Yield the items: another thread fetches one while one is used.
 
-    It also closes them, so that they are nobody else's.
+    That thread also closes the iterator of items, so it alone uses it.
     """
     from concurrent.futures import ThreadPoolExecutor
 

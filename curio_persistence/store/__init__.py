@@ -1,1 +1,1 @@
-"""The narrow waist: what a backend must be able to do, and the forms in which rows pass through."""
+"""The contract between the backends and everything above them, and the forms of its rows."""

@@ -1,4 +1,4 @@
-"""Aggregates computed in Python: the reference for the databases, and what they fall back to."""
+"""Aggregates computed in Python: the reference for the databases, and their fallback."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def _measured(measure: Measure, rows: Sequence[Mapping[str, Any]]) -> Any:
 
 
 def one_zero(value: Any) -> Any:
-    """Return the value, but 0.0 for -0.0, which SQLite does not store."""
+    """Return the value, or 0.0 for -0.0, which SQLite does not store."""
     return value + 0.0 if isinstance(value, float) else value
 
 
@@ -73,7 +73,7 @@ def exact_sum(values: Sequence[Number]) -> Number | Fraction:
     try:
         return fsum(values)
     except OverflowError:
-        from fractions import Fraction  # It takes long to import, and is seldom needed.
+        from fractions import Fraction  # Imported here: the import is slow and seldom needed.
 
         return sum(map(Fraction, values), Fraction())
 
@@ -84,7 +84,7 @@ def average(total: Number | Fraction, count: int) -> float:
 
 
 def as_number(total: Number | Fraction) -> Number:
-    """Return a sum as it is stored; infinity where no float is so large."""
+    """Return a sum in stored form; infinity beyond the largest float."""
     if isinstance(total, int):
         return total
     try:

@@ -25,7 +25,7 @@ STREAM_ROWS = 400
 
 
 class Finding(NamedTuple):
-    """One thing a check-up looked at: how it is, and what to do where it is not well."""
+    """One finding of a check-up: the state of one thing, and advice where it is not well."""
 
     check: str
     level: Level
@@ -52,15 +52,15 @@ class Snapshot(Protocol):
         order: tuple[Order, ...] | None = None,
         size: int = STREAM_ROWS,
     ) -> Iterator[Columns]:
-        """Yield what `Store.stream` does. One stream ends before the next begins."""
+        """Yield the rows of `Store.stream`. One stream must end before the next begins."""
 
 
 class Store(ABC):
-    """Rows in tables, kept by one backend.
+    """Rows in tables, stored by one backend.
 
     Any number of threads may share a store. Each writing call is committed when it returns, unless
     the calling thread is inside `transaction()`; when it raises, nothing of it is stored. Rows
-    come and go in kept form (see `codecs`) and are never shared with the caller. Failures are
+    come and go in stored form (see `codecs`) and are never shared with the caller. Failures are
     `PersistenceError`s; no driver exception leaves a store.
     """
 
@@ -84,7 +84,7 @@ class Store(ABC):
 
     @property
     def insert_first(self) -> bool:
-        """True where a refused insert costs less than to look for the conflict first."""
+        """True if a refused insert costs less than a query for the conflict first."""
         return True
 
     def active_transactions(self, table: Table[Any]) -> frozenset[str] | None:
@@ -100,36 +100,36 @@ class Store(ABC):
         """The full-text index of the records."""
 
     def schema_version(self) -> int:
-        """The newest step that the tables have come to; 0 where there are no tables."""
+        """The newest migration step of the tables; 0 without tables."""
         return 0
 
     @abstractmethod
     def initialize(self) -> None:
-        """Create or migrate the tables; does nothing, and takes no lock, when they are current.
+        """Create or migrate the tables; do nothing, without any lock, if they are current.
 
-        A store opened for reading only raises SchemaMismatchError where there is anything to do.
+        A store opened for reading only raises SchemaMismatchError if a step is missing.
         """
 
     @abstractmethod
     def insert(self, table: Table[Any], row: Row) -> int:
         """Add a row and return its id.
 
-        Raises ConflictError where the table's unique value is taken, MissingRunError where its
-        reference leads nowhere.
+        Raises ConflictError if the table's unique value is taken, and MissingRunError if the
+        referenced row does not exist.
         """
 
     def insert_many(self, table: Table[Any], rows: Sequence[Row]) -> Sequence[int]:
         """Add rows, all or none, and return their ids, in order; raises as `insert` does.
 
-        If they all bring an `id`, these are kept; see `reserve_ids`.
+        If all rows have an `id`, these are used; see `reserve_ids`.
         """
         with self.transaction():
             return [self.insert(table, row) for row in rows]
 
     def insert_stream(self, table: Table[Any], pieces: Iterable[Sequence[Row]]) -> int:
-        """Add rows that bring their ids, all or none; how many they were. Raises as `insert` does.
+        """Add rows with their own ids, all or none, and return how many. Raises as `insert` does.
 
-        A store may take a piece while it adds the pieces before, inside a statement: the pieces
+        A store may fetch a chunk while it adds the chunks before, inside a statement: the chunks
         must not come from this store.
         """
         return len(self.insert_many(table, list(chain.from_iterable(pieces))))
@@ -144,7 +144,7 @@ class Store(ABC):
     ) -> Upserted:
         """Insert rows, all or none; where a row's unique key is taken, update these columns of it.
 
-        Without `update` the stored row is left as it is. Rows bring no `id`. Raises as `insert`
+        Without `update` the stored row is left unchanged. Rows have no `id`. Raises as `insert`
         does.
         """
         with self.transaction():
@@ -174,10 +174,10 @@ class Store(ABC):
         limit: int | None = None,
         offset: int = 0,
     ) -> Columns:
-        """The rows that match, column by column as in `table.names`; see `Table.decode`.
+        """Return the matching rows, column by column as in `table.names`; see `Table.decode`.
 
-        They come in the table's order, or in the one given; of them only those that come after a
-        position. All columns of an order point in the same direction.
+        Rows are in the given order, or else in the table's. With a position, only the rows behind
+        it are returned. All columns of an order point in the same direction.
         """
 
     def stream(
@@ -191,8 +191,9 @@ class Store(ABC):
     ) -> Iterator[Columns]:
         """Yield the rows of `select`, at most `size` at a time, in constant memory.
 
-        It shows what was there when the first rows were asked for: inside a transaction with the
-        writes. Elsewhere a database keeps a connection until the last, or until it is closed.
+        The stream shows the state at its first rows. Inside a transaction that includes the
+        transaction's writes. Outside, a database holds a connection until the stream ends or is
+        closed.
         """
         order = table.order if order is None else order
         where += self._there_already(table)
@@ -215,10 +216,10 @@ class Store(ABC):
 
     @contextmanager
     def snapshot(self) -> Iterator[Snapshot]:
-        """Read several tables as they are now, whatever others store meanwhile.
+        """Read several tables as they are now, whatever other transactions store meanwhile.
 
-        Inside a transaction, the snapshot includes its uncommitted writes. Elsewhere a database
-        keeps a connection until the end, and others may write.
+        Inside a transaction, the snapshot includes its uncommitted writes. Outside, a
+        database holds a connection until the end, and other connections may write.
         """
         with self.transaction():
             yield self
@@ -233,20 +234,20 @@ class Store(ABC):
     ) -> Changes:
         """Return the next committed rows behind a watermark, and the watermark behind those.
 
-        Going on from watermark to watermark returns each row exactly once, also a row that is
+        Reading from watermark to watermark returns each row exactly once, also a row that is
         committed late; None is the position before the first row. The batch ends at `limit` rows
         or soon after `max_bytes` of text. An empty batch can have another watermark.
         """
         return change_feed.read_changes(self, table, since or change_feed.START, limit, max_bytes)
 
     def watermark(self, table: Table[Any]) -> Watermark:
-        """Return the position from which `changes` tells only of rows committed from now on."""
+        """Return the position from which `changes` returns only rows committed from now on."""
         return change_feed.watermark_now(self, table)
 
     def reserve_ids(self, table: Table[Any], last: int) -> None:  # See below.  # noqa: B027
-        """Give ids above this one from now on, because rows with ids up to it are about to come.
+        """Assign ids above this one from now on, because rows with ids up to it are about to come.
 
-        Nothing to do where a row without an `id` always gets one above all stored ids.
+        A store does nothing if a row without an `id` always gets one above all stored ids.
         """
 
     def select_columns(
@@ -263,13 +264,13 @@ class Store(ABC):
     def update(
         self, table: Table[Any], where: Where, changes: Row, *, returning: tuple[str, ...] = ("id",)
     ) -> list[tuple[Any, ...]]:
-        """Change all rows that match; the `returning` columns of each, in any order."""
+        """Change all matching rows; return the `returning` columns of each, in any order."""
 
     @abstractmethod
     def delete(self, table: Table[Any], where: Where, limit: int | None = None) -> int:
         """Remove the rows that match, or any `limit` of them, and those that refer to them.
 
-        Return how many matched and were removed.
+        Return how many matching rows were removed.
         """
 
     def delete_many(self, table: Table[Any], ids: Collection[int]) -> int:
@@ -291,9 +292,10 @@ class Store(ABC):
         """
 
     def create_payload_index(self) -> bool:
-        """Build the index by which payloads are found; False where it is there already.
+        """Build the index of payloads; return False if it exists already.
 
-        Others may read and write meanwhile. UnsupportedError where there is no such index.
+        Other connections may read and write meanwhile. Raises UnsupportedError where the backend
+        has none.
         """
         raise UnsupportedError(
             f"{self.place} has no index for payloads: what passes the other filters is looked "
@@ -310,16 +312,16 @@ class Store(ABC):
 
     @abstractmethod
     def compact(self) -> None:
-        """Give room back to the system; nothing is left of what was deleted.
+        """Return free space to the system, and leave nothing of deleted rows.
 
-        Not inside a transaction. BusyError where others keep what was deleted in sight.
+        Not allowed inside a transaction. Raises BusyError while a reader still sees deleted rows.
         """
 
     @abstractmethod
     def transaction(self) -> AbstractContextManager[None]:
         """Group this thread's calls: all are committed at the end, or none if the block raises.
 
-        Inside another transaction it is a savepoint. A failed call inside spoils nothing but
+        Inside another transaction it is a savepoint. A failed call inside undoes only
         itself, and reads see the writes.
         """
 
@@ -327,30 +329,30 @@ class Store(ABC):
     def _is_inside(self) -> bool:
         """Return whether this call belongs to a transaction of its thread.
 
-        UnsupportedError where another asyncio task has one open in this thread.
+        Raises UnsupportedError if another asyncio task has one open in this thread.
         """
 
     def advisory_lock(self, purpose: str) -> None:  # See below.  # noqa: B027
-        """Inside a transaction: wait until no other transaction holds the lock for this purpose.
+        """Wait, inside a transaction, until no other one holds the lock for this purpose.
 
-        The rows stored under it are visible from then on. Nothing to do where a transaction
+        The rows stored under it are visible from then on. A store does nothing if a transaction
         excludes all other writers anyway.
         """
 
     def try_advisory_lock(self, purpose: str) -> bool:
-        """Inside a transaction: take the lock for this purpose, or return False at once."""
+        """Acquire, inside a transaction, the lock for this purpose, or return False at once."""
         return True
 
     @abstractmethod
     def diagnose(self, *, deep: bool = False) -> list[Finding]:
-        """Return what the backend knows of its own health. Changes nothing.
+        """Return the findings on the backend's health, without changing anything.
 
-        It takes no longer where there are more rows, unless it is asked to go `deep`.
+        The time does not depend on the number of rows, except with `deep`.
         """
 
     @abstractmethod
     def close(self) -> None:
-        """Give back what is held; every later call raises ClosedError. Closing twice is fine."""
+        """Release all connections; every later call raises ClosedError. Closing twice is fine."""
 
 
 def position_of_last(table: Table[Any], order: tuple[Order, ...], columns: Columns) -> Position:
@@ -359,7 +361,7 @@ def position_of_last(table: Table[Any], order: tuple[Order, ...], columns: Colum
 
 
 def conflict(table: Table[Any], row: Row) -> ConflictError:
-    """The error for a row whose unique value, or id, is taken."""
+    """Return the error for a row whose unique value, or id, is taken."""
     taken = (
         ", ".join(f"{name} {row[name]!r}" for name in key)
         for key in (*table.unique, ("id",))
@@ -369,7 +371,7 @@ def conflict(table: Table[Any], row: Row) -> ConflictError:
 
 
 def missing_reference(table: Table[Any], row: Row) -> MissingRunError:
-    """The error for a row whose reference leads nowhere."""
+    """Return the error for a row whose referenced row does not exist."""
     reference = table.references
     column = reference.column if reference else ""
     return MissingRunError(

@@ -3,7 +3,7 @@
 PostgreSQL gives a row its id before the row's transaction commits, so a smaller id may become
 visible after a larger one. An id below the watermark that no visible row has is a gap. Only a
 transaction that had taken ids when the gap was seen, and was still open, can fill it: the gap is
-read again when one of these has ended, and forgotten when all have. Most gaps are rolled-back
+read again when one of these has ended, and removed when all have. Most gaps are rolled-back
 inserts, which nothing ever fills.
 """
 
@@ -68,7 +68,7 @@ class Watermark(NamedTuple):
         return json.dumps((self.upto, *gaps), separators=(",", ":"))
 
     def has_passed(self, ident: int) -> bool:
-        """Return True for the id of a row that the feed will not tell of any more."""
+        """Return True for the id of a row that the feed will not return any more."""
         return ident <= self.upto and not any(first <= ident < end for first, end in self.ranges)
 
     @property
@@ -169,7 +169,7 @@ class _Batch:
         return [list(chain.from_iterable(parts)) for parts in zip(*self._pieces, strict=True)]
 
     def _fitting(self) -> int:
-        """Return how many rows like those before fit into the batch, at most a piece."""
+        """Return how many rows like those before fit into the batch, at most a chunk."""
         if not self._rows:
             return _FIRST_PIECE
         left = (self._max_bytes - self.size) * self._rows // max(self.size, 1)
@@ -224,7 +224,7 @@ def _with_new_gaps(
 
 
 def _conditions(ranges: Iterable[Range]) -> Iterator[Where]:
-    """Filters for the ids in ranges: most ranges are of one id, some of a whole batch."""
+    """Yield filters for the ids in ranges: most ranges are of one id, some of a whole batch."""
     ids: list[int] = []
     for first, end in sorted(ranges):
         if end - first > _PIECE:
@@ -248,7 +248,7 @@ def _without(ranges: Sequence[Range], ids: Sequence[int]) -> Sequence[Range]:
 
 
 def _packed(ranges: Sequence[Range]) -> list[int]:
-    """Ranges as the lengths of what lies between them, and of themselves."""
+    """Return ranges as alternating lengths: of the ids between them, and of themselves."""
     edges = [0, *chain.from_iterable(ranges)]
     return [after - before for before, after in pairwise(edges)]
 

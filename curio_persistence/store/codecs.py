@@ -203,7 +203,7 @@ def encode_money(value: Any) -> int:
         raise ValueError("must be a finite number of US dollars")
     if amount.copy_abs() >= _MOST_DOLLARS:
         raise ValueError("must be below 9,223,372 US dollars")
-    # With a context of its own: the caller's context may round to fewer digits.
+    # The context is explicit: the caller's context may round to fewer digits.
     return int(amount.quantize(_PICODOLLAR, ROUND_HALF_EVEN, _EXACT).scaleb(12, _EXACT))
 
 

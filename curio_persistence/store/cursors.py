@@ -31,7 +31,7 @@ class Cursors:
 
     def write(self, position: Position) -> str:
         """Return the cursor for a position in the query's order."""
-        from hashlib import blake2b  # Slow to import.
+        from hashlib import blake2b  # Imported here: the import is slow.
 
         encoded = _POSITION.encode(position).encode()
         digest = blake2b(self._query + encoded, digest_size=_DIGEST_BYTES).digest()

@@ -35,12 +35,12 @@ Op = Literal[
 
 
 class Filter(NamedTuple):
-    """One condition on a column, its value in kept form. Several filters are ANDed.
+    """One condition on a column, its value in stored form. Several filters are ANDed.
 
     A comparison with a column that is NULL is false, as in SQL. For `in` the value is a tuple of
     stored values, or a `Select`. `has` asks tags for one, `has any` for one of a tuple; `holds`
-    asks a payload for a pattern (see `payload_match`), and `may hold` is what a store may ask
-    itself before. `differs from` names another column, of which NULL is a value.
+    asks a payload for a pattern (see `payload_match`), and `may hold` is a faster first
+    test of a store. `differs from` names another column, of which NULL is a value.
     """
 
     column: str
@@ -55,7 +55,7 @@ Where = tuple[Filter, ...]
 
 @dataclass(frozen=True)
 class Select:
-    """The values of a column in the rows of a table that match: what `in` may compare with."""
+    """The values of a column in the matching rows of a table, for a filter with `in`."""
 
     table: Table[Any]
     column: str
@@ -121,7 +121,7 @@ class Measure(NamedTuple):
     `count` counts rows, or the values of a column. `sum`, `avg`, `min` and `max` are of a column of
     numbers, the last two also of one of times; over no values they are None. The sum of integers is
     exact, whatever its size; the sum of reals is exact before it is rounded once, and infinite
-    where no float is so large; `avg` is a float. `values` is a list of all values of a column of
+    beyond the largest float; `avg` is a float. `values` is a list of all values of a column of
     integers, in any order.
     """
 
@@ -138,7 +138,7 @@ def total(column: str) -> Measure:
 
 
 def beyond(where: Where, order: tuple[Order, ...], after: tuple[Any, ...] | None) -> Where:
-    """The filters without those that hold for all that comes after a position in an order."""
+    """Return the filters without those that all rows behind a position pass."""
     if after is None:
         return where
     (column, descending), value = order[0], after[0]
@@ -195,7 +195,7 @@ def matches(row: Mapping[str, Any], where: Where) -> bool:
 
 
 def checked_count(name: str, value: Any) -> int:
-    """A `limit` or an `offset`: a whole number that is not negative."""
+    """Return a `limit` or an `offset`: a whole number that is not negative."""
     try:
         count = encode_integer(value)
     except (TypeError, ValueError) as error:

@@ -150,7 +150,7 @@ def holds(kept: str, pattern: str) -> bool:
             return False
         found = found[key]
     if isinstance(wanted, Decimal):
-        return type(found) in (int, Decimal) and bool(found == wanted)  # A bool is an int too.
+        return type(found) in (int, Decimal) and bool(found == wanted)  # A bool is also an int.
     return type(found) is type(wanted) and bool(found == wanted)
 
 
@@ -170,7 +170,7 @@ def _object_in(kept: str) -> Mapping[str, Any] | None:
 
 
 def _is_too_much(kept: str) -> bool:
-    if len(kept) <= 2 * _DEEPEST:  # Too short for that many pairs of brackets.
+    if len(kept) <= 2 * _DEEPEST:  # The text is too short for that many pairs of brackets.
         return False
     return len(kept) > _LONGEST or (
         kept.count("[") + kept.count("{") > _DEEPEST and _depth(kept) > _DEEPEST

@@ -18,7 +18,7 @@ class Document(NamedTuple):
     """The index entry of a record.
 
     `slot` is the record's time in milliseconds, or the next number that is free; `kind` a small
-    number for each kind of record; `length` counts all words, `words` has each of them once.
+    number for each kind of record; `length` counts all words, `words` contains each word once.
     """
 
     slot: int
@@ -49,7 +49,7 @@ Clause = tuple[Term, ...]
 
 
 class SearchIndex(ABC):
-    """The full-text index of a store. Writes belong into a transaction of the store."""
+    """The full-text index of a store. Writes require a transaction of the store."""
 
     removal_needs_words: ClassVar[bool] = False
     """True where `remove` must be given the words with which a record was indexed."""
@@ -63,7 +63,7 @@ class SearchIndex(ABC):
         """Store some of these values."""
 
     def lock_runs(self, ids: Sequence[int]) -> set[int]:
-        """Keep runs from being changed until this transaction ends; return those that are locked.
+        """Lock runs against changes until this transaction ends; return those that are locked.
 
         A run that another transaction is changing is left out.
         """
@@ -71,15 +71,15 @@ class SearchIndex(ABC):
 
     @abstractmethod
     def taken(self, slots: Sequence[int]) -> set[int]:
-        """Return those of the slots that a document has."""
+        """Return which of the slots are taken by a document."""
 
     @abstractmethod
     def slots(self, kind: int, ids: Sequence[int]) -> dict[int, int]:
-        """Return the slots of those of the records that are indexed."""
+        """Return the slots of the records that are indexed."""
 
     @abstractmethod
     def put(self, documents: Sequence[Document]) -> None:
-        """Store documents; one of a record that is indexed already replaces the former one."""
+        """Store documents; a document replaces an earlier one of the same record."""
 
     @abstractmethod
     def remove(self, kind: int, ids: Sequence[int], words: Mapping[int, str]) -> None:
@@ -89,7 +89,7 @@ class SearchIndex(ABC):
     def find(
         self, clauses: Sequence[Clause], *, since: int, before: int, limit: int
     ) -> list[Candidate]:
-        """Return the records of the last slots from `since` up to `before`, the last one first."""
+        """Return matching records in slots from `since` up to `before`, the last ones first."""
 
     @abstractmethod
     def counts(self) -> dict[int, int]:
@@ -104,7 +104,7 @@ class SearchIndex(ABC):
 
     @abstractmethod
     def orphans(self, kind: int, table: str) -> list[int]:
-        """Return the ids of indexed records that do not exist any more."""
+        """Return the ids of indexed records that no longer exist."""
 
     @abstractmethod
     def clear(self) -> None:
@@ -119,4 +119,4 @@ class SearchIndex(ABC):
 
     @abstractmethod
     def optimize(self) -> None:
-        """Rewrite the index so that no word is left of what was removed."""
+        """Rewrite the index so that no word of removed documents is left."""

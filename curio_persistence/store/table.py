@@ -1,7 +1,7 @@
-"""Maps a model's fields to a table's columns.
+"""Map a model's fields to a table's columns.
 
-A row travels as a dictionary of kept values (see `codecs`). `Table.encode` makes it of a record, by
-way of `redaction`, which every written record passes; `Table.decode` turns it back.
+A row travels as a dictionary of stored values (see `codecs`). `Table.encode` makes it from a
+record, through `redaction`, which every written record passes. `Table.decode` reverses it.
 """
 
 from __future__ import annotations
@@ -52,13 +52,13 @@ _REMEMBERED = 1024
 
 
 class Column(NamedTuple):
-    """One column: how its values are kept and read.
+    """One column: how its values are stored and read.
 
-    `encode` keeps one value; None is kept as `default`. An `optional` column is bound only when its
-    value is not the default, because every bound column costs; the database fills the default in.
-    `repeats` says that the same few values come again and again. `decode` reads a whole column;
-    without it, the kept values are the values. A column that may hold what people or models said
-    has `wordless`: what is left of a kept text when its words are taken out.
+    `encode` returns the stored form of one value; None is stored as `default`. An `optional` column
+    is bound only when its value is not the default, because every bound column costs; the database
+    fills the default in. `repeats` says that the same few values come again and again. `decode`
+    reads a whole column; without it, the stored values are the values. A column for texts of
+    people or models has `wordless`, which returns the rest of a stored text without its words.
     """
 
     name: str
@@ -70,7 +70,7 @@ class Column(NamedTuple):
     wordless: Callable[[str], str | None] | None = None
 
     def encoder(self) -> Encoder:
-        """`encode`, by way of a cache if values repeat; what is required refuses None."""
+        """Return `encode`, with a cache if values repeat, which refuses None if required."""
         encode = _refusing_none(self.encode) if self.default is REQUIRED else self.encode
         return lru_cache(_REMEMBERED)(encode) if self.repeats else encode
 
@@ -86,11 +86,11 @@ class Table(Generic[M]):
     """A model's table.
 
     `columns` follow the model's fields, in order. `internal` columns exist in the table only and
-    are worked out by `derive` from the kept row. `words` are the columns that hold words, with what
-    stands there when there are none; `lifted` the names that are lifted out of words. `order` is
-    how its rows are listed; `ages_by` is the time by which they grow old; `lookups` are the columns
-    that rows are usually picked by; `required` are given by the caller, and `stored_times` are the
-    other values that no stored row lacks; `ddl` is the file of `schema/<dialect>/` that makes it.
+    are computed by `derive` from the encoded row. `words` are the columns with words, and their
+    values without these; `lifted` are the names that are extracted from words. `order` is
+    the order of its rows; `ages_by` is the column of their age; `lookups` are the columns that rows
+    are usually selected by; `required` are given by the caller, and `stored_times` are the
+    other times that every stored row has; `ddl` is the file of `schema/<dialect>/` that makes it.
     `always` are the columns that every row binds, which an original Curio has too.
     """
 
@@ -145,11 +145,11 @@ class Table(Generic[M]):
         return f"<Table {self.name}>"
 
     def encoded_by(self, encode: Encoder) -> tuple[str, ...]:
-        """The names of the columns that this encoder keeps."""
+        """Return the names of the columns with this encoder."""
         return tuple(name for name, column in self._columns.items() if column.encode is encode)
 
     def kind_of(self, name: str) -> Kind:
-        """Return what a column holds, be it internal or not."""
+        """Return the kind of a column, internal or not."""
         return _KINDS.get(self._columns[name].encode, "name")
 
     def nullable(self, key: tuple[str, ...]) -> tuple[str, ...]:
@@ -157,7 +157,7 @@ class Table(Generic[M]):
         return tuple(name for name in key if name not in self.required)
 
     def encode(self, record: Any) -> Row:
-        """The row that keeps a record, without its id; refuses what no backend could keep.
+        """Return the row of a record, without its id; refuse values that no backend can store.
 
         Any object with the model's attributes will do; those of optional columns may be missing.
         """
@@ -187,9 +187,9 @@ class Table(Generic[M]):
                 row[column.name] = kept
 
     def adopt(self, kept: Iterable[StoredValue]) -> Row:
-        """The row of values that somebody else stored, in the order of `always`.
+        """Return the row of values that another program stored, in the order of `always`.
 
-        They are in kept form, but `encode` might refuse them: old rows are kept as they are.
+        They are in stored form, but `encode` might refuse them: old rows are stored unchanged.
         """
         row = dict(zip(self.always, kept, strict=True))
         if self._derive is not None:
@@ -197,30 +197,30 @@ class Table(Generic[M]):
         return row
 
     def default(self, name: str) -> StoredValue:
-        """Return the default of a column of `always`; `""` where a value is required."""
+        """Return the default of a column of `always`; `""` if a value is required."""
         default: StoredValue = self._columns[name].default
         return "" if default is REQUIRED else default
 
     def strip(self, row: Row) -> None:
-        """Take the words out of an encoded row. What was lifted out of them stays."""
+        """Remove the words from an encoded row. Values extracted from them stay."""
         for name in self.words:
             kept, wordless = row.get(name), self._columns[name].wordless
             if kept and wordless:
                 self.put(row, name, wordless(str(kept)))
 
     def put(self, row: Row, name: str, kept: StoredValue) -> None:
-        """Change a column of an encoded row; None is for what is not set."""
+        """Change a column of an encoded row; None unsets it."""
         if kept is None and name not in self.always:
             row.pop(name, None)
         else:
             row[name] = self._columns[name].default if kept is None else kept
 
     def align(self, rows: Sequence[Row]) -> tuple[tuple[str, ...], list[tuple[StoredValue, ...]]]:
-        """The columns that any of the encoded rows binds, and of each row its values for them."""
+        """Return the columns that any of the encoded rows binds, and each row's values for them."""
         plain = len(self.always)
         shapes = dict.fromkeys(tuple(row) for row in rows if len(row) != plain)
         columns = tuple(dict.fromkeys(chain(self.always, *sorted(shapes, key=len))))
-        # Most rows bind the first of these columns, and nothing else: no need to look them up.
+        # Most rows bind exactly the first of these columns, and need no lookups.
         filled = [self.filled.get(name) for name in columns]
         rests = {s: filled[len(s) :] for s in shapes if s == columns[: len(s)]}
         rest = filled[plain:]
@@ -234,12 +234,12 @@ class Table(Generic[M]):
         return columns, list(map(aligned, rows))
 
     def _refuse(self, record: Any) -> None:
-        """Raise the error that names the field, now that there is one."""
+        """Raise the error that names the invalid field."""
         for name in self.always:
             self.encode_value(name, getattr(record, name))
 
     def in_one_form(self, columns: Columns) -> Columns:
-        """The columns `names` as they were encoded, to the letter, whatever store they are from."""
+        """Return the columns `names` exactly as they were encoded, whatever store they are from."""
         even = list(columns)
         for at, kind in enumerate(self.kinds.values()):
             if kind == "time":
@@ -247,7 +247,7 @@ class Table(Generic[M]):
         return even
 
     def rows(self, columns: Columns) -> list[Row]:
-        """The encoded rows, with their ids, that were read as the columns `names`."""
+        """Return the encoded rows, with their ids, that were read as the columns `names`."""
         kept = dict(zip(self.names, columns, strict=True))
         plain = (*self.always, "id")
         rows: list[Row] = [
@@ -265,14 +265,14 @@ class Table(Generic[M]):
         return rows
 
     def columns_of(self, rows: Sequence[Row]) -> Columns:
-        """The columns `names` of encoded rows; what `rows` makes them of."""
+        """Return the columns `names` of encoded rows, the reverse of `rows`."""
         bound, values = self.align(rows)
         columns = dict(zip(bound, zip(*values, strict=True), strict=False))
         nothing = ([self.filled.get(name)] * len(rows) for name in self.names)
         return [columns.get(name, none) for name, none in zip(self.names, nothing, strict=True)]
 
     def decode(self, columns: Columns) -> list[M]:
-        """Records from the columns `names`. Column by column, most of the loops run in C.
+        """Return records from the columns `names`. Column by column, most of the loops run in C.
 
         Raise CorruptDatabaseError, which names the row, for a value that no store writes.
         """
@@ -282,7 +282,7 @@ class Table(Generic[M]):
             raise self._damaged(columns, error) from error
 
     def _damaged(self, columns: Columns, error: Exception) -> CorruptDatabaseError:
-        """Return the error for rows of which one cannot be decoded."""
+        """Return the error for rows with one that cannot be decoded."""
         for row in zip(*columns, strict=True):
             for name, value, decoded in zip(self.names, row, self._one_by_one(row), strict=True):
                 if isinstance(decoded, Exception):
@@ -304,36 +304,36 @@ class Table(Generic[M]):
                 yield error
 
     def decode_row(self, row: Row) -> M:
-        """The record that an encoded row will come back as, but for its id."""
+        """Return the record that an encoded row will be read as, except for its id."""
         return self.decode([[row.get(name, self.filled.get(name))] for name in self.names])[0]
 
     def decode_columns(self, columns: Columns) -> list[Iterable[Any]]:
-        """The columns `names` with values as they are in records."""
+        """Return the columns `names` with values as they are in records."""
         read: list[Iterable[Any]] = list(columns)
         for index, decode in self._decoders:
             read[index] = decode(columns[index])
         return read
 
     def where(self, **equal: Any) -> Where:
-        """Filters for equality with each value that is not None."""
+        """Return filters for equality with each value that is not None."""
         return tuple(
             self.filter(name, "=", value) for name, value in equal.items() if value is not None
         )
 
     def where_any(self, **values: Any) -> Where:
-        """Filters for equality with a value, or with one of several, where it is not None."""
+        """Return filters for equality with a value, or with one of several, unless it is None."""
         return tuple(
             self.filter_any(name, value) for name, value in values.items() if value is not None
         )
 
     def filter_any(self, name: str, value: Any, op: Op = "in") -> Filter:
-        """A filter for one value, or for any of a collection of them."""
+        """Return a filter for one value, or for any of a collection of values."""
         if isinstance(value, str) or not isinstance(value, Iterable):
             return self.filter(name, "=", value)
         return Filter(name, op, tuple(sorted({self.filter(name, "=", v).value for v in value})))
 
     def filter(self, name: str, op: Op, value: Any = None) -> Filter:
-        """One filter, its value checked and kept as a written one would be."""
+        """Return one filter, its value checked and encoded like a written one."""
         if value is None:
             return Filter(name, op)
         kept = self.encode_value(name, value)
@@ -342,7 +342,7 @@ class Table(Generic[M]):
         return Filter(name, op, kept)
 
     def encode_value(self, name: str, value: Any) -> StoredValue:
-        """One column's value in kept form."""
+        """Return one column's value in stored form."""
         column = self._columns[name]
         try:
             if value is None and column.default is REQUIRED:
@@ -366,10 +366,10 @@ def _refusing_none(encode: Encoder) -> Encoder:
 
 
 def _compile(columns: Sequence[Column]) -> Callable[[Any], Row]:
-    """A function that makes a dictionary of a record's encoded attributes.
+    """Return a function that makes a dictionary of a record's encoded attributes.
 
-    Written out as source, as dataclasses are: the same as a loop takes twice as long, on the
-    hottest path there is. The names are those of our own columns.
+    It is compiled from source, like dataclasses: a loop takes twice as long, on the hottest path
+    of all. The names are those of our own columns.
     """
     items = []
     scope: dict[str, Any] = {}
@@ -387,7 +387,7 @@ def _compile(columns: Sequence[Column]) -> Callable[[Any], Row]:
 
 
 def _compile_rest(columns: Sequence[Column]) -> Callable[[Any, Row], None]:
-    """A function that adds to a row what a record has set of these columns, written out as well."""
+    """Return a compiled function that adds those of these columns to a row that a record sets."""
     lines = ["def add(record, row):", " pass"]
     scope: dict[str, Any] = {}
     for name, _, _, default, *_ in columns:

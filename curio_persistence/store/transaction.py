@@ -1,4 +1,4 @@
-"""A transaction as an object: it knows its owner, its connection and how deep it is nested."""
+"""A transaction as an object: it knows its owner, its connection and its nesting depth."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from curio_persistence.errors import UnsupportedError
 class Transaction(Ticket):
     """A transaction that one thread, and one asyncio task of it, has begun.
 
-    It is also the ticket for what it holds while it is open: the writer, or a pooled connection.
+    It is also the ticket for the permit it holds: the writer, or a pooled connection.
     """
 
     __slots__ = ("connection", "depth", "ended", "lock", "task")
@@ -28,7 +28,7 @@ class Transaction(Ticket):
         self.lock = RLock()
 
     def leave(self, depth: int) -> None:
-        """Check that the block at this depth is the innermost, and is left by the owner."""
+        """Check that the block at this depth is the innermost, and its owner leaves it."""
         if self.thread != get_ident():
             raise left_elsewhere()
         if self.ended or self.depth != depth:
@@ -41,7 +41,7 @@ class ThreadTransaction(local):
     transaction: Transaction | None = None
 
     def current(self) -> Transaction | None:
-        """Return the transaction that the caller is inside of, if it has not ended."""
+        """Return the open transaction of the caller, or None."""
         transaction = self.transaction
         if transaction is None or transaction.ended:
             return None
@@ -50,16 +50,16 @@ class ThreadTransaction(local):
         return transaction
 
     def required(self) -> Transaction:
-        """Return the transaction that the caller must be inside of."""
+        """Return the open transaction of the caller, which must have one."""
         transaction = self.current()
-        if transaction is None:  # Another thread ended it.
+        if transaction is None:  # Another thread has ended it.
             raise left_elsewhere()
         return transaction
 
 
 def current_task() -> object:
-    """Return the running asyncio task, if any: tasks share their thread, and so a transaction."""
-    asyncio = sys.modules.get("asyncio")  # Looked up, not imported: most programs have none.
+    """Return the running asyncio task, if any: tasks share their thread and its transaction."""
+    asyncio = sys.modules.get("asyncio")  # Not imported: most programs do not use asyncio.
     if asyncio is None:
         return None
     try:
@@ -77,7 +77,7 @@ def interleaved() -> UnsupportedError:
 
 
 def left_elsewhere() -> UnsupportedError:
-    """Return the error for a transaction that is left in another thread than it was entered in."""
+    """Return the error for a transaction that another thread leaves than the one that began it."""
     return UnsupportedError(
         "This transaction was entered in another thread, and nothing of it is stored. Enter and "
         "leave transaction() in one function: a web framework may run the two halves of a "

@@ -1,4 +1,4 @@
-"""Our tables. Export, copy, redaction, deletion and round-trip tests go through `TABLES`."""
+"""The tables. Export, copy, redaction, deletion and round-trip tests iterate over `TABLES`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = [
 ]
 
 TABLES: tuple[Table[Any], ...] = (RUNS, EVENTS, USAGE)
-"""What is recorded."""
+"""The tables of recorded data."""
 
 ALL_TABLES: tuple[Table[Any], ...] = (*TABLES, CONSUMERS)
 """With what the library notes for itself, which is neither exported nor copied."""

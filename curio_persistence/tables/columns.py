@@ -1,4 +1,4 @@
-"""The kinds of columns that our tables have, and how a kept payload is read."""
+"""The kinds of columns of the tables, and the reader of stored payloads."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def status(name: str) -> Column:
 
 
 def _nothing(kept: str) -> None:
-    """What is left of a text without its words."""
+    """Return None: without its words, nothing is left of a text."""
 
 
 def text(name: str, default: str | None = None, *, optional: bool = False) -> Column:
@@ -54,12 +54,12 @@ def time(name: str) -> Column:
 
 
 def stored_time(name: str) -> Column:
-    """A time that no stored row lacks."""
+    """Return a column for a time that every stored row has."""
     return Column(name, codecs.encode_time, codecs.decode_stored_times)
 
 
 def object_in(kept: StoredValue) -> Mapping[str, Any]:
-    """The JSON object that a kept text is; an empty one where it is something else."""
+    """Return the JSON object of a stored text; an empty one if it is not an object."""
     if not isinstance(kept, str):
         return {}
     try:
@@ -70,7 +70,7 @@ def object_in(kept: StoredValue) -> Mapping[str, Any]:
 
 
 def is_finite(value: Any) -> TypeGuard[int | float]:
-    """Whether it is a number that a double can hold."""
+    """Return whether a value is a number that a double can hold."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
     try:

@@ -1,4 +1,4 @@
-"""The table of events, and what is derived from their payloads when they are written."""
+"""The table of events, and the values derived from their payloads when they are written."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ SEVERITIES: Mapping[StoredValue, int] = {
     Level.ERROR.value: 40,
     Level.CRITICAL.value: 50,
 }
-"""How severe the levels above `info` are, in the numbers of Python's logging."""
+"""The severity of the levels above `info`, in the numbers of Python's logging."""
 
 
 def _derive_event_columns(row: Row) -> None:
@@ -53,7 +53,7 @@ def _derive_event_columns(row: Row) -> None:
 
 
 def _lift_metric(row: Row, payload: Mapping[str, Any]) -> None:
-    """Lift a metric's name and value out of its payload; what is no finite number is no metric."""
+    """Extract a metric's name and value from its payload, if the value is a finite number."""
     name, value = payload.get("name"), payload.get("value")
     if isinstance(name, str) and is_finite(value):
         row["metric_name"] = codecs.encode_label(name)
@@ -61,9 +61,9 @@ def _lift_metric(row: Row, payload: Mapping[str, Any]) -> None:
 
 
 def _lift_tool(row: Row, payload: Mapping[str, Any]) -> None:
-    """Lift what statistics ask of a tool call out of its payload, so that databases can sum it.
+    """Extract the statistics of a tool call from its payload, so that databases can sum them.
 
-    Latency is kept in whole microseconds: sums are then exact and equal on every backend.
+    Latency is stored in whole microseconds: sums are then exact and equal on every backend.
     """
     name = next((payload[key] for key in _NAME_KEYS if payload.get(key)), None)
     if name is None:

@@ -27,7 +27,7 @@ _NEWEST_FIRST = (Order("created_at", descending=True), Order("id", descending=Tr
 
 
 def _numbers_in(kept: str) -> str | None:
-    """Of an object its finite numbers, each under its name."""
+    """Return the finite numbers of an object, by name."""
     numbers = {name: value for name, value in object_in(kept).items() if is_finite(value)}
     return codecs.encode_json(numbers) if numbers else None
 
@@ -54,7 +54,7 @@ _RUN_COLUMNS = (
     Column("tags", codecs.encode_tags, codecs.decode_tags, optional=True),
     json_text("metrics", optional=True)._replace(wordless=_numbers_in),
 )
-# 1 while all that is known of the run is that an event named it.
+# 1 while the run is known only from an event.
 _STUB = Column("stub", codecs.encode_mark, optional=True)
 # The `updated_at` of the run as the search index has it.
 _INDEXED = stored_time("indexed_at")
@@ -79,11 +79,11 @@ RUNS = _runs(AgentRun, _RUN_COLUMNS, (_STUB, _INDEXED))
 
 @dataclass
 class RunOrStub(AgentRun):
-    """A run with what is shown to nobody, but goes wherever the run goes."""
+    """A run with its hidden columns, which are copied and exported with it."""
 
     stub: int | None = None
 
 
-RunOrStub.__name__ = AgentRun.__name__  # By which redactors and errors know its fields.
+RunOrStub.__name__ = AgentRun.__name__  # Redactors and errors name its fields after this.
 RUNS_AND_STUBS = _runs(RunOrStub, (*_RUN_COLUMNS, _STUB), (_INDEXED,))
 """The same table, for those who take records from one database to another."""

@@ -1,4 +1,4 @@
-"""The table of model calls, and their cost where only the metrics name it."""
+"""The table of model calls, and the derivation of their cost from the metrics."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from curio_persistence.tables.columns import (
 
 
 def _derive_cost(row: Row) -> None:
-    """Take the cost from the metrics when the caller gave none; what is not a sum stays unknown."""
+    """Take the cost from the metrics if the caller gave none; an invalid cost stays unknown."""
     metrics = row["usage_metrics"]
     if "cost_usd" in row or metrics is None:
         return

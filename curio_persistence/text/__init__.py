@@ -1,1 +1,1 @@
-"""Words as people write them: taken apart, made alike, asked for and shown."""
+"""Text for search: tokenizing, normalizing, queries and snippets."""

@@ -1,4 +1,4 @@
-"""Folds and splits what is not ASCII; imported when such a text comes, as it takes a while."""
+"""Fold and split text beyond ASCII; imported for the first such text, because that is slow."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from functools import lru_cache
 _LONGEST_KNOWN = 64
 """Pieces of up to so many characters come again, and are remembered."""
 
-# Nothing in here but what stays in a folded text.
+# Only characters that stay in a folded text.
 _UNSPACED = (
     "\u0e00-\u0eff\u1000-\u109f\u1100-\u11ff\u1780-\u17ff\u1950-\u19ff\u1a20-\u1aaf\u2e80-\u9fff\ua960-\ua97f"
     "\ua9e0-\ua9ff\uaa60-\uaadf\uac00-\ud7ff\uf900-\ufaff\U00016fe0-\U00018dff"
@@ -26,10 +26,10 @@ _PICTURE = (
 )
 _JOINER = "\u200d"
 _STACKERS = "\u1039\u17d2"
-"""What follows these is drawn below what is before them."""
+"""Joiners: the character after one is drawn below the character before it."""
 
-# What a folded text is without: accents (the breve see below), the points of Hebrew and Arabic,
-# hyphens and joiners that nobody sees, marks of direction, variants, colours of skin.
+# Characters that folding removes: accents (the breve see below), the points of Hebrew and Arabic,
+# invisible hyphens and joiners, marks of direction, variants, colours of skin.
 _DROPPED = re.compile(
     "[\u00ad\u0300-\u0305\u0307-\u036f\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0610-\u061a"
     "\u061c\u0640\u064b-\u065f\u0670\u06d6-\u06dc\u06df-\u06e8\u06ea-\u06ed\u180b-\u180f"
@@ -37,8 +37,8 @@ _DROPPED = re.compile(
     "\U000e0100-\U000e01ef]+"
 )
 
-# Letters whose accent Unicode does not take apart; those that have a breve (with й and ў it is no
-# accent); those that keyboards confuse, as apostrophes with the marks that look like them.
+# Letters whose accent Unicode does not take apart; those that have a breve (with й and ў it is
+# not an accent); those that keyboards confuse, such as apostrophes and similar marks.
 _LETTERS = {
     "æ": "ae", "đ": "d", "ð": "d", "ħ": "h", "ı": "i", "ł": "l", "ø": "o", "œ": "oe", "þ": "th",
     "ŧ": "t", "ă": "a", "ĕ": "e", "ğ": "g", "ĭ": "i", "ŏ": "o", "ŭ": "u", "ᾰ": "α", "ῐ": "ι",
@@ -55,7 +55,7 @@ _RUNS = re.compile(rf"[^ {_APART}]+|[{_UNSPACED}]+|[{_FLAG_LETTER}]{{1,2}}|[{_PI
 
 
 def split_words(chunk: str, longest: int) -> list[str]:
-    """The words of a piece of text, each cut to `longest` characters."""
+    """Return the words of a chunk of text, each cut to `longest` characters."""
     return (_split_known if len(chunk) <= _LONGEST_KNOWN else _split)(chunk, longest)
 
 
@@ -76,12 +76,12 @@ def _split_run(run: str, longest: int) -> list[str]:
 
 
 def is_unspaced(word: str) -> bool:
-    """Whether a folded word is of a script without spaces: one character, or a pair."""
+    """Return whether a folded word is of a script without spaces: one character, or a pair."""
     return word >= _FIRST_UNSPACED and _begins_unspaced(word) is not None
 
 
 def split_with_offsets(chunk: str, longest: int) -> Iterator[tuple[str, int, int]]:
-    """The same words with their places: each folded character knows its own."""
+    """Return the same words with their offsets, from those of each folded character."""
     places = list(_folded_clusters(chunk))
     folded = "".join(character for character, _, _ in places)
     for run in _RUNS.finditer(folded):
@@ -90,7 +90,7 @@ def split_with_offsets(chunk: str, longest: int) -> Iterator[tuple[str, int, int
 
 
 def _folded_clusters(chunk: str) -> Iterator[tuple[str, int, int]]:
-    """Each character of a folded chunk, and the start and end of what it was made of."""
+    """Yield each folded character, and the start and end of the original it was made from."""
     start = 0
     for end in range(1, len(chunk) + 1):
         if end == len(chunk) or not _continues(chunk[start], chunk[end - 1], chunk[end]):
@@ -100,7 +100,7 @@ def _folded_clusters(chunk: str) -> Iterator[tuple[str, int, int]]:
 
 
 def _continues(first: str, before: str, character: str) -> bool:
-    """Whether a character belongs to those before it, in folding or in drawing."""
+    """Return whether a character belongs to those before it, in folding or in drawing."""
     if before == _JOINER and _is_sign(first) and _is_sign(character):
         return True
     return _extends(character) or (before in _STACKERS and is_unspaced(character))
@@ -108,13 +108,13 @@ def _continues(first: str, before: str, character: str) -> bool:
 
 @lru_cache(maxsize=10_000)
 def _extends(character: str) -> bool:
-    """Whether it is a mark on what stands before it, unseen, or a later part of a syllable."""
+    """Return whether a character is a combining mark, invisible, or a later part of a syllable."""
     folded = _DROPPED.sub("", unicodedata.normalize("NFKD", character))[:1]
     return not folded or unicodedata.category(folded)[0] == "M" or "\u1160" <= folded < "\u1200"
 
 
 class _Folding(dict[int, str]):
-    """What becomes of a character, for `str.translate`: asked once, then known."""
+    """The folded form of each character, for `str.translate`: computed once, then cached."""
 
     def __missing__(self, code: int) -> str:
         self[code] = folded = _folded_character(chr(code))
@@ -134,7 +134,7 @@ _FOLDING = _Folding()
 
 
 def _fold(text: str) -> str:
-    """A text of folded words and spaces, the same for all its normal forms."""
+    """Return a text of folded words and spaces, the same for all its normal forms."""
     bare = _DROPPED.sub("", unicodedata.normalize("NFKD", text)).casefold()
     return unicodedata.normalize("NFC", bare).translate(_FOLDING)
 

@@ -1,6 +1,6 @@
-"""What people type to find words: words that all have to be there, "a phrase", -not, begin*.
+"""The query language of the search: words that must all occur, "a phrase", -not, begin*.
 
-Everything else is text: what is typed in one piece (`it's`, `20.04`, `a/b.py`) is a phrase of its
+Everything else is text: a term without a space (`it's`, `20.04`, `a/b.py`) is a phrase of its
 words, and an unclosed quotation mark, `--flag`, `-5`, a lone `-` or `*` mean nothing special.
 """
 
@@ -13,7 +13,7 @@ from typing import NamedTuple
 from curio_persistence.text.tokenizer import is_last_of_run, tokenize
 
 MOST_QUERY_WORDS = 256
-"""So many words of a query count."""
+"""The number of words of a query that count."""
 LONGEST_QUERY = 50_000
 """And so many characters."""
 
@@ -28,19 +28,19 @@ _BEGINNING = re.compile(r"[^\x00-/:-@\[-`{-\x7f]\*\s*\Z")
 
 
 class Phrase(NamedTuple):
-    """Words that stand one after the other; with `prefix` the last is the beginning of one."""
+    """Consecutive words; with `prefix` the last one is the beginning of a word."""
 
     words: tuple[str, ...]
     prefix: bool = False
 
     @property
     def spaced(self) -> str:
-        """What stands in a line of words between spaces."""
+        """The phrase as it appears in a line of words between spaces."""
         return f" {' '.join(self.words)}{'' if self.prefix else ' '}"
 
 
 class WordQuery(NamedTuple):
-    """Phrases that all have to be there, and phrases of which none may; without any, nothing is."""
+    """Phrases that must all occur, and phrases that must not; without any, nothing matches."""
 
     required: tuple[Phrase, ...] = ()
     excluded: tuple[Phrase, ...] = ()
@@ -50,7 +50,7 @@ class WordQuery(NamedTuple):
 
 
 def parse_query(text: str) -> WordQuery:
-    """Never raises, whatever is typed."""
+    """Parse a query; any text is a valid one."""
     required: dict[Phrase, None] = {}
     excluded: dict[Phrase, None] = {}
     room = MOST_QUERY_WORDS
@@ -66,7 +66,7 @@ def parse_query(text: str) -> WordQuery:
 
 
 def matches(query: WordQuery, words: Sequence[str]) -> bool:
-    """Whether a record of these words is found."""
+    """Return whether a record of these words matches."""
     line = _line(words)
     return (
         bool(query)
@@ -76,7 +76,7 @@ def matches(query: WordQuery, words: Sequence[str]) -> bool:
 
 
 def phrase_positions(phrase: Phrase, words: Sequence[str]) -> Iterator[int]:
-    """The number of the word with which a phrase begins, each time it does."""
+    """Return the positions of the words at which a phrase begins."""
     line, number, before = _line(words), 0, 0
     at = line.find(phrase.spaced)
     while at >= 0:
@@ -86,18 +86,18 @@ def phrase_positions(phrase: Phrase, words: Sequence[str]) -> Iterator[int]:
 
 
 def _line(words: Sequence[str]) -> str:
-    """Words between spaces. To find text in text is ten times as fast as to go through a list."""
+    """Join words with spaces. Finding text in text is ten times as fast as searching a list."""
     return f" {' '.join(words)} "
 
 
 def _phrase(text: str, room: int) -> Phrase | None:
     words = tokenize(text)
-    # As a date begins `2026-11-20T10:30`, where it ends within a word.
+    # As a date is the beginning of `2026-11-20T10:30`, and ends within a word.
     prefix = bool(_BEGINNING.search(text) or _DATE.fullmatch(text))
     if not words:
         return None
     if is_last_of_run(words[-1]):
-        # The last character of a Chinese run. Where it is found the run may go on.
+        # The last character of a Chinese run: the run in the record may continue.
         prefix = words[-1] != "".join(words[-2:-1])[1:]
         words = words if prefix else words[:-1]
     return Phrase(tuple(words[:room]), prefix and len(words) <= room)

@@ -1,4 +1,4 @@
-"""The piece of a text that shows why it was found, on one line, with ranges to highlight."""
+"""Extract the part of a text that shows why it matches, on one line, with highlights."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import NamedTuple
 from curio_persistence.text.query import Phrase, WordQuery, phrase_positions
 from curio_persistence.text.tokenizer import Word, tokenize, tokenize_with_offsets
 
-# What breaks a line, steers a terminal or turns the direction of what follows.
+# Characters that break a line, control a terminal or change the direction of text.
 _BLANKS = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufeff]+")
 _VISIBLE = re.compile(r"\S")
 _CUT = "…"
@@ -18,14 +18,14 @@ Span = tuple[int, int]
 
 
 class Snippet(NamedTuple):
-    """A piece of a text, and the starts and ends in it of what was looked for."""
+    """A part of a text, and the starts and ends of the hits in it."""
 
     text: str
     highlights: tuple[Span, ...]
 
 
 def snippet(query: WordQuery, text: str, *, width: int = 160) -> Snippet | None:
-    """About the piece with most hits, of at most `width` characters; None where there is no hit."""
+    """Return the part with most hits, of at most about `width` characters; None without a hit."""
     found = _found(query.required, tokenize(text))
     if not found:
         return None
@@ -43,7 +43,7 @@ def _found(phrases: Sequence[Phrase], words: Sequence[str]) -> list[tuple[int, P
 def _located(
     found: Sequence[tuple[int, Phrase]], text: str, width: int
 ) -> tuple[list[Span], list[Word]]:
-    """Hits, and the words around them: of a long text, only where the hits are near each other."""
+    """Return hits and the words around them; of a long text, only where hits are dense."""
     first, last = _densest([(at, at + len(phrase.words)) for at, phrase in found], width // 4)
     first = max(first - width, 0)
     words = tokenize_with_offsets(text, first, last + width)
@@ -56,7 +56,7 @@ def _located(
 
 
 def _spans(found: Sequence[tuple[int, Phrase]], words: Sequence[Word]) -> list[Span]:
-    """Where the phrases stand in the text, in order; those that overlap are one."""
+    """Return the spans of the phrases in the text, in order; overlapping ones are merged."""
     spans: list[Span] = []
     for at, phrase in found:
         start, end = words[at].start, _end(phrase, at, words)
@@ -68,14 +68,14 @@ def _spans(found: Sequence[tuple[int, Phrase]], words: Sequence[Word]) -> list[S
 
 
 def _end(phrase: Phrase, at: int, words: Sequence[Word]) -> int:
-    """Where a phrase ends. Of a pair of characters that was found by its first, that is all."""
+    """Return the end of a phrase; after the first character of a pair that it matches alone."""
     last = words[at + len(phrase.words) - 1]
     following = words[at + len(phrase.words)].start if at + len(phrase.words) < len(words) else 0
     return following if phrase.prefix and last.start < following < last.end else last.end
 
 
 def _densest(hits: Sequence[Span], width: int) -> Span:
-    """From the first to the last of as many hits as fit into the width; at least one."""
+    """Return the span of as many hits as fit into the width; at least one."""
     best, first = (0, 0), 0
     for last, (_, end) in enumerate(hits):
         while first < last and end - hits[first][0] > width:
@@ -86,7 +86,7 @@ def _densest(hits: Sequence[Span], width: int) -> Span:
 
 
 def _widened(hit: Span, words: Sequence[Word], length: int, width: int) -> Span:
-    """With what stands around, cut between words; or its beginning, where it is too long itself."""
+    """Return the span with text around it, cut between words; or the beginning of a long span."""
     start, end = hit
     if end - start > width:
         return start, max((w.end for w in words if start < w.end <= start + width), default=end)

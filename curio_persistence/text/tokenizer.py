@@ -1,4 +1,4 @@
-"""Text as the words people look for: split and folded once, above the dialect, alike everywhere.
+"""Split and fold text into words, once, in the same way for every database.
 
 A word is a run of letters, digits and the marks that belong to them; all else separates. It is
 folded: case, width, accents, vowel points and invisible characters make no difference. In scripts
@@ -20,30 +20,30 @@ from itertools import islice
 from typing import NamedTuple
 
 MOST_WORDS = 10_000
-"""So many words of a record are searched, in order."""
+"""The number of words of a record that are searched, in order."""
 LONGEST_WORD = 64
-"""So many characters of a word count; the rest is passed over."""
+"""The number of characters of a word that count; the rest is ignored."""
 VERSION = f"1 {unicodedata.unidata_version}"
-"""Another one where any text may be split otherwise."""
+"""The version of the tokenizer: it changes whenever some text may be split differently."""
 
 _LONGEST_CHUNK = 10 * MOST_WORDS
-"""So many characters of a piece without a space count. More words than count are hardly in it."""
+"""The number of characters of a chunk without a space that count: enough for `MOST_WORDS`."""
 _BLOCK = 2_000
-"""Longer texts are split in parts of about so many characters, as far as they are needed."""
+"""Longer texts are split in parts of about this many characters, as far as they are needed."""
 
 _LOWER_OR_SPACE = bytes(
     code if code > 127 else ord(chr(code).lower()) if chr(code).isalnum() else 32
     for code in range(256)
 )
 _CHUNKS = re.compile(
-    # On a key of a telephone, # and * are no signs that separate.
+    # As keycap emoji, # and * do not separate.
     r"(?:[#*](?=\ufe0f?\u20e3))?[^\s\x00-\x2f:-@\[-`{-\x7f]+"
 )
 _BLOCK_ENDS = re.compile(r"[\s\x00-\x2f:-@\[-`{-\x7f、。，]")
 
 
 class Word(NamedTuple):
-    """A folded word and its place in the original text."""
+    """A folded word and its position in the original text."""
 
     text: str
     start: int
@@ -51,7 +51,7 @@ class Word(NamedTuple):
 
 
 def tokenize(text: str) -> list[str]:
-    """The first `MOST_WORDS` words of a text in order, repeated as they stand."""
+    """Return the first `MOST_WORDS` words of a text in order, with repetitions."""
     words: list[str] = []
     for block in _blocks(text):
         words += _tokens_of_block(block)
@@ -61,7 +61,7 @@ def tokenize(text: str) -> list[str]:
 
 
 def tokenize_with_offsets(text: str, first: int = 0, last: int = MOST_WORDS) -> list[Word]:
-    """The same words with their places; or only those from one number to before another."""
+    """Return the same words with their offsets; or only a range of them."""
     located: list[Word] = []
     number = start = 0
     last = min(last, MOST_WORDS)
@@ -77,7 +77,7 @@ def tokenize_with_offsets(text: str, first: int = 0, last: int = MOST_WORDS) -> 
 
 
 def _blocks(text: str) -> Iterator[str]:
-    """A text in parts, none of which ends within a word."""
+    """Yield a text in parts, none of which ends within a word."""
     start = 0
     while len(text) - start > _BLOCK:
         found = _BLOCK_ENDS.search(text, start + _BLOCK)
@@ -104,7 +104,7 @@ def _tokens_of_block(text: str) -> list[str]:
 
 
 def is_last_of_run(word: str) -> bool:
-    """Whether it is one character of a script that puts no spaces between words."""
+    """Return whether a word is one character of a script without spaces between words."""
     if len(word) > 1 or word.isascii():
         return False
     from curio_persistence.text.normalize import is_unspaced

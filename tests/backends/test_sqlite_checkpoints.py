@@ -181,6 +181,6 @@ def test_the_check_up_tells_of_a_log_that_is_much_too_long(
             log_some(persistence, 100, octets=10_000)
         level, message = journal()
     assert level == "warning"
-    assert "MB: somebody reads" in message
+    assert "MB: a reader stays open" in message
     log_some(persistence, 2)
     assert journal() == ("ok", "write-ahead log")

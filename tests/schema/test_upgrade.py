@@ -474,7 +474,7 @@ def test_of_two_who_upgrade_at_once_one_does(database: Database) -> None:
     for other in others:
         other.join()
     assert [report.events for report in reports if not report.already] == [1]
-    assert all("by somebody else in this moment" in text for text in told)
+    assert all("by another process in this moment" in text for text in told)
     with database.open() as persistence:
         persistence.create_agent_run(AgentRun("planner", "stray"))  # It still is a stub.
 

@@ -1,4 +1,4 @@
-"""The full-text index in memory: every document is looked at, which is fast enough for tests."""
+"""The full-text index in memory: a search scans all documents, fast enough for tests."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class MemorySearchIndex(SearchIndex):
         return dict(Counter(document.kind for document in documents.values()))
 
     def unindexed(self, kind: int, table: str, upto: int) -> list[int]:
-        return []  # No other program writes here.
+        return []  # Other programs cannot write here.
 
     def orphans(self, kind: int, table: str) -> list[int]:
         return []
@@ -94,7 +94,7 @@ class MemorySearchIndex(SearchIndex):
         return ""
 
     def optimize(self) -> None:
-        """Leave everything as it is: what was removed is gone."""
+        """Do nothing: removed documents leave nothing behind."""
 
 
 def _matches(document: Document, clauses: Sequence[Clause]) -> bool:

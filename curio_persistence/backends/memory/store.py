@@ -1,6 +1,6 @@
-"""Rows in dictionaries: for unit tests, and as the reference that databases are compared with.
+"""Rows in dictionaries: for unit tests, and as the reference for the databases.
 
-Rows are kept encoded, as in SQLite, so that nothing aliases and times, JSON and limits behave as
+Rows are stored encoded, as in SQLite, so that nothing aliases and times, JSON and limits behave as
 in the databases.
 """
 
@@ -59,7 +59,7 @@ _REFERENCES = {
 class _Rows:
     """One table's rows by id, and for each of its lookup columns the ids by value.
 
-    Each change can be repeated, as a rollback does that was interrupted.
+    Each change can be repeated, as a rollback does after an interrupt.
     """
 
     def __init__(self, table: Table[Any]) -> None:
@@ -103,7 +103,7 @@ class _Rows:
         return self.matching(tuple(Filter(name, "=", row[name]) for name in key))
 
     def matching(self, where: Where) -> list[int]:
-        """The ids of matching rows, found by a lookup where a filter allows it."""
+        """Return the ids of matching rows, found by a lookup if a filter allows it."""
         candidates: Any = self.by_id
         for column, op, value, _ in where:
             if op in ("=", "in") and column in self.lookups:
@@ -160,11 +160,11 @@ class MemoryStore(Store):
 
     @_exclusive
     def initialize(self) -> None:
-        """There is nothing to create."""
+        """Do nothing: memory has no tables to create."""
         self._check_open()
 
     def clear(self) -> None:
-        """Forget every row; ids start again from 1."""
+        """Remove every row; ids start again from 1."""
         self._check_outside("clearing")
         self._empty()
 
@@ -225,7 +225,7 @@ class MemoryStore(Store):
             transaction.leave(1)
             transaction.undo.clear()
         finally:
-            transaction.ended, transaction.depth = True, 0  # No call: it could be interrupted.
+            transaction.ended, transaction.depth = True, 0  # A call could be interrupted.
             try:
                 self._finish(transaction)
             finally:
@@ -239,14 +239,14 @@ class MemoryStore(Store):
             transaction.leave(depth + 1)
             transaction.depth = depth
         except BaseException:
-            if transaction.depth >= depth:  # Else it was undone with a block around this one.
+            if transaction.depth >= depth:  # Otherwise an outer block has undone it.
                 transaction.depth = depth
                 with transaction.lock:
                     roll_back(self._undo, start)
             raise
 
     def _enter(self, transaction: _Transaction) -> None:
-        """Wait for all other threads to come out."""
+        """Wait until no other thread is inside."""
         self._lock.acquire(transaction, inf)
         self._undo = transaction.undo
 
@@ -384,7 +384,7 @@ class MemoryStore(Store):
         return aggregate_rows(self._matching(table, where), measures, group_by)
 
     def compact(self) -> None:
-        """Check that it is possible: what was deleted is gone already."""
+        """Check that no transaction is open; deleted rows leave nothing behind."""
         self.initialize()
         self._check_outside("compact()")
 
@@ -399,7 +399,7 @@ class MemoryStore(Store):
         ]
 
     def _without_run(self, table: Table[Any], column: str) -> int:
-        """How many rows name a run that is not there."""
+        """Count the rows whose run does not exist."""
         runs = self._rows(RUNS)
         named = (row.get(column) for row in self._rows(table).by_id.values())
         return sum(run is not None and not runs.holds("run_id", run) for run in named)
@@ -445,7 +445,7 @@ def roll_back(undo: list[Callable[[], object]], start: int = 0) -> None:
 
 
 class _Snapshot:
-    """The rows there were at one moment."""
+    """The rows as they were at one moment."""
 
     def __init__(self, tables: dict[str, list[Row]]) -> None:
         self._tables = tables

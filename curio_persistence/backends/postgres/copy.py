@@ -82,7 +82,7 @@ class PostgresCopy(PostgresStatements):
             lines = [(ident, *line) for ident, line in zip(ids, lines, strict=True)]
         for key in table.unique:
             if key[0] in columns:
-                # One order for all: or each of two transactions could wait for the other.
+                # One order for all, or two transactions could deadlock.
                 at = columns.index(key[0])
                 lines.sort(key=lambda line: line[at] or "")
         try:

@@ -46,9 +46,9 @@ def parse_dsn(dsn: str) -> dict[str, str]:
     settings = {name: hidden(value) for name, value in parsed.items()}
     del parsed
     if _is_misplaced(dsn, settings):
-        # Not repeated: the text there is a piece of the password.
+        # Not repeated: the text there is a part of the password.
         raise ConfigurationError(
-            "dsn names a host or database with an @ in it, or a port that is no number. Letters "
+            "dsn names a host or database with an @ in it, or a port that is not a number. Letters "
             "that mean something in a URL must be percent-encoded in its password: @ as %40, / as "
             "%2F."
         )
@@ -56,7 +56,7 @@ def parse_dsn(dsn: str) -> dict[str, str]:
 
 
 def _is_misplaced(dsn: str, settings: Mapping[str, str]) -> bool:
-    """Return whether a piece of the password seems to stand in another place."""
+    """Return whether a part of the password seems to be in another field."""
     hosts, ports = settings.get("host", "").split(","), settings.get("port", "").split(",")
     address = dsn.partition("?")[0].partition("://")[2]
     return (

@@ -17,7 +17,7 @@ from curio_persistence.store.transaction import Transaction
 from curio_persistence.tables import EVENTS, RUNS, TABLES
 
 _SETTINGS = (
-    # How times become text; those without a zone become what they say.
+    # The text of times; those without a zone keep their digits.
     "SET LOCAL TimeZone = 'UTC'; SET LOCAL DateStyle = 'ISO, YMD'; "
     # How long to wait for a program that is in the middle of a transaction.
     "SET LOCAL lock_timeout = '30s'; "
@@ -57,7 +57,7 @@ taken, and its times without a zone for those of the session's; but it lets the 
 
 
 class PostgresOriginal(Original, PostgresStore):
-    """The old tables are kept beside the new ones, under other names."""
+    """The upgrade in PostgreSQL: the old tables stay beside the new ones, under other names."""
 
     @contextmanager
     def looking(self) -> Iterator[None]:
@@ -85,7 +85,7 @@ class PostgresOriginal(Original, PostgresStore):
 
     def _put_aside(self) -> None:
         for name in sorted(self._found):
-            # Else the new ones would get other names than elsewhere.
+            # Otherwise the new ones would get other names than elsewhere.
             table = f"ALTER TABLE {self._qualified(name)} RENAME"
             for constraint, *_ in self._read(_CONSTRAINTS, (self._schema_name, name)):
                 old, new = quote_identifier(constraint), _name_aside(constraint)
@@ -147,7 +147,7 @@ class PostgresOriginal(Original, PostgresStore):
     def _insert_kept(
         self, table: Table[Any], columns: tuple[str, ...], text: Iterator[bytes]
     ) -> None:
-        # Frozen: no reader has to find out which rows of a table that is new he may see.
+        # Frozen: readers need not check the visibility of rows in a new table.
         self._copy_in(self._pinned(), table, columns, text, " (FREEZE)")
 
 

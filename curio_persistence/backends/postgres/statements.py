@@ -131,7 +131,7 @@ class PostgresStatements(SQLStore):
             try:
                 return self._execute(connection, cursor, f"{_NEXT_SAVEPOINT}; {sql}", params)
             except BaseException:
-                if cursor.query is not None:  # Else it was never sent.
+                if cursor.query is not None:  # Otherwise it was never sent.
                     with suppress(PersistenceError):
                         self._run(connection, f"ROLLBACK TO {_SAVEPOINT}", ())
                 raise
@@ -149,7 +149,7 @@ class PostgresStatements(SQLStore):
     def _cursor(self, connection: Connection) -> DriverCursor:
         try:
             return connection.cursor()
-        except psycopg2.Error as error:  # It broke, or was closed.
+        except psycopg2.Error as error:  # The connection broke, or was closed.
             raise self._translate(error) from error
         except ImportError as error:  # The driver imports datetime here.
             raise _exiting() from error
@@ -266,7 +266,7 @@ class PostgresStatements(SQLStore):
     def after_fork(self, *, in_child: bool) -> None:
         if not in_child:
             return
-        # Forgotten, not closed: psycopg2 knows in which process a connection was made, and leaves
+        # Dropped, not closed: psycopg2 knows in which process a connection was made, and leaves
         # the socket to the parent.
         closed = self._pool.closed
         self._pool = self._new_pool()

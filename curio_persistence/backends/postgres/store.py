@@ -55,7 +55,7 @@ class PostgresStore(PostgresCopy, PostgresDDL):
         )
 
     def __repr__(self) -> str:
-        place = self.place if hasattr(self, "_settings") else None  # None while it is being made.
+        place = self.place if hasattr(self, "_settings") else None  # None in the constructor.
         return f"PostgresStore({place!r})"
 
     @property
@@ -92,7 +92,7 @@ class PostgresStore(PostgresCopy, PostgresDDL):
         if self._is_inside():
             raise UnsupportedError("A transaction is open in this thread: end it before compact().")
         self._search_index.optimize()
-        # Deleted rows stay in the file until something else is written over them.
+        # Deleted rows stay in the file until other data overwrites them.
         names = migrations.SEARCH_TABLES
         ours = [*(table.name for table in ALL_TABLES), *names]
         with self._patient_connection() as connection:
@@ -147,7 +147,7 @@ class PostgresStore(PostgresCopy, PostgresDDL):
                 yield snapshot
             return
         with self._reader(ONE_STATE) as connection:
-            self._run(connection, "SELECT 1", ())  # Which fixes the state that it sees.
+            self._run(connection, "SELECT 1", ())  # This fixes the state that it sees.
             yield SQLSnapshot(partial(self._read_stream, connection))
 
     def _read_stream(

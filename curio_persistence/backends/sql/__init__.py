@@ -1,1 +1,1 @@
-"""What the SQL backends share."""
+"""The common part of the SQL backends."""

@@ -1,4 +1,4 @@
-"""Measures as SQL expressions, and how their numbers are put together.
+"""Measures as SQL expressions, and the numbers made of their values.
 
 Databases add floats in the order in which they meet them, and round each time. Here they add
 integers: each float is cut into two of them, whose sums tell the sum of the floats exactly.
@@ -18,11 +18,11 @@ _ONE = 2**82
 
 
 class OutOfRange(Exception):
-    """Some float is too large, or too small, to be added as integers."""
+    """A float is too large, or too small, to be added as integers."""
 
 
 class Expressions(NamedTuple):
-    """The expressions that a measure needs, and what makes one number of their values."""
+    """The expressions of a measure, and the function that makes one number of their values."""
 
     texts: tuple[str, ...]
     combine: Callable[..., Any] = one_zero

@@ -1,4 +1,4 @@
-"""What a check-up says of what every database has: its size, its indexes and its references."""
+"""The findings of a check-up common to all databases: size, indexes and references."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from curio_persistence.backends.sql import migrations
 from curio_persistence.store.base import Finding
 
 SMALL = 64_000_000
-"""How many bytes are read through in every check-up, in a tenth of a second or two; where there are
+"""The bytes that every check-up reads, in a tenth of a second or two; where there are
 more, only those that are asked to go deep read them."""
 
 
@@ -17,7 +17,7 @@ def size(octets: int) -> str:
 
 
 def unread(check: str, octets: int) -> Finding:
-    """What is said where to know it everything would have to be read."""
+    """Return the finding that a check would have to read everything."""
     return Finding(
         check,
         "ok",
@@ -27,7 +27,7 @@ def unread(check: str, octets: int) -> Finding:
 
 
 def indexes(found: Set[str], dialect: str) -> Finding:
-    """Whether the indexes are there that the tables were made with."""
+    """Return the finding on missing indexes."""
     missing = sorted(migrations.indexes(dialect) - found)
     if not missing:
         return Finding("indexes", "ok", "all there")
@@ -40,7 +40,7 @@ def indexes(found: Set[str], dialect: str) -> Finding:
 
 
 def orphans(events: int, one_run: str | None, calls: int, children: int) -> Finding:
-    """How many rows name a run that is not there; `one_run` is one that events name.
+    """Return the finding on rows whose run does not exist; `one_run` is one that events name.
 
     Model calls and child runs may: a call can stand alone, a parent be recorded elsewhere.
     """
@@ -48,7 +48,7 @@ def orphans(events: int, one_run: str | None, calls: int, children: int) -> Find
         return Finding(
             "orphans",
             "warning",
-            f"{events:,} events are of runs that do not exist, {one_run} for one: somebody wrote "
+            f"{events:,} events are of runs that do not exist, {one_run} for one: a program wrote "
             "or deleted without foreign keys",
             "Create these runs with create_agent_run(); then their events can be read, and go "
             "with them by delete_agent_run().",

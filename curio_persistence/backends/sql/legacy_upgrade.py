@@ -1,7 +1,7 @@
-"""A database that an original Curio filled, and how today's tables come to stand in their place.
+"""Replace the tables of an original Curio by today's tables.
 
-All of it is one transaction: whoever reads or writes meanwhile finds the old tables or the new
-ones, and after a crash the old ones are there as if nothing had been.
+All of it is one transaction: other connections see the old tables or the new ones, and a crash
+leaves the old ones unchanged.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ from curio_persistence.store.table import Row, StoredValue, Table
 from curio_persistence.tables import EVENTS, RUNS, TABLES
 
 ASIDE = "_before_upgrade"
-"""What the names of the old tables end with while, and where, they are kept."""
+"""The suffix of the old tables while, and where, they stay."""
 _ROWS = 2_000
-"""How many rows to copy at a time."""
+"""The rows to copy at a time."""
 
 OldRow = tuple[Any, ...]
 
 
 class Original(SQLStore):
-    """A store whose tables are still those of an original Curio, to be opened for an upgrade."""
+    """A store with the tables of an original Curio, opened for an upgrade."""
 
     _aside = ""
-    """What the names of the old tables end with at the moment."""
+    """The present suffix of the old tables."""
     _found: Mapping[str, frozenset[str]]
 
     def is_upgraded(self) -> bool:
-        """Whether the tables are today's. Raises SchemaMismatchError where they are neither."""
+        """Return whether the tables are today's; raise SchemaMismatchError if they are neither."""
         catalog = self._catalog()
-        self._tables_are_ours = True  # Or will be: what is written here goes into them.
+        self._tables_are_ours = True  # Or will be: writes here go into them.
         if migrations.is_ours(catalog.tables) and catalog.applied:
             return True
         if not migrations.is_original(catalog.tables):
@@ -54,34 +54,36 @@ class Original(SQLStore):
 
     @abstractmethod
     def looking(self) -> AbstractContextManager[None]:
-        """While it lasts, the old rows can be read; nothing is changed."""
+        """Make the old rows readable inside the block, without any change."""
 
     @abstractmethod
     def replacing(self) -> AbstractContextManager[str]:
-        """While it lasts, old rows can be read and new ones kept; then the new tables stand in the
-        place of the old. Gives the name of what keeps these. If it raises, nothing was changed."""
+        """Make old rows readable and new rows writable inside the block, then swap the tables.
+
+        Yields the name of the backup of the old tables. If the block raises, nothing changes.
+        """
 
     @abstractmethod
     def _keep(
         self, table: Table[Any], columns: tuple[str, ...], pieces: Iterator[list[OldRow]]
     ) -> bool:
-        """Store rows under the ids they had; whether they are read as they were to be kept."""
+        """Store rows under their old ids; return whether they read back equal."""
 
     def _old_value(self, column: str) -> str:
-        """The expression that yields an old value as a driver can hand it over."""
+        """Return the expression that yields an old value in a form the driver can return."""
         return column
 
     def _kept_value(self, column: str) -> str:
-        """The expression that yields a new value in kept form, as it was bound."""
+        """Return the expression that yields a new value in stored form, as it was bound."""
         return self._reading(column)
 
     def columns(self, table: Table[Any]) -> tuple[str, ...]:
-        """The columns of an old table that go over, beside the id."""
+        """Return the columns of an old table that are copied, besides the id."""
         found = self._found.get(table.name, frozenset())
         return tuple(name for name in table.always if name in found)
 
     def left_out(self, table: Table[Any]) -> tuple[str, ...]:
-        """The columns of an old table that no original Curio is known to have had."""
+        """Return the columns of an old table that no known original Curio had."""
         found = self._found.get(table.name, frozenset())
         return tuple(sorted(found - {"id", *table.always}))
 
@@ -89,7 +91,7 @@ class Original(SQLStore):
         return self._count(self._old(table)) if table.name in self._found else 0
 
     def count_strays(self) -> int:
-        """How many runs there are that only events know."""
+        """Count the runs that only events name."""
         if EVENTS.name not in self._found:
             return 0
         [(count,)] = self._read(
@@ -100,7 +102,7 @@ class Original(SQLStore):
         return int(count)
 
     def old_rows(self, table: Table[Any]) -> Iterator[list[OldRow]]:
-        """The old rows in the order of their ids, some at a time: the id, then `columns`."""
+        """Yield the old rows by id, in chunks: the id, then `columns`."""
         if table.name not in self._found:
             return
         values = ", ".join(("id", *map(self._old_value, self.columns(table))))
@@ -112,15 +114,15 @@ class Original(SQLStore):
             rows = self._read(f"{select} WHERE id > {self.placeholder}{end}", (rows[-1][0],))
 
     def unknown_runs(self, run_ids: Iterable[StoredValue]) -> set[StoredValue]:
-        """Those of which there is no new row."""
+        """Return the runs without a new row."""
         asked = tuple(dict.fromkeys(run_ids))
         known = self.select_columns(RUNS, ("run_id",), (Filter("run_id", "in", asked),))
         return set(asked).difference(run_id for (run_id,) in known)
 
     def keep(self, table: Table[Any], pieces: Iterable[tuple[Sequence[int], list[Row]]]) -> None:
-        """Store rows, read them back, and compare: each must be there as it was to be kept.
+        """Store rows, read them back, and compare: each must be equal.
 
-        The next piece may be made while those before are stored.
+        The next chunk may be made while those before are stored.
         """
         aligned = (_lined_up(table, ids, rows) for ids, rows in pieces)
         for columns, alike in groupby(aligned, itemgetter(0)):
@@ -132,14 +134,14 @@ class Original(SQLStore):
         return self._read(sql, (lines[0][0], lines[-1][0])) == lines
 
     def _selecting_kept(self, table: Table[Any], values: Iterable[str]) -> str:
-        """The statement that reads the rows from one id to another."""
+        """Return the statement that reads the rows from one id to another."""
         return (
             f"SELECT {', '.join(values)} FROM {self._table(table)} WHERE id >= {self.placeholder} "
             f"AND id <= {self.placeholder} ORDER BY id"
         )
 
     def check_counts(self, stubs: int) -> None:
-        """Raise unless there are as many new rows as old ones, and so many more runs."""
+        """Raise unless the new tables have all old rows, and so many more runs."""
         for table in TABLES:
             expected = self.count_old(table) + (stubs if table is RUNS else 0)
             found = self._count(self._table(table))
@@ -161,9 +163,9 @@ class Original(SQLStore):
 
     @contextmanager
     def _old_ones_aside(self) -> Iterator[None]:
-        """While it lasts, the old tables have other names and the new ones are there."""
-        if self.is_upgraded():  # Asked again, now that nobody else can.
-            raise BusyError(f"{self.place} was upgraded by somebody else in this moment.")
+        """Rename the old tables and create the new ones for the time of the block."""
+        if self.is_upgraded():  # Checked again, now that other connections cannot upgrade.
+            raise BusyError(f"{self.place} was upgraded by another process in this moment.")
         self._put_aside()
         self._aside = ASIDE
         tables, indexes = migrations.indexes_apart(self.dialect)
@@ -177,7 +179,7 @@ class Original(SQLStore):
 
     @abstractmethod
     def _put_aside(self) -> None:
-        """Give the old tables other names."""
+        """Rename the old tables."""
 
 
 def _lined_up(

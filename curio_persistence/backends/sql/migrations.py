@@ -1,7 +1,7 @@
-"""Brings a database's tables up to date, and refuses those of another program.
+"""Bring a database's tables up to date, and refuse those of another program.
 
 `schema/<dialect>/*.sql` are the tables as they are today; `migrations/NNNN_name.sql` are the steps
-by which an older database gets there. A step is additive (programs that do not know it can go on)
+by which an older database gets there. A step is additive (programs that do not know it still work)
 or breaking, as its first line says: `-- additive: …` or `-- breaking: …`.
 
 An index of a table that may hold many rows has a step of its own, `-- additive, concurrent: …`,
@@ -76,12 +76,12 @@ class Catalog(NamedTuple):
 
 
 def is_ours(tables: Mapping[str, frozenset[str]]) -> bool:
-    """Return True if `schema_migrations` is there and has our columns."""
+    """Return True if `schema_migrations` exists with our columns."""
     return tables.get(MIGRATIONS_TABLE) == _MIGRATIONS_COLUMNS
 
 
 def is_original(tables: Mapping[str, frozenset[str]]) -> bool:
-    """Return True for tables of an original Curio: with its columns, and none of ours alone."""
+    """Return True for tables of an original Curio: with its columns, and none of only ours."""
     return RUNS.name in tables and all(
         name in _BY_NAME
         and columns >= _NEEDED[name]
@@ -92,7 +92,7 @@ def is_original(tables: Mapping[str, frozenset[str]]) -> bool:
 
 @cache
 def migrations(dialect: str) -> tuple[Migration, ...]:
-    """Every step, oldest first."""
+    """Return every step, oldest first."""
     folder = _folder(dialect) / "migrations"
     files = sorted(
         (f for f in folder.iterdir() if f.name.endswith(".sql")), key=lambda file: file.name
@@ -110,7 +110,7 @@ def _migration(file: Traversable) -> Migration:
 
 @cache
 def fresh(dialect: str) -> str:
-    """The statements that make today's tables from nothing."""
+    """Return the statements that make today's tables from nothing."""
     names = (f"{MIGRATIONS_TABLE}.sql", *(table.ddl for table in ALL_TABLES), "search.sql")
     return "\n".join((_folder(dialect) / name).read_text(encoding="utf-8") for name in names)
 
@@ -138,15 +138,15 @@ def index_changes(sql: str) -> list[IndexChange]:
 
 @cache
 def indexes(dialect: str) -> frozenset[str]:
-    """The names of all indexes that today's tables have."""
+    """Return the names of all indexes of today's tables."""
     return frozenset(match["name"] for match in _INDEX.finditer(fresh(dialect)))
 
 
 @cache
 def indexes_apart(dialect: str) -> tuple[str, str]:
-    """The statements of `fresh` without those that make indexes, and those that do.
+    """Split the statements of `fresh` into those that make tables, and those that make indexes.
 
-    An index of many rows is built in a fraction of the time when the rows are there already.
+    An index of many rows is built in a fraction of the time if the rows are stored first.
     """
     script = fresh(dialect)
     return _INDEX.sub("", script), "\n".join(match[0] for match in _INDEX.finditer(script))
@@ -172,9 +172,9 @@ class Plan(NamedTuple):
 def plan(catalog: Catalog, dialect: str, place: str, upgrade_command: str) -> Plan:
     """Return the way from what was found to today's tables.
 
-    Raises SchemaMismatchError where there is no way: tables that were not made here, a newer
-    breaking schema, missing pieces. `place` is where, in words; `upgrade_command` helps where an
-    original Curio made the tables.
+    Raises SchemaMismatchError if none exists: for tables of another program, a newer breaking
+    schema, or missing tables. `place` is the location, for messages; `upgrade_command` is the
+    advice for tables of an original Curio.
     """
     known = migrations(dialect)
     if not catalog.tables:
@@ -189,7 +189,7 @@ def plan(catalog: Catalog, dialect: str, place: str, upgrade_command: str) -> Pl
 
 
 def refuse_outdated(found: Plan, catalog: Catalog, dialect: str, place: str, command: str) -> None:
-    """Raise unless there is nothing to do, for those who may not, or were told not to, do it."""
+    """Raise if a step is missing, for callers that may not, or should not, migrate."""
     if found.is_current:
         return
     wanted = str(migrations(dialect)[-1].version)

@@ -1,4 +1,4 @@
-"""Row-shaped SQL, built once from a Table and from filters; what differs, a backend supplies.
+"""SQL for rows, built from a Table and from filters; each backend supplies its differences.
 
 Column names come only from Tables, never from callers; values are always bound.
 """
@@ -43,11 +43,11 @@ Params = tuple[Any, ...]
 
 
 Result = tuple[list[tuple[Any, ...]], int]
-"""What a statement did: the rows it returned, and how many it touched."""
+"""The outcome of a statement: the rows it returned, and how many it changed."""
 
 
 class SQLSnapshot:
-    """What one connection sees, from whose first reading on nothing changes for it."""
+    """The state that one connection sees, fixed by its first read."""
 
     def __init__(
         self,
@@ -69,18 +69,18 @@ class SQLSnapshot:
 
 
 class SQLStore(SQLUpsert):
-    """What SQLite and PostgreSQL share: statements, how transactions nest and tables come to be."""
+    """The common part of SQLite and PostgreSQL: statements, nested transactions, migrations."""
 
     placeholder: ClassVar[str]
     _begin: ClassVar[str]
     _after_savepoint: ClassVar[str] = ""
     """Statements to send with one that sets a savepoint."""
     _no_limit: ClassVar[str]
-    """What must stand where an OFFSET has no LIMIT before it."""
+    """The clause that must precede an OFFSET without a LIMIT."""
     _differs_from: ClassVar[str]
     """The comparison of two columns, of which NULL is a value."""
     _any_of: ClassVar[str]
-    """What follows a column that is to have one of several values."""
+    """The condition that follows a column, for one of several values."""
 
     def __init__(self, mine: ThreadTransaction, *, read_only: bool) -> None:
         self._texts: dict[Hashable, str] = {}
@@ -92,8 +92,8 @@ class SQLStore(SQLUpsert):
 
     @property
     def identity(self) -> str:
-        # When its tables were made, to the microsecond: no two databases have that in common,
-        # unless one began as a copy of the other, and then they share their rows as well.
+        # The creation time of its tables, to the microsecond: two databases share it only if one
+        # began as a copy of the other, and then they share their rows as well.
         if not self._identity:
             notes = self._qualified(migrations.MIGRATIONS_TABLE)
             [(made_at,)] = self._read(f"SELECT min(applied_at) FROM {notes}", ())
@@ -106,11 +106,11 @@ class SQLStore(SQLUpsert):
 
     @abstractmethod
     def _command(self, name: str) -> str:
-        """How a command of the command line is given for this database."""
+        """Return a shell command for this database."""
 
     @property
     def _init_command(self) -> str:
-        """The command that makes the tables here, or brings them up to date."""
+        """Return the shell command that makes the tables, or brings them up to date."""
         return self._command("init")
 
     def _plan(self, catalog: migrations.Catalog) -> migrations.Plan:
@@ -118,7 +118,7 @@ class SQLStore(SQLUpsert):
 
     @abstractmethod
     def _our_columns(self) -> list[tuple[Any, ...]]:
-        """Table and column, of all tables that have our names."""
+        """Return table and column, of all tables with our names."""
 
     @abstractmethod
     def _run_script(self, sql: str) -> None:
@@ -126,27 +126,27 @@ class SQLStore(SQLUpsert):
 
     @abstractmethod
     def _qualified(self, name: str) -> str:
-        """How a table of this name is called in a statement."""
+        """Return the name of a table in a statement."""
 
     @abstractmethod
     def _read(self, sql: str, params: Params) -> list[tuple[Any, ...]]:
-        """All rows that a reading statement answers with."""
+        """Return all rows of a reading statement."""
 
     @abstractmethod
     def _write(self, sql: str, params: Params) -> Result:
-        """Run one writing statement: committed on return, unless inside a transaction."""
+        """Run one writing statement, committed on return unless inside a transaction."""
 
     @abstractmethod
     def _control(self, transaction: Transaction, sql: str) -> None:
-        """Run a statement that is about a transaction, on its connection."""
+        """Run a transaction control statement on its connection."""
 
     @abstractmethod
     def _enter(self, transaction: Transaction) -> None:
-        """Wait for a connection, give it to the transaction, and begin."""
+        """Wait for a connection, assign it to the transaction, and begin."""
 
     @abstractmethod
     def _finish(self, transaction: Transaction) -> None:
-        """Roll back what was not committed, and let others have the connection.
+        """Roll back what was not committed, and release the connection.
 
         It is called twice, because a KeyboardInterrupt may end the first call at any step.
         """
@@ -163,8 +163,8 @@ class SQLStore(SQLUpsert):
         self._tables_are_ours = True
 
     def _refuse_foreign_tables(self) -> None:
-        """Before the first write of those who did not initialize: never write into such tables."""
-        self._tables_are_ours = True  # What follows reads, and must not ask again.
+        """Refuse tables of other programs before the first write without `initialize`."""
+        self._tables_are_ours = True  # The code below reads, and must not check again.
         try:
             catalog = self._catalog()
             if catalog.tables:
@@ -179,7 +179,7 @@ class SQLStore(SQLUpsert):
             pass
 
     def _migrate_one_step(self) -> bool:
-        """Run the next step and note it, in one transaction; False when there is none."""
+        """Run and record the next step in one transaction; return False if none is left."""
         with self.transaction():
             self._lock_schema()
             plan = self._plan(self._catalog())
@@ -191,7 +191,7 @@ class SQLStore(SQLUpsert):
         return True
 
     def _note(self, steps: tuple[migrations.Migration, ...]) -> None:
-        """Remember that these were applied."""
+        """Record that these steps were applied."""
         marks = ", ".join([self.placeholder] * 5)
         now = encode_time(utc_now())
         for step in steps:
@@ -202,7 +202,7 @@ class SQLStore(SQLUpsert):
             )
 
     def _lock_schema(self) -> None:
-        """Let one transaction at a time migrate, where beginning it does not see to that."""
+        """Let one transaction at a time migrate, unless its begin ensures that."""
 
     def _catalog(self) -> migrations.Catalog:
         columns: dict[str, set[str]] = defaultdict(set)
@@ -225,7 +225,7 @@ class SQLStore(SQLUpsert):
         return health.orphans(events, one_run, calls, children)
 
     def _without_run(self, table: Table[Any], column: str) -> tuple[int, str | None]:
-        """How many rows name a run that is not there, and one such run."""
+        """Return how many rows name a run that does not exist, and one such run."""
         [(count, one)] = self._read(
             f"SELECT count(*), min({column}) FROM {self._table(table)} AS naming "
             f"WHERE {column} IS NOT NULL AND NOT EXISTS "
@@ -238,7 +238,7 @@ class SQLStore(SQLUpsert):
         return max((step.version for step in self._catalog().applied), default=0)
 
     def _lacks_tables(self, said: object) -> SchemaMismatchError:
-        """The error for a statement that found no table or column of its name."""
+        """Return the error for a statement whose table or column does not exist."""
         return SchemaMismatchError(
             f"{self.place} lacks tables of curio_persistence ({said}).",
             found="none",
@@ -266,7 +266,7 @@ class SQLStore(SQLUpsert):
             transaction.leave(1)
             self._control(transaction, "COMMIT")
         finally:
-            transaction.ended, transaction.depth = True, 0  # No call: it could be interrupted.
+            transaction.ended, transaction.depth = True, 0  # A call could be interrupted.
             try:
                 self._finish(transaction)
             finally:
@@ -282,13 +282,13 @@ class SQLStore(SQLUpsert):
             transaction.depth = depth
             self._control(transaction, f"RELEASE SAVEPOINT level_{depth}")
         except BaseException:
-            if transaction.depth >= depth:  # Else it was undone with a block around this one.
+            if transaction.depth >= depth:  # Otherwise an outer block has undone it.
                 transaction.depth = depth
                 self._undo(transaction, depth)
             raise
 
     def _undo(self, transaction: Transaction, depth: int) -> None:
-        # Where the database has given the transaction up by itself, there is nothing left to undo.
+        # If the database itself has ended the transaction, nothing is left to undo.
         with suppress(PersistenceError):
             self._control(transaction, f"ROLLBACK TO SAVEPOINT level_{depth}")
             self._control(transaction, f"RELEASE SAVEPOINT level_{depth}")
@@ -299,11 +299,11 @@ class SQLStore(SQLUpsert):
         return self._qualified(table.name)
 
     def _reading(self, column: str, expression: str | None = None) -> str:
-        """Return what yields a column, or an expression of its kind, in stored form."""
+        """Return the expression that yields a column, or one of its kind, in stored form."""
         return expression or column
 
     def _binding(self, column: str) -> str:
-        """The expression that takes a kept value for a column."""
+        """Return the expression that binds a stored value to a column."""
         return self.placeholder
 
     def _measuring(self, table: Table[Any], measure: Measure) -> Expressions:
@@ -333,11 +333,11 @@ class SQLStore(SQLUpsert):
 
     @abstractmethod
     def _listing(self, column: str) -> str:
-        """The expression that gathers a group's values of a column, NULL left out."""
+        """Return the expression that collects a group's values of a column, without NULL."""
 
     @abstractmethod
     def _listed(self, gathered: Any) -> list[int]:
-        """The list that such an expression answered with."""
+        """Return the list of such an expression's value."""
 
     def select(
         self,
@@ -366,7 +366,7 @@ class SQLStore(SQLUpsert):
         return columns
 
     def _learn_filled(self, table: Table[Any], empty: tuple[str, ...], columns: Columns) -> None:
-        """Fetch from now on those columns as well that this answer has values in."""
+        """Fetch from now on also the columns in which these rows have values."""
         values = dict(zip(table.names, columns, strict=True))
         self._empty[table] = tuple(
             name for name in empty if {*values[name]} <= {table.filled.get(name)}
@@ -451,7 +451,7 @@ class SQLStore(SQLUpsert):
         try:
             rows = self._read(sql, self._values(where))
             combined = _combined(rows, len(group_by), asked)
-        except (InvalidValueError, OutOfRange):  # Numbers that the database cannot add.
+        except (InvalidValueError, OutOfRange):  # The database cannot add these numbers.
             return self._aggregate_in_python(table, measures, where, group_by)
         return self._with_starts(group_by, combined)
 
@@ -478,7 +478,7 @@ class SQLStore(SQLUpsert):
     def _with_starts(
         self, groups: tuple[GroupKey, ...], rows: list[tuple[Any, ...]]
     ) -> list[tuple[Any, ...]]:
-        """Return the rows with the begins of buckets in the place of their values."""
+        """Return the rows with the begin of each bucket instead of its value."""
         for at, group in enumerate(groups):
             if isinstance(group, Bucket):
                 start = cache(partial(self._start_or_none, group))
@@ -526,7 +526,7 @@ class SQLStore(SQLUpsert):
         from_start: bool,
         empty: tuple[str, ...],
     ) -> str:
-        # A column that a filter fixes need not be fetched: of a run's events, a tenth of the time.
+        # A column that a filter fixes need not be fetched: it saves a tenth for a run's events.
         known = {*_known(where), *empty}
         fetched = [self._reading(name) for name in table.names if name not in known]
         if empty:
@@ -554,7 +554,7 @@ class SQLStore(SQLUpsert):
     def _reading_csv(
         self, table: Table[Any], where: Where, order: tuple[Order, ...], after: Position | None
     ) -> str:
-        """The text of a statement that answers with CSV of so many rows; see `csv_text`."""
+        """Return the text of a statement for the CSV of so many rows; see `csv_text`."""
         shape = (table, "csv", _shape(where), order, after is None)
         return self._text(shape, lambda: self._csv_statement(table, where, order, after))
 
@@ -562,10 +562,10 @@ class SQLStore(SQLUpsert):
     def _csv_statement(
         self, table: Table[Any], where: Where, order: tuple[Order, ...], after: Position | None
     ) -> str:
-        """That text, made anew."""
+        """Compile that text."""
 
     def _where_text(self, where: Where, after: tuple[Order, ...] = ()) -> str:
-        """The conditions; `after` is the order of which a position is to come before the rows."""
+        """Return the conditions; `after` is the order in which the rows follow a position."""
         conditions = [self._condition(f) for f in where]
         if after:
             place = ", ".join(o.column for o in after)
@@ -574,7 +574,7 @@ class SQLStore(SQLUpsert):
         return f" WHERE {' AND '.join(conditions)}" if conditions else ""
 
     def _position(self, order: tuple[Order, ...]) -> str:
-        """The expressions that take a place in this order."""
+        """Return the expressions that bind a position in this order."""
         return ", ".join(self._binding(o.column) for o in order)
 
     def _condition(self, f: Filter) -> str:
@@ -598,22 +598,22 @@ class SQLStore(SQLUpsert):
 
     @abstractmethod
     def _has(self, column: str) -> str:
-        """Whether a column of tags has the one that is bound."""
+        """Return the condition that a column of tags has the bound tag."""
 
     @abstractmethod
     def _has_any(self, column: str) -> str:
-        """Whether it has one of several."""
+        """Return the condition that a column of tags has one of several."""
 
     @abstractmethod
     def _holds(self, column: str) -> str:
-        """Whether a column of payloads has what a pattern asks for."""
+        """Return the condition that a column of payloads matches a pattern."""
 
     @abstractmethod
     def _several(self, values: tuple[Any, ...]) -> Any:
-        """The one value that `_any_of` takes for several, so that its text is always the same."""
+        """Return the one value that `_any_of` binds for several, so that its text is constant."""
 
     def _values(self, where: Where) -> Params:
-        """What the filters' placeholders stand for, in order."""
+        """Return the values of the filters' placeholders, in order."""
         values: list[Any] = []
         for f in where:
             if f.value is not None and f.op != "differs from":
@@ -627,7 +627,7 @@ class SQLStore(SQLUpsert):
 
 
 def _known(where: Where) -> Mapping[str, Any]:
-    """The columns whose values a filter fixes."""
+    """Return the columns whose values a filter fixes."""
     return {f.column: f.value for f in where if f.op == "="}
 
 
@@ -643,9 +643,9 @@ def columns_of(
     rows: list[tuple[Any, ...]],
     empty: tuple[str, ...] = (),
 ) -> Columns | None:
-    """Return what was fetched, turned on its side, and what a filter fixed.
+    """Transpose the fetched rows, and add the columns that a filter fixed.
 
-    None if one of the columns that were expected to be empty has a value.
+    Returns None if one of the columns that were expected to be empty has a value.
     """
     turned = _turned(rows)
     if empty and rows and any(turned[-1]):
@@ -665,7 +665,7 @@ def _turned(rows: list[tuple[Any, ...]]) -> Columns:
     parts: list[Any] = [[] for _ in rows[0]]
     for start in range(0, len(rows), _AT_ONCE):
         part = rows[start : start + _AT_ONCE]
-        rows[start : start + _AT_ONCE] = [()] * len(part)  # And so is their memory given back.
+        rows[start : start + _AT_ONCE] = [()] * len(part)  # And so is their memory released.
         for column, values in zip(parts, zip(*part, strict=True), strict=True):
             column.append(values)
     for index, column in enumerate(parts):

@@ -1,4 +1,4 @@
-"""Upserts as statements of many rows, each of which meets a key once."""
+"""Upserts as statements of many rows, in each of which a key occurs once."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class SQLUpsert(Store):
 
     @abstractmethod
     def _newness(self, table: Table[Any]) -> tuple[str, tuple[Any, ...]]:
-        """Return what tells the rows that a statement inserts from those that it updates."""
+        """Return the expression that tells inserted rows from updated ones."""
 
     def upsert(
         self,
@@ -47,7 +47,7 @@ class SQLUpsert(Store):
         ids, new = [0] * len(rows), [True] * len(rows)
         try:
             with self.transaction():
-                # A row without a value in its key meets no other row.
+                # A row with NULL in its key conflicts with no other row.
                 apart = [at for at, values in enumerate(keys) if None in values]
                 for at, ident in zip(
                     apart, self.insert_many(table, [rows[at] for at in apart]), strict=True
@@ -58,7 +58,7 @@ class SQLUpsert(Store):
                     for at in some:
                         ids[at], new[at] = found[keys[at]]
         except InvalidValueError:
-            return super().upsert(table, rows, key=key, update=update)  # To name the row.
+            return super().upsert(table, rows, key=key, update=update)  # Names the row.
         return Upserted(ids, new)
 
     def _upsert_each(
@@ -101,7 +101,7 @@ def _having(key: tuple[str, ...], rows: list[Row]) -> Iterable[Where]:
 def _rounds(keys: Sequence[Key]) -> Iterator[list[int]]:
     """Yield positions in groups in which no key is repeated, sorted by key.
 
-    In one order, or two statements could each wait for the other.
+    Without one order, two statements could deadlock.
     """
     rounds: dict[int, list[int]] = defaultdict(list)
     seen: dict[Key, int] = defaultdict(int)

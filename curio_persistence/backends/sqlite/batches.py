@@ -1,4 +1,4 @@
-"""Many rows at once, in one transaction."""
+"""Insert many rows in one transaction."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from curio_persistence.store.table import Row, StoredValue, Table
 T = TypeVar("T")
 
 _MOST_VALUES = 8_192
-"""How many values one statement binds: 512 rows of events. Any SQLite takes 32,766."""
+"""The values that one statement binds: 512 rows of events. Any SQLite accepts 32,766."""
 
 
 class _Refused(Exception):
@@ -66,7 +66,7 @@ class SQLiteBatches(SQLiteInserts):
         if threading.active_count() == 1:
             connection.executemany(self._lines_text(table, columns, 1), lines)
             return
-        # `executemany` gives the interpreter away at every row, and beside a thread that computes
+        # `executemany` releases the GIL at every row, and beside a thread that computes
         # gets it back 5 ms later: 700 rows/s. Long statements make that 60,000.
         for part in _powers_of_two(lines, _MOST_VALUES // len(columns)):
             sql = self._lines_text(table, columns, len(part))
@@ -74,7 +74,7 @@ class SQLiteBatches(SQLiteInserts):
 
 
 def _powers_of_two(lines: list[T], most: int) -> Iterator[list[T]]:
-    """Yield slices of 1, 2, 4, … lines, so that few statements do for batches of all sizes."""
+    """Yield slices of 1, 2, 4, … lines, so that few statements serve batches of all sizes."""
     begin = 0
     while rest := min(len(lines) - begin, most):
         end = begin + (1 << rest.bit_length() - 1)

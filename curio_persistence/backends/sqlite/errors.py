@@ -1,4 +1,4 @@
-"""Our errors for what SQLite's driver raises about one file: what it means, and what helps."""
+"""Translate errors of SQLite's driver into ours, with advice."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _SCARCE_BYTES = 1 << 20
 
 
 class SQLiteErrors:
-    """The errors of one file; `path` is how its user calls it, `init_command` what makes it."""
+    """Translate errors for one file; `path` is its name for users, `init_command` creates it."""
 
     def __init__(self, path: Path, *, lock_timeout: float, init_command: str) -> None:
         self._path = path
         self._place = f"The database {path}"
-        # Absolute, because the process may change its folder.
+        # Absolute, because the process may change its directory.
         self._file = path.absolute()
         self._lock_timeout = lock_timeout
         self._init_command = init_command
@@ -111,9 +111,9 @@ class SQLiteErrors:
             return ConfigurationError(f"The folder {folder} does not exist; create it first.")
         if not os.access(folder, os.W_OK):
             return AccessDeniedError(
-                f"There is no database {self._path}, and none can be made there. "
+                f"No database exists at {self._path}, and none can be made there. "
                 f"Check the rights of the folder {folder}."
             )
         return NotFoundError(
-            f"There is no database {self._path}. To make one: {self._init_command}"
+            f"No database exists at {self._path}. To make one: {self._init_command}"
         )

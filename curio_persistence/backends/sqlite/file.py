@@ -1,4 +1,4 @@
-"""One SQLite file: where it is, and how connections to it are opened."""
+"""One SQLite file: its path, and the connections to it."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ DRIVER_ERRORS = (sqlite3.Error, UnicodeDecodeError)
 
 _OLDEST_ENGINE = (3, 37, 0)
 _STATEMENTS = 256
-_URL = re.compile("[A-Za-z][A-Za-z0-9+.-]+:/")  # Two letters at least: C:/ is a drive.
+_URL = re.compile("[A-Za-z][A-Za-z0-9+.-]+:/")  # At least two letters: C:/ is a drive.
 _BATCH_CACHE = 16_000
 """KB that the writer may keep in memory: with random event_ids a batch changes a page per row."""
 _READER_CACHE = 2_000
 
 
 class ReadingThread(ThreadTransaction):
-    """What each thread has of its own: its transaction, and its reader."""
+    """The state of each thread: its transaction, and its reader."""
 
     reader: Reader | None = None
 
@@ -72,7 +72,7 @@ class SQLiteFile(SQLStore):
         if self._in_memory and read_only:
             raise ConfigurationError("A :memory: database cannot be opened read-only: it is empty.")
         self._path = _path(path)
-        # Absolute, because the process may change its folder before the next thread reads.
+        # Absolute, because the process may change its directory before the next thread reads.
         self._file = self._path.absolute()
         self._log = wal.WriteAheadLog(self._file)
         self._synchronous = durability.upper()
@@ -105,16 +105,16 @@ class SQLiteFile(SQLStore):
             # Not `mode=ro`, which leaves -wal and -shm files behind; `query_only` forbids writes.
             return self._connect("mode=rw")
         except (AccessDeniedError, StorageFullError):
-            # A WAL database in a folder that cannot be written to, or on a full disk, has no place
-            # for its -shm file. Without a log beside it nobody is writing, and it can be read as it
-            # stands; but once, because SQLite would not notice that somebody begins to.
+            # A WAL database in a read-only directory, or on a full disk, has no room for its -shm
+            # file. Without a log, no connection is writing, and the file can be read as it is. But
+            # only once, because SQLite would not notice a new writer.
             if self._has_log():
                 raise
             reader.for_one_read = True
             return self._connect("immutable=1")
 
     def _has_log(self) -> bool:
-        """Whether there is anything beside the file that belongs into it, or out of it."""
+        """Return whether a log or journal exists beside the file."""
         file = self._file.resolve()
         return any(_size(file.with_name(file.name + end)) for end in ("-wal", "-journal"))
 
@@ -126,7 +126,7 @@ class SQLiteFile(SQLStore):
         return connection
 
     def _inode_now(self) -> int:
-        """Return what tells the file at this path from others, or 0."""
+        """Return a number that identifies the file at this path, or 0."""
         try:
             return 0 if self._in_memory else os.stat(self._file).st_ino  # faster  # noqa: PTH116
         except OSError:
@@ -136,7 +136,7 @@ class SQLiteFile(SQLStore):
         """Return whether the file of the writer was deleted, or another put in its place."""
         if self._inode_now() == self._inode:
             return False
-        import logging  # Late: it takes longer to import than all of this package.
+        import logging  # Imported here: the import takes longer than that of this package.
 
         logging.getLogger("curio_persistence").error(
             "%s was deleted or replaced while it was open: what was written to it since is lost. "
@@ -190,7 +190,7 @@ class SQLiteFile(SQLStore):
 
 
 def _path(given: str | os.PathLike[str]) -> Path:
-    """The file that a caller named; raises ConfigurationError where that cannot be one."""
+    """Return the path that a caller gave; raise ConfigurationError if it cannot be a file."""
     if _URL.match(str(given)):
         # Not repeated: a URL may hold a password.
         raise ConfigurationError("db_path is a URL. Say connect(url), or name a file.")
@@ -198,7 +198,7 @@ def _path(given: str | os.PathLike[str]) -> Path:
         path = Path(given).expanduser()
         path.absolute()
     except (TypeError, RuntimeError, OSError) as error:
-        # No text; ~somebody who has no home; a path from a folder that is gone.
+        # Not a text; ~user without a home; a relative path in a deleted directory.
         said = str(error).rstrip(".")
         raise ConfigurationError(f"db_path {given!r} names no file: {said}.") from error
     if "\0" in str(path):

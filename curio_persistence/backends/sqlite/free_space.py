@@ -1,4 +1,4 @@
-"""How much of a SQLite file is empty, and how to give that back to the disk."""
+"""Measure the empty part of a SQLite file, and return it to the disk."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from curio_persistence.backends.sql import health
 from curio_persistence.store.base import Finding
 
 _WORTH_IT = 10_000_000
-"""How many empty bytes are worth a word, where they are half of the file or more."""
+"""The empty bytes worth a warning, if they are half of the file or more."""
 _INCREMENTAL = 2
 
 
 class Room(NamedTuple):
-    """What SQLite says of a file's pages."""
+    """The numbers of a file's pages."""
 
     page_size: int
     pages: int
@@ -27,7 +27,7 @@ class Room(NamedTuple):
         return self.page_size * self.pages
 
     def finding(self, path: Path) -> Finding:
-        """What a check-up says of it. Empty pages are used again before the file grows."""
+        """Return the finding of a check-up. SQLite reuses empty pages before the file grows."""
         empty = self.page_size * self.free
         said = f"{health.size(self.size)}, of them {health.size(empty)} empty"
         if empty < _WORTH_IT or 2 * self.free < self.pages:

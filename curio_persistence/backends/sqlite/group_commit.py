@@ -1,7 +1,7 @@
 """Rows of several threads that share one commit.
 
 The thread that gets the writer leads: it takes the rows of the same table that wait behind it, and
-stores them all by one statement. The others follow: they wait for the outcome.
+stores them all by one statement. The other threads follow: they wait for the outcome.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class PendingInsert(Ticket):
         self._cursor = cursor
 
     def lead(self, lock: FairLock, followers: list[PendingInsert]) -> None:
-        """Take along the rows of the same table that wait, in the order of the queue."""
+        """Collect the waiting rows of the same table, in the order of the queue."""
         lock.take(self._may_follow, followers, _MOST - 1)
 
     def _may_follow(self, other: Ticket) -> bool:
@@ -64,10 +64,10 @@ class PendingInsert(Ticket):
         return True
 
     def follow(self, lock: FairLock) -> None:
-        """Wait until the leader, if there is one, has given the writer back."""
+        """Wait until the leader, if there is one, has released the writer."""
         while self.leader is not None and self.ident is None and lock.is_held_by(self.leader):
             self.wait(1)
-        self.alone = self.leader is not None  # If there is no id, this row may be the reason.
+        self.alone = self.leader is not None  # Without an id, this row may be the reason.
         self.leader = None
 
 
@@ -122,7 +122,7 @@ class SQLiteInserts(SQLiteConnections):
                 raise
         finally:
             lock.release(mine)
-            # The next thread first, so that the disk is at work while those of this group wake up.
+            # The next thread first, so that the disk works while the threads of this group wake up.
             lock.wake()
             for follower in followers:
                 follower.ring()
@@ -147,7 +147,7 @@ class SQLiteInserts(SQLiteConnections):
     def _insert_together(self, members: list[PendingInsert], patience: float | None) -> None:
         """Store rows by one statement; if SQLite refuses one of them, each half by one.
 
-        Down to single ones, which are left to their threads: there they are stored, or raise.
+        Single rows are left to their threads, which store them or raise.
         """
         if len(members) < 2:
             return

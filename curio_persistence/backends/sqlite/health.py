@@ -17,11 +17,11 @@ from curio_persistence.tables import TABLES
 
 _ADVICE = "Stop writing, keep a copy of the file, and restore a backup or run `.recover`."
 _NAMED = 5
-"""How many damaged rows are named."""
+"""The number of damaged rows to name."""
 
 
 class SQLiteHealth(SQLiteConnections):
-    """The part of a SQLite store that knows how well it is."""
+    """The part of a SQLite store that checks its health."""
 
     def diagnose(self, *, deep: bool = False) -> list[Finding]:
         room = self._room()
@@ -86,7 +86,7 @@ class SQLiteHealth(SQLiteConnections):
         return Finding("texts", "error", "; ".join(damaged[:_NAMED]) + more, _ADVICE)
 
     def _damaged_rows(self, table: Table[Any]) -> Iterator[str]:
-        """Say of each row that cannot be decoded what is wrong with it."""
+        """Describe each row that cannot be decoded."""
         after = 0
         while ids := self._read(
             f"SELECT id FROM {table.name} WHERE id > ? ORDER BY id LIMIT 400", (after,)
@@ -107,7 +107,7 @@ class SQLiteHealth(SQLiteConnections):
 
 
 def _engine_finding(version: tuple[int, int, int]) -> Finding:
-    """Whether the engine has the WAL-reset fault (fixed in 3.51.3, 3.50.7 and 3.44.6)."""
+    """Return the finding on the WAL-reset fault (fixed in 3.51.3, 3.50.7 and 3.44.6)."""
     text = ".".join(map(str, version))
     fixed = (
         version >= (3, 51, 3) or (3, 50, 7) <= version < (3, 51) or (3, 44, 6) <= version < (3, 45)

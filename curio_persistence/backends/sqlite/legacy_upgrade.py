@@ -63,7 +63,7 @@ class SQLiteOriginal(Original, SQLiteStore):
                 if copy is not None and not self.is_upgraded():  # The commit failed.
                     copy.unlink(missing_ok=True)
             raise
-        with suppress(PersistenceError):  # Somebody reads, and so the journal stays as it was.
+        with suppress(PersistenceError):  # Another connection reads: the journal stays as it was.
             self._prepare_file()
 
     def _put_aside(self) -> None:
@@ -72,10 +72,10 @@ class SQLiteOriginal(Original, SQLiteStore):
 
     @contextmanager
     def _copy_of_file(self) -> Iterator[Path]:
-        """A copy of the file as it is now, which has its name only when all went well."""
+        """Copy the file as it is now, under a temporary name until the block succeeds."""
         unfinished, copy = self._beside(".bak.unfinished"), self._free_name()
         with self._telling_of(unfinished):
-            unfinished.unlink(missing_ok=True)  # That of somebody who was killed.
+            unfinished.unlink(missing_ok=True)  # A killed process left it behind.
         try:
             self._copy_file(unfinished)
             yield copy
@@ -97,11 +97,11 @@ class SQLiteOriginal(Original, SQLiteStore):
 
     def _copy_file(self, path: Path) -> None:
         with self._telling_of(path):
-            # Before there is anything in it, it is as private as the file.
+            # While still empty, it becomes as private as the file.
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
             shutil.copymode(self._file, path)
         try:
-            # By a connection that reads: the writer's is inside of the transaction.
+            # By a reading connection: the writer's is inside the transaction.
             with (
                 closing(self._driver_connect("mode=rw")) as source,
                 closing(sqlite3.connect(path)) as copy,
@@ -111,7 +111,7 @@ class SQLiteOriginal(Original, SQLiteStore):
             raise self._translate(error) from error
 
     def _free_name(self) -> Path:
-        """The first of `.bak`, `.bak2`, `.bak3` and so on that is not taken."""
+        """Return the first free name of `.bak`, `.bak2`, `.bak3` and so on."""
         ends = (".bak" if number == 1 else f".bak{number}" for number in count(1))
         return next(path for end in ends if not (path := self._beside(end)).exists())
 

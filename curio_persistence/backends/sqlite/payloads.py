@@ -1,6 +1,6 @@
-"""How SQLite looks for payloads that match a pattern: a text comparison first, then a function.
+"""Find payloads that match a pattern in SQLite: by a text comparison first, then by a function.
 
-Every payload that matches has the pattern's key in it, and a text it asks for after that. SQLite
+Every matching payload contains the pattern's key, and then its text, if it has one. SQLite
 compares these by itself, so that only payloads that have them are parsed, which takes ten times as
 long, and for which a thread must wait for Python's lock.
 """
@@ -16,13 +16,13 @@ from curio_persistence.store.payload_match import holds, read_pattern
 
 FUNCTION = "curio_payload_holds"
 _PIECE = 100
-"""How much of a long text is compared."""
+"""The part of a long text that is compared."""
 _MAY_BE_ESCAPED = re.compile(r'["\\/\x00-\x1f]')
 _SPECIAL = re.compile(r"[*?[]")
 
 
 def configure(connection: sqlite3.Connection) -> None:
-    """Define the function that decides."""
+    """Define the SQL function that decides."""
     connection.create_function(FUNCTION, 2, holds, deterministic=True)
 
 

@@ -77,7 +77,7 @@ class SQLiteSearchIndex(SearchIndex):
     def put(self, documents: Sequence[Document]) -> None:
         self._create()
         self._remove_words(_RUN, [each.record_id for each in documents if each.kind == _RUN], {})
-        # In order: the newest are found at the end of each list.
+        # In order: the newest are at the end of each list.
         documents = sorted(documents)
         self._write(_INSERT_WORDS, (_json([(each.slot, each.words) for each in documents]),))
         rows = [each if each.kind == _RUN else (*each[:4], None) for each in documents]
@@ -97,7 +97,7 @@ class SQLiteSearchIndex(SearchIndex):
             ) from error.__cause__
 
     def _exists(self) -> bool:
-        # Not remembered: a rollback removes the table that its transaction created.
+        # Not cached: a rollback removes the table that its transaction created.
         return bool(self._read("SELECT 1 FROM sqlite_master WHERE name = ?", (_WORDS,)))
 
     def remove(self, kind: int, ids: Sequence[int], words: Mapping[int, str]) -> None:

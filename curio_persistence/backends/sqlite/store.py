@@ -1,4 +1,4 @@
-"""SQLite: tables, search and what its SQL says otherwise than PostgreSQL's."""
+"""SQLite: tables, search and the differences of its SQL from PostgreSQL's."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ class SQLiteStore(SQLiteBatches, SQLiteStreams, SQLiteHealth):
 
 
 def _statements(sql: str) -> Iterator[str]:
-    """The single statements of a script; sqlite3's own executescript would commit before them."""
+    """Return the statements of a script; sqlite3's own executescript would commit before them."""
     statement = ""
     for line in sql.splitlines(keepends=True):
         statement += line

@@ -1,4 +1,4 @@
-"""Streams, snapshots and CSV: readings that keep a connection of their own until they end."""
+"""Streams, snapshots and CSV: reads that hold a connection of their own until they end."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from curio_persistence.store.filters import Filter, Order, Where, beyond
 from curio_persistence.store.table import Columns, Table
 
 _LONGEST = 64 << 20
-"""How many bytes one chunk of CSV may have, unless it is a single row."""
+"""The bytes of one chunk of CSV, unless it is a single row."""
 _ANY_LENGTH = 2**31 - 1
 
 
 class SQLiteStreams(SQLiteConnections):
-    """The part of a SQLite store that reads more than is held in memory."""
+    """The part of a SQLite store that reads more than fits into memory."""
 
     def select(
         self,
@@ -66,16 +66,16 @@ class SQLiteStreams(SQLiteConnections):
                         after = position_of_last(table, order, columns)
                     return
                 except ClosedError:
-                    # A fork closed the connection: go on behind the last row, in the parent.
+                    # A fork closed the connection: continue behind the last row, in the parent.
                     if self._closed or os.getpid() != process:
                         raise
                 where += there_already
                 self._fix_state(reader, table)
 
     def _fix_state(self, reader: Reader, table: Table[Any] | None = None) -> Where:
-        """Begin to read: until the connection is closed, what others write is not seen.
+        """Begin to read: until it is closed, the connection does not see writes of others.
 
-        Return the condition for the rows of a table that are there.
+        Return the condition for the rows of a table that are stored now.
         """
         with reader.lock, self._translating():
             connection = self._connect_reader(reader)
@@ -113,7 +113,7 @@ class SQLiteStreams(SQLiteConnections):
         after: Position | None,
         size: int,
     ) -> Iterator[Columns]:
-        """Yield what `stream` yields, from one statement."""
+        """Yield the rows of `stream`, from one statement."""
         where = beyond(where, order, after)
         sql = self._selecting(table, where, order, after, unlimited=True, from_start=True)
         params = self._values(where) + (after or ())
