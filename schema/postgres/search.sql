@@ -3,12 +3,12 @@
 CREATE TABLE {schema}.agent_search_documents (
     slot      BIGINT PRIMARY KEY,  -- the record's time in milliseconds, or the next free number
     record_id BIGINT NOT NULL,
-    length    INTEGER NOT NULL,    -- how many words
+    length    INTEGER NOT NULL,    -- number of words
     kind      SMALLINT NOT NULL,   -- 0 run, 1 event, 2 model call
-    words     INTEGER[] NOT NULL   -- hashes of its words and of their first letters
+    words     INTEGER[] NOT NULL   -- hashes of the words and of their first letters
 );
 
--- Or the planner would take a rare word for one that every 500th document has.
+-- Otherwise the planner would assume that every 500th document has a rare word.
 ALTER TABLE {schema}.agent_search_documents ALTER COLUMN words SET STATISTICS 500;
 
 CREATE UNIQUE INDEX agent_search_documents_by_record

@@ -23,7 +23,7 @@ CREATE TABLE {schema}.agent_llm_usage (
     cache_write_tokens BIGINT,
     reasoning_tokens   BIGINT,
     cost_usd           NUMERIC(20, 12), -- US dollars, exact
-    event_id           TEXT            -- the sender's name for it, by which it is stored once
+    event_id           TEXT            -- the sender's key, which is stored only once
 );
 
 -- Newest calls of all agents.
@@ -34,12 +34,12 @@ CREATE INDEX agent_llm_usage_by_agent ON {schema}.agent_llm_usage (agent_id, cre
 CREATE INDEX agent_llm_usage_by_run ON {schema}.agent_llm_usage (run_id, created_at, id)
     WHERE run_id IS NOT NULL;
 -- Statistics read these two indexes and never the table. In the first, the id makes each group grow
--- at its end, which is a fifth of a batch. The second yields latencies in order, so that percentiles
--- over everything need no sort.
+-- at its end, which saves a fifth of a batch. The second yields latencies in order, so that
+-- percentiles over everything need no sort.
 CREATE INDEX agent_llm_usage_stats ON {schema}.agent_llm_usage
     (agent_id, model, status, id, input_tokens, output_tokens, cost_usd, latency_ms);
 CREATE INDEX agent_llm_usage_latency ON {schema}.agent_llm_usage (latency_ms)
     WHERE latency_ms IS NOT NULL;
--- What is sent again is recognised. Calls that have no event_id cost it nothing.
+-- Recognises calls that are sent again. Calls without an event_id cost nothing here.
 CREATE UNIQUE INDEX agent_llm_usage_by_event_id ON {schema}.agent_llm_usage (event_id)
     WHERE event_id IS NOT NULL;

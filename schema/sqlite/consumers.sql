@@ -1,4 +1,4 @@
--- How far each consumer has come in the change feed of a table.
+-- The position of each consumer in the change feed of a table.
 
 CREATE TABLE agent_consumers (
     id         INTEGER PRIMARY KEY AUTOINCREMENT,

@@ -1,4 +1,4 @@
--- What happened in a run. Rows are appended and never changed.
+-- The events of runs. Rows are appended and never changed.
 
 CREATE TABLE agent_run_events (
     id              INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -9,11 +9,11 @@ CREATE TABLE agent_run_events (
     event_type      TEXT NOT NULL DEFAULT '',
     data            TEXT,              -- JSON or plain text, as it was given
     created_at      TEXT NOT NULL CHECK (created_at GLOB '????-??-??T??:??:??.??????+00:00'),
-    -- Lifted out of data when a finished tool call is written, for statistics.
+    -- Extracted from data when a finished tool call is written, for statistics.
     tool_name       TEXT,
     tool_latency_us INTEGER,           -- microseconds
     tool_error      INTEGER,           -- 0 or 1
-    event_id        TEXT,              -- the sender's name for it, by which it is stored once
+    event_id        TEXT,              -- the sender's key, which is stored only once
     -- The rest of the envelope.
     session_id      TEXT,
     level           TEXT NOT NULL DEFAULT 'info',
@@ -25,25 +25,25 @@ CREATE TABLE agent_run_events (
     contract_version TEXT,
     artifact_uri    TEXT,
     metadata        TEXT,              -- JSON or plain text, as it was given
-    -- Worked out when the event is written: of a level above info how severe it is (30 warning,
-    -- 40 error, 50 critical), of a metric its name and value.
+    -- Computed when the event is written: the severity of a level above info (30 warning,
+    -- 40 error, 50 critical), the name and value of a metric.
     severity        INTEGER,
     metric_name     TEXT,
     metric_value    REAL
 ) STRICT;
 
--- A run's events in order; also what the foreign key looks up.
+-- A run's events in order; also for the foreign key.
 CREATE INDEX agent_run_events_by_run ON agent_run_events (run_id, timestamp);
--- Newest events of one agent. The type stands behind the order, so that one type's are found without
--- a look at the others' rows.
+-- Newest events of one agent. The type follows the order, so that a filter by type reads no other
+-- rows.
 CREATE INDEX agent_run_events_by_agent ON agent_run_events (agent_id, timestamp, id, event_type);
 -- Newest events of all agents.
 CREATE INDEX agent_run_events_by_time ON agent_run_events (timestamp);
--- Tool statistics read this index and never the table. Other events cost it nothing.
+-- Tool statistics read this index and never the table. Other events cost nothing here.
 CREATE INDEX agent_run_events_tools
     ON agent_run_events (agent_id, tool_name, tool_error, tool_latency_us)
     WHERE tool_name IS NOT NULL;
--- What is sent again is recognised. Events that have no event_id cost it nothing.
+-- Recognises events that are sent again. Events without an event_id cost nothing here.
 CREATE UNIQUE INDEX agent_run_events_by_event_id ON agent_run_events (event_id)
     WHERE event_id IS NOT NULL;
 -- Events of one session.
@@ -53,11 +53,11 @@ CREATE INDEX agent_run_events_by_session ON agent_run_events (session_id, timest
 CREATE INDEX agent_run_events_severe
     ON agent_run_events (timestamp, id, severity, event_type)
     WHERE severity IS NOT NULL;
--- The same of one agent.
+-- The same for one agent.
 CREATE INDEX agent_run_events_severe_by_agent
     ON agent_run_events (agent_id, timestamp, id, severity, event_type)
     WHERE severity IS NOT NULL;
--- Metrics are added up from this index, and never from the table. Other events cost it nothing.
+-- Metrics are aggregated from this index, never from the table. Other events cost nothing here.
 CREATE INDEX agent_run_events_metrics
     ON agent_run_events (metric_name, timestamp, metric_value, agent_id)
     WHERE metric_name IS NOT NULL;

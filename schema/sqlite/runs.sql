@@ -1,5 +1,5 @@
 -- One row for each execution of an agent.
--- Times are UTC text of fixed width, so that text order is time order; the CHECKs hold them to it.
+-- Times are UTC text of fixed width, so that text order is time order; the CHECKs ensure it.
 
 CREATE TABLE agent_runs (
     id                     INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -20,10 +20,10 @@ CREATE TABLE agent_runs (
     updated_at             TEXT NOT NULL CHECK (updated_at GLOB '????-??-??T??:??:??.??????+00:00'),
     session_id             TEXT,
     parent_run_id          TEXT,       -- no foreign key: a parent may be recorded later, or elsewhere
-    stub                   INTEGER,    -- 1 while all that is known of the run is that an event named it
+    stub                   INTEGER,    -- 1 while the run is known only from an event
     tags                   TEXT,       -- a JSON array of texts
     metrics                TEXT,       -- JSON or plain text, as it was given
-    -- The updated_at with which the search index has it.
+    -- The updated_at of the run in the search index.
     indexed_at             TEXT CHECK (indexed_at GLOB '????-??-??T??:??:??.??????+00:00')
 ) STRICT;
 
@@ -35,7 +35,7 @@ CREATE INDEX agent_runs_by_agent ON agent_runs (agent_id, created_at);
 CREATE INDEX agent_runs_by_status ON agent_runs (status, created_at);
 -- Statistics read this index and never the table.
 CREATE INDEX agent_runs_stats ON agent_runs (agent_id, status, total_iterations);
--- A run's children; of a deleted run they lose their parent.
+-- A run's children, which lose their parent when it is deleted.
 CREATE INDEX agent_runs_by_parent ON agent_runs (parent_run_id, created_at)
     WHERE parent_run_id IS NOT NULL;
 -- Runs of one session.

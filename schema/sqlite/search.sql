@@ -5,8 +5,8 @@ CREATE TABLE agent_search_documents (
     slot      INTEGER PRIMARY KEY,     -- the record's time in milliseconds, or the next free number
     kind      INTEGER NOT NULL,        -- 0 run, 1 event, 2 model call
     record_id INTEGER NOT NULL,
-    length    INTEGER NOT NULL,        -- how many words
-    words     TEXT                     -- of a run: FTS5 must be told them when the run changes
+    length    INTEGER NOT NULL,        -- number of words
+    words     TEXT                     -- of a run: FTS5 needs them when the run changes
 ) STRICT;
 
 CREATE UNIQUE INDEX agent_search_documents_by_record ON agent_search_documents (kind, record_id);

@@ -23,7 +23,7 @@ CREATE TABLE agent_llm_usage (
     cache_write_tokens INTEGER,
     reasoning_tokens   INTEGER,
     cost_usd           INTEGER,        -- picodollars: 10^-12 US dollars, so that sums are exact
-    event_id           TEXT            -- the sender's name for it, by which it is stored once
+    event_id           TEXT            -- the sender's key, which is stored only once
 ) STRICT;
 
 -- Newest calls of all agents.
@@ -34,11 +34,11 @@ CREATE INDEX agent_llm_usage_by_agent ON agent_llm_usage (agent_id, created_at);
 CREATE INDEX agent_llm_usage_by_run ON agent_llm_usage (run_id, created_at)
     WHERE run_id IS NOT NULL;
 -- Statistics read these two indexes and never the table. In the first, the id makes each group grow
--- at its end, which is a fifth of a batch. The second yields latencies in order, so that percentiles
--- over everything need no sort.
+-- at its end, which saves a fifth of a batch. The second yields latencies in order, so that
+-- percentiles over everything need no sort.
 CREATE INDEX agent_llm_usage_stats ON agent_llm_usage
     (agent_id, model, status, id, input_tokens, output_tokens, cost_usd, latency_ms);
 CREATE INDEX agent_llm_usage_latency ON agent_llm_usage (latency_ms) WHERE latency_ms IS NOT NULL;
--- What is sent again is recognised. Calls that have no event_id cost it nothing.
+-- Recognises calls that are sent again. Calls without an event_id cost nothing here.
 CREATE UNIQUE INDEX agent_llm_usage_by_event_id ON agent_llm_usage (event_id)
     WHERE event_id IS NOT NULL;

@@ -10,7 +10,7 @@ CREATE TABLE schema_migrations (
     applied_at TEXT NOT NULL
 ) STRICT;
 -- One row for each execution of an agent.
--- Times are UTC text of fixed width, so that text order is time order; the CHECKs hold them to it.
+-- Times are UTC text of fixed width, so that text order is time order; the CHECKs ensure it.
 
 CREATE TABLE agent_runs (
     id                     INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -31,10 +31,10 @@ CREATE TABLE agent_runs (
     updated_at             TEXT NOT NULL CHECK (updated_at GLOB '????-??-??T??:??:??.??????+00:00'),
     session_id             TEXT,
     parent_run_id          TEXT,       -- no foreign key: a parent may be recorded later, or elsewhere
-    stub                   INTEGER,    -- 1 while all that is known of the run is that an event named it
+    stub                   INTEGER,    -- 1 while the run is known only from an event
     tags                   TEXT,       -- a JSON array of texts
     metrics                TEXT,       -- JSON or plain text, as it was given
-    -- The updated_at with which the search index has it.
+    -- The updated_at of the run in the search index.
     indexed_at             TEXT CHECK (indexed_at GLOB '????-??-??T??:??:??.??????+00:00')
 ) STRICT;
 
@@ -46,7 +46,7 @@ CREATE INDEX agent_runs_by_agent ON agent_runs (agent_id, created_at);
 CREATE INDEX agent_runs_by_status ON agent_runs (status, created_at);
 -- Statistics read this index and never the table.
 CREATE INDEX agent_runs_stats ON agent_runs (agent_id, status, total_iterations);
--- A run's children; of a deleted run they lose their parent.
+-- A run's children, which lose their parent when it is deleted.
 CREATE INDEX agent_runs_by_parent ON agent_runs (parent_run_id, created_at)
     WHERE parent_run_id IS NOT NULL;
 -- Runs of one session.
@@ -55,7 +55,7 @@ CREATE INDEX agent_runs_by_session ON agent_runs (session_id, created_at)
 -- Runs that the search index has yet to index.
 CREATE INDEX agent_runs_unindexed ON agent_runs (id)
     WHERE indexed_at IS NOT updated_at;
--- What happened in a run. Rows are appended and never changed.
+-- The events of runs. Rows are appended and never changed.
 
 CREATE TABLE agent_run_events (
     id              INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -66,11 +66,11 @@ CREATE TABLE agent_run_events (
     event_type      TEXT NOT NULL DEFAULT '',
     data            TEXT,              -- JSON or plain text, as it was given
     created_at      TEXT NOT NULL CHECK (created_at GLOB '????-??-??T??:??:??.??????+00:00'),
-    -- Lifted out of data when a finished tool call is written, for statistics.
+    -- Extracted from data when a finished tool call is written, for statistics.
     tool_name       TEXT,
     tool_latency_us INTEGER,           -- microseconds
     tool_error      INTEGER,           -- 0 or 1
-    event_id        TEXT,              -- the sender's name for it, by which it is stored once
+    event_id        TEXT,              -- the sender's key, which is stored only once
     -- The rest of the envelope.
     session_id      TEXT,
     level           TEXT NOT NULL DEFAULT 'info',
@@ -82,25 +82,25 @@ CREATE TABLE agent_run_events (
     contract_version TEXT,
     artifact_uri    TEXT,
     metadata        TEXT,              -- JSON or plain text, as it was given
-    -- Worked out when the event is written: of a level above info how severe it is (30 warning,
-    -- 40 error, 50 critical), of a metric its name and value.
+    -- Computed when the event is written: the severity of a level above info (30 warning,
+    -- 40 error, 50 critical), the name and value of a metric.
     severity        INTEGER,
     metric_name     TEXT,
     metric_value    REAL
 ) STRICT;
 
--- A run's events in order; also what the foreign key looks up.
+-- A run's events in order; also for the foreign key.
 CREATE INDEX agent_run_events_by_run ON agent_run_events (run_id, timestamp);
--- Newest events of one agent. The type stands behind the order, so that one type's are found without
--- a look at the others' rows.
+-- Newest events of one agent. The type follows the order, so that a filter by type reads no other
+-- rows.
 CREATE INDEX agent_run_events_by_agent ON agent_run_events (agent_id, timestamp, id, event_type);
 -- Newest events of all agents.
 CREATE INDEX agent_run_events_by_time ON agent_run_events (timestamp);
--- Tool statistics read this index and never the table. Other events cost it nothing.
+-- Tool statistics read this index and never the table. Other events cost nothing here.
 CREATE INDEX agent_run_events_tools
     ON agent_run_events (agent_id, tool_name, tool_error, tool_latency_us)
     WHERE tool_name IS NOT NULL;
--- What is sent again is recognised. Events that have no event_id cost it nothing.
+-- Recognises events that are sent again. Events without an event_id cost nothing here.
 CREATE UNIQUE INDEX agent_run_events_by_event_id ON agent_run_events (event_id)
     WHERE event_id IS NOT NULL;
 -- Events of one session.
@@ -110,11 +110,11 @@ CREATE INDEX agent_run_events_by_session ON agent_run_events (session_id, timest
 CREATE INDEX agent_run_events_severe
     ON agent_run_events (timestamp, id, severity, event_type)
     WHERE severity IS NOT NULL;
--- The same of one agent.
+-- The same for one agent.
 CREATE INDEX agent_run_events_severe_by_agent
     ON agent_run_events (agent_id, timestamp, id, severity, event_type)
     WHERE severity IS NOT NULL;
--- Metrics are added up from this index, and never from the table. Other events cost it nothing.
+-- Metrics are aggregated from this index, never from the table. Other events cost nothing here.
 CREATE INDEX agent_run_events_metrics
     ON agent_run_events (metric_name, timestamp, metric_value, agent_id)
     WHERE metric_name IS NOT NULL;
@@ -143,7 +143,7 @@ CREATE TABLE agent_llm_usage (
     cache_write_tokens INTEGER,
     reasoning_tokens   INTEGER,
     cost_usd           INTEGER,        -- picodollars: 10^-12 US dollars, so that sums are exact
-    event_id           TEXT            -- the sender's name for it, by which it is stored once
+    event_id           TEXT            -- the sender's key, which is stored only once
 ) STRICT;
 
 -- Newest calls of all agents.
@@ -154,15 +154,15 @@ CREATE INDEX agent_llm_usage_by_agent ON agent_llm_usage (agent_id, created_at);
 CREATE INDEX agent_llm_usage_by_run ON agent_llm_usage (run_id, created_at)
     WHERE run_id IS NOT NULL;
 -- Statistics read these two indexes and never the table. In the first, the id makes each group grow
--- at its end, which is a fifth of a batch. The second yields latencies in order, so that percentiles
--- over everything need no sort.
+-- at its end, which saves a fifth of a batch. The second yields latencies in order, so that
+-- percentiles over everything need no sort.
 CREATE INDEX agent_llm_usage_stats ON agent_llm_usage
     (agent_id, model, status, id, input_tokens, output_tokens, cost_usd, latency_ms);
 CREATE INDEX agent_llm_usage_latency ON agent_llm_usage (latency_ms) WHERE latency_ms IS NOT NULL;
--- What is sent again is recognised. Calls that have no event_id cost it nothing.
+-- Recognises calls that are sent again. Calls without an event_id cost nothing here.
 CREATE UNIQUE INDEX agent_llm_usage_by_event_id ON agent_llm_usage (event_id)
     WHERE event_id IS NOT NULL;
--- How far each consumer has come in the change feed of a table.
+-- The position of each consumer in the change feed of a table.
 
 CREATE TABLE agent_consumers (
     id         INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -179,8 +179,8 @@ CREATE TABLE agent_search_documents (
     slot      INTEGER PRIMARY KEY,     -- the record's time in milliseconds, or the next free number
     kind      INTEGER NOT NULL,        -- 0 run, 1 event, 2 model call
     record_id INTEGER NOT NULL,
-    length    INTEGER NOT NULL,        -- how many words
-    words     TEXT                     -- of a run: FTS5 must be told them when the run changes
+    length    INTEGER NOT NULL,        -- number of words
+    words     TEXT                     -- of a run: FTS5 needs them when the run changes
 ) STRICT;
 
 CREATE UNIQUE INDEX agent_search_documents_by_record ON agent_search_documents (kind, record_id);
