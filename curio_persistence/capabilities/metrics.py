@@ -74,7 +74,7 @@ POINTS = Table(
     lookups=(),
     ddl="",
 )
-"""An answer, of the form that all answers have; no database has such a table."""
+"""The table form of a result, like that of all results; no database stores it."""
 
 
 class Metrics:

@@ -26,4 +26,4 @@ TABLES: tuple[Table[Any], ...] = (RUNS, EVENTS, USAGE)
 """The tables of recorded data."""
 
 ALL_TABLES: tuple[Table[Any], ...] = (*TABLES, CONSUMERS)
-"""With what the library notes for itself, which is neither exported nor copied."""
+"""All tables, with those of the library itself, which are neither exported nor copied."""

@@ -86,4 +86,4 @@ class RunOrStub(AgentRun):
 
 RunOrStub.__name__ = AgentRun.__name__  # Redactors and errors name its fields after this.
 RUNS_AND_STUBS = _runs(RunOrStub, (*_RUN_COLUMNS, _STUB), (_INDEXED,))
-"""The same table, for those who take records from one database to another."""
+"""The same table with the hidden columns, for transfers between databases."""

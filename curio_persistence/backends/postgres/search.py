@@ -24,9 +24,9 @@ from curio_persistence.store.search_index import (
 from curio_persistence.tables import RUNS
 
 _ANALYZED_AFTER = 10_000
-"""Documents stored, after which the planner's statistics are made anew; then twice as many."""
+"""Documents stored before the planner's statistics are refreshed; then twice as many."""
 _FIRST_UNSPACED = "\u0e00"
-"""From here on most scripts put no spaces between words."""
+"""From this code point on, most scripts put no spaces between words."""
 _RUN = 0
 
 _MOST_KNOWN = 100_000

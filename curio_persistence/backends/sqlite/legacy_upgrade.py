@@ -23,7 +23,7 @@ _TEXT = partial(str, encoding="utf-8", errors="surrogateescape")
 
 
 class SQLiteOriginal(Original, SQLiteStore):
-    """The old file is kept as a copy beside it; the old tables are dropped from it."""
+    """The upgrade in SQLite: it leaves a copy of the old file, and drops the old tables."""
 
     def _configure(self, connection: sqlite3.Connection) -> sqlite3.Connection:
         connection = super()._configure(connection)

@@ -48,7 +48,7 @@ def bound(pattern: str) -> tuple[str]:
 
 
 def _piece(text: str) -> str:
-    """Return the longest piece of a quoted text that is always written alike, but for `\\u`."""
+    """Return the longest part of a quoted text that is always written alike, but for `\\u`."""
     first, *others = _MAY_BE_ESCAPED.split(text)
     pieces = [f'"{first}', *others]
     pieces[-1] += '"'

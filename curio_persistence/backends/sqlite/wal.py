@@ -28,7 +28,7 @@ _PATIENCE = 250
 
 def configure(connection: sqlite3.Connection) -> None:
     connection.execute(f"PRAGMA wal_autocheckpoint = {PAGES}")
-    # To which it is cut when it begins anew, after a reader or a large commit has made it longer.
+    # SQLite truncates it to this size at a restart, after a reader or a large commit.
     connection.execute(f"PRAGMA journal_size_limit = {LIMIT}")
 
 

@@ -38,7 +38,7 @@ _EVERYTHING = 2**62
 _LONGEST = 1e9
 """Seconds: thirty years are as good as for ever."""
 _TRIES = 10
-"""Searches, if the index is made anew during each of them."""
+"""Attempts of a search, if the index is rebuilt during each of them."""
 _COLUMNS = {name: kind.table for kind in reversed(KINDS) for name in kind.marked}
 
 Slots = tuple[int, ...]

@@ -9,7 +9,7 @@ from curio_persistence.store.table import Columns, Row, StoredValue, Table
 from curio_persistence.tables import EVENTS, USAGE
 
 Content = tuple[StoredValue, ...]
-"""All kept values of a row but its id, in the order of `table.names`."""
+"""All stored values of a row but its id, in the order of `table.names`."""
 
 _BYTES = 16
 _ALL = 1 << 8 * _BYTES
