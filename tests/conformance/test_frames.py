@@ -20,7 +20,6 @@ from curio_persistence import (
     AgentLLMUsage,
     AgentRun,
     AgentRunEvent,
-    InMemoryPersistence,
     Persistence,
     Records,
     Stream,
@@ -262,7 +261,6 @@ def test_a_lone_surrogate_is_a_replacement_character_in_tables(
     assert [call.prompt for call in calls] == ["a\ud83d\ude00\0é\udfff"]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("order", ["newest", "oldest"])
 def test_the_table_of_a_stream_is_that_of_its_page(persistence: Persistence, order: str) -> None:
     """However many pieces it was read in, and whatever a filter has fixed."""
@@ -284,8 +282,7 @@ def test_a_table_sees_the_writes_of_its_transaction(persistence: Persistence) ->
 
 
 @pytest.mark.slow
-def test_a_very_long_text_is_in_the_table_among_short_ones() -> None:
-    persistence = InMemoryPersistence()
+def test_a_very_long_text_is_in_the_table_among_short_ones(persistence: Persistence) -> None:
     lengths = [1, 65 << 20, 2, 3]
     for number, length in enumerate(lengths):
         persistence.log_llm_usage(
