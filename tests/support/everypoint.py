@@ -14,11 +14,14 @@ from itertools import count
 from types import FrameType
 
 from curio_persistence import AgentRun, AgentRunEvent, Persistence
+from tests.support import soak
 
 Action = Callable[[Persistence, str], object]
 """Does something with the run of this id, which is there already, with three events."""
 
 EVENTS = 3
+_EACH = 120
+"""From this point on, a short run does not try each."""
 
 
 _NOT_OURS = (__file__, logging.__file__)
@@ -72,10 +75,12 @@ def interrupted_everywhere(
 ) -> Iterator[tuple[Point, Persistence, str]]:
     """Interrupt an action at its first point, its second, and so on until it comes through.
 
+    Of a long action every fifth point is taken, unless `CURIO_SOAK` asks for all.
+
     After each, this thread and another must be able to write, and to see what the other wrote.
     """
     with ThreadPoolExecutor(1) as other:
-        for number in count(1):
+        for number in _points():
             point, run_id = Point(number), f"run {number}"
             prepare(persistence, run_id)
             point.interrupt(lambda run_id=run_id: action(persistence, run_id))  # type: ignore[misc]
@@ -83,6 +88,11 @@ def interrupted_everywhere(
                 return
             check_that_threads_go_on(persistence, other, run_id, point)
             yield point, persistence, run_id
+
+
+def _points() -> Iterator[int]:
+    yield from range(1, _EACH)
+    yield from count(_EACH, 1 if soak.FACTOR > 1 else 5)
 
 
 def prepare(persistence: Persistence, run_id: str) -> None:
