@@ -53,7 +53,8 @@ def _kill_at(point: int) -> None:
         do: Callable[..., object] = getattr(owner, name)
 
         def do_or_die(self: object, *given: Any) -> object:
-            changes = not str(given[0] if given else "").startswith(_CHANGES_NOTHING)
+            sql = next((each for each in given if isinstance(each, str)), "")
+            changes = not sql.startswith(_CHANGES_NOTHING)
             if changes and next(numbers) == point:
                 os.kill(os.getpid(), signal.SIGKILL)
             return do(self, *given)

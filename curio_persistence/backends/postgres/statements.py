@@ -193,9 +193,13 @@ class PostgresStatements(SQLStore):
         self._run(_connection_of(transaction), sql, ())
 
     def _enter(self, transaction: Transaction) -> None:
-        self._check_writable()
+        self._check_may_begin()
         transaction.connection = self._pool.getconn(transaction)
         self._control(transaction, self._begin)
+
+    def _check_may_begin(self) -> None:
+        """Refuse a transaction where every write in it would be refused."""
+        self._check_writable()
 
     def _finish(self, transaction: Transaction) -> None:
         with transaction.lock:
