@@ -10,6 +10,7 @@ import logging
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from itertools import count
 from types import FrameType
 
@@ -46,7 +47,8 @@ class Point:
         sys.unraisablehook = _all_but_interrupts  # It may be a finalizer that is interrupted.
         try:
             sys.setprofile(self._look)
-            action()
+            # In a context of its own: an interrupt can come before the recorder forgets its run.
+            copy_context().run(action)
         except KeyboardInterrupt:
             pass
         finally:
