@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,6 +19,7 @@ from curio_persistence import (
     AgentRunEvent,
     ClosedError,
     InMemoryPersistence,
+    NotFoundError,
     Persistence,
     SQLitePersistence,
     UnsupportedError,
@@ -205,6 +207,38 @@ def test_in_a_fork_an_in_memory_persistence_is_a_copy() -> None:
 
     assert Fork(use).result() == ["parent", "child"]
     assert logged(persistence) == ["parent"]
+
+
+def test_a_stream_of_the_parent_goes_on_after_a_fork(persistence: SQLitePersistence) -> None:
+    persistence.log_agent_run_events(
+        AgentRunEvent("agent", "run", data=str(number)) for number in range(2_000)
+    )
+    stream = iter(persistence.iter_agent_run_events(run_id="run"))
+    read = [next(stream).data for _ in range(1_000)]
+    Fork(lambda: log(persistence, "child")).result()
+    read += [event.data for event in stream]
+    assert read == [str(number) for number in range(2_000)]
+
+
+def test_a_file_that_was_deleted_is_told_of_and_not_written_to_for_ever(
+    persistence: SQLitePersistence, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    log(persistence, "before")
+    for file in path.parent.iterdir():
+        file.unlink()
+
+    def write_on() -> None:
+        for number in range(200):
+            log(persistence, number)
+
+    with pytest.raises(NotFoundError):
+        write_on()
+    assert "deleted or replaced" in caplog.text
+
+
+def test_each_reading_thread_keeps_two_megabytes_at_most(persistence: SQLitePersistence) -> None:
+    store: Any = persistence._store
+    assert store._read("PRAGMA cache_size", ()) == [(-2_000,)]
 
 
 def test_a_fork_of_a_fork_works(persistence: SQLitePersistence) -> None:
