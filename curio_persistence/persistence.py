@@ -351,7 +351,7 @@ class Persistence(BasePersistence):
     @property
     def place(self) -> str:
         """Where everything is kept, in words that can open a sentence; without a password."""
-        return self._store.place
+        return self._store.location
 
     def schema_version(self) -> int:
         """The version that the tables have; 0 where there are none."""

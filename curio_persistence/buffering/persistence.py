@@ -194,7 +194,7 @@ class BufferedStore(Store):
         return f"BufferedStore({self._inner!r})"
 
     dialect = _inner_property("dialect")
-    place = _inner_property("place")
+    location = _inner_property("location")
     identity = _inner_property("identity")
     read_only = _inner_property("read_only")
     insert_first = _inner_property("insert_first")

@@ -316,7 +316,7 @@ class WriteQueue:
             while self._settled < last:
                 for count, error in store_entries(self._store, self._appends, self._next_entries()):
                     if error is not None:
-                        why = f"{self._store.place} does not take them."
+                        why = f"{self._store.location} does not take them."
                         self._lose(len(self._entries[0][1]), type(error).__name__, why)
                     self._settle(count)
                 self._answer(lambda waiter: waiter.number <= self._settled)

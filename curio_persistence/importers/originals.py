@@ -81,7 +81,7 @@ def upgrade(
     with closing(_open(config, read_only=dry_run)) as original:
         if original.is_upgraded():
             return UpgradeReport(
-                original.place, times.name, times.is_assumed, dry_run, already=True
+                original.location, times.name, times.is_assumed, dry_run, already=True
             )
         work = _Upgrade(original, times, progress or _untold)
         return work.look() if dry_run else work.replace()
@@ -179,7 +179,7 @@ class _Upgrade:
     def _report(self, kept_in: str | None) -> UpgradeReport:
         original, times, readers = self._original, self._times, self._readers.values()
         return UpgradeReport(
-            original.place,
+            original.location,
             times.name,
             times.is_assumed,
             dry_run=kept_in is None,

@@ -68,14 +68,14 @@ class Store(ABC):
     """The name under which this store is spoken of: `sqlite`, `postgres`, `memory`."""
 
     @property
-    def place(self) -> str:
+    def location(self) -> str:
         """The location of the rows, as the subject of a sentence, without secrets."""
         return f"The {self.dialect} store"
 
     @property
     def identity(self) -> str:
         """An identifier of the database, the same in every process and under every address."""
-        return self.place
+        return self.location
 
     @property
     def read_only(self) -> bool:
@@ -298,7 +298,7 @@ class Store(ABC):
         has none.
         """
         raise UnsupportedError(
-            f"{self.place} has no index for payloads: what passes the other filters is looked "
+            f"{self.location} has no index for payloads: what passes the other filters is looked "
             "through. On PostgreSQL there is one."
         )
 

@@ -28,7 +28,7 @@ def test_what_others_store_meanwhile_is_not_in_a_snapshot(
     write(persistence, "before")
     with ThreadPoolExecutor(1) as pool, store.snapshot() as snapshot:
         after = pool.submit(write, persistence, "after")
-        if store.place == "The database :memory:":  # Its one connection is lent.
+        if store.location == "The database :memory:":  # Its one connection is lent.
             after.cancel()
         else:
             after.result()

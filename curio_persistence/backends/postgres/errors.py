@@ -42,8 +42,8 @@ _PASSING = ("08", "25P03", "25P04", "53", "55006", "57", "58")
 class PostgresErrors:
     """Translate the driver's errors for one database. The password is in none of ours."""
 
-    def __init__(self, place: str, password: str) -> None:
-        self._place = place
+    def __init__(self, location: str, password: str) -> None:
+        self._location = location
         self._password = password
 
     def said(self, error: psycopg2.Error) -> str:
@@ -56,29 +56,29 @@ class PostgresErrors:
         code, said = error.pgcode or "", self.said(error)
         for prefixes, kind, advice in _ERRORS:
             if code.startswith(prefixes):
-                return kind(f"{self._place}: {said}. {advice}")
+                return kind(f"{self._location}: {said}. {advice}")
         # Without a code the driver speaks: of a broken connection, or of a wrong use of it.
         if code.startswith(_PASSING) or not (code or isinstance(error, _MISUSED)):
-            return UnavailableError(f"{self._place} did not serve the call: {said}.")
-        return PersistenceError(f"{self._place} refused a statement: {said}.")
+            return UnavailableError(f"{self._location} did not serve the call: {said}.")
+        return PersistenceError(f"{self._location} refused a statement: {said}.")
 
     def translate_connecting(self, error: psycopg2.Error) -> PersistenceError:
         """Return our error for a failed attempt to connect, of which libpq tells only the text."""
         said = self.said(error)
         if any(word in said for word in ("authentication failed", "no password", "pg_hba.conf")):
             return AccessDeniedError(
-                f"{self._place} refused the login: {said}. Check user and password."
+                f"{self._location} refused the login: {said}. Check user and password."
             )
         if _UNKNOWN.search(said) or "permission denied for database" in said:
             return AccessDeniedError(
-                f"{self._place} refused the login: {said}. Check the names of database and user."
+                f"{self._location} refused the login: {said}. Check the names of database and user."
             )
         if "unsupported startup parameter" in said:
-            return ConfigurationError(f"{self._place}: {said}. Say pgbouncer=True.")
+            return ConfigurationError(f"{self._location}: {said}. Say pgbouncer=True.")
         if isinstance(error, psycopg2.ProgrammingError) or "invalid " in said:
             return ConfigurationError(f"A connection setting is wrong: {said}.")
         return UnavailableError(
-            f"{self._place} cannot be reached: {said}. "
+            f"{self._location} cannot be reached: {said}. "
             "Is the server running, and are host and port right?"
         )
 

@@ -72,14 +72,14 @@ class PostgresStatements(SQLStore):
         tells = timeout is not None and not pgbouncer
         self._settings = dsn.session_settings(settings, timeout if tells else None)
         self._patient_settings = dsn.session_settings(settings, 0 if tells else None)
-        self._errors = PostgresErrors(self.place, str(self._settings.get("password") or ""))
+        self._errors = PostgresErrors(self.location, str(self._settings.get("password") or ""))
         self._pool_timeout = checked_seconds("pool_timeout", pool_timeout)
         self._watchdog = None if timeout is None else Watchdog(timeout)
         self._pool = self._new_pool()
         forking.follow(self)
 
     @property
-    def place(self) -> str:
+    def location(self) -> str:
         return f"PostgreSQL schema {self._schema_name!r} in {dsn.describe(self._settings)}"
 
     def initialize(self) -> None:
@@ -100,7 +100,7 @@ class PostgresStatements(SQLStore):
 
     def _check_writable(self) -> None:
         if self._read_only:
-            raise AccessDeniedError(f"{self.place} was opened read-only.")
+            raise AccessDeniedError(f"{self.location} was opened read-only.")
         if not self._tables_are_ours:
             self._refuse_foreign_tables()
 
@@ -243,7 +243,7 @@ class PostgresStatements(SQLStore):
         connection.prepare()
         if connection.server_version < _OLDEST * 10_000:
             raise UnsupportedError(
-                f"{self.place} runs PostgreSQL {connection.server_version // 10_000}; "
+                f"{self.location} runs PostgreSQL {connection.server_version // 10_000}; "
                 f"curio_persistence needs PostgreSQL {_OLDEST} or newer."
             )
         if self._watchdog is not None:
@@ -255,7 +255,7 @@ class PostgresStatements(SQLStore):
         return WaitingPool(self._sizes, self._pool_timeout, connect, self._closed_error)
 
     def _closed_error(self) -> ClosedError:
-        return ClosedError(f"{self.place} was closed. Open a new persistence.")
+        return ClosedError(f"{self.location} was closed. Open a new persistence.")
 
     def close(self) -> None:
         if self._is_inside():

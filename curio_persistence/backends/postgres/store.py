@@ -55,8 +55,8 @@ class PostgresStore(PostgresCopy, PostgresDDL):
         )
 
     def __repr__(self) -> str:
-        place = self.place if hasattr(self, "_settings") else None  # None in the constructor.
-        return f"PostgresStore({place!r})"
+        location = self.location if hasattr(self, "_settings") else None  # None in the constructor.
+        return f"PostgresStore({location!r})"
 
     @property
     def insert_first(self) -> bool:

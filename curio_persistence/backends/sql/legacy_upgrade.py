@@ -44,8 +44,9 @@ class Original(SQLStore):
         if not migrations.is_original(catalog.tables):
             found = ", ".join(sorted(catalog.tables)) or "none"
             raise SchemaMismatchError(
-                f"{self.place} has no tables of an original Curio, of which there are agent_runs, "
-                f"agent_run_events and agent_llm_usage. Found under such names: {found}.",
+                f"{self.location} has no tables of an original Curio, of which there are "
+                "agent_runs, agent_run_events and agent_llm_usage. "
+                f"Found under such names: {found}.",
                 found=found,
                 wanted="the tables of an original Curio",
             )
@@ -150,7 +151,7 @@ class Original(SQLStore):
 
     def _differs(self, what: str) -> CorruptDatabaseError:
         return CorruptDatabaseError(
-            f"{self.place} was not upgraded: when it was checked, {what}. Nothing was changed. "
+            f"{self.location} was not upgraded: when it was checked, {what}. Nothing was changed. "
             "Look for damage, with the tools of the database."
         )
 
@@ -165,7 +166,7 @@ class Original(SQLStore):
     def _old_ones_aside(self) -> Iterator[None]:
         """Rename the old tables and create the new ones for the time of the block."""
         if self.is_upgraded():  # Checked again, now that other connections cannot upgrade.
-            raise BusyError(f"{self.place} was upgraded by another process in this moment.")
+            raise BusyError(f"{self.location} was upgraded by another process in this moment.")
         self._put_aside()
         self._aside = ASIDE
         tables, indexes = migrations.indexes_apart(self.dialect)

@@ -169,40 +169,42 @@ class Plan(NamedTuple):
         return not self.steps
 
 
-def plan(catalog: Catalog, dialect: str, place: str, upgrade_command: str) -> Plan:
+def plan(catalog: Catalog, dialect: str, location: str, upgrade_command: str) -> Plan:
     """Return the way from what was found to today's tables.
 
     Raises SchemaMismatchError if none exists: for tables of another program, a newer breaking
-    schema, or missing tables. `place` is the location, for messages; `upgrade_command` is the
+    schema, or missing tables. `location` is for messages; `upgrade_command` is the
     advice for tables of an original Curio.
     """
     known = migrations(dialect)
     if not catalog.tables:
         return Plan(((fresh(dialect), known),))
-    _refuse_foreign(catalog, place, upgrade_command)
-    _refuse_newer(catalog, known, place)
+    _refuse_foreign(catalog, location, upgrade_command)
+    _refuse_newer(catalog, known, location)
     done = {step.version for step in catalog.applied}
     pending = tuple(step for step in known if step.version not in done)
     if not pending:
-        _refuse_damaged(catalog, place)
+        _refuse_damaged(catalog, location)
     return Plan(tuple((step.sql, (step,)) for step in pending))
 
 
-def refuse_outdated(found: Plan, catalog: Catalog, dialect: str, place: str, command: str) -> None:
+def refuse_outdated(
+    found: Plan, catalog: Catalog, dialect: str, location: str, command: str
+) -> None:
     """Raise if a step is missing, for callers that may not, or should not, migrate."""
     if found.is_current:
         return
     wanted = str(migrations(dialect)[-1].version)
     if not catalog.tables:
         raise SchemaMismatchError(
-            f"{place} has no tables of curio_persistence.",
+            f"{location} has no tables of curio_persistence.",
             found="none",
             wanted=wanted,
             command=command,
         )
     have = str(max((step.version for step in catalog.applied), default=0))
     raise SchemaMismatchError(
-        f"{place} has schema version {have}; this curio_persistence works with {wanted}.",
+        f"{location} has schema version {have}; this curio_persistence works with {wanted}.",
         found=have,
         wanted=wanted,
         command=command,
@@ -225,7 +227,7 @@ def finding(catalog: Catalog, dialect: str) -> Finding:
     )
 
 
-def _refuse_foreign(catalog: Catalog, place: str, upgrade_command: str) -> None:
+def _refuse_foreign(catalog: Catalog, location: str, upgrade_command: str) -> None:
     if is_ours(catalog.tables) and catalog.applied:
         return
     found = ", ".join(sorted(catalog.tables))
@@ -238,21 +240,21 @@ def _refuse_foreign(catalog: Catalog, place: str, upgrade_command: str) -> None:
         whose = "They belong to another program; nothing was changed. Use another file or schema."
         command = None
     raise SchemaMismatchError(
-        f"{place} has tables that curio_persistence did not make: {found}. {whose}",
+        f"{location} has tables that curio_persistence did not make: {found}. {whose}",
         found=found,
         wanted="no such tables, or those made by curio_persistence",
         command=command,
     )
 
 
-def _refuse_newer(catalog: Catalog, known: tuple[Migration, ...], place: str) -> None:
+def _refuse_newer(catalog: Catalog, known: tuple[Migration, ...], location: str) -> None:
     versions = {step.version for step in known}
     breaking = [s for s in catalog.applied if s.version not in versions and s.kind != "additive"]
     if not breaking:
         return
     found, wanted = str(breaking[-1].version), str(known[-1].version)
     raise SchemaMismatchError(
-        f"{place} has schema version {found} ({breaking[-1].name}), made by a newer "
+        f"{location} has schema version {found} ({breaking[-1].name}), made by a newer "
         f"curio_persistence; this version works with up to {wanted}.",
         found=found,
         wanted=wanted,
@@ -264,7 +266,7 @@ def _columns(table: Table[Any]) -> frozenset[str]:
     return frozenset((*table.names, *table.internal_names))
 
 
-def _refuse_damaged(catalog: Catalog, place: str) -> None:
+def _refuse_damaged(catalog: Catalog, location: str) -> None:
     missing = [
         f"{table.name}.{column}"
         for table in ALL_TABLES
@@ -273,7 +275,7 @@ def _refuse_damaged(catalog: Catalog, place: str) -> None:
     ]
     if missing:
         raise SchemaMismatchError(
-            f"{place} says that its schema is current, but lacks {', '.join(missing)}. "
+            f"{location} says that its schema is current, but lacks {', '.join(missing)}. "
             "Its tables were changed; restore them from a backup.",
             found=f"without {', '.join(missing)}",
             wanted="all columns",

@@ -114,7 +114,7 @@ class SQLStore(SQLUpsert):
         return self._command("init")
 
     def _plan(self, catalog: migrations.Catalog) -> migrations.Plan:
-        return migrations.plan(catalog, self.dialect, self.place, self._command("upgrade"))
+        return migrations.plan(catalog, self.dialect, self.location, self._command("upgrade"))
 
     @abstractmethod
     def _our_columns(self) -> list[tuple[Any, ...]]:
@@ -157,7 +157,9 @@ class SQLStore(SQLUpsert):
         catalog = self._catalog()
         plan = self._plan(catalog)
         if self._read_only:
-            migrations.refuse_outdated(plan, catalog, self.dialect, self.place, self._init_command)
+            migrations.refuse_outdated(
+                plan, catalog, self.dialect, self.location, self._init_command
+            )
         elif not plan.is_current:
             self._migrate()
         self._tables_are_ours = True
@@ -240,7 +242,7 @@ class SQLStore(SQLUpsert):
     def _lacks_tables(self, said: object) -> SchemaMismatchError:
         """Return the error for a statement whose table or column does not exist."""
         return SchemaMismatchError(
-            f"{self.place} lacks tables of curio_persistence ({said}).",
+            f"{self.location} lacks tables of curio_persistence ({said}).",
             found="none",
             wanted=str(migrations.migrations(self.dialect)[-1].version),
             command=self._init_command,

@@ -154,7 +154,7 @@ class SQLiteConnections(SQLiteFile):
             raise self._closed_error()
         if not connection.in_transaction:
             raise UnavailableError(
-                f"{self.place} rolled this transaction back after an earlier error in it; "
+                f"{self.location} rolled this transaction back after an earlier error in it; "
                 "nothing of it is stored."
             )
         return connection
@@ -180,7 +180,7 @@ class SQLiteConnections(SQLiteFile):
 
     def _held_too_long(self) -> BusyError:
         return BusyError(
-            f"{self.place} could not be written to within {self._lock_timeout:g} s: its lock is "
+            f"{self.location} could not be written to within {self._lock_timeout:g} s: its lock is "
             f"held by {self._lock.holders()}. Shorten that transaction, or raise lock_timeout."
         )
 

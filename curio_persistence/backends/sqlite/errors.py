@@ -28,7 +28,7 @@ class SQLiteErrors:
 
     def __init__(self, path: Path, *, lock_timeout: float, init_command: str) -> None:
         self._path = path
-        self._place = f"The database {path}"
+        self._location = f"The database {path}"
         # Absolute, because the process may change its directory.
         self._file = path.absolute()
         self._lock_timeout = lock_timeout
@@ -41,12 +41,12 @@ class SQLiteErrors:
         code = getattr(error, "sqlite_errorcode", None)
         if code is None:  # Raised by the sqlite3 module, not by SQLite.
             kind = ClosedError if "closed" in str(error) else InvalidValueError
-            return kind(f"{self._place} refused the call: {error}.")
+            return kind(f"{self._location} refused the call: {error}.")
         match code & 0xFF:
             case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
                 return BusyError(
-                    f"{self._place} is locked by another process or persistence, and stayed so for "
-                    f"{self._lock_timeout:g} s. Try again, or raise lock_timeout."
+                    f"{self._location} is locked by another process or persistence, and stayed so "
+                    f"for {self._lock_timeout:g} s. Try again, or raise lock_timeout."
                 )
             case sqlite3.SQLITE_FULL:
                 return self._full()
@@ -56,16 +56,18 @@ class SQLiteErrors:
                 return self._corrupt(error)
             case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_PERM | sqlite3.SQLITE_AUTH:
                 return AccessDeniedError(
-                    f"{self._place} cannot be written to ({error}). "
+                    f"{self._location} cannot be written to ({error}). "
                     "Check the rights of the file and of its folder."
                 )
             case sqlite3.SQLITE_CANTOPEN:
                 return self.cannot_open()
             case sqlite3.SQLITE_CONSTRAINT | sqlite3.SQLITE_TOOBIG | sqlite3.SQLITE_MISMATCH:
-                return InvalidValueError(f"{self._place} refused the row: {error}.")
+                return InvalidValueError(f"{self._location} refused the row: {error}.")
         if "integer overflow" in str(error):
-            return InvalidValueError(f"{self._place} holds numbers too large to add up: {error}.")
-        return UnavailableError(f"{self._place} did not serve the call: {error}.")
+            return InvalidValueError(
+                f"{self._location} holds numbers too large to add up: {error}."
+            )
+        return UnavailableError(f"{self._location} did not serve the call: {error}.")
 
     def _corrupt(self, error: Exception) -> CorruptDatabaseError:
         return CorruptDatabaseError(
@@ -75,7 +77,7 @@ class SQLiteErrors:
 
     def _full(self) -> StorageFullError:
         return StorageFullError(
-            f"{self._place} cannot grow: the disk, or the database's size limit, is full. "
+            f"{self._location} cannot grow: the disk, or the database's size limit, is full. "
             "Nothing of this call was stored; free some space and try again."
         )
 
@@ -94,7 +96,7 @@ class SQLiteErrors:
             return self._not_found(folder)
         except PermissionError:
             return AccessDeniedError(
-                f"{self._place} cannot be opened. Check the rights of the folder {folder}."
+                f"{self._location} cannot be opened. Check the rights of the folder {folder}."
             )
         except OSError as error:
             return ConfigurationError(f"{self._path} cannot be opened: {error.strerror}.")
@@ -103,7 +105,7 @@ class SQLiteErrors:
         if not stat.S_ISREG(mode):
             return ConfigurationError(f"{self._path} is not an ordinary file; name another one.")
         return AccessDeniedError(
-            f"{self._place} cannot be opened. Check the rights of the file and of its folder."
+            f"{self._location} cannot be opened. Check the rights of the file and of its folder."
         )
 
     def _not_found(self, folder: Path) -> PersistenceError:

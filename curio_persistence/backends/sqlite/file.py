@@ -84,7 +84,7 @@ class SQLiteFile(SQLStore):
         self._inode = 0
 
     @property
-    def place(self) -> str:
+    def location(self) -> str:
         return f"The database {self._path}"
 
     def _file_exists(self) -> bool:
@@ -120,7 +120,7 @@ class SQLiteFile(SQLStore):
 
     def _connect_writer(self, *, create: bool) -> sqlite3.Connection:
         if self._read_only:
-            raise AccessDeniedError(f"{self.place} was opened read-only.")
+            raise AccessDeniedError(f"{self.location} was opened read-only.")
         connection = self._connect("mode=rwc" if create else "mode=rw")
         self._inode = self._inode_now()
         return connection
@@ -141,7 +141,7 @@ class SQLiteFile(SQLStore):
         logging.getLogger("curio_persistence").error(
             "%s was deleted or replaced while it was open: what was written to it since is lost. "
             "Later writes go to the file that is there.",
-            self.place,
+            self.location,
         )
         return True
 
@@ -181,7 +181,7 @@ class SQLiteFile(SQLStore):
 
     def _closed_error(self) -> ClosedError:
         reason = self._closed or "its connection was lost inside a transaction"
-        return ClosedError(f"{self.place} cannot be used: {reason}. Open a new persistence.")
+        return ClosedError(f"{self.location} cannot be used: {reason}. Open a new persistence.")
 
     def _translate(self, error: Exception) -> PersistenceError:
         if "no such table" in str(error) or "no such column" in str(error):

@@ -91,8 +91,8 @@ class SQLiteOriginal(Original, SQLiteStore):
         except OSError as error:
             kind = StorageFullError if error.errno == errno.ENOSPC else AccessDeniedError
             raise kind(
-                f"{self.place} was not upgraded: {path}, which is to keep the old one, cannot be "
-                f"made ({error.strerror}). Check the rights of the folder, and the disk's room."
+                f"{self.location} was not upgraded: {path}, which is to keep the old one, cannot "
+                f"be made ({error.strerror}). Check the rights of the folder, and the disk's room."
             ) from error
 
     def _copy_file(self, path: Path) -> None:

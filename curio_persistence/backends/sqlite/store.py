@@ -86,8 +86,8 @@ class SQLiteStore(SQLiteBatches, SQLiteStreams, SQLiteHealth):
         [(busy, *_)] = self._write("PRAGMA wal_checkpoint(TRUNCATE)", ())[0]
         if busy:
             raise BusyError(
-                f"{self.place} was compacted, but a reader still needs what was there before: the "
-                "log keeps it for as long. Run it again when the reader has ended."
+                f"{self.location} was compacted, but a reader still needs what was there before: "
+                "the log keeps it for as long. Run it again when the reader has ended."
             )
 
     def _command(self, name: str) -> str:

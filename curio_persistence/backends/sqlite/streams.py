@@ -196,6 +196,6 @@ class SQLiteStreams(SQLiteConnections):
         if self._closed:
             return self._closed_error()
         return ClosedError(
-            f"{self.place} closed this stream's connection when the process was forked. "
+            f"{self.location} closed this stream's connection when the process was forked. "
             "Begin again."
         )

@@ -174,8 +174,8 @@ class Search:
             )
         if not metadata.enabled:
             raise UnsupportedError(
-                f"{self._store.place} has no search index: it was switched off. Switch it on with "
-                "`curio-persistence index --enable` or persistence.search.enable()."
+                f"{self._store.location} has no search index: it was switched off. Switch it on "
+                "with `curio-persistence index --enable` or persistence.search.enable()."
             )
 
     # --- searching ----------------------------------------------------------------------------

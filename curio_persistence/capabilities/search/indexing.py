@@ -338,7 +338,7 @@ class Indexing:
                     return
             if monotonic() >= until:
                 raise BusyError(
-                    f"{self._store.place} is being indexed by another process, which has not "
+                    f"{self._store.location} is being indexed by another process, which has not "
                     f"ended within {_PATIENCE:.0f} seconds. Try again when it has."
                 )
             sleep(_MOMENT)
