@@ -22,6 +22,8 @@ from contextlib import suppress
 from threading import Lock, RLock, get_ident
 from typing import Any
 
+from curio_persistence.concurrency.time_limit import within_limit
+
 _LOOK_AGAIN = 1.0
 """Seconds after which a waiting thread looks unasked: an interrupt can swallow a wake-up."""
 
@@ -138,7 +140,7 @@ class FairLock:
         self._holders.difference_update([t for t in self._holders if t.thread != mine])
 
     def _wait(self, ticket: Ticket, timeout: float) -> bool:
-        deadline = time.monotonic() + timeout
+        deadline = time.monotonic() + within_limit(timeout)
         ticket.hang_bell()
         try:
             with self._mutex:

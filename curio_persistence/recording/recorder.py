@@ -25,6 +25,7 @@ from curio_persistence.models import (
     EventType,
     Level,
 )
+from curio_persistence.recording.breaker import breaker_of
 from curio_persistence.store.codecs import json_text
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ class RunRecorder:
         self.lost = 0
         self._persistence = persistence
         self._clock = persistence.clock
+        self._breaker = breaker_of(persistence)
         self._parent = parent
         self._on_error = on_error
         self._created = False
@@ -286,11 +288,12 @@ class RunRecorder:
 
     def _keep(self, write: Callable[..., None], *args: Any, **kwargs: Any) -> None:
         """Write, and by default let no failure of it reach the agent."""
-        try:
+        if self._on_error == "raise":
             write(*args, **kwargs)
+            return
+        try:
+            self._breaker.call(write, *args, **kwargs)
         except Exception as error:
-            if self._on_error == "raise":
-                raise
             self.lost += 1
             if self.lost == 1:
                 _logger().error(

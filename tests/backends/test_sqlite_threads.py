@@ -262,8 +262,9 @@ import signal, time
 
 def interrupt():
     main = threading.main_thread().ident
-    while sys._current_frames()[main].f_code.co_name != "_run_within":
+    while sys._current_frames()[main].f_code.co_name != "_enter":
         time.sleep(0.001)
+    time.sleep(0.1)  # By then it waits inside of SQLite.
     os.kill(os.getpid(), signal.SIGINT)
     print("interrupted", flush=True)
 

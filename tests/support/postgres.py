@@ -10,13 +10,16 @@ is never imported.
 from __future__ import annotations
 
 import importlib.util
+import os
 import shutil
 import signal
 import stat
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 
+import psycopg2
 from psycopg2.extensions import parse_dsn
 
 from tests.support.server import ServerUnavailable, ThrowAwayServer, free_port
@@ -52,6 +55,21 @@ class PostgresServer(ThrowAwayServer):
     def dsn(self) -> str:
         host = self._host or self.directory
         return f"postgresql://{_SUPERUSER}@/postgres?host={host}&port={self._port}"
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Stop all processes of the server: sockets stay open, and nothing is answered."""
+        with closing(psycopg2.connect(self.dsn)) as connection, connection.cursor() as cursor:
+            cursor.execute("SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid()")
+            pids = [pid for (pid,) in cursor.fetchall()]
+        pids.append(int((self.directory / "data" / "postmaster.pid").read_text().split()[0]))
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in pids:
+                os.kill(pid, signal.SIGCONT)
 
     def _prepare(self) -> Sequence[str | Path]:
         binaries = _readable_by(self.account, _find_binaries(self.major), self.directory)

@@ -110,7 +110,7 @@ class PostgresCopy(PostgresStatements):
     @contextmanager
     def _unhurried_server(self) -> Iterator[None]:
         """Switch the server's own timeout off: it would count the time that the caller takes."""
-        if self._watchdog is None:
+        if not self._has_timeout:
             yield
             return
         self._control(self._mine.required(), "SET LOCAL statement_timeout = 0")

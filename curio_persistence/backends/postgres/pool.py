@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import select
 from collections.abc import Callable
-from threading import Lock
+from queue import Empty, SimpleQueue
+from threading import Lock, Thread
 from typing import Any
 from weakref import WeakSet
 
@@ -14,7 +16,8 @@ from psycopg2.extensions import cursor as DriverCursor
 from psycopg2.pool import ThreadedConnectionPool
 
 from curio_persistence.concurrency.fair_lock import FairLock, Ticket
-from curio_persistence.errors import ClosedError, PoolTimeoutError
+from curio_persistence.concurrency.time_limit import within_limit
+from curio_persistence.errors import ClosedError, PoolTimeoutError, UnavailableError
 
 
 def _stored_time(value: Any, cursor: DriverCursor) -> str | None:
@@ -117,7 +120,7 @@ class WaitingPool(ThreadedConnectionPool):
         """Return a connection for this ticket alone: the one used last, or a new one."""
         if not self._permits.acquire(key, self._timeout):
             raise PoolTimeoutError(self._timeout_message())
-        return self._idle_connection() or self._new_connection()
+        return self._idle_connection() or self._connection_in_time()
 
     def putconn(
         self, conn: DriverConnection | None = None, key: Any = None, close: bool = False
@@ -172,6 +175,33 @@ class WaitingPool(ThreadedConnectionPool):
                 connection.close()
         except IndexError:  # Tried, not tested: another thread may take the last one.
             return None
+
+    def _connection_in_time(self) -> Connection:
+        """Connect; where the time of this thread is limited, in another thread that may go on.
+
+        libpq's own limit does not count the search for the host, and is 2 s at least. A connection
+        that comes too late for this call serves the next one.
+        """
+        seconds = within_limit(math.inf)
+        if seconds == math.inf:
+            return self._new_connection()
+        outcome: SimpleQueue[BaseException | None] = SimpleQueue()
+        Thread(target=self._add_idle, args=(outcome,), name="curio-connect", daemon=True).start()
+        try:
+            error = outcome.get(timeout=seconds)
+        except Empty:
+            raise UnavailableError(f"A connection was not made within {seconds:.2g} s.") from None
+        if error is not None:
+            raise error
+        return self._idle_connection() or self._connection_in_time()
+
+    def _add_idle(self, outcome: SimpleQueue[BaseException | None]) -> None:
+        try:
+            self._idle.append(self._new_connection())
+        except BaseException as error:
+            outcome.put(error)
+        else:
+            outcome.put(None)
 
     def _new_connection(self) -> Connection:
         self.refuse_if_closed()

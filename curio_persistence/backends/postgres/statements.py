@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -21,6 +22,7 @@ from curio_persistence.backends.postgres.watchdog import Watchdog
 from curio_persistence.backends.sql.store import Params, Result, SQLStore
 from curio_persistence.concurrency import forking
 from curio_persistence.concurrency.fair_lock import Ticket
+from curio_persistence.concurrency.time_limit import limit_ends
 from curio_persistence.concurrency.timeouts import checked_seconds
 from curio_persistence.errors import (
     AccessDeniedError,
@@ -74,7 +76,8 @@ class PostgresStatements(SQLStore):
         self._patient_settings = dsn.session_settings(settings, 0 if tells else None)
         self._errors = PostgresErrors(self.location, str(self._settings.get("password") or ""))
         self._pool_timeout = checked_seconds("pool_timeout", pool_timeout)
-        self._watchdog = None if timeout is None else Watchdog(timeout)
+        self._has_timeout = timeout is not None
+        self._watchdog = Watchdog(math.inf if timeout is None else timeout)
         self._pool = self._new_pool()
         forking.follow(self)
 
@@ -162,10 +165,9 @@ class PostgresStatements(SQLStore):
         params: Params,
         copied: BytesIO | CopySource | None = None,
     ) -> Result:
-        watchdog = self._watchdog
         try:
-            if watchdog is not None and not connection.is_patient:
-                connection.deadline = time.monotonic() + watchdog.seconds
+            if not connection.is_patient:
+                connection.deadline = min(time.monotonic() + self._watchdog.seconds, limit_ends())
             if copied is None:
                 cursor.execute(sql, params or None)
             else:
@@ -246,8 +248,7 @@ class PostgresStatements(SQLStore):
                 f"{self.location} runs PostgreSQL {connection.server_version // 10_000}; "
                 f"curio_persistence needs PostgreSQL {_OLDEST} or newer."
             )
-        if self._watchdog is not None:
-            self._watchdog.watch(connection)
+        self._watchdog.watch(connection)
         return connection
 
     def _new_pool(self) -> WaitingPool:
@@ -261,8 +262,7 @@ class PostgresStatements(SQLStore):
         if self._is_inside():
             raise UnsupportedError("A transaction is open in this thread: end it before close().")
         self._pool.closeall()
-        if self._watchdog is not None:
-            self._watchdog.stop()
+        self._watchdog.stop()
 
     def before_fork(self) -> None:
         """Do nothing: the child begins with a pool of its own."""
@@ -277,8 +277,7 @@ class PostgresStatements(SQLStore):
         self._pool.closed = closed
         if self._mine.transaction is not None:
             self._mine.transaction.connection = None
-        if self._watchdog is not None:
-            self._watchdog.start_again()
+        self._watchdog.start_again()
 
 
 def _connection_of(transaction: Transaction) -> Connection:

@@ -18,6 +18,7 @@ from weakref import ref
 
 _GRACE = 0.5
 """Seconds for the server to report its own timeout first, which keeps the connection."""
+_LOOKS_EVERY = 0.25
 
 
 class Watched(Protocol):
@@ -29,7 +30,7 @@ class Watched(Protocol):
 
 
 class Watchdog:
-    """Shut down connections whose statement takes more than `seconds`."""
+    """Shut down connections whose statement takes more than `seconds`, or outlives its deadline."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds + _GRACE
@@ -70,7 +71,7 @@ class Watchdog:
 
     def pause(self) -> tuple[Event, float]:
         """Return the event that ends the watch, and the seconds between two looks."""
-        return self._stopped, min(self.seconds / 4, 1.0)
+        return self._stopped, min(self.seconds / 4, _LOOKS_EVERY)
 
 
 def _watch(watchdog: ref[Watchdog]) -> None:

@@ -19,6 +19,7 @@ from curio_persistence.backends.sqlite.file import DRIVER_ERRORS, SQLiteFile
 from curio_persistence.backends.sqlite.readers import Reader, Readers
 from curio_persistence.concurrency import forking
 from curio_persistence.concurrency.fair_lock import FairLock, Ticket
+from curio_persistence.concurrency.time_limit import within_limit
 from curio_persistence.errors import BusyError, UnavailableError, UnsupportedError
 from curio_persistence.store.transaction import Transaction, left_elsewhere
 
@@ -30,6 +31,8 @@ class SQLiteConnections(SQLiteFile):
         super().__init__(path, **options)
         self._lock = FairLock()
         self._writer: sqlite3.Connection | None = None
+        self._busy_timeout: float | None = None
+        """The milliseconds that the writer waits for other processes, once they were set."""
         self._readers = Readers()
         self._settled = False
         self._fork = Ticket()
@@ -84,36 +87,31 @@ class SQLiteConnections(SQLiteFile):
     def _execute(self, sql: str, params: Params, patience: float | None = None) -> sqlite3.Cursor:
         """Run a statement that is a transaction of its own; the caller holds the lock."""
         connection = self._writer or self._open_writer()
-        cursor = connection.cursor()
-        self._run_within(patience, cursor, sql, params)
+        self._wait_at_most(patience, connection)
+        cursor = connection.execute(sql, params)
         if connection.total_changes >= self._log.next_look:
             self._look_after(connection)
         return cursor
 
-    def _run_within(
-        self, patience: float | None, cursor: sqlite3.Cursor, sql: str, params: Params = ()
-    ) -> None:
-        """Run a statement that waits at most so many seconds for other processes."""
-        if patience is None:
-            cursor.execute(sql, params)
-            return
-        connection, whole = (
-            cursor.connection,
-            f"PRAGMA busy_timeout = {self._lock_timeout * 1e3:.0f}",
-        )
-        try:
-            connection.execute(f"PRAGMA busy_timeout = {patience * 1e3 + 1:.0f}")
-            cursor.execute(sql, params)
-        finally:
-            connection.execute(whole)
+    def _wait_at_most(self, seconds: float | None, connection: sqlite3.Connection) -> None:
+        """Have the writer's connection wait so many seconds for other processes.
+
+        None stands for `lock_timeout`. The setting stays until another is needed.
+        """
+        wanted = within_limit(self._lock_timeout if seconds is None else seconds)
+        milliseconds = round(wanted * 1e3, -1)  # Rounded, so that most limits are the same.
+        if milliseconds != self._busy_timeout:
+            connection.execute(f"PRAGMA busy_timeout = {milliseconds:.0f}")
+            self._busy_timeout = milliseconds
 
     # --- transactions -------------------------------------------------------------------------
 
     def _enter(self, transaction: Transaction) -> None:
         patience = self._acquire(transaction)
-        transaction.connection = self._writer or self._open_writer()
+        transaction.connection = connection = self._writer or self._open_writer()
         try:
-            self._run_within(patience, transaction.connection.cursor(), self._begin)
+            self._wait_at_most(patience, connection)
+            connection.execute(self._begin)
         except DRIVER_ERRORS as error:
             raise self._translate(error) from error
 
@@ -168,7 +166,7 @@ class SQLiteConnections(SQLiteFile):
         """
         if self._lock.acquire_at_once(ticket):
             return None
-        deadline = time.monotonic() + self._lock_timeout
+        deadline = time.monotonic() + within_limit(self._lock_timeout)
         if not self._lock.acquire(ticket, self._lock_timeout):
             raise self._held_too_long()
         return self._patience(deadline)
@@ -180,13 +178,15 @@ class SQLiteConnections(SQLiteFile):
 
     def _held_too_long(self) -> BusyError:
         return BusyError(
-            f"{self.location} could not be written to within {self._lock_timeout:g} s: its lock is "
-            f"held by {self._lock.holders()}. Shorten that transaction, or raise lock_timeout."
+            f"{self.location} could not be written to for as long as this call may wait: its "
+            f"lock is held by {self._lock.holders()}. Shorten that transaction, or raise "
+            f"lock_timeout ({self._lock_timeout:g} s)."
         )
 
     def _open_writer(self, *, create: bool = False) -> sqlite3.Connection:
         """Open the writer's connection; the caller holds the lock."""
         self._writer = self._connect_writer(create=create)
+        self._busy_timeout = None
         self._log.next_look = 0
         return self._writer
 

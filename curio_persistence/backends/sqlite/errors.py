@@ -46,7 +46,8 @@ class SQLiteErrors:
             case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
                 return BusyError(
                     f"{self._location} is locked by another process or persistence, and stayed so "
-                    f"for {self._lock_timeout:g} s. Try again, or raise lock_timeout."
+                    "for as long as this call may wait. Try again, or raise lock_timeout "
+                    f"({self._lock_timeout:g} s)."
                 )
             case sqlite3.SQLITE_FULL:
                 return self._full()

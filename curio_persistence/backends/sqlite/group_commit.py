@@ -14,6 +14,7 @@ from typing import Any
 from curio_persistence.backends.sqlite.connections import SQLiteConnections
 from curio_persistence.backends.sqlite.file import DRIVER_ERRORS
 from curio_persistence.concurrency.fair_lock import FairLock, Ticket
+from curio_persistence.concurrency.time_limit import within_limit
 from curio_persistence.errors import BusyError
 from curio_persistence.store.base import conflict, missing_reference
 from curio_persistence.store.table import Row, Table
@@ -89,11 +90,12 @@ class SQLiteInserts(SQLiteConnections):
                     cursor = self._connection_of(transaction).execute(sql, tuple(row.values()))
             elif lock.acquire_at_once(ticket):
                 connection = self._writer or self._open_writer()
+                self._wait_at_most(None, connection)
                 cursor = connection.execute(sql, tuple(row.values()))
                 if connection.total_changes >= self._log.next_look:
                     self._look_after(connection)
             else:
-                deadline = time.monotonic() + self._lock_timeout
+                deadline = time.monotonic() + within_limit(self._lock_timeout)
                 return self._insert_in_turn(PendingInsert(table, row, deadline), sql)
         except sqlite3.IntegrityError as error:
             if error.sqlite_errorcode == sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY:
@@ -159,7 +161,8 @@ class SQLiteInserts(SQLiteConnections):
             for behind, member in enumerate(reversed(members)):
                 member.be_stored_by(cursor, behind=behind)
             sql = self._lines_text(table, columns, len(lines))
-            self._run_within(patience, cursor, sql, tuple(chain.from_iterable(lines)))
+            self._wait_at_most(patience, connection)
+            cursor.execute(sql, tuple(chain.from_iterable(lines)))
             if connection.total_changes >= self._log.next_look:
                 self._look_after(connection)
         except sqlite3.IntegrityError:

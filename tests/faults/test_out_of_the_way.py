@@ -1,0 +1,149 @@
+"""An agent goes on, with its result or its exception, whatever happens to the database."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from curio_persistence import (
+    AgentRun,
+    Persistence,
+    PostgresPersistence,
+    SQLitePersistence,
+    UnavailableError,
+)
+from tests.support.blackhole import BlackHole
+from tests.support.children import Child
+from tests.support.postgres import PostgresServer
+
+MOST = 2.0
+"""Seconds that a run may cost its agent, all writes together; the margin is for a busy machine."""
+MARGIN = 1.5
+
+LOCK = """
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("BEGIN IMMEDIATE")
+print("locked", flush=True)
+sys.stdin.read()
+"""
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Another process holds the lock of a SQLite file."""
+    with Child(LOCK, path) as child:
+        child.read()
+        yield
+        child.finish()
+
+
+class AgentError(Exception):
+    pass
+
+
+def agent(persistence: Persistence, fail: Callable[[], object]) -> tuple[str, float, int]:
+    """Work, with ten writes or more; return the result, the seconds and the records dropped."""
+    begin = time.monotonic()
+    with persistence.record_run(agent_id="agent") as run:
+        for number in range(5):
+            with run.tool("search", {"q": number}) as call:
+                call.result = number
+        run.llm_call(model="m", prompt="hi", response="ho")
+        fail()
+        result = "the answer"
+        run.finish(result)
+    return result, time.monotonic() - begin, run.lost
+
+
+def check(persistence: Persistence) -> None:
+    """A run costs little, its end is the agent's own, and the next run costs nothing."""
+    result, seconds, dropped = agent(persistence, lambda: None)
+    print(f"{seconds:.2f} s")  # The documents give these figures.
+    assert result == "the answer"
+    assert dropped >= 10
+    assert seconds < MOST + MARGIN
+    begin = time.monotonic()
+    with pytest.raises(AgentError):
+        agent(persistence, raise_error)
+    assert time.monotonic() - begin < MARGIN
+
+
+def raise_error() -> None:
+    raise AgentError
+
+
+def test_a_locked_file_costs_a_run_two_seconds_at_most(tmp_path: Path) -> None:
+    path = tmp_path / "agents.db"
+    with SQLitePersistence(path) as persistence:
+        with locked(path):
+            check(persistence)
+        check_recovers(persistence)
+
+
+def check_recovers(persistence: Persistence) -> None:
+    """Some seconds later, records are stored again."""
+    deadline = time.monotonic() + 20
+    while agent(persistence, lambda: None)[2]:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert persistence.get_agent_runs(limit=1)[0].status == "completed"
+
+
+def test_calls_of_ones_own_wait_as_long_as_their_settings_say(tmp_path: Path) -> None:
+    path = tmp_path / "agents.db"
+    with SQLitePersistence(path, lock_timeout=2.0) as persistence:
+        with locked(path):
+            agent(persistence, lambda: None)
+            begin = time.monotonic()
+            with pytest.raises(UnavailableError):
+                persistence.create_agent_run(AgentRun("agent", "run"))
+            assert time.monotonic() - begin > 1.9
+        persistence.create_agent_run(AgentRun("agent", "run"))
+
+
+def test_with_raise_a_write_waits_as_long_as_settings_say(tmp_path: Path) -> None:
+    path = tmp_path / "agents.db"
+    with SQLitePersistence(path, lock_timeout=1.5) as persistence, locked(path):
+        begin = time.monotonic()
+        with pytest.raises(UnavailableError):
+            persistence.record_run(agent_id="agent", on_error="raise").__enter__()
+        assert time.monotonic() - begin > 1.4
+
+
+def test_a_frozen_server_costs_a_run_two_seconds_at_most(private_postgres: PostgresServer) -> None:
+    with PostgresPersistence(dsn=private_postgres.dsn) as persistence:
+        with private_postgres.frozen():
+            check(persistence)
+        check_recovers(persistence)
+
+
+def test_a_black_hole_costs_a_run_two_seconds_at_most(
+    blackhole: BlackHole, postgres18: str, schema_name: str
+) -> None:
+    with PostgresPersistence(dsn=blackhole.dsn(postgres18), schema=schema_name) as persistence:
+        blackhole.swallow()
+        check(persistence)
+        blackhole.forward()
+        check_recovers(persistence)
+
+
+def test_a_black_hole_for_new_connections_costs_a_run_two_seconds_at_most(
+    blackhole: BlackHole, postgres18: str, schema_name: str
+) -> None:
+    with PostgresPersistence(dsn=blackhole.dsn(postgres18), schema=schema_name) as persistence:
+        blackhole.cut()
+        blackhole.swallow()
+        check(persistence)
+
+
+def test_a_server_that_is_gone_costs_a_run_two_seconds_at_most(
+    private_postgres: PostgresServer,
+) -> None:
+    with PostgresPersistence(dsn=private_postgres.dsn) as persistence:
+        with private_postgres.down():
+            check(persistence)
+        check_recovers(persistence)
