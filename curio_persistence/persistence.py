@@ -113,13 +113,14 @@ class Persistence(BasePersistence):
         return self.runs.query(order=order, limit=limit, cursor=cursor, **filters)
 
     def iter_agent_runs(
-        self, *, order: Direction = "newest", **filters: Unpack[RunFilters]
+        self, *, order: Direction = "newest", snapshot: bool = True, **filters: Unpack[RunFilters]
     ) -> Stream[AgentRun]:
         """Return all runs that pass the filters of `query_agent_runs`, never all in memory.
 
-        They come one by one, or as columns.
+        They come one by one, or as columns. With `snapshot=False` no connection is held from page
+        to page, and runs that change meanwhile may be seen as they are then.
         """
-        return self.runs.iterate(order=order, **filters)
+        return self.runs.iterate(order=order, snapshot=snapshot, **filters)
 
     def delete_agent_run(self, run_id: str) -> bool:
         return self.runs.delete(run_id)
@@ -211,10 +212,10 @@ class Persistence(BasePersistence):
         return self.events.query(order=order, limit=limit, cursor=cursor, **filters)
 
     def iter_agent_run_events(
-        self, *, order: Direction = "oldest", **filters: Unpack[EventFilters]
+        self, *, order: Direction = "oldest", snapshot: bool = True, **filters: Unpack[EventFilters]
     ) -> Stream[AgentRunEvent]:
         """Return all events that pass the filters of `query_events`, never all in memory."""
-        return self.events.iterate(order=order, **filters)
+        return self.events.iterate(order=order, snapshot=snapshot, **filters)
 
     def count_events(self, **filters: Unpack[EventFilters]) -> int:
         """Return how many events pass the filters of `query_events`."""
@@ -307,10 +308,10 @@ class Persistence(BasePersistence):
         return self.usage.query(order=order, limit=limit, cursor=cursor, **filters)
 
     def iter_llm_usage(
-        self, *, order: Direction = "newest", **filters: Unpack[UsageFilters]
+        self, *, order: Direction = "newest", snapshot: bool = True, **filters: Unpack[UsageFilters]
     ) -> Stream[AgentLLMUsage]:
         """Return all calls that pass the filters of `query_llm_usage`, never all in memory."""
-        return self.usage.iterate(order=order, **filters)
+        return self.usage.iterate(order=order, snapshot=snapshot, **filters)
 
     def get_agent_run_stats(self, agent_id: str | None = None) -> dict[str, Any]:
         return self.stats.summary(agent_id=_unless_empty(agent_id))

@@ -33,6 +33,7 @@ async def export_records(
     format: str | None = None,
     tables: Collection[str] = ("runs", "events", "usage"),
     overwrite: bool = False,
+    snapshot: bool = True,
     progress: Progress | None = None,
     **filters: Any,
 ) -> blocking.ExportReport:
@@ -49,6 +50,7 @@ async def export_records(
             format=format,
             tables=tables,
             overwrite=overwrite,
+            snapshot=snapshot,
             progress=tell,
             **filters,
         ),

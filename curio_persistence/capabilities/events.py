@@ -94,10 +94,11 @@ class Events(Appends[AgentRunEvent]):
         return read_page(self._store, EVENTS, where, order=order, limit=limit, cursor=cursor)
 
     def iterate(
-        self, *, order: Direction = "oldest", **filters: Unpack[EventFilters]
+        self, *, order: Direction = "oldest", snapshot: bool = True, **filters: Unpack[EventFilters]
     ) -> Stream[AgentRunEvent]:
         """Iterate over all events by the time they happened, in constant memory."""
-        return open_stream(self._store, EVENTS, self.where(**filters), order=order)
+        where = self.where(**filters)
+        return open_stream(self._store, EVENTS, where, order=order, snapshot=snapshot)
 
     def count(self, **filters: Unpack[EventFilters]) -> int:
         """Return the number of events."""

@@ -185,10 +185,11 @@ class Runs:
         return read_page(self._store, RUNS, where, order=order, limit=limit, cursor=cursor)
 
     def iterate(
-        self, *, order: Direction = "newest", **filters: Unpack[RunFilters]
+        self, *, order: Direction = "newest", snapshot: bool = True, **filters: Unpack[RunFilters]
     ) -> Stream[AgentRun]:
         """Iterate over all runs by the time of their creation, in constant memory."""
-        return open_stream(self._store, RUNS, self.where(**filters), order=order)
+        where = self.where(**filters)
+        return open_stream(self._store, RUNS, where, order=order, snapshot=snapshot)
 
     def where(self, **filters: Unpack[RunFilters]) -> Where:
         """Return the filters of the store for those that a caller gave."""

@@ -88,10 +88,11 @@ class Usage(Appends[AgentLLMUsage]):
         return read_page(self._store, USAGE, where, order=order, limit=limit, cursor=cursor)
 
     def iterate(
-        self, *, order: Direction = "newest", **filters: Unpack[UsageFilters]
+        self, *, order: Direction = "newest", snapshot: bool = True, **filters: Unpack[UsageFilters]
     ) -> Stream[AgentLLMUsage]:
         """Iterate over all model calls by the time they were stored, in constant memory."""
-        return open_stream(self._store, USAGE, self.where(**filters), order=order)
+        where = self.where(**filters)
+        return open_stream(self._store, USAGE, where, order=order, snapshot=snapshot)
 
     def where(self, **filters: Unpack[UsageFilters]) -> Where:
         """Return the filters of the store for those that a caller gave."""

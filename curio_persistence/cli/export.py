@@ -48,6 +48,11 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="only these records; may be given more than once",
     )
     parser.add_argument("--force", action="store_true", help="replace what is there")
+    parser.add_argument(
+        "--no-snapshot",
+        action="store_true",
+        help="read page by page, not as of one moment: a long export then holds back no log",
+    )
     group = parser.add_argument_group("which records; what not all kinds have needs a --table")
     add_filters(group, "records", "agent_id", "run_id", "session_id")
     add_filters(group, "runs", "parent_run_id", "tags", "any_tags")
@@ -70,6 +75,7 @@ def run(options: Namespace, output: Output) -> int:
             format=options.format or ("jsonl" if to_stdout else None),
             tables=tables,
             overwrite=options.force,
+            snapshot=not options.no_snapshot,
             progress=progress,
             **filters(options, *tables),
         )

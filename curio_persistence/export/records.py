@@ -49,6 +49,7 @@ def export_records(
     format: str | None = None,
     tables: Collection[str] = ("runs", "events", "usage"),
     overwrite: bool = False,
+    snapshot: bool = True,
     progress: Progress | None = None,
     **filters: Any,
 ) -> ExportReport:
@@ -58,7 +59,8 @@ def export_records(
     lines are one file. The others are one file if there is one table, else a folder with
     `runs.csv` and so on. `path` may be a binary file that is open. The filters are those of
     `query_agent_runs`, `query_events` and `query_llm_usage`; each must be one that all the tables
-    have. Nothing has its name before it is complete.
+    have. Nothing has its name before it is complete. With `snapshot=False` records are read page by
+    page, each as it is then, which holds back nothing in a database that is written to.
     """
     transfers = checked_persistence(persistence).transfers
     chosen, target = _chosen(tables), _target(path)
@@ -66,7 +68,7 @@ def export_records(
     export = _Export(chosen, wheres, _checked_format(format, target), progress)
     if progress is not None:
         export.total = sum(transfers.count(chosen[name], wheres[name]) for name in chosen)
-    with transfers.reading() as reading:
+    with transfers.reading(snapshot=snapshot) as reading:
         export.write(reading, target, overwrite=overwrite)
     return export.report(target)
 

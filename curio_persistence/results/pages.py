@@ -128,12 +128,22 @@ class Stream(Generic[M]):
     Each iteration asks the database again and shows the state at its begin; inside a transaction
     it includes the transaction's writes. An iteration holds a database connection of its own until
     it ends or is dropped. A `with` block, or `close()`, ends the iterations that are left.
+
+    Without `snapshot` an iteration reads page by page and holds nothing between two pages; records
+    that are changed or deleted meanwhile may be seen as they are then.
     """
 
     def __init__(
-        self, store: Store, table: Table[M], where: Where, order: tuple[Order, ...]
+        self,
+        store: Store,
+        table: Table[M],
+        where: Where,
+        order: tuple[Order, ...],
+        *,
+        snapshot: bool = True,
     ) -> None:
         self._store = store
+        self._snapshot = snapshot
         self._table = table
         self._where = where
         self._order = order
@@ -169,12 +179,14 @@ class Stream(Generic[M]):
         return pyarrow().RecordBatchReader.from_batches(arrow_schema(self._table), batches)
 
     def _arrow_tables(self) -> Iterator[Any]:
+        if not self._snapshot:
+            return (arrow_table(self._table, each) for each in self._chunks(_ROWS_OF_A_FRAME))
         texts = stream_csv(self._store, self._table, self._where, order=self._order)
         return arrow_tables_of_csv(self._table, self._order, self._pass(texts))
 
     def _chunks(self, size: int = STREAM_ROWS) -> Iterator[Columns]:
-        stream = self._store.stream(self._table, self._where, order=self._order, size=size)
-        return self._pass(stream)
+        read = self._store.stream if self._snapshot else self._store.pages
+        return self._pass(read(self._table, self._where, order=self._order, size=size))
 
     def _pass(self, chunks: Iterator[T]) -> Iterator[T]:
         """Yield the chunks; raise ClosedError if the stream is closed meanwhile."""
@@ -231,9 +243,11 @@ def read_page(
     return Page(table, columns, cursors.write(position) if position else None)
 
 
-def open_stream(store: Store, table: Table[M], where: Where, *, order: Direction) -> Stream[M]:
+def open_stream(
+    store: Store, table: Table[M], where: Where, *, order: Direction, snapshot: bool
+) -> Stream[M]:
     """Return a stream of all records."""
-    return Stream(store, table, where, _in_order(table, order))
+    return Stream(store, table, where, _in_order(table, order), snapshot=snapshot)
 
 
 def _in_order(table: Table[Any], direction: Direction) -> tuple[Order, ...]:

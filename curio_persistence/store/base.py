@@ -195,6 +195,22 @@ class Store(ABC):
         transaction's writes. Outside, a database holds a connection until the stream ends or is
         closed.
         """
+        return self.pages(table, where, order=order, after=after, size=size)
+
+    def pages(
+        self,
+        table: Table[Any],
+        where: Where = (),
+        *,
+        order: tuple[Order, ...] | None = None,
+        after: Position | None = None,
+        size: int = STREAM_ROWS,
+    ) -> Iterator[Columns]:
+        """Yield the rows of `stream` by short reads of `size` rows, between which nothing is held.
+
+        Rows inserted after the first read are left out. Rows that are changed or deleted meanwhile
+        may be seen as they are then.
+        """
         order = table.order if order is None else order
         where += self._there_already(table)
         while True:

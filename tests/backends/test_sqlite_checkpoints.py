@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import struct
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ import pytest
 from curio_persistence import AgentRun, AgentRunEvent, SQLitePersistence
 from curio_persistence.backends.sqlite import wal
 from curio_persistence.backends.sqlite.store import SQLiteStore
+from curio_persistence.store.base import STREAM_ROWS
 from tests.support.children import Child
 
 SHORT = 1_000_000
@@ -181,6 +184,65 @@ def test_the_check_up_tells_of_a_log_that_is_much_too_long(
             log_some(persistence, 100, octets=10_000)
         level, message = journal()
     assert level == "warning"
-    assert "MB: a reader stays open" in message
+    assert message.endswith("MB because of a reader in another process")
     log_some(persistence, 2)
     assert journal() == ("ok", "write-ahead log")
+
+
+def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [each.message for each in caplog.records if "write-ahead log" in each.message]
+
+
+@pytest.mark.usefixtures("a_short_log")
+def test_one_warning_and_the_check_up_name_the_reader_that_makes_the_log_grow(
+    persistence: SQLitePersistence, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    log_some(persistence, 1)
+    with ThreadPoolExecutor(1, "exporter") as pool:
+        events = iter(persistence.iter_agent_run_events())
+        pool.submit(next, events).result()
+        log_some(persistence, 1_200, octets=10_000)
+        [warning] = warnings(caplog)
+        [finding] = [each for each in persistence.diagnose() if each.check == "journal"]
+    for text in (warning, finding.message):
+        assert re.search(
+            r"has grown to \d+\.\d MB because of a snapshot held since 20\d\d-\d\d-\d\d \S+ UTC "
+            "by a stream of agent_run_events in exporter_0",
+            text,
+        )
+    assert str(path) in warning
+    assert "snapshot=False" in warning
+    del events
+    log_some(persistence, 10)
+    assert size_of_log(path) <= wal.LIMIT
+
+
+@pytest.mark.usefixtures("a_short_log")
+def test_a_stream_without_a_snapshot_lets_the_log_be_short(
+    persistence: SQLitePersistence, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    log_some(persistence, STREAM_ROWS + 1)
+    events = iter(persistence.iter_agent_run_events(snapshot=False))
+    next(events)
+    log_some(persistence, 600, octets=10_000)
+    assert size_of_log(path) <= 2 * wal.LIMIT
+    assert len(list(events)) == STREAM_ROWS
+    assert warnings(caplog) == []
+
+
+@pytest.mark.usefixtures("a_short_log")
+def test_each_attempt_in_vain_to_shorten_the_log_doubles_what_is_tolerated(
+    persistence: SQLitePersistence, path: Path
+) -> None:
+    store = persistence._store
+    assert isinstance(store, SQLiteStore)
+    with held_by_a_reader(path):
+        tolerated = [store._log._tolerated]
+        while size_of_log(path) < 10 * wal.LIMIT:
+            log_some(persistence, 1, octets=20_000)
+            if store._log._tolerated != tolerated[-1]:
+                tolerated.append(store._log._tolerated)
+    assert 3 <= len(tolerated) <= 5
+    assert all(later >= 2 * earlier for earlier, later in pairwise(tolerated))
+    log_some(persistence, 10)
+    assert store._log._tolerated == wal.LIMIT

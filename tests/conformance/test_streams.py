@@ -89,6 +89,28 @@ def test_a_stream_sees_the_writes_of_its_transaction(persistence: Persistence) -
     assert list(persistence.iter_agent_run_events()) == []
 
 
+@of_each_kind
+@in_each_order
+def test_a_stream_without_a_snapshot_has_every_record_in_order(
+    persistence: Persistence, kind: Kind, order: str
+) -> None:
+    write(persistence, kind, range(2 * STREAM_ROWS + 1), moments=7)
+    stream = iterate(persistence, kind, order=order, snapshot=False)
+    assert numbers(stream) == in_order(range(2 * STREAM_ROWS + 1), order, moments=7)
+    assert stream.to_arrow() == iterate(persistence, kind, order=order).to_arrow()
+
+
+def test_a_stream_without_a_snapshot_shows_each_page_as_it_is_then(
+    persistence: Persistence,
+) -> None:
+    write(persistence, AgentRun, range(STREAM_ROWS + 2))
+    runs = iter(persistence.iter_agent_runs(order="oldest", snapshot=False))
+    read = [next(runs)]
+    persistence.delete_agent_run(f"run {STREAM_ROWS}")
+    write(persistence, AgentRun, [STREAM_ROWS + 2])
+    assert numbers([*read, *runs]) == [*range(STREAM_ROWS), STREAM_ROWS + 1]
+
+
 @pytest.mark.parametrize("count", [5, STREAM_ROWS, MANY])
 def test_what_is_stored_for_each_record_does_not_prolong_the_stream(
     persistence: Persistence, count: int

@@ -100,6 +100,15 @@ def test_what_was_exported_and_imported_is_the_same(
     assert hashes(other) == hashes(filled)
 
 
+def test_an_export_without_a_snapshot_has_the_same_records(
+    filled: Persistence, path: Path, other: Persistence
+) -> None:
+    report = export_records(filled, path, snapshot=False)
+    assert (report.runs, report.events, report.usage) == tuple(NUMBERS.values())
+    assert import_records(path, other).ok
+    assert hashes(other) == hashes(filled)
+
+
 def test_an_export_is_imported_into_any_backend(
     persistence: Persistence, path: Path, other: Persistence
 ) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 from curio_persistence.backends.sql.store import Params, Result
 from curio_persistence.backends.sqlite.file import DRIVER_ERRORS, SQLiteFile
-from curio_persistence.backends.sqlite.readers import Reader, Readers
+from curio_persistence.backends.sqlite.readers import Reader
 from curio_persistence.concurrency import forking
 from curio_persistence.concurrency.fair_lock import FairLock, Ticket
 from curio_persistence.concurrency.time_limit import within_limit
@@ -33,7 +33,6 @@ class SQLiteConnections(SQLiteFile):
         self._writer: sqlite3.Connection | None = None
         self._busy_timeout: float | None = None
         """The milliseconds that the writer waits for other processes, once they were set."""
-        self._readers = Readers()
         self._settled = False
         self._fork = Ticket()
         forking.follow(self)

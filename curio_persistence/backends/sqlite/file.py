@@ -11,7 +11,7 @@ from typing import Literal
 from curio_persistence.backends.sql.store import SQLStore
 from curio_persistence.backends.sqlite import payloads, wal
 from curio_persistence.backends.sqlite.errors import SQLiteErrors
-from curio_persistence.backends.sqlite.readers import Reader
+from curio_persistence.backends.sqlite.readers import Reader, Readers
 from curio_persistence.concurrency.timeouts import checked_seconds
 from curio_persistence.errors import (
     AccessDeniedError,
@@ -74,7 +74,8 @@ class SQLiteFile(SQLStore):
         self._path = _path(path)
         # Absolute, because the process may change its directory before the next thread reads.
         self._file = self._path.absolute()
-        self._log = wal.WriteAheadLog(self._file)
+        self._readers = Readers()
+        self._log = wal.WriteAheadLog(self._file, self._readers.oldest_snapshot)
         self._synchronous = durability.upper()
         self._lock_timeout = checked_seconds("lock_timeout", lock_timeout)
         self._errors = SQLiteErrors(

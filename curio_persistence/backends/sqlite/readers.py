@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import sqlite3
 from collections import deque
-from threading import RLock
+from threading import RLock, current_thread
 from weakref import WeakSet
+
+from curio_persistence.clock import utc_now
 
 
 class Reader:
@@ -13,6 +15,8 @@ class Reader:
 
     connection: sqlite3.Connection | None = None
     for_one_read = False
+    holds = ""
+    """The snapshot that the connection holds: since when, what for, and in which thread."""
 
     def __init__(self, retired: deque[sqlite3.Connection]) -> None:
         self._retired = retired
@@ -23,6 +27,10 @@ class Reader:
         connection, self.connection = self.connection, None
         if connection is not None:
             connection.close()
+
+    def hold(self, what: str) -> None:
+        """Note that the connection holds a snapshot from now on."""
+        self.holds = f"since {utc_now():%Y-%m-%d %H:%M:%S} UTC by {what} in {current_thread().name}"
 
     def retire(self) -> None:
         """Leave the connection to the next thread that opens or closes one.
@@ -64,6 +72,12 @@ class Readers:
                     self.retired.popleft().close()
             finally:
                 self._lock.release()
+
+    def oldest_snapshot(self) -> str:
+        """Return which reader has held its snapshot longest; `""` if none holds one."""
+        with self._lock:
+            held = [each.holds for each in self._all if each.connection is not None and each.holds]
+        return min(held, default="")
 
     def freeze(self) -> None:
         """Close all connections, and let no thread open another before `thaw`."""

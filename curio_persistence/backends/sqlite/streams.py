@@ -57,8 +57,9 @@ class SQLiteStreams(SQLiteConnections):
             return
         order = table.order if order is None else order
         process = os.getpid()
+        what = f"a stream of {table.name}"
         with self._own_reader() as reader:
-            there_already = self._fix_state(reader, table)
+            there_already = self._fix_state(reader, what, table)
             while True:
                 try:
                     for columns in self._read_stream(reader, table, where, order, after, size):
@@ -70,9 +71,9 @@ class SQLiteStreams(SQLiteConnections):
                     if self._closed or os.getpid() != process:
                         raise
                 where += there_already
-                self._fix_state(reader, table)
+                self._fix_state(reader, what, table)
 
-    def _fix_state(self, reader: Reader, table: Table[Any] | None = None) -> Where:
+    def _fix_state(self, reader: Reader, what: str, table: Table[Any] | None = None) -> Where:
         """Begin to read: until it is closed, the connection does not see writes of others.
 
         Return the condition for the rows of a table that are stored now.
@@ -82,6 +83,7 @@ class SQLiteStreams(SQLiteConnections):
             connection.execute("BEGIN")
             name = "sqlite_master" if table is None else self._table(table)
             [(last,)] = connection.execute(f"SELECT max(rowid) FROM {name}")
+            reader.hold(what)
         return (Filter("id", "<", last + 1),) if last and last < 2**63 - 1 else ()
 
     @contextmanager
@@ -91,18 +93,8 @@ class SQLiteStreams(SQLiteConnections):
                 yield snapshot
             return
         with self._own_reader() as reader:
-            self._fix_state(reader)
-
-            def read(
-                table: Table[Any],
-                where: Where,
-                order: tuple[Order, ...],
-                after: Position | None,
-                size: int,
-            ) -> Iterator[Columns]:
-                return self._read_stream(reader, table, where, order, after, size)
-
-            yield SQLSnapshot(read)
+            self._fix_state(reader, "a snapshot of all tables, as of an export or a copy,")
+            yield SQLSnapshot(partial(self._read_stream, reader))
 
     def _read_stream(
         self,
@@ -139,7 +131,7 @@ class SQLiteStreams(SQLiteConnections):
             yield from csv_of_rows(self, table, where, order=order)
             return
         with self._own_reader() as reader:
-            self._fix_state(reader)
+            self._fix_state(reader, f"a stream of {table.name}")
             yield from csv_in_pieces(partial(self._read_csv, reader, table, where, order), order)
 
     def _read_csv(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 
 from curio_persistence.backends.sql import health
@@ -22,6 +23,11 @@ LIMIT = PAGES * 4096 * 9 // 8
 """The bytes that the log may have: those pages, and the rest of the last commit."""
 _CHANGES = 64
 """After how many changed rows to look how long it is: often enough for large ones."""
+_REMARKABLE = 4
+"""From how many times that length on the user is told."""
+_ADVICE = (
+    "End that reader, or let it read with snapshot=False; further writing then makes the log short."
+)
 _PATIENCE = 250
 """The milliseconds to wait for readers. All writers wait meanwhile."""
 
@@ -33,12 +39,14 @@ def configure(connection: sqlite3.Connection) -> None:
 
 
 class WriteAheadLog:
-    """The log of one file."""
+    """The log of one file; `oldest_snapshot` tells which reader of this process needs it most."""
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, oldest_snapshot: Callable[[], str]) -> None:
+        self._oldest_snapshot = oldest_snapshot
         # SQLite puts it beside the target of a symbolic link.
         self._path = f"{file.resolve()}-wal"
         self._tolerated = LIMIT
+        self._warned = False
         self.next_look = 0
         """When the writer's `total_changes` comes to this, it is time for `look_after`."""
 
@@ -60,20 +68,31 @@ class WriteAheadLog:
             # A reader needs it, perhaps for hours. Each attempt in vain halves their frequency:
             # of several processes each would else stop all writers for a while at every few MB.
             self._tolerated = 2 * size
+            self._warn_once(size)
         elif size <= LIMIT:
-            self._tolerated = LIMIT
+            self._tolerated, self._warned = LIMIT, False
+
+    def _warn_once(self, size: int) -> None:
+        """Log that the log grows, once until it is short again."""
+        if size <= _REMARKABLE * LIMIT or self._warned:
+            return
+        self._warned = True
+        import logging  # Imported here: the import takes longer than that of this package.
+
+        logger = logging.getLogger("curio_persistence")
+        logger.warning("%s: %s. %s", self._path, self._grown(size), _ADVICE)
+
+    def _grown(self, size: int) -> str:
+        held = self._oldest_snapshot()
+        holder = f"a snapshot held {held}" if held else "a reader in another process, or a query"
+        return f"the write-ahead log has grown to {health.size(size)} because of {holder}"
 
     def finding(self) -> Finding:
         """Return the finding of a check-up."""
         size = self.size()
-        if size <= 4 * LIMIT:
+        if size <= _REMARKABLE * LIMIT:
             return Finding("journal", "ok", f"write-ahead log, {health.size(size)}")
-        return Finding(
-            "journal",
-            "warning",
-            f"the write-ahead log has grown to {health.size(size)}: a reader stays open",
-            "End what reads this file, in other programs too; further writing then makes it short.",
-        )
+        return Finding("journal", "warning", self._grown(size), _ADVICE)
 
 
 def _begin_anew(writer: sqlite3.Connection) -> bool:

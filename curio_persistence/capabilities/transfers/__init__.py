@@ -14,7 +14,7 @@ from curio_persistence.capabilities.events import EventFilters, Events
 from curio_persistence.capabilities.runs import RunFilters, Runs
 from curio_persistence.capabilities.transfers.deduplication import ARRIVING, Deduplicator
 from curio_persistence.capabilities.transfers.hashes import RunHash, RunHashes
-from curio_persistence.capabilities.transfers.reading import Reading, of_runs
+from curio_persistence.capabilities.transfers.reading import Pages, Reading, of_runs
 from curio_persistence.capabilities.usage import Usage, UsageFilters
 from curio_persistence.concurrency.prefetch import one_ahead
 from curio_persistence.errors import ConflictError, InvalidValueError
@@ -54,10 +54,13 @@ class Transfers:
         self._appends: dict[Table[Any], Appends[Any]] = {EVENTS: events, USAGE: usage}
 
     @contextmanager
-    def reading(self) -> Iterator[Reading]:
-        """Read all tables as of now; see `Store.snapshot`."""
-        with self._store.snapshot() as snapshot:
-            yield Reading(snapshot)
+    def reading(self, *, snapshot: bool = True) -> Iterator[Reading]:
+        """Read all tables as of now, or by `Store.pages`, which hold no snapshot."""
+        if not snapshot:
+            yield Reading(Pages(self._store))
+            return
+        with self._store.snapshot() as state:
+            yield Reading(state)
 
     def where(self, table: Table[Any], filters: Mapping[str, Any]) -> Where:
         """Return the filters of a table's `query_` call."""
