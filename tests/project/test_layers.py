@@ -73,7 +73,13 @@ THIRD_PARTY = {
     ("results.arrow", "pyarrow"),
     ("results.pandas", "numpy"),
     ("results.pandas", "pandas"),
-    ("testing", "pytest"),
+    ("testing.published_behavior", "pytest"),
+    ("testing.published_calls", "pytest"),
+    ("testing.published_runs", "pytest"),
+    ("testing.store_aggregates", "pytest"),
+    ("testing.store_reading", "pytest"),
+    ("testing.store_transactions", "pytest"),
+    ("testing.store_writing", "pytest"),
 }
 
 # Modules that cost time or memory which not every program has to spend (`-X importtime`).
