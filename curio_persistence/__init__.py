@@ -48,7 +48,9 @@ if TYPE_CHECKING:
         SQLitePersistence,
         connect,
     )
-    from curio_persistence.recording.recorder import RunRecorder, ToolCall
+    from curio_persistence.recording.context import current_run
+    from curio_persistence.recording.recorder import Parent, RunRecorder
+    from curio_persistence.recording.spans import ToolCall
     from curio_persistence.results.pages import Page, Records, Stream
     from curio_persistence.store.base import Finding
 
@@ -77,6 +79,7 @@ __all__ = [
     "MetricPoint",
     "NotFoundError",
     "Page",
+    "Parent",
     "Persistence",
     "PersistenceError",
     "PoolTimeoutError",
@@ -98,6 +101,7 @@ __all__ = [
     "UpgradeReport",
     "connect",
     "copy_records",
+    "current_run",
     "export_records",
     "import_agdd",
     "import_costs",
@@ -131,7 +135,9 @@ if not TYPE_CHECKING:  # Type checkers see the names above, and no others.
         "persistence": (
             "InMemoryPersistence Persistence PostgresPersistence SQLitePersistence connect"
         ),
-        "recording.recorder": "RunRecorder ToolCall",
+        "recording.context": "current_run",
+        "recording.recorder": "Parent RunRecorder",
+        "recording.spans": "ToolCall",
         "config.settings": "Setting",
         "store.base": "Finding",
         "capabilities.transfers.hashes": "RunHash",

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Collection
 from types import TracebackType
 from typing import Any, Self
 
 from curio_persistence.clock import Clock
 from curio_persistence.models import AgentLLMUsage, AgentRun, AgentRunEvent
-from curio_persistence.recording.recorder import OnError, RunRecorder, record_run
+from curio_persistence.recording.recorder import OnError, Parent, RunRecorder, record_run
 
 
 class BasePersistence(ABC):
@@ -89,23 +90,28 @@ class BasePersistence(ABC):
         self,
         *,
         agent_id: str,
-        objective: str = "",
+        objective: Any = "",
         agent_name: str = "",
         run_id: str | None = None,
         session_id: str | None = None,
-        parent: RunRecorder | str | None = None,
+        parent: RunRecorder | str | Parent | None = Parent.ENCLOSING,
         additional_context: Any = None,
         metadata: Any = None,
-        tags: list[str] | None = None,
+        tags: str | Collection[str] | None = None,
         on_error: OnError = "log",
     ) -> RunRecorder:
         """Record a run as it happens: `with persistence.record_run(agent_id="a") as run: …`.
 
-        The run is created on entering; on leaving it is `completed`, `error` (the block raised; the
-        exception goes on) or `cancelled` (interrupted). A run inside another's block is its child;
-        in a plain thread name the `parent`. With `on_error="log"` no failure to record reaches the
-        agent: it is counted in `run.lost` and logged once, and a `run_id` that is taken is replaced
-        with a new one; with `"raise"` the error is raised.
+        The run is created on entering. On leaving it is `completed`, `error` (the block raised; the
+        exception goes on), `timeout` (a TimeoutError) or `cancelled` (interrupted). A run inside
+        another's block is its child and belongs to its session; in a plain thread name the
+        `parent`. `parent=None` is a run without a parent.
+
+        Ids may be UUIDs or integers too, and `objective` any value. An argument that cannot be
+        stored raises InvalidValueError here. With `on_error="log"` no failure to record reaches
+        the agent: it is counted in `run.lost` and logged once, a value that cannot be stored is
+        stored as the nearest one that can, and a `run_id` that is taken is replaced with a new
+        one. With `"raise"` the error is raised.
         """
         return record_run(
             self,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from decimal import Decimal
 from typing import Any, ClassVar
 
 from curio_persistence.models import MCP_CALL, METRIC, AgentRunEvent
@@ -51,14 +52,18 @@ class McpCall(Payload):
 
 @dataclass(frozen=True, slots=True)
 class Metric(Payload):
-    """One measured value, as `query_metrics` adds them up."""
+    """One measured value, as `query_metrics` adds them up. A Decimal becomes a float."""
 
     event_type: ClassVar[str] = METRIC
 
     name: str
-    value: float
+    value: float | Decimal
     unit: str | None = None
     tags: Mapping[str, str] | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.value, Decimal):  # JSON would have it as text, which is not a metric.
+            object.__setattr__(self, "value", float(self.value))
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Any, Self, Unpack
@@ -22,7 +23,7 @@ from curio_persistence.capabilities.usage import Usage
 from curio_persistence.clock import Clock
 from curio_persistence.errors import ConfigurationError
 from curio_persistence.persistence import Persistence
-from curio_persistence.recording.recorder import OnError, RunRecorder
+from curio_persistence.recording.recorder import OnError, Parent, RunRecorder
 from curio_persistence.redaction import Redaction
 
 THREADS = 4
@@ -180,14 +181,14 @@ class AsyncPersistence(Awaited[Persistence]):
         self,
         *,
         agent_id: str,
-        objective: str = "",
+        objective: Any = "",
         agent_name: str = "",
         run_id: str | None = None,
         session_id: str | None = None,
-        parent: AsyncRunRecorder | RunRecorder | str | None = None,
+        parent: AsyncRunRecorder | RunRecorder | str | Parent | None = Parent.ENCLOSING,
         additional_context: Any = None,
         metadata: Any = None,
-        tags: list[str] | None = None,
+        tags: str | Collection[str] | None = None,
         on_error: OnError = "log",
     ) -> AsyncRunRecorder:
         """Record a run as it happens: `async with persistence.record_run(agent_id="a") as run: …`.
@@ -200,7 +201,7 @@ class AsyncPersistence(Awaited[Persistence]):
             agent_name=agent_name,
             run_id=run_id,
             session_id=session_id,
-            parent=parent.run_id if isinstance(parent, AsyncRunRecorder) else parent,
+            parent=parent._sync if isinstance(parent, AsyncRunRecorder) else parent,
             additional_context=additional_context,
             metadata=metadata,
             tags=tags,

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
+from concurrent.futures import Future
 from types import TracebackType
 from typing import Any, Self
 
 from curio_persistence.aio.awaited import Awaited, awaited
 from curio_persistence.aio.threads import Threads
 from curio_persistence.models import AgentRun
-from curio_persistence.recording.recorder import RunRecorder, ToolCall
+from curio_persistence.recording.recorder import RunRecorder
+from curio_persistence.recording.spans import ToolCall
 
 
 class AsyncRunRecorder(Awaited[RunRecorder]):
@@ -27,7 +30,7 @@ class AsyncRunRecorder(Awaited[RunRecorder]):
 
     @property
     def run_id(self) -> str:
-        """By which all that is recorded here is found again."""
+        """The run's id."""
         return self._sync.run_id
 
     @property
@@ -50,10 +53,15 @@ class AsyncRunRecorder(Awaited[RunRecorder]):
         try:
             await asyncio.shield(asyncio.wrap_future(beginning))
         except asyncio.CancelledError as error:
-            reason = error  # Which Python forgets when this block ends.
-            beginning.add_done_callback(lambda _: self._threads.start(self._sync._end_with, reason))
+            reason = error  # Python forgets `error` when this block ends.
+
+            def end(begun: Future[None]) -> None:
+                if begun.exception() is None:
+                    self._threads.start(self._sync._end_with, reason)
+
+            beginning.add_done_callback(end)
             raise
-        self._sync._enter_context()
+        self._sync._enter_context(sys._getframe(1))
         return self
 
     async def __aexit__(
@@ -67,7 +75,14 @@ class AsyncRunRecorder(Awaited[RunRecorder]):
 
 
 class AsyncToolCall:
-    """One call of a tool: set `result` in the block; time and exception are kept by themselves."""
+    """One call of a tool: set `result` in the block; time and exception are recorded for it."""
+
+    __slots__ = {  # noqa: RUF023
+        "result": "What the tool returned.",
+        "_begin": None,
+        "_call": None,
+        "_threads": None,
+    }
 
     def __init__(self, call: ToolCall, threads: Threads) -> None:
         self.result: Any = None
@@ -75,8 +90,12 @@ class AsyncToolCall:
         self._threads = threads
         self._begin = 0.0
 
+    def __repr__(self) -> str:
+        return f"<Async{repr(self._call)[1:]}"
+
     async def __aenter__(self) -> Self:
         await self._threads.call(self._call._log_begin)
+        self._call._enter_context(sys._getframe(1))
         self._begin = time.perf_counter()
         return self
 
@@ -87,5 +106,6 @@ class AsyncToolCall:
         traceback: TracebackType | None,
     ) -> None:
         seconds = time.perf_counter() - self._begin
+        self._call._leave_context()
         self._call.result = self.result
         await self._threads.call_to_the_end(self._call._log_end, error, seconds)

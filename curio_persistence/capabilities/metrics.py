@@ -31,6 +31,7 @@ from curio_persistence.store.filters import (
     Where,
     refuse_unknown,
 )
+from curio_persistence.store.json_text import json_text
 from curio_persistence.store.table import Column, Columns, Table
 from curio_persistence.tables import EVENTS
 from curio_persistence.tables.columns import object_in
@@ -182,7 +183,7 @@ def _tag(key: str, payload: str) -> str | None:
     """Return the value of a metric's tag; as JSON, if it is not text."""
     tags = object_in(payload).get("tags")
     value = tags.get(key) if isinstance(tags, dict) else None
-    return value if value is None or isinstance(value, str) else codecs.json_text(value)
+    return value if value is None or isinstance(value, str) else json_text(value)
 
 
 def _points(rows: Iterable[tuple[Any, ...]], buckets: bool, groups: bool) -> Records[MetricPoint]:

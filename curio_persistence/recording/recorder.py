@@ -5,19 +5,23 @@ Needs nothing but the ten published methods, so it works on anybody's persistenc
 
 from __future__ import annotations
 
+import os
 import sys
-import time
-from collections.abc import Callable, Mapping
-from contextvars import ContextVar
+from collections.abc import Callable, Collection, Mapping
 from decimal import Decimal
 from enum import Enum
+from math import isfinite
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
-from curio_persistence.errors import ConfigurationError, ConflictError, NotFoundError
+from curio_persistence.errors import (
+    ConfigurationError,
+    ConflictError,
+    InvalidValueError,
+    NotFoundError,
+)
 from curio_persistence.models import (
     METRIC,
-    TOOL_CALL,
     AgentLLMUsage,
     AgentRun,
     AgentRunEvent,
@@ -26,7 +30,18 @@ from curio_persistence.models import (
     Level,
 )
 from curio_persistence.recording.breaker import breaker_of
-from curio_persistence.store.codecs import json_text
+from curio_persistence.recording.context import Scope, enclosing
+from curio_persistence.recording.failures import (
+    describe,
+    is_cancellation,
+    is_orderly_exit,
+    status_of,
+    traceback_of,
+)
+from curio_persistence.recording.ids import new_run_id
+from curio_persistence.recording.repair import as_id, as_json_text, as_tags, as_text, repair
+from curio_persistence.recording.spans import ToolCall
+from curio_persistence.tables import RUNS
 
 if TYPE_CHECKING:
     from logging import Logger
@@ -34,36 +49,54 @@ if TYPE_CHECKING:
     from curio_persistence.base import BasePersistence
 
 OnError = Literal["log", "raise"]
+R = TypeVar("R", AgentRun, AgentRunEvent, AgentLLMUsage)
 
-TOOL_CALL_STARTED = "tool_call_started"
-
-_current: ContextVar[RunRecorder | None] = ContextVar("curio_persistence_run", default=None)
 _LEVELS: Mapping[str, Level] = {
     AgentRunStatus.ERROR: Level.ERROR,
     AgentRunStatus.TIMEOUT: Level.ERROR,
     AgentRunStatus.CANCELLED: Level.WARNING,
 }
-"""How severe it is when a run ends so; it did not fail if it is not here."""
-_CANCELLATIONS = (KeyboardInterrupt, SystemExit, GeneratorExit)
+"""The level of the last event of a run that ends with this status; any other did not fail."""
 
 
-class RunRecorder:
-    """One run, being recorded: enter it with `with` or `async with`.
+class Parent(Enum):
+    """The parent of a run where none is named."""
+
+    ENCLOSING = "enclosing"
+    """The run in whose block the new one begins, if there is one."""
+
+
+class RunRecorder(Scope):
+    """One run, being recorded: enter it with `with` or `async with`, once.
 
     `agent_run` is the record as it is so far; `lost` counts the writes that failed and were
     swallowed (`on_error="log"`). It may be used from several threads.
     """
+
+    __slots__ = (
+        "_breaker",
+        "_clock",
+        "_created",
+        "_ended",
+        "_on_error",
+        "_parent",
+        "_persistence",
+        "_process",
+        "agent_run",
+        "lost",
+    )
 
     def __init__(
         self,
         persistence: BasePersistence,
         run: AgentRun,
         *,
-        parent: RunRecorder | str | None = None,
+        parent: RunRecorder | str | Parent | None = Parent.ENCLOSING,
         on_error: OnError = "log",
     ) -> None:
         if on_error not in ("log", "raise"):
             raise ConfigurationError(f"on_error is 'log' or 'raise', not {on_error!r}.")
+        super().__init__(self)
         self.agent_run = run
         self.lost = 0
         self._persistence = persistence
@@ -71,13 +104,17 @@ class RunRecorder:
         self._breaker = breaker_of(persistence)
         self._parent = parent
         self._on_error = on_error
+        self._process = 0
         self._created = False
         self._ended = False
-        self._outer: RunRecorder | None = None
+
+    def __repr__(self) -> str:
+        run = self.agent_run
+        return f"<RunRecorder of run {run.run_id} ({run.agent_id}, {run.status})>"
 
     @property
     def run_id(self) -> str:
-        """By which all that is recorded here is found again."""
+        """The run's id."""
         return self.agent_run.run_id
 
     # --- what happens in the run --------------------------------------------------------------
@@ -87,22 +124,41 @@ class RunRecorder:
         event_type: str,
         data: Any = None,
         *,
-        level: str = Level.INFO,
+        level: str | int = Level.INFO,
         message: str | None = None,
     ) -> None:
-        """Append an event that happened now; `data` is text or anything JSON can express."""
-        self._keep(self._log_event, event_type, data, level, message)
+        """Append an event that happened now; `data` is text or any value, kept as JSON.
+
+        `level` is one of `Level`, a word of your own, or a number of Python's `logging`.
+        """
+        run = self.agent_run
+        event = AgentRunEvent(
+            run.agent_id,
+            run.run_id,
+            run.agent_name,
+            event_type=_word(event_type),
+            data=data,
+            session_id=run.session_id,
+            level=_word(level),
+            message=message,
+        )
+        self._keep(self._persistence.log_agent_run_event, event)
 
     def metric(
         self,
         name: str,
-        value: float,
+        value: float | Decimal,
         *,
         unit: str | None = None,
         tags: Mapping[str, str] | None = None,
     ) -> None:
-        """Append one measured value, as `query_metrics` adds them up."""
-        self.log(METRIC, {"name": name, "value": value, "unit": unit, "tags": tags})
+        """Append one measured value, a finite number, as `query_metrics` adds them up."""
+        try:
+            number = _finite(value)
+        except InvalidValueError as error:
+            self._lose(error)
+        else:
+            self.log(METRIC, {"name": name, "value": number, "unit": unit, "tags": tags})
 
     def tool(self, name: str, args: Any = None) -> ToolCall:
         """`with run.tool("search", {"q": "…"}) as call: call.result = …` times and keeps a call."""
@@ -134,55 +190,47 @@ class RunRecorder:
         status: str = "success",
         error: BaseException | str | None = None,
     ) -> None:
-        """Append one model call. A prompt or response that is no text is kept as JSON."""
+        """Append one model call. A prompt or response that is not text is kept as JSON."""
         if error is not None and status == "success":
             status = "error"
-        self._keep(
-            self._log_usage,
-            prompt,
-            response,
-            provider=provider,
-            model=model,
-            input_params=input_params,
-            input_tokens=input_tokens,
-            output_tokens=output_tokens,
-            usage_metrics=usage_metrics,
-            status=status,
-            error_message=_describe(error),
-            latency_ms=latency_ms,
-            cache_read_tokens=cache_read_tokens,
-            cache_write_tokens=cache_write_tokens,
-            reasoning_tokens=reasoning_tokens,
-            cost_usd=cost_usd,
-        )
-
-    def _log_usage(self, prompt: Any, response: Any, **rest: Any) -> None:
-        asked, answered = _as_text(prompt) or "", _as_text(response)
+        asked, answered = as_json_text(prompt) or "", as_json_text(response)
         usage = AgentLLMUsage(
             self.agent_run.agent_id,
             self.run_id,
+            provider=provider,
+            model=model,
             prompt=asked,
             prompt_length=len(asked),
+            input_params=input_params,
+            input_tokens=input_tokens,
+            output_tokens=output_tokens,
             response_content=answered,
             response_length=None if answered is None else len(answered),
-            **rest,
+            usage_metrics=usage_metrics,
+            status=status,
+            error_message=describe(error),
+            latency_ms=latency_ms,  # type: ignore[arg-type]  # The column rounds it.
+            cache_read_tokens=cache_read_tokens,
+            cache_write_tokens=cache_write_tokens,
+            reasoning_tokens=reasoning_tokens,
+            cost_usd=cost_usd,  # type: ignore[arg-type]  # The column takes any number.
         )
-        self._persistence.log_llm_usage(usage)
+        self._keep(self._persistence.log_llm_usage, usage)
 
     def finish(self, output: Any = None, *, status: str = AgentRunStatus.COMPLETED) -> None:
-        """End the run with its result. Leaving the `with` block does it too, without a result."""
-        if output is not None:
-            self._keep(self._set_output, output)
-        self._end(status)
+        """End the run with its result. Leaving the `with` block does it too, without a result.
 
-    def _set_output(self, output: Any) -> None:
-        self.agent_run.final_synthesis_output = _as_text(output)
+        A second call replaces the result and the status, but is not an event.
+        """
+        if output is not None:
+            self.agent_run.final_synthesis_output = as_json_text(output)
+        self._end(status)
 
     # --- begin and end ------------------------------------------------------------------------
 
     def __enter__(self) -> Self:
         self._begin()
-        self._enter_context()
+        self._enter_context(sys._getframe(1))
         return self
 
     def __exit__(
@@ -194,35 +242,10 @@ class RunRecorder:
         self._leave_context()
         self._end_with(error)
 
-    def _enter_context(self) -> None:
-        """Be the run that those which begin in this context are children of."""
-        _current.set(self)
-
-    def _leave_context(self) -> None:
-        if _current.get() is self:  # Else a generator is left out of turn.
-            _current.set(self._outer)
-
-    def _begin(self) -> None:
-        self._outer = _enclosing_run()
-        parent = self._outer if self._parent is None else self._parent
-        self.agent_run.parent_run_id = parent.run_id if isinstance(parent, RunRecorder) else parent
-        self.agent_run.started_at = self._clock.stamp(self.run_id)
-        self.agent_run.status = AgentRunStatus.RUNNING.value
-        self._keep(self._create)
-        self.log(EventType.RUN_STARTED, {"objective": self.agent_run.objective})
-
-    def _end_with(self, error: BaseException | None) -> None:
-        if error is None:
-            if not self._ended:
-                self.finish()
-            return
-        try:
-            self._fail(error)
-        except Exception as second:  # The body's exception is the one to go on.
-            error.add_note(f"The end of run {self.run_id} could not be recorded: {second}")
-
     async def __aenter__(self) -> Self:
-        return self.__enter__()
+        self._begin()
+        self._enter_context(sys._getframe(1))
+        return self
 
     async def __aexit__(
         self,
@@ -232,206 +255,193 @@ class RunRecorder:
     ) -> None:
         self.__exit__(kind, error, traceback)
 
-    def _fail(self, error: BaseException) -> None:
-        status = AgentRunStatus.CANCELLED if _is_cancellation(error) else AgentRunStatus.ERROR
-        self.agent_run.error_message = _describe(error)
-        self._end(status)
+    def _begin(self) -> None:
+        self._use()
+        self._process = os.getpid()
+        self._inherit()
+        self.agent_run.started_at = self._clock.stamp(self.run_id)
+        self.agent_run.status = AgentRunStatus.RUNNING.value
+        self._keep(self._create, self.agent_run)
+        try:
+            self.log(EventType.RUN_STARTED, {"objective": self.agent_run.objective})
+        except Exception as error:
+            self._end_with(error)  # The block is not entered.
+            raise
 
-    def _end(self, status: str) -> None:
+    def _inherit(self) -> None:
+        """Take over from the parent what belongs to its session."""
+        parent: Any = self._parent
+        if parent is Parent.ENCLOSING:
+            scope = enclosing(self._persistence)
+            parent = None if scope is None else scope._run
+        run = self.agent_run
+        if isinstance(parent, RunRecorder):
+            run.session_id = run.session_id or parent.agent_run.session_id
+            parent = parent.run_id
+        run.parent_run_id = parent
+
+    def _end_with(self, error: BaseException | None) -> None:
+        if os.getpid() != self._process:  # A forked child leaves the block too.
+            return
+        if error is None or is_orderly_exit(error):
+            if not self._ended:
+                self.finish()
+            return
+        if self._ended and is_cancellation(error):
+            return  # The result was there before.
+        self.agent_run.error_message = describe(error)
+        try:
+            self._end(status_of(error), error)
+        except Exception as second:  # The body's exception is the one to go on.
+            error.add_note(f"The end of run {self.run_id} could not be recorded: {second}")
+
+    def _end(self, status: str, error: BaseException | None = None) -> None:
         run = self.agent_run
         run.status = _word(status)
-        event_type = EventType.RUN_ERROR if run.status in _LEVELS else EventType.RUN_COMPLETED
-        data = {"status": run.status, "error": run.error_message}
-        self.log(event_type, data, level=_LEVELS.get(run.status, Level.INFO))
+        is_news = not self._ended or error is not None
+        self._ended, self._is_open = True, False
+        if is_news:
+            self._log_end(error)
         run.finished_at = self._clock.stamp(self.run_id)
-        self._ended = True
-        self._keep(self._update)
+        self._keep(self._update, run)
 
-    def _create(self) -> None:
+    def _log_end(self, error: BaseException | None) -> None:
+        run = self.agent_run
+        data = {"status": run.status, "error": run.error_message}
+        if error is not None:
+            data["traceback"] = traceback_of(error)
+        failed = run.status in _LEVELS
+        event_type = EventType.RUN_ERROR if failed else EventType.RUN_COMPLETED
+        self.log(event_type, data, level=_LEVELS.get(run.status, Level.INFO))
+
+    def _create(self, run: AgentRun) -> None:
         try:
-            self._persistence.create_agent_run(self.agent_run)
+            self._persistence.create_agent_run(run)
         except ConflictError:
             if self._on_error == "raise":
                 raise
             self._take_another_id()
-            self._persistence.create_agent_run(self.agent_run)
+            self._persistence.create_agent_run(run)
         self._created = True
 
     def _take_another_id(self) -> None:
         """Record under an id of its own, so that the run that has this one is not overwritten."""
-        taken, self.agent_run.run_id = self.run_id, _new_id()
+        taken, self.agent_run.run_id = self.run_id, new_run_id(self._clock.now())
         _logger().warning("Run %s exists already; recording as run %s", taken, self.run_id)
 
-    def _update(self) -> None:
+    def _update(self, run: AgentRun) -> None:
         try:
-            self._persistence.update_agent_run(self.run_id, self.agent_run)
+            self._persistence.update_agent_run(self.run_id, run)
         except NotFoundError:
             if self._created:
                 raise
-            self._create()  # The first attempt failed: the database may have come back since.
+            self._create(run)  # The first attempt failed: the database may have come back since.
 
-    def _log_event(
-        self, event_type: str, data: Any, level: str = Level.INFO, message: str | None = None
-    ) -> None:
-        run = self.agent_run
-        event = AgentRunEvent(
-            run.agent_id,
-            run.run_id,
-            run.agent_name,
-            event_type=_word(event_type),
-            data=data,
-            session_id=run.session_id,
-            level=_word(level),
-            message=message,
-        )
-        self._persistence.log_agent_run_event(event)
+    # --- failures to record -------------------------------------------------------------------
 
-    def _keep(self, write: Callable[..., None], *args: Any, **kwargs: Any) -> None:
-        """Write, and by default let no failure of it reach the agent."""
+    def _keep(self, write: Callable[[R], None], record: R) -> None:
+        """Write a record, and by default let no failure of it reach the agent."""
         if self._on_error == "raise":
-            write(*args, **kwargs)
+            write(record)
             return
         try:
-            self._breaker.call(write, *args, **kwargs)
+            self._keep_nearest(write, record)
         except Exception as error:
-            self.lost += 1
-            if self.lost == 1:
-                _logger().error(
-                    "Run %s goes on without being recorded in full: %s (logged once for each run; "
-                    "RunRecorder.lost counts)",
-                    self.run_id,
-                    error,
-                    exc_info=True,
-                )
+            self._lose(error)
 
-
-class ToolCall:
-    """One call of a tool: set `result` in the block; time and exception are kept by themselves."""
-
-    def __init__(self, run: RunRecorder, name: str, args: Any) -> None:
-        self.result: Any = None
-        self._run = run
-        self._name = name
-        self._args = args
-        self._begin = 0.0
-
-    def __enter__(self) -> Self:
-        self._log_begin()
-        self._begin = time.perf_counter()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._log_end(error, time.perf_counter() - self._begin)
-
-    def _log_begin(self) -> None:
-        # Stored before the call as well: if it kills the process, the record shows the call.
-        self._run.log(TOOL_CALL_STARTED, {"tool_name": self._name, "args": self._args})
-
-    def _log_end(self, error: BaseException | None, seconds: float) -> None:
-        data = {
-            "tool_name": self._name,
-            "args": self._args,
-            "result": self.result,
-            "latency_ms": round(seconds * 1000, 3),
-            "error": _describe(error),
-        }
+    def _keep_nearest(self, write: Callable[[R], None], record: R) -> None:
+        """Write a record, or the nearest one that can be stored."""
         try:
-            # The agent may yet come to terms with it; if not, the run ends with an error.
-            self._run.log(TOOL_CALL, data, level=Level.INFO if error is None else Level.WARNING)
-        except Exception as second:
-            if error is None:
+            self._breaker.call(write, record)
+        except InvalidValueError as error:
+            if not (refused := repair(record)):
                 raise
-            error.add_note(f"This call of {self._name} could not be recorded: {second}")
+            self._breaker.call(write, record)
+            _logger().warning(
+                "Run %s: %s.%s is not as it was given: %s",
+                self.run_id,
+                type(record).__name__,
+                ", ".join(refused),
+                error,
+            )
 
-    async def __aenter__(self) -> Self:
-        return self.__enter__()
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.__exit__(kind, error, traceback)
+    def _lose(self, error: Exception) -> None:
+        if self._on_error == "raise":
+            raise error
+        self.lost += 1
+        if self.lost == 1:
+            _logger().error(
+                "Run %s is only partly recorded: %s: %s (logged once for each run; "
+                "RunRecorder.lost counts)",
+                self.run_id,
+                type(error).__name__,
+                error,
+            )
+            _logger().debug("Run %s is only partly recorded", self.run_id, exc_info=error)
 
 
 def record_run(
     persistence: BasePersistence,
     *,
     agent_id: str,
-    objective: str = "",
+    objective: Any = "",
     agent_name: str = "",
     run_id: str | None = None,
     session_id: str | None = None,
-    parent: RunRecorder | str | None = None,
+    parent: RunRecorder | str | Parent | None = Parent.ENCLOSING,
     additional_context: Any = None,
     metadata: Any = None,
-    tags: list[str] | None = None,
+    tags: str | Collection[str] | None = None,
     on_error: OnError = "log",
 ) -> RunRecorder:
     """See `BasePersistence.record_run`."""
+    if not isinstance(parent, RunRecorder | Parent):
+        parent = _checked_id("parent_run_id", parent)
     run = AgentRun(
-        agent_id,
-        run_id or _new_id(),
-        agent_name,
-        objective,
+        _checked_id("agent_id", agent_id),
+        new_run_id(persistence.clock.now()) if run_id is None else _checked_id("run_id", run_id),
+        as_text(agent_name),
+        as_json_text(objective) or "",
         additional_context,
         metadata=metadata,
-        session_id=session_id,
-        tags=tags,
+        session_id=_checked_id("session_id", session_id),
+        tags=_checked_tags(tags),
     )
     return RunRecorder(persistence, run, parent=parent, on_error=on_error)
 
 
-def _word(value: Any) -> str:
-    """A status or an event type, which an Enum member spells by its value."""
-    return str(value.value if isinstance(value, Enum) else value)
+def _checked_id(name: str, value: Any) -> Any:
+    """Return an id as text; raise InvalidValueError for what cannot be one."""
+    text = as_id(value)
+    RUNS.encode_value(name, text)
+    return text
 
 
-def _enclosing_run() -> RunRecorder | None:
-    """The innermost run of this context that goes on; a generator may have left ended ones."""
-    run = _current.get()
-    while run is not None and run._ended:
-        run = run._outer
-    return run
+def _checked_tags(tags: Any) -> list[str] | None:
+    if tags is None or isinstance(tags, str | Collection):
+        return as_tags(tags)
+    field = "AgentRun.tags"
+    raise InvalidValueError(f"{field} is text or texts, not {type(tags).__name__}.", field=field)
 
 
-def _new_id() -> str:
-    import uuid  # Here, like logging below: each would be a tenth of the package's import time.
+def _finite(value: Any) -> float:
+    """Return a number as a float; raise InvalidValueError for what is not a finite number."""
+    is_number = not isinstance(value, str | bytes | bool) and hasattr(type(value), "__float__")
+    try:
+        if is_number and isfinite(number := float(value)):
+            return number if type(value) is not int else value
+    except (ValueError, TypeError, OverflowError):
+        pass
+    raise InvalidValueError(f"A metric is a finite number, not {value!r:.80}.", field="value")
 
-    return str(uuid.uuid4())
+
+def _word(value: Any) -> Any:
+    """Return a status, a level or an event type, which an Enum member spells by its value."""
+    return value.value if isinstance(value, Enum) else value
 
 
 def _logger() -> Logger:
+    # Here, as importing it takes a tenth of the time that the package takes.
     import logging
 
     return logging.getLogger(__name__)
-
-
-def _as_text(value: Any) -> str | None:
-    return value if value is None or isinstance(value, str) else json_text(value)
-
-
-def _is_cancellation(error: BaseException) -> bool:
-    # Looked up, not imported: asyncio takes almost as long to import as all of this package.
-    asyncio = sys.modules.get("asyncio.exceptions")
-    return isinstance(error, _CANCELLATIONS) or (
-        asyncio is not None and isinstance(error, asyncio.CancelledError)
-    )
-
-
-def _describe(error: BaseException | str | None) -> str | None:
-    """`ValueError: what it says`, even of an exception that cannot say it."""
-    if error is None or isinstance(error, str):
-        return error
-    try:
-        said = str(error)
-    except Exception:
-        said = "(it has no text)"
-    name = type(error).__name__
-    return f"{name}: {said}" if said else name

@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from curio_persistence.errors import ConfigurationError
-from curio_persistence.store.codecs import json_text
+from curio_persistence.store.json_text import json_text
 
 
 class Pattern(NamedTuple):

@@ -12,16 +12,17 @@ name. Stored forms:
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import numbers
 import operator
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
-from datetime import UTC, date, datetime, time, timedelta
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Context, Decimal, InvalidOperation
 from enum import Enum
 from typing import Any
+
+from curio_persistence.store.json_text import json_text
 
 ID_LENGTH = 255
 STATUS_LENGTH = 50
@@ -124,11 +125,24 @@ def encode_status(value: Any) -> str:
     return name
 
 
-_SAME_LEVEL = {"warn": "warning", "fatal": "critical"}
+_SAME_LEVEL = {
+    "trace": "debug",
+    "notice": "info",
+    "warn": "warning",
+    "err": "error",
+    "exception": "error",
+    "fatal": "critical",
+}
+_LEVELS_BY_TENS = ("debug", "debug", "info", "warning", "error", "critical")
 
 
 def encode_level(value: Any) -> str:
-    """Return a level in lower case; `warn` and `fatal` become `warning` and `critical`."""
+    """Return a level in lower case, known ones by one name: `warn` is `warning`.
+
+    A number is one of Python's `logging`: 40 is `error`, and so are 41 to 49.
+    """
+    if not isinstance(value, bool) and isinstance(value, numbers.Integral):
+        return _LEVELS_BY_TENS[min(max(int(value) // 10, 0), 5)]
     level = encode_status(value).lower()
     return _SAME_LEVEL.get(level, level)
 
@@ -181,18 +195,29 @@ def encode_mark(value: Any) -> int | None:
     return number or None
 
 
+def encode_count(value: Any) -> int:
+    """Check a 64-bit integer that is not negative."""
+    number = encode_integer(value)
+    if number < 0:
+        raise ValueError("may not be negative")
+    return number
+
+
 def encode_latency(value: Any) -> int:
-    """Return whole milliseconds; a fraction is rounded."""
+    """Return whole milliseconds, not negative; a fraction is rounded."""
     if isinstance(value, numbers.Real | Decimal) and not isinstance(value, numbers.Integral):
         try:
             value = round(value)
         except (ValueError, OverflowError):
             raise ValueError("must be a finite number of milliseconds") from None
-    return encode_integer(value)
+    return encode_count(value)
 
 
 def encode_money(value: Any) -> int:
-    """Return US dollars as picodollars, rounded half to even; a float is read as it prints."""
+    """Return US dollars, not negative, as picodollars; a float is read as it prints.
+
+    Picodollars are rounded half to even.
+    """
     if isinstance(value, bool) or not isinstance(value, numbers.Real | Decimal):
         raise TypeError(f"must be a number of US dollars, not {type(value).__name__}")
     try:
@@ -201,7 +226,9 @@ def encode_money(value: Any) -> int:
         raise ValueError("must be a finite number of US dollars") from None
     if not amount.is_finite():
         raise ValueError("must be a finite number of US dollars")
-    if amount.copy_abs() >= _MOST_DOLLARS:
+    if amount < 0:
+        raise ValueError("may not be negative")
+    if amount >= _MOST_DOLLARS:
         raise ValueError("must be below 9,223,372 US dollars")
     # The context is explicit: the caller's context may round to fewer digits.
     return int(amount.quantize(_PICODOLLAR, ROUND_HALF_EVEN, _EXACT).scaleb(12, _EXACT))
@@ -310,70 +337,6 @@ def encode_json(value: Any) -> str:
         return value
     return encode_text(value if isinstance(value, str) else json_text(value))
 
-
-def json_text(value: Any) -> str:
-    """Return a value as JSON: NaN and what JSON lacks as text, no ASCII escapes."""
-    try:
-        return _ENCODER.encode(value)
-    except RecursionError:
-        raise ValueError("is nested too deeply for JSON") from None
-    except Exception:
-        # NaN, a key that is not text, or a cycle: rare enough for a second pass over the value.
-        return _encode_plain(value)
-
-
-def _encode_plain(value: Any) -> str:
-    try:
-        return _ENCODER.encode(_plain_json(value))
-    except RecursionError:
-        raise ValueError("is nested too deeply for JSON, or contains itself") from None
-    except Exception as error:
-        raise ValueError(f"cannot be written as JSON: {error}") from error
-
-
-def _plain_json(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {_plain_key(key): _plain_json(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain_json(item) for item in value]
-    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
-        return str(value)
-    if value is None or isinstance(value, str | int | float):
-        return value
-    return _plain_json(_as_json(value))
-
-
-def _plain_key(key: Any) -> Any:
-    """Leave numbers, booleans and None to the encoder; turn any other key into text."""
-    if isinstance(key, float) and (key != key or key in (float("inf"), float("-inf"))):
-        return str(key)
-    return key if key is None or isinstance(key, str | int | float) else str(key)
-
-
-def _as_json(value: Any) -> Any:
-    """Return the nearest JSON type for a value JSON lacks."""
-    if isinstance(value, Enum):
-        return value.value
-    if isinstance(value, date | time):
-        return value.isoformat()
-    if isinstance(value, numbers.Integral):
-        return int(value)
-    if isinstance(value, numbers.Real):
-        return float(value)
-    if isinstance(value, Mapping):
-        return dict(value)
-    if isinstance(value, Set):
-        return sorted(value, key=repr)
-    if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray | memoryview):
-        return list(value)
-    if hasattr(value, "tolist"):  # numpy's arrays.
-        return value.tolist()
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-    return str(value)
-
-
-_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=_as_json)
 
 Encoder = Callable[[Any], str | int | float | None]
 Decoder = Callable[[Sequence[Any]], Iterable[Any]]

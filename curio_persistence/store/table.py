@@ -39,6 +39,7 @@ _KINDS: Mapping[Encoder, Kind] = {
     codecs.encode_json: "text",
     codecs.encode_tags: "text",
     codecs.encode_integer: "integer",
+    codecs.encode_count: "integer",
     codecs.encode_latency: "integer",
     codecs.encode_mark: "integer",
     codecs.encode_real: "real",

@@ -49,6 +49,11 @@ def integer(name: str, default: int | None = None, *, optional: bool = False) ->
     return Column(name, codecs.encode_integer, default=default, optional=optional)
 
 
+def count(name: str, *, optional: bool = False) -> Column:
+    """Return a column for a number that is not negative."""
+    return Column(name, codecs.encode_count, optional=optional)
+
+
 def time(name: str) -> Column:
     return Column(name, codecs.encode_time, codecs.decode_times)
 

@@ -7,6 +7,7 @@ from curio_persistence.store import codecs
 from curio_persistence.store.filters import Order
 from curio_persistence.store.table import Column, Row, Table
 from curio_persistence.tables.columns import (
+    count,
     event_identifier,
     integer,
     json_text,
@@ -45,8 +46,8 @@ USAGE = Table(
         text("prompt", default=""),
         integer("prompt_length", default=0),
         json_text("input_params"),
-        integer("input_tokens"),
-        integer("output_tokens"),
+        count("input_tokens"),
+        count("output_tokens"),
         text("response_content"),
         integer("response_length"),
         json_text("usage_metrics"),
@@ -56,9 +57,9 @@ USAGE = Table(
         integer("id"),
         stored_time("created_at"),
         optional_identifier("span_id"),
-        integer("cache_read_tokens", optional=True),
-        integer("cache_write_tokens", optional=True),
-        integer("reasoning_tokens", optional=True),
+        count("cache_read_tokens", optional=True),
+        count("cache_write_tokens", optional=True),
+        count("reasoning_tokens", optional=True),
         Column("cost_usd", codecs.encode_money, codecs.decode_moneys, optional=True),
         event_identifier(),
     ),

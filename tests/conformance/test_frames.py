@@ -136,7 +136,7 @@ def full_records() -> list[Record]:
             prompt="\0",
             prompt_length=0,
             input_params="{}",
-            input_tokens=-(2**63),
+            input_tokens=2**62,
             output_tokens=2**63 - 1,
             response_content="'\n'",
             response_length=1,
@@ -149,7 +149,7 @@ def full_records() -> list[Record]:
             cache_read_tokens=1,
             cache_write_tokens=2,
             reasoning_tokens=3,
-            cost_usd=Decimal("-9223371.999999999999"),
+            cost_usd=Decimal("9223371.999999999999"),
             event_id="event",
         ),
     ]

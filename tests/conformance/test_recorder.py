@@ -23,6 +23,7 @@ from curio_persistence import (
     ConfigurationError,
     ConflictError,
     InvalidValueError,
+    Parent,
     Persistence,
     RunRecorder,
 )
@@ -138,6 +139,7 @@ def test_a_run_can_finish_with_a_status_of_its_own(persistence: Persistence, sta
         (KeyboardInterrupt(), "cancelled", "KeyboardInterrupt"),
         (SystemExit(1), "cancelled", "SystemExit: 1"),
         (asyncio.CancelledError(), "cancelled", "CancelledError"),
+        (TimeoutError("slow"), "timeout", "TimeoutError: slow"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else "",
 )
@@ -154,10 +156,9 @@ def test_an_exception_ends_the_run_and_goes_on(
     assert (run_after.status, run_after.error_message) == (status, message)
     assert run_after.finished_at is not None
     last = events(persistence, run)[-1]
-    assert (last.event_type, last.get_data_dict()) == (
-        "run_error",
-        {"status": status, "error": message},
-    )
+    data = last.get_data_dict()
+    assert type(raised).__name__ in data.pop("traceback")
+    assert (last.event_type, data) == ("run_error", {"status": status, "error": message})
 
 
 def test_an_exception_after_the_end_counts_for_more(persistence: Persistence) -> None:
@@ -223,17 +224,18 @@ def test_a_parent_can_be_named_by_recorder_or_by_id(persistence: Persistence) ->
 
 
 def test_a_plain_thread_has_no_parent_but_the_one_it_is_given(persistence: Persistence) -> None:
-    def work(name: str, parent: RunRecorder | None) -> None:
+    def work(name: str, parent: RunRecorder | Parent) -> None:
         with persistence.record_run(agent_id="agent", run_id=name, parent=parent):
             pass
 
     with persistence.record_run(agent_id="agent", run_id="top") as top:
-        for name, parent in ("alone", None), ("given", top):
+        for name, parent in ("alone", Parent.ENCLOSING), ("given", top):
             thread = threading.Thread(target=work, args=(name, parent))
             thread.start()
             thread.join()
         context = contextvars.copy_context()
-        thread = threading.Thread(target=context.run, args=(work, "in its context", None))
+        arguments = (work, "in its context", Parent.ENCLOSING)
+        thread = threading.Thread(target=context.run, args=arguments)
         thread.start()
         thread.join()
     assert parents(persistence) == {
@@ -446,11 +448,10 @@ def test_an_agent_goes_on_when_its_persistence_fails(
     assert steps == ["before", "during", "after"]
     # The thought, two events of the tool, the model call; then the end, as event and in the run.
     assert run.lost == 6
-    [record] = [record for record in caplog.records if record.name == LOGGER]
-    assert record.levelno == logging.ERROR
-    assert "Run run goes on" in record.getMessage()
-    assert record.exc_info is not None
-    assert record.exc_info[0] is ClosedError
+    records = [record for record in caplog.records if record.name == LOGGER]
+    [record] = [record for record in records if record.levelno == logging.ERROR]
+    assert "Run run is only partly recorded: ClosedError" in record.getMessage()
+    assert record.exc_info is None
 
 
 def test_every_run_says_once_that_it_is_not_recorded(
@@ -490,26 +491,6 @@ def test_a_run_that_could_not_begin_is_made_up_for_at_its_end(
     after = stored(persistence, run)
     assert (after.status, after.objective) == ("completed", "find out")
     assert after == run.agent_run
-
-
-@pytest.mark.parametrize(
-    "write",
-    [
-        lambda run: run.log("x" * 256),
-        lambda run: run.log("thought", {"itself": [...], "mute": Mute()}),
-        lambda run: run.llm_call(latency_ms=float("nan")),
-        lambda run: run.llm_call(prompt={"mute": Mute()}),
-        lambda run: run.finish({"mute": Mute()}),
-    ],
-    ids=["a type", "data", "a latency", "a prompt", "an output"],
-)
-def test_a_value_that_cannot_be_kept_is_lost_alone(persistence: Persistence, write: Any) -> None:
-    with persistence.record_run(agent_id="agent") as run:
-        write(run)
-        run.log("afterwards")
-    assert run.lost == 1
-    assert "afterwards" in types(persistence, run)
-    assert stored(persistence, run).status == "completed"
 
 
 def test_when_asked_to_a_failure_is_raised(persistence: Persistence) -> None:
@@ -619,12 +600,6 @@ def test_a_suspended_generator_adopts_no_runs_after_its_end(persistence: Persist
     with persistence.record_run(agent_id="later") as later:
         pass
     assert stored(persistence, later).parent_run_id is None
-
-
-def test_what_cannot_even_be_named_costs_no_more_than_itself(persistence: Persistence) -> None:
-    with persistence.record_run(agent_id="agent") as run:
-        run.log(Mute())  # type: ignore[arg-type]
-    assert (run.lost, stored(persistence, run).status) == (1, "completed")
 
 
 def test_a_run_that_is_said_to_have_failed_ends_with_an_error_event(

@@ -59,6 +59,7 @@ NAMES = [
     "MetricPoint",
     "NotFoundError",
     "Page",
+    "Parent",
     "Persistence",
     "PersistenceError",
     "PoolTimeoutError",
@@ -80,6 +81,7 @@ NAMES = [
     "UpgradeReport",
     "connect",
     "copy_records",
+    "current_run",
     "export_records",
     "import_agdd",
     "import_costs",
@@ -105,11 +107,11 @@ FOR_FREE = {
     "initialize_schema": "(self) -> None",
     "health_check": "(self) -> bool",
     "close": "(self) -> None",
-    "record_run": "(self, *, agent_id: str, objective: str = '', agent_name: str = '', "
+    "record_run": "(self, *, agent_id: str, objective: Any = '', agent_name: str = '', "
     "run_id: str | None = None, session_id: str | None = None, "
-    "parent: RunRecorder | str | None = None, additional_context: Any = None, "
-    "metadata: Any = None, tags: list[str] | None = None, on_error: OnError = 'log') -> "
-    "RunRecorder",
+    "parent: RunRecorder | str | Parent | None = <Parent.ENCLOSING: 'enclosing'>, "
+    "additional_context: Any = None, metadata: Any = None, "
+    "tags: str | Collection[str] | None = None, on_error: OnError = 'log') -> RunRecorder",
 }
 OTHERS = {
     upgrade: "(url: str | DatabaseConfig, *, timezone: str | tzinfo | None = None, "

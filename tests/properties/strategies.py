@@ -20,9 +20,10 @@ any_text = st.text(any_character, max_size=12) | st.text("\0ab", max_size=3)
 a_name = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12)
 an_id = a_name.filter(bool)
 an_integer = st.integers(-3, 3) | st.integers(-(2**63), 2**63 - 1)
+a_count = st.integers(0, 3) | st.integers(0, 2**63 - 1)
 a_time = st.datetimes(timezones=st.just(UTC))
 a_level = st.sampled_from(["debug", "info", "warning", "error", "critical", "my own"])
-a_cost = st.integers(-(10**18), 10**18).map(lambda n: Decimal(n).scaleb(-12))
+a_cost = st.integers(0, 10**18).map(lambda n: Decimal(n).scaleb(-12))
 
 json_values: SearchStrategy[Any] = st.recursive(
     st.none()
@@ -92,19 +93,19 @@ stored_usage = st.builds(
     prompt=any_text,
     prompt_length=an_integer,
     input_params=maybe(any_text),
-    input_tokens=maybe(an_integer),
-    output_tokens=maybe(an_integer),
+    input_tokens=maybe(a_count),
+    output_tokens=maybe(a_count),
     response_content=maybe(any_text),
     response_length=maybe(an_integer),
     usage_metrics=maybe(any_text),
     status=an_id,
     error_message=maybe(any_text),
-    latency_ms=maybe(an_integer),
+    latency_ms=maybe(a_count),
     created_at=a_time,
     span_id=maybe(an_id),
-    cache_read_tokens=maybe(an_integer),
-    cache_write_tokens=maybe(an_integer),
-    reasoning_tokens=maybe(an_integer),
+    cache_read_tokens=maybe(a_count),
+    cache_write_tokens=maybe(a_count),
+    reasoning_tokens=maybe(a_count),
     cost_usd=maybe(a_cost),
 )
 
@@ -156,11 +157,11 @@ new_usage = st.builds(
     run_id=maybe(few_runs),
     model=st.sampled_from(["", "m", "é"]),
     prompt=any_text,
-    input_tokens=maybe(an_integer),
-    output_tokens=maybe(an_integer),
+    input_tokens=maybe(a_count),
+    output_tokens=maybe(a_count),
     usage_metrics=maybe(st.fixed_dictionaries({"cost_usd": st.floats() | an_integer})),
     status=st.sampled_from(["success", "error"]),
-    latency_ms=maybe(an_integer | st.floats(-1000, 1000)),
+    latency_ms=maybe(a_count | st.floats(-0.5, 1000)),
     created_at=few_times,
     cost_usd=maybe(a_cost | st.floats(0, 1)),
 )

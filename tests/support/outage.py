@@ -9,18 +9,21 @@ from curio_persistence import BasePersistence, UnavailableError
 
 
 class Outage:
-    """Stands before a persistence: its first `calls` calls fail, the others get through."""
+    """Stands before a persistence: of its calls, those `after` some fail, as many as `calls`."""
 
-    def __init__(self, persistence: BasePersistence, calls: int) -> None:
+    def __init__(self, persistence: BasePersistence, calls: int, after: int = 0) -> None:
         self.clock = persistence.clock
         self._persistence = persistence
+        self._before = after
         self._left = calls
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         reached = getattr(self._persistence, name)
 
         def attempt(*args: Any, **kwargs: Any) -> Any:
-            if self._left:
+            if self._before:
+                self._before -= 1
+            elif self._left:
                 self._left -= 1
                 raise UnavailableError("The network is down.")
             return reached(*args, **kwargs)

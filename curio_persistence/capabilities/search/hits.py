@@ -10,6 +10,7 @@ from typing import Any, Literal, overload
 from curio_persistence.models import AgentLLMUsage, AgentRun, AgentRunEvent
 from curio_persistence.results.pages import Page
 from curio_persistence.store import codecs
+from curio_persistence.store.json_text import json_text
 from curio_persistence.store.table import Column, Columns, Table
 
 HitKind = Literal["run", "event", "usage"]
@@ -128,7 +129,7 @@ def _columns(hits: list[SearchHit]) -> Columns:
             codecs.encode_time(hit.timestamp),
             hit.field,
             codecs.encode_text(hit.snippet),
-            codecs.json_text(hit.highlights),
+            json_text(hit.highlights),
             hit.score,
             hit.record.id,
         )

@@ -1,0 +1,150 @@
+"""Find the run or span in whose block the calling code runs, for each persistence apart.
+
+Entered blocks form a chain in a context variable, so threads and tasks have chains of their own.
+A block entered by a generator does not count while the generator is paused at a `yield`: its
+consumer runs then, in the same context.
+"""
+
+from __future__ import annotations
+
+from _thread import allocate_lock
+from collections.abc import Iterator
+from contextvars import ContextVar
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from curio_persistence.errors import UnsupportedError
+
+if TYPE_CHECKING:
+    from curio_persistence.recording.recorder import RunRecorder
+
+_GENERATOR, _ITERABLE_COROUTINE, _ASYNC_GENERATOR = 0x20, 0x100, 0x200
+_AFTER_YIELD = 1
+"""The operand of the instruction RESUME after a `yield`; after an `await` it is 3."""
+
+_current: ContextVar[Scope | None] = ContextVar("curio_persistence_scope", default=None)
+
+
+class Scope:
+    """A block that is recorded, a run or a span of it; it can be entered once."""
+
+    __slots__ = ("_beside", "_frame", "_is_open", "_outside", "_run", "_unused")
+
+    def __init__(self, run: RunRecorder) -> None:
+        self._run = run
+        self._unused = allocate_lock()
+        self._is_open = False
+        self._outside: Scope | None = None
+        self._beside: tuple[Scope, ...] = ()
+        self._frame: FrameType | None = None
+
+    def _use(self) -> None:
+        """Claim the block for the caller; of two threads at once, one is refused."""
+        if not self._unused.acquire(blocking=False):
+            raise UnsupportedError(
+                f"{self!r} was entered before. It records one block: make another one for each."
+            )
+
+    def _enter_context(self, frame: FrameType | None) -> None:
+        """Become the innermost block of this context; `frame` is where the block stands."""
+        self._outside = outside = _first_open(_current.get())
+        self._beside = tuple(scope for scope in _chain(outside) if scope._is_paused())
+        self._frame = _generator_of(frame)
+        self._is_open = True
+        _current.set(self)
+
+    def _leave_context(self) -> None:
+        self._is_open = False
+        self._frame = None
+        if _current.get() is self:  # Else a generator is left out of turn.
+            _current.set(self._outside)
+
+    def _is_paused(self) -> bool:
+        return self._frame is not None and _is_paused(self._frame)
+
+
+def scopes() -> Iterator[Scope]:
+    """Yield the blocks in which the caller runs, the innermost first."""
+    for scope in _chain(_current.get()):
+        for paused in scope._beside:
+            if paused._is_open and not paused._is_paused():
+                yield paused  # It was paused when `scope` was entered, and now runs in its block.
+        if not scope._is_paused():
+            yield scope
+
+
+def enclosing(persistence: Any) -> Scope | None:
+    """Return the innermost run or span that is recorded in this persistence."""
+    database = _database(persistence)
+    mine = (scope for scope in scopes() if _database(scope._run._persistence) is database)
+    return next(mine, None)
+
+
+def current_run(persistence: Any = None) -> RunRecorder | None:
+    """Return the run in whose block the caller runs, None outside of all runs.
+
+    With a persistence, only runs recorded in it count. Threads see it where they are given the
+    context (`contextvars.copy_context().run(…)`); tasks and forked processes see it by themselves.
+    """
+    scope = next(scopes(), None) if persistence is None else enclosing(persistence)
+    return None if scope is None else scope._run
+
+
+def _database(persistence: Any) -> Any:
+    """Return what a persistence has in common with an awaited or buffered one in front of it."""
+    for wrapped in ("_sync", "_store", "_inner"):
+        persistence = getattr(persistence, wrapped, persistence)
+    return persistence
+
+
+def _chain(scope: Scope | None) -> Iterator[Scope]:
+    """Yield a block and those around it, paused ones too."""
+    while (scope := _first_open(scope)) is not None:
+        yield scope
+        scope = scope._outside
+
+
+def _first_open(scope: Scope | None) -> Scope | None:
+    while scope is not None and not scope._is_open:
+        scope = scope._outside
+    return scope
+
+
+def _generator_of(frame: FrameType | None) -> FrameType | None:
+    """Return the frame of the generator that a block stands in, if it stands in one.
+
+    A generator that `contextlib` drives is a context manager: what its caller does while it is
+    paused belongs into its block.
+    """
+    while frame is not None:
+        if not _is_machinery(frame):
+            if not _is_generator(frame):
+                return None
+            if frame.f_back is None or not _is_machinery(frame.f_back):
+                return frame
+        frame = frame.f_back
+    return None
+
+
+def _is_machinery(frame: FrameType) -> bool:
+    name: str = frame.f_globals.get("__name__", "")
+    return name == "contextlib" or name.startswith("curio_persistence.")
+
+
+def _is_generator(frame: FrameType) -> bool:
+    flags = frame.f_code.co_flags
+    return bool(flags & (_GENERATOR | _ASYNC_GENERATOR)) and not flags & _ITERABLE_COROUTINE
+
+
+def _is_paused(frame: FrameType) -> bool:
+    """Return whether a generator waits for its consumer, not for something that it awaits."""
+    if frame.f_back is not None:
+        return False
+    if frame.f_code.co_flags & _GENERATOR:
+        return True
+    from opcode import opmap
+
+    code, at = frame.f_code.co_code, frame.f_lasti
+    if code[at] != opmap["RESUME"]:  # Up to Python 3.12 it is the instruction that comes next.
+        at += 2
+    return bool(code[at] == opmap["RESUME"] and code[at + 1] & 3 == _AFTER_YIELD)

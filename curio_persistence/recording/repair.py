@@ -1,0 +1,106 @@
+"""Make a record storable that has values no table takes: an odd value costs itself only."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from decimal import Decimal
+from numbers import Integral
+from os import PathLike
+from typing import Any
+
+from curio_persistence.errors import InvalidValueError
+from curio_persistence.models import AgentLLMUsage, AgentRun, AgentRunEvent, AgentRunStatus
+from curio_persistence.store.codecs import ID_LENGTH, STATUS_LENGTH
+from curio_persistence.store.json_text import json_text, nearest_json
+from curio_persistence.store.table import Table
+from curio_persistence.tables import EVENTS, RUNS, USAGE
+
+_TABLES: dict[type[Any], Table[Any]] = {
+    AgentRun: RUNS,
+    AgentRunEvent: EVENTS,
+    AgentLLMUsage: USAGE,
+}
+_REFUSED_IN_NAMES = re.compile("[\x00\ud800-\udfff]")
+_STATUSES = {RUNS.name: AgentRunStatus.COMPLETED.value, USAGE.name: "success"}
+
+
+def repair(record: Any) -> list[str]:
+    """Change the fields that the record's table refuses, and return their names.
+
+    Text takes the place of what is not text, a name that is too long is cut, a number is read from
+    text or left out.
+    """
+    table = _TABLES[type(record)]
+    refused = [name for name in table.names if not _is_accepted(table, name, getattr(record, name))]
+    for name in refused:
+        nearest = _nearest(table, name, getattr(record, name))
+        accepted = (value for value in nearest if _is_accepted(table, name, value))
+        setattr(record, name, next(accepted, None))
+    return refused
+
+
+def _is_accepted(table: Table[Any], name: str, value: Any) -> bool:
+    try:
+        table.encode_value(name, value)
+    except InvalidValueError:
+        return False
+    return True
+
+
+def _nearest(table: Table[Any], name: str, value: Any) -> Iterator[Any]:
+    """Yield values to store in place of a refused one, the nearest first."""
+    kind = table.kind_of(name)
+    if name == "tags":
+        yield as_tags(value)
+    elif kind == "text":
+        yield as_text(value)
+    elif kind == "name":
+        text = _REFUSED_IN_NAMES.sub("\ufffd", as_text(value))
+        yield _cut(text, ID_LENGTH)
+        yield _cut(text, STATUS_LENGTH)
+        yield _STATUSES.get(table.name) if name == "status" else None
+    elif kind in ("integer", "money"):
+        yield as_number(value, whole=kind == "integer")
+
+
+def as_text(value: Any) -> str:
+    """Return a value as text: what its JSON says, without the quotation marks of a string."""
+    nearest = nearest_json(value)
+    return nearest if isinstance(nearest, str) else json_text(nearest)
+
+
+def as_json_text(value: Any) -> str | None:
+    """Return text as it is, and any other value as JSON."""
+    return value if value is None or isinstance(value, str) else json_text(value)
+
+
+def as_id(value: Any) -> Any:
+    """Return the text of a UUID, an integer or a path; anything else as it is."""
+    if value is None or isinstance(value, str | bool):
+        return value
+    is_id = hasattr(type(value), "hex") and hasattr(type(value), "urn")  # A UUID, not imported.
+    return str(value) if is_id or isinstance(value, Integral | PathLike) else value
+
+
+def as_tags(value: Any) -> list[str] | None:
+    """Return one tag or several as a list of texts; what cannot be a tag is left out."""
+    if value is None:
+        return None
+    if isinstance(value, str):
+        value = [value]
+    tags = (_cut(as_text(tag), ID_LENGTH) for tag in value if tag is not None)
+    return [_REFUSED_IN_NAMES.sub("\ufffd", tag) for tag in tags if tag] or None
+
+
+def as_number(value: Any, *, whole: bool) -> int | Decimal | None:
+    """Return the number that a value means: `900.0` and `"900"` are 900, NaN is None."""
+    try:
+        number = Decimal(str(value))
+        return round(number) if whole else number
+    except (ArithmeticError, ValueError):
+        return None
+
+
+def _cut(text: str, length: int) -> str:
+    return text if len(text) <= length else f"{text[: length - 1]}…"

@@ -1,0 +1,180 @@
+"""How a run ends: a result stands, a failure tells all that its exception carries."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+import pytest
+
+from curio_persistence import Persistence, UnavailableError
+from curio_persistence.recording.recorder import record_run
+from tests.support.outage import Outage
+from tests.support.recorded import events, stored, types
+
+
+def ended_by(persistence: Persistence, error: BaseException, run_id: str = "run") -> str | None:
+    """The error message of a run that this exception ended."""
+    with suppress(BaseException), persistence.record_run(agent_id="agent", run_id=run_id):
+        raise error
+    return stored(persistence, run_id).error_message
+
+
+# --- a result stands --------------------------------------------------------------------------
+
+
+def test_a_consumer_that_takes_the_answer_and_goes_does_not_cancel_the_run(
+    persistence: Persistence,
+) -> None:
+    def agent() -> Iterator[str]:
+        with persistence.record_run(agent_id="agent", run_id="run") as run:
+            run.finish("42")
+            yield "42"
+
+    next(agent())
+    after = stored(persistence, "run")
+    assert (after.status, after.error_message) == ("completed", None)
+    assert types(persistence, "run") == ["run_started", "run_completed"]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [SystemExit(0), SystemExit(1), KeyboardInterrupt(), asyncio.CancelledError()],
+    ids=repr,
+)
+def test_a_cancellation_after_the_result_changes_nothing(
+    persistence: Persistence, error: BaseException
+) -> None:
+    def agent() -> None:
+        with persistence.record_run(agent_id="agent", run_id="run") as run:
+            run.finish("done")
+            raise error
+
+    with pytest.raises(type(error)):
+        agent()
+    after = stored(persistence, "run")
+    assert (after.status, after.final_synthesis_output) == ("completed", "done")
+    assert types(persistence, "run") == ["run_started", "run_completed"]
+
+
+@pytest.mark.parametrize("code", [0, None])
+def test_a_program_that_exits_well_has_completed_its_run(
+    persistence: Persistence, code: int | None
+) -> None:
+    with pytest.raises(SystemExit), persistence.record_run(agent_id="agent", run_id="run"):
+        sys.exit(code)
+    after = stored(persistence, "run")
+    assert (after.status, after.error_message) == ("completed", None)
+
+
+def test_finishing_again_replaces_the_result_without_another_event(
+    persistence: Persistence,
+) -> None:
+    with persistence.record_run(agent_id="agent") as run:
+        run.finish("first")
+        run.finish("second")
+        run.log("afterwards")
+        run.finish()
+    after = stored(persistence, run)
+    assert (after.status, after.final_synthesis_output) == ("completed", "second")
+    assert types(persistence, run) == ["run_started", "run_completed", "afterwards"]
+
+
+def test_a_run_whose_first_event_cannot_be_stored_is_not_left_running(
+    persistence: Persistence,
+) -> None:
+    first_event: Any = Outage(persistence, calls=1, after=1)
+    with (
+        pytest.raises(UnavailableError),
+        record_run(first_event, agent_id="agent", run_id="run", on_error="raise"),
+    ):
+        raise AssertionError("the block was entered")
+    assert stored(persistence, "run").status == "error"
+
+
+# --- what went wrong --------------------------------------------------------------------------
+
+
+def test_a_group_names_what_went_wrong_in_it(persistence: Persistence) -> None:
+    group = ExceptionGroup(
+        "unhandled errors in a TaskGroup",
+        [ConnectionError("host down"), ExceptionGroup("inner", [ValueError("no"), KeyError("k")])],
+    )
+    assert ended_by(persistence, group) == (
+        "ExceptionGroup: unhandled errors in a TaskGroup (2 sub-exceptions)\n"
+        "  ConnectionError: host down\n"
+        "  ExceptionGroup: inner (2 sub-exceptions)\n"
+        "    ValueError: no\n"
+        "    KeyError: 'k'"
+    )
+
+
+def test_an_error_names_its_causes_and_notes(persistence: Persistence) -> None:
+    error = RuntimeError("no answer")
+    error.add_note("tried three times")
+    error.__cause__ = ConnectionError("host down")
+    error.__cause__.__context__ = KeyError("host")
+    assert ended_by(persistence, error) == (
+        "RuntimeError: no answer\n"
+        "  note: tried three times\n"
+        "  caused by ConnectionError: host down\n"
+        "    while handling KeyError: 'host'"
+    )
+
+
+def test_an_error_that_causes_itself_or_has_thousands_of_members_is_named_in_part(
+    persistence: Persistence,
+) -> None:
+    error = ValueError("a")
+    error.__cause__ = KeyError("b")
+    error.__cause__.__context__ = error
+    assert ended_by(persistence, error) == "ValueError: a\n  caused by KeyError: 'b'"
+    many = ExceptionGroup("many", [ValueError("no")] + [ValueError(str(n)) for n in range(9999)])
+    message = ended_by(persistence, many, "many")
+    assert message is not None
+    assert message.count("\n") < 100
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (ExceptionGroup("g", [TimeoutError("slow")]), "timeout"),
+        (ExceptionGroup("g", [TimeoutError("slow"), ValueError("no")]), "error"),
+        (BaseExceptionGroup("g", [KeyboardInterrupt(), asyncio.CancelledError()]), "cancelled"),
+        (TimeoutError(), "timeout"),
+    ],
+    ids=repr,
+)
+def test_a_group_ends_the_run_as_its_members_would(
+    persistence: Persistence, error: BaseException, status: str
+) -> None:
+    ended_by(persistence, error)
+    assert stored(persistence, "run").status == status
+
+
+def test_the_traceback_is_kept_with_the_error(persistence: Persistence) -> None:
+    def fails() -> None:
+        raise ValueError("no")
+
+    with suppress(ValueError), persistence.record_run(agent_id="agent") as run, run.tool("search"):
+        fails()
+    for event_type in ("tool_call", "run_error"):
+        [event] = events(persistence, run, event_type)
+        traceback = event.get_data_dict()["traceback"]
+        assert traceback.startswith("Traceback (most recent call last):")
+        assert traceback.endswith("ValueError: no\n")
+        assert "in fails" in traceback
+
+
+def test_the_traceback_is_redacted(open_again: Any) -> None:
+    secret = "sk-ant-api03-" + "a" * 30
+    for settings in ({"redactor": "all"}, {"content": "metrics-only"}):
+        persistence = open_again(**settings)
+        with suppress(ValueError), persistence.record_run(agent_id="agent") as run:
+            raise ValueError(secret)
+        [event] = persistence.get_agent_run_events(run.run_id, "run_error")
+        assert secret not in (event.data or "")
+        assert "Traceback" in event.data if "redactor" in settings else event.data is None
