@@ -243,10 +243,10 @@ def test_no_name_is_taken_for_another_or_for_none(persistence: Persistence, read
 @either_way
 def test_costs_are_exact_in_arrow(persistence: Persistence, read: Read) -> None:
     costs = [Decimal(text) for text in ("0", "0.1", "0.000000000001", "9223371.999999999999")]
-    for cost in [*costs, *(-cost for cost in costs), None]:
+    for cost in [*costs, None]:
         persistence.log_llm_usage(AgentLLMUsage("a", None, cost_usd=cost))
     column = read(persistence, AgentLLMUsage).to_arrow()["cost_usd"]
-    assert column.to_pylist() == [*costs, *(-cost for cost in costs), None]
+    assert column.to_pylist() == [*costs, None]
 
 
 @either_way

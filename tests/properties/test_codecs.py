@@ -12,6 +12,7 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from curio_persistence.store import codecs
+from curio_persistence.store.json_text import json_text
 from tests.properties.strategies import a_cost, any_text, json_values
 
 PICODOLLAR = Decimal("1e-12")
@@ -85,7 +86,7 @@ def test_any_cost_of_picodollars_can_be_kept_and_read_back(cost: Decimal) -> Non
 
 
 @given(
-    st.decimals(-9_000_000, 9_000_000, allow_nan=False) | st.floats(-9_000_000, 9_000_000),
+    st.decimals(0, 9_000_000, allow_nan=False) | st.floats(0, 9_000_000),
     st.integers(1, 30),
 )
 def test_a_finer_cost_is_rounded_once_whatever_the_precision_around_it(
@@ -140,5 +141,5 @@ def test_whatever_is_no_text_becomes_json_that_every_parser_can_read(value: Any)
     def refuse(constant: str) -> None:
         raise AssertionError(f"{constant} is no JSON")
 
-    text = codecs.json_text(value)
+    text = json_text(value)
     json.loads(text, parse_constant=refuse)
