@@ -191,7 +191,7 @@ class BufferedStore(Store):
         finalize(self, queue.abandon).atexit = False
 
     def __repr__(self) -> str:
-        return f"BufferedStore({self._inner!r})"
+        return f"BufferedStore({getattr(self, '_inner', None)!r})"
 
     dialect = _inner_property("dialect")
     location = _inner_property("location")

@@ -52,10 +52,11 @@ def _types(table: Table[Any], *, money: Any) -> dict[str, Any]:
 def arrow_table(table: Table[Any], columns: Columns, *, escaped: bool = False) -> Any:
     """Return the Arrow table of columns; `escaped` keeps texts in stored form."""
     pa, schema = pyarrow(), arrow_schema(table)
-    arrays = [
-        _array(pa, "name" if escaped and kind == "text" else kind, field.type, column)
-        for kind, field, column in zip(table.kinds.values(), schema, columns, strict=True)
-    ]
+    with table.naming_damage(columns):
+        arrays = [
+            _array(pa, "name" if escaped and kind == "text" else kind, field.type, column)
+            for kind, field, column in zip(table.kinds.values(), schema, columns, strict=True)
+        ]
     return pa.Table.from_arrays(arrays, schema=schema)
 
 

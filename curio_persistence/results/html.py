@@ -18,10 +18,11 @@ def html_table(table: Table[Any], columns: Columns, heading: str) -> str:
     if len(columns[0]) > _ROWS:
         heading += f"; the first {_ROWS}"
     names = "".join(f"<th>{name}</th>" for name in table.names)
-    rows = "".join(
-        f"<tr>{''.join(f'<td>{escape(_cell(value))}</td>' for value in row)}</tr>"
-        for row in zip(*table.decode_columns(shown), strict=True)
-    )
+    with table.naming_damage(shown):
+        rows = "".join(
+            f"<tr>{''.join(f'<td>{escape(_cell(value))}</td>' for value in row)}</tr>"
+            for row in zip(*table.decode_columns(shown), strict=True)
+        )
     return (
         f"<p>{escape(heading)}</p>"
         f"<table><thead><tr>{names}</tr></thead><tbody>{rows}</tbody></table>"

@@ -262,11 +262,14 @@ def _ordered(table: Table[Any], *, newest_first: bool) -> tuple[Order, ...]:
 
 
 def _dicts(table: Table[Any], columns: Columns) -> list[dict[str, Any]]:
-    read = [
-        _TO_PLAIN[kind](column) if kind in _TO_PLAIN else column
-        for kind, column in zip(table.kinds.values(), table.decode_columns(columns), strict=True)
-    ]
-    return [dict(zip(table.names, row, strict=True)) for row in zip(*read, strict=True)]
+    with table.naming_damage(columns):
+        read = [
+            _TO_PLAIN[kind](column) if kind in _TO_PLAIN else column
+            for kind, column in zip(
+                table.kinds.values(), table.decode_columns(columns), strict=True
+            )
+        ]
+        return [dict(zip(table.names, row, strict=True)) for row in zip(*read, strict=True)]
 
 
 _TO_PLAIN: dict[Kind, Callable[[Iterable[Any]], Iterable[Any]]] = {

@@ -7,6 +7,7 @@ surrogate becomes U+FFFD, as in Arrow tables.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Any
 
 from curio_persistence.errors import ConfigurationError
@@ -34,12 +35,9 @@ def data_frame(table: Table[Any], chunks: Iterable[Columns]) -> Any:
 
 
 def _frame(pd: Any, table: Table[Any], columns: Columns) -> Any:
-    return pd.DataFrame(
-        {
-            name: _series(pd, kind, column)
-            for (name, kind), column in zip(table.kinds.items(), columns, strict=True)
-        }
-    )
+    named = zip(table.kinds.items(), columns, strict=True)
+    with table.naming_damage(columns):
+        return pd.DataFrame({name: _series(pd, kind, column) for (name, kind), column in named})
 
 
 def _series(pd: Any, kind: Kind, column: Any) -> Any:
@@ -64,6 +62,6 @@ def _times(pd: Any, column: Iterable[str | None]) -> Any:
     """Return times in UTC to the microsecond; the parser of pandas 2 stops at the year 2262."""
     import numpy as np  # pandas needs it anyway.
 
-    # NumPy has no time zones; all stored times are in UTC.
-    local = [None if time is None else time.rpartition("+")[0] for time in column]
+    # NumPy has no time zones, and reads some damaged texts as times; all stored times are in UTC.
+    local = [time and datetime.fromisoformat(time.rpartition("+")[0]) for time in column]
     return pd.Series(np.array(local, dtype="datetime64[us]")).dt.tz_localize("UTC")

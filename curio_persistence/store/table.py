@@ -7,6 +7,7 @@ record, through `redaction`, which every written record passes. `Table.decode` r
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import fields
 from functools import lru_cache
 from itertools import chain
@@ -277,8 +278,14 @@ class Table(Generic[M]):
 
         Raise CorruptDatabaseError, which names the row, for a value that no store writes.
         """
-        try:
+        with self.naming_damage(columns):
             return list(map(self.model, *self.decode_columns(columns)))
+
+    @contextmanager
+    def naming_damage(self, columns: Columns) -> Iterator[None]:
+        """Raise CorruptDatabaseError, which names the row, for values that cannot be converted."""
+        try:
+            yield
         except (ValueError, TypeError, ArithmeticError) as error:
             raise self._damaged(columns, error) from error
 
@@ -309,7 +316,7 @@ class Table(Generic[M]):
         return self.decode([[row.get(name, self.filled.get(name))] for name in self.names])[0]
 
     def decode_columns(self, columns: Columns) -> list[Iterable[Any]]:
-        """Return the columns `names` with values as they are in records."""
+        """Return the columns `names` with values as they are in records; see `naming_damage`."""
         read: list[Iterable[Any]] = list(columns)
         for index, decode in self._decoders:
             read[index] = decode(columns[index])

@@ -26,6 +26,7 @@ def test_a_healthy_server_passes_the_check_up(open_postgres: Open) -> None:
         "engine",
         "schema",
         "encoding",
+        "checksums",
         "pool",
         "space",
         "indexes",
@@ -157,3 +158,17 @@ def test_it_notices_indexes_that_are_invalid_or_missing(
     finding = findings(persistence)["indexes"]
     assert finding.message.startswith("missing: agent_runs_by_time;")
     assert "schema/postgres/" in finding.advice
+
+
+def test_damaged_pages_that_the_server_met_are_an_error() -> None:
+    assert SERVER.checksums().level == "ok"
+    damaged = SERVER._replace(failures=3).checksums()
+    assert damaged.level == "error"
+    assert damaged.message == "3 damaged pages were read in this cluster"
+
+
+def test_a_server_without_checksums_is_named_as_such(open_postgres: Open, ask: Ask) -> None:
+    on = ask("SELECT current_setting('data_checksums')") == [("on",)]
+    message = findings(open_postgres())["checksums"].message
+    assert message == SERVER._replace(has_checksums=on).checksums().message
+    assert SERVER._replace(has_checksums=False).checksums().message.startswith("off: ")

@@ -103,7 +103,7 @@ def test_damage_and_orphans_are_not_looked_for_in_a_large_file_unless_it_is_aske
         assert found[check].message.startswith("not looked at")
         assert "doctor --deep" in found[check].advice
     assert [check for check in findings(path, deep=True) if check != "texts"] == list(found)
-    assert findings(path, deep=True)["integrity"].message == "quick_check found no damage"
+    assert findings(path, deep=True)["integrity"].message == "integrity_check found no damage"
 
 
 def test_the_check_up_notices_events_without_their_run(path: Path) -> None:

@@ -6,7 +6,7 @@ import gc
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -197,6 +197,35 @@ def test_closing_while_others_read_and_write_raises_nothing_but_closed(path: Pat
 def impatient(path: Path) -> Iterator[SQLitePersistence]:
     with SQLitePersistence(path, lock_timeout=0.1) as persistence:
         yield persistence
+
+
+def in_a_transaction(persistence: SQLitePersistence) -> None:
+    with persistence.transaction():
+        persistence.delete_agent_run("run")
+
+
+@pytest.mark.parametrize(
+    "write", [lambda p: p.delete_agent_run("run"), in_a_transaction], ids=["alone", "transaction"]
+)
+def test_the_wait_for_a_thread_and_that_for_a_process_count_once_together(
+    path: Path, write: Callable[[SQLitePersistence], object]
+) -> None:
+    def seconds() -> float:
+        begin = time.monotonic()
+        with pytest.raises(BusyError):
+            write(persistence)
+        return time.monotonic() - begin
+
+    with (
+        SQLitePersistence(path, lock_timeout=1.5) as persistence,
+        closing(sqlite3.connect(path, isolation_level=None)) as other,
+        ThreadPoolExecutor(3) as pool,
+    ):
+        persistence.create_agent_run(AgentRun("agent", "run"))
+        other.execute("BEGIN IMMEDIATE")
+        waited = [future.result() for future in [pool.submit(seconds) for _ in range(3)]]
+        other.execute("ROLLBACK")
+    assert max(waited) < 2.5, "counted twice, the last one waits for 4.5 s"
 
 
 def test_who_waits_too_long_is_told_which_thread_holds_the_lock(path: Path) -> None:

@@ -14,6 +14,7 @@ from curio_persistence import (
     AgentRun,
     AgentRunEvent,
     CorruptDatabaseError,
+    Page,
     SQLitePersistence,
 )
 from curio_persistence.cli import main
@@ -103,6 +104,40 @@ def test_a_deep_check_up_names_rows_that_cannot_be_read(
         assert "agent_runs" in said.message
     assert main(["doctor", "--deep", "--db-path", str(path)]) == DAMAGED
     assert "Traceback" not in capsys.readouterr().err
+
+
+def test_a_deep_check_up_tells_of_a_wrong_value_that_an_index_has_right(path: Path) -> None:
+    content = path.read_bytes()
+    at = content.index(b"run 1")
+    path.write_bytes(content[:at] + b"run 9" + content[at + 5 :])
+    with SQLitePersistence(path) as persistence:
+        found = {finding.check: finding for finding in persistence.diagnose(deep=True)}
+    assert found["integrity"].level == "error"
+    assert "index" in found["integrity"].message
+
+
+READINGS: dict[str, Callable[[Page[AgentRun]], object]] = {
+    "dicts": lambda page: page.to_dicts(),
+    "a frame": lambda page: page.to_pandas(),
+    "a table": lambda page: page.to_arrow(),
+    "html": lambda page: page._repr_html_(),
+    "records": list,
+}
+
+
+@pytest.mark.parametrize("read", READINGS.values(), ids=READINGS)
+def test_columns_with_a_damaged_value_name_its_row(
+    path: Path, read: Callable[[Page[AgentRun]], object]
+) -> None:
+    damage_time(path)
+    with SQLitePersistence(path) as persistence:
+        page = persistence.query_agent_runs()
+        with pytest.raises(CorruptDatabaseError, match=r"agent_runs\.\w+_at .* row with id 2"):
+            read(page)
+        runs = persistence.iter_agent_runs()
+        for convert in (runs.to_dicts, runs.to_pandas, runs.to_arrow):
+            with pytest.raises(CorruptDatabaseError, match="agent_runs"):
+                convert()
 
 
 def test_a_file_that_was_replaced_is_noticed_and_written_anew(

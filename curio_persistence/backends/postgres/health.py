@@ -16,7 +16,9 @@ SERVER = """
         current_setting('server_encoding'),
         current_setting('max_connections')::int
             - current_setting('superuser_reserved_connections')::int
-            - (SELECT sum(numbackends) FROM pg_catalog.pg_stat_database)::int
+            - (SELECT sum(numbackends) FROM pg_catalog.pg_stat_database)::int,
+        current_setting('data_checksums') = 'on',
+        (SELECT coalesce(sum(checksum_failures), 0)::int FROM pg_catalog.pg_stat_database)
 """
 TABLES = """
     SELECT c.relname, pg_catalog.pg_total_relation_size(c.oid),
@@ -56,6 +58,9 @@ class Server(NamedTuple):
     encoding: str
     places: int
     """Connections that the server still lets in."""
+    has_checksums: bool = True
+    failures: int = 0
+    """Damaged pages that the server has met since its statistics were reset."""
 
     def engine(self, today: date) -> Finding:
         last = _LAST_DAYS.get(self.major, date.min if self.major < min(_LAST_DAYS) else date.max)
@@ -76,6 +81,23 @@ class Server(NamedTuple):
             "error",
             f"the database's encoding is {self.encoding}: much text cannot be stored",
             "Create a database with ENCODING 'UTF8' and move the tables there.",
+        )
+
+    def checksums(self) -> Finding:
+        """Return the finding on the checksums of pages, by which a server notices a bad disk."""
+        if self.failures:
+            return Finding(
+                "checksums",
+                "error",
+                f"{self.failures:,} damaged pages were read in this cluster",
+                "Look into the server's log for the files, and restore a backup to another disk.",
+            )
+        if self.has_checksums:
+            return Finding("checksums", "ok", "the server checks each page that it reads")
+        return Finding(
+            "checksums",
+            "ok",
+            "off: damage on the disk goes unnoticed (pg_checksums --enable, on a stopped server)",
         )
 
     def pool(self, milliseconds: float, in_use: int, idle: int, most: int) -> Finding:

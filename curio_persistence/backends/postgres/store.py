@@ -225,6 +225,7 @@ class PostgresStore(PostgresCopy, PostgresDDL):
             server.engine(utc_now().date()),
             migrations.finding(self._catalog(), self.dialect),
             server.text(),
+            server.checksums(),
             self._pool_finding(server),
             health.space(tables, self._schema),
             self._indexes_finding(self._read(health.INDEXES, ours)),
