@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from curio_persistence.buffering.persistence import BufferedPersistence
     from curio_persistence.capabilities.metrics import MetricPoint
     from curio_persistence.capabilities.search import SearchHit, SearchPage
+    from curio_persistence.capabilities.totals import RunTotals, UsageTotals
     from curio_persistence.capabilities.transfers.hashes import RunHash
     from curio_persistence.config import DatabaseConfig
     from curio_persistence.config.settings import Setting
@@ -88,6 +89,7 @@ __all__ = [
     "Records",
     "RunHash",
     "RunRecorder",
+    "RunTotals",
     "SQLitePersistence",
     "SchemaMismatchError",
     "SearchHit",
@@ -99,6 +101,7 @@ __all__ = [
     "UnavailableError",
     "UnsupportedError",
     "UpgradeReport",
+    "UsageTotals",
     "connect",
     "copy_records",
     "current_run",
@@ -117,6 +120,7 @@ if not TYPE_CHECKING:  # Type checkers see the names above, and no others.
         "buffering.persistence": "BufferedPersistence",
         "capabilities.metrics": "MetricPoint",
         "capabilities.search": "SearchHit SearchPage",
+        "capabilities.totals": "RunTotals UsageTotals",
         "config": "DatabaseConfig",
         "errors": (
             "AccessDeniedError BusyError ClosedError ConfigurationError ConflictError "

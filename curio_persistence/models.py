@@ -133,6 +133,7 @@ class AgentRun(_Record):
     parent_run_id: str | None = None
     tags: list[str] | None = None
     metrics: Any = None
+    user_id: str | None = None
 
     def get_metrics_dict(self) -> dict[str, Any]:
         """`metrics` parsed; `{}` when there are none."""

@@ -18,6 +18,7 @@ from curio_persistence.capabilities.search import Search, SearchFilters, SearchO
 from curio_persistence.capabilities.stats import Stats
 from curio_persistence.capabilities.transfers import Transfers
 from curio_persistence.capabilities.usage import Usage, UsageFilters
+from curio_persistence.capabilities.windows import Moment
 from curio_persistence.clock import Clock
 from curio_persistence.config import DatabaseConfig
 from curio_persistence.errors import UnsupportedError
@@ -60,7 +61,7 @@ class Persistence(BasePersistence):
         self.runs = Runs(store, clock, redaction)
         self.events = Events(store, clock, redaction)
         self.usage = Usage(store, clock, redaction)
-        self.stats = Stats(store)
+        self.stats = Stats(store, clock)
         self.metrics = Metrics(store, clock)
         self.search = Search(store, clock, active=search is not False)
         self.transfers = Transfers(store, redaction, self.runs, self.events, self.usage)
@@ -121,6 +122,10 @@ class Persistence(BasePersistence):
         to page, and runs that change meanwhile may be seen as they are then.
         """
         return self.runs.iterate(order=order, snapshot=snapshot, **filters)
+
+    def count_agent_runs(self, **filters: Unpack[RunFilters]) -> int:
+        """Return the number of runs that pass the filters of `query_agent_runs`."""
+        return self.runs.count(**filters)
 
     def delete_agent_run(self, run_id: str) -> bool:
         return self.runs.delete(run_id)
@@ -313,8 +318,21 @@ class Persistence(BasePersistence):
         """Return all calls that pass the filters of `query_llm_usage`, never all in memory."""
         return self.usage.iterate(order=order, snapshot=snapshot, **filters)
 
-    def get_agent_run_stats(self, agent_id: str | None = None) -> dict[str, Any]:
-        return self.stats.summary(agent_id=_unless_empty(agent_id))
+    def count_llm_usage(self, **filters: Unpack[UsageFilters]) -> int:
+        """Return the number of model calls that pass the filters of `query_llm_usage`."""
+        return self.usage.count(**filters)
+
+    def get_agent_run_stats(
+        self,
+        agent_id: str | None = None,
+        *,
+        session_id: str | None = None,
+        since: Moment | None = None,
+        until: Moment | None = None,
+    ) -> dict[str, Any]:
+        return self.stats.summary(
+            agent_id=_unless_empty(agent_id), session_id=session_id, since=since, until=until
+        )
 
     def transaction(self) -> AbstractContextManager[None]:
         """Group this thread's writes: all are committed at the end, none if the block raises.

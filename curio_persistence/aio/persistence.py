@@ -43,6 +43,8 @@ class AsyncRuns(Awaited[Runs]):
     newest = awaited(Runs.newest)
     query = awaited(Runs.query)
     iterate = streamed(Runs.iterate)
+    count = awaited(Runs.count)
+    totals = awaited(Runs.totals)
     delete = awaited(Runs.delete)
     left_behind = awaited(Runs.left_behind)
     abandon = awaited(Runs.abandon)
@@ -79,6 +81,8 @@ class AsyncUsage(Awaited[Usage]):
     newest = awaited(Usage.newest)
     query = awaited(Usage.query)
     iterate = streamed(Usage.iterate)
+    count = awaited(Usage.count)
+    totals = awaited(Usage.totals)
 
 
 class AsyncStats(Awaited[Stats]):
@@ -151,6 +155,7 @@ class AsyncPersistence(Awaited[Persistence]):
     get_agent_runs = awaited(Persistence.get_agent_runs)
     query_agent_runs = awaited(Persistence.query_agent_runs)
     iter_agent_runs = streamed(Persistence.iter_agent_runs)
+    count_agent_runs = awaited(Persistence.count_agent_runs)
     delete_agent_run = awaited(Persistence.delete_agent_run)
 
     log_agent_run_event = awaited(Persistence.log_agent_run_event)
@@ -169,6 +174,7 @@ class AsyncPersistence(Awaited[Persistence]):
     get_llm_usage = awaited(Persistence.get_llm_usage)
     query_llm_usage = awaited(Persistence.query_llm_usage)
     iter_llm_usage = streamed(Persistence.iter_llm_usage)
+    count_llm_usage = awaited(Persistence.count_llm_usage)
     get_agent_run_stats = awaited(Persistence.get_agent_run_stats)
 
     initialize_schema = awaited(Persistence.initialize_schema)

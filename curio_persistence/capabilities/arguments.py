@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
 from typing import Any
 
 from curio_persistence.errors import InvalidValueError
+from curio_persistence.store.filters import Filter, Where
+from curio_persistence.store.payload_match import Path, encode_pattern
 from curio_persistence.tables import RUNS
+
+PayloadFilter = Mapping[Path, str | float | Decimal | None]
+"""For each path the value that is to be found there; a bool is a number to a type checker."""
 
 
 def checked_run_id(run_id: Any) -> str:
@@ -32,3 +38,19 @@ def check_progress(progress: Any) -> None:
         raise InvalidValueError(
             f"progress is a function of two numbers, not {progress!r}.", field="progress"
         )
+
+
+def holding(name: str, column: str, values: PayloadFilter | None) -> Where:
+    """Return the filters for values inside a column of JSON; `name` is that of the argument."""
+    if values is None:
+        return ()
+    if not isinstance(values, Mapping):
+        raise InvalidValueError(
+            f"{name} is a dict of paths and values, not {type(values).__name__}.", field=name
+        )
+    try:
+        return tuple(
+            Filter(column, "holds", encode_pattern(path, value)) for path, value in values.items()
+        )
+    except (ValueError, TypeError) as error:
+        raise InvalidValueError(f"{name} {error}.", field=name) from error

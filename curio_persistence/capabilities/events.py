@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from decimal import Decimal
+from collections.abc import Collection
 from typing import TypedDict, Unpack
 from weakref import ref
 
 from curio_persistence.capabilities.appends import Appends
-from curio_persistence.capabilities.arguments import checked_run_id
+from curio_persistence.capabilities.arguments import PayloadFilter, checked_run_id, holding
 from curio_persistence.capabilities.following import Following, SharedFeed
 from curio_persistence.capabilities.windows import Moment, window
 from curio_persistence.errors import ConflictError, InvalidValueError, MissingRunError
 from curio_persistence.models import AgentRunEvent, Level
 from curio_persistence.results.pages import Direction, Page, Stream, open_stream, read_page
 from curio_persistence.store.codecs import encode_time
-from curio_persistence.store.filters import COUNT, Filter, Where, checked_count, refuse_unknown
-from curio_persistence.store.payload_match import Path, encode_pattern
+from curio_persistence.store.filters import COUNT, Where, checked_count, refuse_unknown
 from curio_persistence.tables import EVENTS, SEVERITIES
-
-PayloadFilter = Mapping[Path, str | float | Decimal | None]
-"""For each path the value that is to be found there; a bool is a number to a type checker."""
 
 
 class EventFilters(TypedDict, total=False):
@@ -133,7 +128,7 @@ class Events(Appends[AgentRunEvent]):
             *EVENTS.where_any(**{name: filters.get(name) for name in names}),
             *_of_level(filters.get("level")),
             *_from_level(filters.get("min_level")),
-            *_holding(filters.get("payload")),
+            *holding("payload", "data", filters.get("payload")),
             *window(EVENTS, self._clock, filters.get("since"), filters.get("until")),
         )
 
@@ -159,19 +154,3 @@ def _from_level(level: str | None) -> Where:
     raise InvalidValueError(
         f"min_level is one of {', '.join(Level)}, not {level!r}.", field="min_level"
     )
-
-
-def _holding(payload: PayloadFilter | None) -> Where:
-    """Return the filters for the content of payloads."""
-    if payload is None:
-        return ()
-    if not isinstance(payload, Mapping):
-        raise InvalidValueError(
-            f"payload is a dict of paths and values, not {type(payload).__name__}.", field="payload"
-        )
-    try:
-        return tuple(
-            Filter("data", "holds", encode_pattern(path, value)) for path, value in payload.items()
-        )
-    except (ValueError, TypeError) as error:
-        raise InvalidValueError(f"payload {error}.", field="payload") from error

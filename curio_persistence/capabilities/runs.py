@@ -5,22 +5,42 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, tzinfo
 from time import monotonic
 from typing import Any, TypedDict, Unpack
 
-from curio_persistence.capabilities.arguments import checked_run_id, checked_run_ids
+from curio_persistence.capabilities.arguments import (
+    PayloadFilter,
+    checked_run_id,
+    checked_run_ids,
+    holding,
+)
 from curio_persistence.capabilities.batches import encode_all, in_one_transaction
 from curio_persistence.capabilities.search.indexing import Indexing, Words
+from curio_persistence.capabilities.totals import GroupBy, RunTotals, run_totals
 from curio_persistence.capabilities.windows import Moment, window
 from curio_persistence.clock import Clock
 from curio_persistence.errors import ConflictError, InvalidValueError, NotFoundError
 from curio_persistence.models import AgentLLMUsage, AgentRun, AgentRunEvent, AgentRunStatus
 from curio_persistence.redaction import Redaction
-from curio_persistence.results.pages import Direction, Page, Stream, open_stream, read_page
+from curio_persistence.results.pages import (
+    Direction,
+    Page,
+    Records,
+    Stream,
+    open_stream,
+    read_page,
+)
 from curio_persistence.store.base import Position, Store, position_of_last
 from curio_persistence.store.codecs import decode_time, encode_time
-from curio_persistence.store.filters import Filter, Order, Where, checked_count, refuse_unknown
+from curio_persistence.store.filters import (
+    COUNT,
+    Filter,
+    Order,
+    Where,
+    checked_count,
+    refuse_unknown,
+)
 from curio_persistence.store.table import Row, Table
 from curio_persistence.tables import EVENTS, RUNS, USAGE
 
@@ -42,6 +62,8 @@ class RunFilters(TypedDict, total=False):
     status: str | Collection[str] | None
     tags: str | Collection[str] | None
     any_tags: str | Collection[str] | None
+    user_id: str | None
+    metadata: PayloadFilter | None
     since: Moment | None
     until: Moment | None
 
@@ -191,15 +213,42 @@ class Runs:
         where = self.where(**filters)
         return open_stream(self._store, RUNS, where, order=order, snapshot=snapshot)
 
+    def count(self, **filters: Unpack[RunFilters]) -> int:
+        """Return the number of runs that pass the filters."""
+        [(count,)] = self._store.aggregate(RUNS, (COUNT,), self.where(**filters))
+        return int(count)
+
+    def totals(
+        self,
+        *,
+        group_by: GroupBy = (),
+        timezone: str | tzinfo | None = None,
+        percentiles: bool = False,
+        **filters: Unpack[RunFilters],
+    ) -> Records[RunTotals]:
+        """Return runs, their outcome, duration, model calls, tokens and cost, added up by group.
+
+        As `usage.totals` does with model calls: `group_by` is `"agent"`, `"status"`, `"session"`,
+        `"user"`, `"tag"` or a period, or several of these. Durations are in seconds.
+        """
+        return run_totals(
+            self._store,
+            self.where(**filters),
+            group_by=group_by,
+            timezone=timezone,
+            percentiles=percentiles,
+        )
+
     def where(self, **filters: Unpack[RunFilters]) -> Where:
         """Return the filters of the store for those that a caller gave."""
         refuse_unknown(filters, RunFilters)
-        names = ("agent_id", "run_id", "session_id", "parent_run_id", "status")
+        names = ("agent_id", "run_id", "session_id", "user_id", "parent_run_id", "status")
         any_tags = filters.get("any_tags")
         return (
             *RUNS.where_any(**{name: filters.get(name) for name in names}),
             *(Filter("tags", "has", tag) for tag in _tags(filters.get("tags"))),
             *(() if any_tags is None else (Filter("tags", "has any", _tags(any_tags)),)),
+            *holding("metadata", "metadata", filters.get("metadata")),
             *window(RUNS, self._clock, filters.get("since"), filters.get("until")),
         )
 

@@ -13,10 +13,13 @@ from decimal import Decimal
 from itertools import accumulate, chain
 from typing import Any
 
+from curio_persistence.capabilities.windows import Moment, window
+from curio_persistence.clock import Clock
 from curio_persistence.models import AgentRunStatus
 from curio_persistence.store.base import Store
 from curio_persistence.store.codecs import decode_money, decode_text
-from curio_persistence.store.filters import COUNT, Measure, total
+from curio_persistence.store.filters import COUNT, Filter, Measure, Select, Where, total
+from curio_persistence.store.table import Table
 from curio_persistence.tables import EVENTS, RUNS, USAGE
 
 PERCENTILES = (50, 75, 90, 95, 99)
@@ -31,44 +34,58 @@ Groups = Sequence[tuple[Any, ...]]
 class Stats:
     """Compute statistics from their indexes, without reading a table."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, clock: Clock) -> None:
         self._store = store
+        self._clock = clock
 
-    def summary(self, *, agent_id: str | None = None) -> dict[str, Any]:
-        """Return all totals of one agent, or of all.
+    def summary(
+        self,
+        *,
+        agent_id: str | None = None,
+        session_id: str | None = None,
+        since: Moment | None = None,
+        until: Moment | None = None,
+    ) -> dict[str, Any]:
+        """Return all totals of one agent, or of all; of a session, or of a window of time.
 
+        Runs and calls count for the time at which they were stored, tools for that of their event.
         Costs are Decimals in US dollars; None where calls were made and none has a known cost.
         Latencies are in milliseconds. `errors` counts calls whose status is not `success`.
         """
-        runs = self._runs(agent_id)
-        tools = self._tools(agent_id)
-        if agent_id is None:
-            # Another index has the latencies of all calls in order.
-            calls, latencies = self._calls(None), percentiles_of_histogram(self._latencies())
-        else:
-            # One agent's latencies come from the same scan of the index.
-            calls = self._calls(agent_id, _LATENCIES)
+
+        def where(table: Table[Any]) -> Where:
+            return (
+                *table.where(agent_id=agent_id),
+                *(() if session_id is None else _of_session(table, session_id)),
+                *window(table, self._clock, since, until),
+            )
+
+        if where(USAGE):
+            # The latencies come from the same scan as all else.
+            calls = self._calls(where(USAGE), _LATENCIES)
             latencies = percentiles(chain.from_iterable(row[-1] for row in calls))
+        else:
+            # Another index has the latencies of all calls in order.
+            calls, latencies = self._calls(()), percentiles_of_histogram(self._latencies())
         return {
-            **_summary_of_runs(runs),
+            **_summary_of_runs(self._runs(where(RUNS))),
             **_summary_of_calls(calls),
             "latency_percentiles": latencies,
-            "tool_metrics": _summary_of_tools(tools),
+            "tool_metrics": _summary_of_tools(self._tools(where(EVENTS))),
         }
 
     # Grouping by agent as well follows the order of an index, so the database need not sort.
 
-    def _runs(self, agent_id: str | None) -> Groups:
+    def _runs(self, where: Where) -> Groups:
         measures = (COUNT, total("total_iterations"))
-        where = RUNS.where(agent_id=agent_id)
         return self._store.aggregate(RUNS, measures, where, group_by=("agent_id", "status"))
 
-    def _calls(self, agent_id: str | None, *more: Measure) -> Groups:
-        where, group_by = USAGE.where(agent_id=agent_id), ("agent_id", "model", "status")
+    def _calls(self, where: Where, *more: Measure) -> Groups:
+        group_by = ("agent_id", "model", "status")
         return self._store.aggregate(USAGE, _SUMS + more, where, group_by=group_by)
 
-    def _tools(self, agent_id: str | None) -> Groups:
-        where = (*EVENTS.where(agent_id=agent_id), EVENTS.filter("tool_name", "is not null"))
+    def _tools(self, where: Where) -> Groups:
+        where = (*where, EVENTS.filter("tool_name", "is not null"))
         group_by = ("agent_id", "tool_name", "tool_error")
         return self._store.aggregate(EVENTS, _TIMED, where, group_by=group_by)
 
@@ -76,6 +93,12 @@ class Stats:
         """Return each latency, and the number of calls with it."""
         where = (USAGE.filter("latency_ms", "is not null"),)
         return self._store.aggregate(USAGE, (COUNT,), where, group_by=("latency_ms",))
+
+
+def _of_session(table: Table[Any], session_id: str) -> Where:
+    """Return the filter for a session's runs, or for what belongs to these."""
+    runs = RUNS.where(session_id=session_id)
+    return runs if table is RUNS else (Filter("run_id", "in", Select(RUNS, "run_id", runs)),)
 
 
 def _summary_of_runs(groups: Groups) -> dict[str, Any]:

@@ -4,16 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, tzinfo
 from typing import Any, TypedDict, Unpack
 
 from curio_persistence.capabilities.appends import Appends
+from curio_persistence.capabilities.totals import GroupBy, UsageTotals, usage_totals
 from curio_persistence.capabilities.windows import Moment, window
 from curio_persistence.errors import ConflictError
 from curio_persistence.models import AgentLLMUsage
-from curio_persistence.results.pages import Direction, Page, Stream, open_stream, read_page
+from curio_persistence.results.pages import (
+    Direction,
+    Page,
+    Records,
+    Stream,
+    open_stream,
+    read_page,
+)
 from curio_persistence.store.codecs import decode_money, encode_time
-from curio_persistence.store.filters import Filter, Select, Where, checked_count, refuse_unknown
+from curio_persistence.store.filters import (
+    COUNT,
+    Filter,
+    Select,
+    Where,
+    checked_count,
+    refuse_unknown,
+)
 from curio_persistence.store.table import Row
 from curio_persistence.tables import RUNS, USAGE
 
@@ -24,6 +39,7 @@ class UsageFilters(TypedDict, total=False):
     agent_id: str | None
     run_id: str | None
     session_id: str | None
+    user_id: str | None
     model: str | Collection[str] | None
     provider: str | Collection[str] | None
     status: str | Collection[str] | None
@@ -94,13 +110,43 @@ class Usage(Appends[AgentLLMUsage]):
         where = self.where(**filters)
         return open_stream(self._store, USAGE, where, order=order, snapshot=snapshot)
 
+    def count(self, **filters: Unpack[UsageFilters]) -> int:
+        """Return the number of model calls that pass the filters."""
+        [(count,)] = self._store.aggregate(USAGE, (COUNT,), self.where(**filters))
+        return int(count)
+
+    def totals(
+        self,
+        *,
+        group_by: GroupBy = (),
+        timezone: str | tzinfo | None = None,
+        percentiles: bool = False,
+        **filters: Unpack[UsageFilters],
+    ) -> Records[UsageTotals]:
+        """Return calls, tokens, cost, errors and latency, added up by group.
+
+        `group_by` is `"agent"`, `"model"`, `"provider"`, `"status"`, `"session"`, `"user"`,
+        `"tag"`, or a period: `"hour"`, `"day"`, `"week"` (from Monday) or `"month"`; or several of
+        these. Session, user and tags are those of a call's run; a call whose run has two tags
+        counts for both. Periods are those of `timezone`, by default that of this machine, and are
+        named as ISO 8601 does: `2026-11-20`, `2026-W47`. Latencies are in milliseconds; their
+        percentiles take longer than all else. The filters are those of `query`.
+        """
+        return usage_totals(
+            self._store,
+            self.where(**filters),
+            group_by=group_by,
+            timezone=timezone,
+            percentiles=percentiles,
+        )
+
     def where(self, **filters: Unpack[UsageFilters]) -> Where:
         """Return the filters of the store for those that a caller gave."""
         refuse_unknown(filters, UsageFilters)
         names = ("agent_id", "run_id", "model", "provider", "status")
-        session = RUNS.where(session_id=filters.get("session_id"))
+        runs = RUNS.where(session_id=filters.get("session_id"), user_id=filters.get("user_id"))
         return (
             *USAGE.where_any(**{name: filters.get(name) for name in names}),
-            *([Filter("run_id", "in", Select(RUNS, "run_id", session))] if session else ()),
+            *([Filter("run_id", "in", Select(RUNS, "run_id", runs))] if runs else ()),
             *window(USAGE, self._clock, filters.get("since"), filters.get("until")),
         )

@@ -1,24 +1,32 @@
-"""Add up runs, model calls, tokens, costs and tools, of one agent or of all.
+"""Add up runs, model calls, tokens, costs and tools.
 
-Costs are exact: in JSON they are decimal text. Latencies are in milliseconds.
+With --group-by, add up model calls by agent, model, provider, status, session, user or tag, and by
+hour, day, week or month in this machine's time zone. Costs are exact: in JSON they are decimal
+text. Latencies are in milliseconds.
 """
 
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from curio_persistence.cli.exits import OK
-from curio_persistence.cli.options import add_json_option, open_for_reading
-from curio_persistence.cli.output import BOLD, RED, Output
+from curio_persistence.cli.filters import add_filters, filters
+from curio_persistence.cli.options import add_json_option, add_window_options, open_for_reading
+from curio_persistence.cli.output import BOLD, RED, Output, say
 from curio_persistence.cli.tables import Cell, Column, cell
 from curio_persistence.cli.text import money
+
+if TYPE_CHECKING:
+    from curio_persistence import Records, UsageTotals
 
 EXAMPLES = """\
   curio-persistence stats
   curio-persistence stats --agent researcher
-  curio-persistence stats --backend sqlite --json > stats.json
+  curio-persistence stats --since 1d
+  curio-persistence stats --since 30d --group-by day,model
+  curio-persistence stats --session s-7 --json > stats.json
 """
 
 _MODELS = (
@@ -38,19 +46,71 @@ _TOOLS = (
 )
 
 
+_GROUPS = {"agent": "agent_id", "session": "session_id", "user": "user_id"}
+_PERIODS = ("hour", "day", "week", "month")
+_TOTALS = (
+    Column("CALLS", right=True),
+    Column("ERRORS", right=True),
+    Column("TOKENS IN", right=True),
+    Column("TOKENS OUT", right=True),
+    Column("AVG MS", right=True),
+    Column("COST", right=True),
+)
+
+
 def add_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("--agent", metavar="ID", help="only this agent")
+    add_filters(parser, "records", "agent_id", "session_id")
+    add_window_options(parser)
+    parser.add_argument(
+        "--group-by",
+        metavar="G",
+        help="a row for each group, such as model, day or agent,week: see above",
+    )
     add_json_option(parser)
 
 
 def run(options: Namespace, output: Output) -> int:
+    wanted = filters(options)
     with open_for_reading(options) as persistence:
-        stats = persistence.stats.summary(agent_id=options.agent)
+        if options.group_by is None:
+            _tell(persistence.stats.summary(**wanted), output)
+        else:
+            groups = options.group_by.split(",")
+            _tell_groups(persistence.usage.totals(group_by=groups, **wanted), groups, output)
+    return OK
+
+
+def _tell(stats: Mapping[str, Any], output: Output) -> None:
     if output.for_people:
         _show(stats, output)
     else:
         output.json(stats)
-    return OK
+
+
+def _tell_groups(totals: Records[UsageTotals], groups: Sequence[str], output: Output) -> None:
+    fields = ["period" if group in _PERIODS else _GROUPS.get(group, group) for group in groups]
+    if not output.for_people:
+        unknown = {*_GROUPS.values(), "model", "provider", "status", "tag", "period"} - {*fields}
+        output.json(
+            [{n: v for n, v in row.items() if n not in unknown} for row in totals.to_dicts()]
+        )
+    elif not totals:
+        say("No model calls.")
+    else:
+        headings = [Column(group.upper(), most=48) for group in groups]
+        output.table((*headings, *_TOTALS), [_group_row(fields, row) for row in totals])
+
+
+def _group_row(fields: Sequence[str], total: UsageTotals) -> list[Cell]:
+    return [
+        *(cell(getattr(total, field)) for field in fields),
+        cell(_number(total.calls)),
+        _errors(total.errors),
+        cell(_number(total.input_tokens)),
+        cell(_number(total.output_tokens)),
+        cell(None if total.avg_latency_ms is None else _number(total.avg_latency_ms)),
+        cell(money(total.cost_usd)),
+    ]
 
 
 def _show(stats: Mapping[str, Any], output: Output) -> None:

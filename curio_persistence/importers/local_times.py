@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Any
 
-from curio_persistence.errors import InvalidValueError
+from curio_persistence.capabilities.time_zones import zone_of
 from curio_persistence.store.codecs import encode_time
 
 _DATE, _MINUTE = len("2024-03-10"), len("2024-03-10T02:30")
@@ -30,7 +30,7 @@ class LocalTimes:
 
     def __init__(self, timezone: str | tzinfo | None) -> None:
         self.is_assumed = timezone is None
-        self._zone = _zone(timezone)
+        self._zone = zone_of(timezone)
         self.name = _name_of_this_machines() if self._zone is None else str(self._zone)
         self.doubts: Counter[str] = Counter()
         self._minutes: dict[str, str] = {}
@@ -83,23 +83,6 @@ class LocalTimes:
             moment = moment.replace(year=min(max(moment.year, _FIRST), _LAST))
             return moment.astimezone().utcoffset() or timedelta()
         return moment.replace(tzinfo=self._zone).utcoffset() or timedelta()
-
-
-def _zone(timezone: str | tzinfo | None) -> tzinfo | None:
-    from zoneinfo import ZoneInfo
-
-    if timezone is None or isinstance(timezone, tzinfo):
-        return timezone
-    if timezone == "UTC":  # Which there is without a database of zones, too.
-        return UTC
-    try:
-        return ZoneInfo(timezone)
-    except (KeyError, ValueError, OSError, TypeError) as error:
-        raise InvalidValueError(
-            f"timezone {timezone!r} is not known here. Name one as Europe/Paris or UTC; where no "
-            "zone is known, `pip install tzdata`.",
-            field="timezone",
-        ) from error
 
 
 def _name_of_this_machines() -> str:

@@ -53,6 +53,7 @@ _RUN_COLUMNS = (
     optional_identifier("parent_run_id"),
     Column("tags", codecs.encode_tags, codecs.decode_tags, optional=True),
     json_text("metrics", optional=True)._replace(wordless=_numbers_in),
+    optional_identifier("user_id"),
 )
 # 1 while the run is known only from an event.
 _STUB = Column("stub", codecs.encode_mark, optional=True)

@@ -23,6 +23,7 @@ CREATE TABLE {schema}.agent_runs (
     stub                   SMALLINT,   -- 1 while the run is known only from an event
     tags                   TEXT,       -- a JSON array of texts
     metrics                TEXT,       -- JSON or plain text, as it was given
+    user_id                TEXT,
     indexed_at             TIMESTAMPTZ -- the updated_at of the run in the search index
 );
 
@@ -40,6 +41,9 @@ CREATE INDEX agent_runs_by_parent ON {schema}.agent_runs (parent_run_id, created
 -- Runs of one session.
 CREATE INDEX agent_runs_by_session ON {schema}.agent_runs (session_id, created_at, id)
     WHERE session_id IS NOT NULL;
+-- Runs of one user.
+CREATE INDEX agent_runs_by_user ON {schema}.agent_runs (user_id, created_at, id)
+    WHERE user_id IS NOT NULL;
 -- Runs that the search index has yet to index.
 CREATE INDEX agent_runs_unindexed ON {schema}.agent_runs (id)
     WHERE indexed_at IS DISTINCT FROM updated_at;

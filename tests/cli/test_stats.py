@@ -61,3 +61,25 @@ def test_a_person_sees_tables(program: Program, recorded: str) -> None:
 def test_a_person_sees_that_there_is_nothing(program: Program, recorded: str) -> None:
     shown = program.on_terminal("stats", "--url", recorded, "--agent", "nobody")
     assert shown.lines == ["Runs: 0", "", "Model calls: 0", "", "Tool calls: 0"]
+
+
+def test_model_calls_are_added_up_by_group(program: Program, recorded: str) -> None:
+    told = program("stats", "--url", recorded, "--group-by", "model,day").json()
+    assert {row["model"] for row in told} == set(
+        program("stats", "--url", recorded).json()["by_model"]
+    )
+    assert set(told[0]) >= {"model", "period", "calls", "errors", "cost_usd", "unpriced"}
+    assert "agent_id" not in told[0]
+    shown = program.on_terminal("stats", "--url", recorded, "--group-by", "day", columns=80)
+    assert shown.lines[0].split() == "DAY CALLS ERRORS TOKENS IN TOKENS OUT AVG MS COST".split()
+
+
+def test_an_unknown_group_is_named(program: Program, recorded: str) -> None:
+    ended = program("stats", "--url", recorded, "--group-by", "colour")
+    assert ended.code == 2
+    assert "agent, session, user, model" in ended.said
+
+
+def test_statistics_of_a_window(program: Program, recorded: str) -> None:
+    told = program("stats", "--url", recorded, "--until", "2000-01-01").json()
+    assert told["total_runs"] == told["total_llm_calls"] == 0

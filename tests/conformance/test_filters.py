@@ -48,6 +48,8 @@ def history(persistence: Persistence) -> Persistence:
         at = NOON + number * HOUR
         run = AgentRun(agent, f"run {number}", status=status, tags=tags, created_at=at)
         run.session_id = f"session {number // 2}"
+        run.user_id = f"user {number % 2}"
+        run.metadata = {"ticket": number, "who": {"team": "red"}} if number else None
         run.parent_run_id = "run 0" if number else None
         persistence.create_agent_run(run)
         persistence.append_event(
@@ -76,6 +78,10 @@ def history(persistence: Persistence) -> Persistence:
         ({"session_id": "session 1"}, "23"),
         ({"parent_run_id": "run 0"}, "123"),
         ({"parent_run_id": "run 0", "agent_id": "b"}, "23"),
+        ({"user_id": "user 1"}, "13"),
+        ({"metadata": {"ticket": 2}}, "2"),
+        ({"metadata": {"who.team": "red", "ticket": 3}}, "3"),
+        ({"metadata": {"who.team": "blue"}}, ""),
         ({"tags": "red"}, "01"),
         ({"tags": ["red", "blue"]}, "1"),
         ({"tags": ["red", "red"]}, "01"),
@@ -96,6 +102,7 @@ def test_runs(history: Persistence, filters: dict[str, Any], expected: str) -> N
     wanted = [f"run {number}" for number in expected]
     assert runs(history.query_agent_runs(**filters)) == wanted
     assert runs(history.iter_agent_runs(**filters)) == wanted
+    assert history.count_agent_runs(**filters) == len(wanted)
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,7 @@ LATER: dict[str, Any] = {
     "parent_run_id": "parent",
     "tags": ["tag", "another"],
     "metrics": "metrics",
+    "user_id": "user",
 }
 
 

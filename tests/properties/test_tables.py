@@ -49,7 +49,7 @@ def test_a_model_call_comes_back_as_it_was(usage: AgentLLMUsage) -> None:
 @given(stored_runs)
 def test_only_what_is_set_of_the_optional_columns_is_bound(run: AgentRun) -> None:
     row = RUNS.encode(run)
-    for name in "session_id", "parent_run_id", "tags", "metrics":
+    for name in "session_id", "parent_run_id", "tags", "metrics", "user_id":
         assert (name in row) == (getattr(run, name) is not None)
 
 

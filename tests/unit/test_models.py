@@ -44,6 +44,7 @@ PUBLISHED: dict[type[Record], dict[str, Any]] = {
         "parent_run_id": None,
         "tags": None,
         "metrics": None,
+        "user_id": None,
     },
     AgentRunEvent: {
         "agent_name": "",
@@ -111,6 +112,7 @@ FULL: dict[type[Record], Record] = {
         "parent",
         ["tag"],
         '{"score": 1}',
+        "user",
     ),
     AgentRunEvent: AgentRunEvent(
         "agent",

@@ -34,6 +34,7 @@ CREATE TABLE agent_runs (
     stub                   INTEGER,    -- 1 while the run is known only from an event
     tags                   TEXT,       -- a JSON array of texts
     metrics                TEXT,       -- JSON or plain text, as it was given
+    user_id                TEXT,
     -- The updated_at of the run in the search index.
     indexed_at             TEXT CHECK (indexed_at GLOB '????-??-??T??:??:??.??????+00:00')
 ) STRICT;
@@ -52,6 +53,9 @@ CREATE INDEX agent_runs_by_parent ON agent_runs (parent_run_id, created_at)
 -- Runs of one session.
 CREATE INDEX agent_runs_by_session ON agent_runs (session_id, created_at)
     WHERE session_id IS NOT NULL;
+-- Runs of one user.
+CREATE INDEX agent_runs_by_user ON agent_runs (user_id, created_at)
+    WHERE user_id IS NOT NULL;
 -- Runs that the search index has yet to index.
 CREATE INDEX agent_runs_unindexed ON agent_runs (id)
     WHERE indexed_at IS NOT updated_at;

@@ -1,0 +1,65 @@
+"""Time zones by name, and the periods of their calendars: hours, days, weeks and months."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, tzinfo
+from typing import Any
+
+from curio_persistence.errors import InvalidValueError
+from curio_persistence.store.filters import Bucket
+
+PERIODS = {"hour": 3_600, "day": 86_400, "week": 604_800, "month": 86_400}
+"""The seconds of a bucket that never spans two periods of UTC."""
+_QUARTER = 900
+"""The same of every zone: offsets from UTC have been multiples of 15 minutes since 1972."""
+
+
+def zone_of(timezone: Any) -> tzinfo | None:
+    """Return a zone given by its name; None, the zone of this machine, stays None."""
+    if timezone is None or isinstance(timezone, tzinfo):
+        return timezone
+    if timezone == "UTC":  # Known also where no database of zones is installed.
+        return UTC
+    from zoneinfo import ZoneInfo
+
+    try:
+        return ZoneInfo(timezone)
+    except (KeyError, ValueError, OSError, TypeError) as error:
+        raise InvalidValueError(
+            f"timezone {timezone!r} is not known here. Use a name such as Europe/Paris or UTC; "
+            "where no zone is known, `pip install tzdata`.",
+            field="timezone",
+        ) from error
+
+
+class Periods:
+    """The labels of a zone's periods, by the buckets of time that a database groups by."""
+
+    def __init__(self, period: str, zone: tzinfo | None) -> None:
+        self._period = period
+        self._zone = zone
+        self._labels: dict[str, str] = {}
+
+    def bucket(self, column: str) -> Bucket:
+        """Return the largest bucket of a time column that no period's end divides."""
+        return Bucket(column, PERIODS[self._period] if self._zone is UTC else _QUARTER)
+
+    def label(self, time: str | None) -> str | None:
+        """Return the ISO 8601 name of the period of a stored time."""
+        if time is None:
+            return None
+        if (label := self._labels.get(time)) is None:
+            label = self._labels[time] = self._label(datetime.fromisoformat(time))
+        return label
+
+    def _label(self, moment: datetime) -> str:
+        moment = moment.replace(second=0, microsecond=0)
+        local = moment.astimezone(self._zone)
+        if self._period == "hour":
+            # Subtracted in UTC: an hour that comes twice a year keeps its offset.
+            start = moment - timedelta(minutes=local.minute)
+            return start.astimezone(self._zone).isoformat(timespec="minutes")
+        return local.strftime(_FORMATS[self._period])
+
+
+_FORMATS = {"day": "%Y-%m-%d", "week": "%G-W%V", "month": "%Y-%m"}

@@ -1,0 +1,369 @@
+"""Totals: runs, model calls, tokens, costs and latencies, by any group and period.
+
+The database groups and sums. A period of the reader's time zone is put together from smaller
+buckets, which no zone's midnight divides. What a call does not know itself, its session, user and
+tags, is looked up in its run.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime, timedelta
+from decimal import Decimal
+from functools import partial
+from itertools import chain, product
+from typing import Any, Generic, TypeVar
+
+from curio_persistence.capabilities import stats
+from curio_persistence.capabilities.time_zones import PERIODS, Periods, zone_of
+from curio_persistence.errors import InvalidValueError
+from curio_persistence.models import AgentRunStatus
+from curio_persistence.results.pages import Records
+from curio_persistence.store import codecs
+from curio_persistence.store.base import Store
+from curio_persistence.store.codecs import Decoder, Encoder, decode_time
+from curio_persistence.store.filters import (
+    COUNT,
+    Bucket,
+    Filter,
+    GroupKey,
+    Measure,
+    Select,
+    Where,
+    total,
+)
+from curio_persistence.store.table import Column, Columns, Record, Table
+from curio_persistence.tables import RUNS, USAGE
+
+M = TypeVar("M", bound=Record)
+S = TypeVar("S")
+
+GroupBy = str | Sequence[str]
+"""One name or several of: agent, model, provider, status, session, user, tag, and one period."""
+
+
+@dataclass(frozen=True, slots=True)
+class UsageTotals:
+    """The model calls of one group, added up.
+
+    Of the first eight fields those are set that the calls are grouped by; None there means that a
+    call has no such value. `cost_usd` is exact, and None if no call has a known cost; `unpriced`
+    counts the calls without one. Percentiles are None unless they were asked for.
+    """
+
+    agent_id: str | None
+    model: str | None
+    provider: str | None
+    session_id: str | None
+    user_id: str | None
+    tag: str | None
+    status: str | None
+    period: str | None
+    calls: int
+    errors: int
+    input_tokens: int
+    output_tokens: int
+    cache_read_tokens: int
+    cache_write_tokens: int
+    reasoning_tokens: int
+    cost_usd: Decimal | None
+    unpriced: int
+    avg_latency_ms: float | None
+    latency_p50_ms: float | None
+    latency_p95_ms: float | None
+    latency_p99_ms: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class RunTotals:
+    """The runs of one group, added up, with the model calls that they made.
+
+    `errors` counts runs that failed or timed out. Durations are those of finished runs, in
+    seconds. The other fields are as in `UsageTotals`.
+    """
+
+    agent_id: str | None
+    session_id: str | None
+    user_id: str | None
+    tag: str | None
+    status: str | None
+    period: str | None
+    runs: int
+    completed: int
+    errors: int
+    running: int
+    calls: int
+    input_tokens: int
+    output_tokens: int
+    cost_usd: Decimal | None
+    unpriced: int
+    avg_duration_s: float | None
+    duration_p50_s: float | None
+    duration_p95_s: float | None
+    duration_p99_s: float | None
+
+
+_SUMS = (
+    COUNT,
+    Measure("count", "cost_usd"),
+    total("cost_usd"),
+    total("input_tokens"),
+    total("output_tokens"),
+    total("cache_read_tokens"),
+    total("cache_write_tokens"),
+    total("reasoning_tokens"),
+    Measure("count", "latency_ms"),
+    total("latency_ms"),
+)
+_LATENCIES = Measure("values", "latency_ms")
+_SUCCESS = "success"
+_FAILED = frozenset({AgentRunStatus.ERROR.value, AgentRunStatus.TIMEOUT.value})
+
+
+def usage_totals(
+    store: Store, where: Where, *, group_by: GroupBy, timezone: Any, percentiles: bool
+) -> Records[UsageTotals]:
+    """Return the totals of the model calls that pass the filters."""
+    grouping = _Grouping(group_by, timezone, USAGE_TOTALS)
+    own = [name for name in grouping.fields if name in USAGE.names]
+    runs = _known_of_runs(store, where) if grouping.fields & _KNOWN_OF_RUNS else None
+    columns = [*own, *(() if runs is None else ("run_id",)), *grouping.buckets("created_at")]
+    measures = (*_SUMS, *((_LATENCIES,) if percentiles else ()))
+    groups = grouping.groups(_Calls)
+    for row in store.aggregate(USAGE, measures, where, group_by=("status", *columns)):
+        status, *values = row[: len(columns) + 1]
+        known: dict[str, Any] = {"status": status}
+        for column, value in zip(columns, values, strict=True):
+            known["created_at" if isinstance(column, Bucket) else column] = value
+        if runs is not None:
+            known |= runs.get(known["run_id"], {})
+        for key in grouping.keys(known):
+            groups[key].add(status, *row[len(columns) + 1 :])
+    return grouping.records(groups)
+
+
+def run_totals(
+    store: Store, where: Where, *, group_by: GroupBy, timezone: Any, percentiles: bool
+) -> Records[RunTotals]:
+    """Return the totals of the runs that pass the filters, and of their model calls."""
+    grouping = _Grouping(group_by, timezone, RUN_TOTALS)
+    of_these = (Filter("run_id", "in", Select(RUNS, "run_id", where)),)
+    calls = {
+        run_id: numbers
+        for run_id, *numbers in store.aggregate(USAGE, _SUMS, of_these, group_by=("run_id",))
+    }
+    groups = grouping.groups(partial(_Runs, percentiles))
+    for row in store.select_columns(RUNS, _RUN_COLUMNS, where):
+        known = dict(zip(_RUN_COLUMNS, row, strict=True))
+        for key in grouping.keys(known):
+            groups[key].add(known, calls.get(known["run_id"]))
+    return grouping.records(groups)
+
+
+_KNOWN_OF_RUNS = frozenset({"session_id", "user_id", "tag"})
+_RUN_COLUMNS = (
+    "run_id",
+    "agent_id",
+    "session_id",
+    "user_id",
+    "tags",
+    "status",
+    "created_at",
+    "started_at",
+    "finished_at",
+)
+
+
+def _known_of_runs(store: Store, calls: Where) -> dict[str, dict[str, Any]]:
+    """Return session, user and tags of the runs of these calls, by their ids."""
+    of_calls = (Filter("run_id", "in", Select(USAGE, "run_id", calls)),) if calls else ()
+    rows = store.select_columns(RUNS, ("run_id", "session_id", "user_id", "tags"), of_calls)
+    return {
+        run_id: {"session_id": session_id, "user_id": user_id, "tags": tags}
+        for run_id, session_id, user_id, tags in rows
+    }
+
+
+# --- groups ---------------------------------------------------------------------------------------
+
+Key = tuple[str | None, ...]
+_FIELDS = {
+    "agent": "agent_id",
+    "session": "session_id",
+    "user": "user_id",
+    **{name: name for name in ("model", "provider", "status", "tag")},
+    **dict.fromkeys(PERIODS, "period"),
+}
+
+
+class _Grouping(Generic[M]):
+    """What a caller groups by: the keys of the groups, and the records made of them."""
+
+    def __init__(self, group_by: Any, timezone: Any, table: Table[M]) -> None:
+        zone = zone_of(timezone)
+        self._table = table
+        self._names = _checked_names(group_by, table)
+        self._fields = [_FIELDS[name] for name in self._names]
+        self.fields = frozenset(self._fields)
+        self._periods = next((Periods(n, zone) for n in self._names if n in PERIODS), None)
+
+    def buckets(self, column: str) -> tuple[GroupKey, ...]:
+        """Return the bucket of time to group by, if a period was asked for."""
+        return () if self._periods is None else (self._periods.bucket(column),)
+
+    def groups(self, new: Callable[[], S]) -> defaultdict[Key, S]:
+        """Return the groups; without names there is one, even of nothing."""
+        groups: defaultdict[Key, S] = defaultdict(new)
+        if not self._names:
+            groups[()] = new()
+        return groups
+
+    def keys(self, known: Mapping[str, Any]) -> Iterable[Key]:
+        """Return the keys of the groups that a row belongs to: one for each of its tags."""
+        return product(*(self._values(name, known) for name in self._fields))
+
+    def _values(self, field: str, known: Mapping[str, Any]) -> Sequence[str | None]:
+        if field == "tag":
+            tags: list[str | None] = json.loads(known.get("tags") or "[null]")
+            return tags
+        if self._periods is not None and field == "period":
+            return (self._periods.label(known["created_at"]),)
+        return (known.get(field),)
+
+    def records(self, groups: Mapping[Key, _Calls | _Runs]) -> Records[M]:
+        """Return the groups in the order of their keys; values that are unknown come last."""
+        rows = []
+        for key in sorted(groups, key=self._position):
+            values = {**dict(zip(self._fields, key, strict=True)), **groups[key].numbers()}
+            rows.append([values.get(name) for name in self._table.names])
+        columns: Columns = list(zip(*rows, strict=True)) or [()] * len(self._table.names)
+        return Records(self._table, columns)
+
+    def _position(self, key: Key) -> list[Any]:
+        return [
+            (value is None, value and self._in_time(field, value))
+            for field, value in zip(self._fields, key, strict=True)
+        ]
+
+    def _in_time(self, field: str, value: str) -> Any:
+        hours = field == "period" and "hour" in self._names
+        return datetime.fromisoformat(value) if hours else value
+
+
+def _checked_names(group_by: Any, table: Table[Any]) -> list[str]:
+    """Return the names to group by; each is known to the table, and one at most is a period."""
+    given = [group_by] if isinstance(group_by, str) else group_by
+    known = [name for name, field in _FIELDS.items() if field in table.names]
+    names = list(given) if isinstance(given, Iterable) else [given]
+    fields = [_FIELDS.get(name) if isinstance(name, str) else None for name in names]
+    if any(name not in known for name in names) or len(set(fields)) < len(fields):
+        raise InvalidValueError(
+            f"group_by is one of {', '.join(known)}, or several that differ, with one period at "
+            f"most, not {group_by!r}.",
+            field="group_by",
+        )
+    return names
+
+
+# --- sums -----------------------------------------------------------------------------------------
+
+
+class _Calls:
+    """Model calls, added up."""
+
+    def __init__(self) -> None:
+        self._sums = [0] * len(_SUMS)
+        self._errors = 0
+        self._latencies: list[int] = []
+
+    def add(self, status: str, *numbers: Any) -> None:
+        """Add the measures of calls with one status."""
+        self._sums = [known + (more or 0) for known, more in zip(self._sums, numbers, strict=False)]
+        self._errors += 0 if status == _SUCCESS else numbers[0]
+        self._latencies += chain.from_iterable(numbers[len(_SUMS) :])
+
+    def numbers(self) -> dict[str, Any]:
+        """Return the sums by the fields of `UsageTotals`, in stored form."""
+        calls, priced, cost, *tokens, timed, latency = self._sums
+        return {
+            "calls": calls,
+            "errors": self._errors,
+            "unpriced": calls - priced,
+            "cost_usd": cost if priced or not calls else None,
+            **dict(zip(_TOKENS, tokens, strict=True)),
+            "avg_latency_ms": round(latency / timed, 3) if timed else None,
+            **_percentiles("latency", "ms", self._latencies, 1),
+        }
+
+
+class _Runs:
+    """Runs, added up with their model calls."""
+
+    def __init__(self, percentiles: bool) -> None:
+        self._percentiles = percentiles
+        self._calls = _Calls()
+        self._statuses: Counter[str] = Counter()
+        self._microseconds: list[int] = []
+
+    def add(self, run: Mapping[str, Any], calls: Sequence[Any] | None) -> None:
+        self._statuses[run["status"]] += 1
+        started, finished = decode_time(run["started_at"]), decode_time(run["finished_at"])
+        if started is not None and finished is not None:
+            self._microseconds.append((finished - started) // timedelta(microseconds=1))
+        if calls is not None:
+            self._calls.add(_SUCCESS, *calls)
+
+    def numbers(self) -> dict[str, Any]:
+        """Return the sums by the fields of `RunTotals`, in stored form."""
+        durations = self._microseconds
+        return {
+            **self._calls.numbers(),
+            "runs": self._statuses.total(),
+            "completed": self._statuses[AgentRunStatus.COMPLETED.value],
+            "errors": sum(self._statuses[status] for status in _FAILED),
+            "running": self._statuses[AgentRunStatus.RUNNING.value],
+            "avg_duration_s": round(sum(durations) / len(durations) / 1e6, 3)
+            if durations
+            else None,
+            **_percentiles("duration", "s", durations if self._percentiles else (), 1e6),
+        }
+
+
+_TOKENS = (
+    "input_tokens",
+    "output_tokens",
+    "cache_read_tokens",
+    "cache_write_tokens",
+    "reasoning_tokens",
+)
+
+
+def _mean(values: Sequence[int], scale: float) -> float | None:
+    return round(sum(values) / len(values) / scale, 3) if values else None
+
+
+def _percentiles(name: str, unit: str, values: Iterable[int], scale: float) -> dict[str, float]:
+    found = stats.percentiles(values)
+    return {f"{name}_{q}_{unit}": round(value / scale, 3) for q, value in found.items()}
+
+
+# --- the table form of the results, which no database stores --------------------------------------
+
+_CODECS: dict[str, tuple[Encoder, Decoder | None]] = {
+    "str | None": (codecs.encode_text, codecs.decode_texts),
+    "int": (codecs.encode_integer, None),
+    "float | None": (codecs.encode_real, None),
+    "Decimal | None": (codecs.encode_money, codecs.decode_moneys),
+}
+
+
+def _results(name: str, model: type[M]) -> Table[M]:
+    columns = tuple(Column(field.name, *_CODECS[str(field.type)]) for field in fields(model))
+    return Table(name, model, columns, order=(), ages_by="", lookups=(), ddl="")
+
+
+USAGE_TOTALS = _results("usage totals", UsageTotals)
+RUN_TOTALS = _results("run totals", RunTotals)
