@@ -125,7 +125,8 @@ OTHERS = {
     "dry_run: bool = False, progress: Progress | None = None) -> UpgradeReport",
     export_records: "(persistence: Persistence, path: str | os.PathLike[str] | BinaryIO, *, "
     "format: str | None = None, tables: Collection[str] = ('runs', 'events', 'usage'), "
-    "overwrite: bool = False, progress: Progress | None = None, **filters: Any) -> ExportReport",
+    "overwrite: bool = False, snapshot: bool = True, progress: Progress | None = None, "
+    "**filters: Any) -> ExportReport",
     import_records: "(source: Source, persistence: Persistence | None, *, "
     "progress: Progress | None = None) -> ImportReport",
     copy_records: "(source: Persistence, destination: Persistence, *, "
@@ -158,18 +159,18 @@ OTHERS = {
     "on_conflict: OnConflict = 'keep') -> int",
     Persistence.query_agent_runs: "(self, *, order: Direction = 'newest', limit: int | None = 100, "
     "cursor: str | None = None, **filters: Unpack[RunFilters]) -> Page[AgentRun]",
-    Persistence.iter_agent_runs: "(self, *, order: Direction = 'newest', "
-    "**filters: Unpack[RunFilters]) -> "
+    Persistence.iter_agent_runs: "(self, *, order: Direction = 'newest', snapshot: bool = "
+    "True, **filters: Unpack[RunFilters]) -> "
     "Stream[AgentRun]",
     Persistence.query_events: "(self, *, order: Direction = 'newest', limit: int | None = 100, "
     "cursor: str | None = None, **filters: Unpack[EventFilters]) -> Page[AgentRunEvent]",
-    Persistence.iter_agent_run_events: "(self, *, order: Direction = 'oldest', "
-    "**filters: Unpack[EventFilters]) -> "
+    Persistence.iter_agent_run_events: "(self, *, order: Direction = 'oldest', snapshot: bool = "
+    "True, **filters: Unpack[EventFilters]) -> "
     "Stream[AgentRunEvent]",
     Persistence.query_llm_usage: "(self, *, order: Direction = 'newest', limit: int | None = 100, "
     "cursor: str | None = None, **filters: Unpack[UsageFilters]) -> Page[AgentLLMUsage]",
-    Persistence.iter_llm_usage: "(self, *, order: Direction = 'newest', "
-    "**filters: Unpack[UsageFilters]) -> "
+    Persistence.iter_llm_usage: "(self, *, order: Direction = 'newest', snapshot: bool = "
+    "True, **filters: Unpack[UsageFilters]) -> "
     "Stream[AgentLLMUsage]",
     Persistence.append_event: "(self, run_id: str, agent_id: str, event_type: str, *, timestamp: "
     "datetime | None = None, level: str = 'info', message: str | None = None, payload: Any = "
