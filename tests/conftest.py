@@ -29,7 +29,7 @@ _NEWEST = "postgres18"
 _SETTINGS = {"CURIO_DATABASE_URL", "CURIO_REDACT", "CURIO_CONTENT", "DATABASE_URL"}
 
 # How long an example takes says more about the machine than about the code.
-settings.register_profile("curio", deadline=None, max_examples=100 * soak.FACTOR)
+settings.register_profile("curio", deadline=None, max_examples=50 * soak.FACTOR)
 settings.load_profile("curio")
 
 

@@ -10,13 +10,15 @@ import re
 import struct
 import subprocess
 import termios
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from io import RawIOBase
 from pathlib import Path
-from typing import Any, NamedTuple
+from tempfile import TemporaryFile
+from typing import IO, Any, NamedTuple
 
 from tests.support import command_line
+from tests.support.preloaded import Preloaded
 
 _PASSED = re.compile(r"(?:\r\x1b\[K[^\r\n]*)*\r\x1b\[K")
 """Lines that were wiped again."""
@@ -54,8 +56,11 @@ class Program:
             self.environment.pop(name, None)
 
     def __call__(self, *arguments: str, **variables: str) -> Ended:
-        """Run it with its output piped."""
-        return self._run([command_line.COMMAND, *arguments], variables)
+        """Run it with its output in files."""
+        with TemporaryFile() as out, TemporaryFile() as said, Path(os.devnull).open() as nothing:
+            files = nothing.fileno(), out.fileno(), said.fileno()
+            code = self._begin(arguments, variables, files)()
+            return Ended(code, *map(_text, (out, said)))
 
     def shell(self, line: str, **variables: str) -> Ended:
         """Run a line as bash does."""
@@ -74,20 +79,12 @@ class Program:
         here, there = pty.openpty()
         os.write(here, typed.encode())
         fcntl.ioctl(there, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
-        with (
-            os.fdopen(here, "rb", buffering=0) as screen,
-            subprocess.Popen(
-                [command_line.COMMAND, *arguments],
-                cwd=self.folder,
-                env=self.environment | variables,
-                stdin=there,
-                stdout=there,
-                stderr=there,
-            ) as process,
-        ):
+        with os.fdopen(here, "rb", buffering=0) as screen:
+            wait = self._begin(arguments, variables, (there, there, there))
             os.close(there)
             shown = b"".join(until_it_is_closed(screen))
-        return Ended(process.returncode, _PASSED.sub("", shown.decode()).replace("\r\n", "\n"))
+        code = wait()
+        return Ended(code, _PASSED.sub("", shown.decode()).replace("\r\n", "\n"))
 
     def start(self, *arguments: str, **variables: str) -> subprocess.Popen[str]:
         """Start it and do not wait."""
@@ -104,6 +101,18 @@ class Program:
     def files(self) -> set[str]:
         return {path.name for path in self.folder.iterdir()}
 
+    def _begin(
+        self, arguments: Sequence[str], variables: dict[str, str], files: tuple[int, int, int]
+    ) -> Callable[[], int]:
+        """Start it, and return what waits for its exit code."""
+        environment = self.environment | variables
+        if not _concern_the_interpreter(variables):
+            Preloaded.shared().start(arguments, self.folder, environment, files)
+            return Preloaded.shared().exit_code
+        command = [command_line.COMMAND, *arguments]
+        options = dict(zip(("stdin", "stdout", "stderr"), files, strict=True))
+        return subprocess.Popen(command, cwd=self.folder, env=environment, **options).wait
+
     def _run(self, command: Sequence[str], variables: dict[str, str]) -> Ended:
         done = subprocess.run(
             command,
@@ -115,6 +124,16 @@ class Program:
             check=False,
         )
         return Ended(done.returncode, done.stdout, done.stderr)
+
+
+def _concern_the_interpreter(variables: Iterable[str]) -> bool:
+    """Return whether Python reads one of these variables when it starts."""
+    return any(name.startswith(("PYTHON", "LC_", "LANG")) for name in variables)
+
+
+def _text(file: IO[bytes]) -> str:
+    file.seek(0)
+    return file.read().decode()
 
 
 def until_it_is_closed(screen: RawIOBase) -> Iterator[bytes]:

@@ -6,14 +6,13 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import closing
-from itertools import count
 from pathlib import Path
 
 import pytest
 
 from curio_persistence import InMemoryPersistence, Persistence, SQLitePersistence
 from tests.support.children import Fork
-from tests.support.everypoint import Point, event, prepare
+from tests.support.everypoint import Point, event, points, prepare
 
 
 @pytest.fixture(params=["memory", "sqlite"])
@@ -40,7 +39,7 @@ def fork_and_wait() -> None:
 @pytest.mark.usefixtures("ignoring_interrupts")
 def test_an_interrupt_at_any_point_of_a_fork_locks_nothing(persistence: Persistence) -> None:
     prepare(persistence, "run")
-    for number in count(1):
+    for number in points():
         point = Point(number)
         point.interrupt(fork_and_wait)
         if not point.reached:

@@ -178,7 +178,7 @@ def in_memory(history: Sequence[Operation]) -> list[Any]:
 
 
 @given(histories)
-@settings(max_examples=200 * soak.FACTOR)
+@settings(max_examples=100 * soak.FACTOR)
 def test_sqlite_answers_as_memory_does(history: list[Operation]) -> None:
     store = SQLiteStore(":memory:")
     store.initialize()
@@ -189,7 +189,7 @@ def test_sqlite_answers_as_memory_does(history: list[Operation]) -> None:
 
 
 @given(history=histories)
-@settings(max_examples=50 * soak.FACTOR)
+@settings(max_examples=25 * soak.FACTOR)
 def test_postgres_answers_as_memory_does(
     postgres: tuple[Store, Callable[[], None]], history: list[Operation]
 ) -> None:

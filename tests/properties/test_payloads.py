@@ -112,7 +112,7 @@ def questions(draw: st.DrawFn) -> tuple[list[str], list[dict[Any, Any]]]:
 
 
 @given(questions())
-@settings(max_examples=500 * soak.FACTOR)
+@settings(max_examples=150 * soak.FACTOR)
 def test_sqlite_finds_the_payloads_that_memory_finds(
     question: tuple[list[str], list[dict[Any, Any]]],
 ) -> None:

@@ -21,9 +21,8 @@ Action = Callable[[Persistence, str], object]
 """Does something with the run of this id, which is there already, with three events."""
 
 EVENTS = 3
-_EACH = 120
+_EACH = 40
 """From this point on, a short run does not try each."""
-
 
 _NOT_OURS = (__file__, logging.__file__)
 """Whose points are left out: logging has hooks of its own in each fork."""
@@ -77,12 +76,10 @@ def interrupted_everywhere(
 ) -> Iterator[tuple[Point, Persistence, str]]:
     """Interrupt an action at its first point, its second, and so on until it comes through.
 
-    Of a long action every fifth point is taken, unless `CURIO_SOAK` asks for all.
-
     After each, this thread and another must be able to write, and to see what the other wrote.
     """
     with ThreadPoolExecutor(1) as other:
-        for number in _points():
+        for number in points():
             point, run_id = Point(number), f"run {number}"
             prepare(persistence, run_id)
             point.interrupt(lambda run_id=run_id: action(persistence, run_id))  # type: ignore[misc]
@@ -92,7 +89,8 @@ def interrupted_everywhere(
             yield point, persistence, run_id
 
 
-def _points() -> Iterator[int]:
+def points() -> Iterator[int]:
+    """Yield each of the first points, then every fifth; `CURIO_SOAK` asks for all."""
     yield from range(1, _EACH)
     yield from count(_EACH, 1 if soak.FACTOR > 1 else 5)
 
