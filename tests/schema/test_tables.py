@@ -7,12 +7,11 @@ from contextlib import closing
 
 import pytest
 
-from curio_persistence import AgentLLMUsage, AgentRun, AgentRunEvent
 from curio_persistence.backends.sql import migrations
-from curio_persistence.capabilities.consumers import Consumer
 from curio_persistence.store.codecs import encode_time
-from curio_persistence.tables import ALL_TABLES, EVENTS
+from curio_persistence.tables import ALL_TABLES
 from tests.schema.conftest import Database, Make, SQLiteFile, Versions
+from tests.support.one_of_each import insert_one_of_each
 
 PLACES = {"sqlite": "sqlite_file", "postgres": "postgres_schema"}
 DIALECTS = tuple(PLACES)
@@ -124,12 +123,9 @@ OTHER_FORMS = (
 def test_no_other_form_of_a_time_gets_into_sqlite(
     sqlite_file: SQLiteFile, table: str, column: str
 ) -> None:
-    """Or the order of the texts would not be that of the times, whoever wrote them."""
+    """Otherwise the order of the texts would not be the order of the times."""
     with sqlite_file.open() as persistence:
-        persistence.create_agent_run(AgentRun("agent", "run"))
-        persistence.log_agent_run_event(AgentRunEvent("agent", "run", event_type="e"))
-        persistence.log_llm_usage(AgentLLMUsage("agent", "run"))
-        Consumer(persistence._store, "consumer", EVENTS).run(lambda events: None)
+        insert_one_of_each(persistence._store)
     with closing(sqlite_file.connect()) as connection:
         for time in OTHER_FORMS:
             with pytest.raises(sqlite3.IntegrityError, match="CHECK constraint failed"):

@@ -1,0 +1,29 @@
+"""A record for each of our tables, for tests that are true of every table."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from curio_persistence import AgentLLMUsage, AgentRun, AgentRunEvent
+from curio_persistence.store.base import Store
+from curio_persistence.store.table import Table
+from curio_persistence.tables import ALL_TABLES, CONSUMERS, EVENTS, RUNS, USAGE
+from curio_persistence.tables.consumers import ConsumerPosition
+
+NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
+
+# All of them belong to one run.
+RECORDS: dict[Table[Any], Any] = {
+    RUNS: AgentRun("agent", "run", created_at=NOON, updated_at=NOON),
+    EVENTS: AgentRunEvent("agent", "run", timestamp=NOON, created_at=NOON, event_type="custom"),
+    USAGE: AgentLLMUsage("agent", "run", created_at=NOON),
+    CONSUMERS: ConsumerPosition("consumer", EVENTS.name, "[0]", NOON),
+}
+
+
+def insert_one_of_each(store: Store) -> None:
+    """Store a record in every table."""
+    for table in ALL_TABLES:
+        assert table in RECORDS, f"add a record of {table.name} to tests/support/one_of_each.py"
+        store.insert(table, table.encode(RECORDS[table]))
