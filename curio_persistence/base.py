@@ -86,6 +86,14 @@ class BasePersistence(ABC):
         `total_llm_calls`, `total_input_tokens` and `total_output_tokens`: numbers, 0 of nothing.
         """
 
+    def _begin_run(self, run: AgentRun) -> None:
+        """Store the beginning of a run that is recorded."""
+        self.create_agent_run(run)
+
+    def _end_run(self, run_id: str, run: AgentRun) -> None:
+        """Store the end of a run that is recorded."""
+        self.update_agent_run(run_id, run)
+
     def record_run(
         self,
         *,

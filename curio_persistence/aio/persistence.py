@@ -293,6 +293,6 @@ class AsyncBufferedPersistence(AsyncPersistence):
         return self._sync.pending
 
     @property
-    def lost(self) -> dict[str, int]:
-        """How many records are not stored and never will be, by reason."""
-        return self._sync.lost
+    def dropped(self) -> dict[str, int]:
+        """The number of records that are not stored and never will be, by reason."""
+        return self._sync.dropped

@@ -13,12 +13,10 @@ from weakref import WeakSet
 from curio_persistence.errors import PersistenceError
 
 _PATIENCE = 30.0
-GRACE = 1.0
-"""Seconds for which the end of the process waits for an attempt that has begun before."""
 
 
 class Closable(Protocol):
-    def close(self, patience: float, timeout: float | None = None) -> None: ...
+    def close(self, patience: float) -> None: ...
 
 
 _queues: WeakSet[Closable] = WeakSet()
@@ -50,5 +48,4 @@ def _close_all() -> None:
     deadline = time.monotonic() + _PATIENCE
     for queue in list(_queues):
         with suppress(PersistenceError):  # The queue has counted and logged it.
-            patience = max(deadline - time.monotonic(), 0)
-            queue.close(patience, timeout=patience + GRACE)
+            queue.close(max(deadline - time.monotonic(), 0))

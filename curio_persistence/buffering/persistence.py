@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
@@ -11,25 +11,27 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from weakref import finalize
 
 from curio_persistence.buffering.queue import Overflow, WriteQueue
+from curio_persistence.buffering.storing import Kind, Kinds
 from curio_persistence.capabilities.appends import Appends, M, OnConflict, Stored
 from curio_persistence.capabilities.events import Events
 from curio_persistence.capabilities.search import Search
 from curio_persistence.capabilities.usage import Usage
 from curio_persistence.concurrency.timeouts import checked_seconds
 from curio_persistence.errors import ConfigurationError, PersistenceError, UnsupportedError
-from curio_persistence.models import AgentLLMUsage, AgentRunEvent
+from curio_persistence.models import AgentLLMUsage, AgentRun, AgentRunEvent
 from curio_persistence.persistence import Persistence
 from curio_persistence.results.csv import stream_csv
 from curio_persistence.store.base import Finding, Snapshot, Store
 from curio_persistence.store.search_index import SearchIndex
 from curio_persistence.store.table import Columns, Row, Table
-from curio_persistence.tables import EVENTS, USAGE
+from curio_persistence.tables import EVENTS, RUNS, USAGE
 
 if TYPE_CHECKING:
     from curio_persistence.buffering.sigterm import Sigterm
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+_BEGIN, _END = "begin", "end"
 _INDEXED_AT_ONCE = 500
 """Records that are indexed for search before the writer looks for new rows."""
 _PATIENCE = 10.0
@@ -40,8 +42,9 @@ class BufferedPersistence(Persistence):
     """Another persistence, with a queue before it and a thread that writes.
 
     `log_agent_run_event`, `log_llm_usage` and batches of them check the records, give them their
-    times, queue a copy and return; ids stay None, and a batch counts all of it as new. Every other
-    call first waits until the queue is stored, as `flush()` does. Stored directly are appends
+    times, queue a copy and return; ids stay None, and a batch counts all of it as new. So do begin
+    and end of a run of `record_run`. Every other call first waits until the queue is stored, as
+    `flush()` does. Stored directly are appends
     within this thread's `transaction()`, batches of more than a thousand records, and what needs
     more than half of the queue and does not fit. A batch is stored wholly or not at all.
 
@@ -60,7 +63,7 @@ class BufferedPersistence(Persistence):
     `install_sigterm=True` before SIGTERM takes its effect; from the signal on, appends are stored
     directly. If the database cannot be written to, a close and SIGTERM retry for 10 s, an exit for
     30 s. A process that is killed loses its queue, and a forked child begins with an empty
-    one. Records that are never stored are logged and counted in `lost`.
+    one. Records that are never stored are logged and counted in `dropped`.
 
     It owns the other persistence: `close()` closes both.
     """
@@ -81,12 +84,9 @@ class BufferedPersistence(Persistence):
             raise UnsupportedError("This persistence is buffered already: one queue is enough.")
         if overflow not in ("block", "drop"):
             raise ConfigurationError(f"overflow is 'block' or 'drop', not {overflow!r}.")
-        appends: dict[Table[Any], Callable[[Sequence[Row]], object]] = {}
-        if not persistence._store.read_only:
-            appends = {EVENTS: persistence.events.store, USAGE: persistence.usage.store}
         self._queue = WriteQueue(
             persistence._store,
-            appends,
+            {} if persistence._store.read_only else _kinds(persistence),
             max_items=_checked_limit("max_items", max_items),
             max_bytes=_checked_limit("max_bytes", max_bytes),
             max_seconds=checked_seconds("max_seconds", max_seconds),
@@ -104,6 +104,17 @@ class BufferedPersistence(Persistence):
         self.events = _QueuedEvents(self._store, self.clock, self.redaction)
         self.usage = _QueuedUsage(self._store, self.clock, self.redaction)
 
+    def _begin_run(self, run: AgentRun) -> None:
+        """Queue the beginning of a recorded run: its agent does not wait for the database."""
+        row = self.runs.dated_row(run)
+        if not self._store.put(_BEGIN, (row,)):
+            self.create_agent_run(run)
+
+    def _end_run(self, run_id: str, run: AgentRun) -> None:
+        row = self.runs.dated_row(run)
+        if not self._store.put(_END, (row,)):
+            self.update_agent_run(run_id, run)
+
     def flush(self) -> None:
         """Return when everything that was appended before is stored.
 
@@ -118,13 +129,13 @@ class BufferedPersistence(Persistence):
         return self._queue.pending
 
     @property
-    def lost(self) -> dict[str, int]:
+    def dropped(self) -> dict[str, int]:
         """The number of records that are not stored and never will be, by reason.
 
         `overflow`: the queue was full. The name of an error: the database refused the record, or
         could not be written to until the end. `exit`: it did not answer before the process ended.
         """
-        return self._queue.lost
+        return self._queue.dropped
 
     def close(self) -> None:
         """Store the queue, and close this persistence and the inner one.
@@ -147,6 +158,17 @@ class BufferedPersistence(Persistence):
             if error is None:
                 raise
             error.add_note(f"And what was queued could not be stored: {second}")
+
+
+def _kinds(persistence: Persistence) -> Kinds:
+    """Return how each kind of rows is stored: runs begin before their events, and end after."""
+    runs = persistence.runs
+    return {
+        _BEGIN: Kind(0, RUNS, runs.create_rows),
+        EVENTS: Kind(1, EVENTS, persistence.events.store),
+        USAGE: Kind(2, USAGE, persistence.usage.store),
+        _END: Kind(3, RUNS, runs.replace_rows),
+    }
 
 
 def _checked_limit(name: str, value: Any) -> int:
@@ -221,9 +243,9 @@ class BufferedStore(Store):
             return None
         return self._insert(table, row)
 
-    def put(self, table: Table[Any], rows: Sequence[Row]) -> bool:
+    def put(self, kind: Hashable, rows: Sequence[Row]) -> bool:
         """Queue rows that are stored all or none; return False if that is not possible."""
-        return not self._inside() and self._queue.put(table, rows)
+        return not self._inside() and self._queue.put(kind, rows)
 
     def _is_inside(self) -> bool:
         return self._inside()
@@ -288,14 +310,14 @@ class BufferedStore(Store):
         return [*self._inner.diagnose(deep=deep), self._finding()]
 
     def _finding(self) -> Finding:
-        lost = self._queue.lost
-        if not lost:
-            return Finding("buffer", "ok", "nothing was lost")
-        reasons = ", ".join(f"{count} by {reason}" for reason, count in sorted(lost.items()))
+        dropped = self._queue.dropped
+        if not dropped:
+            return Finding("buffer", "ok", "nothing was dropped")
+        reasons = ", ".join(f"{count} by {reason}" for reason, count in sorted(dropped.items()))
         return Finding(
             "buffer",
             "warning",
-            f"{sum(lost.values())} records were lost: {reasons}",
+            f"{sum(dropped.values())} records were dropped: {reasons}",
             "The log of curio_persistence says why; against overflow raise max_items.",
         )
 

@@ -9,19 +9,20 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from contextlib import suppress
 from itertools import islice
 from queue import Empty, SimpleQueue
 from threading import RLock, Thread, current_thread
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from curio_persistence.buffering import at_exit
-from curio_persistence.buffering.storing import PASSING, STANDING, Appends, Entry, store_entries
+from curio_persistence.buffering.storing import PASSING, STANDING, Entry, Kinds, store_entries
 from curio_persistence.concurrency import forking
-from curio_persistence.errors import PersistenceError
+from curio_persistence.concurrency.time_limit import within_limit
+from curio_persistence.errors import BusyError, PersistenceError
 from curio_persistence.store.base import Store
-from curio_persistence.store.table import Row, Table
+from curio_persistence.store.table import Row
 
 Overflow = Literal["block", "drop"]
 """The treatment of a record without room: its caller waits, or the record is dropped."""
@@ -29,15 +30,13 @@ Overflow = Literal["block", "drop"]
 _CHUNK = 1_024
 """Rows that are stored in one transaction: two of SQLite's largest statements."""
 _CHUNK_BYTES = 8 << 20
-_ROW_BYTES = 800
-"""The memory of a row without its texts, in bytes."""
 _MOMENT = 1e-5
 """Seconds for which a caller lets go of the interpreter's lock; the system makes 60 µs of it."""
-_FIRST_PAUSE = 0.1
-_LONGEST_PAUSE = 5.0
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
 """Seconds between two attempts to store what cannot be stored now."""
-_URGENT_PAUSE = 0.25
-"""The longest of these pauses while a caller waits for an attempt that succeeds."""
+_GRACE = 1.0
+"""Seconds for which a patient caller waits in the end for an attempt that has begun before."""
+_FOREVER = 1e6
 _IDLE = 0.5
 """Seconds without rows after which there is time for other work."""
 
@@ -56,17 +55,16 @@ class Waiter(NamedTuple):
 class WriteQueue:
     """Rows that wait to be stored, in order of arrival.
 
-    `appends` has for each queued table the function that stores its rows. `when_idle` does a part
-    of other work while no rows come, and returns whether more is left. At most `max_items` rows
-    and `max_bytes` wait, none of them longer than `max_seconds`, or else until the database can
-    store them. The thread starts with the first row. It ends with `close()`, or after `abandon()`
-    with the last row.
+    `kinds` tells how the rows of each kind are stored. `when_idle` does a part of other work while
+    no rows come, and returns whether more is left. At most `max_items` rows and `max_bytes` wait,
+    none of them longer than `max_seconds`, or else until the database can store them. The thread
+    starts with the first row. It ends with `close()`, or after `abandon()` with the last row.
     """
 
     def __init__(
         self,
         store: Store,
-        appends: Appends,
+        kinds: Kinds,
         *,
         max_items: int,
         max_bytes: int,
@@ -75,8 +73,7 @@ class WriteQueue:
         when_idle: Callable[[], bool],
     ) -> None:
         self._store = store
-        self._appends = appends
-        self._texts = {table: tuple(table.words) for table in appends}
+        self._kinds = kinds
         self._when_idle = when_idle
         self._max_items = max_items
         self._max_bytes = max_bytes
@@ -95,9 +92,9 @@ class WriteQueue:
         self._lock = RLock()
         self._entries: deque[Entry] = deque()
         self._bytes = 0
-        # Rows are numbered: of those queued so far, these are stored or lost.
+        # Rows are numbered: of those queued so far, these are stored or dropped.
         self._added = self._settled = 0
-        self._lost: dict[str, int] = {}
+        self._dropped: dict[str, int] = {}
         self._writer: Thread | None = None
         self._wake: SimpleQueue[None] = SimpleQueue()
         self._wake_at = 1
@@ -116,54 +113,53 @@ class WriteQueue:
         return self._added - self._settled
 
     @property
-    def lost(self) -> dict[str, int]:
+    def dropped(self) -> dict[str, int]:
         """The number of rows that are not stored and never will be, by reason."""
         with self._lock:
-            return dict(self._lost)
+            return dict(self._dropped)
 
     # --- callers ------------------------------------------------------------------------------
 
-    def put(self, table: Table[Any], rows: Sequence[Row]) -> bool:
+    def put(self, kind: Hashable, rows: Sequence[Row]) -> bool:
         """Queue rows that are stored all or none; return False if the caller has to store them."""
-        if (names := self._texts.get(table)) is None:
+        if (known := self._kinds.get(kind)) is None:
             return False
-        size = _ROW_BYTES * len(rows)
-        for row in rows:
-            for name in names:
-                if text := row.get(name):
-                    size += len(text)  # type: ignore[arg-type]  # No text column has numbers.
-        while not self._append((table, rows, size)):
-            is_large = len(rows) > self._max_items // 2 + 1 or size > self._enough_bytes
-            if is_large or self._direct or self._stands or self._writer is None:
-                return False
-            if self._overflow == "drop" or self._writer is current_thread():
-                self._lose(len(rows), "overflow", "The queue is full.")
-                return True
-            self._wait_for_room()
-        return True
-
-    def _append(self, entry: Entry) -> bool:
-        """Queue an entry if it has room and a writer is running."""
-        with self._lock:
-            before = self._bytes
-            added, size = self._added + len(entry[1]), before + entry[2]
-            waiting = added - self._settled
-            if waiting > self._max_items or size > self._max_bytes or self._direct or self._stands:
-                return False
-            if self._writer is None and not self._start():
-                return False
-            # The entry comes last, because an interrupt comes after a call.
-            self._added, self._bytes = added, size
-            self._entries.append(entry)
-            if added < self._wake_at and not before < self._enough_bytes <= size:
-                return True
-            self._wake.put(None)
-            self._wake_at = added + _CHUNK
+        count, size = len(rows), known.size_of(rows)
+        while True:
+            with self._lock:
+                before = self._bytes
+                added, after = self._added + count, before + size
+                waiting = added - self._settled
+                if waiting <= self._max_items and after <= self._max_bytes and self._is_taking():
+                    # The entry comes last, because an interrupt comes after a call.
+                    self._added, self._bytes = added, after
+                    self._entries.append((known, rows, size))
+                    if added >= self._wake_at or before < self._enough_bytes <= after:
+                        self._wake.put(None)
+                        self._wake_at = added + _CHUNK
+                    break
+            if (is_settled := self._settle_without_room(count, size)) is not None:
+                return is_settled
         if waiting >= self._enough:
             # Beside a caller that computes, the writer would get the interpreter's lock only after
             # the switch interval, 5 ms, and for each of its statements anew.
             time.sleep(_MOMENT)
         return True
+
+    def _is_taking(self) -> bool:
+        """Return whether rows are queued at all, and a writer is running."""
+        return not (self._direct or self._stands) and (self._writer is not None or self._start())
+
+    def _settle_without_room(self, count: int, size: int) -> bool | None:
+        """Return what `put` returns for rows that have no room; None to try again."""
+        is_large = count > self._max_items // 2 + 1 or size > self._enough_bytes
+        if is_large or self._direct or self._stands or self._writer is None:
+            return False
+        if self._overflow == "drop" or self._writer is current_thread():
+            self._drop(count, "overflow", "The queue is full.")
+            return True
+        self._wait_for_room()
+        return None
 
     def _wait_for_room(self) -> None:
         """Wait until half of what is queued now is stored: a single slot would be gone at once."""
@@ -171,35 +167,35 @@ class WriteQueue:
         # While nothing can be stored, the caller gets the error, as without a queue.
         if (failure := self._failure) is not None:
             raise _with_advice(failure, advice) from failure
-        self._wait((self._added + self._settled + 1) // 2, advice)
+        if not self._wait((self._added + self._settled + 1) // 2, advice):
+            raise BusyError(f"{self._store.location} does not take what is queued. {advice}")
 
-    def flush(self, patience: float = 0.0, timeout: float | None = None) -> bool:
-        """Wait until all that is queued now is stored; return False after `timeout` seconds.
+    def flush(self, patience: float | None = None) -> bool:
+        """Wait until all that is queued now is stored; the rows stay queued in any case.
 
-        Raises the error that stops the writer; failures that may pass are raised only after
-        `patience` seconds. The rows stay queued in any case.
+        Raises the error that stops the writer. With `patience`, in seconds, failures that may pass
+        are raised only after it; return False if an attempt then takes even longer.
         """
         with self._lock:  # Wait for a caller that is just adding rows.
             number = self._added
-        return self._wait(number, "What is queued is kept, and tried again.", patience, timeout)
+        return self._wait(number, "What is queued is kept, and tried again.", patience)
 
     def store_directly(self) -> None:
         """Take no more rows, so that callers store them. Takes no lock: a signal handler calls."""
         self._direct = True
 
-    def close(self, patience: float, timeout: float | None = None) -> None:
+    def close(self, patience: float) -> None:
         """Store what waits, with retries for `patience` seconds, and end the thread.
 
-        Then the rest is lost, and the error that stopped the writer is raised. After `timeout`
-        seconds the caller stops waiting for an attempt.
+        Then the rest is dropped, and the error that stopped the writer is raised.
         """
         with self._lock:
             self._direct = True
             self._ends_at = time.monotonic() + patience
             number, writer = self._added, self._writer
         self._wake.put(None)
-        if not self._wait(number, "What was queued is lost.", patience, timeout):
-            self._lose(self.pending, "exit", "The database did not answer.")
+        if not self._wait(number, "What was queued is lost.", patience):
+            self._drop(self.pending, "exit", "The database did not answer.")
         elif writer is not None and writer is not current_thread():
             writer.join()
 
@@ -209,11 +205,10 @@ class WriteQueue:
             self._ends_at = float("inf")
         self._wake.put(None)
 
-    def _wait(
-        self, number: int, advice: str, patience: float = 0.0, timeout: float | None = None
-    ) -> bool:
+    def _wait(self, number: int, advice: str, patience: float | None = None) -> bool:
         """Wait until row `number` is settled; return False if it was not in time."""
-        waiter = Waiter(number, time.monotonic() + patience, SimpleQueue())
+        waiter = Waiter(number, time.monotonic() + (patience or 0), SimpleQueue())
+        timeout = within_limit(_FOREVER if patience is None else patience + _GRACE)
         with self._lock:
             # A call from the writer itself, in a log handler, cannot wait for the writer.
             if self._settled >= number or self._writer is current_thread():
@@ -259,7 +254,7 @@ class WriteQueue:
     def _wait_for_work(self) -> bool:
         """Return True when it is time to store something, False when nothing more can come."""
         if self._failure is not None:
-            self._sleep(min(self._pause, _URGENT_PAUSE) if self._waiters else self._pause)
+            self._sleep(self._pause)
         else:
             self._wait_for_rows()
             self._wait_for_enough()
@@ -314,10 +309,10 @@ class WriteQueue:
         last = self._added
         try:
             while self._settled < last:
-                for count, error in store_entries(self._store, self._appends, self._next_entries()):
+                for count, error in store_entries(self._store, self._next_entries()):
                     if error is not None:
                         why = f"{self._store.location} does not take them."
-                        self._lose(len(self._entries[0][1]), type(error).__name__, why)
+                        self._drop(len(self._entries[0][1]), type(error).__name__, why)
                     self._settle(count)
                 self._answer(lambda waiter: waiter.number <= self._settled)
         except Exception as error:
@@ -338,7 +333,7 @@ class WriteQueue:
         return taken
 
     def _settle(self, count: int) -> None:
-        """Remove the first entries, which are stored or lost."""
+        """Remove the first entries, which are stored or dropped."""
         with self._lock:
             for _ in range(count):
                 _, rows, size = self._entries.popleft()
@@ -363,17 +358,17 @@ class WriteQueue:
         now = time.monotonic() if isinstance(error, PASSING) else float("inf")
         gives_up = self._ends_at is not None and self._ends_at <= now
         if gives_up:
-            self._lose(self.pending, type(error).__name__, str(error))
+            self._drop(self.pending, type(error).__name__, str(error))
             self._settle(len(self._entries))
         self._answer(lambda waiter: gives_up or waiter.deadline <= now, error)
 
-    def _lose(self, count: int, reason: str, why: str) -> None:
-        """Count rows that are lost, and log the first time for each reason."""
+    def _drop(self, count: int, reason: str, why: str) -> None:
+        """Count rows that are dropped, and log the first time for each reason."""
         with self._lock:
-            is_first = reason not in self._lost
-            self._lost[reason] = self._lost.get(reason, 0) + count
+            is_first = reason not in self._dropped
+            self._dropped[reason] = self._dropped.get(reason, 0) + count
         if is_first:
-            log("Records are lost (%s): %s Logged once; `lost` counts.", reason, why)
+            log("Records are dropped (%s): %s Logged once; `dropped` counts.", reason, why)
 
     def before_fork(self) -> None:
         """Settle nothing: the writer continues in the parent."""

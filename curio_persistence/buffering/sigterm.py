@@ -10,7 +10,6 @@ from types import FrameType
 from typing import Any
 from weakref import ref
 
-from curio_persistence.buffering.at_exit import GRACE
 from curio_persistence.buffering.queue import WriteQueue, log
 from curio_persistence.concurrency import forking
 from curio_persistence.errors import ConfigurationError, PersistenceError
@@ -74,7 +73,7 @@ class Sigterm:
 
     def _store(self, queue: WriteQueue) -> None:
         try:
-            queue.flush(_PATIENCE, timeout=_PATIENCE + GRACE)
+            queue.flush(_PATIENCE)
         except PersistenceError as error:
             log("What is queued cannot be stored: %s", error)
         if queue.pending:

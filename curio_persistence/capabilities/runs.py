@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta, tzinfo
 from time import monotonic
@@ -20,7 +20,11 @@ from curio_persistence.capabilities.search.indexing import Indexing, Words
 from curio_persistence.capabilities.totals import GroupBy, RunTotals, run_totals
 from curio_persistence.capabilities.windows import Moment, window
 from curio_persistence.clock import Clock
-from curio_persistence.errors import ConflictError, InvalidValueError, NotFoundError
+from curio_persistence.errors import (
+    ConflictError,
+    InvalidValueError,
+    NotFoundError,
+)
 from curio_persistence.models import AgentLLMUsage, AgentRun, AgentRunEvent, AgentRunStatus
 from curio_persistence.redaction import Redaction
 from curio_persistence.results.pages import (
@@ -115,17 +119,57 @@ class Runs:
             _fill_in(run, ident, now, now)
         return len(runs)
 
+    def dated_row(self, run: AgentRun) -> Row:
+        """Return the row of a run as it is now, with its times, which the record gets as well."""
+        row = self._encode(run)
+        now = self._clock.stamp(run.run_id)
+        row["created_at"] = row["created_at"] or encode_time(now)
+        row["updated_at"] = encode_time(now)
+        with suppress(AttributeError):  # The run is frozen.
+            run.created_at, run.updated_at = run.created_at or now, now
+        return row
+
+    def create_rows(self, rows: Sequence[Row]) -> None:
+        """Store new runs by their dated rows, all or none."""
+        try:
+            self._store.insert_many(RUNS, rows)
+        except ConflictError:
+            with self._store.transaction():
+                for row in rows:
+                    self._create_row(row)
+
+    def _create_row(self, row: Row) -> None:
+        if not self._fill_stub_with(row):
+            self._store.insert(RUNS, row)
+
+    def replace_rows(self, rows: Sequence[Row]) -> None:
+        """Replace runs by their dated rows, and store those that are missing, all or none.
+
+        A run of the same id that began at another time is another agent's: ConflictError.
+        """
+        with self._store.transaction():
+            for row in rows:
+                self._replace_row(row)
+
+    def _replace_row(self, row: Row) -> None:
+        changes: Row = {**row, "stub": None}
+        where = RUNS.where(run_id=changes.pop("run_id"))
+        created = Filter("created_at", "=", changes.pop("created_at"))
+        if not self._store.update(RUNS, (*where, created), changes):
+            self._create_row(row)
+
     def _fill_stub(self, run: AgentRun, row: Row) -> tuple[int, datetime] | None:
         """Fill in a stub and return its id and creation time; None if no stub is stored."""
-        changes: Row = {name: value for name, value in row.items() if name != "run_id"}
-        changes["stub"] = changes["indexed_at"] = None
-        if run.created_at is None:
-            del changes["created_at"]
-        if run.started_at is None:
-            del changes["started_at"]
-        stub = RUNS.where(run_id=run.run_id, stub=1)
-        filled = self._store.update(RUNS, stub, changes, returning=("id", "created_at"))
+        kept = {"created_at": run.created_at, "started_at": run.started_at}
+        changes = {n: value for n, value in row.items() if n not in kept or kept[n] is not None}
+        filled = self._fill_stub_with(changes)
         return (filled[0][0], datetime.fromisoformat(filled[0][1])) if filled else None
+
+    def _fill_stub_with(self, row: Row) -> list[tuple[Any, ...]]:
+        """Replace the stub of a run; return its id and creation time, or nothing without a stub."""
+        changes: Row = {**row, "stub": None, "indexed_at": None}
+        stub = RUNS.where(run_id=changes.pop("run_id"), stub=1)
+        return self._store.update(RUNS, stub, changes, returning=("id", "created_at"))
 
     def update(self, run_id: str, run: AgentRun) -> None:
         """Replace a run's fields; see `BasePersistence.update_agent_run`."""

@@ -316,12 +316,12 @@ class RunRecorder(Scope):
 
     def _create(self, run: AgentRun) -> None:
         try:
-            self._persistence.create_agent_run(run)
+            self._persistence._begin_run(run)
         except ConflictError:
             if self._on_error == "raise":
                 raise
             self._take_another_id()
-            self._persistence.create_agent_run(run)
+            self._persistence._begin_run(run)
         self._created = True
 
     def _take_another_id(self) -> None:
@@ -331,7 +331,7 @@ class RunRecorder(Scope):
 
     def _update(self, run: AgentRun) -> None:
         try:
-            self._persistence.update_agent_run(self.run_id, run)
+            self._persistence._end_run(self.run_id, run)
         except NotFoundError:
             if self._created:
                 raise

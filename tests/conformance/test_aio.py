@@ -742,7 +742,7 @@ def test_behind_a_queue_it_is_awaited_as_well(persistence: Persistence) -> None:
             await append(buffered, 1)
             await buffered.flush()
             assert buffered.pending == 0
-            assert buffered.lost == {}
+            assert buffered.dropped == {}
             assert await buffered.count_events() == 1
             await append(buffered, 2)
 

@@ -126,7 +126,7 @@ def test_what_cannot_be_stored_is_refused_by_the_call(
 ) -> None:
     with pytest.raises(InvalidValueError):
         append(buffered)
-    assert (buffered.pending, buffered.lost) == (0, {})
+    assert (buffered.pending, buffered.dropped) == (0, {})
 
 
 def test_everything_is_stored_in_the_order_in_which_it_came(
@@ -212,7 +212,7 @@ def test_what_is_sent_twice_is_stored_once(
     buffered.flush()
     stored = persistence.get_agent_run_events("run")
     assert [event.event_id for event in stored] == ["a", "b", "c"]
-    assert buffered.lost == {}
+    assert buffered.dropped == {}
 
 
 def test_who_asks_for_an_error_gets_it_from_the_call(
@@ -378,7 +378,7 @@ def test_a_call_waits_for_room_in_a_full_queue(persistence: Persistence) -> None
             assert (len(done), buffered.pending) == (10, 10)
         worker.join()
         assert logged(buffered, "held") == numbers(30)
-        assert buffered.lost == {}
+        assert buffered.dropped == {}
 
 
 def test_a_call_waits_for_room_in_a_queue_of_many_bytes(persistence: Persistence) -> None:
@@ -397,7 +397,7 @@ def test_a_call_waits_for_room_in_a_queue_of_many_bytes(persistence: Persistence
             assert (len(done), buffered.pending) == (9, 9)
         worker.join()
         assert [data.split()[0] for data in logged(buffered, "held")] == numbers(20)
-        assert buffered.lost == {}
+        assert buffered.dropped == {}
 
 
 def test_a_record_of_more_bytes_than_the_queue_takes_is_stored_at_once(
@@ -457,7 +457,7 @@ def test_what_does_not_fit_is_dropped_counted_and_told_once(
             buffered.log_agent_run_events(events(3))  # All or none.
             for number in range(8, 12):
                 log(buffered, number, "held")
-            assert buffered.lost == {"overflow": 5}
+            assert buffered.dropped == {"overflow": 5}
         assert logged(buffered, "held") == numbers(10)
         assert logged(buffered) == []
         [finding] = (each for each in buffered.diagnose() if each.check == "buffer")
@@ -483,7 +483,7 @@ def test_records_of_many_threads_are_all_there_once_and_each_threads_in_order(
         for worker in workers:
             worker.join()
         stored = [data.split() for data in logged(buffered)]
-        assert buffered.lost == {}
+        assert buffered.dropped == {}
     for name in range(threads):
         assert [int(number) for who, number in stored if who == str(name)] == list(range(each))
 
@@ -502,7 +502,7 @@ def test_what_many_threads_lose_is_counted_exactly(persistence: Persistence) -> 
         for worker in workers:
             worker.join()
         stored = len(logged(buffered))
-        assert stored + buffered.lost.get("overflow", 0) == threads * each
+        assert stored + buffered.dropped.get("overflow", 0) == threads * each
 
 
 # --- the end --------------------------------------------------------------------------------------
@@ -521,7 +521,7 @@ def test_close_stores_the_queue_and_closes_both(
             log(closed)
         with pytest.raises(ClosedError):
             closed.log_agent_run_events(events(3))
-    assert buffered.lost == {}
+    assert buffered.dropped == {}
 
 
 @pytest.mark.usefixtures("lasting")
@@ -558,7 +558,7 @@ def test_an_append_that_returned_during_close_is_stored(open_again: Open) -> Non
     for worker in workers:
         worker.join()
     stored = logged(open_again())
-    assert buffered.lost == {}
+    assert buffered.dropped == {}
     assert set(returned) <= set(stored)
     assert len(set(stored)) == len(stored) <= len(returned) + len(workers), "each one's last"
 
@@ -644,13 +644,81 @@ def test_an_agent_is_recorded_through_it(persistence: Persistence) -> None:
             with run.tool("search", {"q": "?"}) as call:
                 call.result = "found"
             run.llm_call(model="m", prompt="?", response="!", input_tokens=1, output_tokens=2)
-            assert buffered.pending == 4
+            assert buffered.pending == 5
             run.finish("done")
         assert run.lost == 0
-        found = persistence.get_agent_run("recorded")
+        found = buffered.get_agent_run("recorded")
         assert found is not None
         assert (found.status, found.final_synthesis_output) == ("completed", "done")
         assert buffered.get_agent_run_stats("agent")["tool_metrics"]["search"]["call_count"] == 1
+
+
+# --- recorded runs --------------------------------------------------------------------------------
+
+
+def test_a_recorded_run_is_queued_from_its_begin_to_its_end(
+    persistence: Persistence, buffered: BufferedPersistence
+) -> None:
+    with buffered.record_run(agent_id="agent", run_id="recorded", objective="sum") as run:
+        run.log("custom", 1)
+        run.finish("42")
+    assert buffered.pending == 5  # The run's begin and end, and three events.
+    assert persistence.get_agent_run("recorded") is None
+    buffered.flush()
+    stored = persistence.get_agent_run("recorded")
+    assert stored is not None
+    assert (stored.status, stored.objective) == ("completed", "sum")
+    assert stored.final_synthesis_output == "42"
+    assert stored.created_at == run.agent_run.created_at
+    events = [event.event_type for event in persistence.get_agent_run_events("recorded")]
+    assert events == ["run_started", "custom", "run_completed"]
+    assert buffered.dropped == {}
+
+
+def test_a_run_that_is_read_while_it_is_recorded_is_there(buffered: BufferedPersistence) -> None:
+    with buffered.record_run(agent_id="agent", run_id="recorded"):
+        stored = buffered.get_agent_run("recorded")
+        assert stored is not None
+        assert stored.status == "running"
+    ended = buffered.get_agent_run("recorded")
+    assert ended is not None
+    assert ended.status == "completed"
+
+
+def test_a_queued_run_never_replaces_one_of_the_same_id(
+    persistence: Persistence, buffered: BufferedPersistence
+) -> None:
+    with buffered.record_run(agent_id="agent", run_id="run", objective="another"):
+        pass
+    buffered.flush()
+    [kept] = persistence.get_agent_runs(limit=None)
+    assert (kept.objective, kept.status) == ("", "pending")
+    assert buffered.dropped == {"ConflictError": 2}
+
+
+def test_a_queued_run_fills_its_stub_in(
+    persistence: Persistence, buffered: BufferedPersistence
+) -> None:
+    persistence.append_event("early", "agent", "custom")
+    with buffered.record_run(agent_id="agent", run_id="early", objective="sum"):
+        pass
+    stored = buffered.get_agent_run("early")
+    assert stored is not None
+    assert (stored.objective, stored.status) == ("sum", "completed")
+
+
+def test_the_end_of_a_run_stores_what_its_begin_could_not(persistence: Persistence) -> None:
+    with persistence.buffered(max_items=2, max_seconds=NEVER, overflow="drop") as buffered:
+        recorder = buffered.record_run(agent_id="agent", run_id="recorded", objective="sum")
+        with transaction_elsewhere(persistence):
+            log(buffered, 0, "held"), log(buffered, 1, "held")
+            recorder.__enter__()
+            assert buffered.dropped == {"overflow": 2}
+        buffered.flush()
+        recorder.__exit__(None, None, None)
+        stored = buffered.get_agent_run("recorded")
+        assert stored is not None
+        assert (stored.objective, stored.status) == ("sum", "completed")
 
 
 class TestPublishedContract(PublishedContract):

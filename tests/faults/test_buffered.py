@@ -203,7 +203,7 @@ def test_an_exit_does_not_wait_for_ever_for_a_database_that_is_locked(
         with persistence.transaction():
             persistence.create_agent_run(AgentRun("agent", "lock"))
             said = child.finish()
-    assert f"Records are lost ({reason})" in said
+    assert f"Records are dropped ({reason})" in said
     assert stored(path) == []
 
 
@@ -528,7 +528,7 @@ def test_a_fork_begins_with_an_empty_queue_and_the_parent_keeps_its_own(
     anywhere: Persistence,
 ) -> None:
     def be_child() -> tuple[int, dict[str, int], int]:
-        before = buffered.pending, buffered.lost
+        before = buffered.pending, buffered.dropped
         log(buffered, "child")
         buffered.flush()
         Fork(lambda: log_and_flush(buffered, "grandchild")).result()
@@ -551,13 +551,13 @@ def log_and_flush(buffered: BufferedPersistence, data: str) -> None:
 def test_a_fork_counts_its_own_losses(path: Path) -> None:
     def be_child() -> dict[str, int]:
         log_numbers(buffered, 0)
-        return buffered.lost
+        return buffered.dropped
 
     with SQLitePersistence(path) as persistence:
         buffered = persistence.buffered(max_items=1, max_seconds=NEVER, overflow="drop")
         with transaction_elsewhere(persistence):
             log_numbers(buffered, 0, 1, 2)
-        assert buffered.lost == {"overflow": 2}
+        assert buffered.dropped == {"overflow": 2}
         assert Fork(be_child).result() == {}
         buffered.close()
 
@@ -601,7 +601,7 @@ def test_forks_work_while_threads_append_and_read(anywhere: Persistence) -> None
         for worker in workers:
             worker.join()
         found = logged(buffered)
-        assert buffered.lost == {}
+        assert buffered.dropped == {}
     for name, count in enumerate(appended):
         assert found.count(f"thread {name}") == count
     assert found.count("child") == 3 * len(forks)
@@ -656,7 +656,7 @@ def test_what_does_not_fit_on_a_full_disk_waits_until_there_is_room(
         for _ in range(2):
             with pytest.raises(StorageFullError, match="is kept"):
                 buffered.flush()
-        assert buffered.lost == {}
+        assert buffered.dropped == {}
         disk.make_room()
         wait_until(lambda: not buffered.pending)
         assert [data[:4] for data in logged(buffered)][1:] == [f"{n:04d}" for n in range(1000)]
@@ -687,7 +687,7 @@ def test_while_the_server_is_down_appends_go_on_and_are_stored_when_it_is_back(
             assert buffered.pending == 49
         wait_until(lambda: not buffered.pending)  # By itself.
         assert logged(buffered) == numbers(50)
-        assert buffered.lost == {}
+        assert buffered.dropped == {}
 
 
 def test_a_full_queue_that_cannot_be_stored_raises_and_keeps_nobody_waiting(
@@ -700,7 +700,7 @@ def test_a_full_queue_that_cannot_be_stored_raises_and_keeps_nobody_waiting(
                 with pytest.raises(UnavailableError, match="as may be"):
                     log(buffered, "too much")
         assert logged(buffered) == numbers(10)
-        assert buffered.lost == {}
+        assert buffered.dropped == {}
 
 
 def test_what_cannot_be_stored_until_close_is_counted_told_and_raised(
@@ -716,8 +716,8 @@ def test_what_cannot_be_stored_until_close_is_counted_told_and_raised(
         with pytest.raises(UnavailableError, match="lost"):
             buffered.close()
         buffered.close()
-    assert (buffered.lost, buffered.pending) == ({"UnavailableError": 5}, 0)
-    assert "Records are lost (UnavailableError)" in caplog.text
+    assert (buffered.dropped, buffered.pending) == ({"UnavailableError": 5}, 0)
+    assert "Records are dropped (UnavailableError)" in caplog.text
     with pytest.raises(ClosedError):
         server.get_agent_runs()
 
@@ -764,7 +764,7 @@ def test_appends_meet_an_error_that_does_not_pass_by_itself(
     for call in (buffered.flush, partial(log, buffered, "late"), buffered.close):
         with pytest.raises(SchemaMismatchError, match="curio-persistence init"):
             call()
-    assert buffered.lost == {"SchemaMismatchError": 1}
+    assert buffered.dropped == {"SchemaMismatchError": 1}
     assert len(caplog.records) == 2, "that it failed, and what was lost"
 
 
@@ -776,10 +776,10 @@ def test_one_that_drops_records_bothers_no_caller_with_an_error_that_stands(path
     with pytest.raises(SchemaMismatchError):
         log(buffered, "early"), buffered.flush()
     log_numbers(buffered, 1, 2, 3)
-    assert (buffered.pending, buffered.lost) == (3, {"overflow": 1})
+    assert (buffered.pending, buffered.dropped) == (3, {"overflow": 1})
     with pytest.raises(SchemaMismatchError, match="lost"):
         buffered.close()
-    assert buffered.lost == {"overflow": 1, "SchemaMismatchError": 3}
+    assert buffered.dropped == {"overflow": 1, "SchemaMismatchError": 3}
 
 
 def test_what_may_only_be_read_refuses_appends_as_ever(path: Path) -> None:
@@ -789,7 +789,7 @@ def test_what_may_only_be_read_refuses_appends_as_ever(path: Path) -> None:
             log(buffered, "no")
         with pytest.raises(AccessDeniedError, match="read-only"):
             buffered.log_agent_run_events([AgentRunEvent("agent", "run")] * 2)
-        assert (buffered.pending, buffered.lost) == (0, {})
+        assert (buffered.pending, buffered.dropped) == (0, {})
 
 
 # --- some records cannot be stored ----------------------------------------------------------------
@@ -820,7 +820,7 @@ def test_only_the_records_that_the_database_refuses_are_lost(
         buffered.flush()
         good = [number for number in numbers(100) if number not in ("0", "41", "42", "99")]
         assert logged(anywhere) == good
-        assert buffered.lost == {"InvalidValueError": 4 + len(bad)}
+        assert buffered.dropped == {"InvalidValueError": 4 + len(bad)}
     told = [record.getMessage() for record in caplog.records]
     assert len(told) == 1
     assert "InvalidValueError" in told[0]
@@ -842,7 +842,7 @@ def test_a_store_that_raises_anything_loses_only_that_record() -> None:
         for data in ("a", "bad", "b"):
             log(buffered, data)
         assert logged(buffered) == ["a", "b"]
-        assert buffered.lost == {"RuntimeError": 1}
+        assert buffered.dropped == {"RuntimeError": 1}
 
 
 class Misprogrammed(MemoryStore):
@@ -861,7 +861,7 @@ def test_records_of_a_failing_program_are_lost_instead_of_tried_for_ever(
     with Persistence(Misprogrammed()).buffered(max_seconds=NEVER) as buffered:
         log_numbers(buffered, 0, 1, 2)
         buffered.flush()
-        assert (buffered.pending, buffered.lost) == (0, {"PersistenceError": 3})
+        assert (buffered.pending, buffered.dropped) == (0, {"PersistenceError": 3})
     assert [record.levelname for record in caplog.records] == ["ERROR"]
 
 
@@ -891,7 +891,7 @@ def test_what_the_writer_logs_may_be_queued_and_read_by_its_own_thread(path: Pat
             assert logged(buffered)[0] == "0"
         finally:
             logger.removeHandler(handler)
-        assert buffered.lost["InvalidValueError"] == 1
+        assert buffered.dropped["InvalidValueError"] == 1
         buffered.close()
 
 
@@ -922,7 +922,7 @@ def test_where_no_thread_can_be_started_appends_are_stored_by_the_caller(path: P
 buffered = opened()
 threading.stack_size(1 << 46)  # More than there is.
 log(buffered, 0, 1, 2)
-assert (buffered.pending, buffered.lost) == (0, {})
+assert (buffered.pending, buffered.dropped) == (0, {})
 assert len(buffered.get_agent_run_events("run")) == 3
 buffered.close()
 print("done", flush=True)

@@ -66,7 +66,7 @@ def test_an_interrupt_at_any_point_locks_nothing_and_leaves_no_half(
         found = len(buffered.get_agent_run_events(run_id))
         assert found in allowed, f"{found} events after {point.place}"
         assert buffered.pending == 0
-    assert buffered.lost == {}
+    assert buffered.dropped == {}
 
 
 FIRST: dict[str, Callable[[BufferedPersistence], object]] = {
@@ -94,7 +94,7 @@ def interrupted_at_first(name: str) -> int:
             buffered = InMemoryPersistence().buffered(max_seconds=3600)
             point.interrupt(partial(FIRST[name], buffered))
             other.submit(buffered.close).result(timeout=20)
-            assert (buffered.pending, buffered.lost) == (0, {}), point.place
+            assert (buffered.pending, buffered.dropped) == (0, {}), point.place
             if not point.reached:
                 break
     assert not [each for each in threads() if each.name == "curio-write-behind" and each.is_alive()]

@@ -147,3 +147,28 @@ def test_a_server_that_is_gone_costs_a_run_two_seconds_at_most(
         with private_postgres.down():
             check(persistence)
         check_recovers(persistence)
+
+
+def test_a_buffered_run_does_not_wait_and_is_stored_when_the_file_is_free(tmp_path: Path) -> None:
+    path = tmp_path / "agents.db"
+    with SQLitePersistence(path).buffered(max_seconds=0.01) as persistence:
+        with locked(path):
+            result, seconds, dropped = agent(persistence, lambda: None)
+            print(f"{seconds:.3f} s")
+            assert (result, dropped) == ("the answer", 0)
+            assert seconds < MARGIN
+        [run] = persistence.get_agent_runs()
+        assert (run.status, run.final_synthesis_output) == ("completed", "the answer")
+        assert len(persistence.get_agent_run_events(run.run_id)) == 12
+        assert persistence.dropped == {}
+
+
+def test_a_full_queue_costs_a_run_two_seconds_at_most(tmp_path: Path) -> None:
+    path = tmp_path / "agents.db"
+    persistence = SQLitePersistence(path)
+    with persistence.buffered(max_items=3, max_seconds=0) as buffered, locked(path):
+        result, seconds, dropped = agent(buffered, lambda: None)
+        print(f"{seconds:.2f} s")
+        assert result == "the answer"
+        assert seconds < MOST + MARGIN
+        assert dropped >= 10
