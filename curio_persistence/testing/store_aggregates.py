@@ -57,7 +57,8 @@ class AggregatePromises:
     @pytest.mark.parametrize("number", [2**63 - 1, -(2**63)])
     def test_sums_are_exact_beyond_64_bits(self, store: Store, number: int) -> None:
         for tokens in number, number, number, 1:
-            store.insert(USAGE, usage_row(input_tokens=tokens, cost_usd=Decimal("1e-12")))
+            row = usage_row(cost_usd=Decimal("1e-12"))
+            store.insert(USAGE, row | {"input_tokens": tokens})
         measures = (COUNT, total("input_tokens"), total("cost_usd"))
         assert store.aggregate(USAGE, measures) == [(4, 3 * number + 1, 4)]
         assert store.aggregate(USAGE, measures, group_by=("model",)) == [("", 4, 3 * number + 1, 4)]
@@ -72,7 +73,7 @@ class AggregatePromises:
 
     def test_the_mean_of_integers_is_rounded_once(self, store: Store) -> None:
         for tokens in 2**62, 2**62, 2**62 + 1, -(2**62), -(2**62), -(2**62):
-            store.insert(USAGE, usage_row(input_tokens=tokens))
+            store.insert(USAGE, usage_row() | {"input_tokens": tokens})
         assert store.aggregate(USAGE, (Measure("avg", "input_tokens"),)) == [(1 / 6,)]
 
     def test_the_extremes_of_times_and_costs_are_in_stored_form(self, store: Store) -> None:

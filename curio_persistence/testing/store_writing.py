@@ -38,7 +38,7 @@ class WritingPromises:
 
     def test_what_is_inserted_is_selected(self, store: Store) -> None:
         call = AgentLLMUsage(
-            "agent", "run", prompt="why\0\ud800?", cost_usd=Decimal("-0.000000000001")
+            "agent", "run", prompt="why\0\ud800?", cost_usd=Decimal("0.000000000001")
         )
         call.created_at = NOON + timedelta(microseconds=1)
         call.id = store.insert(USAGE, USAGE.encode(call))
@@ -96,8 +96,8 @@ class WritingPromises:
             for run_id, tokens, optional in (
                 ("run", 1, {"span_id": "span"}),
                 (None, None, {}),
-                ("run", 2**63 - 1, {"reasoning_tokens": 3, "cost_usd": Decimal("-1.5e-12")}),
-                ("run", -(2**63), {"event_id": "event", "cost_usd": Decimal(0)}),
+                ("run", 2**63 - 1, {"reasoning_tokens": 3, "cost_usd": Decimal("1.5e-12")}),
+                ("run", 0, {"event_id": "event", "cost_usd": Decimal(0)}),
             )
         ]
         rows = [USAGE.encode(call) for call in calls]

@@ -124,7 +124,14 @@ def test_a_payload_of_other_keys_is_not_forced_into_a_type(persistence: Persiste
 
 @pytest.mark.parametrize(
     ("given", "kept"),
-    [("WARN", "warning"), ("Fatal", "critical"), (Level.ERROR, "error"), ("Notice", "notice")],
+    [
+        ("WARN", "warning"),
+        ("Fatal", "critical"),
+        (Level.ERROR, "error"),
+        ("Notice", "info"),
+        ("Audit", "audit"),
+        (41, "error"),
+    ],
 )
 def test_a_level_is_kept_in_one_spelling(persistence: Persistence, given: str, kept: str) -> None:
     persistence.append_event("run", "agent", "type", level=given)
@@ -133,7 +140,7 @@ def test_a_level_is_kept_in_one_spelling(persistence: Persistence, given: str, k
 
 
 @pytest.mark.before_io
-@pytest.mark.parametrize("level", ["", "x" * 51, "a\0b", 5])
+@pytest.mark.parametrize("level", ["", "x" * 51, "a\0b", 5.5, True])
 def test_what_is_no_level_is_refused(persistence: Persistence, level: Any) -> None:
     with pytest.raises(InvalidValueError, match=r"AgentRunEvent\.level"):
         persistence.append_event("run", "agent", "type", level=level)

@@ -644,7 +644,7 @@ def test_compacting_is_refused_inside_a_transaction(persistence: Persistence) ->
         ({"since": "yesterday"}, "since"),
         ({"until": 5}, "until"),
         ({"agent_id": 5}, "AgentRun.agent_id"),
-        ({"level": [5]}, "AgentRunEvent.level"),
+        ({"level": [5.5]}, "AgentRunEvent.level"),
     ],
     ids=str,
 )
