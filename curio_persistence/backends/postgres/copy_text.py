@@ -10,6 +10,7 @@ from typing import Any
 from curio_persistence.backends.postgres.pool import Connection
 from curio_persistence.store.codecs import (
     PICODOLLARS,
+    encode_count,
     encode_integer,
     encode_latency,
     encode_mark,
@@ -25,11 +26,16 @@ _BYTES = 1 << 20
 """Bytes sent at once: a deadline cannot end the sending of more in the middle."""
 _SPECIAL = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
 _MONEY = {name for table in TABLES for name in table.encoded_by(encode_money)}
+_WITHOUT_ESCAPES = (
+    encode_count,
+    encode_integer,
+    encode_latency,
+    encode_mark,
+    encode_real,
+    encode_time,
+)
 _PLAIN = {
-    name
-    for table in TABLES
-    for encode in (encode_integer, encode_latency, encode_mark, encode_real, encode_time)
-    for name in table.encoded_by(encode)
+    name for table in TABLES for encode in _WITHOUT_ESCAPES for name in table.encoded_by(encode)
 }
 _REPEATING = {name for table in TABLES for name in table.repeating}
 
