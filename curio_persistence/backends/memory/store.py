@@ -7,15 +7,14 @@ in the databases.
 from __future__ import annotations
 
 import os
-from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial, wraps
 from itertools import count
 from math import inf
-from operator import itemgetter
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
+from curio_persistence.backends.memory.rows import Rows, columns_of, in_chunks, in_order, no_rows
 from curio_persistence.backends.memory.search import MemorySearchIndex
 from curio_persistence.backends.sql import health
 from curio_persistence.concurrency import forking
@@ -42,7 +41,7 @@ from curio_persistence.store.filters import (
 )
 from curio_persistence.store.table import Columns, Row, Table
 from curio_persistence.store.transaction import ThreadTransaction, Transaction, left_elsewhere
-from curio_persistence.tables import ALL_TABLES, RUNS, TABLES, USAGE
+from curio_persistence.tables import RUNS, TABLES, USAGE
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -54,64 +53,6 @@ _REFERENCES = {
     for target in TABLES
 }
 """For each table, the tables and columns that refer to its rows."""
-
-
-class _Rows:
-    """One table's rows by id, and for each of its lookup columns the ids by value.
-
-    Each change can be repeated, as a rollback does after an interrupt.
-    """
-
-    def __init__(self, table: Table[Any]) -> None:
-        self.by_id: dict[int, Row] = {}
-        self.lookups: dict[str, dict[Any, dict[int, None]]] = {
-            column: defaultdict(dict) for column in table.lookups
-        }
-        self.ids = count(1)
-
-    def put(self, ident: int, row: Row) -> None:
-        self.by_id[ident] = row
-        for column, ids in self.lookups.items():
-            if (value := row.get(column)) is not None:
-                ids[value][ident] = None
-
-    def remove(self, ident: int, row: Row) -> None:
-        for column, lookup in self.lookups.items():
-            ids = lookup.get(row.get(column))
-            if ids is not None:
-                ids.pop(ident, None)
-                if not ids:
-                    lookup.pop(row[column], None)
-        self.by_id.pop(ident, None)
-
-    def replace(self, ident: int, row: Row) -> None:
-        before = self.by_id[ident]
-        self.put(ident, row)
-        for column, ids in self.lookups.items():
-            if (value := before.get(column)) is not None and value != row.get(column):
-                ids[value].pop(ident, None)
-
-    def holds(self, column: str, value: Any) -> bool:
-        return bool(self.lookups[column].get(value))
-
-    def having(self, key: tuple[str, ...], row: Row) -> list[int]:
-        """Return the ids of rows with the same values in a unique key; NULL equals nothing."""
-        if None in map(row.get, key):
-            return []
-        if len(key) == 1:
-            return list(self.lookups[key[0]].get(row[key[0]], ()))
-        return self.matching(tuple(Filter(name, "=", row[name]) for name in key))
-
-    def matching(self, where: Where) -> list[int]:
-        """Return the ids of matching rows, found by a lookup if a filter allows it."""
-        candidates: Any = self.by_id
-        for column, op, value, _ in where:
-            if op in ("=", "in") and column in self.lookups:
-                ids = self.lookups[column]
-                wanted = (value,) if op == "=" else dict.fromkeys(value)
-                candidates = [ident for each in wanted for ident in ids.get(each, ())]
-                break
-        return [ident for ident in candidates if matches(self.by_id[ident], where)]
 
 
 class _Transaction(Transaction):
@@ -145,7 +86,7 @@ class MemoryStore(Store):
         self._mine = ThreadTransaction()
         self._lock = FairLock()
         self._undo: list[Callable[[], object]] = []
-        self._tables: dict[str, _Rows] | None = _no_rows()
+        self._tables: dict[str, Rows] | None = no_rows()
         self._identity = os.urandom(8).hex()
         self._search_index = MemorySearchIndex(self._alone, self._change)
         self._fork = Ticket()
@@ -158,7 +99,6 @@ class MemoryStore(Store):
     def identity(self) -> str:
         return self._identity
 
-    @_exclusive
     def initialize(self) -> None:
         """Do nothing: memory has no tables to create."""
         self._check_open()
@@ -166,13 +106,9 @@ class MemoryStore(Store):
     def clear(self) -> None:
         """Remove every row; ids start again from 1."""
         self._check_outside("clearing")
-        self._empty()
-
-    @_exclusive
-    def _empty(self) -> None:
-        self._check_open()
-        self._tables = _no_rows()
-        self._search_index = MemorySearchIndex(self._alone, self._change)
+        with self.transaction():
+            self._tables = no_rows()
+            self._search_index = MemorySearchIndex(self._alone, self._change)
 
     @property
     def search_index(self) -> MemorySearchIndex:
@@ -183,32 +119,12 @@ class MemoryStore(Store):
 
     def _alone(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Make a call while no other thread is inside. If it raises, nothing of it is left."""
-        transaction = self._mine.current()
-        if transaction is not None:
+        with self.transaction():
+            transaction = self._mine.required()
             with transaction.lock:
-                return self._part(transaction, partial(call, *args, **kwargs))
-        transaction = _Transaction()
-        try:
-            self._enter(transaction)
-            result = call(*args, **kwargs)
-            transaction.undo.clear()
-            return result
-        finally:
-            try:
-                self._finish(transaction)
-            finally:
-                self._finish(transaction)  # An interrupt may have ended the first call.
-
-    def _part(self, transaction: Transaction, call: Callable[[], T]) -> T:
-        """Make a call inside a transaction."""
-        if transaction.ended:
-            raise left_elsewhere()
-        start = len(self._undo)
-        try:
-            return call()
-        except BaseException:
-            roll_back(self._undo, start)
-            raise
+                if transaction.ended:
+                    raise left_elsewhere()
+                return call(*args, **kwargs)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -261,7 +177,6 @@ class MemoryStore(Store):
         self._alone(self._do, do, undo)
 
     def _do(self, do: Callable[[], object], undo: Callable[[], object]) -> None:
-        self._check_open()
         self._undo.append(undo)
         do()
 
@@ -293,7 +208,7 @@ class MemoryStore(Store):
         offset: int = 0,
     ) -> Columns:
         end = None if limit is None else offset + limit
-        return _columns(table, self._ordered(table, where, order, after)[offset:end])
+        return columns_of(table, self._ordered(table, where, order, after)[offset:end])
 
     def stream(
         self,
@@ -305,9 +220,9 @@ class MemoryStore(Store):
         size: int = STREAM_ROWS,
     ) -> Iterator[Columns]:
         found = self._ordered(table, where, order, after)  # Rows are replaced, never changed.
-        for first in range(0, len(found), size):
+        for columns in in_chunks(table, found, size):
             self._check_open()
-            yield _columns(table, found[first : first + size])
+            yield columns
 
     def _ordered(
         self,
@@ -316,13 +231,7 @@ class MemoryStore(Store):
         order: tuple[Order, ...] | None,
         after: Position | None,
     ) -> list[Row]:
-        """Return the matching rows that come after a position."""
-        order = table.order if order is None else order
-        found = self._matching(table, where)
-        if after is not None:
-            found = [row for row in found if _comes_after(row, after, order)]
-        _sort(found, order)
-        return found
+        return in_order(self._matching(table, where), order or table.order, after)
 
     @_exclusive
     def _matching(self, table: Table[Any], where: Where) -> list[Row]:
@@ -356,21 +265,21 @@ class MemoryStore(Store):
         for ident in matching:
             before = rows.by_id[ident]
             after = {**before, **changes}
-            self._do(partial(rows.replace, ident, after), partial(rows.replace, ident, before))
+            self._do(
+                partial(rows.replace, ident, before, after),
+                partial(rows.replace, ident, after, before),
+            )
         return [tuple(map(rows.by_id[ident].get, returning)) for ident in matching]
 
     @_exclusive
     def delete(self, table: Table[Any], where: Where, limit: int | None = None) -> int:
-        return self._delete(table, where, limit)
-
-    def _delete(self, table: Table[Any], where: Where, limit: int | None = None) -> int:
         rows = self._rows(table)
         matching = self._ids(table, where)[:limit]
         for ident in matching:
             row = rows.by_id[ident]
             self._do(partial(rows.remove, ident, row), partial(rows.put, ident, row))
             for other, reference in _REFERENCES.get(table, ()):
-                self._delete(other, (Filter(reference, "=", row["run_id"]),))
+                self.delete(other, (Filter(reference, "=", row["run_id"]),))
         return len(matching)
 
     def aggregate(
@@ -406,10 +315,9 @@ class MemoryStore(Store):
 
     def close(self) -> None:
         self._check_outside("close()")
-        self._alone(self._forget_all)
-
-    def _forget_all(self) -> None:
-        self._tables = None
+        if self._tables is not None:
+            with self.transaction():
+                self._tables = None
 
     def before_fork(self) -> None:
         if not self._is_inside():
@@ -428,10 +336,10 @@ class MemoryStore(Store):
     def _is_inside(self) -> bool:
         return self._mine.current() is not None
 
-    def _rows(self, table: Table[Any]) -> _Rows:
+    def _rows(self, table: Table[Any]) -> Rows:
         return self._check_open()[table.name]
 
-    def _check_open(self) -> dict[str, _Rows]:
+    def _check_open(self) -> dict[str, Rows]:
         if self._tables is None:
             raise ClosedError("This in-memory persistence was closed. Open a new one.")
         return self._tables
@@ -460,24 +368,4 @@ class _Snapshot:
     ) -> Iterator[Columns]:
         where = with_selected(where, lambda table: self._tables[table.name])
         found = [row for row in self._tables[table.name] if matches(row, where)]
-        _sort(found, table.order if order is None else order)
-        for first in range(0, len(found), size):
-            yield _columns(table, found[first : first + size])
-
-
-def _sort(rows: list[Row], order: tuple[Order, ...]) -> None:
-    for column, descending in reversed(order):
-        rows.sort(key=itemgetter(column), reverse=descending)
-
-
-def _columns(table: Table[Any], rows: list[Row]) -> Columns:
-    return [[row.get(name) for row in rows] for name in table.names]
-
-
-def _no_rows() -> dict[str, _Rows]:
-    return {table.name: _Rows(table) for table in ALL_TABLES}
-
-
-def _comes_after(row: Row, position: Position, order: tuple[Order, ...]) -> bool:
-    place: Any = tuple(row[column] for column, _ in order)
-    return bool(place < position if order[0].descending else place > position)
+        return in_chunks(table, in_order(found, order or table.order), size)
