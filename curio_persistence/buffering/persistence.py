@@ -290,7 +290,6 @@ class BufferedStore(Store):
 
     _insert = _after_the_queue(Store.insert)
     insert_many = _after_the_queue(Store.insert_many)
-    insert_stream = _after_the_queue(Store.insert_stream)
     upsert = _after_the_queue(Store.upsert)
     select = _after_the_queue(Store.select)
     select_columns = _after_the_queue(Store.select_columns)

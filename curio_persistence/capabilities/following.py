@@ -69,8 +69,7 @@ class SharedFeed:
                 "end it before you follow."
             )
         changes = self._store.changes(self._table, since=watermark)
-        columns = self._table.in_one_form(changes.columns)
-        rows = [self._table.filled | row for row in self._table.rows(columns)]
+        rows = [self._table.filled | row for row in self._table.rows(changes.columns)]
         batch = _Batch(rows, changes.watermark, changes.size, changes.more)
         if watermark == self._end:
             self._end, self._read_at = batch.watermark, time.monotonic()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from datetime import tzinfo
@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from curio_persistence.backends.sql.legacy_upgrade import OldRow, Original
 
 Progress = Callable[[int, int | None], object]
-
-_PIECE = 200
-"""Rows that are read at a time, while those before are being stored."""
 
 
 @dataclass(frozen=True)
@@ -137,12 +134,12 @@ class _Upgrade:
     def replace(self) -> UpgradeReport:
         with self._original.replacing() as kept_in:
             for table, old in self._old_rows():
-                firsts: dict[StoredValue, Row] = {}
-                self._original.keep(table, self._read(table, old, firsts))
+                ids, rows = self._readers[table.name].read(old)
                 if table is RUNS:
-                    self._last_run = old[-1][0]
+                    self._last_run = ids[-1]
                 elif table is EVENTS:
-                    self._make_stubs(firsts)
+                    self._make_stubs(rows)
+                self._original.keep(table, ids, rows)
             self._original.check_counts(self._stubs)
         return self._report(kept_in)
 
@@ -155,24 +152,17 @@ class _Upgrade:
                 self._done[table.name] += len(old)
                 self._progress(sum(self._done.values()), total)
 
-    def _read(
-        self, table: Table[Any], old: list[OldRow], firsts: dict[StoredValue, Row]
-    ) -> Iterator[tuple[Sequence[int], list[Row]]]:
-        """What is to be kept of some rows, in pieces; and of each run that they name the first."""
-        for at in range(0, len(old), _PIECE):
-            ids, rows = self._readers[table.name].read(old[at : at + _PIECE])
-            for row in rows:
-                firsts.setdefault(row["run_id"], row)
-            yield ids, rows
-
-    def _make_stubs(self, firsts: dict[StoredValue, Row]) -> None:
-        """SQLite let events be stored whose run nobody had created."""
+    def _make_stubs(self, events: list[Row]) -> None:
+        """Create the runs that only events name, which SQLite allowed, from their first events."""
+        firsts: dict[StoredValue, Row] = {}
+        for event in events:
+            firsts.setdefault(event["run_id"], event)
         unknown = self._original.unknown_runs(firsts)
         if not unknown:
             return
         stubs = [stub_of(event) for run_id, event in firsts.items() if run_id in unknown]
         ids = range(self._last_run + 1, self._last_run + 1 + len(stubs))
-        self._original.keep(RUNS, [(ids, stubs)])
+        self._original.keep(RUNS, ids, stubs)
         self._last_run = ids[-1]
         self._stubs += len(stubs)
 

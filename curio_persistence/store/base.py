@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from itertools import chain
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
 from curio_persistence.errors import ConflictError, MissingRunError, UnsupportedError
@@ -126,14 +125,6 @@ class Store(ABC):
         with self.transaction():
             return [self.insert(table, row) for row in rows]
 
-    def insert_stream(self, table: Table[Any], pieces: Iterable[Sequence[Row]]) -> int:
-        """Add rows with their own ids, all or none, and return how many. Raises as `insert` does.
-
-        A store may fetch a chunk while it adds the chunks before, inside a statement: the chunks
-        must not come from this store.
-        """
-        return len(self.insert_many(table, list(chain.from_iterable(pieces))))
-
     def upsert(
         self,
         table: Table[Any],
@@ -147,9 +138,12 @@ class Store(ABC):
         Without `update` the stored row is left unchanged. Rows have no `id`. Raises as `insert`
         does.
         """
+        # Sorted by key: with several orders, two transactions could deadlock.
+        order = sorted(range(len(rows)), key=lambda at: str([rows[at].get(name) for name in key]))
         with self.transaction():
-            done = [self._upsert_row(table, row, key, update) for row in rows]
-        return Upserted([ident for ident, _ in done], [new for _, new in done])
+            done = {at: self._upsert_row(table, rows[at], key, update) for at in order}
+        outcomes = [done[at] for at in range(len(rows))]
+        return Upserted([ident for ident, _ in outcomes], [new for _, new in outcomes])
 
     def _upsert_row(
         self, table: Table[Any], row: Row, key: tuple[str, ...], update: tuple[str, ...]

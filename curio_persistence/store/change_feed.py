@@ -13,12 +13,15 @@ import json
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain, pairwise
-from typing import Any, NamedTuple, Protocol
+from itertools import accumulate, chain, pairwise
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from curio_persistence.errors import InvalidValueError
 from curio_persistence.store.filters import Filter, Order, Where
 from curio_persistence.store.table import Columns, Table
+
+if TYPE_CHECKING:
+    from curio_persistence.store.base import Store
 
 Range = tuple[int, int]
 """The ids from the first up to, but not including, the second."""
@@ -31,8 +34,8 @@ LOOK_BACK = 10_000
 """The number of ids in which `watermark_now` looks for rows that are not committed yet."""
 
 BY_ID = (Order("id"),)
-_PIECE = 100
-_FIRST_PIECE = 10
+_CHUNK = 100
+_FIRST_CHUNK = 10
 """Rows per query: how long rows are is known only when some were read."""
 _ENDED = ""
 """Stands for the transactions that ended while the gaps were seen: read those gaps once more."""
@@ -96,50 +99,34 @@ class Changes(NamedTuple):
         return len(self.columns[0])
 
 
-class Source(Protocol):
-    """The part of a store that the feed needs."""
-
-    def select(
-        self,
-        table: Table[Any],
-        where: Where = (),
-        *,
-        order: tuple[Order, ...] | None = None,
-        after: tuple[Any, ...] | None = None,
-        limit: int | None = None,
-    ) -> Columns: ...
-
-    def active_transactions(self, table: Table[Any]) -> frozenset[str] | None: ...
-
-
 def read_changes(
-    source: Source, table: Table[Any], since: Watermark, limit: int, max_bytes: int
+    store: Store, table: Table[Any], since: Watermark, limit: int, max_bytes: int
 ) -> Changes:
     """Return the next rows: those that filled gaps, then those with larger ids."""
-    batch = _Batch(source, table, limit, max_bytes)
-    gaps = _read_gaps(batch, source, table, since)
+    batch = _Batch(store, table, limit, max_bytes)
+    gaps = _read_gaps(batch, store, table, since)
     upto = since.upto
     if not batch.is_full and sum(len(each.ranges) for each in gaps) < MAX_GAPS:
         new = batch.read((Filter("id", ">", upto),))
         if new:
-            gaps = _with_new_gaps(gaps, source, table, holes(upto + 1, new[-1] + 1, new))
+            gaps = _with_new_gaps(gaps, store, table, holes(upto + 1, new[-1] + 1, new))
             upto = new[-1]
     return Changes(batch.columns, since, Watermark(upto, gaps), batch.size, batch.is_full)
 
 
-def watermark_now(source: Source, table: Table[Any]) -> Watermark:
+def watermark_now(store: Store, table: Table[Any]) -> Watermark:
     """Return the position behind all rows that are committed.
 
     A row whose transaction is open comes later, unless it is more than LOOK_BACK ids behind.
     """
     at = table.names.index("id")
-    newest = source.select(table, order=(Order("id", descending=True),), limit=1)
+    newest = store.select(table, order=(Order("id", descending=True),), limit=1)
     upto = next(iter(newest[at]), 0)
-    if not (active := source.active_transactions(table)):
+    if not (active := store.active_transactions(table)):
         return Watermark(upto)
     first = max(upto - LOOK_BACK, 1)
     where = (Filter("id", ">=", first), Filter("id", "<", upto))
-    there = source.select(table, where, order=BY_ID)[at]
+    there = store.select(table, where, order=BY_ID)[at]
     ranges = holes(first, upto, there)
     return Watermark(upto, (Gaps(ranges, active),) if ranges else ())
 
@@ -147,14 +134,14 @@ def watermark_now(source: Source, table: Table[Any]) -> Watermark:
 class _Batch:
     """The rows read so far, up to a number of rows and of bytes."""
 
-    def __init__(self, source: Source, table: Table[Any], limit: int, max_bytes: int) -> None:
-        self._source = source
+    def __init__(self, store: Store, table: Table[Any], limit: int, max_bytes: int) -> None:
+        self._store = store
         self._table = table
         self._left = limit
         self._max_bytes = max_bytes
         self._at = table.names.index("id")
         self._texts = [table.names.index(name) for name in table.words]
-        self._pieces: list[Columns] = []
+        self._chunks: list[Columns] = []
         self._rows = 0
         self.size = 0
 
@@ -164,16 +151,16 @@ class _Batch:
 
     @property
     def columns(self) -> Columns:
-        if not self._pieces:
+        if not self._chunks:
             return [()] * len(self._table.names)
-        return [list(chain.from_iterable(parts)) for parts in zip(*self._pieces, strict=True)]
+        return [list(chain.from_iterable(parts)) for parts in zip(*self._chunks, strict=True)]
 
     def _fitting(self) -> int:
         """Return how many rows like those before fit into the batch, at most a chunk."""
         if not self._rows:
-            return _FIRST_PIECE
+            return _FIRST_CHUNK
         left = (self._max_bytes - self.size) * self._rows // max(self.size, 1)
-        return max(1, min(left, _PIECE))
+        return max(1, min(left, _CHUNK))
 
     def read(self, where: Where) -> list[int]:
         """Add the rows that match, in the order of their ids, and return the ids."""
@@ -181,13 +168,13 @@ class _Batch:
         while not self.is_full:
             asked = min(self._left, self._fitting())
             after = (ids[-1],) if ids else None
-            piece = self._source.select(self._table, where, order=BY_ID, after=after, limit=asked)
-            found = piece[self._at] if piece else ()
+            chunk = self._store.select(self._table, where, order=BY_ID, after=after, limit=asked)
+            found = chunk[self._at] if chunk else ()
             if found:
-                self._pieces.append(piece)
+                self._chunks.append(chunk)
                 self._left -= len(found)
                 self._rows += len(found)
-                self.size += sum(len(text or "") for at in self._texts for text in piece[at])
+                self.size += sum(len(text or "") for at in self._texts for text in chunk[at])
                 ids += found
             if len(found) < asked:
                 break
@@ -195,13 +182,13 @@ class _Batch:
 
 
 def _read_gaps(
-    batch: _Batch, source: Source, table: Table[Any], since: Watermark
+    batch: _Batch, store: Store, table: Table[Any], since: Watermark
 ) -> tuple[Gaps, ...]:
     """Read the gaps that an ended transaction may have filled, and return those that are left."""
     if not since.gaps:
         return ()
     # Sampled first: the rows of a transaction that is not among these are seen below.
-    active = source.active_transactions(table) or frozenset()
+    active = store.active_transactions(table) or frozenset()
     ended = (gaps.ranges for gaps in since.gaps if not gaps.waiting <= active)
     ids = sorted(chain.from_iterable(map(batch.read, _conditions(chain.from_iterable(ended)))))
     left: dict[frozenset[str], list[Range]] = defaultdict(list)
@@ -216,9 +203,9 @@ def _read_gaps(
 
 
 def _with_new_gaps(
-    gaps: tuple[Gaps, ...], source: Source, table: Table[Any], ranges: tuple[Range, ...]
+    gaps: tuple[Gaps, ...], store: Store, table: Table[Any], ranges: tuple[Range, ...]
 ) -> tuple[Gaps, ...]:
-    if not ranges or (active := source.active_transactions(table)) is None:
+    if not ranges or (active := store.active_transactions(table)) is None:
         return gaps
     return (*gaps, Gaps(ranges, active | {_ENDED}))
 
@@ -227,7 +214,7 @@ def _conditions(ranges: Iterable[Range]) -> Iterator[Where]:
     """Yield filters for the ids in ranges: most ranges are of one id, some of a whole batch."""
     ids: list[int] = []
     for first, end in sorted(ranges):
-        if end - first > _PIECE:
+        if end - first > _CHUNK:
             yield (Filter("id", ">=", first), Filter("id", "<", end))
         else:
             ids += range(first, end)
@@ -254,7 +241,5 @@ def _packed(ranges: Sequence[Range]) -> list[int]:
 
 
 def _unpacked(lengths: Sequence[int]) -> tuple[Range, ...]:
-    edges: list[int] = []
-    for length in lengths:
-        edges.append(length + (edges[-1] if edges else 0))
+    edges = list(accumulate(lengths))
     return tuple(zip(edges[::2], edges[1::2], strict=True))

@@ -263,8 +263,6 @@ def encode_time(value: Any) -> str:
     return _remember_second(value)
 
 
-_TIME_LENGTH = len("2026-11-20T10:30:00.000000+00:00")
-
 _second = (datetime.max.replace(tzinfo=UTC), datetime.min.replace(tzinfo=UTC), "")
 """The second encoded last: its first and last known moments, and its text up to the fraction.
 
@@ -292,17 +290,8 @@ def _in_utc(value: Any) -> datetime:
 
 def _plain_datetime(value: datetime) -> datetime:
     """Drop the additions of a subclass such as pandas' Timestamp; nanoseconds are cut off."""
-    return datetime(
-        value.year,
-        value.month,
-        value.day,
-        value.hour,
-        value.minute,
-        value.second,
-        value.microsecond,
-        tzinfo=value.tzinfo,
-        fold=value.fold,
-    )
+    fields = value.timetuple()[:6]
+    return datetime(*fields, value.microsecond, value.tzinfo, fold=value.fold)
 
 
 def decode_time(value: str | None) -> datetime | None:
@@ -313,17 +302,6 @@ def decode_time(value: str | None) -> datetime | None:
 def decode_times(column: Sequence[str | None]) -> Iterable[datetime | None]:
     """Decode a column of times."""
     return [None if value is None else datetime.fromisoformat(value) for value in column]
-
-
-def even_times(column: Sequence[str | None]) -> Sequence[str | None]:
-    """Return stored times in their full form, for stores that read them in a shorter one."""
-    first = next((time for time in column if time is not None), None)
-    if first is None or len(first) == _TIME_LENGTH:
-        return column
-    return [
-        None if time is None else f"{time[:10]}T{time[11:19]}.{time[20:-3]:0<6}+00:00"
-        for time in column
-    ]
 
 
 def decode_stored_times(column: Sequence[str]) -> Iterable[datetime]:

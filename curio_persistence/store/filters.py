@@ -158,12 +158,12 @@ _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
     "<": operator.lt,
     ">": operator.gt,
     ">=": operator.ge,
-    "in": lambda kept, values: kept in values,
-    "has": lambda kept, tag: tag in json.loads(kept),
-    "has any": lambda kept, tags: not set(tags).isdisjoint(json.loads(kept)),
+    "in": lambda stored, values: stored in values,
+    "has": lambda stored, tag: tag in json.loads(stored),
+    "has any": lambda stored, tags: not set(tags).isdisjoint(json.loads(stored)),
     "holds": holds,
-    "is null": lambda kept, _: kept is None,
-    "is not null": lambda kept, _: kept is not None,
+    "is null": lambda stored, _: stored is None,
+    "is not null": lambda stored, _: stored is not None,
 }
 
 
@@ -185,11 +185,11 @@ def with_selected(
 def matches(row: Mapping[str, Any], where: Where) -> bool:
     """Return True if a stored row passes every filter."""
     for column, op, value, _ in where:
-        kept = row.get(column)
+        stored = row.get(column)
         if op == "differs from":
-            if kept == row.get(value):
+            if stored == row.get(value):
                 return False
-        elif (kept is None and op != "is null") or not _COMPARE[op](kept, value):
+        elif (stored is None and op != "is null") or not _COMPARE[op](stored, value):
             return False
     return True
 

@@ -20,6 +20,7 @@ import re
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
+from itertools import accumulate
 from typing import Any, NamedTuple, cast
 
 from curio_persistence.store.codecs import encode_text
@@ -82,10 +83,10 @@ def _json_of(value: Any) -> str:
 
 
 def _quoted(text: str) -> str:
-    kept = encode_text(text)
+    stored = encode_text(text)
     if "\0" in text:
         raise ValueError("is not searched for NUL")
-    return json.dumps(kept, ensure_ascii=False)
+    return json.dumps(stored, ensure_ascii=False)
 
 
 def _plain_number(value: Any) -> Decimal:
@@ -122,7 +123,7 @@ def _no_json(word: str) -> Any:
 
 _DECODER = json.JSONDecoder(parse_float=_number, parse_constant=_no_json)
 _DECODER_OF_LONG = json.JSONDecoder(parse_float=_number, parse_int=_number, parse_constant=_no_json)
-_BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*"|([\[{])|([\]}])', re.DOTALL)
+_NO_BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*"|[^\[\]{}"]+|"', re.DOTALL)
 _PAIRS = re.compile(r"\\\\|\\u[dD][89abAB]..\\u[dD][c-fC-F]..")
 _UNHOLDABLE = re.compile(r"\\u(?:0000|[dD][89a-fA-F])")
 
@@ -138,13 +139,13 @@ def read_pattern(pattern: str) -> Asked:
     return Asked(tuple(keys), value)
 
 
-def holds(kept: str, pattern: str) -> bool:
+def holds(stored: str, pattern: str) -> bool:
     """Return whether a stored payload has the pattern's value at the end of its path.
 
     The last of repeated keys counts. Numbers are compared exactly, as decimals.
     """
     path, wanted = read_pattern(pattern)
-    found: Any = _object_in(kept)
+    found: Any = _object_in(stored)
     for key in path:
         if not isinstance(found, dict) or key not in found:
             return False
@@ -154,10 +155,10 @@ def holds(kept: str, pattern: str) -> bool:
     return type(found) is type(wanted) and bool(found == wanted)
 
 
-def _object_in(kept: str) -> Mapping[str, Any] | None:
+def _object_in(stored: str) -> Mapping[str, Any] | None:
     """Return the payload as an object, or None where a database cannot represent it as one."""
-    text = kept.strip(" \t\n\r")
-    if not text.startswith("{") or _is_too_much(kept):
+    text = stored.strip(" \t\n\r")
+    if not text.startswith("{") or _is_too_much(stored):
         return None
     decoder = _DECODER_OF_LONG if len(text) > _LONG else _DECODER
     try:
@@ -169,20 +170,14 @@ def _object_in(kept: str) -> Mapping[str, Any] | None:
     return cast(dict[str, Any], found)
 
 
-def _is_too_much(kept: str) -> bool:
-    if len(kept) <= 2 * _DEEPEST:  # The text is too short for that many pairs of brackets.
+def _is_too_much(stored: str) -> bool:
+    if len(stored) <= 2 * _DEEPEST:  # The text is too short for that many pairs of brackets.
         return False
-    return len(kept) > _LONGEST or (
-        kept.count("[") + kept.count("{") > _DEEPEST and _depth(kept) > _DEEPEST
+    return len(stored) > _LONGEST or (
+        stored.count("[") + stored.count("{") > _DEEPEST and _depth(stored) > _DEEPEST
     )
 
 
-def _depth(kept: str) -> int:
-    depth = deepest = 0
-    for match in _BRACKETS.finditer(kept):
-        if match[1]:
-            depth += 1
-            deepest = max(deepest, depth)
-        elif match[2]:
-            depth -= 1
-    return deepest
+def _depth(stored: str) -> int:
+    brackets = _NO_BRACKETS.sub("", stored)
+    return max(accumulate(1 if bracket in "[{" else -1 for bracket in brackets), default=0)

@@ -89,7 +89,7 @@ class Table(Generic[M]):
 
     `columns` follow the model's fields, in order. `internal` columns exist in the table only and
     are computed by `derive` from the encoded row. `words` are the columns with words, and their
-    values without these; `lifted` are the names that are extracted from words. `order` is
+    values without these; `extracted` are the names that are extracted from words. `order` is
     the order of its rows; `ages_by` is the column of their age; `lookups` are the columns that rows
     are usually selected by; `required` are given by the caller, and `stored_times` are the
     other times that every stored row has; `ddl` is the file of `schema/<dialect>/` that makes it.
@@ -123,7 +123,6 @@ class Table(Generic[M]):
         if self.names != tuple(field.name for field in fields(model)):
             raise TypeError(f"the columns of {name} are not the fields of {model.__name__}")
         self.kinds = {column.name: _KINDS.get(column.encode, "name") for column in columns}
-        self.repeating = tuple(column.name for column in columns if column.repeats)
         self.required = tuple(c.name for c in columns if c.default is REQUIRED)
         self.stored_times = tuple(c.name for c in columns if c.decode is codecs.decode_stored_times)
         self.words = {column.name: column.default for column in columns if column.wordless}
@@ -134,12 +133,10 @@ class Table(Generic[M]):
         ]
         self._columns = {column.name: column for column in (*columns, *internal)}
         self.extracted = self.encoded_by(codecs.encode_label)
-        written = [column for column in columns if column.name != "id"]
-        self._when_set = [column for column in written if column.optional]
-        always = [column for column in written if not column.optional]
-        self.always = tuple(column.name for column in always)
-        self._encode = _compile(always)
-        self._encode_what_is_set = _compile_rest(self._when_set)
+        self._written = [column for column in columns if column.name != "id"]
+        self._when_set = [column for column in self._written if column.optional]
+        self.always = tuple(c.name for c in self._written if not c.optional)
+        self._encode = _compile(self._written)
         self.filled = {c.name: c.default for c in self._when_set if c.default is not None}
         self.optional = tuple(column.name for column in self._when_set)
 
@@ -165,35 +162,35 @@ class Table(Generic[M]):
         """
         try:
             row = self._encode(record)
-        except AttributeError as error:
-            raise InvalidValueError(
-                f"An object of type {type(record).__name__} cannot be stored as "
-                f"{self.model.__name__}: {error}."
-            ) from error
-        except (ValueError, TypeError) as error:
-            self._refuse(record)
-            raise InvalidValueError(f"{self.model.__name__} cannot be stored: {error}.") from error
-        try:
-            self._encode_what_is_set(record, row)
         except (AttributeError, ValueError, TypeError):
-            self._encode_what_it_has(record, row)
+            row = self._encode_each(record)
         if self._derive is not None:
             self._derive(row)
         return row
 
-    def _encode_what_it_has(self, record: Any, row: Row) -> None:
-        """Add the columns that are set, of a record that lacks attributes or has invalid ones."""
-        for column in self._when_set:
-            value = getattr(record, column.name, None)
-            if value is not None and (kept := self.encode_value(column.name, value)) is not None:
-                row[column.name] = kept
+    def _encode_each(self, record: Any) -> Row:
+        """Encode a record that lacks optional attributes; raise the error that names a field."""
+        row: Row = {}
+        for name, *_ in self._written:
+            is_optional = name in self.optional
+            try:
+                value = getattr(record, name, None) if is_optional else getattr(record, name)
+            except AttributeError as error:
+                raise InvalidValueError(
+                    f"An object of type {type(record).__name__} cannot be stored as "
+                    f"{self.model.__name__}: {error}."
+                ) from error
+            stored = None if is_optional and value is None else self.encode_value(name, value)
+            if stored is not None or not is_optional:
+                row[name] = stored
+        return row
 
-    def adopt(self, kept: Iterable[StoredValue]) -> Row:
+    def adopt(self, stored: Iterable[StoredValue]) -> Row:
         """Return the row of values that another program stored, in the order of `always`.
 
         They are in stored form, but `encode` might refuse them: old rows are stored unchanged.
         """
-        row = dict(zip(self.always, kept, strict=True))
+        row = dict(zip(self.always, stored, strict=True))
         if self._derive is not None:
             self._derive(row)
         return row
@@ -206,16 +203,16 @@ class Table(Generic[M]):
     def strip(self, row: Row) -> None:
         """Remove the words from an encoded row. Values extracted from them stay."""
         for name in self.words:
-            kept, wordless = row.get(name), self._columns[name].wordless
-            if kept and wordless:
-                self.put(row, name, wordless(str(kept)))
+            stored, wordless = row.get(name), self._columns[name].wordless
+            if stored and wordless:
+                self.put(row, name, wordless(str(stored)))
 
-    def put(self, row: Row, name: str, kept: StoredValue) -> None:
+    def put(self, row: Row, name: str, stored: StoredValue) -> None:
         """Change a column of an encoded row; None unsets it."""
-        if kept is None and name not in self.always:
+        if stored is None and name not in self.always:
             row.pop(name, None)
         else:
-            row[name] = self._columns[name].default if kept is None else kept
+            row[name] = self._columns[name].default if stored is None else stored
 
     def align(self, rows: Sequence[Row]) -> tuple[tuple[str, ...], list[tuple[StoredValue, ...]]]:
         """Return the columns that any of the encoded rows binds, and each row's values for them."""
@@ -235,30 +232,17 @@ class Table(Generic[M]):
 
         return columns, list(map(aligned, rows))
 
-    def _refuse(self, record: Any) -> None:
-        """Raise the error that names the invalid field."""
-        for name in self.always:
-            self.encode_value(name, getattr(record, name))
-
-    def in_one_form(self, columns: Columns) -> Columns:
-        """Return the columns `names` exactly as they were encoded, whatever store they are from."""
-        even = list(columns)
-        for at, kind in enumerate(self.kinds.values()):
-            if kind == "time":
-                even[at] = codecs.even_times(columns[at])
-        return even
-
     def rows(self, columns: Columns) -> list[Row]:
         """Return the encoded rows, with their ids, that were read as the columns `names`."""
-        kept = dict(zip(self.names, columns, strict=True))
+        stored = dict(zip(self.names, columns, strict=True))
         plain = (*self.always, "id")
         rows: list[Row] = [
             dict(zip(plain, values, strict=True))
-            for values in zip(*map(kept.__getitem__, plain), strict=True)
+            for values in zip(*map(stored.__getitem__, plain), strict=True)
         ]
         for name in (column.name for column in self._when_set):
             default = self.filled.get(name)
-            for row, value in zip(rows, kept.get(name, ()), strict=False):
+            for row, value in zip(rows, stored.get(name, ()), strict=False):
                 if value != default and value is not None:
                     row[name] = value
         if self._derive is not None:
@@ -344,10 +328,10 @@ class Table(Generic[M]):
         """Return one filter, its value checked and encoded like a written one."""
         if value is None:
             return Filter(name, op)
-        kept = self.encode_value(name, value)
-        if kept is None:
+        stored = self.encode_value(name, value)
+        if stored is None:
             raise self._refusal(name, "may not be empty")
-        return Filter(name, op, kept)
+        return Filter(name, op, stored)
 
     def encode_value(self, name: str, value: Any) -> StoredValue:
         """Return one column's value in stored form."""
@@ -374,38 +358,26 @@ def _refusing_none(encode: Encoder) -> Encoder:
 
 
 def _compile(columns: Sequence[Column]) -> Callable[[Any], Row]:
-    """Return a function that makes a dictionary of a record's encoded attributes.
+    """Return a function that makes a row of a record: all columns, but optional ones only if set.
 
     It is compiled from source, like dataclasses: a loop takes twice as long, on the hottest path
     of all. The names are those of our own columns.
     """
-    items = []
+    items, rest = [], []
     scope: dict[str, Any] = {}
-    for name, _, _, default, *_ in columns:
-        encoded = f"encode_{name}(record.{name})"
-        if default is not REQUIRED:
-            encoded = (
-                f"default_{name} if (value := record.{name}) is None else encode_{name}(value)"
-            )
-        items.append(f"{name!r}: {encoded}")
-        scope[f"default_{name}"] = default
-    scope.update((f"encode_{column.name}", column.encoder()) for column in columns)
-    function: Callable[[Any], Row] = eval(f"lambda record: {{{', '.join(items)}}}", scope)
-    return function
-
-
-def _compile_rest(columns: Sequence[Column]) -> Callable[[Any, Row], None]:
-    """Return a compiled function that adds those of these columns to a row that a record sets."""
-    lines = ["def add(record, row):", " pass"]
-    scope: dict[str, Any] = {}
-    for name, _, _, default, *_ in columns:
-        is_set = "is not None" if default is None else f"not in (None, default_{name})"
-        lines += [
-            f" if (value := record.{name}) {is_set}"
-            f" and (kept := encode_{name}(value)) is not None: row[{name!r}] = kept"
-        ]
-        scope[f"default_{name}"] = default
-    scope.update((f"encode_{column.name}", column.encoder()) for column in columns)
-    exec("\n".join(lines), scope)
-    add: Callable[[Any, Row], None] = scope["add"]
-    return add
+    for column in columns:
+        name, default = column.name, column.default
+        scope |= {f"encode_{name}": column.encoder(), f"default_{name}": default}
+        value = f"(value := record.{name})"
+        if column.optional:
+            is_set = "is not None" if default is None else f"not in (None, default_{name})"
+            stored = f"(stored := encode_{name}(value)) is not None"
+            rest.append(f" if {value} {is_set} and {stored}: row[{name!r}] = stored")
+        elif default is REQUIRED:
+            items.append(f"{name!r}: encode_{name}(record.{name})")
+        else:
+            items.append(f"{name!r}: default_{name} if {value} is None else encode_{name}(value)")
+    source = ["def encode(record):", f" row = {{{', '.join(items)}}}", *rest, " return row"]
+    exec("\n".join(source), scope)
+    encode: Callable[[Any], Row] = scope["encode"]
+    return encode

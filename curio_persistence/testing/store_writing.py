@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -14,13 +13,11 @@ from curio_persistence.models import AgentLLMUsage, AgentRunEvent
 from curio_persistence.store.base import Store
 from curio_persistence.store.codecs import decode_money
 from curio_persistence.store.filters import Filter, Order
-from curio_persistence.store.table import Row
 from curio_persistence.tables import CONSUMERS, EVENTS, RUNS, USAGE
 from curio_persistence.testing.rows import (
     DELIMITERS,
     NOON,
     OLDEST,
-    Stop,
     consumer_row,
     event_row,
     records,
@@ -170,9 +167,7 @@ class WritingPromises:
             told = [item for ids in threads.map(insert, range(8)) for item in ids.items()]
         assert sorted(told) == sorted((run.id, run.run_id) for run in records(store, RUNS))
 
-    # --- insert_stream ------------------------------------------------------------------------
-
-    def test_rows_that_come_in_pieces_are_stored_under_their_ids(self, store: Store) -> None:
+    def test_rows_with_ids_are_stored_under_them(self, store: Store) -> None:
         calls = [
             AgentLLMUsage("agent", str(ident), id=ident, created_at=NOON, **optional)
             for ident, optional in (
@@ -183,31 +178,16 @@ class WritingPromises:
             )
         ]
         rows = [USAGE.encode(call) | {"id": call.id} for call in calls]
-        pieces = iter(([], rows[:2], [], rows[2:3], rows[3:]))
-        assert store.insert_stream(USAGE, pieces) == 4
-        assert store.insert_stream(USAGE, []) == 0
+        assert list(store.insert_many(USAGE, rows)) == [7, 8, 11, 12]
         assert records(store, USAGE, order=(Order("id"),)) == calls
 
-    def test_of_pieces_nothing_is_stored_where_one_cannot_be_made(self, store: Store) -> None:
-        def pieces() -> Iterator[list[Row]]:
-            yield [run_row("a") | {"id": 1}]
-            raise Stop
-
-        with pytest.raises(Stop):
-            store.insert_stream(RUNS, pieces())
-        with store.transaction():
-            store.insert(RUNS, run_row("b"))
-            with pytest.raises(Stop):
-                store.insert_stream(RUNS, pieces())
-        assert run_ids_of(store) == "b"
-
-    def test_of_pieces_nothing_is_stored_where_one_is_refused(self, store: Store) -> None:
+    def test_of_rows_with_ids_nothing_is_stored_where_one_is_refused(self, store: Store) -> None:
         store.insert(RUNS, run_row("taken"))
         with pytest.raises(ConflictError):
-            store.insert_stream(RUNS, [[run_row("a") | {"id": 8}], [run_row("taken") | {"id": 9}]])
+            store.insert_many(RUNS, [run_row("a") | {"id": 8}, run_row("taken") | {"id": 9}])
         unknown = event_row("unknown") | {"id": 9}
         with pytest.raises(MissingRunError):
-            store.insert_stream(EVENTS, [[event_row("taken") | {"id": 8}], [unknown]])
+            store.insert_many(EVENTS, [event_row("taken") | {"id": 8}, unknown])
         assert run_ids_of(store) == "taken"
         assert records(store, EVENTS) == []
 

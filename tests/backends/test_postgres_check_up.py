@@ -87,7 +87,7 @@ def test_the_room_that_it_tells_of_is_what_the_server_lets_in(
         (14, date(2026, 11, 13), "warning"),
         (18, date(2030, 11, 14), "ok"),
         (18, date(2030, 11, 15), "warning"),
-        (19, date(2040, 1, 1), "ok"),
+        (19, date(2031, 11, 13), "ok"),
     ],
 )
 def test_it_knows_when_a_version_gets_its_last_corrections(

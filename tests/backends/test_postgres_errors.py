@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
 from contextlib import closing
 
 import psycopg2
@@ -22,9 +20,6 @@ from curio_persistence import (
 )
 from curio_persistence.backends.postgres import statements
 from curio_persistence.backends.postgres.store import PostgresStore
-from curio_persistence.clock import utc_now
-from curio_persistence.store.table import Row
-from curio_persistence.tables import RUNS
 from tests.backends.conftest import Ask, Open
 
 
@@ -88,22 +83,3 @@ def test_a_payload_that_jsonb_refuses_is_never_found(open_postgres: Open, data: 
     persistence.log_agent_run_event(AgentRunEvent("agent", "run", data=data))
     persistence.log_agent_run_event(AgentRunEvent("agent", "run", data={"a": 1}))
     assert len(persistence.query_events(payload={"a": 1})) == 1
-
-
-def test_the_time_that_a_caller_takes_to_make_rows_counts_for_no_timeout(
-    open_postgres: Open,
-) -> None:
-    store = store_of(open_postgres(statement_timeout=0.3))
-
-    def slow_pieces() -> Iterator[list[Row]]:
-        for number in range(3):
-            time.sleep(0.5)
-            run = AgentRun("agent", f"run {number}")
-            run.created_at = run.updated_at = utc_now()
-            yield [RUNS.encode(run) | {"id": 100 + number}]
-
-    with store.transaction():
-        assert store.insert_stream(RUNS, slow_pieces()) == 3
-        with pytest.raises(UnavailableError, match="statement_timeout"):
-            store._read("SELECT pg_sleep(5)", ())
-    assert store.select(RUNS, limit=10)[0]

@@ -517,20 +517,20 @@ def test_what_reads_back_differently_is_not_swapped_in(
     before = database.ask("SELECT * FROM {schema}.agent_run_events")
     keep = Original.keep
 
-    def lose(self: Original, table: Any, pieces: Any) -> None:
-        keep(self, table, pieces)
+    def lose(self: Original, table: Any, *rows: Any) -> None:
+        keep(self, table, *rows)
         if table is USAGE_TABLE:
             self._write(f"DELETE FROM {self._table(table)}", ())
 
-    def alter(self: Any, table: Any, pieces: Any) -> None:
-        insert = self._insert_kept
+    def alter(self: Any, table: Any, *rows: Any) -> None:
+        insert = self._insert_stored
 
         def insert_altered(*given: Any) -> None:
             insert(*given)
             self._write(f"UPDATE {self._table(table)} SET agent_id = 'altered'", ())
 
-        monkeypatch.setattr(self, "_insert_kept", insert_altered)
-        keep(self, table, pieces)
+        monkeypatch.setattr(self, "_insert_stored", insert_altered)
+        keep(self, table, *rows)
 
     for fault, said in ((lose, "has 0 rows and not 1"), (alter, "do not read back")):
         monkeypatch.setattr(Original, "keep", fault)

@@ -62,7 +62,7 @@ def _kill_at(point: int) -> None:
         setattr(owner, name, do_or_die)
 
     for store in (SQLiteOriginal, PostgresOriginal):
-        for name in ("_write", "_control", "_insert_kept"):
+        for name in ("_write", "_control", "_insert_stored"):
             counted(store, name)
     counted(SQLiteOriginal, "_copy_file")
     counted(Path, "rename")

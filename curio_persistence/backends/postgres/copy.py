@@ -3,32 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from functools import partial
 from io import BytesIO
-from itertools import chain, groupby
-from operator import itemgetter
 from typing import Any
 
-from curio_persistence.backends.postgres.copy_text import CopySource, copy_text
 from curio_persistence.backends.postgres.errors import refusal
 from curio_persistence.backends.postgres.pool import Connection
 from curio_persistence.backends.postgres.statements import ONE_STATE, PostgresStatements
+from curio_persistence.backends.sql.statements import Query, query_of
 from curio_persistence.concurrency.fair_lock import Ticket
 from curio_persistence.errors import AccessDeniedError, PersistenceError
 from curio_persistence.results.csv import csv_columns, csv_in_pieces, csv_of_rows, is_quoted
 from curio_persistence.store.base import Position
-from curio_persistence.store.codecs import PICODOLLARS, encode_money
+from curio_persistence.store.codecs import PICODOLLARS
 from curio_persistence.store.filters import Order, Where
-from curio_persistence.store.table import Row, Table
-from curio_persistence.tables import TABLES
+from curio_persistence.store.table import Kind, Row, StoredValue, Table
 
-_INTERRUPTED = "error in .read() call: KeyboardInterrupt"
-_MONEY = {name for table in TABLES for name in table.encoded_by(encode_money)}
-
-
-class _NoIdsToReserve(Exception):
-    """This role may insert, but not read the sequence that numbers the rows."""
+SEQUENCE = "pg_get_serial_sequence(format('%%I.%%I', %s, %s), 'id')::regclass"
+"""The sequence that numbers the rows of a table, by the names of its schema and itself."""
+_TAKE_IDS = (
+    f"SELECT nextval(name) FROM (SELECT {SEQUENCE} AS name OFFSET 0) AS s, generate_series(1, %s)"
+)
+_NULL = "\\N"
+_ESCAPES = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
 
 
 class PostgresCopy(PostgresStatements):
@@ -40,26 +37,20 @@ class PostgresCopy(PostgresStatements):
         self._check_writable()
         try:
             return self._insert_copied(table, rows)
-        except _NoIdsToReserve:
+        except AccessDeniedError:  # The role may insert, but not use the sequence that numbers.
             return super().insert_many(table, rows)
 
     def _insert_copied(self, table: Table[Any], rows: Sequence[Row]) -> Sequence[int]:
         if self._is_inside():
             with self.transaction():
                 return self._copy(self._pinned(), table, rows)
-        ticket, connection = Ticket(), None
-        try:
-            connection = self._pool.getconn(ticket)
-            # In a transaction, so that `running` shows it while ids are reserved without rows. Its
-            # begin and end travel with the statements beside them: each round trip takes long.
-            return self._copy(connection, table, rows, begin="BEGIN; ", commit="; COMMIT")
-        finally:
+        with self._pool.lent(Ticket()) as connection:
             try:
-                if connection is not None:
-                    self._roll_back(connection)
-                self._pool.putconn(connection, ticket)
+                # In a transaction, so that `active_transactions` shows it while ids are reserved
+                # without rows. Its begin and end travel with the statements beside them.
+                return self._copy(connection, table, rows, begin="BEGIN; ", commit="; COMMIT")
             finally:
-                self._pool.release(ticket)
+                self._roll_back(connection)
 
     def _copy(
         self,
@@ -77,7 +68,8 @@ class PostgresCopy(PostgresStatements):
             if begin:
                 self._run(connection, begin, ())
         else:
-            ids = self._reserve(connection, table, len(rows), begin)
+            numbered = (self._schema_name, table.name, len(rows))
+            ids = [ident for (ident,) in self._run(connection, begin + _TAKE_IDS, numbered)[0]]
             columns = ("id", *columns)
             lines = [(ident, *line) for ident, line in zip(ids, lines, strict=True)]
         for key in table.unique:
@@ -86,76 +78,22 @@ class PostgresCopy(PostgresStatements):
                 at = columns.index(key[0])
                 lines.sort(key=lambda line: line[at] or "")
         try:
-            self._copy_in(connection, table, columns, copy_text(columns, lines), commit)
+            self._copy_in(connection, table, columns, lines, commit)
         except PersistenceError as error:
             # PostgreSQL names the row only in the language of the server's locale.
             raise refusal(error, table, rows[0] if len(rows) == 1 else {}) from error.__cause__
         return ids
-
-    def insert_stream(self, table: Table[Any], pieces: Iterable[Sequence[Row]]) -> int:
-        self._check_writable()
-        stored = 0
-        try:
-            with self.transaction(), self._unhurried_server():
-                aligned = map(table.align, filter(None, pieces))
-                for columns, alike in groupby(aligned, itemgetter(0)):
-                    texts = (copy_text(columns, lines) for _, lines in alike)
-                    stored += self._copy_in(
-                        self._pinned(), table, columns, chain.from_iterable(texts)
-                    )
-        except PersistenceError as error:
-            raise refusal(error, table, {}) from error.__cause__
-        return stored
-
-    @contextmanager
-    def _unhurried_server(self) -> Iterator[None]:
-        """Switch the server's own timeout off: it would count the time that the caller takes."""
-        if not self._has_timeout:
-            yield
-            return
-        self._control(self._mine.required(), "SET LOCAL statement_timeout = 0")
-        yield
-        self._control(self._mine.required(), "SET LOCAL statement_timeout TO DEFAULT")
 
     def _copy_in(
         self,
         connection: Connection,
         table: Table[Any],
         columns: tuple[str, ...],
-        text: Iterator[bytes],
+        lines: Iterable[tuple[StoredValue, ...]],
         ending: str = "",
-    ) -> int:
-        """COPY rows whose text may be made while the server stores those before."""
-        source = CopySource(text, connection)
+    ) -> None:
         sql = f"COPY {self._table(table)} ({', '.join(columns)}) FROM STDIN{ending}"
-        try:
-            return self._run(connection, sql, (), source)[1]
-        except PersistenceError as error:
-            if source.failure is not None:
-                raise source.failure from None
-            if _INTERRUPTED in str(error.__cause__):  # Before `read` had begun.
-                raise KeyboardInterrupt from None
-            raise
-
-    def _reserve(
-        self, connection: Connection, table: Table[Any], count: int, begin: str
-    ) -> Sequence[int]:
-        try:
-            sql = self._reserving(connection, table)
-            reserved, _ = self._run(connection, f"{begin}{sql}", (count,))
-        except AccessDeniedError as error:
-            raise _NoIdsToReserve from error
-        return [ident for (ident,) in reserved]
-
-    def _reserving(self, connection: Connection, table: Table[Any]) -> str:
-        """Return the statement that takes ids from the sequence that the server names."""
-        text = self._texts.get((table, "ids"))
-        if text is None:
-            sql = "SELECT quote_literal(pg_get_serial_sequence(format('%%I.%%I', %s, %s), 'id'))"
-            [(name,)], _ = self._run(connection, sql, (self._schema_name, table.name))
-            text = f"SELECT nextval({name.replace('%', '%%')}) FROM generate_series(1, %s)"
-            self._texts[table, "ids"] = text
-        return text
+        self._run(connection, sql, (), BytesIO(_copy_text(table, columns, lines)))
 
     def reserve_ids(self, table: Table[Any], last: int) -> None:
         self._check_writable()
@@ -163,9 +101,8 @@ class PostgresCopy(PostgresStatements):
             connection = self._pinned()
             self._run(
                 connection,
-                f"SELECT setval(s.name, {int(last)}) FROM "
-                "(SELECT pg_get_serial_sequence(format('%%I.%%I', %s, %s), 'id')::regclass) "
-                "AS s (name) WHERE coalesce(pg_sequence_last_value(s.name), 0) < %s",
+                f"SELECT setval(name, {int(last)}) FROM (SELECT {SEQUENCE} AS name) AS s "
+                "WHERE coalesce(pg_sequence_last_value(name), 0) < %s",
                 (self._schema_name, table.name, last),
             )
 
@@ -180,35 +117,50 @@ class PostgresCopy(PostgresStatements):
             return
         with self._reader(ONE_STATE) as connection:
             self._run(connection, "SET LOCAL TIME ZONE 'UTC'", ())
-            read = partial(self._read_csv, connection, table, where, order)
+            read = partial(self._read_csv, connection, query_of(table, where, order))
             yield from csv_in_pieces(read, order)
 
     def _read_csv(
-        self,
-        connection: Connection,
-        table: Table[Any],
-        where: Where,
-        order: tuple[Order, ...],
-        after: Position | None,
-        count: int,
+        self, connection: Connection, query: Query, after: Position | None, count: int
     ) -> tuple[bytes, int]:
         self._pool.refuse_if_closed()
-        sql = self._reading_csv(table, where, order, after)
-        params = (*self._values(where), *(after or ()), count)
+        query = query_of(query.table, query.where, query.order, after)
+        sql, params = self._text(self._csv_text, query.shape()), (*self._params(query), count)
         text = BytesIO()
         rows = self._run(connection, sql, params, text)[1]
         return text.getvalue(), rows
 
-    def _csv_statement(
-        self, table: Table[Any], where: Where, order: tuple[Order, ...], after: Position | None
-    ) -> str:
-        columns = csv_columns(table, order)
+    def _csv_text(self, query: Query) -> str:
+        columns, kinds = csv_columns(query.table, query.order), query.table.kinds
         what = ", ".join(
-            f"({name} * {PICODOLLARS})::bigint AS {name}" if name in _MONEY else name
+            f"({name} * {PICODOLLARS})::bigint AS {name}" if kinds[name] == "money" else name
             for name in columns
         )
-        quoted = ", ".join(name for name in columns if is_quoted(table, name))
+        quoted = ", ".join(name for name in columns if is_quoted(query.table, name))
         return (
-            f"COPY ({self._ordered_text(what, table, where, order, after)} LIMIT %s) "
+            f"COPY ({self._ordered_text(what, query)} LIMIT %s) "
             f"TO STDOUT (FORMAT csv, QUOTE '''', FORCE_QUOTE ({quoted}))"
         )
+
+
+def _copy_text(
+    table: Table[Any], columns: tuple[str, ...], lines: Iterable[tuple[StoredValue, ...]]
+) -> bytes:
+    """Return one line for each row of values, in the text format of COPY."""
+    turned = zip(columns, zip(*lines, strict=True), strict=True)
+    cells = [_cells(table.kind_of(name), values) for name, values in turned]
+    return "".join([f"{line}\n" for line in map("\t".join, zip(*cells, strict=True))]).encode()
+
+
+def _cells(kind: Kind, column: Iterable[Any]) -> list[str]:
+    if kind == "money":  # In picodollars.
+        return [_NULL if value is None else f"{value}e-12" for value in column]
+    if kind not in ("name", "text"):
+        return [_NULL if value is None else str(value) for value in column]
+    return [_NULL if text is None else _escaped(text) for text in column]
+
+
+def _escaped(text: str) -> str:
+    if "\\" in text or "\n" in text or "\t" in text or "\r" in text:
+        return text.translate(_ESCAPES)
+    return text

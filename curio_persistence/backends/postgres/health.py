@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from datetime import date
+from collections.abc import Sequence
+from datetime import date, timedelta
 from typing import NamedTuple
 
 from curio_persistence.backends.sql import health
@@ -35,19 +35,20 @@ INDEXES = """
     WHERE n.nspname = %s AND t.relname = ANY(%s)
 """
 
-_LAST_DAYS: Mapping[int, date] = {
-    13: date(2025, 11, 13),
-    14: date(2026, 11, 12),
-    15: date(2027, 11, 11),
-    16: date(2028, 11, 9),
-    17: date(2029, 11, 8),
-    18: date(2030, 11, 14),
-}
-"""The day of a version's last corrections: www.postgresql.org/support/versioning."""
+_THURSDAY = 3
 
 _MANY_DEAD = 50_000
 """Dead rows worth a warning, where at least a third of a table's rows are dead. Autovacuum begins
 at a fifth."""
+
+
+def _last_day(major: int) -> date:
+    """Return the day of a version's last corrections: the second Thursday of a November.
+
+    See www.postgresql.org/support/versioning.
+    """
+    november = date(2012 + major, 11, 1)
+    return november + timedelta(days=7 + (_THURSDAY - november.weekday()) % 7)
 
 
 class Server(NamedTuple):
@@ -63,8 +64,7 @@ class Server(NamedTuple):
     """Damaged pages that the server has met since its statistics were reset."""
 
     def engine(self, today: date) -> Finding:
-        last = _LAST_DAYS.get(self.major, date.min if self.major < min(_LAST_DAYS) else date.max)
-        if today <= last:
+        if today <= _last_day(self.major):
             return Finding("engine", "ok", f"PostgreSQL {self.version}")
         return Finding(
             "engine",

@@ -4,47 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from io import BytesIO
 from typing import Any
 
-from curio_persistence.backends.postgres.copy_text import copy_text
+from curio_persistence.backends.postgres.copy import SEQUENCE
 from curio_persistence.backends.postgres.dsn import quote_identifier
-from curio_persistence.backends.postgres.store import TIMES, PostgresStore
+from curio_persistence.backends.postgres.store import PostgresStore
 from curio_persistence.backends.sql.legacy_upgrade import ASIDE, OldRow, Original
-from curio_persistence.backends.sql.store import Params, Result
+from curio_persistence.backends.sql.statements import Params
+from curio_persistence.backends.sql.store import Result
 from curio_persistence.store.table import Table
 from curio_persistence.store.transaction import Transaction
-from curio_persistence.tables import EVENTS, RUNS, TABLES
+from curio_persistence.tables import RUNS, TABLES
 
 _SETTINGS = (
     # The text of times; those without a zone keep their digits.
     "SET LOCAL TimeZone = 'UTC'; SET LOCAL DateStyle = 'ISO, YMD'; "
     # How long to wait for a program that is in the middle of a transaction.
     "SET LOCAL lock_timeout = '30s'; "
-    # Enough until autovacuum comes by, in a tenth of the time.
-    "SET LOCAL default_statistics_target = 10; "
     # Smaller tables are indexed in less time than it takes others to come and help.
     "SET LOCAL min_parallel_table_scan_size = '256MB'"
 )
-_KEPT_TIME = 'YYYY-MM-DD"T"HH24:MI:SS.US+00:00'
 _CONSTRAINTS = (
-    "SELECT o.conname, o.contype::text, pg_get_constraintdef(o.oid) "
-    "FROM pg_catalog.pg_constraint o "
+    "SELECT o.conname FROM pg_catalog.pg_constraint o "
     "JOIN pg_catalog.pg_class c ON c.oid = o.conrelid "
     "JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
     "WHERE n.nspname = %s AND c.relname = %s"
 )
-_COUNTER = (
-    "SELECT c.relname FROM pg_catalog.pg_class c "
-    "JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
-    "WHERE n.nspname = %s AND c.relname = %s AND c.relkind = 'S'"
-)
 _OWNER = "SELECT tableowner FROM pg_catalog.pg_tables WHERE schemaname = %s AND tablename = %s"
 _NAME_LENGTH = 63
-_SEQUENCE = "pg_get_serial_sequence(format('%%I.%%I', %s, %s), 'id')::regclass"
 _GO_ON_COUNTING = (
-    f"SELECT setval({_SEQUENCE}, last) FROM (SELECT "
-    f"greatest(max(id), pg_sequence_last_value({_SEQUENCE})) AS last FROM {{table}}) AS ids "
+    f"SELECT setval({SEQUENCE}, last) FROM (SELECT "
+    f"greatest(max(id), pg_sequence_last_value({SEQUENCE})) AS last FROM {{table}}) AS ids "
     "WHERE last > 0"
 )
 _REFUSE_OLD_PROGRAMS = (
@@ -74,7 +64,7 @@ class PostgresOriginal(Original, PostgresStore):
             self._lock_schema()
             self._control(self._mine.required(), _SETTINGS)
             self._be_owner()
-            with self._old_ones_aside(), self._referring_later(EVENTS):
+            with self._old_ones_aside():
                 yield ", ".join(f"{name}{ASIDE}" for name in sorted(self._found))
             for table in TABLES:
                 self._go_on_counting(table)
@@ -90,25 +80,13 @@ class PostgresOriginal(Original, PostgresStore):
         for name in sorted(self._found):
             # Otherwise the new ones would get other names than elsewhere.
             table = f"ALTER TABLE {self._qualified(name)} RENAME"
-            for constraint, *_ in self._read(_CONSTRAINTS, (self._schema_name, name)):
+            for (constraint,) in self._read(_CONSTRAINTS, (self._schema_name, name)):
                 old, new = quote_identifier(constraint), _name_aside(constraint)
                 self._write(f"{table} CONSTRAINT {old} TO {new}", ())
-            for (counter,) in self._read(_COUNTER, (self._schema_name, f"{name}_id_seq")):
-                old, new = self._qualified(counter), _name_aside(counter)
-                self._write(f"ALTER SEQUENCE {old} RENAME TO {new}", ())
+            sequence = f"{name}_id_seq"
+            old, new = self._qualified(sequence), _name_aside(sequence)
+            self._write(f"ALTER SEQUENCE IF EXISTS {old} RENAME TO {new}", ())
             self._write(f"{table} TO {_name_aside(name)}", ())
-
-    @contextmanager
-    def _referring_later(self, table: Table[Any]) -> Iterator[None]:
-        """Check all references at once, at the end: one by one takes as long as the copying."""
-        alter = f"ALTER TABLE {self._table(table)}"
-        found = self._read(_CONSTRAINTS, (self._schema_name, table.name))
-        references = [(quote_identifier(name), text) for name, kind, text in found if kind == "f"]
-        for name, _ in references:
-            self._write(f"{alter} DROP CONSTRAINT {name}", ())
-        yield
-        for name, text in references:
-            self._write(f"{alter} ADD CONSTRAINT {name} {text}", ())
 
     def _go_on_counting(self, table: Table[Any]) -> None:
         """Set the sequence so that new rows get unused ids."""
@@ -123,47 +101,11 @@ class PostgresOriginal(Original, PostgresStore):
     def _old_value(self, column: str) -> str:
         return f"{column}::text"
 
-    def _kept_value(self, column: str) -> str:
-        value = self._reading(column)
-        return f"to_char({value}, '{_KEPT_TIME}')" if column in TIMES else value
-
-    def _keep(
-        self, table: Table[Any], columns: tuple[str, ...], pieces: Iterator[list[OldRow]]
-    ) -> bool:
-        lines: list[OldRow] = []
-        written: list[bytes] = []
-
-        def text() -> Iterator[bytes]:
-            for piece in pieces:
-                lines.extend(piece)
-                for part in copy_text(columns, _as_copied(columns, piece)):
-                    written.append(part)
-                    yield part
-
-        self._insert_kept(table, columns, text())
-        read = BytesIO()
-        sql = f"COPY ({self._selecting_kept(table, columns)}) TO STDOUT"
-        self._run(self._pinned(), sql, (lines[0][0], lines[-1][0]), read)
-        # A number may be written in several ways; then its value decides.
-        return read.getvalue() == b"".join(written) or self._are_kept(table, columns, lines)
-
-    def _insert_kept(
-        self, table: Table[Any], columns: tuple[str, ...], text: Iterator[bytes]
+    def _insert_stored(
+        self, table: Table[Any], columns: tuple[str, ...], lines: list[OldRow]
     ) -> None:
         # Frozen: readers need not check the visibility of rows in a new table.
-        self._copy_in(self._pinned(), table, columns, text, " (FREEZE)")
-
-
-def _as_copied(columns: tuple[str, ...], lines: list[OldRow]) -> Iterator[OldRow]:
-    """Return rows with their times written as the server writes them."""
-    turned = list(zip(*lines, strict=True))
-    for at, name in enumerate(columns):
-        if name in TIMES:
-            turned[at] = tuple(
-                time and f"{time[:10]} {time[11:26].rstrip('0').rstrip('.')}+00"
-                for time in turned[at]
-            )
-    return zip(*turned, strict=True)
+        self._copy_in(self._pinned(), table, columns, lines, " (FREEZE)")
 
 
 def _name_aside(name: str) -> str:

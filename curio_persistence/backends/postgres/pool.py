@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import select
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from queue import Empty, SimpleQueue
 from threading import Lock, Thread
 from typing import Any
@@ -20,20 +21,12 @@ from curio_persistence.concurrency.time_limit import within_limit
 from curio_persistence.errors import ClosedError, PoolTimeoutError, UnavailableError
 
 
-def _stored_time(value: Any, cursor: DriverCursor) -> str | None:
-    """Return a time that was selected in UTC as text that says so."""
-    return None if value is None else f"{value}+00"
-
-
 def _stored_number(value: Any, cursor: DriverCursor) -> int | None:
     """Return a sum or a cost, numeric in the database, as the whole number that rows hold."""
     return None if value is None else int(value.partition(".")[0])
 
 
-_TYPES = (
-    new_type((1114,), "CURIO_TIMESTAMP", _stored_time),
-    new_type((1700,), "CURIO_NUMERIC", _stored_number),
-)
+_NUMERIC = new_type((1700,), "CURIO_NUMERIC", _stored_number)
 
 
 class Connection(DriverConnection):
@@ -51,8 +44,7 @@ class Connection(DriverConnection):
     def prepare(self) -> None:
         """Set the session up. Not on creation: there a traceback would show the password."""
         self.autocommit = True
-        for kind in _TYPES:
-            register_type(kind, self)
+        register_type(_NUMERIC, self)
         self.has_input = _poller(self.fileno())
         self.ticket = Ticket()
 
@@ -78,18 +70,6 @@ class WaitingPool(ThreadedConnectionPool):
     A fair lock counts the connections in use, so that threads connect at the same time, outside of
     any lock. Idle connections stay open, also those above `least`: a new one costs more than a
     hundred statements. A connection that an interrupt takes away is closed by its destructor.
-
-    A caller brings a ticket, and follows this pattern:
-
-        ticket, connection = Ticket(), None
-        try:
-            connection = pool.getconn(ticket)
-            ...
-        finally:
-            try:
-                pool.putconn(connection, ticket)
-            finally:
-                pool.release(ticket)
     """
 
     def __init__(
@@ -110,6 +90,19 @@ class WaitingPool(ThreadedConnectionPool):
         self._opened: WeakSet[Connection] = WeakSet()
         self._registering = Lock()
         self.release = self._permits.release
+
+    @contextmanager
+    def lent(self, ticket: Ticket) -> Iterator[Connection]:
+        """Lend a connection for the time of the block."""
+        connection = None
+        try:
+            connection = self.getconn(ticket)
+            yield connection
+        finally:
+            try:
+                self.putconn(connection, ticket)
+            finally:
+                self.release(ticket)
 
     def fill(self) -> None:
         """Open as many connections as there are to be at least."""

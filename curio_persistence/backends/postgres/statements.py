@@ -8,18 +8,18 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
 from io import BytesIO
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import psycopg2
 from psycopg2.extensions import TRANSACTION_STATUS_IDLE
 from psycopg2.extensions import cursor as DriverCursor
 
 from curio_persistence.backends.postgres import dsn
-from curio_persistence.backends.postgres.copy_text import CopySource
 from curio_persistence.backends.postgres.errors import PostgresErrors
 from curio_persistence.backends.postgres.pool import Connection, ReaderTicket, WaitingPool
 from curio_persistence.backends.postgres.watchdog import Watchdog
-from curio_persistence.backends.sql.store import Params, Result, SQLStore
+from curio_persistence.backends.sql.statements import Params
+from curio_persistence.backends.sql.store import Result, SQLStore
 from curio_persistence.concurrency import forking
 from curio_persistence.concurrency.fair_lock import Ticket
 from curio_persistence.concurrency.time_limit import limit_ends
@@ -39,6 +39,7 @@ _NEXT_SAVEPOINT = f"RELEASE {_SAVEPOINT}; {_SAVEPOINT}"
 _OLDEST = 14
 _LACKING = ("42P01", "42703", "3F000")
 _FETCHED_AT_ONCE = 10_000
+_SENT_AT_ONCE = 1 << 20
 
 
 class PostgresStatements(SQLStore):
@@ -49,9 +50,13 @@ class PostgresStatements(SQLStore):
     # Whatever the server's default: a transaction that waited for another must see its rows.
     _begin = f"BEGIN ISOLATION LEVEL READ COMMITTED; {_SAVEPOINT}"
     _after_savepoint = f"; {_SAVEPOINT}"
-    _no_limit = ""
-    _differs_from = "IS DISTINCT FROM"
+    _no_limit = None
     _any_of = "= ANY(%s)"
+    _conditions: ClassVar[Mapping[str, str]] = {
+        "differs from": "{column} IS DISTINCT FROM {value}",
+        "has": "{column}::jsonb ? %s",
+        "has any": "{column}::jsonb ?| %s",
+    }
 
     def __init__(
         self,
@@ -76,7 +81,6 @@ class PostgresStatements(SQLStore):
         self._patient_settings = dsn.session_settings(settings, 0 if tells else None)
         self._errors = PostgresErrors(self.location, str(self._settings.get("password") or ""))
         self._pool_timeout = checked_seconds("pool_timeout", pool_timeout)
-        self._has_timeout = timeout is not None
         self._watchdog = Watchdog(math.inf if timeout is None else timeout)
         self._pool = self._new_pool()
         forking.follow(self)
@@ -112,15 +116,8 @@ class PostgresStatements(SQLStore):
         transaction = self._mine.current()
         if transaction is not None:
             return self._run_inside(transaction, sql, params)
-        ticket, connection = Ticket(), None
-        try:
-            connection = self._pool.getconn(ticket)
+        with self._pool.lent(Ticket()) as connection:
             return self._run(connection, sql, params)
-        finally:
-            try:
-                self._pool.putconn(connection, ticket)
-            finally:
-                self._pool.release(ticket)
 
     def _run_inside(self, transaction: Transaction, sql: str, params: Params) -> Result:
         """Run a statement of a transaction in a savepoint.
@@ -144,7 +141,7 @@ class PostgresStatements(SQLStore):
         connection: Connection,
         sql: str,
         params: Params,
-        copied: BytesIO | CopySource | None = None,
+        copied: BytesIO | None = None,
     ) -> Result:
         """Run a statement, to its end or to its deadline; COPY reads or writes `copied`."""
         return self._execute(connection, self._cursor(connection), sql, params, copied)
@@ -163,7 +160,7 @@ class PostgresStatements(SQLStore):
         cursor: DriverCursor,
         sql: str,
         params: Params,
-        copied: BytesIO | CopySource | None = None,
+        copied: BytesIO | None = None,
     ) -> Result:
         try:
             if not connection.is_patient:
@@ -171,8 +168,7 @@ class PostgresStatements(SQLStore):
             if copied is None:
                 cursor.execute(sql, params or None)
             else:
-                file = cast(BytesIO, copied)  # COPY uses only the methods that a source has.
-                cursor.copy_expert(cursor.mogrify(sql, params or None), file)
+                cursor.copy_expert(cursor.mogrify(sql, params or None), copied, _SENT_AT_ONCE)
             return _fetched(cursor) if cursor.description else [], cursor.rowcount
         except psycopg2.Error as error:
             raise self._translate(error) from error
@@ -223,17 +219,10 @@ class PostgresStatements(SQLStore):
     @contextmanager
     def _reader(self, mode: str) -> Iterator[Connection]:
         """Take a connection for a reading transaction that lasts while the caller uses its rows."""
-        ticket, connection = ReaderTicket(), None
-        try:
-            connection = self._pool.getconn(ticket)
+        with self._pool.lent(ReaderTicket()) as connection:
             self._run(connection, f"BEGIN {mode}", ())
             yield connection
             self._run(connection, "COMMIT", ())
-        finally:
-            try:
-                self._pool.putconn(connection, ticket)
-            finally:
-                self._pool.release(ticket)
 
     def _connect(self, settings: Mapping[str, Any]) -> Connection:
         try:

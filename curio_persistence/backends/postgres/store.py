@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 
 from curio_persistence.backends.postgres import health
-from curio_persistence.backends.postgres.copy import PostgresCopy
+from curio_persistence.backends.postgres.copy import SEQUENCE, PostgresCopy
 from curio_persistence.backends.postgres.ddl import PostgresDDL
 from curio_persistence.backends.postgres.dsn import lock_key
 from curio_persistence.backends.postgres.errors import refusal
@@ -23,15 +23,17 @@ from curio_persistence.backends.postgres.search import PostgresSearchIndex
 from curio_persistence.backends.postgres.statements import ONE_STATE
 from curio_persistence.backends.sql import health as common_health
 from curio_persistence.backends.sql import migrations
-from curio_persistence.backends.sql.store import SQLSnapshot, columns_of
+from curio_persistence.backends.sql.statements import Query, columns_of, query_of
+from curio_persistence.backends.sql.store import SQLSnapshot
 from curio_persistence.clock import utc_now
 from curio_persistence.errors import PersistenceError, UnsupportedError
 from curio_persistence.store.base import STREAM_ROWS, Finding, Position, Snapshot
-from curio_persistence.store.codecs import PICODOLLARS, encode_money, encode_time, even_times
+from curio_persistence.store.codecs import PICODOLLARS, encode_money, encode_time
 from curio_persistence.store.filters import Bucket, Filter, Order, Select, Where
 from curio_persistence.store.table import Columns, Row, Table
 from curio_persistence.tables import ALL_TABLES, TABLES
 
+_STORED_TIME = 'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"'
 _CURSOR = "curio_persistence_stream"
 _MONEY = {name for table in TABLES for name in table.encoded_by(encode_money)}
 TIMES = {name for table in TABLES for name in table.encoded_by(encode_time)}
@@ -67,7 +69,7 @@ class PostgresStore(PostgresCopy, PostgresDDL):
         sql = (
             "SELECT DISTINCT virtualtransaction FROM pg_catalog.pg_locks "
             "WHERE locktype = 'relation' AND mode = 'RowExclusiveLock' AND granted "
-            "AND relation = pg_get_serial_sequence(format('%%I.%%I', %s, %s), 'id')::regclass "
+            f"AND relation = {SEQUENCE} "
             "AND database = (SELECT oid FROM pg_catalog.pg_database "
             "WHERE datname = current_database()) AND pid IS DISTINCT FROM pg_backend_pid()"
         )
@@ -114,15 +116,15 @@ class PostgresStore(PostgresCopy, PostgresDDL):
         return "xmax = 0", ()  # An update locks the row first, and leaves its mark.
 
     def insert(self, table: Table[Any], row: Row) -> int:
-        columns = tuple(row)
-        sql = self._texts.get((table, columns)) or self._text(
-            (table, columns), lambda: f"{self._insert_text(table, columns)} RETURNING id"
-        )
+        sql = self._text(self._insert_row_text, table, tuple(row))
         try:
             rows, _ = self._write(sql, tuple(row.values()))
         except PersistenceError as error:
             raise refusal(error, table, row) from error.__cause__
         return int(rows[0][0])
+
+    def _insert_row_text(self, table: Table[Any], columns: tuple[str, ...]) -> str:
+        return f"{self._insert_text(table, columns)} RETURNING id"
 
     def stream(
         self,
@@ -136,9 +138,9 @@ class PostgresStore(PostgresCopy, PostgresDDL):
         if self._is_inside():
             yield from super().stream(table, where, order=order, after=after, size=size)
             return
-        order = table.order if order is None else order
         with self._reader("READ ONLY") as connection:
-            yield from self._read_stream(connection, table, where, order, after, size)
+            query = query_of(table, where, order, after)
+            yield from self._read_stream(connection, query, size)
 
     @contextmanager
     def snapshot(self) -> Iterator[Snapshot]:
@@ -150,51 +152,38 @@ class PostgresStore(PostgresCopy, PostgresDDL):
             self._run(connection, "SELECT 1", ())  # This fixes the state that it sees.
             yield SQLSnapshot(partial(self._read_stream, connection))
 
-    def _read_stream(
-        self,
-        connection: Connection,
-        table: Table[Any],
-        where: Where,
-        order: tuple[Order, ...],
-        after: Position | None,
-        size: int,
-    ) -> Iterator[Columns]:
+    def _read_stream(self, connection: Connection, query: Query, size: int) -> Iterator[Columns]:
         """Yield the rows of `stream` by a cursor of this connection."""
-        sql = self._selecting(table, where, order, after, unlimited=True, from_start=True)
+        sql = self._text(self._select_text, query.shape())
         declare = f"DECLARE {_CURSOR} NO SCROLL CURSOR FOR {sql}"
-        self._run(connection, declare, self._values(where) + (after or ()))
+        self._run(connection, declare, self._params(query))
         fetch = f"FETCH {size} FROM {_CURSOR}"
         while rows := self._run(connection, fetch, ())[0]:
-            yield columns_of(table, where, rows) or []
+            yield columns_of(query, rows) or []
             self._pool.refuse_if_closed()
         self._run(connection, f"CLOSE {_CURSOR}", ())
-
-    def _has(self, column: str) -> str:
-        return f"{column}::jsonb ? %s"
-
-    def _has_any(self, column: str) -> str:
-        return f"{column}::jsonb ?| %s"
-
-    def _holds(self, column: str) -> str:
-        return f"{self._payload(column)} @> %s::jsonb"
 
     def _several(self, values: tuple[Any, ...]) -> list[Any]:
         return list(values)
 
     def _condition(self, f: Filter) -> str:
-        if f.op != "in" or isinstance(f.value, Select):
-            return super()._condition(f)
-        if f.column in TIMES:  # The server would take the list for one of texts.
-            return f"{f.column} = ANY(%s::timestamptz[])"
-        return f"{self._reading(f.column)} {self._any_of}"
+        if f.op == "holds":
+            return f"{self._payload(f.column)} @> %s::jsonb"
+        if f.op == "in" and f.column in TIMES and not isinstance(f.value, Select):
+            return f"{f.column} = ANY(%s::timestamptz[])"  # Else it would be a list of texts.
+        if f.op == "in" and not isinstance(f.value, Select):
+            return f"{self._reading(f.column)} {self._any_of}"
+        return super()._condition(f)
 
     def _bucket(self, bucket: Bucket) -> str:
-        origin = f"'0001-01-01 00:00:00+00'::timestamptz - interval '{bucket.shift:d} seconds'"
+        first = "'0001-01-01 00:00:00+00'::timestamptz"
+        origin = f"{first} - interval '{bucket.shift:d} seconds'"
         begin = f"date_bin('{bucket.seconds:d} seconds', {bucket.column}, {origin})"
-        return f"({begin} AT TIME ZONE 'UTC')"
+        clamped = f"CASE WHEN {bucket.column} IS NOT NULL THEN greatest({begin}, {first}) END"
+        return self._reading(bucket.column, clamped)
 
     def _bucket_start(self, bucket: Bucket, value: str) -> str:
-        return bucket.start(0) if "BC" in value else even_times([value])[0] or ""
+        return value
 
     def _listing(self, column: str) -> str:
         return f"array_agg({column}) FILTER (WHERE {column} IS NOT NULL)"
@@ -205,8 +194,7 @@ class PostgresStore(PostgresCopy, PostgresDDL):
     def _reading(self, column: str, expression: str | None = None) -> str:
         text = expression or column
         if column in TIMES:
-            # In the zone of the session, the last hours of the year 9999 may be beyond Python's.
-            return f"({text} AT TIME ZONE 'UTC')"
+            return f"to_char({text} AT TIME ZONE 'UTC', '{_STORED_TIME}')"
         return f"({text} * {PICODOLLARS})" if column in _MONEY else text
 
     def _binding(self, column: str) -> str:

@@ -12,9 +12,10 @@ import socket
 import time
 from collections import deque
 from contextlib import suppress
+from functools import partial
 from threading import Event, Lock, Thread
 from typing import Protocol
-from weakref import ref
+from weakref import finalize, ref
 
 _GRACE = 0.5
 """Seconds for the server to report its own timeout first, which keeps the connection."""
@@ -40,48 +41,36 @@ class Watchdog:
         """Begin with nothing to watch, as after a fork, which leaves the thread behind."""
         self._watched: deque[ref[Watched]] = deque()
         self._starting = Lock()
-        self._stopped = Event()
         self._thread: Thread | None = None
+        stopped = Event()
+        self.stop = stopped.set
+        finalize(self, stopped.set)
+        pause = min(self.seconds / 4, _LOOKS_EVERY)
+        self._watch = partial(_watch, self._watched, stopped, pause)
 
     def watch(self, connection: Watched) -> None:
         """Look after a connection for as long as it lives."""
         self._watched.append(ref(connection))
         with self._starting:
-            if self._thread is None and not self._stopped.is_set():
-                self._thread = Thread(
-                    target=_watch, args=(ref(self),), name="curio-watchdog", daemon=True
-                )
+            if self._thread is None:
+                self._thread = Thread(target=self._watch, name="curio-watchdog", daemon=True)
                 self._thread.start()
 
-    def stop(self) -> None:
-        self._stopped.set()
 
-    def look(self) -> None:
-        """Shut down what is overdue. Only the watchdog's own thread calls this."""
-        for _ in range(len(self._watched)):
-            reference = self._watched.popleft()
+def _watch(watched: deque[ref[Watched]], stopped: Event, pause: float) -> None:
+    """Shut down what is overdue, until the watchdog is stopped or collected."""
+    while not stopped.wait(pause):
+        for _ in range(len(watched)):
+            reference = watched.popleft()
             connection = reference()
             if connection is None:
                 continue
             deadline = connection.deadline
             if deadline is None or time.monotonic() <= deadline:
-                self._watched.append(reference)
+                watched.append(reference)
             else:
                 _shut_down(connection)
-
-    def pause(self) -> tuple[Event, float]:
-        """Return the event that ends the watch, and the seconds between two looks."""
-        return self._stopped, min(self.seconds / 4, _LOOKS_EVERY)
-
-
-def _watch(watchdog: ref[Watchdog]) -> None:
-    """Look again and again, until the watchdog is stopped or collected."""
-    while (watching := watchdog()) is not None:
-        stopped, seconds = watching.pause()
-        watching.look()
-        del watching  # While waiting, this thread must not keep it alive.
-        if stopped.wait(seconds):
-            return
+        connection = None  # While waiting, this thread must not keep it alive.
 
 
 def _shut_down(connection: Watched) -> None:

@@ -28,19 +28,7 @@ class Expressions(NamedTuple):
     combine: Callable[..., Any] = one_zero
 
 
-def average_of_integers(sum_text: str, column: str) -> Expressions:
-    return Expressions((sum_text, f"count({column})"), _average)
-
-
-def sum_of_reals(column: str) -> Expressions:
-    return Expressions(_sums(column), _real_sum)
-
-
-def average_of_reals(column: str) -> Expressions:
-    return Expressions((*_sums(column), f"count({column})"), _real_average)
-
-
-def _sums(column: str) -> tuple[str, ...]:
+def exact_sums(column: str) -> tuple[str, ...]:
     """Return the sums of both integers, each in an upper and a lower half, lest they overflow.
 
     Multiplied by powers of two, and with its whole part taken away, a float stays exact.
@@ -56,11 +44,11 @@ def _sums(column: str) -> tuple[str, ...]:
     )
 
 
-def _real_sum(*sums: Any) -> Any:
+def sum_of_reals(*sums: Any) -> Any:
     return None if sums[0] is None else as_number(_exact(*sums))
 
 
-def _real_average(*sums: Any) -> Any:
+def average_of_reals(*sums: Any) -> Any:
     *sums_and_extremes, count = sums
     return average(_exact(*sums_and_extremes), count) if count else None
 
@@ -73,5 +61,9 @@ def _exact(
     return ((((upper << 31) + lower) << 62) + (rest_upper << 31) + rest_lower) / _ONE
 
 
-def _average(total: int | None, count: int) -> Any:
+def sum_of_integers(total: int | None) -> int | None:
+    return total
+
+
+def average_of_integers(total: int | None, count: int) -> Any:
     return None if total is None else average(total, count)

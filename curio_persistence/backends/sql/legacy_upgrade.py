@@ -9,8 +9,6 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from itertools import groupby
-from operator import itemgetter
 from typing import Any
 
 from curio_persistence.backends.sql import migrations
@@ -65,18 +63,14 @@ class Original(SQLStore):
         """
 
     @abstractmethod
-    def _keep(
-        self, table: Table[Any], columns: tuple[str, ...], pieces: Iterator[list[OldRow]]
-    ) -> bool:
-        """Store rows under their old ids; return whether they read back equal."""
+    def _insert_stored(
+        self, table: Table[Any], columns: tuple[str, ...], lines: list[OldRow]
+    ) -> None:
+        """Store rows under their old ids."""
 
     def _old_value(self, column: str) -> str:
         """Return the expression that yields an old value in a form the driver can return."""
         return column
-
-    def _kept_value(self, column: str) -> str:
-        """Return the expression that yields a new value in stored form, as it was bound."""
-        return self._reading(column)
 
     def columns(self, table: Table[Any]) -> tuple[str, ...]:
         """Return the columns of an old table that are copied, besides the id."""
@@ -120,26 +114,18 @@ class Original(SQLStore):
         known = self.select_columns(RUNS, ("run_id",), (Filter("run_id", "in", asked),))
         return set(asked).difference(run_id for (run_id,) in known)
 
-    def keep(self, table: Table[Any], pieces: Iterable[tuple[Sequence[int], list[Row]]]) -> None:
-        """Store rows, read them back, and compare: each must be equal.
-
-        The next chunk may be made while those before are stored.
-        """
-        aligned = (_lined_up(table, ids, rows) for ids, rows in pieces)
-        for columns, alike in groupby(aligned, itemgetter(0)):
-            if not self._keep(table, columns, (lines for _, lines in alike)):
-                raise self._differs(f"rows of {table.name} do not read back")
-
-    def _are_kept(self, table: Table[Any], columns: tuple[str, ...], lines: list[OldRow]) -> bool:
-        sql = self._selecting_kept(table, map(self._kept_value, columns))
-        return self._read(sql, (lines[0][0], lines[-1][0])) == lines
-
-    def _selecting_kept(self, table: Table[Any], values: Iterable[str]) -> str:
-        """Return the statement that reads the rows from one id to another."""
-        return (
-            f"SELECT {', '.join(values)} FROM {self._table(table)} WHERE id >= {self.placeholder} "
-            f"AND id <= {self.placeholder} ORDER BY id"
+    def keep(self, table: Table[Any], ids: Sequence[int], rows: list[Row]) -> None:
+        """Store rows, read them back, and compare: each must be equal."""
+        columns, values = table.align(rows)
+        columns = ("id", *columns)
+        lines = [(ident, *line) for ident, line in zip(ids, values, strict=True)]
+        self._insert_stored(table, columns, lines)
+        sql = (
+            f"SELECT {', '.join(map(self._reading, columns))} FROM {self._table(table)} "
+            f"WHERE id >= {self.placeholder} AND id <= {self.placeholder} ORDER BY id"
         )
+        if self._read(sql, (ids[0], ids[-1])) != lines:
+            raise self._differs(f"rows of {table.name} do not read back")
 
     def check_counts(self, stubs: int) -> None:
         """Raise unless the new tables have all old rows, and so many more runs."""
@@ -174,17 +160,11 @@ class Original(SQLStore):
             self._run_script(tables)
             yield
             self._run_script(indexes)
-            self._note(migrations.migrations(self.dialect))
+            for step in migrations.migrations(self.dialect):
+                self._note(step)
         finally:
             self._aside = ""
 
     @abstractmethod
     def _put_aside(self) -> None:
         """Rename the old tables."""
-
-
-def _lined_up(
-    table: Table[Any], ids: Sequence[int], rows: Sequence[Row]
-) -> tuple[tuple[str, ...], list[OldRow]]:
-    columns, values = table.align(rows)
-    return ("id", *columns), [(ident, *line) for ident, line in zip(ids, values, strict=True)]

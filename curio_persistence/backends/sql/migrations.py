@@ -17,7 +17,7 @@ from functools import cache
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from curio_persistence.errors import SchemaMismatchError
 from curio_persistence.store.base import Finding
@@ -37,10 +37,6 @@ _NEEDED: Mapping[str, frozenset[str]] = {
 }
 """Without which a table of that name is not an original Curio's."""
 
-Kind = Literal["additive", "breaking"]
-
-
-_INDEX = re.compile(r"^CREATE (?:UNIQUE )?INDEX (?P<name>\w+)[^;]*;$", re.MULTILINE)
 _INDEX_CHANGE = re.compile(
     r"^(?:CREATE (?:UNIQUE )?|DROP )INDEX (?:\{schema\}\.)?(?P<name>\w+)[^;]*;$", re.MULTILINE
 )
@@ -60,12 +56,9 @@ class Migration(NamedTuple):
 
     version: int
     name: str
-    kind: Kind
+    kind: str
     checksum: str
     sql: str
-
-    def as_applied(self) -> Applied:
-        return Applied(self.version, self.name, self.kind, self.checksum)
 
 
 class Catalog(NamedTuple):
@@ -73,6 +66,11 @@ class Catalog(NamedTuple):
 
     tables: Mapping[str, frozenset[str]]
     applied: tuple[Applied, ...]
+
+    @property
+    def version(self) -> int:
+        """The newest step; 0 without tables."""
+        return max((step.version for step in self.applied), default=0)
 
 
 def is_ours(tables: Mapping[str, frozenset[str]]) -> bool:
@@ -103,7 +101,7 @@ def migrations(dialect: str) -> tuple[Migration, ...]:
 def _migration(file: Traversable) -> Migration:
     sql = file.read_text(encoding="utf-8")
     version, _, name = file.name.removesuffix(".sql").partition("_")
-    kind: Kind = "additive" if sql.startswith("-- additive") else "breaking"
+    kind = "additive" if sql.startswith("-- additive") else "breaking"
     checksum = hashlib.sha256(sql.encode()).hexdigest()
     return Migration(int(version), name, kind, checksum, sql)
 
@@ -139,7 +137,7 @@ def index_changes(sql: str) -> list[IndexChange]:
 @cache
 def indexes(dialect: str) -> frozenset[str]:
     """Return the names of all indexes of today's tables."""
-    return frozenset(match["name"] for match in _INDEX.finditer(fresh(dialect)))
+    return frozenset(change.name for change in index_changes(fresh(dialect)))
 
 
 @cache
@@ -149,7 +147,7 @@ def indexes_apart(dialect: str) -> tuple[str, str]:
     An index of many rows is built in a fraction of the time if the rows are stored first.
     """
     script = fresh(dialect)
-    return _INDEX.sub("", script), "\n".join(match[0] for match in _INDEX.finditer(script))
+    return _INDEX_CHANGE.sub("", script), "\n".join(c.sql for c in index_changes(script))
 
 
 def _folder(dialect: str) -> Traversable:
@@ -159,61 +157,40 @@ def _folder(dialect: str) -> Traversable:
         return Path(__file__).parents[3] / "schema" / dialect
 
 
-class Plan(NamedTuple):
-    """The scripts to run, one transaction each, and the steps to note as applied."""
+def pending(
+    catalog: Catalog, dialect: str, location: str, upgrade_command: str
+) -> tuple[Migration, ...]:
+    """Return the steps from what was found to today's tables, each of them one transaction.
 
-    steps: tuple[tuple[str, tuple[Migration, ...]], ...]
-
-    @property
-    def is_current(self) -> bool:
-        return not self.steps
-
-
-def plan(catalog: Catalog, dialect: str, location: str, upgrade_command: str) -> Plan:
-    """Return the way from what was found to today's tables.
-
-    Raises SchemaMismatchError if none exists: for tables of another program, a newer breaking
-    schema, or missing tables. `location` is for messages; `upgrade_command` is the
-    advice for tables of an original Curio.
+    Raises SchemaMismatchError for tables of another program, a newer breaking schema, or missing
+    tables; `upgrade_command` is the advice for tables of an original Curio.
     """
     known = migrations(dialect)
     if not catalog.tables:
-        return Plan(((fresh(dialect), known),))
+        return known
     _refuse_foreign(catalog, location, upgrade_command)
     _refuse_newer(catalog, known, location)
     done = {step.version for step in catalog.applied}
-    pending = tuple(step for step in known if step.version not in done)
-    if not pending:
+    steps = tuple(step for step in known if step.version not in done)
+    if not steps:
         _refuse_damaged(catalog, location)
-    return Plan(tuple((step.sql, (step,)) for step in pending))
+    return steps
 
 
-def refuse_outdated(
-    found: Plan, catalog: Catalog, dialect: str, location: str, command: str
-) -> None:
-    """Raise if a step is missing, for callers that may not, or should not, migrate."""
-    if found.is_current:
-        return
+def outdated(catalog: Catalog, dialect: str, location: str, command: str) -> SchemaMismatchError:
+    """Return the error for a missing step, for callers that may not migrate."""
     wanted = str(migrations(dialect)[-1].version)
     if not catalog.tables:
-        raise SchemaMismatchError(
-            f"{location} has no tables of curio_persistence.",
-            found="none",
-            wanted=wanted,
-            command=command,
-        )
-    have = str(max((step.version for step in catalog.applied), default=0))
-    raise SchemaMismatchError(
-        f"{location} has schema version {have}; this curio_persistence works with {wanted}.",
-        found=have,
-        wanted=wanted,
-        command=command,
-    )
+        found, said = "none", "has no tables of curio_persistence."
+    else:
+        found = str(catalog.version)
+        said = f"has schema version {found}; this curio_persistence works with {wanted}."
+    return SchemaMismatchError(f"{location} {said}", found=found, wanted=wanted, command=command)
 
 
 def finding(catalog: Catalog, dialect: str) -> Finding:
     """Return the finding of a check-up of the schema."""
-    version = max((step.version for step in catalog.applied), default=0)
+    version = catalog.version
     shipped = {step.version: step.checksum for step in migrations(dialect)}
     altered = [s.name for s in catalog.applied if shipped.get(s.version, s.checksum) != s.checksum]
     if not altered:
@@ -231,14 +208,11 @@ def _refuse_foreign(catalog: Catalog, location: str, upgrade_command: str) -> No
     if is_ours(catalog.tables) and catalog.applied:
         return
     found = ", ".join(sorted(catalog.tables))
+    whose = "They belong to another program; nothing was changed. Use another file or schema."
+    command = None
     if is_original(catalog.tables):
-        whose, command = (
-            "They are those of an original Curio; nothing was changed.",
-            upgrade_command,
-        )
-    else:
-        whose = "They belong to another program; nothing was changed. Use another file or schema."
-        command = None
+        whose = "They are those of an original Curio; nothing was changed."
+        command = upgrade_command
     raise SchemaMismatchError(
         f"{location} has tables that curio_persistence did not make: {found}. {whose}",
         found=found,
@@ -270,7 +244,7 @@ def _refuse_damaged(catalog: Catalog, location: str) -> None:
     missing = [
         f"{table.name}.{column}"
         for table in ALL_TABLES
-        for column in (*table.names, *table.internal_names)
+        for column in sorted(_columns(table))
         if column not in catalog.tables.get(table.name, ())
     ]
     if missing:

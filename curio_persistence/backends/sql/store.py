@@ -1,60 +1,44 @@
-"""SQL for rows, built from a Table and from filters; each backend supplies its differences.
-
-Column names come only from Tables, never from callers; values are always bound.
-"""
+"""Stores in SQL databases: the tables, nested transactions, and the statements that are run."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from datetime import datetime
 from functools import cache, partial
-from itertools import accumulate, chain, pairwise
+from itertools import accumulate, pairwise
 from typing import Any, ClassVar
 
 from curio_persistence.backends.sql import health, migrations
-from curio_persistence.backends.sql.aggregates import (
-    Expressions,
-    OutOfRange,
-    average_of_integers,
-    average_of_reals,
-    sum_of_reals,
+from curio_persistence.backends.sql.aggregates import Expressions, OutOfRange
+from curio_persistence.backends.sql.statements import (
+    Params,
+    Query,
+    Rows,
+    SQLStatements,
+    columns_of,
+    query_of,
+    shape,
 )
-from curio_persistence.backends.sql.upsert import SQLUpsert
 from curio_persistence.clock import utc_now
 from curio_persistence.errors import InvalidValueError, PersistenceError, SchemaMismatchError
-from curio_persistence.store.aggregates import aggregate_rows, one_zero
-from curio_persistence.store.base import (
-    STREAM_ROWS,
-    Finding,
-    Position,
-)
-from curio_persistence.store.codecs import encode_time, even_times
-from curio_persistence.store.filters import Bucket, Filter, GroupKey, Measure, Order, Select, Where
+from curio_persistence.store.aggregates import aggregate_rows
+from curio_persistence.store.base import STREAM_ROWS, Finding, Position
+from curio_persistence.store.codecs import encode_time
+from curio_persistence.store.filters import Bucket, GroupKey, Measure, Order, Where
 from curio_persistence.store.table import Columns, Row, Table
 from curio_persistence.store.transaction import ThreadTransaction, Transaction
 from curio_persistence.tables import EVENTS, RUNS, USAGE
 
-_AT_ONCE = 10_000
-
-Params = tuple[Any, ...]
-
-
-Result = tuple[list[tuple[Any, ...]], int]
+Result = tuple[Rows, int]
 """The outcome of a statement: the rows it returned, and how many it changed."""
 
 
 class SQLSnapshot:
     """The state that one connection sees, fixed by its first read."""
 
-    def __init__(
-        self,
-        read: Callable[
-            [Table[Any], Where, tuple[Order, ...], Position | None, int], Iterator[Columns]
-        ],
-    ) -> None:
+    def __init__(self, read: Callable[[Query, int], Iterator[Columns]]) -> None:
         self._read = read
 
     def stream(
@@ -65,25 +49,18 @@ class SQLSnapshot:
         order: tuple[Order, ...] | None = None,
         size: int = STREAM_ROWS,
     ) -> Iterator[Columns]:
-        return self._read(table, where, table.order if order is None else order, None, size)
+        return self._read(query_of(table, where, order), size)
 
 
-class SQLStore(SQLUpsert):
+class SQLStore(SQLStatements):
     """The common part of SQLite and PostgreSQL: statements, nested transactions, migrations."""
 
-    placeholder: ClassVar[str]
     _begin: ClassVar[str]
     _after_savepoint: ClassVar[str] = ""
     """Statements to send with one that sets a savepoint."""
-    _no_limit: ClassVar[str]
-    """The clause that must precede an OFFSET without a LIMIT."""
-    _differs_from: ClassVar[str]
-    """The comparison of two columns, of which NULL is a value."""
-    _any_of: ClassVar[str]
-    """The condition that follows a column, for one of several values."""
 
     def __init__(self, mine: ThreadTransaction, *, read_only: bool) -> None:
-        self._texts: dict[Hashable, str] = {}
+        super().__init__()
         self._empty: dict[Table[Any], tuple[str, ...]] = {}
         self._mine = mine
         self._read_only = read_only
@@ -96,8 +73,8 @@ class SQLStore(SQLUpsert):
         # began as a copy of the other, and then they share their rows as well.
         if not self._identity:
             notes = self._qualified(migrations.MIGRATIONS_TABLE)
-            [(made_at,)] = self._read(f"SELECT min(applied_at) FROM {notes}", ())
-            self._identity = encode_time(made_at) if isinstance(made_at, datetime) else made_at
+            first = self._reading("created_at", "min(applied_at)")
+            [(self._identity,)] = self._read(f"SELECT {first} FROM {notes}", ())
         return self._identity
 
     @property
@@ -113,11 +90,12 @@ class SQLStore(SQLUpsert):
         """Return the shell command that makes the tables, or brings them up to date."""
         return self._command("init")
 
-    def _plan(self, catalog: migrations.Catalog) -> migrations.Plan:
-        return migrations.plan(catalog, self.dialect, self.location, self._command("upgrade"))
+    def _pending(self, catalog: migrations.Catalog) -> tuple[migrations.Migration, ...]:
+        upgrade = self._command("upgrade")
+        return migrations.pending(catalog, self.dialect, self.location, upgrade)
 
     @abstractmethod
-    def _our_columns(self) -> list[tuple[Any, ...]]:
+    def _our_columns(self) -> Rows:
         """Return table and column, of all tables with our names."""
 
     @abstractmethod
@@ -125,11 +103,7 @@ class SQLStore(SQLUpsert):
         """Run the statements of a migration, inside a transaction."""
 
     @abstractmethod
-    def _qualified(self, name: str) -> str:
-        """Return the name of a table in a statement."""
-
-    @abstractmethod
-    def _read(self, sql: str, params: Params) -> list[tuple[Any, ...]]:
+    def _read(self, sql: str, params: Params) -> Rows:
         """Return all rows of a reading statement."""
 
     @abstractmethod
@@ -155,12 +129,9 @@ class SQLStore(SQLUpsert):
 
     def initialize(self) -> None:
         catalog = self._catalog()
-        plan = self._plan(catalog)
-        if self._read_only:
-            migrations.refuse_outdated(
-                plan, catalog, self.dialect, self.location, self._init_command
-            )
-        elif not plan.is_current:
+        if self._pending(catalog):
+            if self._read_only:
+                raise migrations.outdated(catalog, self.dialect, self.location, self._init_command)
             self._migrate()
         self._tables_are_ours = True
 
@@ -170,7 +141,7 @@ class SQLStore(SQLUpsert):
         try:
             catalog = self._catalog()
             if catalog.tables:
-                self._plan(catalog)
+                self._pending(catalog)
         except BaseException:
             self._tables_are_ours = False
             raise
@@ -184,24 +155,20 @@ class SQLStore(SQLUpsert):
         """Run and record the next step in one transaction; return False if none is left."""
         with self.transaction():
             self._lock_schema()
-            plan = self._plan(self._catalog())
-            if plan.is_current:
-                return False
-            sql, steps = plan.steps[0]
-            self._run_script(sql)
-            self._note(steps)
-        return True
+            steps = self._pending(self._catalog())
+            for step in steps[:1]:
+                self._run_script(step.sql)
+                self._note(step)
+        return bool(steps)
 
-    def _note(self, steps: tuple[migrations.Migration, ...]) -> None:
-        """Record that these steps were applied."""
-        marks = ", ".join([self.placeholder] * 5)
-        now = encode_time(utc_now())
-        for step in steps:
-            self._write(
-                f"INSERT INTO {self._qualified(migrations.MIGRATIONS_TABLE)} "
-                f"(version, name, kind, checksum, applied_at) VALUES ({marks})",
-                (*step.as_applied(), now),
-            )
+    def _note(self, step: migrations.Migration) -> None:
+        """Record that this step was applied."""
+        self._write(
+            f"INSERT INTO {self._qualified(migrations.MIGRATIONS_TABLE)} "
+            "(version, name, kind, checksum, applied_at) "
+            f"VALUES ({', '.join([self.placeholder] * 5)})",
+            (*step[:4], encode_time(utc_now())),
+        )
 
     def _lock_schema(self) -> None:
         """Let one transaction at a time migrate, unless its begin ensures that."""
@@ -211,7 +178,7 @@ class SQLStore(SQLUpsert):
         for table, column in self._our_columns():
             columns[table].add(column)
         tables = {name: frozenset(found) for name, found in columns.items()}
-        applied: list[tuple[Any, ...]] = []
+        applied: Rows = []
         if migrations.is_ours(tables):
             applied = self._read(
                 "SELECT version, name, kind, checksum "
@@ -237,7 +204,7 @@ class SQLStore(SQLUpsert):
         return count, one
 
     def schema_version(self) -> int:
-        return max((step.version for step in self._catalog().applied), default=0)
+        return self._catalog().version
 
     def _lacks_tables(self, said: object) -> SchemaMismatchError:
         """Return the error for a statement whose table or column does not exist."""
@@ -297,50 +264,6 @@ class SQLStore(SQLUpsert):
 
     # --- statements ---------------------------------------------------------------------------
 
-    def _table(self, table: Table[Any]) -> str:
-        return self._qualified(table.name)
-
-    def _reading(self, column: str, expression: str | None = None) -> str:
-        """Return the expression that yields a column, or one of its kind, in stored form."""
-        return expression or column
-
-    def _binding(self, column: str) -> str:
-        """Return the expression that binds a stored value to a column."""
-        return self.placeholder
-
-    def _measuring(self, table: Table[Any], measure: Measure) -> Expressions:
-        column = measure.column or "*"
-        if measure.kind == "count":
-            return Expressions((f"count({column})",))
-        if measure.kind == "values":
-            return Expressions((self._listing(column),), self._listed)
-        if measure.kind in ("min", "max"):
-            text = self._reading(column, f"{measure.kind}({column})")
-            return Expressions((text,), _even if table.kind_of(column) == "time" else one_zero)
-        if table.kind_of(column) == "real":
-            build = sum_of_reals if measure.kind == "sum" else average_of_reals
-            return build(column)
-        text = self._reading(column, f"sum({column})")
-        if measure.kind == "sum":
-            return Expressions((text,))
-        return average_of_integers(text, column)
-
-    @abstractmethod
-    def _bucket(self, bucket: Bucket) -> str:
-        """Return the expression for the bucket that a row falls into."""
-
-    @abstractmethod
-    def _bucket_start(self, bucket: Bucket, value: Any) -> str:
-        """Return the begin, as a stored time, of the bucket whose expression has this value."""
-
-    @abstractmethod
-    def _listing(self, column: str) -> str:
-        """Return the expression that collects a group's values of a column, without NULL."""
-
-    @abstractmethod
-    def _listed(self, gathered: Any) -> list[int]:
-        """Return the list of such an expression's value."""
-
     def select(
         self,
         table: Table[Any],
@@ -351,21 +274,18 @@ class SQLStore(SQLUpsert):
         limit: int | None = None,
         offset: int = 0,
     ) -> Columns:
-        order = table.order if order is None else order
-        shape = (limit is None, offset == 0)
-        params = self._values(where) + (after or ())
-        if limit is not None:
-            params += (limit,)
-        if offset:
-            params += (offset,)
+        query = query_of(table, where, order, after)
+        page = (self._no_limit if limit is None else limit, offset)
         empty = self._empty.get(table, table.optional)
-        sql = self._selecting(table, where, order, after, *shape, empty)
-        columns = columns_of(table, where, self._read(sql, params), empty)
+        columns = self._read_page(query, page, empty)
         if columns is None:
-            sql = self._selecting(table, where, order, after, *shape)
-            columns = columns_of(table, where, self._read(sql, params)) or []
+            columns = self._read_page(query, page) or []
             self._learn_filled(table, empty, columns)
         return columns
+
+    def _read_page(self, query: Query, page: Params, empty: tuple[str, ...] = ()) -> Columns | None:
+        sql = self._text(self._page_text, query.shape(), empty)
+        return columns_of(query, self._read(sql, self._params(query) + page), empty)
 
     def _learn_filled(self, table: Table[Any], empty: tuple[str, ...], columns: Columns) -> None:
         """Fetch from now on also the columns in which these rows have values."""
@@ -374,68 +294,38 @@ class SQLStore(SQLUpsert):
             name for name in empty if {*values[name]} <= {table.filled.get(name)}
         )
 
-    def _selecting(
-        self,
-        table: Table[Any],
-        where: Where,
-        order: tuple[Order, ...],
-        after: Position | None,
-        unlimited: bool,
-        from_start: bool,
-        empty: tuple[str, ...] = (),
-    ) -> str:
-        """Return a SELECT of `table.names`, without the columns that a filter fixes.
-
-        Columns that are expected to be empty are not fetched either, since each costs a tenth of a
-        microsecond a row. A last column tells for each row whether any of them has a value.
-        """
-        shape = (table, _shape(where), order, after is None, unlimited, from_start, empty)
-        return self._text(
-            shape,
-            lambda: self._select_text(table, where, order, after, unlimited, from_start, empty),
-        )
-
     def select_columns(
         self, table: Table[Any], columns: tuple[GroupKey, ...], where: Where = ()
-    ) -> list[tuple[Any, ...]]:
-        sql = self._text(
-            (table, "columns", columns, _shape(where)),
-            lambda: (
-                f"SELECT {', '.join(map(self._grouped_by, columns))} "
-                f"FROM {self._table(table)}{self._where_text(where)}"
-            ),
-        )
+    ) -> Rows:
+        sql = self._text(self._columns_text, table, columns, shape(where))
         return self._with_starts(columns, self._read(sql, self._values(where)))
+
+    @abstractmethod
+    def _newness(self, table: Table[Any]) -> tuple[str, Params]:
+        """Return the expression that tells inserted rows from updated ones, and its values."""
+
+    def _upsert_row(
+        self, table: Table[Any], row: Row, key: tuple[str, ...], update: tuple[str, ...]
+    ) -> tuple[int, bool]:
+        is_new, params = self._newness(table)
+        sql = self._text(self._upsert_text, table, tuple(row), key, update, is_new)
+        try:
+            for ident, new in self._write(sql, (*row.values(), *params))[0]:
+                return ident, bool(new)
+        except InvalidValueError:
+            pass  # `insert` raises the error that names the row.
+        # A stored row that is not updated is not returned either.
+        return super()._upsert_row(table, row, key, update)
 
     def update(
         self, table: Table[Any], where: Where, changes: Row, *, returning: tuple[str, ...] = ("id",)
-    ) -> list[tuple[Any, ...]]:
-        columns = tuple(changes)
-        sql = self._text(
-            (table, "update", columns, _shape(where), returning),
-            lambda: (
-                f"UPDATE {self._table(table)} SET "
-                + ", ".join(f"{column} = {self._binding(column)}" for column in columns)
-                + self._where_text(where)
-                + f" RETURNING {', '.join(map(self._reading, returning))}"
-            ),
-        )
-        params = (*changes.values(), *self._values(where))
-        return self._write(sql, params)[0]
+    ) -> Rows:
+        sql = self._text(self._update_text, table, tuple(changes), shape(where), returning)
+        return self._write(sql, (*changes.values(), *self._values(where)))[0]
 
     def delete(self, table: Table[Any], where: Where, limit: int | None = None) -> int:
-        limited = limit is not None
-        sql = self._text(
-            (table, "delete", _shape(where), limited),
-            lambda: self._delete_text(self._table(table), self._where_text(where), limited),
-        )
-        return self._write(sql, self._values(where) + ((limit,) if limited else ()))[1]
-
-    def _delete_text(self, table: str, conditions: str, limited: bool) -> str:
-        if limited:
-            some = f"SELECT id FROM {table}{conditions} LIMIT {self.placeholder}"
-            conditions = f" WHERE id IN ({some})"
-        return f"DELETE FROM {table}{conditions}"
+        sql = self._text(self._delete_text, table, shape(where), limit is not None)
+        return self._write(sql, self._values(where) + (() if limit is None else (limit,)))[1]
 
     def aggregate(
         self,
@@ -444,12 +334,9 @@ class SQLStore(SQLUpsert):
         where: Where = (),
         *,
         group_by: tuple[GroupKey, ...] = (),
-    ) -> list[tuple[Any, ...]]:
+    ) -> Rows:
         asked = [self._measuring(table, measure) for measure in measures]
-        sql = self._text(
-            (table, measures, _shape(where), group_by),
-            lambda: self._aggregate_text(table, asked, where, group_by),
-        )
+        sql = self._text(self._aggregate_text, table, measures, shape(where), group_by)
         try:
             rows = self._read(sql, self._values(where))
             combined = _combined(rows, len(group_by), asked)
@@ -457,38 +344,16 @@ class SQLStore(SQLUpsert):
             return self._aggregate_in_python(table, measures, where, group_by)
         return self._with_starts(group_by, combined)
 
-    def _aggregate_text(
-        self,
-        table: Table[Any],
-        asked: list[Expressions],
-        where: Where,
-        group_by: tuple[GroupKey, ...],
-    ) -> str:
-        groups = [self._grouped_by(group) for group in group_by]
-        texts = chain(groups, *(expressions.texts for expressions in asked))
-        text = f"SELECT {', '.join(texts)} FROM {self._table(table)}{self._where_text(where)}"
-        numbers = ", ".join(str(1 + n) for n in self._telling_apart(where, group_by))
-        return f"{text} GROUP BY {numbers}" if group_by else text
-
-    def _telling_apart(self, where: Where, group_by: tuple[GroupKey, ...]) -> Sequence[int]:
-        """Return the positions of those groups that the database has to look at."""
-        return range(len(group_by))
-
-    def _grouped_by(self, group: GroupKey) -> str:
-        return self._bucket(group) if isinstance(group, Bucket) else self._reading(group)
-
-    def _with_starts(
-        self, groups: tuple[GroupKey, ...], rows: list[tuple[Any, ...]]
-    ) -> list[tuple[Any, ...]]:
+    def _with_starts(self, groups: tuple[GroupKey, ...], rows: Rows) -> Rows:
         """Return the rows with the begin of each bucket instead of its value."""
         for at, group in enumerate(groups):
             if isinstance(group, Bucket):
-                start = cache(partial(self._start_or_none, group))
-                rows = [(*row[:at], start(row[at]), *row[at + 1 :]) for row in rows]
+                start = cache(partial(self._bucket_start, group))
+                rows = [
+                    (*row[:at], None if row[at] is None else start(row[at]), *row[at + 1 :])
+                    for row in rows
+                ]
         return rows
-
-    def _start_or_none(self, bucket: Bucket, value: Any) -> str | None:
-        return None if value is None else self._bucket_start(bucket, value)
 
     def _aggregate_in_python(
         self,
@@ -496,7 +361,7 @@ class SQLStore(SQLUpsert):
         measures: tuple[Measure, ...],
         where: Where,
         group_by: tuple[GroupKey, ...],
-    ) -> list[tuple[Any, ...]]:
+    ) -> Rows:
         groups = dict.fromkeys(g.column if isinstance(g, Bucket) else g for g in group_by)
         measured = dict.fromkeys(m.column for m in measures if m.column is not None)
         columns = tuple({**groups, **measured}) or ("id",)
@@ -505,198 +370,9 @@ class SQLStore(SQLUpsert):
             (dict(zip(columns, row, strict=True)) for row in rows), measures, group_by
         )
 
-    def _text(self, shape: Hashable, build: Callable[[], str]) -> str:
-        text = self._texts.get(shape)
-        if text is None:
-            text = self._texts[shape] = build()
-        return text
 
-    def _insert_text(self, table: Table[Any], columns: tuple[str, ...], rows: int = 1) -> str:
-        values = f"({', '.join(map(self._binding, columns))})"
-        return (
-            f"INSERT INTO {self._table(table)} ({', '.join(columns)}) "
-            f"VALUES {', '.join([values] * rows)}"
-        )
-
-    def _select_text(
-        self,
-        table: Table[Any],
-        where: Where,
-        order: tuple[Order, ...],
-        after: Position | None,
-        unlimited: bool,
-        from_start: bool,
-        empty: tuple[str, ...],
-    ) -> str:
-        # A column that a filter fixes need not be fetched: it saves a tenth for a run's events.
-        known = {*_known(where), *empty}
-        fetched = [self._reading(name) for name in table.names if name not in known]
-        if empty:
-            without = " AND ".join(_is_empty(table, name) for name in empty)
-            fetched.append(f"CASE WHEN {without} THEN NULL ELSE 1 END")
-        text = self._ordered_text(", ".join(fetched), table, where, order, after)
-        if not unlimited:
-            text += f" LIMIT {self.placeholder}"
-        if not from_start:
-            text += f"{self._no_limit if unlimited else ''} OFFSET {self.placeholder}"
-        return text
-
-    def _ordered_text(
-        self,
-        what: str,
-        table: Table[Any],
-        where: Where,
-        order: tuple[Order, ...],
-        after: Position | None,
-    ) -> str:
-        conditions = self._where_text(where, () if after is None else order)
-        by = ", ".join(f"{o.column} DESC" if o.descending else o.column for o in order)
-        return f"SELECT {what} FROM {self._table(table)}{conditions} ORDER BY {by}"
-
-    def _reading_csv(
-        self, table: Table[Any], where: Where, order: tuple[Order, ...], after: Position | None
-    ) -> str:
-        """Return the text of a statement for the CSV of so many rows; see `csv_text`."""
-        shape = (table, "csv", _shape(where), order, after is None)
-        return self._text(shape, lambda: self._csv_statement(table, where, order, after))
-
-    @abstractmethod
-    def _csv_statement(
-        self, table: Table[Any], where: Where, order: tuple[Order, ...], after: Position | None
-    ) -> str:
-        """Compile that text."""
-
-    def _where_text(self, where: Where, after: tuple[Order, ...] = ()) -> str:
-        """Return the conditions; `after` is the order in which the rows follow a position."""
-        conditions = [self._condition(f) for f in where]
-        if after:
-            place = ", ".join(o.column for o in after)
-            comparison = "<" if after[0].descending else ">"
-            conditions.append(f"({place}) {comparison} ({self._position(after)})")
-        return f" WHERE {' AND '.join(conditions)}" if conditions else ""
-
-    def _position(self, order: tuple[Order, ...]) -> str:
-        """Return the expressions that bind a position in this order."""
-        return ", ".join(self._binding(o.column) for o in order)
-
-    def _condition(self, f: Filter) -> str:
-        match f.op:
-            case "is null" | "is not null":
-                return f"{f.column} {f.op.upper()}"
-            case "differs from":
-                return f"{f.column} {self._differs_from} {f.value}"
-            case "in" if isinstance(f.value, Select):
-                source = f"{self._table(f.value.table)}{self._where_text(f.value.where)}"
-                return f"{f.column} IN (SELECT {f.value.column} FROM {source})"
-            case "in":
-                return f"{f.column} {self._any_of}"
-            case "has":
-                return self._has(f.column)
-            case "has any":
-                return self._has_any(f.column)
-            case "holds":
-                return self._holds(f.column)
-        return f"{f.column} {f.op} {self._binding(f.column)}"
-
-    @abstractmethod
-    def _has(self, column: str) -> str:
-        """Return the condition that a column of tags has the bound tag."""
-
-    @abstractmethod
-    def _has_any(self, column: str) -> str:
-        """Return the condition that a column of tags has one of several."""
-
-    @abstractmethod
-    def _holds(self, column: str) -> str:
-        """Return the condition that a column of payloads matches a pattern."""
-
-    @abstractmethod
-    def _several(self, values: tuple[Any, ...]) -> Any:
-        """Return the one value that `_any_of` binds for several, so that its text is constant."""
-
-    def _values(self, where: Where) -> Params:
-        """Return the values of the filters' placeholders, in order."""
-        values: list[Any] = []
-        for f in where:
-            if f.value is not None and f.op != "differs from":
-                values += self._bound(f)
-        return tuple(values)
-
-    def _bound(self, f: Filter) -> Params:
-        if isinstance(f.value, Select):
-            return self._values(f.value.where)
-        return (self._several(f.value) if isinstance(f.value, tuple) else f.value,)
-
-
-def _known(where: Where) -> Mapping[str, Any]:
-    """Return the columns whose values a filter fixes."""
-    return {f.column: f.value for f in where if f.op == "="}
-
-
-def _is_empty(table: Table[Any], column: str) -> str:
-    """Return the condition that an optional column has no value of its own."""
-    default = table.filled.get(column)
-    return f"{column} IS NULL" if default is None else f"nullif({column}, '{default}') IS NULL"
-
-
-def columns_of(
-    table: Table[Any],
-    where: Where,
-    rows: list[tuple[Any, ...]],
-    empty: tuple[str, ...] = (),
-) -> Columns | None:
-    """Transpose the fetched rows, and add the columns that a filter fixed.
-
-    Returns None if one of the columns that were expected to be empty has a value.
-    """
-    turned = _turned(rows)
-    if empty and rows and any(turned[-1]):
-        return None
-    known = {**{name: table.filled.get(name) for name in empty}, **_known(where)}
-    if rows and not known:
-        return turned
-    read = iter(turned)
-    return [(known[name],) * len(rows) if name in known else next(read, ()) for name in table.names]
-
-
-def _turned(rows: list[tuple[Any, ...]]) -> Columns:
-    if len(rows) <= _AT_ONCE:
-        return list(zip(*rows, strict=True))
-    # In parts, between which other threads have their turn: a million rows take a second. And as
-    # tuples: the garbage collector passes over those of plain values, but goes through all lists.
-    parts: list[Any] = [[] for _ in rows[0]]
-    for start in range(0, len(rows), _AT_ONCE):
-        part = rows[start : start + _AT_ONCE]
-        rows[start : start + _AT_ONCE] = [()] * len(part)  # And so is their memory released.
-        for column, values in zip(parts, zip(*part, strict=True), strict=True):
-            column.append(values)
-    for index, column in enumerate(parts):
-        parts[index] = tuple(chain.from_iterable(column))
-    return parts
-
-
-def _combined(
-    rows: list[tuple[Any, ...]], first: int, asked: list[Expressions]
-) -> list[tuple[Any, ...]]:
+def _combined(rows: Rows, first: int, asked: list[Expressions]) -> Rows:
     """Return rows with one value for each measure; the values of expressions begin at `first`."""
     cuts = pairwise(accumulate((len(texts) for texts, _ in asked), initial=first))
     parts = [(each.combine, slice(*cut)) for each, cut in zip(asked, cuts, strict=True)]
     return [(*row[:first], *(combine(*row[part]) for combine, part in parts)) for row in rows]
-
-
-def _even(time: str | None) -> str | None:
-    return even_times([time])[0]
-
-
-def _shape(where: Where) -> Hashable:
-    """Return what the text of a statement depends on: not the values that are bound."""
-    return tuple((f.column, f.op, _shape_of_value(f)) for f in where)
-
-
-def _shape_of_value(f: Filter) -> Hashable:
-    match f.value:
-        case Select(table, column, where):
-            return table, column, _shape(where)
-        case column if f.op == "differs from":
-            return str(column)
-    return None

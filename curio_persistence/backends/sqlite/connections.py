@@ -14,7 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from curio_persistence.backends.sql.store import Params, Result
+from curio_persistence.backends.sql.statements import Params
+from curio_persistence.backends.sql.store import Result
 from curio_persistence.backends.sqlite.file import DRIVER_ERRORS, SQLiteFile
 from curio_persistence.backends.sqlite.readers import Reader
 from curio_persistence.concurrency import forking

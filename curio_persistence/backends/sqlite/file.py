@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import re
 import sqlite3
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from curio_persistence.backends.sql.store import SQLStore
 from curio_persistence.backends.sqlite import payloads, wal
@@ -48,9 +49,15 @@ class SQLiteFile(SQLStore):
     placeholder = "?"
     _mine: ReadingThread
     _begin = "BEGIN IMMEDIATE"
-    _no_limit = " LIMIT -1"
-    _differs_from = "IS NOT"
+    _no_limit = -1
     _any_of = "IN (SELECT value FROM json_each(?))"
+    _conditions: ClassVar[Mapping[str, str]] = {
+        "differs from": "{column} IS NOT {value}",
+        "has": "EXISTS (SELECT 1 FROM json_each({column}) WHERE value = ?)",
+        "has any": f"EXISTS (SELECT 1 FROM json_each({{column}}) WHERE value {_any_of})",
+        "may hold": payloads.MAY_HOLD,
+        "holds": f"{payloads.FUNCTION}({{column}}, ?)",
+    }
 
     def __init__(
         self,

@@ -77,9 +77,7 @@ class SQLiteInserts(SQLiteConnections):
 
     def insert(self, table: Table[Any], row: Row) -> int:
         columns = tuple(row)
-        sql = self._texts.get((table, columns)) or self._text(
-            (table, columns), lambda: self._insert_text(table, columns)
-        )
+        sql = self._text(self._insert_text, table, columns)
         if not self._tables_are_ours:
             self._refuse_foreign_tables()
         # The hottest path: what `_write` and `_execute` do, without the function calls.
@@ -176,4 +174,4 @@ class SQLiteInserts(SQLiteConnections):
             return
 
     def _lines_text(self, table: Table[Any], columns: tuple[str, ...], count: int) -> str:
-        return self._text((table, columns, count), lambda: self._insert_text(table, columns, count))
+        return self._text(self._insert_text, table, columns, count)

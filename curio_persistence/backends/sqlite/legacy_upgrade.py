@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from curio_persistence.backends.sql.legacy_upgrade import ASIDE, OldRow, Original
-from curio_persistence.backends.sql.store import Params
+from curio_persistence.backends.sql.statements import Params
 from curio_persistence.backends.sqlite.store import SQLiteStore
 from curio_persistence.errors import AccessDeniedError, PersistenceError, StorageFullError
 from curio_persistence.store.table import Table
@@ -118,16 +118,7 @@ class SQLiteOriginal(Original, SQLiteStore):
     def _beside(self, end: str) -> Path:
         return self._file.with_name(self._file.name + end)
 
-    def _keep(
-        self, table: Table[Any], columns: tuple[str, ...], pieces: Iterator[list[OldRow]]
-    ) -> bool:
-        for lines in pieces:
-            self._insert_kept(table, columns, lines)
-            if not self._are_kept(table, columns, lines):
-                return False
-        return True
-
-    def _insert_kept(
+    def _insert_stored(
         self, table: Table[Any], columns: tuple[str, ...], lines: list[OldRow]
     ) -> None:
         connection = self._connection_of(self._mine.required())

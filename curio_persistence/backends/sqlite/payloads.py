@@ -15,6 +15,8 @@ from curio_persistence.store.filters import Where
 from curio_persistence.store.payload_match import holds, read_pattern
 
 FUNCTION = "curio_payload_holds"
+MAY_HOLD = "({column} GLOB ? OR {column} GLOB '*\\u*')"
+"""The condition for the first step; any letter may be written as an escape."""
 _PIECE = 100
 """The part of a long text that is compared."""
 _MAY_BE_ESCAPED = re.compile(r'["\\/\x00-\x1f]')
@@ -34,14 +36,9 @@ def in_two_steps(where: Where) -> Where:
     return tuple(f._replace(op="may hold") if f.op == "holds" else f for f in where) + decided
 
 
-def may_hold(column: str) -> str:
-    """Return the condition for the first step; any letter may be written as an escape."""
-    return f"({column} GLOB ? OR {column} GLOB '*\\u*')"
-
-
 @lru_cache
 def bound(pattern: str) -> tuple[str]:
-    """Return the value that `may_hold` takes: a glob of the key and, where it is one, the text."""
+    """Return the value that `MAY_HOLD` binds: a glob of the key and, where it is one, the text."""
     asked = read_pattern(pattern)
     texts = [asked.path[-1], *([asked.value] if isinstance(asked.value, str) else [])]
     return (f"*{'*'.join(map(_piece, texts))}*",)

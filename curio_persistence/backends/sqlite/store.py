@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import Any
 
 from curio_persistence.backends.sql import migrations
-from curio_persistence.backends.sql.store import Params
+from curio_persistence.backends.sql.statements import Params
 from curio_persistence.backends.sqlite import payloads, wal
 from curio_persistence.backends.sqlite.batches import SQLiteBatches
 from curio_persistence.backends.sqlite.file import Durability
@@ -120,26 +120,14 @@ class SQLiteStore(SQLiteBatches, SQLiteStreams, SQLiteHealth):
         # the time in them and then pass by every row that has the same.
         return f"{super()._position(order)} COLLATE BINARY"
 
-    def _has(self, column: str) -> str:
-        return f"EXISTS (SELECT 1 FROM json_each({column}) WHERE value = ?)"
-
-    def _has_any(self, column: str) -> str:
-        return f"EXISTS (SELECT 1 FROM json_each({column}) WHERE value {self._any_of})"
-
     def _where_text(self, where: Where, after: tuple[Order, ...] = ()) -> str:
         return super()._where_text(payloads.in_two_steps(where), after)
 
     def _values(self, where: Where) -> Params:
         return super()._values(payloads.in_two_steps(where))
 
-    def _condition(self, f: Filter) -> str:
-        return payloads.may_hold(f.column) if f.op == "may hold" else super()._condition(f)
-
     def _bound(self, f: Filter) -> Params:
         return payloads.bound(f.value) if f.op == "may hold" else super()._bound(f)
-
-    def _holds(self, column: str) -> str:
-        return f"{payloads.FUNCTION}({column}, ?)"
 
     def _several(self, values: tuple[Any, ...]) -> str:
         return json.dumps(values, ensure_ascii=False)

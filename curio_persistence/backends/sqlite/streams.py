@@ -9,14 +9,15 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-from curio_persistence.backends.sql.store import Params, SQLSnapshot, columns_of
+from curio_persistence.backends.sql.statements import Params, Query, columns_of, query_of
+from curio_persistence.backends.sql.store import SQLSnapshot
 from curio_persistence.backends.sqlite.connections import SQLiteConnections
 from curio_persistence.backends.sqlite.file import DRIVER_ERRORS
 from curio_persistence.backends.sqlite.readers import Reader
 from curio_persistence.errors import ClosedError
 from curio_persistence.results.csv import csv_columns, csv_in_pieces, csv_of_rows, is_quoted
 from curio_persistence.store.base import STREAM_ROWS, Position, Snapshot, position_of_last
-from curio_persistence.store.filters import Filter, Order, Where, beyond
+from curio_persistence.store.filters import Filter, Order, Where
 from curio_persistence.store.table import Columns, Table
 
 _LONGEST = 64 << 20
@@ -26,22 +27,6 @@ _ANY_LENGTH = 2**31 - 1
 
 class SQLiteStreams(SQLiteConnections):
     """The part of a SQLite store that reads more than fits into memory."""
-
-    def select(
-        self,
-        table: Table[Any],
-        where: Where = (),
-        *,
-        order: tuple[Order, ...] | None = None,
-        after: Position | None = None,
-        limit: int | None = None,
-        offset: int = 0,
-    ) -> Columns:
-        order = table.order if order is None else order
-        # Of a window's end and a position SQLite takes one to begin at, and it takes the window's:
-        # a far page would pass by all the rows before it.
-        where = beyond(where, order, after)
-        return super().select(table, where, order=order, after=after, limit=limit, offset=offset)
 
     def stream(
         self,
@@ -62,7 +47,8 @@ class SQLiteStreams(SQLiteConnections):
             there_already = self._fix_state(reader, what, table)
             while True:
                 try:
-                    for columns in self._read_stream(reader, table, where, order, after, size):
+                    query = query_of(table, where, order, after)
+                    for columns in self._read_stream(reader, query, size):
                         yield columns
                         after = position_of_last(table, order, columns)
                     return
@@ -96,19 +82,9 @@ class SQLiteStreams(SQLiteConnections):
             self._fix_state(reader, "a snapshot of all tables, as of an export or a copy,")
             yield SQLSnapshot(partial(self._read_stream, reader))
 
-    def _read_stream(
-        self,
-        reader: Reader,
-        table: Table[Any],
-        where: Where,
-        order: tuple[Order, ...],
-        after: Position | None,
-        size: int,
-    ) -> Iterator[Columns]:
+    def _read_stream(self, reader: Reader, query: Query, size: int) -> Iterator[Columns]:
         """Yield the rows of `stream`, from one statement."""
-        where = beyond(where, order, after)
-        sql = self._selecting(table, where, order, after, unlimited=True, from_start=True)
-        params = self._values(where) + (after or ())
+        sql, params = self._text(self._select_text, query.shape()), self._params(query)
         cursor: sqlite3.Cursor | None = None
         while True:
             with reader.lock, self._translating():
@@ -117,7 +93,7 @@ class SQLiteStreams(SQLiteConnections):
                 rows = cursor.fetchmany(size)
             if not rows:
                 return
-            yield columns_of(table, where, rows) or []
+            yield columns_of(query, rows) or []
 
     def _open_cursor(self, reader: Reader, sql: str, params: Params) -> sqlite3.Cursor:
         """Begin a stream's statement; the caller holds the reader's lock."""
@@ -132,41 +108,34 @@ class SQLiteStreams(SQLiteConnections):
             return
         with self._own_reader() as reader:
             self._fix_state(reader, f"a stream of {table.name}")
-            yield from csv_in_pieces(partial(self._read_csv, reader, table, where, order), order)
+            read = partial(self._read_csv, reader, query_of(table, where, order))
+            yield from csv_in_pieces(read, order)
 
     def _read_csv(
-        self,
-        reader: Reader,
-        table: Table[Any],
-        where: Where,
-        order: tuple[Order, ...],
-        after: Position | None,
-        count: int,
+        self, reader: Reader, query: Query, after: Position | None, count: int
     ) -> tuple[bytes, int]:
         """Return so many rows after a position, and how many there were."""
-        where = beyond(where, order, after)
-        sql = self._reading_csv(table, where, order, after)
+        query = query_of(query.table, query.where, query.order, after)
+        sql = self._text(self._csv_text, query.shape())
         with reader.lock, self._translating():
             connection = self._connection(reader)
             connection.text_factory = bytes
             # Many long rows would be a long chunk; SQLite refuses it when it is about to be one.
             longest = _LONGEST if count > 1 else _ANY_LENGTH
             connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, longest)
-            params = (*self._values(where), *(after or ()), count)
+            params = (*self._params(query), count)
             text, rows = connection.execute(sql, params).fetchone()
         return text or b"", rows
 
-    def _csv_statement(
-        self, table: Table[Any], where: Where, order: tuple[Order, ...], after: Position | None
-    ) -> str:
+    def _csv_text(self, query: Query) -> str:
         """Return a statement that answers with one row: with more, threads would take turns."""
-        columns = csv_columns(table, order)
+        columns = csv_columns(query.table, query.order)
         # %Q writes text between quotes, and NULL for what is NULL; %s nothing for it.
-        line = ",".join("%Q" if is_quoted(table, name) else "%s" for name in columns)
+        line = ",".join("%Q" if is_quoted(query.table, name) else "%s" for name in columns)
         what = f"printf('{line}', {', '.join(columns)}) AS line"
         return (
             "SELECT group_concat(line, '\n'), count(*) "
-            f"FROM ({self._ordered_text(what, table, where, order, after)} LIMIT ?)"
+            f"FROM ({self._ordered_text(what, query)} LIMIT ?)"
         )
 
     @contextmanager

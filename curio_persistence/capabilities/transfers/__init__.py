@@ -20,7 +20,6 @@ from curio_persistence.concurrency.prefetch import one_ahead
 from curio_persistence.errors import ConflictError, InvalidValueError
 from curio_persistence.redaction import Redaction
 from curio_persistence.store.base import Store
-from curio_persistence.store.codecs import even_times
 from curio_persistence.store.filters import COUNT, Filter, Order, Where
 from curio_persistence.store.table import Columns, Row, Table
 from curio_persistence.tables import EVENTS, RUNS_AND_STUBS, USAGE
@@ -93,7 +92,7 @@ class Transfers:
         for run_id, created_at in self._store.select_columns(
             table, ("run_id", "created_at"), (Filter("id", "=", ident),)
         ):
-            return run_id, *even_times([created_at])
+            return run_id, created_at
         return None
 
     def reserve_ids(self, table: Table[Any], last: int) -> None:
@@ -134,7 +133,8 @@ class Transfers:
             self._store.reserve_ids(table, reserved)
             if self.count(table, (Filter("id", ">=", first[0]["id"]),)):
                 raise ConflictError(f"{table.name} has rows with ids from {first[0]['id']} on.")
-            return self._store.insert_stream(table, chain((first,), chunks))
+            everything = chain((first,), chunks)
+            return sum(len(self._store.insert_many(table, rows)) for rows in everything)
 
     def hashes(self, run_ids: Iterable[str | None] | None = None) -> RunHashes:
         """Return the hash of each run, or of some runs, with its events and model calls.

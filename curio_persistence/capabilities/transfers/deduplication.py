@@ -16,7 +16,7 @@ from curio_persistence.capabilities.transfers.hashes import (
 from curio_persistence.capabilities.transfers.reading import of_runs
 from curio_persistence.errors import BusyError, ConflictError
 from curio_persistence.store.base import Store
-from curio_persistence.store.codecs import encode_time, even_times
+from curio_persistence.store.codecs import encode_time
 from curio_persistence.store.filters import Filter
 from curio_persistence.store.table import Row, Table
 from curio_persistence.tables import RUNS_AND_STUBS
@@ -72,11 +72,7 @@ class Deduplicator:
         found = self._store.select_columns(
             RUNS_AND_STUBS, columns, (Filter("run_id", "in", run_ids),)
         )
-        times = even_times([time for _, _, time in found])
-        return {
-            run_id: (not stub, str(time))
-            for (run_id, stub, _), time in zip(found, times, strict=True)
-        }
+        return {run_id: (not stub, str(time)) for run_id, stub, time in found}
 
     def _replace(self, row: Row) -> None:
         names = [name for name in RUNS_AND_STUBS.names if name not in ("id", "run_id")]
@@ -120,7 +116,7 @@ class Deduplicator:
         run_ids = dict.fromkeys(row["run_id"] for row in unnamed)
         stored: Counter[Content] = Counter()
         for where in of_runs(run_ids):
-            columns = table.in_one_form(self._store.select(table, (*where, *window)))
+            columns = self._store.select(table, (*where, *window))
             stored.update(contents_of_columns(table, columns))
         return stored
 

@@ -34,8 +34,7 @@ class Reading:
         """Yield what `Snapshot.stream` yields; the oldest records come first by default."""
         if order is None:
             order = tuple(each._replace(descending=False) for each in table.order)
-        chunks = self._snapshot.stream(table, where, order=order, size=size)
-        return map(table.in_one_form, chunks)
+        return self._snapshot.stream(table, where, order=order, size=size)
 
 
 def of_runs(run_ids: Collection[Any]) -> Iterator[Where]:
