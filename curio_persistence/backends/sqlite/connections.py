@@ -33,7 +33,7 @@ class SQLiteConnections(SQLiteFile):
         self._lock = FairLock()
         self._writer: sqlite3.Connection | None = None
         self._busy_timeout: float | None = None
-        """The milliseconds that the writer waits for other processes, once they were set."""
+        """The seconds that the writer waits for other processes, once they were set."""
         self._settled = False
         self._fork = Ticket()
         forking.follow(self)
@@ -99,10 +99,11 @@ class SQLiteConnections(SQLiteFile):
         None stands for `lock_timeout`. The setting stays until another is needed.
         """
         wanted = within_limit(self._lock_timeout if seconds is None else seconds)
-        milliseconds = round(wanted * 1e3, -1)  # Rounded, so that most limits are the same.
-        if milliseconds != self._busy_timeout:
-            connection.execute(f"PRAGMA busy_timeout = {milliseconds:.0f}")
-            self._busy_timeout = milliseconds
+        if wanted != self._lock_timeout:
+            wanted = round(wanted, 2)  # So that most limits are the same.
+        if wanted != self._busy_timeout:
+            connection.execute(f"PRAGMA busy_timeout = {wanted * 1e3:.0f}")
+            self._busy_timeout = wanted
 
     # --- transactions -------------------------------------------------------------------------
 

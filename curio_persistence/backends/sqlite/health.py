@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 import sqlite3
 from collections.abc import Iterator
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from curio_persistence.backends.sql import health, migrations
 from curio_persistence.backends.sqlite.connections import SQLiteConnections
-from curio_persistence.backends.sqlite.free_space import Room
 from curio_persistence.errors import CorruptDatabaseError
 from curio_persistence.store.base import Finding
 from curio_persistence.store.filters import Filter, Where
@@ -18,6 +19,37 @@ from curio_persistence.tables import TABLES
 _ADVICE = "Stop writing, keep a copy of the file, and restore a backup or run `.recover`."
 _NAMED = 5
 """The number of damaged rows, or places, to name."""
+_WORTH_IT = 10_000_000
+"""The empty bytes worth a warning, if they are half of the file or more."""
+_INCREMENTAL = 2
+
+
+class Room(NamedTuple):
+    """The numbers of a file's pages."""
+
+    page_size: int
+    pages: int
+    free: int
+    auto_vacuum: int
+
+    @property
+    def size(self) -> int:
+        return self.page_size * self.pages
+
+    def finding(self, path: Path) -> Finding:
+        """Return the finding of a check-up. SQLite reuses empty pages before the file grows."""
+        empty = self.page_size * self.free
+        said = f"{health.size(self.size)}, of them {health.size(empty)} empty"
+        if empty < _WORTH_IT or 2 * self.free < self.pages:
+            return Finding("space", "ok", said)
+        how = "PRAGMA incremental_vacuum" if self.auto_vacuum == _INCREMENTAL else "VACUUM"
+        return Finding(
+            "space",
+            "warning",
+            said,
+            "What is written next fills it. To give it back to the disk instead: "
+            f"sqlite3 {shlex.quote(str(path))} '{how}'",
+        )
 
 
 class SQLiteHealth(SQLiteConnections):
