@@ -123,8 +123,7 @@ class SQLiteFile(SQLStore):
 
     def _has_log(self) -> bool:
         """Return whether a log or journal exists beside the file."""
-        file = self._file.resolve()
-        return any(_size(file.with_name(file.name + end)) for end in ("-wal", "-journal"))
+        return any(wal.length(f"{self._file.resolve()}{end}") for end in ("-wal", "-journal"))
 
     def _connect_writer(self, *, create: bool) -> sqlite3.Connection:
         if self._read_only:
@@ -212,10 +211,3 @@ def _path(given: str | os.PathLike[str]) -> Path:
     if "\0" in str(path):
         raise ConfigurationError(f"db_path {given!r} names no file: it contains NUL.")
     return path
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return 0

@@ -38,6 +38,14 @@ def configure(connection: sqlite3.Connection) -> None:
     connection.execute(f"PRAGMA journal_size_limit = {LIMIT}")
 
 
+def length(path: str) -> int:
+    """Return the bytes of a file; 0 if it does not exist."""
+    try:
+        return os.stat(path).st_size  # a fifth of what a Path takes  # noqa: PTH116
+    except OSError:
+        return 0
+
+
 class WriteAheadLog:
     """The log of one file; `oldest_snapshot` tells which reader of this process needs it most."""
 
@@ -52,10 +60,7 @@ class WriteAheadLog:
 
     def size(self) -> int:
         """Return its length on the disk."""
-        try:
-            return os.stat(self._path).st_size  # a fifth of what a Path takes  # noqa: PTH116
-        except OSError:
-            return 0
+        return length(self._path)
 
     def look_after(self, writer: sqlite3.Connection) -> None:
         """Restart a log that is too long, between two transactions.
