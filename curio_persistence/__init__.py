@@ -41,6 +41,7 @@ if TYPE_CHECKING:
         AgentRunStatus,
         EventType,
         Level,
+        Score,
     )
     from curio_persistence.persistence import (
         InMemoryPersistence,
@@ -92,6 +93,7 @@ __all__ = [
     "RunTotals",
     "SQLitePersistence",
     "SchemaMismatchError",
+    "Score",
     "SearchHit",
     "SearchPage",
     "Setting",
@@ -135,7 +137,7 @@ if not TYPE_CHECKING:  # Type checkers see the names above, and no others.
         "importers.originals": "UpgradeReport upgrade",
         "importers.records": "import_records",
         "importers.reports": "ImportReport Problem",
-        "models": "AgentLLMUsage AgentRun AgentRunEvent AgentRunStatus EventType Level",
+        "models": "AgentLLMUsage AgentRun AgentRunEvent AgentRunStatus EventType Level Score",
         "persistence": (
             "InMemoryPersistence Persistence PostgresPersistence SQLitePersistence connect"
         ),

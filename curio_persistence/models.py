@@ -259,6 +259,27 @@ class AgentLLMUsage(_Record):
         return cost_in_metrics(self.usage_metrics)
 
 
+@dataclass(frozen=True, slots=True)
+class Score(_Record):
+    """What somebody or something thinks of a run, or of a span of it.
+
+    `value` is a number, `label` a word in its place or beside it. `source` is human, code or
+    model; `author` tells several of one source apart. `span_id` is None for the run itself.
+    """
+
+    run_id: str
+    name: str
+    value: float | None = None
+    label: str | None = None
+    comment: str | None = None
+    source: str = "human"
+    author: str = ""
+    span_id: str | None = None
+    id: int | None = None
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
+
+
 def cost_in_metrics(usage_metrics: Any) -> Decimal | None:
     """The finite number under `cost_usd` in text or a mapping of usage metrics, digit for digit."""
     if isinstance(usage_metrics, str):

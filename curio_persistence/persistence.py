@@ -7,7 +7,6 @@ from collections.abc import Collection, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import datetime, timedelta
-from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn, Unpack
 
 from curio_persistence.base import BasePersistence
@@ -15,6 +14,7 @@ from curio_persistence.capabilities.appends import OnConflict
 from curio_persistence.capabilities.events import EventFilters, Events
 from curio_persistence.capabilities.metrics import MetricFilters, MetricPoint, Metrics
 from curio_persistence.capabilities.runs import RunFilters, Runs
+from curio_persistence.capabilities.scores import Scores
 from curio_persistence.capabilities.search import Search, SearchFilters, SearchOrder, SearchPage
 from curio_persistence.capabilities.stats import Stats
 from curio_persistence.capabilities.transfers import Transfers
@@ -42,9 +42,9 @@ _LOOKED_AT = 1_000
 class Persistence(BasePersistence):
     """Everything above a store: the ten published methods, and the capabilities behind them.
 
-    `runs`, `events`, `usage`, `stats` and `metrics` hold what has no flat name here; `transfers`
-    has the hashes of runs, and `redaction` tells what is kept of words. Give `clock` to be the
-    master of time, in tests.
+    `runs`, `events`, `usage`, `scores`, `stats` and `metrics` hold what has no flat name here;
+    `transfers` has the hashes of runs, and `redaction` tells what is kept of words. Give `clock` to
+    be the master of time, in tests.
     """
 
     def __init__(
@@ -62,21 +62,21 @@ class Persistence(BasePersistence):
         self.runs = Runs(store, clock, redaction)
         self.events = Events(store, clock, redaction)
         self.usage = Usage(store, clock, redaction)
+        self.scores = Scores(store, clock, redaction)
         self.stats = Stats(store, clock)
         self.metrics = Metrics(store, clock)
         self.search = Search(store, clock, active=search is not False)
-        self.transfers = Transfers(store, redaction, self.runs, self.events, self.usage)
+        self.transfers = Transfers(
+            store, redaction, self.runs, self.events, self.usage, self.scores
+        )
         if initialize:
             try:
-                self._prepare(search)
+                self.initialize_schema()
+                if search:
+                    self.search.enable()
             except BaseException:
                 self.close()  # The caller gets no object to close.
                 raise
-
-    def _prepare(self, search: bool | None) -> None:
-        self.initialize_schema()
-        if search:
-            self.search.enable()
 
     def create_agent_run(self, run: AgentRun) -> None:
         self.runs.create(run)
@@ -476,11 +476,9 @@ class PostgresPersistence(Persistence):
     What is not given comes from `dsn` (a URL or a `key=value` string), then from libpq's `PG*`
     variables. Times are in seconds: a thread waits up to `pool_timeout` for one of
     `max_connections`, among which open streams and snapshots count; a new connection may then take
-    libpq's `connect_timeout`, 10; a statement is given up after `statement_timeout`, or never with
-    None. With `wait=False` nothing connects yet: the first call that reaches the server makes the
-    tables, so that a program starts while its server is away. `pgbouncer=True` spares pgbouncer the
-    start-up option by which a server learns of `statement_timeout`. `redactor` and `content` say
-    which words are kept: see `Redaction`.
+    libpq's `connect_timeout`, 10; a statement is given up after `statement_timeout`. Say
+    `pgbouncer=True` behind pgbouncer, which refuses the start-up option by which the server learns
+    of `statement_timeout`. `redactor` and `content` say which words are kept: see `Redaction`.
     """
 
     def __init__(
@@ -496,11 +494,10 @@ class PostgresPersistence(Persistence):
         *,
         dsn: str | None = None,
         pool_timeout: float = 30.0,
-        statement_timeout: float | None = 10.0,
+        statement_timeout: float | None = None,
         pgbouncer: bool = False,
         read_only: bool = False,
         initialize: bool = True,
-        wait: bool = True,
         redactor: Redactor | str | Collection[str] | None = None,
         content: Content = "full",
         search: bool | None = None,
@@ -524,10 +521,8 @@ class PostgresPersistence(Persistence):
             read_only=read_only,
         )
         super().__init__(
-            store, initialize=initialize and wait, clock=clock, redaction=redaction, search=search
+            store, initialize=initialize, clock=clock, redaction=redaction, search=search
         )
-        if initialize and not wait:
-            store.prepare_later(partial(self._prepare, search))
 
 
 class InMemoryPersistence(Persistence):
@@ -552,9 +547,9 @@ class InMemoryPersistence(Persistence):
         self._memory.clear()
 
     def get_all_data(self) -> dict[str, Any]:
-        """`{"runs": {run_id: dict}, "events": {run_id: [dict]}, "llm_usage": [dict]}`.
+        """Return `{"runs": {run_id: dict}, "events": {run_id: [dict]}, "llm_usage": [dict], …}`.
 
-        Oldest first; each dict is what `to_dict()` gives.
+        `scores` is a list as `llm_usage` is. Oldest first; each dict is what `to_dict()` gives.
         """
         runs = self.runs.newest(limit=None)[::-1]
         return {
@@ -565,6 +560,7 @@ class InMemoryPersistence(Persistence):
                 if (events := self.events.of_run(run.run_id))
             },
             "llm_usage": [usage.to_dict() for usage in self.usage.newest(limit=None)[::-1]],
+            "scores": [score.to_dict() for score in self.scores.iterate(order="oldest")],
         }
 
 
@@ -573,7 +569,6 @@ def connect(
     *,
     read_only: bool = False,
     initialize: bool = True,
-    wait: bool = True,
     redactor: Redactor | str | Collection[str] | None = None,
     content: Content | None = None,
     search: bool | None = None,
@@ -581,8 +576,7 @@ def connect(
     """Open `sqlite:///path`, `sqlite://` (memory), `postgresql://…?schema=…` or `memory://`.
 
     Without a URL the environment decides, as `DatabaseConfig.from_env()` tells. `redactor` and
-    `content` go before what it says of them. With `wait=False` a server need not be reachable yet:
-    the first call that reaches it makes the tables.
+    `content` go before what it says of them.
     """
     url = hidden(url)
     config = DatabaseConfig.from_env() if url is None else DatabaseConfig.from_url(url)
@@ -590,6 +584,4 @@ def connect(
         config = replace(config, redactor=redactor)
     if content is not None:
         config = replace(config, content=content)
-    return config.get_persistence(
-        read_only=read_only, initialize=initialize, wait=wait, search=search
-    )
+    return config.get_persistence(read_only=read_only, initialize=initialize, search=search)

@@ -16,6 +16,7 @@ from curio_persistence.buffering.queue import Overflow
 from curio_persistence.capabilities.events import EventFilters, Events
 from curio_persistence.capabilities.metrics import Metrics
 from curio_persistence.capabilities.runs import Runs
+from curio_persistence.capabilities.scores import Scores
 from curio_persistence.capabilities.search import Search
 from curio_persistence.capabilities.stats import Stats
 from curio_persistence.capabilities.transfers import Transfers
@@ -85,6 +86,17 @@ class AsyncUsage(Awaited[Usage]):
     totals = awaited(Usage.totals)
 
 
+class AsyncScores(Awaited[Scores]):
+    """`persistence.scores`, awaited."""
+
+    set = awaited(Scores.set)
+    of_run = awaited(Scores.of_run)
+    query = awaited(Scores.query)
+    iterate = streamed(Scores.iterate)
+    count = awaited(Scores.count)
+    delete = awaited(Scores.delete)
+
+
 class AsyncStats(Awaited[Stats]):
     """`persistence.stats`, awaited."""
 
@@ -143,6 +155,7 @@ class AsyncPersistence(Awaited[Persistence]):
         self.runs = AsyncRuns(persistence.runs, self._threads)
         self.events = AsyncEvents(persistence.events, self._threads)
         self.usage = AsyncUsage(persistence.usage, self._threads)
+        self.scores = AsyncScores(persistence.scores, self._threads)
         self.stats = AsyncStats(persistence.stats, self._threads)
         self.metrics = AsyncMetrics(persistence.metrics, self._threads)
         self.search = AsyncSearch(persistence.search, self._threads)

@@ -46,7 +46,7 @@ from curio_persistence.store.filters import (
     refuse_unknown,
 )
 from curio_persistence.store.table import Row, Table
-from curio_persistence.tables import EVENTS, RUNS, USAGE
+from curio_persistence.tables import EVENTS, RUNS, SCORES, USAGE
 
 _AS_INDEXED = (Order("created_at"), Order("id"))
 _LATEST = (Order("timestamp", descending=True), Order("id", descending=True))
@@ -314,6 +314,7 @@ class Runs:
         with self._store.transaction():
             self._delete_events(where, self._words(EVENTS, where))
             self._indexing.remove(RUNS, self._words(RUNS, where))
+            self._store.delete(SCORES, where)
             if not self._store.delete(RUNS, where):
                 return False  # Another thread or process has deleted the run.
             self._detach_calls(where, self._words(USAGE, where))

@@ -50,8 +50,13 @@ def run(options: Namespace, output: Output) -> int:
     ):
         report = copy_records(source, destination, progress=progress)
     if output.for_people:
-        of = {"runs": report.new_runs, "events": report.new_events, "model calls": report.new_usage}
-        all_of = (report.runs, report.events, report.usage)
+        of = {
+            "runs": report.new_runs,
+            "events": report.new_events,
+            "model calls": report.new_usage,
+            "scores": report.new_scores,
+        }
+        all_of = (report.runs, report.events, report.usage, report.scores)
         output.fields(
             {
                 what: f"{total:,}, {new:,} of them new"

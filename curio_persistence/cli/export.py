@@ -24,7 +24,8 @@ EXAMPLES = """\
   curio-persistence export --run-id run-42 --output - | gzip > run-42.jsonl.gz
 """
 
-_TABLES = ("runs", "events", "usage")
+_RECORDS = {"runs": "runs", "events": "events", "usage": "model calls", "scores": "scores"}
+_TABLES = tuple(_RECORDS)
 _FORMATS = ("jsonl", "csv", "parquet", "arrow")
 
 
@@ -80,8 +81,6 @@ def run(options: Namespace, output: Output) -> int:
             **filters(options, *tables),
         )
     where = "" if to_stdout else f" to {report.path}"
-    say(
-        f"Exported{where}: {report.runs:,} runs, {report.events:,} events, "
-        f"{report.usage:,} model calls."
-    )
+    counts = (f"{getattr(report, name):,} {_RECORDS[name]}" for name in tables)
+    say(f"Exported{where}: {', '.join(counts)}.")
     return OK

@@ -85,6 +85,8 @@ def _import(options: Namespace, persistence: Persistence | None) -> ImportReport
 def _show(report: ImportReport, output: Output) -> None:
     problems = len(report.problems) + report.more_problems
     numbers = {"runs": report.runs, "events": report.events, "model calls": report.usage}
+    if report.scores:
+        numbers["scores"] = report.scores
     output.fields(
         {
             "dry run" if report.dry_run else "imported": _counted(numbers),

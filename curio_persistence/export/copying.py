@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from itertools import chain, islice
 from typing import Any
 
-from curio_persistence.capabilities.transfers import BY_ID, KINDS, Transfers
+from curio_persistence.capabilities.transfers import BY_ID, CHANGING, KINDS, Transfers
 from curio_persistence.capabilities.transfers.deduplication import without_ids
 from curio_persistence.capabilities.transfers.hashes import RunHash, RunHashes
 from curio_persistence.capabilities.transfers.reading import Reading, of_runs
@@ -27,7 +27,7 @@ _TOLD = 1_000
 
 @dataclass(frozen=True, slots=True)
 class CopyReport:
-    """How many runs, events and model calls the source has, and how many of them were new.
+    """How many records of each table the source has, and how many of them were new.
 
     `kept_ids` tells whether rows have the ids that they had. `differing` are the runs, the first
     thousand, that are not the same in both afterwards: the destination has events or model calls
@@ -38,9 +38,11 @@ class CopyReport:
     runs: int
     events: int
     usage: int
+    scores: int
     new_runs: int
     new_events: int
     new_usage: int
+    new_scores: int
     kept_ids: bool
     differing: tuple[str, ...]
     more_differing: int
@@ -105,7 +107,7 @@ class _Copying:
         for where in (new, known):
             pieces = reading.stream(table, where, order=BY_ID, size=_PIECE)
             for batch in self._batches(name, table, pieces):
-                if table is RUNS_AND_STUBS:
+                if table in CHANGING:
                     self._add(name, table, batch)
                 elif where is new:
                     self._append(name, table, batch, reserved)

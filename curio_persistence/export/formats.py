@@ -15,12 +15,17 @@ from typing import Any, BinaryIO
 from curio_persistence.results.arrow import arrow_schema, arrow_table, pyarrow
 from curio_persistence.store.codecs import ESCAPE, decode_moneys, decode_tags, encode_tags
 from curio_persistence.store.table import Columns, Table
-from curio_persistence.tables import EVENTS, RUNS_AND_STUBS, USAGE
+from curio_persistence.tables import EVENTS, RUNS_AND_STUBS, SCORES, USAGE
 
 VERSION = 1
 """Of all formats together; a file of a later one is refused."""
 
-KIND_OF: Mapping[Table[Any], str] = {RUNS_AND_STUBS: "run", EVENTS: "event", USAGE: "usage"}
+KIND_OF: Mapping[Table[Any], str] = {
+    RUNS_AND_STUBS: "run",
+    EVENTS: "event",
+    USAGE: "usage",
+    SCORES: "score",
+}
 """What a record is called on its line of JSON."""
 
 _GROUP_BYTES = 16 << 20

@@ -36,6 +36,7 @@ class ExportReport:
     runs: int
     events: int
     usage: int
+    scores: int
 
     def to_dict(self) -> dict[str, Any]:
         """Everything by name, ready for JSON."""
@@ -47,7 +48,7 @@ def export_records(
     path: str | os.PathLike[str] | BinaryIO,
     *,
     format: str | None = None,
-    tables: Collection[str] = ("runs", "events", "usage"),
+    tables: Collection[str] = ("runs", "events", "usage", "scores"),
     overwrite: bool = False,
     snapshot: bool = True,
     progress: Progress | None = None,

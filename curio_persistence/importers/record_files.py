@@ -168,11 +168,16 @@ def _integer(value: Any) -> Any:
     return int(value) if isinstance(value, str) else value
 
 
+def _real(value: Any) -> Any:
+    return float(value) if isinstance(value, str) else value
+
+
 _READ: Mapping[Kind, Callable[[Any], Any]] = {
     "time": _time,
     "money": _money,
     "text": _text,
     "integer": _integer,
+    "real": _real,
 }
 
 

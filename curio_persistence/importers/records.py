@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import MISSING, fields
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from curio_persistence.capabilities.transfers import KINDS
 from curio_persistence.errors import InvalidValueError
 from curio_persistence.export.records import checked_persistence
 from curio_persistence.importers.folders import Source, source_path
 from curio_persistence.importers.record_files import Found, read_records
 from curio_persistence.importers.reports import ImportReport, Progress, Tally
 from curio_persistence.store.table import Row, Table
-from curio_persistence.tables import RUNS_AND_STUBS, USAGE
+from curio_persistence.tables import RUNS_AND_STUBS
 
 if TYPE_CHECKING:
     from curio_persistence.capabilities.transfers.deduplication import Deduplicator
@@ -20,9 +23,6 @@ if TYPE_CHECKING:
 _BATCH = 1_000
 _BATCH_LETTERS = 16 << 20
 """How many records, and how much text in them, wait to be stored together."""
-
-_NOBODY = {"agent_id": None, "run_id": None}
-"""What a record has to be made with; whether it may lack them, its encoder knows."""
 
 
 def import_records(
@@ -81,7 +81,7 @@ class _Arriving:
         if encode is None:
             encode = self._encoders[found.table] = self._encoder(found.table)
         try:
-            row = encode(found.table.model(**(_NOBODY | found.values)))
+            row = encode(found.table.model(**(_required_of(found.table) | found.values)))
             for name in found.table.stored_times:
                 if row[name] is None:
                     raise InvalidValueError(f"has no {name}, without which it would come twice")
@@ -104,9 +104,11 @@ class _Arriving:
             self._progress(self._done, None)
 
     def _count(self, new: int) -> None:
-        if self._table is RUNS_AND_STUBS:
-            self._tally.runs += new
-        elif self._table is USAGE:
-            self._tally.usage += new
-        else:
-            self._tally.events += new
+        [name] = [name for name, table in KINDS.items() if table is self._table]
+        setattr(self._tally, name, getattr(self._tally, name) + new)
+
+
+@cache
+def _required_of(table: Table[Any]) -> dict[str, None]:
+    """Return the fields that a record is made with; its encoder knows which of them may be None."""
+    return {field.name: None for field in fields(table.model) if field.default is MISSING}

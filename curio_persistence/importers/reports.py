@@ -40,6 +40,7 @@ class ImportReport:
     runs: int
     events: int
     usage: int
+    scores: int
     skipped: Mapping[str, int]
     problems: tuple[Problem, ...]
     more_problems: int
@@ -58,6 +59,7 @@ class ImportReport:
             "runs": self.runs,
             "events": self.events,
             "usage": self.usage,
+            "scores": self.scores,
             "skipped": dict(self.skipped),
             "problems": [problem._asdict() for problem in self.problems],
             "more_problems": self.more_problems,
@@ -68,7 +70,7 @@ class Tally:
     """A report while it is being written."""
 
     def __init__(self) -> None:
-        self.runs = self.events = self.usage = 0
+        self.runs = self.events = self.usage = self.scores = 0
         self.skipped: Counter[str] = Counter()
         self.bytes_read = 0
         self._problems: list[Problem] = []
@@ -91,6 +93,7 @@ class Tally:
             self.runs,
             self.events,
             self.usage,
+            self.scores,
             dict(self.skipped),
             tuple(self._problems),
             self._more_problems,

@@ -8,6 +8,7 @@ from curio_persistence.store.table import Table
 from curio_persistence.tables.consumers import CONSUMERS
 from curio_persistence.tables.events import EVENTS, SEVERITIES
 from curio_persistence.tables.runs import RUNS, RUNS_AND_STUBS, RunOrStub
+from curio_persistence.tables.scores import SCORE_SOURCES, SCORES
 from curio_persistence.tables.usage import USAGE
 
 __all__ = [
@@ -16,13 +17,15 @@ __all__ = [
     "EVENTS",
     "RUNS",
     "RUNS_AND_STUBS",
+    "SCORES",
+    "SCORE_SOURCES",
     "SEVERITIES",
     "TABLES",
     "USAGE",
     "RunOrStub",
 ]
 
-TABLES: tuple[Table[Any], ...] = (RUNS, EVENTS, USAGE)
+TABLES: tuple[Table[Any], ...] = (RUNS, EVENTS, USAGE, SCORES)
 """The tables of recorded data."""
 
 ALL_TABLES: tuple[Table[Any], ...] = (*TABLES, CONSUMERS)

@@ -27,6 +27,7 @@ def test_run_folders_are_imported(program: Program, root: Path, url: str) -> Non
         "runs": 3,
         "events": 12,
         "usage": 0,
+        "scores": 0,
         "skipped": {},
         "problems": [],
         "more_problems": 0,

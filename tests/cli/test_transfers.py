@@ -16,7 +16,7 @@ from tests.support.awkward import hashes
 def test_what_is_exported_is_imported(program: Program, recorded: str, format: str) -> None:
     code, out, said = program("export", "--url", recorded, "--output", f"all.{format}")
     assert (code, out) == (0, "")
-    assert said == f"Exported to all.{format}: 5 runs, 5 events, 3 model calls.\n"
+    assert said == f"Exported to all.{format}: 5 runs, 5 events, 3 model calls, 0 scores.\n"
     report = program("import", "records", f"all.{format}", "--db-path", "new.db").json()
     assert (report["ok"], report["runs"], report["events"], report["usage"]) == (True, 5, 5, 3)
     with connect(recorded) as one, connect(f"sqlite:///{program.folder}/new.db") as two:
@@ -33,7 +33,7 @@ def test_lines_of_json_go_to_stdout(program: Program, agents_db: str) -> None:
         *["usage"] * 3,
         "end",
     ]
-    assert said == "Exported: 1 runs, 5 events, 3 model calls.\n"
+    assert said == "Exported: 1 runs, 5 events, 3 model calls, 0 scores.\n"
 
 
 def test_one_table_of_csv_goes_to_stdout_and_several_do_not(
@@ -119,9 +119,11 @@ def test_a_database_is_copied_and_what_is_new_follows(
         "runs": 5,
         "events": 5,
         "usage": 3,
+        "scores": 0,
         "new_runs": 5,
         "new_events": 5,
         "new_usage": 3,
+        "new_scores": 0,
         "kept_ids": True,
         "differing": [],
         "more_differing": 0,
@@ -131,6 +133,7 @@ def test_a_database_is_copied_and_what_is_new_follows(
         "runs         5, 0 of them new",
         "events       5, 0 of them new",
         "model calls  3, 0 of them new",
+        "scores       0, 0 of them new",
     ]
 
 

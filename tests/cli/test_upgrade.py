@@ -98,7 +98,7 @@ def test_the_command_that_is_named_for_a_schema_upgrades_it(
         (["nothing.db"], 2, "no URL of a database"),
         (["sqlite:///nothing.db"], 3, "No database exists at nothing.db"),
         (["sqlite:///agent_sdk.db", "--db-path", "other.db"], 2, "drop --url, --db-path"),
-        (["--timezone", "Mars/Olympus"], 2, "Name one as Europe/Paris or UTC"),
+        (["--timezone", "Mars/Olympus"], 2, "Use a name such as Europe/Paris or UTC"),
         (["memory://"], 1, "nothing is to be upgraded"),
     ],
 )

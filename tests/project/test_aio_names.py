@@ -26,6 +26,7 @@ from curio_persistence.aio import persistence as awaited
 from curio_persistence.capabilities.events import Events
 from curio_persistence.capabilities.metrics import Metrics
 from curio_persistence.capabilities.runs import Runs
+from curio_persistence.capabilities.scores import Scores
 from curio_persistence.capabilities.search import Search
 from curio_persistence.capabilities.stats import Stats
 from curio_persistence.capabilities.transfers import Transfers
@@ -37,6 +38,7 @@ PAIRS = {
     Runs: awaited.AsyncRuns,
     Events: awaited.AsyncEvents,
     Usage: awaited.AsyncUsage,
+    Scores: awaited.AsyncScores,
     Stats: awaited.AsyncStats,
     Metrics: awaited.AsyncMetrics,
     Search: awaited.AsyncSearch,
@@ -49,8 +51,9 @@ PAIRS = {
 FUNCTIONS = ["copy_records", "export_records", "import_agdd", "import_costs", "import_records"]
 
 INTERNAL = {
-    Runs: {"where"},
+    Runs: {"create_rows", "dated_row", "replace_rows", "where"},
     Events: {"log_rows", "store", "where"},
+    Scores: {"where"},
     Usage: {"log_rows", "store", "where"},
     Stream: {"batches"},
     Transfers: {name for name in vars(Transfers) if name not in ("hash", "hashes")},

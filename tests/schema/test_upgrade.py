@@ -273,7 +273,7 @@ def test_a_zone_may_be_a_name_or_an_object(make: Make) -> None:
 def test_an_unknown_zone_is_refused_before_anything_is_done(database: Database, zone: str) -> None:
     original.make(database)
     before = database.state()
-    with pytest.raises(InvalidValueError, match="Name one as Europe/Paris") as caught:
+    with pytest.raises(InvalidValueError, match="Use a name such as Europe/Paris") as caught:
         upgrade(database.url, timezone=zone)
     assert caught.value.field == "timezone"
     assert database.state() == before

@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from curio_persistence import AgentLLMUsage, AgentRun, AgentRunEvent
+from curio_persistence import AgentLLMUsage, AgentRun, AgentRunEvent, Score
 from curio_persistence.store.base import Store
 from curio_persistence.store.table import Table
-from curio_persistence.tables import ALL_TABLES, CONSUMERS, EVENTS, RUNS, USAGE
+from curio_persistence.tables import ALL_TABLES, CONSUMERS, EVENTS, RUNS, SCORES, USAGE
 from curio_persistence.tables.consumers import ConsumerPosition
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -18,6 +18,7 @@ RECORDS: dict[Table[Any], Any] = {
     RUNS: AgentRun("agent", "run", created_at=NOON, updated_at=NOON),
     EVENTS: AgentRunEvent("agent", "run", timestamp=NOON, created_at=NOON, event_type="custom"),
     USAGE: AgentLLMUsage("agent", "run", created_at=NOON),
+    SCORES: Score("run", "helpful", 0.8, created_at=NOON, updated_at=NOON),
     CONSUMERS: ConsumerPosition("consumer", EVENTS.name, "[0]", NOON),
 }
 

@@ -12,6 +12,7 @@ from curio_persistence.capabilities.appends import Appends
 from curio_persistence.capabilities.arguments import checked_run_id, checked_run_ids
 from curio_persistence.capabilities.events import EventFilters, Events
 from curio_persistence.capabilities.runs import RunFilters, Runs
+from curio_persistence.capabilities.scores import ScoreFilters, Scores
 from curio_persistence.capabilities.transfers.deduplication import ARRIVING, Deduplicator
 from curio_persistence.capabilities.transfers.hashes import RunHash, RunHashes
 from curio_persistence.capabilities.transfers.reading import Pages, Reading, of_runs
@@ -22,16 +23,25 @@ from curio_persistence.redaction import Redaction
 from curio_persistence.store.base import Store
 from curio_persistence.store.filters import COUNT, Filter, Order, Where
 from curio_persistence.store.table import Columns, Row, Table
-from curio_persistence.tables import EVENTS, RUNS_AND_STUBS, USAGE
+from curio_persistence.tables import EVENTS, RUNS_AND_STUBS, SCORES, USAGE
 
-KINDS: Mapping[str, Table[Any]] = {"runs": RUNS_AND_STUBS, "events": EVENTS, "usage": USAGE}
+KINDS: Mapping[str, Table[Any]] = {
+    "runs": RUNS_AND_STUBS,
+    "events": EVENTS,
+    "usage": USAGE,
+    "scores": SCORES,
+}
 """The names of the tables in commands and exports."""
 
 _FILTERS = {
     RUNS_AND_STUBS: {*RunFilters.__annotations__},
     EVENTS: {*EventFilters.__annotations__},
     USAGE: {*UsageFilters.__annotations__},
+    SCORES: {*ScoreFilters.__annotations__},
 }
+
+CHANGING = (RUNS_AND_STUBS, SCORES)
+"""The tables whose rows are changed, so that a stored row may be older than a copied one."""
 
 BY_ID = (Order("id"),)
 _BY_ID_DOWN = (Order("id", descending=True),)
@@ -41,7 +51,13 @@ class Transfers:
     """Reads all kinds of records as of one moment, and stores records from elsewhere."""
 
     def __init__(
-        self, store: Store, redaction: Redaction, runs: Runs, events: Events, usage: Usage
+        self,
+        store: Store,
+        redaction: Redaction,
+        runs: Runs,
+        events: Events,
+        usage: Usage,
+        scores: Scores,
     ) -> None:
         self._store = store
         self._redaction = redaction
@@ -49,6 +65,7 @@ class Transfers:
             RUNS_AND_STUBS: runs.where,
             EVENTS: events.where,
             USAGE: usage.where,
+            SCORES: scores.where,
         }
         self._appends: dict[Table[Any], Appends[Any]] = {EVENTS: events, USAGE: usage}
 
@@ -137,7 +154,7 @@ class Transfers:
             return sum(len(self._store.insert_many(table, rows)) for rows in everything)
 
     def hashes(self, run_ids: Iterable[str | None] | None = None) -> RunHashes:
-        """Return the hash of each run, or of some runs, with its events and model calls.
+        """Return the hash of each run, or of some runs, with its events, model calls and scores.
 
         None in `run_ids` stands for the model calls without a run.
         """

@@ -32,7 +32,7 @@ class Deduplicator:
 
     Batches of events and model calls come oldest first. A record with an `event_id` is recognised
     by it; a record without one by all its fields but the id, and of several equal ones as many are
-    stored as were sent. A stored run is replaced by a version that was updated later.
+    stored as were sent. A stored run or score is replaced by a version that was updated later.
     """
 
     def __init__(self, store: Store, appends: Mapping[Table[Any], Appends[Any]]) -> None:
@@ -44,41 +44,46 @@ class Deduplicator:
         """Store the rows that are new, all or none, and return how many they are."""
         with self._store.transaction():
             self._store.advisory_lock(ARRIVING)
-            return self._add_runs(rows) if table is RUNS_AND_STUBS else self._append(table, rows)
+            if table in self._appends:
+                return self._append(table, rows)
+            return self._add_latest(table, rows)
 
-    # --- runs ---------------------------------------------------------------------------------
+    # --- runs and scores ----------------------------------------------------------------------
 
-    def _add_runs(self, rows: Sequence[Row]) -> int:
-        """Store the runs that are new, were stubs, or have changed since the last transfer."""
-        latest = _latest(rows)
+    def _add_latest(self, table: Table[Any], rows: Sequence[Row]) -> int:
+        """Store the rows that are new, were stubs, or have changed since the last transfer."""
+        latest = _latest(table, rows)
         for _ in range(_ATTEMPTS):
-            stored = self._versions(tuple(latest))
-            new = [row for run_id, row in latest.items() if run_id not in stored]
+            stored = self._versions(table, latest.values())
+            new = [row for key, row in latest.items() if key not in stored]
             try:
-                self._store.insert_many(RUNS_AND_STUBS, new)
+                self._store.insert_many(table, new)
             except ConflictError:  # Another transaction created one of them, or took its id.
                 without_ids(new)
                 continue
-            known = [row for run_id, row in latest.items() if run_id in stored]
-            changed = [row for row in known if stored[str(row["run_id"])] < _version(row)]
+            known = [(key, row) for key, row in latest.items() if key in stored]
+            changed = [row for key, row in known if stored[key] < _version(row)]
             for row in changed:
-                self._replace(row)
+                self._replace(table, row)
             return len(new) + len(changed)
-        raise BusyError("Other transactions keep creating the same runs; try again.")
+        raise BusyError("Other transactions keep creating the same records; try again.")
 
-    def _versions(self, run_ids: tuple[str, ...]) -> dict[str, _Version]:
-        """Return the versions of the stored runs among these."""
-        columns = ("run_id", "stub", "updated_at")
-        found = self._store.select_columns(
-            RUNS_AND_STUBS, columns, (Filter("run_id", "in", run_ids),)
-        )
-        return {run_id: (not stub, str(time)) for run_id, stub, time in found}
+    def _versions(self, table: Table[Any], rows: Iterable[Row]) -> dict[Content, _Version]:
+        """Return the versions of the stored rows of the same runs, by their keys."""
+        stub = ("stub",) if table is RUNS_AND_STUBS else ()
+        run_ids = tuple(dict.fromkeys(row["run_id"] for row in rows))
+        columns = (*table.unique[0], "updated_at", *stub)
+        found = self._store.select_columns(table, columns, (Filter("run_id", "in", run_ids),))
+        length = len(table.unique[0])
+        return {row[:length]: (not (stub and row[-1]), str(row[length])) for row in found}
 
-    def _replace(self, row: Row) -> None:
-        names = [name for name in RUNS_AND_STUBS.names if name not in ("id", "run_id")]
-        changes: Row = {name: row.get(name, RUNS_AND_STUBS.filled.get(name)) for name in names}
-        where = (Filter("run_id", "=", row["run_id"]),)
-        self._store.update(RUNS_AND_STUBS, where, {**changes, "indexed_at": None})
+    def _replace(self, table: Table[Any], row: Row) -> None:
+        key = table.unique[0]
+        names = [name for name in table.names if name not in ("id", *key)]
+        changes: Row = {name: row.get(name, table.filled.get(name)) for name in names}
+        if table is RUNS_AND_STUBS:
+            changes["indexed_at"] = None
+        self._store.update(table, tuple(Filter(name, "=", row[name]) for name in key), changes)
 
     # --- events and model calls ---------------------------------------------------------------
 
@@ -122,20 +127,21 @@ class Deduplicator:
 
 
 _Version = tuple[bool, str]
-"""Orders the versions of a run; a stub comes before any other."""
+"""Orders the versions of a row; a stub of a run comes before any other."""
 
 
 def _version(row: Row) -> _Version:
     return not row.get("stub"), str(row["updated_at"])
 
 
-def _latest(rows: Iterable[Row]) -> dict[Any, Row]:
-    """Return the latest version of each run."""
-    latest: dict[Any, Row] = {}
+def _latest(table: Table[Any], rows: Iterable[Row]) -> dict[Content, Row]:
+    """Return the latest version of each row, by its key."""
+    latest: dict[Content, Row] = {}
     for row in rows:
-        known = latest.setdefault(row["run_id"], row)
+        key = tuple(row[name] for name in table.unique[0])
+        known = latest.setdefault(key, row)
         if _version(known) < _version(row):
-            latest[row["run_id"]] = row
+            latest[key] = row
     return latest
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from curio_persistence.store.table import Columns, Row, StoredValue, Table
-from curio_persistence.tables import EVENTS, USAGE
+from curio_persistence.tables import EVENTS, SCORES, USAGE
 
 Content = tuple[StoredValue, ...]
 """All stored values of a row but its id, in the order of `table.names`."""
@@ -16,7 +16,7 @@ _ALL = 1 << 8 * _BYTES
 
 
 class RunHash(NamedTuple):
-    """The number of events and model calls of a run, and a hash of these and of the run itself.
+    """The number of records of a run, by table, and a hash of these and of the run itself.
 
     The hash depends on every field but the ids of rows, on no order, and on no backend. `run_id`
     is None for model calls that belong to no run.
@@ -25,6 +25,7 @@ class RunHash(NamedTuple):
     run_id: str | None
     events: int
     usage: int
+    scores: int
     hash: str
 
 
@@ -51,13 +52,13 @@ class RunHashes:
     def add(self, table: Table[Any], columns: Columns) -> None:
         """Count in rows, given as the columns `table.names`."""
         run_ids = columns[table.names.index("run_id")]
-        counts = {EVENTS: 0, USAGE: 1}.get(table)
+        counts = {EVENTS: 0, USAGE: 1, SCORES: 2}.get(table)
         for run_id, text in zip(run_ids, _texts(table, columns), strict=True):
-            found = self._found.setdefault(run_id, [0, 0, 0])
+            found = self._found.setdefault(run_id, [0, 0, 0, 0])
             digest = self._empty.copy()
             digest.update(text)
             # The numbers are added up, so that no order matters.
-            found[2] += int.from_bytes(digest.digest())
+            found[-1] += int.from_bytes(digest.digest())
             if counts is not None:
                 found[counts] += 1
 
@@ -69,8 +70,8 @@ class RunHashes:
         return self._hash(run_id) if run_id in self._found else None
 
     def _hash(self, run_id: str | None) -> RunHash:
-        events, usage, total = self._found[run_id]
-        return RunHash(run_id, events, usage, f"{total % _ALL:0{2 * _BYTES}x}")
+        events, usage, scores, total = self._found[run_id]
+        return RunHash(run_id, events, usage, scores, f"{total % _ALL:0{2 * _BYTES}x}")
 
 
 def _texts(table: Table[Any], columns: Columns) -> Iterator[bytes]:

@@ -1,0 +1,142 @@
+"""Scores: what people, code and models think of a run, or of a span of it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any, TypedDict, Unpack
+
+from curio_persistence.capabilities.arguments import checked_run_id
+from curio_persistence.capabilities.windows import Moment, window
+from curio_persistence.clock import Clock
+from curio_persistence.errors import InvalidValueError, MissingRunError, NotFoundError
+from curio_persistence.models import Score
+from curio_persistence.redaction import Redaction
+from curio_persistence.results.pages import Direction, Page, Stream, open_stream, read_page
+from curio_persistence.store.base import Store
+from curio_persistence.store.filters import COUNT, Filter, Select, Where, refuse_unknown
+from curio_persistence.tables import RUNS, SCORES
+
+_KEY = SCORES.unique[0]
+_CHANGES = ("value", "label", "comment", "updated_at")
+
+
+class ScoreFilters(TypedDict, total=False):
+    """The filters of scores; a score must pass all that are given."""
+
+    agent_id: str | None
+    run_id: str | Collection[str] | None
+    span_id: str | None
+    name: str | Collection[str] | None
+    source: str | Collection[str] | None
+    author: str | Collection[str] | None
+    session_id: str | None
+    user_id: str | None
+    since: Moment | None
+    until: Moment | None
+
+
+class Scores:
+    """Set, list and delete scores."""
+
+    def __init__(self, store: Store, clock: Clock, redaction: Redaction) -> None:
+        self._store = store
+        self._clock = clock
+        self._encode = redaction.encoder(SCORES)
+
+    def set(
+        self,
+        run_id: str,
+        name: str,
+        value: float | None = None,
+        *,
+        label: str | None = None,
+        comment: str | None = None,
+        source: str = "human",
+        author: str = "",
+        span_id: str | None = None,
+    ) -> Score:
+        """Store what an author thinks of a run, or of a span of it, and return the score.
+
+        It replaces the score of the same run, span, name, source and author. `value` is a finite
+        number or a bool; `label` is a word in its place, or beside it. `source` is `"human"`,
+        `"code"` or `"model"`. Raise NotFoundError if the run is not stored.
+        """
+        checked_run_id(run_id)
+        if value is None and label is None:
+            raise InvalidValueError("A score needs a value or a label.", field="value")
+        now = self._clock.stamp(run_id)
+        number = float(value) if isinstance(value, bool) else value
+        score = Score(run_id, name, number, label, comment, source, author, span_id, None, now, now)
+        row = self._encode(score)
+        try:
+            with self._store.transaction():
+                self._store.upsert(SCORES, [row], key=_KEY, update=_CHANGES)
+                stored = self._store.select(SCORES, _same_key(row), limit=1)
+        except MissingRunError as error:
+            raise NotFoundError(f"No run {run_id!r} exists to score.") from error
+        return SCORES.decode(stored)[0]
+
+    def of_run(self, run_id: str) -> list[Score]:
+        """Return all scores of a run and of its spans, oldest first."""
+        where = SCORES.where(run_id=checked_run_id(run_id))
+        return SCORES.decode(self._store.select(SCORES, where))[::-1]
+
+    def query(
+        self,
+        *,
+        order: Direction = "newest",
+        limit: int | None = 100,
+        cursor: str | None = None,
+        **filters: Unpack[ScoreFilters],
+    ) -> Page[Score]:
+        """Return one page of scores by the time at which they were first set."""
+        where = self.where(**filters)
+        return read_page(self._store, SCORES, where, order=order, limit=limit, cursor=cursor)
+
+    def iterate(
+        self,
+        *,
+        order: Direction = "newest",
+        snapshot: bool = True,
+        **filters: Unpack[ScoreFilters],
+    ) -> Stream[Score]:
+        """Iterate over all scores by the time at which they were first set."""
+        return open_stream(
+            self._store, SCORES, self.where(**filters), order=order, snapshot=snapshot
+        )
+
+    def count(self, **filters: Unpack[ScoreFilters]) -> int:
+        """Return the number of scores that pass the filters."""
+        [(count,)] = self._store.aggregate(SCORES, (COUNT,), self.where(**filters))
+        return int(count)
+
+    def delete(
+        self,
+        run_id: str,
+        name: str,
+        *,
+        source: str = "human",
+        author: str = "",
+        span_id: str | None = None,
+    ) -> bool:
+        """Delete one score; False if it is not stored."""
+        checked_run_id(run_id)
+        row: dict[str, Any] = {"run_id": run_id, "name": name, "source": source, "author": author}
+        where = (*SCORES.where(**row), SCORES.filter("span_id", "=", span_id or ""))
+        return bool(self._store.delete(SCORES, where))
+
+    def where(self, **filters: Unpack[ScoreFilters]) -> Where:
+        """Return the filters of the store for those that a caller gave."""
+        refuse_unknown(filters, ScoreFilters)
+        names = ("run_id", "span_id", "name", "source", "author")
+        of_run = ("agent_id", "session_id", "user_id")
+        runs = RUNS.where(**{name: filters.get(name) for name in of_run})
+        return (
+            *SCORES.where_any(**{name: filters.get(name) for name in names}),
+            *((Filter("run_id", "in", Select(RUNS, "run_id", runs)),) if runs else ()),
+            *window(SCORES, self._clock, filters.get("since"), filters.get("until")),
+        )
+
+
+def _same_key(row: dict[str, Any]) -> Where:
+    return tuple(Filter(name, "=", row[name]) for name in _KEY)
