@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from weakref import finalize
 
 from curio_persistence.buffering.queue import Overflow, WriteQueue
+from curio_persistence.buffering.runs import QueuedRuns
 from curio_persistence.buffering.storing import Kind, Kinds
 from curio_persistence.capabilities.appends import Appends, M, OnConflict, Stored
 from curio_persistence.capabilities.events import Events
@@ -84,9 +85,11 @@ class BufferedPersistence(Persistence):
             raise UnsupportedError("This persistence is buffered already: one queue is enough.")
         if overflow not in ("block", "drop"):
             raise ConfigurationError(f"overflow is 'block' or 'drop', not {overflow!r}.")
+        inner = persistence._store
+        self._queued_runs = QueuedRuns(inner, persistence.clock, persistence.redaction)
         self._queue = WriteQueue(
-            persistence._store,
-            {} if persistence._store.read_only else _kinds(persistence),
+            inner,
+            {} if inner.read_only else _kinds(persistence, self._queued_runs),
             max_items=_checked_limit("max_items", max_items),
             max_bytes=_checked_limit("max_bytes", max_bytes),
             max_seconds=checked_seconds("max_seconds", max_seconds),
@@ -95,7 +98,7 @@ class BufferedPersistence(Persistence):
         )
         self._sigterm = _handler(self._queue) if install_sigterm else None
         super().__init__(
-            BufferedStore(persistence._store, self._queue),
+            BufferedStore(inner, self._queue),
             initialize=False,
             clock=persistence.clock,
             redaction=persistence.redaction,
@@ -106,12 +109,12 @@ class BufferedPersistence(Persistence):
 
     def _begin_run(self, run: AgentRun) -> None:
         """Queue the beginning of a recorded run: its agent does not wait for the database."""
-        row = self.runs.dated_row(run)
+        row = self._queued_runs.dated_row(run)
         if not self._store.put(_BEGIN, (row,)):
             self.create_agent_run(run)
 
     def _end_run(self, run_id: str, run: AgentRun) -> None:
-        row = self.runs.dated_row(run)
+        row = self._queued_runs.dated_row(run)
         if not self._store.put(_END, (row,)):
             self.update_agent_run(run_id, run)
 
@@ -160,9 +163,8 @@ class BufferedPersistence(Persistence):
             error.add_note(f"And what was queued could not be stored: {second}")
 
 
-def _kinds(persistence: Persistence) -> Kinds:
+def _kinds(persistence: Persistence, runs: QueuedRuns) -> Kinds:
     """Return how each kind of rows is stored: runs begin before their events, and end after."""
-    runs = persistence.runs
     return {
         _BEGIN: Kind(0, RUNS, runs.create_rows),
         EVENTS: Kind(1, EVENTS, persistence.events.store),

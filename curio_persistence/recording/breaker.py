@@ -7,7 +7,12 @@ from collections.abc import Callable
 from typing import Any, ParamSpec
 
 from curio_persistence.concurrency.time_limit import call_within
-from curio_persistence.errors import UnavailableError
+from curio_persistence.errors import (
+    ConflictError,
+    InvalidValueError,
+    NotFoundError,
+    UnavailableError,
+)
 
 P = ParamSpec("P")
 
@@ -20,6 +25,8 @@ _TOLERATED = 0.2
 _FIRST_REST = 5.0
 _LONGEST_REST = 60.0
 """Seconds for which writes are refused."""
+_ANSWERS = (InvalidValueError, ConflictError, NotFoundError)
+"""Errors of a record, by which the database shows that it answers."""
 
 
 class Breaker:
@@ -29,14 +36,15 @@ class Breaker:
     that had to be waited for. After a rest one write tries again; the rests grow.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
         self._wasted = 0.0
         self._rest = 0.0
         self._tries_at = 0.0
 
     def call(self, write: Callable[P, Any], *args: P.args, **kwargs: P.kwargs) -> None:
         """Write within a second; raise the write's error, or UnavailableError during a rest."""
-        begin = time.monotonic()
+        begin = self._now()
         if self._rest:
             if begin < self._tries_at:
                 raise UnavailableError(
@@ -46,6 +54,8 @@ class Breaker:
             self._tries_at = begin + self._rest  # Other threads do not try as well.
         try:
             call_within(_LIMIT_AGAIN if self._rest else _LIMIT, write, *args, **kwargs)
+        except _ANSWERS:
+            raise
         except Exception:
             self._count(begin)
             raise
@@ -53,7 +63,7 @@ class Breaker:
             self._wasted = self._rest = 0.0
 
     def _count(self, begin: float) -> None:
-        now = time.monotonic()
+        now = self._now()
         self._wasted += now - begin
         if self._wasted > _TOLERATED:
             self._rest = min(max(self._rest * 2, _FIRST_REST), _LONGEST_REST)
