@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn, Unpack
 
 from curio_persistence.base import BasePersistence
@@ -71,12 +72,15 @@ class Persistence(BasePersistence):
         )
         if initialize:
             try:
-                self.initialize_schema()
-                if search:
-                    self.search.enable()
+                self._prepare(search)
             except BaseException:
                 self.close()  # The caller gets no object to close.
                 raise
+
+    def _prepare(self, search: bool | None) -> None:
+        self.initialize_schema()
+        if search:
+            self.search.enable()
 
     def create_agent_run(self, run: AgentRun) -> None:
         self.runs.create(run)
@@ -476,9 +480,11 @@ class PostgresPersistence(Persistence):
     What is not given comes from `dsn` (a URL or a `key=value` string), then from libpq's `PG*`
     variables. Times are in seconds: a thread waits up to `pool_timeout` for one of
     `max_connections`, among which open streams and snapshots count; a new connection may then take
-    libpq's `connect_timeout`, 10; a statement is given up after `statement_timeout`. Say
-    `pgbouncer=True` behind pgbouncer, which refuses the start-up option by which the server learns
-    of `statement_timeout`. `redactor` and `content` say which words are kept: see `Redaction`.
+    libpq's `connect_timeout`, 10; a statement is given up after `statement_timeout`, or never with
+    None. With `wait=False` nothing connects yet: the first call that reaches the server makes the
+    tables, so that a program starts while its server is away. `pgbouncer=True` spares pgbouncer the
+    start-up option by which a server learns of `statement_timeout`. `redactor` and `content` say
+    which words are kept: see `Redaction`.
     """
 
     def __init__(
@@ -494,10 +500,11 @@ class PostgresPersistence(Persistence):
         *,
         dsn: str | None = None,
         pool_timeout: float = 30.0,
-        statement_timeout: float | None = None,
+        statement_timeout: float | None = 10.0,
         pgbouncer: bool = False,
         read_only: bool = False,
         initialize: bool = True,
+        wait: bool = True,
         redactor: Redactor | str | Collection[str] | None = None,
         content: Content = "full",
         search: bool | None = None,
@@ -521,8 +528,10 @@ class PostgresPersistence(Persistence):
             read_only=read_only,
         )
         super().__init__(
-            store, initialize=initialize, clock=clock, redaction=redaction, search=search
+            store, initialize=initialize and wait, clock=clock, redaction=redaction, search=search
         )
+        if initialize and not wait:
+            store.prepare_later(partial(self._prepare, search))
 
 
 class InMemoryPersistence(Persistence):
@@ -569,6 +578,7 @@ def connect(
     *,
     read_only: bool = False,
     initialize: bool = True,
+    wait: bool = True,
     redactor: Redactor | str | Collection[str] | None = None,
     content: Content | None = None,
     search: bool | None = None,
@@ -576,7 +586,8 @@ def connect(
     """Open `sqlite:///path`, `sqlite://` (memory), `postgresql://…?schema=…` or `memory://`.
 
     Without a URL the environment decides, as `DatabaseConfig.from_env()` tells. `redactor` and
-    `content` go before what it says of them.
+    `content` go before what it says of them. With `wait=False` a server need not be reachable yet:
+    the first call that reaches it makes the tables.
     """
     url = hidden(url)
     config = DatabaseConfig.from_env() if url is None else DatabaseConfig.from_url(url)
@@ -584,4 +595,6 @@ def connect(
         config = replace(config, redactor=redactor)
     if content is not None:
         config = replace(config, content=content)
-    return config.get_persistence(read_only=read_only, initialize=initialize, search=search)
+    return config.get_persistence(
+        read_only=read_only, initialize=initialize, wait=wait, search=search
+    )

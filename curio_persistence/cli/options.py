@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from curio_persistence.errors import ConfigurationError
@@ -25,6 +26,12 @@ def add_database_options(parser: ArgumentParser) -> None:
         "--url", help="sqlite:///PATH or postgresql://USER@HOST/DATABASE?schema=agent_sdk"
     )
     group.add_argument("--db-path", metavar="PATH", help="the SQLite file PATH")
+    group.add_argument(
+        "--statement-timeout",
+        metavar="SECONDS",
+        type=seconds,
+        help="give a statement of PostgreSQL up after so long (10; 0 for never)",
+    )
     group.add_argument(
         "--backend",
         choices=("sqlite", "postgres", "memory"),
@@ -85,6 +92,13 @@ def open_for_work(options: Namespace) -> Persistence:
 
 def database(options: Namespace) -> DatabaseConfig:
     """Which database the options, and where they are silent the environment, mean."""
+    config = _database(options)
+    if options.statement_timeout is None:
+        return config
+    return replace(config, statement_timeout=options.statement_timeout or None)
+
+
+def _database(options: Namespace) -> DatabaseConfig:
     from curio_persistence import DatabaseConfig
 
     url, path, backend = options.url, options.db_path, options.backend

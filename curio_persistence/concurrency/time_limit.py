@@ -9,7 +9,11 @@ import math
 import threading
 import time
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from functools import partial
+from queue import Empty, SimpleQueue
+from typing import NoReturn, ParamSpec, TypeVar
+
+from curio_persistence.errors import UnavailableError
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -37,6 +41,38 @@ def within_limit(timeout: float) -> float:
     """Return a timeout, or the seconds left of this thread's limit if those are fewer."""
     ends = _thread.ends
     return timeout if ends == math.inf else max(min(timeout, ends - time.monotonic()), 0.0)
+
+
+def in_time(call: Callable[[], R], what: str) -> R:
+    """Call a function that heeds no limit; where this thread has one, in another thread.
+
+    If the limit ends first, UnavailableError says that `what` is not done, and the other thread
+    goes on for those that come later.
+    """
+    seconds = within_limit(math.inf)
+    if seconds == math.inf:
+        return call()
+    outcome: SimpleQueue[Callable[[], R]] = SimpleQueue()
+    threading.Thread(target=_call, args=(call, outcome), name="curio-in-time", daemon=True).start()
+    try:
+        result = outcome.get(timeout=seconds)
+    except Empty:
+        raise UnavailableError(f"{what} took longer than {seconds:.2g} s.") from None
+    return result()
+
+
+def _call(call: Callable[[], R], outcome: SimpleQueue[Callable[[], R]]) -> None:
+    """Put a function into `outcome` that returns the call's result, or raises its error."""
+    try:
+        result = call()
+    except BaseException as error:
+        outcome.put(partial(_raise, error))
+    else:
+        outcome.put(lambda: result)
+
+
+def _raise(error: BaseException) -> NoReturn:
+    raise error
 
 
 def limit_ends() -> float:

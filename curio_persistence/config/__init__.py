@@ -52,6 +52,7 @@ class DatabaseConfig:
     dsn: str | None = field(default=None, repr=False)
     redactor: Redactor | str | Collection[str] | None = None
     content: Content = "full"
+    statement_timeout: float | None = 10.0
 
     @classmethod
     def from_env(
@@ -63,7 +64,8 @@ class DatabaseConfig:
         `DB_USER`, `DB_PASSWORD`, `DB_SCHEMA`, `DB_MIN_CONNECTIONS`, `DB_MAX_CONNECTIONS`;
         `DATABASE_URL`, which belongs to the host application and so is logged; a SQLite file
         `agent_sdk.db` in the current folder. Beside them, whichever it is: `CURIO_REDACT` (names
-        of patterns, with commas) and `CURIO_CONTENT`.
+        of patterns, with commas), `CURIO_CONTENT`, and `CURIO_STATEMENT_TIMEOUT` (seconds, 0 for
+        no limit; PostgreSQL).
         """
         return cls._from_settings(said(places(environ, dotenv=dotenv)))
 
@@ -87,19 +89,23 @@ class DatabaseConfig:
         ]
         found = [*arguments, *places(environ, dotenv=dotenv)]
         config = cls._from_settings(said(found))
-        words = {name: getattr(config, name) for name in _VARIABLES_OF_WORDS.values()}
+        words = {name: getattr(config, name) for name in _VARIABLES_BESIDE.values()}
+        if config.db_type != "postgres":
+            del words["statement_timeout"]
         in_force = {**config._in_force(), **words}
         defaults = {name for name in _TAKEN_FOR_GRANTED if in_force.get(name) == getattr(cls, name)}
-        return Explanation(in_force, defaults, _VARIABLES, _VARIABLES_OF_WORDS, found).settings()
+        return Explanation(in_force, defaults, _VARIABLES, _VARIABLES_BESIDE, found).settings()
 
     @classmethod
     def _from_settings(cls, settings: Mapping[str, str]) -> DatabaseConfig:
         settings = {name: _hidden(name, value) for name, value in settings.items()}
         words: dict[str, Any] = {
             name: settings[variable]
-            for variable, name in _VARIABLES_OF_WORDS.items()
+            for variable, name in _VARIABLES_BESIDE.items()
             if variable in settings
         }
+        if timeout := words.get("statement_timeout"):
+            words["statement_timeout"] = _seconds("CURIO_STATEMENT_TIMEOUT", timeout)
         return replace(cls._database(settings), **words)
 
     @classmethod
@@ -154,15 +160,18 @@ class DatabaseConfig:
 
         url = hidden(url)
         address, _, query = map(hidden, url.partition("?"))
-        schema, rest = cls.db_schema, []
+        ours: dict[str, Any] = {}
+        rest = []
         for parameter in filter(None, query.split("&")):
             name, _, value = parameter.partition("=")
             if name == "schema":
-                schema = unquote(value)
+                ours["db_schema"] = unquote(value)
+            elif name == "statement_timeout":
+                ours[name] = _seconds(name, unquote(value))
             else:
                 rest.append(parameter)  # As it is: a plus is a plus to libpq, and no space.
         dsn = f"{address}?{'&'.join(rest)}" if rest else address
-        return cls(db_type="postgres", dsn=hidden(dsn), db_schema=schema)
+        return cls(db_type="postgres", dsn=hidden(dsn), **ours)
 
     def __reduce__(self) -> str | tuple[Any, ...]:
         if self.db_password or self.dsn:
@@ -192,9 +201,17 @@ class DatabaseConfig:
         return {names.get(keyword, keyword): value for keyword, value in parts.items()}
 
     def get_persistence(
-        self, *, read_only: bool = False, initialize: bool = True, search: bool | None = None
+        self,
+        *,
+        read_only: bool = False,
+        initialize: bool = True,
+        wait: bool = True,
+        search: bool | None = None,
     ) -> Persistence:
-        """Open it; `search` switches the search index on or off, None leaves it as it is."""
+        """Open it; `search` switches the search index on or off, None leaves it as it is.
+
+        With `wait=False` a server need not be reachable yet.
+        """
         from curio_persistence import persistence
 
         match self.db_type:
@@ -218,8 +235,10 @@ class DatabaseConfig:
                     self.db_min_connections,
                     self.db_max_connections,
                     dsn=self.dsn,
+                    statement_timeout=self.statement_timeout,
                     read_only=read_only,
                     initialize=initialize,
+                    wait=wait,
                     redactor=self.redactor,
                     content=self.content,
                     search=search,
@@ -232,7 +251,11 @@ class DatabaseConfig:
 
 
 _SECRET = {"CURIO_DATABASE_URL", "DATABASE_URL", "DB_PASSWORD"}
-_VARIABLES_OF_WORDS = {"CURIO_REDACT": "redactor", "CURIO_CONTENT": "content"}
+_VARIABLES_BESIDE = {
+    "CURIO_REDACT": "redactor",
+    "CURIO_CONTENT": "content",
+    "CURIO_STATEMENT_TIMEOUT": "statement_timeout",
+}
 _VARIABLES = {
     name.upper(): name for name in DatabaseConfig.__dataclass_fields__ if name.startswith("db_")
 }
@@ -268,6 +291,15 @@ def _whole_number(variable: str, value: str) -> int:
         return int(value)
     except ValueError as error:
         raise ConfigurationError(f"{variable} must be a whole number, not {value!r}.") from error
+
+
+def _seconds(name: str, value: str) -> float | None:
+    """Return a timeout in seconds; None, for no limit, where it is 0."""
+    try:
+        seconds = float(value)
+    except ValueError as error:
+        raise ConfigurationError(f"{name} is a number of seconds, not {value!r}.") from error
+    return seconds or None
 
 
 def _tell_once(message: str) -> None:

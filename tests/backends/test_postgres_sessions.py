@@ -21,7 +21,6 @@ from curio_persistence import (
     AgentLLMUsage,
     AgentRun,
     AgentRunEvent,
-    ConfigurationError,
     ConflictError,
     InvalidValueError,
     Persistence,
@@ -165,14 +164,14 @@ def test_persistences_share_the_sessions_behind_pgbouncer(
         assert count(bounced) == count(other) == 40
 
 
+@pytest.mark.parametrize("is_told", [False, True])
 def test_a_statement_timeout_works_behind_pgbouncer(
-    pgbouncer: str, schema_name: str, postgres18: str
+    pgbouncer: str, schema_name: str, postgres18: str, is_told: bool
 ) -> None:
     """pgbouncer refuses the option by which a server learns of it, so the client watches alone."""
-    options = {"dsn": pgbouncer, "schema": schema_name, "statement_timeout": 0.1}
-    with pytest.raises(ConfigurationError, match="Say pgbouncer=True"):
-        PostgresPersistence(**options)  # type: ignore[arg-type]
-    with PostgresPersistence(**options, pgbouncer=True) as persistence:  # type: ignore[arg-type]
+    with PostgresPersistence(
+        dsn=pgbouncer, schema=schema_name, statement_timeout=0.1, pgbouncer=is_told
+    ) as persistence:
         with closing(psycopg2.connect(postgres18)) as other, other.cursor() as cursor:
             cursor.execute(f"LOCK TABLE {schema_name}.agent_runs")
             with pytest.raises(UnavailableError):

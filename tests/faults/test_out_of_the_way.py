@@ -11,10 +11,12 @@ import pytest
 
 from curio_persistence import (
     AgentRun,
+    AgentRunEvent,
     Persistence,
     PostgresPersistence,
     SQLitePersistence,
     UnavailableError,
+    connect,
 )
 from tests.support.blackhole import BlackHole
 from tests.support.children import Child
@@ -147,6 +149,41 @@ def test_a_server_that_is_gone_costs_a_run_two_seconds_at_most(
         with private_postgres.down():
             check(persistence)
         check_recovers(persistence)
+
+
+def test_a_program_starts_while_its_server_is_away(private_postgres: PostgresServer) -> None:
+    with private_postgres.down():
+        persistence = connect(private_postgres.dsn, wait=False)
+        assert agent(persistence, lambda: None)[0] == "the answer"
+        with pytest.raises(UnavailableError):
+            persistence.get_agent_runs()
+    with persistence:
+        assert persistence.get_agent_runs() == []  # The tables are made.
+        persistence.create_agent_run(AgentRun("agent", "run"))
+        check_recovers(persistence)
+
+
+def in_transaction(persistence: Persistence) -> None:
+    with persistence.transaction():
+        persistence.create_agent_run(AgentRun("agent", "run"))
+
+
+FIRST_CALLS: dict[str, Callable[[Persistence], object]] = {
+    "run": lambda p: p.create_agent_run(AgentRun("agent", "run")),
+    "batch": lambda p: p.log_agent_run_events([AgentRunEvent("agent", "run")] * 3),
+    "transaction": in_transaction,
+    "stream": lambda p: list(p.iter_agent_runs()),
+    "recorder": lambda p: agent(p, lambda: None),
+}
+
+
+@pytest.mark.parametrize("name", FIRST_CALLS)
+def test_the_first_call_that_reaches_a_server_makes_the_tables(
+    postgres18: str, schema_name: str, name: str
+) -> None:
+    with PostgresPersistence(dsn=postgres18, schema=schema_name, wait=False) as persistence:
+        FIRST_CALLS[name](persistence)
+        assert persistence._store.schema_version() > 0
 
 
 def test_a_buffered_run_does_not_wait_and_is_stored_when_the_file_is_free(tmp_path: Path) -> None:

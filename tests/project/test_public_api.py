@@ -134,6 +134,7 @@ OTHERS = {
     copy_records: "(source: Persistence, destination: Persistence, *, "
     "progress: Progress | None = None) -> CopyReport",
     connect: "(url: str | None = None, *, read_only: bool = False, initialize: bool = True, "
+    "wait: bool = True, "
     "redactor: Redactor | str | Collection[str] | None = None, content: Content | None = None, "
     "search: bool | None = None) -> Persistence",
     SQLitePersistence: "(db_path: str | os.PathLike[str] = 'agent_sdk.db', *, durability: "
@@ -143,8 +144,9 @@ OTHERS = {
     PostgresPersistence: "(host: str | None = None, port: int | None = None, database: str | "
     "None = None, user: str | None = None, password: str | None = None, schema: str = "
     "'agent_sdk', min_connections: int = 1, max_connections: int = 10, *, dsn: str | None = "
-    "None, pool_timeout: float = 30.0, statement_timeout: float | None = None, pgbouncer: bool "
-    "= False, read_only: bool = False, initialize: bool = True, redactor: Redactor | str | "
+    "None, pool_timeout: float = 30.0, statement_timeout: float | None = 10.0, pgbouncer: bool "
+    "= False, read_only: bool = False, initialize: bool = True, wait: bool = True, "
+    "redactor: Redactor | str | "
     "Collection[str] | None = None, content: Content = 'full', search: bool | None = None, "
     "clock: Clock | None = None) -> None",
     InMemoryPersistence: "(*, redactor: Redactor | str | Collection[str] | None = None, "
@@ -205,14 +207,15 @@ OTHERS = {
     "db_host: str | None = None, db_port: int | None = None, db_name: str | None = None, "
     "db_user: str | None = None, db_password: str | None = None, db_schema: str = 'agent_sdk', "
     "db_min_connections: int = 1, db_max_connections: int = 10, dsn: str | None = None, "
-    "redactor: Redactor | str | Collection[str] | None = None, content: Content = 'full') -> None",
+    "redactor: Redactor | str | Collection[str] | None = None, content: Content = 'full', "
+    "statement_timeout: float | None = 10.0) -> None",
     DatabaseConfig.from_env: "(environ: Mapping[str, str] | None = None, *, dotenv: bool = True) "
     "-> DatabaseConfig",
     DatabaseConfig.explain: "(environ: Mapping[str, str] | None = None, *, dotenv: bool = True, "
     "given: Mapping[str, Mapping[str, str]] | None = None) -> list[Setting]",
     DatabaseConfig.from_url: "(url: str) -> DatabaseConfig",
     DatabaseConfig.get_persistence: "(self, *, read_only: bool = False, initialize: bool = "
-    "True, search: bool | None = None) -> Persistence",
+    "True, wait: bool = True, search: bool | None = None) -> Persistence",
     Persistence.search_text: "(self, query: str, *, order: SearchOrder = 'newest', limit: int "
     "| None = 50, "
     "cursor: str | None = None, max_wait: float | None = 10.0, "

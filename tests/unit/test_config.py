@@ -579,3 +579,31 @@ def test_what_a_wrong_variable_may_say_is_told(url: str) -> None:
         config = DatabaseConfig.from_env({"CURIO_DATABASE_URL": url, name: value}, dotenv=False)
         with pytest.raises(ConfigurationError, match=name):
             config.get_persistence()
+
+
+# --- the time of a statement ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("settings", "seconds"),
+    [
+        ({}, 10.0),
+        ({"CURIO_STATEMENT_TIMEOUT": "2.5"}, 2.5),
+        ({"CURIO_STATEMENT_TIMEOUT": "0"}, None),
+        ({"CURIO_DATABASE_URL": "postgresql://host/db?statement_timeout=60"}, 60.0),
+        ({"CURIO_DATABASE_URL": "postgresql://host/db?statement_timeout=0&schema=s"}, None),
+    ],
+)
+def test_how_long_a_statement_may_take_is_set_by_url_or_environment(
+    settings: dict[str, str], seconds: float | None
+) -> None:
+    config = DatabaseConfig.from_env({"DB_TYPE": "postgres", **settings}, dotenv=False)
+    assert config.statement_timeout == seconds
+
+
+@pytest.mark.parametrize("given", ["soon", "-1", "nan"])
+def test_a_time_of_a_statement_that_is_none_is_refused(given: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"statement_timeout|STATEMENT_TIMEOUT"):
+        DatabaseConfig.from_url(
+            f"postgresql://127.0.0.1:1/db?statement_timeout={given}"
+        ).get_persistence(initialize=False)

@@ -32,7 +32,11 @@ _ERRORS: tuple[tuple[tuple[str, ...], type[PersistenceError], str], ...] = (
     (("42939",), ConfigurationError, "Give the schema another name."),
     (("0A",), UnsupportedError, "This server cannot do that."),
     (("40", "55P03"), BusyError, "Another transaction was in the way; try again."),
-    (("57014",), UnavailableError, "It took longer than statement_timeout, or was cancelled."),
+    (
+        ("57014",),
+        UnavailableError,
+        "It took longer than statement_timeout, or was cancelled; see CURIO_STATEMENT_TIMEOUT.",
+    ),
     (("XX001", "XX002"), CorruptDatabaseError, "Restore the damaged table or index."),
 )
 _PASSING = ("08", "25P03", "25P04", "53", "55006", "57", "58")
@@ -74,7 +78,9 @@ class PostgresErrors:
                 f"{self._location} refused the login: {said}. Check the names of database and user."
             )
         if "unsupported startup parameter" in said:
-            return ConfigurationError(f"{self._location}: {said}. Say pgbouncer=True.")
+            return ConfigurationError(
+                f"{self._location}: {said}. Drop options from the DSN or PGOPTIONS."
+            )
         if isinstance(error, psycopg2.ProgrammingError) or "invalid " in said:
             return ConfigurationError(f"A connection setting is wrong: {said}.")
         return UnavailableError(

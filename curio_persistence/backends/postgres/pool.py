@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import select
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from queue import Empty, SimpleQueue
-from threading import Lock, Thread
+from threading import Lock
 from typing import Any
 from weakref import WeakSet
 
@@ -17,8 +15,8 @@ from psycopg2.extensions import cursor as DriverCursor
 from psycopg2.pool import ThreadedConnectionPool
 
 from curio_persistence.concurrency.fair_lock import FairLock, Ticket
-from curio_persistence.concurrency.time_limit import within_limit
-from curio_persistence.errors import ClosedError, PoolTimeoutError, UnavailableError
+from curio_persistence.concurrency.time_limit import in_time
+from curio_persistence.errors import ClosedError, PoolTimeoutError
 
 
 def _stored_number(value: Any, cursor: DriverCursor) -> int | None:
@@ -170,31 +168,12 @@ class WaitingPool(ThreadedConnectionPool):
             return None
 
     def _connection_in_time(self) -> Connection:
-        """Connect; where the time of this thread is limited, in another thread that may go on.
+        """Connect; libpq's own limit is 2 s at least, and without the search for the host.
 
-        libpq's own limit does not count the search for the host, and is 2 s at least. A connection
-        that comes too late for this call serves the next one.
+        A connection that comes too late for this call serves the next one.
         """
-        seconds = within_limit(math.inf)
-        if seconds == math.inf:
-            return self._new_connection()
-        outcome: SimpleQueue[BaseException | None] = SimpleQueue()
-        Thread(target=self._add_idle, args=(outcome,), name="curio-connect", daemon=True).start()
-        try:
-            error = outcome.get(timeout=seconds)
-        except Empty:
-            raise UnavailableError(f"A connection was not made within {seconds:.2g} s.") from None
-        if error is not None:
-            raise error
+        in_time(lambda: self._idle.append(self._new_connection()), "A new connection")
         return self._idle_connection() or self._connection_in_time()
-
-    def _add_idle(self, outcome: SimpleQueue[BaseException | None]) -> None:
-        try:
-            self._idle.append(self._new_connection())
-        except BaseException as error:
-            outcome.put(error)
-        else:
-            outcome.put(None)
 
     def _new_connection(self) -> Connection:
         self.refuse_if_closed()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
 from io import BytesIO
+from threading import Lock, get_ident
 from typing import Any, ClassVar, cast
 
 import psycopg2
@@ -22,7 +23,7 @@ from curio_persistence.backends.sql.statements import Params
 from curio_persistence.backends.sql.store import Result, SQLStore
 from curio_persistence.concurrency import forking
 from curio_persistence.concurrency.fair_lock import Ticket
-from curio_persistence.concurrency.time_limit import limit_ends
+from curio_persistence.concurrency.time_limit import in_time, limit_ends
 from curio_persistence.concurrency.timeouts import checked_seconds
 from curio_persistence.errors import (
     AccessDeniedError,
@@ -66,7 +67,7 @@ class PostgresStatements(SQLStore):
         min_connections: int = 1,
         max_connections: int = 10,
         pool_timeout: float = 30.0,
-        statement_timeout: float | None = None,
+        statement_timeout: float | None = 10.0,
         pgbouncer: bool = False,
         read_only: bool = False,
     ) -> None:
@@ -75,12 +76,15 @@ class PostgresStatements(SQLStore):
         self._schema_name = schema_name
         self._schema = dsn.quote_identifier(schema_name)
         timeout = _checked_statement_timeout(statement_timeout)
-        # pgbouncer refuses the start-up option that tells the server of a timeout.
-        tells = timeout is not None and not pgbouncer
+        # pgbouncer may refuse the start-up option that tells the server of a timeout.
+        tells = self._tells_server = timeout is not None and not pgbouncer
         self._settings = dsn.session_settings(settings, timeout if tells else None)
         self._patient_settings = dsn.session_settings(settings, 0 if tells else None)
         self._errors = PostgresErrors(self.location, str(self._settings.get("password") or ""))
         self._pool_timeout = checked_seconds("pool_timeout", pool_timeout)
+        self._plain_settings = dsn.session_settings(settings, None)
+        self._preparation: Callable[[], None] | None = None
+        self._preparing, self._preparing_thread = Lock(), 0
         self._watchdog = Watchdog(math.inf if timeout is None else timeout)
         self._pool = self._new_pool()
         forking.follow(self)
@@ -116,6 +120,7 @@ class PostgresStatements(SQLStore):
         transaction = self._mine.current()
         if transaction is not None:
             return self._run_inside(transaction, sql, params)
+        self._prepare()
         with self._pool.lent(Ticket()) as connection:
             return self._run(connection, sql, params)
 
@@ -187,10 +192,30 @@ class PostgresStatements(SQLStore):
 
     # --- connections --------------------------------------------------------------------------
 
+    def prepare_later(self, prepare: Callable[[], None]) -> None:
+        """Call `prepare`, which makes the tables, before the first statement of any thread."""
+        self._preparation = prepare
+
+    def _prepare(self) -> None:
+        if self._preparation is not None and self._preparing_thread != get_ident():
+            in_time(self._prepare_once, "The first connection")
+
+    def _prepare_once(self) -> None:
+        with self._preparing:
+            if self._preparation is None:
+                return
+            self._preparing_thread = get_ident()
+            try:
+                self._preparation()
+                self._preparation = None
+            finally:
+                self._preparing_thread = 0
+
     def _control(self, transaction: Transaction, sql: str) -> None:
         self._run(_connection_of(transaction), sql, ())
 
     def _enter(self, transaction: Transaction) -> None:
+        self._prepare()
         self._check_may_begin()
         transaction.connection = self._pool.getconn(transaction)
         self._control(transaction, self._begin)
@@ -219,15 +244,20 @@ class PostgresStatements(SQLStore):
     @contextmanager
     def _reader(self, mode: str) -> Iterator[Connection]:
         """Take a connection for a reading transaction that lasts while the caller uses its rows."""
+        self._prepare()
         with self._pool.lent(ReaderTicket()) as connection:
             self._run(connection, f"BEGIN {mode}", ())
             yield connection
             self._run(connection, "COMMIT", ())
 
     def _connect(self, settings: Mapping[str, Any]) -> Connection:
+        used = settings if self._tells_server else self._plain_settings
         try:
-            connection: Connection = psycopg2.connect(connection_factory=Connection, **settings)
+            connection: Connection = psycopg2.connect(connection_factory=Connection, **used)
         except psycopg2.Error as error:
+            if self._tells_server and "unsupported startup parameter" in str(error):
+                self._tells_server = False
+                return self._connect(settings)
             raise self._errors.translate_connecting(error) from error
         except ImportError as error:
             raise _exiting() from error
@@ -264,6 +294,7 @@ class PostgresStatements(SQLStore):
         closed = self._pool.closed
         self._pool = self._new_pool()
         self._pool.closed = closed
+        self._preparing, self._preparing_thread = Lock(), 0
         if self._mine.transaction is not None:
             self._mine.transaction.connection = None
         self._watchdog.start_again()
