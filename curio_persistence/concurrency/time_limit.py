@@ -57,7 +57,7 @@ def in_time(call: Callable[[], R], what: str) -> R:
     try:
         result = outcome.get(timeout=seconds)
     except Empty:
-        raise UnavailableError(f"{what} took longer than {seconds:.2g} s.") from None
+        raise UnavailableError(f"{what} took longer than this call may wait.") from None
     return result()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -149,6 +150,33 @@ def test_a_server_that_is_gone_costs_a_run_two_seconds_at_most(
         with private_postgres.down():
             check(persistence)
         check_recovers(persistence)
+
+
+def test_several_agents_wait_at_the_same_time(
+    blackhole: BlackHole, postgres18: str, schema_name: str
+) -> None:
+    dsn = blackhole.dsn(postgres18)
+    with (
+        PostgresPersistence(dsn=dsn, schema=schema_name, max_connections=2) as persistence,
+        ThreadPoolExecutor(8) as agents,
+    ):
+        blackhole.swallow()
+        begin = time.monotonic()
+        ends = [agents.submit(agent, persistence, lambda: None) for _ in range(8)]
+        assert [end.result()[0] for end in ends] == ["the answer"] * 8
+        assert time.monotonic() - begin < MOST + MARGIN
+
+
+@pytest.mark.slow
+def test_by_default_a_call_into_a_black_hole_ends_after_ten_seconds(
+    blackhole: BlackHole, postgres18: str, schema_name: str
+) -> None:
+    with PostgresPersistence(dsn=blackhole.dsn(postgres18), schema=schema_name) as persistence:
+        blackhole.swallow()
+        begin = time.monotonic()
+        with pytest.raises(UnavailableError):
+            persistence.append_event("run", "agent", "custom")
+        assert 9 < time.monotonic() - begin < 11 + MARGIN
 
 
 def test_a_program_starts_while_its_server_is_away(private_postgres: PostgresServer) -> None:

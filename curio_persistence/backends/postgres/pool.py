@@ -192,7 +192,7 @@ class WaitingPool(ThreadedConnectionPool):
             else ""
         )
         return (
-            f"None of the {self.maxconn} connections became free within {self._timeout:g} s; in "
-            f"use by {self._permits.holders()}.{by_streams} "
-            "Raise max_connections or pool_timeout, or shorten transactions."
+            f"None of the {self.maxconn} connections became free for as long as this call may "
+            f"wait; in use by {self._permits.holders()}.{by_streams} Raise max_connections or "
+            f"pool_timeout ({self._timeout:g} s), or shorten transactions."
         )
