@@ -51,8 +51,10 @@ if TYPE_CHECKING:
         connect,
     )
     from curio_persistence.recording.context import current_run
-    from curio_persistence.recording.recorder import Parent, RunRecorder
-    from curio_persistence.recording.spans import ToolCall
+    from curio_persistence.recording.model_calls import LLMCall
+    from curio_persistence.recording.recorder import RunRecorder
+    from curio_persistence.recording.run import Parent
+    from curio_persistence.recording.spans import Span, ToolCall
     from curio_persistence.results.pages import Page, Records, Stream
     from curio_persistence.store.base import Finding
 
@@ -77,6 +79,7 @@ __all__ = [
     "ImportReport",
     "InMemoryPersistence",
     "InvalidValueError",
+    "LLMCall",
     "Level",
     "MetricPoint",
     "NotFoundError",
@@ -97,6 +100,7 @@ __all__ = [
     "SearchHit",
     "SearchPage",
     "Setting",
+    "Span",
     "StorageFullError",
     "Stream",
     "ToolCall",
@@ -142,8 +146,10 @@ if not TYPE_CHECKING:  # Type checkers see the names above, and no others.
             "InMemoryPersistence Persistence PostgresPersistence SQLitePersistence connect"
         ),
         "recording.context": "current_run",
-        "recording.recorder": "Parent RunRecorder",
-        "recording.spans": "ToolCall",
+        "recording.recorder": "RunRecorder",
+        "recording.run": "Parent",
+        "recording.model_calls": "LLMCall",
+        "recording.spans": "Span ToolCall",
         "config.settings": "Setting",
         "store.base": "Finding",
         "capabilities.transfers.hashes": "RunHash",

@@ -9,7 +9,8 @@ from typing import Any, Self
 
 from curio_persistence.clock import Clock
 from curio_persistence.models import AgentLLMUsage, AgentRun, AgentRunEvent
-from curio_persistence.recording.recorder import OnError, Parent, RunRecorder, record_run
+from curio_persistence.recording.recorder import RunRecorder, record_run
+from curio_persistence.recording.run import OnError, Parent
 
 
 class BasePersistence(ABC):
@@ -117,7 +118,7 @@ class BasePersistence(ABC):
 
         Ids may be UUIDs or integers too, and `objective` any value. An argument that cannot be
         stored raises InvalidValueError here. With `on_error="log"` no failure to record reaches
-        the agent: it is counted in `run.lost` and logged once, a value that cannot be stored is
+        the agent: it is counted in `run.dropped` and logged once, a value that cannot be stored is
         stored as the nearest one that can, and a `run_id` that is taken is replaced with a new
         one. With `"raise"` the error is raised.
         """

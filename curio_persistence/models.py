@@ -15,16 +15,6 @@ from typing import Any, Self
 
 from curio_persistence.errors import InvalidValueError
 
-TOOL_CALL = "tool_call"
-"""The event type of one finished tool call: `tool_name`, `latency_ms` and `error` in its data."""
-
-
-METRIC = "metric"
-"""The event type of one measured value: `name` and `value` in its data."""
-
-MCP_CALL = "mcp.call"
-"""The event type of one call of an MCP server's tool; it counts as a tool call too."""
-
 
 class AgentRunStatus(StrEnum):
     """The known run statuses. A status is free text: others may be stored."""
@@ -51,9 +41,15 @@ class Level(StrEnum):
 
 
 class EventType(StrEnum):
-    """The known event types. A type is free text: others may be stored."""
+    """The known event types. A type is free text: others may be stored.
+
+    The data of a `tool_call` has `tool_name`, `latency_ms` and `error`, and statistics count it; so
+    they do with an `mcp.call`, a call of an MCP server's tool. A `metric` has `name` and `value`. A
+    `span` is a part of a run with a `name`.
+    """
 
     RUN_STARTED = "run_started"
+    RUN_RESUMED = "run_resumed"
     RUN_COMPLETED = "run_completed"
     RUN_ERROR = "run_error"
     ITERATION_STARTED = "iteration_started"
@@ -73,7 +69,18 @@ class EventType(StrEnum):
     TOOL_REGISTERED = "tool_registered"
     SUBAGENT_RUN_STARTED = "subagent_run_started"
     SUBAGENT_RUN_COMPLETED = "subagent_run_completed"
+    SPAN_STARTED = "span_started"
+    SPAN = "span"
+    TOOL_CALL_STARTED = "tool_call_started"
+    TOOL_CALL = "tool_call"
+    MCP_CALL = "mcp.call"
+    METRIC = "metric"
     CUSTOM = "custom"
+
+
+TOOL_CALL = EventType.TOOL_CALL.value
+MCP_CALL = EventType.MCP_CALL.value
+METRIC = EventType.METRIC.value
 
 
 class _Record:
@@ -213,7 +220,8 @@ class AgentLLMUsage(_Record):
     `usage_metrics["cost_usd"]` when it is not given; None means unknown, which is not free.
     `cache_read_tokens`, `cache_write_tokens` and `reasoning_tokens` are parts of the input and
     output tokens, not additions to them. `event_id` is the sender's own name for the call: what is
-    sent again under it is not stored, and not counted, again.
+    sent again under it is not stored, and not counted, again. `span_id`, `parent_span_id` and
+    `trace_id` are OpenTelemetry's.
     """
 
     agent_id: str | None
@@ -239,6 +247,8 @@ class AgentLLMUsage(_Record):
     reasoning_tokens: int | None = None
     cost_usd: Decimal | None = None
     event_id: str | None = None
+    trace_id: str | None = None
+    parent_span_id: str | None = None
 
     def get_input_params_dict(self) -> dict[str, Any]:
         """`input_params` parsed; `{}` when there are none."""

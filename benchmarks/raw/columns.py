@@ -21,7 +21,7 @@ READ_USAGE = (
     "agent_id, run_id, provider, model, prompt, prompt_length, input_params, input_tokens, "
     "output_tokens, response_content, response_length, usage_metrics, status, error_message, "
     "latency_ms, id, created_at, span_id, cache_read_tokens, cache_write_tokens, "
-    "reasoning_tokens, cost_usd, event_id"
+    "reasoning_tokens, cost_usd, event_id, trace_id, parent_span_id"
 )
 SUMS = "count(*), sum(input_tokens), sum(output_tokens), sum(cost_usd)"
 RUN_SUMS = "count(*), sum(total_iterations)"

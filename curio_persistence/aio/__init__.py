@@ -11,7 +11,7 @@ from curio_persistence.aio.persistence import (
     AsyncBufferedPersistence,
     AsyncPersistence,
 )
-from curio_persistence.aio.recorder import AsyncRunRecorder, AsyncToolCall
+from curio_persistence.aio.recorder import AsyncBlock, AsyncRunRecorder
 from curio_persistence.aio.streams import AsyncFollowing, AsyncStream
 from curio_persistence.aio.transfers import (
     copy_records,
@@ -24,12 +24,12 @@ from curio_persistence.aio.transfers import (
 from curio_persistence.redaction import Content, Redactor
 
 __all__ = [
+    "AsyncBlock",
     "AsyncBufferedPersistence",
     "AsyncFollowing",
     "AsyncPersistence",
     "AsyncRunRecorder",
     "AsyncStream",
-    "AsyncToolCall",
     "Opening",
     "connect",
     "copy_records",

@@ -24,7 +24,8 @@ from curio_persistence.capabilities.usage import Usage
 from curio_persistence.clock import Clock
 from curio_persistence.errors import ConfigurationError
 from curio_persistence.persistence import Persistence
-from curio_persistence.recording.recorder import OnError, Parent, RunRecorder
+from curio_persistence.recording.recorder import RunRecorder
+from curio_persistence.recording.run import OnError, Parent
 from curio_persistence.redaction import Redaction
 
 THREADS = 4

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import sys
-import time
 from concurrent.futures import Future
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Generic, Self, TypeVar
 
 from curio_persistence.aio.awaited import Awaited, awaited
 from curio_persistence.aio.threads import Threads
 from curio_persistence.models import AgentRun
+from curio_persistence.recording.model_calls import LLMCall
 from curio_persistence.recording.recorder import RunRecorder
-from curio_persistence.recording.spans import ToolCall
+from curio_persistence.recording.spans import Block, Span, ToolCall
+
+B = TypeVar("B", bound=Block)
 
 
 class AsyncRunRecorder(Awaited[RunRecorder]):
@@ -34,9 +36,9 @@ class AsyncRunRecorder(Awaited[RunRecorder]):
         return self._sync.run_id
 
     @property
-    def lost(self) -> int:
-        """How many writes failed and were swallowed."""
-        return self._sync.lost
+    def dropped(self) -> int:
+        """The number of writes that failed and were swallowed."""
+        return self._sync.dropped
 
     log = awaited(RunRecorder.log)
     metric = awaited(RunRecorder.metric)
@@ -44,9 +46,28 @@ class AsyncRunRecorder(Awaited[RunRecorder]):
     llm_call = awaited(RunRecorder.llm_call)
     finish = awaited(RunRecorder.finish)
 
-    def tool(self, name: str, args: Any = None) -> AsyncToolCall:
+    def tool(self, name: str, args: Any = None) -> AsyncBlock[ToolCall]:
         """`async with run.tool("search") as call: call.result = …` times and keeps a call."""
-        return AsyncToolCall(self._sync.tool(name, args), self._threads)
+        return AsyncBlock(self._sync.tool(name, args), self._threads)
+
+    def span(self, name: str, *, kind: str = "", input: Any = None) -> AsyncBlock[Span]:
+        """`async with run.span("retrieve") as span: span.output = …` keeps a part of the run."""
+        return AsyncBlock(self._sync.span(name, kind=kind, input=input), self._threads)
+
+    def llm(
+        self,
+        *,
+        provider: str = "",
+        model: str = "",
+        messages: Any = None,
+        prompt: Any = None,
+        params: Any = None,
+    ) -> AsyncBlock[LLMCall]:
+        """`async with run.llm(model="…") as call: call.response = …` times and keeps a call."""
+        call = self._sync.llm(
+            provider=provider, model=model, messages=messages, prompt=prompt, params=params
+        )
+        return AsyncBlock(call, self._threads)
 
     async def __aenter__(self) -> Self:
         beginning = self._threads.begin(self._sync._begin)
@@ -74,30 +95,25 @@ class AsyncRunRecorder(Awaited[RunRecorder]):
         await self._threads.call_to_the_end(self._sync._end_with, error)
 
 
-class AsyncToolCall:
-    """One call of a tool: set `result` in the block; time and exception are recorded for it."""
+class AsyncBlock(Generic[B]):
+    """A part of a run, whose begin and end are recorded in other threads.
 
-    __slots__ = {  # noqa: RUF023
-        "result": "What the tool returned.",
-        "_begin": None,
-        "_call": None,
-        "_threads": None,
-    }
+    `async with run.tool("search") as call` is a `ToolCall`, as in a blocking recorder.
+    """
 
-    def __init__(self, call: ToolCall, threads: Threads) -> None:
-        self.result: Any = None
-        self._call = call
+    __slots__ = ("_block", "_threads")
+
+    def __init__(self, block: B, threads: Threads) -> None:
+        self._block = block
         self._threads = threads
-        self._begin = 0.0
 
     def __repr__(self) -> str:
-        return f"<Async{repr(self._call)[1:]}"
+        return f"<Async{repr(self._block)[1:]}"
 
-    async def __aenter__(self) -> Self:
-        await self._threads.call(self._call._log_begin)
-        self._call._enter_context(sys._getframe(1))
-        self._begin = time.perf_counter()
-        return self
+    async def __aenter__(self) -> B:
+        await self._threads.call(self._block._start)
+        self._block._enter_context(sys._getframe(1))
+        return self._block
 
     async def __aexit__(
         self,
@@ -105,7 +121,6 @@ class AsyncToolCall:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        seconds = time.perf_counter() - self._begin
-        self._call._leave_context()
-        self._call.result = self.result
-        await self._threads.call_to_the_end(self._call._log_end, error, seconds)
+        milliseconds = self._block._elapsed_ms()
+        self._block._leave_context()
+        await self._threads.call_to_the_end(self._block._end, error, milliseconds)

@@ -17,15 +17,16 @@ Record = Union["AgentRunEvent", "AgentLLMUsage"]
 
 LEVELS = ("debug", "info", "warning", "error", "critical")
 
-TOOL, MODEL, RUN = "tool", "model", "run"
+TOOL, MODEL, RUN, SPAN = "tool", "model", "run", "span"
 """The kinds of steps that are not named as an event's type."""
 
 _DEEPEST = 100
 """Levels of JSON: what is nested deeper is taken as the text it is kept as."""
 
-_TOOL_STARTED = "tool_call_started"
+_STARTED = ("tool_call_started", "span_started")
 _MOST = 10**15
-_KINDS = {"tool_call": TOOL, _TOOL_STARTED: TOOL}
+_SPANS = frozenset(("tool_call", "span", *_STARTED))
+_KINDS = {"tool_call": TOOL, "tool_call_started": TOOL, "span": SPAN, "span_started": SPAN}
 
 
 class _Known(NamedTuple):
@@ -37,6 +38,7 @@ class _Known(NamedTuple):
 
 _KNOWN = {
     TOOL: _Known(("tool_name",), ("args", "result")),
+    SPAN: _Known(("name",), ("kind", "input", "output")),
     "mcp.call": _Known(("server", "tool"), ("args", "result", "token_count")),
     "metric": _Known(("name",), ("value", "unit", "tags")),
     "log": _Known(("message",), ("logger", "extra")),
@@ -60,8 +62,9 @@ class Step(NamedTuple):
     """One thing that happened: `kind` and `name` say what, `parts` hold its words and numbers.
 
     `at` is when it began, where that was recorded, else when it was recorded. `error` is what went
-    wrong; with one, the level is at least `warning`. A tool call without a known end `is_open`;
-    what `is_hit` is what somebody looked for.
+    wrong; with one, the level is at least `warning`. A tool call or span without a known end
+    `is_open`; a step that `is_hit` was looked for. `span_id` is the step's own, `parent_span_id`
+    that of the step it happened in.
     """
 
     at: datetime
@@ -77,6 +80,15 @@ class Step(NamedTuple):
     is_open: bool = False
     is_hit: bool = False
     child: History | None = None
+    span_id: str | None = None
+    parent_span_id: str | None = None
+
+
+class Branch(NamedTuple):
+    """A step, and below it the steps that happened in it."""
+
+    step: Step
+    below: list[Branch]
 
 
 def severity(level: str) -> int:
@@ -101,6 +113,17 @@ def steps_of(history: History) -> list[Step]:
     return sorted(steps, key=lambda step: step.at)
 
 
+def tree_of(steps: Iterable[Step]) -> list[Branch]:
+    """Steps by time, each below the step it happened in, where that is among them."""
+    branches = [Branch(step, []) for step in steps]
+    spans = {branch.step.span_id: branch for branch in branches if branch.step.span_id}
+    top = []
+    for branch in branches:
+        around = spans.get(branch.step.parent_span_id)
+        (top if around is None or around is branch else around.below).append(branch)
+    return top
+
+
 def time_of(record: Record) -> datetime:
     """When an event happened, or a model had answered."""
     moment = getattr(record, "timestamp", None) or record.created_at
@@ -121,6 +144,7 @@ def step_of(record: Record) -> Step:
 
 
 def _event(event: AgentRunEvent) -> Step:
+    is_span = event.event_type in _SPANS
     payload = _parsed(event.data)
     left = dict(payload) if isinstance(payload, dict) else {}
     kind = _KINDS.get(event.event_type, event.event_type)
@@ -146,7 +170,9 @@ def _event(event: AgentRunEvent) -> Step:
         _of_a_failure(event.level) if error else event.level,
         took_ms,
         cost_usd=None if cost is None else Decimal(str(cost)),
-        is_open=event.event_type == _TOOL_STARTED,
+        is_open=event.event_type in _STARTED,
+        span_id=event.span_id if is_span else None,
+        parent_span_id=event.parent_span_id if is_span else event.span_id,
     )
 
 
@@ -173,6 +199,8 @@ def _model_call(call: AgentLLMUsage) -> Step:
         call.input_tokens,
         call.output_tokens,
         call.get_cost_usd(),
+        span_id=call.span_id,
+        parent_span_id=call.parent_span_id,
     )
 
 
@@ -198,7 +226,14 @@ def step_of_run(history: History) -> Step:
         totals.output_tokens if totals.calls else None,
         totals.cost_usd,
         child=history,
+        parent_span_id=_span_around(history),
     )
+
+
+def _span_around(history: History) -> str | None:
+    """The span in which a run began, as its first event tells."""
+    started = (event for event in history.events or () if event.event_type == "run_started")
+    return next((event.parent_span_id for event in started), None)
 
 
 def compact(value: Any) -> str:
@@ -207,15 +242,16 @@ def compact(value: Any) -> str:
 
 
 def _closed(steps: Iterable[Step]) -> list[Step]:
-    """Each tool call once: its end stands where it began.
+    """Each tool call and span once: its end stands where it began.
 
-    What ends is the last call begun of the same tool with the same arguments.
+    What ends is the one with the same span_id; without one, the last call begun of the same tool
+    with the same arguments.
     """
     closed: list[Step] = []
     waiting: dict[tuple[str, str], list[int]] = {}
     for step in steps:
-        if step.kind == TOOL:
-            args = json.dumps(step.parts.get("args"), sort_keys=True)
+        if step.kind in (TOOL, SPAN):
+            args = step.span_id or json.dumps(step.parts.get("args"), sort_keys=True)
             begun = waiting.setdefault((step.name, args), [])
             if step.is_open:
                 begun.append(len(closed))

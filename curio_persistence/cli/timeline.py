@@ -11,7 +11,17 @@ from curio_persistence.cli.events import STYLES
 from curio_persistence.cli.histories import History
 from curio_persistence.cli.output import BOLD, CYAN, DIM, GREEN, RED, Output
 from curio_persistence.cli.query import STATUS_STYLES
-from curio_persistence.cli.steps import MODEL, RUN, TOOL, Step, compact, steps_of
+from curio_persistence.cli.steps import (
+    MODEL,
+    RUN,
+    SPAN,
+    TOOL,
+    Branch,
+    Step,
+    compact,
+    steps_of,
+    tree_of,
+)
 from curio_persistence.cli.tables import Cell, cell
 from curio_persistence.cli.text import cells, lines, money, shortened, span
 
@@ -23,6 +33,7 @@ _LABELS = {
     TOOL: CYAN,
     "mcp.call": CYAN,
     MODEL: GREEN,
+    SPAN: CYAN,
     "metric": "",
     "delegation": CYAN,
     "artifact": "",
@@ -31,7 +42,7 @@ _LABELS = {
 }
 """How kinds are painted to which their name belongs; the name of others is a message."""
 
-_BARE = frozenset(("args", "value", "unit", "tags", "extra", "message", "objective", "data"))
+_BARE = frozenset(("args", "kind", "input", "value", "unit", "tags", "extra", "message", "objective", "data"))
 _ANSWERS = frozenset(("result", "response"))
 _IN_FULL_ONLY = frozenset(
     ("iteration", "provider", "params", "prompt", "context", "status", "output", "metadata")
@@ -53,14 +64,19 @@ def timeline(history: History, *, full: bool, guide: str = "") -> Iterator[Row]:
     """The rows of a run, those of its child runs where they began, and at last how it ended."""
     if history.cut_before:
         yield _left_out("before", guide)
-    for step in steps_of(history):
+    yield from _rows(tree_of(steps_of(history)), guide, full=full)
+    if history.cut_after:
+        yield _left_out("after", guide)
+    yield _end(history, guide, full=full)
+
+
+def _rows(branches: Iterable[Branch], guide: str, *, full: bool) -> Iterator[Row]:
+    for step, inside in branches:
         below = _below(step, full=full)
         yield Row(step.at, step.took_ms, guide, headline(step), below, step.is_hit)
         if _is_looked_into(step.child):
             yield from timeline(step.child, full=full, guide=f"{guide}{_GUIDE}")
-    if history.cut_after:
-        yield _left_out("after", guide)
-    yield _end(history, guide, full=full)
+        yield from _rows(inside, f"{guide}{_GUIDE}", full=full)
 
 
 def _left_out(when: str, guide: str) -> Row:
@@ -144,7 +160,7 @@ def _words(step: Step) -> Iterator[str]:
     for name, value in step.parts.items():
         if name in _BARE:
             yield compact(value)
-        elif name in _ANSWERS:
+        elif name in _ANSWERS or (name == "output" and step.kind == SPAN):
             yield f"→ {compact(value) or '“”'}"
         elif name not in _IN_FULL_ONLY:
             yield f"{name} {compact(value)}"

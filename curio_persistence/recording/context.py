@@ -11,12 +11,13 @@ from _thread import allocate_lock
 from collections.abc import Iterator
 from contextvars import ContextVar
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from curio_persistence.errors import UnsupportedError
 
 if TYPE_CHECKING:
     from curio_persistence.recording.recorder import RunRecorder
+    from curio_persistence.recording.run import RecordedRun
 
 _GENERATOR, _ITERABLE_COROUTINE, _ASYNC_GENERATOR = 0x20, 0x100, 0x200
 _AFTER_YIELD = 1
@@ -28,9 +29,21 @@ _current: ContextVar[Scope | None] = ContextVar("curio_persistence_scope", defau
 class Scope:
     """A block that is recorded, a run or a span of it; it can be entered once."""
 
-    __slots__ = ("_beside", "_frame", "_is_open", "_outside", "_run", "_unused")
+    __slots__ = {  # noqa: RUF023
+        "trace_id": "OpenTelemetry's id of all that is below an outermost run: 32 hex digits.",
+        "span_id": "OpenTelemetry's id of this block: 16 hex digits.",
+        "parent_span_id": "That of the block around it; None for an outermost run.",
+        "_beside": None,
+        "_frame": None,
+        "_is_open": None,
+        "_outside": None,
+        "_run": None,
+        "_unused": None,
+    }
 
-    def __init__(self, run: RunRecorder) -> None:
+    def __init__(self, run: RecordedRun) -> None:
+        self.trace_id = self.span_id = ""
+        self.parent_span_id: str | None = None
         self._run = run
         self._unused = allocate_lock()
         self._is_open = False
@@ -73,6 +86,14 @@ def scopes() -> Iterator[Scope]:
             yield scope
 
 
+def innermost(run: RecordedRun) -> Scope:
+    """Return the innermost span of this run in which the caller runs, or the run itself."""
+    scope = _current.get()
+    if scope is run and not run._beside and run._frame is None:  # The common case.
+        return run
+    return next((scope for scope in scopes() if scope._run is run), run)
+
+
 def enclosing(persistence: Any) -> Scope | None:
     """Return the innermost run or span that is recorded in this persistence."""
     database = _database(persistence)
@@ -87,7 +108,7 @@ def current_run(persistence: Any = None) -> RunRecorder | None:
     context (`contextvars.copy_context().run(…)`); tasks and forked processes see it by themselves.
     """
     scope = next(scopes(), None) if persistence is None else enclosing(persistence)
-    return None if scope is None else scope._run
+    return None if scope is None else cast("RunRecorder", scope._run)
 
 
 def _database(persistence: Any) -> Any:

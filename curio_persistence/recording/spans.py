@@ -7,35 +7,27 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from curio_persistence.models import TOOL_CALL, Level
-from curio_persistence.recording.context import Scope
+from curio_persistence.models import EventType, Level
+from curio_persistence.recording.context import Scope, innermost
 from curio_persistence.recording.failures import describe, traceback_of
+from curio_persistence.recording.ids import new_span_id
 
 if TYPE_CHECKING:
-    from curio_persistence.recording.recorder import RunRecorder
-
-TOOL_CALL_STARTED = "tool_call_started"
+    from curio_persistence.recording.run import RecordedRun
 
 
-class ToolCall(Scope):
-    """One call of a tool: set `result` in the block; time and exception are recorded for it."""
+class Block(Scope):
+    """A part of a run: enter it with `with` or `async with`, once."""
 
-    __slots__ = ("_args", "_begin", "_name", "result")
+    __slots__ = ("_begin",)
 
-    def __init__(self, run: RunRecorder, name: str, args: Any) -> None:
+    def __init__(self, run: RecordedRun) -> None:
         super().__init__(run)
-        self.result: Any = None
-        self._name = name
-        self._args = args
         self._begin = 0.0
 
-    def __repr__(self) -> str:
-        return f"<ToolCall {self._name!r} in run {self._run.run_id}>"
-
     def __enter__(self) -> Self:
-        self._log_begin()
+        self._start()
         self._enter_context(sys._getframe(1))
-        self._begin = time.perf_counter()
         return self
 
     def __exit__(
@@ -44,35 +36,14 @@ class ToolCall(Scope):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        seconds = time.perf_counter() - self._begin
+        milliseconds = self._elapsed_ms()
         self._leave_context()
-        self._log_end(error, seconds)
-
-    def _log_begin(self) -> None:
-        # Stored before the call as well: if it kills the process, the record shows the call.
-        self._use()
-        self._run.log(TOOL_CALL_STARTED, {"tool_name": self._name, "args": self._args})
-
-    def _log_end(self, error: BaseException | None, seconds: float) -> None:
-        data = {
-            "tool_name": self._name,
-            "args": self._args,
-            "result": self.result,
-            "latency_ms": round(seconds * 1000, 3),
-            "error": describe(error),
-        }
-        if error is not None:
-            data["traceback"] = traceback_of(error)
-        try:
-            # The agent may yet come to terms with it; if not, the run ends with an error.
-            self._run.log(TOOL_CALL, data, level=Level.INFO if error is None else Level.WARNING)
-        except Exception as second:
-            if error is None:
-                raise
-            error.add_note(f"This call of {self._name} could not be recorded: {second}")
+        self._end(error, milliseconds)
 
     async def __aenter__(self) -> Self:
-        return self.__enter__()
+        self._start()
+        self._enter_context(sys._getframe(1))
+        return self
 
     async def __aexit__(
         self,
@@ -81,3 +52,110 @@ class ToolCall(Scope):
         traceback: TracebackType | None,
     ) -> None:
         self.__exit__(kind, error, traceback)
+
+    def _start(self) -> None:
+        """Take ids, record the begin, and start the clock."""
+        self._use()
+        around = innermost(self._run)
+        self.trace_id, self.parent_span_id = around.trace_id, around.span_id
+        self.span_id = new_span_id()
+        self._record_begin()
+        self._begin = time.perf_counter()
+
+    def _elapsed_ms(self) -> float:
+        return round((time.perf_counter() - self._begin) * 1000, 3)
+
+    def _end(self, error: BaseException | None, milliseconds: float) -> None:
+        try:
+            self._record_end(error, milliseconds)
+        except Exception as second:
+            if error is None:
+                raise
+            error.add_note(f"{self!r} could not be recorded: {second}")
+
+    def _record_begin(self) -> None:
+        raise NotImplementedError
+
+    def _record_end(self, error: BaseException | None, milliseconds: float) -> None:
+        raise NotImplementedError
+
+
+class Span(Block):
+    """A part of a run that has a name: `output` is what came of it, kept as JSON.
+
+    What is recorded in its block belongs to it: events, tools, model calls and child runs.
+    """
+
+    __slots__ = {  # noqa: RUF023
+        "output": "What came of it: any value.",
+        "_input": None,
+        "_kind": None,
+        "_name": None,
+    }
+
+    def __init__(self, run: RecordedRun, name: str, kind: str, value: Any) -> None:
+        super().__init__(run)
+        self.output: Any = None
+        self._name = name
+        self._kind = kind
+        self._input = value
+
+    def __repr__(self) -> str:
+        return f"<Span {self._name!r} in run {self._run.run_id}>"
+
+    def _record_begin(self) -> None:
+        data = {"name": self._name, "kind": self._kind, "input": self._input}
+        self._run._log_span(self, EventType.SPAN_STARTED, data, Level.INFO)
+
+    def _record_end(self, error: BaseException | None, milliseconds: float) -> None:
+        data = {
+            "name": self._name,
+            "kind": self._kind,
+            "input": self._input,
+            "output": self.output,
+            "latency_ms": milliseconds,
+        }
+        self._run._log_span(self, EventType.SPAN, data | _failure(error), _level(error))
+
+
+class ToolCall(Block):
+    """One call of a tool: set `result` in the block; time and exception are recorded for it."""
+
+    __slots__ = {  # noqa: RUF023
+        "result": "What the tool returned: any value.",
+        "_args": None,
+        "_name": None,
+    }
+
+    def __init__(self, run: RecordedRun, name: str, args: Any) -> None:
+        super().__init__(run)
+        self.result: Any = None
+        self._name = name
+        self._args = args
+
+    def __repr__(self) -> str:
+        return f"<ToolCall {self._name!r} in run {self._run.run_id}>"
+
+    def _record_begin(self) -> None:
+        # Stored before the call as well: if it kills the process, the record shows the call.
+        data = {"tool_name": self._name, "args": self._args}
+        self._run._log_span(self, EventType.TOOL_CALL_STARTED, data, Level.INFO)
+
+    def _record_end(self, error: BaseException | None, milliseconds: float) -> None:
+        data = {
+            "tool_name": self._name,
+            "args": self._args,
+            "result": self.result,
+            "latency_ms": milliseconds,
+        }
+        self._run._log_span(self, EventType.TOOL_CALL, data | _failure(error), _level(error))
+
+
+def _failure(error: BaseException | None) -> dict[str, str | None]:
+    said: dict[str, str | None] = {"error": describe(error)}
+    return said if error is None else said | {"traceback": traceback_of(error)}
+
+
+def _level(error: BaseException | None) -> Level:
+    # The agent may yet come to terms with a failure; if not, the run ends with an error.
+    return Level.INFO if error is None else Level.WARNING

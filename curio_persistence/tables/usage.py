@@ -62,6 +62,8 @@ USAGE = Table(
         count("reasoning_tokens", optional=True),
         Column("cost_usd", codecs.encode_money, codecs.decode_moneys, optional=True),
         event_identifier(),
+        optional_identifier("trace_id"),
+        optional_identifier("parent_span_id"),
     ),
     derive=_derive_cost,
     order=_NEWEST_FIRST,

@@ -122,7 +122,7 @@ class GeneralPromises:
         ]
         [usage] = persistence.get_llm_usage(run_id=run.run_id)
         assert (usage.prompt, usage.response_content, usage.input_tokens) == ("why?", "because", 3)
-        assert run.lost == 0
+        assert run.dropped == 0
 
     @pytest.mark.parametrize(
         ("raised", "status"),

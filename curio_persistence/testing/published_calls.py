@@ -103,6 +103,8 @@ class EventAndUsagePromises:
             cache_write_tokens=2,
             reasoning_tokens=3,
             cost_usd=Decimal("0.000123"),
+            trace_id="trace",
+            parent_span_id="parent",
         )
         persistence.log_llm_usage(usage)
         assert isinstance(usage.id, int)

@@ -23,7 +23,9 @@ CREATE TABLE {schema}.agent_llm_usage (
     cache_write_tokens BIGINT,
     reasoning_tokens   BIGINT,
     cost_usd           NUMERIC(20, 12), -- US dollars, exact
-    event_id           TEXT            -- the sender's key, which is stored only once
+    event_id           TEXT,           -- the sender's key, which is stored only once
+    trace_id           TEXT,
+    parent_span_id     TEXT            -- the span in which the call was made
 );
 
 -- Newest calls of all agents.

@@ -581,7 +581,7 @@ def test_a_run_is_recorded_with_what_is_begun_in_it(persistence: Persistence) ->
                 call.result = "found"
             children = await asyncio.gather(*(child(f"child {n}") for n in range(3)))
             await run.finish("done")
-        assert run.lost == 0
+        assert run.dropped == 0
         return run.run_id, children
 
     run_id, children = awaiting(persistence, work)

@@ -274,6 +274,8 @@ OTHER: dict[Kind, dict[str, Any]] = {
         "cache_write_tokens": 0,
         "reasoning_tokens": 0,
         "cost_usd": Decimal("1e-12"),
+        "trace_id": "other",
+        "parent_span_id": "other",
     },
 }
 """Of each field another value than that of the record which `dated` makes."""

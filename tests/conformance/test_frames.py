@@ -151,6 +151,8 @@ def full_records() -> list[Record]:
             reasoning_tokens=3,
             cost_usd=Decimal("9223371.999999999999"),
             event_id="event",
+            trace_id="trace",
+            parent_span_id="parent",
         ),
     ]
 

@@ -31,7 +31,7 @@ from curio_persistence.recording.recorder import record_run
 from tests.support.hands import Hands
 from tests.support.outage import Outage
 
-LOGGER = "curio_persistence.recording.recorder"
+LOGGER = "curio_persistence.recording.run"
 
 
 def stored(persistence: Persistence, run: RunRecorder | str) -> AgentRun:
@@ -81,7 +81,7 @@ def test_a_run_is_running_inside_its_block_and_completed_after_it(persistence: P
     assert after.finished_at is not None
     assert after.started_at < after.finished_at
     assert run.agent_run.id == after.id
-    assert run.lost == 0
+    assert run.dropped == 0
 
 
 def test_begin_and_end_are_events(persistence: Persistence) -> None:
@@ -254,7 +254,7 @@ def test_threads_may_share_a_recorder(persistence: Persistence) -> None:
         list(threads.map(lambda number: run.log("step", {"number": number}), range(20)))
     steps = persistence.get_agent_run_events(run.run_id, "step")
     assert sorted(step.get_data_dict()["number"] for step in steps) == list(range(20))
-    assert run.lost == 0
+    assert run.dropped == 0
 
 
 # --- asyncio ----------------------------------------------------------------------------------
@@ -447,7 +447,7 @@ def test_an_agent_goes_on_when_its_persistence_fails(
         steps.append("after")
     assert steps == ["before", "during", "after"]
     # The thought, two events of the tool, the model call; then the end, as event and in the run.
-    assert run.lost == 6
+    assert run.dropped == 6
     records = [record for record in caplog.records if record.name == LOGGER]
     [record] = [record for record in records if record.levelno == logging.ERROR]
     assert "Run run is only partly recorded: ClosedError" in record.getMessage()
@@ -461,7 +461,7 @@ def test_every_run_says_once_that_it_is_not_recorded(
     for _ in range(2):
         with persistence.record_run(agent_id="agent") as run:
             run.log("thought")
-        assert run.lost == 5
+        assert run.dropped == 5
     assert [record.name for record in caplog.records].count(LOGGER) == 2
 
 
@@ -475,7 +475,7 @@ def test_the_agents_own_exception_is_never_masked(persistence: Persistence) -> N
     ):
         raise raised
     assert caught.value is raised
-    assert run.lost == 6
+    assert run.dropped == 6
 
 
 @pytest.mark.parametrize("lost", [1, 2, 3])
@@ -486,7 +486,7 @@ def test_a_run_that_could_not_begin_is_made_up_for_at_its_end(
     unreachable: Any = Outage(persistence, calls=lost)
     with record_run(unreachable, agent_id="agent", objective="find out", run_id="run") as run:
         pass
-    assert run.lost == lost
+    assert run.dropped == lost
     assert types(persistence, run) == ["run_started", "run_completed"][lost - 1 :]
     after = stored(persistence, run)
     assert (after.status, after.objective) == ("completed", "find out")
@@ -499,7 +499,7 @@ def test_when_asked_to_a_failure_is_raised(persistence: Persistence) -> None:
             run.log("x" * 256)
         with pytest.raises(InvalidValueError, match="latency_ms"):
             run.llm_call(latency_ms=float("nan"))
-    assert run.lost == 0
+    assert run.dropped == 0
 
 
 def test_when_asked_to_a_failure_at_the_end_is_raised(persistence: Persistence) -> None:

@@ -38,7 +38,7 @@ def test_a_uuid_an_integer_or_a_path_is_taken_as_an_id(
     with persistence.record_run(agent_id=given, run_id=given, session_id=given) as run:
         run.llm_call(model="m")
         run.finish("x")
-    assert run.lost == 0
+    assert run.dropped == 0
     after = stored(persistence, str(given))
     assert (after.agent_id, after.session_id, after.status) == (str(given), str(given), "completed")
     assert len(persistence.get_llm_usage(run_id=str(given))) == 1
@@ -81,7 +81,7 @@ def test_tags_are_one_text_or_several(
 ) -> None:
     with persistence.record_run(agent_id="agent", tags=given) as run:
         pass
-    assert (run.lost, stored(persistence, run).tags) == (0, kept)
+    assert (run.dropped, stored(persistence, run).tags) == (0, kept)
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_a_run_is_finished_whatever_it_was_begun_with(
     with persistence.record_run(agent_id="agent", **arguments) as run:
         run.finish("42")
     after = stored(persistence, run)
-    assert (run.lost, after.status, after.final_synthesis_output) == (0, "completed", "42")
+    assert (run.dropped, after.status, after.final_synthesis_output) == (0, "completed", "42")
     persistence.runs.abandon(older_than=timedelta(0))
     assert stored(persistence, run).status == "completed"
 
@@ -122,7 +122,7 @@ def test_a_status_that_cannot_be_stored_never_leaves_the_run_running(
 ) -> None:
     with persistence.record_run(agent_id="agent") as run:
         run.finish("42", status=given)
-    assert (run.lost, stored(persistence, run).status) == (0, kept)
+    assert (run.dropped, stored(persistence, run).status) == (0, kept)
 
 
 def test_what_the_agent_puts_into_its_record_never_leaves_the_run_running(
@@ -150,7 +150,7 @@ def test_an_odd_argument_of_a_tool_costs_only_itself(persistence: Persistence, o
     ):
         call.result = 1
     assert (
-        run.lost,
+        run.dropped,
         persistence.get_agent_run_stats()["tool_metrics"]["search"]["call_count"],
     ) == (
         0,
@@ -177,7 +177,7 @@ def test_an_odd_type_or_message_costs_no_event(
     with persistence.record_run(agent_id="agent") as run:
         run.log(event_type, message=message)
     event = events(persistence, run)[1]
-    assert (run.lost, event.event_type, event.message) == (0, *kept)
+    assert (run.dropped, event.event_type, event.message) == (0, *kept)
 
 
 def test_what_was_changed_to_be_stored_is_named_in_one_line(
@@ -251,7 +251,7 @@ def test_an_odd_number_or_name_costs_no_model_call(
     with persistence.record_run(agent_id="agent") as run:
         run.llm_call(**{"prompt": "hi", "cache_read_tokens": 20, field: given})
     [usage] = persistence.get_llm_usage()
-    assert (run.lost, usage.prompt, usage.cache_read_tokens) == (0, "hi", 20)
+    assert (run.dropped, usage.prompt, usage.cache_read_tokens) == (0, "hi", 20)
     assert getattr(usage, field) == kept
 
 
@@ -279,7 +279,7 @@ def test_a_metric_is_any_finite_number(persistence: Persistence, value: Any) -> 
         run.metric("m", value)
     persistence.append_event("other", "agent", "metric", payload=Metric("m", value))
     values = [point.value for point in persistence.query_metrics("m", "max", group_by="run_id")]
-    assert (run.lost, values) == (0, [float(value)] * 2)
+    assert (run.dropped, values) == (0, [float(value)] * 2)
 
 
 @pytest.mark.parametrize("value", ["high", None, float("nan"), 10**400, True, Decimal("inf")])
@@ -288,7 +288,7 @@ def test_a_metric_that_is_not_a_finite_number_is_counted_as_lost(
 ) -> None:
     with persistence.record_run(agent_id="agent") as run:
         run.metric("m", value)
-    assert (run.lost, types(persistence, run)) == (1, ["run_started", "run_completed"])
+    assert (run.dropped, types(persistence, run)) == (1, ["run_started", "run_completed"])
     with (
         pytest.raises(InvalidValueError, match="finite number"),
         persistence.record_run(agent_id="agent", on_error="raise") as strict,

@@ -193,6 +193,8 @@ NUMBERS: dict[str, Any] = {
     "reasoning_tokens": 8,
     "cost_usd": Decimal("0.000009"),
     "event_id": "call",
+    "trace_id": "trace",
+    "parent_span_id": "parent",
 }
 WORDS: dict[str, Any] = {
     "prompt": "words",

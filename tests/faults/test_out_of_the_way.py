@@ -59,7 +59,7 @@ def agent(persistence: Persistence, fail: Callable[[], object]) -> tuple[str, fl
         fail()
         result = "the answer"
         run.finish(result)
-    return result, time.monotonic() - begin, run.lost
+    return result, time.monotonic() - begin, run.dropped
 
 
 def check(persistence: Persistence) -> None:

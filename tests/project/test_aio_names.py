@@ -17,7 +17,6 @@ from curio_persistence import (
     Persistence,
     RunRecorder,
     Stream,
-    ToolCall,
     UnsupportedError,
     aio,
     connect,
@@ -44,7 +43,6 @@ PAIRS = {
     Search: awaited.AsyncSearch,
     Transfers: awaited.AsyncTransfers,
     RunRecorder: aio.AsyncRunRecorder,
-    ToolCall: aio.AsyncToolCall,
     Stream: aio.AsyncStream,
 }
 

@@ -107,6 +107,8 @@ stored_usage = st.builds(
     cache_write_tokens=maybe(a_count),
     reasoning_tokens=maybe(a_count),
     cost_usd=maybe(a_cost),
+    trace_id=maybe(an_id),
+    parent_span_id=maybe(an_id),
 )
 
 # Records as agents hand them in: of few runs, at few moments, so that they meet.

@@ -147,7 +147,9 @@ CREATE TABLE agent_llm_usage (
     cache_write_tokens INTEGER,
     reasoning_tokens   INTEGER,
     cost_usd           INTEGER,        -- picodollars: 10^-12 US dollars, so that sums are exact
-    event_id           TEXT            -- the sender's key, which is stored only once
+    event_id           TEXT,           -- the sender's key, which is stored only once
+    trace_id           TEXT,
+    parent_span_id     TEXT            -- the span in which the call was made
 ) STRICT;
 
 -- Newest calls of all agents.

@@ -1,0 +1,318 @@
+"""Record the begin and the end of a run, and keep its records whatever becomes of them."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from enum import Enum
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
+
+from curio_persistence.errors import (
+    ConfigurationError,
+    ConflictError,
+    InvalidValueError,
+    NotFoundError,
+)
+from curio_persistence.models import (
+    AgentLLMUsage,
+    AgentRun,
+    AgentRunEvent,
+    AgentRunStatus,
+    EventType,
+    Level,
+)
+from curio_persistence.recording.breaker import breaker_of
+from curio_persistence.recording.context import Scope, enclosing, innermost
+from curio_persistence.recording.failures import (
+    describe,
+    is_cancellation,
+    is_orderly_exit,
+    status_of,
+    traceback_of,
+)
+from curio_persistence.recording.ids import new_run_id, span_id_of, trace_id_of
+from curio_persistence.recording.repair import as_json_text, repair
+
+if TYPE_CHECKING:
+    from logging import Logger
+
+    from curio_persistence.base import BasePersistence
+
+OnError = Literal["log", "raise"]
+R = TypeVar("R", AgentRun, AgentRunEvent, AgentLLMUsage)
+
+_LEVELS: Mapping[str, Level] = {
+    AgentRunStatus.ERROR: Level.ERROR,
+    AgentRunStatus.TIMEOUT: Level.ERROR,
+    AgentRunStatus.CANCELLED: Level.WARNING,
+}
+"""The level of the last event of a run that ends with this status; any other did not fail."""
+
+
+class Parent(Enum):
+    """The parent of a run where none is named."""
+
+    ENCLOSING = "enclosing"
+    """The run in whose block the new one begins, if there is one."""
+
+
+class RecordedRun(Scope):
+    """A run that is being recorded: its begin, its end, and how its records are kept."""
+
+    __slots__ = (
+        "_breaker",
+        "_clock",
+        "_created",
+        "_ended",
+        "_on_error",
+        "_parent",
+        "_persistence",
+        "_process",
+        "agent_run",
+        "dropped",
+    )
+
+    def __init__(
+        self,
+        persistence: BasePersistence,
+        run: AgentRun,
+        *,
+        parent: Scope | str | Parent | None = Parent.ENCLOSING,
+        on_error: OnError = "log",
+    ) -> None:
+        if on_error not in ("log", "raise"):
+            raise ConfigurationError(f"on_error is 'log' or 'raise', not {on_error!r}.")
+        super().__init__(self)
+        self.agent_run = run
+        self.dropped = 0
+        self._persistence = persistence
+        self._clock = persistence.clock
+        self._breaker = breaker_of(persistence)
+        self._parent = parent
+        self._on_error = on_error
+        self._process = 0
+        self._created = False
+        self._ended = False
+
+    def __repr__(self) -> str:
+        run = self.agent_run
+        return f"<{type(self).__name__} of run {run.run_id} ({run.agent_id}, {run.status})>"
+
+    @property
+    def run_id(self) -> str:
+        """The run's id."""
+        return self.agent_run.run_id
+
+    # --- begin and end ------------------------------------------------------------------------
+
+    def __enter__(self) -> Self:
+        self._begin()
+        self._enter_context(sys._getframe(1))
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._leave_context()
+        self._end_with(error)
+
+    async def __aenter__(self) -> Self:
+        self._begin()
+        self._enter_context(sys._getframe(1))
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.__exit__(kind, error, traceback)
+
+    def _begin(self) -> None:
+        self._use()
+        self._process = os.getpid()
+        self._inherit()
+        self.agent_run.started_at = self._clock.stamp(self.run_id)
+        self.agent_run.status = AgentRunStatus.RUNNING.value
+        self._keep(self._create, self.agent_run)
+        try:
+            data = {"objective": self.agent_run.objective}
+            self._log_span(self, EventType.RUN_STARTED, data, Level.INFO)
+        except Exception as error:
+            self._end_with(error)  # The block is not entered.
+            raise
+
+    def _inherit(self) -> None:
+        """Take over from the parent what belongs to its session."""
+        parent: Any = self._parent
+        if parent is Parent.ENCLOSING:
+            parent = enclosing(self._persistence)
+        elif isinstance(parent, RecordedRun):
+            parent = innermost(parent)
+        run = self.agent_run
+        self.span_id = span_id_of(run.run_id)
+        if isinstance(parent, Scope):
+            above = parent._run.agent_run
+            run.session_id = run.session_id or above.session_id
+            run.parent_run_id = above.run_id
+            self.trace_id, self.parent_span_id = parent.trace_id, parent.span_id
+        else:
+            run.parent_run_id = parent
+            self.trace_id = trace_id_of(parent or run.run_id)
+            self.parent_span_id = span_id_of(parent) if parent else None
+
+    def _end_with(self, error: BaseException | None) -> None:
+        if os.getpid() != self._process:  # A forked child leaves the block too.
+            return
+        if error is None or is_orderly_exit(error):
+            if not self._ended:
+                self._end(AgentRunStatus.COMPLETED)
+            return
+        if self._ended and is_cancellation(error):
+            return  # The result was there before.
+        self.agent_run.error_message = describe(error)
+        try:
+            self._end(status_of(error), error)
+        except Exception as second:  # The body's exception is the one to go on.
+            error.add_note(f"The end of run {self.run_id} could not be recorded: {second}")
+
+    def _end(self, status: str, error: BaseException | None = None) -> None:
+        run = self.agent_run
+        run.status = _word(status)
+        is_news = not self._ended or error is not None
+        self._ended, self._is_open = True, False
+        if is_news:
+            self._log_end(error)
+        run.finished_at = self._clock.stamp(self.run_id)
+        self._keep(self._update, run)
+
+    def _log_end(self, error: BaseException | None) -> None:
+        run = self.agent_run
+        data = {"status": run.status, "error": run.error_message}
+        if error is not None:
+            data["traceback"] = traceback_of(error)
+        failed = run.status in _LEVELS
+        event_type = EventType.RUN_ERROR if failed else EventType.RUN_COMPLETED
+        self._log_span(self, event_type, data, _LEVELS.get(run.status, Level.INFO))
+
+    def _create(self, run: AgentRun) -> None:
+        try:
+            self._persistence._begin_run(run)
+        except ConflictError:
+            if self._on_error == "raise":
+                raise
+            self._take_another_id()
+            self._persistence._begin_run(run)
+        self._created = True
+
+    def _take_another_id(self) -> None:
+        """Record under an id of its own, so that the run that has this one is not overwritten."""
+        taken, self.agent_run.run_id = self.run_id, new_run_id(self._clock.now())
+        self.span_id = span_id_of(self.run_id)
+        if self.parent_span_id is None:
+            self.trace_id = trace_id_of(self.run_id)
+        _logger().warning("Run %s exists already; recording as run %s", taken, self.run_id)
+
+    def _update(self, run: AgentRun) -> None:
+        try:
+            self._persistence._end_run(self.run_id, run)
+        except NotFoundError:
+            if self._created:
+                raise
+            self._create(run)  # The first attempt failed: the database may have come back since.
+
+    # --- failures to record -------------------------------------------------------------------
+
+    def _keep(self, write: Callable[[R], None], record: R) -> None:
+        """Write a record, and by default let no failure of it reach the agent."""
+        if self._on_error == "raise":
+            write(record)
+            return
+        try:
+            self._keep_nearest(write, record)
+        except Exception as error:
+            self._lose(error)
+
+    def _keep_nearest(self, write: Callable[[R], None], record: R) -> None:
+        """Write a record, or the nearest one that can be stored."""
+        try:
+            self._breaker.call(write, record)
+        except InvalidValueError as error:
+            if not (refused := repair(record)):
+                raise
+            self._breaker.call(write, record)
+            _logger().warning(
+                "Run %s: %s.%s is not as it was given: %s",
+                self.run_id,
+                type(record).__name__,
+                ", ".join(refused),
+                error,
+            )
+
+    def _lose(self, error: Exception) -> None:
+        if self._on_error == "raise":
+            raise error
+        self.dropped += 1
+        if self.dropped == 1:
+            _logger().error(
+                "Run %s is only partly recorded: %s: %s (logged once for each run; "
+                "RunRecorder.dropped counts)",
+                self.run_id,
+                type(error).__name__,
+                error,
+            )
+            _logger().debug("Run %s is only partly recorded", self.run_id, exc_info=error)
+
+    def _keep_usage(self, usage: AgentLLMUsage) -> None:
+        usage.prompt = as_json_text(usage.prompt) or ""
+        usage.prompt_length = len(usage.prompt)
+        usage.response_content = answered = as_json_text(usage.response_content)
+        usage.response_length = None if answered is None else len(answered)
+        self._keep(self._persistence.log_llm_usage, usage)
+
+    def _log_span(self, span: Scope, event_type: str, data: Any, level: str) -> None:
+        """Append an event that is the begin or the end of a span."""
+        self._log(event_type, data, level, None, span.span_id, span.parent_span_id)
+
+    def _log(
+        self,
+        event_type: str,
+        data: Any,
+        level: str | int,
+        message: str | None,
+        span_id: str,
+        parent_span_id: str | None = None,
+    ) -> None:
+        run = self.agent_run
+        event = AgentRunEvent(
+            run.agent_id,
+            run.run_id,
+            run.agent_name,
+            event_type=_word(event_type),
+            data=data,
+            session_id=run.session_id,
+            level=_word(level),
+            message=message,
+            trace_id=self.trace_id,
+            span_id=span_id,
+            parent_span_id=parent_span_id,
+        )
+        self._keep(self._persistence.log_agent_run_event, event)
+
+
+def _word(value: Any) -> Any:
+    """Return a status, a level or an event type, which an Enum member spells by its value."""
+    return value.value if isinstance(value, Enum) else value
+
+
+def _logger() -> Logger:
+    # Here, as importing it takes a tenth of the time that the package takes.
+    import logging
+
+    return logging.getLogger(__name__)
