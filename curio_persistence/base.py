@@ -103,24 +103,27 @@ class BasePersistence(ABC):
         agent_name: str = "",
         run_id: str | None = None,
         session_id: str | None = None,
+        user_id: str | None = None,
         parent: RunRecorder | str | Parent | None = Parent.ENCLOSING,
         additional_context: Any = None,
         metadata: Any = None,
         tags: str | Collection[str] | None = None,
+        resume: bool = False,
         on_error: OnError = "log",
     ) -> RunRecorder:
         """Record a run as it happens: `with persistence.record_run(agent_id="a") as run: …`.
 
         The run is created on entering. On leaving it is `completed`, `error` (the block raised; the
         exception goes on), `timeout` (a TimeoutError) or `cancelled` (interrupted). A run inside
-        another's block is its child and belongs to its session; in a plain thread name the
+        another's block is its child, of the same session and user; in a plain thread name the
         `parent`. `parent=None` is a run without a parent.
 
         Ids may be UUIDs or integers too, and `objective` any value. An argument that cannot be
         stored raises InvalidValueError here. With `on_error="log"` no failure to record reaches
         the agent: it is counted in `run.dropped` and logged once, a value that cannot be stored is
         stored as the nearest one that can, and a `run_id` that is taken is replaced with a new
-        one. With `"raise"` the error is raised.
+        one. With `"raise"` the error is raised. `resume=True` goes on with the run that has this
+        `run_id`, if there is one: what it recorded stays, and it is running again.
         """
         return record_run(
             self,
@@ -129,10 +132,12 @@ class BasePersistence(ABC):
             agent_name=agent_name,
             run_id=run_id,
             session_id=session_id,
+            user_id=user_id,
             parent=parent,
             additional_context=additional_context,
             metadata=metadata,
             tags=tags,
+            resume=resume,
             on_error=on_error,
         )
 

@@ -205,10 +205,12 @@ class AsyncPersistence(Awaited[Persistence]):
         agent_name: str = "",
         run_id: str | None = None,
         session_id: str | None = None,
+        user_id: str | None = None,
         parent: AsyncRunRecorder | RunRecorder | str | Parent | None = Parent.ENCLOSING,
         additional_context: Any = None,
         metadata: Any = None,
         tags: str | Collection[str] | None = None,
+        resume: bool = False,
         on_error: OnError = "log",
     ) -> AsyncRunRecorder:
         """Record a run as it happens: `async with persistence.record_run(agent_id="a") as run: …`.
@@ -221,10 +223,12 @@ class AsyncPersistence(Awaited[Persistence]):
             agent_name=agent_name,
             run_id=run_id,
             session_id=session_id,
+            user_id=user_id,
             parent=parent._sync if isinstance(parent, AsyncRunRecorder) else parent,
             additional_context=additional_context,
             metadata=metadata,
             tags=tags,
+            resume=resume,
             on_error=on_error,
         )
         return AsyncRunRecorder(recorder, self._threads)

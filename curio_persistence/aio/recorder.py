@@ -36,6 +36,21 @@ class AsyncRunRecorder(Awaited[RunRecorder]):
         return self._sync.run_id
 
     @property
+    def trace_id(self) -> str:
+        """OpenTelemetry's id of all that is below an outermost run: 32 hex digits."""
+        return self._sync.trace_id
+
+    @property
+    def span_id(self) -> str:
+        """OpenTelemetry's id of the run: 16 hex digits."""
+        return self._sync.span_id
+
+    @property
+    def parent_span_id(self) -> str | None:
+        """That of the block around it; None for an outermost run."""
+        return self._sync.parent_span_id
+
+    @property
     def dropped(self) -> int:
         """The number of writes that failed and were swallowed."""
         return self._sync.dropped
@@ -44,6 +59,7 @@ class AsyncRunRecorder(Awaited[RunRecorder]):
     metric = awaited(RunRecorder.metric)
     iteration = awaited(RunRecorder.iteration)
     llm_call = awaited(RunRecorder.llm_call)
+    update = awaited(RunRecorder.update)
     finish = awaited(RunRecorder.finish)
 
     def tool(self, name: str, args: Any = None) -> AsyncBlock[ToolCall]:

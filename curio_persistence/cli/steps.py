@@ -117,9 +117,9 @@ def tree_of(steps: Iterable[Step]) -> list[Branch]:
     """Steps by time, each below the step it happened in, where that is among them."""
     branches = [Branch(step, []) for step in steps]
     spans = {branch.step.span_id: branch for branch in branches if branch.step.span_id}
-    top = []
+    top: list[Branch] = []
     for branch in branches:
-        around = spans.get(branch.step.parent_span_id)
+        around = spans.get(branch.step.parent_span_id or "")
         (top if around is None or around is branch else around.below).append(branch)
     return top
 

@@ -42,7 +42,9 @@ _LABELS = {
 }
 """How kinds are painted to which their name belongs; the name of others is a message."""
 
-_BARE = frozenset(("args", "kind", "input", "value", "unit", "tags", "extra", "message", "objective", "data"))
+_BARE = frozenset(
+    ("args", "kind", "input", "value", "unit", "tags", "extra", "message", "objective", "data")
+)
 _ANSWERS = frozenset(("result", "response"))
 _IN_FULL_ONLY = frozenset(
     ("iteration", "provider", "params", "prompt", "context", "status", "output", "metadata")

@@ -16,7 +16,13 @@ from curio_persistence.recording.context import Scope, innermost
 from curio_persistence.recording.failures import describe
 from curio_persistence.recording.ids import new_run_id, new_span_id
 from curio_persistence.recording.model_calls import LLMCall
-from curio_persistence.recording.repair import as_id, as_json_text, as_tags, as_text
+from curio_persistence.recording.repair import (
+    as_id,
+    as_json_text,
+    as_object,
+    as_tags,
+    as_text,
+)
 from curio_persistence.recording.run import OnError, Parent, RecordedRun
 from curio_persistence.recording.spans import Span, ToolCall
 from curio_persistence.tables import RUNS
@@ -151,6 +157,19 @@ class RunRecorder(RecordedRun):
         )
         self._keep_usage(usage)
 
+    def update(
+        self,
+        *,
+        tags: str | Collection[str] | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Add tags and metadata to the run; a key that is there is replaced. Stored at once."""
+        run = self.agent_run
+        run.tags = list(dict.fromkeys([*(run.tags or ()), *(_checked_tags(tags) or ())])) or None
+        if metadata:
+            run.metadata = {**as_object(run.metadata), **metadata}
+        self._keep(self._update, run)
+
     def finish(self, output: Any = None, *, status: str = AgentRunStatus.COMPLETED) -> None:
         """End the run with its result. Leaving the `with` block does it too, without a result.
 
@@ -169,10 +188,12 @@ def record_run(
     agent_name: str = "",
     run_id: str | None = None,
     session_id: str | None = None,
+    user_id: str | None = None,
     parent: RunRecorder | str | Parent | None = Parent.ENCLOSING,
     additional_context: Any = None,
     metadata: Any = None,
     tags: str | Collection[str] | None = None,
+    resume: bool = False,
     on_error: OnError = "log",
 ) -> RunRecorder:
     """See `BasePersistence.record_run`."""
@@ -187,8 +208,9 @@ def record_run(
         metadata=metadata,
         session_id=_checked_id("session_id", session_id),
         tags=_checked_tags(tags),
+        user_id=_checked_id("user_id", user_id),
     )
-    return RunRecorder(persistence, run, parent=parent, on_error=on_error)
+    return RunRecorder(persistence, run, parent=parent, resume=resume, on_error=on_error)
 
 
 def _checked_id(name: str, value: Any) -> Any:

@@ -70,6 +70,8 @@ class RecordedRun(Scope):
         "_parent",
         "_persistence",
         "_process",
+        "_resume",
+        "_resumed",
         "agent_run",
         "dropped",
     )
@@ -80,6 +82,7 @@ class RecordedRun(Scope):
         run: AgentRun,
         *,
         parent: Scope | str | Parent | None = Parent.ENCLOSING,
+        resume: bool = False,
         on_error: OnError = "log",
     ) -> None:
         if on_error not in ("log", "raise"):
@@ -92,6 +95,8 @@ class RecordedRun(Scope):
         self._breaker = breaker_of(persistence)
         self._parent = parent
         self._on_error = on_error
+        self._resume = resume
+        self._resumed: dict[str, Any] | None = None
         self._process = 0
         self._created = False
         self._ended = False
@@ -142,11 +147,17 @@ class RecordedRun(Scope):
         self.agent_run.status = AgentRunStatus.RUNNING.value
         self._keep(self._create, self.agent_run)
         try:
-            data = {"objective": self.agent_run.objective}
-            self._log_span(self, EventType.RUN_STARTED, data, Level.INFO)
+            self._log_begin()
         except Exception as error:
             self._end_with(error)  # The block is not entered.
             raise
+
+    def _log_begin(self) -> None:
+        if self._resumed is not None:
+            self._log_span(self, EventType.RUN_RESUMED, self._resumed, Level.INFO)
+        else:
+            data = {"objective": self.agent_run.objective}
+            self._log_span(self, EventType.RUN_STARTED, data, Level.INFO)
 
     def _inherit(self) -> None:
         """Take over from the parent what belongs to its session."""
@@ -160,6 +171,7 @@ class RecordedRun(Scope):
         if isinstance(parent, Scope):
             above = parent._run.agent_run
             run.session_id = run.session_id or above.session_id
+            run.user_id = run.user_id or above.user_id
             run.parent_run_id = above.run_id
             self.trace_id, self.parent_span_id = parent.trace_id, parent.span_id
         else:
@@ -202,6 +214,8 @@ class RecordedRun(Scope):
         self._log_span(self, event_type, data, _LEVELS.get(run.status, Level.INFO))
 
     def _create(self, run: AgentRun) -> None:
+        if self._resume and self._take_up(run):
+            return
         try:
             self._persistence._begin_run(run)
         except ConflictError:
@@ -210,6 +224,26 @@ class RecordedRun(Scope):
             self._take_another_id()
             self._persistence._begin_run(run)
         self._created = True
+
+    def _take_up(self, run: AgentRun) -> bool:
+        """Go on with the stored run, if there is one; what was given anew replaces what it has."""
+        found = self._persistence.get_agent_run(run.run_id)
+        if found is None:
+            return False
+        before = {"status": found.status, "error": found.error_message}
+        found.status, found.finished_at, found.error_message = run.status, None, None
+        given = ("agent_name", "objective", "additional_context", "metadata", "tags")
+        for name in (*given, "session_id", "user_id", "parent_run_id"):
+            if value := getattr(run, name):
+                setattr(found, name, value)
+        started = self._persistence.get_agent_run_events(run.run_id, EventType.RUN_STARTED.value)
+        if started and started[0].trace_id:
+            self.trace_id, self.parent_span_id = started[0].trace_id, started[0].parent_span_id
+        self.agent_run = found
+        self._persistence.update_agent_run(run.run_id, found)
+        self._created = True
+        self._resumed = before
+        return True
 
     def _take_another_id(self) -> None:
         """Record under an id of its own, so that the run that has this one is not overwritten."""

@@ -539,7 +539,8 @@ def test_even_then_the_agents_own_exception_goes_on_with_a_note(persistence: Per
         agent()
     assert str(caught.value) == "no"
     about_tool, about_run = caught.value.__notes__
-    assert "search could not be recorded" in about_tool
+    assert "<ToolCall 'search' in run" in about_tool
+    assert "could not be recorded" in about_tool
     assert "end of run" in about_run
 
 
@@ -565,7 +566,7 @@ def test_a_run_id_that_is_taken_overwrites_nothing(
         second.finish("second")
     assert stored(persistence, "same").final_synthesis_output == "first"
     assert stored(persistence, second).final_synthesis_output == "second"
-    assert (second.run_id != "same", second.lost) == (True, 0)
+    assert (second.run_id != "same", second.dropped) == (True, 0)
     assert second.run_id in caplog.text
     with (
         pytest.raises(ConflictError),

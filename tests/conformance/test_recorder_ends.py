@@ -178,3 +178,71 @@ def test_the_traceback_is_redacted(open_again: Any) -> None:
         [event] = persistence.get_agent_run_events(run.run_id, "run_error")
         assert secret not in (event.data or "")
         assert "Traceback" in event.data if "redactor" in settings else event.data is None
+
+
+# --- going on with a run ----------------------------------------------------------------------
+
+
+def test_a_run_that_failed_can_be_resumed(persistence: Persistence) -> None:
+    with (
+        suppress(ValueError),
+        persistence.record_run(
+            agent_id="agent",
+            run_id="job",
+            objective="find out",
+            session_id="talk",
+            tags="first",
+            metadata={"a": 1},
+        ) as first,
+    ):
+        first.iteration()
+        raise ValueError("no")
+    began = stored(persistence, "job").started_at
+    with persistence.record_run(agent_id="agent", run_id="job", resume=True) as second:
+        during = stored(persistence, "job")
+        assert second.iteration() == 2
+        second.finish("42")
+    after = stored(persistence, "job")
+    assert (during.status, during.error_message, during.finished_at) == ("running", None, None)
+    assert (after.status, after.final_synthesis_output) == ("completed", "42")
+    assert (after.objective, after.session_id, after.tags) == ("find out", "talk", ["first"])
+    assert (after.started_at, after.get_metadata_dict()) == (began, {"a": 1})
+    [resumed] = events(persistence, "job", "run_resumed")
+    assert resumed.get_data_dict() == {"status": "error", "error": "ValueError: no"}
+    assert len({event.trace_id for event in events(persistence, "job")}) == 1
+    assert second.dropped == 0
+
+
+def test_resuming_a_run_that_is_not_there_begins_it(persistence: Persistence) -> None:
+    with persistence.record_run(agent_id="agent", run_id="job", resume=True):
+        pass
+    assert types(persistence, "job") == ["run_started", "run_completed"]
+
+
+def test_a_run_is_given_more_tags_and_metadata_as_it_goes(persistence: Persistence) -> None:
+    with persistence.record_run(agent_id="agent", tags="a", metadata={"k": 1, "l": 2}) as run:
+        run.update(tags=["b", "a"], metadata={"k": 3})
+        during = stored(persistence, run)
+        assert (during.status, during.tags) == ("running", ["a", "b"])
+        run.update(metadata={"ticket": 7})
+        run.update(tags="c")
+    after = stored(persistence, run)
+    assert (after.status, after.tags) == ("completed", ["a", "b", "c"])
+    assert after.get_metadata_dict() == {"k": 3, "l": 2, "ticket": 7}
+
+
+def test_metadata_that_is_not_an_object_is_kept_beside_what_is_added(
+    persistence: Persistence,
+) -> None:
+    with persistence.record_run(agent_id="agent", metadata="a note") as run:
+        run.update(metadata={"ticket": 7})
+    assert stored(persistence, run).get_metadata_dict() == {"value": "a note", "ticket": 7}
+
+
+def test_a_run_and_those_below_it_have_a_user(persistence: Persistence) -> None:
+    with (
+        persistence.record_run(agent_id="agent", user_id="u7") as outer,
+        persistence.record_run(agent_id="agent") as inner,
+    ):
+        pass
+    assert [stored(persistence, run).user_id for run in (outer, inner)] == ["u7", "u7"]

@@ -113,10 +113,11 @@ FOR_FREE = {
     "health_check": "(self) -> bool",
     "close": "(self) -> None",
     "record_run": "(self, *, agent_id: str, objective: Any = '', agent_name: str = '', "
-    "run_id: str | None = None, session_id: str | None = None, "
+    "run_id: str | None = None, session_id: str | None = None, user_id: str | None = None, "
     "parent: RunRecorder | str | Parent | None = <Parent.ENCLOSING: 'enclosing'>, "
     "additional_context: Any = None, metadata: Any = None, "
-    "tags: str | Collection[str] | None = None, on_error: OnError = 'log') -> RunRecorder",
+    "tags: str | Collection[str] | None = None, resume: bool = False, "
+    "on_error: OnError = 'log') -> RunRecorder",
 }
 MORE = {
     "get_agent_run_stats": ", *, session_id: str | None = None, since: Moment | None = None, "
