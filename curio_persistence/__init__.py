@@ -51,6 +51,7 @@ if TYPE_CHECKING:
         connect,
     )
     from curio_persistence.recording.context import current_run
+    from curio_persistence.recording.decorators import tool
     from curio_persistence.recording.model_calls import LLMCall
     from curio_persistence.recording.recorder import RunRecorder
     from curio_persistence.recording.run import Parent
@@ -115,6 +116,7 @@ __all__ = [
     "import_agdd",
     "import_costs",
     "import_records",
+    "tool",
     "upgrade",
 ]
 __version__ = "0.1.0"
@@ -148,6 +150,7 @@ if not TYPE_CHECKING:  # Type checkers see the names above, and no others.
         "recording.context": "current_run",
         "recording.recorder": "RunRecorder",
         "recording.run": "Parent",
+        "recording.decorators": "tool",
         "recording.model_calls": "LLMCall",
         "recording.spans": "Span ToolCall",
         "config.settings": "Setting",

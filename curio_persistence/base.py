@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from types import TracebackType
 from typing import Any, Self
 
 from curio_persistence.clock import Clock
 from curio_persistence.models import AgentLLMUsage, AgentRun, AgentRunEvent
+from curio_persistence.recording.decorators import F, recorded
 from curio_persistence.recording.recorder import RunRecorder, record_run
 from curio_persistence.recording.run import OnError, Parent
 
@@ -139,6 +140,24 @@ class BasePersistence(ABC):
             tags=tags,
             resume=resume,
             on_error=on_error,
+        )
+
+    def recorded(
+        self,
+        agent_id: str | None = None,
+        *,
+        capture_args: bool = True,
+        capture_result: bool = True,
+        **run: Any,
+    ) -> Callable[[F], F]:
+        """Record each call of a function as a run: `@persistence.recorded(agent_id="planner")`.
+
+        The arguments are its objective, the result is its output. `run` are arguments of
+        `record_run`; `agent_id` is the function's name by default. Functions, coroutines and
+        generators are taken, of which the run lasts from the first item to the last.
+        """
+        return recorded(
+            self, agent_id, capture_args=capture_args, capture_result=capture_result, **run
         )
 
     def initialize_schema(self) -> None:  # nothing to create is a fine answer  # noqa: B027

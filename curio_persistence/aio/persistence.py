@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Any, Self, Unpack
@@ -24,6 +24,7 @@ from curio_persistence.capabilities.usage import Usage
 from curio_persistence.clock import Clock
 from curio_persistence.errors import ConfigurationError
 from curio_persistence.persistence import Persistence
+from curio_persistence.recording.decorators import F, recorded
 from curio_persistence.recording.recorder import RunRecorder
 from curio_persistence.recording.run import OnError, Parent
 from curio_persistence.redaction import Redaction
@@ -232,6 +233,27 @@ class AsyncPersistence(Awaited[Persistence]):
             on_error=on_error,
         )
         return AsyncRunRecorder(recorder, self._threads)
+
+    def recorded(
+        self,
+        agent_id: str | None = None,
+        *,
+        capture_args: bool = True,
+        capture_result: bool = True,
+        **run: Any,
+    ) -> Callable[[F], F]:
+        """Record each call of a coroutine or asynchronous generator as a run.
+
+        As `Persistence.recorded` does, without blocking the event loop.
+        """
+        return recorded(
+            self,
+            agent_id,
+            capture_args=capture_args,
+            capture_result=capture_result,
+            awaited_only=True,
+            **run,
+        )
 
     def transaction(self) -> AbstractAsyncContextManager[None]:
         """Group writes: all are committed at the end of the block, none if it raises.

@@ -25,6 +25,10 @@ class AsyncRunRecorder(Awaited[RunRecorder]):
     cancelled is recorded too.
     """
 
+    def __init__(self, sync: RunRecorder, threads: Threads) -> None:
+        super().__init__(sync, threads)
+        sync._awaited = self
+
     @property
     def agent_run(self) -> AgentRun:
         """The record as it is so far."""

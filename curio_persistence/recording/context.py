@@ -23,6 +23,9 @@ _GENERATOR, _ITERABLE_COROUTINE, _ASYNC_GENERATOR = 0x20, 0x100, 0x200
 _AFTER_YIELD = 1
 """The operand of the instruction RESUME after a `yield`; after an `await` it is 3."""
 
+_DECORATORS = "curio_persistence.recording.decorators"
+"""Its generators stand for those that they record."""
+
 _current: ContextVar[Scope | None] = ContextVar("curio_persistence_scope", default=None)
 
 
@@ -149,7 +152,7 @@ def _generator_of(frame: FrameType | None) -> FrameType | None:
 
 def _is_machinery(frame: FrameType) -> bool:
     name: str = frame.f_globals.get("__name__", "")
-    return name == "contextlib" or name.startswith("curio_persistence.")
+    return name == "contextlib" or (name.startswith("curio_persistence.") and name != _DECORATORS)
 
 
 def _is_generator(frame: FrameType) -> bool:

@@ -62,6 +62,7 @@ class RecordedRun(Scope):
     """A run that is being recorded: its begin, its end, and how its records are kept."""
 
     __slots__ = (
+        "_awaited",
         "_breaker",
         "_clock",
         "_created",
@@ -95,6 +96,7 @@ class RecordedRun(Scope):
         self._breaker = breaker_of(persistence)
         self._parent = parent
         self._on_error = on_error
+        self._awaited: Any = None  # The recorder in front of this one, if it is awaited.
         self._resume = resume
         self._resumed: dict[str, Any] | None = None
         self._process = 0

@@ -107,7 +107,7 @@ def test_functions_that_take_a_persistence_take_one_that_is_awaited() -> None:
 def test_no_function_that_takes_a_persistence_is_missing() -> None:
     public = (getattr(curio_persistence, name) for name in curio_persistence.__all__)
     functions = {each.__name__ for each in public if inspect.isfunction(each)}
-    assert functions == {*FUNCTIONS, "upgrade", "connect", "current_run"}
+    assert functions == {*FUNCTIONS, "upgrade", "connect", "current_run", "tool"}
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)

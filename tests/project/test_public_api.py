@@ -91,6 +91,7 @@ NAMES = [
     "import_agdd",
     "import_costs",
     "import_records",
+    "tool",
     "upgrade",
 ]
 TEN = {
@@ -118,6 +119,8 @@ FOR_FREE = {
     "additional_context: Any = None, metadata: Any = None, "
     "tags: str | Collection[str] | None = None, resume: bool = False, "
     "on_error: OnError = 'log') -> RunRecorder",
+    "recorded": "(self, agent_id: str | None = None, *, capture_args: bool = True, "
+    "capture_result: bool = True, **run: Any) -> Callable[[F], F]",
 }
 MORE = {
     "get_agent_run_stats": ", *, session_id: str | None = None, since: Moment | None = None, "

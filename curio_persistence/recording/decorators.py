@@ -1,0 +1,226 @@
+"""Record functions without changing them: `@persistence.recorded(…)` for runs, `@tool` for tools.
+
+Functions, coroutines, generators and asynchronous generators are taken. A generator is recorded
+from its first item to its last, and what it yields is its result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import wraps
+from typing import Any, NamedTuple, TypeVar, cast, overload
+
+from curio_persistence.errors import UnsupportedError
+from curio_persistence.recording.context import current_run
+from curio_persistence.recording.repair import as_json_text
+
+F = TypeVar("F", bound=Callable[..., Any])
+Arguments = tuple[tuple[Any, ...], dict[str, Any]]
+
+
+class Recording(NamedTuple):
+    """How the calls of a function are recorded.
+
+    `begin` returns the block for one call, given its arguments and whether it is awaited; None
+    records nothing. `keep` puts a result into the entered block.
+    """
+
+    begin: Callable[[Arguments, bool], Any]
+    keep: Callable[[Any, Any], None]
+
+
+def recorded(
+    persistence: Any,
+    agent_id: str | None = None,
+    *,
+    capture_args: bool = True,
+    capture_result: bool = True,
+    awaited_only: bool = False,
+    **run: Any,
+) -> Callable[[F], F]:
+    """See `BasePersistence.recorded`."""
+
+    def decorate(function: F) -> F:
+        named = _reader_of_arguments(function)
+        given = {"agent_id": agent_id or getattr(function, "__qualname__", ""), **run}
+
+        def begin(arguments: Arguments, awaits: bool) -> Any:
+            if not capture_args:
+                return persistence.record_run(**given)
+            return persistence.record_run(**{"objective": _objective(named(arguments)), **given})
+
+        def keep(block: Any, result: Any) -> None:
+            if capture_result:
+                block.agent_run.final_synthesis_output = as_json_text(result)
+
+        return _wrapped(function, Recording(begin, keep), awaited_only=awaited_only)
+
+    return decorate
+
+
+@overload
+def tool(function: F) -> F: ...
+@overload
+def tool(
+    *, name: str | None = None, capture_args: bool = True, capture_result: bool = True
+) -> Callable[[F], F]: ...
+def tool(
+    function: Any = None,
+    *,
+    name: str | None = None,
+    capture_args: bool = True,
+    capture_result: bool = True,
+) -> Any:
+    """Record each call of a function as a tool call of the current run: `@tool` or `@tool(…)`.
+
+    Outside of all runs the function is called and nothing is recorded. `name` is the tool's, by
+    default the function's.
+    """
+
+    def decorate(function: F) -> F:
+        named = _reader_of_arguments(function)
+        called = name or getattr(function, "__name__", "")
+
+        def begin(arguments: Arguments, awaits: bool) -> Any:
+            run: Any = current_run()
+            if run is None:
+                return None
+            recorder = run._awaited if awaits and run._awaited is not None else run
+            return recorder.tool(called, named(arguments) if capture_args else None)
+
+        def keep(block: Any, result: Any) -> None:
+            if capture_result:
+                block.result = result
+
+        return _wrapped(function, Recording(begin, keep))
+
+    return decorate if function is None else decorate(function)
+
+
+def _objective(arguments: Mapping[str, Any]) -> Any:
+    """Return the only argument, if it is text, else all by name."""
+    values = list(arguments.values())
+    return values[0] if len(values) == 1 and isinstance(values[0], str) else arguments or ""
+
+
+def _reader_of_arguments(function: Any) -> Callable[[Arguments], dict[str, Any]]:
+    """Return a function that tells the arguments of a call by name, without `self`."""
+    import inspect  # On use: it takes a tenth of the time that the package takes to import.
+
+    if isinstance(function, type) or not callable(function):
+        raise UnsupportedError(
+            f"{function!r:.80} is not a function. Decorate the method that does the work."
+        )
+    signature = inspect.signature(function)
+
+    def named(arguments: Arguments) -> dict[str, Any]:
+        try:
+            bound = signature.bind(*arguments[0], **arguments[1]).arguments
+        except TypeError:  # The call itself raises it.
+            return {}
+        return {name: value for name, value in bound.items() if name not in ("self", "cls")}
+
+    return named
+
+
+def _wrapped(function: F, recording: Recording, *, awaited_only: bool = False) -> F:
+    import inspect
+
+    if inspect.isasyncgenfunction(function):
+        wrap = _async_generator
+    elif inspect.iscoroutinefunction(function):
+        wrap = _coroutine
+    elif awaited_only:
+        raise UnsupportedError(
+            f"{function!r:.80} is not awaited. Record it in a blocking persistence."
+        )
+    elif inspect.isgeneratorfunction(function):
+        wrap = _generator
+    else:
+        wrap = _function
+    wrapped: Any = wraps(function)(wrap(function, recording))
+    return cast("F", wrapped)
+
+
+def _function(function: Any, recording: Recording) -> Any:
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if (block := recording.begin((args, kwargs), False)) is None:
+            return function(*args, **kwargs)
+        with block as entered:
+            result = function(*args, **kwargs)
+            recording.keep(entered, result)
+            return result
+
+    return call
+
+
+def _coroutine(function: Any, recording: Recording) -> Any:
+    async def call(*args: Any, **kwargs: Any) -> Any:
+        if (block := recording.begin((args, kwargs), True)) is None:
+            return await function(*args, **kwargs)
+        async with block as entered:
+            result = await function(*args, **kwargs)
+            recording.keep(entered, result)
+            return result
+
+    return call
+
+
+def _generator(function: Any, recording: Recording) -> Any:
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if (block := recording.begin((args, kwargs), False)) is None:
+            return (yield from function(*args, **kwargs))
+        items: list[Any] = []
+        with block as entered:
+            try:
+                returned = yield from _collected(function(*args, **kwargs), items)
+            except BaseException:
+                recording.keep(entered, _joined(items))
+                raise
+            recording.keep(entered, _joined(items) if returned is None else returned)
+            return returned
+
+    return call
+
+
+def _collected(generator: Any, items: list[Any]) -> Any:
+    """Do as `yield from` does, and collect what is yielded."""
+    resume, argument = generator.send, None
+    while True:
+        try:
+            item = resume(argument)
+        except StopIteration as stop:
+            return stop.value
+        items.append(item)
+        try:
+            resume, argument = generator.send, (yield item)
+        except GeneratorExit:
+            generator.close()
+            raise
+        except BaseException as error:
+            resume, argument = generator.throw, error
+
+
+def _async_generator(function: Any, recording: Recording) -> Any:
+    async def call(*args: Any, **kwargs: Any) -> Any:
+        generator = function(*args, **kwargs)
+        if (block := recording.begin((args, kwargs), True)) is None:
+            async for item in generator:
+                yield item
+            return
+        items: list[Any] = []
+        async with block as entered:
+            try:
+                async for item in generator:
+                    items.append(item)
+                    yield item
+            finally:
+                recording.keep(entered, _joined(items))
+                await generator.aclose()
+
+    return call
+
+
+def _joined(items: list[Any]) -> Any:
+    """Return texts as one text, as they are the chunks of an answer; else the list."""
+    return "".join(items) if items and all(isinstance(item, str) for item in items) else items
