@@ -5,13 +5,16 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, ParamSpec, Self, TypeVar
 
 from curio_persistence.clock import Clock
 from curio_persistence.models import AgentLLMUsage, AgentRun, AgentRunEvent
 from curio_persistence.recording.decorators import F, recorded
 from curio_persistence.recording.recorder import RunRecorder, record_run
 from curio_persistence.recording.run import OnError, Parent
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class BasePersistence(ABC):
@@ -160,6 +163,34 @@ class BasePersistence(ABC):
             self, agent_id, capture_args=capture_args, capture_result=capture_result, **run
         )
 
+    async def startup(self) -> None:
+        """Create the tables; for frameworks that start their components."""
+        await _in_thread(self.initialize_schema)
+
+    async def shutdown(self) -> None:
+        """Close it; for frameworks that stop their components."""
+        await _in_thread(self.close)
+
+    async def acreate_agent_run(self, run: AgentRun) -> None:
+        """Await `create_agent_run`, which works in a thread."""
+        await _in_thread(self.create_agent_run, run)
+
+    async def aupdate_agent_run(self, run_id: str, run: AgentRun) -> None:
+        """Await `update_agent_run`, which works in a thread."""
+        await _in_thread(self.update_agent_run, run_id, run)
+
+    async def aget_agent_run(self, run_id: str) -> AgentRun | None:
+        """Await `get_agent_run`, which works in a thread."""
+        return await _in_thread(self.get_agent_run, run_id)
+
+    async def alog_agent_run_event(self, event: AgentRunEvent) -> None:
+        """Await `log_agent_run_event`, which works in a thread."""
+        await _in_thread(self.log_agent_run_event, event)
+
+    async def alog_llm_usage(self, usage: AgentLLMUsage) -> None:
+        """Await `log_llm_usage`, which works in a thread."""
+        await _in_thread(self.log_llm_usage, usage)
+
     def initialize_schema(self) -> None:  # nothing to create is a fine answer  # noqa: B027
         """Create or migrate the tables, where there are any."""
 
@@ -184,3 +215,9 @@ class BasePersistence(ABC):
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+
+async def _in_thread(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    import asyncio  # On use: it takes almost as long to import as all of this package.
+
+    return await asyncio.to_thread(call, *args, **kwargs)

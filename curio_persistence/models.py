@@ -83,7 +83,7 @@ MCP_CALL = EventType.MCP_CALL.value
 METRIC = EventType.METRIC.value
 
 
-class _Record:
+class Record:
     """What the three records share: a dictionary form that survives JSON and comes back equal."""
 
     __slots__ = ()
@@ -112,8 +112,20 @@ class _Record:
         return cls(**{name: _from_plain(cls, name, value) for name, value in values.items()})
 
 
+def _counted(name: str) -> property:
+    """Return a property for a number that an agent counted itself, and that metadata keeps."""
+
+    def read(run: AgentRun) -> int:
+        number = _parse_object(run.metadata, "AgentRun.metadata").get(name, 0)
+        return number if isinstance(number, int) else 0
+
+    return property(
+        read, doc="A number that the agent counted, kept in `metadata`; 0 if it is not there."
+    )
+
+
 @dataclass(slots=True)
-class AgentRun(_Record):
+class AgentRun(Record):
     """One execution of an agent.
 
     `additional_context`, `execution_history`, `metadata` and `metrics` take text or any value that
@@ -142,6 +154,20 @@ class AgentRun(_Record):
     metrics: Any = None
     user_id: str | None = None
 
+    @property
+    def final_output(self) -> str | None:
+        """The later name of `final_synthesis_output`."""
+        return self.final_synthesis_output
+
+    @final_output.setter
+    def final_output(self, value: str | None) -> None:
+        self.final_synthesis_output = value
+
+    total_llm_calls = _counted("total_llm_calls")
+    total_tool_calls = _counted("total_tool_calls")
+    total_input_tokens = _counted("total_input_tokens")
+    total_output_tokens = _counted("total_output_tokens")
+
     def get_metrics_dict(self) -> dict[str, Any]:
         """`metrics` parsed; `{}` when there are none."""
         return _parse_object(self.metrics, "AgentRun.metrics")
@@ -152,7 +178,7 @@ class AgentRun(_Record):
 
 
 @dataclass(slots=True)
-class AgentRunEvent(_Record):
+class AgentRunEvent(Record):
     """Something that happened in a run. Stored once, never changed.
 
     `data` (the payload) and `metadata` take text or any value that JSON can express; what is read
@@ -213,7 +239,7 @@ class AgentRunEvent(_Record):
 
 
 @dataclass(slots=True)
-class AgentLLMUsage(_Record):
+class AgentLLMUsage(Record):
     """One model call: its tokens, latency (milliseconds) and cost (US dollars, exact).
 
     `run_id` and `agent_id` may be None: a model call can stand alone. `cost_usd` is taken from
@@ -250,6 +276,20 @@ class AgentLLMUsage(_Record):
     trace_id: str | None = None
     parent_span_id: str | None = None
 
+    @property
+    def metadata(self) -> Any:
+        """The later name of `usage_metrics`."""
+        return self.usage_metrics
+
+    @metadata.setter
+    def metadata(self, value: Any) -> None:
+        self.usage_metrics = value
+
+    @property
+    def total_tokens(self) -> int:
+        """Input and output tokens together."""
+        return self.get_total_tokens()
+
     def get_input_params_dict(self) -> dict[str, Any]:
         """`input_params` parsed; `{}` when there are none."""
         return _parse_object(self.input_params, "AgentLLMUsage.input_params")
@@ -270,7 +310,7 @@ class AgentLLMUsage(_Record):
 
 
 @dataclass(frozen=True, slots=True)
-class Score(_Record):
+class Score(Record):
     """What somebody or something thinks of a run, or of a span of it.
 
     `value` is a number, `label` a word in its place or beside it. `source` is human, code or
@@ -350,7 +390,7 @@ def _to_plain(value: Any) -> Any:
 _TIMES = frozenset({"started_at", "finished_at", "created_at", "updated_at", "timestamp"})
 
 
-def _from_plain(cls: type[_Record], name: str, value: Any) -> Any:
+def _from_plain(cls: type[Record], name: str, value: Any) -> Any:
     try:
         if name in _TIMES and isinstance(value, str):
             return datetime.fromisoformat(value)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, Unpack
 
 from curio_persistence.base import BasePersistence
@@ -441,9 +442,16 @@ def _unless_empty(value: str | None) -> str | None:
     return None if value == "" else value
 
 
+def _make_folder(db_path: str | os.PathLike[str]) -> None:
+    """Make the folder of a file, where it is missing; if that fails, opening the file says why."""
+    with suppress(OSError, ValueError, TypeError, RuntimeError):
+        Path(db_path).expanduser().parent.mkdir(parents=True, exist_ok=True)
+
+
 class SQLitePersistence(Persistence):
     """In a SQLite file: nothing to install, survives crashes, readers and writers do not block.
 
+    A missing folder is made.
     `durability="normal"` survives a crash of the process, `"full"` a power cut too (a fifth of the
     speed of single writes). `read_only=True` never makes a file or a table. `lock_timeout` is how
     many seconds a write waits for another writer. `:memory:` is a database that ends with the
@@ -465,6 +473,8 @@ class SQLitePersistence(Persistence):
     ) -> None:
         from curio_persistence.backends.sqlite.store import SQLiteStore
 
+        if initialize and not read_only:
+            _make_folder(db_path)
         redaction = Redaction(redactor, content)
         store = SQLiteStore(
             db_path, durability=durability, read_only=read_only, lock_timeout=lock_timeout

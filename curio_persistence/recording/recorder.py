@@ -19,12 +19,12 @@ from curio_persistence.recording.model_calls import LLMCall
 from curio_persistence.recording.repair import (
     as_id,
     as_json_text,
-    as_object,
     as_tags,
     as_text,
 )
 from curio_persistence.recording.run import OnError, Parent, RecordedRun
 from curio_persistence.recording.spans import Span, ToolCall
+from curio_persistence.store.json_text import as_object
 from curio_persistence.tables import RUNS
 
 if TYPE_CHECKING:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from decimal import Decimal
@@ -74,18 +73,6 @@ def as_text(value: Any) -> str:
 def as_json_text(value: Any) -> str | None:
     """Return text as it is, and any other value as JSON."""
     return value if value is None or isinstance(value, str) else json_text(value)
-
-
-def as_object(value: Any) -> dict[str, Any]:
-    """Return what a JSON field holds as a dictionary; what is not an object is its `value`."""
-    if value is None or value == "":
-        return {}
-    if isinstance(value, str):
-        try:
-            value = json.loads(value)
-        except (ValueError, RecursionError):
-            return {"value": value}
-    return value if isinstance(value, dict) else {"value": value}
 
 
 def as_id(value: Any) -> Any:

@@ -60,6 +60,18 @@ def json_text(value: Any) -> str:
     return _encode(nearest_json(value))
 
 
+def as_object(value: Any) -> dict[str, Any]:
+    """Return what a JSON field holds as a dictionary; what is not an object is its `value`."""
+    if value is None or value == "":
+        return {}
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            return {"value": value}
+    return value if isinstance(value, dict) else {"value": value}
+
+
 def _is_plain(value: Any) -> bool:
     """Return whether the encoder writes this as it is meant: it misreads odd keys and tuples."""
     kind = type(value)

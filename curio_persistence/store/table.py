@@ -110,6 +110,7 @@ class Table(Generic[M]):
         ddl: str,
         unique: tuple[tuple[str, ...], ...] = (),
         references: Reference | None = None,
+        translate: Callable[[Any], M] | None = None,
     ) -> None:
         self.name = name
         self.model = model
@@ -128,6 +129,7 @@ class Table(Generic[M]):
         self.words = {column.name: column.default for column in columns if column.wordless}
         self.internal_names = tuple(column.name for column in internal)
         self._derive = derive
+        self._translate = translate
         self._decoders = [
             (index, column.decode) for index, column in enumerate(columns) if column.decode
         ]
@@ -158,8 +160,10 @@ class Table(Generic[M]):
     def encode(self, record: Any) -> Row:
         """Return the row of a record, without its id; refuse values that no backend can store.
 
-        Any object with the model's attributes will do; those of optional columns may be missing.
+        Any object with the model's attributes will do, if the table can `translate` it.
         """
+        if self._translate is not None and type(record) is not self.model:
+            record = self._translate(record)
         try:
             row = self._encode(record)
         except (AttributeError, ValueError, TypeError):

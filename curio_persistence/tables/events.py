@@ -29,6 +29,7 @@ from curio_persistence.tables.columns import (
     text,
 )
 from curio_persistence.tables.runs import RUNS
+from curio_persistence.tables.translation import translator
 
 _TOOL_EVENTS = frozenset({TOOL_CALL, MCP_CALL, EventType.ACTION_EXECUTION_COMPLETED.value})
 _NAME_KEYS = ("tool_name", "tool", "action", "action_name")
@@ -114,4 +115,5 @@ EVENTS = Table(
     ddl="events.sql",
     unique=(("event_id",),),
     references=Reference("run_id", RUNS),
+    translate=translator(AgentRunEvent, rest="metadata", names={}),
 )

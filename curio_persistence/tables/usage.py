@@ -17,6 +17,7 @@ from curio_persistence.tables.columns import (
     stored_time,
     text,
 )
+from curio_persistence.tables.translation import translator
 
 
 def _derive_cost(row: Row) -> None:
@@ -71,4 +72,5 @@ USAGE = Table(
     lookups=("run_id", "event_id"),
     ddl="usage.sql",
     unique=(("event_id",),),
+    translate=translator(AgentLLMUsage, rest="usage_metrics", names={"usage_metrics": "metadata"}),
 )

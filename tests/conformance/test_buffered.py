@@ -646,7 +646,7 @@ def test_an_agent_is_recorded_through_it(persistence: Persistence) -> None:
             run.llm_call(model="m", prompt="?", response="!", input_tokens=1, output_tokens=2)
             assert buffered.pending == 5
             run.finish("done")
-        assert run.lost == 0
+        assert run.dropped == 0
         found = buffered.get_agent_run("recorded")
         assert found is not None
         assert (found.status, found.final_synthesis_output) == ("completed", "done")

@@ -52,7 +52,6 @@ def contents(folder: Path) -> dict[str, object]:
 IMPOSSIBLE = [
     ("folder", ConfigurationError, "is a folder; name a file in it"),
     ("", ConfigurationError, "is a folder; name a file in it"),
-    ("missing/agents.db", ConfigurationError, "does not exist; create it first"),
     ("text.db/agents.db", ConfigurationError, "Not a directory"),
     ("pipe.db", ConfigurationError, "is not an ordinary file"),
     ("x" * 300, ConfigurationError, "File name too long"),
@@ -331,3 +330,14 @@ def assert_unreadable_for_others(database: Path) -> None:
     database.chmod(0o444)
     database.parent.chmod(0o555)
     assert outcome(database, "read_only=1")["open"].startswith("AccessDeniedError")
+
+
+def test_a_missing_folder_is_made_by_what_writes_and_not_by_what_reads(folder: Path) -> None:
+    with pytest.raises(ConfigurationError):
+        SQLitePersistence("data/deep/agents.db", read_only=True)
+    with pytest.raises(ConfigurationError, match="does not exist; create it first"):
+        SQLitePersistence("data/deep/agents.db", initialize=False).get_agent_runs()
+    assert not Path("data").exists()
+    with SQLitePersistence("data/deep/agents.db") as persistence:
+        assert persistence.get_agent_runs() == []
+    assert Path("data/deep/agents.db").is_file()

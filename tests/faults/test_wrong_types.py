@@ -51,7 +51,9 @@ FILTERS = {
     kind.__name__: [*kind.__annotations__]
     for kind in (RunFilters, EventFilters, UsageFilters, MetricFilters, SearchFilters)
 }
-NOT_ASKED = {"close", "transaction", "buffered", "record_run", "follow", "compact"}
+NOT_ASKED = {"close", "transaction", "buffered", "record_run", "recorded", "follow", "compact"}
+NOT_ASKED |= {"startup", "shutdown", "acreate_agent_run", "aupdate_agent_run", "aget_agent_run"}
+NOT_ASKED |= {"alog_agent_run_event", "alog_llm_usage"}
 INTERNAL = {"where", "store", "log_rows", "switch"}
 
 

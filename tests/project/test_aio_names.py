@@ -48,7 +48,14 @@ PAIRS = {
 
 FUNCTIONS = ["copy_records", "export_records", "import_agdd", "import_costs", "import_records"]
 
+COMPONENT = {"startup", "shutdown", "aget_agent_run"}
+COMPONENT |= {f"a{name}" for name in ("create_agent_run", "update_agent_run")}
+COMPONENT |= {f"a{name}" for name in ("log_agent_run_event", "log_llm_usage")}
+"""The component interface of frameworks, which is awaited in a blocking persistence."""
+
 INTERNAL = {
+    Persistence: COMPONENT,
+    BufferedPersistence: COMPONENT,
     Runs: {"create_rows", "dated_row", "replace_rows", "where"},
     Events: {"log_rows", "store", "where"},
     Scores: {"where"},

@@ -87,6 +87,8 @@ PUBLISHED: dict[type[Record], dict[str, Any]] = {
         "reasoning_tokens": None,
         "cost_usd": None,
         "event_id": None,
+        "trace_id": None,
+        "parent_span_id": None,
     },
 }
 
@@ -199,9 +201,10 @@ def test_there_are_six_known_statuses() -> None:
     }
 
 
-def test_there_are_twenty_one_known_event_types() -> None:
+def test_these_event_types_are_known() -> None:
     assert list(EventType) == [
         "run_started",
+        "run_resumed",
         "run_completed",
         "run_error",
         "iteration_started",
@@ -221,13 +224,20 @@ def test_there_are_twenty_one_known_event_types() -> None:
         "tool_registered",
         "subagent_run_started",
         "subagent_run_completed",
+        "span_started",
+        "span",
+        "tool_call_started",
+        "tool_call",
+        "mcp.call",
+        "metric",
         "custom",
     ]
 
 
 @pytest.mark.parametrize("word", [*AgentRunStatus, *EventType])
 def test_known_words_are_their_text_and_named_after_it(word: AgentRunStatus | EventType) -> None:
-    assert f"{word}" == word.value == word.name.lower()
+    assert f"{word}" == word.value
+    assert word.name == word.value.upper().replace(".", "_")
 
 
 # --- dictionaries -----------------------------------------------------------------------------
