@@ -258,10 +258,6 @@ class BufferedStore(Store):
         self._check_outside("flush()")
         self._queue.flush()
 
-    def _check_outside(self, call: str) -> None:
-        if self._is_inside():
-            raise UnsupportedError(f"A transaction is open in this thread: end it before {call}.")
-
     def _catch_up(self) -> None:
         """Wait until the queue is stored, which it is already inside a transaction.
 

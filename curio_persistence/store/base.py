@@ -342,6 +342,10 @@ class Store(ABC):
         Raises UnsupportedError if another asyncio task has one open in this thread.
         """
 
+    def _check_outside(self, call: str) -> None:
+        if self._is_inside():
+            raise UnsupportedError(f"A transaction is open in this thread: end it before {call}.")
+
     def advisory_lock(self, purpose: str) -> None:  # See below.  # noqa: B027
         """Wait, inside a transaction, until no other one holds the lock for this purpose.
 

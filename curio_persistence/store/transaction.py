@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import sys
+from abc import abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from threading import RLock, get_ident, local
 from typing import Any
 
 from curio_persistence.concurrency.fair_lock import Ticket
 from curio_persistence.errors import UnsupportedError
+from curio_persistence.store.base import Store
 
 
 class Transaction(Ticket):
@@ -55,6 +59,79 @@ class ThreadTransaction(local):
         if transaction is None:  # Another thread has ended it.
             raise left_elsewhere()
         return transaction
+
+
+class TransactionalStore(Store):
+    """A store whose threads have a transaction each, with savepoints inside it."""
+
+    def __init__(self, mine: ThreadTransaction) -> None:
+        super().__init__()
+        self._mine = mine
+
+    @abstractmethod
+    def _enter(self, transaction: Transaction) -> None:
+        """Wait for a permit and a connection, assign it to the transaction, and begin."""
+
+    @abstractmethod
+    def _commit(self, transaction: Transaction) -> None:
+        """Make the changes of the outermost transaction permanent."""
+
+    @abstractmethod
+    def _finish(self, transaction: Transaction) -> None:
+        """Roll back what was not committed, and release the permit and the connection.
+
+        It is called twice, because a KeyboardInterrupt may end the first call at any step.
+        """
+
+    @abstractmethod
+    def _set_savepoint(self, transaction: Transaction, depth: int) -> Any:
+        """Set a savepoint, and return what identifies it."""
+
+    @abstractmethod
+    def _release_savepoint(self, transaction: Transaction, savepoint: Any) -> None:
+        """Forget a savepoint, and keep the changes behind it."""
+
+    @abstractmethod
+    def _return_to_savepoint(self, transaction: Transaction, savepoint: Any) -> None:
+        """Undo the changes behind a savepoint, and forget it."""
+
+    def _is_inside(self) -> bool:
+        return self._mine.current() is not None
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        transaction = self._mine.current()
+        yield from self._outermost() if transaction is None else self._savepoint(transaction)
+
+    def _outermost(self) -> Iterator[None]:
+        transaction = Transaction()
+        try:
+            self._enter(transaction)
+            self._mine.transaction, transaction.depth = transaction, 1
+            yield
+            transaction.leave(1)
+            self._commit(transaction)
+        finally:
+            transaction.ended, transaction.depth = True, 0  # A call could be interrupted.
+            try:
+                self._finish(transaction)
+            finally:
+                self._finish(transaction)
+
+    def _savepoint(self, transaction: Transaction) -> Iterator[None]:
+        depth = transaction.depth
+        savepoint = self._set_savepoint(transaction, depth)
+        try:
+            transaction.depth = depth + 1
+            yield
+            transaction.leave(depth + 1)
+            transaction.depth = depth
+            self._release_savepoint(transaction, savepoint)
+        except BaseException:
+            if transaction.depth >= depth:  # Otherwise an outer block has undone it.
+                transaction.depth = depth
+                self._return_to_savepoint(transaction, savepoint)
+            raise
 
 
 def current_task() -> object:

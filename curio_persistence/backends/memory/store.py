@@ -19,14 +19,13 @@ from curio_persistence.backends.memory.search import MemorySearchIndex
 from curio_persistence.backends.sql import health
 from curio_persistence.concurrency import forking
 from curio_persistence.concurrency.fair_lock import FairLock, Ticket
-from curio_persistence.errors import ClosedError, UnsupportedError
+from curio_persistence.errors import ClosedError
 from curio_persistence.store.aggregates import aggregate_rows
 from curio_persistence.store.base import (
     STREAM_ROWS,
     Finding,
     Position,
     Snapshot,
-    Store,
     conflict,
     missing_reference,
 )
@@ -40,7 +39,12 @@ from curio_persistence.store.filters import (
     with_selected,
 )
 from curio_persistence.store.table import Columns, Row, Table
-from curio_persistence.store.transaction import ThreadTransaction, Transaction, left_elsewhere
+from curio_persistence.store.transaction import (
+    ThreadTransaction,
+    Transaction,
+    TransactionalStore,
+    left_elsewhere,
+)
 from curio_persistence.tables import RUNS, TABLES, USAGE
 
 P = ParamSpec("P")
@@ -55,16 +59,6 @@ _REFERENCES = {
 """For each table, the tables and columns that refer to its rows."""
 
 
-class _Transaction(Transaction):
-    """A transaction, or a single call, and how its changes are undone."""
-
-    __slots__ = ("undo",)
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.undo: list[Callable[[], object]] = []
-
-
 def _exclusive(
     method: Callable[Concatenate[MemoryStore, P], T],
 ) -> Callable[Concatenate[MemoryStore, P], T]:
@@ -77,15 +71,16 @@ def _exclusive(
     return call
 
 
-class MemoryStore(Store):
+class MemoryStore(TransactionalStore):
     """One lock around everything; a transaction keeps an undo list."""
 
     dialect = "memory"
 
     def __init__(self) -> None:
-        self._mine = ThreadTransaction()
+        super().__init__(ThreadTransaction())
         self._lock = FairLock()
         self._undo: list[Callable[[], object]] = []
+        """How the changes of the open transaction are undone; empty while none is open."""
         self._tables: dict[str, Rows] | None = no_rows()
         self._identity = os.urandom(8).hex()
         self._search_index = MemorySearchIndex(self._alone, self._change)
@@ -126,52 +121,29 @@ class MemoryStore(Store):
                     raise left_elsewhere()
                 return call(*args, **kwargs)
 
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
-        transaction = self._mine.current()
-        yield from self._outermost() if transaction is None else self._savepoint(transaction)
-
-    def _outermost(self) -> Iterator[None]:
-        transaction = _Transaction()
-        try:
-            self._enter(transaction)
-            self._check_open()
-            self._mine.transaction, transaction.depth = transaction, 1
-            yield
-            transaction.leave(1)
-            transaction.undo.clear()
-        finally:
-            transaction.ended, transaction.depth = True, 0  # A call could be interrupted.
-            try:
-                self._finish(transaction)
-            finally:
-                self._finish(transaction)  # An interrupt may have ended the first call.
-
-    def _savepoint(self, transaction: Transaction) -> Iterator[None]:
-        depth, start = transaction.depth, len(self._undo)
-        try:
-            transaction.depth = depth + 1
-            yield
-            transaction.leave(depth + 1)
-            transaction.depth = depth
-        except BaseException:
-            if transaction.depth >= depth:  # Otherwise an outer block has undone it.
-                transaction.depth = depth
-                with transaction.lock:
-                    roll_back(self._undo, start)
-            raise
-
-    def _enter(self, transaction: _Transaction) -> None:
-        """Wait until no other thread is inside."""
+    def _enter(self, transaction: Transaction) -> None:
         self._lock.acquire(transaction, inf)
-        self._undo = transaction.undo
+        self._check_open()
 
-    def _finish(self, transaction: _Transaction) -> None:
-        """Undo what was not committed, and let the next thread in."""
+    def _commit(self, transaction: Transaction) -> None:
+        self._undo.clear()
+
+    def _finish(self, transaction: Transaction) -> None:
         with transaction.lock:
-            roll_back(transaction.undo)
+            if self._lock.is_held_by(transaction):
+                roll_back(self._undo)
         self._lock.release(transaction)
         self._lock.wake()
+
+    def _set_savepoint(self, transaction: Transaction, depth: int) -> int:
+        return len(self._undo)
+
+    def _release_savepoint(self, transaction: Transaction, savepoint: int) -> None:
+        pass  # The outermost transaction undoes all.
+
+    def _return_to_savepoint(self, transaction: Transaction, savepoint: int) -> None:
+        with transaction.lock:
+            roll_back(self._undo, savepoint)
 
     def _change(self, do: Callable[[], object], undo: Callable[[], object]) -> None:
         self._alone(self._do, do, undo)
@@ -328,13 +300,6 @@ class MemoryStore(Store):
             self._lock.start_again()
         self._lock.release(self._fork)
         self._lock.wake()
-
-    def _check_outside(self, call: str) -> None:
-        if self._is_inside():
-            raise UnsupportedError(f"A transaction is open in this thread: end it before {call}.")
-
-    def _is_inside(self) -> bool:
-        return self._mine.current() is not None
 
     def _rows(self, table: Table[Any]) -> Rows:
         return self._check_open()[table.name]

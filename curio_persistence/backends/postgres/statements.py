@@ -278,8 +278,7 @@ class PostgresStatements(SQLStore):
         return ClosedError(f"{self.location} was closed. Open a new persistence.")
 
     def close(self) -> None:
-        if self._is_inside():
-            raise UnsupportedError("A transaction is open in this thread: end it before close().")
+        self._check_outside("close()")
         self._pool.closeall()
         self._watchdog.stop()
 

@@ -26,7 +26,7 @@ from curio_persistence.backends.sql import migrations
 from curio_persistence.backends.sql.statements import Query, columns_of, query_of
 from curio_persistence.backends.sql.store import SQLSnapshot
 from curio_persistence.clock import utc_now
-from curio_persistence.errors import PersistenceError, UnsupportedError
+from curio_persistence.errors import PersistenceError
 from curio_persistence.store.base import STREAM_ROWS, Finding, Position, Snapshot
 from curio_persistence.store.codecs import PICODOLLARS, encode_money, encode_time
 from curio_persistence.store.filters import Bucket, Filter, Order, Select, Where
@@ -91,8 +91,7 @@ class PostgresStore(PostgresCopy, PostgresDDL):
         return self._search_index
 
     def compact(self) -> None:
-        if self._is_inside():
-            raise UnsupportedError("A transaction is open in this thread: end it before compact().")
+        self._check_outside("compact()")
         self._search_index.optimize()
         # Deleted rows stay in the file until other data overwrites them.
         names = migrations.SEARCH_TABLES

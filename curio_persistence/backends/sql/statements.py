@@ -18,7 +18,7 @@ from curio_persistence.backends.sql.aggregates import (
     sum_of_integers,
     sum_of_reals,
 )
-from curio_persistence.store.base import Position, Store
+from curio_persistence.store.base import Position
 from curio_persistence.store.filters import (
     Bucket,
     Filter,
@@ -30,6 +30,7 @@ from curio_persistence.store.filters import (
     beyond,
 )
 from curio_persistence.store.table import Columns, Table
+from curio_persistence.store.transaction import ThreadTransaction, TransactionalStore
 
 Params = tuple[Any, ...]
 Rows = list[tuple[Any, ...]]
@@ -74,7 +75,7 @@ def _unbound(f: Filter) -> Any:
     return f.value if f.op == "differs from" else None
 
 
-class SQLStatements(Store):
+class SQLStatements(TransactionalStore):
     """The SQL of a database. Each text is built once for all the values that it binds."""
 
     placeholder: ClassVar[str]
@@ -85,7 +86,8 @@ class SQLStatements(Store):
     _conditions: ClassVar[Mapping[str, str]]
     """The conditions whose operator is not SQL's own, with the names `column` and `value`."""
 
-    def __init__(self) -> None:
+    def __init__(self, mine: ThreadTransaction) -> None:
+        super().__init__(mine)
         self._texts: dict[Hashable, str] = {}
 
     def _text(self, build: Callable[..., str], *args: Hashable) -> str:

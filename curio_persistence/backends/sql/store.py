@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import cache, partial
 from itertools import accumulate, pairwise
 from typing import Any, ClassVar
@@ -60,9 +60,8 @@ class SQLStore(SQLStatements):
     """Statements to send with one that sets a savepoint."""
 
     def __init__(self, mine: ThreadTransaction, *, read_only: bool) -> None:
-        super().__init__()
+        super().__init__(mine)
         self._empty: dict[Table[Any], tuple[str, ...]] = {}
-        self._mine = mine
         self._read_only = read_only
         self._tables_are_ours = False
         self._identity = ""
@@ -113,17 +112,6 @@ class SQLStore(SQLStatements):
     @abstractmethod
     def _control(self, transaction: Transaction, sql: str) -> None:
         """Run a transaction control statement on its connection."""
-
-    @abstractmethod
-    def _enter(self, transaction: Transaction) -> None:
-        """Wait for a connection, assign it to the transaction, and begin."""
-
-    @abstractmethod
-    def _finish(self, transaction: Transaction) -> None:
-        """Roll back what was not committed, and release the connection.
-
-        It is called twice, because a KeyboardInterrupt may end the first call at any step.
-        """
 
     # --- the tables ---------------------------------------------------------------------------
 
@@ -217,50 +205,22 @@ class SQLStore(SQLStatements):
 
     # --- transactions -------------------------------------------------------------------------
 
-    def _is_inside(self) -> bool:
-        """Return whether this call belongs to a transaction of its thread."""
-        return self._mine.current() is not None
+    def _commit(self, transaction: Transaction) -> None:
+        self._control(transaction, "COMMIT")
 
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
-        transaction = self._mine.current()
-        yield from self._outermost() if transaction is None else self._savepoint(transaction)
+    def _set_savepoint(self, transaction: Transaction, depth: int) -> str:
+        savepoint = f"SAVEPOINT level_{depth}"
+        self._control(transaction, f"{savepoint}{self._after_savepoint}")
+        return savepoint
 
-    def _outermost(self) -> Iterator[None]:
-        transaction = Transaction()
-        try:
-            self._enter(transaction)
-            self._mine.transaction, transaction.depth = transaction, 1
-            yield
-            transaction.leave(1)
-            self._control(transaction, "COMMIT")
-        finally:
-            transaction.ended, transaction.depth = True, 0  # A call could be interrupted.
-            try:
-                self._finish(transaction)
-            finally:
-                self._finish(transaction)
+    def _release_savepoint(self, transaction: Transaction, savepoint: str) -> None:
+        self._control(transaction, f"RELEASE {savepoint}")
 
-    def _savepoint(self, transaction: Transaction) -> Iterator[None]:
-        depth = transaction.depth
-        try:
-            self._control(transaction, f"SAVEPOINT level_{depth}{self._after_savepoint}")
-            transaction.depth = depth + 1
-            yield
-            transaction.leave(depth + 1)
-            transaction.depth = depth
-            self._control(transaction, f"RELEASE SAVEPOINT level_{depth}")
-        except BaseException:
-            if transaction.depth >= depth:  # Otherwise an outer block has undone it.
-                transaction.depth = depth
-                self._undo(transaction, depth)
-            raise
-
-    def _undo(self, transaction: Transaction, depth: int) -> None:
+    def _return_to_savepoint(self, transaction: Transaction, savepoint: str) -> None:
         # If the database itself has ended the transaction, nothing is left to undo.
         with suppress(PersistenceError):
-            self._control(transaction, f"ROLLBACK TO SAVEPOINT level_{depth}")
-            self._control(transaction, f"RELEASE SAVEPOINT level_{depth}")
+            self._control(transaction, f"ROLLBACK TO {savepoint}")
+            self._control(transaction, f"RELEASE {savepoint}")
 
     # --- statements ---------------------------------------------------------------------------
 

@@ -21,7 +21,7 @@ from curio_persistence.backends.sqlite.readers import Reader
 from curio_persistence.concurrency import forking
 from curio_persistence.concurrency.fair_lock import FairLock, Ticket
 from curio_persistence.concurrency.time_limit import within_limit
-from curio_persistence.errors import BusyError, UnavailableError, UnsupportedError
+from curio_persistence.errors import BusyError, UnavailableError
 from curio_persistence.store.transaction import Transaction, left_elsewhere
 
 
@@ -234,8 +234,7 @@ class SQLiteConnections(SQLiteFile):
     def close(self) -> None:
         if self._closed:
             return
-        if self._is_inside():
-            raise UnsupportedError("A transaction is open in this thread: end it before close().")
+        self._check_outside("close()")
         lock, ticket = self._lock, Ticket()
         try:
             self._acquire(ticket)

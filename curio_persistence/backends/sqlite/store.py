@@ -18,7 +18,7 @@ from curio_persistence.backends.sqlite.file import Durability
 from curio_persistence.backends.sqlite.health import SQLiteHealth
 from curio_persistence.backends.sqlite.search import SQLiteSearchIndex
 from curio_persistence.backends.sqlite.streams import SQLiteStreams
-from curio_persistence.errors import BusyError, PersistenceError, UnsupportedError
+from curio_persistence.errors import BusyError, PersistenceError
 from curio_persistence.store.filters import Bucket, Filter, GroupKey, Order, Where
 from curio_persistence.store.table import Table
 
@@ -78,8 +78,7 @@ class SQLiteStore(SQLiteBatches, SQLiteStreams, SQLiteHealth):
                 self._write("PRAGMA wal_checkpoint(PASSIVE)", ())
 
     def compact(self) -> None:
-        if self._is_inside():
-            raise UnsupportedError("A transaction is open in this thread: end it before compact().")
+        self._check_outside("compact()")
         with self.transaction():
             self._search_index.optimize()
         self._write("VACUUM", ())
