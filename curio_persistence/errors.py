@@ -22,9 +22,19 @@ The driver's own exception, where there was one, is the `__cause__`.
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class PersistenceError(Exception):
     """The root of everything this library raises on purpose."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # By default unpickling calls the class with `args`, which lack the keyword arguments.
+        return _restored, (type(self), self.args), vars(self)
+
+
+def _restored(kind: type[PersistenceError], args: tuple[Any, ...]) -> PersistenceError:
+    return kind.__new__(kind, *args)
 
 
 class InvalidValueError(PersistenceError, ValueError):

@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, Unpack
+from typing import TYPE_CHECKING, Any, NoReturn, Self, Unpack
 
 from curio_persistence.base import BasePersistence
 from curio_persistence.capabilities.appends import OnConflict
@@ -430,10 +430,17 @@ class Persistence(BasePersistence):
         store = getattr(self, "_store", None)  # None while it is being made.
         return f"{type(self).__name__}({store!r})"
 
+    def __copy__(self) -> Self:
+        """Return itself: an agent may be copied, and its copy records into the same database."""
+        return self
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self
+
     def __reduce__(self) -> NoReturn:
         raise UnsupportedError(
-            "A persistence holds open connections and cannot be pickled or copied. Share it "
-            "between threads as it is; in another process call connect(url)."
+            "A persistence holds open connections and cannot be pickled. Share it between "
+            "threads as it is; in another process call connect(url)."
         )
 
 

@@ -7,6 +7,8 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from math import isfinite, isnan
 from typing import TYPE_CHECKING, Any
 
 from curio_persistence.cli.text import cells, lines, one_line, padded, without_secrets
@@ -20,6 +22,18 @@ _NARROWEST = 40
 
 # What JSON lets stand, but a terminal may act on or UTF-8 cannot carry.
 _UNSAFE = re.compile("[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def _finite(value: Any) -> Any:
+    """Return a value with text in place of infinities and NaN, which JSON lacks."""
+    match value:
+        case float() if not isfinite(value):
+            return "NaN" if isnan(value) else "Infinity" if value > 0 else "-Infinity"
+        case dict():
+            return {key: _finite(each) for key, each in value.items()}
+        case list() | tuple():
+            return [_finite(each) for each in value]
+    return value
 
 
 PASSING: list[Callable[[], None]] = []
@@ -82,7 +96,13 @@ class Output:
 
     def _as_json(self, value: Any, indent: int | None = None) -> str:
         in_ascii = not self._encoding.lower().startswith("utf")
-        text = json.dumps(value, indent=indent, ensure_ascii=in_ascii, default=str)
+        encode = partial(
+            json.dumps, indent=indent, ensure_ascii=in_ascii, default=str, allow_nan=False
+        )
+        try:
+            text = encode(value)
+        except ValueError:
+            text = encode(_finite(value))
         return _UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
     def line(self, text: str = "") -> None:

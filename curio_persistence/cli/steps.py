@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
+from math import isfinite
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, Union
 
@@ -280,14 +281,20 @@ def _is_said_by_the_run(step: Step, history: History) -> bool:
 
 
 def _parsed(text: str | None) -> Any:
-    """What JSON text holds, without NaN, which equals nothing; other text as it is."""
+    """Return what JSON text holds, with text for NaN and infinities; other text as it is."""
     if text is None:
         return None
     try:
-        value = json.loads(text, parse_constant=str)
+        value = json.loads(text, parse_constant=str, parse_float=_finite)
     except (ValueError, RecursionError):
         return text
     return text if _is_too_deep(value) else value
+
+
+def _finite(text: str) -> float | str:
+    """Return a number; its text where that is beyond a float."""
+    value = float(text)
+    return value if isfinite(value) else text
 
 
 def _is_too_deep(value: Any) -> bool:

@@ -17,13 +17,20 @@ _LOOKED_AT = 4000
 
 _SPACE = re.compile(r"\s+")
 _SECRETS = re.compile(r"(?<=://)([^\s:/@]*):\S*(?=@)|\b(password=)[^\s&'\"]+", re.IGNORECASE)
+# Controls, bidirectional controls, line separators and surrogates: a terminal may act on them, or
+# UTF-8 cannot carry them.
+_UNSAFE = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
 _WIDE = frozenset("WF")
-_ON_TOP = frozenset(("Mn", "Me"))
-_FIRST_ON_TOP = "\u0300"  # Below it nothing is wide either.
+_NO_CELL = frozenset(("Mn", "Me", "Cf"))
+_SYMBOLS = frozenset(("So", "Sm"))
+_FIRST_WITHOUT_CELL = "\u00ad"  # Below it nothing is wide either.
+_JOINER, _AS_EMOJI = "\u200d", "\ufe0f"
 
 
 def one_line(value: Any) -> str:
-    """A value on one line: white space becomes single spaces, what moves a cursor is spelt out."""
+    """A value on one line: white space becomes single spaces."""
     text = value if isinstance(value, str) else str(value)
     return harmless(_SPACE.sub(" ", text[:_LOOKED_AT]).strip())
 
@@ -35,25 +42,35 @@ def lines(value: Any) -> list[str]:
 
 
 def harmless(text: str) -> str:
-    """A text in which what moves a cursor is spelt out."""
-    return text if text.isprintable() else "".join(map(_spelt_out, text))
+    """Return a text with everything spelled out that a terminal might act on."""
+    return text if text.isprintable() else _UNSAFE.sub(_spelled_out, text)
 
 
-def _spelt_out(character: str) -> str:
-    if character.isprintable():
-        return character
-    return character.encode("unicode_escape").decode("ascii")
+def _spelled_out(found: re.Match[str]) -> str:
+    return found[0].encode("unicode_escape").decode("ascii")
 
 
 def cells(text: str) -> int:
-    """How many columns of a terminal a text takes."""
-    return len(text) if text.isascii() else sum(map(_cells_of, text))
+    """Return how many columns of a terminal a text takes."""
+    return len(text) if text.isascii() else sum(_widths(text))
 
 
-def _cells_of(character: str) -> int:
-    if character < _FIRST_ON_TOP:
+def _widths(text: str) -> Iterator[int]:
+    """Yield how many columns each character adds; an emoji that is joined to another adds none."""
+    before, taken = "", 0
+    for character in text:
+        taken = _width(character, before, taken)
+        yield taken
+        before = character
+
+
+def _width(character: str, before: str, taken: int) -> int:
+    if character < _FIRST_WITHOUT_CELL:
         return 1
-    if unicodedata.category(character) in _ON_TOP:
+    category = unicodedata.category(character)
+    if character == _AS_EMOJI:
+        return int(taken == 1 and unicodedata.category(before) in _SYMBOLS)
+    if category in _NO_CELL or (before == _JOINER and category in _SYMBOLS):
         return 0
     return 2 if unicodedata.east_asian_width(character) in _WIDE else 1
 
@@ -61,8 +78,8 @@ def _cells_of(character: str) -> int:
 def shortened(text: str, width: int) -> str:
     """A text in at most `width` cells, an ellipsis for what was cut off."""
     taken = fitting = 0
-    for index, character in enumerate(text):
-        taken += _cells_of(character)
+    for index, added in enumerate(_widths(text)):
+        taken += added
         if taken > width:
             return text[:fitting].rstrip() + "…"
         if taken < width:
@@ -76,8 +93,7 @@ def folded(text: str, width: int) -> Iterator[tuple[int, int]]:
     A word that is longer is broken anywhere.
     """
     begin = taken = fitting = 0
-    for index, character in enumerate(text):
-        wide = _cells_of(character)
+    for index, (character, wide) in enumerate(zip(text, _widths(text), strict=True)):
         if character == " " or wide == 2:
             fitting = index + (character == " ")
         taken += wide

@@ -13,7 +13,7 @@ from io import StringIO
 from typing import Any, BinaryIO
 
 from curio_persistence.results.arrow import arrow_schema, arrow_table, pyarrow
-from curio_persistence.store.codecs import ESCAPE, decode_moneys, decode_tags, encode_tags
+from curio_persistence.store.codecs import decode_moneys, decode_tags, encode_tags
 from curio_persistence.store.table import Columns, Table
 from curio_persistence.tables import EVENTS, RUNS_AND_STUBS, SCORES, USAGE
 
@@ -30,6 +30,10 @@ KIND_OF: Mapping[Table[Any], str] = {
 
 _GROUP_BYTES = 16 << 20
 """How much is written to a Parquet or Arrow file at a time, as it is in memory."""
+
+_EMPTY = "\0"
+"""Stands for an empty text until it is written, because `csv` would write it like None. No stored
+text contains it."""
 
 _write = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
@@ -61,16 +65,17 @@ def write_jsonl(file: BinaryIO, table: Table[Any], pieces: Iterable[Columns]) ->
 
 
 def write_csv(file: BinaryIO, table: Table[Any], pieces: Iterable[Columns]) -> None:
-    """A header and a line for each record. What is None is empty, an empty text is U+FDD0 alone."""
-    file.write(f"{','.join(table.names)}\n".encode())
+    """Write a header and a line for each record; None is an empty field, empty text is `""`."""
+    file.write(f"{','.join(table.names)}\r\n".encode())
     for columns in pieces:
         cells = [
             _marked(column) if kind in ("name", "text") else column
             for kind, column in zip(table.kinds.values(), _readable(table, columns), strict=True)
         ]
         text = StringIO()
-        csv.writer(text, lineterminator="\n").writerows(zip(*cells, strict=True))
-        file.write(text.getvalue().encode())
+        # With "\n" alone, Python 3.11 and 3.12 would leave a text with a lone CR unquoted.
+        csv.writer(text, lineterminator="\r\n").writerows(zip(*cells, strict=True))
+        file.write(text.getvalue().replace(_EMPTY, '""').encode())
 
 
 def write_parquet(file: BinaryIO, table: Table[Any], pieces: Iterable[Columns]) -> None:
@@ -126,4 +131,4 @@ def _readable(
 
 
 def _marked(column: Iterable[str | None]) -> Iterable[str | None]:
-    return [ESCAPE if text == "" else text for text in column]
+    return [_EMPTY if text == "" else text for text in column]

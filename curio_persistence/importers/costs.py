@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
+from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -163,11 +164,17 @@ class _Ids:
         return f"cost/{digest}/{self._seen[digest]}"
 
 
+def _as_float(value: Any) -> Any:
+    """Return a number as a float: the table has 1.0 where the file may have 1."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        with suppress(OverflowError):
+            return float(value)
+    return value
+
+
 def _digest(entry: dict[str, Any]) -> str:
     from hashlib import sha256
 
-    content = {name: entry.get(name) for name in _CONTENT}
-    if content["cost_usd"] == 0:
-        content["cost_usd"] = 0.0  # As the table has it.
+    content = {name: _as_float(entry.get(name)) for name in _CONTENT}
     text = json.dumps(content, sort_keys=True, default=repr)
     return sha256(text.encode()).hexdigest()[:32]

@@ -26,12 +26,12 @@ from curio_persistence.errors import CorruptDatabaseError, InvalidValueError
 from curio_persistence.export.formats import FORMATS, KIND_OF, VERSION
 from curio_persistence.export.places import MANIFEST
 from curio_persistence.importers.arrow_sizes import message_size
-from curio_persistence.importers.csv_lines import CsvLines
+from curio_persistence.importers.csv_lines import EMPTY, CsvLines
 from curio_persistence.importers.lines import open_ordinary, read_object
 from curio_persistence.importers.parquet_pages import pages_size
 from curio_persistence.importers.reports import Tally
 from curio_persistence.results.arrow import pyarrow
-from curio_persistence.store.codecs import ESCAPE, decode_text, encode_tags
+from curio_persistence.store.codecs import decode_text, encode_tags
 from curio_persistence.store.table import Kind, Table
 
 MAX_LINE = 256 << 20
@@ -321,7 +321,7 @@ def _read_csv(path: Path, file: str, table: Table[Any] | None, tally: Tally) -> 
                     tally.problem(file, number, f"has {len(cells)} fields, not {len(header)}")
                 elif cells:
                     values = {
-                        name: "" if cell == ESCAPE else cell
+                        name: "" if cell == EMPTY else cell
                         for name, cell in zip(header, cells, strict=True)
                         if cell
                     }

@@ -18,6 +18,7 @@ from curio_persistence.store.base import STREAM_ROWS, Store, position_of_last
 from curio_persistence.store.cursors import Cursors
 from curio_persistence.store.filters import Order, Where, checked_count
 from curio_persistence.store.table import Columns, Kind, Record, Table
+from curio_persistence.tables import table_of
 
 M = TypeVar("M", bound=Record)
 T = TypeVar("T")
@@ -44,6 +45,13 @@ class Records(Generic[M]):
     def __init__(self, table: Table[M], columns: Columns) -> None:
         self._table = table
         self._columns = columns
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A table has functions that cannot be pickled; its model stands for it.
+        return vars(self) | {"_table": self._table.model}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _table=table_of(state["_table"]))
 
     def __len__(self) -> int:
         return len(self._columns[0])

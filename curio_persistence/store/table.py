@@ -96,6 +96,9 @@ class Table(Generic[M]):
     `always` are the columns that every row binds, which an original Curio has too.
     """
 
+    of_model: ClassVar[dict[type, Table[Any]]] = {}
+    """The tables by their models."""
+
     def __init__(
         self,
         name: str,
@@ -141,6 +144,8 @@ class Table(Generic[M]):
         self._encode = _compile(self._written)
         self.filled = {c.name: c.default for c in self._when_set if c.default is not None}
         self.optional = tuple(column.name for column in self._when_set)
+
+        self.of_model.setdefault(model, self)
 
     def __repr__(self) -> str:
         return f"<Table {self.name}>"

@@ -23,6 +23,7 @@ __all__ = [
     "TABLES",
     "USAGE",
     "RunOrStub",
+    "table_of",
 ]
 
 TABLES: tuple[Table[Any], ...] = (RUNS, EVENTS, USAGE, SCORES)
@@ -30,3 +31,8 @@ TABLES: tuple[Table[Any], ...] = (RUNS, EVENTS, USAGE, SCORES)
 
 ALL_TABLES: tuple[Table[Any], ...] = (*TABLES, CONSUMERS)
 """All tables, with those of the library itself, which are neither exported nor copied."""
+
+
+def table_of(model: type) -> Table[Any]:
+    """Return the table of a model; the module of the model's table has been imported."""
+    return Table.of_model[model]

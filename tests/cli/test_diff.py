@@ -282,3 +282,13 @@ def test_as_much_as_possible_is_found_in_common(first: str, second: str) -> None
 def test_a_run_is_equal_to_itself(steps: list[Step]) -> None:
     later = [each._replace(at=each.at + timedelta(days=1)) for each in steps]
     assert {pair.change for pair in aligned(steps, later)} <= {"equal"}
+
+
+def test_numbers_that_json_lacks_are_text(program: Program) -> None:
+    with connect(f"sqlite:///{program.folder / 'agent_sdk.db'}") as persistence:
+        persistence.append_event("a", "agent", "x", payload='{"v": 1e400, "w": NaN}')
+        persistence.append_event("b", "agent", "x", payload='{"v": 1, "w": 1}')
+    ended = program("diff", "a", "b")
+    assert "Infinity" not in ended.out
+    [step] = ended.json()["steps"]
+    assert step["first"]["data"] == {"v": "1e400", "w": "NaN"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -24,14 +25,55 @@ TEXTS = st.text(st.characters(), max_size=40)
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
 
-@given(TEXTS)
-def test_one_line_is_printable(text: str) -> None:
-    assert one_line(text).isprintable()
+CATEGORIES_A_TERMINAL_ACTS_ON = {"Cc", "Cs", "Zl", "Zp"}
+
+
+def is_harmless(text: str) -> bool:
+    return all(
+        unicodedata.category(each) not in CATEGORIES_A_TERMINAL_ACTS_ON
+        and unicodedata.bidirectional(each) not in {"LRE", "RLE", "LRO", "RLO", "PDF"}
+        and unicodedata.bidirectional(each) not in {"LRI", "RLI", "FSI", "PDI"}
+        for each in text
+    )
 
 
 @given(TEXTS)
-def test_every_line_is_printable(text: str) -> None:
-    assert all(line.isprintable() for line in lines(text))
+def test_one_line_is_harmless(text: str) -> None:
+    assert is_harmless(one_line(text))
+
+
+@given(TEXTS)
+def test_every_line_is_harmless(text: str) -> None:
+    assert all(map(is_harmless, lines(text)))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "東京\u3000大阪",
+        "Prix\u00a0: 10\u00a0€",
+        "👨\u200d👩\u200d👧",
+        "می\u200cخواهم",
+        "ක්\u200dෂ",
+        "co\u00adoperate",
+        "\U0001fae9 \ue000",
+    ],
+)
+def test_what_is_no_command_to_a_terminal_stays_as_it_is(text: str) -> None:
+    assert lines(text) == [text]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("\x1b[31m", "\\x1b[31m"),
+        ("a\u202eb", "a\\u202eb"),
+        ("a\u2028b\x85c", "a\\u2028b\\x85c"),
+        ("\ud83d", "\\ud83d"),
+    ],
+)
+def test_what_a_terminal_may_act_on_is_spelled_out(text: str, said: str) -> None:
+    assert lines(text) == [said]
 
 
 @given(TEXTS.map(one_line), st.integers(1, 50))
@@ -62,7 +104,20 @@ def test_a_text_is_folded_between_words() -> None:
 
 @pytest.mark.parametrize(
     ("text", "width"),
-    [("abc", 3), ("日本", 4), ("é", 1), ("e\u0301", 1), ("ＡＢ", 4), ("한", 2), ("🚀", 2), ("", 0)],
+    [
+        ("abc", 3),
+        ("日本", 4),
+        ("é", 1),
+        ("e\u0301", 1),
+        ("ＡＢ", 4),
+        ("한", 2),
+        ("🚀", 2),
+        ("", 0),
+        ("👨\u200d👩\u200d👧", 2),
+        ("🏃🏽\u200d♂\ufe0f", 4),
+        ("❤\ufe0f", 2),
+        ("a\u00ad\u200cb", 2),
+    ],
 )
 def test_wide_characters_take_two_cells_and_accents_none(text: str, width: int) -> None:
     assert cells(text) == width

@@ -232,3 +232,14 @@ def test_a_source_that_is_none_is_refused(persistence: Persistence, tmp_path: Pa
         import_costs(tmp_path / "missing", persistence)
     with pytest.raises(InvalidValueError, match=r"has no costs\.jsonl or costs\.db"):
         import_costs(tmp_path, persistence)
+
+
+def test_a_whole_number_is_the_same_call_in_either_ledger(
+    persistence: Persistence, tmp_path: Path
+) -> None:
+    calls = [at(second, cost_usd=cost) for second, cost in enumerate((1, 0, 0.5, 1.0, 2))]
+    write_lines(tmp_path / "costs.jsonl", calls)
+    write_table(tmp_path / "costs.db", calls)
+    import_costs(tmp_path / "costs.jsonl", persistence)
+    assert import_costs(tmp_path / "costs.db", persistence).usage == 0
+    assert sum(call.cost_usd or 0 for call in persistence.query_llm_usage()) == Decimal("4.5")

@@ -6,6 +6,7 @@ import copy
 import pickle
 import threading
 from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 
 import pytest
@@ -122,12 +123,22 @@ def test_initializing_again_keeps_everything(persistence: Persistence) -> None:
     assert everything(persistence) == before
 
 
-@pytest.mark.parametrize("take_a_copy", [pickle.dumps, copy.copy, copy.deepcopy])
-def test_it_cannot_be_pickled_or_copied_and_says_what_to_do_instead(
-    persistence: Persistence, take_a_copy: Callable[[object], object]
-) -> None:
+def test_it_cannot_be_pickled_and_says_what_to_do_instead(persistence: Persistence) -> None:
     with pytest.raises(UnsupportedError, match="connect"):
-        take_a_copy(persistence)
+        pickle.dumps(persistence)
+
+
+@dataclass
+class Agent:
+    name: str
+    persistence: Persistence
+
+
+def test_a_copied_agent_records_into_the_same_database(persistence: Persistence) -> None:
+    agent = Agent("agent", persistence)
+    assert copy.copy(persistence) is persistence
+    assert copy.deepcopy(agent).persistence is persistence
+    assert asdict(agent)["persistence"] is persistence
 
 
 def test_it_says_what_it_is(persistence: Persistence, store: Store) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import pickle
 from collections.abc import Callable
 from typing import Any
 
@@ -355,3 +356,22 @@ def test_an_answer_of_very_many_records_is_whole(persistence: Persistence) -> No
         page = persistence.query_events(order="oldest", limit=None, **filters)
         assert numbers(page) == list(range(20_000))
     assert numbers(persistence.query_events(order="oldest", limit=19_999)) == list(range(19_999))
+
+
+def test_what_was_read_can_be_pickled(persistence: Persistence) -> None:
+    persistence.create_agent_run(AgentRun("agent", "run", objective="find it", tags=["a"]))
+    persistence.append_event("run", "agent", "metric", payload={"name": "m", "value": 1.5})
+    persistence.append_event("run", "agent", "metric", payload={"name": "m", "value": 2.5})
+    for records in (
+        persistence.query_agent_runs(),
+        persistence.query_events(limit=1),
+        persistence.query_events()[:1],
+        persistence.query_llm_usage(),
+        persistence.query_metrics("m", "sum"),
+        persistence.search_text("find"),
+    ):
+        again = pickle.loads(pickle.dumps(records))
+        assert type(again) is type(records)
+        assert list(again) == list(records)
+        assert repr(again) == repr(records)
+        assert again.to_dicts() == records.to_dicts()

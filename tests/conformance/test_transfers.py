@@ -309,6 +309,35 @@ def test_one_table_is_one_file_that_others_read(filled: Persistence, tmp_path: P
     assert parquet["timestamp"].to_pylist()[0] == BEGIN
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["", "progress 10%\rprogress 100%", "\r", "\n", '"', '""', ',"",', '"",x', 'x,""', "\ufdd0"],
+)
+def test_csv_keeps_what_a_field_may_be_taken_for(
+    persistence: Persistence, other: Persistence, tmp_path: Path, text: str
+) -> None:
+    persistence.append_event("run", "agent", "type", message=text, payload=text)
+    persistence.append_event("run", "agent", "type", message=None, payload=f"\n{text}\n{text}")
+    if text and text.isprintable():
+        persistence.append_event(text, text, text)
+    export_records(persistence, tmp_path / "events.csv", tables="events")
+    assert import_records(tmp_path / "events.csv", other).ok
+    assert hashes(other) == hashes(persistence)
+
+
+def test_csv_has_nothing_for_none_and_quotes_for_an_empty_text(
+    persistence: Persistence, tmp_path: Path
+) -> None:
+    persistence.append_event("run", "agent", "type", message="")
+    persistence.append_event("run", "agent", "type", message=None)
+    export_records(persistence, tmp_path / "events.csv", tables="events")
+    text = (tmp_path / "events.csv").read_bytes().decode()
+    assert "\ufdd0" not in text
+    header, empty, none, end = text.split("\r\n")
+    at = header.split(",").index("message")
+    assert (empty.split(",")[at], none.split(",")[at], end) == ('""', "", "")
+
+
 def test_one_file_of_one_table_is_imported(
     filled: Persistence, path: Path, other: Persistence
 ) -> None:

@@ -1,0 +1,48 @@
+"""Errors leave their process whole: as the result of a worker they are pickled."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+
+import pytest
+
+from curio_persistence import InvalidValueError, PersistenceError, SchemaMismatchError
+from curio_persistence.importers import record_files  # noqa: F401  # Its errors count as well.
+
+
+def kinds(root: type[PersistenceError] = PersistenceError) -> Iterator[type[PersistenceError]]:
+    yield root
+    for kind in root.__subclasses__():
+        yield from kinds(kind)
+
+
+def one_of(kind: type[PersistenceError]) -> PersistenceError:
+    if issubclass(kind, SchemaMismatchError):
+        return kind("old", found="1", wanted="4", command="init")
+    if issubclass(kind, InvalidValueError):
+        return kind("bad", field="AgentRun.run_id")
+    return kind("message")
+
+
+@pytest.mark.parametrize("kind", sorted(set(kinds()), key=lambda kind: kind.__name__))
+def test_every_error_is_pickled_and_copied_whole(kind: type[PersistenceError]) -> None:
+    error = one_of(kind)
+    error.add_note("note")
+    for again in (pickle.loads(pickle.dumps(error)), copy.deepcopy(error)):
+        assert type(again) is kind
+        assert (str(again), vars(again)) == (str(error), vars(error))
+
+
+def refuse() -> None:
+    raise SchemaMismatchError("old", found="1", wanted="4", command="init")
+
+
+def test_a_worker_process_may_end_with_any_error() -> None:
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        error = pool.submit(refuse).exception(timeout=60)
+    assert isinstance(error, SchemaMismatchError)
+    assert (error.found, error.wanted, error.command) == ("1", "4", "init")
