@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     )
     from curio_persistence.persistence import (
         InMemoryPersistence,
+        NullPersistence,
         Persistence,
         PostgresPersistence,
         SQLitePersistence,
@@ -84,6 +85,7 @@ __all__ = [
     "Level",
     "MetricPoint",
     "NotFoundError",
+    "NullPersistence",
     "Page",
     "Parent",
     "Persistence",
@@ -145,7 +147,8 @@ if not TYPE_CHECKING:  # Type checkers see the names above, and no others.
         "importers.reports": "ImportReport Problem",
         "models": "AgentLLMUsage AgentRun AgentRunEvent AgentRunStatus EventType Level Score",
         "persistence": (
-            "InMemoryPersistence Persistence PostgresPersistence SQLitePersistence connect"
+            "InMemoryPersistence NullPersistence Persistence PostgresPersistence "
+            "SQLitePersistence connect"
         ),
         "recording.context": "current_run",
         "recording.recorder": "RunRecorder",

@@ -26,6 +26,7 @@ from curio_persistence.clock import Clock
 from curio_persistence.config import DatabaseConfig
 from curio_persistence.errors import UnsupportedError
 from curio_persistence.models import AgentLLMUsage, AgentRun, AgentRunEvent
+from curio_persistence.recording.switch import is_disabled
 from curio_persistence.redaction import Content, Redaction, Redactor
 from curio_persistence.results.pages import Direction, Page, Records, Stream
 from curio_persistence.secret import hidden
@@ -590,6 +591,15 @@ class InMemoryPersistence(Persistence):
         }
 
 
+class NullPersistence(Persistence):
+    """Nowhere: accepts runs, events and model calls and keeps nothing. Reads find nothing."""
+
+    def __init__(self) -> None:
+        from curio_persistence.backends.memory.null import NullStore
+
+        super().__init__(NullStore(), search=False)
+
+
 def connect(
     url: str | None = None,
     *,
@@ -606,6 +616,8 @@ def connect(
     `content` go before what it says of them. With `wait=False` a server need not be reachable yet:
     the first call that reaches it makes the tables.
     """
+    if is_disabled() and not read_only:
+        return NullPersistence()
     url = hidden(url)
     config = DatabaseConfig.from_env() if url is None else DatabaseConfig.from_url(url)
     if redactor is not None:

@@ -63,6 +63,7 @@ class AsyncRunRecorder(Awaited[RunRecorder]):
     metric = awaited(RunRecorder.metric)
     iteration = awaited(RunRecorder.iteration)
     llm_call = awaited(RunRecorder.llm_call)
+    score = awaited(RunRecorder.score)
     update = awaited(RunRecorder.update)
     finish = awaited(RunRecorder.finish)
 

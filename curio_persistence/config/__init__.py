@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from curio_persistence.persistence import Persistence
     from curio_persistence.redaction import Content, Redactor
 
-Backend = Literal["sqlite", "postgres", "memory"]
+Backend = Literal["sqlite", "postgres", "memory", "null"]
 
 _BACKENDS: Mapping[str, Backend] = {
     "sqlite": "sqlite",
@@ -24,6 +24,7 @@ _BACKENDS: Mapping[str, Backend] = {
     "memory": "memory",
     "inmemory": "memory",
     "in_memory": "memory",
+    "null": "null",
 }
 _URLS = "sqlite:///path, sqlite:// (memory), postgresql://user@host/database, memory://"
 _TAKEN_FOR_GRANTED = ("db_schema", "db_min_connections", "db_max_connections")
@@ -142,6 +143,8 @@ class DatabaseConfig:
         scheme, separator, rest = map(hidden, url.partition("://"))
         if separator and scheme == "memory" and not rest:
             return cls(db_type="memory")
+        if separator and scheme == "null" and not rest:
+            return cls(db_type="null")
         if separator and scheme == "sqlite" and rest.startswith("/") and len(rest) > 1:
             if "?" in rest:
                 raise ConfigurationError("A sqlite:// URL has no parameters: drop all from the ?.")
@@ -247,6 +250,8 @@ class DatabaseConfig:
                 return persistence.InMemoryPersistence(
                     redactor=self.redactor, content=self.content, search=search
                 )
+            case "null":
+                return persistence.NullPersistence()
         raise ConfigurationError(_unknown_type(self.db_type))
 
 
@@ -283,7 +288,7 @@ def _backend(settings: Mapping[str, str]) -> Backend:
 
 
 def _unknown_type(given: str) -> str:
-    return f"DB_TYPE is sqlite, postgres or memory, not {given!r}."
+    return f"DB_TYPE is sqlite, postgres, memory or null, not {given!r}."
 
 
 def _whole_number(variable: str, value: str) -> int:

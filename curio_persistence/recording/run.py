@@ -14,6 +14,7 @@ from curio_persistence.errors import (
     ConflictError,
     InvalidValueError,
     NotFoundError,
+    UnsupportedError,
 )
 from curio_persistence.models import (
     AgentLLMUsage,
@@ -34,6 +35,7 @@ from curio_persistence.recording.failures import (
 )
 from curio_persistence.recording.ids import new_run_id, span_id_of, trace_id_of
 from curio_persistence.recording.repair import as_json_text, repair
+from curio_persistence.recording.switch import is_disabled
 
 if TYPE_CHECKING:
     from logging import Logger
@@ -67,6 +69,7 @@ class RecordedRun(Scope):
         "_clock",
         "_created",
         "_ended",
+        "_is_off",
         "_on_error",
         "_parent",
         "_persistence",
@@ -96,6 +99,7 @@ class RecordedRun(Scope):
         self._breaker = breaker_of(persistence)
         self._parent = parent
         self._on_error = on_error
+        self._is_off = is_disabled()
         self._awaited: Any = None  # The recorder in front of this one, if it is awaited.
         self._resume = resume
         self._resumed: dict[str, Any] | None = None
@@ -267,6 +271,8 @@ class RecordedRun(Scope):
 
     def _keep(self, write: Callable[[R], None], record: R) -> None:
         """Write a record, and by default let no failure of it reach the agent."""
+        if self._is_off:
+            return
         if self._on_error == "raise":
             write(record)
             return
@@ -290,6 +296,22 @@ class RecordedRun(Scope):
                 ", ".join(refused),
                 error,
             )
+
+    def _score(self, span_id: str | None, name: str, score: dict[str, Any]) -> None:
+        """Store a score of the run, or of a span of it."""
+
+        def store() -> None:
+            scores = getattr(self._persistence, "scores", None)
+            if scores is None:
+                raise UnsupportedError("This persistence keeps no scores.")
+            scores.set(self.run_id, name, span_id=span_id, **score)
+
+        if self._is_off:
+            return
+        try:
+            store() if self._on_error == "raise" else self._breaker.call(store)
+        except Exception as error:
+            self._lose(error)
 
     def _lose(self, error: Exception) -> None:
         if self._on_error == "raise":

@@ -53,6 +53,20 @@ class Block(Scope):
     ) -> None:
         self.__exit__(kind, error, traceback)
 
+    def score(
+        self,
+        name: str,
+        value: float | None = None,
+        *,
+        label: str | None = None,
+        comment: str | None = None,
+        source: str = "code",
+        author: str = "",
+    ) -> None:
+        """Score this part of the run: a number, a label, or both; see `persistence.scores`."""
+        score = {"value": value, "label": label, "comment": comment}
+        self._run._score(self.span_id, name, score | {"source": source, "author": author})
+
     def _start(self) -> None:
         """Take ids, record the begin, and start the clock."""
         self._use()

@@ -79,4 +79,4 @@ def test_it_is_the_database_that_other_commands_use(program: Program, options: l
 def test_a_setting_that_makes_no_sense_exits_with_2(program: Program) -> None:
     ended = program("config", DB_TYPE="mysql")
     assert (ended.code, ended.out) == (2, "")
-    assert "DB_TYPE is sqlite, postgres or memory" in ended.said
+    assert "DB_TYPE is sqlite, postgres, memory or null" in ended.said

@@ -59,6 +59,7 @@ NAMES = [
     "Level",
     "MetricPoint",
     "NotFoundError",
+    "NullPersistence",
     "Page",
     "Parent",
     "Persistence",

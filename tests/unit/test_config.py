@@ -162,9 +162,9 @@ def test_a_kind_has_its_usual_names(environment: SetAll, given: str, kind: str) 
 @pytest.mark.parametrize("given", ["mysql", "sqlite:///a.db", "none", " "])
 def test_an_unknown_kind_is_an_error_and_not_memory(environment: SetAll, given: str) -> None:
     environment({"DB_TYPE": given})
-    with pytest.raises(ConfigurationError, match="DB_TYPE is sqlite, postgres or memory, not"):
+    with pytest.raises(ConfigurationError, match="DB_TYPE is sqlite, postgres, memory or null"):
         DatabaseConfig.from_env()
-    with pytest.raises(ConfigurationError, match="DB_TYPE is sqlite, postgres or memory, not"):
+    with pytest.raises(ConfigurationError, match="DB_TYPE is sqlite, postgres, memory or null"):
         DatabaseConfig(db_type=given).get_persistence()  # type: ignore[arg-type]
 
 
