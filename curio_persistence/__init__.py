@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from curio_persistence.base import BasePersistence
     from curio_persistence.buffering.persistence import BufferedPersistence
+    from curio_persistence.capabilities.failures import FailureGroup
     from curio_persistence.capabilities.metrics import MetricPoint
     from curio_persistence.capabilities.search import SearchHit, SearchPage
     from curio_persistence.capabilities.totals import RunTotals, UsageTotals
@@ -77,6 +78,7 @@ __all__ = [
     "DatabaseConfig",
     "EventType",
     "ExportReport",
+    "FailureGroup",
     "Finding",
     "ImportReport",
     "InMemoryPersistence",
@@ -128,6 +130,7 @@ if not TYPE_CHECKING:  # Type checkers see the names above, and no others.
     _HOMES = {
         "base": "BasePersistence",
         "buffering.persistence": "BufferedPersistence",
+        "capabilities.failures": "FailureGroup",
         "capabilities.metrics": "MetricPoint",
         "capabilities.search": "SearchHit SearchPage",
         "capabilities.totals": "RunTotals UsageTotals",

@@ -108,6 +108,7 @@ def show_commands(db_path: str, run: AgentRun) -> None:
         command = os.path.relpath(beside)
     print(f"  {command} query --db-path {db_path}")
     print(f"  {command} show {run.run_id} --db-path {db_path}")
+    print(f"  {command} failures --db-path {db_path}")
     print(f"  {command} stats --db-path {db_path}")
     print(f"  {command} doctor --db-path {db_path}")
 

@@ -103,6 +103,7 @@ class AsyncStats(Awaited[Stats]):
     """`persistence.stats`, awaited."""
 
     summary = awaited(Stats.summary)
+    failures = awaited(Stats.failures)
 
 
 class AsyncMetrics(Awaited[Metrics]):

@@ -10,12 +10,15 @@ from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
+from functools import partial
 from itertools import accumulate, chain
 from typing import Any
 
+from curio_persistence.capabilities.failures import FailureGroup, failure_groups
 from curio_persistence.capabilities.windows import Moment, window
 from curio_persistence.clock import Clock
 from curio_persistence.models import AgentRunStatus
+from curio_persistence.results.pages import Records
 from curio_persistence.store.base import Store
 from curio_persistence.store.codecs import decode_money, decode_text
 from curio_persistence.store.filters import COUNT, Filter, Measure, Select, Where, total
@@ -53,13 +56,7 @@ class Stats:
         Latencies are in milliseconds. `errors` counts calls whose status is not `success`.
         """
 
-        def where(table: Table[Any]) -> Where:
-            return (
-                *table.where(agent_id=agent_id),
-                *(() if session_id is None else _of_session(table, session_id)),
-                *window(table, self._clock, since, until),
-            )
-
+        where = partial(self._where, agent_id, session_id, since, until)
         if where(USAGE):
             # The latencies come from the same scan as all else.
             calls = self._calls(where(USAGE), _LATENCIES)
@@ -73,6 +70,37 @@ class Stats:
             "latency_percentiles": latencies,
             "tool_metrics": _summary_of_tools(self._tools(where(EVENTS))),
         }
+
+    def failures(
+        self,
+        *,
+        agent_id: str | None = None,
+        session_id: str | None = None,
+        since: Moment | None = None,
+        until: Moment | None = None,
+    ) -> Records[FailureGroup]:
+        """Return what failed and why: runs, tool calls and model calls, grouped by their message.
+
+        A run failed if its status is `error` or `timeout`, a model call if its status is not
+        `success`, a tool call if its event has an `error`. Messages that differ only in numbers and
+        ids are one group. The group of the newest failure comes first.
+        """
+        where = partial(self._where, agent_id, session_id, since, until)
+        return failure_groups(self._store, where)
+
+    def _where(
+        self,
+        agent_id: str | None,
+        session_id: str | None,
+        since: Moment | None,
+        until: Moment | None,
+        table: Table[Any],
+    ) -> Where:
+        return (
+            *table.where(agent_id=agent_id),
+            *(() if session_id is None else _of_session(table, session_id)),
+            *window(table, self._clock, since, until),
+        )
 
     # Grouping by agent as well follows the order of an index, so the database need not sort.
 

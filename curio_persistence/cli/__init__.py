@@ -43,6 +43,7 @@ _COMMANDS = {
     "init": "make the tables, or bring them up to date",
     "query": "list runs, or show one",
     "events": "list events, or show what happened in a run",
+    "failures": "show what failed and why, grouped by message",
     "search": "find runs, events and model calls by their words",
     "show": "tell a run step by step",
     "diff": "compare two runs step by step",

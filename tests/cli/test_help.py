@@ -18,6 +18,7 @@ COMMANDS = (
     "init",
     "query",
     "events",
+    "failures",
     "search",
     "show",
     "diff",

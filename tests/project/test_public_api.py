@@ -51,6 +51,7 @@ NAMES = [
     "DatabaseConfig",
     "EventType",
     "ExportReport",
+    "FailureGroup",
     "Finding",
     "ImportReport",
     "InMemoryPersistence",
