@@ -64,7 +64,8 @@ class Scope:
     def _enter_context(self, frame: FrameType | None) -> None:
         """Become the innermost block of this context; `frame` is where the block stands."""
         self._outside = outside = _first_open(_current.get())
-        self._beside = tuple(scope for scope in _chain(outside) if scope._is_paused())
+        if outside is not None:
+            self._beside = tuple(scope for scope in _chain(outside) if scope._is_paused())
         self._frame = _generator_of(frame)
         self._is_open = True
         _current.set(self)
@@ -74,6 +75,10 @@ class Scope:
         self._frame = None
         if _current.get() is self:  # Else a generator is left out of turn.
             _current.set(self._outside)
+
+    def _is_plain(self) -> bool:
+        """Return whether this open block has nothing to do with generators."""
+        return self._is_open and self._frame is None and not self._beside
 
     def _is_paused(self) -> bool:
         return self._frame is not None and _is_paused(self._frame)
@@ -92,8 +97,8 @@ def scopes() -> Iterator[Scope]:
 def innermost(run: RecordedRun) -> Scope:
     """Return the innermost span of this run in which the caller runs, or the run itself."""
     scope = _current.get()
-    if scope is run and not run._beside and run._frame is None:  # The common case.
-        return run
+    if scope is not None and scope._run is run and scope._is_plain():  # The common case.
+        return scope
     return next((scope for scope in scopes() if scope._run is run), run)
 
 

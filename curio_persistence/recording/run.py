@@ -366,7 +366,7 @@ class RecordedRun(Scope):
 
 def _word(value: Any) -> Any:
     """Return a status, a level or an event type, which an Enum member spells by its value."""
-    return value.value if isinstance(value, Enum) else value
+    return value if type(value) is str or not isinstance(value, Enum) else value.value
 
 
 def _logger() -> Logger:

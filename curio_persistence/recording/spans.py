@@ -15,6 +15,10 @@ from curio_persistence.recording.ids import new_span_id
 if TYPE_CHECKING:
     from curio_persistence.recording.run import RecordedRun
 
+_SPAN_STARTED, _SPAN = EventType.SPAN_STARTED.value, EventType.SPAN.value
+_TOOL_CALL_STARTED, _TOOL_CALL = EventType.TOOL_CALL_STARTED.value, EventType.TOOL_CALL.value
+_INFO, _WARNING = Level.INFO.value, Level.WARNING.value
+
 
 class Block(Scope):
     """A part of a run: enter it with `with` or `async with`, once."""
@@ -119,7 +123,7 @@ class Span(Block):
 
     def _record_begin(self) -> None:
         data = {"name": self._name, "kind": self._kind, "input": self._input}
-        self._run._log_span(self, EventType.SPAN_STARTED, data, Level.INFO)
+        self._run._log_span(self, _SPAN_STARTED, data, _INFO)
 
     def _record_end(self, error: BaseException | None, milliseconds: float) -> None:
         data = {
@@ -129,7 +133,7 @@ class Span(Block):
             "output": self.output,
             "latency_ms": milliseconds,
         }
-        self._run._log_span(self, EventType.SPAN, data | _failure(error), _level(error))
+        self._run._log_span(self, _SPAN, data | _failure(error), _level(error))
 
 
 class ToolCall(Block):
@@ -153,7 +157,7 @@ class ToolCall(Block):
     def _record_begin(self) -> None:
         # Stored before the call as well: if it kills the process, the record shows the call.
         data = {"tool_name": self._name, "args": self._args}
-        self._run._log_span(self, EventType.TOOL_CALL_STARTED, data, Level.INFO)
+        self._run._log_span(self, _TOOL_CALL_STARTED, data, _INFO)
 
     def _record_end(self, error: BaseException | None, milliseconds: float) -> None:
         data = {
@@ -162,7 +166,7 @@ class ToolCall(Block):
             "result": self.result,
             "latency_ms": milliseconds,
         }
-        self._run._log_span(self, EventType.TOOL_CALL, data | _failure(error), _level(error))
+        self._run._log_span(self, _TOOL_CALL, data | _failure(error), _level(error))
 
 
 def _failure(error: BaseException | None) -> dict[str, str | None]:
@@ -170,6 +174,6 @@ def _failure(error: BaseException | None) -> dict[str, str | None]:
     return said if error is None else said | {"traceback": traceback_of(error)}
 
 
-def _level(error: BaseException | None) -> Level:
+def _level(error: BaseException | None) -> str:
     # The agent may yet come to terms with a failure; if not, the run ends with an error.
-    return Level.INFO if error is None else Level.WARNING
+    return _INFO if error is None else _WARNING

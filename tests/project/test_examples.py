@@ -34,6 +34,10 @@ FACTS = {
         "restored: True",
         "copied: 200 new events, then 1",
     ),
+    "decorators.py": (
+        "completed Bergen Expect RAIN IN BERGEN",
+        "the model was asked by the tool: True",
+    ),
     "demo.py": (
         "→ 'transaction' is on",
         "└ assistant  completed",
