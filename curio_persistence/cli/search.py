@@ -13,7 +13,7 @@ show --around takes. As JSON, a list of hits: `kind`, `run_id`, `agent_id`, `tim
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -93,10 +93,22 @@ def run(options: Namespace, output: Output) -> int:
             max_wait=options.max_wait,
         )
         said = nothing(persistence, "records with these words", narrowed=any(wanted.values()))
+        hints = [] if page or options.cursor else [*_beginnings(persistence, options.query)]
     _show(page, said, output)
+    for hint in hints:
+        say(hint)
     if page.pending:
         say(f"{page.pending:,} records were not searched. To index them: curio-persistence index")
     return OK
+
+
+def _beginnings(persistence: Persistence, query: Sequence[str]) -> Iterator[str]:
+    """Yield a hint for each word that no record has, if records have words that begin with it."""
+    for word in " ".join(query).split():
+        if word.isalnum() and not persistence.search_text(word, limit=1, max_wait=0):
+            beginning = f"{word}*"
+            if persistence.search_text(beginning, limit=1, max_wait=0):
+                yield f"No record has the word {word}. Words that begin so: search '{beginning}'"
 
 
 def _index_what_is_new(persistence: Persistence, options: Namespace) -> None:

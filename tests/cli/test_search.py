@@ -236,3 +236,9 @@ def test_compact_does_nothing_unless_somebody_agrees(program: Program, agents_db
     assert (program.folder / agents_db).read_bytes() == before
     agreed = program.on_terminal("compact", typed="y\n")
     assert agreed.out.endswith(f"The database {agents_db} was compacted.\n")
+
+
+def test_a_word_without_a_hit_is_hinted_at_by_its_beginning(program: Program, worded: str) -> None:
+    ended = program("search", "--url", worded, "overfl")
+    assert ended.json() == []
+    assert "No record has the word overfl. Words that begin so: search 'overfl*'" in ended.said

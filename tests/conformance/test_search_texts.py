@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import random
 
-from curio_persistence import AgentRunEvent, Persistence
+from curio_persistence import AgentLLMUsage, AgentRunEvent, Persistence
+from curio_persistence.capabilities.search.documents import tokenize_record
 from curio_persistence.text.query import matches, parse_query
-from curio_persistence.text.tokenizer import tokenize
 from tests.support import soak
 from tests.support.corpus import samples
 
 SAMPLES = [sample for of_kind in samples().values() for sample in of_kind]
-WORDS = [tokenize(sample.text) for sample in SAMPLES]
+WORDS = [tokenize_record(1, AgentRunEvent("a", "r", message=sample.text)) for sample in SAMPLES]
 FUZZED = 100
 """With CURIO_SOAK=200 they are 20,000."""
 
@@ -66,3 +67,43 @@ def fuzzed(chance: random.Random) -> str:
 
 
 _SIGNS = "'():;%_\\/{}[]^~+|&!?§\0\t\n\ud800\udc4d\ufffe\u200d\u0301"
+
+
+def test_the_parts_of_camel_case_words_are_found(persistence: Persistence) -> None:
+    persistence.append_event("r", "a", "log", message="Died of a TimeoutError in runStep")
+    persistence.append_event("r", "a", "log", payload={"errorClass": "HTTPTimeout"})
+    found = {
+        query: len(persistence.search_text(query))
+        for query in (
+            "timeout",
+            "TimeoutError",
+            "timeouterror",
+            '"timeout error"',
+            '"a TimeoutError in"',
+            "http",
+            "class",
+            "step -http",
+            "time",
+        )
+    }
+    assert found == {
+        "timeout": 2,
+        "TimeoutError": 1,
+        "timeouterror": 1,
+        '"timeout error"': 1,
+        '"a TimeoutError in"': 1,
+        "http": 1,
+        "class": 1,
+        "step -http": 1,
+        "time": 0,
+    }
+    [hit] = persistence.search_text("step")
+    start, end = hit.highlights[0]
+    assert hit.snippet[start:end] == "Step"
+
+
+def test_a_chat_prompt_is_shown_as_words(persistence: Persistence) -> None:
+    messages = [{"role": "user", "content": "Where is\nZürich?"}]
+    persistence.log_llm_usage(AgentLLMUsage("a", "r", prompt=json.dumps(messages)))
+    [hit] = persistence.search_text("zurich")
+    assert hit.snippet == "role: user, content: Where is Zürich?"

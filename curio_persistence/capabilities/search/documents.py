@@ -13,7 +13,7 @@ from zlib import crc32
 from curio_persistence.store.search_index import MARK, Document
 from curio_persistence.store.table import Table
 from curio_persistence.tables import EVENTS, RUNS, USAGE
-from curio_persistence.text.tokenizer import MOST_WORDS, tokenize
+from curio_persistence.text.tokenizer import MOST_WORDS, split_camel_case, tokenize
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
@@ -66,7 +66,7 @@ def texts_of(kind: int, record: Any) -> Iterator[tuple[str, str]]:
     """Yield the searched fields of a record, as people read them."""
     for field in KINDS[kind].texts:
         if text := getattr(record, field):
-            yield field, _readable(text) if field == "data" else text
+            yield field, _readable(text)
 
 
 def text_size(kind: int, record: Any) -> int:
@@ -75,14 +75,17 @@ def text_size(kind: int, record: Any) -> int:
 
 
 def tokenize_record(kind: int, record: Any) -> list[str]:
-    """Return the searched words of a record in order."""
+    """Return the searched words of a record in order; parts of CamelCase words come at the end."""
     texts = []
     for field in KINDS[kind].texts:
         if text := getattr(record, field):
             # Between words JSON has only separators, unless it has escapes.
-            is_plain = field != "data" or "\\" not in text
-            texts.append(text if is_plain else "\n".join(_pieces(text)))
-    return tokenize("\n".join(texts))
+            texts.append("\n".join(_pieces(text)) if "\\" in text else text)
+    joined = "\n".join(texts)
+    split = split_camel_case(joined)
+    if split is None:
+        return tokenize(joined)
+    return [*tokenize(joined), _BETWEEN, *tokenize(split)]
 
 
 def tokenize_apart(kind: int, record: Any) -> list[str]:
@@ -91,17 +94,19 @@ def tokenize_apart(kind: int, record: Any) -> list[str]:
     room = MOST_WORDS
     for field in KINDS[kind].texts:
         if text := getattr(record, field):
-            for piece in _pieces(text) if field == "data" else (text,):
+            for piece in _pieces(text):
                 found = tokenize(piece)[:room]
                 room -= len(found)
                 words += (*found, _BETWEEN)
+                if split := split_camel_case(piece):
+                    words += (*tokenize(split), _BETWEEN)
     return words
 
 
 def document_of(kind: int, record: Any) -> Document:
     """Return the document of a record, at the slot that it has if this one is free."""
     words = tokenize_record(kind, record)
-    distinct = " ".join({*words, *marks_of(kind, record)})
+    distinct = " ".join({*words, *marks_of(kind, record)} - {_BETWEEN})
     slot = slot_at(getattr(record, KINDS[kind].time))
     return Document(slot, kind, record.id, len(words), distinct)
 

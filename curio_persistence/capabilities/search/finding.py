@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from time import monotonic
 from typing import Any, NamedTuple
@@ -21,7 +21,8 @@ from curio_persistence.store.base import Store
 from curio_persistence.store.filters import Filter
 from curio_persistence.store.search_index import Candidate, Clause, Term
 from curio_persistence.text.query import Phrase, WordQuery, matches
-from curio_persistence.text.snippets import snippet
+from curio_persistence.text.snippets import Snippet, snippet
+from curio_persistence.text.tokenizer import split_camel_case
 
 _MOST_TERMS = 32
 """Words that the index is asked for; the records are asked for all."""
@@ -246,12 +247,19 @@ def _best_piece(
 ) -> tuple[str, str, tuple[tuple[int, int], ...]]:
     """Return the field with the most highlights, a line of it, and these."""
     texts = list(texts_of(kind, record))
-    pieces = [(field, piece) for field, text in texts if (piece := snippet(query, text))]
+    pieces = _pieces(query, texts)
+    if not pieces:
+        split = [(field, parts) for field, text in texts if (parts := split_camel_case(text))]
+        pieces = _pieces(query, split)
     if pieces:
         field, piece = max(pieces, key=lambda each: len(each[1].highlights))
         return field, piece.text, piece.highlights
     field, text = texts[0] if texts else (KINDS[kind].texts[0], "")
     return field, _beginning(text), ()
+
+
+def _pieces(query: WordQuery, texts: Iterable[tuple[str, str]]) -> list[tuple[str, Snippet]]:
+    return [(field, piece) for field, text in texts if (piece := snippet(query, text))]
 
 
 def _beginning(text: str) -> str:
