@@ -13,10 +13,11 @@ from curio_persistence.models import Score
 from curio_persistence.redaction import Redaction
 from curio_persistence.results.pages import Direction, Page, Stream, open_stream, read_page
 from curio_persistence.store.base import Store
-from curio_persistence.store.filters import COUNT, Filter, Select, Where, refuse_unknown
+from curio_persistence.store.filters import COUNT, Filter, Order, Select, Where, refuse_unknown
 from curio_persistence.tables import RUNS, SCORES
 
 _KEY = SCORES.unique[0]
+_BY_KEY = tuple(map(Order, _KEY))
 _CHANGES = ("value", "label", "comment", "updated_at")
 
 
@@ -71,15 +72,15 @@ class Scores:
         try:
             with self._store.transaction():
                 self._store.upsert(SCORES, [row], key=_KEY, update=_CHANGES)
-                stored = self._store.select(SCORES, _same_key(row), limit=1)
+                stored = self._store.select(SCORES, _same_key(row), order=_BY_KEY)
         except MissingRunError as error:
             raise NotFoundError(f"No run {run_id!r} exists to score.") from error
         return SCORES.decode(stored)[0]
 
     def of_run(self, run_id: str) -> list[Score]:
-        """Return all scores of a run and of its spans, oldest first."""
+        """Return all scores of a run, then those of its spans, in the order of their names."""
         where = SCORES.where(run_id=checked_run_id(run_id))
-        return SCORES.decode(self._store.select(SCORES, where))[::-1]
+        return SCORES.decode(self._store.select(SCORES, where, order=_BY_KEY))
 
     def query(
         self,

@@ -27,7 +27,7 @@ from curio_persistence import (
 )
 from tests.conftest import PostgresServers
 from tests.support.backends import chosen
-from tests.support.plans import RUN_ID, Plan, Planner, PostgresPlanner, SQLitePlanner
+from tests.support.plans import RUN_ID, SCORES_OF_RUN, Plan, Planner, PostgresPlanner, SQLitePlanner
 
 pytestmark = pytest.mark.slow
 
@@ -45,10 +45,11 @@ _TEXT = "x" * 500
 FILL = [
     f"""
     {_NUMBERS}
-    INSERT INTO {{schema}}agent_runs (agent_id, run_id, parent_run_id, session_id, status,
+    INSERT INTO {{schema}}agent_runs (agent_id, run_id, parent_run_id, session_id, user_id, status,
         total_iterations, final_synthesis_output, created_at, updated_at, indexed_at)
     SELECT 'agent ' || (i % 100), 'run ' || i, CASE WHEN i % 5 = 0 THEN 'run ' || (i / 10) END,
         CASE WHEN i % 4 = 0 THEN 'session ' || (i % 500) END,
+        CASE WHEN i % 4 = 0 THEN 'user ' || (i % 500) END,
         CASE WHEN i / 7 % 2000 = 0 THEN 'running' WHEN i % 7 = 0 THEN 'error' ELSE 'completed' END,
         i % 9, '{_TEXT}', {{time}}, {{time}}, CASE WHEN i % 997 > 0 THEN {{time}} END
     FROM n
@@ -78,6 +79,11 @@ FILL = [
         'model ' || (i % 3), '{_TEXT}', i % 1000, i % 100, i % 5000, i % 10, {{time}},
         CASE WHEN i % 4 = 0 THEN 'call ' || i END
     FROM m
+    """,
+    f"""
+    {_NUMBERS}
+    INSERT INTO {{schema}}agent_scores (run_id, name, source, author, value, created_at, updated_at)
+    SELECT 'run ' || i, 'name ' || (i % 300), 'human', 'author', i % 10, {{time}}, {{time}} FROM n
     """,
 ]
 
@@ -138,6 +144,11 @@ READS = {
     "a check-up": Question(
         lambda p: p.diagnose(), {*SIGNS_OF_LIFE, "agent_runs_unindexed"}, sorts=True
     ),
+    "scores of a run": Question(lambda p: p.scores.of_run("run 7"), {SCORES_OF_RUN}, sorts=True),
+    "newest scores": Question(lambda p: p.scores.query(), {"agent_scores_by_time"}),
+    "newest scores of a name": Question(
+        lambda p: p.scores.query(name="name 3"), {"agent_scores_by_name"}, sorts=True
+    ),
     "runs left behind": Question(lambda p: p.runs.left_behind(), SIGNS_OF_LIFE, sorts=True),
 }
 
@@ -180,6 +191,9 @@ WRITES = {
         {RUN_ID},
         leaving_out=True,
     ),
+    "setting a score": Question(
+        lambda p: p.scores.set("run 7", "name 7", 1.0), {SCORES_OF_RUN}, leaving_out=True
+    ),
     "updating a run": Question(
         lambda p: p.update_agent_run("run 7", AgentRun("agent 7", "run 7")),
         {RUN_ID},
@@ -187,7 +201,13 @@ WRITES = {
     ),
     "deleting a run": Question(
         lambda p: p.delete_agent_run("run 7"),
-        {RUN_ID, "agent_run_events_by_run", "agent_llm_usage_by_run", "agent_runs_by_parent"},
+        {
+            RUN_ID,
+            SCORES_OF_RUN,
+            "agent_run_events_by_run",
+            "agent_llm_usage_by_run",
+            "agent_runs_by_parent",
+        },
         sorts=True,
         leaving_out=True,
     ),
@@ -256,6 +276,7 @@ LISTINGS = {
     "runs": Listing(RUNS, {}, {"agent_runs_by_time"}),
     "runs of an agent": Listing(RUNS, AGENT, {"agent_runs_by_agent"}),
     "runs of a session": Listing(RUNS, SESSION, {"agent_runs_by_session"}, sorts=True),
+    "runs of a user": Listing(RUNS, {"user_id": "user 8"}, {"agent_runs_by_user"}, sorts=True),
     "children of a run": Listing(
         RUNS, {"parent_run_id": "run 8"}, {"agent_runs_by_parent"}, sorts=True
     ),
@@ -400,7 +421,7 @@ def postgres_planner(dsn: str, schema: str) -> Iterator[Planner]:
         indexes = cursor.fetchall()
         time = "to_timestamp(1767225600 + i / 1000)"
         fill(cursor.execute, indexes, schema=f"{schema}.", time=time)
-        for table in ("agent_runs", "agent_run_events", "agent_llm_usage"):
+        for table in ("agent_runs", "agent_run_events", "agent_llm_usage", "agent_scores"):
             cursor.execute(f"VACUUM ANALYZE {schema}.{table}")
         yield PostgresPlanner(persistence, cursor, schema)
         cursor.execute(f"DROP SCHEMA {schema} CASCADE")

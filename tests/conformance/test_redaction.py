@@ -199,6 +199,7 @@ def test_the_redactor_gets_each_text_with_the_name_of_its_field(open_again: Open
 
     persistence = open_again(redactor=redactor)
     one_by_one(persistence)
+    persistence.scores.set("run", "helpful", 1, comment=WORDS)
     fields = {f"{table.model.__name__}.{name}" for table in TABLES for name in table.words}
     assert seen == dict.fromkeys(fields, WORDS)
     for record in everything(persistence):

@@ -47,7 +47,7 @@ def test_a_score_comes_back_as_it_was_given(judged: Persistence, clock: Hands) -
 def test_a_label_may_stand_in_place_of_a_value(judged: Persistence) -> None:
     judged.scores.set("r1", "tone", label="friendly")
     judged.scores.set("r1", "correct", True)
-    tone, correct = judged.scores.of_run("r1")
+    correct, tone = judged.scores.of_run("r1")
     assert (tone.value, tone.label) == (None, "friendly")
     assert (correct.value, correct.label) == (1.0, None)
 

@@ -24,7 +24,13 @@ Statements = dict[str, Params]
 """Texts, and what was bound to them last."""
 
 RUN_ID = "agent_runs.run_id"
-_UNIQUE = {"sqlite_autoindex_agent_runs_1": RUN_ID, "agent_runs_run_id_key": RUN_ID}
+SCORES_OF_RUN = "agent_scores.run_id"
+_UNIQUE = {
+    "sqlite_autoindex_agent_runs_1": RUN_ID,
+    "agent_runs_run_id_key": RUN_ID,
+    "sqlite_autoindex_agent_scores_1": SCORES_OF_RUN,
+    "agent_scores_run_id_span_id_name_source_author_key": SCORES_OF_RUN,
+}
 _EXPLAINED = ("SELECT", "WITH", "UPDATE", "DELETE", "DECLARE")
 _TABLES = {table.name for table in TABLES}
 
