@@ -29,10 +29,10 @@ from curio_persistence.clock import Clock
 from curio_persistence.store.base import Store
 from tests.properties.strategies import (
     a_cost,
+    a_count,
     a_name,
     a_time,
     an_id,
-    an_integer,
     any_text,
     bad_events,
     bad_runs,
@@ -79,11 +79,11 @@ hostile_usage = st.builds(
     model=delimiters | a_name,
     prompt=delimiters | any_text,
     response_content=maybe(delimiters | any_text),
-    input_tokens=maybe(an_integer),
-    latency_ms=maybe(an_integer),
+    input_tokens=maybe(a_count),
+    latency_ms=maybe(a_count),
     created_at=a_time,
     span_id=maybe(delimiters.filter(bool)),
-    cache_read_tokens=maybe(an_integer),
+    cache_read_tokens=maybe(a_count),
     cost_usd=maybe(a_cost),
 )
 event_ids = maybe(st.sampled_from(["", "a", "b", "c"]) | delimiters | an_id)

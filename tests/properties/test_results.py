@@ -23,6 +23,7 @@ from curio_persistence.tables import TABLES
 from tests.properties.strategies import (
     NOON,
     a_cost,
+    a_count,
     a_name,
     a_time,
     an_id,
@@ -72,7 +73,7 @@ usage = st.builds(
     run_id=maybe(few_runs),
     model=a_name,
     prompt=any_text,
-    input_tokens=maybe(an_integer),
+    input_tokens=maybe(a_count),
     response_content=maybe(any_text),
     created_at=times,
     span_id=maybe(an_id),
