@@ -208,6 +208,11 @@ class AgentRunEvent(Record):
     artifact_uri: str | None = None
     metadata: Any = None
 
+    @property
+    def payload(self) -> Any:
+        """What `data` holds: parsed, if it is JSON, else its text."""
+        return _parsed(self.data)
+
     def to_envelope(self) -> dict[str, Any]:
         """`{ts, run_id, agent_slug, type, level, msg, payload, …}`, ready for JSON.
 
@@ -221,7 +226,7 @@ class AgentRunEvent(Record):
             "type": self.event_type,
             "level": self.level,
             "msg": self.message,
-            "payload": _parsed(self.data),
+            "payload": self.payload,
             "span_id": self.span_id,
             "parent_span_id": self.parent_span_id,
             "contract_id": self.contract_id,
@@ -382,6 +387,11 @@ def _zulu(moment: datetime | None) -> str | None:
 
 
 def _to_plain(value: Any) -> Any:
+    """Return a copy that JSON can express, as far as the values of fields usually go."""
+    if isinstance(value, dict):
+        return {name: _to_plain(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_to_plain(item) for item in value]
     if isinstance(value, datetime):
         return value.isoformat()
     return str(value) if isinstance(value, Decimal) else value

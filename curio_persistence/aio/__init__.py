@@ -21,6 +21,7 @@ from curio_persistence.aio.transfers import (
     import_records,
     upgrade,
 )
+from curio_persistence.recording import context
 from curio_persistence.redaction import Content, Redactor
 
 __all__ = [
@@ -33,12 +34,24 @@ __all__ = [
     "Opening",
     "connect",
     "copy_records",
+    "current_run",
     "export_records",
     "import_agdd",
     "import_costs",
     "import_records",
     "upgrade",
 ]
+
+
+def current_run(persistence: AsyncPersistence | None = None) -> AsyncRunRecorder | None:
+    """Return the awaited recorder of the run in whose block the caller runs, None outside.
+
+    A run that was entered by a blocking recorder is not found: `curio_persistence.current_run()`
+    knows it. With a persistence, only runs recorded in it count.
+    """
+    run = context.current_run(persistence)
+    awaited: AsyncRunRecorder | None = None if run is None else run._awaited
+    return awaited
 
 
 def connect(

@@ -18,6 +18,7 @@ from curio_persistence import (
     Persistence,
     RunRecorder,
     UnsupportedError,
+    aio,
     current_run,
 )
 from curio_persistence.aio import AsyncPersistence
@@ -355,3 +356,23 @@ def test_tasks_see_the_run_that_they_were_begun_in(persistence: Persistence) -> 
 
     seen = asyncio.run(main())
     assert [None if run is None else run.agent_run.agent_id for run in seen] == ["agent", "agent"]
+
+
+def test_the_current_run_of_awaited_code_is_awaited(persistence: Persistence) -> None:
+    awaited = AsyncPersistence(persistence)
+
+    async def helper() -> None:
+        run = aio.current_run()
+        assert run is not None
+        await run.log("from far below")
+
+    async def main() -> None:
+        assert aio.current_run() is None
+        async with awaited.record_run(agent_id="agent", run_id="run") as run:
+            assert aio.current_run(awaited) is run
+            await asyncio.create_task(helper())
+        with persistence.record_run(agent_id="agent"):
+            assert aio.current_run() is None
+
+    asyncio.run(main())
+    assert "from far below" in types(persistence, "run")

@@ -408,3 +408,22 @@ def test_a_cost_is_exact_and_that_of_the_column_comes_first(
 )
 def test_a_cost_that_nobody_names_is_unknown_and_not_free(metrics: Any) -> None:
     assert AgentLLMUsage("agent", "run", usage_metrics=metrics).get_cost_usd() is None
+
+
+def test_a_dictionary_shares_nothing_with_its_record_and_is_ready_for_json() -> None:
+    moment = datetime(2026, 11, 20, tzinfo=UTC)
+    run = AgentRun("agent", "run", tags=["a"], metadata={"at": moment, "cost": [Decimal("0.1")]})
+    described = run.to_dict()
+    described["tags"].append("b")
+    assert run.tags == ["a"]
+    assert json.loads(json.dumps(described))["metadata"] == {
+        "at": "2026-11-20T00:00:00+00:00",
+        "cost": ["0.1"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("data", "payload"), [('{"a": 1}', {"a": 1}), ("[1]", [1]), ("words", "words"), (None, None)]
+)
+def test_the_payload_of_an_event_is_its_data_parsed(data: str | None, payload: object) -> None:
+    assert AgentRunEvent("agent", "run", data=data).payload == payload
