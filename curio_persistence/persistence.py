@@ -612,14 +612,16 @@ def connect(
 ) -> Persistence:
     """Open `sqlite:///path`, `sqlite://` (memory), `postgresql://…?schema=…` or `memory://`.
 
-    Without a URL the environment decides, as `DatabaseConfig.from_env()` tells. `redactor` and
-    `content` go before what it says of them. With `wait=False` a server need not be reachable yet:
+    Without a URL the environment decides, as `DatabaseConfig.from_env()` tells. With one, its
+    `CURIO_REDACT` and `CURIO_CONTENT` count all the same, unless `redactor` and `content` are
+    given. With `wait=False` a server need not be reachable yet:
     the first call that reaches it makes the tables.
     """
     if is_disabled() and not read_only:
         return NullPersistence()
     url = hidden(url)
-    config = DatabaseConfig.from_env() if url is None else DatabaseConfig.from_url(url)
+    given = None if url is None else {"url": {"CURIO_DATABASE_URL": url}}
+    config = DatabaseConfig.from_env(given=given)
     if redactor is not None:
         config = replace(config, redactor=redactor)
     if content is not None:

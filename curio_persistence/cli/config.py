@@ -1,4 +1,4 @@
-"""Show which database is meant, where each setting comes from, and which are set in vain.
+"""Show which database is used, where each setting comes from, and which settings are ignored.
 
 Nothing is opened, and no password is shown. As JSON, a list of settings: `name`, `value`, `source`,
 and for what is not in force `unused`, the reason.
@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
 from curio_persistence.cli.exits import OK
-from curio_persistence.cli.options import add_json_option, chosen_by, database
+from curio_persistence.cli.options import add_json_option, given_by
 from curio_persistence.cli.output import DIM, Output
 from curio_persistence.cli.tables import Column, cell
 
@@ -24,8 +23,8 @@ EXAMPLES = """\
   curio-persistence config --json
 """
 
-_COLUMNS = (Column("SETTING"), Column("VALUE", most=60), Column("FROM", grows=True))
-_REASONS = (*_COLUMNS[:2], Column("FROM", most=60), Column("NOT USED, BECAUSE", grows=True))
+_COLUMNS = (Column("SETTING"), Column("VALUE", most=160), Column("FROM", grows=True))
+_REASONS = (*_COLUMNS[:2], Column("FROM", most=160), Column("NOT USED, BECAUSE", grows=True))
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -35,22 +34,12 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(options: Namespace, output: Output) -> int:
     from curio_persistence import DatabaseConfig
 
-    settings = DatabaseConfig.explain(given=_given(options))
+    settings = DatabaseConfig.explain(given=given_by(options))
     if output.for_people:
         _show(settings, output)
     else:
         output.json([setting._asdict() for setting in settings])
     return OK
-
-
-def _given(options: Namespace) -> dict[str, dict[str, str]]:
-    """The variables that would say what the options say."""
-    database(options)  # Which refuses what makes no sense.
-    if options.url is not None:
-        return {"--url": {"CURIO_DATABASE_URL": options.url}}
-    if options.db_path is not None:
-        return {"--db-path": {"CURIO_DATABASE_URL": f"sqlite:///{quote(options.db_path)}"}}
-    return {} if options.backend is None else {"--backend": chosen_by(options.backend)}
 
 
 def _show(settings: list[Setting], output: Output) -> None:

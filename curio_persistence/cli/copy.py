@@ -12,13 +12,13 @@ from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING
 
 from curio_persistence.cli.exits import FAILED, OK
-from curio_persistence.cli.options import add_json_option, open_for_reading
+from curio_persistence.cli.options import add_json_option, open_for_reading, variables_of_file
 from curio_persistence.cli.output import Output, say
 from curio_persistence.cli.progress import progress_line
 from curio_persistence.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from curio_persistence import Persistence
+    from curio_persistence import DatabaseConfig, Persistence
 
 EXAMPLES = """\
   curio-persistence copy agent_sdk.db 'postgresql:///agents?schema=copied'
@@ -41,11 +41,11 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(options: Namespace, output: Output) -> int:
-    from curio_persistence import connect, copy_records
+    from curio_persistence import copy_records
 
     with (
         _source(options) as source,
-        connect(_url(options.destination)) as destination,
+        _named("DESTINATION", options.destination).get_persistence() as destination,
         progress_line("Copying") as progress,
     ):
         report = copy_records(source, destination, progress=progress)
@@ -74,16 +74,18 @@ def run(options: Namespace, output: Output) -> int:
 
 
 def _source(options: Namespace) -> Persistence:
-    from curio_persistence import connect
-
     if options.source is None:
         return open_for_reading(options)
     if any(given is not None for given in (options.url, options.db_path, options.backend)):
         raise ConfigurationError(
             "The source is named twice: drop it, or drop --url, --db-path and --backend."
         )
-    return connect(_url(options.source), read_only=True)
+    return _named("SOURCE", options.source).get_persistence(read_only=True)
 
 
-def _url(given: str) -> str:
-    return given if "://" in given else f"sqlite:///{given}"
+def _named(argument: str, given: str) -> DatabaseConfig:
+    """Return the configuration of a database that an argument names by a URL or as a file."""
+    from curio_persistence import DatabaseConfig
+
+    named = {"CURIO_DATABASE_URL": given} if "://" in given else variables_of_file(given)
+    return DatabaseConfig.from_env(given={argument: named})

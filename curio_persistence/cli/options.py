@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -91,42 +90,41 @@ def open_for_work(options: Namespace) -> Persistence:
 
 
 def database(options: Namespace) -> DatabaseConfig:
-    """Which database the options, and where they are silent the environment, mean."""
-    config = _database(options)
+    """Return the configuration of the database that the options, or else the environment, name."""
+    from curio_persistence import DatabaseConfig
+
+    config = DatabaseConfig.from_env(given=given_by(options))
     if options.statement_timeout is None:
         return config
     return replace(config, statement_timeout=options.statement_timeout or None)
 
 
-def _database(options: Namespace) -> DatabaseConfig:
-    from curio_persistence import DatabaseConfig
-
+def given_by(options: Namespace) -> dict[str, dict[str, str]]:
+    """Return the variables that the options stand for, by the option's name."""
     url, path, backend = options.url, options.db_path, options.backend
     if url is not None:
         if path is not None or backend is not None:
-            raise ConfigurationError("--url says it all: drop --db-path and --backend.")
-        return DatabaseConfig.from_url(url)
+            raise ConfigurationError("--url cannot be combined with --db-path or --backend.")
+        return {"--url": {"CURIO_DATABASE_URL": url}}
     if path is not None:
         if "://" in path:
             raise ConfigurationError("--db-path names a file; for a URL there is --url.")
         if backend not in (None, "sqlite"):
             raise ConfigurationError(f"--db-path names a SQLite file: drop --backend {backend}.")
-        return DatabaseConfig(db_path=path)
-    return DatabaseConfig.from_env() if backend is None else _in_environment(backend)
+        return {"--db-path": variables_of_file(path)}
+    return {} if backend is None or _is_chosen(backend) else {"--backend": {"DB_TYPE": backend}}
 
 
-def _in_environment(backend: str) -> DatabaseConfig:
-    """The database of this kind that the environment describes, as if DB_TYPE had said so."""
+def variables_of_file(path: str) -> dict[str, str]:
+    """Return the variables that name a SQLite file."""
+    return {"DB_TYPE": "sqlite", "DB_PATH": path}
+
+
+def _is_chosen(backend: str) -> bool:
+    """Return whether the environment names a database of this kind anyway."""
     from curio_persistence import DatabaseConfig
 
-    return DatabaseConfig.from_env({**os.environ, **chosen_by(backend)})
-
-
-def chosen_by(backend: str) -> dict[str, str]:
-    """The variables that, set beside the others, make the environment describe such a database."""
-    from curio_persistence import DatabaseConfig
-
-    chosen = {"DB_TYPE": backend}
-    if DatabaseConfig.from_env({**os.environ, **chosen}).db_type == backend:
-        return chosen
-    return {**chosen, "CURIO_DATABASE_URL": ""}
+    try:
+        return DatabaseConfig.from_env().db_type == backend
+    except ConfigurationError:
+        return False

@@ -4,9 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from curio_persistence.config.settings import LIBPQ, SERVER_VARIABLES, Place, Setting, places, said
+from curio_persistence.config.settings import (
+    HOSTS_URL,
+    LIBPQ,
+    OWN_URL,
+    SERVER_VARIABLES,
+    Place,
+    Setting,
+    Settings,
+    base_scheme,
+    places,
+)
 from curio_persistence.errors import ConfigurationError, UnsupportedError
 from curio_persistence.secret import hidden
 
@@ -27,8 +38,32 @@ _BACKENDS: Mapping[str, Backend] = {
     "null": "null",
 }
 _URLS = "sqlite:///path, sqlite:// (memory), postgresql://user@host/database, memory://"
-_TAKEN_FOR_GRANTED = ("db_schema", "db_min_connections", "db_max_connections")
+_TAKEN_FOR_GRANTED = (
+    "db_schema",
+    "db_min_connections",
+    "db_max_connections",
+    "redactor",
+    "content",
+    "statement_timeout",
+)
 """What a URL need not say."""
+_OF_OTHER_CLIENTS = frozenset(
+    (
+        "pgbouncer",
+        "connection_limit",
+        "pool_timeout",
+        "pool_size",
+        "max_overflow",
+        "pool_recycle",
+        "pool_pre_ping",
+        "statement_cache_size",
+        "prepared_statement_cache_size",
+        "prepare_threshold",
+    )
+)
+"""Parameters of a PostgreSQL URL that tune another program's pool or statements: passed by."""
+
+Given = Mapping[str, Mapping[str, str]]
 
 _told: set[str] = set()
 
@@ -57,18 +92,27 @@ class DatabaseConfig:
 
     @classmethod
     def from_env(
-        cls, environ: Mapping[str, str] | None = None, *, dotenv: bool = True
+        cls,
+        environ: Mapping[str, str] | None = None,
+        *,
+        dotenv: bool = True,
+        given: Given | None = None,
     ) -> DatabaseConfig:
-        """What the environment says, and where it is silent the nearest `.env` file.
+        """Return the database that the environment names or, if it names none, the nearest `.env`.
 
-        In this order: `CURIO_DATABASE_URL`; `DB_TYPE`, `DB_PATH`, `DB_HOST`, `DB_PORT`, `DB_NAME`,
-        `DB_USER`, `DB_PASSWORD`, `DB_SCHEMA`, `DB_MIN_CONNECTIONS`, `DB_MAX_CONNECTIONS`;
-        `DATABASE_URL`, which belongs to the host application and so is logged; a SQLite file
-        `agent_sdk.db` in the current folder. Beside them, whichever it is: `CURIO_REDACT` (names
-        of patterns, with commas), `CURIO_CONTENT`, and `CURIO_STATEMENT_TIMEOUT` (seconds, 0 for
-        no limit; PostgreSQL).
+        In either, the first of these decides: `CURIO_DATABASE_URL`; `DB_TYPE`, `DB_PATH`,
+        `DB_HOST`, `DB_PORT`, `DB_NAME`, `DB_USER`; `DATABASE_URL`, which belongs to the host
+        application and so is logged, and passed by if it is of another kind. Without any it is the
+        SQLite file `agent_sdk.db` in the current folder. A relative path in a `.env` begins at its
+        folder. `DB_PASSWORD`, `DB_SCHEMA`, `DB_MIN_CONNECTIONS` and `DB_MAX_CONNECTIONS` complete
+        what a URL leaves open. Whatever names the database, `CURIO_REDACT` (names of patterns,
+        with commas), `CURIO_CONTENT` and `CURIO_STATEMENT_TIMEOUT` (seconds, 0 for no limit;
+        PostgreSQL) count.
+
+        `given` are variables that arguments set, by the argument's name. They come before
+        everything else: `{"--url": {"CURIO_DATABASE_URL": "memory://"}}`.
         """
-        return cls._from_settings(said(places(environ, dotenv=dotenv)))
+        return cls._resolve(_settings(environ, dotenv, given))[0]
 
     @classmethod
     def explain(
@@ -76,61 +120,58 @@ class DatabaseConfig:
         environ: Mapping[str, str] | None = None,
         *,
         dotenv: bool = True,
-        given: Mapping[str, Mapping[str, str]] | None = None,
+        given: Given | None = None,
     ) -> list[Setting]:
-        """Each value that `from_env` finds, and where; then what is set as well, and why in vain.
-
-        `given` are variables that arguments set, by the argument's name. What stands there is
-        looked at before everything else: `{"--url": {"CURIO_DATABASE_URL": "memory://"}}`.
-        """
+        """Return each value of `from_env` and its source, then what is set but ignored, and why."""
         from curio_persistence.config.explanation import Explanation
 
-        arguments = [
-            Place(name, set_by, is_argument=True) for name, set_by in (given or {}).items()
-        ]
-        found = [*arguments, *places(environ, dotenv=dotenv)]
-        config = cls._from_settings(said(found))
-        words = {name: getattr(config, name) for name in _VARIABLES_BESIDE.values()}
+        settings = _settings(environ, dotenv, given)
+        config, used = cls._resolve(settings)
+        beside = {name: getattr(config, name) for name in _VARIABLES_BESIDE.values()}
         if config.db_type != "postgres":
-            del words["statement_timeout"]
-        in_force = {**config._in_force(), **words}
+            del beside["statement_timeout"]
+        in_force = {**config._in_force(), **beside}
         defaults = {name for name in _TAKEN_FOR_GRANTED if in_force.get(name) == getattr(cls, name)}
-        return Explanation(in_force, defaults, _VARIABLES, _VARIABLES_BESIDE, found).settings()
+        variables = _VARIABLES | _VARIABLES_BESIDE
+        return Explanation(in_force, defaults, variables, settings, used).settings()
 
     @classmethod
-    def _from_settings(cls, settings: Mapping[str, str]) -> DatabaseConfig:
-        settings = {name: _hidden(name, value) for name, value in settings.items()}
-        words: dict[str, Any] = {
-            name: settings[variable]
-            for variable, name in _VARIABLES_BESIDE.items()
-            if variable in settings
+    def _resolve(cls, settings: Settings) -> tuple[DatabaseConfig, set[str]]:
+        """Return the configuration, and the variables that it is made from."""
+        values = {name: _hidden(name, value) for name, value in settings.values.items()}
+        if settings.is_foreign(HOSTS_URL) and HOSTS_URL in values:
+            _tell_once("DATABASE_URL names a database of another kind and is not used.")
+        if settings.decider in (OWN_URL, HOSTS_URL):
+            if settings.decider == HOSTS_URL:
+                _tell_once("Using DATABASE_URL; set CURIO_DATABASE_URL to use another database.")
+            url = values[settings.decider]
+            config, said = cls.from_url(url), _said_in(url)
+            completing, used = _COMPLETING, {settings.decider}
+        else:
+            config = cls._from_variables(values) if settings.decider else cls()
+            completing, said = {}, set()
+            used = {n for n in values if _VARIABLES.get(n) in {"db_type", *config._in_force()}}
+        if config.db_type != "postgres":
+            completing, said = {}, {"statement_timeout"}
+        more = {
+            variable: name
+            for variable, name in {**completing, **_VARIABLES_BESIDE}.items()
+            if variable in values and name not in said
         }
-        if timeout := words.get("statement_timeout"):
-            words["statement_timeout"] = _seconds("CURIO_STATEMENT_TIMEOUT", timeout)
-        return replace(cls._database(settings), **words)
+        completed = {name: _read(variable, values[variable]) for variable, name in more.items()}
+        return replace(config, **completed), used | more.keys()
 
     @classmethod
-    def _database(cls, settings: Mapping[str, str]) -> DatabaseConfig:
-        if url := settings.get("CURIO_DATABASE_URL"):
-            return cls.from_url(url)
-        if any(name.startswith("DB_") and name in _VARIABLES for name in settings):
-            return cls._from_variables(settings)
-        if url := settings.get("DATABASE_URL"):
-            _tell_once("Using DATABASE_URL; set CURIO_DATABASE_URL to use another database.")
-            return cls.from_url(url)
-        return cls()
-
-    @classmethod
-    def _from_variables(cls, settings: Mapping[str, str]) -> DatabaseConfig:
-        values: dict[str, Any] = {
-            name: settings[variable]
+    def _from_variables(cls, values: Mapping[str, str]) -> DatabaseConfig:
+        kind = _backend(values)
+        if kind != "postgres":
+            return cls(db_type=kind, db_path=values.get("DB_PATH", cls.db_path))
+        found: dict[str, Any] = {
+            name: _read(variable, values[variable])
             for variable, name in _VARIABLES.items()
-            if variable in settings and name != "db_type"
+            if variable in values and name not in ("db_type", "db_path")
         }
-        for name in ("db_port", "db_min_connections", "db_max_connections"):
-            if name in values:
-                values[name] = _whole_number(name.upper(), values[name])
-        return cls(db_type=_backend(settings), **values)
+        return cls(db_type=kind, **found)
 
     @classmethod
     def from_url(cls, url: str) -> DatabaseConfig:
@@ -141,6 +182,7 @@ class DatabaseConfig:
         if not isinstance(url, str):
             raise ConfigurationError(f"A URL is text, not {type(url).__name__}: {_URLS}.")
         scheme, separator, rest = map(hidden, url.partition("://"))
+        scheme = base_scheme(url) if separator else scheme
         if separator and scheme == "memory" and not rest:
             return cls(db_type="memory")
         if separator and scheme == "null" and not rest:
@@ -152,10 +194,10 @@ class DatabaseConfig:
         if separator and scheme == "sqlite" and rest in ("", "/:memory:"):
             return cls(db_path=":memory:")
         if separator and scheme in ("postgres", "postgresql"):
-            return cls._from_postgres_url(url)
+            return cls._from_postgres_url(hidden(f"{scheme}://{rest}"))
         # The URL may hold a password: only its scheme is repeated.
         said = f"{scheme}://…" if separator else "text without ://"
-        raise ConfigurationError(f"This is no URL of a database: {said}. Known are: {_URLS}.")
+        raise ConfigurationError(f"Not a database URL: {said}. Use one of {_URLS}.")
 
     @classmethod
     def _from_postgres_url(cls, url: str) -> DatabaseConfig:
@@ -171,7 +213,7 @@ class DatabaseConfig:
                 ours["db_schema"] = unquote(value)
             elif name == "statement_timeout":
                 ours[name] = _seconds(name, unquote(value))
-            else:
+            elif name not in _OF_OTHER_CLIENTS:
                 rest.append(parameter)  # As it is: a plus is a plus to libpq, and no space.
         dsn = f"{address}?{'&'.join(rest)}" if rest else address
         return cls(db_type="postgres", dsn=hidden(dsn), **ours)
@@ -188,7 +230,7 @@ class DatabaseConfig:
         """What is used of it, by name; of a URL, each part."""
         match self.db_type:
             case "sqlite":
-                return {"db_type": "sqlite", "db_path": self.db_path}
+                return {"db_type": "sqlite", "db_path": _absolute(self.db_path)}
             case "postgres":
                 said_in_url = self._parts_of_dsn()
                 ours = {name: getattr(self, name) for name in _VARIABLES.values()}
@@ -255,7 +297,7 @@ class DatabaseConfig:
         raise ConfigurationError(_unknown_type(self.db_type))
 
 
-_SECRET = {"CURIO_DATABASE_URL", "DATABASE_URL", "DB_PASSWORD"}
+_SECRET = {OWN_URL, HOSTS_URL, "DB_PASSWORD"}
 _VARIABLES_BESIDE = {
     "CURIO_REDACT": "redactor",
     "CURIO_CONTENT": "content",
@@ -264,6 +306,35 @@ _VARIABLES_BESIDE = {
 _VARIABLES = {
     name.upper(): name for name in DatabaseConfig.__dataclass_fields__ if name.startswith("db_")
 }
+_COMPLETING = {
+    variable: _VARIABLES[variable]
+    for variable in ("DB_PASSWORD", "DB_SCHEMA", "DB_MIN_CONNECTIONS", "DB_MAX_CONNECTIONS")
+}
+_NUMBERS = ("DB_PORT", "DB_MIN_CONNECTIONS", "DB_MAX_CONNECTIONS")
+
+
+def _settings(environ: Mapping[str, str] | None, dotenv: bool, given: Given | None) -> Settings:
+    arguments = [Place(name, set_by, is_argument=True) for name, set_by in (given or {}).items()]
+    return Settings([*arguments, *places(environ, dotenv=dotenv)])
+
+
+def _said_in(url: str) -> set[str]:
+    """Return which of the values that variables may complete are in a URL."""
+    address, _, query = map(hidden, url.partition("?"))
+    said = {parameter.partition("=")[0] for parameter in query.split("&")}
+    user = address.partition("://")[2].rpartition("@")[0]
+    names = {"schema": "db_schema", "password": "db_password"}
+    return {names.get(name, name) for name in said} | ({"db_password"} if ":" in user else set())
+
+
+def _read(variable: str, value: str) -> Any:
+    if variable == "CURIO_STATEMENT_TIMEOUT":
+        return _seconds(variable, value)
+    return _whole_number(variable, value) if variable in _NUMBERS else value
+
+
+def _absolute(path: str) -> str:
+    return path if path == ":memory:" else str(Path(path).expanduser().absolute())
 
 
 def _hidden(name: str, value: str) -> str:

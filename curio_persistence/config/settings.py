@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from curio_persistence.errors import ConfigurationError
@@ -12,6 +13,10 @@ from curio_persistence.errors import ConfigurationError
 ENVIRONMENT = "environment"
 SERVER_VARIABLES = ("DB_HOST", "DB_PORT", "DB_NAME", "DB_USER")
 """Those that choose PostgreSQL where DB_TYPE says nothing."""
+OWN_URL, HOSTS_URL = "CURIO_DATABASE_URL", "DATABASE_URL"
+_NAMING = (OWN_URL, "DB_TYPE", "DB_PATH", *SERVER_VARIABLES, HOSTS_URL)
+"""The variables that name a database, by rank. All others only complete what these name."""
+_SCHEMES = frozenset(("sqlite", "postgres", "postgresql", "memory"))
 
 
 class Libpq(NamedTuple):
@@ -58,31 +63,84 @@ class Place(NamedTuple):
         return self.name if self.is_argument else f"{self.name}: {variable}"
 
 
+class Settings:
+    """The variables of several places, each of which overrules those behind it.
+
+    `decider` is the variable that names the database, empty if none does: the first place with one
+    decides, and in one place the rank of the variable. An empty value hides the variable in every
+    later place.
+    """
+
+    def __init__(self, places: Sequence[Place]) -> None:
+        self.places = places
+        self._first = {name: place for place in reversed(places) for name in place.variables}
+        self.values = {
+            name: place.variables[name]
+            for name, place in self._first.items()
+            if place.variables[name] or place.is_argument
+        }
+        self.decider = next(self._naming(), "")
+
+    def _naming(self) -> Iterator[str]:
+        for place in self.places:
+            for name in _NAMING:
+                if name in self.values and self._first[name] is place and not self.is_foreign(name):
+                    yield name
+
+    def is_foreign(self, name: str) -> bool:
+        """Return whether it is the URL of a host application's database of another kind."""
+        return name == HOSTS_URL and base_scheme(self.values.get(name, "")) not in _SCHEMES
+
+    def place(self, name: str) -> Place:
+        """Return the place whose value of a variable counts."""
+        return self._first[name]
+
+    def source(self, name: str) -> str:
+        """Return where the value of a variable is from, in words."""
+        return self._first[name].source(name)
+
+
+def base_scheme(url: str) -> str:
+    """Return a URL's scheme without a driver: `postgresql` of `postgresql+psycopg2://…`."""
+    return url.partition("://")[0].partition("+")[0]
+
+
 def places(environ: Mapping[str, str] | None, *, dotenv: bool) -> list[Place]:
-    """The environment and the nearest `.env`; each is overruled by those before it."""
+    """Return the environment and the nearest `.env`."""
     environment = Place(ENVIRONMENT, os.environ if environ is None else environ)
     return [environment, *(_dotenv() if dotenv else ())]
 
 
-def said(found: Sequence[Place]) -> dict[str, str]:
-    """What all of them say together. Who sets a variable to nothing silences those behind him."""
-    merged: dict[str, str] = {}
-    for place in reversed(found):
-        merged.update(place.variables)
-    return {name: value for name, value in merged.items() if value}
-
-
 def _dotenv() -> list[Place]:
-    """The nearest `.env`, from the current folder upwards; the environment stays as it is."""
+    """Return the nearest `.env`, from the current folder upwards."""
     from dotenv import dotenv_values, find_dotenv
 
     path = find_dotenv(usecwd=True)
     if not path:
         return []
     try:
-        return [Place(path, {name: value or "" for name, value in dotenv_values(path).items()})]
+        variables = {name: value or "" for name, value in dotenv_values(path).items()}
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{path} cannot be read as UTF-8 text.") from error
+    return [Place(path, _with_paths_from(Path(path).parent, variables))]
+
+
+def _with_paths_from(folder: Path, variables: dict[str, str]) -> dict[str, str]:
+    """Return variables in which relative names of SQLite files begin at a folder."""
+    from urllib.parse import quote
+
+    anchored = dict(variables)
+    if _is_relative(path := variables.get("DB_PATH", "")):
+        anchored["DB_PATH"] = str(folder / path)
+    for name in (OWN_URL, HOSTS_URL):
+        scheme, _, path = variables.get(name, "").partition(":///")
+        if scheme.partition("+")[0] == "sqlite" and _is_relative(path):
+            anchored[name] = f"{scheme}:///{quote(str(folder))}/{path}"
+    return anchored
+
+
+def _is_relative(path: str) -> bool:
+    return not path.startswith(("/", "~", ":memory:")) and path != ""
 
 
 def shown(name: str, value: str | int | None) -> str | int | None:

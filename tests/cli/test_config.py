@@ -26,7 +26,7 @@ def test_a_person_sees_where_settings_are_from_and_which_are_in_vain(program: Pr
     assert lines == [
         ["SETTING", "VALUE", "FROM"],
         ["db_type", "sqlite", "environment:", "DB_TYPE"],
-        ["db_path", "runs.db", f"{program.folder / '.env'}:", "DB_PATH"],
+        ["db_path", f"{program.folder / 'runs.db'}", f"{program.folder / '.env'}:", "DB_PATH"],
         ["redactor", "–", "default"],
         ["content", "full", "default"],
         [],
@@ -39,7 +39,10 @@ def test_nothing_is_opened_and_nothing_made(program: Program) -> None:
     ended = program("config", "--url", "postgresql://me:secret@127.0.0.1:1/agents")
     assert ended.code == 0
     assert "secret" not in ended.out
-    assert in_force(program)["db_path"] == ("agent_sdk.db", "default")
+    assert in_force(program)["db_path"] == (
+        f"{program.folder / 'agent_sdk.db'}",
+        "default",
+    )
     assert program.files() == set()
 
 
@@ -48,10 +51,10 @@ def test_an_option_decides(program: Program, path: str) -> None:
     variables = {"CURIO_DATABASE_URL": "memory://", "DB_PORT": "no number"}
     assert in_force(program, "--db-path", path, **variables) == {
         "db_type": ("sqlite", "--db-path"),
-        "db_path": (path, "--db-path"),
+        "db_path": (f"{program.folder / path}", "--db-path"),
     }
     assert in_force(program, "--url", "sqlite:///of_a_url.db", **variables)["db_path"] == (
-        "of_a_url.db",
+        f"{program.folder / 'of_a_url.db'}",
         "--url",
     )
 
@@ -60,7 +63,7 @@ def test_a_kind_of_backend_is_looked_for_in_the_environment(program: Program) ->
     variables = {"CURIO_DATABASE_URL": "memory://", "DB_PATH": "mine.db"}
     assert in_force(program, "--backend", "sqlite", **variables) == {
         "db_type": ("sqlite", "--backend"),
-        "db_path": ("mine.db", "environment: DB_PATH"),
+        "db_path": (f"{program.folder / 'mine.db'}", "environment: DB_PATH"),
     }
     settings = program("config", "--backend", "sqlite", **variables).json()
     assert [s["unused"] for s in settings if s["name"] == "url"] == ["--backend comes first"]

@@ -37,14 +37,14 @@ def test_a_mistyped_file_is_not_found_and_not_made(program: Program, command: li
 @pytest.mark.parametrize(
     ("where", "said"),
     [
-        (["--url", "mysql://root:secret@host/db"], "This is no URL of a database: mysql://…"),
-        (["--url", ""], "no URL of a database"),
-        (["--url", "agents.db"], "no URL of a database"),
+        (["--url", "mysql://root:secret@host/db"], "Not a database URL: mysql://…"),
+        (["--url", ""], "Not a database URL"),
+        (["--url", "agents.db"], "Not a database URL"),
         (["--url", "sqlite:///a.db?mode=ro"], "no parameters"),
         (["--url", "postgresql://me:secret@[/db"], "libpq"),
         (["--url", "postgresql:///?sslmode=often&password=secret"], "setting is wrong"),
-        (["--url", "sqlite:///a.db", "--db-path", "b.db"], "drop --db-path and --backend"),
-        (["--url", "sqlite:///a.db", "--backend", "sqlite"], "drop --db-path and --backend"),
+        (["--url", "sqlite:///a.db", "--db-path", "b.db"], "--url cannot be combined with"),
+        (["--url", "sqlite:///a.db", "--backend", "sqlite"], "--url cannot be combined with"),
         (["--db-path", "a.db", "--backend", "postgres"], "drop --backend postgres"),
         (["--db-path", "."], "is a folder"),
         (["--db-path", ":memory:"], "empty"),
@@ -67,7 +67,7 @@ def test_a_wrong_database_option_is_wrong_usage(
         {"DB_PATH": "a.db", "DB_HOST": "localhost"},
         {"DB_TYPE": "postgres", "DB_PORT": "secret"},
         {"CURIO_DATABASE_URL": "secret"},
-        {"DATABASE_URL": "mysql://me:secret@host/db"},
+        {"CURIO_DATABASE_URL": "mysql://me:secret@host/db"},
     ],
     ids=lambda variables: " ".join(variables),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from psycopg2.extensions import parse_dsn
 
-from curio_persistence import AgentRun, connect
+from curio_persistence import AgentRun, connect, export_records
 from tests.cli.program import Program
 
 
@@ -54,7 +54,34 @@ def test_a_dotenv_file_that_is_no_text_is_wrong_usage(named: Program) -> None:
     ended = named("query")
     assert ended.code == 2
     assert ended.said.endswith(".env cannot be read as UTF-8 text.\n")
-    assert len(named("query", "--db-path", "two.db").json()) == 1
+    assert named("query", "--db-path", "two.db").code == 2  # It may say what to redact.
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["import", "records", "words.jsonl", "--db-path", "out.db"],
+        ["import", "records", "words.jsonl", "--url", "sqlite:///out.db"],
+        ["copy", "words.db", "out.db"],
+        ["copy", "words.db", "sqlite:///out.db"],
+    ],
+)
+def test_what_is_to_be_redacted_is_wherever_the_options_lead(
+    program: Program, arguments: list[str]
+) -> None:
+    with connect(f"sqlite:///{program.folder / 'words.db'}") as persistence:
+        persistence.create_agent_run(AgentRun("a", "run-1", objective="mail alice@example.com"))
+        export_records(persistence, program.folder / "words.jsonl")
+    program(*arguments, CURIO_REDACT="all")
+    with connect(f"sqlite:///{program.folder / 'out.db'}", read_only=True) as persistence:
+        [run] = persistence.get_agent_runs()
+        assert "alice" not in run.objective
+
+
+@pytest.mark.parametrize("name", ["x%41.db", "b?.db", "c#.db"])
+def test_a_copy_has_the_name_that_was_given(named: Program, name: str) -> None:
+    assert named("copy", "one.db", name).code == 0
+    assert name in named.files()
 
 
 def test_the_postgres_backend_is_the_one_of_the_environment(

@@ -95,7 +95,7 @@ def test_the_command_that_is_named_for_a_schema_upgrades_it(
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
-        (["nothing.db"], 2, "no URL of a database"),
+        (["nothing.db"], 2, "Not a database URL"),
         (["sqlite:///nothing.db"], 3, "No database exists at nothing.db"),
         (["sqlite:///agent_sdk.db", "--db-path", "other.db"], 2, "drop --url, --db-path"),
         (["--timezone", "Mars/Olympus"], 2, "Use a name such as Europe/Paris or UTC"),

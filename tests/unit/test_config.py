@@ -102,7 +102,7 @@ def test_every_variable_has_its_place(environment: SetAll) -> None:
         }
     )
     assert DatabaseConfig.from_env() == DatabaseConfig(
-        "postgres", "unused.db", "db.example.org", 5433, "agents", "me", SECRET, "runs", 2, 20
+        "postgres", "agent_sdk.db", "db.example.org", 5433, "agents", "me", SECRET, "runs", 2, 20
     )
 
 
@@ -120,9 +120,60 @@ def test_a_variable_of_others_decides_nothing(environment: SetAll, name: str) ->
 def test_the_hosts_database_url_is_used_only_where_no_variable_of_ours_is_set(
     environment: SetAll, caplog: pytest.LogCaptureFixture
 ) -> None:
-    environment({"DATABASE_URL": "postgresql://host/app", "DB_SCHEMA": "runs"})
+    environment({"DATABASE_URL": "postgresql://host/app", "DB_PATH": "ours.db"})
     assert DatabaseConfig.from_env().db_type == "sqlite"
     assert not caplog.records
+
+
+def test_a_variable_that_names_no_database_completes_a_url(environment: SetAll) -> None:
+    environment(
+        {
+            "DATABASE_URL": "postgresql://me@host/app",
+            "DB_PASSWORD": SECRET,
+            "DB_SCHEMA": "runs",
+            "DB_MAX_CONNECTIONS": "5",
+        }
+    )
+    config = DatabaseConfig.from_env()
+    assert config.dsn == "postgresql://me@host/app"
+    assert (config.db_password, config.db_schema, config.db_max_connections) == (SECRET, "runs", 5)
+    environment({"CURIO_DATABASE_URL": "postgresql://me:other@host/app?schema=mine"})
+    config = DatabaseConfig.from_env()
+    assert (config.db_password, config.db_schema, config.db_max_connections) == (None, "mine", 5)
+
+
+@pytest.mark.parametrize("url", ["mysql://host/app", "mssql+pyodbc://host/app", "host.example"])
+def test_a_hosts_database_of_another_kind_is_passed_by_and_logged_once(
+    environment: SetAll, caplog: pytest.LogCaptureFixture, url: str
+) -> None:
+    environment({"DATABASE_URL": url})
+    assert {DatabaseConfig.from_env() for _ in range(3)} == {DatabaseConfig()}
+    [record] = caplog.records
+    assert "DATABASE_URL names a database of another kind" in record.getMessage()
+    assert url not in caplog.text
+    with pytest.raises(ConfigurationError, match="Not a database URL"):
+        DatabaseConfig.from_env({"CURIO_DATABASE_URL": url})
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql+psycopg2://me@host/app",
+        "postgresql+asyncpg://me@host/app?pool_timeout=3",
+        "postgresql://me@host/app?pgbouncer=true&connection_limit=1",
+    ],
+)
+def test_what_a_url_says_to_other_clients_is_dropped(url: str) -> None:
+    assert DatabaseConfig.from_url(url) == DatabaseConfig.from_url("postgresql://me@host/app")
+
+
+def test_a_parameter_that_nobody_knows_is_named_without_its_value() -> None:
+    with pytest.raises(ConfigurationError, match="libpq does not know: schma, ssl\\.") as caught:
+        connect(f"postgresql://127.0.0.1:1/app?schma={SECRET}&sslmode=prefer&ssl=require")
+    assert SECRET not in str(caught.value)
+    with pytest.raises(ConfigurationError) as caught:
+        connect(f"postgresql://127.0.0.1:1/app?{SECRET}=1&password=a@b")
+    assert SECRET not in str(caught.value)
 
 
 def test_using_the_hosts_database_url_is_logged_once_and_without_it(
@@ -223,9 +274,43 @@ def test_a_file_is_found_from_the_current_folder_upwards(
     deep.mkdir(parents=True)
     (folder / ".env").write_text("DB_PATH=far.db\n")
     monkeypatch.chdir(deep)
-    assert DatabaseConfig.from_env().db_path == "far.db"
+    assert DatabaseConfig.from_env().db_path == str(folder / "far.db")
     (folder / "project" / ".env").write_text("DB_PATH=near.db\n")
-    assert DatabaseConfig.from_env().db_path == "near.db"
+    assert DatabaseConfig.from_env().db_path == str(folder / "project" / "near.db")
+
+
+@pytest.mark.parametrize(
+    ("line", "path"),
+    [
+        ("DB_PATH=a.db", "{folder}/a.db"),
+        ("CURIO_DATABASE_URL=sqlite:///my%20a.db", "{folder}/my a.db"),
+        ("DATABASE_URL=sqlite+aiosqlite:///./a.db", "{folder}/./a.db"),
+        ("DB_PATH=/var/a.db", "/var/a.db"),
+        ("CURIO_DATABASE_URL=sqlite:////var/a.db", "/var/a.db"),
+        ("DB_PATH=~/a.db", "~/a.db"),
+        ("DB_PATH=:memory:", ":memory:"),
+        ("CURIO_DATABASE_URL=sqlite://", ":memory:"),
+    ],
+)
+def test_a_relative_path_in_a_file_begins_at_the_files_folder(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, line: str, path: str
+) -> None:
+    project = folder / "my project"
+    (project / "src").mkdir(parents=True)
+    monkeypatch.chdir(project / "src")
+    (project / ".env").write_text(f"{line}\n")
+    expected = path.format(folder=project)
+    assert Path(DatabaseConfig.from_env().db_path) == Path(expected)
+
+
+def test_a_database_that_the_environment_names_comes_before_any_of_a_file(
+    folder: Path, environment: SetAll
+) -> None:
+    (folder / ".env").write_text(
+        "CURIO_DATABASE_URL=postgresql://prod/app\nCURIO_REDACT=keys\nDB_SCHEMA=runs\n"
+    )
+    environment({"DB_TYPE": "sqlite", "DB_PATH": "test.db"})
+    assert DatabaseConfig.from_env() == DatabaseConfig(db_path="test.db", redactor="keys")
 
 
 def test_a_file_can_be_left_unread(folder: Path) -> None:
@@ -240,10 +325,30 @@ def test_a_file_does_not_change_the_environment(folder: Path) -> None:
     assert dict(os.environ) == before
 
 
-def test_a_file_is_not_read_for_a_url_that_is_given(folder: Path) -> None:
-    (folder / ".env").write_bytes(b"\xff\xfe")
+SECRETS = "mail alice@example.com"
+
+
+@pytest.mark.parametrize("in_file", [True, False])
+def test_words_are_redacted_as_the_environment_says_whatever_the_url(
+    folder: Path, environment: SetAll, *, in_file: bool
+) -> None:
+    if in_file:
+        (folder / ".env").write_text("CURIO_REDACT=all\n")
+    else:
+        environment({"CURIO_REDACT": "all"})
     with connect("memory://") as persistence:
-        assert persistence.health_check()
+        persistence.create_agent_run(AgentRun("agent", "run", objective=SECRETS))
+        [run] = persistence.get_agent_runs()
+        assert "alice" not in run.objective
+    with connect("memory://", redactor=lambda _, text: text) as persistence:
+        persistence.create_agent_run(AgentRun("agent", "run", objective=SECRETS))
+        assert persistence.get_agent_runs()[0].objective == SECRETS
+
+
+def test_a_file_that_may_say_what_to_redact_has_to_be_readable(folder: Path) -> None:
+    (folder / ".env").write_bytes(b"\xff\xfe")
+    with pytest.raises(ConfigurationError, match=r"\.env cannot be read as UTF-8 text"):
+        connect("memory://")
 
 
 @pytest.mark.parametrize("content", [b"DB_PASSWORD=\xff\n", b"\xff\xfeD\0B\0"])
@@ -255,7 +360,7 @@ def test_a_file_that_is_no_text_is_an_error_that_names_it(folder: Path, content:
 
 def test_a_line_without_a_value_says_nothing(folder: Path) -> None:
     (folder / ".env").write_text("DB_TYPE\nDB_PATH=\nDATABASE_URL=sqlite:///host.db\n")
-    assert DatabaseConfig.from_env() == DatabaseConfig(db_path="host.db")
+    assert DatabaseConfig.from_env() == DatabaseConfig(db_path=str(folder / "host.db"))
 
 
 # --- URLs -------------------------------------------------------------------------------------
@@ -308,14 +413,13 @@ def test_a_url_names_a_database(environment: SetAll, url: str, config: DatabaseC
         "memory://here",
         "memory:",
         "mysql://host/db",
-        "postgresql+psycopg2://host/db",
         "postgresql:host",
         "://",
         "host=localhost dbname=agents",
     ],
 )
 def test_what_is_no_url_is_refused_with_those_that_are(url: str) -> None:
-    with pytest.raises(ConfigurationError, match=r"no URL of a database: .*sqlite:///path"):
+    with pytest.raises(ConfigurationError, match=r"(Not a database URL): .*sqlite:///path"):
         connect(url)
 
 

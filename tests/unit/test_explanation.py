@@ -38,10 +38,10 @@ def in_vain(environ: Mapping[str, str], **options: object) -> set[tuple[str, str
     return {(each.name, each.source, each.unused) for each in settings if each.unused}
 
 
-def test_where_nobody_says_anything_it_is_the_default() -> None:
+def test_where_nobody_says_anything_it_is_the_default(folder: Path) -> None:
     assert DatabaseConfig.explain({}) == [
         ("db_type", "sqlite", "default", ""),
-        ("db_path", "agent_sdk.db", "default", ""),
+        ("db_path", str(folder / "agent_sdk.db"), "default", ""),
         ("redactor", None, "default", ""),
         ("content", "full", "default", ""),
     ]
@@ -52,10 +52,15 @@ def test_a_variable_is_named_with_its_place(folder: Path) -> None:
     env = f"{folder / '.env'}"
     assert DatabaseConfig.explain({"DB_PATH": "mine.db"}) == [
         ("db_type", "sqlite", f"{env}: DB_TYPE", ""),
-        ("db_path", "mine.db", "environment: DB_PATH", ""),
+        ("db_path", str(folder / "mine.db"), "environment: DB_PATH", ""),
         ("redactor", None, "default", ""),
         ("content", "full", "default", ""),
-        ("db_path", "of_the_file.db", f"{env}: DB_PATH", "environment: DB_PATH comes first"),
+        (
+            "db_path",
+            str(folder / "of_the_file.db"),
+            f"{env}: DB_PATH",
+            "environment: DB_PATH comes first",
+        ),
     ]
     assert explained({}, dotenv=False)["db_path"].source == "default"
 
@@ -67,7 +72,7 @@ def test_what_is_set_to_nothing_silences_the_file(folder: Path) -> None:
     assert (name, why) == ("db_path", "environment: DB_PATH comes first")
 
 
-def test_a_url_of_ours_comes_before_all_variables() -> None:
+def test_a_url_of_ours_comes_before_all_variables(folder: Path) -> None:
     environ = {
         "CURIO_DATABASE_URL": "sqlite:///ours.db",
         "DB_PATH": "variable.db",
@@ -75,7 +80,7 @@ def test_a_url_of_ours_comes_before_all_variables() -> None:
         "DATABASE_URL": "sqlite:///host.db",
     }
     ours = "environment: CURIO_DATABASE_URL"
-    assert explained(environ)["db_path"] == ("db_path", "ours.db", ours, "")
+    assert explained(environ)["db_path"] == ("db_path", str(folder / "ours.db"), ours, "")
     assert explained(environ)["db_type"].source == ours
     assert in_vain(environ) == {
         ("db_path", "environment: DB_PATH", f"{ours} comes first"),
@@ -156,10 +161,13 @@ def test_what_happens_to_words_is_looked_up_whatever_names_the_database(folder: 
     assert in_vain(environ) == {("content", f"{env}: CURIO_CONTENT", f"{content} comes first")}
 
 
-def test_an_argument_comes_first() -> None:
+def test_an_argument_comes_first(folder: Path) -> None:
     given = {"--url": {"CURIO_DATABASE_URL": "sqlite:///argument.db"}}
     environ = {"CURIO_DATABASE_URL": "sqlite:///ours.db", "DB_PATH": "x.db"}
-    assert explained(environ, given=given)["db_path"][1:3] == ("argument.db", "--url")
+    assert explained(environ, given=given)["db_path"][1:3] == (
+        str(folder / "argument.db"),
+        "--url",
+    )
     assert in_vain(environ, given=given) == {
         ("url", "environment: CURIO_DATABASE_URL", "--url comes first"),
         ("db_path", "environment: DB_PATH", "--url comes first"),
@@ -205,4 +213,25 @@ def test_no_secret_is_shown_however_a_url_is_mistyped(url: str, shown: str) -> N
 def test_what_is_explained_is_what_is_used(environ: dict[str, str]) -> None:
     config = DatabaseConfig.from_env(environ)
     for name, setting in explained(environ).items():
-        assert getattr(config, name) == setting.value
+        value = getattr(config, name)
+        assert setting.value == (str(Path(value).absolute()) if name == "db_path" else value)
+
+
+def test_what_completes_a_url_is_told_with_its_place() -> None:
+    environ = {
+        "DATABASE_URL": "postgresql://me@host/app?schema=mine",
+        "DB_PASSWORD": SECRET,
+        "DB_SCHEMA": "runs",
+    }
+    found = explained(environ)
+    assert found["db_password"] == ("db_password", "***", "environment: DB_PASSWORD", "")
+    assert found["db_schema"].value == "mine"
+    assert in_vain(environ) == {
+        ("db_schema", "environment: DB_SCHEMA", "environment: DATABASE_URL comes first")
+    }
+
+
+def test_a_hosts_database_of_another_kind_is_told_as_unused() -> None:
+    assert in_vain({"DATABASE_URL": "mysql://host/app"}) == {
+        ("url", "environment: DATABASE_URL", "it names a database of another kind")
+    }

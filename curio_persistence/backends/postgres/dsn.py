@@ -15,6 +15,7 @@ from curio_persistence.secret import hidden
 
 _NAME_BYTES = 63
 _NO_HOST = re.compile("://|.@")  # A name that begins with @ is an abstract socket.
+_NAME = re.compile(r"[a-z_]+")
 _UNQUOTABLE = re.compile(r"[%\x00-\x1f\x7f]")
 _DEFAULTS: Mapping[str, Any] = {
     "fallback_application_name": "curio_persistence",
@@ -39,6 +40,11 @@ def parse_dsn(dsn: str) -> dict[str, str]:
     try:
         parsed = psycopg2.extensions.parse_dsn(dsn)
     except psycopg2.Error:
+        if unknown := _unknown_parameters(dsn):
+            raise ConfigurationError(
+                f"The URL has parameters that libpq does not know: {', '.join(unknown)}. "
+                "Drop them, or correct their names."
+            ) from None
         # libpq quotes the part that it cannot read, which may be the password: no cause, no text.
         raise ConfigurationError(
             "dsn is neither a postgresql:// URL nor a key=value string that libpq can read."
@@ -53,6 +59,23 @@ def parse_dsn(dsn: str) -> dict[str, str]:
             "%2F."
         )
     return {name: value if "password" in name else str(value) for name, value in settings.items()}
+
+
+def _unknown_parameters(dsn: str) -> list[str]:
+    """Return the names of parameters that libpq refuses; none if they may be a password's rest."""
+    query = hidden(dsn.partition("?")[2])
+    names = [parameter.partition("=")[0] for parameter in query.split("&")]
+    if "@" in query or not all(map(_NAME.fullmatch, names)):
+        return []
+    return [name for name in names if not _is_known(name)]
+
+
+def _is_known(name: str) -> bool:
+    try:
+        psycopg2.extensions.parse_dsn(f"postgresql:///?{name}=1")
+    except psycopg2.Error:
+        return False
+    return True
 
 
 def _is_misplaced(dsn: str, settings: Mapping[str, str]) -> bool:
