@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta, tzinfo
+from functools import lru_cache
 from typing import Any
 
 from curio_persistence.errors import InvalidValueError
@@ -10,8 +11,8 @@ from curio_persistence.store.filters import Bucket
 
 PERIODS = {"hour": 3_600, "day": 86_400, "week": 604_800, "month": 86_400}
 """The seconds of a bucket that never spans two periods of UTC."""
-_QUARTER = 900
-"""The same of every zone: offsets from UTC have been multiples of 15 minutes since 1972."""
+_HOUR, _QUARTER = 3_600, 900
+"""The same of zones whose offsets from UTC are whole hours, and of every zone since 1972."""
 
 
 def zone_of(timezone: Any) -> tzinfo | None:
@@ -32,6 +33,13 @@ def zone_of(timezone: Any) -> tzinfo | None:
         ) from error
 
 
+@lru_cache
+def _is_whole_hours_from_utc(zone: tzinfo | None) -> bool:
+    """Return whether a zone's clocks always showed the minutes of UTC, and will."""
+    months = (datetime(year, month, 1, tzinfo=UTC) for year in _YEARS for month in range(1, 13))
+    return not any(moment.astimezone(zone).minute for moment in months)
+
+
 class Periods:
     """The labels of a zone's periods, by the buckets of time that a database groups by."""
 
@@ -42,7 +50,9 @@ class Periods:
 
     def bucket(self, column: str) -> Bucket:
         """Return the largest bucket of a time column that no period's end divides."""
-        return Bucket(column, PERIODS[self._period] if self._zone is UTC else _QUARTER)
+        if self._zone is UTC:
+            return Bucket(column, PERIODS[self._period])
+        return Bucket(column, _HOUR if _is_whole_hours_from_utc(self._zone) else _QUARTER)
 
     def label(self, time: str | None) -> str | None:
         """Return the ISO 8601 name of the period of a stored time."""
@@ -62,4 +72,5 @@ class Periods:
         return local.strftime(_FORMATS[self._period])
 
 
+_YEARS = range(1972, 2038)
 _FORMATS = {"day": "%Y-%m-%d", "week": "%G-W%V", "month": "%Y-%m"}
