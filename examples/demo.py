@@ -106,7 +106,7 @@ def show_commands(db_path: str, run: AgentRun) -> None:
     command = "curio-persistence"
     if beside.exists() and not shutil.which(command):
         command = os.path.relpath(beside)
-    print(f"  {command} query --db-path {db_path}")
+    print(f"  {command} runs --db-path {db_path}")
     print(f"  {command} show {run.run_id} --db-path {db_path}")
     print(f"  {command} failures --db-path {db_path}")
     print(f"  {command} stats --db-path {db_path}")

@@ -34,20 +34,20 @@ exit codes:
 
 examples:
   curio-persistence init
-  curio-persistence query --status failed --limit 5
-  curio-persistence query --help
+  curio-persistence runs --status failed --limit 5
+  curio-persistence runs --help
 """
 
 # Each is a module of this package, imported only when its command was named.
 _COMMANDS = {
     "init": "make the tables, or bring them up to date",
-    "query": "list runs, or show one",
+    "runs": "list runs, or show one",
     "events": "list events, or show what happened in a run",
     "failures": "show what failed and why, grouped by message",
     "search": "find runs, events and model calls by their words",
     "show": "tell a run step by step",
     "diff": "compare two runs step by step",
-    "usage": "list model calls",
+    "calls": "list model calls",
     "tail": "show the newest events, and follow those that come",
     "stats": "add up runs, calls, tokens, costs and tools",
     "metrics": "add up what agents measured, by time and group",
@@ -61,6 +61,9 @@ _COMMANDS = {
     "config": "show which database is meant, and why",
     "completion": "print a script that completes commands in a shell",
 }
+
+_OLD_NAMES = {"query": "runs", "usage": "calls"}
+"""Names that commands had; they work on, and the help does not mention them."""
 
 
 class Command(Protocol):
@@ -127,6 +130,8 @@ def _parser() -> ArgumentParser:
     )
     for name, summary in _COMMANDS.items():
         commands.add_parser(name, help=summary).set_defaults(command=name)
+    for old, name in _OLD_NAMES.items():
+        commands.add_parser(old).set_defaults(command=name)
     return parser
 
 

@@ -5,6 +5,7 @@ As JSON, a list of events, each an object of its fields, as to_dict() gives it.
 
 from __future__ import annotations
 
+import json
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -15,9 +16,11 @@ from curio_persistence.cli.filters import add_filters, filters
 from curio_persistence.cli.listing import Question, add_listing_options, nothing, show
 from curio_persistence.cli.options import open_for_reading
 from curio_persistence.cli.output import DIM, RED, YELLOW, Output
-from curio_persistence.cli.query import get_run
+from curio_persistence.cli.run_ids import short_ids
+from curio_persistence.cli.runs import get_run
 from curio_persistence.cli.tables import Cell, Column, cell
 from curio_persistence.cli.text import local_time
+from curio_persistence.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from curio_persistence import AgentRunEvent
@@ -37,14 +40,14 @@ STYLES = {"debug": DIM, "info": "", "warning": YELLOW, "error": RED, "critical":
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("run_id", metavar="RUN", nargs="?", help="the run's id, as query shows it")
-    add_filters(parser, "events", *EVENT_FILTERS)
+    parser.add_argument("named_run", metavar="RUN", nargs="?", help="only this run's events")
+    add_filters(parser, "events", "run_id", *EVENT_FILTERS)
     add_listing_options(parser, default="20, of a run all")
     parser.set_defaults(limit=...)  # Which depends on whether a run is named.
 
 
 def run(options: Namespace, output: Output) -> int:
-    of_run = options.run_id is not None
+    of_run = _name_one_run(options)
     if options.limit is ...:
         options.limit = None if of_run else 20
     with open_for_reading(options) as persistence:
@@ -62,6 +65,15 @@ def run(options: Namespace, output: Output) -> int:
     return OK
 
 
+def _name_one_run(options: Namespace) -> bool:
+    """Take RUN for --run; return whether a run is named."""
+    if options.named_run is not None:
+        if options.run_id is not None:
+            raise ConfigurationError("RUN and --run name the same thing: drop one of them.")
+        options.run_id = options.named_run
+    return options.run_id is not None
+
+
 class _Column(NamedTuple):
     """A column of the table: what stands in it, and of which events it is worth its room."""
 
@@ -71,7 +83,6 @@ class _Column(NamedTuple):
 
 
 _TIME = _Column(Column("TIME"), lambda e: cell(local_time(e.timestamp, "milliseconds"), DIM))
-_RUN = _Column(Column("RUN", most=255), lambda e: cell(e.run_id))
 _WHAT = (
     _Column(
         Column("LEVEL"),
@@ -80,13 +91,28 @@ _WHAT = (
     ),
     _Column(Column("TYPE"), lambda e: cell(e.event_type)),
     _Column(Column("MESSAGE", most=60), lambda e: cell(e.message), lambda e: bool(e.message)),
-    _Column(Column("DATA", grows=True), lambda e: cell(e.data)),
+    _Column(Column("DATA", grows=True), lambda e: cell(error_first(e.data))),
 )
 
 
 def _rows(
     events: Sequence[AgentRunEvent], *, with_run: bool
 ) -> tuple[list[Column], list[list[Cell]]]:
-    possible = (_TIME, _RUN, *_WHAT) if with_run else (_TIME, *_WHAT)
+    ids = short_ids(event.run_id for event in events)
+    of_run = _Column(Column("RUN", most=255), lambda e: cell(ids[e.run_id]))
+    possible = (_TIME, of_run, *_WHAT) if with_run else (_TIME, *_WHAT)
     columns = [column for column in possible if any(map(column.is_needed, events))]
     return [c.column for c in columns], [[c.cell(event) for c in columns] for event in events]
+
+
+def error_first(data: str | None) -> str | None:
+    """Return a payload with its `error`, if it has one, first: lines are cut at their end."""
+    if data is None or '"error"' not in data:
+        return data
+    try:
+        payload = json.loads(data)
+    except (ValueError, RecursionError):
+        return data
+    if not isinstance(payload, dict) or not payload.get("error"):
+        return data
+    return json.dumps({"error": payload["error"], **payload}, ensure_ascii=False)

@@ -9,7 +9,7 @@ from heapq import merge
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from curio_persistence.cli.query import get_run
+from curio_persistence.cli.runs import get_run
 from curio_persistence.cli.steps import LEVELS, Record, begin_of, severity, step_of, time_of
 from curio_persistence.errors import NotFoundError
 

@@ -68,7 +68,7 @@ def add_listing_options(parser: ArgumentParser, *, default: str = "20") -> None:
 def show(
     question: Question, options: Namespace, output: Output, rows: Rows, nothing: str, skip: int = 0
 ) -> None:
-    """Write the records that were asked for; tell people where there are more."""
+    """Write the records that were asked for; tell where there are more, on stderr."""
     limit, cursor = options.limit, None
     records: Iterable[Any]
     if limit is None:
@@ -78,9 +78,7 @@ def show(
         records, cursor = page[skip:], page.next_cursor
     if not output.for_people:
         output.json_list(record.to_dict() for record in records)
-        return
-    found = list(records)
-    if found:
+    elif found := list(records):
         output.table(*rows(found))
     else:
         say(nothing)

@@ -31,7 +31,7 @@ from curio_persistence.cli.options import (
 )
 from curio_persistence.cli.output import BOLD, DIM, RED, Output, say
 from curio_persistence.cli.progress import progress_line
-from curio_persistence.cli.query import STATUS_STYLES
+from curio_persistence.cli.runs import STATUS_STYLES
 from curio_persistence.cli.tables import Cell, cell
 from curio_persistence.cli.text import folded, harmless, local_time
 from curio_persistence.cli.timeline import fitted
@@ -126,12 +126,12 @@ def _index_what_is_new(persistence: Persistence, options: Namespace) -> None:
 def _show(page: SearchPage, nothing: str, output: Output) -> None:
     if not output.for_people:
         output.json_list(hit.to_dict() for hit in page)
-        return
-    for hit in page:
-        _show_one(hit, output)
+    else:
+        for hit in page:
+            _show_one(hit, output)
     if page.next_cursor is not None:
         say(f"There are more: add --cursor {page.next_cursor} for the next, or --limit all.")
-    elif not page:
+    elif not page and output.for_people:
         say(nothing)
 
 

@@ -32,7 +32,7 @@ _NEAR = 5
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("run_id", metavar="RUN", help="the run's id, as query shows it")
+    parser.add_argument("run_id", metavar="RUN", help="the run's id, as runs shows it")
     parser.add_argument(
         "--min-level",
         metavar="LEVEL",

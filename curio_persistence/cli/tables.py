@@ -11,7 +11,7 @@ Paint = Callable[[str, str], str]
 
 _GAP = "  "
 _INDENT = "    "
-_LEAST = 16
+_LEAST = 12
 
 
 class Column(NamedTuple):

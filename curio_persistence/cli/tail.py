@@ -12,11 +12,12 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from curio_persistence.cli.events import EVENT_FILTERS, STYLES
+from curio_persistence.cli.events import EVENT_FILTERS, STYLES, error_first
 from curio_persistence.cli.exits import OK
 from curio_persistence.cli.filters import add_filters, filters
 from curio_persistence.cli.options import add_window_options, count, open_for_reading, seconds
 from curio_persistence.cli.output import DIM, Output, say
+from curio_persistence.cli.run_ids import short_ids
 from curio_persistence.cli.text import cells, local_time, one_line, padded, shortened
 from curio_persistence.errors import UnavailableError
 
@@ -85,24 +86,25 @@ def _despite_outages(
 
 
 def _show(events: list[AgentRunEvent], output: Output) -> None:
+    ids = short_ids(event.run_id for event in events)
     for event in events:
         if output.for_people:
-            output.line(_line(event, output))
+            output.line(_line(event, ids[event.run_id], output))
         else:
             output.json_line(event.to_dict())
     if events:
         output.flush()
 
 
-def _line(event: AgentRunEvent, output: Output) -> str:
+def _line(event: AgentRunEvent, short_id: str, output: Output) -> str:
     """One event on one line: its time, run, type, and what it says."""
     time_and_run = (
         f"{local_time(event.timestamp, 'milliseconds')}  "
-        f"{padded(shortened(one_line(event.run_id), _LONGEST), _RUN_WIDTH)}  "
+        f"{padded(shortened(one_line(short_id), _LONGEST), _RUN_WIDTH)}  "
     )
     kind = padded(shortened(one_line(event.event_type), _LONGEST), _TYPE_WIDTH)
     said = [event.level] if event.level != "info" else []
-    said += [text for text in (event.message, event.data) if text]
+    said += [text for text in (event.message, error_first(event.data)) if text]
     room = max(output.width - cells(time_and_run) - cells(kind) - 2, _TYPE_WIDTH)
     what = shortened(one_line("  ".join(map(one_line, said))), room)
     style = STYLES.get(event.level, "")

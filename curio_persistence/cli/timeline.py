@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeGuard
 from curio_persistence.cli.events import STYLES
 from curio_persistence.cli.histories import History
 from curio_persistence.cli.output import BOLD, CYAN, DIM, GREEN, RED, Output
-from curio_persistence.cli.query import STATUS_STYLES
+from curio_persistence.cli.runs import STATUS_STYLES
 from curio_persistence.cli.steps import (
     MODEL,
     RUN,

@@ -27,10 +27,10 @@ def completed(program: Program, *words: str) -> list[str]:
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["que"], ["query"]),
+        (["ru"], ["runs"]),
         ([""], [*COMMANDS, "--help", "--version"]),
-        (["query", "--sta"], ["--status"]),
-        (["query", "--status", "failed", "--any"], ["--any-tag"]),
+        (["runs", "--statu"], ["--status"]),
+        (["runs", "--status", "failed", "--any"], ["--any-tag"]),
         (["tail", "--fol"], ["--follow"]),
         (["events", "--backend", ""], ["sqlite", "postgres", "memory"]),
         (["events", "--backend", "p"], ["postgres"]),

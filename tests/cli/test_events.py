@@ -67,7 +67,7 @@ def test_a_person_sees_a_table(program: Program, recorded: str) -> None:
         "TIME                     TYPE           DATA",
         '2026-11-20 10:30:00.000  run_started    {"objective": "Compare three vector databases…',
         '2026-11-20 10:30:01.500  tool_call      {"tool_name": "search", "args": {"q": "日本"}…',
-        '2026-11-20 10:30:03.000  tool_call      {"tool_name": "calculator", "latency_ms": 0.2…',
+        '2026-11-20 10:30:03.000  tool_call      {"error": "overflow", "tool_name": "calculato…',
         r"2026-11-20 10:30:04.500  note           \x1b[31mred\x1b[0m\x07 \x9b2J and more\u202e",
         "2026-11-20 10:30:06.000  run_completed  –",
     ]

@@ -16,13 +16,13 @@ from tests.support.postgres import PostgresServer
 
 COMMANDS = (
     "init",
-    "query",
+    "runs",
     "events",
     "failures",
     "search",
     "show",
     "diff",
-    "usage",
+    "calls",
     "tail",
     "stats",
     "metrics",

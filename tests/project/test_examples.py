@@ -44,7 +44,7 @@ FACTS = {
         "FileNotFoundError: there is no folder nowhere",
         "ms  run_completed       completed",
         "5 runs: 4 completed, 1 error",
-        "curio-persistence query --db-path demo.db",
+        "curio-persistence runs --db-path demo.db",
     ),
     "import_log.py": (
         "2000 lines, 2000 new events",

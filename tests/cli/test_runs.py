@@ -1,4 +1,4 @@
-"""`query` lists runs."""
+"""`runs` lists runs, and so does `query`, its old name."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import json
 import re
 import sqlite3
 from contextlib import closing
+from datetime import datetime
 
 import pytest
 
-from curio_persistence import AgentRun, Persistence, connect
+from curio_persistence import AgentLLMUsage, AgentRun, Persistence, connect
+from curio_persistence.cli.run_ids import short_ids
 from curio_persistence.cli.text import cells
 from tests.cli.history import LONG
 from tests.cli.program import Program
@@ -82,7 +84,7 @@ def test_twenty_runs_are_listed_unless_told_otherwise(program: Program, agents_d
     assert more
     assert len(program("query", *more[1].split()).json()) == 5
     assert "There are more" not in program.on_terminal("query", "--agent", "many").out
-    assert "There are more" not in program("query").said
+    assert program("query").said.startswith("There are more: add --cursor ")
 
 
 def test_one_run_is_an_object(program: Program, recorded: str, persistence: Persistence) -> None:
@@ -172,11 +174,11 @@ def test_one_run_and_a_filter_contradict_each_other(
 def test_a_person_sees_a_table(program: Program, recorded: str) -> None:
     shown = program.on_terminal("query", "--url", recorded, columns=86)
     assert shown.lines == [
-        "RUN     AGENT       STATUS     STARTED             TOOK  ITER  OBJECTIVE",
+        "RUN     AGENT       STATUS     STARTED             TOOK  ITER  ERROR OR OBJECTIVE",
         "run-44  planner     cancelled  2026-11-20 11:10  12.0 s     0  –",
         r"run-43  researcher  running    2026-11-20 11:00       –     0  \x1b[31mred\x1b[0m\x07…",
         "run-42  researcher  completed  2026-11-20 10:50  2h 01m    12  東京の天気を要約する",
-        "run-41  planner     error      2026-11-20 10:40  850 ms     1  Book a room",
+        "run-41  planner     error      2026-11-20 10:40  850 ms     1  ValueError: no calendar",
         "run-40  researcher  completed  2026-11-20 10:30  1m 05s     3  Compare three vector d…",
     ]
 
@@ -185,9 +187,9 @@ def test_on_a_narrow_terminal_rows_continue_below(program: Program, agents_db: s
     shown = program.on_terminal("query", "--agent", "researcher", "--limit", "1", columns=50)
     assert shown.lines[:4] == [
         "RUN     AGENT       STATUS   STARTED",
-        "    TOOK  ITER  OBJECTIVE",
+        "    TOOK  OBJECTIVE",
         "run-43  researcher  running  2026-11-20 11:00",
-        r"       –     0  \x1b[31mred\x1b[0m\x07 \x9b2J and…",
+        r"       –  \x1b[31mred\x1b[0m\x07 \x9b2J and more\…",
     ]
 
 
@@ -225,3 +227,41 @@ def test_nothing_found_is_told_and_no_failure(program: Program, recorded: str) -
     assert code == 0
     assert out.endswith("has no such runs.\n")
     assert program("query", "--url", recorded, "--agent", "nobody") == (0, "[]\n", "")
+
+
+def test_old_names_of_commands_work_and_help_does_not_mention_them(
+    program: Program, agents_db: str
+) -> None:
+    assert program("query") == program("runs")
+    assert program("usage") == program("calls")
+    assert "query" not in program("--help").out
+    assert program("query", "--help").out.startswith("usage: curio-persistence query ")
+
+
+def test_real_ids_fit_eighty_columns(program: Program) -> None:
+    url = f"sqlite:///{program.folder / 'agent_sdk.db'}"
+    with connect(url) as persistence:
+        for number in range(3):
+            run_id = f"01a2283b-870{number}-7526-bef0-44470ea0792c"
+            run = AgentRun("researcher", run_id, objective=LONG, status="error", total_iterations=3)
+            run.error_message = "TimeoutError: no answer" if number else None
+            run.started_at, run.finished_at = datetime(2026, 11, 20), datetime(2026, 11, 21)
+            persistence.create_agent_run(run)
+            persistence.log_llm_usage(AgentLLMUsage("researcher", run_id, model="acme-large"))
+            persistence.append_event(run_id, "researcher", "tool_call", payload={"error": "no"})
+    for command in ("runs", "calls", "events"):
+        shown = program.on_terminal(command, columns=80)
+        assert len(shown.lines) == 4, shown
+        assert max(map(cells, shown.lines)) <= 80
+        assert "01a2283b-8701  " in shown.out
+    assert "Timeout" in program.on_terminal("runs", columns=80).out
+
+
+def test_only_uuids_are_cut_and_stay_different() -> None:
+    ids = ("01a2283b-870b-7526-bef0-44470ea0792c", "01a2283b-870b-7526-bee0-44470ea0792c", "x" * 40)
+    assert dict(short_ids([*ids, None])) == {
+        ids[0]: ids[0][:22],
+        ids[1]: ids[1][:22],
+        ids[2]: ids[2],
+    }
+    assert dict(short_ids([ids[0]])) == {ids[0]: "01a2283b-870b"}

@@ -1,6 +1,6 @@
 """List runs, newest first, or show a single one.
 
-As JSON, a list of runs; with --run-id, one run. Each is an object of its fields, as to_dict() gives
+As JSON, a list of runs; with --run, one run. Each is an object of its fields, as to_dict() gives
 it.
 """
 
@@ -15,6 +15,7 @@ from curio_persistence.cli.filters import add_filters, filters
 from curio_persistence.cli.listing import Question, add_listing_options, nothing, show
 from curio_persistence.cli.options import count, open_for_reading
 from curio_persistence.cli.output import CYAN, DIM, GREEN, RED, YELLOW, Output
+from curio_persistence.cli.run_ids import short_ids
 from curio_persistence.cli.tables import Cell, Column, cell
 from curio_persistence.cli.text import duration, local_time
 from curio_persistence.errors import ConfigurationError, NotFoundError
@@ -23,12 +24,12 @@ if TYPE_CHECKING:
     from curio_persistence import AgentRun, Persistence
 
 EXAMPLES = """\
-  curio-persistence query
-  curio-persistence query --agent researcher --status failed --limit 5
-  curio-persistence query --status error --status timeout --since 24h
-  curio-persistence query --tag production --any-tag eu --any-tag us
-  curio-persistence query --run-id run-42
-  curio-persistence query --limit all --jsonl > runs.jsonl
+  curio-persistence runs
+  curio-persistence runs --agent researcher --status failed --limit 5
+  curio-persistence runs --status error --status timeout --since 24h
+  curio-persistence runs --tag production --any-tag eu --any-tag us
+  curio-persistence runs --run run-42
+  curio-persistence runs --limit all --jsonl > runs.jsonl
 """
 
 STATUS_STYLES = {
@@ -39,19 +40,10 @@ STATUS_STYLES = {
     "running": CYAN,
     "pending": DIM,
 }
-_COLUMNS = (
-    Column("RUN", most=255),
-    Column("AGENT", most=24),
-    Column("STATUS"),
-    Column("STARTED"),
-    Column("TOOK", right=True),
-    Column("ITER", right=True),
-    Column("OBJECTIVE", grows=True),
-)
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("--run-id", metavar="ID", dest="one_run", help="one run, in full")
+    parser.add_argument("--run", "--run-id", metavar="ID", dest="one_run", help="one run, in full")
     add_filters(
         parser, "runs", "agent_id", "session_id", "parent_run_id", "status", "tags", "any_tags"
     )
@@ -64,7 +56,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(options: Namespace, output: Output) -> int:
     wanted = filters(options, "runs")
     if options.one_run is not None and any(value is not None for value in wanted.values()):
-        raise ConfigurationError("--run-id names one run: drop the other filters.")
+        raise ConfigurationError("--run names one run: drop the other filters.")
     with open_for_reading(options) as persistence:
         if options.one_run is not None:
             _show_one(get_run(persistence, options.one_run), output)
@@ -111,16 +103,29 @@ def _show_one(run: AgentRun, output: Output) -> None:
 
 
 def _rows(runs: Sequence[AgentRun]) -> tuple[Sequence[Column], list[list[Cell]]]:
-    return _COLUMNS, [_row(run) for run in runs]
+    """Return the table of some runs; iterations have a column where an agent counts them."""
+    ids = short_ids(run.run_id for run in runs)
+    counted = any(run.total_iterations for run in runs)
+    failed = any(run.error_message for run in runs)
+    columns = (
+        Column("RUN", most=255),
+        Column("AGENT", most=20),
+        Column("STATUS"),
+        Column("STARTED"),
+        Column("TOOK", right=True),
+        *([Column("ITER", right=True)] if counted else []),
+        Column("ERROR OR OBJECTIVE" if failed else "OBJECTIVE", grows=True),
+    )
+    return columns, [_row(run, ids[run.run_id], counted) for run in runs]
 
 
-def _row(run: AgentRun) -> list[Cell]:
+def _row(run: AgentRun, short_id: str, counted: bool) -> list[Cell]:
     return [
-        cell(run.run_id),
+        cell(short_id),
         cell(run.agent_id),
         cell(run.status, STATUS_STYLES.get(run.status, "")),
         cell(local_time(run.started_at, "minutes")),
         cell(duration(run.started_at, run.finished_at)),
-        cell(run.total_iterations),
-        cell(run.objective or None),
+        *([cell(run.total_iterations)] if counted else []),
+        cell(run.error_message, RED) if run.error_message else cell(run.objective or None),
     ]

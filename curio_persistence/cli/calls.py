@@ -15,6 +15,7 @@ from curio_persistence.cli.filters import add_filters, filters
 from curio_persistence.cli.listing import Question, add_listing_options, nothing, show
 from curio_persistence.cli.options import open_for_reading
 from curio_persistence.cli.output import DIM, RED, Output
+from curio_persistence.cli.run_ids import short_ids
 from curio_persistence.cli.tables import Cell, Column, cell
 from curio_persistence.cli.text import local_time, money
 
@@ -22,22 +23,11 @@ if TYPE_CHECKING:
     from curio_persistence import AgentLLMUsage
 
 EXAMPLES = """\
-  curio-persistence usage
-  curio-persistence usage --run run-42
-  curio-persistence usage --model acme-large --status error --since 7d
-  curio-persistence usage --since 2026-11-01 --limit all --jsonl > calls.jsonl
+  curio-persistence calls
+  curio-persistence calls --run run-42
+  curio-persistence calls --model acme-large --status error --since 7d
+  curio-persistence calls --since 2026-11-01 --limit all --jsonl > calls.jsonl
 """
-
-_COLUMNS = (
-    Column("TIME"),
-    Column("RUN", most=255),
-    Column("MODEL", most=48),
-    Column("STATUS"),
-    Column("IN", right=True),
-    Column("OUT", right=True),
-    Column("MS", right=True),
-    Column("COST", right=True),
-)
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -59,15 +49,28 @@ def run(options: Namespace, output: Output) -> int:
 
 
 def _rows(calls: Sequence[AgentLLMUsage]) -> tuple[Sequence[Column], list[list[Cell]]]:
-    return _COLUMNS, [_row(call) for call in calls]
+    """Return the table of some calls; their status has a column where one did not succeed."""
+    ids = short_ids(call.run_id for call in calls)
+    failed = any(call.status != "success" for call in calls)
+    columns = (
+        Column("TIME"),
+        Column("RUN", most=255),
+        Column("MODEL", most=48),
+        *([Column("STATUS")] if failed else []),
+        Column("IN", right=True),
+        Column("OUT", right=True),
+        Column("MS", right=True),
+        Column("COST", right=True),
+    )
+    return columns, [_row(call, ids.get(call.run_id or ""), failed) for call in calls]
 
 
-def _row(call: AgentLLMUsage) -> list[Cell]:
+def _row(call: AgentLLMUsage, short_id: str | None, failed: bool) -> list[Cell]:
     return [
         cell(local_time(call.created_at), DIM),
-        cell(call.run_id),
+        cell(short_id),
         cell(call.model or None),
-        cell(call.status, RED if call.status == "error" else ""),
+        *([cell(call.status, RED if call.status != "success" else "")] if failed else []),
         cell(_number(call.input_tokens)),
         cell(_number(call.output_tokens)),
         cell(_number(call.latency_ms)),
