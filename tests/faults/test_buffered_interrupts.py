@@ -89,7 +89,7 @@ def test_an_interrupt_at_any_point_of_the_first_calls_stops_no_later_one(name: s
 def interrupted_at_first(name: str) -> int:
     """Interrupt calls on new queues, and return at how many points."""
     with ThreadPoolExecutor(1) as other:
-        for number in count(1):
+        for number in count():
             point = Point(number)
             buffered = InMemoryPersistence().buffered(max_seconds=3600)
             point.interrupt(partial(FIRST[name], buffered))

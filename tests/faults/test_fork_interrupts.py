@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from curio_persistence import InMemoryPersistence, Persistence, SQLitePersistence
+from tests.support import soak
 from tests.support.children import Fork
-from tests.support.everypoint import Point, event, points, prepare
+from tests.support.everypoint import Point, event, prepare
 
 
 @pytest.fixture(params=["memory", "sqlite"])
@@ -39,7 +40,7 @@ def fork_and_wait() -> None:
 @pytest.mark.usefixtures("ignoring_interrupts")
 def test_an_interrupt_at_any_point_of_a_fork_locks_nothing(persistence: Persistence) -> None:
     prepare(persistence, "run")
-    for number in points():
+    for number in soak.points(20, 7):
         point = Point(number)
         point.interrupt(fork_and_wait)
         if not point.reached:

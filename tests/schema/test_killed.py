@@ -15,6 +15,7 @@ from curio_persistence.backends.postgres.store import PostgresStore
 from curio_persistence.backends.sqlite.store import SQLiteStore
 from tests.schema.conftest import Database, Make, Versions
 from tests.schema.test_versions import FLAVOUR, SWEET, applied
+from tests.support import soak
 from tests.support.children import Fork
 
 # One server is enough: what it does with a transaction that nobody ends is not in doubt.
@@ -60,7 +61,7 @@ def _kill_before(statement: int, store: Any) -> None:
 def test_tables_half_made_are_completed_by_the_next_start(make: Make) -> None:
     whole = make()
     whole.open().close()
-    for statement in count():
+    for statement in soak.points(2, 3):
         database = make()
         killed = open_until(statement, database)
         with database.open() as persistence:
@@ -73,10 +74,10 @@ def test_tables_half_made_are_completed_by_the_next_start(make: Make) -> None:
 
 
 def test_steps_half_done_are_completed_by_the_next_start(make: Make, versions: Versions) -> None:
-    whole, killed, statement = make(), True, 0
+    whole = make()
     with versions.having(flavour=FLAVOUR, sweet=SWEET):
         whole.open().close()
-    while killed:
+    for statement in soak.points(2, 3):
         database = make()
         with database.open() as persistence:
             persistence.create_agent_run(AgentRun("agent", "run"))
@@ -87,5 +88,6 @@ def test_steps_half_done_are_completed_by_the_next_start(make: Make, versions: V
         assert database.catalog() == whole.catalog(), f"killed before statement {statement}"
         assert applied(database) == applied(whole)
         assert database.ask("SELECT flavour, sour FROM {schema}.agent_runs") == [("sweet", "no")]
-        statement += 1
+        if not killed:
+            break
     assert statement > 5

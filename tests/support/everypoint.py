@@ -11,7 +11,6 @@ import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from itertools import count
 from types import FrameType
 
 from curio_persistence import AgentRun, AgentRunEvent, Persistence
@@ -22,14 +21,14 @@ Action = Callable[[Persistence, str], object]
 
 EVENTS = 3
 _EACH = 40
-"""From this point on, a short run does not try each."""
+"""As many of the first points are tried in a short run as well."""
 
 _NOT_OURS = (__file__, logging.__file__)
 """Whose points are left out: logging has hooks of its own in each fork."""
 
 
 class Point:
-    """The n-th point of an action, at which it is interrupted."""
+    """A point of an action at which it is interrupted; the first is 0."""
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -38,7 +37,7 @@ class Point:
 
     @property
     def reached(self) -> bool:
-        return self.passed >= self.number
+        return self.passed > self.number
 
     def interrupt(self, action: Callable[[], object]) -> None:
         """Do it, up to this point."""
@@ -79,7 +78,7 @@ def interrupted_everywhere(
     After each, this thread and another must be able to write, and to see what the other wrote.
     """
     with ThreadPoolExecutor(1) as other:
-        for number in points():
+        for number in soak.points(_EACH, 5):
             point, run_id = Point(number), f"run {number}"
             prepare(persistence, run_id)
             point.interrupt(lambda run_id=run_id: action(persistence, run_id))  # type: ignore[misc]
@@ -87,12 +86,6 @@ def interrupted_everywhere(
                 return
             check_that_threads_go_on(persistence, other, run_id, point)
             yield point, persistence, run_id
-
-
-def points() -> Iterator[int]:
-    """Yield each of the first points, then every fifth; `CURIO_SOAK` asks for all."""
-    yield from range(1, _EACH)
-    yield from count(_EACH, 1 if soak.FACTOR > 1 else 5)
 
 
 def prepare(persistence: Persistence, run_id: str) -> None:

@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from itertools import count
 
 FACTOR = int(os.environ.get("CURIO_SOAK", "1"))
 
 
-def times(count: int) -> range:
-    """`count` rounds, or as many more as `CURIO_SOAK` says."""
-    return range(count * FACTOR)
+def times(rounds: int) -> range:
+    """Return as many rounds, or as many more as `CURIO_SOAK` says."""
+    return range(rounds * FACTOR)
+
+
+def points(first: int, step: int) -> Iterator[int]:
+    """Yield 0, 1, 2 and so on: each of the `first` points, then every `step`-th without end.
+
+    For tests that stop an action at each of its points in turn; `CURIO_SOAK` asks for all.
+    """
+    yield from range(first)
+    yield from count(first, 1 if FACTOR > 1 else step)
