@@ -11,6 +11,7 @@ from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
+from math import isfinite
 from typing import Any, Self
 
 from curio_persistence.errors import InvalidValueError
@@ -375,9 +376,15 @@ def _parsed(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     try:
-        return json.loads(value)
+        return json.loads(value, parse_constant=str, parse_float=_finite)
     except (ValueError, RecursionError):
         return value
+
+
+def _finite(text: str) -> float | str:
+    """Return a number; its text if it is beyond a float, because JSON has no infinity."""
+    number = float(text)
+    return number if isfinite(number) else text
 
 
 def _zulu(moment: datetime | None) -> str | None:

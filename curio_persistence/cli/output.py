@@ -120,6 +120,17 @@ class Output:
         if sys.stdout is not None:
             sys.stdout.flush()
 
+    def check_reader(self) -> None:
+        """Raise BrokenPipeError if the reader of the output has gone, without writing anything."""
+        import select
+
+        if sys.stdout is None or not hasattr(select, "poll"):
+            return
+        output = select.poll()
+        output.register(sys.stdout.fileno(), 0)
+        if any(event & (select.POLLERR | select.POLLHUP) for _, event in output.poll(0)):
+            raise BrokenPipeError
+
     def table(self, columns: Sequence[Column], rows: Sequence[Sequence[Cell]]) -> None:
         """Write aligned rows under a header."""
         from curio_persistence.cli.tables import table

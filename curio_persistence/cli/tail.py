@@ -63,6 +63,7 @@ def run(options: Namespace, output: Output) -> int:
         _show(next(following), output)
         if options.follow:
             for events in _despite_outages(following, options.interval):
+                output.check_reader()
                 _show(events, output)
     return OK
 

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from io import TextIOBase
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from curio_persistence.capabilities.transfers import KINDS
+from curio_persistence.capabilities.transfers import KINDS, Transfers
 from curio_persistence.capabilities.transfers.reading import Reading
 from curio_persistence.clock import utc_now
 from curio_persistence.errors import InvalidValueError, UnsupportedError
 from curio_persistence.export.formats import FORMATS, VERSION, Write, json_line
 from curio_persistence.export.places import MANIFEST, file_in, whole_file, whole_folder
 from curio_persistence.persistence import Persistence
-from curio_persistence.store.filters import Where
+from curio_persistence.store.filters import Filter, Op, Select, Where
 from curio_persistence.store.table import Columns, Table
+from curio_persistence.tables import EVENTS
 
 Progress = Callable[[int, int | None], object]
 """Is told from time to time how many records are done, and of how many."""
@@ -61,17 +63,43 @@ def export_records(
     `runs.csv` and so on. `path` may be a binary file that is open. The filters are those of
     `query_agent_runs`, `query_events` and `query_llm_usage`; each must be one that all the tables
     have. Nothing has its name before it is complete. With `snapshot=False` records are read page by
-    page, each as it is then, which holds back nothing in a database that is written to.
+    page, each as it is then, which holds back nothing in a database that is written to. With the
+    events of a window come their runs, whenever these were created.
     """
     transfers = checked_persistence(persistence).transfers
     chosen, target = _chosen(tables), _target(path)
-    wheres = {name: transfers.where(table, filters) for name, table in chosen.items()}
+    wheres = _wheres(transfers, chosen, filters)
     export = _Export(chosen, wheres, _checked_format(format, target), progress)
     if progress is not None:
-        export.total = sum(transfers.count(chosen[name], wheres[name]) for name in chosen)
+        export.total = sum(
+            transfers.count(chosen[name], where) for name in chosen for where in wheres[name]
+        )
     with transfers.reading(snapshot=snapshot) as reading:
         export.write(reading, target, overwrite=overwrite)
     return export.report(target)
+
+
+def _wheres(
+    transfers: Transfers, tables: Mapping[str, Table[Any]], filters: Mapping[str, Any]
+) -> dict[str, list[Where]]:
+    """Return the filters of each table; records that pass all of one of them are exported.
+
+    With the events of a window come their runs, whenever these were created: an import would take
+    a run that is missing for one that is still running.
+    """
+    wheres = {name: [transfers.where(table, filters)] for name, table in tables.items()}
+    if "runs" in wheres and "events" in wheres:
+        wheres["runs"] += _runs_outside(tables["runs"], wheres["runs"][0], wheres["events"][0])
+    return wheres
+
+
+def _runs_outside(table: Table[Any], runs: Where, events: Where) -> list[Where]:
+    """Return the filters of the runs of these events that were created before or after a window."""
+    inverse: Mapping[str, Op] = {">=": "<", "<": ">="}
+    bounds = [each for each in runs if each.column == table.ages_by and each.op in inverse]
+    others = tuple(each for each in runs if each not in bounds)
+    of_events = Filter("run_id", "in", Select(EVENTS, "run_id", events))
+    return [(*others, bound._replace(op=inverse[bound.op]), of_events) for bound in bounds]
 
 
 def checked_persistence(persistence: Any) -> Persistence:
@@ -88,7 +116,7 @@ class _Export:
     def __init__(
         self,
         tables: dict[str, Table[Any]],
-        wheres: dict[str, Where],
+        wheres: dict[str, list[Where]],
         format: str,
         progress: Progress | None,
     ) -> None:
@@ -133,7 +161,7 @@ class _Export:
     def _write_table(self, reading: Reading, name: str, file: BinaryIO) -> None:
         table = self._tables[name]
         write: Write = FORMATS[self._format]
-        pieces = reading.stream(table, self._wheres[name])
+        pieces = chain.from_iterable(reading.stream(table, each) for each in self._wheres[name])
         write(file, table, self._counted(name, pieces))
 
     def _counted(self, name: str, pieces: Iterator[Columns]) -> Iterator[Columns]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -93,6 +94,14 @@ def test_a_person_sees_lines(program: Program, url: str) -> None:
 def test_a_reader_that_has_seen_enough_ends_it_quietly(program: Program, tailed: str) -> None:
     piped = program.shell(f"curio-persistence tail --url '{tailed}' | head -1")
     assert (shown(piped.lines), piped.said) == ([3], "")
+
+
+def test_a_follower_notices_that_its_reader_left_though_nothing_happens(
+    program: Program, tailed: str
+) -> None:
+    begun = time.monotonic()
+    program.shell(f"timeout 60 curio-persistence tail -f --interval 0.1 --url '{tailed}' | head -1")
+    assert time.monotonic() - begun < 60
 
 
 def test_an_outage_is_told_once_and_nothing_is_lost(

@@ -158,3 +158,10 @@ def test_a_call_over_mcp_counts_as_a_tool_call(persistence: Persistence) -> None
             "error_count": 1,
         }
     }
+
+
+def test_an_envelope_is_json_whatever_numbers_the_payload_has(persistence: Persistence) -> None:
+    event = persistence.append_event("run", "agent", "x", payload='{"v": NaN, "w": 1e400, "x": 1}')
+    envelope = event.to_envelope()
+    assert envelope["payload"] == {"v": "NaN", "w": "1e400", "x": 1}
+    json.dumps(envelope, allow_nan=False)

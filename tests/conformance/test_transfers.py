@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any
@@ -336,6 +336,27 @@ def test_csv_has_nothing_for_none_and_quotes_for_an_empty_text(
     header, empty, none, end = text.split("\r\n")
     at = header.split(",").index("message")
     assert (empty.split(",")[at], none.split(",")[at], end) == ('""', "", "")
+
+
+@pytest.mark.parametrize("window", [{"since": "1d"}, {"until": "1d"}])
+def test_the_runs_of_a_windows_events_come_with_them(
+    persistence: Persistence, other: Persistence, path: Path, window: dict[str, str]
+) -> None:
+    now = datetime.now(UTC)
+    early, late = now - timedelta(days=3), now - timedelta(minutes=1)
+    created, happened = (early, late) if "since" in window else (late, early)
+    persistence.create_agent_run(AgentRun("a", "run", status="completed", created_at=created))
+    persistence.create_agent_run(AgentRun("a", "unrelated", created_at=created))
+    persistence.create_agent_run(AgentRun("a", "within", created_at=happened))
+    persistence.log_agent_run_events(
+        AgentRunEvent("a", run_id, timestamp=happened) for run_id in ("run", "within")
+    )
+    told: list[tuple[int, int | None]] = []
+    report = export_records(persistence, path, progress=lambda *x: told.append(x), **window)
+    assert (report.runs, told[-1]) == (2, (4, 4))
+    assert import_records(path, other).ok
+    runs = {run.run_id: run.status for run in other.get_agent_runs()}
+    assert runs == {"run": "completed", "within": "pending"}
 
 
 def test_one_file_of_one_table_is_imported(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import stat
@@ -21,6 +22,8 @@ from curio_persistence.errors import (
 )
 
 _SCARCE_BYTES = 1 << 20
+_DESCRIPTORS = 3
+"""The files that a connection may open: the database, its log and the log's index."""
 
 
 class SQLiteErrors:
@@ -105,9 +108,27 @@ class SQLiteErrors:
             return ConfigurationError(f"{self._path} is a folder; name a file in it.")
         if not stat.S_ISREG(mode):
             return ConfigurationError(f"{self._path} is not an ordinary file; name another one.")
+        if self._lacks_descriptors():
+            return UnavailableError(
+                f"{self._location} cannot be opened: this process or system has too many open "
+                "files. Raise the limit (ulimit -n), or read from fewer threads."
+            )
         return AccessDeniedError(
             f"{self._location} cannot be opened. Check the rights of the file and of its folder."
         )
+
+    def _lacks_descriptors(self) -> bool:
+        """Return whether no more files can be opened: SQLite needs three for a connection."""
+        opened: list[int] = []
+        try:
+            for _ in range(_DESCRIPTORS):
+                opened.append(os.open(self._file, os.O_RDONLY))
+        except OSError as error:
+            return error.errno in (errno.EMFILE, errno.ENFILE)
+        finally:
+            for descriptor in opened:
+                os.close(descriptor)
+        return False
 
     def _not_found(self, folder: Path) -> PersistenceError:
         if not folder.is_dir():

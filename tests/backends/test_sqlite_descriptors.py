@@ -1,0 +1,47 @@
+"""A process with too many open files is told so, and not that it lacks rights."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from curio_persistence import ConfigurationError, SQLitePersistence
+
+PROGRAM = """
+import resource, threading
+from curio_persistence import SQLitePersistence, UnavailableError
+persistence = SQLitePersistence("fd.db")
+resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40))
+errors, go, ready = [], threading.Event(), threading.Barrier(31)
+def read():
+    try:
+        persistence.get_agent_runs()
+    except Exception as error:
+        errors.append(error)
+    ready.wait()
+    go.wait()
+for _ in range(30):
+    threading.Thread(target=read).start()
+ready.wait()
+assert errors
+assert {type(error) for error in errors} == {UnavailableError}, errors
+assert all("ulimit -n" in str(error) for error in errors), errors
+go.set()
+"""
+
+
+def test_running_out_of_descriptors_is_told_as_that(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-c", PROGRAM], cwd=tmp_path, check=True, timeout=120)
+
+
+@pytest.mark.parametrize("uri", ["file::memory:?cache=shared", "file:agent.db?mode=ro"])
+def test_a_uri_is_not_taken_for_a_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uri: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigurationError, match="file: URI"):
+        SQLitePersistence(uri)
+    assert not list(tmp_path.iterdir())
