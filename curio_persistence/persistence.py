@@ -418,7 +418,7 @@ class Persistence(BasePersistence):
             "runs",
             "warning",
             f"{count} still running, but silent for an hour: {names}",
-            "Close them: persistence.runs.abandon(older_than=timedelta(hours=1))",
+            "To close them: curio-persistence abandon --older-than 1h",
         )
 
     def initialize_schema(self) -> None:

@@ -57,6 +57,8 @@ _COMMANDS = {
     "copy": "copy all records into another database",
     "doctor": "check up on the database",
     "index": "index what search has not indexed yet, or switch it on or off",
+    "delete": "delete runs, those that are named or old",
+    "abandon": "close runs whose agent is gone",
     "compact": "give room back, and leave nothing of what was deleted",
     "config": "show which database is meant, and why",
     "completion": "print a script that completes commands in a shell",

@@ -7,13 +7,12 @@ as much room again meanwhile, and nobody else can write to it.
 
 from __future__ import annotations
 
-import sys
 from argparse import ArgumentParser, Namespace
 
+from curio_persistence.cli.consent import add_consent_options, agreed
 from curio_persistence.cli.exits import OK
 from curio_persistence.cli.options import open_for_reading, open_for_work
 from curio_persistence.cli.output import Output, say
-from curio_persistence.errors import ConfigurationError
 
 EXAMPLES = """\
   curio-persistence compact --dry-run
@@ -25,25 +24,15 @@ _ABOUT_ROOM = ("space", "memory")
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("--yes", action="store_true", help="do not ask")
-    parser.add_argument(
-        "--dry-run", action="store_true", help="only tell how much room there is to give back"
-    )
+    add_consent_options(parser, "only tell how much room there is to give back")
 
 
 def run(options: Namespace, output: Output) -> int:
     with open_for_reading(options) as persistence:
         place, findings = persistence.place, persistence.diagnose()
     say(f"{place}: {'; '.join(it.message for it in findings if it.check in _ABOUT_ROOM)}.")
-    if not options.dry_run and (options.yes or _agreed()):
+    if agreed(options, "Write all of it anew, while others wait?"):
         with open_for_work(options) as persistence:
             persistence.compact()
         say(f"{place} was compacted.")
     return OK
-
-
-def _agreed() -> bool:
-    if not sys.stdin.isatty():
-        raise ConfigurationError("Nobody is here to be asked: say --yes, or --dry-run.")
-    print("Write all of it anew, while others wait? [y/N] ", end="", file=sys.stderr, flush=True)
-    return sys.stdin.readline().strip().lower() in ("y", "yes")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from curio_persistence.errors import ConfigurationError
@@ -76,6 +77,15 @@ def seconds(text: str) -> float:
         return float(text)
     except ValueError as error:
         raise ArgumentTypeError(f"{text!r} is not a number of seconds") from error
+
+
+def length_of_time(text: str) -> timedelta:
+    """`90s`, `30m`, `2h`, `7d` or `4w`."""
+    units = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+    try:
+        return timedelta(**{units[text[-1:]]: count(text[:-1])})
+    except (KeyError, OverflowError, ArgumentTypeError):
+        raise ArgumentTypeError(f"{text!r} is not a length of time, such as 90s, 2h, 7d") from None
 
 
 def open_for_reading(options: Namespace) -> Persistence:

@@ -7,7 +7,7 @@ it.
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from curio_persistence.cli.exits import OK
@@ -100,6 +100,11 @@ def _show_one(run: AgentRun, output: Output) -> None:
             "metadata": run.metadata,
         }
     )
+
+
+def show_runs(runs: Iterable[AgentRun], output: Output) -> None:
+    """Write a table of runs."""
+    output.table(*_rows(list(runs)))
 
 
 def _rows(runs: Sequence[AgentRun]) -> tuple[Sequence[Column], list[list[Cell]]]:

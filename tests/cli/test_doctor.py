@@ -140,7 +140,7 @@ def test_a_person_sees_findings_and_advice(program: Program, healthy: str) -> No
     assert "ok       schema" in out
     warning = next(index for index, line in enumerate(lines) if line.startswith("warning  runs"))
     assert r"left \x1b[31mred" in lines[warning]
-    assert lines[warning + 1].strip().startswith("Close them: ")
+    assert lines[warning + 1].strip().startswith("To close them: curio-persistence abandon")
 
 
 def test_long_findings_are_wrapped(program: Program, agents_db: str) -> None:

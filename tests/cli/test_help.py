@@ -32,6 +32,8 @@ COMMANDS = (
     "copy",
     "doctor",
     "index",
+    "delete",
+    "abandon",
     "compact",
     "config",
     "completion",

@@ -229,7 +229,7 @@ def test_compact_does_nothing_unless_somebody_agrees(program: Program, agents_db
     before = (program.folder / agents_db).read_bytes()
     unasked = program("compact")
     assert (unasked.code, unasked.out) == (2, "")
-    assert "say --yes" in unasked.said
+    assert "pass --yes or --dry-run" in unasked.said
     assert program("compact", "--dry-run").said.count("MB") == 2
     declined = program.on_terminal("compact", typed="n\n")
     assert (declined.code, "compacted" in declined.out) == (0, False)

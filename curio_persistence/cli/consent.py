@@ -1,0 +1,24 @@
+"""Ask before something is done that cannot be undone."""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser, Namespace
+
+from curio_persistence.errors import ConfigurationError
+
+
+def add_consent_options(parser: ArgumentParser, dry_run: str) -> None:
+    """`--yes` and `--dry-run`, of which the help says what it does."""
+    parser.add_argument("--yes", action="store_true", help="do not ask")
+    parser.add_argument("--dry-run", action="store_true", help=dry_run)
+
+
+def agreed(options: Namespace, question: str) -> bool:
+    """Return whether to go on: by --yes, or by the answer of a person on a terminal."""
+    if options.dry_run or options.yes:
+        return not options.dry_run
+    if not sys.stdin.isatty():
+        raise ConfigurationError("Not a terminal, so I cannot ask: pass --yes or --dry-run.")
+    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
