@@ -312,6 +312,13 @@ class AsyncPersistence(Awaited[Persistence]):
     async def __aenter__(self) -> Self:
         return self
 
+    def __copy__(self) -> Self:
+        """Return itself, as the copy of a blocking persistence does."""
+        return self
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self
+
     async def __aexit__(
         self,
         kind: type[BaseException] | None,

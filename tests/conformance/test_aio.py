@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import random
 import threading
 from collections.abc import Callable, Coroutine
@@ -138,6 +139,11 @@ def test_what_has_no_flat_name_is_awaited_too(persistence: Persistence) -> None:
         assert [usage async for usage in awaited.usage.iterate()] == []
 
     awaiting(persistence, work)
+
+
+def test_a_copied_agent_shares_it(persistence: Persistence) -> None:
+    awaited = AsyncPersistence(persistence)
+    assert copy.deepcopy({"agent": awaited})["agent"] is copy.copy(awaited) is awaited
 
 
 def test_words_are_found(persistence: Persistence) -> None:
