@@ -315,7 +315,9 @@ class Runs:
         """Strip model calls of their texts and their run, and leave their numbers stored."""
         slots = self._indexing.remove(USAGE, words)
         self._store.update(USAGE, where, {**USAGE.words, "run_id": None})
-        self._indexing.put_again(USAGE, slots)
+        # The update may have waited for an indexer, which stored their words.
+        late = self._indexing.remove(USAGE, words)
+        self._indexing.put_again(USAGE, {**slots, **late})
 
     def _detach_children(self, where: Where, _: Words) -> None:
         self._store.update(RUNS, where, {"parent_run_id": None})

@@ -62,10 +62,10 @@ class SearchIndex(ABC):
     def set_metadata(self, **values: str) -> None:
         """Store some of these values."""
 
-    def lock_runs(self, ids: Sequence[int]) -> set[int]:
-        """Lock runs against changes until this transaction ends; return those that are locked.
+    def lock(self, table: str, ids: Sequence[int]) -> set[int]:
+        """Lock rows against changes until this transaction ends; return those that are locked.
 
-        A run that another transaction is changing is left out.
+        A row that another transaction is changing is left out.
         """
         return set(ids)
 

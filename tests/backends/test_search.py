@@ -24,6 +24,7 @@ from curio_persistence import (
     PostgresPersistence,
     SQLitePersistence,
 )
+from curio_persistence.store.search_index import Term
 from tests.backends.conftest import Ask, Open
 from tests.support import soak
 from tests.support.children import Child
@@ -425,6 +426,22 @@ def test_an_open_deletion_keeps_no_search_and_no_other_deletion_waiting(
         assert time.monotonic() - begin < 10
     assert len(found(persistence, "alpha")) == 2
     assert_whole(persistence)
+
+
+def test_a_call_that_an_open_deletion_strips_is_indexed_when_it_has_ended(
+    open_postgres: Open,
+) -> None:
+    persistence, other = open_postgres(), open_postgres()
+    persistence.create_agent_run(AgentRun("agent", "run"))
+    persistence.search.index_pending()
+    persistence.log_llm_usage(AgentLLMUsage("agent", "run", "p", "m", prompt="secret"))
+    with ThreadPoolExecutor(1) as pool, persistence.transaction():
+        persistence.delete_agent_run("run")
+        page = pool.submit(other.search_text, "secret", max_wait=60).result()
+        assert (len(page), page.pending) == (0, 1)
+    assert [hit.kind for hit in other.search_text("-secret")] == ["usage"]
+    index = other._store.search_index
+    assert index.find([(Term("secret"),)], since=-(2**62), before=2**62, limit=9) == []
 
 
 # --- processes that do everything at a time, and are killed ---------------------------------------

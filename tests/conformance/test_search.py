@@ -19,6 +19,9 @@ from curio_persistence import (
     Persistence,
     UnsupportedError,
 )
+from curio_persistence.capabilities import runs
+from curio_persistence.capabilities.search import indexing
+from curio_persistence.store.search_index import Term
 from curio_persistence.text.tokenizer import MOST_WORDS
 from tests.conformance.conftest import Open
 from tests.support.hands import Hands
@@ -379,6 +382,50 @@ def test_what_was_deleted_is_not_found(persistence: Persistence) -> None:
     assert all(finding.level == "ok" for finding in persistence.search.check(deep=True))
     # A model call keeps its numbers, and is there without its words.
     assert [hit.kind for hit in persistence.search_text("-word")] == ["usage"]
+
+
+def indexed(persistence: Persistence, word: str) -> int:
+    """Count the records that the index offers for a word, before they are looked at."""
+    index = persistence._store.search_index
+    return len(index.find([(Term(word),)], since=-(2**62), before=2**62, limit=9))
+
+
+def test_a_call_that_loses_its_words_while_it_is_indexed_is_indexed_without_them(
+    persistence: Persistence, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    persistence.create_agent_run(AgentRun("agent", "run"))
+    persistence.log_llm_usage(AgentLLMUsage("agent", "run", "p", "m", prompt="secret prompt"))
+    read = indexing.document_of
+
+    def read_and_delete(kind: int, record: Any) -> Any:
+        document = read(kind, record)
+        if isinstance(record, AgentLLMUsage) and record.run_id:
+            persistence.delete_agent_run("run")
+        return document
+
+    monkeypatch.setattr(indexing, "document_of", read_and_delete)
+    persistence.search.index_pending()
+    assert [hit.kind for hit in persistence.search_text("-secret")] == ["usage"]
+    assert indexed(persistence, "secret") == 0
+
+
+def test_records_indexed_just_before_they_are_deleted_leave_no_words(
+    persistence: Persistence, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    say(persistence, "secret event")
+    persistence.log_llm_usage(AgentLLMUsage("agent", "run", "p", "m", prompt="secret prompt"))
+    words = indexing.Indexing.words
+
+    def read_and_index(self: Any, table: Any, columns: Any) -> Any:
+        known = words(self, table, columns)
+        persistence.search.index_pending()
+        return known
+
+    monkeypatch.setattr(runs, "_BATCH", 1)
+    monkeypatch.setattr(indexing.Indexing, "words", read_and_index)
+    persistence.delete_agent_run("run")
+    assert indexed(persistence, "secret") == 0
+    assert all(finding.level == "ok" for finding in persistence.search.check(deep=True))
 
 
 def test_what_comes_after_a_deletion_is_found(persistence: Persistence) -> None:

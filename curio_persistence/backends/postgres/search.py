@@ -21,7 +21,6 @@ from curio_persistence.store.search_index import (
     SearchIndex,
     Term,
 )
-from curio_persistence.tables import RUNS
 
 _ANALYZED_AFTER = 10_000
 """Documents stored before the planner's statistics are refreshed; then twice as many."""
@@ -66,10 +65,10 @@ class PostgresSearchIndex(SearchIndex):
                 named,
             )
 
-    def lock_runs(self, ids: Sequence[int]) -> set[int]:
-        # This lock lets events of the run be stored meanwhile.
+    def lock(self, table: str, ids: Sequence[int]) -> set[int]:
+        # This lock lets events of a run be stored meanwhile.
         sql = (
-            f"SELECT id FROM {self._qualified(RUNS.name)} WHERE id = ANY(%s::bigint[]) "
+            f"SELECT id FROM {self._qualified(table)} WHERE id = ANY(%s::bigint[]) "
             "FOR NO KEY UPDATE SKIP LOCKED"
         )
         return {ident for (ident,) in self._read(sql, (_array(ids),))}

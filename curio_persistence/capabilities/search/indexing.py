@@ -6,7 +6,7 @@ index is a consumer of their change feeds. One process indexes at a time, by an 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from operator import sub
 from time import monotonic, sleep
@@ -25,7 +25,7 @@ from curio_persistence.text.tokenizer import VERSION
 
 Progress = Callable[[int, int | None], object]
 Words = Mapping[int, str]
-"""Ids of records, and the words with which they were indexed."""
+"""Ids of records, and the words with which they were indexed, empty where these are not known."""
 
 _READ = 64
 """Rows read at a time: a row may be large."""
@@ -182,7 +182,7 @@ class Indexing:
             metadata = self.metadata()
             if not metadata.enabled:
                 return _DONE
-            locked = self._store.search_index.lock_runs([run.id for run in runs])
+            locked = self._store.search_index.lock(RUNS.name, [run.id for run in runs])
             indexed = {run.id for run in runs if run.id in locked and self._set_indexed(run)}
             self._put([each for each in documents if each.record_id in indexed], metadata)
         return Step(len(indexed), "more" if indexed else "done")
@@ -224,25 +224,40 @@ class Indexing:
         changes = consumer.read(limit=budget.batch)
         if changes.watermark == changes.since:
             return _DONE
-        documents = [document_of(kind, record) for record in table.decode(changes.columns)]
+        records = table.decode(changes.columns)
+        documents = [document_of(kind, record) for record in records]
+        ids = [record.id for record in records]
         with self._store.transaction():
             if not self._store.try_advisory_lock(_LOCK):
                 return _BLOCKED
             metadata = self.metadata()
             if not metadata.enabled:
                 return _DONE
+            # The deletion of a run takes the words from its calls, and leaves them stored.
+            locked = self._store.search_index.lock(table.name, ids) if table is USAGE else {*ids}
+            current = self._current(table, records, documents) if records else []
+            if any(each.record_id not in locked for each in current):
+                return _BLOCKED
             if not consumer.advance(changes):
                 return Step(0, "more")  # Another process has indexed these meanwhile.
-            self._put(self._existing(table, documents), metadata)
+            self._put(current, metadata)
         return Step(len(documents), "more" if changes.more else "done")
 
-    def _existing(self, table: Table[Any], documents: list[Document]) -> list[Document]:
-        """Return the documents of records that were not deleted since they were read."""
-        if not documents:
-            return []
-        where = (Filter("id", "in", tuple(each.record_id for each in documents)),)
-        there = {ident for (ident,) in self._store.select_columns(table, ("id",), where)}
-        return [each for each in documents if each.record_id in there]
+    def _current(
+        self, table: Table[Any], records: Sequence[Any], documents: list[Document]
+    ) -> list[Document]:
+        """Return the documents of the records as they are now, without those deleted since."""
+        where = (Filter("id", "in", tuple(record.id for record in records)),)
+        runs = dict(self._store.select_columns(table, ("id", "run_id"), where))
+        detached = [r.id for r in records if r.id in runs and runs[r.id] != r.run_id]
+        again = {each.record_id: each for each in self._documents(table, detached)}
+        return [again.get(each.record_id, each) for each in documents if each.record_id in runs]
+
+    def _documents(self, table: Table[Any], ids: Sequence[int]) -> list[Document]:
+        """Return documents of the records as they are stored."""
+        where = (Filter("id", "in", tuple(ids)),)
+        rows = self._rows(table, where) if ids else ()
+        return [document_of(NUMBERS[table], record) for record in rows]
 
     # --- documents ----------------------------------------------------------------------------
 
@@ -295,26 +310,31 @@ class Indexing:
     # --- removing -----------------------------------------------------------------------------
 
     def words(self, table: Table[Any], columns: Columns) -> Words:
-        """Return the records that are indexed, with their words where removing them needs these."""
-        index, kind = self._store.search_index, NUMBERS[table]
-        known = index.slots(kind, columns[table.names.index("id")])
-        if table is RUNS or not index.removal_needs_words:
-            return dict.fromkeys(known, "")
-        records = table.decode(columns) if known else []
-        return {r.id: document_of(kind, r).words for r in records if r.id in known}
+        """Return the ids of records, with the words where removing an indexed one needs these."""
+        kind, ids = NUMBERS[table], columns[table.names.index("id")]
+        words = dict.fromkeys(ids, "")
+        if self._needs_words(table) and (known := self._store.search_index.slots(kind, ids)):
+            records = (record for record in table.decode(columns) if record.id in known)
+            words |= {record.id: document_of(kind, record).words for record in records}
+        return words
+
+    def _needs_words(self, table: Table[Any]) -> bool:
+        return table is not RUNS and self._store.search_index.removal_needs_words
 
     def remove(self, table: Table[Any], words: Words) -> Mapping[int, int]:
         """Remove records that are about to be deleted or to change; return the slots they had."""
         index, kind = self._store.search_index, NUMBERS[table]
         slots = index.slots(kind, list(words))
+        if self._needs_words(table):  # Some may have been indexed since `words` was called.
+            late = [ident for ident in slots if not words[ident]]
+            words = {**words, **{d.record_id: d.words for d in self._documents(table, late)}}
         if slots:
             index.remove(kind, list(slots), words)
         return slots
 
     def put_again(self, table: Table[Any], slots: Mapping[int, int]) -> None:
         """Index records again that were removed because they would change."""
-        where = (Filter("id", "in", tuple(slots)),)
-        documents = [document_of(NUMBERS[table], record) for record in self._rows(table, where)]
+        documents = self._documents(table, list(slots))
         if documents:
             self._store.search_index.put(
                 [each._replace(slot=slots[each.record_id]) for each in documents]
