@@ -7,8 +7,15 @@ from __future__ import annotations
 
 import os
 import sys
-from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
-from collections.abc import Sequence
+from argparse import (
+    SUPPRESS,
+    Action,
+    ArgumentError,
+    ArgumentParser,
+    Namespace,
+    RawDescriptionHelpFormatter,
+)
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from importlib import import_module
 from typing import Any, NoReturn, Protocol, cast
@@ -126,6 +133,7 @@ def _parser() -> ArgumentParser:
         version=f"{PROGRAM} {__version__}",
         help="show the version and exit",
     )
+    add_database_options(parser)
     parser.set_defaults(command=None)
     commands = parser.add_subparsers(
         title="commands", metavar="COMMAND", parser_class=_CommandParser
@@ -146,20 +154,38 @@ class _Parser(ArgumentParser):
     def error(self, message: str) -> NoReturn:
         super().error(one_line(without_secrets(message)))
 
+    def _check_value(self, action: Action, value: Any) -> None:
+        try:
+            super()._check_value(action, value)
+        except ArgumentError as error:
+            error.message += _did_you_mean(value, action.choices or ())
+            raise
+
 
 class _CommandParser(_Parser):
     """Learns what its command takes when that command was named."""
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         self.learn(self.get_default("command"))
-        return super().parse_known_args(args, namespace)
+        options, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            hint = _did_you_mean(unknown[0], self._option_string_actions)
+            self.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
+        return options, unknown
 
     def learn(self, name: str) -> None:
         command = _command(name)
         self.description = command.__doc__
         self.epilog = f"examples:\n{command.EXAMPLES}"
         command.add_arguments(self)
-        add_database_options(self)
+        add_database_options(self, default=SUPPRESS)  # They may stand before the command.
+
+
+def _did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return the end of a message that names the known word which is most alike, if one is."""
+    from difflib import get_close_matches
+
+    return "".join(f"; did you mean {match}?" for match in get_close_matches(word, known, 1))
 
 
 def command_parsers() -> dict[str, ArgumentParser]:

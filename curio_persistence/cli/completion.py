@@ -28,7 +28,7 @@ _curio_persistence() {{
     esac
     COMPREPLY=($(compgen -W "$words" -- "${{COMP_WORDS[COMP_CWORD]}}"))
 }}
-complete -o default -F _curio_persistence curio-persistence
+complete -o default -F _curio_persistence curio-persistence curio
 """
 _ZSH = "autoload -U +X bashcompinit && bashcompinit\n"
 

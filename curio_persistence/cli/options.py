@@ -19,22 +19,26 @@ Without these the environment decides, or the nearest .env file: CURIO_DATABASE_
 DB_PATH, DB_HOST and so on; DATABASE_URL; else the SQLite file agent_sdk.db."""
 
 
-def add_database_options(parser: ArgumentParser) -> None:
-    """`--url`, `--backend` and `--db-path`."""
+def add_database_options(parser: ArgumentParser, default: str | None = None) -> None:
+    """`--url`, `--backend`, `--db-path` and `--statement-timeout`."""
     group = parser.add_argument_group("which database", _ENVIRONMENT)
     group.add_argument(
-        "--url", help="sqlite:///PATH or postgresql://USER@HOST/DATABASE?schema=agent_sdk"
+        "--url",
+        default=default,
+        help="sqlite:///PATH or postgresql://USER@HOST/DATABASE?schema=agent_sdk",
     )
-    group.add_argument("--db-path", metavar="PATH", help="the SQLite file PATH")
+    group.add_argument("--db-path", metavar="PATH", default=default, help="the SQLite file PATH")
     group.add_argument(
         "--statement-timeout",
         metavar="SECONDS",
         type=seconds,
+        default=default,
         help="give a statement of PostgreSQL up after so long (10; 0 for never)",
     )
     group.add_argument(
         "--backend",
         choices=("sqlite", "postgres", "memory"),
+        default=default,
         help="the database of this kind that the environment describes",
     )
 

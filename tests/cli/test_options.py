@@ -108,3 +108,41 @@ def test_a_database_in_memory_is_empty(program: Program) -> None:
     assert program("stats", "--backend", "memory").json()["total_runs"] == 0
     assert program("doctor", "--backend", "memory").code == 0
     assert program("events", "run-1", "--url", "memory://").code == 3
+
+
+def test_options_may_stand_before_the_command(named: Program) -> None:
+    assert [run["run_id"] for run in named("--db-path", "one.db", "runs").json()] == ["one"]
+    assert [run["run_id"] for run in named("--url", "sqlite:///two.db", "query").json()] == ["two"]
+    later = named("--db-path", "one.db", "runs", "--db-path", "two.db")
+    assert [run["run_id"] for run in later.json()] == ["two"]
+    assert named("--db-path", "one.db", "runs", "--url", "sqlite:///two.db").code == 2
+    assert named("--backend", "sqlite", "runs", DB_PATH="one.db").json()[0]["run_id"] == "one"
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        (["rusn"], "runs"),
+        (["runs", "--agnet", "c"], "--agent"),
+        (["runs", "--db-pth=x"], "--db-path"),
+        (["completion", "bahs"], "bash"),
+        (["stats", "--backend", "sqlight"], "sqlite"),
+    ],
+    ids=str,
+)
+def test_what_was_mistyped_is_told_what_it_may_mean(
+    program: Program, typed: list[str], meant: str
+) -> None:
+    ended = program(*typed)
+    assert (ended.code, ended.out) == (2, "")
+    assert f"; did you mean {meant}?" in ended.said
+    usage = (
+        "usage: curio-persistence" if len(typed) == 1 else f"usage: curio-persistence {typed[0]} "
+    )
+    assert ended.said.startswith(usage)
+
+
+def test_what_is_like_nothing_known_is_only_refused(program: Program) -> None:
+    assert "did you mean" not in program("frobnicate").said
+    assert "unrecognized arguments: --zzz" in program("runs", "--zzz").said
+    assert "did you mean" not in program("runs", "--zzz").said

@@ -126,6 +126,15 @@ def test_the_wheel_carries_the_types_and_the_sql_and_no_tests(distributions: Dis
     }
 
 
+def test_the_command_has_a_short_name_too(distributions: Distributions) -> None:
+    with zipfile.ZipFile(distributions.wheel) as wheel:
+        [points] = (name for name in wheel.namelist() if name.endswith("entry_points.txt"))
+        lines = wheel.read(points).decode().splitlines()
+    assert {f"{name} = curio_persistence.cli:main" for name in ("curio", "curio-persistence")} <= {
+        *lines
+    }
+
+
 def test_the_sdist_carries_what_a_reader_looks_for(distributions: Distributions) -> None:
     with tarfile.open(distributions.sdist) as sdist:
         names = {name.partition("/")[2] for name in sdist.getnames()}
