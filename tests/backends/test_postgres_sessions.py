@@ -10,6 +10,7 @@ from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
+from time import sleep
 from urllib.parse import quote
 
 import psycopg2
@@ -228,9 +229,36 @@ def test_the_settings_of_a_session_change_no_answer(
         assert found is not None
         assert found.started_at == moment
         assert found.started_at.tzinfo is UTC
+    other.append_event("run 0", "agent", "metric", payload={"name": "m", "value": 0.1 + 0.2})
+    assert other.query_metrics("m", "max")[0].value == 0.1 + 0.2
     assert other.get_agent_runs() == plain.get_agent_runs()
     assert other.get_agent_run_stats() == plain.get_agent_run_stats()
     assert other.get_agent_run_stats()["total_cost_usd"] == Decimal("5.000000000005")
+
+
+def test_a_stream_may_be_read_more_slowly_than_sessions_may_idle(open_postgres: Open) -> None:
+    persistence = open_postgres("&options=-c%20idle_in_transaction_session_timeout%3D100")
+    persistence.log_agent_run_events(AgentRunEvent("agent", "run") for _ in range(1_000))
+    read = 0
+    for _ in persistence.iter_agent_run_events():
+        read += 1
+        if read == 1:
+            sleep(0.3)
+    assert read == 1_000
+
+
+def test_a_database_that_cannot_hold_all_text_is_told_of(
+    postgres18: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with closing(psycopg2.connect(postgres18)) as server, server.cursor() as cursor:
+        server.autocommit = True
+        cursor.execute("DROP DATABASE IF EXISTS latin")
+        cursor.execute("CREATE DATABASE latin ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0")
+        settings = parse_dsn(postgres18) | {"dbname": "latin"}
+        with PostgresPersistence(dsn=make_dsn(**settings)):
+            [record] = caplog.records
+        cursor.execute("DROP DATABASE latin")
+    assert "is encoded in LATIN1" in record.getMessage()
 
 
 def test_the_environment_of_a_session_changes_no_answer(

@@ -106,7 +106,9 @@ def session_settings(
     if statement_timeout is not None:
         milliseconds = max(round(statement_timeout * 1000), 1) if statement_timeout else 0
         given = settings.get("options") or os.environ.get("PGOPTIONS") or ""
-        complete["options"] = f"{given} -c statement_timeout={milliseconds}".strip()
+        # All digits of a double, whatever the role's or the database's settings are.
+        ours = f"-c statement_timeout={milliseconds} -c extra_float_digits=1"
+        complete["options"] = f"{given} {ours}".strip()
     return complete
 
 

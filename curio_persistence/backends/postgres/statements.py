@@ -34,6 +34,9 @@ from curio_persistence.errors import (
 )
 from curio_persistence.store.transaction import ThreadTransaction, Transaction, left_elsewhere
 
+_NO_IDLE_LIMIT = "SET LOCAL idle_in_transaction_session_timeout = 0"
+_ANY_TEXT = ("UTF8", "SQL_ASCII")
+"""The encodings of databases that store every text."""
 ONE_STATE = "ISOLATION LEVEL REPEATABLE READ READ ONLY"
 _SAVEPOINT = "SAVEPOINT statement"
 _NEXT_SAVEPOINT = f"RELEASE {_SAVEPOINT}; {_SAVEPOINT}"
@@ -86,6 +89,7 @@ class PostgresStatements(SQLStore):
         self._preparation: Callable[[], None] | None = None
         self._preparing, self._preparing_thread = Lock(), 0
         self._watchdog = Watchdog(math.inf if timeout is None else timeout)
+        self._encoding_was_told = False
         self._pool = self._new_pool()
         forking.follow(self)
 
@@ -246,7 +250,8 @@ class PostgresStatements(SQLStore):
         """Take a connection for a reading transaction that lasts while the caller uses its rows."""
         self._prepare()
         with self._pool.lent(ReaderTicket()) as connection:
-            self._run(connection, f"BEGIN {mode}", ())
+            # The caller may pause between two rows for longer than the server lets others idle.
+            self._run(connection, f"BEGIN {mode}; {_NO_IDLE_LIMIT}", ())
             yield connection
             self._run(connection, "COMMIT", ())
 
@@ -268,7 +273,21 @@ class PostgresStatements(SQLStore):
                 f"curio_persistence needs PostgreSQL {_OLDEST} or newer."
             )
         self._watchdog.watch(connection)
+        self._warn_of_encoding(connection)
         return connection
+
+    def _warn_of_encoding(self, connection: Connection) -> None:
+        encoding = connection.get_parameter_status("server_encoding")
+        if encoding not in _ANY_TEXT and not self._encoding_was_told:
+            self._encoding_was_told = True
+            import logging  # Imported here: the import is slow and seldom needed.
+
+            logging.getLogger(__name__).warning(
+                "%s is encoded in %s, so records with characters beyond it are refused. "
+                "Use a database with ENCODING 'UTF8'.",
+                self.location,
+                encoding,
+            )
 
     def _new_pool(self) -> WaitingPool:
         connect = partial(self._connect, self._settings)
