@@ -5,10 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import Any
 
+import psycopg2
 import pytest
+from psycopg2.extensions import make_dsn, parse_dsn
 
 from curio_persistence import (
     AgentRun,
@@ -334,3 +336,26 @@ def test_failures_in_nested_transactions_undo_only_themselves(open_postgres: Ope
         log_and_fail("last")
     found = {each.data for each in persistence.get_agent_run_events("run")}
     assert found == {"first", "inner", "last"}
+
+
+def test_a_pool_larger_than_the_server_allows_shares_the_connections_there_are(
+    postgres18: str,
+) -> None:
+    with closing(psycopg2.connect(postgres18)) as server, server.cursor() as cursor:
+        server.autocommit = True
+        cursor.execute("DROP ROLE IF EXISTS narrow")
+        cursor.execute("CREATE ROLE narrow LOGIN CONNECTION LIMIT 3")
+        cursor.execute("GRANT CREATE ON DATABASE postgres TO narrow")
+        dsn = make_dsn(**{**parse_dsn(postgres18), "user": "narrow"})
+        with PostgresPersistence(dsn=dsn, schema="narrow") as persistence:
+
+            def write(_: int) -> None:
+                for _ in range(20):
+                    persistence.log_agent_run_event(event())
+
+            with ThreadPoolExecutor(10) as pool:
+                list(pool.map(write, range(10)))
+            assert persistence.count_events() == 200
+        cursor.execute("DROP SCHEMA narrow CASCADE")
+        cursor.execute("DROP OWNED BY narrow")
+        cursor.execute("DROP ROLE narrow")

@@ -6,6 +6,7 @@ import select
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Lock
+from time import monotonic, sleep
 from typing import Any
 from weakref import WeakSet
 
@@ -15,8 +16,8 @@ from psycopg2.extensions import cursor as DriverCursor
 from psycopg2.pool import ThreadedConnectionPool
 
 from curio_persistence.concurrency.fair_lock import FairLock, Ticket
-from curio_persistence.concurrency.time_limit import in_time
-from curio_persistence.errors import ClosedError, PoolTimeoutError
+from curio_persistence.concurrency.time_limit import in_time, limit_ends
+from curio_persistence.errors import ClosedError, PoolTimeoutError, UnavailableError
 
 
 def _stored_number(value: Any, cursor: DriverCursor) -> int | None:
@@ -25,6 +26,12 @@ def _stored_number(value: Any, cursor: DriverCursor) -> int | None:
 
 
 _NUMERIC = new_type((1700,), "CURIO_NUMERIC", _stored_number)
+
+
+_FULL = ("too many connections", "too many clients", "connection slots are reserved")
+_LOOKS, _MOMENT = 20, 0.02
+"""How often, and at which interval in seconds, a thread looks for a returned connection before it
+tries to connect again."""
 
 
 class Connection(DriverConnection):
@@ -111,7 +118,7 @@ class WaitingPool(ThreadedConnectionPool):
         """Return a connection for this ticket alone: the one used last, or a new one."""
         if not self._permits.acquire(key, self._timeout):
             raise PoolTimeoutError(self._timeout_message())
-        return self._idle_connection() or self._connection_in_time()
+        return self._idle_connection() or self._new_or_returned()
 
     def putconn(
         self, conn: DriverConnection | None = None, key: Any = None, close: bool = False
@@ -166,6 +173,21 @@ class WaitingPool(ThreadedConnectionPool):
                 connection.close()
         except IndexError:  # Tried, not tested: another thread may take the last one.
             return None
+
+    def _new_or_returned(self) -> Connection:
+        """Connect; if the server allows no more connections, wait for one that is returned."""
+        until = min(monotonic() + self._timeout, limit_ends())
+        while True:
+            try:
+                return self._connection_in_time()
+            except UnavailableError as error:
+                is_full = any(words in str(error) for words in _FULL)
+                if not is_full or self.in_use() < 2 or monotonic() >= until:
+                    raise
+            for _ in range(_LOOKS):
+                sleep(_MOMENT)
+                if connection := self._idle_connection():
+                    return connection
 
     def _connection_in_time(self) -> Connection:
         """Connect; libpq's own limit is 2 s at least, and without the search for the host.
