@@ -15,7 +15,7 @@ from curio_persistence.base import BasePersistence
 from curio_persistence.capabilities.appends import OnConflict
 from curio_persistence.capabilities.events import EventFilters, Events
 from curio_persistence.capabilities.metrics import MetricFilters, MetricPoint, Metrics
-from curio_persistence.capabilities.runs import RunFilters, Runs
+from curio_persistence.capabilities.runs import RunFilters
 from curio_persistence.capabilities.scores import Scores
 from curio_persistence.capabilities.search import Search, SearchFilters, SearchOrder, SearchPage
 from curio_persistence.capabilities.stats import Stats
@@ -31,6 +31,7 @@ from curio_persistence.redaction import Content, Redaction, Redactor
 from curio_persistence.results.pages import Direction, Page, Records, Stream
 from curio_persistence.secret import hidden
 from curio_persistence.store.base import Finding, Store
+from curio_persistence.views.runs import RunViews
 
 if TYPE_CHECKING:
     from curio_persistence.backends.sqlite.store import Durability
@@ -62,7 +63,7 @@ class Persistence(BasePersistence):
         self.clock = clock = clock or Clock()
         self.redaction = redaction = redaction or Redaction()
         self._store = store
-        self.runs = Runs(store, clock, redaction)
+        self.runs = RunViews(store, clock, redaction)
         self.events = Events(store, clock, redaction)
         self.usage = Usage(store, clock, redaction)
         self.scores = Scores(store, clock, redaction)

@@ -15,7 +15,6 @@ from curio_persistence.buffering.persistence import BufferedPersistence
 from curio_persistence.buffering.queue import Overflow
 from curio_persistence.capabilities.events import EventFilters, Events
 from curio_persistence.capabilities.metrics import Metrics
-from curio_persistence.capabilities.runs import Runs
 from curio_persistence.capabilities.scores import Scores
 from curio_persistence.capabilities.search import Search
 from curio_persistence.capabilities.stats import Stats
@@ -28,29 +27,34 @@ from curio_persistence.recording.decorators import F, recorded
 from curio_persistence.recording.recorder import RunRecorder
 from curio_persistence.recording.run import OnError, Parent
 from curio_persistence.redaction import Redaction
+from curio_persistence.views.runs import RunViews
 
 THREADS = 4
 """How many work at a time, if nobody says otherwise: each that is busy may keep the event loop
 waiting for the interpreter, for 5 ms."""
 
 
-class AsyncRuns(Awaited[Runs]):
+class AsyncRuns(Awaited[RunViews]):
     """`persistence.runs`, awaited."""
 
-    create = awaited(Runs.create)
-    create_many = awaited(Runs.create_many)
-    update = awaited(Runs.update)
-    change = awaited(Runs.change)
-    get = awaited(Runs.get)
-    get_many = awaited(Runs.get_many)
-    newest = awaited(Runs.newest)
-    query = awaited(Runs.query)
-    iterate = streamed(Runs.iterate)
-    count = awaited(Runs.count)
-    totals = awaited(Runs.totals)
-    delete = awaited(Runs.delete)
-    left_behind = awaited(Runs.left_behind)
-    abandon = awaited(Runs.abandon)
+    create = awaited(RunViews.create)
+    create_many = awaited(RunViews.create_many)
+    update = awaited(RunViews.update)
+    change = awaited(RunViews.change)
+    get = awaited(RunViews.get)
+    get_many = awaited(RunViews.get_many)
+    newest = awaited(RunViews.newest)
+    query = awaited(RunViews.query)
+    iterate = streamed(RunViews.iterate)
+    count = awaited(RunViews.count)
+    totals = awaited(RunViews.totals)
+    delete = awaited(RunViews.delete)
+    left_behind = awaited(RunViews.left_behind)
+    abandon = awaited(RunViews.abandon)
+    history = awaited(RunViews.history)
+    steps = awaited(RunViews.steps)
+    outline = awaited(RunViews.outline)
+    compare = awaited(RunViews.compare)
 
 
 class AsyncEvents(Awaited[Events]):

@@ -10,14 +10,15 @@ an object; the lists are null where --depth ended.
 from __future__ import annotations
 
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from typing import Any
 
 from curio_persistence.cli.exits import OK
-from curio_persistence.cli.histories import DEEPEST, History, Place, Totals, Wanted, read_history
 from curio_persistence.cli.options import add_json_option, count, open_for_reading
 from curio_persistence.cli.output import Output
-from curio_persistence.cli.steps import LEVELS, begin_of
 from curio_persistence.cli.text import duration, local_time, money, one_line
 from curio_persistence.cli.timeline import show_timeline, timeline
+from curio_persistence.views.histories import History, Totals
+from curio_persistence.views.steps import LEVELS, RecordRef, begin_of
 
 EXAMPLES = """\
   curio-persistence show run-42
@@ -74,7 +75,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(options: Namespace, output: Output) -> int:
     with open_for_reading(options) as persistence:
-        history = read_history(persistence, options.run_id, _wanted(options))
+        history = persistence.runs.history(options.run_id, **_wanted(options))
     if not output.for_people:
         output.json(history.to_dict())
         return OK
@@ -84,21 +85,22 @@ def run(options: Namespace, output: Output) -> int:
     return OK
 
 
-def place(text: str) -> Place:
+def place(text: str) -> RecordRef:
     """`event:7` or `usage:3`."""
     kind, _, number = text.partition(":")
     if kind not in ("event", "usage") or not number.isascii() or not number.isdigit():
         raise ArgumentTypeError(f"{text!r} is not a hit such as event:7 or usage:3")
-    return Place(kind, int(number))
+    return RecordRef(kind, int(number))
 
 
-def _wanted(options: Namespace) -> Wanted:
+def _wanted(options: Namespace) -> dict[str, Any]:
     limit, depth = options.limit, options.depth
     if options.around is not None:
         limit = _NEAR if limit is None else limit
         depth = 0 if depth is None else depth
-    depth = DEEPEST if depth is None else min(depth, DEEPEST)
-    return Wanted(options.type, options.min_level, limit, depth, options.around)
+    wanted = {"types": options.type, "limit": limit, "depth": depth, "around": options.around}
+    said = {name: value for name, value in wanted.items() if value is not None}
+    return {**said, "min_level": options.min_level}
 
 
 def _show_head(history: History, output: Output) -> None:

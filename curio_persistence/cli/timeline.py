@@ -8,22 +8,22 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple, TypeGuard
 
 from curio_persistence.cli.events import STYLES
-from curio_persistence.cli.histories import History
 from curio_persistence.cli.output import BOLD, CYAN, DIM, GREEN, RED, Output
 from curio_persistence.cli.runs import STATUS_STYLES
-from curio_persistence.cli.steps import (
+from curio_persistence.cli.tables import Cell, cell
+from curio_persistence.cli.text import cells, lines, money, shortened, span
+from curio_persistence.views.histories import History
+from curio_persistence.views.steps import (
     MODEL,
     RUN,
     SPAN,
     TOOL,
     Branch,
     Step,
-    compact,
     steps_of,
     tree_of,
 )
-from curio_persistence.cli.tables import Cell, cell
-from curio_persistence.cli.text import cells, lines, money, shortened, span
+from curio_persistence.views.values import compact
 
 _GAP = "  "
 _MARK = "> "
@@ -73,7 +73,7 @@ def timeline(history: History, *, full: bool, guide: str = "") -> Iterator[Row]:
 
 
 def _rows(branches: Iterable[Branch], guide: str, *, full: bool) -> Iterator[Row]:
-    for step, inside in branches:
+    for step, inside in ((branch.step, branch.below) for branch in branches):
         below = _below(step, full=full)
         yield Row(step.at, step.took_ms, guide, headline(step), below, step.is_hit)
         if _is_looked_into(step.child):

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from decimal import Decimal
-from itertools import pairwise
+from functools import partial
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from curio_persistence import Persistence, connect
-from curio_persistence.cli.alignment import aligned, compared, in_common
-from curio_persistence.cli.steps import Step
 from curio_persistence.cli.text import cells
-from tests.cli.history import BEGIN
+from tests.cli import test_show
 from tests.cli.program import Program
-from tests.cli.test_show import begin, call, end, event
+from tests.cli.test_show import begin, end
+
+event = partial(test_show.event, agent_id="agent")
+call = partial(test_show.call, agent_id="agent")
 
 
 def tool(
@@ -83,15 +81,15 @@ def test_ids_and_times_are_no_difference(program: Program, twins: str) -> None:
     told = program("diff", "one", "two", "--url", twins).json()
     assert told["same"] is True
     assert told["differences"] == []
-    assert [step["change"] for step in told["steps"]] == ["equal"] * 4
+    assert [step["change"] for step in told["steps"]] == ["equal"] * 6
     assert compare(program, twins)[-2:] == [
-        "… 4 equal steps",
+        "… 6 equal steps",
         "Nothing differs but ids, times and latencies.",
     ]
 
 
 def test_equal_steps_can_be_shown(program: Program, twins: str) -> None:
-    assert compare(program, twins, "--all")[-5:-1] == [
+    assert compare(program, twins, "--all")[-6:-2] == [
         '  tool search  {"q": "a", "page": 1}  → {"hits": 3}',
         "  model large  100 in, 10 out, $0.002000  → good",
         '  tool save  {"to": "x"}  → true',
@@ -113,9 +111,10 @@ def test_a_person_sees_what_differs(program: Program, others: str) -> None:
         "tokens out          10         10",
         "cost         $0.002000  $0.000500  -$0.001500",
         "",
-        '    output  "the end" → –',
-        '    error  – → "OSError"',
+        '    final_synthesis_output  "the end" → –',
+        '    error_message  – → "OSError"',
         "",
+        '- run_started  {"objective": "Compare"}',
         "~ tool search",
         '    args.q  "a" → "b"',
         '    error  – → "late"',
@@ -125,6 +124,7 @@ def test_a_person_sees_what_differs(program: Program, others: str) -> None:
         "    cost_usd  0.002000 → 0.000500  -0.001500",
         '- tool save  {"to": "x"}  → true',
         "- run helper  one-child",
+        '- run_completed  {"status": "completed"}',
         "+ log  nothing to save",
     ]
 
@@ -144,17 +144,24 @@ def test_a_program_gets_an_object(program: Program, others: str) -> None:
         "cost_usd": "0.000500",
     }
     changes = [step["change"] for step in told["steps"]]
-    assert changes == ["changed", "changed", "only in first", "only in first", "only in second"]
-    search, model, save, *_ = told["steps"]
+    assert changes == [
+        "only in first",
+        *["changed"] * 2,
+        *["only in first"] * 3,
+        "only in second",
+    ]
+    _, search, model, save, *_ = told["steps"]
     assert search["differences"] == [
         {"path": "args.q", "first": "a", "second": "b"},
         {"path": "error", "first": None, "second": "late"},
     ]
-    assert search["second"]["args"] == {"q": "b", "page": 1}
+    assert search["second"]["facts"]["args"] == {"q": "b", "page": 1}
     assert {each["path"] for each in model["differences"]} == {"model", "input_tokens", "cost_usd"}
     assert (model["first"]["latency_ms"], model["second"]["latency_ms"]) == (900, 90)
     assert save["second"] is None
-    assert {"output", "error", "status"} <= {each["path"] for each in told["differences"]}
+    assert {"final_synthesis_output", "error_message", "status"} <= {
+        each["path"] for each in told["differences"]
+    }
 
 
 def test_it_is_the_same_each_time_and_the_other_way_round(program: Program, others: str) -> None:
@@ -205,85 +212,6 @@ def test_long_texts_are_shown_from_where_they_differ(program: Program, url: str)
     assert max(map(cells, compare(program, url))) <= 80
 
 
-def step(name: str = "", kind: str = "tool", took_ms: float | None = None, **parts: Any) -> Step:
-    return Step(BEGIN, kind, name, parts, took_ms=took_ms)
-
-
-@pytest.mark.parametrize(
-    ("first", "second", "paths"),
-    [
-        (1, 1.0, []),
-        (1, True, [""]),
-        ({"a": None}, {}, []),
-        ({"a": [1, {"b": 2}]}, {"a": [1, {"b": 3}]}, [".a[1].b"]),
-        ([1, 2], [1], ["[1]"]),
-        ({"a": {}}, {"a": []}, [".a"]),
-        ("1", 1, [""]),
-    ],
-)
-def test_values_are_compared_by_path(first: Any, second: Any, paths: list[str]) -> None:
-    pair = compared(step(args=first), step(args=second))
-    assert [each.path for each in pair.differences] == [f"args{path}" for path in paths]
-
-
-@pytest.mark.parametrize(
-    ("first", "second", "differs"),
-    [(1, 900, False), (1, 1001, True), (3000, 5900, False), (6000, 3000, True), (None, 9e9, False)],
-)
-def test_only_much_latency_is_a_difference(
-    first: float | None, second: float | None, differs: bool
-) -> None:
-    pair = compared(step(took_ms=first), step(took_ms=second))
-    assert [each.path for each in pair.differences] == ["latency_ms"] * differs
-
-
-def test_what_is_equal_is_found_before_what_is_alike() -> None:
-    a, b, c, other = (step("search", q=q) for q in "abcx")
-    assert [pair.change for pair in aligned([a, b, c], [b, c])] == [
-        "only in first",
-        "equal",
-        "equal",
-    ]
-    assert [pair.change for pair in aligned([a, b], [other, b])] == ["changed", "equal"]
-
-
-STEPS = st.lists(
-    st.builds(step, st.sampled_from("ab"), st.sampled_from(["tool", "note"]), q=st.integers(0, 2))
-)
-
-
-@given(STEPS, STEPS)
-def test_every_step_has_its_place(first: list[Step], second: list[Step]) -> None:
-    pairs = aligned(first, second)
-    assert [pair.first for pair in pairs if pair.first] == first
-    assert [pair.second for pair in pairs if pair.second] == second
-    assert pairs == aligned(first, second)
-    assert all(pair.first.kind == pair.second.kind for pair in pairs if pair.first and pair.second)
-
-
-def longest(first: str, second: str) -> int:
-    row = [0] * (len(second) + 1)
-    for one in first:
-        above, row = row, [0]
-        for j, other in enumerate(second):
-            row.append(above[j] + 1 if one == other else max(above[j + 1], row[j]))
-    return row[-1]
-
-
-@given(st.text("abc"), st.text("abc"))
-def test_as_much_as_possible_is_found_in_common(first: str, second: str) -> None:
-    pairs = in_common(first, second)
-    assert all(first[i] == second[j] for i, j in pairs)
-    assert all(i < i_next and j < j_next for (i, j), (i_next, j_next) in pairwise(pairs))
-    assert len(pairs) == longest(first, second)
-
-
-@given(STEPS)
-def test_a_run_is_equal_to_itself(steps: list[Step]) -> None:
-    later = [each._replace(at=each.at + timedelta(days=1)) for each in steps]
-    assert {pair.change for pair in aligned(steps, later)} <= {"equal"}
-
-
 def test_numbers_that_json_lacks_are_text(program: Program) -> None:
     with connect(f"sqlite:///{program.folder / 'agent_sdk.db'}") as persistence:
         persistence.append_event("a", "agent", "x", payload='{"v": 1e400, "w": NaN}')
@@ -291,4 +219,4 @@ def test_numbers_that_json_lacks_are_text(program: Program) -> None:
     ended = program("diff", "a", "b")
     assert "Infinity" not in ended.out
     [step] = ended.json()["steps"]
-    assert step["first"]["data"] == {"v": "1e400", "w": "NaN"}
+    assert (step["first"]["facts"]["v"], step["first"]["facts"]["w"]) == ("1e400", "NaN")

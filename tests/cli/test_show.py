@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from curio_persistence import AgentLLMUsage, AgentRun, AgentRunEvent, Level, Persistence, connect
-from curio_persistence.cli.steps import LEVELS
 from curio_persistence.cli.text import cells
+from curio_persistence.views.steps import LEVELS
 from tests.cli.history import BEGIN, EVIL
 from tests.cli.program import Program
 
@@ -43,16 +43,27 @@ def event(
     seconds: float,
     event_type: str,
     payload: Any = None,
+    *,
+    agent_id: str | None = None,
     **more: Any,
 ) -> None:
+    agent_id = agent_id or f"{run_id}-agent"
     persistence.append_event(
-        run_id, f"{run_id}-agent", event_type, timestamp=at(seconds), payload=payload, **more
+        run_id, agent_id, event_type, timestamp=at(seconds), payload=payload, **more
     )
 
 
-def call(persistence: Persistence, run_id: str, seconds: float, **fields: Any) -> None:
+def call(
+    persistence: Persistence,
+    run_id: str,
+    seconds: float,
+    *,
+    agent_id: str | None = None,
+    **fields: Any,
+) -> None:
+    agent_id = agent_id or f"{run_id}-agent"
     persistence.log_llm_usage(
-        AgentLLMUsage(f"{run_id}-agent", run_id, "acme", created_at=at(seconds), **fields)
+        AgentLLMUsage(agent_id, run_id, "acme", created_at=at(seconds), **fields)
     )
 
 
@@ -265,7 +276,9 @@ def test_parents_in_a_circle_are_shown_once(program: Program, url: str) -> None:
         "          running",
     ]
     told = program("show", "self", "--url", url).json()
-    assert told["children"] == [{**told, "events": None, "usage": None, "children": None}]
+    assert told["children"] == [
+        {**told, **dict.fromkeys(("events", "usage", "scores", "children"))}
+    ]
 
 
 def test_calls_of_a_tool_are_told_apart_by_their_arguments(program: Program, url: str) -> None:

@@ -29,7 +29,7 @@ LAYERS = (
     ("recording",),
     ("base",),
     ("backends", "capabilities"),
-    ("config",),
+    ("config", "views"),
     ("persistence",),
     ("buffering",),
     ("export",),
@@ -56,9 +56,10 @@ _CORE = {"clock", "concurrency", "errors", "models", "results", "secret", "store
 NARROW = {
     "backends": _CORE,
     "capabilities": _CORE | {"redaction", "text"},
-    # The command line is written like any program: public names only, and the errors by their
-    # module, which imports nothing else.
-    "cli": {"", "errors"},
+    "views": (_CORE - {"concurrency", "secret"}) | {"capabilities", "redaction"},
+    # The command line is written like any program: public names only, the views that it shows,
+    # and the errors by their module, which imports nothing else.
+    "cli": {"", "errors", "views"},
 }
 
 # Packages outside the standard library, and the modules that may import them.

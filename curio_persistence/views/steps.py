@@ -4,30 +4,41 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from datetime import datetime, timedelta
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from decimal import Decimal
-from math import isfinite
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple, Union
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from curio_persistence.models import AgentLLMUsage, AgentRun, AgentRunEvent, Level
+from curio_persistence.views.values import (
+    compact,
+    is_number,
+    milliseconds,
+    parsed,
+    without_nothing,
+)
 
 if TYPE_CHECKING:
-    from curio_persistence import AgentLLMUsage, AgentRun, AgentRunEvent
-    from curio_persistence.cli.histories import History
+    from curio_persistence.views.histories import History
 
-Record = Union["AgentRunEvent", "AgentLLMUsage"]
+Record = AgentRunEvent | AgentLLMUsage
 
-LEVELS = ("debug", "info", "warning", "error", "critical")
+LEVELS = tuple(level.value for level in Level)
 
 TOOL, MODEL, RUN, SPAN = "tool", "model", "run", "span"
 """The kinds of steps that are not named as an event's type."""
 
-_DEEPEST = 100
-"""Levels of JSON: what is nested deeper is taken as the text it is kept as."""
-
 _STARTED = ("tool_call_started", "span_started")
-_MOST = 10**15
 _SPANS = frozenset(("tool_call", "span", *_STARTED))
 _KINDS = {"tool_call": TOOL, "tool_call_started": TOOL, "span": SPAN, "span_started": SPAN}
+_TIMED = frozenset((TOOL, MODEL, SPAN, RUN))
+
+_DEEPEST = 100
+"""Spans below each other: one that is nested deeper, or in a circle, stands at the top."""
+
+_BRIEF = 200
+"""Characters that a brief step keeps of each text."""
 
 
 class _Known(NamedTuple):
@@ -59,21 +70,33 @@ _OF_THE_RUN = {
 """What the events at a run's ends may say, and where the run says the same."""
 
 
-class Step(NamedTuple):
+class RecordRef(NamedTuple):
+    """The name of an event, a model call or a child run: `event:7`, `usage:3`, `run:2`."""
+
+    kind: str
+    id: int
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
     """One thing that happened: `kind` and `name` say what, `parts` hold its words and numbers.
 
     `at` is when it began, where that was recorded, else when it was recorded. `error` is what went
     wrong; with one, the level is at least `warning`. A tool call or span without a known end
     `is_open`; a step that `is_hit` was looked for. `span_id` is the step's own, `parent_span_id`
-    that of the step it happened in.
+    that of the step it happened in. `record` is the event or model call itself, and `begun` the
+    event by which it began; a child run is a `child`. A brief step has neither record.
     """
 
     at: datetime
     kind: str
     name: str = ""
-    parts: Mapping[str, Any] = MappingProxyType({})
+    parts: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     error: str | None = None
-    level: str = "info"
+    level: str = Level.INFO.value
     took_ms: float | None = None
     input_tokens: int | None = None
     output_tokens: int | None = None
@@ -83,9 +106,13 @@ class Step(NamedTuple):
     child: History | None = None
     span_id: str | None = None
     parent_span_id: str | None = None
+    ref: RecordRef | None = None
+    record: Record | None = None
+    begun: Record | None = None
 
 
-class Branch(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Branch:
     """A step, and below it the steps that happened in it."""
 
     step: Step
@@ -93,60 +120,110 @@ class Branch(NamedTuple):
 
 
 def severity(level: str) -> int:
-    """A level's place among the levels; a word that nobody knows is as `info`."""
-    return LEVELS.index(level if level in LEVELS else "info")
+    """Return a level's place among the levels; an unknown word counts as `info`."""
+    return LEVELS.index(level if level in LEVELS else Level.INFO.value)
 
 
-def steps_of(history: History) -> list[Step]:
-    """A run's steps by time, but for those that only say again how the run began or ended."""
+def steps_of(history: History, *, complete: bool = False) -> list[Step]:
+    """Return a run's steps by time.
+
+    Events that only repeat how the run itself began or ended are left out, unless `complete`.
+    """
 
     def marked(record: Record) -> Step:
-        return step_of(record)._replace(is_hit=record is history.hit)
+        step = step_of(record)
+        return replace(step, is_hit=True) if record is history.hit else step
 
     events = map(marked, history.events or ())
     steps = [
-        *_closed(step for step in events if not _is_said_by_the_run(step, history)),
+        *_closed(step for step in events if complete or not _is_said_by_the_run(step, history)),
         *map(marked, history.usage or ()),
         *map(step_of_run, history.children or ()),
     ]
     if history.cut_after:  # What ends an open one may be among the rest.
-        steps = [step._replace(is_open=False) for step in steps]
+        steps = [replace(step, is_open=False) if step.is_open else step for step in steps]
     return sorted(steps, key=lambda step: step.at)
 
 
 def tree_of(steps: Iterable[Step]) -> list[Branch]:
-    """Steps by time, each below the step it happened in, where that is among them."""
+    """Return steps by time, each below the step it happened in, where that is among them."""
     branches = [Branch(step, []) for step in steps]
-    spans = {branch.step.span_id: branch for branch in branches if branch.step.span_id}
+    spans = {branch.step.span_id: branch for branch in branches}
+    spans.pop(None, None)
     top: list[Branch] = []
     for branch in branches:
-        around = spans.get(branch.step.parent_span_id or "")
-        (top if around is None or around is branch else around.below).append(branch)
+        around = spans.get(branch.step.parent_span_id)
+        is_top = around is None or around is branch or _is_too_deep(branch, spans)
+        (top if is_top or around is None else around.below).append(branch)
     return top
 
 
+def _is_too_deep(branch: Branch, spans: Mapping[str | None, Branch]) -> bool:
+    for _ in range(_DEEPEST):
+        above = spans.get(branch.step.parent_span_id)
+        if above is None:
+            return False
+        branch = above
+    return True
+
+
+def outline_of(history: History) -> Branch:
+    """Return a run as a tree of brief steps: only what takes time, child runs with their own."""
+    return Branch(brief(step_of_run(history)), _timed(tree_of(steps_of(history))))
+
+
+def _timed(branches: Iterable[Branch]) -> list[Branch]:
+    found = []
+    for step, below in ((branch.step, _timed(branch.below)) for branch in branches):
+        if step.child is not None:
+            below = [*outline_of(step.child).below, *below]
+        if step.took_ms is not None or step.kind in _TIMED:
+            found.append(Branch(brief(step), below))
+    return found
+
+
+def brief(step: Step) -> Step:
+    """Return a step with the beginning of each long text, and without its records."""
+    parts = {name: _shortened(value) for name, value in step.parts.items()}
+    error = None if step.error is None else _shortened(step.error)
+    child = step.child and replace(step.child, events=None, usage=None, scores=None, children=None)
+    return replace(step, parts=parts, error=error, child=child, record=None, begun=None)
+
+
+def _shortened(value: Any) -> Any:
+    text = compact(value)
+    return value if len(text) <= _BRIEF else text[:_BRIEF] + "…"
+
+
 def time_of(record: Record) -> datetime:
-    """When an event happened, or a model had answered."""
+    """Return when an event happened, or a model had answered."""
     moment = getattr(record, "timestamp", None) or record.created_at
     assert moment is not None, "what was read has its times"
     return moment
 
 
 def begin_of(run: AgentRun) -> datetime:
+    """Return when a run began, or was stored."""
     begin = run.started_at or run.created_at
     assert begin is not None, "what was read has its times"
     return begin
 
 
-def step_of(record: Record) -> Step:
-    from curio_persistence import AgentRunEvent
+def ref_of(record: Record | AgentRun) -> RecordRef:
+    """Return the name of a record that was read."""
+    assert record.id is not None, "what was read has its id"
+    kinds = {AgentRunEvent: "event", AgentLLMUsage: "usage"}
+    return RecordRef(kinds.get(type(record), RUN), record.id)
 
+
+def step_of(record: Record) -> Step:
+    """Return an event or a model call as a step."""
     return _event(record) if isinstance(record, AgentRunEvent) else _model_call(record)
 
 
 def _event(event: AgentRunEvent) -> Step:
     is_span = event.event_type in _SPANS
-    payload = _parsed(event.data)
+    payload = parsed(event.data)
     left = dict(payload) if isinstance(payload, dict) else {}
     kind = _KINDS.get(event.event_type, event.event_type)
     took_ms = _number(left, "latency_ms", "duration_ms")
@@ -159,7 +236,7 @@ def _event(event: AgentRunEvent) -> Step:
         time_of(event),
         kind,
         name or event.message or "",
-        _without_nothing(
+        without_nothing(
             {
                 "message": event.message if name and name != event.message else None,
                 **parts,
@@ -174,6 +251,8 @@ def _event(event: AgentRunEvent) -> Step:
         is_open=event.event_type in _STARTED,
         span_id=event.span_id if is_span else None,
         parent_span_id=event.parent_span_id if is_span else event.span_id,
+        ref=ref_of(event),
+        record=event,
     )
 
 
@@ -183,67 +262,65 @@ def _model_call(call: AgentLLMUsage) -> Step:
         time_of(call),
         MODEL,
         call.model,
-        _without_nothing(
+        without_nothing(
             {
                 "provider": call.provider or None,
-                "params": _parsed(call.input_params),
-                "prompt": _parsed(call.prompt) or None,
-                "response": _parsed(call.response_content),
+                "params": parsed(call.input_params),
+                "prompt": parsed(call.prompt) or None,
+                "response": parsed(call.response_content),
                 "cache_read_tokens": call.cache_read_tokens,
                 "cache_write_tokens": call.cache_write_tokens,
                 "reasoning_tokens": call.reasoning_tokens,
             }
         ),
         error,
-        "warning" if error else "info",
+        Level.WARNING.value if error else Level.INFO.value,
         call.latency_ms,
         call.input_tokens,
         call.output_tokens,
         call.get_cost_usd(),
         span_id=call.span_id,
         parent_span_id=call.parent_span_id,
+        ref=ref_of(call),
+        record=call,
     )
 
 
 def step_of_run(history: History) -> Step:
-    """A run as one step, its model calls and those of its child runs added up."""
+    """Return a run as one step, its model calls and those of its child runs added up."""
     run, totals = history.run, history.totals
     return Step(
         begin_of(run),
         RUN,
         run.agent_id,
-        _without_nothing(
+        without_nothing(
             {
                 "objective": run.objective or None,
-                "context": _parsed(run.additional_context),
+                "context": parsed(run.additional_context),
                 "status": run.status,
-                "output": _parsed(run.final_synthesis_output),
+                "output": parsed(run.final_synthesis_output),
             }
         ),
         run.error_message,
-        "error" if run.error_message else "info",
-        _milliseconds(run.started_at, run.finished_at),
+        Level.ERROR.value if run.error_message else Level.INFO.value,
+        milliseconds(run.started_at, run.finished_at),
         totals.input_tokens if totals.calls else None,
         totals.output_tokens if totals.calls else None,
         totals.cost_usd,
         child=history,
         parent_span_id=_span_around(history),
+        ref=ref_of(run),
     )
 
 
 def _span_around(history: History) -> str | None:
-    """The span in which a run began, as its first event tells."""
+    """Return the span in which a run began, as its first event tells."""
     started = (event for event in history.events or () if event.event_type == "run_started")
     return next((event.parent_span_id for event in started), None)
 
 
-def compact(value: Any) -> str:
-    """A parsed value on one line: text as it is, anything else as JSON."""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
 def _closed(steps: Iterable[Step]) -> list[Step]:
-    """Each tool call and span once: its end stands where it began.
+    """Return each tool call and span once: its end stands where it began.
 
     What ends is the one with the same span_id; without one, the last call begun of the same tool
     with the same arguments.
@@ -265,8 +342,9 @@ def _closed(steps: Iterable[Step]) -> list[Step]:
 
 
 def _ended(begun: Step, end: Step) -> Step:
-    took_ms = _milliseconds(begun.at, end.at) if end.took_ms is None else end.took_ms
-    return end._replace(at=begun.at, took_ms=took_ms, is_hit=begun.is_hit or end.is_hit)
+    took_ms = milliseconds(begun.at, end.at) if end.took_ms is None else end.took_ms
+    is_hit = begun.is_hit or end.is_hit
+    return replace(end, at=begun.at, took_ms=took_ms, is_hit=is_hit, begun=begun.record)
 
 
 def _is_said_by_the_run(step: Step, history: History) -> bool:
@@ -278,44 +356,6 @@ def _is_said_by_the_run(step: Step, history: History) -> bool:
         value is None or value == getattr(history.run, _OF_THE_RUN.get(key, ""), None)
         for key, value in said.items()
     )
-
-
-def _parsed(text: str | None) -> Any:
-    """Return what JSON text holds, with text for NaN and infinities; other text as it is."""
-    if text is None:
-        return None
-    try:
-        value = json.loads(text, parse_constant=str, parse_float=_finite)
-    except (ValueError, RecursionError):
-        return text
-    return text if _is_too_deep(value) else value
-
-
-def _finite(text: str) -> float | str:
-    """Return a number; its text where that is beyond a float."""
-    value = float(text)
-    return value if isfinite(value) else text
-
-
-def _is_too_deep(value: Any) -> bool:
-    level = [value]
-    for _ in range(_DEEPEST):
-        level = [
-            child
-            for each in level
-            if isinstance(each, dict | list)
-            for child in (each.values() if isinstance(each, dict) else each)
-        ]
-        if not level:
-            return False
-    return True
-
-
-def is_number(value: Any) -> bool:
-    """Whether it can be calculated with; what JSON calls numbers may be without any bounds."""
-    if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
-        return False
-    return -_MOST < value < _MOST
 
 
 def _number(fields: dict[str, Any], *keys: str) -> float | None:
@@ -337,14 +377,4 @@ def _error(fields: dict[str, Any]) -> str | None:
 
 def _of_a_failure(level: str) -> str:
     """At least a warning, as the recorder has it of a failed tool: the agent may have coped."""
-    return max(level, "warning", key=severity)
-
-
-def _without_nothing(parts: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in parts.items() if value is not None}
-
-
-def _milliseconds(begin: datetime | None, end: datetime | None) -> float | None:
-    if begin is None or end is None:
-        return None
-    return (end - begin) / timedelta(milliseconds=1)
+    return max(level, Level.WARNING.value, key=severity)

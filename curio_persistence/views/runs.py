@@ -1,0 +1,140 @@
+"""Runs, and what a person reads of one: its history, its steps, how it differs from another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from curio_persistence.capabilities.events import Events
+from curio_persistence.capabilities.runs import Runs
+from curio_persistence.capabilities.scores import Scores
+from curio_persistence.capabilities.usage import Usage
+from curio_persistence.clock import Clock
+from curio_persistence.errors import InvalidValueError, NotFoundError
+from curio_persistence.models import AgentRun, Level
+from curio_persistence.redaction import Redaction
+from curio_persistence.store.base import Position, Store
+from curio_persistence.store.codecs import encode_time
+from curio_persistence.store.cursors import Cursors
+from curio_persistence.store.filters import Order, checked_count
+from curio_persistence.tables import RUNS
+from curio_persistence.views.comparison import Comparison, compare
+from curio_persistence.views.histories import DEEPEST, History, HistoryOptions, Reader
+from curio_persistence.views.steps import (
+    LEVELS,
+    Branch,
+    RecordRef,
+    Step,
+    outline_of,
+    steps_of,
+)
+from curio_persistence.views.steps import (
+    brief as without_long_texts,
+)
+
+_ORDER = (Order("at"), Order("kind"), Order("id"))
+
+
+@dataclass(frozen=True, slots=True)
+class StepPage:
+    """One page of a run's steps; `next_cursor` leads to the next one, None after the last."""
+
+    steps: tuple[Step, ...]
+    next_cursor: str | None = None
+
+    def __iter__(self) -> Iterator[Step]:
+        return iter(self.steps)
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+
+class RunViews(Runs):
+    """Create, change, list and delete runs; read one with all that belongs to it."""
+
+    def __init__(self, store: Store, clock: Clock, redaction: Redaction) -> None:
+        super().__init__(store, clock, redaction)
+        self._events = Events(store, clock, redaction)
+        self._usage = Usage(store, clock, redaction)
+        self._scores = Scores(store, clock, redaction)
+
+    def history(
+        self,
+        run_id: str,
+        *,
+        types: Sequence[str] | None = None,
+        min_level: str = Level.DEBUG.value,
+        limit: int | None = None,
+        depth: int = DEEPEST,
+        around: RecordRef | None = None,
+    ) -> History:
+        """Return a run with its events, model calls, scores and child runs.
+
+        `limit` admits the last so many events and model calls of each run, or so many before and
+        after the record `around`. `types` admits only events of these types, `min_level` only what
+        is at least so severe; what failed is at least a warning. Child runs are followed for
+        `depth` generations. Raise NotFoundError if the run, or the record, is not stored.
+        """
+        if min_level not in LEVELS:
+            known = ", ".join(LEVELS)
+            raise InvalidValueError(f"min_level is one of {known}.", field="min_level")
+        limit = None if limit is None else checked_count("limit", limit)
+        depth = min(checked_count("depth", depth), DEEPEST)
+        options = HistoryOptions(types, min_level, limit, depth, around)
+        return self._history(run_id, options)
+
+    def steps(
+        self,
+        run_id: str,
+        *,
+        limit: int | None = 100,
+        cursor: str | None = None,
+        brief: bool = True,
+    ) -> StepPage:
+        """Return one page of a run's steps by time: events, model calls and child runs.
+
+        A tool call or span is one step, which stands where it began. With `brief`, the beginning of
+        each long text is returned, and no records. A page costs reading the whole run. Raise
+        NotFoundError if the run is not stored.
+        """
+        limit = None if limit is None else checked_count("limit", limit)
+        cursors = Cursors(self._store, "steps", RUNS.where(run_id=run_id), _ORDER)
+        after = None if cursor is None else tuple(cursors.read(cursor))
+        found = sorted(steps_of(self._history(run_id, HistoryOptions(depth=0))), key=_position)
+        left = [step for step in found if after is None or _position(step) > after]
+        page = left[:limit]
+        more = page and len(page) < len(left)
+        steps = map(without_long_texts, page) if brief else page
+        return StepPage(tuple(steps), cursors.write(_position(page[-1])) if more else None)
+
+    def outline(self, run_id: str) -> Branch:
+        """Return a run as a tree: child runs, spans, tools and model calls, in brief.
+
+        Each stands below the span that it happened in. Raise NotFoundError if the run is not
+        stored.
+        """
+        return outline_of(self._history(run_id, HistoryOptions()))
+
+    def compare(self, first: str, second: str) -> Comparison:
+        """Compare every field of two runs and of all that belongs to them, but ids and times.
+
+        A latency differs where one is twice as long as the other, and a second longer. Raise
+        NotFoundError if one of the runs is not stored.
+        """
+        options = HistoryOptions()
+        return compare(self._history(first, options), self._history(second, options))
+
+    def _history(self, run_id: str, options: HistoryOptions) -> History:
+        run = self._stored(run_id)
+        return Reader(self, self._events, self._usage, self._scores, options).read(run)
+
+    def _stored(self, run_id: str) -> AgentRun:
+        run = self.get(run_id)
+        if run is None:
+            raise NotFoundError(f"{self._store.location} has no run {run_id!r}.")
+        return run
+
+
+def _position(step: Step) -> Position:
+    assert step.ref is not None
+    return encode_time(step.at) or "", step.ref.kind, step.ref.id
