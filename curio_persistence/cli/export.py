@@ -16,6 +16,7 @@ from curio_persistence.cli.filters import add_filters, filters
 from curio_persistence.cli.options import add_window_options, open_for_reading
 from curio_persistence.cli.output import Output, say
 from curio_persistence.cli.progress import progress_line
+from curio_persistence.errors import NotFoundError
 
 EXAMPLES = """\
   curio-persistence export --output exported.jsonl
@@ -83,4 +84,6 @@ def run(options: Namespace, output: Output) -> int:
     where = "" if to_stdout else f" to {report.path}"
     counts = (f"{getattr(report, name):,} {_RECORDS[name]}" for name in tables)
     say(f"Exported{where}: {', '.join(counts)}.")
+    if options.run_id is not None and not any(getattr(report, name) for name in tables):
+        raise NotFoundError(f"There are no records of run {options.run_id!r}.")
     return OK

@@ -70,7 +70,25 @@ def run(options: Namespace, output: Output) -> int:
         _show(report, output)
     else:
         output.json(report.to_dict())
+    if _is_nothing(report):
+        raise NotFoundError(f"Nothing to import was found in {options.path}.{_hint(options)}")
     return OK if report.ok else FAILED
+
+
+def _is_nothing(report: ImportReport) -> bool:
+    found = report.runs + report.events + report.usage + report.scores
+    return not found and "stored before" not in report.skipped and not report.problems
+
+
+def _hint(options: Namespace) -> str:
+    """Return where run folders are, if the path is a folder above or below theirs."""
+    if options.kind != "agdd":
+        return ""
+    path = Path(options.path)
+    for near in (path / "agents", path / ".runs" / "agents", path.parent):
+        if any(near.glob("*/logs.jsonl")) or any(near.glob("*/events.jsonl")):
+            return f" Did you mean {near}?"
+    return ""
 
 
 def _import(options: Namespace, persistence: Persistence | None) -> ImportReport:

@@ -91,3 +91,12 @@ def test_a_kind_nobody_knows_is_wrong_usage(program: Program) -> None:
     code, _, said = program("import", "csvs", ".")
     assert code == 2
     assert "invalid choice: 'csvs'" in said
+
+
+@pytest.mark.parametrize("given", [".runs", ".runs/agents/mag-1"])
+def test_a_folder_without_runs_is_not_a_success(
+    program: Program, root: Path, url: str, given: str
+) -> None:
+    code, _, said = program("import", "agdd", given, "--url", url)
+    assert code == 3
+    assert f"Nothing to import was found in {given}. Did you mean .runs/agents?" in said

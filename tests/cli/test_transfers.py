@@ -151,3 +151,11 @@ def test_a_source_is_named_once_and_has_to_be_there(program: Program, agents_db:
     assert program("copy", "nowhere.db", "copy.db").code == 3
     assert program("copy", agents_db, agents_db).code == 2
     assert not Path(program.folder / "nowhere.db").exists()
+
+
+def test_an_export_of_a_run_that_is_not_there_is_not_a_success(
+    program: Program, agents_db: str
+) -> None:
+    code, _, said = program("export", "--output", "none.jsonl", "--run", "run-4000")
+    assert code == 3
+    assert "There are no records of run 'run-4000'." in said
