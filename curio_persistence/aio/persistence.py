@@ -43,6 +43,7 @@ class AsyncRuns(Awaited[RunViews]):
     change = awaited(RunViews.change)
     get = awaited(RunViews.get)
     get_many = awaited(RunViews.get_many)
+    find_ids = awaited(RunViews.find_ids)
     newest = awaited(RunViews.newest)
     query = awaited(RunViews.query)
     iterate = streamed(RunViews.iterate)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta, tzinfo
@@ -52,6 +53,8 @@ _AS_INDEXED = (Order("created_at"), Order("id"))
 _LATEST = (Order("timestamp", descending=True), Order("id", descending=True))
 _BATCH, _SMALLEST_BATCH = 250, 50
 """The rows that a deletion changes in one transaction: fewer where that is slow."""
+_BEGINNING = re.compile("[0-9a-f]{8}[0-9a-f-]{0,28}")
+"""The beginning of a UUID that is long enough not to be that of thousands."""
 _LONG = 0.05
 """Seconds that such a transaction should keep other writers waiting, at most."""
 
@@ -181,6 +184,15 @@ class Runs:
         """Return those of the runs that are stored, in any order."""
         where = (Filter("run_id", "in", checked_run_ids(run_ids)),)
         return RUNS.decode(self._store.select(RUNS, where))
+
+    def find_ids(self, beginning: str) -> list[str]:
+        """Return the ids that begin as a UUID does, sorted; give eight of its digits or more."""
+        if not _BEGINNING.fullmatch(checked_run_id(beginning)):
+            return []
+        # Between these two are all such UUIDs, whatever the collation, and perhaps other ids.
+        where = (Filter("run_id", ">=", beginning), Filter("run_id", "<", f"{beginning}g"))
+        found = (run_id for (run_id,) in self._store.select_columns(RUNS, ("run_id",), where))
+        return sorted(each for each in found if each.startswith(beginning))
 
     def newest(
         self,

@@ -15,7 +15,7 @@ from curio_persistence.cli.filters import add_filters, filters
 from curio_persistence.cli.listing import Question, add_listing_options, nothing, show
 from curio_persistence.cli.options import open_for_reading
 from curio_persistence.cli.output import DIM, RED, Output
-from curio_persistence.cli.run_ids import short_ids
+from curio_persistence.cli.run_ids import resolve_run, short_ids
 from curio_persistence.cli.tables import Cell, Column, cell
 from curio_persistence.cli.text import local_time, money
 
@@ -38,6 +38,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(options: Namespace, output: Output) -> int:
     with open_for_reading(options) as persistence:
+        resolve_run(persistence, options)
         question = Question(
             persistence.query_llm_usage,
             persistence.iter_llm_usage,

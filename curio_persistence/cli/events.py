@@ -53,8 +53,8 @@ def run(options: Namespace, output: Output) -> int:
     with open_for_reading(options) as persistence:
         said = nothing(persistence, "events", narrowed=True)
         if of_run:
-            run_id = get_run(persistence, options.run_id).run_id
-            said = f"Run {run_id} has no such events."
+            options.run_id = get_run(persistence, options.run_id).run_id
+            said = f"Run {options.run_id} has no such events."
         question = Question(
             persistence.query_events,
             persistence.iter_agent_run_events,

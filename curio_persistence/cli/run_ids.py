@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import re
+from argparse import Namespace
 from collections.abc import Iterable, Mapping
 from itertools import takewhile
+from typing import TYPE_CHECKING
+
+from curio_persistence.errors import NotFoundError
+
+if TYPE_CHECKING:
+    from curio_persistence import Persistence
 
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _SHORT = len("01a2283b-870b")
@@ -20,6 +27,27 @@ def short_ids(ids: Iterable[str | None]) -> Mapping[str, str]:
         else each
         for before, each, after in zip(["", *known], known, [*known[1:], ""], strict=False)
     }
+
+
+def full_id(persistence: Persistence, typed: str) -> str:
+    """Return the id of the run that a short id names, or `last`; any other text as it is."""
+    if persistence.get_agent_run(typed) is not None:
+        return typed
+    if typed == "last":
+        return next((run.run_id for run in persistence.query_agent_runs(limit=1)), typed)
+    found = persistence.runs.find_ids(typed)
+    if len(found) > 1:
+        raise NotFoundError(
+            f"{len(found):,} runs have ids that begin with {typed!r}: {', '.join(found[:5])}"
+            f"{', …' if len(found) > 5 else ''}. Type more of the id."
+        )
+    return found[0] if found else typed
+
+
+def resolve_run(persistence: Persistence, options: Namespace) -> None:
+    """Put the whole id in place of what was given as --run."""
+    if options.run_id is not None:
+        options.run_id = full_id(persistence, options.run_id)
 
 
 def _shared(one: str, other: str) -> int:

@@ -15,7 +15,7 @@ from curio_persistence.cli.filters import add_filters, filters
 from curio_persistence.cli.listing import Question, add_listing_options, nothing, show
 from curio_persistence.cli.options import count, open_for_reading
 from curio_persistence.cli.output import CYAN, DIM, GREEN, RED, YELLOW, Output
-from curio_persistence.cli.run_ids import short_ids
+from curio_persistence.cli.run_ids import full_id, short_ids
 from curio_persistence.cli.tables import Cell, Column, cell
 from curio_persistence.cli.text import duration, local_time
 from curio_persistence.errors import ConfigurationError, NotFoundError
@@ -68,8 +68,8 @@ def run(options: Namespace, output: Output) -> int:
 
 
 def get_run(persistence: Persistence, run_id: str) -> AgentRun:
-    """A run that must be there."""
-    found = persistence.get_agent_run(run_id)
+    """Return a run that must be there, by its id, a short id or `last`."""
+    found = persistence.get_agent_run(full_id(persistence, run_id))
     if found is None:
         raise NotFoundError(f"{persistence.place} has no run {run_id!r}.")
     return found

@@ -31,6 +31,7 @@ from curio_persistence.cli.options import (
 )
 from curio_persistence.cli.output import BOLD, DIM, RED, Output, say
 from curio_persistence.cli.progress import progress_line
+from curio_persistence.cli.run_ids import resolve_run
 from curio_persistence.cli.runs import STATUS_STYLES
 from curio_persistence.cli.tables import Cell, cell
 from curio_persistence.cli.text import folded, harmless, local_time
@@ -81,8 +82,9 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(options: Namespace, output: Output) -> int:
-    wanted = filters(options)
     with open_for_reading(options) as persistence:
+        resolve_run(persistence, options)
+        wanted = filters(options)
         _index_what_is_new(persistence, options)
         page = persistence.search_text(
             " ".join(options.query),

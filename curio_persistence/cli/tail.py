@@ -17,7 +17,7 @@ from curio_persistence.cli.exits import OK
 from curio_persistence.cli.filters import add_filters, filters
 from curio_persistence.cli.options import add_window_options, count, open_for_reading, seconds
 from curio_persistence.cli.output import DIM, Output, say
-from curio_persistence.cli.run_ids import short_ids
+from curio_persistence.cli.run_ids import resolve_run, short_ids
 from curio_persistence.cli.text import cells, local_time, one_line, padded, shortened
 from curio_persistence.errors import UnavailableError
 
@@ -57,6 +57,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(options: Namespace, output: Output) -> int:
     with open_for_reading(options) as persistence:
+        resolve_run(persistence, options)
         following = persistence.events.follow(
             last=options.last, interval=options.interval, **filters(options)
         )

@@ -265,3 +265,26 @@ def test_only_uuids_are_cut_and_stay_different() -> None:
         ids[2]: ids[2],
     }
     assert dict(short_ids([ids[0]])) == {ids[0]: "01a2283b-870b"}
+
+
+def test_a_run_is_found_by_the_id_that_a_table_shows(program: Program, url: str) -> None:
+    ids = [f"01a2283b-870{n}-7526-bef0-44470ea0792c" for n in "0ab"]
+    with connect(url) as persistence:
+        for run_id in ids:
+            persistence.create_agent_run(AgentRun("a", run_id))
+            persistence.append_event(run_id, "a", "note", message="hello")
+            persistence.log_llm_usage(AgentLLMUsage("a", run_id, model=run_id[:13]))
+    at = ("--url", url)
+    for command in (["runs", "--run"], ["show"], ["events"], ["events", "--run"]):
+        assert ids[1] in program(*command, "01a2283b-870a", *at).out
+        assert ids[2] in program(*command, "last", *at).out
+    assert [it["run_id"] for it in program("calls", "--run", "01a2283b-870a", *at).json()] == ids[
+        1:2
+    ]
+    assert program("tail", "--run", "01a2283b-8700", *at).out.count(ids[0]) == 1
+    assert len(program("search", "hello", "--run", "01a2283b-870b", *at).json()) == 1
+    unclear = program("show", "01a2283b-870", *at)
+    assert unclear.code == 3
+    assert f"3 runs have ids that begin with '01a2283b-870': {ids[0]}, " in unclear.said
+    for unknown in ("01a2", "01a2283b-9", "01A2283B-870A", "%", "01a2283b_870a"):
+        assert program("show", unknown, *at).code == 3

@@ -331,3 +331,14 @@ def test_in_a_transaction_a_deletion_of_any_size_is_all_or_nothing(
         assert persistence.delete_agent_run("run")
         raise KeyboardInterrupt
     assert everything(persistence) == before
+
+
+def test_ids_are_found_by_their_beginning(persistence: Persistence) -> None:
+    uuids = [f"01a2283b-870{n}-7526-bef0-44470ea0792c" for n in "09af"]
+    for run_id in (*uuids, "01a2283b-870", "01a2283b870", "01a2283c", "last"):
+        persistence.create_agent_run(AgentRun("a", run_id))
+    assert persistence.runs.find_ids("01a2283b-870a") == [uuids[2]]
+    assert set(uuids) <= set(persistence.runs.find_ids("01a2283b"))
+    assert persistence.runs.find_ids(uuids[0]) == [uuids[0]]
+    for other in ("01a2283", "01a2283d", "nothing at all", "%1a2283b", "01A2283B-870A"):
+        assert persistence.runs.find_ids(other) == []
