@@ -23,6 +23,7 @@ from typing import Any
 from curio_persistence.cli.exits import OK
 from curio_persistence.cli.options import add_json_option, open_for_reading
 from curio_persistence.cli.output import DIM, GREEN, RED, YELLOW, Output
+from curio_persistence.cli.run_ids import full_id
 from curio_persistence.cli.tables import Cell, Column, cell
 from curio_persistence.cli.text import NOTHING, cells, money, one_line, padded, shortened, span
 from curio_persistence.cli.timeline import fitted, headline, label
@@ -65,7 +66,8 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(options: Namespace, output: Output) -> int:
     with open_for_reading(options) as persistence:
-        comparison = persistence.runs.compare(options.first, options.second)
+        first, second = (full_id(persistence, it) for it in (options.first, options.second))
+        comparison = persistence.runs.compare(first, second)
     if not output.for_people:
         output.json(comparison.to_dict())
         return OK

@@ -15,6 +15,7 @@ from typing import Any
 from curio_persistence.cli.exits import OK
 from curio_persistence.cli.options import add_json_option, count, open_for_reading
 from curio_persistence.cli.output import Output
+from curio_persistence.cli.run_ids import full_id
 from curio_persistence.cli.text import duration, local_time, money, one_line
 from curio_persistence.cli.timeline import show_timeline, timeline
 from curio_persistence.views.histories import History, Totals
@@ -75,7 +76,8 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(options: Namespace, output: Output) -> int:
     with open_for_reading(options) as persistence:
-        history = persistence.runs.history(options.run_id, **_wanted(options))
+        run_id = full_id(persistence, options.run_id)
+        history = persistence.runs.history(run_id, **_wanted(options))
     if not output.for_people:
         output.json(history.to_dict())
         return OK

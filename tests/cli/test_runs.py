@@ -283,6 +283,7 @@ def test_a_run_is_found_by_the_id_that_a_table_shows(program: Program, url: str)
     ]
     assert program("tail", "--run", "01a2283b-8700", *at).out.count(ids[0]) == 1
     assert len(program("search", "hello", "--run", "01a2283b-870b", *at).json()) == 1
+    assert program("diff", "01a2283b-870a", "last", *at).json()["second"]["run_id"] == ids[2]
     unclear = program("show", "01a2283b-870", *at)
     assert unclear.code == 3
     assert f"3 runs have ids that begin with '01a2283b-870': {ids[0]}, " in unclear.said
