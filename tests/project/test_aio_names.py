@@ -24,17 +24,17 @@ from curio_persistence import (
 from curio_persistence.aio import persistence as awaited
 from curio_persistence.capabilities.events import Events
 from curio_persistence.capabilities.metrics import Metrics
-from curio_persistence.capabilities.runs import Runs
 from curio_persistence.capabilities.scores import Scores
 from curio_persistence.capabilities.search import Search
 from curio_persistence.capabilities.stats import Stats
 from curio_persistence.capabilities.transfers import Transfers
 from curio_persistence.capabilities.usage import Usage
+from curio_persistence.views.runs import RunViews
 
 PAIRS = {
     Persistence: aio.AsyncPersistence,
     BufferedPersistence: aio.AsyncBufferedPersistence,
-    Runs: awaited.AsyncRuns,
+    RunViews: awaited.AsyncRuns,
     Events: awaited.AsyncEvents,
     Usage: awaited.AsyncUsage,
     Scores: awaited.AsyncScores,
@@ -56,7 +56,7 @@ COMPONENT |= {f"a{name}" for name in ("log_agent_run_event", "log_llm_usage")}
 INTERNAL = {
     Persistence: COMPONENT,
     BufferedPersistence: COMPONENT,
-    Runs: {"create_rows", "dated_row", "replace_rows", "where"},
+    RunViews: {"create_rows", "dated_row", "replace_rows", "where"},
     Events: {"log_rows", "store", "where"},
     Scores: {"where"},
     Usage: {"log_rows", "store", "where"},

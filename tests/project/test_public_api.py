@@ -217,10 +217,10 @@ OTHERS = {
     "db_min_connections: int = 1, db_max_connections: int = 10, dsn: str | None = None, "
     "redactor: Redactor | str | Collection[str] | None = None, content: Content = 'full', "
     "statement_timeout: float | None = 10.0) -> None",
-    DatabaseConfig.from_env: "(environ: Mapping[str, str] | None = None, *, dotenv: bool = True) "
-    "-> DatabaseConfig",
+    DatabaseConfig.from_env: "(environ: Mapping[str, str] | None = None, *, dotenv: bool = True, "
+    "given: Given | None = None) -> DatabaseConfig",
     DatabaseConfig.explain: "(environ: Mapping[str, str] | None = None, *, dotenv: bool = True, "
-    "given: Mapping[str, Mapping[str, str]] | None = None) -> list[Setting]",
+    "given: Given | None = None) -> list[Setting]",
     DatabaseConfig.from_url: "(url: str) -> DatabaseConfig",
     DatabaseConfig.get_persistence: "(self, *, read_only: bool = False, initialize: bool = "
     "True, wait: bool = True, search: bool | None = None) -> Persistence",
@@ -431,7 +431,8 @@ def test_what_an_exception_is_besides_is_drawn_too() -> None:
 
 
 def test_every_exception_of_ours_is_caught_by_a_public_name() -> None:
-    kinds = [kind for kind in vars(errors).values() if inspect.isclass(kind)]
+    classes = filter(inspect.isclass, vars(errors).values())
+    kinds = [kind for kind in classes if kind.__module__ == errors.__name__]
     assert kinds
     for kind in kinds:
         assert issubclass(kind, PersistenceError)
