@@ -22,9 +22,10 @@ from curio_persistence.errors import ConfigurationError, PersistenceError, Unsup
 from curio_persistence.models import AgentLLMUsage, AgentRun, AgentRunEvent
 from curio_persistence.persistence import Persistence
 from curio_persistence.results.csv import stream_csv
-from curio_persistence.store.base import Finding, Snapshot, Store
+from curio_persistence.store.base import Finding, Store
+from curio_persistence.store.query import Query, Snapshot
 from curio_persistence.store.search_index import SearchIndex
-from curio_persistence.store.table import Columns, Row, Table
+from curio_persistence.store.table import Row, Table
 from curio_persistence.tables import EVENTS, RUNS, USAGE
 
 if TYPE_CHECKING:
@@ -278,18 +279,15 @@ class BufferedStore(Store):
         with self._inner.snapshot() as snapshot:
             yield snapshot
 
-    def stream(self, *args: Any, **kwargs: Any) -> Iterator[Columns]:
+    def stream_csv(self, query: Query) -> Iterator[bytes]:
         self._catch_up()
-        return self._inner.stream(*args, **kwargs)
-
-    def stream_csv(self, *args: Any, **kwargs: Any) -> Iterator[bytes]:
-        self._catch_up()
-        return stream_csv(self._inner, *args, **kwargs)
+        return stream_csv(self._inner, query)
 
     _insert = _after_the_queue(Store.insert)
     insert_many = _after_the_queue(Store.insert_many)
     upsert = _after_the_queue(Store.upsert)
-    select = _after_the_queue(Store.select)
+    select_query = _after_the_queue(Store.select_query)
+    stream_query = _after_the_queue(Store.stream_query)
     select_columns = _after_the_queue(Store.select_columns)
     update = _after_the_queue(Store.update)
     delete = _after_the_queue(Store.delete)

@@ -36,7 +36,7 @@ from curio_persistence.results.pages import (
     open_stream,
     read_page,
 )
-from curio_persistence.store.base import Position, Store, position_of_last
+from curio_persistence.store.base import Store
 from curio_persistence.store.codecs import decode_time, encode_time
 from curio_persistence.store.filters import (
     COUNT,
@@ -46,6 +46,7 @@ from curio_persistence.store.filters import (
     checked_count,
     refuse_unknown,
 )
+from curio_persistence.store.query import Position, position_of_last
 from curio_persistence.store.table import Row, Table
 from curio_persistence.tables import EVENTS, RUNS, SCORES, USAGE
 

@@ -12,8 +12,9 @@ from functools import lru_cache
 from typing import Any, Protocol, runtime_checkable
 
 from curio_persistence.errors import InvalidValueError
-from curio_persistence.store.base import Position, Store
-from curio_persistence.store.filters import Order, Where
+from curio_persistence.store.base import Store
+from curio_persistence.store.filters import Order
+from curio_persistence.store.query import STREAM_ROWS, Query
 from curio_persistence.store.table import Columns, StoredValue, Table
 
 _FIRST_ROWS = 1_000
@@ -25,27 +26,19 @@ _BYTES = 8 << 20
 class StreamsCSV(Protocol):
     """A store whose database writes CSV itself."""
 
-    def stream_csv(
-        self, table: Table[Any], where: Where = (), *, order: tuple[Order, ...] | None = None
-    ) -> Iterator[bytes]:
+    def stream_csv(self, query: Query) -> Iterator[bytes]:
         """Yield the rows that `stream` yields, as CSV; no chunk is empty."""
 
 
-def stream_csv(
-    store: Store, table: Table[Any], where: Where, *, order: tuple[Order, ...]
-) -> Iterator[bytes]:
+def stream_csv(store: Store, query: Query) -> Iterator[bytes]:
     """Yield rows as CSV, written by the database where that can."""
-    if isinstance(store, StreamsCSV):
-        return store.stream_csv(table, where, order=order)
-    return csv_of_rows(store, table, where, order=order)
+    return store.stream_csv(query) if isinstance(store, StreamsCSV) else csv_of_rows(store, query)
 
 
-def csv_of_rows(
-    store: Store, table: Table[Any], where: Where, *, order: tuple[Order, ...]
-) -> Iterator[bytes]:
+def csv_of_rows(store: Store, query: Query) -> Iterator[bytes]:
     """Yield rows as CSV, written here."""
-    for columns in store.stream(table, where, order=order):
-        yield csv_text(table, order, columns)
+    for columns in store.stream_query(query, STREAM_ROWS):
+        yield csv_text(query.table, query.order, columns)
 
 
 @lru_cache
@@ -84,18 +77,16 @@ def position_at_end(text: bytes, order: tuple[Order, ...]) -> tuple[StoredValue,
     return tuple(int(value) if value.isdigit() else value.decode() for value in values)
 
 
-def csv_in_pieces(
-    read: Callable[[Position | None, int], tuple[bytes, int]], order: tuple[Order, ...]
-) -> Iterator[bytes]:
+def csv_in_pieces(read: Callable[[Query, int], tuple[bytes, int]], query: Query) -> Iterator[bytes]:
     """Yield chunks of bounded size, whatever the length of the rows.
 
-    `read(after, count)` returns the CSV of at most `count` rows after a position, and their number.
+    `read(query, count)` returns the CSV of the first `count` rows, or fewer, and their number.
     It may refuse a chunk of several rows as too long with InvalidValueError.
     """
-    after, count = None, _FIRST_ROWS
+    count = _FIRST_ROWS
     while True:
         try:
-            text, rows = read(after, count)
+            text, rows = read(query, count)
         except InvalidValueError:
             if count == 1:
                 raise
@@ -105,5 +96,5 @@ def csv_in_pieces(
             yield text
         if rows < count:
             return
-        after = position_at_end(text, order)
+        query = query.behind(position_at_end(text, query.order))
         count = max(1, min(_MOST_ROWS, rows * _BYTES // len(text)))

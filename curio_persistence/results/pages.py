@@ -14,9 +14,10 @@ from curio_persistence.results.arrow import arrow_schema, arrow_table, arrow_tab
 from curio_persistence.results.csv import stream_csv
 from curio_persistence.results.html import html_table
 from curio_persistence.results.pandas import data_frame
-from curio_persistence.store.base import STREAM_ROWS, Store, position_of_last
+from curio_persistence.store.base import Store
 from curio_persistence.store.cursors import Cursors
 from curio_persistence.store.filters import Order, Where, checked_count
+from curio_persistence.store.query import STREAM_ROWS, position_of_last, query_of
 from curio_persistence.store.table import Columns, Kind, Record, Table
 from curio_persistence.tables import table_of
 
@@ -189,7 +190,7 @@ class Stream(Generic[M]):
     def _arrow_tables(self) -> Iterator[Any]:
         if not self._snapshot:
             return (arrow_table(self._table, each) for each in self._chunks(_ROWS_OF_A_FRAME))
-        texts = stream_csv(self._store, self._table, self._where, order=self._order)
+        texts = stream_csv(self._store, query_of(self._table, self._where, self._order))
         return arrow_tables_of_csv(self._table, self._order, self._pass(texts))
 
     def _chunks(self, size: int = STREAM_ROWS) -> Iterator[Columns]:

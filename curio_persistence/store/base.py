@@ -5,22 +5,17 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any, ClassVar, Literal, NamedTuple, Protocol
+from typing import Any, ClassVar, Literal, NamedTuple
 
 from curio_persistence.errors import ConflictError, MissingRunError, UnsupportedError
 from curio_persistence.store import change_feed
 from curio_persistence.store.change_feed import Changes, Watermark
 from curio_persistence.store.filters import COUNT, Filter, GroupKey, Measure, Order, Where
+from curio_persistence.store.query import STREAM_ROWS, Position, Query, Snapshot, query_of
 from curio_persistence.store.search_index import SearchIndex
-from curio_persistence.store.table import Columns, Row, StoredValue, Table
+from curio_persistence.store.table import Columns, Row, Table
 
 Level = Literal["ok", "warning", "error"]
-
-Position = tuple[StoredValue, ...]
-"""A row's place in an order: its values of the order's columns."""
-
-STREAM_ROWS = 400
-"""Rows per query of a stream: as many as stay in a processor's cache."""
 
 
 class Finding(NamedTuple):
@@ -38,20 +33,6 @@ class Upserted(NamedTuple):
     ids: list[int]
     new: list[bool]
     """False where a row with this key was stored before."""
-
-
-class Snapshot(Protocol):
-    """All tables as they were at one moment."""
-
-    def stream(
-        self,
-        table: Table[Any],
-        where: Where = (),
-        *,
-        order: tuple[Order, ...] | None = None,
-        size: int = STREAM_ROWS,
-    ) -> Iterator[Columns]:
-        """Yield the rows of `Store.stream`. One stream must end before the next begins."""
 
 
 class Store(ABC):
@@ -157,7 +138,6 @@ class Store(ABC):
             self.update(table, where, changes)
         return found[0][0], False
 
-    @abstractmethod
     def select(
         self,
         table: Table[Any],
@@ -173,6 +153,11 @@ class Store(ABC):
         Rows are in the given order, or else in the table's. With a position, only the rows behind
         it are returned. All columns of an order point in the same direction.
         """
+        return self.select_query(query_of(table, where, order, after), limit, offset)
+
+    @abstractmethod
+    def select_query(self, query: Query, limit: int | None, offset: int) -> Columns:
+        """Return the rows of `select`."""
 
     def stream(
         self,
@@ -189,7 +174,11 @@ class Store(ABC):
         transaction's writes. Outside, a database holds a connection until the stream ends or is
         closed.
         """
-        return self.pages(table, where, order=order, after=after, size=size)
+        return self.stream_query(query_of(table, where, order, after), size)
+
+    def stream_query(self, query: Query, size: int) -> Iterator[Columns]:
+        """Yield the rows of `stream`."""
+        return self.pages_query(query, size)
 
     def pages(
         self,
@@ -205,15 +194,18 @@ class Store(ABC):
         Rows inserted after the first read are left out. Rows that are changed or deleted meanwhile
         may be seen as they are then.
         """
-        order = table.order if order is None else order
-        where += self._there_already(table)
+        return self.pages_query(query_of(table, where, order, after), size)
+
+    def pages_query(self, query: Query, size: int) -> Iterator[Columns]:
+        """Yield the rows of `pages`."""
+        query = query._replace(where=query.where + self._there_already(query.table))
         while True:
-            columns = self.select(table, where, order=order, after=after, limit=size)
+            columns = self.select_query(query, size, 0)
             if columns[0]:
                 yield columns
             if len(columns[0]) < size:
                 return
-            after = position_of_last(table, order, columns)
+            query = query.behind(query.last_of(columns))
 
     def _there_already(self, table: Table[Any]) -> Where:
         """Return a filter that excludes rows inserted from now on.
@@ -232,7 +224,7 @@ class Store(ABC):
         database holds a connection until the end, and other connections may write.
         """
         with self.transaction():
-            yield self
+            yield Snapshot(self.stream_query)
 
     def changes(
         self,
@@ -367,11 +359,6 @@ class Store(ABC):
     @abstractmethod
     def close(self) -> None:
         """Release all connections; every later call raises ClosedError. Closing twice is fine."""
-
-
-def position_of_last(table: Table[Any], order: tuple[Order, ...], columns: Columns) -> Position:
-    """Return the position of the last of some rows."""
-    return tuple(columns[table.names.index(column)][-1] for column, _ in order)
 
 
 def conflict(table: Table[Any], row: Row) -> ConflictError:

@@ -10,8 +10,9 @@ import json
 from base64 import b64decode, b64encode
 
 from curio_persistence.errors import InvalidValueError
-from curio_persistence.store.base import Position, Store
+from curio_persistence.store.base import Store
 from curio_persistence.store.filters import Order, Where
+from curio_persistence.store.query import Position
 
 _DIGEST_BYTES = 9
 _ALPHABET = b"._"

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from curio_persistence.models import AgentRunEvent
-from curio_persistence.store.base import Store, position_of_last
+from curio_persistence.store.base import Store
 from curio_persistence.store.filters import COUNT, Filter, Order, Select
+from curio_persistence.store.query import position_of_last
 from curio_persistence.tables import EVENTS, RUNS, USAGE
 from curio_persistence.testing.rows import (
     DELIMITERS,

@@ -17,7 +17,7 @@ import pytest
 from curio_persistence import AgentRun, AgentRunEvent, SQLitePersistence
 from curio_persistence.backends.sqlite import wal
 from curio_persistence.backends.sqlite.store import SQLiteStore
-from curio_persistence.store.base import STREAM_ROWS
+from curio_persistence.store.query import STREAM_ROWS
 from tests.support.children import Child
 
 SHORT = 1_000_000

@@ -25,7 +25,7 @@ from curio_persistence import (
     UnsupportedError,
 )
 from curio_persistence.aio import AsyncPersistence, Opening, export_records
-from curio_persistence.store.base import STREAM_ROWS
+from curio_persistence.store.query import STREAM_ROWS
 from tests.support import soak
 from tests.support.listings import numbers, write
 from tests.support.loops import turns_while

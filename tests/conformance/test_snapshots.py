@@ -6,8 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from curio_persistence import AgentLLMUsage, AgentRun, AgentRunEvent, Persistence
-from curio_persistence.store.base import Snapshot, Store
+from curio_persistence.store.base import Store
 from curio_persistence.store.filters import Order
+from curio_persistence.store.query import Snapshot
 from curio_persistence.store.table import Row, Table
 from curio_persistence.tables import EVENTS, RUNS, USAGE
 

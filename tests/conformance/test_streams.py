@@ -12,7 +12,7 @@ import pyarrow
 import pytest
 
 from curio_persistence import AgentLLMUsage, AgentRun, AgentRunEvent, ClosedError, Persistence
-from curio_persistence.store.base import STREAM_ROWS
+from curio_persistence.store.query import STREAM_ROWS
 from tests.support.batches import Kind
 from tests.support.listings import ORDERS, in_order, iterate, number_of, numbers, query, write
 from tests.support.records import MODELS

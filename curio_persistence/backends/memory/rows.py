@@ -8,8 +8,8 @@ from itertools import count
 from operator import gt, itemgetter, lt
 from typing import Any
 
-from curio_persistence.store.base import Position
-from curio_persistence.store.filters import Filter, Order, Where, matches
+from curio_persistence.store.filters import Filter, Where, matches
+from curio_persistence.store.query import Query
 from curio_persistence.store.table import Columns, Row, Table
 from curio_persistence.tables import ALL_TABLES
 
@@ -71,8 +71,9 @@ def no_rows() -> dict[str, Rows]:
     return {table.name: Rows(table) for table in ALL_TABLES}
 
 
-def in_order(rows: list[Row], order: tuple[Order, ...], after: Position | None = None) -> list[Row]:
-    """Return the rows that come after a position, in order."""
+def in_order(rows: list[Row], query: Query) -> list[Row]:
+    """Return the rows that come after a query's position, in its order."""
+    _, _, order, after = query
     if after is not None:
         beyond: Any = lt if order[0].descending else gt
         names = [column for column, _ in order]

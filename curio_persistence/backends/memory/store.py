@@ -21,23 +21,16 @@ from curio_persistence.concurrency import forking
 from curio_persistence.concurrency.fair_lock import FairLock, Ticket
 from curio_persistence.errors import ClosedError
 from curio_persistence.store.aggregates import aggregate_rows
-from curio_persistence.store.base import (
-    STREAM_ROWS,
-    Finding,
-    Position,
-    Snapshot,
-    conflict,
-    missing_reference,
-)
+from curio_persistence.store.base import Finding, conflict, missing_reference
 from curio_persistence.store.filters import (
     Filter,
     GroupKey,
     Measure,
-    Order,
     Where,
     matches,
     with_selected,
 )
+from curio_persistence.store.query import Query, Snapshot
 from curio_persistence.store.table import Columns, Row, Table
 from curio_persistence.store.transaction import (
     ThreadTransaction,
@@ -169,41 +162,17 @@ class MemoryStore(TransactionalStore):
         self._do(partial(rows.put, ident, row), partial(rows.remove, ident, row))
         return ident
 
-    def select(
-        self,
-        table: Table[Any],
-        where: Where = (),
-        *,
-        order: tuple[Order, ...] | None = None,
-        after: Position | None = None,
-        limit: int | None = None,
-        offset: int = 0,
-    ) -> Columns:
+    def select_query(self, query: Query, limit: int | None, offset: int) -> Columns:
         end = None if limit is None else offset + limit
-        return columns_of(table, self._ordered(table, where, order, after)[offset:end])
+        rows = in_order(self._matching(query.table, query.where), query)
+        return columns_of(query.table, rows[offset:end])
 
-    def stream(
-        self,
-        table: Table[Any],
-        where: Where = (),
-        *,
-        order: tuple[Order, ...] | None = None,
-        after: Position | None = None,
-        size: int = STREAM_ROWS,
-    ) -> Iterator[Columns]:
-        found = self._ordered(table, where, order, after)  # Rows are replaced, never changed.
-        for columns in in_chunks(table, found, size):
+    def stream_query(self, query: Query, size: int) -> Iterator[Columns]:
+        # Rows are replaced, never changed.
+        rows = in_order(self._matching(query.table, query.where), query)
+        for columns in in_chunks(query.table, rows, size):
             self._check_open()
             yield columns
-
-    def _ordered(
-        self,
-        table: Table[Any],
-        where: Where,
-        order: tuple[Order, ...] | None,
-        after: Position | None,
-    ) -> list[Row]:
-        return in_order(self._matching(table, where), order or table.order, after)
 
     @_exclusive
     def _matching(self, table: Table[Any], where: Where) -> list[Row]:
@@ -216,7 +185,7 @@ class MemoryStore(TransactionalStore):
 
     @contextmanager
     def snapshot(self) -> Iterator[Snapshot]:
-        yield _Snapshot(self._copied())
+        yield Snapshot(partial(_read, self._copied()))
 
     @_exclusive
     def _copied(self) -> dict[str, list[Row]]:
@@ -317,20 +286,8 @@ def roll_back(undo: list[Callable[[], object]], start: int = 0) -> None:
         undo.pop()
 
 
-class _Snapshot:
-    """The rows as they were at one moment."""
-
-    def __init__(self, tables: dict[str, list[Row]]) -> None:
-        self._tables = tables
-
-    def stream(
-        self,
-        table: Table[Any],
-        where: Where = (),
-        *,
-        order: tuple[Order, ...] | None = None,
-        size: int = STREAM_ROWS,
-    ) -> Iterator[Columns]:
-        where = with_selected(where, lambda table: self._tables[table.name])
-        found = [row for row in self._tables[table.name] if matches(row, where)]
-        return in_chunks(table, in_order(found, order or table.order), size)
+def _read(tables: dict[str, list[Row]], query: Query, size: int) -> Iterator[Columns]:
+    """Yield the rows of a stream from copied tables."""
+    where = with_selected(query.where, lambda table: tables[table.name])
+    found = [row for row in tables[query.table.name] if matches(row, where)]
+    return in_chunks(query.table, in_order(found, query), size)

@@ -10,13 +10,12 @@ from typing import Any
 from curio_persistence.backends.postgres.errors import refusal
 from curio_persistence.backends.postgres.pool import Connection
 from curio_persistence.backends.postgres.statements import ONE_STATE, PostgresStatements
-from curio_persistence.backends.sql.statements import Query, query_of
+from curio_persistence.backends.sql.statements import shape_of
 from curio_persistence.concurrency.fair_lock import Ticket
 from curio_persistence.errors import AccessDeniedError, PersistenceError
 from curio_persistence.results.csv import csv_columns, csv_in_pieces, csv_of_rows, is_quoted
-from curio_persistence.store.base import Position
 from curio_persistence.store.codecs import PICODOLLARS
-from curio_persistence.store.filters import Order, Where
+from curio_persistence.store.query import Query
 from curio_persistence.store.table import Kind, Row, StoredValue, Table
 
 SEQUENCE = "pg_get_serial_sequence(format('%%I.%%I', %s, %s), 'id')::regclass"
@@ -108,24 +107,17 @@ class PostgresCopy(PostgresStatements):
 
     # --- CSV ----------------------------------------------------------------------------------
 
-    def stream_csv(
-        self, table: Table[Any], where: Where = (), *, order: tuple[Order, ...] | None = None
-    ) -> Iterator[bytes]:
-        order = table.order if order is None else order
+    def stream_csv(self, query: Query) -> Iterator[bytes]:
         if self._is_inside():
-            yield from csv_of_rows(self, table, where, order=order)
+            yield from csv_of_rows(self, query)
             return
         with self._reader(ONE_STATE) as connection:
             self._run(connection, "SET LOCAL TIME ZONE 'UTC'", ())
-            read = partial(self._read_csv, connection, query_of(table, where, order))
-            yield from csv_in_pieces(read, order)
+            yield from csv_in_pieces(partial(self._read_csv, connection), query)
 
-    def _read_csv(
-        self, connection: Connection, query: Query, after: Position | None, count: int
-    ) -> tuple[bytes, int]:
+    def _read_csv(self, connection: Connection, query: Query, count: int) -> tuple[bytes, int]:
         self._pool.refuse_if_closed()
-        query = query_of(query.table, query.where, query.order, after)
-        sql, params = self._text(self._csv_text, query.shape()), (*self._params(query), count)
+        sql, params = self._text(self._csv_text, shape_of(query)), (*self._params(query), count)
         text = BytesIO()
         rows = self._run(connection, sql, params, text)[1]
         return text.getvalue(), rows

@@ -23,13 +23,13 @@ from curio_persistence.backends.postgres.search import PostgresSearchIndex
 from curio_persistence.backends.postgres.statements import ONE_STATE
 from curio_persistence.backends.sql import health as common_health
 from curio_persistence.backends.sql import migrations
-from curio_persistence.backends.sql.statements import Query, columns_of, query_of
-from curio_persistence.backends.sql.store import SQLSnapshot
+from curio_persistence.backends.sql.statements import columns_of, shape_of
 from curio_persistence.clock import utc_now
 from curio_persistence.errors import PersistenceError
-from curio_persistence.store.base import STREAM_ROWS, Finding, Position, Snapshot
+from curio_persistence.store.base import Finding
 from curio_persistence.store.codecs import PICODOLLARS, encode_money, encode_time
-from curio_persistence.store.filters import Bucket, Filter, Order, Select, Where
+from curio_persistence.store.filters import Bucket, Filter, Select
+from curio_persistence.store.query import Query, Snapshot
 from curio_persistence.store.table import Columns, Row, Table
 from curio_persistence.tables import ALL_TABLES, TABLES
 
@@ -125,20 +125,11 @@ class PostgresStore(PostgresCopy, PostgresDDL):
     def _insert_row_text(self, table: Table[Any], columns: tuple[str, ...]) -> str:
         return f"{self._insert_text(table, columns)} RETURNING id"
 
-    def stream(
-        self,
-        table: Table[Any],
-        where: Where = (),
-        *,
-        order: tuple[Order, ...] | None = None,
-        after: Position | None = None,
-        size: int = STREAM_ROWS,
-    ) -> Iterator[Columns]:
+    def stream_query(self, query: Query, size: int) -> Iterator[Columns]:
         if self._is_inside():
-            yield from super().stream(table, where, order=order, after=after, size=size)
+            yield from super().stream_query(query, size)
             return
         with self._reader("READ ONLY") as connection:
-            query = query_of(table, where, order, after)
             yield from self._read_stream(connection, query, size)
 
     @contextmanager
@@ -149,11 +140,11 @@ class PostgresStore(PostgresCopy, PostgresDDL):
             return
         with self._reader(ONE_STATE) as connection:
             self._run(connection, "SELECT 1", ())  # This fixes the state that it sees.
-            yield SQLSnapshot(partial(self._read_stream, connection))
+            yield Snapshot(partial(self._read_stream, connection))
 
     def _read_stream(self, connection: Connection, query: Query, size: int) -> Iterator[Columns]:
         """Yield the rows of `stream` by a cursor of this connection."""
-        sql = self._text(self._select_text, query.shape())
+        sql = self._text(self._select_text, shape_of(query))
         declare = f"DECLARE {_CURSOR} NO SCROLL CURSOR FOR {sql}"
         self._run(connection, declare, self._params(query))
         fetch = f"FETCH {size} FROM {_CURSOR}"

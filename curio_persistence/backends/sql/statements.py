@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from itertools import chain
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 from curio_persistence.backends.sql.aggregates import (
     Expressions,
@@ -18,7 +18,6 @@ from curio_persistence.backends.sql.aggregates import (
     sum_of_integers,
     sum_of_reals,
 )
-from curio_persistence.store.base import Position
 from curio_persistence.store.filters import (
     Bucket,
     Filter,
@@ -27,8 +26,8 @@ from curio_persistence.store.filters import (
     Order,
     Select,
     Where,
-    beyond,
 )
+from curio_persistence.store.query import Query
 from curio_persistence.store.table import Columns, Table
 from curio_persistence.store.transaction import ThreadTransaction, TransactionalStore
 
@@ -38,30 +37,9 @@ Rows = list[tuple[Any, ...]]
 _AT_ONCE = 10_000
 
 
-class Query(NamedTuple):
-    """The rows of a table that match, in an order, behind a position if there is one."""
-
-    table: Table[Any]
-    where: Where
-    order: tuple[Order, ...]
-    after: Position | None = None
-
-    def shape(self) -> Query:
-        """Return what the text of the query depends on: all but the values that are bound."""
-        after = None if self.after is None else ()
-        return Query(self.table, shape(self.where), self.order, after)
-
-
-def query_of(
-    table: Table[Any],
-    where: Where,
-    order: tuple[Order, ...] | None = None,
-    after: Position | None = None,
-) -> Query:
-    order = table.order if order is None else order
-    # Of a window's end and a position SQLite takes one to begin at, and it takes the window's:
-    # a far page would pass by all the rows before it.
-    return Query(table, beyond(where, order, after), order, after)
+def shape_of(query: Query) -> Query:
+    """Return what the text of a query depends on: all but the values that are bound."""
+    return query._replace(where=shape(query.where), after=None if query.after is None else ())
 
 
 def shape(where: Where) -> Where:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections import defaultdict
-from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import cache, partial
 from itertools import accumulate, pairwise
@@ -14,42 +13,25 @@ from curio_persistence.backends.sql import health, migrations
 from curio_persistence.backends.sql.aggregates import Expressions, OutOfRange
 from curio_persistence.backends.sql.statements import (
     Params,
-    Query,
     Rows,
     SQLStatements,
     columns_of,
-    query_of,
     shape,
+    shape_of,
 )
 from curio_persistence.clock import utc_now
 from curio_persistence.errors import InvalidValueError, PersistenceError, SchemaMismatchError
 from curio_persistence.store.aggregates import aggregate_rows
-from curio_persistence.store.base import STREAM_ROWS, Finding, Position
+from curio_persistence.store.base import Finding
 from curio_persistence.store.codecs import encode_time
-from curio_persistence.store.filters import Bucket, GroupKey, Measure, Order, Where
+from curio_persistence.store.filters import Bucket, GroupKey, Measure, Where
+from curio_persistence.store.query import Query
 from curio_persistence.store.table import Columns, Row, Table
 from curio_persistence.store.transaction import ThreadTransaction, Transaction
 from curio_persistence.tables import EVENTS, RUNS, USAGE
 
 Result = tuple[Rows, int]
 """The outcome of a statement: the rows it returned, and how many it changed."""
-
-
-class SQLSnapshot:
-    """The state that one connection sees, fixed by its first read."""
-
-    def __init__(self, read: Callable[[Query, int], Iterator[Columns]]) -> None:
-        self._read = read
-
-    def stream(
-        self,
-        table: Table[Any],
-        where: Where = (),
-        *,
-        order: tuple[Order, ...] | None = None,
-        size: int = STREAM_ROWS,
-    ) -> Iterator[Columns]:
-        return self._read(query_of(table, where, order), size)
 
 
 class SQLStore(SQLStatements):
@@ -224,27 +206,17 @@ class SQLStore(SQLStatements):
 
     # --- statements ---------------------------------------------------------------------------
 
-    def select(
-        self,
-        table: Table[Any],
-        where: Where = (),
-        *,
-        order: tuple[Order, ...] | None = None,
-        after: Position | None = None,
-        limit: int | None = None,
-        offset: int = 0,
-    ) -> Columns:
-        query = query_of(table, where, order, after)
+    def select_query(self, query: Query, limit: int | None, offset: int) -> Columns:
         page = (self._no_limit if limit is None else limit, offset)
-        empty = self._empty.get(table, table.optional)
+        empty = self._empty.get(query.table, query.table.optional)
         columns = self._read_page(query, page, empty)
         if columns is None:
             columns = self._read_page(query, page) or []
-            self._learn_filled(table, empty, columns)
+            self._learn_filled(query.table, empty, columns)
         return columns
 
     def _read_page(self, query: Query, page: Params, empty: tuple[str, ...] = ()) -> Columns | None:
-        sql = self._text(self._page_text, query.shape(), empty)
+        sql = self._text(self._page_text, shape_of(query), empty)
         return columns_of(query, self._read(sql, self._params(query) + page), empty)
 
     def _learn_filled(self, table: Table[Any], empty: tuple[str, ...], columns: Columns) -> None:

@@ -9,15 +9,14 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-from curio_persistence.backends.sql.statements import Params, Query, columns_of, query_of
-from curio_persistence.backends.sql.store import SQLSnapshot
+from curio_persistence.backends.sql.statements import columns_of, shape_of
 from curio_persistence.backends.sqlite.connections import SQLiteConnections
 from curio_persistence.backends.sqlite.file import DRIVER_ERRORS
 from curio_persistence.backends.sqlite.readers import Reader
 from curio_persistence.errors import ClosedError
 from curio_persistence.results.csv import csv_columns, csv_in_pieces, csv_of_rows, is_quoted
-from curio_persistence.store.base import STREAM_ROWS, Position, Snapshot, position_of_last
-from curio_persistence.store.filters import Filter, Order, Where
+from curio_persistence.store.filters import Filter, Where
+from curio_persistence.store.query import Query, Snapshot
 from curio_persistence.store.table import Columns, Table
 
 _LONGEST = 64 << 20
@@ -28,36 +27,26 @@ _ANY_LENGTH = 2**31 - 1
 class SQLiteStreams(SQLiteConnections):
     """The part of a SQLite store that reads more than fits into memory."""
 
-    def stream(
-        self,
-        table: Table[Any],
-        where: Where = (),
-        *,
-        order: tuple[Order, ...] | None = None,
-        after: Position | None = None,
-        size: int = STREAM_ROWS,
-    ) -> Iterator[Columns]:
+    def stream_query(self, query: Query, size: int) -> Iterator[Columns]:
         if self._is_inside() or self._in_memory:
-            yield from super().stream(table, where, order=order, after=after, size=size)
+            yield from super().stream_query(query, size)
             return
-        order = table.order if order is None else order
         process = os.getpid()
-        what = f"a stream of {table.name}"
+        what = f"a stream of {query.table.name}"
         with self._own_reader() as reader:
-            there_already = self._fix_state(reader, what, table)
+            there_already = self._fix_state(reader, what, query.table)
             while True:
                 try:
-                    query = query_of(table, where, order, after)
                     for columns in self._read_stream(reader, query, size):
                         yield columns
-                        after = position_of_last(table, order, columns)
+                        query = query.behind(query.last_of(columns))
                     return
                 except ClosedError:
                     # A fork closed the connection: continue behind the last row, in the parent.
                     if self._closed or os.getpid() != process:
                         raise
-                where += there_already
-                self._fix_state(reader, what, table)
+                query = query._replace(where=query.where + there_already)
+                self._fix_state(reader, what, query.table)
 
     def _fix_state(self, reader: Reader, what: str, table: Table[Any] | None = None) -> Where:
         """Begin to read: until it is closed, the connection does not see writes of others.
@@ -80,43 +69,32 @@ class SQLiteStreams(SQLiteConnections):
             return
         with self._own_reader() as reader:
             self._fix_state(reader, "a snapshot of all tables, as of an export or a copy,")
-            yield SQLSnapshot(partial(self._read_stream, reader))
+            yield Snapshot(partial(self._read_stream, reader))
 
     def _read_stream(self, reader: Reader, query: Query, size: int) -> Iterator[Columns]:
         """Yield the rows of `stream`, from one statement."""
-        sql, params = self._text(self._select_text, query.shape()), self._params(query)
+        sql, params = self._text(self._select_text, shape_of(query)), self._params(query)
         cursor: sqlite3.Cursor | None = None
         while True:
             with reader.lock, self._translating():
                 if cursor is None:
-                    cursor = self._open_cursor(reader, sql, params)
+                    cursor = self._connection(reader).execute(sql, params)
                 rows = cursor.fetchmany(size)
             if not rows:
                 return
             yield columns_of(query, rows) or []
 
-    def _open_cursor(self, reader: Reader, sql: str, params: Params) -> sqlite3.Cursor:
-        """Begin a stream's statement; the caller holds the reader's lock."""
-        return self._connection(reader).execute(sql, params)
-
-    def stream_csv(
-        self, table: Table[Any], where: Where = (), *, order: tuple[Order, ...] | None = None
-    ) -> Iterator[bytes]:
-        order = table.order if order is None else order
+    def stream_csv(self, query: Query) -> Iterator[bytes]:
         if self._is_inside() or self._in_memory:
-            yield from csv_of_rows(self, table, where, order=order)
+            yield from csv_of_rows(self, query)
             return
         with self._own_reader() as reader:
-            self._fix_state(reader, f"a stream of {table.name}")
-            read = partial(self._read_csv, reader, query_of(table, where, order))
-            yield from csv_in_pieces(read, order)
+            self._fix_state(reader, f"a stream of {query.table.name}")
+            yield from csv_in_pieces(partial(self._read_csv, reader), query)
 
-    def _read_csv(
-        self, reader: Reader, query: Query, after: Position | None, count: int
-    ) -> tuple[bytes, int]:
-        """Return so many rows after a position, and how many there were."""
-        query = query_of(query.table, query.where, query.order, after)
-        sql = self._text(self._csv_text, query.shape())
+    def _read_csv(self, reader: Reader, query: Query, count: int) -> tuple[bytes, int]:
+        """Return the first rows of a query, at most so many, and their number."""
+        sql = self._text(self._csv_text, shape_of(query))
         with reader.lock, self._translating():
             connection = self._connection(reader)
             connection.text_factory = bytes

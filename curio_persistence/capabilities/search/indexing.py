@@ -15,9 +15,10 @@ from typing import Any, Literal, NamedTuple
 from curio_persistence.capabilities.consumers import Consumer
 from curio_persistence.capabilities.search.documents import NUMBERS, document_of, text_size
 from curio_persistence.errors import BusyError
-from curio_persistence.store.base import Position, Store
+from curio_persistence.store.base import Store
 from curio_persistence.store.change_feed import BATCH, MAX_BYTES, START
 from curio_persistence.store.filters import COUNT, Filter, Order, Where
+from curio_persistence.store.query import Position
 from curio_persistence.store.search_index import Document
 from curio_persistence.store.table import Columns, Table
 from curio_persistence.tables import EVENTS, RUNS, USAGE

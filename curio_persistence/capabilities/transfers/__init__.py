@@ -15,13 +15,14 @@ from curio_persistence.capabilities.runs import RunFilters, Runs
 from curio_persistence.capabilities.scores import ScoreFilters, Scores
 from curio_persistence.capabilities.transfers.deduplication import ARRIVING, Deduplicator
 from curio_persistence.capabilities.transfers.hashes import RunHash, RunHashes
-from curio_persistence.capabilities.transfers.reading import Pages, Reading, of_runs
+from curio_persistence.capabilities.transfers.reading import Reading, of_runs
 from curio_persistence.capabilities.usage import Usage, UsageFilters
 from curio_persistence.concurrency.prefetch import one_ahead
 from curio_persistence.errors import ConflictError, InvalidValueError
 from curio_persistence.redaction import Redaction
 from curio_persistence.store.base import Store
 from curio_persistence.store.filters import COUNT, Filter, Order, Where
+from curio_persistence.store.query import Snapshot
 from curio_persistence.store.table import Columns, Row, Table
 from curio_persistence.tables import EVENTS, RUNS_AND_STUBS, SCORES, USAGE
 
@@ -73,7 +74,7 @@ class Transfers:
     def reading(self, *, snapshot: bool = True) -> Iterator[Reading]:
         """Read all tables as of now, or by `Store.pages`, which hold no snapshot."""
         if not snapshot:
-            yield Reading(Pages(self._store))
+            yield Reading(Snapshot(self._store.pages_query))
             return
         with self._store.snapshot() as state:
             yield Reading(state)

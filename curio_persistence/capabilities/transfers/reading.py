@@ -5,16 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import Any
 
-from curio_persistence.store.base import STREAM_ROWS, Snapshot, Store
 from curio_persistence.store.filters import Filter, Order, Where
+from curio_persistence.store.query import STREAM_ROWS, Snapshot
 from curio_persistence.store.table import Columns, Table
-
-
-class Pages:
-    """All tables, for readers who need no one moment; see `Store.pages`."""
-
-    def __init__(self, store: Store) -> None:
-        self.stream = store.pages
 
 
 class Reading:
