@@ -43,16 +43,16 @@ class Events(Appends[AgentRunEvent]):
     def log(self, event: AgentRunEvent) -> None:
         """Append an event; see `BasePersistence.log_agent_run_event`."""
         row = self._encode(event)
-        now = self._clock.stamp(event.run_id)
-        text = encode_time(now)
-        if undated := row["timestamp"] is None:
-            row["timestamp"] = text
-        if unstored := row["created_at"] is None:
-            row["created_at"] = text
+        undated, unstored = row["timestamp"] is None, row["created_at"] is None
+        now = self._clock.stamp(event.run_id) if undated or unstored else None
+        if now is not None:
+            text = encode_time(now)
+            row["timestamp"] = row["timestamp"] or text
+            row["created_at"] = row["created_at"] or text
         try:
             ident = self._store.insert(EVENTS, row)
         except (MissingRunError, ConflictError):
-            self._store_and_tell([event], [row], {row["run_id"]: now})
+            self._store_and_tell([event], [row], {row["run_id"]: now} if now else {})
             return
         try:
             event.id = ident

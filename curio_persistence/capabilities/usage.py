@@ -20,7 +20,7 @@ from curio_persistence.results.pages import (
     open_stream,
     read_page,
 )
-from curio_persistence.store.codecs import decode_money, encode_time
+from curio_persistence.store.codecs import decode_money
 from curio_persistence.store.filters import (
     COUNT,
     Filter,
@@ -56,15 +56,13 @@ class Usage(Appends[AgentLLMUsage]):
     def log(self, usage: AgentLLMUsage) -> None:
         """Append one model call; `cost_usd` is filled in if only the metrics have it."""
         row = self._encode(usage)
-        now = self._clock.stamp(usage.run_id)
-        if row["created_at"] is None:
-            row["created_at"] = encode_time(now)
+        moments = self._date((row,))
         try:
             ident = self._store.insert(USAGE, row)
         except ConflictError:
-            self._store_and_tell([usage], [row], {row["run_id"]: now})
+            self._store_and_tell([usage], [row], moments)
             return
-        self._fill_in([usage], [row], [ident], {row["run_id"]: now})
+        self._fill_in([usage], [row], [ident], moments)
 
     def _fill_in(
         self,
