@@ -52,7 +52,7 @@ class Waiter(NamedTuple):
     answer: SimpleQueue[Exception | None]
 
 
-class WriteQueue:
+class WriteQueue(forking.Forkable):
     """Rows that wait to be stored, in order of arrival.
 
     `kinds` tells how the rows of each kind are stored. `when_idle` does a part of other work while
@@ -82,11 +82,11 @@ class WriteQueue:
         self._enough = min(_CHUNK, max(max_items // 2, 1))
         self._enough_bytes = max_bytes // 2
         self._direct = False
-        self._reset()
+        self.start_again()
         forking.follow(self)
         at_exit.follow(self)
 
-    def _reset(self) -> None:
+    def start_again(self) -> None:
         """Begin empty, as in a forked child, which has no writer."""
         # Reentrant: a garbage collection inside a call may run a finalizer that calls again.
         self._lock = RLock()
@@ -369,13 +369,6 @@ class WriteQueue:
             self._dropped[reason] = self._dropped.get(reason, 0) + count
         if is_first:
             log("Records are dropped (%s): %s Logged once; `dropped` counts.", reason, why)
-
-    def before_fork(self) -> None:
-        """Settle nothing: the writer continues in the parent."""
-
-    def after_fork(self, *, in_child: bool) -> None:
-        if in_child:
-            self._reset()
 
 
 def log(message: str, *values: object) -> None:

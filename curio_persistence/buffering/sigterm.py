@@ -18,7 +18,7 @@ _PATIENCE = 10.0
 _REPEATED_AFTER = 1.0
 
 
-class Sigterm:
+class Sigterm(forking.Forkable):
     """A handler in front of the previous one.
 
     It may have interrupted a write, with locks held and a transaction open, so it stores nothing
@@ -28,12 +28,12 @@ class Sigterm:
 
     def __init__(self, queue: WriteQueue) -> None:
         self._queue = ref(queue)
-        self._reset()
+        self.start_again()
         self._before = _installed_before()
         signal.signal(signal.SIGTERM, self._handle)
         forking.follow(self)
 
-    def _reset(self) -> None:
+    def start_again(self) -> None:
         self._has_begun = self._has_ended = False
         self._arrived: SimpleQueue[None] = SimpleQueue()
 
@@ -93,13 +93,6 @@ class Sigterm:
         elif self._before == signal.SIG_DFL:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             signal.raise_signal(signal.SIGTERM)
-
-    def before_fork(self) -> None:
-        """Do nothing."""
-
-    def after_fork(self, *, in_child: bool) -> None:
-        if in_child:  # The thread has stayed with the parent.
-            self._reset()
 
 
 def _installed_before() -> Any:

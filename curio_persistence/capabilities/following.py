@@ -30,7 +30,7 @@ class _Batch(NamedTuple):
     more: bool
 
 
-class SharedFeed:
+class SharedFeed(forking.Forkable):
     """A table's change feed, each batch of it read once for all listeners."""
 
     def __init__(self, store: Store, table: Table[AgentRunEvent]) -> None:
@@ -85,14 +85,10 @@ class SharedFeed:
         ):
             size -= self._batches.popitem(last=False)[1].size
 
-    def before_fork(self) -> None:
-        """Wait for nothing: a reading thread may itself wait for the store, which has settled."""
-
-    def after_fork(self, *, in_child: bool) -> None:
-        """Start again in the child, where the reading thread does not exist."""
-        if in_child:
-            self._lock, self._end = Lock(), None
-            self._batches.clear()
+    def start_again(self) -> None:
+        """Begin without a reading thread, as in a forked child."""
+        self._lock, self._end = Lock(), None
+        self._batches.clear()
 
 
 class Following(Iterator[list[AgentRunEvent]]):

@@ -10,11 +10,12 @@ from __future__ import annotations
 import os
 from functools import partial
 from threading import RLock
-from typing import Protocol
 from weakref import WeakSet
 
 
-class Forkable(Protocol):
+class Forkable:
+    """An object that is told of each fork, and by default begins anew in the child."""
+
     def before_fork(self) -> None:
         """Settle, so that no other thread is in the middle of a statement."""
 
@@ -23,6 +24,11 @@ class Forkable(Protocol):
 
         A KeyboardInterrupt can end a call at any step. A second call follows then.
         """
+        if in_child:
+            self.start_again()
+
+    def start_again(self) -> None:
+        """Forget the parent's threads and connections, none of which the child has."""
 
 
 _stores: WeakSet[Forkable] = WeakSet()

@@ -194,8 +194,10 @@ class Stream(Generic[M]):
         return arrow_tables_of_csv(self._table, self._order, self._pass(texts))
 
     def _chunks(self, size: int = STREAM_ROWS) -> Iterator[Columns]:
-        read = self._store.stream if self._snapshot else self._store.pages
-        return self._pass(read(self._table, self._where, order=self._order, size=size))
+        chunks = self._store.stream(
+            self._table, self._where, order=self._order, size=size, snapshot=self._snapshot
+        )
+        return self._pass(chunks)
 
     def _pass(self, chunks: Iterator[T]) -> Iterator[T]:
         """Yield the chunks; raise ClosedError if the stream is closed meanwhile."""

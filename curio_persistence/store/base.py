@@ -167,37 +167,27 @@ class Store(ABC):
         order: tuple[Order, ...] | None = None,
         after: Position | None = None,
         size: int = STREAM_ROWS,
+        snapshot: bool = True,
     ) -> Iterator[Columns]:
         """Yield the rows of `select`, at most `size` at a time, in constant memory.
 
         The stream shows the state at its first rows. Inside a transaction that includes the
         transaction's writes. Outside, a database holds a connection until the stream ends or is
         closed.
+
+        Without `snapshot` short reads of `size` rows follow each other, between which nothing is
+        held: rows inserted after the first one are left out, and rows that are changed or deleted
+        meanwhile may be seen as they are then.
         """
-        return self.stream_query(query_of(table, where, order, after), size)
+        read = self.stream_query if snapshot else self.pages_query
+        return read(query_of(table, where, order, after), size)
 
     def stream_query(self, query: Query, size: int) -> Iterator[Columns]:
-        """Yield the rows of `stream`."""
+        """Yield the rows of `stream` as of its first ones."""
         return self.pages_query(query, size)
 
-    def pages(
-        self,
-        table: Table[Any],
-        where: Where = (),
-        *,
-        order: tuple[Order, ...] | None = None,
-        after: Position | None = None,
-        size: int = STREAM_ROWS,
-    ) -> Iterator[Columns]:
-        """Yield the rows of `stream` by short reads of `size` rows, between which nothing is held.
-
-        Rows inserted after the first read are left out. Rows that are changed or deleted meanwhile
-        may be seen as they are then.
-        """
-        return self.pages_query(query_of(table, where, order, after), size)
-
     def pages_query(self, query: Query, size: int) -> Iterator[Columns]:
-        """Yield the rows of `pages`."""
+        """Yield the rows of `stream` without a snapshot."""
         query = query._replace(where=query.where + self._there_already(query.table))
         while True:
             columns = self.select_query(query, size, 0)

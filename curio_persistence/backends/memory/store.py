@@ -64,7 +64,7 @@ def _exclusive(
     return call
 
 
-class MemoryStore(TransactionalStore):
+class MemoryStore(TransactionalStore, forking.Forkable):
     """One lock around everything; a transaction keeps an undo list."""
 
     dialect = "memory"

@@ -46,7 +46,7 @@ _FETCHED_AT_ONCE = 10_000
 _SENT_AT_ONCE = 1 << 20
 
 
-class PostgresStatements(SQLStore):
+class PostgresStatements(SQLStore, forking.Forkable):
     """The part of a PostgreSQL store that owns connections and runs statements on them."""
 
     dialect = "postgres"
@@ -301,12 +301,8 @@ class PostgresStatements(SQLStore):
         self._pool.closeall()
         self._watchdog.stop()
 
-    def before_fork(self) -> None:
-        """Do nothing: the child begins with a pool of its own."""
-
-    def after_fork(self, *, in_child: bool) -> None:
-        if not in_child:
-            return
+    def start_again(self) -> None:
+        """Begin with a pool of its own, in a forked child."""
         # Dropped, not closed: psycopg2 knows in which process a connection was made, and leaves
         # the socket to the parent.
         closed = self._pool.closed

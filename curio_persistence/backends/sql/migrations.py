@@ -42,30 +42,21 @@ _INDEX_CHANGE = re.compile(
 )
 
 
-class Applied(NamedTuple):
-    """A row of `schema_migrations`."""
-
-    version: int
-    name: str
-    kind: str
-    checksum: str
-
-
 class Migration(NamedTuple):
-    """One step, as it stands in `schema/<dialect>/migrations/`."""
+    """One step, as it stands in `schema/<dialect>/migrations/` or, without SQL, in our table."""
 
     version: int
     name: str
     kind: str
     checksum: str
-    sql: str
+    sql: str = ""
 
 
 class Catalog(NamedTuple):
     """The tables of our names in a database, their columns, and the steps applied."""
 
     tables: Mapping[str, frozenset[str]]
-    applied: tuple[Applied, ...]
+    applied: tuple[Migration, ...]
 
     @property
     def version(self) -> int:

@@ -155,7 +155,7 @@ class SQLStore(SQLStatements):
                 f"FROM {self._qualified(migrations.MIGRATIONS_TABLE)} ORDER BY version",
                 (),
             )
-        return migrations.Catalog(tables, tuple(migrations.Applied(*row) for row in applied))
+        return migrations.Catalog(tables, tuple(migrations.Migration(*row) for row in applied))
 
     def _orphans_finding(self) -> Finding:
         events, one_run = self._without_run(EVENTS, "run_id")

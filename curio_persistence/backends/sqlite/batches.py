@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-import threading
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import Any, TypeVar
@@ -47,30 +46,17 @@ class SQLiteBatches(SQLiteInserts):
         transaction = self._mine.required()
         try:
             with transaction.lock:
-                connection = self._connection_of(transaction)
-                self._insert_on(connection, table, columns, lines)
-                [(last,)] = connection.execute("SELECT last_insert_rowid()")
+                cursor = self._connection_of(transaction).cursor()
+                # Not `executemany`: it takes a quarter longer, and releases the GIL at every row.
+                # Beside a thread that computes that makes 700 rows/s of 60,000.
+                for part in _powers_of_two(lines, _MOST_VALUES // len(columns)):
+                    sql = self._lines_text(table, columns, len(part))
+                    cursor.execute(sql, tuple(chain.from_iterable(part)))
         except sqlite3.IntegrityError as error:
             raise _Refused from error
         except DRIVER_ERRORS as error:
             raise self._translate(error) from error
-        return int(last)
-
-    def _insert_on(
-        self,
-        connection: sqlite3.Connection,
-        table: Table[Any],
-        columns: tuple[str, ...],
-        lines: list[tuple[StoredValue, ...]],
-    ) -> None:
-        if threading.active_count() == 1:
-            connection.executemany(self._lines_text(table, columns, 1), lines)
-            return
-        # `executemany` releases the GIL at every row, and beside a thread that computes
-        # gets it back 5 ms later: 700 rows/s. Long statements make that 60,000.
-        for part in _powers_of_two(lines, _MOST_VALUES // len(columns)):
-            sql = self._lines_text(table, columns, len(part))
-            connection.execute(sql, tuple(chain.from_iterable(part)))
+        return cursor.lastrowid or 0
 
 
 def _powers_of_two(lines: list[T], most: int) -> Iterator[list[T]]:

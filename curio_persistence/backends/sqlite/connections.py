@@ -25,7 +25,7 @@ from curio_persistence.errors import BusyError, UnavailableError
 from curio_persistence.store.transaction import Transaction, left_elsewhere
 
 
-class SQLiteConnections(SQLiteFile):
+class SQLiteConnections(SQLiteFile, forking.Forkable):
     """The part of a SQLite store that owns its connections and runs statements on them."""
 
     def __init__(self, path: str | os.PathLike[str], **options: Any) -> None:

@@ -72,7 +72,7 @@ class Transfers:
 
     @contextmanager
     def reading(self, *, snapshot: bool = True) -> Iterator[Reading]:
-        """Read all tables as of now, or by `Store.pages`, which hold no snapshot."""
+        """Read all tables as of now, or by `Store.pages_query`, which holds no snapshot."""
         if not snapshot:
             yield Reading(Snapshot(self._store.pages_query))
             return
