@@ -13,10 +13,11 @@ from curio_persistence.clock import Clock
 from curio_persistence.errors import InvalidValueError, NotFoundError
 from curio_persistence.models import AgentRun, Level
 from curio_persistence.redaction import Redaction
-from curio_persistence.store.base import Position, Store
+from curio_persistence.store.base import Store
 from curio_persistence.store.codecs import encode_time
 from curio_persistence.store.cursors import Cursors
 from curio_persistence.store.filters import Order, checked_count
+from curio_persistence.store.query import Position
 from curio_persistence.tables import RUNS
 from curio_persistence.views.comparison import Comparison, compare
 from curio_persistence.views.histories import DEEPEST, History, HistoryOptions, Reader
