@@ -10,15 +10,18 @@ an object; the lists are null where --depth ended.
 from __future__ import annotations
 
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from pathlib import Path
 from typing import Any
 
 from curio_persistence.cli.exits import OK
 from curio_persistence.cli.options import add_json_option, count, open_for_reading
-from curio_persistence.cli.output import Output
+from curio_persistence.cli.output import Output, say
 from curio_persistence.cli.run_ids import full_id
 from curio_persistence.cli.text import duration, local_time, money, one_line
 from curio_persistence.cli.timeline import show_timeline, timeline
+from curio_persistence.errors import ConfigurationError
 from curio_persistence.views.histories import History, Totals
+from curio_persistence.views.scores import said_of_score
 from curio_persistence.views.steps import LEVELS, RecordRef, begin_of
 
 EXAMPLES = """\
@@ -28,6 +31,7 @@ EXAMPLES = """\
   curio-persistence show run-42 --type tool_call --full
   curio-persistence show run-40 --around event:2 --limit 3
   curio-persistence show run-42 --json > run-42.json
+  curio-persistence show run-42 --html run-42.html
 """
 
 _NEAR = 5
@@ -71,6 +75,11 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--full", action="store_true", help="with all that was said: arguments, results, prompts"
     )
+    parser.add_argument(
+        "--html",
+        metavar="FILE",
+        help="write one page with all of it to a new file, to be sent to a colleague",
+    )
     add_json_option(parser)
 
 
@@ -78,6 +87,9 @@ def run(options: Namespace, output: Output) -> int:
     with open_for_reading(options) as persistence:
         run_id = full_id(persistence, options.run_id)
         history = persistence.runs.history(run_id, **_wanted(options))
+    if options.html is not None:
+        _write_page(history, options.html)
+        return OK
     if not output.for_people:
         output.json(history.to_dict())
         return OK
@@ -85,6 +97,17 @@ def run(options: Namespace, output: Output) -> int:
     output.line()
     show_timeline(timeline(history, full=options.full), begin_of(history.run), output)
     return OK
+
+
+def _write_page(history: History, path: str) -> None:
+    from curio_persistence.views.page import page_of  # Few need it.
+
+    try:
+        with Path(path).open("x", encoding="utf-8") as file:
+            file.write(page_of(history))
+    except FileExistsError as error:
+        raise ConfigurationError(f"{path} is there already: name a new file.") from error
+    say(f"Wrote {path}.")
 
 
 def place(text: str) -> RecordRef:
@@ -121,6 +144,7 @@ def _show_head(history: History, output: Output) -> None:
             "model calls": _sum(own),
             "with children": None if own == totals or history.hit else _sum(totals),
             "metrics": run.metrics,
+            "scores": "\n".join(map(said_of_score, history.scores or ())) or None,
             "objective": run.objective or None,
             "error": one_line(run.error_message) if run.error_message else None,
         }

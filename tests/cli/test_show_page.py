@@ -1,0 +1,87 @@
+"""`show` lists scores, and writes a page that stands alone."""
+
+from __future__ import annotations
+
+from html.parser import HTMLParser
+
+from curio_persistence import connect
+from tests.cli.history import EVIL
+from tests.cli.program import Program
+
+_ATTACK = "</pre></dd><script>alert(1)</script><img src=//x.example onerror=alert(1)>"
+_VOID = {"meta"}
+
+
+class Tags(HTMLParser):
+    """The tags of a page, each of which must be closed, and its text."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: set[str] = set()
+        self.attributes: set[str] = set()
+        self.text = ""
+        self._open: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.add(tag)
+        self.attributes |= {name for name, _ in attrs}
+        if tag not in _VOID:
+            self._open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+    def close(self) -> None:
+        super().close()
+        assert self._open == []
+
+
+def record(url: str) -> None:
+    with (
+        connect(url) as persistence,
+        persistence.record_run(agent_id="agent", run_id="run", objective=_ATTACK) as run,
+    ):
+        with run.tool(_ATTACK, {_ATTACK: [EVIL, _ATTACK]}) as call:
+            call.result = "日本"
+            with run.llm(model="m") as asked:
+                asked.response = "\ud800 alone"
+            with persistence.record_run(agent_id="helper", run_id="below") as below:
+                below.log("note", message=_ATTACK)
+        persistence.scores.set("run", "helpful", 0.5, comment="Good.", source="model", author="j")
+        run.finish(_ATTACK)
+
+
+def test_scores_are_shown(program: Program, url: str) -> None:
+    record(url)
+    lines = program.on_terminal("show", "run", "--url", url).lines
+    assert "helpful 0.5 (model j): Good." in " ".join(lines)
+
+
+def test_a_page_stands_alone_and_runs_nothing_that_was_recorded(program: Program, url: str) -> None:
+    record(url)
+    code, out, _ = program("show", "run", "--url", url, "--html", "run.html")
+    assert (code, out) == (0, "")
+    page = (program.folder / "run.html").read_text(encoding="utf-8")
+    tags = Tags()
+    tags.feed(page)
+    tags.close()
+    assert not tags.found & {"script", "img", "link", "iframe", "a"}
+    assert not tags.attributes & {"src", "href", "onerror"}
+    assert "url(" not in page
+    assert "@import" not in page
+    assert "\x1b" not in page
+    assert _ATTACK in tags.text
+    for told in ("日本", "helpful 0.5 (model j): Good.", "model · m", "run · helper · below"):
+        assert told in tags.text
+
+
+def test_a_page_replaces_no_file(program: Program, url: str) -> None:
+    record(url)
+    (program.folder / "run.html").write_text("kept")
+    code, _, said = program("show", "run", "--url", url, "--html", "run.html")
+    assert code != 0
+    assert "run.html is there already" in said
+    assert (program.folder / "run.html").read_text() == "kept"
