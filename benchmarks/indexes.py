@@ -215,6 +215,10 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("only", nargs="*", metavar="TABLE", help=f"{', '.join(SUBJECTS)} (default: all)")
     add("--rows", type=int, default=100_000, metavar="N", help="in each table (%(default)s)")
     add("--repetitions", type=int, default=25, metavar="N", help="of all (%(default)s)")
+    add(
+        "--singles", type=int, default=_SINGLES, metavar="N", help="written each time (%(default)s)"
+    )
+    add("--batch", type=int, default=_BATCH, metavar="N", help="rows of a batch (%(default)s)")
     options = parser.parse_args(arguments)
     if unknown := set(options.only) - set(SUBJECTS):
         parser.error(f"no table {', '.join(sorted(unknown))}: {', '.join(SUBJECTS)}")
@@ -265,7 +269,7 @@ def _session_clock(persistence: Persistence) -> Callable[[], int]:
 
 def _measure(sides: list[Side], subject: Subject, options: argparse.Namespace) -> list[list[Cost]]:
     """For each side what it costs, in each repetition."""
-    writers = [_writer(side, subject.table, subject.rows(options.rows)) for side in sides]
+    writers = [_writer(side, subject.table, subject.rows(options.rows), options) for side in sides]
     order = deque(range(len(sides)))
     costs: list[list[Cost]] = [[] for _ in sides]
     for _ in range(options.repetitions):
@@ -275,12 +279,15 @@ def _measure(sides: list[Side], subject: Subject, options: argparse.Namespace) -
     return [of_side[1:] for of_side in costs]  # Without the first, which opens connections.
 
 
-def _writer(side: Side, table: Table[Any], source: Iterator[Row]) -> Callable[[], Cost]:
+def _writer(
+    side: Side, table: Table[Any], source: Iterator[Row], options: argparse.Namespace
+) -> Callable[[], Cost]:
     store, clock = side.persistence._store, side.clock
+    single, rows_of_a_batch = options.singles, options.batch
 
     def write() -> Cost:
-        singles = list(islice(source, _SINGLES))
-        batches = [list(islice(source, _BATCH)) for _ in range(_BATCHES)]
+        singles = list(islice(source, single))
+        batches = [list(islice(source, rows_of_a_batch)) for _ in range(_BATCHES)]
         gc.collect()
         begin = clock()
         for row in singles:
@@ -288,7 +295,7 @@ def _writer(side: Side, table: Table[Any], source: Iterator[Row]) -> Callable[[]
         middle = clock()
         for batch in batches:
             store.insert_many(table, batch)
-        return Cost((middle - begin) / _SINGLES, (clock() - middle) / _BATCH / _BATCHES)
+        return Cost((middle - begin) / single, (clock() - middle) / rows_of_a_batch / _BATCHES)
 
     return write
 

@@ -11,13 +11,14 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 BENCHMARK = ROOT / "benchmarks" / "indexes.py"
+TINY = "--rows=100", "--repetitions=2", "--singles=10", "--batch=20"
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("postgres18")  # Skips where there is no server to start.
 def test_what_each_index_adds_is_a_line_of_the_table() -> None:
     done = subprocess.run(
-        [sys.executable, BENCHMARK, "--rows=1000", "--repetitions=2", "runs"],
+        [sys.executable, BENCHMARK, *TINY, "runs"],
         capture_output=True,
         text=True,
         check=False,
