@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from collections.abc import Sequence
 
 import pytest
 
@@ -11,17 +12,22 @@ from tests.cli.program import Program
 from tests.cli.test_help import COMMANDS
 
 
-def completed(program: Program, *words: str) -> list[str]:
-    """What a real bash offers in place of the last word."""
-    typed = " ".join(f"'{word}'" for word in words)
-    line = (
-        "source <(curio-persistence completion bash); "
-        f"COMP_WORDS=(curio-persistence {typed}); COMP_CWORD={len(words)}; "
-        "_curio_persistence; printf '%s\\n' \"${COMPREPLY[@]}\""
+def completed(program: Program, *lines: Sequence[str]) -> list[list[str]]:
+    """Return what a real bash offers in place of the last word of each line."""
+    ended = program.shell(
+        "source <(curio-persistence completion bash)\n" + "\n".join(map(offers, lines))
     )
-    ended = program.shell(line)
     assert (ended.code, ended.said) == (0, "")
-    return ended.out.split()
+    return [offered.split("\t")[:-1] for offered in ended.out.splitlines()]
+
+
+def offers(words: Sequence[str]) -> str:
+    """Return the bash that prints what is offered, on one line with a tab after each."""
+    typed = " ".join(f"'{word}'" for word in words)
+    return (
+        f"COMP_WORDS=(curio-persistence {typed}); COMP_CWORD={len(words)}; COMPREPLY=(); "
+        "_curio_persistence; ((${#COMPREPLY[@]})) && printf '%s\\t' \"${COMPREPLY[@]}\"; echo"
+    )
 
 
 @pytest.mark.parametrize(
@@ -41,12 +47,12 @@ def completed(program: Program, *words: str) -> list[str]:
     ids=str,
 )
 def test_bash_completes(program: Program, words: list[str], expected: list[str]) -> None:
-    assert completed(program, *words) == expected
+    assert completed(program, words) == [expected]
 
 
 def test_bash_is_told_of_every_option(program: Program) -> None:
-    for command in COMMANDS:
-        offered = completed(program, command, "--")
+    everything = completed(program, *((command, "--") for command in COMMANDS))
+    for command, offered in zip(COMMANDS, everything, strict=True):
         usage = program(command, "--help").out
         assert {"--help", "--url", "--db-path"} <= set(offered)
         assert all(option in usage for option in offered)
