@@ -13,6 +13,7 @@ import pytest
 import curio_persistence
 from tests.cli.program import Ended, Program
 from tests.support.postgres import PostgresServer
+from tests.support.run_folders import RunFolder
 
 COMMANDS = (
     "init",
@@ -38,6 +39,9 @@ COMMANDS = (
     "config",
     "completion",
 )
+
+LOG = b'{"timestamp": "2026-11-20T10:30:00+00:00", "event": "start", "data": {}}'
+COST = '{"timestamp": "2026-11-20T10:30:00+00:00", "model": "m", "cost_usd": 0.5}'
 
 
 def examples(help_text: str) -> list[str]:
@@ -85,7 +89,8 @@ def test_the_examples_work(
 ) -> None:
     for folder in ("runs", ".runs/agents", ".runs/costs"):
         (program.folder / folder).mkdir(parents=True)
-    (program.folder / ".runs/costs/costs.jsonl").touch()
+    RunFolder(program.folder / ".runs/agents", "mag-1").line("logs.jsonl", LOG)
+    (program.folder / ".runs/costs/costs.jsonl").write_text(COST)
     for help_text in (program("--help").out, *(program(it, "--help").out for it in COMMANDS)):
         shown = examples(help_text)
         assert len(shown) >= 3
