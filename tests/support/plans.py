@@ -17,6 +17,8 @@ from typing import Any, ClassVar
 import pytest
 
 from curio_persistence import Persistence
+from curio_persistence.backends.sql.statements import shape_of
+from curio_persistence.store.query import Query
 from curio_persistence.tables import TABLES
 
 Params = tuple[Any, ...]
@@ -110,11 +112,24 @@ def _noting(asked: Statements, run: Callable[..., Any], position: int) -> Callab
 
 class SQLitePlanner(Planner):
     name = "sqlite"
-    _run: ClassVar = {"_read": 0, "_write": 0, "_open_cursor": 1}
+    _run: ClassVar = {"_read": 0, "_write": 0}
 
     def __init__(self, persistence: Persistence, connection: sqlite3.Connection) -> None:
         super().__init__(persistence)
         self._connection = connection
+
+    @contextmanager
+    def listening(self) -> Iterator[Statements]:
+        store: Any = self.persistence._store
+        stream = store._read_stream
+        with super().listening() as asked, pytest.MonkeyPatch.context() as patch:
+
+            def note_and_stream(reader: Any, query: Query, size: int) -> Iterator[Any]:
+                asked[store._text(store._select_text, shape_of(query))] = store._params(query)
+                yield from stream(reader, query, size)
+
+            patch.setattr(store, "_read_stream", note_and_stream)
+            yield asked
 
     @property
     def indexes(self) -> set[str]:
