@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from curio_persistence.cli.exits import OK
 from curio_persistence.cli.options import add_json_option, count, open_for_reading
@@ -19,13 +19,19 @@ from curio_persistence.cli.output import Output, say
 from curio_persistence.cli.run_ids import full_id
 from curio_persistence.cli.text import duration, local_time, money, one_line
 from curio_persistence.cli.timeline import show_timeline, timeline
-from curio_persistence.errors import ConfigurationError
+from curio_persistence.errors import ConfigurationError, NotFoundError
+from curio_persistence.models import AgentRunStatus
 from curio_persistence.views.histories import History, Totals
 from curio_persistence.views.scores import said_of_score
 from curio_persistence.views.steps import LEVELS, RecordRef, begin_of
 
+if TYPE_CHECKING:
+    from curio_persistence import Persistence
+
 EXAMPLES = """\
   curio-persistence show run-42
+  curio-persistence show last
+  curio-persistence show --failed --full
   curio-persistence show run-42 --min-level warning
   curio-persistence show run-42 --limit 20 --depth 0
   curio-persistence show run-42 --type tool_call --full
@@ -35,10 +41,19 @@ EXAMPLES = """\
 """
 
 _NEAR = 5
+_FAILED = (AgentRunStatus.ERROR.value, AgentRunStatus.TIMEOUT.value)
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("run_id", metavar="RUN", help="the run's id, as runs shows it")
+    parser.add_argument(
+        "run_id",
+        metavar="RUN",
+        nargs="?",
+        help="the run's id, as runs shows it, or `last` for the newest run",
+    )
+    parser.add_argument(
+        "--failed", action="store_true", help="the newest run that failed, in place of RUN"
+    )
     parser.add_argument(
         "--min-level",
         metavar="LEVEL",
@@ -85,7 +100,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(options: Namespace, output: Output) -> int:
     with open_for_reading(options) as persistence:
-        run_id = full_id(persistence, options.run_id)
+        run_id = _run_id(persistence, options)
         history = persistence.runs.history(run_id, **_wanted(options))
     if options.html is not None:
         _write_page(history, options.html)
@@ -97,6 +112,16 @@ def run(options: Namespace, output: Output) -> int:
     output.line()
     show_timeline(timeline(history, full=options.full), begin_of(history.run), output)
     return OK
+
+
+def _run_id(persistence: Persistence, options: Namespace) -> str:
+    if options.failed == (options.run_id is not None):
+        raise ConfigurationError("Name a RUN, or `last`, or give --failed.")
+    if not options.failed:
+        return full_id(persistence, options.run_id)
+    for run in persistence.query_agent_runs(status=_FAILED, limit=1):
+        return run.run_id
+    raise NotFoundError("No run failed.")
 
 
 def _write_page(history: History, path: str) -> None:

@@ -51,8 +51,8 @@ _PERIODS = ("hour", "day", "week", "month")
 _TOTALS = (
     Column("CALLS", right=True),
     Column("ERRORS", right=True),
-    Column("TOKENS IN", right=True),
-    Column("TOKENS OUT", right=True),
+    Column("IN", right=True),
+    Column("OUT", right=True),
     Column("AVG MS", right=True),
     Column("COST", right=True),
 )

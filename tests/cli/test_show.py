@@ -453,3 +453,20 @@ def test_around_what_is_no_hit_of_this_run(
     ended = program("show", "story", "--url", story, "--around", hit)
     assert (ended.code, ended.out) == (code, "")
     assert "event:7 or usage:3" in ended.said or f"no such record: {hit}" in ended.said
+
+
+def test_the_newest_failed_run_needs_no_id(program: Program, recorded: str) -> None:
+    [newest, *_] = program("runs", "--url", recorded, "--status", "failed").json()
+    shown = program("show", "--url", recorded, "--failed", "--json").json()
+    assert shown["run"]["run_id"] == newest["run_id"]
+    last = program("show", "--url", recorded, "last", "--json").json()
+    assert last["run"]["run_id"] == program("runs", "--url", recorded).json()[0]["run_id"]
+
+
+def test_one_run_is_to_be_named(program: Program, recorded: str) -> None:
+    for arguments in ([], ["run-1", "--failed"]):
+        ended = program("show", "--url", recorded, *arguments)
+        assert (ended.code, ended.said) == (
+            2,
+            "curio-persistence: Name a RUN, or `last`, or give --failed.\n",
+        )

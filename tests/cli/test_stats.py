@@ -72,7 +72,7 @@ def test_model_calls_are_added_up_by_group(program: Program, recorded: str) -> N
     assert "agent_id" not in told[0]
     shown = program.on_terminal("stats", "--url", recorded, "--group-by", "day", columns=80)
     headings = " ".join(shown.lines[0].split())
-    assert headings == "DAY CALLS ERRORS TOKENS IN TOKENS OUT AVG MS COST"
+    assert headings == "DAY CALLS ERRORS IN OUT AVG MS COST"
 
 
 def test_an_unknown_group_is_named(program: Program, recorded: str) -> None:
