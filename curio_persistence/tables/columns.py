@@ -15,8 +15,8 @@ def identifier(name: str) -> Column:
     return Column(name, codecs.encode_id, default=REQUIRED, repeats=True)
 
 
-def optional_identifier(name: str, *, optional: bool = True) -> Column:
-    return Column(name, codecs.encode_optional_id, optional=optional, repeats=True)
+def optional_identifier(name: str, *, optional: bool = True, repeats: bool = True) -> Column:
+    return Column(name, codecs.encode_optional_id, optional=optional, repeats=repeats)
 
 
 def event_identifier() -> Column:

@@ -93,7 +93,7 @@ EVENTS = Table(
         Column("level", codecs.encode_level, default=Level.INFO.value, optional=True),
         text("message", optional=True),
         optional_identifier("trace_id"),
-        optional_identifier("span_id"),
+        optional_identifier("span_id", repeats=False),
         optional_identifier("parent_span_id"),
         optional_identifier("contract_id"),
         optional_identifier("contract_version"),

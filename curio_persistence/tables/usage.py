@@ -57,7 +57,7 @@ USAGE = Table(
         Column("latency_ms", codecs.encode_latency),
         integer("id"),
         stored_time("created_at"),
-        optional_identifier("span_id"),
+        optional_identifier("span_id", repeats=False),
         count("cache_read_tokens", optional=True),
         count("cache_write_tokens", optional=True),
         count("reasoning_tokens", optional=True),

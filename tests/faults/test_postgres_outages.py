@@ -367,7 +367,7 @@ def test_a_server_with_no_connection_left_is_unavailable(private_postgres: Postg
             cursor.execute("CREATE ROLE few LOGIN CONNECTION LIMIT 1")
             cursor.execute("GRANT CREATE ON DATABASE postgres TO few")
     dsn = make_dsn(private_postgres.dsn, user="few")
-    with PostgresPersistence(dsn=dsn) as persistence:
+    with PostgresPersistence(dsn=dsn, pool_timeout=0.5) as persistence:
         with pytest.raises(UnavailableError, match="too many connections"):
             PostgresPersistence(dsn=dsn)
         with ThreadPoolExecutor(1) as pool, persistence.transaction():

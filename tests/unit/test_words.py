@@ -14,6 +14,7 @@ from curio_persistence.text.query import (
 from curio_persistence.text.tokenizer import (
     LONGEST_WORD,
     MOST_WORDS,
+    split_camel_case,
     tokenize,
     tokenize_with_offsets,
 )
@@ -31,7 +32,7 @@ every_sample = pytest.mark.parametrize(
 def test_a_text_is_found_by_what_people_type_and_missed_by_what_is_only_near(
     sample: Sample,
 ) -> None:
-    words = tokenize(sample.text)
+    words = [*tokenize(sample.text), "", *tokenize(split_camel_case(sample.text) or "")]
     missing = [q for q in sample.found_by if not matches(parse_query(q), words)]
     surplus = [q for q in sample.missed_by if matches(parse_query(q), words)]
     assert (missing, surplus) == ([], []), words
