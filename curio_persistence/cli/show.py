@@ -20,7 +20,6 @@ from curio_persistence.cli.run_ids import full_id
 from curio_persistence.cli.text import duration, local_time, money, one_line
 from curio_persistence.cli.timeline import show_timeline, timeline
 from curio_persistence.errors import ConfigurationError, NotFoundError
-from curio_persistence.models import AgentRunStatus
 from curio_persistence.views.histories import History, Totals
 from curio_persistence.views.scores import said_of_score
 from curio_persistence.views.steps import LEVELS, RecordRef, begin_of
@@ -41,7 +40,7 @@ EXAMPLES = """\
 """
 
 _NEAR = 5
-_FAILED = (AgentRunStatus.ERROR.value, AgentRunStatus.TIMEOUT.value)
+_FAILED = ("error", "timeout")
 
 
 def add_arguments(parser: ArgumentParser) -> None:
