@@ -91,7 +91,7 @@ class AsyncRunRecorder(Awaited[RunRecorder]):
         return AsyncBlock(call, self._threads)
 
     async def __aenter__(self) -> Self:
-        beginning = self._threads.begin(self._sync._begin)
+        beginning = self._threads.begin(self._sync._start)
         try:
             await asyncio.shield(asyncio.wrap_future(beginning))
         except asyncio.CancelledError as error:
@@ -99,7 +99,7 @@ class AsyncRunRecorder(Awaited[RunRecorder]):
 
             def end(begun: Future[None]) -> None:
                 if begun.exception() is None:
-                    self._threads.start(self._sync._end_with, reason)
+                    self._threads.start(self._sync._close, reason)
 
             beginning.add_done_callback(end)
             raise
@@ -113,7 +113,7 @@ class AsyncRunRecorder(Awaited[RunRecorder]):
         traceback: TracebackType | None,
     ) -> None:
         self._sync._leave_context()
-        await self._threads.call_to_the_end(self._sync._end_with, error)
+        await self._threads.call_to_the_end(self._sync._close, error)
 
 
 class AsyncBlock(Generic[B]):
@@ -142,6 +142,5 @@ class AsyncBlock(Generic[B]):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        milliseconds = self._block._elapsed_ms()
         self._block._leave_context()
-        await self._threads.call_to_the_end(self._block._end, error, milliseconds)
+        await self._threads.call_to_the_end(self._block._close, error)

@@ -14,7 +14,7 @@ from curio_persistence.errors import ConflictError, InvalidValueError, MissingRu
 from curio_persistence.models import AgentRunEvent, Level
 from curio_persistence.results.pages import Direction, Page, Stream, open_stream, read_page
 from curio_persistence.store.codecs import encode_time
-from curio_persistence.store.filters import COUNT, Where, checked_count, refuse_unknown
+from curio_persistence.store.filters import Where, checked_count, refuse_unknown
 from curio_persistence.tables import EVENTS, SEVERITIES
 
 
@@ -97,8 +97,7 @@ class Events(Appends[AgentRunEvent]):
 
     def count(self, **filters: Unpack[EventFilters]) -> int:
         """Return the number of events."""
-        [(count,)] = self._store.aggregate(EVENTS, (COUNT,), self.where(**filters))
-        return int(count)
+        return self._store.count(EVENTS, self.where(**filters))
 
     def follow(
         self, *, last: int = 0, interval: float = 0.5, **filters: Unpack[EventFilters]

@@ -39,7 +39,6 @@ from curio_persistence.results.pages import (
 from curio_persistence.store.base import Store
 from curio_persistence.store.codecs import decode_time, encode_time
 from curio_persistence.store.filters import (
-    COUNT,
     Filter,
     Order,
     Where,
@@ -233,8 +232,7 @@ class Runs:
 
     def count(self, **filters: Unpack[RunFilters]) -> int:
         """Return the number of runs that pass the filters."""
-        [(count,)] = self._store.aggregate(RUNS, (COUNT,), self.where(**filters))
-        return int(count)
+        return self._store.count(RUNS, self.where(**filters))
 
     def totals(
         self,

@@ -13,7 +13,7 @@ from curio_persistence.models import Score
 from curio_persistence.redaction import Redaction
 from curio_persistence.results.pages import Direction, Page, Stream, open_stream, read_page
 from curio_persistence.store.base import Store
-from curio_persistence.store.filters import COUNT, Filter, Order, Select, Where, refuse_unknown
+from curio_persistence.store.filters import Filter, Order, Select, Where, refuse_unknown
 from curio_persistence.tables import RUNS, SCORES
 
 _KEY = SCORES.unique[0]
@@ -108,8 +108,7 @@ class Scores:
 
     def count(self, **filters: Unpack[ScoreFilters]) -> int:
         """Return the number of scores that pass the filters."""
-        [(count,)] = self._store.aggregate(SCORES, (COUNT,), self.where(**filters))
-        return int(count)
+        return self._store.count(SCORES, self.where(**filters))
 
     def delete(
         self,

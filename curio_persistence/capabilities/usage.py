@@ -22,7 +22,6 @@ from curio_persistence.results.pages import (
 )
 from curio_persistence.store.codecs import decode_money
 from curio_persistence.store.filters import (
-    COUNT,
     Filter,
     Select,
     Where,
@@ -110,8 +109,7 @@ class Usage(Appends[AgentLLMUsage]):
 
     def count(self, **filters: Unpack[UsageFilters]) -> int:
         """Return the number of model calls that pass the filters."""
-        [(count,)] = self._store.aggregate(USAGE, (COUNT,), self.where(**filters))
-        return int(count)
+        return self._store.count(USAGE, self.where(**filters))
 
     def totals(
         self,

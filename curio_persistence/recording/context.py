@@ -7,11 +7,12 @@ consumer runs then, in the same context.
 
 from __future__ import annotations
 
+import sys
 from _thread import allocate_lock
 from collections.abc import Iterator
 from contextvars import ContextVar
-from types import FrameType
-from typing import TYPE_CHECKING, Any, cast
+from types import FrameType, TracebackType
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from curio_persistence.errors import UnsupportedError
 
@@ -53,6 +54,59 @@ class Scope:
         self._outside: Scope | None = None
         self._beside: tuple[Scope, ...] = ()
         self._frame: FrameType | None = None
+
+    def __enter__(self) -> Self:
+        self._start()
+        self._enter_context(sys._getframe(1))
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._leave_context()
+        self._close(error)
+
+    async def __aenter__(self) -> Self:
+        self._start()
+        self._enter_context(sys._getframe(1))
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.__exit__(kind, error, traceback)
+
+    def score(
+        self,
+        name: str,
+        value: float | None = None,
+        *,
+        label: str | None = None,
+        comment: str | None = None,
+        source: str = "code",
+        author: str = "",
+    ) -> None:
+        """Score the run, or this part of it: a number, a label, or both.
+
+        See `persistence.scores`, which keeps the latest of each name, source and author.
+        """
+        run, score = self._run, {"value": value, "label": label, "comment": comment}
+        span_id = None if self is run else self.span_id
+        run._score(span_id, name, score | {"source": source, "author": author})
+
+    def _start(self) -> None:
+        """Record the begin of the block."""
+        raise NotImplementedError
+
+    def _close(self, error: BaseException | None) -> None:
+        """Record the end of the block, which was left by this exception."""
+        raise NotImplementedError
 
     def _use(self) -> None:
         """Claim the block for the caller; of two threads at once, one is refused."""

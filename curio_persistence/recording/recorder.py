@@ -157,20 +157,6 @@ class RunRecorder(RecordedRun):
         )
         self._keep_usage(usage)
 
-    def score(
-        self,
-        name: str,
-        value: float | None = None,
-        *,
-        label: str | None = None,
-        comment: str | None = None,
-        source: str = "code",
-        author: str = "",
-    ) -> None:
-        """Score the run: a number, a label, or both; see `persistence.scores`."""
-        score = {"value": value, "label": label, "comment": comment}
-        self._score(None, name, score | {"source": source, "author": author})
-
     def update(
         self,
         *,

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Mapping
 from enum import Enum
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from curio_persistence.errors import (
     ConfigurationError,
@@ -118,34 +116,7 @@ class RecordedRun(Scope):
 
     # --- begin and end ------------------------------------------------------------------------
 
-    def __enter__(self) -> Self:
-        self._begin()
-        self._enter_context(sys._getframe(1))
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._leave_context()
-        self._end_with(error)
-
-    async def __aenter__(self) -> Self:
-        self._begin()
-        self._enter_context(sys._getframe(1))
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.__exit__(kind, error, traceback)
-
-    def _begin(self) -> None:
+    def _start(self) -> None:
         self._use()
         self._process = os.getpid()
         self._inherit()
@@ -155,7 +126,7 @@ class RecordedRun(Scope):
         try:
             self._log_begin()
         except Exception as error:
-            self._end_with(error)  # The block is not entered.
+            self._close(error)  # The block is not entered.
             raise
 
     def _log_begin(self) -> None:
@@ -185,7 +156,7 @@ class RecordedRun(Scope):
             self.trace_id = trace_id_of(parent or run.run_id)
             self.parent_span_id = span_id_of(parent) if parent else None
 
-    def _end_with(self, error: BaseException | None) -> None:
+    def _close(self, error: BaseException | None) -> None:
         if os.getpid() != self._process:  # A forked child leaves the block too.
             return
         if error is None or is_orderly_exit(error):

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 import time
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from curio_persistence.models import EventType, Level
 from curio_persistence.recording.context import Scope, innermost
@@ -23,53 +21,11 @@ _INFO, _WARNING = Level.INFO.value, Level.WARNING.value
 class Block(Scope):
     """A part of a run: enter it with `with` or `async with`, once."""
 
-    __slots__ = ("_begin",)
+    __slots__ = ("_begin", "_milliseconds")
 
     def __init__(self, run: RecordedRun) -> None:
         super().__init__(run)
-        self._begin = 0.0
-
-    def __enter__(self) -> Self:
-        self._start()
-        self._enter_context(sys._getframe(1))
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        milliseconds = self._elapsed_ms()
-        self._leave_context()
-        self._end(error, milliseconds)
-
-    async def __aenter__(self) -> Self:
-        self._start()
-        self._enter_context(sys._getframe(1))
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.__exit__(kind, error, traceback)
-
-    def score(
-        self,
-        name: str,
-        value: float | None = None,
-        *,
-        label: str | None = None,
-        comment: str | None = None,
-        source: str = "code",
-        author: str = "",
-    ) -> None:
-        """Score this part of the run: a number, a label, or both; see `persistence.scores`."""
-        score = {"value": value, "label": label, "comment": comment}
-        self._run._score(self.span_id, name, score | {"source": source, "author": author})
+        self._begin = self._milliseconds = 0.0
 
     def _start(self) -> None:
         """Take ids, record the begin, and start the clock."""
@@ -83,9 +39,13 @@ class Block(Scope):
     def _elapsed_ms(self) -> float:
         return round((time.perf_counter() - self._begin) * 1000, 3)
 
-    def _end(self, error: BaseException | None, milliseconds: float) -> None:
+    def _leave_context(self) -> None:
+        self._milliseconds = self._elapsed_ms()
+        super()._leave_context()
+
+    def _close(self, error: BaseException | None) -> None:
         try:
-            self._record_end(error, milliseconds)
+            self._record_end(error, self._milliseconds)
         except Exception as second:
             if error is None:
                 raise

@@ -242,6 +242,11 @@ class Store(ABC):
         A store does nothing if a row without an `id` always gets one above all stored ids.
         """
 
+    def count(self, table: Table[Any], where: Where = ()) -> int:
+        """Return the number of rows that match."""
+        [(count,)] = self.aggregate(table, (COUNT,), where)
+        return int(count)
+
     def select_columns(
         self, table: Table[Any], columns: tuple[GroupKey, ...], where: Where = ()
     ) -> list[tuple[Any, ...]]:

@@ -17,7 +17,7 @@ from curio_persistence.capabilities.search.documents import NUMBERS, document_of
 from curio_persistence.errors import BusyError
 from curio_persistence.store.base import Store
 from curio_persistence.store.change_feed import BATCH, MAX_BYTES, START
-from curio_persistence.store.filters import COUNT, Filter, Order, Where
+from curio_persistence.store.filters import Filter, Order, Where
 from curio_persistence.store.query import Position
 from curio_persistence.store.search_index import Document
 from curio_persistence.store.table import Columns, Table
@@ -120,8 +120,7 @@ class Indexing:
             where: Where = _OUTDATED
         else:
             where = (Filter("id", ">", self._consumers[table].watermark().upto),)
-        [(count,)] = self._store.aggregate(table, (COUNT,), where)
-        return int(count)
+        return self._store.count(table, where)
 
     def lost(self, table: Table[Any]) -> int:
         """Return how many records should be indexed, but are not."""

@@ -21,7 +21,7 @@ from curio_persistence.concurrency.prefetch import one_ahead
 from curio_persistence.errors import ConflictError, InvalidValueError
 from curio_persistence.redaction import Redaction
 from curio_persistence.store.base import Store
-from curio_persistence.store.filters import COUNT, Filter, Order, Where
+from curio_persistence.store.filters import Filter, Order, Where
 from curio_persistence.store.query import Snapshot
 from curio_persistence.store.table import Columns, Row, Table
 from curio_persistence.tables import EVENTS, RUNS_AND_STUBS, SCORES, USAGE
@@ -92,8 +92,7 @@ class Transfers:
 
     def count(self, table: Table[Any], where: Where = ()) -> int:
         """Return the number of records."""
-        [(count,)] = self._store.aggregate(table, (COUNT,), where)
-        return int(count)
+        return self._store.count(table, where)
 
     @property
     def identity(self) -> str:
