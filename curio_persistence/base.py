@@ -31,7 +31,7 @@ class BasePersistence(ABC):
     """
 
     clock: Clock = Clock()
-    """What the recorder takes its times from."""
+    """The clock by which the recorder stamps its records."""
 
     @abstractmethod
     def create_agent_run(self, run: AgentRun) -> None:
@@ -65,7 +65,7 @@ class BasePersistence(ABC):
 
     @abstractmethod
     def log_agent_run_event(self, event: AgentRunEvent) -> None:
-        """Append an event. If nobody created its run, a minimal one, `running`, is made."""
+        """Append an event. If its run was never created, a minimal one, `running`, is made."""
 
     @abstractmethod
     def get_agent_run_events(
@@ -195,7 +195,7 @@ class BasePersistence(ABC):
         """Create or migrate the tables, where there are any."""
 
     def health_check(self) -> bool:
-        """Whether a read is answered just now. Never raises."""
+        """Return True if the database answers a read now. Never raises."""
         try:
             self.get_agent_runs(limit=1)
         except Exception:

@@ -7,7 +7,7 @@
     ├── ConflictError                a run with this run_id is there already
     ├── NotFoundError                what was asked for does not exist (also a LookupError)
     ├── UnavailableError             the database did not serve the call; trying again may help
-    │   ├── BusyError                somebody else holds the lock
+    │   ├── BusyError                another connection holds the lock
     │   └── PoolTimeoutError         every pooled connection stayed in use (also a TimeoutError)
     ├── StorageFullError             the disk, or the database's quota, is full
     ├── CorruptDatabaseError         what is stored cannot be read as a database
@@ -46,15 +46,15 @@ class InvalidValueError(PersistenceError, ValueError):
 
 
 class ConflictError(PersistenceError):
-    """What was to be created exists already."""
+    """The record to create exists already."""
 
 
 class NotFoundError(PersistenceError, LookupError):
-    """What was to be changed or opened does not exist."""
+    """The record to change, or the database to open, does not exist."""
 
 
 class MissingRunError(NotFoundError):
-    """A row names a run that nobody created."""
+    """A row names a run that was never created."""
 
 
 class UnavailableError(PersistenceError):
@@ -65,7 +65,7 @@ class UnavailableError(PersistenceError):
 
 
 class BusyError(UnavailableError):
-    """Somebody else held the lock for longer than this call was willing to wait."""
+    """Another connection held the lock for longer than this call may wait."""
 
 
 class PoolTimeoutError(UnavailableError, TimeoutError):

@@ -85,7 +85,7 @@ METRIC = EventType.METRIC.value
 
 
 class Record:
-    """What the three records share: a dictionary form that survives JSON and comes back equal."""
+    """The base of all records: a dictionary form that survives JSON and comes back equal."""
 
     __slots__ = ()
 
@@ -211,7 +211,7 @@ class AgentRunEvent(Record):
 
     @property
     def payload(self) -> Any:
-        """What `data` holds: parsed, if it is JSON, else its text."""
+        """Return `data` parsed if it is JSON, else its text."""
         return _parsed(self.data)
 
     def to_envelope(self) -> dict[str, Any]:
@@ -317,7 +317,7 @@ class AgentLLMUsage(Record):
 
 @dataclass(frozen=True, slots=True)
 class Score(Record):
-    """What somebody or something thinks of a run, or of a span of it.
+    """A judgement of a run, or of a span of it, by a person, by code or by a model.
 
     `value` is a number, `label` a word in its place or beside it. `source` is human, code or
     model; `author` tells several of one source apart. `span_id` is None for the run itself.
@@ -370,7 +370,7 @@ def _parse_object(value: Any, field: str) -> dict[str, Any]:
 
 
 def _parsed(value: Any) -> Any:
-    """What JSON text holds; anything else as it is, dataclasses as dictionaries."""
+    """Return JSON text parsed, dataclasses as dictionaries, and anything else unchanged."""
     if is_dataclass(value) and not isinstance(value, type):
         return asdict(value)
     if not isinstance(value, str):

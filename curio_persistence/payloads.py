@@ -15,7 +15,7 @@ from curio_persistence.models import MCP_CALL, METRIC, AgentRunEvent
 
 
 class Payload:
-    """What the five share."""
+    """The base of the five."""
 
     __slots__ = ()
 

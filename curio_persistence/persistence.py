@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 
 _LOOKED_AT = 1_000
-"""How many running runs a check-up asks after: each costs three questions."""
+"""The running runs that a check-up examines at most: each costs three queries."""
 
 
 class Persistence(BasePersistence):
@@ -246,7 +246,7 @@ class Persistence(BasePersistence):
         group_by: str | None = None,
         **filters: Unpack[MetricFilters],
     ) -> Records[MetricPoint]:
-        """What the values of a metric come to: `avg`, `sum`, `min`, `max`, `count`, `p0` to `p100`.
+        """Aggregate the values of a metric: `avg`, `sum`, `min`, `max`, `count`, `p0` to `p100`.
 
         For each `bucket` that has values: `"1w"` (from Monday on), `"1d"`, or what divides a day
         evenly, as `"6h"`, `"1h"` and `"15m"` do; all in UTC. And for each `agent_id`, `run_id`,
@@ -380,7 +380,7 @@ class Persistence(BasePersistence):
 
     @property
     def place(self) -> str:
-        """Where everything is kept, in words that can open a sentence; without a password."""
+        """The location of the database, as words that can open a sentence; without a password."""
         return self._store.location
 
     def schema_version(self) -> int:

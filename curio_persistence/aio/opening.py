@@ -17,7 +17,7 @@ from curio_persistence.persistence import Persistence
 class Opening(Awaitable[AsyncPersistence], AbstractAsyncContextManager[AsyncPersistence]):
     """A persistence that is about to be opened: await it, or enter it with `async with`.
 
-    What is opened after somebody stopped waiting for it is closed.
+    If the wait for it is cancelled, the persistence is closed once it is open.
     """
 
     def __init__(self, opener: Callable[[], Persistence], *, threads: int) -> None:

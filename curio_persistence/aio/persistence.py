@@ -30,8 +30,8 @@ from curio_persistence.redaction import Redaction
 from curio_persistence.views.runs import RunViews
 
 THREADS = 4
-"""How many work at a time, if nobody says otherwise: each that is busy may keep the event loop
-waiting for the interpreter, for 5 ms."""
+"""The number of threads by default: each busy one may keep the event loop waiting for the
+interpreter, for 5 ms."""
 
 
 class AsyncRuns(Awaited[RunViews]):
@@ -297,17 +297,17 @@ class AsyncPersistence(Awaited[Persistence]):
 
     @property
     def clock(self) -> Clock:
-        """What the times of records are taken from."""
+        """The clock by which records are stamped."""
         return self._sync.clock
 
     @property
     def redaction(self) -> Redaction:
-        """What is kept of words."""
+        """The rule by which words are kept, replaced or left out."""
         return self._sync.redaction
 
     @property
     def place(self) -> str:
-        """Where everything is kept, in words that can open a sentence; without a password."""
+        """The location of the database, as words that can open a sentence; without a password."""
         return self._sync.place
 
     async def close(self) -> None:
@@ -342,7 +342,7 @@ class AsyncBufferedPersistence(AsyncPersistence):
 
     @property
     def pending(self) -> int:
-        """How many records wait to be stored."""
+        """The number of records that wait to be stored."""
         return self._sync.pending
 
     @property

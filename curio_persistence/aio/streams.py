@@ -1,4 +1,4 @@
-"""What is gone through by `async for`: streams of records, and events as they come."""
+"""Iterate by `async for` over streams of records, and over events as they come."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ M = TypeVar("M", bound=Record)
 class AsyncStream(Generic[M]):
     """All of a query's records: `async for event in persistence.iter_agent_run_events(): …`.
 
-    Some hundred are read at a time, in a thread, and the next ones when these are gone: whoever is
-    slow does not fill the memory. A pass that is left before its end gives its connection back a
-    moment later; with `async with` it is given back when the block ends.
+    A thread reads some hundred at a time, and the next ones when these are used up, so that a slow
+    consumer does not fill the memory. A pass that is left before its end gives its connection back
+    a moment later; with `async with` it is given back when the block ends.
     """
 
     def __init__(self, stream: Stream[M], threads: Threads) -> None:
@@ -40,7 +40,7 @@ class AsyncStream(Generic[M]):
             self._threads.start(reading.close)
 
     async def to_dicts(self) -> list[dict[str, Any]]:
-        """What each record's `to_dict()` gives; all of them, in memory."""
+        """Return each record's `to_dict()`, all in memory."""
         return await self._threads.call(self._stream.to_dicts)
 
     async def to_pandas(self) -> Any:
@@ -89,7 +89,7 @@ class _Reading(Generic[M]):
 class AsyncFollowing:
     """Lists of events, for ever; see `Following`. To be asked by one task at a time.
 
-    Whoever stops waiting for a list, as a timeout does, gets it when he asks again.
+    If a wait for a list is cancelled, as by a timeout, the next call returns that list.
     """
 
     def __init__(self, following: Following, threads: Threads) -> None:

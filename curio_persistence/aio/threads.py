@@ -1,4 +1,4 @@
-"""Where the work is done: a few threads, and one for each transaction; the loop never waits."""
+"""The threads that do the work: a few, and one for each transaction; the loop never waits."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class _Level:
 
 
 _levels: ContextVar[tuple[_Level, ...]] = ContextVar("curio_persistence_levels", default=())
-"""Those that this task, or one that began it, is inside of; the innermost is the last."""
+"""The transactions around this task, or around the one that began it; the innermost is last."""
 
 
 class Threads:
@@ -59,7 +59,7 @@ class Threads:
         self._places: WeakKeyDictionary[Any, asyncio.Semaphore] = WeakKeyDictionary()
 
     async def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """What the function returns, or raises, in a thread."""
+        """Call the function in a thread, and return or raise what it does."""
         async with self._turn():
             return await asyncio.wrap_future(self.begin(function, *args, **kwargs))
 
@@ -82,12 +82,12 @@ class Threads:
                 executor.shutdown(wait=False)
 
     def begin(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """Have it done for somebody who will wait for it; where nobody can, nothing is done."""
+        """Submit the call; raise UnsupportedError where no asyncio loop could await it."""
         running_loop()
         return self.start(function, *args, **kwargs)
 
     def start(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """Have it done, without anybody waiting for it."""
+        """Submit the call, whether or not its result is awaited."""
         level = self._level()
         executor = level.executor if level else self._few()
         return _submit(executor, partial(function, *args, **kwargs))
@@ -160,7 +160,7 @@ class Threads:
 
 
 def running_loop() -> asyncio.AbstractEventLoop:
-    """The loop in which somebody awaits; UnsupportedError if it is of another kind."""
+    """Return the running asyncio loop; raise UnsupportedError in a loop of another kind."""
     try:
         return asyncio.get_running_loop()
     except RuntimeError as error:

@@ -1,7 +1,7 @@
-"""What takes long, awaited: exports, imports, copies and upgrades.
+"""Exports, imports, copies and upgrades, awaited.
 
-Each has a thread of its own, in which `progress` is called too. Who stops waiting for one, because
-of a timeout or with his task, ends it with its next batch.
+Each has a thread of its own, in which `progress` is called too. Cancelling a wait, as a timeout
+does, stops the work after the current batch.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ async def _apart(
     work: Callable[[Progress], T],
     progress: Progress | None,
 ) -> T:
-    """What comes of some work in a thread, where what it needs is imported as well."""
+    """Do some work in a thread, import what it needs there, and return its result."""
     threads = persistence._threads if persistence else Threads(1)
     is_left = Event()
 

@@ -200,7 +200,7 @@ _FIELDS = {
 
 
 class _Grouping(Generic[M]):
-    """What a caller groups by: the keys of the groups, and the records made of them."""
+    """The grouping that a caller asked for: the keys of groups, and the records made of them."""
 
     def __init__(self, group_by: Any, timezone: Any, table: Table[M]) -> None:
         zone = zone_of(timezone)

@@ -46,7 +46,7 @@ _TAKEN_FOR_GRANTED = (
     "content",
     "statement_timeout",
 )
-"""What a URL need not say."""
+"""The settings that a URL may leave out."""
 _OF_OTHER_CLIENTS = frozenset(
     (
         "pgbouncer",
@@ -227,7 +227,7 @@ class DatabaseConfig:
         return super().__reduce__()
 
     def _in_force(self) -> dict[str, Any]:
-        """What is used of it, by name; of a URL, each part."""
+        """Return the settings in use by name; those of a URL part by part."""
         match self.db_type:
             case "sqlite":
                 return {"db_type": "sqlite", "db_path": _absolute(self.db_path)}

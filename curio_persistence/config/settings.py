@@ -1,4 +1,4 @@
-"""Where settings are found: the environment, and where it is silent the nearest `.env` file."""
+"""Find settings in the environment and, for places it does not name, in the nearest `.env` file."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from curio_persistence.errors import ConfigurationError
 
 ENVIRONMENT = "environment"
 SERVER_VARIABLES = ("DB_HOST", "DB_PORT", "DB_NAME", "DB_USER")
-"""Those that choose PostgreSQL where DB_TYPE says nothing."""
+"""The variables that choose PostgreSQL where DB_TYPE is not set."""
 OWN_URL, HOSTS_URL = "CURIO_DATABASE_URL", "DATABASE_URL"
 _NAMING = (OWN_URL, "DB_TYPE", "DB_PATH", *SERVER_VARIABLES, HOSTS_URL)
 """The variables that name a database, by rank. All others only complete what these name."""
@@ -20,7 +20,7 @@ _SCHEMES = frozenset(("sqlite", "postgres", "postgresql", "memory"))
 
 
 class Libpq(NamedTuple):
-    """What libpq calls a setting, and the variable in which it looks where nobody has told it."""
+    """The name of a setting in libpq, and the variable that libpq reads by default."""
 
     keyword: str
     variable: str
@@ -144,7 +144,7 @@ def _is_relative(path: str) -> bool:
 
 
 def shown(name: str, value: str | int | None) -> str | int | None:
-    """A value as anybody may see it."""
+    """Return a value without its secrets."""
     if not isinstance(value, str):
         return value
     if "password" in name.lower():

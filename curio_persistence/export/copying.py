@@ -19,7 +19,7 @@ from curio_persistence.store.table import Row, Table
 from curio_persistence.tables import RUNS_AND_STUBS
 
 _PIECE, _PIECES = 200, 25
-"""How many rows to read at a time, and of how many such pieces to make a batch."""
+"""Rows read at a time, and the number of such chunks in a batch."""
 _LOOKED_UP = 1_000
 """Runs that are asked for at a time."""
 _TOLD = 1_000
@@ -27,7 +27,7 @@ _TOLD = 1_000
 
 @dataclass(frozen=True, slots=True)
 class CopyReport:
-    """How many records of each table the source has, and how many of them were new.
+    """The number of records of each table in the source, and how many of them were new.
 
     `kept_ids` tells whether rows have the ids that they had. `differing` are the runs, the first
     thousand, that are not the same in both afterwards: the destination has events or model calls
@@ -49,7 +49,7 @@ class CopyReport:
 
     @property
     def ok(self) -> bool:
-        """Whether every run is the same in both: by its fields, its events and its model calls."""
+        """True if every run is the same in both, with its events, model calls and scores."""
         return not self.differing
 
     def to_dict(self) -> dict[str, Any]:
@@ -168,7 +168,7 @@ class _Copying:
                 self._new[name] += deduplicator.add(table, without_ids(rows))
 
     def _compare(self, run_ids: Iterable[str | None]) -> list[str | None]:
-        """Those that are not the same in both."""
+        """Return the runs that are not the same in both."""
         named = list(run_ids)
         stored = self._there.hashes(named)
         return [run_id for run_id in named if not _is_there(self._came.get(run_id), stored)]

@@ -18,7 +18,7 @@ from curio_persistence.store.table import Columns, Table
 from curio_persistence.tables import EVENTS, RUNS_AND_STUBS, SCORES, USAGE
 
 VERSION = 1
-"""Of all formats together; a file of a later one is refused."""
+"""The version of all formats together; a file of a later one is refused."""
 
 KIND_OF: Mapping[Table[Any], str] = {
     RUNS_AND_STUBS: "run",
@@ -26,10 +26,10 @@ KIND_OF: Mapping[Table[Any], str] = {
     USAGE: "usage",
     SCORES: "score",
 }
-"""What a record is called on its line of JSON."""
+"""The kind of a record on its line of JSON."""
 
 _GROUP_BYTES = 16 << 20
-"""How much is written to a Parquet or Arrow file at a time, as it is in memory."""
+"""Bytes in memory of what is written to a Parquet or Arrow file at a time."""
 
 _EMPTY = "\0"
 """Stands for an empty text until it is written, because `csv` would write it like None. No stored

@@ -58,7 +58,7 @@ def _to_disk(file: BinaryIO) -> None:
 
 @contextmanager
 def _unfinished(path: Path, make: Callable[[Path], object]) -> Iterator[Path]:
-    """Something under another name, which nobody else has; what killed exports left goes first."""
+    """Create a hidden file or folder of a unique name; remove those that killed exports left."""
     for left in path.parent.glob(f".{escape(path.name)}.*.partial"):
         with suppress(OSError, ImportError), _locked(left):
             _remove(left)
@@ -69,7 +69,7 @@ def _unfinished(path: Path, make: Callable[[Path], object]) -> Iterator[Path]:
 
 
 def _begun(path: Path, make: Callable[[Path], object], stack: ExitStack) -> Path:
-    """It is locked, by which others know that somebody is still at work."""
+    """Lock it, which tells other exports that this one is still at work."""
     while True:
         partial = _another_name(path)
         make(partial)
@@ -130,7 +130,7 @@ def _is_export(path: Path) -> bool:
 
 
 def _takes_its_place(partial: Path, path: Path, overwrite: bool) -> bool:
-    """Give a folder its name; False where somebody else's got it in the same moment."""
+    """Give a folder its name; False if another export has just taken it."""
     _refuse_what_is_there(path, overwrite, _is_export)
     old = _another_name(path)
     if overwrite:

@@ -28,7 +28,7 @@ Progress = Callable[[int, int | None], object]
 
 @dataclass(frozen=True, slots=True)
 class ExportReport:
-    """How many records were written, and where: a file, or a folder with a file for each kind.
+    """The number of records written, and the path: a file, or a folder with a file for each kind.
 
     `path` is None where they went to a file that was open.
     """
@@ -196,7 +196,7 @@ def _chosen(tables: Collection[str]) -> dict[str, Table[Any]]:
 
 
 def _target(path: Any) -> Path | BinaryIO:
-    """Where to write: a path that can be one, or a file that is open."""
+    """Return the path to write to, or the file that is open."""
     if isinstance(path, TextIOBase):
         raise InvalidValueError("path is a file of text: open it as binary.", field="path")
     if hasattr(path, "write"):

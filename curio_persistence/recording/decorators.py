@@ -19,7 +19,7 @@ Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
 
 class Recording(NamedTuple):
-    """How the calls of a function are recorded.
+    """The way in which calls of a function are recorded.
 
     `begin` returns the block for one call, given its arguments and whether it is awaited; None
     records nothing. `keep` puts a result into the entered block.

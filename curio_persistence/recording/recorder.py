@@ -1,6 +1,6 @@
 """Record an agent's run as it happens, for agents without a framework.
 
-Nothing but the ten published methods is needed, so it works on anybody's persistence.
+Only the ten published methods are needed, so it works on every class that has them.
 """
 
 from __future__ import annotations

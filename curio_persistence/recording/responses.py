@@ -17,7 +17,7 @@ USAGE = ("usage", "usage_metadata", "usageMetadata")
 
 
 class Answer(NamedTuple):
-    """What is worth keeping of an answer.
+    """The parts of an answer that are kept.
 
     `content` is its text; its parts, if they are not all text. `numbers` are fields of
     AgentLLMUsage, `metrics` go into its `usage_metrics`.

@@ -17,7 +17,7 @@ Content = Literal["full", "metrics-only"]
 
 
 class Redaction:
-    """What is kept of the words in records.
+    """The rule by which words in records are kept, replaced or left out.
 
     `redactor` is a callable that any thread may call, or names of patterns (`keys`, `emails`,
     `cards`, `api-keys`, `all`): a collection, or one text with commas. With
@@ -40,16 +40,16 @@ class Redaction:
 
     @property
     def failures(self) -> int:
-        """How many records are kept without words because the redactor raised, or gave no text."""
+        """The number of records stored without words because the redactor failed."""
         return self._failures
 
     @property
     def keeps_all(self) -> bool:
-        """Whether all words are kept as they are."""
+        """True if all words are stored unchanged."""
         return self._redactor is None and self.content == "full"
 
     def encoder(self, table: Table[Any]) -> Callable[[Any], Row]:
-        """What encodes a table's records: `table.encode` itself, where all words are kept."""
+        """Return the encoder of a table's records: `table.encode` itself if all words are kept."""
         if self.keeps_all:
             return table.encode
         return lambda record: self.clean(table, table.encode(record))

@@ -1,1 +1,1 @@
-"""What a question answers with, in the forms that people use."""
+"""The results of queries, in the forms that people use."""

@@ -206,7 +206,7 @@ _METHODS: Mapping[str, Callable[[Any], Any]] = {
     "to_dict": _frame,
     "tolist": lambda value: value.tolist(),
 }
-"""How to read objects whose type has this attribute: models, records, frames and arrays."""
+"""Readers of objects whose type has this attribute: models, records, frames and arrays."""
 
 
 def _read_container(value: Any) -> Any:

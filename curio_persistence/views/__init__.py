@@ -1,1 +1,1 @@
-"""What a person reads of runs, the same in a terminal, on a page and in a notebook."""
+"""Runs as people read them, the same in a terminal, on a page and in a notebook."""

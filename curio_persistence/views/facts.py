@@ -1,4 +1,4 @@
-"""What records say, whatever their ids and times: the facts by which runs are compared."""
+"""The facts by which runs are compared: the fields of records without ids and times."""
 
 from __future__ import annotations
 

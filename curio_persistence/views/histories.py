@@ -27,12 +27,12 @@ from curio_persistence.views.steps import (
 )
 
 DEEPEST = 50
-"""How far down child runs are followed at most: agents with more generations start each other."""
+"""Generations of child runs that are followed: agents with more of them start each other."""
 
 
 @dataclass(frozen=True, slots=True)
 class HistoryOptions:
-    """What is read of each run: of its events and model calls at most the last `limit`.
+    """The part of each run that is read: at most the last `limit` events and model calls.
 
     With `around`, `limit` records before and after that one are read, and only child runs that
     began among them. With `types`, only events of these types are read, and no model calls.
@@ -114,7 +114,7 @@ class History:
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """What histories are read from, by the options."""
+    """Reads histories, by the options."""
 
     runs: Runs
     events: Events
@@ -156,7 +156,7 @@ class Reader:
 
 @dataclass(frozen=True, slots=True)
 class _Cut:
-    """What is left of a run's events and model calls, oldest first, and where there were more."""
+    """Return the chosen events and model calls of a run, oldest first, and where more were."""
 
     records: list[Record]
     before: bool

@@ -1,4 +1,4 @@
-"""What happened in a run, as steps: events, model calls and child runs in one shape."""
+"""The steps of a run: its events, model calls and child runs in one shape."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ _OF_THE_RUN = {
     "error": "error_message",
     "output": "final_synthesis_output",
 }
-"""What the events at a run's ends may say, and where the run says the same."""
+"""Fields of the events at a run's ends, and the fields of the run that say the same."""
 
 
 class RecordRef(NamedTuple):

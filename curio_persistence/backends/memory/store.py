@@ -73,7 +73,7 @@ class MemoryStore(TransactionalStore, forking.Forkable):
         super().__init__(ThreadTransaction())
         self._lock = FairLock()
         self._undo: list[Callable[[], object]] = []
-        """How the changes of the open transaction are undone; empty while none is open."""
+        """Functions that undo the open transaction's changes; empty while none is open."""
         self._tables: dict[str, Rows] | None = no_rows()
         self._identity = os.urandom(8).hex()
         self._search_index = MemorySearchIndex(self._alone, self._change)

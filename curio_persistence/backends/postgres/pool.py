@@ -30,7 +30,7 @@ _NUMERIC = new_type((1700,), "CURIO_NUMERIC", _stored_number)
 
 _FULL = ("too many connections", "too many clients", "connection slots are reserved")
 _LOOKS, _MOMENT = 20, 0.02
-"""How often, and at which interval in seconds, a thread looks for a returned connection before it
+"""A thread looks so many times, at this interval in seconds, for a returned connection before it
 tries to connect again."""
 
 
