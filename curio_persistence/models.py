@@ -28,6 +28,10 @@ class AgentRunStatus(StrEnum):
     TIMEOUT = "timeout"
 
 
+FAILED_STATUSES = (AgentRunStatus.ERROR.value, AgentRunStatus.TIMEOUT.value)
+"""The statuses of runs that failed."""
+
+
 class Level(StrEnum):
     """The known levels of an event, least severe first. A level is free text: others may be stored.
 

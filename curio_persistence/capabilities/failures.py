@@ -7,18 +7,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
-from curio_persistence.models import AgentRunStatus
+from curio_persistence.models import FAILED_STATUSES
+from curio_persistence.results.computed import computed_table
 from curio_persistence.results.pages import Records
 from curio_persistence.store import codecs
 from curio_persistence.store.base import Store
-from curio_persistence.store.codecs import Decoder, Encoder
 from curio_persistence.store.filters import Filter, Where
 from curio_persistence.store.json_text import json_text
-from curio_persistence.store.table import Column, Table
+from curio_persistence.store.table import Table
 from curio_persistence.tables import EVENTS, RUNS, USAGE
 from curio_persistence.tables.columns import object_in
 
@@ -99,7 +99,6 @@ class _Group:
 # --- what failed ----------------------------------------------------------------------------------
 
 _AT_A_TIME = 1_000
-_FAILED_RUNS = (AgentRunStatus.ERROR.value, AgentRunStatus.TIMEOUT.value)
 
 
 def _failures(store: Store, where_of: WhereOf) -> Iterator[_Failure]:
@@ -109,7 +108,7 @@ def _failures(store: Store, where_of: WhereOf) -> Iterator[_Failure]:
 
 
 def _failed_runs(store: Store, where: Where) -> Iterator[_Failure]:
-    failed = Filter("status", "in", _FAILED_RUNS)
+    failed = Filter("status", "in", FAILED_STATUSES)
     columns = ("agent_id", "run_id", "status", "error_message", "created_at", "finished_at")
     for row in _rows(store, RUNS, columns, (failed, *where)):
         agent_id, run_id, status, message, created_at, finished_at = row
@@ -188,20 +187,4 @@ def folded(message: str) -> str:
 
 # --- the table form of the results, which no database stores --------------------------------------
 
-_CODECS: dict[str, tuple[Encoder, Decoder | None]] = {
-    "str": (codecs.encode_text, codecs.decode_texts),
-    "str | None": (codecs.encode_optional_id, None),
-    "int": (codecs.encode_integer, None),
-    "datetime": (codecs.encode_time, codecs.decode_stored_times),
-}
-
-
-FAILURES = Table(
-    "failures",
-    FailureGroup,
-    tuple(Column(field.name, *_CODECS[str(field.type)]) for field in fields(FailureGroup)),
-    order=(),
-    ages_by="last",
-    lookups=(),
-    ddl="",
-)
+FAILURES = computed_table("failures", FailureGroup)

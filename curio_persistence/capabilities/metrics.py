@@ -18,6 +18,7 @@ from typing import Any, TypedDict, Unpack, cast
 from curio_persistence.capabilities.windows import Moment, window
 from curio_persistence.clock import Clock
 from curio_persistence.errors import InvalidValueError
+from curio_persistence.results.computed import computed_table
 from curio_persistence.results.pages import Records
 from curio_persistence.store import codecs
 from curio_persistence.store.aggregates import as_number, average, exact_sum
@@ -32,7 +33,7 @@ from curio_persistence.store.filters import (
     refuse_unknown,
 )
 from curio_persistence.store.json_text import json_text
-from curio_persistence.store.table import Column, Columns, Table
+from curio_persistence.store.table import Columns
 from curio_persistence.tables import EVENTS
 from curio_persistence.tables.columns import object_in
 
@@ -61,21 +62,7 @@ class MetricFilters(TypedDict, total=False):
     until: Moment | None
 
 
-POINTS = Table(
-    "metric points",
-    MetricPoint,
-    (
-        Column("bucket", codecs.encode_time, codecs.decode_times),
-        Column("group", codecs.encode_text, codecs.decode_texts),
-        Column("value", codecs.encode_real),
-        Column("count", codecs.encode_integer),
-    ),
-    order=(),
-    ages_by="bucket",
-    lookups=(),
-    ddl="",
-)
-"""The table form of a result, like that of all results; no database stores it."""
+POINTS = computed_table("metric points", MetricPoint)
 
 
 class Metrics:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import partial
@@ -20,11 +20,11 @@ from typing import Any, Generic, TypeVar
 from curio_persistence.capabilities import stats
 from curio_persistence.capabilities.time_zones import PERIODS, Periods, zone_of
 from curio_persistence.errors import InvalidValueError
-from curio_persistence.models import AgentRunStatus
+from curio_persistence.models import FAILED_STATUSES, AgentRunStatus
+from curio_persistence.results.computed import computed_table
 from curio_persistence.results.pages import Records
-from curio_persistence.store import codecs
 from curio_persistence.store.base import Store
-from curio_persistence.store.codecs import Decoder, Encoder, decode_time
+from curio_persistence.store.codecs import decode_time
 from curio_persistence.store.filters import (
     COUNT,
     Bucket,
@@ -35,7 +35,7 @@ from curio_persistence.store.filters import (
     Where,
     total,
 )
-from curio_persistence.store.table import Column, Columns, Record, Table
+from curio_persistence.store.table import Columns, Record, Table
 from curio_persistence.tables import RUNS, USAGE
 
 M = TypeVar("M", bound=Record)
@@ -120,7 +120,6 @@ _SUMS = (
 )
 _LATENCIES = Measure("values", "latency_ms")
 _SUCCESS = "success"
-_FAILED = frozenset({AgentRunStatus.ERROR.value, AgentRunStatus.TIMEOUT.value})
 
 
 def usage_totals(
@@ -323,7 +322,7 @@ class _Runs:
             **self._calls.numbers(),
             "runs": self._statuses.total(),
             "completed": self._statuses[AgentRunStatus.COMPLETED.value],
-            "errors": sum(self._statuses[status] for status in _FAILED),
+            "errors": sum(self._statuses[status] for status in FAILED_STATUSES),
             "running": self._statuses[AgentRunStatus.RUNNING.value],
             "avg_duration_s": round(sum(durations) / len(durations) / 1e6, 3)
             if durations
@@ -352,18 +351,5 @@ def _percentiles(name: str, unit: str, values: Iterable[int], scale: float) -> d
 
 # --- the table form of the results, which no database stores --------------------------------------
 
-_CODECS: dict[str, tuple[Encoder, Decoder | None]] = {
-    "str | None": (codecs.encode_text, codecs.decode_texts),
-    "int": (codecs.encode_integer, None),
-    "float | None": (codecs.encode_real, None),
-    "Decimal | None": (codecs.encode_money, codecs.decode_moneys),
-}
-
-
-def _results(name: str, model: type[M]) -> Table[M]:
-    columns = tuple(Column(field.name, *_CODECS[str(field.type)]) for field in fields(model))
-    return Table(name, model, columns, order=(), ages_by="", lookups=(), ddl="")
-
-
-USAGE_TOTALS = _results("usage totals", UsageTotals)
-RUN_TOTALS = _results("run totals", RunTotals)
+USAGE_TOTALS = computed_table("usage totals", UsageTotals)
+RUN_TOTALS = computed_table("run totals", RunTotals)
