@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from curio_persistence.errors import InvalidValueError
-from curio_persistence.store.filters import Filter, Where
+from curio_persistence.store.filters import Filter, Select, Where
 from curio_persistence.store.payload_match import Path, encode_pattern
 from curio_persistence.tables import RUNS
 
@@ -30,6 +30,12 @@ def checked_run_ids(run_ids: Any, *, or_none: bool = False) -> tuple[Any, ...]:
         )
     checked = (None if or_none and each is None else checked_run_id(each) for each in run_ids)
     return tuple(dict.fromkeys(checked))
+
+
+def belonging_to_runs(**equal: Any) -> Where:
+    """Return the filter for what belongs to runs with these values; none if all are None."""
+    runs = RUNS.where(**equal)
+    return (Filter("run_id", "in", Select(RUNS, "run_id", runs)),) if runs else ()
 
 
 def check_progress(progress: Any) -> None:

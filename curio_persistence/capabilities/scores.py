@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any, TypedDict, Unpack
 
-from curio_persistence.capabilities.arguments import checked_run_id
+from curio_persistence.capabilities.arguments import belonging_to_runs, checked_run_id
 from curio_persistence.capabilities.windows import Moment, window
 from curio_persistence.clock import Clock
 from curio_persistence.errors import InvalidValueError, MissingRunError, NotFoundError
@@ -13,8 +13,8 @@ from curio_persistence.models import Score
 from curio_persistence.redaction import Redaction
 from curio_persistence.results.pages import Direction, Page, Stream, open_stream, read_page
 from curio_persistence.store.base import Store
-from curio_persistence.store.filters import Filter, Order, Select, Where, refuse_unknown
-from curio_persistence.tables import RUNS, SCORES
+from curio_persistence.store.filters import Filter, Order, Where, refuse_unknown
+from curio_persistence.tables import SCORES
 
 _KEY = SCORES.unique[0]
 _BY_KEY = tuple(map(Order, _KEY))
@@ -130,10 +130,9 @@ class Scores:
         refuse_unknown(filters, ScoreFilters)
         names = ("run_id", "span_id", "name", "source", "author")
         of_run = ("agent_id", "session_id", "user_id")
-        runs = RUNS.where(**{name: filters.get(name) for name in of_run})
         return (
             *SCORES.where_any(**{name: filters.get(name) for name in names}),
-            *((Filter("run_id", "in", Select(RUNS, "run_id", runs)),) if runs else ()),
+            *belonging_to_runs(**{name: filters.get(name) for name in of_run}),
             *window(SCORES, self._clock, filters.get("since"), filters.get("until")),
         )
 

@@ -14,6 +14,7 @@ from functools import partial
 from itertools import accumulate, chain
 from typing import Any
 
+from curio_persistence.capabilities.arguments import belonging_to_runs
 from curio_persistence.capabilities.failures import FailureGroup, failure_groups
 from curio_persistence.capabilities.windows import Moment, window
 from curio_persistence.clock import Clock
@@ -21,7 +22,7 @@ from curio_persistence.models import AgentRunStatus
 from curio_persistence.results.pages import Records
 from curio_persistence.store.base import Store
 from curio_persistence.store.codecs import decode_money, decode_text
-from curio_persistence.store.filters import COUNT, Filter, Measure, Select, Where, total
+from curio_persistence.store.filters import COUNT, Measure, Where, total
 from curio_persistence.store.table import Table
 from curio_persistence.tables import EVENTS, RUNS, USAGE
 
@@ -98,7 +99,7 @@ class Stats:
     ) -> Where:
         return (
             *table.where(agent_id=agent_id),
-            *(() if session_id is None else _of_session(table, session_id)),
+            *(RUNS.where if table is RUNS else belonging_to_runs)(session_id=session_id),
             *window(table, self._clock, since, until),
         )
 
@@ -121,12 +122,6 @@ class Stats:
         """Return each latency, and the number of calls with it."""
         where = (USAGE.filter("latency_ms", "is not null"),)
         return self._store.aggregate(USAGE, (COUNT,), where, group_by=("latency_ms",))
-
-
-def _of_session(table: Table[Any], session_id: str) -> Where:
-    """Return the filter for a session's runs, or for what belongs to these."""
-    runs = RUNS.where(session_id=session_id)
-    return runs if table is RUNS else (Filter("run_id", "in", Select(RUNS, "run_id", runs)),)
 
 
 def _summary_of_runs(groups: Groups) -> dict[str, Any]:

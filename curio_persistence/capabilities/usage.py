@@ -8,6 +8,7 @@ from datetime import datetime, tzinfo
 from typing import Any, TypedDict, Unpack
 
 from curio_persistence.capabilities.appends import Appends
+from curio_persistence.capabilities.arguments import belonging_to_runs
 from curio_persistence.capabilities.totals import GroupBy, UsageTotals, usage_totals
 from curio_persistence.capabilities.windows import Moment, window
 from curio_persistence.errors import ConflictError
@@ -22,14 +23,12 @@ from curio_persistence.results.pages import (
 )
 from curio_persistence.store.codecs import decode_money
 from curio_persistence.store.filters import (
-    Filter,
-    Select,
     Where,
     checked_count,
     refuse_unknown,
 )
 from curio_persistence.store.table import Row
-from curio_persistence.tables import RUNS, USAGE
+from curio_persistence.tables import USAGE
 
 
 class UsageFilters(TypedDict, total=False):
@@ -140,9 +139,10 @@ class Usage(Appends[AgentLLMUsage]):
         """Return the filters of the store for those that a caller gave."""
         refuse_unknown(filters, UsageFilters)
         names = ("agent_id", "run_id", "model", "provider", "status")
-        runs = RUNS.where(session_id=filters.get("session_id"), user_id=filters.get("user_id"))
         return (
             *USAGE.where_any(**{name: filters.get(name) for name in names}),
-            *([Filter("run_id", "in", Select(RUNS, "run_id", runs))] if runs else ()),
+            *belonging_to_runs(
+                session_id=filters.get("session_id"), user_id=filters.get("user_id")
+            ),
             *window(USAGE, self._clock, filters.get("since"), filters.get("until")),
         )
