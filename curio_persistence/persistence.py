@@ -391,9 +391,10 @@ class Persistence(BasePersistence):
         """Give the room of what was deleted back; nothing of it is left in the file, its log or
         the search index.
 
-        SQLite rewrites the file, for which it needs as much room again; others wait meanwhile. On
-        PostgreSQL the search index is rewritten, for which searches and deletions wait, and the
-        rest is a VACUUM. Not inside a transaction.
+        SQLite rewrites the file, for which its disk needs as much free room again, and twice as
+        much if temporary files are kept there too; others wait meanwhile. On PostgreSQL the search
+        index is rewritten, for which searches and deletions wait, and the rest is a VACUUM. Not
+        inside a transaction.
         """
         self.search.remove_orphans()
         self._store.compact()

@@ -2,7 +2,7 @@
 
 What was deleted is in no answer any more, but its words may stand in the file, in its log and in
 the search index until something else is written there. This writes them anew. A SQLite file needs
-as much room again meanwhile, and nobody else can write to it.
+up to twice its room again meanwhile, and nobody else can write to it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ EXAMPLES = """\
   curio-persistence compact --yes --db-path agent_sdk.db
 """
 
-_ABOUT_ROOM = ("space", "memory")
+_ABOUT_ROOM = ("space", "disk", "memory")
 
 
 def add_arguments(parser: ArgumentParser) -> None:

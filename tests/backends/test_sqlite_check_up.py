@@ -38,6 +38,7 @@ def test_a_healthy_file_passes_the_check_up(path: Path) -> None:
         "schema",
         "journal",
         "space",
+        "disk",
         "indexes",
         "integrity",
         "orphans",

@@ -188,6 +188,15 @@ else:
 """
 
 
+CHECK_UP = """
+import sys
+from curio_persistence import SQLitePersistence
+with SQLitePersistence(sys.argv[1], read_only=True) as persistence:
+    found = {finding.check: finding for finding in persistence.diagnose()}
+print(found["journal"].level, found["journal"].message)
+"""
+
+
 @pytest.fixture
 def public() -> Iterator[Path]:
     """A folder that everybody can reach, which pytest's own are not."""
@@ -231,6 +240,13 @@ def test_a_folder_without_the_right_to_write_can_be_read_from(database: Path) ->
     assert found["read"] == "ok 1"
     assert "was opened read-only" in found["write"]
     assert [file.name for file in database.parent.iterdir()] == [database.name]
+
+
+def test_the_check_up_without_the_right_to_write_knows_of_the_log(database: Path) -> None:
+    database.chmod(0o444)
+    database.parent.chmod(0o555)
+    with Child(CHECK_UP, database, as_nobody=True) as child:
+        assert child.finish().strip() == "ok write-ahead log, 0.0 MB"
 
 
 def test_a_folder_without_the_right_to_write_says_so(database: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import shlex
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -14,12 +15,14 @@ import pytest
 from curio_persistence import (
     AgentRun,
     AgentRunEvent,
+    Finding,
     PersistenceError,
     SQLitePersistence,
     StorageFullError,
     UnavailableError,
 )
 from curio_persistence.backends.sqlite.store import SQLiteStore
+from curio_persistence.cli import main
 from tests.support.disks import SmallDisk, small_disk
 
 BIG = "x" * 20_000_000  # More than the writer keeps in memory until the end.
@@ -194,6 +197,39 @@ def test_a_full_disk_can_be_read(real_disk: SmallDisk) -> None:
     real_disk.fill()
     with SQLitePersistence(path, read_only=True) as persistence:
         assert stored(persistence) == {"run"}
+
+
+def test_the_check_up_tells_of_a_full_disk(real_disk: SmallDisk) -> None:
+    """A reader has no room for what readers share, and yet tells that the file has a log."""
+    path = real_disk.folder / "agents.db"
+    SQLitePersistence(path).close()
+    real_disk.fill()
+    found = check_up(path)
+    assert found["disk"].level == "error"
+    assert found["disk"].message.startswith("0.0 MB free on its disk: writes fail")
+    assert found["journal"] == Finding("journal", "ok", "write-ahead log, 0.0 MB")
+
+
+def test_the_check_up_tells_when_there_is_not_the_room_to_compact() -> None:
+    with small_disk(megabytes=80) as disk:
+        path = disk.folder / "agents.db"
+        with SQLitePersistence(path) as persistence:
+            persistence.create_agent_run(AgentRun("agent", "small"))
+        assert check_up(path)["disk"].level == "ok"
+        with SQLitePersistence(path) as persistence:
+            persistence.create_agent_run(AgentRun("agent", "big", objective=BIG + BIG))
+        found = check_up(path)["disk"]
+        assert found.level == "warning"
+        assert "compact may need" in found.message
+        start, command = found.advice.split(": ")
+        assert start == "Free some there, or make room inside the file"
+        program, *arguments = shlex.split(command)
+        assert (program, main(arguments)) == ("curio-persistence", 0)
+
+
+def check_up(path: Path) -> dict[str, Finding]:
+    with SQLitePersistence(path, read_only=True) as persistence:
+        return {finding.check: finding for finding in persistence.diagnose()}
 
 
 @contextmanager

@@ -22,6 +22,10 @@ _NAMED = 5
 _WORTH_IT = 10_000_000
 """The empty bytes worth a warning, if they are half of the file or more."""
 _INCREMENTAL = 2
+_LITTLE = 16_000_000
+"""The free bytes of a disk below which writes soon fail: the log may need twice as much."""
+_WAL = 2
+"""What byte 18 of a file's header says of one that is written by way of a log."""
 
 
 class Room(NamedTuple):
@@ -51,6 +55,22 @@ class Room(NamedTuple):
             f"sqlite3 {shlex.quote(str(path))} '{how}'",
         )
 
+    def disk_finding(self, free: int, make_room: str) -> Finding:
+        """Return the finding on the free bytes of the file's disk.
+
+        A VACUUM writes what is not empty twice: into the log, and into a temporary file, which may
+        be on another disk.
+        """
+        needed = 2 * (self.size - self.page_size * self.free)
+        said = f"{health.size(free)} free on its disk"
+        if free >= max(needed, _LITTLE):
+            return Finding("disk", "ok", said)
+        advice = f"Free some there, or make room inside the file: {make_room}"
+        if free < _LITTLE:
+            return Finding("disk", "error", f"{said}: writes fail, or soon will", advice)
+        said += f", less than the {health.size(needed)} that compact may need"
+        return Finding("disk", "warning", said, advice)
+
 
 class SQLiteHealth(SQLiteConnections):
     """The part of a SQLite store that checks its health."""
@@ -62,6 +82,7 @@ class SQLiteHealth(SQLiteConnections):
             migrations.finding(self._catalog(), self.dialect),
             self._journal_finding(),
             room.finding(self._path),
+            *self._disk_findings(room),
             self._indexes_finding(),
         ]
         if room.size > health.SMALL and not deep:
@@ -74,7 +95,7 @@ class SQLiteHealth(SQLiteConnections):
         return [*findings, self._texts_finding()] if deep else findings
 
     def _journal_finding(self) -> Finding:
-        [(mode,)] = self._read("PRAGMA journal_mode", ())
+        mode = self._journal_mode()
         match mode:
             case "wal":
                 return self._log.finding()
@@ -86,6 +107,23 @@ class SQLiteHealth(SQLiteConnections):
             f"journal mode is {mode!r}: readers and writers block each other",
             "Keep the file on a local file system and open it once for writing.",
         )
+
+    def _journal_mode(self) -> str:
+        """Return the journal mode of the file, which an immutable connection does not know."""
+        [(mode,)] = self._read("PRAGMA journal_mode", ())
+        reader = self._mine.reader
+        if reader is None or not reader.for_one_read:
+            return str(mode)
+        # Closing the file ends every lock that this process has on it: an immutable one has none.
+        with self._file.open("rb") as file:
+            return "wal" if file.read(19)[18] == _WAL else str(mode)
+
+    def _disk_findings(self, room: Room) -> Iterator[Finding]:
+        if not self._in_memory:
+            import shutil  # Imported here: it takes 3 ms, and only a check-up needs it.
+
+            free = shutil.disk_usage(self._file).free
+            yield room.disk_finding(free, f"{self._command('delete')} --older-than 90d --dry-run")
 
     def _room(self) -> Room:
         return Room(
