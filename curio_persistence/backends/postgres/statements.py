@@ -125,8 +125,16 @@ class PostgresStatements(SQLStore, forking.Forkable):
         if transaction is not None:
             return self._run_inside(transaction, sql, params)
         self._prepare()
-        with self._pool.lent(Ticket()) as connection:
+        # As `lent` does it, which takes as long as all the rest of this call in the client.
+        ticket, connection = Ticket(), None
+        try:
+            connection = self._pool.getconn(ticket)
             return self._run(connection, sql, params)
+        finally:
+            try:
+                self._pool.putconn(connection, ticket)
+            finally:
+                self._pool.release(ticket)
 
     def _run_inside(self, transaction: Transaction, sql: str, params: Params) -> Result:
         """Run a statement of a transaction in a savepoint.
