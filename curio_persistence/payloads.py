@@ -36,7 +36,7 @@ class Log(Payload):
 
 @dataclass(frozen=True, slots=True)
 class McpCall(Payload):
-    """One finished call of a tool of an MCP server. Statistics of tools count it."""
+    """One finished call of a tool of an MCP server. Statistics count it as `server/tool`."""
 
     event_type: ClassVar[str] = MCP_CALL
 
@@ -62,7 +62,7 @@ class Metric(Payload):
     tags: Mapping[str, str] | None = None
 
     def __post_init__(self) -> None:
-        if isinstance(self.value, Decimal):  # JSON would have it as text, which is not a metric.
+        if isinstance(self.value, Decimal):  # JSON would have it as text.
             object.__setattr__(self, "value", float(self.value))
 
 

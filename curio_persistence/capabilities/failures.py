@@ -17,10 +17,10 @@ from curio_persistence.results.pages import Records
 from curio_persistence.store import codecs
 from curio_persistence.store.base import Store
 from curio_persistence.store.filters import Filter, Where
-from curio_persistence.store.json_text import json_text
 from curio_persistence.store.table import Table
 from curio_persistence.tables import EVENTS, RUNS, USAGE
 from curio_persistence.tables.columns import object_in
+from curio_persistence.tables.events import tool_error_in
 
 FailureKind = Literal["run", "tool", "model"]
 WhereOf = Callable[[Table[Any]], Where]
@@ -146,9 +146,7 @@ def _said(message: str | None, status: str) -> str:
 
 
 def _error_in(data: str) -> str:
-    error = object_in(data).get("error")
-    text = error if isinstance(error, str) else json_text(error)
-    return "error" if error is True else _shortened(text) or "error"
+    return _shortened(tool_error_in(object_in(data)) or "") or "error"
 
 
 # --- messages -------------------------------------------------------------------------------------

@@ -54,7 +54,8 @@ class Stats:
 
         Runs and calls count for the time at which they were stored, tools for that of their event.
         Costs are Decimals in US dollars; None where calls were made and none has a known cost.
-        Latencies are in milliseconds. `errors` counts calls whose status is not `success`.
+        Latencies are in milliseconds. `errors` counts calls whose status is not `success`. A tool
+        call failed if its event has an `error`; a tool of an MCP server is named `server/tool`.
         """
 
         where = partial(self._where, agent_id, session_id, since, until)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from math import isfinite
 from typing import Any, TypeGuard
@@ -72,6 +73,19 @@ def object_in(kept: StoredValue) -> Mapping[str, Any]:
     except (ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
+
+
+_NUMBER = re.compile(r"-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
+
+
+def finite_number(value: Any) -> int | float | None:
+    """Return a number that a double can hold, also from the text of one; None for anything else.
+
+    A Decimal in a payload is stored as text, so that none of its digits is lost.
+    """
+    if isinstance(value, str) and _NUMBER.fullmatch(value):
+        value = float(value)
+    return value if is_finite(value) else None
 
 
 def is_finite(value: Any) -> TypeGuard[int | float]:

@@ -15,12 +15,13 @@ from curio_persistence.models import (
 )
 from curio_persistence.store import codecs
 from curio_persistence.store.filters import Order
+from curio_persistence.store.json_text import json_text as as_json
 from curio_persistence.store.table import Column, Reference, Row, StoredValue, Table
 from curio_persistence.tables.columns import (
     event_identifier,
+    finite_number,
     identifier,
     integer,
-    is_finite,
     json_text,
     name,
     object_in,
@@ -31,7 +32,7 @@ from curio_persistence.tables.columns import (
 from curio_persistence.tables.runs import RUNS
 from curio_persistence.tables.translation import translator
 
-_TOOL_EVENTS = frozenset({TOOL_CALL, MCP_CALL, EventType.ACTION_EXECUTION_COMPLETED.value})
+TOOL_EVENTS = frozenset({TOOL_CALL, MCP_CALL, EventType.ACTION_EXECUTION_COMPLETED.value})
 _NAME_KEYS = ("tool_name", "tool", "action", "action_name")
 _LATENCY_KEYS = ("latency_ms", "duration_ms")
 
@@ -44,10 +45,23 @@ SEVERITIES: Mapping[StoredValue, int] = {
 """The severity of the levels above `info`, in the numbers of Python's logging."""
 
 
+def tool_error_in(payload: Mapping[str, Any]) -> str | None:
+    """Return what the payload of a tool call names as its `error`; None if it did not fail.
+
+    A number other than 0 is the code of an error.
+    """
+    error = payload.get("error")
+    if not error:
+        return None
+    if error is True:
+        return "error"
+    return error if isinstance(error, str) else as_json(error)
+
+
 def _derive_event_columns(row: Row) -> None:
     if (severity := SEVERITIES.get(row.get("level"))) is not None:
         row["severity"] = severity
-    if row["event_type"] in _TOOL_EVENTS:
+    if row["event_type"] in TOOL_EVENTS:
         _lift_tool(row, object_in(row["data"]))
     elif row["event_type"] == METRIC:
         _lift_metric(row, object_in(row["data"]))
@@ -55,8 +69,8 @@ def _derive_event_columns(row: Row) -> None:
 
 def _lift_metric(row: Row, payload: Mapping[str, Any]) -> None:
     """Extract a metric's name and value from its payload, if the value is a finite number."""
-    name, value = payload.get("name"), payload.get("value")
-    if isinstance(name, str) and is_finite(value):
+    name, value = payload.get("name"), finite_number(payload.get("value"))
+    if isinstance(name, str) and value is not None:
         row["metric_name"] = codecs.encode_label(name)
         row["metric_value"] = float(value)
 
@@ -69,8 +83,9 @@ def _lift_tool(row: Row, payload: Mapping[str, Any]) -> None:
     name = next((payload[key] for key in _NAME_KEYS if payload.get(key)), None)
     if name is None:
         return
-    row["tool_name"] = codecs.encode_label(str(name))
-    row["tool_error"] = 1 if payload.get("error") else 0
+    server = payload.get("server") if row["event_type"] == MCP_CALL else None
+    row["tool_name"] = codecs.encode_label(f"{server}/{name}" if server else str(name))
+    row["tool_error"] = 0 if tool_error_in(payload) is None else 1
     latency = next((payload[key] for key in _LATENCY_KEYS if key in payload), None)
     if isinstance(latency, int | float) and abs(latency) < 1e15:
         row["tool_latency_us"] = round(latency * 1000)

@@ -10,9 +10,9 @@ from curio_persistence.store import codecs
 from curio_persistence.store.filters import Order
 from curio_persistence.store.table import Column, M, Table
 from curio_persistence.tables.columns import (
+    finite_number,
     identifier,
     integer,
-    is_finite,
     json_text,
     name,
     object_in,
@@ -29,7 +29,8 @@ _NEWEST_FIRST = (Order("created_at", descending=True), Order("id", descending=Tr
 
 def _numbers_in(kept: str) -> str | None:
     """Return the finite numbers of an object, by name."""
-    numbers = {name: value for name, value in object_in(kept).items() if is_finite(value)}
+    values = {name: finite_number(value) for name, value in object_in(kept).items()}
+    numbers = {name: number for name, number in values.items() if number is not None}
     return codecs.encode_json(numbers) if numbers else None
 
 

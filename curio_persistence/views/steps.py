@@ -10,7 +10,8 @@ from decimal import Decimal
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from curio_persistence.models import AgentLLMUsage, AgentRun, AgentRunEvent, Level
+from curio_persistence.models import METRIC, AgentLLMUsage, AgentRun, AgentRunEvent, Level
+from curio_persistence.tables.events import TOOL_EVENTS, tool_error_in
 from curio_persistence.views.values import (
     compact,
     is_number,
@@ -227,7 +228,7 @@ def _event(event: AgentRunEvent) -> Step:
     left = dict(payload) if isinstance(payload, dict) else {}
     kind = _KINDS.get(event.event_type, event.event_type)
     took_ms = _number(left, "latency_ms", "duration_ms")
-    error = None if kind == "metric" else _error(left)
+    error = _error(left, event.event_type)
     cost = _number(left, "cost_usd") if kind == "mcp.call" else None
     known = _KNOWN.get(kind, _UNKNOWN)
     name = "/".join(str(left.pop(key)) for key in known.name if left.get(key) is not None)
@@ -364,15 +365,18 @@ def _number(fields: dict[str, Any], *keys: str) -> float | None:
     return None if key is None else fields.pop(key)
 
 
-def _error(fields: dict[str, Any]) -> str | None:
-    """Take out what went wrong. A number is something else: how far a guess was off, say."""
+def _error(fields: dict[str, Any], event_type: str) -> str | None:
+    """Take out what went wrong.
+
+    Only of a tool call a number says so: elsewhere it is, say, how far a guess was off.
+    """
     value = fields.get("error")
-    if not isinstance(value, bool | None) and isinstance(value, int | float):
+    is_number = not isinstance(value, bool | None) and isinstance(value, int | float)
+    if event_type == METRIC or (is_number and event_type not in TOOL_EVENTS):
         return None
+    error = tool_error_in(fields)
     fields.pop("error", None)
-    if not value:
-        return None
-    return compact(value)
+    return error
 
 
 def _of_a_failure(level: str) -> str:

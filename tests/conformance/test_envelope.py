@@ -151,13 +151,29 @@ def test_a_call_over_mcp_counts_as_a_tool_call(persistence: Persistence) -> None
     call = McpCall("files", "read", duration_ms=2.5, error="gone")
     persistence.append_event("run", "agent", "mcp.call", payload=call)
     assert persistence.get_agent_run_stats()["tool_metrics"] == {
-        "read": {
+        "files/read": {
             "call_count": 1,
             "total_latency_ms": 2.5,
             "avg_latency_ms": 2.5,
             "error_count": 1,
         }
     }
+
+
+def test_tools_of_one_name_on_two_servers_are_counted_apart(persistence: Persistence) -> None:
+    for server, error in (("a", "gone"), ("b", None), ("b", None)):
+        persistence.append_event("run", "agent", "mcp.call", payload=McpCall(server, "search"))
+        persistence.append_event(
+            "run", "agent", "mcp.call", payload=McpCall(server, "fetch", error=error)
+        )
+    tools = persistence.get_agent_run_stats()["tool_metrics"]
+    assert {name: (tool["call_count"], tool["error_count"]) for name, tool in tools.items()} == {
+        "a/fetch": (1, 1),
+        "a/search": (1, 0),
+        "b/fetch": (2, 0),
+        "b/search": (2, 0),
+    }
+    assert [group.name for group in persistence.stats.failures()] == ["a/fetch"]
 
 
 def test_an_envelope_is_json_whatever_numbers_the_payload_has(persistence: Persistence) -> None:

@@ -105,7 +105,7 @@ def test_envelopes_and_mcp_calls_are_events_too(persistence: Persistence, root: 
     [call] = persistence.get_agent_run_events("sag-1", "mcp.call")
     assert (call.level, call.message) == ("error", "no such table")
     assert persistence.get_agent_run_stats()["tool_metrics"] == {
-        "query": {
+        "pg/query": {
             "call_count": 1,
             "total_latency_ms": 12.5,
             "avg_latency_ms": 12.5,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from math import inf
 from typing import Any
 
@@ -344,7 +345,11 @@ def test_filters_leave_out_the_other_values(
     "payload",
     [
         {"name": "score", "value": True},
-        {"name": "score", "value": "1"},
+        {"name": "score", "value": "high"},
+        {"name": "score", "value": " 1"},
+        {"name": "score", "value": "1e999"},
+        {"name": "score", "value": Decimal("NaN")},
+        {"name": "score", "value": Decimal("-Infinity")},
         {"name": "score", "value": None},
         {"name": "score", "value": float("nan")},
         {"name": "score", "value": float("inf")},
@@ -381,6 +386,21 @@ def test_an_event_of_another_type_is_no_metric(persistence: Persistence) -> None
 def test_a_value_is_the_nearest_float(persistence: Persistence, value: Any) -> None:
     measure(persistence, value)
     assert value_of(persistence, "max") == float(value)
+
+
+@pytest.mark.parametrize("value", ["0.1", "-2", "1E+2", "1.00000000000000000001"])
+def test_a_decimal_is_a_metric_however_its_event_is_stored(
+    persistence: Persistence, value: str
+) -> None:
+    payload = {"name": "score", "value": Decimal(value)}
+    event = AgentRunEvent("agent", "run", event_type="metric", data=payload)
+    persistence.log_agent_run_event(event)
+    persistence.append_event("run", "agent", "metric", payload=payload)
+    with persistence.record_run(agent_id="agent") as run:
+        run.log("metric", payload)
+    assert asked(persistence, "score", "max") == [(None, None, float(value), 3)]
+    stored = persistence.get_agent_run_events("run")[0]
+    assert stored.get_data_dict()["value"] == value  # With all its digits.
 
 
 @pytest.mark.parametrize(

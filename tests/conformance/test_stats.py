@@ -267,6 +267,9 @@ def test_two_types_of_event_tell_of_finished_tool_calls(persistence: Persistence
         (False, 0),
         ("", 0),
         ({}, 0),
+        (0, 0),
+        (0.5, 1),
+        (-32601, 1),
     ],
 )
 def test_a_tool_call_failed_if_it_names_an_error(

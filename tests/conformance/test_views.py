@@ -26,7 +26,7 @@ from curio_persistence import (
 from curio_persistence.clock import Clock
 from curio_persistence.tables import EVENTS, RUNS, SCORES, USAGE
 from curio_persistence.views.facts import IDS_AND_TIMES
-from curio_persistence.views.steps import Branch
+from curio_persistence.views.steps import Branch, steps_of
 from tests.support.hands import Hands
 
 BEGIN = datetime(2026, 11, 20, 10, 30, tzinfo=UTC)
@@ -255,3 +255,38 @@ def _hash(changed: Any) -> str:
         found = alone.transfers.hash("run")
         assert found is not None
         return found.hash
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        ("it broke", "it broke"),
+        (" ", " "),
+        (True, "error"),
+        (0.5, "0.5"),
+        (-32601, "-32601"),
+        ({"code": 5}, '{"code": 5}'),
+        (0, None),
+        ("", None),
+        ([], None),
+    ],
+    ids=repr,
+)
+def test_statistics_failures_and_steps_agree_on_what_is_an_error_of_a_tool(
+    persistence: Persistence, error: Any, said: str | None
+) -> None:
+    for event_type in ("tool_call", "mcp.call", "action_execution_completed"):
+        persistence.append_event(
+            "run", "agent", event_type, payload={"tool_name": "t", "tool": "t", "error": error}
+        )
+    assert [step.error for step in steps_of(persistence.runs.history("run"))] == [said] * 3
+    failed = 0 if said is None else 3
+    assert persistence.get_agent_run_stats()["tool_metrics"]["t"]["error_count"] == failed
+    failures = [(group.message, group.count) for group in persistence.stats.failures()]
+    assert failures == ([((said or "").strip() or "error", 3)] if failed else [])
+
+
+def test_a_number_is_an_error_of_tools_only(persistence: Persistence) -> None:
+    persistence.append_event("run", "agent", "evaluated", payload={"error": 0.5})
+    [step] = steps_of(persistence.runs.history("run"))
+    assert (step.error, step.parts["data"]) == (None, {"error": 0.5})
