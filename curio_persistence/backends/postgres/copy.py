@@ -1,14 +1,19 @@
-"""Store many rows by COPY with ids reserved before, and read rows as CSV that the server writes."""
+"""Store many rows by COPY with ids reserved before, and read rows as CSV that the server writes.
+
+Where psycopg2 waits by a callback, as gevent wants it, there is no COPY: INSERT takes its place,
+and the CSV is written here.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from io import BytesIO
+from itertools import chain
 from typing import Any
 
 from curio_persistence.backends.postgres.errors import refusal
-from curio_persistence.backends.postgres.pool import Connection
+from curio_persistence.backends.postgres.pool import Connection, waits_by_callback
 from curio_persistence.backends.postgres.statements import ONE_STATE, PostgresStatements
 from curio_persistence.backends.sql.statements import shape_of
 from curio_persistence.concurrency.fair_lock import Ticket
@@ -77,7 +82,7 @@ class PostgresCopy(PostgresStatements):
                 at = columns.index(key[0])
                 lines.sort(key=lambda line: line[at] or "")
         try:
-            self._copy_in(connection, table, columns, lines, commit)
+            self._copy_in(connection, table, columns, lines, commit=commit)
         except PersistenceError as error:
             # PostgreSQL names the row only in the language of the server's locale.
             raise refusal(error, table, rows[0] if len(rows) == 1 else {}) from error.__cause__
@@ -89,10 +94,17 @@ class PostgresCopy(PostgresStatements):
         table: Table[Any],
         columns: tuple[str, ...],
         lines: Iterable[tuple[StoredValue, ...]],
-        ending: str = "",
+        *,
+        options: str = "",
+        commit: str = "",
     ) -> None:
-        sql = f"COPY {self._table(table)} ({', '.join(columns)}) FROM STDIN{ending}"
-        self._run(connection, sql, (), BytesIO(_copy_text(table, columns, lines)))
+        if waits_by_callback():
+            rows = list(lines)
+            sql = f"{self._insert_text(table, columns, len(rows))}{commit}"
+            self._run(connection, sql, tuple(chain.from_iterable(rows)))
+        else:
+            sql = f"COPY {self._table(table)} ({', '.join(columns)}) FROM STDIN{options}{commit}"
+            self._run(connection, sql, (), BytesIO(_copy_text(table, columns, lines)))
 
     def reserve_ids(self, table: Table[Any], last: int) -> None:
         self._check_writable()
@@ -108,7 +120,7 @@ class PostgresCopy(PostgresStatements):
     # --- CSV ----------------------------------------------------------------------------------
 
     def stream_csv(self, query: Query) -> Iterator[bytes]:
-        if self._is_inside():
+        if self._is_inside() or waits_by_callback():
             yield from csv_of_rows(self, query)
             return
         with self._reader(ONE_STATE) as connection:

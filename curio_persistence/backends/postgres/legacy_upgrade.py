@@ -105,7 +105,7 @@ class PostgresOriginal(Original, PostgresStore):
         self, table: Table[Any], columns: tuple[str, ...], lines: list[OldRow]
     ) -> None:
         # Frozen: readers need not check the visibility of rows in a new table.
-        self._copy_in(self._pinned(), table, columns, lines, " (FREEZE)")
+        self._copy_in(self._pinned(), table, columns, lines, options=" (FREEZE)")
 
 
 def _name_aside(name: str) -> str:

@@ -10,7 +10,12 @@ from time import monotonic, sleep
 from typing import Any
 from weakref import WeakSet
 
-from psycopg2.extensions import TRANSACTION_STATUS_IDLE, new_type, register_type
+from psycopg2.extensions import (
+    TRANSACTION_STATUS_IDLE,
+    get_wait_callback,
+    new_type,
+    register_type,
+)
 from psycopg2.extensions import connection as DriverConnection
 from psycopg2.extensions import cursor as DriverCursor
 from psycopg2.pool import ThreadedConnectionPool
@@ -61,6 +66,11 @@ def _poller(descriptor: int) -> Callable[[int], object]:
     poll = select.poll()
     poll.register(descriptor, select.POLLIN)
     return poll.poll
+
+
+def waits_by_callback() -> bool:
+    """Return whether psycopg2 waits by the program's callback, which it does not do for COPY."""
+    return get_wait_callback() is not None
 
 
 class ReaderTicket(Ticket):
