@@ -72,7 +72,7 @@ _COMMANDS = {
 }
 
 _OLD_NAMES = {"query": "runs", "usage": "calls"}
-"""Names that commands had; they work on, and the help does not mention them."""
+"""Names that commands had; they work on, and nothing mentions them."""
 
 
 class Command(Protocol):
@@ -142,6 +142,7 @@ def _parser() -> ArgumentParser:
         commands.add_parser(name, help=summary).set_defaults(command=name)
     for old, name in _OLD_NAMES.items():
         commands.add_parser(old).set_defaults(command=name)
+    commands.choices = _Listed((name, commands.choices[name]) for name in _COMMANDS)
     return parser
 
 
@@ -179,6 +180,13 @@ class _CommandParser(_Parser):
         self.epilog = f"examples:\n{command.EXAMPLES}"
         command.add_arguments(self)
         add_database_options(self, default=SUPPRESS)  # They may stand before the command.
+
+
+class _Listed(dict[str, _CommandParser]):
+    """The commands that a message lists; it contains the old names as well."""
+
+    def __contains__(self, name: object) -> bool:
+        return super().__contains__(name) or name in _OLD_NAMES
 
 
 def _did_you_mean(word: str, known: Iterable[str]) -> str:

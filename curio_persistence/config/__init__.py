@@ -19,6 +19,7 @@ from curio_persistence.config.settings import (
     places,
 )
 from curio_persistence.errors import ConfigurationError, UnsupportedError
+from curio_persistence.recording import switch
 from curio_persistence.secret import hidden
 
 if TYPE_CHECKING:
@@ -130,9 +131,13 @@ class DatabaseConfig:
         beside = {name: getattr(config, name) for name in _VARIABLES_BESIDE.values()}
         if config.db_type != "postgres":
             del beside["statement_timeout"]
-        in_force = {**config._in_force(), **beside}
+        disabled = switch.is_disabled(settings.environment)
+        if settings.environment.get(switch.VARIABLE):
+            used.add(switch.VARIABLE)
+        in_force = {**config._in_force(), **beside, "disabled": disabled}
         defaults = {name for name in _TAKEN_FOR_GRANTED if in_force.get(name) == getattr(cls, name)}
-        variables = _VARIABLES | _VARIABLES_BESIDE
+        defaults.add("disabled")
+        variables = {**_VARIABLES, **_VARIABLES_BESIDE, switch.VARIABLE: "disabled"}
         return Explanation(in_force, defaults, variables, settings, used).settings()
 
     @classmethod

@@ -17,6 +17,7 @@ from curio_persistence.config.settings import (
     Settings,
     shown,
 )
+from curio_persistence.recording import switch
 
 _LIBPQ_VARIABLES = {libpq.variable: name for name, libpq in LIBPQ.items()}
 
@@ -86,6 +87,8 @@ class Explanation:
         settings = self._settings
         if variable in _LIBPQ_VARIABLES:
             return self._why_not_libpq(variable, place)
+        if variable == switch.VARIABLE and place.name != ENVIRONMENT:
+            return "recording looks into the environment only"
         if settings.place(variable) is not place:
             return f"{settings.source(variable)} comes first"
         if variable in self._used:

@@ -95,6 +95,11 @@ class Settings:
         """Return the place whose value of a variable counts."""
         return self._first[name]
 
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """Return the variables of the environment."""
+        return next(place.variables for place in self.places if place.name == ENVIRONMENT)
+
     def source(self, name: str) -> str:
         """Return where the value of a variable is from, in words."""
         return self._first[name].source(name)

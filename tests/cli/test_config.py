@@ -20,7 +20,9 @@ def in_force(program: Program, *options: str, **variables: str) -> dict[str, tup
 
 def test_a_person_sees_where_settings_are_from_and_which_are_in_vain(program: Program) -> None:
     (program.folder / ".env").write_text("DB_PATH=runs.db\n")
-    shown = program.on_terminal("config", DB_HOST="db", DB_TYPE="sqlite", columns=200)
+    shown = program.on_terminal(
+        "config", DB_HOST="db", DB_TYPE="sqlite", CURIO_DISABLED="1", columns=200
+    )
     assert shown.code == 0
     lines = [line.split() for line in shown.lines]
     assert lines == [
@@ -29,6 +31,7 @@ def test_a_person_sees_where_settings_are_from_and_which_are_in_vain(program: Pr
         ["db_path", f"{program.folder / 'runs.db'}", f"{program.folder / '.env'}:", "DB_PATH"],
         ["redactor", "–", "default"],
         ["content", "full", "default"],
+        ["disabled", "True", "environment:", "CURIO_DISABLED"],
         [],
         ["SETTING", "VALUE", "FROM", "NOT", "USED,", "BECAUSE"],
         ["db_host", "db", "environment:", "DB_HOST", "sqlite", "has", "none"],

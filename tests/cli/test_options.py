@@ -142,6 +142,13 @@ def test_what_was_mistyped_is_told_what_it_may_mean(
     assert ended.said.startswith(usage)
 
 
+def test_old_names_of_commands_are_taken_and_not_listed(program: Program, agents_db: str) -> None:
+    assert program("query").json() == program("runs").json()
+    said = program("calsl").said
+    assert "did you mean calls?" in said
+    assert not {"'query'", "'usage'"} & set(said.replace(",", " ").replace(")", " ").split())
+
+
 def test_what_is_like_nothing_known_is_only_refused(program: Program) -> None:
     assert "did you mean" not in program("frobnicate").said
     assert "unrecognized arguments: --zzz" in program("runs", "--zzz").said

@@ -230,7 +230,7 @@ def test_compact_does_nothing_unless_somebody_agrees(program: Program, agents_db
     unasked = program("compact")
     assert (unasked.code, unasked.out) == (2, "")
     assert "pass --yes or --dry-run" in unasked.said
-    assert program("compact", "--dry-run").said.count("MB") == 2
+    assert program("compact", "--dry-run").said.count("MB") == 3
     declined = program.on_terminal("compact", typed="n\n")
     assert (declined.code, "compacted" in declined.out) == (0, False)
     assert (program.folder / agents_db).read_bytes() == before

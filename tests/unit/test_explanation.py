@@ -44,6 +44,7 @@ def test_where_nobody_says_anything_it_is_the_default(folder: Path) -> None:
         ("db_path", str(folder / "agent_sdk.db"), "default", ""),
         ("redactor", None, "default", ""),
         ("content", "full", "default", ""),
+        ("disabled", False, "default", ""),
     ]
 
 
@@ -55,6 +56,7 @@ def test_a_variable_is_named_with_its_place(folder: Path) -> None:
         ("db_path", str(folder / "mine.db"), "environment: DB_PATH", ""),
         ("redactor", None, "default", ""),
         ("content", "full", "default", ""),
+        ("disabled", False, "default", ""),
         (
             "db_path",
             str(folder / "of_the_file.db"),
@@ -70,6 +72,17 @@ def test_what_is_set_to_nothing_silences_the_file(folder: Path) -> None:
     assert explained({"DB_PATH": ""})["db_path"].source == "default"
     [(name, _, why)] = in_vain({"DB_PATH": ""})
     assert (name, why) == ("db_path", "environment: DB_PATH comes first")
+
+
+def test_recording_is_switched_off_by_the_environment_only(folder: Path) -> None:
+    (folder / ".env").write_text("CURIO_DISABLED=1\n")
+    url = {"CURIO_DATABASE_URL": "memory://"}
+    assert explained(url)["disabled"] == ("disabled", False, "default", "")
+    source = f"{folder / '.env'}: CURIO_DISABLED"
+    assert in_vain(url) == {("disabled", source, "recording looks into the environment only")}
+    for said, value in {"on": True, "0": False}.items():
+        found = explained({**url, "CURIO_DISABLED": said})["disabled"]
+        assert found == ("disabled", value, "environment: CURIO_DISABLED", "")
 
 
 def test_a_url_of_ours_comes_before_all_variables(folder: Path) -> None:
@@ -212,7 +225,9 @@ def test_no_secret_is_shown_however_a_url_is_mistyped(url: str, shown: str) -> N
 )
 def test_what_is_explained_is_what_is_used(environ: dict[str, str]) -> None:
     config = DatabaseConfig.from_env(environ)
-    for name, setting in explained(environ).items():
+    found = explained(environ)
+    del found["disabled"]  # It is no part of a database.
+    for name, setting in found.items():
         value = getattr(config, name)
         assert setting.value == (str(Path(value).absolute()) if name == "db_path" else value)
 
