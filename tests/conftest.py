@@ -20,6 +20,7 @@ from psycopg2 import sql
 
 from tests.support import soak
 from tests.support.blackhole import BlackHole
+from tests.support.browser import Browser
 from tests.support.pgbouncer import PgBouncer
 from tests.support.postgres import PostgresServer, socket_address
 from tests.support.server import ServerUnavailable
@@ -130,14 +131,21 @@ def schema_name(postgres_servers: PostgresServers) -> Iterator[str]:
     postgres_servers.drop_schema(name)
 
 
+@pytest.fixture(scope="session")
+def browser() -> Browser:
+    """A real browser, or a skip where there is none."""
+    with _needed():
+        return Browser()
+
+
 @contextmanager
 def _needed() -> Iterator[None]:
-    """Skip where a server is missing, but fail in CI, where a skipped test would be believed."""
+    """Skip where a program is missing; fail in CI, where a skipped test would be believed."""
     try:
         yield
         return
     except ServerUnavailable as error:
         missing = str(error)
     if os.environ.get("CI"):
-        pytest.fail(f"CI needs every server: {missing}", pytrace=False)
+        pytest.fail(f"CI needs every program: {missing}", pytrace=False)
     pytest.skip(missing)

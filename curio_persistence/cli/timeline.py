@@ -47,7 +47,10 @@ _BARE = frozenset(
 )
 _ANSWERS = frozenset(("result", "response"))
 _IN_FULL_ONLY = frozenset(
-    ("iteration", "provider", "params", "prompt", "context", "status", "output", "metadata")
+    (
+        *("iteration", "provider", "params", "prompt", "context", "status", "output", "metadata"),
+        "traceback",
+    )
 )
 
 

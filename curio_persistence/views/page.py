@@ -132,9 +132,9 @@ def _definitions(values: dict[str, Any]) -> Iterator[str]:
 
 def _value(value: Any) -> str:
     if isinstance(value, dict | list):
-        text = json.dumps(value, ensure_ascii=False, indent=2)
-        return f"<pre>{escape(_harmless(text))}</pre>"
-    return escape(_harmless(str(value)))
+        value = json.dumps(value, ensure_ascii=False, indent=2)
+    text = escape(_harmless(str(value)).rstrip("\n"))
+    return f"<pre>{text}</pre>" if "\n" in text else text
 
 
 def _harmless(text: str) -> str:

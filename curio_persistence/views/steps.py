@@ -233,6 +233,7 @@ def _event(event: AgentRunEvent) -> Step:
     known = _KNOWN.get(kind, _UNKNOWN)
     name = "/".join(str(left.pop(key)) for key in known.name if left.get(key) is not None)
     parts = {key: left.pop(key) for key in known.parts if key in left}
+    traceback = left.pop("traceback", None)
     return Step(
         time_of(event),
         kind,
@@ -243,6 +244,7 @@ def _event(event: AgentRunEvent) -> Step:
                 **parts,
                 "data": left or None if isinstance(payload, dict) else payload,
                 "artifact_uri": event.artifact_uri,
+                "traceback": traceback,
             }
         ),
         error,

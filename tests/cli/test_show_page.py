@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from html.parser import HTMLParser
 
 from curio_persistence import connect
 from tests.cli.history import EVIL
 from tests.cli.program import Program
+from tests.support.browser import Browser
 
 _ATTACK = "</pre></dd><script>alert(1)</script><img src=//x.example onerror=alert(1)>"
 _VOID = {"meta"}
@@ -85,3 +87,37 @@ def test_a_page_replaces_no_file(program: Program, url: str) -> None:
     assert code != 0
     assert "run.html is there already" in said
     assert (program.folder / "run.html").read_text() == "kept"
+
+
+def test_a_browser_shows_what_was_recorded_as_text(
+    program: Program, agents_db: str, browser: Browser
+) -> None:
+    record(f"sqlite:///{program.folder / agents_db}")
+    program("show", "run", "--db-path", agents_db, "--html", "run.html")
+    page = program.folder / "run.html"
+    probe = "<script>console.log('ran')</script></body>"
+    (program.folder / "control.html").write_text(f"<body>{probe}")
+    assert "ran" in " ".join(browser.show(program.folder / "control.html").console)
+
+    page.write_text(page.read_text(encoding="utf-8").replace("</body>", probe), encoding="utf-8")
+    shown = browser.show(page)
+    assert "ran" not in " ".join(shown.console).replace("'ran'", "")
+    assert "Content Security Policy" in " ".join(shown.console)
+    assert "<script>alert" not in shown.document
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in shown.document
+
+
+def test_a_traceback_keeps_its_lines(program: Program, agents_db: str) -> None:
+    with (
+        connect(f"sqlite:///{program.folder / agents_db}") as persistence,
+        contextlib.suppress(ValueError),
+        persistence.record_run(agent_id="agent", run_id="failing"),
+    ):
+        raise ValueError("no such city")
+    program("show", "failing", "--db-path", agents_db, "--html", "run.html")
+    page = (program.folder / "run.html").read_text(encoding="utf-8")
+    assert "<dt>traceback</dt><dd><pre>Traceback (most recent call last):\n  File" in page
+    on_terminal = program.on_terminal("show", "failing", "--db-path", agents_db).lines
+    assert "Traceback" not in " ".join(on_terminal)
+    in_full = program.on_terminal("show", "failing", "--full", "--db-path", agents_db).lines
+    assert "Traceback (most recent call last):" in " ".join(in_full)
