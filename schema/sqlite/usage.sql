@@ -22,7 +22,8 @@ CREATE TABLE agent_llm_usage (
     cache_read_tokens  INTEGER,
     cache_write_tokens INTEGER,
     reasoning_tokens   INTEGER,
-    cost_usd           INTEGER,        -- picodollars: 10^-12 US dollars, so that sums are exact
+    -- Picodollars, 10^-12 US dollars, so that sums are exact. The view llm_calls has dollars.
+    cost_usd           INTEGER,
     event_id           TEXT,           -- the sender's key, which is stored only once
     trace_id           TEXT,
     parent_span_id     TEXT            -- the span in which the call was made

@@ -79,7 +79,7 @@ class SQLiteFile:
         return _by_table(
             self.ask(
                 "SELECT m.name, c.name FROM sqlite_master m, pragma_table_info(m.name) c "
-                "WHERE m.type = 'table' AND m.name NOT LIKE 'sqlite~_%' ESCAPE '~' "
+                "WHERE m.type IN ('table', 'view') AND m.name NOT LIKE 'sqlite~_%' ESCAPE '~' "
                 "ORDER BY m.name, c.cid"
             )
         )
@@ -170,6 +170,7 @@ _CATALOG = (
     "SELECT conrelid::regclass, conname, pg_get_constraintdef(oid) FROM pg_constraint "
     "WHERE connamespace = to_regnamespace(%s) ORDER BY conrelid::regclass::text, conname",
     "SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = %s ORDER BY indexname",
+    "SELECT viewname, definition FROM pg_views WHERE schemaname = %s ORDER BY viewname",
     "SELECT proname, pg_get_functiondef(oid) FROM pg_proc "
     "WHERE pronamespace = to_regnamespace(%s) ORDER BY proname",
 )

@@ -203,11 +203,11 @@ def test_without_initializing_an_older_database_stays_old(
 
 def test_a_database_that_lost_a_column_is_refused_by_its_name(database: Database) -> None:
     use(database)
-    database.run("ALTER TABLE {schema}.agent_runs DROP COLUMN metadata")
+    database.run("ALTER TABLE {schema}.agent_runs DROP COLUMN execution_history")
     before = database.state()
-    with pytest.raises(SchemaMismatchError, match=r"lacks agent_runs\.metadata") as caught:
+    with pytest.raises(SchemaMismatchError, match=r"lacks agent_runs\.execution_history") as caught:
         database.open()
-    assert "agent_runs.metadata" in caught.value.found
+    assert "agent_runs.execution_history" in caught.value.found
     assert database.state() == before
 
 

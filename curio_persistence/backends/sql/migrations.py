@@ -27,6 +27,8 @@ from curio_persistence.tables import ALL_TABLES, EVENTS, RUNS, TABLES, USAGE
 MIGRATIONS_TABLE = "schema_migrations"
 _MIGRATIONS_COLUMNS = frozenset({"version", "name", "kind", "checksum", "applied_at"})
 SEARCH_TABLES = ("agent_search_documents", "agent_search_state")
+VIEWS = ("runs", "llm_calls", "tool_calls", "events")
+"""What people and other programs read; a name that another program has taken is left to it."""
 OUR_TABLES = (MIGRATIONS_TABLE, *(table.name for table in ALL_TABLES), *SEARCH_TABLES)
 
 _BY_NAME: Mapping[str, Table[Any]] = {table.name: table for table in TABLES}
@@ -99,8 +101,9 @@ def _migration(file: Traversable) -> Migration:
 
 @cache
 def fresh(dialect: str) -> str:
-    """Return the statements that make today's tables from nothing."""
-    names = (f"{MIGRATIONS_TABLE}.sql", *(table.ddl for table in ALL_TABLES), "search.sql")
+    """Return the statements that make today's tables and views from nothing."""
+    tables = (table.ddl for table in ALL_TABLES)
+    names = (f"{MIGRATIONS_TABLE}.sql", *tables, "search.sql", "views.sql")
     return "\n".join((_folder(dialect) / name).read_text(encoding="utf-8") for name in names)
 
 
