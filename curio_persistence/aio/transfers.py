@@ -59,7 +59,10 @@ async def export_records(
 
 
 async def import_records(
-    source: Source, persistence: AsyncPersistence | None, *, progress: Progress | None = None
+    source: Source | BinaryIO,
+    persistence: AsyncPersistence | None,
+    *,
+    progress: Progress | None = None,
 ) -> blocking.ImportReport:
     """Import an export, as `curio_persistence.import_records` does.
 

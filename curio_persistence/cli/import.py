@@ -8,16 +8,18 @@ model calls (usage), of what was skipped and why, and the problems.
 
 from __future__ import annotations
 
+import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from curio_persistence.cli.exits import FAILED, OK
 from curio_persistence.cli.options import add_json_option, database
 from curio_persistence.cli.output import Output, say
 from curio_persistence.cli.progress import progress_line
-from curio_persistence.errors import NotFoundError
+from curio_persistence.errors import InvalidValueError, NotFoundError
 
 if TYPE_CHECKING:
     from curio_persistence import ImportReport, Persistence
@@ -27,9 +29,12 @@ EXAMPLES = """\
   curio-persistence import agdd .runs/agents --db-path imported.db
   curio-persistence import costs .runs/costs/costs.jsonl
   curio-persistence import records exported.jsonl --db-path imported.db
+  curio-persistence import records run-42.jsonl.gz
+  curio-persistence import records <(zcat run-*.jsonl.gz)
 """
 
 _SHOWN = 20
+_STDIN = ("-", "/dev/stdin")
 
 
 class _Kind(NamedTuple):
@@ -42,14 +47,16 @@ class _Kind(NamedTuple):
 _KINDS = {
     "agdd": _Kind("import_agdd", "a folder with a folder for each run, of AGDD or MAGSAG"),
     "costs": _Kind("import_costs", "a cost ledger of theirs, costs.jsonl or costs.db, or .runs"),
-    "records": _Kind("import_records", "what `export` wrote, a file or a folder"),
+    "records": _Kind(
+        "import_records", "what `export` wrote, a file or a folder; JSON lines also as a pipe"
+    ),
 }
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     kinds = "; ".join(f"{name}: {kind.takes}" for name, kind in _KINDS.items())
     parser.add_argument("kind", choices=_KINDS, metavar="KIND", help=kinds)
-    parser.add_argument("path", metavar="PATH", help="where it is")
+    parser.add_argument("path", metavar="PATH", help="where it is; - is stdin")
     parser.add_argument(
         "--dry-run",
         action="store_true",
@@ -59,13 +66,12 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(options: Namespace, output: Output) -> int:
-    if not Path(options.path).exists():  # Before a database is made for it.
-        raise NotFoundError(f"There is no {options.path} to import.")
-    if options.dry_run:
-        report = _import(options, None)
-    else:
-        with database(options).get_persistence() as persistence:
-            report = _import(options, persistence)
+    with _opened(options) as source:  # Before a database is made for it.
+        if options.dry_run:
+            report = _import(options, source, None)
+        else:
+            with database(options).get_persistence() as persistence:
+                report = _import(options, source, persistence)
     if output.for_people:
         _show(report, output)
     else:
@@ -73,6 +79,26 @@ def run(options: Namespace, output: Output) -> int:
     if _is_nothing(report):
         raise NotFoundError(f"Nothing to import was found in {options.path}.{_hint(options)}")
     return OK if report.ok else FAILED
+
+
+@contextmanager
+def _opened(options: Namespace) -> Iterator[str | BinaryIO]:
+    """Yield the path to import from, or the open file if it is stdin or a pipe."""
+    path = Path(options.path)
+    is_stdin = options.path in _STDIN
+    if sys.stdin is None if is_stdin else not path.exists():
+        raise NotFoundError(f"There is no {options.path} to import.")
+    if not is_stdin and not path.is_fifo():
+        yield options.path
+    elif options.kind != "records":
+        raise InvalidValueError(
+            f"import {options.kind} reads no pipe: name a file or a folder.", field="path"
+        )
+    elif is_stdin:
+        yield sys.stdin.buffer
+    else:
+        with path.open("rb") as pipe:
+            yield pipe
 
 
 def _is_nothing(report: ImportReport) -> bool:
@@ -91,12 +117,14 @@ def _hint(options: Namespace) -> str:
     return ""
 
 
-def _import(options: Namespace, persistence: Persistence | None) -> ImportReport:
+def _import(
+    options: Namespace, source: str | BinaryIO, persistence: Persistence | None
+) -> ImportReport:
     import curio_persistence
 
     importer: Any = getattr(curio_persistence, _KINDS[options.kind].importer)
     with progress_line("Importing") as progress:
-        report: ImportReport = importer(options.path, persistence, progress=progress)
+        report: ImportReport = importer(source, persistence, progress=progress)
     return report
 
 

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
+from io import BufferedReader
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from struct import error as StructError
@@ -23,7 +24,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 from curio_persistence.capabilities.transfers import KINDS
 from curio_persistence.errors import CorruptDatabaseError, InvalidValueError
-from curio_persistence.export.formats import FORMATS, KIND_OF, VERSION
+from curio_persistence.export.formats import KIND_OF, VERSION
 from curio_persistence.export.places import MANIFEST
 from curio_persistence.importers.arrow_sizes import message_size
 from curio_persistence.importers.csv_lines import EMPTY, CsvLines
@@ -48,6 +49,7 @@ MAX_GROUP = 512 << 20
 MAX_FOOTER = 16 << 20
 """Bytes of a Parquet file's description of itself."""
 
+_PACKED = "jsonl.gz"
 _AT_A_TIME = 1_000
 _ARROW_BEGIN = 8
 """Where the first part of an Arrow file stands, behind what it is known by."""
@@ -70,14 +72,22 @@ def read_records(path: Path, tally: Tally) -> Iterator[Found]:
     if path.is_dir():
         yield from _read_folder(path, tally)
         return
-    read = _READERS.get(path.suffix.removeprefix(".").lower())
-    if read is None or not path.is_file():
+    name = path.name.lower()
+    format = next((format for format in _READERS if name.endswith(f".{format}")), None)
+    if format is None or not path.is_file():
         raise InvalidValueError(
-            f"{path} is no export: its name ends with one of {', '.join(FORMATS)}, or it is a "
+            f"{path} is no export: its name ends with one of {', '.join(_READERS)}, or it is a "
             f"folder with a {MANIFEST}.",
             field="source",
         )
-    yield from _told(path.name, tally, _ordinary(path, read(path, path.name, None, tally)))
+    found = _READERS[format](path, path.name, None, tally)
+    yield from _told(path.name, tally, found if format == _PACKED else _ordinary(path, found))
+
+
+def read_stream(stream: BinaryIO, tally: Tally) -> Iterator[Found]:
+    """Everything in JSON lines that come from an open file or a pipe."""
+    name = str(getattr(stream, "name", "the stream"))
+    yield from _told(name, tally, _of_lines(_lines_of_json(stream), name, tally))
 
 
 def _read_folder(path: Path, tally: Tally) -> Iterator[Found]:
@@ -209,29 +219,55 @@ def _found(
 
 
 def _read_jsonl(path: Path, file: str, table: Table[Any] | None, tally: Tally) -> Iterator[Found]:
+    with path.open("rb") as lines:
+        yield from _of_lines(_lines(lines), file, tally)
+
+
+def _read_packed(path: Path, file: str, table: Table[Any] | None, tally: Tally) -> Iterator[Found]:
+    import gzip
+    import zlib
+
+    with BufferedReader(gzip.open(path)) as lines:
+        try:
+            yield from _of_lines(_lines(lines), file, tally)
+        except (EOFError, zlib.error) as error:
+            raise InvalidValueError(f"was cut off, or is damaged: {error}") from error
+
+
+def _lines_of_json(stream: BinaryIO) -> Iterator[bytes]:
+    """Yield the lines of a stream, whose name does not say what it holds."""
+    for number, line in enumerate(_lines(stream)):
+        if number == 0 and not line.lstrip().startswith(b"{"):
+            raise InvalidValueError(
+                "does not begin as JSON lines do. Import other formats from a file, and unpack "
+                "what is compressed: zcat … | curio-persistence import records -"
+            )
+        yield line
+
+
+def _of_lines(lines: Iterable[bytes], file: str, tally: Tally) -> Iterator[Found]:
     is_open = False
     counts: Counter[str] = Counter()
-    with path.open("rb") as lines:
-        for number, line in enumerate(_lines(lines), start=1):
-            try:
-                values = _object_in(line)
-            except InvalidValueError as error:
-                if not line.isspace():
-                    tally.problem(file, number, error)
-                continue
-            match kind := values.pop("kind", None):
-                case "export":
-                    _check_version(values)
-                    is_open = True
-                    counts.clear()
-                case "end":
-                    is_open = False
-                    _check_counts(file, number, values, counts, tally)
-                case str() if kind in _TABLE_OF:
-                    counts[kind] += 1
-                    yield from _record(file, number, _TABLE_OF[kind], values, tally)
-                case _:
-                    tally.problem(file, number, f"has no kind that is known, but {kind!r}")
+    for number, line in enumerate(lines, start=1):
+        try:
+            values = _object_in(line)
+        except InvalidValueError as error:
+            if not line.isspace():
+                tally.problem(file, number, error)
+            continue
+        match kind := values.pop("kind", None):
+            case "export":
+                _check_version(values)
+                is_open = True
+                counts.clear()
+            case "end":
+                is_open = False
+                _check_counts(file, number, values, counts, tally)
+            case str() if kind in _TABLE_OF:
+                counts[kind] += 1
+                yield from _record(file, number, _TABLE_OF[kind], values, tally)
+            case _:
+                tally.problem(file, number, f"has no kind that is known, but {kind!r}")
     if is_open:
         tally.problem(file, None, "was cut off: its last line is missing. Export it again")
 
@@ -489,6 +525,7 @@ def _values(column: Any) -> list[Any]:
 
 _READERS: Mapping[str, Callable[[Path, str, Table[Any] | None, Tally], Iterator[Found]]] = {
     "jsonl": _read_jsonl,
+    _PACKED: _read_packed,
     "csv": _read_csv,
     "parquet": _read_parquet,
     "arrow": _read_arrow,

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import MISSING, fields
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from io import TextIOBase
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from curio_persistence.capabilities.transfers import KINDS
 from curio_persistence.errors import InvalidValueError
 from curio_persistence.export.records import checked_persistence
 from curio_persistence.importers.folders import Source, source_path
-from curio_persistence.importers.record_files import Found, read_records
+from curio_persistence.importers.record_files import Found, read_records, read_stream
 from curio_persistence.importers.reports import ImportReport, Progress, Tally
 from curio_persistence.store.table import Row, Table
 from curio_persistence.tables import RUNS_AND_STUBS
@@ -26,21 +27,32 @@ _BATCH_LETTERS = 16 << 20
 
 
 def import_records(
-    source: Source, persistence: Persistence | None, *, progress: Progress | None = None
+    source: Source | BinaryIO,
+    persistence: Persistence | None,
+    *,
+    progress: Progress | None = None,
 ) -> ImportReport:
     """Import an export: a file, or a folder; without a persistence it is only looked through.
 
+    JSON lines may be packed (`.jsonl.gz`), or come from a binary file that is open, as a pipe is.
     It can be repeated: what is stored is skipped, and what a killed import left out is added. All
     times are kept, and `event_id`s; rows get new ids. What cannot be read is told in the report,
     and everything else imported all the same.
     """
-    path = source_path(source)
     tally = Tally()
     arriving = _Arriving(persistence, tally, progress)
-    for found in read_records(path, tally):
+    for found in _found_in(source, tally):
         arriving.add(found)
     arriving.flush()
     return tally.report(dry_run=persistence is None)
+
+
+def _found_in(source: Any, tally: Tally) -> Iterator[Found]:
+    if isinstance(source, TextIOBase):
+        raise InvalidValueError("source is a file of text: open it as binary.", field="source")
+    if hasattr(source, "readline"):
+        return read_stream(source, tally)
+    return read_records(source_path(source), tally)
 
 
 class _Arriving:

@@ -159,3 +159,54 @@ def test_an_export_of_a_run_that_is_not_there_is_not_a_success(
     code, _, said = program("export", "--output", "none.jsonl", "--run", "run-4000")
     assert code == 3
     assert "There are no records of run 'run-4000'." in said
+
+
+_EXPORTED = "curio-persistence export --output -"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        f"{_EXPORTED} | curio-persistence import records - --db-path new.db",
+        f"{_EXPORTED} | curio-persistence import records /dev/stdin --db-path new.db",
+        f"curio-persistence import records <({_EXPORTED}) --db-path new.db",
+        f"{_EXPORTED} > all.jsonl; curio-persistence import records - --db-path new.db < all.jsonl",
+        f"{_EXPORTED} | gzip > all.jsonl.gz;"
+        "curio-persistence import records all.jsonl.gz --db-path new.db",
+        f"{_EXPORTED} | gzip > all.jsonl.gz;"
+        "zcat all.jsonl.gz | curio-persistence import records - --db-path new.db",
+    ],
+)
+def test_an_export_is_imported_from_a_pipe_or_packed(
+    program: Program, agents_db: str, line: str
+) -> None:
+    report = program.shell(line).json()
+    assert (report["ok"], report["runs"], report["events"], report["usage"]) == (True, 5, 5, 3)
+    folder = program.folder
+    with (
+        connect(f"sqlite:///{folder}/{agents_db}") as one,
+        connect(f"sqlite:///{folder}/new.db") as two,
+    ):
+        assert hashes(one) == hashes(two)
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "message"),
+    [
+        (f"{_EXPORTED} | head -3 | {{}} records -", 1, "was cut off: its last line is missing"),
+        (f"{_EXPORTED} | gzip | {{}} records -", 1, "zcat"),
+        (f"{_EXPORTED} --format csv --table runs | {{}} records -", 1, "from a file"),
+        (f"{_EXPORTED} | {{}} costs -", 2, "import costs reads no pipe"),
+        ("{} agdd <(true)", 2, "import agdd reads no pipe"),
+        ("{} records - < /dev/null", 3, "Nothing to import was found in -."),
+        ("{} records - <&-", 3, "There is no - to import."),
+    ],
+)
+def test_what_a_pipe_does_not_bring_is_told_in_a_sentence(
+    program: Program, agents_db: str, line: str, code: int, message: str
+) -> None:
+    line = line.format("curio-persistence import --db-path new.db")
+    ended = program.shell(line + " --json")
+    assert ended.code == code
+    assert message in ended.out + ended.said
+    assert "Traceback" not in ended.said

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -674,3 +675,34 @@ def test_a_redactor_knows_a_run_by_its_name_wherever_it_goes(
     with InMemoryPersistence(redactor=note) as other:
         carry(persistence, other)
     assert named == {"AgentRun.objective"}
+
+
+def test_json_lines_are_imported_from_an_open_file(filled: Persistence) -> None:
+    stream = BytesIO()
+    export_records(filled, stream, format="jsonl")
+    stream.seek(0)
+    with InMemoryPersistence() as other:
+        assert import_records(stream, other).ok
+        assert hashes(other) == hashes(filled)
+
+
+@pytest.mark.before_io
+def test_a_file_of_text_is_not_imported(persistence: Persistence) -> None:
+    with pytest.raises(InvalidValueError, match="open it as binary"):
+        import_records(StringIO("{}"), persistence)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kept", [0.5, 0.99])
+def test_a_packed_export_that_was_cut_off_is_a_problem(
+    filled: Persistence, tmp_path: Path, kept: float
+) -> None:
+    path = tmp_path / "all.jsonl.gz"
+    stream = BytesIO()
+    export_records(filled, stream, format="jsonl")
+    packed = gzip.compress(stream.getvalue())
+    path.write_bytes(packed[: int(len(packed) * kept)])
+    report = import_records(path, None)
+    assert [problem.what.partition(",")[0] for problem in report.problems] == ["was cut off"]
+    path.write_bytes(b"not packed")
+    [problem] = import_records(path, None).problems
+    assert problem.what.startswith("cannot be read: Not a gzipped file")
