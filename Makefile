@@ -24,7 +24,7 @@ DEV := $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo quick test test-all faults soak check lint bench bench-peers bench-scale format clean
+.PHONY: help demo quick test test-all faults soak check docs lint bench bench-peers bench-scale format clean
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -51,6 +51,10 @@ soak: BACKENDS := all
 soak: $(DEV) ## Try the tests of chance twenty times as hard, for many minutes
 	CURIO_SOAK=20 $(PYTEST) --timeout 1800 tests/backends tests/faults tests/properties $(TESTS)
 
+docs: $(DEV) ## Build the documentation as a site, in build/site
+	$(BIN)/python -m sphinx --quiet --fail-on-warning --conf-dir docs --doctree-dir build/doctrees . build/site
+	@echo "build/site/docs/index.html"
+
 lint: $(DEV)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -73,7 +77,7 @@ format: $(DEV) ## Put the source into its format
 	$(BIN)/ruff format .
 
 clean: ## Remove the environment and everything built
-	rm -rf $(VENV) build dist *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-* build dist *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(RUN): setup.py setup.cfg | $(BIN)/python

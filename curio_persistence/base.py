@@ -26,7 +26,7 @@ class BasePersistence(ABC):
     **Order.** Runs and usage come newest first by `created_at`, then id; events by `timestamp`,
     then id. **Writes fill the object in**: `id`, `created_at`, `updated_at`, an event's missing
     `timestamp`. **Filters**: `""` and None mean "no filter"; `limit=0` is nothing, `limit=None`
-    everything. **Failures** are `PersistenceError`s; what is absent is None or an empty list,
+    everything. **Failures** are a `PersistenceError`; what is absent is None or an empty list,
     what could not be read is an exception.
     """
 

@@ -54,7 +54,7 @@ class BufferedPersistence(Persistence):
     (`overflow="block"`; it raises if the database cannot be written to just then) or leaves its
     record out (`"drop"`). A record waits for at most `max_seconds`, while the database can be
     written to; otherwise until it can. If the network loses the answer to a write, the write is
-    repeated: give `event_id`s if nothing may be stored twice.
+    repeated: give each an `event_id` if nothing may be stored twice.
 
     Failures of the database that do not pass by themselves (tables or rights that are missing) are
     raised by each append until they end; with `"drop"` its record is lost instead.

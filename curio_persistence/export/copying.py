@@ -62,9 +62,9 @@ def copy_records(
 ) -> CopyReport:
     """Copy everything as it is now into another database, beside what that has.
 
-    Killed anywhere it can be run again, and finishes. Times and `event_id`s are kept; the ids of
-    rows too, if the destination has nothing but an earlier copy. In the end each run's hash is
-    compared, and what is missing is looked for. A redactor of the destination sees all words.
+    Killed anywhere it can be run again, and finishes. Times and each `event_id` are kept;
+    ids of rows too, if the destination has nothing but an earlier copy. In the end each run's hash
+    is compared, and what is missing is looked for. A redactor of the destination sees all words.
     """
     here, there = checked_persistence(source).transfers, checked_persistence(destination).transfers
     if here.identity == there.identity:

@@ -36,7 +36,7 @@ def import_records(
 
     JSON lines may be packed (`.jsonl.gz`), or come from a binary file that is open, as a pipe is.
     It can be repeated: what is stored is skipped, and what a killed import left out is added. All
-    times are kept, and `event_id`s; rows get new ids. What cannot be read is told in the report,
+    times and each `event_id` are kept; rows get new ids. What cannot be read is told in the report,
     and everything else imported all the same.
     """
     tally = Tally()

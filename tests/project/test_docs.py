@@ -33,10 +33,12 @@ from tests.support import command_line
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
 CONTRIBUTING = ROOT / "CONTRIBUTING.md"
+CONFIGURATION = ROOT / "docs/configuration.md"
+ERRORS = ROOT / "docs/errors.md"
 DOCUMENTS = [README, *sorted((ROOT / "docs").rglob("*.md"))]
 
 _EXECUTED = {"python", "sh", "console"}
-_BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_BLOCK = re.compile(r"^```([\w{}-]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\((?!https?:)([^)#\s]+)")
 
 
@@ -180,11 +182,11 @@ def test_what_a_document_shows_works_as_pasted(
         session.paste(block)
 
 
-def test_the_readme_shows_configurations_that_are_understood(
+def test_configurations_that_are_shown_are_understood(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    shown = [block for block in blocks(README) if block.mark == "ini"]
+    shown = [block for block in blocks(CONFIGURATION) if block.mark == "ini"]
     assert shown
     for block in shown:
         (tmp_path / ".env").write_text(block.text)
@@ -199,8 +201,8 @@ def test_the_readme_begins_with_the_quickstart() -> None:
     assert first.text.count("\n") == 20
 
 
-def test_the_readme_names_every_error() -> None:
-    text = README.read_text(encoding="utf-8")
+def test_every_error_is_explained() -> None:
+    text = ERRORS.read_text(encoding="utf-8")
     errors = {name for name in curio_persistence.__all__ if name.endswith("Error")}
     assert {name for name in errors if f"`{name}`" not in text} == set()
 
