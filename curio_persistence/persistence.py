@@ -70,9 +70,7 @@ class Persistence(BasePersistence):
         self.stats = Stats(store, clock)
         self.metrics = Metrics(store, clock)
         self.search = Search(store, clock, active=search is not False)
-        self.transfers = Transfers(
-            store, redaction, self.runs, self.events, self.usage, self.scores
-        )
+        self.transfers = Transfers(store, clock, redaction, self.events, self.usage)
         if initialize:
             try:
                 self._prepare(search)

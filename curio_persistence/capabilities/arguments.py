@@ -7,8 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from curio_persistence.errors import InvalidValueError
-from curio_persistence.store.filters import Filter, Select, Where
-from curio_persistence.store.payload_match import Path, encode_pattern
+from curio_persistence.store.payload_match import Path
 from curio_persistence.tables import RUNS
 
 PayloadFilter = Mapping[Path, str | float | Decimal | None]
@@ -32,31 +31,9 @@ def checked_run_ids(run_ids: Any, *, or_none: bool = False) -> tuple[Any, ...]:
     return tuple(dict.fromkeys(checked))
 
 
-def belonging_to_runs(**equal: Any) -> Where:
-    """Return the filter for what belongs to runs with these values; none if all are None."""
-    runs = RUNS.where(**equal)
-    return (Filter("run_id", "in", Select(RUNS, "run_id", runs)),) if runs else ()
-
-
 def check_progress(progress: Any) -> None:
     """Refuse a value that is not callable."""
     if progress is not None and not callable(progress):
         raise InvalidValueError(
             f"progress is a function of two numbers, not {progress!r}.", field="progress"
         )
-
-
-def holding(name: str, column: str, values: PayloadFilter | None) -> Where:
-    """Return the filters for values inside a column of JSON; `name` is that of the argument."""
-    if values is None:
-        return ()
-    if not isinstance(values, Mapping):
-        raise InvalidValueError(
-            f"{name} is a dict of paths and values, not {type(values).__name__}.", field=name
-        )
-    try:
-        return tuple(
-            Filter(column, "holds", encode_pattern(path, value)) for path, value in values.items()
-        )
-    except (ValueError, TypeError) as error:
-        raise InvalidValueError(f"{name} {error}.", field=name) from error

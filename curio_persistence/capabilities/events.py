@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import TypedDict, Unpack
+from functools import partial
+from typing import Any, TypedDict, Unpack
 from weakref import ref
 
 from curio_persistence.capabilities.appends import Appends
-from curio_persistence.capabilities.arguments import PayloadFilter, checked_run_id, holding
+from curio_persistence.capabilities.arguments import PayloadFilter, checked_run_id
 from curio_persistence.capabilities.following import Following, SharedFeed
-from curio_persistence.capabilities.windows import Moment, window
+from curio_persistence.capabilities.record_filter import (
+    Condition,
+    FilterKind,
+    Value,
+    checked_values,
+    equal,
+    holding,
+)
+from curio_persistence.capabilities.windows import Moment
 from curio_persistence.errors import ConflictError, InvalidValueError, MissingRunError
 from curio_persistence.models import AgentRunEvent, Level
 from curio_persistence.results.pages import Direction, Page, Stream, open_stream, read_page
 from curio_persistence.store.codecs import encode_time
-from curio_persistence.store.filters import Where, checked_count, refuse_unknown
+from curio_persistence.store.filters import Filter, Where, checked_count
 from curio_persistence.tables import EVENTS, SEVERITIES
 
 
@@ -30,6 +39,40 @@ class EventFilters(TypedDict, total=False):
     payload: PayloadFilter | None
     since: Moment | None
     until: Moment | None
+
+
+def _of_level(level: Value) -> Where:
+    if isinstance(level, tuple) or level not in SEVERITIES:
+        return (equal("level", level),)
+    # The second is redundant, but an index can use it.
+    return (equal("level", level), Filter("severity", "=", SEVERITIES[level]))
+
+
+def _checked_min_level(level: Any) -> Value:
+    kept = str(EVENTS.encode_value("level", level))
+    if kept not in [*Level]:
+        raise InvalidValueError(
+            f"min_level is one of {', '.join(Level)}, not {level!r}.", field="min_level"
+        )
+    return kept
+
+
+def _from_level(level: str) -> Where:
+    """Return the filters for events at least as severe; an unknown level counts as `info`."""
+    if level in SEVERITIES:
+        return (Filter("severity", ">=", SEVERITIES[level]),)
+    return (Filter("level", "<>", Level.DEBUG.value),) if level == Level.INFO else ()
+
+
+EVENT_FILTERS = FilterKind(
+    EVENTS,
+    EventFilters,
+    conditions={
+        "level": Condition(partial(checked_values, EVENTS, "level"), _of_level),
+        "min_level": Condition(_checked_min_level, _from_level),
+        "payload": holding("payload", "data"),
+    },
+)
 
 
 class Events(Appends[AgentRunEvent]):
@@ -85,19 +128,19 @@ class Events(Appends[AgentRunEvent]):
         **filters: Unpack[EventFilters],
     ) -> Page[AgentRunEvent]:
         """Return one page of events by the time they happened."""
-        where = self.where(**filters)
+        where = self._where(filters)
         return read_page(self._store, EVENTS, where, order=order, limit=limit, cursor=cursor)
 
     def iterate(
         self, *, order: Direction = "oldest", snapshot: bool = True, **filters: Unpack[EventFilters]
     ) -> Stream[AgentRunEvent]:
         """Iterate over all events by the time they happened, in constant memory."""
-        where = self.where(**filters)
+        where = self._where(filters)
         return open_stream(self._store, EVENTS, where, order=order, snapshot=snapshot)
 
     def count(self, **filters: Unpack[EventFilters]) -> int:
         """Return the number of events."""
-        return self._store.count(EVENTS, self.where(**filters))
+        return self._store.count(EVENTS, self._where(filters))
 
     def follow(
         self, *, last: int = 0, interval: float = 0.5, **filters: Unpack[EventFilters]
@@ -117,39 +160,7 @@ class Events(Appends[AgentRunEvent]):
         if feed is None:
             feed = SharedFeed(self._store, EVENTS)
             self._feed = ref(feed)
-        return Following(self._store, EVENTS, feed, self.where(**filters), last, interval)
+        return Following(self._store, EVENTS, feed, self._where(filters), last, interval)
 
-    def where(self, **filters: Unpack[EventFilters]) -> Where:
-        """Return the filters of the store for those that a caller gave."""
-        refuse_unknown(filters, EventFilters)
-        names = ("agent_id", "run_id", "session_id", "event_type")
-        return (
-            *EVENTS.where_any(**{name: filters.get(name) for name in names}),
-            *_of_level(filters.get("level")),
-            *_from_level(filters.get("min_level")),
-            *holding("payload", "data", filters.get("payload")),
-            *window(EVENTS, self._clock, filters.get("since"), filters.get("until")),
-        )
-
-
-def _of_level(level: str | Collection[str] | None) -> Where:
-    where = EVENTS.where_any(level=level)
-    known = [SEVERITIES[f.value] for f in where if f.op == "=" and f.value in SEVERITIES]
-    # Redundant, but an index can use it.
-    return (*where, *(EVENTS.filter("severity", "=", severity) for severity in known))
-
-
-def _from_level(level: str | None) -> Where:
-    """Return the filters for events at least as severe; an unknown level counts as `info`."""
-    if level is None:
-        return ()
-    kept = EVENTS.encode_value("level", level)
-    if kept in SEVERITIES:
-        return (EVENTS.filter("severity", ">=", SEVERITIES[kept]),)
-    if kept == Level.INFO:
-        return (EVENTS.filter("level", "<>", Level.DEBUG),)
-    if kept == Level.DEBUG:
-        return ()
-    raise InvalidValueError(
-        f"min_level is one of {', '.join(Level)}, not {level!r}.", field="min_level"
-    )
+    def _where(self, filters: EventFilters) -> Where:
+        return EVENT_FILTERS.of(filters).where(self._clock)

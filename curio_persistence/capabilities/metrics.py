@@ -15,7 +15,8 @@ from datetime import datetime
 from functools import partial
 from typing import Any, TypedDict, Unpack, cast
 
-from curio_persistence.capabilities.windows import Moment, window
+from curio_persistence.capabilities.record_filter import FilterKind
+from curio_persistence.capabilities.windows import Moment
 from curio_persistence.clock import Clock
 from curio_persistence.errors import InvalidValueError
 from curio_persistence.results.computed import computed_table
@@ -30,7 +31,6 @@ from curio_persistence.store.filters import (
     Measure,
     MeasureKind,
     Where,
-    refuse_unknown,
 )
 from curio_persistence.store.json_text import json_text
 from curio_persistence.store.table import Columns
@@ -62,6 +62,8 @@ class MetricFilters(TypedDict, total=False):
     until: Moment | None
 
 
+METRIC_FILTERS = FilterKind(EVENTS, MetricFilters)
+
 POINTS = computed_table("metric points", MetricPoint)
 
 
@@ -74,7 +76,7 @@ class Metrics:
 
     def names(self, **filters: Unpack[MetricFilters]) -> dict[str, int]:
         """Return the number of values of each metric, by name."""
-        where = (EVENTS.filter("metric_name", "is not null"), *self._where(**filters))
+        where = (EVENTS.filter("metric_name", "is not null"), *self._where(filters))
         counts = self._store.aggregate(EVENTS, (COUNT,), where, group_by=("metric_name",))
         return dict(sorted((codecs.decode_text(name) or "", number) for name, number in counts))
 
@@ -91,7 +93,7 @@ class Metrics:
         percentile = _percentile_in(aggregation)
         buckets = () if bucket is None else (_bucket_of(bucket),)
         group, tag = _group_of(group_by)
-        where = (_named(name), *self._where(**filters))
+        where = (_named(name), *self._where(filters))
         if percentile is None and tag is None:
             measures = (Measure(cast(MeasureKind, aggregation), "metric_value"), COUNT)
             groups = (*buckets, *group)
@@ -103,13 +105,8 @@ class Metrics:
             rows = [(*key, combine(found), len(found)) for key, found in values.items()]
         return _points(rows, bool(buckets), bool(group))
 
-    def _where(self, **filters: Unpack[MetricFilters]) -> Where:
-        refuse_unknown(filters, MetricFilters)
-        names = ("agent_id", "run_id", "session_id")
-        return (
-            *EVENTS.where(**{name: filters.get(name) for name in names}),
-            *window(EVENTS, self._clock, filters.get("since"), filters.get("until")),
-        )
+    def _where(self, filters: MetricFilters) -> Where:
+        return METRIC_FILTERS.of(filters).where(self._clock)
 
 
 def _named(name: Any) -> Filter:

@@ -10,16 +10,12 @@ from datetime import datetime, timedelta, tzinfo
 from time import monotonic
 from typing import Any, TypedDict, Unpack
 
-from curio_persistence.capabilities.arguments import (
-    PayloadFilter,
-    checked_run_id,
-    checked_run_ids,
-    holding,
-)
+from curio_persistence.capabilities.arguments import PayloadFilter, checked_run_id, checked_run_ids
 from curio_persistence.capabilities.batches import encode_all, in_one_transaction
+from curio_persistence.capabilities.record_filter import Condition, FilterKind, holding
 from curio_persistence.capabilities.search.indexing import Indexing, Words
 from curio_persistence.capabilities.totals import GroupBy, RunTotals, run_totals
-from curio_persistence.capabilities.windows import Moment, window
+from curio_persistence.capabilities.windows import Moment
 from curio_persistence.clock import Clock
 from curio_persistence.errors import (
     ConflictError,
@@ -43,7 +39,6 @@ from curio_persistence.store.filters import (
     Order,
     Where,
     checked_count,
-    refuse_unknown,
 )
 from curio_persistence.store.query import Position, position_of_last
 from curio_persistence.store.table import Row, Table
@@ -73,6 +68,25 @@ class RunFilters(TypedDict, total=False):
     metadata: PayloadFilter | None
     since: Moment | None
     until: Moment | None
+
+
+def _checked_tags(tags: str | Collection[str]) -> tuple[str, ...]:
+    """Return tags in stored form, each once."""
+    kept = RUNS.encode_value("tags", (tags,) if isinstance(tags, str) else tags)
+    return tuple(sorted(json.loads(str(kept)))) if kept else ()
+
+
+RUN_FILTERS = FilterKind(
+    RUNS,
+    RunFilters,
+    conditions={
+        "tags": Condition(
+            _checked_tags, lambda tags: tuple(Filter("tags", "has", tag) for tag in tags)
+        ),
+        "any_tags": Condition(_checked_tags, lambda tags: (Filter("tags", "has any", tags),)),
+        "metadata": holding("metadata", "metadata"),
+    },
+)
 
 
 class Runs:
@@ -220,19 +234,19 @@ class Runs:
         **filters: Unpack[RunFilters],
     ) -> Page[AgentRun]:
         """Return one page of runs by the time of their creation."""
-        where = self.where(**filters)
+        where = self._where(filters)
         return read_page(self._store, RUNS, where, order=order, limit=limit, cursor=cursor)
 
     def iterate(
         self, *, order: Direction = "newest", snapshot: bool = True, **filters: Unpack[RunFilters]
     ) -> Stream[AgentRun]:
         """Iterate over all runs by the time of their creation, in constant memory."""
-        where = self.where(**filters)
+        where = self._where(filters)
         return open_stream(self._store, RUNS, where, order=order, snapshot=snapshot)
 
     def count(self, **filters: Unpack[RunFilters]) -> int:
         """Return the number of runs that pass the filters."""
-        return self._store.count(RUNS, self.where(**filters))
+        return self._store.count(RUNS, self._where(filters))
 
     def totals(
         self,
@@ -249,24 +263,14 @@ class Runs:
         """
         return run_totals(
             self._store,
-            self.where(**filters),
+            self._where(filters),
             group_by=group_by,
             timezone=timezone,
             percentiles=percentiles,
         )
 
-    def where(self, **filters: Unpack[RunFilters]) -> Where:
-        """Return the filters of the store for those that a caller gave."""
-        refuse_unknown(filters, RunFilters)
-        names = ("agent_id", "run_id", "session_id", "user_id", "parent_run_id", "status")
-        any_tags = filters.get("any_tags")
-        return (
-            *RUNS.where_any(**{name: filters.get(name) for name in names}),
-            *(Filter("tags", "has", tag) for tag in _tags(filters.get("tags"))),
-            *(() if any_tags is None else (Filter("tags", "has any", _tags(any_tags)),)),
-            *holding("metadata", "metadata", filters.get("metadata")),
-            *window(RUNS, self._clock, filters.get("since"), filters.get("until")),
-        )
+    def _where(self, filters: RunFilters) -> Where:
+        return RUN_FILTERS.of(filters).where(self._clock)
 
     def delete(self, run_id: str) -> bool:
         """Remove a run and its events; see `BasePersistence.delete_agent_run`.
@@ -420,9 +424,3 @@ def _created(records: Iterable[AgentRunEvent | AgentLLMUsage]) -> list[datetime]
 def _last_change(run: AgentRun) -> datetime:
     """Return the time of a run's last update or creation; a run that was read has both."""
     return max(time for time in (run.created_at, run.updated_at) if time is not None)
-
-
-def _tags(tags: str | Collection[str] | None) -> tuple[str, ...]:
-    """Return tags in stored form, each once."""
-    kept = RUNS.encode_value("tags", (tags,) if isinstance(tags, str) else tags)
-    return tuple(sorted(json.loads(str(kept)))) if kept else ()

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any, TypedDict, Unpack
 
-from curio_persistence.capabilities.arguments import belonging_to_runs, checked_run_id
-from curio_persistence.capabilities.windows import Moment, window
+from curio_persistence.capabilities.arguments import checked_run_id
+from curio_persistence.capabilities.record_filter import FilterKind
+from curio_persistence.capabilities.windows import Moment
 from curio_persistence.clock import Clock
 from curio_persistence.errors import InvalidValueError, MissingRunError, NotFoundError
 from curio_persistence.models import Score
 from curio_persistence.redaction import Redaction
 from curio_persistence.results.pages import Direction, Page, Stream, open_stream, read_page
 from curio_persistence.store.base import Store
-from curio_persistence.store.filters import Filter, Order, Where, refuse_unknown
+from curio_persistence.store.filters import Filter, Order, Where
 from curio_persistence.tables import SCORES
 
 _KEY = SCORES.unique[0]
@@ -34,6 +35,9 @@ class ScoreFilters(TypedDict, total=False):
     user_id: str | None
     since: Moment | None
     until: Moment | None
+
+
+SCORE_FILTERS = FilterKind(SCORES, ScoreFilters, of_run=("agent_id", "session_id", "user_id"))
 
 
 class Scores:
@@ -91,7 +95,7 @@ class Scores:
         **filters: Unpack[ScoreFilters],
     ) -> Page[Score]:
         """Return one page of scores by the time at which they were first set."""
-        where = self.where(**filters)
+        where = self._where(filters)
         return read_page(self._store, SCORES, where, order=order, limit=limit, cursor=cursor)
 
     def iterate(
@@ -103,12 +107,12 @@ class Scores:
     ) -> Stream[Score]:
         """Iterate over all scores by the time at which they were first set."""
         return open_stream(
-            self._store, SCORES, self.where(**filters), order=order, snapshot=snapshot
+            self._store, SCORES, self._where(filters), order=order, snapshot=snapshot
         )
 
     def count(self, **filters: Unpack[ScoreFilters]) -> int:
         """Return the number of scores that pass the filters."""
-        return self._store.count(SCORES, self.where(**filters))
+        return self._store.count(SCORES, self._where(filters))
 
     def delete(
         self,
@@ -125,16 +129,8 @@ class Scores:
         where = (*SCORES.where(**row), SCORES.filter("span_id", "=", span_id or ""))
         return bool(self._store.delete(SCORES, where))
 
-    def where(self, **filters: Unpack[ScoreFilters]) -> Where:
-        """Return the filters of the store for those that a caller gave."""
-        refuse_unknown(filters, ScoreFilters)
-        names = ("run_id", "span_id", "name", "source", "author")
-        of_run = ("agent_id", "session_id", "user_id")
-        return (
-            *SCORES.where_any(**{name: filters.get(name) for name in names}),
-            *belonging_to_runs(**{name: filters.get(name) for name in of_run}),
-            *window(SCORES, self._clock, filters.get("since"), filters.get("until")),
-        )
+    def _where(self, filters: ScoreFilters) -> Where:
+        return SCORE_FILTERS.of(filters).where(self._clock)
 
 
 def _same_key(row: dict[str, Any]) -> Where:

@@ -12,11 +12,11 @@ from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from functools import partial
 from itertools import accumulate, chain
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
-from curio_persistence.capabilities.arguments import belonging_to_runs
 from curio_persistence.capabilities.failures import FailureGroup, failure_groups
-from curio_persistence.capabilities.windows import Moment, window
+from curio_persistence.capabilities.record_filter import FilterKind
+from curio_persistence.capabilities.windows import Moment
 from curio_persistence.clock import Clock
 from curio_persistence.models import AgentRunStatus
 from curio_persistence.results.pages import Records
@@ -35,6 +35,22 @@ _TIMED = (COUNT, Measure("count", "tool_latency_us"), total("tool_latency_us"))
 Groups = Sequence[tuple[Any, ...]]
 
 
+class StatsFilters(TypedDict, total=False):
+    """The filters of statistics: what is counted must pass all that are given."""
+
+    agent_id: str | None
+    session_id: str | None
+    since: Moment | None
+    until: Moment | None
+
+
+_FILTERS = {
+    RUNS: FilterKind(RUNS, StatsFilters),
+    EVENTS: FilterKind(EVENTS, StatsFilters, of_run=("session_id",)),
+    USAGE: FilterKind(USAGE, StatsFilters, of_run=("session_id",)),
+}
+
+
 class Stats:
     """Compute statistics from their indexes, without reading a table."""
 
@@ -42,14 +58,7 @@ class Stats:
         self._store = store
         self._clock = clock
 
-    def summary(
-        self,
-        *,
-        agent_id: str | None = None,
-        session_id: str | None = None,
-        since: Moment | None = None,
-        until: Moment | None = None,
-    ) -> dict[str, Any]:
+    def summary(self, **filters: Unpack[StatsFilters]) -> dict[str, Any]:
         """Return all totals of one agent, or of all; of a session, or of a window of time.
 
         Runs and calls count for the time at which they were stored, tools for that of their event.
@@ -58,7 +67,7 @@ class Stats:
         call failed if its event has an `error`; a tool of an MCP server is named `server/tool`.
         """
 
-        where = partial(self._where, agent_id, session_id, since, until)
+        where = partial(self._where, filters)
         if where(USAGE):
             # The latencies come from the same scan as all else.
             calls = self._calls(where(USAGE), _LATENCIES)
@@ -73,36 +82,17 @@ class Stats:
             "tool_metrics": _summary_of_tools(self._tools(where(EVENTS))),
         }
 
-    def failures(
-        self,
-        *,
-        agent_id: str | None = None,
-        session_id: str | None = None,
-        since: Moment | None = None,
-        until: Moment | None = None,
-    ) -> Records[FailureGroup]:
+    def failures(self, **filters: Unpack[StatsFilters]) -> Records[FailureGroup]:
         """Return what failed and why: runs, tool calls and model calls, grouped by their message.
 
         A run failed if its status is `error` or `timeout`, a model call if its status is not
         `success`, a tool call if its event has an `error`. Messages that differ only in numbers and
         ids are one group. The group of the newest failure comes first.
         """
-        where = partial(self._where, agent_id, session_id, since, until)
-        return failure_groups(self._store, where)
+        return failure_groups(self._store, partial(self._where, filters))
 
-    def _where(
-        self,
-        agent_id: str | None,
-        session_id: str | None,
-        since: Moment | None,
-        until: Moment | None,
-        table: Table[Any],
-    ) -> Where:
-        return (
-            *table.where(agent_id=agent_id),
-            *(RUNS.where if table is RUNS else belonging_to_runs)(session_id=session_id),
-            *window(table, self._clock, since, until),
-        )
+    def _where(self, filters: StatsFilters, table: Table[Any]) -> Where:
+        return _FILTERS[table].of(filters).where(self._clock)
 
     # Grouping by agent as well follows the order of an index, so the database need not sort.
 

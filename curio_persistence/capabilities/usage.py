@@ -8,9 +8,9 @@ from datetime import datetime, tzinfo
 from typing import Any, TypedDict, Unpack
 
 from curio_persistence.capabilities.appends import Appends
-from curio_persistence.capabilities.arguments import belonging_to_runs
+from curio_persistence.capabilities.record_filter import FilterKind
 from curio_persistence.capabilities.totals import GroupBy, UsageTotals, usage_totals
-from curio_persistence.capabilities.windows import Moment, window
+from curio_persistence.capabilities.windows import Moment
 from curio_persistence.errors import ConflictError
 from curio_persistence.models import AgentLLMUsage
 from curio_persistence.results.pages import (
@@ -22,11 +22,7 @@ from curio_persistence.results.pages import (
     read_page,
 )
 from curio_persistence.store.codecs import decode_money
-from curio_persistence.store.filters import (
-    Where,
-    checked_count,
-    refuse_unknown,
-)
+from curio_persistence.store.filters import Where, checked_count
 from curio_persistence.store.table import Row
 from curio_persistence.tables import USAGE
 
@@ -43,6 +39,9 @@ class UsageFilters(TypedDict, total=False):
     status: str | Collection[str] | None
     since: Moment | None
     until: Moment | None
+
+
+USAGE_FILTERS = FilterKind(USAGE, UsageFilters, of_run=("session_id", "user_id"))
 
 
 class Usage(Appends[AgentLLMUsage]):
@@ -96,19 +95,19 @@ class Usage(Appends[AgentLLMUsage]):
         **filters: Unpack[UsageFilters],
     ) -> Page[AgentLLMUsage]:
         """Return one page of model calls by the time they were stored."""
-        where = self.where(**filters)
+        where = self._where(filters)
         return read_page(self._store, USAGE, where, order=order, limit=limit, cursor=cursor)
 
     def iterate(
         self, *, order: Direction = "newest", snapshot: bool = True, **filters: Unpack[UsageFilters]
     ) -> Stream[AgentLLMUsage]:
         """Iterate over all model calls by the time they were stored, in constant memory."""
-        where = self.where(**filters)
+        where = self._where(filters)
         return open_stream(self._store, USAGE, where, order=order, snapshot=snapshot)
 
     def count(self, **filters: Unpack[UsageFilters]) -> int:
         """Return the number of model calls that pass the filters."""
-        return self._store.count(USAGE, self.where(**filters))
+        return self._store.count(USAGE, self._where(filters))
 
     def totals(
         self,
@@ -129,20 +128,11 @@ class Usage(Appends[AgentLLMUsage]):
         """
         return usage_totals(
             self._store,
-            self.where(**filters),
+            self._where(filters),
             group_by=group_by,
             timezone=timezone,
             percentiles=percentiles,
         )
 
-    def where(self, **filters: Unpack[UsageFilters]) -> Where:
-        """Return the filters of the store for those that a caller gave."""
-        refuse_unknown(filters, UsageFilters)
-        names = ("agent_id", "run_id", "model", "provider", "status")
-        return (
-            *USAGE.where_any(**{name: filters.get(name) for name in names}),
-            *belonging_to_runs(
-                session_id=filters.get("session_id"), user_id=filters.get("user_id")
-            ),
-            *window(USAGE, self._clock, filters.get("since"), filters.get("until")),
-        )
+    def _where(self, filters: UsageFilters) -> Where:
+        return USAGE_FILTERS.of(filters).where(self._clock)

@@ -1,54 +1,54 @@
-"""Windows of time: from one moment up to another, as absolute times or durations."""
+"""Windows of time: `since ≤ t < until`, as absolute times or durations."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from curio_persistence.clock import Clock
 from curio_persistence.errors import InvalidValueError
-from curio_persistence.store.filters import Filter, Where
-from curio_persistence.store.table import Table
+from curio_persistence.store.codecs import encode_time
+from curio_persistence.store.filters import Filter, Op
 
 Moment = datetime | str
 """A datetime; text as ISO 8601 has it; or how long ago: `90s`, `30m`, `2h`, `7d`, `4w`."""
 
+BOUNDS: Mapping[str, Op] = {"since": ">=", "until": "<"}
+"""The filters for the ends of a window, with their comparisons."""
 _AGO = re.compile(r"(\d{1,9})([smhdw])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
-def window(table: Table[Any], clock: Clock, since: Moment | None, until: Moment | None) -> Where:
-    """Return the filters for `since ≤ t < until` of the time by which a table's rows age."""
-    bounds = (("since", ">=", since), ("until", "<", until))
-    return tuple(
-        _bound(table, clock, name, op, moment) for name, op, moment in bounds if moment is not None
-    )
+def checked_moment(name: str, moment: Any) -> str:
+    """Return a moment as text: how long ago as it was given, any other as a stored time.
 
-
-def _bound(table: Table[Any], clock: Clock, name: str, op: Any, moment: Moment) -> Filter:
-    kept = table.filter(table.ages_by, op, moment_of(moment, clock.now(), name))
-    if isinstance(moment, str) and _AGO.fullmatch(moment):
-        # A duration would mean another moment on the next page.
-        return kept._replace(asked=moment)
-    return kept
-
-
-def moment_of(moment: Any, now: datetime, name: str) -> datetime:
-    """Return the moment of a value; InvalidValueError, naming the argument, if it has none."""
-    if isinstance(moment, datetime):
-        return moment
+    Raise InvalidValueError, naming the argument, for what is none.
+    """
     if isinstance(moment, str):
-        try:
-            if ago := _AGO.fullmatch(moment):
-                return now - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
-            return datetime.fromisoformat(moment)
-        except OverflowError:
-            return datetime.min.replace(tzinfo=UTC)
-        except ValueError:
-            pass
+        if _AGO.fullmatch(moment):
+            return moment
+        with suppress(ValueError):
+            moment = datetime.fromisoformat(moment)
+    if isinstance(moment, datetime):
+        return encode_time(moment)
     raise InvalidValueError(
         f"{name} is a datetime, ISO 8601 text ('2026-11-20', '2026-11-20T10:30Z') or how long ago "
         f"('90s', '30m', '2h', '7d', '4w'), not {moment!r}.",
         field=name,
     )
+
+
+def bound(column: str, op: Op, moment: str, clock: Clock) -> Filter:
+    """Return the filter for one end of a window; `moment` is checked."""
+    ago = _AGO.fullmatch(moment)
+    if ago is None:
+        return Filter(column, op, moment)
+    try:
+        begin = clock.now() - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
+    except OverflowError:
+        begin = datetime.min.replace(tzinfo=UTC)
+    # A duration would mean another moment on the next page.
+    return Filter(column, op, encode_time(begin), asked=moment)

@@ -331,16 +331,20 @@ class Table(Generic[M]):
         """Return a filter for one value, or for any of a collection of values."""
         if isinstance(value, str) or not isinstance(value, Iterable):
             return self.filter(name, "=", value)
-        return Filter(name, op, tuple(sorted({self.filter(name, "=", v).value for v in value})))
+        return Filter(name, op, tuple(sorted({self._wanted(name, each) for each in value})))
 
     def filter(self, name: str, op: Op, value: Any = None) -> Filter:
         """Return one filter, its value checked and encoded like a written one."""
         if value is None:
             return Filter(name, op)
-        stored = self.encode_value(name, value)
+        return Filter(name, op, self._wanted(name, value))
+
+    def _wanted(self, name: str, value: Any) -> StoredValue:
+        """Return a value in stored form that a column can have."""
+        stored = None if value is None else self.encode_value(name, value)
         if stored is None:
             raise self._refusal(name, "may not be empty")
-        return Filter(name, op, stored)
+        return stored
 
     def encode_value(self, name: str, value: Any) -> StoredValue:
         """Return one column's value in stored form."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -16,6 +17,11 @@ from curio_persistence import (
     Level,
     Persistence,
 )
+from curio_persistence.capabilities.events import EVENT_FILTERS
+from curio_persistence.capabilities.record_filter import FilterKind
+from curio_persistence.capabilities.runs import RUN_FILTERS
+from curio_persistence.capabilities.scores import SCORE_FILTERS
+from curio_persistence.capabilities.usage import USAGE_FILTERS
 from tests.support.hands import Hands
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -154,6 +160,26 @@ def test_model_calls(history: Persistence, filters: dict[str, Any], expected: st
     assert models(history.iter_llm_usage(**filters)) == wanted
 
 
+@pytest.mark.parametrize(
+    ("kind", "filters", "expected"),
+    [
+        (RUN_FILTERS, {"tags": ["red", "it's"], "metadata": None}, 1),
+        (RUN_FILTERS, {"metadata": {("who", "team"): "red"}, "status": {"error", "running"}}, 2),
+        (EVENT_FILTERS, {"min_level": "warn", "until": NOON + 3 * HOUR}, 1),
+        (USAGE_FILTERS, {"session_id": "session 1", "user_id": "user 1"}, 1),
+        (USAGE_FILTERS, {"session_id": ["session 0", "session 1"], "model": "model 2"}, 1),
+        (SCORE_FILTERS, {"agent_id": "a"}, 0),
+    ],
+    ids=repr,
+)
+def test_a_kept_choice_finds_what_its_filters_find(
+    history: Persistence, kind: FilterKind, filters: dict[str, Any], expected: int
+) -> None:
+    kept = json.loads(json.dumps(kind.of(filters).to_dict()))
+    for chosen in (kind.of(filters), kind.from_dict(kept)):
+        assert history._store.count(kind.table, chosen.where(history.clock)) == expected
+
+
 def test_a_model_call_is_of_the_session_that_its_run_is_of(history: Persistence) -> None:
     history.log_llm_usage(AgentLLMUsage("a", None, model="of no run"))
     history.log_llm_usage(AgentLLMUsage("a", "run 9", model="of a run that nobody created"))
@@ -233,6 +259,8 @@ def test_a_least_level_is_one_of_the_known(persistence: Persistence) -> None:
     [
         {"status": 5},
         {"status": [5]},
+        {"status": ["error", None]},
+        {"status": [None]},
         {"status": ""},
         {"tags": [""]},
         {"tags": 5},

@@ -690,7 +690,7 @@ def test_compacting_is_refused_inside_a_transaction(persistence: Persistence) ->
         ({"max_wait": "soon"}, "max_wait"),
         ({"since": "yesterday"}, "since"),
         ({"until": 5}, "until"),
-        ({"agent_id": 5}, "AgentRun.agent_id"),
+        ({"agent_id": 5}, "AgentRunEvent.agent_id"),
         ({"level": [5.5]}, "AgentRunEvent.level"),
     ],
     ids=str,

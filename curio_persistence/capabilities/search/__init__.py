@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from functools import partial
 from math import inf
 from time import monotonic
 from typing import Any, Literal, TypedDict, Unpack, get_args
 
 from curio_persistence.capabilities.arguments import check_progress
-from curio_persistence.capabilities.search.documents import KINDS, NUMBERS
+from curio_persistence.capabilities.record_filter import (
+    Condition,
+    FilterKind,
+    checked_values,
+    equal,
+)
+from curio_persistence.capabilities.search.documents import NUMBERS
 from curio_persistence.capabilities.search.finding import Finder, Question, hit_of
 from curio_persistence.capabilities.search.hits import SearchHit, SearchPage
 from curio_persistence.capabilities.search.indexing import Indexing, Metadata, Progress
-from curio_persistence.capabilities.windows import Moment, moment_of
+from curio_persistence.capabilities.windows import BOUNDS, Moment
 from curio_persistence.clock import Clock
 from curio_persistence.errors import (
     AccessDeniedError,
@@ -22,10 +29,10 @@ from curio_persistence.errors import (
     UnsupportedError,
 )
 from curio_persistence.store.base import Finding, Store
-from curio_persistence.store.codecs import decode_time, encode_time
+from curio_persistence.store.codecs import decode_time
 from curio_persistence.store.cursors import Cursors
-from curio_persistence.store.filters import Filter, Order, Where, checked_count, refuse_unknown
-from curio_persistence.tables import RUNS
+from curio_persistence.store.filters import Order, Where, checked_count
+from curio_persistence.tables import EVENTS, RUNS, USAGE
 from curio_persistence.text.query import parse_query
 from curio_persistence.text.tokenizer import VERSION
 
@@ -39,8 +46,6 @@ _LONGEST = 1e9
 """Seconds: thirty years are as good as for ever."""
 _TRIES = 10
 """Attempts of a search, if the index is rebuilt during each of them."""
-_COLUMNS = {name: kind.table for kind in reversed(KINDS) for name in kind.marked}
-
 Slots = tuple[int, ...]
 
 
@@ -55,6 +60,17 @@ class SearchFilters(TypedDict, total=False):
     model: str | Collection[str] | None
     since: Moment | None
     until: Moment | None
+
+
+_FILTERS = FilterKind(
+    EVENTS,
+    SearchFilters,
+    conditions={
+        "model": Condition(
+            partial(checked_values, USAGE, "model"), lambda model: (equal("model", model),)
+        )
+    },
+)
 
 
 class Search:
@@ -197,7 +213,7 @@ class Search:
             raise InvalidValueError(f'order is "newest" or "rank", not {order!r}.', field="order")
         count = _EVERYTHING if limit is None else checked_count("limit", limit)
         end = monotonic() + (inf if max_wait is None else _checked_wait(max_wait))
-        where = self._where(**filters)
+        where = _FILTERS.of(filters).where(self._clock)
         self._refuse_disabled(self._indexing.metadata())
         question = _question(query, where, self._runs_of_session(where))
         cursors = Cursors(self._store, f"search {order} {question.query!r}", where, _SLOTS[order])
@@ -236,32 +252,6 @@ class Search:
         runs = self._store.select_columns(RUNS, ("run_id",), session) if session else []
         return frozenset(run_id for (run_id,) in runs)
 
-    def _where(self, **filters: Unpack[SearchFilters]) -> Where:
-        refuse_unknown(filters, SearchFilters)
-        equal = [
-            table.filter_any(name, value)
-            for name, table in _COLUMNS.items()
-            if (value := filters.get(name)) is not None
-        ]
-        return (*equal, *self._window(filters.get("since"), filters.get("until")))
-
-    def _window(self, since: Moment | None, until: Moment | None) -> Where:
-        now = self._clock.now()
-        bounds: list[tuple[str, Any, Moment | None]] = [
-            ("since", ">=", since),
-            ("until", "<", until),
-        ]
-        return tuple(
-            Filter(
-                name,
-                op,
-                encode_time(moment_of(moment, now, name)),
-                moment if isinstance(moment, str) else None,
-            )
-            for name, op, moment in bounds
-            if moment is not None
-        )
-
 
 _SLOTS = {
     "newest": (Order("slot", descending=True),),
@@ -299,8 +289,8 @@ def _question(query: str, where: Where, runs: frozenset[str]) -> Question:
     values = {
         f.column: f.value if f.op == "in" else (f.value,) for f in where if f.op in ("=", "in")
     }
-    bounds = {f.column: decode_time(f.value) for f in where if f.op in (">=", "<")}
-    return Question(parse_query(query), values, runs, bounds.get("since"), bounds.get("until"))
+    bounds = {f.op: decode_time(f.value) for f in where if f.op in BOUNDS.values()}
+    return Question(parse_query(query), values, runs, bounds.get(">="), bounds.get("<"))
 
 
 def _checked_wait(max_wait: Any) -> float:

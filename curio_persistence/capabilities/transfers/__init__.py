@@ -10,13 +10,15 @@ from typing import Any
 
 from curio_persistence.capabilities.appends import Appends
 from curio_persistence.capabilities.arguments import checked_run_id, checked_run_ids
-from curio_persistence.capabilities.events import EventFilters, Events
-from curio_persistence.capabilities.runs import RunFilters, Runs
-from curio_persistence.capabilities.scores import ScoreFilters, Scores
+from curio_persistence.capabilities.events import EVENT_FILTERS, Events
+from curio_persistence.capabilities.record_filter import FilterKind
+from curio_persistence.capabilities.runs import RUN_FILTERS
+from curio_persistence.capabilities.scores import SCORE_FILTERS
 from curio_persistence.capabilities.transfers.deduplication import ARRIVING, Deduplicator
 from curio_persistence.capabilities.transfers.hashes import RunHash, RunHashes
 from curio_persistence.capabilities.transfers.reading import Reading, of_runs
-from curio_persistence.capabilities.usage import Usage, UsageFilters
+from curio_persistence.capabilities.usage import USAGE_FILTERS, Usage
+from curio_persistence.clock import Clock
 from curio_persistence.concurrency.prefetch import one_ahead
 from curio_persistence.errors import ConflictError, InvalidValueError
 from curio_persistence.redaction import Redaction
@@ -34,11 +36,11 @@ KINDS: Mapping[str, Table[Any]] = {
 }
 """The names of the tables in commands and exports."""
 
-_FILTERS = {
-    RUNS_AND_STUBS: {*RunFilters.__annotations__},
-    EVENTS: {*EventFilters.__annotations__},
-    USAGE: {*UsageFilters.__annotations__},
-    SCORES: {*ScoreFilters.__annotations__},
+_FILTERS: Mapping[Table[Any], FilterKind] = {
+    RUNS_AND_STUBS: RUN_FILTERS,
+    EVENTS: EVENT_FILTERS,
+    USAGE: USAGE_FILTERS,
+    SCORES: SCORE_FILTERS,
 }
 
 CHANGING = (RUNS_AND_STUBS, SCORES)
@@ -54,20 +56,14 @@ class Transfers:
     def __init__(
         self,
         store: Store,
+        clock: Clock,
         redaction: Redaction,
-        runs: Runs,
         events: Events,
         usage: Usage,
-        scores: Scores,
     ) -> None:
         self._store = store
+        self._clock = clock
         self._redaction = redaction
-        self._where: dict[Table[Any], Callable[..., Where]] = {
-            RUNS_AND_STUBS: runs.where,
-            EVENTS: events.where,
-            USAGE: usage.where,
-            SCORES: scores.where,
-        }
         self._appends: dict[Table[Any], Appends[Any]] = {EVENTS: events, USAGE: usage}
 
     @contextmanager
@@ -82,13 +78,14 @@ class Transfers:
     def where(self, table: Table[Any], filters: Mapping[str, Any]) -> Where:
         """Return the filters of a table's `query_` call."""
         given = {name: value for name, value in filters.items() if value is not None}
-        if unknown := given.keys() - _FILTERS[table]:
+        kind = _FILTERS[table]
+        if unknown := given.keys() - kind.names.__annotations__.keys():
             raise InvalidValueError(
                 f"{table.name} cannot be picked by {', '.join(sorted(unknown))}: leave it out, or "
                 "choose tables (--table) that can.",
                 field="filters",
             )
-        return self._where[table](**given)
+        return kind.of(given).where(self._clock)
 
     def count(self, table: Table[Any], where: Where = ()) -> int:
         """Return the number of records."""
