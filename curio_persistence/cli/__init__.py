@@ -22,8 +22,9 @@ from typing import Any, NoReturn, Protocol, cast
 
 from curio_persistence import __version__
 from curio_persistence.cli.exits import FAILED, INTERRUPTED, OUTPUT_GONE, USAGE, exit_code
+from curio_persistence.cli.interrupts import leave_when_interrupted
 from curio_persistence.cli.options import add_database_options
-from curio_persistence.cli.output import Output, say, wipe
+from curio_persistence.cli.output import Output, say
 from curio_persistence.cli.text import one_line, without_secrets
 from curio_persistence.errors import PersistenceError
 
@@ -118,7 +119,7 @@ def _run(argv: Sequence[str] | None) -> int:
         parser.print_help(sys.stderr)
         return USAGE
     if argv is None:
-        _leave_at_once_when_interrupted()
+        leave_when_interrupted()
     output = Output(
         as_json=getattr(options, "json", False), as_lines=getattr(options, "jsonl", False)
     )
@@ -207,28 +208,6 @@ def command_parsers() -> dict[str, ArgumentParser]:
 def _command(name: str) -> Command:
     module: Any = import_module(f"{__name__}.{name}")
     return cast(Command, module)
-
-
-def _leave_at_once_when_interrupted() -> None:
-    """End the process on Ctrl-C, even while it waits in a database driver.
-
-    Python would raise KeyboardInterrupt only when the driver returns, which for a server that does
-    not answer may take long. Ending is safe: what is not committed is undone by the database.
-    """
-    import signal
-    from threading import Thread
-
-    usual = signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    if not usual or not hasattr(signal, "sigwait"):
-        return
-
-    def wait() -> None:
-        signal.sigwait({signal.SIGINT})
-        wipe()
-        os._exit(INTERRUPTED)
-
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    Thread(target=wait, name="curio-interrupt", daemon=True).start()
 
 
 def _forget_output() -> None:

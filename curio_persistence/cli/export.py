@@ -13,6 +13,7 @@ from typing import Any
 
 from curio_persistence.cli.exits import OK
 from curio_persistence.cli.filters import add_filters, filters
+from curio_persistence.cli.interrupts import tidied_when_interrupted
 from curio_persistence.cli.options import add_window_options, open_for_reading
 from curio_persistence.cli.output import Output, say
 from curio_persistence.cli.progress import progress_line
@@ -70,7 +71,11 @@ def run(options: Namespace, output: Output) -> int:
     to_stdout = options.output == "-"
     target: Any = sys.stdout.buffer if to_stdout else options.output
     tables = options.table or _TABLES
-    with open_for_reading(options) as persistence, progress_line("Exporting") as progress:
+    with (
+        open_for_reading(options) as persistence,
+        progress_line("Exporting") as progress,
+        tidied_when_interrupted(),
+    ):
         report = export_records(
             persistence,
             target,

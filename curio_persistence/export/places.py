@@ -1,4 +1,7 @@
-"""Files and folders that get their name when they are complete: a killed export leaves none."""
+"""Files and folders that get their name when they are complete: a killed export leaves none.
+
+They are private: only the user who exports may read what agents and people said.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import errno
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from glob import escape
 from pathlib import Path
 from typing import BinaryIO
@@ -21,12 +25,12 @@ def whole_file(path: Path, *, overwrite: bool) -> Iterator[BinaryIO]:
     """A new file, under another name until the block has ended well."""
     with _telling(path):
         _refuse_what_is_there(path, overwrite, Path.is_file)
-        with _unfinished(path, Path.touch) as partial:
-            with partial.open("wb") as file:
+        with _unfinished(path, partial(Path.touch, mode=0o600)) as unfinished:
+            with unfinished.open("wb") as file:
                 yield file
                 _to_disk(file)
             _refuse_what_is_there(path, overwrite, Path.is_file)
-            partial.replace(path)
+            unfinished.replace(path)
 
 
 @contextmanager
@@ -34,16 +38,18 @@ def whole_folder(path: Path, *, overwrite: bool) -> Iterator[Path]:
     """A new folder, under another name until the block has ended well."""
     with _telling(path):
         _refuse_what_is_there(path, overwrite, _is_export)
-        with _unfinished(path, Path.mkdir) as partial:
-            yield partial
-            while not _takes_its_place(partial, path, overwrite):
+        with _unfinished(path, partial(Path.mkdir, mode=0o700)) as unfinished:
+            yield unfinished
+            while not _takes_its_place(unfinished, path, overwrite):
                 pass
 
 
 @contextmanager
 def file_in(folder: Path, name: str) -> Iterator[BinaryIO]:
     """A new file in a folder that is being made."""
-    with (folder / name).open("wb") as file:
+    path = folder / name
+    path.touch(mode=0o600, exist_ok=False)
+    with path.open("wb") as file:
         yield file
         _to_disk(file)
 
@@ -63,24 +69,23 @@ def _unfinished(path: Path, make: Callable[[Path], object]) -> Iterator[Path]:
         with suppress(OSError, ImportError), _locked(left):
             _remove(left)
     with ExitStack() as stack:
-        partial = _begun(path, make, stack)
-        stack.callback(_remove, partial)
-        yield partial
+        yield _begun(path, make, stack)
 
 
 def _begun(path: Path, make: Callable[[Path], object], stack: ExitStack) -> Path:
     """Lock it, which tells other exports that this one is still at work."""
     while True:
-        partial = _another_name(path)
-        make(partial)
+        unfinished = _another_name(path)
+        stack.callback(_remove, unfinished)  # First: Ctrl-C may come at any moment.
+        make(unfinished)
         try:
-            stack.enter_context(_locked(partial))
+            stack.enter_context(_locked(unfinished))
         except (BlockingIOError, FileNotFoundError):  # It was taken for a killed one's.
             continue
         except (OSError, ImportError):  # Where nothing can be locked, nothing is taken away.
-            return partial
-        if partial.exists():
-            return partial
+            return unfinished
+        if unfinished.exists():
+            return unfinished
 
 
 def _another_name(path: Path) -> Path:
@@ -129,7 +134,7 @@ def _is_export(path: Path) -> bool:
     return (path / MANIFEST).is_file()
 
 
-def _takes_its_place(partial: Path, path: Path, overwrite: bool) -> bool:
+def _takes_its_place(unfinished: Path, path: Path, overwrite: bool) -> bool:
     """Give a folder its name; False if another export has just taken it."""
     _refuse_what_is_there(path, overwrite, _is_export)
     old = _another_name(path)
@@ -137,7 +142,7 @@ def _takes_its_place(partial: Path, path: Path, overwrite: bool) -> bool:
         with suppress(FileNotFoundError):
             path.rename(old)
     try:
-        partial.rename(path)
+        unfinished.rename(path)
     except OSError as error:
         if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
             return False

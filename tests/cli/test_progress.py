@@ -232,10 +232,10 @@ def test_what_goes_to_a_pipe_leaves_the_line_alone(screen: Screen) -> None:
 
 INTERRUPTED = """
 import itertools
-from curio_persistence.cli import _leave_at_once_when_interrupted
+from curio_persistence.cli.interrupts import leave_when_interrupted
 from curio_persistence.cli.progress import progress_line
 
-_leave_at_once_when_interrupted()
+leave_when_interrupted()
 with progress_line("Working") as progress:
     for done in itertools.count():
         progress(done, None)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import signal
+import stat
 from pathlib import Path
 
 import pytest
 
-from curio_persistence import AgentLLMUsage, AgentRun, connect
+from curio_persistence import AgentLLMUsage, AgentRun, AgentRunEvent, connect
 from tests.cli.program import Program
 from tests.support.awkward import hashes
 
@@ -210,3 +212,43 @@ def test_what_a_pipe_does_not_bring_is_told_in_a_sentence(
     assert ended.code == code
     assert message in ended.out + ended.said
     assert "Traceback" not in ended.said
+
+
+@pytest.fixture(scope="module")
+def large_db(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """So much that an export of it takes a while."""
+    path = tmp_path_factory.mktemp("large") / "large.db"
+    with connect(f"sqlite:///{path}") as persistence:
+        persistence.log_agent_run_events(
+            AgentRunEvent("agent", "run", event_type="t", data="x" * 500) for _ in range(50_000)
+        )
+    return path
+
+
+@pytest.mark.parametrize("format", ["jsonl", "csv"])
+def test_ctrl_c_takes_away_what_an_export_has_not_finished(
+    program: Program, large_db: Path, format: str
+) -> None:
+    source = str(large_db)
+    with program.start("export", "-o", f"all.{format}", "--db-path", source) as it:
+        while not (found := list(program.folder.glob(".*.partial"))):
+            assert it.poll() is None
+        private = 0o600 if format == "jsonl" else 0o700
+        assert [stat.S_IMODE(each.stat().st_mode) for each in found] == [private]
+        it.send_signal(signal.SIGINT)
+        assert it.communicate() == ("", "")
+    assert it.returncode == 130
+    assert list(program.folder.iterdir()) == []
+
+
+def test_exports_are_private(program: Program, agents_db: str) -> None:
+    program("export", "-o", "all.jsonl")
+    program("export", "-o", "folder.csv")
+    modes = {
+        path.name: stat.S_IMODE(path.stat().st_mode)
+        for path in program.folder.rglob("*")
+        if "agent_sdk" not in path.name
+    }
+    folder = {"folder.csv": 0o700}
+    assert modes == dict.fromkeys(modes, 0o600) | folder
+    assert modes.keys() >= {"all.jsonl", "folder.csv", "runs.csv", "manifest.json"}
