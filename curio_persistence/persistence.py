@@ -553,11 +553,15 @@ class PostgresPersistence(Persistence):
 
 
 class InMemoryPersistence(Persistence):
-    """In this process's memory: for unit tests. Behaves as the databases do."""
+    """In this process's memory: for unit tests. Behaves as the databases do.
+
+    With `read_only=True` it stays empty: every write raises AccessDeniedError.
+    """
 
     def __init__(
         self,
         *,
+        read_only: bool = False,
         redactor: Redactor | str | Collection[str] | None = None,
         content: Content = "full",
         search: bool | None = None,
@@ -566,7 +570,7 @@ class InMemoryPersistence(Persistence):
         from curio_persistence.backends.memory.store import MemoryStore
 
         redaction = Redaction(redactor, content)
-        self._memory = MemoryStore()
+        self._memory = MemoryStore(read_only=read_only)
         super().__init__(self._memory, clock=clock, redaction=redaction, search=search)
 
     def clear_all(self) -> None:

@@ -295,7 +295,10 @@ class DatabaseConfig:
                 )
             case "memory":
                 return persistence.InMemoryPersistence(
-                    redactor=self.redactor, content=self.content, search=search
+                    read_only=read_only,
+                    redactor=self.redactor,
+                    content=self.content,
+                    search=search,
                 )
             case "null":
                 return persistence.NullPersistence()

@@ -137,7 +137,7 @@ OTHERS = {
     "'scores'), "
     "overwrite: bool = False, snapshot: bool = True, progress: Progress | None = None, "
     "**filters: Any) -> ExportReport",
-    import_records: "(source: Source, persistence: Persistence | None, *, "
+    import_records: "(source: Source | BinaryIO, persistence: Persistence | None, *, "
     "progress: Progress | None = None) -> ImportReport",
     copy_records: "(source: Persistence, destination: Persistence, *, "
     "progress: Progress | None = None) -> CopyReport",
@@ -157,7 +157,8 @@ OTHERS = {
     "redactor: Redactor | str | "
     "Collection[str] | None = None, content: Content = 'full', search: bool | None = None, "
     "clock: Clock | None = None) -> None",
-    InMemoryPersistence: "(*, redactor: Redactor | str | Collection[str] | None = None, "
+    InMemoryPersistence: "(*, read_only: bool = False, "
+    "redactor: Redactor | str | Collection[str] | None = None, "
     "content: Content = 'full', search: bool | None = None, clock: Clock | None = None) -> "
     "None",
     InMemoryPersistence.clear_all: "(self) -> None",

@@ -19,7 +19,7 @@ from curio_persistence.backends.memory.search import MemorySearchIndex
 from curio_persistence.backends.sql import health
 from curio_persistence.concurrency import forking
 from curio_persistence.concurrency.fair_lock import FairLock, Ticket
-from curio_persistence.errors import ClosedError
+from curio_persistence.errors import AccessDeniedError, ClosedError
 from curio_persistence.store.aggregates import aggregate_rows
 from curio_persistence.store.base import Finding, conflict, missing_reference
 from curio_persistence.store.filters import (
@@ -69,8 +69,9 @@ class MemoryStore(TransactionalStore, forking.Forkable):
 
     dialect = "memory"
 
-    def __init__(self) -> None:
+    def __init__(self, *, read_only: bool = False) -> None:
         super().__init__(ThreadTransaction())
+        self._read_only = read_only
         self._lock = FairLock()
         self._undo: list[Callable[[], object]] = []
         """Functions that undo the open transaction's changes; empty while none is open."""
@@ -86,6 +87,10 @@ class MemoryStore(TransactionalStore, forking.Forkable):
     @property
     def identity(self) -> str:
         return self._identity
+
+    @property
+    def read_only(self) -> bool:
+        return self._read_only
 
     def initialize(self) -> None:
         """Do nothing: memory has no tables to create."""
@@ -105,9 +110,15 @@ class MemoryStore(TransactionalStore, forking.Forkable):
 
     # --- transactions -------------------------------------------------------------------------
 
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        self._check_writable()
+        with super().transaction():
+            yield
+
     def _alone(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Make a call while no other thread is inside. If it raises, nothing of it is left."""
-        with self.transaction():
+        with super().transaction():
             transaction = self._mine.required()
             with transaction.lock:
                 if transaction.ended:
@@ -139,6 +150,7 @@ class MemoryStore(TransactionalStore, forking.Forkable):
             roll_back(self._undo, savepoint)
 
     def _change(self, do: Callable[[], object], undo: Callable[[], object]) -> None:
+        self._check_writable()
         self._alone(self._do, do, undo)
 
     def _do(self, do: Callable[[], object], undo: Callable[[], object]) -> None:
@@ -149,6 +161,7 @@ class MemoryStore(TransactionalStore, forking.Forkable):
 
     @_exclusive
     def insert(self, table: Table[Any], row: Row) -> int:
+        self._check_writable()
         rows = self._rows(table)
         if any(rows.having(key, row) for key in table.unique):
             raise conflict(table, row)
@@ -194,6 +207,7 @@ class MemoryStore(TransactionalStore, forking.Forkable):
 
     @_exclusive
     def reserve_ids(self, table: Table[Any], last: int) -> None:
+        self._check_writable()
         rows = self._rows(table)
         rows.ids = count(max(next(rows.ids), last + 1))
 
@@ -201,6 +215,7 @@ class MemoryStore(TransactionalStore, forking.Forkable):
     def update(
         self, table: Table[Any], where: Where, changes: Row, *, returning: tuple[str, ...] = ("id",)
     ) -> list[tuple[Any, ...]]:
+        self._check_writable()
         rows = self._rows(table)
         matching = self._ids(table, where)
         for ident in matching:
@@ -214,6 +229,7 @@ class MemoryStore(TransactionalStore, forking.Forkable):
 
     @_exclusive
     def delete(self, table: Table[Any], where: Where, limit: int | None = None) -> int:
+        self._check_writable()
         rows = self._rows(table)
         matching = self._ids(table, where)[:limit]
         for ident in matching:
@@ -257,7 +273,7 @@ class MemoryStore(TransactionalStore, forking.Forkable):
     def close(self) -> None:
         self._check_outside("close()")
         if self._tables is not None:
-            with self.transaction():
+            with super().transaction():
                 self._tables = None
 
     def before_fork(self) -> None:
@@ -269,6 +285,10 @@ class MemoryStore(TransactionalStore, forking.Forkable):
             self._lock.start_again()
         self._lock.release(self._fork)
         self._lock.wake()
+
+    def _check_writable(self) -> None:
+        if self._read_only:
+            raise AccessDeniedError("This in-memory persistence was opened read-only: it is empty.")
 
     def _rows(self, table: Table[Any]) -> Rows:
         return self._check_open()[table.name]
