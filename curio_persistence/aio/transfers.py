@@ -20,9 +20,9 @@ from curio_persistence.aio.threads import Threads
 from curio_persistence.config import DatabaseConfig
 from curio_persistence.errors import ConfigurationError
 from curio_persistence.persistence import Persistence
+from curio_persistence.progress import Progress
 
 T = TypeVar("T")
-Progress = Callable[[int, int | None], object]
 Source = str | os.PathLike[str]
 
 

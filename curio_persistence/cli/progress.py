@@ -10,9 +10,7 @@ from contextlib import contextmanager, suppress
 
 from curio_persistence.cli.output import PASSING
 from curio_persistence.cli.text import shortened, span
-
-Progress = Callable[[int, int | None], None]
-"""Takes how much is done, and of how much, or None where nobody knows."""
+from curio_persistence.progress import Progress
 
 _QUIET = 0.5
 _BETWEEN = 0.1

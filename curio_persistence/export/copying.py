@@ -12,8 +12,9 @@ from curio_persistence.capabilities.transfers.deduplication import without_ids
 from curio_persistence.capabilities.transfers.hashes import RunHash, RunHashes
 from curio_persistence.capabilities.transfers.reading import Reading, of_runs
 from curio_persistence.errors import ConflictError, InvalidValueError, MissingRunError
-from curio_persistence.export.records import Progress, checked_persistence
+from curio_persistence.export.records import checked_persistence
 from curio_persistence.persistence import Persistence
+from curio_persistence.progress import Progress
 from curio_persistence.store.filters import Filter
 from curio_persistence.store.table import Row, Table
 from curio_persistence.tables import RUNS_AND_STUBS

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from io import TextIOBase
@@ -18,12 +18,10 @@ from curio_persistence.errors import InvalidValueError, UnsupportedError
 from curio_persistence.export.formats import FORMATS, VERSION, Write, json_line
 from curio_persistence.export.places import MANIFEST, file_in, whole_file, whole_folder
 from curio_persistence.persistence import Persistence
+from curio_persistence.progress import Progress
 from curio_persistence.store.filters import Filter, Op, Select, Where
 from curio_persistence.store.table import Columns, Table
 from curio_persistence.tables import EVENTS
-
-Progress = Callable[[int, int | None], object]
-"""Is told from time to time how many records are done, and of how many."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,8 @@ from curio_persistence.importers.agdd_runs import RunFacts, completed, fitting
 from curio_persistence.importers.destinations import Destination, Found, Place
 from curio_persistence.importers.folders import Source, listed, source_path
 from curio_persistence.importers.lines import read_object, read_objects
-from curio_persistence.importers.reports import ImportReport, Progress, Tally
+from curio_persistence.importers.reports import ImportReport, Tally
+from curio_persistence.progress import Progress
 
 if TYPE_CHECKING:
     from curio_persistence.persistence import Persistence

@@ -20,8 +20,9 @@ from curio_persistence.importers.destinations import Destination, Found, Place
 from curio_persistence.importers.folders import Source, listed, shown, source_path
 from curio_persistence.importers.limits import MAX_BYTES
 from curio_persistence.importers.lines import moment, open_ordinary, parse, read_objects
-from curio_persistence.importers.reports import ImportReport, Progress, Tally
+from curio_persistence.importers.reports import ImportReport, Tally
 from curio_persistence.models import AgentLLMUsage
+from curio_persistence.progress import Progress
 
 if TYPE_CHECKING:
     from curio_persistence.persistence import Persistence

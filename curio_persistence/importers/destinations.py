@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from curio_persistence.concurrency.prefetch import fetched_ahead
 from curio_persistence.errors import ConflictError, InvalidValueError
 from curio_persistence.export.records import checked_persistence
-from curio_persistence.importers.reports import Progress, Tally
+from curio_persistence.importers.reports import Tally
 from curio_persistence.models import AgentLLMUsage, AgentRun, AgentRunEvent
+from curio_persistence.progress import Progress
 from curio_persistence.store.table import Row, Table
 from curio_persistence.tables import EVENTS, RUNS, USAGE
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from datetime import tzinfo
@@ -13,13 +13,12 @@ from curio_persistence.config import DatabaseConfig
 from curio_persistence.errors import UnsupportedError
 from curio_persistence.importers.local_times import LocalTimes
 from curio_persistence.importers.original_rows import OldRows, Unreadable
+from curio_persistence.progress import Progress
 from curio_persistence.store.table import Row, StoredValue, Table
 from curio_persistence.tables import EVENTS, RUNS, TABLES, USAGE
 
 if TYPE_CHECKING:
     from curio_persistence.backends.sql.legacy_upgrade import OldRow, Original
-
-Progress = Callable[[int, int | None], object]
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ from curio_persistence.errors import InvalidValueError
 from curio_persistence.export.records import checked_persistence
 from curio_persistence.importers.folders import Source, source_path
 from curio_persistence.importers.record_files import Found, read_records, read_stream
-from curio_persistence.importers.reports import ImportReport, Progress, Tally
+from curio_persistence.importers.reports import ImportReport, Tally
+from curio_persistence.progress import Progress
 from curio_persistence.store.table import Row, Table
 from curio_persistence.tables import RUNS_AND_STUBS
 

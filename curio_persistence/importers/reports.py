@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-Progress = Callable[[int, int | None], object]
 """Is told from time to time how many records are done, and of how many, where that is known."""
 
 _TOLD = 1_000

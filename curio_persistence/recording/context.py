@@ -69,19 +69,6 @@ class Scope:
         self._leave_context()
         self._close(error)
 
-    async def __aenter__(self) -> Self:
-        self._start()
-        self._enter_context(sys._getframe(1))
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.__exit__(kind, error, traceback)
-
     def score(
         self,
         name: str,

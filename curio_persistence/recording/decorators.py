@@ -6,6 +6,7 @@ from its first item to its last, and what it yields is its result.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Any, NamedTuple, TypeVar, cast, overload
@@ -154,11 +155,30 @@ def _function(function: Any, recording: Recording) -> Any:
     return call
 
 
+class _Blocking:
+    """A block of a blocking recorder around a coroutine: its writes block the event loop."""
+
+    def __init__(self, block: Any) -> None:
+        self._block = block
+
+    async def __aenter__(self) -> Any:
+        self._block._start()
+        self._block._enter_context(sys._getframe(1))
+        return self._block
+
+    async def __aexit__(self, *raised: Any) -> None:
+        self._block.__exit__(*raised)
+
+
+def _awaited(block: Any) -> Any:
+    return block if hasattr(block, "__aenter__") else _Blocking(block)
+
+
 def _coroutine(function: Any, recording: Recording) -> Any:
     async def call(*args: Any, **kwargs: Any) -> Any:
         if (block := recording.begin((args, kwargs), True)) is None:
             return await function(*args, **kwargs)
-        async with block as entered:
+        async with _awaited(block) as entered:
             result = await function(*args, **kwargs)
             recording.keep(entered, result)
             return result
@@ -209,7 +229,7 @@ def _async_generator(function: Any, recording: Recording) -> Any:
                 yield item
             return
         items: list[Any] = []
-        async with block as entered:
+        async with _awaited(block) as entered:
             try:
                 async for item in generator:
                     items.append(item)

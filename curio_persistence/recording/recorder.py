@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 class RunRecorder(RecordedRun):
-    """One run, being recorded: enter it with `with` or `async with`, once.
+    """One run, being recorded: enter it with `with`, once.
 
     `agent_run` is the record as it is so far; `dropped` counts the writes that failed and were
     swallowed (`on_error="log"`). It may be used from several threads.

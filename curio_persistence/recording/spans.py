@@ -19,7 +19,7 @@ _INFO, _WARNING = Level.INFO.value, Level.WARNING.value
 
 
 class Block(Scope):
-    """A part of a run: enter it with `with` or `async with`, once."""
+    """A part of a run: enter it with `with`, once."""
 
     __slots__ = ("_begin", "_milliseconds")
 

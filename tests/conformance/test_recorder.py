@@ -260,9 +260,9 @@ def test_threads_may_share_a_recorder(persistence: Persistence) -> None:
 # --- asyncio ----------------------------------------------------------------------------------
 
 
-def test_async_with_records_as_with_does(persistence: Persistence) -> None:
+def test_a_coroutine_records_as_a_function_does(persistence: Persistence) -> None:
     async def agent() -> None:
-        async with persistence.record_run(agent_id="agent", run_id="run") as run:
+        with persistence.record_run(agent_id="agent", run_id="run") as run:
             await asyncio.sleep(0)
             run.finish("done")
 
@@ -272,14 +272,14 @@ def test_async_with_records_as_with_does(persistence: Persistence) -> None:
 
 def test_tasks_have_parents_of_their_own(persistence: Persistence) -> None:
     async def agent(name: str, meet: asyncio.Barrier) -> None:
-        async with persistence.record_run(agent_id="agent", run_id=name):
+        with persistence.record_run(agent_id="agent", run_id=name):
             await meet.wait()
-            async with persistence.record_run(agent_id="agent", run_id=f"below {name}"):
+            with persistence.record_run(agent_id="agent", run_id=f"below {name}"):
                 await meet.wait()
 
     async def main() -> None:
         meet = asyncio.Barrier(2)
-        async with persistence.record_run(agent_id="agent", run_id="top"):
+        with persistence.record_run(agent_id="agent", run_id="top"):
             await asyncio.gather(agent("a", meet), agent("b", meet))
 
     asyncio.run(main())
@@ -295,7 +295,7 @@ def test_tasks_have_parents_of_their_own(persistence: Persistence) -> None:
 @pytest.mark.parametrize("how", ["cancel", "timeout"])
 def test_a_cancelled_task_is_a_cancelled_run(persistence: Persistence, how: str) -> None:
     async def agent() -> None:
-        async with persistence.record_run(agent_id="agent", run_id="run"):
+        with persistence.record_run(agent_id="agent", run_id="run"):
             await asyncio.Event().wait()
 
     async def main() -> None:
@@ -611,14 +611,10 @@ def test_a_run_that_is_said_to_have_failed_ends_with_an_error_event(
     assert types(persistence, run)[-1] == "run_error"
 
 
-def test_a_tool_is_called_in_an_async_block_too(persistence: Persistence) -> None:
-    async def work(run: RunRecorder) -> None:
-        async with run.tool("search") as call:
-            call.result = "found"
-
-    with persistence.record_run(agent_id="agent") as run:
-        asyncio.run(work(run))
-    assert events(persistence, run)[-2].get_data_dict()["result"] == "found"
+def test_a_blocking_recorder_is_not_entered_by_async_with(persistence: Persistence) -> None:
+    run = persistence.record_run(agent_id="agent")
+    for block in (run, run.tool("search"), run.llm(model="m"), run.span("part")):
+        assert not hasattr(block, "__aenter__")
 
 
 # --- how severe, and how much ---------------------------------------------------------------------

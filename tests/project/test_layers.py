@@ -20,7 +20,7 @@ PACKAGE = "curio_persistence"
 # From the bottom up. Parts on one line do not import each other. A package stands for all of its
 # modules, which may import each other. The empty name is the package itself: the public names.
 LAYERS = (
-    ("clock", "errors", "secret"),
+    ("clock", "errors", "progress", "secret"),
     ("models",),
     ("concurrency", "payloads", "text"),
     ("store",),
@@ -50,7 +50,10 @@ UPWARDS = {
     ("importers.agdd", "cli"),
 }
 
-_CORE = {"clock", "concurrency", "errors", "models", "results", "secret", "store", "tables"}
+_CORE = {
+    *("clock", "concurrency", "errors", "models", "progress", "results", "secret", "store"),
+    "tables",
+}
 
 # Parts that may import less than their layer allows.
 NARROW = {
@@ -58,8 +61,8 @@ NARROW = {
     "capabilities": _CORE | {"redaction", "text"},
     "views": (_CORE - {"concurrency", "secret"}) | {"capabilities", "redaction"},
     # The command line is written like any program: public names only, the views that it shows,
-    # and the errors by their module, which imports nothing else.
-    "cli": {"", "errors", "views"},
+    # and the errors and the type of progress by their modules, which import nothing else.
+    "cli": {"", "errors", "progress", "views"},
 }
 
 # Packages outside the standard library, and the modules that may import them.

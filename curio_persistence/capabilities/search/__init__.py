@@ -18,7 +18,7 @@ from curio_persistence.capabilities.record_filter import (
 from curio_persistence.capabilities.search.documents import NUMBERS
 from curio_persistence.capabilities.search.finding import Finder, Question, hit_of
 from curio_persistence.capabilities.search.hits import SearchHit, SearchPage
-from curio_persistence.capabilities.search.indexing import Indexing, Metadata, Progress
+from curio_persistence.capabilities.search.indexing import Indexing, Metadata
 from curio_persistence.capabilities.windows import BOUNDS, Moment
 from curio_persistence.clock import Clock
 from curio_persistence.errors import (
@@ -28,6 +28,7 @@ from curio_persistence.errors import (
     UnavailableError,
     UnsupportedError,
 )
+from curio_persistence.progress import Progress
 from curio_persistence.store.base import Finding, Store
 from curio_persistence.store.codecs import decode_time
 from curio_persistence.store.cursors import Cursors

@@ -6,7 +6,7 @@ index is a consumer of their change feeds. One process indexes at a time, by an 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate
 from operator import sub
 from time import monotonic, sleep
@@ -15,6 +15,7 @@ from typing import Any, Literal, NamedTuple
 from curio_persistence.capabilities.consumers import Consumer
 from curio_persistence.capabilities.search.documents import NUMBERS, document_of, text_size
 from curio_persistence.errors import BusyError
+from curio_persistence.progress import Progress
 from curio_persistence.store.base import Store
 from curio_persistence.store.change_feed import BATCH, MAX_BYTES, START
 from curio_persistence.store.filters import Filter, Order, Where
@@ -24,7 +25,6 @@ from curio_persistence.store.table import Columns, Table
 from curio_persistence.tables import EVENTS, RUNS, USAGE
 from curio_persistence.text.tokenizer import VERSION
 
-Progress = Callable[[int, int | None], object]
 Words = Mapping[int, str]
 """Ids of records, and the words with which they were indexed, empty where these are not known."""
 
