@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from curio_persistence.recording.run import Parent
     from curio_persistence.recording.spans import Span, ToolCall
     from curio_persistence.results.pages import Page, Records, Stream
+    from curio_persistence.results.sql import SQLResult
     from curio_persistence.store.base import Finding
 
 __all__ = [
@@ -99,6 +100,7 @@ __all__ = [
     "RunHash",
     "RunRecorder",
     "RunTotals",
+    "SQLResult",
     "SQLitePersistence",
     "SchemaMismatchError",
     "Score",
@@ -163,6 +165,7 @@ if not TYPE_CHECKING:  # Type checkers see the names above, and no others.
         "store.base": "Finding",
         "capabilities.transfers.hashes": "RunHash",
         "results.pages": "Page Records Stream",
+        "results.sql": "SQLResult",
     }
     _HOME_OF = {name: module for module, names in _HOMES.items() for name in names.split()}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -18,6 +18,7 @@ from curio_persistence.capabilities.metrics import MetricFilters, MetricPoint, M
 from curio_persistence.capabilities.runs import RunFilters
 from curio_persistence.capabilities.scores import Scores
 from curio_persistence.capabilities.search import Search, SearchFilters, SearchOrder, SearchPage
+from curio_persistence.capabilities.sql import ask
 from curio_persistence.capabilities.stats import Stats
 from curio_persistence.capabilities.transfers import Transfers
 from curio_persistence.capabilities.usage import Usage, UsageFilters
@@ -29,6 +30,7 @@ from curio_persistence.models import AgentLLMUsage, AgentRun, AgentRunEvent
 from curio_persistence.recording.switch import is_disabled
 from curio_persistence.redaction import Content, Redaction, Redactor
 from curio_persistence.results.pages import Direction, Page, Records, Stream
+from curio_persistence.results.sql import SQLResult
 from curio_persistence.secret import hidden
 from curio_persistence.store.base import Finding, Store
 from curio_persistence.views.runs import RunViews
@@ -342,6 +344,17 @@ class Persistence(BasePersistence):
         return self.stats.summary(
             agent_id=_unless_empty(agent_id), session_id=session_id, since=since, until=until
         )
+
+    def sql(self, query: str, params: Sequence[Any] = (), *, limit: int | None = None) -> SQLResult:
+        """Return the rows of one SQL statement that reads, all in memory, or the first `limit`.
+
+        `runs`, `llm_calls`, `tool_calls` and `events` have the same columns in SQLite and
+        PostgreSQL: US dollars, seconds, UTC. `$1`, `$2` … stand for `params`: numbers, texts,
+        bools, datetimes or None. Whatever the statement is, it changes nothing; the database's
+        refusal is an InvalidValueError. In memory there is no SQL, nor in a transaction:
+        UnsupportedError.
+        """
+        return ask(self._store, query, params, limit)
 
     def transaction(self) -> AbstractContextManager[None]:
         """Group this thread's writes: all are committed at the end, none if the block raises.

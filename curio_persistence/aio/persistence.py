@@ -197,6 +197,7 @@ class AsyncPersistence(Awaited[Persistence]):
     iter_llm_usage = streamed(Persistence.iter_llm_usage)
     count_llm_usage = awaited(Persistence.count_llm_usage)
     get_agent_run_stats = awaited(Persistence.get_agent_run_stats)
+    sql = awaited(Persistence.sql)
 
     initialize_schema = awaited(Persistence.initialize_schema)
     schema_version = awaited(Persistence.schema_version)

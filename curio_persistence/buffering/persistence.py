@@ -293,6 +293,7 @@ class BufferedStore(Store):
     delete = _after_the_queue(Store.delete)
     delete_many = _after_the_queue(Store.delete_many)
     aggregate = _after_the_queue(Store.aggregate)
+    sql = _after_the_queue(Store.sql)
     reserve_ids = _after_the_queue(Store.reserve_ids)
     advisory_lock = _after_the_queue(Store.advisory_lock)
     try_advisory_lock = _after_the_queue(Store.try_advisory_lock)

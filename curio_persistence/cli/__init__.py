@@ -59,6 +59,7 @@ _COMMANDS = {
     "tail": "show the newest events, and follow those that come",
     "stats": "add up runs, calls, tokens, costs and tools",
     "metrics": "add up what agents measured, by time and group",
+    "sql": "ask in SQL, which only reads",
     "upgrade": "bring an original Curio's database into today's tables",
     "export": "write records to a file",
     "import": "bring in records that others left",

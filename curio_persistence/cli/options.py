@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from curio_persistence.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from argparse import _ActionsContainer
+    from argparse import _ActionsContainer, _MutuallyExclusiveGroup
 
     from curio_persistence import DatabaseConfig, Persistence
 
@@ -47,13 +47,14 @@ def add_json_option(parser: ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON, on a terminal too")
 
 
-def add_json_options(parser: ArgumentParser) -> None:
-    """`--json`, and `--jsonl` where there may be many."""
+def add_json_options(parser: ArgumentParser) -> _MutuallyExclusiveGroup:
+    """`--json`, and `--jsonl` where there may be many; the group, for what excludes both."""
     group = parser.add_mutually_exclusive_group()
     group.add_argument("--json", action="store_true", help="print JSON, on a terminal too")
     group.add_argument(
         "--jsonl", action="store_true", help="print each as JSON on a line of its own"
     )
+    return group
 
 
 def add_window_options(parser: _ActionsContainer) -> None:

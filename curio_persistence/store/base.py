@@ -288,6 +288,20 @@ class Store(ABC):
         Groups come in any order. The numbers are the same on every backend, to the last bit.
         """
 
+    def sql(
+        self, query: str, params: Sequence[Any], limit: int | None
+    ) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
+        """Return the column names and the rows, at most `limit`, of one reading SQL statement.
+
+        `$1` in it stands for the first of `params`. Values are numbers, bools, None, bytes and
+        stored texts; times are texts as they are stored. Raises InvalidValueError if the database
+        refuses the statement, as it does if that would write, and UnsupportedError without SQL and
+        inside a transaction.
+        """
+        raise UnsupportedError(
+            f"{self.location} understands no SQL. Copy it into a SQLite file or PostgreSQL."
+        )
+
     def create_payload_index(self) -> bool:
         """Build the index of payloads; return False if it exists already.
 

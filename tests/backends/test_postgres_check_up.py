@@ -30,6 +30,7 @@ def test_a_healthy_server_passes_the_check_up(open_postgres: Open) -> None:
         "pool",
         "space",
         "indexes",
+        "views",
         "orphans",
         "search",
         "runs",

@@ -40,6 +40,7 @@ def test_a_healthy_file_passes_the_check_up(path: Path) -> None:
         "space",
         "disk",
         "indexes",
+        "views",
         "integrity",
         "orphans",
         "search",
@@ -132,6 +133,14 @@ def test_the_check_up_notices_an_index_that_somebody_dropped(path: Path) -> None
     assert finding.level == "warning"
     assert "missing: agent_runs_by_time;" in finding.message
     assert "schema/sqlite/" in finding.advice
+
+
+def test_the_check_up_tells_of_views_whose_name_is_taken(path: Path) -> None:
+    with raw(path) as connection:
+        connection.execute("CREATE TABLE runs (what TEXT)")
+    SQLitePersistence(path).close()
+    finding = findings(path)["views"]
+    assert (finding.level, finding.message.partition(":")[0]) == ("ok", "without runs")
 
 
 @pytest.mark.parametrize("incremental", [True, False])

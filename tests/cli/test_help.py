@@ -27,6 +27,7 @@ COMMANDS = (
     "tail",
     "stats",
     "metrics",
+    "sql",
     "upgrade",
     "export",
     "import",

@@ -70,6 +70,7 @@ THIRD_PARTY = {
     ("backends.postgres.dsn", "psycopg2"),
     ("backends.postgres.pool", "psycopg2"),
     ("backends.postgres.statements", "psycopg2"),
+    ("backends.postgres.queries", "psycopg2"),
     ("backends.postgres.errors", "psycopg2"),
     ("export.formats", "pyarrow"),
     ("importers.record_files", "pyarrow"),

@@ -72,6 +72,7 @@ NAMES = [
     "RunHash",
     "RunRecorder",
     "RunTotals",
+    "SQLResult",
     "SQLitePersistence",
     "SchemaMismatchError",
     "Score",
@@ -192,6 +193,8 @@ OTHERS = {
     "None = None, artifact_uri: str | None = None, metadata: Any = None, event_id: str | None = "
     "None) -> AgentRunEvent",
     Persistence.create_payload_index: "(self) -> bool",
+    Persistence.sql: "(self, query: str, params: Sequence[Any] = (), *, "
+    "limit: int | None = None) -> SQLResult",
     Persistence.count_events: "(self, **filters: Unpack[EventFilters]) -> int",
     Persistence.query_metrics: "(self, name: str, aggregation: str = 'avg', *, bucket: str | None "
     "= None, group_by: str | None = None, **filters: Unpack[MetricFilters]) -> "

@@ -35,6 +35,8 @@ INDEXES = """
     WHERE n.nspname = %s AND t.relname = ANY(%s)
 """
 
+VIEWS = "SELECT viewname::text FROM pg_catalog.pg_views WHERE schemaname = %s"
+
 _THURSDAY = 3
 
 _MANY_DEAD = 50_000

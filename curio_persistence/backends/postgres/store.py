@@ -19,6 +19,7 @@ from curio_persistence.backends.postgres.dsn import lock_key
 from curio_persistence.backends.postgres.errors import refusal
 from curio_persistence.backends.postgres.health import TableRoom
 from curio_persistence.backends.postgres.pool import Connection
+from curio_persistence.backends.postgres.queries import PostgresQueries
 from curio_persistence.backends.postgres.search import PostgresSearchIndex
 from curio_persistence.backends.postgres.statements import ONE_STATE
 from curio_persistence.backends.sql import health as common_health
@@ -39,7 +40,7 @@ _MONEY = {name for table in TABLES for name in table.encoded_by(encode_money)}
 TIMES = {name for table in TABLES for name in table.encoded_by(encode_time)}
 
 
-class PostgresStore(PostgresCopy, PostgresDDL):
+class PostgresStore(PostgresCopy, PostgresQueries, PostgresDDL):
     """Rows in one schema of a PostgreSQL database.
 
     `settings` are libpq's. Times are in seconds: a thread waits at most `pool_timeout` for a
@@ -207,6 +208,7 @@ class PostgresStore(PostgresCopy, PostgresDDL):
             self._pool_finding(server),
             health.space(tables, self._schema),
             self._indexes_finding(self._read(health.INDEXES, ours)),
+            common_health.views({v for (v,) in self._read(health.VIEWS, (self._schema_name,))}),
             self._orphans_finding()
             if deep or size <= common_health.SMALL
             else common_health.unread("orphans", size),

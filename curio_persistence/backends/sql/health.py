@@ -1,4 +1,4 @@
-"""The findings of a check-up common to all databases: size, indexes and references."""
+"""The findings of a check-up common to all databases: size, indexes, views and references."""
 
 from __future__ import annotations
 
@@ -36,6 +36,18 @@ def indexes(found: Set[str], dialect: str) -> Finding:
         "warning",
         f"missing: {', '.join(missing)}; what they are for reads whole tables",
         f"Make them again with their CREATE INDEX statements in schema/{dialect}/.",
+    )
+
+
+def views(found: Set[str]) -> Finding:
+    """Return the finding on the views that people read; nothing else depends on them."""
+    missing = [name for name in migrations.VIEWS if name not in found]
+    if not missing:
+        return Finding("views", "ok", ", ".join(migrations.VIEWS))
+    return Finding(
+        "views",
+        "ok",
+        f"without {', '.join(missing)}: dropped, or the name is that of another program's table",
     )
 
 

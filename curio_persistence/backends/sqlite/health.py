@@ -84,6 +84,7 @@ class SQLiteHealth(SQLiteConnections):
             room.finding(self._path),
             *self._disk_findings(room),
             self._indexes_finding(),
+            health.views(self._names("view")),
         ]
         if room.size > health.SMALL and not deep:
             return [*findings, *(health.unread(c, room.size) for c in ("integrity", "orphans"))]
@@ -134,8 +135,11 @@ class SQLiteHealth(SQLiteConnections):
         )
 
     def _indexes_finding(self) -> Finding:
-        names = self._read("SELECT name FROM sqlite_master WHERE type = 'index'", ())
-        return health.indexes({name for (name,) in names}, self.dialect)
+        return health.indexes(self._names("index"), self.dialect)
+
+    def _names(self, kind: str) -> set[str]:
+        names = self._read("SELECT name FROM sqlite_master WHERE type = ?", (kind,))
+        return {name for (name,) in names}
 
     def _integrity_finding(self, check: str) -> Finding:
         faults = [row[0] for row in self._read(f"PRAGMA {check}({_NAMED})", ())]

@@ -16,6 +16,7 @@ from curio_persistence.backends.sqlite import payloads, wal
 from curio_persistence.backends.sqlite.batches import SQLiteBatches
 from curio_persistence.backends.sqlite.file import Durability
 from curio_persistence.backends.sqlite.health import SQLiteHealth
+from curio_persistence.backends.sqlite.queries import SQLiteQueries
 from curio_persistence.backends.sqlite.search import SQLiteSearchIndex
 from curio_persistence.backends.sqlite.streams import SQLiteStreams
 from curio_persistence.errors import BusyError, PersistenceError
@@ -25,7 +26,7 @@ from curio_persistence.store.table import Table
 __all__ = ["Durability", "SQLiteStore"]
 
 
-class SQLiteStore(SQLiteBatches, SQLiteStreams, SQLiteHealth):
+class SQLiteStore(SQLiteBatches, SQLiteStreams, SQLiteQueries, SQLiteHealth):
     """Rows in a SQLite file, or in memory with the path `:memory:`.
 
     `durability="normal"` survives a crash of the process, `"full"` a power cut too. `lock_timeout`

@@ -1,0 +1,102 @@
+"""Answer SQL that people wrote, without letting it change anything."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import psycopg2
+from psycopg2.extensions import PYDATETIMETZ, encodings, new_type, register_type
+from psycopg2.extensions import cursor as DriverCursor
+
+from curio_persistence.backends.postgres.pool import Connection, ReaderTicket
+from curio_persistence.backends.postgres.statements import PostgresStatements
+from curio_persistence.backends.sql.queries import refused
+from curio_persistence.errors import PersistenceError
+from curio_persistence.store.codecs import encode_time
+
+_BEGIN = "BEGIN READ ONLY; SET LOCAL search_path = {schema}, public; SET LOCAL TimeZone = 'UTC'"
+_CURSOR = "curio_persistence_query"
+_OPEN = f"DECLARE c refcursor := '{_CURSOR}'; BEGIN OPEN c NO SCROLL FOR EXECUTE %s"
+_AT_A_TIME = 10_000
+_REFUSALS = ("0A", "21", "22", "25001", "25006", "2F", "34", "38", "42", "P0")
+_DENIED = "42501"
+
+
+class PostgresQueries(PostgresStatements):
+    """The part of a PostgreSQL store that answers SQL of others."""
+
+    def sql(
+        self, query: str, params: Sequence[Any], limit: int | None
+    ) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
+        self._check_outside("sql()")
+        self._prepare()
+        with self._pool.lent(ReaderTicket()) as connection:
+            cursor = self._cursor(connection)
+            for kind in _KINDS:
+                register_type(kind, cursor)
+            try:
+                self._run(connection, _BEGIN.format(schema=self._schema), ())
+                self._open(connection, cursor, query, params)
+                return self._rows(connection, cursor, limit)
+            except PersistenceError as error:
+                cause = error.__cause__
+                if isinstance(cause, psycopg2.Error) and _is_refusal(cause.pgcode or ""):
+                    raise refused(self.location, self._errors.said(cause)) from cause
+                raise
+            finally:
+                self._roll_back(connection)  # And with it what a function may have set.
+
+    def _open(
+        self, connection: Connection, cursor: DriverCursor, query: str, params: Sequence[Any]
+    ) -> None:
+        """Open a cursor for a query.
+
+        The driver would send several statements, of which a COMMIT ends what is READ ONLY: the
+        server itself takes no more than one here.
+        """
+        using = f" USING {', '.join(['%s'] * len(params))}" if params else ""
+        block = cursor.mogrify(f"{_OPEN}{using}; END", (query, *params))
+        text = block.decode(encodings[connection.encoding])
+        self._execute(connection, cursor, "DO %s", (text,))
+
+    def _rows(
+        self, connection: Connection, cursor: DriverCursor, limit: int | None
+    ) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
+        rows: list[tuple[Any, ...]] = []
+        while True:
+            count = _AT_A_TIME if limit is None else min(limit - len(rows), _AT_A_TIME)
+            part, _ = self._execute(connection, cursor, f"FETCH {count} FROM {_CURSOR}", ())
+            rows += part
+            if len(part) < count or len(rows) == limit:
+                assert cursor.description is not None, "FETCH returns rows"
+                return tuple(column.name for column in cursor.description), rows
+
+
+def _is_refusal(code: str) -> bool:
+    """Return whether the statement is to blame, by its SQLSTATE."""
+    return code.startswith(_REFUSALS) and code != _DENIED
+
+
+def _number(value: Any, _: DriverCursor) -> int | float | None:
+    if value is None:
+        return None
+    return int(value) if value.lstrip("-").isdigit() else float(value)
+
+
+def _stored_time(value: Any, cursor: DriverCursor) -> str | None:
+    moment = PYDATETIMETZ(value, cursor)
+    return None if moment is None else encode_time(moment)
+
+
+def _text(value: Any, _: DriverCursor) -> Any:
+    return value
+
+
+_KINDS = (
+    new_type((1700,), "CURIO_NUMBER", _number),
+    new_type((1184,), "CURIO_TIME", _stored_time),
+    # JSON, dates, times of no zone, lengths of time.
+    new_type((114, 3802, 1082, 1083, 1114, 1186), "CURIO_TEXT", _text),
+)
+"""The forms in which SQLite has such values."""

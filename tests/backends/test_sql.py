@@ -1,0 +1,122 @@
+"""What SQL of one dialect may do, and what stays of it: nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from curio_persistence import (
+    AgentRun,
+    InvalidValueError,
+    Persistence,
+    PostgresPersistence,
+    SQLitePersistence,
+    UnavailableError,
+)
+from tests.conftest import PostgresServers
+from tests.support.backends import chosen
+
+
+@pytest.fixture
+def in_sqlite(tmp_path: Path) -> Persistence:
+    with SQLitePersistence(tmp_path / "agents.db") as persistence:
+        persistence.create_agent_run(AgentRun("agent", "run", objective="hello", tags=["a", "b"]))
+        yield persistence
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("SELECT value FROM runs, json_each(tags) ORDER BY value", [("a",), ("b",)]),
+        ("SELECT name FROM pragma_table_info('events') LIMIT 1", [("id",)]),
+        ("SELECT count(*) FROM agent_search_words WHERE agent_search_words MATCH 'hello'", [(1,)]),
+        ("SELECT 1; -- no more", [(1,)]),
+    ],
+)
+def test_sqlite_reads_whatever_can_be_read(
+    in_sqlite: Persistence, query: str, expected: list[Any]
+) -> None:
+    assert len(in_sqlite.search_text("hello")) == 1  # Which makes the index.
+    assert in_sqlite.sql(query).rows == expected
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "UPDATE sqlite_master SET sql = ''",
+        "DELETE FROM sqlite_master",
+        "CREATE VIRTUAL TABLE temp.words USING fts5 (word)",
+        "INSERT INTO agent_search_words (agent_search_words) VALUES ('rebuild')",
+        "PRAGMA wal_checkpoint(TRUNCATE)",
+        "PRAGMA writable_schema = ON",
+        "SELECT * FROM pragma_journal_mode('delete')",
+        "SAVEPOINT s",
+        "SELECT ?",
+    ],
+)
+def test_sqlite_refuses_whatever_else_there_is(in_sqlite: Persistence, query: str) -> None:
+    in_sqlite.search_text("hello")
+    with pytest.raises(InvalidValueError, match=r"refused the query: [^.]*[^.][.] Expected"):
+        in_sqlite.sql(query)
+
+
+def test_a_file_opened_for_reading_is_asked_too(in_sqlite: Persistence, tmp_path: Path) -> None:
+    with SQLitePersistence(tmp_path / "agents.db", read_only=True) as reading:
+        assert reading.sql("SELECT run_id FROM runs").rows == [("run",)]
+
+
+@pytest.fixture(params=chosen("postgres18", "postgres16", "postgres15"))
+def open_postgres(
+    request: pytest.FixtureRequest, postgres_servers: PostgresServers, schema_name: str
+) -> Callable[..., Persistence]:
+    dsn = postgres_servers.dsn(request.param)
+    return partial(PostgresPersistence, dsn=dsn, schema=schema_name, max_connections=1)
+
+
+def test_nothing_that_a_query_sets_stays_in_the_connection(
+    open_postgres: Callable[..., Persistence],
+) -> None:
+    with open_postgres() as persistence:
+        before = persistence.sql("SELECT current_setting('lock_timeout')").rows
+        persistence.sql("SELECT set_config('lock_timeout', '7s', false)")
+        assert persistence.sql("SELECT current_setting('lock_timeout')").rows == before
+        persistence.create_agent_run(AgentRun("agent", "run"))
+        assert persistence.sql("EXPLAIN SELECT * FROM runs").columns == ("QUERY PLAN",)
+
+
+def test_a_query_has_the_time_of_a_statement(open_postgres: Callable[..., Persistence]) -> None:
+    with open_postgres(statement_timeout=0.3) as persistence:
+        with pytest.raises(UnavailableError, match="statement_timeout"):
+            persistence.sql("SELECT pg_sleep(20)")
+        assert persistence.sql("SELECT 1").rows == [(1,)]
+
+
+def test_values_of_other_types_are_text_or_numbers(
+    open_postgres: Callable[..., Persistence],
+) -> None:
+    query = (
+        "SELECT DATE '2026-11-20', TIMESTAMP '2026-11-20 10:30', INTERVAL '1 day', TRUE, 1.50, "
+        "2.0, '{\"a\": 1}'::jsonb, TIMESTAMPTZ '2026-11-20 10:30+02', -3::numeric, NULL::numeric, "
+        "NULL::timestamptz, '100%'"
+    )
+    with open_postgres() as persistence:
+        assert persistence.sql(query).rows == [
+            (
+                "2026-11-20",
+                "2026-11-20 10:30:00",
+                "1 day",
+                True,
+                1.5,
+                2,
+                '{"a": 1}',
+                "2026-11-20T08:30:00.000000+00:00",
+                -3,
+                None,
+                None,
+                "100%",
+            )
+        ]
