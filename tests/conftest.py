@@ -18,7 +18,7 @@ import pytest
 from hypothesis import settings
 from psycopg2 import sql
 
-from tests.support import soak
+from tests.support import scratch, soak
 from tests.support.blackhole import BlackHole
 from tests.support.browser import Browser
 from tests.support.pgbouncer import PgBouncer
@@ -41,6 +41,7 @@ def pytest_configure() -> None:
     would inherit that. Bytecode is written whatever the environment says: the tests start hundreds
     of interpreters, and each would compile the package anew.
     """
+    scratch.prefer_memory()
     signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.dont_write_bytecode = False
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)

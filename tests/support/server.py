@@ -16,6 +16,7 @@ from typing import ClassVar, Self
 
 import psycopg2
 
+from tests.support.scratch import short_directory
 from tests.support.supervised import Account, Supervised
 
 _STARTS_WITHIN = 30.0
@@ -123,9 +124,9 @@ def free_port() -> int:
 
 
 def _make_directory(name: str, account: Account) -> Path:
-    # In /tmp whatever TMPDIR says: the path of a Unix socket may have 107 bytes, and nobody must be
+    # Not wherever TMPDIR says: the path of a Unix socket may have 107 bytes, and nobody must be
     # able to reach it.
-    directory = Path(tempfile.mkdtemp(prefix=f"curio-{name}-", dir="/tmp"))
+    directory = Path(tempfile.mkdtemp(prefix=f"curio-{name}-", dir=short_directory()))
     account.own(directory)
     return directory
 
