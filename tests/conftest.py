@@ -7,11 +7,13 @@ parallel run starts its own: waiting for another worker's server would take as l
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 import psycopg2
 import pytest
@@ -108,12 +110,21 @@ def pgbouncer(postgres18: str) -> Iterator[str]:
         yield bouncer.dsn
 
 
+@pytest.fixture(scope="session")
+def new_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a new server of PostgreSQL 18 keeps."""
+    data = tmp_path_factory.mktemp("postgres") / "data"
+    with _needed(), PostgresServer() as server, server.down():
+        shutil.copytree(server.directory / "data", data)
+    return data
+
+
 @pytest.fixture
-def private_postgres() -> Iterator[PostgresServer]:
-    """A server for one test alone, which may restart it or fill it up; costs half a second."""
+def private_postgres(new_data: Path) -> Iterator[PostgresServer]:
+    """A server for one test alone, which may restart it or fill it up."""
     with ExitStack() as stack:
         with _needed():
-            server = stack.enter_context(PostgresServer())
+            server = stack.enter_context(PostgresServer(data=new_data))
         yield server
 
 

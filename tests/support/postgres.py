@@ -36,13 +36,21 @@ class PostgresServer(ThrowAwayServer):
     """One server with an empty database, on a Unix socket; its DSN's user may do everything.
 
     `tcp` lets it listen on a free port of 127.0.0.1 as well, and `dsn` name that port. `fsync` is
-    for tests of durability; the others need not fear a power cut, and go faster without it.
+    for tests of durability; the others need not fear a power cut, and go faster without it. It
+    begins with a copy of `data`, those of a stopped server: initdb takes three times as long.
     """
 
     name = "postgres"
     stop_signal = signal.SIGINT  # a fast shutdown: it does not wait for clients to leave
 
-    def __init__(self, major: int = 18, *, tcp: bool = False, fsync: bool = False) -> None:
+    def __init__(
+        self,
+        major: int = 18,
+        *,
+        tcp: bool = False,
+        fsync: bool = False,
+        data: Path | None = None,
+    ) -> None:
         if major not in (*_INSTALLATIONS, *_PACKAGED):
             raise ValueError(f"PostgreSQL {major} is in no package that the tests know")
         super().__init__()
@@ -50,6 +58,7 @@ class PostgresServer(ThrowAwayServer):
         self._host = "127.0.0.1" if tcp else ""
         self._port = free_port() if tcp else 5432
         self._durability = () if fsync else _FAST
+        self._data = data
 
     @property
     def dsn(self) -> str:
@@ -74,7 +83,10 @@ class PostgresServer(ThrowAwayServer):
     def _prepare(self) -> Sequence[str | Path]:
         binaries = _readable_by(self.account, _find_binaries(self.major), self.directory)
         data = self.directory / "data"
-        self._initdb(binaries / "initdb", data)
+        if self._data is None:
+            self._initdb(binaries / "initdb", data)
+        else:
+            self.account.own(Path(shutil.copytree(self._data, data)))
         where = ("-D", data, "-k", self.directory, "-h", self._host, "-p", str(self._port))
         return binaries / "postgres", *where, *self._durability
 
