@@ -31,10 +31,10 @@ if TYPE_CHECKING:
     from curio_persistence.export.copying import CopyReport, copy_records
     from curio_persistence.export.records import ExportReport, export_records
     from curio_persistence.importers.agdd import import_agdd
+    from curio_persistence.importers.common.report import ImportReport, Problem
     from curio_persistence.importers.costs import import_costs
-    from curio_persistence.importers.originals import UpgradeReport, upgrade
-    from curio_persistence.importers.records import import_records
-    from curio_persistence.importers.reports import ImportReport, Problem
+    from curio_persistence.importers.curio import UpgradeReport, upgrade
+    from curio_persistence.importers.exports import import_records
     from curio_persistence.models import (
         AgentLLMUsage,
         AgentRun,
@@ -147,9 +147,9 @@ if not TYPE_CHECKING:  # Type checkers see the names above, and no others.
         "export.records": "ExportReport export_records",
         "importers.agdd": "import_agdd",
         "importers.costs": "import_costs",
-        "importers.originals": "UpgradeReport upgrade",
-        "importers.records": "import_records",
-        "importers.reports": "ImportReport Problem",
+        "importers.curio": "UpgradeReport upgrade",
+        "importers.exports": "import_records",
+        "importers.common.report": "ImportReport Problem",
         "models": "AgentLLMUsage AgentRun AgentRunEvent AgentRunStatus EventType Level Score",
         "persistence": (
             "InMemoryPersistence NullPersistence Persistence PostgresPersistence "

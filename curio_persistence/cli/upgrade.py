@@ -55,7 +55,7 @@ def run(options: Namespace, output: Output) -> int:
             dry_run=options.dry_run,
             progress=progress,
         )
-    say(f"{report.place} {_what_was_done(report)}.")
+    say(f"{report.location} {_what_was_done(report)}.")
     if output.for_people:
         if not report.already:
             output.fields(_fields(report))

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from curio_persistence.errors import InvalidValueError, PersistenceError
-from curio_persistence.importers.agdd_runs import text_in
-from curio_persistence.importers.destinations import Destination, Found, Place
-from curio_persistence.importers.folders import Source, listed, shown, source_path
-from curio_persistence.importers.limits import MAX_BYTES
-from curio_persistence.importers.lines import moment, open_ordinary, parse, read_objects
-from curio_persistence.importers.reports import ImportReport, Tally
+from curio_persistence.importers.agdd.run import text_in
+from curio_persistence.importers.common.folders import Source, listed, shown, source_path
+from curio_persistence.importers.common.json_lines import moment, open_ordinary, parse, read_objects
+from curio_persistence.importers.common.limits import MAX_BYTES
+from curio_persistence.importers.common.report import ImportReport, ReportBuilder
+from curio_persistence.importers.common.writer import ImportedRecord, ImportWriter, SourceLocation
 from curio_persistence.models import AgentLLMUsage
 from curio_persistence.progress import Progress
 
@@ -39,7 +39,7 @@ _FAILED = {"error", "exception", "failed", "failure"}
 def import_costs(
     source: Source, persistence: Persistence | None, *, progress: Progress | None = None
 ) -> ImportReport:
-    """Import a ledger, or those of a folder `.runs`; without a persistence it is only looked at.
+    """Import a ledger, or those of a folder `.runs`; without a persistence, only check them.
 
     It can be repeated, and the two ledgers of the same calls can both be imported: each call is
     stored once. What cannot be read is told in the report, and everything else imported all the
@@ -47,58 +47,60 @@ def import_costs(
     """
     path = source_path(source)
     root = path if path.is_dir() else path.parent
-    tally = Tally()
-    destination = Destination(persistence, tally, progress)
-    ledgers = _ledgers_in(root, tally) if path.is_dir() else [path]
+    report = ReportBuilder()
+    writer = ImportWriter(persistence, report, progress)
+    ledgers = _ledgers_in(root, report) if path.is_dir() else [path]
     if not ledgers:
         raise InvalidValueError(
             f"{source} has no costs.jsonl or costs.db. Name the file itself.", field="source"
         )
-    destination.take(_found_in(ledgers, root, tally))
-    return tally.report(dry_run=persistence is None)
+    writer.take(_found_in(ledgers, root, report))
+    return report.build(dry_run=persistence is None)
 
 
-def _ledgers_in(root: Path, tally: Tally) -> list[Path]:
-    found = listed(root, root, tally, only={*_LEDGERS, _FOLDER})
+def _ledgers_in(root: Path, report: ReportBuilder) -> list[Path]:
+    found = listed(root, root, report, only={*_LEDGERS, _FOLDER})
     folder = found.pop(_FOLDER, None)
-    below = listed(Path(folder.path), root, tally, only=_LEDGERS) if folder else {}
+    below = listed(Path(folder.path), root, report, only=_LEDGERS) if folder else {}
     return [Path(entry.path) for entry in chain(found.values(), below.values())]
 
 
-def _found_in(ledgers: Sequence[Path], root: Path, tally: Tally) -> Generator[Found]:
+def _found_in(
+    ledgers: Sequence[Path], root: Path, report: ReportBuilder
+) -> Generator[ImportedRecord]:
     for ledger in ledgers:
-        yield from _found(ledger, shown(ledger, root), tally)
+        yield from _found(ledger, shown(ledger, root), report)
 
 
-def _found(path: Path, name: str, tally: Tally) -> Iterator[Found]:
+def _found(path: Path, name: str, report: ReportBuilder) -> Iterator[ImportedRecord]:
     ids = _Ids()
-    for number, entry in _entries(path, name, tally):
-        place = Place(name, number)
+    for number, entry in _entries(path, name, report):
+        location = SourceLocation(name, number)
         try:
             entry["metadata"] = _metadata(entry.get("metadata"))
             usage = _usage(entry)
         except InvalidValueError as error:
-            tally.problem(*place, error)
+            report.problem(*location, error)
             continue
         usage.event_id = ids.of(entry)
         if entry["metadata"].get("placeholder") and not any(map(entry.get, _NUMBERS)):
-            tally.skip("placeholders")
+            report.skip("placeholders")
         else:
-            yield usage, place
+            yield usage, location
 
 
-def _entries(path: Path, name: str, tally: Tally) -> Iterator[tuple[int, dict[str, Any]]]:
+def _entries(path: Path, name: str, report: ReportBuilder) -> Iterator[tuple[int, dict[str, Any]]]:
     if not _is_database(path):
-        yield from read_objects(path, name, tally)
+        yield from read_objects(path, name, report)
         return
-    from curio_persistence.importers.sqlite_reader import read_rows
+    from curio_persistence.importers.common.sqlite_tables import read_rows
 
     try:
         for number, row in enumerate(read_rows(path, _TABLE, most_bytes=MAX_BYTES), start=1):
-            tally.bytes_read += sum(len(value) for value in row.values() if isinstance(value, str))
+            report.bytes_read += sum(len(value) for value in row.values() if isinstance(value, str))
             yield number, row
     except PersistenceError as error:
-        tally.problem(name, None, error)
+        report.problem(name, None, error)
 
 
 def _is_database(path: Path) -> bool:
@@ -110,13 +112,13 @@ def _is_database(path: Path) -> bool:
 
 
 def _metadata(value: Any) -> dict[str, Any]:
-    """In the table it is JSON text."""
+    """Return the metadata, which is JSON text in the table."""
     if isinstance(value, str):
         value = parse(value.encode("utf-8", "surrogateescape"))
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise InvalidValueError("has metadata that is no object")
+        raise InvalidValueError("has metadata that is not an object")
     return value
 
 

@@ -51,7 +51,7 @@ def test_what_cannot_be_read_is_told_and_the_exit_code_says_so(
     shown = program.on_terminal("import", "agdd", ".runs/agents", "--db-path", "new.db")
     assert shown.code == 1
     assert shown.lines[:2] == ["imported  runs 4, events 12, model calls 0", "problems  1"]
-    assert shown.lines[2].startswith("broken/logs.jsonl:1: is no JSON: ")
+    assert shown.lines[2].startswith("broken/logs.jsonl:1: is not JSON: ")
     assert len(program("query", "--db-path", "new.db").json()) == 4
 
 

@@ -20,7 +20,7 @@ from curio_persistence import (
     Persistence,
     import_agdd,
 )
-from curio_persistence.importers.agdd_runs import CRASHED
+from curio_persistence.importers.agdd.run import CRASHED
 from tests.support.run_folders import BEGIN, RunFolder, write_examples
 
 BEGAN = datetime.fromtimestamp(BEGIN, UTC)
@@ -409,7 +409,7 @@ def test_metrics_that_are_none_are_told(persistence: Persistence, run: RunFolder
     assert [problem.what for problem in report.problems] == [
         "has no list of values under 'a'",
         "value 0 of 'b' has no time, but None",
-        "value 1 of 'b' is no object with a value",
+        "value 1 of 'b' is not an object with a value",
     ]
     assert report.events == 1
 
@@ -486,9 +486,9 @@ def test_a_source_that_is_none_is_refused(persistence: Persistence, tmp_path: Pa
     with pytest.raises(NotFoundError, match="There is no"):
         import_agdd(tmp_path / "missing", persistence)
     (tmp_path / "file").touch()
-    with pytest.raises(InvalidValueError, match="is no folder") as refused:
+    with pytest.raises(InvalidValueError, match="is not a folder") as refused:
         import_agdd(tmp_path / "file", persistence)
     assert refused.value.field == "source"
     for path in ("a\0b", 7):
-        with pytest.raises(InvalidValueError, match="is no path"):
+        with pytest.raises(InvalidValueError, match="is not a path"):
             import_agdd(path, persistence)  # type: ignore[arg-type]

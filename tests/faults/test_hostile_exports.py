@@ -24,7 +24,8 @@ from curio_persistence import (
     export_records,
     import_records,
 )
-from curio_persistence.importers import record_files
+from curio_persistence.importers.exports import csv as csv_exports
+from curio_persistence.importers.exports import jsonl, memory_guards
 from curio_persistence.results.arrow import arrow_schema
 from curio_persistence.tables import EVENTS
 from tests.support.awkward import BEGIN
@@ -59,8 +60,8 @@ def only_problem(path: Path) -> str:
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        (b"{", "is no JSON"),
-        (b"\xff\xfe", "is no JSON"),
+        (b"{", "is not JSON"),
+        (b"\xff\xfe", "is not JSON"),
         (b"[]", "is a JSON list, not an object"),
         (b"[" * 100_000, "is nested too deeply"),
         (b'{"kind": "event", "data": ' + b"[" * 100_000, "is nested too deeply"),
@@ -74,7 +75,7 @@ def only_problem(path: Path) -> str:
         (json.dumps(EVENT | {"run_id": "x" * 300}).encode(), "may have 255 characters"),
         (json.dumps(RUN | {"stub": 2}).encode(), "stub must be 1 or 0"),
         (json.dumps(RUN | {"stub": True}).encode(), "stub must be a whole number"),
-        (json.dumps(EVENT | {"secret": 1}).encode(), "has fields that nobody knows: secret"),
+        (json.dumps(EVENT | {"secret": 1}).encode(), "has unknown fields: secret"),
         (json.dumps(EVENT | {"kind": "usage", "cost_usd": "1e999999"}).encode(), "fields"),
         (b'{"kind": "export", "version": 2}', "version 2"),
         (b'{"kind": "export"}', "version None"),
@@ -95,7 +96,7 @@ def test_a_broken_line_costs_nothing_but_itself(tmp_path: Path, line: bytes, sai
 def test_a_line_that_is_too_long_is_not_read_into_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(record_files, "MAX_LINE", 1 << 20)
+    monkeypatch.setattr(jsonl, "MAX_LINE", 1 << 20)
     path = tmp_path / "export.jsonl"
     with path.open("wb") as file:
         file.truncate(3 << 20)
@@ -181,7 +182,7 @@ def test_a_pipe_is_no_file_to_wait_at(tmp_path: Path, ending: str) -> None:
         json.dumps({"version": 1, "format": ending, "events": 0})
     )
     os.mkfifo(tmp_path / f"events.{ending}")
-    assert only_problem(tmp_path) == f"events.{ending}: cannot be read: it is no ordinary file"
+    assert only_problem(tmp_path) == f"events.{ending}: cannot be read: it is not an ordinary file"
 
 
 def test_a_manifest_that_leads_elsewhere_is_refused(tmp_path: Path) -> None:
@@ -237,7 +238,7 @@ def test_lines_that_somebody_took_out_are_missed(tmp_path: Path) -> None:
 def test_what_is_no_export_at_all_is_refused(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("no export")
     for path in (tmp_path / "notes.txt", tmp_path):
-        with pytest.raises(InvalidValueError, match="no export"):
+        with pytest.raises(InvalidValueError, match="not an export"):
             imported(path)
     with pytest.raises(NotFoundError):
         imported(tmp_path / "nowhere.jsonl")
@@ -284,7 +285,7 @@ def test_a_header_may_be_quoted(tmp_path: Path) -> None:
 def test_a_line_of_csv_that_never_ends_is_not_read_into_memory(
     tmp_path: Path, filler: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(record_files, "MAX_LINE", 1 << 20)
+    monkeypatch.setattr(csv_exports, "MAX_LINE", 1 << 20)
     path = tmp_path / "events.csv"
     row = f"a,b,,{BEGIN.isoformat()},step,,{BEGIN.isoformat()}\n"
     path.write_text(f"{HEADER}\n{row}" + filler * 4_000_000)
@@ -365,7 +366,7 @@ def test_a_group_of_rows_that_says_it_is_huge_is_not_read(
     rows = [ROW | {"data": f"{number}{text}"} for number in range(8)]
     write_parquet(path, pa.Table.from_pylist(rows, arrow_schema(EVENTS)), compression="zstd")
     assert path.stat().st_size < 100_000
-    monkeypatch.setattr(record_files, "MAX_GROUP", 16 << 20)
+    monkeypatch.setattr(memory_guards, "MAX_GROUP", 16 << 20)
     assert "has a group of rows that takes more than 16 MiB in memory" in only_problem(path)
 
 
@@ -384,7 +385,7 @@ def test_pages_are_measured_whatever_the_footer_says_of_them(
     lying = pyarrow.parquet.ParquetFile(path).metadata.row_group(0).column(5)
     assert lying.total_uncompressed_size == 0
     assert imported(path)[1] == 1
-    monkeypatch.setattr(record_files, "MAX_GROUP", 4 << 20)
+    monkeypatch.setattr(memory_guards, "MAX_GROUP", 4 << 20)
     assert "has a group of rows that takes more than 4 MiB in memory" in only_problem(path)
 
 
@@ -413,7 +414,7 @@ def test_pages_that_are_none_are_told(tmp_path: Path, page: bytes) -> None:
     begin = column.data_page_offset
     whole[begin : begin + len(page)] = page
     path.write_bytes(whole)
-    assert "has pages that are none" in (said := only_problem(path)) or "cannot be read" in said
+    assert "has damaged pages" in (said := only_problem(path)) or "cannot be read" in said
 
 
 def test_a_text_that_comes_in_every_row_is_in_memory_once(tmp_path: Path) -> None:
@@ -445,7 +446,7 @@ def compressed(path: Path, rows: int, text: str) -> None:
 def test_an_arrow_file_that_is_huge_when_it_is_unpacked_is_not_unpacked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(record_files, "MAX_GROUP", 4 << 20)
+    monkeypatch.setattr(memory_guards, "MAX_GROUP", 4 << 20)
     path = tmp_path / "events.arrow"
     compressed(path, 5_000, "x" * 1_000)
     assert path.stat().st_size < 1 << 20
@@ -462,7 +463,7 @@ def test_an_arrow_file_that_is_huge_when_it_is_unpacked_is_not_unpacked(
 def test_an_arrow_file_with_a_dictionary_that_is_huge_is_not_unpacked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(record_files, "MAX_GROUP", 4 << 20)
+    monkeypatch.setattr(memory_guards, "MAX_GROUP", 4 << 20)
     path = tmp_path / "events.arrow"
     table = pa.Table.from_pylist([ROW | {"data": "x" * 5_000_000}], arrow_schema(EVENTS))
     at = table.schema.get_field_index("data")
@@ -471,7 +472,7 @@ def test_an_arrow_file_with_a_dictionary_that_is_huge_is_not_unpacked(
     with pyarrow.ipc.new_file(path, table.schema, options=options) as writer:
         writer.write_table(table)
     assert "has a group of rows that takes more than 4 MiB in memory" in only_problem(path)
-    monkeypatch.setattr(record_files, "MAX_GROUP", 8 << 20)
+    monkeypatch.setattr(memory_guards, "MAX_GROUP", 8 << 20)
     assert imported(path)[1] == 1
 
 

@@ -73,7 +73,7 @@ THIRD_PARTY = {
     ("backends.postgres.queries", "psycopg2"),
     ("backends.postgres.errors", "psycopg2"),
     ("export.formats", "pyarrow"),
-    ("importers.record_files", "pyarrow"),
+    ("importers.exports.columnar", "pyarrow"),
     ("config.settings", "dotenv"),
     ("results.arrow", "pyarrow"),
     ("results.pandas", "numpy"),

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curio_persistence.importers.local_times import LocalTimes
+from curio_persistence.importers.curio.local_times import LocalTimes
 from curio_persistence.store.codecs import encode_time
 
 ZONES = st.sampled_from(

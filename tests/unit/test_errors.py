@@ -11,7 +11,7 @@ from multiprocessing import get_context
 import pytest
 
 from curio_persistence import InvalidValueError, PersistenceError, SchemaMismatchError
-from curio_persistence.importers import record_files  # noqa: F401  # Its errors count as well.
+from curio_persistence.importers.exports import files  # noqa: F401  # Its errors count as well.
 
 
 def kinds(root: type[PersistenceError] = PersistenceError) -> Iterator[type[PersistenceError]]:

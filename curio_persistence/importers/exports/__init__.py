@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from curio_persistence.capabilities.transfers import KINDS
 from curio_persistence.errors import InvalidValueError
 from curio_persistence.export.records import checked_persistence
-from curio_persistence.importers.folders import Source, source_path
-from curio_persistence.importers.record_files import Found, read_records, read_stream
-from curio_persistence.importers.reports import ImportReport, Tally
+from curio_persistence.importers.common.folders import Source, source_path
+from curio_persistence.importers.common.report import ImportReport, ReportBuilder
+from curio_persistence.importers.exports.files import read_records, read_stream
+from curio_persistence.importers.exports.values import ParsedRecord
 from curio_persistence.progress import Progress
 from curio_persistence.store.table import Row, Table
 from curio_persistence.tables import RUNS_AND_STUBS
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 _BATCH = 1_000
 _BATCH_LETTERS = 16 << 20
-"""How many records, and how much text in them, wait to be stored together."""
+"""Characters of text in the records that are stored together."""
 
 
 def import_records(
@@ -33,34 +34,34 @@ def import_records(
     *,
     progress: Progress | None = None,
 ) -> ImportReport:
-    """Import an export: a file, or a folder; without a persistence it is only looked through.
+    """Import an export: a file, or a folder; without a persistence, only check it.
 
     JSON lines may be packed (`.jsonl.gz`), or come from a binary file that is open, as a pipe is.
     It can be repeated: what is stored is skipped, and what a killed import left out is added. All
     times and each `event_id` are kept; rows get new ids. What cannot be read is told in the report,
     and everything else imported all the same.
     """
-    tally = Tally()
-    arriving = _Arriving(persistence, tally, progress)
-    for found in _found_in(source, tally):
+    report = ReportBuilder()
+    arriving = _Arriving(persistence, report, progress)
+    for found in _found_in(source, report):
         arriving.add(found)
     arriving.flush()
-    return tally.report(dry_run=persistence is None)
+    return report.build(dry_run=persistence is None)
 
 
-def _found_in(source: Any, tally: Tally) -> Iterator[Found]:
+def _found_in(source: Any, report: ReportBuilder) -> Iterator[ParsedRecord]:
     if isinstance(source, TextIOBase):
         raise InvalidValueError("source is a file of text: open it as binary.", field="source")
     if hasattr(source, "readline"):
-        return read_stream(source, tally)
-    return read_records(source_path(source), tally)
+        return read_stream(source, report)
+    return read_records(source_path(source), report)
 
 
 class _Arriving:
-    """Records on their way into the database, some at a time."""
+    """Stores records, some at a time."""
 
     def __init__(
-        self, persistence: Persistence | None, tally: Tally, progress: Progress | None
+        self, persistence: Persistence | None, report: ReportBuilder, progress: Progress | None
     ) -> None:
         self._deduplicator: Deduplicator | None = None
         self._encoder: Callable[[Table[Any]], Callable[[Any], Row]] = lambda table: table.encode
@@ -69,14 +70,14 @@ class _Arriving:
             self._deduplicator = transfers.deduplicator()
             self._encoder = transfers.encoder
         self._encoders: dict[Table[Any], Callable[[Any], Row]] = {}
-        self._tally = tally
+        self._report = report
         self._progress = progress
         self._table: Table[Any] = RUNS_AND_STUBS
         self._rows: list[Row] = []
         self._letters = 0
         self._done = 0
 
-    def add(self, found: Found) -> None:
+    def add(self, found: ParsedRecord) -> None:
         row = self._row(found)
         if row is None:
             return
@@ -88,8 +89,8 @@ class _Arriving:
         if len(self._rows) >= _BATCH or self._letters >= _BATCH_LETTERS:
             self.flush()
 
-    def _row(self, found: Found) -> Row | None:
-        """The row that keeps a record; None, and a problem, where it cannot be kept."""
+    def _row(self, found: ParsedRecord) -> Row | None:
+        """Return the row of a record; None, and report a problem, if it cannot be stored."""
         encode = self._encoders.get(found.table)
         if encode is None:
             encode = self._encoders[found.table] = self._encoder(found.table)
@@ -99,18 +100,18 @@ class _Arriving:
                 if row[name] is None:
                     raise InvalidValueError(f"has no {name}, without which it would come twice")
         except InvalidValueError as error:
-            self._tally.problem(found.file, found.line, error)
+            self._report.problem(found.file, found.line, error)
         else:
             return row
         return None
 
     def flush(self) -> None:
-        """Store what waits, in one transaction, and tell how much is done."""
+        """Store what waits, in one transaction, and report the progress."""
         rows, self._rows, self._letters = self._rows, [], 0
         if not rows:
             return
         new = len(rows) if self._deduplicator is None else self._deduplicator.add(self._table, rows)
-        self._tally.skip("stored before", len(rows) - new)
+        self._report.skip("stored before", len(rows) - new)
         self._count(new)
         self._done += len(rows)
         if self._progress is not None:
@@ -118,7 +119,7 @@ class _Arriving:
 
     def _count(self, new: int) -> None:
         [name] = [name for name, table in KINDS.items() if table is self._table]
-        setattr(self._tally, name, getattr(self._tally, name) + new)
+        setattr(self._report, name, getattr(self._report, name) + new)
 
 
 @cache

@@ -1,4 +1,4 @@
-"""The lines of a CSV file, for a reader that would take one of any length into memory."""
+"""Yield the lines of a CSV file in pieces of bounded length."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _QUOTED = re.compile(r'"[^"]*+(?:""[^"]*+)*+"?')
 
 
 class CsvLines:
-    """Lines of a sane length as they are, longer ones in pieces.
+    """Lines of an ordinary length unchanged, longer ones in pieces.
 
-    To a CSV reader the end of a piece is the end of a row, unless it is inside of quotes; so it is
-    there that lines are cut. `number` is that of the line that was read last; what is left of one
-    that is too long comes next. Fields that are empty texts are `EMPTY`.
+    To a CSV reader the end of a piece is the end of a row, unless it is inside quotes; so lines are
+    cut inside quotes. `number` is that of the line read last. Fields that are empty texts are
+    `EMPTY`.
     """
 
     def __init__(self, text: TextIO, number: int, longest: int) -> None:

@@ -1,4 +1,4 @@
-"""Tables in SQLite files of others: read as they stand, and nothing is left beside them."""
+"""Read tables in SQLite files of other programs, and leave nothing beside them."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ _IS_THERE = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND rootpage > 0 A
 
 
 def read_rows(path: Path, table: str, *, most_bytes: int) -> Iterator[dict[str, Any]]:
-    """The rows of an ordinary table, by the names of its columns, in the order they were added.
+    """Yield the rows of an ordinary table, by column name, in the order they were added.
 
-    A value of more than `most_bytes` ends it with an error. What is no UTF-8 comes with surrogates.
+    A value of more than `most_bytes` ends it with an error. Bytes that are not UTF-8 come as
+    surrogates.
     """
     errors = SQLiteErrors(path, lock_timeout=_PATIENCE, init_command="")
     try:

@@ -1,4 +1,4 @@
-"""How large, deep and numerous what is imported may be: it may be broken, or meant to do harm."""
+"""Limits of what is imported: it may be broken, or meant to do harm."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from itertools import chain
 from typing import Any
 
 MAX_BYTES = 16 << 20
-"""Of a line, and of a JSON file that is read at once. Parsed, it takes a multiple of that."""
+"""Bytes of a line, and of a JSON file that is read at once. Parsed, it takes a multiple of that."""
 
 MAX_CONTAINERS = 500_000
 """Arrays and objects in such a text. An empty one takes two bytes there, and eighty when parsed."""
 
 MAX_DEPTH = 200
-"""How deep arrays and objects may be nested in one another."""
+"""Levels of arrays and objects inside one another."""
 
 MAX_FOLDERS = 1_000_000
 """Run folders in one folder; their names are kept in memory."""
 
 
 def is_deeper(value: Any, depth: int) -> bool:
-    """Whether a parsed value is nested deeper than that; level by level, without recursion."""
+    """Return whether a parsed value is nested deeper; level by level, without recursion."""
     level: list[Any] = [value]
     for _ in range(depth):
         level = list(chain.from_iterable(map(_below, level)))

@@ -1,4 +1,4 @@
-"""What the files of a run folder tell of the run as a whole."""
+"""Read the run as a whole from the files of a run folder."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _STATUSES = {
     "timed_out": AgentRunStatus.TIMEOUT,
     "timeout": AgentRunStatus.TIMEOUT,
 }
-"""Their words for how a run ended; another word is kept as it is."""
+"""Words of AGDD and MAGSAG for how a run ended; another word is kept as it is."""
 
 _GOES_ON = {"start", "resume", "retry", "recovery", "recovered"}
 """Log events after which an error before them did not end the run."""
@@ -69,19 +69,19 @@ class RunFacts:
         return self.summary_file or {}
 
     def event_id(self, *parts: object) -> str:
-        """The name of an event, from where it stands."""
+        """Return the name of an event, made of its position."""
         name = "/".join(map(str, ("agdd", self.run_id, *parts)))
         return name if len(name) <= _LONGEST_ID else f"agdd/{_digest(name)}"
 
     def saw(self, moment: datetime) -> None:
-        """Something of the run happened then."""
+        """Note that something of the run happened at this time."""
         if self.first is None or moment < self.first:
             self.first = moment
         if self.last is None or moment > self.last:
             self.last = moment
 
     def learn(self, event: str, data: dict[str, Any], moment: datetime) -> None:
-        """What a line of the log says of the run."""
+        """Learn what a line of the log says of the run."""
         if event in _GOES_ON:
             self.status = self.error = self.ended_at = None
         if event == "start":
@@ -93,9 +93,7 @@ class RunFacts:
             self._end(data, moment)
 
     def _start(self, data: dict[str, Any], moment: datetime) -> None:
-        fitting(
-            "agent_id", data, "slug"
-        )  # Who ran is known by now; here it is told what was wrong.
+        fitting("agent_id", data, "slug")  # The agent is known by now; this refuses a wrong one.
         agent_name = fitting("agent_name", data, "agent")
         parent_run_id = fitting("parent_run_id", data, "parent_run_id")
         self.started_at = self.started_at or moment
@@ -114,7 +112,7 @@ class RunFacts:
         self.ended_at = moment
 
     def measured(self, name: str, value: Any) -> None:
-        """A value of a metric; only numbers can be added up."""
+        """Note a value of a metric; only numbers can be added up."""
         if _is_finite(value):
             self.values[name].append(value)
 
@@ -149,7 +147,7 @@ class RunFacts:
         return {name: total for name, total in totals.items() if _is_finite(total)}
 
     def _metadata(self) -> dict[str, Any]:
-        """The rest of what was written about the run; the metrics are events."""
+        """Return the rest of what was written about the run; the metrics are events."""
         metadata: dict[str, Any] = {"imported_from": "agdd"}
         if self.summary_file is not None:
             metadata["summary"] = {k: v for k, v in self.summary.items() if k != "metrics"}
@@ -159,9 +157,9 @@ class RunFacts:
 
 
 def completed(stored: AgentRun, found: AgentRun) -> AgentRun:
-    """A stored run, with what its folder tells by now.
+    """Return a stored run with what its folder tells by now.
 
-    What others added to it stays. That it failed is only believed of a run that has no better end.
+    What other programs added to it stays. A run that has a better end is not taken for failed.
     """
     names = [*_PLAIN, *_ENDING]
     ended = stored.status not in (AgentRunStatus.PENDING, AgentRunStatus.RUNNING)
@@ -176,7 +174,7 @@ def completed(stored: AgentRun, found: AgentRun) -> AgentRun:
 
 
 def _joined(stored: str | None, found: str | None) -> str | None:
-    """Two JSON objects in one; what was found now goes first."""
+    """Return two JSON objects as one; the one found now goes first."""
     if stored is None or found is None or stored == found:
         return found or stored
     try:
@@ -187,13 +185,13 @@ def _joined(stored: str | None, found: str | None) -> str | None:
 
 
 def text_in(values: dict[str, Any], name: str) -> str | None:
-    """A text under a name; None where there is none, or something else."""
+    """Return the text under a name; None if there is something else, or nothing."""
     value = values.get(name)
     return value if isinstance(value, str) and value else None
 
 
 def fitting(field: str, values: dict[str, Any], name: str) -> str | None:
-    """The text under a name, for a field of the run; InvalidValueError if no run can have it."""
+    """Return the text under a name; raise InvalidValueError if the field cannot hold it."""
     value = text_in(values, name)
     if value is not None:
         RUNS.encode_value(field, value)
@@ -208,7 +206,7 @@ def _if_fitting(field: str, values: dict[str, Any], name: str) -> str | None:
 
 
 def error_text(data: dict[str, Any]) -> str:
-    """What an error says, in whatever form it was written."""
+    """Return the text of an error, in whatever form it was written."""
     value = next((data[name] for name in ("error", "message", "type") if data.get(name)), "error")
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 

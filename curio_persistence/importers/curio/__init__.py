@@ -1,4 +1,4 @@
-"""Brings the database of an original Curio into today's tables, with every row and id it has."""
+"""Bring the database of an original Curio into today's tables, with every row and id."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from curio_persistence.capabilities.appends import stub_of
 from curio_persistence.config import DatabaseConfig
 from curio_persistence.errors import UnsupportedError
-from curio_persistence.importers.local_times import LocalTimes
-from curio_persistence.importers.original_rows import OldRows, Unreadable
+from curio_persistence.importers.curio.local_times import LocalTimes
+from curio_persistence.importers.curio.rows import OldRows, Unreadable
 from curio_persistence.progress import Progress
 from curio_persistence.store.table import Row, StoredValue, Table
 from curio_persistence.tables import EVENTS, RUNS, TABLES, USAGE
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class UpgradeReport:
-    """What `upgrade` did, or with `dry_run` would do.
+    """The result of `upgrade`; with `dry_run`, what it would be.
 
     `runs`, `events` and `usage` are the rows that went over, `stubs` the runs that only events
     knew of. `timezone` is the zone in which times without one were read, `timezone_assumed` whether
@@ -33,7 +33,7 @@ class UpgradeReport:
     copy of the file or the old tables. `already` says that the tables were today's.
     """
 
-    place: str
+    location: str
     timezone: str
     timezone_assumed: bool
     dry_run: bool
@@ -50,7 +50,7 @@ class UpgradeReport:
     kept_in: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Every field by name, ready for JSON."""
+        """Return every field by name, ready for JSON."""
         return asdict(self) | {"examples": [example._asdict() for example in self.examples]}
 
 
@@ -106,11 +106,11 @@ def _open(config: DatabaseConfig, *, read_only: bool) -> Original:
 
 
 def _untold(done: int, total: int | None) -> None:
-    """There is nobody to tell."""
+    """Ignore the progress."""
 
 
 class _Upgrade:
-    """One upgrade, or a look at what it would come to."""
+    """One upgrade, or a dry run of it."""
 
     def __init__(self, original: Original, times: LocalTimes, progress: Progress) -> None:
         self._original = original
@@ -143,7 +143,7 @@ class _Upgrade:
         return self._report(kept_in)
 
     def _old_rows(self) -> Iterator[tuple[Table[Any], list[OldRow]]]:
-        """All old rows, some of a table at a time."""
+        """Yield all old rows, some of a table at a time."""
         total = sum(map(self._original.count_old, TABLES))
         for table in TABLES:
             for old in self._original.old_rows(table):

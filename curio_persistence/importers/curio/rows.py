@@ -1,7 +1,7 @@
-"""What the rows of an original Curio say, in the form in which today's tables keep it.
+"""Turn rows of an original Curio into rows of today's tables.
 
-Nothing is refused: what our own writes would refuse is kept as it is, and where that cannot be, a
-default stands in its place and the value is told of.
+Nothing is refused: a value that our own writes would refuse is stored unchanged; if no column can
+hold it, a default replaces it and the value is reported.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
-from curio_persistence.importers.local_times import LocalTimes
+from curio_persistence.importers.curio.local_times import LocalTimes
 from curio_persistence.store.codecs import encode_text
 from curio_persistence.store.table import Row, StoredValue, Table
 
 NO_TIME = "1970-01-01T00:00:00.000000+00:00"
-"""When a row happened that has no time at all."""
+"""The time of a row that has no time at all."""
 _INT64 = range(-(2**63), 2**63)
 _MOST_TOLD = 20
 _STAND_INS = {
@@ -23,11 +23,11 @@ _STAND_INS = {
     "created_at": ("timestamp", "started_at", "updated_at", "finished_at"),
     "updated_at": ("finished_at", "created_at"),
 }
-"""The times that no row lacks, and what they are taken from where they are missing."""
+"""The times that every row has, and those that replace them where they are missing."""
 
 
 class Unreadable(NamedTuple):
-    """A value that cannot be kept in its column; where the old rows are kept, it still stands."""
+    """A value that its column cannot hold; the copy of the old rows still has it."""
 
     table: str
     id: int
@@ -47,7 +47,7 @@ class OldRows:
         self.examples: list[Unreadable] = []
 
     def read(self, rows: Sequence[tuple[Any, ...]]) -> tuple[Sequence[int], list[Row]]:
-        """The ids of some rows, and what is kept of them."""
+        """Return the ids of some rows, and the rows to store."""
         columns = list(zip(*rows, strict=True))
         ids = columns[0]
         kept = {
@@ -101,7 +101,7 @@ class OldRows:
 
 
 def _are_plain(values: Sequence[Any]) -> bool:
-    """Whether all are texts that are kept as they are, as most are."""
+    """Return whether all are texts that are stored unchanged, as most are."""
     try:
         text = "".join(values)
     except TypeError:
@@ -116,7 +116,7 @@ def _as_text(value: Any) -> str:
 
 
 def _as_name(value: Any) -> str:
-    """A name as it is, unless no database could keep it."""
+    """Return a name unchanged, unless no database could store it."""
     name = _as_text(value)
     try:
         name.encode()
@@ -126,7 +126,7 @@ def _as_name(value: Any) -> str:
 
 
 def _number(value: Any) -> int:
-    """A whole number; a fraction is rounded, as of milliseconds."""
+    """Return a whole number; a fraction, as of milliseconds, is rounded."""
     number = value if isinstance(value, int) else _rounded(value)
     if number not in _INT64:
         raise ValueError("does not fit into 64 bits")

@@ -1,4 +1,4 @@
-"""What an import brought in, and what it could not."""
+"""Reports of imports: what was stored, what was skipped, and what could not be read."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
-
-"""Is told from time to time how many records are done, and of how many, where that is known."""
 
 _TOLD = 1_000
 """Problems that a report names; of more it tells the number. A broken file may have millions."""
@@ -24,13 +22,15 @@ class Problem(NamedTuple):
     what: str
 
     def __str__(self) -> str:
-        place = self.file if self.line is None else f"{self.file}:{self.line}"
-        return f"{place}: {self.what}"
+        location = self.file if self.line is None else f"{self.file}:{self.line}"
+        return f"{location}: {self.what}"
 
 
 @dataclass(frozen=True, slots=True)
 class ImportReport:
-    """How many records were imported, or would be: a dry run does not know what is there already.
+    """The number of records imported; after a dry run, of those that could be.
+
+    A dry run does not know which of them are stored already.
 
     `skipped` counts what was left out on purpose, by the reason. `problems` are the first thousand,
     `more_problems` is the number of the others.
@@ -47,11 +47,11 @@ class ImportReport:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing had to be left out but what was to be skipped."""
+        """Return True if there were no problems."""
         return not self.problems
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything by name, ready for JSON."""
+        """Return every field by name, ready for JSON."""
         return {
             "ok": self.ok,
             "dry_run": self.dry_run,
@@ -65,7 +65,7 @@ class ImportReport:
         }
 
 
-class Tally:
+class ReportBuilder:
     """A report while it is being written."""
 
     def __init__(self) -> None:
@@ -87,7 +87,7 @@ class Tally:
         if count:
             self.skipped[why] += count
 
-    def report(self, *, dry_run: bool) -> ImportReport:
+    def build(self, *, dry_run: bool) -> ImportReport:
         return ImportReport(
             self.runs,
             self.events,

@@ -1,6 +1,6 @@
-"""JSON that somebody else wrote: files of it, and files with one object on each line.
+"""Read JSON that other programs wrote: whole files, and files with one object on each line.
 
-Whatever is wrong with it is an InvalidValueError whose text follows the name of the place. Files
+A fault is an InvalidValueError whose text follows the name of the file. Files
 are read as they are; compressed ones are not unpacked.
 """
 
@@ -14,8 +14,13 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from curio_persistence.errors import InvalidValueError
-from curio_persistence.importers.limits import MAX_BYTES, MAX_CONTAINERS, MAX_DEPTH, is_deeper
-from curio_persistence.importers.reports import Tally
+from curio_persistence.importers.common.limits import (
+    MAX_BYTES,
+    MAX_CONTAINERS,
+    MAX_DEPTH,
+    is_deeper,
+)
+from curio_persistence.importers.common.report import ReportBuilder
 
 _BUFFER = 1 << 16
 _BOM = b"\xef\xbb\xbf"
@@ -25,48 +30,50 @@ _TOO_MANY = f"has more than {MAX_CONTAINERS:,} arrays and objects"
 _TOO_DEEP = f"is nested deeper than {MAX_DEPTH} levels"
 
 
-def read_objects(path: Path, name: str, tally: Tally) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The objects in a file of JSON lines, each with the number of its line.
+def read_objects(
+    path: Path, name: str, report: ReportBuilder
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield the objects in a file of JSON lines, each with the number of its line.
 
     A line that holds none is a problem of its own; empty ones are passed over.
     """
     try:
         with open_ordinary(path) as file:
             for number, line in enumerate(_lines(file), start=1):
-                tally.bytes_read += len(line)
+                report.bytes_read += len(line)
                 try:
                     value = _object_in(line)
                 except InvalidValueError as error:
-                    tally.problem(name, number, error)
+                    report.problem(name, number, error)
                     continue
                 if value is not None:
                     yield number, value
     except OSError as error:
-        tally.problem(name, None, f"cannot be read: {error.strerror}")
+        report.problem(name, None, f"cannot be read: {error.strerror}")
 
 
-def read_object(path: Path, name: str, tally: Tally) -> dict[str, Any] | None:
-    """The object that a whole file holds; None, and a problem, if it holds none."""
+def read_object(path: Path, name: str, report: ReportBuilder) -> dict[str, Any] | None:
+    """Return the object that a whole file holds; None, and a problem, if it holds none."""
     try:
         with open_ordinary(path) as file:
             text = file.read(MAX_BYTES + 1)
-        tally.bytes_read += len(text)
+        report.bytes_read += len(text)
         value = _object_in(text)
         if value is None:
-            tally.problem(name, None, "is empty")
+            report.problem(name, None, "is empty")
         return value
     except OSError as error:
-        tally.problem(name, None, f"cannot be read: {error.strerror}")
+        report.problem(name, None, f"cannot be read: {error.strerror}")
     except InvalidValueError as error:
-        tally.problem(name, None, error)
+        report.problem(name, None, error)
     return None
 
 
 @contextmanager
 def open_ordinary(path: Path) -> Iterator[BinaryIO]:
-    """A file to be read. OSError for a packed one, and a pipe, at which one would wait for ever."""
+    """Open a file to read. OSError for a packed one, and for a pipe, which would block for ever."""
     if not path.is_file():
-        raise OSError(0, "it is no ordinary file")
+        raise OSError(0, "it is not an ordinary file")
     with path.open("rb", buffering=_BUFFER) as file:
         if file.read(4).startswith(_PACKED):
             raise OSError(0, "it is compressed; unpack it first")
@@ -75,7 +82,7 @@ def open_ordinary(path: Path) -> Iterator[BinaryIO]:
 
 
 def _lines(file: BinaryIO) -> Iterator[bytes]:
-    """The lines; of one that is too long only so much that it can be told."""
+    """Yield the lines; of one that is too long, no more than shows that it is."""
     while line := file.readline(MAX_BYTES + 1):
         yield line
         while len(line) > MAX_BYTES and not line.endswith(b"\n"):
@@ -83,7 +90,7 @@ def _lines(file: BinaryIO) -> Iterator[bytes]:
 
 
 def _object_in(text: bytes) -> dict[str, Any] | None:
-    """The object that a text holds; None if there is no text."""
+    """Return the object that a text holds; None for an empty text."""
     if not text or text.isspace():
         return None
     value = parse(text)
@@ -93,7 +100,7 @@ def _object_in(text: bytes) -> dict[str, Any] | None:
 
 
 def parse(text: bytes) -> Any:
-    """The value that a JSON text holds."""
+    """Return the value that a JSON text holds."""
     if len(text) > MAX_BYTES:
         raise InvalidValueError(_TOO_LONG)
     brackets = text.count(b"{") + text.count(b"[")
@@ -106,9 +113,9 @@ def parse(text: bytes) -> Any:
     except RecursionError as error:
         raise InvalidValueError(_TOO_DEEP) from error
     except json.JSONDecodeError as error:
-        raise InvalidValueError(f"is no JSON: {error.msg} at character {error.pos + 1}") from error
+        raise InvalidValueError(f"is not JSON: {error.msg} at character {error.pos + 1}") from error
     except ValueError as error:  # A number of thousands of digits.
-        raise InvalidValueError(f"is no JSON that can be read: {error}") from error
+        raise InvalidValueError(f"is JSON that cannot be read: {error}") from error
     # Most values have fewer brackets than they may have levels, which is quickly told.
     if brackets > MAX_DEPTH and is_deeper(value, MAX_DEPTH):
         raise InvalidValueError(_TOO_DEEP)
@@ -116,7 +123,7 @@ def parse(text: bytes) -> Any:
 
 
 def moment(value: Any) -> datetime:
-    """A time: a number of seconds since 1970, or ISO 8601 text, which without an offset is UTC."""
+    """Return a time, written as seconds since 1970 or as ISO 8601 text (UTC without an offset)."""
     try:
         if isinstance(value, str):
             read = datetime.fromisoformat(value)
@@ -124,7 +131,7 @@ def moment(value: Any) -> datetime:
         if isinstance(value, int | float) and not isinstance(value, bool):
             return datetime.fromtimestamp(value, UTC)
     except (ValueError, OverflowError, OSError) as error:
-        raise InvalidValueError(f"has a time that is none: {_short(value)}") from error
+        raise InvalidValueError(f"has an unreadable time: {_short(value)}") from error
     raise InvalidValueError(f"has no time, but {_short(value)}")
 
 

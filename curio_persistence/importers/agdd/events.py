@@ -1,4 +1,4 @@
-"""Lines of a run folder's files as events: whose names go where."""
+"""Read lines of a run folder's files as events: which name becomes which field."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from datetime import datetime
 from typing import Any
 
 from curio_persistence.errors import InvalidValueError
-from curio_persistence.importers.agdd_runs import RunFacts, error_text, fitting
-from curio_persistence.importers.lines import moment
+from curio_persistence.importers.agdd.run import RunFacts, error_text, fitting
+from curio_persistence.importers.common.json_lines import moment
 from curio_persistence.models import MCP_CALL, METRIC, AgentRunEvent, Level
 
 _LOG = frozenset({"run_id", "event", "timestamp", "data", "span_id", "parent_span_id"})
@@ -24,7 +24,7 @@ _LEVELS = {"error": Level.ERROR.value, "retry": Level.WARNING.value}
 
 
 def agent_in(entry: dict[str, Any]) -> str | None:
-    """Who ran, where a line says it."""
+    """Return the agent, if the line names one."""
     data = entry.get("data")
     try:
         if entry.get("event") == "start" and isinstance(data, dict):
@@ -35,7 +35,7 @@ def agent_in(entry: dict[str, Any]) -> str | None:
 
 
 def of_log(run: RunFacts, entry: dict[str, Any]) -> AgentRunEvent:
-    """A line of `logs.jsonl`, which may also tell how the run began or ended."""
+    """Read a line of `logs.jsonl`, which may also tell how the run began or ended."""
     event_type, data = _type(entry, "event"), entry.get("data")
     timestamp = _when(run, entry, "timestamp")
     told = _as_object(data)
@@ -55,7 +55,7 @@ def _as_object(data: Any) -> dict[str, Any]:
 
 
 def of_envelope(run: RunFacts, entry: dict[str, Any]) -> AgentRunEvent:
-    """A line of `events.jsonl`."""
+    """Read a line of `events.jsonl`."""
     timestamp = _when(run, entry, "ts")
     fitting("agent_id", entry, "agent_slug")
     event = _event(run, entry, _type(entry, "type"), timestamp, _ENVELOPE)
@@ -70,7 +70,7 @@ def of_envelope(run: RunFacts, entry: dict[str, Any]) -> AgentRunEvent:
 
 
 def of_mcp_call(run: RunFacts, entry: dict[str, Any]) -> AgentRunEvent:
-    """A line of `mcp_calls.jsonl`, with the names that `payloads.McpCall` has."""
+    """Read a line of `mcp_calls.jsonl` into the names that `payloads.McpCall` has."""
     timestamp = _when(run, entry, "timestamp")
     event = _event(run, entry, MCP_CALL, timestamp, entry.keys())
     event.data = payload = {
@@ -85,9 +85,9 @@ def of_mcp_call(run: RunFacts, entry: dict[str, Any]) -> AgentRunEvent:
 
 
 def of_metric(run: RunFacts, name: str, entry: Any) -> AgentRunEvent:
-    """One value of `metrics.json`."""
+    """Read one value of `metrics.json`."""
     if not isinstance(entry, dict) or "value" not in entry:
-        raise InvalidValueError("is no object with a value")
+        raise InvalidValueError("is not an object with a value")
     timestamp = _when(run, entry, "timestamp")
     run.measured(name, entry["value"])
     event = _event(run, entry, METRIC, timestamp, {"run_id", "value", "timestamp"})
@@ -98,7 +98,7 @@ def of_metric(run: RunFacts, name: str, entry: Any) -> AgentRunEvent:
 def _event(
     run: RunFacts, entry: dict[str, Any], event_type: str, timestamp: datetime, known: Set[str]
 ) -> AgentRunEvent:
-    """What all of them have; names nobody knows are kept as metadata."""
+    """Return an event with the fields that all have; unknown names are kept as metadata."""
     event = AgentRunEvent(run.agent_id, run.run_id, run.agent_name, timestamp, event_type)
     event.span_id = entry.get("span_id")
     event.parent_span_id = entry.get("parent_span_id")
@@ -108,7 +108,7 @@ def _event(
 
 
 def _when(run: RunFacts, entry: dict[str, Any], name: str) -> datetime:
-    """The time of an entry that belongs to the run."""
+    """Return the time of an entry; refuse one of another run."""
     named = entry.get("run_id")
     if named is not None and named != run.run_id:
         raise InvalidValueError(f"belongs to another run, {named!r}")

@@ -1,4 +1,4 @@
-"""Times that were written down without their zone, by a clock on somebody's wall."""
+"""Read times that were written without their time zone."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ class LocalTimes:
         self._minutes: dict[str, str] = {}
 
     def read(self, value: Any, before: str | None = None) -> str:
-        """A moment in kept form; ValueError if it is none.
+        """Return a time in stored form; ValueError if it is unreadable.
 
-        Numbers are seconds since 1970. `before` is the moment that was stored before this one, in
-        kept form: it decides which of two this one is. A time that the clock left out is read as
+        Numbers are seconds since 1970. `before` is the time that was stored before this one, in
+        stored form: it decides which of two this one is. A time that the clock left out is read as
         if it had not been set forward.
         """
         if not isinstance(value, str):
@@ -54,13 +54,13 @@ class LocalTimes:
         first, second = self._offset(moment.replace(fold=0)), self._offset(moment.replace(fold=1))
         if first != second:
             return encode_time(self._doubtful(moment, first, second, before))
-        kept = encode_time((moment - first).replace(tzinfo=UTC))
-        if text[_MINUTE:] == kept[_MINUTE:_WHOLE] and text[_DATE] in "T ":
-            self._remember(text[:_MINUTE], kept[:_MINUTE])
-        return kept
+        stored = encode_time((moment - first).replace(tzinfo=UTC))
+        if text[_MINUTE:] == stored[_MINUTE:_WHOLE] and text[_DATE] in "T ":
+            self._remember(text[:_MINUTE], stored[:_MINUTE])
+        return stored
 
     def _remember(self, local: str, utc: str) -> None:
-        """What a minute that was written like that is in UTC: the seconds are the same in both."""
+        """Remember a minute's beginning in UTC: the seconds are the same in both."""
         if len(self._minutes) > _REMEMBERED:
             self._minutes.clear()
         self._minutes[local] = utc
@@ -86,7 +86,7 @@ class LocalTimes:
 
 
 def _name_of_this_machines() -> str:
-    """The zone's name where it has one, else what its clock is called."""
+    """Return the name of this machine's zone, or else of its clock."""
     if name := os.environ.get("TZ"):
         return name
     found = str(Path("/etc/localtime").resolve()).partition("zoneinfo/")[2]
