@@ -99,6 +99,8 @@ def run(options: Namespace, output: Output) -> int:
     _show(page, said, output)
     for hint in hints:
         say(hint)
+    if page.is_partial and not page:
+        say("Of each text only the first 10,000 words are searched, and some texts have more.")
     if page.pending:
         say(f"{page.pending:,} records were not searched. To index them: curio-persistence index")
     return OK

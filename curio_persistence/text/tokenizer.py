@@ -20,10 +20,10 @@ from itertools import islice
 from typing import NamedTuple
 
 MOST_WORDS = 10_000
-"""The number of words of a record that are searched, in order."""
+"""The number of words of a text that are searched, in order."""
 LONGEST_WORD = 64
 """The number of characters of a word that count; the rest is ignored."""
-VERSION = f"2 {unicodedata.unidata_version}"
+VERSION = f"3 {unicodedata.unidata_version}"
 """The version of the tokenizer: it changes whenever some text may be split differently."""
 
 _LONGEST_CHUNK = 10 * MOST_WORDS
@@ -72,7 +72,7 @@ def split_camel_case(text: str) -> str | None:
     """
     if not _MAYBE_CAMEL_CASE.search(text):
         return None
-    split = _CAMEL_CASE.sub(" ", text)
+    split = _CAMEL_CASE.sub(" ", text, MOST_WORDS)  # What comes behind so many is not searched.
     return split if len(split) > len(text) else None
 
 

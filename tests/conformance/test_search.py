@@ -169,13 +169,31 @@ def test_no_phrase_goes_from_one_text_into_the_next(persistence: Persistence) ->
     assert found(persistence, "third second first") == ["first"]
 
 
-def test_the_first_ten_thousand_words_of_a_record_are_searched(persistence: Persistence) -> None:
+def test_the_first_ten_thousand_words_of_a_text_are_searched(persistence: Persistence) -> None:
     words = ["word"] * MOST_WORDS
     words[0], words[-1] = "first", "last"
+    say(persistence, "a short text")
+    assert not persistence.search_text("beyond").is_partial
     say(persistence, " ".join([*words, "beyond"]))
     assert len(persistence.search_text("first last")) == 1
     assert len(persistence.search_text('"word last"')) == 1
-    assert len(persistence.search_text("beyond")) == 0
+    page = persistence.search_text("beyond")
+    assert (len(page), page.pending, page.is_partial) == (0, 0, True)
+    assert page[:1].is_partial
+    persistence.delete_agent_run("run")
+    persistence.search.rebuild()
+    assert not persistence.search_text("first").is_partial
+
+
+def test_a_response_is_found_behind_a_long_prompt(persistence: Persistence) -> None:
+    prompt = "word " * (MOST_WORDS + 1) + "CamelCase"
+    answered = "The needle isInThe haystack"
+    persistence.log_llm_usage(
+        AgentLLMUsage("agent", "run", prompt=prompt, response_content=answered)
+    )
+    for query in ("needle", '"the needle"', "haystack word", "is", "needle -camel"):
+        page = persistence.search_text(query)
+        assert (len(page), page.is_partial) == (1, True), query
 
 
 @pytest.mark.slow
@@ -504,6 +522,20 @@ def test_who_cannot_wait_is_told_what_was_not_searched(persistence: Persistence)
     assert "3 records not searched yet" in repr(page)
     page = persistence.search_text("word", max_wait=None)
     assert (len(page), page.pending) == (2, 0)
+
+
+@pytest.mark.slow
+def test_indexing_looks_at_the_clock_between_two_long_records(persistence: Persistence) -> None:
+    text = "x" * 1_000_000  # Which takes about a hundredth of a second.
+    for number in range(10):
+        persistence.append_event("run", "agent", "t", payload={"text": f"word {number} {text}"})
+    persistence.search.index_pending(limit=1)  # The run.
+    indexed = []
+    while persistence.search.pending():
+        indexed.append(persistence.search.index_pending(max_wait=0.02))
+    assert sum(indexed) == 10
+    assert max(indexed) < 10
+    assert len(persistence.search_text("word")) == 10
 
 
 def test_a_rebuilt_index_finds_the_same(persistence: Persistence) -> None:

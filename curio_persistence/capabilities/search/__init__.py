@@ -227,7 +227,12 @@ class Search:
                 break
         if not is_whole:  # The index was rebuilt meanwhile, again and again.
             pending = max(pending, self._indexing.pending(), 1)
-        return SearchPage(hits, cursors.write(following) if following else None, pending)
+        return SearchPage(
+            hits,
+            cursors.write(following) if following else None,
+            pending,
+            is_partial=self._indexing.metadata().cut,
+        )
 
     def _answer(
         self, question: Question, order: SearchOrder, position: Any, count: int, end: float

@@ -90,14 +90,24 @@ _LINES = Table(
 class SearchPage(Page[SearchHit]):
     """One page of hits. `pending` is the number of records that were not searched yet.
 
+    `is_partial` is True if there are records with texts of more than 10,000 words, of which only
+    the first 10,000 are searched.
     As a table it has a hit's `record_id` in place of its record, and the highlights as JSON.
     """
 
-    def __init__(self, hits: list[SearchHit], next_cursor: str | None, pending: int) -> None:
+    def __init__(
+        self,
+        hits: list[SearchHit],
+        next_cursor: str | None,
+        pending: int,
+        *,
+        is_partial: bool = False,
+    ) -> None:
         lines: Any = _LINES
         super().__init__(lines, _columns(hits), next_cursor)
         self._hits = hits
         self.pending = pending
+        self.is_partial = is_partial
 
     @overload
     def __getitem__(self, index: int) -> SearchHit: ...
@@ -105,7 +115,7 @@ class SearchPage(Page[SearchHit]):
     def __getitem__(self, index: slice) -> SearchPage: ...
     def __getitem__(self, index: int | slice) -> SearchHit | SearchPage:
         if isinstance(index, slice):
-            return SearchPage(self._hits[index], None, self.pending)
+            return SearchPage(self._hits[index], None, self.pending, is_partial=self.is_partial)
         return self._hits[index]
 
     def __iter__(self) -> Iterator[SearchHit]:

@@ -13,7 +13,7 @@ from time import monotonic, sleep
 from typing import Any, Literal, NamedTuple
 
 from curio_persistence.capabilities.consumers import Consumer
-from curio_persistence.capabilities.search.documents import NUMBERS, document_of, text_size
+from curio_persistence.capabilities.search.documents import NUMBERS, document_of, is_cut, text_size
 from curio_persistence.errors import BusyError
 from curio_persistence.progress import Progress
 from curio_persistence.store.base import Store
@@ -62,6 +62,11 @@ class Metadata:
         return int(self._values.get("drift", 0))
 
     @property
+    def cut(self) -> bool:
+        """True if texts were indexed of which only the first words are searched."""
+        return self._values.get("cut") == "yes"
+
+    @property
     def generation(self) -> int:
         """The number of times the index was cleared."""
         return int(self._values.get("generation", 0))
@@ -87,6 +92,14 @@ class Budget:
     @property
     def is_spent(self) -> bool:
         return self.is_late or self.done == self._limit
+
+
+def _in_time(budget: Budget, documents: Iterator[Document]) -> Iterator[Document]:
+    """Yield documents while there is time to make them, but at least one."""
+    for document in documents:
+        yield document
+        if budget.is_late:
+            return
 
 
 class Step(NamedTuple):
@@ -176,6 +189,7 @@ class Indexing:
         runs, documents = self._read_runs(budget)
         if not runs:
             return _DONE
+        cut = any(is_cut(NUMBERS[RUNS], run) for run in runs)
         with self._store.transaction():
             if not self._store.try_advisory_lock(_LOCK):
                 return _BLOCKED
@@ -184,7 +198,7 @@ class Indexing:
                 return _DONE
             locked = self._store.search_index.lock(RUNS.name, [run.id for run in runs])
             indexed = {run.id for run in runs if run.id in locked and self._set_indexed(run)}
-            self._put([each for each in documents if each.record_id in indexed], metadata)
+            self._put([each for each in documents if each.record_id in indexed], metadata, cut)
         return Step(len(indexed), "more" if indexed else "done")
 
     def _read_runs(self, budget: Budget) -> tuple[list[Any], list[Document]]:
@@ -225,8 +239,14 @@ class Indexing:
         if changes.watermark == changes.since:
             return _DONE
         records = table.decode(changes.columns)
-        documents = [document_of(kind, record) for record in records]
+        documents = list(_in_time(budget, (document_of(kind, record) for record in records)))
+        if len(documents) < len(records):  # A feed has no watermark in the middle of a batch.
+            changes = consumer.read(limit=len(documents))
+            read, records = records, table.decode(changes.columns)
+            if records != read[: len(documents)]:
+                return Step(0, "more")
         ids = [record.id for record in records]
+        cut = any(is_cut(kind, record) for record in records)
         with self._store.transaction():
             if not self._store.try_advisory_lock(_LOCK):
                 return _BLOCKED
@@ -240,7 +260,7 @@ class Indexing:
                 return _BLOCKED
             if not consumer.advance(changes):
                 return Step(0, "more")  # Another process has indexed these meanwhile.
-            self._put(current, metadata)
+            self._put(current, metadata, cut)
         return Step(len(documents), "more" if changes.more else "done")
 
     def _current(
@@ -261,7 +281,7 @@ class Indexing:
 
     # --- documents ----------------------------------------------------------------------------
 
-    def _put(self, documents: list[Document], metadata: Metadata) -> None:
+    def _put(self, documents: list[Document], metadata: Metadata, cut: bool) -> None:
         if not documents:
             return
         placed, drift = self._placed(documents, metadata.drift)
@@ -270,6 +290,8 @@ class Indexing:
             values["words"] = VERSION
         if drift > metadata.drift:
             values["drift"] = str(drift)
+        if cut and not metadata.cut:
+            values["cut"] = "yes"
         self._store.search_index.set_metadata(**values)
         self._store.search_index.put(placed)
 
@@ -367,7 +389,7 @@ class Indexing:
         index = self._store.search_index
         index.clear()
         generation = str(self.metadata().generation + 1)
-        index.set_metadata(words=VERSION, drift="0", generation=generation, **values)
+        index.set_metadata(words=VERSION, drift="0", cut="no", generation=generation, **values)
         for consumer in self._consumers.values():
             consumer.skip_to(START)
         self._store.update(RUNS, (Filter("indexed_at", "is not null"),), {"indexed_at": None})
