@@ -23,11 +23,11 @@ class BasePersistence(ABC):
     **Isolation.** What is handed in or out is a copy. An instance may be shared by threads.
     **Commit.** When a write returns it is committed; when it raises, nothing of it is stored.
     **Times** are aware and in UTC, to the microsecond; a naive datetime handed in is local time.
-    **Order.** Runs and usage come newest first by `created_at`, then id; events by `timestamp`,
-    then id. **Writes fill the object in**: `id`, `created_at`, `updated_at`, an event's missing
-    `timestamp`. **Filters**: `""` and None mean "no filter"; `limit=0` is nothing, `limit=None`
-    everything. **Failures** are a `PersistenceError`; what is absent is None or an empty list,
-    what could not be read is an exception.
+    **Order.** Runs and usage come newest first by `created_at`, then id; the events of a run oldest
+    first, by `timestamp`, then id. **Writes fill the object in**: `id`, `created_at`, `updated_at`,
+    an event's missing `timestamp`. **Filters**: `""` and None mean "no filter"; `limit=0` is
+    nothing, `limit=None` everything. **Failures** are a `PersistenceError`; what is absent is None
+    or an empty list, what could not be read is an exception.
     """
 
     clock: Clock = Clock()

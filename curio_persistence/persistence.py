@@ -118,8 +118,9 @@ class Persistence(BasePersistence):
         of them), `any_tags` (one of them), and `since ≤ t < until` for the time of its creation,
         each a datetime, ISO 8601 text, or how long ago: `"90s"`, `"30m"`, `"2h"`, `"7d"`, `"4w"`.
 
-        Here, and in all that begins with `query_`, `iter_` or `count_`, `""` is a value like any
-        other, and None is "no filter". A cursor that is damaged, or not of this query and
+        Here, and in all that begins with `query_`, `iter_` or `count_`, the newest records come
+        first unless `order="oldest"`, `""` is a value like any other, and None is "no filter". A
+        cursor that is damaged, or not of this query and
         database, is an InvalidValueError.
         """
         return self.runs.query(order=order, limit=limit, cursor=cursor, **filters)
@@ -228,9 +229,12 @@ class Persistence(BasePersistence):
         return self.events.query(order=order, limit=limit, cursor=cursor, **filters)
 
     def iter_agent_run_events(
-        self, *, order: Direction = "oldest", snapshot: bool = True, **filters: Unpack[EventFilters]
+        self, *, order: Direction = "newest", snapshot: bool = True, **filters: Unpack[EventFilters]
     ) -> Stream[AgentRunEvent]:
-        """Return all events that pass the filters of `query_events`, never all in memory."""
+        """Return all events that pass the filters of `query_events`, never all in memory.
+
+        A run is told as it happened by `run_id=…, order="oldest"`.
+        """
         return self.events.iterate(order=order, snapshot=snapshot, **filters)
 
     def count_events(self, **filters: Unpack[EventFilters]) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ CASES: dict[str, Case] = {"sqlite-stream": sqlite_stream, "postgres-stream": pos
 
 
 def _time(name: str, work: Workspace, raw: Raw, ours: Persistence) -> Line:
-    beginning = list(islice(ours.iter_agent_run_events(), 1_000))
+    beginning = list(islice(ours.iter_agent_run_events(order="oldest"), 1_000))
     check(
         [(event.run_id, event.id) for event in beginning],
         [(event[1], event[6]) for event in islice(raw.all_events(), len(beginning))],
@@ -47,7 +48,7 @@ def _time(name: str, work: Workspace, raw: Raw, ours: Persistence) -> Line:
         _TIME,
         interleave(
             _walk(raw.all_events, count),
-            _walk(ours.iter_agent_run_events, count),
+            _walk(partial(ours.iter_agent_run_events, order="oldest"), count),
             chunks=1,
             repetitions=work.sizes.slow_repetitions,
             warm_up=False,

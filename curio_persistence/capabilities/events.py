@@ -132,7 +132,7 @@ class Events(Appends[AgentRunEvent]):
         return read_page(self._store, EVENTS, where, order=order, limit=limit, cursor=cursor)
 
     def iterate(
-        self, *, order: Direction = "oldest", snapshot: bool = True, **filters: Unpack[EventFilters]
+        self, *, order: Direction = "newest", snapshot: bool = True, **filters: Unpack[EventFilters]
     ) -> Stream[AgentRunEvent]:
         """Iterate over all events by the time they happened, in constant memory."""
         where = self._where(filters)

@@ -328,7 +328,7 @@ class CurioStorageBackend(StorageBackend):
         """A run's events as dictionaries, as they happened; never all in memory."""
         left = inf if limit is None else checked_count("limit", limit)
         stream = (await self._persistence()).iter_agent_run_events(
-            run_id=run_id, event_type=event_type or None, level=level or None
+            run_id=run_id, event_type=event_type or None, level=level or None, order="oldest"
         )
         if left:
             async for event in stream:

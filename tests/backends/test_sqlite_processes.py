@@ -213,7 +213,7 @@ def test_a_stream_of_the_parent_goes_on_after_a_fork(persistence: SQLitePersiste
     persistence.log_agent_run_events(
         AgentRunEvent("agent", "run", data=str(number)) for number in range(2_000)
     )
-    stream = iter(persistence.iter_agent_run_events(run_id="run"))
+    stream = iter(persistence.iter_agent_run_events(run_id="run", order="oldest"))
     read = [next(stream).data for _ in range(1_000)]
     Fork(lambda: log(persistence, "child")).result()
     read += [event.data for event in stream]

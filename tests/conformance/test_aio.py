@@ -468,7 +468,7 @@ def test_a_stream_has_every_record_in_order(persistence: Persistence) -> None:
     write(persistence, AgentRunEvent, range(MANY))
 
     async def work(awaited: AsyncPersistence) -> None:
-        stream = awaited.iter_agent_run_events()
+        stream = awaited.iter_agent_run_events(order="oldest")
         for _ in range(2):  # Each pass begins anew.
             assert numbers([event async for event in stream]) == list(range(MANY))
 
@@ -496,7 +496,7 @@ def test_a_stream_may_be_left_before_its_end(persistence: Persistence) -> None:
 
     async def work(awaited: AsyncPersistence) -> None:
         for _ in range(30):
-            async with awaited.iter_agent_run_events() as stream:
+            async with awaited.iter_agent_run_events(order="oldest") as stream:
                 async for event in stream:
                     assert event.data == "0"
                     break
@@ -528,7 +528,7 @@ def test_a_stream_becomes_a_table_or_dictionaries(persistence: Persistence) -> N
     write(persistence, AgentRunEvent, range(3))
 
     async def work(awaited: AsyncPersistence) -> None:
-        stream = awaited.iter_agent_run_events()
+        stream = awaited.iter_agent_run_events(order="oldest")
         assert [each["data"] for each in await stream.to_dicts()] == ["0", "1", "2"]
         assert (await stream.to_arrow()).num_rows == 3
         assert len(await stream.to_pandas()) == 3

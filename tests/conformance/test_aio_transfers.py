@@ -178,7 +178,7 @@ def test_a_cancelled_import_ends_and_can_be_finished(
         assert (await import_records(exported, awaited)).ok
 
     awaiting(persistence, work, threads=1)
-    assert numbers(persistence.iter_agent_run_events()) == list(range(MANY))
+    assert numbers(persistence.iter_agent_run_events(order="oldest")) == list(range(MANY))
 
 
 def test_a_cancelled_copy_ends_and_can_be_finished(
@@ -194,4 +194,4 @@ def test_a_cancelled_copy_ends_and_can_be_finished(
         assert (await copy_records(source, awaited)).ok
 
     awaiting(persistence, work, threads=1)
-    assert numbers(persistence.iter_agent_run_events()) == list(range(MANY))
+    assert numbers(persistence.iter_agent_run_events(order="oldest")) == list(range(MANY))

@@ -279,7 +279,7 @@ def test_the_table_of_a_stream_is_that_of_its_page(persistence: Persistence, ord
 def test_a_table_sees_the_writes_of_its_transaction(persistence: Persistence) -> None:
     with persistence.transaction():
         write(persistence, AgentRunEvent, range(3))
-        table = persistence.iter_agent_run_events().to_arrow()
+        table = persistence.iter_agent_run_events(order="oldest").to_arrow()
     assert table["data"].to_pylist() == ["0", "1", "2"]
 
 

@@ -95,6 +95,8 @@ def test_scores_are_found_by_run_name_source_author_span_session_and_user(
     page = judged.scores.query(limit=2)
     rest = judged.scores.query(limit=2, cursor=page.next_cursor)
     assert [score.name for score in (*page, *rest)] == ["cost", "helpful", "helpful"]
+    assert list(judged.scores.iterate()) == [*page, *rest]
+    assert list(judged.scores.iterate(order="oldest")) == [*page, *rest][::-1]
     assert judged.scores.query().to_pandas()["value"].tolist() == [0.3, 0.0, 1.0]
 
 

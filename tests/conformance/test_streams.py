@@ -46,15 +46,21 @@ def test_a_stream_of_nothing_is_empty(persistence: Persistence, kind: Kind) -> N
     assert list(iterate(persistence, kind)) == []
 
 
-def test_runs_and_usage_come_newest_first_and_events_as_they_happened(
-    persistence: Persistence,
+@of_each_kind
+def test_the_newest_come_first_unless_the_oldest_are_asked_for(
+    persistence: Persistence, kind: Kind
 ) -> None:
-    write(persistence, AgentRun, range(3))
-    assert numbers(persistence.iter_agent_runs()) == [2, 1, 0]
-    write(persistence, AgentRunEvent, range(3))
-    assert numbers(persistence.iter_agent_run_events()) == [0, 1, 2]
-    write(persistence, AgentLLMUsage, range(3))
-    assert numbers(persistence.iter_llm_usage()) == [2, 1, 0]
+    write(persistence, kind, range(3), moments=3)
+    for read in query, iterate:
+        assert numbers(read(persistence, kind)) == [2, 1, 0]
+        assert numbers(read(persistence, kind, order="oldest")) == [0, 1, 2]
+
+
+def test_the_events_of_a_run_are_told_as_they_happened(persistence: Persistence) -> None:
+    """As Curio published it, whatever the order of all else."""
+    write(persistence, AgentRunEvent, range(3), moments=3)
+    [run_id] = {event.run_id for event in persistence.iter_agent_run_events()}
+    assert numbers(persistence.get_agent_run_events(run_id)) == [0, 1, 2]
 
 
 @in_each_order
@@ -84,7 +90,7 @@ def test_two_passes_at_once_do_not_disturb_each_other(persistence: Persistence) 
 def test_a_stream_sees_the_writes_of_its_transaction(persistence: Persistence) -> None:
     with suppress(Undone), persistence.transaction():
         write(persistence, AgentRunEvent, range(MANY))
-        assert numbers(persistence.iter_agent_run_events()) == list(range(MANY))
+        assert numbers(persistence.iter_agent_run_events(order="oldest")) == list(range(MANY))
         raise Undone
     assert list(persistence.iter_agent_run_events()) == []
 
@@ -117,7 +123,7 @@ def test_what_is_stored_for_each_record_does_not_prolong_the_stream(
 ) -> None:
     write(persistence, AgentRunEvent, range(count))
     seen = 0
-    for number, event in enumerate(persistence.iter_agent_run_events()):
+    for number, event in enumerate(persistence.iter_agent_run_events(order="oldest")):
         assert number_of(event) == number
         if number % 500 == 0:
             write(persistence, AgentRunEvent, range(count, count + 300), moments=1)
@@ -131,7 +137,7 @@ def test_what_is_stored_in_a_transaction_does_not_prolong_its_stream(
     write(persistence, AgentRunEvent, range(STREAM_ROWS))
     seen = 0
     with persistence.transaction():
-        for _ in persistence.iter_agent_run_events():
+        for _ in persistence.iter_agent_run_events(order="oldest"):
             if seen % 500 == 0:
                 write(persistence, AgentRunEvent, range(300))
             seen += 1
@@ -175,7 +181,7 @@ def test_a_record_may_be_written_while_its_stream_is_read(persistence: Persisten
 
 def test_another_thread_may_finish_what_one_began(persistence: Persistence) -> None:
     write(persistence, AgentRunEvent, range(MANY))
-    read = iter(persistence.iter_agent_run_events())
+    read = iter(persistence.iter_agent_run_events(order="oldest"))
     begun = list(islice(read, 3))
     with ThreadPoolExecutor(1) as pool:
         finished = pool.submit(list, read).result()
@@ -213,7 +219,7 @@ def test_a_stream_that_is_left_early_leaves_nothing_open(persistence: Persistenc
     write(persistence, AgentRunEvent, range(MANY))
 
     def leave_early() -> None:
-        for event in persistence.iter_agent_run_events():
+        for event in persistence.iter_agent_run_events(order="oldest"):
             assert number_of(event) == 0
             break
 

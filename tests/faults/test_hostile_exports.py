@@ -306,7 +306,7 @@ def test_long_texts_of_csv_are_whole_wherever_they_are_cut(tmp_path: Path, lengt
         export_records(persistence, path, tables="events")
     with InMemoryPersistence() as other:
         assert import_records(path, other).problems == ()
-        assert [event.data for event in other.iter_agent_run_events()] == texts
+        assert [event.data for event in other.iter_agent_run_events(order="oldest")] == texts
 
 
 def test_a_table_that_is_not_utf_8_is_told(tmp_path: Path) -> None:

@@ -178,7 +178,7 @@ OTHERS = {
     "Stream[AgentRun]",
     Persistence.query_events: "(self, *, order: Direction = 'newest', limit: int | None = 100, "
     "cursor: str | None = None, **filters: Unpack[EventFilters]) -> Page[AgentRunEvent]",
-    Persistence.iter_agent_run_events: "(self, *, order: Direction = 'oldest', snapshot: bool = "
+    Persistence.iter_agent_run_events: "(self, *, order: Direction = 'newest', snapshot: bool = "
     "True, **filters: Unpack[EventFilters]) -> "
     "Stream[AgentRunEvent]",
     Persistence.query_llm_usage: "(self, *, order: Direction = 'newest', limit: int | None = 100, "

@@ -44,7 +44,7 @@ def at(text: str) -> datetime:
 def everything(persistence: Persistence) -> tuple[list[Any], list[Any], list[Any]]:
     return (
         list(persistence.iter_agent_runs(order="oldest")),
-        list(persistence.iter_agent_run_events()),
+        list(persistence.iter_agent_run_events(order="oldest")),
         list(persistence.iter_llm_usage(order="oldest")),
     )
 
