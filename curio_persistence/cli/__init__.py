@@ -1,6 +1,6 @@
 """The command line: questions to a database, and the care of its tables.
 
-What was asked for goes to stdout; everything said about it, errors included, goes to stderr.
+Answers go to stdout; messages about them, errors included, go to stderr.
 """
 
 from __future__ import annotations
@@ -18,19 +18,20 @@ from argparse import (
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from importlib import import_module
+from keyword import iskeyword
 from typing import Any, NoReturn, Protocol, cast
 
 from curio_persistence import __version__
-from curio_persistence.cli.exits import FAILED, INTERRUPTED, OUTPUT_GONE, USAGE, exit_code
-from curio_persistence.cli.interrupts import leave_when_interrupted
-from curio_persistence.cli.options import add_database_options
-from curio_persistence.cli.output import Output, say
-from curio_persistence.cli.text import one_line, without_secrets
+from curio_persistence.cli.arguments.options import add_database_options
+from curio_persistence.cli.exit_codes import FAILED, INTERRUPTED, OUTPUT_GONE, USAGE, exit_code
+from curio_persistence.cli.terminal.interrupts import leave_when_interrupted
+from curio_persistence.cli.terminal.output import Output, say
+from curio_persistence.cli.terminal.text import one_line, without_secrets
 from curio_persistence.errors import PersistenceError
 
 PROGRAM = "curio-persistence"
 
-_DESCRIPTION = "Look into what AI agents left behind: their runs, events, model calls and costs."
+_DESCRIPTION = "Query what AI agents recorded: their runs, events, model calls and costs."
 _EPILOG = """\
 On a terminal the answer is a table; piped, or with --json, it is JSON. Times on a terminal are
 local, in JSON they are UTC. NO_COLOR=1 switches colours off.
@@ -46,7 +47,7 @@ examples:
   curio-persistence runs --help
 """
 
-# Each is a module of this package, imported only when its command was named.
+# Each is a module of `commands`, imported only when its command was named.
 _COMMANDS = {
     "init": "make the tables, or bring them up to date",
     "runs": "list runs, or show one",
@@ -62,14 +63,14 @@ _COMMANDS = {
     "sql": "ask in SQL, which only reads",
     "upgrade": "bring an original Curio's database into today's tables",
     "export": "write records to a file",
-    "import": "bring in records that others left",
+    "import": "import records of other systems, or exports",
     "copy": "copy all records into another database",
-    "doctor": "check up on the database",
+    "doctor": "check the database's health",
     "index": "index what search has not indexed yet, or switch it on or off",
     "delete": "delete runs, those that are named or old",
     "abandon": "close runs whose agent is gone",
-    "compact": "give room back, and leave nothing of what was deleted",
-    "config": "show which database is meant, and why",
+    "compact": "free disk space, and erase what was deleted",
+    "config": "show which database is used, and why",
     "completion": "print a script that completes commands in a shell",
 }
 
@@ -78,7 +79,7 @@ _OLD_NAMES = {"query": "runs", "usage": "calls"}
 
 
 class Command(Protocol):
-    """What a command's module has; its docstring is what `--help` says of it."""
+    """A command's module; its docstring is its help."""
 
     EXAMPLES: str
 
@@ -88,9 +89,9 @@ class Command(Protocol):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; the exit code.
+    """Run one command, and return the exit code.
 
-    Without `argv` the arguments of the process are meant, and Ctrl-C ends the process.
+    Without `argv` it takes the arguments of the process, and Ctrl-C ends the process.
     """
     try:
         code = _run(argv)
@@ -148,11 +149,34 @@ def _parser() -> ArgumentParser:
     return parser
 
 
+class _Formatter(RawDescriptionHelpFormatter):
+    """Wraps paragraphs at the width of the terminal; lines that are indented stay as they are."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        paragraphs = text.strip("\n").split("\n\n")
+        return "\n\n".join(_wrapped(paragraph, width, indent) for paragraph in paragraphs)
+
+
+def _wrapped(paragraph: str, width: int, indent: str) -> str:
+    import textwrap  # On use: only help needs it.
+
+    if "\n " in paragraph or paragraph.startswith(" "):
+        return textwrap.indent(paragraph, indent)
+    options: Any = {"break_long_words": False, "break_on_hyphens": False}
+    return textwrap.fill(
+        " ".join(paragraph.split()),
+        width,
+        initial_indent=indent,
+        subsequent_indent=indent,
+        **options,
+    )
+
+
 class _Parser(ArgumentParser):
-    """Prints texts as they are written, and no passwords; takes no shortened options."""
+    """A parser that prints texts unchanged but for passwords, and takes no shortened options."""
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(formatter_class=RawDescriptionHelpFormatter, allow_abbrev=False, **kwargs)
+        super().__init__(formatter_class=_Formatter, allow_abbrev=False, **kwargs)
 
     def error(self, message: str) -> NoReturn:
         super().error(one_line(without_secrets(message)))
@@ -166,7 +190,7 @@ class _Parser(ArgumentParser):
 
 
 class _CommandParser(_Parser):
-    """Learns what its command takes when that command was named."""
+    """The parser of a command, whose arguments are added when the command is used."""
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         self.learn(self.get_default("command"))
@@ -199,7 +223,7 @@ def _did_you_mean(word: str, known: Iterable[str]) -> str:
 
 
 def command_parsers() -> dict[str, ArgumentParser]:
-    """The parser of each command, with all that it takes."""
+    """Return the parser of each command, with all its arguments."""
     parsers = {name: _CommandParser(prog=f"{PROGRAM} {name}") for name in _COMMANDS}
     for name, parser in parsers.items():
         parser.learn(name)
@@ -207,11 +231,11 @@ def command_parsers() -> dict[str, ArgumentParser]:
 
 
 def _command(name: str) -> Command:
-    module: Any = import_module(f"{__name__}.{name}")
+    module: Any = import_module(f"{__name__}.commands.{f'{name}_' if iskeyword(name) else name}")
     return cast(Command, module)
 
 
 def _forget_output() -> None:
-    """Send what is left of the output nowhere: Python's last flush would fail again."""
+    """Discard the rest of the output: Python's last flush would fail again."""
     with suppress(OSError, AttributeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

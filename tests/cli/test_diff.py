@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from curio_persistence import Persistence, connect
-from curio_persistence.cli.text import cells
+from curio_persistence.cli.terminal.text import cells
 from tests.cli import test_show
 from tests.cli.program import Program
 from tests.cli.test_show import begin, end

@@ -18,8 +18,8 @@ from pathlib import Path
 
 import pytest
 
-from curio_persistence.cli.output import Output, say
-from curio_persistence.cli.progress import Progress, progress_line
+from curio_persistence.cli.terminal.output import Output, say
+from curio_persistence.cli.terminal.progress import Progress, progress_line
 from tests.cli.program import until_it_is_closed
 
 WIPED = "\r\x1b[K"
@@ -232,8 +232,8 @@ def test_what_goes_to_a_pipe_leaves_the_line_alone(screen: Screen) -> None:
 
 INTERRUPTED = """
 import itertools
-from curio_persistence.cli.interrupts import leave_when_interrupted
-from curio_persistence.cli.progress import progress_line
+from curio_persistence.cli.terminal.interrupts import leave_when_interrupted
+from curio_persistence.cli.terminal.progress import progress_line
 
 leave_when_interrupted()
 with progress_line("Working") as progress:

@@ -11,8 +11,8 @@ from datetime import datetime
 import pytest
 
 from curio_persistence import AgentLLMUsage, AgentRun, Persistence, connect
-from curio_persistence.cli.run_ids import short_ids
-from curio_persistence.cli.text import cells
+from curio_persistence.cli.arguments.run_ids import short_ids
+from curio_persistence.cli.terminal.text import cells
 from tests.cli.history import LONG
 from tests.cli.program import Program
 

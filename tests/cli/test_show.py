@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from curio_persistence import AgentLLMUsage, AgentRun, AgentRunEvent, Level, Persistence, connect
-from curio_persistence.cli.text import cells
+from curio_persistence.cli.terminal.text import cells
 from curio_persistence.views.steps import LEVELS
 from tests.cli.history import BEGIN, EVIL
 from tests.cli.program import Program

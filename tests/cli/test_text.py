@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curio_persistence.cli.text import (
+from curio_persistence.cli.terminal.text import (
     cells,
     duration,
     folded,

@@ -35,7 +35,7 @@ def test_it_upgrades_and_says_what_it_did(program: Program, agent_sdk: SQLiteFil
 def test_a_person_is_told_in_words(program: Program, agent_sdk: SQLiteFile) -> None:
     agent_sdk.run("UPDATE agent_runs SET finished_at = 'soon', created_at = '2024-10-27 02:30:00'")
     shown = program.on_terminal("upgrade", "--timezone", "Europe/Paris").out
-    assert "1 runs that nobody created" in shown
+    assert "1 runs that were never created" in shown
     assert "1 times that the clock showed twice" in shown
     assert "1 values that could not be kept: agent_runs 3: finished_at 'soon'" in shown
     assert "missing" not in shown
@@ -45,7 +45,7 @@ def test_the_zone_that_was_assumed_is_told(program: Program, agent_sdk: SQLiteFi
     zone = {"TZ": "Asia/Tokyo"}
     assert program("upgrade", "--dry-run", **zone).json()["timezone"] == "Asia/Tokyo"
     shown = program.on_terminal("upgrade", **zone).out
-    assert "Asia/Tokyo, which is this machine's: say --timezone for another" in shown
+    assert "Asia/Tokyo, which is this machine's: use --timezone for another" in shown
 
 
 def test_a_dry_run_changes_nothing(program: Program, agent_sdk: SQLiteFile) -> None:

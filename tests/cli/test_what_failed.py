@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from curio_persistence import connect
-from curio_persistence.cli.text import cells
+from curio_persistence.cli.terminal.text import cells
 from tests.cli.history import EVIL
 from tests.cli.program import Program
 

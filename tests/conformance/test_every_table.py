@@ -20,7 +20,7 @@ from curio_persistence import (
 )
 from curio_persistence.capabilities.transfers import KINDS
 from curio_persistence.capabilities.transfers.hashes import RunHash
-from curio_persistence.cli import export as export_command
+from curio_persistence.cli.commands import export as export_command
 from curio_persistence.export.copying import CopyReport
 from curio_persistence.export.formats import KIND_OF
 from curio_persistence.export.records import ExportReport

@@ -1,0 +1,135 @@
+"""The options that pick records: one for each filter of the queries, the same in every command."""
+
+from __future__ import annotations
+
+from argparse import ArgumentTypeError, Namespace
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from curio_persistence.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from argparse import _ActionsContainer
+
+
+class _Option(NamedTuple):
+    """The option of a filter: its names and its help."""
+
+    names: tuple[str, ...]
+    help: str
+    several: bool = False
+    """True if it may be given more than once."""
+    metavar: str | None = None
+    read: Callable[[str], Any] = str
+
+
+def _payload(text: str) -> tuple[str, Any]:
+    """Return a path into payloads, and the value wanted there."""
+    import json  # Both take long to import, and few ever need them.
+    from decimal import Decimal
+
+    path, equals, value = text.partition("=")
+    if not path or not equals:
+        raise ArgumentTypeError(f"{text!r} is not PATH=VALUE, such as tool_name=search")
+    try:
+        read = json.loads(value, parse_float=Decimal, parse_constant=str)
+    except (ValueError, RecursionError):
+        return path, value
+    return path, value if isinstance(read, dict | list) else read
+
+
+_ONE_OF = "given more than once, with one of these"
+_OPTIONS = {
+    "agent_id": _Option(("--agent",), "only this agent's {records}", metavar="ID"),
+    "run_id": _Option(("--run", "--run-id"), "only this run's {records}", metavar="ID"),
+    "session_id": _Option(("--session",), "only {records} of this session", metavar="ID"),
+    "parent_run_id": _Option(("--parent",), "only {records} that this run began", metavar="ID"),
+    "status": _Option(
+        ("--status",),
+        "only {records} with this status: of runs pending, running, completed (or succeeded), "
+        "error (or failed), cancelled (or canceled), timeout; of model calls success (or "
+        f"succeeded), error (or failed); or another that an agent gave; {_ONE_OF}",
+        several=True,
+    ),
+    "tags": _Option(
+        ("--tag",), "only {records} with this tag; given more than once, with all", several=True
+    ),
+    "any_tags": _Option(
+        ("--any-tag",), f"only {{records}} with this tag; {_ONE_OF}", several=True, metavar="TAG"
+    ),
+    "event_type": _Option(
+        ("--type",), "only {records} of this type; given more than once, of one of these", True
+    ),
+    "level": _Option(
+        ("--level",),
+        "only {records} of this level: debug, info, warning, error, critical, or another that an "
+        "agent gave; given more than once, of one of these",
+        several=True,
+    ),
+    "min_level": _Option(("--min-level",), "only {records} that are so severe", metavar="LEVEL"),
+    "payload": _Option(
+        ("--payload",),
+        "only {records} whose payload has this value there, such as tool_name=search or "
+        "result.count=3; JSON numbers, true, false, null and text in quotation marks are that, "
+        "anything else is text; given more than once, all of these",
+        several=True,
+        metavar="PATH=VALUE",
+        read=_payload,
+    ),
+    "model": _Option(
+        ("--model",), "only {records} of this model; given more than once, of one of these", True
+    ),
+    "provider": _Option(
+        ("--provider",),
+        "only {records} to this provider; given more than once, to one of these",
+        True,
+    ),
+}
+
+_STATUSES: Mapping[str, Mapping[str, str]] = {
+    "runs": {"failed": "error", "succeeded": "completed", "canceled": "cancelled"},
+    "usage": {"failed": "error", "succeeded": "success"},
+}
+"""Other systems' words for our statuses, by the kind of records."""
+
+
+def add_filters(parser: _ActionsContainer, records: str, *names: str) -> None:
+    """Add the options of these filters; `records` is the help's word for what they select."""
+    for name in names:
+        option = _OPTIONS[name]
+        parser.add_argument(
+            *option.names,
+            dest=name,
+            metavar=option.metavar or option.names[0].removeprefix("--").upper(),
+            type=option.read,
+            action="append" if option.several else "store",
+            help=option.help.format(records=records),
+        )
+
+
+def filters(options: Namespace, *kinds: str) -> dict[str, Any]:
+    """Return the filters that were given; `kinds` are the kinds of records with a status."""
+    told = {
+        name: getattr(options, name)
+        for name in (*_OPTIONS, "since", "until")
+        if hasattr(options, name)
+    }
+    if told.get("status"):
+        told["status"] = [word for given in told["status"] for word in _meant(given, kinds)]
+    if told.get("payload"):
+        told["payload"] = _by_path(told["payload"])
+    return told
+
+
+def _by_path(payload: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    wanted: dict[str, Any] = {}
+    for path, value in payload:
+        if wanted.setdefault(path, value) != value:
+            raise ConfigurationError(f"--payload {path}= is given twice: no event has both values.")
+    return wanted
+
+
+def _meant(status: str, kinds: Iterable[str]) -> list[str]:
+    """Return the statuses that a word means for these kinds of records."""
+    meant = {_STATUSES[kind].get(status, status): None for kind in kinds if kind in _STATUSES}
+    return list(meant) or [status]

@@ -1,0 +1,95 @@
+"""Copy all records of one database into another, beside what that has.
+
+Interrupted or killed, run it again: what is there already is not copied twice. Times and event_ids
+are kept, and the ids of rows wherever they are free. In the end runs, events and model calls are
+counted, and each run's hash is compared; runs that differ are told, and the exit code is 1. As
+JSON, an object with the numbers.
+"""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from typing import TYPE_CHECKING
+
+from curio_persistence.cli.arguments.options import (
+    add_json_option,
+    open_for_reading,
+    variables_of_file,
+)
+from curio_persistence.cli.exit_codes import FAILED, OK
+from curio_persistence.cli.terminal.output import Output, say
+from curio_persistence.cli.terminal.progress import progress_line
+from curio_persistence.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from curio_persistence import DatabaseConfig, Persistence
+
+EXAMPLES = """\
+  curio-persistence copy agent_sdk.db 'postgresql:///agents?schema=copied'
+  curio-persistence copy agent_sdk.db copied.db
+  curio-persistence copy second.db
+"""
+
+_SHOWN = 20
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "source",
+        metavar="SOURCE",
+        nargs="?",
+        help="a URL, or the name of a SQLite file; by default the database that is meant below",
+    )
+    parser.add_argument("destination", metavar="DESTINATION", help="a URL, or the name of a file")
+    add_json_option(parser)
+
+
+def run(options: Namespace, output: Output) -> int:
+    from curio_persistence import copy_records
+
+    with (
+        _source(options) as source,
+        _named("DESTINATION", options.destination).get_persistence() as destination,
+        progress_line("Copying") as progress,
+    ):
+        report = copy_records(source, destination, progress=progress)
+    if output.for_people:
+        of = {
+            "runs": report.new_runs,
+            "events": report.new_events,
+            "model calls": report.new_usage,
+            "scores": report.new_scores,
+        }
+        all_of = (report.runs, report.events, report.usage, report.scores)
+        output.fields(
+            {
+                what: f"{total:,}, {new:,} of them new"
+                for (what, new), total in zip(of.items(), all_of, strict=True)
+            }
+        )
+    else:
+        output.json(report.to_dict())
+    for run_id in report.differing[:_SHOWN]:
+        say(f"Run {run_id!r} is not the same in both.")
+    differing = len(report.differing) + report.more_differing
+    if differing > _SHOWN:
+        say(f"… and {differing - _SHOWN:,} more runs.")
+    return OK if report.ok else FAILED
+
+
+def _source(options: Namespace) -> Persistence:
+    if options.source is None:
+        return open_for_reading(options)
+    if any(given is not None for given in (options.url, options.db_path, options.backend)):
+        raise ConfigurationError(
+            "The source is named twice: drop it, or drop --url, --db-path and --backend."
+        )
+    return _named("SOURCE", options.source).get_persistence(read_only=True)
+
+
+def _named(argument: str, given: str) -> DatabaseConfig:
+    """Return the configuration of a database that an argument names by a URL or as a file."""
+    from curio_persistence import DatabaseConfig
+
+    named = {"CURIO_DATABASE_URL": given} if "://" in given else variables_of_file(given)
+    return DatabaseConfig.from_env(given={argument: named})

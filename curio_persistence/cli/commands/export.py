@@ -1,0 +1,94 @@
+"""Write records to a file, as they are at this moment: JSON lines, CSV, Parquet or Arrow.
+
+JSON lines are one file with all records, oldest first. CSV, Parquet and Arrow are one file if
+--table names one kind of records, and else a folder with a file for each. A file gets its name
+when it is complete. What was exported is read again by `curio-persistence import records`.
+"""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser, Namespace
+from typing import Any
+
+from curio_persistence.cli.arguments.filters import add_filters, filters
+from curio_persistence.cli.arguments.options import add_window_options, open_for_reading
+from curio_persistence.cli.exit_codes import OK
+from curio_persistence.cli.terminal.interrupts import tidied_when_interrupted
+from curio_persistence.cli.terminal.output import Output, say
+from curio_persistence.cli.terminal.progress import progress_line
+from curio_persistence.errors import NotFoundError
+
+EXAMPLES = """\
+  curio-persistence export --output exported.jsonl
+  curio-persistence export --output exported --format csv --since 30d
+  curio-persistence export --table events --level error --output errors.csv
+  curio-persistence export --run-id run-42 --output - | gzip > run-42.jsonl.gz
+"""
+
+_RECORDS = {"runs": "runs", "events": "events", "usage": "model calls", "scores": "scores"}
+_TABLES = tuple(_RECORDS)
+_FORMATS = ("jsonl", "csv", "parquet", "arrow")
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--output",
+        "-o",
+        metavar="PATH",
+        required=True,
+        help="the file or folder to write; - is stdout",
+    )
+    parser.add_argument(
+        "--format",
+        choices=_FORMATS,
+        help="by default what the ending of PATH says; jsonl on stdout",
+    )
+    parser.add_argument(
+        "--table",
+        action="append",
+        choices=_TABLES,
+        help="only these records; may be given more than once",
+    )
+    parser.add_argument("--force", action="store_true", help="replace what is there")
+    parser.add_argument(
+        "--no-snapshot",
+        action="store_true",
+        help="read page by page, not as of one moment: a long export then holds back no log",
+    )
+    group = parser.add_argument_group("which records; what not all kinds have needs a --table")
+    add_filters(group, "records", "agent_id", "run_id", "session_id")
+    add_filters(group, "runs", "parent_run_id", "tags", "any_tags")
+    add_filters(group, "runs and calls", "status")
+    add_filters(group, "events", "event_type", "level", "min_level", "payload")
+    add_filters(group, "calls", "model", "provider")
+    add_window_options(group)
+
+
+def run(options: Namespace, output: Output) -> int:
+    from curio_persistence import export_records
+
+    to_stdout = options.output == "-"
+    target: Any = sys.stdout.buffer if to_stdout else options.output
+    tables = options.table or _TABLES
+    with (
+        open_for_reading(options) as persistence,
+        progress_line("Exporting") as progress,
+        tidied_when_interrupted(),
+    ):
+        report = export_records(
+            persistence,
+            target,
+            format=options.format or ("jsonl" if to_stdout else None),
+            tables=tables,
+            overwrite=options.force,
+            snapshot=not options.no_snapshot,
+            progress=progress,
+            **filters(options, *tables),
+        )
+    where = "" if to_stdout else f" to {report.path}"
+    counts = (f"{getattr(report, name):,} {_RECORDS[name]}" for name in tables)
+    say(f"Exported{where}: {', '.join(counts)}.")
+    if options.run_id is not None and not any(getattr(report, name) for name in tables):
+        raise NotFoundError(f"There are no records of run {options.run_id!r}.")
+    return OK

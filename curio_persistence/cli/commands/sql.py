@@ -1,0 +1,86 @@
+"""Ask in SQL. Nothing is changed, whatever the statement says.
+
+runs, llm_calls, tool_calls and events have the same columns in SQLite and PostgreSQL, with costs in
+US dollars, durations in seconds and times in UTC. `SELECT * FROM runs LIMIT 1` shows which.
+
+As JSON, a list of objects with the columns' names; what is NULL is null, and nothing in CSV.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from curio_persistence.cli.arguments.options import add_json_options, count_or_all, open_for_reading
+from curio_persistence.cli.exit_codes import OK
+from curio_persistence.cli.terminal.output import Output, say
+from curio_persistence.cli.terminal.tables import Column, cell
+from curio_persistence.cli.terminal.text import harmless
+
+if TYPE_CHECKING:
+    from curio_persistence import SQLResult
+
+EXAMPLES = """\
+  curio-persistence sql "SELECT * FROM runs WHERE status = 'error' ORDER BY started_at DESC LIMIT 5"
+  curio-persistence sql "SELECT model, count(*), sum(cost_usd) FROM llm_calls GROUP BY model"
+  curio-persistence sql "SELECT tool_name, avg(duration_s) FROM tool_calls GROUP BY 1" --csv
+  curio-persistence sql - --limit all --jsonl <<< "SELECT * FROM events" > events.jsonl
+"""
+
+_MOST = "1000"
+_WIDEST = 48
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("query", metavar="SQL", help="one statement that reads, or - for stdin")
+    parser.add_argument(
+        "--limit",
+        metavar="N",
+        type=count_or_all,
+        default=_MOST,
+        help=f"at most so many rows (default: {_MOST}), or 'all'",
+    )
+    forms = add_json_options(parser)
+    forms.add_argument("--csv", action="store_true", help="print CSV, with a header")
+
+
+def run(options: Namespace, output: Output) -> int:
+    query = sys.stdin.read() if options.query == "-" else options.query
+    with open_for_reading(options) as persistence:
+        found = persistence.sql(query, limit=options.limit)
+    if options.csv:
+        output.text(_csv(found, harmless if output.for_people else str))
+    elif not output.for_people:
+        output.json_list(found.to_dicts())
+    elif found.rows:
+        output.table(*_table(found))
+    else:
+        say("The query has no rows.")
+    if found.has_more:
+        say("There are more: add --limit all.")
+    return OK
+
+
+def _table(found: SQLResult) -> tuple[list[Column], list[list[Any]]]:
+    numbers = [all(_is_number(value) for value in column) for column in zip(*found, strict=True)]
+    columns = [
+        Column(name, right=right, most=_WIDEST)
+        for name, right in zip(found.columns, numbers, strict=True)
+    ]
+    return columns, [list(map(cell, row)) for row in found]
+
+
+def _is_number(value: Any) -> bool:
+    return value is None or isinstance(value, int | float)
+
+
+def _csv(found: SQLResult, printable: Callable[[str], str]) -> str:
+    written = io.StringIO()
+    lines = csv.writer(written, lineterminator="\n")
+    for row in (found.columns, *found):
+        lines.writerow(printable(each) if isinstance(each, str) else each for each in row)
+    return written.getvalue()

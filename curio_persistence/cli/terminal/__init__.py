@@ -1,0 +1,1 @@
+"""Output to a terminal: tables, text that fits, progress, Ctrl-C."""

@@ -1,0 +1,53 @@
+"""Ctrl-C ends a command at once, or lets it take away first what it has not finished."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Event
+
+from curio_persistence.cli.exit_codes import INTERRUPTED
+from curio_persistence.cli.terminal.output import wipe
+
+_TIDYING_SECONDS = 5.0
+_has_to_tidy = Event()
+
+
+@contextmanager
+def tidied_when_interrupted() -> Iterator[None]:
+    """Let Ctrl-C raise KeyboardInterrupt in the block, and wait for its end some seconds."""
+    _has_to_tidy.set()
+    try:
+        yield
+    finally:
+        _has_to_tidy.clear()
+
+
+def leave_when_interrupted() -> None:
+    """End the process on Ctrl-C, even while it waits in a database driver.
+
+    Python would raise KeyboardInterrupt only when the driver returns, which for a server that does
+    not answer may take long. Ending is safe: what is not committed is undone by the database.
+    """
+    import signal
+    from threading import Thread
+
+    usual = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if not usual or not hasattr(signal, "sigwait"):
+        return
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    Thread(target=_leave, name="curio-interrupt", daemon=True).start()
+
+
+def _leave() -> None:
+    import signal
+    import time
+    from _thread import interrupt_main
+
+    signal.sigwait({signal.SIGINT})
+    wipe()
+    if _has_to_tidy.is_set():
+        interrupt_main()
+        time.sleep(_TIDYING_SECONDS)
+    os._exit(INTERRUPTED)
