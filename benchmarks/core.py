@@ -27,6 +27,7 @@ from tests.support.server import ServerUnavailable  # noqa: E402
 _FULL = Sizes(
     repetitions=7,
     slow_repetitions=3,
+    rounds=100,
     writes=2_000,
     batched=25_000,
     runs=100,
@@ -37,6 +38,7 @@ _FULL = Sizes(
 _QUICK = Sizes(
     repetitions=3,
     slow_repetitions=1,
+    rounds=100,
     writes=400,
     batched=2_000,
     runs=10,
@@ -95,6 +97,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--quick", action="store_true", help="smaller tables and fewer repetitions")
     add("--repetitions", type=int, metavar="N", help="how often each case is measured")
     add("--slow-repetitions", type=int, metavar="N", help="the same, for what takes seconds")
+    add(
+        "--rounds", type=int, metavar="N", help="how often in each repetition, at most, it is asked"
+    )
     add("--writes", type=int, metavar="N", help="single events written in each repetition")
     add("--batched", type=int, metavar="N", help="rows written in batches in each repetition")
     add("--runs", type=int, metavar="N", help="runs of 1,000 events where events are written")

@@ -44,7 +44,7 @@ def sample(
     Returns for each side the repetitions, and for each of them what its chunks measured.
 
     The garbage collector runs as it does in a program, but does not look through what the
-    benchmark itself holds.
+    benchmark itself holds: that stays frozen, or each repetition would look through all of it.
     """
     if warm_up:
         for side in sides:
@@ -54,7 +54,6 @@ def sample(
         gc.collect()
         gc.freeze()
         rounds = [[side() for side in sides] for _ in range(chunks)]
-        gc.unfreeze()
         for of_side, taken in zip(samples, zip(*rounds, strict=True), strict=True):
             of_side.append(list(taken))
     return samples

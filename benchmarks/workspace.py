@@ -21,12 +21,14 @@ class Sizes:
     """How much of everything.
 
     `writes` are the single ones of one repetition, `batched` its rows in batches; what takes
-    seconds is repeated `slow_repetitions` times. There are `runs` of a thousand events where events
+    seconds is repeated `slow_repetitions` times. A question is asked `rounds` times at most in one
+    repetition. There are `runs` of a thousand events where events
     are written and runs are read, and `history_runs` where all of them are.
     """
 
     repetitions: int
     slow_repetitions: int
+    rounds: int
     writes: int
     batched: int
     runs: int
@@ -46,6 +48,10 @@ class Workspace:
         self.dsn = dsn
         self.own_server = own_server
         self._stack = stack
+
+    def rounds(self, wanted: int) -> int:
+        """Return how often something is asked in one repetition, where so often is wanted."""
+        return min(wanted, self.sizes.rounds)
 
     @property
     def full_runs(self) -> list[str]:

@@ -53,7 +53,7 @@ def _line(work: Workspace, title: str, arguments: Sequence[str], milliseconds: f
         interleave(
             lambda: timed(lambda _: interpret(bytecode, "-c", "pass"), [None]),
             lambda: timed(lambda _: interpret(bytecode, *program), [None]),
-            chunks=2,
+            chunks=work.rounds(2),
             repetitions=work.sizes.repetitions,
         ),
         at_most=milliseconds * 1e6,

@@ -109,7 +109,9 @@ def _line(name: str, work: Workspace, question: Question) -> Line:
         return timed(lambda filters: question.query(limit=_PAGE, **filters), [next(following)])
 
     [samples] = sample(
-        chunk, chunks=_ASKED_IN_A_REPETITION, repetitions=work.sizes.slow_repetitions
+        chunk,
+        chunks=work.rounds(_ASKED_IN_A_REPETITION),
+        repetitions=work.sizes.slow_repetitions,
     )
     count = work.sizes.history_runs * rows.EVENTS_OF_A_RUN
     return Line(

@@ -173,7 +173,10 @@ def _p95(
         return lambda: timed(ask, [next(following)])
 
     samples = sample(
-        chunk(raw), chunk(ours), chunks=_QUESTIONS, repetitions=work.sizes.slow_repetitions
+        chunk(raw),
+        chunk(ours),
+        chunks=work.rounds(_QUESTIONS),
+        repetitions=work.sizes.slow_repetitions,
     )
     return Timing(*(each(side, quantile(0.95)) for side in samples))
 

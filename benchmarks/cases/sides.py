@@ -90,7 +90,9 @@ def asking(
         following = cycle(arguments)
         return lambda: timed(ask, [next(following)])
 
-    return interleave(chunk(raw), chunk(ours), chunks=times, repetitions=work.sizes.repetitions)
+    return interleave(
+        chunk(raw), chunk(ours), chunks=work.rounds(times), repetitions=work.sizes.repetitions
+    )
 
 
 def check(ours: object, raw: object) -> None:

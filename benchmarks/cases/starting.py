@@ -26,7 +26,12 @@ def import_time(work: Workspace) -> list[Line]:
         Line(
             f"`{ours}`, against `python -c pass`",
             Goal(60, 30, "added"),
-            interleave(chunk("pass"), chunk(ours), chunks=2, repetitions=work.sizes.repetitions),
+            interleave(
+                chunk("pass"),
+                chunk(ours),
+                chunks=work.rounds(2),
+                repetitions=work.sizes.repetitions,
+            ),
             remark=_foreign_modules(ours, bytecode),
         )
     ]

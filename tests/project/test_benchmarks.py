@@ -18,12 +18,13 @@ RESULTS = ROOT / "benchmarks" / "RESULTS.md"
 TINY = (
     "--repetitions=1",
     "--slow-repetitions=1",
+    "--rounds=1",
     "--writes=100",
-    "--batched=1000",
-    "--runs=2",
-    "--history-runs=2",
-    "--usage-rows=2000",
-    "--metrics=2000",
+    "--batched=100",
+    "--runs=1",
+    "--history-runs=1",
+    "--usage-rows=1000",
+    "--metrics=1000",
 )
 
 
