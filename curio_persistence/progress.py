@@ -6,3 +6,21 @@ from collections.abc import Callable
 
 Progress = Callable[[int, int | None], object]
 """Called from time to time with the number of records done, and of how many; None if unknown."""
+
+
+class Checkpoint:
+    """Ends work between two batches, by what `check` raises; tells only callers who ask for it."""
+
+    def __init__(self, check: Callable[[], object], progress: Progress | None) -> None:
+        self._check = check
+        self.progress = progress
+
+    def __call__(self, done: int, total: int | None) -> None:
+        self._check()
+        if self.progress is not None:
+            self.progress(done, total)
+
+
+def is_told(progress: Progress | None) -> bool:
+    """Return whether a caller asked to be told, for whom the records are counted first."""
+    return (progress.progress if isinstance(progress, Checkpoint) else progress) is not None

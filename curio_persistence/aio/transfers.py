@@ -20,7 +20,7 @@ from curio_persistence.aio.threads import Threads
 from curio_persistence.config import DatabaseConfig
 from curio_persistence.errors import ConfigurationError
 from curio_persistence.persistence import Persistence
-from curio_persistence.progress import Progress
+from curio_persistence.progress import Checkpoint, Progress
 
 T = TypeVar("T")
 Source = str | os.PathLike[str]
@@ -141,14 +141,12 @@ async def _apart(
     threads = persistence._threads if persistence else Threads(1)
     is_left = Event()
 
-    def tell(done: int, total: int | None) -> None:
+    def end_if_left() -> None:
         if is_left.is_set():
             raise asyncio.CancelledError
-        if progress is not None:
-            progress(done, total)
 
     try:
-        return await threads.call_apart(partial(work, tell))
+        return await threads.call_apart(partial(work, Checkpoint(end_if_left, progress)))
     except asyncio.CancelledError:
         is_left.set()
         raise

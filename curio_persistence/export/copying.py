@@ -14,7 +14,7 @@ from curio_persistence.capabilities.transfers.reading import Reading, of_runs
 from curio_persistence.errors import ConflictError, InvalidValueError, MissingRunError
 from curio_persistence.export.records import checked_persistence
 from curio_persistence.persistence import Persistence
-from curio_persistence.progress import Progress
+from curio_persistence.progress import Progress, is_told
 from curio_persistence.store.filters import Filter
 from curio_persistence.store.table import Row, Table
 from curio_persistence.tables import RUNS_AND_STUBS
@@ -86,7 +86,7 @@ class _Copying:
         self._here = here
         self._there = there
         self._progress = progress
-        self._total = sum(map(here.count, KINDS.values())) if progress is not None else None
+        self._total = sum(map(here.count, KINDS.values())) if is_told(progress) else None
         self._deduplicator = there.deduplicator()
         self._came = RunHashes()
         self._counts = dict.fromkeys(KINDS, 0)

@@ -18,7 +18,7 @@ from curio_persistence.errors import InvalidValueError, UnsupportedError
 from curio_persistence.export.formats import FORMATS, VERSION, Write, json_line
 from curio_persistence.export.places import MANIFEST, file_in, whole_file, whole_folder
 from curio_persistence.persistence import Persistence
-from curio_persistence.progress import Progress
+from curio_persistence.progress import Progress, is_told
 from curio_persistence.store.filters import Filter, Op, Select, Where
 from curio_persistence.store.table import Columns, Table
 from curio_persistence.tables import EVENTS
@@ -68,7 +68,7 @@ def export_records(
     chosen, target = _chosen(tables), _target(path)
     wheres = _wheres(transfers, chosen, filters)
     export = _Export(chosen, wheres, _checked_format(format, target), progress)
-    if progress is not None:
+    if is_told(progress):
         export.total = sum(
             transfers.count(chosen[name], where) for name in chosen for where in wheres[name]
         )

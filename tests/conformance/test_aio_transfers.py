@@ -20,6 +20,9 @@ from curio_persistence.aio import (
     import_costs,
     import_records,
 )
+from curio_persistence.backends.memory.store import MemoryStore
+from curio_persistence.store.filters import Where
+from curio_persistence.store.table import Table
 from tests.conformance.test_import_costs import CALL, write_lines
 from tests.support import awkward
 from tests.support.awkward import hashes
@@ -195,3 +198,36 @@ def test_a_cancelled_copy_ends_and_can_be_finished(
 
     awaiting(persistence, work, threads=1)
     assert numbers(persistence.iter_agent_run_events(order="oldest")) == list(range(MANY))
+
+
+class CountingStore(MemoryStore):
+    """Knows how many times its rows were counted."""
+
+    counts = 0
+
+    def count(self, table: Table[Any], where: Where = ()) -> int:
+        self.counts += 1
+        return super().count(table, where)
+
+
+@pytest.mark.parametrize("is_told", [False, True])
+def test_nothing_is_counted_for_callers_who_are_not_told(tmp_path: Path, is_told: bool) -> None:
+    store = CountingStore()
+    source = Persistence(store)
+    write(source, AgentRunEvent, range(10))
+    progress = (lambda done, total: None) if is_told else None
+
+    async def work(awaited: AsyncPersistence) -> list[int]:
+        counts = []
+        for step in (
+            lambda: export_records(awaited, tmp_path / "all.jsonl", progress=progress),
+            lambda: copy_records(awaited, AsyncPersistence(other), progress=progress),
+        ):
+            store.counts = 0
+            await step()
+            counts.append(store.counts)
+        return counts
+
+    with InMemoryPersistence() as other:
+        counts = awaiting(source, work)
+    assert [count > 0 for count in counts] == [is_told] * 2
