@@ -22,7 +22,7 @@ from curio_persistence.capabilities.sql import ask
 from curio_persistence.capabilities.stats import Stats
 from curio_persistence.capabilities.transfers import Transfers
 from curio_persistence.capabilities.usage import Usage, UsageFilters
-from curio_persistence.capabilities.windows import Moment
+from curio_persistence.capabilities.windows import TimeLike
 from curio_persistence.clock import Clock
 from curio_persistence.config import DatabaseConfig
 from curio_persistence.errors import UnsupportedError
@@ -342,8 +342,8 @@ class Persistence(BasePersistence):
         agent_id: str | None = None,
         *,
         session_id: str | None = None,
-        since: Moment | None = None,
-        until: Moment | None = None,
+        since: TimeLike | None = None,
+        until: TimeLike | None = None,
     ) -> dict[str, Any]:
         return self.stats.summary(
             agent_id=_unless_empty(agent_id), session_id=session_id, since=since, until=until
@@ -394,7 +394,7 @@ class Persistence(BasePersistence):
         )
 
     @property
-    def place(self) -> str:
+    def location(self) -> str:
         """The location of the database, as words that can open a sentence; without a password."""
         return self._store.location
 
@@ -426,7 +426,7 @@ class Persistence(BasePersistence):
         return [*findings, *self.search.check(deep=deep), self._left_behind_finding()]
 
     def _left_behind_finding(self, older_than: timedelta = timedelta(hours=1)) -> Finding:
-        left = self.runs.left_behind(older_than=older_than, limit=_LOOKED_AT)
+        left = self.runs.stale(older_than=older_than, limit=_LOOKED_AT)
         if not left:
             return Finding("runs", "ok", "none left behind by a crashed agent")
         names = ", ".join(run.run_id for run in left[:5]) + (", …" if len(left) > 5 else "")

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from curio_persistence import persistence as blocking
-from curio_persistence.aio.opening import Opening
+from curio_persistence.aio.connecting import ConnectContext
 from curio_persistence.aio.persistence import (
     THREADS,
     AsyncBufferedPersistence,
     AsyncPersistence,
 )
 from curio_persistence.aio.recorder import AsyncBlock, AsyncRunRecorder
-from curio_persistence.aio.streams import AsyncFollowing, AsyncStream
+from curio_persistence.aio.streams import AsyncEventFeed, AsyncStream
 from curio_persistence.aio.transfers import (
     copy_records,
     export_records,
@@ -27,11 +27,11 @@ from curio_persistence.redaction import Content, Redactor
 __all__ = [
     "AsyncBlock",
     "AsyncBufferedPersistence",
-    "AsyncFollowing",
+    "AsyncEventFeed",
     "AsyncPersistence",
     "AsyncRunRecorder",
     "AsyncStream",
-    "Opening",
+    "ConnectContext",
     "connect",
     "copy_records",
     "current_run",
@@ -64,12 +64,12 @@ def connect(
     content: Content | None = None,
     search: bool | None = None,
     threads: int = THREADS,
-) -> Opening:
+) -> ConnectContext:
     """Open a persistence: `await connect(url)`, or `async with connect(url) as persistence: …`.
 
     As `curio_persistence.connect` does; `threads` is how many calls are worked on at a time.
     """
-    return Opening(
+    return ConnectContext(
         lambda: blocking.connect(
             url,
             read_only=read_only,

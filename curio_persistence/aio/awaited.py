@@ -1,4 +1,4 @@
-"""Makes of a class whose methods block one whose methods are awaited."""
+"""Make a class with awaited methods from a class whose methods block."""
 
 from __future__ import annotations
 

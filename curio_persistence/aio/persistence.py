@@ -9,7 +9,7 @@ from typing import Any, Self, Unpack
 
 from curio_persistence.aio.awaited import Awaited, awaited, streamed
 from curio_persistence.aio.recorder import AsyncRunRecorder
-from curio_persistence.aio.streams import AsyncFollowing
+from curio_persistence.aio.streams import AsyncEventFeed
 from curio_persistence.aio.threads import Threads
 from curio_persistence.buffering.persistence import BufferedPersistence
 from curio_persistence.buffering.queue import Overflow
@@ -50,7 +50,7 @@ class AsyncRuns(Awaited[RunViews]):
     count = awaited(RunViews.count)
     totals = awaited(RunViews.totals)
     delete = awaited(RunViews.delete)
-    left_behind = awaited(RunViews.left_behind)
+    stale = awaited(RunViews.stale)
     abandon = awaited(RunViews.abandon)
     history = awaited(RunViews.history)
     steps = awaited(RunViews.steps)
@@ -71,14 +71,14 @@ class AsyncEvents(Awaited[Events]):
 
     def follow(
         self, *, last: int = 0, interval: float = 0.5, **filters: Unpack[EventFilters]
-    ) -> AsyncFollowing:
+    ) -> AsyncEventFeed:
         """The newest events, then those that are stored from now on, each exactly once.
 
         `async for events in persistence.events.follow(): …` goes on for ever. `last` is how many
         come first, `interval` how many seconds pass between two looks.
         """
         following = self._sync.follow(last=last, interval=interval, **filters)
-        return AsyncFollowing(following, self._threads)
+        return AsyncEventFeed(following, self._threads)
 
 
 class AsyncUsage(Awaited[Usage]):
@@ -307,9 +307,9 @@ class AsyncPersistence(Awaited[Persistence]):
         return self._sync.redaction
 
     @property
-    def place(self) -> str:
+    def location(self) -> str:
         """The location of the database, as words that can open a sentence; without a password."""
-        return self._sync.place
+        return self._sync.location
 
     async def close(self) -> None:
         """Release connections and threads. Closing twice is fine."""

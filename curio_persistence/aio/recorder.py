@@ -51,7 +51,7 @@ class AsyncRunRecorder(Awaited[RunRecorder]):
 
     @property
     def parent_span_id(self) -> str | None:
-        """That of the block around it; None for an outermost run."""
+        """Return the span_id of the block around it; None for an outermost run."""
         return self._sync.parent_span_id
 
     @property

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
 from curio_persistence.aio.threads import Threads, running_loop
-from curio_persistence.capabilities.following import Following
+from curio_persistence.capabilities.event_feed import EventFeed
 from curio_persistence.models import AgentRunEvent
 from curio_persistence.results.pages import Stream
 from curio_persistence.store.table import Record
@@ -86,13 +86,13 @@ class _Reading(Generic[M]):
             self._batches.close()
 
 
-class AsyncFollowing:
+class AsyncEventFeed:
     """Lists of events, for ever; see `Following`. To be asked by one task at a time.
 
     If a wait for a list is cancelled, as by a timeout, the next call returns that list.
     """
 
-    def __init__(self, following: Following, threads: Threads) -> None:
+    def __init__(self, following: EventFeed, threads: Threads) -> None:
         self._following = following
         self._threads = threads
         self._look: asyncio.Future[list[AgentRunEvent]] | None = None

@@ -93,7 +93,7 @@ class Threads:
         return _submit(executor, partial(function, *args, **kwargs))
 
     async def last_call(self, function: Callable[[], T]) -> T:
-        """The same, but not behind others, who may wait for long. Then the threads are let go."""
+        """Do the same ahead of waiting calls, and then end the threads."""
         running_loop()
         try:
             with self._next_level() as level:

@@ -9,7 +9,7 @@ from weakref import ref
 
 from curio_persistence.capabilities.appends import Appends
 from curio_persistence.capabilities.arguments import PayloadFilter, checked_run_id
-from curio_persistence.capabilities.following import Following, SharedFeed
+from curio_persistence.capabilities.event_feed import EventFeed, SharedFeed
 from curio_persistence.capabilities.record_filter import (
     Condition,
     FilterKind,
@@ -18,7 +18,7 @@ from curio_persistence.capabilities.record_filter import (
     equal,
     holding,
 )
-from curio_persistence.capabilities.windows import Moment
+from curio_persistence.capabilities.windows import TimeLike
 from curio_persistence.errors import ConflictError, InvalidValueError, MissingRunError
 from curio_persistence.models import AgentRunEvent, Level
 from curio_persistence.results.pages import Direction, Page, Stream, open_stream, read_page
@@ -37,8 +37,8 @@ class EventFilters(TypedDict, total=False):
     level: str | Collection[str] | None
     min_level: str | None
     payload: PayloadFilter | None
-    since: Moment | None
-    until: Moment | None
+    since: TimeLike | None
+    until: TimeLike | None
 
 
 def _of_level(level: Value) -> Where:
@@ -144,7 +144,7 @@ class Events(Appends[AgentRunEvent]):
 
     def follow(
         self, *, last: int = 0, interval: float = 0.5, **filters: Unpack[EventFilters]
-    ) -> Following:
+    ) -> EventFeed:
         """Yield the newest events, then those stored from now on, each exactly once.
 
         The iterator never ends. `last` is the number of newest events, `interval` the seconds
@@ -160,7 +160,7 @@ class Events(Appends[AgentRunEvent]):
         if feed is None:
             feed = SharedFeed(self._store, EVENTS)
             self._feed = ref(feed)
-        return Following(self._store, EVENTS, feed, self._where(filters), last, interval)
+        return EventFeed(self._store, EVENTS, feed, self._where(filters), last, interval)
 
     def _where(self, filters: EventFilters) -> Where:
         return EVENT_FILTERS.of(filters).where(self._clock)

@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any, TypedDict, Unpack, cast
 
 from curio_persistence.capabilities.record_filter import FilterKind
-from curio_persistence.capabilities.windows import Moment
+from curio_persistence.capabilities.windows import TimeLike
 from curio_persistence.clock import Clock
 from curio_persistence.errors import InvalidValueError
 from curio_persistence.results.computed import computed_table
@@ -58,8 +58,8 @@ class MetricFilters(TypedDict, total=False):
     agent_id: str | None
     run_id: str | None
     session_id: str | None
-    since: Moment | None
-    until: Moment | None
+    since: TimeLike | None
+    until: TimeLike | None
 
 
 METRIC_FILTERS = FilterKind(EVENTS, MetricFilters)

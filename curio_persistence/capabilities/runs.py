@@ -15,7 +15,7 @@ from curio_persistence.capabilities.batches import encode_all, in_one_transactio
 from curio_persistence.capabilities.record_filter import Condition, FilterKind, holding
 from curio_persistence.capabilities.search.indexing import Indexing, Words
 from curio_persistence.capabilities.totals import GroupBy, RunTotals, run_totals
-from curio_persistence.capabilities.windows import Moment
+from curio_persistence.capabilities.windows import TimeLike
 from curio_persistence.clock import Clock
 from curio_persistence.errors import (
     ConflictError,
@@ -66,8 +66,8 @@ class RunFilters(TypedDict, total=False):
     any_tags: str | Collection[str] | None
     user_id: str | None
     metadata: PayloadFilter | None
-    since: Moment | None
-    until: Moment | None
+    since: TimeLike | None
+    until: TimeLike | None
 
 
 def _checked_tags(tags: str | Collection[str]) -> tuple[str, ...]:
@@ -337,7 +337,7 @@ class Runs:
     def _detach_children(self, where: Where, _: Words) -> None:
         self._store.update(RUNS, where, {"parent_run_id": None})
 
-    def left_behind(
+    def stale(
         self, *, older_than: timedelta = timedelta(hours=1), limit: int | None = None
     ) -> list[AgentRun]:
         """Return runs still `running` without a sign of life for that long, oldest last.

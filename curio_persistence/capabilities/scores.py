@@ -7,7 +7,7 @@ from typing import Any, TypedDict, Unpack
 
 from curio_persistence.capabilities.arguments import checked_run_id
 from curio_persistence.capabilities.record_filter import FilterKind
-from curio_persistence.capabilities.windows import Moment
+from curio_persistence.capabilities.windows import TimeLike
 from curio_persistence.clock import Clock
 from curio_persistence.errors import InvalidValueError, MissingRunError, NotFoundError
 from curio_persistence.models import Score
@@ -33,8 +33,8 @@ class ScoreFilters(TypedDict, total=False):
     author: str | Collection[str] | None
     session_id: str | None
     user_id: str | None
-    since: Moment | None
-    until: Moment | None
+    since: TimeLike | None
+    until: TimeLike | None
 
 
 SCORE_FILTERS = FilterKind(SCORES, ScoreFilters, of_run=("agent_id", "session_id", "user_id"))

@@ -16,7 +16,7 @@ from typing import Any, TypedDict, Unpack
 
 from curio_persistence.capabilities.failures import FailureGroup, failure_groups
 from curio_persistence.capabilities.record_filter import FilterKind
-from curio_persistence.capabilities.windows import Moment
+from curio_persistence.capabilities.windows import TimeLike
 from curio_persistence.clock import Clock
 from curio_persistence.models import AgentRunStatus
 from curio_persistence.results.pages import Records
@@ -40,8 +40,8 @@ class StatsFilters(TypedDict, total=False):
 
     agent_id: str | None
     session_id: str | None
-    since: Moment | None
-    until: Moment | None
+    since: TimeLike | None
+    until: TimeLike | None
 
 
 _FILTERS = {

@@ -10,7 +10,7 @@ from typing import Any, TypedDict, Unpack
 from curio_persistence.capabilities.appends import Appends
 from curio_persistence.capabilities.record_filter import FilterKind
 from curio_persistence.capabilities.totals import GroupBy, UsageTotals, usage_totals
-from curio_persistence.capabilities.windows import Moment
+from curio_persistence.capabilities.windows import TimeLike
 from curio_persistence.errors import ConflictError
 from curio_persistence.models import AgentLLMUsage
 from curio_persistence.results.pages import (
@@ -37,8 +37,8 @@ class UsageFilters(TypedDict, total=False):
     model: str | Collection[str] | None
     provider: str | Collection[str] | None
     status: str | Collection[str] | None
-    since: Moment | None
-    until: Moment | None
+    since: TimeLike | None
+    until: TimeLike | None
 
 
 USAGE_FILTERS = FilterKind(USAGE, UsageFilters, of_run=("session_id", "user_id"))

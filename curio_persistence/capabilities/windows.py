@@ -13,7 +13,7 @@ from curio_persistence.errors import InvalidValueError
 from curio_persistence.store.codecs import encode_time
 from curio_persistence.store.filters import Filter, Op
 
-Moment = datetime | str
+TimeLike = datetime | str
 """A datetime; text as ISO 8601 has it; or how long ago: `90s`, `30m`, `2h`, `7d`, `4w`."""
 
 BOUNDS: Mapping[str, Op] = {"since": ">=", "until": "<"}

@@ -37,7 +37,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class StorageCapabilities:
-    """What a backend can do, for programs that do with less where they have to."""
+    """What a backend can do, for programs that adapt to it."""
 
     append_event: bool = True
     get_run: bool = True
@@ -60,7 +60,7 @@ class StorageBackend(ABC):
     @property
     @abstractmethod
     def capabilities(self) -> StorageCapabilities:
-        """What this backend can do."""
+        """Return what this backend can do."""
 
     @abstractmethod
     async def initialize(self) -> None:
@@ -154,7 +154,7 @@ class StorageBackend(ABC):
         until: datetime | None = None,
         aggregation: str = "avg",
     ) -> list[dict[str, Any]]:
-        """What a metric comes to, bucket by bucket."""
+        """Return the aggregate of a metric, bucket by bucket."""
         raise _unsupported("query_metrics")
 
     async def vacuum(
@@ -199,18 +199,18 @@ class CurioStorageBackend(StorageBackend):
                 persistence = self._open_persistence()
                 self._can_search = persistence.search.enabled
                 self._opened = AsyncPersistence(persistence)
-                if self.is_closed:  # By now: then nobody else closes it.
+                if self.is_closed:  # Closed by now: no other code closes it.
                     persistence.close()
             return self._opened
 
     @property
     def capabilities(self) -> StorageCapabilities:
-        """What this backend can do; whether it can search is known once it is open."""
+        """Return what this backend can do; whether it can search is known once it is open."""
         return StorageCapabilities(query_metrics=True, search_text=self._can_search, streaming=True)
 
     @property
     def is_closed(self) -> bool:
-        """Whether it was closed; every call then raises ClosedError."""
+        """Return whether it was closed; every call then raises ClosedError."""
         return self._is_closed
 
     async def initialize(self) -> None:
@@ -453,7 +453,7 @@ def _ours(status: str) -> str:
 
 
 def _all_ours(status: str) -> Collection[str]:
-    # What is no text, nor hashable perhaps, is refused where it is used.
+    # A value that is not text is refused where it is used.
     return _STATUSES.get(status, (status,)) if isinstance(status, str) else (status,)
 
 
@@ -480,7 +480,7 @@ def _as_event(event: AgentRunEvent) -> dict[str, Any]:
 
 
 def _parsed(text: str | None) -> Any:
-    """What JSON text holds, its text where that is no JSON, and nothing as an empty object."""
+    """Return what JSON text holds; text that is not JSON unchanged, None as an empty object."""
     try:
         return json.loads(text) if text else {}
     except (ValueError, RecursionError):

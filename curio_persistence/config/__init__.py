@@ -12,11 +12,11 @@ from curio_persistence.config.settings import (
     LIBPQ,
     OWN_URL,
     SERVER_VARIABLES,
-    Place,
+    ConfigSource,
     Setting,
     Settings,
     base_scheme,
-    places,
+    sources,
 )
 from curio_persistence.errors import ConfigurationError, UnsupportedError
 from curio_persistence.recording import switch
@@ -322,8 +322,10 @@ _NUMBERS = ("DB_PORT", "DB_MIN_CONNECTIONS", "DB_MAX_CONNECTIONS")
 
 
 def _settings(environ: Mapping[str, str] | None, dotenv: bool, given: Given | None) -> Settings:
-    arguments = [Place(name, set_by, is_argument=True) for name, set_by in (given or {}).items()]
-    return Settings([*arguments, *places(environ, dotenv=dotenv)])
+    arguments = [
+        ConfigSource(name, set_by, is_argument=True) for name, set_by in (given or {}).items()
+    ]
+    return Settings([*arguments, *sources(environ, dotenv=dotenv)])
 
 
 def _said_in(url: str) -> set[str]:

@@ -12,7 +12,7 @@ from curio_persistence.config.settings import (
     LIBPQ,
     OWN_URL,
     SERVER_VARIABLES,
-    Place,
+    ConfigSource,
     Setting,
     Settings,
     shown,
@@ -71,25 +71,25 @@ class Explanation:
 
     def _unused(self) -> Iterator[Setting]:
         known = (OWN_URL, *self._variables, HOSTS_URL, *_LIBPQ_VARIABLES)
-        for place in self._settings.places:
+        for source in self._settings.sources:
             for variable in known:
-                value = place.variables.get(variable)
-                why = value and not place.is_argument and self._why_not(variable, place)
+                value = source.variables.get(variable)
+                why = value and not source.is_argument and self._why_not(variable, source)
                 if why:
                     name = self._name(variable)
-                    yield Setting(name, shown(name, value), place.source(variable), why)
+                    yield Setting(name, shown(name, value), source.describe(variable), why)
 
     def _name(self, variable: str) -> str:
         return {**_LIBPQ_VARIABLES, **self._variables}.get(variable, "url")
 
-    def _why_not(self, variable: str, place: Place) -> str:
-        """Return why a variable of a place is not in force; empty if it is."""
+    def _why_not(self, variable: str, source: ConfigSource) -> str:
+        """Return why a variable of a source is not in force; empty if it is."""
         settings = self._settings
         if variable in _LIBPQ_VARIABLES:
-            return self._why_not_libpq(variable, place)
-        if variable == switch.VARIABLE and place.name != ENVIRONMENT:
+            return self._why_not_libpq(variable, source)
+        if variable == switch.VARIABLE and source.name != ENVIRONMENT:
             return "recording looks into the environment only"
-        if settings.place(variable) is not place:
+        if settings.source_of(variable) is not source:
             return f"{settings.source(variable)} comes first"
         if variable in self._used:
             return ""
@@ -100,10 +100,10 @@ class Explanation:
             return f"{self._in_force['db_type']} has none"
         return f"{settings.source(settings.decider)} comes first"
 
-    def _why_not_libpq(self, variable: str, place: Place) -> str:
+    def _why_not_libpq(self, variable: str, source: ConfigSource) -> str:
         name = self._name(variable)
         if name not in self._in_force:
             return "PostgreSQL is not chosen"
-        if place.name != ENVIRONMENT:
+        if source.name != ENVIRONMENT:
             return "libpq looks into the environment only"
         return f"{self._source(name)} comes first" if self._in_force[name] is not None else ""

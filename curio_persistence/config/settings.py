@@ -35,7 +35,7 @@ LIBPQ = {
 }
 _SECRET = "***"
 # A host without a user, and a path: whatever looks otherwise may hold a piece of a password.
-_PLAIN_PLACE = re.compile(r"[\w.,%+-]*(:\d+)?(/[^:@]*)?")
+_PLAIN_ADDRESS = re.compile(r"[\w.,%+-]*(:\d+)?(/[^:@]*)?")
 
 
 class Setting(NamedTuple):
@@ -51,7 +51,7 @@ class Setting(NamedTuple):
     unused: str = ""
 
 
-class Place(NamedTuple):
+class ConfigSource(NamedTuple):
     """Some variables that were set in the same place."""
 
     name: str
@@ -59,50 +59,54 @@ class Place(NamedTuple):
 
     is_argument: bool = False
 
-    def source(self, variable: str) -> str:
+    def describe(self, variable: str) -> str:
         return self.name if self.is_argument else f"{self.name}: {variable}"
 
 
 class Settings:
     """The variables of several places, each of which overrules those behind it.
 
-    `decider` is the variable that names the database, empty if none does: the first place with one
-    decides, and in one place the rank of the variable. An empty value hides the variable in every
-    later place.
+    `decider` is the variable that names the database, empty if none does: the first source with one
+    decides, and in one source the rank of the variable. An empty value hides the variable in every
+    later source.
     """
 
-    def __init__(self, places: Sequence[Place]) -> None:
-        self.places = places
-        self._first = {name: place for place in reversed(places) for name in place.variables}
+    def __init__(self, sources: Sequence[ConfigSource]) -> None:
+        self.sources = sources
+        self._first = {name: source for source in reversed(sources) for name in source.variables}
         self.values = {
-            name: place.variables[name]
-            for name, place in self._first.items()
-            if place.variables[name] or place.is_argument
+            name: source.variables[name]
+            for name, source in self._first.items()
+            if source.variables[name] or source.is_argument
         }
         self.decider = next(self._naming(), "")
 
     def _naming(self) -> Iterator[str]:
-        for place in self.places:
+        for source in self.sources:
             for name in _NAMING:
-                if name in self.values and self._first[name] is place and not self.is_foreign(name):
+                if (
+                    name in self.values
+                    and self._first[name] is source
+                    and not self.is_foreign(name)
+                ):
                     yield name
 
     def is_foreign(self, name: str) -> bool:
         """Return whether it is the URL of a host application's database of another kind."""
         return name == HOSTS_URL and base_scheme(self.values.get(name, "")) not in _SCHEMES
 
-    def place(self, name: str) -> Place:
-        """Return the place whose value of a variable counts."""
+    def source_of(self, name: str) -> ConfigSource:
+        """Return the source whose value of a variable counts."""
         return self._first[name]
 
     @property
     def environment(self) -> Mapping[str, str]:
         """Return the variables of the environment."""
-        return next(place.variables for place in self.places if place.name == ENVIRONMENT)
+        return next(source.variables for source in self.sources if source.name == ENVIRONMENT)
 
     def source(self, name: str) -> str:
         """Return where the value of a variable is from, in words."""
-        return self._first[name].source(name)
+        return self._first[name].describe(name)
 
 
 def base_scheme(url: str) -> str:
@@ -110,13 +114,13 @@ def base_scheme(url: str) -> str:
     return url.partition("://")[0].partition("+")[0]
 
 
-def places(environ: Mapping[str, str] | None, *, dotenv: bool) -> list[Place]:
+def sources(environ: Mapping[str, str] | None, *, dotenv: bool) -> list[ConfigSource]:
     """Return the environment and the nearest `.env`."""
-    environment = Place(ENVIRONMENT, os.environ if environ is None else environ)
+    environment = ConfigSource(ENVIRONMENT, os.environ if environ is None else environ)
     return [environment, *(_dotenv() if dotenv else ())]
 
 
-def _dotenv() -> list[Place]:
+def _dotenv() -> list[ConfigSource]:
     """Return the nearest `.env`, from the current folder upwards."""
     from dotenv import dotenv_values, find_dotenv
 
@@ -127,7 +131,7 @@ def _dotenv() -> list[Place]:
         variables = {name: value or "" for name, value in dotenv_values(path).items()}
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{path} cannot be read as UTF-8 text.") from error
-    return [Place(path, _with_paths_from(Path(path).parent, variables))]
+    return [ConfigSource(path, _with_paths_from(Path(path).parent, variables))]
 
 
 def _with_paths_from(folder: Path, variables: dict[str, str]) -> dict[str, str]:
@@ -160,9 +164,9 @@ def shown(name: str, value: str | int | None) -> str | int | None:
 def _shown_url(url: str) -> str:
     scheme, _, rest = url.partition("://")
     address, _, parameters = rest.partition("?")
-    user, _, place = address.rpartition("@")
-    if not rest or "@" in parameters or not _PLAIN_PLACE.fullmatch(place):
+    user, _, address = address.rpartition("@")
+    if not rest or "@" in parameters or not _PLAIN_ADDRESS.fullmatch(address):
         return "…"
     name, _, password = user.partition(":")
     who = f"{name}:{_SECRET}@" if password else f"{name}@" if name else ""
-    return f"{scheme}://{who}{place}"
+    return f"{scheme}://{who}{address}"

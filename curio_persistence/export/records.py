@@ -15,8 +15,8 @@ from curio_persistence.capabilities.transfers import KINDS, Transfers
 from curio_persistence.capabilities.transfers.reading import Reading
 from curio_persistence.clock import utc_now
 from curio_persistence.errors import InvalidValueError, UnsupportedError
+from curio_persistence.export.atomic_files import MANIFEST, file_in, whole_file, whole_folder
 from curio_persistence.export.formats import FORMATS, VERSION, Write, json_line
-from curio_persistence.export.places import MANIFEST, file_in, whole_file, whole_folder
 from curio_persistence.persistence import Persistence
 from curio_persistence.progress import Progress, is_told
 from curio_persistence.store.filters import Filter, Op, Select, Where

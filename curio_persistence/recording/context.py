@@ -36,7 +36,7 @@ class Scope:
     __slots__ = {  # noqa: RUF023
         "trace_id": "OpenTelemetry's id of all that is below an outermost run: 32 hex digits.",
         "span_id": "OpenTelemetry's id of this block: 16 hex digits.",
-        "parent_span_id": "That of the block around it; None for an outermost run.",
+        "parent_span_id": "The span_id of the block around it; None for an outermost run.",
         "_beside": None,
         "_frame": None,
         "_is_open": None,

@@ -43,7 +43,7 @@ _BRIEF = 200
 
 
 class _Known(NamedTuple):
-    """Which fields of a payload name the step, and which ones say what about it."""
+    """The fields of a payload that name the step, and those that describe it."""
 
     name: tuple[str, ...]
     parts: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""Following what other processes and unfinished transactions store."""
+"""EventFeed what other processes and unfinished transactions store."""
 
 from __future__ import annotations
 

@@ -149,7 +149,7 @@ READS = {
     "newest scores of a name": Question(
         lambda p: p.scores.query(name="name 3"), {"agent_scores_by_name"}, sorts=True
     ),
-    "runs left behind": Question(lambda p: p.runs.left_behind(), SIGNS_OF_LIFE, sorts=True),
+    "runs left behind": Question(lambda p: p.runs.stale(), SIGNS_OF_LIFE, sorts=True),
 }
 
 WRITES = {

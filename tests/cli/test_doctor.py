@@ -132,7 +132,7 @@ def test_a_person_sees_findings_and_advice(program: Program, healthy: str) -> No
     left = AgentRun("a", name, status="running", created_at=long_ago, updated_at=long_ago)
     with connect(healthy) as persistence:
         persistence.create_agent_run(left)
-        place = persistence.place
+        place = persistence.location
     code, out, _ = program.on_terminal("doctor", "--url", healthy, columns=400)
     assert code == 0
     lines = out.splitlines()

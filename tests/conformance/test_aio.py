@@ -24,7 +24,7 @@ from curio_persistence import (
     PersistenceError,
     UnsupportedError,
 )
-from curio_persistence.aio import AsyncPersistence, Opening, export_records
+from curio_persistence.aio import AsyncPersistence, ConnectContext, export_records
 from curio_persistence.store.query import STREAM_ROWS
 from tests.support import soak
 from tests.support.listings import numbers, write
@@ -182,7 +182,7 @@ def test_one_loop_after_another_may_use_it(persistence: Persistence) -> None:
         lambda awaited: anext(awaited.events.follow()),
         lambda awaited: export_records(awaited, "never.jsonl"),
         lambda awaited: awaited.close(),
-        lambda awaited: Opening(awaited.blocking.close, threads=1)._open(),  # type: ignore[arg-type]
+        lambda awaited: ConnectContext(awaited.blocking.close, threads=1)._open(),  # type: ignore[arg-type]
     ],
 )
 def test_in_a_loop_that_is_not_asyncios_nothing_is_begun(

@@ -592,7 +592,7 @@ def test_it_says_what_and_where_it_is(
     persistence: Persistence, buffered: BufferedPersistence
 ) -> None:
     assert repr(buffered) == f"BufferedPersistence(BufferedStore({persistence._store!r}))"
-    assert buffered.place == persistence.place
+    assert buffered.location == persistence.location
     assert buffered.schema_version() == persistence.schema_version()
     assert buffered._store.dialect == persistence._store.dialect
     assert ("buffer", "ok") in [finding[:2] for finding in buffered.diagnose()]

@@ -109,7 +109,7 @@ def test_a_run_of_it_is_kept_whole(persistence: Persistence) -> None:
     assert (stats["completed_runs"], stats["total_llm_calls"]) == (1, 3)
     assert (stats["total_input_tokens"], str(stats["total_cost_usd"])) == (30, "0.003000")
     assert stats["tool_metrics"]["search"]["call_count"] == 3
-    assert persistence.runs.left_behind() == []
+    assert persistence.runs.stale() == []
 
 
 @pytest.mark.parametrize("lost", [1, 2, 5])

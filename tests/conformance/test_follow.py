@@ -15,7 +15,7 @@ from curio_persistence import (
     Persistence,
     UnsupportedError,
 )
-from curio_persistence.capabilities import following
+from curio_persistence.capabilities import event_feed
 from curio_persistence.store.base import Store
 from curio_persistence.store.change_feed import Changes
 from curio_persistence.store.table import Table
@@ -148,7 +148,7 @@ def _count_rows_read(store: Store) -> list[int]:
 def test_a_listener_far_behind_the_others_reads_by_itself(
     persistence: Persistence, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(following, "_REMEMBERED", 2)
+    monkeypatch.setattr(event_feed, "_REMEMBERED", 2)
     slow, quick = follow(persistence), follow(persistence)
     assert slow() == quick() == []
     for number in range(5):

@@ -32,7 +32,7 @@ def start(persistence: Persistence, name: str, *, status: str = "running") -> Ag
 
 
 def left(persistence: Persistence, older_than: timedelta = HOUR) -> list[str]:
-    return [run.run_id for run in persistence.runs.left_behind(older_than=older_than)]
+    return [run.run_id for run in persistence.runs.stale(older_than=older_than)]
 
 
 def test_a_silent_running_run_was_left_behind(persistence: Persistence, clock: Hands) -> None:
@@ -50,9 +50,9 @@ def test_an_hour_is_what_is_meant_where_nothing_is_said(
 ) -> None:
     start(persistence, "run")
     clock.put(NOON + HOUR)
-    assert persistence.runs.left_behind() == []
+    assert persistence.runs.stale() == []
     clock.move(microseconds=1)
-    assert [run.run_id for run in persistence.runs.left_behind()] == ["run"]
+    assert [run.run_id for run in persistence.runs.stale()] == ["run"]
 
 
 @pytest.mark.parametrize("status", ["pending", "completed", "error", "cancelled", "RUNNING"])
@@ -193,7 +193,7 @@ def test_the_check_up_tells_of_runs_left_behind(persistence: Persistence, clock:
 @pytest.mark.before_io
 @pytest.mark.parametrize("bad", [timedelta(microseconds=-1), 3600, None, "1h"], ids=repr)
 def test_an_age_is_a_timedelta_that_is_not_negative(persistence: Persistence, bad: Any) -> None:
-    for call in persistence.runs.left_behind, persistence.runs.abandon:
+    for call in persistence.runs.stale, persistence.runs.abandon:
         with pytest.raises(InvalidValueError) as refused:
             call(older_than=bad)
         assert refused.value.field == "older_than"
@@ -236,7 +236,7 @@ def test_only_the_oldest_are_looked_at_where_a_limit_says_so(
         start(persistence, name)
         clock.move(minutes=1)
     clock.move(days=1)
-    found = persistence.runs.left_behind(limit=2)
+    found = persistence.runs.stale(limit=2)
     assert [run.run_id for run in found] == ["second", "first"]
     with pytest.raises(InvalidValueError, match="limit"):
-        persistence.runs.left_behind(limit=-1)
+        persistence.runs.stale(limit=-1)

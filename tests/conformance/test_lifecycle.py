@@ -38,7 +38,7 @@ CALLS: dict[str, Callable[[Persistence], object]] = {
     "initialize_schema": lambda p: p.initialize_schema(),
     "transaction": lambda p: p.transaction().__enter__(),
     "diagnose": lambda p: p.diagnose(),
-    "runs.left_behind": lambda p: p.runs.left_behind(),
+    "runs.stale": lambda p: p.runs.stale(),
     "runs.abandon": lambda p: p.runs.abandon(older_than=timedelta(0)),
 }
 

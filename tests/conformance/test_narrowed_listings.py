@@ -74,6 +74,6 @@ def test_the_first_events_of_a_run_are_its_oldest(persistence: Persistence) -> N
 
 
 def test_a_persistence_says_where_it_is_and_which_version(persistence: Persistence) -> None:
-    assert persistence.place.startswith(("The ", "PostgreSQL "))
+    assert persistence.location.startswith(("The ", "PostgreSQL "))
     lasting = "InMemory" not in type(persistence).__name__
     assert (persistence.schema_version() > 0) == lasting

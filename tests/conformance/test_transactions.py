@@ -94,7 +94,7 @@ def test_reads_inside_a_transaction_see_its_writes(persistence: Persistence, clo
         assert len(persistence.get_llm_usage(run_id="run")) == 1
         assert persistence.get_agent_run_stats()["total_input_tokens"] == 3
         clock.move(hours=1)
-        [left] = persistence.runs.left_behind(older_than=timedelta(minutes=59))
+        [left] = persistence.runs.stale(older_than=timedelta(minutes=59))
         assert left.run_id == "run"
         assert persistence.delete_agent_run("run")
         assert persistence.get_agent_run("run") is None

@@ -203,7 +203,7 @@ def test_a_dry_run_counts_and_stores_nothing(filled: Persistence, path: Path) ->
 
 
 def test_an_export_shows_one_moment(filled: Persistence, tmp_path: Path) -> None:
-    if ":memory:" in filled.place:
+    if ":memory:" in filled.location:
         pytest.skip("its one connection is in the export's transaction")
 
     def write_more(done: int, total: int | None) -> None:

@@ -18,7 +18,7 @@ from psycopg2.extensions import make_dsn
 from curio_persistence import AgentRunEvent, Persistence, PostgresPersistence, SQLitePersistence
 from curio_persistence.aio import (
     AsyncPersistence,
-    Opening,
+    ConnectContext,
     connect,
     copy_records,
     export_records,
@@ -70,7 +70,7 @@ def test_the_loop_turns_while_the_server_is_silent(
     through_network: Callable[[], Persistence], blackhole: BlackHole, work: Work
 ) -> None:
     async def main() -> None:
-        async with Opening(through_network, threads=2) as awaited:
+        async with ConnectContext(through_network, threads=2) as awaited:
             await append(awaited)
             blackhole.swallow()
             several = asyncio.gather(*(work(awaited) for _ in range(3)))
@@ -89,7 +89,7 @@ def test_the_loop_turns_while_a_server_is_silent_in_the_midst_of_a_stream(
         return len([event async for event in reading])  # type: ignore[attr-defined]
 
     async def main() -> None:
-        async with Opening(through_network, threads=2) as awaited:
+        async with ConnectContext(through_network, threads=2) as awaited:
             reading = aiter(awaited.iter_agent_run_events())
             await anext(reading)
             blackhole.swallow()
@@ -103,7 +103,7 @@ def test_the_loop_turns_while_a_persistence_is_opened_and_closed(
 ) -> None:
     async def main() -> None:
         blackhole.swallow()
-        awaited = await turns_while(Opening(through_network, threads=2), blackhole.forward)
+        awaited = await turns_while(ConnectContext(through_network, threads=2), blackhole.forward)
         await append(awaited)
         blackhole.swallow()
         waiting = asyncio.ensure_future(read(awaited))
@@ -119,7 +119,7 @@ def test_who_waits_for_a_silent_server_can_stop_waiting(
     through_network: Callable[[], Persistence], blackhole: BlackHole
 ) -> None:
     async def main() -> None:
-        async with Opening(through_network, threads=1) as awaited:
+        async with ConnectContext(through_network, threads=1) as awaited:
             await append(awaited)
             blackhole.swallow()
             for work in (append, read, write_together):
@@ -158,7 +158,7 @@ def test_what_is_opened_when_nobody_waits_for_it_any_more_is_closed(tmp_path: Pa
                 opened.append(SQLitePersistence(tmp_path / "a.db"))
                 return opened[0]
 
-            opening = Opening(open_it, threads=1)
+            opening = ConnectContext(open_it, threads=1)
             with pytest.raises(TimeoutError):
                 await asyncio.wait_for(opening, 0.01)
             other.execute("ROLLBACK")

@@ -292,7 +292,7 @@ def test_what_holds_a_password_does_not_show_it() -> None:
     for thing in (config, by_variables, persistence, other, persistence._store, other._store):
         assert SECRET not in repr(thing)
         assert SECRET not in str(thing)
-    assert SECRET not in persistence.place
+    assert SECRET not in persistence.location
     persistence.close()
     other.close()
 

@@ -126,8 +126,8 @@ FOR_FREE = {
     "capture_result: bool = True, **run: Any) -> Callable[[F], F]",
 }
 MORE = {
-    "get_agent_run_stats": ", *, session_id: str | None = None, since: Moment | None = None, "
-    "until: Moment | None = None",
+    "get_agent_run_stats": ", *, session_id: str | None = None, since: TimeLike | None = None, "
+    "until: TimeLike | None = None",
 }
 """What our own persistences take beyond what is asked of everybody's."""
 OTHERS = {

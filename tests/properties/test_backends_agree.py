@@ -132,7 +132,7 @@ reads = (
     | calls("get_agent_run_events", few_runs, maybe(few_types))
     | calls("get_llm_usage", any_filter, maybe(few_runs), limits)
     | calls("get_agent_run_stats", any_filter)
-    | calls("runs.left_behind", older_than=ages)
+    | calls("runs.stale", older_than=ages)
 )
 moves = st.builds(Move, st.integers(-10, 4000))
 
@@ -159,7 +159,7 @@ EVERYTHING = [
     *(Call("get_agent_run_events", (run_id,)) for run_id in "rst"),
     Call("get_llm_usage", (None, None, None)),
     *(Call("get_agent_run_stats", (agent,)) for agent in (None, "a", "b")),
-    Call("runs.left_behind", options=(("older_than", timedelta(0)),)),
+    Call("runs.stale", options=(("older_than", timedelta(0)),)),
 ]
 
 

@@ -542,7 +542,7 @@ def test_an_open_persistence_shows_no_password(url: str) -> None:
     with connect(url, initialize=False) as persistence:
         assert SECRET not in repr(persistence)
         assert SECRET not in str(vars(persistence))
-        assert SECRET not in persistence.place
+        assert SECRET not in persistence.location
         assert not persistence.health_check()
 
 

@@ -19,7 +19,7 @@ from curio_persistence.capabilities.search.documents import NUMBERS
 from curio_persistence.capabilities.search.finding import Finder, Question, hit_of
 from curio_persistence.capabilities.search.hits import SearchHit, SearchPage
 from curio_persistence.capabilities.search.indexing import Indexing, Metadata
-from curio_persistence.capabilities.windows import BOUNDS, Moment
+from curio_persistence.capabilities.windows import BOUNDS, TimeLike
 from curio_persistence.clock import Clock
 from curio_persistence.errors import (
     AccessDeniedError,
@@ -59,8 +59,8 @@ class SearchFilters(TypedDict, total=False):
     event_type: str | Collection[str] | None
     level: str | Collection[str] | None
     model: str | Collection[str] | None
-    since: Moment | None
-    until: Moment | None
+    since: TimeLike | None
+    until: TimeLike | None
 
 
 _FILTERS = FilterKind(

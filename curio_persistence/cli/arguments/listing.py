@@ -92,4 +92,4 @@ def show(
 
 def nothing(persistence: Persistence, what: str, narrowed: bool) -> str:
     """Return the message for an empty answer."""
-    return f"{persistence.place} has no {'such ' if narrowed else ''}{what}."
+    return f"{persistence.location} has no {'such ' if narrowed else ''}{what}."

@@ -44,7 +44,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(options: Namespace, output: Output) -> int:
     if options.dry_run:
         with open_for_reading(options) as persistence:
-            runs = persistence.runs.left_behind(older_than=options.older_than)
+            runs = persistence.runs.stale(older_than=options.older_than)
     else:
         with open_for_work(options) as persistence:
             runs = persistence.runs.abandon(older_than=options.older_than)
@@ -52,5 +52,7 @@ def run(options: Namespace, output: Output) -> int:
         output.json([run.to_dict() for run in runs])
     elif runs:
         show_runs(runs, output)
-    say(f"{persistence.place}: {len(runs):,} runs {'to close' if options.dry_run else 'closed'}.")
+    say(
+        f"{persistence.location}: {len(runs):,} runs {'to close' if options.dry_run else 'closed'}."
+    )
     return OK

@@ -77,7 +77,7 @@ def _tell(persistence: Persistence, ids: list[str], output: Output) -> None:
     events = sum(persistence.count_events(run_id=each) for each in ids)
     calls = sum(persistence.count_llm_usage(run_id=each) for each in ids)
     say(
-        f"{persistence.place}: {len(ids):,} runs to delete, with {events:,} events; "
+        f"{persistence.location}: {len(ids):,} runs to delete, with {events:,} events; "
         f"{calls:,} model calls keep their tokens and costs."
     )
 

@@ -44,7 +44,7 @@ def run(options: Namespace, output: Output) -> int:
 
     try:
         with open_for_reading(options) as persistence:
-            place, findings = persistence.place, persistence.diagnose(deep=options.deep)
+            place, findings = persistence.location, persistence.diagnose(deep=options.deep)
         code = _code(findings)
     except PersistenceError as error:
         findings = [Finding("database", "error", *_message_and_advice(error))]

@@ -39,14 +39,14 @@ def run(options: Namespace, output: Output) -> int:
     with open_for_work(options) as persistence:
         if options.disable:
             persistence.search.disable()
-            say(f"{persistence.place}: search is off.")
+            say(f"{persistence.location}: search is off.")
             return OK
         if options.enable:
             persistence.search.enable()
         if not persistence.search.enabled:
-            raise UnsupportedError(f"{persistence.place} has search switched off: use --enable.")
+            raise UnsupportedError(f"{persistence.location} has search switched off: use --enable.")
         indexed = _index(persistence, anew=options.rebuild)
-        say(f"{persistence.place}: {_done(indexed, persistence.search.pending())}.")
+        say(f"{persistence.location}: {_done(indexed, persistence.search.pending())}.")
     return OK
 
 

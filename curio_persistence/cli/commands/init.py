@@ -51,7 +51,7 @@ def run(options: Namespace, output: Output) -> int:
             persistence.search.disable()
         done = _what_was_done(before, persistence.schema_version())
         without = ", without a search index" if not persistence.search.enabled else ""
-        say(f"{persistence.place}: {done}{without}.")
+        say(f"{persistence.location}: {done}{without}.")
         if options.payload_index:
             built = persistence.create_payload_index()
             say(f"The payload index was {'built' if built else 'there already'}.")

@@ -77,7 +77,7 @@ def _show_names(persistence: Persistence, names: dict[str, int], output: Output)
     elif names:
         output.table(_NAMES, [(cell(name), cell(f"{n:,}")) for name, n in names.items()])
     else:
-        say(f"{persistence.place} has no such metrics.")
+        say(f"{persistence.location} has no such metrics.")
 
 
 def _show_points(
@@ -89,7 +89,7 @@ def _show_points(
         columns, cells = zip(*_columns(points, options), strict=True)
         output.table(columns, list(zip(*cells, strict=True)))
     else:
-        say(f"{persistence.place} has no such values of the metric {options.metric!r}.")
+        say(f"{persistence.location} has no such values of the metric {options.metric!r}.")
 
 
 def _columns(

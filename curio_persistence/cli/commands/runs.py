@@ -71,7 +71,7 @@ def get_run(persistence: Persistence, run_id: str) -> AgentRun:
     """Return a run that must be there, by its id, a short id or `last`."""
     found = persistence.get_agent_run(full_id(persistence, run_id))
     if found is None:
-        raise NotFoundError(f"{persistence.place} has no run {run_id!r}.")
+        raise NotFoundError(f"{persistence.location} has no run {run_id!r}.")
     return found
 
 

@@ -91,7 +91,7 @@ class SharedFeed(forking.Forkable):
         self._batches.clear()
 
 
-class Following(Iterator[list[AgentRunEvent]]):
+class EventFeed(Iterator[list[AgentRunEvent]]):
     """Endless lists of events: each has the events stored between two polls, and may be empty.
 
     The first list has the newest stored events, oldest first. After a poll that fails, the next

@@ -14,7 +14,7 @@ from curio_persistence.aio.threads import Threads
 from curio_persistence.persistence import Persistence
 
 
-class Opening(Awaitable[AsyncPersistence], AbstractAsyncContextManager[AsyncPersistence]):
+class ConnectContext(Awaitable[AsyncPersistence], AbstractAsyncContextManager[AsyncPersistence]):
     """A persistence that is about to be opened: await it, or enter it with `async with`.
 
     If the wait for it is cancelled, the persistence is closed once it is open.
