@@ -20,6 +20,7 @@ from curio_persistence import (
     Persistence,
 )
 from curio_persistence.payloads import Metric
+from curio_persistence.redaction.patterns import SecretPatterns
 from curio_persistence.store.table import StoredValue, Table
 from curio_persistence.tables import EVENTS, RUNS, TABLES, USAGE
 from tests.support.hands import Hands
@@ -454,8 +455,45 @@ def test_a_wrong_setting_is_refused_before_anything_is_opened(
 
 
 def test_a_wrong_name_is_answered_with_those_that_are_known(open_again: Open) -> None:
-    with pytest.raises(ConfigurationError, match="keys, api-keys, cards, emails or all, not 'x'"):
+    with pytest.raises(ConfigurationError, match=r"keys, .*, ips, or all for keys, .*, not 'x'"):
         open_again(redactor="x")
+
+
+@pytest.mark.parametrize("redactor", ["all,ibans", ["all", "ibans"], "ibans"])
+def test_names_that_all_does_not_mean_are_given_beside_it(open_again: Open, redactor: Any) -> None:
+    persistence = open_again(redactor=redactor)
+    persistence.append_event("run", "agent", "log", message="to GB82 WEST 1234 5698 7654 32, now")
+    [event] = persistence.get_agent_run_events("run")
+    assert event.message == "to [redacted:iban], now"
+
+
+def test_what_was_found_is_told_by_field_and_name(open_again: Open) -> None:
+    told: list[tuple[str, str]] = []
+    patterns = SecretPatterns("all", on_match=lambda field, name: told.append((field, name)))
+    persistence = open_again(redactor=patterns)
+    persistence.append_event("run", "agent", "log", message=WORDS, payload={"password": "x"})
+    assert sorted(told) == [("AgentRunEvent.data", "keys"), ("AgentRunEvent.message", "emails")]
+
+
+def test_a_number_of_more_digits_than_python_reads_costs_no_words(open_again: Open) -> None:
+    persistence = open_again(redactor="all")
+    digits = "7" * 5000
+    with persistence.record_run(agent_id="agent", objective=WORDS) as run:
+        run.finish(digits)
+    stored = persistence.get_agent_run(run.run_id)
+    assert stored is not None
+    assert stored.objective == f"write to {LABEL}, today"
+    assert stored.final_synthesis_output == digits
+    assert persistence.redaction.failures == 0
+
+
+def test_what_a_model_says_of_its_tokens_is_stored_as_it_is(open_again: Open) -> None:
+    persistence = open_again(redactor="all")
+    token = {"token": " Hello", "logprob": -0.1, "bytes": [32, 72]}
+    payload = {"logprobs": {"content": [token]}, "stop_token": 50256, "next_page_token": "a1" * 20}
+    persistence.append_event("run", "agent", "log", payload=payload)
+    [event] = persistence.get_agent_run_events("run")
+    assert event.get_data_dict() == payload
 
 
 def test_a_deleted_run_takes_the_words_of_its_calls_along(persistence: Persistence) -> None:

@@ -1,0 +1,88 @@
+"""How many secrets the named patterns find, and how much they leave alone: counted on two corpora.
+
+The figures are printed, and stand in docs/redaction.md: who changes them changes them there too.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from curio_persistence.redaction.patterns import ALL, KNOWN, SecretPatterns
+from tests.support.clean_payloads import clean
+from tests.support.made_secrets import Made, secrets
+
+SECRETS = secrets()
+CLEAN = clean()
+DOCUMENT = Path(__file__).parents[2] / "docs" / "redaction.md"
+
+_PIECE = 6
+"""So many characters of a secret beside its label are a part of it, and not chance."""
+
+
+def rest(made: Made, redacted: str) -> set[str]:
+    """Return the pieces of a secret that are left."""
+    last = max(len(made.secret) - _PIECE, 0)
+    pieces = {made.secret[at : at + _PIECE] for at in range(last + 1)}
+    return {piece for piece in pieces if piece in redacted}
+
+
+def is_caught(made: Made, redact: SecretPatterns) -> bool:
+    return not rest(made, redact("AgentRunEvent.data", made.text))
+
+
+def test_most_secrets_are_found(
+    capsys: pytest.CaptureFixture[str], record_property: pytest.RecordProperty
+) -> None:
+    redact, everything = SecretPatterns("all"), SecretPatterns(*KNOWN)
+    missed = [made.what for made in SECRETS if not is_caught(made, redact)]
+    still_missed = [made.what for made in SECRETS if not is_caught(made, everything)]
+    found = len(SECRETS) - len(missed)
+    found_by_everything = len(SECRETS) - len(still_missed)
+    record_property("recall", f"{found} of {len(SECRETS)}")
+    with capsys.disabled():
+        print(f"\nrecall {found} of {len(SECRETS)}, by every name {found_by_everything}")
+        print(f"missed: {', '.join(missed)}")
+    assert len(SECRETS) == 123
+    assert found >= 105
+    assert f"{found} of {len(SECRETS)}" in DOCUMENT.read_text(encoding="utf-8")
+    assert found_by_everything == found + len({"IBAN", "phone", "SSN"})
+
+
+def test_nothing_else_is_touched(
+    capsys: pytest.CaptureFixture[str], record_property: pytest.RecordProperty
+) -> None:
+    redact = SecretPatterns("all")
+    touched = [what for what, text in CLEAN.items() if redact("AgentRunEvent.data", text) != text]
+    kept = len(CLEAN) - len(touched)
+    record_property("precision", f"{kept} of {len(CLEAN)}")
+    with capsys.disabled():
+        print(f"\nprecision {kept} of {len(CLEAN)}")
+    assert touched == []
+    assert f"{kept} of {len(CLEAN)}" in DOCUMENT.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("made", SECRETS, ids=lambda made: made.what)
+def test_no_label_stands_beside_the_rest_of_a_secret(made: Made) -> None:
+    for text in (made.text, json.dumps({"text": made.text}), f"See below.\n{made.text}\nThanks."):
+        redacted = SecretPatterns(*KNOWN)("AgentRunEvent.data", text)
+        assert redacted == text or not rest(made, redacted)
+
+
+@pytest.mark.parametrize("made", SECRETS, ids=lambda made: made.what)
+def test_what_was_redacted_stays_as_it_is(made: Made) -> None:
+    redact = SecretPatterns(*KNOWN)
+    once = redact("AgentRunEvent.data", made.text)
+    assert redact("AgentRunEvent.data", once) == once
+
+
+def test_the_secrets_are_the_same_each_time() -> None:
+    assert secrets() == SECRETS
+    assert len({made.what for made in SECRETS}) == len(SECRETS)
+
+
+def test_all_are_four_names() -> None:
+    assert ALL == ("keys", "api-keys", "cards", "emails")
+    assert {*KNOWN} - {*ALL} == {"ibans", "phones", "ssns", "ips"}
