@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -67,6 +68,21 @@ def test_sqlite_refuses_whatever_else_there_is(in_sqlite: Persistence, query: st
 def test_a_file_opened_for_reading_is_asked_too(in_sqlite: Persistence, tmp_path: Path) -> None:
     with SQLitePersistence(tmp_path / "agents.db", read_only=True) as reading:
         assert reading.sql("SELECT run_id FROM runs").rows == [("run",)]
+
+
+@pytest.mark.parametrize(
+    ("query", "index"),
+    [
+        ("SELECT model, sum(cost_usd), avg(duration_s) FROM llm_calls GROUP BY 1", "usage_stats"),
+        ("SELECT sum(input_tokens) FROM llm_calls WHERE agent_id = 'agent'", "usage_stats"),
+        ("SELECT tool_name, avg(duration_s), sum(failed) FROM tool_calls GROUP BY 1", "tools"),
+    ],
+)  # fmt: skip
+def test_sums_in_sqlite_read_an_index_and_no_prompts(
+    in_sqlite: Persistence, query: str, index: str
+) -> None:
+    [first, *_] = in_sqlite.sql(f"EXPLAIN QUERY PLAN {query}").to_dicts()
+    assert re.search(rf"USING COVERING INDEX agent_\w*{index}", first["detail"])
 
 
 @pytest.fixture(params=chosen("postgres18", "postgres16", "postgres15"))

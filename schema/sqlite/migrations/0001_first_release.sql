@@ -222,6 +222,7 @@ CREATE TABLE agent_search_state (
 -- Nothing here reads them. A name that another program has taken is left to it (IF NOT EXISTS).
 -- Times are UTC text: seconds are counted in its first 19 characters, microseconds follow.
 -- A CAST tells programs that ask for it the type of a column that is computed.
+-- Runs are looked up by sub-selects: a join that nobody needs would keep a sum from its index.
 
 -- Runs, with the sums of their own model calls.
 CREATE VIEW IF NOT EXISTS runs AS
@@ -283,13 +284,12 @@ SELECT
     CAST(u.latency_ms / 1e3 AS REAL) AS duration_s,
     u.prompt,
     u.response_content,
-    r.session_id,
-    r.user_id,
+    (SELECT r.session_id FROM agent_runs r WHERE r.run_id = u.run_id) AS session_id,
+    (SELECT r.user_id FROM agent_runs r WHERE r.run_id = u.run_id) AS user_id,
     u.trace_id,
     u.span_id,
     u.parent_span_id
-FROM agent_llm_usage u
-LEFT JOIN agent_runs r ON r.run_id = u.run_id;
+FROM agent_llm_usage u;
 
 -- Finished calls of tools, as statistics count them. JSON is text here, in PostgreSQL jsonb.
 -- A member of any type as JSON is `->`, which SQLite has since 3.38; this works in 3.37 too.
@@ -325,8 +325,10 @@ SELECT
             ELSE json_extract(e.payload, '$.result')
         END AS TEXT
     ) AS result,
-    CAST(coalesce(e.session_id, r.session_id) AS TEXT) AS session_id,
-    r.user_id,
+    CAST(coalesce(
+        e.session_id, (SELECT r.session_id FROM agent_runs r WHERE r.run_id = e.run_id)
+    ) AS TEXT) AS session_id,
+    (SELECT r.user_id FROM agent_runs r WHERE r.run_id = e.run_id) AS user_id,
     e.trace_id,
     e.span_id,
     e.parent_span_id
@@ -334,8 +336,7 @@ FROM (
     SELECT *, CASE WHEN json_valid(data) THEN data END AS payload
     FROM agent_run_events
     WHERE tool_name IS NOT NULL
-) e
-LEFT JOIN agent_runs r ON r.run_id = e.run_id;
+) e;
 
 -- Events. The payload is always JSON: what is no object is a JSON text.
 CREATE VIEW IF NOT EXISTS events AS
@@ -355,11 +356,12 @@ SELECT
             ELSE json_quote(e.data)
         END AS TEXT
     ) AS payload,
-    CAST(coalesce(e.session_id, r.session_id) AS TEXT) AS session_id,
-    r.user_id,
+    CAST(coalesce(
+        e.session_id, (SELECT r.session_id FROM agent_runs r WHERE r.run_id = e.run_id)
+    ) AS TEXT) AS session_id,
+    (SELECT r.user_id FROM agent_runs r WHERE r.run_id = e.run_id) AS user_id,
     e.trace_id,
     e.span_id,
     e.parent_span_id,
     e.event_id
-FROM agent_run_events e
-LEFT JOIN agent_runs r ON r.run_id = e.run_id;
+FROM agent_run_events e;
