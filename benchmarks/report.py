@@ -15,7 +15,7 @@ from benchmarks.rows import EVENTS_OF_A_RUN
 from benchmarks.timing import WRITES_IN_A_ROW, Timing, median
 from benchmarks.workspace import Sizes
 
-ScaleName = Literal["speed", "times", "time", "added", "alone"]
+ScaleName = Literal["speed", "times", "time", "added", "over", "alone"]
 Unit = Callable[[float], str]
 """How a measured number is shown."""
 
@@ -77,6 +77,8 @@ SCALES: Mapping[ScaleName, Scale] = {
     "time": Scale(lambda raw, ours: ours / raw, _ratio),
     # How many milliseconds we add.
     "added": Scale(lambda raw, ours: (ours - raw) / 1e6, lambda value: f"{value:.0f} ms"),
+    # How much time we take more than raw.
+    "over": Scale(lambda raw, ours: ours - raw, None),
     # Our own number, whatever raw's is.
     "alone": Scale(lambda raw, ours: ours, None),
 }

@@ -11,6 +11,7 @@ from benchmarks.cases import (
     payloads,
     questions,
     reading,
+    recording,
     redaction,
     search,
     single,
@@ -18,6 +19,7 @@ from benchmarks.cases import (
     statistics,
     streams,
     threads,
+    totals,
     transfers,
     upgrading,
 )
@@ -25,6 +27,7 @@ from benchmarks.cases.sides import Case
 
 THEMES: dict[str, dict[str, Case]] = {
     "One record at a time": single.CASES,
+    "Recording": recording.CASES,
     "Batches": batches.CASES,
     "Threads": threads.CASES,
     "Write-behind": buffering.CASES,
@@ -39,6 +42,7 @@ THEMES: dict[str, dict[str, Case]] = {
     "Upgrading": upgrading.CASES,
     "Transfers": transfers.CASES,
     "Statistics": statistics.CASES,
+    "Totals": totals.CASES,
     "Metrics": metrics.CASES,
     "Questions": questions.CASES,
     "The command line": command_line.CASES,

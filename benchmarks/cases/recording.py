@@ -1,0 +1,76 @@
+"""A run with ten spans through the recorder, against the same records by the ten methods."""
+
+from __future__ import annotations
+
+from itertools import count
+
+from benchmarks.cases.sides import Case
+from benchmarks.report import Goal, Line
+from benchmarks.timing import interleave, timed
+from benchmarks.workspace import Workspace
+from curio_persistence import AgentRun, AgentRunEvent, Persistence, SQLitePersistence
+
+_SPANS = 10
+_RECORDS = 2 * _SPANS + 4
+"""The run itself, stored and updated, the events of its begin and end, and two for each span."""
+_RUNS_IN_A_ROW = 10
+
+
+def sqlite_recorder(work: Workspace) -> list[Line]:
+    with (
+        work.sqlite_copies(2) as (first, second),
+        SQLitePersistence(first) as direct,
+        SQLitePersistence(second) as recorded,
+    ):
+        numbers = count()
+
+        def by_hand() -> int:
+            runs = [f"run {next(numbers)}" for _ in range(_RUNS_IN_A_ROW)]
+            return timed(lambda run_id: _by_hand(direct, run_id), runs)
+
+        def by_recorder() -> int:
+            return timed(lambda _: _recorded(recorded), range(_RUNS_IN_A_ROW))
+
+        timing = interleave(
+            by_hand,
+            by_recorder,
+            calls=_RUNS_IN_A_ROW * _RECORDS,
+            chunks=max(work.sizes.writes // (_RUNS_IN_A_ROW * _RECORDS), 1),
+            repetitions=work.sizes.repetitions,
+        )
+        assert direct.count_events(event_type="span") == recorded.count_events(event_type="span")
+        return [
+            Line(
+                f"SQLite, a record of a run with {_SPANS} spans, against the ten methods",
+                Goal(15e3, 10e3, "over"),
+                timing,
+            )
+        ]
+
+
+CASES: dict[str, Case] = {"sqlite-recorder": sqlite_recorder}
+
+
+def _by_hand(persistence: Persistence, run_id: str) -> None:
+    persistence.create_agent_run(AgentRun("planner", run_id, status="running"))
+    _append(persistence, run_id, "run_started", {"objective": ""})
+    for number in range(_SPANS):
+        _append(persistence, run_id, "span_started", {"name": "retrieve", "input": number})
+        _append(persistence, run_id, "span", {"name": "retrieve", "output": number})
+    _append(persistence, run_id, "run_completed", {"status": "completed"})
+    persistence.update_agent_run(run_id, AgentRun("planner", run_id, status="completed"))
+
+
+def _append(
+    persistence: Persistence, run_id: str, event_type: str, data: dict[str, object]
+) -> None:
+    persistence.log_agent_run_event(
+        AgentRunEvent("planner", run_id, event_type=event_type, data=data)
+    )
+
+
+def _recorded(persistence: Persistence) -> None:
+    with persistence.record_run(agent_id="planner") as run:
+        for number in range(_SPANS):
+            with run.span("retrieve", input=number) as span:
+                span.output = number
