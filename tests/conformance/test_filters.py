@@ -170,7 +170,6 @@ def test_model_calls(history: Persistence, filters: dict[str, Any], expected: st
         (USAGE_FILTERS, {"session_id": ["session 0", "session 1"], "model": "model 2"}, 1),
         (SCORE_FILTERS, {"agent_id": "a"}, 0),
     ],
-    ids=repr,
 )
 def test_a_kept_choice_finds_what_its_filters_find(
     history: Persistence, kind: FilterKind, filters: dict[str, Any], expected: int

@@ -43,7 +43,7 @@ SPELLINGS = [
 ]
 
 
-@pytest.mark.parametrize(("kind", "one", "other"), SPELLINGS, ids=repr)
+@pytest.mark.parametrize(("kind", "one", "other"), SPELLINGS)
 def test_choices_are_equal_if_they_ask_for_the_same(
     kind: FilterKind, one: dict[str, Any], other: dict[str, Any]
 ) -> None:
@@ -52,7 +52,7 @@ def test_choices_are_equal_if_they_ask_for_the_same(
     assert kind.of(one).where(CLOCK) == kind.of(other).where(CLOCK)
 
 
-@pytest.mark.parametrize(("kind", "one", "other"), SPELLINGS, ids=repr)
+@pytest.mark.parametrize(("kind", "one", "other"), SPELLINGS)
 def test_a_choice_is_the_same_after_it_was_json(
     kind: FilterKind, one: dict[str, Any], other: dict[str, Any]
 ) -> None:
