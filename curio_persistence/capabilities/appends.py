@@ -167,7 +167,9 @@ class Appends(Generic[M]):
             ids.update((at, record.id) for at, record in known.items() if record.id is not None)
             ids.update((at, ids[first]) for at, first in repeats.items())
             return Stored([ids[at] for at in range(len(rows))], known)
-        raise BusyError(f"Others keep storing the same event_ids in {self._table.name}; try again.")
+        raise BusyError(
+            f"Other transactions keep storing the same event_ids in {self._table.name}; try again."
+        )
 
     def _named(self, event_ids: tuple[str, ...]) -> list[M]:
         where = (Filter("event_id", "in", event_ids),)

@@ -128,7 +128,7 @@ def holding(name: str, column: str) -> Condition:
             return dict(map(read_pattern, patterns))
         except (ValueError, TypeError, ArithmeticError, RecursionError) as error:
             raise InvalidValueError(
-                f"{name} is no list of patterns: {error}.", field=name
+                f"{name} is not a list of patterns: {error}.", field=name
             ) from error
 
     return Condition(checked, where, read)

@@ -121,12 +121,12 @@ def _refuse_what_is_there(path: Path, overwrite: bool, fits: Callable[[Path], bo
         return
     if not overwrite:
         raise InvalidValueError(
-            f"{path} is there already. Choose another name, or say overwrite=True (--force).",
+            f"{path} is there already. Choose another name, or pass overwrite=True (--force).",
             field="path",
         )
     if path.exists() and not fits(path):
         raise InvalidValueError(
-            f"{path} is there, and is no export: choose another name.", field="path"
+            f"{path} is there, and is not an export: choose another name.", field="path"
         )
 
 

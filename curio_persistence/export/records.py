@@ -205,7 +205,7 @@ def _target(path: Any) -> Path | BinaryIO:
         with suppress(OSError):  # What is missing, or cannot be reached, is told later.
             target.stat()
     except (TypeError, ValueError) as error:
-        raise InvalidValueError(f"{path!r} is no path: {error}.", field="path") from error
+        raise InvalidValueError(f"{path!r} is not a path: {error}.", field="path") from error
     return target
 
 
@@ -214,7 +214,7 @@ def _checked_format(format: str | None, target: Path | BinaryIO) -> str:
         format = target.suffix.removeprefix(".").lower()
     if not isinstance(format, str) or format not in FORMATS:
         raise InvalidValueError(
-            f"format is one of {', '.join(FORMATS)}, not {format!r}: say it, or give the path "
+            f"format is one of {', '.join(FORMATS)}, not {format!r}: pass it, or give the path "
             "such an ending.",
             field="format",
         )

@@ -274,7 +274,7 @@ class RecordedRun(Scope):
         def store() -> None:
             scores = getattr(self._persistence, "scores", None)
             if scores is None:
-                raise UnsupportedError("This persistence keeps no scores.")
+                raise UnsupportedError("This persistence stores no scores.")
             scores.set(self.run_id, name, span_id=span_id, **score)
 
         if self._is_off:

@@ -299,7 +299,7 @@ class Store(ABC):
         inside a transaction.
         """
         raise UnsupportedError(
-            f"{self.location} understands no SQL. Copy it into a SQLite file or PostgreSQL."
+            f"{self.location} does not understand SQL. Copy it into a SQLite file or PostgreSQL."
         )
 
     def create_payload_index(self) -> bool:

@@ -112,7 +112,10 @@ def test_what_a_killed_build_left_behind_is_replaced(planner: PostgresPlanner) -
 
 
 def test_a_transaction_cannot_build_it(planner: PostgresPlanner) -> None:
-    with planner.persistence.transaction(), pytest.raises(UnsupportedError, match="end yours"):
+    with (
+        planner.persistence.transaction(),
+        pytest.raises(UnsupportedError, match="end the open one"),
+    ):
         planner.persistence.create_payload_index()
     assert INDEX not in planner.indexes
 

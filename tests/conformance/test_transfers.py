@@ -270,10 +270,10 @@ def test_what_cannot_be_meant_is_refused(
 @pytest.mark.parametrize(
     ("path", "said"),
     [
-        (None, "None is no path"),
-        (5, "5 is no path"),
-        ("a\0.jsonl", "is no path"),
-        ("\ud800.jsonl", "is no path"),
+        (None, "None is not a path"),
+        (5, "5 is not a path"),
+        ("a\0.jsonl", "is not a path"),
+        ("\ud800.jsonl", "is not a path"),
         ("x" * 300 + ".jsonl", "cannot be written: File name too long"),
         ("nowhere/x.jsonl", "cannot be written: No such file"),
         (StringIO(), "open it as binary"),
@@ -396,7 +396,7 @@ def test_a_folder_that_is_no_export_is_never_replaced(filled: Persistence, tmp_p
     folder = tmp_path / "mine.csv"
     folder.mkdir()
     (folder / "thesis.txt").write_text("years of work")
-    with pytest.raises(InvalidValueError, match="no export"):
+    with pytest.raises(InvalidValueError, match="not an export"):
         export_records(filled, folder, overwrite=True)
     assert [each.name for each in folder.iterdir()] == ["thesis.txt"]
 
@@ -406,7 +406,7 @@ def test_what_is_no_file_is_never_replaced(tmp_path: Path, ending: str) -> None:
     """Such as /dev/null, which others need."""
     path = tmp_path / f"pipe.{ending}"
     os.mkfifo(path)
-    with InMemoryPersistence() as ours, pytest.raises(InvalidValueError, match="is no export"):
+    with InMemoryPersistence() as ours, pytest.raises(InvalidValueError, match="is not an export"):
         export_records(ours, path, overwrite=True)
     assert path.is_fifo()
 

@@ -141,7 +141,7 @@ class PostgresDDL(PostgresStatements):
     def create_payload_index(self) -> bool:
         if self._is_inside():
             raise UnsupportedError(
-                "The index is built without a lock, in several transactions: end yours before."
+                "The index is built in several transactions: end the open one first."
             )
         self._check_writable()
         table = self._table(EVENTS)

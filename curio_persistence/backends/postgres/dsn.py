@@ -99,7 +99,7 @@ def session_settings(
     """
     if _NO_HOST.search(str(settings.get("host") or "")):
         # Not repeated: a URL may hold a password.
-        raise ConfigurationError("host is a URL, or has an @ in it. Say dsn=, or connect(url).")
+        raise ConfigurationError("host is a URL, or has an @ in it. Use dsn= or connect(url).")
     complete = {**_DEFAULTS, **settings, "client_encoding": "UTF8"}
     if "connect_timeout" not in settings and "PGCONNECT_TIMEOUT" in os.environ:
         del complete["connect_timeout"]

@@ -200,11 +200,11 @@ def _path(given: str | os.PathLike[str]) -> Path:
     """Return the path that a caller gave; raise ConfigurationError if it cannot be a file."""
     if _URL.match(str(given)):
         # Not repeated: a URL may hold a password.
-        raise ConfigurationError("db_path is a URL. Say connect(url), or name a file.")
+        raise ConfigurationError("db_path is a URL. Use connect(url), or name a file.")
     if str(given).startswith("file:"):
         raise ConfigurationError(
             'db_path is a file: URI. Name the file itself, or ":memory:" for one in memory; '
-            "say read_only=True for mode=ro."
+            "use read_only=True for mode=ro."
         )
     try:
         path = Path(given).expanduser()
