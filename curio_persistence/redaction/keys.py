@@ -9,26 +9,31 @@ from curio_persistence.redaction.names import Names
 from curio_persistence.redaction.pattern import Pattern, label
 from curio_persistence.redaction.values import PASSWORD_IN_URL, USER_OF_CURL, Values
 
-# What may stand behind the last word of a name.
+# What may stand behind the last word of a name, and behind a name that stands in quotes for itself.
 _BEHIND = (
     r"""[_-]?[0-9]{0,3}(?:[_-]?value)?"""
-    r"""(?:["'\\ \t\]]{0,8}(?:[:=>]|%3[ad])|["'\\]{1,8},|[ ](?:is|was|to)[ ])"""
+    r"""(?:["'\\ \t\]]{0,8}(?:[:=>]|%3[ad])|[ ](?:is|was|to)[ ])"""
 )
-# One search by letters that are not too frequent, for 20 words, takes the time of a dozen `in`.
-_HINTS = re.compile(
-    rf"""
-      k (?: (?<=cook) ie
-          | (?<=tok) en (?: [ ] (?<=[\w-]token[ ]) | {_BEHIND} (?! \s* \d ) | s {_BEHIND} \s* \[ )
-          | eys? (?: [ ] (?<=[i_-]key[ ]) | {_BEHIND} ) )
-    | p (?: ass (?: w | phrase | code | {_BEHIND} ) | wd | in {_BEHIND} )
-    | c (?: (?<=sec) ret | redential )
-    | u (?<=au) th (?: orization | {_BEHIND} )
-    | b (?=ea) earer {_BEHIND}
-    | j (?=wt) wt {_BEHIND}
-    """,
-    re.VERBOSE,
+_QUOTED = r"""["'\\]{1,8},"""
+_HINTS = tuple(
+    re.compile(hint, re.VERBOSE)
+    for hint in (
+        rf"""k (?: (?<=cook) ie
+                 | (?<=tok) en (?: (?<=[\w-]token) (?: [ ] | {_QUOTED} )
+                                 | {_BEHIND} (?! \s* \d ) | s {_BEHIND} \s* \[ )
+                 | ey (?: (?<=[i_-]key) (?: [ ] | {_QUOTED} ) | s? {_BEHIND} ) )""",
+        rf"p (?: ass (?: w | phrase | code | {_BEHIND} ) | wd | in {_BEHIND} )",
+        r"c (?: (?<=sec) ret | redential )",
+        rf"u (?<=au) th (?: orization | {_BEHIND} )",
+        rf"sess (?: ion )? (?: id )? {_BEHIND}",
+        rf"bearer {_BEHIND}",
+        rf"jwt {_BEHIND}",
+    )
 )
-_SESSION = re.compile(rf"sess(?:ion)?(?:id)?{_BEHIND}")
+"""What to look for, by a letter that is not too frequent.
+
+Python finds what begins with one literal five times as fast as what begins with one of several.
+"""
 
 
 def keys(names: Names) -> Pattern:
@@ -45,9 +50,12 @@ def keys(names: Names) -> Pattern:
 
 def _may_have(text: str) -> bool:
     """Return whether something in a text may name a secret."""
+    if text.isidentifier():
+        return False  # Most names and many values in JSON are.
     lowered = text.lower()
-    if _HINTS.search(lowered) or ("sess" in lowered and _SESSION.search(lowered)):
-        return True
+    for hint in _HINTS:
+        if hint.search(lowered):
+            return True
     if "=" in text and "sig=" in lowered:
         return True
     if "@" in text and PASSWORD_IN_URL.search(text):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +12,7 @@ from curio_persistence.redaction.pattern import label
 _KEY = label("key")
 _NAMING = ("name", "Name", "key", "Key", "header", "field", "variable")
 _NAMED = ("value", "Value", "val")
+_NAME = re.compile(r"[\w-]{2,64}")
 _TYPES = frozenset({"string", "number", "integer", "boolean", "object", "array", "null"})
 _EXAMPLES = ("default", "const", "example")
 
@@ -24,17 +26,20 @@ class Members:
     def __call__(self, value: Any) -> Mapping[Any, Any]:
         """Return what takes the place of secret members, by name or position."""
         if isinstance(value, dict):
+            secret = self._names.secret
             hidden = {
                 name: self._instead(name, item, value)
                 for name, item in value.items()
-                if self._names.secret(name)
+                if secret(name)
             }
             return hidden | self._named(value)
-        if len(value) == 2 and all(type(item) is str for item in value):
-            name, item = value
-            if self._names.is_secret(name, item) and _has_secret_word(item):
-                return {1: _KEY}
-        return {}
+        return self._pair(*value) if len(value) == 2 else {}
+
+    def _pair(self, name: Any, value: Any) -> Mapping[int, str]:
+        """Judge `["Authorization", "Bearer …"]`."""
+        if type(name) is not str or type(value) is not str or not _NAME.fullmatch(name):
+            return {}
+        return {1: _KEY} if self._names.is_secret(name, value) and _has_secret_word(value) else {}
 
     def _named(self, value: dict[str, Any]) -> dict[str, Any]:
         """Judge `{"name": "DB_PASSWORD", "value": …}`."""

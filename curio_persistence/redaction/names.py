@@ -93,14 +93,17 @@ class Names:
 
     def __init__(self, safe: Collection[str] = ()) -> None:
         self._safe = frozenset(map(_plain, safe))
+        self._secret = lru_cache(1024)(self._judge)
 
     def secret(self, name: str) -> re.Pattern[str] | None:
         """Return what a value has to match to be taken for a secret; None for other names.
 
         `apiKey` and `DB_PASSWORD` are secret names, `input_tokens` is not.
         """
-        wanted = _secret(name) if len(name) <= _LONGEST_NAME else None
-        return None if wanted and self._safe and _plain(name) in self._safe else wanted
+        return self._secret(name) if len(name) <= _LONGEST_NAME else None
+
+    def _judge(self, name: str) -> re.Pattern[str] | None:
+        return None if self._safe and _plain(name) in self._safe else _judge(_words(name))
 
     def is_secret(self, name: str, value: str) -> bool:
         """Return whether a text is a secret, given its name."""
@@ -132,11 +135,6 @@ def _words(name: str) -> list[str]:
     while len(words) > 1 and words[-1] in _ITSELF:
         words.pop()
     return words
-
-
-@lru_cache(1024)
-def _secret(name: str) -> re.Pattern[str] | None:
-    return _judge(_words(name))
 
 
 def _judge(words: list[str]) -> re.Pattern[str] | None:
