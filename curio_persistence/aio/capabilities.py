@@ -1,0 +1,124 @@
+"""The capabilities of a persistence, awaited: a class for each."""
+
+from __future__ import annotations
+
+from typing import Unpack
+
+from curio_persistence.aio.awaited import Awaited, awaited, streamed
+from curio_persistence.aio.streams import AsyncEventFeed
+from curio_persistence.capabilities.events import EventFilters, Events
+from curio_persistence.capabilities.metrics import Metrics
+from curio_persistence.capabilities.scores import Scores
+from curio_persistence.capabilities.search import Search
+from curio_persistence.capabilities.stats import Stats
+from curio_persistence.capabilities.transfers import Transfers
+from curio_persistence.capabilities.usage import Usage
+from curio_persistence.views.runs import RunViews
+
+
+class AsyncRuns(Awaited[RunViews]):
+    """`persistence.runs`, awaited."""
+
+    create = awaited(RunViews.create)
+    create_many = awaited(RunViews.create_many)
+    update = awaited(RunViews.update)
+    change = awaited(RunViews.change)
+    get = awaited(RunViews.get)
+    get_many = awaited(RunViews.get_many)
+    find_ids = awaited(RunViews.find_ids)
+    newest = awaited(RunViews.newest)
+    query = awaited(RunViews.query)
+    iterate = streamed(RunViews.iterate)
+    count = awaited(RunViews.count)
+    totals = awaited(RunViews.totals)
+    delete = awaited(RunViews.delete)
+    stale = awaited(RunViews.stale)
+    abandon = awaited(RunViews.abandon)
+    history = awaited(RunViews.history)
+    steps = awaited(RunViews.steps)
+    outline = awaited(RunViews.outline)
+    compare = awaited(RunViews.compare)
+
+
+class AsyncEvents(Awaited[Events]):
+    """`persistence.events`, awaited."""
+
+    log = awaited(Events.log)
+    log_many = awaited(Events.log_many)
+    append = awaited(Events.append)
+    of_run = awaited(Events.of_run)
+    query = awaited(Events.query)
+    iterate = streamed(Events.iterate)
+    count = awaited(Events.count)
+
+    def follow(
+        self, *, last: int = 0, interval: float = 0.5, **filters: Unpack[EventFilters]
+    ) -> AsyncEventFeed:
+        """The newest events, then those that are stored from now on, each exactly once.
+
+        `async for events in persistence.events.follow(): …` goes on for ever. `last` is how many
+        come first, `interval` how many seconds pass between two looks.
+        """
+        following = self._sync.follow(last=last, interval=interval, **filters)
+        return AsyncEventFeed(following, self._threads)
+
+
+class AsyncUsage(Awaited[Usage]):
+    """`persistence.usage`, awaited."""
+
+    log = awaited(Usage.log)
+    log_many = awaited(Usage.log_many)
+    newest = awaited(Usage.newest)
+    query = awaited(Usage.query)
+    iterate = streamed(Usage.iterate)
+    count = awaited(Usage.count)
+    totals = awaited(Usage.totals)
+
+
+class AsyncScores(Awaited[Scores]):
+    """`persistence.scores`, awaited."""
+
+    set = awaited(Scores.set)
+    of_run = awaited(Scores.of_run)
+    query = awaited(Scores.query)
+    iterate = streamed(Scores.iterate)
+    count = awaited(Scores.count)
+    delete = awaited(Scores.delete)
+
+
+class AsyncStats(Awaited[Stats]):
+    """`persistence.stats`, awaited."""
+
+    summary = awaited(Stats.summary)
+    failures = awaited(Stats.failures)
+
+
+class AsyncMetrics(Awaited[Metrics]):
+    """`persistence.metrics`, awaited."""
+
+    names = awaited(Metrics.names)
+    query = awaited(Metrics.query)
+
+
+class AsyncSearch(Awaited[Search]):
+    """`persistence.search`, awaited. `progress` is called in another thread."""
+
+    enable = awaited(Search.enable)
+    disable = awaited(Search.disable)
+    pending = awaited(Search.pending)
+    index_pending = awaited(Search.index_pending)
+    rebuild = awaited(Search.rebuild)
+    remove_orphans = awaited(Search.remove_orphans)
+    check = awaited(Search.check)
+    text = awaited(Search.text)
+
+    async def enabled(self) -> bool:
+        """Return True where the database has a search index, and this process uses it."""
+        return await self._threads.call(lambda: self._sync.enabled)
+
+
+class AsyncTransfers(Awaited[Transfers]):
+    """`persistence.transfers`, awaited."""
+
+    hash = awaited(Transfers.hash)
+    hashes = awaited(Transfers.hashes)
