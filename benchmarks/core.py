@@ -18,9 +18,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[0] = str(ROOT)  # For `benchmarks` and `tests.support`, wherever it is started.
 
-from benchmarks import fill, report  # noqa: E402
 from benchmarks.cases import CASES, THEMES  # noqa: E402
-from benchmarks.workspace import Sizes, Workspace, disk  # noqa: E402
+from benchmarks.support import fill, report  # noqa: E402
+from benchmarks.support.workspace import Sizes, Workspace, disk  # noqa: E402
 from tests.support.postgres import PostgresServer  # noqa: E402
 from tests.support.server import ServerUnavailable  # noqa: E402
 

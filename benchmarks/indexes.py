@@ -29,7 +29,7 @@ import psycopg2
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[0] = str(ROOT)  # For `benchmarks` and `tests.support`, wherever it is started.
 
-from benchmarks import fill, rows  # noqa: E402
+from benchmarks.support import fill, rows  # noqa: E402
 from curio_persistence import Persistence, PostgresPersistence, SQLitePersistence  # noqa: E402
 from curio_persistence.store.codecs import encode_time  # noqa: E402
 from curio_persistence.store.table import Row, Table  # noqa: E402

@@ -21,11 +21,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[0] = str(ROOT)  # For `benchmarks`, wherever it is started.
 
-from benchmarks import fill, report, rows  # noqa: E402
 from benchmarks.raw import RawSQLite  # noqa: E402
-from benchmarks.report import Goal, Line, rows_per_second  # noqa: E402
-from benchmarks.timing import Chunk, interleave, timed  # noqa: E402
-from benchmarks.workspace import disk  # noqa: E402
+from benchmarks.support import fill, report, rows  # noqa: E402
+from benchmarks.support.report import Goal, Line, rows_per_second  # noqa: E402
+from benchmarks.support.timing import Chunk, interleave, timed  # noqa: E402
+from benchmarks.support.workspace import disk  # noqa: E402
 from curio_persistence import AgentRunEvent, SQLitePersistence  # noqa: E402
 
 _FULL = (0, 1_000_000, 10_000_000)

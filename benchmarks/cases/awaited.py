@@ -8,11 +8,11 @@ from contextlib import suppress
 from time import perf_counter_ns
 from typing import Any, TypeVar
 
-from benchmarks import rows
 from benchmarks.cases.sides import Case, apart, check, check_written, events_to_write
-from benchmarks.report import Goal, Line, rows_per_second
-from benchmarks.timing import Timing, interleave, timed
-from benchmarks.workspace import Workspace
+from benchmarks.support import rows
+from benchmarks.support.report import Goal, Line, rows_per_second
+from benchmarks.support.timing import Timing, interleave, timed
+from benchmarks.support.workspace import Workspace
 from curio_persistence import Persistence, PostgresPersistence, SQLitePersistence
 from curio_persistence.aio import AsyncPersistence, export_records
 

@@ -13,10 +13,20 @@ from benchmarks.cases.sides import (
     events_to_write,
 )
 from benchmarks.raw import RawPostgres, RawSQLite
-from benchmarks.report import Goal, Line, factor, rows_per_second
-from benchmarks.rows import Names
-from benchmarks.timing import Chunk, Samples, Timing, each, mean, median, sample, tail, timed
-from benchmarks.workspace import Workspace
+from benchmarks.support.report import Goal, Line, factor, rows_per_second
+from benchmarks.support.rows import Names
+from benchmarks.support.timing import (
+    Chunk,
+    Samples,
+    Timing,
+    each,
+    mean,
+    median,
+    sample,
+    tail,
+    timed,
+)
+from benchmarks.support.workspace import Workspace
 from curio_persistence import AgentRunEvent, Persistence, PostgresPersistence, SQLitePersistence
 
 SIZES = (100, 1_000)

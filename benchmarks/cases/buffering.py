@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from benchmarks.cases.sides import Case, apart, check_written, events_to_write
-from benchmarks.report import Goal, Line, rows_per_second
-from benchmarks.timing import Timing, each, interleave, quantile, sample, timed, timed_each
-from benchmarks.workspace import Workspace
+from benchmarks.support.report import Goal, Line, rows_per_second
+from benchmarks.support.timing import Timing, each, interleave, quantile, sample, timed, timed_each
+from benchmarks.support.workspace import Workspace
 from curio_persistence import (
     BufferedPersistence,
     Persistence,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from benchmarks.cases.sides import Case, check, postgres, sqlite
-from benchmarks.report import Goal, Line
-from benchmarks.timing import Chunk, Timing, each, mean, sample, timed
-from benchmarks.workspace import Workspace
+from benchmarks.support.report import Goal, Line
+from benchmarks.support.timing import Chunk, Timing, each, mean, sample, timed
+from benchmarks.support.workspace import Workspace
 from curio_persistence import Persistence
 
 _GOAL = Goal(3, 6, "times")

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from subprocess import CalledProcessError
 
-from benchmarks import fill, rows
 from benchmarks.cases.sides import Case
 from benchmarks.cases.starting import interpret
-from benchmarks.report import Goal, Line
-from benchmarks.timing import interleave, timed
-from benchmarks.workspace import Workspace
+from benchmarks.support import fill, rows
+from benchmarks.support.report import Goal, Line
+from benchmarks.support.timing import interleave, timed
+from benchmarks.support.workspace import Workspace
 
 _PROGRAM = ("-m", "curio_persistence")
 

@@ -13,10 +13,10 @@ from typing import NamedTuple
 
 from benchmarks.cases.sides import Case, apart, check, check_written, events_to_write
 from benchmarks.raw import RawPostgres, RawSQLite
-from benchmarks.report import Goal, Line, rows_per_second
-from benchmarks.rows import run_id
-from benchmarks.timing import Timing, each, mean, sample, timed
-from benchmarks.workspace import Workspace
+from benchmarks.support.report import Goal, Line, rows_per_second
+from benchmarks.support.rows import run_id
+from benchmarks.support.timing import Timing, each, mean, sample, timed
+from benchmarks.support.workspace import Workspace
 from curio_persistence import (
     AgentRunEvent,
     Persistence,

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from benchmarks import rows
 from benchmarks.cases.sides import Case, asking, check, postgres, sqlite
-from benchmarks.report import Goal, Line
-from benchmarks.workspace import Workspace
+from benchmarks.support import rows
+from benchmarks.support.report import Goal, Line
+from benchmarks.support.workspace import Workspace
 from curio_persistence import Persistence
 
 _PAGE = 100

@@ -7,11 +7,11 @@ from datetime import datetime
 from itertools import cycle
 from typing import Any, NamedTuple
 
-from benchmarks import rows
 from benchmarks.cases.sides import Case, apart
-from benchmarks.report import Goal, Line
-from benchmarks.timing import Timing, each, quantile, sample, timed
-from benchmarks.workspace import Workspace
+from benchmarks.support import rows
+from benchmarks.support.report import Goal, Line
+from benchmarks.support.timing import Timing, each, quantile, sample, timed
+from benchmarks.support.workspace import Workspace
 from curio_persistence import Persistence, PostgresPersistence, SQLitePersistence
 
 _GOAL = Goal(20e6, 5e6, "alone")

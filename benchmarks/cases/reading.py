@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import fields
 from typing import Any
 
-from benchmarks import rows
 from benchmarks.cases.sides import Case, Raw, asking, check, postgres, sqlite
-from benchmarks.report import Goal, Line
-from benchmarks.timing import Timing
-from benchmarks.workspace import Workspace
+from benchmarks.support import rows
+from benchmarks.support.report import Goal, Line
+from benchmarks.support.timing import Timing
+from benchmarks.support.workspace import Workspace
 from curio_persistence import Persistence
 
 _READS_IN_A_REPETITION = 20

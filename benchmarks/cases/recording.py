@@ -5,9 +5,9 @@ from __future__ import annotations
 from itertools import count
 
 from benchmarks.cases.sides import Case
-from benchmarks.report import Goal, Line
-from benchmarks.timing import interleave, timed
-from benchmarks.workspace import Workspace
+from benchmarks.support.report import Goal, Line
+from benchmarks.support.timing import interleave, timed
+from benchmarks.support.workspace import Workspace
 from curio_persistence import AgentRun, AgentRunEvent, Persistence, SQLitePersistence
 
 _SPANS = 10

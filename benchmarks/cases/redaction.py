@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 from benchmarks.cases.sides import Case, check, events_to_write
-from benchmarks.report import Goal, Line
-from benchmarks.timing import Chunk, interleave, timed
-from benchmarks.workspace import Workspace
+from benchmarks.support.report import Goal, Line
+from benchmarks.support.timing import Chunk, interleave, timed
+from benchmarks.support.workspace import Workspace
 from curio_persistence.redaction.patterns import SecretPatterns
 
 _TEXTS = 100

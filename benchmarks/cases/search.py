@@ -8,11 +8,11 @@ from itertools import cycle
 from random import Random
 from typing import Any
 
-from benchmarks import fill, rows
 from benchmarks.cases.sides import Case, apart, check, check_written, events_to_write
 from benchmarks.raw.words import RawPostgresWords, RawSQLiteWords
-from benchmarks.report import Goal, Line, megabytes, rows_per_second
-from benchmarks.timing import (
+from benchmarks.support import fill, rows
+from benchmarks.support.report import Goal, Line, megabytes, rows_per_second
+from benchmarks.support.timing import (
     WRITES_IN_A_ROW,
     Chunk,
     Timing,
@@ -23,7 +23,7 @@ from benchmarks.timing import (
     sample,
     timed,
 )
-from benchmarks.workspace import Workspace
+from benchmarks.support.workspace import Workspace
 from curio_persistence import Persistence, PostgresPersistence, SQLitePersistence
 
 Raw = RawSQLiteWords | RawPostgresWords

@@ -10,11 +10,11 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any
 
-from benchmarks import fill, rows
 from benchmarks.raw import RawPostgres, RawSQLite
-from benchmarks.report import Line
-from benchmarks.timing import Timing, interleave, timed
-from benchmarks.workspace import Workspace
+from benchmarks.support import fill, rows
+from benchmarks.support.report import Line
+from benchmarks.support.timing import Timing, interleave, timed
+from benchmarks.support.workspace import Workspace
 from curio_persistence import Persistence, PostgresPersistence, SQLitePersistence
 
 Case = Callable[[Workspace], Iterable[Line]]

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks import rows
 from benchmarks.cases.sides import Case, check_written, events_to_write, postgres, sqlite
-from benchmarks.report import Goal, Line
-from benchmarks.timing import WRITES_IN_A_ROW, Chunk, Timing, interleave, timed
-from benchmarks.workspace import Workspace
+from benchmarks.support import rows
+from benchmarks.support.report import Goal, Line
+from benchmarks.support.timing import WRITES_IN_A_ROW, Chunk, Timing, interleave, timed
+from benchmarks.support.workspace import Workspace
 from curio_persistence import AgentRun, InMemoryPersistence, SQLitePersistence
 
 

@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 
 from benchmarks.cases.sides import Case
-from benchmarks.report import Goal, Line
-from benchmarks.timing import Chunk, interleave, timed
-from benchmarks.workspace import Workspace
+from benchmarks.support.report import Goal, Line
+from benchmarks.support.timing import Chunk, interleave, timed
+from benchmarks.support.workspace import Workspace
 
 _ROOT = Path(__file__).resolve().parents[2]
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from benchmarks import rows
 from benchmarks.cases.sides import Case, Raw, asking, check, postgres, sqlite
-from benchmarks.report import Goal, Line
-from benchmarks.workspace import Workspace
+from benchmarks.support import rows
+from benchmarks.support.report import Goal, Line
+from benchmarks.support.workspace import Workspace
 from curio_persistence import Persistence
 
 _GOAL = Goal(1.5, 1.1)

@@ -10,11 +10,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from benchmarks import memory, rows
 from benchmarks.cases.sides import Case, Raw, check, postgres, sqlite
-from benchmarks.report import Goal, Line, megabytes
-from benchmarks.timing import Chunk, Timing, interleave, timed
-from benchmarks.workspace import Workspace
+from benchmarks.support import memory, rows
+from benchmarks.support.report import Goal, Line, megabytes
+from benchmarks.support.timing import Chunk, Timing, interleave, timed
+from benchmarks.support.workspace import Workspace
 from curio_persistence import Persistence
 
 _TIME = Goal(1.5, 1.3)

@@ -9,9 +9,9 @@ from typing import Literal
 
 from benchmarks.cases.sides import Case, check_written, events_to_write
 from benchmarks.raw import RawSQLite
-from benchmarks.report import Goal, Line, rows_per_second
-from benchmarks.timing import Chunk, interleave, timed
-from benchmarks.workspace import Workspace
+from benchmarks.support.report import Goal, Line, rows_per_second
+from benchmarks.support.timing import Chunk, interleave, timed
+from benchmarks.support.workspace import Workspace
 from curio_persistence import AgentRunEvent, Persistence, SQLitePersistence
 
 _THREADS = 16

@@ -7,9 +7,9 @@ from contextlib import closing
 from datetime import datetime, timedelta
 
 from benchmarks.cases.sides import Case
-from benchmarks.report import Goal, Line
-from benchmarks.timing import interleave, timed
-from benchmarks.workspace import Workspace
+from benchmarks.support.report import Goal, Line
+from benchmarks.support.timing import interleave, timed
+from benchmarks.support.workspace import Workspace
 from curio_persistence import SQLitePersistence
 
 _BY = ("model", "day")

@@ -15,11 +15,11 @@ from typing import Any
 
 import psycopg2
 
-from benchmarks import fill
 from benchmarks.cases.sides import Case, apart, check
-from benchmarks.report import Goal, Line, rows_per_second
-from benchmarks.timing import Timing, each, mean, sample, timed
-from benchmarks.workspace import Workspace
+from benchmarks.support import fill
+from benchmarks.support.report import Goal, Line, rows_per_second
+from benchmarks.support.timing import Timing, each, mean, sample, timed
+from benchmarks.support.workspace import Workspace
 from curio_persistence import (
     Persistence,
     PostgresPersistence,

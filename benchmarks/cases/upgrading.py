@@ -17,12 +17,12 @@ from zoneinfo import ZoneInfo
 
 import psycopg2
 
-from benchmarks import fill
 from benchmarks.cases.sides import Case, apart, check, events_to_write
-from benchmarks.report import Goal, Line, rows_per_second
-from benchmarks.rows import run_id
-from benchmarks.timing import Timing, each, mean, sample, timed
-from benchmarks.workspace import Workspace
+from benchmarks.support import fill
+from benchmarks.support.report import Goal, Line, rows_per_second
+from benchmarks.support.rows import run_id
+from benchmarks.support.timing import Timing, each, mean, sample, timed
+from benchmarks.support.workspace import Workspace
 from curio_persistence import PostgresPersistence, SQLitePersistence, upgrade
 from tests.schema import original
 from tests.schema.conftest import Database, PostgresSchema, SQLiteFile

@@ -19,11 +19,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[0] = str(ROOT)  # For `benchmarks`, wherever and however it is started.
 
-from benchmarks import report  # noqa: E402
 from benchmarks.peers import page  # noqa: E402
 from benchmarks.peers.crew import assemble  # noqa: E402
 from benchmarks.peers.measure import OURS, RAW, Comparison, Sizes  # noqa: E402
 from benchmarks.peers.sides import SIDES  # noqa: E402
+from benchmarks.support import report  # noqa: E402
 
 _FULL = Sizes(
     repetitions=7,

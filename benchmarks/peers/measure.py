@@ -11,7 +11,7 @@ from typing import Any
 
 from benchmarks.peers.crew import Peer
 from benchmarks.peers.sides.base import Kind, Task
-from benchmarks.timing import Timing
+from benchmarks.support.timing import Timing
 
 RAW, OURS = "raw", "ours"
 IN_A_ROW = {1: 250, 100: 500, 1000: 1000}

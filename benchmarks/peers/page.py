@@ -8,8 +8,8 @@ from typing import Any
 
 from benchmarks.peers.measure import ASKED_IN_A_ROW, IN_A_ROW, OURS, RAW, Results, Sizes
 from benchmarks.peers.sides.base import Task
-from benchmarks.report import duration, in_columns, rows_per_second
-from benchmarks.timing import Timing
+from benchmarks.support.report import duration, in_columns, rows_per_second
+from benchmarks.support.timing import Timing
 
 _SYNCHRONOUS = {0: "OFF", 1: "NORMAL", 2: "FULL"}
 _TASKS: Mapping[Task, str] = {

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks.timing import timed
+from benchmarks.support.timing import timed
 
 
 class Replay:

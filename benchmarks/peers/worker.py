@@ -23,11 +23,11 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any
 
-from benchmarks import rows
 from benchmarks.peers.replay import Replay, cut
 from benchmarks.peers.sides import load
 from benchmarks.peers.sides.base import WRITTEN_RUNS, Kind, Side, runs_for
-from benchmarks.timing import timed
+from benchmarks.support import rows
+from benchmarks.support.timing import timed
 
 _PAGE = 100
 _LISTED = 10

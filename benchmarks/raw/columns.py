@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from benchmarks.rows import lifted
+from benchmarks.support.rows import lifted
 from curio_persistence import AgentRunEvent
 
 EVENT = "agent_id, run_id, agent_name, timestamp, event_type, data, created_at"

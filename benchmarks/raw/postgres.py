@@ -21,7 +21,7 @@ from benchmarks.raw.columns import (
     event_values,
 )
 from benchmarks.raw.summary import quantiles, quantiles_of_histogram, stats
-from benchmarks.rows import lifted
+from benchmarks.support.rows import lifted
 from curio_persistence import AgentRunEvent
 
 _FETCH = "FETCH 2000 FROM every"

@@ -22,7 +22,7 @@ from benchmarks.raw.columns import (
     event_values,
 )
 from benchmarks.raw.summary import QUANTILES, quantiles, stats
-from benchmarks.rows import lifted
+from benchmarks.support.rows import lifted
 from curio_persistence import AgentRunEvent
 from curio_persistence.backends.sqlite import wal
 

@@ -10,8 +10,8 @@ import psycopg2
 import pytest
 
 from benchmarks.cases import CASES, THEMES
-from benchmarks.report import LAST_PART, Goal, Line, duration, megabytes, rows_per_second
-from benchmarks.timing import Timing, quantile, tail
+from benchmarks.support.report import LAST_PART, Goal, Line, duration, megabytes, rows_per_second
+from benchmarks.support.timing import Timing, quantile, tail
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "benchmarks" / "RESULTS.md"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from benchmarks import fill, rows
+from benchmarks.support import fill, rows
 from curio_persistence import AgentRunEvent
 
 Kind = Literal["written", "listed", "summed"]

@@ -22,8 +22,8 @@ from eventsourcing.persistence import (
 from eventsourcing.sqlite import SQLiteApplicationRecorder, SQLiteDatastore
 from eventsourcing.utils import get_topic
 
-from benchmarks import fill, rows
 from benchmarks.peers.sides.base import Kind, Side, Words, event_rows, translated
+from benchmarks.support import fill, rows
 from curio_persistence import AgentRunEvent
 
 

@@ -13,8 +13,8 @@ from typing import Any
 import llm.migrations
 from sqlite_utils import Database
 
-from benchmarks import fill
 from benchmarks.peers.sides.base import Kind, Side, Words
+from benchmarks.support import fill
 
 _THREAD = ("id", "name", "tip_message_hash", "datetime_utc")
 _MESSAGE = ("hash", "parent_hash", "role")

@@ -16,7 +16,6 @@ from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from sqlalchemy import Engine
 from sqlalchemy import event as listening
 
-from benchmarks import fill, rows
 from benchmarks.peers.sides.base import (
     WRITTEN_RUNS,
     Kind,
@@ -27,6 +26,7 @@ from benchmarks.peers.sides.base import (
     scattered,
     translated,
 )
+from benchmarks.support import fill, rows
 from curio_persistence import AgentRunEvent
 
 _EXPERIMENT = "0"

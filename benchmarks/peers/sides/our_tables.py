@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import fill, rows
 from benchmarks.peers.sides.base import WRITTEN_RUNS, Kind, Side, runs_for
+from benchmarks.support import fill, rows
 from curio_persistence import SQLitePersistence
 
 

@@ -27,7 +27,7 @@ from sqlalchemy.orm import Session, registry
 from benchmarks.peers.sides.base import Words
 from benchmarks.peers.sides.our_tables import OurTables
 from benchmarks.raw.summary import quantiles_of_histogram, stats
-from benchmarks.rows import lifted
+from benchmarks.support.rows import lifted
 from curio_persistence import AgentRunEvent
 
 

@@ -11,16 +11,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from benchmarks.rows import EVENTS_OF_A_RUN
-from benchmarks.timing import WRITES_IN_A_ROW, Timing, median
-from benchmarks.workspace import Sizes
+from benchmarks.support.rows import EVENTS_OF_A_RUN
+from benchmarks.support.timing import WRITES_IN_A_ROW, Timing, median
+from benchmarks.support.workspace import Sizes
 
 ScaleName = Literal["speed", "times", "time", "added", "over", "alone"]
 Unit = Callable[[float], str]
 """How a measured number is shown."""
 
 _HEADINGS = ("", "raw", "ours", "ratio", "spread", "floor", "aim", "")
-RESULTS = Path(__file__).with_name("RESULTS.md")
+RESULTS = Path(__file__).parents[1] / "RESULTS.md"
 LAST_PART = "## With millions of rows"
 """The heading of what another script writes."""
 _PAGE = """\

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from benchmarks import fill, rows
+from benchmarks.support import fill, rows
 
 _WRITTEN_RUNS = 20
 

@@ -1,6 +1,6 @@
 """Prints how many bytes a process grows by while it goes through all events.
 
-`python -m benchmarks.memory raw|ours sqlite FILE`, or `… raw|ours postgres SCHEMA DSN`.
+`python -m benchmarks.support.memory raw|ours sqlite FILE`, or `… raw|ours postgres SCHEMA DSN`.
 """
 
 from __future__ import annotations

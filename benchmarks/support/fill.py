@@ -12,7 +12,7 @@ from typing import Any
 
 import psycopg2
 
-from benchmarks import rows
+from benchmarks.support import rows
 from curio_persistence import PostgresPersistence, SQLitePersistence
 
 Chunks = Iterable[Sequence[tuple[Any, ...]]]

@@ -1,0 +1,1 @@
+"""What benchmarks share: databases to measure on, timing, pages of results."""
