@@ -108,6 +108,8 @@ class RunRecorder(RecordedRun):
         self.agent_run.total_iterations += 1
         number = self.agent_run.total_iterations
         self.log(EventType.ITERATION_STARTED, {"iteration": number})
+        if self._ended:  # Otherwise the end of the run stores it.
+            self._keep(self._update, self.agent_run)
         return number
 
     def llm_call(
