@@ -26,10 +26,14 @@ OnMatch = Callable[[str, str], object]
 ALL = ("keys", "api-keys", "cards", "emails")
 """The patterns that `all` means."""
 
-KNOWN = {pattern.name: pattern for pattern in (keys(Names()), API_KEYS, CARDS, EMAILS)} | {
-    pattern.name: pattern for pattern in (IBANS, PHONES, SSNS, IPS)
+KNOWN = {
+    pattern.name: pattern
+    for pattern in (keys(Names()), API_KEYS, IBANS, PHONES, SSNS, IPS, CARDS, EMAILS)
 }
-"""All patterns by name; those that `all` does not mean find what often is something else."""
+"""All patterns by name, in their order: part of an account's number may look like a card's.
+
+Those that `all` does not mean find what often is something else.
+"""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 

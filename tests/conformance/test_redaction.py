@@ -455,7 +455,7 @@ def test_a_wrong_setting_is_refused_before_anything_is_opened(
 
 
 def test_a_wrong_name_is_answered_with_those_that_are_known(open_again: Open) -> None:
-    with pytest.raises(ConfigurationError, match=r"keys, .*, ips, or all for keys, .*, not 'x'"):
+    with pytest.raises(ConfigurationError, match=r"keys, .*, ips, .*or all for keys, .*, not 'x'"):
         open_again(redactor="x")
 
 
@@ -473,6 +473,15 @@ def test_what_was_found_is_told_by_field_and_name(open_again: Open) -> None:
     persistence = open_again(redactor=patterns)
     persistence.append_event("run", "agent", "log", message=WORDS, payload={"password": "x"})
     assert sorted(told) == [("AgentRunEvent.data", "keys"), ("AgentRunEvent.message", "emails")]
+
+
+def test_where_being_told_fails_the_redactor_has_failed(open_again: Open) -> None:
+    patterns = SecretPatterns("all", on_match=lambda field, name: fails(field, name))
+    persistence = open_again(redactor=patterns)
+    persistence.append_event("run", "agent", "log", message=WORDS, level="info")
+    [event] = persistence.get_agent_run_events("run")
+    assert (event.message, event.level) == (None, "info")
+    assert persistence.redaction.failures == 1
 
 
 def test_a_number_of_more_digits_than_python_reads_costs_no_words(open_again: Open) -> None:

@@ -55,6 +55,13 @@ def test_what_only_looks_like_one_stays(name: str, text: str) -> None:
     assert redact(f"it is {text}, say", name) == f"it is {text}, say"
 
 
+@pytest.mark.parametrize("gap", ["", " "])
+def test_no_part_of_an_account_is_taken_for_a_card(gap: str) -> None:
+    for seed in range(300):
+        number = gap.join(re.findall(".{1,4}", iban(Random(seed))))
+        assert redact(f"to {number}, now", *KNOWN) == "to [redacted:iban], now"
+
+
 def test_words_in_capitals_behind_an_account_stay() -> None:
     assert redact(f"{SPACED} BIC COBADEFF", "ibans") == "[redacted:iban] BIC COBADEFF"
 
@@ -165,7 +172,9 @@ def test_what_the_callback_raises_is_raised() -> None:
 
 @pytest.mark.parametrize("names", [(), ("emials",), ("all", "x"), (5,)], ids=str)
 def test_names_that_are_not_known_are_refused_with_those_that_are(names: Any) -> None:
-    with pytest.raises(ConfigurationError, match=r"keys, .*ips, or all for keys, api-keys, cards"):
+    with pytest.raises(
+        ConfigurationError, match=r"keys, .*ips, .*or all for keys, api-keys, cards"
+    ):
         SecretPatterns(*names)
 
 
