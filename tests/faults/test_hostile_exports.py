@@ -107,6 +107,23 @@ def test_a_line_that_is_too_long_is_not_read_into_memory(
     assert count == 1
 
 
+@pytest.mark.parametrize("ending", ["jsonl", "csv"])
+@pytest.mark.parametrize(
+    "character", ["x", "\x01", "\0", "\n", '"', "\\", "\ud800", "\ufdd0", "\u6771"]
+)
+def test_the_longest_text_that_is_stored_fits_into_a_line(
+    tmp_path: Path, character: str, ending: str
+) -> None:
+    sizes = []
+    for length in (0, 1_000):
+        path = tmp_path / f"{length}.{ending}"
+        with InMemoryPersistence() as persistence:
+            persistence.append_event("run", "agent", "t", payload=character * length)
+            export_records(persistence, path, tables="events")
+        sizes.append(path.stat().st_size)
+    assert (sizes[1] - sizes[0]) / 1_000 * (64 << 20) + jsonl.MAX_BESIDE < jsonl.MAX_LINE
+
+
 @pytest.mark.parametrize("bomb", [b"[],", b"1000,", b'"",', b'{"a":1},', b'"a"'])
 def test_a_line_that_would_take_much_more_when_it_is_parsed_is_not_parsed(
     tmp_path: Path, bomb: bytes

@@ -16,8 +16,11 @@ from typing import Any, NamedTuple
 
 from curio_persistence.errors import InvalidValueError
 
-MAX_LINE = 256 << 20
-"""Bytes of a line of JSON, or letters of a field of CSV: texts of 64 MiB are stored."""
+MAX_LINE = 512 << 20
+"""Bytes of a line of JSON, or letters of a field of CSV.
+
+Texts of 64 MiB are stored, and a lone surrogate takes seven bytes.
+"""
 
 MAX_GROUP = 512 << 20
 """Bytes that a group of rows may take in memory; exports have groups of about 16 MiB."""
