@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from glob import escape
 from pathlib import Path
@@ -18,6 +19,9 @@ from curio_persistence.errors import InvalidValueError, StorageFullError
 
 MANIFEST = "manifest.json"
 """The file by which a folder is known as an export. It is written last."""
+
+_ABANDONED = 86_400.0
+"""Seconds without a write, after which what is unfinished is taken for that of a killed export."""
 
 
 @contextmanager
@@ -64,44 +68,22 @@ def _to_disk(file: BinaryIO) -> None:
 
 @contextmanager
 def _unfinished(path: Path, make: Callable[[Path], object]) -> Iterator[Path]:
-    """Create a hidden file or folder of a unique name; remove those that killed exports left."""
+    """Create a hidden file or folder of a unique name; remove old ones that killed exports left."""
     for left in path.parent.glob(f".{escape(path.name)}.*.partial"):
-        with suppress(OSError, ImportError), _locked(left):
-            _remove(left)
-    with ExitStack() as stack:
-        yield _begun(path, make, stack)
-
-
-def _begun(path: Path, make: Callable[[Path], object], stack: ExitStack) -> Path:
-    """Lock it, which tells other exports that this one is still at work."""
-    while True:
-        unfinished = _another_name(path)
-        stack.callback(_remove, unfinished)  # First: Ctrl-C may come at any moment.
+        with suppress(OSError):
+            written_at = max(each.lstat().st_mtime for each in (left, *left.glob("*")))
+            if time.time() - written_at > _ABANDONED:
+                _remove(left)
+    unfinished = _another_name(path)
+    try:
         make(unfinished)
-        try:
-            stack.enter_context(_locked(unfinished))
-        except (BlockingIOError, FileNotFoundError):  # It was taken for a killed one's.
-            continue
-        except (OSError, ImportError):  # Where nothing can be locked, nothing is taken away.
-            return unfinished
-        if unfinished.exists():
-            return unfinished
+        yield unfinished
+    finally:
+        _remove(unfinished)
 
 
 def _another_name(path: Path) -> Path:
     return path.with_name(f".{path.name}.{os.urandom(4).hex()}.partial")
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    from fcntl import LOCK_EX, LOCK_NB, flock  # Which Windows lacks.
-
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    try:
-        flock(descriptor, LOCK_EX | LOCK_NB)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _remove(path: Path) -> None:

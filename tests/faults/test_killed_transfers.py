@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -89,6 +91,7 @@ def test_a_killed_export_leaves_nothing_that_looks_whole(
         kill_after(EXPORT, steps, tmp_path / "source.db", target)
         assert not target.exists()
     assert [each.name for each in left_in(tmp_path)] != []
+    let_a_day_pass(tmp_path)
     export_records(source, target)
     assert left_in(tmp_path) == []
     with SQLitePersistence(":memory:") as other:
@@ -99,6 +102,14 @@ def test_a_killed_export_leaves_nothing_that_looks_whole(
 def left_in(folder: Path) -> list[Path]:
     """What exports have not given its name."""
     return list(folder.glob(".*"))
+
+
+def let_a_day_pass(folder: Path) -> None:
+    """Make what exports left in a folder a day and a minute older."""
+    a_day_ago = time.time() - 86_460
+    for left in left_in(folder):
+        for path in (left, *left.glob("*")):
+            os.utime(path, (a_day_ago, a_day_ago))
 
 
 @pytest.mark.parametrize("ending", ["jsonl", "csv"])
