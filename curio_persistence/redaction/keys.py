@@ -19,7 +19,7 @@ _HINTS = tuple(
     re.compile(hint, re.VERBOSE)
     for hint in (
         rf"""k (?: (?<=cook) ie
-                 | (?<=tok) en (?: (?<=[\w-]token) (?: [ ] | {_QUOTED} )
+                 | (?<=tok) en (?: (?<=[\w"'-]token) (?: [ ] | {_QUOTED} )
                                  | {_BEHIND} (?! \s* \d ) | s {_BEHIND} \s* \[ )
                  | ey (?: (?<=[i_-]key) (?: [ ] | {_QUOTED} ) | s? {_BEHIND} ) )""",
         rf"p (?: ass (?: w | phrase | code | {_BEHIND} ) | wd | in {_BEHIND} )",

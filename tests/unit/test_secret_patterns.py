@@ -151,6 +151,7 @@ def test_a_number_stays_a_number(name: str, number: float, kept: float) -> None:
         {"name": "DB_PASSWORD", "value": "hunter2"},
         {"Key": "api_key", "Value": "hunter2"},
         {"header": "X-API-Key", "val": "hunter2", "n": 1},
+        {"name": "token", "value": "hunter2-hunter2-hunter2"},
         {"headers": [["Accept", "text/html"], ["Authorization", "Bearer hunter2"]]},
         {"properties": {"password": {"type": "string", "default": "hunter2", "minLength": 8}}},
     ],
@@ -394,9 +395,9 @@ def test_every_shape_of_the_table_is_hinted_at_and_found_whole() -> None:
     for shape in SHAPES:
         alphabet = re.compile(f"[{shape.alphabet}]")
         letters = [each for each in string.ascii_letters + string.digits if alphabet.match(each)]
-        for seed in range(5):
-            length = shape.length if shape.exactly else shape.length + 20
-            key = shape.prefix + "7" + "".join(Random(seed).choices(letters, k=length - 1))
+        for more in (0,) if shape.exactly else (0, 1, 20):
+            length = shape.length + more
+            key = shape.prefix + "7" + "".join(Random(more).choices(letters, k=length - 1))
             for text in (key, f"use {key}, now", f"({key})"):
                 expected = text.replace(key, "[redacted:api-key]")
                 assert redact(text, "api-keys") == expected, shape
