@@ -1,4 +1,4 @@
-"""Numbers of payment cards: the name `cards`."""
+"""Find numbers of payment cards: the pattern `cards`."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ _SMALLEST = 10**12
 # No card begins with 0 or 1, and times in milli- or nanoseconds since 1970 do.
 _HINT = re.compile(r"[2-9][0-9]{3}(?:(?:[ -]?[0-9]){9}|(?:\.[0-9]{4}){3})")
 _GAP = r"[ \u00a0\u2007\u202f\u2010-\u2015\u2212-]"
-"""What may stand between the groups of digits: spaces and dashes, those of typographers too."""
+"""Separators between groups of digits: spaces and dashes, including typographic ones."""
 _ANY_HINT = re.compile(rf"\d{{4}}(?:(?:{_GAP}?\d){{9}}|(?:\.\d{{4}}){{3}})")
-# Not in a word, and not the digits after a decimal point.
+# Neither within a word nor after a decimal point.
 _DIGITS = re.compile(rf"(?<!\w)(?<!\d\.)\d(?:{_GAP}?\d){{12,}}+")
 _WITH_DOTS = re.compile(r"(?<![\w.])\d{4}(?:\.\d{4}){3}(?![\w.]?\w)")
 _GROUP = re.compile(r"\d+")
@@ -31,7 +31,7 @@ _NETWORKS = re.compile(
     """,
     re.VERBOSE | re.ASCII,
 )
-"""Beginnings and lengths that the networks publish (ISO/IEC 7812)."""
+"""Prefixes and lengths that the networks publish (ISO/IEC 7812)."""
 
 
 def _may_have(text: str) -> bool:
@@ -47,7 +47,7 @@ def _spans(text: str) -> Iterator[Span]:
 
 
 def _cards_among(digits: re.Match[str]) -> Iterator[Span]:
-    """Of digits in groups, find those groups that make a card together."""
+    """Yield the groups of digits that form a card number together."""
     groups = [group.span() for group in _GROUP.finditer(digits.string, *digits.span())]
     first = 0
     while first < len(groups):
@@ -59,7 +59,7 @@ def _cards_among(digits: re.Match[str]) -> Iterator[Span]:
 
 
 def _last_group(text: str, groups: list[Span], first: int) -> int | None:
-    """Return which group ends the longest card that begins with this one."""
+    """Return the last group of the longest card number that begins with this one."""
     begin, end = groups[first]
     if end - begin < 4:
         return None
@@ -74,7 +74,7 @@ def _last_group(text: str, groups: list[Span], first: int) -> int | None:
 
 
 def _is_card(text: str) -> bool:
-    """As Luhn has it: every second digit from the right is doubled."""
+    """Return whether a number is a network's, with the right check digit (Luhn)."""
     digits = [int(letter) for letter in text if letter.isdecimal()]  # Full-width ones too.
     if not _NETWORKS.fullmatch("".join(map(str, digits))):
         return False

@@ -1,4 +1,4 @@
-"""E-mail addresses: the name `emails`."""
+"""Find e-mail addresses: the pattern `emails`."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from curio_persistence.redaction.pattern import Pattern, Span, label
 
 _LOCAL_PART = re.compile(r"[\w.%+-]++")
-# Its last part is letters: react@18.2.0 is a package.
+# The last part is letters: react@18.2.0 is a package.
 _DOMAIN = re.compile(r"(?:[\w-]++\.)+[^\W\d_]{2,}+")
 _PROGRAMS = frozenset({"git", "hg"})
-"""Users of hosts that keep source code: `git@github.com:org/repo` is a repository."""
+"""Users of source code hosts: `git@github.com:org/repo` is a repository."""
 
 
 def _may_have(text: str) -> bool:
@@ -19,7 +19,7 @@ def _may_have(text: str) -> bool:
 
 
 def _spans(text: str) -> Iterator[Span]:
-    """From one @ to the next: to look for where an address begins takes six times as long."""
+    """Yield addresses from one @ to the next; a search for their starts takes six times as long."""
     begin = 0  # Behind the @ before, or the address.
     at = text.find("@")
     while at >= 0:

@@ -1,4 +1,4 @@
-"""Secrets by the names they stand under: the name `keys`, and the quick look at a text for it."""
+"""Find secrets by their names: the pattern `keys`, and its hints."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from curio_persistence.redaction.names import Names
 from curio_persistence.redaction.pattern import Pattern, label
 from curio_persistence.redaction.values import PASSWORD_IN_URL, USER_OF_CURL, Values
 
-# What may stand behind the last word of a name, and behind a name that stands in quotes for itself.
+# Text after the last word of a name, and after a quoted name that is an item or a value itself.
 _BEHIND = (
     r"""[_-]?[0-9]{0,3}(?:[_-]?value)?"""
     r"""(?:["'\\ \t\]]{0,8}(?:[:=>]|%3[ad])|[ ](?:is|was|to)[ ])"""
@@ -30,14 +30,15 @@ _HINTS = tuple(
         rf"jwt {_BEHIND}",
     )
 )
-"""What to look for, by a letter that is not too frequent.
+"""Parts of names, each from a letter that is not too frequent.
 
-Python finds what begins with one literal five times as fast as what begins with one of several.
+A search for an expression that starts with one literal is five times as fast as a search for one
+that starts with any of several.
 """
 
 
 def keys(names: Names) -> Pattern:
-    """Return the pattern that goes by these names."""
+    """Return the pattern for these names."""
     return Pattern(
         "keys",
         label("key"),
@@ -49,7 +50,7 @@ def keys(names: Names) -> Pattern:
 
 
 def _may_have(text: str) -> bool:
-    """Return whether something in a text may name a secret."""
+    """Return whether a text may contain the name of a secret."""
     if text.isidentifier():
         return False  # Most names and many values in JSON are.
     lowered = text.lower()

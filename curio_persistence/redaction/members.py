@@ -1,4 +1,4 @@
-"""Secrets by the names they stand under in JSON that was read."""
+"""Find secrets by their names in parsed JSON."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _EXAMPLES = ("default", "const", "example")
 
 
 class Members:
-    """Judges members of objects, and lists of a name and its value."""
+    """Finds secret members of objects, and values in lists of a name and a value."""
 
     def __init__(self, names: Names) -> None:
         self._names = names
 
     def __call__(self, value: Any) -> Mapping[Any, Any]:
-        """Return what takes the place of secret members, by name or position."""
+        """Return the replacements of secret members, by name or position."""
         if isinstance(value, dict):
             secret = self._names.secret
             hidden = {
@@ -36,13 +36,13 @@ class Members:
         return self._pair(*value) if len(value) == 2 else {}
 
     def _pair(self, name: Any, value: Any) -> Mapping[int, str]:
-        """Judge `["Authorization", "Bearer …"]`."""
+        """Return the replacement in `["Authorization", "Bearer …"]`."""
         if type(name) is not str or type(value) is not str or not _NAME.fullmatch(name):
             return {}
         return {1: _KEY} if self._names.is_secret(name, value) and _has_secret_word(value) else {}
 
     def _named(self, value: dict[str, Any]) -> dict[str, Any]:
-        """Judge `{"name": "DB_PASSWORD", "value": …}`."""
+        """Return the replacement in `{"name": "DB_PASSWORD", "value": …}`."""
         named = [member for member in _NAMED if member in value]
         if not named:
             return {}
@@ -55,12 +55,12 @@ class Members:
         }
 
     def _instead(self, name: str, value: Any, beside: Mapping[str, Any]) -> Any:
-        """Return what is kept of a value under a secret name: a label, 0, or the value itself."""
+        """Return what replaces a value under a secret name: a label, 0, or the value itself."""
         if type(value) is str:
             is_secret = self._names.is_secret(name, value) and not _has_probabilities(beside)
             return _KEY if is_secret else value
         if type(value) is int or type(value) is float:
-            # A number stays a number, so that what reads it still can.
+            # A number stays a number, so that readers of the JSON find the type that they expect.
             return 0 if is_number_of(name, value) else value
         if not value or type(value) is bool or _is_doubtful(self._names, name):
             return self._items(name, value, beside)
@@ -72,7 +72,7 @@ class Members:
         return [self._instead(name, item, beside) if type(item) is str else item for item in value]
 
     def _schema(self, value: dict[str, Any]) -> dict[str, Any]:
-        """Return a parameter's description, but for its examples."""
+        """Return the schema of a parameter, without its examples."""
         return {
             name: _KEY if name in _EXAMPLES and item is not None else item
             for name, item in value.items()
@@ -88,7 +88,7 @@ def _has_secret_word(text: str) -> bool:
 
 
 def _has_probabilities(beside: Mapping[str, Any]) -> bool:
-    """Return whether a token beside these members is a model's."""
+    """Return whether a token beside these members is part of a model's output."""
     return any("logprob" in name for name in beside)
 
 

@@ -1,4 +1,4 @@
-"""Which names say that what they name is a secret, and what is none even under such a name."""
+"""Decide which names indicate a secret, and what a value under them must look like."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SECRET_WORDS = frozenset(
         *("apikey", "secretkey", "privatekey", "accesskey", "accesstoken", "authtoken"),
     }
 )
-"""Words that make a name secret wherever they stand in it."""
+"""Words that indicate a secret anywhere in a name."""
 
 KINDS_OF_KEYS = frozenset(
     {
@@ -27,7 +27,7 @@ KINDS_OF_KEYS = frozenset(
         *("azure", "aws", "gcp", "stripe", "sendgrid", "twilio", "github", "huggingface", "hf"),
     }
 )
-"""What makes a `key` a secret, if it stands before it."""
+"""Words that indicate a secret before `key`."""
 
 KINDS_OF_TOKENS = frozenset(
     {
@@ -36,7 +36,7 @@ KINDS_OF_TOKENS = frozenset(
         *("github", "gitlab", "slack", "npm", "pypi", "hf", "huggingface", "vault", "jwt"),
     }
 )
-"""What makes a `token` a secret, whatever it looks like, if it stands before it."""
+"""Words that indicate a secret before `token`, whatever the value looks like."""
 
 HARMLESS_TOKENS = frozenset(
     {
@@ -46,7 +46,7 @@ HARMLESS_TOKENS = frozenset(
         *("max", "min", "input", "output", "total", "prompt", "completion", "cached", "reasoning"),
     }
 )
-"""Tokens of pages and of tokenizers."""
+"""Words before `token` that indicate a page or a tokenizer."""
 
 ABOUT_SECRETS = frozenset(
     {
@@ -59,13 +59,13 @@ ABOUT_SECRETS = frozenset(
         *("validator", "validators", "check", "checks", "helper", "utils", "class", "schema"),
     }
 )
-"""Last words of names that tell something of a secret, and not the secret."""
+"""Last words of names that describe a secret and do not contain it."""
 
 _ITSELF = frozenset({"value", "values", "val", "str", "string", "text", "plain", "raw"})
-"""Last words that change nothing: `refreshTokenValue`."""
+"""Last words that do not change the meaning: `refreshTokenValue`."""
 
 NUMBERS = frozenset({"password", "passwd", "passphrase", "passcode", "pwd", "pin"})
-"""Names under which a number is a secret. Under others it is an id or a count."""
+"""Names under which a number is a secret. Under other names it is an id or a count."""
 
 ANYTHING = re.compile(r"(?s).+")
 RANDOM = re.compile(r"(?=\D*\d)(?=[^A-Za-z]*[A-Za-z])[!-~]{16,}")
@@ -76,12 +76,12 @@ _FEW_DIGITS = re.compile(r"[0-9]{4,12}")
 DOUBTFUL = {
     **dict.fromkeys(("token", "tokens", "auth", "jwt", "bearer", "sig"), RANDOM),
     **dict.fromkeys(("sessionid", "sessid", "phpsessid", "jsessionid"), RANDOM),
-    # The name or UUID of a conversation is none.
+    # The name or UUID of a conversation is not a secret.
     "session": _COMPACT,
     "pass": UNLIKE_A_WORD,
     "pin": _FEW_DIGITS,
 }
-"""Last words of names that mean other things too, and what then is taken for a secret."""
+"""Last words of names with several meanings, and an expression for values that are secrets."""
 
 _REFERENCE = re.compile(r"(?:[A-Za-z_]\w*\.)+[A-Za-z_]\w*|[A-Za-z_]+")
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
@@ -89,14 +89,14 @@ _NO_LETTERS = re.compile(r"[\W_]+")
 
 
 class Names:
-    """Judges what goes by a name; the `safe` names are never those of secrets."""
+    """Decides by its name whether a value is a secret; under `safe` names no value is one."""
 
     def __init__(self, safe: Collection[str] = ()) -> None:
         self._safe = frozenset(map(_plain, safe))
         self._secret = lru_cache(1024)(self._judge)
 
     def secret(self, name: str) -> re.Pattern[str] | None:
-        """Return what a value has to match to be taken for a secret; None for other names.
+        """Return the expression that matches secrets under this name; None for other names.
 
         `apiKey` and `DB_PASSWORD` are secret names, `input_tokens` is not.
         """
@@ -106,18 +106,18 @@ class Names:
         return None if self._safe and _plain(name) in self._safe else _judge(_words(name))
 
     def is_secret(self, name: str, value: str) -> bool:
-        """Return whether a text is a secret, given its name."""
+        """Return whether a text under this name is a secret."""
         wanted = self.secret(name)
         return wanted is not None and bool(wanted.fullmatch(value)) and not says_nothing(value)
 
 
 def is_number_of(name: str, number: float) -> bool:
-    """Return whether a number is a secret, given its name: one that people remember."""
+    """Return whether a number under this name is a secret: a numeric password or PIN."""
     return abs(number) >= 1000 and not NUMBERS.isdisjoint(_words(name)[-1:])
 
 
 def names_the_same(name: str, value: str) -> bool:
-    """Return whether a value is but another name of what its name says: `password=new_password`."""
+    """Return whether a value is a variable of the same kind: `password=new_password`."""
     if len(value) > _LONGEST_NAME or not _REFERENCE.fullmatch(value):
         return False
     words = _words(value)
@@ -129,7 +129,7 @@ def _plain(name: str) -> str:
 
 
 def _words(name: str) -> list[str]:
-    """Return the words of a name, without numbers at their ends and words that add nothing."""
+    """Return the words of a name, without trailing digits and words that add no meaning."""
     parts = _NO_LETTERS.sub("_", _HUMP.sub("_", name)).lower().split("_")
     words = [word for part in parts if (word := part.rstrip("0123456789"))]
     while len(words) > 1 and words[-1] in _ITSELF:

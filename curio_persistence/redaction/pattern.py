@@ -1,4 +1,4 @@
-"""What a pattern is: how it is found, and the label that takes the place of what it finds."""
+"""Define a pattern: how it finds secrets, and the label that replaces them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 Span = tuple[int, int]
-"""Where something begins in a text, and where it ends."""
+"""Start and end of a part of a text."""
 
 _LABEL = "[redacted:{}]"
 LABELED = r"\[redacted:[\w-]+\]"
@@ -16,22 +16,22 @@ LABELED = r"\[redacted:[\w-]+\]"
 
 @cache
 def compiled(expression: str) -> re.Pattern[str]:
-    """Return an expression, compiled when a text first needs it: that takes a millisecond."""
+    """Return a compiled expression; compiling takes about a millisecond, so it waits for a text."""
     return re.compile(expression)
 
 
 def label(what: str) -> str:
-    """Return what is kept in the place of a secret."""
+    """Return the text that replaces a secret."""
     return _LABEL.format(what)
 
 
 class Pattern(NamedTuple):
     """One kind of secret.
 
-    `may_have` is a quick look at a text; `spans` finds the secrets in it, in any order, overlapping
-    ones too. What is found `within_words` never reaches over a quotation mark. In JSON that was
-    read, `members` returns what takes the place of an object's or a list's secret members, by name
-    or position, and `has_number` tells whether an integer is a secret.
+    `may_have` checks quickly whether a text may contain one. `spans` finds them, in any order, and
+    spans may overlap. Spans of a pattern `within_words` contain no quotation mark at which a JSON
+    string ends. For parsed JSON, `members` returns replacements for secret members of an object or
+    a list, by name or position, and `has_number` tells whether an integer is a secret.
     """
 
     name: str
@@ -43,14 +43,14 @@ class Pattern(NamedTuple):
     has_number: Callable[[int], bool] | None = None
 
     def redact(self, text: str) -> tuple[str, int]:
-        """Return the text with labels in it, and the number of labels put there."""
+        """Return the redacted text, and the number of labels in it that are new."""
         return replaced(text, self.spans(text), self.label)
 
 
 def replaced(text: str, spans: Iterable[Span], label: str) -> tuple[str, int]:
-    """Return a text with a label for each span, and their number; spans that overlap are one."""
+    """Return a text with a label for each span, and their number. Overlapping spans are merged."""
     parts: list[str] = []
-    at = -1  # Behind the last span; it is -1 as long as there was none.
+    at = -1  # End of the last span; -1 before the first.
     for begin, end in sorted(spans):
         if begin > at or at == -1:
             parts += text[max(at, 0) : begin], label

@@ -1,7 +1,7 @@
-"""A redactor made of named patterns: `SecretPatterns`.
+"""Redact text by named patterns: `SecretPatterns`.
 
-A net with holes. Each pattern looks for cheap hints first, and none of them goes over a text more
-often than a fixed number of times, whatever the text is.
+Patterns miss some secrets. Each checks for cheap hints first, and takes time linear in the length
+of any text.
 """
 
 from __future__ import annotations
@@ -21,18 +21,19 @@ from curio_persistence.redaction.shapes import API_KEYS, Shape
 from curio_persistence.redaction.walk import redact, redact_words
 
 OnMatch = Callable[[str, str], object]
-"""Gets the name of a field and of a pattern that found something in it, and never the secret."""
+"""Receives the names of a field and of the pattern that matched in it, never the secret."""
 
 ALL = ("keys", "api-keys", "cards", "emails")
-"""The patterns that `all` means."""
+"""Names of the patterns that `all` selects."""
 
 KNOWN = {
     pattern.name: pattern
     for pattern in (keys(Names()), API_KEYS, IBANS, PHONES, SSNS, IPS, CARDS, EMAILS)
 }
-"""All patterns by name, in their order: part of an account's number may look like a card's.
+"""All patterns by name, in the order in which they run.
 
-Those that `all` does not mean find what often is something else.
+Account and telephone numbers precede cards, because a part of one may look like a card. The
+patterns that `all` does not select often match something else.
 """
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
@@ -41,15 +42,15 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 class SecretPatterns:
     """A redactor made of named patterns, which any thread may call.
 
-    `names` are those of `KNOWN`, or `all`. `extra` adds patterns of your own: what the regular
-    expression or `Shape` under a name finds becomes `[redacted:name]`. What goes by a `safe` name,
-    in whatever spelling, is no secret to the pattern `keys`. `on_match` is called with the field
-    and the pattern's name for each label put in; what it raises counts as a failure of the
-    redactor, which keeps no words of that record. ConfigurationError for names that are not known,
-    and for an expression that cannot be compiled or finds something in an empty text.
+    `names` are those of `KNOWN`, or `all`. `extra` adds patterns: matches of the regular expression
+    or `Shape` under a name become `[redacted:name]`. Values under a `safe` name, in any spelling,
+    are not secrets to the pattern `keys`. `on_match` is called with the field and the name of the
+    pattern for each new label; an exception from it counts as a failure of the redactor, so the
+    record keeps no text. ConfigurationError: a name is unknown or taken, or an expression does not
+    compile or matches an empty text.
 
-    JSON stays JSON, and is searched as what it says: escapes are read, and so is JSON in a string
-    of JSON. Text in which nothing is found stays as it is, to the letter.
+    JSON stays valid JSON. Its escapes are decoded before matching, and JSON inside a JSON string is
+    searched too. Text without a match is returned unchanged.
     """
 
     def __init__(
@@ -69,7 +70,7 @@ class SecretPatterns:
         if isinstance(safe, str):
             raise ConfigurationError("safe is a collection of names, not one text.")
         known = KNOWN | {"keys": keys(Names(safe))} if safe else KNOWN
-        # First those that are wanted most: what they find, the others see as a label.
+        # Patterns of the program run first; the others see labels in place of its secrets.
         self._patterns = (
             *(_own(name, shape) for name, shape in (extra or {}).items()),
             *(pattern for name, pattern in known.items() if name in wanted),
@@ -77,7 +78,7 @@ class SecretPatterns:
         self._on_match = on_match or _ignore
 
     def __call__(self, field: str, text: str) -> str:
-        """Return the text with labels in the place of secrets."""
+        """Return the text with a label in place of each secret."""
         if "\\u" in text:  # An escape may hide what is looked for.
             return redact(text, self._patterns, partial(self._on_match, field))
         is_plain = "\\" not in text
@@ -97,7 +98,7 @@ def _ignore(field: str, name: str) -> None:
 
 
 def _own(name: str, shape: str | re.Pattern[str] | Shape) -> Pattern:
-    """Return a pattern that a program added."""
+    """Return the pattern for an entry of `extra`."""
     if not _NAME.fullmatch(name) or name in KNOWN or name == "all":
         raise ConfigurationError(
             f"extra= needs names of letters, digits, - and _ that are not taken, not {name!r}."

@@ -1,4 +1,4 @@
-"""Numbers of people and machines, each found only where it is named: `ibans` to `ips`."""
+"""Find numbers of people and machines: the patterns `ibans`, `phones`, `ssns` and `ips`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from curio_persistence.redaction.pattern import Pattern, Span, compiled, label
 
 
 def _pattern(name: str, expression: str, length: Callable[[str], int]) -> Pattern:
-    """Return a pattern of what an expression finds, as far as `length` says; 0 is nothing."""
+    """Return a pattern of the matches of an expression, cut to `length`; 0 rejects a match."""
     expression = f"(?a){expression}"
 
     def may_have(text: str) -> bool:
@@ -24,13 +24,13 @@ def _pattern(name: str, expression: str, length: Callable[[str], int]) -> Patter
 
 
 def _iban(text: str) -> int:
-    """Return the length of the account number that a text of groups begins with."""
+    """Return the length of the account number at the start of groups of characters."""
     ends = [len(text), *(gap.start() for gap in reversed(list(re.finditer("[ -]", text))))]
     return next((end for end in ends if _is_iban(text[:end])), 0)
 
 
 def _is_iban(text: str) -> bool:
-    """As ISO 13616 has it: the number made of all its letters and digits leaves 1, modulo 97."""
+    """Return whether the check digits are right: modulo 97 the number is 1 (ISO 13616)."""
     letters = re.sub("[ -]", "", text)
     turned = letters[4:] + letters[:4]
     if not 15 <= len(letters) <= 34:
@@ -39,7 +39,7 @@ def _is_iban(text: str) -> bool:
 
 
 def _ssn(text: str) -> int:
-    """Return its length, if such an area, group and serial are given out."""
+    """Return the length, if such an area, group and serial can be issued."""
     area, group, serial = text[:3], text[4:6], text[7:]
     is_one = area not in ("000", "666") and area < "900" and group != "00" and serial != "0000"
     return len(text) if is_one else 0
@@ -62,7 +62,7 @@ def _address(text: str) -> int:
 IBANS = _pattern("ibans", r"(?<!\w)[A-Z]{2}\d{2}(?:[ -]?[A-Z0-9]){11,40}+(?!\w)", _iban)
 PHONES = _pattern(
     "phones",
-    # With a country's code, or written as in North America.
+    # With a country code, or in North American form.
     r"(?<![\w+])\+\d(?:[ .()/-]{0,2}\d){6,16}+(?!\w)"
     r"|(?<!\w)\(\d{3}\)[ .-]?\d{3}[ .-]\d{4}(?!\w)"
     r"|(?<![\w.-])\d{3}([.-])\d{3}\1\d{4}(?![\w.-]?\w)",

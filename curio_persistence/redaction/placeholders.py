@@ -1,4 +1,4 @@
-"""What stands where a secret might and is none: placeholders, types, and parts of programs."""
+"""Recognise values under secret names that are not secrets: placeholders, types and code."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _WORDS = frozenset(
         *("basic", "bearer", "digest", "negotiate", "token", "password", "secret", "api_key"),
     }
 )
-"""What stands where a secret might, and is a type, a state or a part of a program."""
+"""Types, states and keywords."""
 
 _PLACEHOLDER = re.compile(
     r"""
@@ -30,7 +30,7 @@ _PLACEHOLDER = re.compile(
     """,
     re.VERBOSE | re.IGNORECASE,
 )
-# A call, something in brackets, a member of something known: no value, but where it comes from.
+# A call, a subscript, or an attribute of a well-known object.
 _CODE = re.compile(
     r"[A-Za-z_][\w.]*[(\[].* | (?:os|self|this|cls|process|settings|config|env|args|request|secrets"
     r"|ctx|options|params|event|data|form|user) (?:\.[A-Za-z_]+)+",
@@ -41,7 +41,7 @@ _LONGEST_PLACEHOLDER = 200
 
 
 def says_nothing(value: str) -> bool:
-    """Return whether a text is none of a secret's: a placeholder, a type, a label."""
+    """Return whether a text is a placeholder, a type or a label."""
     if len(value) > _LONGEST_PLACEHOLDER:
         return False
     if _LABEL.fullmatch(value):
@@ -51,6 +51,6 @@ def says_nothing(value: str) -> bool:
 
 
 def is_code(value: str) -> bool:
-    """Return whether an unquoted value tells where a secret comes from: `settings.password`."""
+    """Return whether an unquoted value is code: `settings.password`."""
     value = value.lstrip("([").rstrip(")]},;:")
     return len(value) <= _LONGEST_PLACEHOLDER and _CODE.fullmatch(value) is not None

@@ -1,7 +1,7 @@
-"""The table of the shapes that makers give their keys, and what finds them: the name `api-keys`.
+"""List the formats of vendors' keys, and find keys in them: the pattern `api-keys`.
 
-A new maker is a line in `SHAPES`. Where the makers say nothing, the lengths are those that
-gitleaks' rules ask for, or less.
+A new vendor is a line in `SHAPES`. Lengths that a vendor does not publish are at most those that
+the rules of gitleaks require.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ BASE64 = r"A-Za-z0-9+/="
 
 
 class Shape(NamedTuple):
-    """A prefix, and at least (or `exactly`) so many characters of an alphabet.
+    """A prefix, followed by at least (or `exactly`) `length` characters of an alphabet.
 
-    `alphabet` is what stands between the brackets of a character class. `also` is an expression
-    that has to match behind the prefix, beside the alphabet.
+    `alphabet` is the content of a character class. `also` is an expression that must match after
+    the prefix in addition.
     """
 
     maker: str
@@ -38,12 +38,12 @@ class Shape(NamedTuple):
 
     @property
     def expression(self) -> str:
-        """The regular expression. With the literal first, it is found four times as fast.
+        """Return the regular expression. It starts with a literal, which is four times as fast.
 
-        Where a key is longer than expected, all of it is taken: half a key is as bad as a whole.
+        It matches a longer key to its end, so that no part of it remains.
         """
         prefix = re.escape(self.prefix)
-        # A prefix that begins with a letter does not begin within a word.
+        # The prefix must not continue a word.
         begin = rf"{prefix}(?<![A-Za-z0-9]{prefix})(?:{self.also})[{self.alphabet}]"
         if self.exactly:
             return rf"{begin}{{{self.length}}}(?![A-Za-z0-9])"
@@ -51,9 +51,10 @@ class Shape(NamedTuple):
 
 
 class Form(NamedTuple):
-    """A shape of several parts: an expression, and a hint at it.
+    """A format of several parts: an expression, and a hint that precedes a search for it.
 
-    The hint is a literal (`upto`), whose last character is rare in prose, and what `follows` it.
+    The hint is a literal (`upto`), whose last character is rare in prose, and an expression for the
+    text that `follows` it.
     """
 
     maker: str
@@ -133,20 +134,20 @@ SHAPES = (
     Shape("Twilio", "SK", HEX, 32, exactly=True),
     Shape("age", "AGE-SECRET-KEY-1", CAPITALS, 58),
 )
-"""One line for each maker: prefix, alphabet, length."""
+"""Vendor, prefix, alphabet, length."""
 
 _PART = r"[\w-]"
 _ARMOR = r"[A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----"
 FORMS = (
-    # Not after a hyphen either: else each of "-eyJ-eyJ-eyJ…" would be looked through to the end.
+    # Not after a hyphen: each start in "-eyJ-eyJ-eyJ…" would be searched to the end.
     Form(
         "JSON Web Tokens",
         "eyJ",
         _PART,
         rf"eyJ(?<!{_PART}eyJ){_PART}++\.{_PART}++\.{_PART}*+(?:\.{_PART}*+){{0,2}}",
     ),
-    # To its end, or, where that was cut off, as far as it goes. In source code it may be several
-    # strings, one below the other, and never in JSON.
+    # To the end marker, or as far as a truncated key goes. In source code a key may be several
+    # strings, each on its own line; JSON has no such sequence.
     Form(
         "PEM and PGP",
         "-----B",
@@ -167,13 +168,13 @@ FORMS = (
 
 _BEARER = re.compile(r"earer (?<=[Bb]earer )([\w.~+/=-]{16,}+)")
 _ENOUGH = r"[\w+/=.-]{16}"
-"""What stands behind each prefix. In prose, so many such characters seldom come in a row."""
+"""Characters after each prefix. In prose, a run of this length is rare."""
 
 
 class _Hint(NamedTuple):
-    """A character that is rare in prose, what finds the shapes that have it, and their expressions.
+    """A character that is rare in prose, a search for the shapes with it, and their expressions.
 
-    The number of the group that matched is that of the expression, from 1.
+    The number of the group that matches is the number of the expression, from 1.
     """
 
     rare: str
@@ -182,7 +183,7 @@ class _Hint(NamedTuple):
 
 
 def _form(shape: Shape) -> Form:
-    """Return a shape as a form that is found by the rare character of its prefix."""
+    """Return a shape as a form, with a hint at the rare character of its prefix."""
     prefix = shape.prefix
     at = next((at for at, letter in enumerate(prefix) if not letter.islower()), 0)
     if prefix[-1] in "_-.":
@@ -194,7 +195,8 @@ def _form(shape: Shape) -> Form:
 def _hints() -> Iterator[_Hint]:
     """Yield a hint for each rare character.
 
-    Python finds what begins with one literal five times as fast as what begins with one of several.
+    A search for an expression that starts with one literal is five times as fast as a search for
+    one that starts with any of several.
     """
     forms: dict[str, list[Form]] = defaultdict(list)
     for form in (*map(_form, SHAPES), *FORMS):
@@ -206,9 +208,9 @@ def _hints() -> Iterator[_Hint]:
 
 
 def _beside(rare: str, forms: list[Form]) -> str:
-    """Return an expression for all of them, of which each has a group of its own.
+    """Return an expression for all of them, with a group for each.
 
-    What stands beside the character is looked at before the many prefixes that end in it are.
+    Characters next to the rare one are checked first, then the many prefixes that end in it.
     """
     before = {form.upto[-2:-1] for form in forms}
     known = f"(?<=[{re.escape(''.join(sorted(before)))}]{re.escape(rare)})"

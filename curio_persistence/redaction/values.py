@@ -1,4 +1,4 @@
-"""Secrets by the names they stand under in text: settings, sources, commands, headers, tables."""
+"""Find secrets by their names in text: settings, sources, commands, headers, tables."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from curio_persistence.redaction.names import (
 from curio_persistence.redaction.pattern import Span, compiled
 from curio_persistence.redaction.placeholders import is_code, says_nothing
 
-# A name, what closes it, a type perhaps, and what stands before the value. In JSON that was cut
-# off, quotes may have backslashes before them.
+# A name, its closing quote, an optional type, and the separator before the value. In truncated
+# JSON, backslashes may precede quotes.
 _NAME = (
     r"""(?<![\w-])([\w.-]{2,64}+)\\{0,7}["'`]?\]?[ \t]{0,2}"""
     r"""(?:\??:[ \t]?[A-Za-z_.]{1,40}(?:\[[\w.,| \[\]]{0,60}\])?"""
@@ -83,7 +83,7 @@ class Values:
         self._names = names
 
     def spans(self, text: str) -> Iterable[Span]:
-        """Return where the values are."""
+        """Yield the position of each value."""
         lowered = text.lower()
         yield from self._pairs(text)
         if "authorization" in lowered or "cookie" in lowered:
@@ -104,7 +104,7 @@ class Values:
         yield from self._columns(text)
 
     def _pairs(self, text: str) -> Iterator[Span]:
-        behind = 0  # The value before: names in it are part of it.
+        behind = 0  # End of the previous value: names inside it are part of it.
         for named in compiled(_NAME).finditer(text):
             if named.start() < behind or not self._names.secret(named[1]):
                 continue
@@ -116,7 +116,7 @@ class Values:
             if self._is_value(named, kind, value[kind]):
                 yield begin, end
             elif end - begin < _LONGEST_THAT_IS_NONE:
-                continue  # It may be a text with secrets in it.
+                continue  # It may contain other names and values.
             behind = end
 
     def _is_value(self, named: re.Match[str], kind: str, value: str) -> bool:
@@ -142,9 +142,9 @@ class Values:
                 yield header.span("value")
 
     def _by_name(self, expression: str, text: str, *, bare: int | None = None) -> Iterator[Span]:
-        """Yield where the second group is that matched, if the first is a secret name.
+        """Yield the position of the last group that matched, if the first is a secret name.
 
-        In the group `bare` there may be a word that is none.
+        An ordinary word in the group `bare` is not a secret.
         """
         for found in compiled(expression).finditer(text):
             group = found.lastindex or 0
@@ -163,7 +163,7 @@ class Values:
                 yield found.span(3)
 
     def _columns(self, text: str) -> Iterator[Span]:
-        """Yield the cells below a heading that is a secret name, in lines of as many cells."""
+        """Yield the cells below a secret name in the first line, in lines with as many cells."""
         heading, _, _ = text[:_LONGEST_HEADING].partition("\n")
         for delimiter, headings in _HEADINGS.items():
             if compiled(headings).fullmatch(heading.rstrip("\r")):
@@ -184,7 +184,7 @@ class Values:
 
 
 def _is_no_value(named: re.Match[str], value: str) -> bool:
-    """Return whether an unquoted value is a part of a program, a sentence, a number or a sign."""
+    """Return whether an unquoted value is code, part of a sentence, a small number or a sign."""
     name, text = named[1], named[0]
     if "==" in text or "!=" in text:
         return True
@@ -196,7 +196,7 @@ def _is_no_value(named: re.Match[str], value: str) -> bool:
 
 
 def _closes_a_quote(named: re.Match[str]) -> bool:
-    """Return whether the quote behind a name ends the text in which the name stands."""
+    """Return whether the quote after a name ends the string that contains the name."""
     text, (begin, end) = named.string, named.span(1)
     quote = text[named.end() : named.end() + 1]
     is_in_a_text = begin > 0 and text[begin - 1] == quote and text[end] != quote

@@ -1,4 +1,4 @@
-"""The way of patterns through a text: value by value where it is JSON, else as a whole."""
+"""Apply patterns to a text: to JSON value by value, to other text as a whole."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from curio_persistence.redaction.pattern import Pattern
 from curio_persistence.store.json_text import json_text
 
 Tell = Callable[[str], object]
-"""Is called with a pattern's name for each secret that the pattern found."""
+"""Is called with the name of the pattern for each secret found."""
 
 ANY_JSON = re.compile(r'\s*[\[{"\d-]')
 _NESTED_JSON = re.compile(r"\s*[\[{]")
@@ -20,16 +20,15 @@ _NESTED_JSON = re.compile(r"\s*[\[{]")
 def redact(
     text: str, patterns: tuple[Pattern, ...], tell: Tell, opens: re.Pattern[str] = ANY_JSON
 ) -> str:
-    """Return JSON redacted value by value, if the text opens like it, and other text as a whole.
+    """Return a text redacted: JSON value by value, if it opens like JSON, other text as a whole.
 
-    What JSON allows but nothing could read again (nesting without end) raises RecursionError: it
-    is not to be kept.
+    JSON nested too deeply to be read raises RecursionError, so that none of it is stored.
     """
     if opens.match(text):
         walk = _Walk(patterns, tell)
         try:
             value = _DECODER.decode(text)
-        except ValueError:  # It is not JSON, or has a number of more digits than Python reads.
+        except ValueError:  # Not JSON, or a number with more digits than Python reads.
             pass
         else:
             redacted = walk.value(value)
@@ -40,7 +39,7 @@ def redact(
 
 
 def redact_words(text: str, pattern: Pattern, tell: Tell) -> str:
-    """Return a text with a pattern's labels in it, whether it is JSON or not."""
+    """Return a text redacted by one pattern, without parsing JSON."""
     redacted, count = pattern.redact(text)
     if redacted == text:
         return text
@@ -50,7 +49,7 @@ def redact_words(text: str, pattern: Pattern, tell: Tell) -> str:
 
 
 class _Repeating(dict[str, Any]):
-    """An object in which a name comes twice: what was read hides a value."""
+    """An object with a duplicate name: the parsed dictionary lacks a value."""
 
 
 def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -62,7 +61,7 @@ _DECODER = json.JSONDecoder(object_pairs_hook=_members)
 
 
 class _Walk:
-    """One way through a JSON value; `found` tells whether anything was redacted."""
+    """A walk through a JSON value; `found` tells whether anything was redacted."""
 
     def __init__(self, patterns: tuple[Pattern, ...], tell: Tell) -> None:
         self.found = False
@@ -93,7 +92,7 @@ class _Walk:
         return value
 
     def _hidden(self, value: Any) -> Mapping[Any, Any]:
-        """Return what takes the place of secret members, by name or position."""
+        """Return the replacements of secret members, by name or position."""
         hidden: dict[Any, Any] = {}
         for pattern, members in self._of_members:
             for name, instead in members(value).items():
