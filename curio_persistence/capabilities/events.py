@@ -31,7 +31,7 @@ class EventFilters(TypedDict, total=False):
     """The filters of events; an event must pass all that are given."""
 
     agent_id: str | None
-    run_id: str | None
+    run_id: str | Collection[str] | None
     session_id: str | None
     event_type: str | Collection[str] | None
     level: str | Collection[str] | None

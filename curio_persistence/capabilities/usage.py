@@ -31,7 +31,7 @@ class UsageFilters(TypedDict, total=False):
     """The filters of model calls; a call must pass all that are given."""
 
     agent_id: str | None
-    run_id: str | None
+    run_id: str | Collection[str] | None
     session_id: str | None
     user_id: str | None
     model: str | Collection[str] | None

@@ -33,6 +33,8 @@ def test_a_dry_run_shows_what_would_go(program: Program, agents_db: str) -> None
     shown = program.on_terminal("delete", "--agent", "planner", "--dry-run")
     assert [line.split()[0] for line in shown.lines[1:3]] == ["run-44", "run-41"]
     assert "2 runs to delete" in shown.out
+    some = program("delete", "run-40", "run-41", "--dry-run").said
+    assert "2 runs to delete, with 5 events; 3 model calls keep" in some
     assert program("delete", "--older-than", "0s", "--dry-run").json()[0] == "run-44"
     assert len(program("runs").json()) == 5
 

@@ -294,3 +294,15 @@ def test_metrics_of_a_run_are_json_or_text(persistence: Persistence) -> None:
     [run] = persistence.get_agent_runs()
     assert run.metrics == '{"score": 0.5}'
     assert run.get_metrics_dict() == {"score": 0.5}
+
+
+def test_events_and_model_calls_are_those_of_any_of_several_runs(persistence: Persistence) -> None:
+    for number in range(4):
+        persistence.append_event(f"run-{number}", "agent", "t")
+        persistence.log_llm_usage(AgentLLMUsage("agent", f"run-{number}"))
+    some = ["run-1", "run-3", "no run", *(f"other-{number}" for number in range(2_000))]
+    assert persistence.count_events(run_id=some) == 2
+    assert persistence.count_llm_usage(run_id=some) == 2
+    assert {event.run_id for event in persistence.query_events(run_id=some)} == {"run-1", "run-3"}
+    assert {call.run_id for call in persistence.query_llm_usage(run_id=some)} == {"run-1", "run-3"}
+    assert persistence.count_events(run_id=[]) == 0

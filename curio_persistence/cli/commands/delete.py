@@ -29,6 +29,7 @@ EXAMPLES = """\
 """
 
 _SHOWN = 20
+_COUNTED_AT_ONCE = 1_000
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -74,8 +75,9 @@ def _tell(persistence: Persistence, ids: list[str], output: Output) -> None:
     """Say what there is to delete; show people the first of the runs."""
     if output.for_people and ids:
         show_runs(filter(None, map(persistence.get_agent_run, ids[:_SHOWN])), output)
-    events = sum(persistence.count_events(run_id=each) for each in ids)
-    calls = sum(persistence.count_llm_usage(run_id=each) for each in ids)
+    batches = [ids[at : at + _COUNTED_AT_ONCE] for at in range(0, len(ids), _COUNTED_AT_ONCE)]
+    events = sum(persistence.count_events(run_id=batch) for batch in batches)
+    calls = sum(persistence.count_llm_usage(run_id=batch) for batch in batches)
     say(
         f"{persistence.location}: {len(ids):,} runs to delete, with {events:,} events; "
         f"{calls:,} model calls keep their tokens and costs."
