@@ -68,7 +68,7 @@ NUMBERS = frozenset({"password", "passwd", "passphrase", "passcode", "pwd", "pin
 """Names under which a number is a secret. Under other names it is an id or a count."""
 
 ANYTHING = re.compile(r"(?s).+")
-RANDOM = re.compile(r"(?=\D*\d)(?=[^A-Za-z]*[A-Za-z])[!-~]{16,}")
+RANDOM = re.compile(r"(?!\w{2,10}://)(?=\D*\d)(?=[^A-Za-z]*[A-Za-z])[!-~]{16,}")
 _COMPACT = re.compile(r"(?=\D*\d)(?=[^A-Za-z]*[A-Za-z])[\w.%+/=]{24,}", re.ASCII)
 UNLIKE_A_WORD = re.compile(r"(?=\D*\d)(?=[^A-Za-z]*[A-Za-z])\S{6,}")
 _FEW_DIGITS = re.compile(r"[0-9]{4,12}")

@@ -13,7 +13,7 @@ _WORDS = frozenset(
         *("none", "null", "nil", "undefined", "true", "false", "yes", "no", "unset", "unknown"),
         *("str", "string", "text", "bytes", "int", "float", "bool", "boolean", "number", "any"),
         *("value", "object", "array", "list", "dict", "char", "varchar", "type", "void"),
-        *("secretstr", "secretbytes"),
+        *("secretstr", "secretbytes", "include", "same-origin", "omit", "inherit", "filtered"),
         *("await", "async", "new", "lambda", "return", "if", "else", "not", "self", "this"),
         *("basic", "bearer", "digest", "negotiate", "token", "password", "secret", "api_key"),
     }
@@ -26,7 +26,7 @@ _PLACEHOLDER = re.compile(
     (?: \$ (?: [A-Z_][A-Z0-9_]* | [a-z_]+ | \( [^()\n]{0,80} \) )
       | \$? \{{1,2} [^{}\n]{0,80} \}{1,2}
       | < [^<>\n\d]{1,60} > | % \( \w+ \) s | %[sdrv] | [*]{3,} | [xX]{3,} | [.]{3} | …
-      | your[_\ -][\w\ -]{1,40} )
+      | your[_\ -][a-z_\ -]{1,40} )
     """,
     re.VERBOSE | re.IGNORECASE,
 )

@@ -118,12 +118,18 @@ LONG = "a1B2c3D4" * 4
 def test_under_names_that_mean_other_things_too_a_value_has_to_look_like_a_secret(
     name: str,
 ) -> None:
-    for harmless in ["Hello", "oauth", "the quick brown fox jumps", "two of 3", 50256, True, None]:
+    for harmless in ["Hello", "oauth", "the quick brown fox jumps", "two of 3", 50256, None]:
         assert redact_value({name: harmless}, "keys") == {name: harmless}
     for secret, redacted in [(LONG, "[redacted:key]"), ([LONG, "x"], ["[redacted:key]", "x"])]:
         assert redact_value({name: secret, "n": 1}, "keys") == {name: redacted, "n": 1}
     for beside in ({"logprob": -0.5}, {"logprobs": None}):
         assert redact_value({name: LONG, **beside}, "keys") == {name: LONG, **beside}
+
+
+@pytest.mark.parametrize("name", ["token", "auth", "bearer"])
+def test_a_url_under_such_a_name_stays(name: str) -> None:
+    value = {name: "https://auth.example.org/oauth2/v2"}
+    assert redact_value(value, "keys") == value
 
 
 def test_of_a_list_of_tokens_only_those_are_redacted_that_look_like_secrets() -> None:
@@ -221,6 +227,8 @@ def test_whatever_stands_between_a_name_and_its_value(text: str) -> None:
         'headers = {"Authorization": f"Bearer {token}"}',
         "if password == confirmation: pass",
         "password: <your-password>",
+        'fetch(url, {credentials: "include"})',
+        "secrets: inherit",
         "ACCESS_TOKEN = 9",
     ],
 )
