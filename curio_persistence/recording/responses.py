@@ -16,6 +16,10 @@ USAGE = ("usage", "usage_metadata", "usageMetadata")
 """The names of these members with OpenAI and Anthropic, in Google's SDK, in Google's JSON."""
 
 
+OTHER_SHAPE = (TypeError, LookupError, AttributeError, RecursionError)
+"""What reading raises where an answer only looked like one of theirs."""
+
+
 class Answer(NamedTuple):
     """The parts of an answer that are kept.
 
@@ -36,7 +40,7 @@ def read_response(response: Any) -> Answer:
         return Answer(plain)
     try:
         content, reason = _content_of(plain)
-    except (TypeError, KeyError, AttributeError):  # It only looked like one of theirs.
+    except OTHER_SHAPE:
         content, reason = plain, None
     usage = found(plain, *USAGE)
     return Answer(

@@ -7,6 +7,7 @@ from typing import Any
 
 from curio_persistence.recording.responses import (
     MODEL,
+    OTHER_SHAPE,
     RESPONSE_ID,
     USAGE,
     Answer,
@@ -37,7 +38,10 @@ class StreamedAnswer:
         if isinstance(plain, str):
             self._append("text", {"text": plain})
         elif isinstance(plain, dict):
-            self._add_object(plain)
+            try:
+                self._add_object(plain)
+            except OTHER_SHAPE:
+                self._add_whole(plain)
 
     def answer(self) -> Answer:
         """Return what all chunks come to."""
@@ -58,15 +62,21 @@ class StreamedAnswer:
             self._response_id = found(source, *RESPONSE_ID) or self._response_id
             usage = found(source, *USAGE) or {}
             self._usage |= {name: value for name, value in usage.items() if value is not None}
-        if read is not None:
-            read(self, chunk)
+        (read or StreamedAnswer._add_whole)(self, chunk)
+
+    def _add_whole(self, chunk: Json) -> None:
+        """Add a chunk that is of no SDK known here, or only looked like one of theirs."""
+        self._parts[len(self._parts), "whole"] = dict(chunk)
 
     def _add_openai_chat(self, chunk: Json) -> None:
         for choice in chunk["choices"]:
             self._reason = found(choice, "finish_reason") or self._reason
             delta = found(choice, "delta") or {}
-            if content := found(delta, "content"):
+            content = found(delta, "content")
+            if isinstance(content, str):
                 self._append("text", {"text": content})
+            elif content:  # Parts, from servers that speak like OpenAI's.
+                self._add_whole({"content": content})
             for call in found(delta, "tool_calls") or ():
                 self._append(("tool", found(call, "index")), {"type": "tool_call", **call})
 

@@ -320,6 +320,32 @@ def test_a_streamed_tool_call_is_put_together(persistence: Persistence) -> None:
     assert part["function"] == {"name": "search", "arguments": '{"q": "it"}'}
 
 
+ODD_CHUNKS = [
+    {"message": {"role": "assistant", "content": "odd"}, "done": False},
+    {"choices": [None]},
+    {"choices": [{"delta": {"content": 5, "tool_calls": ["odd"]}}]},
+    {"choices": [{"delta": {"tool_calls": [{"index": [0]}]}}]},
+    {"choices": [], "usage": "odd"},
+    {"candidates": 5},
+    {"candidates": [{"content": {"parts": [None]}}]},
+    {"type": "content_block_start"},
+    {"type": "content_block_delta", "index": {}, "delta": {"text": "odd"}},
+    {"type": ["odd"], "delta": "odd", "message": {"usage": 5}},
+]
+
+
+@pytest.mark.parametrize("chunk", ODD_CHUNKS, ids=repr)
+def test_a_chunk_of_another_shape_costs_neither_the_agent_nor_the_rest(
+    persistence: Persistence, chunk: Any
+) -> None:
+    with persistence.record_run(agent_id="agent") as run, run.llm(model="m") as call:
+        assert list(call.stream(iter(["be", chunk, "cause"]))) == ["be", chunk, "cause"]
+    assert run.dropped == 0
+    [usage] = persistence.get_llm_usage()
+    answered = usage.response_content or ""
+    assert ("because" in answered, "odd" in answered) == (True, "odd" in repr(chunk))
+
+
 def test_a_stream_that_breaks_off_is_kept_as_far_as_it_came(persistence: Persistence) -> None:
     def chunks() -> Iterator[str]:
         yield "be"
