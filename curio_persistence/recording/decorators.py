@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from functools import wraps
 from typing import Any, NamedTuple, TypeVar, cast, overload
 
@@ -23,11 +24,13 @@ class Recording(NamedTuple):
     """The way in which calls of a function are recorded.
 
     `begin` returns the block for one call, given its arguments and whether it is awaited; None
-    records nothing. `keep` puts a result into the entered block.
+    records nothing. `keep` puts a result into the entered block; what a generator yields is
+    collected for it only where `keeps_results`.
     """
 
     begin: Callable[[Arguments, bool], Any]
     keep: Callable[[Any, Any], None]
+    keeps_results: bool
 
 
 def recorded(
@@ -43,7 +46,7 @@ def recorded(
 
     def decorate(function: F) -> F:
         named = _reader_of_arguments(function)
-        given = {"agent_id": agent_id or getattr(function, "__qualname__", ""), **run}
+        given = {"agent_id": agent_id or _name_of(function, "__qualname__"), **run}
 
         def begin(arguments: Arguments, awaits: bool) -> Any:
             if not capture_args:
@@ -54,9 +57,10 @@ def recorded(
             if capture_result:
                 block.agent_run.final_synthesis_output = as_json_text(result)
 
-        return _wrapped(function, Recording(begin, keep), awaited_only=awaited_only)
+        recording = Recording(begin, keep, capture_result)
+        return _wrapped(function, recording, awaited_only=awaited_only)
 
-    return decorate
+    return _of_methods_too(decorate)
 
 
 @overload
@@ -80,7 +84,7 @@ def tool(
 
     def decorate(function: F) -> F:
         named = _reader_of_arguments(function)
-        called = name or getattr(function, "__name__", "")
+        called = name or _name_of(function, "__name__")
 
         def begin(arguments: Arguments, awaits: bool) -> Any:
             run: Any = current_run()
@@ -93,9 +97,29 @@ def tool(
             if capture_result:
                 block.result = result
 
-        return _wrapped(function, Recording(begin, keep))
+        return _wrapped(function, Recording(begin, keep, capture_result))
 
-    return decorate if function is None else decorate(function)
+    decorator = _of_methods_too(decorate)
+    return decorator if function is None else decorator(function)
+
+
+def _of_methods_too(decorate: Callable[[F], F]) -> Callable[[F], F]:
+    """Return a decorator that may stand above `@staticmethod` and `@classmethod` as well."""
+
+    def call(function: Any) -> Any:
+        if isinstance(function, staticmethod | classmethod):
+            method: Any = function.__func__
+            return type(function)(decorate(method))
+        return decorate(function)
+
+    return call
+
+
+def _name_of(function: Any, attribute: str) -> str:
+    """Return the name of a function, of that in a `partial`, or of the class of an object."""
+    function = getattr(function, "func", function)
+    name: str = getattr(function, attribute, None) or getattr(type(function), attribute)
+    return name
 
 
 def _objective(arguments: Mapping[str, Any]) -> Any:
@@ -112,7 +136,10 @@ def _reader_of_arguments(function: Any) -> Callable[[Arguments], dict[str, Any]]
         raise UnsupportedError(
             f"{function!r:.80} is not a function. Decorate the method that does the work."
         )
-    signature = inspect.signature(function)
+    try:
+        signature = inspect.signature(function)
+    except ValueError:  # Some functions written in C do not tell theirs.
+        signature = inspect.signature(lambda *args, **kwargs: None)
 
     def named(arguments: Arguments) -> dict[str, Any]:
         try:
@@ -127,15 +154,16 @@ def _reader_of_arguments(function: Any) -> Callable[[Arguments], dict[str, Any]]
 def _wrapped(function: F, recording: Recording, *, awaited_only: bool = False) -> F:
     import inspect
 
-    if inspect.isasyncgenfunction(function):
+    called: Any = (function, getattr(type(function), "__call__"))  # noqa: B004, B009
+    if any(map(inspect.isasyncgenfunction, called)):
         wrap = _async_generator
-    elif inspect.iscoroutinefunction(function):
+    elif any(map(inspect.iscoroutinefunction, called)):
         wrap = _coroutine
     elif awaited_only:
         raise UnsupportedError(
             f"{function!r:.80} is not awaited. Record it in a blocking persistence."
         )
-    elif inspect.isgeneratorfunction(function):
+    elif any(map(inspect.isgeneratorfunction, called)):
         wrap = _generator
     else:
         wrap = _function
@@ -193,7 +221,8 @@ def _generator(function: Any, recording: Recording) -> Any:
         items: list[Any] = []
         with block as entered:
             try:
-                returned = yield from _collected(function(*args, **kwargs), items)
+                collect = items.append if recording.keeps_results else _ignore
+                returned = yield from _collected(function(*args, **kwargs), collect)
             except BaseException:
                 recording.keep(entered, _joined(items))
                 raise
@@ -203,7 +232,11 @@ def _generator(function: Any, recording: Recording) -> Any:
     return call
 
 
-def _collected(generator: Any, items: list[Any]) -> Any:
+def _ignore(item: Any) -> None:
+    """Do nothing with an item that is not kept."""
+
+
+def _collected(generator: Any, collect: Callable[[Any], None]) -> Any:
     """Do as `yield from` does, and collect what is yielded."""
     resume, argument = generator.send, None
     while True:
@@ -211,7 +244,7 @@ def _collected(generator: Any, items: list[Any]) -> Any:
             item = resume(argument)
         except StopIteration as stop:
             return stop.value
-        items.append(item)
+        collect(item)
         try:
             resume, argument = generator.send, (yield item)
         except GeneratorExit:
@@ -224,18 +257,26 @@ def _collected(generator: Any, items: list[Any]) -> Any:
 def _async_generator(function: Any, recording: Recording) -> Any:
     async def call(*args: Any, **kwargs: Any) -> Any:
         generator = function(*args, **kwargs)
-        if (block := recording.begin((args, kwargs), True)) is None:
-            async for item in generator:
-                yield item
-            return
+        block = recording.begin((args, kwargs), True)
         items: list[Any] = []
-        async with _awaited(block) as entered:
-            try:
-                async for item in generator:
-                    items.append(item)
-                    yield item
+        collect = items.append if block is not None and recording.keeps_results else _ignore
+        async with nullcontext() if block is None else _awaited(block) as entered:
+            resume, argument = generator.asend, None
+            try:  # As `yield from` does, which there is not in asynchronous generators.
+                while True:
+                    item = await resume(argument)
+                    collect(item)
+                    try:
+                        resume, argument = generator.asend, (yield item)
+                    except GeneratorExit:
+                        raise
+                    except BaseException as error:
+                        resume, argument = generator.athrow, error
+            except StopAsyncIteration:
+                pass
             finally:
-                recording.keep(entered, _joined(items))
+                if block is not None:
+                    recording.keep(entered, _joined(items))
                 await generator.aclose()
 
     return call

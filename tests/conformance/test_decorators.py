@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import inspect
 import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
+from weakref import ref
 
 import pytest
 
@@ -235,6 +238,85 @@ def test_awaited_persistences_record_coroutines(persistence: Persistence) -> Non
     assert "tool_call" in types(persistence, run.run_id)
     with pytest.raises(UnsupportedError, match="not awaited"):
         awaited.recorded("agent")(len)
+
+
+def test_an_async_generator_is_sent_to_and_thrown_at_as_before(persistence: Persistence) -> None:
+    async def echo() -> Any:
+        heard = None
+        while heard != "stop":
+            try:
+                heard = yield heard
+            except ValueError as error:
+                heard = str(error)
+
+    async def main(generator: Any) -> list[Any]:
+        said = [await anext(generator), await generator.asend("a")]
+        said.append(await generator.athrow(ValueError("b")))
+        with pytest.raises(StopAsyncIteration):
+            await generator.asend("stop")
+        return said
+
+    for function in (echo, persistence.recorded("agent")(echo), tool(echo)):
+        assert asyncio.run(main(function())) == [None, "a", "b"]
+    run = the_run(persistence)
+    assert (run.status, run.final_synthesis_output) == ("completed", '[null, "a", "b"]')
+
+
+def test_static_and_class_methods_are_decorated_above_and_below(persistence: Persistence) -> None:
+    class Agent:
+        @persistence.recorded("agent")
+        @staticmethod
+        def above(question: str) -> str:
+            return Agent.search(question)
+
+        @staticmethod
+        @persistence.recorded("agent")
+        def below(question: str) -> str:
+            return Agent().search(question)
+
+        @tool
+        @classmethod
+        def search(cls, q: str) -> str:
+            return q
+
+    for call in (Agent.above, Agent().above, Agent.below, Agent().below):
+        assert call("why?") == "why?"
+    runs = persistence.get_agent_runs()
+    assert {(run.objective, run.final_synthesis_output) for run in runs} == {("why?", "why?")}
+    assert all("tool_call" in types(persistence, run.run_id) for run in runs)
+
+
+def test_whatever_can_be_called_is_recorded_under_a_name(persistence: Persistence) -> None:
+    class Search:
+        async def __call__(self, q: str) -> str:
+            return q
+
+    def add(a: int, b: int) -> int:
+        return a + b
+
+    assert asyncio.run(persistence.recorded()(Search())("why?")) == "why?"
+    for function in (partial(add, 1), partial(max, 1)):
+        assert persistence.recorded()(function)(2) == (3 if function.func is add else 2)
+    assert persistence.recorded()(max)(1, 2) == 2
+    runs = {run.agent_id: run for run in persistence.get_agent_runs()}
+    names = {Search.__qualname__, add.__qualname__, "max"}
+    assert (runs.keys(), runs[Search.__qualname__].final_synthesis_output) == (names, "why?")
+
+
+def test_items_that_are_not_kept_are_not_collected(persistence: Persistence) -> None:
+    class Chunk:
+        pass
+
+    @persistence.recorded("agent", capture_result=False)
+    def answer() -> Iterator[Chunk]:
+        yield Chunk()
+        yield Chunk()
+
+    generator = answer()
+    first = ref(next(generator))
+    next(generator)
+    gc.collect()
+    assert first() is None
 
 
 def test_a_class_is_not_decorated(persistence: Persistence) -> None:
