@@ -22,7 +22,7 @@ _HINTS = tuple(
                  | (?<=tok) en (?: (?<=[\w"'-]token) (?: [ ] | {_QUOTED} )
                                  | {_BEHIND} (?! \s* \d ) | s {_BEHIND} \s* \[ )
                  | ey (?: (?<=[i_-]key) (?: [ ] | {_QUOTED} ) | s? {_BEHIND} ) )""",
-        rf"p (?: ass (?: w | phrase | code | {_BEHIND} ) | wd | in {_BEHIND} )",
+        rf"p (?: ass (?: w | phrase | code | {_BEHIND} ) | w (?: d | {_BEHIND} ) | in {_BEHIND} )",
         r"c (?: (?<=sec) ret | redential )",
         rf"u (?<=au) th (?: orization | {_BEHIND} )",
         rf"sess (?: ion )? (?: id )? {_BEHIND}",

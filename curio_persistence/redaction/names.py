@@ -79,6 +79,7 @@ DOUBTFUL = {
     # The name or UUID of a conversation is not a secret.
     "session": _COMPACT,
     "pass": UNLIKE_A_WORD,
+    "pw": UNLIKE_A_WORD,
     "pin": _FEW_DIGITS,
 }
 """Last words of names with several meanings, and an expression for values that are secrets."""

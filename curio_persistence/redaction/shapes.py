@@ -130,6 +130,7 @@ SHAPES = (
     Shape("Slack, app", "xapp-", URL_SAFE, 20),
     Shape("Slack, webhook", "hooks.slack.com/services/", "A-Za-z0-9/", 30),
     Shape("Discord, webhook", "discord.com/api/webhooks/", r"\w/-", 60),
+    Shape("Mailgun", "key-", HEX, 32, exactly=True),
     Shape("Shopify", "shpat_", HEX, 32),
     Shape("Twilio", "SK", HEX, 32, exactly=True),
     Shape("age", "AGE-SECRET-KEY-1", CAPITALS, 58),
