@@ -66,7 +66,8 @@ class FilterKind:
     """The filters of one kind of records.
 
     `names` is the TypedDict of the filters. Each is a value of its column in `table`, or in the
-    run of a record (`of_run`), unless it is a bound of a window or has a condition.
+    run of a record (`of_run`), unless it is a bound of a window or has a condition. One of several
+    values may be asked for where its type in `names` is a Collection too.
     """
 
     table: Table[Any]
@@ -93,7 +94,11 @@ class FilterKind:
             return checked_moment(name, value)
         if name in self.conditions:
             return self.conditions[name].checked(value)
-        return checked_values(RUNS if name in self.of_run else self.table, name, value)
+        table = RUNS if name in self.of_run else self.table
+        if "Collection" in str(self.names.__annotations__[name]):
+            return checked_values(table, name, value)
+        one: str = table.filter(name, "=", value).value
+        return one
 
 
 def checked_values(table: Table[Any], column: str, value: Any) -> Value:

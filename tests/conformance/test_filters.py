@@ -167,7 +167,7 @@ def test_model_calls(history: Persistence, filters: dict[str, Any], expected: st
         (RUN_FILTERS, {"metadata": {("who", "team"): "red"}, "status": {"error", "running"}}, 2),
         (EVENT_FILTERS, {"min_level": "warn", "until": NOON + 3 * HOUR}, 1),
         (USAGE_FILTERS, {"session_id": "session 1", "user_id": "user 1"}, 1),
-        (USAGE_FILTERS, {"session_id": ["session 0", "session 1"], "model": "model 2"}, 1),
+        (USAGE_FILTERS, {"session_id": "session 1", "model": ["model 1", "model 2"]}, 1),
         (SCORE_FILTERS, {"agent_id": "a"}, 0),
     ],
 )
