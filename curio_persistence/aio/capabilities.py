@@ -22,7 +22,7 @@ class AsyncRuns(Awaited[RunViews]):
     create = awaited(RunViews.create)
     create_many = awaited(RunViews.create_many)
     update = awaited(RunViews.update)
-    change = awaited(RunViews.change)
+    patch = awaited(RunViews.patch)
     get = awaited(RunViews.get)
     get_many = awaited(RunViews.get_many)
     find_ids = awaited(RunViews.find_ids)

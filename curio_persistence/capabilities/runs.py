@@ -164,7 +164,7 @@ class Runs:
         with suppress(AttributeError):  # The run is frozen, and changed in the store all the same.
             run.id, run.created_at, run.updated_at = ident, decode_time(created_at), now
 
-    def change(
+    def patch(
         self,
         run_id: str,
         *,

@@ -285,7 +285,7 @@ class CurioStorageBackend(StorageBackend):
         metrics: Mapping[str, Any] | None = None,
     ) -> None:
         """Change what is given of a run; NotFoundError if there is none."""
-        await (await self._persistence()).runs.change(
+        await (await self._persistence()).runs.patch(
             run_id,
             status=None if status is None else _ours(status),
             finished_at=ended_at,

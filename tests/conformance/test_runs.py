@@ -145,7 +145,7 @@ def test_an_update_goes_to_the_run_that_is_named_and_no_other(persistence: Persi
 def test_a_change_replaces_what_it_names_and_nothing_else(persistence: Persistence) -> None:
     run = AgentRun(run_id="run", **(PUBLISHED | LATER))
     persistence.create_agent_run(run)
-    persistence.runs.change("run", status="error", metrics={"cost_usd": 2})
+    persistence.runs.patch("run", status="error", metrics={"cost_usd": 2})
     changed = persistence.get_agent_run("run")
     assert changed is not None
     assert (changed.status, changed.get_metrics_dict()) == ("error", {"cost_usd": 2})
@@ -153,7 +153,7 @@ def test_a_change_replaces_what_it_names_and_nothing_else(persistence: Persisten
     assert others == PUBLISHED | LATER | {"status": "error", "metrics": changed.metrics}
     assert changed.updated_at > run.updated_at
     end = NOON + timedelta(hours=1)
-    persistence.runs.change("run", finished_at=end)
+    persistence.runs.patch("run", finished_at=end)
     changed = persistence.get_agent_run("run")
     assert changed is not None
     assert (changed.status, changed.finished_at) == ("error", end)
@@ -161,11 +161,11 @@ def test_a_change_replaces_what_it_names_and_nothing_else(persistence: Persisten
 
 def test_a_change_is_refused_like_an_update(persistence: Persistence) -> None:
     with pytest.raises(NotFoundError, match="No run 'nobody' exists"):
-        persistence.runs.change("nobody", status="completed")
+        persistence.runs.patch("nobody", status="completed")
     persistence.create_agent_run(AgentRun("agent", "run"))
     for bad in ({"status": ""}, {"status": "x" * 51}, {"finished_at": "today"}):
         with pytest.raises(InvalidValueError, match=f"AgentRun.{next(iter(bad))} "):
-            persistence.runs.change("run", **bad)
+            persistence.runs.patch("run", **bad)
 
 
 def test_an_unknown_run_cannot_be_updated_and_none_is_made(persistence: Persistence) -> None:
