@@ -83,9 +83,9 @@ class Scope:
 
         See `persistence.scores`, which keeps the latest of each name, source and author.
         """
-        run, score = self._run, {"value": value, "label": label, "comment": comment}
-        span_id = None if self is run else self.span_id
-        run._score(span_id, name, score | {"source": source, "author": author})
+        span_id = None if self is self._run else self.span_id
+        score = {"name": name, "value": value, "label": label, "comment": comment}
+        self._run._score(score | {"source": source, "author": author, "span_id": span_id})
 
     def _start(self) -> None:
         """Record the begin of the block."""

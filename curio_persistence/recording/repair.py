@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from numbers import Integral
 from os import PathLike
@@ -14,7 +14,7 @@ from curio_persistence.models import AgentLLMUsage, AgentRun, AgentRunEvent, Age
 from curio_persistence.store.codecs import ID_LENGTH, STATUS_LENGTH
 from curio_persistence.store.json_text import json_text, nearest_json
 from curio_persistence.store.table import Table
-from curio_persistence.tables import EVENTS, RUNS, USAGE
+from curio_persistence.tables import EVENTS, RUNS, SCORES, USAGE
 
 _TABLES: dict[type[Any], Table[Any]] = {
     AgentRun: RUNS,
@@ -34,10 +34,19 @@ def repair(record: Any) -> list[str]:
     table = _TABLES[type(record)]
     refused = [name for name in table.names if not _is_accepted(table, name, getattr(record, name))]
     for name in refused:
-        nearest = _nearest(table, name, getattr(record, name))
-        accepted = (value for value in nearest if _is_accepted(table, name, value))
-        setattr(record, name, next(accepted, None))
+        setattr(record, name, _nearest_accepted(table, name, getattr(record, name)))
     return refused
+
+
+def nearest_score(score: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a score, with the nearest value in place of one that is refused."""
+    refused = {name: v for name, v in score.items() if not _is_accepted(SCORES, name, v)}
+    return {**score, **{n: _nearest_accepted(SCORES, n, v) for n, v in refused.items()}}
+
+
+def _nearest_accepted(table: Table[Any], name: str, value: Any) -> Any:
+    nearest = _nearest(table, name, value)
+    return next((value for value in nearest if _is_accepted(table, name, value)), None)
 
 
 def _is_accepted(table: Table[Any], name: str, value: Any) -> bool:
@@ -62,6 +71,8 @@ def _nearest(table: Table[Any], name: str, value: Any) -> Iterator[Any]:
         yield _STATUSES.get(table.name) if name == "status" else None
     elif kind in ("integer", "money"):
         yield as_number(value, whole=kind == "integer")
+    elif kind == "real":
+        yield as_number(int(value) if isinstance(value, bool) else value, whole=False)
 
 
 def as_text(value: Any) -> str:

@@ -32,7 +32,7 @@ from curio_persistence.recording.failures import (
     traceback_of,
 )
 from curio_persistence.recording.ids import new_run_id, span_id_of, trace_id_of
-from curio_persistence.recording.repair import as_json_text, repair
+from curio_persistence.recording.repair import as_json_text, nearest_score, repair
 from curio_persistence.recording.switch import is_disabled
 
 if TYPE_CHECKING:
@@ -176,10 +176,12 @@ class RecordedRun(Scope):
         run.status = _word(status)
         is_news = not self._ended or error is not None
         self._ended, self._is_open = True, False
-        if is_news:
-            self._log_end(error)
-        run.finished_at = self._clock.stamp(self.run_id)
-        self._keep(self._update, run)
+        try:
+            if is_news:
+                self._log_end(error)
+        finally:  # A run without its last event is better than one that stays running.
+            run.finished_at = self._clock.stamp(self.run_id)
+            self._keep(self._update, run)
 
     def _log_end(self, error: BaseException | None) -> None:
         run = self.agent_run
@@ -268,19 +270,25 @@ class RecordedRun(Scope):
                 error,
             )
 
-    def _score(self, span_id: str | None, name: str, score: dict[str, Any]) -> None:
+    def _score(self, score: dict[str, Any]) -> None:
         """Store a score of the run, or of a span of it."""
 
-        def store() -> None:
+        def store(score: dict[str, Any]) -> None:
             scores = getattr(self._persistence, "scores", None)
             if scores is None:
-                raise UnsupportedError("This persistence stores no scores.")
-            scores.set(self.run_id, name, span_id=span_id, **score)
+                raise UnsupportedError("This persistence keeps no scores.")
+            scores.set(self.run_id, **score)
 
         if self._is_off:
             return
+        if self._on_error == "raise":
+            store(score)
+            return
         try:
-            store() if self._on_error == "raise" else self._breaker.call(store)
+            try:
+                self._breaker.call(store, score)
+            except InvalidValueError:
+                self._breaker.call(store, nearest_score(score))
         except Exception as error:
             self._lose(error)
 

@@ -83,13 +83,14 @@ def test_finishing_again_replaces_the_result_without_another_event(
     assert types(persistence, run) == ["run_started", "run_completed", "afterwards"]
 
 
-def test_a_run_whose_first_event_cannot_be_stored_is_not_left_running(
-    persistence: Persistence,
+@pytest.mark.parametrize("events", [1, 2])
+def test_a_run_whose_events_cannot_be_stored_is_not_left_running(
+    persistence: Persistence, events: int
 ) -> None:
-    first_event: Any = Outage(persistence, calls=1, after=1)
+    eventless: Any = Outage(persistence, calls=events, after=1)
     with (
         pytest.raises(UnavailableError),
-        record_run(first_event, agent_id="agent", run_id="run", on_error="raise"),
+        record_run(eventless, agent_id="agent", run_id="run", on_error="raise"),
     ):
         raise AssertionError("the block was entered")
     assert stored(persistence, "run").status == "error"

@@ -296,8 +296,21 @@ def test_a_metric_that_is_not_a_finite_number_is_counted_as_lost(
         strict.metric("m", value)
 
 
+def test_a_score_keeps_what_is_nearest_to_an_odd_value(persistence: Persistence) -> None:
+    with persistence.record_run(agent_id="agent") as run:
+        run.score("passed", True, comment=ValueError("no"), author=7)  # type: ignore[arg-type]
+        run.score("share", "0.8")  # type: ignore[arg-type]
+        run.score("n" * 300, label=5)  # type: ignore[arg-type]
+    scores = {score.name[:6]: score for score in persistence.scores.of_run(run.run_id)}
+    passed = scores["passed"]
+    assert (passed.value, passed.comment, passed.author) == (1.0, "no", "7")
+    assert (scores["share"].value, scores["nnnnnn"].label, run.dropped) == (0.8, "5", 0)
+
+
 def test_nothing_is_changed_where_errors_are_to_be_raised(persistence: Persistence) -> None:
     with persistence.record_run(agent_id="agent", on_error="raise") as run:
+        with pytest.raises(InvalidValueError, match="label"):
+            run.score("s", label=5)  # type: ignore[arg-type]
         with pytest.raises(InvalidValueError, match="event_type"):
             run.log("x" * 256)
         with pytest.raises(InvalidValueError, match="input_tokens"):
