@@ -86,6 +86,10 @@ class FilterKind:
 
     def from_dict(self, kept: Mapping[str, Any]) -> RecordFilter:
         """Return the choice that `RecordFilter.to_dict` described; raise as `of` does."""
+        if not isinstance(kept, Mapping):
+            raise InvalidValueError(
+                f"Filters are a dict of names and values, not {type(kept).__name__}."
+            )
         reading = self.conditions
         return self.of({n: reading[n].read(v) if n in reading else v for n, v in kept.items()})
 

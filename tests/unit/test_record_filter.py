@@ -112,6 +112,12 @@ def test_a_filter_that_there_is_not_is_refused(kind: FilterKind) -> None:
             make({"agent": None})
 
 
+@pytest.mark.parametrize("kept", [None, [], "agent_id", 5], ids=repr)
+def test_what_is_no_dict_is_not_a_choice(kept: Any) -> None:
+    with pytest.raises(InvalidValueError, match="a dict of names and values, not"):
+        EVENT_FILTERS.from_dict(kept)
+
+
 @pytest.mark.parametrize(
     ("kept", "field"),
     [
