@@ -498,12 +498,12 @@ class SQLitePersistence(Persistence):
     ) -> None:
         from curio_persistence.backends.sqlite.store import SQLiteStore
 
-        if initialize and not read_only:
-            _make_folder(db_path)
         redaction = Redaction(redactor, content)
         store = SQLiteStore(
             db_path, durability=durability, read_only=read_only, lock_timeout=lock_timeout
         )
+        if initialize and not read_only:
+            _make_folder(db_path)
         super().__init__(
             store, initialize=initialize, clock=clock, redaction=redaction, search=search
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain, count
 from typing import Any
 
 from curio_persistence.results.pandas import pandas
@@ -29,9 +30,18 @@ class SQLResult:
         return iter(self.rows)
 
     def to_dicts(self) -> list[dict[str, Any]]:
-        """Return each row as a dict; of columns with one name the last counts."""
-        return [dict(zip(self.columns, row, strict=True)) for row in self.rows]
+        """Return each row as a dict; the second column `cost` of a join is its `cost_2`."""
+        names = _distinct(self.columns)
+        return [dict(zip(names, row, strict=True)) for row in self.rows]
 
     def to_pandas(self) -> Any:
         """Return a `pandas.DataFrame`; needs `pip install 'curio-persistence[pandas]'`."""
         return pandas().DataFrame(self.rows, columns=list(self.columns))
+
+
+def _distinct(columns: tuple[str, ...]) -> list[str]:
+    names: list[str] = []
+    for column in columns:
+        others = (f"{column}_{number}" for number in count(2))
+        names.append(next(name for name in chain((column,), others) if name not in names))
+    return names

@@ -56,6 +56,7 @@ def test_sqlite_reads_whatever_can_be_read(
         "PRAGMA writable_schema = ON",
         "SELECT * FROM pragma_journal_mode('delete')",
         "SAVEPOINT s",
+        "SELECT zeroblob(2000000000)",
         "SELECT ?",
     ],
 )

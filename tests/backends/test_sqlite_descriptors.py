@@ -45,3 +45,23 @@ def test_a_uri_is_not_taken_for_a_name(
     with pytest.raises(ConfigurationError, match="file: URI"):
         SQLitePersistence(uri)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("refused", ["sqlite:///agent.db", "file:folder/agent.db", "folder/a\0b"])
+def test_for_a_name_that_is_refused_no_folder_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigurationError):
+        SQLitePersistence(refused)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_path_that_names_memory_makes_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with SQLitePersistence(Path(":memory:")) as persistence:
+        persistence.append_event("run", "agent", "log")
+        assert len(persistence.get_agent_runs()) == 1
+    assert not list(tmp_path.iterdir())

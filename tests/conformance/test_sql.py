@@ -174,6 +174,12 @@ def test_what_is_queued_is_stored_before(filled: Persistence) -> None:
         assert answer(buffered, "SELECT count(*) FROM events") == [(2,)]
 
 
+def test_columns_of_one_name_are_told_apart_in_dicts(filled: Persistence) -> None:
+    found = filled.sql("SELECT 1 AS a, 2 AS b, 3 AS a, 4 AS a, 5 AS a_2")
+    assert found.columns == ("a", "b", "a", "a", "a_2")
+    assert found.to_dicts() == [{"a": 1, "b": 2, "a_2": 3, "a_3": 4, "a_2_2": 5}]
+
+
 def test_an_answer_becomes_a_frame(filled: Persistence) -> None:
     pytest.importorskip("pandas")
     frame = filled.sql("SELECT run_id, cost_usd FROM runs ORDER BY run_id").to_pandas()

@@ -75,7 +75,7 @@ class SQLiteFile(SQLStore):
             )
         if durability not in ("normal", "full"):
             raise ConfigurationError(f"durability is 'normal' or 'full', not {durability!r}.")
-        self._in_memory = path == ":memory:"
+        self._in_memory = str(path) == ":memory:"
         if self._in_memory and read_only:
             raise ConfigurationError("A :memory: database cannot be opened read-only: it is empty.")
         self._path = _path(path)

@@ -30,7 +30,12 @@ _HARMLESS = frozenset(
         *((sqlite3.SQLITE_PRAGMA, f"index_{what}") for what in ("info", "xinfo", "list")),
     )
 )
-_REFUSALS = (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_AUTH, sqlite3.SQLITE_READONLY)
+_REFUSALS = (
+    sqlite3.SQLITE_ERROR,
+    sqlite3.SQLITE_AUTH,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_TOOBIG,
+)
 
 
 class SQLiteQueries(SQLiteConnections):
