@@ -1,6 +1,6 @@
 """Every test here runs on every backend that `CURIO_TEST_BACKENDS` chooses.
 
-`persistence` and `store` are new and empty; `clock` moves the time that they live in.
+`persistence` and `store` are new and empty; `clock` sets their time.
 """
 
 from __future__ import annotations
@@ -67,9 +67,9 @@ def open_again(
     postgres_servers: PostgresServers,
     postgres_schemas: dict[str, PostgresSchema],
 ) -> Iterator[Open]:
-    """Opens the test's own database, as often as it is called, with these settings. Empty at first.
+    """Opens the test's own database with these settings, on every call. It is empty at first.
 
-    In memory every call makes another one; ask for `lasting` where that matters.
+    In memory every call creates another one; use `lasting` if that matters.
     """
     with ExitStack() as stack:
         match request.param:
@@ -78,7 +78,7 @@ def open_again(
             case "sqlite_memory":
                 make = partial(SQLitePersistence, ":memory:")
             case "sqlite":
-                # The others need no directory, which takes longer to make than they do.
+                # The others need no directory, which takes longer to create than they do.
                 path = request.getfixturevalue("tmp_path") / "runs.db"
                 shutil.copyfile(empty_file, path)
                 make = partial(SQLitePersistence, path)
@@ -108,7 +108,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture
 def lasting() -> None:
-    """Leaves out the backends that keep nothing once they are closed."""
+    """Skips the backends that lose their records when they are closed."""
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Programs that were written for AGDD's storage find all of it here, on every backend."""
+"""The AGDD storage API works completely, on every backend."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ Work = Callable[[CurioStorageBackend], Coroutine[Any, Any, None]]
 
 
 def awaiting(persistence: Persistence, work: Work) -> None:
-    """Do some work on this persistence, in an event loop."""
+    """Run `work` on this persistence in an event loop."""
     asyncio.run(work(CurioStorageBackend(lambda: persistence)))
 
 
@@ -45,7 +45,7 @@ async def listed(events: AsyncIterator[dict[str, Any]]) -> list[dict[str, Any]]:
     return [event async for event in events]
 
 
-def test_a_run_comes_back_as_published(persistence: Persistence) -> None:
+def test_a_run_is_returned_as_published(persistence: Persistence) -> None:
     async def work(storage: CurioStorageBackend) -> None:
         await storage.initialize()
         assert await storage.get_run("run") is None
@@ -74,7 +74,7 @@ def test_a_run_comes_back_as_published(persistence: Persistence) -> None:
     assert (run.status, run.parent_run_id) == ("completed", "parent")
 
 
-def test_an_update_changes_what_it_names_and_replaces_metrics(persistence: Persistence) -> None:
+def test_an_update_changes_the_given_fields_and_replaces_metrics(persistence: Persistence) -> None:
     async def work(storage: CurioStorageBackend) -> None:
         await storage.create_run("run", "agent", started_at=NOON, tags=["t"])
         await storage.update_run("run", metrics={"a": 1, "b": 2})
@@ -104,7 +104,7 @@ def test_an_update_changes_what_it_names_and_replaces_metrics(persistence: Persi
         ("paused", "paused"),
     ],
 )
-def test_status_words_are_theirs_there_and_ours_here(
+def test_status_words_are_translated_in_both_directions(
     persistence: Persistence, theirs: str, ours: str
 ) -> None:
     async def work(storage: CurioStorageBackend) -> None:
@@ -118,7 +118,7 @@ def test_status_words_are_theirs_there_and_ours_here(
 
 
 @pytest.mark.parametrize(("ours", "theirs"), [("timeout", "failed"), ("pending", "running")])
-def test_words_that_they_lack_are_the_nearest_that_they_have(
+def test_a_status_without_a_counterpart_becomes_the_nearest_one(
     persistence: Persistence, ours: str, theirs: str
 ) -> None:
     persistence.create_agent_run(AgentRun("agent", "run", status=ours))
@@ -189,7 +189,7 @@ def test_events_are_streamed_in_their_envelope(persistence: Persistence) -> None
     awaiting(persistence, work)
 
 
-def test_events_come_as_they_happened_and_are_narrowed_down(persistence: Persistence) -> None:
+def test_events_are_oldest_first_and_can_be_filtered(persistence: Persistence) -> None:
     async def work(storage: CurioStorageBackend) -> None:
         for second in (1, 0, 3, 2):
             await storage.append_event(
@@ -219,7 +219,7 @@ def test_events_come_as_they_happened_and_are_narrowed_down(persistence: Persist
 
 
 @pytest.mark.parametrize("kept", ["warn", "WARN", "warning"])
-def test_a_warning_has_their_word(persistence: Persistence, kept: str) -> None:
+def test_a_warning_is_returned_as_warn(persistence: Persistence, kept: str) -> None:
     async def work(storage: CurioStorageBackend) -> None:
         await storage.append_event("run", "agent", "log", NOON, level=kept)
         for asked in ("warn", "warning"):
@@ -230,7 +230,7 @@ def test_a_warning_has_their_word(persistence: Persistence, kept: str) -> None:
     assert persistence.count_events(level="warning") == 1
 
 
-def test_a_filter_that_is_empty_text_is_none(persistence: Persistence) -> None:
+def test_an_empty_filter_is_no_filter(persistence: Persistence) -> None:
     async def work(storage: CurioStorageBackend) -> None:
         await storage.create_run("run", "agent")
         payload = {"name": "m", "value": 1}
@@ -243,7 +243,7 @@ def test_a_filter_that_is_empty_text_is_none(persistence: Persistence) -> None:
     awaiting(persistence, work)
 
 
-def test_every_run_began_at_some_time(persistence: Persistence) -> None:
+def test_every_run_has_a_start_time(persistence: Persistence) -> None:
     persistence.create_agent_run(AgentRun("agent", "run", created_at=NOON))
 
     async def work(storage: CurioStorageBackend) -> None:
@@ -254,7 +254,7 @@ def test_every_run_began_at_some_time(persistence: Persistence) -> None:
 
 @pytest.mark.before_io
 @pytest.mark.parametrize("status", [["running"], 1, {"a": 1}])
-def test_a_status_that_is_no_text_is_refused(persistence: Persistence, status: Any) -> None:
+def test_a_status_that_is_not_text_is_refused(persistence: Persistence, status: Any) -> None:
     async def work(storage: CurioStorageBackend) -> None:
         await storage.create_run("run", "agent")
         with pytest.raises(InvalidValueError, match=r"AgentRun\.status must be text"):
@@ -267,7 +267,7 @@ def test_a_status_that_is_no_text_is_refused(persistence: Persistence, status: A
     awaiting(persistence, work)
 
 
-def test_words_are_searched_in_events(persistence: Persistence) -> None:
+def test_search_finds_words_in_events(persistence: Persistence) -> None:
     async def work(storage: CurioStorageBackend) -> None:
         await storage.initialize()
         assert storage.capabilities.search_text
@@ -300,7 +300,7 @@ def test_only_events_are_found_however_many_others_there_are(persistence: Persis
     awaiting(persistence, work)
 
 
-def test_metrics_are_added_up_by_the_hour(persistence: Persistence) -> None:
+def test_metrics_are_summed_by_the_hour(persistence: Persistence) -> None:
     async def work(storage: CurioStorageBackend) -> None:
         for minutes, value in ((0, 10), (30, 20), (60, 40)):
             payload = {"name": "duration_ms", "value": value}
@@ -327,7 +327,7 @@ def test_metrics_are_added_up_by_the_hour(persistence: Persistence) -> None:
     awaiting(persistence, work)
 
 
-def test_what_is_not_there_yet_says_so(persistence: Persistence) -> None:
+def test_unsupported_calls_raise(persistence: Persistence) -> None:
     async def work(storage: CurioStorageBackend) -> None:
         assert not storage.capabilities.lifecycle_policy
         assert not storage.capabilities.archive_artifacts
@@ -339,7 +339,7 @@ def test_what_is_not_there_yet_says_so(persistence: Persistence) -> None:
     awaiting(persistence, work)
 
 
-def test_after_its_end_it_refuses_every_call(persistence: Persistence) -> None:
+def test_a_closed_backend_refuses_every_call(persistence: Persistence) -> None:
     async def work(storage: CurioStorageBackend) -> None:
         await storage.initialize()
         await storage.close()
@@ -372,7 +372,7 @@ def test_tasks_that_begin_together_open_it_once(persistence: Persistence) -> Non
     assert len(opened) == 1
 
 
-def test_what_is_opened_while_it_is_closed_is_closed(persistence: Persistence) -> None:
+def test_a_persistence_opened_during_close_is_closed(persistence: Persistence) -> None:
     opening, may_open = threading.Event(), threading.Event()
 
     def open_it() -> Persistence:
@@ -393,10 +393,10 @@ def test_what_is_opened_while_it_is_closed_is_closed(persistence: Persistence) -
     assert not persistence.health_check()
 
 
-# --- not of every backend -------------------------------------------------------------------------
+# --- not on every backend -------------------------------------------------------------------------
 
 
-def test_the_sqlite_backend_makes_its_file_and_the_folder(tmp_path: Path) -> None:
+def test_the_sqlite_backend_creates_its_file_and_folder(tmp_path: Path) -> None:
     path = tmp_path / "new" / "storage.db"
 
     async def work() -> None:
@@ -445,7 +445,7 @@ def test_the_environment_names_the_one_backend_of_a_process(
 
 
 class DictBackend(StorageBackend):
-    """A backend as somebody else would write it."""
+    """A backend as a user would write it."""
 
     def __init__(self) -> None:
         self.runs: dict[str, dict[str, Any]] = {}
@@ -489,7 +489,7 @@ class DictBackend(StorageBackend):
         return [event for event in self.events if query in event["message"]]
 
 
-def test_a_backend_of_ones_own_is_a_subclass() -> None:
+def test_users_can_subclass_the_backend() -> None:
     async def work() -> None:
         storage: StorageBackend = DictBackend()
         await storage.initialize()
@@ -504,7 +504,7 @@ def test_a_backend_of_ones_own_is_a_subclass() -> None:
     asyncio.run(work())
 
 
-def test_a_backend_that_lacks_something_is_not_made() -> None:
+def test_an_incomplete_backend_cannot_be_instantiated() -> None:
     class Half(StorageBackend):
         pass
 
@@ -512,7 +512,7 @@ def test_a_backend_that_lacks_something_is_not_made() -> None:
         Half()  # type: ignore[abstract]
 
 
-def test_ours_are_called_as_theirs_and_explained() -> None:
+def test_our_methods_have_the_same_names_and_docstrings() -> None:
     for name, member in vars(StorageBackend).items():
         if inspect.isfunction(member):
             theirs = list(inspect.signature(member).parameters.values())

@@ -1,4 +1,4 @@
-"""The awaited persistence does what the blocking one does, and the loop goes on meanwhile."""
+"""The awaited persistence does the same as the blocking one, without blocking the event loop."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def awaiting(
     *,
     threads: int = 4,
 ) -> T:
-    """What some work on this persistence returns, in an event loop of its own."""
+    """Return the result of `work` on this persistence, in an event loop of its own."""
 
     async def main() -> T:
         return await work(AsyncPersistence(persistence, threads=threads))
@@ -63,7 +63,7 @@ def stored(persistence: Persistence, run_id: str = "run") -> list[int]:
 
 
 class Held:
-    """A write of another thread's: it waits in its transaction until it is let go."""
+    """A write of another thread, which stays in its transaction until it is released."""
 
     def __init__(self, persistence: Persistence) -> None:
         self._persistence = persistence
@@ -71,7 +71,7 @@ class Held:
         self._thread = threading.Thread(target=self._write)
 
     def _write(self) -> None:
-        # On PostgreSQL a persistence that is closed does not wait for those who use it.
+        # On PostgreSQL `close()` does not wait for the threads that use the persistence.
         with suppress(PersistenceError), self._persistence.transaction():
             self._persistence.append_event("held", "agent", "log")
             self._begun.set()
@@ -100,7 +100,7 @@ async def cancelled(task: asyncio.Task[Any]) -> bool:
 # --- calls ----------------------------------------------------------------------------------------
 
 
-def test_what_is_awaited_is_what_the_blocking_call_returns(persistence: Persistence) -> None:
+def test_an_awaited_call_returns_what_the_blocking_one_does(persistence: Persistence) -> None:
     async def work(awaited: AsyncPersistence) -> None:
         run = AgentRun("agent", "run", objective="o")
         await awaited.create_agent_run(run)
@@ -116,7 +116,7 @@ def test_what_is_awaited_is_what_the_blocking_call_returns(persistence: Persiste
     awaiting(persistence, work)
 
 
-def test_an_error_is_raised_where_it_is_awaited(persistence: Persistence) -> None:
+def test_an_error_is_raised_by_the_await(persistence: Persistence) -> None:
     async def work(awaited: AsyncPersistence) -> None:
         await awaited.create_agent_run(AgentRun("agent", "run"))
         with pytest.raises(ConflictError):
@@ -129,7 +129,7 @@ def test_an_error_is_raised_where_it_is_awaited(persistence: Persistence) -> Non
     awaiting(persistence, work)
 
 
-def test_what_has_no_flat_name_is_awaited_too(persistence: Persistence) -> None:
+def test_capabilities_are_awaited_too(persistence: Persistence) -> None:
     async def work(awaited: AsyncPersistence) -> None:
         await awaited.append_event("run", "agent", "metric", payload={"name": "n", "value": 2})
         assert await awaited.metrics.names() == {"n": 1}
@@ -146,7 +146,7 @@ def test_a_copied_agent_shares_it(persistence: Persistence) -> None:
     assert copy.deepcopy({"agent": awaited})["agent"] is copy.copy(awaited) is awaited
 
 
-def test_words_are_found(persistence: Persistence) -> None:
+def test_search_finds_words(persistence: Persistence) -> None:
     async def work(awaited: AsyncPersistence) -> None:
         await awaited.append_event("run", "agent", "log", message="The rate limit is reached")
         [hit] = await awaited.search_text("limit")
@@ -185,7 +185,7 @@ def test_one_loop_after_another_may_use_it(persistence: Persistence) -> None:
         lambda awaited: ConnectContext(awaited.blocking.close, threads=1)._open(),  # type: ignore[arg-type]
     ],
 )
-def test_in_a_loop_that_is_not_asyncios_nothing_is_begun(
+def test_another_event_loop_than_asyncios_is_refused(
     persistence: Persistence, work: Callable[[AsyncPersistence], Coroutine[Any, Any, Any]]
 ) -> None:
     with pytest.raises(UnsupportedError, match=r"by asyncio\.run.*in a thread"):
@@ -196,7 +196,7 @@ def test_in_a_loop_that_is_not_asyncios_nothing_is_begun(
 # --- transactions ---------------------------------------------------------------------------------
 
 
-def test_what_is_awaited_in_a_transaction_is_committed_together(persistence: Persistence) -> None:
+def test_calls_in_a_transaction_are_committed_together(persistence: Persistence) -> None:
     async def work(awaited: AsyncPersistence) -> None:
         async with awaited.transaction():
             await append(awaited, 1, 2)
@@ -206,7 +206,7 @@ def test_what_is_awaited_in_a_transaction_is_committed_together(persistence: Per
     assert stored(persistence) == [1, 2]
 
 
-def test_nothing_of_a_transaction_is_stored_that_raises(persistence: Persistence) -> None:
+def test_a_transaction_that_raises_stores_nothing(persistence: Persistence) -> None:
     async def work(awaited: AsyncPersistence) -> None:
         async def write() -> None:
             async with awaited.transaction():
@@ -221,7 +221,7 @@ def test_nothing_of_a_transaction_is_stored_that_raises(persistence: Persistence
     assert stored(persistence) == [2]
 
 
-def test_a_transaction_in_another_is_undone_alone(persistence: Persistence) -> None:
+def test_a_nested_transaction_is_rolled_back_alone(persistence: Persistence) -> None:
     async def work(awaited: AsyncPersistence) -> None:
         async with awaited.transaction():
             await append(awaited, 1)
@@ -235,7 +235,7 @@ def test_a_transaction_in_another_is_undone_alone(persistence: Persistence) -> N
     assert stored(persistence) == [1, 3]
 
 
-def test_tasks_that_are_begun_in_a_transaction_belong_to_it(persistence: Persistence) -> None:
+def test_tasks_started_in_a_transaction_belong_to_it(persistence: Persistence) -> None:
     async def work(awaited: AsyncPersistence) -> None:
         with suppress(Undone):
             async with awaited.transaction():
@@ -261,7 +261,7 @@ def test_very_many_transactions_take_few_threads(persistence: Persistence) -> No
     assert sorted(stored(persistence)) == list(range(200))
 
 
-def test_tasks_may_each_have_a_transaction_in_another(persistence: Persistence) -> None:
+def test_tasks_may_each_have_a_nested_transaction(persistence: Persistence) -> None:
     async def write(awaited: AsyncPersistence, number: int) -> None:
         with suppress(Undone):
             async with awaited.transaction():
@@ -321,7 +321,7 @@ def test_a_task_that_outlives_its_transaction_goes_on_without(persistence: Persi
     assert stored(persistence) == [1, 2]
 
 
-def test_two_persistences_have_each_their_transaction(persistence: Persistence) -> None:
+def test_each_persistence_has_its_own_transaction(persistence: Persistence) -> None:
     async def work(awaited: AsyncPersistence) -> None:
         other = AsyncPersistence(InMemoryPersistence())
         with suppress(Undone):
@@ -358,10 +358,10 @@ def test_a_transaction_leaves_no_thread_behind(persistence: Persistence) -> None
     assert not [each for each in threading.enumerate() if each.name.startswith("curio-trans")]
 
 
-# --- what is cancelled ----------------------------------------------------------------------------
+# --- cancellation --------------------------------------------------------------------------------
 
 
-def test_a_cancelled_write_is_stored_or_not_and_its_thread_comes_back(
+def test_a_cancelled_write_is_stored_or_not_and_frees_its_thread(
     persistence: Persistence,
 ) -> None:
     async def work(awaited: AsyncPersistence) -> None:
@@ -370,7 +370,7 @@ def test_a_cancelled_write_is_stored_or_not_and_its_thread_comes_back(
             await asyncio.sleep(0.01)
             for task in waiting:
                 await cancelled(task)
-        await append(awaited, 9)  # In the only thread that there is.
+        await append(awaited, 9)  # In the only thread.
 
     awaiting(persistence, work, threads=1)
     *maybe, last = stored(persistence)
@@ -378,7 +378,7 @@ def test_a_cancelled_write_is_stored_or_not_and_its_thread_comes_back(
     assert last == 9
 
 
-def test_a_call_that_no_thread_had_taken_up_is_not_made(persistence: Persistence) -> None:
+def test_a_cancelled_call_that_no_thread_has_started_is_not_made(persistence: Persistence) -> None:
     async def work(awaited: AsyncPersistence) -> None:
         busy, go_on = threading.Event(), threading.Event()
 
@@ -400,7 +400,7 @@ def test_a_call_that_no_thread_had_taken_up_is_not_made(persistence: Persistence
     assert stored(persistence) == []
 
 
-def test_nothing_is_stored_of_a_cancelled_transaction(persistence: Persistence) -> None:
+def test_a_cancelled_transaction_stores_nothing(persistence: Persistence) -> None:
     async def work(awaited: AsyncPersistence) -> None:
         async def write() -> None:
             async with awaited.transaction():
@@ -418,7 +418,7 @@ def test_nothing_is_stored_of_a_cancelled_transaction(persistence: Persistence) 
     assert stored(persistence) == [2]
 
 
-def test_a_transaction_that_is_cancelled_while_it_begins_keeps_nobody_waiting(
+def test_a_transaction_cancelled_while_it_begins_blocks_no_other_task(
     persistence: Persistence,
 ) -> None:
     async def work(awaited: AsyncPersistence) -> None:
@@ -437,7 +437,7 @@ def test_a_transaction_that_is_cancelled_while_it_begins_keeps_nobody_waiting(
     assert stored(persistence) == [2]
 
 
-def test_transactions_that_are_cancelled_anywhere_are_stored_wholly_or_not_at_all(
+def test_transactions_cancelled_at_any_point_are_stored_completely_or_not_at_all(
     persistence: Persistence,
 ) -> None:
     chance = random.Random(7)
@@ -469,13 +469,13 @@ def test_a_stream_has_every_record_in_order(persistence: Persistence) -> None:
 
     async def work(awaited: AsyncPersistence) -> None:
         stream = awaited.iter_agent_run_events(order="oldest")
-        for _ in range(2):  # Each pass begins anew.
+        for _ in range(2):  # Each pass starts from the beginning.
             assert numbers([event async for event in stream]) == list(range(MANY))
 
     awaiting(persistence, work)
 
 
-def test_a_stream_is_not_read_ahead_of_who_goes_through_it(persistence: Persistence) -> None:
+def test_a_stream_is_not_read_ahead_of_its_consumer(persistence: Persistence) -> None:
     write(persistence, AgentRunEvent, range(MANY))
 
     async def work(awaited: AsyncPersistence) -> None:
@@ -505,7 +505,7 @@ def test_a_stream_may_be_left_before_its_end(persistence: Persistence) -> None:
     awaiting(persistence, work, threads=1)
 
 
-def test_a_stream_whose_reader_is_cancelled_gives_its_connection_back(
+def test_a_stream_returns_its_connection_when_its_reader_is_cancelled(
     persistence: Persistence,
 ) -> None:
     write(persistence, AgentRunEvent, range(MANY))
@@ -536,7 +536,7 @@ def test_a_stream_becomes_a_table_or_dictionaries(persistence: Persistence) -> N
     awaiting(persistence, work)
 
 
-def test_who_follows_sees_each_event_once(persistence: Persistence) -> None:
+def test_a_follower_gets_each_event_once(persistence: Persistence) -> None:
     async def work(awaited: AsyncPersistence) -> list[int]:
         await append(awaited, 0, 1)
         following = awaited.events.follow(last=1, interval=0)
@@ -552,7 +552,7 @@ def test_who_follows_sees_each_event_once(persistence: Persistence) -> None:
     assert awaiting(persistence, work) == list(range(1, 30))
 
 
-def test_who_follows_and_stops_waiting_misses_nothing(persistence: Persistence) -> None:
+def test_a_follower_that_times_out_misses_nothing(persistence: Persistence) -> None:
     async def work(awaited: AsyncPersistence) -> list[int]:
         following = awaited.events.follow(interval=0)
         assert await anext(following) == []
@@ -572,7 +572,7 @@ def test_who_follows_and_stops_waiting_misses_nothing(persistence: Persistence) 
 # --- the recorder ---------------------------------------------------------------------------------
 
 
-def test_a_run_is_recorded_with_what_is_begun_in_it(persistence: Persistence) -> None:
+def test_a_run_is_recorded_with_the_spans_started_in_it(persistence: Persistence) -> None:
     async def work(awaited: AsyncPersistence) -> tuple[str, list[str]]:
         async def child(name: str) -> str:
             async with awaited.record_run(agent_id=name) as run:
@@ -626,7 +626,7 @@ def test_a_run_may_be_named_the_child_of_another(persistence: Persistence) -> No
     assert run.parent_run_id == first
 
 
-def test_what_is_recorded_in_a_thread_is_a_child_as_well(persistence: Persistence) -> None:
+def test_a_run_recorded_in_a_thread_is_a_child_as_well(persistence: Persistence) -> None:
     def record() -> str:
         with persistence.record_run(agent_id="child") as run:
             return run.run_id
@@ -642,9 +642,7 @@ def test_what_is_recorded_in_a_thread_is_a_child_as_well(persistence: Persistenc
 
 
 @pytest.mark.parametrize("status", ["error", "cancelled"])
-def test_the_end_of_a_run_that_does_not_finish_is_recorded(
-    persistence: Persistence, status: str
-) -> None:
+def test_the_end_of_an_unfinished_run_is_recorded(persistence: Persistence, status: str) -> None:
     async def work(awaited: AsyncPersistence) -> None:
         begun = asyncio.Event()
 
@@ -674,7 +672,7 @@ def test_the_end_of_a_run_that_does_not_finish_is_recorded(
     assert "Undone" in call.get_data_dict()["error"]
 
 
-def test_a_run_that_is_cancelled_while_it_begins_ends_as_cancelled(
+def test_a_run_cancelled_while_it_begins_ends_as_cancelled(
     persistence: Persistence,
 ) -> None:
     async def work(awaited: AsyncPersistence) -> None:
@@ -711,7 +709,7 @@ def test_after_the_end_every_call_is_refused(persistence: Persistence) -> None:
     awaiting(persistence, work)
 
 
-def test_within_a_transaction_it_is_not_closed(persistence: Persistence) -> None:
+def test_it_cannot_be_closed_within_a_transaction(persistence: Persistence) -> None:
     async def work(awaited: AsyncPersistence) -> None:
         async with awaited.transaction():
             with pytest.raises(UnsupportedError):
@@ -722,7 +720,7 @@ def test_within_a_transaction_it_is_not_closed(persistence: Persistence) -> None
     assert stored(persistence) == [1]
 
 
-def test_it_closes_though_all_its_threads_wait(persistence: Persistence) -> None:
+def test_it_closes_although_all_its_threads_wait(persistence: Persistence) -> None:
     async def work(awaited: AsyncPersistence) -> None:
         go_on = threading.Event()
 
@@ -755,10 +753,10 @@ def test_behind_a_queue_it_is_awaited_as_well(persistence: Persistence) -> None:
     awaiting(persistence, work)
 
 
-# --- the loop goes on -----------------------------------------------------------------------------
+# --- the loop is not blocked ----------------------------------------------------------------------
 
 
-def test_the_loop_turns_while_a_write_waits(persistence: Persistence) -> None:
+def test_the_loop_runs_while_a_write_waits(persistence: Persistence) -> None:
     async def work(awaited: AsyncPersistence) -> None:
         with Held(persistence) as held:
             await turns_while(append(awaited, 1), held.let_go)
@@ -767,7 +765,7 @@ def test_the_loop_turns_while_a_write_waits(persistence: Persistence) -> None:
     assert stored(persistence) == [1]
 
 
-def test_the_loop_turns_while_a_transaction_and_the_end_wait(persistence: Persistence) -> None:
+def test_the_loop_runs_while_a_transaction_and_close_wait(persistence: Persistence) -> None:
     async def work(awaited: AsyncPersistence) -> None:
         async def write() -> None:
             async with awaited.transaction():

@@ -1,4 +1,4 @@
-"""Exports, imports and copies are awaited too, and end when nobody waits for them any more."""
+"""Exports, imports and copies can be awaited, and end when they are cancelled."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def other() -> Iterator[Persistence]:
 
 @pytest.fixture
 def exported(other: Persistence, tmp_path: Path) -> Path:
-    """Many events in a file."""
+    """A file of many events."""
     write(other, AgentRunEvent, range(MANY))
     path = tmp_path / "many.jsonl"
     awaiting(other, lambda awaited: export_records(awaited, path))
@@ -60,7 +60,7 @@ def awaiting(persistence: Persistence, work: Work[T], *, threads: int = 4) -> T:
     return asyncio.run(main())
 
 
-def test_what_was_exported_and_imported_is_the_same(
+def test_an_export_and_import_preserves_all_records(
     persistence: Persistence, other: Persistence, tmp_path: Path
 ) -> None:
     awkward.write(other)
@@ -78,14 +78,14 @@ def test_what_was_exported_and_imported_is_the_same(
     awaiting(persistence, work)
 
 
-def test_what_was_copied_is_the_same(persistence: Persistence, other: Persistence) -> None:
+def test_a_copy_preserves_all_records(persistence: Persistence, other: Persistence) -> None:
     awkward.write(persistence)
     report = awaiting(persistence, lambda awaited: copy_records(awaited, AsyncPersistence(other)))
     assert (report.ok, report.new_runs) == (True, 2)
     assert hashes(other) == hashes(persistence)
 
 
-def test_what_others_left_behind_is_imported(persistence: Persistence, tmp_path: Path) -> None:
+def test_run_folders_and_ledgers_are_imported(persistence: Persistence, tmp_path: Path) -> None:
     write_examples(tmp_path)
     costs = write_lines(tmp_path / "costs.jsonl", [CALL])
 
@@ -96,7 +96,7 @@ def test_what_others_left_behind_is_imported(persistence: Persistence, tmp_path:
     awaiting(persistence, work)
 
 
-def test_an_export_takes_filters_and_tells_how_far_it_is(persistence: Persistence) -> None:
+def test_an_export_takes_filters_and_reports_progress(persistence: Persistence) -> None:
     write(persistence, AgentRunEvent, range(MANY))
     write(persistence, AgentRunEvent, range(9), agent_id="other")
     file = BytesIO()
@@ -153,7 +153,7 @@ def test_other_calls_do_not_wait_for_it(persistence: Persistence, exported: Path
     awaiting(persistence, work, threads=1)
 
 
-# --- what is cancelled ----------------------------------------------------------------------------
+# --- cancellation --------------------------------------------------------------------------------
 
 
 def test_a_cancelled_export_leaves_no_file(persistence: Persistence, tmp_path: Path) -> None:
@@ -201,7 +201,7 @@ def test_a_cancelled_copy_ends_and_can_be_finished(
 
 
 class CountingStore(MemoryStore):
-    """Knows how many times its rows were counted."""
+    """Counts how often its rows were counted."""
 
     counts = 0
 
@@ -211,7 +211,7 @@ class CountingStore(MemoryStore):
 
 
 @pytest.mark.parametrize("is_told", [False, True])
-def test_nothing_is_counted_for_callers_who_are_not_told(tmp_path: Path, is_told: bool) -> None:
+def test_rows_are_not_counted_without_a_progress_callback(tmp_path: Path, is_told: bool) -> None:
     store = CountingStore()
     source = Persistence(store)
     write(source, AgentRunEvent, range(10))

@@ -1,4 +1,4 @@
-"""Several processes bring the same into one database at once, and each record comes once."""
+"""Several processes import the same records into one database at once; each is stored once."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ RUNS, EVENTS_OF_ALL, CALLS = 300, 6_000, 1_500
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database of records that have no names, many of them twins; only to be read."""
+    """A database of records without event_ids, many of them equal; read-only."""
     path = tmp_path_factory.mktemp("source") / "source.db"
     with SQLitePersistence(path) as persistence:
         persistence.create_agent_runs(AgentRun("agent", f"run-{n}") for n in range(RUNS))
@@ -57,7 +57,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def at_once(open_again: Open, bring: Callable[[Persistence], Any]) -> list[Any]:
-    """What each of three processes reports that do the same."""
+    """Return the report of each of three processes that do the same work."""
     start = multiprocessing.get_context("fork").Barrier(3)
 
     def work() -> Any:
@@ -120,8 +120,8 @@ def test_imports_of_the_same_run_folders_store_each_record_once(
         assert len(persistence.get_agent_runs(limit=None)) == 20
 
 
-def test_a_copy_goes_on_where_somebody_else_takes_an_id(persistence: Persistence) -> None:
-    """Its records get other ids then."""
+def test_a_copy_continues_if_another_program_takes_an_id(persistence: Persistence) -> None:
+    """The copied records then get other ids."""
     with InMemoryPersistence() as source:
         source.log_agent_run_events(
             AgentRunEvent("agent", "run", data=str(number)) for number in range(12_500)
@@ -134,7 +134,7 @@ def test_a_copy_goes_on_where_somebody_else_takes_an_id(persistence: Persistence
 
         report = copy_records(source, persistence, progress=write_too)
         assert (report.new_events, report.kept_ids) == (12_500, False)
-        assert report.differing == ("run",)  # Which has an event more there.
+        assert report.differing == ("run",)  # Which has one more event there.
         assert persistence.count_events() == 12_501
         again = copy_records(source, persistence)
         assert (again.new_events, persistence.count_events()) == (0, 12_501)
@@ -145,7 +145,7 @@ def _row(ident: int) -> dict[str, Any]:
     return {**EVENTS.encode(event), "id": ident}
 
 
-def test_an_id_is_taken_once(persistence: Persistence) -> None:
+def test_an_id_is_assigned_once(persistence: Persistence) -> None:
     persistence.create_agent_run(AgentRun("agent", "run"))
     persistence.transfers.append(EVENTS, [[_row(7)]], 7)
     with pytest.raises(ConflictError, match="agent_run_events has rows with ids from 6 on"):

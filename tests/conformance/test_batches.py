@@ -1,4 +1,4 @@
-"""A batch is stored as its records would be one by one; all of it, or nothing."""
+"""A batch is stored as its records would be one by one, completely or not at all."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Stop(Exception):
 
 @contextmanager
 def undone(persistence: Persistence) -> Iterator[None]:
-    """A transaction that comes to nothing."""
+    """A transaction that is rolled back."""
     with suppress(Stop), persistence.transaction():
         yield
         raise Stop
@@ -147,7 +147,7 @@ def test_a_batch_is_any_iterable(persistence: Persistence) -> None:
         assert stored(persistence, kind) == told
 
 
-def test_a_batch_may_be_read_from_where_it_is_written_to(persistence: Persistence) -> None:
+def test_a_batch_may_be_read_from_the_database_it_is_written_to(persistence: Persistence) -> None:
     def copies() -> Iterator[AgentRunEvent]:
         for event in persistence.get_agent_run_events("run"):
             assert persistence.get_agent_run("run") is not None
@@ -166,7 +166,7 @@ def test_one_object_twice_in_a_batch_is_two_rows(persistence: Persistence) -> No
     assert [each.id for each in persistence.get_llm_usage()][:1] == [usage.id]
 
 
-def test_what_is_changed_after_a_batch_stays_as_it_was_written(persistence: Persistence) -> None:
+def test_changing_a_record_after_its_batch_changes_nothing_stored(persistence: Persistence) -> None:
     said = {"list": [1]}
     batch = [AgentRunEvent("agent", "run", data=said) for _ in range(2)]
     persistence.log_agent_run_events(batch)
@@ -199,7 +199,7 @@ class FrozenRun:
 
 @dataclass(frozen=True)
 class FrozenEvent:
-    """It lacks the fields that came later."""
+    """An event without the fields that were added later."""
 
     data: str
     agent_id: str = "agent"
@@ -210,7 +210,7 @@ class FrozenEvent:
     created_at: None = None
 
 
-def test_records_that_cannot_be_filled_in_are_stored_and_keep_no_other_from_it(
+def test_records_that_cannot_be_filled_in_are_stored_and_others_are_filled_in(
     persistence: Persistence,
 ) -> None:
     first, last = AgentRunEvent("agent", "run", data="first"), AgentRunEvent("agent", "run")
@@ -220,10 +220,10 @@ def test_records_that_cannot_be_filled_in_are_stored_and_keep_no_other_from_it(
 
 
 @pytest.mark.parametrize("before", [[], ["stub"]])
-def test_runs_that_cannot_be_filled_in_are_stored_and_keep_no_other_from_it(
+def test_runs_that_cannot_be_filled_in_are_stored_and_others_are_filled_in(
     persistence: Persistence, before: list[str]
 ) -> None:
-    """Whether or not the batch goes the long way, because one of them is a stub."""
+    """Covers the slow path of a batch with a stub, too."""
     for run_id in before:
         persistence.log_agent_run_event(AgentRunEvent("agent", run_id))
     last = AgentRun("agent", "last")
@@ -250,7 +250,7 @@ def test_a_refused_record_is_named_by_position_and_field_and_nothing_is_stored(
         assert everything(persistence) == []
 
 
-def test_what_is_no_record_of_the_kind_is_refused_and_nothing_is_stored(
+def test_an_object_of_another_kind_is_refused_and_nothing_is_stored(
     persistence: Persistence,
 ) -> None:
     for kind, other in zip(MODELS, MODELS[1:] + MODELS[:1], strict=True):
@@ -260,7 +260,7 @@ def test_what_is_no_record_of_the_kind_is_refused_and_nothing_is_stored(
     assert everything(persistence) == []
 
 
-def test_a_batch_is_no_single_record(persistence: Persistence) -> None:
+def test_a_single_record_is_not_a_batch(persistence: Persistence) -> None:
     for kind in MODELS:
         for single in (record(kind, 0), None, 5):
             with pytest.raises(InvalidValueError, match=f"not one {type(single).__name__}"):
@@ -269,7 +269,7 @@ def test_a_batch_is_no_single_record(persistence: Persistence) -> None:
 
 
 @pytest.mark.parametrize("at", [0, 1, 1000, LATE])
-def test_what_an_iterable_raises_is_raised_and_nothing_is_stored(
+def test_an_exception_of_the_iterable_is_raised_and_nothing_is_stored(
     persistence: Persistence, at: int
 ) -> None:
     def broken(error: BaseException) -> Iterator[AgentRunEvent]:
@@ -286,9 +286,7 @@ def test_what_an_iterable_raises_is_raised_and_nothing_is_stored(
 
 
 @pytest.mark.parametrize("at", [0, LATE])
-def test_of_a_batch_with_a_run_that_was_created_before_nothing_is_stored(
-    persistence: Persistence, at: int
-) -> None:
+def test_a_batch_with_an_existing_run_stores_nothing(persistence: Persistence, at: int) -> None:
     persistence.create_agent_run(AgentRun("agent", "taken", objective="before"))
     batch = records(AgentRun, at + 5)
     batch[at].run_id = "taken"
@@ -298,9 +296,7 @@ def test_of_a_batch_with_a_run_that_was_created_before_nothing_is_stored(
 
 
 @pytest.mark.parametrize("at", [1, LATE])
-def test_of_a_batch_with_the_same_run_twice_nothing_is_stored(
-    persistence: Persistence, at: int
-) -> None:
+def test_a_batch_with_the_same_run_twice_stores_nothing(persistence: Persistence, at: int) -> None:
     batch = records(AgentRun, at + 5)
     batch[at].run_id = "run 0"
     with pytest.raises(ConflictError, match="'run 0'"):
@@ -328,7 +324,7 @@ def test_a_batch_that_failed_can_be_sent_again(
     assert stored(persistence, kind) == batch
 
 
-def test_once_closed_no_batch_is_taken(persistence: Persistence) -> None:
+def test_a_closed_persistence_refuses_batches(persistence: Persistence) -> None:
     persistence.close()
     for kind in MODELS:
         for count in (1, 2, LATE):
@@ -339,7 +335,7 @@ def test_once_closed_no_batch_is_taken(persistence: Persistence) -> None:
 # --- in transactions --------------------------------------------------------------------------
 
 
-def test_a_transaction_sees_its_batches_and_is_undone_with_them(persistence: Persistence) -> None:
+def test_a_transaction_sees_its_batches_and_rolls_them_back(persistence: Persistence) -> None:
     with undone(persistence):
         persistence.log_agent_run_events(events(LATE))
         assert logged(persistence) == list(map(str, range(LATE)))
@@ -350,7 +346,7 @@ def test_a_transaction_sees_its_batches_and_is_undone_with_them(persistence: Per
 
 
 @pytest.mark.parametrize("count", [2, LATE])
-def test_a_batch_that_fails_spoils_nothing_else_of_its_transaction(
+def test_a_failed_batch_does_not_affect_its_transaction(
     persistence: Persistence, count: int
 ) -> None:
     with persistence.transaction():
@@ -365,7 +361,7 @@ def test_a_batch_that_fails_spoils_nothing_else_of_its_transaction(
     assert len(logged(persistence, "before")) == count
 
 
-def test_a_batch_in_an_inner_transaction_is_undone_alone(persistence: Persistence) -> None:
+def test_a_batch_in_a_nested_transaction_is_rolled_back_alone(persistence: Persistence) -> None:
     with persistence.transaction():
         persistence.log_agent_run_events(events(3, "outer"))
         with undone(persistence):
@@ -378,10 +374,10 @@ def test_a_batch_in_an_inner_transaction_is_undone_alone(persistence: Persistenc
 # --- times ------------------------------------------------------------------------------------
 
 
-def test_undated_events_come_in_the_order_of_their_batch(
+def test_events_without_a_time_have_the_order_of_their_batch(
     persistence: Persistence, clock: Hands
 ) -> None:
-    """Even if the clock is set back while it is read, and single events come between."""
+    """Holds even if the clock is set back meanwhile and single events come in between."""
     clock.put(NOON)
     persistence.log_agent_run_event(AgentRunEvent("agent", "run", data="before"))
     clock.put(NOON - SECOND)
@@ -434,10 +430,10 @@ def test_each_run_has_times_of_its_own_in_a_batch(persistence: Persistence, cloc
     assert other == NOON - SECOND
 
 
-# --- runs that nobody created -----------------------------------------------------------------
+# --- runs never created -----------------------------------------------------------------------
 
 
-def test_a_batch_makes_one_stub_of_each_run_that_nobody_created(persistence: Persistence) -> None:
+def test_a_batch_creates_one_stub_for_each_unknown_run(persistence: Persistence) -> None:
     persistence.create_agent_run(AgentRun("agent", "known", objective="known"))
     persistence.log_agent_run_events(
         AgentRunEvent(f"agent of {name}", name, "Agent", NOON + number * SECOND)
@@ -509,7 +505,7 @@ def test_a_batch_of_runs_that_fails_leaves_stubs_as_they_were(persistence: Persi
 # --- threads ----------------------------------------------------------------------------------
 
 
-def test_batches_of_several_threads_each_get_the_ids_of_their_own(persistence: Persistence) -> None:
+def test_batches_of_several_threads_get_their_own_ids(persistence: Persistence) -> None:
     for kind in MODELS:
         batches = [
             [record(kind, 1_000 * thread + number) for number in range(150)] for thread in range(6)
@@ -526,7 +522,7 @@ def test_batches_of_several_threads_each_get_the_ids_of_their_own(persistence: P
         assert {each.id: each for each in stored(persistence, kind)} == told
 
 
-def test_threads_whose_batches_come_first_of_all_make_each_run_once(
+def test_threads_whose_first_batches_name_the_same_runs_create_each_once(
     persistence: Persistence,
 ) -> None:
     def batch(names: str) -> Callable[[], object]:
@@ -540,7 +536,7 @@ def test_threads_whose_batches_come_first_of_all_make_each_run_once(
     assert [len(logged(persistence, name)) for name in "abcdef"] == [9, 9, 12, 12, 12, 9]
 
 
-def test_others_see_nothing_of_a_batch_before_it_is_complete(persistence: Persistence) -> None:
+def test_other_connections_see_no_part_of_an_incomplete_batch(persistence: Persistence) -> None:
     seen: list[int] = []
 
     def batch() -> Iterator[AgentRunEvent]:

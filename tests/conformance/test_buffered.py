@@ -1,4 +1,4 @@
-"""Appends that return at once and are stored a moment later; all else finds them stored."""
+"""Appends return at once and are stored a moment later; every other call finds them stored."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ WRITER = "curio-write-behind"
 
 @pytest.fixture
 def buffered(persistence: Persistence) -> Iterator[BufferedPersistence]:
-    """Stores nothing of its own accord: only a full queue, or a call that needs it."""
+    """Stores only if the queue is full or a call needs it."""
     persistence.create_agent_run(AgentRun("agent", "run"))
     with persistence.buffered(max_seconds=NEVER) as buffered:
         yield buffered
@@ -79,7 +79,7 @@ def test_an_append_is_queued_and_stored_by_flush(
 
 
 def with_id(record: Any, stored: Any) -> Any:
-    """The record, with the only field that a queued one lacks."""
+    """The record with an id, the only field that a queued one lacks."""
     record.id = stored.id
     return record
 
@@ -121,7 +121,7 @@ def test_changing_a_record_after_it_was_appended_changes_nothing_stored(
         lambda p: p.log_llm_usages([AgentLLMUsage("agent", "run", input_tokens=2**63)]),
     ],
 )
-def test_what_cannot_be_stored_is_refused_by_the_call(
+def test_an_invalid_record_is_refused_by_the_call(
     buffered: BufferedPersistence, append: Callable[[Persistence], object]
 ) -> None:
     with pytest.raises(InvalidValueError):
@@ -129,10 +129,10 @@ def test_what_cannot_be_stored_is_refused_by_the_call(
     assert (buffered.pending, buffered.dropped) == (0, {})
 
 
-def test_everything_is_stored_in_the_order_in_which_it_came(
+def test_records_are_stored_in_the_order_of_their_appends(
     persistence: Persistence, buffered: BufferedPersistence
 ) -> None:
-    """Of one time, so that only the order of storing tells events apart."""
+    """All events have the same time, so that only the order of storing distinguishes them."""
     noon = datetime(2026, 11, 20, 12, tzinfo=UTC)
     for number in range(100):
         buffered.log_agent_run_event(AgentRunEvent("agent", "run", "", noon, data=str(number)))
@@ -144,7 +144,7 @@ def test_everything_is_stored_in_the_order_in_which_it_came(
     assert [call.prompt for call in reversed(calls)] == numbers(100)
 
 
-def test_a_run_that_nobody_created_gets_its_stub(
+def test_an_unknown_run_gets_its_stub(
     persistence: Persistence, buffered: BufferedPersistence
 ) -> None:
     log(buffered, run_id="unknown")
@@ -200,7 +200,7 @@ def test_an_empty_batch_is_nothing(buffered: BufferedPersistence) -> None:
     assert buffered.pending == 0
 
 
-def test_what_is_sent_twice_is_stored_once(
+def test_a_record_sent_twice_is_stored_once(
     persistence: Persistence, buffered: BufferedPersistence
 ) -> None:
     for _ in range(2):
@@ -215,7 +215,7 @@ def test_what_is_sent_twice_is_stored_once(
     assert buffered.dropped == {}
 
 
-def test_who_asks_for_an_error_gets_it_from_the_call(
+def test_a_conflict_error_is_raised_by_the_call(
     persistence: Persistence, buffered: BufferedPersistence
 ) -> None:
     buffered.log_agent_run_event(AgentRunEvent("agent", "run", data="this", event_id="a"))
@@ -229,7 +229,7 @@ def test_who_asks_for_an_error_gets_it_from_the_call(
     assert new[0].id is not None
 
 
-# --- all else -------------------------------------------------------------------------------------
+# --- other calls ----------------------------------------------------------------------------------
 
 CALLS: dict[str, Callable[[Persistence], object]] = {
     "create_agent_run": lambda p: p.create_agent_run(AgentRun("agent", "new")),
@@ -248,17 +248,17 @@ CALLS: dict[str, Callable[[Persistence], object]] = {
 
 
 @pytest.mark.parametrize("name", CALLS)
-def test_before_any_other_call_the_queue_is_stored(
+def test_any_other_call_first_stores_the_queue(
     persistence: Persistence, buffered: BufferedPersistence, name: str
 ) -> None:
     log(buffered, "before")
-    kept: Any = CALLS[name](buffered)  # A transaction ends when nobody has it any more.
+    kept: Any = CALLS[name](buffered)  # A transaction ends when it is garbage-collected.
     assert buffered.pending == 0
     del kept
     assert logged(persistence) == ["before"]
 
 
-def test_deleting_a_run_deletes_what_was_queued_of_it(
+def test_deleting_a_run_deletes_its_queued_records(
     persistence: Persistence, buffered: BufferedPersistence
 ) -> None:
     log(buffered)
@@ -304,7 +304,7 @@ def test_in_a_transaction_appends_are_part_of_it(
     assert logged(persistence, "unknown") == ["of a stub"]
 
 
-def test_what_others_append_meanwhile_is_no_part_of_a_transaction(
+def test_appends_of_other_threads_are_not_part_of_a_transaction(
     persistence: Persistence, buffered: BufferedPersistence
 ) -> None:
     other = threading.Thread(target=log, args=(buffered, "other's"))
@@ -327,7 +327,7 @@ def test_a_transaction_cannot_wait_for_the_queue(buffered: BufferedPersistence, 
     assert logged(buffered) == ["inside"]
 
 
-def test_another_task_cannot_slip_into_a_transaction(buffered: BufferedPersistence) -> None:
+def test_another_task_cannot_write_into_a_transaction(buffered: BufferedPersistence) -> None:
     async def begin() -> None:
         with buffered.transaction():
             await asyncio.sleep(0)
@@ -362,7 +362,7 @@ def test_a_queue_that_is_half_full_is_stored_at_once(persistence: Persistence) -
         wait_until(lambda: len(logged(persistence)) >= 5)
 
 
-def test_a_call_waits_for_room_in_a_full_queue(persistence: Persistence) -> None:
+def test_a_call_waits_for_space_in_a_full_queue(persistence: Persistence) -> None:
     done: list[int] = []
 
     def work() -> None:
@@ -381,7 +381,7 @@ def test_a_call_waits_for_room_in_a_full_queue(persistence: Persistence) -> None
         assert buffered.dropped == {}
 
 
-def test_a_call_waits_for_room_in_a_queue_of_many_bytes(persistence: Persistence) -> None:
+def test_a_call_waits_for_space_in_a_queue_of_many_bytes(persistence: Persistence) -> None:
     big, done = "x" * 100_000, []
 
     def work() -> None:
@@ -419,7 +419,7 @@ def test_an_append_in_a_transaction_of_the_persistence_underneath_is_part_of_it(
     assert (buffered.pending, logged(buffered)) == (0, [])
 
 
-def test_a_transaction_that_another_thread_ends_leaves_its_thread_queueing(
+def test_a_transaction_ended_by_another_thread_leaves_its_thread_queueing(
     persistence: Persistence, buffered: BufferedPersistence
 ) -> None:
     transaction = buffered.transaction()
@@ -433,7 +433,7 @@ def test_a_transaction_that_another_thread_ends_leaves_its_thread_queueing(
     assert logged(persistence) == ["later"]
 
 
-def test_a_batch_waits_for_room_as_a_whole(persistence: Persistence) -> None:
+def test_a_batch_waits_for_space_as_a_whole(persistence: Persistence) -> None:
     batch = [AgentRunEvent("agent", "held", data=str(number)) for number in range(5)]
     with persistence.buffered(max_items=10, max_seconds=NEVER) as buffered:
         worker = threading.Thread(target=buffered.log_agent_run_events, args=(batch,))
@@ -447,7 +447,7 @@ def test_a_batch_waits_for_room_as_a_whole(persistence: Persistence) -> None:
         assert logged(buffered, "held") == [*numbers(6), *numbers(5)]
 
 
-def test_what_does_not_fit_is_dropped_counted_and_told_once(
+def test_a_record_that_does_not_fit_is_dropped_counted_and_logged_once(
     persistence: Persistence, caplog: pytest.LogCaptureFixture
 ) -> None:
     with persistence.buffered(max_items=10, max_seconds=NEVER, overflow="drop") as buffered:
@@ -467,7 +467,7 @@ def test_what_does_not_fit_is_dropped_counted_and_told_once(
     assert (record.name, "overflow" in record.getMessage()) == ("curio_persistence", True)
 
 
-def test_records_of_many_threads_are_all_there_once_and_each_threads_in_order(
+def test_records_of_many_threads_are_stored_once_and_in_order_for_each_thread(
     persistence: Persistence,
 ) -> None:
     threads, each = 8, 400
@@ -488,7 +488,7 @@ def test_records_of_many_threads_are_all_there_once_and_each_threads_in_order(
         assert [int(number) for who, number in stored if who == str(name)] == list(range(each))
 
 
-def test_what_many_threads_lose_is_counted_exactly(persistence: Persistence) -> None:
+def test_records_dropped_by_many_threads_are_counted_exactly(persistence: Persistence) -> None:
     threads, each = 8, 500
 
     def work() -> None:
@@ -525,7 +525,7 @@ def test_close_stores_the_queue_and_closes_both(
 
 
 @pytest.mark.usefixtures("lasting")
-def test_what_close_stored_is_there_when_it_is_opened_again(
+def test_records_stored_by_close_are_there_after_reopening(
     open_again: Open, buffered: BufferedPersistence
 ) -> None:
     log(buffered, "last")
@@ -533,7 +533,7 @@ def test_what_close_stored_is_there_when_it_is_opened_again(
     assert logged(open_again()) == ["last"]
 
 
-def test_closing_what_was_never_used_starts_no_thread(persistence: Persistence) -> None:
+def test_closing_an_unused_persistence_starts_no_thread(persistence: Persistence) -> None:
     buffered = persistence.buffered()
     buffered.close()
     assert persistence.health_check() is False
@@ -563,7 +563,7 @@ def test_an_append_that_returned_during_close_is_stored(open_again: Open) -> Non
     assert len(set(stored)) == len(stored) <= len(returned) + len(workers), "each one's last"
 
 
-def test_one_that_is_forgotten_stores_its_queue_and_leaves_no_thread(
+def test_a_garbage_collected_one_stores_its_queue_and_leaves_no_thread(
     persistence: Persistence,
 ) -> None:
     buffered = persistence.buffered(max_seconds=NEVER)
@@ -588,7 +588,7 @@ def test_its_capabilities_outlive_it(persistence: Persistence) -> None:
 # --- being a persistence --------------------------------------------------------------------------
 
 
-def test_it_says_what_and_where_it_is(
+def test_its_repr_says_what_and_where_it_is(
     persistence: Persistence, buffered: BufferedPersistence
 ) -> None:
     assert repr(buffered) == f"BufferedPersistence(BufferedStore({persistence._store!r}))"
@@ -599,10 +599,10 @@ def test_it_says_what_and_where_it_is(
     buffered.initialize_schema()
 
 
-def test_its_store_passes_on_every_call_that_a_backend_may_do_in_its_own_way(
+def test_its_store_forwards_every_call_that_a_backend_may_override(
     persistence: Persistence, buffered: BufferedPersistence
 ) -> None:
-    """One that it forgot would work, but slower: by way of the other calls."""
+    """A call not forwarded would work, but more slowly, through the other calls."""
     backend, buffer = type(persistence._store), type(buffered._store)
     base = buffer.__base__
     assert base is not None
@@ -630,9 +630,7 @@ def test_one_queue_is_enough(buffered: BufferedPersistence) -> None:
         ("overflow", "raise"),
     ],
 )
-def test_settings_that_make_no_sense_are_refused(
-    persistence: Persistence, setting: str, value: Any
-) -> None:
+def test_invalid_settings_are_refused(persistence: Persistence, setting: str, value: Any) -> None:
     with pytest.raises(ConfigurationError, match=setting):
         persistence.buffered(**{setting: value})
     assert persistence.health_check()
@@ -707,7 +705,7 @@ def test_a_queued_run_fills_its_stub_in(
     assert (stored.objective, stored.status) == ("sum", "completed")
 
 
-def test_the_end_of_a_run_stores_what_its_begin_could_not(persistence: Persistence) -> None:
+def test_the_end_of_a_run_stores_it_if_its_begin_failed(persistence: Persistence) -> None:
     with persistence.buffered(max_items=2, max_seconds=NEVER, overflow="drop") as buffered:
         recorder = buffered.record_run(agent_id="agent", run_id="recorded", objective="sum")
         with transaction_elsewhere(persistence):
@@ -722,7 +720,7 @@ def test_the_end_of_a_run_stores_what_its_begin_could_not(persistence: Persisten
 
 
 class TestPublishedContract(PublishedContract):
-    """But for the ids of what is appended, a promise that these tests check along with others."""
+    """The published contract, except the ids of appended records."""
 
     @pytest.fixture
     def persistence(self, persistence: Persistence) -> Iterator[BasePersistence]:

@@ -1,4 +1,4 @@
-"""The change feed tells of each committed row once, and consumers go on from where they were."""
+"""The change feed returns each committed row once, and consumers continue where they stopped."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def data_of(changes: Changes) -> list[int]:
     return [int(event.data) for event in EVENTS.decode(changes.columns)]
 
 
-def test_each_row_is_told_once_in_batches(persistence: Persistence) -> None:
+def test_each_row_is_returned_once_in_batches(persistence: Persistence) -> None:
     append(persistence, *range(7))
     store, watermark, found = persistence._store, START, []
     while changes := read(store, watermark, limit=3):
@@ -48,7 +48,7 @@ def test_an_empty_table_has_no_changes(store: Store) -> None:
     assert store.watermark(EVENTS) == START
 
 
-def test_the_watermark_of_now_leaves_out_what_is_there(persistence: Persistence) -> None:
+def test_the_watermark_of_now_skips_existing_rows(persistence: Persistence) -> None:
     append(persistence, 1, 2)
     now = persistence._store.watermark(EVENTS)
     append(persistence, 3)
@@ -64,7 +64,7 @@ def test_a_batch_ends_after_so_many_bytes(persistence: Persistence) -> None:
     assert changes.more
 
 
-def test_rows_that_were_deleted_are_not_told_and_their_ids_not_given_again(
+def test_deleted_rows_are_not_returned_and_their_ids_not_reused(
     persistence: Persistence,
 ) -> None:
     append(persistence, 1, 2)
@@ -75,7 +75,7 @@ def test_rows_that_were_deleted_are_not_told_and_their_ids_not_given_again(
 
 
 @pytest.mark.parametrize("text", ["", "x", "5", "[]", '["x",[[],[1]]]', "[1,[[],[1]]]"])
-def test_what_is_no_watermark_is_refused(text: str) -> None:
+def test_an_invalid_watermark_is_refused(text: str) -> None:
     with pytest.raises(InvalidValueError):
         Watermark.parse(text)
 
@@ -83,7 +83,7 @@ def test_what_is_no_watermark_is_refused(text: str) -> None:
 # --- consumers --------------------------------------------------------------------------------
 
 
-def test_a_consumer_goes_on_from_its_stored_watermark(persistence: Persistence) -> None:
+def test_a_consumer_continues_from_its_stored_watermark(persistence: Persistence) -> None:
     append(persistence, 1, 2, 3)
     found: list[int] = []
 
@@ -98,7 +98,7 @@ def test_a_consumer_goes_on_from_its_stored_watermark(persistence: Persistence) 
     assert Consumer(persistence._store, "test", RUNS).run(lambda runs: None) == 1
 
 
-def test_what_fails_to_apply_is_applied_again(persistence: Persistence) -> None:
+def test_rows_that_fail_to_apply_are_applied_again(persistence: Persistence) -> None:
     append(persistence, 1)
     consumer = Consumer(persistence._store, "test", EVENTS)
 
@@ -113,7 +113,7 @@ def test_what_fails_to_apply_is_applied_again(persistence: Persistence) -> None:
     assert [event.data for event in found] == ["1"]
 
 
-def test_a_consumer_can_begin_now_or_anew(persistence: Persistence) -> None:
+def test_a_consumer_can_start_now_or_from_the_beginning(persistence: Persistence) -> None:
     append(persistence, 1)
     consumer = Consumer(persistence._store, "test", EVENTS)
     consumer.skip_to(persistence._store.watermark(EVENTS))

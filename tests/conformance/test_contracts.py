@@ -1,4 +1,4 @@
-"""Every backend keeps both contracts."""
+"""Every backend fulfils both contracts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An agent in Curio's style: it names every time and type itself, and swallows what goes wrong."""
+"""An agent in Curio's style: it sets every time and type itself, and ignores errors."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 
 class CurioAgent:
-    """Plans, acts and critiques until it is content; its log stands on its own."""
+    """Plans, acts and critiques until it is satisfied, and writes its log itself."""
 
     def __init__(self, persistence: Any) -> None:
         self.persistence = persistence
@@ -88,7 +88,7 @@ class CurioAgent:
 
 
 def assert_ended_well(persistence: Persistence, logged: list[str]) -> None:
-    """`completed`, with these events in this order."""
+    """Assert that the run is `completed`, with these events in this order."""
     run = persistence.get_agent_run("run")
     assert run is not None
     assert (run.status, run.total_iterations, run.final_synthesis_output) == (
@@ -100,7 +100,7 @@ def assert_ended_well(persistence: Persistence, logged: list[str]) -> None:
     assert [event.event_type for event in events] == logged
 
 
-def test_a_run_of_it_is_kept_whole(persistence: Persistence) -> None:
+def test_its_run_is_stored_completely(persistence: Persistence) -> None:
     agent = CurioAgent(persistence)
     assert agent.execute("find out") == "found"
     assert_ended_well(persistence, agent.event_log)
@@ -113,10 +113,10 @@ def test_a_run_of_it_is_kept_whole(persistence: Persistence) -> None:
 
 
 @pytest.mark.parametrize("lost", [1, 2, 5])
-def test_an_outage_at_its_begin_costs_only_what_fell_into_it(
+def test_an_outage_at_its_begin_loses_only_the_records_of_that_time(
     persistence: Persistence, lost: int
 ) -> None:
-    """The first event that gets through makes the run, which the last update fills in."""
+    """The first stored event creates the run, which the last update fills in."""
     agent = CurioAgent(Outage(persistence, lost))
     agent.execute("find out")
     calls = ["create_agent_run", *agent.event_log[:2], "log_llm_usage", *agent.event_log[2:]]
@@ -132,7 +132,7 @@ def test_a_run_that_is_started_twice_is_still_one(persistence: Persistence) -> N
     assert len(persistence.get_agent_runs()) == 1
 
 
-def test_without_a_persistence_that_answers_it_answers_all_the_same(
+def test_it_answers_even_if_its_persistence_does_not(
     persistence: Persistence,
 ) -> None:
     persistence.close()

@@ -1,4 +1,4 @@
-"""The Curio SDK of today: records of its own, calls with an `a`, components that start and stop."""
+"""Today's Curio SDK: its records, its calls that begin with `a`, its component interface."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
 @dataclass
 class Run:
-    """A run as later versions of the SDK make it."""
+    """A run as later versions of the SDK create it."""
 
     agent_id: str
     run_id: str
@@ -70,7 +70,7 @@ class Usage:
     created_at: datetime | None = None
 
 
-def test_a_run_with_the_later_names_is_kept_and_read_by_both(persistence: Persistence) -> None:
+def test_a_run_with_the_later_names_is_stored_and_read_under_both(persistence: Persistence) -> None:
     run: Any = Run("agent", "run", objective="find out", status="running", metadata='{"a": 1}')
     persistence.create_agent_run(run)
     assert (run.id, run.created_at is not None) == (1, True)
@@ -91,7 +91,7 @@ def test_a_run_with_the_later_names_is_kept_and_read_by_both(persistence: Persis
     assert (again.final_synthesis_output, again.total_llm_calls) == ("43", 3)
 
 
-def test_a_model_call_with_the_later_names_is_kept_and_read_by_both(
+def test_a_model_call_with_the_later_names_is_stored_and_read_under_both(
     persistence: Persistence,
 ) -> None:
     usage: Any = Usage(
@@ -107,7 +107,7 @@ def test_a_model_call_with_the_later_names_is_kept_and_read_by_both(
     assert str(persistence.get_agent_run_stats()["total_cost_usd"]) == "0.500000"
 
 
-def test_attributes_of_an_agents_own_are_kept_in_metadata(persistence: Persistence) -> None:
+def test_an_agents_own_attributes_are_stored_in_metadata(persistence: Persistence) -> None:
     event: Any = Event("agent", "run", event_type="custom", timestamp=NOON, channel="voice")
     persistence.log_agent_run_event(event)
     [stored] = persistence.get_agent_run_events("run")
@@ -129,7 +129,7 @@ def test_an_object_that_is_not_a_record_is_refused(persistence: Persistence) -> 
     assert persistence.get_llm_usage() == []
 
 
-def test_its_component_interface_is_there(persistence: Persistence) -> None:
+def test_its_component_interface_exists(persistence: Persistence) -> None:
     async def main() -> None:
         await persistence.startup()
         run: Any = Run("agent", "run", status="running")

@@ -39,7 +39,7 @@ def test_a_decorated_function_is_a_run(persistence: Persistence) -> None:
     assert current_run() is None
 
 
-def test_arguments_are_kept_by_name_and_self_is_not(persistence: Persistence) -> None:
+def test_arguments_are_stored_by_name_without_self(persistence: Persistence) -> None:
     class Agent:
         @persistence.recorded()
         def plan(self, a: int, *rest: int, key: str = "", **more: Any) -> None: ...
@@ -104,7 +104,7 @@ def test_decorated_agents_and_tools_make_a_tree(persistence: Persistence) -> Non
     assert events(persistence, inner.run_id)[0].parent_span_id == call.span_id
 
 
-def test_a_tool_outside_of_all_runs_is_only_called(persistence: Persistence) -> None:
+def test_a_tool_outside_a_run_is_called_without_being_recorded(persistence: Persistence) -> None:
     @tool(name="other")
     def search(q: str) -> str:
         return q
@@ -163,7 +163,7 @@ def test_a_generator_that_is_left_early_is_cancelled_with_what_it_yielded(
     assert (run.status, run.final_synthesis_output) == ("cancelled", "[1]")
 
 
-def test_a_generator_is_sent_to_thrown_at_and_returns_as_before(persistence: Persistence) -> None:
+def test_a_decorated_generator_supports_send_throw_and_return(persistence: Persistence) -> None:
     def echo() -> Any:
         heard: list[Any] = []
         while len(heard) < 3:

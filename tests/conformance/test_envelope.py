@@ -1,4 +1,4 @@
-"""Events in their envelope: what it holds, how it is read back, and how severe it is."""
+"""The envelope of events: its fields, its round trip, its level."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_an_appended_event_is_returned_filled_in_and_read_back_equal(
     assert {name: getattr(event, name) for name in ENVELOPE} == ENVELOPE
 
 
-def test_an_event_says_info_where_nothing_else_was_said(persistence: Persistence) -> None:
+def test_the_default_level_is_info(persistence: Persistence) -> None:
     persistence.append_event("run", "agent", "type")
     persistence.log_agent_run_event(AgentRunEvent("agent", "run", level=None))  # type: ignore[arg-type]
     persistence.log_agent_run_events(
@@ -96,21 +96,21 @@ def test_the_envelope_is_what_was_published(persistence: Persistence) -> None:
     assert json.loads(json.dumps(envelope)) == envelope
 
 
-def test_an_event_that_is_not_stored_yet_has_an_envelope() -> None:
+def test_an_unstored_event_has_an_envelope() -> None:
     event = AgentRunEvent("agent", "run", event_type="metric", data=Metric("m", 1.0))
     assert event.to_envelope()["ts"] is None
     assert json.loads(json.dumps(event.to_envelope()))["payload"]["name"] == "m"
 
 
 @pytest.mark.parametrize("text", ["no JSON", "", "{", "NaN]"])
-def test_a_payload_that_is_no_json_stays_text(persistence: Persistence, text: str) -> None:
+def test_a_payload_that_is_not_json_stays_text(persistence: Persistence, text: str) -> None:
     persistence.append_event("run", "agent", "type", payload=text)
     assert only(persistence).to_envelope()["payload"] == text
     assert payload_of(only(persistence)) == text
 
 
 @pytest.mark.parametrize("payload", PAYLOADS, ids=lambda payload: payload.event_type)
-def test_a_typed_payload_comes_back_as_it_was(persistence: Persistence, payload: Payload) -> None:
+def test_a_typed_payload_round_trips(persistence: Persistence, payload: Payload) -> None:
     persistence.append_event("run", "agent", payload.event_type, payload=payload)
     assert payload_of(only(persistence)) == payload
 
@@ -133,7 +133,7 @@ def test_a_payload_of_other_keys_is_not_forced_into_a_type(persistence: Persiste
         (41, "error"),
     ],
 )
-def test_a_level_is_kept_in_one_spelling(persistence: Persistence, given: str, kept: str) -> None:
+def test_a_level_is_stored_in_one_spelling(persistence: Persistence, given: str, kept: str) -> None:
     persistence.append_event("run", "agent", "type", level=given)
     assert only(persistence).level == kept
     assert persistence.count_events(level=given) == persistence.count_events(level=kept) == 1
@@ -141,7 +141,7 @@ def test_a_level_is_kept_in_one_spelling(persistence: Persistence, given: str, k
 
 @pytest.mark.before_io
 @pytest.mark.parametrize("level", ["", "x" * 51, "a\0b", 5.5, True])
-def test_what_is_no_level_is_refused(persistence: Persistence, level: Any) -> None:
+def test_an_invalid_level_is_refused(persistence: Persistence, level: Any) -> None:
     with pytest.raises(InvalidValueError, match=r"AgentRunEvent\.level"):
         persistence.append_event("run", "agent", "type", level=level)
     assert persistence.count_events() == 0

@@ -1,4 +1,4 @@
-"""What a sender has given an `event_id` is stored once, however often it comes."""
+"""A record with an `event_id` is stored once, however often it is sent."""
 
 from __future__ import annotations
 
@@ -48,14 +48,14 @@ def batch_of(kind: Kind, count: int, **fields: Any) -> list[Any]:
 
 
 def resend(persistence: Persistence, records: list[Any]) -> int | None:
-    """Send a batch that is not to say anything else than what is stored."""
+    """Send a batch whose records must equal the stored ones."""
     return write_all(persistence, type(records[0]), records, on_conflict="error")
 
 
 # --- alone ------------------------------------------------------------------------------------
 
 
-def test_what_is_sent_again_is_not_stored_again(persistence: Persistence) -> None:
+def test_a_record_sent_again_is_not_stored_again(persistence: Persistence) -> None:
     for kind in KINDS:
         first, again = named(kind, 1), named(kind, 1)
         write(persistence, first)
@@ -64,7 +64,7 @@ def test_what_is_sent_again_is_not_stored_again(persistence: Persistence) -> Non
         assert again == first
 
 
-def test_an_event_id_comes_back(persistence: Persistence) -> None:
+def test_an_event_id_is_returned(persistence: Persistence) -> None:
     for kind in KINDS:
         given = named(kind, 1)
         write(persistence, given)
@@ -73,8 +73,8 @@ def test_an_event_id_comes_back(persistence: Persistence) -> None:
         assert kind.from_dict(found.to_dict()) == found
 
 
-def test_what_has_no_event_id_is_stored_each_time(persistence: Persistence) -> None:
-    """Nobody makes one up: it would mean nothing to the sender."""
+def test_a_record_without_event_id_is_stored_each_time(persistence: Persistence) -> None:
+    """No event_id is generated: it would mean nothing to the sender."""
     for kind in KINDS:
         for nothing in (None, ""):
             for _ in range(2):
@@ -122,7 +122,7 @@ def test_an_event_id_is_a_name(persistence: Persistence) -> None:
 
 
 def test_a_batch_sent_again_changes_nothing(persistence: Persistence) -> None:
-    """Whole, in part, in another order, one by one, or among others."""
+    """Sends it completely, in part, in another order, one by one, and among others."""
     for kind in KINDS:
         shuffled = random.Random(5)
         assert write_all(persistence, kind, batch_of(kind, 60)) == 60
@@ -158,7 +158,7 @@ def test_tokens_and_costs_count_once(persistence: Persistence) -> None:
     assert stats["total_cost_usd"] == Decimal("435e-12")
 
 
-def test_what_comes_twice_in_one_batch_is_stored_once(persistence: Persistence) -> None:
+def test_a_record_twice_in_one_batch_is_stored_once(persistence: Persistence) -> None:
     for kind in KINDS:
         batch = [named(kind, number) for number in (1, 2, 1, 3, 2, 1)]
         assert write_all(persistence, kind, batch) == 3
@@ -166,7 +166,7 @@ def test_what_comes_twice_in_one_batch_is_stored_once(persistence: Persistence) 
         assert batch == [one, two, one, three, two, one]
 
 
-def test_what_comes_twice_is_stored_once_however_far_apart(persistence: Persistence) -> None:
+def test_a_record_sent_twice_is_stored_once_at_any_distance(persistence: Persistence) -> None:
     for kind in KINDS:
         batch = [named(kind, number % 1_200) for number in range(2_300)]
         assert write_all(persistence, kind, batch) == 1_200
@@ -194,7 +194,7 @@ def test_ids_follow_the_order_of_the_batch_not_of_the_names(persistence: Persist
         assert stored(persistence, kind) == batch
 
 
-def test_what_was_known_gets_the_id_and_times_under_which_it_is_stored(
+def test_a_known_record_gets_its_stored_id_and_times(
     persistence: Persistence, clock: Hands
 ) -> None:
     for kind in KINDS:
@@ -209,7 +209,7 @@ def test_what_was_known_gets_the_id_and_times_under_which_it_is_stored(
         assert unknown.created_at > NOON + 60 * 59 * SECOND
 
 
-def test_what_was_known_keeps_the_times_that_its_sender_gave(
+def test_a_known_record_keeps_the_times_its_sender_gave(
     persistence: Persistence, clock: Hands
 ) -> None:
     for kind in KINDS:
@@ -221,7 +221,7 @@ def test_what_was_known_keeps_the_times_that_its_sender_gave(
         assert stored(persistence, kind) == [first]
 
 
-def test_what_is_known_makes_no_stub(persistence: Persistence) -> None:
+def test_a_known_record_creates_no_stub(persistence: Persistence) -> None:
     write(persistence, named(AgentRunEvent, 1))
     for again in (named(AgentRunEvent, 1), named(AgentRunEvent, 1)):
         again.run_id = "another"
@@ -291,7 +291,7 @@ def test_every_field_is_tried() -> None:
         assert set(fields) == set(dated(kind).to_dict()) - {"id", "event_id"}
 
 
-def test_other_content_is_left_as_it_was_stored(persistence: Persistence) -> None:
+def test_other_content_does_not_change_the_stored_record(persistence: Persistence) -> None:
     for kind in KINDS:
         write(persistence, dated(kind))
         before = everything(persistence)
@@ -302,7 +302,7 @@ def test_other_content_is_left_as_it_was_stored(persistence: Persistence) -> Non
         assert everything(persistence) == before
 
 
-def test_other_content_is_a_conflict_where_that_is_asked_for(persistence: Persistence) -> None:
+def test_other_content_is_a_conflict_if_requested(persistence: Persistence) -> None:
     for kind in KINDS:
         write(persistence, dated(kind))
         before = everything(persistence)
@@ -314,7 +314,7 @@ def test_other_content_is_a_conflict_where_that_is_asked_for(persistence: Persis
         assert everything(persistence) == before
 
 
-def test_other_content_in_the_same_batch_is_a_conflict_where_that_is_asked_for(
+def test_other_content_in_the_same_batch_is_a_conflict_if_requested(
     persistence: Persistence,
 ) -> None:
     for kind in KINDS:
@@ -329,7 +329,7 @@ def test_other_content_in_the_same_batch_is_a_conflict_where_that_is_asked_for(
         assert everything(persistence) == []
 
 
-def test_the_same_content_spelled_otherwise_is_no_conflict(persistence: Persistence) -> None:
+def test_the_same_content_in_another_spelling_is_not_a_conflict(persistence: Persistence) -> None:
     for kind in KINDS:
         said = {"a": [1, "é"]}
         tokyo = timezone(timedelta(hours=9))
@@ -347,7 +347,7 @@ def test_the_same_content_spelled_otherwise_is_no_conflict(persistence: Persiste
         assert len(stored(persistence, kind)) == 1
 
 
-def test_times_that_nobody_gave_are_no_difference(persistence: Persistence, clock: Hands) -> None:
+def test_generated_times_are_not_a_difference(persistence: Persistence, clock: Hands) -> None:
     for kind in KINDS:
         clock.put(NOON)
         sent = named(kind, 1)
@@ -357,10 +357,10 @@ def test_times_that_nobody_gave_are_no_difference(persistence: Persistence, cloc
             assert resend(persistence, [named(kind, 1), sent, named(kind, 1)]) == 0
 
 
-def test_the_time_of_an_event_is_a_difference_even_if_it_is_that_of_storing(
+def test_a_given_time_is_a_difference_even_if_it_equals_that_of_storing(
     persistence: Persistence,
 ) -> None:
-    """As importers give them: both times, and equal."""
+    """Importers give both times, and give them equal."""
     first = dated(AgentRunEvent)
     resend(persistence, [first])
     with pytest.raises(ConflictError, match="another timestamp"):
@@ -376,10 +376,10 @@ def test_what_to_do_with_conflicts_is_one_of_two_words(persistence: Persistence)
     assert everything(persistence) == []
 
 
-# --- undone, deleted --------------------------------------------------------------------------
+# --- rolled back, deleted ---------------------------------------------------------------------
 
 
-def test_what_was_undone_may_be_sent_again(persistence: Persistence) -> None:
+def test_a_rolled_back_record_may_be_sent_again(persistence: Persistence) -> None:
     for kind in KINDS:
         with suppress(Stop), persistence.transaction():
             write(persistence, named(kind, 0))
@@ -389,7 +389,7 @@ def test_what_was_undone_may_be_sent_again(persistence: Persistence) -> None:
         assert write_all(persistence, kind, batch_of(kind, 5)) == 5
 
 
-def test_in_a_transaction_what_is_known_spoils_nothing(persistence: Persistence) -> None:
+def test_a_known_record_does_not_affect_its_transaction(persistence: Persistence) -> None:
     for kind in KINDS:
         write(persistence, named(kind, 1))
         with persistence.transaction():
@@ -413,7 +413,7 @@ def test_the_events_of_a_deleted_run_may_be_sent_again(persistence: Persistence)
 
 
 def test_the_model_calls_of_a_deleted_run_do_not_count_again(persistence: Persistence) -> None:
-    """Their numbers have stayed, and no word of them comes back."""
+    """Their numbers remain stored, and their text is not stored again."""
     persistence.create_agent_run(AgentRun("agent", "run"))
     calls = batch_of(AgentLLMUsage, 3, input_tokens=5, cost_usd=Decimal("0.5"))
     persistence.log_llm_usages(calls)
@@ -428,7 +428,7 @@ def test_the_model_calls_of_a_deleted_run_do_not_count_again(persistence: Persis
 # --- threads ----------------------------------------------------------------------------------
 
 
-def test_threads_that_send_the_same_at_once_store_it_once(persistence: Persistence) -> None:
+def test_threads_that_send_the_same_record_at_once_store_it_once(persistence: Persistence) -> None:
     for kind in KINDS:
         shuffled = random.Random(5)
         for first in range(0, 300, 100):

@@ -1,6 +1,6 @@
-"""A table of records is copied, exported, hashed, deleted and listed; these name one that is not.
+"""Every table of records is copied, exported, hashed, deleted and listed.
 
-A new table in `TABLES` fails here until each of these knows it.
+A new table in `TABLES` fails here until each of these operations handles it.
 """
 
 from __future__ import annotations

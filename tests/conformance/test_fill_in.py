@@ -1,4 +1,4 @@
-"""A write fills in what it decided; one that fails leaves the object as it was."""
+"""A write fills in generated fields; a failed write leaves the object unchanged."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def test_creating_fills_in_id_and_both_times(persistence: Persistence) -> None:
     assert persistence.get_agent_run("run") == run
 
 
-def test_creating_keeps_the_times_that_are_given(persistence: Persistence) -> None:
+def test_creating_keeps_given_times(persistence: Persistence) -> None:
     persistence.create_agent_run(AgentRun("agent", "run", created_at=THEN, updated_at=THEN))
     run = persistence.get_agent_run("run")
     assert run is not None
     assert (run.created_at, run.updated_at) == (THEN, THEN)
 
 
-def test_updating_fills_in_what_stays_and_when_it_was_updated(
+def test_updating_fills_in_unchanged_fields_and_the_time_of_the_update(
     persistence: Persistence, clock: Hands
 ) -> None:
     created = AgentRun("agent", "run", created_at=THEN)
@@ -55,14 +55,14 @@ def test_logging_an_event_fills_in_id_and_times(persistence: Persistence) -> Non
     assert event.timestamp == event.created_at == NOW
 
 
-def test_logging_an_event_keeps_the_times_that_are_given(persistence: Persistence) -> None:
+def test_logging_an_event_keeps_given_times(persistence: Persistence) -> None:
     given = AgentRunEvent("agent", "run", timestamp=THEN, created_at=THEN)
     persistence.log_agent_run_event(given)
     [event] = persistence.get_agent_run_events("run")
     assert (event.timestamp, event.created_at) == (THEN, THEN)
 
 
-def test_when_it_happened_is_not_when_it_was_stored(persistence: Persistence) -> None:
+def test_the_time_of_an_event_is_not_that_of_storing(persistence: Persistence) -> None:
     persistence.log_agent_run_event(AgentRunEvent("agent", "run", timestamp=THEN))
     [event] = persistence.get_agent_run_events("run")
     assert (event.timestamp, event.created_at) == (THEN, NOW)
@@ -75,7 +75,7 @@ def test_logging_a_model_call_fills_in_id_time_and_cost(persistence: Persistence
     assert (usage.created_at, usage.cost_usd) == (NOW, Decimal("0.1"))
 
 
-def test_a_model_call_keeps_the_cost_and_time_that_are_given(persistence: Persistence) -> None:
+def test_a_model_call_keeps_given_cost_and_time(persistence: Persistence) -> None:
     usage = AgentLLMUsage(
         "agent", "run", usage_metrics={"cost_usd": 0.1}, cost_usd=Decimal(0), created_at=THEN
     )
@@ -84,7 +84,7 @@ def test_a_model_call_keeps_the_cost_and_time_that_are_given(persistence: Persis
     assert (stored.cost_usd, stored.created_at) == (Decimal(0), THEN)
 
 
-def test_an_id_is_never_the_callers_to_choose(persistence: Persistence) -> None:
+def test_a_callers_id_is_ignored(persistence: Persistence) -> None:
     first, second = AgentRunEvent("agent", "run", id=7), AgentRunEvent("agent", "run", id=7)
     persistence.log_agent_run_event(first)
     persistence.log_agent_run_event(second)
@@ -116,10 +116,10 @@ def test_a_failed_update_fills_nothing_in(persistence: Persistence) -> None:
     assert run == AgentRun("agent", "unknown")
 
 
-def test_a_record_that_cannot_be_filled_in_is_stored_all_the_same(
+def test_a_record_that_cannot_be_filled_in_is_stored(
     persistence: Persistence,
 ) -> None:
-    """Curio's own usage has no cost, and an event may be frozen."""
+    """Curio's own usage class has no cost, and an event may be frozen."""
 
     @dataclass(frozen=True)
     class Frozen:

@@ -1,4 +1,4 @@
-"""What queries can be narrowed down by, on every backend alike."""
+"""Filters of queries, the same on every backend."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ def test_model_calls(history: Persistence, filters: dict[str, Any], expected: st
         (SCORE_FILTERS, {"agent_id": "a"}, 0),
     ],
 )
-def test_a_kept_choice_finds_what_its_filters_find(
+def test_a_stored_filter_finds_the_same_as_its_filters(
     history: Persistence, kind: FilterKind, filters: dict[str, Any], expected: int
 ) -> None:
     kept = json.loads(json.dumps(kind.of(filters).to_dict()))
@@ -179,7 +179,7 @@ def test_a_kept_choice_finds_what_its_filters_find(
         assert history._store.count(kind.table, chosen.where(history.clock)) == expected
 
 
-def test_a_model_call_is_of_the_session_that_its_run_is_of(history: Persistence) -> None:
+def test_a_model_call_belongs_to_the_session_of_its_run(history: Persistence) -> None:
     history.log_llm_usage(AgentLLMUsage("a", None, model="of no run"))
     history.log_llm_usage(AgentLLMUsage("a", "run 9", model="of a run that nobody created"))
     page = history.query_llm_usage(session_id="session 0", limit=1)
@@ -198,24 +198,24 @@ def test_a_model_call_is_of_the_session_that_its_run_is_of(history: Persistence)
     ("since", "expected"),
     [("1h", "3"), ("61m", "3"), ("7200s", "23"), ("1d", "0123"), ("1w", "0123"), ("0s", "")],
 )
-def test_a_window_can_begin_so_long_ago(
+def test_a_window_can_start_at_an_age(
     history: Persistence, clock: Hands, since: str, expected: str
 ) -> None:
     clock.put(NOON + 4 * HOUR)
     assert types(history.query_events(since=since)) == [f"type {number}" for number in expected]
 
 
-def test_more_time_than_there_was_is_from_the_beginning(history: Persistence) -> None:
+def test_an_age_before_the_first_date_starts_at_the_beginning(history: Persistence) -> None:
     assert history.count_events(since="999999999w") == 4
     assert history.count_events(until="999999999w") == 0
 
 
-def test_a_moment_without_a_zone_is_local(history: Persistence) -> None:
+def test_a_time_without_a_zone_is_local(history: Persistence) -> None:
     local = (NOON + HOUR).astimezone().replace(tzinfo=None)
     assert history.count_events(since=local) == history.count_events(since=local.isoformat()) == 3
 
 
-def test_a_cursor_leads_on_though_its_window_has_moved(history: Persistence, clock: Hands) -> None:
+def test_a_cursor_works_although_its_window_has_moved(history: Persistence, clock: Hands) -> None:
     clock.put(NOON + 4 * HOUR)
     page = history.query_events(since="1d", limit=2)
     clock.move(minutes=1)
@@ -223,14 +223,14 @@ def test_a_cursor_leads_on_though_its_window_has_moved(history: Persistence, clo
     assert types(page) + types(rest) == ["type 2", "type 3", "type 0", "type 1"]
 
 
-def test_a_cursor_is_not_good_for_another_window(history: Persistence) -> None:
+def test_a_cursor_is_refused_for_another_window(history: Persistence) -> None:
     page = history.query_events(since="9999w", limit=2)
     for other in ({"since": "9998w"}, {"since": NOON}, {}):
         with pytest.raises(InvalidValueError, match="cursor"):
             history.query_events(**other, limit=2, cursor=page.next_cursor)  # type: ignore[arg-type]
 
 
-def test_a_cursor_does_not_care_in_which_order_alternatives_stand(history: Persistence) -> None:
+def test_a_cursor_ignores_the_order_of_alternatives(history: Persistence) -> None:
     page = history.query_agent_runs(status=["error", "timeout"], limit=1)
     rest = history.query_agent_runs(status=("timeout", "error"), cursor=page.next_cursor)
     assert runs(rest) == ["run 1"]
@@ -241,13 +241,13 @@ def test_a_cursor_does_not_care_in_which_order_alternatives_stand(history: Persi
     "moment", ["", "yesterday", "7 d", "-2h", "7D", "2026-13-01", 5, NOON.date()]
 )
 @pytest.mark.parametrize("name", ["since", "until"])
-def test_what_is_no_moment_is_refused(persistence: Persistence, name: str, moment: Any) -> None:
+def test_an_invalid_time_is_refused(persistence: Persistence, name: str, moment: Any) -> None:
     with pytest.raises(InvalidValueError, match=f"^{name} is a datetime") as refused:
         persistence.query_events(**{name: moment})
     assert refused.value.field == name
 
 
-def test_a_least_level_is_one_of_the_known(persistence: Persistence) -> None:
+def test_a_minimum_level_must_be_a_known_one(persistence: Persistence) -> None:
     with pytest.raises(InvalidValueError, match="min_level is one of debug, info, warning"):
         persistence.query_events(min_level="severe")
 
@@ -269,7 +269,7 @@ def test_a_least_level_is_one_of_the_known(persistence: Persistence) -> None:
     ],
     ids=repr,
 )
-def test_what_no_run_could_have_is_refused(
+def test_a_value_that_no_run_can_have_is_refused(
     persistence: Persistence, filters: dict[str, Any]
 ) -> None:
     with pytest.raises(InvalidValueError):
@@ -278,12 +278,12 @@ def test_what_no_run_could_have_is_refused(
 
 @pytest.mark.before_io
 @pytest.mark.parametrize("tags", [["a", ""], ["a\0"], [5], "tag", 5, ["x" * 256]])
-def test_what_are_no_tags_is_refused(persistence: Persistence, tags: Any) -> None:
+def test_invalid_tags_are_refused(persistence: Persistence, tags: Any) -> None:
     with pytest.raises(InvalidValueError, match=r"AgentRun\.tags"):
         persistence.create_agent_run(AgentRun("agent", "run", tags=tags))
 
 
-def test_tags_are_kept_once_each_in_their_order(persistence: Persistence) -> None:
+def test_tags_are_stored_once_each_in_their_order(persistence: Persistence) -> None:
     persistence.create_agent_run(AgentRun("agent", "run", tags=["b", "a", "b"]))
     [run] = persistence.get_agent_runs()
     assert run.tags == ["b", "a"]

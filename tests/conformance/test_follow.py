@@ -1,4 +1,4 @@
-"""Who follows sees every event that is committed, once, and nothing else."""
+"""A follower gets every committed event exactly once, and nothing else."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ def append(persistence: Persistence, *data: int, run_id: str = "run", **fields: 
 
 
 def follow(persistence: Persistence, **options: Any) -> Callable[[], list[int]]:
-    """What came since the last call."""
+    """Return the events since the last call."""
     events = persistence.events.follow(interval=0, **options)
     return lambda: [int(event.data) for event in next(events)]
 
 
-def test_events_are_shown_as_they_come(persistence: Persistence) -> None:
+def test_events_are_returned_as_they_are_committed(persistence: Persistence) -> None:
     look = follow(persistence)
     assert look() == []
     append(persistence, 1, 2)
@@ -44,7 +44,7 @@ def test_events_are_shown_as_they_come(persistence: Persistence) -> None:
     assert look() == [3]
 
 
-def test_the_last_ones_come_first(persistence: Persistence) -> None:
+def test_the_last_events_are_returned_first(persistence: Persistence) -> None:
     append(persistence, 1, 2, 3)
     look = follow(persistence, last=2)
     assert look() == [2, 3]
@@ -52,7 +52,7 @@ def test_the_last_ones_come_first(persistence: Persistence) -> None:
     assert look() == [4]
 
 
-def test_events_are_picked_as_in_a_query(persistence: Persistence) -> None:
+def test_filters_are_those_of_a_query(persistence: Persistence) -> None:
     append(persistence, 1, level="error")
     append(persistence, 2)
     look = follow(persistence, last=5, min_level="warning")
@@ -62,7 +62,7 @@ def test_events_are_picked_as_in_a_query(persistence: Persistence) -> None:
     assert look() == [4]
 
 
-def test_what_happened_long_ago_is_shown_when_it_is_stored(persistence: Persistence) -> None:
+def test_an_old_event_is_returned_when_it_is_stored(persistence: Persistence) -> None:
     append(persistence, 1)
     look = follow(persistence, last=1)
     assert look() == [1]
@@ -70,7 +70,7 @@ def test_what_happened_long_ago_is_shown_when_it_is_stored(persistence: Persiste
     assert look() == [2]
 
 
-def test_what_was_rolled_back_is_never_shown(persistence: Persistence) -> None:
+def test_a_rolled_back_event_is_never_returned(persistence: Persistence) -> None:
     look = follow(persistence)
     look()
     with suppress(ZeroDivisionError), persistence.transaction():
@@ -81,7 +81,7 @@ def test_what_was_rolled_back_is_never_shown(persistence: Persistence) -> None:
     assert look() == [2]
 
 
-def test_batches_are_shown_whole(persistence: Persistence) -> None:
+def test_batches_are_returned_whole(persistence: Persistence) -> None:
     look = follow(persistence)
     look()
     persistence.log_agent_run_events(
@@ -91,7 +91,7 @@ def test_batches_are_shown_whole(persistence: Persistence) -> None:
     assert look() == []
 
 
-def test_ids_of_deleted_events_do_not_come_back(persistence: Persistence) -> None:
+def test_ids_of_deleted_events_are_not_reused(persistence: Persistence) -> None:
     append(persistence, 1, run_id="first")
     look = follow(persistence)
     look()
@@ -105,8 +105,8 @@ def test_ids_of_deleted_events_do_not_come_back(persistence: Persistence) -> Non
     assert look() == [7]
 
 
-def test_inside_a_transaction_there_is_no_following(persistence: Persistence) -> None:
-    """The listeners that share the reader would be told of rows that may be rolled back."""
+def test_following_inside_a_transaction_is_refused(persistence: Persistence) -> None:
+    """The listeners that share the reader would get rows that may be rolled back."""
     look = follow(persistence)
     assert look() == []
     with persistence.transaction():
@@ -117,7 +117,7 @@ def test_inside_a_transaction_there_is_no_following(persistence: Persistence) ->
 
 
 def test_listeners_share_one_reader(persistence: Persistence) -> None:
-    """However many there are, each row is read once."""
+    """Each row is read once for all of them."""
     looks = [follow(persistence) for _ in range(20)]
     assert all(look() == [] for look in looks)
     append(persistence, 1, 2, 3)
@@ -158,7 +158,7 @@ def test_a_listener_far_behind_the_others_reads_by_itself(
     assert slow() == quick() == []
 
 
-def test_two_that_follow_do_not_disturb_each_other(open_again: Open, lasting: None) -> None:
+def test_two_followers_do_not_disturb_each_other(open_again: Open, lasting: None) -> None:
     persistence = open_again()
     one, other = follow(persistence), follow(open_again())
     assert one() == other() == []
@@ -174,7 +174,7 @@ def test_two_that_follow_do_not_disturb_each_other(open_again: Open, lasting: No
     ("options", "field"),
     [({"last": -1}, "last"), ({"interval": -1}, "interval"), ({"interval": "1 s"}, "interval")],
 )
-def test_what_cannot_be_meant_is_refused(
+def test_invalid_arguments_are_refused(
     persistence: Persistence, options: dict[str, Any], field: str
 ) -> None:
     with pytest.raises(InvalidValueError) as refused:
@@ -182,7 +182,7 @@ def test_what_cannot_be_meant_is_refused(
     assert refused.value.field == field
 
 
-def test_following_what_was_closed_is_an_error(persistence: Persistence) -> None:
+def test_following_a_closed_persistence_is_an_error(persistence: Persistence) -> None:
     look = follow(persistence)
     look()
     persistence.close()

@@ -1,4 +1,4 @@
-"""The same records as tables: for pandas, for what reads Arrow, as dictionaries, for the eye."""
+"""The same records as pandas frames, Arrow tables, dictionaries and notebook tables."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ TEXTS = [
 
 
 def full_records() -> list[Record]:
-    """One of each kind with every field set, to values that are not easily kept."""
+    """One record of each kind with every field set to values that are hard to store."""
     times = [
         datetime(1, 1, 2, tzinfo=UTC),
         datetime(2026, 11, 20, 10, 30, 0, 5, tzinfo=UTC),
@@ -221,7 +221,9 @@ def test_an_arrow_table_has_the_same_types_with_rows_and_without(
 
 
 @either_way
-def test_no_text_is_taken_for_another_or_for_none(persistence: Persistence, read: Read) -> None:
+def test_no_text_is_confused_with_another_or_with_none(
+    persistence: Persistence, read: Read
+) -> None:
     texts = [*TEXTS, *map("".join, pairwise(TEXTS))]
     for text in [*texts, None]:
         persistence.log_llm_usage(AgentLLMUsage("a", None, prompt="'", response_content=text))
@@ -232,8 +234,10 @@ def test_no_text_is_taken_for_another_or_for_none(persistence: Persistence, read
 
 
 @either_way
-def test_no_name_is_taken_for_another_or_for_none(persistence: Persistence, read: Read) -> None:
-    """What stands for NUL in texts is nothing but itself in names."""
+def test_no_name_is_confused_with_another_or_with_none(
+    persistence: Persistence, read: Read
+) -> None:
+    """The escape for NUL in texts has no special meaning in names."""
     names = [text for text in TEXTS if "\0" not in text]
     for name in names:
         persistence.log_llm_usage(AgentLLMUsage(None, None, model=name, span_id=name))
@@ -265,7 +269,7 @@ def test_a_lone_surrogate_is_a_replacement_character_in_tables(
 
 @pytest.mark.parametrize("order", ["newest", "oldest"])
 def test_the_table_of_a_stream_is_that_of_its_page(persistence: Persistence, order: str) -> None:
-    """However many pieces it was read in, and whatever a filter has fixed."""
+    """Holds for any number of chunks and any column fixed by a filter."""
     write(persistence, AgentLLMUsage, range(MANY), moments=7)
     write(persistence, AgentLLMUsage, range(5), agent_id="other", cost_usd=0.1)
     for filters in {}, {"agent_id": "agent"}, {"agent_id": "agent", "run_id": "run"}:
@@ -297,7 +301,7 @@ def test_a_very_long_text_is_in_the_table_among_short_ones(persistence: Persiste
 
 
 @either_way
-def test_whatever_reads_arrow_reads_results(persistence: Persistence, read: Read) -> None:
+def test_libraries_that_read_arrow_read_results(persistence: Persistence, read: Read) -> None:
     write(persistence, AgentRun, range(3))
     runs = read(persistence, AgentRun)
     expected = runs.to_arrow()
@@ -435,14 +439,14 @@ def test_a_notebook_shows_the_beginning_of_a_long_text(persistence: Persistence)
     assert len(html) < 10_000
 
 
-def test_a_notebook_shows_what_no_page_can_contain(persistence: Persistence) -> None:
+def test_a_notebook_escapes_characters_that_html_cannot_contain(persistence: Persistence) -> None:
     persistence.log_llm_usage(AgentLLMUsage("a", None, prompt="a\ud800\0b", cost_usd=0.5))
     html = persistence.query_llm_usage()._repr_html_()
     assert "a?" in html.encode().decode()
     assert re.search(r"<td>0\.50*</td>", html)
 
 
-def test_a_notebook_shows_a_page_of_nothing(persistence: Persistence) -> None:
+def test_a_notebook_shows_an_empty_page(persistence: Persistence) -> None:
     html = persistence.query_llm_usage()._repr_html_()
     assert "<p>0 agent_llm_usage</p>" in html
     assert html.count("<tr>") == 1

@@ -59,7 +59,9 @@ def test_run_folders_become_runs(persistence: Persistence, root: Path) -> None:
     assert runs["sag-1"].parent_run_id == "mag-1"
 
 
-def test_a_run_keeps_totals_summary_and_plan(persistence: Persistence, root: Path) -> None:
+def test_totals_summary_and_plan_of_a_run_are_imported(
+    persistence: Persistence, root: Path
+) -> None:
     write_examples(root)
     import_agdd(root, persistence)
     run = persistence.get_agent_run("mag-1")
@@ -71,7 +73,7 @@ def test_a_run_keeps_totals_summary_and_plan(persistence: Persistence, root: Pat
     assert "metrics" not in metadata["summary"]
 
 
-def test_every_value_of_a_metric_is_kept(persistence: Persistence, run: RunFolder) -> None:
+def test_every_value_of_a_metric_is_imported(persistence: Persistence, run: RunFolder) -> None:
     run.start()
     run.metrics(accuracy=[0.5, 0.75, 1], note=["text"], broken=[float("nan"), 10**400])
     assert import_agdd(run.path.parent, persistence).ok
@@ -135,7 +137,7 @@ def test_envelopes_and_mcp_calls_are_events_too(persistence: Persistence, root: 
         ([("error", [])], True, ("error", "error")),
     ],
 )
-def test_how_a_run_ended_is_what_its_log_says_last(
+def test_the_last_line_of_the_log_gives_the_status(
     persistence: Persistence,
     run: RunFolder,
     lines: list[tuple[str, Any]],
@@ -153,7 +155,7 @@ def test_how_a_run_ended_is_what_its_log_says_last(
     assert (found.status, found.error_message) == expected
 
 
-def test_where_the_log_is_silent_the_summary_tells_the_status(
+def test_the_summary_gives_the_status_if_the_log_does_not(
     persistence: Persistence, run: RunFolder
 ) -> None:
     run.summary(status="canceled")
@@ -183,7 +185,7 @@ def test_importing_again_changes_nothing(persistence: Persistence, root: Path) -
 
 
 @pytest.mark.parametrize("settings", [{"redactor": "all"}, {"content": "metrics-only"}])
-def test_imports_pass_the_redactor_again_and_again(
+def test_repeated_imports_pass_the_redactor(
     open_again: Callable[..., Persistence], root: Path, settings: dict[str, str]
 ) -> None:
     write_examples(root)
@@ -201,7 +203,7 @@ def everything(persistence: Persistence) -> list[dict[str, object]]:
     return runs + [event.to_dict() for event in persistence.iter_agent_run_events()]
 
 
-def test_of_a_log_that_grows_only_the_new_lines_are_added(
+def test_only_the_new_lines_of_a_growing_log_are_added(
     persistence: Persistence, run: RunFolder
 ) -> None:
     run.start()
@@ -233,7 +235,7 @@ def test_two_imports_at_the_same_time_store_everything_once(
     assert {run.status for run in persistence.get_agent_runs(limit=None)} == {"completed"}
 
 
-def test_what_others_added_to_a_run_stays(persistence: Persistence, run: RunFolder) -> None:
+def test_values_added_to_a_run_by_others_stay(persistence: Persistence, run: RunFolder) -> None:
     run.start()
     import_agdd(run.path.parent, persistence)
     stored = persistence.get_agent_run("mag-1")
@@ -251,7 +253,7 @@ def test_what_others_added_to_a_run_stays(persistence: Persistence, run: RunFold
     assert "summary" in found.get_metadata_dict()
 
 
-def test_that_a_run_failed_is_not_believed_of_one_that_is_known_to_have_ended(
+def test_a_supposed_crash_does_not_replace_a_known_end(
     persistence: Persistence, run: RunFolder
 ) -> None:
     persistence.create_agent_run(AgentRun("offer-mag", "mag-1", status="completed"))
@@ -276,7 +278,7 @@ def test_a_long_log_is_one_run(persistence: Persistence, run: RunFolder) -> None
     assert calls == [(5_000, None), (6_003, None)]
 
 
-def test_broken_lines_are_told_and_the_others_imported(
+def test_broken_lines_are_reported_and_the_others_imported(
     persistence: Persistence, run: RunFolder
 ) -> None:
     run.start()
@@ -328,7 +330,7 @@ def test_broken_lines_are_told_and_the_others_imported(
         ({"event": "end", "data": {"status": "x" * 51}}, "status"),
     ],
 )
-def test_what_no_run_can_be_called_costs_its_line_and_not_the_run(
+def test_an_invalid_name_loses_its_line_but_not_the_run(
     persistence: Persistence, root: Path, line: dict[str, Any], field: str
 ) -> None:
     run = RunFolder(root, "odd")
@@ -343,9 +345,7 @@ def test_what_no_run_can_be_called_costs_its_line_and_not_the_run(
     assert [e.event_type for e in persistence.get_agent_run_events("odd")] == ["step"]
 
 
-def test_what_no_run_can_be_called_costs_nothing_of_a_summary(
-    persistence: Persistence, root: Path
-) -> None:
+def test_an_invalid_name_loses_nothing_of_a_summary(persistence: Persistence, root: Path) -> None:
     run = RunFolder(root, "odd")
     run.log("step")
     run.file("summary.json", {"slug": "\0", "status": "x" * 51, "cost_usd": 0.5})
@@ -361,7 +361,7 @@ def test_what_no_run_can_be_called_costs_nothing_of_a_summary(
 
 
 @pytest.mark.parametrize("time", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"])
-def test_a_time_that_is_none_in_utc_costs_its_line_and_not_the_run(
+def test_an_invalid_time_loses_its_line_but_not_the_run(
     persistence: Persistence, root: Path, time: str
 ) -> None:
     run = RunFolder(root, "odd")
@@ -374,9 +374,7 @@ def test_a_time_that_is_none_in_utc_costs_its_line_and_not_the_run(
     assert stored.status == "completed"
 
 
-def test_a_line_without_an_end_is_passed_over_in_pieces(
-    persistence: Persistence, run: RunFolder
-) -> None:
+def test_an_endless_line_is_skipped_in_chunks(persistence: Persistence, run: RunFolder) -> None:
     run.start()
     run.line("logs.jsonl", b'{"event": "' + b"x" * (40 << 20))
     run.log("end", {"status": "success"})
@@ -393,17 +391,19 @@ def test_a_byte_order_mark_is_no_problem(persistence: Persistence, run: RunFolde
     assert persistence.get_agent_run("mag-1").agent_id == "a"
 
 
-def test_of_broken_files_the_others_are_imported(persistence: Persistence, run: RunFolder) -> None:
+def test_a_broken_file_does_not_stop_the_import_of_others(
+    persistence: Persistence, run: RunFolder
+) -> None:
     run.start()
     (run.path / "plan.json").write_bytes(b"")
     (run.path / "metrics.json").write_bytes(b'{"accuracy": [{"val')
     run.summary(metrics={"accuracy": [0.5]})
     report = import_agdd(run.path.parent, persistence)
     assert told(report) == [("mag-1/plan.json", None), ("mag-1/metrics.json", None)]
-    assert persistence.metrics.names() == {"accuracy": 1}  # The summary has them as well.
+    assert persistence.metrics.names() == {"accuracy": 1}  # The summary contains them as well.
 
 
-def test_metrics_that_are_none_are_told(persistence: Persistence, run: RunFolder) -> None:
+def test_invalid_metrics_are_reported(persistence: Persistence, run: RunFolder) -> None:
     run.file("metrics.json", {"a": 1, "b": [{"value": 2}, 3, {"value": 4, "timestamp": 5}]})
     report = import_agdd(run.path.parent, persistence)
     assert [problem.what for problem in report.problems] == [
@@ -429,7 +429,7 @@ def test_links_out_of_the_folder_are_not_followed(
     assert report.events == 1
 
 
-def test_names_with_control_characters_are_told(persistence: Persistence, root: Path) -> None:
+def test_names_with_control_characters_are_reported(persistence: Persistence, root: Path) -> None:
     for name in ("two\nlines", "not utf-8: \udcff", "bell\a"):
         RunFolder(root, name).file("summary.json", {})
     RunFolder(root, "naïve 東京 🛩").start()
@@ -438,7 +438,7 @@ def test_names_with_control_characters_are_told(persistence: Persistence, root: 
     assert [found.run_id for found in persistence.get_agent_runs()] == ["naïve 東京 🛩"]
 
 
-def test_what_is_no_ordinary_file_is_told(
+def test_a_file_that_is_not_regular_is_reported(
     persistence: Persistence, run: RunFolder, mkfifo: Callable[[Path], None]
 ) -> None:
     run.start()
@@ -466,7 +466,7 @@ def test_folders_without_a_run_are_skipped(persistence: Persistence, root: Path)
     assert (report.runs, report.ok, report.skipped) == (0, True, {"folders without a run": 1})
 
 
-def test_a_name_of_any_length_names_its_events(persistence: Persistence, root: Path) -> None:
+def test_a_name_of_any_length_gives_event_ids(persistence: Persistence, root: Path) -> None:
     run = RunFolder(root, "r" * 250)
     run.start()
     run.metrics(**{"m" * 300: [1, 2]})
@@ -482,7 +482,7 @@ def test_a_dry_run_reads_everything_and_writes_nothing(root: Path, run: RunFolde
     assert told(import_agdd(root, None)) == [("mag-1/logs.jsonl", 1)]
 
 
-def test_a_source_that_is_none_is_refused(persistence: Persistence, tmp_path: Path) -> None:
+def test_an_invalid_source_is_refused(persistence: Persistence, tmp_path: Path) -> None:
     with pytest.raises(NotFoundError, match="There is no"):
         import_agdd(tmp_path / "missing", persistence)
     (tmp_path / "file").touch()

@@ -51,7 +51,7 @@ def write_lines(path: Path, entries: Iterable[Mapping[str, Any] | bytes]) -> Pat
 
 
 def write_table(path: Path, entries: Iterable[Mapping[str, Any]]) -> Path:
-    """As they make it: in WAL mode, metadata as JSON text or NULL."""
+    """Create the table as AGDD does: in WAL mode, with metadata as JSON text or NULL."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with closing(sqlite3.connect(path, isolation_level=None)) as ledger:
         ledger.execute("PRAGMA journal_mode = WAL")
@@ -92,15 +92,13 @@ def test_a_ledger_becomes_model_calls(persistence: Persistence, tmp_path: Path, 
 
 
 def test_placeholders_are_skipped_and_counted(persistence: Persistence, tmp_path: Path) -> None:
-    told = CALL | {"metadata": {"placeholder": True}}  # It cost something all the same.
+    told = CALL | {"metadata": {"placeholder": True}}  # It has a cost even so.
     ledger = write_lines(tmp_path / "costs.jsonl", [PLACEHOLDER, told, PLACEHOLDER])
     report = import_costs(ledger, persistence)
     assert (report.usage, report.skipped) == (1, {"placeholders": 2})
 
 
-def test_the_two_ledgers_of_the_same_calls_are_stored_once(
-    persistence: Persistence, tmp_path: Path
-) -> None:
+def test_calls_in_both_ledgers_are_stored_once(persistence: Persistence, tmp_path: Path) -> None:
     calls = [at(1), at(2, metadata={}), at(2, metadata={}), at(3, cost_usd=0, run_id=None)]
     write_lines(tmp_path / ".runs" / "costs" / "costs.jsonl", calls)
     write_table(tmp_path / ".runs" / "costs.db", calls)
@@ -109,7 +107,7 @@ def test_the_two_ledgers_of_the_same_calls_are_stored_once(
     assert persistence.get_agent_run_stats()["total_llm_calls"] == 4
 
 
-def test_of_a_ledger_that_grows_only_the_new_calls_are_added(
+def test_only_the_new_calls_of_a_growing_ledger_are_added(
     persistence: Persistence, tmp_path: Path
 ) -> None:
     ledger = write_lines(tmp_path / "costs.jsonl", [at(1), at(1)])
@@ -123,7 +121,9 @@ def test_of_a_ledger_that_grows_only_the_new_calls_are_added(
 def test_a_table_that_is_being_written_to_is_read(persistence: Persistence, tmp_path: Path) -> None:
     path = write_table(tmp_path / "costs.db", [at(1)])
     with closing(sqlite3.connect(path, isolation_level=None)) as writer:
-        writer.execute("UPDATE cost_records SET model = 'later'")  # In the log, as yet.
+        writer.execute(
+            "UPDATE cost_records SET model = 'later'"
+        )  # Only in the write-ahead log so far.
         assert import_costs(path, persistence).usage == 1
     [call] = persistence.get_llm_usage()
     assert call.model == "later"
@@ -136,7 +136,7 @@ def test_times_without_a_zone_are_utc(persistence: Persistence, tmp_path: Path) 
     assert call.created_at == datetime(2025, 11, 20, 10, 30, tzinfo=UTC)
 
 
-def test_broken_lines_are_told_and_the_others_imported(
+def test_broken_lines_are_reported_and_the_others_imported(
     persistence: Persistence, tmp_path: Path
 ) -> None:
     broken: list[Mapping[str, Any] | bytes] = [
@@ -160,7 +160,7 @@ def test_broken_lines_are_told_and_the_others_imported(
     assert report.usage == 2
 
 
-def test_of_a_table_broken_rows_are_told_too(persistence: Persistence, tmp_path: Path) -> None:
+def test_broken_rows_of_a_table_are_reported_too(persistence: Persistence, tmp_path: Path) -> None:
     path = write_table(tmp_path / "costs.db", [at(1), at(2), at(3)])
     with closing(sqlite3.connect(path, isolation_level=None)) as ledger:
         ledger.execute("UPDATE cost_records SET model = CAST(x'FF' AS TEXT) WHERE id = 1")
@@ -181,7 +181,7 @@ def test_of_a_table_broken_rows_are_told_too(persistence: Persistence, tmp_path:
         ),
     ],
 )
-def test_a_database_that_is_no_ledger_is_told(
+def test_a_database_that_is_not_a_ledger_is_reported(
     persistence: Persistence, tmp_path: Path, sql: str, said: str
 ) -> None:
     path = tmp_path / "costs.db"
@@ -192,7 +192,7 @@ def test_a_database_that_is_no_ledger_is_told(
     assert said in problem.what
 
 
-def test_a_database_that_is_cut_off_is_told(persistence: Persistence, tmp_path: Path) -> None:
+def test_a_truncated_database_is_reported(persistence: Persistence, tmp_path: Path) -> None:
     path = write_table(tmp_path / "costs.db", [at(n % 60) for n in range(500)])
     os.truncate(path, 16_384)
     report = import_costs(path, persistence)
@@ -200,7 +200,7 @@ def test_a_database_that_is_cut_off_is_told(persistence: Persistence, tmp_path: 
 
 
 @pytest.mark.parametrize("begin", [b"\x1f\x8b\x08\x00", b"PK\x03\x04", b"\x28\xb5\x2f\xfd"])
-def test_what_is_compressed_is_told_once(
+def test_a_compressed_file_is_reported_once(
     persistence: Persistence, tmp_path: Path, begin: bytes
 ) -> None:
     path = tmp_path / "costs.jsonl.gz"
@@ -219,7 +219,7 @@ def test_links_out_of_a_folder_are_not_followed(persistence: Persistence, tmp_pa
     assert report.usage == 1
 
 
-def test_a_dry_run_counts_what_there_is(tmp_path: Path) -> None:
+def test_a_dry_run_counts_the_calls(tmp_path: Path) -> None:
     ledger = write_lines(tmp_path / "costs.jsonl", [at(1), PLACEHOLDER, at(2, model=7)])
     report = import_costs(ledger, None)
     assert (report.usage, report.dry_run) == (1, True)
@@ -227,7 +227,7 @@ def test_a_dry_run_counts_what_there_is(tmp_path: Path) -> None:
     assert [line for _, line, _ in report.problems] == [3]
 
 
-def test_a_source_that_is_none_is_refused(persistence: Persistence, tmp_path: Path) -> None:
+def test_an_invalid_source_is_refused(persistence: Persistence, tmp_path: Path) -> None:
     with pytest.raises(NotFoundError):
         import_costs(tmp_path / "missing", persistence)
     with pytest.raises(InvalidValueError, match=r"has no costs\.jsonl or costs\.db"):

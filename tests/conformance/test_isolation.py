@@ -1,4 +1,4 @@
-"""What is handed in or out is a copy."""
+"""Arguments and results are copies."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 from curio_persistence import AgentLLMUsage, AgentRun, AgentRunEvent, Persistence
 
 
-def test_a_value_changed_after_any_write_stays_as_it_was_written(persistence: Persistence) -> None:
+def test_changing_a_value_after_a_write_changes_nothing_stored(persistence: Persistence) -> None:
     said: dict[str, list[int]] = {"list": [1]}
     text = json.dumps(said)
     persistence.create_agent_run(AgentRun("agent", "run", metadata=said))
@@ -37,7 +37,7 @@ def test_one_object_logged_twice_is_two_rows(persistence: Persistence) -> None:
     assert len({usage.id for usage in persistence.get_llm_usage()}) == 2
 
 
-def test_every_read_hands_out_objects_of_its_own(persistence: Persistence) -> None:
+def test_every_read_returns_its_own_objects(persistence: Persistence) -> None:
     persistence.create_agent_run(AgentRun("agent", "run"))
     persistence.log_agent_run_event(AgentRunEvent("agent", "run"))
     persistence.log_llm_usage(AgentLLMUsage("agent", "run"))

@@ -1,4 +1,4 @@
-"""JSON fields take text as it is and any other value as JSON; what comes back is the text."""
+"""JSON fields store text verbatim and any other value as JSON, and return the text."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Own(dict[str, Any]):
 
 
 def text_of(persistence: Persistence, value: Any) -> str | None:
-    """The text that a value becomes."""
+    """Return the text that is stored for a value."""
     event = AgentRunEvent("agent", "run", data=value)
     persistence.log_agent_run_event(event)
     text: str | None = read_back(persistence, event).data  # type: ignore[union-attr]
@@ -96,14 +96,16 @@ def test_every_json_field_takes_a_value_and_returns_its_text(persistence: Persis
         '"\\u0000\\ud800"',
     ],
 )
-def test_text_is_kept_to_the_letter_be_it_json_or_not(persistence: Persistence, text: str) -> None:
+def test_text_is_stored_verbatim_whether_or_not_it_is_json(
+    persistence: Persistence, text: str
+) -> None:
     for number, (model, field) in enumerate(JSON_FIELDS):
         record: Record = model("agent", str(number), **{field: text})
         write(persistence, record)
         assert getattr(read_back(persistence, record), field) == text
 
 
-def test_nothing_is_none_and_not_null(persistence: Persistence) -> None:
+def test_an_absent_value_is_none_not_null(persistence: Persistence) -> None:
     assert text_of(persistence, None) is None
 
 
@@ -143,7 +145,7 @@ def test_nothing_is_none_and_not_null(persistence: Persistence) -> None:
     ],
     ids=lambda value: str(value)[:30] if isinstance(value, str) else "",
 )
-def test_what_json_lacks_becomes_the_nearest_thing(
+def test_a_value_without_a_json_form_becomes_the_nearest_one(
     persistence: Persistence, value: Any, text: str
 ) -> None:
     assert text_of(persistence, value) == text
@@ -156,7 +158,7 @@ def deep(levels: int) -> list[Any]:
     return value
 
 
-def test_deep_nesting_is_kept_as_far_as_python_goes(persistence: Persistence) -> None:
+def test_deep_nesting_is_stored_as_deep_as_python_allows(persistence: Persistence) -> None:
     assert text_of(persistence, deep(300)) == "[" * 301 + "]" * 301
 
 
@@ -178,7 +180,7 @@ UNSPEAKABLE = {
 
 
 @pytest.mark.parametrize(("value", "kept"), UNSPEAKABLE.values(), ids=UNSPEAKABLE.keys())
-def test_an_odd_value_costs_only_itself(persistence: Persistence, value: Any, kept: Any) -> None:
+def test_an_odd_value_affects_only_itself(persistence: Persistence, value: Any, kept: Any) -> None:
     for number, (model, field) in enumerate(JSON_FIELDS):
         record: Record = model("agent", str(number), **{field: value})
         write(persistence, record)
@@ -188,7 +190,7 @@ def test_an_odd_value_costs_only_itself(persistence: Persistence, value: Any, ke
 @pytest.mark.parametrize(
     "value", [deep(100_000), [float("nan"), deep(100_000)]], ids=["a list", "NaN beside it"]
 )
-def test_what_is_nested_deeper_than_python_goes_is_kept_to_some_depth(
+def test_nesting_beyond_pythons_limit_is_stored_to_some_depth(
     persistence: Persistence, value: Any
 ) -> None:
     text = text_of(persistence, value)
@@ -197,16 +199,14 @@ def test_what_is_nested_deeper_than_python_goes_is_kept_to_some_depth(
     json.loads(text)
 
 
-def test_a_mock_is_text_though_it_seems_to_have_every_method(persistence: Persistence) -> None:
+def test_a_mock_is_stored_as_text_although_it_has_every_method(persistence: Persistence) -> None:
     text = text_of(persistence, {"client": MagicMock(), "q": "it"})
     assert text is not None
     assert json.loads(text)["client"].startswith("<MagicMock id=")
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_what_comes_back_can_be_written_again(
-    persistence: Persistence, model: type[Record]
-) -> None:
+def test_a_returned_text_can_be_stored_again(persistence: Persistence, model: type[Record]) -> None:
     fields: dict[str, Any] = {
         field: {"a": [1, "\0"]} for owner, field in JSON_FIELDS if owner is model
     }
@@ -229,7 +229,7 @@ def test_what_comes_back_can_be_written_again(
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_what_holds_other_values_is_kept_with_all_of_them(
+def test_containers_are_stored_with_all_their_values(
     persistence: Persistence, value: object, text: str
 ) -> None:
     persistence.log_agent_run_event(AgentRunEvent("agent", "run", data=value))

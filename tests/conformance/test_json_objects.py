@@ -1,4 +1,4 @@
-"""Objects of other packages are kept as JSON with their structure, without importing them."""
+"""Objects of other packages are stored as JSON with their structure, without importing them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from curio_persistence import Persistence
 
 
 def text_of(persistence: Persistence, value: Any) -> str:
-    """The text that a value becomes."""
+    """Return the text that is stored for a value."""
     persistence.append_event("run", "agent", "t", payload=value)
     [event] = persistence.get_agent_run_events("run")
     return str(event.data)
@@ -67,13 +67,13 @@ def test_objects_of_other_packages_keep_their_structure(
     assert json.loads(text_of(persistence, {"it": value})) == {"it": kept}
 
 
-def test_an_iterator_that_is_kept_is_not_used_up(persistence: Persistence) -> None:
+def test_storing_an_iterator_does_not_consume_it(persistence: Persistence) -> None:
     values = iter([1, 2])
     assert text_of(persistence, values) == "[1, 2]"
     assert list(values) == [1, 2]
 
 
-def test_a_generator_that_is_kept_is_not_used_up(persistence: Persistence) -> None:
+def test_storing_a_generator_does_not_consume_it(persistence: Persistence) -> None:
     chunks = (number for number in [1, 2])
     assert "generator" in text_of(persistence, chunks)
     assert list(chunks) == [1, 2]

@@ -1,4 +1,4 @@
-"""Runs that are still `running` after their agent is gone are found, and closed."""
+"""Stale runs, `running` although their agent is gone, are found and closed."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def left(persistence: Persistence, older_than: timedelta = HOUR) -> list[str]:
     return [run.run_id for run in persistence.runs.stale(older_than=older_than)]
 
 
-def test_a_silent_running_run_was_left_behind(persistence: Persistence, clock: Hands) -> None:
+def test_a_silent_running_run_is_stale(persistence: Persistence, clock: Hands) -> None:
     start(persistence, "first")
     clock.move(minutes=1)
     start(persistence, "second")
@@ -45,9 +45,7 @@ def test_a_silent_running_run_was_left_behind(persistence: Persistence, clock: H
     assert left(persistence) == ["second", "first"]
 
 
-def test_an_hour_is_what_is_meant_where_nothing_is_said(
-    persistence: Persistence, clock: Hands
-) -> None:
+def test_the_default_age_is_an_hour(persistence: Persistence, clock: Hands) -> None:
     start(persistence, "run")
     clock.put(NOON + HOUR)
     assert persistence.runs.stale() == []
@@ -56,9 +54,7 @@ def test_an_hour_is_what_is_meant_where_nothing_is_said(
 
 
 @pytest.mark.parametrize("status", ["pending", "completed", "error", "cancelled", "RUNNING"])
-def test_only_running_runs_are_left_behind(
-    persistence: Persistence, clock: Hands, status: str
-) -> None:
+def test_only_running_runs_are_stale(persistence: Persistence, clock: Hands, status: str) -> None:
     start(persistence, "run", status=status)
     clock.move(days=1)
     assert left(persistence) == []
@@ -81,17 +77,15 @@ def test_an_update_is_a_sign_of_life(persistence: Persistence, clock: Hands) -> 
     assert left(persistence) == []
 
 
-def test_an_event_dated_back_is_a_sign_of_life_all_the_same(
-    persistence: Persistence, clock: Hands
-) -> None:
-    """It shows that somebody wrote."""
+def test_a_backdated_event_is_a_sign_of_life(persistence: Persistence, clock: Hands) -> None:
+    """It shows that a program wrote."""
     start(persistence, "run")
     clock.move(hours=2)
     persistence.log_agent_run_event(AgentRunEvent("agent", "run", timestamp=NOON))
     assert left(persistence) == []
 
 
-def test_a_stub_is_left_behind_as_well(persistence: Persistence, clock: Hands) -> None:
+def test_a_stub_can_be_stale(persistence: Persistence, clock: Hands) -> None:
     persistence.log_agent_run_event(AgentRunEvent("agent", "run"))
     clock.move(hours=2)
     assert left(persistence) == ["run"]
@@ -115,9 +109,7 @@ def test_abandoning_closes_a_run_at_its_last_sign_of_life(
     assert persistence.runs.abandon(older_than=HOUR) == []
 
 
-def test_abandoning_closes_only_what_was_left_behind(
-    persistence: Persistence, clock: Hands
-) -> None:
+def test_abandoning_closes_only_stale_runs(persistence: Persistence, clock: Hands) -> None:
     start(persistence, "done", status="completed")
     start(persistence, "gone")
     clock.move(hours=2)
@@ -127,20 +119,20 @@ def test_abandoning_closes_only_what_was_left_behind(
     assert statuses == {"done": "completed", "gone": "error", "alive": "running"}
 
 
-def test_a_run_that_ends_while_it_is_looked_at_keeps_its_end(
+def test_a_run_that_ends_during_the_check_keeps_its_end(
     persistence: Persistence, clock: Hands
 ) -> None:
     run = start(persistence, "run")
     clock.move(hours=2)
     run.status = "completed"
-    # Read once to see what is silent, and once more to close it.
+    # Read once to find the silent runs, and once more to close them.
     clock.meanwhile(lambda: persistence.update_agent_run("run", run), before_reading=2)
     assert persistence.runs.abandon(older_than=HOUR) == []
     assert persistence.get_agent_run("run") == run
     assert run.error_message is None
 
 
-def test_an_abandoned_run_keeps_what_it_had(persistence: Persistence, clock: Hands) -> None:
+def test_an_abandoned_run_keeps_its_other_fields(persistence: Persistence, clock: Hands) -> None:
     run = AgentRun(
         "agent",
         "run",
@@ -159,7 +151,7 @@ def test_an_abandoned_run_keeps_what_it_had(persistence: Persistence, clock: Han
     assert persistence.get_agent_run("run") == run
 
 
-def test_a_run_that_comes_back_to_life_can_end_as_it_likes(
+def test_an_abandoned_run_that_resumes_can_end_normally(
     persistence: Persistence, clock: Hands
 ) -> None:
     run = start(persistence, "run")
@@ -171,15 +163,13 @@ def test_a_run_that_comes_back_to_life_can_end_as_it_likes(
     assert run.error_message is None
 
 
-def test_a_clock_that_was_set_back_leaves_nothing_behind(
-    persistence: Persistence, clock: Hands
-) -> None:
+def test_a_clock_set_back_makes_no_run_stale(persistence: Persistence, clock: Hands) -> None:
     start(persistence, "run")
     clock.move(days=-1)
     assert left(persistence, timedelta(0)) == []
 
 
-def test_the_check_up_tells_of_runs_left_behind(persistence: Persistence, clock: Hands) -> None:
+def test_the_health_check_reports_stale_runs(persistence: Persistence, clock: Hands) -> None:
     def finding() -> str:
         [found] = [found for found in persistence.diagnose() if found.check == "runs"]
         return found.level
@@ -199,7 +189,7 @@ def test_an_age_is_a_timedelta_that_is_not_negative(persistence: Persistence, ba
         assert refused.value.field == "older_than"
 
 
-def test_nothing_is_older_than_time_itself(persistence: Persistence) -> None:
+def test_an_age_before_the_first_date_finds_nothing(persistence: Persistence) -> None:
     start(persistence, "run")
     assert left(persistence, timedelta.max) == []
 
@@ -229,9 +219,7 @@ def test_a_run_that_is_its_own_parent_is_found_as_well(
     assert left(persistence) == ["run"]
 
 
-def test_only_the_oldest_are_looked_at_where_a_limit_says_so(
-    persistence: Persistence, clock: Hands
-) -> None:
+def test_a_limit_returns_only_the_oldest(persistence: Persistence, clock: Hands) -> None:
     for name in ("first", "second", "third"):
         start(persistence, name)
         clock.move(minutes=1)

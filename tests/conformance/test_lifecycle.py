@@ -1,4 +1,4 @@
-"""What a persistence is before, after and besides its calls: healthy, closed, printed, pickled."""
+"""A persistence can be checked, closed, reopened, printed and copied, but not pickled."""
 
 from __future__ import annotations
 
@@ -50,20 +50,20 @@ def test_it_is_healthy_while_it_is_open(persistence: Persistence) -> None:
 
 
 @pytest.mark.parametrize("name", CALLS)
-def test_once_closed_it_serves_no_call(persistence: Persistence, name: str) -> None:
+def test_once_closed_it_refuses_every_call(persistence: Persistence, name: str) -> None:
     persistence.create_agent_run(AgentRun("agent", "existing"))
     persistence.close()
     with pytest.raises(ClosedError):
         CALLS[name](persistence)
 
 
-def test_what_is_refused_anyway_is_refused_when_closed(persistence: Persistence) -> None:
+def test_an_invalid_call_is_refused_when_closed(persistence: Persistence) -> None:
     persistence.close()
     with pytest.raises(ValueError, match="agent_id"):
         persistence.create_agent_run(AgentRun("", "run"))
 
 
-def test_closing_again_and_again_is_fine(persistence: Persistence) -> None:
+def test_closing_repeatedly_is_allowed(persistence: Persistence) -> None:
     for _ in range(3):
         persistence.close()
 
@@ -97,7 +97,7 @@ def test_leaving_a_with_statement_closes_it(
 
 
 @pytest.mark.usefixtures("lasting")
-def test_what_was_written_is_there_when_it_is_opened_again(open_again: Open) -> None:
+def test_records_are_there_after_reopening(open_again: Open) -> None:
     with open_again() as first:
         first.create_agent_run(AgentRun("agent", "run", objective="a\0b", metadata={"a": [1]}))
         first.log_agent_run_event(AgentRunEvent("agent", "run", event_type="custom"))
@@ -116,7 +116,7 @@ def test_closing_one_leaves_another_on_the_same_database_open(open_again: Open) 
     assert len(second.get_agent_run_events("run")) == 1
 
 
-def test_initializing_again_keeps_everything(persistence: Persistence) -> None:
+def test_initializing_again_changes_nothing(persistence: Persistence) -> None:
     persistence.create_agent_run(AgentRun("agent", "run"))
     before = everything(persistence)
     persistence.initialize_schema()
@@ -141,11 +141,11 @@ def test_a_copied_agent_records_into_the_same_database(persistence: Persistence)
     assert asdict(agent)["persistence"] is persistence
 
 
-def test_it_says_what_it_is(persistence: Persistence, store: Store) -> None:
+def test_its_repr_says_what_it_is(persistence: Persistence, store: Store) -> None:
     assert repr(persistence) == f"{type(persistence).__name__}({store!r})"
 
 
-def test_a_check_up_of_a_new_database_finds_nothing_wrong(persistence: Persistence) -> None:
+def test_the_health_check_of_a_new_database_finds_no_problem(persistence: Persistence) -> None:
     findings = persistence.diagnose()
     assert {finding.level for finding in findings} <= {"ok", "warning"}
     assert len({finding.check for finding in findings}) == len(findings)
@@ -153,10 +153,10 @@ def test_a_check_up_of_a_new_database_finds_nothing_wrong(persistence: Persisten
 
 
 @pytest.mark.parametrize("deep", [False, True])
-def test_a_check_up_counts_what_names_runs_that_are_not_there(
+def test_the_health_check_counts_records_whose_run_does_not_exist(
     persistence: Persistence, *, deep: bool
 ) -> None:
-    """Model calls and child runs may: a call can stand alone, a parent be recorded elsewhere."""
+    """Model calls and child runs may have such a run: it may be recorded elsewhere."""
     persistence.append_event("run", "agent", "note")
     for run_id in ("run", "elsewhere", "elsewhere", None):
         persistence.log_llm_usage(AgentLLMUsage("agent", run_id))

@@ -1,4 +1,4 @@
-"""Metrics: each number worked out by hand, and the same on every backend."""
+"""Metrics: each number is computed by hand, and the same on every backend."""
 
 from __future__ import annotations
 
@@ -94,14 +94,14 @@ def history(persistence: Persistence) -> Persistence:
         ("p100", 6.5),
     ],
 )
-def test_values_are_added_up(persistence: Persistence, aggregation: str, expected: float) -> None:
+def test_values_are_aggregated(persistence: Persistence, aggregation: str, expected: float) -> None:
     for value in (3, 1, 6.5, 1.5):
         measure(persistence, value)
     points = persistence.query_metrics("score", aggregation)
     assert list(points) == [MetricPoint(None, None, expected, 4)]
 
 
-def test_the_average_is_what_one_gets_without_asking(persistence: Persistence) -> None:
+def test_the_average_is_the_default(persistence: Persistence) -> None:
     for value in 1, 2:
         measure(persistence, value)
     assert asked(persistence) == asked(persistence, "score", "avg") == [(None, None, 1.5, 2)]
@@ -115,14 +115,14 @@ def test_percentiles_are_those_of_numpy(persistence: Persistence, q: int) -> Non
     assert value_of(persistence, f"p{q}") == pytest.approx(np.percentile(values, q), rel=1e-14)
 
 
-def test_a_single_value_is_all_of_it(persistence: Persistence) -> None:
+def test_a_single_value_is_its_own_aggregate(persistence: Persistence) -> None:
     measure(persistence, 0.1)
     for aggregation in ("avg", "sum", "min", "max", "p0", "p50", "p100"):
         assert value_of(persistence, aggregation) == 0.1
 
 
 def test_sums_are_exact_before_they_are_rounded(persistence: Persistence) -> None:
-    """A database that adds one after the other comes to 0."""
+    """A database that adds one value after the other gets 0."""
     for value in (1e100, 1.0, -1e100, *[0.1] * 10):
         measure(persistence, value)
     assert value_of(persistence, "sum") == 2.0
@@ -153,7 +153,7 @@ def test_there_is_one_zero(persistence: Persistence) -> None:
         assert str(value_of(persistence, aggregation)) == "0.0"
 
 
-def test_of_nothing_there_is_nothing_to_say(persistence: Persistence) -> None:
+def test_no_values_give_no_points(persistence: Persistence) -> None:
     measure(persistence, 1, name="another")
     assert asked(persistence, "score", "count") == []
     assert asked(persistence, "score", bucket="1h", group_by="agent_id") == []
@@ -194,7 +194,7 @@ def test_a_bucket_ends_where_the_next_begins(persistence: Persistence) -> None:
     assert begins == [NOON - HOUR, NOON, NOON + HOUR]
 
 
-def test_weeks_begin_on_monday_and_do_not_care_about_the_year(persistence: Persistence) -> None:
+def test_weeks_begin_on_monday_across_the_end_of_a_year(persistence: Persistence) -> None:
     for day in (27, 28, 31):  # Sunday, Monday, Thursday.
         measure(persistence, 1, datetime(2026, 12, day, tzinfo=UTC))
     measure(persistence, 1, datetime(2027, 1, 3, 23, 59, tzinfo=UTC))
@@ -206,7 +206,7 @@ def test_weeks_begin_on_monday_and_do_not_care_about_the_year(persistence: Persi
     ]
 
 
-def test_days_are_those_of_utc_wherever_one_looks_from(
+def test_days_are_utc_days_in_any_time_zone(
     persistence: Persistence, time_zone: Callable[[str], None]
 ) -> None:
     measure(persistence, 1, MIDNIGHT - MINUTE)
@@ -219,7 +219,7 @@ def test_days_are_those_of_utc_wherever_one_looks_from(
         ]
 
 
-def test_the_first_and_the_last_day_there_are_have_buckets(persistence: Persistence) -> None:
+def test_the_first_and_the_last_date_have_buckets(persistence: Persistence) -> None:
     for at in (datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)):
         measure(persistence, 1, at)
     assert [begin for begin, *_ in asked(persistence, bucket="1w")] == [
@@ -232,7 +232,9 @@ def test_the_first_and_the_last_day_there_are_have_buckets(persistence: Persiste
 @pytest.mark.parametrize(
     "bucket", ["", "h", "0h", "7m", "5h", "48h", "2d", "2w", "1M", "1.5h", "-1h", "1 h", "1s", 1]
 )
-def test_a_bucket_that_fits_no_day_is_refused(persistence: Persistence, bucket: Any) -> None:
+def test_a_bucket_that_does_not_divide_a_day_is_refused(
+    persistence: Persistence, bucket: Any
+) -> None:
     with pytest.raises(InvalidValueError, match="bucket is '1w', '1d' or what divides") as refused:
         persistence.query_metrics("score", bucket=bucket)
     assert refused.value.field == "bucket"
@@ -251,7 +253,7 @@ def test_a_bucket_that_fits_no_day_is_refused(persistence: Persistence, bucket: 
         ("tags.unheard of", [(None, 10.0)]),
     ],
 )
-def test_values_are_grouped_and_what_belongs_to_none_comes_last(
+def test_values_are_grouped_and_the_group_none_comes_last(
     history: Persistence, group_by: str, expected: list[tuple[str | None, float]]
 ) -> None:
     rows = asked(history, "score", "sum", group_by=group_by)
@@ -280,7 +282,7 @@ def test_each_bucket_has_groups_of_its_own(history: Persistence) -> None:
         ("\0\ud800\ufdd0", "\0\ud800\ufdd0"),
     ],
 )
-def test_a_tag_that_is_no_text_is_grouped_by_its_json(
+def test_a_tag_that_is_not_text_is_grouped_by_its_json(
     persistence: Persistence, value: Any, group: str | None
 ) -> None:
     measure(persistence, 1, tags={"t": value})
@@ -295,7 +297,7 @@ def test_a_tag_may_have_any_name(persistence: Persistence, key: str) -> None:
 
 
 @pytest.mark.parametrize("tags", [None, "text", ["t"], 5])
-def test_tags_that_are_none_put_a_value_into_no_group(persistence: Persistence, tags: Any) -> None:
+def test_invalid_tags_put_a_value_into_no_group(persistence: Persistence, tags: Any) -> None:
     measure(persistence, 1, tags=tags)
     assert asked(persistence, group_by="tags.t") == [(None, None, 1.0, 1)]
 
@@ -304,7 +306,7 @@ def test_tags_that_are_none_put_a_value_into_no_group(persistence: Persistence, 
 @pytest.mark.parametrize(
     "group_by", ["", "tags", "tags.", "timestamp", "agent_id; --", "id", 5, ["agent_id"]]
 )
-def test_only_what_is_known_can_be_grouped_by(persistence: Persistence, group_by: Any) -> None:
+def test_an_unknown_group_is_refused(persistence: Persistence, group_by: Any) -> None:
     with pytest.raises(InvalidValueError, match="group_by is 'agent_id', ") as refused:
         persistence.query_metrics("score", group_by=group_by)
     assert refused.value.field == "group_by"
@@ -327,7 +329,7 @@ def test_only_what_is_known_can_be_grouped_by(persistence: Persistence, group_by
         ({"since": "2026-11-20T12:00Z", "until": "2026-11-21"}, 2.0),
     ],
 )
-def test_filters_leave_out_the_other_values(
+def test_filters_exclude_other_values(
     history: Persistence,
     clock: Hands,
     time_zone: Callable[[str], None],
@@ -368,7 +370,7 @@ def test_filters_leave_out_the_other_values(
     ],
     ids=repr,
 )
-def test_what_has_no_name_or_no_finite_number_is_no_metric(
+def test_an_event_without_a_name_or_a_finite_number_is_not_a_metric(
     persistence: Persistence, payload: Any
 ) -> None:
     persistence.append_event("run", "agent", "metric", payload=payload)
@@ -377,7 +379,7 @@ def test_what_has_no_name_or_no_finite_number_is_no_metric(
     assert persistence.count_events() == 1
 
 
-def test_an_event_of_another_type_is_no_metric(persistence: Persistence) -> None:
+def test_an_event_of_another_type_is_not_a_metric(persistence: Persistence) -> None:
     persistence.append_event("run", "agent", "metrics", payload=Metric("score", 1))
     assert persistence.metrics.names() == {}
 
@@ -429,7 +431,7 @@ def test_a_metric_may_have_any_name(persistence: Persistence, name: str) -> None
 
 @pytest.mark.before_io
 @pytest.mark.parametrize("name", [None, 5, b"score", ["score"]])
-def test_what_is_no_name_is_refused(persistence: Persistence, name: Any) -> None:
+def test_an_invalid_name_is_refused(persistence: Persistence, name: Any) -> None:
     with pytest.raises(InvalidValueError, match="name is that of a metric") as refused:
         persistence.query_metrics(name)
     assert refused.value.field == "name"
@@ -447,7 +449,7 @@ def test_an_unknown_aggregation_is_refused(persistence: Persistence, aggregation
     assert refused.value.field == "aggregation"
 
 
-def test_metrics_have_their_names_in_order_and_how_many_values(history: Persistence) -> None:
+def test_names_are_sorted_and_counted(history: Persistence) -> None:
     measure(history, 1, name="Recall")
     assert list(history.metrics.names().items()) == [("Recall", 1), ("score", 4)]
 
@@ -477,13 +479,13 @@ def test_queued_metrics_count(persistence: Persistence) -> None:
         assert buffered.metrics.names() == {"score": 2}
 
 
-def test_metrics_count_where_no_words_are_kept(open_again: Callable[..., Persistence]) -> None:
+def test_metrics_count_with_content_metrics_only(open_again: Callable[..., Persistence]) -> None:
     persistence = open_again(content="metrics-only")
     measure(persistence, 1, tags={"split": "test"})
     assert asked(persistence, group_by="tags.split") == [(None, None, 1.0, 1)]
 
 
-def test_a_name_is_redacted_like_all_that_is_kept(open_again: Callable[..., Persistence]) -> None:
+def test_a_name_is_redacted_like_all_text(open_again: Callable[..., Persistence]) -> None:
     persistence = open_again(redactor=lambda field, text: text.replace("secret", "…"))
     measure(persistence, 1, name="secret score")
     assert persistence.metrics.names() == {"… score": 1}
@@ -496,7 +498,7 @@ def test_a_transaction_sees_its_own_metrics(persistence: Persistence) -> None:
         assert asked(persistence, bucket="1d") == [(MIDNIGHT, None, 1.0, 1)]
 
 
-def test_metrics_go_with_their_run(persistence: Persistence) -> None:
+def test_metrics_are_deleted_with_their_run(persistence: Persistence) -> None:
     measure(persistence, 1)
     assert persistence.delete_agent_run("run")
     assert persistence.metrics.names() == {}
@@ -505,7 +507,7 @@ def test_metrics_go_with_their_run(persistence: Persistence) -> None:
 # --- as tables ------------------------------------------------------------------------------------
 
 
-def test_an_answer_turns_into_what_analysts_work_with(history: Persistence) -> None:
+def test_a_result_converts_to_frames_and_tables(history: Persistence) -> None:
     points = history.query_metrics("score", "sum", bucket="1d", group_by="tags.split")
     assert points.to_dicts()[0] == {
         "bucket": "2026-11-20T00:00:00+00:00",
@@ -526,7 +528,7 @@ def test_an_answer_turns_into_what_analysts_work_with(history: Persistence) -> N
     assert pl.DataFrame(points)["count"].to_list() == [1, 1, 1, 1]
 
 
-def test_the_types_do_not_depend_on_what_there_is(history: Persistence) -> None:
+def test_the_types_do_not_depend_on_the_values(history: Persistence) -> None:
     some = history.query_metrics("score", bucket="1d", group_by="agent_id")
     plain = history.query_metrics("score")
     nothing = history.query_metrics("nothing")
@@ -544,7 +546,7 @@ def test_the_types_do_not_depend_on_what_there_is(history: Persistence) -> None:
     pd.testing.assert_series_equal(types, nothing.to_pandas().dtypes)
 
 
-def test_an_answer_shows_itself(history: Persistence) -> None:
+def test_a_result_displays_itself(history: Persistence) -> None:
     points = history.query_metrics("score", group_by="agent_id")
     assert repr(points) == "<Records: 2 metric points>"
     assert points[1] == MetricPoint(None, "b", 3.0, 2)

@@ -1,4 +1,4 @@
-"""A model call is read from the answer of the OpenAI, Anthropic and Google SDKs, known by shape."""
+"""A model call is read from a response of the OpenAI, Anthropic or Google SDK, by its shape."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from curio_persistence import AgentLLMUsage, Persistence
 
 
 class SdkObject(BaseModel):
-    """An object as the SDKs make them of the JSON that comes over the wire."""
+    """An object as the SDKs create it from received JSON."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -133,9 +133,7 @@ def recorded(persistence: Persistence, response: Any, **given: Any) -> AgentLLMU
 
 @either_form
 @pytest.mark.parametrize("sdk", ANSWERS)
-def test_an_answer_is_read_whichever_sdk_it_is_from(
-    persistence: Persistence, sdk: str, form: Any
-) -> None:
+def test_a_response_of_any_sdk_is_read(persistence: Persistence, sdk: str, form: Any) -> None:
     usage = recorded(persistence, form(ANSWERS[sdk]), provider="p", messages=MESSAGES)
     assert (usage.provider, usage.model, usage.status) == ("p", "gpt-5-2025-08-07", "success")
     assert json.loads(usage.prompt) == MESSAGES
@@ -150,7 +148,7 @@ def test_an_answer_is_read_whichever_sdk_it_is_from(
     assert metrics["usage"] == next(v for k, v in ANSWERS[sdk].items() if k.startswith("usage"))
 
 
-def test_the_model_that_was_asked_for_counts_for_more(persistence: Persistence) -> None:
+def test_the_requested_model_takes_precedence(persistence: Persistence) -> None:
     usage = recorded(persistence, CHAT, model="gpt-5")
     assert usage.model == "gpt-5"
     assert usage.get_usage_metrics_dict()["response_model"] == "gpt-5-2025-08-07"
@@ -177,7 +175,7 @@ def test_the_model_that_was_asked_for_counts_for_more(persistence: Persistence) 
     ],
     ids=["openai-chat", "openai-responses", "anthropic", "google"],
 )
-def test_an_answer_that_is_not_all_text_keeps_its_parts(
+def test_a_response_with_other_parts_than_text_is_stored_as_json(
     persistence: Persistence, response: Any
 ) -> None:
     content = recorded(persistence, response, model="m").response_content
@@ -196,13 +194,13 @@ def test_an_answer_that_is_not_all_text_keeps_its_parts(
         (42, "42"),
     ],
 )
-def test_an_answer_of_another_shape_is_kept_as_it_is(
+def test_a_response_of_another_shape_is_stored_unchanged(
     persistence: Persistence, response: Any, kept: str | None
 ) -> None:
     assert recorded(persistence, response, model="m").response_content == kept
 
 
-def test_what_the_agent_sets_counts_for_more(persistence: Persistence) -> None:
+def test_values_set_by_the_agent_take_precedence(persistence: Persistence) -> None:
     with persistence.record_run(agent_id="agent") as run, run.llm(model="m") as call:
         call.response = CHAT
         call.record.input_tokens = 7
@@ -218,7 +216,7 @@ def test_what_the_agent_sets_counts_for_more(persistence: Persistence) -> None:
 @pytest.mark.parametrize(
     ("error", "status"), [(ValueError("no"), "error"), (TimeoutError("slow"), "timeout")]
 )
-def test_a_call_that_raises_is_kept_with_its_error(
+def test_a_call_that_raises_is_stored_with_its_error(
     persistence: Persistence, error: Exception, status: str
 ) -> None:
     with (
@@ -278,7 +276,7 @@ STREAMS = {
 
 @either_form
 @pytest.mark.parametrize("sdk", STREAMS)
-def test_a_stream_is_put_together(persistence: Persistence, sdk: str, form: Any) -> None:
+def test_a_stream_is_assembled(persistence: Persistence, sdk: str, form: Any) -> None:
     chunks = [form(chunk) for chunk in STREAMS[sdk]]
     with persistence.record_run(agent_id="agent") as run, run.llm(messages=MESSAGES) as call:
         assert list(call.stream(iter(chunks))) == chunks
@@ -290,7 +288,7 @@ def test_a_stream_is_put_together(persistence: Persistence, sdk: str, form: Any)
     assert (metrics["finish_reason"], metrics["first_token_ms"] >= 0) == ("stop", True)
 
 
-def test_text_chunks_and_async_streams_are_put_together(persistence: Persistence) -> None:
+def test_text_chunks_and_async_streams_are_assembled(persistence: Persistence) -> None:
     async def chunks() -> AsyncIterator[str]:
         yield "be"
         yield "cause"
@@ -306,7 +304,7 @@ def test_text_chunks_and_async_streams_are_put_together(persistence: Persistence
     assert [usage.response_content for usage in persistence.get_llm_usage()] == ["because"] * 2
 
 
-def test_a_streamed_tool_call_is_put_together(persistence: Persistence) -> None:
+def test_a_streamed_tool_call_is_assembled(persistence: Persistence) -> None:
     deltas = [
         {"index": 0, "id": "t", "function": {"name": "search", "arguments": ""}},
         {"index": 0, "function": {"arguments": '{"q": '}},
@@ -346,7 +344,7 @@ def test_a_chunk_of_another_shape_costs_neither_the_agent_nor_the_rest(
     assert ("because" in answered, "odd" in answered) == (True, "odd" in repr(chunk))
 
 
-def test_a_stream_that_breaks_off_is_kept_as_far_as_it_came(persistence: Persistence) -> None:
+def test_an_interrupted_stream_is_stored_up_to_its_end(persistence: Persistence) -> None:
     def chunks() -> Iterator[str]:
         yield "be"
         raise ConnectionError("gone")

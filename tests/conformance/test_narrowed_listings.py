@@ -1,4 +1,4 @@
-"""Listings narrowed to a status, or to the first few events; and where it all is kept."""
+"""Listings filtered by status or limited to the first events; location and version."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_agent_status_limit_and_offset_work_together(six_runs: Persistence) -> N
 
 @pytest.mark.before_io
 @pytest.mark.parametrize("status", ["", "s" * 51, 1])
-def test_what_cannot_be_a_status_is_refused(persistence: Persistence, status: str) -> None:
+def test_an_invalid_status_is_refused(persistence: Persistence, status: str) -> None:
     with pytest.raises(InvalidValueError, match=r"AgentRun\.status"):
         persistence.runs.newest(status=status)
 
@@ -73,7 +73,7 @@ def test_the_first_events_of_a_run_are_its_oldest(persistence: Persistence) -> N
         of_run("run", limit=-1)
 
 
-def test_a_persistence_says_where_it_is_and_which_version(persistence: Persistence) -> None:
+def test_a_persistence_gives_its_location_and_schema_version(persistence: Persistence) -> None:
     assert persistence.location.startswith(("The ", "PostgreSQL "))
     lasting = "InMemory" not in type(persistence).__name__
     assert (persistence.schema_version() > 0) == lasting

@@ -1,4 +1,4 @@
-"""Listings come in one order, which no two calls and no two pages disagree about."""
+"""Listings have one order, the same in all calls and pages."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ def names(runs: Sequence[AgentRun]) -> list[str]:
     return [run.run_id for run in runs]
 
 
-def test_runs_of_one_moment_come_last_created_first(persistence: Persistence) -> None:
+def test_runs_of_the_same_time_are_last_created_first(persistence: Persistence) -> None:
     created = create_runs(persistence, 20)
     assert names(persistence.get_agent_runs(limit=None)) == created[::-1]
     assert names(persistence.get_agent_runs("agent", limit=None)) == created[::-1]
 
 
-def test_pages_of_one_moment_neither_repeat_nor_leave_out(persistence: Persistence) -> None:
+def test_pages_of_the_same_time_neither_repeat_nor_skip_records(persistence: Persistence) -> None:
     created = create_runs(persistence, 31)
     pages = takewhile(
         bool, (persistence.get_agent_runs(limit=7, offset=7 * page) for page in count())
@@ -53,7 +53,7 @@ def test_an_update_does_not_move_a_run(persistence: Persistence) -> None:
     assert names(persistence.get_agent_runs()) == created[::-1]
 
 
-def test_events_of_one_moment_come_as_they_were_logged(persistence: Persistence) -> None:
+def test_events_of_the_same_time_are_in_logged_order(persistence: Persistence) -> None:
     for number in range(20):
         event = AgentRunEvent("agent", "run", timestamp=NOON, data=str(number))
         persistence.log_agent_run_event(event)
@@ -62,7 +62,7 @@ def test_events_of_one_moment_come_as_they_were_logged(persistence: Persistence)
         assert [event.data for event in logged] == [str(number) for number in range(20)]
 
 
-def test_an_event_from_the_past_takes_its_place_in_time(persistence: Persistence) -> None:
+def test_a_backdated_event_is_ordered_by_its_time(persistence: Persistence) -> None:
     for minute in 0, 2, 1, -1:
         at = NOON + timedelta(minutes=minute)
         persistence.log_agent_run_event(AgentRunEvent("agent", "run", timestamp=at))
@@ -70,7 +70,7 @@ def test_an_event_from_the_past_takes_its_place_in_time(persistence: Persistence
     assert times == [NOON + timedelta(minutes=minute) for minute in (-1, 0, 1, 2)]
 
 
-def test_model_calls_of_one_moment_come_last_logged_first(persistence: Persistence) -> None:
+def test_model_calls_of_the_same_time_are_last_logged_first(persistence: Persistence) -> None:
     for number in range(20):
         usage = AgentLLMUsage("agent", "run", prompt_length=number, created_at=NOON)
         persistence.log_llm_usage(usage)
@@ -82,7 +82,7 @@ def test_model_calls_of_one_moment_come_last_logged_first(persistence: Persisten
         assert [usage.prompt_length for usage in answer] == list(range(20))[::-1]
 
 
-def test_without_a_limit_named_there_are_ten_runs_and_a_hundred_model_calls(
+def test_the_default_limits_are_ten_runs_and_a_hundred_model_calls(
     persistence: Persistence,
 ) -> None:
     create_runs(persistence, 12)
@@ -139,7 +139,7 @@ BAD_COUNTS: list[Any] = [-1, True, False, 1.0, "1", 2**63, np.bool_(True), np.fl
     ],
     ids=["runs", "usage", "offset"],
 )
-def test_what_is_no_count_is_refused_by_name(
+def test_an_invalid_count_is_refused_by_name(
     persistence: Persistence, name: str, call: Callable[[Persistence, Any], object], bad: Any
 ) -> None:
     with pytest.raises(InvalidValueError, match=name) as refused:
@@ -147,6 +147,6 @@ def test_what_is_no_count_is_refused_by_name(
     assert refused.value.field == name
 
 
-def test_an_offset_must_be_there(persistence: Persistence) -> None:
+def test_an_offset_is_required(persistence: Persistence) -> None:
     with pytest.raises(InvalidValueError, match="offset"):
         persistence.get_agent_runs(offset=None)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Pages have every record once, whatever is written meanwhile and wherever they end."""
+"""Pages contain every record once, with concurrent writes and any page size."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ in_each_order = pytest.mark.parametrize("order", ORDERS)
 def test_every_record_is_on_one_page(
     persistence: Persistence, kind: Kind, order: str, limit: int
 ) -> None:
-    """Of records of few moments, too, in whose midst pages end."""
+    """Holds for records of the same time across the end of a page, too."""
     write(persistence, kind, range(31), moments=4)
     read = [each for page in pages(persistence, kind, order=order, limit=limit) for each in page]
     assert numbers(read) == in_order(range(31), order, moments=4)
@@ -45,8 +45,8 @@ def test_every_record_is_on_one_page(
 
 @of_each_kind
 @pytest.mark.parametrize("count", [0, 1, 3, 4, 6])
-def test_the_last_page_leads_nowhere(persistence: Persistence, kind: Kind, count: int) -> None:
-    """Nor is it ever empty, unless it is the first."""
+def test_the_last_page_has_no_cursor(persistence: Persistence, kind: Kind, count: int) -> None:
+    """It is never empty, unless it is the first."""
     write(persistence, kind, range(count))
     lengths = [len(page) for page in pages(persistence, kind, limit=3)]
     assert lengths == {0: [0], 1: [1], 3: [3], 4: [3, 1], 6: [3, 3]}[count]
@@ -75,13 +75,13 @@ def test_a_page_has_at_most_limit_records(
 
 
 @of_each_kind
-def test_without_a_limit_named_a_page_has_a_hundred(persistence: Persistence, kind: Kind) -> None:
+def test_the_default_limit_of_a_page_is_a_hundred(persistence: Persistence, kind: Kind) -> None:
     write(persistence, kind, range(102))
     assert [len(page) for page in pages(persistence, kind)] == [100, 2]
 
 
 @of_each_kind
-def test_the_rest_may_be_had_at_once(persistence: Persistence, kind: Kind) -> None:
+def test_the_rest_can_be_fetched_at_once(persistence: Persistence, kind: Kind) -> None:
     write(persistence, kind, range(5))
     first = query(persistence, kind, limit=2)
     rest = query(persistence, kind, limit=None, cursor=first.next_cursor)
@@ -90,10 +90,10 @@ def test_the_rest_may_be_had_at_once(persistence: Persistence, kind: Kind) -> No
 
 @of_each_kind
 @in_each_order
-def test_what_is_stored_or_deleted_meanwhile_moves_no_record(
+def test_concurrent_inserts_and_deletions_move_no_record(
     persistence: Persistence, kind: Kind, order: str
 ) -> None:
-    """What comes later in the order is on a later page."""
+    """Records later in the order are on a later page."""
     write(persistence, kind, range(10, 20))
     first = query(persistence, kind, order=order, limit=4)
     write(persistence, kind, range(20, 25))
@@ -114,7 +114,7 @@ def test_a_cursor_may_be_used_again(persistence: Persistence, kind: Kind) -> Non
         assert numbers(page) == [2, 1, 0][:limit]
 
 
-def test_a_cursor_is_good_wherever_the_database_is_opened(open_again: Open, lasting: None) -> None:
+def test_a_cursor_works_in_another_process(open_again: Open, lasting: None) -> None:
     one, other = open_again(), open_again()
     write(one, AgentRun, range(3))
     cursor = query(one, AgentRun, limit=1).next_cursor
@@ -122,7 +122,7 @@ def test_a_cursor_is_good_wherever_the_database_is_opened(open_again: Open, last
     assert numbers(query(other, AgentRun, cursor=cursor)) == [1, 0]
 
 
-def test_a_cursor_goes_unharmed_into_a_url_and_onto_a_command_line(
+def test_a_cursor_is_safe_in_a_url_and_on_a_command_line(
     persistence: Persistence,
 ) -> None:
     for number in range(20):
@@ -141,10 +141,10 @@ def test_pages_see_the_writes_of_their_transaction(persistence: Persistence) -> 
     assert numbers(read) == [4, 3, 2, 1, 0]
 
 
-# --- what is asked for ----------------------------------------------------------------------------
+# --- filters ------------------------------------------------------------------------------------
 
 
-def test_pages_have_what_passes_every_filter(persistence: Persistence) -> None:
+def test_pages_contain_the_records_that_pass_every_filter(persistence: Persistence) -> None:
     for agent in "a", "b":
         for run in "r", "s":
             for kind in "x", "":
@@ -193,7 +193,7 @@ def test_an_empty_event_type_is_a_value(persistence: Persistence) -> None:
     ],
     ids=repr,
 )
-def test_what_is_no_question_is_refused_by_name(
+def test_an_invalid_filter_is_refused_by_name(
     persistence: Persistence, field: str, options: dict[str, Any]
 ) -> None:
     with pytest.raises(InvalidValueError) as refused:
@@ -205,12 +205,12 @@ def test_what_is_no_question_is_refused_by_name(
         assert refused.value.field == field
 
 
-# --- cursors of something else --------------------------------------------------------------------
+# --- invalid cursors ----------------------------------------------------------------------------
 
 
 @pytest.fixture
 def cursor(persistence: Persistence) -> str:
-    """It leads to the second page of the events of agent `agent`."""
+    """Return the cursor of the second page of the events of agent `agent`."""
     write(persistence, AgentRunEvent, range(3))
     write(persistence, AgentRun, range(3))
     cursor = query(persistence, AgentRunEvent, agent_id="agent", limit=1).next_cursor
@@ -261,7 +261,7 @@ def test_a_cursor_of_another_database_is_refused(persistence: Persistence, curso
 
 @pytest.mark.before_io
 def test_a_damaged_cursor_is_refused(persistence: Persistence, cursor: str) -> None:
-    """With any letter changed, lost or doubled, or anything around it."""
+    """Tries each letter changed, missing or doubled, and text around it."""
     for at, letter in enumerate(cursor):
         other = "A" if letter != "A" else "B"
         for damaged in (
@@ -277,7 +277,7 @@ def test_a_damaged_cursor_is_refused(persistence: Persistence, cursor: str) -> N
 
 
 def _cursor_of(value: Any) -> str:
-    """Something that looks like a cursor."""
+    """Return a value that looks like a cursor."""
     return base64.urlsafe_b64encode(b"123456789" + json.dumps(value).encode()).decode()
 
 
@@ -305,7 +305,7 @@ def _cursor_of(value: Any) -> str:
     ],
     ids=lambda hostile: repr(hostile)[:30],
 )
-def test_what_is_no_cursor_is_refused(persistence: Persistence, hostile: Any) -> None:
+def test_an_invalid_cursor_is_refused(persistence: Persistence, hostile: Any) -> None:
     assert_refused(persistence, hostile)
 
 
@@ -330,27 +330,27 @@ def test_a_page_is_like_a_list(page: Page[AgentRun]) -> None:
             page[beyond]
 
 
-def test_a_part_of_a_page_is_too(page: Page[AgentRun]) -> None:
+def test_a_slice_of_a_page_is_like_a_list(page: Page[AgentRun]) -> None:
     assert type(page[1:3]) is Records
     assert numbers(page[1:3]) == [1, 2]
     assert numbers(page[::-2]) == [3, 1]
     assert list(page[7:]) == []
 
 
-def test_what_is_done_to_a_record_does_not_change_the_page(page: Page[AgentRun]) -> None:
+def test_changing_a_record_does_not_change_the_page(page: Page[AgentRun]) -> None:
     page[0].objective = "another"
     for run in page:
         run.objective = "another"
     assert numbers(page) == [0, 1, 2, 3]
 
 
-def test_a_page_says_what_it_is(page: Page[AgentRun]) -> None:
+def test_the_repr_of_a_page_says_what_it_is(page: Page[AgentRun]) -> None:
     assert repr(page) == "<Page: 4 agent_runs and more>"
     assert repr(page[:2]) == "<Records: 2 agent_runs>"
 
 
 @pytest.mark.slow
-def test_an_answer_of_very_many_records_is_whole(persistence: Persistence) -> None:
+def test_a_result_of_very_many_records_is_complete(persistence: Persistence) -> None:
     write(persistence, AgentRunEvent, range(20_000), moments=20_000)
     for filters in ({}, {"agent_id": "agent"}):
         page = persistence.query_events(order="oldest", limit=None, **filters)
@@ -358,7 +358,7 @@ def test_an_answer_of_very_many_records_is_whole(persistence: Persistence) -> No
     assert numbers(persistence.query_events(order="oldest", limit=19_999)) == list(range(19_999))
 
 
-def test_what_was_read_can_be_pickled(persistence: Persistence) -> None:
+def test_results_can_be_pickled(persistence: Persistence) -> None:
     persistence.create_agent_run(AgentRun("agent", "run", objective="find it", tags=["a"]))
     persistence.append_event("run", "agent", "metric", payload={"name": "m", "value": 1.5})
     persistence.append_event("run", "agent", "metric", payload={"name": "m", "value": 2.5})

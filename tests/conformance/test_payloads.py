@@ -1,4 +1,4 @@
-"""Events are found by what stands in their payloads, on every backend alike."""
+"""Payload filters find the same events on every backend."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SEARCHES = [
 
 
 def log(persistence: Persistence, *payloads: Any) -> None:
-    """One event for each payload, of which the type is its number."""
+    """Log one event for each payload, with the payload's number as its type."""
     persistence.log_agent_run_events(
         AgentRunEvent("agent", "run", event_type=str(number), data=payload)
         for number, payload in enumerate(payloads)
@@ -30,7 +30,7 @@ def log(persistence: Persistence, *payloads: Any) -> None:
 
 
 def found(persistence: Persistence, payload: Mapping[Any, Any]) -> str:
-    """The numbers of the events, which all ways of asking agree on."""
+    """Return the numbers of the matching events; all kinds of query must agree."""
     page = persistence.query_events(payload=payload)
     numbers = sorted(event.event_type for event in page)
     streamed = persistence.iter_agent_run_events(payload=payload)
@@ -70,7 +70,7 @@ def test_each_path_leads_to_its_value(
     assert found(persistence, payload) == expected
 
 
-def test_other_filters_and_pages_go_along(persistence: Persistence) -> None:
+def test_payload_filters_work_with_other_filters_and_pages(persistence: Persistence) -> None:
     log(persistence, *SEARCHES)
     assert persistence.count_events(payload={"tool": "search"}, event_type=["1", "2"]) == 1
     page = persistence.query_events(payload={"tool": "search"}, limit=1)
@@ -86,7 +86,7 @@ def test_a_stream_becomes_columns(persistence: Persistence) -> None:
     assert table.column("event_type").to_pylist() == ["1"]
 
 
-def test_a_transaction_sees_its_own(persistence: Persistence) -> None:
+def test_a_transaction_finds_its_own_events(persistence: Persistence) -> None:
     with persistence.transaction():
         log(persistence, *SEARCHES)
         assert found(persistence, {"tool": "search"}) == "01"
@@ -196,7 +196,7 @@ NONE_OF_IT = [
 
 
 @pytest.mark.parametrize("payload", WHOLE, ids=lambda text: text[:40])
-def test_what_every_database_can_read_is_looked_into(
+def test_a_payload_that_every_database_can_read_is_searched(
     persistence: Persistence, payload: str
 ) -> None:
     log(persistence, payload)
@@ -204,15 +204,15 @@ def test_what_every_database_can_read_is_looked_into(
 
 
 @pytest.mark.parametrize("payload", NONE_OF_IT, ids=lambda text: text[:40])
-def test_in_what_some_database_cannot_read_nothing_is_found(
+def test_a_payload_that_some_database_cannot_read_matches_nothing(
     persistence: Persistence, payload: str
 ) -> None:
-    """Nor is it an error: what an agent stores must not stop whoever looks for something else."""
+    """It is not an error either: a stored payload must not break queries for others."""
     log(persistence, payload, {"v": 1})
     assert found(persistence, {"v": 1}) == "1"
 
 
-def test_of_a_repeated_key_the_last_counts(persistence: Persistence) -> None:
+def test_the_last_of_a_repeated_key_counts(persistence: Persistence) -> None:
     log(
         persistence,
         '{"o": {"v": 1}, "o": {}}',
@@ -226,7 +226,7 @@ def test_of_a_repeated_key_the_last_counts(persistence: Persistence) -> None:
 
 
 @pytest.mark.parametrize("value", [True, "yes", None])
-def test_of_a_repeated_key_the_last_counts_whatever_its_value(
+def test_the_last_of_a_repeated_key_counts_whatever_its_value(
     persistence: Persistence, value: Any
 ) -> None:
     said = json.dumps(value)
@@ -243,7 +243,7 @@ TEXTS += ["$.a", "a b", "x" * 900, "'; DROP TABLE agent_runs; --", "{}", ":", '\
 def test_any_text_is_found_as_a_key_and_as_a_value(
     persistence: Persistence, ascii_only: bool
 ) -> None:
-    """Half a surrogate pair as well, but not as an escape: PostgreSQL could not hold that."""
+    """Lone surrogates match as well, but not as an escape, which PostgreSQL cannot store."""
     texts = [text for text in TEXTS if not (ascii_only and ("\ud800" in text or "\ufdd0" in text))]
     written = [json.dumps({text: {"value": text}}, ensure_ascii=ascii_only) for text in texts]
     log(persistence, *written)
@@ -253,7 +253,7 @@ def test_any_text_is_found_as_a_key_and_as_a_value(
         assert persistence.count_events(payload={(text,): text}) == 0
 
 
-def test_events_without_a_payload_are_passed_by(persistence: Persistence) -> None:
+def test_events_without_a_payload_do_not_match(persistence: Persistence) -> None:
     log(persistence, None, {"v": None})
     assert found(persistence, {"v": None}) == "1"
 
@@ -290,7 +290,7 @@ def test_events_without_a_payload_are_passed_by(persistence: Persistence) -> Non
     ],
     ids=lambda value: repr(value)[:40],
 )
-def test_what_no_payload_could_hold_is_refused(
+def test_a_value_that_no_payload_can_contain_is_refused(
     persistence: Persistence, payload: Any, says: str
 ) -> None:
     for ask in (

@@ -1,4 +1,4 @@
-"""What is opened read-only is read as ever, and refuses every write."""
+"""A read-only persistence can be read and refuses every write."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ WRITES: dict[str, Callable[[Persistence], Any]] = {
 
 @pytest.fixture
 def reader(request: pytest.FixtureRequest, open_again: Open) -> Persistence:
-    """One that is opened read-only; there are records in it if they are kept in a database."""
+    """A read-only persistence; it has records unless the backend is in memory."""
     if request.node.callspec.params["open_again"] == "sqlite_memory":
         pytest.skip("it refuses to be opened")
     persistence = open_again()
@@ -50,14 +50,14 @@ def test_every_write_is_refused(reader: Persistence, write: Callable[[Persistenc
     assert (reader.get_agent_runs(), reader.count_events()) == before
 
 
-def test_all_is_read(reader: Persistence) -> None:
+def test_everything_can_be_read(reader: Persistence) -> None:
     runs = [run.run_id for run in reader.get_agent_runs()]
     assert reader.get_agent_run_stats()["total_runs"] == len(runs)
     assert len(reader.search_text("zebra")) == reader.count_events() == len(runs)
     assert reader.diagnose()
 
 
-def test_a_recorded_run_tells_what_it_dropped(reader: Persistence) -> None:
+def test_a_recorded_run_counts_dropped_records(reader: Persistence) -> None:
     with reader.record_run(agent_id="agent") as run:
         run.log("t")
     assert run.dropped > 0

@@ -1,4 +1,4 @@
-"""The recorder keeps what an agent does, and never gets in its way."""
+"""The recorder stores an agent's actions, and never gets in its way."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_begin_and_end_are_events(persistence: Persistence) -> None:
     )
 
 
-def test_runs_have_ids_of_their_own_unless_one_is_given(persistence: Persistence) -> None:
+def test_runs_get_new_ids_unless_one_is_given(persistence: Persistence) -> None:
     first, second = (persistence.record_run(agent_id="agent") for _ in range(2))
     assert first.run_id != second.run_id
     with persistence.record_run(agent_id="agent", run_id="mine") as run:
@@ -110,7 +110,7 @@ def test_runs_have_ids_of_their_own_unless_one_is_given(persistence: Persistence
     ("output", "text"),
     [("found", "found"), ({"a": [1]}, '{"a": [1]}'), (0, "0"), ("", ""), (None, None)],
 )
-def test_finishing_keeps_the_output(persistence: Persistence, output: Any, text: str) -> None:
+def test_finishing_stores_the_output(persistence: Persistence, output: Any, text: str) -> None:
     with persistence.record_run(agent_id="agent") as run:
         run.finish(output)
         assert stored(persistence, run).status == "completed"
@@ -143,7 +143,7 @@ def test_a_run_can_finish_with_a_status_of_its_own(persistence: Persistence, sta
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else "",
 )
-def test_an_exception_ends_the_run_and_goes_on(
+def test_an_exception_ends_the_run_and_propagates(
     persistence: Persistence, raised: BaseException, status: str, message: str
 ) -> None:
     with (
@@ -161,7 +161,7 @@ def test_an_exception_ends_the_run_and_goes_on(
     assert (last.event_type, data) == ("run_error", {"status": status, "error": message})
 
 
-def test_an_exception_after_the_end_counts_for_more(persistence: Persistence) -> None:
+def test_an_exception_after_the_end_takes_precedence(persistence: Persistence) -> None:
     def agent() -> None:
         with persistence.record_run(agent_id="agent", run_id="run") as run:
             run.finish("done")
@@ -173,7 +173,7 @@ def test_an_exception_after_the_end_counts_for_more(persistence: Persistence) ->
     assert (after.status, after.final_synthesis_output) == ("error", "done")
 
 
-def test_a_generator_that_is_left_alone_is_cancelled(persistence: Persistence) -> None:
+def test_an_abandoned_generator_is_cancelled(persistence: Persistence) -> None:
     def agent() -> Iterator[int]:
         with persistence.record_run(agent_id="agent", run_id="run"):
             yield 1
@@ -324,7 +324,9 @@ def test_events_come_in_the_order_they_were_logged(persistence: Persistence) -> 
     assert {event.agent_name for event in logged} == {"Agent"}
 
 
-def test_an_event_may_be_a_member_text_or_without_data(persistence: Persistence) -> None:
+def test_an_event_type_may_be_a_member_or_text_and_data_is_optional(
+    persistence: Persistence,
+) -> None:
     with persistence.record_run(agent_id="agent") as run:
         run.log(Own.THOUGHT)  # type: ignore[arg-type]
         run.log("said", "plain text")
@@ -341,7 +343,7 @@ def test_iterations_are_numbered_and_counted(persistence: Persistence) -> None:
     assert [event.get_data_dict() for event in started] == [{"iteration": n} for n in (1, 2, 3)]
 
 
-def test_a_tool_call_is_kept_before_and_after(persistence: Persistence) -> None:
+def test_a_tool_call_is_stored_before_and_after(persistence: Persistence) -> None:
     with (
         persistence.record_run(agent_id="agent") as run,
         run.tool("search", {"q": "it"}) as call,
@@ -357,7 +359,7 @@ def test_a_tool_call_is_kept_before_and_after(persistence: Persistence) -> None:
     assert latency >= 0
 
 
-def test_a_failed_tool_call_says_how_and_lets_the_exception_go_on(
+def test_a_failed_tool_call_stores_its_error_which_propagates(
     persistence: Persistence,
 ) -> None:
     with persistence.record_run(agent_id="agent") as run:
@@ -371,7 +373,7 @@ def test_a_failed_tool_call_says_how_and_lets_the_exception_go_on(
     assert (metrics["call_count"], metrics["error_count"]) == (1, 1)
 
 
-def test_a_model_call_is_kept_whole(persistence: Persistence) -> None:
+def test_a_model_call_is_stored_completely(persistence: Persistence) -> None:
     with persistence.record_run(agent_id="agent") as run:
         run.llm_call(
             provider="provider",
@@ -399,7 +401,7 @@ def test_a_model_call_is_kept_whole(persistence: Persistence) -> None:
     assert (usage.cost_usd, usage.status, usage.error_message) == (Decimal("0.1"), "success", None)
 
 
-def test_a_prompt_that_is_no_text_is_kept_as_json(persistence: Persistence) -> None:
+def test_a_prompt_that_is_not_text_is_stored_as_json(persistence: Persistence) -> None:
     messages = [{"role": "user", "content": "why?"}]
     with persistence.record_run(agent_id="agent") as run:
         run.llm_call(prompt=messages, response={"content": "because"})
@@ -420,7 +422,7 @@ def test_a_prompt_that_is_no_text_is_kept_as_json(persistence: Persistence) -> N
         ({"status": "timeout"}, ("timeout", None)),
     ],
 )
-def test_a_failed_model_call_says_how(
+def test_a_failed_model_call_stores_its_error(
     persistence: Persistence, given: dict[str, Any], kept: tuple[str, str | None]
 ) -> None:
     with persistence.record_run(agent_id="agent") as run:
@@ -432,7 +434,7 @@ def test_a_failed_model_call_says_how(
 # --- when it cannot be recorded ---------------------------------------------------------------
 
 
-def test_an_agent_goes_on_when_its_persistence_fails(
+def test_an_agent_continues_when_its_persistence_fails(
     persistence: Persistence, caplog: pytest.LogCaptureFixture
 ) -> None:
     steps = []
@@ -446,7 +448,7 @@ def test_an_agent_goes_on_when_its_persistence_fails(
         run.llm_call(prompt="why?")
         steps.append("after")
     assert steps == ["before", "during", "after"]
-    # The thought, two events of the tool, the model call; then the end, as event and in the run.
+    # The thought, two tool events, the model call; then the end, as an event and in the run.
     assert run.dropped == 6
     records = [record for record in caplog.records if record.name == LOGGER]
     [record] = [record for record in records if record.levelno == logging.ERROR]
@@ -454,7 +456,7 @@ def test_an_agent_goes_on_when_its_persistence_fails(
     assert record.exc_info is None
 
 
-def test_every_run_says_once_that_it_is_not_recorded(
+def test_every_run_logs_once_that_it_is_not_recorded(
     persistence: Persistence, caplog: pytest.LogCaptureFixture
 ) -> None:
     persistence.close()
@@ -479,10 +481,8 @@ def test_the_agents_own_exception_is_never_masked(persistence: Persistence) -> N
 
 
 @pytest.mark.parametrize("lost", [1, 2, 3])
-def test_a_run_that_could_not_begin_is_made_up_for_at_its_end(
-    persistence: Persistence, lost: int
-) -> None:
-    """Its first event, its last event and its end are the calls that can still get through."""
+def test_a_run_whose_begin_failed_is_stored_at_its_end(persistence: Persistence, lost: int) -> None:
+    """Its first event, its last event and its end are the calls that may still succeed."""
     unreachable: Any = Outage(persistence, calls=lost)
     with record_run(unreachable, agent_id="agent", objective="find out", run_id="run") as run:
         pass
@@ -493,7 +493,7 @@ def test_a_run_that_could_not_begin_is_made_up_for_at_its_end(
     assert after == run.agent_run
 
 
-def test_when_asked_to_a_failure_is_raised(persistence: Persistence) -> None:
+def test_with_on_error_raise_a_failure_is_raised(persistence: Persistence) -> None:
     with persistence.record_run(agent_id="agent", on_error="raise") as run:
         with pytest.raises(InvalidValueError, match="event_type"):
             run.log("x" * 256)
@@ -502,12 +502,12 @@ def test_when_asked_to_a_failure_is_raised(persistence: Persistence) -> None:
     assert run.dropped == 0
 
 
-def test_when_asked_to_a_failure_at_the_end_is_raised(persistence: Persistence) -> None:
+def test_with_on_error_raise_a_failure_at_the_end_is_raised(persistence: Persistence) -> None:
     with pytest.raises(ClosedError), persistence.record_run(agent_id="agent", on_error="raise"):
         persistence.close()
 
 
-def test_when_asked_to_a_tool_call_that_cannot_be_recorded_is_raised(
+def test_with_on_error_raise_a_failed_tool_call_record_is_raised(
     persistence: Persistence,
 ) -> None:
     with (
@@ -518,7 +518,9 @@ def test_when_asked_to_a_tool_call_that_cannot_be_recorded_is_raised(
         persistence.close()
 
 
-def test_when_asked_to_a_run_that_cannot_begin_does_not(persistence: Persistence) -> None:
+def test_with_on_error_raise_a_run_that_cannot_be_stored_does_not_begin(
+    persistence: Persistence,
+) -> None:
     began = []
     persistence.close()
     with pytest.raises(ClosedError), persistence.record_run(agent_id="agent", on_error="raise"):
@@ -526,7 +528,9 @@ def test_when_asked_to_a_run_that_cannot_begin_does_not(persistence: Persistence
     assert began == []
 
 
-def test_even_then_the_agents_own_exception_goes_on_with_a_note(persistence: Persistence) -> None:
+def test_with_on_error_raise_the_agents_own_exception_propagates_with_a_note(
+    persistence: Persistence,
+) -> None:
     def agent() -> None:
         with (
             persistence.record_run(agent_id="agent", on_error="raise") as run,
@@ -552,12 +556,12 @@ def test_a_run_that_cannot_begin_leaves_no_parent_behind(persistence: Persistenc
     assert stored(persistence, run).parent_run_id is None
 
 
-def test_there_are_two_ways_to_take_an_error(persistence: Persistence) -> None:
+def test_on_error_is_log_or_raise(persistence: Persistence) -> None:
     with pytest.raises(ConfigurationError, match="on_error"):
         persistence.record_run(agent_id="agent", on_error="ignore")  # type: ignore[arg-type]
 
 
-def test_a_run_id_that_is_taken_overwrites_nothing(
+def test_a_duplicate_run_id_overwrites_nothing(
     persistence: Persistence, caplog: pytest.LogCaptureFixture
 ) -> None:
     with persistence.record_run(agent_id="agent", run_id="same") as first:
@@ -575,7 +579,7 @@ def test_a_run_id_that_is_taken_overwrites_nothing(
         raise AssertionError("the block was entered")
 
 
-def test_the_recorder_and_the_persistence_go_by_one_clock(
+def test_the_recorder_and_the_persistence_use_one_clock(
     persistence: Persistence, clock: Hands
 ) -> None:
     with persistence.record_run(agent_id="agent") as run:
@@ -589,7 +593,7 @@ def test_the_recorder_and_the_persistence_go_by_one_clock(
     assert after.started_at < after.created_at < last < after.finished_at
 
 
-def test_a_suspended_generator_adopts_no_runs_after_its_end(persistence: Persistence) -> None:
+def test_a_suspended_generator_becomes_no_parent_after_its_end(persistence: Persistence) -> None:
     def stream() -> Iterator[None]:
         with persistence.record_run(agent_id="stream"):
             yield
@@ -603,7 +607,7 @@ def test_a_suspended_generator_adopts_no_runs_after_its_end(persistence: Persist
     assert stored(persistence, later).parent_run_id is None
 
 
-def test_a_run_that_is_said_to_have_failed_ends_with_an_error_event(
+def test_a_run_finished_as_failed_ends_with_an_error_event(
     persistence: Persistence,
 ) -> None:
     with persistence.record_run(agent_id="agent") as run:
@@ -611,16 +615,16 @@ def test_a_run_that_is_said_to_have_failed_ends_with_an_error_event(
     assert types(persistence, run)[-1] == "run_error"
 
 
-def test_a_blocking_recorder_is_not_entered_by_async_with(persistence: Persistence) -> None:
+def test_a_blocking_recorder_refuses_async_with(persistence: Persistence) -> None:
     run = persistence.record_run(agent_id="agent")
     for block in (run, run.tool("search"), run.llm(model="m"), run.span("part")):
         assert not hasattr(block, "__aenter__")
 
 
-# --- how severe, and how much ---------------------------------------------------------------------
+# --- levels and metrics ---------------------------------------------------------------------------
 
 
-def test_what_went_wrong_is_found_by_its_level(persistence: Persistence) -> None:
+def test_errors_are_found_by_their_level(persistence: Persistence) -> None:
     failed = persistence.record_run(agent_id="agent")
     with suppress(ValueError), failed:
         failed.log("custom", level="debug", message="About to try.")

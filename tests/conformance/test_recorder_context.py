@@ -1,4 +1,4 @@
-"""A run knows in which other run it began: in threads, tasks, generators and several databases."""
+"""A run knows its parent in threads, tasks, generators and with several databases."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_an_awaited_recorder_records_one_run_too(persistence: Persistence) -> No
     assert types(persistence, "nested") == ["run_started", "run_completed"]
 
 
-def test_of_two_threads_that_enter_a_recorder_one_is_refused(persistence: Persistence) -> None:
+def test_one_of_two_threads_that_enter_a_recorder_is_refused(persistence: Persistence) -> None:
     for _ in range(20):
         run = persistence.record_run(agent_id="agent")
         together = threading.Barrier(2)
@@ -124,7 +124,7 @@ def test_a_run_behind_a_buffer_is_a_parent_too(persistence: Persistence) -> None
     assert stored(persistence, "inner").parent_run_id == "outer"
 
 
-def test_a_run_can_say_that_it_has_no_parent(persistence: Persistence) -> None:
+def test_parent_none_starts_a_run_without_a_parent(persistence: Persistence) -> None:
     with (
         persistence.record_run(agent_id="agent", run_id="outer", session_id="talk"),
         persistence.record_run(agent_id="agent", run_id="alone", parent=None),
@@ -236,7 +236,7 @@ def test_an_async_consumers_run_is_not_the_child_of_a_paused_generator(
     }
 
 
-def test_an_awaited_run_in_a_generator_adopts_nothing_while_it_is_paused(
+def test_an_awaited_run_in_a_paused_generator_becomes_no_parent(
     persistence: Persistence,
 ) -> None:
     awaited = AsyncPersistence(persistence)
@@ -257,7 +257,7 @@ def test_an_awaited_run_in_a_generator_adopts_nothing_while_it_is_paused(
     assert parents(persistence) == {"stream": None, "below": "stream", "consumer": None}
 
 
-def test_a_run_in_a_context_manager_is_the_parent_of_what_its_block_records(
+def test_a_run_in_a_context_manager_is_the_parent_of_records_in_its_block(
     persistence: Persistence,
 ) -> None:
     @contextmanager
@@ -282,7 +282,7 @@ def test_a_run_in_a_context_manager_is_the_parent_of_what_its_block_records(
     assert (found["below sync"], found["below async"]) == ("sync", "async")
 
 
-def test_a_context_manager_in_a_generator_adopts_nothing_while_that_is_paused(
+def test_a_context_manager_in_a_paused_generator_becomes_no_parent(
     persistence: Persistence,
 ) -> None:
     @contextmanager
@@ -300,7 +300,7 @@ def test_a_context_manager_in_a_generator_adopts_nothing_while_that_is_paused(
     assert parents(persistence) == {"stream": None, "consumer": None}
 
 
-def test_a_generator_that_is_dropped_ends_its_run(persistence: Persistence) -> None:
+def test_a_garbage_collected_generator_ends_its_run(persistence: Persistence) -> None:
     def stream() -> Iterator[int]:
         with persistence.record_run(agent_id="agent", run_id="run"):
             yield 1
@@ -319,7 +319,7 @@ def test_a_forked_child_is_in_the_run_but_does_not_end_it(persistence: Persisten
         if child == 0:
             failed = True
             try:
-                with run:  # Entering is refused, so this is another way to see the same run.
+                with run:  # A second entry is refused, so the run is read in another way.
                     pass
             except UnsupportedError:
                 failed = current_run() is not run
@@ -333,7 +333,7 @@ def test_a_forked_child_is_in_the_run_but_does_not_end_it(persistence: Persisten
     assert types(persistence, run) == ["run_started", "run_completed"]
 
 
-def test_a_context_that_is_carried_into_a_thread_carries_the_run(persistence: Persistence) -> None:
+def test_a_context_copied_into_a_thread_contains_the_run(persistence: Persistence) -> None:
     found: list[RunRecorder | None] = []
     with persistence.record_run(agent_id="agent") as run:
         context = contextvars.copy_context()
@@ -344,7 +344,7 @@ def test_a_context_that_is_carried_into_a_thread_carries_the_run(persistence: Pe
     assert found == [None, run]
 
 
-def test_tasks_see_the_run_that_they_were_begun_in(persistence: Persistence) -> None:
+def test_tasks_see_the_run_that_they_were_started_in(persistence: Persistence) -> None:
     async def see() -> RunRecorder | None:
         await asyncio.sleep(0)
         return current_run()

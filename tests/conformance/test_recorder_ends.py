@@ -1,4 +1,4 @@
-"""How a run ends: a result stands, a failure tells all that its exception carries."""
+"""The end of a run: a result stays, a failure stores everything its exception contains."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from tests.support.recorded import events, stored, types
 
 
 def ended_by(persistence: Persistence, error: BaseException, run_id: str = "run") -> str | None:
-    """The error message of a run that this exception ended."""
+    """Return the error message of a run ended by this exception."""
     with suppress(BaseException), persistence.record_run(agent_id="agent", run_id=run_id):
         raise error
     return stored(persistence, run_id).error_message
 
 
-# --- a result stands --------------------------------------------------------------------------
+# --- a result stays ---------------------------------------------------------------------------
 
 
-def test_a_consumer_that_takes_the_answer_and_goes_does_not_cancel_the_run(
+def test_a_consumer_that_stops_after_the_result_does_not_cancel_the_run(
     persistence: Persistence,
 ) -> None:
     def agent() -> Iterator[str]:
@@ -61,7 +61,7 @@ def test_a_cancellation_after_the_result_changes_nothing(
 
 
 @pytest.mark.parametrize("code", [0, None])
-def test_a_program_that_exits_well_has_completed_its_run(
+def test_a_program_that_exits_with_0_completes_its_run(
     persistence: Persistence, code: int | None
 ) -> None:
     with pytest.raises(SystemExit), persistence.record_run(agent_id="agent", run_id="run"):
@@ -96,10 +96,10 @@ def test_a_run_whose_events_cannot_be_stored_is_not_left_running(
     assert stored(persistence, "run").status == "error"
 
 
-# --- what went wrong --------------------------------------------------------------------------
+# --- errors -----------------------------------------------------------------------------------
 
 
-def test_a_group_names_what_went_wrong_in_it(persistence: Persistence) -> None:
+def test_an_exception_group_names_its_members(persistence: Persistence) -> None:
     group = ExceptionGroup(
         "unhandled errors in a TaskGroup",
         [ConnectionError("host down"), ExceptionGroup("inner", [ValueError("no"), KeyError("k")])],
@@ -156,7 +156,7 @@ def test_a_group_ends_the_run_as_its_members_would(
     assert stored(persistence, "run").status == status
 
 
-def test_the_traceback_is_kept_with_the_error(persistence: Persistence) -> None:
+def test_the_traceback_is_stored_with_the_error(persistence: Persistence) -> None:
     def fails() -> None:
         raise ValueError("no")
 
@@ -181,7 +181,7 @@ def test_the_traceback_is_redacted(open_again: Any) -> None:
         assert "Traceback" in event.data if "redactor" in settings else event.data is None
 
 
-# --- going on with a run ----------------------------------------------------------------------
+# --- resuming a run ---------------------------------------------------------------------------
 
 
 def test_a_run_that_failed_can_be_resumed(persistence: Persistence) -> None:
@@ -214,13 +214,13 @@ def test_a_run_that_failed_can_be_resumed(persistence: Persistence) -> None:
     assert second.dropped == 0
 
 
-def test_resuming_a_run_that_is_not_there_begins_it(persistence: Persistence) -> None:
+def test_resuming_an_unknown_run_begins_it(persistence: Persistence) -> None:
     with persistence.record_run(agent_id="agent", run_id="job", resume=True):
         pass
     assert types(persistence, "job") == ["run_started", "run_completed"]
 
 
-def test_a_run_is_given_more_tags_and_metadata_as_it_goes(persistence: Persistence) -> None:
+def test_tags_and_metadata_can_be_added_during_a_run(persistence: Persistence) -> None:
     with persistence.record_run(agent_id="agent", tags="a", metadata={"k": 1, "l": 2}) as run:
         run.update(tags=["b", "a"], metadata={"k": 3})
         during = stored(persistence, run)
@@ -232,7 +232,7 @@ def test_a_run_is_given_more_tags_and_metadata_as_it_goes(persistence: Persisten
     assert after.get_metadata_dict() == {"k": 3, "l": 2, "ticket": 7}
 
 
-def test_metadata_that_is_not_an_object_is_kept_beside_what_is_added(
+def test_metadata_that_is_not_an_object_stays_beside_added_metadata(
     persistence: Persistence,
 ) -> None:
     with persistence.record_run(agent_id="agent", metadata="a note") as run:
@@ -240,7 +240,7 @@ def test_metadata_that_is_not_an_object_is_kept_beside_what_is_added(
     assert stored(persistence, run).get_metadata_dict() == {"value": "a note", "ticket": 7}
 
 
-def test_a_run_and_those_below_it_have_a_user(persistence: Persistence) -> None:
+def test_a_run_and_its_children_have_a_user(persistence: Persistence) -> None:
     with (
         persistence.record_run(agent_id="agent", user_id="u7") as outer,
         persistence.record_run(agent_id="agent") as inner,

@@ -1,4 +1,4 @@
-"""Whatever an agent hands to the recorder, one odd value costs no record."""
+"""An odd value passed to the recorder loses no record."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ ITSELF["me"] = ITSELF
 
 
 @pytest.mark.parametrize("given", [uuid.UUID(int=7), 42, np.int64(42), Path("a/b")], ids=str)
-def test_a_uuid_an_integer_or_a_path_is_taken_as_an_id(
+def test_a_uuid_an_integer_or_a_path_is_accepted_as_an_id(
     persistence: Persistence, given: Any
 ) -> None:
     with persistence.record_run(agent_id=given, run_id=given, session_id=given) as run:
@@ -57,7 +57,7 @@ def test_a_uuid_an_integer_or_a_path_is_taken_as_an_id(
         ("tags", 7),
     ],
 )
-def test_an_argument_that_cannot_be_stored_is_refused_by_the_call(
+def test_an_invalid_argument_is_refused_by_the_call(
     persistence: Persistence, field: str, given: Any, on_error: Any
 ) -> None:
     arguments: dict[str, Any] = {"agent_id": "agent", field: given}
@@ -97,7 +97,7 @@ def test_tags_are_one_text_or_several(
     ],
     ids=lambda arguments: "-".join(arguments),
 )
-def test_a_run_is_finished_whatever_it_was_begun_with(
+def test_a_run_is_finished_whatever_its_arguments(
     persistence: Persistence, arguments: dict[str, Any]
 ) -> None:
     with persistence.record_run(agent_id="agent", **arguments) as run:
@@ -108,7 +108,7 @@ def test_a_run_is_finished_whatever_it_was_begun_with(
     assert stored(persistence, run).status == "completed"
 
 
-def test_an_objective_that_is_not_text_is_kept_as_json(persistence: Persistence) -> None:
+def test_an_objective_that_is_not_text_is_stored_as_json(persistence: Persistence) -> None:
     with persistence.record_run(agent_id="agent", objective={"task": "sum"}) as run:
         pass
     assert json.loads(stored(persistence, run).objective) == {"task": "sum"}
@@ -117,7 +117,7 @@ def test_an_objective_that_is_not_text_is_kept_as_json(persistence: Persistence)
 @pytest.mark.parametrize(
     ("given", "kept"), [("x" * 61, "x" * 49 + "…"), ("", "completed"), (7, "7")]
 )
-def test_a_status_that_cannot_be_stored_never_leaves_the_run_running(
+def test_an_invalid_status_does_not_leave_the_run_running(
     persistence: Persistence, given: Any, kept: str
 ) -> None:
     with persistence.record_run(agent_id="agent") as run:
@@ -125,7 +125,7 @@ def test_a_status_that_cannot_be_stored_never_leaves_the_run_running(
     assert (run.dropped, stored(persistence, run).status) == (0, kept)
 
 
-def test_what_the_agent_puts_into_its_record_never_leaves_the_run_running(
+def test_an_invalid_attribute_of_the_record_does_not_leave_the_run_running(
     persistence: Persistence,
 ) -> None:
     with persistence.record_run(agent_id="agent") as run:
@@ -143,7 +143,7 @@ def test_what_the_agent_puts_into_its_record_never_leaves_the_run_running(
     [MagicMock(), Mute(), ITSELF, 10**5000, [[[]] * 3], {Mute(): 1}, object()],
     ids=lambda value: type(value).__name__,
 )
-def test_an_odd_argument_of_a_tool_costs_only_itself(persistence: Persistence, odd: Any) -> None:
+def test_an_odd_argument_of_a_tool_affects_only_itself(persistence: Persistence, odd: Any) -> None:
     with (
         persistence.record_run(agent_id="agent") as run,
         run.tool("search", {"client": odd, "q": "it"}) as call,
@@ -171,7 +171,7 @@ def test_an_odd_argument_of_a_tool_costs_only_itself(persistence: Persistence, o
     ],
     ids=["long", "NUL", "an exception", "a number", "mute"],
 )
-def test_an_odd_type_or_message_costs_no_event(
+def test_an_odd_type_or_message_loses_no_event(
     persistence: Persistence, event_type: Any, message: Any, kept: tuple[str, str | None]
 ) -> None:
     with persistence.record_run(agent_id="agent") as run:
@@ -180,7 +180,7 @@ def test_an_odd_type_or_message_costs_no_event(
     assert (run.dropped, event.event_type, event.message) == (0, *kept)
 
 
-def test_what_was_changed_to_be_stored_is_named_in_one_line(
+def test_changed_values_are_named_in_one_line(
     persistence: Persistence, caplog: pytest.LogCaptureFixture
 ) -> None:
     with persistence.record_run(agent_id="agent", run_id="run") as run:
@@ -245,7 +245,7 @@ def test_a_level_may_be_a_number_or_another_word_for_it(
         ("status", "", "success"),
     ],
 )
-def test_an_odd_number_or_name_costs_no_model_call(
+def test_an_odd_number_or_name_loses_no_model_call(
     persistence: Persistence, field: str, given: Any, kept: Any
 ) -> None:
     with persistence.record_run(agent_id="agent") as run:
@@ -283,7 +283,7 @@ def test_a_metric_is_any_finite_number(persistence: Persistence, value: Any) -> 
 
 
 @pytest.mark.parametrize("value", ["high", None, float("nan"), 10**400, True, Decimal("inf")])
-def test_a_metric_that_is_not_a_finite_number_is_counted_as_lost(
+def test_a_metric_that_is_not_a_finite_number_is_counted_as_dropped(
     persistence: Persistence, value: Any
 ) -> None:
     with persistence.record_run(agent_id="agent") as run:
@@ -307,7 +307,7 @@ def test_a_score_keeps_what_is_nearest_to_an_odd_value(persistence: Persistence)
     assert (scores["share"].value, scores["nnnnnn"].label, run.dropped) == (0.8, "5", 0)
 
 
-def test_nothing_is_changed_where_errors_are_to_be_raised(persistence: Persistence) -> None:
+def test_no_value_is_changed_with_on_error_raise(persistence: Persistence) -> None:
     with persistence.record_run(agent_id="agent", on_error="raise") as run:
         with pytest.raises(InvalidValueError, match="label"):
             run.score("s", label=5)  # type: ignore[arg-type]

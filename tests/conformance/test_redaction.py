@@ -1,4 +1,4 @@
-"""Whatever way a record takes, its words pass the redactor, and none are kept against the rule."""
+"""The text of every record passes the redactor on every write path."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def a_call(run_id: str = "run", words: Any = WORDS, **fields: Any) -> AgentLLMUs
     return AgentLLMUsage("agent", run_id, **dict.fromkeys(USAGE.words, words), **fields)
 
 
-# --- every way a record can take ------------------------------------------------------------------
+# --- every write path -----------------------------------------------------------------------------
 
 
 def one_by_one(persistence: Persistence) -> None:
@@ -56,7 +56,9 @@ def one_by_one(persistence: Persistence) -> None:
 
 def in_batches(persistence: Persistence) -> None:
     persistence.create_agent_runs(a_run(f"run {n}") for n in range(2))
-    persistence.log_agent_run_events(an_event(f"run {n}") for n in range(3))  # One is a stub's.
+    persistence.log_agent_run_events(
+        an_event(f"run {n}") for n in range(3)
+    )  # One belongs to a stub.
     persistence.log_llm_usages(a_call() for _ in range(2))
 
 
@@ -150,7 +152,7 @@ def fails(field: str, text: str) -> str:
 
 
 @every_way
-def test_no_way_leads_around_the_redactor(
+def test_no_write_path_bypasses_the_redactor(
     open_again: Open, write: Callable[[Persistence], None], caplog: pytest.LogCaptureFixture
 ) -> None:
     persistence = open_again(redactor="emails")
@@ -163,7 +165,7 @@ def test_no_way_leads_around_the_redactor(
 
 
 @every_way
-def test_no_way_leads_around_metrics_only(
+def test_no_write_path_bypasses_metrics_only(
     open_again: Open, write: Callable[[Persistence], None]
 ) -> None:
     persistence = open_again(content="metrics-only")
@@ -174,7 +176,7 @@ def test_no_way_leads_around_metrics_only(
 
 
 @every_way
-def test_where_the_redactor_fails_nothing_but_numbers_is_kept(
+def test_if_the_redactor_fails_only_numbers_are_stored(
     open_again: Open, write: Callable[[Persistence], None], caplog: pytest.LogCaptureFixture
 ) -> None:
     persistence = open_again(redactor=fails)
@@ -188,7 +190,7 @@ def test_where_the_redactor_fails_nothing_but_numbers_is_kept(
     assert caplog.text.count("The redactor failed") == 1
 
 
-# --- what the redactor is given -------------------------------------------------------------------
+# --- arguments of the redactor --------------------------------------------------------------------
 
 
 def test_the_redactor_gets_each_text_with_the_name_of_its_field(open_again: Open) -> None:
@@ -208,7 +210,7 @@ def test_the_redactor_gets_each_text_with_the_name_of_its_field(open_again: Open
 
 
 @pytest.mark.parametrize("text", ["\0", "\ud800 \ufdd0", "ü" * 3])
-def test_the_redactor_gets_text_as_it_was_given(open_again: Open, text: str) -> None:
+def test_the_redactor_gets_the_original_text(open_again: Open, text: str) -> None:
     seen = []
 
     def redactor(field: str, text: str) -> str:
@@ -222,7 +224,7 @@ def test_the_redactor_gets_text_as_it_was_given(open_again: Open, text: str) -> 
     assert event.message == text
 
 
-def test_the_redactor_gets_a_value_as_the_json_that_is_kept(open_again: Open) -> None:
+def test_the_redactor_gets_a_value_as_its_stored_json(open_again: Open) -> None:
     persistence = open_again(redactor=lambda field, text: text.replace("1", "2"))
     event = persistence.append_event("run", "agent", "log", payload={"n": 1})
     [stored] = persistence.get_agent_run_events("run")
@@ -251,7 +253,7 @@ def test_filters_are_not_redacted(open_again: Open) -> None:
 
 
 @pytest.mark.parametrize("answer", [None, b"bytes", 5, ["text"]])
-def test_a_redactor_that_returns_no_text_has_failed(open_again: Open, answer: Any) -> None:
+def test_a_redactor_that_does_not_return_text_has_failed(open_again: Open, answer: Any) -> None:
     persistence = open_again(redactor=lambda field, text: answer)
     persistence.log_llm_usage(a_call(input_tokens=7, cost_usd=Decimal("0.5"), prompt_length=30))
     [call] = persistence.get_llm_usage()
@@ -260,7 +262,7 @@ def test_a_redactor_that_returns_no_text_has_failed(open_again: Open, answer: An
     assert persistence.redaction.failures == 1
 
 
-def test_where_it_fails_on_one_field_the_others_are_not_kept_either(open_again: Open) -> None:
+def test_if_it_fails_on_one_field_the_others_are_not_stored_either(open_again: Open) -> None:
     def redactor(field: str, text: str) -> str:
         return fails(field, text) if field == "AgentRun.metadata" else text
 
@@ -284,7 +286,7 @@ def test_the_log_names_the_field_and_the_error(
     assert "persistence.redaction.failures" in record.getMessage()
 
 
-def test_an_interrupted_redactor_lets_nothing_be_stored(open_again: Open) -> None:
+def test_an_interrupted_redactor_stores_nothing(open_again: Open) -> None:
     def interrupted(field: str, text: str) -> str:
         raise KeyboardInterrupt
 
@@ -314,7 +316,7 @@ def test_the_reason_for_closing_a_run_is_text_like_any(open_again: Open, clock: 
     assert run.error_message == "AgentRun.error_message: Abandoned"
 
 
-# --- what is lifted out of words ------------------------------------------------------------------
+# --- extracted values -----------------------------------------------------------------------------
 
 
 def tool_call(tool: str) -> AgentRunEvent:
@@ -332,7 +334,7 @@ def metric_names(persistence: Persistence) -> list[StoredValue]:
     return [name for (name,) in groups]
 
 
-def test_statistics_are_kept_where_words_are_not(open_again: Open) -> None:
+def test_statistics_are_stored_without_text(open_again: Open) -> None:
     persistence = open_again(content="metrics-only")
     persistence.log_agent_run_event(tool_call("search"))
     persistence.append_event("run", "agent", "metric", payload=Metric("accuracy", 0.5))
@@ -365,7 +367,7 @@ def test_names_that_cannot_be_redacted_are_not_in_statistics(open_again: Open) -
     assert tool_names(persistence) == metric_names(persistence) == []
 
 
-def test_a_name_that_was_cut_is_not_in_statistics_for_it_may_end_in_half_a_secret(
+def test_a_cut_name_is_not_in_statistics_because_it_may_end_in_half_a_secret(
     open_again: Open,
 ) -> None:
     persistence = open_again(redactor="emails")
@@ -380,7 +382,7 @@ def test_a_name_that_grows_is_cut(open_again: Open) -> None:
     assert tool_names(persistence) == [("search" * 100)[:255]]
 
 
-def test_of_a_runs_metrics_the_numbers_are_no_words(open_again: Open) -> None:
+def test_the_numbers_of_a_runs_metrics_are_not_text(open_again: Open) -> None:
     persistence = open_again(content="metrics-only")
     metrics = {"score": 0.5, "steps": 3, "note": WORDS, "ok": True, "deep": {"n": 1}, "nan": 1e400}
     persistence.create_agent_run(AgentRun("agent", "numbers", metrics=metrics))
@@ -400,7 +402,7 @@ def test_the_names_of_a_runs_metrics_are_redacted(open_again: Open) -> None:
 # --- sent again -----------------------------------------------------------------------------------
 
 
-def test_what_is_sent_again_equals_what_was_redacted(open_again: Open) -> None:
+def test_a_record_sent_again_is_compared_in_redacted_form(open_again: Open) -> None:
     persistence = open_again(redactor="all")
     event, call = an_event(event_id="event"), a_call(event_id="call")
     assert persistence.log_agent_run_events([event]) == 1
@@ -411,7 +413,9 @@ def test_what_is_sent_again_equals_what_was_redacted(open_again: Open) -> None:
     assert (again[0].id, again[1].id) == (event.id, call.id)
 
 
-def test_other_content_under_the_same_name_is_refused_without_showing_it(open_again: Open) -> None:
+def test_other_content_under_the_same_event_id_is_refused_without_showing_it(
+    open_again: Open,
+) -> None:
     persistence = open_again(redactor="all")
     persistence.log_agent_run_events([an_event(event_id="event")])
     other = an_event(event_id="event", words=f"and now {SECRET}")
@@ -454,20 +458,22 @@ def test_a_wrong_setting_is_refused_before_anything_is_opened(
         open_again(**settings)
 
 
-def test_a_wrong_name_is_answered_with_those_that_are_known(open_again: Open) -> None:
+def test_an_unknown_name_is_refused_with_a_list_of_known_ones(open_again: Open) -> None:
     with pytest.raises(ConfigurationError, match=r"keys, .*, ips, .*or all for keys, .*, not 'x'"):
         open_again(redactor="x")
 
 
 @pytest.mark.parametrize("redactor", ["all,ibans", ["all", "ibans"], "ibans"])
-def test_names_that_all_does_not_mean_are_given_beside_it(open_again: Open, redactor: Any) -> None:
+def test_patterns_that_all_does_not_include_are_named_beside_it(
+    open_again: Open, redactor: Any
+) -> None:
     persistence = open_again(redactor=redactor)
     persistence.append_event("run", "agent", "log", message="to GB82 WEST 1234 5698 7654 32, now")
     [event] = persistence.get_agent_run_events("run")
     assert event.message == "to [redacted:iban], now"
 
 
-def test_what_was_found_is_told_by_field_and_name(open_again: Open) -> None:
+def test_matches_are_reported_by_field_and_name(open_again: Open) -> None:
     told: list[tuple[str, str]] = []
     patterns = SecretPatterns("all", on_match=lambda field, name: told.append((field, name)))
     persistence = open_again(redactor=patterns)
@@ -475,7 +481,7 @@ def test_what_was_found_is_told_by_field_and_name(open_again: Open) -> None:
     assert sorted(told) == [("AgentRunEvent.data", "keys"), ("AgentRunEvent.message", "emails")]
 
 
-def test_where_being_told_fails_the_redactor_has_failed(open_again: Open) -> None:
+def test_if_on_match_raises_the_redactor_has_failed(open_again: Open) -> None:
     patterns = SecretPatterns("all", on_match=lambda field, name: fails(field, name))
     persistence = open_again(redactor=patterns)
     persistence.append_event("run", "agent", "log", message=WORDS, level="info")
@@ -484,7 +490,7 @@ def test_where_being_told_fails_the_redactor_has_failed(open_again: Open) -> Non
     assert persistence.redaction.failures == 1
 
 
-def test_a_number_of_more_digits_than_python_reads_costs_no_words(open_again: Open) -> None:
+def test_a_number_of_more_digits_than_python_reads_loses_no_text(open_again: Open) -> None:
     persistence = open_again(redactor="all")
     digits = "7" * 5000
     with persistence.record_run(agent_id="agent", objective=WORDS) as run:
@@ -496,7 +502,7 @@ def test_a_number_of_more_digits_than_python_reads_costs_no_words(open_again: Op
     assert persistence.redaction.failures == 0
 
 
-def test_what_a_model_says_of_its_tokens_is_stored_as_it_is(open_again: Open) -> None:
+def test_token_usage_of_a_model_is_stored_unchanged(open_again: Open) -> None:
     persistence = open_again(redactor="all")
     token = {"token": " Hello", "logprob": -0.1, "bytes": [32, 72]}
     payload = {"logprobs": {"content": [token]}, "stop_token": 50256, "next_page_token": "a1" * 20}
@@ -505,7 +511,7 @@ def test_what_a_model_says_of_its_tokens_is_stored_as_it_is(open_again: Open) ->
     assert event.get_data_dict() == payload
 
 
-def test_a_deleted_run_takes_the_words_of_its_calls_along(persistence: Persistence) -> None:
+def test_deleting_a_run_removes_the_text_of_its_calls(persistence: Persistence) -> None:
     one_by_one(persistence)
     persistence.delete_agent_run("run")
     [call] = persistence.get_llm_usage()

@@ -1,4 +1,4 @@
-"""Runs are created once, replaced by updates, and leave numbers behind when they are deleted."""
+"""Runs are created once and replaced by updates; deleting them preserves usage numbers."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_an_update_replaces_every_published_field(persistence: Persistence) -> N
     assert asdict(stored(persistence)).items() >= PUBLISHED.items()
 
 
-def test_an_update_also_replaces_by_nothing(persistence: Persistence) -> None:
+def test_an_update_also_replaces_with_none(persistence: Persistence) -> None:
     persistence.create_agent_run(AgentRun(run_id="run", **PUBLISHED))
     persistence.update_agent_run("run", AgentRun("agent", "run"))
     expected = AgentRun("agent", "run")
@@ -110,7 +110,7 @@ def test_an_update_also_replaces_by_nothing(persistence: Persistence) -> None:
 
 
 @pytest.mark.parametrize("nothing", [None, ""])
-def test_an_update_keeps_what_came_later_where_it_says_nothing_of_it(
+def test_an_update_keeps_later_fields_that_it_does_not_set(
     persistence: Persistence, nothing: str | None
 ) -> None:
     persistence.create_agent_run(AgentRun("agent", "run", **LATER))
@@ -120,16 +120,14 @@ def test_an_update_keeps_what_came_later_where_it_says_nothing_of_it(
 
 
 @pytest.mark.parametrize("field", LATER)
-def test_an_update_replaces_what_came_later_where_it_names_it(
-    persistence: Persistence, field: str
-) -> None:
+def test_an_update_replaces_later_fields_that_it_sets(persistence: Persistence, field: str) -> None:
     persistence.create_agent_run(AgentRun("agent", "run", **LATER))
     changed: dict[str, Any] = {field: ["another"] if field == "tags" else "another"}
     persistence.update_agent_run("run", AgentRun("agent", "run", **changed))
     assert {name: getattr(stored(persistence), name) for name in LATER} == {**LATER, **changed}
 
 
-def test_an_update_goes_to_the_run_that_is_named_and_no_other(persistence: Persistence) -> None:
+def test_an_update_changes_only_the_named_run(persistence: Persistence) -> None:
     for name in "run", "other":
         persistence.create_agent_run(AgentRun("agent", name, created_at=NOON))
     ids = {run.run_id: run.id for run in persistence.get_agent_runs()}
@@ -142,7 +140,7 @@ def test_an_update_goes_to_the_run_that_is_named_and_no_other(persistence: Persi
     assert given.id == run.id
 
 
-def test_a_change_replaces_what_it_names_and_nothing_else(persistence: Persistence) -> None:
+def test_a_change_replaces_only_the_named_fields(persistence: Persistence) -> None:
     run = AgentRun(run_id="run", **(PUBLISHED | LATER))
     persistence.create_agent_run(run)
     persistence.runs.patch("run", status="error", metrics={"cost_usd": 2})
@@ -168,7 +166,7 @@ def test_a_change_is_refused_like_an_update(persistence: Persistence) -> None:
             persistence.runs.patch("run", **bad)
 
 
-def test_an_unknown_run_cannot_be_updated_and_none_is_made(persistence: Persistence) -> None:
+def test_updating_an_unknown_run_raises_and_creates_none(persistence: Persistence) -> None:
     with pytest.raises(NotFoundError, match="'unknown'"):
         persistence.update_agent_run("unknown", AgentRun("agent", "unknown"))
     assert everything(persistence) == []
@@ -210,7 +208,7 @@ def test_the_fields_here_are_all_that_a_model_call_has() -> None:
     assert names == {*NUMBERS, *WORDS, "run_id", "id"}
 
 
-def test_usage_of_a_deleted_run_keeps_its_numbers_and_loses_words_and_run(
+def test_usage_of_a_deleted_run_keeps_numbers_and_loses_text_and_run(
     persistence: Persistence,
 ) -> None:
     persistence.create_agent_run(AgentRun("agent", "run"))
@@ -226,14 +224,14 @@ def test_usage_of_a_deleted_run_keeps_its_numbers_and_loses_words_and_run(
     assert changed == {"total_runs", "runs_by_status"}
 
 
-def test_a_cost_that_only_the_metrics_named_outlives_them(persistence: Persistence) -> None:
+def test_a_cost_from_the_metrics_outlives_them(persistence: Persistence) -> None:
     persistence.create_agent_run(AgentRun("agent", "run"))
     persistence.log_llm_usage(AgentLLMUsage("agent", "run", usage_metrics={"cost_usd": 0.25}))
     persistence.delete_agent_run("run")
     assert persistence.get_llm_usage()[0].get_cost_usd() == Decimal("0.25")
 
 
-def test_deleting_takes_a_runs_events_and_touches_no_other_run(persistence: Persistence) -> None:
+def test_deleting_removes_a_runs_events_and_no_other_run(persistence: Persistence) -> None:
     for name in "doomed", "spared":
         persistence.create_agent_run(AgentRun("agent", name))
         persistence.log_agent_run_event(AgentRunEvent("agent", name))
@@ -257,7 +255,7 @@ def test_children_stay_without_their_parent_and_grandchildren_with_theirs(
 
 
 def test_deleting_an_unknown_run_is_false_and_leaves_its_usage(persistence: Persistence) -> None:
-    """Usage may name a run that nobody created."""
+    """Usage may name a run that was never created."""
     persistence.log_llm_usage(AgentLLMUsage("agent", "unknown", prompt="words"))
     persistence.create_agent_run(AgentRun("agent", "child", parent_run_id="unknown"))
     before = everything(persistence)
@@ -301,7 +299,7 @@ def test_a_large_run_is_deleted_in_batches_between_which_others_may_write(
     assert {run.parent_run_id for run in persistence.get_agent_runs(limit=None)} == {None}
 
 
-def test_a_deletion_that_was_cut_short_can_be_repeated(
+def test_an_interrupted_deletion_can_be_repeated(
     persistence: Persistence, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     large_run(persistence)
@@ -333,7 +331,7 @@ def test_in_a_transaction_a_deletion_of_any_size_is_all_or_nothing(
     assert everything(persistence) == before
 
 
-def test_ids_are_found_by_their_beginning(persistence: Persistence) -> None:
+def test_ids_are_found_by_their_prefix(persistence: Persistence) -> None:
     uuids = [f"01a2283b-870{n}-7526-bef0-44470ea0792c" for n in "09af"]
     for run_id in (*uuids, "01a2283b-870", "01a2283b870", "01a2283c", "last"):
         persistence.create_agent_run(AgentRun("a", run_id))

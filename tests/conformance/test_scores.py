@@ -1,4 +1,4 @@
-"""Scores: judgements of a run or of one of its spans, the latest of each author kept."""
+"""Scores: judgements of a run or of one of its spans, the latest of each author."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def judged(persistence: Persistence) -> Persistence:
     return persistence
 
 
-def test_a_score_comes_back_as_it_was_given(judged: Persistence, clock: Hands) -> None:
+def test_a_score_round_trips(judged: Persistence, clock: Hands) -> None:
     score = judged.scores.set(
         "r1", "helpful", 0.8, comment="Found it \0 at once.", source="model", author="judge-1"
     )
@@ -100,7 +100,7 @@ def test_scores_are_found_by_run_name_source_author_span_session_and_user(
     assert judged.scores.query().to_pandas()["value"].tolist() == [0.3, 0.0, 1.0]
 
 
-def test_a_score_for_a_run_that_is_not_there_is_refused(judged: Persistence) -> None:
+def test_a_score_for_an_unknown_run_is_refused(judged: Persistence) -> None:
     with pytest.raises(NotFoundError, match="No run 'r3' exists"):
         judged.scores.set("r3", "helpful", 1)
     assert judged.scores.count() == 0
@@ -117,7 +117,7 @@ def test_a_score_for_a_run_that_is_not_there_is_refused(judged: Persistence) -> 
         ({"value": 1, "run_id": None}, "run_id"),
     ],
 )
-def test_what_is_no_score_is_refused(
+def test_an_invalid_score_is_refused(
     judged: Persistence, given: dict[str, Any], field: str
 ) -> None:
     with pytest.raises(InvalidValueError) as refusal:
@@ -125,21 +125,21 @@ def test_what_is_no_score_is_refused(
     assert refusal.value.field == f"Score.{field}" or refusal.value.field == field
 
 
-def test_a_score_can_be_taken_back(judged: Persistence) -> None:
+def test_a_score_can_be_deleted(judged: Persistence) -> None:
     judged.scores.set("r1", "helpful", 1, author="ann")
     assert judged.scores.delete("r1", "helpful") is False
     assert judged.scores.delete("r1", "helpful", author="ann") is True
     assert judged.scores.of_run("r1") == []
 
 
-def test_scores_go_with_their_run(judged: Persistence) -> None:
+def test_scores_are_deleted_with_their_run(judged: Persistence) -> None:
     judged.scores.set("r1", "helpful", 1)
     judged.scores.set("r2", "helpful", 1)
     judged.delete_agent_run("r1")
     assert [score.run_id for score in judged.scores.query()] == ["r2"]
 
 
-def test_a_copy_brings_what_was_scored_anew(judged: Persistence, clock: Hands) -> None:
+def test_a_copy_brings_new_scores(judged: Persistence, clock: Hands) -> None:
     judged.scores.set("r1", "helpful", 0.1)
     with InMemoryPersistence() as copy:
         assert copy_records(judged, copy).new_scores == 1

@@ -1,4 +1,4 @@
-"""Search: whatever people type finds what was recorded, the same on every backend."""
+"""Search: queries as people type them find the same records on every backend."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ TUESDAY = datetime(2026, 3, 10, 12, tzinfo=UTC)
 
 
 def found(persistence: Persistence, query: str, **options: Any) -> list[str]:
-    """The messages, objectives and prompts of what is found."""
+    """Return the messages, objectives and prompts of the hits."""
     return [named(hit.record) for hit in persistence.search_text(query, **options)]
 
 
@@ -80,7 +80,7 @@ def test_runs_events_and_model_calls_are_found(persistence: Persistence) -> None
         ({"error_message": "needle"}, "needle"),
     ],
 )
-def test_a_runs_words_are_found(
+def test_the_text_of_a_run_is_found(
     persistence: Persistence, fields: dict[str, str], word: str
 ) -> None:
     persistence.create_agent_run(AgentRun("agent", "run", **fields))
@@ -89,7 +89,7 @@ def test_a_runs_words_are_found(
 
 
 @pytest.mark.parametrize("field", ["prompt", "response_content", "error_message"])
-def test_a_model_calls_words_are_found(persistence: Persistence, field: str) -> None:
+def test_the_text_of_a_model_call_is_found(persistence: Persistence, field: str) -> None:
     persistence.log_llm_usage(AgentLLMUsage(None, None, "p", "m", **{field: "a needle"}))
     [hit] = persistence.search_text("needle")
     assert (hit.kind, hit.field, hit.run_id) == ("usage", field, None)
@@ -123,7 +123,7 @@ def test_escapes_in_a_payload_change_nothing(persistence: Persistence, query: st
     assert found(persistence, query, event_type="log") == ["escaped", "plain"]
 
 
-def test_a_payload_that_is_no_json_is_text(persistence: Persistence) -> None:
+def test_a_payload_that_is_not_json_is_text(persistence: Persistence) -> None:
     persistence.append_event("run", "agent", "log", payload="{broken, but readable")
     assert len(persistence.search_text("broken readable")) == 1
 
@@ -138,7 +138,7 @@ def test_payloads_of_any_depth_are_found(
     assert [hit.field for hit in persistence.search_text("needle")] == ["data"]
 
 
-def test_all_words_have_to_be_there_in_any_order(persistence: Persistence) -> None:
+def test_all_words_must_occur_in_any_order(persistence: Persistence) -> None:
     say(persistence, "rate limit exceeded", "the limit of the rate", "a rate")
     assert found(persistence, "limit rate") == ["the limit of the rate", "rate limit exceeded"]
     assert found(persistence, '"rate limit"') == ["rate limit exceeded"]
@@ -150,7 +150,7 @@ def test_all_words_have_to_be_there_in_any_order(persistence: Persistence) -> No
     assert found(persistence, "nothing") == []
 
 
-def test_what_is_excluded_by_itself_leaves_all_that_lack_it(persistence: Persistence) -> None:
+def test_an_exclusion_alone_finds_all_other_records(persistence: Persistence) -> None:
     say(persistence, "one", "two")
     assert found(persistence, "-two", event_type="log") == ["one"]
 
@@ -162,7 +162,7 @@ def test_a_query_without_words_finds_nothing(persistence: Persistence, query: st
     assert (list(page), page.next_cursor) == ([], None)
 
 
-def test_no_phrase_goes_from_one_text_into_the_next(persistence: Persistence) -> None:
+def test_a_phrase_does_not_span_two_texts(persistence: Persistence) -> None:
     persistence.append_event("run", "agent", "log", message="first", payload=["second", "third"])
     assert found(persistence, '"first second"') == []
     assert found(persistence, '"second third"') == []
@@ -198,7 +198,7 @@ def test_a_response_is_found_behind_a_long_prompt(persistence: Persistence) -> N
 
 @pytest.mark.slow
 @pytest.mark.parametrize("letter", ["a", "ж", "𐐨"])
-def test_long_words_are_found_to_the_last(persistence: Persistence, letter: str) -> None:
+def test_very_long_words_are_found(persistence: Persistence, letter: str) -> None:
     words = [f"{letter * 58}{number:06}" for number in range(MOST_WORDS)]
     say(persistence, " ".join(words))
     for word in (words[0], words[5_000], words[-1], words[-1][:-1] + "*"):
@@ -207,7 +207,7 @@ def test_long_words_are_found_to_the_last(persistence: Persistence, letter: str)
     assert len(persistence.search_text(f"{words[0]} -{words[1]}")) == 0
 
 
-def test_what_begins_as_an_excluded_word_is_found(persistence: Persistence) -> None:
+def test_an_excluded_word_does_not_exclude_words_with_its_prefix(persistence: Persistence) -> None:
     say(persistence, "one " + "x" * 30, "two " + "x" * 24)
     assert found(persistence, f"x* -{'x' * 24}") == ["one " + "x" * 30]
     assert found(persistence, f"x* -{'x' * 30}") == ["two " + "x" * 24]
@@ -215,14 +215,14 @@ def test_what_begins_as_an_excluded_word_is_found(persistence: Persistence) -> N
 
 
 @pytest.mark.slow
-def test_a_search_may_be_narrowed_to_many_values(persistence: Persistence) -> None:
+def test_a_filter_may_have_many_values(persistence: Persistence) -> None:
     say(persistence, "word")
     persistence.append_event("run", "agent", "note", message="word")
     names = [f"type {number}" for number in range(100_000)]
     assert found(persistence, "word", event_type=[*names, "log"]) == ["word"]
 
 
-def test_snippets_show_what_was_found(persistence: Persistence) -> None:
+def test_snippets_show_the_matches(persistence: Persistence) -> None:
     say(persistence, "a " * 200 + "needle" + " z" * 200)
     [hit] = persistence.search_text("needle")
     [(start, end)] = hit.highlights
@@ -230,7 +230,7 @@ def test_snippets_show_what_was_found(persistence: Persistence) -> None:
     assert len(hit.snippet) < 200
 
 
-def test_filters_narrow_a_search(persistence: Persistence) -> None:
+def test_filters_apply_to_a_search(persistence: Persistence) -> None:
     persistence.create_agent_run(AgentRun("a", "run-a", objective="word run", session_id="s"))
     say(persistence, "word one", run_id="run-a", agent_id="a", session_id="s", level="error")
     say(persistence, "word two", run_id="run-b", agent_id="b")
@@ -279,7 +279,7 @@ def test_a_window_may_move_with_the_clock(persistence: Persistence, clock: Hands
     assert found(persistence, "word", since="4h", limit=2, cursor=page.next_cursor) == ["word one"]
 
 
-def test_the_newest_come_first_whatever_came_in_first(persistence: Persistence) -> None:
+def test_hits_are_newest_first_in_any_order_of_storing(persistence: Persistence) -> None:
     for days in (3, 1, 2, 5, 4):
         say(persistence, f"word {days}", timestamp=TUESDAY + timedelta(days=days))
         persistence.search.index_pending()
@@ -287,7 +287,7 @@ def test_the_newest_come_first_whatever_came_in_first(persistence: Persistence) 
 
 
 @pytest.mark.parametrize("order", ["newest", "rank"])
-def test_pages_have_every_hit_once(persistence: Persistence, order: Any) -> None:
+def test_pages_contain_every_hit_once(persistence: Persistence, order: Any) -> None:
     for number in range(23):
         moment = TUESDAY + timedelta(seconds=number)
         say(persistence, f"word {number} " + "filler " * (number % 5), timestamp=moment)
@@ -305,7 +305,7 @@ def test_pages_have_every_hit_once(persistence: Persistence, order: Any) -> None
     assert len(set(read)) == 23
 
 
-def test_limits_are_as_everywhere(persistence: Persistence) -> None:
+def test_limits_are_those_of_other_queries(persistence: Persistence) -> None:
     say(persistence, *(f"word {number}" for number in range(120)))
     assert len(persistence.search_text("word")) == 50
     assert len(persistence.search_text("word", limit=None)) == 120
@@ -314,7 +314,7 @@ def test_limits_are_as_everywhere(persistence: Persistence) -> None:
     assert len(persistence.search_text("word", limit=0)) == 0
 
 
-def test_rank_puts_first_what_fits_best(persistence: Persistence) -> None:
+def test_rank_puts_the_most_relevant_hits_first(persistence: Persistence) -> None:
     say(
         persistence,
         "needle " + "hay " * 50,
@@ -329,7 +329,7 @@ def test_rank_puts_first_what_fits_best(persistence: Persistence) -> None:
     assert scores == sorted(scores, reverse=True)
 
 
-def test_many_records_of_one_moment_are_found(persistence: Persistence) -> None:
+def test_many_records_of_the_same_time_are_found(persistence: Persistence) -> None:
     events = [
         AgentRunEvent("agent", "run", timestamp=TUESDAY, event_type="log", message=f"word {n}")
         for n in range(2_500)
@@ -342,7 +342,9 @@ def test_many_records_of_one_moment_are_found(persistence: Persistence) -> None:
     assert found(persistence, "1234", **window) == ["word 1234"]
 
 
-def test_what_a_run_says_now_is_found_and_not_what_it_said(persistence: Persistence) -> None:
+def test_the_current_text_of_a_run_is_found_and_not_its_former_text(
+    persistence: Persistence,
+) -> None:
     run = AgentRun("agent", "run", objective="before")
     persistence.create_agent_run(run)
     assert found(persistence, "before") == ["before"]
@@ -353,7 +355,7 @@ def test_what_a_run_says_now_is_found_and_not_what_it_said(persistence: Persiste
     assert found(persistence, "-before") == ["after"]
 
 
-def test_records_of_one_moment_that_are_taken_up_in_many_batches_are_found(
+def test_records_of_the_same_time_indexed_in_many_batches_are_found(
     persistence: Persistence, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("curio_persistence.capabilities.search.indexing.BATCH", 5)
@@ -365,7 +367,7 @@ def test_records_of_one_moment_that_are_taken_up_in_many_batches_are_found(
     assert int(persistence._store.search_index.metadata()["drift"]) < 100 * 400
 
 
-def test_a_run_that_has_changed_since_is_no_damage(persistence: Persistence) -> None:
+def test_a_run_changed_after_indexing_is_not_damage(persistence: Persistence) -> None:
     run = AgentRun("agent", "run", objective="word")
     persistence.create_agent_run(run)
     persistence.search.index_pending()
@@ -381,7 +383,7 @@ def test_a_stub_is_found_once_it_is_filled_in(persistence: Persistence) -> None:
     assert found(persistence, "objective") == ["the objective"]
 
 
-def test_an_abandoned_run_is_found_by_why(persistence: Persistence, clock: Hands) -> None:
+def test_an_abandoned_run_is_found_by_its_reason(persistence: Persistence, clock: Hands) -> None:
     persistence.create_agent_run(AgentRun("agent", "run", status="running"))
     assert found(persistence, "abandoned") == []
     clock.move(hours=3)
@@ -389,7 +391,7 @@ def test_an_abandoned_run_is_found_by_why(persistence: Persistence, clock: Hands
     assert len(persistence.search_text("abandoned")) == 1
 
 
-def test_what_was_deleted_is_not_found(persistence: Persistence) -> None:
+def test_deleted_records_are_not_found(persistence: Persistence) -> None:
     persistence.create_agent_run(AgentRun("agent", "run", objective="word objective"))
     say(persistence, "word event", "word event that is not indexed")
     persistence.log_llm_usage(AgentLLMUsage("agent", "run", "p", "m", prompt="word prompt"))
@@ -398,17 +400,17 @@ def test_what_was_deleted_is_not_found(persistence: Persistence) -> None:
     assert persistence.delete_agent_run("run")
     assert found(persistence, "word") == []
     assert all(finding.level == "ok" for finding in persistence.search.check(deep=True))
-    # A model call keeps its numbers, and is there without its words.
+    # A model call keeps its numbers, and stays stored without its text.
     assert [hit.kind for hit in persistence.search_text("-word")] == ["usage"]
 
 
 def indexed(persistence: Persistence, word: str) -> int:
-    """Count the records that the index offers for a word, before they are looked at."""
+    """Count the candidates of the index for a word, before they are checked."""
     index = persistence._store.search_index
     return len(index.find([(Term(word),)], since=-(2**62), before=2**62, limit=9))
 
 
-def test_a_call_that_loses_its_words_while_it_is_indexed_is_indexed_without_them(
+def test_a_call_that_loses_its_text_while_it_is_indexed_is_indexed_without_it(
     persistence: Persistence, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     persistence.create_agent_run(AgentRun("agent", "run"))
@@ -427,7 +429,7 @@ def test_a_call_that_loses_its_words_while_it_is_indexed_is_indexed_without_them
     assert indexed(persistence, "secret") == 0
 
 
-def test_records_indexed_just_before_they_are_deleted_leave_no_words(
+def test_records_indexed_just_before_their_deletion_leave_no_text(
     persistence: Persistence, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     say(persistence, "secret event")
@@ -446,15 +448,15 @@ def test_records_indexed_just_before_they_are_deleted_leave_no_words(
     assert all(finding.level == "ok" for finding in persistence.search.check(deep=True))
 
 
-def test_what_comes_after_a_deletion_is_found(persistence: Persistence) -> None:
+def test_records_stored_after_a_deletion_are_found(persistence: Persistence) -> None:
     say(persistence, "word one", "word two")
     assert len(persistence.search_text("word")) == 2
     persistence.delete_agent_run("run")
-    say(persistence, "word three")  # Under an id that was given before, on SQLite.
+    say(persistence, "word three")  # On SQLite, under an id that was used before.
     assert found(persistence, "word") == ["word three"]
 
 
-def test_ids_that_were_missing_and_come_back_are_found_once(persistence: Persistence) -> None:
+def test_missing_ids_that_reappear_are_found_once(persistence: Persistence) -> None:
     for run_id in ("first", "first", "between", "between", "last", "last"):
         say(persistence, "word", run_id=run_id)
     persistence.delete_agent_run("between")
@@ -465,7 +467,7 @@ def test_ids_that_were_missing_and_come_back_are_found_once(persistence: Persist
     assert all(finding.level == "ok" for finding in persistence.search.check(deep=True))
 
 
-def test_what_a_transaction_deletes_is_found_by_others_until_it_ends(
+def test_others_find_deleted_records_until_the_transaction_ends(
     persistence: Persistence,
 ) -> None:
     say(persistence, "word one", "word two")
@@ -474,12 +476,12 @@ def test_what_a_transaction_deletes_is_found_by_others_until_it_ends(
         with suppress(ZeroDivisionError), persistence.transaction():
             persistence.delete_agent_run("run")
             other = pool.submit(found, persistence, "word")
-            wait([other], timeout=0.2)  # In memory it has to wait for us.
+            wait([other], timeout=0.2)  # In memory it must wait for this thread.
             raise ZeroDivisionError
         assert len(other.result()) == 2
 
 
-def test_a_deletion_that_is_undone_changes_nothing(persistence: Persistence) -> None:
+def test_a_rolled_back_deletion_changes_nothing(persistence: Persistence) -> None:
     say(persistence, "word one", "word two")
     assert len(persistence.search_text("word")) == 2
     with suppress(ZeroDivisionError), persistence.transaction():
@@ -501,7 +503,7 @@ def test_a_transaction_finds_its_own_writes_and_leaves_none_behind(
     assert found(persistence, "word") == ["word two"]
 
 
-def test_records_are_indexed_when_somebody_asks(persistence: Persistence) -> None:
+def test_a_search_indexes_new_records(persistence: Persistence) -> None:
     persistence.create_agent_run(AgentRun("agent", "run"))
     say(persistence, *(f"word {number}" for number in range(10)))
     persistence.log_llm_usage(AgentLLMUsage(None, None, "p", "m"))
@@ -515,7 +517,7 @@ def test_records_are_indexed_when_somebody_asks(persistence: Persistence) -> Non
     assert persistence.search.pending() == 0
 
 
-def test_who_cannot_wait_is_told_what_was_not_searched(persistence: Persistence) -> None:
+def test_a_search_that_cannot_wait_reports_unsearched_records(persistence: Persistence) -> None:
     say(persistence, "word one", "word two")
     page = persistence.search_text("word", max_wait=0)
     assert (len(page), page.pending) == (0, 3)
@@ -525,8 +527,8 @@ def test_who_cannot_wait_is_told_what_was_not_searched(persistence: Persistence)
 
 
 @pytest.mark.slow
-def test_indexing_looks_at_the_clock_between_two_long_records(persistence: Persistence) -> None:
-    text = "x" * 1_000_000  # Which takes about a hundredth of a second.
+def test_indexing_checks_the_clock_between_two_long_records(persistence: Persistence) -> None:
+    text = "x" * 1_000_000  # That takes about a hundredth of a second.
     for number in range(10):
         persistence.append_event("run", "agent", "t", payload={"text": f"word {number} {text}"})
     persistence.search.index_pending(limit=1)  # The run.
@@ -547,7 +549,7 @@ def test_a_rebuilt_index_finds_the_same(persistence: Persistence) -> None:
     assert persistence.search.pending() == 0
 
 
-def test_an_index_of_words_that_were_parted_otherwise_is_to_be_rebuilt(
+def test_an_index_of_another_tokenizer_version_needs_a_rebuild(
     persistence: Persistence, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     say(persistence, "word")
@@ -609,7 +611,7 @@ def test_a_persistence_without_search_leaves_the_index_to_others(open_again: Ope
     assert without.search.enabled
 
 
-def test_a_search_beside_rebuilds_is_complete_or_tells_what_is_pending(
+def test_a_search_during_rebuilds_is_complete_or_reports_pending_records(
     persistence: Persistence, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     say(persistence, *(f"word {number}" for number in range(20)))
@@ -618,7 +620,7 @@ def test_a_search_beside_rebuilds_is_complete_or_tells_what_is_pending(
     find, rebuilds = index.find, iter(range(3))
 
     def find_cleared(*args: Any, **kwargs: Any) -> Any:
-        """Find while another process makes the index anew."""
+        """Search while another process rebuilds the index."""
         if next(rebuilds, None) is not None:
             persistence.search._indexing.clear()
             answer = find(*args, **kwargs)
@@ -634,7 +636,7 @@ def test_a_search_beside_rebuilds_is_complete_or_tells_what_is_pending(
     assert page.pending
 
 
-def test_indexing_looks_at_the_clock_and_at_the_size_of_texts(
+def test_indexing_checks_the_clock_and_the_size_of_texts(
     persistence: Persistence, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     puts: list[int] = []
@@ -654,7 +656,7 @@ def test_indexing_looks_at_the_clock_and_at_the_size_of_texts(
 
 
 @pytest.mark.usefixtures("lasting")
-def test_who_may_only_read_searches_what_is_indexed(open_again: Open) -> None:
+def test_a_read_only_persistence_searches_what_is_indexed(open_again: Open) -> None:
     persistence = open_again()
     say(persistence, "word one")
     persistence.search.index_pending()
@@ -666,7 +668,7 @@ def test_who_may_only_read_searches_what_is_indexed(open_again: Open) -> None:
     assert all(finding.level == "ok" for finding in reader.search.check(deep=True))
 
 
-def test_what_is_queued_is_found(persistence: Persistence) -> None:
+def test_queued_records_are_found(persistence: Persistence) -> None:
     with persistence.buffered(max_seconds=60) as buffered:
         say(buffered, "word one")
         assert found(buffered, "word") == ["word one"]
@@ -675,7 +677,7 @@ def test_what_is_queued_is_found(persistence: Persistence) -> None:
         buffered.compact()
 
 
-def test_what_was_queued_is_indexed_in_a_quiet_moment(persistence: Persistence) -> None:
+def test_queued_records_are_indexed_in_a_quiet_moment(persistence: Persistence) -> None:
     with persistence.buffered(max_seconds=0) as buffered:
         say(buffered, *(f"word {number}" for number in range(1_200)))
         buffered.flush()
@@ -727,7 +729,7 @@ def test_compacting_is_refused_inside_a_transaction(persistence: Persistence) ->
     ],
     ids=str,
 )
-def test_what_cannot_be_asked_is_refused_by_name(
+def test_an_invalid_argument_is_refused_by_name(
     persistence: Persistence, options: dict[str, Any], field: str
 ) -> None:
     with pytest.raises(InvalidValueError) as refused:
@@ -735,7 +737,7 @@ def test_what_cannot_be_asked_is_refused_by_name(
     assert refused.value.field == field
 
 
-def test_a_cursor_is_good_for_its_own_search(persistence: Persistence) -> None:
+def test_a_cursor_works_only_for_its_own_search(persistence: Persistence) -> None:
     say(persistence, *(f"word {number}" for number in range(5)))
     cursor = persistence.search_text("word", limit=2).next_cursor
     for other in ({"query": "words"}, {"agent_id": "agent"}, {"order": "rank"}):
@@ -743,7 +745,7 @@ def test_a_cursor_is_good_for_its_own_search(persistence: Persistence) -> None:
             persistence.search_text(**{"query": "word", "cursor": cursor, **other})  # type: ignore[arg-type]
 
 
-def test_hits_become_dicts_and_frames(persistence: Persistence) -> None:
+def test_hits_convert_to_dicts_and_frames(persistence: Persistence) -> None:
     pytest.importorskip("pandas", reason="pandas is not installed")
     persistence.create_agent_run(AgentRun("agent", "run", objective="a word"))
     page = persistence.search_text("word")

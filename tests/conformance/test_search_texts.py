@@ -1,4 +1,4 @@
-"""What people type, in any script and in any disorder, is searched alike everywhere."""
+"""Queries in any script, with any syntax errors, find the same on every backend."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ def expected(query: str) -> set[int]:
 def test_every_script_is_found_as_people_type_it(persistence: Persistence) -> None:
     record(persistence)
     for number, sample in enumerate(SAMPLES):
-        # All at once, as all of them have to be there; tests/test_words.py has each by itself.
+        # All words in one query; tests/unit/test_words.py tests each one by itself.
         together = " ".join(sample.found_by)
         assert number in found(persistence, together), together
         assert number not in found(persistence, sample.missed_by[0]), sample.missed_by[0]
 
 
-def test_whatever_is_typed_is_answered(persistence: Persistence) -> None:
+def test_every_query_has_an_answer(persistence: Persistence) -> None:
     record(persistence)
     chance = random.Random(7)
     for _ in soak.times(FUZZED):
@@ -55,7 +55,7 @@ def test_whatever_is_typed_is_answered(persistence: Persistence) -> None:
 
 
 def fuzzed(chance: random.Random) -> str:
-    """Pieces of texts and queries, cut anywhere, with signs between them that mean something."""
+    """Return pieces of texts and queries, cut anywhere, joined by special characters."""
     typed = ""
     for _ in range(chance.randint(0, 5)):
         sample = chance.choice(SAMPLES)

@@ -1,4 +1,4 @@
-"""A snapshot shows several tables as they were at one moment; rows may bring their ids."""
+"""A snapshot shows several tables at one moment; inserted rows may have ids."""
 
 from __future__ import annotations
 
@@ -23,13 +23,11 @@ def write(persistence: Persistence, run_id: str) -> None:
     persistence.log_llm_usage(AgentLLMUsage("agent", run_id))
 
 
-def test_what_others_store_meanwhile_is_not_in_a_snapshot(
-    persistence: Persistence, store: Store
-) -> None:
+def test_a_snapshot_excludes_later_writes_of_others(persistence: Persistence, store: Store) -> None:
     write(persistence, "before")
     with ThreadPoolExecutor(1) as pool, store.snapshot() as snapshot:
         after = pool.submit(write, persistence, "after")
-        if store.location == "The database :memory:":  # Its one connection is lent.
+        if store.location == "The database :memory:":  # Its only connection is in use.
             after.cancel()
         else:
             after.result()
@@ -38,14 +36,16 @@ def test_what_others_store_meanwhile_is_not_in_a_snapshot(
     assert persistence.get_agent_run("before") is not None
 
 
-def test_a_snapshot_in_a_transaction_has_its_writes(persistence: Persistence, store: Store) -> None:
+def test_a_snapshot_in_a_transaction_includes_its_writes(
+    persistence: Persistence, store: Store
+) -> None:
     with persistence.transaction():
         write(persistence, "written")
         with store.snapshot() as snapshot:
             assert [run.run_id for run in read(snapshot, RUNS)] == ["written"]
 
 
-def test_a_snapshot_is_read_in_pieces_in_any_order(persistence: Persistence, store: Store) -> None:
+def test_a_snapshot_is_read_in_chunks_in_any_order(persistence: Persistence, store: Store) -> None:
     persistence.create_agent_runs(AgentRun("agent", f"run-{number}") for number in range(10))
     with store.snapshot() as snapshot:
         newest = (Order("id", descending=True),)
@@ -61,7 +61,7 @@ def row(run_id: str, **more: Any) -> Row:
     return {**run, "created_at": now, "updated_at": now, **more}
 
 
-def test_rows_may_bring_their_ids_and_those_that_do_not_get_others(
+def test_rows_may_have_ids_and_the_others_get_new_ones(
     persistence: Persistence, store: Store
 ) -> None:
     store.reserve_ids(RUNS, 70)
@@ -78,7 +78,7 @@ def test_rows_may_bring_their_ids_and_those_that_do_not_get_others(
     }
 
 
-def test_no_id_that_was_given_is_given_again(persistence: Persistence, store: Store) -> None:
+def test_no_used_id_is_assigned_again(persistence: Persistence, store: Store) -> None:
     persistence.create_agent_runs(AgentRun("agent", f"run-{number}") for number in range(3))
     store.reserve_ids(RUNS, 2)
     persistence.create_agent_run(AgentRun("agent", "next"))

@@ -1,4 +1,4 @@
-"""Parts of a run are spans: what happens in one is found below it, in other runs too."""
+"""Parts of a run are spans: records made in a span are its children, also in other runs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def one(persistence: Persistence, run: RunRecorder | str, event_type: str) -> Ag
     return event
 
 
-def test_a_span_keeps_its_input_output_and_time(persistence: Persistence) -> None:
+def test_a_span_stores_its_input_output_and_time(persistence: Persistence) -> None:
     with (
         persistence.record_run(agent_id="agent") as run,
         run.span("retrieve", kind="retriever", input={"q": "it"}) as span,
@@ -38,7 +38,7 @@ def test_a_span_keeps_its_input_output_and_time(persistence: Persistence) -> Non
     }
 
 
-def test_a_failed_span_says_how_and_lets_the_exception_go_on(persistence: Persistence) -> None:
+def test_a_failed_span_stores_its_error_which_propagates(persistence: Persistence) -> None:
     with (
         persistence.record_run(agent_id="agent") as run,
         pytest.raises(ValueError, match="no"),
@@ -50,7 +50,7 @@ def test_a_failed_span_says_how_and_lets_the_exception_go_on(persistence: Persis
     assert "Traceback" in event.get_data_dict()["traceback"]
 
 
-def test_what_happens_in_a_span_is_found_below_it(persistence: Persistence) -> None:
+def test_records_made_in_a_span_are_below_it(persistence: Persistence) -> None:
     with persistence.record_run(agent_id="agent") as run:
         run.log("before")
         with run.span("retrieve"):
@@ -79,7 +79,7 @@ def test_what_happens_in_a_span_is_found_below_it(persistence: Persistence) -> N
     assert len({record.span_id for record in (started, span, tool, *calls)}) == 5
 
 
-def test_ids_have_the_form_of_opentelemetry(persistence: Persistence) -> None:
+def test_ids_have_the_opentelemetry_format(persistence: Persistence) -> None:
     with persistence.record_run(agent_id="agent", run_id="my own") as run, run.span("s"):
         pass
     for event in events(persistence, run):
@@ -87,7 +87,7 @@ def test_ids_have_the_form_of_opentelemetry(persistence: Persistence) -> None:
         assert re.fullmatch("[0-9a-f]{16}", event.span_id or "")
 
 
-def test_run_ids_that_are_made_here_sort_by_time(persistence: Persistence) -> None:
+def test_generated_run_ids_sort_by_time(persistence: Persistence) -> None:
     ids = [persistence.record_run(agent_id="agent").run_id for _ in range(50)]
     assert ids == sorted(ids)
     assert {uuid.UUID(each).version for each in ids} == {7}
@@ -102,7 +102,7 @@ def test_a_child_that_names_its_parent_by_id_is_in_its_trace(persistence: Persis
     assert (child.trace_id, child.parent_span_id) == (top.trace_id, top.span_id)
 
 
-def test_tools_in_other_threads_and_tasks_are_below_what_they_were_begun_in(
+def test_tools_in_other_threads_and_tasks_are_below_the_span_they_started_in(
     persistence: Persistence,
 ) -> None:
     def search(run: RunRecorder, name: str) -> None:
@@ -136,10 +136,10 @@ def test_tools_in_other_threads_and_tasks_are_below_what_they_were_begun_in(
     assert spans["below b"].parent_span_id == spans["b"].span_id
 
 
-def test_a_span_that_outlives_its_run_is_kept_in_it(persistence: Persistence) -> None:
+def test_a_span_that_outlives_its_run_is_stored_in_it(persistence: Persistence) -> None:
     with persistence.record_run(agent_id="agent") as run:
         span = run.span("late").__enter__()
-    assert current_run() is run  # Its span goes on.
+    assert current_run() is run  # Its span continues.
     span.__exit__(None, None, None)
     assert current_run() is None
     assert types(persistence, run)[-1] == "span"
@@ -162,7 +162,7 @@ def test_a_consumers_model_calls_are_not_below_a_paused_tool(persistence: Persis
     }
 
 
-def test_awaited_spans_record_as_others_do(persistence: Persistence) -> None:
+def test_awaited_spans_record_like_blocking_ones(persistence: Persistence) -> None:
     async def agent() -> None:
         awaited = AsyncPersistence(persistence)
         async with (

@@ -1,4 +1,4 @@
-"""SQL that people write: answered alike by both databases, and never able to change anything."""
+"""SQL of users gives the same result in both databases, and can only read."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def answer(persistence: Persistence, query: str, *params: Any) -> list[tuple[Any
     return persistence.sql(query, params).rows
 
 
-def test_an_answer_has_its_columns_and_rows(filled: Persistence) -> None:
+def test_a_result_has_columns_and_rows(filled: Persistence) -> None:
     query = "SELECT run_id, duration_s, cost_usd FROM runs WHERE run_id < 'run-2' ORDER BY run_id"
     expected = SQLResult(
         ("run_id", "duration_s", "cost_usd"), [("run-0", 0, 0), ("run-1", 1.5, 0.25)]
@@ -68,13 +68,13 @@ def test_an_answer_has_its_columns_and_rows(filled: Persistence) -> None:
         ("SELECT count(*) FROM agent_run_events -- the tables themselves", (1,)),
     ],
 )  # fmt: skip
-def test_both_databases_answer_alike(
+def test_both_databases_give_the_same_result(
     filled: Persistence, query: str, expected: tuple[Any, ...]
 ) -> None:
     assert answer(filled, query) == [expected]
 
 
-def test_a_payload_can_be_looked_into(filled: Persistence) -> None:
+def test_payload_fields_can_be_queried(filled: Persistence) -> None:
     assert answer(filled, "SELECT payload ->> 'city' FROM events") == [("Zürich",)]
     [(payload,)] = answer(filled, "SELECT payload FROM events")
     assert payload == '{"city": "Zürich"}'
@@ -100,7 +100,7 @@ def test_a_limit_tells_whether_there_is_more(filled: Persistence) -> None:
     assert filled.sql(query, limit=0) == SQLResult(("run_id",), [], has_more=True)
 
 
-def test_an_answer_may_be_long(filled: Persistence) -> None:
+def test_a_result_may_be_long(filled: Persistence) -> None:
     numbers = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20000)"
     assert answer(filled, f"{numbers} SELECT i FROM n") == [(i,) for i in range(1, 20_001)]
 
@@ -141,7 +141,7 @@ REFUSED = (
 
 
 @pytest.mark.parametrize("query", REFUSED)
-def test_what_is_wrong_or_would_write_is_refused(
+def test_an_invalid_or_writing_statement_is_refused(
     filled: Persistence, query: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -163,12 +163,12 @@ def test_parameters_of_other_types_are_refused(filled: Persistence, params: Any)
     assert caught.value.field == "params"
 
 
-def test_a_transaction_is_ended_before(filled: Persistence) -> None:
+def test_sql_in_a_transaction_is_refused(filled: Persistence) -> None:
     with filled.transaction(), pytest.raises(UnsupportedError, match="end it before"):
         filled.sql("SELECT 1")
 
 
-def test_what_is_queued_is_stored_before(filled: Persistence) -> None:
+def test_queued_records_are_stored_first(filled: Persistence) -> None:
     with filled.buffered() as buffered:
         buffered.append_event("run-0", "agent", "log")
         assert answer(buffered, "SELECT count(*) FROM events") == [(2,)]
@@ -180,7 +180,7 @@ def test_columns_of_one_name_are_told_apart_in_dicts(filled: Persistence) -> Non
     assert found.to_dicts() == [{"a": 1, "b": 2, "a_2": 3, "a_3": 4, "a_2_2": 5}]
 
 
-def test_an_answer_becomes_a_frame(filled: Persistence) -> None:
+def test_a_result_converts_to_a_frame(filled: Persistence) -> None:
     pytest.importorskip("pandas")
     frame = filled.sql("SELECT run_id, cost_usd FROM runs ORDER BY run_id").to_pandas()
     assert list(frame.columns) == ["run_id", "cost_usd"]

@@ -1,4 +1,4 @@
-"""Statistics: each number worked out by hand, and the same on every backend."""
+"""Statistics: each number is computed by hand, and the same on every backend."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def tools(persistence: Persistence) -> dict[str, Any]:
 
 @pytest.fixture
 def busy(persistence: Persistence) -> Persistence:
-    """Two agents that have been at work."""
+    """Records of two agents."""
     for number, (agent, status, iterations) in enumerate(
         [
             ("agent", "completed", 2),
@@ -133,7 +133,7 @@ def test_the_numbers_of_all_agents_together(busy: Persistence) -> None:
     assert stats == busy.stats.summary()
 
 
-def test_groups_are_in_order(busy: Persistence) -> None:
+def test_groups_are_sorted(busy: Persistence) -> None:
     stats = busy.get_agent_run_stats()
     for groups in "runs_by_status", "by_model", "tool_metrics":
         assert list(stats[groups]) == sorted(stats[groups])
@@ -147,7 +147,7 @@ def test_an_unknown_agent_has_zeros(busy: Persistence) -> None:
     assert busy.get_agent_run_stats("unknown") == NOTHING
 
 
-def test_a_total_cost_is_unknown_only_where_no_call_names_one(persistence: Persistence) -> None:
+def test_a_total_cost_is_unknown_only_if_no_call_has_one(persistence: Persistence) -> None:
     def cost() -> Decimal | None:
         total: Decimal | None = persistence.get_agent_run_stats()["total_cost_usd"]
         return total
@@ -221,7 +221,7 @@ def test_a_model_call_that_did_not_succeed_is_an_error(
     ],
     ids=len,
 )
-def test_percentiles_are_numpys(persistence: Persistence, latencies: list[int]) -> None:
+def test_percentiles_equal_those_of_numpy(persistence: Persistence, latencies: list[int]) -> None:
     with persistence.transaction():
         for latency in latencies:
             call(persistence, latency_ms=latency)
@@ -234,7 +234,7 @@ def test_percentiles_are_numpys(persistence: Persistence, latencies: list[int]) 
 # --- tools ------------------------------------------------------------------------------------
 
 
-def test_two_types_of_event_tell_of_finished_tool_calls(persistence: Persistence) -> None:
+def test_two_types_of_event_count_as_finished_tool_calls(persistence: Persistence) -> None:
     event(persistence, "tool_call", {"tool_name": "a", "latency_ms": 1, "error": None})
     event(persistence, "action_execution_completed", {"action": "a", "duration_ms": 2})
     event(persistence, "action_execution_completed", {"action_name": "b", "duration_ms": 4})
@@ -272,7 +272,7 @@ def test_two_types_of_event_tell_of_finished_tool_calls(persistence: Persistence
         (-32601, 1),
     ],
 )
-def test_a_tool_call_failed_if_it_names_an_error(
+def test_a_tool_call_failed_if_it_has_an_error(
     persistence: Persistence, error: Any, failed: int
 ) -> None:
     event(persistence, "tool_call", {"tool_name": "a", "error": error})
@@ -284,7 +284,7 @@ def test_a_tool_call_failed_if_it_names_an_error(
     [None, "12", [], {}, 10**400, -(10**400), 1e300, float("nan"), float("inf")],
     ids=lambda value: repr(value)[:10],
 )
-def test_a_latency_that_is_none_is_not_averaged(persistence: Persistence, latency: Any) -> None:
+def test_an_invalid_latency_is_not_averaged(persistence: Persistence, latency: Any) -> None:
     event(persistence, "tool_call", {"tool_name": "a", "latency_ms": latency})
     event(persistence, "tool_call", {"tool_name": "a", "latency_ms": 3})
     assert tools(persistence)["a"] == {
@@ -312,7 +312,7 @@ def test_a_latency_that_is_none_is_not_averaged(persistence: Persistence, latenc
     ],
     ids=lambda value: repr(value)[:30],
 )
-def test_a_tool_call_without_a_readable_name_is_kept_and_not_counted(
+def test_a_tool_call_without_a_valid_name_is_stored_and_not_counted(
     persistence: Persistence, data: Any
 ) -> None:
     event(persistence, "tool_call", data)
@@ -332,14 +332,14 @@ def test_a_tool_call_without_a_readable_name_is_kept_and_not_counted(
     ],
     ids=repr,
 )
-def test_a_tool_may_have_any_name_of_which_255_characters_count(
+def test_a_tool_may_have_any_name_and_255_characters_count(
     persistence: Persistence, name: Any, shown: str
 ) -> None:
     event(persistence, "tool_call", {"tool_name": name})
     assert list(tools(persistence)) == [shown]
 
 
-def test_a_deleted_runs_tool_calls_count_no_more(persistence: Persistence) -> None:
+def test_tool_calls_of_a_deleted_run_are_not_counted(persistence: Persistence) -> None:
     event(persistence, "tool_call", {"tool_name": "a"})
     persistence.delete_agent_run("run")
     assert tools(persistence) == {}

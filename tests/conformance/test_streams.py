@@ -1,4 +1,4 @@
-"""A stream goes through all records, a few at a time, beside whatever else is done."""
+"""A stream reads all records, a few at a time, beside other calls."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ def test_a_stream_has_every_record_in_order(
 
 
 @of_each_kind
-def test_a_stream_of_nothing_is_empty(persistence: Persistence, kind: Kind) -> None:
+def test_a_stream_without_matches_is_empty(persistence: Persistence, kind: Kind) -> None:
     assert list(iterate(persistence, kind)) == []
 
 
 @of_each_kind
-def test_the_newest_come_first_unless_the_oldest_are_asked_for(
+def test_streams_are_newest_first_unless_oldest_first_is_requested(
     persistence: Persistence, kind: Kind
 ) -> None:
     write(persistence, kind, range(3), moments=3)
@@ -56,8 +56,8 @@ def test_the_newest_come_first_unless_the_oldest_are_asked_for(
         assert numbers(read(persistence, kind, order="oldest")) == [0, 1, 2]
 
 
-def test_the_events_of_a_run_are_told_as_they_happened(persistence: Persistence) -> None:
-    """As Curio published it, whatever the order of all else."""
+def test_get_agent_run_events_is_oldest_first(persistence: Persistence) -> None:
+    """Curio published it that way, whatever the order of other calls."""
     write(persistence, AgentRunEvent, range(3), moments=3)
     [run_id] = {event.run_id for event in persistence.iter_agent_run_events()}
     assert numbers(persistence.get_agent_run_events(run_id)) == [0, 1, 2]
@@ -71,7 +71,7 @@ def test_more_records_than_are_read_at_a_time(persistence: Persistence, order: s
     assert read == in_order(range(MANY), order, moments=7)
 
 
-def test_each_pass_begins_anew(persistence: Persistence) -> None:
+def test_each_pass_starts_from_the_beginning(persistence: Persistence) -> None:
     write(persistence, AgentRun, range(2))
     runs = persistence.iter_agent_runs()
     assert numbers(runs) == [1, 0]
@@ -106,7 +106,7 @@ def test_a_stream_without_a_snapshot_has_every_record_in_order(
     assert stream.to_arrow() == iterate(persistence, kind, order=order).to_arrow()
 
 
-def test_a_stream_without_a_snapshot_shows_each_page_as_it_is_then(
+def test_a_stream_without_a_snapshot_reads_the_current_state_of_each_page(
     persistence: Persistence,
 ) -> None:
     write(persistence, AgentRun, range(STREAM_ROWS + 2))
@@ -118,7 +118,7 @@ def test_a_stream_without_a_snapshot_shows_each_page_as_it_is_then(
 
 
 @pytest.mark.parametrize("count", [5, STREAM_ROWS, MANY])
-def test_what_is_stored_for_each_record_does_not_prolong_the_stream(
+def test_storing_a_record_for_each_one_read_does_not_prolong_the_stream(
     persistence: Persistence, count: int
 ) -> None:
     write(persistence, AgentRunEvent, range(count))
@@ -131,7 +131,7 @@ def test_what_is_stored_for_each_record_does_not_prolong_the_stream(
     assert seen == count
 
 
-def test_what_is_stored_in_a_transaction_does_not_prolong_its_stream(
+def test_storing_in_a_transaction_does_not_prolong_its_stream(
     persistence: Persistence,
 ) -> None:
     write(persistence, AgentRunEvent, range(STREAM_ROWS))
@@ -144,7 +144,7 @@ def test_what_is_stored_in_a_transaction_does_not_prolong_its_stream(
     assert seen == STREAM_ROWS
 
 
-def test_a_stream_shows_what_was_there_when_it_began(open_again: Open, lasting: None) -> None:
+def test_a_stream_shows_the_state_at_its_start(open_again: Open, lasting: None) -> None:
     persistence, other = open_again(), open_again()
     write(persistence, AgentRun, range(MANY))
     read = iter(persistence.iter_agent_runs(order="oldest"))
@@ -156,7 +156,7 @@ def test_a_stream_shows_what_was_there_when_it_began(open_again: Open, lasting: 
     assert numbers(seen) == list(range(MANY))
 
 
-def test_a_table_shows_what_was_there_when_it_began(open_again: Open, lasting: None) -> None:
+def test_a_table_shows_the_state_at_its_start(open_again: Open, lasting: None) -> None:
     persistence, other = open_again(), open_again()
     write(persistence, AgentRun, range(MANY))
     runs = pyarrow.RecordBatchReader.from_stream(persistence.iter_agent_runs(order="oldest"))
@@ -188,10 +188,10 @@ def test_another_thread_may_finish_what_one_began(persistence: Persistence) -> N
     assert numbers(begun + finished) == list(range(MANY))
 
 
-def test_streams_need_none_of_the_connections_of_others(
+def test_streams_do_not_block_other_calls(
     persistence: Persistence,
 ) -> None:
-    """As long as the pool, of 10 connections by default, has one left."""
+    """Holds as long as the pool, by default of 10 connections, has a free one."""
     write(persistence, AgentRun, range(3))
     begun = [iter(persistence.iter_agent_runs()) for _ in range(9)]
     assert [number_of(next(each)) for each in begun] == [2] * 9
@@ -204,7 +204,7 @@ def test_streams_need_none_of_the_connections_of_others(
 
 
 def assert_leaves_nothing_open(action: Callable[[], object]) -> None:
-    """However often it is done. (SQLite keeps some files for the next connection.)"""
+    """Assert it for many repetitions. (SQLite holds some files open for the next connection.)"""
     descriptors = Path("/proc/self/fd")
     if not descriptors.exists():
         pytest.skip("only Linux lists the open files of a process there")
@@ -215,7 +215,7 @@ def assert_leaves_nothing_open(action: Callable[[], object]) -> None:
     assert len(list(descriptors.iterdir())) <= before
 
 
-def test_a_stream_that_is_left_early_leaves_nothing_open(persistence: Persistence) -> None:
+def test_a_stream_left_early_leaves_nothing_open(persistence: Persistence) -> None:
     write(persistence, AgentRunEvent, range(MANY))
 
     def leave_early() -> None:
@@ -226,7 +226,7 @@ def test_a_stream_that_is_left_early_leaves_nothing_open(persistence: Persistenc
     assert_leaves_nothing_open(leave_early)
 
 
-def test_a_table_that_is_left_early_leaves_nothing_open(persistence: Persistence) -> None:
+def test_a_table_left_early_leaves_nothing_open(persistence: Persistence) -> None:
     write(persistence, AgentRunEvent, range(MANY))
 
     def leave_early() -> None:
@@ -248,7 +248,7 @@ def test_a_stream_that_ends_in_an_error_leaves_nothing_open(persistence: Persist
 
 
 def test_closing_a_stream_leaves_nothing_open(persistence: Persistence) -> None:
-    """Not even where somebody keeps what he was going through."""
+    """Holds even if the caller still has the iterator."""
     write(persistence, AgentRunEvent, range(MANY))
     kept = []
 
@@ -263,7 +263,7 @@ def test_closing_a_stream_leaves_nothing_open(persistence: Persistence) -> None:
 
 
 def test_closing_a_stream_ends_its_passes(persistence: Persistence) -> None:
-    """With an error: that there are no more records would not be true."""
+    """They end with an error, because there are more records."""
     write(persistence, AgentRunEvent, range(MANY))
     events = persistence.iter_agent_run_events()
     passes = [iter(events), iter(events)]
@@ -289,14 +289,14 @@ def test_a_block_closes_its_stream(persistence: Persistence) -> None:
         list(runs)
 
 
-def test_what_was_read_before_the_end_stays(persistence: Persistence) -> None:
+def test_records_read_before_the_end_stay_usable(persistence: Persistence) -> None:
     write(persistence, AgentLLMUsage, range(3))
     with persistence.iter_llm_usage() as calls:
         read = list(calls)
     assert numbers(read) == [2, 1, 0]
 
 
-def test_a_stream_of_what_was_closed_does_not_end_as_if_it_were_done(
+def test_a_stream_of_a_closed_persistence_raises_instead_of_ending(
     persistence: Persistence,
 ) -> None:
     write(persistence, AgentRunEvent, range(MANY))
@@ -310,5 +310,5 @@ def test_a_stream_of_what_was_closed_does_not_end_as_if_it_were_done(
         list(events)
 
 
-def test_a_stream_says_what_it_is(persistence: Persistence) -> None:
+def test_the_repr_of_a_stream_says_what_it_is(persistence: Persistence) -> None:
     assert repr(persistence.iter_agent_runs()).startswith("<Stream: agent_runs of ")

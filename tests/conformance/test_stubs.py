@@ -1,4 +1,4 @@
-"""An event whose run nobody created makes a minimal one, which `create_agent_run` fills in."""
+"""An event of an unknown run creates a stub run, which `create_agent_run` fills in."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def stored(persistence: Persistence) -> AgentRun:
     return run
 
 
-def test_a_stub_knows_what_its_first_event_knew(persistence: Persistence) -> None:
+def test_a_stub_has_the_fields_of_its_first_event(persistence: Persistence) -> None:
     event = AgentRunEvent("agent", "run", "Agent", NOON, "custom")
     persistence.log_agent_run_event(event)
     run = stored(persistence)
@@ -44,21 +44,21 @@ def test_a_stub_knows_what_its_first_event_knew(persistence: Persistence) -> Non
     assert persistence.get_agent_run_stats()["runs_by_status"] == {"running": 1}
 
 
-def test_a_stub_starts_with_its_first_event_where_that_has_no_time(
+def test_a_stub_starts_with_its_first_event_even_without_a_time(
     persistence: Persistence,
 ) -> None:
     persistence.log_agent_run_event(AgentRunEvent("agent", "run"))
     assert stored(persistence).started_at == NOON + MINUTE
 
 
-def test_later_events_leave_the_stub_alone(persistence: Persistence) -> None:
+def test_later_events_do_not_change_the_stub(persistence: Persistence) -> None:
     persistence.log_agent_run_event(AgentRunEvent("agent", "run", timestamp=NOON))
     stub = stored(persistence)
     persistence.log_agent_run_event(AgentRunEvent("other", "run", timestamp=NOON - MINUTE))
     assert stored(persistence) == stub
 
 
-def test_usage_makes_no_stub(persistence: Persistence) -> None:
+def test_usage_creates_no_stub(persistence: Persistence) -> None:
     persistence.log_llm_usage(AgentLLMUsage("agent", "run"))
     assert persistence.get_agent_run("run") is None
 
@@ -80,7 +80,7 @@ def test_creating_a_stubs_run_fills_it_in_and_keeps_its_events(
     assert len(persistence.get_agent_run_events("run")) == 1
 
 
-def test_what_the_creator_says_of_its_times_counts_for_more_than_the_stub(
+def test_the_creators_times_take_precedence_over_the_stubs(
     persistence: Persistence,
 ) -> None:
     persistence.log_agent_run_event(AgentRunEvent("agent", "run", timestamp=NOON))
@@ -90,7 +90,7 @@ def test_what_the_creator_says_of_its_times_counts_for_more_than_the_stub(
 
 
 @pytest.mark.parametrize("fill", ["create", "update"])
-def test_a_run_that_is_known_is_no_stub_any_more(persistence: Persistence, fill: str) -> None:
+def test_a_created_run_is_no_longer_a_stub(persistence: Persistence, fill: str) -> None:
     persistence.log_agent_run_event(AgentRunEvent("agent", "run"))
     if fill == "create":
         persistence.create_agent_run(AgentRun("agent", "run"))
@@ -109,7 +109,7 @@ def test_an_update_of_a_stub_keeps_its_id_and_when_it_was_created(persistence: P
     assert (run.id, run.created_at) == (stub.id, stub.created_at)
 
 
-def test_an_event_that_is_refused_makes_no_stub(persistence: Persistence) -> None:
+def test_a_refused_event_creates_no_stub(persistence: Persistence) -> None:
     with pytest.raises(ValueError, match="event_type"):
         persistence.log_agent_run_event(AgentRunEvent("agent", "run", event_type="\0"))
     assert everything(persistence) == []
@@ -121,7 +121,7 @@ def test_a_stub_can_be_deleted(persistence: Persistence) -> None:
     assert everything(persistence) == []
 
 
-def test_many_first_events_at_once_make_one_stub(persistence: Persistence) -> None:
+def test_many_first_events_at_once_create_one_stub(persistence: Persistence) -> None:
     for name in "abcde":
         events = [AgentRunEvent("agent", name) for _ in range(6)]
         all_at_once(*(partial(persistence.log_agent_run_event, event) for event in events))
@@ -142,7 +142,7 @@ def test_a_run_created_while_its_first_events_come_is_filled_in(persistence: Per
         assert len(persistence.get_agent_run_events(name)) == 1
 
 
-def test_no_event_is_left_without_its_run_by_a_deletion_at_the_same_time(
+def test_a_concurrent_deletion_leaves_no_event_without_its_run(
     persistence: Persistence,
 ) -> None:
     def append() -> None:
@@ -160,7 +160,7 @@ def test_no_event_is_left_without_its_run_by_a_deletion_at_the_same_time(
     assert {event.run_id for event in persistence.iter_agent_run_events()} == runs == {"a", "b"}
 
 
-def test_batches_that_make_the_same_stubs_at_the_same_time_are_all_stored(
+def test_concurrent_batches_that_create_the_same_stubs_are_all_stored(
     persistence: Persistence,
 ) -> None:
     names = [f"run {number}" for number in range(30)]

@@ -20,7 +20,7 @@ from tests.support.recorded import types
 
 
 def use(persistence: Persistence) -> None:
-    """Do what an agent does."""
+    """Make the calls of an agent."""
     with persistence.record_run(agent_id="agent", on_error="raise", tags="t") as run:
         assert current_run() is run
         with run.tool("search") as call:
@@ -32,7 +32,7 @@ def use(persistence: Persistence) -> None:
         run.finish("done")
 
 
-def test_a_null_persistence_takes_everything_and_keeps_nothing() -> None:
+def test_a_null_persistence_accepts_everything_and_stores_nothing() -> None:
     with connect("null://") as persistence:
         assert isinstance(persistence, NullPersistence)
         use(persistence)
@@ -51,7 +51,7 @@ def test_a_null_persistence_takes_everything_and_keeps_nothing() -> None:
 
 
 @pytest.mark.before_io
-def test_nothing_is_recorded_where_recording_is_disabled(
+def test_nothing_is_recorded_if_recording_is_disabled(
     persistence: Persistence, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CURIO_DISABLED", "1")
@@ -62,7 +62,7 @@ def test_nothing_is_recorded_where_recording_is_disabled(
     assert len(persistence.get_agent_runs()) == 1
 
 
-def test_a_disabled_connection_makes_no_file_and_reads_an_old_one(
+def test_a_disabled_connection_creates_no_file_and_reads_an_existing_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old = tmp_path / "old.db"

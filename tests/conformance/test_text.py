@@ -1,4 +1,4 @@
-"""Text comes back as it was given, whatever is in it."""
+"""Any text is returned exactly as it was stored."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def assert_kept(persistence: Persistence, text: str) -> None:
     persistence.create_agent_run(run)
     persistence.log_agent_run_event(event)
     persistence.log_llm_usage(usage)
-    # Not `==` of the records: pytest would compare, line by line, what differs.
+    # Not `==` of the records: pytest would compare differences line by line.
     stored = [
         (run, persistence.get_agent_run("run")),
         (event, persistence.get_agent_run_events("run")[0]),
@@ -74,12 +74,12 @@ def assert_kept(persistence: Persistence, text: str) -> None:
 
 
 @pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS.keys())
-def test_any_text_comes_back_as_it_was(persistence: Persistence, text: str) -> None:
+def test_any_text_round_trips(persistence: Persistence, text: str) -> None:
     assert_kept(persistence, text)
 
 
 @pytest.mark.slow
-def test_64_mebibytes_come_back_as_they_were(persistence: Persistence) -> None:
+def test_64_mebibytes_round_trip(persistence: Persistence) -> None:
     text = ("\0é" + "a" * 2**16) * 2**10
     event = AgentRunEvent("agent", "run", data=text)
     persistence.log_agent_run_event(event)
@@ -107,7 +107,7 @@ NAMES = [
 
 
 @pytest.mark.parametrize("name", NAMES, ids=lambda name: name[:20])
-def test_ids_and_names_may_be_odd_and_still_be_found(persistence: Persistence, name: str) -> None:
+def test_records_are_found_by_odd_ids_and_names(persistence: Persistence, name: str) -> None:
     run = AgentRun(name, name, name, session_id=name, parent_run_id=name)
     event = AgentRunEvent(name, name, name, event_type=name)
     usage = AgentLLMUsage(name, name, name, name, span_id=name)
@@ -127,7 +127,7 @@ def test_ids_and_names_may_be_odd_and_still_be_found(persistence: Persistence, n
 
 
 def test_the_longest_names_fit_together(persistence: Persistence) -> None:
-    """An index keeps several of them side by side, and may not be too narrow for any."""
+    """An index contains several of them, and must accept all of them."""
     random = Random(1)
 
     def longest(length: int = 255) -> str:
@@ -154,7 +154,7 @@ def test_names_that_look_alike_are_not_the_same(persistence: Persistence) -> Non
         assert persistence.get_agent_run_stats(name)["total_runs"] == 1
 
 
-def test_a_filter_is_no_pattern(persistence: Persistence) -> None:
+def test_a_filter_is_not_a_pattern(persistence: Persistence) -> None:
     persistence.create_agent_run(AgentRun("agent", "run"))
     for pattern in "%", "_gent", "agen*", "agen?", "AGENT":
         assert persistence.get_agent_runs(pattern) == []

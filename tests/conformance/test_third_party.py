@@ -1,4 +1,4 @@
-"""Somebody else's ten methods keep the published contract, and get the rest for nothing."""
+"""A class with the ten methods fulfils the published contract, and gets the rest for free."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Record = TypeVar("Record", AgentRun, AgentRunEvent, AgentLLMUsage)
 
 
 class DictPersistence(BasePersistence):
-    """The ten methods over dictionaries, by somebody who knows nothing but `BasePersistence`."""
+    """The ten methods over dictionaries, written with `BasePersistence` alone."""
 
     def __init__(self) -> None:
         self._lock = RLock()
@@ -143,7 +143,7 @@ class DictPersistence(BasePersistence):
 
 
 def kept(record: Record) -> Record:
-    """A copy with its times in UTC."""
+    """Return a copy with its times in UTC."""
     copy = deepcopy(record)
     for field in fields(copy):
         value = getattr(copy, field.name)
@@ -217,11 +217,11 @@ class Unreachable(DictPersistence):
         raise OSError("no route to host")
 
 
-def test_one_that_cannot_be_read_is_not_healthy() -> None:
+def test_an_unreadable_persistence_is_not_healthy() -> None:
     assert Unreachable().health_check() is False
 
 
-def test_the_ten_methods_are_all_that_is_asked_for() -> None:
+def test_the_ten_methods_are_sufficient() -> None:
     assert BasePersistence.__abstractmethods__ == {
         "create_agent_run",
         "update_agent_run",
@@ -237,7 +237,7 @@ def test_the_ten_methods_are_all_that_is_asked_for() -> None:
 
 
 @pytest.mark.parametrize("missing", sorted(BasePersistence.__abstractmethods__))
-def test_nine_are_not_enough(missing: str) -> None:
+def test_nine_methods_are_not_sufficient(missing: str) -> None:
     nine = type("Nine", (DictPersistence,), {missing: getattr(BasePersistence, missing)})
     with pytest.raises(TypeError, match=missing):
         nine()

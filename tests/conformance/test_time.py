@@ -1,4 +1,4 @@
-"""Times come back in UTC, to the microsecond, however they were given."""
+"""Times are returned in UTC, to the microsecond, in whatever form they were given."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MoveTo = Callable[[str], None]
 
 
 def kept(persistence: Persistence, at: Any) -> datetime | None:
-    """What becomes of a time, the same in each of the fields that hold one."""
+    """Return the stored form of a time, which must be the same in each time field."""
     run = AgentRun("agent", "run", started_at=at, finished_at=at, created_at=at, updated_at=at)
     event = AgentRunEvent("agent", "run", timestamp=at, created_at=at)
     usage = AgentLLMUsage("agent", "run", created_at=at)
@@ -60,7 +60,7 @@ TIMES = ("started_at", "finished_at", "created_at", "updated_at", "timestamp")
     ],
     ids=str,
 )
-def test_a_time_in_utc_comes_back_as_it_was(persistence: Persistence, at: datetime) -> None:
+def test_a_time_in_utc_round_trips(persistence: Persistence, at: datetime) -> None:
     assert kept(persistence, at) == at
 
 
@@ -88,7 +88,7 @@ def test_a_naive_time_is_local_time(persistence: Persistence, time_zone: MoveTo)
     assert kept(persistence, datetime(2026, 11, 20, 7)) == NOON
 
 
-def test_a_naive_time_that_the_clocks_show_twice_is_told_apart_by_its_fold(
+def test_a_naive_time_that_occurs_twice_is_distinguished_by_its_fold(
     persistence: Persistence, time_zone: MoveTo
 ) -> None:
     time_zone("Europe/Berlin")
@@ -137,7 +137,7 @@ def test_a_subclass_of_datetime_is_a_time(persistence: Persistence) -> None:
     [(AgentRun("agent", "run"), "started_at"), (AgentRunEvent("agent", "run"), "timestamp")],
     ids=["run", "event"],
 )
-def test_what_is_no_time_in_the_years_1_to_9999_is_refused(
+def test_a_time_outside_the_years_1_to_9999_is_refused(
     persistence: Persistence, record: Record, field: str, at: Any
 ) -> None:
     setattr(record, field, at)
@@ -147,8 +147,8 @@ def test_what_is_no_time_in_the_years_1_to_9999_is_refused(
     assert everything(persistence) == []
 
 
-def test_order_in_time_is_order_on_the_time_line(persistence: Persistence) -> None:
-    """Also where the texts of the times, as they were given, sort otherwise."""
+def test_records_are_ordered_by_moment_not_by_text(persistence: Persistence) -> None:
+    """Holds even if the given texts of the times sort differently."""
     east, west = timezone(timedelta(hours=14)), timezone(timedelta(hours=-12))
     times = [
         datetime(9, 1, 1, tzinfo=UTC),
@@ -202,7 +202,7 @@ def test_events_of_a_clock_that_stands_still_keep_their_order(
     assert len({event.timestamp for event in events}) == 10
 
 
-def test_a_clock_that_was_set_right_holds_up_no_other_run(
+def test_a_corrected_clock_does_not_affect_other_runs(
     persistence: Persistence, clock: Hands
 ) -> None:
     clock.put(NOON + timedelta(days=365))

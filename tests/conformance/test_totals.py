@@ -53,7 +53,7 @@ def test_everything_is_one_group_if_none_is_named(persistence: Persistence) -> N
     assert total.model is total.agent_id is total.period is None
 
 
-def test_nothing_adds_up_to_zero(persistence: Persistence) -> None:
+def test_no_records_give_zeros(persistence: Persistence) -> None:
     (total,) = persistence.usage.totals()
     assert (total.calls, total.cost_usd, total.avg_latency_ms) == (0, Decimal(0), None)
     (runs,) = persistence.runs.totals()
@@ -81,7 +81,7 @@ def test_by_model_and_day(persistence: Persistence) -> None:
     }
 
 
-def test_groups_come_in_the_order_that_they_were_asked_for(persistence: Persistence) -> None:
+def test_groups_are_in_the_requested_order(persistence: Persistence) -> None:
     for model in ("n", "m"):
         for hour in (5, 4):
             call(persistence, model, MONDAY + timedelta(hours=hour))
@@ -97,7 +97,7 @@ def test_groups_come_in_the_order_that_they_were_asked_for(persistence: Persiste
 def test_a_day_is_a_day_of_the_readers_time_zone(persistence: Persistence) -> None:
     call(persistence, "m", datetime(2026, 11, 16, 18, 20, tzinfo=UTC))
     call(persistence, "m", datetime(2026, 11, 16, 18, 10, tzinfo=UTC))
-    assert by(persistence, "day", timezone="Asia/Kathmandu") == {  # 5 hours and 45 minutes ahead
+    assert by(persistence, "day", timezone="Asia/Kathmandu") == {  # 5 hours and 45 minutes ahead.
         ("2026-11-16",): (1, None),
         ("2026-11-17",): (1, None),
     }
@@ -181,7 +181,7 @@ def test_percentiles_of_latencies_are_computed_on_request(persistence: Persisten
     assert with_them.avg_latency_ms == 25.0
 
 
-def test_runs_add_up_with_the_calls_that_they_made(persistence: Persistence) -> None:
+def test_runs_are_summed_with_their_calls(persistence: Persistence) -> None:
     for number, (agent, status, seconds) in enumerate(
         [("a", "completed", 10), ("a", "error", 20), ("a", "running", None), ("b", "completed", 1)]
     ):
@@ -226,7 +226,7 @@ def test_runs_have_no_model(persistence: Persistence) -> None:
         persistence.runs.totals(group_by="model")
 
 
-def test_totals_become_frames(persistence: Persistence) -> None:
+def test_totals_convert_to_frames(persistence: Persistence) -> None:
     call(persistence, "m", cost_usd=Decimal("0.25"), input_tokens=5)
     frame = persistence.usage.totals(group_by=("model", "day"), timezone="UTC").to_pandas()
     assert frame["model"].tolist() == ["m"]

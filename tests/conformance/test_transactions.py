@@ -1,4 +1,4 @@
-"""A write that returns is committed, one that raises leaves nothing; a transaction groups them."""
+"""A write that returns is committed, one that raises stores nothing; a transaction groups them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Stop(Exception):
 
 @contextmanager
 def undone(persistence: Persistence) -> Iterator[None]:
-    """A transaction that comes to nothing."""
+    """A transaction that is rolled back."""
     with suppress(Stop), persistence.transaction():
         yield
         raise Stop
@@ -45,7 +45,7 @@ def run_ids(persistence: Persistence) -> list[str]:
 
 
 @pytest.mark.usefixtures("lasting")
-def test_a_write_that_returned_is_seen_by_others_and_outlives_its_writer(open_again: Open) -> None:
+def test_a_returned_write_is_visible_to_others_and_outlives_its_writer(open_again: Open) -> None:
     writer, reader = open_again(), open_again()
     writer.create_agent_run(AgentRun("agent", "a"))
     assert run_ids(reader) == ["a"]
@@ -57,7 +57,7 @@ def test_a_write_that_returned_is_seen_by_others_and_outlives_its_writer(open_ag
     assert run_ids(open_again()) == ["a", "b"]
 
 
-def test_a_transaction_that_raises_undoes_every_kind_of_write(persistence: Persistence) -> None:
+def test_a_transaction_that_raises_rolls_back_every_kind_of_write(persistence: Persistence) -> None:
     persistence.create_agent_run(AgentRun("agent", "kept", objective="before"))
     persistence.create_agent_run(AgentRun("agent", "child", parent_run_id="kept"))
     persistence.log_agent_run_event(AgentRunEvent("agent", "kept", data="an event"))
@@ -73,7 +73,7 @@ def test_a_transaction_that_raises_undoes_every_kind_of_write(persistence: Persi
     assert (everything(persistence), persistence.get_agent_run_stats()) == before
 
 
-def test_an_interrupt_undoes_the_transaction_and_goes_on(persistence: Persistence) -> None:
+def test_an_interrupt_rolls_back_the_transaction_and_propagates(persistence: Persistence) -> None:
     def interrupted() -> None:
         with persistence.transaction():
             persistence.create_agent_run(AgentRun("agent", "a"))
@@ -100,7 +100,7 @@ def test_reads_inside_a_transaction_see_its_writes(persistence: Persistence, clo
         assert persistence.get_agent_run("run") is None
 
 
-def test_inner_transactions_are_undone_alone_and_with_the_outer_one(
+def test_nested_transactions_are_rolled_back_alone_and_with_the_outer_one(
     persistence: Persistence,
 ) -> None:
     with persistence.transaction():
@@ -127,7 +127,7 @@ def test_inner_transactions_are_undone_alone_and_with_the_outer_one(
     ],
     ids=["conflict", "not found", "an event refused", "usage refused"],
 )
-def test_a_failed_write_does_not_spoil_the_others(
+def test_a_failed_write_does_not_affect_the_others(
     persistence: Persistence, error: type[PersistenceError], write: Callable[[Persistence], None]
 ) -> None:
     with persistence.transaction():
@@ -140,7 +140,7 @@ def test_a_failed_write_does_not_spoil_the_others(
     assert persistence.get_llm_usage() == []
 
 
-def test_what_was_undone_can_be_written_again(persistence: Persistence) -> None:
+def test_rolled_back_records_can_be_written_again(persistence: Persistence) -> None:
     run, event = AgentRun("agent", "a"), AgentRunEvent("agent", "b")
     with undone(persistence):
         persistence.create_agent_run(run)
@@ -152,7 +152,7 @@ def test_what_was_undone_can_be_written_again(persistence: Persistence) -> None:
     assert persistence.get_agent_run_events("b") == [event]
 
 
-def test_other_threads_never_see_what_is_undone(persistence: Persistence) -> None:
+def test_other_threads_never_see_rolled_back_records(persistence: Persistence) -> None:
     inside, seen = threading.Event(), []
 
     def look() -> None:
@@ -168,7 +168,7 @@ def test_other_threads_never_see_what_is_undone(persistence: Persistence) -> Non
     assert seen == []
 
 
-def test_writes_of_other_threads_are_no_part_of_a_transaction(persistence: Persistence) -> None:
+def test_writes_of_other_threads_are_not_part_of_a_transaction(persistence: Persistence) -> None:
     started = threading.Event()
 
     def write() -> None:
@@ -192,10 +192,10 @@ def test_it_cannot_be_closed_inside_a_transaction(persistence: Persistence) -> N
     assert run_ids(persistence) == ["a"]
 
 
-def test_another_task_of_the_thread_cannot_slip_into_a_transaction(
+def test_another_task_of_the_thread_cannot_write_into_a_transaction(
     persistence: Persistence,
 ) -> None:
-    """What it wrote would have returned, and be undone with a transaction it knows nothing of."""
+    """Its writes would return, and then be rolled back with a transaction of another task."""
 
     async def begin_and_give_up() -> None:
         with persistence.transaction():
@@ -215,7 +215,7 @@ def test_another_task_of_the_thread_cannot_slip_into_a_transaction(
     assert [run.run_id for run in persistence.get_agent_runs()] == ["other"]
 
 
-def test_transactions_that_end_out_of_order_are_undone_and_leave_no_trace(
+def test_transactions_that_end_out_of_order_are_rolled_back(
     persistence: Persistence,
 ) -> None:
     def transaction(run_id: str) -> Iterator[None]:
@@ -237,12 +237,12 @@ def test_transactions_that_end_out_of_order_are_undone_and_leave_no_trace(
 
 @contextmanager
 def hands(*names: str) -> Iterator[list[ThreadPoolExecutor]]:
-    """Threads that each make the calls they are given, as those of a web framework do."""
+    """Threads that make the calls passed to them, like those of a web framework."""
     with ExitStack() as stack:
         yield [stack.enter_context(ThreadPoolExecutor(1, name)) for name in names]
 
 
-def test_a_transaction_left_in_another_thread_is_undone_and_all_goes_on(
+def test_a_transaction_left_in_another_thread_is_rolled_back(
     persistence: Persistence,
 ) -> None:
     with hands("a", "b", "c") as (a, b, c):
@@ -272,7 +272,7 @@ def test_a_transaction_that_fails_in_another_thread_raises_its_own_error(
     assert run_ids(persistence) == ["later"]
 
 
-def test_an_inner_transaction_left_in_another_thread_is_undone_alone(
+def test_a_nested_transaction_left_in_another_thread_is_rolled_back_alone(
     persistence: Persistence,
 ) -> None:
     with hands("a", "b") as (a, b):
@@ -288,7 +288,7 @@ def test_an_inner_transaction_left_in_another_thread_is_undone_alone(
     assert run_ids(persistence) == ["outer", "outer again"]
 
 
-def test_an_inner_transaction_that_outlives_the_outer_one_raises(
+def test_a_nested_transaction_that_outlives_the_outer_one_raises(
     persistence: Persistence,
 ) -> None:
     with hands("a", "b") as (a, b):

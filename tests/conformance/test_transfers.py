@@ -1,4 +1,4 @@
-"""What is exported, imported or copied is the same afterwards, however often it is done."""
+"""Exports, imports and copies preserve all records, and can be repeated."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ NUMBERS = {"runs": 2, "events": 2 * len(TEXTS), "usage": len(TEXTS), "scores": 0
 
 @pytest.fixture(params=FORMATS)
 def path(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """Where to export to; the ending says how."""
+    """The path to export to; its extension selects the format."""
     return tmp_path / f"export.{request.param}"
 
 
@@ -68,13 +68,13 @@ def test_a_runs_hash_is_the_same_on_every_backend(filled: Persistence, other: Pe
     awkward.write(other)
     assert filled.transfers.hash("full") == other.transfers.hash("full")
     assert other.transfers.hash("full") == hashes(other)["full"]
-    # Written down somewhere, it has to mean the same for ever.
+    # A stored hash must stay valid for ever.
     assert filled.transfers.hash("full") == RunHash(
         "full", 18, 6, 0, "aef118166cb9e52c44aa093f48907106"
     )
 
 
-def test_a_runs_hash_depends_on_all_that_belongs_to_it(filled: Persistence) -> None:
+def test_a_runs_hash_depends_on_all_its_records(filled: Persistence) -> None:
     before = hashes(filled)
     filled.log_agent_run_event(AgentRunEvent("agent", "full"))
     filled.log_llm_usage(AgentLLMUsage("agent", "empty"))
@@ -90,7 +90,7 @@ def test_a_runs_hash_depends_on_all_that_belongs_to_it(filled: Persistence) -> N
 # --- export and import ----------------------------------------------------------------------------
 
 
-def test_what_was_exported_and_imported_is_the_same(
+def test_an_export_and_import_preserves_all_records(
     filled: Persistence, path: Path, other: Persistence
 ) -> None:
     report = export_records(filled, path)
@@ -164,7 +164,9 @@ def test_a_run_that_was_updated_since_is_replaced_and_an_older_one_is_not(
     assert hashes(persistence) == hashes(other)
 
 
-def test_of_twins_as_many_are_stored_as_came(other: Persistence, tmp_path: Path) -> None:
+def test_equal_records_are_stored_as_often_as_they_are_imported(
+    other: Persistence, tmp_path: Path
+) -> None:
     path = tmp_path / "twins.jsonl"
     event = AgentRunEvent("agent", "run", timestamp=BEGIN, created_at=BEGIN)
     other.log_agent_run_events(event for _ in range(2_500))
@@ -180,7 +182,7 @@ def test_of_twins_as_many_are_stored_as_came(other: Persistence, tmp_path: Path)
         assert persistence.count_events() == 2_500
 
 
-def test_a_redactor_sees_what_is_imported_and_a_repetition_finds_it_there(
+def test_imported_text_is_redacted_and_a_repetition_skips_it(
     filled: Persistence, path: Path
 ) -> None:
     export_records(filled, path)
@@ -199,7 +201,7 @@ def test_a_dry_run_counts_and_stores_nothing(filled: Persistence, path: Path) ->
     assert [getattr(report, name) for name in NUMBERS] == [*NUMBERS.values()]
 
 
-# --- what is exported -----------------------------------------------------------------------------
+# --- the exported records -------------------------------------------------------------------------
 
 
 def test_an_export_shows_one_moment(filled: Persistence, tmp_path: Path) -> None:
@@ -214,7 +216,7 @@ def test_an_export_shows_one_moment(filled: Persistence, tmp_path: Path) -> None
     assert filled.count_events() > NUMBERS["events"]
 
 
-def test_progress_is_told_with_the_total(filled: Persistence, path: Path) -> None:
+def test_progress_is_reported_with_the_total(filled: Persistence, path: Path) -> None:
     told: list[tuple[int, int | None]] = []
     export_records(filled, path, progress=lambda done, total: told.append((done, total)))
     assert told == sorted(told)
@@ -258,7 +260,7 @@ def test_filters_are_those_of_queries(
         ({"since": "yesterday"}, "since"),
     ],
 )
-def test_what_cannot_be_meant_is_refused(
+def test_invalid_arguments_are_refused(
     filled: Persistence, arguments: dict[str, Any], field: str, tmp_path: Path
 ) -> None:
     with pytest.raises(InvalidValueError) as refusal:
@@ -279,13 +281,13 @@ def test_what_cannot_be_meant_is_refused(
         (StringIO(), "open it as binary"),
     ],
 )
-def test_a_place_that_is_none_is_refused(path: Any, said: str) -> None:
+def test_an_invalid_path_is_refused(path: Any, said: str) -> None:
     with InMemoryPersistence() as ours, pytest.raises(InvalidValueError, match=said) as refusal:
         export_records(ours, path, format="jsonl")
     assert refusal.value.field == "path"
 
 
-def test_lines_of_json_are_what_from_dict_takes(filled: Persistence, tmp_path: Path) -> None:
+def test_from_dict_reads_lines_of_json(filled: Persistence, tmp_path: Path) -> None:
     path = tmp_path / "export.jsonl"
     export_records(filled, path)
     header, *records, end = map(json.loads, path.read_bytes().splitlines())
@@ -297,7 +299,9 @@ def test_lines_of_json_are_what_from_dict_takes(filled: Persistence, tmp_path: P
     assert (run.tags, run.created_at) == (["a,b", 'c"d', "é"], BEGIN)
 
 
-def test_one_table_is_one_file_that_others_read(filled: Persistence, tmp_path: Path) -> None:
+def test_one_table_is_one_file_that_other_programs_read(
+    filled: Persistence, tmp_path: Path
+) -> None:
     for format in FORMATS[1:]:
         export_records(filled, tmp_path / f"events.{format}", tables="events")
     with (tmp_path / "events.csv").open(encoding="utf-8", newline="") as file:
@@ -314,7 +318,7 @@ def test_one_table_is_one_file_that_others_read(filled: Persistence, tmp_path: P
     "text",
     ["", "progress 10%\rprogress 100%", "\r", "\n", '"', '""', ',"",', '"",x', 'x,""', "\ufdd0"],
 )
-def test_csv_keeps_what_a_field_may_be_taken_for(
+def test_csv_preserves_fields_that_look_like_other_types(
     persistence: Persistence, other: Persistence, tmp_path: Path, text: str
 ) -> None:
     persistence.append_event("run", "agent", "type", message=text, payload=text)
@@ -326,7 +330,7 @@ def test_csv_keeps_what_a_field_may_be_taken_for(
     assert hashes(other) == hashes(persistence)
 
 
-def test_csv_has_nothing_for_none_and_quotes_for_an_empty_text(
+def test_csv_writes_nothing_for_none_and_quotes_for_an_empty_text(
     persistence: Persistence, tmp_path: Path
 ) -> None:
     persistence.append_event("run", "agent", "type", message="")
@@ -340,7 +344,7 @@ def test_csv_has_nothing_for_none_and_quotes_for_an_empty_text(
 
 
 @pytest.mark.parametrize("window", [{"since": "1d"}, {"until": "1d"}])
-def test_the_runs_of_a_windows_events_come_with_them(
+def test_an_export_of_a_window_includes_the_runs_of_its_events(
     persistence: Persistence, other: Persistence, path: Path, window: dict[str, str]
 ) -> None:
     now = datetime.now(UTC)
@@ -380,10 +384,10 @@ def test_an_open_file_can_be_written_to(filled: Persistence, other: Persistence)
         export_records(filled, BytesIO(), format="csv")
 
 
-# --- where it is written --------------------------------------------------------------------------
+# --- the destination ------------------------------------------------------------------------------
 
 
-def test_nothing_is_overwritten_unless_that_is_said(filled: Persistence, path: Path) -> None:
+def test_a_file_is_overwritten_only_on_request(filled: Persistence, path: Path) -> None:
     export_records(filled, path, agent_id="nobody")
     with pytest.raises(InvalidValueError, match=r"there already.*--force"):
         export_records(filled, path)
@@ -392,7 +396,9 @@ def test_nothing_is_overwritten_unless_that_is_said(filled: Persistence, path: P
         assert import_records(path, other).events == NUMBERS["events"]
 
 
-def test_a_folder_that_is_no_export_is_never_replaced(filled: Persistence, tmp_path: Path) -> None:
+def test_a_folder_that_is_not_an_export_is_never_replaced(
+    filled: Persistence, tmp_path: Path
+) -> None:
     folder = tmp_path / "mine.csv"
     folder.mkdir()
     (folder / "thesis.txt").write_text("years of work")
@@ -402,8 +408,8 @@ def test_a_folder_that_is_no_export_is_never_replaced(filled: Persistence, tmp_p
 
 
 @pytest.mark.parametrize("ending", ["jsonl", "csv"])
-def test_what_is_no_file_is_never_replaced(tmp_path: Path, ending: str) -> None:
-    """Such as /dev/null, which others need."""
+def test_a_path_that_is_not_a_file_is_never_replaced(tmp_path: Path, ending: str) -> None:
+    """An example is /dev/null."""
     path = tmp_path / f"pipe.{ending}"
     os.mkfifo(path)
     with InMemoryPersistence() as ours, pytest.raises(InvalidValueError, match="is not an export"):
@@ -411,8 +417,8 @@ def test_what_is_no_file_is_never_replaced(tmp_path: Path, ending: str) -> None:
     assert path.is_fifo()
 
 
-def test_a_folder_is_replaced_by_way_of_a_link(filled: Persistence, tmp_path: Path) -> None:
-    """The link is replaced, and not what it leads to."""
+def test_a_link_to_a_folder_is_replaced(filled: Persistence, tmp_path: Path) -> None:
+    """The link is replaced, not its target."""
     elsewhere, link = tmp_path / "elsewhere.csv", tmp_path / "link.csv"
     export_records(filled, elsewhere, agent_id="nobody")
     link.symlink_to(elsewhere)
@@ -465,7 +471,7 @@ def assert_same_records(one: Persistence, two: Persistence) -> None:
     assert list(one.iter_llm_usage()) == list(two.iter_llm_usage())
 
 
-def test_a_copy_that_is_repeated_brings_only_what_is_new(
+def test_a_repeated_copy_adds_only_new_records(
     persistence: Persistence, other: Persistence
 ) -> None:
     awkward.write(other)
@@ -477,7 +483,7 @@ def test_a_copy_that_is_repeated_brings_only_what_is_new(
 
 
 @pytest.mark.slow
-def test_a_copy_that_was_killed_is_finished_with_the_same_ids(
+def test_a_killed_copy_is_completed_with_the_same_ids(
     persistence: Persistence, other: Persistence
 ) -> None:
     class Stop(Exception):
@@ -504,7 +510,7 @@ def test_a_copy_that_was_killed_is_finished_with_the_same_ids(
 
 
 @pytest.mark.slow
-def test_a_copy_gets_by_with_what_others_do_meanwhile(
+def test_a_copy_succeeds_beside_concurrent_writes(
     persistence: Persistence, other: Persistence
 ) -> None:
     def events(run_id: str, first: int) -> Iterator[AgentRunEvent]:
@@ -525,7 +531,7 @@ def test_a_copy_gets_by_with_what_others_do_meanwhile(
     assert persistence.count_events() == 10_000
 
 
-def test_a_change_feed_tells_of_each_copied_row_once_whoever_writes_beside_the_copy(
+def test_a_change_feed_returns_each_copied_row_once_beside_other_writers(
     persistence: Persistence, other: Persistence
 ) -> None:
     other.log_agent_run_events(AgentRunEvent("agent", "run", data=n) for n in range(12_000))
@@ -545,7 +551,7 @@ def test_a_change_feed_tells_of_each_copied_row_once_whoever_writes_beside_the_c
     assert len(found) == len(set(found)) == persistence.count_events()
 
 
-def test_a_copy_brings_what_was_lost_since_the_last_one(
+def test_a_copy_restores_records_lost_since_the_last_one(
     persistence: Persistence, other: Persistence
 ) -> None:
     awkward.write(other)
@@ -562,7 +568,7 @@ def test_a_copy_brings_what_was_lost_since_the_last_one(
     }
 
 
-def test_a_copy_goes_beside_what_is_there_with_other_ids(
+def test_a_copy_beside_other_records_gets_new_ids(
     persistence: Persistence, other: Persistence
 ) -> None:
     persistence.log_agent_run_event(AgentRunEvent("agent", "own"))
@@ -574,7 +580,7 @@ def test_a_copy_goes_beside_what_is_there_with_other_ids(
     assert stored == hashes(other)
 
 
-def test_what_arrives_is_found_by_its_words(persistence: Persistence, other: Persistence) -> None:
+def test_copied_records_are_found_by_search(persistence: Persistence, other: Persistence) -> None:
     other.create_agent_run(AgentRun("agent", "run", objective="to find a hat"))
     other.append_event("run", "agent", "note", message="the hat was seen")
     copy_records(other, persistence)
@@ -586,7 +592,7 @@ def test_what_arrives_is_found_by_its_words(persistence: Persistence, other: Per
     assert len(persistence.search_text("hat")) == 1
 
 
-def test_a_copy_tells_which_runs_differ(persistence: Persistence, other: Persistence) -> None:
+def test_a_copy_reports_runs_that_differ(persistence: Persistence, other: Persistence) -> None:
     awkward.write(other)
     persistence.log_agent_run_event(AgentRunEvent("agent", "full", data="from elsewhere"))
     report = copy_records(other, persistence)
@@ -617,7 +623,7 @@ def test_only_our_own_persistences_are_exported_imported_and_copied(tmp_path: Pa
 
 @pytest.fixture(params=["exported", "copied"])
 def carry(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., None]:
-    """Takes all records to another persistence."""
+    """Transfers all records to another persistence."""
 
     def carry(source: Persistence, destination: Persistence) -> None:
         if request.param == "copied":
@@ -634,7 +640,7 @@ def carry(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., None]
 def test_a_stub_stays_a_stub(
     persistence: Persistence, other: Persistence, carry: Callable[..., None]
 ) -> None:
-    """Its run can still be created, there as well."""
+    """Its run can still be created in the destination."""
     persistence.log_agent_run_event(AgentRunEvent("agent", "early", timestamp=BEGIN))
     before = hashes(persistence)
     carry(persistence, other)
@@ -662,7 +668,7 @@ def test_a_stub_that_was_filled_in_replaces_the_stub_and_is_not_replaced_by_it(
         assert hashes(other) == import_into
 
 
-def test_a_redactor_knows_a_run_by_its_name_wherever_it_goes(
+def test_a_redactor_gets_the_same_field_names_on_every_path(
     persistence: Persistence, carry: Callable[..., None]
 ) -> None:
     named = set()
@@ -693,7 +699,7 @@ def test_a_file_of_text_is_not_imported(persistence: Persistence) -> None:
 
 
 @pytest.mark.parametrize("kept", [0.5, 0.99])
-def test_a_packed_export_that_was_cut_off_is_a_problem(
+def test_a_truncated_compressed_export_is_a_problem(
     filled: Persistence, tmp_path: Path, kept: float
 ) -> None:
     path = tmp_path / "all.jsonl.gz"

@@ -29,7 +29,7 @@ MOST, LEAST = 2**63 - 1, -(2**63)
 
 
 class Status(Enum):
-    """An Enum that is no str."""
+    """An Enum that is not a str."""
 
     PAUSED = "paused"
 
@@ -43,7 +43,7 @@ class Number(IntEnum):
 
 
 class Text(str):
-    """A str whose str() is something else."""
+    """A str whose str() differs."""
 
     __slots__ = ()
 
@@ -51,7 +51,7 @@ class Text(str):
         return "something else"
 
 
-# --- what is refused --------------------------------------------------------------------------
+# --- refused values ---------------------------------------------------------------------------
 
 NO_TEXT = [5, 1.5, True, b"x", ["x"], {"x": 1}, object(), datetime(2026, 11, 20, tzinfo=UTC)]
 NO_NAME = [*NO_TEXT, "a\0b", "\ud800", "x" * 256, "🙂" * 256]
@@ -120,7 +120,7 @@ def refusal(call: Callable[..., object], *args: Any, **kwargs: Any) -> InvalidVa
 
 @pytest.mark.before_io
 @pytest.mark.parametrize(("model", "field", "values"), REFUSED, ids=FIELDS)
-def test_a_bad_value_is_refused_by_the_name_of_its_field_and_nothing_is_stored(
+def test_an_invalid_value_is_refused_by_field_name_and_nothing_is_stored(
     persistence: Persistence, model: type[Record], field: str, values: list[Any]
 ) -> None:
     for value in values:
@@ -160,7 +160,7 @@ def test_a_refusal_is_a_value_error_and_has_one_root_with_all_failures(
 @pytest.mark.parametrize(
     "no_record", [None, {}, "run", SimpleNamespace(run_id="run"), AgentRunEvent], ids=repr
 )
-def test_what_has_not_the_fields_of_a_record_is_refused(
+def test_an_object_without_the_fields_of_a_record_is_refused(
     persistence: Persistence, no_record: Any
 ) -> None:
     refusal(persistence.create_agent_run, no_record)
@@ -192,7 +192,7 @@ CAPABILITIES: dict[str, Callable[[Persistence, Any], object]] = {
 
 @pytest.mark.before_io
 @pytest.mark.parametrize("name", CALLS)
-def test_what_is_no_name_cannot_be_asked_for(persistence: Persistence, name: str) -> None:
+def test_an_invalid_name_is_refused_as_a_filter(persistence: Persistence, name: str) -> None:
     persistence.create_agent_run(AgentRun("agent", "run"))
     before = everything(persistence)
     for bad in [*NO_NAME, 0, 0.0, False, [], {}, b""]:
@@ -217,7 +217,7 @@ def test_only_in_the_published_calls_does_an_empty_text_mean_everything(
     refusal(CAPABILITIES[name], persistence, "")
 
 
-# --- what is accepted -------------------------------------------------------------------------
+# --- accepted values --------------------------------------------------------------------------
 
 ACCEPTED: list[tuple[type[Record], str, Any, Any]] = [
     (AgentRun, "agent_id", "x" * 255, "x" * 255),
@@ -274,7 +274,9 @@ ACCEPTED: list[tuple[type[Record], str, Any, Any]] = [
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_a_good_value_comes_back_plain(persistence: Persistence, model: type[Record]) -> None:
+def test_a_valid_value_is_returned_as_a_plain_type(
+    persistence: Persistence, model: type[Record]
+) -> None:
     for number, (owner, field, value, expected) in enumerate(ACCEPTED):
         if owner is model:
             record = model("agent", str(number))
@@ -285,7 +287,7 @@ def test_a_good_value_comes_back_plain(persistence: Persistence, model: type[Rec
             assert type(kept) is type(expected), (field, value)
 
 
-def test_costs_are_kept_to_the_last_digit_whatever_the_precision_of_the_caller(
+def test_costs_are_exact_whatever_the_callers_decimal_precision(
     persistence: Persistence,
 ) -> None:
     cost = Decimal("1234567.123456789012")
@@ -319,7 +321,7 @@ def test_costs_are_kept_to_the_last_digit_whatever_the_precision_of_the_caller(
     ],
     ids=lambda value: repr(value)[:40],
 )
-def test_a_cost_among_the_metrics_is_taken_where_it_is_one(
+def test_a_valid_cost_among_the_metrics_is_used(
     persistence: Persistence, metrics: Any, cost: str | None
 ) -> None:
     usage = AgentLLMUsage("agent", "run", usage_metrics=metrics)
@@ -328,8 +330,8 @@ def test_a_cost_among_the_metrics_is_taken_where_it_is_one(
     assert kept.cost_usd == usage.cost_usd == (None if cost is None else Decimal(cost))
 
 
-def test_whatever_has_the_fields_of_a_record_will_do(persistence: Persistence) -> None:
-    """An agent's own dataclass from before the fields that came later, say."""
+def test_any_object_with_the_fields_of_a_record_is_accepted(persistence: Persistence) -> None:
+    """An example is an agent's own dataclass without the later fields."""
     old_fields = AgentRun("agent", "run", objective="find out").to_dict()
     del old_fields["session_id"], old_fields["parent_run_id"]
     run: Any = SimpleNamespace(**old_fields)

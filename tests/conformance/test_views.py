@@ -1,4 +1,4 @@
-"""What a person reads of runs: histories, steps, outlines, comparisons."""
+"""Views of runs: histories, steps, outlines, comparisons."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def names(branch: Branch) -> Any:
     return [branch.step.kind, branch.step.name, *map(names, branch.below)]
 
 
-def test_a_history_holds_all_that_belongs_to_a_run(planned: Persistence) -> None:
+def test_a_history_contains_all_records_of_a_run(planned: Persistence) -> None:
     history = planned.runs.history("run")
     assert history.run == planned.get_agent_run("run")
     assert history.events == planned.get_agent_run_events("run")
@@ -71,7 +71,7 @@ def test_a_history_holds_all_that_belongs_to_a_run(planned: Persistence) -> None
         history.run = AgentRun("a", "b")  # type: ignore[misc]  # That is what is tested.
 
 
-def test_an_outline_hangs_everything_below_the_span_it_happened_in(planned: Persistence) -> None:
+def test_an_outline_puts_everything_below_its_span(planned: Persistence) -> None:
     assert names(planned.runs.outline("run")) == [
         "run", "planner",
         ["tool", "search", ["run", "summariser"]],
@@ -79,7 +79,7 @@ def test_an_outline_hangs_everything_below_the_span_it_happened_in(planned: Pers
     ]  # fmt: skip
 
 
-def test_steps_come_in_pages_that_neither_repeat_nor_leave_out_any(planned: Persistence) -> None:
+def test_pages_of_steps_neither_repeat_nor_skip_any(planned: Persistence) -> None:
     everything = planned.runs.steps("run", limit=None)
     assert everything.next_cursor is None
     found, cursor = [], None
@@ -96,7 +96,7 @@ def test_steps_come_in_pages_that_neither_repeat_nor_leave_out_any(planned: Pers
         planned.runs.steps("below", cursor=planned.runs.steps("run", limit=1).next_cursor)
 
 
-def test_brief_steps_have_the_beginning_of_long_texts(planned: Persistence) -> None:
+def test_brief_steps_contain_the_beginning_of_long_texts(planned: Persistence) -> None:
     *_, short = planned.runs.steps("run")
     *_, whole = planned.runs.steps("run", brief=False)
     assert short.parts["response"] == ("because " * 100)[:200] + "…"
@@ -105,7 +105,7 @@ def test_brief_steps_have_the_beginning_of_long_texts(planned: Persistence) -> N
     assert whole.record == planned.get_llm_usage(run_id="run")[0]
 
 
-def test_what_is_not_there_is_not_found(planned: Persistence) -> None:
+def test_an_unknown_run_is_not_found(planned: Persistence) -> None:
     runs = planned.runs
     for ask in (runs.history, runs.steps, runs.outline, lambda run_id: runs.compare("run", run_id)):
         with pytest.raises(NotFoundError, match="has no run 'nine'"):
@@ -236,7 +236,7 @@ CHANGES = st.fixed_dictionaries(
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
 @given(CHANGES, CHANGES)
-def test_runs_are_the_same_where_their_hashes_are_but_for_ids_and_times(
+def test_runs_are_the_same_if_their_hashes_are_apart_from_ids_and_times(
     persistence: Persistence, first: Any, second: Any
 ) -> None:
     for run_id, second_of_day, changed in (("one", 0, first), ("two", 100, second)):
@@ -272,7 +272,7 @@ def _hash(changed: Any) -> str:
     ],
     ids=repr,
 )
-def test_statistics_failures_and_steps_agree_on_what_is_an_error_of_a_tool(
+def test_statistics_failures_and_steps_agree_on_tool_errors(
     persistence: Persistence, error: Any, said: str | None
 ) -> None:
     for event_type in ("tool_call", "mcp.call", "action_execution_completed"):
@@ -286,7 +286,7 @@ def test_statistics_failures_and_steps_agree_on_what_is_an_error_of_a_tool(
     assert failures == ([((said or "").strip() or "error", 3)] if failed else [])
 
 
-def test_a_number_is_an_error_of_tools_only(persistence: Persistence) -> None:
+def test_a_number_is_an_error_only_for_tools(persistence: Persistence) -> None:
     persistence.append_event("run", "agent", "evaluated", payload={"error": 0.5})
     [step] = steps_of(persistence.runs.history("run"))
     assert (step.error, step.parts["data"]) == (None, {"error": 0.5})

@@ -1,4 +1,4 @@
-"""`stats.failures`: what failed and why, the same on every backend."""
+"""`stats.failures` groups failures by message, the same on every backend."""
 
 from __future__ import annotations
 
@@ -49,7 +49,9 @@ def counted(persistence: Persistence, **filters: Any) -> list[tuple[str, str, st
     return [(each.kind, each.name, each.message, each.count) for each in groups]
 
 
-def test_runs_tools_and_models_are_united_newest_first(persistence: Persistence) -> None:
+def test_failures_of_runs_tools_and_models_are_merged_newest_first(
+    persistence: Persistence,
+) -> None:
     failed_run(persistence, 1, "ValueError: no calendar", agent_name="The planner")
     failed_tool(persistence, 2, "overflow")
     failed_call(persistence, 3, "HTTP 429: slow down")
@@ -64,7 +66,7 @@ def at(number: int) -> datetime:
     return NOON + timedelta(minutes=number)
 
 
-def test_what_did_not_fail_is_left_out(persistence: Persistence) -> None:
+def test_successes_are_left_out(persistence: Persistence) -> None:
     failed_run(persistence, 1, "said, but not failed", status="completed")
     failed_run(persistence, 2, None, status="cancelled")
     failed_tool(persistence, 1, None)
@@ -81,13 +83,13 @@ def test_messages_that_differ_in_numbers_and_ids_are_one_group(persistence: Pers
     assert (group.first, group.last, group.run_id) == (at(1), at(3), "r3")
 
 
-def test_a_message_that_all_share_is_left_as_it_is(persistence: Persistence) -> None:
+def test_a_message_shared_by_all_is_unchanged(persistence: Persistence) -> None:
     for number in range(3):
         failed_tool(persistence, number, "KeyError: 7")
     assert counted(persistence) == [("tool", "search", "KeyError: 7", 3)]
 
 
-def test_one_message_of_two_tools_is_two_groups(persistence: Persistence) -> None:
+def test_the_same_message_of_two_tools_is_two_groups(persistence: Persistence) -> None:
     failed_tool(persistence, 1, "refused")
     failed_tool(persistence, 2, "refused", tool_name="fetch")
     assert counted(persistence) == [
@@ -96,7 +98,7 @@ def test_one_message_of_two_tools_is_two_groups(persistence: Persistence) -> Non
     ]
 
 
-def test_a_failure_without_a_message_says_its_status(persistence: Persistence) -> None:
+def test_a_failure_without_a_message_is_named_by_its_status(persistence: Persistence) -> None:
     failed_run(persistence, 1, None, status="timeout")
     failed_call(persistence, 2, "", status="content_filter", run_id=None, model="")
     failed_tool(persistence, 3, True)
@@ -110,7 +112,7 @@ def test_a_failure_without_a_message_says_its_status(persistence: Persistence) -
     assert persistence.stats.failures()[2].run_id is None
 
 
-def test_a_traceback_is_known_by_its_last_line(persistence: Persistence) -> None:
+def test_a_traceback_is_grouped_by_its_last_line(persistence: Persistence) -> None:
     lines = ("Traceback (most recent call last):", '  File "a.py", line 7', "KeyError: 'x'", "")
     failed_run(persistence, 1, "\n".join(lines))
     assert counted(persistence) == [("run", "planner", "KeyError: 'x'", 1)]
@@ -132,13 +134,13 @@ def test_any_text_is_a_message(persistence: Persistence) -> None:
     ]
 
 
-def test_agent_session_and_window_choose_the_failures(persistence: Persistence) -> None:
+def test_failures_are_filtered_by_agent_session_and_window(persistence: Persistence) -> None:
     failed_run(persistence, 1, "one", session_id="s1")
     failed_run(persistence, 2, "two", agent_id="other")
     failed_call(persistence, 1, "call of one")
     failed_tool(persistence, 1, "tool of one")
     messages = [message for _, _, message, _ in counted(persistence, session_id="s1")]
-    # An event is of the session of its run.
+    # An event belongs to the session of its run.
     assert sorted(messages) == ["call of one", "one", "tool of one"]
     assert counted(persistence, agent_id="other") == [("run", "other", "two", 1)]
     assert counted(persistence, since=at(2)) == [("run", "other", "two", 1)]
