@@ -22,6 +22,7 @@ from curio_persistence import (
     SQLitePersistence,
 )
 from curio_persistence.clock import Clock
+from curio_persistence.export import copying
 from curio_persistence.store.base import Store
 from tests.conftest import PostgresServers
 from tests.support.backends import PostgresSchema, chosen
@@ -119,6 +120,12 @@ def persistence(open_again: Open) -> Persistence:
 @pytest.fixture
 def store(persistence: Persistence) -> Store:
     return persistence._store
+
+
+@pytest.fixture
+def small_copies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets a copy take a thousand records at a time, so that few make several batches."""
+    monkeypatch.setattr(copying, "_PIECES", 5)
 
 
 @pytest.fixture

@@ -120,24 +120,25 @@ def test_imports_of_the_same_run_folders_store_each_record_once(
         assert len(persistence.get_agent_runs(limit=None)) == 20
 
 
+@pytest.mark.usefixtures("small_copies")
 def test_a_copy_continues_if_another_program_takes_an_id(persistence: Persistence) -> None:
     """The copied records then get other ids."""
     with InMemoryPersistence() as source:
         source.log_agent_run_events(
-            AgentRunEvent("agent", "run", data=str(number)) for number in range(12_500)
+            AgentRunEvent("agent", "run", data=str(number)) for number in range(2_500)
         )
         at = {"first": True}
 
         def write_too(done: int, total: int | None) -> None:
-            if done > 5_000 and at.pop("first", None):
-                persistence.transfers.append(EVENTS, [[_row(7_500)]], 7_500)
+            if done > 1_000 and at.pop("first", None):
+                persistence.transfers.append(EVENTS, [[_row(1_500)]], 1_500)
 
         report = copy_records(source, persistence, progress=write_too)
-        assert (report.new_events, report.kept_ids) == (12_500, False)
+        assert (report.new_events, report.kept_ids) == (2_500, False)
         assert report.differing == ("run",)  # Which has one more event there.
-        assert persistence.count_events() == 12_501
+        assert persistence.count_events() == 2_501
         again = copy_records(source, persistence)
-        assert (again.new_events, persistence.count_events()) == (0, 12_501)
+        assert (again.new_events, persistence.count_events()) == (0, 2_501)
 
 
 def _row(ident: int) -> dict[str, Any]:

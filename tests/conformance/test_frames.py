@@ -29,7 +29,7 @@ from tests.support.listings import NOON, iterate, query, write
 from tests.support.records import MODELS, Record
 from tests.support.records import write as write_one
 
-MANY = 4_001
+MANY = 2_001
 """More than are read at a time."""
 
 Result = Records[Any] | Stream[Any]

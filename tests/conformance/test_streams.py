@@ -19,7 +19,7 @@ from tests.support.records import MODELS
 
 Open = Callable[[], Persistence]
 
-MANY = 4_001
+MANY = 2_001
 """More than are read at a time, into records or tables."""
 
 of_each_kind = pytest.mark.parametrize("kind", MODELS, ids=lambda kind: kind.__name__)

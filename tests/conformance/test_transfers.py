@@ -482,7 +482,7 @@ def test_a_repeated_copy_adds_only_new_records(
     assert_same_records(other, persistence)
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("small_copies")
 def test_a_killed_copy_is_completed_with_the_same_ids(
     persistence: Persistence, other: Persistence
 ) -> None:
@@ -496,12 +496,12 @@ def test_a_killed_copy_is_completed_with_the_same_ids(
 
         return stop
 
-    for number in range(6_000):
-        other.log_agent_run_event(
-            AgentRunEvent("agent", "run", timestamp=BEGIN - timedelta(seconds=number % 7))
-        )
+    other.log_agent_run_events(
+        AgentRunEvent("agent", "run", timestamp=BEGIN - timedelta(seconds=number % 7))
+        for number in range(1_200)
+    )
     awkward.write(other)
-    for limit in (0, 900, 5_010, 6_010):
+    for limit in (0, 900, 1_010, 1_210):
         with pytest.raises(Stop):
             copy_records(other, persistence, progress=stop_after(limit))
     assert copy_records(other, persistence).kept_ids
@@ -509,45 +509,46 @@ def test_a_killed_copy_is_completed_with_the_same_ids(
     assert copy_records(other, persistence).new_events == 0
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("small_copies")
 def test_a_copy_succeeds_beside_concurrent_writes(
     persistence: Persistence, other: Persistence
 ) -> None:
     def events(run_id: str, first: int) -> Iterator[AgentRunEvent]:
-        for number in range(first, first + 5_000):
+        for number in range(first, first + 1_000):
             yield AgentRunEvent("agent", run_id, event_id=f"event-{number}")
 
     other.log_agent_run_events(events("run", 0))
-    other.log_agent_run_events(events("deleted", 5_000))
+    other.log_agent_run_events(events("deleted", 1_000))
 
     def meddle(done: int, total: int | None) -> None:
-        if done == 5_002:
-            persistence.log_agent_run_event(AgentRunEvent("agent", "run", event_id="event-9999"))
+        if done == 1_002:
+            persistence.log_agent_run_event(AgentRunEvent("agent", "run", event_id="event-1999"))
             persistence.delete_agent_run("deleted")
 
     report = copy_records(other, persistence, progress=meddle)
-    assert report.new_events == 9_999
+    assert report.new_events == 1_999
     assert set(report.differing) == {"run", "deleted"}
-    assert persistence.count_events() == 10_000
+    assert persistence.count_events() == 2_000
 
 
+@pytest.mark.usefixtures("small_copies")
 def test_a_change_feed_returns_each_copied_row_once_beside_other_writers(
     persistence: Persistence, other: Persistence
 ) -> None:
-    other.log_agent_run_events(AgentRunEvent("agent", "run", data=n) for n in range(12_000))
+    other.log_agent_run_events(AgentRunEvent("agent", "run", data=n) for n in range(2_500))
     found: list[int] = []
     watermark = START
 
     def read(done: int, total: int | None) -> None:
         nonlocal watermark
-        if 0 < done < 12_000:
+        if 0 < done < 2_500:
             persistence.append_event("run", "agent", "beside")
         while changes := persistence._store.changes(EVENTS, since=watermark):
             found.extend(changes.columns[EVENTS.names.index("id")])
             watermark = changes.watermark
 
-    assert copy_records(other, persistence, progress=read).new_events == 12_000
-    read(12_000, None)
+    assert copy_records(other, persistence, progress=read).new_events == 2_500
+    read(2_500, None)
     assert len(found) == len(set(found)) == persistence.count_events()
 
 
