@@ -7,9 +7,10 @@ from dataclasses import asdict, dataclass
 from itertools import chain, islice
 from typing import Any
 
-from curio_persistence.capabilities.transfers import BY_ID, CHANGING, KINDS, Transfers
+from curio_persistence.capabilities.transfers import BY_ID, Transfers
 from curio_persistence.capabilities.transfers.deduplication import without_ids
 from curio_persistence.capabilities.transfers.hashes import RunHash, RunHashes
+from curio_persistence.capabilities.transfers.kinds import KINDS
 from curio_persistence.capabilities.transfers.reading import Reading, of_runs
 from curio_persistence.errors import ConflictError, InvalidValueError, MissingRunError
 from curio_persistence.export.records import checked_persistence
@@ -108,7 +109,7 @@ class _Copying:
         for where in (new, known):
             pieces = reading.stream(table, where, order=BY_ID, size=_PIECE)
             for batch in self._batches(name, table, pieces):
-                if table in CHANGING:
+                if self._there.changes(table):
                     self._add(name, table, batch)
                 elif where is new:
                     self._append(name, table, batch, reserved)

@@ -11,7 +11,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from curio_persistence.capabilities.transfers import KINDS, Transfers
+from curio_persistence.capabilities.transfers import Transfers
+from curio_persistence.capabilities.transfers.kinds import KINDS
 from curio_persistence.capabilities.transfers.reading import Reading
 from curio_persistence.clock import utc_now
 from curio_persistence.errors import InvalidValueError, UnsupportedError

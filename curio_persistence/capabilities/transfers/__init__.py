@@ -16,6 +16,7 @@ from curio_persistence.capabilities.runs import RUN_FILTERS
 from curio_persistence.capabilities.scores import SCORE_FILTERS
 from curio_persistence.capabilities.transfers.deduplication import ARRIVING, Deduplicator
 from curio_persistence.capabilities.transfers.hashes import RunHash, RunHashes
+from curio_persistence.capabilities.transfers.kinds import KINDS
 from curio_persistence.capabilities.transfers.reading import Reading, of_runs
 from curio_persistence.capabilities.usage import USAGE_FILTERS, Usage
 from curio_persistence.clock import Clock
@@ -28,23 +29,12 @@ from curio_persistence.store.query import Snapshot
 from curio_persistence.store.table import Columns, Row, Table
 from curio_persistence.tables import EVENTS, RUNS_AND_STUBS, SCORES, USAGE
 
-KINDS: Mapping[str, Table[Any]] = {
-    "runs": RUNS_AND_STUBS,
-    "events": EVENTS,
-    "usage": USAGE,
-    "scores": SCORES,
-}
-"""The names of the tables in commands and exports."""
-
 _FILTERS: Mapping[Table[Any], FilterKind] = {
     RUNS_AND_STUBS: RUN_FILTERS,
     EVENTS: EVENT_FILTERS,
     USAGE: USAGE_FILTERS,
     SCORES: SCORE_FILTERS,
 }
-
-CHANGING = (RUNS_AND_STUBS, SCORES)
-"""The tables whose rows are changed, so that a stored row may be older than a copied one."""
 
 BY_ID = (Order("id"),)
 _BY_ID_DOWN = (Order("id", descending=True),)
@@ -123,6 +113,13 @@ class Transfers:
         if self._redaction.keeps_all:
             return rows
         return [self._redaction.clean(table, row) for row in rows]
+
+    def changes(self, table: Table[Any]) -> bool:
+        """Return whether rows are changed: a stored one may then be older than one that arrives.
+
+        Such a table has a unique key, and `updated_at`.
+        """
+        return table not in self._appends
 
     def deduplicator(self) -> Deduplicator:
         """Return a deduplicator, which stores records from elsewhere."""

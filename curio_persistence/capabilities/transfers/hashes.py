@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
+from curio_persistence.capabilities.transfers.kinds import KINDS
 from curio_persistence.store.table import Columns, Row, StoredValue, Table
-from curio_persistence.tables import EVENTS, SCORES, USAGE
 
 Content = tuple[StoredValue, ...]
 """All stored values of a row but its id, in the order of `table.names`."""
@@ -27,6 +27,10 @@ class RunHash(NamedTuple):
     usage: int
     scores: int
     hash: str
+
+
+_COUNTED = {KINDS[name]: at for at, name in enumerate(RunHash._fields[1:-1])}
+"""The tables whose rows are counted, and the positions of their counts."""
 
 
 def contents(table: Table[Any], rows: Sequence[Row]) -> list[Content]:
@@ -52,15 +56,15 @@ class RunHashes:
     def add(self, table: Table[Any], columns: Columns) -> None:
         """Count in rows, given as the columns `table.names`."""
         run_ids = columns[table.names.index("run_id")]
-        counts = {EVENTS: 0, USAGE: 1, SCORES: 2}.get(table)
+        counted = _COUNTED.get(table)
         for run_id, text in zip(run_ids, _texts(table, columns), strict=True):
-            found = self._found.setdefault(run_id, [0, 0, 0, 0])
+            found = self._found.setdefault(run_id, [0] * (len(_COUNTED) + 1))
             digest = self._empty.copy()
             digest.update(text)
             # The numbers are added up, so that no order matters.
             found[-1] += int.from_bytes(digest.digest())
-            if counts is not None:
-                found[counts] += 1
+            if counted is not None:
+                found[counted] += 1
 
     def __iter__(self) -> Iterator[RunHash]:
         return map(self._hash, self._found)
@@ -70,8 +74,8 @@ class RunHashes:
         return self._hash(run_id) if run_id in self._found else None
 
     def _hash(self, run_id: str | None) -> RunHash:
-        events, usage, scores, total = self._found[run_id]
-        return RunHash(run_id, events, usage, scores, f"{total % _ALL:0{2 * _BYTES}x}")
+        *counts, total = self._found[run_id]
+        return RunHash(run_id, *counts, hash=f"{total % _ALL:0{2 * _BYTES}x}")
 
 
 def _texts(table: Table[Any], columns: Columns) -> Iterator[bytes]:

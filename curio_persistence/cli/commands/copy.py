@@ -1,15 +1,15 @@
 """Copy all records of one database into another, beside what that has.
 
 Interrupted or killed, run it again: what is there already is not copied twice. Times and event_ids
-are kept, and the ids of rows wherever they are free. In the end runs, events and model calls are
-counted, and each run's hash is compared; runs that differ are told, and the exit code is 1. As
-JSON, an object with the numbers.
+are kept, and the ids of rows wherever they are free. In the end each run's hash is compared; runs
+that differ are told, and the exit code is 1. As JSON, an object with the numbers.
 """
 
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from curio_persistence.cli.arguments.options import (
     add_json_option,
@@ -17,6 +17,7 @@ from curio_persistence.cli.arguments.options import (
     variables_of_file,
 )
 from curio_persistence.cli.exit_codes import FAILED, OK
+from curio_persistence.cli.kinds import WORDS
 from curio_persistence.cli.terminal.output import Output, say
 from curio_persistence.cli.terminal.progress import progress_line
 from curio_persistence.errors import ConfigurationError
@@ -53,28 +54,21 @@ def run(options: Namespace, output: Output) -> int:
         progress_line("Copying") as progress,
     ):
         report = copy_records(source, destination, progress=progress)
+    counts = report.to_dict()
     if output.for_people:
-        of = {
-            "runs": report.new_runs,
-            "events": report.new_events,
-            "model calls": report.new_usage,
-            "scores": report.new_scores,
-        }
-        all_of = (report.runs, report.events, report.usage, report.scores)
-        output.fields(
-            {
-                what: f"{total:,}, {new:,} of them new"
-                for (what, new), total in zip(of.items(), all_of, strict=True)
-            }
-        )
+        output.fields({word: _counted(counts, kind) for kind, word in WORDS.items()})
     else:
-        output.json(report.to_dict())
+        output.json(counts)
     for run_id in report.differing[:_SHOWN]:
         say(f"Run {run_id!r} is not the same in both.")
     differing = len(report.differing) + report.more_differing
     if differing > _SHOWN:
         say(f"… and {differing - _SHOWN:,} more runs.")
     return OK if report.ok else FAILED
+
+
+def _counted(counts: Mapping[str, Any], kind: str) -> str:
+    return f"{counts[kind]:,}, {counts[f'new_{kind}']:,} of them new"
 
 
 def _source(options: Namespace) -> Persistence:

@@ -14,6 +14,7 @@ from typing import Any
 from curio_persistence.cli.arguments.filters import add_filters, filters
 from curio_persistence.cli.arguments.options import add_window_options, open_for_reading
 from curio_persistence.cli.exit_codes import OK
+from curio_persistence.cli.kinds import WORDS
 from curio_persistence.cli.terminal.interrupts import tidied_when_interrupted
 from curio_persistence.cli.terminal.output import Output, say
 from curio_persistence.cli.terminal.progress import progress_line
@@ -26,8 +27,6 @@ EXAMPLES = """\
   curio-persistence export --run-id run-42 --output - | gzip > run-42.jsonl.gz
 """
 
-_RECORDS = {"runs": "runs", "events": "events", "usage": "model calls", "scores": "scores"}
-_TABLES = tuple(_RECORDS)
 _FORMATS = ("jsonl", "csv", "parquet", "arrow")
 
 
@@ -47,7 +46,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--table",
         action="append",
-        choices=_TABLES,
+        choices=WORDS,
         help="only these records; may be given more than once",
     )
     parser.add_argument("--force", action="store_true", help="replace what is there")
@@ -70,7 +69,7 @@ def run(options: Namespace, output: Output) -> int:
 
     to_stdout = options.output == "-"
     target: Any = sys.stdout.buffer if to_stdout else options.output
-    tables = options.table or _TABLES
+    tables = options.table or tuple(WORDS)
     with (
         open_for_reading(options) as persistence,
         progress_line("Exporting") as progress,
@@ -87,7 +86,7 @@ def run(options: Namespace, output: Output) -> int:
             **filters(options, *tables),
         )
     where = "" if to_stdout else f" to {report.path}"
-    counts = (f"{getattr(report, name):,} {_RECORDS[name]}" for name in tables)
+    counts = (f"{getattr(report, name):,} {WORDS[name]}" for name in tables)
     say(f"Exported{where}: {', '.join(counts)}.")
     if options.run_id is not None and not any(getattr(report, name) for name in tables):
         raise NotFoundError(f"There are no records of run {options.run_id!r}.")

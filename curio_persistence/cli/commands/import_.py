@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from curio_persistence.cli.arguments.options import add_json_option, database
 from curio_persistence.cli.exit_codes import FAILED, OK
+from curio_persistence.cli.kinds import WORDS
 from curio_persistence.cli.terminal.output import Output, say
 from curio_persistence.cli.terminal.progress import progress_line
 from curio_persistence.errors import InvalidValueError, NotFoundError
@@ -34,6 +35,7 @@ EXAMPLES = """\
 """
 
 _SHOWN = 20
+_ALWAYS_TOLD = ("runs", "events", "usage")
 _STDIN = ("-", "/dev/stdin")
 
 
@@ -102,7 +104,7 @@ def _opened(options: Namespace) -> Iterator[str | BinaryIO]:
 
 
 def _is_nothing(report: ImportReport) -> bool:
-    found = report.runs + report.events + report.usage + report.scores
+    found = any(getattr(report, kind) for kind in WORDS)
     return not found and "stored before" not in report.skipped and not report.problems
 
 
@@ -130,9 +132,8 @@ def _import(
 
 def _show(report: ImportReport, output: Output) -> None:
     problems = len(report.problems) + report.more_problems
-    numbers = {"runs": report.runs, "events": report.events, "model calls": report.usage}
-    if report.scores:
-        numbers["scores"] = report.scores
+    counts = {kind: getattr(report, kind) for kind in WORDS}
+    numbers = {WORDS[kind]: n for kind, n in counts.items() if n or kind in _ALWAYS_TOLD}
     output.fields(
         {
             "dry run" if report.dry_run else "imported": _counted(numbers),

@@ -8,7 +8,7 @@ from functools import cache
 from io import TextIOBase
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from curio_persistence.capabilities.transfers import KINDS
+from curio_persistence.capabilities.transfers.kinds import KINDS
 from curio_persistence.errors import InvalidValueError
 from curio_persistence.export.records import checked_persistence
 from curio_persistence.importers.common.folders import Source, source_path

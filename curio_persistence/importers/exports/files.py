@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from curio_persistence.capabilities.transfers import KINDS
+from curio_persistence.capabilities.transfers.kinds import KINDS
 from curio_persistence.errors import CorruptDatabaseError, InvalidValueError
 from curio_persistence.export.atomic_files import MANIFEST
 from curio_persistence.importers.common.json_lines import open_ordinary, read_object

@@ -10,7 +10,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from curio_persistence.capabilities.transfers import KINDS
+from curio_persistence.capabilities.transfers.kinds import KINDS
 from curio_persistence.errors import InvalidValueError
 from curio_persistence.export.formats import KIND_OF
 from curio_persistence.importers.common.report import ReportBuilder

@@ -9,7 +9,7 @@ from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from curio_persistence.capabilities.transfers import KINDS
+from curio_persistence.capabilities.transfers.kinds import KINDS
 from curio_persistence.errors import InvalidValueError
 from curio_persistence.export.formats import VERSION
 from curio_persistence.importers.common.report import ReportBuilder
