@@ -6,40 +6,20 @@ import re
 import shlex
 import subprocess
 import sys
+from pathlib import Path
+from pkgutil import iter_modules
 
 import psycopg2
 import pytest
 
 import curio_persistence
+from curio_persistence.cli import command_parsers, commands
 from tests.cli.program import Ended, Program
 from tests.support.postgres import PostgresServer
 from tests.support.run_folders import RunFolder
 
-COMMANDS = (
-    "init",
-    "runs",
-    "events",
-    "failures",
-    "search",
-    "show",
-    "diff",
-    "calls",
-    "tail",
-    "stats",
-    "metrics",
-    "sql",
-    "upgrade",
-    "export",
-    "import",
-    "copy",
-    "doctor",
-    "index",
-    "delete",
-    "abandon",
-    "compact",
-    "config",
-    "completion",
-)
+ROOT = Path(__file__).parents[2]
+COMMANDS = tuple(command_parsers())
 
 LOG = b'{"timestamp": "2026-11-20T10:30:00+00:00", "event": "start", "data": {}}'
 COST = '{"timestamp": "2026-11-20T10:30:00+00:00", "model": "m", "cost_usd": 0.5}'
@@ -55,6 +35,15 @@ def test_the_help_names_every_command(program: Program) -> None:
     code, out, said = program("--help")
     assert (code, said) == (0, "")
     assert re.findall(r"^    (\w+)", out, re.MULTILINE) == list(COMMANDS)
+
+
+def test_every_command_is_known_and_has_a_row_in_the_documentation() -> None:
+    modules = {module.name for module in iter_modules(commands.__path__)}
+    assert {name.removesuffix("_") for name in modules} == set(COMMANDS), "see cli/__init__.py"
+    rows = re.findall(
+        r"^\| `(\w+)", (ROOT / "docs/cli.md").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    assert set(COMMANDS) - {*rows} == set(), "add a row to docs/cli.md"
 
 
 @pytest.mark.parametrize("command", COMMANDS)

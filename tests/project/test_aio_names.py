@@ -22,6 +22,7 @@ from curio_persistence import (
     connect,
 )
 from curio_persistence.aio import persistence as awaited
+from curio_persistence.aio.awaited import Awaited
 from curio_persistence.capabilities.events import Events
 from curio_persistence.capabilities.metrics import Metrics
 from curio_persistence.capabilities.scores import Scores
@@ -78,6 +79,14 @@ def public(kind: type) -> dict[str, Any]:
 def parameters(function: Any) -> list[tuple[str, Any, Any]]:
     found = inspect.signature(function).parameters.values()
     return [(each.name, each.kind, each.default) for each in found]
+
+
+def test_every_capability_is_paired() -> None:
+    blocking = InMemoryPersistence()
+    for name, awaiting in vars(aio.AsyncPersistence(blocking)).items():
+        if isinstance(awaiting, Awaited):
+            kind = type(getattr(blocking, name))
+            assert PAIRS.get(kind) is type(awaiting), f"add {kind.__name__} to PAIRS"
 
 
 @pytest.mark.parametrize(

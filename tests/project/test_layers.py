@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -185,6 +186,12 @@ def height(module: str) -> int:
 
 def test_every_module_has_a_layer_and_every_layer_a_module() -> None:
     assert {part(name) for name in modules()} == HEIGHTS.keys()
+
+
+def test_the_drawing_of_the_house_has_every_part() -> None:
+    drawing = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").split("```text\ncurio_pers")[1]
+    drawn = re.findall(r"(\w+)(?:/|\.py)", drawing.partition("\n```")[0].partition("schema/")[0])
+    assert HEIGHTS.keys() - {""} <= {*drawn}
 
 
 def test_imports_go_down() -> None:

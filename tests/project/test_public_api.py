@@ -33,6 +33,7 @@ from curio_persistence.capabilities.metrics import MetricFilters
 from curio_persistence.capabilities.runs import RunFilters
 from curio_persistence.capabilities.search import Search, SearchFilters
 from curio_persistence.capabilities.usage import UsageFilters
+from curio_persistence.tables import TABLES
 
 NAMES = [
     "AccessDeniedError",
@@ -294,6 +295,10 @@ class _Written(str):
 def test_the_public_names_are_these_and_sorted() -> None:
     assert curio_persistence.__all__ == NAMES
     assert sorted(NAMES) == NAMES
+
+
+def test_the_records_of_every_table_are_public() -> None:
+    assert {table.model.__name__ for table in TABLES} <= {*curio_persistence.__all__}
 
 
 def test_a_star_import_brings_every_public_name() -> None:

@@ -26,6 +26,15 @@ def test_the_reference_has_every_public_name_once() -> None:
         assert f".. automodule:: curio_persistence.{module}\n" in reference
 
 
+def test_the_reference_has_every_capability() -> None:
+    reference = (ROOT / "docs/reference.md").read_text(encoding="utf-8")
+    with curio_persistence.InMemoryPersistence() as persistence:
+        capabilities = {
+            name for name in vars(persistence) if not name.startswith("_") and name != "clock"
+        }
+    assert capabilities == set(re.findall(r"^### `persistence\.(\w+)`$", reference, re.MULTILINE))
+
+
 def test_the_index_leads_to_every_page() -> None:
     index = (ROOT / "docs/index.md").read_text(encoding="utf-8")
     linked = set(re.findall(r"\]\((\w+)\.md\)", index))
