@@ -75,7 +75,7 @@ class RunHashes:
 
     def _hash(self, run_id: str | None) -> RunHash:
         *counts, total = self._found[run_id]
-        return RunHash(run_id, *counts, hash=f"{total % _ALL:0{2 * _BYTES}x}")
+        return RunHash._make((run_id, *counts, f"{total % _ALL:0{2 * _BYTES}x}"))
 
 
 def _texts(table: Table[Any], columns: Columns) -> Iterator[bytes]:
