@@ -1,4 +1,4 @@
-"""The program, and databases for it to look into."""
+"""The program, and databases for it to query."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def program(tmp_path: Path) -> Program:
 
 @pytest.fixture
 def postgres_url(postgres18: str, schema_name: str) -> str:
-    """A schema of this test's own; it is not made yet."""
+    """The URL of a schema of this test's own, which does not exist yet."""
     settings = parse_dsn(postgres18)
     database = settings.pop("dbname")
     return f"postgresql:///{database}?{urlencode(settings | {'schema': schema_name})}"
@@ -28,7 +28,7 @@ def postgres_url(postgres18: str, schema_name: str) -> str:
 
 @pytest.fixture(params=["sqlite", "postgres"])
 def url(request: pytest.FixtureRequest, program: Program) -> str:
-    """A database of this test's own, that is not made yet."""
+    """The URL of a database of this test's own, which does not exist yet."""
     if request.param == "postgres":
         return str(request.getfixturevalue("postgres_url"))
     return f"sqlite:///{program.folder / 'agents.db'}"
@@ -44,7 +44,7 @@ def recorded(url: str) -> str:
 
 @pytest.fixture
 def agents_db(program: Program) -> str:
-    """A SQLite file with a small history in it, where the program looks by itself."""
+    """A SQLite file with a small history, at the program's default path."""
     with connect(f"sqlite:///{program.folder / 'agent_sdk.db'}") as persistence:
         history.record(persistence)
     return "agent_sdk.db"

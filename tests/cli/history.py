@@ -1,4 +1,4 @@
-"""A small history with something of everything, in fixed words and at fixed times."""
+"""A small history with every kind of record, with fixed texts and times."""
 
 from __future__ import annotations
 

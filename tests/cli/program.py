@@ -1,4 +1,4 @@
-"""The real program, as a script and as a person run it."""
+"""The real program, run as by a script and as by a person."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _PASSED = re.compile(r"(?:\r\x1b\[K[^\r\n]*)*\r\x1b\[K")
 
 
 class Ended(NamedTuple):
-    """What a program left behind: on a terminal, `out` is what stayed on the screen."""
+    """The result of a program: on a terminal, `out` is what remains on the screen."""
 
     code: int
     out: str
@@ -75,7 +75,7 @@ class Program:
     def in_colour(
         self, *arguments: str, columns: int = 120, typed: str = "", **variables: str
     ) -> Ended:
-        """Run it on a terminal, on which something is typed."""
+        """Run it on a terminal, with typed input."""
         here, there = pty.openpty()
         os.write(here, typed.encode())
         fcntl.ioctl(there, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
@@ -104,7 +104,7 @@ class Program:
     def _begin(
         self, arguments: Sequence[str], variables: dict[str, str], files: tuple[int, int, int]
     ) -> Callable[[], int]:
-        """Start it, and return what waits for its exit code."""
+        """Start it, and return a function that waits for its exit code."""
         environment = self.environment | variables
         if not _concern_the_interpreter(variables):
             Preloaded.shared().start(arguments, self.folder, environment, files)
@@ -137,6 +137,6 @@ def _text(file: IO[bytes]) -> str:
 
 
 def until_it_is_closed(screen: RawIOBase) -> Iterator[bytes]:
-    with suppress(OSError):  # How Linux tells that nobody has the other end of a terminal open.
+    with suppress(OSError):  # Linux reports in this way that the other end of a terminal is closed.
         while read := screen.read(65536):
             yield read

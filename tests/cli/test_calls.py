@@ -1,4 +1,4 @@
-"""`usage` lists model calls."""
+"""`calls` lists model calls."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from curio_persistence import AgentLLMUsage, Persistence
 from tests.cli.program import Program
 
 
-def test_calls_come_newest_first_and_whole(
+def test_calls_are_newest_first_and_complete(
     program: Program, recorded: str, persistence: Persistence
 ) -> None:
     calls = program("usage", "--url", recorded).json()
@@ -34,7 +34,7 @@ def test_calls_come_newest_first_and_whole(
         (["--until", "2026-11-20T10:30Z"], []),
     ],
 )
-def test_filters_leave_out_the_other_calls(
+def test_filters_exclude_other_calls(
     program: Program, recorded: str, filters: list[str], expected: list[int]
 ) -> None:
     calls = program("usage", "--url", recorded, *filters).json()
@@ -50,7 +50,7 @@ def test_a_person_sees_a_table(program: Program, recorded: str) -> None:
     ]
 
 
-def test_a_page_is_told_from_the_end(program: Program, agents_db: str) -> None:
+def test_stderr_says_if_there_are_more_calls(program: Program, agents_db: str) -> None:
     said = program.on_terminal("usage", "--limit", "2").lines[-1]
     cursor = said.partition("--cursor ")[2].split()[0]
     shown = program.on_terminal("usage", "--limit", "2", "--cursor", cursor)

@@ -1,4 +1,4 @@
-"""`completion` teaches a shell the commands and their options."""
+"""`completion` prints scripts that complete commands and options in a shell."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.cli.test_help import COMMANDS
 
 
 def completed(program: Program, *lines: Sequence[str]) -> list[list[str]]:
-    """Return what a real bash offers in place of the last word of each line."""
+    """Return the completions of a real bash for the last word of each line."""
     ended = program.shell(
         "source <(curio-persistence completion bash)\n" + "\n".join(map(offers, lines))
     )
@@ -22,7 +22,7 @@ def completed(program: Program, *lines: Sequence[str]) -> list[list[str]]:
 
 
 def offers(words: Sequence[str]) -> str:
-    """Return the bash that prints what is offered, on one line with a tab after each."""
+    """Return bash code that prints the completions on one line, with a tab after each."""
     typed = " ".join(f"'{word}'" for word in words)
     return (
         f"COMP_WORDS=(curio-persistence {typed}); COMP_CWORD={len(words)}; COMPREPLY=(); "
@@ -50,7 +50,7 @@ def test_bash_completes(program: Program, words: list[str], expected: list[str])
     assert completed(program, words) == [expected]
 
 
-def test_bash_is_told_of_every_option(program: Program) -> None:
+def test_bash_completes_every_option(program: Program) -> None:
     everything = completed(program, *((command, "--") for command in COMMANDS))
     for command, offered in zip(COMMANDS, everything, strict=True):
         usage = program(command, "--help").out

@@ -1,4 +1,4 @@
-"""`config` answers which database is meant, and why; it opens none."""
+"""`config` shows which database is used, and why, without opening it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.cli.program import Program
 
 
 def in_force(program: Program, *options: str, **variables: str) -> dict[str, tuple[object, str]]:
-    """What the database's settings are, and where they are from."""
+    """Return the database's settings with their sources."""
     settings = program("config", *options, **variables).json()
     return {
         s["name"]: (s["value"], s["source"])
@@ -18,7 +18,7 @@ def in_force(program: Program, *options: str, **variables: str) -> dict[str, tup
     }
 
 
-def test_a_person_sees_where_settings_are_from_and_which_are_in_vain(program: Program) -> None:
+def test_a_person_sees_the_source_of_settings_and_which_are_ignored(program: Program) -> None:
     (program.folder / ".env").write_text("DB_PATH=runs.db\n")
     shown = program.on_terminal(
         "config", DB_HOST="db", DB_TYPE="sqlite", CURIO_DISABLED="1", columns=200
@@ -38,7 +38,7 @@ def test_a_person_sees_where_settings_are_from_and_which_are_in_vain(program: Pr
     ]
 
 
-def test_nothing_is_opened_and_nothing_made(program: Program) -> None:
+def test_it_opens_and_creates_nothing(program: Program) -> None:
     ended = program("config", "--url", "postgresql://me:secret@127.0.0.1:1/agents")
     assert ended.code == 0
     assert "secret" not in ended.out
@@ -50,7 +50,7 @@ def test_nothing_is_opened_and_nothing_made(program: Program) -> None:
 
 
 @pytest.mark.parametrize("path", ["runs.db", "my runs?.db", "100%.db", "/var/runs.db"])
-def test_an_option_decides(program: Program, path: str) -> None:
+def test_an_option_takes_precedence(program: Program, path: str) -> None:
     variables = {"CURIO_DATABASE_URL": "memory://", "DB_PORT": "no number"}
     assert in_force(program, "--db-path", path, **variables) == {
         "db_type": ("sqlite", "--db-path"),
@@ -82,7 +82,7 @@ def test_it_is_the_database_that_other_commands_use(program: Program, options: l
     assert program("query", *options).json() == []
 
 
-def test_a_setting_that_makes_no_sense_exits_with_2(program: Program) -> None:
+def test_an_invalid_setting_exits_with_2(program: Program) -> None:
     ended = program("config", DB_TYPE="mysql")
     assert (ended.code, ended.out) == (2, "")
     assert "DB_TYPE is sqlite, postgres, memory or null" in ended.said

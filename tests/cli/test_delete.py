@@ -29,7 +29,7 @@ def test_old_runs_are_deleted(program: Program, recorded: str) -> None:
     assert program(*command).json() == []
 
 
-def test_a_dry_run_shows_what_would_go(program: Program, agents_db: str) -> None:
+def test_a_dry_run_shows_what_would_be_deleted(program: Program, agents_db: str) -> None:
     shown = program.on_terminal("delete", "--agent", "planner", "--dry-run")
     assert [line.split()[0] for line in shown.lines[1:3]] == ["run-44", "run-41"]
     assert "2 runs to delete" in shown.out
@@ -75,5 +75,5 @@ def test_runs_whose_agent_is_gone_are_closed(program: Program, url: str) -> None
 
 
 @pytest.mark.parametrize("length", ["1", "h", "1y", "-1h", "9999999999w"])
-def test_what_is_not_a_length_of_time_is_wrong_usage(program: Program, length: str) -> None:
+def test_an_invalid_duration_is_wrong_usage(program: Program, length: str) -> None:
     assert program("abandon", "--older-than", length).code == 2

@@ -33,7 +33,7 @@ def tool(
 
 
 def record(persistence: Persistence, run_id: str, seconds: float, model: str = "large") -> None:
-    """The same run for every id, at other times."""
+    """Record the same run for every id, at different times."""
     run = begin(persistence, run_id, seconds, agent_id="agent", objective="Compare")
     event(persistence, run_id, seconds, "run_started", {"objective": "Compare"})
     tool(persistence, run_id, seconds + 1, "search", {"q": "a", "page": 1}, {"hits": 3})
@@ -58,7 +58,7 @@ def twins(url: str) -> str:
 
 @pytest.fixture
 def others(url: str) -> str:
-    """Like twins, but with something else in every respect."""
+    """Runs like `twins`, but different in every field."""
     with connect(url) as persistence:
         record(persistence, "one", 0)
         run = begin(persistence, "two", 1000, agent_id="agent", objective="Compare")
@@ -77,7 +77,7 @@ def compare(program: Program, url: str, *options: str) -> list[str]:
     return ended.lines
 
 
-def test_ids_and_times_are_no_difference(program: Program, twins: str) -> None:
+def test_ids_and_times_are_not_differences(program: Program, twins: str) -> None:
     told = program("diff", "one", "two", "--url", twins).json()
     assert told["same"] is True
     assert told["differences"] == []
@@ -97,7 +97,7 @@ def test_equal_steps_can_be_shown(program: Program, twins: str) -> None:
     ]
 
 
-def test_a_person_sees_what_differs(program: Program, others: str) -> None:
+def test_a_person_sees_the_differences(program: Program, others: str) -> None:
     assert compare(program, others) == [
         "first   one (agent)",
         "second  two (agent)",
@@ -164,7 +164,7 @@ def test_a_program_gets_an_object(program: Program, others: str) -> None:
     }
 
 
-def test_it_is_the_same_each_time_and_the_other_way_round(program: Program, others: str) -> None:
+def test_the_comparison_is_stable_and_symmetric(program: Program, others: str) -> None:
     there = program("diff", "one", "two", "--url", others)
     assert there == program("diff", "one", "two", "--url", others)
     back = program("diff", "two", "one", "--url", others).json()
@@ -182,7 +182,7 @@ def test_a_missing_run_is_not_found(program: Program, twins: str, missing: str) 
     assert said.endswith("has no run 'nine'.\n")
 
 
-def test_of_many_differences_in_one_part_some_are_shown(program: Program, url: str) -> None:
+def test_some_of_many_differences_in_one_part_are_shown(program: Program, url: str) -> None:
     with connect(url) as persistence:
         for run_id, numbers in (("one", range(9)), ("two", range(10, 20))):
             begin(persistence, run_id, 0)
@@ -198,7 +198,7 @@ def test_of_many_differences_in_one_part_some_are_shown(program: Program, url: s
     assert "    args[9]  – → 19" in compare(program, url, "--all")
 
 
-def test_long_texts_are_shown_from_where_they_differ(program: Program, url: str) -> None:
+def test_long_texts_are_shown_from_their_first_difference(program: Program, url: str) -> None:
     with connect(url) as persistence:
         for run_id, word in (("one", "left"), ("two", "right")):
             begin(persistence, run_id, 0)
@@ -212,7 +212,7 @@ def test_long_texts_are_shown_from_where_they_differ(program: Program, url: str)
     assert max(map(cells, compare(program, url))) <= 80
 
 
-def test_numbers_that_json_lacks_are_text(program: Program) -> None:
+def test_numbers_without_a_json_form_are_text(program: Program) -> None:
     with connect(f"sqlite:///{program.folder / 'agent_sdk.db'}") as persistence:
         persistence.append_event("a", "agent", "x", payload='{"v": 1e400, "w": NaN}')
         persistence.append_event("b", "agent", "x", payload='{"v": 1, "w": 1}')

@@ -1,4 +1,4 @@
-"""`doctor` looks after a database, also one that cannot be opened."""
+"""`doctor` checks the health of a database, also of one that cannot be opened."""
 
 from __future__ import annotations
 
@@ -27,7 +27,9 @@ def healthy(url: str) -> str:
     return url
 
 
-def test_a_healthy_database_has_nothing_worse_than_warnings(program: Program, healthy: str) -> None:
+def test_a_healthy_database_gives_nothing_worse_than_warnings(
+    program: Program, healthy: str
+) -> None:
     findings = by_check(program("doctor", "--url", healthy).json())
     assert {"engine", "schema", "runs"} <= set(findings)
     assert {finding["level"] for finding in findings.values()} <= {"ok", "warning"}
@@ -35,7 +37,7 @@ def test_a_healthy_database_has_nothing_worse_than_warnings(program: Program, he
     assert all(finding["advice"] for finding in findings.values() if finding["level"] != "ok")
 
 
-def test_a_run_that_nobody_ended_is_a_warning(program: Program, healthy: str) -> None:
+def test_a_run_that_never_ended_is_a_warning(program: Program, healthy: str) -> None:
     long_ago = datetime(2020, 1, 1, tzinfo=UTC)
     left = AgentRun("a", "left", status="running", created_at=long_ago, updated_at=long_ago)
     with connect(healthy) as persistence:
@@ -46,7 +48,7 @@ def test_a_run_that_nobody_ended_is_a_warning(program: Program, healthy: str) ->
     assert "abandon" in finding["advice"]
 
 
-def test_a_large_database_is_read_through_only_when_asked(program: Program) -> None:
+def test_a_large_database_is_read_completely_only_on_request(program: Program) -> None:
     with connect(f"sqlite:///{program.folder / 'agent_sdk.db'}") as persistence:
         persistence.create_agent_run(AgentRun("a", "run", final_synthesis_output="x" * 70_000_000))
     quick = by_check(program("doctor").json())
@@ -119,7 +121,7 @@ def test_a_database_that_cannot_be_opened_is_a_finding(
     assert program.files() == before
 
 
-def test_a_server_that_is_not_there_is_a_finding(program: Program) -> None:
+def test_an_unreachable_server_is_a_finding(program: Program) -> None:
     ended = program("doctor", "--url", "postgresql://me:secret@127.0.0.1:1/agents")
     assert ended.code == 4
     assert "cannot be reached" in ended.out

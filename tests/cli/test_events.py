@@ -1,4 +1,4 @@
-"""`events` shows what happened in a run."""
+"""`events` lists events."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.cli.history import BEGIN
 from tests.cli.program import Ended, Program
 
 
-def test_events_come_oldest_first_and_whole(
+def test_events_of_a_run_are_oldest_first_and_complete(
     program: Program, recorded: str, persistence: Persistence
 ) -> None:
     events = program("events", "run-40", "--url", recorded).json()
@@ -42,7 +42,7 @@ def test_events_come_oldest_first_and_whole(
         (["--payload", "tool_name=no=such"], []),
     ],
 )
-def test_filters_leave_out_the_other_events(
+def test_filters_exclude_other_events(
     program: Program, recorded: str, filters: list[str], expected: list[str]
 ) -> None:
     events = program("events", "run-40", "--url", recorded, *filters).json()
@@ -75,7 +75,7 @@ def test_a_person_sees_a_table(program: Program, recorded: str) -> None:
 
 @pytest.fixture
 def leveled(url: str) -> str:
-    """A database with events of two runs, levels and messages in them."""
+    """A database with events of two runs, with levels and messages."""
     with connect(url) as persistence:
         for number, level in enumerate(("debug", "info", "warning", "error")):
             persistence.append_event(
@@ -94,7 +94,9 @@ def levels(ended: Ended) -> list[str]:
     return [event["level"] for event in ended.json()]
 
 
-def test_without_a_run_the_newest_events_of_all(program: Program, leveled: str) -> None:
+def test_without_a_run_the_newest_events_of_all_runs_are_listed(
+    program: Program, leveled: str
+) -> None:
     command = ("events", "--url", leveled)
     assert levels(program(*command)) == ["error", "warning", "info", "debug"]
     assert levels(program(*command, "--limit", "1")) == ["error"]
@@ -118,9 +120,7 @@ def test_twenty_events_are_listed_unless_a_run_is_named(program: Program, url: s
     assert len(program("events", "--url", url, "--cursor", cursor).json()) == 5
 
 
-def test_a_person_sees_levels_and_messages_where_there_are_any(
-    program: Program, leveled: str
-) -> None:
+def test_a_person_sees_levels_and_messages_if_there_are_any(program: Program, leveled: str) -> None:
     assert program.on_terminal("events", "--url", leveled).lines == [
         "TIME                     RUN    LEVEL    TYPE  MESSAGE        DATA",
         "2026-11-20 10:30:03.000  run-1  error    log   it is error    –",
@@ -142,7 +142,7 @@ def test_a_payload_filter_is_a_path_and_a_value(
     assert "is not PATH=VALUE, such as tool_name=search" in said
 
 
-def test_a_value_in_a_payload_is_one_and_no_list(program: Program, recorded: str) -> None:
+def test_a_payload_filter_value_is_not_a_list(program: Program, recorded: str) -> None:
     code, _, said = program("events", "--url", recorded, "--payload", "..=1")
     assert code == 2
     assert "payload" in said

@@ -1,4 +1,4 @@
-"""What goes wrong is one line on stderr and an exit code, and changes nothing."""
+"""An error is one line on stderr and an exit code, and changes nothing."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def assert_one_line(ended: Ended, code: int, *parts: str) -> None:
 
 
 @pytest.mark.parametrize("command", READING, ids=" ".join)
-def test_a_mistyped_file_is_not_found_and_not_made(program: Program, command: list[str]) -> None:
+def test_a_mistyped_file_is_not_found_and_not_created(program: Program, command: list[str]) -> None:
     ended = program(*command, "--db-path", "typo.db")
     assert_one_line(ended, 3, "typo.db", "curio-persistence init --db-path typo.db")
     assert not program.files()
@@ -93,9 +93,7 @@ def test_a_wrong_variable_is_wrong_usage(program: Program, variables: dict[str, 
     ],
     ids=" ".join,
 )
-def test_a_command_that_is_not_understood_is_wrong_usage(
-    program: Program, arguments: list[str]
-) -> None:
+def test_an_unknown_command_is_wrong_usage(program: Program, arguments: list[str]) -> None:
     ended = program(*arguments)
     assert ended.code == 2
     assert ended.out == ""
@@ -121,26 +119,28 @@ def test_no_command_shows_the_help(program: Program) -> None:
     ],
     ids=lambda arguments: " ".join(arguments)[:30],
 )
-def test_a_value_that_could_not_be_stored_is_wrong_usage(
+def test_an_invalid_value_is_wrong_usage(
     program: Program, recorded: str, arguments: list[str]
 ) -> None:
     assert_one_line(program(*arguments, "--url", recorded), 2)
 
 
-def test_a_file_that_is_no_database_is_damaged(program: Program) -> None:
+def test_a_file_that_is_not_a_database_is_damaged(program: Program) -> None:
     (program.folder / "notes.txt").write_text("Not a database, whatever they say. " * 100)
     for command in (*READING, ["init"]):
         assert_one_line(program(*command, "--db-path", "notes.txt"), 5, "notes.txt is damaged")
     assert program.files() == {"notes.txt"}
 
 
-def test_a_damaged_database_is_damaged(program: Program, agents_db: str) -> None:
+def test_a_damaged_database_exits_with_the_code_for_damage(
+    program: Program, agents_db: str
+) -> None:
     damage(program.folder / agents_db, "agent_runs")
     assert_one_line(program("query"), 5, "malformed")
 
 
 def damage(path: Path, tree: str) -> None:
-    """Write rubbish over the root of a table or of an index."""
+    """Overwrite the root page of a table or an index."""
     with closing(sqlite3.connect(path)) as database:
         [(page,)] = database.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", (tree,))
         [(size,)] = database.execute("PRAGMA page_size")
@@ -149,7 +149,7 @@ def damage(path: Path, tree: str) -> None:
         file.write(b"\xff" * 200)
 
 
-def test_a_server_that_is_not_there_is_unavailable(program: Program) -> None:
+def test_an_unreachable_server_is_unavailable(program: Program) -> None:
     url = "postgresql://me:secret@127.0.0.1:1/agents"
     for command in (*READING, ["init"]):
         ended = program(*command, "--url", url)
@@ -157,7 +157,7 @@ def test_a_server_that_is_not_there_is_unavailable(program: Program) -> None:
         assert "secret" not in ended.said
 
 
-def test_a_table_that_somebody_has_locked_is_busy(
+def test_a_locked_table_is_busy(
     program: Program, postgres18: str, postgres_url: str, schema_name: str
 ) -> None:
     connect(postgres_url).close()
@@ -167,7 +167,7 @@ def test_a_table_that_somebody_has_locked_is_busy(
     assert_one_line(ended, 4, "lock timeout", "try again")
 
 
-def test_a_wrong_password_is_refused_and_told_to_nobody(
+def test_a_wrong_password_is_refused_and_not_shown(
     program: Program, private_postgres: PostgresServer
 ) -> None:
     with server_that_asks_for_passwords(private_postgres) as place:
@@ -211,7 +211,7 @@ def server_that_asks_for_passwords(server: PostgresServer) -> Iterator[str]:
     ],
     ids=" ".join,
 )
-def test_a_password_in_the_wrong_place_is_not_repeated(
+def test_a_password_in_the_wrong_place_is_not_shown(
     program: Program, agents_db: str, arguments: list[str]
 ) -> None:
     ended = program(*arguments)
@@ -224,13 +224,11 @@ def test_a_full_disk_ends_the_output_with_an_error(program: Program, agents_db: 
     assert_one_line(ended, 1, "No space left on device")
 
 
-def test_a_closed_output_is_no_error(program: Program, agents_db: str) -> None:
+def test_a_closed_output_is_not_an_error(program: Program, agents_db: str) -> None:
     assert program.shell("curio-persistence query >&-") == (0, "", "")
 
 
-def test_a_reader_that_has_seen_enough_ends_the_output_quietly(
-    program: Program, agents_db: str
-) -> None:
+def test_a_closed_pipe_ends_the_output_quietly(program: Program, agents_db: str) -> None:
     with connect(f"sqlite:///{program.folder / agents_db}") as persistence:
         run = persistence.get_agent_runs(limit=1)[0]
         run.additional_context = "long " * 100_000

@@ -1,4 +1,4 @@
-"""Help is quick, and its examples work."""
+"""Help is fast, and its examples work."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_the_help_of_a_command_names_the_options_all_have(program: Program, comm
 
 @pytest.fixture
 def server_of_their_own(private_postgres: PostgresServer) -> dict[str, str]:
-    """A server with a database `agents`, and the variables by which libpq finds it."""
+    """The libpq variables of a server with a database `agents`."""
     connection = psycopg2.connect(private_postgres.dsn)
     connection.autocommit = True
     with connection.cursor() as cursor:
@@ -68,7 +68,7 @@ def server_of_their_own(private_postgres: PostgresServer) -> dict[str, str]:
 
 
 def run_example(program: Program, example: str, variables: dict[str, str]) -> Ended:
-    """Run it; a shell is only needed for its operators."""
+    """Run an example, in a shell only if it has shell operators."""
     if set(example) & set("|<>&;$*~"):
         return program.shell(example, **variables)
     return program(*shlex.split(example)[1:], **variables)
@@ -96,7 +96,7 @@ def test_the_version_is_that_of_the_package(program: Program) -> None:
 
 
 def test_help_loads_no_driver() -> None:
-    """Which is what makes it quick."""
+    """That makes it fast."""
     slow = {"psycopg2", "sqlite3", "dotenv", "asyncio", "rich"}
     check = (
         "import sys; from curio_persistence.cli import main; code = main(['query', '--help']); "

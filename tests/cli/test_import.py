@@ -1,4 +1,4 @@
-"""`import` brings in what others left, and tells what it could not."""
+"""`import` imports run folders and ledgers, and reports what it could not read."""
 
 from __future__ import annotations
 
@@ -37,16 +37,14 @@ def test_run_folders_are_imported(program: Program, root: Path, url: str) -> Non
     assert (again["runs"], again["events"], again["skipped"]) == (0, 0, {"stored before": 15})
 
 
-def test_a_dry_run_makes_no_database(program: Program, root: Path) -> None:
+def test_a_dry_run_creates_no_database(program: Program, root: Path) -> None:
     before = program.files()
     report = program("import", "agdd", ".runs/agents", "--dry-run").json()
     assert (report["dry_run"], report["runs"], report["events"]) == (True, 3, 12)
     assert program.files() == before
 
 
-def test_what_cannot_be_read_is_told_and_the_exit_code_says_so(
-    program: Program, root: Path
-) -> None:
+def test_unreadable_input_is_reported_and_gives_exit_code_1(program: Program, root: Path) -> None:
     RunFolder(root, "broken").line("logs.jsonl", b"{")
     shown = program.on_terminal("import", "agdd", ".runs/agents", "--db-path", "new.db")
     assert shown.code == 1
@@ -55,7 +53,7 @@ def test_what_cannot_be_read_is_told_and_the_exit_code_says_so(
     assert len(program("query", "--db-path", "new.db").json()) == 4
 
 
-def test_of_many_problems_a_terminal_shows_some(program: Program, root: Path) -> None:
+def test_a_terminal_shows_some_of_many_problems(program: Program, root: Path) -> None:
     broken = RunFolder(root, "broken")
     for _ in range(1_100):
         broken.line("logs.jsonl", b"{")
@@ -80,14 +78,14 @@ def test_the_module_is_the_command_too(program: Program, root: Path) -> None:
     assert program.shell(f"{sys.executable} -m curio_persistence.importers.agdd").code == 2
 
 
-def test_what_is_not_there_is_not_found(program: Program) -> None:
+def test_a_missing_source_is_not_found(program: Program) -> None:
     code, out, said = program("import", "agdd", "nowhere")
     assert (code, out) == (3, "")
     assert said == "curio-persistence: There is no nowhere to import.\n"
     assert not program.files()
 
 
-def test_a_kind_nobody_knows_is_wrong_usage(program: Program) -> None:
+def test_an_unknown_kind_is_wrong_usage(program: Program) -> None:
     code, _, said = program("import", "csvs", ".")
     assert code == 2
     assert "invalid choice: 'csvs'" in said

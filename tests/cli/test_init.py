@@ -1,4 +1,4 @@
-"""`init` makes the tables, once."""
+"""`init` creates the tables, once."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from curio_persistence import AgentRun, connect
 from tests.cli.program import Program
 
 
-def test_init_makes_the_tables_and_says_so(program: Program, url: str) -> None:
+def test_init_creates_the_tables_and_says_so(program: Program, url: str) -> None:
     code, out, said = program("init", "--url", url)
     assert (code, out) == (0, "")
     assert re.search(r": tables created, schema version \d+\.$", said)
@@ -44,7 +44,7 @@ def test_init_of_a_database_in_memory_has_nothing_to_do(
     assert not program.files()
 
 
-def test_init_leaves_somebody_elses_tables_alone(program: Program) -> None:
+def test_init_leaves_tables_of_other_programs_unchanged(program: Program) -> None:
     path = program.folder / "other.db"
     with closing(sqlite3.connect(path)) as other:
         other.execute("CREATE TABLE agent_runs (id INTEGER, what TEXT)")
@@ -55,7 +55,7 @@ def test_init_leaves_somebody_elses_tables_alone(program: Program) -> None:
     assert path.read_bytes() == before
 
 
-def test_the_command_named_for_a_file_without_tables_mends_it(program: Program) -> None:
+def test_the_suggested_command_fixes_a_file_without_tables(program: Program) -> None:
     path = program.folder / "it's here" / "my agents.db"
     path.parent.mkdir()
     path.touch()
@@ -66,14 +66,14 @@ def test_the_command_named_for_a_file_without_tables_mends_it(program: Program) 
     assert program("query", "--db-path", str(path)).json() == []
 
 
-def test_the_command_named_for_a_missing_file_makes_it(program: Program) -> None:
+def test_the_suggested_command_creates_a_missing_file(program: Program) -> None:
     refused = program("query", "--db-path", "$HOME.db")
     assert refused.code == 3
     assert program.shell(_command_in(refused.said)).code == 0
     assert program("query", "--db-path", "$HOME.db").json() == []
 
 
-def test_the_command_named_for_a_missing_schema_makes_it(
+def test_the_suggested_command_creates_a_missing_schema(
     program: Program, postgres_url: str
 ) -> None:
     refused = program("query", "--url", postgres_url)
@@ -85,7 +85,7 @@ def test_the_command_named_for_a_missing_schema_makes_it(
     assert program("query", "--url", postgres_url).json() == []
 
 
-def test_reading_a_missing_schema_does_not_make_it(
+def test_reading_a_missing_schema_does_not_create_it(
     program: Program, postgres18: str, postgres_url: str, schema_name: str
 ) -> None:
     for command in (["query"], ["events", "run-1"], ["stats"], ["doctor"]):
@@ -134,7 +134,7 @@ def _tell(dsn: str, statement: str, name: str) -> None:
         cursor.execute(sql.SQL(statement).format(name=sql.Identifier(name)))
 
 
-def test_init_builds_the_payload_index_if_asked_to(program: Program, postgres_url: str) -> None:
+def test_init_builds_the_payload_index_on_request(program: Program, postgres_url: str) -> None:
     once = program("init", "--url", postgres_url, "--payload-index")
     again = program("init", "--url", postgres_url, "--payload-index")
     assert (once.code, again.code) == (0, 0)
@@ -159,7 +159,7 @@ def test_init_without_a_search_index_is_remembered(program: Program, url: str) -
     assert "curio-persistence index --enable" in refused.said
 
 
-def test_init_takes_the_flags_that_scripts_have(program: Program) -> None:
+def test_init_accepts_the_flags_of_existing_scripts(program: Program) -> None:
     code, out, said = program("init", "--backend", "sqlite", "--db-path", "new.db", "--no-fts")
     assert (code, out) == (0, "")
     assert said.startswith("The database new.db: tables created")

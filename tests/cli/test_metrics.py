@@ -1,4 +1,4 @@
-"""`metrics` adds up what agents measured."""
+"""`metrics` aggregates what agents measured."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ HOUR = timedelta(hours=1)
 
 @pytest.fixture
 def measured(recorded: str) -> str:
-    """The small history, and values of metrics in it: one each half hour, of two agents in turn."""
+    """The small history with a metric value each half hour, of two agents in turn."""
     with connect(recorded) as persistence:
         for number, value in enumerate((0.5, 0.25, 0.75, 1)):
             persistence.append_event(
@@ -55,7 +55,7 @@ def measured(recorded: str) -> str:
         (["--run", "run-44"], []),
     ],
 )
-def test_a_metric_is_added_up(
+def test_a_metric_is_aggregated(
     program: Program, measured: str, how: list[str], expected: list[tuple[Any, ...]]
 ) -> None:
     points = program("metrics", "accuracy", "--url", measured, *how).json()
@@ -105,7 +105,7 @@ def test_a_person_sees_groups(program: Program, measured: str) -> None:
     ]
 
 
-def test_a_person_sees_what_has_no_group(program: Program, measured: str) -> None:
+def test_a_person_sees_the_values_without_a_group(program: Program, measured: str) -> None:
     how = ("--group-by", "session_id", "--aggregation", "count")
     assert program.on_terminal("metrics", "accuracy", *how, "--url", measured).lines == [
         "SESSION  COUNT",
@@ -126,7 +126,7 @@ def test_a_person_sees_what_has_no_group(program: Program, measured: str) -> Non
         ((5e-324, 0), ["4.94066e-324", "0"]),
     ],
 )
-def test_numbers_are_as_long_as_they_say_something(
+def test_numbers_have_only_significant_digits(
     program: Program, agents_db: str, values: tuple[float, float], expected: list[str]
 ) -> None:
     with connect(f"sqlite:///{program.folder / agents_db}") as persistence:
@@ -136,7 +136,7 @@ def test_numbers_are_as_long_as_they_say_something(
     assert [line.split()[1] for line in lines] == expected
 
 
-def test_a_sum_may_be_more_than_any_number(program: Program, agents_db: str) -> None:
+def test_a_sum_may_be_infinite(program: Program, agents_db: str) -> None:
     with connect(f"sqlite:///{program.folder / agents_db}") as persistence:
         for _ in range(2):
             persistence.append_event("run", "agent", "metric", payload=Metric("m", 1.7e308))
@@ -153,7 +153,7 @@ def test_values_below_zero_have_no_bars(program: Program, agents_db: str) -> Non
     assert shown.lines == ["BEGIN (UTC)  MIN  COUNT", "2026-11-20    -1      2"]
 
 
-def test_a_narrow_terminal_has_all_of_it(program: Program, measured: str) -> None:
+def test_a_narrow_terminal_shows_everything(program: Program, measured: str) -> None:
     shown = program.on_terminal(
         "metrics", "accuracy", "--bucket", "1h", "--url", measured, columns=40
     )
@@ -162,7 +162,7 @@ def test_a_narrow_terminal_has_all_of_it(program: Program, measured: str) -> Non
 
 
 @pytest.mark.parametrize("metric", [[], ["unheard of"]], ids=str)
-def test_a_person_sees_that_there_is_nothing(
+def test_a_person_sees_that_there_are_no_metrics(
     program: Program, recorded: str, metric: list[str]
 ) -> None:
     code, shown, _ = program.on_terminal("metrics", *metric, "--url", recorded)
@@ -181,7 +181,7 @@ def test_a_person_sees_that_there_is_nothing(
         (["m", "--since", "yesterday"], "not 'yesterday'."),
     ],
 )
-def test_wrong_usage_says_what_would_be_right(
+def test_wrong_usage_says_what_to_use(
     program: Program, agents_db: str, wrong: list[str], said: str
 ) -> None:
     ended = program("metrics", *wrong)
@@ -191,7 +191,7 @@ def test_wrong_usage_says_what_would_be_right(
 
 
 @pytest.mark.parametrize("option", [[], ["--json"]], ids=["table", "json"])
-def test_a_name_cannot_speak_to_the_terminal(
+def test_a_name_cannot_control_the_terminal(
     program: Program, agents_db: str, option: list[str]
 ) -> None:
     with connect(f"sqlite:///{program.folder / agents_db}") as persistence:

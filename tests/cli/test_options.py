@@ -1,4 +1,4 @@
-"""Which database is meant: options, then the environment, then a .env file."""
+"""The database is chosen by options, then by the environment, then by a .env file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.cli.program import Program
 
 @pytest.fixture
 def named(program: Program) -> Program:
-    """In a folder with three databases, each with one run named as the file is."""
+    """Run in a folder with three databases, each with one run that has the file's name."""
     for name in ("agent_sdk", "one", "two"):
         with connect(f"sqlite:///{program.folder / name}.db") as persistence:
             persistence.create_agent_run(AgentRun("a", name))
@@ -36,7 +36,7 @@ def named(program: Program) -> Program:
         (["--backend", "sqlite", "--db-path", "two.db"], {"DB_PATH": "one.db"}, "two"),
     ],
 )
-def test_options_go_before_the_environment(
+def test_options_take_precedence_over_the_environment(
     named: Program, options: list[str], variables: dict[str, str], found: str
 ) -> None:
     runs = named("query", *options, **variables).json()
@@ -49,12 +49,12 @@ def test_a_dotenv_file_is_read(named: Program) -> None:
     assert [run["run_id"] for run in named("query", DB_PATH="two.db").json()] == ["two"]
 
 
-def test_a_dotenv_file_that_is_no_text_is_wrong_usage(named: Program) -> None:
+def test_a_dotenv_file_that_is_not_text_is_wrong_usage(named: Program) -> None:
     (named.folder / ".env").write_text("DB_PATH=one.db\n", encoding="utf-16")
     ended = named("query")
     assert ended.code == 2
     assert ended.said.endswith(".env cannot be read as UTF-8 text.\n")
-    assert named("query", "--db-path", "two.db").code == 2  # It may say what to redact.
+    assert named("query", "--db-path", "two.db").code == 2  # It may configure redaction.
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_a_dotenv_file_that_is_no_text_is_wrong_usage(named: Program) -> None:
         ["copy", "words.db", "sqlite:///out.db"],
     ],
 )
-def test_what_is_to_be_redacted_is_wherever_the_options_lead(
+def test_redaction_applies_with_all_database_options(
     program: Program, arguments: list[str]
 ) -> None:
     with connect(f"sqlite:///{program.folder / 'words.db'}") as persistence:
@@ -79,12 +79,12 @@ def test_what_is_to_be_redacted_is_wherever_the_options_lead(
 
 
 @pytest.mark.parametrize("name", ["x%41.db", "b?.db", "c#.db"])
-def test_a_copy_has_the_name_that_was_given(named: Program, name: str) -> None:
+def test_a_copy_has_the_given_name(named: Program, name: str) -> None:
     assert named("copy", "one.db", name).code == 0
     assert name in named.files()
 
 
-def test_the_postgres_backend_is_the_one_of_the_environment(
+def test_the_postgres_backend_is_configured_by_the_environment(
     program: Program, postgres18: str, postgres_url: str, schema_name: str
 ) -> None:
     with connect(postgres_url) as persistence:
@@ -110,7 +110,7 @@ def test_a_database_in_memory_is_empty(program: Program) -> None:
     assert program("events", "run-1", "--url", "memory://").code == 3
 
 
-def test_options_may_stand_before_the_command(named: Program) -> None:
+def test_options_may_precede_the_command(named: Program) -> None:
     assert [run["run_id"] for run in named("--db-path", "one.db", "runs").json()] == ["one"]
     assert [run["run_id"] for run in named("--url", "sqlite:///two.db", "query").json()] == ["two"]
     later = named("--db-path", "one.db", "runs", "--db-path", "two.db")
@@ -130,7 +130,7 @@ def test_options_may_stand_before_the_command(named: Program) -> None:
     ],
     ids=str,
 )
-def test_what_was_mistyped_is_told_what_it_may_mean(
+def test_a_mistyped_command_or_option_gets_a_suggestion(
     program: Program, typed: list[str], meant: str
 ) -> None:
     ended = program(*typed)
@@ -142,14 +142,16 @@ def test_what_was_mistyped_is_told_what_it_may_mean(
     assert ended.said.startswith(usage)
 
 
-def test_old_names_of_commands_are_taken_and_not_listed(program: Program, agents_db: str) -> None:
+def test_old_names_of_commands_are_accepted_and_not_listed(
+    program: Program, agents_db: str
+) -> None:
     assert program("query").json() == program("runs").json()
     said = program("calsl").said
     assert "did you mean calls?" in said
     assert not {"'query'", "'usage'"} & set(said.replace(",", " ").replace(")", " ").split())
 
 
-def test_what_is_like_nothing_known_is_only_refused(program: Program) -> None:
+def test_an_unrecognisable_command_gets_no_suggestion(program: Program) -> None:
     assert "did you mean" not in program("frobnicate").said
     assert "unrecognized arguments: --zzz" in program("runs", "--zzz").said
     assert "did you mean" not in program("runs", "--zzz").said

@@ -1,4 +1,4 @@
-"""Progress is shown to who looks on, and leaves nothing behind."""
+"""Progress is shown on a terminal, and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MARK = "\0"
 
 
 class Screen:
-    """A terminal with somebody who looks on, and a clock that stands until it is moved."""
+    """A terminal, and a clock that moves only on request."""
 
     def __init__(self, columns: int) -> None:
         self._here, there = pty.openpty()
@@ -45,8 +45,8 @@ class Screen:
             yield progress
 
     def shown(self) -> str:
-        """What was written since it was asked for the last time."""
-        self.file.write(MARK)  # What was written before arrives before.
+        """Return what was written since the last call."""
+        self.file.write(MARK)  # Earlier output arrives earlier.
         self.file.flush()
         seen = b""
         while MARK.encode() not in seen:
@@ -72,7 +72,7 @@ def screen(columns: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[Screen]:
         screen.close_window()
 
 
-def test_the_line_tells_how_much_how_fast_and_how_long(screen: Screen) -> None:
+def test_the_line_shows_the_amount_the_rate_and_the_time_left(screen: Screen) -> None:
     with screen.progress("Importing events") as progress:
         progress(0, 2_000_000)
         screen.now += 50
@@ -82,7 +82,7 @@ def test_the_line_tells_how_much_how_fast_and_how_long(screen: Screen) -> None:
         )
 
 
-def test_without_a_total_it_tells_how_much_and_how_fast(screen: Screen) -> None:
+def test_without_a_total_it_shows_the_amount_and_the_rate(screen: Screen) -> None:
     with screen.progress("Reading") as progress:
         progress(1000, None)
         screen.now += 2
@@ -90,7 +90,7 @@ def test_without_a_total_it_tells_how_much_and_how_fast(screen: Screen) -> None:
         assert screen.shown() == f"{WIPED}Reading: 7,000  3,000/s"
 
 
-def test_resumed_work_is_not_faster_for_what_was_done_before(screen: Screen) -> None:
+def test_the_rate_of_resumed_work_excludes_earlier_work(screen: Screen) -> None:
     with screen.progress("Copying") as progress:
         progress(900_000, 1_000_000)
         screen.now += 10
@@ -116,7 +116,7 @@ def test_each_part_of_the_work_has_its_own_rate(screen: Screen) -> None:
     ("done", "total", "said"),
     [(0, 0, "0 of 0"), (0, None, "0"), (5, 0, "5 of 0"), (30, 20, "30 of 20  100 %")],
 )
-def test_a_total_may_be_nothing_or_too_low(
+def test_a_total_may_be_zero_or_too_low(
     screen: Screen, done: int, total: int | None, said: str
 ) -> None:
     with screen.progress("Counting") as progress:
@@ -157,7 +157,7 @@ def test_it_is_wiped_when_the_work_fails(screen: Screen, failure: type[BaseExcep
 
 @pytest.mark.parametrize("columns", [1, 2, 20, 40])
 def test_it_never_fills_the_terminals_line(screen: Screen, columns: int) -> None:
-    """A line that does goes on in the next, where it could not be wiped."""
+    """A full line wraps to the next one, where it could not be wiped."""
     with screen.progress("Importing 日本 events from a folder") as progress:
         screen.now += 1
         progress(500_000, 2_000_000)
@@ -166,7 +166,7 @@ def test_it_never_fills_the_terminals_line(screen: Screen, columns: int) -> None
 
 
 @pytest.mark.parametrize("columns", [0])
-def test_a_terminal_may_not_know_its_width(screen: Screen) -> None:
+def test_a_terminal_may_have_no_known_width(screen: Screen) -> None:
     with screen.progress("Working") as progress:
         screen.now += 1
         progress(1, None)
@@ -174,7 +174,7 @@ def test_a_terminal_may_not_know_its_width(screen: Screen) -> None:
 
 
 def test_it_has_no_colours(screen: Screen, monkeypatch: pytest.MonkeyPatch) -> None:
-    """So it is the same with NO_COLOR."""
+    """It looks the same with NO_COLOR."""
     monkeypatch.setenv("NO_COLOR", "1")
     with screen.progress("Working") as progress:
         screen.now += 1
@@ -182,7 +182,7 @@ def test_it_has_no_colours(screen: Screen, monkeypatch: pytest.MonkeyPatch) -> N
     assert screen.shown() == f"{WIPED}Working: 1{WIPED}"
 
 
-def test_a_dumb_terminal_cannot_rewrite_lines_and_is_shown_none(
+def test_a_dumb_terminal_gets_no_progress_because_it_cannot_rewrite_lines(
     screen: Screen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TERM", "dumb")
@@ -192,7 +192,7 @@ def test_a_dumb_terminal_cannot_rewrite_lines_and_is_shown_none(
     assert screen.shown() == ""
 
 
-def test_a_pipe_is_shown_none() -> None:
+def test_a_pipe_gets_no_progress() -> None:
     said = StringIO()
     with redirect_stderr(said), progress_line("Working", clock=count().__next__) as progress:
         progress(1, None)
@@ -208,7 +208,7 @@ def test_a_terminal_that_was_closed_does_not_end_the_work(screen: Screen) -> Non
         screen.file.flush()
 
 
-def test_what_is_said_meanwhile_stands_on_a_line_of_its_own(screen: Screen) -> None:
+def test_messages_printed_meanwhile_are_on_their_own_line(screen: Screen) -> None:
     with screen.progress("Working") as progress:
         screen.now += 1
         progress(1, None)
@@ -221,7 +221,7 @@ def test_what_is_said_meanwhile_stands_on_a_line_of_its_own(screen: Screen) -> N
     )
 
 
-def test_what_goes_to_a_pipe_leaves_the_line_alone(screen: Screen) -> None:
+def test_output_to_a_pipe_does_not_change_the_line(screen: Screen) -> None:
     with screen.progress("Working") as progress, redirect_stdout(StringIO()) as piped:
         screen.now += 1
         progress(1, None)

@@ -21,7 +21,7 @@ def ids(runs: list[dict[str, object]]) -> list[str]:
     return [str(run["run_id"]) for run in runs]
 
 
-def test_runs_come_newest_first_and_whole(
+def test_runs_are_newest_first_and_complete(
     program: Program, recorded: str, persistence: Persistence
 ) -> None:
     runs = program("query", "--url", recorded).json()
@@ -52,7 +52,7 @@ def test_runs_come_newest_first_and_whole(
         (["--limit", "all"], ["run-44", "run-43", "run-42", "run-41", "run-40"]),
     ],
 )
-def test_filters_leave_out_the_other_runs(
+def test_filters_exclude_other_runs(
     program: Program, recorded: str, filters: list[str], expected: list[str]
 ) -> None:
     assert ids(program("query", "--url", recorded, *filters).json()) == expected
@@ -62,7 +62,7 @@ def test_filters_leave_out_the_other_runs(
     ("theirs", "ours"),
     [("failed", "error"), ("succeeded", "completed"), ("canceled", "cancelled")],
 )
-def test_the_statuses_of_other_systems_are_understood(
+def test_the_statuses_of_other_systems_are_accepted(
     program: Program, agents_db: str, theirs: str, ours: str
 ) -> None:
     runs = program("query", "--status", theirs).json()
@@ -70,7 +70,7 @@ def test_the_statuses_of_other_systems_are_understood(
     assert runs == program("query", "--status", ours).json()
 
 
-def test_twenty_runs_are_listed_unless_told_otherwise(program: Program, agents_db: str) -> None:
+def test_twenty_runs_are_listed_by_default(program: Program, agents_db: str) -> None:
     with closing(sqlite3.connect(program.folder / agents_db)) as database, database:
         database.execute(
             "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20) "
@@ -98,7 +98,7 @@ def test_a_missing_run_is_not_found(program: Program, recorded: str) -> None:
     assert said.endswith("has no run 'run-4'.\n")
 
 
-def test_families_and_tags_pick_runs(program: Program, url: str) -> None:
+def test_runs_are_filtered_by_parent_and_tags(program: Program, url: str) -> None:
     with connect(url) as persistence:
         for number, tags in enumerate((["eu", "live"], ["us", "live"], ["us"], None)):
             parent = "run-0" if number else None
@@ -133,7 +133,7 @@ def test_pages_follow_each_other_by_their_cursors(program: Program, recorded: st
     assert ids(rest) == ["run-40"]
 
 
-def test_a_cursor_is_good_for_its_query_only(program: Program, agents_db: str) -> None:
+def test_a_cursor_works_only_for_its_query(program: Program, agents_db: str) -> None:
     said = program.on_terminal("query", "--limit", "1").lines[-1]
     cursor = said.partition("--cursor ")[2].split()[0]
     for options in (["--agent", "planner", "--cursor", cursor], ["--cursor", "made up"]):
@@ -154,7 +154,7 @@ def test_a_line_of_json_for_each_run(program: Program, recorded: str, limit: str
 @pytest.mark.parametrize(
     ("option", "value"), [("--since", "yesterday"), ("--until", ""), ("--since", "7 days")]
 )
-def test_a_moment_that_is_none_is_wrong_usage(
+def test_an_invalid_time_is_wrong_usage(
     program: Program, agents_db: str, option: str, value: str
 ) -> None:
     ended = program("query", option, value)
@@ -222,7 +222,7 @@ def test_times_on_a_terminal_are_local(program: Program, agents_db: str) -> None
     assert "2026-11-20T10:40:00+00:00" in program("query", TZ="Asia/Tokyo").out
 
 
-def test_nothing_found_is_told_and_no_failure(program: Program, recorded: str) -> None:
+def test_an_empty_result_is_reported_and_not_a_failure(program: Program, recorded: str) -> None:
     code, out, _ = program.on_terminal("query", "--url", recorded, "--agent", "nobody")
     assert code == 0
     assert out.endswith("has no such runs.\n")

@@ -1,4 +1,4 @@
-"""`search` finds what was recorded by its words; `index` and `compact` look after what it needs."""
+"""`search` finds records by their words; `index` and `compact` maintain its index."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def worded(url: str) -> str:
 
 
 def found(program: Program, url: str, *arguments: str) -> list[str]:
-    """The kinds of the hits, in order."""
+    """Return the kinds of the hits, in order."""
     return [hit["kind"] for hit in program("search", "--url", url, *arguments).json()]
 
 
@@ -75,13 +75,13 @@ def found(program: Program, url: str, *arguments: str) -> list[str]:
     ],
     ids=str,
 )
-def test_words_and_filters_pick_the_hits(
+def test_words_and_filters_select_the_hits(
     program: Program, worded: str, arguments: list[str], kinds: list[str]
 ) -> None:
     assert found(program, worded, *arguments) == kinds
 
 
-def test_a_program_gets_what_a_program_would_ask_for(program: Program, worded: str) -> None:
+def test_a_program_gets_json(program: Program, worded: str) -> None:
     with connect(worded) as persistence:
         newest = persistence.search_text("overflow").to_dicts()
         best = persistence.search_text("overflow", order="rank").to_dicts()
@@ -114,7 +114,7 @@ def test_a_snippet_continues_on_lines_of_its_own(program: Program, worded: str) 
     assert lines[-1].endswith("東京の天気")
 
 
-def test_what_is_shown_of_a_hit_leads_to_it(program: Program, worded: str) -> None:
+def test_the_reference_of_a_hit_can_be_passed_to_show(program: Program, worded: str) -> None:
     place = program.on_terminal("search", "exceeded", "--url", worded).lines[0].split()[3]
     shown = program.on_terminal("show", "run-1", "--around", place, "--url", worded)
     assert any(line.startswith("> ") and "Rate limit" in line for line in shown.lines)
@@ -128,7 +128,7 @@ def test_a_page_leads_to_the_next(program: Program, worded: str) -> None:
     assert program("search", "other", "--url", worded, "--cursor", cursor).code == 2
 
 
-def test_nothing_found_is_no_failure(program: Program, worded: str) -> None:
+def test_an_empty_result_is_not_a_failure(program: Program, worded: str) -> None:
     shown = program.on_terminal("search", "nowhere", "--url", worded)
     assert shown.code == 0
     assert shown.out.endswith(" has no records with these words.\n")
@@ -137,14 +137,14 @@ def test_nothing_found_is_no_failure(program: Program, worded: str) -> None:
     assert program("search", "nowhere", "--url", worded) == (0, "[]\n", "")
 
 
-def test_searching_makes_no_database(program: Program) -> None:
+def test_searching_creates_no_database(program: Program) -> None:
     assert program("search", "anything").code == 3
     assert program("index").code == 3
     assert program("compact", "--yes").code == 3
     assert not program.files()
 
 
-def test_what_was_not_searched_is_told(program: Program, worded: str) -> None:
+def test_unsearched_records_are_reported(program: Program, worded: str) -> None:
     at_once = program("search", "overflow", "--max-wait", "0", "--url", worded)
     assert at_once.json() == []
     assert at_once.said.startswith("5 records were not searched. To index them: curio")
@@ -152,7 +152,7 @@ def test_what_was_not_searched_is_told(program: Program, worded: str) -> None:
     assert program("search", "overflow", "--max-wait", "-1", "--url", worded).code == 2
 
 
-def test_who_may_only_read_searches_what_is_indexed(
+def test_a_read_only_user_searches_what_is_indexed(
     program: Program, postgres18: str, postgres_url: str, schema_name: str
 ) -> None:
     with connect(postgres_url) as persistence:
@@ -174,7 +174,7 @@ def test_who_may_only_read_searches_what_is_indexed(
     assert ended.said.startswith("1 records were not searched")
 
 
-def test_index_takes_up_what_waits(program: Program, worded: str) -> None:
+def test_index_indexes_pending_records(program: Program, worded: str) -> None:
     code, out, said = program("index", "--url", worded)
     assert (code, out) == (0, "")
     assert said.endswith(": 5 records indexed.\n")
@@ -195,7 +195,7 @@ def test_search_is_switched_off_and_on(program: Program, worded: str) -> None:
     assert program("index", "--enable", "--disable", "--url", worded).code == 2
 
 
-def test_doctor_tells_of_the_index(program: Program, worded: str) -> None:
+def test_doctor_reports_on_the_index(program: Program, worded: str) -> None:
     def finding() -> dict[str, str]:
         findings = program("doctor", "--url", worded).json()
         return next(each for each in findings if each["check"] == "search")
@@ -205,7 +205,7 @@ def test_doctor_tells_of_the_index(program: Program, worded: str) -> None:
     assert finding()["message"] == "switched off"
 
 
-def test_what_was_deleted_is_gone_after_compact(program: Program) -> None:
+def test_deleted_text_is_gone_after_compact(program: Program) -> None:
     with connect(f"sqlite:///{program.folder / 'agent_sdk.db'}") as persistence:
         for run in ("kept", "secret"):
             persistence.append_event(run, "a", "log", message=f"overflow xyzzy{run}")
@@ -225,7 +225,7 @@ def test_compact_of_any_database(program: Program, worded: str) -> None:
     assert len(found(program, worded, "overflow")) == 3
 
 
-def test_compact_does_nothing_unless_somebody_agrees(program: Program, agents_db: str) -> None:
+def test_compact_needs_confirmation(program: Program, agents_db: str) -> None:
     before = (program.folder / agents_db).read_bytes()
     unasked = program("compact")
     assert (unasked.code, unasked.out) == (2, "")
@@ -238,7 +238,7 @@ def test_compact_does_nothing_unless_somebody_agrees(program: Program, agents_db
     assert agreed.out.endswith(f"The database {agents_db} was compacted.\n")
 
 
-def test_a_word_without_a_hit_is_hinted_at_by_its_beginning(program: Program, worded: str) -> None:
+def test_a_word_without_hits_gets_a_prefix_as_suggestion(program: Program, worded: str) -> None:
     ended = program("search", "--url", worded, "overfl")
     assert ended.json() == []
     assert "No record has the word overfl. Words that begin so: search 'overfl*'" in ended.said

@@ -1,4 +1,4 @@
-"""`show` tells a run step by step."""
+"""`show` shows a run step by step."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def call(
 
 @pytest.fixture
 def story(url: str) -> str:
-    """A run that has a child, uses everything there is, and fails."""
+    """A run that has a child, uses every kind of record, and fails."""
     with connect(url) as persistence:
         run = begin(
             persistence, "story", 0, objective="Tell everything", session_id="s-1", tags=["b", "a"]
@@ -186,7 +186,7 @@ def test_without_depth_a_child_is_one_line(program: Program, story: str) -> None
     assert child["events"] is child["usage"] is child["children"] is None
 
 
-def test_a_failed_child_that_is_not_looked_into_tells_its_error(program: Program, url: str) -> None:
+def test_a_collapsed_failed_child_shows_its_error(program: Program, url: str) -> None:
     with connect(url) as persistence:
         begin(persistence, "story", 0)
         child = begin(persistence, "child", 1, parent_run_id="story")
@@ -198,7 +198,7 @@ def test_a_failed_child_that_is_not_looked_into_tells_its_error(program: Program
     ]
 
 
-def test_a_level_keeps_what_is_so_severe_and_what_failed(program: Program, story: str) -> None:
+def test_min_level_shows_severe_events_and_failures(program: Program, story: str) -> None:
     left_out = ("iteration", "model", "tool", "metric", "debug")
     assert steps(program, "story", "--url", story, "--min-level", "warning") == [
         line for line in TIMELINE if not any(f" {word} " in line for word in left_out)
@@ -214,7 +214,7 @@ def test_the_levels_are_those_of_events(program: Program, story: str) -> None:
     assert program("show", "story", "--url", story, "--min-level", "loud").code == 2
 
 
-def test_types_leave_out_the_other_events_and_model_calls(program: Program, story: str) -> None:
+def test_types_exclude_other_events_and_model_calls(program: Program, story: str) -> None:
     told = program("show", "story", "--url", story, "--type", "metric", "--type", "mcp.call").json()
     assert [each["event_type"] for each in told["events"]] == ["mcp.call", "metric"]
     assert told["usage"] == []
@@ -229,7 +229,7 @@ def test_types_leave_out_the_other_events_and_model_calls(program: Program, stor
         ("100", None),
     ],
 )
-def test_a_limit_keeps_the_last(
+def test_a_limit_shows_the_last_steps(
     program: Program, story: str, limit: str, types: list[str] | None
 ) -> None:
     told = program("show", "story", "--url", story, "--limit", limit).json()
@@ -244,14 +244,14 @@ def test_a_limit_keeps_the_last(
 
 
 def test_a_limit_counts_model_calls_and_events_together(program: Program, story: str) -> None:
-    """Of 9 events and one model call, which is the third of all."""
+    """The run has 9 events and one model call, which is the third of all."""
     told = program("show", "story", "--url", story, "--limit", "8").json()
     assert [len(told["events"]), len(told["usage"])] == [7, 1]
     told = program("show", "story", "--url", story, "--limit", "7").json()
     assert [len(told["events"]), len(told["usage"])] == [7, 0]
 
 
-def test_in_full_nothing_is_cut(program: Program, story: str) -> None:
+def test_full_shortens_nothing(program: Program, story: str) -> None:
     with connect(story) as persistence:
         long = {"text": "word " * 100, "list": [1, {"a": None}]}
         event(persistence, "story", 6.5, "note", long)
@@ -281,7 +281,7 @@ def test_parents_in_a_circle_are_shown_once(program: Program, url: str) -> None:
     ]
 
 
-def test_calls_of_a_tool_are_told_apart_by_their_arguments(program: Program, url: str) -> None:
+def test_calls_of_a_tool_are_distinguished_by_their_arguments(program: Program, url: str) -> None:
     with connect(url) as persistence:
         begin(persistence, "story", 0)
         for seconds, event_type, word in [
@@ -300,7 +300,7 @@ def test_calls_of_a_tool_are_told_apart_by_their_arguments(program: Program, url
     ]
 
 
-def test_a_number_called_error_is_no_failure(program: Program, url: str) -> None:
+def test_a_number_called_error_is_not_a_failure(program: Program, url: str) -> None:
     with connect(url) as persistence:
         begin(persistence, "story", 0)
         event(persistence, "story", 1, "fit", {"error": 0.25})
@@ -364,7 +364,7 @@ def test_generations_beyond_the_deepest_are_one_line(program: Program, agents_db
 
 @pytest.fixture
 def places(story: str) -> dict[str, str]:
-    """What `--around` takes for each of the story's events, by type, and for its model call."""
+    """Return the arguments of `--around` for the story's events, by type, and its model call."""
     with connect(story, read_only=True) as persistence:
         [usage] = persistence.get_llm_usage(run_id="story")
         return {
@@ -373,7 +373,7 @@ def places(story: str) -> dict[str, str]:
         }
 
 
-def test_around_a_hit_it_is_marked_and_what_is_near_is_shown(
+def test_around_marks_a_hit_and_shows_its_neighbours(
     program: Program, story: str, places: dict[str, str]
 ) -> None:
     near = ("--around", places["mcp.call"], "--limit", "1")
@@ -392,7 +392,7 @@ def test_around_a_hit_it_is_marked_and_what_is_near_is_shown(
     assert [each["event_type"] for each in told["events"]] == ["tool_call", "mcp.call", "metric"]
 
 
-def test_around_a_model_call_its_neighbours_and_no_child_begun_later(
+def test_around_a_model_call_shows_its_neighbours_and_no_later_child(
     program: Program, story: str, places: dict[str, str]
 ) -> None:
     near = ("--around", places["model"], "--limit", "2")
@@ -408,7 +408,7 @@ def test_around_a_model_call_its_neighbours_and_no_child_begun_later(
     assert (len(told["events"]), len(told["usage"]), told["children"]) == (2, 1, [])
 
 
-def test_around_a_hit_children_are_one_line_unless_a_depth_is_given(
+def test_around_shows_children_as_one_line_unless_a_depth_is_given(
     program: Program, story: str, places: dict[str, str]
 ) -> None:
     near = ("--around", places["mcp.call"], "--url", story)
@@ -417,10 +417,10 @@ def test_around_a_hit_children_are_one_line_unless_a_depth_is_given(
     assert "  +2.300 s          │ model small  5 in, 2 out" in deep
 
 
-def test_around_either_end_nothing_more_is_left_out(
+def test_around_the_first_or_last_step_shows_all_neighbours(
     program: Program, story: str, places: dict[str, str]
 ) -> None:
-    """And what only says again how the run began is shown, because it is the hit."""
+    """An event that repeats how the run started is shown, because it is the hit."""
     first = steps(program, "story", "--url", story, "--around", places["run_started"])
     assert first[0].startswith("> +0.000 s          run_started")
     last = steps(program, "story", "--url", story, "--around", places["run_error"])
@@ -429,7 +429,7 @@ def test_around_either_end_nothing_more_is_left_out(
     assert any(line.startswith("> +7.250 s") for line in last)
 
 
-def test_the_end_of_a_tool_call_is_marked_where_it_began(
+def test_the_end_of_a_tool_call_is_marked_at_its_start(
     program: Program, story: str, places: dict[str, str]
 ) -> None:
     for hit in (places["tool_call"], places["mcp.call"]):
@@ -447,7 +447,7 @@ def test_the_end_of_a_tool_call_is_marked_where_it_began(
     ("hit", "code"),
     [("event:999999", 3), ("usage:999999", 3), ("run:1", 2), ("event:", 2), ("7", 2), ("", 2)],
 )
-def test_around_what_is_no_hit_of_this_run(
+def test_around_refuses_records_of_other_runs(
     program: Program, story: str, hit: str, code: int
 ) -> None:
     ended = program("show", "story", "--url", story, "--around", hit)
@@ -463,7 +463,7 @@ def test_the_newest_failed_run_needs_no_id(program: Program, recorded: str) -> N
     assert last["run"]["run_id"] == program("runs", "--url", recorded).json()[0]["run_id"]
 
 
-def test_one_run_is_to_be_named(program: Program, recorded: str) -> None:
+def test_exactly_one_run_must_be_named(program: Program, recorded: str) -> None:
     for arguments in ([], ["run-1", "--failed"]):
         ended = program("show", "--url", recorded, *arguments)
         assert (ended.code, ended.said) == (

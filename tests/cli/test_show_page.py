@@ -1,4 +1,4 @@
-"""`show` lists scores, and writes a page that stands alone."""
+"""`show` lists scores, and writes a self-contained page."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_scores_are_shown(program: Program, url: str) -> None:
     assert "helpful 0.5 (model j): Good." in " ".join(lines)
 
 
-def test_a_page_stands_alone_and_runs_nothing_that_was_recorded(program: Program, url: str) -> None:
+def test_a_page_is_self_contained_and_executes_no_recorded_text(program: Program, url: str) -> None:
     record(url)
     code, out, _ = program("show", "run", "--url", url, "--html", "run.html")
     assert (code, out) == (0, "")
@@ -80,7 +80,7 @@ def test_a_page_stands_alone_and_runs_nothing_that_was_recorded(program: Program
         assert told in tags.text
 
 
-def test_a_page_replaces_no_file(program: Program, url: str) -> None:
+def test_a_page_overwrites_no_file(program: Program, url: str) -> None:
     record(url)
     (program.folder / "run.html").write_text("kept")
     code, _, said = program("show", "run", "--url", url, "--html", "run.html")
@@ -89,7 +89,7 @@ def test_a_page_replaces_no_file(program: Program, url: str) -> None:
     assert (program.folder / "run.html").read_text() == "kept"
 
 
-def test_a_browser_shows_what_was_recorded_as_text(
+def test_a_browser_shows_recorded_html_as_text(
     program: Program, agents_db: str, browser: Browser
 ) -> None:
     record(f"sqlite:///{program.folder / agents_db}")

@@ -1,4 +1,4 @@
-"""`show` tells the spans of a run as a tree."""
+"""`show` shows the spans of a run as a tree."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_an_agent_of_decorated_functions_is_shown_as_a_tree(program: Program, ur
     ]
 
 
-def test_what_happened_in_a_span_is_shown_below_it(program: Program, url: str) -> None:
+def test_records_made_in_a_span_are_shown_below_it(program: Program, url: str) -> None:
     with (
         connect(url) as persistence,
         persistence.record_run(agent_id="agent", run_id="run") as run,

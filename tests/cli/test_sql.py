@@ -1,4 +1,4 @@
-"""`sql` answers a statement that reads."""
+"""`sql` runs a statement that reads."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_the_statement_may_come_from_stdin(program: Program, agents_db: str) -> 
     assert (shown.code, shown.out) == (0, "n\n3\n")
 
 
-def test_rows_that_are_left_out_are_told(program: Program, agents_db: str) -> None:
+def test_stderr_says_if_there_are_more_rows(program: Program, agents_db: str) -> None:
     shown = program("sql", "SELECT run_id FROM runs", "--limit", "1")
     assert (shown.code, shown.said) == (0, "There are more: add --limit all.\n")
     assert len(json.loads(shown.out)) == 1
@@ -81,7 +81,7 @@ def test_rows_that_are_left_out_are_told(program: Program, agents_db: str) -> No
         ("", "Expected is one statement, which only reads."),
     ],
 )
-def test_what_the_database_refuses_is_wrong_usage(
+def test_a_statement_that_the_database_refuses_is_wrong_usage(
     program: Program, recorded: str, query: str, said: str
 ) -> None:
     ended = program("sql", query, "--url", recorded)
@@ -91,7 +91,7 @@ def test_what_the_database_refuses_is_wrong_usage(
     assert len(ended.said.splitlines()) == 1
 
 
-def test_without_a_database_nothing_is_made(program: Program) -> None:
+def test_a_missing_database_is_not_created(program: Program) -> None:
     assert program("sql", "SELECT 1").code == 3
     assert program.files() == set()
     ended = program("sql", "SELECT 1", "--url", "memory://")
@@ -99,7 +99,7 @@ def test_without_a_database_nothing_is_made(program: Program) -> None:
     assert "no SQL" in ended.said
 
 
-def test_a_table_of_another_program_is_what_its_name_means(program: Program) -> None:
+def test_a_table_of_another_program_takes_precedence_over_a_view(program: Program) -> None:
     with closing(sqlite3.connect(program.folder / "agent_sdk.db")) as connection:
         connection.execute("CREATE TABLE runs (what TEXT)")
         connection.execute("INSERT INTO runs VALUES ('theirs')")

@@ -1,4 +1,4 @@
-"""`stats` adds up."""
+"""`stats` aggregates runs, model calls and tools."""
 
 from __future__ import annotations
 
@@ -58,12 +58,12 @@ def test_a_person_sees_tables(program: Program, recorded: str) -> None:
     ]
 
 
-def test_a_person_sees_that_there_is_nothing(program: Program, recorded: str) -> None:
+def test_a_person_sees_that_there_are_no_records(program: Program, recorded: str) -> None:
     shown = program.on_terminal("stats", "--url", recorded, "--agent", "nobody")
     assert shown.lines == ["Runs: 0", "", "Model calls: 0", "", "Tool calls: 0"]
 
 
-def test_model_calls_are_added_up_by_group(program: Program, recorded: str) -> None:
+def test_model_calls_are_aggregated_by_group(program: Program, recorded: str) -> None:
     told = program("stats", "--url", recorded, "--group-by", "model,day").json()
     assert {row["model"] for row in told} == set(
         program("stats", "--url", recorded).json()["by_model"]

@@ -1,4 +1,4 @@
-"""`tail` shows the newest events, and follows those that come."""
+"""`tail` shows the newest events, and follows new ones."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def shown(lines: list[str]) -> list[int]:
 
 @contextmanager
 def following(program: Program, *options: str) -> Iterator[subprocess.Popen[str]]:
-    """The program while it follows; it ends as with Ctrl-C, and has nothing more to say."""
+    """The program while it follows; it ends with Ctrl-C, without further output."""
     with program.start("tail", "-f", "--interval", "0.02", *options) as it:
         try:
             yield it
@@ -72,7 +72,7 @@ def test_the_newest_events_oldest_first(
     assert shown(ended.lines) == expected
 
 
-def test_events_are_shown_as_they_come(program: Program, tailed: str) -> None:
+def test_events_are_shown_as_they_are_committed(program: Program, tailed: str) -> None:
     with connect(tailed) as persistence, following(program, "-n", "1", "--url", tailed) as it:
         assert read(it, 1) == [12]
         append(persistence, 13, 14)
@@ -91,20 +91,18 @@ def test_a_person_sees_lines(program: Program, url: str) -> None:
     assert "\x1b[31mlog" in program.in_colour("tail", "--url", url).out
 
 
-def test_a_reader_that_has_seen_enough_ends_it_quietly(program: Program, tailed: str) -> None:
+def test_a_closed_pipe_ends_it_quietly(program: Program, tailed: str) -> None:
     piped = program.shell(f"curio-persistence tail --url '{tailed}' | head -1")
     assert (shown(piped.lines), piped.said) == ([3], "")
 
 
-def test_a_follower_notices_that_its_reader_left_though_nothing_happens(
-    program: Program, tailed: str
-) -> None:
+def test_a_follower_notices_a_closed_pipe_without_new_events(program: Program, tailed: str) -> None:
     begun = time.monotonic()
     program.shell(f"timeout 60 curio-persistence tail -f --interval 0.1 --url '{tailed}' | head -1")
     assert time.monotonic() - begun < 60
 
 
-def test_an_outage_is_told_once_and_nothing_is_lost(
+def test_an_outage_is_reported_once_and_nothing_is_lost(
     program: Program, private_postgres: PostgresServer
 ) -> None:
     url = f"postgresql:///postgres?host={private_postgres.directory}&user=postgres"
@@ -120,7 +118,7 @@ def test_an_outage_is_told_once_and_nothing_is_lost(
         assert read(it, 1) == [2]
 
 
-def test_a_database_that_is_not_there_is_not_waited_for(program: Program) -> None:
+def test_a_missing_database_is_not_waited_for(program: Program) -> None:
     assert program("tail", "-f", "--db-path", "typo.db").code == 3
 
 

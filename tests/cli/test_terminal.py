@@ -27,7 +27,7 @@ SHOWING = (
 
 
 def lasting(shown: str) -> str:
-    """What is shown, without the free space of the disk, which other programs change."""
+    """Return the output without the free disk space, which other programs change."""
     return re.sub(r"[\d,.]+ MB free", "… MB free", shown)
 
 
@@ -67,7 +67,7 @@ def test_a_pipe_gets_json_without_colours(
 
 
 @pytest.mark.parametrize("option", [[], ["--json"]], ids=["table", "json"])
-def test_what_was_stored_cannot_speak_to_the_terminal(
+def test_stored_text_cannot_control_the_terminal(
     program: Program, agents_db: str, option: list[str]
 ) -> None:
     with connect(f"sqlite:///{program.folder / agents_db}") as persistence:
@@ -95,21 +95,23 @@ def test_what_was_stored_cannot_speak_to_the_terminal(
         assert "red" in harmless
 
 
-def test_an_error_cannot_speak_to_the_terminal(program: Program, agents_db: str) -> None:
+def test_an_error_cannot_control_the_terminal(program: Program, agents_db: str) -> None:
     shown = program.on_terminal("events", EVIL)
     assert shown.code == 3
     assert shown.out.count("\n") == 1
     assert shown.out.rstrip("\n").isprintable()
 
 
-def test_json_is_right_whatever_the_encoding(program: Program, agents_db: str) -> None:
+def test_json_is_valid_in_any_encoding(program: Program, agents_db: str) -> None:
     runs = program("query").json()
     assert any("東京" in run["objective"] for run in runs)
     assert program("query", PYTHONIOENCODING="ascii").json() == runs
     assert program("query", LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0").json() == runs
 
 
-def test_a_table_spells_out_what_the_encoding_lacks(program: Program, agents_db: str) -> None:
+def test_a_table_escapes_characters_that_the_encoding_lacks(
+    program: Program, agents_db: str
+) -> None:
     shown = program.on_terminal("query", PYTHONIOENCODING="ascii")
     assert shown.code == 0
     assert r"\u6771\u4eac" in shown.out
@@ -124,7 +126,7 @@ def test_lone_surrogates_and_nul_reach_a_pipe_as_json(program: Program, agents_d
 
 @pytest.fixture
 def silent_server() -> Iterator[socket.socket]:
-    """Accepts connections and says nothing."""
+    """A server that accepts connections and sends nothing."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(30)
         yield listener
@@ -136,17 +138,17 @@ def waiting_for(server: socket.socket) -> list[str]:
 
 
 def test_ctrl_c_ends_at_once_and_quietly(program: Program, silent_server: socket.socket) -> None:
-    """Even while the database driver waits for a server."""
+    """It ends even while the database driver waits for a server."""
     with program.start(*waiting_for(silent_server)) as it, silent_server.accept()[0]:
         it.send_signal(signal.SIGINT)
         assert it.communicate() == ("", "")
         assert it.returncode == 130
 
 
-def test_ctrl_c_is_ignored_where_the_shell_said_so(
+def test_ctrl_c_is_ignored_if_the_shell_ignores_it(
     program: Program, silent_server: socket.socket
 ) -> None:
-    """As it does of what runs in the background of a script."""
+    """A shell does so for commands in the background of a script."""
     ignoring = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         it = program.start(*waiting_for(silent_server))

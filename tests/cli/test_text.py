@@ -1,4 +1,4 @@
-"""Stored text is made fit for a terminal."""
+"""Stored text is escaped, shortened and wrapped for a terminal."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_every_line_is_harmless(text: str) -> None:
         "\U0001fae9 \ue000",
     ],
 )
-def test_what_is_no_command_to_a_terminal_stays_as_it_is(text: str) -> None:
+def test_text_that_does_not_control_a_terminal_is_unchanged(text: str) -> None:
     assert lines(text) == [text]
 
 
@@ -72,7 +72,7 @@ def test_what_is_no_command_to_a_terminal_stays_as_it_is(text: str) -> None:
         ("\ud83d", "\\ud83d"),
     ],
 )
-def test_what_a_terminal_may_act_on_is_spelled_out(text: str, said: str) -> None:
+def test_control_characters_are_escaped(text: str, said: str) -> None:
     assert lines(text) == [said]
 
 
@@ -86,13 +86,13 @@ def test_a_shortened_text_fits_and_a_padded_one_fills(text: str, width: int) -> 
 
 
 @given(TEXTS.map(one_line), st.integers(2, 50))
-def test_a_folded_text_fits_and_nothing_is_lost(text: str, width: int) -> None:
+def test_a_wrapped_text_fits_and_nothing_is_lost(text: str, width: int) -> None:
     parts = [text[begin:end] for begin, end in folded(text, width)]
     assert "".join(parts) == text
     assert all(cells(part.rstrip()) <= width for part in parts)
 
 
-def test_a_text_is_folded_between_words() -> None:
+def test_a_text_is_wrapped_between_words() -> None:
     def parts(text: str, width: int) -> list[str]:
         return [text[begin:end] for begin, end in folded(text, width)]
 
@@ -142,7 +142,7 @@ def test_a_wide_character_is_not_cut_in_half() -> None:
         (timedelta(seconds=-2), "-2.0 s"),
     ],
 )
-def test_a_duration_is_said_in_two_units(length: timedelta, said: str) -> None:
+def test_a_duration_has_two_units(length: timedelta, said: str) -> None:
     assert duration(NOON, NOON + length) == said
 
 
@@ -151,7 +151,9 @@ def test_a_run_that_has_not_ended_has_no_duration() -> None:
 
 
 @pytest.mark.parametrize("moment", [datetime.min, datetime.max])
-def test_the_ends_of_time_can_be_shown(moment: datetime, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_first_and_last_dates_can_be_shown(
+    moment: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert local_time(moment.replace(tzinfo=UTC))
 
 
@@ -167,5 +169,5 @@ def test_the_ends_of_time_can_be_shown(moment: datetime, monkeypatch: pytest.Mon
         ("nothing secret", "nothing secret"),
     ],
 )
-def test_passwords_are_left_out_of_messages(message: str, said: str) -> None:
+def test_messages_contain_no_passwords(message: str, said: str) -> None:
     assert without_secrets(message) == said

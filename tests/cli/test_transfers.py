@@ -1,4 +1,4 @@
-"""`export`, `import records` and `copy`, as scripts use them and people see them."""
+"""`export`, `import records` and `copy` work in scripts and on a terminal."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.awkward import hashes
 
 
 @pytest.mark.parametrize("format", ["jsonl", "csv", "parquet", "arrow"])
-def test_what_is_exported_is_imported(program: Program, recorded: str, format: str) -> None:
+def test_an_export_can_be_imported(program: Program, recorded: str, format: str) -> None:
     code, out, said = program("export", "--url", recorded, "--output", f"all.{format}")
     assert (code, out) == (0, "")
     assert said == f"Exported to all.{format}: 5 runs, 5 events, 3 model calls, 0 scores.\n"
@@ -48,7 +48,7 @@ def test_one_table_of_csv_goes_to_stdout_and_several_do_not(
     assert "a file for each table" in said
 
 
-def test_nothing_is_replaced_without_force(program: Program, agents_db: str) -> None:
+def test_nothing_is_overwritten_without_force(program: Program, agents_db: str) -> None:
     (program.folder / "thesis.csv").write_text("years of work")
     for_one = ("export", "-o", "thesis.csv", "--table", "runs")
     code, _, said = program(*for_one)
@@ -101,7 +101,7 @@ def test_a_filter_that_some_table_lacks_is_wrong_usage(program: Program, agents_
     assert program.files() == {"agent_sdk.db"}
 
 
-def test_a_cut_off_export_is_imported_as_far_as_it_goes(program: Program, agents_db: str) -> None:
+def test_a_truncated_export_is_imported_up_to_its_end(program: Program, agents_db: str) -> None:
     program("export", "-o", "all.jsonl")
     path = program.folder / "all.jsonl"
     path.write_bytes(path.read_bytes()[:-200])
@@ -112,7 +112,7 @@ def test_a_cut_off_export_is_imported_as_far_as_it_goes(program: Program, agents
     assert [problem["line"] for problem in report["problems"]] == [14, None]
 
 
-def test_a_database_is_copied_and_what_is_new_follows(
+def test_a_database_is_copied_and_later_its_new_records(
     program: Program, recorded: str, postgres_url: str
 ) -> None:
     report = program("copy", recorded, "copy.db").json()
@@ -139,7 +139,7 @@ def test_a_database_is_copied_and_what_is_new_follows(
     ]
 
 
-def test_runs_that_differ_are_told(program: Program, agents_db: str) -> None:
+def test_runs_that_differ_are_reported(program: Program, agents_db: str) -> None:
     with connect(f"sqlite:///{program.folder}/other.db") as other:
         other.append_event("run-40", "agent", "from elsewhere")
     code, _, said = program("copy", agents_db, "other.db")
@@ -147,7 +147,7 @@ def test_runs_that_differ_are_told(program: Program, agents_db: str) -> None:
     assert said == "Run 'run-40' is not the same in both.\n"
 
 
-def test_a_source_is_named_once_and_has_to_be_there(program: Program, agents_db: str) -> None:
+def test_a_source_is_named_once_and_must_exist(program: Program, agents_db: str) -> None:
     code, _, said = program("copy", "--db-path", agents_db, agents_db, "copy.db")
     assert (code, "named twice" in said) == (2, True)
     assert program("copy", "nowhere.db", "copy.db").code == 3
@@ -155,9 +155,7 @@ def test_a_source_is_named_once_and_has_to_be_there(program: Program, agents_db:
     assert not Path(program.folder / "nowhere.db").exists()
 
 
-def test_an_export_of_a_run_that_is_not_there_is_not_a_success(
-    program: Program, agents_db: str
-) -> None:
+def test_an_export_of_an_unknown_run_is_not_a_success(program: Program, agents_db: str) -> None:
     code, _, said = program("export", "--output", "none.jsonl", "--run", "run-4000")
     assert code == 3
     assert "There are no records of run 'run-4000'." in said
@@ -179,7 +177,7 @@ _EXPORTED = "curio-persistence export --output -"
         "zcat all.jsonl.gz | curio-persistence import records - --db-path new.db",
     ],
 )
-def test_an_export_is_imported_from_a_pipe_or_packed(
+def test_an_export_is_imported_from_a_pipe_or_compressed(
     program: Program, agents_db: str, line: str
 ) -> None:
     report = program.shell(line).json()
@@ -204,7 +202,7 @@ def test_an_export_is_imported_from_a_pipe_or_packed(
         ("{} records - <&-", 3, "There is no - to import."),
     ],
 )
-def test_what_a_pipe_does_not_bring_is_told_in_a_sentence(
+def test_incomplete_input_from_a_pipe_is_reported_in_a_sentence(
     program: Program, agents_db: str, line: str, code: int, message: str
 ) -> None:
     line = line.format("curio-persistence import --db-path new.db")
@@ -216,7 +214,7 @@ def test_what_a_pipe_does_not_bring_is_told_in_a_sentence(
 
 @pytest.fixture(scope="module")
 def large_db(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """So much that an export of it takes a while."""
+    """A database so large that an export takes a while."""
     path = tmp_path_factory.mktemp("large") / "large.db"
     with connect(f"sqlite:///{path}") as persistence:
         persistence.log_agent_run_events(
@@ -226,9 +224,7 @@ def large_db(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("format", ["jsonl", "csv"])
-def test_ctrl_c_takes_away_what_an_export_has_not_finished(
-    program: Program, large_db: Path, format: str
-) -> None:
+def test_ctrl_c_removes_an_unfinished_export(program: Program, large_db: Path, format: str) -> None:
     source = str(large_db)
     with program.start("export", "-o", f"all.{format}", "--db-path", source) as it:
         while not (found := list(program.folder.glob(".*.partial"))):

@@ -1,4 +1,4 @@
-"""`upgrade` brings the database of an original Curio into today's tables."""
+"""`upgrade` upgrades the database of an original Curio."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.schema.original import EVENT, RUN
 
 @pytest.fixture
 def agent_sdk(program: Program) -> SQLiteFile:
-    """A database of an original Curio, where the program looks by itself."""
+    """A database of an original Curio, at the program's default path."""
     database = SQLiteFile(program.folder / "agent_sdk.db")
     original.make(database, events=[EVENT, EVENT | {"id": 12, "run_id": "stray"}])
     return database
@@ -32,7 +32,7 @@ def test_it_upgrades_and_says_what_it_did(program: Program, agent_sdk: SQLiteFil
     assert run["started_at"] == "2024-05-01T08:00:00.250000+00:00"
 
 
-def test_a_person_is_told_in_words(program: Program, agent_sdk: SQLiteFile) -> None:
+def test_a_person_sees_the_report(program: Program, agent_sdk: SQLiteFile) -> None:
     agent_sdk.run("UPDATE agent_runs SET finished_at = 'soon', created_at = '2024-10-27 02:30:00'")
     shown = program.on_terminal("upgrade", "--timezone", "Europe/Paris").out
     assert "1 runs that were never created" in shown
@@ -41,7 +41,7 @@ def test_a_person_is_told_in_words(program: Program, agent_sdk: SQLiteFile) -> N
     assert "missing" not in shown
 
 
-def test_the_zone_that_was_assumed_is_told(program: Program, agent_sdk: SQLiteFile) -> None:
+def test_the_assumed_zone_is_reported(program: Program, agent_sdk: SQLiteFile) -> None:
     zone = {"TZ": "Asia/Tokyo"}
     assert program("upgrade", "--dry-run", **zone).json()["timezone"] == "Asia/Tokyo"
     shown = program.on_terminal("upgrade", **zone).out
@@ -56,7 +56,7 @@ def test_a_dry_run_changes_nothing(program: Program, agent_sdk: SQLiteFile) -> N
     assert agent_sdk.state() == before
 
 
-def test_again_does_nothing_and_says_so(program: Program, agent_sdk: SQLiteFile) -> None:
+def test_a_second_upgrade_does_nothing_and_says_so(program: Program, agent_sdk: SQLiteFile) -> None:
     assert program("upgrade").code == 0
     before = agent_sdk.state()
     code, out, said = program("upgrade")
@@ -66,7 +66,7 @@ def test_again_does_nothing_and_says_so(program: Program, agent_sdk: SQLiteFile)
     assert agent_sdk.state() == before
 
 
-def test_the_command_that_is_named_to_who_opens_it_upgrades_it(
+def test_the_command_in_the_error_upgrades_the_file(
     program: Program, agent_sdk: SQLiteFile
 ) -> None:
     moved = program.folder / "it's here.db"
@@ -79,7 +79,7 @@ def test_the_command_that_is_named_to_who_opens_it_upgrades_it(
     assert len(program("query", "--db-path", moved.name).json()) == 2
 
 
-def test_the_command_that_is_named_for_a_schema_upgrades_it(
+def test_the_command_in_the_error_upgrades_a_schema(
     program: Program, postgres18: str, schema_name: str, postgres_url: str
 ) -> None:
     original.make(PostgresSchema(postgres18, schema_name), events=[EVENT], runs=[RUN])
@@ -102,7 +102,7 @@ def test_the_command_that_is_named_for_a_schema_upgrades_it(
         (["memory://"], 1, "nothing is to be upgraded"),
     ],
 )
-def test_what_cannot_be_done_is_refused(
+def test_an_impossible_upgrade_is_refused(
     program: Program, agent_sdk: SQLiteFile, arguments: list[str], code: int, says: str
 ) -> None:
     before = agent_sdk.state()
@@ -112,7 +112,7 @@ def test_what_cannot_be_done_is_refused(
     assert agent_sdk.state() == before
 
 
-def test_a_database_of_neither_is_refused(program: Program) -> None:
+def test_a_database_without_old_or_new_tables_is_refused(program: Program) -> None:
     SQLiteFile(program.folder / "agent_sdk.db").run("CREATE TABLE users (name TEXT)")
     ended = program("upgrade")
     assert ended.code == 1

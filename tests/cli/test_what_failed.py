@@ -1,4 +1,4 @@
-"""`failures` names what failed and why."""
+"""`failures` shows what failed and why."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_a_program_gets_a_list_of_groups(program: Program, recorded: str) -> Non
     assert program("failures", "--url", recorded, "--jsonl").out.count("\n") == 3
 
 
-def test_filters_choose_the_failures(program: Program, agents_db: str) -> None:
+def test_filters_apply_to_failures(program: Program, agents_db: str) -> None:
     assert [it["name"] for it in program("failures", "--agent", "planner").json()] == ["planner"]
     assert len(program("failures", "--until", "2026-11-20T10:35Z").json()) == 2
     code, out, said = program("failures", "--since", "1d", "--agent", "planner")
@@ -46,13 +46,13 @@ def test_filters_choose_the_failures(program: Program, agents_db: str) -> None:
     assert said == "The database agent_sdk.db has no such failures.\n"
 
 
-def test_that_there_are_more_is_said_in_a_pipe_too(program: Program, agents_db: str) -> None:
+def test_stderr_says_if_there_are_more_in_a_pipe_too(program: Program, agents_db: str) -> None:
     code, out, said = program("failures", "--limit", "1")
     assert (code, out.count('"kind"')) == (0, 1)
     assert said == "There are 2 more groups: add --limit all.\n"
 
 
-def test_long_messages_are_whole_and_fit_the_terminal(program: Program, agents_db: str) -> None:
+def test_long_messages_are_complete_and_fit_the_terminal(program: Program, agents_db: str) -> None:
     words = " ".join(f"word{letter}" for letter in "abcdefghijklmnopqrstuvwxyz")
     with connect(f"sqlite:///{program.folder / agents_db}") as persistence:
         for number in range(12):

@@ -114,7 +114,7 @@ def test_a_cursor_may_be_used_again(persistence: Persistence, kind: Kind) -> Non
         assert numbers(page) == [2, 1, 0][:limit]
 
 
-def test_a_cursor_works_in_another_process(open_again: Open, lasting: None) -> None:
+def test_a_cursor_works_after_reopening(open_again: Open, lasting: None) -> None:
     one, other = open_again(), open_again()
     write(one, AgentRun, range(3))
     cursor = query(one, AgentRun, limit=1).next_cursor

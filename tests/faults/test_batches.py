@@ -1,4 +1,4 @@
-"""Batches of several processes at once, and of one that is killed, refused or cut off in one."""
+"""Batches of several processes at once, and of a process that is killed or loses its connection."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def url(
     schema_name: str,
     postgres_servers: PostgresServers,
 ) -> str:
-    """Where processes meet."""
+    """The URL of the database that the processes share."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'agents.db'}"
     return f"{postgres_servers.dsn(request.param)}&schema={schema_name}"
@@ -90,7 +90,7 @@ def logged(persistence: Persistence) -> list[str]:
 
 
 def in_processes(url: str, work: Callable[[Persistence, int], T]) -> list[T]:
-    """What `work` returns in several processes, none of which begins before all are ready."""
+    """Return the results of `work` in several processes, which all start at the same time."""
     ready = multiprocessing.get_context("fork").Barrier(PROCESSES)
 
     def begin(number: int) -> T:
@@ -105,10 +105,10 @@ def in_processes(url: str, work: Callable[[Persistence, int], T]) -> list[T]:
 # --- several processes ------------------------------------------------------------------------
 
 
-def test_what_several_processes_replay_is_stored_and_counted_once(
+def test_records_replayed_by_several_processes_are_stored_and_counted_once(
     url: str, persistence: Persistence
 ) -> None:
-    """Not one call fails, though batches of several pieces meet as well."""
+    """No call fails, although batches of several chunks overlap as well."""
 
     def replay(own: Persistence, number: int) -> int:
         return sum(
@@ -125,10 +125,10 @@ def test_what_several_processes_replay_is_stored_and_counted_once(
     assert stats["total_cost_usd"] == Decimal(sum(range(200))) / 10**12
 
 
-def test_overlapping_batches_of_several_processes_never_fail_in_whatever_order(
+def test_overlapping_batches_of_several_processes_never_fail_in_any_order(
     url: str, persistence: Persistence
 ) -> None:
-    """Whoever comes second waits, and none waits for another who waits for him."""
+    """The second process waits, and no two processes wait for each other."""
     names = range(400)
 
     def send(own: Persistence, number: int) -> list[tuple[int | None, str]]:
@@ -145,10 +145,10 @@ def test_overlapping_batches_of_several_processes_never_fail_in_whatever_order(
         assert persistence.delete_agent_run("run")
 
 
-def test_long_batches_that_meet_in_different_orders_are_stored_once_they_are_sent_again(
+def test_long_batches_in_different_orders_are_stored_after_a_retry(
     url: str, persistence: Persistence
 ) -> None:
-    """They hold what they have written so far, so one of two may have to begin again."""
+    """Each holds locks on what it has written, so one of two may have to retry."""
     quick = "" if url.startswith("sqlite") else "&options=-c%20deadlock_timeout%3D20ms"
 
     def send(own: Persistence, number: int) -> None:
@@ -165,9 +165,7 @@ def test_long_batches_that_meet_in_different_orders_are_stored_once_they_are_sen
         assert sorted(map(int, logged(persistence))) == list(range(1_500))
 
 
-def test_batches_of_several_processes_each_get_the_ids_of_their_own(
-    url: str, persistence: Persistence
-) -> None:
+def test_batches_of_several_processes_get_their_own_ids(url: str, persistence: Persistence) -> None:
     def send(own: Persistence, process: int) -> list[tuple[int | None, str]]:
         told = []
         for start in range(0, 1_000, 200):
@@ -186,7 +184,7 @@ def test_batches_of_several_processes_each_get_the_ids_of_their_own(
     assert found == {pair for pairs in told for pair in pairs}
 
 
-def test_processes_whose_batches_come_first_of_all_make_each_run_once(
+def test_processes_whose_first_batches_name_the_same_runs_create_each_once(
     url: str, persistence: Persistence
 ) -> None:
     def send(own: Persistence, number: int) -> None:
@@ -203,7 +201,7 @@ def test_processes_whose_batches_come_first_of_all_make_each_run_once(
             persistence.delete_agent_run(run.run_id)
 
 
-def test_of_several_processes_that_create_the_same_runs_one_does(
+def test_one_of_several_processes_that_create_the_same_runs_succeeds(
     url: str, persistence: Persistence
 ) -> None:
     def create(own: Persistence, number: int) -> str:
@@ -219,8 +217,8 @@ def test_of_several_processes_that_create_the_same_runs_one_does(
     assert {run.agent_id for run in persistence.get_agent_runs(limit=None)} == {creator}
 
 
-def test_two_who_wait_for_each_other_are_told_to_try_again(open_postgres: Open) -> None:
-    """Two transactions with the same event_ids in different orders; one of them gets through."""
+def test_a_deadlock_of_two_transactions_ends_with_an_error_for_one(open_postgres: Open) -> None:
+    """The transactions have the same event_ids in different orders; the other one succeeds."""
     persistence = open_postgres("&options=-c%20deadlock_timeout%3D20ms")
     persistence.create_agent_run(AgentRun("agent", "run"))
     meet = threading.Barrier(2)
@@ -239,7 +237,7 @@ def test_two_who_wait_for_each_other_are_told_to_try_again(open_postgres: Open) 
     assert sorted(logged(persistence)) == ["1", "2"]
 
 
-def test_what_others_stored_meanwhile_is_known_whatever_the_servers_default_is(
+def test_concurrently_stored_records_are_known_at_any_default_isolation_level(
     open_postgres: Open,
 ) -> None:
     own = open_postgres("&options=-c%20default_transaction_isolation%3Drepeatable%5C%20read")
@@ -285,10 +283,10 @@ print("stored", flush=True)
 
 @pytest.mark.slow
 @pytest.mark.parametrize("url", ["sqlite", "postgres18"], indirect=True)
-def test_a_batch_whose_process_is_killed_is_stored_whole_or_not_at_all(
+def test_a_batch_of_a_killed_process_is_stored_completely_or_not_at_all(
     url: str, persistence: Persistence
 ) -> None:
-    """And can be sent again, without a look at what became of it."""
+    """It can be sent again without checking the result."""
     whole = [str(number) for number in range(3_000)]
     for _ in soak.times(1):
         for said in ("2500", "read", "stored"):
@@ -309,10 +307,10 @@ def test_a_batch_whose_process_is_killed_is_stored_whole_or_not_at_all(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("url", ["sqlite", "postgres18"], indirect=True)
-def test_a_batch_that_is_interrupted_is_stored_whole_or_not_at_all(
+def test_an_interrupted_batch_is_stored_completely_or_not_at_all(
     url: str, persistence: Persistence
 ) -> None:
-    """By Ctrl-C; and what comes after it works."""
+    """The interrupt is Ctrl-C; later calls work."""
     code = WRITE.replace(
         "    persistence.log_agent_run_events(events())\n",
         "    try:\n"
@@ -357,17 +355,17 @@ with connect(sys.argv[1]) as persistence:
 @pytest.mark.slow
 @pytest.mark.parametrize("url", ["sqlite", "postgres18"], indirect=True)
 def test_a_long_batch_needs_no_more_memory_than_a_short_one(url: str) -> None:
-    """Each event, with its row, is more than three kilobytes."""
+    """Each event with its row takes more than three kilobytes."""
     with Child(MEASURE, url, str(20_000 * soak.FACTOR)) as child:
         megabytes = int(child.finish())
     assert megabytes < 20
 
 
-# --- what a database refuses ------------------------------------------------------------------
+# --- refused by the database ------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("at", [0, 700])
-def test_rows_that_break_a_constraint_are_refused_with_all_the_others(
+def test_a_batch_with_a_row_that_violates_a_constraint_is_refused(
     persistence: Persistence, at: int
 ) -> None:
     store = persistence._store
@@ -404,15 +402,15 @@ def test_very_large_ids_belong_to_their_rows(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("last", [2**63 - 3, 2**63 - 1])
-def test_a_batch_for_which_no_ids_are_left_is_refused_whole(tmp_path: Path, last: int) -> None:
-    """SQLite never assigns an id again, so the table is full."""
+def test_a_batch_without_enough_ids_is_refused_completely(tmp_path: Path, last: int) -> None:
+    """SQLite never reuses an id, so the table is full."""
     with with_last_id(tmp_path / "agents.db", last) as persistence:
         with pytest.raises(StorageFullError):
             persistence.log_agent_run_events([event(number) for number in range(1, 40)])
         assert [event.data for event in persistence.get_agent_run_events("run")] == ["0"]
 
 
-def test_on_a_full_disk_nothing_of_a_batch_is_stored() -> None:
+def test_a_full_disk_stores_nothing_of_a_batch() -> None:
     with (
         small_disk(megabytes=8) as disk,
         SQLitePersistence(disk.folder / "agents.db") as persistence,
@@ -429,7 +427,7 @@ def test_on_a_full_disk_nothing_of_a_batch_is_stored() -> None:
         assert len(logged(persistence)) == 2_100
 
 
-def test_what_is_opened_for_reading_takes_no_batch(url: str, persistence: Persistence) -> None:
+def test_a_read_only_persistence_refuses_batches(url: str, persistence: Persistence) -> None:
     persistence.create_agent_run(AgentRun("agent", "run"))
     before = everything(persistence)
     with connect(url, read_only=True) as reader:
@@ -442,7 +440,7 @@ def test_what_is_opened_for_reading_takes_no_batch(url: str, persistence: Persis
 
 @pytest.fixture
 def clerk(open_postgres: Open, ask: Ask, schema_name: str) -> Iterator[PostgresPersistence]:
-    """A role that may do everything with the tables, and nothing with the sequences behind them."""
+    """A role with all privileges on the tables and none on their sequences."""
     open_postgres()
     role = f"clerk_{uuid.uuid4().hex}"
     ask(f"CREATE ROLE {role} LOGIN")
@@ -457,8 +455,8 @@ def clerk(open_postgres: Open, ask: Ask, schema_name: str) -> Iterator[PostgresP
         ask(f"DROP ROLE {role}")
 
 
-def test_who_may_insert_may_insert_batches(clerk: PostgresPersistence) -> None:
-    """To COPY with ids, one must reserve them; a role without that right gets there by INSERT."""
+def test_a_role_that_may_insert_may_insert_batches(clerk: PostgresPersistence) -> None:
+    """COPY with ids must reserve them; a role without that privilege uses INSERT."""
     for kind, count in zip(MODELS, (5, 1_001, 5), strict=True):
         batch = [record(kind, number) for number in range(count)]
         write_all(clerk, kind, batch)
@@ -490,12 +488,12 @@ def test_batches_work_behind_pgbouncer(pgbouncer: str, schema_name: str) -> None
             persistence.log_agent_run_events(event(number) for number in range(2_100))
 
 
-# --- cut off ----------------------------------------------------------------------------------
+# --- lost connections -------------------------------------------------------------------------
 
 
 @contextmanager
 def held_up(dsn: str, schema_name: str) -> Iterator[None]:
-    """Somebody has written `event 5` already, and does not yet say whether he means it."""
+    """An open transaction has written `event 5` and is not yet committed."""
     with closing(psycopg2.connect(dsn)) as connection, connection.cursor() as cursor:
         cursor.execute(
             f"INSERT INTO {schema_name}.agent_run_events "
@@ -507,7 +505,7 @@ def held_up(dsn: str, schema_name: str) -> Iterator[None]:
 
 
 def big_batch(megabytes: int) -> list[AgentRunEvent]:
-    """More than the buffers between here and the server hold: 3 megabytes, 20 by network."""
+    """A batch larger than the buffers on the way to the server: 3 megabytes, 20 by network."""
     return [
         AgentRunEvent("agent", "run", data="x" * (megabytes << 16) or "x", event_id=f"event {n}")
         for n in range(16)
@@ -515,7 +513,7 @@ def big_batch(megabytes: int) -> list[AgentRunEvent]:
 
 
 @pytest.mark.parametrize("megabytes", [0, 3])
-def test_a_batch_that_takes_too_long_is_given_up_and_spoils_nothing(
+def test_a_batch_that_takes_too_long_is_cancelled_and_affects_nothing_else(
     open_postgres: Open, ask: Ask, application: str, dsn: str, schema_name: str, megabytes: int
 ) -> None:
     persistence = open_postgres(statement_timeout=0.2)
@@ -538,10 +536,10 @@ def test_a_batch_that_takes_too_long_is_given_up_and_spoils_nothing(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("megabytes", [0, 20])
-def test_a_batch_that_the_network_swallows_is_given_up_in_time_and_can_be_sent_again(
+def test_a_batch_lost_in_the_network_times_out_and_can_be_sent_again(
     blackhole: BlackHole, postgres18: str, schema_name: str, megabytes: int
 ) -> None:
-    """While it is being sent, or while its answer is awaited; no server hears of a deadline."""
+    """It is lost on the way, or its answer is; the server cannot enforce a deadline."""
     with PostgresPersistence(
         dsn=make_dsn(blackhole.dsn(postgres18), connect_timeout=5),
         schema=schema_name,

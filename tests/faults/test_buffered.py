@@ -1,4 +1,4 @@
-"""Queued records when processes end, fork or are killed, and when nothing can be stored."""
+"""Queued records survive the end of processes, forks and outages as documented."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def logged(persistence: Persistence) -> list[str]:
 
 
 def stored(path: Path) -> list[str]:
-    """What is in a database that another process wrote to."""
+    """Return the records in a database that another process wrote to."""
     with SQLitePersistence(path) as persistence:
         return logged(persistence)
 
@@ -75,7 +75,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "agents.db"
 
 
-# What the processes below begin with. Nothing is stored of its own accord.
+# The first lines of the processes below. Nothing is stored without a flush.
 PRELUDE = '''
 import select, signal, time
 
@@ -111,14 +111,14 @@ while True:
 
 
 @pytest.mark.slow
-def test_after_a_kill_all_that_flush_returned_for_is_there_and_no_gap(path: Path) -> None:
-    """Nothing that came later is stored without what came before, and of a batch all or nothing."""
+def test_after_a_kill_all_flushed_records_are_stored_without_a_gap(path: Path) -> None:
+    """No record is stored without all earlier ones, and no batch in part."""
     begin = 0
     for start in soak.times(4):
         with Child(PRELUDE + APPEND, path, str(begin)) as child:
             for _ in range(1 + start % 3):
                 told = int(child.read())
-            time.sleep(random.random() / 20)  # Any moment will do.
+            time.sleep(random.random() / 20)  # Any moment is suitable.
             said = child.kill().split("\n")[:-1]
         told = int(said[-1]) if said else told
         found = [int(data) for data in stored(path)]
@@ -126,7 +126,7 @@ def test_after_a_kill_all_that_flush_returned_for_is_there_and_no_gap(path: Path
         assert singles >= told
         assert rest in (0, 1)
         assert found == [number for number in range(singles + 1) for _ in range(8)][: len(found)]
-        if rest:  # Go on where it was killed.
+        if rest:  # Continue where it was killed.
             with SQLitePersistence(path) as persistence:
                 event = AgentRunEvent("agent", "run", event_type="batch", data=singles)
                 persistence.log_agent_run_events([event] * 7)
@@ -191,10 +191,10 @@ while not asked(0.05):
 
 
 @pytest.mark.parametrize(("lock_timeout", "reason"), [(0.1, "BusyError"), (60, "exit")])
-def test_an_exit_does_not_wait_for_ever_for_a_database_that_is_locked(
+def test_an_exit_does_not_wait_for_ever_for_a_locked_database(
     path: Path, lock_timeout: float, reason: str
 ) -> None:
-    """It tells what was lost, and goes."""
+    """It logs what was lost, and ends."""
     with (
         SQLitePersistence(path) as persistence,
         Child(PRELUDE + LOCKED, path, str(lock_timeout)) as child,
@@ -207,7 +207,7 @@ def test_an_exit_does_not_wait_for_ever_for_a_database_that_is_locked(
     assert stored(path) == []
 
 
-def test_sigterm_does_not_wait_for_ever_for_a_database_that_is_locked(path: Path) -> None:
+def test_sigterm_does_not_wait_for_ever_for_a_locked_database(path: Path) -> None:
     with SQLitePersistence(path) as persistence, Child(PRELUDE + LOCKED, path, "60") as child:
         child.read()
         with persistence.transaction():
@@ -252,7 +252,7 @@ def test_sigterm_ends_the_process_when_the_queue_is_stored(path: Path) -> None:
     assert stored(path) == numbers(5)
 
 
-def test_without_being_asked_for_nothing_comes_before_sigterm(path: Path) -> None:
+def test_by_default_sigterm_ends_the_process_at_once(path: Path) -> None:
     program = "buffered = opened()\nlog(buffered, 0)\nprint('ready', flush=True)\ninput()"
     with Child(PRELUDE + program, path) as child:
         child.read()
@@ -261,7 +261,7 @@ def test_without_being_asked_for_nothing_comes_before_sigterm(path: Path) -> Non
     assert stored(path) == []
 
 
-def test_where_sigterm_was_ignored_it_stores_the_queue_and_is(path: Path) -> None:
+def test_an_ignored_sigterm_stores_the_queue_and_stays_ignored(path: Path) -> None:
     with terminated(path, "ignored") as child:
         wait_until(lambda: stored(path) == numbers(5))
         child.write("ask")
@@ -269,7 +269,7 @@ def test_where_sigterm_was_ignored_it_stores_the_queue_and_is(path: Path) -> Non
         child.finish()
 
 
-def test_the_handler_that_was_there_is_called_once_in_the_main_thread(path: Path) -> None:
+def test_the_previous_handler_is_called_once_in_the_main_thread(path: Path) -> None:
     with terminated(path, "handled") as child:
         for times in (1, 2):
             wait_until(lambda: stored(path) == numbers(5))
@@ -284,7 +284,7 @@ def answer(child: Child) -> str:
     return child.read()
 
 
-def test_a_handler_that_ends_the_process_does(path: Path) -> None:
+def test_a_previous_handler_can_end_the_process(path: Path) -> None:
     with terminated(path, "leaving") as child:
         assert child.exit_code() == 7
     assert stored(path) == numbers(5)
@@ -310,7 +310,7 @@ while True:
 
 
 def test_sigterm_in_a_transaction_waits_for_its_end(path: Path) -> None:
-    """The handler interrupts the very thread that the writer has to wait for."""
+    """The handler interrupts the same thread that the writer must wait for."""
     program = """
 buffered = opened(install_sigterm=True)
 with buffered.transaction():
@@ -333,7 +333,7 @@ time.sleep(60)
 
 @contextmanager
 def busy(path: Path) -> Iterator[None]:
-    """Nothing can be written to the database meanwhile."""
+    """Lock the database, so that nothing can be written to it."""
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         yield
@@ -356,7 +356,7 @@ while True:
 """
 
 
-def test_what_is_appended_after_sigterm_is_stored_or_refused_but_never_lost(path: Path) -> None:
+def test_records_appended_after_sigterm_are_stored_or_refused_but_never_lost(path: Path) -> None:
     SQLitePersistence(path).close()
     with Child(PRELUDE + APPENDING, path) as child:
         child.read()
@@ -370,7 +370,7 @@ def test_what_is_appended_after_sigterm_is_stored_or_refused_but_never_lost(path
     assert stored(path)[: len(told) + 101] == numbers(len(told) + 101)
 
 
-def test_what_sigterm_waits_for_includes_a_record_that_is_just_being_added(path: Path) -> None:
+def test_sigterm_also_waits_for_a_record_that_is_being_added(path: Path) -> None:
     with (
         SQLitePersistence(path).buffered(max_seconds=NEVER) as buffered,
         ThreadPoolExecutor(1) as other,
@@ -389,9 +389,7 @@ ENDINGS = {
 
 
 @pytest.mark.parametrize("end", ENDINGS)
-def test_the_end_of_a_process_goes_on_trying_while_the_database_is_busy(
-    path: Path, end: str
-) -> None:
+def test_the_end_of_a_process_retries_while_the_database_is_busy(path: Path, end: str) -> None:
     program = """
 buffered = SQLitePersistence(path, lock_timeout=0).buffered(
     max_seconds=3600, install_sigterm=True
@@ -411,7 +409,7 @@ while not asked(0.05):
     assert stored(path) == numbers(500)
 
 
-def test_close_goes_on_trying_while_the_database_is_busy(path: Path) -> None:
+def test_close_retries_while_the_database_is_busy(path: Path) -> None:
     buffered = SQLitePersistence(path, lock_timeout=0).buffered(max_seconds=NEVER)
     log_numbers(buffered, *range(5))
     with busy(path):
@@ -438,19 +436,19 @@ while True:
 
 
 @pytest.mark.slow
-def test_sigterm_in_the_middle_of_anything_ends_the_process_and_loses_nothing_before_it(
+def test_sigterm_at_any_point_ends_the_process_and_loses_no_earlier_record(
     tmp_path: Path,
 ) -> None:
     for start in soak.times(5):
         path = tmp_path / f"{start}.db"
         with Child(PRELUDE + BUSY, path) as child:
             child.read()
-            time.sleep(random.random() / 5)  # Any moment will do.
+            time.sleep(random.random() / 5)  # Any moment is suitable.
             child.terminate()
             assert child.exit_code() == -signal.SIGTERM
         found = stored(path)
         assert found == numbers(len(found))
-        with SQLitePersistence(path) as persistence:  # Each run came after an event.
+        with SQLitePersistence(path) as persistence:  # Each run was created after an event.
             assert len(persistence.get_agent_runs(limit=None)) <= len(found) // 10 + 2
 
 
@@ -466,7 +464,7 @@ def sigterm() -> Iterator[Callable[..., Any]]:
     signal.signal(signal.SIGTERM, before)
 
 
-def test_close_puts_the_handler_back_unless_another_one_came_since(
+def test_close_restores_the_handler_unless_another_was_installed(
     path: Path, sigterm: Callable[..., Any]
 ) -> None:
     first = SQLitePersistence(path).buffered(install_sigterm=True)
@@ -524,7 +522,7 @@ def anywhere(request: pytest.FixtureRequest, path: Path) -> Iterator[Persistence
             yield persistence
 
 
-def test_a_fork_begins_with_an_empty_queue_and_the_parent_keeps_its_own(
+def test_a_fork_begins_with_an_empty_queue_and_the_parents_is_unchanged(
     anywhere: Persistence,
 ) -> None:
     def be_child() -> tuple[int, dict[str, int], int]:
@@ -607,7 +605,7 @@ def test_forks_work_while_threads_append_and_read(anywhere: Persistence) -> None
     assert found.count("child") == 3 * len(forks)
 
 
-def test_a_fork_of_what_does_not_survive_one_is_told_so() -> None:
+def test_a_fork_of_a_memory_database_raises() -> None:
     def be_child() -> None:
         log(buffered, "child")
         with pytest.raises(ClosedError, match="does not survive a fork"):
@@ -643,7 +641,7 @@ def disk() -> Iterator[SmallDisk]:
         yield disk
 
 
-def test_what_does_not_fit_on_a_full_disk_waits_until_there_is_room(
+def test_records_wait_until_a_full_disk_has_free_space(
     disk: SmallDisk, caplog: pytest.LogCaptureFixture
 ) -> None:
     big = "x" * 1000
@@ -672,7 +670,7 @@ def server(private_postgres: PostgresServer) -> Iterator[PostgresPersistence]:
         yield persistence
 
 
-def test_while_the_server_is_down_appends_go_on_and_are_stored_when_it_is_back(
+def test_appends_during_an_outage_are_stored_after_it(
     server: PostgresPersistence, private_postgres: PostgresServer
 ) -> None:
     with server.buffered(max_seconds=0.01) as buffered:
@@ -685,12 +683,12 @@ def test_while_the_server_is_down_appends_go_on_and_are_stored_when_it_is_back(
                     call()
             assert not buffered.health_check()
             assert buffered.pending == 49
-        wait_until(lambda: not buffered.pending)  # By itself.
+        wait_until(lambda: not buffered.pending)  # Without a call.
         assert logged(buffered) == numbers(50)
         assert buffered.dropped == {}
 
 
-def test_a_full_queue_that_cannot_be_stored_raises_and_keeps_nobody_waiting(
+def test_a_full_queue_that_cannot_be_stored_raises_without_waiting(
     server: PostgresPersistence, private_postgres: PostgresServer
 ) -> None:
     with server.buffered(max_items=10, max_seconds=0) as buffered:
@@ -703,7 +701,7 @@ def test_a_full_queue_that_cannot_be_stored_raises_and_keeps_nobody_waiting(
         assert buffered.dropped == {}
 
 
-def test_what_cannot_be_stored_until_close_is_counted_told_and_raised(
+def test_records_that_close_cannot_store_are_counted_logged_and_raised(
     server: PostgresPersistence,
     private_postgres: PostgresServer,
     caplog: pytest.LogCaptureFixture,
@@ -723,7 +721,7 @@ def test_what_cannot_be_stored_until_close_is_counted_told_and_raised(
 
 
 @pytest.mark.slow
-def test_a_network_that_swallows_everything_keeps_nobody_waiting_for_longer_than_the_writer(
+def test_a_silent_network_blocks_no_call_longer_than_the_writer(
     blackhole: BlackHole, postgres18: str, schema_name: str
 ) -> None:
     dsn = make_dsn(blackhole.dsn(postgres18), connect_timeout=2)
@@ -739,11 +737,11 @@ def test_a_network_that_swallows_everything_keeps_nobody_waiting_for_longer_than
         assert time.monotonic() - begin < 5
         blackhole.forward()
         wait_until(lambda: not buffered.pending)
-        # The answer to a write was lost: that write, and only it, may be there twice.
+        # The answer to a write was lost: only that write may be stored twice.
         assert list(dict.fromkeys(logged(buffered))) == numbers(100)
 
 
-def test_tables_that_are_missing_can_be_made_while_records_wait(path: Path) -> None:
+def test_missing_tables_can_be_created_while_records_wait(path: Path) -> None:
     SQLitePersistence(path, initialize=False)
     sqlite3.connect(path).close()
     with SQLitePersistence(path, initialize=False).buffered(max_seconds=0) as buffered:
@@ -754,9 +752,7 @@ def test_tables_that_are_missing_can_be_made_while_records_wait(path: Path) -> N
         assert logged(buffered) == ["early"]
 
 
-def test_appends_meet_an_error_that_does_not_pass_by_itself(
-    path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_appends_raise_a_persistent_error(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     SQLitePersistence(path, initialize=False)
     sqlite3.connect(path).close()
     buffered = SQLitePersistence(path, initialize=False).buffered(max_seconds=NEVER)
@@ -768,7 +764,7 @@ def test_appends_meet_an_error_that_does_not_pass_by_itself(
     assert len(caplog.records) == 2, "that it failed, and what was lost"
 
 
-def test_one_that_drops_records_bothers_no_caller_with_an_error_that_stands(path: Path) -> None:
+def test_with_overflow_drop_appends_do_not_raise_a_persistent_error(path: Path) -> None:
     sqlite3.connect(path).close()
     buffered = SQLitePersistence(path, initialize=False).buffered(
         max_items=3, max_seconds=0, overflow="drop"
@@ -782,7 +778,7 @@ def test_one_that_drops_records_bothers_no_caller_with_an_error_that_stands(path
     assert buffered.dropped == {"overflow": 1, "SchemaMismatchError": 3}
 
 
-def test_what_may_only_be_read_refuses_appends_as_ever(path: Path) -> None:
+def test_a_read_only_persistence_refuses_appends(path: Path) -> None:
     SQLitePersistence(path).close()
     with SQLitePersistence(path, read_only=True).buffered() as buffered:
         with pytest.raises(AccessDeniedError, match="read-only"):
@@ -796,7 +792,7 @@ def test_what_may_only_be_read_refuses_appends_as_ever(path: Path) -> None:
 
 
 def refuse_bad_data(persistence: Persistence) -> None:
-    """A rule of the database's owner, who wants no event that says "bad"."""
+    """Add a constraint that refuses events with "bad" in their data."""
     if isinstance(persistence, PostgresPersistence):
         rule = "ALTER TABLE {} ADD CONSTRAINT no_bad CHECK (data <> 'bad')"
     else:
@@ -828,7 +824,7 @@ def test_only_the_records_that_the_database_refuses_are_lost(
 
 
 class Broken(MemoryStore):
-    """Somebody's own store, which raises what a store should not."""
+    """A store of a user, which raises exceptions that a store should not raise."""
 
     def insert(self, table: Table[Any], row: Row) -> int:
         if row.get("data") == "bad":
@@ -846,7 +842,7 @@ def test_a_store_that_raises_anything_loses_only_that_record() -> None:
 
 
 class Misprogrammed(MemoryStore):
-    """A store whose statements the database does not understand."""
+    """A store whose statements are invalid."""
 
     def insert(self, table: Table[Any], row: Row) -> int:
         raise PersistenceError("syntax error")
@@ -855,7 +851,7 @@ class Misprogrammed(MemoryStore):
         raise PersistenceError("syntax error")
 
 
-def test_records_of_a_failing_program_are_lost_instead_of_tried_for_ever(
+def test_records_that_always_fail_are_dropped_instead_of_retried_for_ever(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     with Persistence(Misprogrammed()).buffered(max_seconds=NEVER) as buffered:
@@ -866,7 +862,7 @@ def test_records_of_a_failing_program_are_lost_instead_of_tried_for_ever(
 
 
 class Recording(logging.Handler):
-    """Keeps what is logged where it is queued, as agents do that record everything."""
+    """A log handler that records log messages in the same persistence."""
 
     def __init__(self, buffered: BufferedPersistence) -> None:
         super().__init__()
@@ -878,7 +874,7 @@ class Recording(logging.Handler):
         self._buffered.flush()
 
 
-def test_what_the_writer_logs_may_be_queued_and_read_by_its_own_thread(path: Path) -> None:
+def test_messages_of_the_writer_may_be_queued_and_read_by_its_own_thread(path: Path) -> None:
     with SQLitePersistence(path) as persistence:
         refuse_bad_data(persistence)
         buffered = persistence.buffered(max_items=2, max_seconds=NEVER)
@@ -917,7 +913,7 @@ def test_a_log_that_fails_stops_neither_the_writer_nor_a_caller(path: Path) -> N
             logger.removeHandler(handler)
 
 
-def test_where_no_thread_can_be_started_appends_are_stored_by_the_caller(path: Path) -> None:
+def test_if_no_thread_can_be_started_the_caller_stores_its_appends(path: Path) -> None:
     program = """
 buffered = opened()
 threading.stack_size(1 << 46)  # More than there is.

@@ -51,14 +51,14 @@ ACTIONS: dict[str, tuple[Action, set[int]]] = {
 
 @pytest.fixture
 def buffered(tmp_path: Path) -> Iterator[BufferedPersistence]:
-    """A queue that is often full: an append waits for room in every second action."""
+    """A queue that is often full: an append waits for free space in every second action."""
     persistence = SQLitePersistence(tmp_path / "agents.db", lock_timeout=2)
     with closing(persistence.buffered(max_items=4, max_seconds=0.5)) as buffered:
         yield buffered
 
 
 @pytest.mark.parametrize("name", ACTIONS)
-def test_an_interrupt_at_any_point_locks_nothing_and_leaves_no_half(
+def test_an_interrupt_at_any_point_locks_nothing_and_stores_nothing_in_part(
     buffered: BufferedPersistence, name: str
 ) -> None:
     action, allowed = ACTIONS[name]
@@ -77,17 +77,17 @@ FIRST: dict[str, Callable[[BufferedPersistence], object]] = {
 
 
 @pytest.mark.parametrize("name", FIRST)
-def test_an_interrupt_at_any_point_of_the_first_calls_stops_no_later_one(name: str) -> None:
-    """They start the thread, and close ends it.
+def test_an_interrupt_at_any_point_of_the_first_calls_does_not_break_later_ones(name: str) -> None:
+    """The first calls start the thread, and close ends it.
 
-    In a process of its own, because Python's own `start()`, interrupted, may leave a thread that
+    Runs in a separate process, because Python's own `start()`, interrupted, may leave a thread that
     never begins.
     """
     assert Fork(partial(interrupted_at_first, name)).result() > 20
 
 
 def interrupted_at_first(name: str) -> int:
-    """Interrupt calls on new queues, and return at how many points."""
+    """Interrupt calls on new queues, and return the number of points."""
     with ThreadPoolExecutor(1) as other:
         for number in count():
             point = Point(number)

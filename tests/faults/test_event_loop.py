@@ -1,4 +1,4 @@
-"""The event loop goes on, whatever its persistence waits for."""
+"""The event loop runs while its persistence waits."""
 
 from __future__ import annotations
 
@@ -53,20 +53,20 @@ async def write_together(awaited: AsyncPersistence) -> None:
         await append(awaited)
 
 
-# --- a network that swallows ----------------------------------------------------------------------
+# --- a silent network -----------------------------------------------------------------------------
 
 
 @pytest.fixture
 def through_network(
     blackhole: BlackHole, postgres18: str, schema_name: str
 ) -> Callable[[], Persistence]:
-    """Opens a persistence that waits for ever when the network is silent."""
+    """Open a persistence that waits for ever when the network is silent."""
     dsn = make_dsn(blackhole.dsn(postgres18), connect_timeout=60)
     return partial(PostgresPersistence, dsn=dsn, schema=schema_name)
 
 
 @pytest.mark.parametrize("work", [append, read, write_together])
-def test_the_loop_turns_while_the_server_is_silent(
+def test_the_loop_runs_while_the_server_is_silent(
     through_network: Callable[[], Persistence], blackhole: BlackHole, work: Work
 ) -> None:
     async def main() -> None:
@@ -79,7 +79,7 @@ def test_the_loop_turns_while_the_server_is_silent(
     asyncio.run(main())
 
 
-def test_the_loop_turns_while_a_server_is_silent_in_the_midst_of_a_stream(
+def test_the_loop_runs_while_a_server_is_silent_in_the_middle_of_a_stream(
     through_network: Callable[[], Persistence], blackhole: BlackHole
 ) -> None:
     with closing(through_network()) as persistence:
@@ -98,7 +98,7 @@ def test_the_loop_turns_while_a_server_is_silent_in_the_midst_of_a_stream(
     asyncio.run(main())
 
 
-def test_the_loop_turns_while_a_persistence_is_opened_and_closed(
+def test_the_loop_runs_while_a_persistence_is_opened_and_closed(
     through_network: Callable[[], Persistence], blackhole: BlackHole
 ) -> None:
     async def main() -> None:
@@ -115,7 +115,7 @@ def test_the_loop_turns_while_a_persistence_is_opened_and_closed(
     asyncio.run(main())
 
 
-def test_who_waits_for_a_silent_server_can_stop_waiting(
+def test_a_task_that_waits_for_a_silent_server_can_be_cancelled(
     through_network: Callable[[], Persistence], blackhole: BlackHole
 ) -> None:
     async def main() -> None:
@@ -135,7 +135,7 @@ def test_who_waits_for_a_silent_server_can_stop_waiting(
 # --- SQLite ---------------------------------------------------------------------------------------
 
 
-def test_the_loop_turns_while_another_process_has_the_file(tmp_path: Path) -> None:
+def test_the_loop_runs_while_another_process_locks_the_file(tmp_path: Path) -> None:
     async def main() -> None:
         with closing(sqlite3.connect(tmp_path / "a.db", isolation_level=None)) as other:
             other.execute("BEGIN EXCLUSIVE")
@@ -148,7 +148,7 @@ def test_the_loop_turns_while_another_process_has_the_file(tmp_path: Path) -> No
     asyncio.run(main())
 
 
-def test_what_is_opened_when_nobody_waits_for_it_any_more_is_closed(tmp_path: Path) -> None:
+def test_a_persistence_opened_after_its_cancellation_is_closed(tmp_path: Path) -> None:
     async def main() -> None:
         with closing(sqlite3.connect(tmp_path / "a.db", isolation_level=None)) as other:
             other.execute("BEGIN EXCLUSIVE")
@@ -210,14 +210,14 @@ print(*imported)
 """
 
 
-def test_the_loop_does_not_stand_still_for_imports_of_modules(tmp_path: Path) -> None:
+def test_the_loop_is_not_blocked_by_imports_of_modules(tmp_path: Path) -> None:
     command = (sys.executable, "-c", IMPORTS, tmp_path)
     ran = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
     assert (ran.stdout.split(), ran.stderr) == ([], "")
 
 
 @pytest.mark.slow
-def test_the_loop_does_not_stand_still_while_very_much_is_read(tmp_path: Path) -> None:
+def test_the_loop_is_not_blocked_by_reading_very_many_records(tmp_path: Path) -> None:
     path = tmp_path / "a.db"
     with SQLitePersistence(path) as persistence:
         write(persistence, AgentRunEvent, range(MANY), moments=1_000)
@@ -235,7 +235,7 @@ def test_the_loop_does_not_stand_still_while_very_much_is_read(tmp_path: Path) -
 
 
 @pytest.mark.slow
-def test_the_loop_does_not_stand_still_while_very_much_comes_and_goes(tmp_path: Path) -> None:
+def test_the_loop_is_not_blocked_by_creating_and_freeing_very_many_records(tmp_path: Path) -> None:
     with SQLitePersistence(tmp_path / "a.db") as persistence:
         write(persistence, AgentRunEvent, range(SOME), moments=1_000)
     number = count()

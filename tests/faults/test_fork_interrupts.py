@@ -1,4 +1,4 @@
-"""Ctrl-C in a fork: Python prints what an at-fork hook raises, and forks all the same."""
+"""Ctrl-C in a fork: Python prints the exception of an at-fork hook, and forks anyway."""
 
 from __future__ import annotations
 

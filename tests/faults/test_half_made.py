@@ -1,4 +1,4 @@
-"""`repr()` works on what an interrupt left half made: crash reporters print all locals."""
+"""`repr()` works on half-constructed objects: crash reporters print all locals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files that are no exports, or no longer: each is one clear error, and costs little memory."""
+"""Damaged exports and other files: each is one clear error, and costs little memory."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ ROW = {name: EVENT.get(name) for name in EVENTS.names} | {"timestamp": BEGIN, "c
 
 
 def imported(path: Path) -> tuple[ImportReport, int]:
-    """What was told, and how many events are stored."""
+    """Return the reported problems and the number of stored events."""
     with InMemoryPersistence() as persistence:
         report = import_records(path, persistence)
         return report, persistence.count_events()
@@ -82,7 +82,7 @@ def only_problem(path: Path) -> str:
     ],
     ids=range(19),
 )
-def test_a_broken_line_costs_nothing_but_itself(tmp_path: Path, line: bytes, said: str) -> None:
+def test_a_broken_line_loses_only_itself(tmp_path: Path, line: bytes, said: str) -> None:
     path = tmp_path / "export.jsonl"
     good = json.dumps(EVENT).encode()
     path.write_bytes(b"\n".join([good, line, good, b""]))
@@ -111,7 +111,7 @@ def test_a_line_that_is_too_long_is_not_read_into_memory(
 @pytest.mark.parametrize(
     "character", ["x", "\x01", "\0", "\n", '"', "\\", "\ud800", "\ufdd0", "\u6771"]
 )
-def test_the_longest_text_that_is_stored_fits_into_a_line(
+def test_the_longest_stored_text_fits_into_a_line(
     tmp_path: Path, character: str, ending: str
 ) -> None:
     sizes = []
@@ -125,7 +125,7 @@ def test_the_longest_text_that_is_stored_fits_into_a_line(
 
 
 @pytest.mark.parametrize("bomb", [b"[],", b"1000,", b'"",', b'{"a":1},', b'"a"'])
-def test_a_line_that_would_take_much_more_when_it_is_parsed_is_not_parsed(
+def test_a_line_that_would_take_much_more_memory_when_parsed_is_not_parsed(
     tmp_path: Path, bomb: bytes
 ) -> None:
     path = tmp_path / "export.jsonl"
@@ -150,7 +150,7 @@ def test_a_long_text_may_look_like_anything(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("ending", ["jsonl", "csv", "parquet", "arrow"])
-def test_a_file_that_was_cut_off_is_told(tmp_path: Path, ending: str) -> None:
+def test_a_truncated_file_is_reported(tmp_path: Path, ending: str) -> None:
     path = tmp_path / f"events.{ending}"
     with InMemoryPersistence() as persistence:
         persistence.log_agent_run_events(AgentRunEvent("agent", "run") for _ in range(500))
@@ -166,7 +166,7 @@ def test_a_file_that_was_cut_off_is_told(tmp_path: Path, ending: str) -> None:
 
 
 @pytest.mark.parametrize("ending", ["csv", "parquet", "arrow"])
-def test_a_folder_whose_files_were_changed_is_told(tmp_path: Path, ending: str) -> None:
+def test_a_folder_with_changed_files_is_reported(tmp_path: Path, ending: str) -> None:
     path = tmp_path / f"export.{ending}"
     with InMemoryPersistence() as persistence:
         persistence.append_event("run", "agent", "step")
@@ -194,7 +194,7 @@ def only_problem_but_runs(path: Path) -> str:
 
 
 @pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet", "arrow"])
-def test_a_pipe_is_no_file_to_wait_at(tmp_path: Path, ending: str) -> None:
+def test_a_pipe_is_refused_without_waiting(tmp_path: Path, ending: str) -> None:
     (tmp_path / "manifest.json").write_text(
         json.dumps({"version": 1, "format": ending, "events": 0})
     )
@@ -202,7 +202,7 @@ def test_a_pipe_is_no_file_to_wait_at(tmp_path: Path, ending: str) -> None:
     assert only_problem(tmp_path) == f"events.{ending}: cannot be read: it is not an ordinary file"
 
 
-def test_a_manifest_that_leads_elsewhere_is_refused(tmp_path: Path) -> None:
+def test_a_manifest_that_names_paths_outside_is_refused(tmp_path: Path) -> None:
     (tmp_path / "secret.json").write_text('{"version": 1, "format": "csv"}')
     folder = tmp_path / "export"
     folder.mkdir()
@@ -212,7 +212,7 @@ def test_a_manifest_that_leads_elsewhere_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("ending", ["csv", "jsonl"])
-def test_a_packed_file_is_one_problem(tmp_path: Path, ending: str) -> None:
+def test_a_compressed_file_is_one_problem(tmp_path: Path, ending: str) -> None:
     path = tmp_path / f"events.{ending}"
     with InMemoryPersistence() as persistence:
         persistence.log_agent_run_events(AgentRunEvent("agent", "run") for _ in range(500))
@@ -223,7 +223,7 @@ def test_a_packed_file_is_one_problem(tmp_path: Path, ending: str) -> None:
 
 @pytest.mark.parametrize("ending", ["csv", "jsonl"])
 @pytest.mark.parametrize("end_of_line", [b"\r\n", b"\n\n", b"\n \n\n"])
-def test_lines_may_end_otherwise_and_empty_ones_are_passed_over(
+def test_other_line_ends_are_accepted_and_empty_lines_skipped(
     tmp_path: Path, ending: str, end_of_line: bytes
 ) -> None:
     if (ending, end_of_line) == ("csv", b"\n \n\n"):
@@ -237,7 +237,7 @@ def test_lines_may_end_otherwise_and_empty_ones_are_passed_over(
     assert (report.problems, count) == ((), 3)
 
 
-def test_lines_that_somebody_took_out_are_missed(tmp_path: Path) -> None:
+def test_removed_lines_are_detected(tmp_path: Path) -> None:
     path = tmp_path / "export.jsonl"
     with InMemoryPersistence() as persistence:
         persistence.log_agent_run_events(AgentRunEvent("agent", "run") for _ in range(5))
@@ -252,7 +252,7 @@ def test_lines_that_somebody_took_out_are_missed(tmp_path: Path) -> None:
     ]
 
 
-def test_what_is_no_export_at_all_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_not_an_export_is_refused(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("no export")
     for path in (tmp_path / "notes.txt", tmp_path):
         with pytest.raises(InvalidValueError, match="not an export"):
@@ -284,14 +284,14 @@ HEADER = "agent_id,run_id,agent_name,timestamp,event_type,data,created_at"
     ],
     ids=range(9),
 )
-def test_a_table_of_text_that_is_none_of_ours_is_told(tmp_path: Path, text: str, said: str) -> None:
+def test_a_csv_file_of_another_program_is_reported(tmp_path: Path, text: str, said: str) -> None:
     path = tmp_path / "events.csv"
     path.write_text(text)
     assert said in only_problem(path)
 
 
 def test_a_header_may_be_quoted(tmp_path: Path) -> None:
-    """As other programs write it."""
+    """Other programs write it that way."""
     path = tmp_path / "events.csv"
     header = HEADER.replace(",", '","')
     path.write_text(f'"{header}"\na,b,,{BEGIN.isoformat()},step,,{BEGIN.isoformat()}\n')
@@ -314,7 +314,7 @@ def test_a_line_of_csv_that_never_ends_is_not_read_into_memory(
 
 
 @pytest.mark.parametrize("length", [(1 << 20) - n for n in range(60, 90, 3)])
-def test_long_texts_of_csv_are_whole_wherever_they_are_cut(tmp_path: Path, length: int) -> None:
+def test_long_texts_of_csv_are_complete_at_any_chunk_boundary(tmp_path: Path, length: int) -> None:
     path = tmp_path / "events.csv"
     texts = ['"' * length, "," * (length // 2) + "\n" * 3, "x" * length, 'a","' * 400_000]
     with InMemoryPersistence() as persistence:
@@ -326,7 +326,7 @@ def test_long_texts_of_csv_are_whole_wherever_they_are_cut(tmp_path: Path, lengt
         assert [event.data for event in other.iter_agent_run_events(order="oldest")] == texts
 
 
-def test_a_table_that_is_not_utf_8_is_told(tmp_path: Path) -> None:
+def test_a_table_that_is_not_utf_8_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "events.csv"
     path.write_bytes(f"{HEADER}\na,b,".encode() + b"\xff\xff,c\n")
     assert "is not UTF-8" in only_problem(path)
@@ -345,7 +345,7 @@ def write_arrow(path: Path, table: Any) -> None:
 
 
 def table_of(column: str, value: Any, arrow_type: Any) -> Any:
-    """A table of one event with something else in one column."""
+    """Return a table of one event with another value in one column."""
     at = EVENTS.names.index(column)
     schema = arrow_schema(EVENTS).set(at, pa.field(column, arrow_type))
     return pa.Table.from_pylist([ROW | {column: value}], schema)
@@ -365,7 +365,7 @@ STRANGE = [
 
 @pytest.mark.parametrize("number", range(len(STRANGE)))
 @pytest.mark.parametrize(("ending", "write"), [("parquet", write_parquet), ("arrow", write_arrow)])
-def test_columns_that_are_none_of_ours_are_told(
+def test_unknown_columns_are_reported(
     tmp_path: Path, ending: str, write: Callable[..., None], number: int
 ) -> None:
     table, said = STRANGE[number]
@@ -375,7 +375,7 @@ def test_columns_that_are_none_of_ours_are_told(
     assert said in "".join(map(str, report.problems))
 
 
-def test_a_group_of_rows_that_says_it_is_huge_is_not_read(
+def test_a_row_group_with_a_huge_declared_size_is_not_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "events.parquet"
@@ -387,7 +387,7 @@ def test_a_group_of_rows_that_says_it_is_huge_is_not_read(
     assert "has a group of rows that takes more than 16 MiB in memory" in only_problem(path)
 
 
-def test_pages_are_measured_whatever_the_footer_says_of_them(
+def test_pages_are_measured_independent_of_the_footer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "events.parquet"
@@ -407,7 +407,7 @@ def test_pages_are_measured_whatever_the_footer_says_of_them(
 
 
 def varint(number: int) -> bytes:
-    """As Thrift's compact protocol writes it."""
+    """Encode an integer as Thrift's compact protocol does."""
     number <<= 1
     written = []
     while number > 127:
@@ -417,7 +417,7 @@ def varint(number: int) -> bytes:
 
 
 @pytest.mark.parametrize("page", [b"\xff" * 100, b"\x1c" * 5_000, b"\x18\xff\xff\xff\x7f"])
-def test_pages_that_are_none_are_told(tmp_path: Path, page: bytes) -> None:
+def test_invalid_pages_are_reported(tmp_path: Path, page: bytes) -> None:
     path = tmp_path / "events.parquet"
     rows = [ROW | {"data": "x" * 10_000}]
     write_parquet(
@@ -434,11 +434,11 @@ def test_pages_that_are_none_are_told(tmp_path: Path, page: bytes) -> None:
     assert "has damaged pages" in (said := only_problem(path)) or "cannot be read" in said
 
 
-def test_a_text_that_comes_in_every_row_is_in_memory_once(tmp_path: Path) -> None:
+def test_a_text_repeated_in_every_row_is_in_memory_once(tmp_path: Path) -> None:
     path = tmp_path / "events.parquet"
     text = "x" * (8 << 20)
     columns = {name: pa.array([ROW[name]] * 500) for name in EVENTS.names if ROW[name]}
-    # 4 GB, if each were a text of its own.
+    # 4 GB, if each row had its own copy.
     columns["data"] = pa.DictionaryArray.from_arrays(pa.array([0] * 500), [text])
     limit = 64 << 20
     write_parquet(path, pa.table(columns), compression="zstd", dictionary_pagesize_limit=limit)
@@ -449,7 +449,7 @@ def test_a_text_that_comes_in_every_row_is_in_memory_once(tmp_path: Path) -> Non
 
 
 def compressed(path: Path, rows: int, text: str) -> None:
-    """An Arrow file that is much larger when it is unpacked."""
+    """Return an Arrow file that is much larger when unpacked."""
     schema = arrow_schema(EVENTS)
     table = pa.table(
         [pa.array([({**ROW, "data": text})[name]] * rows, schema.field(name).type) for name in ROW],
@@ -460,7 +460,7 @@ def compressed(path: Path, rows: int, text: str) -> None:
         writer.write_table(table)
 
 
-def test_an_arrow_file_that_is_huge_when_it_is_unpacked_is_not_unpacked(
+def test_an_arrow_file_that_is_huge_when_unpacked_is_not_unpacked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(memory_guards, "MAX_GROUP", 4 << 20)
@@ -477,7 +477,7 @@ def test_an_arrow_file_that_is_huge_when_it_is_unpacked_is_not_unpacked(
         pa.set_memory_pool(before)
 
 
-def test_an_arrow_file_with_a_dictionary_that_is_huge_is_not_unpacked(
+def test_an_arrow_file_with_a_huge_dictionary_is_not_unpacked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(memory_guards, "MAX_GROUP", 4 << 20)
@@ -500,14 +500,14 @@ def test_a_compressed_arrow_file_is_read(tmp_path: Path) -> None:
     assert (report.problems, count) == ((), 1_500)
 
 
-def test_a_footer_that_says_it_is_huge_is_not_read(tmp_path: Path) -> None:
+def test_a_footer_with_a_huge_declared_size_is_not_read(tmp_path: Path) -> None:
     path = tmp_path / "events.parquet"
     path.write_bytes(b"PAR1" + b"\0" * 100 + struct.pack("<I", 0xFFFFFFF0) + b"PAR1")
     assert "has a footer of more than 16 MiB" in only_problem(path)
 
 
-def test_bytes_that_were_changed_somewhere_are_no_crash(tmp_path: Path) -> None:
-    """Whatever byte is changed: it is an error of ours, or what it changed could be stored."""
+def test_changed_bytes_do_not_crash(tmp_path: Path) -> None:
+    """For any changed byte there is a typed error, or the changed value can be stored."""
     for ending, write in (("parquet", write_parquet), ("arrow", write_arrow)):
         path = tmp_path / f"events.{ending}"
         rows = [ROW | {"data": f"text {number}"} for number in range(50)]

@@ -1,4 +1,4 @@
-"""Nothing that a caller filters by reaches a database as SQL: no key, value, name or order."""
+"""No filter of a caller reaches a database as SQL: no key, value, name or order."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def hostile(chance: random.Random) -> str:
 
 
 def questions() -> Iterator[dict[str, Any]]:
-    """Some or all of what can be asked, each of it hostile; the same ones every time."""
+    """Return some or all filters, each with a hostile value; the same ones every time."""
     chance = random.Random(4)
     for _ in range(QUESTIONS):
         payload = {
@@ -93,7 +93,7 @@ def questions() -> Iterator[dict[str, Any]]:
 
 
 def ask_everything(persistence: Persistence) -> int:
-    """How many questions were answered, with nothing; the others were refused."""
+    """Return the number of queries that returned nothing; the others were refused."""
     answered = 0
     for question in questions():
         with suppress(InvalidValueError):
@@ -144,7 +144,7 @@ def test_postgres_is_sent_the_same_statements_with_other_literals(
 
 
 def assert_innocent(texts: set[str]) -> None:
-    """They differ by which filters there are, of which there are few combinations."""
+    """Assert that the statements differ only by their few combinations of filters."""
     assert 5 < len(texts) < 500
     for text in texts:
         assert not any(piece in text for piece in ("--", "/*", ";", "DROP", "UNION", "sleep", "é"))

@@ -1,4 +1,4 @@
-"""An import that is killed: importing again finishes it."""
+"""A killed import is completed by the next one."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def told(persistence: SQLitePersistence) -> list[tuple[object, ...]]:
     return sorted([*runs, *events], key=str)
 
 
-def test_an_import_that_was_killed_is_finished_by_the_next(tmp_path: Path, root: Path) -> None:
+def test_a_killed_import_is_completed_by_the_next(tmp_path: Path, root: Path) -> None:
     with SQLitePersistence(":memory:") as whole:
         import_agdd(root, whole)
         expected = told(whole)

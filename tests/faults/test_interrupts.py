@@ -85,7 +85,7 @@ def persistence(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Pers
 
 
 @pytest.mark.parametrize("name", ACTIONS)
-def test_an_interrupt_at_any_point_locks_nothing_and_leaves_no_half(
+def test_an_interrupt_at_any_point_locks_nothing_and_stores_nothing_in_part(
     persistence: Persistence, name: str
 ) -> None:
     action, allowed = ACTIONS[name]

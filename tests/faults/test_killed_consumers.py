@@ -1,4 +1,4 @@
-"""Consumers killed at any moment: another one goes on, no row is lost or applied twice."""
+"""Consumers killed at any moment: another one continues, no row is lost or applied twice."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_a_killed_consumer_neither_loses_nor_repeats_a_row(url: str) -> None:
 
 
 def _consume_the_rest(persistence: Persistence) -> None:
-    """Until nothing comes, also not by a transaction that the server has yet to end."""
+    """Consume until no rows are left, nor a transaction that the server has yet to end."""
     consumer = Consumer(persistence._store, "test", EVENTS)
 
     def apply(events: list[AgentRunEvent]) -> None:

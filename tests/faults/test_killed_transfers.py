@@ -1,4 +1,4 @@
-"""Exports, imports and copies that are killed: run again, they finish."""
+"""Killed exports, imports and copies are completed by running them again."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ COPY = TELL + "copy_records(SQLitePersistence(source), SQLitePersistence(target)
 
 @pytest.fixture(scope="module")
 def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Events without names, many of which are twins, some at the same time."""
+    """Events without event_ids, many of them equal, some at the same time."""
     path = tmp_path_factory.mktemp("filled") / "source.db"
     with SQLitePersistence(path) as persistence:
         awkward.write(persistence)
@@ -73,7 +73,7 @@ def source(filled: Path, tmp_path: Path) -> Iterator[SQLitePersistence]:
 
 
 def kill_after(code: str, steps: int, *arguments: Path) -> None:
-    """Kill it when it has told of so many batches."""
+    """Kill the process after it has reported this number of batches."""
     with Child(code, *arguments) as child:
         for step in range(steps):
             child.read()
@@ -83,7 +83,7 @@ def kill_after(code: str, steps: int, *arguments: Path) -> None:
 
 
 @pytest.mark.parametrize("ending", ["jsonl", "csv", "parquet"])
-def test_a_killed_export_leaves_nothing_that_looks_whole(
+def test_a_killed_export_leaves_no_file_that_looks_complete(
     source: SQLitePersistence, tmp_path: Path, ending: str
 ) -> None:
     target = tmp_path / f"export.{ending}"
@@ -100,12 +100,12 @@ def test_a_killed_export_leaves_nothing_that_looks_whole(
 
 
 def left_in(folder: Path) -> list[Path]:
-    """What exports have not given its name."""
+    """Return the files that exports have not yet given their final names."""
     return list(folder.glob(".*"))
 
 
 def let_a_day_pass(folder: Path) -> None:
-    """Make what exports left in a folder a day and a minute older."""
+    """Make the unfinished files in a folder a day and a minute older."""
     a_day_ago = time.time() - 86_460
     for left in left_in(folder):
         for path in (left, *left.glob("*")):
@@ -113,7 +113,7 @@ def let_a_day_pass(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("ending", ["jsonl", "csv"])
-def test_what_is_being_exported_is_not_taken_for_what_a_killed_export_left(
+def test_a_running_export_is_not_taken_for_a_killed_one(
     source: SQLitePersistence, tmp_path: Path, ending: str
 ) -> None:
     target = tmp_path / f"export.{ending}"
@@ -129,10 +129,10 @@ def test_what_is_being_exported_is_not_taken_for_what_a_killed_export_left(
         assert hashes(other) == hashes(source)
 
 
-def test_of_two_exports_to_one_place_only_one_may_be_there_already(
+def test_one_of_two_exports_to_the_same_path_is_refused(
     source: SQLitePersistence, tmp_path: Path
 ) -> None:
-    """Who began first finds the other's there, and leaves it."""
+    """The export that began first finds the other's file, and leaves it."""
     target = tmp_path / "export.jsonl"
     told = []
 
@@ -149,7 +149,7 @@ def test_of_two_exports_to_one_place_only_one_may_be_there_already(
 
 
 @pytest.mark.parametrize("ending", ["jsonl", "csv", "parquet"])
-def test_a_killed_import_is_finished_by_the_next(
+def test_a_killed_import_is_completed_by_the_next(
     source: SQLitePersistence, tmp_path: Path, ending: str
 ) -> None:
     path, target = tmp_path / f"export.{ending}", tmp_path / "target.db"
@@ -163,7 +163,7 @@ def test_a_killed_import_is_finished_by_the_next(
         assert hashes(other) == hashes(source)
 
 
-def test_a_killed_copy_is_finished_by_the_next(source: SQLitePersistence, tmp_path: Path) -> None:
+def test_a_killed_copy_is_completed_by_the_next(source: SQLitePersistence, tmp_path: Path) -> None:
     target = tmp_path / "target.db"
     for steps in (1, 2, 1):
         kill_after(COPY, steps, tmp_path / "source.db", target)

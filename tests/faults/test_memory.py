@@ -18,7 +18,7 @@ def record_failures(persistence: Persistence, count: int) -> None:
 
 
 def test_runs_that_end_with_exceptions_leave_nothing_in_memory(tmp_path: Path) -> None:
-    """Nothing but the ids and the time of the last stamp of a thousand runs: 600 bytes for each."""
+    """Only the ids and last timestamps of a thousand runs remain: 600 bytes for each."""
     with SQLitePersistence(tmp_path / "agents.db") as persistence:
         record_failures(persistence, 50)
         gc.collect()

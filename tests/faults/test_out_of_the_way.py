@@ -1,4 +1,4 @@
-"""An agent goes on, with its result or its exception, whatever happens to the database."""
+"""An agent continues, with its result or its exception, whatever happens to the database."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ sys.stdin.read()
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Another process holds the lock of a SQLite file."""
+    """A SQLite file whose lock another process holds."""
     with Child(LOCK, path) as child:
         child.read()
         yield
@@ -63,7 +63,7 @@ def agent(persistence: Persistence, fail: Callable[[], object]) -> tuple[str, fl
 
 
 def check(persistence: Persistence) -> None:
-    """A run costs little, its end is the agent's own, and the next run costs nothing."""
+    """Assert that a run costs little, its end is the agent's, and the next run costs nothing."""
     result, seconds, dropped = agent(persistence, lambda: None)
     print(f"{seconds:.2f} s")  # The documents give these figures.
     assert result == "the answer"
@@ -88,7 +88,7 @@ def test_a_locked_file_costs_a_run_two_seconds_at_most(tmp_path: Path) -> None:
 
 
 def check_recovers(persistence: Persistence) -> None:
-    """Some seconds later, records are stored again."""
+    """Assert that records are stored again some seconds later."""
     deadline = time.monotonic() + 20
     while agent(persistence, lambda: None)[2]:
         assert time.monotonic() < deadline
@@ -96,7 +96,7 @@ def check_recovers(persistence: Persistence) -> None:
     assert persistence.get_agent_runs(limit=1)[0].status == "completed"
 
 
-def test_calls_of_ones_own_wait_as_long_as_their_settings_say(tmp_path: Path) -> None:
+def test_other_calls_wait_as_long_as_their_settings_allow(tmp_path: Path) -> None:
     path = tmp_path / "agents.db"
     with SQLitePersistence(path, lock_timeout=2.0) as persistence:
         with locked(path):
@@ -108,7 +108,7 @@ def test_calls_of_ones_own_wait_as_long_as_their_settings_say(tmp_path: Path) ->
         persistence.create_agent_run(AgentRun("agent", "run"))
 
 
-def test_with_raise_a_write_waits_as_long_as_settings_say(tmp_path: Path) -> None:
+def test_with_raise_a_write_waits_as_long_as_settings_allow(tmp_path: Path) -> None:
     path = tmp_path / "agents.db"
     with SQLitePersistence(path, lock_timeout=1.5) as persistence, locked(path):
         begin = time.monotonic()
@@ -143,7 +143,7 @@ def test_a_black_hole_for_new_connections_costs_a_run_two_seconds_at_most(
         check(persistence)
 
 
-def test_a_server_that_is_gone_costs_a_run_two_seconds_at_most(
+def test_a_stopped_server_costs_a_run_two_seconds_at_most(
     private_postgres: PostgresServer,
 ) -> None:
     with PostgresPersistence(dsn=private_postgres.dsn) as persistence:
@@ -179,14 +179,14 @@ def test_by_default_a_call_into_a_black_hole_ends_after_ten_seconds(
         assert 9 < time.monotonic() - begin < 11 + MARGIN
 
 
-def test_a_program_starts_while_its_server_is_away(private_postgres: PostgresServer) -> None:
+def test_a_program_starts_while_its_server_is_down(private_postgres: PostgresServer) -> None:
     with private_postgres.down():
         persistence = connect(private_postgres.dsn, wait=False)
         assert agent(persistence, lambda: None)[0] == "the answer"
         with pytest.raises(UnavailableError):
             persistence.get_agent_runs()
     with persistence:
-        assert persistence.get_agent_runs() == []  # The tables are made.
+        assert persistence.get_agent_runs() == []  # The tables are created.
         persistence.create_agent_run(AgentRun("agent", "run"))
         check_recovers(persistence)
 
@@ -206,7 +206,7 @@ FIRST_CALLS: dict[str, Callable[[Persistence], object]] = {
 
 
 @pytest.mark.parametrize("name", FIRST_CALLS)
-def test_the_first_call_that_reaches_a_server_makes_the_tables(
+def test_the_first_call_that_reaches_a_server_creates_the_tables(
     postgres18: str, schema_name: str, name: str
 ) -> None:
     with PostgresPersistence(dsn=postgres18, schema=schema_name, wait=False) as persistence:

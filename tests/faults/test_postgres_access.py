@@ -1,4 +1,4 @@
-"""Wrong passwords, missing rights, unknown names, unreachable servers; and no secret is told."""
+"""Wrong passwords, missing privileges, unknown names, unreachable servers; no secret is shown."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ local postgres nologin trust
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[PostgresServer]:
-    """A server that asks `agent` for a password, and lets others in who may do less."""
+    """A server that requires a password of `agent`, and has other roles with fewer privileges."""
     with PostgresServer() as server:
         with administrator(server) as connection, connection.cursor() as cursor:
             cursor.execute("CREATE ROLE agent LOGIN PASSWORD %s", (PASSWORD,))
@@ -81,7 +81,7 @@ def as_role(server: PostgresServer, role: str, **more: str) -> str:
 # --- logging in -------------------------------------------------------------------------------
 
 
-def test_the_right_password_is_let_in(server: PostgresServer) -> None:
+def test_the_right_password_is_accepted(server: PostgresServer) -> None:
     given = {"host": str(server.directory), "database": "postgres", "user": "agent"}
     for schema in ("of_agent", "of_agent"):
         with PostgresPersistence(**given, password=PASSWORD, schema=schema) as persistence:  # type: ignore[arg-type]
@@ -105,7 +105,7 @@ def test_a_wrong_password_is_refused(server: PostgresServer, password: str) -> N
     ],
     ids=lambda value: str(value),
 )
-def test_names_that_the_server_does_not_let_in_are_refused(
+def test_unknown_roles_and_databases_are_refused(
     server: PostgresServer, change: dict[str, str], says: str
 ) -> None:
     with pytest.raises(AccessDeniedError, match=says):
@@ -129,13 +129,13 @@ def test_an_unreachable_server_is_unavailable(address: str) -> None:
 @pytest.mark.parametrize(
     "parameter", ["sslmode=sometimes", "connect_timeout=soon", "port=99999", "unheard_of=1"]
 )
-def test_a_wrong_setting_is_a_matter_of_configuration(parameter: str) -> None:
+def test_a_wrong_setting_is_a_configuration_error(parameter: str) -> None:
     url = f"postgresql://agent@127.0.0.1/postgres?{parameter}"
     with pytest.raises(ConfigurationError):
         connect(url)
 
 
-# --- rights -----------------------------------------------------------------------------------
+# --- privileges -------------------------------------------------------------------------------
 
 
 def test_a_role_that_may_not_create_works_on_a_current_schema(server: PostgresServer) -> None:
@@ -167,13 +167,17 @@ def test_a_role_that_may_only_read_can_read(server: PostgresServer, read_only: b
         assert [run.run_id for run in persistence.get_agent_runs()] == ["run"]
 
 
-def test_a_role_without_any_right_is_told_which_it_lacks(server: PostgresServer) -> None:
+def test_a_role_without_privileges_gets_an_error_that_names_the_missing_one(
+    server: PostgresServer,
+) -> None:
     with pytest.raises(AccessDeniedError, match=r"permission denied for schema agent_sdk.*GRANT"):
         PostgresPersistence(dsn=as_role(server, "stranger"))
 
 
 @pytest.mark.parametrize("role", ["stranger", "reader"])
-def test_a_role_that_may_not_create_is_told_who_could(server: PostgresServer, role: str) -> None:
+def test_a_role_that_may_not_create_gets_an_error_that_names_the_owner(
+    server: PostgresServer, role: str
+) -> None:
     with pytest.raises(AccessDeniedError) as caught:
         PostgresPersistence(dsn=as_role(server, role), schema="not_there")
     assert "permission denied for database postgres" in str(caught.value)
@@ -181,7 +185,7 @@ def test_a_role_that_may_not_create_is_told_who_could(server: PostgresServer, ro
     assert "curio-persistence init" in str(caught.value)
 
 
-def test_a_role_that_may_not_create_in_an_empty_schema_is_told_who_could(
+def test_a_role_that_may_not_create_in_an_empty_schema_gets_that_error(
     server: PostgresServer,
 ) -> None:
     with administrator(server) as connection, connection.cursor() as cursor:
@@ -232,7 +236,7 @@ MALFORMED = [
 
 
 @pytest.mark.parametrize("url", MALFORMED)
-def test_a_url_that_does_not_work_is_not_told(
+def test_a_url_that_does_not_work_is_not_shown(
     url: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -258,7 +262,7 @@ def test_a_url_that_does_not_work_is_not_told(
         *(url for url in MALFORMED if url.startswith("postgresql://")),
     ],
 )
-def test_a_dsn_that_does_not_work_is_not_told(dsn: str) -> None:
+def test_a_dsn_that_does_not_work_is_not_shown(dsn: str) -> None:
     with pytest.raises(PersistenceError) as caught:
         PostgresPersistence(dsn=dsn, initialize=False).get_agent_run("run")
     assert_untold(caught.value)
@@ -274,7 +278,7 @@ def assert_untold(error: BaseException) -> None:
             assert SECRET not in str(frame.locals), f"shown by {frame.name}"
 
 
-def test_a_refused_password_is_not_told(
+def test_a_refused_password_is_not_shown(
     server: PostgresServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -284,7 +288,7 @@ def test_a_refused_password_is_not_told(
     assert SECRET not in caplog.text
 
 
-def test_what_holds_a_password_does_not_show_it() -> None:
+def test_objects_with_a_password_do_not_show_it() -> None:
     config = DatabaseConfig.from_url(f"postgresql://agent:{SECRET}@127.0.0.1/db?schema=mine")
     by_variables = DatabaseConfig(db_type="postgres", db_user="agent", db_password=SECRET)
     persistence = config.get_persistence(initialize=False)
@@ -305,7 +309,7 @@ def test_a_persistence_cannot_be_pickled() -> None:
         assert_untold(caught.value)
 
 
-def test_what_is_only_half_made_has_a_repr() -> None:
-    """Error trackers ask for it when making it has failed."""
+def test_a_half_constructed_object_has_a_repr() -> None:
+    """Error trackers call it when the constructor has failed."""
     for kind in (PostgresPersistence, PostgresStore):
         assert repr(kind.__new__(kind)) == f"{kind.__name__}(None)"

@@ -1,4 +1,4 @@
-"""A server that stops, a network that swallows, statements that take too long, a full disk."""
+"""A server that stops, a silent network, statements that take too long, a full disk."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def on_own_server(private_postgres: PostgresServer) -> Iterator[PostgresPersiste
 def test_no_call_fails_after_a_restart_of_the_server(
     on_own_server: PostgresPersistence, private_postgres: PostgresServer
 ) -> None:
-    """None of the connections that were idle, used before or not, is handed out dead."""
+    """No dead idle connection is handed out, whether or not it was used before."""
     meet = threading.Barrier(5)
 
     def write_together() -> None:
@@ -87,7 +87,7 @@ def test_while_the_server_is_down_calls_raise_and_afterwards_they_work(
     assert logged(on_own_server) == ["afterwards"]
 
 
-def test_nothing_is_stored_of_a_transaction_in_which_the_server_stopped(
+def test_a_transaction_in_which_the_server_stopped_stores_nothing(
     on_own_server: PostgresPersistence, private_postgres: PostgresServer
 ) -> None:
     def work() -> None:
@@ -148,7 +148,7 @@ def test_a_statement_whose_session_is_ended_raises(
 
 @contextmanager
 def locked(dsn: str, schema_name: str) -> Iterator[None]:
-    """Nobody can use the tables meanwhile."""
+    """Lock the tables for all other connections."""
     with closing(psycopg2.connect(dsn)) as connection, connection.cursor() as cursor:
         cursor.execute(f"LOCK TABLE {schema_name}.agent_runs, {schema_name}.agent_run_events")
         yield
@@ -157,7 +157,7 @@ def locked(dsn: str, schema_name: str) -> Iterator[None]:
 # --- statements that take too long ------------------------------------------------------------
 
 
-def test_a_statement_that_takes_too_long_is_given_up_and_its_connection_kept(
+def test_a_statement_that_takes_too_long_is_cancelled_and_its_connection_reused(
     open_postgres: Open, ask: Ask, application: str, dsn: str, schema_name: str
 ) -> None:
     persistence = open_postgres(statement_timeout=0.1)
@@ -171,10 +171,10 @@ def test_a_statement_that_takes_too_long_is_given_up_and_its_connection_kept(
     assert [pid for pid, *_ in sessions(ask, application)] == before
 
 
-def test_in_a_transaction_a_reading_that_takes_too_long_spoils_nothing_else(
+def test_a_read_that_takes_too_long_does_not_affect_its_transaction(
     open_postgres: Open, dsn: str, schema_name: str
 ) -> None:
-    """PostgreSQL would refuse the rest, and then end the transaction without a word."""
+    """PostgreSQL would refuse the rest, and then end the transaction silently."""
     persistence = open_postgres(statement_timeout=0.1)
     persistence.create_agent_run(AgentRun("agent", "run"))
     with persistence.transaction():
@@ -201,7 +201,7 @@ def through_network(
 
 
 def given_up_within(seconds: float, blackhole: BlackHole, call: Callable[[], object]) -> None:
-    """It must raise in time; if it does not, the network is cut, so that the test can end."""
+    """Assert that the block raises in time; otherwise cut the network, so that the test can end."""
     with ThreadPoolExecutor(1) as pool:
         calling = pool.submit(call)
         try:
@@ -213,12 +213,12 @@ def given_up_within(seconds: float, blackhole: BlackHole, call: Callable[[], obj
 
 @pytest.mark.slow
 @pytest.mark.parametrize("call", [log, logged])
-def test_a_network_that_swallows_everything_is_given_up_in_time(
+def test_a_call_on_a_silent_network_times_out(
     through_network: PostgresPersistence,
     blackhole: BlackHole,
     call: Callable[[Persistence], object],
 ) -> None:
-    """No server hears of a timeout there, and no socket reports anything."""
+    """No timeout reaches the server there, and no socket reports an error."""
     blackhole.swallow()
     given_up_within(3, blackhole, lambda: call(through_network))
     blackhole.forward()
@@ -227,7 +227,7 @@ def test_a_network_that_swallows_everything_is_given_up_in_time(
 
 
 @pytest.mark.slow
-def test_a_transaction_is_given_up_in_time_as_well(
+def test_a_transaction_on_a_silent_network_times_out(
     through_network: PostgresPersistence, blackhole: BlackHole
 ) -> None:
     def work() -> None:
@@ -242,7 +242,7 @@ def test_a_transaction_is_given_up_in_time_as_well(
 
 
 @pytest.mark.slow
-def test_connecting_through_a_network_that_swallows_is_given_up_in_time(
+def test_connecting_through_a_silent_network_times_out(
     through_network: PostgresPersistence, blackhole: BlackHole
 ) -> None:
     blackhole.cut()
@@ -255,7 +255,7 @@ def test_connecting_through_a_network_that_swallows_is_given_up_in_time(
 
 
 @pytest.mark.slow
-def test_threads_that_connect_through_a_network_that_swallows_do_not_wait_for_one_another(
+def test_threads_that_connect_through_a_silent_network_do_not_wait_for_one_another(
     blackhole: BlackHole, postgres18: str, schema_name: str
 ) -> None:
     """One after another they would take 14 seconds."""
@@ -286,7 +286,7 @@ def test_connections_that_the_network_cut_are_replaced(
 
 
 def not_connected(persistence: PostgresPersistence) -> bool:
-    """Whether the news of the cut have arrived here: on one machine they need a moment too."""
+    """Return whether this end knows of the cut: even on one machine it takes a moment."""
     idle = persistence._store._pool._idle  # type: ignore[attr-defined]
     return all(connection.has_input(0) for connection in idle)
 
@@ -318,7 +318,7 @@ builtins.late = Late()
 def test_at_the_end_of_the_interpreter_a_write_is_stored_or_raises_a_typed_error(
     postgres18: str, schema_name: str
 ) -> None:
-    """Nothing can be imported there any more, and the driver does."""
+    """Modules can no longer be imported there, and the driver imports some."""
     ended = subprocess.run(
         [sys.executable, "-c", _AT_EXIT, postgres18, schema_name],
         capture_output=True,
@@ -332,7 +332,7 @@ def test_at_the_end_of_the_interpreter_a_write_is_stored_or_raises_a_typed_error
     assert (ended.stdout, found) in [("ClosedError\n", []), ("stored\n", ["late"])]
 
 
-# --- others in the way ------------------------------------------------------------------------
+# --- other connections ------------------------------------------------------------------------
 
 
 def test_a_deadlock_ends_with_a_busy_error_for_one_of_two(open_postgres: Open) -> None:
@@ -390,7 +390,7 @@ def disk() -> Iterator[SmallDisk]:
 def on_small_disk(
     disk: SmallDisk, private_postgres: PostgresServer
 ) -> Iterator[PostgresPersistence]:
-    """A schema whose tables are on a disk of their own; the server's other files are not."""
+    """A schema whose tables are on a separate small disk, unlike the server's other files."""
     private_postgres.account.own(disk.folder)
     with closing(psycopg2.connect(private_postgres.dsn)) as connection:
         connection.autocommit = True
@@ -415,7 +415,7 @@ def test_a_full_disk_of_the_server_is_one_typed_error(
 
 
 def write_until_full(persistence: Persistence) -> int:
-    """Write until it fails; the number of writes that returned."""
+    """Write until it fails; return the number of writes that succeeded."""
     for number in range(10_000):
         try:
             log(persistence, "x" * 1500)
@@ -425,10 +425,10 @@ def write_until_full(persistence: Persistence) -> int:
 
 
 @pytest.mark.slow
-def test_on_a_full_disk_of_the_server_a_transaction_goes_on_without_what_did_not_fit(
+def test_a_transaction_continues_after_a_write_that_fails_on_a_full_server_disk(
     on_small_disk: PostgresPersistence, disk: SmallDisk
 ) -> None:
-    """The failed write is undone by itself; the others are as good as ever."""
+    """Only the failed write is rolled back; the others are committed."""
     disk.fill()
     write_until_full(on_small_disk)
     before = len(logged(on_small_disk))

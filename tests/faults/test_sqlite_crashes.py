@@ -1,4 +1,4 @@
-"""A program killed in the middle of writing: what it was told is stored, is stored."""
+"""After a kill in the middle of writing, every write that returned is stored."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.children import Child
 
 pytestmark = pytest.mark.slow
 
-# Each thread says what it has written only when the write has returned.
+# Each thread reports a write only after it has returned.
 WRITE = """
 persistence, started, threads = SQLitePersistence(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 say = threading.Lock()
@@ -64,7 +64,7 @@ while True:
 """
 
 
-def test_a_transaction_is_stored_whole_or_not_at_all(tmp_path: Path) -> None:
+def test_a_transaction_is_stored_completely_or_not_at_all(tmp_path: Path) -> None:
     path, done = tmp_path / "agents.db", set()
     for start in soak.times(4):
         with Child(TRANSACTIONS, path, str(start * 1_000_000)) as child:
@@ -79,7 +79,7 @@ def test_a_transaction_is_stored_whole_or_not_at_all(tmp_path: Path) -> None:
 
 
 def complete_lines(said: str) -> list[str]:
-    """Without the last one, if the kill came before its end."""
+    """Return all lines, except an incomplete last one."""
     return said.split("\n")[:-1]
 
 

@@ -1,4 +1,4 @@
-"""A damaged file raises CorruptDatabaseError, which names the row where that is known."""
+"""A damaged file raises CorruptDatabaseError, which names the row if it is known."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def damage_text(path: Path) -> None:
 
 
 def damage_name(path: Path) -> None:
-    """Of a column, in the statement that made the table."""
+    """Change the name of a column in the stored CREATE TABLE statement."""
     content = path.read_bytes()
     path.write_bytes(
         content.replace(b"objective   ", b"objec\xffive   ").replace(
@@ -93,7 +93,7 @@ def test_a_command_ends_with_a_sentence_and_the_code_for_damage(
 
 
 @pytest.mark.parametrize("damage", [damage_time, damage_text])
-def test_a_deep_check_up_names_rows_that_cannot_be_read(
+def test_a_deep_check_names_rows_that_cannot_be_read(
     path: Path, damage: Callable[[Path], None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     damage(path)
@@ -106,7 +106,7 @@ def test_a_deep_check_up_names_rows_that_cannot_be_read(
     assert "Traceback" not in capsys.readouterr().err
 
 
-def test_a_deep_check_up_tells_of_a_wrong_value_that_an_index_has_right(path: Path) -> None:
+def test_a_deep_check_reports_a_value_that_differs_from_its_index(path: Path) -> None:
     content = path.read_bytes()
     at = content.index(b"run 1")
     path.write_bytes(content[:at] + b"run 9" + content[at + 5 :])
@@ -140,7 +140,7 @@ def test_columns_with_a_damaged_value_name_its_row(
                 convert()
 
 
-def test_a_file_that_was_replaced_is_noticed_and_written_anew(
+def test_a_replaced_file_is_detected_and_written_again(
     path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with SQLitePersistence(path) as persistence:

@@ -1,4 +1,4 @@
-"""Files that are none, are somebody else's, or may not be read or written."""
+"""Files that are not databases, belong to other programs, or may not be read or written."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tests.support.children import Child
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The current folder, and what is the matter in it."""
+    """The current folder, with its problem."""
     monkeypatch.chdir(tmp_path)
     Path("folder").mkdir()
     Path("text.db").write_text("This is not a database, and too long to be an empty one.\n" * 20)
@@ -42,7 +42,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def contents(folder: Path) -> dict[str, object]:
-    """Every file, with what is in it."""
+    """Return every file with its contents."""
     return {
         str(path.relative_to(folder)): path.read_bytes() if path.is_file() else path.lstat().st_mode
         for path in folder.rglob("*")
@@ -68,7 +68,7 @@ IMPOSSIBLE = [
 
 @pytest.mark.parametrize("read_only", [False, True])
 @pytest.mark.parametrize(("db_path", "kind", "says"), IMPOSSIBLE)
-def test_what_cannot_be_a_database_is_refused_and_left_alone(
+def test_a_file_that_is_not_a_database_is_refused_and_not_changed(
     folder: Path, db_path: str, kind: type[PersistenceError], says: str, read_only: bool
 ) -> None:
     before = contents(folder)
@@ -78,7 +78,7 @@ def test_what_cannot_be_a_database_is_refused_and_left_alone(
     assert contents(folder) == before
 
 
-def test_a_relative_path_from_a_folder_that_is_gone_is_refused(folder: Path) -> None:
+def test_a_relative_path_from_a_deleted_folder_is_refused(folder: Path) -> None:
     gone = folder / "gone"
     gone.mkdir()
     os.chdir(gone)
@@ -89,7 +89,7 @@ def test_a_relative_path_from_a_folder_that_is_gone_is_refused(folder: Path) -> 
 
 @pytest.mark.parametrize("db_path", ["missing.db", "missing/agents.db", "empty.db"])
 @pytest.mark.parametrize("options", [{"read_only": True}, {"initialize": False}])
-def test_reading_makes_neither_file_nor_table(
+def test_reading_creates_neither_file_nor_table(
     folder: Path, db_path: str, options: dict[str, bool]
 ) -> None:
     before = contents(folder)
@@ -105,7 +105,7 @@ def test_reading_makes_neither_file_nor_table(
 
 
 @pytest.mark.parametrize("call", ["create", "delete", "update"])
-def test_without_initializing_a_write_makes_no_file_either(folder: Path, call: str) -> None:
+def test_without_initializing_a_write_creates_no_file_either(folder: Path, call: str) -> None:
     run = AgentRun("agent", "run")
     with SQLitePersistence("missing.db", initialize=False) as persistence:
         calls = {
@@ -118,7 +118,7 @@ def test_without_initializing_a_write_makes_no_file_either(folder: Path, call: s
     assert not Path("missing.db").exists()
 
 
-def test_a_missing_file_may_come_later(folder: Path) -> None:
+def test_a_missing_file_may_be_created_later(folder: Path) -> None:
     with SQLitePersistence("later.db", initialize=False) as early:
         assert not early.health_check()
         with SQLitePersistence("later.db") as persistence:
@@ -127,7 +127,7 @@ def test_a_missing_file_may_come_later(folder: Path) -> None:
         early.update_agent_run("run", AgentRun("agent", "run", status="completed"))
 
 
-def test_an_empty_file_says_how_to_make_it_a_database(folder: Path) -> None:
+def test_the_error_for_an_empty_file_names_the_command(folder: Path) -> None:
     with pytest.raises(SchemaMismatchError) as caught:
         connect("sqlite:///empty.db", read_only=True)
     assert caught.value.command == "curio-persistence init --db-path empty.db"
@@ -149,7 +149,7 @@ def test_opened_read_only_it_refuses_every_write(folder: Path) -> None:
     assert contents(folder) == before
 
 
-def test_damage_found_while_reading_is_an_error_and_no_empty_list(folder: Path) -> None:
+def test_damage_found_while_reading_is_an_error_not_an_empty_list(folder: Path) -> None:
     with SQLitePersistence("good.db") as persistence:
         for number in range(200):
             persistence.create_agent_run(AgentRun("agent", f"run {number}", objective="x" * 500))
@@ -164,7 +164,7 @@ def test_damage_found_while_reading_is_an_error_and_no_empty_list(folder: Path) 
         assert "error" in {finding.level for finding in persistence._store.diagnose()}
 
 
-# --- rights -----------------------------------------------------------------------------------
+# --- permissions ------------------------------------------------------------------------------
 
 REPORT = """
 def attempt(name, call):
@@ -199,7 +199,7 @@ print(found["journal"].level, found["journal"].message)
 
 @pytest.fixture
 def public() -> Iterator[Path]:
-    """A folder that everybody can reach, which pytest's own are not."""
+    """A folder that every user can read; pytest's own folders are private."""
     folder = Path(tempfile.mkdtemp(prefix="curio-rights-", dir="/tmp"))
     folder.chmod(0o755)
     yield folder
@@ -217,7 +217,7 @@ def database(public: Path) -> Path:
 
 
 def outcome(path: Path, *options: str) -> dict[str, str]:
-    """How each attempt of somebody without rights ends."""
+    """Return the results of calls by a user without permissions."""
     with Child(REPORT, path, *options, as_nobody=True) as child:
         said = child.finish()
     return {line.partition(" ")[0]: line.partition(" ")[2] for line in said.splitlines()}
@@ -242,14 +242,14 @@ def test_a_folder_without_the_right_to_write_can_be_read_from(database: Path) ->
     assert [file.name for file in database.parent.iterdir()] == [database.name]
 
 
-def test_the_check_up_without_the_right_to_write_knows_of_the_log(database: Path) -> None:
+def test_the_health_check_without_the_right_to_write_reports_the_log(database: Path) -> None:
     database.chmod(0o444)
     database.parent.chmod(0o555)
     with Child(CHECK_UP, database, as_nobody=True) as child:
         assert child.finish().strip() == "ok write-ahead log, 0.0 MB"
 
 
-def test_a_folder_without_the_right_to_write_says_so(database: Path) -> None:
+def test_an_error_names_a_folder_without_the_right_to_write(database: Path) -> None:
     database.chmod(0o666)
     database.parent.chmod(0o555)
     found = outcome(database)
@@ -258,8 +258,8 @@ def test_a_folder_without_the_right_to_write_says_so(database: Path) -> None:
     assert "folder" in said
 
 
-def test_who_reads_without_rights_sees_what_others_write_later(database: Path) -> None:
-    """Also while the file is read as it stands, because no log lies beside it."""
+def test_a_reader_without_rights_sees_later_writes_of_others(database: Path) -> None:
+    """Holds even if the file was opened as immutable, because it had no write-ahead log."""
     database.chmod(0o644)
     database.parent.chmod(0o755)
     with Child(REPORT, database, "read_only=1", as_nobody=True) as child:
@@ -278,7 +278,7 @@ def test_who_reads_without_rights_sees_what_others_write_later(database: Path) -
         assert child.read() == "read ok 50"
 
 
-def test_a_file_without_the_right_to_read_says_so(database: Path) -> None:
+def test_an_error_names_a_file_without_the_right_to_read(database: Path) -> None:
     database.chmod(0o000)
     for options in ([], ["read_only=1"]):
         said = outcome(database, *options)["open"]
@@ -286,7 +286,7 @@ def test_a_file_without_the_right_to_read_says_so(database: Path) -> None:
         assert "rights of the file" in said
 
 
-def test_a_folder_that_may_not_be_entered_says_so(database: Path) -> None:
+def test_an_error_names_a_folder_that_may_not_be_entered(database: Path) -> None:
     database.parent.chmod(0o000)
     for options in ([], ["read_only=1"]):
         said = outcome(database, *options)["open"]
@@ -294,7 +294,7 @@ def test_a_folder_that_may_not_be_entered_says_so(database: Path) -> None:
         assert f"rights of the folder {database.parent}" in said
 
 
-def test_a_file_that_may_not_be_made_says_so(public: Path) -> None:
+def test_an_error_names_a_file_that_may_not_be_created(public: Path) -> None:
     public.chmod(0o555)
     said = outcome(public / "new.db")["open"]
     assert said.startswith("AccessDeniedError")
@@ -302,7 +302,7 @@ def test_a_file_that_may_not_be_made_says_so(public: Path) -> None:
     assert not any(public.iterdir())
 
 
-def test_a_file_is_made_with_the_rights_that_the_user_asked_for(public: Path) -> None:
+def test_a_file_is_created_with_the_permissions_of_the_umask(public: Path) -> None:
     before = os.umask(0o077)
     try:
         with SQLitePersistence(public / "agents.db") as persistence:
@@ -313,8 +313,8 @@ def test_a_file_is_made_with_the_rights_that_the_user_asked_for(public: Path) ->
     assert modes == {0o600}
 
 
-def test_a_log_that_a_crash_left_is_not_passed_over(database: Path) -> None:
-    """It must be gone through first, for which a reader may lack the rights: no stale answer."""
+def test_a_log_left_by_a_crash_is_not_ignored(database: Path) -> None:
+    """It must be read first; a reader without the rights for that gets an error, not stale data."""
     with closing(sqlite3.connect(database)) as connection:
         connection.execute("UPDATE agent_runs SET status = 'completed'")
         connection.commit()
@@ -323,8 +323,8 @@ def test_a_log_that_a_crash_left_is_not_passed_over(database: Path) -> None:
     assert_unreadable_for_others(database)
 
 
-def test_a_journal_that_a_crash_left_is_not_passed_over_either(database: Path) -> None:
-    """What is in the file then may never have been committed."""
+def test_a_journal_left_by_a_crash_is_not_ignored(database: Path) -> None:
+    """The file may then contain data that was never committed."""
     with SQLitePersistence(database) as persistence, persistence.transaction():
         for number in range(100):
             persistence.create_agent_run(AgentRun("agent", str(number), objective="x" * 1000))
@@ -348,7 +348,7 @@ def assert_unreadable_for_others(database: Path) -> None:
     assert outcome(database, "read_only=1")["open"].startswith("AccessDeniedError")
 
 
-def test_a_missing_folder_is_made_by_what_writes_and_not_by_what_reads(folder: Path) -> None:
+def test_a_missing_folder_is_created_by_writers_and_not_by_readers(folder: Path) -> None:
     with pytest.raises(ConfigurationError):
         SQLitePersistence("data/deep/agents.db", read_only=True)
     with pytest.raises(ConfigurationError, match="does not exist; create it first"):

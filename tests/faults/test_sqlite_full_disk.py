@@ -1,4 +1,4 @@
-"""A disk that is full: one typed error, nothing half-written, and on with it when there is room."""
+"""A full disk: one typed error, nothing stored in part, and writes succeed after space is freed."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from curio_persistence.backends.sqlite.store import SQLiteStore
 from curio_persistence.cli import main
 from tests.support.disks import SmallDisk, small_disk
 
-BIG = "x" * 20_000_000  # More than the writer keeps in memory until the end.
+BIG = "x" * 20_000_000  # More than the writer holds in memory until the end.
 
 
 class Disk(Protocol):
-    """What a database is on, and how to fill it up and make room again."""
+    """The disk of a database, which can be filled and freed."""
 
     def fill(self) -> None: ...
 
@@ -37,7 +37,7 @@ class Disk(Protocol):
 
 
 class Quota:
-    """A database that may not grow, which SQLite answers as it does a full disk."""
+    """A database that may not grow; SQLite reports it like a full disk."""
 
     def __init__(self, persistence: SQLitePersistence) -> None:
         self._persistence = persistence
@@ -83,12 +83,12 @@ def disk(request: pytest.FixtureRequest, limited_by: str, persistence: SQLitePer
 
 
 def stored(persistence: SQLitePersistence) -> set[str]:
-    """The runs, as a reader of another thread or process would see them."""
+    """Return the runs as a reader of another thread or process sees them."""
     return {run.run_id for run in persistence.get_agent_runs(limit=None)}
 
 
 def write_until_full(persistence: SQLitePersistence) -> int:
-    """Write until it fails; the number of writes that returned."""
+    """Write until it fails; return the number of writes that succeeded."""
     for number in range(100_000):
         try:
             persistence.log_agent_run_event(AgentRunEvent("agent", "run", data="x" * 500))
@@ -97,7 +97,7 @@ def write_until_full(persistence: SQLitePersistence) -> int:
     raise AssertionError("the disk was never full")
 
 
-def test_what_was_written_before_the_disk_was_full_is_there(
+def test_writes_before_the_disk_was_full_are_stored(
     disk: Disk, persistence: SQLitePersistence
 ) -> None:
     persistence.create_agent_run(AgentRun("agent", "run"))
@@ -111,7 +111,7 @@ def test_what_was_written_before_the_disk_was_full_is_there(
     assert {finding.check: finding.level for finding in persistence.diagnose()}["integrity"] == "ok"
 
 
-def test_nothing_is_stored_of_a_write_that_does_not_fit(
+def test_a_write_that_does_not_fit_stores_nothing(
     disk: Disk, persistence: SQLitePersistence
 ) -> None:
     persistence.create_agent_run(AgentRun("agent", "before"))
@@ -125,10 +125,10 @@ def test_nothing_is_stored_of_a_write_that_does_not_fit(
 
 
 @pytest.mark.parametrize("afterwards", ["a write", "a nested transaction", "a read", "nothing"])
-def test_a_transaction_in_which_the_disk_was_full_is_whole_or_raises(
+def test_a_transaction_during_a_full_disk_is_complete_or_raises(
     disk: Disk, persistence: SQLitePersistence, afterwards: str
 ) -> None:
-    """SQLite may end a transaction by itself: what the block writes then must not be committed."""
+    """SQLite may end a transaction by itself: later writes of the block must not be committed."""
     persistence.create_agent_run(AgentRun("agent", "before"))
     disk.fill()
 
@@ -174,8 +174,8 @@ def open_if_there_is_room(path: Path) -> SQLitePersistence | None:
         return None
 
 
-def test_a_database_begun_on_a_full_disk_is_completed_later(real_disk: SmallDisk) -> None:
-    """It may be full at any step of the making: there is a little more room at each attempt."""
+def test_a_database_created_on_a_full_disk_is_completed_later(real_disk: SmallDisk) -> None:
+    """The disk may be full at any step of the creation: each attempt has a little more space."""
     path, attempts = real_disk.folder / "agents.db", 0
     real_disk.fill()
     while not (persistence := open_if_there_is_room(path)):
@@ -190,7 +190,7 @@ def test_a_database_begun_on_a_full_disk_is_completed_later(real_disk: SmallDisk
 
 
 def test_a_full_disk_can_be_read(real_disk: SmallDisk) -> None:
-    """Though there is no room for the file by which SQLite's readers and writers agree."""
+    """It can be read although there is no space for SQLite's shared-memory file."""
     path = real_disk.folder / "agents.db"
     with SQLitePersistence(path) as persistence:
         persistence.create_agent_run(AgentRun("agent", "run"))
@@ -199,8 +199,8 @@ def test_a_full_disk_can_be_read(real_disk: SmallDisk) -> None:
         assert stored(persistence) == {"run"}
 
 
-def test_the_check_up_tells_of_a_full_disk(real_disk: SmallDisk) -> None:
-    """A reader has no room for what readers share, and yet tells that the file has a log."""
+def test_the_health_check_reports_a_full_disk(real_disk: SmallDisk) -> None:
+    """A reader has no space for the shared-memory file, and still reports the log."""
     path = real_disk.folder / "agents.db"
     SQLitePersistence(path).close()
     real_disk.fill()
@@ -210,7 +210,7 @@ def test_the_check_up_tells_of_a_full_disk(real_disk: SmallDisk) -> None:
     assert found["journal"] == Finding("journal", "ok", "write-ahead log, 0.0 MB")
 
 
-def test_the_check_up_tells_when_there_is_not_the_room_to_compact() -> None:
+def test_the_health_check_reports_too_little_space_to_compact() -> None:
     with small_disk(megabytes=80) as disk:
         path = disk.folder / "agents.db"
         with SQLitePersistence(path) as persistence:
@@ -242,7 +242,7 @@ def files_of_at_most(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_a_deletion_goes_on_when_the_log_cannot_be_written_back(tmp_path: Path) -> None:
+def test_a_deletion_continues_if_the_log_cannot_be_checkpointed(tmp_path: Path) -> None:
     path = tmp_path / "agents.db"
 
     def store(persistence: SQLitePersistence, run_id: str, events: int) -> None:

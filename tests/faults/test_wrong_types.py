@@ -1,4 +1,4 @@
-"""Whatever a public call is given, it works, or says in a typed error what is wrong."""
+"""Every public call works with any argument, or raises a typed error."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ INTERNAL = {"where", "store", "log_rows", "switch"}
 
 
 def calls(persistence: Persistence) -> Iterator[tuple[Any, str]]:
-    """Each public method, and what it belongs to."""
+    """Return each public method with its object."""
     p = persistence
     for owner in (p, p.runs, p.events, p.usage, p.stats, p.metrics, p.search):
         for name in dir(type(owner)):
@@ -71,7 +71,7 @@ def calls(persistence: Persistence) -> Iterator[tuple[Any, str]]:
 
 
 def arguments(method: Any, chance: random.Random) -> tuple[list[Any], dict[str, Any]]:
-    """Something for each required parameter, and for some of the others and of the filters."""
+    """Return a value for each required parameter, and for some optional ones and filters."""
     positional, named = [], {}
     for name, parameter in inspect.signature(method).parameters.items():
         junk = chance.choice(JUNK)()

@@ -1,4 +1,4 @@
-"""Whatever the blocking classes can do, the awaited ones can, called in the same way."""
+"""The awaited classes have all methods of the blocking ones, with the same signatures."""
 
 from __future__ import annotations
 
@@ -99,20 +99,20 @@ def test_no_name_is_missing(blocking: type, awaiting: type) -> None:
 @pytest.mark.parametrize(
     ("blocking", "awaiting"), PAIRS.items(), ids=[kind.__name__ for kind in PAIRS]
 )
-def test_each_is_called_in_the_same_way_and_explained(blocking: type, awaiting: type) -> None:
+def test_each_method_has_the_same_signature_and_a_docstring(blocking: type, awaiting: type) -> None:
     for name, member in public(awaiting).items():
         assert inspect.getdoc(member), name
         if inspect.isfunction(member) and callable(getattr(blocking, name)):
             assert parameters(member) == parameters(getattr(blocking, name)), name
 
 
-def test_what_a_persistence_has_besides_is_there_too() -> None:
+def test_other_attributes_of_a_persistence_exist_too() -> None:
     persistence = InMemoryPersistence()
     has = {name for name in vars(persistence) if not name.startswith("_")}
     assert has <= set(dir(aio.AsyncPersistence(persistence)))
 
 
-def test_functions_that_take_a_persistence_take_one_that_is_awaited() -> None:
+def test_functions_that_take_a_persistence_take_an_awaited_one() -> None:
     for name in (*FUNCTIONS, "upgrade"):
         awaiting, blocking = getattr(aio, name), getattr(curio_persistence, name)
         assert inspect.iscoroutinefunction(awaiting)
@@ -127,7 +127,9 @@ def test_no_function_that_takes_a_persistence_is_missing() -> None:
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_which_persistence_a_function_takes_is_told(name: str, tmp_path: Path) -> None:
+def test_a_wrong_kind_of_persistence_is_refused_with_the_right_one(
+    name: str, tmp_path: Path
+) -> None:
     opened = InMemoryPersistence()
 
     def call(module: Any, persistence: object) -> Any:
@@ -140,20 +142,20 @@ def test_which_persistence_a_function_takes_is_told(name: str, tmp_path: Path) -
         call(curio_persistence, aio.AsyncPersistence(opened))
 
 
-def test_it_is_opened_by_what_opens_the_blocking_one() -> None:
+def test_connect_has_the_same_parameters() -> None:
     *same, (threads, _, _) = parameters(aio.connect)
     assert same == parameters(connect)
     assert threads == "threads"
 
 
-def test_a_setting_that_cannot_be_is_refused_before_anything_is_opened() -> None:
+def test_an_invalid_setting_is_refused_before_anything_is_opened() -> None:
     with pytest.raises(ConfigurationError, match="threads is a whole number from 1 on, not 0"):
         aio.connect("memory://", threads=0)
     with pytest.raises(ConfigurationError, match=r"not str.*await aio\.connect\(url\)"):
         aio.AsyncPersistence("memory://")  # type: ignore[arg-type]
 
 
-def test_help_tells_that_a_call_is_awaited() -> None:
+def test_help_shows_that_a_call_is_awaited() -> None:
     assert inspect.iscoroutinefunction(aio.AsyncPersistence.query_events)
     assert not inspect.iscoroutinefunction(aio.AsyncPersistence.iter_agent_runs)
     shown = inspect.signature(aio.AsyncPersistence.iter_agent_runs)

@@ -1,4 +1,4 @@
-"""The benchmarks run and write their tables. The times are not looked at: tests share a machine."""
+"""The benchmarks run and write their tables. Times are not checked: tests share a machine."""
 
 from __future__ import annotations
 
@@ -39,15 +39,15 @@ def run(script: str, *arguments: str, folder: Path) -> subprocess.CompletedProce
 
 
 def lines_of(text: str) -> list[str]:
-    """The lines of tables, without their headings."""
+    """Return the lines of tables, without their headings."""
     table = [line for line in text.splitlines() if line.startswith("|")]
     return [line for line in table if not line.startswith(("|  ", "| --"))]
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("private_postgres")  # Skips where there is no server to start.
+@pytest.mark.usefixtures("private_postgres")  # Skips if no server can be started.
 def test_every_case_ends_in_lines_of_the_page(tmp_path: Path) -> None:
-    """Each of them compares what both sides answered, or stored."""
+    """Each case compares what both sides returned, or stored."""
     page = tmp_path / "page.md"
     page.write_text(f"# Old\n\n{LAST_PART}\n\nmeasured for an hour\n", "utf-8")
     done = run("core.py", *TINY, f"--output={page}", folder=tmp_path)
@@ -62,7 +62,7 @@ def test_every_case_ends_in_lines_of_the_page(tmp_path: Path) -> None:
 
 
 def test_a_case_measured_alone_leaves_nothing_behind(postgres18: str, tmp_path: Path) -> None:
-    """Neither files nor schemas, and the page stays as a full run wrote it."""
+    """It leaves neither files nor schemas, and does not change the page of a full run."""
     before = RESULTS.read_bytes()
     done = run("core.py", *TINY, f"--postgres={postgres18}", "postgres-read", folder=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -75,14 +75,14 @@ def test_a_case_measured_alone_leaves_nothing_behind(postgres18: str, tmp_path: 
     connection.close()
 
 
-def test_an_unknown_case_is_refused_with_the_names_of_the_known(tmp_path: Path) -> None:
+def test_an_unknown_case_is_refused_with_the_known_names(tmp_path: Path) -> None:
     done = run("core.py", "sqlite-wirte", folder=tmp_path)
     assert done.returncode == 2
     assert "no case sqlite-wirte" in done.stderr
     assert "sqlite-write" in done.stderr
 
 
-def test_growth_is_measured_at_each_size_and_takes_the_place_of_the_last_part(
+def test_growth_is_measured_at_each_size_and_replaces_the_last_part(
     tmp_path: Path,
 ) -> None:
     page = tmp_path / "page.md"
@@ -113,14 +113,14 @@ def test_growth_is_measured_at_each_size_and_takes_the_place_of_the_last_part(
         (Goal(None, None, "speed"), 1, 2, "0.50", ""),
     ],
 )
-def test_a_line_says_how_ours_compares_with_what_is_wanted(
+def test_a_line_compares_the_ratio_with_the_goal(
     goal: Goal, raw: float, ours: float, ratio: str, verdict: str
 ) -> None:
     cells = Line("", goal, Timing([raw], [ours])).cells()
     assert (cells[3], cells[-1]) == (ratio, verdict)
 
 
-def test_a_line_may_have_a_limit_whatever_raw_takes() -> None:
+def test_a_line_may_have_a_limit_independent_of_raw() -> None:
     timing = Timing([140e6] * 3, [149e6, 151e6, 152e6])
     line = Line("", Goal(1.5, 1.1), timing, "known", at_most=150e6)
     assert line.cells()[-1] == "aim met, **missed** the 150 ms, known"
@@ -137,7 +137,7 @@ def test_numbers_are_shown_with_three_digits_and_a_unit() -> None:
     assert megabytes(12_345_678) == "12.3 MB"
 
 
-def test_a_tail_is_the_slowest_twentieth_in_terms_of_the_middle() -> None:
+def test_a_tail_is_p95_relative_to_the_median() -> None:
     values = [*range(1, 96), *[400] * 5]
     assert quantile(0.5)(values) == 51
     assert tail(values) == 400 / 51

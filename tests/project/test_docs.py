@@ -1,4 +1,4 @@
-"""The documents are true: what they show runs as pasted, and prints what they say.
+"""The documents are correct: their examples run as pasted, and print the shown output.
 
 In the README and in docs/, every block marked `python`, `sh` or `console` is executed, from top to
 bottom in one session: Python in one namespace, all in one folder that is empty at first. A `text`
@@ -43,7 +43,7 @@ _LINK = re.compile(r"\]\((?!https?:)([^)#\s]+)")
 
 
 class Block(NamedTuple):
-    """A fenced block: where its first line is, its mark, its text, and what it should print."""
+    """A fenced block: the number of its first line, its mark, its text, its expected output."""
 
     line: int
     mark: str
@@ -66,14 +66,14 @@ def blocks(document: Path) -> Iterator[Block]:
 
 
 def commands(block: Block) -> Iterator[tuple[str, str]]:
-    """The commands of a console block, and what each prints."""
+    """Yield the commands of a console block with their expected output."""
     for part in re.split(r"^\$ ", block.text, flags=re.MULTILINE)[1:]:
         command, _, printed = part.partition("\n")
         yield command, printed
 
 
 def assert_prints(block: Block, printed: str, said: str) -> None:
-    # How far columns stand apart depends on what stands for `…`.
+    # The distance of columns depends on the text in place of `…`.
     expected, got = (re.sub(" +", " ", text).rstrip() for text in (said, printed))
     pattern = ".*?".join(map(re.escape, expected.split("…")))
     if not re.fullmatch(pattern, got, re.DOTALL):
@@ -82,7 +82,7 @@ def assert_prints(block: Block, printed: str, said: str) -> None:
 
 @pytest.fixture
 def postgres_variables(postgres18: str) -> Iterator[dict[str, str]]:
-    """libpq's variables for a database of this test's own."""
+    """The libpq variables of a database of this test's own."""
     name = sql.Identifier(f"test_{uuid.uuid4().hex}")
     statements = "CREATE DATABASE {}", "DROP DATABASE {} WITH (FORCE)"
     create, drop = (sql.SQL(statement).format(name) for statement in statements)
@@ -103,7 +103,7 @@ def execute(dsn: str, statement: sql.Composed) -> None:
 
 
 class Session:
-    """Somebody at a keyboard, who pastes."""
+    """A session into which the blocks of a document are pasted."""
 
     def __init__(self, document: Path, shell: dict[str, str], printed: Any) -> None:
         self._document = document
@@ -124,13 +124,13 @@ class Session:
                     assert_prints(block, self._run(block, command), said)
 
     def _python(self, block: Block) -> str:
-        # Moved down to where it stands, so that a traceback names the document's line.
+        # Moved down to its line, so that a traceback names the document's line.
         source = "\n" * (block.line - 1) + block.text
         exec(compile(source, self._document, "exec"), self._names)
         return str(self._printed.readouterr().out)
 
     def _run(self, block: Block, command: str) -> str:
-        """What a command prints on a terminal of 80 columns."""
+        """Return the output of a command on a terminal of 80 columns."""
         here, there = pty.openpty()
         with (
             os.fdopen(here, "rb", buffering=0) as screen,
@@ -149,7 +149,7 @@ class Session:
 
 
 def _until_it_is_closed(screen: io.RawIOBase) -> Iterator[bytes]:
-    with suppress(OSError):  # How Linux tells that the other end of a terminal was closed.
+    with suppress(OSError):  # Linux reports in this way that the other end of a terminal is closed.
         while read := screen.read(65536):
             yield read
 
@@ -163,7 +163,7 @@ def with_something_to_execute() -> list[Path]:
 
 
 @pytest.mark.parametrize("document", with_something_to_execute(), ids=lambda path: path.name)
-def test_what_a_document_shows_works_as_pasted(
+def test_examples_in_documents_work_as_pasted(
     document: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -182,7 +182,7 @@ def test_what_a_document_shows_works_as_pasted(
         session.paste(block)
 
 
-def test_configurations_that_are_shown_are_understood(
+def test_configurations_in_documents_are_valid(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -201,7 +201,7 @@ def test_the_readme_begins_with_the_quickstart() -> None:
     assert first.text.count("\n") == 20
 
 
-def test_every_error_is_explained() -> None:
+def test_every_error_is_documented() -> None:
     text = ERRORS.read_text(encoding="utf-8")
     errors = {name for name in curio_persistence.__all__ if name.endswith("Error")}
     assert {name for name in errors if f"`{name}`" not in text} == set()
@@ -212,6 +212,6 @@ def test_every_error_is_explained() -> None:
     [path for path in [*DOCUMENTS, CONTRIBUTING] if _LINK.search(path.read_text(encoding="utf-8"))],
     ids=lambda path: path.name,
 )
-def test_links_between_documents_lead_somewhere(document: Path) -> None:
+def test_links_between_documents_have_a_target(document: Path) -> None:
     for target in _LINK.findall(document.read_text(encoding="utf-8")):
         assert (document.parent / target).exists(), f"{document.name} links to {target}"

@@ -1,4 +1,4 @@
-"""Every example runs as it stands, and shows what it promises."""
+"""Every example runs unchanged, and shows the expected output."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from tests.support import command_line
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
 
-# What each must show; a new example is executed too, once it stands here.
+# The expected output of each example; a new example must be added here.
 FACTS = {
-    "agent.py": (),  # Says nothing by itself: demo.py uses it.
+    "agent.py": (),  # It prints nothing itself: demo.py uses it.
     "awaited_agents.py": (
         "10 words",
         "failed     word-counter-sag",
@@ -65,7 +65,7 @@ FACTS = {
 
 
 class Folder:
-    """A folder to stand in that is not the checkout, and the programs there."""
+    """A working folder outside the checkout, and its programs."""
 
     def __init__(self, path: Path) -> None:
         self.path = path / "here"
@@ -92,9 +92,9 @@ class Folder:
         return self.run("python", EXAMPLES / name)
 
     def run_notebook(self, name: str) -> str:
-        """Its outputs, as they are kept in the copy that was executed."""
+        """Execute the notebook and return the outputs stored in the executed copy."""
         shutil.copy(EXAMPLES / name, self.path)
-        # Not this project's settings: what Jupyter warns of is no fault of the example's.
+        # Not this project's settings: Jupyter's warnings are not the example's fault.
         pytest = ("python", "-W", "default", "-m", "pytest", "-c", "/dev/null")
         self._environment.pop("PYTHONWARNINGS")
         self.run(*pytest, "--nbmake", "--overwrite", name)
@@ -134,7 +134,7 @@ def listing() -> list[str]:
 
 
 @pytest.mark.parametrize("name", listing())
-def test_an_example_shows_what_it_promises(
+def test_an_example_shows_the_expected_output(
     name: str, folder: Folder, request: pytest.FixtureRequest
 ) -> None:
     assert name in FACTS, f"say in FACTS what {name} must show"
@@ -147,7 +147,7 @@ def test_an_example_shows_what_it_promises(
 
 
 def test_the_demo_fits_a_terminal(folder: Folder) -> None:
-    # Commands may be longer: one that is cut could not be pasted.
+    # Commands may be longer: a shortened one could not be pasted.
     shown, _, _ = folder.run_example("demo.py").partition("Look further")
     assert max(map(len, shown.splitlines())) <= 80
 
@@ -178,7 +178,7 @@ def test_the_demo_names_commands_that_work(folder: Folder) -> None:
         assert folder.run("sh", "-c", line)
 
 
-def test_the_agent_counts_what_is_in_the_files(agent: ModuleType, tmp_path: Path) -> None:
+def test_the_agent_counts_the_lines_with_a_word(agent: ModuleType, tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("fork and knife\nFork\nforks\n")
     (tmp_path / "b.md").write_text("a fork\nspoon\n")
     persistence = InMemoryPersistence()
@@ -193,7 +193,7 @@ def test_the_agent_counts_what_is_in_the_files(agent: ModuleType, tmp_path: Path
     ]
 
 
-def test_the_agent_names_the_tokens_and_the_price_of_its_texts(
+def test_the_agent_records_the_tokens_and_the_price_of_its_texts(
     agent: ModuleType, tmp_path: Path
 ) -> None:
     persistence = InMemoryPersistence()
@@ -207,7 +207,7 @@ def test_the_agent_names_the_tokens_and_the_price_of_its_texts(
 
 
 @pytest.mark.slow
-def test_the_notebook_is_kept_with_the_outputs_that_it_has(folder: Folder) -> None:
+def test_the_notebook_is_committed_with_its_outputs(folder: Folder) -> None:
     kept = (EXAMPLES / "analysis.ipynb").read_text(encoding="utf-8")
     assert outputs(kept) == outputs(folder.run_notebook("analysis.ipynb")), (
         "jupyter execute --inplace examples/analysis.ipynb brings it up to date"
@@ -217,7 +217,7 @@ def test_the_notebook_is_kept_with_the_outputs_that_it_has(folder: Folder) -> No
 
 
 def outputs(notebook: str) -> list[object]:
-    """Return what the cells print and show; of a plot, that it is one."""
+    """Return the output of the cells; for a plot, only that it is one."""
     return [
         (output["output_type"], output.get("text"), output.get("data", {}).get("text/plain"))
         for cell in json.loads(notebook)["cells"]
@@ -225,7 +225,7 @@ def outputs(notebook: str) -> list[object]:
     ]
 
 
-def test_the_postgres_example_says_what_to_configure(folder: Folder) -> None:
+def test_the_postgres_example_names_the_settings_it_needs(folder: Folder) -> None:
     said = folder.run("python", EXAMPLES / "postgres_env.py", exit_code=1)
     assert "No PostgreSQL is configured here" in said
     assert "DB_HOST=localhost" in said

@@ -1,4 +1,4 @@
-"""What needs a package that is not installed says so, and how to get it."""
+"""A call that needs a missing package raises an error that says how to install it."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ for result in persistence.query_agent_runs(), persistence.iter_agent_runs():
     ("call", "extra"),
     [("to_arrow()", "arrow"), ("__arrow_c_stream__()", "arrow"), ("to_pandas()", "pandas")],
 )
-def test_a_table_without_the_package_for_it(call: str, extra: str) -> None:
-    """In a Python without site-packages."""
+def test_a_table_without_its_package(call: str, extra: str) -> None:
+    """Run in a Python without site-packages."""
     said = subprocess.run(
         [sys.executable, "-I", "-S", "-c", _CALL.format(root=str(ROOT), call=call)],
         capture_output=True,

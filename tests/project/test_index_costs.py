@@ -1,4 +1,4 @@
-"""The benchmark of the indexes runs, and knows them all. What it measures is not looked at."""
+"""The benchmark of the indexes runs, and covers them all. Its results are not checked."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ TINY = "--rows=100", "--repetitions=2", "--singles=10", "--batch=20"
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("postgres18")  # Skips where there is no server to start.
-def test_what_each_index_adds_is_a_line_of_the_table() -> None:
+@pytest.mark.usefixtures("postgres18")  # Skips if no server can be started.
+def test_each_index_has_a_line_in_the_table() -> None:
     done = subprocess.run(
         [sys.executable, BENCHMARK, *TINY, "runs"],
         capture_output=True,
@@ -28,13 +28,13 @@ def test_what_each_index_adds_is_a_line_of_the_table() -> None:
     assert {"all indexes", *indexes("runs.sql")} <= set(lines)
 
 
-def test_no_index_is_forgotten_when_they_are_measured() -> None:
+def test_all_indexes_are_measured() -> None:
     text = BENCHMARK.read_text(encoding="utf-8")
     for file in ("runs.sql", "events.sql", "usage.sql"):
         assert {name for name in indexes(file) if f'"{name}"' not in text} == set()
 
 
 def indexes(file: str) -> set[str]:
-    """Those that a file of the schema makes."""
+    """Return the indexes that a file of the schema creates."""
     text = (ROOT / "schema" / "sqlite" / file).read_text(encoding="utf-8")
     return set(re.findall(r"CREATE (?:UNIQUE )?INDEX (\w+)", text))

@@ -1,4 +1,4 @@
-"""The layers of the package: every import goes down, so each part is understood by itself."""
+"""The layers of the package: every import goes down, so each part can be read by itself."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ THIRD_PARTY = {
     ("testing.store_writing", "pytest"),
 }
 
-# Modules that cost time or memory which not every program has to spend (`-X importtime`).
+# Modules that cost time or memory which not every program should pay (`-X importtime`).
 NOT_AT_IMPORT = {
     "argparse", "asyncio", "concurrent.futures", "dotenv", "email", "hashlib", "http",
     "html", "importlib.resources", "logging", "matplotlib", "multiprocessing", "numpy", "pandas",
@@ -207,7 +207,7 @@ def test_imports_go_down() -> None:
     assert all(each.in_function for each in up), "at the top of a module it would be circular"
 
 
-def test_no_module_imports_itself_by_way_of_others() -> None:
+def test_there_are_no_import_cycles() -> None:
     graph: dict[str, set[str]] = {name: set() for name in modules()}
     for each in imports(ours=True):
         if not each.in_function and each.imported != each.importer:
@@ -222,13 +222,13 @@ def test_the_public_names_are_used_only_above_them() -> None:
 
 @pytest.mark.parametrize("narrow", NARROW)
 def test_some_parts_import_less_than_they_could(narrow: str) -> None:
-    """Backends and capabilities meet only in the store; the command line is a program like any."""
+    """Backends and capabilities share only the store; the command line is an ordinary program."""
     known = {each for each in imports(ours=True) if part(each.importer) == narrow}
     assert known
     assert not {each for each in known if part(each.imported) not in NARROW[narrow] | {narrow}}
 
 
-def test_capabilities_encode_by_way_of_the_redaction() -> None:
+def test_capabilities_encode_through_the_redaction() -> None:
     """A call of `Table.encode` in a function would bypass it."""
     bypasses = [
         f"{name}:{call.lineno}"
@@ -262,7 +262,7 @@ def test_only_backends_and_importers_use_sqlite() -> None:
 
 @pytest.fixture(scope="module")
 def loaded() -> dict[str, set[str]]:
-    """The modules that one interpreter has loaded after each of these steps."""
+    """Return the modules that one interpreter has loaded after each of these steps."""
     return _loaded_after(
         names=f"from {PACKAGE} import *",
         memory="InMemoryPersistence()",

@@ -1,4 +1,4 @@
-"""However it is installed, it is the same package, with its SQL, from any directory."""
+"""Every way of installing gives the same package, with its SQL, from any directory."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ for dialect in "sqlite", "postgres":
 
 @dataclass(frozen=True)
 class Environment:
-    """A fresh virtual environment, and a directory to stand in that is not the checkout."""
+    """A fresh virtual environment, and a working directory outside the checkout."""
 
     path: Path
     elsewhere: Path
     pythonpath: str = ""
 
     def install(self, *what: str | Path) -> None:
-        """Install with this session's pip, which saves installing a pip there."""
+        """Install with this session's pip, which avoids installing pip there."""
         self._call(*PIP, "--python", self.path / "bin" / "python", "install", "--quiet", *what)
 
     def run(self, program: str, *arguments: str) -> None:
@@ -58,14 +58,14 @@ class Distributions:
 
 def call(*command: str | Path, cwd: Path, pythonpath: str = "") -> None:
     inherited = {name: it for name, it in os.environ.items() if not name.startswith("PYTHON")}
-    # What builds is installed for each build, and compiling it would take as long as building.
+    # Build tools are installed for each build; compiling them would take as long as building.
     env = inherited | {"PYTHONPATH": pythonpath, "PIP_COMPILE": "0"}
     done = subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
 
 
 def copy_sources(to: Path) -> Path:
-    """Copy the checkout without what was built there; building leaves more beside the sources."""
+    """Copy the checkout without build results; building adds more of them beside the sources."""
     built = shutil.ignore_patterns(".*", "build", "dist", "*.egg-info", "__pycache__", "*.db*")
     return Path(shutil.copytree(ROOT, to / "checkout", ignore=built))
 
@@ -101,7 +101,7 @@ def checkout(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def distributions(tmp_path_factory: pytest.TempPathFactory) -> Distributions:
-    """The sdist, and the wheel that pip makes of it when it installs that sdist."""
+    """The sdist, and the wheel that pip builds from it."""
     home = tmp_path_factory.mktemp("distributions")
     call(sys.executable, "-m", "build", "--sdist", "--outdir", home, copy_sources(home), cwd=home)
     call(*PIP, "wheel", "--no-deps", *home.glob("*.tar.gz"), cwd=home)
@@ -119,7 +119,9 @@ def test_the_wheel_requires_two_packages_and_no_more(distributions: Distribution
     assert fields["License"] == "Apache-2.0"
 
 
-def test_the_wheel_carries_the_types_and_the_sql_and_no_tests(distributions: Distributions) -> None:
+def test_the_wheel_contains_the_types_and_the_sql_and_no_tests(
+    distributions: Distributions,
+) -> None:
     with zipfile.ZipFile(distributions.wheel) as wheel:
         names = set(wheel.namelist())
     assert "curio_persistence/py.typed" in names
@@ -138,13 +140,13 @@ def test_the_command_has_a_short_name_too(distributions: Distributions) -> None:
     }
 
 
-def test_the_sdist_carries_what_a_reader_looks_for(distributions: Distributions) -> None:
+def test_the_sdist_contains_the_documents(distributions: Distributions) -> None:
     with tarfile.open(distributions.sdist) as sdist:
         names = {name.partition("/")[2] for name in sdist.getnames()}
     assert {"README.md", "LICENSE", "CHANGELOG.md", "setup.cfg", *sql_files(ROOT)} <= names
 
 
-def test_the_wheel_that_is_made_of_the_sdist_installs(
+def test_the_wheel_built_from_the_sdist_installs(
     environment: Environment, distributions: Distributions
 ) -> None:
     environment.install(distributions.wheel)

@@ -1,4 +1,4 @@
-"""The comparison with other packages, as far as it needs none of them. Times are not looked at."""
+"""The comparison with other packages, without installing them. Times are not checked."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def compare(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.slow
 def test_the_package_is_compared_with_the_bare_driver(tmp_path: Path) -> None:
-    """In every table, with the same answers; afterwards nothing is left but the page."""
+    """Covers every table, with the same results; afterwards only the page is left."""
     page = tmp_path / "page.md"
     done = compare("ours", *TINY, f"--output={page}", folder=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -56,7 +56,7 @@ def test_the_package_is_compared_with_the_bare_driver(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [page]
 
 
-def test_an_unknown_side_is_refused_with_the_names_of_the_known(tmp_path: Path) -> None:
+def test_an_unknown_side_is_refused_with_the_known_names(tmp_path: Path) -> None:
     done = compare("sqlalchmy-core", folder=tmp_path)
     assert done.returncode == 2
     assert "no side sqlalchmy-core" in done.stderr
@@ -64,7 +64,7 @@ def test_an_unknown_side_is_refused_with_the_names_of_the_known(tmp_path: Path) 
 
 
 def test_the_bare_driver_stores_the_rows_that_the_side_has_stored(tmp_path: Path) -> None:
-    """One by one and in batches, with the same ids, so that both files grow alike."""
+    """Stores one by one and in batches, with the same ids, so that both files grow alike."""
     worker = Worker("ours", tmp_path)
     worker.make("written", 1000)
     worker.start_writing("written", 1000)
@@ -87,14 +87,14 @@ def test_a_side_that_is_not_as_durable_is_not_compared(setting: dict[str, Any]) 
         )
 
 
-def test_what_fails_in_another_process_is_told_with_its_traceback(tmp_path: Path) -> None:
+def test_a_failure_in_another_process_is_reported_with_its_traceback(tmp_path: Path) -> None:
     with Peer("ours", tmp_path) as peer:
         with pytest.raises(PeerError, match=r"(?s)ours failed.*Traceback.*fly"):
             peer.ask("fly")
         assert peer.ask("introduce")["title"] == "curio_persistence"
 
 
-def test_a_process_that_cannot_start_is_told_with_its_last_words(
+def test_a_process_that_cannot_start_is_reported_with_its_last_output(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(SIDES, "nobody", "nowhere.Nobody")  # In this process only.

@@ -1,4 +1,4 @@
-"""What programs are written against; names and signatures change with a major version only."""
+"""The public API: its names and signatures change only with a major version."""
 
 from __future__ import annotations
 
@@ -259,19 +259,19 @@ CONCRETE = (
 )
 
 
-def test_every_name_is_there_and_shows_itself() -> None:
+def test_every_name_exists_and_is_listed() -> None:
     for name in NAMES:
         assert getattr(curio_persistence, name) is not None
     assert set(NAMES) <= set(dir(curio_persistence))
 
 
-def test_a_name_that_is_not_there_is_missed_as_usual() -> None:
+def test_an_unknown_name_raises_as_usual() -> None:
     with pytest.raises(AttributeError, match="has no attribute 'Nothing'"):
         curio_persistence.Nothing  # type: ignore[attr-defined]  # noqa: B018
 
 
 def signature(function: Any) -> str:
-    """The signature as it is written: annotations are strings at run time."""
+    """Return the signature as in the source: annotations are strings at run time."""
     found = inspect.signature(function)
     parameters = [
         parameter.replace(annotation=_Written(parameter.annotation))
@@ -301,19 +301,19 @@ def test_the_records_of_every_table_are_public() -> None:
     assert {table.model.__name__ for table in TABLES} <= {*curio_persistence.__all__}
 
 
-def test_a_star_import_brings_every_public_name() -> None:
+def test_a_star_import_imports_every_public_name() -> None:
     scope: dict[str, Any] = {}
     exec("from curio_persistence import *", scope)
     assert set(NAMES) == set(scope) - {"__builtins__"}
 
 
-def test_the_base_class_asks_for_ten_methods_and_never_an_eleventh() -> None:
+def test_the_base_class_requires_ten_methods_and_never_an_eleventh() -> None:
     assert BasePersistence.__abstractmethods__ == TEN.keys()
 
 
 @pytest.mark.parametrize("kind", [BasePersistence, *CONCRETE])
 @pytest.mark.parametrize(("name", "written"), (TEN | FOR_FREE).items(), ids=TEN | FOR_FREE)
-def test_every_persistence_is_called_as_published(
+def test_every_persistence_has_the_published_signatures(
     kind: type[BasePersistence], name: str, written: str
 ) -> None:
     called = signature(getattr(kind, name))
@@ -325,12 +325,12 @@ def test_every_persistence_is_called_as_published(
 @pytest.mark.parametrize(
     ("called", "written"), OTHERS.items(), ids=[each.__qualname__ for each in OTHERS]
 )
-def test_the_rest_is_called_as_published(called: Any, written: str) -> None:
+def test_all_other_names_have_the_published_signatures(called: Any, written: str) -> None:
     assert signature(called) == written
 
 
 @pytest.mark.parametrize(("filters", "names"), FILTERS.items())
-def test_filters_have_these_names_and_may_all_be_left_out(filters: type, names: str) -> None:
+def test_filters_have_these_names_and_are_all_optional(filters: type, names: str) -> None:
     assert " ".join(filters.__annotations__) == names
     assert not filters.__total__  # type: ignore[attr-defined]
 
@@ -349,14 +349,14 @@ FILTERED = {
 
 
 @pytest.mark.parametrize("method", FILTERED, ids=lambda method: method.__name__)
-def test_a_filter_that_there_is_not_is_refused_by_its_name(method: Any) -> None:
+def test_an_unknown_filter_is_refused_by_its_name(method: Any) -> None:
     subject = {"query_metrics": ["score"], "search_text": ["words"]}.get(method.__name__, [])
     with pytest.raises(TypeError, match="'agent' is not a filter here; the filters are agent_id,"):
         method(InMemoryPersistence(), *subject, agent="a")
 
 
 @pytest.mark.parametrize("method", FILTERED, ids=lambda method: method.__name__)
-def test_each_filter_that_there_is_can_be_given(method: Any) -> None:
+def test_each_filter_can_be_given(method: Any) -> None:
     filters = dict.fromkeys(FILTERED[method].__annotations__, "7d") | {"min_level": "error"}
     filters = {name: filters[name] for name in FILTERED[method].__annotations__}
     filters |= {name: {"a": 1} for name in ("payload", "metadata") if name in filters}
@@ -365,7 +365,7 @@ def test_each_filter_that_there_is_can_be_given(method: Any) -> None:
 
 
 @pytest.mark.parametrize("kind", CONCRETE)
-def test_what_is_published_is_there_and_nothing_is_left_to_implement(
+def test_published_classes_are_complete(
     kind: type[BasePersistence],
 ) -> None:
     assert issubclass(kind, BasePersistence)
@@ -377,7 +377,7 @@ def test_the_types_are_for_type_checkers_too() -> None:
 
 
 def public_objects() -> dict[str, Any]:
-    """The public names, and the public methods and properties of the classes among them."""
+    """Return the public names, and the public methods and properties of their classes."""
     found: dict[str, Any] = {}
     for name in NAMES:
         value = getattr(curio_persistence, name)
@@ -395,26 +395,26 @@ def _is_documentable(member: object) -> bool:
 
 
 @pytest.mark.parametrize(("name", "value"), public_objects().items(), ids=public_objects())
-def test_what_is_public_is_explained(name: str, value: Any) -> None:
-    """By a docstring of its own, or that of the method it implements; not one that Python made."""
+def test_everything_public_has_a_docstring(name: str, value: Any) -> None:
+    """Its own docstring, or that of the method it implements; not one that Python generated."""
     text = inspect.getdoc(value)
     assert text, name
     assert not text.startswith(f"{name}("), "that is what a dataclass says by itself"
 
 
 @pytest.mark.parametrize("module", ["errors", "models", "base", "persistence", "config"])
-def test_a_module_says_why_it_exists(module: str) -> None:
+def test_every_module_has_a_docstring(module: str) -> None:
     assert import_module(f"curio_persistence.{module}").__doc__
 
 
-# A branch of the tree that the docstring of `errors` draws: "│   ├── BusyError   what it means".
+# A line of the tree in the docstring of `errors`: "│   ├── BusyError   what it means".
 _BRANCH = re.compile(
     r"^ {4}(?P<branches>(?:│   |├── |└── |    )*)(?P<name>\w+Error)\b *(?P<says>.*)$"
 )
 
 
 def drawn() -> dict[str, tuple[str | None, str]]:
-    """Each drawn exception's parent, and what is said of it."""
+    """Return the parent and the description of each exception in the tree."""
     found: dict[str, tuple[str | None, str]] = {}
     path: list[str] = []
     for line in (errors.__doc__ or "").splitlines():
@@ -425,7 +425,7 @@ def drawn() -> dict[str, tuple[str | None, str]]:
     return found
 
 
-def test_the_exceptions_are_those_that_are_drawn() -> None:
+def test_the_tree_shows_all_exceptions() -> None:
     public = {name for name in NAMES if name.endswith("Error")}
     assert drawn().keys() == public
     for name, (parent, _) in drawn().items():
@@ -433,13 +433,13 @@ def test_the_exceptions_are_those_that_are_drawn() -> None:
         assert base.__name__ == (parent or "Exception"), name
 
 
-def test_what_an_exception_is_besides_is_drawn_too() -> None:
+def test_the_tree_shows_other_bases_of_an_exception() -> None:
     for name, (_, says) in drawn().items():
         besides = {base.__name__ for base in getattr(errors, name).__bases__[1:]}
         assert besides == set(re.findall(r"also an? (\w+)", says)), name
 
 
-def test_every_exception_of_ours_is_caught_by_a_public_name() -> None:
+def test_every_exception_can_be_caught_by_a_public_name() -> None:
     classes = filter(inspect.isclass, vars(errors).values())
     kinds = [kind for kind in classes if kind.__module__ == errors.__name__]
     assert kinds
@@ -448,7 +448,7 @@ def test_every_exception_of_ours_is_caught_by_a_public_name() -> None:
         assert any(base.__name__ in NAMES for base in kind.__mro__[:2])
 
 
-def test_a_mended_mismatch_repeats_the_command() -> None:
+def test_a_schema_mismatch_has_its_command() -> None:
     error = errors.SchemaMismatchError("It is old.", found="1", wanted="2", command="mend it")
     assert (error.found, error.wanted, error.command) == ("1", "2", "mend it")
     assert str(error) == "It is old. To mend it: mend it"

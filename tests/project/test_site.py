@@ -1,4 +1,4 @@
-"""The documentation as a site: it builds without a warning, and names everything public."""
+"""The documentation site builds without a warning, and covers all public names."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 _DOCUMENTED = re.compile(r"^\.\. auto(?:class|function):: curio_persistence\.(\w+)$", re.MULTILINE)
 
 
-def test_the_reference_has_every_public_name_once() -> None:
+def test_the_reference_contains_every_public_name_once() -> None:
     reference = (ROOT / "docs/reference.md").read_text(encoding="utf-8")
     documented = _DOCUMENTED.findall(reference)
     assert len(documented) == len(set(documented))
@@ -35,7 +35,7 @@ def test_the_reference_has_every_capability() -> None:
     assert capabilities == set(re.findall(r"^### `persistence\.(\w+)`$", reference, re.MULTILINE))
 
 
-def test_the_index_leads_to_every_page() -> None:
+def test_the_index_links_to_every_page() -> None:
     index = (ROOT / "docs/index.md").read_text(encoding="utf-8")
     linked = set(re.findall(r"\]\((\w+)\.md\)", index))
     assert linked == {page.stem for page in (ROOT / "docs").glob("*.md")} - {"index"}
