@@ -8,25 +8,37 @@ from curio_persistence.store.table import Columns, Table
 
 _ROWS = 20
 _CHARACTERS = 120
+_FIRST = (
+    *("created_at", "timestamp", "started_at", "run_id", "agent_id", "status", "level"),
+    *("event_type", "model", "error_message", "objective", "message", "data"),
+)
+"""What people look for; it would stand far to the right in the order of the table."""
 
 
 def html_table(table: Table[Any], columns: Columns, heading: str) -> str:
-    """Return the first rows under a heading."""
+    """Return the first rows under a heading, without the columns that are empty in all of them."""
     from html import escape  # Slow to import, and seldom needed.
 
     shown = [column[:_ROWS] for column in columns]
     if len(columns[0]) > _ROWS:
         heading += f"; the first {_ROWS}"
-    names = "".join(f"<th>{name}</th>" for name in table.names)
     with table.naming_damage(shown):
-        rows = "".join(
-            f"<tr>{''.join(f'<td>{escape(_cell(value))}</td>' for value in row)}</tr>"
-            for row in zip(*table.decode_columns(shown), strict=True)
-        )
+        cells = [[escape(_cell(value)) for value in each] for each in table.decode_columns(shown)]
+    filled = {name: each for name, each in zip(table.names, cells, strict=True) if any(each)}
+    in_order = sorted(filled, key=_place)
+    names = "".join(f"<th>{name}</th>" for name in in_order)
+    rows = "".join(
+        f"<tr>{''.join(f'<td>{value}</td>' for value in row)}</tr>"
+        for row in zip(*(filled[name] for name in in_order), strict=True)
+    )
     return (
         f"<p>{escape(heading)}</p>"
         f"<table><thead><tr>{names}</tr></thead><tbody>{rows}</tbody></table>"
     )
+
+
+def _place(name: str) -> int:
+    return _FIRST.index(name) if name in _FIRST else len(_FIRST)
 
 
 def _cell(value: Any) -> str:

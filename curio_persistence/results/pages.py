@@ -113,7 +113,8 @@ class Records(Generic[M]):
         return f"<{type(self).__name__}: {self._heading()}>"
 
     def _heading(self) -> str:
-        return f"{len(self):,} {self._table.name}"
+        noun = self._table.name.removeprefix("agent_").replace("_", " ")
+        return f"{len(self):,} {noun}"
 
 
 class Page(Records[M]):

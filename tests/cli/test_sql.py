@@ -96,7 +96,7 @@ def test_a_missing_database_is_not_created(program: Program) -> None:
     assert program.files() == set()
     ended = program("sql", "SELECT 1", "--url", "memory://")
     assert ended.code == 1
-    assert "no SQL" in ended.said
+    assert "does not understand SQL" in ended.said
 
 
 def test_a_table_of_another_program_takes_precedence_over_a_view(program: Program) -> None:

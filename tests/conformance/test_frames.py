@@ -422,11 +422,27 @@ def test_a_notebook_shows_some_rows_and_says_how_many_there_are(
     write(persistence, AgentRun, range(30))
     html = persistence.query_agent_runs(limit=25)._repr_html_()
     assert html.count("<tr>") == 1 + 20
-    assert "25 agent_runs and more" in html
+    assert "25 runs and more" in html
     assert "first 20" in html
     html = persistence.query_agent_runs(limit=None)[:3]._repr_html_()
     assert html.count("<tr>") == 1 + 3
-    assert "<p>3 agent_runs</p>" in html
+    assert "<p>3 runs</p>" in html
+
+
+def test_a_notebook_shows_first_what_is_looked_for_and_nothing_empty(
+    persistence: Persistence,
+) -> None:
+    run = AgentRun("agent", "run", "", "why?", total_iterations=2, error_message="no <host>")
+    persistence.create_agent_run(run)
+    shown = Cells(persistence.query_agent_runs()._repr_html_()).texts
+    columns = ["created_at", "run_id", "agent_id", "status", "error_message", "objective"]
+    assert [text for text in shown if text in AgentRun.__dataclass_fields__] == [
+        *columns,
+        "total_iterations",
+        "id",
+        "updated_at",
+    ]
+    assert "no <host>" in shown
 
 
 def test_a_notebook_shows_the_beginning_of_a_long_text(persistence: Persistence) -> None:
@@ -448,5 +464,5 @@ def test_a_notebook_escapes_characters_that_html_cannot_contain(persistence: Per
 
 def test_a_notebook_shows_an_empty_page(persistence: Persistence) -> None:
     html = persistence.query_llm_usage()._repr_html_()
-    assert "<p>0 agent_llm_usage</p>" in html
+    assert "<p>0 llm usage</p>" in html
     assert html.count("<tr>") == 1

@@ -345,8 +345,8 @@ def test_changing_a_record_does_not_change_the_page(page: Page[AgentRun]) -> Non
 
 
 def test_the_repr_of_a_page_says_what_it_is(page: Page[AgentRun]) -> None:
-    assert repr(page) == "<Page: 4 agent_runs and more>"
-    assert repr(page[:2]) == "<Records: 2 agent_runs>"
+    assert repr(page) == "<Page: 4 runs and more>"
+    assert repr(page[:2]) == "<Records: 2 runs>"
 
 
 @pytest.mark.slow
