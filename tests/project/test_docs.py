@@ -39,6 +39,8 @@ DOCUMENTS = [README, *sorted((ROOT / "docs").rglob("*.md"))]
 
 _EXECUTED = {"python", "sh", "console"}
 _BLOCK = re.compile(r"^```([\w{}-]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_WIPED = re.compile(r"[^\n]*\r\x1b\[K")
+"""A line of progress, which a slow machine shows for a moment."""
 _LINK = re.compile(r"\]\((?!https?:)([^)#\s]+)")
 
 
@@ -145,7 +147,7 @@ class Session:
             os.close(there)
             printed = b"".join(_until_it_is_closed(screen)).decode().replace("\r\n", "\n")
         assert shell.returncode == 0, f"{block}: {printed}"
-        return printed
+        return _WIPED.sub("", printed)
 
 
 def _until_it_is_closed(screen: io.RawIOBase) -> Iterator[bytes]:
