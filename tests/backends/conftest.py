@@ -1,4 +1,4 @@
-"""Servers of every version, and questions to them that do not go through the library."""
+"""Servers of every version, and direct queries to them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def dsn(request: pytest.FixtureRequest, postgres_servers: PostgresServers) -> st
 
 @pytest.fixture
 def ask(dsn: str) -> Iterator[Ask]:
-    """Runs a statement in a session of its own; what it answers."""
+    """Run a statement in a new session, and return its result."""
     with closing(psycopg2.connect(dsn)) as connection, connection.cursor() as cursor:
         connection.autocommit = True
 
@@ -39,13 +39,13 @@ def ask(dsn: str) -> Iterator[Ask]:
 
 @pytest.fixture
 def application() -> str:
-    """The name by which the server knows this test's connections."""
+    """The application_name of this test's connections."""
     return f"test {uuid.uuid4().hex}"
 
 
 @pytest.fixture
 def open_postgres(dsn: str, schema_name: str, application: str) -> Iterator[Open]:
-    """Opens this test's schema, as often as it is called; `more` is added to the DSN."""
+    """Opens this test's schema on every call; `more` is added to the DSN."""
     with ExitStack() as stack:
 
         def open_postgres(more: str = "", **options: Any) -> PostgresPersistence:

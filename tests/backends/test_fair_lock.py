@@ -1,4 +1,4 @@
-"""The lock in front of SQLite's one writer, and of PostgreSQL's pooled connections."""
+"""The lock of SQLite's one writer and of PostgreSQL's pooled connections."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def is_free(lock: FairLock) -> bool:
     return acquired
 
 
-def test_threads_are_served_in_the_order_in_which_they_came() -> None:
+def test_threads_are_served_in_order_of_arrival() -> None:
     lock, served = FairLock(), []
 
     def pass_through(number: int) -> None:
@@ -94,14 +94,14 @@ def test_a_permit_can_be_released_by_another_thread_and_twice() -> None:
         assert not is_free(lock)
 
 
-def test_a_thread_that_waited_in_vain_takes_no_permit_away() -> None:
+def test_a_thread_that_timed_out_takes_no_permit() -> None:
     lock, late = FairLock(), Ticket()
     with held(lock):
         assert not lock.acquire(late, 0.01)
     assert is_free(lock)
 
 
-def test_a_wake_up_that_was_lost_is_made_up_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lost_wake_up_is_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
     """An interrupt may come between the release and the wake-up."""
     monkeypatch.setattr(fair_lock, "_LOOK_AGAIN", 0.01)
     lock, ticket = FairLock(), Ticket()
@@ -113,7 +113,7 @@ def test_a_wake_up_that_was_lost_is_made_up_for(monkeypatch: pytest.MonkeyPatch)
         assert other.result()
 
 
-def test_threads_that_hold_it_are_known_by_name() -> None:
+def test_the_names_of_its_holders_are_known() -> None:
     lock, come, go = FairLock(), threading.Event(), threading.Event()
 
     def stay() -> None:
@@ -130,7 +130,7 @@ def test_threads_that_hold_it_are_known_by_name() -> None:
     assert "slowpoke" not in lock.holders()
 
 
-def test_tickets_that_are_taken_out_of_the_queue_wait_no_longer() -> None:
+def test_tickets_removed_from_the_queue_wait_no_longer() -> None:
     lock, taken = FairLock(), list[Ticket]()
     with ThreadPoolExecutor(1) as pool, held(lock):
         waiting = pool.submit(lock.acquire, Ticket(), 10)
@@ -141,7 +141,7 @@ def test_tickets_that_are_taken_out_of_the_queue_wait_no_longer() -> None:
     assert is_free(lock)
 
 
-def test_a_child_of_a_fork_keeps_what_its_own_thread_holds() -> None:
+def test_a_forked_child_keeps_the_permits_of_its_own_thread() -> None:
     lock = FairLock(2)
     with ThreadPoolExecutor(1) as pool, held(lock):
         pool.submit(lambda: lock.acquire(Ticket(), 0)).result()
@@ -157,7 +157,7 @@ class Interrupted(BaseException):
 
 @pytest.fixture
 def interruptible() -> Iterator[None]:
-    """SIGUSR1 interrupts this thread, as Ctrl-C would."""
+    """Make SIGUSR1 interrupt this thread, as Ctrl-C would."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise Interrupted
@@ -189,8 +189,8 @@ def test_an_interrupt_of_a_wait_loses_no_permit() -> None:
 
 
 @pytest.mark.usefixtures("interruptible")
-def test_a_permit_given_in_the_moment_of_an_interrupt_goes_on_to_the_next() -> None:
-    """The interrupt is raised when the wait is over already, and the permit is the waiter's."""
+def test_a_permit_given_at_the_moment_of_an_interrupt_goes_to_the_next() -> None:
+    """The interrupt is raised after the wait, when the waiter already has the permit."""
     lock, inside, done = FairLock(), threading.Event(), threading.Event()
 
     def release_and_interrupt() -> None:

@@ -1,4 +1,4 @@
-"""EventFeed what other processes and unfinished transactions store."""
+"""An EventFeed returns events of other processes and of transactions that end late."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ INSERT = (
 
 
 @pytest.mark.parametrize("begun", ["before", "after"])
-def test_an_event_that_is_committed_after_a_later_one_is_shown(
+def test_an_event_committed_after_a_later_one_is_returned(
     persistence: Persistence, dsn: str, schema_name: str, begun: str
 ) -> None:
-    """Whether its transaction began before or after the following did."""
+    """Its transaction may begin before or after the feed is opened."""
     following = persistence.events.follow(interval=0)
     with closing(psycopg2.connect(dsn)) as slow, slow.cursor() as cursor:
         if begun == "after":
@@ -59,7 +59,9 @@ def test_an_event_that_is_committed_after_a_later_one_is_shown(
     assert [next(following) for _ in range(3)] == [[], [], []]
 
 
-def test_a_savepoint_that_ends_late_is_shown(persistence: Persistence, open_postgres: Open) -> None:
+def test_events_of_a_savepoint_that_ends_late_are_returned(
+    persistence: Persistence, open_postgres: Open
+) -> None:
     other = open_postgres()
     following = persistence.events.follow(interval=0)
     assert next(following) == []
@@ -91,7 +93,7 @@ def test_a_transaction_that_is_rolled_back_is_not_waited_for(
 def test_the_ids_of_a_batch_are_waited_for_before_it_has_rows(
     persistence: Persistence, open_postgres: Open
 ) -> None:
-    """They are reserved, and then the rows are sent with them."""
+    """The ids are reserved first, then the rows are sent with them."""
     other = open_postgres()
     store = other._store
     run = store._run  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""PostgreSQL finds payloads by an index, for those who want to pay for it."""
+"""PostgreSQL finds payloads by an optional index."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def plan(planner: PostgresPlanner, ask: Callable[[Persistence], object]) -> Plan
     return planner.plan(asked)
 
 
-def test_rare_payloads_are_found_by_the_index_and_frequent_ones_by_their_time(
+def test_rare_payloads_are_found_by_the_index_and_frequent_ones_by_time(
     planner: PostgresPlanner,
 ) -> None:
     assert INDEX not in plan(planner, lambda p: p.count_events(payload=RARE)).indexes
@@ -69,7 +69,7 @@ def test_rare_payloads_are_found_by_the_index_and_frequent_ones_by_their_time(
     assert not frequent.sorts
 
 
-def test_the_answers_are_the_same_with_the_index(planner: PostgresPlanner) -> None:
+def test_results_are_the_same_with_the_index(planner: PostgresPlanner) -> None:
     persistence = planner.persistence
     odd = [
         "no JSON",
@@ -100,7 +100,7 @@ def test_it_is_built_once(planner: PostgresPlanner) -> None:
     assert INDEX in planner.indexes
 
 
-def test_what_a_killed_build_left_behind_is_replaced(planner: PostgresPlanner) -> None:
+def test_the_remains_of_a_killed_build_are_replaced(planner: PostgresPlanner) -> None:
     assert planner.persistence.create_payload_index()
     planner._cursor.execute(
         "UPDATE pg_index SET indisvalid = false WHERE indexrelid = %s::regclass",
@@ -120,7 +120,7 @@ def test_a_transaction_cannot_build_it(planner: PostgresPlanner) -> None:
     assert INDEX not in planner.indexes
 
 
-def test_who_may_only_read_cannot_build_it(planner: PostgresPlanner) -> None:
+def test_a_read_only_persistence_cannot_build_it(planner: PostgresPlanner) -> None:
     dsn = planner._cursor.connection.dsn
     with (
         PostgresPersistence(dsn=dsn, schema=planner._schema, read_only=True) as reader,
@@ -130,6 +130,6 @@ def test_who_may_only_read_cannot_build_it(planner: PostgresPlanner) -> None:
 
 
 @pytest.mark.parametrize("make", [InMemoryPersistence, lambda: SQLitePersistence(":memory:")])
-def test_elsewhere_there_is_none(make: Callable[[], Persistence]) -> None:
+def test_other_backends_have_no_payload_index(make: Callable[[], Persistence]) -> None:
     with make() as persistence, pytest.raises(UnsupportedError, match="On PostgreSQL there is one"):
         persistence.create_payload_index()

@@ -1,4 +1,4 @@
-"""What a check-up of a PostgreSQL server finds. It reads, and changes nothing."""
+"""The health check of a PostgreSQL server. It reads, and changes nothing."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def findings(persistence: PostgresPersistence, *, deep: bool = False) -> dict[st
     return {finding.check: finding for finding in persistence.diagnose(deep=deep)}
 
 
-def test_a_healthy_server_passes_the_check_up(open_postgres: Open) -> None:
+def test_a_healthy_server_passes_the_health_check(open_postgres: Open) -> None:
     found = findings(open_postgres())
     assert list(found) == [
         "engine",
@@ -39,12 +39,12 @@ def test_a_healthy_server_passes_the_check_up(open_postgres: Open) -> None:
     assert found["space"].message.endswith(" MB, with 0 dead rows")
 
 
-def test_who_may_only_read_is_told_the_same(open_postgres: Open) -> None:
+def test_a_read_only_persistence_gets_the_same_report(open_postgres: Open) -> None:
     checks = list(findings(open_postgres()))
     assert list(findings(open_postgres(read_only=True), deep=True)) == checks
 
 
-def test_it_tells_how_many_connections_are_in_use(open_postgres: Open) -> None:
+def test_it_reports_the_number_of_connections_in_use(open_postgres: Open) -> None:
     persistence = open_postgres(max_connections=7)
     persistence.health_check()
     assert "0 connections in use, 1 idle, at most 7" in findings(persistence)["pool"].message
@@ -62,7 +62,7 @@ def test_it_tells_how_many_connections_are_in_use(open_postgres: Open) -> None:
         (-2, 0, 1, "warning"),
     ],
 )
-def test_it_notices_that_the_server_has_no_room_for_the_whole_pool(
+def test_it_detects_that_the_server_has_too_few_connections_for_the_pool(
     places: int, in_use: int, idle: int, level: str
 ) -> None:
     finding = SERVER._replace(places=places).pool(0.2, in_use, idle, most=10)
@@ -70,7 +70,7 @@ def test_it_notices_that_the_server_has_no_room_for_the_whole_pool(
     assert ("DB_MAX_CONNECTIONS" in finding.advice) == (level == "warning")
 
 
-def test_the_room_that_it_tells_of_is_what_the_server_lets_in(
+def test_the_reported_free_connections_are_those_the_server_accepts(
     open_postgres: Open, ask: Ask
 ) -> None:
     [(most,)] = ask("SELECT current_setting('max_connections')::int")
@@ -91,9 +91,7 @@ def test_the_room_that_it_tells_of_is_what_the_server_lets_in(
         (19, date(2031, 11, 13), "ok"),
     ],
 )
-def test_it_knows_when_a_version_gets_its_last_corrections(
-    major: int, today: date, level: str
-) -> None:
+def test_it_knows_when_a_version_gets_its_last_fixes(major: int, today: date, level: str) -> None:
     finding = SERVER._replace(major=major, version=f"{major}.3").engine(today)
     assert finding.level == level
     assert f"PostgreSQL {major}.3" in finding.message
@@ -104,7 +102,7 @@ def test_it_knows_when_a_version_gets_its_last_corrections(
     ("live", "dead", "level"),
     [(0, 0, "ok"), (10, 49_999, "ok"), (100_000, 50_000, "warning"), (100_001, 50_000, "ok")],
 )
-def test_it_notices_tables_that_autovacuum_does_not_get_done(
+def test_it_detects_tables_that_autovacuum_does_not_finish(
     live: int, dead: int, level: str
 ) -> None:
     tables = [TableRoom("agent_runs", 8192, 10, 1), TableRoom("t", 10**8, live, dead)]
@@ -125,7 +123,7 @@ def test_it_counts_dead_rows(open_postgres: Open, ask: Ask, schema_name: str) ->
     assert "30 dead rows" in findings(persistence)["space"].message
 
 
-def test_it_notices_events_without_their_run(
+def test_it_detects_events_without_their_run(
     open_postgres: Open, ask: Ask, schema_name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     persistence = open_postgres()
@@ -141,7 +139,7 @@ def test_it_notices_events_without_their_run(
     assert finding.message.startswith("1 events are of runs that do not exist, gone for one")
 
 
-def test_it_notices_indexes_that_are_invalid_or_missing(
+def test_it_detects_invalid_and_missing_indexes(
     open_postgres: Open, ask: Ask, schema_name: str
 ) -> None:
     persistence = open_postgres()
@@ -161,14 +159,14 @@ def test_it_notices_indexes_that_are_invalid_or_missing(
     assert "schema/postgres/" in finding.advice
 
 
-def test_damaged_pages_that_the_server_met_are_an_error() -> None:
+def test_damaged_pages_that_the_server_detected_are_an_error() -> None:
     assert SERVER.checksums().level == "ok"
     damaged = SERVER._replace(failures=3).checksums()
     assert damaged.level == "error"
     assert damaged.message == "3 damaged pages were read in this cluster"
 
 
-def test_a_server_without_checksums_is_named_as_such(open_postgres: Open, ask: Ask) -> None:
+def test_a_server_without_checksums_is_reported(open_postgres: Open, ask: Ask) -> None:
     on = ask("SELECT current_setting('data_checksums')") == [("on",)]
     message = findings(open_postgres())["checksums"].message
     assert message == SERVER._replace(has_checksums=on).checksums().message

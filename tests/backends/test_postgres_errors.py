@@ -1,4 +1,4 @@
-"""Only failures that may pass are UnavailableErrors; the others say what they are."""
+"""Only temporary failures are UnavailableErrors; the others have their own types."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_a_server_error_is_translated_by_its_class(
     assert type(caught.value) is kind
 
 
-def test_a_missing_function_of_ours_is_told_with_the_command_that_makes_it(
+def test_the_error_for_a_missing_function_names_the_command_that_creates_it(
     open_postgres: Open, ask: Ask, schema_name: str
 ) -> None:
     persistence = open_postgres()

@@ -1,4 +1,4 @@
-"""Migrations beside programs that go on using the tables."""
+"""Migrations beside programs that use the tables meanwhile."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ INDEX = Migration(
 
 @pytest.fixture
 def filled(open_postgres: Open) -> PostgresPersistence:
-    """A schema with as many events as take a while to change."""
+    """A schema with so many events that changing them takes a while."""
     persistence = open_postgres()
     for number in range(4):
         persistence.log_agent_run_events(
@@ -79,7 +79,7 @@ def idle_reader(dsn: str, schema_name: str) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("_two_new_steps")
-def test_a_migration_neither_fails_by_a_timeout_nor_stops_writers(
+def test_a_migration_neither_times_out_nor_blocks_writers(
     filled: PostgresPersistence, open_postgres: Open, dsn: str, ask: Ask, schema_name: str
 ) -> None:
     slowest, done = 0.0, threading.Event()
@@ -108,7 +108,7 @@ def test_a_migration_neither_fails_by_a_timeout_nor_stops_writers(
 
 
 @pytest.mark.usefixtures("_two_new_steps")
-def test_a_migration_that_never_gets_its_lock_says_that_others_are_in_the_way(
+def test_a_migration_that_never_gets_its_lock_names_the_cause(
     open_postgres: Open, dsn: str, schema_name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ddl, "_TRIES", 2)
@@ -124,10 +124,10 @@ def test_programs_that_migrate_at_once_wait_for_one_another(open_postgres: Open)
 
 
 @pytest.mark.usefixtures("_two_new_steps")
-def test_an_index_whose_build_was_interrupted_is_built_anew(
+def test_an_index_whose_build_was_interrupted_is_built_again(
     open_postgres: Open, dsn: str, ask: Ask, schema_name: str, application: str
 ) -> None:
-    """The interrupted build leaves an index behind that cannot be used."""
+    """The interrupted build leaves an invalid index."""
     with (
         closing(psycopg2.connect(dsn)) as connection,
         connection.cursor() as cursor,
@@ -148,14 +148,14 @@ def test_an_index_whose_build_was_interrupted_is_built_anew(
     assert validity(ask, schema_name)["scratch_by_type"]
 
 
-def test_a_payload_index_is_built_however_short_the_timeout(
+def test_a_payload_index_is_built_with_any_timeout(
     filled: PostgresPersistence, open_postgres: Open, ask: Ask, schema_name: str
 ) -> None:
     assert open_postgres(statement_timeout=0.1).create_payload_index()
     assert validity(ask, schema_name)["agent_run_events_payload"]
 
 
-def test_a_payload_index_that_cannot_be_built_leaves_nothing(
+def test_a_failed_build_of_a_payload_index_leaves_nothing(
     filled: PostgresPersistence, ask: Ask, schema_name: str, dsn: str, application: str
 ) -> None:
     with (

@@ -1,4 +1,4 @@
-"""Few connections for many threads: opened when needed, waited for in turn, kept, replaced."""
+"""Few connections for many threads: opened on demand, waited for in order, reused, replaced."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_more_threads_than_connections_wait_their_turn(
     assert len(persistence.get_agent_run_events("run")) == 200
 
 
-def test_connections_are_given_in_the_order_they_were_asked_for(open_postgres: Open) -> None:
+def test_connections_are_given_in_the_order_of_requests(open_postgres: Open) -> None:
     persistence = open_postgres(max_connections=1)
     persistence.create_agent_run(AgentRun("agent", "run"))
     with ThreadPoolExecutor(10) as pool, persistence.transaction():
@@ -87,7 +87,7 @@ def test_connections_are_given_in_the_order_they_were_asked_for(open_postgres: O
     assert [each.data for each in found] == [str(number) for number in range(10)]
 
 
-def test_who_waits_too_long_is_told_who_has_the_connections(open_postgres: Open) -> None:
+def test_a_timeout_names_the_holders_of_the_connections(open_postgres: Open) -> None:
     persistence = open_postgres(max_connections=1, pool_timeout=0.1)
     held, done = threading.Event(), threading.Event()
 
@@ -111,10 +111,10 @@ def test_who_waits_too_long_is_told_who_has_the_connections(open_postgres: Open)
     assert persistence.get_agent_run("run") is None
 
 
-def test_connections_are_opened_when_needed_and_kept(
+def test_connections_are_opened_on_demand_and_reused(
     open_postgres: Open, sessions: Sessions
 ) -> None:
-    """Also those above the minimum: a connection costs more than a hundred statements."""
+    """Holds for those above the minimum, too: a connection costs more than a hundred statements."""
     persistence = open_postgres(min_connections=1, max_connections=4)
     assert len(sessions()) == 1
     meet = threading.Barrier(4)
@@ -135,7 +135,7 @@ def test_connections_are_opened_when_needed_and_kept(
     assert sessions() == opened
 
 
-def test_the_least_number_of_connections_is_opened_at_once(
+def test_the_minimum_of_connections_is_opened_at_once(
     open_postgres: Open, sessions: Sessions
 ) -> None:
     persistence = open_postgres(min_connections=3)
@@ -151,8 +151,8 @@ def test_without_initializing_nothing_is_connected(open_postgres: Open, sessions
         persistence.get_agent_run("run")
 
 
-def test_many_threads_take_and_give_at_once(open_postgres: Open, sessions: Sessions) -> None:
-    """The last connection at hand may go to another thread in any moment."""
+def test_many_threads_acquire_and_release_at_once(open_postgres: Open, sessions: Sessions) -> None:
+    """The last free connection may go to another thread at any moment."""
     persistence = open_postgres(max_connections=6)
 
     def read() -> None:
@@ -169,7 +169,7 @@ def test_many_threads_take_and_give_at_once(open_postgres: Open, sessions: Sessi
 @pytest.mark.parametrize(
     ("least", "most"), [(-1, 5), (6, 5), (0, 0), (1, 0)], ids=lambda number: str(number)
 )
-def test_impossible_sizes_are_refused(open_postgres: Open, least: int, most: int) -> None:
+def test_invalid_sizes_are_refused(open_postgres: Open, least: int, most: int) -> None:
     with pytest.raises(ConfigurationError, match=f"not {least} and {most}"):
         open_postgres(min_connections=least, max_connections=most)
 
@@ -204,7 +204,7 @@ def test_close_ends_every_connection(open_postgres: Open, sessions: Sessions) ->
         pytest.fail("the transaction began")
 
 
-def test_closing_while_others_use_it_raises_nothing_but_closed(
+def test_closing_while_others_use_it_raises_only_closed_errors(
     open_postgres: Open, sessions: Sessions
 ) -> None:
     persistence = open_postgres(max_connections=3)
@@ -240,7 +240,7 @@ def test_a_persistence_that_could_not_be_opened_leaves_no_connection(
     wait_until(lambda: not sessions())
 
 
-def test_a_connection_goes_back_with_no_transaction_open(
+def test_a_connection_is_returned_without_an_open_transaction(
     open_postgres: Open, ask: Ask, application: str
 ) -> None:
     persistence = open_postgres(max_connections=1)
@@ -257,7 +257,7 @@ def test_a_connection_goes_back_with_no_transaction_open(
 # --- streams ----------------------------------------------------------------------------------
 
 
-def test_streams_count_among_the_connections_and_say_so(
+def test_streams_count_among_the_connections_and_the_error_says_so(
     open_postgres: Open, sessions: Sessions
 ) -> None:
     persistence = open_postgres(max_connections=2, pool_timeout=0.2)
@@ -275,7 +275,7 @@ def test_streams_count_among_the_connections_and_say_so(
     persistence.log_agent_run_event(event())
 
 
-def test_a_stream_that_is_left_gives_its_connection_back(open_postgres: Open) -> None:
+def test_an_abandoned_stream_returns_its_connection(open_postgres: Open) -> None:
     persistence = open_postgres(max_connections=1, pool_timeout=5)
     for number in range(3):
         persistence.create_agent_run(AgentRun("agent", f"run {number}"))
@@ -297,7 +297,7 @@ def test_a_stream_that_is_left_gives_its_connection_back(open_postgres: Open) ->
 def test_a_statement_in_a_transaction_is_one_round_trip(
     private_postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its savepoint travels with it."""
+    """Its savepoint is sent with it."""
     with PostgresPersistence(dsn=private_postgres.dsn) as persistence:
         persistence.create_agent_run(AgentRun("agent", "run"))
         sent = 0
@@ -316,7 +316,7 @@ def test_a_statement_in_a_transaction_is_one_round_trip(
         assert sent == 1 + 4 + 1
 
 
-def test_failures_in_nested_transactions_undo_only_themselves(open_postgres: Open) -> None:
+def test_failures_in_nested_transactions_roll_back_only_themselves(open_postgres: Open) -> None:
     persistence = open_postgres()
     persistence.create_agent_run(AgentRun("agent", "run"))
 
@@ -338,7 +338,7 @@ def test_failures_in_nested_transactions_undo_only_themselves(open_postgres: Ope
     assert found == {"first", "inner", "last"}
 
 
-def test_a_pool_larger_than_the_server_allows_shares_the_connections_there_are(
+def test_a_pool_larger_than_the_server_allows_shares_the_available_connections(
     postgres18: str,
 ) -> None:
     with closing(psycopg2.connect(postgres18)) as server, server.cursor() as cursor:

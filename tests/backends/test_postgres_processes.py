@@ -1,4 +1,4 @@
-"""One PostgreSQL schema, many processes, among them forks of one that is connected."""
+"""One PostgreSQL schema, many processes, including forks of a connected one."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_processes_that_read_and_then_write_lose_no_event(
     assert len(logged(persistence)) == PROCESSES * len(soak.times(20))
 
 
-def test_a_fork_connects_anew_and_leaves_the_parents_connections_alone(
+def test_a_fork_opens_new_connections_and_does_not_use_the_parents(
     persistence: PostgresPersistence, ask: Ask, application: str
 ) -> None:
     def sessions() -> set[int]:
@@ -112,7 +112,7 @@ def test_a_fork_connects_anew_and_leaves_the_parents_connections_alone(
     assert Counter(data.split()[0] for data in logged(persistence)) == {"parent": 12, "child": 10}
 
 
-def test_a_fork_that_just_ends_leaves_the_parents_connections_alone(
+def test_a_fork_that_just_ends_does_not_affect_the_parents_connections(
     persistence: PostgresPersistence,
 ) -> None:
     Fork(lambda: log(persistence, "child")).result()
@@ -137,7 +137,7 @@ def test_a_fork_inside_a_transaction_leaves_the_transaction_to_the_parent(
     assert logged(persistence) == ["parent", "parent again"]
 
 
-def test_a_fork_that_comes_to_the_end_of_an_inherited_transaction_can_go_on(
+def test_a_fork_that_leaves_an_inherited_transaction_can_continue(
     persistence: PostgresPersistence,
 ) -> None:
     transaction = persistence.transaction()

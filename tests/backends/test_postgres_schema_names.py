@@ -53,7 +53,7 @@ def odd_name(request: pytest.FixtureRequest, dsn: str) -> Iterator[str]:
 
 def test_a_schema_may_have_an_odd_name(dsn: str, odd_name: str, ask: Ask) -> None:
     ask("CREATE TEMP TABLE bystander AS SELECT 1")
-    for _ in range(2):  # Once to make the tables, once to find them there.
+    for _ in range(2):  # Once to create the tables, once to find them.
         with PostgresPersistence(dsn=dsn, schema=odd_name) as persistence:
             persistence.create_agent_run(AgentRun("agent", "run", status="running"))
             persistence.log_agent_run_event(AgentRunEvent("agent", "run", data="100%"))
@@ -78,12 +78,12 @@ def test_a_schema_may_have_an_odd_name(dsn: str, odd_name: str, ask: Ask) -> Non
 
 
 @pytest.mark.parametrize("name", [*TOO_LONG, "", "nul\0", "\udc80", None, 5])
-def test_what_cannot_be_a_name_is_refused_before_anything_is_sent(name: object) -> None:
+def test_an_invalid_name_is_refused_before_anything_is_sent(name: object) -> None:
     with pytest.raises(ConfigurationError, match="chema"):
         PostgresPersistence("nowhere.invalid", schema=name)  # type: ignore[arg-type]
 
 
-def test_a_name_that_belongs_to_the_server_is_refused_by_it(dsn: str) -> None:
+def test_a_name_reserved_by_the_server_is_refused_by_it(dsn: str) -> None:
     with pytest.raises(ConfigurationError, match="another name"):
         PostgresPersistence(dsn=dsn, schema="pg_mine")
 

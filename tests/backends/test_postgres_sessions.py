@@ -1,4 +1,4 @@
-"""Whatever a session is like, and whoever stands in front of the server: the same answers."""
+"""Session settings and connection poolers do not change results."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ from tests.support.postgres import PostgresServer
 
 
 @pytest.mark.parametrize("level", ["repeatable read", "serializable"])
-def test_a_transaction_sees_what_others_commit_whatever_the_default_is(
+def test_a_transaction_sees_commits_of_others_at_any_default_isolation_level(
     open_postgres: Open, monkeypatch: pytest.MonkeyPatch, level: str, tmp_path: Path
 ) -> None:
-    """As everywhere else; else two imports at a time would store records twice."""
+    """Otherwise two concurrent imports would store records twice."""
     default = level.replace(" ", "\\ ")
     monkeypatch.setenv("PGOPTIONS", f"-c default_transaction_isolation={default}")
     one, two = open_postgres(), open_postgres()
@@ -60,7 +60,7 @@ def test_a_transaction_sees_what_others_commit_whatever_the_default_is(
 
 @pytest.fixture
 def statements(private_postgres: PostgresServer) -> Callable[[], list[str]]:
-    """The first words of all statements since the last call, from the server's own log."""
+    """Return the first words of all statements since the last call, from the server's log."""
     log, read = Path(private_postgres.directory, "log"), 0
 
     def statements() -> list[str]:
@@ -136,8 +136,8 @@ def test_everything_works_behind_pgbouncer(bounced: PostgresPersistence) -> None
     assert {finding.level for finding in bounced.diagnose()} == {"ok"}
 
 
-def test_transactions_keep_to_their_session_behind_pgbouncer(bounced: PostgresPersistence) -> None:
-    """There are two server sessions, taken in turn, for more clients than that."""
+def test_transactions_stay_in_their_session_behind_pgbouncer(bounced: PostgresPersistence) -> None:
+    """Two server sessions are used in turn by more than two clients."""
 
     def work(number: int) -> None:
         for step in range(10):
@@ -169,7 +169,7 @@ def test_persistences_share_the_sessions_behind_pgbouncer(
 def test_a_statement_timeout_works_behind_pgbouncer(
     pgbouncer: str, schema_name: str, postgres18: str, is_told: bool
 ) -> None:
-    """pgbouncer refuses the option by which a server learns of it, so the client watches alone."""
+    """pgbouncer refuses the option for the server, so only the client enforces the timeout."""
     with PostgresPersistence(
         dsn=pgbouncer, schema=schema_name, statement_timeout=0.1, pgbouncer=is_told
     ) as persistence:
@@ -211,7 +211,7 @@ MOMENTS = [
     ],
     ids=lambda settings: ", ".join(f"{name}={value}" for name, value in settings.items()),
 )
-def test_the_settings_of_a_session_change_no_answer(
+def test_the_settings_of_a_session_change_no_result(
     open_postgres: Open, settings: dict[str, str]
 ) -> None:
     plain = open_postgres()
@@ -247,7 +247,7 @@ def test_a_stream_may_be_read_more_slowly_than_sessions_may_idle(open_postgres: 
     assert read == 1_000
 
 
-def test_a_database_that_cannot_hold_all_text_is_told_of(
+def test_a_database_that_cannot_store_all_text_is_reported(
     postgres18: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     with closing(psycopg2.connect(postgres18)) as server, server.cursor() as cursor:
@@ -261,7 +261,7 @@ def test_a_database_that_cannot_hold_all_text_is_told_of(
     assert "is encoded in LATIN1" in record.getMessage()
 
 
-def test_the_environment_of_a_session_changes_no_answer(
+def test_the_environment_of_a_session_changes_no_result(
     open_postgres: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
@@ -273,7 +273,7 @@ def test_the_environment_of_a_session_changes_no_answer(
     assert persistence.get_agent_run("run") == run
 
 
-def test_a_session_that_is_read_only_says_so(open_postgres: Open) -> None:
+def test_a_read_only_session_gives_a_clear_error(open_postgres: Open) -> None:
     open_postgres()
     persistence = open_postgres("&options=-c%20default_transaction_read_only%3Don")
     assert persistence.get_agent_runs() == []
@@ -299,7 +299,7 @@ def test_opened_read_only_it_refuses_every_write(open_postgres: Open) -> None:
 
 @pytest.fixture
 def latin1(dsn: str) -> Iterator[str]:
-    """The DSN of a database that cannot keep much text."""
+    """The DSN of a database whose encoding cannot store most text."""
     name = f"test_{uuid.uuid4().hex}"
     with closing(psycopg2.connect(dsn)) as connection, connection.cursor() as cursor:
         connection.autocommit = True
@@ -308,7 +308,7 @@ def latin1(dsn: str) -> Iterator[str]:
         cursor.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
-def test_a_database_of_another_encoding_says_what_it_cannot_keep(latin1: str) -> None:
+def test_a_database_of_another_encoding_names_the_text_it_cannot_store(latin1: str) -> None:
     with PostgresPersistence(dsn=latin1) as persistence:
         findings = {finding.check: finding for finding in persistence.diagnose()}
         assert findings["encoding"].level == "error"

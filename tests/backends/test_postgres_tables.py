@@ -1,4 +1,4 @@
-"""Tables of PostgreSQL are the same, however the session is set up and whatever lies between."""
+"""Tables read from PostgreSQL are the same with any session settings and behind pgbouncer."""
 
 from __future__ import annotations
 

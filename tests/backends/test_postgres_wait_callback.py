@@ -1,4 +1,4 @@
-"""Programs that have psycopg2 wait by a callback, as guides for gevent advise: all works."""
+"""Everything works in programs that set a wait callback in psycopg2, as gevent guides advise."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ print("done", flush=True)
 """
 
 
-def test_all_works_where_psycopg2_waits_by_a_callback(
+def test_everything_works_with_a_wait_callback(
     dsn: str, schema_name: str, open_postgres: Open
 ) -> None:
     with Child(_PROGRAM, dsn, schema_name) as child:
@@ -69,5 +69,5 @@ def test_all_works_where_psycopg2_waits_by_a_callback(
     ] * 3
     copied = AgentRunEvent("agent", "batch-0", event_type="t", data=stored[0].data)
     persistence.create_agent_run(AgentRun("agent", "next"))
-    persistence.log_agent_run_events([copied])  # By COPY, behind the ids that INSERT used.
+    persistence.log_agent_run_events([copied])  # With COPY, after the ids that INSERT used.
     assert copied.data == stored[0].data

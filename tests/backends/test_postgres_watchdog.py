@@ -1,4 +1,4 @@
-"""The watch over statements that get no answer; see also the swallowing network."""
+"""The watchdog of statements without an answer; see also the silent network in tests/faults."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from curio_persistence.backends.postgres.watchdog import Watchdog
 
 
 class Connection:
-    """An end of a socket pair in place of a database connection."""
+    """An end of a socket pair, instead of a database connection."""
 
     def __init__(self, end: socket.socket) -> None:
         self.end = end
@@ -40,7 +40,7 @@ def pair(watchdog: Watchdog) -> Iterator[tuple[Connection, socket.socket]]:
         yield connection, other
 
 
-def test_a_connection_is_shut_down_when_its_time_is_over(
+def test_a_connection_is_shut_down_after_its_deadline(
     watchdog: Watchdog, pair: tuple[Connection, socket.socket]
 ) -> None:
     connection, other = pair
@@ -51,7 +51,7 @@ def test_a_connection_is_shut_down_when_its_time_is_over(
     assert connection.fileno() != -1, "closing is for its owner"
 
 
-def test_a_statement_that_ended_in_time_is_left_alone(
+def test_a_statement_that_ended_in_time_is_not_affected(
     watchdog: Watchdog, pair: tuple[Connection, socket.socket]
 ) -> None:
     connection, other = pair
@@ -62,7 +62,7 @@ def test_a_statement_that_ended_in_time_is_left_alone(
     assert other.recv(20) == b"still there"
 
 
-def test_a_connection_that_ends_by_itself_does_not_end_the_watch(
+def test_a_connection_that_ends_by_itself_does_not_end_the_watchdog(
     watchdog: Watchdog, pair: tuple[Connection, socket.socket]
 ) -> None:
     gone = Connection(socket.socket())
@@ -74,7 +74,7 @@ def test_a_connection_that_ends_by_itself_does_not_end_the_watch(
     assert other.recv(1) == b""
 
 
-def test_a_connection_that_was_collected_is_forgotten(watchdog: Watchdog) -> None:
+def test_a_garbage_collected_connection_is_removed(watchdog: Watchdog) -> None:
     one, other = socket.socketpair()
     with one, other:
         watchdog.watch(Connection(one))

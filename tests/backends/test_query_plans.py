@@ -41,7 +41,7 @@ _NUMBERS = f"""
 """
 _TEXT = "x" * 500
 
-# Both databases understand it; what they say differently stands in braces.
+# Valid in both databases; braces mark the parts in which they differ.
 FILL = [
     f"""
     {_NUMBERS}
@@ -89,7 +89,7 @@ FILL = [
 
 
 class Question(NamedTuple):
-    """A call, and the indexes by which its statements are to find their rows."""
+    """A call, and the indexes that its statements must use."""
 
     ask: Callable[[Persistence], object]
     indexes: set[str]
@@ -248,7 +248,7 @@ STATISTICS = {
 
 
 class Listing(NamedTuple):
-    """Rows that are handed out in pages or as a stream; otherwise like a Question."""
+    """Rows returned in pages or as a stream; otherwise like a Question."""
 
     calls: tuple[str, str]
     filters: dict[str, str]
@@ -269,7 +269,7 @@ USAGE = "query_llm_usage", "iter_llm_usage"
 AGENT, RUN = {"agent_id": "agent 3"}, {"run_id": "run 3"}
 SESSION = {"session_id": "session 8"}
 TYPE, RARE = {"event_type": "type 1"}, {"event_type": "rare"}
-# Half of the time in which there is anything.
+# Half of the time span of the records.
 WINDOW = {"since": "2026-01-01T00:00:20Z", "until": "2026-01-01T00:01:10Z"}
 
 LISTINGS = {
@@ -323,7 +323,7 @@ LISTINGS = {
     "usage of a run": Listing(USAGE, RUN, {"agent_llm_usage_by_run"}, sorts=True),
 }
 
-# By its runs; or by the time, if the session has many, with a look at the run of each.
+# By its runs; or by time, if the session has many, looking up the run of each call.
 OF_SESSION = {
     "agent_runs_by_session",
     "agent_llm_usage_by_run",
@@ -331,7 +331,7 @@ OF_SESSION = {
     RUN_ID,
 }
 
-# Without an index of their own. Which other is the best depends on how many rows there are.
+# Without an index of their own. The best other index depends on the number of rows.
 OTHERS = {
     "runs by frequent status": Listing(
         RUNS, {"status": "completed"}, {"agent_runs_by_status", "agent_runs_by_time"}
@@ -370,7 +370,7 @@ def undone(persistence: Persistence) -> Iterator[None]:
 def fill(
     run: Callable[[str], object], indexes: list[tuple[str, str]], *, schema: str, time: str
 ) -> None:
-    """The indexes, of which name and definition are given, are built at the end: much faster."""
+    """Fill the tables; the given indexes are built at the end, which is much faster."""
     for name, _ in indexes:
         run(f"DROP INDEX {schema}{name}")
     for statement in FILL:
@@ -411,7 +411,7 @@ def postgres_planner(dsn: str, schema: str) -> Iterator[Planner]:
         connection.cursor() as cursor,
     ):
         connection.autocommit = True
-        # Only what is known to be committed lets VACUUM mark a page as visible to all.
+        # VACUUM marks a page as visible to all only if all its rows are known to be committed.
         cursor.execute("SET synchronous_commit = on")
         cursor.execute(
             "SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = %s "
@@ -470,21 +470,21 @@ def check(planner: Planner, plan: Plan, question: Question | Listing, name: str 
 
 
 @each(READS, "question")
-def test_a_question_is_answered_by_its_indexes(planner: Planner, question: Question) -> None:
+def test_a_query_uses_its_indexes(planner: Planner, question: Question) -> None:
     with planner.listening() as asked:
         question.ask(planner.persistence)
     check(planner, planner.plan(asked), question)
 
 
 @each(WRITES, "question")
-def test_what_is_changed_is_found_by_its_indexes(planner: Planner, question: Question) -> None:
+def test_an_update_finds_its_rows_by_its_indexes(planner: Planner, question: Question) -> None:
     with planner.listening() as asked, undone(planner.persistence):
         question.ask(planner.persistence)
     check(planner, planner.plan(asked), question)
 
 
 @each(STATISTICS, "question")
-def test_statistics_are_answered_by_indexes_alone(planner: Planner, question: Question) -> None:
+def test_statistics_read_only_indexes(planner: Planner, question: Question) -> None:
     with planner.listening() as asked:
         question.ask(planner.persistence)
     plan = planner.plan(asked)
@@ -494,7 +494,7 @@ def test_statistics_are_answered_by_indexes_alone(planner: Planner, question: Qu
 
 @each_table
 def test_pages_follow_an_index(planner: Planner, calls: tuple[str, str]) -> None:
-    """It has the rows in order, in both directions, and no row outside the page is fetched."""
+    """The index has the rows in order, in both directions; only rows of the page are fetched."""
     p = planner.persistence
     for listing, order, name in each_listing(LISTINGS, calls):
         with planner.listening() as asked:
@@ -505,7 +505,7 @@ def test_pages_follow_an_index(planner: Planner, calls: tuple[str, str]) -> None
 
 
 @each_table
-def test_a_far_page_is_as_near_as_the_first(planner: Planner, calls: tuple[str, str]) -> None:
+def test_a_far_page_costs_as_much_as_the_first(planner: Planner, calls: tuple[str, str]) -> None:
     """A cursor is a position in the index: nothing before it is read."""
     for listing, order, name in each_listing(LISTINGS, calls):
         far, first = efforts(planner, listing, order)
@@ -523,7 +523,7 @@ def efforts(planner: Planner, listing: Listing, order: str) -> tuple[int, int]:
     with planner.listening() as later:
         listing.page(p, order=order, limit=PAGE, cursor=far.next_cursor)
     if listing.sorts and planner.plan(later).sorts:
-        return 0, 0  # So few rows that PostgreSQL may rather read them all.
+        return 0, 0  # So few rows that PostgreSQL may prefer to read them all.
     (first_effort,) = (planner.effort(*statement) for statement in first.items())
     (later_effort,) = (planner.effort(*statement) for statement in later.items())
     return later_effort, first_effort
@@ -531,7 +531,7 @@ def efforts(planner: Planner, listing: Listing, order: str) -> tuple[int, int]:
 
 @each_table
 def test_a_stream_follows_an_index(planner: Planner, calls: tuple[str, str]) -> None:
-    """So the first rows come at once, however many follow."""
+    """So the first rows are returned at once, however many follow."""
     for listing, order, name in each_listing(LISTINGS, calls):
         with (
             planner.listening() as asked,
@@ -552,8 +552,8 @@ def test_no_page_scans_a_table(planner: Planner, calls: tuple[str, str]) -> None
         assert not plan.unaided, name
 
 
-def test_no_index_is_kept_up_for_nothing(planner: Planner) -> None:
-    """Each costs every write; so each is there for a question."""
+def test_every_index_is_used_by_a_query(planner: Planner) -> None:
+    """Each index costs every write, so each must serve a query."""
     questions = (READS, WRITES, STATISTICS, LISTINGS)
     ours = {name for name in planner.indexes if not re.search("agent_(search|consumers)_", name)}
     assert ours == set().union(*(q.indexes for some in questions for q in some.values()))

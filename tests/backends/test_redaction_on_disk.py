@@ -1,4 +1,4 @@
-"""What was redacted is nowhere in a database's files, nor in what a server keeps of its rows."""
+"""Redacted text is not in a database's files, nor in the rows of a server."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ WORDS = f"password={SECRET}"
 
 
 def write_all(persistence: Persistence) -> None:
-    """Every kind of record, and an update over what was stored."""
+    """Write every kind of record, and an update of a stored one."""
     for number in range(3):
         run = AgentRun("agent", f"run {number}", objective=WORDS, metadata={"token": SECRET})
         persistence.create_agent_run(run)
@@ -39,7 +39,7 @@ def write_all(persistence: Persistence) -> None:
 
 
 @pytest.mark.parametrize("settings", [{"redactor": "keys"}, {"content": "metrics-only"}], ids=str)
-def test_no_file_of_a_sqlite_database_has_it(tmp_path: Path, settings: dict[str, str]) -> None:
+def test_no_file_of_a_sqlite_database_contains_it(tmp_path: Path, settings: dict[str, str]) -> None:
     with SQLitePersistence(tmp_path / "runs.db", **settings) as persistence:  # type: ignore[arg-type]
         write_all(persistence)
         while_open = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
@@ -51,7 +51,7 @@ def test_no_file_of_a_sqlite_database_has_it(tmp_path: Path, settings: dict[str,
     assert b"search" in closed["runs.db"]
 
 
-def test_no_row_of_postgres_has_it(postgres18: str, schema_name: str) -> None:
+def test_no_row_of_postgres_contains_it(postgres18: str, schema_name: str) -> None:
     with PostgresPersistence(dsn=postgres18, schema=schema_name, redactor="keys") as persistence:
         write_all(persistence)
     rows = []
@@ -64,7 +64,7 @@ def test_no_row_of_postgres_has_it(postgres18: str, schema_name: str) -> None:
     assert not [row for row in rows if SECRET in row]
 
 
-def test_no_message_and_no_repr_has_it(tmp_path: Path) -> None:
+def test_no_message_and_no_repr_contains_it(tmp_path: Path) -> None:
     class Mine:
         def __call__(self, field: str, text: str) -> str:
             return text.replace(SECRET, "…")

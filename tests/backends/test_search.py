@@ -53,7 +53,7 @@ def assert_whole(persistence: Persistence) -> None:
 # --- transactions that end late -------------------------------------------------------------------
 
 
-def test_what_is_committed_after_a_later_one_is_found(
+def test_records_committed_after_later_ones_are_found(
     open_postgres: Open, dsn: str, schema_name: str
 ) -> None:
     persistence = open_postgres()
@@ -71,7 +71,7 @@ def test_what_is_committed_after_a_later_one_is_found(
     assert_whole(persistence)
 
 
-def test_what_is_committed_late_among_many_missing_ids_is_found(
+def test_records_committed_late_among_many_missing_ids_are_found(
     open_postgres: Open, dsn: str, schema_name: str
 ) -> None:
     persistence = open_postgres()
@@ -95,7 +95,7 @@ def test_what_is_committed_late_among_many_missing_ids_is_found(
 
 @pytest.fixture(params=["sqlite", "postgres"])
 def shared(request: pytest.FixtureRequest, tmp_path: Path) -> Iterable[Persistence]:
-    """A database that several may write to."""
+    """A database that several connections may write to."""
     if request.param == "sqlite":
         with SQLitePersistence(tmp_path / "agents.db") as persistence:
             yield persistence
@@ -106,7 +106,7 @@ def shared(request: pytest.FixtureRequest, tmp_path: Path) -> Iterable[Persisten
         yield persistence
 
 
-def test_several_indexers_take_each_record_up_once(shared: Persistence) -> None:
+def test_several_indexers_index_each_record_once(shared: Persistence) -> None:
     messages = [f"word {number}" for number in range(3_000)]
     events = [AgentRunEvent("agent", "run", event_type="log", message=m) for m in messages]
     shared.log_agent_run_events(events)
@@ -117,7 +117,7 @@ def test_several_indexers_take_each_record_up_once(shared: Persistence) -> None:
     assert_whole(shared)
 
 
-def test_who_writes_and_who_searches_do_not_disturb_each_other(shared: Persistence) -> None:
+def test_writers_and_searches_do_not_disturb_each_other(shared: Persistence) -> None:
     def write(writer: int) -> None:
         for number in range(60):
             say(shared, f"word {writer} {number}")
@@ -139,7 +139,7 @@ def test_who_writes_and_who_searches_do_not_disturb_each_other(shared: Persisten
     assert_whole(shared)
 
 
-def test_who_cannot_index_now_searches_what_is_indexed(tmp_path: Path) -> None:
+def test_a_search_that_cannot_index_now_uses_the_existing_index(tmp_path: Path) -> None:
     path = tmp_path / "agents.db"
     with SQLitePersistence(path, lock_timeout=0.2) as persistence:
         say(persistence, "word one")
@@ -153,7 +153,7 @@ def test_who_cannot_index_now_searches_what_is_indexed(tmp_path: Path) -> None:
         assert (len(page), page.pending) == (2, 0)
 
 
-def test_a_run_that_somebody_changes_keeps_nobody_from_searching(
+def test_a_run_that_is_being_changed_does_not_block_searches(
     open_postgres: Open, dsn: str, schema_name: str
 ) -> None:
     persistence = open_postgres(statement_timeout=0.3)
@@ -166,7 +166,7 @@ def test_a_run_that_somebody_changes_keeps_nobody_from_searching(
     assert len(persistence.search_text("word")) == 1
 
 
-def test_who_must_not_index_searches_what_is_indexed(
+def test_a_role_that_may_not_index_searches_the_existing_index(
     open_postgres: Open, dsn: str, schema_name: str
 ) -> None:
     persistence = open_postgres()
@@ -191,7 +191,7 @@ def test_who_must_not_index_searches_what_is_indexed(
             owner.commit()
 
 
-def test_the_largest_ids_are_taken_up_and_left_out(tmp_path: Path) -> None:
+def test_the_largest_ids_are_indexed_and_skipped(tmp_path: Path) -> None:
     path = tmp_path / "agents.db"
     with SQLitePersistence(path) as persistence:
         say(persistence, "word")
@@ -216,7 +216,7 @@ while True:
 
 
 @pytest.mark.slow
-def test_an_indexer_that_is_killed_goes_on_where_it_was(tmp_path: Path) -> None:
+def test_a_killed_indexer_continues_where_it_stopped(tmp_path: Path) -> None:
     path = tmp_path / "agents.db"
     messages = [f"word {number}" for number in range(2_000)]
     events = [AgentRunEvent("agent", "run", event_type="log", message=m) for m in messages]
@@ -232,10 +232,10 @@ def test_an_indexer_that_is_killed_goes_on_where_it_was(tmp_path: Path) -> None:
         assert_whole(persistence)
 
 
-# --- what was deleted -----------------------------------------------------------------------------
+# --- deleted text ---------------------------------------------------------------------------------
 
 
-def test_of_what_was_deleted_no_word_is_left_in_the_files(tmp_path: Path) -> None:
+def test_no_deleted_word_is_left_in_the_files(tmp_path: Path) -> None:
     path = tmp_path / "agents.db"
     with SQLitePersistence(path) as persistence:
         for number in range(50):
@@ -266,7 +266,7 @@ def found_kinds(persistence: Persistence, query: str) -> set[str]:
     return {hit.kind for hit in persistence.search_text(query, limit=None)}
 
 
-def test_of_what_was_deleted_no_word_is_left_in_the_index_of_a_schema(
+def test_no_deleted_word_is_left_in_the_index_of_a_schema(
     open_postgres: Open, ask: Ask, schema_name: str
 ) -> None:
     persistence = open_postgres()
@@ -292,7 +292,7 @@ def _octets(word: str) -> bytes:
 
 
 def octets_of(ask: Ask, table: str) -> bytes:
-    """Return what is in the files of a table and its indexes."""
+    """Return the contents of the files of a table and its indexes."""
     ask("CHECKPOINT")
     files = ask(
         "SELECT pg_read_binary_file(pg_relation_filepath(oid)) FROM (SELECT %s::regclass::oid "
@@ -303,7 +303,7 @@ def octets_of(ask: Ask, table: str) -> bytes:
     return b"".join(bytes(octets) for (octets,) in files)
 
 
-# --- writers that know no index -------------------------------------------------------------------
+# --- writers that do not know the index -----------------------------------------------------------
 
 
 @pytest.fixture
@@ -321,7 +321,9 @@ def raw(shared: Persistence, request: pytest.FixtureRequest) -> Iterable[Run]:
         yield cursor.execute
 
 
-def test_what_a_program_without_an_index_changed_is_found(shared: Persistence, raw: Run) -> None:
+def test_changes_by_a_program_that_does_not_know_the_index_are_found(
+    shared: Persistence, raw: Run
+) -> None:
     for run_id in ("r1", "r2"):
         shared.create_agent_run(AgentRun("agent", run_id, objective="alpha"))
         shared.append_event(run_id, "agent", "log", message="alpha")
@@ -349,7 +351,7 @@ def test_what_a_program_without_an_index_changed_is_found(shared: Persistence, r
     assert (finding.level, finding.message) == ("ok", "0 records wait to be indexed")
 
 
-def test_a_record_that_the_index_lost_is_reported(shared: Persistence, raw: Run) -> None:
+def test_a_record_missing_from_the_index_is_reported(shared: Persistence, raw: Run) -> None:
     say(shared, "word one", "word two")
     shared.search.index_pending()
     last = "(SELECT max(id) FROM agent_run_events)"
@@ -363,7 +365,7 @@ def test_a_record_that_the_index_lost_is_reported(shared: Persistence, raw: Run)
     assert len(found(shared, "word")) == 2
 
 
-def test_of_what_another_program_deleted_no_word_is_left_after_compact(tmp_path: Path) -> None:
+def test_no_word_deleted_by_another_program_is_left_after_compact(tmp_path: Path) -> None:
     with SQLitePersistence(tmp_path / "agents.db") as persistence:
         persistence.append_event("gone", "agent", "log", message="xylophonemarker")
         say(persistence, "filler")
@@ -375,10 +377,10 @@ def test_of_what_another_program_deleted_no_word_is_left_after_compact(tmp_path:
         assert found(persistence, "filler") == ["filler"]
 
 
-# --- who changes what is to be indexed, and takes his time ----------------------------------------
+# --- long transactions that change records to be indexed ------------------------------------------
 
 
-def test_a_run_that_somebody_is_changing_keeps_no_search_waiting(
+def test_an_open_change_of_a_run_does_not_delay_searches(
     open_postgres: Open, dsn: str, schema_name: str
 ) -> None:
     persistence = open_postgres()
@@ -409,7 +411,7 @@ def test_a_search_waits_for_no_other_indexer(open_postgres: Open) -> None:
     assert sorted(found(persistence, "word")) == ["word one", "word two"]
 
 
-def test_an_open_deletion_keeps_no_search_and_no_other_deletion_waiting(
+def test_an_open_deletion_delays_neither_searches_nor_other_deletions(
     open_postgres: Open,
 ) -> None:
     persistence = open_postgres()
@@ -428,7 +430,7 @@ def test_an_open_deletion_keeps_no_search_and_no_other_deletion_waiting(
     assert_whole(persistence)
 
 
-def test_a_call_that_an_open_deletion_strips_is_indexed_when_it_has_ended(
+def test_a_call_whose_text_an_open_deletion_removes_is_indexed_afterwards(
     open_postgres: Open,
 ) -> None:
     persistence, other = open_postgres(), open_postgres()
@@ -444,7 +446,7 @@ def test_a_call_that_an_open_deletion_strips_is_indexed_when_it_has_ended(
     assert index.find([(Term("secret"),)], since=-(2**62), before=2**62, limit=9) == []
 
 
-# --- processes that do everything at a time, and are killed ---------------------------------------
+# --- many processes at once, which are killed -----------------------------------------------------
 
 CHANGE = """
 import itertools
@@ -465,7 +467,7 @@ for number in itertools.count():
 
 
 @pytest.mark.slow
-def test_an_index_that_killed_processes_change_stays_whole(
+def test_an_index_changed_by_killed_processes_stays_consistent(
     open_postgres: Open, dsn: str, schema_name: str
 ) -> None:
     persistence = open_postgres()

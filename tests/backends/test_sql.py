@@ -1,4 +1,4 @@
-"""What SQL of one dialect may do, and what stays of it: nothing."""
+"""SQL of one dialect only reads, and leaves no traces in the connection."""
 
 from __future__ import annotations
 
@@ -38,10 +38,8 @@ def in_sqlite(tmp_path: Path) -> Persistence:
         ("SELECT 1; -- no more", [(1,)]),
     ],
 )
-def test_sqlite_reads_whatever_can_be_read(
-    in_sqlite: Persistence, query: str, expected: list[Any]
-) -> None:
-    assert len(in_sqlite.search_text("hello")) == 1  # Which makes the index.
+def test_sqlite_allows_every_read(in_sqlite: Persistence, query: str, expected: list[Any]) -> None:
+    assert len(in_sqlite.search_text("hello")) == 1  # It creates the index.
     assert in_sqlite.sql(query).rows == expected
 
 
@@ -60,13 +58,13 @@ def test_sqlite_reads_whatever_can_be_read(
         "SELECT ?",
     ],
 )
-def test_sqlite_refuses_whatever_else_there_is(in_sqlite: Persistence, query: str) -> None:
+def test_sqlite_refuses_everything_else(in_sqlite: Persistence, query: str) -> None:
     in_sqlite.search_text("hello")
     with pytest.raises(InvalidValueError, match=r"refused the query: [^.]*[^.][.] Expected"):
         in_sqlite.sql(query)
 
 
-def test_a_file_opened_for_reading_is_asked_too(in_sqlite: Persistence, tmp_path: Path) -> None:
+def test_a_file_opened_read_only_can_be_queried_too(in_sqlite: Persistence, tmp_path: Path) -> None:
     with SQLitePersistence(tmp_path / "agents.db", read_only=True) as reading:
         assert reading.sql("SELECT run_id FROM runs").rows == [("run",)]
 
@@ -94,7 +92,7 @@ def open_postgres(
     return partial(PostgresPersistence, dsn=dsn, schema=schema_name, max_connections=1)
 
 
-def test_nothing_that_a_query_sets_stays_in_the_connection(
+def test_settings_of_a_query_do_not_stay_in_the_connection(
     open_postgres: Callable[..., Persistence],
 ) -> None:
     with open_postgres() as persistence:
@@ -105,7 +103,7 @@ def test_nothing_that_a_query_sets_stays_in_the_connection(
         assert persistence.sql("EXPLAIN SELECT * FROM runs").columns == ("QUERY PLAN",)
 
 
-def test_a_query_has_the_time_of_a_statement(open_postgres: Callable[..., Persistence]) -> None:
+def test_a_query_has_the_statement_timeout(open_postgres: Callable[..., Persistence]) -> None:
     with open_postgres(statement_timeout=0.3) as persistence:
         with pytest.raises(UnavailableError, match="statement_timeout"):
             persistence.sql("SELECT pg_sleep(20)")

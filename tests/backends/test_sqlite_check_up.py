@@ -1,4 +1,4 @@
-"""What a check-up of a SQLite file finds. It reads, and changes nothing."""
+"""The health check of a SQLite file. It reads, and changes nothing."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def findings(path: Path, *, deep: bool = False) -> dict[str, Finding]:
         return {finding.check: finding for finding in persistence.diagnose(deep=deep)}
 
 
-def test_a_healthy_file_passes_the_check_up(path: Path) -> None:
+def test_a_healthy_file_passes_the_health_check(path: Path) -> None:
     SQLitePersistence(path).close()
     found = findings(path)
     assert list(found) == [
@@ -52,21 +52,21 @@ def test_a_healthy_file_passes_the_check_up(path: Path) -> None:
     assert found["schema"].message == f"version {migrations.migrations('sqlite')[-1].version}"
 
 
-def test_the_check_up_changes_nothing(path: Path) -> None:
+def test_the_health_check_changes_nothing(path: Path) -> None:
     SQLitePersistence(path).close()
     before = path.read_bytes()
     findings(path)
     assert path.read_bytes() == before
 
 
-def test_the_check_up_notices_another_journal_mode(path: Path) -> None:
+def test_the_health_check_detects_another_journal_mode(path: Path) -> None:
     SQLitePersistence(path).close()
     with raw(path) as connection:
         connection.execute("PRAGMA journal_mode = DELETE").fetchall()
     assert findings(path)["journal"].level == "warning"
 
 
-def test_the_check_up_notices_tables_made_by_other_statements(path: Path) -> None:
+def test_the_health_check_detects_tables_created_by_other_statements(path: Path) -> None:
     SQLitePersistence(path).close()
     with raw(path) as connection:
         connection.execute("UPDATE schema_migrations SET checksum = 'another'")
@@ -75,8 +75,8 @@ def test_the_check_up_notices_tables_made_by_other_statements(path: Path) -> Non
     assert "first_release" in finding.message
 
 
-def test_the_check_up_notices_damage(path: Path) -> None:
-    """An index's page is overwritten: nothing fails until somebody looks there."""
+def test_the_health_check_detects_damage(path: Path) -> None:
+    """An index page is overwritten: nothing fails until it is read."""
     with SQLitePersistence(path) as persistence:
         persistence.create_agent_run(AgentRun("agent", "run"))
     with raw(path) as connection:
@@ -93,10 +93,10 @@ def test_the_check_up_notices_damage(path: Path) -> None:
     assert not {"orphans", "runs"} & set(found), "what it says of them may be wrong"
 
 
-def test_damage_and_orphans_are_not_looked_for_in_a_large_file_unless_it_is_asked_for(
+def test_damage_and_orphans_in_a_large_file_are_checked_only_on_request(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Everything would have to be read. What is said instead names the command that does."""
+    """It would read everything. The finding names the command that does."""
     SQLitePersistence(path).close()
     monkeypatch.setattr(health, "SMALL", path.stat().st_size - 1)
     found = findings(path)
@@ -108,7 +108,7 @@ def test_damage_and_orphans_are_not_looked_for_in_a_large_file_unless_it_is_aske
     assert findings(path, deep=True)["integrity"].message == "integrity_check found no damage"
 
 
-def test_the_check_up_notices_events_without_their_run(path: Path) -> None:
+def test_the_health_check_detects_events_without_their_run(path: Path) -> None:
     with SQLitePersistence(path) as persistence:
         persistence.append_event("gone", "agent", "note")
         persistence.append_event("here", "agent", "note")
@@ -119,13 +119,13 @@ def test_the_check_up_notices_events_without_their_run(path: Path) -> None:
         "warning",
         "1 events are of runs that do not exist, gone for o",
     )
-    with SQLitePersistence(path) as persistence:  # As it advises.
+    with SQLitePersistence(path) as persistence:  # As the advice says.
         persistence.create_agent_run(AgentRun("agent", "gone"))
         assert persistence.delete_agent_run("gone")
     assert findings(path)["orphans"].level == "ok"
 
 
-def test_the_check_up_notices_an_index_that_somebody_dropped(path: Path) -> None:
+def test_the_health_check_detects_a_dropped_index(path: Path) -> None:
     SQLitePersistence(path).close()
     with raw(path) as connection:
         connection.execute("DROP INDEX agent_runs_by_time")
@@ -135,7 +135,7 @@ def test_the_check_up_notices_an_index_that_somebody_dropped(path: Path) -> None
     assert "schema/sqlite/" in finding.advice
 
 
-def test_the_check_up_tells_of_views_whose_name_is_taken(path: Path) -> None:
+def test_the_health_check_reports_views_whose_name_is_taken(path: Path) -> None:
     with raw(path) as connection:
         connection.execute("CREATE TABLE runs (what TEXT)")
     SQLitePersistence(path).close()
@@ -144,7 +144,7 @@ def test_the_check_up_tells_of_views_whose_name_is_taken(path: Path) -> None:
 
 
 @pytest.mark.parametrize("incremental", [True, False])
-def test_the_check_up_tells_how_a_file_gets_smaller_that_is_mostly_empty(
+def test_the_health_check_says_how_to_shrink_a_mostly_empty_file(
     path: Path, *, incremental: bool
 ) -> None:
     with SQLitePersistence(path) as persistence:
@@ -162,7 +162,7 @@ def test_the_check_up_tells_how_a_file_gets_smaller_that_is_mostly_empty(
     start, _, command = finding.advice.rpartition(f" sqlite3 {path} ")
     assert start.endswith("to the disk instead:")
     with raw(path) as connection:
-        connection.executescript(command.strip("'"))  # Which goes on to its end.
+        connection.executescript(command.strip("'"))  # It runs to its end.
     assert findings(path)["space"].level == "ok"
     assert path.stat().st_size < 1_000_000
 
@@ -187,7 +187,7 @@ def test_the_check_up_tells_how_a_file_gets_smaller_that_is_mostly_empty(
         ((4, 0, 0), "ok"),
     ],
 )
-def test_the_check_up_knows_the_engines_that_can_damage_a_write_ahead_log(
+def test_the_health_check_knows_the_engines_that_can_damage_a_log(
     version: tuple[int, int, int], level: str
 ) -> None:
     finding = _engine_finding(version)

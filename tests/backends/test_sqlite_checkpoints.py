@@ -1,4 +1,4 @@
-"""The write-ahead log of a SQLite file: seldom copied into the file, and never long for long."""
+"""The write-ahead log of a SQLite file is checkpointed seldom, and never stays long."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def a_short_log(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Shorter by far than elsewhere, so that little fills it."""
+    """Set a much lower limit for the log, so that few rows fill it."""
     monkeypatch.setattr(wal, "PAGES", SHORT // 4096)
     monkeypatch.setattr(wal, "LIMIT", SHORT * 9 // 8)
     monkeypatch.setattr(wal, "_CHANGES", 4)
@@ -57,7 +57,7 @@ def size_of_log(path: Path) -> int:
 
 
 def beginnings(path: Path) -> int:
-    """How often the log was begun anew: its third number."""
+    """Return how often the log was restarted: the third number of its header."""
     with log_of(path).open("rb") as log:
         return int(struct.unpack(">4I", log.read(16))[3])
 
@@ -73,7 +73,7 @@ sys.stdin.read()
 
 @contextmanager
 def held_by_a_reader(path: Path) -> Iterator[None]:
-    """Another process reads: what is in the log must stay for it."""
+    """Let another process read, so that the log cannot be restarted."""
     with Child(READER, path) as child:
         assert child.read() == "reading"
         yield
@@ -83,18 +83,18 @@ def held_by_a_reader(path: Path) -> Iterator[None]:
 def test_a_checkpoint_comes_once_in_thousands_of_pages(
     persistence: SQLitePersistence, path: Path
 ) -> None:
-    """Whoever's write it is waits for the disk. With SQLite's own setting it were eight times."""
+    """The write that triggers it waits for the disk. With SQLite's default there would be eight."""
     before, pages = beginnings(path), 0
     while pages < 16_500:
         log_some(persistence, 1, octets=100_000)
-        pages += 25  # And a few, of indexes.
+        pages += 25  # And a few index pages.
     assert beginnings(path) - before == 2
     assert size_of_log(path) <= wal.LIMIT
 
 
 @pytest.mark.parametrize("octets", [300, 20_000])
 @pytest.mark.usefixtures("a_short_log")
-def test_a_log_that_a_reader_made_long_is_short_when_the_reader_has_gone(
+def test_a_log_made_long_by_a_reader_is_short_after_the_reader_ends(
     persistence: SQLitePersistence, path: Path, octets: int
 ) -> None:
     with held_by_a_reader(path):
@@ -105,7 +105,7 @@ def test_a_log_that_a_reader_made_long_is_short_when_the_reader_has_gone(
 
 
 @pytest.mark.usefixtures("a_short_log")
-def test_a_log_that_one_commit_made_long_is_short_after_the_next_one(
+def test_a_log_made_long_by_one_commit_is_short_after_the_next(
     persistence: SQLitePersistence, path: Path
 ) -> None:
     with persistence.transaction():
@@ -117,7 +117,7 @@ def test_a_log_that_one_commit_made_long_is_short_after_the_next_one(
 
 @contextmanager
 def read_in_turns(path: Path) -> Iterator[None]:
-    """Two readers, of whom neither ends before the other has begun."""
+    """Run two readers, neither of which ends before the other has begun."""
     going_on, begun = threading.Event(), [threading.Event(), threading.Event()]
     going_on.set()
 
@@ -144,7 +144,7 @@ def read_in_turns(path: Path) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("a_short_log")
-def test_a_log_is_short_though_there_always_is_a_reader(
+def test_a_log_is_short_although_there_always_is_a_reader(
     persistence: SQLitePersistence, path: Path
 ) -> None:
     with read_in_turns(path):
@@ -153,7 +153,7 @@ def test_a_log_is_short_though_there_always_is_a_reader(
 
 
 @pytest.mark.usefixtures("a_short_log")
-def test_a_reader_that_stays_is_seldom_waited_for(
+def test_a_permanent_reader_is_seldom_waited_for(
     persistence: SQLitePersistence, path: Path
 ) -> None:
     store, statements = persistence._store, []
@@ -171,7 +171,7 @@ def test_a_reader_that_stays_is_seldom_waited_for(
 
 
 @pytest.mark.usefixtures("a_short_log")
-def test_the_check_up_tells_of_a_log_that_is_much_too_long(
+def test_the_health_check_reports_a_log_that_is_much_too_long(
     persistence: SQLitePersistence, path: Path
 ) -> None:
     def journal() -> tuple[str, str]:
@@ -194,7 +194,7 @@ def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 @pytest.mark.usefixtures("a_short_log")
-def test_one_warning_and_the_check_up_name_the_reader_that_makes_the_log_grow(
+def test_one_warning_and_the_health_check_name_the_reader_that_grows_the_log(
     persistence: SQLitePersistence, path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     log_some(persistence, 1)
@@ -218,7 +218,7 @@ def test_one_warning_and_the_check_up_name_the_reader_that_makes_the_log_grow(
 
 
 @pytest.mark.usefixtures("a_short_log")
-def test_a_stream_without_a_snapshot_lets_the_log_be_short(
+def test_a_stream_without_a_snapshot_allows_a_short_log(
     persistence: SQLitePersistence, path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     log_some(persistence, STREAM_ROWS + 1)
@@ -231,7 +231,7 @@ def test_a_stream_without_a_snapshot_lets_the_log_be_short(
 
 
 @pytest.mark.usefixtures("a_short_log")
-def test_each_attempt_in_vain_to_shorten_the_log_doubles_what_is_tolerated(
+def test_each_failed_attempt_to_shorten_the_log_doubles_the_limit(
     persistence: SQLitePersistence, path: Path
 ) -> None:
     store = persistence._store

@@ -1,4 +1,4 @@
-"""A process with too many open files is told so, and not that it lacks rights."""
+"""An error for too many open files says so, instead of naming missing permissions."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ go.set()
 """
 
 
-def test_running_out_of_descriptors_is_told_as_that(tmp_path: Path) -> None:
+def test_running_out_of_descriptors_is_reported_as_such(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-c", PROGRAM], cwd=tmp_path, check=True, timeout=120)
 
 
 @pytest.mark.parametrize("uri", ["file::memory:?cache=shared", "file:agent.db?mode=ro"])
-def test_a_uri_is_not_taken_for_a_name(
+def test_a_uri_is_not_taken_for_a_file_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uri: str
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -1,4 +1,4 @@
-"""What is particular to a SQLite file: its settings and its name."""
+"""The settings and the name of a SQLite file."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def raw(path: Path) -> Iterator[sqlite3.Connection]:
 
 
 def settings(persistence: SQLitePersistence, pragma: str) -> tuple[object, object]:
-    """What the writer's connection says, and what a reader's does."""
+    """Return a setting of the writer's connection and of a reader's."""
     assert isinstance(persistence._store, SQLiteStore)
     question = f"PRAGMA {pragma}"
     with persistence.transaction():
@@ -34,14 +34,14 @@ def settings(persistence: SQLitePersistence, pragma: str) -> tuple[object, objec
     return writers[0][0], persistence._store._read(question, ())[0][0]
 
 
-def test_a_new_file_is_in_wal_mode_and_can_give_space_back(path: Path) -> None:
+def test_a_new_file_is_in_wal_mode_and_can_return_space(path: Path) -> None:
     SQLitePersistence(path).close()
     with raw(path) as connection:
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
         assert connection.execute("PRAGMA auto_vacuum").fetchone() == (2,)
 
 
-def test_a_file_given_empty_is_like_a_new_one(path: Path) -> None:
+def test_an_empty_file_is_like_a_new_one(path: Path) -> None:
     path.touch()
     SQLitePersistence(path).close()
     with raw(path) as connection:
@@ -59,7 +59,7 @@ def test_foreign_keys_are_enforced(
 
 
 @pytest.mark.parametrize(("durability", "level"), [("normal", 1), ("full", 2)])
-def test_durability_is_how_often_the_disk_is_waited_for(
+def test_durability_sets_how_often_sqlite_waits_for_the_disk(
     path: Path, durability: str, level: int
 ) -> None:
     with SQLitePersistence(path, durability=durability) as persistence:  # type: ignore[arg-type]
@@ -88,10 +88,10 @@ def test_a_file_may_have_any_name(tmp_path: Path, name: str) -> None:
     assert [file.name for file in tmp_path.iterdir()] == [name]
 
 
-def test_a_relative_path_is_meant_from_where_the_program_was(
+def test_a_relative_path_refers_to_the_folder_at_opening(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever comes later, a thread or the next connection, finds the same file."""
+    """Later threads and connections find the same file."""
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path)
     with SQLitePersistence("agents.db") as persistence:
@@ -103,13 +103,15 @@ def test_a_relative_path_is_meant_from_where_the_program_was(
     assert not any(Path.cwd().iterdir())
 
 
-def test_a_path_may_begin_at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_path_may_begin_with_the_home_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     SQLitePersistence("~/agents.db").close()
     assert (tmp_path / "agents.db").exists()
 
 
-def test_a_link_leads_to_its_file(tmp_path: Path) -> None:
+def test_a_link_is_followed_to_its_file(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     link = tmp_path / "link.db"
     link.symlink_to(tmp_path / "data" / "agents.db")
@@ -121,7 +123,7 @@ def test_a_link_leads_to_its_file(tmp_path: Path) -> None:
         assert same.get_agent_run("run") is not None
 
 
-def test_two_memory_databases_are_two() -> None:
+def test_two_memory_databases_are_separate() -> None:
     with SQLitePersistence(":memory:") as one, SQLitePersistence(":memory:") as other:
         one.create_agent_run(AgentRun("agent", "run"))
         assert other.get_agent_run("run") is None

@@ -86,7 +86,7 @@ def wait_for_queue(persistence: SQLitePersistence, length: int) -> None:
 
 @contextmanager
 def queued(persistence: SQLitePersistence, *calls: Call) -> Iterator[list[Future[object]]]:
-    """Each call is made by a thread, and they wait in this order until the block ends."""
+    """Make each call in a thread; the threads wait in this order until the block ends."""
     with ThreadPoolExecutor(len(calls)) as pool, ExitStack() as stack:
         lock, ticket = store_of(persistence)._lock, Ticket()
         assert lock.acquire(ticket, 10)
@@ -100,7 +100,7 @@ def queued(persistence: SQLitePersistence, *calls: Call) -> Iterator[list[Future
 
 
 def write_together(persistence: SQLitePersistence, *records: Record) -> list[BaseException | None]:
-    """Write records, each by a thread, when all of them wait to; what each one met with."""
+    """Write records, each in a thread, when all of them wait; return each one's result."""
     with queued(persistence, *(partial(write, persistence, r) for r in records)) as futures:
         pass
     return [future.exception() for future in futures]
@@ -108,7 +108,7 @@ def write_together(persistence: SQLitePersistence, *records: Record) -> list[Bas
 
 @contextmanager
 def insertions(persistence: SQLitePersistence) -> Iterator[list[str]]:
-    """What SQLite is asked to insert meanwhile."""
+    """Return the INSERT statements that SQLite gets in the block."""
     statements: list[str] = []
     writer = store_of(persistence)._writer
     assert writer is not None
@@ -142,7 +142,7 @@ def test_a_row_that_does_not_have_to_wait_is_stored_by_itself(
 
 
 @pytest.mark.parametrize("threads", [2, 3, 33, 70])
-def test_each_thread_learns_the_id_of_its_own_row(
+def test_each_thread_gets_the_id_of_its_own_row(
     persistence: SQLitePersistence, threads: int
 ) -> None:
     events = [event(str(number)) for number in range(threads)]
@@ -150,7 +150,7 @@ def test_each_thread_learns_the_id_of_its_own_row(
     assert [read_back(persistence, each) for each in events] == events
 
 
-def test_each_thread_learns_its_id_in_a_memory_database() -> None:
+def test_each_thread_gets_its_id_in_a_memory_database() -> None:
     with SQLitePersistence(":memory:") as persistence:
         persistence.create_agent_run(AgentRun("agent", "run"))
         events = [event(str(number)) for number in range(THREADS)]
@@ -158,10 +158,10 @@ def test_each_thread_learns_its_id_in_a_memory_database() -> None:
         assert [read_back(persistence, each) for each in events] == events
 
 
-def test_each_thread_learns_its_id_where_the_ids_come_to_an_end(
+def test_each_thread_gets_its_id_when_the_ids_run_out(
     persistence: SQLitePersistence, path: Path
 ) -> None:
-    """The last ones are given out, and no id comes back."""
+    """The last ids are assigned, and no id is reused."""
     log(persistence, "first")
     with closing(sqlite3.connect(path, isolation_level=None)) as raw:
         raw.execute("UPDATE agent_run_events SET id = ?", (2**63 - 3,))
@@ -205,8 +205,8 @@ def test_rows_of_all_tables_and_shapes_can_wait_at_the_same_time(
 
 
 @pytest.mark.parametrize("bad", [[0], [3], [7], [2, 5], [6, 7], range(8)])
-def test_a_row_that_is_refused_fails_alone(persistence: SQLitePersistence, bad: list[int]) -> None:
-    """With an error of its own; those who waited along with it do not notice."""
+def test_a_refused_row_fails_alone(persistence: SQLitePersistence, bad: list[int]) -> None:
+    """Only its own thread gets an error; the threads of the same group do not."""
     for number in bad:
         persistence.create_agent_run(AgentRun("agent", f"run {number}", objective="before"))
     runs = [AgentRun("agent", f"run {number}", objective="after") for number in range(8)]
@@ -233,7 +233,7 @@ def test_the_good_rows_of_a_group_still_share_commits_when_one_is_bad(
     assert len(statements) == 7
 
 
-def test_a_row_that_refers_to_nothing_fails_alone(persistence: SQLitePersistence) -> None:
+def test_a_row_with_an_invalid_reference_fails_alone(persistence: SQLitePersistence) -> None:
     store, events = store_of(persistence), [event("good"), event("bad", "nowhere"), event("good")]
     for each in events:
         each.timestamp = each.created_at = persistence.clock.now()
@@ -246,7 +246,7 @@ def test_a_row_that_refers_to_nothing_fails_alone(persistence: SQLitePersistence
     assert logged(persistence) == ["good", "good"]
 
 
-def test_events_that_come_before_their_runs_are_kept_beside_those_that_do_not(
+def test_events_of_unknown_runs_are_stored_beside_those_of_known_runs(
     persistence: SQLitePersistence,
 ) -> None:
     events = [event(str(number), f"run {number % 3}") for number in range(THREADS)]
@@ -255,7 +255,7 @@ def test_events_that_come_before_their_runs_are_kept_beside_those_that_do_not(
     assert [read_back(persistence, each) for each in events] == events
 
 
-def test_on_a_full_disk_each_row_finds_out_whether_it_fits(
+def test_on_a_full_disk_each_row_is_tried_alone(
     persistence: SQLitePersistence,
 ) -> None:
     log(persistence, "x" * 20_000)
@@ -272,7 +272,7 @@ def test_on_a_full_disk_each_row_finds_out_whether_it_fits(
 # --- turns ------------------------------------------------------------------------------------
 
 
-def test_a_transaction_is_not_kept_waiting_by_groups(persistence: SQLitePersistence) -> None:
+def test_a_transaction_is_not_delayed_by_groups(persistence: SQLitePersistence) -> None:
     going_on = threading.Event()
     going_on.set()
 
@@ -307,10 +307,10 @@ def test_a_transaction_that_waits_first_goes_first(persistence: SQLitePersistenc
     assert logged(persistence) == ["a", "b", "c"]
 
 
-# --- in vain ----------------------------------------------------------------------------------
+# --- timeouts ---------------------------------------------------------------------------------
 
 
-def test_what_waited_in_vain_is_not_stored_afterwards(path: Path) -> None:
+def test_a_row_whose_wait_timed_out_is_not_stored_later(path: Path) -> None:
     with SQLitePersistence(path, lock_timeout=0.05) as persistence:
         persistence.create_agent_run(AgentRun("agent", "run"))
         calls = [partial(log, persistence, str(number)) for number in range(THREADS)]
@@ -333,7 +333,7 @@ for seconds in sys.stdin:
 """
 
 
-def test_when_another_process_keeps_the_lock_all_wait_for_it_together(
+def test_all_rows_wait_together_for_the_lock_of_another_process(
     path: Path,
 ) -> None:
     with SQLitePersistence(path, lock_timeout=0.3) as persistence:
@@ -349,8 +349,8 @@ def test_when_another_process_keeps_the_lock_all_wait_for_it_together(
         assert logged(persistence) == []
 
 
-def test_what_is_stored_before_another_process_takes_the_lock_returns(path: Path) -> None:
-    """A bad row has divided the group, and the lock comes when the second half is to be stored."""
+def test_rows_stored_before_another_process_takes_the_lock_return(path: Path) -> None:
+    """A bad row has divided the group, and the lock is taken before the second half is stored."""
     with (
         SQLitePersistence(path, lock_timeout=0.3) as persistence,
         closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as other,
@@ -374,7 +374,7 @@ def test_what_is_stored_before_another_process_takes_the_lock_returns(path: Path
         assert runs == {"run 0", "run 1", "run 2", "run 3", "run 7"}
 
 
-def test_a_thread_that_runs_out_of_time_while_its_row_is_stored_learns_the_outcome(
+def test_a_thread_that_times_out_while_its_row_is_stored_gets_the_result(
     path: Path,
 ) -> None:
     with SQLitePersistence(path, lock_timeout=1) as persistence:
@@ -393,8 +393,8 @@ def test_a_thread_that_runs_out_of_time_while_its_row_is_stored_learns_the_outco
 
 
 @pytest.mark.slow
-def test_what_raises_is_not_stored_and_what_returns_is(path: Path) -> None:
-    """However turns, the patience of threads and another process's locks fall together."""
+def test_rows_whose_call_raises_are_not_stored_and_the_others_are(path: Path) -> None:
+    """Holds for any combination of turns, timeouts of threads and locks of another process."""
     going_on, told = threading.Event(), []
     going_on.set()
     with SQLitePersistence(path, lock_timeout=0.02) as persistence:
@@ -439,7 +439,7 @@ def test_closing_behind_rows_that_wait_stores_or_refuses_each(path: Path) -> Non
         assert logged(again) == returned
 
 
-def test_a_fork_takes_no_waiting_row_along(persistence: SQLitePersistence) -> None:
+def test_a_fork_does_not_inherit_waiting_rows(persistence: SQLitePersistence) -> None:
     """The rows that wait are stored by the parent, once; the fork stores its own."""
     calls = [partial(log, persistence, str(number)) for number in range(4)]
     with ThreadPoolExecutor(1) as pool:
@@ -459,7 +459,7 @@ class Interrupted(BaseException):
 
 @contextmanager
 def on_signal(handle: Call) -> Iterator[Callable[[], None]]:
-    """What sends this thread a signal; the handler does as told."""
+    """Return a function that sends this thread a signal; the handler calls the given one."""
 
     def handler(number: int, frame: FrameType | None) -> None:
         handle()
@@ -472,7 +472,7 @@ def on_signal(handle: Call) -> Iterator[Callable[[], None]]:
         signal.signal(signal.SIGUSR1, before)
 
 
-def test_a_thread_that_is_interrupted_while_it_waits_stores_nothing(
+def test_a_thread_interrupted_while_it_waits_stores_nothing(
     persistence: SQLitePersistence,
 ) -> None:
     def interrupt_when_all_wait() -> None:
@@ -501,7 +501,7 @@ def test_a_thread_that_is_interrupted_while_it_waits_stores_nothing(
 
 @contextmanager
 def held_by_another_thread(persistence: SQLitePersistence) -> Iterator[threading.Event]:
-    """A thread is in a transaction until the event, or to the end of the block."""
+    """Hold a transaction in another thread until the event is set, or the block ends."""
     held, done = threading.Event(), threading.Event()
 
     def hold() -> None:
@@ -520,11 +520,11 @@ def held_by_another_thread(persistence: SQLitePersistence) -> Iterator[threading
 
 
 @pytest.mark.slow
-def test_interrupts_at_any_moment_lose_and_double_nothing(
+def test_interrupts_at_any_moment_lose_and_duplicate_nothing(
     persistence: SQLitePersistence, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Wherever they come: while the thread waits, leads others or is led by one, and in between."""
-    monkeypatch.setattr(fair_lock, "_LOOK_AGAIN", 1.0)  # They may come just before a call.
+    """The thread may be waiting, leading others, following one, or in between."""
+    monkeypatch.setattr(fair_lock, "_LOOK_AGAIN", 1.0)  # They may arrive just before a call.
     going_on = threading.Event()
     told: list[list[str]] = [[] for _ in range(5)]
     rounds, attempts = soak.times(200), 0

@@ -1,4 +1,4 @@
-"""One SQLite file, many processes, among them forks of one that has it open."""
+"""One SQLite file, many processes, including forks of one that has it open."""
 
 from __future__ import annotations
 
@@ -104,10 +104,10 @@ def test_processes_that_create_one_file_at_once_all_succeed(tmp_path: Path) -> N
             assert raw.execute("PRAGMA auto_vacuum").fetchone() == (2,)
 
 
-def test_a_fork_writes_through_connections_of_its_own(
+def test_a_fork_writes_through_its_own_connections(
     persistence: SQLitePersistence, path: Path
 ) -> None:
-    """What it inherits, it neither uses nor keeps open."""
+    """It neither uses inherited connections nor leaves them open."""
 
     def write() -> list[str]:
         inherited = open_files(str(path))
@@ -129,7 +129,7 @@ def test_a_fork_writes_through_connections_of_its_own(
 def test_nothing_is_lost_when_the_parent_closes_while_a_fork_writes(
     persistence: SQLitePersistence, path: Path
 ) -> None:
-    """SQLite's locks are the process's: a close in the wrong place would drop them."""
+    """SQLite's locks belong to the process: a close at the wrong time would drop them."""
     begun = multiprocessing.get_context("fork").Event()
 
     def write() -> None:
@@ -166,7 +166,7 @@ def test_a_fork_inside_a_transaction_leaves_the_transaction_to_the_parent(
     assert_undamaged(path)
 
 
-def test_a_fork_that_comes_to_the_end_of_an_inherited_transaction_harms_nothing(
+def test_a_fork_that_leaves_an_inherited_transaction_does_no_harm(
     persistence: SQLitePersistence,
 ) -> None:
     transaction = persistence.transaction()
@@ -209,7 +209,7 @@ def test_in_a_fork_an_in_memory_persistence_is_a_copy() -> None:
     assert logged(persistence) == ["parent"]
 
 
-def test_a_stream_of_the_parent_goes_on_after_a_fork(persistence: SQLitePersistence) -> None:
+def test_a_stream_of_the_parent_continues_after_a_fork(persistence: SQLitePersistence) -> None:
     persistence.log_agent_run_events(
         AgentRunEvent("agent", "run", data=str(number)) for number in range(2_000)
     )
@@ -220,7 +220,7 @@ def test_a_stream_of_the_parent_goes_on_after_a_fork(persistence: SQLitePersiste
     assert read == [str(number) for number in range(2_000)]
 
 
-def test_a_file_that_was_deleted_is_told_of_and_not_written_to_for_ever(
+def test_a_deleted_file_is_reported_and_not_written_to_for_ever(
     persistence: SQLitePersistence, path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     log(persistence, "before")
@@ -236,7 +236,7 @@ def test_a_file_that_was_deleted_is_told_of_and_not_written_to_for_ever(
     assert "deleted or replaced" in caplog.text
 
 
-def test_each_reading_thread_keeps_two_megabytes_at_most(persistence: SQLitePersistence) -> None:
+def test_each_reading_thread_uses_two_megabytes_at_most(persistence: SQLitePersistence) -> None:
     store: Any = persistence._store
     assert store._read("PRAGMA cache_size", ()) == [(-2_000,)]
 
@@ -317,7 +317,7 @@ def test_multiprocessing_works_by_url(
     assert sorted(logged(persistence)) == ["worker 0", "worker 1"]
 
 
-def test_a_persistence_says_that_it_cannot_be_sent_to_another_process(
+def test_pickling_a_persistence_raises_a_clear_error(
     persistence: SQLitePersistence,
 ) -> None:
     process = multiprocessing.get_context("spawn").Process(target=log, args=(persistence, "x"))

@@ -44,7 +44,9 @@ def assert_the_same_either_way(persistence: Persistence, **options: Any) -> None
 
 @in_each_order
 @pytest.mark.parametrize("rows", [10, 11, 13, 50])
-def test_the_pieces_are_the_whole(persistence: SQLitePersistence, order: str, rows: int) -> None:
+def test_the_chunks_are_the_whole_table(
+    persistence: SQLitePersistence, order: str, rows: int
+) -> None:
     write(persistence, AgentLLMUsage, range(rows), moments=4)
     write(persistence, AgentLLMUsage, range(3), agent_id="other")
     assert_the_same_either_way(persistence, order=order)
@@ -53,10 +55,10 @@ def test_the_pieces_are_the_whole(persistence: SQLitePersistence, order: str, ro
 
 
 @in_each_order
-def test_a_piece_that_would_be_too_long_is_read_as_several(
+def test_a_chunk_that_would_be_too_long_is_read_as_several(
     persistence: SQLitePersistence, order: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Down to a row that is too long by itself."""
+    """It is divided down to a single row that is too long."""
     monkeypatch.setattr(streams, "_LONGEST", 2_000)
     for number, length in enumerate([1, 1, 700, 900, 5_000, 700, 1, 1, 1, 1, 3_000, 1]):
         usage = AgentLLMUsage(
@@ -66,8 +68,8 @@ def test_a_piece_that_would_be_too_long_is_read_as_several(
     assert_the_same_either_way(persistence, order=order)
 
 
-def test_a_table_is_of_one_moment(persistence: SQLitePersistence) -> None:
-    """Another thread stores rows at both of its ends meanwhile, in one transaction each time."""
+def test_a_table_shows_one_moment(persistence: SQLitePersistence) -> None:
+    """Another thread stores rows at both ends meanwhile, in one transaction each time."""
     write(persistence, AgentLLMUsage, range(50), moments=50)
 
     def store_pairs() -> None:
@@ -87,7 +89,7 @@ def test_a_table_is_of_one_moment(persistence: SQLitePersistence) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["UTF-16le", "UTF-16be"])
-def test_a_file_that_somebody_made_for_another_encoding(path: Path, encoding: str) -> None:
+def test_a_file_created_with_another_encoding(path: Path, encoding: str) -> None:
     made = sqlite3.connect(path)
     made.execute(f"PRAGMA encoding = '{encoding}'")
     made.execute("CREATE TABLE theirs (x)")
@@ -105,7 +107,7 @@ def test_a_reader_only_reads_tables_too(persistence: SQLitePersistence, path: Pa
         assert_the_same_either_way(reading)
 
 
-def test_after_the_end_of_the_database_a_table_does_not_end_as_if_it_were_done(
+def test_a_table_of_a_closed_database_raises_instead_of_ending(
     persistence: SQLitePersistence,
 ) -> None:
     write(persistence, AgentLLMUsage, range(50))

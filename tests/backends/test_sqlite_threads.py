@@ -1,4 +1,4 @@
-"""One SQLite persistence, many threads: one writer at a time, readers that wait for nobody."""
+"""One SQLite persistence, many threads: one writer at a time, readers that never wait."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def event(data: object = None) -> AgentRunEvent:
 
 
 def test_writers_and_readers_share_an_instance(persistence: SQLitePersistence) -> None:
-    """Nothing is lost or doubled, each writer's events keep their order, no reader goes back."""
+    """Nothing is lost or duplicated, events keep each writer's order, readers never go back."""
     writing = threading.Event()
     writing.set()
 
@@ -72,7 +72,7 @@ def test_writers_and_readers_share_an_instance(persistence: SQLitePersistence) -
         assert of_writer == [f"[{writer}, {number}]" for number in range(EVENTS)]
 
 
-def test_threads_write_in_the_order_they_came(persistence: SQLitePersistence) -> None:
+def test_threads_write_in_order_of_arrival(persistence: SQLitePersistence) -> None:
     with ThreadPoolExecutor(10) as pool, persistence.transaction():
         for number in range(10):
             pool.submit(persistence.log_agent_run_event, event(number))
@@ -124,7 +124,7 @@ def test_a_connection_is_closed_with_the_thread_that_read(
     assert len(open_files(str(path))) <= before + 2 * at_a_time
 
 
-def test_each_reading_thread_has_a_connection_of_its_own(
+def test_each_reading_thread_has_its_own_connection(
     persistence: SQLitePersistence, path: Path
 ) -> None:
     persistence.get_agent_run("run")
@@ -142,8 +142,8 @@ def test_each_reading_thread_has_a_connection_of_its_own(
     assert counts == [before + 5] * 5
 
 
-def test_after_close_nothing_is_open_and_the_log_is_folded_in(path: Path) -> None:
-    """Also where threads that read are still alive: one file remains, to be copied or sent."""
+def test_after_close_nothing_is_open_and_the_log_is_checkpointed(path: Path) -> None:
+    """Holds even if reading threads are still alive: only the database file remains."""
     persistence = SQLitePersistence(path)
     persistence.create_agent_run(AgentRun("agent", "run"))
     meet = threading.Barrier(4)
@@ -174,7 +174,7 @@ def read_and_write_for_ever(persistence: SQLitePersistence) -> None:
         persistence.get_agent_run("run")
 
 
-def test_closing_while_others_read_and_write_raises_nothing_but_closed(path: Path) -> None:
+def test_closing_while_others_read_and_write_raises_only_closed_errors(path: Path) -> None:
     persistence = SQLitePersistence(path)
     persistence.create_agent_run(AgentRun("agent", "run"))
     busy = threading.Barrier(5)
@@ -207,7 +207,7 @@ def in_a_transaction(persistence: SQLitePersistence) -> None:
 @pytest.mark.parametrize(
     "write", [lambda p: p.delete_agent_run("run"), in_a_transaction], ids=["alone", "transaction"]
 )
-def test_the_wait_for_a_thread_and_that_for_a_process_count_once_together(
+def test_the_waits_for_a_thread_and_for_a_process_share_one_timeout(
     path: Path, write: Callable[[SQLitePersistence], object]
 ) -> None:
     def seconds() -> float:
@@ -228,7 +228,7 @@ def test_the_wait_for_a_thread_and_that_for_a_process_count_once_together(
     assert max(waited) < 2.5, "counted twice, the last one waits for 4.5 s"
 
 
-def test_who_waits_too_long_is_told_which_thread_holds_the_lock(path: Path) -> None:
+def test_a_timeout_names_the_thread_that_holds_the_lock(path: Path) -> None:
     held, done = threading.Event(), threading.Event()
     with impatient(path) as persistence:
 
@@ -257,7 +257,7 @@ input()
 """
 
 
-def test_who_waits_too_long_is_told_that_another_process_holds_the_lock(path: Path) -> None:
+def test_a_timeout_says_that_another_process_holds_the_lock(path: Path) -> None:
     with impatient(path) as persistence:
         with Child(HOLDER, path) as child:
             child.read()
@@ -309,10 +309,10 @@ except KeyboardInterrupt:
 """
 
 
-def test_what_is_written_after_an_interrupted_wait_is_committed(path: Path) -> None:
+def test_records_written_after_an_interrupted_wait_are_committed(path: Path) -> None:
     """Ctrl-C while a transaction waits to begin is raised when it has begun; it must not stay open.
 
-    An agent records its cancellation just then.
+    At that moment an agent records its cancellation.
     """
     with (
         SQLitePersistence(path) as persistence,
@@ -344,7 +344,7 @@ def test_a_timeout_may_be_infinite(path: Path) -> None:
 def test_neither_a_close_nor_a_fork_waits_for_a_garbage_collection(
     persistence: SQLitePersistence,
 ) -> None:
-    """A reader in a cycle ends inside of the reading of another thread, which `close` waits for."""
+    """A reader in a cycle ends during a read of another thread, for which `close` waits."""
     store = store_of(persistence)
     collecting, closing_begins = threading.Event(), threading.Event()
 
@@ -375,11 +375,11 @@ def test_neither_a_close_nor_a_fork_waits_for_a_garbage_collection(
         reading.result(timeout=20)
 
 
-def test_a_reader_that_was_interrupted_while_it_was_made_ends_silently() -> None:
+def test_a_reader_interrupted_during_its_construction_ends_silently() -> None:
     Reader.__new__(Reader).__del__()
 
 
-def test_an_abandoned_stream_keeps_no_connection(
+def test_an_abandoned_stream_holds_no_connection(
     persistence: SQLitePersistence, path: Path
 ) -> None:
     persistence.log_agent_run_events([event(number) for number in range(2000)])
