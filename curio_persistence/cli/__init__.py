@@ -116,7 +116,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(argv: Sequence[str] | None) -> int:
     parser = _parser()
-    options = parser.parse_args(argv)
+    options = parser.parse_args(_without_help(sys.argv[1:] if argv is None else list(argv)))
     if options.command is None:
         parser.print_help(sys.stderr)
         return USAGE
@@ -126,6 +126,11 @@ def _run(argv: Sequence[str] | None) -> int:
         as_json=getattr(options, "json", False), as_lines=getattr(options, "jsonl", False)
     )
     return _command(options.command).run(options, output)
+
+
+def _without_help(arguments: list[str]) -> list[str]:
+    """Return `help COMMAND`, as other programs take it, as `COMMAND --help`."""
+    return [*arguments[1:], "--help"] if arguments[:1] == ["help"] else arguments
 
 
 def _parser() -> ArgumentParser:

@@ -142,6 +142,25 @@ def test_a_mistyped_command_or_option_gets_a_suggestion(
     assert ended.said.startswith(usage)
 
 
+def test_a_mistyped_status_or_level_gets_a_suggestion(program: Program, agents_db: str) -> None:
+    for command, option, typed, meant in (
+        ("runs", "--status", "compleeted", "completed"),
+        ("events", "--level", "fatl", "fatal"),
+        ("calls", "--status", "eror", "error"),
+    ):
+        ended = program(command, option, typed)
+        assert (ended.code, ended.json()) == (0, [])
+        assert ended.said == f"No record has the {option[2:]} {typed!r}; did you mean {meant}?\n"
+    assert program("runs", "--status", "waiting-for-approval").said == ""
+    assert "did you mean completed" in program.on_terminal("runs", "--status", "compleeted").out
+
+
+def test_help_may_precede_the_command(program: Program) -> None:
+    assert program("help", "runs").out == program("runs", "--help").out
+    assert program("help").out == program("--help").out
+    assert "did you mean runs?" in program("help", "rusn").said
+
+
 def test_old_names_of_commands_are_accepted_and_not_listed(
     program: Program, agents_db: str
 ) -> None:

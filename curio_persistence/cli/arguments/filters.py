@@ -121,12 +121,33 @@ def filters(options: Namespace, *kinds: str) -> dict[str, Any]:
     return told
 
 
+def misspelt(chosen: Mapping[str, Any]) -> str | None:
+    """Return a message about a status or level of these filters that is like a known one."""
+    from difflib import get_close_matches
+
+    for name, known in _KNOWN.items():
+        for word in chosen.get(name) or ():
+            if word not in known and (alike := get_close_matches(word, known, 1)):
+                return f"No record has the {name} {word!r}; did you mean {alike[0]}?"
+    return None
+
+
 def _by_path(payload: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     wanted: dict[str, Any] = {}
     for path, value in payload:
         if wanted.setdefault(path, value) != value:
             raise ConfigurationError(f"--payload {path}= is given twice: no event has both values.")
     return wanted
+
+
+_KNOWN = {
+    "status": (
+        *("pending", "running", "completed", "error", "cancelled", "timeout"),
+        *("success", "failed"),
+    ),
+    "level": ("debug", "info", "warning", "error", "critical", "fatal"),
+}
+"""The words that agents use, unless they have their own."""
 
 
 def _meant(status: str, kinds: Iterable[str]) -> list[str]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from curio_persistence.cli.arguments.filters import misspelt
 from curio_persistence.cli.arguments.options import (
     add_json_options,
     add_window_options,
@@ -80,12 +81,16 @@ def show(
     else:
         page = question.page(skip + limit, options.cursor)
         records, cursor = page[skip:], page.next_cursor
+    records = iter(records)
+    first = list(islice(records, 1))
     if not output.for_people:
-        output.json_list(record.to_dict() for record in records)
-    elif found := list(records):
-        output.table(*rows(found))
+        output.json_list(record.to_dict() for record in chain(first, records))
+    elif first:
+        output.table(*rows([*first, *records]))
     else:
         say(nothing)
+    if not first and (hint := misspelt(question.filters)):
+        say(hint)
     if cursor is not None:
         say(f"There are more: add --cursor {cursor} for the next, or --limit all.")
 
