@@ -11,7 +11,8 @@ import tempfile
 from pathlib import Path
 
 _MEMORY = Path("/dev/shm")
-_ROOM = 2 << 30
+_ROOM = 4 << 30
+"""Bytes; a run of all tests takes up to two thirds of them."""
 
 
 def prefer_memory() -> None:
