@@ -103,6 +103,38 @@ def test_settings_of_a_query_do_not_stay_in_the_connection(
         assert persistence.sql("EXPLAIN SELECT * FROM runs").columns == ("QUERY PLAN",)
 
 
+def test_locks_of_a_query_do_not_stay_in_the_connection(
+    open_postgres: Callable[..., Persistence],
+) -> None:
+    with open_postgres() as persistence:
+        persistence.sql("SELECT pg_advisory_lock(42)")
+        held = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 42"
+        assert persistence.sql(held).rows == [(0,)]
+
+
+def test_values_that_python_lacks_are_as_the_server_writes_them(
+    open_postgres: Callable[..., Persistence],
+) -> None:
+    query = (
+        "SELECT TIMESTAMPTZ '0044-03-15 12:00+00 BC', TIMESTAMPTZ '12026-11-20 10:30+00', "
+        "TIMESTAMPTZ '-infinity', ARRAY[TIMESTAMPTZ '2026-11-20 10:30+02', 'infinity'], "
+        "ARRAY[DATE '0044-03-15 BC'], ARRAY[1.50, 2], BYTEA '\\x00ff', NULL::bytea"
+    )
+    with open_postgres() as persistence:
+        assert persistence.sql(query).rows == [
+            (
+                "0044-03-15 12:00:00+00 BC",
+                "12026-11-20 10:30:00+00",
+                "-infinity",
+                ["2026-11-20T08:30:00.000000+00:00", "infinity"],
+                ["0044-03-15 BC"],
+                [1.5, 2],
+                b"\x00\xff",
+                None,
+            )
+        ]
+
+
 def test_a_query_has_the_statement_timeout(open_postgres: Callable[..., Persistence]) -> None:
     with open_postgres(statement_timeout=0.3) as persistence:
         with pytest.raises(UnavailableError, match="statement_timeout"):

@@ -26,6 +26,12 @@ def test_a_script_gets_json(program: Program, recorded: str) -> None:
     assert list(map(json.loads, lines)) == expected
 
 
+def test_bytes_are_written_in_hexadecimal(program: Program, agents_db: str) -> None:
+    query = "SELECT X'00FF' AS b"
+    assert program("sql", query).json() == [{"b": "\\x00ff"}]
+    assert program("sql", query, "--csv").out == "b\n\\x00ff\n"
+
+
 def test_a_person_sees_a_table(program: Program, recorded: str) -> None:
     query = "SELECT run_id, status, duration_s, error_message FROM runs ORDER BY run_id LIMIT 2"
     assert program.on_terminal("sql", query, "--url", recorded).lines == [

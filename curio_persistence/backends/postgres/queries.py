@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import psycopg2
-from psycopg2.extensions import PYDATETIMETZ, encodings, new_type, register_type
+from psycopg2.extensions import (
+    PYDATETIMETZ,
+    encodings,
+    new_array_type,
+    new_type,
+    register_type,
+)
 from psycopg2.extensions import cursor as DriverCursor
 
 from curio_persistence.backends.postgres.pool import Connection, ReaderTicket
@@ -45,7 +52,7 @@ class PostgresQueries(PostgresStatements):
                     raise refused(self.location, self._errors.said(cause)) from cause
                 raise
             finally:
-                self._roll_back(connection)  # And with it what a function may have set.
+                self._leave_nothing(connection)
 
     def _open(
         self, connection: Connection, cursor: DriverCursor, query: str, params: Sequence[Any]
@@ -72,6 +79,12 @@ class PostgresQueries(PostgresStatements):
                 assert cursor.description is not None, "FETCH returns rows"
                 return tuple(column.name for column in cursor.description), rows
 
+    def _leave_nothing(self, connection: Connection) -> None:
+        """Take back what functions may have set, and locks that outlast a transaction."""
+        self._roll_back(connection)
+        with suppress(PersistenceError):
+            self._run(connection, "SELECT pg_advisory_unlock_all()", ())
+
 
 def _is_refusal(code: str) -> bool:
     """Return whether the statement is to blame, by its SQLSTATE."""
@@ -84,19 +97,31 @@ def _number(value: Any, _: DriverCursor) -> int | float | None:
     return int(value) if value.lstrip("-").isdigit() else float(value)
 
 
-def _stored_time(value: Any, cursor: DriverCursor) -> str | None:
-    moment = PYDATETIMETZ(value, cursor)
-    return None if moment is None else encode_time(moment)
+def _stored_time(value: Any, cursor: DriverCursor) -> Any:
+    if value is None or "infinity" in value:
+        return value
+    try:
+        return encode_time(PYDATETIMETZ(value, cursor))
+    except (ValueError, OverflowError, psycopg2.DataError):
+        return value  # Before the year 1 or after 9999: as the server writes it.
+
+
+def _bytes(value: Any, cursor: DriverCursor) -> bytes | None:
+    return None if value is None else bytes(psycopg2.BINARY(value, cursor))
 
 
 def _text(value: Any, _: DriverCursor) -> Any:
     return value
 
 
+_NUMBER = new_type((1700,), "CURIO_NUMBER", _number)
+_TIME = new_type((1184,), "CURIO_TIME", _stored_time)
+# JSON, dates, times of no zone, lengths of time.
+_TEXT = new_type((114, 3802, 1082, 1083, 1114, 1186), "CURIO_TEXT", _text)
 _KINDS = (
-    new_type((1700,), "CURIO_NUMBER", _number),
-    new_type((1184,), "CURIO_TIME", _stored_time),
-    # JSON, dates, times of no zone, lengths of time.
-    new_type((114, 3802, 1082, 1083, 1114, 1186), "CURIO_TEXT", _text),
+    *(_NUMBER, _TIME, _TEXT, new_type((17,), "CURIO_BYTES", _bytes)),
+    new_array_type((1231,), "CURIO_NUMBERS", _NUMBER),
+    new_array_type((1185,), "CURIO_TIMES", _TIME),
+    new_array_type((199, 3807, 1182, 1183, 1115, 1187), "CURIO_TEXTS", _TEXT),
 )
 """The forms in which SQLite has such values."""

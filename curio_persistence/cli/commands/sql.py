@@ -13,6 +13,7 @@ import io
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from curio_persistence.cli.arguments.options import add_json_options, count_or_all, open_for_reading
@@ -52,6 +53,7 @@ def run(options: Namespace, output: Output) -> int:
     query = sys.stdin.read() if options.query == "-" else options.query
     with open_for_reading(options) as persistence:
         found = persistence.sql(query, limit=options.limit)
+    found = replace(found, rows=[tuple(map(_written, row)) for row in found])
     if options.csv:
         output.text(_csv(found, harmless if output.for_people else str))
     elif not output.for_people:
@@ -72,6 +74,11 @@ def _table(found: SQLResult) -> tuple[list[Column], list[list[Any]]]:
         for name, right in zip(found.columns, numbers, strict=True)
     ]
     return columns, [list(map(cell, row)) for row in found]
+
+
+def _written(value: Any) -> Any:
+    """Return a value as JSON can have it; bytes as PostgreSQL writes them."""
+    return f"\\x{value.hex()}" if isinstance(value, bytes) else value
 
 
 def _is_number(value: Any) -> bool:
