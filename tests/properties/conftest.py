@@ -14,7 +14,7 @@ from tests.support.backends import PostgresSchema
 
 @pytest.fixture(scope="module")
 def postgres(postgres18: str) -> Iterator[tuple[Store, Callable[[], None]]]:
-    """A store, and what empties it."""
+    """A store, and a function that empties it."""
     schema = PostgresSchema(postgres18)
     store = PostgresStore(parse_dsn(postgres18), schema_name=schema.name)
     yield store, schema.empty

@@ -1,4 +1,4 @@
-"""What records may hold, the unusual more often than in life."""
+"""Strategies for the values of records, with unusual values more often than in practice."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def maybe(strategy: SearchStrategy[Any]) -> SearchStrategy[Any]:
     return st.none() | strategy
 
 
-# Records in the form in which they are read back: times in UTC, JSON as text, no empty optional id.
+# Records in the form in which they are returned: times in UTC, JSON as text, no empty optional id.
 
 stored_runs = st.builds(
     AgentRun,
@@ -111,7 +111,7 @@ stored_usage = st.builds(
     parent_span_id=maybe(an_id),
 )
 
-# Records as agents hand them in: of few runs, at few moments, so that they meet.
+# Records as agents pass them: of few runs, at few times, so that they collide.
 
 few_agents = st.sampled_from(["a", "b"])
 few_runs = st.sampled_from(["r", "s", "t"])

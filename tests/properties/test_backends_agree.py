@@ -1,4 +1,4 @@
-"""Whatever is done to it, a database answers as the memory backend does."""
+"""After any operations, a database returns the same results as the memory backend."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Call:
     options: tuple[tuple[str, Any], ...] = ()
 
     def on(self, persistence: Persistence, clock: Hands) -> Any:
-        """What it answers or raises, and what it fills in."""
+        """Make the call; return its result or exception, and the fields it filled in."""
         args = deepcopy(self.args)
         try:
             answer = attrgetter(self.name)(persistence)(*args, **dict(self.options))
@@ -58,7 +58,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Move:
-    """The clock is moved, maybe backwards."""
+    """Moves the clock, possibly backwards."""
 
     seconds: int
 
@@ -68,7 +68,7 @@ class Move:
 
 @dataclass(frozen=True)
 class Transaction:
-    """Several operations, which may come to nothing."""
+    """Several operations, which may be rolled back."""
 
     operations: tuple[Operation, ...]
     undone: bool
@@ -90,7 +90,7 @@ Operation = Call | Move | Transaction
 
 
 def comparable(value: Any) -> Any:
-    """Ids are each backend's own; whether there is one is the same."""
+    """Replace ids, which differ between backends, by whether there is one."""
     if isinstance(value, list):
         return [comparable(item) for item in value]
     return replace(value, id=value.id is not None) if isinstance(value, MODELS) else value
@@ -179,7 +179,7 @@ def in_memory(history: Sequence[Operation]) -> list[Any]:
 
 @given(histories)
 @settings(max_examples=100 * soak.FACTOR)
-def test_sqlite_answers_as_memory_does(history: list[Operation]) -> None:
+def test_sqlite_returns_the_same_as_memory(history: list[Operation]) -> None:
     store = SQLiteStore(":memory:")
     store.initialize()
     try:
@@ -190,7 +190,7 @@ def test_sqlite_answers_as_memory_does(history: list[Operation]) -> None:
 
 @given(history=histories)
 @settings(max_examples=25 * soak.FACTOR)
-def test_postgres_answers_as_memory_does(
+def test_postgres_returns_the_same_as_memory(
     postgres: tuple[Store, Callable[[], None]], history: list[Operation]
 ) -> None:
     store, empty = postgres

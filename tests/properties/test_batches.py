@@ -1,4 +1,4 @@
-"""Whatever is in a batch, it is stored as its records would be one by one, on every backend."""
+"""Any batch is stored as its records would be one by one, on every backend."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Undone(Exception):
 
 @dataclass(frozen=True)
 class Batch:
-    """Records of one kind, and whether their transaction comes to nothing."""
+    """Records of one kind, and whether their transaction is rolled back."""
 
     kind: Kind
     records: tuple[Any, ...]
@@ -68,9 +68,9 @@ class Batch:
     undone: bool
 
 
-# --- what is in a batch -----------------------------------------------------------------------
+# --- batches ----------------------------------------------------------------------------------
 
-# Every letter that COPY's text format gives a meaning to.
+# Every letter with a special meaning in COPY's text format.
 delimiters = st.text("\\N.\t\n\rtnr", max_size=6)
 hostile_usage = st.builds(
     AgentLLMUsage,
@@ -126,7 +126,7 @@ sizes = st.integers(1, 4) | st.just(1_000)
 """How many records are read at a time."""
 
 
-# --- what becomes of it -----------------------------------------------------------------------
+# --- results ----------------------------------------------------------------------------------
 
 Send = Callable[[Persistence, Batch, list[Any]], object]
 
@@ -144,9 +144,9 @@ def one_by_one(persistence: Persistence, batch: Batch, records: list[Any]) -> ob
 
 
 def outcome(store: Store, history: Sequence[Batch], send: Send, *, exactly: bool = True) -> Any:
-    """What each batch answered and filled in, or raised, and all that is stored in the end.
+    """Return what each batch returned and filled in, or raised, and all stored records.
 
-    Of two things wrong with one batch it may meet either first; without `exactly` they are equal.
+    If a batch has two errors, it may raise either; without `exactly` both count as equal.
     """
     clock = Hands()
     clock.put(NOW)
@@ -167,7 +167,7 @@ def outcome(store: Store, history: Sequence[Batch], send: Send, *, exactly: bool
 
 
 def anonymous(records: list[Any]) -> list[Any]:
-    """Without ids and assigned times, which are each backend's and each call's own."""
+    """Return the record without ids and assigned times, which differ between backends and calls."""
     return [
         replace(
             record,
@@ -200,7 +200,7 @@ def read_in_pieces_of(size: int) -> Any:
 
 @given(sent, sizes)
 @settings(max_examples=60 * soak.FACTOR)
-def test_a_batch_is_what_single_calls_make_of_its_records(history: list[Batch], size: int) -> None:
+def test_a_batch_stores_the_same_as_single_calls(history: list[Batch], size: int) -> None:
     with read_in_pieces_of(size):
         batch = outcome(MemoryStore(), history, together, exactly=False)
     assert batch == outcome(MemoryStore(), history, one_by_one, exactly=False)
@@ -208,14 +208,14 @@ def test_a_batch_is_what_single_calls_make_of_its_records(history: list[Batch], 
 
 @given(sent_anyhow, sizes)
 @settings(max_examples=60 * soak.FACTOR)
-def test_sqlite_makes_of_batches_what_memory_does(history: list[Batch], size: int) -> None:
+def test_sqlite_stores_the_same_batches_as_memory(history: list[Batch], size: int) -> None:
     with read_in_pieces_of(size):
         assert on_sqlite(history, together) == outcome(MemoryStore(), history, together)
 
 
 @given(history=sent_anyhow, size=sizes)
 @settings(max_examples=40 * soak.FACTOR)
-def test_postgres_makes_of_batches_what_memory_does(
+def test_postgres_stores_the_same_batches_as_memory(
     postgres: tuple[Store, Callable[[], None]], history: list[Batch], size: int
 ) -> None:
     store, empty = postgres
@@ -226,7 +226,7 @@ def test_postgres_makes_of_batches_what_memory_does(
 
 @given(st.lists(hostile_usage, min_size=1, max_size=30))
 @settings(max_examples=30 * soak.FACTOR)
-def test_postgres_copies_every_value_as_it_is(
+def test_postgres_copies_every_value_unchanged(
     postgres: tuple[Store, Callable[[], None]], calls: list[AgentLLMUsage]
 ) -> None:
     store, empty = postgres

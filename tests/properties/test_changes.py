@@ -50,7 +50,7 @@ class Writers:
         self._open[writer] |= {ident for (ident,) in self._cursors[writer].fetchall()}
 
     def savepoint(self, writer: int, count: int) -> None:
-        """Insert rows, and undo it: their ids are gone."""
+        """Insert rows and roll back: their ids are not reused."""
         self._cursors[writer].execute("SAVEPOINT undone")
         self._cursors[writer].execute(self._insert, (count,))
         self._cursors[writer].execute("ROLLBACK TO SAVEPOINT undone")
@@ -89,14 +89,14 @@ class Reader:
 @settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30 * soak.FACTOR
 )
-def test_each_committed_row_is_told_once(
+def test_each_committed_row_is_returned_once(
     postgres: tuple[Store, Callable[[], None]],
     postgres18: str,
     monkeypatch: pytest.MonkeyPatch,
     most: int,
     steps: list[tuple[str, int, int]],
 ) -> None:
-    """And at once; with few gaps allowed, when the transactions have ended."""
+    """It is returned at once or, if few gaps are allowed, when the transactions have ended."""
     monkeypatch.setattr(change_feed, "MAX_GAPS", most)
     store, empty = postgres
     store.initialize()
@@ -123,7 +123,7 @@ def test_each_committed_row_is_told_once(
 def test_a_watermark_does_not_grow_while_a_transaction_stays_open(
     postgres: tuple[Store, Callable[[], None]], postgres18: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each rolled-back insert leaves a gap, which nobody knows to stay one."""
+    """Each rolled-back insert leaves a gap that may still be filled, as far as the reader knows."""
     monkeypatch.setattr(change_feed, "MAX_GAPS", 200)
     store, empty = postgres
     store.initialize()

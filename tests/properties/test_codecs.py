@@ -1,4 +1,4 @@
-"""What is kept is what was given: of every text, time, sum of money and JSON value."""
+"""The stored form of every text, time, cost and JSON value decodes to the same value."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def in_utc(moment: datetime) -> datetime:
 @example("\ufdd00000")
 @example("\ufdd0fdd00041")
 @example("\ud83d\ude00")
-def test_any_text_can_be_kept_and_read_back(text: str) -> None:
+def test_any_text_round_trips(text: str) -> None:
     kept = codecs.encode_text(text)
     assert "\0" not in kept
     kept.encode("utf-8")
@@ -47,19 +47,19 @@ def test_any_text_can_be_kept_and_read_back(text: str) -> None:
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0\ufdd0")))
-def test_text_that_a_database_takes_is_kept_as_it_is(text: str) -> None:
+def test_text_that_a_database_accepts_is_stored_unchanged(text: str) -> None:
     assert codecs.encode_text(text) == text
 
 
 @given(any_text, any_text)
-def test_texts_that_differ_are_kept_as_texts_that_differ(one: str, other: str) -> None:
+def test_different_texts_have_different_stored_forms(one: str, other: str) -> None:
     assert (codecs.encode_text(one) == codecs.encode_text(other)) == (one == other)
 
 
 @given(moments)
 @example(datetime.min.replace(tzinfo=UTC))
 @example(datetime.max.replace(tzinfo=UTC))
-def test_any_time_can_be_kept_and_read_back(moment: datetime) -> None:
+def test_any_time_round_trips(moment: datetime) -> None:
     expected = in_utc(moment)
     kept = codecs.encode_time(moment)
     read = codecs.decode_time(kept)
@@ -71,7 +71,7 @@ def test_any_time_can_be_kept_and_read_back(moment: datetime) -> None:
 
 
 @given(moments, moments)
-def test_the_order_of_kept_times_is_the_order_of_times(one: datetime, other: datetime) -> None:
+def test_stored_times_sort_like_times(one: datetime, other: datetime) -> None:
     first, second = in_utc(one), in_utc(other)
     kept, kept_other = codecs.encode_time(one), codecs.encode_time(other)
     assert len(kept) == len(kept_other) == len("2026-11-20T12:00:00.000000+00:00")
@@ -79,7 +79,7 @@ def test_the_order_of_kept_times_is_the_order_of_times(one: datetime, other: dat
 
 
 @given(a_cost)
-def test_any_cost_of_picodollars_can_be_kept_and_read_back(cost: Decimal) -> None:
+def test_any_cost_in_picodollars_round_trips(cost: Decimal) -> None:
     kept = codecs.encode_money(cost)
     assert codecs.decode_money(kept) == cost
     assert Decimal(kept) * PICODOLLAR == cost
@@ -89,7 +89,7 @@ def test_any_cost_of_picodollars_can_be_kept_and_read_back(cost: Decimal) -> Non
     st.decimals(0, 9_000_000, allow_nan=False) | st.floats(0, 9_000_000),
     st.integers(1, 30),
 )
-def test_a_finer_cost_is_rounded_once_whatever_the_precision_around_it(
+def test_a_finer_cost_is_rounded_once_at_any_decimal_precision(
     cost: Decimal | float, precision: int
 ) -> None:
     with localcontext(prec=60):
@@ -100,13 +100,13 @@ def test_a_finer_cost_is_rounded_once_whatever_the_precision_around_it(
 
 
 @given(st.lists(a_cost, max_size=20))
-def test_kept_costs_add_up_exactly(costs: list[Decimal]) -> None:
+def test_stored_costs_sum_exactly(costs: list[Decimal]) -> None:
     with localcontext(prec=60):
         assert codecs.decode_money(sum(map(codecs.encode_money, costs))) == sum(costs)
 
 
 @given(st.integers())
-def test_an_integer_is_kept_as_it_is_or_refused(number: int) -> None:
+def test_an_integer_is_stored_unchanged_or_refused(number: int) -> None:
     if -(2**63) <= number < 2**63:
         assert codecs.encode_integer(number) == number
     else:
@@ -115,7 +115,7 @@ def test_an_integer_is_kept_as_it_is_or_refused(number: int) -> None:
 
 
 @given(json_values)
-def test_any_json_value_can_be_kept_and_read_back(value: Any) -> None:
+def test_any_json_value_round_trips(value: Any) -> None:
     kept = codecs.encode_json(value)
     text = codecs.decode_text(kept)
     assert text is not None
@@ -137,7 +137,7 @@ anything = st.recursive(
 
 
 @given(anything)
-def test_whatever_is_no_text_becomes_json_that_every_parser_can_read(value: Any) -> None:
+def test_any_value_but_text_becomes_json_that_every_parser_can_read(value: Any) -> None:
     def refuse(constant: str) -> None:
         raise AssertionError(f"{constant} is no JSON")
 

@@ -1,4 +1,4 @@
-"""Whatever stands in a run folder, an import brings in what can be read and tells of the rest."""
+"""An import of any run folder stores the readable lines and reports the others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a wall clock showed is read as the moment at which it showed that."""
+"""A local time is converted to the moment at which a wall clock showed it."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ ZONES = st.sampled_from(
         "Asia/Kathmandu",
         "Australia/Lord_Howe",  # Half an hour of summer time.
         "America/St_Johns",
-        "Africa/Monrovia",  # Until 1972 it was 44 minutes and 30 seconds behind.
-        "Pacific/Apia",  # Which left out a whole day.
+        "Africa/Monrovia",  # Until 1972 its offset was minus 44 minutes and 30 seconds.
+        "Pacific/Apia",  # It skipped a whole day.
     ]
 )
 MOMENTS = st.datetimes(datetime(1950, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))
@@ -34,17 +34,17 @@ NEAR_CHANGES = st.builds(
 
 @st.composite
 def written(draw: st.DrawFn, local: datetime) -> str:
-    """A local time as programs write it down."""
+    """Format a local time as programs write it."""
     if draw(st.booleans()):
         local = local.replace(microsecond=0)
     text = local.replace(tzinfo=None).isoformat(draw(st.sampled_from("T ")))
     if "." in text and draw(st.booleans()):
-        text = text.rstrip("0")  # As PostgreSQL does.
+        text = text.rstrip("0")  # PostgreSQL writes it this way.
     return draw(st.sampled_from([text, f" {text}", f"{text} "]))
 
 
 @given(ZONES, st.lists(MOMENTS | NEAR_CHANGES, max_size=8), st.data())
-def test_times_come_out_as_the_clock_meant_them(
+def test_times_are_converted_to_the_right_moment(
     zone: str, moments: list[datetime], data: st.DataObject
 ) -> None:
     times = LocalTimes(zone)
@@ -52,13 +52,13 @@ def test_times_come_out_as_the_clock_meant_them(
         local = moment.astimezone(ZoneInfo(zone))
         text = data.draw(written(local))
         meant = datetime.fromisoformat(text.strip()).replace(tzinfo=ZoneInfo(zone), fold=local.fold)
-        # Told what was stored just before, it knows which of two hours is meant.
+        # The row stored just before tells which of the two hours is meant.
         assert times.read(text, encode_time(meant)) == encode_time(meant)
     assert not times.doubts["missing"]
 
 
 @given(ZONES, MOMENTS | NEAR_CHANGES)
-def test_times_with_a_zone_of_their_own_are_those_moments(zone: str, moment: datetime) -> None:
+def test_times_with_a_zone_are_converted_by_it(zone: str, moment: datetime) -> None:
     times = LocalTimes(zone)
     local = moment.astimezone(ZoneInfo("Asia/Kathmandu"))
     assert times.read(local.isoformat()) == encode_time(moment)
@@ -74,10 +74,10 @@ def test_times_with_a_zone_of_their_own_are_those_moments(zone: str, moment: dat
         ("Etc/GMT-14", "0001-01-01T14:00:00", "9999-12-31T23:59:59.999999"),
     ],
 )
-def test_this_machines_first_and_last_times_are_those_of_its_zone(
+def test_the_first_and_last_datetimes_are_converted_in_any_zone(
     zone: str, first: str, last: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Which some programs write for what never began, or never ends."""
+    """Some programs write them for something that never began, or never ends."""
     monkeypatch.setenv("TZ", zone)
     time.tzset()
     try:

@@ -1,4 +1,4 @@
-"""Metrics come to the same numbers on every backend, bit by bit: those of a few plain lines."""
+"""Metrics are the same to the last bit on every backend, and equal a simple reference."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ questions = st.fixed_dictionaries(
 
 
 def expected(history: Iterable[AgentRunEvent], question: dict[str, Any]) -> list[tuple[Any, ...]]:
-    """Bucket, group and values, worked out in another way."""
+    """Compute bucket, group and values in another way."""
     groups = defaultdict(list)
     for event in history:
         if (
@@ -117,7 +117,7 @@ def sqlite() -> Iterator[Store]:
 
 @given(history=st.lists(events, max_size=30), question=questions)
 @settings(max_examples=100 * soak.FACTOR)
-def test_every_backend_comes_to_the_same(
+def test_every_backend_computes_the_same(
     sqlite: SQLiteStore,
     postgres: tuple[Store, Callable[[], None]],
     history: list[AgentRunEvent],

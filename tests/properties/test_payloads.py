@@ -1,4 +1,4 @@
-"""Whatever stands in a payload and is asked for, each backend answers as the reference."""
+"""For any payload and filter, each backend finds the same as the reference."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ written_numbers = st.sampled_from(
 
 
 def spelt(number: Decimal, exponent: int, zeros: str) -> str:
-    """A number with its point elsewhere, and perhaps zeros behind it."""
+    """Return a number with its decimal point moved, and possibly trailing zeros."""
     digits = f"{number.scaleb(-exponent):f}"
     return f"{digits}{zeros if '.' in digits else ''}e{exponent}"
 
@@ -45,7 +45,7 @@ def written(value: Any, ascii_only: bool) -> str:
 
 
 def objects(inner: SearchStrategy[str]) -> SearchStrategy[str]:
-    """JSON objects as text, in which keys may repeat and white space stands anywhere."""
+    """JSON objects as text, with repeated keys and white space anywhere."""
     member = st.tuples(keys, st.booleans(), st.sampled_from([":", ": ", " :\n "]), inner)
     return st.lists(member, max_size=4).map(
         lambda members: (
@@ -92,7 +92,7 @@ def answer(store: Store, stored: list[str], asked: list[dict[Any, Any]]) -> list
 
 @st.composite
 def questions(draw: st.DrawFn) -> tuple[list[str], list[dict[Any, Any]]]:
-    """Payloads and what they are asked for; often something that one of them has."""
+    """Payloads and a filter, often of a value that one of them contains."""
     stored = draw(st.lists(payloads, min_size=1, max_size=6))
     asked = draw(st.lists(filters, min_size=1, max_size=4))
     for text in stored:

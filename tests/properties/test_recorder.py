@@ -1,4 +1,4 @@
-"""However runs, spans and calls are nested and left, each is stored once and in its place."""
+"""Runs, spans and calls, nested and left in any way, are each stored once under their parent."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ Entry = tuple[Any, ...]
 
 LEFT_BY: dict[type[BaseException] | None, str] = {
     None: "completed",
-    SystemExit: "completed",  # With 0, which is no error.
+    SystemExit: "completed",  # With 0, which is not an error.
     ValueError: "error",
     TimeoutError: "timeout",
     CancelledError: "cancelled",
@@ -67,7 +67,7 @@ class Run:
 
 @dataclass
 class Block:
-    """A block that is entered: that of a run (`kind` is "run"), or a part of one."""
+    """An entered block: that of a run (`kind` is "run"), or of a part of one."""
 
     scope: Any
     kind: str
@@ -75,7 +75,7 @@ class Block:
 
 
 class Recording(RuleBasedStateMachine):
-    """An agent that does anything, and what should be recorded of it."""
+    """An agent that makes any calls, and the expected records."""
 
     persistence: ClassVar[Persistence]
     ids: ClassVar[Iterator[int]]
@@ -86,14 +86,14 @@ class Recording(RuleBasedStateMachine):
         self.runs: list[Run] = []
         self.stack: list[Block] = []
 
-    # --- what should be ---------------------------------------------------------------------------
+    # --- the expected records ---------------------------------------------------------------------
 
     def open_blocks(self) -> list[Block]:
-        """The blocks around the caller; that of a run ends with the run."""
+        """Return the blocks around the caller; that of a run ends with the run."""
         return [each for each in self.stack if each.kind != "run" or not each.run.has_ended]
 
     def innermost(self, run: Run) -> Any:
-        """The block in which something of this run happens now."""
+        """Return the innermost open block of this run."""
         return next(
             (each.scope for each in reversed(self.open_blocks()) if each.run is run), run.recorder
         )
@@ -161,7 +161,7 @@ class Recording(RuleBasedStateMachine):
 
     def end_of_run(self, run: Run, status: str, error: str | None) -> None:
         if run.has_ended and status in ("completed", "cancelled"):
-            return  # The result was there before.
+            return  # The result was complete before.
         run.status = status
         if status in LEVEL_OF:
             run.error = error
@@ -219,7 +219,7 @@ class Recording(RuleBasedStateMachine):
                 recorder.score(f"score-{number}", number)
                 run.scores[f"score-{number}"] = number
 
-    # --- what is ----------------------------------------------------------------------------------
+    # --- the stored records -----------------------------------------------------------------------
 
     @invariant()
     def the_current_run_is_that_of_the_innermost_block(self) -> None:
@@ -263,7 +263,7 @@ class Recording(RuleBasedStateMachine):
 
 
 @pytest.mark.parametrize("open_it", [InMemoryPersistence, partial(SQLitePersistence, ":memory:")])
-def test_whatever_is_nested_is_stored_once_and_in_its_place(
+def test_any_nesting_is_stored_once_under_its_parent(
     open_it: Callable[[], Persistence],
 ) -> None:
     with open_it() as persistence:

@@ -1,4 +1,4 @@
-"""Whatever the records are, pages and tables have all of them, and nothing else."""
+"""Pages and tables contain all records, whatever they are, and nothing else."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ filters = st.sampled_from([{}, {"agent_id": "a"}])
 
 @pytest.fixture(scope="module")
 def sqlite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emptied]:
-    """A file, and what empties it."""
+    """A file, and a function that empties it."""
     store = SQLiteStore(Path(tmp_path_factory.mktemp("results"), "runs.db"))
     store.initialize()
 
@@ -148,7 +148,7 @@ def check_tables(
 
 
 def as_unicode(value: Any) -> Any:
-    """Text as it is in tables."""
+    """Return text as it is in tables."""
     if not isinstance(value, str):
         return value
     return "".join("\ufffd" if "\ud800" <= letter <= "\udfff" else letter for letter in value)

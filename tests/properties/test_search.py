@@ -1,4 +1,4 @@
-"""Whatever is recorded and typed, every backend finds what has the words, and nothing else."""
+"""For any records and queries, every backend finds the records with the words, and no others."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ sessions = maybe(st.sampled_from(["one", "two"]))
 
 
 class Said(NamedTuple):
-    """A record, with what of it is searched and when it was."""
+    """A record with its searched texts and its time."""
 
     record: Any
     texts: tuple[str, ...]
@@ -108,7 +108,7 @@ calls = st.builds(
 
 
 def decorated(texts: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
-    """As people type what they mean, and what they do not."""
+    """Decorate a query with characters that people type."""
     before = st.sampled_from(["", "", "", "-", '"', '-"', "--"])
     behind = st.sampled_from(["", "", "", "*", '"'])
     return st.tuples(before, texts, behind).map("".join)
@@ -118,7 +118,7 @@ queries = texts | st.lists(decorated(pieces), min_size=1, max_size=3).map(" ".jo
 
 
 class History(NamedTuple):
-    """What is recorded, of which `early` is searched at once; and the runs deleted afterwards."""
+    """Records, of which `early` are searched at once, and the runs deleted afterwards."""
 
     stored: list[Said]
     early: int
@@ -126,7 +126,7 @@ class History(NamedTuple):
 
 
 class Question(NamedTuple):
-    """What is typed, and how it is narrowed."""
+    """A query and its filters."""
 
     query: str
     narrowing: Mapping[str, Any]
@@ -142,7 +142,7 @@ def histories(draw: st.DrawFn) -> History:
 
 @st.composite
 def questions(draw: st.DrawFn, history: History) -> Question:
-    """Often of what one of the records has."""
+    """Queries, often of words that one of the records contains."""
     said = draw(st.sampled_from(history.stored))
     words = " ".join(said.texts).split() or ["a"]
     query = draw(queries | st.lists(decorated(st.sampled_from(words)), max_size=2).map(" ".join))
@@ -162,7 +162,7 @@ def cases(draw: st.DrawFn) -> tuple[History, list[Question]]:
 
 
 def answers(store: Store, history: History, asked: list[Question]) -> list[set[int]]:
-    """The numbers of what a store finds."""
+    """Return the numbers of the records that a store finds."""
     persistence = Persistence(store, initialize=False)
     for number, said in enumerate(history.stored):
         write(persistence, said.record, number)
@@ -174,7 +174,7 @@ def answers(store: Store, history: History, asked: list[Question]) -> list[set[i
 
 
 def found(persistence: Persistence, history: History, question: Question) -> set[int]:
-    """By pages, and by rank."""
+    """Search by pages and by rank."""
     query, narrowing = question
     by_rank = persistence.search_text(query, order="rank", **narrowing)
     hits: list[Any] = []
@@ -215,7 +215,7 @@ def number_of(history: History, record: Any) -> int:
 
 
 def expected(history: History, asked: list[Question]) -> list[set[int]]:
-    """What has to be found, from the records themselves."""
+    """Compute the expected hits from the records themselves."""
     numbered = [(number, said) for number, said in enumerate(left(history)) if said is not None]
     runs = {s.record.run_id: s.record for _, s in numbered if isinstance(s.record, AgentRun)}
     return [
@@ -229,9 +229,9 @@ def expected(history: History, asked: list[Question]) -> list[set[int]]:
 
 
 def left(history: History) -> Iterator[Said | None]:
-    """Of a deleted run nothing, and of its model calls no words and no run.
+    """Return the records left by a deletion: model calls without text or run.
 
-    Where there are only model calls of it there is no run that could be deleted.
+    If there are only model calls of a run, there is no run to delete.
     """
     there = {s.record.run_id for s in history.stored if not isinstance(s.record, AgentLLMUsage)}
     deleted = history.deleted & there
@@ -247,7 +247,7 @@ def left(history: History) -> Iterator[Said | None]:
 def is_meant(said: Said, narrowing: Mapping[str, Any], runs: Mapping[str, AgentRun]) -> bool:
     values = dict(narrowing)
     if isinstance(said.record, AgentLLMUsage) and "session_id" in values:
-        run = runs.get(said.record.run_id or "")  # A model call is of the session of its run.
+        run = runs.get(said.record.run_id or "")  # A model call belongs to the session of its run.
         if run is None or run.session_id != values.pop("session_id"):
             return False
     since, until = values.pop("since", said.time), values.pop("until", None)
@@ -264,12 +264,12 @@ def has_words(said: Said, query: str) -> bool:
 
 
 @given(cases())
-def test_memory_finds_what_has_the_words(case: tuple[History, list[Question]]) -> None:
+def test_memory_finds_the_records_with_the_words(case: tuple[History, list[Question]]) -> None:
     assert answers(MemoryStore(), *case) == expected(*case)
 
 
 @given(cases())
-def test_sqlite_finds_what_has_the_words(case: tuple[History, list[Question]]) -> None:
+def test_sqlite_finds_the_records_with_the_words(case: tuple[History, list[Question]]) -> None:
     store = SQLiteStore(":memory:")
     store.initialize()
     try:
@@ -280,7 +280,7 @@ def test_sqlite_finds_what_has_the_words(case: tuple[History, list[Question]]) -
 
 @given(case=cases())
 @settings(max_examples=40 * soak.FACTOR)
-def test_postgres_finds_what_has_the_words(
+def test_postgres_finds_the_records_with_the_words(
     postgres: tuple[Store, Callable[[], None]], case: tuple[History, list[Question]]
 ) -> None:
     store, empty = postgres

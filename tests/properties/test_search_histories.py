@@ -1,6 +1,6 @@
-"""Whatever happened to PostgreSQL's search index, a search finds what it finds in memory.
+"""After any history of PostgreSQL's search index, a search finds the same as in memory.
 
-Batches are so small here that their ends are crossed all the time.
+Batches are so small here that their ends are often crossed.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def _small() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Say:
-    """Events are stored, `at` milliseconds from noon."""
+    """Stores events, `at` milliseconds from noon."""
 
     run: str
     agent: str
@@ -60,7 +60,7 @@ class Say:
 
 @dataclass(frozen=True)
 class Call:
-    """A model is called."""
+    """Stores a model call."""
 
     run: str
     agent: str
@@ -75,7 +75,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Aim:
-    """A run begins, or changes."""
+    """Creates or changes a run."""
 
     run: str
     agent: str
@@ -93,7 +93,7 @@ class Aim:
 
 @dataclass(frozen=True)
 class Delete:
-    """A run is deleted, with its events."""
+    """Deletes a run with its events."""
 
     run: str
 
@@ -103,7 +103,7 @@ class Delete:
 
 @dataclass(frozen=True)
 class Index:
-    """Some of what waits is taken up."""
+    """Indexes some of the pending records."""
 
     limit: int | None
 
@@ -113,7 +113,7 @@ class Index:
 
 @dataclass(frozen=True)
 class Rebuild:
-    """The index is made anew."""
+    """Rebuilds the index."""
 
     def on(self, persistence: Persistence) -> int:
         return persistence.search.rebuild()
@@ -121,7 +121,7 @@ class Rebuild:
 
 @dataclass(frozen=True)
 class Search:
-    """Somebody searches, page by page."""
+    """Searches page by page."""
 
     query: str
     order: str
@@ -142,12 +142,12 @@ class Search:
             hits += [(hit.kind, hit.run_id, hit.snippet, hit.timestamp) for hit in page]
             cursor = page.next_cursor
             if cursor is None:
-                return sorted(hits, key=str)  # At one moment, their ids decide.
+                return sorted(hits, key=str)  # At the same time, their ids decide.
 
 
 @dataclass(frozen=True)
 class Transaction:
-    """Several steps, which may come to nothing."""
+    """Several steps, which may be rolled back."""
 
     steps: tuple[Any, ...]
     undone: bool
@@ -220,7 +220,7 @@ def answers(store: Store, history: Sequence[Any]) -> list[Any]:
 
 @given(history=histories)
 @settings(max_examples=20 * soak.FACTOR)
-def test_postgres_finds_what_memory_finds(
+def test_postgres_finds_the_same_as_memory(
     postgres: tuple[Store, Callable[[], None]], history: list[Any]
 ) -> None:
     store, empty = postgres

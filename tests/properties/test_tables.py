@@ -1,4 +1,4 @@
-"""A record that goes through its table's door comes back as it was."""
+"""A record is unchanged after encoding and decoding by its table."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def through(table: Table[Any], record: Record) -> Any:
 
 
 def assert_keepable(row: Row) -> None:
-    """Every database takes these values."""
+    """Assert that every database accepts these values."""
     for value in row.values():
         if isinstance(value, str):
             assert "\0" not in value
@@ -32,29 +32,29 @@ def assert_keepable(row: Row) -> None:
 
 
 @given(stored_runs)
-def test_a_run_comes_back_as_it_was(run: AgentRun) -> None:
+def test_a_run_round_trips(run: AgentRun) -> None:
     assert through(RUNS, run) == run
 
 
 @given(stored_events)
-def test_an_event_comes_back_as_it_was(event: AgentRunEvent) -> None:
+def test_an_event_round_trips(event: AgentRunEvent) -> None:
     assert through(EVENTS, event) == event
 
 
 @given(stored_usage)
-def test_a_model_call_comes_back_as_it_was(usage: AgentLLMUsage) -> None:
+def test_a_model_call_round_trips(usage: AgentLLMUsage) -> None:
     assert through(USAGE, usage) == usage
 
 
 @given(stored_runs)
-def test_only_what_is_set_of_the_optional_columns_is_bound(run: AgentRun) -> None:
+def test_only_the_set_optional_columns_are_bound(run: AgentRun) -> None:
     row = RUNS.encode(run)
     for name in "session_id", "parent_run_id", "tags", "metrics", "user_id":
         assert (name in row) == (getattr(run, name) is not None)
 
 
 @given(stored_runs, stored_events, stored_usage)
-def test_records_survive_their_dictionary(
+def test_records_round_trip_through_their_dictionary(
     run: AgentRun, event: AgentRunEvent, usage: AgentLLMUsage
 ) -> None:
     assert AgentRun.from_dict(run.to_dict()) == run

@@ -1,4 +1,4 @@
-"""Words are the same however a text is written, and what is typed of a text finds it."""
+"""Words do not depend on the normal form of a text, and any part of a text finds it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from curio_persistence.text.snippets import snippet
 from curio_persistence.text.tokenizer import LONGEST_WORD, tokenize, tokenize_with_offsets
 from tests.properties.strategies import any_text
 
-# Scripts, marks, joiners, pictures and signs side by side, as they never are in any one language.
+# Scripts, marks, joiners, emoji and signs side by side, as in no real language.
 LIVELY = (
     "aZ09 _-.'\"*\n\t\0éßÅłİıſΩς\u0345ёйЙ\u0306\u0301\u0327ﬁ½①™\u00ad\u200b\u200d\u200c\ufe0f"
     "日本語がハﾞｶﾞ゛々用한글ᄀ\u1161\u11a8ㄱㅏไทยที่ລາວខ្មែរမြန်မာहिन्दीক্ষমুதமிழ்"
@@ -44,7 +44,7 @@ def test_normal_forms_of_a_text_have_the_same_words(form: str, text: str) -> Non
 
 
 @given(texts)
-def test_a_word_has_no_character_at_which_an_index_would_split_it(text: str) -> None:
+def test_a_word_has_no_character_at_which_a_database_would_split_it(text: str) -> None:
     for word in tokenize(text):
         assert 0 < len(word) <= LONGEST_WORD
         assert all(
@@ -54,7 +54,7 @@ def test_a_word_has_no_character_at_which_an_index_would_split_it(text: str) -> 
 
 
 @given(texts, st.data())
-def test_a_text_is_found_by_each_of_its_words_and_by_their_beginnings(
+def test_a_text_is_found_by_each_of_its_words_and_their_prefixes(
     text: str, data: st.DataObject
 ) -> None:
     words = tokenize(text)
@@ -65,7 +65,7 @@ def test_a_text_is_found_by_each_of_its_words_and_by_their_beginnings(
 
 
 @given(st.lists(texts, min_size=1), st.sampled_from(" -,\n/"), st.sampled_from(" -."), st.data())
-def test_a_text_is_found_by_each_piece_of_it_in_quotation_marks(
+def test_a_text_is_found_by_each_quoted_piece_of_it(
     texts: list[str], between: str, typed: str, data: st.DataObject
 ) -> None:
     words = tokenize(between.join(texts))
@@ -78,7 +78,7 @@ def test_a_text_is_found_by_each_piece_of_it_in_quotation_marks(
 
 
 @given(texts, texts)
-def test_no_query_raises_and_what_is_found_is_shown(query: str, text: str) -> None:
+def test_no_query_raises_and_matches_are_shown(query: str, text: str) -> None:
     parsed = parse_query(query)
     found = matches(parsed, tokenize(text))
     assert found <= bool(parsed)
@@ -87,7 +87,7 @@ def test_no_query_raises_and_what_is_found_is_shown(query: str, text: str) -> No
 
 
 @given(texts, st.integers(1, 60), st.data())
-def test_a_snippet_is_one_short_line_that_has_what_it_highlights(
+def test_a_snippet_is_one_short_line_that_contains_its_highlights(
     text: str, width: int, data: st.DataObject
 ) -> None:
     words = tokenize(text)
@@ -107,7 +107,7 @@ def test_a_snippet_is_one_short_line_that_has_what_it_highlights(
 
 @pytest.fixture(scope="module")
 def terms_of_fts5() -> Iterator[Callable[[str], set[str]]]:
-    """The words that SQLite's index makes of a text."""
+    """Return the words that FTS5 finds in a text."""
     connection = sqlite3.connect(":memory:")
     connection.execute(
         "CREATE VIRTUAL TABLE words USING fts5"
@@ -126,15 +126,13 @@ def terms_of_fts5() -> Iterator[Callable[[str], set[str]]]:
 
 
 @given(texts)
-def test_sqlite_s_index_keeps_words_whole(
-    terms_of_fts5: Callable[[str], set[str]], text: str
-) -> None:
+def test_fts5_does_not_split_words(terms_of_fts5: Callable[[str], set[str]], text: str) -> None:
     words = tokenize(text)
     assert terms_of_fts5(" ".join(words)) == set(words)
 
 
 @given(st.lists(texts))
-def test_postgresql_keeps_words_whole(postgres18: str, texts: list[str]) -> None:
+def test_postgresql_does_not_split_words(postgres18: str, texts: list[str]) -> None:
     words = [word for text in texts for word in tokenize(text)]
     with psycopg2.connect(postgres18) as connection, connection.cursor() as cursor:
         cursor.execute("SELECT %s::text[], %s::text[] @> %s::text[]", (words, words, words))

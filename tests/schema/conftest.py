@@ -1,4 +1,4 @@
-"""Databases in which a test may also stand what the library did not make, and versions to come."""
+"""Databases with tables of other programs, and future versions of the library."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ Rows = list[tuple[Any, ...]]
 
 
 class Database(Protocol):
-    """A place for tables, opened through the library and without it.
+    """A place for tables, accessible through the library and without it.
 
-    `{schema}.` in a statement is where the tables are. `catalog` says what tables there are, and
-    `state` all there is to know, the rows as well: equal when nothing was changed.
+    `{schema}.` in a statement is the schema of the tables. `catalog` describes the tables, and
+    `state` everything including the rows: it is equal if nothing was changed.
     """
 
     dialect: str
@@ -53,7 +53,7 @@ class Database(Protocol):
 
 
 class SQLiteFile:
-    """A file in a folder of its own."""
+    """A SQLite file in a folder of its own."""
 
     dialect = "sqlite"
 
@@ -85,7 +85,7 @@ class SQLiteFile:
         )
 
     def catalog(self) -> Rows:
-        """SQLite's catalog is the text of its statements; here without comments and layout."""
+        """Return the statements of SQLite's catalog without comments and layout."""
         rows = self.ask(
             "SELECT type, name, tbl_name, sql FROM sqlite_master "
             "WHERE name <> 'sqlite_sequence' ORDER BY type, name"
@@ -93,7 +93,7 @@ class SQLiteFile:
         return [(*row, _without_layout(text or "")) for *row, text in rows]
 
     def state(self) -> object:
-        """The bytes of the file, and of what SQLite puts beside it."""
+        """Return the bytes of the file and of SQLite's files beside it."""
         return {file.name: file.read_bytes() for file in self.path.parent.iterdir()}
 
     def is_untouched(self) -> bool:
@@ -104,7 +104,7 @@ class SQLiteFile:
 
 
 class PostgresSchema:
-    """A schema of a database that others use too."""
+    """A schema of a database that other tests use too."""
 
     dialect = "postgres"
 
@@ -130,7 +130,7 @@ class PostgresSchema:
         return _by_table(self._ask(_COLUMNS, self.name))
 
     def catalog(self) -> Rows:
-        """Relations, columns, constraints, indexes and functions, as the server describes them."""
+        """Return the server's description of relations, columns, constraints, indexes, functions."""
         rows = [row for question in _CATALOG for row in self._ask(question, self.name)]
         return [tuple(str(value).replace(self.name, "…") for value in row) for row in rows]
 
@@ -195,7 +195,7 @@ Make = Callable[[], Database]
 def make(
     request: pytest.FixtureRequest, tmp_path: Path, postgres_servers: PostgresServers
 ) -> Iterator[Make]:
-    """Makes databases of one kind, in which there is nothing yet."""
+    """Creates empty databases of one kind."""
     made: list[str] = []
 
     def make_sqlite() -> Database:
@@ -234,7 +234,7 @@ def postgres_schema(postgres18: str, schema_name: str) -> PostgresSchema:
 
 
 class Versions:
-    """Versions of the library to come: today's `schema/`, and steps that are not written yet."""
+    """Future versions of the library: today's `schema/` and further steps."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self._folder = folder
@@ -242,7 +242,7 @@ class Versions:
 
     @contextmanager
     def having(self, **steps: str) -> Iterator[None]:
-        """While this lasts, the installed version is one that ships these steps too, in order."""
+        """In this block the installed version has these steps too, in order."""
         folder = self._folder / "_".join(steps)
         for dialect in ("sqlite", "postgres"):
             newest = migrations.migrations(dialect)[-1].version
@@ -262,7 +262,7 @@ def _write_step(folder: Path, name: str, text: str) -> None:
     if folder.name == "sqlite":
         text = text.replace("{schema}.", "")
     (folder / "migrations" / name).write_text(text)
-    with (folder / "usage.sql").open("a") as fresh:  # The last of those that make tables.
+    with (folder / "usage.sql").open("a") as fresh:  # The last step that creates tables.
         fresh.write(text)
 
 

@@ -1,4 +1,4 @@
-"""What original Curios left behind: their tables, as they made them, and rows in them."""
+"""The tables of original Curios, as they created them, with rows."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _TYPES = {
         "now": "",
         "json": "TEXT",
         "at": "",
-        # Which SQLite never enforced.
+        # SQLite never enforced it.
         "key": ", FOREIGN KEY (run_id) REFERENCES {schema}.agent_runs (run_id)",
     },
     "postgres": {
@@ -107,7 +107,7 @@ USAGE = {
 
 
 def tables(dialect: str, **types: str) -> str:
-    """The statements by which an original Curio makes its tables."""
+    """Return the statements with which an original Curio creates its tables."""
     chosen = _TYPES[dialect] | types
     script = _TABLES
     for what, text in chosen.items():
@@ -123,7 +123,7 @@ def make(
     usage: Iterable[Mapping[str, Any]] = (USAGE,),
     **types: str,
 ) -> None:
-    """The tables of an original Curio, with these rows."""
+    """Create the tables of an original Curio, with these rows."""
     database.run(tables(database.dialect, **types))
     add(database, "agent_runs", runs)
     add(database, "agent_run_events", events)
@@ -131,7 +131,7 @@ def make(
 
 
 def add(database: Database, table: str, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Rows, by a driver alone, as a program that knows nothing of this library does it."""
+    """Add rows with the driver alone, as a program without this library does."""
     with closing(database.connect()) as connection, closing(connection.cursor()) as cursor:
         cursor.execute("BEGIN")
         for columns, alike in groupby(rows, key=tuple):

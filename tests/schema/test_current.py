@@ -1,4 +1,4 @@
-"""Opening what is current: no statement that changes anything, no lock, no rights to speak of."""
+"""Opening a current database changes nothing, takes no lock and needs few privileges."""
 
 from __future__ import annotations
 
@@ -64,10 +64,10 @@ def test_a_schema_whose_tables_are_locked_for_writing_opens_at_once(
             assert persistence.get_agent_runs() == []
 
 
-def test_a_schema_that_somebody_is_about_to_migrate_opens_at_once(
+def test_a_current_schema_opens_at_once_beside_a_migration(
     postgres_schema: PostgresSchema,
 ) -> None:
-    """Whoever finds everything current does not queue behind the lock that migrations take."""
+    """A program that finds the schema current does not wait for the lock of migrations."""
     postgres_schema.open().close()
     key = lock_key(postgres_schema.name)
     with closing(postgres_schema.connect()) as holder, holder.cursor() as cursor:
@@ -76,7 +76,7 @@ def test_a_schema_that_somebody_is_about_to_migrate_opens_at_once(
             assert persistence.get_agent_runs() == []
 
 
-def test_a_session_that_may_write_nothing_opens_what_is_current(
+def test_a_read_only_session_opens_a_current_schema(
     postgres_schema: PostgresSchema,
 ) -> None:
     postgres_schema.open().close()
@@ -91,7 +91,7 @@ def test_a_session_that_may_write_nothing_opens_what_is_current(
 
 @pytest.fixture
 def role(postgres_schema: PostgresSchema) -> Iterator[str]:
-    """A role that may read and write rows of our tables, and nothing else; named as the schema."""
+    """A role that may only read and write rows of our tables; it has the schema's name."""
     postgres_schema.open().close()
     name = postgres_schema.name
     ours = (*(table.name for table in ALL_TABLES), *SEARCH_TABLES)
@@ -105,7 +105,7 @@ def role(postgres_schema: PostgresSchema) -> Iterator[str]:
     postgres_schema.run(f"DROP OWNED BY {name}; DROP ROLE {name}")
 
 
-def test_a_role_that_may_only_handle_rows_can_do_everything(
+def test_a_role_that_may_only_read_and_write_rows_can_use_everything(
     postgres_schema: PostgresSchema, role: str
 ) -> None:
     dsn = f"{postgres_schema.dsn}&options=-c%20role%3D{role}"

@@ -1,4 +1,4 @@
-"""Tables that were not made here: never touched, and named in one error."""
+"""Tables of other programs are never changed, and are named in one error."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from curio_persistence import AgentRun, SchemaMismatchError
 from tests.schema.conftest import Database, SQLiteFile
 
-# As an original Curio makes them, and fills them.
+# As an original Curio creates and fills them.
 CURIO = """
 CREATE TABLE {schema}.agent_runs (
     id INTEGER PRIMARY KEY, agent_id TEXT NOT NULL, run_id TEXT NOT NULL UNIQUE, agent_name TEXT,
@@ -69,7 +69,7 @@ FOREIGN = {
 
 @pytest.mark.parametrize("read_only", [False, True])
 @pytest.mark.parametrize(("script", "found"), FOREIGN.values(), ids=FOREIGN)
-def test_what_somebody_else_made_is_refused_and_left_alone(
+def test_tables_of_other_programs_are_refused_and_not_changed(
     database: Database, script: str, found: str, read_only: bool
 ) -> None:
     database.run(_in_its_schema(script))
@@ -92,7 +92,7 @@ def test_a_name_in_capitals_is_the_same_name_to_sqlite(sqlite_file: SQLiteFile) 
     assert sqlite_file.state() == before
 
 
-def test_tables_of_other_names_are_good_neighbours(database: Database) -> None:
+def test_tables_with_other_names_are_allowed(database: Database) -> None:
     database.run("CREATE TABLE {schema}.users (name TEXT)")
     database.run("INSERT INTO {schema}.users VALUES ('Ada')")
     with database.open() as persistence:
@@ -102,11 +102,11 @@ def test_tables_of_other_names_are_good_neighbours(database: Database) -> None:
 
 
 def _in_its_schema(script: str) -> str:
-    """An index is named without a schema, and its table with one (not so in SQLite)."""
+    """Qualify the statement. PostgreSQL names an index without a schema, its table with one."""
     return script.replace(" ON agent_runs", " ON {schema}.agent_runs")
 
 
-def test_who_does_not_initialize_cannot_write_to_them_either(database: Database) -> None:
+def test_without_initializing_they_cannot_be_written_to_either(database: Database) -> None:
     database.run(_in_its_schema(CURIO))
     before = database.state()
     persistence = database.open(initialize=False)

@@ -1,4 +1,4 @@
-"""A program killed while it made or migrated tables: the next one completes what it began."""
+"""If a program is killed while it creates or migrates tables, the next one completes it."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from tests.schema.test_versions import FLAVOUR, SWEET, applied
 from tests.support import soak
 from tests.support.children import Fork
 
-# One server is enough: what it does with a transaction that nobody ends is not in doubt.
+# One server is enough: all of them roll back an abandoned transaction.
 pytestmark = pytest.mark.parametrize("make", ["sqlite", "postgres18"], indirect=True)
 
 _CHANGES_NOTHING = ("SAVEPOINT", "RELEASE")
 
 
 def open_until(statement: int, database: Database) -> bool:
-    """Open it in another process, killed before it sends this statement; False if it sent fewer."""
+    """Open it in a process killed before it sends this statement; False if there are fewer."""
 
     def open_and_be_killed() -> None:
         for store in (SQLiteStore, PostgresStore):
@@ -53,12 +53,12 @@ def _kill_before(statement: int, store: Any) -> None:
 
         return send_or_die
 
-    # Those that write, and those that begin and end transactions.
+    # Statements that write, and those that begin and end transactions.
     store._write = counted(store._write)
     store._control = counted(store._control)
 
 
-def test_tables_half_made_are_completed_by_the_next_start(make: Make) -> None:
+def test_half_created_tables_are_completed_by_the_next_start(make: Make) -> None:
     whole = make()
     whole.open().close()
     for statement in soak.points(2, 3):
@@ -73,7 +73,7 @@ def test_tables_half_made_are_completed_by_the_next_start(make: Make) -> None:
     assert statement > 3
 
 
-def test_steps_half_done_are_completed_by_the_next_start(make: Make, versions: Versions) -> None:
+def test_half_done_steps_are_completed_by_the_next_start(make: Make, versions: Versions) -> None:
     whole = make()
     with versions.having(flavour=FLAVOUR, sweet=SWEET):
         whole.open().close()

@@ -1,4 +1,4 @@
-"""The tables as they are today, and the steps that lead to them."""
+"""The current tables, and the steps that lead to them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_the_steps_lead_to_the_same_tables_as_a_fresh_start(make: Make) -> None:
     assert fresh.columns() == migrated.columns()
 
 
-def test_opening_makes_the_tables_of_a_fresh_start(make: Make) -> None:
+def test_opening_creates_the_tables_of_a_fresh_start(make: Make) -> None:
     fresh, opened = make(), make()
     fresh.run(migrations.fresh(fresh.dialect))
     opened.open().close()
@@ -51,10 +51,10 @@ def test_opening_makes_the_tables_of_a_fresh_start(make: Make) -> None:
     ],
 )
 @pytest.mark.parametrize("dialect", DIALECTS)
-def test_the_comparison_notices_every_kind_of_difference(
+def test_the_comparison_detects_every_kind_of_difference(
     request: pytest.FixtureRequest, dialect: str, change: str
 ) -> None:
-    """Or it would prove nothing."""
+    """Otherwise it would prove nothing."""
     place: Database = request.getfixturevalue(PLACES[dialect])
     place.run(migrations.fresh(dialect))
     before = place.catalog()
@@ -94,15 +94,15 @@ def test_both_dialects_have_the_same_steps() -> None:
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
-def test_the_steps_are_counted_from_one_and_say_what_they_are(dialect: str) -> None:
+def test_the_steps_are_numbered_from_one_and_state_their_kind(dialect: str) -> None:
     steps = migrations.migrations(dialect)
     assert [step.version for step in steps] == list(range(1, len(steps) + 1))
     for step in steps:
         assert step.sql.startswith(("-- additive: ", "-- breaking: ")), step.name
 
 
-def test_a_step_that_does_not_say_what_it_is_counts_as_breaking(versions: Versions) -> None:
-    """The careful reading of a forgotten line."""
+def test_a_step_without_a_kind_counts_as_breaking(versions: Versions) -> None:
+    """That is the safe interpretation of a forgotten line."""
     with versions.having(forgotten="ALTER TABLE {schema}.agent_runs ADD COLUMN flavour TEXT;"):
         for dialect in DIALECTS:
             assert migrations.migrations(dialect)[-1].kind == "breaking"
@@ -121,7 +121,7 @@ OTHER_FORMS = (
 
 
 @pytest.mark.parametrize(("table", "column"), TIMES)
-def test_no_other_form_of_a_time_gets_into_sqlite(
+def test_sqlite_refuses_any_other_form_of_a_time(
     sqlite_file: SQLiteFile, table: str, column: str
 ) -> None:
     """Otherwise the order of the texts would not be the order of the times."""

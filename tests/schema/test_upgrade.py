@@ -1,4 +1,4 @@
-"""The database of an original Curio, brought into today's tables: every row, every id."""
+"""The upgrade of an original Curio's database: every row, every id."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def everything(persistence: Persistence) -> tuple[list[Any], list[Any], list[Any
     )
 
 
-def test_every_row_is_there_under_its_id_and_says_what_it_said(database: Database) -> None:
+def test_every_row_has_its_id_and_its_values(database: Database) -> None:
     original.make(database)
     report = upgrade(database.url, timezone="Europe/Paris")
     with database.open() as persistence:
@@ -69,7 +69,7 @@ def test_every_row_is_there_under_its_id_and_says_what_it_said(database: Databas
     assert list(map(len, (runs, events, usage))) == [1, 1, 1]
     assert (report.runs, report.events, report.usage, report.stubs) == (1, 1, 1, 0)
     assert (report.unreadable, report.ambiguous, report.missing) == (0, 0, 0)
-    # What is worked out of a row when it is written, is there too.
+    # Derived values, computed when a row is written, are there too.
     assert str(stats["total_cost_usd"]) == "0.000300"
     assert stats["tool_metrics"]["search"]["total_latency_ms"] == 12
 
@@ -88,7 +88,7 @@ def test_an_upgrade_can_be_awaited_and_cancelled(database: Database) -> None:
     assert asyncio.run(main()).events == len(events)
 
 
-def test_the_tables_are_those_that_a_new_database_has(make: Make) -> None:
+def test_the_tables_equal_those_of_a_new_database(make: Make) -> None:
     fresh, database = make(), make()
     fresh.open().close()
     original.make(database)
@@ -106,7 +106,7 @@ def _is_old(row: tuple[Any, ...]) -> bool:
     )
 
 
-def test_what_is_written_afterwards_gets_ids_of_its_own(database: Database) -> None:
+def test_records_written_afterwards_get_new_ids(database: Database) -> None:
     original.make(database)
     upgrade(database.url)
     with database.open() as persistence:
@@ -118,7 +118,7 @@ def test_what_is_written_afterwards_gets_ids_of_its_own(database: Database) -> N
     assert (run.id, event.id, usage.id) == (4, 12, 22)
 
 
-def test_other_tables_are_left_alone(database: Database) -> None:
+def test_other_tables_are_not_changed(database: Database) -> None:
     original.make(database)
     upgrade(database.url)
     assert database.ask("SELECT run_id, action, hash FROM {schema}.audit_logs") == [
@@ -137,7 +137,7 @@ def test_the_constructor_names_the_command(database: Database) -> None:
 
 
 @pytest.mark.parametrize("dry_run", [False, True])
-def test_a_database_of_today_is_left_alone(database: Database, dry_run: bool) -> None:
+def test_a_current_database_is_not_changed(database: Database, dry_run: bool) -> None:
     original.make(database)
     upgrade(database.url)
     with database.open() as persistence:
@@ -160,7 +160,9 @@ def test_a_database_of_today_is_left_alone(database: Database, dry_run: bool) ->
     ],
     ids=["others", "of that name", "ours without its notes"],
 )
-def test_a_database_of_neither_is_refused_and_left_alone(database: Database, script: str) -> None:
+def test_a_database_without_old_or_new_tables_is_refused_and_not_changed(
+    database: Database, script: str
+) -> None:
     database.run(script)
     before = database.state()
     with pytest.raises(SchemaMismatchError, match="no tables of an original Curio"):
@@ -168,7 +170,7 @@ def test_a_database_of_neither_is_refused_and_left_alone(database: Database, scr
     assert database.state() == before
 
 
-def test_a_look_says_what_would_be_done_and_does_nothing(database: Database) -> None:
+def test_a_dry_run_reports_the_changes_and_makes_none(database: Database) -> None:
     stray = EVENT | {"id": 12, "run_id": "gone"}
     original.make(database, events=[EVENT, stray])
     before = database.state()
@@ -188,7 +190,7 @@ def test_a_look_says_what_would_be_done_and_does_nothing(database: Database) -> 
     assert [getattr(looked, c) for c in counts] == [getattr(done, c) for c in counts]
 
 
-def test_events_of_runs_that_nobody_created_get_stub_runs(database: Database) -> None:
+def test_events_of_unknown_runs_get_stub_runs(database: Database) -> None:
     strays = [
         EVENT | {"id": 30 + n, "run_id": f"stray-{n % 3}", "agent_id": f"agent-{n % 3}"}
         for n in range(9)
@@ -202,11 +204,11 @@ def test_events_of_runs_that_nobody_created_get_stub_runs(database: Database) ->
         assert (stub.agent_id, stub.status, stub.id) == ("agent-1", "running", 5)
         assert stub.started_at == at("2024-05-01T10:00:01.5")
         assert len(persistence.get_agent_run_events("stray-1")) == 3
-        # It is a stub as any other is: its run may still be created.
+        # It is an ordinary stub: its run may still be created.
         persistence.create_agent_run(AgentRun("agent-1", "stray-1", objective="Late"))
 
 
-def test_more_rows_than_are_copied_at_a_time(database: Database) -> None:
+def test_more_rows_than_one_batch_are_copied(database: Database) -> None:
     events = [EVENT | {"id": 1 + 2 * n, "run_id": f"run-{n % 700}"} for n in range(2203)]
     original.make(database, runs=[], usage=[], events=events)
     seen: list[int] = []
@@ -247,7 +249,7 @@ def with_times(database: Database, *texts: str | None) -> None:
     original.make(database, events=events, usage=[], runs=[RUN])
 
 
-def test_without_a_zone_it_is_this_machines_and_the_report_says_so(database: Database) -> None:
+def test_the_default_zone_is_this_machines_and_the_report_says_so(database: Database) -> None:
     with_times(database, "2024-01-15 12:00:00", "2024-07-15 12:00:00")
     with living_in("America/New_York"):
         report = upgrade(database.url)
@@ -279,7 +281,7 @@ def test_an_unknown_zone_is_refused_before_anything_is_done(database: Database, 
     assert database.state() == before
 
 
-def test_an_hour_that_the_clock_left_out_is_read_as_if_it_had_not_been_set(
+def test_a_skipped_hour_is_read_as_if_the_clock_had_not_been_set(
     database: Database,
 ) -> None:
     with_times(database, "2024-03-31 01:59:59", "2024-03-31 02:30:00", "2024-03-31 03:30:00")
@@ -292,7 +294,7 @@ def test_an_hour_that_the_clock_left_out_is_read_as_if_it_had_not_been_set(
     ]
 
 
-def test_an_hour_that_the_clock_showed_twice_is_told_by_the_order_of_storing(
+def test_a_repeated_hour_is_resolved_by_the_order_of_storing(
     database: Database,
 ) -> None:
     with_times(
@@ -316,7 +318,7 @@ def test_an_hour_that_the_clock_showed_twice_is_told_by_the_order_of_storing(
     ]
 
 
-def test_a_row_without_a_time_that_every_row_has_takes_another_of_its_own(
+def test_a_missing_time_is_replaced_by_another_of_the_row(
     database: Database,
 ) -> None:
     undated = {"created_at": None, "updated_at": None}
@@ -342,7 +344,7 @@ def test_a_row_without_a_time_that_every_row_has_takes_another_of_its_own(
 # --- values -----------------------------------------------------------------------------------
 
 
-def test_values_that_our_writes_would_refuse_are_kept_as_they_are(database: Database) -> None:
+def test_values_that_new_writes_would_refuse_are_preserved(database: Database) -> None:
     long, empty = "x" * 300, ""
     text = "NUL no, but \ufdd0 and \N{PILE OF POO}"
     original.make(
@@ -360,7 +362,7 @@ def test_values_that_our_writes_would_refuse_are_kept_as_they_are(database: Data
     assert (usage.status, usage.model, usage.run_id) == (empty, long, empty)
 
 
-def test_what_is_null_where_we_have_a_default_is_the_default(database: Database) -> None:
+def test_null_becomes_the_default_of_the_column(database: Database) -> None:
     original.make(
         database,
         runs=[{"agent_id": "a", "run_id": "r", "status": None, "total_iterations": None}],
@@ -381,7 +383,7 @@ def test_what_is_null_where_we_have_a_default_is_the_default(database: Database)
     )
 
 
-def test_columns_may_be_missing_and_others_be_there(database: Database) -> None:
+def test_columns_may_be_missing_and_others_added(database: Database) -> None:
     database.run(
         """
         CREATE TABLE {schema}.agent_runs (
@@ -397,10 +399,10 @@ def test_columns_may_be_missing_and_others_be_there(database: Database) -> None:
         persistence.log_agent_run_event(AgentRunEvent("planner", "run-1"))
 
 
-# --- whoever else is there --------------------------------------------------------------------
+# --- other programs ---------------------------------------------------------------------------
 
 
-def test_an_old_program_that_goes_on_writing_gets_an_error(database: Database) -> None:
+def test_an_old_program_that_continues_to_write_gets_an_error(database: Database) -> None:
     original.make(database)
     upgrade(database.url)
     before = database.state()
@@ -451,7 +453,7 @@ def test_an_old_program_that_waits_for_the_upgrade_gets_an_error_too(database: D
         assert len(persistence.get_agent_run_events("run-1")) == 1
 
 
-def test_of_two_who_upgrade_at_once_one_does(database: Database) -> None:
+def test_one_of_two_concurrent_upgrades_does_the_work(database: Database) -> None:
     original.make(database, events=[EVENT | {"run_id": "stray"}])
     reports: list[UpgradeReport] = []
     told: list[str] = []
@@ -476,11 +478,11 @@ def test_of_two_who_upgrade_at_once_one_does(database: Database) -> None:
     assert [report.events for report in reports if not report.already] == [1]
     assert all("by another process in this moment" in text for text in told)
     with database.open() as persistence:
-        persistence.create_agent_run(AgentRun("planner", "stray"))  # It still is a stub.
+        persistence.create_agent_run(AgentRun("planner", "stray"))  # It is still a stub.
 
 
 def test_an_old_program_that_starts_afterwards_does_no_harm(database: Database) -> None:
-    """It makes the tables that it lacks, which it does not, and its indexes."""
+    """It would create missing tables, of which there are none, and its indexes."""
     original.make(database)
     upgrade(database.url)
     script = original.tables(database.dialect).partition("INSERT")[0]
@@ -490,14 +492,14 @@ def test_an_old_program_that_starts_afterwards_does_no_harm(database: Database) 
         assert [run.run_id for run in persistence.get_agent_runs()] == ["run-1"]
 
 
-def test_what_was_upgraded_is_found_by_its_words(database: Database) -> None:
+def test_upgraded_records_are_found_by_search(database: Database) -> None:
     original.make(database)
     upgrade(database.url)
     with database.open() as persistence:
         assert len(persistence.search_text("zimmer")) == 2
 
 
-def test_we_may_update_and_delete_what_was_upgraded(database: Database) -> None:
+def test_upgraded_records_can_be_updated_and_deleted(database: Database) -> None:
     original.make(database)
     upgrade(database.url)
     with database.open() as persistence:
@@ -509,10 +511,10 @@ def test_we_may_update_and_delete_what_was_upgraded(database: Database) -> None:
         assert not persistence.get_agent_run_events("run-1")
 
 
-def test_what_reads_back_differently_is_not_swapped_in(
+def test_rows_that_read_back_differently_stop_the_upgrade(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As when memory, a disk or we ourselves are faulty."""
+    """The cause may be faulty memory, a faulty disk or a bug of ours."""
     original.make(database)
     before = database.ask("SELECT * FROM {schema}.agent_run_events")
     keep = Original.keep

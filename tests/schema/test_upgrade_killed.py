@@ -1,4 +1,4 @@
-"""An upgrade that is killed: the old tables are as they were, and the next one completes it."""
+"""A killed upgrade leaves the old tables unchanged, and the next one completes it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _CHANGES_NOTHING = ("SAVEPOINT", "RELEASE", "SELECT")
 
 
 def upgrade_until(point: int, database: Database) -> bool:
-    """Upgrade it in another process, killed at this point; False if there are fewer."""
+    """Upgrade in another process, killed at this point; False if there are fewer points."""
 
     def upgrade_and_be_killed() -> None:
         _kill_at(point)
@@ -69,7 +69,7 @@ def _kill_at(point: int) -> None:
     counted(Path, "rename")
 
 
-def test_an_upgrade_that_was_killed_anywhere_is_completed_by_the_next(
+def test_an_upgrade_killed_at_any_point_is_completed_by_the_next(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(legacy_upgrade, "_ROWS", 250)

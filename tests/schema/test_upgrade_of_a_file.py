@@ -1,4 +1,4 @@
-"""The upgrade of a SQLite file: the copy that is kept, text of any bytes, values of any type."""
+"""The upgrade of a SQLite file: the preserved copy, text of any bytes, values of any type."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def names(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
 
 
-def test_the_old_file_is_kept_as_a_copy_beside_it(sqlite_file: SQLiteFile) -> None:
+def test_a_copy_of_the_old_file_is_preserved_beside_it(sqlite_file: SQLiteFile) -> None:
     original.make(sqlite_file)
     before = sqlite_file.ask("SELECT * FROM agent_run_events")
     report = upgrade(sqlite_file.url)
@@ -45,7 +45,7 @@ def test_the_old_file_is_kept_as_a_copy_beside_it(sqlite_file: SQLiteFile) -> No
     assert not sqlite_file.ask("SELECT 1 FROM sqlite_master WHERE name LIKE '%before_upgrade%'")
 
 
-def test_a_copy_that_is_there_is_never_overwritten(sqlite_file: SQLiteFile) -> None:
+def test_an_existing_copy_is_never_overwritten(sqlite_file: SQLiteFile) -> None:
     original.make(sqlite_file)
     Path(f"{sqlite_file.path}.bak").write_text("mine")
     Path(f"{sqlite_file.path}.bak2").write_text("mine too")
@@ -72,7 +72,7 @@ def test_the_file_is_like_any_other_afterwards(sqlite_file: SQLiteFile) -> None:
     assert sqlite_file.ask("PRAGMA foreign_key_check") == []
 
 
-def test_what_references_the_old_table_by_name_references_the_new_one(
+def test_references_to_the_old_table_refer_to_the_new_one(
     sqlite_file: SQLiteFile,
 ) -> None:
     original.make(sqlite_file)
@@ -88,7 +88,7 @@ def test_what_references_the_old_table_by_name_references_the_new_one(
     assert sqlite_file.ask("SELECT * FROM planners") == [("run-1",)]
 
 
-def test_whatever_bytes_are_in_a_text_are_kept(sqlite_file: SQLiteFile) -> None:
+def test_any_bytes_in_a_text_are_preserved(sqlite_file: SQLiteFile) -> None:
     original.make(sqlite_file, usage=[])
     sqlite_file.run(
         "UPDATE agent_run_events SET data = CAST(x'41ff00e282ac' AS TEXT);"
@@ -107,7 +107,7 @@ def test_whatever_bytes_are_in_a_text_are_kept(sqlite_file: SQLiteFile) -> None:
     assert run.agent_name.startswith("B")
 
 
-def test_values_of_odd_types_are_read_and_those_that_cannot_be_kept_are_told(
+def test_values_of_odd_types_are_converted_or_reported(
     sqlite_file: SQLiteFile,
 ) -> None:
     original.make(
@@ -145,7 +145,7 @@ def test_values_of_odd_types_are_read_and_those_that_cannot_be_kept_are_told(
     assert (usage[22].latency_ms, usage[22].prompt) == (None, "12")
 
 
-def test_a_writer_in_the_middle_of_something_is_waited_for(sqlite_file: SQLiteFile) -> None:
+def test_an_open_write_transaction_is_waited_for(sqlite_file: SQLiteFile) -> None:
     original.make(sqlite_file)
     with closing(sqlite_file.connect()) as writer:
         writer.execute("BEGIN IMMEDIATE")
@@ -159,7 +159,7 @@ def test_a_writer_in_the_middle_of_something_is_waited_for(sqlite_file: SQLiteFi
         assert len(persistence.get_agent_run_events("run-1")) == 2
 
 
-def test_a_writer_that_does_not_end_is_an_error(
+def test_a_write_transaction_that_does_not_end_is_an_error(
     sqlite_file: SQLiteFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     original.make(sqlite_file)
@@ -173,7 +173,7 @@ def test_a_writer_that_does_not_end_is_an_error(
     assert upgrade(sqlite_file.url).events == 1
 
 
-def test_a_copy_that_cannot_be_made_is_an_error(sqlite_file: SQLiteFile) -> None:
+def test_a_failed_copy_is_an_error(sqlite_file: SQLiteFile) -> None:
     original.make(sqlite_file)
     in_the_way = Path(f"{sqlite_file.path}.bak.unfinished")
     in_the_way.mkdir()
@@ -189,7 +189,7 @@ def test_a_full_disk_leaves_the_old_tables_and_no_copy() -> None:
         long = "x" * 10_000
         original.make(database, events=[EVENT | {"id": n, "data": long} for n in range(1, 200)])
         before = database.ask("SELECT * FROM agent_run_events")
-        for room in range(1_000_000, 4_500_000, 250_000):  # Up to the commit.
+        for room in range(1_000_000, 4_500_000, 250_000):  # Until the commit.
             disk.fill()
             disk.make_room(room)
             with pytest.raises(StorageFullError):
@@ -200,13 +200,13 @@ def test_a_full_disk_leaves_the_old_tables_and_no_copy() -> None:
         assert upgrade(database.url).events == 199
 
 
-def test_a_file_that_is_not_there_is_not_made(tmp_path: Path) -> None:
+def test_a_missing_file_is_not_created(tmp_path: Path) -> None:
     with pytest.raises(NotFoundError):
         upgrade(f"sqlite:///{tmp_path / 'nothing.db'}")
     assert names(tmp_path) == set()
 
 
-def test_a_file_that_is_no_database_is_left_alone(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_database_is_not_changed(tmp_path: Path) -> None:
     path = tmp_path / "letter.db"
     path.write_text("Dear Sir or Madam, " * 100)
     with pytest.raises(CorruptDatabaseError):

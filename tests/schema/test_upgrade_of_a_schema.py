@@ -1,4 +1,4 @@
-"""The upgrade of a PostgreSQL schema: types and keys of its own, and whose the tables are."""
+"""The upgrade of a PostgreSQL schema: its types and keys, and the owner of its tables."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.schema.original import EVENT
 _KEY = ", FOREIGN KEY (run_id) REFERENCES {schema}.agent_runs (run_id)"
 
 
-def test_keys_and_types_of_its_own_are_no_hindrance(postgres_schema: PostgresSchema) -> None:
+def test_a_schema_with_other_keys_and_types_is_upgraded(postgres_schema: PostgresSchema) -> None:
     original.make(postgres_schema, key=_KEY, json="JSONB", time="TIMESTAMPTZ")
     upgrade(postgres_schema.url, timezone="Asia/Tokyo")
     with postgres_schema.open() as persistence:
@@ -20,7 +20,7 @@ def test_keys_and_types_of_its_own_are_no_hindrance(postgres_schema: PostgresSch
         persistence.update_agent_run("run-1", run)
     assert run.metadata == '{"a": 2, "b": 1}'
     assert event.get_data_dict() == {"action": "search", "duration_ms": 12}
-    # The server took them for times of its own zone, and so they have one.
+    # The server read them in its own zone, so they have a zone.
     [(kept, told)] = postgres_schema.ask(
         "SELECT o.timestamp, n.timestamp FROM {schema}.agent_run_events n "
         "JOIN {schema}.agent_run_events_before_upgrade o USING (id)"
@@ -28,7 +28,7 @@ def test_keys_and_types_of_its_own_are_no_hindrance(postgres_schema: PostgresSch
     assert event.timestamp == kept == told
 
 
-def test_times_beyond_those_of_python_are_told_of(postgres_schema: PostgresSchema) -> None:
+def test_times_out_of_pythons_range_are_reported(postgres_schema: PostgresSchema) -> None:
     events = [EVENT | {"timestamp": "infinity"}, EVENT | {"id": 12, "timestamp": "0044-03-15 BC"}]
     original.make(postgres_schema, events=events)
     report = upgrade(postgres_schema.url)
@@ -38,7 +38,7 @@ def test_times_beyond_those_of_python_are_told_of(postgres_schema: PostgresSchem
             assert event.timestamp == event.created_at
 
 
-def test_the_new_tables_belong_to_whom_the_old_ones_did(
+def test_the_new_tables_have_the_same_owner(
     postgres_schema: PostgresSchema,
 ) -> None:
     role = postgres_schema.name

@@ -1,4 +1,4 @@
-"""Databases of older and newer versions: brought up to date, used, or refused."""
+"""Databases of older and newer versions are migrated, used, or refused."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ ALTER TABLE {schema}.agent_runs ADD COLUMN salty TEXT;
 
 
 def use(database: Database) -> None:
-    """Make it, with a run and an event in it."""
+    """Create the tables, with a run and an event."""
     with database.open() as persistence:
         persistence.create_agent_run(AgentRun("agent", "old", objective="Survive"))
         persistence.log_agent_run_event(AgentRunEvent("agent", "old", event_type="e"))
@@ -49,9 +49,7 @@ def applied(database: Database) -> list[tuple[object, ...]]:
     return database.ask("SELECT version, name, kind FROM {schema}.schema_migrations ORDER BY 1")
 
 
-def test_an_older_database_is_brought_up_to_date_by_opening_it(
-    make: Make, versions: Versions
-) -> None:
+def test_opening_migrates_an_older_database(make: Make, versions: Versions) -> None:
     old, new = make(), make()
     use(old)
     with versions.having(flavour=FLAVOUR):
@@ -66,7 +64,7 @@ def test_an_older_database_is_brought_up_to_date_by_opening_it(
     assert old.columns()["agent_runs"][-1] == "flavour"
 
 
-def test_a_step_is_noted_with_its_kind_and_the_checksum_of_its_text(
+def test_a_step_is_recorded_with_its_kind_and_checksum(
     database: Database, versions: Versions
 ) -> None:
     use(database)
@@ -93,7 +91,7 @@ def test_pending_steps_run_in_order(database: Database, versions: Versions) -> N
     ]
 
 
-def test_only_the_steps_that_are_missing_run(database: Database, versions: Versions) -> None:
+def test_only_missing_steps_run(database: Database, versions: Versions) -> None:
     with versions.having(flavour=FLAVOUR):
         use(database)
     with versions.having(flavour=FLAVOUR, sweet=SWEET):
@@ -101,8 +99,8 @@ def test_only_the_steps_that_are_missing_run(database: Database, versions: Versi
     assert [step[0] for step in applied(database)] == list(range(1, TODAY + 3))
 
 
-def test_a_step_that_fails_leaves_nothing_of_itself(database: Database, versions: Versions) -> None:
-    """What came before it stays: each step is a transaction of its own."""
+def test_a_failed_step_is_rolled_back(database: Database, versions: Versions) -> None:
+    """Earlier steps stay: each step is a transaction of its own."""
     use(database)
     with versions.having(flavour=FLAVOUR):
         database.open().close()
@@ -115,7 +113,7 @@ def test_a_step_that_fails_leaves_nothing_of_itself(database: Database, versions
 
 
 @pytest.mark.parametrize("read_only", [False, True])
-def test_a_newer_database_is_used_if_what_is_new_was_added(
+def test_a_newer_database_with_additive_steps_is_used(
     database: Database, versions: Versions, read_only: bool
 ) -> None:
     with versions.having(flavour=FLAVOUR, sweet=SWEET):
@@ -136,7 +134,7 @@ def test_a_newer_database_is_used_if_what_is_new_was_added(
 
 @pytest.mark.parametrize("read_only", [False, True])
 @pytest.mark.parametrize("later", [{}, {"sweet": SWEET}], ids=["newest", "followed by additive"])
-def test_a_newer_database_is_refused_if_the_old_was_changed(
+def test_a_newer_database_with_a_breaking_step_is_refused(
     database: Database, versions: Versions, read_only: bool, later: dict[str, str]
 ) -> None:
     with versions.having(flavour=FLAVOUR, loud=LOUD, **later):
@@ -153,7 +151,7 @@ def test_a_newer_database_is_refused_if_the_old_was_changed(
     assert database.state() == before
 
 
-def test_opened_for_reading_an_older_database_is_refused_with_the_command_that_mends_it(
+def test_an_older_database_opened_read_only_is_refused_with_a_command(
     database: Database, versions: Versions
 ) -> None:
     use(database)
@@ -177,7 +175,7 @@ def test_opened_for_reading_an_older_database_is_refused_with_the_command_that_m
 @pytest.mark.parametrize(
     "options", [{"read_only": True}, {"initialize": False}], ids=["read-only", "not initialized"]
 )
-def test_reading_makes_no_tables(database: Database, options: dict[str, bool]) -> None:
+def test_reading_creates_no_tables(database: Database, options: dict[str, bool]) -> None:
     def read() -> None:
         with database.open(**options) as persistence:
             assert persistence.schema_version() == 0
@@ -201,7 +199,7 @@ def test_without_initializing_an_older_database_stays_old(
         assert persistence.schema_version() == TODAY + 1
 
 
-def test_a_database_that_lost_a_column_is_refused_by_its_name(database: Database) -> None:
+def test_a_database_without_a_column_is_refused_with_its_name(database: Database) -> None:
     use(database)
     database.run("ALTER TABLE {schema}.agent_runs DROP COLUMN execution_history")
     before = database.state()
@@ -211,7 +209,7 @@ def test_a_database_that_lost_a_column_is_refused_by_its_name(database: Database
     assert database.state() == before
 
 
-def test_the_program_of_an_older_version_goes_on_while_a_newer_one_adds_to_its_tables(
+def test_an_older_program_works_while_a_newer_one_extends_its_tables(
     database: Database, versions: Versions
 ) -> None:
     use(database)
@@ -223,7 +221,9 @@ def test_the_program_of_an_older_version_goes_on_while_a_newer_one_adds_to_its_t
         assert [run.run_id for run in older.get_agent_runs()] == ["another", "old"]
 
 
-def test_a_file_without_tables_is_as_good_as_none(tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_a_file_without_tables_is_treated_as_missing(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
     path = tmp_path_factory.mktemp("empty") / "agents.db"
     path.touch()
     store = SQLiteStore(path)

@@ -1,4 +1,4 @@
-"""The views that people and other programs read in SQL: dollars and seconds, alike everywhere."""
+"""The SQL views for people and other programs: dollars and seconds, the same in every database."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ AT = timedelta(minutes=1)
 
 
 def record(persistence: Persistence) -> None:
-    """A run with all that has a column, one with hardly anything, a stub, and a call alone."""
+    """A run with every field, one with almost none, a stub, and a call without a run."""
     whole = AgentRun(
         "agent", "whole", "Agent", "Find it", started_at=NOON, created_at=NOON, status="error"
     )
-    # Where rounding to milliseconds would show, and the second would be another.
+    # Rounding to milliseconds would be visible here, and change the second.
     whole.finished_at = NOON + timedelta(days=800, seconds=1, microseconds=999_999)
     whole.session_id, whole.user_id, whole.parent_run_id = "chat", "ann", "above"
     whole.error_message, whole.final_synthesis_output = "TimeoutError: 漢字", "nothing"
@@ -78,7 +78,7 @@ def record(persistence: Persistence) -> None:
 
 
 def rows(database: Database, view: str) -> list[dict[str, Any]]:
-    """The rows of a view in forms that all databases share."""
+    """Return the rows of a view in forms that all databases share."""
     names = database.columns()[view]
     key = "run_id" if view == "runs" else "id"
     found = database.ask(f"SELECT * FROM {{schema}}.{view} ORDER BY {key}")
@@ -95,7 +95,7 @@ def in_common(database: Database, name: str, value: Any) -> Any:
         case datetime():
             return value.astimezone(UTC).isoformat(timespec="microseconds")
         case str() if name in ("args", "result", "payload") and database.dialect == "sqlite":
-            return json.loads(value)  # As the driver does with jsonb.
+            return json.loads(value)  # The driver does this with jsonb.
     return value
 
 
@@ -107,19 +107,19 @@ def filled(database: Database) -> Database:
 
 
 @pytest.mark.parametrize("view", VIEWS)
-def test_a_view_shows_the_same_of_the_same_records_in_every_database(
+def test_a_view_shows_the_same_in_every_database(
     filled: Database, sqlite_file: SQLiteFile, view: str
 ) -> None:
     with sqlite_file.open() as persistence:
         record(persistence)
     here, there = rows(filled, view), rows(sqlite_file, view)
     for row in (*here, *there):
-        row.pop("id", None)  # A refused row costs PostgreSQL an id.
+        row.pop("id", None)  # A refused row uses up an id in PostgreSQL.
     assert here == there != []
 
 
 def test_runs_have_dollars_seconds_and_the_sums_of_their_calls(filled: Database) -> None:
-    bare, whole = rows(filled, "runs")  # And no stub.
+    bare, whole = rows(filled, "runs")  # And not the stub.
     assert whole == {
         "run_id": "whole",
         "agent_id": "agent",
@@ -182,7 +182,7 @@ def test_a_payload_is_always_json(filled: Database) -> None:
 @pytest.mark.parametrize(
     "kind", ["TABLE {schema}.runs (what TEXT)", "VIEW {schema}.runs AS SELECT 1 AS what"]
 )
-def test_a_name_that_another_program_has_taken_is_left_to_it(database: Database, kind: str) -> None:
+def test_a_name_taken_by_another_program_is_not_used(database: Database, kind: str) -> None:
     database.run(f"CREATE {kind}")
     before = database.ask("SELECT * FROM {schema}.runs")
     with database.open() as persistence:
