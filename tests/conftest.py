@@ -1,6 +1,6 @@
-"""What every test may ask for: real servers, and a schema of its own on them.
+"""Fixtures for all tests: real servers, and a schema for each test.
 
-A server starts when the first test asks for it and serves the rest of the session. Each worker of a
+A server starts when the first test needs it and serves the rest of the session. Each worker of a
 parallel run starts its own: waiting for another worker's server would take as long.
 """
 
@@ -31,7 +31,7 @@ _OWN_SERVER = "CURIO_TEST_POSTGRES_DSN"
 _NEWEST = "postgres18"
 _SETTINGS = {"CURIO_DATABASE_URL", "CURIO_REDACT", "CURIO_CONTENT", "DATABASE_URL"}
 
-# How long an example takes says more about the machine than about the code.
+# The time of an example depends more on the machine than on the code.
 settings.register_profile("curio", deadline=None, max_examples=50 * soak.FACTOR)
 settings.load_profile("curio")
 
@@ -53,12 +53,12 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put first what takes seconds, so that no worker begins with it when the others are done."""
+    """Put slow tests first, so that no worker starts one when the others are done."""
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
 class PostgresServers:
-    """The servers of this session by name ("postgres18"), each started when first asked for."""
+    """The servers of this session by name ("postgres18"), each started on first use."""
 
     def __init__(self, stack: ExitStack) -> None:
         self._stack = stack
@@ -70,7 +70,7 @@ class PostgresServers:
         return self._dsns[name]
 
     def drop_schema(self, name: str) -> None:
-        """Drop it wherever it was made; one that a forgotten transaction still uses is an error."""
+        """Drop it on every server; raise an error if an abandoned transaction still uses it."""
         statement = sql.SQL("SET lock_timeout = '5s'; DROP SCHEMA IF EXISTS {} CASCADE")
         for dsn in self._dsns.values():
             with psycopg2.connect(dsn) as connection, connection.cursor() as cursor:
@@ -112,7 +112,7 @@ def pgbouncer(postgres18: str) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def new_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What a new server of PostgreSQL 18 keeps."""
+    """The data directory of a new PostgreSQL 18 server."""
     data = tmp_path_factory.mktemp("postgres") / "data"
     with _needed(), PostgresServer() as server, server.down():
         shutil.copytree(server.directory / "data", data)
@@ -145,14 +145,14 @@ def schema_name(postgres_servers: PostgresServers) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def browser() -> Browser:
-    """A real browser, or a skip where there is none."""
+    """A real browser; skips the test if there is none."""
     with _needed():
         return Browser()
 
 
 @contextmanager
 def _needed() -> Iterator[None]:
-    """Skip where a program is missing; fail in CI, where a skipped test would be believed."""
+    """Skip if a program is missing; fail in CI, where a skipped test would go unnoticed."""
     try:
         yield
         return

@@ -130,7 +130,7 @@ class PostgresSchema:
         return _by_table(self._ask(_COLUMNS, self.name))
 
     def catalog(self) -> Rows:
-        """Return the server's description of relations, columns, constraints, indexes, functions."""
+        """Return the server's list of relations, columns, constraints, indexes, functions."""
         rows = [row for question in _CATALOG for row in self._ask(question, self.name)]
         return [tuple(str(value).replace(self.name, "…") for value in row) for row in rows]
 

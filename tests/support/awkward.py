@@ -1,4 +1,4 @@
-"""A history in which everything stands that is easily lost on the way to a file and back."""
+"""A history with everything that is easily lost on the way to a file and back."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TEXTS = (
 
 
 def write(persistence: Persistence) -> None:
-    """Two runs with events and model calls, some of them twins, and calls of nobody's."""
+    """Write two runs with events and model calls, some of them equal, and calls without a run."""
     run = AgentRun(
         "agent",
         "full",
@@ -63,7 +63,7 @@ def write(persistence: Persistence) -> None:
 
 
 def _event(number: int) -> AgentRunEvent:
-    """Each but the named ones has a twin: an event that differs by its id alone."""
+    """Return an event; each one without an event_id has a twin that differs only in its id."""
     text = TEXTS[number // 2]
     return AgentRunEvent(
         "agent",
@@ -80,5 +80,5 @@ def _event(number: int) -> AgentRunEvent:
 
 
 def hashes(persistence: Persistence) -> dict[str | None, RunHash]:
-    """The hash of each run."""
+    """Return the hash of each run."""
     return {run.run_id: run for run in persistence.transfers.hashes()}

@@ -1,4 +1,4 @@
-"""Batches of the three records alike: for tests that are true of each."""
+"""Batches of the three kinds of records: for tests that hold for each."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Kind = type[Record]
 
 
 def record(kind: Kind, number: int, *, agent_id: str = "agent", **fields: Any) -> Record:
-    """One of many, without times; events and model calls are of one run."""
+    """Return one of many records, without times; events and model calls have the same run."""
     if kind is AgentRun:
         return AgentRun(agent_id, f"run {number}", objective=str(number), **fields)
     if kind is AgentRunEvent:
@@ -38,6 +38,6 @@ def write_all(
 
 
 def stored(persistence: Persistence, kind: Kind) -> list[Any]:
-    """All that there are of a kind, in the order of their ids."""
+    """Return all records of a kind, in the order of their ids."""
     found = [record for record in everything(persistence) if type(record) is kind]
     return sorted(found, key=lambda record: record.id or 0)

@@ -20,7 +20,7 @@ _CHUNK = 65536
 class BlackHole:
     """Listens on 127.0.0.1 and forwards to `upstream`: host and port, or the path of a Unix socket.
 
-    While it swallows, connections are accepted and stay open, and nothing passes in either
+    While it is silent, connections are accepted and stay open, and nothing passes in either
     direction, not even the news that one end has closed. What was held back is delivered after
     `forward()`, as a network does by sending it again.
     """
@@ -39,7 +39,7 @@ class BlackHole:
         return host, port
 
     def dsn(self, dsn: str) -> str:
-        """The database that this DSN names, reached through the proxy."""
+        """Return the DSN of the same database through the proxy."""
         host, port = self.address
         return make_dsn(dsn, host=host, port=port)
 
@@ -48,11 +48,11 @@ class BlackHole:
         self._passing.clear()
 
     def forward(self) -> None:
-        """Pass traffic on again, beginning with what was held back."""
+        """Forward traffic again, beginning with what was held back."""
         self._passing.set()
 
     def cut(self) -> None:
-        """End the connections there are, at both ends; new ones are welcome."""
+        """End all connections at both ends; new ones are accepted."""
         with self._lock:
             connections = list(self._connections)
         for connection in connections:
@@ -90,7 +90,7 @@ class BlackHole:
 
     @contextlib.contextmanager
     def _keep(self, connection: socket.socket) -> Iterator[socket.socket]:
-        """Have `cut()` know of this connection, and close it in the end."""
+        """Register this connection for `cut()`, and close it in the end."""
         with connection:
             with self._lock:
                 self._connections.add(connection)
@@ -101,7 +101,7 @@ class BlackHole:
                     self._connections.remove(connection)
 
     def _carry(self, source: socket.socket, sink: socket.socket) -> None:
-        """Carry one direction until an end closes, which ends the other direction too."""
+        """Forward one direction until an end closes, which ends the other direction too."""
         with contextlib.suppress(OSError):
             while chunk := source.recv(_CHUNK):
                 self._passing.wait()

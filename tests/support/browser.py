@@ -18,7 +18,7 @@ _OPTIONS = (
 
 
 class Shown(NamedTuple):
-    """What the browser made of a page: the document, and what its console said."""
+    """A page as shown by the browser: the document, and its console output."""
 
     document: str
     console: list[str]
@@ -31,7 +31,7 @@ class Browser:
             raise ServerUnavailable("no Chromium: install your system's package chromium")
 
     def show(self, page: Path) -> Shown:
-        """Open a page, and return the document after its scripts, if there are any, have run."""
+        """Open a page, and return the document after any scripts have run."""
         with TemporaryDirectory() as profile:
             browser = subprocess.run(
                 [

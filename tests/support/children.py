@@ -1,4 +1,4 @@
-"""Other processes: to be killed, to hold a lock, to have fewer rights, to be forked."""
+"""Other processes: to be killed, to hold a lock, to have fewer permissions, to be forked."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ import os, sqlite3, sys, threading
 from curio_persistence import *
 """
 
-# Used once before, because nobody may not be able to read what Python and the library are made of.
+# Used once before, because the user `nobody` may not be able to read the library's files.
 _GIVE_UP_RIGHTS = """\
 import tempfile
 with tempfile.TemporaryDirectory() as folder:
@@ -38,10 +38,10 @@ os.setgroups([]), os.setgid({group}), os.setuid({user})
 
 
 class Child:
-    """A Python that runs `code`, which finds everything of `curio_persistence` imported.
+    """A Python process that runs `code`, with everything of `curio_persistence` imported.
 
-    It is spoken with in lines: what it prints (`flush=True`) is `read()`, and what it asks for with
-    `input()` is `write()`n. With `as_nobody` it is no superuser, even if this process is.
+    It communicates in lines: `read()` returns what it prints (`flush=True`), and `write()` answers
+    `input()`. With `as_nobody` it is not a superuser, even if this process is.
     """
 
     def __init__(self, code: str, *arguments: str | Path, as_nobody: bool = False) -> None:
@@ -73,7 +73,7 @@ class Child:
         return self._process.pid
 
     def read(self) -> str:
-        """Its next line; an error if it has ended."""
+        """Return its next line; raise an error if it has ended."""
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
@@ -85,24 +85,24 @@ class Child:
         print(line, file=self._process.stdin, flush=True)
 
     def interrupt(self) -> None:
-        """Ctrl-C."""
+        """Send SIGINT, as Ctrl-C does."""
         self._process.send_signal(signal.SIGINT)
 
     def terminate(self) -> None:
-        """SIGTERM."""
+        """Send SIGTERM."""
         self._process.terminate()
 
     def exit_code(self) -> int:
-        """Wait for the child's end; below zero it is the signal that ended it."""
+        """Wait for the child's end; a negative code is the signal that ended it."""
         return self._process.wait(_PATIENCE)
 
     def kill(self) -> str:
-        """SIGKILL; what it had still said."""
+        """Send SIGKILL; return its remaining output."""
         self._process.kill()
         return self._last_words()
 
     def finish(self) -> str:
-        """Let `input()` end, and wait for the child's end, which must be a good one."""
+        """Let `input()` end, and wait for the child's end, which must be successful."""
         said = self._last_words()
         if self._process.returncode:
             raise ChildProcessError(f"the child ended with {self._process.returncode}")
@@ -122,12 +122,12 @@ class Child:
 
 
 class Fork(Generic[T]):
-    """`work`, done in a fork of this very process."""
+    """`work`, executed in a fork of this process."""
 
     def __init__(self, work: Callable[[], T]) -> None:
         self._answer, tell = os.pipe()
         with warnings.catch_warnings():
-            # From Python 3.12 on, because this process may have threads: so may our users'.
+            # From Python 3.12 on, because this process may have threads; users' processes may too.
             warnings.simplefilter("ignore", DeprecationWarning)
             self.pid = os.fork()
         if not self.pid:
@@ -135,7 +135,7 @@ class Fork(Generic[T]):
         os.close(tell)
 
     def result(self) -> T:
-        """What `work` returned; what it raised is raised here."""
+        """Return the result of `work`, or raise its exception."""
         with os.fdopen(self._answer, "rb") as answer:
             if not select.select([answer], [], [], _PATIENCE)[0]:
                 os.kill(self.pid, signal.SIGKILL)
@@ -165,11 +165,11 @@ def _be_child(work: Callable[[], object], tell: int) -> NoReturn:
 
 
 def open_files(name: str) -> list[str]:
-    """The files with this in their path that this process has open, each as often as it has."""
+    """Return the open files of this process with this in their path, once for each descriptor."""
     targets = []
     for descriptor in Path("/proc/self/fd").iterdir():
         try:
             targets.append(str(descriptor.readlink()))
-        except FileNotFoundError:  # The one by which the folder itself is being read.
+        except FileNotFoundError:  # The descriptor with which the folder itself is being read.
             continue
     return sorted(target for target in targets if name in target)

@@ -1,7 +1,7 @@
-"""Payloads and source code as agents see them, in which no secret stands.
+"""Payloads and source code as agents see them, without secrets.
 
-They have the shapes that the makers of models, of MCP and of tokenizers publish, and the names and
-values in them that look like secrets and are none.
+They have the shapes that the vendors of models, of MCP and of tokenizers publish, and names and
+values that look like secrets and are not.
 """
 
 from __future__ import annotations
@@ -379,7 +379,7 @@ kubectl get secret db -o jsonpath='{.data.password}'
 
 
 def clean() -> dict[str, str]:
-    """Return all texts by what they are; payloads as JSON."""
+    """Return all texts by name; payloads as JSON."""
     payloads = {
         f"{maker}: {what}": json.dumps(payload, ensure_ascii=False)
         for maker, of_maker in {

@@ -12,7 +12,7 @@ COMMAND = "curio-persistence"
 
 
 def environment(directory: Path) -> dict[str, str]:
-    """An environment whose PATH begins with the command and a `python`, both put into `directory`.
+    """Return an environment whose PATH begins with `directory`, with the command and a `python`.
 
     Warnings are errors there, and Python finds this checkout from anywhere.
     """

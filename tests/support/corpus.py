@@ -1,6 +1,6 @@
-"""Short texts in many scripts: for each what finds it, and what is near and does not.
+"""Short texts in many scripts: for each, queries that find it and similar ones that do not.
 
-They stand in corpus.txt, one text a line: `text ⇒ query ¦ query`, and behind `⇏` the queries that
+They are in corpus.txt, one text a line: `text ⇒ query ¦ query`, and after `⇏` the queries that
 must miss it. `⟨301⟩` is the character of that number.
 """
 
@@ -14,7 +14,7 @@ _FILE = Path(__file__).with_suffix(".txt")
 
 
 class Sample(NamedTuple):
-    """A text, the queries that have to find it, and those that must not."""
+    """A text, the queries that must find it, and those that must not."""
 
     text: str
     found_by: tuple[str, ...]
@@ -22,7 +22,7 @@ class Sample(NamedTuple):
 
 
 def samples() -> dict[str, list[Sample]]:
-    """All of them, by language or kind."""
+    """Return all samples, by language or kind."""
     found: dict[str, list[Sample]] = {}
     for line in _FILE.read_text(encoding="utf-8").split("\n"):
         if line.startswith("# "):

@@ -1,4 +1,4 @@
-"""A real disk that is small enough to be filled up."""
+"""A real disk that is small enough to be filled."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ import pytest
 
 
 class SmallDisk:
-    """A file system that is ours alone."""
+    """A file system for one test."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._filler = folder / "filler"
 
     def fill(self) -> None:
-        """Take all the room there is."""
+        """Use up all free space."""
         with self._filler.open("ab", buffering=0) as filler:
             for size in (1 << 16, 1 << 9, 1):
                 while _fits(filler.write, b"\0" * size):
                     pass
 
     def make_room(self, octets: int | None = None) -> None:
-        """Give so much of it back, or all."""
+        """Free this much of it, or all."""
         if octets is None:
             self._filler.unlink()
         else:
@@ -45,7 +45,7 @@ def _fits(write: object, content: bytes) -> bool:
 
 @contextmanager
 def small_disk(megabytes: int) -> Iterator[SmallDisk]:
-    """An empty disk; the test is skipped where we may not mount one."""
+    """An empty disk; the test is skipped if mounting is not allowed."""
     with tempfile.TemporaryDirectory(prefix="curio-disk-", dir="/tmp") as folder:
         options = f"size={megabytes}m,mode=755"
         Path(folder).chmod(0o755)

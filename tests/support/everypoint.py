@@ -1,6 +1,6 @@
 """KeyboardInterrupts at every point at which CPython can raise one, one after another.
 
-These are where a Python function begins or goes on, and where a function in C has returned
+These are where a Python function starts or resumes, and where a C function has returned
 (CPython 3.11; later versions check at fewer). Jumps backwards are the only others.
 """
 
@@ -28,7 +28,7 @@ _NOT_OURS = (__file__, logging.__file__)
 
 
 class Point:
-    """A point of an action at which it is interrupted; the first is 0."""
+    """A point at which an action is interrupted; the first is 0."""
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -40,12 +40,12 @@ class Point:
         return self.passed > self.number
 
     def interrupt(self, action: Callable[[], object]) -> None:
-        """Do it, up to this point."""
+        """Run the action up to this point."""
         unraisable = sys.unraisablehook
         sys.unraisablehook = _all_but_interrupts  # It may be a finalizer that is interrupted.
         try:
             sys.setprofile(self._look)
-            # In a context of its own: an interrupt can come before the recorder forgets its run.
+            # In its own context: an interrupt can come before the recorder resets the current run.
             copy_context().run(action)
         except KeyboardInterrupt:
             pass
@@ -73,9 +73,9 @@ def _all_but_interrupts(unraisable: sys.UnraisableHookArgs) -> None:
 def interrupted_everywhere(
     persistence: Persistence, action: Action
 ) -> Iterator[tuple[Point, Persistence, str]]:
-    """Interrupt an action at its first point, its second, and so on until it comes through.
+    """Interrupt an action at its first point, its second, and so on until it completes.
 
-    After each, this thread and another must be able to write, and to see what the other wrote.
+    After each, this thread and another must be able to write, and to see each other's writes.
     """
     with ThreadPoolExecutor(1) as other:
         for number in soak.points(_EACH, 5):
@@ -100,7 +100,7 @@ def event(run_id: str, data: str) -> AgentRunEvent:
 def check_that_threads_go_on(
     persistence: Persistence, other: ThreadPoolExecutor, run_id: str, point: Point
 ) -> None:
-    """Write in both threads, and let each look for what the other one wrote."""
+    """Write in both threads, and let each read the other's write."""
 
     def write(data: str) -> None:
         persistence.log_agent_run_event(event(f"after {run_id}", data))

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 
 class Hands:
-    """The hands of a clock: they follow real time until a test puts them somewhere."""
+    """The hands of a clock: they follow real time until a test sets them."""
 
     def __init__(self) -> None:
         self._at: datetime | None = None
@@ -21,13 +21,13 @@ class Hands:
         return self._at or datetime.now(UTC)
 
     def meanwhile(self, happens: Callable[[], object], *, before_reading: int) -> None:
-        """Let it happen just before the clock is read for the n-th time from now."""
+        """Call a function just before the clock is read for the n-th time from now."""
         self._meanwhile = deque([None] * (before_reading - 1) + [happens])
 
     def put(self, at: datetime) -> None:
-        """Stand still there."""
+        """Stop the clock at this time."""
         self._at = at
 
     def move(self, **by: float) -> None:
-        """Forwards, or backwards: what `timedelta` takes."""
+        """Move forwards or backwards by the arguments of a `timedelta`."""
         self._at = self() + timedelta(**by)

@@ -1,4 +1,4 @@
-"""Pages and streams of the three records alike."""
+"""Pages and streams of the three kinds of records."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ORDERS = ("newest", "oldest")
 
 
 def query(persistence: Persistence, kind: Kind, **options: Any) -> Page[Any]:
-    """A page of that kind."""
+    """Return a page of that kind."""
     if kind is AgentRun:
         return persistence.query_agent_runs(**options)
     if kind is AgentRunEvent:
@@ -23,7 +23,7 @@ def query(persistence: Persistence, kind: Kind, **options: Any) -> Page[Any]:
 
 
 def iterate(persistence: Persistence, kind: Kind, **options: Any) -> Stream[Any]:
-    """A stream of that kind."""
+    """Return a stream of that kind."""
     if kind is AgentRun:
         return persistence.iter_agent_runs(**options)
     if kind is AgentRunEvent:
@@ -32,7 +32,7 @@ def iterate(persistence: Persistence, kind: Kind, **options: Any) -> Stream[Any]
 
 
 def pages(persistence: Persistence, kind: Kind, **options: Any) -> Iterator[Page[Any]]:
-    """All pages, each by the cursor of the one before."""
+    """Yield all pages, each with the cursor of the previous one."""
     cursor = None
     while True:
         page = query(persistence, kind, cursor=cursor, **options)
@@ -45,7 +45,7 @@ def pages(persistence: Persistence, kind: Kind, **options: Any) -> Iterator[Page
 def write(
     persistence: Persistence, kind: Kind, numbers: Iterable[int], *, moments: int = 1, **fields: Any
 ) -> None:
-    """Store records with these numbers, which share so many moments, the later the higher."""
+    """Store records with these numbers at few different times; higher numbers are later."""
     when = "timestamp" if kind is AgentRunEvent else "created_at"
 
     def numbered(number: int) -> Any:
@@ -56,18 +56,18 @@ def write(
 
 
 def number_of(each: Any) -> int:
-    """The number with which a record was written."""
+    """Return the number with which a record was written."""
     if isinstance(each, AgentRun):
         return int(each.objective)
     return int(each.prompt if isinstance(each, AgentLLMUsage) else each.data)
 
 
 def numbers(records: Iterable[Any]) -> list[int]:
-    """Those with which records were written."""
+    """Return the numbers with which records were written."""
     return [number_of(each) for each in records]
 
 
 def in_order(written: Iterable[int], order: str, *, moments: int = 1) -> list[int]:
-    """The numbers of records that share so many moments, as they are listed."""
+    """Return the numbers of records written at few different times, in listing order."""
     placed = sorted(written, key=lambda n: (n % moments, n))
     return placed[::-1] if order == "newest" else placed

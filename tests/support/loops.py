@@ -1,4 +1,4 @@
-"""Event loops that are watched: whether they turn while something waits, or stand still."""
+"""Watched event loops: do they run while a call waits, or are they blocked?"""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _TRIES = 10
 
 
 async def turns_while(work: Awaitable[T], let_go: Callable[[], object]) -> T:
-    """What comes of work that waits for something, which is let go once the loop has turned."""
+    """Return the result of work that waits for something released after the loop has run."""
     task = asyncio.ensure_future(work)
     for _ in range(_TURNS):
         await asyncio.sleep(0.001)
@@ -25,7 +25,7 @@ async def turns_while(work: Awaitable[T], let_go: Callable[[], object]) -> T:
 
 
 class HeldProgress:
-    """The progress of some work, which is held at its first batch until it is let go."""
+    """A progress callback that blocks at the first batch until it is released."""
 
     def __init__(self) -> None:
         self.told: list[int] = []
@@ -44,7 +44,7 @@ class HeldProgress:
         self._may_go_on.set()
 
     async def cancel(self, work: Coroutine[Any, Any, Any]) -> None:
-        """Cancel it in its first batch, and wait until its thread has ended too."""
+        """Cancel the work in its first batch, and wait until its thread has ended too."""
         task = asyncio.create_task(work)
         await self.begun()
         task.cancel()
@@ -56,15 +56,15 @@ class HeldProgress:
 
 
 def stands_still(work: Callable[[], Coroutine[Any, Any, object]], seconds: float) -> bool:
-    """Whether the loop always stands still for longer at some moment of this work.
+    """Return whether this work always blocks the loop for longer than the limit.
 
-    It is tried several times: others want the processors too.
+    It is tried several times, because other processes use the processors too.
     """
     return all(asyncio.run(_watched(work())) > seconds for _ in range(_TRIES))
 
 
 async def _watched(work: Coroutine[Any, Any, object]) -> float:
-    """For how long it stood at most."""
+    """Return the longest time for which the loop was blocked."""
     task = asyncio.create_task(work)
     longest, before = 0.0, time.perf_counter()
     while not task.done():

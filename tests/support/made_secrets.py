@@ -1,6 +1,6 @@
-"""Secrets that nobody has: made by their makers' public formats, each time the same ones.
+"""Generated secrets in the vendors' public formats, the same ones each time.
 
-They are put together here, so that no scanner of sources takes them for real.
+They are assembled here, so that no secret scanner takes them for real.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _BASE64 = _ALNUM + "+/"
 
 
 class Made(NamedTuple):
-    """A text in which a secret stands, as an agent may meet it."""
+    """A text with a secret, as an agent may meet it."""
 
     what: str
     text: str
@@ -38,7 +38,7 @@ class _Maker:
         return "".join(self._random.choices(alphabet, k=length))
 
     def password(self) -> str:
-        """Return letters, digits and a sign, as rules for passwords ask for."""
+        """Return letters, digits and a sign, as password rules require."""
         return f"{self.some(string.ascii_letters, 6)}{self.some(string.digits, 3)}!"
 
     def uuid(self) -> str:
@@ -56,7 +56,7 @@ class _Maker:
 
 
 def _by_their_shape(make: _Maker) -> Iterator[tuple[str, str]]:
-    """Keys that stand in prose: nothing but their shape tells what they are."""
+    """Yield keys in prose, recognisable only by their shape."""
     some = make.some
     yield "OpenAI", "sk-" + some(_ALNUM, 20) + "T3BlbkFJ" + some(_ALNUM, 20)
     yield "OpenAI project", "sk-" + "proj-" + some(_URL_SAFE, 74) + "T3BlbkFJ" + some(_URL_SAFE, 74)
@@ -99,7 +99,7 @@ def _by_their_shape(make: _Maker) -> Iterator[tuple[str, str]]:
     yield "Twilio", "SK" + some(_HEX, 32)
     yield "JSON Web Token", make.jwt()
     yield "age", "AGE-SECRET" + "-KEY-1" + some("QPZRY9X8GF2TVDW0S3JN54KHCE6MUA7L", 58)
-    # Nothing tells these from other letters and digits.
+    # These look like any other letters and digits.
     yield "Cohere", some(_ALNUM, 40)
     yield "Heroku", make.uuid()
     yield "Twilio auth token", some(_HEX, 32)

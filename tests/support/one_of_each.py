@@ -1,4 +1,4 @@
-"""A record for each of our tables, for tests that are true of every table."""
+"""A record for each of our tables, for tests that hold for every table."""
 
 from __future__ import annotations
 

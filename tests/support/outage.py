@@ -9,7 +9,7 @@ from curio_persistence import BasePersistence, UnavailableError
 
 
 class Outage:
-    """Stands before a persistence: of its calls, those `after` some fail, as many as `calls`."""
+    """Wraps a persistence: after `after` calls, the next `calls` calls fail."""
 
     def __init__(self, persistence: BasePersistence, calls: int, after: int = 0) -> None:
         self.clock = persistence.clock

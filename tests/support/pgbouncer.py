@@ -14,9 +14,9 @@ from tests.support.server import ServerUnavailable, ThrowAwayServer
 
 _PORT = 6432
 
-# Two server connections taken in turn: the transactions of one client land on both, and those of
-# several clients on the same, which is what makes a forgotten session setting show. Everything not
-# said here is pgbouncer's default; in particular it refuses startup options.
+# Two server connections used in turn: the transactions of one client use both, and those of
+# several clients the same one, which reveals a forgotten session setting. Everything not
+# set here is pgbouncer's default; in particular it refuses startup options.
 _CONFIGURATION = """\
 [databases]
 * = host={host} port={port}
@@ -37,7 +37,7 @@ class PgBouncer(ThrowAwayServer):
     """One pgbouncer on a Unix socket in front of the server that a DSN names."""
 
     name = "pgbouncer"
-    # It keeps nothing worth an orderly end, and what its other signals mean depends on its version.
+    # It has no data to save, and the meaning of its other signals depends on its version.
     stop_signal = signal.SIGKILL
 
     def __init__(self, upstream_dsn: str) -> None:
@@ -67,7 +67,7 @@ def _quoted(text: str) -> str:
 
 
 def _find_pgbouncer() -> Path:
-    # Debian puts it into /usr/sbin, which is not on everybody's PATH.
+    # Debian installs it in /usr/sbin, which is not on every user's PATH.
     program = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
     if program is None:
         raise ServerUnavailable("no pgbouncer: install your system's package of that name")

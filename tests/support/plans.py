@@ -1,6 +1,6 @@
-"""What a database makes of the library's statements: how it finds the rows, and how far it looks.
+"""Query plans of the library's statements: how a database finds rows, and how many it reads.
 
-Both databases are asked in their own way and answer in one form.
+Each database is asked in its own way; the results have the same form.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _TABLES = {table.name for table in TABLES}
 
 @dataclass
 class Plan:
-    """How statements are carried out: what they read, and whether they have to sort."""
+    """A query plan: what statements read, and whether they sort."""
 
     indexes: set[str] = field(default_factory=set)
     covering: set[str] = field(default_factory=set)
@@ -72,19 +72,19 @@ class Planner(ABC):
     @property
     @abstractmethod
     def indexes(self) -> set[str]:
-        """All of them, but those of the ids."""
+        """Return all indexes, except those of the ids."""
 
     @abstractmethod
     def explain(self, sql: str, params: Params) -> Plan:
-        """The plan of one statement."""
+        """Return the plan of one statement."""
 
     @abstractmethod
     def effort(self, sql: str, params: Params) -> int:
-        """How much there is to do for a SELECT, in units of the database's own; not a time."""
+        """Return the effort of a SELECT in units of the database, not as a time."""
 
     @contextmanager
     def listening(self) -> Iterator[Statements]:
-        """What the library asks the database meanwhile, but for what only adds rows."""
+        """Record the library's statements in the block, except those that only add rows."""
         asked: Statements = {}
         store = self.persistence._store
         with pytest.MonkeyPatch.context() as patch:
@@ -93,7 +93,7 @@ class Planner(ABC):
             yield asked
 
     def plan(self, statements: Statements) -> Plan:
-        """The plans of all statements, taken together."""
+        """Return the combined plan of all statements."""
         whole = Plan()
         for sql, params in statements.items():
             whole.add(self.explain(sql, params))
@@ -139,7 +139,7 @@ class SQLitePlanner(Planner):
     def explain(self, sql: str, params: Params) -> Plan:
         plan = Plan()
         if not any(table in sql for table in _TABLES):
-            return plan  # It is about the search index, and not about records.
+            return plan  # It concerns the search index, not records.
         steps = [step for *_, step in self._connection.execute(f"EXPLAIN QUERY PLAN {sql}", params)]
         for step in steps:
             if match := re.match(r"(?:SCAN|SEARCH) \w+ USING (COVERING )?INDEX (\w+)", step):
@@ -149,7 +149,7 @@ class SQLitePlanner(Planner):
             elif (
                 (match := re.match(r"SCAN (\w+)", step))
                 and match[1] in _TABLES
-                and not sql.endswith("ORDER BY id DESC LIMIT ?")  # It ends where it begins.
+                and not sql.endswith("ORDER BY id DESC LIMIT ?")  # It ends where it starts.
             ):
                 plan.unaided.add(match[1])
         picks = any(step.startswith("LIST SUBQUERY") for step in steps)
@@ -158,9 +158,9 @@ class SQLitePlanner(Planner):
         return plan
 
     def _leaving_out(self, sql: str, params: Params) -> set[str]:
-        """The tables that the program of a statement compares a column of, to go on or not.
+        """Return the tables of which the statement's program compares a column, to continue or not.
 
-        A row is fetched only when one of its columns is asked for that is not in the index.
+        A row is fetched only when a column that is not in the index is read.
         """
         tables = dict(
             self._connection.execute("SELECT rootpage, name FROM sqlite_master WHERE type='table'")
@@ -178,7 +178,7 @@ class SQLitePlanner(Planner):
         return found
 
     def effort(self, sql: str, params: Params) -> int:
-        """The instructions of its virtual machine."""
+        """Return the number of instructions of its virtual machine."""
         done = 0
 
         def count() -> None:
@@ -211,7 +211,7 @@ class PostgresPlanner(Planner):
         plan = Plan()
         steps = list(_steps(self._explained("FORMAT JSON", sql, params)))
         if not any(step.get("Relation Name") in _TABLES for step in steps):
-            return plan  # It is about the server, and not about records.
+            return plan  # It concerns the server, not records.
         picks = any("= ANY (" in step.get("Index Cond", "") for step in steps)
         plan.sorts = not picks and any("Sort" in step["Node Type"] for step in steps)
         for step in steps:
@@ -227,7 +227,7 @@ class PostgresPlanner(Planner):
         return plan
 
     def effort(self, sql: str, params: Params) -> int:
-        """The pages that it looks at."""
+        """Return the number of pages that it reads."""
         done = self._explained("ANALYZE, BUFFERS, FORMAT JSON", sql, params)
         return int(done["Shared Hit Blocks"] + done["Shared Read Blocks"])
 

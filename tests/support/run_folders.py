@@ -12,7 +12,7 @@ BEGIN = 1_763_634_600.0
 
 
 class RunFolder:
-    """`.runs/agents/<run_id>/`, written as a run writes it: a line, a file at a time."""
+    """`.runs/agents/<run_id>/`, written as a run writes it: by lines and files."""
 
     def __init__(self, root: Path, run_id: str, slug: str = "offer-mag") -> None:
         self.path = root / run_id
@@ -22,7 +22,7 @@ class RunFolder:
         self._logs = 0
 
     def log(self, event: str, data: Any = None, **others: Any) -> None:
-        """A line of `logs.jsonl`, a second after the one before."""
+        """Write a line of `logs.jsonl`, a second after the previous one."""
         entry = {
             "run_id": self.run_id,
             "event": event,
@@ -37,13 +37,13 @@ class RunFolder:
         self.log("start", {"agent": "Offer Orchestrator", "slug": self.slug, **data})
 
     def line(self, file: str, entry: Mapping[str, Any] | bytes) -> None:
-        """A line of any file; bytes as they are."""
+        """Write a line of any file; bytes are written unchanged."""
         text = entry if isinstance(entry, bytes) else json.dumps(entry, ensure_ascii=False).encode()
         with (self.path / file).open("ab") as lines:
             lines.write(text + b"\n")
 
     def metrics(self, **values: Sequence[Any]) -> None:
-        """`metrics.json`, each value a second after the one before."""
+        """Write `metrics.json`, each value a second after the previous one."""
         self.file("metrics.json", self._metrics(values))
 
     def _metrics(self, values: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
@@ -56,7 +56,7 @@ class RunFolder:
         }
 
     def summary(self, **others: Any) -> None:
-        """`summary.json`, which a run writes last; `metrics=` are written as `metrics()` does."""
+        """Write `summary.json`, the last file of a run; `metrics=` are written as by `metrics()`."""
         summary = {
             "run_id": self.run_id,
             "slug": self.slug,
@@ -75,7 +75,7 @@ class RunFolder:
 
 
 def write_examples(root: Path) -> None:
-    """A run that succeeded, the child to which it delegated, and one that crashed."""
+    """Write a run that succeeded, the child to which it delegated, and one that crashed."""
     parent = RunFolder(root, "mag-1")
     parent.start(plan={"provider": "acme"})
     parent.log("delegation_start", {"sag_id": "advisor-sag", "task_id": "t1"})

@@ -1,6 +1,6 @@
-"""Where tests keep their files: in memory, where there is room.
+"""Directories for files of tests: in memory, if there is enough space.
 
-On a disk, a third of what a small test takes is making its files and removing them.
+On a disk, a third of the time of a small test goes into creating and removing its files.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ _ROOM = 4 << 30
 
 
 def prefer_memory() -> None:
-    """Keep temporary files of this process and its children in memory, unless TMPDIR says where."""
+    """Put temporary files of this process and its children in memory, unless TMPDIR is set."""
     if "TMPDIR" not in os.environ and _has_room():
         os.environ["TMPDIR"] = tempfile.tempdir = str(_MEMORY)
 
 
 def short_directory() -> str:
-    """Return a temporary directory that every account may reach, and whose path is short."""
+    """Return a temporary directory with a short path that every account may enter."""
     return str(_MEMORY) if tempfile.gettempdir() == str(_MEMORY) else "/tmp"
 
 
 def _has_room() -> bool:
-    """Containers often have 64 MB there, or allow no program to run from there."""
+    """Check for space: containers often have 64 MB there, or forbid running programs there."""
     return (
         _MEMORY.is_dir()
         and os.access(_MEMORY, os.W_OK)

@@ -1,4 +1,4 @@
-"""What throw-away servers have in common: a directory, a start that waits, an end without trace."""
+"""The base of throw-away servers: a directory, a start that waits, an end without remains."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class ServerUnavailable(Exception):
 
 
 class ThrowAwayServer(ABC):
-    """A server that speaks PostgreSQL's protocol from a directory of its own, gone after `stop()`.
+    """A server with PostgreSQL's protocol and a directory of its own, removed by `stop()`.
 
     It may be started again, as an empty one. It never outlives the process that started it.
     """
@@ -43,7 +43,7 @@ class ThrowAwayServer(ABC):
     @property
     @abstractmethod
     def dsn(self) -> str:
-        """How libpq reaches it, while it runs."""
+        """Return the DSN for libpq while the server runs."""
 
     @abstractmethod
     def _prepare(self) -> Sequence[str | Path]:
@@ -56,7 +56,7 @@ class ThrowAwayServer(ABC):
         return self._directory
 
     def start(self) -> Self:
-        """Return when it answers."""
+        """Start the server, and return when it answers."""
         self._directory = _make_directory(self.name, self.account)
         try:
             self._command = self._prepare()
@@ -67,7 +67,7 @@ class ThrowAwayServer(ABC):
         return self
 
     def stop(self) -> None:
-        """Stop it and remove what it kept; sessions that are still open are ended."""
+        """Stop it and remove its directory; open sessions are ended."""
         if self._process is not None:
             self._process.stop()
             self._process = None
@@ -76,13 +76,13 @@ class ThrowAwayServer(ABC):
             self._directory = None
 
     def restart(self) -> None:
-        """End every session and come back at the same address, with the same data."""
+        """End every session and restart at the same address, with the same data."""
         with self.down():
             pass
 
     @contextmanager
     def down(self) -> Iterator[None]:
-        """Out of order for a while: every session is ended, and new ones are refused."""
+        """Stop the server in the block: every session is ended, and new ones are refused."""
         if self._process is not None:
             self._process.stop()
         yield
@@ -117,15 +117,15 @@ class ThrowAwayServer(ABC):
 
 
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nobody listens on just now."""
+    """Return a TCP port of 127.0.0.1 that is free now."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
         return port
 
 
 def _make_directory(name: str, account: Account) -> Path:
-    # Not wherever TMPDIR says: the path of a Unix socket may have 107 bytes, and nobody must be
-    # able to reach it.
+    # Not in TMPDIR: the path of a Unix socket may have 107 bytes, and the user `nobody` must be
+    # able to open it.
     directory = Path(tempfile.mkdtemp(prefix=f"curio-{name}-", dir=short_directory()))
     account.own(directory)
     return directory

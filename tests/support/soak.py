@@ -1,4 +1,4 @@
-"""How hard to try: tests of chance take a short form, unless `CURIO_SOAK` multiplies it."""
+"""The number of rounds of randomised tests: few, unless `CURIO_SOAK` multiplies them."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ FACTOR = int(os.environ.get("CURIO_SOAK", "1"))
 
 
 def times(rounds: int) -> range:
-    """Return as many rounds, or as many more as `CURIO_SOAK` says."""
+    """Return this number of rounds, multiplied by `CURIO_SOAK`."""
     return range(rounds * FACTOR)
 
 
 def points(first: int, step: int) -> Iterator[int]:
     """Yield 0, 1, 2 and so on: each of the `first` points, then every `step`-th without end.
 
-    For tests that stop an action at each of its points in turn; `CURIO_SOAK` asks for all.
+    For tests that stop an action at each of its points in turn; `CURIO_SOAK` tests all of them.
     """
     yield from range(first)
     yield from count(first, 1 if FACTOR > 1 else step)

@@ -1,6 +1,6 @@
-"""Processes that cannot outlive the one which wanted them.
+"""Processes that cannot outlive the one that started them.
 
-Between owner and server stands a supervisor: this very file, run as a script, at the read end of a
+Between owner and server is a supervisor: this file, run as a script, at the read end of a
 pipe. However the owner ends (return, exception, `os._exit`, SIGKILL), the kernel closes the pipe,
 and the supervisor stops the server and removes its directory. Linux's PR_SET_PDEATHSIG would be
 shorter, but it follows the *thread* that started the server and leaves the directory behind.
@@ -25,14 +25,14 @@ _STOPS_WITHIN = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Whom a server runs as; None means the user we are."""
+    """The user that a server runs as; None means this process's user."""
 
     user: int | None
     group: int | None
 
     @classmethod
     def unprivileged(cls) -> Account:
-        """PostgreSQL and pgbouncer refuse to run as root, so root's servers run as nobody."""
+        """Return the account `nobody` for root: PostgreSQL and pgbouncer refuse to run as root."""
         if os.geteuid() != 0:
             return cls(None, None)
         nobody = pwd.getpwnam("nobody")
@@ -43,7 +43,7 @@ class Account:
         return None if self.user is None else []
 
     def own(self, root: Path) -> None:
-        """Hand a directory and all that is in it to this account."""
+        """Give a directory and its contents to this account."""
         if self.user is None or self.group is None:
             return
         for path in (root, *root.rglob("*")):
@@ -51,7 +51,7 @@ class Account:
 
 
 class Supervised:
-    """One running server, its output in `directory/log`.
+    """A running server, with its output in `directory/log`.
 
     `stop()` leaves the directory to its owner; the supervisor removes it only if the owner is gone.
     """
@@ -83,7 +83,7 @@ class Supervised:
         return self._supervisor.poll() is None
 
     def stop(self) -> None:
-        """Stop the server and wait until it has ended; harmless when it already has."""
+        """Stop the server and wait until it has ended; harmless if it already has."""
         self._supervisor.communicate(b".")
 
 
@@ -108,7 +108,7 @@ def _supervise(
 
 
 def _wait_for_owner_or(server: subprocess.Popen[bytes]) -> bool:
-    """Wait for the owner's word or the server's end; False when the owner ended without a word."""
+    """Wait for the owner's message or the server's end; False if the owner ended without one."""
     while server.poll() is None:
         spoken, _, _ = select.select([sys.stdin], [], [], 0.1)
         if spoken:

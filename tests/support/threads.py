@@ -1,4 +1,4 @@
-"""Threads that begin together, and one that holds a transaction."""
+"""Threads that start together, and one that holds a transaction."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from curio_persistence import AgentRun, Persistence
 
 
 def all_at_once(*calls: Callable[[], object]) -> None:
-    """Every call in a thread of its own, none before all are ready; what one raises is raised."""
+    """Run every call in its own thread, all at the same time; raise the exception of any."""
     ready = Barrier(len(calls))
 
     def begin(call: Callable[[], object]) -> None:
@@ -24,7 +24,7 @@ def all_at_once(*calls: Callable[[], object]) -> None:
 
 @contextmanager
 def transaction_elsewhere(persistence: Persistence) -> Iterator[None]:
-    """Another thread has a transaction open, in which it has created the run `held`."""
+    """Hold a transaction open in another thread, which has created the run `held` in it."""
     is_open, may_end = Event(), Event()
 
     def hold() -> None:

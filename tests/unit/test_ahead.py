@@ -1,4 +1,4 @@
-"""What another thread makes, while this one fetches and uses."""
+"""Prefetching: another thread prepares results while this one fetches items and uses results."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from curio_persistence.concurrency.prefetch import fetched_ahead, one_ahead
 
 
 class Oops(BaseException):
-    """Like an interrupt, it is no Exception."""
+    """Like an interrupt, it is not an Exception."""
 
 
 @pytest.fixture(autouse=True)
@@ -22,17 +22,17 @@ def nothing_runs_on() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 100])
-def test_what_is_made_comes_in_the_order_of_the_items(count: int) -> None:
+def test_results_have_the_order_of_the_items(count: int) -> None:
     assert list(one_ahead(str, range(count))) == [str(number) for number in range(count)]
 
 
-def test_the_next_is_made_while_one_is_used() -> None:
+def test_the_next_result_is_prepared_while_one_is_used() -> None:
     made = [threading.Event() for _ in range(5)]
     for number, _ in enumerate(one_ahead(lambda number: made[number].set(), range(5))):
         assert made[min(number + 1, 4)].wait(10)
 
 
-def test_items_are_fetched_by_the_thread_that_asks_and_made_by_another() -> None:
+def test_items_are_fetched_by_this_thread_and_prepared_by_another() -> None:
     def here() -> Iterator[threading.Thread]:
         yield threading.current_thread()
 
@@ -41,7 +41,7 @@ def test_items_are_fetched_by_the_thread_that_asks_and_made_by_another() -> None
     assert made is not fetched
 
 
-def test_a_failure_comes_where_its_result_would() -> None:
+def test_a_failure_is_raised_in_place_of_its_result() -> None:
     def make(number: int) -> int:
         if number == 2:
             raise Oops
@@ -53,7 +53,7 @@ def test_a_failure_comes_where_its_result_would() -> None:
         next(ahead)
 
 
-def test_who_stops_early_leaves_no_thread_behind() -> None:
+def test_stopping_early_leaves_no_thread_behind() -> None:
     fetched: list[int] = []
 
     def items() -> Iterator[int]:
@@ -67,7 +67,7 @@ def test_who_stops_early_leaves_no_thread_behind() -> None:
     assert fetched == [0, 1]
 
 
-def test_items_can_be_fetched_by_another_thread_which_closes_them() -> None:
+def test_another_thread_can_fetch_items_and_close_them() -> None:
     threads: list[threading.Thread] = []
 
     def items() -> Generator[int]:
@@ -84,7 +84,7 @@ def test_items_can_be_fetched_by_another_thread_which_closes_them() -> None:
     assert len(threads) == 4 + 1 + 100 + 1
 
 
-def test_one_is_fetched_while_one_is_used() -> None:
+def test_an_item_is_fetched_while_another_is_used() -> None:
     fetched = [threading.Event() for _ in range(5)]
 
     def items() -> Generator[int]:
@@ -96,7 +96,7 @@ def test_one_is_fetched_while_one_is_used() -> None:
         assert fetched[min(number + 1, 4)].wait(10)
 
 
-def test_a_failure_to_fetch_comes_where_the_item_would() -> None:
+def test_a_failure_to_fetch_is_raised_in_place_of_the_item() -> None:
     def items() -> Generator[int]:
         yield 1
         raise Oops

@@ -1,4 +1,4 @@
-"""Writes are refused while failures cost too much time, and tried again later."""
+"""The circuit breaker refuses writes while failures cost too much time, and retries later."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def breaker_of(database: Database) -> Breaker:
     return Breaker(lambda: database.now)
 
 
-def test_after_a_slow_failure_others_are_refused_at_once() -> None:
+def test_after_a_slow_failure_other_writes_are_refused_at_once() -> None:
     database = Database(seconds=1)
     failing(breaker_of(database), database, times=10)
     assert (database.limits, database.now) == ([1.0], 1001)
@@ -49,7 +49,7 @@ def test_fast_failures_are_tolerated_until_they_add_up() -> None:
     assert 4 <= len(database.limits) <= 6
 
 
-def test_it_is_tried_again_ever_more_seldom_and_for_a_shorter_time() -> None:
+def test_retries_become_rarer_and_shorter() -> None:
     database = Database(seconds=0.25)
     breaker = breaker_of(database)
     tried = []
@@ -64,7 +64,7 @@ def test_it_is_tried_again_ever_more_seldom_and_for_a_shorter_time() -> None:
     assert database.limits[:2] == [1.0, 0.2]
 
 
-def test_a_write_that_is_stored_ends_the_rest() -> None:
+def test_a_stored_write_closes_the_breaker() -> None:
     database = Database(seconds=1)
     breaker = breaker_of(database)
     failing(breaker, database, times=3)
@@ -76,7 +76,7 @@ def test_a_write_that_is_stored_ends_the_rest() -> None:
     assert database.limits == [1.0, 0.2, 1.0, 1.0]
 
 
-def test_a_record_that_is_refused_says_nothing_of_the_database() -> None:
+def test_a_refused_record_does_not_count_as_a_failure() -> None:
     database = Database(seconds=1, error=InvalidValueError("wrong"))
     failing(breaker_of(database), database, times=10)
     assert len(database.limits) == 10

@@ -1,4 +1,4 @@
-"""Steps of two runs, side by side."""
+"""The alignment of the steps of two runs."""
 
 from __future__ import annotations
 
@@ -49,14 +49,14 @@ def test_values_are_compared_by_path(first: Any, second: Any, paths: list[str]) 
     ("first", "second", "differs"),
     [(1, 900, False), (1, 1001, True), (3000, 5900, False), (6000, 3000, True), (None, 9e9, False)],
 )
-def test_only_much_latency_is_a_difference(
+def test_only_a_large_change_of_latency_is_a_difference(
     first: float | None, second: float | None, differs: bool
 ) -> None:
     pair = compared(step(took_ms=first), step(took_ms=second))
     assert [each.path for each in pair.differences] == ["latency_ms"] * differs
 
 
-def test_what_is_equal_is_found_before_what_is_alike() -> None:
+def test_equal_steps_are_matched_before_similar_ones() -> None:
     a, b, c, other = (step("search", q=q) for q in "abcx")
     assert [pair.change for pair in aligned([a, b, c], [b, c])] == [
         "only in first",
@@ -96,7 +96,7 @@ def longest(first: str, second: str) -> int:
 
 
 @given(st.text("abc"), st.text("abc"))
-def test_as_much_as_possible_is_found_in_common(first: str, second: str) -> None:
+def test_as_many_steps_as_possible_are_matched(first: str, second: str) -> None:
     pairs = in_common(first, second)
     assert all(first[i] == second[j] for i, j in pairs)
     assert all(i < i_next and j < j_next for (i, j), (i_next, j_next) in pairwise(pairs))

@@ -1,4 +1,4 @@
-"""Which database is opened: arguments, then the environment, then a `.env` file."""
+"""The database is chosen by arguments, then by the environment, then by a `.env` file."""
 
 from __future__ import annotations
 
@@ -50,9 +50,9 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> Callable[[Mapping[str, str]]
 
 SetAll = Callable[[Mapping[str, str]], None]
 
-# --- who is asked first -----------------------------------------------------------------------
+# --- precedence -------------------------------------------------------------------------------
 
-# Each is overruled by those before it.
+# Each is overridden by those before it.
 BY_RANK = {
     "CURIO_DATABASE_URL": ({"CURIO_DATABASE_URL": "sqlite:///curio.db"}, "curio.db"),
     "DB_*": ({"DB_PATH": "curios_own.db"}, "curios_own.db"),
@@ -62,7 +62,7 @@ BY_RANK = {
 
 
 @pytest.mark.parametrize("first", range(len(BY_RANK)), ids=list(BY_RANK))
-def test_the_highest_ranking_variable_decides(environment: SetAll, first: int) -> None:
+def test_the_first_variable_takes_precedence(environment: SetAll, first: int) -> None:
     for variables, _ in list(BY_RANK.values())[first:]:
         environment(variables)
     _, path = list(BY_RANK.values())[first]
@@ -72,7 +72,9 @@ def test_the_highest_ranking_variable_decides(environment: SetAll, first: int) -
     assert Path(path).is_file()
 
 
-def test_an_argument_overrules_every_variable(environment: SetAll, folder: Path) -> None:
+def test_an_argument_takes_precedence_over_every_variable(
+    environment: SetAll, folder: Path
+) -> None:
     for variables, _ in BY_RANK.values():
         environment(variables)
     with connect("sqlite:///argument.db") as persistence:
@@ -80,13 +82,13 @@ def test_an_argument_overrules_every_variable(environment: SetAll, folder: Path)
     assert [file.name for file in folder.iterdir()] == ["argument.db"]
 
 
-def test_an_environment_may_be_handed_in(environment: SetAll) -> None:
+def test_an_environment_may_be_passed(environment: SetAll) -> None:
     environment({"DB_PATH": "not_asked.db"})
     assert DatabaseConfig.from_env({"DB_TYPE": "memory"}).db_type == "memory"
     assert DatabaseConfig.from_env({}) == DatabaseConfig()
 
 
-def test_every_variable_has_its_place(environment: SetAll) -> None:
+def test_every_variable_sets_its_field(environment: SetAll) -> None:
     environment(
         {
             "DB_TYPE": "postgres",
@@ -106,18 +108,18 @@ def test_every_variable_has_its_place(environment: SetAll) -> None:
     )
 
 
-def test_an_empty_variable_says_nothing(environment: SetAll) -> None:
+def test_an_empty_variable_counts_as_unset(environment: SetAll) -> None:
     environment(dict.fromkeys(("CURIO_DATABASE_URL", "DB_TYPE", "DB_PORT", "DATABASE_URL"), ""))
     assert DatabaseConfig.from_env() == DatabaseConfig()
 
 
 @pytest.mark.parametrize("name", ["DB_FLAVOUR", "DB_", "db_path", "PGHOST", "CURIO"])
-def test_a_variable_of_others_decides_nothing(environment: SetAll, name: str) -> None:
+def test_other_variables_do_not_choose_the_database(environment: SetAll, name: str) -> None:
     environment({name: "x", "DATABASE_URL": "sqlite:///host.db"})
     assert DatabaseConfig.from_env() == DatabaseConfig(db_path="host.db")
 
 
-def test_the_hosts_database_url_is_used_only_where_no_variable_of_ours_is_set(
+def test_database_url_is_used_only_if_no_variable_of_ours_is_set(
     environment: SetAll, caplog: pytest.LogCaptureFixture
 ) -> None:
     environment({"DATABASE_URL": "postgresql://host/app", "DB_PATH": "ours.db"})
@@ -143,7 +145,7 @@ def test_a_variable_that_names_no_database_completes_a_url(environment: SetAll) 
 
 
 @pytest.mark.parametrize("url", ["mysql://host/app", "mssql+pyodbc://host/app", "host.example"])
-def test_a_hosts_database_of_another_kind_is_passed_by_and_logged_once(
+def test_a_database_url_of_another_kind_is_ignored_and_logged_once(
     environment: SetAll, caplog: pytest.LogCaptureFixture, url: str
 ) -> None:
     environment({"DATABASE_URL": url})
@@ -163,11 +165,11 @@ def test_a_hosts_database_of_another_kind_is_passed_by_and_logged_once(
         "postgresql://me@host/app?pgbouncer=true&connection_limit=1",
     ],
 )
-def test_what_a_url_says_to_other_clients_is_dropped(url: str) -> None:
+def test_parameters_of_other_clients_in_a_url_are_dropped(url: str) -> None:
     assert DatabaseConfig.from_url(url) == DatabaseConfig.from_url("postgresql://me@host/app")
 
 
-def test_a_parameter_that_nobody_knows_is_named_without_its_value() -> None:
+def test_an_unknown_parameter_is_named_without_its_value() -> None:
     with pytest.raises(ConfigurationError, match="libpq does not know: schma, ssl\\.") as caught:
         connect(f"postgresql://127.0.0.1:1/app?schma={SECRET}&sslmode=prefer&ssl=require")
     assert SECRET not in str(caught.value)
@@ -176,7 +178,7 @@ def test_a_parameter_that_nobody_knows_is_named_without_its_value() -> None:
     assert SECRET not in str(caught.value)
 
 
-def test_using_the_hosts_database_url_is_logged_once_and_without_it(
+def test_using_database_url_is_logged_once_and_without_its_value(
     environment: SetAll, caplog: pytest.LogCaptureFixture
 ) -> None:
     environment({"DATABASE_URL": f"postgresql://me:{SECRET}@host/app"})
@@ -205,13 +207,13 @@ def test_using_the_hosts_database_url_is_logged_once_and_without_it(
         ("in_memory", "memory"),
     ],
 )
-def test_a_kind_has_its_usual_names(environment: SetAll, given: str, kind: str) -> None:
+def test_a_kind_can_be_given_by_its_usual_names(environment: SetAll, given: str, kind: str) -> None:
     environment({"DB_TYPE": given})
     assert DatabaseConfig.from_env().db_type == kind
 
 
 @pytest.mark.parametrize("given", ["mysql", "sqlite:///a.db", "none", " "])
-def test_an_unknown_kind_is_an_error_and_not_memory(environment: SetAll, given: str) -> None:
+def test_an_unknown_kind_is_an_error(environment: SetAll, given: str) -> None:
     environment({"DB_TYPE": given})
     with pytest.raises(ConfigurationError, match="DB_TYPE is sqlite, postgres, memory or null"):
         DatabaseConfig.from_env()
@@ -220,7 +222,7 @@ def test_an_unknown_kind_is_an_error_and_not_memory(environment: SetAll, given: 
 
 
 @pytest.mark.parametrize("variable", ["DB_HOST", "DB_NAME", "DB_USER", "DB_PORT"])
-def test_naming_a_server_is_choosing_postgres(environment: SetAll, variable: str) -> None:
+def test_naming_a_server_chooses_postgres(environment: SetAll, variable: str) -> None:
     environment({variable: "5432"})
     assert DatabaseConfig.from_env().db_type == "postgres"
 
@@ -236,7 +238,7 @@ def test_naming_a_file_and_a_server_is_a_contradiction(environment: SetAll, vari
 
 @pytest.mark.parametrize("variable", ["DB_PORT", "DB_MIN_CONNECTIONS", "DB_MAX_CONNECTIONS"])
 @pytest.mark.parametrize("value", ["many", "1.5", "1e3", "0x10", "5432/agents"])
-def test_a_number_that_is_none_is_refused_by_name(
+def test_an_invalid_number_is_refused_by_name(
     environment: SetAll, variable: str, value: str
 ) -> None:
     environment({"DB_TYPE": "postgres", variable: value})
@@ -245,9 +247,7 @@ def test_a_number_that_is_none_is_refused_by_name(
 
 
 @pytest.mark.parametrize(("least", "most"), [("5", "2"), ("0", "0"), ("-1", "3"), ("1", "-1")])
-def test_sizes_of_a_pool_that_make_no_sense_are_refused(
-    environment: SetAll, least: str, most: str
-) -> None:
+def test_invalid_pool_sizes_are_refused(environment: SetAll, least: str, most: str) -> None:
     environment({"DB_TYPE": "postgres", "DB_MIN_CONNECTIONS": least, "DB_MAX_CONNECTIONS": most})
     with pytest.raises(ConfigurationError, match="min_connections and max_connections"):
         connect()
@@ -256,7 +256,7 @@ def test_sizes_of_a_pool_that_make_no_sense_are_refused(
 # --- .env files -------------------------------------------------------------------------------
 
 
-def test_a_file_says_what_the_environment_does_not(folder: Path, environment: SetAll) -> None:
+def test_a_file_sets_what_the_environment_does_not(folder: Path, environment: SetAll) -> None:
     (folder / ".env").write_text("DB_TYPE=postgres\nDB_HOST=file\nDB_NAME='of the file'\n")
     environment({"DB_HOST": "environment"})
     config = DatabaseConfig.from_env()
@@ -292,7 +292,7 @@ def test_a_file_is_found_from_the_current_folder_upwards(
         ("CURIO_DATABASE_URL=sqlite://", ":memory:"),
     ],
 )
-def test_a_relative_path_in_a_file_begins_at_the_files_folder(
+def test_a_relative_path_in_a_file_is_relative_to_its_folder(
     folder: Path, monkeypatch: pytest.MonkeyPatch, line: str, path: str
 ) -> None:
     project = folder / "my project"
@@ -303,7 +303,7 @@ def test_a_relative_path_in_a_file_begins_at_the_files_folder(
     assert Path(DatabaseConfig.from_env().db_path) == Path(expected)
 
 
-def test_a_database_that_the_environment_names_comes_before_any_of_a_file(
+def test_a_database_named_by_the_environment_takes_precedence_over_a_file(
     folder: Path, environment: SetAll
 ) -> None:
     (folder / ".env").write_text(
@@ -313,7 +313,7 @@ def test_a_database_that_the_environment_names_comes_before_any_of_a_file(
     assert DatabaseConfig.from_env() == DatabaseConfig(db_path="test.db", redactor="keys")
 
 
-def test_a_file_can_be_left_unread(folder: Path) -> None:
+def test_reading_a_file_can_be_switched_off(folder: Path) -> None:
     (folder / ".env").write_text("DB_TYPE=memory\n")
     assert DatabaseConfig.from_env(dotenv=False) == DatabaseConfig()
 
@@ -329,7 +329,7 @@ SECRETS = "mail alice@example.com"
 
 
 @pytest.mark.parametrize("in_file", [True, False])
-def test_words_are_redacted_as_the_environment_says_whatever_the_url(
+def test_redaction_of_the_environment_applies_with_any_url(
     folder: Path, environment: SetAll, *, in_file: bool
 ) -> None:
     if in_file:
@@ -345,20 +345,20 @@ def test_words_are_redacted_as_the_environment_says_whatever_the_url(
         assert persistence.get_agent_runs()[0].objective == SECRETS
 
 
-def test_a_file_that_may_say_what_to_redact_has_to_be_readable(folder: Path) -> None:
+def test_an_unreadable_env_file_is_an_error_because_it_may_set_redaction(folder: Path) -> None:
     (folder / ".env").write_bytes(b"\xff\xfe")
     with pytest.raises(ConfigurationError, match=r"\.env cannot be read as UTF-8 text"):
         connect("memory://")
 
 
 @pytest.mark.parametrize("content", [b"DB_PASSWORD=\xff\n", b"\xff\xfeD\0B\0"])
-def test_a_file_that_is_no_text_is_an_error_that_names_it(folder: Path, content: bytes) -> None:
+def test_a_file_that_is_not_text_is_an_error_that_names_it(folder: Path, content: bytes) -> None:
     (folder / ".env").write_bytes(content)
     with pytest.raises(ConfigurationError, match=r"\.env cannot be read as UTF-8 text"):
         DatabaseConfig.from_env()
 
 
-def test_a_line_without_a_value_says_nothing(folder: Path) -> None:
+def test_a_line_without_a_value_counts_as_unset(folder: Path) -> None:
     (folder / ".env").write_text("DB_TYPE\nDB_PATH=\nDATABASE_URL=sqlite:///host.db\n")
     assert DatabaseConfig.from_env() == DatabaseConfig(db_path=str(folder / "host.db"))
 
@@ -418,7 +418,7 @@ def test_a_url_names_a_database(environment: SetAll, url: str, config: DatabaseC
         "host=localhost dbname=agents",
     ],
 )
-def test_what_is_no_url_is_refused_with_those_that_are(url: str) -> None:
+def test_an_invalid_url_is_refused_with_the_valid_forms(url: str) -> None:
     with pytest.raises(ConfigurationError, match=r"(Not a database URL): .*sqlite:///path"):
         connect(url)
 
@@ -430,7 +430,7 @@ def test_a_url_is_text(url: object) -> None:
 
 
 def test_a_file_has_no_parameters(folder: Path) -> None:
-    """SQLite's own would be lost in silence: a program that says `mode=ro` must not write."""
+    """SQLite's own would be ignored silently: a program that passes `mode=ro` must not write."""
     with pytest.raises(ConfigurationError, match="has no parameters"):
         connect("sqlite:///agents.db?mode=ro")
     assert not list(folder.iterdir())
@@ -444,7 +444,7 @@ def test_a_file_has_no_parameters(folder: Path) -> None:
         ("memory://", InMemoryPersistence),
     ],
 )
-def test_connecting_opens_what_the_url_names(url: str, kind: type[Persistence]) -> None:
+def test_connect_opens_the_database_of_the_url(url: str, kind: type[Persistence]) -> None:
     with connect(url) as persistence:
         assert type(persistence) is kind
         persistence.create_agent_run(AgentRun("agent", "run"))
@@ -454,7 +454,7 @@ def test_connecting_opens_what_the_url_names(url: str, kind: type[Persistence]) 
 # --- a real server ----------------------------------------------------------------------------
 
 
-def test_the_variables_lead_to_a_server(
+def test_the_variables_choose_a_server(
     environment: SetAll, postgres18: str, schema_name: str
 ) -> None:
     place = parse_dsn(postgres18)
@@ -484,7 +484,7 @@ def test_the_variables_of_libpq_fill_the_gaps_once_postgres_is_chosen(
     assert_connected_to(postgres18, schema_name)
 
 
-def test_what_a_url_leaves_out_comes_from_libpqs_variables(
+def test_libpqs_variables_complete_a_url(
     environment: SetAll, postgres18: str, schema_name: str
 ) -> None:
     place = parse_dsn(postgres18)
@@ -493,7 +493,7 @@ def test_what_a_url_leaves_out_comes_from_libpqs_variables(
     assert_connected_to(postgres18, schema_name)
 
 
-def test_a_parameter_that_is_not_ours_reaches_the_server(postgres18: str, schema_name: str) -> None:
+def test_an_unknown_parameter_is_passed_to_libpq(postgres18: str, schema_name: str) -> None:
     name = "a+b & c"
     url = f"{postgres18}&schema={schema_name}&application_name={quote(name)}"
     with connect(url) as persistence:
@@ -502,7 +502,7 @@ def test_a_parameter_that_is_not_ours_reaches_the_server(postgres18: str, schema
         assert persistence._store._read(statement, ()) == [(name,)]  # type: ignore[attr-defined]
 
 
-def test_arguments_go_before_the_dsn(postgres18: str, schema_name: str) -> None:
+def test_arguments_take_precedence_over_the_dsn(postgres18: str, schema_name: str) -> None:
     wrong = make_dsn(postgres18, dbname="not-there")
     database = parse_dsn(postgres18)["dbname"]
     with PostgresPersistence(database=database, dsn=wrong, schema=schema_name) as persistence:
@@ -529,7 +529,7 @@ def test_a_configuration_shows_no_password() -> None:
         assert SECRET not in f"{config}"
 
 
-# Nobody listens on port 1.
+# No server listens on port 1.
 UNREACHABLE = [
     f"postgresql://me:{SECRET}@127.0.0.1:1/db",
     f"postgresql://127.0.0.1:1/db?user=me&password={SECRET}",
@@ -554,7 +554,7 @@ def test_an_open_persistence_shows_no_password(url: str) -> None:
         f"postgresql:me:{SECRET}@host/db",
         f"mysql://me:{SECRET}@host/db",
         f"sqlite://me:{SECRET}@host/db",
-        # With a letter in it that should have been percent-encoded.
+        # With a character that should have been percent-encoded.
         f"postgresql://me:pass/{SECRET}@127.0.0.1:1/db",
         f"postgresql://me:12/{SECRET}@127.0.0.1:1/db",
         f"postgresql://me:12,{SECRET}/34@127.0.0.1:1/db",
@@ -595,7 +595,7 @@ def test_no_error_repeats_the_password_of_the_environment(
     assert SECRET not in "".join(traceback.format_exception(caught.value))
 
 
-def test_a_password_with_every_awkward_letter_arrives(environment: SetAll) -> None:
+def test_a_password_with_every_awkward_character_works(environment: SetAll) -> None:
     """In a URL it is percent-encoded, in a variable as it is."""
     password = r"""a/b@c:d?e#f%g&h=i j+k'l"m\n"""
     url = f"postgresql://me:{quote(password, safe='')}@host/db"
@@ -627,7 +627,7 @@ def test_a_configuration_with_a_password_is_not_pickled() -> None:
         lambda url: DatabaseConfig(db_path=url).get_persistence(),
     ],
 )
-def test_a_url_in_the_wrong_place_is_refused_without_being_repeated(
+def test_a_url_in_the_wrong_place_is_refused_without_being_shown(
     open_it: Callable[[str], Persistence],
 ) -> None:
     with pytest.raises(ConfigurationError, match="URL") as caught:
@@ -638,12 +638,12 @@ def test_a_url_in_the_wrong_place_is_refused_without_being_repeated(
 @pytest.mark.parametrize(
     "wrong", [{"max_connections": "10"}, {"min_connections": 1.5}, {"statement_timeout": 0}]
 )
-def test_settings_of_the_pool_are_numbers_that_make_sense(wrong: dict[str, Any]) -> None:
+def test_pool_settings_must_be_valid_numbers(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError, match=next(iter(wrong))):
         PostgresPersistence(**wrong, initialize=False)
 
 
-# --- which words are kept -------------------------------------------------------------------------
+# --- redaction ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -651,14 +651,14 @@ def test_settings_of_the_pool_are_numbers_that_make_sense(wrong: dict[str, Any])
     [{}, {"CURIO_DATABASE_URL": "memory://"}, {"DB_TYPE": "memory"}, {"DATABASE_URL": "memory://"}],
     ids=str,
 )
-def test_which_words_are_kept_is_said_beside_any_database(database: dict[str, str]) -> None:
+def test_redaction_can_be_configured_for_any_database(database: dict[str, str]) -> None:
     words = {"CURIO_REDACT": "keys,emails", "CURIO_CONTENT": "metrics-only"}
     config = DatabaseConfig.from_env({**database, **words}, dotenv=False)
     assert (config.redactor, config.content) == ("keys,emails", "metrics-only")
     assert DatabaseConfig.from_env(database, dotenv=False).content == "full"
 
 
-def test_what_is_configured_is_redacted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_configured_redaction_is_applied(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CURIO_DATABASE_URL", "memory://")
     monkeypatch.setenv("CURIO_REDACT", "emails")
     with connect() as persistence:
@@ -667,7 +667,7 @@ def test_what_is_configured_is_redacted(monkeypatch: pytest.MonkeyPatch) -> None
     assert (stored.message, event.message) == ("to [redacted:email]", "to a@b.de")
 
 
-def test_an_argument_goes_before_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_argument_takes_precedence_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CURIO_DATABASE_URL", "sqlite://")
     monkeypatch.setenv("CURIO_REDACT", "no such pattern")
     monkeypatch.setenv("CURIO_CONTENT", "metrics-only")
@@ -678,14 +678,14 @@ def test_an_argument_goes_before_the_environment(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize("url", ["memory://", "sqlite://"])
-def test_what_a_wrong_variable_may_say_is_told(url: str) -> None:
+def test_the_error_for_a_wrong_variable_names_valid_values(url: str) -> None:
     for name, value in (("CURIO_REDACT", "emials"), ("CURIO_CONTENT", "numbers")):
         config = DatabaseConfig.from_env({"CURIO_DATABASE_URL": url, name: value}, dotenv=False)
         with pytest.raises(ConfigurationError, match=name):
             config.get_persistence()
 
 
-# --- the time of a statement ----------------------------------------------------------------------
+# --- statement timeout ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -698,7 +698,7 @@ def test_what_a_wrong_variable_may_say_is_told(url: str) -> None:
         ({"CURIO_DATABASE_URL": "postgresql://host/db?statement_timeout=0&schema=s"}, None),
     ],
 )
-def test_how_long_a_statement_may_take_is_set_by_url_or_environment(
+def test_the_statement_timeout_is_set_by_url_or_environment(
     settings: dict[str, str], seconds: float | None
 ) -> None:
     config = DatabaseConfig.from_env({"DB_TYPE": "postgres", **settings}, dotenv=False)
@@ -706,7 +706,7 @@ def test_how_long_a_statement_may_take_is_set_by_url_or_environment(
 
 
 @pytest.mark.parametrize("given", ["soon", "-1", "nan"])
-def test_a_time_of_a_statement_that_is_none_is_refused(given: str) -> None:
+def test_an_invalid_statement_timeout_is_refused(given: str) -> None:
     with pytest.raises(ConfigurationError, match=r"statement_timeout|STATEMENT_TIMEOUT"):
         DatabaseConfig.from_url(
             f"postgresql://127.0.0.1:1/db?statement_timeout={given}"

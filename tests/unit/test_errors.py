@@ -1,4 +1,4 @@
-"""Errors leave their process whole: as the result of a worker they are pickled."""
+"""Errors can be pickled completely, so that worker processes can raise them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def one_of(kind: type[PersistenceError]) -> PersistenceError:
 
 
 @pytest.mark.parametrize("kind", sorted(set(kinds()), key=lambda kind: kind.__name__))
-def test_every_error_is_pickled_and_copied_whole(kind: type[PersistenceError]) -> None:
+def test_every_error_can_be_pickled_and_copied(kind: type[PersistenceError]) -> None:
     error = one_of(kind)
     error.add_note("note")
     for again in (pickle.loads(pickle.dumps(error)), copy.deepcopy(error)):

@@ -1,4 +1,4 @@
-"""A configuration can say where each of its values is from, and what was set in vain."""
+"""A configuration gives the source of each value, and the settings that are ignored."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def explained(environ: Mapping[str, str] | None = None, **options: object) -> dict[str, Setting]:
-    """What is in force."""
+    """Return the settings in force."""
     settings = DatabaseConfig.explain(environ or {}, **options)  # type: ignore[arg-type]
     return {setting.name: setting for setting in settings if not setting.unused}
 
 
 def in_vain(environ: Mapping[str, str], **options: object) -> set[tuple[str, str, str]]:
-    """What is not in force: the name, where it is from, and why."""
+    """Return the ignored settings: name, source and reason."""
     settings = DatabaseConfig.explain(environ, **options)  # type: ignore[arg-type]
     return {(each.name, each.source, each.unused) for each in settings if each.unused}
 
 
-def test_where_nobody_says_anything_it_is_the_default(folder: Path) -> None:
+def test_without_settings_the_default_is_used(folder: Path) -> None:
     assert DatabaseConfig.explain({}) == [
         ("db_type", "sqlite", "default", ""),
         ("db_path", str(folder / "agent_sdk.db"), "default", ""),
@@ -48,7 +48,7 @@ def test_where_nobody_says_anything_it_is_the_default(folder: Path) -> None:
     ]
 
 
-def test_a_variable_is_named_with_its_place(folder: Path) -> None:
+def test_a_variable_is_named_with_its_source(folder: Path) -> None:
     (folder / ".env").write_text("DB_TYPE=sqlite\nDB_PATH=of_the_file.db\n")
     env = f"{folder / '.env'}"
     assert DatabaseConfig.explain({"DB_PATH": "mine.db"}) == [
@@ -67,7 +67,7 @@ def test_a_variable_is_named_with_its_place(folder: Path) -> None:
     assert explained({}, dotenv=False)["db_path"].source == "default"
 
 
-def test_what_is_set_to_nothing_silences_the_file(folder: Path) -> None:
+def test_an_empty_value_hides_the_file(folder: Path) -> None:
     (folder / ".env").write_text("DB_PATH=of_the_file.db\n")
     assert explained({"DB_PATH": ""})["db_path"].source == "default"
     [(name, _, why)] = in_vain({"DB_PATH": ""})
@@ -85,7 +85,7 @@ def test_recording_is_switched_off_by_the_environment_only(folder: Path) -> None
         assert found == ("disabled", value, "environment: CURIO_DISABLED", "")
 
 
-def test_a_url_of_ours_comes_before_all_variables(folder: Path) -> None:
+def test_our_url_takes_precedence_over_all_variables(folder: Path) -> None:
     environ = {
         "CURIO_DATABASE_URL": "sqlite:///ours.db",
         "DB_PATH": "variable.db",
@@ -102,7 +102,7 @@ def test_a_url_of_ours_comes_before_all_variables(folder: Path) -> None:
     }
 
 
-def test_the_hosts_url_comes_last() -> None:
+def test_database_url_comes_last() -> None:
     environ = {"DATABASE_URL": "sqlite:///host.db"}
     assert explained(environ)["db_path"].source == "environment: DATABASE_URL"
     assert in_vain({**environ, "DB_PATH": "mine.db"}) == {
@@ -110,7 +110,7 @@ def test_the_hosts_url_comes_last() -> None:
     }
 
 
-def test_what_a_backend_does_not_have_is_set_in_vain() -> None:
+def test_settings_of_other_backends_are_ignored() -> None:
     environ = {"DB_TYPE": "sqlite", "DB_HOST": "db", "DB_PASSWORD": SECRET}
     assert in_vain(environ) == {
         ("db_host", "environment: DB_HOST", "sqlite has none"),
@@ -119,13 +119,13 @@ def test_what_a_backend_does_not_have_is_set_in_vain() -> None:
     assert "db_path" not in explained({"DB_TYPE": "memory", "DB_PATH": "x.db"})
 
 
-def test_naming_a_server_is_what_chose_postgres() -> None:
+def test_naming_a_server_is_shown_as_the_reason_for_postgres() -> None:
     found = explained({"DB_NAME": "agents"})
     assert found["db_type"] == ("db_type", "postgres", "environment: DB_NAME", "")
     assert found["db_schema"] == ("db_schema", "agent_sdk", "default", "")
 
 
-def test_of_a_url_every_part_is_told() -> None:
+def test_every_part_of_a_url_is_shown() -> None:
     url = f"postgresql://me:{SECRET}@db.example.org/agents?schema=runs&sslmode=require"
     found = explained({"CURIO_DATABASE_URL": url})
     ours = "environment: CURIO_DATABASE_URL"
@@ -164,7 +164,7 @@ def test_libpqs_variables_fill_the_gaps_of_postgres_only(
     assert unused["environment: PGHOST"] == "PostgreSQL is not chosen"
 
 
-def test_what_happens_to_words_is_looked_up_whatever_names_the_database(folder: Path) -> None:
+def test_redaction_is_looked_up_for_any_database(folder: Path) -> None:
     (folder / ".env").write_text("CURIO_REDACT=email\nCURIO_CONTENT=full\n")
     environ = {"CURIO_DATABASE_URL": "memory://", "CURIO_CONTENT": "metrics-only"}
     env = f"{folder / '.env'}"
@@ -174,7 +174,7 @@ def test_what_happens_to_words_is_looked_up_whatever_names_the_database(folder: 
     assert in_vain(environ) == {("content", f"{env}: CURIO_CONTENT", f"{content} comes first")}
 
 
-def test_an_argument_comes_first(folder: Path) -> None:
+def test_an_argument_takes_precedence(folder: Path) -> None:
     given = {"--url": {"CURIO_DATABASE_URL": "sqlite:///argument.db"}}
     environ = {"CURIO_DATABASE_URL": "sqlite:///ours.db", "DB_PATH": "x.db"}
     assert explained(environ, given=given)["db_path"][1:3] == (
@@ -223,16 +223,16 @@ def test_no_secret_is_shown_however_a_url_is_mistyped(url: str, shown: str) -> N
         {"CURIO_DATABASE_URL": "sqlite:///b.db", "DB_HOST": "h"},
     ],
 )
-def test_what_is_explained_is_what_is_used(environ: dict[str, str]) -> None:
+def test_the_explained_settings_are_the_used_ones(environ: dict[str, str]) -> None:
     config = DatabaseConfig.from_env(environ)
     found = explained(environ)
-    del found["disabled"]  # It is no part of a database.
+    del found["disabled"]  # It is not a setting of a database.
     for name, setting in found.items():
         value = getattr(config, name)
         assert setting.value == (str(Path(value).absolute()) if name == "db_path" else value)
 
 
-def test_what_completes_a_url_is_told_with_its_place() -> None:
+def test_a_value_that_completes_a_url_is_shown_with_its_source() -> None:
     environ = {
         "DATABASE_URL": "postgresql://me@host/app?schema=mine",
         "DB_PASSWORD": SECRET,
@@ -246,7 +246,7 @@ def test_what_completes_a_url_is_told_with_its_place() -> None:
     }
 
 
-def test_a_hosts_database_of_another_kind_is_told_as_unused() -> None:
+def test_a_database_url_of_another_kind_is_shown_as_ignored() -> None:
     assert in_vain({"DATABASE_URL": "mysql://host/app"}) == {
         ("url", "environment: DATABASE_URL", "it names a database of another kind")
     }

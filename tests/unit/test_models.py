@@ -1,4 +1,4 @@
-"""The three records: their published shape, and their way through dictionaries and JSON."""
+"""The three records: their published fields, and their conversion to dictionaries and JSON."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.support.records import MODELS, Record
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
-# Positional order and defaults are published: they may grow at their end and change nowhere else.
+# Positional order and defaults are published: fields may only be added at the end.
 PUBLISHED: dict[type[Record], dict[str, Any]] = {
     AgentRun: {
         "agent_name": "",
@@ -235,7 +235,7 @@ def test_these_event_types_are_known() -> None:
 
 
 @pytest.mark.parametrize("word", [*AgentRunStatus, *EventType])
-def test_known_words_are_their_text_and_named_after_it(word: AgentRunStatus | EventType) -> None:
+def test_members_equal_their_text_and_have_its_name(word: AgentRunStatus | EventType) -> None:
     assert f"{word}" == word.value
     assert word.name == word.value.upper().replace(".", "_")
 
@@ -244,7 +244,7 @@ def test_known_words_are_their_text_and_named_after_it(word: AgentRunStatus | Ev
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_a_dictionary_has_every_field_and_comes_back_equal(model: type[Record]) -> None:
+def test_a_dictionary_has_every_field_and_round_trips(model: type[Record]) -> None:
     for record in FULL[model], model("agent", "run"):
         described = record.to_dict()
         assert list(described) == [field.name for field in fields(model)]
@@ -329,7 +329,7 @@ def holding(model: type[Record], field: str, value: Any) -> Record:
 
 
 @with_each_getter
-def test_a_payload_can_be_had_as_a_dictionary(
+def test_a_payload_can_be_read_as_a_dictionary(
     model: type[Record], field: str, get: Callable[[Any], dict[str, Any]]
 ) -> None:
     for value, expected in (
@@ -343,7 +343,7 @@ def test_a_payload_can_be_had_as_a_dictionary(
 
 
 @with_each_getter
-def test_a_payload_that_is_no_object_is_refused_by_name(
+def test_a_payload_that_is_not_an_object_is_refused_by_name(
     model: type[Record], field: str, get: Callable[[Any], dict[str, Any]]
 ) -> None:
     for value in "no JSON", "[1]", "null", '"a"', [1], 5, "[" * 100_000:
@@ -357,7 +357,7 @@ def test_a_payload_that_is_no_object_is_refused_by_name(
 @pytest.mark.parametrize(
     ("tokens", "total"), [((1, 2), 3), ((None, 2), 2), ((1, None), 1), ((None, None), 0)]
 )
-def test_total_tokens_count_what_is_known(
+def test_total_tokens_sum_the_known_counts(
     tokens: tuple[int | None, int | None], total: int
 ) -> None:
     given, answered = tokens
@@ -379,7 +379,7 @@ def test_total_tokens_count_what_is_known(
         (None, '{"cost_usd": 0}', "0"),
     ],
 )
-def test_a_cost_is_exact_and_that_of_the_column_comes_first(
+def test_a_cost_is_exact_and_the_column_takes_precedence(
     cost: Decimal | None, metrics: Any, expected: str
 ) -> None:
     found = AgentLLMUsage("agent", "run", usage_metrics=metrics, cost_usd=cost).get_cost_usd()
@@ -406,11 +406,11 @@ def test_a_cost_is_exact_and_that_of_the_column_comes_first(
         {"cost_usd": [1]},
     ],
 )
-def test_a_cost_that_nobody_names_is_unknown_and_not_free(metrics: Any) -> None:
+def test_a_missing_cost_is_unknown_not_zero(metrics: Any) -> None:
     assert AgentLLMUsage("agent", "run", usage_metrics=metrics).get_cost_usd() is None
 
 
-def test_a_dictionary_shares_nothing_with_its_record_and_is_ready_for_json() -> None:
+def test_a_dictionary_is_a_copy_and_can_be_serialised_as_json() -> None:
     moment = datetime(2026, 11, 20, tzinfo=UTC)
     run = AgentRun("agent", "run", tags=["a"], metadata={"at": moment, "cost": [Decimal("0.1")]})
     described = run.to_dict()

@@ -1,4 +1,4 @@
-"""A choice of records is a value: it can be compared, kept as JSON, and used again later."""
+"""A record filter is a value: it can be compared, stored as JSON, and used later."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ SPELLINGS = [
 
 
 @pytest.mark.parametrize(("kind", "one", "other"), SPELLINGS)
-def test_choices_are_equal_if_they_ask_for_the_same(
+def test_filters_are_equal_if_they_select_the_same(
     kind: FilterKind, one: dict[str, Any], other: dict[str, Any]
 ) -> None:
     assert kind.of(one) == kind.of(other)
@@ -53,7 +53,7 @@ def test_choices_are_equal_if_they_ask_for_the_same(
 
 
 @pytest.mark.parametrize(("kind", "one", "other"), SPELLINGS)
-def test_a_choice_is_the_same_after_it_was_json(
+def test_a_filter_round_trips_through_json(
     kind: FilterKind, one: dict[str, Any], other: dict[str, Any]
 ) -> None:
     kept = json.loads(json.dumps(kind.of(one).to_dict()))
@@ -68,13 +68,13 @@ def test_a_choice_is_the_same_after_it_was_json(
     ids=repr,
 )
 @pytest.mark.parametrize("path", ["a", "a.b", ("a.b",), ("",), ("a", "c.d", "")], ids=repr)
-def test_any_value_at_any_path_is_the_same_after_it_was_json(path: Any, value: Any) -> None:
+def test_any_value_at_any_path_round_trips_through_json(path: Any, value: Any) -> None:
     chosen = EVENT_FILTERS.of({"payload": {path: value}})
     assert EVENT_FILTERS.from_dict(json.loads(json.dumps(chosen.to_dict()))) == chosen
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.names.__name__)
-def test_each_filter_survives_json(kind: FilterKind) -> None:
+def test_each_single_filter_round_trips_through_json(kind: FilterKind) -> None:
     filters: dict[str, Any] = dict.fromkeys(kind.names.__annotations__, "7d")
     filters |= {name: {"a": 1} for name in ("payload", "metadata") if name in filters}
     known = {"min_level": "error", "source": "human"}
@@ -85,18 +85,18 @@ def test_each_filter_survives_json(kind: FilterKind) -> None:
 
 
 @pytest.mark.parametrize("one", KINDS, ids=lambda kind: kind.names.__name__)
-def test_choices_of_different_records_are_not_equal(one: FilterKind) -> None:
+def test_filters_of_different_records_are_not_equal(one: FilterKind) -> None:
     assert [one.of({"run_id": "r"}) == kind.of({"run_id": "r"}) for kind in KINDS] == [
         kind is one for kind in KINDS
     ]
 
 
-def test_a_choice_cannot_be_changed() -> None:
+def test_a_filter_is_immutable() -> None:
     with pytest.raises(AttributeError):
         RUN_FILTERS.of({}).given = ()  # type: ignore[misc]
 
 
-def test_a_kept_window_moves_with_the_clock() -> None:
+def test_a_stored_window_moves_with_the_clock() -> None:
     chosen = RUN_FILTERS.from_dict({"since": "2h"})
     assert chosen.where(CLOCK) == (
         Filter("created_at", ">=", "2026-11-20T10:00:00.000000+00:00", "2h"),
@@ -106,7 +106,7 @@ def test_a_kept_window_moves_with_the_clock() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.names.__name__)
-def test_a_filter_that_there_is_not_is_refused(kind: FilterKind) -> None:
+def test_an_unknown_filter_is_refused(kind: FilterKind) -> None:
     for make in (kind.of, kind.from_dict):
         with pytest.raises(TypeError, match="'agent' is not a filter here; the filters are"):
             make({"agent": None})
@@ -139,9 +139,7 @@ def test_what_is_no_dict_is_not_a_choice(kept: Any) -> None:
     ],
     ids=lambda value: repr(value)[:40],
 )
-def test_what_somebody_made_of_a_kept_choice_is_refused_by_name(
-    kept: dict[str, Any], field: str
-) -> None:
+def test_a_modified_stored_filter_is_refused_by_name(kept: dict[str, Any], field: str) -> None:
     with pytest.raises(InvalidValueError) as refused:
         EVENT_FILTERS.from_dict(kept)
     assert refused.value.field == field

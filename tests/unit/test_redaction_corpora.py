@@ -1,6 +1,6 @@
-"""How many secrets the named patterns find, and how much they leave alone: counted on two corpora.
+"""Count on two corpora how many secrets the named patterns find, and what they leave alone.
 
-The figures are printed, and stand in docs/redaction.md: who changes them changes them there too.
+The figures are printed, and must equal those in docs/redaction.md.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _PIECE = 6
 
 
 def rest(made: Made, redacted: str) -> set[str]:
-    """Return the pieces of a secret that are left."""
+    """Return the pieces of a secret that remain."""
     last = max(len(made.secret) - _PIECE, 0)
     pieces = {made.secret[at : at + _PIECE] for at in range(last + 1)}
     return {piece for piece in pieces if piece in redacted}
@@ -51,7 +51,7 @@ def test_most_secrets_are_found(
     assert found_by_everything == found + len({"IBAN", "phone", "SSN"})
 
 
-def test_nothing_else_is_touched(
+def test_clean_text_is_not_changed(
     capsys: pytest.CaptureFixture[str], record_property: pytest.RecordProperty
 ) -> None:
     redact = SecretPatterns("all")
@@ -65,14 +65,14 @@ def test_nothing_else_is_touched(
 
 
 @pytest.mark.parametrize("made", SECRETS, ids=lambda made: made.what)
-def test_no_label_stands_beside_the_rest_of_a_secret(made: Made) -> None:
+def test_no_part_of_a_secret_remains_beside_its_label(made: Made) -> None:
     for text in (made.text, json.dumps({"text": made.text}), f"See below.\n{made.text}\nThanks."):
         redacted = SecretPatterns(*KNOWN)("AgentRunEvent.data", text)
         assert redacted == text or not rest(made, redacted)
 
 
 @pytest.mark.parametrize("made", SECRETS, ids=lambda made: made.what)
-def test_what_was_redacted_stays_as_it_is(made: Made) -> None:
+def test_redacted_text_is_not_changed_again(made: Made) -> None:
     redact = SecretPatterns(*KNOWN)
     once = redact("AgentRunEvent.data", made.text)
     assert redact("AgentRunEvent.data", once) == once
@@ -83,6 +83,6 @@ def test_the_secrets_are_the_same_each_time() -> None:
     assert len({made.what for made in SECRETS}) == len(SECRETS)
 
 
-def test_all_are_four_names() -> None:
+def test_all_means_four_names() -> None:
     assert ALL == ("keys", "api-keys", "cards", "emails")
     assert {*KNOWN} - {*ALL} == {"ibans", "phones", "ssns", "ips"}

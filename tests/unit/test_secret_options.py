@@ -1,4 +1,4 @@
-"""What a program adds to the named patterns: more names, shapes of its own, exceptions, a call."""
+"""Options of the named patterns: optional names, own shapes, safe names, a callback."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def redact(text: str, *names: str, **options: Any) -> str:
     return SecretPatterns(*names, **options)(FIELD, text)
 
 
-# --- opted in -------------------------------------------------------------------------------------
+# --- optional names -------------------------------------------------------------------------------
 
 SPACED = " ".join(re.findall(".{1,4}", iban(Random(1))))
 FOUND = {
@@ -42,16 +42,14 @@ NOT_FOUND = {
     ("name", "text"), [(n, text) for n, each in FOUND.items() for text in each]
 )
 @pytest.mark.parametrize("around", ["{}", "it is {}.", "({})", "a\n{}\nb", '["{}"]'])
-def test_numbers_are_found_by_the_names_that_are_opted_in(
-    name: str, text: str, around: str
-) -> None:
+def test_numbers_are_found_by_the_optional_names(name: str, text: str, around: str) -> None:
     assert redact(around.format(text), name) == around.format(f"[redacted:{name[:-1]}]")
 
 
 @pytest.mark.parametrize(
     ("name", "text"), [(n, text) for n, each in NOT_FOUND.items() for text in each]
 )
-def test_what_only_looks_like_one_stays(name: str, text: str) -> None:
+def test_similar_numbers_stay(name: str, text: str) -> None:
     assert redact(f"it is {text}, say", name) == f"it is {text}, say"
 
 
@@ -62,12 +60,12 @@ def test_no_part_of_an_account_is_taken_for_a_card(gap: str) -> None:
         assert redact(f"to {number}, now", *KNOWN) == "to [redacted:iban], now"
 
 
-def test_words_in_capitals_behind_an_account_stay() -> None:
+def test_words_in_capitals_after_an_account_stay() -> None:
     assert redact(f"{SPACED} BIC COBADEFF", "ibans") == "[redacted:iban] BIC COBADEFF"
 
 
 @pytest.mark.parametrize("name", FOUND)
-def test_all_does_not_mean_them(name: str) -> None:
+def test_all_does_not_include_them(name: str) -> None:
     text = ", ".join(FOUND[name])
     assert redact(text, "all") == text
     assert redact(text, "all", name).count(f"[redacted:{name[:-1]}]") == len(FOUND[name])
@@ -85,7 +83,7 @@ def test_all_does_not_mean_them(name: str) -> None:
     ],
     ids=str,
 )
-def test_a_shape_of_ones_own_is_found_and_labeled_by_its_name(shape: Any) -> None:
+def test_an_own_shape_is_found_and_labeled_by_its_name(shape: Any) -> None:
     key = "acme_" + "a1b2c3d4"
     for text in (f"use {key} now", json.dumps({"a": [key, {"b": f"{key}\n"}]})):
         assert redact(text, "all", extra={"acme-key": shape}) == text.replace(
@@ -94,7 +92,7 @@ def test_a_shape_of_ones_own_is_found_and_labeled_by_its_name(shape: Any) -> Non
         assert redact(text, extra={"acme-key": shape}) != text, "no other name is needed"
 
 
-def test_ones_own_come_first_and_their_labels_stay() -> None:
+def test_own_patterns_come_first_and_their_labels_stay() -> None:
     text = 'mail alice@example.com, {"password": "hunter2"}'
     own = {"person": r"alice@example\.com", "secret": "hunter2"}
     assert redact(text, "all", extra=own) == (
@@ -122,7 +120,7 @@ def test_a_safe_name_is_safe_in_any_spelling(name: str) -> None:
         assert redact(text, "keys", safe={"access_token"}) == text
 
 
-def test_under_a_safe_name_other_patterns_still_look() -> None:
+def test_values_of_a_safe_name_are_searched_by_other_patterns() -> None:
     text = json.dumps({"cookie": "alice@example.com", "password": "x"})
     assert json.loads(redact(text, "all", safe=["cookie"])) == {
         "cookie": "[redacted:email]",
@@ -130,15 +128,15 @@ def test_under_a_safe_name_other_patterns_still_look() -> None:
     }
 
 
-def test_safe_is_a_collection() -> None:
+def test_safe_must_be_a_collection() -> None:
     with pytest.raises(ConfigurationError, match="safe is a collection of names"):
         SecretPatterns("all", safe="cookie")
 
 
-# --- being told -----------------------------------------------------------------------------------
+# --- on_match -------------------------------------------------------------------------------------
 
 
-def test_each_match_is_told_by_field_and_name_and_never_by_what_it_was() -> None:
+def test_each_match_is_reported_by_field_and_name_without_the_secret() -> None:
     told: list[tuple[str, str]] = []
     number = card(Random(3))
     payload = {"password": "hunter2", "pin": 482113, "n": int(number), "to": ["a@b.de, c@d.de"]}
@@ -152,7 +150,7 @@ def test_each_match_is_told_by_field_and_name_and_never_by_what_it_was() -> None
     )
 
 
-def test_what_was_redacted_before_is_not_told_again() -> None:
+def test_redacted_text_is_not_reported_again() -> None:
     told: list[str] = []
     patterns = SecretPatterns("all", on_match=lambda field, name: told.append(name))
     once = patterns(FIELD, '{"password": "hunter2", "text": "api_key=abc, to a@b.de"}')
@@ -161,7 +159,7 @@ def test_what_was_redacted_before_is_not_told_again() -> None:
     assert len(told) == 3
 
 
-def test_what_the_callback_raises_is_raised() -> None:
+def test_an_exception_of_the_callback_is_raised() -> None:
     def on_match(field: str, name: str) -> None:
         raise RuntimeError(name)
 
@@ -171,13 +169,13 @@ def test_what_the_callback_raises_is_raised() -> None:
 
 
 @pytest.mark.parametrize("names", [(), ("emials",), ("all", "x"), (5,)], ids=str)
-def test_names_that_are_not_known_are_refused_with_those_that_are(names: Any) -> None:
+def test_an_unknown_name_is_refused_with_the_known_ones(names: Any) -> None:
     with pytest.raises(
         ConfigurationError, match=r"keys, .*ips, .*or all for keys, api-keys, cards"
     ):
         SecretPatterns(*names)
 
 
-def test_every_name_can_be_given_alone() -> None:
+def test_every_name_can_be_used_alone() -> None:
     for name in KNOWN:
         assert redact("nothing to find", name) == "nothing to find"

@@ -1,4 +1,4 @@
-"""The named patterns: what each finds, what it leaves alone, and that JSON stays JSON."""
+"""The named patterns find secrets, leave other text alone, and preserve JSON."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_values_under_other_names_stay(name: str) -> None:
 
 
 @pytest.mark.parametrize("value", [None, True, False, ""])
-def test_what_only_says_whether_there_is_a_secret_stays(value: object) -> None:
+def test_a_flag_about_a_secret_stays(value: object) -> None:
     text = json.dumps({"password": value})
     assert redact(text, "keys") == text
 
@@ -116,7 +116,7 @@ LONG = "a1B2c3D4" * 4
     "name",
     ["token", "reset_token", "auth", "jwt", "bearer", "sessionid", "session", "pass"],
 )
-def test_under_names_that_mean_other_things_too_a_value_has_to_look_like_a_secret(
+def test_under_ambiguous_names_a_value_must_look_like_a_secret(
     name: str,
 ) -> None:
     for harmless in ["Hello", "oauth", "the quick brown fox jumps", "two of 3", 50256, None]:
@@ -133,7 +133,7 @@ def test_a_url_under_such_a_name_stays(name: str) -> None:
     assert redact_value(value, "keys") == value
 
 
-def test_of_a_list_of_tokens_only_those_are_redacted_that_look_like_secrets() -> None:
+def test_only_tokens_of_a_list_that_look_like_secrets_are_redacted() -> None:
     assert redact_value({"tokens": [LONG, "Hel", "lo"]}, "keys") == {
         "tokens": ["[redacted:key]", "Hel", "lo"]
     }
@@ -207,7 +207,7 @@ def test_a_name_and_its_value_may_be_members_or_a_pair(value: Any) -> None:
         r'"{\"password\": \"a\\\"hunter2pw\"}',
     ],
 )
-def test_whatever_stands_between_a_name_and_its_value(text: str) -> None:
+def test_any_separator_may_be_between_a_name_and_its_value(text: str) -> None:
     for around in ("{}", "{}\nlast"):
         redacted = redact(around.replace("{}", text), "keys")
         assert "[redacted:key]" in redacted
@@ -273,7 +273,7 @@ def test_addresses_are_redacted(text: str, redacted: str) -> None:
         "ssh://hg@bitbucket.org/org/repo",
     ],
 )
-def test_what_is_no_address_stays(text: str) -> None:
+def test_text_that_is_not_an_address_stays(text: str) -> None:
     assert redact(text, "emails") == text
 
 
@@ -306,7 +306,7 @@ def test_cards_are_redacted(card: str, around: str) -> None:
     ],
     ids=ascii,
 )
-def test_cards_are_found_however_they_are_set(card: str) -> None:
+def test_cards_are_found_in_any_spelling(card: str) -> None:
     for text in (f"card {card}.", json.dumps({"to": f"{card}, now"})):
         assert card not in redact(text, "cards")
         assert "[redacted:card]" in redact(text, "cards")
@@ -321,12 +321,12 @@ def test_cards_that_are_numbers_become_text(card: int) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "4111111111111112",  # Its last digit is wrong.
+        "4111111111111112",  # Its check digit is wrong.
         "411111111111",  # Twelve digits.
         "41111111111111111111",  # Twenty.
         "0.4111111111111111",
         "x4111111111111111",
-        "1763720073008",  # Milliseconds since 1970, with a right last digit.
+        "1763720073008",  # Milliseconds since 1970, with a correct check digit.
         "1763720073000000001",
         "4 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1",
         "4111 1111 and 1111 1111",
@@ -334,7 +334,7 @@ def test_cards_that_are_numbers_become_text(card: int) -> None:
         "4111.111111111111",  # A decimal fraction.
         "v4111.1111.1111.1111",
         "4111.1111.1111.1111.1",
-        "9007199254740993",  # No network's.
+        "9007199254740993",  # Not a prefix of a network.
         "5011111111111",
     ],
 )
@@ -342,7 +342,7 @@ def test_other_digits_stay(text: str) -> None:
     assert redact(text, "cards") == text
 
 
-def test_the_longest_card_is_redacted_and_what_follows_stays() -> None:
+def test_the_longest_card_is_redacted_and_the_following_digits_stay() -> None:
     assert redact("4111 1111 1111 1111 123 x", "cards") == "[redacted:card] 123 x"
     both = "4111111111111111 5555555555554444"
     assert redact(f"cards {both}", "cards") == "cards [redacted:card] [redacted:card]"
@@ -350,7 +350,7 @@ def test_the_longest_card_is_redacted_and_what_follows_stays() -> None:
 
 # --- api-keys -------------------------------------------------------------------------------------
 
-# Put together here, so that nobody's scanner takes them for real.
+# Assembled here, so that no secret scanner takes them for real.
 API_KEYS = {
     "openai": "sk-" + "proj-" + "a1B2" * 10,
     "anthropic": "sk-" + "ant-api03-" + "a1B2_-" * 10,
@@ -373,7 +373,7 @@ def test_api_keys_are_redacted(key: str, around: str) -> None:
     assert redact_value([around.format(key)], "api-keys") == [redacted]
 
 
-def test_what_bears_a_token_keeps_its_first_word() -> None:
+def test_the_word_bearer_stays() -> None:
     assert redact("Bearer abcDEF123456._~+/=", "api-keys") == "Bearer [redacted:api-key]"
     assert redact("the bearer of good news", "api-keys") == "the bearer of good news"
 
@@ -396,11 +396,11 @@ def test_what_bears_a_token_keeps_its_first_word() -> None:
         "std.SG.x",
     ],
 )
-def test_what_looks_like_a_key_only_at_first_stays(text: str) -> None:
+def test_text_that_only_begins_like_a_key_stays(text: str) -> None:
     assert redact(text, "api-keys") == text
 
 
-def test_every_shape_of_the_table_is_hinted_at_and_found_whole() -> None:
+def test_every_shape_of_the_table_passes_the_hint_and_is_found_completely() -> None:
     for shape in SHAPES:
         alphabet = re.compile(f"[{shape.alphabet}]")
         letters = [each for each in string.ascii_letters + string.digits if alphabet.match(each)]
@@ -412,14 +412,14 @@ def test_every_shape_of_the_table_is_hinted_at_and_found_whole() -> None:
                 assert redact(text, "api-keys") == expected, shape
 
 
-def test_no_two_shapes_have_one_prefix() -> None:
+def test_no_two_shapes_have_the_same_prefix() -> None:
     assert len({shape.prefix for shape in SHAPES}) == len(SHAPES)
 
 
 @pytest.mark.parametrize(
     "kind", ["RSA PRIVATE KEY", "ENCRYPTED PRIVATE KEY", "PGP PRIVATE KEY BLOCK"]
 )
-def test_private_keys_are_found_with_their_headers_and_where_they_are_cut_off(kind: str) -> None:
+def test_private_keys_are_found_with_their_headers_and_truncated(kind: str) -> None:
     head, end = f"-----BEGIN {kind}-----\n", f"-----END {kind}-----"
     body = "Proc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,0A1B\n\nMIIEhunter2+/=\n=aBcD\n"
     for text in (f"{head}{body}{end}", f"{head}{body}", f"{head}{body}-----E"):
@@ -427,7 +427,7 @@ def test_private_keys_are_found_with_their_headers_and_where_they_are_cut_off(ki
     assert redact(f"{head}{body}{end}\n" * 2, "api-keys") == "[redacted:api-key]\n" * 2
 
 
-def test_a_private_key_in_the_lines_of_a_program_is_found_whole() -> None:
+def test_a_private_key_in_source_code_is_found_completely() -> None:
     lines = [r'"-----BEGIN PRIVATE KEY-----\n"', r'"MIIEhunter2\n"', '"-----END PRIVATE KEY-----"']
     text = "key = ({})".format("\n    ".join(lines))
     assert redact(text, "api-keys") == 'key = ("[redacted:api-key]")'
@@ -438,7 +438,7 @@ def test_a_private_key_in_the_lines_of_a_program_is_found_whole() -> None:
 # --- JSON -----------------------------------------------------------------------------------------
 
 
-def test_json_in_which_nothing_is_found_stays_to_the_letter() -> None:
+def test_json_without_a_match_is_unchanged() -> None:
     text = ' { "a" : 1.50e3, "b":"\\u00e9 x:y", "max_tokens" : 5, "c":[ ], "at": "@" }\n'
     assert ALL("", text) == text
 
@@ -456,13 +456,13 @@ def test_an_escape_before_an_address_stays_whole() -> None:
 
 
 @pytest.mark.parametrize("hidden", ['"hunter2"', '"\\u0068unter2"', '["hunter2"]'])
-def test_a_name_that_comes_twice_hides_nothing(hidden: str) -> None:
+def test_a_repeated_name_hides_nothing(hidden: str) -> None:
     redacted = ALL("", f'{{"password": {hidden}, "password": ""}}')
     assert json.loads(redacted) == {"password": ""}
     assert "unter2" not in redacted
 
 
-def test_json_in_json_is_read_too() -> None:
+def test_json_in_json_is_searched_too() -> None:
     inner = json.dumps({"arguments": json.dumps({"password": "hunter2", "n": 4111111111111111})})
     redacted = redact_value({"body": inner}, "all")
     assert json.loads(json.loads(redacted["body"])["arguments"]) == {
@@ -478,8 +478,8 @@ def test_names_in_json_are_redacted_too() -> None:
 @pytest.mark.parametrize(
     "text", ['{"password": ' + "[" * 100_000, '{"password": 1' + "0" * 10_000 + "}"], ids=len
 )
-def test_json_that_python_cannot_read_is_never_taken_for_redacted(text: str) -> None:
-    """It raises, and so no words are kept; or what was found is gone."""
+def test_json_that_python_cannot_read_is_never_stored_unredacted(text: str) -> None:
+    """It raises, so no text is stored, or the secret is removed."""
     try:
         redacted = ALL("", text)
     except (RecursionError, ValueError):
@@ -507,7 +507,7 @@ json_values = st.recursive(
 @example("\\\nalice@example.com", False, "emails")
 @example(-4111111111111111, False, "cards")
 @example('"-----BEGIN PRIVATE KEY-----"', False, "api-keys")
-def test_json_stays_json_and_what_was_redacted_stays_as_it_is(
+def test_json_stays_json_and_redacted_text_is_not_changed_again(
     value: Any, escaped: bool, name: str
 ) -> None:
     text = json.dumps(value, ensure_ascii=escaped)
@@ -517,12 +517,12 @@ def test_json_stays_json_and_what_was_redacted_stays_as_it_is(
 
 
 @given(st.text(), st.text())
-def test_an_address_is_found_wherever_it_stands(before: str, after: str) -> None:
+def test_an_address_is_found_anywhere(before: str, after: str) -> None:
     texts = [f"{before} alice@example.com {after}", json.dumps([f"{before} alice@example.com"])]
     assert all("alice@example" not in ALL("", text) for text in texts)
 
 
-# --- labeled whole --------------------------------------------------------------------------------
+# --- no remains beside a label --------------------------------------------------------------------
 
 _LETTERS = string.ascii_letters + string.digits
 _BARE = st.text(f"{_LETTERS}!#%*+/?@^_~-", min_size=8, max_size=80)
@@ -542,7 +542,7 @@ def pieces(text: str) -> set[str]:
 
 
 def assert_labeled_whole(text: str, secret: str, form: str) -> None:
-    """Either there is no label, or nothing of the secret but what stands around it anyway."""
+    """Assert that there is no label, or that only the surrounding text remains beside it."""
     redacted = ALL("", text)
     if redacted != text:
         assert pieces(secret) & pieces(redacted) <= pieces(form + "[redacted:key]")
@@ -550,14 +550,14 @@ def assert_labeled_whole(text: str, secret: str, form: str) -> None:
 
 @given(_BARE, st.sampled_from(_BARE_FORMS))
 @example("aaaa@bbbb1", "postgres://me:{}@host/db")
-def test_no_part_of_a_secret_stands_beside_its_label(secret: str, form: str) -> None:
+def test_no_part_of_a_secret_remains_beside_its_label(secret: str, form: str) -> None:
     if "://" in form:
-        secret = secret.replace("/", "-")  # There it would end what a password can stand in.
+        secret = secret.replace("/", "-")  # There it would end the password.
     assert_labeled_whole(form.format(secret), secret, form)
 
 
 @given(_QUOTED, st.sampled_from(_QUOTED_FORMS))
-def test_no_part_of_a_quoted_secret_stands_beside_its_label(secret: str, form: str) -> None:
+def test_no_part_of_a_quoted_secret_remains_beside_its_label(secret: str, form: str) -> None:
     assert_labeled_whole(form.format(json.dumps(secret)), secret, form)
     cut_off = json.dumps({"a": 1, "password": secret, "b": "c"})[:-6]
     assert_labeled_whole(cut_off, secret, cut_off.replace(secret, ""))
@@ -565,13 +565,13 @@ def test_no_part_of_a_quoted_secret_stands_beside_its_label(secret: str, form: s
 
 
 @given(st.text(min_size=8), st.sampled_from(SECRET_NAMES))
-def test_no_part_of_a_secret_in_json_stands_beside_its_label(secret: str, name: str) -> None:
+def test_no_part_of_a_secret_in_json_remains_beside_its_label(secret: str, name: str) -> None:
     for value in ({name: secret}, [{"name": name, "value": secret}], json.dumps({name: secret})):
         assert_labeled_whole(json.dumps(value), secret, json.dumps(value).replace(secret, ""))
 
 
 @given(st.sampled_from(SHAPES), _KEY_LETTERS, st.sampled_from(["{}", "x={}", "({})", '"{}"']))
-def test_no_part_of_a_key_stands_beside_its_label(shape: Shape, letters: str, form: str) -> None:
+def test_no_part_of_a_key_remains_beside_its_label(shape: Shape, letters: str, form: str) -> None:
     assert_labeled_whole(form.format(shape.prefix + letters), letters, form + shape.prefix)
 
 
@@ -610,6 +610,6 @@ def test_no_text_takes_more_than_a_fixed_number_of_steps_for_each_character(piec
     assert json.loads(EVERY("", nested)).keys() == {"a", "password"}
 
 
-def test_every_label_is_kept_by_every_pattern() -> None:
+def test_no_pattern_changes_a_label() -> None:
     labels = " ".join(f"[redacted:{name}]" for name in ("key", "email", "card", "api-key"))
     assert ALL("", labels) == labels

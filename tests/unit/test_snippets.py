@@ -1,4 +1,4 @@
-"""A snippet shows on one line why a text was found."""
+"""A snippet shows on one line why a text matches."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.support.corpus import samples
 
 
 def shown(query: str, text: str, width: int = 160) -> str:
-    """A snippet, with brackets around what it highlights."""
+    """Return a snippet with brackets around its highlights."""
     piece = snippet(parse_query(query), text, width=width)
     assert piece is not None
     marked, at = "", 0
@@ -44,13 +44,13 @@ def shown(query: str, text: str, width: int = 160) -> str:
         ("#\u20e3", "press #\ufe0f\u20e3 or *\u20e3", "press [#\ufe0f\u20e3] or [*\u20e3]"),
     ],
 )
-def test_what_was_looked_for_is_highlighted_as_it_stands_there(
+def test_matches_are_highlighted_in_their_original_spelling(
     query: str, text: str, expected: str
 ) -> None:
     assert shown(query, text) == expected
 
 
-def test_the_densest_place_is_shown_cut_between_words() -> None:
+def test_the_densest_part_is_shown_and_cut_between_words() -> None:
     text = f"limit {'filler ' * 60}(a rate limit, the same rate) {'ending ' * 60}limit"
     assert shown("rate limit", text, 60) == (
         "…filler (a [rate] [limit], the same [rate]) ending ending…"
@@ -58,7 +58,7 @@ def test_the_densest_place_is_shown_cut_between_words() -> None:
 
 
 @pytest.mark.parametrize("query", ["", "-a", "z", "..."])
-def test_where_nothing_of_the_query_stands_there_is_no_snippet(query: str) -> None:
+def test_a_text_without_a_match_has_no_snippet(query: str) -> None:
     assert snippet(parse_query(query), "a b c") is None
 
 
@@ -67,7 +67,7 @@ def test_a_phrase_that_is_too_long_shows_its_beginning() -> None:
     assert shown(f'"{words}"', f"zero {words} eight", 20) == "…[one two three four]…"
 
 
-def test_far_into_a_long_text_is_as_near_as_its_beginning() -> None:
+def test_a_match_far_into_a_long_text_is_found_as_fast_as_at_its_beginning() -> None:
     text = "filler, " * 5_000 + "the needle" + " filler" * 5_000
     assert shown("needle", text, 40) == "…filler, the [needle] filler filler…"
 
@@ -83,7 +83,7 @@ def test_no_visible_character_is_cut(width: int) -> None:
 
 
 def _rests(piece: Snippet) -> list[str]:
-    """What follows each cut that highlighting makes."""
+    """Return the rest of the text after each boundary of a highlight."""
     return [piece.text[at:] for span in piece.highlights for at in span]
 
 

@@ -1,4 +1,4 @@
-"""Watermarks as text, and how much of it there is."""
+"""Watermarks as text, and the size of that text."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ WATERMARKS = st.builds(Watermark, st.integers(0, 2**63 - 1), st.tuples(GAPS, GAP
 
 
 @given(WATERMARKS)
-def test_a_watermark_is_the_same_after_it_was_text(watermark: Watermark) -> None:
+def test_a_watermark_round_trips_through_text(watermark: Watermark) -> None:
     assert Watermark.parse(watermark.text()) == watermark
 
 
@@ -36,6 +36,6 @@ def test_a_gap_takes_some_bytes() -> None:
 
 
 @given(st.sets(st.integers(0, 30)))
-def test_holes_are_the_ids_that_are_not_there(ids: set[int]) -> None:
+def test_gaps_are_the_missing_ids(ids: set[int]) -> None:
     found = [ident for first, end in holes(5, 25, sorted(ids)) for ident in range(first, end)]
     assert found == [ident for ident in range(5, 25) if ident not in ids]

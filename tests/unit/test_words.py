@@ -1,4 +1,4 @@
-"""What people type finds what was recorded, whatever the script; and nothing that is only near."""
+"""Queries in any script find the texts with their words, and no similar ones."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ every_sample = pytest.mark.parametrize(
 
 
 @every_sample
-def test_a_text_is_found_by_what_people_type_and_missed_by_what_is_only_near(
+def test_a_text_is_found_by_its_queries_and_not_by_similar_ones(
     sample: Sample,
 ) -> None:
     words = [*tokenize(sample.text), "", *tokenize(split_camel_case(sample.text) or "")]
@@ -49,7 +49,7 @@ def test_long_texts_have_the_words_of_their_parts() -> None:
     assert located[-1].end > len(together) - 20
 
 
-def test_so_many_words_count_and_so_much_of_each() -> None:
+def test_limited_numbers_of_words_and_characters_count() -> None:
     text = f"{'x' * 1_000} " * (MOST_WORDS + 1)
     assert tokenize(text) == ["x" * LONGEST_WORD] * MOST_WORDS
     assert len(tokenize_with_offsets(f"é {text}")) == MOST_WORDS
@@ -65,10 +65,10 @@ W = Phrase
         ('"rate limit" now', [W(("rate", "limit")), W(("now",))], []),
         ("“rate limit” «no w»", [W(("rate", "limit")), W(("no", "w"))], []),
         ("again again", [W(("again",))], []),
-        # Glued together is a phrase.
+        # Words joined without a space are a phrase.
         ("it's 20.04", [W(("it", "s")), W(("20", "04"))], []),
         ("a/b.py:17", [W(("a", "b", "py", "17"))], []),
-        # A dash excludes letters and quotations, at the beginning of what is typed.
+        # A dash before a word or a quotation excludes it.
         ("-word", [], [W(("word",))]),
         ('-"a phrase" b', [W(("b",))], [W(("a", "phrase"))]),
         ("a -b.c -d*", [W(("a",))], [W(("b", "c")), W(("d",), prefix=True)]),
@@ -79,16 +79,16 @@ W = Phrase
         ("foo- - b", [W(("foo",)), W(("b",))], []),
         ('"a"-b x-"c"', [W(("a",)), W(("b",)), W(("x", "c"))], []),
         ("-> -(a) -/b", [W(("a",)), W(("b",))], []),
-        # A star behind a word makes a beginning of it.
+        # A star after a word makes it a prefix.
         ("pre*", [W(("pre",), prefix=True)], []),
         ('"rate lim*"', [W(("rate", "lim"), prefix=True)], []),
         ("über* cafe\u0301*", [W(("uber",), prefix=True), W(("cafe",), prefix=True)], []),
         ("* a * *b", [W(("a",)), W(("b",))], []),
         ("c** d*e toolu_*", [W(("c",)), W(("d", "e")), W(("toolu",))], []),
-        # A quotation mark without its pair, or within a word, is nothing.
+        # An unpaired quotation mark, or one within a word, is ignored.
         ('"rate limit', [W(("rate",)), W(("limit",))], []),
         ('5" disk say"hi there"', [W(("5",)), W(("disk",)), W(("say", "hi")), W(("there",))], []),
-        # A date begins a time.
+        # A date is the prefix of a time.
         ("2026-11-20", [W(("2026", "11", "20"), prefix=True)], []),
         ("2026-11-20T10:30", [W(("2026", "11", "20t10", "30"))], []),
         # One character of a script without spaces may be the first of a pair.
@@ -100,7 +100,7 @@ W = Phrase
         ('"" - * ... \0 \ud800 \'"', [], []),
     ],
 )
-def test_what_is_typed_is_read_as_people_mean_it(
+def test_queries_are_parsed_as_people_mean_them(
     typed: str, required: list[Phrase], excluded: list[Phrase]
 ) -> None:
     assert parse_query(typed) == WordQuery(tuple(required), tuple(excluded))
@@ -111,7 +111,7 @@ def test_a_query_without_words_finds_nothing() -> None:
     assert not matches(parse_query("... *"), ["a"])
 
 
-def test_a_query_that_only_excludes_finds_all_that_lacks_it() -> None:
+def test_a_query_with_only_an_exclusion_finds_all_other_texts() -> None:
     query = parse_query('-quota -"rate limit"')
     assert query
     assert matches(query, ["limit", "rate"])
@@ -119,7 +119,7 @@ def test_a_query_that_only_excludes_finds_all_that_lacks_it() -> None:
     assert not matches(query, ["a", "rate", "limit"])
 
 
-def test_of_a_long_query_the_first_words_count() -> None:
+def test_the_first_words_of_a_long_query_count() -> None:
     typed = " ".join(f"w{number}" for number in range(1_000))
     assert len(parse_query(typed).required) == MOST_QUERY_WORDS
     assert matches(parse_query(typed), tokenize(typed))
@@ -128,7 +128,7 @@ def test_of_a_long_query_the_first_words_count() -> None:
 
 
 @pytest.mark.parametrize("text", ["กข" * 300_000, "ж「" * 300_000, "e\u0301" * 300_000])
-def test_of_a_piece_that_never_ends_its_beginning_counts(text: str) -> None:
+def test_the_beginning_of_an_endless_piece_counts(text: str) -> None:
     words = tokenize(text)
     assert words == tokenize(text[: 10 * MOST_WORDS])
     assert words == [word.text for word in tokenize_with_offsets(text)]
