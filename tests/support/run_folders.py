@@ -56,7 +56,7 @@ class RunFolder:
         }
 
     def summary(self, **others: Any) -> None:
-        """Write `summary.json`, the last file of a run; `metrics=` are written as by `metrics()`."""
+        """Write `summary.json`, the last file of a run; `metrics=` as by `metrics()`."""
         summary = {
             "run_id": self.run_id,
             "slug": self.slug,
