@@ -246,6 +246,8 @@ class RecordedRun(Scope):
         """Write a record, and by default let no failure of it reach the agent."""
         if self._is_off:
             return
+        if not self._process:
+            self._warn_that_it_was_not_entered()
         if self._on_error == "raise":
             write(record)
             return
@@ -253,6 +255,14 @@ class RecordedRun(Scope):
             self._keep_nearest(write, record)
         except Exception as error:
             self._lose(error)
+
+    def _warn_that_it_was_not_entered(self) -> None:
+        self._process = os.getpid()
+        _logger().warning(
+            "Run %s was not entered, so its begin is not recorded. Write "
+            "`with persistence.record_run(…) as run:`",
+            self.run_id,
+        )
 
     def _keep_nearest(self, write: Callable[[R], None], record: R) -> None:
         """Write a record, or the nearest one that can be stored."""

@@ -319,6 +319,21 @@ def test_no_value_is_changed_with_on_error_raise(persistence: Persistence) -> No
         persistence.log_agent_run_event(AgentRunEvent("", "run"))
 
 
+def test_a_run_that_was_not_entered_is_told_of_once(
+    persistence: Persistence, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = persistence.record_run(agent_id="agent", run_id="run")
+    run.log("step")
+    run.llm_call(model="m")
+    run.finish("done")
+    [warning] = caplog.records
+    assert warning.getMessage().startswith("Run run was not entered")
+    assert (run.dropped, types(persistence, run)) == (0, ["step", "run_completed"])
+    with persistence.record_run(agent_id="agent"):
+        pass
+    assert len(caplog.records) == 1
+
+
 def test_a_mistyped_attribute_is_an_error(persistence: Persistence) -> None:
     with persistence.record_run(agent_id="agent", run_id="run") as run:
         with pytest.raises(AttributeError), run.tool("search") as call:
