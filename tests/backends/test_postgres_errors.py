@@ -58,7 +58,7 @@ def test_the_error_for_a_missing_function_names_the_command_that_creates_it(
 ) -> None:
     persistence = open_postgres()
     persistence.log_agent_run_event(AgentRunEvent("agent", "run", data={"a": 1}))
-    ask(f"DROP FUNCTION {schema_name}.curio_payload(text)")
+    ask(f"DROP FUNCTION {schema_name}.curio_payload(text) CASCADE")
     with pytest.raises(SchemaMismatchError, match="curio_payload"):
         persistence.query_events(payload={"a": 1})
 

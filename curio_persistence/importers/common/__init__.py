@@ -1,0 +1,1 @@
+"""What the importers share: files, limits, the report, and the writer."""
