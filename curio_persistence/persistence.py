@@ -114,9 +114,10 @@ class Persistence(BasePersistence):
         """Return one page of runs: the first, or that to which the last one's `next_cursor` leads.
 
         However far it leads, a page costs the same. A run must pass every filter: `agent_id`,
-        `session_id`, `parent_run_id`, `run_id` and `status` (one, or one of several), `tags` (all
-        of them), `any_tags` (one of them), and `since ≤ t < until` for the time of its creation,
-        each a datetime, ISO 8601 text, or how long ago: `"90s"`, `"30m"`, `"2h"`, `"7d"`, `"4w"`.
+        `session_id`, `user_id`, `parent_run_id`, `run_id` and `status` (one, or one of several),
+        `tags` (all of them), `any_tags` (one of them), `metadata` (values at paths, as `payload` of
+        `query_events`), and `since ≤ t < until` for the time of its creation, each a datetime,
+        ISO 8601 text, or how long ago: `"90s"`, `"30m"`, `"2h"`, `"7d"`, `"4w"`.
 
         Here, and in all that begins with `query_`, `iter_` or `count_`, the newest records come
         first unless `order="oldest"`, `""` is a value like any other, and None is "no filter". A
@@ -322,8 +323,8 @@ class Persistence(BasePersistence):
     ) -> Page[AgentLLMUsage]:
         """Return one page of model calls, as `query_agent_runs` does with runs.
 
-        The filters are `agent_id`, `run_id`, `session_id` (that of the call's run), `model`,
-        `provider`, `status`, `since` and `until`.
+        The filters are `agent_id`, `run_id`, `session_id` and `user_id` (those of the call's run),
+        `model`, `provider`, `status`, `since` and `until`.
         """
         return self.usage.query(order=order, limit=limit, cursor=cursor, **filters)
 

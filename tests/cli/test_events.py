@@ -152,4 +152,4 @@ def test_one_path_has_one_value(program: Program, agents_db: str) -> None:
     twice = ("--payload", "tool_name=search", "--payload", "tool_name=fetch")
     code, out, said = program("events", *twice)
     assert (code, out) == (2, "")
-    assert "--payload tool_name= is given twice: no event has both values" in said
+    assert "--payload tool_name= is given twice: no record has both values" in said

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentParser
+from pathlib import Path
+
 import pytest
 from psycopg2.extensions import parse_dsn
 
 from curio_persistence import AgentRun, connect, export_records
+from curio_persistence.capabilities.events import EventFilters
+from curio_persistence.capabilities.runs import RunFilters
+from curio_persistence.capabilities.usage import UsageFilters
+from curio_persistence.cli.arguments.filters import add_filters
 from tests.cli.program import Program
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -174,3 +183,15 @@ def test_an_unrecognisable_command_gets_no_suggestion(program: Program) -> None:
     assert "did you mean" not in program("frobnicate").said
     assert "unrecognized arguments: --zzz" in program("runs", "--zzz").said
     assert "did you mean" not in program("runs", "--zzz").said
+
+
+def test_each_filter_of_runs_events_and_calls_has_an_option() -> None:
+    parser = ArgumentParser()
+    names = {
+        name
+        for kind in (RunFilters, EventFilters, UsageFilters)
+        for name in kind.__annotations__.keys() - {"since", "until"}
+    }
+    add_filters(parser, "records", *names)  # A KeyError names one without an option.
+    documented = (ROOT / "docs/queries.md").read_text(encoding="utf-8")
+    assert [name for name in names if f"`{name}=`" not in documented] == []

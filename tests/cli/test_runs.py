@@ -7,6 +7,7 @@ import re
 import sqlite3
 from contextlib import closing
 from datetime import datetime
+from pathlib import Path
 
 import pytest
 
@@ -289,3 +290,21 @@ def test_a_run_is_found_by_the_id_that_a_table_shows(program: Program, url: str)
     assert f"3 runs have ids that begin with '01a2283b-870': {ids[0]}, " in unclear.said
     for unknown in ("01a2", "01a2283b-9", "01A2283B-870A", "%", "01a2283b_870a"):
         assert program("show", unknown, *at).code == 3
+
+
+def test_runs_are_picked_by_user_and_metadata(program: Program, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/users.db"
+    with connect(url) as persistence:
+        for number, user in enumerate(["ann", "bob"]):
+            run = AgentRun("agent", f"run {number}", metadata={"plan": "pro", "release": number})
+            run.user_id = user
+            persistence.create_agent_run(run)
+            persistence.log_llm_usage(AgentLLMUsage("agent", run.run_id, model=user))
+    assert ids(program("runs", "--url", url, "--user", "ann").json()) == ["run 0"]
+    assert ids(program("runs", "--url", url, "--metadata", "release=1").json()) == ["run 1"]
+    [call] = program("calls", "--url", url, "--user", "bob").json()
+    assert call["model"] == "bob"
+    both = ("--metadata", "plan=pro", "--metadata", "plan=free")
+    code, _, said = program("runs", "--url", url, *both)
+    assert code == 2
+    assert "--metadata plan= is given twice: no record has both values." in said

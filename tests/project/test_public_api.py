@@ -355,6 +355,14 @@ def test_an_unknown_filter_is_refused_by_its_name(method: Any) -> None:
         method(InMemoryPersistence(), *subject, agent="a")
 
 
+@pytest.mark.parametrize(
+    "method", [each for each in FILTERED if each.__name__.startswith(("query_", "search_"))]
+)
+def test_each_filter_is_told_in_the_docstring(method: Any) -> None:
+    told = " ".join(str(method.__doc__).split()).replace("since ≤ t < until", "`since` `until`")
+    assert [name for name in FILTERED[method].__annotations__ if f"`{name}`" not in told] == []
+
+
 @pytest.mark.parametrize("method", FILTERED, ids=lambda method: method.__name__)
 def test_each_filter_can_be_given(method: Any) -> None:
     filters = dict.fromkeys(FILTERED[method].__annotations__, "7d") | {"min_level": "error"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields as dataclass_fields
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -40,9 +41,16 @@ def maybe(strategy: SearchStrategy[Any]) -> SearchStrategy[Any]:
     return st.none() | strategy
 
 
+def whole(model: type[Any], /, **fields: SearchStrategy[Any]) -> SearchStrategy[Any]:
+    """Records with a value for each field, except for ids."""
+    missing = {field.name for field in dataclass_fields(model)} - {*fields, "id", "event_id"}
+    assert not missing, f"{model.__name__} has fields that are not tried: {missing}"
+    return st.builds(model, **fields)
+
+
 # Records in the form in which they are returned: times in UTC, JSON as text, no empty optional id.
 
-stored_runs = st.builds(
+stored_runs = whole(
     AgentRun,
     agent_id=an_id,
     run_id=an_id,
@@ -61,10 +69,11 @@ stored_runs = st.builds(
     updated_at=a_time,
     session_id=maybe(an_id),
     parent_run_id=maybe(an_id),
+    user_id=maybe(an_id),
     tags=maybe(st.lists(an_id, min_size=1, max_size=3, unique=True)),
     metrics=maybe(any_text),
 )
-stored_events = st.builds(
+stored_events = whole(
     AgentRunEvent,
     agent_id=an_id,
     run_id=an_id,
@@ -84,7 +93,7 @@ stored_events = st.builds(
     artifact_uri=maybe(any_text),
     metadata=maybe(any_text),
 )
-stored_usage = st.builds(
+stored_usage = whole(
     AgentLLMUsage,
     agent_id=an_id,
     run_id=maybe(an_id),

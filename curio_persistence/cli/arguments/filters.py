@@ -23,8 +23,8 @@ class _Option(NamedTuple):
     read: Callable[[str], Any] = str
 
 
-def _payload(text: str) -> tuple[str, Any]:
-    """Return a path into payloads, and the value wanted there."""
+def _value_at_path(text: str) -> tuple[str, Any]:
+    """Return a path into a JSON object, and the value wanted there."""
     import json  # Both take long to import, and few ever need them.
     from decimal import Decimal
 
@@ -39,10 +39,15 @@ def _payload(text: str) -> tuple[str, Any]:
 
 
 _ONE_OF = "given more than once, with one of these"
+_VALUES = (
+    "JSON numbers, true, false, null and text in quotation marks are that, anything else is text; "
+    "given more than once, all of these"
+)
 _OPTIONS = {
     "agent_id": _Option(("--agent",), "only this agent's {records}", metavar="ID"),
     "run_id": _Option(("--run", "--run-id"), "only this run's {records}", metavar="ID"),
     "session_id": _Option(("--session",), "only {records} of this session", metavar="ID"),
+    "user_id": _Option(("--user",), "only {records} for this user", metavar="ID"),
     "parent_run_id": _Option(("--parent",), "only {records} that this run began", metavar="ID"),
     "status": _Option(
         ("--status",),
@@ -57,6 +62,14 @@ _OPTIONS = {
     "any_tags": _Option(
         ("--any-tag",), f"only {{records}} with this tag; {_ONE_OF}", several=True, metavar="TAG"
     ),
+    "metadata": _Option(
+        ("--metadata",),
+        "only {records} whose metadata has this value there, such as release=7 or plan=pro; "
+        f"{_VALUES}",
+        several=True,
+        metavar="PATH=VALUE",
+        read=_value_at_path,
+    ),
     "event_type": _Option(
         ("--type",), "only {records} of this type; given more than once, of one of these", True
     ),
@@ -70,11 +83,10 @@ _OPTIONS = {
     "payload": _Option(
         ("--payload",),
         "only {records} whose payload has this value there, such as tool_name=search or "
-        "result.count=3; JSON numbers, true, false, null and text in quotation marks are that, "
-        "anything else is text; given more than once, all of these",
+        f"result.count=3; {_VALUES}",
         several=True,
         metavar="PATH=VALUE",
-        read=_payload,
+        read=_value_at_path,
     ),
     "model": _Option(
         ("--model",), "only {records} of this model; given more than once, of one of these", True
@@ -116,8 +128,9 @@ def filters(options: Namespace, *kinds: str) -> dict[str, Any]:
     }
     if told.get("status"):
         told["status"] = [word for given in told["status"] for word in _meant(given, kinds)]
-    if told.get("payload"):
-        told["payload"] = _by_path(told["payload"])
+    for name in ("payload", "metadata"):
+        if told.get(name):
+            told[name] = _by_path(name, told[name])
     return told
 
 
@@ -132,11 +145,11 @@ def misspelt(chosen: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _by_path(payload: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+def _by_path(name: str, given: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     wanted: dict[str, Any] = {}
-    for path, value in payload:
+    for path, value in given:
         if wanted.setdefault(path, value) != value:
-            raise ConfigurationError(f"--payload {path}= is given twice: no event has both values.")
+            raise ConfigurationError(f"--{name} {path}= is given twice: no record has both values.")
     return wanted
 
 
