@@ -165,11 +165,14 @@ class RunRecorder(RecordedRun):
         tags: str | Collection[str] | None = None,
         metadata: Mapping[str, Any] | None = None,
     ) -> None:
-        """Add tags and metadata to the run; a key that is there is replaced. Stored at once."""
+        """Add tags and metadata to the run; a key that is there is replaced. Stored at once.
+
+        Raise InvalidValueError for tags or metadata of another type.
+        """
         run = self.agent_run
         run.tags = list(dict.fromkeys([*(run.tags or ()), *(_checked_tags(tags) or ())])) or None
         if metadata:
-            run.metadata = {**as_object(run.metadata), **metadata}
+            run.metadata = {**as_object(run.metadata), **_checked_mapping(metadata)}
         self._keep(self._update, run)
 
     def finish(self, output: Any = None, *, status: str = AgentRunStatus.COMPLETED) -> None:
@@ -227,6 +230,15 @@ def _checked_tags(tags: Any) -> list[str] | None:
         return as_tags(tags)
     field = "AgentRun.tags"
     raise InvalidValueError(f"{field} is text or texts, not {type(tags).__name__}.", field=field)
+
+
+def _checked_mapping(metadata: Any) -> Mapping[str, Any]:
+    if isinstance(metadata, Mapping):
+        return metadata
+    field = "AgentRun.metadata"
+    raise InvalidValueError(
+        f"{field} is added to by a mapping, not by {type(metadata).__name__}.", field=field
+    )
 
 
 def _finite(value: Any) -> float:

@@ -155,6 +155,8 @@ class RecordedRun(Scope):
             run.parent_run_id = parent
             self.trace_id = trace_id_of(parent or run.run_id)
             self.parent_span_id = span_id_of(parent) if parent else None
+        if run.parent_run_id == run.run_id:  # A run that is resumed in its own block.
+            run.parent_run_id = None
 
     def _close(self, error: BaseException | None) -> None:
         if os.getpid() != self._process:  # A forked child leaves the block too.

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from curio_persistence import Persistence, UnavailableError
+from curio_persistence import Parent, Persistence, UnavailableError
 from curio_persistence.recording.recorder import record_run
 from tests.support.outage import Outage
 from tests.support.recorded import events, stored, types
@@ -212,6 +212,17 @@ def test_a_run_that_failed_can_be_resumed(persistence: Persistence) -> None:
     assert resumed.get_data_dict() == {"status": "error", "error": "ValueError: no"}
     assert len({event.trace_id for event in events(persistence, "job")}) == 1
     assert second.dropped == 0
+
+
+def test_a_run_resumed_in_its_own_block_is_not_its_parent(persistence: Persistence) -> None:
+    for parent in (Parent.ENCLOSING, "job"):
+        with (
+            persistence.record_run(agent_id="agent", run_id="job", resume=True),
+            persistence.record_run(agent_id="agent", run_id="job", resume=True, parent=parent),
+        ):
+            pass
+        assert stored(persistence, "job").parent_run_id is None
+    assert {event.parent_span_id for event in events(persistence, "job")} == {None}
 
 
 def test_resuming_an_unknown_run_begins_it(persistence: Persistence) -> None:

@@ -319,6 +319,16 @@ def test_no_value_is_changed_with_on_error_raise(persistence: Persistence) -> No
         persistence.log_agent_run_event(AgentRunEvent("", "run"))
 
 
+@pytest.mark.parametrize("given", [{"metadata": "text"}, {"metadata": [1]}, {"tags": 5}], ids=repr)
+def test_an_update_of_another_type_is_refused(persistence: Persistence, given: Any) -> None:
+    [name] = given
+    with persistence.record_run(agent_id="agent") as run:
+        with pytest.raises(InvalidValueError, match=f"AgentRun.{name}"):
+            run.update(**given)
+        run.update(tags="kept", metadata={"kept": 1})
+    assert (stored(persistence, run).tags, run.dropped) == (["kept"], 0)
+
+
 def test_a_run_that_was_not_entered_is_told_of_once(
     persistence: Persistence, caplog: pytest.LogCaptureFixture
 ) -> None:
