@@ -7,6 +7,7 @@ consumer runs then, in the same context.
 
 from __future__ import annotations
 
+import os
 import sys
 from _thread import allocate_lock
 from collections.abc import Iterator
@@ -41,6 +42,7 @@ class Scope:
         "_frame": None,
         "_is_open": None,
         "_outside": None,
+        "_process": None,
         "_run": None,
         "_unused": None,
     }
@@ -49,6 +51,7 @@ class Scope:
         self.trace_id = self.span_id = ""
         self.parent_span_id: str | None = None
         self._run = run
+        self._process = 0  # The process that entered the block.
         self._unused = allocate_lock()
         self._is_open = False
         self._outside: Scope | None = None
@@ -101,6 +104,11 @@ class Scope:
             raise UnsupportedError(
                 f"{self!r} was entered before. It records one block: make another one for each."
             )
+        self._process = os.getpid()
+
+    def _is_of_parent(self) -> bool:
+        """Return whether this process was forked in the block: it leaves the block as well."""
+        return self._process != os.getpid()
 
     def _enter_context(self, frame: FrameType | None) -> None:
         """Become the innermost block of this context; `frame` is where the block stands."""

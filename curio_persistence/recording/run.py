@@ -71,7 +71,6 @@ class RecordedRun(Scope):
         "_on_error",
         "_parent",
         "_persistence",
-        "_process",
         "_resume",
         "_resumed",
         "agent_run",
@@ -101,7 +100,6 @@ class RecordedRun(Scope):
         self._awaited: Any = None  # The recorder in front of this one, if it is awaited.
         self._resume = resume
         self._resumed: dict[str, Any] | None = None
-        self._process = 0
         self._created = False
         self._ended = False
 
@@ -118,7 +116,6 @@ class RecordedRun(Scope):
 
     def _start(self) -> None:
         self._use()
-        self._process = os.getpid()
         self._inherit()
         self.agent_run.started_at = self._clock.stamp(self.run_id)
         self.agent_run.status = AgentRunStatus.RUNNING.value
@@ -159,7 +156,7 @@ class RecordedRun(Scope):
             run.parent_run_id = None
 
     def _close(self, error: BaseException | None) -> None:
-        if os.getpid() != self._process:  # A forked child leaves the block too.
+        if self._is_of_parent():
             return
         if error is None or is_orderly_exit(error):
             if not self._ended:

@@ -44,6 +44,8 @@ class Block(Scope):
         super()._leave_context()
 
     def _close(self, error: BaseException | None) -> None:
+        if self._is_of_parent():
+            return
         try:
             self._record_end(error, self._milliseconds)
         except Exception as second:

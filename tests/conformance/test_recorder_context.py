@@ -333,6 +333,27 @@ def test_a_forked_child_is_in_the_run_but_does_not_end_it(persistence: Persisten
     assert types(persistence, run) == ["run_started", "run_completed"]
 
 
+@pytest.mark.usefixtures("lasting")
+def test_a_forked_child_ends_the_blocks_that_it_entered_and_no_others(
+    persistence: Persistence,
+) -> None:
+    with persistence.record_run(agent_id="agent", run_id="run") as run, run.tool("outer") as outer:
+        child = os.fork()
+        if child == 0:
+            try:
+                with run.tool("inner"):
+                    pass
+                outer.__exit__(ValueError, ValueError("no"), None)
+            finally:
+                os._exit(0)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    calls = persistence.get_agent_run_stats()["tool_metrics"]
+    assert {name: (c["call_count"], c["error_count"]) for name, c in calls.items()} == {
+        "inner": (1, 0),
+        "outer": (1, 0),
+    }
+
+
 def test_a_context_copied_into_a_thread_contains_the_run(persistence: Persistence) -> None:
     found: list[RunRecorder | None] = []
     with persistence.record_run(agent_id="agent") as run:
