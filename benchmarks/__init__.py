@@ -1,1 +1,1 @@
-"""What a call costs, measured against the bare drivers."""
+"""Benchmarks of the package against the bare drivers."""

@@ -1,7 +1,7 @@
 """Measures the package against the bare drivers: `make bench`, or `python benchmarks/core.py`.
 
 `--quick` shows in some seconds that it works; its numbers mean little. RESULTS.md is written by a
-full run, but for its last part (see `scale.py`), and by others where `--output` says so.
+full run, except its last part (see `scale.py`), and by others only with `--output`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[0] = str(ROOT)  # For `benchmarks` and `tests.support`, wherever it is started.
+sys.path[0] = str(ROOT)  # For `benchmarks` and `tests.support`, from any working directory.
 
 from benchmarks.cases import CASES, THEMES  # noqa: E402
 from benchmarks.support import fill, report  # noqa: E402
@@ -124,7 +124,7 @@ def _sizes(options: argparse.Namespace) -> Sizes:
 
 
 def _start_postgres(stack: ExitStack) -> str:
-    """The DSN of a server of our own."""
+    """Return the DSN of a server of our own."""
     try:
         return stack.enter_context(PostgresServer()).dsn
     except ServerUnavailable as error:

@@ -1,9 +1,9 @@
-"""What each index adds to a write: `python benchmarks/indexes.py`, in two minutes or three.
+"""The cost of each index for a write: `python benchmarks/indexes.py`, in two or three minutes.
 
-Every table is written to with all its indexes, without one of them at a time, and with others in
-their stead; single rows and batches of a thousand, in turn, into tables of equal size. What counts
-is the time of a processor: this process's with SQLite, the session's with PostgreSQL (as Linux
-tells it). Prints medians.
+Every table is written with all its indexes, without one of them at a time, and with others
+instead; single rows and batches of a thousand, in turn, into tables of equal size. The measure
+is processor time: of this process with SQLite, of the session with PostgreSQL (as Linux
+reports it). Prints medians.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 import psycopg2
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[0] = str(ROOT)  # For `benchmarks` and `tests.support`, wherever it is started.
+sys.path[0] = str(ROOT)  # For `benchmarks` and `tests.support`, from any working directory.
 
 from benchmarks.support import fill, rows  # noqa: E402
 from curio_persistence import Persistence, PostgresPersistence, SQLitePersistence  # noqa: E402
@@ -41,7 +41,7 @@ _RUNS_UNDER_WAY = 20
 
 
 class Variant(NamedTuple):
-    """Other indexes than there are: the one to drop, and the columns of one to make instead."""
+    """A change of the indexes: the one to drop, and the columns of one to create instead."""
 
     drop: str | None = None
     columns: str = ""
@@ -59,7 +59,7 @@ class Variant(NamedTuple):
 
 
 class Subject(NamedTuple):
-    """A table: what so many stored rows are, what is written to them, and other indexes."""
+    """A table: its stored rows, the rows to write, and other indexes."""
 
     table: Table[Any]
     content: Callable[[int], list[fill.Content]]
@@ -183,7 +183,7 @@ SUBJECTS = {
 
 
 class Side(NamedTuple):
-    """A database, and how many nanoseconds have been worked for it."""
+    """A database, and the nanoseconds of processor time spent on it."""
 
     persistence: Persistence
     clock: Callable[[], int]
@@ -236,7 +236,9 @@ def _sqlite(subject: Subject, variants: list[Variant], size: int) -> Iterator[li
             with closing(sqlite3.connect(path, isolation_level=None)) as connection:
                 for statement in variant.statements(subject.table.name):
                     connection.execute(statement)
-                connection.execute("VACUUM")  # Or room that an index left would be used up first.
+                connection.execute(
+                    "VACUUM"
+                )  # Otherwise space freed by an index would be used up first.
             persistence = stack.enter_context(SQLitePersistence(path))
             sides.append(Side(persistence, time.process_time_ns))
         yield sides
@@ -261,22 +263,22 @@ def _postgres(subject: Subject, variants: list[Variant], size: int) -> Iterator[
 
 
 def _session_clock(persistence: Persistence) -> Callable[[], int]:
-    """The processor time of a server process: its pool has but one connection while one is used."""
+    """Return a clock of a server process's processor time; its pool uses only one connection."""
     [(pid,)] = persistence._store._read("SELECT pg_backend_pid()", ())
     told = Path(f"/proc/{pid}/schedstat")
     return lambda: int(told.read_text().split()[0])
 
 
 def _measure(sides: list[Side], subject: Subject, options: argparse.Namespace) -> list[list[Cost]]:
-    """For each side what it costs, in each repetition."""
+    """Return the costs of each side, for each repetition."""
     writers = [_writer(side, subject.table, subject.rows(options.rows), options) for side in sides]
     order = deque(range(len(sides)))
     costs: list[list[Cost]] = [[] for _ in sides]
     for _ in range(options.repetitions):
         for number in order:
             costs[number].append(writers[number]())
-        order.rotate(1)  # Each is the first, and comes after a pause, as often as the others.
-    return [of_side[1:] for of_side in costs]  # Without the first, which opens connections.
+        order.rotate(1)  # Each side is equally often the first one, and the one after a pause.
+    return [of_side[1:] for of_side in costs]  # Except the first, which opens connections.
 
 
 def _writer(
@@ -319,7 +321,7 @@ def _print_row(title: str, cells: list[str]) -> None:
 
 
 def _both(first: list[Cost], last: list[Cost]) -> list[tuple[float, ...]]:
-    """The mean of the two sides that have the same indexes."""
+    """Return the mean of the two sides that have the same indexes."""
     pairs = zip(_transposed(first), _transposed(last), strict=True)
     return [tuple(map(fmean, zip(*pair, strict=True))) for pair in pairs]
 
@@ -333,7 +335,7 @@ def _microseconds(taken: Sequence[float]) -> str:
 
 
 def _added(variant: Variant, of_all: Sequence[float], of_other: Sequence[float]) -> str:
-    """What the index adds to a write without it; or what another would, to one with it."""
+    """Return what the index adds to a write without it, or another one to a write with it."""
     more, less = (of_other, of_all) if variant.columns else (of_all, of_other)
     return f"{median(a / b - 1 for a, b in zip(more, less, strict=True)):+.0%}"
 

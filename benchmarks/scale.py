@@ -1,8 +1,8 @@
 """Measures writing to a table that has millions of rows: `python benchmarks/scale.py`.
 
 Ten million take seven gigabytes and some minutes. `--quick` shows in some seconds that it works.
-A full run writes the last part of RESULTS.md, which `core.py` leaves as it is; others write where
-`--output` says so.
+A full run writes the last part of RESULTS.md, which `core.py` does not change; others write only
+with `--output`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[0] = str(ROOT)  # For `benchmarks`, wherever it is started.
+sys.path[0] = str(ROOT)  # For `benchmarks`, from any working directory.
 
 from benchmarks.raw import RawSQLite  # noqa: E402
 from benchmarks.support import fill, report, rows  # noqa: E402

@@ -3,7 +3,7 @@
     agent = Researcher("docs", persistence=SQLitePersistence("agent.db"))
     agent.ask("How often is 'transaction' mentioned?")
 
-It plans, acts and criticises itself until it knows enough. In place of a language model it has
+It plans, acts and criticises itself until it knows enough. Instead of a language model it has
 three rules, so that it needs no network and no key; the tools, tokens and times are real.
 """
 
@@ -22,7 +22,7 @@ from curio_persistence import BasePersistence, EventType, RunRecorder
 
 Notes = list[dict[str, Any]]
 
-# US dollars for a million tokens, in and out.
+# US dollars for a million input and output tokens.
 PRICES = {
     "rules-small": (Decimal("0.15"), Decimal("0.60")),
     "rules-large": (Decimal("2.50"), Decimal("10.00")),
@@ -30,7 +30,7 @@ PRICES = {
 
 
 class Researcher:
-    """Whatever it does ends up in `persistence`: a file, a server, or memory in a unit test."""
+    """Records everything it does in `persistence`: a file, a server, or memory in a unit test."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class Researcher:
         }
 
     def ask(self, question: str) -> str:
-        """The answer. What a tool raises ends the run as an error, and goes on to the caller."""
+        """Return the answer. An exception of a tool ends the run as an error and propagates."""
         with self._persistence.record_run(agent_id=self._agent_id, objective=question) as run:
             notes: Notes = []
             missing = "everything so far"
@@ -72,7 +72,7 @@ class Researcher:
     def _think(
         self, run: RunRecorder, model: str, rule: Callable[..., Any], question: str, notes: Notes
     ) -> Any:
-        """Where a real agent calls its model; the call is recorded in the same way."""
+        """Stand in for a call of a model, which would be recorded in the same way."""
         prompt = json.dumps({"task": rule.__doc__, "question": question, "notes": notes})
         begin = time.perf_counter()
         answer = rule(question, notes)
@@ -92,7 +92,7 @@ class Researcher:
         return answer
 
     def _search(self, word: str) -> dict[str, int]:
-        """For each file that has the word, on how many of its lines."""
+        """Return, for each file with the word, the number of lines that contain it."""
         if not self._folder.is_dir():
             raise FileNotFoundError(f"there is no folder {self._folder}")
         pattern = re.compile(rf"\b{word}\b", re.IGNORECASE)
@@ -105,13 +105,13 @@ class Researcher:
         return found
 
     def _ask_assistant(self, question: str) -> str:
-        """Leave a part to another agent; its run becomes a child of this one by itself."""
+        """Delegate a part to another agent; its run automatically becomes a child of this one."""
         assistant = Researcher(self._folder, persistence=self._persistence, agent_id="assistant")
         return assistant.ask(question)
 
 
 def measure(numbers: list[int]) -> dict[str, float]:
-    """How many numbers there are, their total, their median and the largest."""
+    """Return the count, total, median and maximum of the numbers."""
     return {
         "count": len(numbers),
         "total": sum(numbers),
@@ -137,7 +137,7 @@ def plan(question: str, notes: Notes) -> dict[str, Any]:
 
 
 def criticise(question: str, notes: Notes) -> str:
-    """Say what is still missing; nothing, when the question can be answered."""
+    """Say what is still missing; empty, if the question can be answered."""
     return "" if notes[-1]["tool"] == "measure" else "the numbers are not added up yet"
 
 
@@ -152,12 +152,12 @@ def conclude(question: str, notes: Notes) -> str:
 
 
 def count_tokens(text: str) -> int:
-    """Words and punctuation marks, which is near what the tokenisers of models count."""
+    """Count words and punctuation marks, which is close to the tokens of models."""
     return len(re.findall(r"\w+|[^\w\s]", text))
 
 
 def cost(model: str, input_tokens: int, output_tokens: int) -> Decimal:
-    """US dollars, exact."""
+    """Return the cost in US dollars, exact."""
     in_price, out_price = PRICES[model]
     return (input_tokens * in_price + output_tokens * out_price) / 1_000_000
 

@@ -1,6 +1,6 @@
-"""Agents in an event loop, in the style of AGDD: one that delegates, and some that do the work.
+"""Agents in an event loop, in the style of AGDD: one delegates, the others do the work.
 
-They know nothing but the storage backend they are handed: its names and words are AGDD's.
+They use only the storage backend that is passed to them, with AGDD's names.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from curio_persistence.compat.agdd import SQLiteStorageBackend, StorageBackend
 
 
 class Agent:
-    """What both kinds share: a run with a beginning, events and an end."""
+    """The common part of both kinds: a run with a start, events and an end."""
 
     slug = ""
 
@@ -53,7 +53,7 @@ class WordCounter(Agent):
         if not task:
             raise ValueError("there is nothing to count")
         await self.log("log", f"counting {task!r}")
-        await asyncio.sleep(0.01)  # A model would be asked here.
+        await asyncio.sleep(0.01)  # A real agent would call a model here.
         return len(task.split())
 
 

@@ -1,4 +1,4 @@
-"""Keep a backup as a file, restore it, and let a second database follow the first."""
+"""Write a backup to a file, restore it, and keep a second database in sync."""
 
 from curio_persistence import (
     SQLitePersistence,
@@ -13,17 +13,17 @@ with SQLitePersistence("agents.db") as agents:
         for step in range(10):
             agents.append_event(run_id, "researcher", "step", payload={"step": step})
 
-    # One file, of one moment, however many agents write meanwhile.
+    # One file, of one moment, even if agents write meanwhile.
     report = export_records(agents, "agents.jsonl", overwrite=True)
     print(f"{report.path}: {report.runs} runs, {report.events} events")
 
-    # Into an empty database, or into one that has a part of it: nothing comes twice.
+    # Into an empty database, or one with a part of it: each record is stored once.
     with SQLitePersistence("restored.db") as restored:
         import_records("agents.jsonl", restored)
         before, after = agents.transfers.hash("run-7"), restored.transfers.hash("run-7")
         print("restored:", before == after)
 
-    # Run it every night: it brings what is new.
+    # Run it every night: it adds the new records.
     with SQLitePersistence("second.db") as second:
         first_night = copy_records(agents, second)
         agents.append_event("run-0", "researcher", "late")

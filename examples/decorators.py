@@ -1,4 +1,4 @@
-"""An agent whose functions record themselves: no call of it speaks of recording."""
+"""An agent whose functions record themselves, with decorators alone."""
 
 from collections.abc import Iterator
 
@@ -8,7 +8,7 @@ persistence = InMemoryPersistence()
 
 
 def ask_model(prompt: str) -> str:
-    """Stand in for a client of a model; it finds the run it is called in by itself."""
+    """Stand in for a model client; it finds the current run by itself."""
     run = current_run()
     if run is None:
         return "no run"

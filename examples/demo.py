@@ -22,7 +22,7 @@ SOURCES = Path(__file__).parents[1] / "curio_persistence"
 def main(db_path: str = "demo.db") -> None:
     with SQLitePersistence(db_path) as persistence:
         ask_questions(persistence)
-    # From here on nothing is known but what is in the file.
+    # From here on everything is read from the file.
     with SQLitePersistence(db_path, read_only=True) as persistence:
         runs = persistence.get_agent_runs(limit=5)
         show_history(runs)
@@ -66,7 +66,7 @@ def show_events(persistence: Persistence, run: AgentRun) -> None:
 
 
 def gist(event: AgentRunEvent) -> str:
-    """The telling part of an event's data."""
+    """Return the interesting part of an event's data."""
     data = event.get_data_dict()
     for key in ("objective", "iteration", "result", "args", "verdict", "status"):
         if data.get(key):

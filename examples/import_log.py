@@ -1,6 +1,6 @@
-"""Import a log of events that another program wrote, and start over as often as you like.
+"""Import a log of events of another program, as often as you like.
 
-Each line names itself, so that one that was imported before is recognised: after a crash, or when
+Each line gets an event_id, so that an imported line is recognised. After a crash, or when
 the log has grown, import it again from the beginning.
 """
 
@@ -29,7 +29,7 @@ def events(path: Path) -> Iterator[AgentRunEvent]:
 
 
 def write_log(lines: int) -> None:
-    """What the other program does."""
+    """Write the log, as the other program does."""
     with LOG.open("w", encoding="utf-8") as log:
         for number in range(lines):
             at = f"2026-11-20T10:{number // 60:02}:{number % 60:02}+00:00"

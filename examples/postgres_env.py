@@ -1,4 +1,4 @@
-"""Keep runs in PostgreSQL, with the connection in a `.env` file instead of in the code.
+"""Store runs in PostgreSQL, with the connection in a `.env` file instead of in the code.
 
 Put this into a file `.env` here or in a folder above, and run `python examples/postgres_env.py`:
 
@@ -11,7 +11,7 @@ Put this into a file `.env` here or in a folder above, and run `python examples/
     DB_SCHEMA=agent_sdk
     DB_MAX_CONNECTIONS=10
 
-Variables of the environment win over the file, and what neither names has a default. One URL does
+Environment variables take precedence over the file, and unset ones have defaults. A URL works
 as well: CURIO_DATABASE_URL=postgresql://agents:secret@localhost/agents?schema=agent_sdk
 """
 
@@ -27,7 +27,7 @@ def main() -> None:
     config = DatabaseConfig.from_env()
     if config.db_type != "postgres":
         sys.exit(f"No PostgreSQL is configured here, but {config.db_type}.\n\n{__doc__}")
-    with config.get_persistence() as persistence:  # Makes schema and tables, if they are missing.
+    with config.get_persistence() as persistence:  # Creates schema and tables, if they are missing.
         for finding in persistence.diagnose():
             print(f"{finding.check:>8}  {finding.message}")
         with ThreadPoolExecutor(max_workers=20) as threads:
@@ -37,7 +37,7 @@ def main() -> None:
 
 
 def count_up(persistence: Persistence, number: int) -> None:
-    """A run; threads share the persistence, and wait their turn for its connections."""
+    """Record a run; threads share the persistence, and wait their turn for its connections."""
     with persistence.record_run(agent_id="counter", objective=f"Count to {number}") as run:
         for step in range(number):
             run.log("counted", {"to": step + 1})

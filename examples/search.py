@@ -1,4 +1,4 @@
-"""Find what agents did by the words in it, typed as people type, and look at what was around it."""
+"""Search the records of agents with queries as people type them, and show neighbouring events."""
 
 from curio_persistence import SQLitePersistence
 

@@ -1,6 +1,6 @@
 """Test an agent without a database: `pytest examples/test_my_agent.py`.
 
-The in-memory backend behaves as the databases do, and forgets everything in the end.
+The in-memory backend behaves like the databases, and forgets everything at the end.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def persistence() -> InMemoryPersistence:
     return InMemoryPersistence()
 
 
-def test_a_run_keeps_its_answer(persistence: InMemoryPersistence) -> None:
+def test_a_run_stores_its_answer(persistence: InMemoryPersistence) -> None:
     assert Divider(persistence=persistence).divide(6, 4) == 1.5
 
     [run] = persistence.get_agent_runs()
@@ -46,7 +46,7 @@ def test_a_tool_call_is_recorded_with_its_arguments(persistence: InMemoryPersist
     assert (data["tool_name"], data["args"], data["result"]) == ("division", {"a": 6, "b": 4}, 1.5)
 
 
-def test_a_failure_is_recorded_and_goes_on(persistence: InMemoryPersistence) -> None:
+def test_a_failure_is_recorded_and_propagates(persistence: InMemoryPersistence) -> None:
     with pytest.raises(ZeroDivisionError):
         Divider(persistence=persistence).divide(1, 0)
 

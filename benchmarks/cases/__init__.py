@@ -1,4 +1,4 @@
-"""What is measured: each case yields some lines of the table."""
+"""The cases: each yields some lines of the table."""
 
 from benchmarks.cases import (
     awaited,

@@ -1,4 +1,4 @@
-"""Awaited calls: the way to a thread and back, and for how long the event loop stands still."""
+"""Awaited calls: the switch to a thread and back, and the longest block of the event loop."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ CASES: dict[str, Case] = {"sqlite-awaited": sqlite_awaited, "postgres-awaited": 
 def _writing(
     name: str, work: Workspace, blocking: Persistence, other: Persistence, tasks: int
 ) -> Line:
-    """The same events, one by one or by several tasks at a time."""
+    """Measure writing the same events, one by one or by several tasks at a time."""
     awaited = AsyncPersistence(other)
     theirs, mine = events_to_write(work), events_to_write(work)
     count = work.sizes.writes // tasks * tasks
@@ -81,7 +81,7 @@ def _writing(
 
 
 def _reading(name: str, work: Workspace, persistence: Persistence) -> list[Line]:
-    """All events by `async for`, and how the loop fares meanwhile."""
+    """Measure reading all events by `async for`, and the blocks of the loop meanwhile."""
     awaited = AsyncPersistence(persistence)
     count = work.sizes.history_runs * rows.EVENTS_OF_A_RUN
     stood: list[float] = []
@@ -142,7 +142,7 @@ async def _watched(work: Coroutine[Any, Any, T], stood: list[float]) -> T:
 
 
 async def _longest_stand(stood: list[float]) -> None:
-    """Adds for how many nanoseconds the loop did not turn, at most, until it is cancelled."""
+    """Append the longest time, in nanoseconds, for which the loop was blocked, when cancelled."""
     longest, before = 0, perf_counter_ns()
     try:
         while True:

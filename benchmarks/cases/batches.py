@@ -41,7 +41,7 @@ _FOR_SQLITE = {100: Goal(0.8, 0.9, "speed"), 1_000: Goal(0.72, 0.85, "speed")}
 
 
 def sqlite_batches(work: Workspace) -> list[Line]:
-    """Whichever way of writing by hand is the fastest stands under *raw*."""
+    """The column *raw* has the fastest way of writing by hand."""
     with (
         work.sqlite_copies(4) as paths,
         closing(RawSQLite(paths[0])) as one_by_one,
@@ -110,7 +110,7 @@ def sqlite_event_ids(work: Workspace) -> list[Line]:
 
 
 def sqlite_random_event_ids(work: Workspace) -> list[Line]:
-    """Each falls somewhere else into the index, so that a page is written for almost every row."""
+    """Each id is at another place of the index, so that almost every row writes a page."""
     size = SIZES[-1]
     with (
         work.sqlite_copies(3) as paths,
@@ -160,7 +160,7 @@ CASES: dict[str, Case] = {
 def _sampled(
     work: Workspace, size: int, ways: Mapping[str, Write], ours: Persistence
 ) -> tuple[dict[str, Samples], Samples]:
-    """What batches took, by each of the ways and by ours, in tables that grow alike."""
+    """Return the times of batches by each way and by ours, in tables that grow alike."""
     writers = (*ways.values(), ours.log_agent_run_events)
     *theirs, mine = _rounds(work, size, *(_batch(work, size, write) for write in writers))
     return dict(zip(ways, theirs, strict=True)), mine
@@ -177,7 +177,7 @@ def _batch(work: Workspace, size: int, write: Write, *, named: Names | None = No
 
 
 def _line(title: str, goal: Goal, size: int, theirs: Mapping[str, Samples], mine: Samples) -> Line:
-    """The fastest of their ways, and the others as a remark."""
+    """Return a line with the fastest of their ways, and the others as a remark."""
     times = {way: each(samples, mean, size) for way, samples in theirs.items()}
     fastest = min(times, key=lambda way: median(times[way]))
     others = [f"{way} {rows_per_second(median(t))}" for way, t in times.items() if way != fastest]
@@ -191,7 +191,7 @@ def _line(title: str, goal: Goal, size: int, theirs: Mapping[str, Samples], mine
 
 
 def _each_once(name: str, work: Workspace, nameless: Persistence, named: Persistence) -> list[Line]:
-    """Batches with event ids, and the same ones again, against batches without."""
+    """Compare batches with event ids, and the same ones sent again, with batches without."""
     return [line for size in SIZES for line in _sent_twice(name, work, size, nameless, named)]
 
 

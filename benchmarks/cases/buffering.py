@@ -1,4 +1,4 @@
-"""Write-behind: what the caller waits for, and how much gets through in the end."""
+"""Write-behind: the wait of the caller, and the overall throughput."""
 
 from __future__ import annotations
 
@@ -48,14 +48,14 @@ CASES: dict[str, Case] = {
 def _lines(
     name: str, work: Workspace, direct: Persistence, buffered: BufferedPersistence
 ) -> list[Line]:
-    """The batches come first, in tables that have grown alike."""
+    """Yield the lines; batches come first, in tables that have grown alike."""
     return [_lasting(name, work, direct, buffered), *_waiting(name, work, direct, buffered)]
 
 
 def _lasting(
     name: str, work: Workspace, direct: Persistence, buffered: BufferedPersistence
 ) -> Line:
-    """As many events as make several queues, one by one until all are stored, or in batches."""
+    """Write several queues of events, one by one until all are stored, or in batches."""
     count = max(work.sizes.batched // _BATCH, 1) * _BATCH
     for_batches, for_queue = events_to_write(work), events_to_write(work)
 
@@ -81,7 +81,7 @@ def _lasting(
 def _waiting(
     name: str, work: Workspace, direct: Persistence, buffered: BufferedPersistence
 ) -> list[Line]:
-    """Appends one after the other without a pause, each timed by itself."""
+    """Time single appends, one after the other without a pause."""
     to_store, to_queue = events_to_write(work), events_to_write(work)
     appends = min(work.sizes.batched, _MOST_APPENDS)
 

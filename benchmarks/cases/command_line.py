@@ -1,4 +1,4 @@
-"""What somebody waits for at a terminal: the whole process, from its start to its end."""
+"""The commands: whole processes, from start to end."""
 
 from __future__ import annotations
 

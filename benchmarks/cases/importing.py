@@ -1,4 +1,4 @@
-"""Run folders of others, read and stored."""
+"""Imports of run folders."""
 
 from __future__ import annotations
 
@@ -62,14 +62,14 @@ CASES: dict[str, Case] = {
 
 
 class _Source(NamedTuple):
-    """A folder of run folders, and how many events are in it."""
+    """A folder of run folders, and the number of its events."""
 
     path: Path
     events: int
 
 
 def _lines(name: str, work: Workspace, write: Write, ours: Persistence) -> list[Line]:
-    """One run folder for each repetition: those of events that were stored before take less."""
+    """Yield the lines; each repetition has its own folder, since stored events take less time."""
     with tempfile.TemporaryDirectory(dir=work.directory) as folder:
         theirs, mine = _sources(work, Path(folder)), _sources(work, Path(folder))
 
@@ -99,7 +99,7 @@ def _lines(name: str, work: Workspace, write: Write, ours: Persistence) -> list[
 
 
 def _batches(log: Path, write: Write) -> Iterator[list[AgentRunEvent]]:
-    """The lines of a log as events, each batch written by hand."""
+    """Read the lines of a log as events, and write each batch by hand."""
     with log.open(encoding="utf-8") as lines:
         numbered = enumerate(lines, start=1)
         while batch := [
@@ -121,7 +121,7 @@ def _event(number: int, entry: dict[str, object]) -> AgentRunEvent:
 
 
 def _sources(work: Workspace, folder: Path) -> Iterator[_Source]:
-    """Run folders, one after another, of runs that are there already."""
+    """Yield run folders of runs that are stored already."""
     events = events_to_write(work)
     for run in work.written_runs:
         source = folder / str(run)

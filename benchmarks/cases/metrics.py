@@ -1,4 +1,4 @@
-"""What agents measured, added up by time."""
+"""Metrics, aggregated by time."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ CASES: dict[str, Case] = {"sqlite-metrics": sqlite_metrics, "postgres-metrics": 
 
 
 def _lines(name: str, work: Workspace, raw: Raw, ours: Persistence) -> list[Line]:
-    """An average for each hour, and a percentile for each day and agent."""
+    """Measure an average for each hour, and a percentile for each day and agent."""
 
     def averages(metric: str) -> Iterable[MetricPoint]:
         return ours.query_metrics(metric, bucket="1h")
@@ -62,7 +62,7 @@ def _check(
     raw: Callable[[str], Iterable[tuple[Any, ...]]],
     known: int,
 ) -> None:
-    """Both came to the same, but for the last digits, in which only ours is exact."""
+    """Assert equal results, except for the last digits, in which only ours is exact."""
     points = [(point.bucket, point.group, point.value) for point in ours(rows.METRIC)]
     check(_rounded(points, known), _rounded(sorted(raw(rows.METRIC)), known))
 

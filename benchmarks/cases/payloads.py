@@ -1,4 +1,4 @@
-"""Events by what stands in their payloads: looked through in SQLite, by an index in PostgreSQL."""
+"""Payload filters: by a scan in SQLite, by an index in PostgreSQL."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ CASES: dict[str, Case] = {
 
 
 def _scan(work: Workspace, raw: Any, ours: Persistence, what: str, key: str, value: Any) -> Line:
-    """Every payload is looked into, and few match."""
+    """Measure a scan of all payloads, of which few match."""
 
     def count(_: object) -> int:
         return ours.count_events(payload={key: value})

@@ -1,4 +1,4 @@
-"""The questions for which there is an index: each answers with its newest hundred at once."""
+"""The indexed queries: each returns its newest hundred records."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Filters = dict[str, Any]
 
 
 class Question(NamedTuple):
-    """What is listed, in words, and the filters with which it is asked for, in turn."""
+    """A listing, its description, and the filters with which it is queried in turn."""
 
     of_what: str
     query: Callable[..., Sequence[Any]]
@@ -85,7 +85,7 @@ def _questions(work: Workspace, ours: Persistence) -> Iterator[Question]:
 
 
 def _windows(query: Callable[..., Sequence[Any]], when: str) -> list[Filters]:
-    """Fiftieths of all the time that there is."""
+    """Return fiftieths of the time span of the records."""
     first, last = (_time(query(order=order, limit=1)[0], when) for order in ("oldest", "newest"))
     width = (last - first) / _WINDOWS
     return [{"since": first + n * width, "until": first + (n + 1) * width} for n in range(_WINDOWS)]

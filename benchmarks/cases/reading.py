@@ -1,4 +1,4 @@
-"""What is asked for in a moment: a run, the newest, a page."""
+"""Short queries: a run, the newest records, a page."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ CASES: dict[str, Case] = {
 
 
 def _a_run(name: str, work: Workspace, raw: Raw, ours: Persistence) -> list[Line]:
-    """All columns against all, and against the eight that the published model has."""
+    """Compare all columns with all, and with the eight of the published model."""
     title = f"{name}, a run's {rows.EVENTS_OF_A_RUN:,} events as dataclasses, against bare tuples"
     return [
         Line(
@@ -84,7 +84,7 @@ def _a_run(name: str, work: Workspace, raw: Raw, ours: Persistence) -> list[Line
 
 
 def _pages(name: str, work: Workspace, raw: Raw, ours: Persistence) -> list[Line]:
-    """The first page of an agent's events of a type, and the last page of all events."""
+    """Measure the first page of an agent's events of a type, and the last page of all events."""
     count = work.sizes.history_runs * rows.EVENTS_OF_A_RUN
     number = count // _PAGE
     cursor, timestamp, ident = _before_page(ours, number)
@@ -115,7 +115,7 @@ def _pages(name: str, work: Workspace, raw: Raw, ours: Persistence) -> list[Line
 
 
 def _before_page(ours: Persistence, number: int) -> tuple[Any, ...]:
-    """The cursor of a page, and time and id of the event before it."""
+    """Return the cursor of a page, and time and id of the event before it."""
     left = (number - 1) * _PAGE
     cursor = None
     while left:
@@ -132,7 +132,7 @@ def _reading(
     ours: Callable[[Any], Sequence[Any]],
     arguments: Sequence[Any],
 ) -> Timing:
-    """Both read the same rows of the same tables."""
+    """Measure both sides reading the same rows of the same tables."""
     records, tuples = ours(arguments[0]), raw(arguments[0])
     position = [field.name for field in fields(records[0])].index("id")
     check([record.id for record in records], [values[position] for values in tuples])

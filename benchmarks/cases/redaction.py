@@ -1,4 +1,4 @@
-"""What it takes to look for secrets in an event, and to take one out."""
+"""The cost of searching an event for secrets, and of redacting one."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ CASES: dict[str, Case] = {"redaction": named_patterns}
 
 
 def _line(work: Workspace, said: str, hide: Callable[[dict[str, object]], object]) -> Line:
-    """All patterns over about 300 bytes of JSON each."""
+    """Measure all patterns over about 300 bytes of JSON each."""
     payloads = [json.loads(str(event.data)) for event in events_to_write(work).take(_TEXTS)]
     for payload in payloads:
         hide(payload)

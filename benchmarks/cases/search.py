@@ -1,4 +1,4 @@
-"""Words: finding events by them, indexing them, and what that costs those who write."""
+"""Search: finding events by words, indexing them, and the cost for writers."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ CASES: dict[str, Case] = {
 
 
 def _indexing(name: str, work: Workspace, raw: Raw, ours: Persistence) -> Line:
-    """Both index all events in the end."""
+    """Measure both sides indexing all events."""
     count = work.sizes.history_runs * rows.EVENTS_OF_A_RUN
     repetitions = work.sizes.slow_repetitions
     part = min(_INDEXED_IN_A_ROW, count // repetitions)
@@ -182,7 +182,7 @@ def _p95(
 
 
 def _check_found(ours: Sequence[Any], raw: Sequence[tuple[Any, ...]]) -> None:
-    """Both found the same, or as many of what more there is."""
+    """Assert that both found the same, or the same number if there are more."""
     check(len(ours), len(raw))
     if len(raw) < _PAGE:
         check(sorted(hit.record.id for hit in ours), sorted(row[6] for row in raw))

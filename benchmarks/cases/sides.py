@@ -1,4 +1,4 @@
-"""The two sides of a measurement, and what they have to have in common."""
+"""The two sides of a measurement, and checks that their results agree."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Raw = RawSQLite | RawPostgres
 
 @contextmanager
 def sqlite(theirs: Path, mine: Path | None = None) -> Iterator[tuple[RawSQLite, Persistence]]:
-    """Raw and ours, on one file where nothing is written."""
+    """Open raw and ours on one file, for reading only."""
     with closing(RawSQLite(theirs)) as raw, SQLitePersistence(mine or theirs) as ours:
         yield raw, ours
 
@@ -32,7 +32,7 @@ def sqlite(theirs: Path, mine: Path | None = None) -> Iterator[tuple[RawSQLite, 
 def postgres(
     work: Workspace, theirs: str, mine: str | None = None
 ) -> Iterator[tuple[RawPostgres, Persistence]]:
-    """Raw and ours, in one schema where nothing is written."""
+    """Open raw and ours in one schema, for reading only."""
     with (
         closing(RawPostgres(work.dsn, theirs)) as raw,
         PostgresPersistence(dsn=work.dsn, schema=mine or theirs) as ours,
@@ -43,10 +43,10 @@ def postgres(
 
 @contextmanager
 def apart(work: Workspace) -> Iterator[None]:
-    """This process on one processor, our own server's on the others.
+    """Pin this process to one processor, and our server's processes to the others.
 
-    Left to themselves they meet or miss each other by chance, which costs a round trip more than
-    all that differs between the sides.
+    Otherwise they share a processor or not by chance, which costs a round trip more than
+    all differences between the sides.
     """
     if not work.own_server or not hasattr(os, "sched_setaffinity"):
         yield
@@ -64,14 +64,14 @@ def apart(work: Workspace) -> Iterator[None]:
 
 def _put_server_on(dsn: str, processors: set[int]) -> None:
     for process in fill.server_processes(dsn):
-        with suppress(ProcessLookupError):  # The one that told of the sessions has ended.
+        with suppress(ProcessLookupError):  # The session that listed the sessions has ended.
             os.sched_setaffinity(process, processors)
 
 
 def events_to_write(
     work: Workspace, *, seed: int = 1, named: rows.Names | None = None
 ) -> rows.EventStream:
-    """Events that happen when they are taken. The same ones, but for that, with the same seed."""
+    """Yield events with the current time, otherwise the same ones for the same seed."""
     return rows.EventStream(
         work.written_runs, now=lambda: datetime.now(UTC), seed=seed, named=named
     )
@@ -84,7 +84,7 @@ def asking(
     arguments: Sequence[Any],
     times: int,
 ) -> Timing:
-    """Both answer the same questions in turn."""
+    """Measure both sides answering the same queries in turn."""
 
     def chunk(ask: Callable[[Any], object]) -> Callable[[], int]:
         following = cycle(arguments)
@@ -96,13 +96,13 @@ def asking(
 
 
 def check(ours: object, raw: object) -> None:
-    """Both answered the same."""
+    """Assert that both returned the same."""
     if ours != raw:
         raise RuntimeError(f"The two sides do not do the same:\nours {ours}\nraw  {raw}")
 
 
 def check_written(work: Workspace, *sides: Raw | Persistence) -> None:
-    """All have stored the same events of a run, in whatever order they came."""
+    """Assert that all have stored the same events of a run, in any order."""
     first, *others = (_stored(side, rows.run_id(work.written_runs[0])) for side in sides)
     for other in others:
         check(first, other)

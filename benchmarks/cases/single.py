@@ -56,7 +56,7 @@ CASES: dict[str, Case] = {
 def _writing(
     work: Workspace, raw: Callable[[Any], object], ours: Callable[[Any], object]
 ) -> Timing:
-    """Both write the same events, each to tables of its own."""
+    """Measure both sides writing the same events, each to its own tables."""
 
     def chunk(write: Callable[[Any], object]) -> Chunk:
         events = events_to_write(work)

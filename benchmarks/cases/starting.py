@@ -1,4 +1,4 @@
-"""What a program waits for before it begins."""
+"""The start of a program: imports and opening a database."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ CASES: dict[str, Case] = {"import": import_time}
 
 
 def interpret(bytecode: Path, *arguments: str) -> str:
-    """What a new interpreter prints, in the checkout but with bytecode, as if it were installed."""
+    """Return the output of a new interpreter in the checkout, with bytecode as if installed."""
     environment = {**os.environ, "PYTHONPYCACHEPREFIX": str(bytecode)}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
     return subprocess.run(
@@ -55,7 +55,7 @@ def interpret(bytecode: Path, *arguments: str) -> str:
 
 
 def _foreign_modules(statement: str, bytecode: Path) -> str:
-    """A remark on the packages of others that it imports, if any."""
+    """Return a remark on imported packages of others, if any."""
     loaded = "import sys; print(*{name.partition('.')[0] for name in sys.modules})"
     before, after = (
         set(interpret(bytecode, "-c", f"{first}; {loaded}").split())

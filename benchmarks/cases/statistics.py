@@ -1,4 +1,4 @@
-"""What all of it comes to."""
+"""Statistics over all records."""
 
 from __future__ import annotations
 

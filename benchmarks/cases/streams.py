@@ -64,7 +64,7 @@ def _walk(events: Callable[[], Iterable[Any]], count: int) -> Chunk:
 
 
 def _memory(name: str, *where: str) -> list[Line]:
-    """By how much a process grows that does nothing else."""
+    """Return the growth in memory of a process that does nothing else."""
     if not memory.CAN_BE_MEASURED:
         return []
     raw, ours = (_growth(side, *where) for side in ("raw", "ours"))

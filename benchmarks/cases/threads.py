@@ -27,7 +27,7 @@ def sqlite_threads_normal(work: Workspace) -> list[Line]:
 
 
 def sqlite_busy_thread(work: Workspace) -> list[Line]:
-    """`executemany` lets others run at every row, and waits five milliseconds for them."""
+    """`executemany` yields to other threads at every row, and waits five milliseconds for them."""
     size = 100
     with (
         work.sqlite_copies(2) as (theirs, mine),
@@ -62,7 +62,7 @@ CASES: dict[str, Case] = {
 
 
 def _crowd(work: Workspace, durability: Literal["normal", "full"], goal: Goal) -> Line:
-    """As many events by many threads as by one."""
+    """Measure the same number of events written by many threads and by one."""
     each = max(work.sizes.writes // _THREADS, 1)
     with (
         work.sqlite_copies(2) as (first, second),
@@ -87,7 +87,7 @@ def _crowd(work: Workspace, durability: Literal["normal", "full"], goal: Goal) -
 
 
 def _threads(work: Workspace, persistence: Persistence, count: int, each: int) -> Chunk:
-    """Threads that write so many events each; timed from when all are ready until all are done."""
+    """Time threads that write so many events each, from when all are ready until all are done."""
     events = events_to_write(work)
 
     def chunk() -> int:
@@ -112,7 +112,7 @@ def _threads(work: Workspace, persistence: Persistence, count: int, each: int) -
 
 
 class _Computing:
-    """Another thread that is never done."""
+    """Another thread that computes without end."""
 
     def __enter__(self) -> None:
         self._stop = False

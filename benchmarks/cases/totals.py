@@ -1,4 +1,4 @@
-"""Model calls added up by model and day, against one statement that only sums."""
+"""Totals of model calls by model and day, against one statement that only sums."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Events as a file, in again, and from SQLite into PostgreSQL."""
+"""Exports, imports, and copies from SQLite to PostgreSQL."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ Do = Callable[[], object]
 
 
 def sqlite_export(work: Workspace) -> list[Line]:
-    """Ours is of one moment, and is whole or not there."""
+    """Ours shows one moment, and is complete or absent."""
     with _folder(work) as folder, SQLitePersistence(work.sqlite_events, read_only=True) as ours:
         events = ours.count_events()
 
@@ -55,7 +55,7 @@ def sqlite_export(work: Workspace) -> list[Line]:
 
 
 def sqlite_import(work: Workspace) -> list[Line]:
-    """Ours checks every value, and asks whether it is there already."""
+    """Ours checks every value, and whether it is stored already."""
     with _folder(work) as folder, SQLitePersistence(work.sqlite_events, read_only=True) as source:
         path, events, numbers = folder / "events.jsonl", source.count_events(), count()
         export_records(source, path)
@@ -139,7 +139,7 @@ def _new_schema(work: Workspace, number: int) -> Iterator[tuple[str, Persistence
 
 
 def _rows(path: Path) -> Iterator[tuple[str, list[str], tuple[Any, ...]]]:
-    """The rows of a file, each with its table and its columns."""
+    """Yield the rows of a file, each with its table and its columns."""
     with closing(sqlite3.connect(path)) as connection:
         for table in _TABLES:
             cursor = connection.execute(f"SELECT * FROM {table} ORDER BY id")
@@ -149,7 +149,7 @@ def _rows(path: Path) -> Iterator[tuple[str, list[str], tuple[Any, ...]]]:
 
 
 def _load(path: Path, new: Path) -> int:
-    """Read lines and store them in batches; how many events there were."""
+    """Read lines and store them in batches; return the number of events."""
     events = 0
     with path.open(encoding="utf-8") as lines, closing(sqlite3.connect(new)) as connection:
         entries = map(json.loads, lines)
@@ -168,7 +168,7 @@ def _load(path: Path, new: Path) -> int:
 
 
 def _copy_by_hand(work: Workspace, schema: str) -> int:
-    """COPY, a thousand rows at a time; how many were events."""
+    """Copy with COPY, a thousand rows at a time; return the number of events."""
     events = 0
     with closing(psycopg2.connect(work.dsn)) as connection, connection.cursor() as cursor:
         for (table, columns), rows in groupby(_rows(work.sqlite_events), _place):

@@ -1,4 +1,4 @@
-"""The database of an original Curio, brought into today's tables."""
+"""The upgrade of an original Curio's database."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def _rows(work: Workspace) -> int:
 
 
 def _fill(work: Workspace, database: Database) -> None:
-    """Runs and events as an original Curio stored them: by a wall clock."""
+    """Fill in runs and events as an original Curio stored them: in local time."""
     moment = "2026-11-20T10:30:00.123456"
     times = {"created_at": moment, "updated_at": moment}
     original.make(
@@ -185,7 +185,7 @@ def _copy_postgres(dsn: str, schema: str, new: str) -> None:
 
 
 def _tables() -> Iterator[tuple[str, str, list[bool]]]:
-    """Of each table that is copied its name, its columns, and which of them are times."""
+    """Return name, columns and time columns of each copied table."""
     for table, columns in (("agent_runs", _RUN), ("agent_run_events", _EVENT)):
         names = columns.split(", ")
         yield table, columns, [name == "timestamp" or name.endswith("_at") for name in names]

@@ -1,1 +1,1 @@
-"""What a call costs, compared with packages that keep similar things."""
+"""Benchmarks of the package against others that store similar records."""

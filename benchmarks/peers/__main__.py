@@ -1,8 +1,8 @@
 """Compares the package with others from PyPI: `make bench-peers`.
 
-Each of them is installed into an environment of its own in `.venv-peers`, and kept there.
+Each of them is installed into its own environment in `.venv-peers`, and stays there.
 `--quick` shows in half a minute that it works; its numbers mean little. PEERS.md is written by a
-full run, and by others where `--output` says so.
+full run, and by others only with `--output`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[0] = str(ROOT)  # For `benchmarks`, wherever and however it is started.
+sys.path[0] = str(ROOT)  # For `benchmarks`, from any working directory.
 
 from benchmarks.peers import page  # noqa: E402
 from benchmarks.peers.crew import assemble  # noqa: E402
@@ -96,7 +96,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _disk() -> Path:
-    """Where temporary files are on a disk; /tmp is often memory."""
+    """Return a directory for temporary files on a disk; /tmp is often memory."""
     lasting = Path("/var/tmp")
     return lasting if lasting.is_dir() else Path(tempfile.gettempdir())
 

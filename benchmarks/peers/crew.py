@@ -1,4 +1,4 @@
-"""The sides at work, each in a process of its own; this process tells them what to do when."""
+"""The sides, each in a process of its own, controlled by this process."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 from benchmarks.peers import environments
 from benchmarks.peers.sides import SIDES
 
-# None of them may call home in the middle of a measurement.
+# None of them may send telemetry during a measurement.
 _QUIET = {
     "AGNO_TELEMETRY": "false",
     "DO_NOT_TRACK": "1",
@@ -25,11 +25,11 @@ _QUIET = {
 
 
 class PeerError(Exception):
-    """A side could not do what it was told to do; the message is its traceback."""
+    """A side failed; the message is its traceback."""
 
 
 class Peer:
-    """One side, as this process sees it."""
+    """One side, as seen by this process."""
 
     def __init__(self, name: str, directory: Path) -> None:
         self.name = name
@@ -58,12 +58,12 @@ class Peer:
         self._process.communicate()
 
     def ask(self, do: str, **arguments: Any) -> Any:
-        """Have something done and wait for the answer."""
+        """Send a request and wait for the answer."""
         self.send(do, **arguments)
         return self.receive()
 
     def send(self, do: str, **arguments: Any) -> None:
-        """Have something done; `receive` waits for the answer."""
+        """Send a request; `receive` waits for the answer."""
         assert self._process.stdin is not None
         with self._explained():
             self._process.stdin.write(json.dumps({"do": do, **arguments}) + "\n")
@@ -79,7 +79,7 @@ class Peer:
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
-        """A worker that has ended says why in its log."""
+        """Return an error with the log of a worker that has ended."""
         try:
             yield
         except (OSError, json.JSONDecodeError) as error:
@@ -90,12 +90,12 @@ class Peer:
 def assemble(names: Sequence[str], directory: Path, stack: ExitStack) -> list[Peer]:
     """Start these sides; they end with the stack."""
     for name in names:
-        _interpreter(name)  # What is to be installed is, before anything runs.
+        _interpreter(name)  # All packages are installed before anything runs.
     return [stack.enter_context(Peer(name, directory)) for name in names]
 
 
 def _interpreter(name: str) -> str:
-    """Of the environment that is named like the side's module; this one, if there is none."""
+    """Return the interpreter of the environment named like the side's module, or this one."""
     environment = SIDES[name].partition(".")[0]
     if environment in environments.REQUIREMENTS:
         return str(environments.python(environment))

@@ -1,4 +1,4 @@
-"""Virtual environments, one for each package that is compared, kept for the next time."""
+"""Virtual environments, one for each compared package, reused the next time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SQLALCHEMY = "SQLAlchemy==2.1.9"
 REQUIREMENTS = {
     "sqlalchemy": (_SQLALCHEMY,),
     "eventsourcing": ("eventsourcing==9.5.6",),
-    # Its records of spans are made for OpenTelemetry's.
+    # Its span records are made from OpenTelemetry's.
     "agno": ("agno==3.1.10", "SQLAlchemy[asyncio]==2.1.9", "opentelemetry-sdk==1.45.2"),
     # The same tracking store as in `mlflow`, whose other requirements are for models.
     "mlflow": ("mlflow-skinny==3.17.2", _SQLALCHEMY, "alembic==1.20.1"),
@@ -25,7 +25,7 @@ _OURS = ("psycopg2-binary>=2.9.9",)
 
 
 def python(name: str) -> Path:
-    """The interpreter of an environment, which is made where it is missing or out of date."""
+    """Return the interpreter of an environment, which is created if missing or out of date."""
     folder = FOLDER / name
     interpreter, note = folder / "bin" / "python", folder / "installed.txt"
     requirements = (*REQUIREMENTS[name], *_OURS)

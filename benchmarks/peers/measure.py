@@ -1,4 +1,4 @@
-"""Every side does the same in turn, so that whatever disturbs one disturbs the others."""
+"""Every side does the same in turn, so that disturbances affect all of them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ASKED_IN_A_ROW = 5
 
 @dataclass(frozen=True)
 class Sizes:
-    """How many events and calls are in the files, and how many are written in a repetition."""
+    """The numbers of events and calls in the files, and of those written in a repetition."""
 
     repetitions: int
     written_to: int
@@ -34,8 +34,8 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Results:
-    """Timings by side. `raw` in them is the bare driver: at writing, into the side's own tables;
-    and where it does not take part, ours."""
+    """Timings by side. In them `raw` is the bare driver, when writing into the side's own tables;
+    where it does not take part, `raw` is this package."""
 
     singles: Mapping[str, Timing]
     hundreds: Mapping[str, Timing]
@@ -50,7 +50,7 @@ class Results:
 
 
 class Comparison:
-    """The sides, and the folder where their files are made and removed."""
+    """The sides, and the folder in which their files are created and removed."""
 
     def __init__(
         self, peers: Sequence[Peer], sizes: Sizes, directory: Path, tell: Callable[[str], None]
@@ -101,7 +101,7 @@ class Comparison:
             )
 
     def _able(self, peers: Sequence[Peer], *tasks: Task) -> list[Peer]:
-        """Those who can do one of these."""
+        """Return the sides that can do one of these."""
         calls = {peer: self._about[peer.name]["calls"] for peer in peers}
         return [peer for peer in peers if any(calls[peer][task] for task in tasks)]
 
@@ -109,12 +109,12 @@ class Comparison:
     def _at_work(
         self, tasks: Sequence[Task], kind: Kind, size: int, start: str
     ) -> Iterator[list[Peer]]:
-        """Those who can do one of these, with files of this kind open."""
+        """Return the sides that can do one of these, with files of this kind open."""
         peers = self._able(self._peers, *tasks)
         self._make(peers, kind, size)
         for peer in peers:
             peer.ask(start, kind=kind, size=size)
-        os.sync()  # What was filled in must not reach the disk while others are measured.
+        os.sync()  # Filled files must not be written to the disk while others are measured.
         self._tell(f"measuring what is {kind} …")
         yield peers
         for peer in peers:
@@ -123,7 +123,7 @@ class Comparison:
             file.unlink()
 
     def _make(self, peers: Sequence[Peer], kind: Kind, size: int) -> None:
-        """The files, one for all sides that have the same tables, made at the same time."""
+        """Create the files at the same time, one for all sides that have the same tables."""
         self._tell(f"making files of {size:,} rows …")
         makers = {self._about[peer.name]["tables"]: peer for peer in reversed(peers)}
         for peer in makers.values():
@@ -166,7 +166,7 @@ class Comparison:
                 peer.ask("rest")
             sums = {peer.name: [0, 0] for peer in peers}
             for first in range(chunks):
-                # Each in turn begins, so that none comes always after the slowest.
+                # Each side is first in turn, so that none is always after the slowest.
                 begin = first % len(peers)
                 for peer in (*peers[begin:], *peers[:begin]):
                     for position, taken in enumerate(chunk(peer)):
@@ -178,7 +178,7 @@ class Comparison:
 
 
 def check_durability(setups: Mapping[str, Mapping[str, Any]]) -> None:
-    """Refuse to compare what survives a crash with what does not."""
+    """Refuse to compare a side that survives a crash with one that does not."""
     for name, setup in setups.items():
         settings = setup["settings"]
         if (settings["journal_mode"], settings["synchronous"]) != ("wal", 1):

@@ -1,4 +1,4 @@
-"""What was measured, as tables, and what exactly each side did for it."""
+"""The results as tables, and the exact calls of each side."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ JSON; one in twenty is a tool call, and those are what the pages ask for.
 
 
 def tables(results: Results) -> str:
-    """All tables, each below its heading."""
+    """Return all tables, each below its heading."""
     titles = {name: about["title"] for name, about in results.about.items()}
     parts = {
         "One event per call, committed": _single(titles, results.singles),
@@ -79,7 +79,7 @@ def tables(results: Results) -> str:
 
 
 def page(results: Results, known: Sequence[str], sizes: Sizes) -> str:
-    """PEERS.md."""
+    """Return the text of PEERS.md."""
     return _PAGE.format(
         facts=" · ".join(known),
         tables=tables(results),
@@ -144,7 +144,7 @@ def _reading(titles: Mapping[str, str], timings: Mapping[str, Timing]) -> _Rows:
 
 
 def _listing(titles: Mapping[str, str], timings: Mapping[str, Timing]) -> _Rows:
-    """Where there is no bare driver."""
+    """Return a table without a bare driver."""
     return [(title, takes, ahead) for title, takes, _, ahead in _reading(titles, timings)]
 
 
@@ -153,7 +153,7 @@ def _share(timing: Timing) -> str:
 
 
 def _ahead(timing: Timing, ours: Timing) -> str:
-    """How much faster we are, or what part of a side's speed we reach."""
+    """Return how much faster ours is, or the fraction of a side's speed that it reaches."""
     if timing is ours:
         return ""
     ratio = median(side / own for side, own in zip(timing.ours, ours.ours, strict=True))

@@ -1,4 +1,4 @@
-"""The bare driver inserts once more what a side has inserted, into the same tables elsewhere."""
+"""The bare driver inserts the rows of a side again, into the same tables in another file."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from benchmarks.support.timing import timed
 
 
 class Replay:
-    """Copies what is new in a table of the side's file to the twin, a copy of the file.
+    """Copies new rows of a table of the side's file to the twin, a copy of the file.
 
     The twin's connection gets the settings of the side's own.
     """
@@ -22,7 +22,7 @@ class Replay:
         self._twin = sqlite3.connect(twin, isolation_level=None)
         for name, value in settings.items():
             self._twin.execute(f"PRAGMA {name} = {value}").fetchall()
-        # Without the columns that the database works out.
+        # Without the columns that the database computes.
         columns = [row[1] for row in self._side.execute(f"PRAGMA table_info({table})")]
         names, marks = ", ".join(columns), ", ".join("?" * len(columns))
         self._insert = f"INSERT INTO {table} ({names}) VALUES ({marks})"
@@ -32,7 +32,7 @@ class Replay:
         self._rows: list[tuple[Any, ...]] = []
 
     def fetch(self) -> int:
-        """Fetch what is new since the last time; how many rows that is."""
+        """Fetch the new rows since the last time; return their number."""
         self._rows = self._side.execute(self._newer, (self._seen,)).fetchall()
         self._seen = self._last()
         return len(self._rows)
@@ -41,7 +41,7 @@ class Replay:
         return self._side.execute(self._newest).fetchone()[0] or 0
 
     def insert(self, each: int) -> int:
-        """Insert what was fetched, `each` rows in a transaction; the nanoseconds it takes."""
+        """Insert the fetched rows, `each` in a transaction; return the nanoseconds it takes."""
         if each == 1:
             return timed(partial(self._twin.execute, self._insert), self._rows)
         return timed(self._insert_batch, cut(self._rows, each))
@@ -57,5 +57,5 @@ class Replay:
 
 
 def cut(records: Sequence[Any], each: int) -> list[Sequence[Any]]:
-    """The records in batches."""
+    """Return the records in batches."""
     return [records[first : first + each] for first in range(0, len(records), each)]

@@ -1,4 +1,4 @@
-"""One side in a process of its own, in the environment that it needs.
+"""One side in a process and an environment of its own.
 
 It reads lines of JSON, `{"do": "write", "count": 100, …}`, and answers each with a line:
 `{"is": …}`, or `{"failed": …}` with a traceback.
@@ -38,7 +38,7 @@ _SETTINGS = ("journal_mode", "synchronous", "foreign_keys", "wal_autocheckpoint"
 
 
 class Worker:
-    """What can be asked of a side. Each method answers what JSON can carry."""
+    """The requests to a side. Each method returns a JSON value."""
 
     _side: Side
     _replay: Replay | None = None
@@ -49,7 +49,7 @@ class Worker:
         self._class = load(name)
 
     def introduce(self) -> dict[str, Any]:
-        """Who this is, and what it does for each task."""
+        """Return the name of the side, and its call for each task."""
         side = self._class
         return {
             "title": side.title,
@@ -60,7 +60,7 @@ class Worker:
         }
 
     def make(self, kind: Kind, size: int) -> None:
-        """Make the file of this kind, for all sides with the same tables."""
+        """Create the file of this kind, for all sides with the same tables."""
         self._class.make(self._file(kind), kind, size)
 
     def _file(self, kind: Kind) -> Path:
@@ -79,7 +79,7 @@ class Worker:
         self._replay = Replay(own, twin, self._class.table, self._settings())
 
     def setup(self) -> dict[str, Any]:
-        """The settings, read back on the side's own connection, and the table that it writes to."""
+        """Return the settings, read on the side's own connection, and its table."""
         table = self._class.table
         return {"settings": self._settings(), "table": table, "indexes": self._indexes(table)}
 
@@ -87,7 +87,7 @@ class Worker:
         return {name: self._side.pragma(name) for name in _SETTINGS}
 
     def _indexes(self, table: str) -> list[list[str]]:
-        """The columns of each index."""
+        """Return the columns of each index."""
         with closing(sqlite3.connect(self._side.path)) as connection:
             indexes = connection.execute(f"PRAGMA index_list({table})").fetchall()
             return [
@@ -99,11 +99,11 @@ class Worker:
         path = self._directory / f"{self._name}-{name}.db"
         shutil.copy(self._file(kind), path)
         with path.open("rb+") as file:
-            os.fsync(file)  # Or the first checkpoint that is measured would have to.
+            os.fsync(file)  # Otherwise the first measured checkpoint would do it.
         return path
 
     def write(self, count: int, each: int) -> int:
-        """Write so many events, `each` in a transaction; the nanoseconds it takes."""
+        """Write so many events, `each` in a transaction; return the nanoseconds it takes."""
         records = self._side.records(self._events.take(count))
         if each == 1:
             taken = timed(self._side.log, records)
@@ -111,12 +111,12 @@ class Worker:
             taken = timed(self._side.log_many, cut(records, each))
         assert self._replay is not None
         stored = self._replay.fetch()
-        if stored != count:  # Some report errors to a log only.
+        if stored != count:  # Some packages report errors only to a log.
             raise RuntimeError(f"{stored} of {count} events were stored.")
         return taken
 
     def replay(self, each: int) -> int:
-        """Have the bare driver write the same rows; the nanoseconds it takes."""
+        """Have the bare driver write the same rows; return the nanoseconds it takes."""
         assert self._replay is not None
         return self._replay.insert(each)
 
@@ -129,51 +129,51 @@ class Worker:
         self._agents = cycle(agents)
 
     def page(self, count: int) -> int:
-        """Ask for so many pages; the nanoseconds it takes."""
+        """Query so many pages; return the nanoseconds it takes."""
         return timed(self._page, [next(self._agents) for _ in range(count)])
 
     def _page(self, agent_id: str) -> Any:
         found = self._side.page(agent_id, _TYPE, _PAGE)
-        if not found:  # Here, too, some report errors to a log only.
+        if not found:  # Here, too, some packages report errors only to a log.
             raise RuntimeError(f"There is nothing on the page of {agent_id}.")
         return found
 
     def page_ids(self) -> list[int]:
-        """The ids on one page, of a side that has the package's tables."""
+        """Return the ids on one page, of a side that has the package's tables."""
         return self._side.ids(self._page(rows.AGENTS[0]))
 
     def statistics_of_one(self, count: int) -> int:
-        """Ask for the statistics of so many agents; the nanoseconds it takes."""
+        """Query the statistics of so many agents; return the nanoseconds it takes."""
         return timed(self._side.statistics, [next(self._agents) for _ in range(count)])
 
     def statistics_of_all(self, count: int) -> int:
         return timed(self._side.statistics, [None] * count)
 
     def statistics(self) -> list[dict[str, Any]]:
-        """Of one agent, and of all."""
+        """Return the statistics of one agent, and of all."""
         return [self._side.statistics(rows.AGENTS[0]), self._side.statistics(None)]
 
     def newest(self, count: int) -> int:
-        """List the newest model calls so often; the nanoseconds these processes take."""
+        """List the newest model calls so often; return the nanoseconds of these processes."""
         return timed(self._printed, [self._side.newest(_LISTED)] * count)
 
     def newest_prompts(self) -> list[str]:
         return self._prompts(self._side.newest(_LISTED))
 
     def search(self, count: int) -> int:
-        """The same for those in which there is a word."""
+        """List those that contain a word so often; return the nanoseconds."""
         return timed(self._printed, [self._side.search(_WORD, _LISTED)] * count)
 
     def found_prompts(self) -> list[str]:
         return self._prompts(self._side.search(_WORD, _LISTED))
 
     def _prompts(self, command: Sequence[str]) -> list[str]:
-        """Of the model calls that are printed; llm has the newest last."""
+        """Return the prompts of the printed model calls; llm has the newest last."""
         calls = json.loads(self._printed(command))
         return sorted(call.get("record", call)["prompt"] for call in calls)
 
     def _printed(self, command: Sequence[str]) -> str:
-        """What a command prints, its bytecode kept as if all of it were installed."""
+        """Return the output of a command, with its bytecode cached as if installed."""
         kept = {"PYTHONPYCACHEPREFIX": str(self._directory / "bytecode")}
         home = {"LLM_USER_PATH": str(self._directory)}
         environment = {**os.environ, **kept, **home}
@@ -185,7 +185,7 @@ class Worker:
     # --- both ---------------------------------------------------------------------------------
 
     def rest(self) -> None:
-        """Collect garbage, and keep the collector from looking through what is left."""
+        """Collect garbage, and freeze the remaining objects."""
         gc.unfreeze()
         gc.collect()
         gc.freeze()
@@ -200,7 +200,7 @@ class Worker:
 def main() -> None:
     name, directory = sys.argv[1:]
     with os.fdopen(os.dup(1), "w", encoding="utf-8") as answers:
-        os.dup2(2, 1)  # What the packages print must not look like an answer.
+        os.dup2(2, 1)  # Output of the packages must not look like an answer.
         worker = Worker(name, Path(directory))
         for line in sys.stdin:
             print(json.dumps(_answer(worker, **json.loads(line)), default=float), file=answers)

@@ -1,4 +1,4 @@
-"""The same work by hand: what somebody would write who needs this one thing and no library.
+"""The same work by hand: what a programmer would write without a library.
 
 No checks, no pool, no locks, no error handling: one open connection, constant statement texts,
 and for statistics the fastest statements found on these tables and indexes.

@@ -1,4 +1,4 @@
-"""The columns that are written and read by hand, and an event's values for them."""
+"""The columns written and read by hand, and an event's values for them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ TOOL_SUMS = "count(*), sum(tool_error), count(tool_latency_us), sum(tool_latency
 
 
 def event_values(event: AgentRunEvent) -> tuple[Any, ...]:
-    """The values of EVENT, stored now."""
+    """Return the values of EVENT, stored now."""
     event.created_at = now = datetime.now(UTC)
     return (
         event.agent_id,
@@ -43,7 +43,7 @@ def event_values(event: AgentRunEvent) -> tuple[Any, ...]:
 
 
 def batch_values(events: Sequence[AgentRunEvent]) -> list[tuple[Any, ...]]:
-    """For each event the values of EVENT and LIFTED, all stored in the same moment."""
+    """Return for each event the values of EVENT and LIFTED, all stored at the same time."""
     now = datetime.now(UTC)
     stored_at = now.isoformat(timespec="microseconds")
     for event in events:

@@ -109,11 +109,11 @@ class RawPostgres:
         [(event.id,)] = self._cursor.fetchall()
 
     def log_events(self, events: Sequence[AgentRunEvent]) -> None:
-        """One COPY, which tells no ids."""
+        """Write with one COPY, which returns no ids."""
         self._cursor.copy_expert(self._copy, BytesIO("".join(_lines(events)).encode()))
 
     def log_numbered_events(self, events: Sequence[AgentRunEvent]) -> None:
-        """Ids from the sequence, and one COPY."""
+        """Take ids from the sequence, and write with one COPY."""
         for event, row in zip(events, self._all(self._reserve, len(events)), strict=True):
             event.id = row[0]
         lines = [f"{event.id}\t{line}" for event, line in zip(events, _lines(events), strict=True)]
@@ -127,19 +127,19 @@ class RawPostgres:
         return self._all(self._published_events, run_id)
 
     def newest_events(self, agent_id: str, event_type: str, limit: int) -> list[tuple[Any, ...]]:
-        """The first page of the newest, of one agent and type."""
+        """Return the first page of the newest, of one agent and type."""
         return self._all(self._newest_events, agent_id, event_type, limit)
 
     def older_events(self, timestamp: str, ident: int, limit: int) -> list[tuple[Any, ...]]:
-        """The page of the newest of all that comes after this event."""
+        """Return the page of the newest of all that follows this event."""
         return self._all(self._older_events, timestamp, ident, limit)
 
     def newest_payloads(self, pattern: str, limit: int) -> list[tuple[Any, ...]]:
-        """The first page of the newest that contain a pattern."""
+        """Return the first page of the newest that contain a pattern."""
         return self._all(self._newest_payloads, pattern, limit)
 
     def all_events(self) -> Iterator[tuple[Any, ...]]:
-        """Every event, oldest first, by a cursor on the server."""
+        """Yield every event, oldest first, by a cursor on the server."""
         self._cursor.execute("BEGIN READ ONLY")
         self._cursor.execute(f"DECLARE every NO SCROLL CURSOR FOR {self._all_events}")
         try:
@@ -180,9 +180,9 @@ class RawPostgres:
 
 
 def _lines(events: Sequence[AgentRunEvent]) -> list[str]:
-    """Rows in COPY's text format, all stored in the same moment.
+    """Return rows in COPY's text format, all stored at the same time.
 
-    Of all that they hold, only the backslashes of JSON mean something there.
+    Among their characters only the backslashes of JSON have a special meaning there.
     """
     now = datetime.now(UTC)
     stored_at = now.isoformat()

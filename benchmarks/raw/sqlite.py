@@ -32,7 +32,7 @@ _MARKS = "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 class RawSQLite:
     """One connection with the package's own settings: WAL mode, and its `wal_autocheckpoint`.
 
-    Give `autocheckpoint` for another number of pages; SQLite's own default is 1,000.
+    Pass `autocheckpoint` for another number of pages; SQLite's own default is 1,000.
     """
 
     _insert = f"INSERT INTO agent_run_events ({EVENT}) VALUES (?, ?, ?, ?, ?, ?, ?)"
@@ -80,7 +80,7 @@ class RawSQLite:
         event.id = cursor.lastrowid
 
     def log_events(self, events: Sequence[AgentRunEvent]) -> None:
-        """One transaction, `executemany`, and the ids counted back from the last."""
+        """Write with `executemany` in one transaction; derive the ids from the last."""
         connection = self._connection
         connection.execute("BEGIN IMMEDIATE")
         connection.executemany(self._insert_tool, batch_values(events))
@@ -89,7 +89,7 @@ class RawSQLite:
         _number(events, last)
 
     def log_named_events(self, events: Sequence[AgentRunEvent]) -> None:
-        """The same with event ids. One that is stored already would be an error."""
+        """Write the same with event ids; a stored one would be an error."""
         values = [
             (*row, event.event_id) for row, event in zip(batch_values(events), events, strict=True)
         ]
@@ -101,7 +101,7 @@ class RawSQLite:
         _number(events, last)
 
     def log_events_at_once(self, events: Sequence[AgentRunEvent]) -> None:
-        """One statement, which is a transaction by itself, with all rows in its VALUES."""
+        """Write with one statement, a transaction by itself, with all rows in its VALUES."""
         count = len(events)
         sql = self._batches.get(count)
         if sql is None:
@@ -119,20 +119,20 @@ class RawSQLite:
         return self._all(self._published_events, run_id)
 
     def newest_events(self, agent_id: str, event_type: str, limit: int) -> list[tuple[Any, ...]]:
-        """The first page of the newest, of one agent and type."""
+        """Return the first page of the newest, of one agent and type."""
         return self._all(self._newest_events, agent_id, event_type, limit)
 
     def older_events(self, timestamp: str, ident: int, limit: int) -> list[tuple[Any, ...]]:
-        """The page of the newest of all that comes after this event."""
+        """Return the page of the newest of all that follows this event."""
         return self._all(self._older_events, timestamp, ident, limit)
 
     def count_payloads(self, path: str, value: str | float) -> int:
-        """How many events have the value at the path."""
+        """Return the number of events with the value at the path."""
         [(count,)] = self._all(self._count_payloads, path, value)
         return int(count)
 
     def all_events(self) -> Iterable[tuple[Any, ...]]:
-        """Every event, oldest first, a row at a time."""
+        """Yield every event, oldest first, a row at a time."""
         return self._connection.execute(self._all_events)
 
     def newest_usage(self, agent_id: str, limit: int) -> list[tuple[Any, ...]]:
@@ -182,7 +182,7 @@ class RawSQLite:
         )
 
     def p95_by_day_and_agent(self, metric: str) -> list[tuple[Any, ...]]:
-        """Of the values in order, the two between which it lies, each as far as it counts."""
+        """Interpolate between the two neighbouring values in order."""
         return self._all(
             "WITH ranked AS (SELECT substr(timestamp, 1, 10) AS day, agent_id, metric_value,"
             " row_number() OVER (PARTITION BY substr(timestamp, 1, 10), agent_id"
@@ -195,7 +195,7 @@ class RawSQLite:
         )
 
     def _quantiles_of_all(self) -> dict[str, float]:
-        """By position in the index of latencies, counted from its nearer end."""
+        """Read by position in the index of latencies, from its nearer end."""
         known = "FROM agent_llm_usage WHERE latency_ms IS NOT NULL"
         [(count,)] = self._all(f"SELECT count(*) {known}")
         up = f"SELECT latency_ms {known} ORDER BY latency_ms LIMIT 2 OFFSET ?"
@@ -218,6 +218,6 @@ class RawSQLite:
 
 
 def _number(events: Sequence[AgentRunEvent], last: int) -> None:
-    """Fill in the ids of events of which the last got this one."""
+    """Fill in the ids of events, given that of the last."""
     for ident, event in enumerate(events, last - len(events) + 1):
         event.id = ident

@@ -1,4 +1,4 @@
-"""Statistics out of the groups that a database answered with."""
+"""Statistics from the groups returned by a database."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ QUANTILES = (50, 75, 90, 95, 99)
 
 
 def quantiles(values: Sequence[int]) -> dict[str, float]:
-    """Of sorted values."""
+    """Return quantiles of sorted values."""
     found = {}
     for q in QUANTILES:
         position, hundredths = divmod((len(values) - 1) * q, 100)
@@ -21,7 +21,7 @@ def quantiles(values: Sequence[int]) -> dict[str, float]:
 
 
 def quantiles_of_histogram(bars: Sequence[tuple[int, int]]) -> dict[str, float]:
-    """Of sorted (value, count) pairs; looks at the ends of bars until the value is reached."""
+    """Return quantiles of sorted (value, count) pairs."""
     ends = list(accumulate(count for _, count in bars))
     found, bar = {}, 0
     for q in QUANTILES:
@@ -98,5 +98,5 @@ def stats(
 
 
 def _dollars(cost: int | Decimal) -> Decimal:
-    """PostgreSQL keeps dollars, SQLite picodollars."""
+    """Convert to dollars: PostgreSQL stores dollars, SQLite picodollars."""
     return cost if isinstance(cost, Decimal) else Decimal(cost).scaleb(-12)

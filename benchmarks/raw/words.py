@@ -1,6 +1,6 @@
-"""Searching words by hand: the index that each database has for it, filled by its own statements.
+"""Searching words by hand: each database's own index, filled by its own statements.
 
-The index is beside the tables and knows every word's places, as it comes out of the box.
+The index is beside the tables and has the positions of words, as is its default.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _COLUMNS = ", ".join(f"e.{name}" for name in READ_EVENT.split(", "))
 
 
 class RawSQLiteWords:
-    """A contentless FTS5 table in a file of its own, beside that with the events."""
+    """A contentless FTS5 table in a separate file, beside that with the events."""
 
     def __init__(self, path: Path, events: Path) -> None:
         self._connection = sqlite3.connect(path, isolation_level=None)
@@ -28,7 +28,7 @@ class RawSQLiteWords:
         self._upto = 0
 
     def index(self, count: int) -> None:
-        """Take up so many events more, in one transaction."""
+        """Index so many more events, in one transaction."""
         self._connection.execute(
             "INSERT INTO words (rowid, data) SELECT id, data FROM history.agent_run_events "
             "WHERE id > ? AND id <= ? ORDER BY id",
@@ -50,7 +50,7 @@ class RawSQLiteWords:
         ).fetchall()
 
     def size(self) -> int:
-        """How many bytes the index takes."""
+        """Return the size of the index in bytes."""
         return sum(
             self._connection.execute(f"PRAGMA main.{name}").fetchone()[0] * factor
             for name, factor in (("page_count", 1), ("freelist_count", -1))
@@ -76,7 +76,7 @@ class RawPostgresWords:
         self._upto = 0
 
     def index(self, count: int) -> None:
-        """Take up so many events more, in one transaction."""
+        """Index so many more events, in one transaction."""
         self._cursor.execute(
             f"INSERT INTO {self._words} SELECT id, to_tsvector('simple', data) "
             f"FROM {self._events} WHERE id > %s AND id <= %s ORDER BY id",
@@ -100,7 +100,7 @@ class RawPostgresWords:
         return found
 
     def size(self) -> int:
-        """How many bytes the index takes, with the table that it is an index of."""
+        """Return the size in bytes of the index with its table."""
         self._cursor.execute("SELECT pg_total_relation_size(%s)", (self._words,))
         return int(self._cursor.fetchone()[0])  # type: ignore[index]
 

@@ -1,1 +1,1 @@
-"""What benchmarks share: databases to measure on, timing, pages of results."""
+"""Shared code of benchmarks: databases to measure on, timing, pages of results."""

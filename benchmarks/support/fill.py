@@ -1,4 +1,4 @@
-"""Tables made by the package and filled through the driver, as fast as the driver can."""
+"""Tables created by the package and filled through the driver, as fast as possible."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _PICODOLLAR = Decimal(10) ** -12
 
 
 def events(runs: int, each: int, *, idle: int = 0, first: int = 0) -> list[Content]:
-    """Runs with so many events each, from the first one on; and idle ones without any."""
+    """Fill in runs with so many events each, from the first one on, and idle ones without any."""
     return [
         ("agent_runs", rows.RUN_COLUMNS, [rows.run_rows(runs + idle, first=first)]),
         ("agent_run_events", rows.EVENT_COLUMNS, rows.event_rows(runs, each=each, first=first)),
@@ -32,7 +32,7 @@ def events(runs: int, each: int, *, idle: int = 0, first: int = 0) -> list[Conte
 
 
 def worded(runs: int, each: int) -> list[Content]:
-    """Runs with so many events each, in whose payloads words come as they do in prose."""
+    """Fill in runs with so many events each, whose payloads have words as in prose."""
     return [
         ("agent_runs", rows.RUN_COLUMNS, [rows.run_rows(runs)]),
         ("agent_run_events", rows.EVENT_COLUMNS, rows.worded_rows(runs, each=each)),
@@ -40,7 +40,7 @@ def worded(runs: int, each: int) -> list[Content]:
 
 
 def usage(calls: int) -> list[Content]:
-    """Model calls, of runs with a hundred calls and ten events each."""
+    """Fill in model calls, of runs with a hundred calls and ten events each."""
     runs = max(calls // 100, len(rows.AGENTS))
     return [
         *events(runs, each=10),
@@ -49,7 +49,7 @@ def usage(calls: int) -> list[Content]:
 
 
 def metrics(count: int) -> list[Content]:
-    """Values of one metric, of runs with a hundred values each."""
+    """Fill in values of one metric, of runs with a hundred values each."""
     runs = max(count // 100, len(rows.AGENTS))
     return [
         ("agent_runs", rows.RUN_COLUMNS, [rows.run_rows(runs)]),
@@ -58,7 +58,7 @@ def metrics(count: int) -> list[Content]:
 
 
 def everything(runs: int, idle: int, calls: int) -> list[Content]:
-    """Runs in sessions and families, events of all levels, and model calls of all of these runs."""
+    """Fill in runs with sessions and parents, events of all levels, and model calls."""
     run_columns = (*rows.RUN_COLUMNS, "session_id", "parent_run_id")
     event_columns = (*rows.EVENT_COLUMNS, "session_id", "level", "severity")
     numbers = {rows.run_id(number): number for number in range(runs)}
@@ -89,13 +89,13 @@ def everything(runs: int, idle: int, calls: int) -> list[Content]:
 
 
 def sqlite_file(path: Path, content: Iterable[Content]) -> None:
-    """A new database file with this in it."""
+    """Return a new database file with these rows."""
     SQLitePersistence(path).close()
     sqlite_rows(path, content)
 
 
 def sqlite_rows(path: Path, content: Iterable[Content]) -> None:
-    """Put this into a database file that has the tables for it."""
+    """Insert these rows into a database file that has the tables."""
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         for setting in ("journal_mode = OFF", "synchronous = OFF", "cache_size = -200000"):
             connection.execute(f"PRAGMA {setting}").fetchall()
@@ -112,7 +112,7 @@ def sqlite_rows(path: Path, content: Iterable[Content]) -> None:
 
 @contextmanager
 def _without_sqlite_indexes(connection: sqlite3.Connection) -> Iterator[None]:
-    """Built at the end, an index takes a sort; kept up meanwhile, a search for every row."""
+    """Build indexes at the end: that takes a sort, updating them takes a search for every row."""
     indexes = connection.execute(
         "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL"
     ).fetchall()
@@ -124,7 +124,7 @@ def _without_sqlite_indexes(connection: sqlite3.Connection) -> Iterator[None]:
 
 
 def postgres_schema(dsn: str, schema: str, content: Iterable[Content]) -> None:
-    """A new schema with this in it, vacuumed and analysed, as autovacuum would leave it."""
+    """Return a new schema with these rows, vacuumed and analysed, as by autovacuum."""
     PostgresPersistence(dsn=dsn, schema=schema).close()
     with _connected(dsn) as cursor:
         cursor.execute(f"SET search_path = {schema}; SET maintenance_work_mem = '256MB'")
@@ -161,7 +161,7 @@ def _copy(
 
 
 def _copied(value: Any) -> str:
-    """A value as COPY reads it; only JSON here has backslashes."""
+    """Return a value as COPY reads it; only JSON here has backslashes."""
     if value is None:
         return "\\N"
     return value.replace("\\", "\\\\") if isinstance(value, str) else str(value)
@@ -173,7 +173,7 @@ def drop_schema(dsn: str, schema: str) -> None:
 
 
 def sqlite_size(path: Path) -> int:
-    """How many bytes of a file are in use, what is in its log counted too."""
+    """Return the used bytes of a file, including its write-ahead log."""
     with closing(sqlite3.connect(path)) as connection:
         pages, free, size = (
             connection.execute(f"PRAGMA {name}").fetchone()[0]
@@ -183,14 +183,14 @@ def sqlite_size(path: Path) -> int:
 
 
 def sqlite_octets(path: Path) -> int:
-    """How many bytes all payloads have."""
+    """Return the size of all payloads in bytes."""
     with closing(sqlite3.connect(path)) as connection:
         sql = "SELECT sum(length(CAST(data AS BLOB))) FROM agent_run_events"
         return int(connection.execute(sql).fetchone()[0])
 
 
 def postgres_size(dsn: str, schema: str, names: str) -> int:
-    """How many bytes the tables have whose names are like this, and their indexes."""
+    """Return the size in bytes of the tables with names like this, and their indexes."""
     with _connected(dsn) as cursor:
         cursor.execute(
             "SELECT sum(pg_total_relation_size(c.oid)) FROM pg_class c "
@@ -202,14 +202,14 @@ def postgres_size(dsn: str, schema: str, names: str) -> int:
 
 
 def postgres_octets(dsn: str, schema: str) -> int:
-    """How many bytes all payloads have."""
+    """Return the size of all payloads in bytes."""
     with _connected(dsn) as cursor:
         cursor.execute(f"SELECT sum(octet_length(data)) FROM {schema}.agent_run_events")
         return int(cursor.fetchone()[0])
 
 
 def server_processes(dsn: str) -> list[int]:
-    """The server's first process, from which all that come later descend, and its sessions."""
+    """Return the server's first process, the parent of all later ones, and its sessions."""
     with _connected(dsn) as cursor:
         cursor.execute(
             "SELECT split_part(pg_read_file('postmaster.pid'), E'\\n', 1)::int "
@@ -226,7 +226,7 @@ def server_version(dsn: str) -> str:
 
 @contextmanager
 def _connected(dsn: str) -> Iterator[Any]:
-    """A cursor in autocommit."""
+    """Return a cursor in autocommit mode."""
     with closing(psycopg2.connect(dsn)) as connection:
         connection.autocommit = True
         with connection.cursor() as cursor:

@@ -1,4 +1,4 @@
-"""Prints how many bytes a process grows by while it goes through all events.
+"""Prints by how many bytes a process grows while it reads all events.
 
 `python -m benchmarks.support.memory raw|ours sqlite FILE`, or `… raw|ours postgres SCHEMA DSN`.
 """
@@ -42,7 +42,7 @@ def _ours(kind: str, place: str, dsn: str) -> Iterable[AgentRunEvent]:
 
 
 def _bytes(name: str) -> int:
-    """A line of the process's status; it counts in kilobytes of 1,024."""
+    """Return a value of the process's status, which is in kilobytes of 1,024."""
     [line] = [line for line in _STATUS.read_text().splitlines() if line.startswith(f"{name}:")]
     return int(line.split()[1]) * 1024
 

@@ -1,4 +1,4 @@
-"""What was measured, as tables beside what was wanted."""
+"""The results as tables beside the goals."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ time; an import by what it adds to the start of an interpreter.
 
 
 class Scale(NamedTuple):
-    """How the two numbers of a repetition become the one that is judged."""
+    """How the two numbers of a repetition are combined into the judged one."""
 
     judge: Callable[[float, float], float]
     """Of raw's number and ours."""
@@ -69,26 +69,26 @@ def _ratio(value: float) -> str:
 
 
 SCALES: Mapping[ScaleName, Scale] = {
-    # How fast we are in terms of raw.
+    # Our speed relative to raw.
     "speed": Scale(lambda raw, ours: raw / ours, lambda value: f"{value:.2f}", True),
-    # The same, where we should be much faster.
+    # The same, if we should be much faster.
     "times": Scale(lambda raw, ours: raw / ours, _ratio, True),
-    # How much time we take in terms of raw.
+    # Our time relative to raw.
     "time": Scale(lambda raw, ours: ours / raw, _ratio),
-    # How many milliseconds we add.
+    # The milliseconds that we add.
     "added": Scale(lambda raw, ours: (ours - raw) / 1e6, lambda value: f"{value:.0f} ms"),
-    # How much time we take more than raw.
+    # The time that we take beyond raw.
     "over": Scale(lambda raw, ours: ours - raw, None),
-    # Our own number, whatever raw's is.
+    # Our own number, independent of raw's.
     "alone": Scale(lambda raw, ours: ours, None),
 }
 
 
 @dataclass(frozen=True)
 class Goal:
-    """How good is good enough, and how good it should be, on one of the scales.
+    """The required and the desired value on one of the scales.
 
-    None is for a number that is merely good to know.
+    None is for a number that is only informative.
     """
 
     floor: float | None
@@ -112,12 +112,12 @@ class Goal:
 
 
 def duration(nanoseconds: float) -> str:
-    """Three digits and a unit."""
+    """Format with three digits and a unit."""
     return _three_digits(nanoseconds, (("s", 1e9), ("ms", 1e6), ("µs", 1e3), ("ns", 1.0)))
 
 
 def rows_per_second(nanoseconds: float) -> str:
-    """Of the time that a row takes."""
+    """Format the rate for the time that a row takes."""
     return _three_digits(1e9 / nanoseconds, (("M/s", 1e6), ("k/s", 1e3), ("/s", 1.0)))
 
 
@@ -131,9 +131,9 @@ def factor(value: float) -> str:
 
 @dataclass(frozen=True)
 class Line:
-    """One line of the table. `remark` tells what a number cannot.
+    """One line of the table. `remark` adds what numbers cannot express.
 
-    `at_most` is what our own number may be, whatever raw's is.
+    `at_most` is the limit of our own number, independent of raw's.
     """
 
     title: str
@@ -170,7 +170,7 @@ def table(lines: Iterable[Line]) -> str:
 
 
 def in_columns(rows: list[tuple[str, ...]]) -> str:
-    """A table of cells, headings first, whose columns are straight in a terminal as well."""
+    """Return a table of cells, headings first, with aligned columns."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     headings, *others = rows
     return "\n".join(
@@ -180,12 +180,12 @@ def in_columns(rows: list[tuple[str, ...]]) -> str:
 
 
 def tables(themes: Mapping[str, Sequence[Line]]) -> str:
-    """A table for each theme, below its heading."""
+    """Return a table for each theme, below its heading."""
     return "\n\n".join(f"## {theme}\n\n{table(lines)}" for theme, lines in themes.items())
 
 
 def page(themes: Mapping[str, Sequence[Line]], known: Sequence[str], sizes: Sizes) -> str:
-    """RESULTS.md."""
+    """Return the text of RESULTS.md."""
     return _PAGE.format(
         facts=" · ".join(known),
         tables=tables(themes),
@@ -199,14 +199,14 @@ def page(themes: Mapping[str, Sequence[Line]], known: Sequence[str], sizes: Size
 
 
 def parts(page: Path) -> tuple[str, str]:
-    """What stands on a page, if there is one, up to its last part; and that."""
+    """Return the text of a page, if it exists, up to its last part, and the last part."""
     text = page.read_text("utf-8") if page.exists() else ""
     first, heading, rest = text.partition(LAST_PART)
     return first, heading + rest
 
 
 def facts(directory: Path, postgres: str | None) -> Sequence[str]:
-    """What the numbers depend on beside the code."""
+    """Return the facts, apart from the code, on which the numbers depend."""
     return (
         f"{datetime.now(UTC):%Y-%m-%d}",
         f"{os.cpu_count()} processors ({platform.machine()}, {platform.system()})",
@@ -217,7 +217,7 @@ def facts(directory: Path, postgres: str | None) -> Sequence[str]:
 
 
 def _filesystem(directory: Path) -> str:
-    """The kind of file system, where the system tells."""
+    """Return the type of the file system, if the system reports it."""
     try:
         mounts = [line.split() for line in Path("/proc/mounts").read_text().splitlines()]
     except OSError:
@@ -231,7 +231,7 @@ def _filesystem(directory: Path) -> str:
 
 
 def _three_digits(value: float, units: Sequence[tuple[str, float]]) -> str:
-    """In the largest unit that leaves something before the point."""
+    """Format in the largest unit with a digit before the point."""
     unit, size = next((u for u in units if value >= u[1]), units[-1])
     value /= size
     return f"{value:.{max(0, 3 - len(str(int(value))))}f} {unit}"

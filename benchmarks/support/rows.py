@@ -1,4 +1,4 @@
-"""Rows like those that agents write, the same ones for every side that is measured."""
+"""Rows like those of agents, the same ones for every measured side."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ METRIC = "answer_seconds"
 METRIC_COLUMNS = (*EVENT_COLUMNS[:7], "metric_name", "metric_value")
 
 _BEGIN = datetime(2025, 11, 20, 10, 30, tzinfo=UTC)
-"""What is stored is older than what is written while it is measured, as it always is."""
+"""Stored rows are older than those written during a measurement, as in practice."""
 
 _BETWEEN_EVENTS = timedelta(milliseconds=25)
 _STEPS = (
@@ -99,7 +99,7 @@ _CHUNK = 10_000
 
 
 def sentence(random: Random, words: int) -> str:
-    """Some prose; one text in ten has letters beyond ASCII."""
+    """Return some prose; one text in ten has non-ASCII letters."""
     chosen = random.choices(_WORDS, k=words)
     if random.random() < 0.1:
         chosen[random.randrange(words)] = random.choice(_ACCENTED)
@@ -107,29 +107,29 @@ def sentence(random: Random, words: int) -> str:
 
 
 def agent_of(run: int) -> str:
-    """Runs are dealt out to the agents in turn."""
+    """Return the agent of a run: the agents take turns."""
     return AGENTS[run % len(AGENTS)]
 
 
 def session_of(run: int) -> str | None:
-    """Every second run is one of five in a session."""
+    """Return the session of a run: every second run is one of five in a session."""
     return None if run % 2 else f"session-{run // 10}"
 
 
 def parent_of(run: int) -> str | None:
-    """Four of five runs were begun by the fifth."""
+    """Return the parent of a run: the fifth is the parent of four."""
     return run_id(run - run % 5) if run % 5 else None
 
 
 def level_of(event: int) -> tuple[str, int | None]:
-    """An event's level, and how severe it is: of a hundred, three are warnings and one an error."""
+    """Return an event's level and severity: of a hundred, three are warnings and one an error."""
     if event % 100 == 0:
         return "error", 40
     return ("warning", 30) if event % 100 in (25, 50, 75) else ("info", None)
 
 
 def run_id(run: int) -> str:
-    """A run's id, spelled like a UUID; the ids of neighbours are far apart, as random ones are."""
+    """Return a run's id in UUID form; ids of neighbours are far apart, like random ones."""
     return f"{run * 2654435761 % 2**32:08x}-0000-4000-8000-{run:012x}"
 
 
@@ -137,10 +137,10 @@ Names = Literal["growing", "random"]
 
 
 class EventStream:
-    """Endless events of some runs that are under way at once, as an agent hands them over.
+    """Endless events of some concurrent runs, as an agent passes them.
 
-    `now` tells when each of them happened. With `named` each has an `event_id`: one that is greater
-    than the one before, as those of UUIDv7 and ULID are, or a random one, as UUIDv4's.
+    `now` returns the time of each. With `named` each has an `event_id`: either one that is greater
+    than the previous one, as in UUIDv7 and ULID, or a random one, as in UUIDv4.
     """
 
     def __init__(
@@ -176,7 +176,7 @@ class EventStream:
 
 @cache
 def _payloads() -> tuple[list[str], list[str]]:
-    """What events say, and what tool calls say."""
+    """Return payloads of events, and of tool calls."""
     random = Random(4)
     return (
         [_payload(random) for _ in range(_PAYLOADS)],
@@ -212,7 +212,7 @@ def _tool_payload(random: Random) -> str:
 
 
 def lifted(event: AgentRunEvent) -> tuple[str | None, int | None, int | None]:
-    """A tool call's name, microseconds and failure, which the table keeps beside the payload."""
+    """Return a tool call's name, microseconds and failure, stored beside the payload."""
     if event.event_type != "tool_call":
         return None, None, None
     data = json.loads(event.data)
@@ -220,9 +220,9 @@ def lifted(event: AgentRunEvent) -> tuple[str | None, int | None, int | None]:
 
 
 def event_rows(runs: int, *, each: int, first: int = 0) -> Iterator[list[tuple[Any, ...]]]:
-    """Chunks of rows of EVENT_COLUMNS: `each` events of every run, ten runs under way at a time.
+    """Yield chunks of rows of EVENT_COLUMNS: `each` events of every run, ten runs at a time.
 
-    They are in the order of time; those of the runs from `first` on come after those before it.
+    They are in order of time; those of the runs from `first` on follow those before it.
     """
     for begin in range(first, first + runs, 10):
         some = range(begin, min(begin + 10, first + runs))
@@ -237,7 +237,7 @@ def event_rows(runs: int, *, each: int, first: int = 0) -> Iterator[list[tuple[A
 
 @cache
 def vocabulary() -> list[str]:
-    """A hundred thousand words, the most frequent first, which are short as everywhere."""
+    """Return a hundred thousand words, the most frequent first, which are short as in language."""
     random, words = Random(6), []
     for length in range(2, 6):
         alike = ["".join(syllables) for syllables in product(_SYLLABLES, repeat=length)]
@@ -248,12 +248,12 @@ def vocabulary() -> list[str]:
 
 @cache
 def _frequencies() -> list[float]:
-    """Added up, how often words come, as Zipf found: the tenth a tenth as often as the first."""
+    """Return cumulative frequencies by Zipf's law: the tenth word a tenth as often as the first."""
     return list(accumulate(1 / rank for rank in range(1, len(vocabulary()) + 1)))
 
 
 def some_words(random: Random, count: int) -> tuple[str, ...]:
-    """Different words, a frequent one more likely than a rare one."""
+    """Return different words, a frequent one more likely than a rare one."""
     words: set[str] = set()
     while len(words) < count:
         words |= {*random.choices(vocabulary(), cum_weights=_frequencies())}
@@ -261,7 +261,7 @@ def some_words(random: Random, count: int) -> tuple[str, ...]:
 
 
 def worded_rows(runs: int, *, each: int) -> Iterator[list[tuple[Any, ...]]]:
-    """As `event_rows`, but that no two payloads are alike, and words come as they do in prose."""
+    """Yield rows like `event_rows`, with unique payloads and words as frequent as in prose."""
     random = Random(7)
     data = EVENT_COLUMNS.index("data")
     for chunk in event_rows(runs, each=each):
@@ -280,7 +280,7 @@ def _worded_payload(random: Random) -> str:
 
 
 def run_rows(runs: int, *, first: int = 0) -> list[tuple[Any, ...]]:
-    """Rows of RUN_COLUMNS, each agent's in turn."""
+    """Yield rows of RUN_COLUMNS, the agents in turn."""
     random = Random(2 + first)
     rows = []
     for n in range(first, first + runs):
@@ -302,7 +302,7 @@ def run_rows(runs: int, *, first: int = 0) -> list[tuple[Any, ...]]:
 
 
 def usage_rows(count: int, runs: int) -> Iterator[list[tuple[Any, ...]]]:
-    """Chunks of rows of USAGE_COLUMNS in the order of time, their costs in picodollars.
+    """Yield chunks of rows of USAGE_COLUMNS in order of time, with costs in picodollars.
 
     Agents take turns at random, latencies are log-normal, one call in fifty failed.
     """
@@ -358,8 +358,8 @@ def _usage_row(
 
 
 def metric_rows(count: int, runs: int) -> Iterator[list[tuple[Any, ...]]]:
-    """Chunks of rows of METRIC_COLUMNS: log-normal values of one metric over thirty days, in the
-    order of time, each of a run at random."""
+    """Yield chunks of rows of METRIC_COLUMNS: log-normal values of one metric over thirty days, in
+    order of time, each of a random run."""
     random = Random(5)
     between = timedelta(days=30) / count
     for first in range(0, count, _CHUNK):
@@ -376,7 +376,7 @@ def _metric_row(run: int, moment: datetime, value: float) -> tuple[Any, ...]:
 
 
 def _clock(seed: int, begin: datetime) -> Callable[[], datetime]:
-    """A clock that goes on by up to _BETWEEN_EVENTS each time it is asked."""
+    """Return a clock that advances by up to _BETWEEN_EVENTS at each call."""
     random, now, most = Random(seed), begin, _BETWEEN_EVENTS // timedelta(microseconds=1)
 
     def tick() -> datetime:

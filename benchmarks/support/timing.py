@@ -1,4 +1,4 @@
-"""Ways of doing the same, timed in turn so that whatever disturbs one disturbs the others."""
+"""Ways of doing the same, timed in turn so that disturbances affect all of them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Summary = Callable[[Sequence[float]], float]
 class Timing:
     """A number for each repetition, `raw[n]` and `ours[n]` measured side by side.
 
-    Nanoseconds of one call, if nothing else is said.
+    Nanoseconds of one call, unless stated otherwise.
     """
 
     raw: list[float]
@@ -32,19 +32,19 @@ class Timing:
 
     @property
     def ratios(self) -> list[float]:
-        """Ours in terms of raw's."""
+        """Return ours relative to raw's."""
         return [ours / raw for raw, ours in zip(self.raw, self.ours, strict=True)]
 
 
 def sample(
     *sides: Callable[[], T], chunks: int, repetitions: int, warm_up: bool = True
 ) -> list[list[list[T]]]:
-    """One chunk of each side in turn, and so many of these rounds for one repetition.
+    """Run one chunk of each side in turn, with so many of these rounds for one repetition.
 
-    Returns for each side the repetitions, and for each of them what its chunks measured.
+    Returns for each side the repetitions, and for each of them the measurements of its chunks.
 
-    The garbage collector runs as it does in a program, but does not look through what the
-    benchmark itself holds: that stays frozen, or each repetition would look through all of it.
+    The garbage collector runs as in a program, but does not visit the objects that the
+    benchmark itself holds: these are frozen, otherwise each repetition would visit them.
     """
     if warm_up:
         for side in sides:
@@ -74,12 +74,12 @@ def interleave(
 
 
 def each(samples: Samples, summary: Summary, calls: int = 1) -> list[float]:
-    """A summary of each repetition, for one call if a chunk has several."""
+    """Return a summary of each repetition, for one call if a chunk has several."""
     return [summary(chunks) / calls for chunks in samples]
 
 
 def timed(call: Callable[[Any], object], arguments: Iterable[Any]) -> int:
-    """The nanoseconds that one call with each of the arguments takes."""
+    """Return the nanoseconds of one call with each of the arguments."""
     begin = perf_counter_ns()
     for argument in arguments:
         call(argument)
@@ -87,7 +87,7 @@ def timed(call: Callable[[Any], object], arguments: Iterable[Any]) -> int:
 
 
 def timed_each(call: Callable[[Any], object], arguments: Iterable[Any]) -> list[int]:
-    """The nanoseconds that each of the calls takes."""
+    """Return the nanoseconds of each of the calls."""
     taken = []
     for argument in arguments:
         begin = perf_counter_ns()
@@ -105,10 +105,10 @@ def median(values: Iterable[float]) -> float:
 
 
 def quantile(q: float) -> Summary:
-    """A summary: the value below which this part of all lies."""
+    """Return a summary: the value below which this fraction of all values lies."""
     return lambda values: sorted(values)[min(int(len(values) * q), len(values) - 1)]
 
 
 def tail(values: Sequence[float]) -> float:
-    """A summary: p95 in terms of p50."""
+    """Return a summary: p95 relative to p50."""
     return quantile(0.95)(values) / quantile(0.5)(values)

@@ -1,4 +1,4 @@
-"""What is measured on: databases that are filled when the first measurement asks for them."""
+"""The databases to measure on, each filled on first use."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _WRITTEN_RUNS = 20
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much of everything.
+    """The numbers of records and repetitions.
 
     `writes` are the single ones of one repetition, `batched` its rows in batches; what takes
     seconds is repeated `slow_repetitions` times. A question is asked `rounds` times at most in one
@@ -38,7 +38,7 @@ class Sizes:
 
 
 class Workspace:
-    """The databases of one benchmark, gone after it."""
+    """The databases of one benchmark, removed after it."""
 
     def __init__(
         self, sizes: Sizes, directory: Path, dsn: str, stack: ExitStack, *, own_server: bool
@@ -50,17 +50,17 @@ class Workspace:
         self._stack = stack
 
     def rounds(self, wanted: int) -> int:
-        """Return how often something is asked in one repetition, where so often is wanted."""
+        """Return the number of queries in one repetition, if this number is wanted."""
         return min(wanted, self.sizes.rounds)
 
     @property
     def full_runs(self) -> list[str]:
-        """The runs with a thousand events, to read."""
+        """Return the runs with a thousand events, to read."""
         return [rows.run_id(number) for number in range(self.sizes.runs)]
 
     @property
     def written_runs(self) -> range:
-        """The runs without events, to write to."""
+        """Return the runs without events, to write to."""
         return range(self.sizes.runs, self.sizes.runs + _WRITTEN_RUNS)
 
     @cached_property
@@ -71,14 +71,14 @@ class Workspace:
 
     @contextmanager
     def sqlite_copies(self, count: int) -> Iterator[list[Path]]:
-        """The file of events so many times, to write to."""
+        """Return so many copies of the file of events, to write to."""
         with tempfile.TemporaryDirectory(dir=self.directory) as folder:
             yield [self._copy(Path(folder, f"{number}.db")) for number in range(count)]
 
     def _copy(self, path: Path) -> Path:
         shutil.copy(self.sqlite_events, path)
         with path.open("rb+") as file:
-            os.fsync(file)  # Or the first checkpoint that is measured would have to.
+            os.fsync(file)  # Otherwise the first measured checkpoint would do it.
         return path
 
     @cached_property
@@ -113,7 +113,7 @@ class Workspace:
 
     @contextmanager
     def postgres_copies(self, count: int) -> Iterator[list[str]]:
-        """A schema of events so many times, to write to."""
+        """Return so many copies of a schema of events, to write to."""
         with ExitStack() as stack:
             yield [
                 self._schema(stack, f"events_{number}", self._events()) for number in range(count)
@@ -170,6 +170,6 @@ class Workspace:
 
 
 def disk() -> Path:
-    """Where temporary files are on a disk; /tmp is often memory."""
+    """Return a directory for temporary files on a disk; /tmp is often memory."""
     lasting = Path("/var/tmp")
     return lasting if lasting.is_dir() else Path(tempfile.gettempdir())

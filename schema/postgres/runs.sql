@@ -31,7 +31,7 @@ CREATE TABLE {schema}.agent_runs (
 CREATE INDEX agent_runs_by_time ON {schema}.agent_runs (created_at, id);
 -- Newest runs of one agent.
 CREATE INDEX agent_runs_by_agent ON {schema}.agent_runs (agent_id, created_at, id);
--- Runs still running: the check-up and runs.abandon().
+-- Runs still running: the health check and runs.abandon().
 CREATE INDEX agent_runs_by_status ON {schema}.agent_runs (status, created_at, id);
 -- Statistics read this index and never the table.
 CREATE INDEX agent_runs_stats ON {schema}.agent_runs (agent_id, status, total_iterations);

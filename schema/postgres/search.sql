@@ -1,4 +1,4 @@
--- The search index. It says what may match; the records decide.
+-- The search index. It gives candidates; the records decide.
 
 CREATE TABLE {schema}.agent_search_documents (
     slot      BIGINT PRIMARY KEY,  -- the record's time in milliseconds, or the next free number

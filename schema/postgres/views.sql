@@ -1,5 +1,5 @@
 -- Views for people and other programs: US dollars and seconds, the same columns in SQLite.
--- Nothing here reads them. A name that another program has taken is left to it.
+-- The library does not read them. A name taken by another program is not replaced.
 
 -- Runs, with the sums of their own model calls.
 DO $do$ BEGIN
@@ -67,7 +67,7 @@ LEFT JOIN {schema}.agent_runs r ON r.run_id = u.run_id;
 EXCEPTION WHEN duplicate_table OR duplicate_object THEN NULL;
 END $do$;
 
--- Finished calls of tools, as statistics count them. JSON is jsonb here, in SQLite text.
+-- Finished calls of tools, as statistics count them. JSON is jsonb here, and text in SQLite.
 DO $do$ BEGIN
 CREATE VIEW {schema}.tool_calls AS
 SELECT
@@ -94,7 +94,7 @@ WHERE e.tool_name IS NOT NULL;
 EXCEPTION WHEN duplicate_table OR duplicate_object THEN NULL;
 END $do$;
 
--- Events. The payload is always JSON: what is no object is a JSON text.
+-- Events. The payload is always JSON: a payload that is not an object becomes a JSON string.
 DO $do$ BEGIN
 CREATE VIEW {schema}.events AS
 SELECT

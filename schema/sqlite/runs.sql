@@ -32,7 +32,7 @@ CREATE TABLE agent_runs (
 CREATE INDEX agent_runs_by_time ON agent_runs (created_at);
 -- Newest runs of one agent.
 CREATE INDEX agent_runs_by_agent ON agent_runs (agent_id, created_at);
--- Runs still running: the check-up and runs.abandon().
+-- Runs still running: the health check and runs.abandon().
 CREATE INDEX agent_runs_by_status ON agent_runs (status, created_at);
 -- Statistics read this index and never the table.
 CREATE INDEX agent_runs_stats ON agent_runs (agent_id, status, total_iterations);

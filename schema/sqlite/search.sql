@@ -1,5 +1,5 @@
--- The search index. The words of a document are in an FTS5 table, agent_search_words, which is made
--- when the first record is indexed. The index says what may match; the records decide.
+-- The search index. The words of a document are in an FTS5 table, agent_search_words, created
+-- when the first record is indexed. The index gives candidates; the records decide.
 
 CREATE TABLE agent_search_documents (
     slot      INTEGER PRIMARY KEY,     -- the record's time in milliseconds, or the next free number

@@ -1,8 +1,8 @@
 -- Views for people and other programs: US dollars and seconds, the same columns in PostgreSQL.
--- Nothing here reads them. A name that another program has taken is left to it (IF NOT EXISTS).
+-- The library does not read them. A name taken by another program is not replaced (IF NOT EXISTS).
 -- Times are UTC text: seconds are counted in its first 19 characters, microseconds follow.
--- A CAST tells programs that ask for it the type of a column that is computed.
--- Runs are looked up by sub-selects: a join that nobody needs would keep a sum from its index.
+-- A CAST gives a computed column a type, for programs that query it.
+-- Runs are looked up by sub-selects: an unused join would prevent sums that read only an index.
 
 -- Runs, with the sums of their own model calls.
 CREATE VIEW IF NOT EXISTS runs AS
@@ -71,7 +71,7 @@ SELECT
     u.parent_span_id
 FROM agent_llm_usage u;
 
--- Finished calls of tools, as statistics count them. JSON is text here, in PostgreSQL jsonb.
+-- Finished calls of tools, as statistics count them. JSON is text here, and jsonb in PostgreSQL.
 -- A member of any type as JSON is `->`, which SQLite has since 3.38; this works in 3.37 too.
 CREATE VIEW IF NOT EXISTS tool_calls AS
 SELECT
@@ -118,7 +118,7 @@ FROM (
     WHERE tool_name IS NOT NULL
 ) e;
 
--- Events. The payload is always JSON: what is no object is a JSON text.
+-- Events. The payload is always JSON: a payload that is not an object becomes a JSON string.
 CREATE VIEW IF NOT EXISTS events AS
 SELECT
     e.id,

@@ -1,4 +1,4 @@
-"""Who is compared. Each side is a class in a module that runs in an environment of its own."""
+"""The compared packages. Each side is a class in a module that runs in its own environment."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SIDES = {
 
 
 def load(name: str) -> type[Side]:
-    """The class of a side; imports what it is about."""
+    """Return the class of a side; imports its package."""
     module, side = SIDES[name].split(".")
     found: type[Side] = getattr(import_module(f"{__name__}.{module}"), side)
     return found

@@ -39,7 +39,7 @@ class _Agno(Side):
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         self._db = _open(path)
-        self._numbers = count(1 << 40)  # Beyond those of the rows that were there before.
+        self._numbers = count(1 << 40)  # Larger than those of the existing rows.
 
     @classmethod
     def create(cls, path: Path) -> None:

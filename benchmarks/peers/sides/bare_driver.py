@@ -1,4 +1,4 @@
-"""The bare driver: what the other sides are measured by."""
+"""The bare driver, with which the other sides are compared."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a side of the comparison can be asked to do."""
+"""The tasks of a side of the comparison."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ WRITTEN_RUNS = 20
 
 @dataclass(frozen=True)
 class Words:
-    """Something to say about some tasks."""
+    """A remark on some tasks."""
 
     single: str = ""
     batch: str = ""
@@ -31,9 +31,9 @@ class Words:
 
 
 class Side(ABC):
-    """One package, at work in one SQLite file.
+    """One package, working in one SQLite file.
 
-    `calls` tells what it does for each task that it can do; `lacks`, why it cannot do the others.
+    `calls` describes its call for each task that it can do; `lacks`, why it cannot do the others.
     Events are written to `table`. Sides with the same `tables` can read each other's files.
     """
 
@@ -45,27 +45,27 @@ class Side(ABC):
     lacks: ClassVar[Words] = Words()
 
     def __init__(self, path: Path) -> None:
-        """Open a file that `make` made."""
+        """Open a file that `make` created."""
         self.path = path
 
     @classmethod
     def make(cls, path: Path, kind: Kind, size: int) -> None:
-        """A new file: tables by the side itself, with so many rows by the bare driver."""
+        """Create a new file: tables by the side itself, with so many rows by the bare driver."""
         cls.create(path)
         fill.sqlite_rows(path, cls.content(path, kind, size))
 
     @classmethod
     @abstractmethod
     def create(cls, path: Path) -> None:
-        """Have the side make its tables."""
+        """Have the side create its tables."""
 
     @classmethod
     @abstractmethod
     def content(cls, path: Path, kind: Kind, size: int) -> Iterable[fill.Content]:
-        """The rows that the side would have written."""
+        """Return the rows that the side would have written."""
 
     def records(self, events: Sequence[AgentRunEvent]) -> Sequence[Any]:
-        """The side's own form of these events, as its user would make them; is not timed."""
+        """Return the side's own form of these events, as its user would create them; not timed."""
         return events
 
     def log(self, record: Any) -> object:
@@ -77,28 +77,28 @@ class Side(ABC):
         raise NotImplementedError
 
     def page(self, agent_id: str, event_type: str, limit: int) -> Sequence[Any]:
-        """The newest events of an agent that have this type."""
+        """Return the newest events of an agent with this type."""
         raise NotImplementedError
 
     def ids(self, page: Sequence[Any]) -> list[int]:
-        """The ids on a page of the package's own tables."""
+        """Return the ids on a page of the package's own tables."""
         raise NotImplementedError
 
     def statistics(self, agent_id: str | None) -> dict[str, Any]:
-        """What `get_agent_run_stats` answers."""
+        """Return the same as `get_agent_run_stats`."""
         raise NotImplementedError
 
     def newest(self, limit: int) -> Sequence[str]:
-        """The command that prints the newest model calls as JSON, each with its `prompt`."""
+        """Return the command that prints the newest model calls as JSON, each with its `prompt`."""
         raise NotImplementedError
 
     def search(self, word: str, limit: int) -> Sequence[str]:
-        """The command that prints the newest in which there is a word, in the same form, or as
+        """Return the command that prints the newest with a word, in the same form, or as
         `record`."""
         raise NotImplementedError
 
     def pragma(self, name: str) -> Any:
-        """A setting as the side's own connection for writing has it."""
+        """Return a setting of the side's own connection for writing."""
         raise NotImplementedError
 
     @abstractmethod
@@ -106,22 +106,22 @@ class Side(ABC):
 
 
 def runs_for(events: int) -> int:
-    """How many runs hold so many events."""
+    """Return the number of runs that have so many events."""
     return max(events // rows.EVENTS_OF_A_RUN, 1)
 
 
 def event_rows(events: int) -> Iterable[Sequence[tuple[Any, ...]]]:
-    """Chunks of rows of `rows.EVENT_COLUMNS`."""
+    """Yield chunks of rows of `rows.EVENT_COLUMNS`."""
     return rows.event_rows(runs_for(events), each=rows.EVENTS_OF_A_RUN)
 
 
 def translated(
     chunks: Iterable[Sequence[tuple[Any, ...]]], translate: Callable[..., tuple[Any, ...]]
 ) -> fill.Chunks:
-    """The same chunks with each row translated."""
+    """Yield the same chunks with each row translated."""
     return ([translate(*row) for row in chunk] for chunk in chunks)
 
 
 def scattered(number: int) -> int:
-    """64 bits that no other number has; those of neighbours are far apart, as random ones are."""
+    """Return 64 bits unique to this number; those of neighbours are far apart, like random ones."""
     return number * 0x9E37_79B9_7F4A_7C15 % 2**64

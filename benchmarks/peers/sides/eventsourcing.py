@@ -136,7 +136,7 @@ class EventSourcingRecorder(EventSourcing):
 
 
 def _transcoder() -> JSONTranscoder:
-    """The one that an `Application` has."""
+    """Return the transcoder of an `Application`."""
     transcoder = JSONTranscoder()
     for transcoding in (UUIDAsHex(), DecimalAsStr(), DatetimeAsISO()):
         transcoder.register(transcoding)

@@ -1,4 +1,4 @@
-"""llm, which logs what was asked on its own command line: a model call is a turn of a thread."""
+"""llm, which logs the prompts of its command line: a model call is a turn of a thread."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def _of_each_call(size: int, make: Callable[[_Call], _Rows]) -> fill.Chunks:
 
 
 def _once(chunks: fill.Chunks) -> fill.Chunks:
-    """Without the rows whose first value was there before."""
+    """Yield the rows whose first value is new."""
     seen: set[Any] = set()
     for chunk in chunks:
         fresh = {row[0]: row for row in chunk if row[0] not in seen}
@@ -90,7 +90,7 @@ def _once(chunks: fill.Chunks) -> fill.Chunks:
 
 
 def _hashes(call: _Call) -> tuple[str, str]:
-    """Of the prompt, and of the answer to it."""
+    """Return the hashes of the prompt and of its response."""
     asked = _hash(call["prompt"])
     return asked, _hash(f"{asked} {_answer(call)}")
 

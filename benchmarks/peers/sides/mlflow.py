@@ -54,7 +54,7 @@ class MLflow(Side):
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         self._store = SqlAlchemyStore(f"sqlite:///{path}", str(path.with_suffix(".artifacts")))
-        self._numbers = count(1 << 40)  # Beyond those of the rows that were there before.
+        self._numbers = count(1 << 40)  # Larger than those of the existing rows.
 
     @classmethod
     def create(cls, path: Path) -> None:
@@ -70,7 +70,7 @@ class MLflow(Side):
         return [(cls.table, _SPAN_COLUMNS, translated(event_rows(size), _span_rows()))]
 
     def _experiments(self) -> dict[str, int]:
-        """One for each agent."""
+        """Return an experiment for each agent."""
         return {agent: int(self._store.create_experiment(agent)) for agent in rows.AGENTS}
 
     def _start_traces(self, runs: int) -> None:
@@ -118,7 +118,7 @@ class MLflow(Side):
 
 @listening.listens_for(Engine, "connect")
 def _relax(connection: Any, _: object) -> None:
-    """The store makes its engine itself, so this is for every engine of the process."""
+    """Relax the settings of every engine of the process, because the store creates its own."""
     connection.execute("PRAGMA journal_mode = WAL").fetchall()
     connection.execute("PRAGMA synchronous = NORMAL")
 
@@ -139,7 +139,7 @@ def _trace_id(run_id: str) -> str:
 def _span(
     number: int, agent: str, run: str, name: str, at: datetime | None, kind: str, data: str
 ) -> dict[str, Any]:
-    """A span as `Span.from_dict` takes it, and as the store keeps it; attributes are JSON."""
+    """Return a span in the form of `Span.from_dict` and of the store; attributes are JSON."""
     assert at is not None
     nanoseconds = int(at.timestamp() * 1e6) * 1000
     return {
@@ -191,7 +191,7 @@ def _span_rows() -> Any:
     def row(agent: str, run: str, name: str, at: str, kind: str, data: str, *_: Any) -> Any:
         number = next(numbers)
         span = _span(number, agent, run, name, datetime.fromisoformat(at), kind, data)
-        span["attributes"]["data"] = data  # The store takes JSON out of JSON.
+        span["attributes"]["data"] = data  # The store reads JSON inside JSON.
         return (
             _trace_id(run),
             int(_EXPERIMENT),
@@ -209,7 +209,7 @@ def _span_rows() -> Any:
 
 
 def _listed(experiments: dict[str, int], size: int) -> list[fill.Content]:
-    """A trace for each event, and a tag for each trace."""
+    """Yield a trace for each event, and a tag for each trace."""
     numbers, tagged = count(), count()
 
     def trace(agent: str, run: str, name: str, at: str, kind: str, *_: Any) -> Any:
@@ -226,7 +226,7 @@ def _listed(experiments: dict[str, int], size: int) -> list[fill.Content]:
 
 
 def _as_many(size: int) -> Iterator[Sequence[tuple[Any, ...]]]:
-    """Chunks of empty rows, as many as `event_rows` yields."""
+    """Yield chunks of empty rows, as many as `event_rows` yields."""
     runs = runs_for(size)
     for first in range(0, runs, 10):
         yield [()] * (min(10, runs - first) * rows.EVENTS_OF_A_RUN)

@@ -1,4 +1,4 @@
-"""The tables of the package, whoever writes to them."""
+"""The tables of the package, for all sides that write to them."""
 
 from __future__ import annotations
 

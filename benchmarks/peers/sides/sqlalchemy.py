@@ -55,7 +55,7 @@ class SQLAlchemyCore(OurTables):
         self._events = Table(
             self.table,
             metadata,
-            # SQLite lets any other primary key be NULL, which ids that are returned must not be.
+            # SQLite allows NULL in any other primary key, which returned ids must not be.
             Column("id", Integer, primary_key=True),
             Column("timestamp", UTCText),
             Column("created_at", UTCText),
@@ -156,7 +156,7 @@ class SQLAlchemyORM(SQLAlchemyCore):
 
 
 class UTCText(TypeDecorator[datetime]):
-    """An aware datetime, kept as text of fixed width."""
+    """An aware datetime, stored as text of fixed width."""
 
     impl = Text
     cache_ok = True
@@ -174,7 +174,7 @@ def _set_pragmas(connection: Any, _: object) -> None:
 
 
 def _mapped(mapper: registry, name: str, table: Table) -> type[Any]:
-    """A class whose objects are rows of the table."""
+    """Return a class whose objects are rows of the table."""
     found = type(name, (), {})
     mapper.map_imperatively(found, table)
     return found
@@ -199,7 +199,7 @@ def _row(event: AgentRunEvent) -> dict[str, Any]:
 def _statistics(
     connection: Connection | Session, run: Any, call: Any, event: Any, agent_id: str | None
 ) -> dict[str, Any]:
-    """The questions of `get_agent_run_stats`, asked of columns or of mapped classes."""
+    """Compute `get_agent_run_stats` with columns or mapped classes."""
 
     def ask(statement: Select[Any], of: Any) -> Sequence[Any]:
         if agent_id is not None:

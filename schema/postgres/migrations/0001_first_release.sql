@@ -43,7 +43,7 @@ CREATE TABLE {schema}.agent_runs (
 CREATE INDEX agent_runs_by_time ON {schema}.agent_runs (created_at, id);
 -- Newest runs of one agent.
 CREATE INDEX agent_runs_by_agent ON {schema}.agent_runs (agent_id, created_at, id);
--- Runs still running: the check-up and runs.abandon().
+-- Runs still running: the health check and runs.abandon().
 CREATE INDEX agent_runs_by_status ON {schema}.agent_runs (status, created_at, id);
 -- Statistics read this index and never the table.
 CREATE INDEX agent_runs_stats ON {schema}.agent_runs (agent_id, status, total_iterations);
@@ -239,7 +239,7 @@ CREATE TABLE {schema}.agent_consumers (
     updated_at TIMESTAMPTZ NOT NULL,
     UNIQUE (name, table_name)
 );
--- The search index. It says what may match; the records decide.
+-- The search index. It gives candidates; the records decide.
 
 CREATE TABLE {schema}.agent_search_documents (
     slot      BIGINT PRIMARY KEY,  -- the record's time in milliseconds, or the next free number
@@ -262,7 +262,7 @@ CREATE TABLE {schema}.agent_search_state (
     value TEXT NOT NULL
 );
 -- Views for people and other programs: US dollars and seconds, the same columns in SQLite.
--- Nothing here reads them. A name that another program has taken is left to it.
+-- The library does not read them. A name taken by another program is not replaced.
 
 -- Runs, with the sums of their own model calls.
 DO $do$ BEGIN
@@ -330,7 +330,7 @@ LEFT JOIN {schema}.agent_runs r ON r.run_id = u.run_id;
 EXCEPTION WHEN duplicate_table OR duplicate_object THEN NULL;
 END $do$;
 
--- Finished calls of tools, as statistics count them. JSON is jsonb here, in SQLite text.
+-- Finished calls of tools, as statistics count them. JSON is jsonb here, and text in SQLite.
 DO $do$ BEGIN
 CREATE VIEW {schema}.tool_calls AS
 SELECT
@@ -357,7 +357,7 @@ WHERE e.tool_name IS NOT NULL;
 EXCEPTION WHEN duplicate_table OR duplicate_object THEN NULL;
 END $do$;
 
--- Events. The payload is always JSON: what is no object is a JSON text.
+-- Events. The payload is always JSON: a payload that is not an object becomes a JSON string.
 DO $do$ BEGIN
 CREATE VIEW {schema}.events AS
 SELECT

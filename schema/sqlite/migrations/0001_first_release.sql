@@ -43,7 +43,7 @@ CREATE TABLE agent_runs (
 CREATE INDEX agent_runs_by_time ON agent_runs (created_at);
 -- Newest runs of one agent.
 CREATE INDEX agent_runs_by_agent ON agent_runs (agent_id, created_at);
--- Runs still running: the check-up and runs.abandon().
+-- Runs still running: the health check and runs.abandon().
 CREATE INDEX agent_runs_by_status ON agent_runs (status, created_at);
 -- Statistics read this index and never the table.
 CREATE INDEX agent_runs_stats ON agent_runs (agent_id, status, total_iterations);
@@ -201,8 +201,8 @@ CREATE TABLE agent_consumers (
     updated_at TEXT NOT NULL CHECK (updated_at GLOB '????-??-??T??:??:??.??????+00:00'),
     UNIQUE (name, table_name)
 ) STRICT;
--- The search index. The words of a document are in an FTS5 table, agent_search_words, which is made
--- when the first record is indexed. The index says what may match; the records decide.
+-- The search index. The words of a document are in an FTS5 table, agent_search_words, created
+-- when the first record is indexed. The index gives candidates; the records decide.
 
 CREATE TABLE agent_search_documents (
     slot      INTEGER PRIMARY KEY,     -- the record's time in milliseconds, or the next free number
@@ -219,10 +219,10 @@ CREATE TABLE agent_search_state (
     value TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 -- Views for people and other programs: US dollars and seconds, the same columns in PostgreSQL.
--- Nothing here reads them. A name that another program has taken is left to it (IF NOT EXISTS).
+-- The library does not read them. A name taken by another program is not replaced (IF NOT EXISTS).
 -- Times are UTC text: seconds are counted in its first 19 characters, microseconds follow.
--- A CAST tells programs that ask for it the type of a column that is computed.
--- Runs are looked up by sub-selects: a join that nobody needs would keep a sum from its index.
+-- A CAST gives a computed column a type, for programs that query it.
+-- Runs are looked up by sub-selects: an unused join would prevent sums that read only an index.
 
 -- Runs, with the sums of their own model calls.
 CREATE VIEW IF NOT EXISTS runs AS
@@ -291,7 +291,7 @@ SELECT
     u.parent_span_id
 FROM agent_llm_usage u;
 
--- Finished calls of tools, as statistics count them. JSON is text here, in PostgreSQL jsonb.
+-- Finished calls of tools, as statistics count them. JSON is text here, and jsonb in PostgreSQL.
 -- A member of any type as JSON is `->`, which SQLite has since 3.38; this works in 3.37 too.
 CREATE VIEW IF NOT EXISTS tool_calls AS
 SELECT
@@ -338,7 +338,7 @@ FROM (
     WHERE tool_name IS NOT NULL
 ) e;
 
--- Events. The payload is always JSON: what is no object is a JSON text.
+-- Events. The payload is always JSON: a payload that is not an object becomes a JSON string.
 CREATE VIEW IF NOT EXISTS events AS
 SELECT
     e.id,
