@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+import curio_persistence
 from curio_persistence import connect
+from curio_persistence.cli.commands import import_ as import_command
 from tests.cli.program import Program
 from tests.support.run_folders import RunFolder, write_examples
 
@@ -98,3 +100,9 @@ def test_a_folder_without_runs_is_not_a_success(
     code, _, said = program("import", "agdd", given, "--url", url)
     assert code == 3
     assert f"Nothing to import was found in {given}. Did you mean .runs/agents?" in said
+
+
+def test_each_importer_is_a_kind() -> None:
+    importers = {name for name in curio_persistence.__all__ if name.startswith("import_")}
+    kinds = {kind.importer for kind in import_command._KINDS.values()}
+    assert importers == kinds, "see _KINDS in cli/commands/import_.py"

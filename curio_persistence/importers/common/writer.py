@@ -105,6 +105,8 @@ class ImportWriter:
             RUNS.encode(record)  # This refuses what cannot be stored.
             batch.runs.append(record)
         else:
+            if record.event_id is None:
+                raise TypeError("Importers give each event and model call an event_id.")
             table = EVENTS if isinstance(record, AgentRunEvent) else USAGE
             batch.rows[table].append(self._encode[table](record))
 
