@@ -96,14 +96,12 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("only", nargs="*", metavar="CASE", help=f"{', '.join(CASES)} (default: all)")
     add("--quick", action="store_true", help="smaller tables and fewer repetitions")
     add("--repetitions", type=int, metavar="N", help="how often each case is measured")
-    add("--slow-repetitions", type=int, metavar="N", help="the same, for what takes seconds")
-    add(
-        "--rounds", type=int, metavar="N", help="how often in each repetition, at most, it is asked"
-    )
+    add("--slow-repetitions", type=int, metavar="N", help="the same, for cases that take seconds")
+    add("--rounds", type=int, metavar="N", help="the maximum number of queries in each repetition")
     add("--writes", type=int, metavar="N", help="single events written in each repetition")
     add("--batched", type=int, metavar="N", help="rows written in batches in each repetition")
-    add("--runs", type=int, metavar="N", help="runs of 1,000 events where events are written")
-    add("--history-runs", type=int, metavar="N", help="the same, where all events are read")
+    add("--runs", type=int, metavar="N", help="runs of 1,000 events in cases that write events")
+    add("--history-runs", type=int, metavar="N", help="the same, in cases that read all events")
     add("--usage-rows", type=int, metavar="N", help="rows in the tables of usage")
     add("--metrics", type=int, metavar="N", help="values of a metric")
     add("--output", type=Path, metavar="FILE", help="the page to write")

@@ -42,9 +42,9 @@ Written by `make bench-scale`. {facts}.
 {table}
 
 Raw and ours write to the same file in turn, {singles} single events or one batch each, so that both
-find the same number of rows, and the same neighbours in every index; raw has our
-`wal_autocheckpoint`, since whoever fills the log empties it for both. A table said to hold nothing
-holds what was written into it meanwhile.
+find the same number of rows, and the same neighbours in every index. Raw has our
+`wal_autocheckpoint`, since the side that fills the log checkpoints it for both. The table without
+events has those written into it meanwhile.
 """
 
 

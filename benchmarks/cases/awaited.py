@@ -119,13 +119,12 @@ def _reading(name: str, work: Workspace, persistence: Persistence) -> list[Line]
     return [
         Line(f"{name}, {count:,} events by `async for`, against `for`", _TIME, timing),
         Line(
-            f"{name}, for how long the event loop stands still at most while they are read, and a "
-            f"page of {_PAGE:,}",
+            f"{name}, longest block of the event loop while they are read, and a page of {_PAGE:,}",
             _STAND,
             Timing(stood, stood),
         ),
         Line(
-            f"{name}, for how long it stands still at most while they are exported",
+            f"{name}, longest block of the event loop while they are exported",
             _STAND,
             Timing(stood_exporting, stood_exporting),
         ),

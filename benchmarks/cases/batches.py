@@ -31,7 +31,7 @@ from curio_persistence import AgentRunEvent, Persistence, PostgresPersistence, S
 
 SIZES = (100, 1_000)
 _SQLITES_OWN = 1_000
-"""Pages after which SQLite makes a checkpoint unless told otherwise."""
+"""Pages after which SQLite makes a checkpoint by default."""
 
 Write = Callable[[list[AgentRunEvent]], object]
 

@@ -14,7 +14,7 @@ from curio_persistence import (
 )
 
 _MOST_APPENDS = 5_000
-"""Half of what the queue holds: beyond that a caller waits for the writer, and must."""
+"""Half of the queue's size: beyond that a caller must wait for the writer."""
 _BATCH = 1_000
 _SUSTAINED = Goal(0.85, 0.95, "speed")
 _WAITS = {0.5: Goal(8_000, 4_000, "alone"), 0.99: Goal(50_000, 20_000, "alone")}

@@ -27,7 +27,7 @@ from curio_persistence import (
 
 _BATCH = 1_000
 _GOAL = Goal(0.35, 0.5, "speed")
-"""Ours also checks every value, and names every event by where it stands."""
+"""Ours also checks every value, and names every event by its position."""
 
 Write = Callable[[list[AgentRunEvent]], object]
 

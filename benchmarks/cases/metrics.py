@@ -15,7 +15,7 @@ _AVERAGES = Goal(6, 3)
 """To be exact, ours fetches every value."""
 _PERCENTILES = Goal(3, 1)
 _HOUR, _DAY = 13, 10
-"""So many characters of a time say which it is."""
+"""The number of leading characters of a time that identify the bucket."""
 
 
 def sqlite_metrics(work: Workspace) -> list[Line]:

@@ -156,7 +156,7 @@ def _asking(name: str, work: Workspace, raw: Raw, ours: Persistence) -> list[Lin
             f"{name}, best {_PAGE} events with a frequent word, p95",
             _RANKED[name],
             _p95(work, frequent, lambda words: raw.best(words, _PAGE), best),
-            remark="ours of the newest 10,000",
+            remark="ours: of the newest 10,000",
         )
     )
     return lines

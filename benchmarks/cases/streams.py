@@ -70,7 +70,7 @@ def _memory(name: str, *where: str) -> list[Line]:
     raw, ours = (_growth(side, *where) for side in ("raw", "ours"))
     return [
         Line(
-            f"{name}, memory that this takes at most",
+            f"{name}, maximum of memory for it",
             _MEMORY,
             Timing([raw], [ours]),
             unit=megabytes,

@@ -28,13 +28,13 @@ from tests.schema import original
 from tests.schema.conftest import Database, PostgresSchema, SQLiteFile
 
 _GOAL = Goal(0.5, 0.7, "speed")
-"""Ours also keeps the old rows, checks every value, and reads back what it wrote."""
+"""Ours also preserves the old rows, checks every value, and reads back its rows."""
 _BATCH = 1_000
 _ZONE = "Europe/Paris"
 _RUN = "id, agent_id, run_id, created_at, updated_at"
 _EVENT = "id, agent_id, run_id, agent_name, timestamp, event_type, data, created_at"
 _STORED = "SELECT id, run_id, timestamp, data FROM {schema}.agent_run_events ORDER BY id"
-_REMARK = "raw copies into new tables beside the old, in batches of 1,000, without a check"
+_REMARK = "raw copies to new tables beside the old, in batches of 1,000, without a check"
 
 Rows = list[tuple[Any, ...]]
 

@@ -21,7 +21,7 @@ REQUIREMENTS = {
     "llm": ("llm==0.36",),
 }
 _OURS = ("psycopg2-binary>=2.9.9",)
-"""What the package's benchmarks import; the package itself is imported from the checkout."""
+"""The imports of the package's benchmarks; the package itself is imported from the checkout."""
 
 
 def python(name: str) -> Path:

@@ -15,7 +15,7 @@ from benchmarks.support.timing import Timing
 
 RAW, OURS = "raw", "ours"
 IN_A_ROW = {1: 250, 100: 500, 1000: 1000}
-"""How many events a side writes before it is another's turn, by the size of the batches."""
+"""The number of events that a side writes in its turn, by the size of the batches."""
 ASKED_IN_A_ROW = 5
 
 
@@ -115,7 +115,7 @@ class Comparison:
         for peer in peers:
             peer.ask(start, kind=kind, size=size)
         os.sync()  # Filled files must not be written to the disk while others are measured.
-        self._tell(f"measuring what is {kind} …")
+        self._tell(f"measuring {kind} files …")
         yield peers
         for peer in peers:
             peer.ask("close")
@@ -124,7 +124,7 @@ class Comparison:
 
     def _make(self, peers: Sequence[Peer], kind: Kind, size: int) -> None:
         """Create the files at the same time, one for all sides that have the same tables."""
-        self._tell(f"making files of {size:,} rows …")
+        self._tell(f"creating files of {size:,} rows …")
         makers = {self._about[peer.name]["tables"]: peer for peer in reversed(peers)}
         for peer in makers.values():
             peer.send("make", kind=kind, size=size)

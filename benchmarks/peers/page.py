@@ -25,38 +25,37 @@ _PAGE = """\
 
 Written by `make bench-peers`. {facts}.
 
-Each package does, in its own way, what comes nearest to the same work; what that is, is said
-exactly below the tables. All of them keep their data in SQLite, in WAL mode with
-`synchronous=NORMAL`, which was read back on the connection that each of them writes with.
+Each package does the most similar work in its own way; the exact calls are below the tables. All
+of them store their data in SQLite, in WAL mode with `synchronous=NORMAL`, which was read back on
+each package's own connection.
 
 {tables}
 
 ## How it was measured
 
-Every side runs in a process of its own and, if it is from PyPI, in an environment of its own, all
-with the same Python and the same SQLite. They take turns, while the others wait: one side writes
-{singles} events one by one, or {hundreds} in batches of 100, or a batch of 1,000, or asks for
-{pages} pages, or for the statistics of {pages} agents, or for those of all, or has its command list
-model calls; then the next one does, and so on. There are {repetitions} repetitions. Numbers are
-medians; those that compare are medians of the ratios in each repetition. Everything has been done
-once before it is measured. The garbage collector runs, but does not look through what was there
-before.
+Every side runs in its own process and, if it is from PyPI, in its own environment, all with the
+same Python and the same SQLite. They take turns, while the others wait: one side writes {singles}
+events one by one, or {hundreds} in batches of 100, or a batch of 1,000, or queries {pages} pages,
+or the statistics of {pages} agents, or those of all, or runs its command that lists model calls;
+then the next side does, and so on. There are {repetitions} repetitions. Numbers are medians;
+comparisons are medians of the ratios in each repetition. Everything is done once before it is
+measured. The garbage collector runs, but does not visit earlier objects.
 
-Each side is handed records of its own kind, made before the clock starts: what it works out and
-encodes itself is in its time, what its user would have prepared is not.
+Each side gets records of its own kind, created before the clock starts: its time includes its own
+computing and encoding, but not what its user would have prepared.
 
-*Bare driver, same rows*: after a side has stored some events, Python's `sqlite3` writes the very
-rows that it stored, encoded as they are, into a copy of its file; the same table with the same
-indexes, the same settings, in transactions of the same size. *Share* is how much of that speed the
-side reaches, so that packages with few indexes can be compared with those that have many. Whether
-an index pays, the pages and the statistics tell. *Bare driver's time* there is that of its one
-query on the tables of curio_persistence, whatever tables a side has itself.
+*Bare driver, same rows*: after a side has stored some events, Python's `sqlite3` writes the same
+encoded rows into a copy of its file: the same table with the same indexes and settings, in
+transactions of the same size. *Share* is the fraction of that speed that the side reaches, so that
+packages with few indexes can be compared with those that have many. The pages and the statistics
+show whether an index pays. *Bare driver's time* there is that of one query on the tables of
+curio_persistence, independent of a side's own tables.
 
-All files hold {written_to:,} events before any is written, and grow alike. Pages are of
+All files have {written_to:,} events before any is written, and grow alike. Pages are of
 {listed:,} events, and statistics of {usage_rows:,} model calls. An event has about 280 bytes of
-JSON; one in twenty is a tool call, and those are what the pages ask for.
+JSON; one in twenty is a tool call, and the pages list those.
 
-## What each of them did
+## The calls of each side
 
 {details}
 """
@@ -69,7 +68,7 @@ def tables(results: Results) -> str:
         "One event per call, committed": _single(titles, results.singles),
         "Batches of 100 events": _batches(titles, results.hundreds),
         "Batches of 1,000 events": _batches(titles, results.thousands),
-        "The newest 100 events of an agent that have one type": _reading(titles, results.pages),
+        "The newest 100 events of an agent and of one type": _reading(titles, results.pages),
         "Statistics of one agent": _reading(titles, results.statistics_of_one),
         "Statistics of all agents": _reading(titles, results.statistics_of_all),
         "The newest 10 model calls as JSON, in a shell": _reading(titles, results.newest),

@@ -17,7 +17,7 @@ from curio_persistence import PostgresPersistence, SQLitePersistence
 
 Chunks = Iterable[Sequence[tuple[Any, ...]]]
 Content = tuple[str, Sequence[str], Chunks]
-"""A table, the columns that are filled, and rows of them."""
+"""A table, the filled columns, and rows of them."""
 
 _TABLES = ("agent_runs", "agent_run_events", "agent_llm_usage")
 _PICODOLLAR = Decimal(10) ** -12

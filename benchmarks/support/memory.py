@@ -16,7 +16,7 @@ from curio_persistence import AgentRunEvent, PostgresPersistence, SQLitePersiste
 _STATUS = Path("/proc/self/status")
 _FORGET_THE_PEAK = Path("/proc/self/clear_refs"), "5"
 CAN_BE_MEASURED = _STATUS.exists()
-"""The system tells, and forgets, how large a process has been at most: Linux does."""
+"""Whether the system reports, and can reset, the peak size of a process: Linux does."""
 
 
 def main(side: str, kind: str, place: str, dsn: str = "") -> None:

@@ -17,12 +17,12 @@ from benchmarks.support.workspace import Sizes
 
 ScaleName = Literal["speed", "times", "time", "added", "over", "alone"]
 Unit = Callable[[float], str]
-"""How a measured number is shown."""
+"""Formats a measured number."""
 
 _HEADINGS = ("", "raw", "ours", "ratio", "spread", "floor", "aim", "")
 RESULTS = Path(__file__).parents[1] / "RESULTS.md"
 LAST_PART = "## With millions of rows"
-"""The heading of what another script writes."""
+"""The heading of the part that another script writes."""
 _PAGE = """\
 # What a call costs
 
@@ -32,35 +32,35 @@ Written by `make bench`. {facts}.
 
 ## How it was measured
 
-*Raw* is the same work by hand through the bare driver (`benchmarks/raw`): the same dataclasses
+*Raw* is the same work by hand with the bare driver (`benchmarks/raw`): the same dataclasses
 encoded without any check, into the same tables with the same indexes, foreign keys and settings
 (SQLite: WAL, `synchronous=NORMAL`, `foreign_keys=ON`; PostgreSQL: autocommit, `RETURNING id`), one
-open connection, constant statement texts; reading yields bare tuples; statistics take the fastest
-statements found. Both sides are checked to answer, or to have stored, the same. Where a line says
-*against* something else, that is what stands under *raw*.
+open connection, constant statement texts. Reading returns bare tuples, and statistics use the
+fastest statements found. The results of both sides, or their stored rows, are checked to be equal.
+If a line says *against* something else, the column *raw* has the numbers of that.
 
 One process measures both sides in turn: {writes_in_a_row} writes of raw, {writes_in_a_row} of ours,
 …, or one read each, or one batch. This is repeated {repetitions} times: {writes:,} writes,
-{batched:,} rows in batches, 20 reads, or one summary of all agents; {slow_repetitions} times where
+{batched:,} rows in batches, 20 reads, or one summary of all agents; {slow_repetitions} times if
 it takes seconds. Times are the medians per call, the ratio is the median of the ratios of the
-repetitions, *spread* their extremes. The garbage collector runs as it does in a program. With
-PostgreSQL this process and the server's sessions have processors of their own, and the server does
-not wait for its disk.
+repetitions, *spread* their extremes. The garbage collector runs as in a program. With PostgreSQL
+this process and the server's sessions have separate processors, and the server does not wait for
+its disk.
 
-The written events, and those of a run that are read, are in tables of {events:,} at first, with
-about 280 bytes of JSON each; one in twenty is a tool call. Every side that writes has tables of its
-own, which grow alike. Writes are compared by speed, ours in terms of raw's; everything else by
-time; an import by what it adds to the start of an interpreter.
+Events are written to, and a run's events are read from, tables of {events:,} events at first, with
+about 280 bytes of JSON each; one in twenty is a tool call. Every side that writes has its own
+tables, which grow alike. Writes are compared by speed, ours relative to raw's; everything else by
+time; an import by the time that it adds to the start of an interpreter.
 """
 
 
 class Scale(NamedTuple):
-    """How the two numbers of a repetition are combined into the judged one."""
+    """A way to combine the two numbers of a repetition into the judged one."""
 
     judge: Callable[[float, float], float]
-    """Of raw's number and ours."""
+    """Combines raw's number and ours."""
     shown: Unit | None
-    """In the unit of the line, if None."""
+    """The unit of the line, if None."""
     more_is_better: bool = False
 
 

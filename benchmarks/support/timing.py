@@ -12,12 +12,12 @@ from typing import Any, TypeVar
 WRITES_IN_A_ROW = 100
 
 Chunk = Callable[[], int]
-"""Makes some calls and returns how many nanoseconds they took."""
+"""Makes some calls and returns the nanoseconds they took."""
 Samples = list[list[int]]
-"""What each chunk of one side took, in each repetition."""
+"""The time of each chunk of one side, in each repetition."""
 T = TypeVar("T")
 Summary = Callable[[Sequence[float]], float]
-"""What is to be known of the chunks of a repetition."""
+"""The summary of the chunks of a repetition."""
 
 
 @dataclass(frozen=True)

@@ -32,8 +32,8 @@ from tests.support.plans import RUN_ID, SCORES_OF_RUN, Plan, Planner, PostgresPl
 pytestmark = pytest.mark.slow
 
 ROWS = 100_000
-"""In each table. Ten runs are under way at a time, with ten events and model calls each; of a
-hundred agents. A thousand rows have the same time; one event in two hundred is of a rare type."""
+"""Rows in each table. Ten runs at a time are active, with ten events and model calls each, of a
+hundred agents. A thousand rows have the same time; one event in two hundred has a rare type."""
 
 _NUMBERS = f"""
     WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < {ROWS} - 1),
@@ -94,9 +94,9 @@ class Question(NamedTuple):
     ask: Callable[[Persistence], object]
     indexes: set[str]
     sorts: bool = False
-    """Whether PostgreSQL may sort the rows: where they are few, or all of many are wanted."""
+    """True if PostgreSQL may sort the rows: if they are few, or all of many are wanted."""
     leaving_out: bool = False
-    """Whether rows may be fetched from the table that are then left out: those of one run."""
+    """True if fetched rows may be filtered out afterwards: those of one run."""
 
 
 SIGNS_OF_LIFE = {

@@ -10,7 +10,7 @@ from curio_persistence import AgentLLMUsage, AgentRun, AgentRunEvent, Persistenc
 BEGIN = datetime(2026, 11, 20, 10, 30, tzinfo=UTC)
 LONG = "Compare three vector databases for the search team and write a page that recommends one"
 EVIL = "\x1b[31mred\x1b[0m\x07 \x9b2J and\r\nmore\u202e"
-"""Would paint, ring, clear the screen and turn the writing round."""
+"""Control characters that would colour, ring, clear the screen and reverse the writing."""
 
 EVENTS = (
     ("run_started", {"objective": LONG}),

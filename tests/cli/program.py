@@ -21,7 +21,7 @@ from tests.support import command_line
 from tests.support.preloaded import Preloaded
 
 _PASSED = re.compile(r"(?:\r\x1b\[K[^\r\n]*)*\r\x1b\[K")
-"""Lines that were wiped again."""
+"""Lines that were erased again."""
 
 
 class Ended(NamedTuple):

@@ -31,7 +31,7 @@ from tests.support.hands import Hands
 pytest.register_assert_rewrite("curio_persistence.testing")
 
 LASTING = ("sqlite", "postgres18", "postgres16", "postgres15")
-"""The backends that keep what they have after they are closed."""
+"""The backends whose records outlive a close."""
 
 BACKENDS = ("memory", "sqlite_memory", *LASTING)
 

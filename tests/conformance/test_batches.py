@@ -36,7 +36,7 @@ from tests.support.threads import all_at_once
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
 LATE = 2_100
-"""A position that is reached when others have been written: a batch is read in pieces."""
+"""A position that is read after others have been written: a batch is read in chunks."""
 
 
 class Stop(Exception):

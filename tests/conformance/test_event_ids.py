@@ -32,7 +32,7 @@ NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
 
 KINDS: tuple[Kind, ...] = (AgentRunEvent, AgentLLMUsage)
-"""They are kept apart: what is true of one is then tried of the other."""
+"""Events and model calls, each tested separately."""
 
 
 class Stop(Exception):
@@ -278,7 +278,7 @@ OTHER: dict[Kind, dict[str, Any]] = {
         "parent_span_id": "other",
     },
 }
-"""Of each field another value than that of the record which `dated` makes."""
+"""For each field, another value than in the record created by `dated`."""
 
 
 def dated(kind: Kind, number: int = 1) -> Any:

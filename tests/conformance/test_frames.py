@@ -30,7 +30,7 @@ from tests.support.records import MODELS, Record
 from tests.support.records import write as write_one
 
 MANY = 2_001
-"""More than are read at a time."""
+"""More records than are read at a time."""
 
 Result = Records[Any] | Stream[Any]
 Read = Callable[[Persistence, Kind], Result]

@@ -14,7 +14,7 @@ from tests.support.corpus import samples
 SAMPLES = [sample for of_kind in samples().values() for sample in of_kind]
 WORDS = [tokenize_record(1, AgentRunEvent("a", "r", message=sample.text)) for sample in SAMPLES]
 FUZZED = 100
-"""With CURIO_SOAK=200 they are 20,000."""
+"""20,000 with CURIO_SOAK=200."""
 
 
 def record(persistence: Persistence) -> None:

@@ -20,7 +20,7 @@ from tests.support.records import MODELS
 Open = Callable[[], Persistence]
 
 MANY = 2_001
-"""More than are read at a time, into records or tables."""
+"""More records than are read at a time, into records or tables."""
 
 of_each_kind = pytest.mark.parametrize("kind", MODELS, ids=lambda kind: kind.__name__)
 in_each_order = pytest.mark.parametrize("order", ORDERS)

@@ -170,7 +170,7 @@ DIFFERENT: dict[str, dict[str, Any]] = {
     "score": {"name": "n", "value": 0.25, "label": "l", "comment": "c", "source": "code",
               "author": "ann"},
 }  # fmt: skip
-"""Every field but ids and times, and another value for it."""
+"""For every field except ids and times, another value."""
 
 
 def record(persistence: Persistence, run_id: str, second: int, **changed: dict[str, Any]) -> None:

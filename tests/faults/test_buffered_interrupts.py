@@ -46,7 +46,7 @@ ACTIONS: dict[str, tuple[Action, set[int]]] = {
     "read": (log_and_read, {EVENTS, EVENTS + 1}),
     "transaction": (log_in_transaction, {EVENTS, EVENTS + 3}),
 }
-"""What is interrupted, and how many events the run may have afterwards."""
+"""The interrupted actions, and the numbers of events that the run may have afterwards."""
 
 
 @pytest.fixture

@@ -62,7 +62,7 @@ ACTIONS: dict[str, tuple[Action, set[int]]] = {
     "stream": (stream, {EVENTS}),
     "delete": (delete, {0, EVENTS}),
 }
-"""What is interrupted, and how many events the run may have afterwards."""
+"""The interrupted actions, and the numbers of events that the run may have afterwards."""
 
 Open = Callable[[Path], Persistence]
 

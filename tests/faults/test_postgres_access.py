@@ -33,7 +33,7 @@ from tests.support.postgres import PostgresServer
 from tests.support.server import free_port
 
 PASSWORD = "s3cr3t-Ünïque%@/:?#[]"
-"""Every letter that means something in a URL is in it."""
+"""It contains every character with a special meaning in a URL."""
 
 HBA = """\
 local all postgres trust

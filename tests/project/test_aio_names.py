@@ -64,7 +64,7 @@ INTERNAL = {
     Stream: {"batches"},
     Transfers: {name for name in vars(Transfers) if name not in ("hash", "hashes")},
 }
-"""What others call from within the library."""
+"""Methods that only the library itself calls."""
 
 
 def public(kind: type) -> dict[str, Any]:

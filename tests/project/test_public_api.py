@@ -130,7 +130,7 @@ MORE = {
     "get_agent_run_stats": ", *, session_id: str | None = None, since: TimeLike | None = None, "
     "until: TimeLike | None = None",
 }
-"""What our own persistences take beyond what is asked of everybody's."""
+"""Parameters of our own persistences beyond those of every BasePersistence."""
 OTHERS = {
     upgrade: "(url: str | DatabaseConfig, *, timezone: str | tzinfo | None = None, "
     "dry_run: bool = False, progress: Progress | None = None) -> UpgradeReport",

@@ -51,7 +51,7 @@ from tests.support.hands import Hands
 from tests.support.records import everything, write
 
 NOW = datetime.fromisoformat("9000-01-01T00:00:00+00:00")
-"""So late that no other time is taken for one that was assigned."""
+"""So late that no other time is mistaken for an assigned one."""
 
 
 class Undone(Exception):
@@ -123,7 +123,7 @@ def several(
 sent = several(contents | contents | bad_contents, st.just("keep"))
 sent_anyhow = several(contents | contents | bad_contents, st.sampled_from(["keep", "error"]))
 sizes = st.integers(1, 4) | st.just(1_000)
-"""How many records are read at a time."""
+"""The number of records that are read at a time."""
 
 
 # --- results ----------------------------------------------------------------------------------

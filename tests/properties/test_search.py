@@ -193,7 +193,7 @@ def found(persistence: Persistence, history: History, question: Question) -> set
 
 
 STUB = -1
-"""The number of a run that nobody created."""
+"""The number of a run that was never created."""
 
 
 def write(persistence: Persistence, record: Any, number: int) -> None:

@@ -17,14 +17,14 @@ from curio_persistence import AgentRun, AgentRunEvent, Persistence
 from tests.support import soak
 
 Action = Callable[[Persistence, str], object]
-"""Does something with the run of this id, which is there already, with three events."""
+"""Acts on the existing run of this id, which has three events."""
 
 EVENTS = 3
 _EACH = 40
-"""As many of the first points are tried in a short run as well."""
+"""A short run tries this number of first points as well."""
 
 _NOT_OURS = (__file__, logging.__file__)
-"""Whose points are left out: logging has hooks of its own in each fork."""
+"""Modules whose points are skipped: logging has hooks of its own in each fork."""
 
 
 class Point:

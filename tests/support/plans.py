@@ -23,7 +23,7 @@ from curio_persistence.tables import TABLES
 
 Params = tuple[Any, ...]
 Statements = dict[str, Params]
-"""Texts, and what was bound to them last."""
+"""Statement texts with their last bound values."""
 
 RUN_ID = "agent_runs.run_id"
 SCORES_OF_RUN = "agent_scores.run_id"
@@ -43,13 +43,13 @@ class Plan:
 
     indexes: set[str] = field(default_factory=set)
     covering: set[str] = field(default_factory=set)
-    """The indexes that answer by themselves, without a look at the table."""
+    """The indexes that are read without their table."""
     unaided: set[str] = field(default_factory=set)
-    """The tables of records that are read from one end to the other."""
+    """The tables of records that are scanned completely."""
     leaving_out: set[str] = field(default_factory=set)
-    """The tables of which rows are fetched only to see that they do not belong to the answer."""
+    """The tables of which fetched rows are filtered out."""
     sorts: bool = False
-    """Whether rows are sorted other than those, few by nature, that a list of values picks."""
+    """True if rows are sorted, except the few that a list of values selects."""
 
     def add(self, other: Plan) -> None:
         self.indexes |= other.indexes
@@ -64,7 +64,7 @@ class Planner(ABC):
 
     name: ClassVar[str]
     _run: ClassVar[Mapping[str, int]]
-    """The store's methods that run statements, and which of their arguments is the text."""
+    """The store's methods that run statements, and the position of the text in their arguments."""
 
     def __init__(self, persistence: Persistence) -> None:
         self.persistence = persistence

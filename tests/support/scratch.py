@@ -12,7 +12,7 @@ from pathlib import Path
 
 _MEMORY = Path("/dev/shm")
 _ROOM = 4 << 30
-"""Bytes; a run of all tests takes up to two thirds of them."""
+"""In bytes; a run of all tests uses up to two thirds of it."""
 
 
 def prefer_memory() -> None:

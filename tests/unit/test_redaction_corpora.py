@@ -19,7 +19,7 @@ CLEAN = clean()
 DOCUMENT = Path(__file__).parents[2] / "docs" / "redaction.md"
 
 _PIECE = 6
-"""So many characters of a secret beside its label are a part of it, and not chance."""
+"""This many characters of a secret beside its label are a remainder, not chance."""
 
 
 def rest(made: Made, redacted: str) -> set[str]:

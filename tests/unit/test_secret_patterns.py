@@ -109,7 +109,7 @@ def test_other_text_stays(text: str) -> None:
 
 
 LONG = "a1B2c3D4" * 4
-"""What may be a secret, by its look."""
+"""A value that looks like a secret."""
 
 
 @pytest.mark.parametrize(
@@ -579,7 +579,7 @@ def test_no_part_of_a_key_remains_beside_its_label(shape: Shape, letters: str, f
 
 _LENGTH = 50_000
 _SECONDS = 2.0
-"""Of the processor, for a pattern and a text: ten times what the slowest takes."""
+"""Processor time for a pattern and a text: ten times that of the slowest."""
 
 HOSTILE = [
     *("a", "@", "a@", "a@b.", "a.", "1", "4", "4111 ", "4 ", "1-", "password", "password=", "x="),

@@ -32,9 +32,7 @@ from curio_persistence import AgentRunEvent
 
 class _Agno(Side):
     packages = ("agno", "SQLAlchemy")
-    lacks = Words(
-        statistics="its `get_span_stats` counts, but knows neither tokens nor percentiles"
-    )
+    lacks = Words(statistics="its `get_span_stats` counts, but has neither tokens nor percentiles")
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)

@@ -12,7 +12,7 @@ from benchmarks.support import fill, rows
 from curio_persistence import AgentRunEvent
 
 Kind = Literal["written", "listed", "summed"]
-"""What a file is made for: to be written to, to be listed from, to be summed up."""
+"""The purpose of a file: writing, listing, or statistics."""
 Task = Literal["single", "batch", "page", "statistics", "newest", "search"]
 
 WRITTEN_RUNS = 20

@@ -46,7 +46,7 @@ class EventSourcing(Side):
         page="`list(EventStore.get(run, desc=True, limit=100))`: the newest events of one run, "
         "of any type. It cannot list by agent, by type, or newest first over several runs",
     )
-    lacks = Words(statistics="it knows neither model calls nor sums")
+    lacks = Words(statistics="it has neither model calls nor sums")
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)

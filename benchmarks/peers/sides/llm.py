@@ -22,7 +22,7 @@ _PART = ("message_hash", "position", "type", "text")
 _TURN = ("id", "thread_id", "parent_message_hash", "tip_message_hash", "model", "input_tokens")
 _TURN += ("output_tokens", "duration_ms", "datetime_utc")
 _SEARCHED = ("turn_id", "prompt", "response")
-_NO_EVENTS = "it keeps model calls, and no events"
+_NO_EVENTS = "it stores model calls, not events"
 
 
 class LLM(Side):
@@ -39,7 +39,7 @@ class LLM(Side):
         single=_NO_EVENTS,
         batch=_NO_EVENTS,
         page=_NO_EVENTS,
-        statistics="it lists, and adds nothing up",
+        statistics="it lists, and has no aggregates",
     )
 
     @classmethod

@@ -30,7 +30,7 @@ from benchmarks.support import fill, rows
 from curio_persistence import AgentRunEvent
 
 _EXPERIMENT = "0"
-"""The one that every store has from the beginning."""
+"""The experiment that every store has from the beginning."""
 _ROOT = base64.b64encode((1).to_bytes(8)).decode()
 
 
@@ -49,7 +49,7 @@ class MLflow(Side):
         "listed. There is an experiment for each agent, and a trace for each event, with one tag "
         "and without spans",
     )
-    lacks = Words(statistics="its `query_trace_metrics` answers one metric at a time")
+    lacks = Words(statistics="its `query_trace_metrics` returns one metric at a time")
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
