@@ -35,7 +35,7 @@ class Recording(NamedTuple):
 
 def recorded(
     persistence: Any,
-    agent_id: str | None = None,
+    agent_id: str | Callable[..., Any] | None = None,
     *,
     capture_args: bool = True,
     capture_result: bool = True,
@@ -43,6 +43,9 @@ def recorded(
     **run: Any,
 ) -> Callable[[F], F]:
     """See `BasePersistence.recorded`."""
+    if callable(agent_id):
+        name = _name_of(agent_id, "__name__")
+        raise UnsupportedError(f"Write @persistence.recorded() with parentheses above {name}.")
 
     def decorate(function: F) -> F:
         named = _reader_of_arguments(function)
@@ -99,6 +102,8 @@ def tool(
 
         return _wrapped(function, Recording(begin, keep, capture_result))
 
+    if isinstance(function, str):
+        raise UnsupportedError(f"Give a tool's name by its keyword: @tool(name={function!r:.80}).")
     decorator = _of_methods_too(decorate)
     return decorator if function is None else decorator(function)
 

@@ -84,6 +84,7 @@ def test_stderr_says_if_there_are_more_rows(program: Program, agents_db: str) ->
         ("SELEC 1", 'near "SELEC"'),
         ("SELECT nothing FROM runs", "nothing"),
         ("DELETE FROM agent_runs", "Expected is one statement, which only reads."),
+        ("SELECT 1 FROM run", "There are the views runs, llm_calls, tool_calls, events."),
         ("", "Expected is one statement, which only reads."),
     ],
 )

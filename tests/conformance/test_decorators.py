@@ -326,3 +326,13 @@ def test_a_class_is_not_decorated(persistence: Persistence) -> None:
     for decorate in (persistence.recorded("agent"), tool):
         with pytest.raises(UnsupportedError, match="Decorate the method"):
             decorate(Agent)
+
+
+@pytest.mark.before_io
+def test_a_decorator_without_its_parentheses_or_keyword_says_so(persistence: Persistence) -> None:
+    def work() -> None: ...
+
+    with pytest.raises(UnsupportedError, match=r"@persistence\.recorded\(\) .* above work\."):
+        persistence.recorded(work)  # type: ignore[arg-type]
+    with pytest.raises(UnsupportedError, match=r"@tool\(name='search'\)"):
+        tool("search")  # type: ignore[call-overload]
