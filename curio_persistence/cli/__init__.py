@@ -108,7 +108,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return OUTPUT_GONE
     except OSError as error:
         _forget_output()
-        say(f"{PROGRAM}: {error}")
+        say(f"{PROGRAM}: {_told(error)}")
         return FAILED
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -238,6 +238,11 @@ def command_parsers() -> dict[str, ArgumentParser]:
 def _command(name: str) -> Command:
     module: Any = import_module(f"{__name__}.commands.{f'{name}_' if iskeyword(name) else name}")
     return cast(Command, module)
+
+
+def _told(error: OSError) -> str:
+    """Return what an error says, in the words of a shell where it is about a file."""
+    return f"{error.filename}: {error.strerror}" if error.filename else str(error)
 
 
 def _forget_output() -> None:

@@ -121,3 +121,13 @@ def test_a_traceback_keeps_its_lines(program: Program, agents_db: str) -> None:
     assert "Traceback" not in " ".join(on_terminal)
     in_full = program.on_terminal("show", "failing", "--full", "--db-path", agents_db).lines
     assert "Traceback (most recent call last):" in " ".join(in_full)
+
+
+def test_a_page_in_a_missing_folder_is_refused_in_the_words_of_a_shell(
+    program: Program, url: str
+) -> None:
+    record(url)
+    code, out, said = program("show", "run", "--url", url, "--html", "missing/run.html")
+    assert (code, out) == (1, "")
+    assert said.endswith("missing/run.html: No such file or directory\n")
+    assert "Errno" not in said
