@@ -303,7 +303,9 @@ def test_other_tasks_do_not_belong_to_a_transaction(persistence: Persistence) ->
     assert stored(persistence) == [2]
 
 
-def test_a_task_that_outlives_its_transaction_goes_on_without(persistence: Persistence) -> None:
+def test_a_task_that_outlives_its_transaction_continues_without_it(
+    persistence: Persistence,
+) -> None:
     async def work(awaited: AsyncPersistence) -> None:
         after = asyncio.Event()
 

@@ -395,7 +395,7 @@ def test_events_without_a_time_have_the_order_of_their_batch(
     assert times == sorted(times)  # type: ignore[type-var]
 
 
-def test_the_times_of_a_batch_are_kept_and_the_others_filled_in(
+def test_given_times_of_a_batch_are_stored_and_the_others_filled_in(
     persistence: Persistence, clock: Hands
 ) -> None:
     clock.put(NOON)

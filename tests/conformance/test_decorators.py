@@ -286,7 +286,7 @@ def test_static_and_class_methods_are_decorated_above_and_below(persistence: Per
     assert all("tool_call" in types(persistence, run.run_id) for run in runs)
 
 
-def test_whatever_can_be_called_is_recorded_under_a_name(persistence: Persistence) -> None:
+def test_any_callable_is_recorded_under_a_name(persistence: Persistence) -> None:
     class Search:
         async def __call__(self, q: str) -> str:
             return q
@@ -303,7 +303,7 @@ def test_whatever_can_be_called_is_recorded_under_a_name(persistence: Persistenc
     assert (runs.keys(), runs[Search.__qualname__].final_synthesis_output) == (names, "why?")
 
 
-def test_items_that_are_not_kept_are_not_collected(persistence: Persistence) -> None:
+def test_items_that_are_not_stored_are_not_collected(persistence: Persistence) -> None:
     class Chunk:
         pass
 

@@ -70,7 +70,7 @@ def test_the_default_level_is_info(persistence: Persistence) -> None:
     assert levels == ["info", "info", "info", "debug"]
 
 
-def test_the_envelope_is_what_was_published(persistence: Persistence) -> None:
+def test_the_envelope_has_the_published_fields(persistence: Persistence) -> None:
     zone = timezone(timedelta(hours=2))
     persistence.append_event(
         "run", "agent", "type", timestamp=NOON.astimezone(zone), payload={"a": [1]}, **ENVELOPE

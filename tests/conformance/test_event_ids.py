@@ -367,7 +367,7 @@ def test_a_given_time_is_a_difference_even_if_it_equals_that_of_storing(
         resend(persistence, [replace(first, timestamp=NOON + SECOND, created_at=NOON + SECOND)])
 
 
-def test_what_to_do_with_conflicts_is_one_of_two_words(persistence: Persistence) -> None:
+def test_on_conflict_is_one_of_two_words(persistence: Persistence) -> None:
     for wrong in ("ignore", "", None, True):
         for kind in (AgentRunEvent, AgentLLMUsage):
             with pytest.raises(InvalidValueError) as caught:

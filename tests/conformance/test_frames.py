@@ -429,7 +429,7 @@ def test_a_notebook_shows_some_rows_and_says_how_many_there_are(
     assert "<p>3 runs</p>" in html
 
 
-def test_a_notebook_shows_first_what_is_looked_for_and_nothing_empty(
+def test_a_notebook_shows_important_columns_first_and_no_empty_ones(
     persistence: Persistence,
 ) -> None:
     run = AgentRun("agent", "run", "", "why?", total_iterations=2, error_message="no <host>")

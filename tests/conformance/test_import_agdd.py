@@ -385,7 +385,7 @@ def test_an_endless_line_is_skipped_in_chunks(persistence: Persistence, run: Run
     assert report.events == 2
 
 
-def test_a_byte_order_mark_is_no_problem(persistence: Persistence, run: RunFolder) -> None:
+def test_a_byte_order_mark_is_ignored(persistence: Persistence, run: RunFolder) -> None:
     run.line("logs.jsonl", b'\xef\xbb\xbf{"event": "start", "timestamp": 1, "data": {"slug": "a"}}')
     assert import_agdd(run.path.parent, persistence).ok
     assert persistence.get_agent_run("mag-1").agent_id == "a"

@@ -296,7 +296,7 @@ def test_a_metric_that_is_not_a_finite_number_is_counted_as_dropped(
         strict.metric("m", value)
 
 
-def test_a_score_keeps_what_is_nearest_to_an_odd_value(persistence: Persistence) -> None:
+def test_an_odd_score_becomes_the_nearest_valid_one(persistence: Persistence) -> None:
     with persistence.record_run(agent_id="agent") as run:
         run.score("passed", True, comment=ValueError("no"), author=7)  # type: ignore[arg-type]
         run.score("share", "0.8")  # type: ignore[arg-type]
@@ -329,7 +329,7 @@ def test_an_update_of_another_type_is_refused(persistence: Persistence, given: A
     assert (stored(persistence, run).tags, run.dropped) == (["kept"], 0)
 
 
-def test_a_run_that_was_not_entered_is_told_of_once(
+def test_a_run_that_was_not_entered_is_logged_once(
     persistence: Persistence, caplog: pytest.LogCaptureFixture
 ) -> None:
     run = persistence.record_run(agent_id="agent", run_id="run")

@@ -91,7 +91,7 @@ def test_parameters_are_values_and_never_sql(filled: Persistence) -> None:
     assert answer(filled, "SELECT $1, $1", None) == [(None, None)]
 
 
-def test_a_limit_tells_whether_there_is_more(filled: Persistence) -> None:
+def test_a_limited_result_reports_whether_there_are_more_rows(filled: Persistence) -> None:
     query = "SELECT run_id FROM runs ORDER BY run_id"
     first = filled.sql(query, limit=2)
     assert (first.rows, first.has_more) == ([("run-0",), ("run-1",)], True)
@@ -174,7 +174,7 @@ def test_queued_records_are_stored_first(filled: Persistence) -> None:
         assert answer(buffered, "SELECT count(*) FROM events") == [(2,)]
 
 
-def test_columns_of_one_name_are_told_apart_in_dicts(filled: Persistence) -> None:
+def test_columns_with_the_same_name_are_distinguished_in_dicts(filled: Persistence) -> None:
     found = filled.sql("SELECT 1 AS a, 2 AS b, 3 AS a, 4 AS a, 5 AS a_2")
     assert found.columns == ("a", "b", "a", "a", "a_2")
     assert found.to_dicts() == [{"a": 1, "b": 2, "a_2": 3, "a_3": 4, "a_2_2": 5}]

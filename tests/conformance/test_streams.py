@@ -179,7 +179,7 @@ def test_a_record_may_be_written_while_its_stream_is_read(persistence: Persisten
     assert len(persistence.query_agent_runs(status="completed")) == MANY // 400 + 1
 
 
-def test_another_thread_may_finish_what_one_began(persistence: Persistence) -> None:
+def test_another_thread_may_finish_a_stream(persistence: Persistence) -> None:
     write(persistence, AgentRunEvent, range(MANY))
     read = iter(persistence.iter_agent_run_events(order="oldest"))
     begun = list(islice(read, 3))

@@ -170,7 +170,7 @@ def test_concurrent_batches_that_create_the_same_stubs_are_all_stored(
     assert len(persistence.get_agent_runs(limit=None)) == 30
 
 
-def test_of_many_creators_of_one_stub_one_succeeds(persistence: Persistence) -> None:
+def test_one_of_many_creators_of_a_stub_succeeds(persistence: Persistence) -> None:
     persistence.log_agent_run_event(AgentRunEvent("agent", "run"))
     conflicts = []
 

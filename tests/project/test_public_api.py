@@ -358,7 +358,7 @@ def test_an_unknown_filter_is_refused_by_its_name(method: Any) -> None:
 @pytest.mark.parametrize(
     "method", [each for each in FILTERED if each.__name__.startswith(("query_", "search_"))]
 )
-def test_each_filter_is_told_in_the_docstring(method: Any) -> None:
+def test_each_filter_is_documented_in_the_docstring(method: Any) -> None:
     told = " ".join(str(method.__doc__).split()).replace("since ≤ t < until", "`since` `until`")
     assert [name for name in FILTERED[method].__annotations__ if f"`{name}`" not in told] == []
 

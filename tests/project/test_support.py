@@ -125,7 +125,7 @@ def test_a_silent_network_delivers_once_it_is_back(postgres18: str, blackhole: B
             assert answer.result(timeout=5) == 1
 
 
-def test_a_silent_network_accepts_and_says_nothing(postgres18: str, blackhole: BlackHole) -> None:
+def test_a_silent_network_accepts_and_sends_nothing(postgres18: str, blackhole: BlackHole) -> None:
     blackhole.swallow()
     with socket.create_connection(blackhole.address, timeout=0.1) as client:
         client.sendall(b"anybody there?")

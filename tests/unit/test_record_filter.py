@@ -113,7 +113,7 @@ def test_an_unknown_filter_is_refused(kind: FilterKind) -> None:
 
 
 @pytest.mark.parametrize("kept", [None, [], "agent_id", 5], ids=repr)
-def test_what_is_no_dict_is_not_a_choice(kept: Any) -> None:
+def test_a_value_that_is_not_a_dict_is_refused(kept: Any) -> None:
     with pytest.raises(InvalidValueError, match="a dict of names and values, not"):
         EVENT_FILTERS.from_dict(kept)
 
