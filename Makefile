@@ -1,4 +1,4 @@
-# Nothing but make and Python 3.11 is needed; the rest goes into .venv by itself.
+# Only make and Python 3.11 are required; the rest is installed into .venv.
 #
 #   make test PYTHON=python3.13    with another Python (after `make clean`)
 #   make test TESTS='-k search'    some of the tests
@@ -9,7 +9,7 @@ PYTHON  ?= python3
 WORKERS ?= 2
 TESTS   ?=
 
-# Those of one run; `all` adds SQLite in memory and older versions of PostgreSQL.
+# The backends of a test run; `all` adds SQLite in memory and older versions of PostgreSQL.
 BACKENDS ?= memory,sqlite,postgres18
 export CURIO_TEST_BACKENDS = $(BACKENDS)
 
@@ -18,7 +18,7 @@ BIN  := $(VENV)/bin
 
 PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
-# What was installed last, so that a second `make` starts at once.
+# Marks the last installation, so that a second `make` starts at once.
 RUN := $(VENV)/.installed-run
 DEV := $(VENV)/.installed-dev
 
@@ -33,7 +33,7 @@ demo: $(RUN) ## Watch an agent record itself into SQLite, and read its history b
 	@$(BIN)/python examples/demo.py
 
 quick: BACKENDS := memory,sqlite
-quick: lint ## Check format and lint, and test what needs no server: the inner loop, a minute
+quick: lint ## The inner loop, a minute: format, lint, and tests that need no server
 	$(PYTEST) -q -m 'not slow' tests/unit tests/conformance tests/project/test_layers.py $(TESTS)
 
 test: $(DEV) ## Run every test, on memory, SQLite and PostgreSQL 18
@@ -48,7 +48,7 @@ faults: $(DEV) ## Run the tests of crashes, outages and full disks, on every bac
 	$(PYTEST) tests/faults $(TESTS)
 
 soak: BACKENDS := all
-soak: $(DEV) ## Try the tests of chance twenty times as hard, for many minutes
+soak: $(DEV) ## Run randomised tests with twenty times the iterations, for many minutes
 	CURIO_SOAK=20 $(PYTEST) --timeout 1800 tests/backends tests/faults tests/properties $(TESTS)
 
 docs: $(DEV) ## Build the documentation as a site, in build/site
@@ -72,7 +72,7 @@ bench-peers: $(DEV) ## Measure against other libraries, installed into .venv-pee
 bench-scale: $(DEV) ## Measure on tables of up to ten million rows: 7 GB of disk
 	$(BIN)/python benchmarks/scale.py
 
-format: $(DEV) ## Put the source into its format
+format: $(DEV) ## Format the source
 	$(BIN)/ruff check --fix --exit-zero .
 	$(BIN)/ruff format .
 

@@ -7,8 +7,8 @@ setup(
         *find_packages(include=["curio_persistence", "curio_persistence.*"]),
         "curio_persistence.schema",
     ],
-    # SQL is an artefact of its own, so it lives at the top of the repository and joins the
-    # package when that is built.
+    # SQL is an artefact of its own, so it is at the top of the repository, and is copied into
+    # the package when that is built.
     package_dir={"curio_persistence.schema": "schema"},
     package_data={
         "curio_persistence": ["py.typed"],
