@@ -104,8 +104,8 @@ def test_a_reader_does_not_wait_for_a_transaction(persistence: SQLitePersistence
 def test_a_connection_is_closed_with_the_thread_that_read(
     persistence: SQLitePersistence, path: Path
 ) -> None:
-    """By the next that opens one. SQLite keeps descriptors for later connections, so there are as
-    many as at the most connections at a time: those of two rounds."""
+    """The next opened connection closes it. SQLite reuses descriptors, so there are at most as many
+    as concurrent connections: those of two rounds."""
     persistence.get_agent_run("run")
     before, at_a_time = len(open_files(str(path))), 3
     meet = threading.Barrier(at_a_time)

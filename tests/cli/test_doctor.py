@@ -12,7 +12,7 @@ import pytest
 from curio_persistence import AgentRun, connect
 from tests.cli.history import EVIL
 from tests.cli.program import Program
-from tests.cli.test_failures import damage
+from tests.cli.test_errors import damage
 
 Finding = dict[str, Any]
 
