@@ -8,13 +8,12 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta, tzinfo
 from time import monotonic
-from typing import Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from curio_persistence.capabilities.arguments import PayloadFilter, checked_run_id, checked_run_ids
 from curio_persistence.capabilities.batches import encode_all, in_one_transaction
 from curio_persistence.capabilities.record_filter import Condition, FilterKind, holding
 from curio_persistence.capabilities.search.indexing import Indexing, Words
-from curio_persistence.capabilities.totals import GroupBy, RunTotals, run_totals
 from curio_persistence.capabilities.windows import TimeLike
 from curio_persistence.clock import Clock
 from curio_persistence.errors import (
@@ -43,6 +42,9 @@ from curio_persistence.store.filters import (
 from curio_persistence.store.query import Position, position_of_last
 from curio_persistence.store.table import Row, Table
 from curio_persistence.tables import EVENTS, RUNS, SCORES, USAGE
+
+if TYPE_CHECKING:
+    from curio_persistence.capabilities.totals import GroupBy, RunTotals
 
 _AS_INDEXED = (Order("created_at"), Order("id"))
 _LATEST = (Order("timestamp", descending=True), Order("id", descending=True))
@@ -261,6 +263,8 @@ class Runs:
         As `usage.totals` does with model calls: `group_by` is `"agent"`, `"status"`, `"session"`,
         `"user"`, `"tag"` or a period, or several of these. Durations are in seconds.
         """
+        from curio_persistence.capabilities.totals import run_totals  # On use: seldom needed.
+
         return run_totals(
             self._store,
             self._where(filters),

@@ -12,9 +12,8 @@ from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from functools import partial
 from itertools import accumulate, chain
-from typing import Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
-from curio_persistence.capabilities.failures import FailureGroup, failure_groups
 from curio_persistence.capabilities.record_filter import FilterKind
 from curio_persistence.capabilities.windows import TimeLike
 from curio_persistence.clock import Clock
@@ -25,6 +24,9 @@ from curio_persistence.store.codecs import decode_money, decode_text
 from curio_persistence.store.filters import COUNT, Measure, Where, total
 from curio_persistence.store.table import Table
 from curio_persistence.tables import EVENTS, RUNS, USAGE
+
+if TYPE_CHECKING:
+    from curio_persistence.capabilities.failures import FailureGroup
 
 PERCENTILES = (50, 75, 90, 95, 99)
 _SUCCESS = "success"
@@ -89,6 +91,8 @@ class Stats:
         `success`, a tool call if its event has an `error`. Messages that differ only in numbers and
         ids are one group. The group of the newest failure comes first.
         """
+        from curio_persistence.capabilities.failures import failure_groups  # On use: seldom needed.
+
         return failure_groups(self._store, partial(self._where, filters))
 
     def _where(self, filters: StatsFilters, table: Table[Any]) -> Where:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, tzinfo
-from typing import Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from curio_persistence.capabilities.appends import Appends
 from curio_persistence.capabilities.record_filter import FilterKind
-from curio_persistence.capabilities.totals import GroupBy, UsageTotals, usage_totals
 from curio_persistence.capabilities.windows import TimeLike
 from curio_persistence.errors import ConflictError
 from curio_persistence.models import AgentLLMUsage
@@ -25,6 +24,9 @@ from curio_persistence.store.codecs import decode_money
 from curio_persistence.store.filters import Where, checked_count
 from curio_persistence.store.table import Row
 from curio_persistence.tables import USAGE
+
+if TYPE_CHECKING:
+    from curio_persistence.capabilities.totals import GroupBy, UsageTotals
 
 
 class UsageFilters(TypedDict, total=False):
@@ -126,6 +128,8 @@ class Usage(Appends[AgentLLMUsage]):
         named as ISO 8601 does: `2026-11-20`, `2026-W47`. Latencies are in milliseconds; their
         percentiles take longer than all else. The filters are those of `query`.
         """
+        from curio_persistence.capabilities.totals import usage_totals  # On use: seldom needed.
+
         return usage_totals(
             self._store,
             self._where(filters),

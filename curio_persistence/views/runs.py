@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from curio_persistence.capabilities.events import Events
 from curio_persistence.capabilities.runs import Runs
@@ -19,7 +20,6 @@ from curio_persistence.store.cursors import Cursors
 from curio_persistence.store.filters import Order, checked_count
 from curio_persistence.store.query import Position
 from curio_persistence.tables import RUNS
-from curio_persistence.views.comparison import Comparison, compare
 from curio_persistence.views.histories import DEEPEST, History, HistoryOptions, Reader
 from curio_persistence.views.steps import (
     LEVELS,
@@ -32,6 +32,9 @@ from curio_persistence.views.steps import (
 from curio_persistence.views.steps import (
     brief as without_long_texts,
 )
+
+if TYPE_CHECKING:
+    from curio_persistence.views.comparison import Comparison
 
 _ORDER = (Order("at"), Order("kind"), Order("id"))
 
@@ -122,6 +125,8 @@ class RunViews(Runs):
         A latency differs where one is twice as long as the other, and a second longer. Raise
         NotFoundError if one of the runs is not stored.
         """
+        from curio_persistence.views.comparison import compare  # On use: seldom needed.
+
         options = HistoryOptions()
         return compare(self._history(first, options), self._history(second, options))
 
