@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Generator
+from collections.abc import AsyncIterator, Generator, Iterable
 from threading import Lock
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
@@ -43,9 +43,9 @@ class AsyncStream(Generic[M]):
         """Return each record's `to_dict()`, all in memory."""
         return await self._threads.call(self._stream.to_dicts)
 
-    async def to_pandas(self) -> Any:
+    async def to_pandas(self, *, expand: str | Iterable[str] = ()) -> Any:
         """All records as a `pandas.DataFrame`; see `Stream.to_pandas`."""
-        return await self._threads.call(self._stream.to_pandas)
+        return await self._threads.call(self._stream.to_pandas, expand=expand)
 
     async def to_arrow(self) -> Any:
         """All records as a `pyarrow.Table`; see `Stream.to_arrow`."""

@@ -86,19 +86,26 @@ class Records(Generic[M]):
         """Return each record's `to_dict()`."""
         return _dicts(self._table, self._columns)
 
-    def to_pandas(self) -> Any:
+    def to_pandas(self, *, expand: str | Iterable[str] = ()) -> Any:
         """Return a `pandas.DataFrame`; needs `pip install 'curio-persistence[pandas]'`.
 
         Integers are nullable `Int64`; times are in UTC to the microsecond; costs are the nearest
-        floats. A lone surrogate in a text becomes U+FFFD. The types do not depend on the rows.
+        floats; tags are lists. A lone surrogate in a text becomes U+FFFD. The types do not depend
+        on the rows.
+
+        `expand="data"`, or several names, adds a column for each member of the JSON objects in that
+        column, such as `data.tool_name`, after all others. Its type holds all its values: `Int64`,
+        floats, nullable booleans, text, or else Python objects. Rows without the member have no
+        value. Raises InvalidValueError for a column that has no JSON.
         """
-        return data_frame(self._table, [self._columns])
+        return data_frame(self._table, [self._columns], expand)
 
     def to_arrow(self) -> Any:
         """Return a `pyarrow.Table`; needs `pip install 'curio-persistence[arrow]'`.
 
-        Times are in UTC to the microsecond, costs are exact decimals. A lone surrogate in a text,
-        which Arrow cannot hold, becomes U+FFFD. The types do not depend on the rows.
+        Times are in UTC to the microsecond, costs are exact decimals, tags are JSON. A lone
+        surrogate in a text, which Arrow cannot hold, becomes U+FFFD. The types do not depend on the
+        rows.
         """
         return arrow_table(self._table, self._columns)
 
@@ -172,9 +179,9 @@ class Stream(Generic[M]):
         """Return each record's `to_dict()`, all in memory."""
         return [each for columns in self._chunks() for each in _dicts(self._table, columns)]
 
-    def to_pandas(self) -> Any:
+    def to_pandas(self, *, expand: str | Iterable[str] = ()) -> Any:
         """Return all records as a `pandas.DataFrame`; see `Records.to_pandas`."""
-        return data_frame(self._table, self._chunks(_ROWS_OF_A_FRAME))
+        return data_frame(self._table, self._chunks(_ROWS_OF_A_FRAME), expand)
 
     def to_arrow(self) -> Any:
         """Return all records as a `pyarrow.Table`; see `Records.to_arrow`."""

@@ -68,13 +68,16 @@ def decode_texts(column: Sequence[str | None]) -> Iterable[str | None]:
 def decode_texts_to_unicode(column: Sequence[str | None]) -> list[str | None]:
     """Decode a column for readers that need valid Unicode: a lone surrogate becomes U+FFFD."""
     return [
-        text if text is None or text.isascii() or ESCAPE not in text else _to_unicode(text)
+        text
+        if text is None or text.isascii() or ESCAPE not in text
+        else to_unicode(decode_text(text) or "")
         for text in column
     ]
 
 
-def _to_unicode(value: str) -> str:
-    return _SURROGATE.sub("\ufffd", decode_text(value) or "")
+def to_unicode(text: str) -> str:
+    """Return text as valid Unicode: a lone surrogate becomes U+FFFD."""
+    return text if text.isascii() else _SURROGATE.sub("\ufffd", text)
 
 
 def _escape(value: str) -> str:

@@ -527,13 +527,14 @@ def test_a_stream_returns_its_connection_when_its_reader_is_cancelled(
 
 
 def test_a_stream_becomes_a_table_or_dictionaries(persistence: Persistence) -> None:
-    write(persistence, AgentRunEvent, range(3))
+    write(persistence, AgentRunEvent, range(3), metadata={"a": 1})
 
     async def work(awaited: AsyncPersistence) -> None:
         stream = awaited.iter_agent_run_events(order="oldest")
         assert [each["data"] for each in await stream.to_dicts()] == ["0", "1", "2"]
         assert (await stream.to_arrow()).num_rows == 3
-        assert len(await stream.to_pandas()) == 3
+        frame = await stream.to_pandas(expand="metadata")
+        assert frame["metadata.a"].tolist() == [1, 1, 1]
 
     awaiting(persistence, work)
 

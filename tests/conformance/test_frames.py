@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from dataclasses import fields
@@ -20,6 +21,7 @@ from curio_persistence import (
     AgentLLMUsage,
     AgentRun,
     AgentRunEvent,
+    InvalidValueError,
     Persistence,
     Records,
     Stream,
@@ -31,6 +33,8 @@ from tests.support.records import write as write_one
 
 MANY = 2_001
 """More records than are read at a time."""
+CHUNK = 10_000
+"""Records that are converted into a data frame at a time."""
 
 Result = Records[Any] | Stream[Any]
 Read = Callable[[Persistence, Kind], Result]
@@ -355,6 +359,8 @@ def test_a_frame_has_the_same_types_with_rows_and_without(
         if field.name in INTEGERS
         else "float64"
         if field.name == "cost_usd"
+        else object
+        if field.name == "tags"
         else text
         for field in fields(kind)
     ]
@@ -372,6 +378,146 @@ def test_a_cost_is_the_nearest_float_in_a_frame(persistence: Persistence, read: 
         persistence.log_llm_usage(AgentLLMUsage("a", None, cost_usd=cost))
     calls = read(persistence, AgentLLMUsage)
     assert calls.to_pandas()["cost_usd"].tolist() == [float(call.cost_usd) for call in calls]
+
+
+@either_way
+def test_tags_are_lists_in_a_frame_and_json_in_arrow(persistence: Persistence, read: Read) -> None:
+    tagged = [["red", "é"], None, ["blue", "it's"]]
+    for number, tags in enumerate(tagged):
+        write(persistence, AgentRun, [number], tags=tags)
+    runs = read(persistence, AgentRun)
+    assert runs.to_pandas()["tags"].tolist() == tagged
+    found = [tags and json.loads(tags) for tags in runs.to_arrow()["tags"].to_pylist()]
+    assert found == tagged
+
+
+# --- members of payloads --------------------------------------------------------------------------
+
+
+def _expanded(persistence: Persistence, read: Read, payloads: list[Any]) -> pd.DataFrame:
+    """Return the frame of events with these payloads, which has the text of each, too."""
+    for payload in payloads:
+        persistence.append_event("run", "agent", "log", timestamp=NOON, payload=payload)
+    events = read(persistence, AgentRunEvent)
+    frame, plain = events.to_pandas(expand="data"), events.to_pandas()
+    pd.testing.assert_frame_equal(frame[list(plain.columns)], plain)
+    assert list(frame.columns[: len(plain.columns)]) == list(plain.columns)
+    return frame.iloc[:, len(plain.columns) :]
+
+
+def _plain(column: Any) -> list[Any]:
+    """Return a column's values, with None for all that are missing."""
+    values = column.tolist()
+    return [None if value is pd.NA or value != value else value for value in values]
+
+
+@either_way
+def test_members_of_payloads_become_columns(persistence: Persistence, read: Read) -> None:
+    members = _expanded(
+        persistence,
+        read,
+        [
+            {"tool_name": "search", "latency_ms": 350, "args": {"q": ["x", 1]}},
+            {"tool_name": "sql", "latency_ms": 4.5, "rows": [1, 2], "": None},
+            {"data": "a", "tool_name": None, "a.b": True},
+        ],
+    )
+    assert {name: _plain(members[name]) for name in members} == {
+        "data.tool_name": ["search", "sql", None],
+        "data.latency_ms": [350.0, 4.5, None],
+        "data.args": [{"q": ["x", 1]}, None, None],
+        "data.rows": [None, [1, 2], None],
+        "data.": [None, None, None],
+        "data.data": [None, None, "a"],
+        "data.a.b": [None, None, True],
+    }
+
+
+@either_way
+def test_the_type_of_a_member_holds_all_its_values(persistence: Persistence, read: Read) -> None:
+    text = pd.Series(["a"]).dtype
+    expected: dict[str, tuple[Any, list[Any]]] = {
+        "integer": ("Int64", [1, None, 2**63 - 1]),
+        "negative": ("Int64", [-(2**63), 0, 2**53 + 1]),
+        "float": ("float64", [0.5, None, 1.0]),
+        "number": ("float64", [1, 0.5, None]),
+        "boolean": ("boolean", [True, None, False]),
+        "text": (text, ["1", None, ""]),
+        "large": (object, [2**63, -1, None]),
+        "larger": (object, [2**64, 1, 2]),
+        "largest": (object, [10**400, 0.5, None]),
+        "either": (object, [1, True, None]),
+        "word": (object, [1, "1", None]),
+        "lists": (object, [[1], [2], [3]]),
+        "objects": (object, [{"a": 1}, {}, None]),
+        "nothing": (object, [None, None, None]),
+    }
+    rows = zip(*(values for _, values in expected.values()), strict=True)
+    payloads = [dict(zip(expected, row, strict=True)) for row in rows]
+    members = _expanded(persistence, read, payloads)
+    assert list(members) == [f"data.{name}" for name in expected]
+    for name, (dtype, values) in expected.items():
+        column = members[f"data.{name}"]
+        assert column.dtype == dtype, name
+        assert _plain(column) == values
+        assert [type(value) is bool for value in _plain(column)] == [
+            type(value) is bool for value in values
+        ]
+
+
+@either_way
+def test_a_payload_that_is_no_object_has_no_members(persistence: Persistence, read: Read) -> None:
+    payloads = ["a text", "{", [1], 5, None, "", "null", "[" * 100_000, {"a": 1}, {}]
+    members = _expanded(persistence, read, payloads)
+    assert {name: _plain(members[name]) for name in members} == {
+        "data.a": [1 if payload == {"a": 1} else None for payload in payloads]
+    }
+
+
+@either_way
+def test_members_have_valid_text(persistence: Persistence, read: Read) -> None:
+    [(name, column)] = _expanded(
+        persistence, read, [r'{"\ud800": "a\ud83d"}', {"\ud800": "\0\ufdd00000é"}]
+    ).items()
+    assert name == "data.\ufffd"
+    assert column.tolist() == ["a\ufffd", "\0\ufdd00000é"]
+
+
+@either_way
+def test_several_columns_are_expanded(persistence: Persistence, read: Read) -> None:
+    write(persistence, AgentRun, [0], metadata={"a": 1, "b": 2}, metrics={"a": 0.5})
+    frame = read(persistence, AgentRun).to_pandas(expand=["metrics", "metadata", "metrics"])
+    assert list(frame.columns[-4:]) == ["user_id", "metrics.a", "metadata.a", "metadata.b"]
+    assert frame.iloc[0, -3:].tolist() == [0.5, 1, 2]
+
+
+@either_way
+def test_a_frame_without_rows_has_no_members(persistence: Persistence, read: Read) -> None:
+    events = read(persistence, AgentRunEvent)
+    pd.testing.assert_frame_equal(events.to_pandas(expand="data"), events.to_pandas())
+
+
+def test_a_stream_has_the_members_of_all_its_rows(persistence: Persistence) -> None:
+    write(persistence, AgentRunEvent, range(CHUNK), metadata={"a": 1})
+    write(persistence, AgentRunEvent, [0], metadata={"b": "last"})
+    frame = _stream(persistence, AgentRunEvent).to_pandas(expand="metadata")
+    page = _page(persistence, AgentRunEvent).to_pandas(expand="metadata")
+    pd.testing.assert_frame_equal(frame, page)
+    assert (frame["metadata.a"].count(), frame["metadata.b"].count()) == (CHUNK, 1)
+
+
+@either_way
+@pytest.mark.parametrize("expand", ["tags", "prompt", "nothing", "", 5, None, ["metadata", "id"]])
+def test_only_columns_with_json_are_expanded(
+    persistence: Persistence, read: Read, expand: Any
+) -> None:
+    with pytest.raises(
+        InvalidValueError, match=r"expand takes .*metadata, metrics\), not "
+    ) as said:
+        read(persistence, AgentRun).to_pandas(expand=expand)
+    assert said.value.field == "expand"
+    with pytest.raises(InvalidValueError, match="here are none"):
+        persistence.usage.totals(group_by="model").to_pandas(expand="model")
 
 
 # --- notebooks ------------------------------------------------------------------------------------

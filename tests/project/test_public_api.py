@@ -201,10 +201,10 @@ OTHERS = {
     "= None, group_by: str | None = None, **filters: Unpack[MetricFilters]) -> "
     "Records[MetricPoint]",
     Records.to_dicts: "(self) -> list[dict[str, Any]]",
-    Records.to_pandas: "(self) -> Any",
+    Records.to_pandas: "(self, *, expand: str | Iterable[str] = ()) -> Any",
     Records.to_arrow: "(self) -> Any",
     Stream.to_dicts: "(self) -> list[dict[str, Any]]",
-    Stream.to_pandas: "(self) -> Any",
+    Stream.to_pandas: "(self, *, expand: str | Iterable[str] = ()) -> Any",
     Stream.to_arrow: "(self) -> Any",
     Stream.close: "(self) -> None",
     Persistence.transaction: "(self) -> AbstractContextManager[None]",
