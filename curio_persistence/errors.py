@@ -57,6 +57,10 @@ class MissingRunError(NotFoundError):
     """A row names a run that was never created."""
 
 
+class MissingDatabaseError(NotFoundError):
+    """The database to open does not exist."""
+
+
 class UnavailableError(PersistenceError):
     """The database could not be reached or broke off; the call itself may be fine.
 

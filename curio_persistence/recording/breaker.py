@@ -10,6 +10,7 @@ from curio_persistence.concurrency.time_limit import call_within
 from curio_persistence.errors import (
     ConflictError,
     InvalidValueError,
+    MissingDatabaseError,
     NotFoundError,
     UnavailableError,
 )
@@ -54,10 +55,9 @@ class Breaker:
             self._tries_at = begin + self._rest  # Other threads do not try as well.
         try:
             call_within(_LIMIT_AGAIN if self._rest else _LIMIT, write, *args, **kwargs)
-        except _ANSWERS:
-            raise
-        except Exception:
-            self._count(begin)
+        except Exception as error:
+            if not isinstance(error, _ANSWERS) or isinstance(error, MissingDatabaseError):
+                self._count(begin)
             raise
         if self._wasted:
             self._wasted = self._rest = 0.0

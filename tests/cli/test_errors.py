@@ -7,9 +7,11 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from urllib.parse import urlencode
 
 import psycopg2
 import pytest
+from psycopg2.extensions import parse_dsn
 
 from curio_persistence import connect
 from tests.cli.program import Ended, Program
@@ -155,6 +157,16 @@ def test_an_unreachable_server_is_unavailable(program: Program) -> None:
         ended = program(*command, "--url", url)
         assert_one_line(ended, 4, "cannot be reached", "127.0.0.1")
         assert "secret" not in ended.said
+
+
+def test_a_missing_database_of_a_server_is_not_found(program: Program, postgres18: str) -> None:
+    settings = parse_dsn(postgres18)
+    del settings["dbname"]
+    url = f"postgresql:///unheard_of?{urlencode(settings)}"
+    for command in (*READING, ["init"], ["tail", "-f"]):
+        ended = program(*command, "--url", url)
+        assert_one_line(ended, 3, '"unheard_of" does not exist', "Create the database")
+    assert program("doctor", "--url", url).code == 3
 
 
 def test_a_locked_table_is_busy(

@@ -21,6 +21,7 @@ from curio_persistence import (
     AgentRunEvent,
     ConfigurationError,
     DatabaseConfig,
+    NotFoundError,
     Persistence,
     PersistenceError,
     PostgresPersistence,
@@ -101,15 +102,19 @@ def test_a_wrong_password_is_refused(server: PostgresServer, password: str) -> N
         ({"user": "unheard-of"}, "Check"),
         ({"user": "excluded"}, "Check"),
         ({"user": "nologin"}, "Check the names of database and user"),
-        ({"dbname": "unheard_of"}, "Check the names of database and user"),
     ],
     ids=lambda value: str(value),
 )
-def test_unknown_roles_and_databases_are_refused(
+def test_unknown_roles_are_refused(
     server: PostgresServer, change: dict[str, str], says: str
 ) -> None:
     with pytest.raises(AccessDeniedError, match=says):
         PostgresPersistence(dsn=make_dsn(server.dsn, **change))
+
+
+def test_a_missing_database_is_not_found(server: PostgresServer) -> None:
+    with pytest.raises(NotFoundError, match='"unheard_of" does not exist'):
+        PostgresPersistence(dsn=make_dsn(server.dsn, dbname="unheard_of"))
 
 
 @pytest.mark.parametrize(

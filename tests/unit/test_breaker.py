@@ -8,6 +8,7 @@ import pytest
 
 from curio_persistence import InvalidValueError, PersistenceError, UnavailableError
 from curio_persistence.concurrency.time_limit import within_limit
+from curio_persistence.errors import MissingDatabaseError
 from curio_persistence.recording.breaker import Breaker
 
 
@@ -80,6 +81,12 @@ def test_a_refused_record_does_not_count_as_a_failure() -> None:
     database = Database(seconds=1, error=InvalidValueError("wrong"))
     failing(breaker_of(database), database, times=10)
     assert len(database.limits) == 10
+
+
+def test_a_missing_database_counts_as_a_failure() -> None:
+    database = Database(seconds=1, error=MissingDatabaseError("none"))
+    failing(breaker_of(database), database, times=10)
+    assert len(database.limits) == 1
 
 
 def test_one_of_several_calls_tries_again() -> None:

@@ -13,6 +13,7 @@ from curio_persistence.errors import (
     ConfigurationError,
     CorruptDatabaseError,
     InvalidValueError,
+    MissingDatabaseError,
     PersistenceError,
     StorageFullError,
     UnavailableError,
@@ -22,7 +23,8 @@ from curio_persistence.store.base import conflict, missing_reference
 from curio_persistence.store.table import Row, Table
 
 _MISUSED = (psycopg2.ProgrammingError, psycopg2.DataError, psycopg2.NotSupportedError)
-_UNKNOWN = re.compile('(database|role) ".*" (does not exist|is not permitted to log in)')
+_MISSING = re.compile('database ".*" does not exist')
+_UNKNOWN = re.compile('role ".*" (does not exist|is not permitted to log in)')
 _ERRORS: tuple[tuple[tuple[str, ...], type[PersistenceError], str], ...] = (
     (("22", "23", "54"), InvalidValueError, "The row was not stored."),
     (("53100", "53400"), StorageFullError, "Nothing of this call was stored; free some space."),
@@ -72,6 +74,10 @@ class PostgresErrors:
         if any(word in said for word in ("authentication failed", "no password", "pg_hba.conf")):
             return AccessDeniedError(
                 f"{self._location} refused the login: {said}. Check user and password."
+            )
+        if _MISSING.search(said):
+            return MissingDatabaseError(
+                f"{self._location} is not there: {said}. Create the database, or check its name."
             )
         if _UNKNOWN.search(said) or "permission denied for database" in said:
             return AccessDeniedError(

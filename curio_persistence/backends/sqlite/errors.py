@@ -15,7 +15,7 @@ from curio_persistence.errors import (
     ConfigurationError,
     CorruptDatabaseError,
     InvalidValueError,
-    NotFoundError,
+    MissingDatabaseError,
     PersistenceError,
     StorageFullError,
     UnavailableError,
@@ -138,6 +138,6 @@ class SQLiteErrors:
                 f"No database exists at {self._path}, and none can be made there. "
                 f"Check the rights of the folder {folder}."
             )
-        return NotFoundError(
+        return MissingDatabaseError(
             f"No database exists at {self._path}. To make one: {self._init_command}"
         )
