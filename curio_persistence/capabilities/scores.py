@@ -15,6 +15,7 @@ from curio_persistence.redaction import Redaction
 from curio_persistence.results.pages import Direction, Page, Stream, open_stream, read_page
 from curio_persistence.store.base import Store
 from curio_persistence.store.filters import Filter, Order, Where
+from curio_persistence.store.json_text import bool_as_number
 from curio_persistence.tables import SCORES
 
 _KEY = SCORES.unique[0]
@@ -70,7 +71,7 @@ class Scores:
         if value is None and label is None:
             raise InvalidValueError("A score needs a value or a label.", field="value")
         now = self._clock.stamp(run_id)
-        number = float(value) if isinstance(value, bool) else value
+        number = bool_as_number(value)
         score = Score(run_id, name, number, label, comment, source, author, span_id, None, now, now)
         row = self._encode(score)
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
@@ -11,8 +12,9 @@ from typing import Any
 
 from curio_persistence.errors import InvalidValueError
 from curio_persistence.models import AgentLLMUsage, AgentRun, AgentRunEvent, AgentRunStatus
-from curio_persistence.store.codecs import ID_LENGTH, STATUS_LENGTH
-from curio_persistence.store.json_text import json_text, nearest_json
+from curio_persistence.redaction import Redaction
+from curio_persistence.store.codecs import ID_LENGTH, STATUS_LENGTH, decode_text
+from curio_persistence.store.json_text import bool_as_number, json_text, nearest_json
 from curio_persistence.store.table import Table
 from curio_persistence.tables import EVENTS, RUNS, SCORES, USAGE
 
@@ -22,6 +24,7 @@ _TABLES: dict[type[Any], Table[Any]] = {
     AgentLLMUsage: USAGE,
 }
 _REFUSED_IN_NAMES = re.compile("[\x00\ud800-\udfff]")
+_NOT_ASCII = re.compile("[^\x01-\x7f]")
 _STATUSES = {RUNS.name: AgentRunStatus.COMPLETED.value, USAGE.name: "success"}
 
 
@@ -36,6 +39,33 @@ def repair(record: Any) -> list[str]:
     for name in refused:
         setattr(record, name, _nearest_accepted(table, name, getattr(record, name)))
     return refused
+
+
+def spell_out(record: Any, redaction: Redaction) -> list[str]:
+    """Spell out what is not ASCII, as JSON does, and return the names of the fields that had it.
+
+    There are databases whose encoding lacks most characters. Texts are redacted before, because a
+    redactor might not recognise what is spelled out.
+    """
+    table = _TABLES[type(record)]
+    row = redaction.encoder(table)(record)
+    texts = {n: v for n, v in row.items() if isinstance(v, str) and not v.isascii()}
+    found = [name for name in table.names if name in texts]
+    for name in found:
+        setattr(record, name, _in_ascii(table, name, decode_text(texts[name]) or ""))
+    return found
+
+
+def _in_ascii(table: Table[Any], name: str, text: str) -> str | list[str]:
+    if name == "tags":
+        return [_spelt(tag)[:ID_LENGTH] for tag in json.loads(text)]
+    spelt = _spelt(text)
+    lengths = (len(spelt), ID_LENGTH, STATUS_LENGTH)
+    return next(spelt[:n] for n in lengths if _is_accepted(table, name, spelt[:n]))
+
+
+def _spelt(text: str) -> str:
+    return _NOT_ASCII.sub(lambda found: json.dumps(found[0])[1:-1], text)
 
 
 def nearest_score(score: Mapping[str, Any]) -> dict[str, Any]:
@@ -72,7 +102,7 @@ def _nearest(table: Table[Any], name: str, value: Any) -> Iterator[Any]:
     elif kind in ("integer", "money"):
         yield as_number(value, whole=kind == "integer")
     elif kind == "real":
-        yield as_number(int(value) if isinstance(value, bool) else value, whole=False)
+        yield as_number(bool_as_number(value), whole=False)
 
 
 def as_text(value: Any) -> str:

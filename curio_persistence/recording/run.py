@@ -32,8 +32,9 @@ from curio_persistence.recording.failures import (
     traceback_of,
 )
 from curio_persistence.recording.ids import new_run_id, span_id_of, trace_id_of
-from curio_persistence.recording.repair import as_json_text, nearest_score, repair
+from curio_persistence.recording.repair import as_json_text, nearest_score, repair, spell_out
 from curio_persistence.recording.switch import is_disabled
+from curio_persistence.redaction import Redaction
 
 if TYPE_CHECKING:
     from logging import Logger
@@ -268,16 +269,35 @@ class RecordedRun(Scope):
         try:
             self._breaker.call(write, record)
         except InvalidValueError as error:
-            if not (refused := repair(record)):
-                raise
-            self._breaker.call(write, record)
+            changed = self._write_changed(write, record, error)
             _logger().warning(
                 "Run %s: %s.%s is not as it was given: %s",
                 self.run_id,
                 type(record).__name__,
-                ", ".join(refused),
+                ", ".join(dict.fromkeys(changed)),
                 error,
             )
+
+    def _write_changed(
+        self, write: Callable[[R], None], record: R, refusal: InvalidValueError
+    ) -> list[str]:
+        """Write a record with nearer values, and return the names of those fields."""
+        changed: list[str] = []
+        for change in (repair, self._spell_out):
+            if not (names := change(record)):
+                continue
+            changed += names
+            try:
+                self._breaker.call(write, record)
+            except InvalidValueError as error:
+                refusal = error
+            else:
+                return changed
+        raise refusal
+
+    def _spell_out(self, record: R) -> list[str]:
+        redaction: Redaction | None = getattr(self._persistence, "redaction", None)
+        return spell_out(record, redaction or Redaction())
 
     def _score(self, score: dict[str, Any]) -> None:
         """Store a score of the run, or of a span of it."""

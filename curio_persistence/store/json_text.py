@@ -72,6 +72,12 @@ def as_object(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {"value": value}
 
 
+def bool_as_number(value: Any) -> Any:
+    """Return 1 or 0 for a bool, numpy's too, and any other value as it is."""
+    nearest = nearest_json(value)
+    return int(nearest) if isinstance(nearest, bool) else value
+
+
 def _is_plain(value: Any) -> bool:
     """Return whether the encoder writes this as it is meant: it misreads odd keys and tuples."""
     kind = type(value)

@@ -321,3 +321,31 @@ def test_a_database_of_another_encoding_names_the_text_it_cannot_store(latin1: s
         assert found is not None
         assert found.objective == "äé"
         assert persistence.get_agent_run("snow") is None
+
+
+def test_a_recorder_spells_out_what_the_encoding_lacks(latin1: str) -> None:
+    def without_names(field: str, text: str) -> str:
+        return text.replace("李", "[name]")
+
+    with PostgresPersistence(dsn=latin1, redactor=without_names) as persistence:
+        with persistence.record_run(
+            agent_id="agent", objective="東京 🚀 李", tags=["北", "eu"], metadata={"city": "東京"}
+        ) as run:
+            run.llm_call(model="m", prompt="é 🚀 \0")
+            with run.tool("search", {"q": "東京"}):
+                pass
+            run.log("x" * 300, message="☃")
+            run.finish("🚀", status="状态" * 9)
+        found = persistence.get_agent_run(run.run_id)
+        assert found is not None
+        assert (run.dropped, found.status) == (0, (r"\u72b6\u6001" * 9)[:50])
+        assert found.objective == r"\u6771\u4eac \ud83d\ude80 [name]"
+        assert found.final_synthesis_output == r"\ud83d\ude80"
+        assert found.tags == [r"\u5317", "eu"]
+        assert found.get_metadata_dict() == {"city": "東京"}
+        [usage] = persistence.get_llm_usage()
+        assert usage.prompt == r"\u00e9 \ud83d\ude80 \u0000"
+        [call] = persistence.get_agent_run_events(run.run_id, "tool_call")
+        assert call.get_data_dict()["args"] == {"q": "東京"}
+        [event] = [event for event in persistence.query_events() if event.message]
+        assert (event.message, len(event.event_type)) == (r"\u2603", 255)

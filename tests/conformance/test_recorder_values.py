@@ -301,7 +301,10 @@ def test_an_odd_score_becomes_the_nearest_valid_one(persistence: Persistence) ->
         run.score("passed", True, comment=ValueError("no"), author=7)  # type: ignore[arg-type]
         run.score("share", "0.8")  # type: ignore[arg-type]
         run.score("n" * 300, label=5)  # type: ignore[arg-type]
+        run.score("safe", np.bool_(False), author=7)  # type: ignore[arg-type]
+        run.score("tone", label=np.bool_(True))  # type: ignore[arg-type]
     scores = {score.name[:6]: score for score in persistence.scores.of_run(run.run_id)}
+    assert (scores["safe"].value, scores["tone"].label) == (0.0, "true")
     passed = scores["passed"]
     assert (passed.value, passed.comment, passed.author) == (1.0, "no", "7")
     assert (scores["share"].value, scores["nnnnnn"].label, run.dropped) == (0.8, "5", 0)

@@ -6,6 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from curio_persistence import (
@@ -47,9 +48,11 @@ def test_a_score_round_trips(judged: Persistence, clock: Hands) -> None:
 def test_a_label_may_stand_in_place_of_a_value(judged: Persistence) -> None:
     judged.scores.set("r1", "tone", label="friendly")
     judged.scores.set("r1", "correct", True)
+    judged.scores.set("r2", "correct", np.bool_(True))  # type: ignore[arg-type]
     correct, tone = judged.scores.of_run("r1")
     assert (tone.value, tone.label) == (None, "friendly")
     assert (correct.value, correct.label) == (1.0, None)
+    assert [score.value for score in judged.scores.of_run("r2")] == [1.0]
 
 
 def test_the_latest_of_a_target_name_source_and_author_counts(

@@ -291,8 +291,8 @@ class PostgresStatements(SQLStore, forking.Forkable):
             import logging  # Imported here: the import is slow and seldom needed.
 
             logging.getLogger(__name__).warning(
-                "%s is encoded in %s, so records with characters beyond it are refused. "
-                "Use a database with ENCODING 'UTF8'.",
+                "%s is encoded in %s, so records with characters beyond it are refused; recorders "
+                "spell these out in ASCII. Use a database with ENCODING 'UTF8'.",
                 self.location,
                 encoding,
             )
