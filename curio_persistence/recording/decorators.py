@@ -1,7 +1,8 @@
 """Record functions without changing them: `@persistence.recorded(…)` for runs, `@tool` for tools.
 
 Functions, coroutines, generators and asynchronous generators are taken. A generator is recorded
-from its first item to its last, and what it yields is its result.
+from its first item to its last, and what it yields is its result. A function that returns a
+coroutine is recorded until that has been awaited.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import sys
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from functools import wraps
+from types import CoroutineType
 from typing import Any, NamedTuple, TypeVar, cast, overload
 
 from curio_persistence.errors import UnsupportedError
@@ -180,12 +182,33 @@ def _function(function: Any, recording: Recording) -> Any:
     def call(*args: Any, **kwargs: Any) -> Any:
         if (block := recording.begin((args, kwargs), False)) is None:
             return function(*args, **kwargs)
-        with block as entered:
+        block.__enter__()
+        try:
             result = function(*args, **kwargs)
-            recording.keep(entered, result)
-            return result
+        except BaseException as error:
+            block.__exit__(type(error), error, error.__traceback__)
+            raise
+        if isinstance(result, CoroutineType):  # Which does the work when it is awaited.
+            block._leave_context()
+            return _rest(block, result, recording)
+        recording.keep(block, result)
+        block.__exit__(None, None, None)
+        return result
 
     return call
+
+
+async def _rest(block: Any, work: Any, recording: Recording) -> Any:
+    """Await the coroutine that a function returned, in the block that was entered for it."""
+    block._enter_context(sys._getframe())
+    try:
+        result = await work
+    except BaseException as error:
+        block.__exit__(type(error), error, error.__traceback__)
+        raise
+    recording.keep(block, result)
+    block.__exit__(None, None, None)
+    return result
 
 
 class _Blocking:

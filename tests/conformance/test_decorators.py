@@ -6,8 +6,8 @@ import asyncio
 import gc
 import inspect
 import json
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any
 from weakref import ref
@@ -128,6 +128,49 @@ def test_a_decorated_coroutine_is_a_run(persistence: Persistence) -> None:
     run = the_run(persistence)
     assert (run.status, run.final_synthesis_output) == ("completed", "why?")
     assert "tool_call" in types(persistence, run.run_id)
+
+
+@pytest.mark.parametrize(("question", "status"), [("why?", "completed"), ("no", "error")])
+def test_a_function_that_returns_a_coroutine_is_recorded_until_it_was_awaited(
+    persistence: Persistence, question: str, status: str
+) -> None:
+    @tool
+    def search(q: str) -> Coroutine[Any, Any, str]:
+        async def work() -> str:
+            run = current_run()
+            assert run is not None
+            run.log("looking")
+            await asyncio.sleep(0)
+            if q == "no":
+                raise ValueError(q)
+            return q
+
+        return work()
+
+    @persistence.recorded("agent")
+    def plan(question: str) -> Coroutine[Any, Any, str]:
+        async def work() -> str:
+            return await search(question)
+
+        return work()
+
+    async def main() -> str:
+        begun = plan(question)
+        assert (current_run(), the_run(persistence).status) == (None, "running")
+        return await asyncio.create_task(begun)
+
+    with nullcontext() if status == "completed" else pytest.raises(ValueError, match="no"):
+        assert asyncio.run(main()) == question
+    run = the_run(persistence)
+    result = question if status == "completed" else None
+    assert (run.status, run.final_synthesis_output) == (status, result)
+    _, begin, looking, end, last = events(persistence, run.run_id)
+    assert (begin.event_type, looking.event_type, end.event_type) == (
+        *("tool_call_started", "looking", "tool_call"),
+    )
+    assert begin.span_id == looking.span_id == end.span_id
+    assert end.get_data_dict()["result"] == result
+    assert last.event_type == ("run_completed" if result else "run_error")
 
 
 def test_a_decorated_generator_is_a_run_from_its_first_item_to_its_last(
