@@ -218,9 +218,10 @@ class Persistence(BasePersistence):
     ) -> Page[AgentRunEvent]:
         """Return one page of events, as `query_agent_runs` does with runs.
 
-        The filters are `agent_id`, `run_id`, `session_id`, `event_type`, `level`, `min_level`,
-        `payload`, `since` and `until`. `min_level` selects events that are at least so severe,
-        `level` those of just these levels. `since` and `until` are about when events happened.
+        The filters are `agent_id`, `run_id`, `session_id`, `user_id` (that of the event's run),
+        `event_type`, `level`, `min_level`, `payload`, `since` and `until`. `min_level` selects
+        events that are at least so severe, `level` those of just these levels. `since` and `until`
+        are about when events happened.
 
         `payload={"tool": "search", "result.status": "error"}` selects events whose payload is an
         object in which each path leads to that value; give a path as a tuple where a key has a dot

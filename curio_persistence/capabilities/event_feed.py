@@ -15,7 +15,7 @@ from curio_persistence.models import AgentRunEvent
 from curio_persistence.results.pages import read_page
 from curio_persistence.store.base import Store
 from curio_persistence.store.change_feed import Watermark
-from curio_persistence.store.filters import Where, matches
+from curio_persistence.store.filters import Filter, Select, Where, matches
 from curio_persistence.store.table import Row, Table
 
 _REMEMBERED = 64
@@ -107,9 +107,11 @@ class EventFeed(Iterator[list[AgentRunEvent]]):
         last: int,
         interval: float,
     ) -> None:
+        self._store = store
         self._feed = feed
         self._table = table
-        self._where = where
+        self._where = tuple(f for f in where if not isinstance(f.value, Select))
+        self._selecting = tuple(f for f in where if isinstance(f.value, Select))
         self._interval = interval
         self._newest = partial(
             read_page, store, table, where, order="newest", limit=last, cursor=None
@@ -132,9 +134,18 @@ class EventFeed(Iterator[list[AgentRunEvent]]):
             return self._begin()
         # Half the interval, or a poll that comes a moment too early would find nothing.
         batch = self._feed.after(self._watermark, self._interval / 2)
+        rows = self._selected([row for row in batch.rows if matches(row, self._where)])
         self._watermark, self._more = batch.watermark, batch.more
-        rows = [row for row in batch.rows if matches(row, self._where)]
         return self._table.decode(self._table.columns_of(rows)) if rows else []
+
+    def _selected(self, rows: list[Row]) -> list[Row]:
+        """Return those of the rows that belong to a selected row of another table, as it is now."""
+        for column, _, select, _ in self._selecting if rows else ():
+            values = Filter(select.column, "in", tuple({row[column] for row in rows}))
+            where = (*select.where, values)
+            found = {*self._store.select_columns(select.table, (select.column,), where)}
+            rows = [row for row in rows if (row[column],) in found]
+        return rows
 
     def _begin(self) -> list[AgentRunEvent]:
         watermark = self._feed.join()

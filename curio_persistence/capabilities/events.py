@@ -33,6 +33,7 @@ class EventFilters(TypedDict, total=False):
     agent_id: str | None
     run_id: str | Collection[str] | None
     session_id: str | None
+    user_id: str | None
     event_type: str | Collection[str] | None
     level: str | Collection[str] | None
     min_level: str | None
@@ -67,6 +68,7 @@ def _from_level(level: str) -> Where:
 EVENT_FILTERS = FilterKind(
     EVENTS,
     EventFilters,
+    of_run=("user_id",),
     conditions={
         "level": Condition(partial(checked_values, EVENTS, "level"), _of_level),
         "min_level": Condition(_checked_min_level, _from_level),

@@ -268,6 +268,7 @@ EVENTS = "query_events", "iter_agent_run_events"
 USAGE = "query_llm_usage", "iter_llm_usage"
 AGENT, RUN = {"agent_id": "agent 3"}, {"run_id": "run 3"}
 SESSION = {"session_id": "session 8"}
+USER = {"user_id": "user 8"}
 TYPE, RARE = {"event_type": "type 1"}, {"event_type": "rare"}
 # Half of the time span of the records.
 WINDOW = {"since": "2026-01-01T00:00:20Z", "until": "2026-01-01T00:01:10Z"}
@@ -276,7 +277,7 @@ LISTINGS = {
     "runs": Listing(RUNS, {}, {"agent_runs_by_time"}),
     "runs of an agent": Listing(RUNS, AGENT, {"agent_runs_by_agent"}),
     "runs of a session": Listing(RUNS, SESSION, {"agent_runs_by_session"}, sorts=True),
-    "runs of a user": Listing(RUNS, {"user_id": "user 8"}, {"agent_runs_by_user"}, sorts=True),
+    "runs of a user": Listing(RUNS, USER, {"agent_runs_by_user"}, sorts=True),
     "children of a run": Listing(
         RUNS, {"parent_run_id": "run 8"}, {"agent_runs_by_parent"}, sorts=True
     ),
@@ -331,6 +332,14 @@ OF_SESSION = {
     RUN_ID,
 }
 
+# The same with the runs of a user.
+OF_USER = {
+    "agent_runs_by_user",
+    "agent_run_events_by_run",
+    "agent_run_events_by_time",
+    RUN_ID,
+}
+
 # Without an index of their own. The best other index depends on the number of rows.
 OTHERS = {
     "runs by frequent status": Listing(
@@ -350,6 +359,8 @@ OTHERS = {
         {**AGENT, **RUN},
         {"agent_llm_usage_by_run", "agent_llm_usage_by_agent", "agent_llm_usage_stats"},
     ),
+    "events of a user": Listing(EVENTS, USER, OF_USER),
+    "events of a user in a window": Listing(EVENTS, {**USER, **WINDOW}, OF_USER),
     "usage of a session": Listing(USAGE, SESSION, OF_SESSION),
     "usage of a session in a window": Listing(USAGE, {**SESSION, **WINDOW}, OF_SESSION),
 }

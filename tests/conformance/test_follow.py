@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from curio_persistence import (
+    AgentRun,
     AgentRunEvent,
     ClosedError,
     InvalidValueError,
@@ -60,6 +61,21 @@ def test_filters_are_those_of_a_query(persistence: Persistence) -> None:
     append(persistence, 3, level="debug")
     append(persistence, 4, level="critical")
     assert look() == [4]
+
+
+def test_events_of_a_user_are_those_of_the_user_s_runs(persistence: Persistence) -> None:
+    for user in ("ann", "bob"):
+        persistence.create_agent_run(AgentRun("agent", user, user_id=user))
+    append(persistence, 1, run_id="ann")
+    append(persistence, 2, run_id="bob")
+    look = follow(persistence, last=5, user_id="ann", event_type="log")
+    assert look() == [1]
+    append(persistence, 3, run_id="bob")
+    append(persistence, 4, run_id="of nobody")
+    assert look() == []
+    append(persistence, 5, 6, run_id="ann")
+    append(persistence, 7, run_id="bob")
+    assert look() == [5, 6]
 
 
 def test_an_old_event_is_returned_when_it_is_stored(persistence: Persistence) -> None:

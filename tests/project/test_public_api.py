@@ -245,7 +245,8 @@ OTHERS = {
 FILTERS: dict[type, str] = {
     RunFilters: "agent_id run_id session_id parent_run_id status tags any_tags user_id "
     "metadata since until",
-    EventFilters: "agent_id run_id session_id event_type level min_level payload since until",
+    EventFilters: "agent_id run_id session_id user_id event_type level min_level payload since "
+    "until",
     UsageFilters: "agent_id run_id session_id user_id model provider status since until",
     MetricFilters: "agent_id run_id session_id since until",
     SearchFilters: "agent_id run_id session_id event_type level model since until",
