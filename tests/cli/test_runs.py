@@ -14,6 +14,7 @@ import pytest
 from curio_persistence import AgentLLMUsage, AgentRun, Persistence, connect
 from curio_persistence.cli.arguments.run_ids import short_ids
 from curio_persistence.cli.terminal.text import cells
+from curio_persistence.models import FAILED_STATUSES
 from tests.cli.history import LONG
 from tests.cli.program import Program
 
@@ -223,6 +224,30 @@ def test_times_on_a_terminal_are_local(program: Program, agents_db: str) -> None
     assert "2026-11-20T10:40:00+00:00" in program("query", TZ="Asia/Tokyo").out
 
 
+def test_failed_runs_are_those_with_an_error_or_a_timeout(program: Program, agents_db: str) -> None:
+    with connect(f"sqlite:///{program.folder / agents_db}") as persistence:
+        persistence.create_agent_run(AgentRun("researcher", "slow", status="timeout"))
+        persistence.log_llm_usage(AgentLLMUsage("researcher", "slow", status="timeout"))
+    failed = program("runs", "--status", "failed").json()
+    assert ids(failed) == ["slow", "run-41"]
+    assert {run["status"] for run in failed} == {*FAILED_STATUSES}
+    assert ids(program("runs", "--status", "error").json()) == ["run-41"]
+    assert [call["status"] for call in program("calls", "--status", "failed").json()] == ["error"]
+
+
+@pytest.mark.parametrize(
+    ("since", "until"),
+    [("1h", "2h"), ("1h", "1h"), ("2026-11-21", "2026-11-20T10:30Z"), ("1h", "2000-01-01")],
+)
+@pytest.mark.parametrize("command", ["runs", "failures", "tail", "stats"])
+def test_a_window_that_ends_before_it_begins_is_refused(
+    program: Program, agents_db: str, command: str, since: str, until: str
+) -> None:
+    code, out, said = program(command, "--since", since, "--until", until)
+    assert (code, out) == (2, "")
+    assert f": The window is empty: --until {until} is not later than --since {since}.\n" in said
+
+
 def test_an_empty_result_is_reported_and_not_a_failure(program: Program, recorded: str) -> None:
     code, out, _ = program.on_terminal("query", "--url", recorded, "--agent", "nobody")
     assert code == 0
@@ -300,10 +325,13 @@ def test_runs_are_picked_by_user_and_metadata(program: Program, tmp_path: Path) 
             run.user_id = user
             persistence.create_agent_run(run)
             persistence.log_llm_usage(AgentLLMUsage("agent", run.run_id, model=user))
+            persistence.append_event(run.run_id, "agent", user)
     assert ids(program("runs", "--url", url, "--user", "ann").json()) == ["run 0"]
     assert ids(program("runs", "--url", url, "--metadata", "release=1").json()) == ["run 1"]
     [call] = program("calls", "--url", url, "--user", "bob").json()
     assert call["model"] == "bob"
+    [event] = program("events", "--url", url, "--user", "bob").json()
+    assert event["event_type"] == "bob"
     both = ("--metadata", "plan=pro", "--metadata", "plan=free")
     code, _, said = program("runs", "--url", url, *both)
     assert code == 2

@@ -60,7 +60,11 @@ def tailed(url: str) -> str:
         (["-n", "0"], []),
         (["--min-level", "warning"], [12]),
         (["--run", "run-2"], []),
+        (["run-2"], []),
+        (["run-1", "-n", "1"], [12]),
         (["--type", "log", "--agent", "agent", "-n", "1", "--jsonl"], [12]),
+        (["--user", "ann"], []),
+        (["-n", "1", "--json"], [12]),
     ],
     ids=str,
 )
@@ -89,6 +93,16 @@ def test_a_person_sees_lines(program: Program, url: str) -> None:
     assert first.endswith("  run-1         log               all well 1")
     assert second.endswith(r"  run-1         log               error \x1b[31mno more 2")
     assert "\x1b[31mlog" in program.in_colour("tail", "--url", url).out
+
+
+@pytest.mark.parametrize("option", ["--json", "--jsonl"])
+def test_a_person_may_ask_for_json(program: Program, tailed: str, option: str) -> None:
+    assert shown(program.on_terminal("tail", "--url", tailed, "-n", "2", option).lines) == [11, 12]
+
+
+def test_a_run_is_named_once(program: Program, tailed: str) -> None:
+    ended = program("tail", "run-1", "--run", "run-2", "--url", tailed)
+    assert (ended.code, "RUN and --run name the same thing" in ended.said) == (2, True)
 
 
 def test_a_closed_pipe_ends_it_quietly(program: Program, tailed: str) -> None:

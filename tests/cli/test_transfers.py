@@ -64,6 +64,7 @@ def test_nothing_is_overwritten_without_force(program: Program, agents_db: str) 
         (["--agent", "planner"], (3, 1, 1)),
         (["--run", "run-40"], (1, 5, 3)),
         (["--session", "chat"], (1, 1, 1)),
+        (["--user", "ann"], (1, 1, 1)),
         (["--until", "2026-11-20T10:35Z"], (1, 5, 3)),
         (["--table", "events", "--payload", "tool_name=search"], (0, 1, 0)),
         (["--table", "events", "--type", "note", "--type", "tool_call"], (0, 3, 0)),
@@ -83,7 +84,7 @@ def test_filters_are_those_of_the_other_commands(
 ) -> None:
     with connect(f"sqlite:///{program.folder / agents_db}") as persistence:
         run = AgentRun("planner", "odd", tags=["nightly", "eu"], parent_run_id="run-40")
-        run.session_id = "chat"
+        run.session_id, run.user_id = "chat", "ann"
         persistence.create_agent_run(run)
         persistence.append_event("odd", "planner", "odd", level="error", session_id="chat")
         persistence.log_llm_usage(AgentLLMUsage("planner", "odd", "other", "small"))
@@ -156,9 +157,24 @@ def test_a_source_is_named_once_and_must_exist(program: Program, agents_db: str)
 
 
 def test_an_export_of_an_unknown_run_is_not_a_success(program: Program, agents_db: str) -> None:
-    code, _, said = program("export", "--output", "none.jsonl", "--run", "run-4000")
-    assert code == 3
-    assert "There are no records of run 'run-4000'." in said
+    (program.folder / "old.jsonl").write_text("an older export")
+    for output in ("none.jsonl", "old.jsonl", "folder.csv"):
+        code, out, said = program("export", "-o", output, "--force", "--run", "run-4000")
+        assert (code, out) == (3, "")
+        assert "There are no records of run 'run-4000'." in said
+        assert "Exported" not in said
+    assert program.files() == {agents_db, "old.jsonl"}
+    assert (program.folder / "old.jsonl").read_text() == "an older export"
+    assert program("export", "--output", "-", "--run", "run-4000") == (3, "", said)
+
+
+def test_model_calls_of_an_unknown_run_are_exported(program: Program, agents_db: str) -> None:
+    with connect(f"sqlite:///{program.folder / agents_db}") as persistence:
+        persistence.log_llm_usage(AgentLLMUsage("agent", "elsewhere"))
+    said = program("export", "--output", "-", "--run", "elsewhere").said
+    assert said == "Exported: 0 runs, 0 events, 1 model calls, 0 scores.\n"
+    last = program("export", "--output", "-", "--run", "last").said
+    assert last == "Exported: 1 runs, 0 events, 0 model calls, 0 scores.\n"
 
 
 _EXPORTED = "curio-persistence export --output -"

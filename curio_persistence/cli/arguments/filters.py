@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from argparse import ArgumentTypeError, Namespace
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
+from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from curio_persistence.cli.arguments.options import length_of_time
 from curio_persistence.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -52,7 +56,7 @@ _OPTIONS = {
     "status": _Option(
         ("--status",),
         "only {records} with this status: of runs pending, running, completed (or succeeded), "
-        "error (or failed), cancelled (or canceled), timeout; of model calls success (or "
+        "error, timeout (failed is both), cancelled (or canceled); of model calls success (or "
         f"succeeded), error (or failed); or another that an agent gave; {_ONE_OF}",
         several=True,
     ),
@@ -98,9 +102,13 @@ _OPTIONS = {
     ),
 }
 
-_STATUSES: Mapping[str, Mapping[str, str]] = {
-    "runs": {"failed": "error", "succeeded": "completed", "canceled": "cancelled"},
-    "usage": {"failed": "error", "succeeded": "success"},
+_STATUSES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    "runs": {
+        "failed": ("error", "timeout"),
+        "succeeded": ("completed",),
+        "canceled": ("cancelled",),
+    },
+    "usage": {"failed": ("error",), "succeeded": ("success",)},
 }
 """Other systems' words for our statuses, by the kind of records."""
 
@@ -126,6 +134,7 @@ def filters(options: Namespace, *kinds: str) -> dict[str, Any]:
         for name in (*_OPTIONS, "since", "until")
         if hasattr(options, name)
     }
+    _refuse_empty_window(told.get("since"), told.get("until"))
     if told.get("status"):
         told["status"] = [word for given in told["status"] for word in _meant(given, kinds)]
     for name in ("payload", "metadata"):
@@ -163,7 +172,28 @@ _KNOWN = {
 """The words that agents use, unless they have their own."""
 
 
+def _refuse_empty_window(since: str | None, until: str | None) -> None:
+    """Refuse a window in which no record can be."""
+    now = datetime.now(UTC)
+    begin, end = _moment(since, now), _moment(until, now)
+    if begin is not None and end is not None and end <= begin:
+        raise ConfigurationError(
+            f"The window is empty: --until {until} is not later than --since {since}."
+        )
+
+
+def _moment(text: str | None, now: datetime) -> datetime | None:
+    """Return the moment that a text means; None for none, or what the query will refuse."""
+    if text is None:
+        return None
+    with suppress(ArgumentTypeError, OverflowError):
+        return now - length_of_time(text)
+    with suppress(ValueError, OverflowError, OSError):
+        return datetime.fromisoformat(text).astimezone()
+    return None
+
+
 def _meant(status: str, kinds: Iterable[str]) -> list[str]:
     """Return the statuses that a word means for these kinds of records."""
-    meant = {_STATUSES[kind].get(status, status): None for kind in kinds if kind in _STATUSES}
-    return list(meant) or [status]
+    words = (_STATUSES[kind].get(status, (status,)) for kind in kinds if kind in _STATUSES)
+    return list(dict.fromkeys(chain.from_iterable(words))) or [status]

@@ -34,7 +34,7 @@ EXAMPLES = """\
   curio-persistence events --since 7d --limit all --jsonl > events.jsonl
 """
 
-EVENT_FILTERS = ("agent_id", "session_id", "event_type", "level", "min_level", "payload")
+EVENT_FILTERS = ("agent_id", "session_id", "user_id", "event_type", "level", "min_level", "payload")
 STYLES = {"debug": DIM, "info": "", "warning": YELLOW, "error": RED, "critical": RED}
 """How levels look."""
 
@@ -47,7 +47,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(options: Namespace, output: Output) -> int:
-    of_run = _name_one_run(options)
+    of_run = name_one_run(options)
     if options.limit is ...:
         options.limit = None if of_run else 20
     with open_for_reading(options) as persistence:
@@ -65,7 +65,7 @@ def run(options: Namespace, output: Output) -> int:
     return OK
 
 
-def _name_one_run(options: Namespace) -> bool:
+def name_one_run(options: Namespace) -> bool:
     """Take RUN for --run; return whether a run is named."""
     if options.named_run is not None:
         if options.run_id is not None:

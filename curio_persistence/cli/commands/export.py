@@ -9,16 +9,20 @@ from __future__ import annotations
 
 import sys
 from argparse import ArgumentParser, Namespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from curio_persistence.cli.arguments.filters import add_filters, filters
 from curio_persistence.cli.arguments.options import add_window_options, open_for_reading
+from curio_persistence.cli.arguments.run_ids import resolve_run
 from curio_persistence.cli.exit_codes import OK
 from curio_persistence.cli.kinds import WORDS
 from curio_persistence.cli.terminal.interrupts import tidied_when_interrupted
 from curio_persistence.cli.terminal.output import Output, say
 from curio_persistence.cli.terminal.progress import progress_line
 from curio_persistence.errors import NotFoundError
+
+if TYPE_CHECKING:
+    from curio_persistence import Persistence
 
 EXAMPLES = """\
   curio-persistence export --output exported.jsonl
@@ -56,9 +60,9 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="read page by page, not as of one moment: a long export then holds back no log",
     )
     group = parser.add_argument_group("which records; what not all kinds have needs a --table")
-    add_filters(group, "records", "agent_id", "run_id", "session_id")
+    add_filters(group, "records", "agent_id", "run_id", "session_id", "user_id")
     add_filters(group, "runs", "parent_run_id", "tags", "any_tags", "metadata")
-    add_filters(group, "runs and calls", "user_id", "status")
+    add_filters(group, "runs and calls", "status")
     add_filters(group, "events", "event_type", "level", "min_level", "payload")
     add_filters(group, "calls", "model", "provider")
     add_window_options(group)
@@ -75,6 +79,7 @@ def run(options: Namespace, output: Output) -> int:
         progress_line("Exporting") as progress,
         tidied_when_interrupted(),
     ):
+        _find_run(persistence, options)
         report = export_records(
             persistence,
             target,
@@ -88,6 +93,14 @@ def run(options: Namespace, output: Output) -> int:
     where = "" if to_stdout else f" to {report.path}"
     counts = (f"{getattr(report, name):,} {WORDS[name]}" for name in tables)
     say(f"Exported{where}: {', '.join(counts)}.")
-    if options.run_id is not None and not any(getattr(report, name) for name in tables):
-        raise NotFoundError(f"There are no records of run {options.run_id!r}.")
     return OK
+
+
+def _find_run(persistence: Persistence, options: Namespace) -> None:
+    """Resolve the run, if one is named; refuse one that left no records, before a file is made."""
+    resolve_run(persistence, options)
+    run_id = options.run_id
+    if run_id is None or persistence.get_agent_run(run_id) is not None:
+        return
+    if not persistence.count_llm_usage(run_id=run_id):
+        raise NotFoundError(f"There are no records of run {run_id!r}.")

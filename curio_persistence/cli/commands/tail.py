@@ -20,7 +20,7 @@ from curio_persistence.cli.arguments.options import (
     seconds,
 )
 from curio_persistence.cli.arguments.run_ids import resolve_run, short_ids
-from curio_persistence.cli.commands.events import EVENT_FILTERS, STYLES, error_first
+from curio_persistence.cli.commands.events import EVENT_FILTERS, STYLES, error_first, name_one_run
 from curio_persistence.cli.exit_codes import OK
 from curio_persistence.cli.terminal.output import DIM, Output, say
 from curio_persistence.cli.terminal.text import cells, local_time, one_line, padded, shortened
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = """\
   curio-persistence tail
+  curio-persistence tail run-42
   curio-persistence tail -n 3 --min-level warning
   curio-persistence tail --agent researcher --jsonl | head -1
 """
@@ -40,6 +41,7 @@ _LONGEST = 60
 
 
 def add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("named_run", metavar="RUN", nargs="?", help="only this run's events")
     parser.add_argument(
         "-n", metavar="N", dest="last", type=count, default=10, help="how many (default: 10)"
     )
@@ -56,11 +58,14 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_filters(parser, "events", "run_id", *EVENT_FILTERS)
     add_window_options(parser)
     parser.add_argument(
-        "--jsonl", action="store_true", help="print each as JSON on a line, on a terminal too"
+        *("--json", "--jsonl"),
+        action="store_true",
+        help="print each as JSON on a line, on a terminal too",
     )
 
 
 def run(options: Namespace, output: Output) -> int:
+    name_one_run(options)
     with open_for_reading(options) as persistence:
         resolve_run(persistence, options)
         following = persistence.events.follow(
