@@ -185,13 +185,13 @@ def _function(function: Any, recording: Recording) -> Any:
         block.__enter__()
         try:
             result = function(*args, **kwargs)
+            if isinstance(result, CoroutineType):  # Which does the work when it is awaited.
+                block._leave_context()
+                return _rest(block, result, recording)
+            recording.keep(block, result)
         except BaseException as error:
             block.__exit__(type(error), error, error.__traceback__)
             raise
-        if isinstance(result, CoroutineType):  # Which does the work when it is awaited.
-            block._leave_context()
-            return _rest(block, result, recording)
-        recording.keep(block, result)
         block.__exit__(None, None, None)
         return result
 
@@ -203,10 +203,10 @@ async def _rest(block: Any, work: Any, recording: Recording) -> Any:
     block._enter_context(sys._getframe())
     try:
         result = await work
+        recording.keep(block, result)
     except BaseException as error:
         block.__exit__(type(error), error, error.__traceback__)
         raise
-    recording.keep(block, result)
     block.__exit__(None, None, None)
     return result
 
