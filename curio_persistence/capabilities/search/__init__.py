@@ -222,7 +222,8 @@ class Search:
         for _ in range(_TRIES):
             metadata = self._indexing.metadata()
             hits, following, pending = self._answer(question, order, position, count, end)
-            is_whole = self._indexing.metadata().generation == metadata.generation
+            after = self._indexing.metadata()
+            is_whole = after.generation == metadata.generation
             if is_whole or monotonic() >= end:
                 break
         if not is_whole:  # The index was rebuilt meanwhile, again and again.
@@ -231,7 +232,7 @@ class Search:
             hits,
             cursors.write(following) if following else None,
             pending,
-            is_partial=self._indexing.metadata().cut,
+            is_partial=after.cut,
         )
 
     def _answer(

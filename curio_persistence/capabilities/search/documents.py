@@ -113,7 +113,13 @@ def tokenize_apart(kind: int, record: Any) -> list[str]:
 def is_cut(kind: int, record: Any) -> bool:
     """Return whether a text of a record has, or may have, words that are not searched."""
     texts = (getattr(record, field) or "" for field in KINDS[kind].texts)
-    return any(len(text) > _SHORT and len(tokenize(text)) >= MOST_WORDS for text in texts)
+    return any(map(_may_be_cut, texts))
+
+
+def _may_be_cut(text: str) -> bool:
+    if len(text) <= (MOST_WORDS - 1 if text.isascii() else _SHORT):
+        return False  # A character in ASCII makes one word at most.
+    return len(tokenize(text)) >= MOST_WORDS
 
 
 def document_of(kind: int, record: Any) -> Document:
