@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from curio_persistence.capabilities.windows import BOUNDS, bound, checked_moment
@@ -15,11 +16,11 @@ from curio_persistence.store.table import Table
 from curio_persistence.tables import RUNS
 
 Value = str | tuple[str, ...]
-"""What a filter asks for in normal form: a text, or several in their order, each once."""
+"""The normal form of a filter's value: a text, or several in their order, each once."""
 
 
 class Condition(NamedTuple):
-    """A filter that is no column's value: how to check it, and to compile its normal form.
+    """A filter that is not a column's value: how to check it, and to compile its normal form.
 
     `read` returns from a normal form, or from its copy in JSON, what a caller would give.
     """
@@ -93,13 +94,19 @@ class FilterKind:
         reading = self.conditions
         return self.of({n: reading[n].read(v) if n in reading else v for n, v in kept.items()})
 
+    @cached_property
+    def _several(self) -> frozenset[str]:
+        """The filters of which one of several values may be asked for."""
+        types = self.names.__annotations__
+        return frozenset(name for name in types if "Collection" in str(types[name]))
+
     def _checked(self, name: str, value: Any) -> Value:
         if name in BOUNDS:
             return checked_moment(name, value)
         if name in self.conditions:
             return self.conditions[name].checked(value)
         table = RUNS if name in self.of_run else self.table
-        if "Collection" in str(self.names.__annotations__[name]):
+        if name in self._several:
             return checked_values(table, name, value)
         one: str = table.filter(name, "=", value).value
         return one
