@@ -1,4 +1,4 @@
-"""The published contract: ten methods, and what everybody who implements them gets for free."""
+"""The published contract: ten methods, and the methods that each implementation inherits."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class BasePersistence(ABC):
         """Replace a run's fields with those of `run`, except id, run_id and created_at.
 
         The fields that came after the published ones (from `session_id` on) are replaced only
-        where they are not None. Raises NotFoundError if there is no such run.
+        where they are not None. Raises NotFoundError if the run does not exist.
         """
 
     @abstractmethod
@@ -57,7 +57,7 @@ class BasePersistence(ABC):
 
     @abstractmethod
     def delete_agent_run(self, run_id: str) -> bool:
-        """Remove a run and its events; False if there is no such run.
+        """Remove a run and its events; return False if the run does not exist.
 
         Its usage rows keep their numbers and lose their words and their run, so that spending
         stays true. Child runs stay, without a parent.

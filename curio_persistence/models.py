@@ -222,7 +222,7 @@ class AgentRunEvent(Record):
         """`{ts, run_id, agent_slug, type, level, msg, payload, …}`, ready for JSON.
 
         `ts` is RFC 3339 in UTC with microseconds and a `Z`; `payload` is `data` parsed, or its text
-        where that is no JSON.
+        where it is not JSON.
         """
         return {
             "ts": _zulu(self.timestamp),

@@ -1,4 +1,4 @@
-"""What the payloads of five well-known event types hold, as dataclasses: optional to use.
+"""Dataclasses for the payloads of five well-known event types: optional to use.
 
 `persistence.append_event(run_id, agent_id, "metric", payload=Metric("accuracy", 0.93))` stores one,
 and `payload_of(event)` reads it back. A payload may as well be a dictionary of the same fields.

@@ -121,8 +121,7 @@ class Persistence(BasePersistence):
 
         Here, and in all that begins with `query_`, `iter_` or `count_`, the newest records come
         first unless `order="oldest"`, `""` is a value like any other, and None is "no filter". A
-        cursor that is damaged, or not of this query and
-        database, is an InvalidValueError.
+        cursor that is damaged, or not of this query and database, is an InvalidValueError.
         """
         return self.runs.query(order=order, limit=limit, cursor=cursor, **filters)
 
@@ -405,8 +404,8 @@ class Persistence(BasePersistence):
         return self._store.schema_version()
 
     def compact(self) -> None:
-        """Give the room of what was deleted back; nothing of it is left in the file, its log or
-        the search index.
+        """Free the space of deleted records; nothing of them is left in the file, its log or the
+        search index.
 
         SQLite rewrites the file, for which its disk needs as much free room again, and twice as
         much if temporary files are kept there too; others wait meanwhile. On PostgreSQL the search
@@ -425,9 +424,9 @@ class Persistence(BasePersistence):
         findings = self._store.diagnose(deep=deep)
         if any(found.check == "integrity" and found.level == "error" for found in findings):
             return findings  # What a damaged database says of its runs may be wrong.
-        return [*findings, *self.search.check(deep=deep), self._left_behind_finding()]
+        return [*findings, *self.search.check(deep=deep), self._check_left_behind()]
 
-    def _left_behind_finding(self, older_than: timedelta = timedelta(hours=1)) -> Finding:
+    def _check_left_behind(self, older_than: timedelta = timedelta(hours=1)) -> Finding:
         left = self.runs.stale(older_than=older_than, limit=_LOOKED_AT)
         if not left:
             return Finding("runs", "ok", "none left behind by a crashed agent")

@@ -1,11 +1,11 @@
-"""How long work tells its caller how far it has come."""
+"""Reports of progress from long work to its caller."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 Progress = Callable[[int, int | None], object]
-"""Called from time to time with the number of records done, and of how many; None if unknown."""
+"""A function called with the number of records done, and of all; None if that is unknown."""
 
 
 class Checkpoint:

@@ -107,8 +107,8 @@ class Threads:
     async def inside(self, manager: AbstractContextManager[Any]) -> AsyncIterator[None]:
         """Enter and leave it in one thread, in which all is done that is called in between.
 
-        That is also what tasks call that were begun in the block. Whoever is cancelled does not
-        wait until it is left.
+        Calls of tasks that were begun in the block run there too. A cancelled task does not wait
+        until the block is left.
         """
         async with self._turn() if self._level() else self._place():
             with self._next_level() as level:

@@ -28,7 +28,7 @@ Overflow = Literal["block", "drop"]
 """The treatment of a record without room: its caller waits, or the record is dropped."""
 
 _CHUNK = 1_024
-"""Rows that are stored in one transaction: two of SQLite's largest statements."""
+"""Rows that are stored in one transaction."""
 _CHUNK_BYTES = 8 << 20
 _MOMENT = 1e-5
 """Seconds for which a caller lets go of the interpreter's lock; the system makes 60 µs of it."""

@@ -37,7 +37,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class StorageCapabilities:
-    """What a backend can do, for programs that adapt to it."""
+    """The abilities of a backend, for programs that adapt to it."""
 
     append_event: bool = True
     get_run: bool = True
@@ -372,7 +372,7 @@ class CurioStorageBackend(StorageBackend):
         *,
         bucket: str = "1h",
     ) -> list[dict[str, Any]]:
-        """What a metric comes to: `{metric_name, timestamp, value, count}` for each bucket.
+        """Return a metric by time: `{metric_name, timestamp, value, count}` for each bucket.
 
         `aggregation` and `bucket` are those of `Persistence.query_metrics`.
         """

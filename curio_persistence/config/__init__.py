@@ -1,4 +1,4 @@
-"""Which database to use: arguments, then the environment, then a `.env` file."""
+"""The choice of a database: arguments, then the environment, then a `.env` file."""
 
 from __future__ import annotations
 

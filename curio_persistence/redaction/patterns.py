@@ -108,7 +108,7 @@ def _own(name: str, shape: str | re.Pattern[str] | Shape) -> Pattern:
         finds_nothing = compiled.search("") is None
     except (re.error, TypeError, RecursionError) as error:
         raise ConfigurationError(
-            f"extra={{{name!r}: …}} is no regular expression: {error}."
+            f"extra={{{name!r}: …}} is not a regular expression: {error}."
         ) from error
     if not finds_nothing:
         raise ConfigurationError(f"extra={{{name!r}: …}} finds something even in an empty text.")

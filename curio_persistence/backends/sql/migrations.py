@@ -28,7 +28,7 @@ MIGRATIONS_TABLE = "schema_migrations"
 _MIGRATIONS_COLUMNS = frozenset({"version", "name", "kind", "checksum", "applied_at"})
 SEARCH_TABLES = ("agent_search_documents", "agent_search_state")
 VIEWS = ("runs", "llm_calls", "tool_calls", "events")
-"""What people and other programs read; a name that another program has taken is left to it."""
+"""Views for people and other programs; a name that another program has taken is left to it."""
 OUR_TABLES = (MIGRATIONS_TABLE, *(table.name for table in ALL_TABLES), *SEARCH_TABLES)
 
 _BY_NAME: Mapping[str, Table[Any]] = {table.name: table for table in TABLES}

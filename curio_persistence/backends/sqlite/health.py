@@ -25,7 +25,7 @@ _INCREMENTAL = 2
 _LITTLE = 16_000_000
 """The free bytes of a disk below which writes soon fail: the log may need twice as much."""
 _WAL = 2
-"""What byte 18 of a file's header says of one that is written by way of a log."""
+"""The value of byte 18 in the header of a file in WAL mode."""
 
 
 class Room(NamedTuple):

@@ -40,8 +40,8 @@ def table(
 ) -> Iterator[str]:
     """Yield the lines of a table, its header painted in the style `header`.
 
-    Columns for which there is no room beside the others continue on an indented line below them:
-    nothing is lost on a narrow terminal.
+    Columns that do not fit beside the others continue on an indented line below them: nothing is
+    lost on a narrow terminal.
     """
     titles = [cell(column.title, header) for column in columns]
     widths = [

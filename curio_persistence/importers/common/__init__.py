@@ -1,1 +1,1 @@
-"""What the importers share: files, limits, the report, and the writer."""
+"""Code that the importers share: files, limits, the report, and the writer."""

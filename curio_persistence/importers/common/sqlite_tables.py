@@ -39,8 +39,8 @@ def read_rows(path: Path, table: str, *, most_bytes: int) -> Iterator[dict[str, 
 
 
 def _open(path: Path) -> sqlite3.Connection:
-    # A reader of a database in WAL mode leaves files beside it, unless it takes it as unchanging;
-    # which it is, as long as there is no log.
+    # A reader of a database in WAL mode leaves files beside it, unless it opens it as immutable.
+    # The file is immutable as long as no log exists.
     with path.open("rb") as file:
         is_wal = file.read(_JOURNAL.stop)[_JOURNAL] == _WAL
     has_log = path.with_name(f"{path.name}-wal").exists()

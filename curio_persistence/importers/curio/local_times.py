@@ -16,7 +16,7 @@ _DATE, _MINUTE = len("2024-03-10"), len("2024-03-10T02:30")
 _POINT, _WHOLE = len("2024-03-10T02:30:15"), len("2024-03-10T02:30:15.123456")
 _REMEMBERED = 100_000
 _FIRST, _LAST = 3, 9997
-"""Years of which this machine's zone is known: they are no leap years, as those beyond are none."""
+"""Years of which this machine's zone is known: neither they nor those beyond are leap years."""
 _JITTER = timedelta(minutes=10)
 """By how much times may run backwards, in the order of storing, with no clock set back."""
 

@@ -1,4 +1,4 @@
-"""How much memory a file of an export will take: known before any of it is unpacked.
+"""Estimates of the memory that a file of an export will take, made before it is unpacked.
 
 Nothing is believed before it was looked at: a file may be broken, or meant to do harm. pyarrow
 would unpack first, and a Parquet file's footer need not tell the truth. A page of Parquet begins
