@@ -64,6 +64,31 @@ def test_arguments_and_results_can_be_left_out(persistence: Persistence) -> None
     assert not any("hunter2" in (event.data or "") for event in events(persistence, run.run_id))
 
 
+def test_an_interrupt_while_the_result_is_kept_ends_the_run(persistence: Persistence) -> None:
+    class Slow:
+        def __repr__(self) -> str:
+            raise KeyboardInterrupt
+
+    @persistence.recorded("agent")
+    def plan() -> Slow:
+        return Slow()
+
+    async def work() -> Slow:
+        return Slow()
+
+    @persistence.recorded("returned")
+    def plan_later() -> Coroutine[Any, Any, Slow]:
+        return work()
+
+    with pytest.raises(KeyboardInterrupt):
+        plan()
+    with pytest.raises(KeyboardInterrupt):
+        asyncio.run(plan_later())
+    assert the_run(persistence).status == "cancelled"
+    assert the_run(persistence, "returned").status == "cancelled"
+    assert current_run() is None
+
+
 def test_a_decorated_function_that_raises_is_a_failed_run(persistence: Persistence) -> None:
     @persistence.recorded("agent")
     def plan() -> None:
