@@ -28,7 +28,7 @@ from curio_persistence.config import DatabaseConfig
 from curio_persistence.errors import UnsupportedError
 from curio_persistence.models import AgentLLMUsage, AgentRun, AgentRunEvent
 from curio_persistence.recording.switch import is_disabled
-from curio_persistence.redaction import Content, Redaction, Redactor
+from curio_persistence.redaction import CaptureContent, Redaction, Redactor
 from curio_persistence.results.pages import Direction, Page, Records, Stream
 from curio_persistence.results.sql import SQLResult
 from curio_persistence.secret import hidden
@@ -481,7 +481,7 @@ class SQLitePersistence(Persistence):
     `durability="normal"` survives a crash of the process, `"full"` a power cut too (a fifth of the
     speed of single writes). `read_only=True` never makes a file or a table. `lock_timeout` is how
     many seconds a write waits for another writer. `:memory:` is a database that ends with the
-    process. `redactor` and `content` say which words are kept: see `Redaction`.
+    process. `redactor` and `capture_content` say which words are kept: see `Redaction`.
     """
 
     def __init__(
@@ -493,13 +493,13 @@ class SQLitePersistence(Persistence):
         initialize: bool = True,
         lock_timeout: float = 30.0,
         redactor: Redactor | str | Collection[str] | None = None,
-        content: Content = "full",
+        capture_content: CaptureContent = "full",
         search: bool | None = None,
         clock: Clock | None = None,
     ) -> None:
         from curio_persistence.backends.sqlite.store import SQLiteStore
 
-        redaction = Redaction(redactor, content)
+        redaction = Redaction(redactor, capture_content)
         store = SQLiteStore(
             db_path, durability=durability, read_only=read_only, lock_timeout=lock_timeout
         )
@@ -519,8 +519,8 @@ class PostgresPersistence(Persistence):
     libpq's `connect_timeout`, 10; a statement is given up after `statement_timeout`, or never with
     None. With `wait=False` nothing connects yet: the first call that reaches the server makes the
     tables, so that a program starts while its server is away. `pgbouncer=True` spares pgbouncer the
-    start-up option by which a server learns of `statement_timeout`. `redactor` and `content` say
-    which words are kept: see `Redaction`.
+    start-up option by which a server learns of `statement_timeout`. `redactor` and
+    `capture_content` say which words are kept: see `Redaction`.
     """
 
     def __init__(
@@ -542,7 +542,7 @@ class PostgresPersistence(Persistence):
         initialize: bool = True,
         wait: bool = True,
         redactor: Redactor | str | Collection[str] | None = None,
-        content: Content = "full",
+        capture_content: CaptureContent = "full",
         search: bool | None = None,
         clock: Clock | None = None,
     ) -> None:
@@ -550,7 +550,7 @@ class PostgresPersistence(Persistence):
         from curio_persistence.backends.postgres.store import PostgresStore
 
         host, password, dsn = hidden(host), hidden(password), hidden(dsn)
-        redaction = Redaction(redactor, content)
+        redaction = Redaction(redactor, capture_content)
         store = PostgresStore(
             libpq_settings(
                 dsn, host=host, port=port, dbname=database, user=user, password=password
@@ -581,13 +581,13 @@ class InMemoryPersistence(Persistence):
         *,
         read_only: bool = False,
         redactor: Redactor | str | Collection[str] | None = None,
-        content: Content = "full",
+        capture_content: CaptureContent = "full",
         search: bool | None = None,
         clock: Clock | None = None,
     ) -> None:
         from curio_persistence.backends.memory.store import MemoryStore
 
-        redaction = Redaction(redactor, content)
+        redaction = Redaction(redactor, capture_content)
         self._memory = MemoryStore(read_only=read_only)
         super().__init__(self._memory, clock=clock, redaction=redaction, search=search)
 
@@ -629,15 +629,15 @@ def connect(
     initialize: bool = True,
     wait: bool = True,
     redactor: Redactor | str | Collection[str] | None = None,
-    content: Content | None = None,
+    capture_content: CaptureContent | None = None,
     search: bool | None = None,
 ) -> Persistence:
     """Open `sqlite:///path`, `sqlite://` (memory), `postgresql://…?schema=…` or `memory://`.
 
     Without a URL the environment decides, as `DatabaseConfig.from_env()` tells. With one, its
-    `CURIO_REDACT` and `CURIO_CONTENT` count all the same, unless `redactor` and `content` are
-    given. With `wait=False` a server need not be reachable yet:
-    the first call that reaches it makes the tables.
+    `CURIO_REDACT` and `CURIO_CAPTURE_CONTENT` count all the same, unless `redactor` and
+    `capture_content` are given. With `wait=False` a server need not be reachable yet: the first
+    call that reaches it makes the tables.
     """
     if is_disabled() and not read_only:
         return NullPersistence()
@@ -646,8 +646,8 @@ def connect(
     config = DatabaseConfig.from_env(given=given)
     if redactor is not None:
         config = replace(config, redactor=redactor)
-    if content is not None:
-        config = replace(config, content=content)
+    if capture_content is not None:
+        config = replace(config, capture_content=capture_content)
     return config.get_persistence(
         read_only=read_only, initialize=initialize, wait=wait, search=search
     )

@@ -22,7 +22,7 @@ from curio_persistence.aio.transfers import (
     upgrade,
 )
 from curio_persistence.recording import context
-from curio_persistence.redaction import Content, Redactor
+from curio_persistence.redaction import CaptureContent, Redactor
 
 __all__ = [
     "AsyncBlock",
@@ -61,7 +61,7 @@ def connect(
     initialize: bool = True,
     wait: bool = True,
     redactor: Redactor | str | Collection[str] | None = None,
-    content: Content | None = None,
+    capture_content: CaptureContent | None = None,
     search: bool | None = None,
     threads: int = THREADS,
 ) -> ConnectContext:
@@ -76,7 +76,7 @@ def connect(
             initialize=initialize,
             wait=wait,
             redactor=redactor,
-            content=content,
+            capture_content=capture_content,
             search=search,
         ),
         threads=threads,

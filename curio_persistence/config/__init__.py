@@ -24,7 +24,7 @@ from curio_persistence.secret import hidden
 
 if TYPE_CHECKING:
     from curio_persistence.persistence import Persistence
-    from curio_persistence.redaction import Content, Redactor
+    from curio_persistence.redaction import CaptureContent, Redactor
 
 Backend = Literal["sqlite", "postgres", "memory", "null"]
 
@@ -44,7 +44,7 @@ _TAKEN_FOR_GRANTED = (
     "db_min_connections",
     "db_max_connections",
     "redactor",
-    "content",
+    "capture_content",
     "statement_timeout",
 )
 """The settings that a URL may leave out."""
@@ -88,7 +88,7 @@ class DatabaseConfig:
     db_max_connections: int = 10
     dsn: str | None = field(default=None, repr=False)
     redactor: Redactor | str | Collection[str] | None = None
-    content: Content = "full"
+    capture_content: CaptureContent = "full"
     statement_timeout: float | None = 10.0
 
     @classmethod
@@ -107,8 +107,8 @@ class DatabaseConfig:
         SQLite file `agent_sdk.db` in the current folder. A relative path in a `.env` begins at its
         folder. `DB_PASSWORD`, `DB_SCHEMA`, `DB_MIN_CONNECTIONS` and `DB_MAX_CONNECTIONS` complete
         what a URL leaves open. Whatever names the database, `CURIO_REDACT` (names of patterns,
-        with commas), `CURIO_CONTENT` and `CURIO_STATEMENT_TIMEOUT` (seconds, 0 for no limit;
-        PostgreSQL) count.
+        with commas), `CURIO_CAPTURE_CONTENT` and `CURIO_STATEMENT_TIMEOUT` (seconds, 0 for no
+        limit; PostgreSQL) count.
 
         `given` are variables that arguments set, by the argument's name. They come before
         everything else: `{"--url": {"CURIO_DATABASE_URL": "memory://"}}`.
@@ -271,7 +271,7 @@ class DatabaseConfig:
                     read_only=read_only,
                     initialize=initialize,
                     redactor=self.redactor,
-                    content=self.content,
+                    capture_content=self.capture_content,
                     search=search,
                 )
             case "postgres":
@@ -290,14 +290,14 @@ class DatabaseConfig:
                     initialize=initialize,
                     wait=wait,
                     redactor=self.redactor,
-                    content=self.content,
+                    capture_content=self.capture_content,
                     search=search,
                 )
             case "memory":
                 return persistence.InMemoryPersistence(
                     read_only=read_only,
                     redactor=self.redactor,
-                    content=self.content,
+                    capture_content=self.capture_content,
                     search=search,
                 )
             case "null":
@@ -308,7 +308,7 @@ class DatabaseConfig:
 _SECRET = {OWN_URL, HOSTS_URL, "DB_PASSWORD"}
 _VARIABLES_BESIDE = {
     "CURIO_REDACT": "redactor",
-    "CURIO_CONTENT": "content",
+    "CURIO_CAPTURE_CONTENT": "capture_content",
     "CURIO_STATEMENT_TIMEOUT": "statement_timeout",
 }
 _VARIABLES = {

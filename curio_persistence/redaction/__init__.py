@@ -13,7 +13,7 @@ from curio_persistence.store.table import Row, Table
 Redactor = Callable[[str, str], str]
 """Gets the name of a field (`AgentRunEvent.data`) and its text, and returns the text to keep."""
 
-Content = Literal["full", "metrics-only"]
+CaptureContent = Literal["full", "metrics-only"]
 
 
 class Redaction:
@@ -21,19 +21,21 @@ class Redaction:
 
     `redactor` is a callable that any thread may call, or names of patterns (`keys`, `emails`,
     `cards`, `api-keys`, `all`): a collection, or one text with commas. With
-    `content="metrics-only"` no words are kept at all, only numbers, names, statuses and times.
+    `capture_content="metrics-only"` no words are kept at all, only numbers, names, statuses and
+    times.
     """
 
     def __init__(
         self,
         redactor: Redactor | str | Collection[str] | None = None,
-        content: Content = "full",
+        capture_content: CaptureContent = "full",
     ) -> None:
-        if content not in get_args(Content):
+        if capture_content not in get_args(CaptureContent):
             raise ConfigurationError(
-                f'content is "full" or "metrics-only", not {content!r} (CURIO_CONTENT).'
+                f'capture_content is "full" or "metrics-only", not {capture_content!r} '
+                "(CURIO_CAPTURE_CONTENT)."
             )
-        self.content = content
+        self.capture_content = capture_content
         self._redactor = _checked(redactor)
         self._failures = 0
         self._lock = RLock()  # A finalizer may write while its thread holds it.
@@ -46,7 +48,7 @@ class Redaction:
     @property
     def keeps_all(self) -> bool:
         """True if all words are stored unchanged."""
-        return self._redactor is None and self.content == "full"
+        return self._redactor is None and self.capture_content == "full"
 
     def encoder(self, table: Table[Any]) -> Callable[[Any], Row]:
         """Return the encoder of a table's records: `table.encode` itself if all words are kept."""
@@ -56,7 +58,7 @@ class Redaction:
 
     def clean(self, table: Table[Any], row: Row) -> Row:
         """The row, with those words left in it that are to be kept."""
-        if self.content == "metrics-only":
+        if self.capture_content == "metrics-only":
             table.strip(row)
         if self._redactor is not None:
             failed = self._redact(self._redactor, table, row)

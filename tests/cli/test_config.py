@@ -21,7 +21,7 @@ def in_force(program: Program, *options: str, **variables: str) -> dict[str, tup
 def test_a_person_sees_the_source_of_settings_and_which_are_ignored(program: Program) -> None:
     (program.folder / ".env").write_text("DB_PATH=runs.db\n")
     shown = program.on_terminal(
-        "config", DB_HOST="db", DB_TYPE="sqlite", CURIO_DISABLED="1", columns=200
+        "config", DB_HOST="db", DB_TYPE="sqlite", CURIO_DISABLED="1", columns=300
     )
     assert shown.code == 0
     lines = [line.split() for line in shown.lines]
@@ -30,7 +30,7 @@ def test_a_person_sees_the_source_of_settings_and_which_are_ignored(program: Pro
         ["db_type", "sqlite", "environment:", "DB_TYPE"],
         ["db_path", f"{program.folder / 'runs.db'}", f"{program.folder / '.env'}:", "DB_PATH"],
         ["redactor", "–", "default"],
-        ["content", "full", "default"],
+        ["capture_content", "full", "default"],
         ["disabled", "True", "environment:", "CURIO_DISABLED"],
         [],
         ["SETTING", "VALUE", "FROM", "NOT", "USED,", "BECAUSE"],

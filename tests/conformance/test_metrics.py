@@ -480,7 +480,7 @@ def test_queued_metrics_count(persistence: Persistence) -> None:
 
 
 def test_metrics_count_with_content_metrics_only(open_again: Callable[..., Persistence]) -> None:
-    persistence = open_again(content="metrics-only")
+    persistence = open_again(capture_content="metrics-only")
     measure(persistence, 1, tags={"split": "test"})
     assert asked(persistence, group_by="tags.split") == [(None, None, 1.0, 1)]
 

@@ -168,7 +168,7 @@ def test_no_write_path_bypasses_the_redactor(
 def test_no_write_path_bypasses_metrics_only(
     open_again: Open, write: Callable[[Persistence], None]
 ) -> None:
-    persistence = open_again(content="metrics-only")
+    persistence = open_again(capture_content="metrics-only")
     write(persistence)
     stored = everything(persistence)
     assert stored
@@ -244,7 +244,7 @@ def test_ids_names_types_and_tags_are_not_redacted(open_again: Open) -> None:
 
 
 def test_filters_are_not_redacted(open_again: Open) -> None:
-    persistence = open_again(redactor="all", content="metrics-only")
+    persistence = open_again(redactor="all", capture_content="metrics-only")
     persistence.create_agent_run(AgentRun(SECRET, "run"))
     assert [run.agent_id for run in persistence.get_agent_runs(agent_id=SECRET)] == [SECRET]
 
@@ -335,7 +335,7 @@ def metric_names(persistence: Persistence) -> list[StoredValue]:
 
 
 def test_statistics_are_stored_without_text(open_again: Open) -> None:
-    persistence = open_again(content="metrics-only")
+    persistence = open_again(capture_content="metrics-only")
     persistence.log_agent_run_event(tool_call("search"))
     persistence.append_event("run", "agent", "metric", payload=Metric("accuracy", 0.5))
     metrics = {"cost_usd": 0.25, "for": SECRET}
@@ -353,7 +353,7 @@ def test_statistics_are_stored_without_text(open_again: Open) -> None:
 
 @pytest.mark.parametrize("content", ["full", "metrics-only"])
 def test_names_in_statistics_are_redacted(open_again: Open, content: str) -> None:
-    persistence = open_again(redactor="emails", content=content)
+    persistence = open_again(redactor="emails", capture_content=content)
     persistence.log_agent_run_event(tool_call(f"mail to {SECRET}"))
     persistence.append_event("run", "agent", "metric", payload=Metric(SECRET, 0.5))
     assert tool_names(persistence) == [f"mail to {LABEL}"]
@@ -383,7 +383,7 @@ def test_a_name_that_grows_is_cut(open_again: Open) -> None:
 
 
 def test_the_numbers_of_a_runs_metrics_are_not_text(open_again: Open) -> None:
-    persistence = open_again(content="metrics-only")
+    persistence = open_again(capture_content="metrics-only")
     metrics = {"score": 0.5, "steps": 3, "note": WORDS, "ok": True, "deep": {"n": 1}, "nan": 1e400}
     persistence.create_agent_run(AgentRun("agent", "numbers", metrics=metrics))
     persistence.create_agent_run(AgentRun("agent", "words", metrics={"note": WORDS}))
@@ -393,7 +393,7 @@ def test_the_numbers_of_a_runs_metrics_are_not_text(open_again: Open) -> None:
 
 
 def test_the_names_of_a_runs_metrics_are_redacted(open_again: Open) -> None:
-    persistence = open_again(redactor="emails", content="metrics-only")
+    persistence = open_again(redactor="emails", capture_content="metrics-only")
     persistence.create_agent_run(AgentRun("agent", "run", metrics={SECRET: 1, "note": WORDS}))
     [run] = persistence.get_agent_runs()
     assert run.metrics == f'{{"{LABEL}": 1}}'
@@ -445,16 +445,16 @@ def test_patterns_are_named_together_or_one_by_one(open_again: Open, redactor: A
         {"redactor": []},
         {"redactor": 5},
         {"redactor": [5]},
-        {"content": "metrics"},
-        {"content": None},
-        {"content": ["full"]},
+        {"capture_content": "metrics"},
+        {"capture_content": None},
+        {"capture_content": ["full"]},
     ],
     ids=repr,
 )
 def test_a_wrong_setting_is_refused_before_anything_is_opened(
     open_again: Open, settings: dict[str, Any]
 ) -> None:
-    with pytest.raises(ConfigurationError, match=r"redactor|CURIO_CONTENT"):
+    with pytest.raises(ConfigurationError, match=r"redactor|CURIO_CAPTURE_CONTENT"):
         open_again(**settings)
 
 

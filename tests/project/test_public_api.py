@@ -145,24 +145,27 @@ OTHERS = {
     "progress: Progress | None = None) -> CopyReport",
     connect: "(url: str | None = None, *, read_only: bool = False, initialize: bool = True, "
     "wait: bool = True, "
-    "redactor: Redactor | str | Collection[str] | None = None, content: Content | None = None, "
+    "redactor: Redactor | str | Collection[str] | None = None, "
+    "capture_content: CaptureContent | None = None, "
     "search: bool | None = None) -> Persistence",
     SQLitePersistence: "(db_path: str | os.PathLike[str] = 'agent_sdk.db', *, durability: "
     "Durability = 'normal', read_only: bool = False, initialize: bool = True, lock_timeout: "
-    "float = 30.0, redactor: Redactor | str | Collection[str] | None = None, content: Content "
-    "= 'full', search: bool | None = None, clock: Clock | None = None) -> None",
+    "float = 30.0, redactor: Redactor | str | Collection[str] | None = None, "
+    "capture_content: CaptureContent = 'full', search: bool | None = None, "
+    "clock: Clock | None = None) -> None",
     PostgresPersistence: "(host: str | None = None, port: int | None = None, database: str | "
     "None = None, user: str | None = None, password: str | None = None, schema: str = "
     "'agent_sdk', min_connections: int = 1, max_connections: int = 10, *, dsn: str | None = "
     "None, pool_timeout: float = 30.0, statement_timeout: float | None = 10.0, pgbouncer: bool "
     "= False, read_only: bool = False, initialize: bool = True, wait: bool = True, "
     "redactor: Redactor | str | "
-    "Collection[str] | None = None, content: Content = 'full', search: bool | None = None, "
+    "Collection[str] | None = None, "
+    "capture_content: CaptureContent = 'full', search: bool | None = None, "
     "clock: Clock | None = None) -> None",
     InMemoryPersistence: "(*, read_only: bool = False, "
     "redactor: Redactor | str | Collection[str] | None = None, "
-    "content: Content = 'full', search: bool | None = None, clock: Clock | None = None) -> "
-    "None",
+    "capture_content: CaptureContent = 'full', search: bool | None = None, "
+    "clock: Clock | None = None) -> None",
     InMemoryPersistence.clear_all: "(self) -> None",
     InMemoryPersistence.get_all_data: "(self) -> dict[str, Any]",
     Persistence: "(store: Store, *, initialize: bool = True, clock: Clock | None = None, "
@@ -220,7 +223,8 @@ OTHERS = {
     "db_host: str | None = None, db_port: int | None = None, db_name: str | None = None, "
     "db_user: str | None = None, db_password: str | None = None, db_schema: str = 'agent_sdk', "
     "db_min_connections: int = 1, db_max_connections: int = 10, dsn: str | None = None, "
-    "redactor: Redactor | str | Collection[str] | None = None, content: Content = 'full', "
+    "redactor: Redactor | str | Collection[str] | None = None, "
+    "capture_content: CaptureContent = 'full', "
     "statement_timeout: float | None = 10.0) -> None",
     DatabaseConfig.from_env: "(environ: Mapping[str, str] | None = None, *, dotenv: bool = True, "
     "given: Given | None = None) -> DatabaseConfig",

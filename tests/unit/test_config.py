@@ -652,10 +652,10 @@ def test_pool_settings_must_be_valid_numbers(wrong: dict[str, Any]) -> None:
     ids=str,
 )
 def test_redaction_can_be_configured_for_any_database(database: dict[str, str]) -> None:
-    words = {"CURIO_REDACT": "keys,emails", "CURIO_CONTENT": "metrics-only"}
+    words = {"CURIO_REDACT": "keys,emails", "CURIO_CAPTURE_CONTENT": "metrics-only"}
     config = DatabaseConfig.from_env({**database, **words}, dotenv=False)
-    assert (config.redactor, config.content) == ("keys,emails", "metrics-only")
-    assert DatabaseConfig.from_env(database, dotenv=False).content == "full"
+    assert (config.redactor, config.capture_content) == ("keys,emails", "metrics-only")
+    assert DatabaseConfig.from_env(database, dotenv=False).capture_content == "full"
 
 
 def test_configured_redaction_is_applied(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -670,8 +670,8 @@ def test_configured_redaction_is_applied(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_an_argument_takes_precedence_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CURIO_DATABASE_URL", "sqlite://")
     monkeypatch.setenv("CURIO_REDACT", "no such pattern")
-    monkeypatch.setenv("CURIO_CONTENT", "metrics-only")
-    with connect(redactor=lambda field, text: "…", content="full") as persistence:
+    monkeypatch.setenv("CURIO_CAPTURE_CONTENT", "metrics-only")
+    with connect(redactor=lambda field, text: "…", capture_content="full") as persistence:
         persistence.append_event("run", "agent", "log", message="to a@b.de")
         [stored] = persistence.get_agent_run_events("run")
     assert stored.message == "…"
@@ -679,7 +679,7 @@ def test_an_argument_takes_precedence_over_the_environment(monkeypatch: pytest.M
 
 @pytest.mark.parametrize("url", ["memory://", "sqlite://"])
 def test_the_error_for_a_wrong_variable_names_valid_values(url: str) -> None:
-    for name, value in (("CURIO_REDACT", "emials"), ("CURIO_CONTENT", "numbers")):
+    for name, value in (("CURIO_REDACT", "emials"), ("CURIO_CAPTURE_CONTENT", "numbers")):
         config = DatabaseConfig.from_env({"CURIO_DATABASE_URL": url, name: value}, dotenv=False)
         with pytest.raises(ConfigurationError, match=name):
             config.get_persistence()

@@ -43,7 +43,7 @@ def test_without_settings_the_default_is_used(folder: Path) -> None:
         ("db_type", "sqlite", "default", ""),
         ("db_path", str(folder / "agent_sdk.db"), "default", ""),
         ("redactor", None, "default", ""),
-        ("content", "full", "default", ""),
+        ("capture_content", "full", "default", ""),
         ("disabled", False, "default", ""),
     ]
 
@@ -55,7 +55,7 @@ def test_a_variable_is_named_with_its_source(folder: Path) -> None:
         ("db_type", "sqlite", f"{env}: DB_TYPE", ""),
         ("db_path", str(folder / "mine.db"), "environment: DB_PATH", ""),
         ("redactor", None, "default", ""),
-        ("content", "full", "default", ""),
+        ("capture_content", "full", "default", ""),
         ("disabled", False, "default", ""),
         (
             "db_path",
@@ -165,13 +165,14 @@ def test_libpqs_variables_fill_the_gaps_of_postgres_only(
 
 
 def test_redaction_is_looked_up_for_any_database(folder: Path) -> None:
-    (folder / ".env").write_text("CURIO_REDACT=email\nCURIO_CONTENT=full\n")
-    environ = {"CURIO_DATABASE_URL": "memory://", "CURIO_CONTENT": "metrics-only"}
+    (folder / ".env").write_text("CURIO_REDACT=email\nCURIO_CAPTURE_CONTENT=full\n")
+    environ = {"CURIO_DATABASE_URL": "memory://", "CURIO_CAPTURE_CONTENT": "metrics-only"}
     env = f"{folder / '.env'}"
     assert explained(environ)["redactor"] == ("redactor", "email", f"{env}: CURIO_REDACT", "")
-    content = "environment: CURIO_CONTENT"
-    assert explained(environ)["content"] == ("content", "metrics-only", content, "")
-    assert in_vain(environ) == {("content", f"{env}: CURIO_CONTENT", f"{content} comes first")}
+    content = "environment: CURIO_CAPTURE_CONTENT"
+    assert explained(environ)["capture_content"] == ("capture_content", "metrics-only", content, "")
+    in_file = f"{env}: CURIO_CAPTURE_CONTENT"
+    assert in_vain(environ) == {("capture_content", in_file, f"{content} comes first")}
 
 
 def test_an_argument_takes_precedence(folder: Path) -> None:
