@@ -101,7 +101,7 @@ class Persistence(BasePersistence):
     def get_agent_runs(
         self, agent_id: str | None = None, limit: int | None = 10, offset: int = 0
     ) -> list[AgentRun]:
-        return self.runs.newest(agent_id=_unless_empty(agent_id), limit=limit, offset=offset)
+        return self.runs.list(agent_id=_unless_empty(agent_id), limit=limit, offset=offset)
 
     def query_agent_runs(
         self,
@@ -160,7 +160,7 @@ class Persistence(BasePersistence):
     def get_agent_run_events(
         self, run_id: str, event_type: str | None = None
     ) -> list[AgentRunEvent]:
-        return self.events.of_run(run_id, event_type=_unless_empty(event_type))
+        return self.events.list(run_id, event_type=_unless_empty(event_type))
 
     def append_event(
         self,
@@ -309,7 +309,7 @@ class Persistence(BasePersistence):
     def get_llm_usage(
         self, agent_id: str | None = None, run_id: str | None = None, limit: int | None = 100
     ) -> list[AgentLLMUsage]:
-        return self.usage.newest(
+        return self.usage.list(
             agent_id=_unless_empty(agent_id), run_id=_unless_empty(run_id), limit=limit
         )
 
@@ -600,15 +600,15 @@ class InMemoryPersistence(Persistence):
 
         `scores` is a list as `llm_usage` is. Oldest first; each dict is what `to_dict()` gives.
         """
-        runs = self.runs.newest(limit=None)[::-1]
+        runs = self.runs.list(limit=None)[::-1]
         return {
             "runs": {run.run_id: run.to_dict() for run in runs},
             "events": {
                 run.run_id: [event.to_dict() for event in events]
                 for run in runs
-                if (events := self.events.of_run(run.run_id))
+                if (events := self.events.list(run.run_id))
             },
-            "llm_usage": [usage.to_dict() for usage in self.usage.newest(limit=None)[::-1]],
+            "llm_usage": [usage.to_dict() for usage in self.usage.list(limit=None)[::-1]],
             "scores": [score.to_dict() for score in self.scores.iterate(order="oldest")],
         }
 

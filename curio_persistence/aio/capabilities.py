@@ -26,7 +26,7 @@ class AsyncRuns(Awaited[RunViews]):
     get = awaited(RunViews.get)
     get_many = awaited(RunViews.get_many)
     find_ids = awaited(RunViews.find_ids)
-    newest = awaited(RunViews.newest)
+    list = awaited(RunViews.list)
     query = awaited(RunViews.query)
     iterate = streamed(RunViews.iterate)
     count = awaited(RunViews.count)
@@ -46,7 +46,7 @@ class AsyncEvents(Awaited[Events]):
     log = awaited(Events.log)
     log_many = awaited(Events.log_many)
     append = awaited(Events.append)
-    of_run = awaited(Events.of_run)
+    list = awaited(Events.list)
     query = awaited(Events.query)
     iterate = streamed(Events.iterate)
     count = awaited(Events.count)
@@ -68,7 +68,7 @@ class AsyncUsage(Awaited[Usage]):
 
     log = awaited(Usage.log)
     log_many = awaited(Usage.log_many)
-    newest = awaited(Usage.newest)
+    list = awaited(Usage.list)
     query = awaited(Usage.query)
     iterate = streamed(Usage.iterate)
     count = awaited(Usage.count)
@@ -79,7 +79,7 @@ class AsyncScores(Awaited[Scores]):
     """`persistence.scores`, awaited."""
 
     set = awaited(Scores.set)
-    of_run = awaited(Scores.of_run)
+    list = awaited(Scores.list)
     query = awaited(Scores.query)
     iterate = streamed(Scores.iterate)
     count = awaited(Scores.count)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Collection
 from functools import partial
 from typing import Any, TypedDict, Unpack
@@ -108,9 +109,9 @@ class Events(Appends[AgentRunEvent]):
         except AttributeError:  # The record is frozen, and stored all the same.
             return
 
-    def of_run(
+    def list(
         self, run_id: str, *, event_type: str | None = None, limit: int | None = None
-    ) -> list[AgentRunEvent]:
+    ) -> builtins.list[AgentRunEvent]:
         """Return a run's events, oldest first."""
         where = EVENTS.where(run_id=checked_run_id(run_id), event_type=event_type)
         limit = None if limit is None else checked_count("limit", limit)

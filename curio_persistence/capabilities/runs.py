@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import json
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -120,7 +121,7 @@ class Runs:
         """Store all runs or none; raise ConflictError if one was created before."""
         in_one_transaction(self._store, runs, self._create_chunk)
 
-    def _create_chunk(self, runs: list[AgentRun], first: int) -> int:
+    def _create_chunk(self, runs: builtins.list[AgentRun], first: int) -> int:
         rows = encode_all(self._encode, runs, first)
         moments = [self._clock.stamp(run.run_id) for run in runs]
         for row, now in zip(rows, moments, strict=True):
@@ -145,7 +146,7 @@ class Runs:
         filled = self._fill_stub_with(changes)
         return (filled[0][0], datetime.fromisoformat(filled[0][1])) if filled else None
 
-    def _fill_stub_with(self, row: Row) -> list[tuple[Any, ...]]:
+    def _fill_stub_with(self, row: Row) -> builtins.list[tuple[Any, ...]]:
         """Replace the stub of a run; return its id and creation time, or nothing without a stub."""
         changes: Row = {**row, "stub": None, "indexed_at": None}
         stub = RUNS.where(run_id=changes.pop("run_id"), stub=1)
@@ -196,12 +197,12 @@ class Runs:
         )
         return found[0] if found else None
 
-    def get_many(self, run_ids: Collection[str]) -> list[AgentRun]:
+    def get_many(self, run_ids: Collection[str]) -> builtins.list[AgentRun]:
         """Return those of the runs that are stored, in any order."""
         where = (Filter("run_id", "in", checked_run_ids(run_ids)),)
         return RUNS.decode(self._store.select(RUNS, where))
 
-    def find_ids(self, beginning: str) -> list[str]:
+    def find_ids(self, beginning: str) -> builtins.list[str]:
         """Return the ids that begin as a UUID does, sorted; give eight of its digits or more."""
         if not _BEGINNING.fullmatch(checked_run_id(beginning)):
             return []
@@ -210,14 +211,14 @@ class Runs:
         found = (run_id for (run_id,) in self._store.select_columns(RUNS, ("run_id",), where))
         return sorted(each for each in found if each.startswith(beginning))
 
-    def newest(
+    def list(
         self,
         *,
         agent_id: str | None = None,
         status: str | None = None,
         limit: int | None = 10,
         offset: int = 0,
-    ) -> list[AgentRun]:
+    ) -> builtins.list[AgentRun]:
         """Return runs, newest first."""
         rows = self._store.select(
             RUNS,
@@ -343,7 +344,7 @@ class Runs:
 
     def stale(
         self, *, older_than: timedelta = timedelta(hours=1), limit: int | None = None
-    ) -> list[AgentRun]:
+    ) -> builtins.list[AgentRun]:
         """Return runs still `running` without a sign of life for that long, oldest last.
 
         A sign of life is the run's own creation or update, any event or model call of it, and any
@@ -352,7 +353,7 @@ class Runs:
         """
         return [run for run, _ in self._silent(older_than, limit)]
 
-    def abandon(self, *, older_than: timedelta) -> list[AgentRun]:
+    def abandon(self, *, older_than: timedelta) -> builtins.list[AgentRun]:
         """Close the runs left behind: status `error`, finished at their last sign of life."""
         closed = []
         for run, last_seen in self._silent(older_than):
@@ -365,7 +366,7 @@ class Runs:
 
     def _silent(
         self, older_than: timedelta, limit: int | None = None
-    ) -> list[tuple[AgentRun, datetime]]:
+    ) -> builtins.list[tuple[AgentRun, datetime]]:
         if not isinstance(older_than, timedelta) or older_than < timedelta(0):
             raise InvalidValueError(
                 f"older_than is a timedelta that is not negative, not {older_than!r}.",

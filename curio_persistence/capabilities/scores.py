@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Collection
 from typing import Any, TypedDict, Unpack
 
@@ -82,7 +83,7 @@ class Scores:
             raise NotFoundError(f"No run {run_id!r} exists to score.") from error
         return SCORES.decode(stored)[0]
 
-    def of_run(self, run_id: str) -> list[Score]:
+    def list(self, run_id: str) -> builtins.list[Score]:
         """Return all scores of a run, then those of its spans, in the order of their names."""
         where = SCORES.where(run_id=checked_run_id(run_id))
         return SCORES.decode(self._store.select(SCORES, where, order=_BY_KEY))

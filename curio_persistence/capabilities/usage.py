@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, tzinfo
@@ -77,9 +78,9 @@ class Usage(Appends[AgentLLMUsage]):
                 with suppress(AttributeError):  # The record is frozen, or has no cost.
                     usage.cost_usd = decode_money(cost)
 
-    def newest(
+    def list(
         self, *, agent_id: str | None = None, run_id: str | None = None, limit: int | None = 100
-    ) -> list[AgentLLMUsage]:
+    ) -> builtins.list[AgentLLMUsage]:
         """Return model calls, newest first."""
         rows = self._store.select(
             USAGE,

@@ -138,7 +138,7 @@ class Reader:
             run,
             [record for record in cut.records if isinstance(record, AgentRunEvent)],
             [record for record in cut.records if isinstance(record, AgentLLMUsage)],
-            self.scores.of_run(run.run_id),
+            self.scores.list(run.run_id),
             [self._read(child, below, seen) for child in children if cut.admits(child)],
             _added_up(calls),
             cut.before,

@@ -144,7 +144,7 @@ READS = {
     "a check-up": Question(
         lambda p: p.diagnose(), {*SIGNS_OF_LIFE, "agent_runs_unindexed"}, sorts=True
     ),
-    "scores of a run": Question(lambda p: p.scores.of_run("run 7"), {SCORES_OF_RUN}, sorts=True),
+    "scores of a run": Question(lambda p: p.scores.list("run 7"), {SCORES_OF_RUN}, sorts=True),
     "newest scores": Question(lambda p: p.scores.query(), {"agent_scores_by_time"}),
     "newest scores of a name": Question(
         lambda p: p.scores.query(name="name 3"), {"agent_scores_by_name"}, sorts=True

@@ -134,7 +134,7 @@ def test_capabilities_are_awaited_too(persistence: Persistence) -> None:
         await awaited.append_event("run", "agent", "metric", payload={"name": "n", "value": 2})
         assert await awaited.metrics.names() == {"n": 1}
         assert [point.value for point in await awaited.query_metrics("n")] == [2]
-        assert [run.run_id for run in await awaited.runs.newest(status="running")] == ["run"]
+        assert [run.run_id for run in await awaited.runs.list(status="running")] == ["run"]
         assert (await awaited.stats.summary())["total_runs"] == 1
         assert [usage async for usage in awaited.usage.iterate()] == []
 

@@ -582,7 +582,7 @@ def test_its_capabilities_outlive_it(persistence: Persistence) -> None:
     gc.collect()
     events.log(AgentRunEvent("agent", "run", data="through a capability"))
     assert logged(persistence) == []
-    assert [event.data for event in events.of_run("run")] == ["through a capability"]
+    assert [event.data for event in events.list("run")] == ["through a capability"]
 
 
 # --- being a persistence --------------------------------------------------------------------------

@@ -33,28 +33,28 @@ def names(runs: list[AgentRun]) -> list[str]:
 
 
 def test_runs_of_a_status_come_newest_first(six_runs: Persistence) -> None:
-    assert names(six_runs.runs.newest(status="error")) == ["run 3", "run 0"]
-    assert names(six_runs.runs.newest(status=AgentRunStatus.COMPLETED)) == [
+    assert names(six_runs.runs.list(status="error")) == ["run 3", "run 0"]
+    assert names(six_runs.runs.list(status=AgentRunStatus.COMPLETED)) == [
         "run 5",
         "run 4",
         "run 2",
         "run 1",
     ]
-    assert six_runs.runs.newest(status="pending") == []
+    assert six_runs.runs.list(status="pending") == []
 
 
 def test_agent_status_limit_and_offset_work_together(six_runs: Persistence) -> None:
-    newest = six_runs.runs.newest
-    assert names(newest(agent_id="even", status="completed")) == ["run 4", "run 2"]
-    assert names(newest(agent_id="even", status="completed", limit=1)) == ["run 4"]
-    assert names(newest(agent_id="even", status="completed", limit=None, offset=1)) == ["run 2"]
+    listed = six_runs.runs.list
+    assert names(listed(agent_id="even", status="completed")) == ["run 4", "run 2"]
+    assert names(listed(agent_id="even", status="completed", limit=1)) == ["run 4"]
+    assert names(listed(agent_id="even", status="completed", limit=None, offset=1)) == ["run 2"]
 
 
 @pytest.mark.before_io
 @pytest.mark.parametrize("status", ["", "s" * 51, 1])
 def test_an_invalid_status_is_refused(persistence: Persistence, status: str) -> None:
     with pytest.raises(InvalidValueError, match=r"AgentRun\.status"):
-        persistence.runs.newest(status=status)
+        persistence.runs.list(status=status)
 
 
 def test_the_first_events_of_a_run_are_its_oldest(persistence: Persistence) -> None:
@@ -64,13 +64,13 @@ def test_the_first_events_of_a_run_are_its_oldest(persistence: Persistence) -> N
         persistence.log_agent_run_event(
             AgentRunEvent("agent", "run", "", at, event_type, str(number))
         )
-    of_run = persistence.events.of_run
-    assert [event.data for event in of_run("run", limit=2)] == ["3", "2"]
-    assert [event.data for event in of_run("run", event_type="odd", limit=1)] == ["3"]
-    assert of_run("run", limit=0) == []
-    assert len(of_run("run", limit=None)) == 4
+    listed = persistence.events.list
+    assert [event.data for event in listed("run", limit=2)] == ["3", "2"]
+    assert [event.data for event in listed("run", event_type="odd", limit=1)] == ["3"]
+    assert listed("run", limit=0) == []
+    assert len(listed("run", limit=None)) == 4
     with pytest.raises(InvalidValueError, match="limit may not be negative"):
-        of_run("run", limit=-1)
+        listed("run", limit=-1)
 
 
 def test_a_persistence_gives_its_location_and_schema_version(persistence: Persistence) -> None:

@@ -303,7 +303,7 @@ def test_an_odd_score_becomes_the_nearest_valid_one(persistence: Persistence) ->
         run.score("n" * 300, label=5)  # type: ignore[arg-type]
         run.score("safe", np.bool_(False), author=7)  # type: ignore[arg-type]
         run.score("tone", label=np.bool_(True))  # type: ignore[arg-type]
-    scores = {score.name[:6]: score for score in persistence.scores.of_run(run.run_id)}
+    scores = {score.name[:6]: score for score in persistence.scores.list(run.run_id)}
     assert (scores["safe"].value, scores["tone"].label) == (0.0, "true")
     passed = scores["passed"]
     assert (passed.value, passed.comment, passed.author) == (1.0, "no", "7")

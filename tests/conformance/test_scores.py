@@ -36,7 +36,7 @@ def test_a_score_round_trips(judged: Persistence, clock: Hands) -> None:
     score = judged.scores.set(
         "r1", "helpful", 0.8, comment="Found it \0 at once.", source="model", author="judge-1"
     )
-    assert judged.scores.of_run("r1") == [score]
+    assert judged.scores.list("r1") == [score]
     assert (score.name, score.value, score.label, score.span_id) == ("helpful", 0.8, None, None)
     assert score.comment == "Found it \0 at once."
     assert (score.source, score.author) == ("model", "judge-1")
@@ -49,10 +49,10 @@ def test_a_label_may_stand_in_place_of_a_value(judged: Persistence) -> None:
     judged.scores.set("r1", "tone", label="friendly")
     judged.scores.set("r1", "correct", True)
     judged.scores.set("r2", "correct", np.bool_(True))  # type: ignore[arg-type]
-    correct, tone = judged.scores.of_run("r1")
+    correct, tone = judged.scores.list("r1")
     assert (tone.value, tone.label) == (None, "friendly")
     assert (correct.value, correct.label) == (1.0, None)
-    assert [score.value for score in judged.scores.of_run("r2")] == [1.0]
+    assert [score.value for score in judged.scores.list("r2")] == [1.0]
 
 
 def test_the_latest_of_a_target_name_source_and_author_counts(
@@ -61,7 +61,7 @@ def test_the_latest_of_a_target_name_source_and_author_counts(
     first = judged.scores.set("r1", "helpful", 0.2, comment="no", author="ann")
     clock.move(minutes=1)
     second = judged.scores.set("r1", "helpful", 0.9, author="ann")
-    assert judged.scores.of_run("r1") == [second]
+    assert judged.scores.list("r1") == [second]
     assert (second.id, second.created_at, second.comment) == (first.id, first.created_at, None)
     assert second.updated_at is not None
     assert first.updated_at is not None
@@ -132,7 +132,7 @@ def test_a_score_can_be_deleted(judged: Persistence) -> None:
     judged.scores.set("r1", "helpful", 1, author="ann")
     assert judged.scores.delete("r1", "helpful") is False
     assert judged.scores.delete("r1", "helpful", author="ann") is True
-    assert judged.scores.of_run("r1") == []
+    assert judged.scores.list("r1") == []
 
 
 def test_scores_are_deleted_with_their_run(judged: Persistence) -> None:
@@ -150,7 +150,7 @@ def test_a_copy_brings_new_scores(judged: Persistence, clock: Hands) -> None:
         judged.scores.set("r1", "helpful", 0.9)
         report = copy_records(judged, copy)
         assert (report.ok, report.new_scores) == (True, 1)
-        assert [score.value for score in copy.scores.of_run("r1")] == [0.9]
+        assert [score.value for score in copy.scores.list("r1")] == [0.9]
         assert copy_records(judged, copy).new_scores == 0
 
 
@@ -172,4 +172,4 @@ def test_a_redactor_sees_the_comment(judged: Persistence) -> None:
     with InMemoryPersistence(redactor="emails") as careful:
         careful.create_agent_run(AgentRun("planner", "r1"))
         careful.scores.set("r1", "helpful", 1, comment="says ann@example.com")
-        assert "ann@example.com" not in str(careful.scores.of_run("r1"))
+        assert "ann@example.com" not in str(careful.scores.list("r1"))

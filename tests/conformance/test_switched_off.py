@@ -83,7 +83,7 @@ def test_a_run_and_its_spans_are_scored(persistence: Persistence) -> None:
             span.score("relevance", label="high", source="model", author="judge")
         run.score("helpful", 0.9)
     assert run.dropped == 0
-    scores = {score.name: score for score in persistence.scores.of_run(run.run_id)}
+    scores = {score.name: score for score in persistence.scores.list(run.run_id)}
     assert (scores["helpful"].value, scores["helpful"].source) == (0.9, "code")
     assert (scores["relevance"].label, scores["relevance"].span_id) == ("high", span.span_id)
     assert (scores["relevance"].source, scores["relevance"].author) == ("model", "judge")
@@ -93,4 +93,4 @@ def test_a_score_that_cannot_be_stored_is_dropped(persistence: Persistence) -> N
     with persistence.record_run(agent_id="agent") as run:
         run.score("helpful")
     assert (run.dropped, types(persistence, run)) == (1, ["run_started", "run_completed"])
-    assert InMemoryPersistence().scores.of_run("nothing") == []
+    assert InMemoryPersistence().scores.list("nothing") == []

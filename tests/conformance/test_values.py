@@ -183,9 +183,9 @@ CALLS: dict[str, Callable[[Persistence, Any], object]] = {
 }
 ABOUT_ONE_RUN = list(CALLS)[:4]
 CAPABILITIES: dict[str, Callable[[Persistence, Any], object]] = {
-    "runs.newest": lambda p, bad: p.runs.newest(agent_id=bad),
-    "usage.newest of an agent": lambda p, bad: p.usage.newest(agent_id=bad),
-    "usage.newest of a run": lambda p, bad: p.usage.newest(run_id=bad),
+    "runs.list": lambda p, bad: p.runs.list(agent_id=bad),
+    "usage.list of an agent": lambda p, bad: p.usage.list(agent_id=bad),
+    "usage.list of a run": lambda p, bad: p.usage.list(run_id=bad),
     "stats.summary": lambda p, bad: p.stats.summary(agent_id=bad),
 }
 

@@ -63,7 +63,7 @@ def test_a_history_contains_all_records_of_a_run(planned: Persistence) -> None:
     assert history.run == planned.get_agent_run("run")
     assert history.events == planned.get_agent_run_events("run")
     assert history.usage == planned.get_llm_usage(run_id="run")
-    assert history.scores == planned.scores.of_run("run")
+    assert history.scores == planned.scores.list("run")
     assert [child.run.run_id for child in history.children or ()] == ["below"]
     assert (history.own.calls, history.own.unpriced) == (1, 1)
     assert history.to_dict().keys() == {"run", "events", "usage", "scores", "children"}

@@ -259,7 +259,7 @@ class Recording(RuleBasedStateMachine):
         ]
         assert found == run.calls
         assert {each.trace_id for each in (*events, *calls)} == {run.recorder.trace_id}
-        assert {s.name: s.value for s in self.persistence.scores.of_run(run_id)} == run.scores
+        assert {s.name: s.value for s in self.persistence.scores.list(run_id)} == run.scores
 
 
 @pytest.mark.parametrize("open_it", [InMemoryPersistence, partial(SQLitePersistence, ":memory:")])
