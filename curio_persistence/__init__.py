@@ -60,7 +60,7 @@ if TYPE_CHECKING:
     from curio_persistence.recording.spans import Span, ToolCall
     from curio_persistence.results.pages import Page, Records, Stream
     from curio_persistence.results.sql import SQLResult
-    from curio_persistence.store.base import Finding
+    from curio_persistence.store.base import HealthCheck
 
 __all__ = [
     "AccessDeniedError",
@@ -80,7 +80,7 @@ __all__ = [
     "EventType",
     "ExportReport",
     "FailureGroup",
-    "Finding",
+    "HealthCheck",
     "ImportReport",
     "InMemoryPersistence",
     "InvalidValueError",
@@ -162,7 +162,7 @@ if not TYPE_CHECKING:  # Type checkers see the names above, and no others.
         "recording.model_calls": "LLMCall",
         "recording.spans": "Span ToolCall",
         "config.settings": "Setting",
-        "store.base": "Finding",
+        "store.base": "HealthCheck",
         "capabilities.transfers.hashes": "RunHash",
         "results.pages": "Page Records Stream",
         "results.sql": "SQLResult",

@@ -32,7 +32,7 @@ from curio_persistence.redaction import CaptureContent, Redaction, Redactor
 from curio_persistence.results.pages import Direction, Page, Records, Stream
 from curio_persistence.results.sql import SQLResult
 from curio_persistence.secret import hidden
-from curio_persistence.store.base import Finding, Store
+from curio_persistence.store.base import HealthCheck, Store
 from curio_persistence.views.runs import RunViews
 
 if TYPE_CHECKING:
@@ -415,24 +415,24 @@ class Persistence(BasePersistence):
         self.search.remove_orphans()
         self._store.compact()
 
-    def diagnose(self, *, deep: bool = False) -> list[Finding]:
+    def diagnose(self, *, deep: bool = False) -> list[HealthCheck]:
         """A check-up: the engine, the schema, the storage, and runs that were left behind.
 
         Damage and orphans, which only reading everything shows, are looked for where that is little
         (up to 64 MB), or where it is to go `deep`.
         """
-        findings = self._store.diagnose(deep=deep)
-        if any(found.check == "integrity" and found.level == "error" for found in findings):
-            return findings  # What a damaged database says of its runs may be wrong.
-        return [*findings, *self.search.check(deep=deep), self._check_left_behind()]
+        checks = self._store.diagnose(deep=deep)
+        if any(found.name == "integrity" and found.level == "error" for found in checks):
+            return checks  # What a damaged database says of its runs may be wrong.
+        return [*checks, *self.search.check(deep=deep), self._check_left_behind()]
 
-    def _check_left_behind(self, older_than: timedelta = timedelta(hours=1)) -> Finding:
+    def _check_left_behind(self, older_than: timedelta = timedelta(hours=1)) -> HealthCheck:
         left = self.runs.stale(older_than=older_than, limit=_LOOKED_AT)
         if not left:
-            return Finding("runs", "ok", "none left behind by a crashed agent")
+            return HealthCheck("runs", "ok", "none left behind by a crashed agent")
         names = ", ".join(run.run_id for run in left[:5]) + (", …" if len(left) > 5 else "")
         count = len(left) if len(left) < _LOOKED_AT else f"{_LOOKED_AT} or more"
-        return Finding(
+        return HealthCheck(
             "runs",
             "warning",
             f"{count} still running, but silent for an hour: {names}",

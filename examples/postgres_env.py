@@ -28,8 +28,8 @@ def main() -> None:
     if config.db_type != "postgres":
         sys.exit(f"No PostgreSQL is configured here, but {config.db_type}.\n\n{__doc__}")
     with config.get_persistence() as persistence:  # Creates schema and tables, if they are missing.
-        for finding in persistence.diagnose():
-            print(f"{finding.check:>8}  {finding.message}")
+        for check in persistence.diagnose():
+            print(f"{check.name:>8}  {check.message}")
         with ThreadPoolExecutor(max_workers=20) as threads:
             threads.map(lambda number: count_up(persistence, number), range(20))
         stats = persistence.get_agent_run_stats("counter")

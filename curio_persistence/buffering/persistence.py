@@ -22,7 +22,7 @@ from curio_persistence.errors import ConfigurationError, PersistenceError, Unsup
 from curio_persistence.models import AgentLLMUsage, AgentRun, AgentRunEvent
 from curio_persistence.persistence import Persistence
 from curio_persistence.results.csv import stream_csv
-from curio_persistence.store.base import Finding, Store
+from curio_persistence.store.base import HealthCheck, Store
 from curio_persistence.store.query import Query, Snapshot
 from curio_persistence.store.search_index import SearchIndex
 from curio_persistence.store.table import Row, Table
@@ -301,16 +301,16 @@ class BufferedStore(Store):
     checkpoint = _after_the_queue(Store.checkpoint)
     compact = _after_the_queue(Store.compact)
 
-    def diagnose(self, *, deep: bool = False) -> list[Finding]:
+    def diagnose(self, *, deep: bool = False) -> list[HealthCheck]:
         self._catch_up()
-        return [*self._inner.diagnose(deep=deep), self._finding()]
+        return [*self._inner.diagnose(deep=deep), self._check()]
 
-    def _finding(self) -> Finding:
+    def _check(self) -> HealthCheck:
         dropped = self._queue.dropped
         if not dropped:
-            return Finding("buffer", "ok", "nothing was dropped")
+            return HealthCheck("buffer", "ok", "nothing was dropped")
         reasons = ", ".join(f"{count} by {reason}" for reason, count in sorted(dropped.items()))
-        return Finding(
+        return HealthCheck(
             "buffer",
             "warning",
             f"{sum(dropped.values())} records were dropped: {reasons}",

@@ -15,14 +15,14 @@ from curio_persistence.store.query import STREAM_ROWS, Position, Query, Snapshot
 from curio_persistence.store.search_index import SearchIndex
 from curio_persistence.store.table import Columns, Row, Table
 
-Level = Literal["ok", "warning", "error"]
+HealthLevel = Literal["ok", "warning", "error"]
 
 
-class Finding(NamedTuple):
-    """One finding of a check-up: the state of one thing, and advice where it is not well."""
+class HealthCheck(NamedTuple):
+    """The result of one check: the state of one thing, and advice where it is not well."""
 
-    check: str
-    level: Level
+    name: str
+    level: HealthLevel
     message: str
     advice: str = ""
 
@@ -359,8 +359,8 @@ class Store(ABC):
         return True
 
     @abstractmethod
-    def diagnose(self, *, deep: bool = False) -> list[Finding]:
-        """Return the findings on the backend's health, without changing anything.
+    def diagnose(self, *, deep: bool = False) -> list[HealthCheck]:
+        """Return the checks of the backend's health, without changing anything.
 
         The time does not depend on the number of rows, except with `deep`.
         """

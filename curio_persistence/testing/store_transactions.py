@@ -94,9 +94,9 @@ class TransactionPromises:
 
     def test_a_check_up_finds_it_well_and_changes_nothing(self, store: Store) -> None:
         store.insert(RUNS, run_row("a"))
-        findings = store.diagnose()
-        assert findings
-        assert not [finding for finding in findings if finding.level == "error"]
+        checks = store.diagnose()
+        assert checks
+        assert not [check for check in checks if check.level == "error"]
         assert run_ids_of(store) == "a"
 
     def test_it_cannot_be_closed_inside_a_transaction(self, store: Store) -> None:

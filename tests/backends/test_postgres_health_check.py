@@ -8,7 +8,7 @@ from datetime import date
 import psycopg2
 import pytest
 
-from curio_persistence import AgentRun, Finding, PostgresPersistence
+from curio_persistence import AgentRun, HealthCheck, PostgresPersistence
 from curio_persistence.backends.postgres.health import Server, TableRoom, space
 from curio_persistence.backends.sql import health
 from tests.backends.conftest import Ask, Open
@@ -16,12 +16,12 @@ from tests.backends.conftest import Ask, Open
 SERVER = Server("18.1", 18, "UTF8", places=90)
 
 
-def findings(persistence: PostgresPersistence, *, deep: bool = False) -> dict[str, Finding]:
-    return {finding.check: finding for finding in persistence.diagnose(deep=deep)}
+def checks(persistence: PostgresPersistence, *, deep: bool = False) -> dict[str, HealthCheck]:
+    return {check.name: check for check in persistence.diagnose(deep=deep)}
 
 
 def test_a_healthy_server_passes_the_health_check(open_postgres: Open) -> None:
-    found = findings(open_postgres())
+    found = checks(open_postgres())
     assert list(found) == [
         "engine",
         "schema",
@@ -40,16 +40,16 @@ def test_a_healthy_server_passes_the_health_check(open_postgres: Open) -> None:
 
 
 def test_a_read_only_persistence_gets_the_same_report(open_postgres: Open) -> None:
-    checks = list(findings(open_postgres()))
-    assert list(findings(open_postgres(read_only=True), deep=True)) == checks
+    names = list(checks(open_postgres()))
+    assert list(checks(open_postgres(read_only=True), deep=True)) == names
 
 
 def test_it_reports_the_number_of_connections_in_use(open_postgres: Open) -> None:
     persistence = open_postgres(max_connections=7)
     persistence.health_check()
-    assert "0 connections in use, 1 idle, at most 7" in findings(persistence)["pool"].message
+    assert "0 connections in use, 1 idle, at most 7" in checks(persistence)["pool"].message
     with persistence.transaction():
-        assert "1 connections in use, 0 idle, at most 7" in findings(persistence)["pool"].message
+        assert "1 connections in use, 0 idle, at most 7" in checks(persistence)["pool"].message
 
 
 @pytest.mark.parametrize(
@@ -65,16 +65,16 @@ def test_it_reports_the_number_of_connections_in_use(open_postgres: Open) -> Non
 def test_it_detects_that_the_server_has_too_few_connections_for_the_pool(
     places: int, in_use: int, idle: int, level: str
 ) -> None:
-    finding = SERVER._replace(places=places).pool(0.2, in_use, idle, most=10)
-    assert finding.level == level
-    assert ("DB_MAX_CONNECTIONS" in finding.advice) == (level == "warning")
+    check = SERVER._replace(places=places).pool(0.2, in_use, idle, most=10)
+    assert check.level == level
+    assert ("DB_MAX_CONNECTIONS" in check.advice) == (level == "warning")
 
 
 def test_the_reported_free_connections_are_those_the_server_accepts(
     open_postgres: Open, ask: Ask
 ) -> None:
     [(most,)] = ask("SELECT current_setting('max_connections')::int")
-    said = findings(open_postgres())["pool"].message
+    said = checks(open_postgres())["pool"].message
     places = int(said.partition("has room for ")[2].partition(" ")[0])
     assert 0 < places < most
 
@@ -92,10 +92,10 @@ def test_the_reported_free_connections_are_those_the_server_accepts(
     ],
 )
 def test_it_knows_when_a_version_gets_its_last_fixes(major: int, today: date, level: str) -> None:
-    finding = SERVER._replace(major=major, version=f"{major}.3").engine(today)
-    assert finding.level == level
-    assert f"PostgreSQL {major}.3" in finding.message
-    assert ("pg_upgrade" in finding.advice) == (level == "warning")
+    check = SERVER._replace(major=major, version=f"{major}.3").engine(today)
+    assert check.level == level
+    assert f"PostgreSQL {major}.3" in check.message
+    assert ("pg_upgrade" in check.advice) == (level == "warning")
 
 
 @pytest.mark.parametrize(
@@ -106,8 +106,8 @@ def test_it_detects_tables_that_autovacuum_does_not_finish(
     live: int, dead: int, level: str
 ) -> None:
     tables = [TableRoom("agent_runs", 8192, 10, 1), TableRoom("t", 10**8, live, dead)]
-    finding = space(tables, '"s"')
-    assert (finding.level, finding.advice) == (
+    check = space(tables, '"s"')
+    assert (check.level, check.advice) == (
         level,
         'With psql: VACUUM (ANALYZE) "s"."t"' if level == "warning" else "",
     )
@@ -120,7 +120,7 @@ def test_it_counts_dead_rows(open_postgres: Open, ask: Ask, schema_name: str) ->
     ask(f"UPDATE {schema_name}.agent_runs SET agent_name = 'another'")
     ask("SELECT pg_stat_force_next_flush()")
     ask("SELECT 1")
-    assert "30 dead rows" in findings(persistence)["space"].message
+    assert "30 dead rows" in checks(persistence)["space"].message
 
 
 def test_it_detects_events_without_their_run(
@@ -132,11 +132,11 @@ def test_it_detects_events_without_their_run(
         "BEGIN; SET LOCAL session_replication_role = replica; "
         f"DELETE FROM {schema_name}.agent_runs; COMMIT"
     )
-    assert findings(persistence)["orphans"].level == "warning"
+    assert checks(persistence)["orphans"].level == "warning"
     monkeypatch.setattr(health, "SMALL", 0)
-    assert findings(persistence)["orphans"].message.startswith("not looked at")
-    finding = findings(persistence, deep=True)["orphans"]
-    assert finding.message.startswith("1 events are of runs that do not exist, gone for one")
+    assert checks(persistence)["orphans"].message.startswith("not looked at")
+    check = checks(persistence, deep=True)["orphans"]
+    assert check.message.startswith("1 events are of runs that do not exist, gone for one")
 
 
 def test_it_detects_invalid_and_missing_indexes(
@@ -146,17 +146,17 @@ def test_it_detects_invalid_and_missing_indexes(
     persistence.create_agent_runs(AgentRun("agent", run) for run in "ab")
     with suppress(psycopg2.errors.UniqueViolation):
         ask(f"CREATE UNIQUE INDEX CONCURRENTLY twice ON {schema_name}.agent_runs (agent_id)")
-    finding = findings(persistence)["indexes"]
-    assert finding.level == "warning"
+    check = checks(persistence)["indexes"]
+    assert check.level == "warning"
     name = f'"{schema_name}"."twice"'
-    assert f"invalid: {name};" in finding.message
+    assert f"invalid: {name};" in check.message
     persistence.delete_agent_run("a")
-    ask(finding.advice.removeprefix("With psql: "))
-    assert findings(persistence)["indexes"] == ("indexes", "ok", "all there", "")
+    ask(check.advice.removeprefix("With psql: "))
+    assert checks(persistence)["indexes"] == ("indexes", "ok", "all there", "")
     ask(f"DROP INDEX {schema_name}.agent_runs_by_time")
-    finding = findings(persistence)["indexes"]
-    assert finding.message.startswith("missing: agent_runs_by_time;")
-    assert "schema/postgres/" in finding.advice
+    check = checks(persistence)["indexes"]
+    assert check.message.startswith("missing: agent_runs_by_time;")
+    assert "schema/postgres/" in check.advice
 
 
 def test_damaged_pages_that_the_server_detected_are_an_error() -> None:
@@ -168,6 +168,6 @@ def test_damaged_pages_that_the_server_detected_are_an_error() -> None:
 
 def test_a_server_without_checksums_is_reported(open_postgres: Open, ask: Ask) -> None:
     on = ask("SELECT current_setting('data_checksums')") == [("on",)]
-    message = findings(open_postgres())["checksums"].message
+    message = checks(open_postgres())["checksums"].message
     assert message == SERVER._replace(has_checksums=on).checksums().message
     assert SERVER._replace(has_checksums=False).checksums().message.startswith("off: ")

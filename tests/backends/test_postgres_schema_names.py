@@ -65,7 +65,7 @@ def test_a_schema_may_have_an_odd_name(dsn: str, odd_name: str, ask: Ask) -> Non
             assert (run.run_id, run.status) == ("run", "completed")
             assert [event.data for event in persistence.get_agent_run_events("run")] == ["100%"]
             assert persistence.get_agent_run_stats()["total_cost_usd"] == 1
-            assert {finding.level for finding in persistence.diagnose()} == {"ok"}
+            assert {check.level for check in persistence.diagnose()} == {"ok"}
             assert persistence.delete_agent_run("run")
             assert persistence.delete_agent_run("stub")
             with persistence.transaction():

@@ -133,7 +133,7 @@ def test_everything_works_behind_pgbouncer(bounced: PostgresPersistence) -> None
     stats = bounced.get_agent_run_stats()
     assert (stats["total_runs"], stats["total_cost_usd"]) == (2, Decimal("0.1"))
     assert bounced.delete_agent_run("run")
-    assert {finding.level for finding in bounced.diagnose()} == {"ok"}
+    assert {check.level for check in bounced.diagnose()} == {"ok"}
 
 
 def test_transactions_stay_in_their_session_behind_pgbouncer(bounced: PostgresPersistence) -> None:
@@ -310,10 +310,10 @@ def latin1(dsn: str) -> Iterator[str]:
 
 def test_a_database_of_another_encoding_names_the_text_it_cannot_store(latin1: str) -> None:
     with PostgresPersistence(dsn=latin1) as persistence:
-        findings = {finding.check: finding for finding in persistence.diagnose()}
-        assert findings["encoding"].level == "error"
-        assert "LATIN1" in findings["encoding"].message
-        assert "UTF8" in findings["encoding"].advice
+        checks = {check.name: check for check in persistence.diagnose()}
+        assert checks["encoding"].level == "error"
+        assert "LATIN1" in checks["encoding"].message
+        assert "UTF8" in checks["encoding"].advice
         persistence.create_agent_run(AgentRun("agent", "run", objective="äé"))
         with pytest.raises(InvalidValueError, match="LATIN1"):
             persistence.create_agent_run(AgentRun("agent", "snow", objective="☃"))

@@ -47,7 +47,7 @@ def found(persistence: Persistence, query: str) -> list[str]:
 
 
 def assert_whole(persistence: Persistence) -> None:
-    assert {finding.level for finding in persistence.search.check(deep=True)} == {"ok"}
+    assert {check.level for check in persistence.search.check(deep=True)} == {"ok"}
 
 
 # --- transactions that end late -------------------------------------------------------------------
@@ -339,16 +339,16 @@ def test_changes_by_a_program_that_does_not_know_the_index_are_found(
     page = shared.search_text("omega")
     assert (len(page), page.pending) == (6, 0)
     assert [hit.kind for hit in shared.search_text("alpha")] == ["event"]
-    [finding] = shared.search.check(deep=True)
-    assert (finding.level, finding.message[-75:]) == (
+    [check] = shared.search.check(deep=True)
+    assert (check.level, check.message[-75:]) == (
         "ok",
         "2 records were deleted by other programs: compact() leaves nothing of their words"[-75:],
     )
     assert shared.delete_agent_run("r1")
     assert found(shared, "omega") == []
     shared.compact()
-    [finding] = shared.search.check(deep=True)
-    assert (finding.level, finding.message) == ("ok", "0 records wait to be indexed")
+    [check] = shared.search.check(deep=True)
+    assert (check.level, check.message) == ("ok", "0 records wait to be indexed")
 
 
 def test_a_record_missing_from_the_index_is_reported(shared: Persistence, raw: Run) -> None:
@@ -357,9 +357,9 @@ def test_a_record_missing_from_the_index_is_reported(shared: Persistence, raw: R
     last = "(SELECT max(id) FROM agent_run_events)"
     raw(f"DELETE FROM agent_search_documents WHERE kind = 1 AND record_id = {last}")
     raw("UPDATE agent_runs SET status = 'x', updated_at = '2031-01-01T00:00:00.000000+00:00'")
-    [finding] = shared.search.check(deep=True)
-    assert finding.level == "warning"
-    assert "1 agent_run_events are not in it" in finding.message
+    [check] = shared.search.check(deep=True)
+    assert check.level == "warning"
+    assert "1 agent_run_events are not in it" in check.message
     shared.search.rebuild()
     assert_whole(shared)
     assert len(found(shared, "word")) == 2

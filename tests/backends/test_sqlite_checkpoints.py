@@ -175,8 +175,8 @@ def test_the_health_check_reports_a_log_that_is_much_too_long(
     persistence: SQLitePersistence, path: Path
 ) -> None:
     def journal() -> tuple[str, str]:
-        [finding] = [each for each in persistence.diagnose() if each.check == "journal"]
-        return finding.level, finding.message.partition(",")[0]
+        [check] = [each for each in persistence.diagnose() if each.name == "journal"]
+        return check.level, check.message.partition(",")[0]
 
     with held_by_a_reader(path):
         while size_of_log(path) <= 5 * wal.LIMIT:
@@ -203,8 +203,8 @@ def test_one_warning_and_the_health_check_name_the_reader_that_grows_the_log(
         pool.submit(next, events).result()
         log_some(persistence, 1_200, octets=10_000)
         [warning] = warnings(caplog)
-        [finding] = [each for each in persistence.diagnose() if each.check == "journal"]
-    for text in (warning, finding.message):
+        [check] = [each for each in persistence.diagnose() if each.name == "journal"]
+    for text in (warning, check.message):
         assert re.search(
             r"has grown to \d+\.\d MB because of a snapshot held since 20\d\d-\d\d-\d\d \S+ UTC "
             "by a stream of agent_run_events in exporter_0",

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from curio_persistence import AgentRun, Finding, SQLitePersistence
+from curio_persistence import AgentRun, HealthCheck, SQLitePersistence
 from curio_persistence.backends.sql import health, migrations
-from curio_persistence.backends.sqlite.health import _engine_finding
+from curio_persistence.backends.sqlite.health import _engine_check
 
 
 @pytest.fixture
@@ -25,14 +25,14 @@ def raw(path: Path) -> Iterator[sqlite3.Connection]:
         yield connection
 
 
-def findings(path: Path, *, deep: bool = False) -> dict[str, Finding]:
+def checks(path: Path, *, deep: bool = False) -> dict[str, HealthCheck]:
     with SQLitePersistence(path, read_only=True) as persistence:
-        return {finding.check: finding for finding in persistence.diagnose(deep=deep)}
+        return {check.name: check for check in persistence.diagnose(deep=deep)}
 
 
 def test_a_healthy_file_passes_the_health_check(path: Path) -> None:
     SQLitePersistence(path).close()
-    found = findings(path)
+    found = checks(path)
     assert list(found) == [
         "engine",
         "schema",
@@ -55,7 +55,7 @@ def test_a_healthy_file_passes_the_health_check(path: Path) -> None:
 def test_the_health_check_changes_nothing(path: Path) -> None:
     SQLitePersistence(path).close()
     before = path.read_bytes()
-    findings(path)
+    checks(path)
     assert path.read_bytes() == before
 
 
@@ -63,16 +63,16 @@ def test_the_health_check_detects_another_journal_mode(path: Path) -> None:
     SQLitePersistence(path).close()
     with raw(path) as connection:
         connection.execute("PRAGMA journal_mode = DELETE").fetchall()
-    assert findings(path)["journal"].level == "warning"
+    assert checks(path)["journal"].level == "warning"
 
 
 def test_the_health_check_detects_tables_created_by_other_statements(path: Path) -> None:
     SQLitePersistence(path).close()
     with raw(path) as connection:
         connection.execute("UPDATE schema_migrations SET checksum = 'another'")
-    finding = findings(path)["schema"]
-    assert finding.level == "warning"
-    assert "first_release" in finding.message
+    check = checks(path)["schema"]
+    assert check.level == "warning"
+    assert "first_release" in check.message
 
 
 def test_the_health_check_detects_damage(path: Path) -> None:
@@ -87,7 +87,7 @@ def test_the_health_check_detects_damage(path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[(root - 1) * size + 100 : root * size] = b"\x55" * (size - 100)
     path.write_bytes(content)
-    found = findings(path)
+    found = checks(path)
     assert found["integrity"].level == "error"
     assert "restore a backup" in found["integrity"].advice
     assert not {"orphans", "runs"} & set(found), "what it says of them may be wrong"
@@ -96,16 +96,16 @@ def test_the_health_check_detects_damage(path: Path) -> None:
 def test_damage_and_orphans_in_a_large_file_are_checked_only_on_request(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It would read everything. The finding names the command that does."""
+    """It would read everything. The check names the command that does."""
     SQLitePersistence(path).close()
     monkeypatch.setattr(health, "SMALL", path.stat().st_size - 1)
-    found = findings(path)
+    found = checks(path)
     for check in "integrity", "orphans":
         assert found[check].level == "ok"
         assert found[check].message.startswith("not looked at")
         assert "doctor --deep" in found[check].advice
-    assert [check for check in findings(path, deep=True) if check != "texts"] == list(found)
-    assert findings(path, deep=True)["integrity"].message == "integrity_check found no damage"
+    assert [name for name in checks(path, deep=True) if name != "texts"] == list(found)
+    assert checks(path, deep=True)["integrity"].message == "integrity_check found no damage"
 
 
 def test_the_health_check_detects_events_without_their_run(path: Path) -> None:
@@ -114,33 +114,33 @@ def test_the_health_check_detects_events_without_their_run(path: Path) -> None:
         persistence.append_event("here", "agent", "note")
     with raw(path) as connection:
         connection.execute("DELETE FROM agent_runs WHERE run_id = 'gone'")
-    finding = findings(path)["orphans"]
-    assert (finding.level, finding.message[:50]) == (
+    check = checks(path)["orphans"]
+    assert (check.level, check.message[:50]) == (
         "warning",
         "1 events are of runs that do not exist, gone for o",
     )
     with SQLitePersistence(path) as persistence:  # As the advice says.
         persistence.create_agent_run(AgentRun("agent", "gone"))
         assert persistence.delete_agent_run("gone")
-    assert findings(path)["orphans"].level == "ok"
+    assert checks(path)["orphans"].level == "ok"
 
 
 def test_the_health_check_detects_a_dropped_index(path: Path) -> None:
     SQLitePersistence(path).close()
     with raw(path) as connection:
         connection.execute("DROP INDEX agent_runs_by_time")
-    finding = findings(path)["indexes"]
-    assert finding.level == "warning"
-    assert "missing: agent_runs_by_time;" in finding.message
-    assert "schema/sqlite/" in finding.advice
+    check = checks(path)["indexes"]
+    assert check.level == "warning"
+    assert "missing: agent_runs_by_time;" in check.message
+    assert "schema/sqlite/" in check.advice
 
 
 def test_the_health_check_reports_views_whose_name_is_taken(path: Path) -> None:
     with raw(path) as connection:
         connection.execute("CREATE TABLE runs (what TEXT)")
     SQLitePersistence(path).close()
-    finding = findings(path)["views"]
-    assert (finding.level, finding.message.partition(":")[0]) == ("ok", "without runs")
+    check = checks(path)["views"]
+    assert (check.level, check.message.partition(":")[0]) == ("ok", "without runs")
 
 
 @pytest.mark.parametrize("incremental", [True, False])
@@ -154,16 +154,16 @@ def test_the_health_check_says_how_to_shrink_a_mostly_empty_file(
             connection.execute("PRAGMA journal_mode = DELETE").fetchall()
             connection.execute("PRAGMA auto_vacuum = NONE")
             connection.execute("VACUUM")
-    assert findings(path)["space"].level == "ok"
+    assert checks(path)["space"].level == "ok"
     with SQLitePersistence(path) as persistence:
         persistence.delete_agent_run("run")
-    finding = findings(path)["space"]
-    assert finding.level == "warning"
-    start, _, command = finding.advice.rpartition(f" sqlite3 {path} ")
+    check = checks(path)["space"]
+    assert check.level == "warning"
+    start, _, command = check.advice.rpartition(f" sqlite3 {path} ")
     assert start.endswith("to the disk instead:")
     with raw(path) as connection:
         connection.executescript(command.strip("'"))  # It runs to its end.
-    assert findings(path)["space"].level == "ok"
+    assert checks(path)["space"].level == "ok"
     assert path.stat().st_size < 1_000_000
 
 
@@ -190,7 +190,7 @@ def test_the_health_check_says_how_to_shrink_a_mostly_empty_file(
 def test_the_health_check_knows_the_engines_that_can_damage_a_log(
     version: tuple[int, int, int], level: str
 ) -> None:
-    finding = _engine_finding(version)
-    assert finding.level == level
-    assert ".".join(map(str, version)) in finding.message
-    assert ("3.51.3" in finding.advice) == (level == "warning")
+    check = _engine_check(version)
+    assert check.level == level
+    assert ".".join(map(str, version)) in check.message
+    assert ("3.51.3" in check.advice) == (level == "warning")

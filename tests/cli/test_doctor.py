@@ -14,11 +14,11 @@ from tests.cli.history import EVIL
 from tests.cli.program import Program
 from tests.cli.test_errors import damage
 
-Finding = dict[str, Any]
+HealthCheck = dict[str, Any]
 
 
-def by_check(findings: list[Finding]) -> dict[str, Finding]:
-    return {finding["check"]: finding for finding in findings}
+def by_check(checks: list[HealthCheck]) -> dict[str, HealthCheck]:
+    return {check["name"]: check for check in checks}
 
 
 @pytest.fixture
@@ -30,11 +30,11 @@ def healthy(url: str) -> str:
 def test_a_healthy_database_gives_nothing_worse_than_warnings(
     program: Program, healthy: str
 ) -> None:
-    findings = by_check(program("doctor", "--url", healthy).json())
-    assert {"engine", "schema", "runs"} <= set(findings)
-    assert {finding["level"] for finding in findings.values()} <= {"ok", "warning"}
-    assert findings["runs"]["level"] == "ok"
-    assert all(finding["advice"] for finding in findings.values() if finding["level"] != "ok")
+    checks = by_check(program("doctor", "--url", healthy).json())
+    assert {"engine", "schema", "runs"} <= set(checks)
+    assert {check["level"] for check in checks.values()} <= {"ok", "warning"}
+    assert checks["runs"]["level"] == "ok"
+    assert all(check["advice"] for check in checks.values() if check["level"] != "ok")
 
 
 def test_a_run_that_never_ended_is_a_warning(program: Program, healthy: str) -> None:
@@ -42,10 +42,10 @@ def test_a_run_that_never_ended_is_a_warning(program: Program, healthy: str) -> 
     left = AgentRun("a", "left", status="running", created_at=long_ago, updated_at=long_ago)
     with connect(healthy) as persistence:
         persistence.create_agent_run(left)
-    finding = by_check(program("doctor", "--url", healthy).json())["runs"]
-    assert finding["level"] == "warning"
-    assert "left" in finding["message"]
-    assert "abandon" in finding["advice"]
+    check = by_check(program("doctor", "--url", healthy).json())["runs"]
+    assert check["level"] == "warning"
+    assert "left" in check["message"]
+    assert "abandon" in check["advice"]
 
 
 def test_a_large_database_is_read_completely_only_on_request(program: Program) -> None:
@@ -104,7 +104,7 @@ def _a_folder(program: Program) -> None:
         (_a_folder, 2, "agents.db is a folder; name a file in it", ""),
     ],
 )
-def test_a_database_that_cannot_be_opened_is_a_finding(
+def test_a_database_that_cannot_be_opened_is_a_failed_check(
     program: Program, prepare: Any, code: int, message: str, advice: str
 ) -> None:
     prepare(program)
@@ -121,7 +121,7 @@ def test_a_database_that_cannot_be_opened_is_a_finding(
     assert program.files() == before
 
 
-def test_an_unreachable_server_is_a_finding(program: Program) -> None:
+def test_an_unreachable_server_is_a_failed_check(program: Program) -> None:
     ended = program("doctor", "--url", "postgresql://me:secret@127.0.0.1:1/agents")
     assert ended.code == 4
     assert "cannot be reached" in ended.out

@@ -196,13 +196,13 @@ def test_search_is_switched_off_and_on(program: Program, worded: str) -> None:
 
 
 def test_doctor_reports_on_the_index(program: Program, worded: str) -> None:
-    def finding() -> dict[str, str]:
-        findings = program("doctor", "--url", worded).json()
-        return next(each for each in findings if each["check"] == "search")
+    def check() -> dict[str, str]:
+        checks = program("doctor", "--url", worded).json()
+        return next(each for each in checks if each["name"] == "search")
 
-    assert (finding()["level"], "5 records" in finding()["message"]) == ("ok", True)
+    assert (check()["level"], "5 records" in check()["message"]) == ("ok", True)
     program("index", "--disable", "--url", worded)
-    assert finding()["message"] == "switched off"
+    assert check()["message"] == "switched off"
 
 
 def test_deleted_text_is_gone_after_compact(program: Program) -> None:

@@ -460,9 +460,9 @@ def test_a_record_that_does_not_fit_is_dropped_counted_and_logged_once(
             assert buffered.dropped == {"overflow": 5}
         assert logged(buffered, "held") == numbers(10)
         assert logged(buffered) == []
-        [finding] = (each for each in buffered.diagnose() if each.check == "buffer")
-    assert (finding.check, finding.level) == ("buffer", "warning")
-    assert "5 by overflow" in finding.message
+        [check] = (each for each in buffered.diagnose() if each.name == "buffer")
+    assert (check.name, check.level) == ("buffer", "warning")
+    assert "5 by overflow" in check.message
     [record] = [each for each in caplog.records if each.levelno >= logging.ERROR]
     assert (record.name, "overflow" in record.getMessage()) == ("curio_persistence", True)
 
@@ -595,7 +595,7 @@ def test_its_repr_says_what_and_where_it_is(
     assert buffered.location == persistence.location
     assert buffered.schema_version() == persistence.schema_version()
     assert buffered._store.dialect == persistence._store.dialect
-    assert ("buffer", "ok") in [finding[:2] for finding in buffered.diagnose()]
+    assert ("buffer", "ok") in [check[:2] for check in buffered.diagnose()]
     buffered.initialize_schema()
 
 

@@ -146,10 +146,10 @@ def test_its_repr_says_what_it_is(persistence: Persistence, store: Store) -> Non
 
 
 def test_the_health_check_of_a_new_database_finds_no_problem(persistence: Persistence) -> None:
-    findings = persistence.diagnose()
-    assert {finding.level for finding in findings} <= {"ok", "warning"}
-    assert len({finding.check for finding in findings}) == len(findings)
-    assert all(finding.advice for finding in findings if finding.level != "ok")
+    checks = persistence.diagnose()
+    assert {check.level for check in checks} <= {"ok", "warning"}
+    assert len({check.name for check in checks}) == len(checks)
+    assert all(check.advice for check in checks if check.level != "ok")
 
 
 @pytest.mark.parametrize("deep", [False, True])
@@ -162,8 +162,8 @@ def test_the_health_check_counts_records_whose_run_does_not_exist(
         persistence.log_llm_usage(AgentLLMUsage("agent", run_id))
     for run_id, parent in (("child", "run"), ("orphan", "elsewhere"), ("free", None)):
         persistence.create_agent_run(AgentRun("agent", run_id, parent_run_id=parent))
-    [finding] = [each for each in persistence.diagnose(deep=deep) if each.check == "orphans"]
-    assert (finding.level, finding.message) == (
+    [check] = [each for each in persistence.diagnose(deep=deep) if each.name == "orphans"]
+    assert (check.level, check.message) == (
         "ok",
         "every event has its run; 2 model calls name one that is not here, as they may; "
         "1 child runs name one that is not here, as they may",

@@ -372,8 +372,8 @@ def test_a_run_changed_after_indexing_is_not_damage(persistence: Persistence) ->
     persistence.create_agent_run(run)
     persistence.search.index_pending()
     persistence.update_agent_run("run", run)
-    [finding] = persistence.search.check(deep=True)
-    assert (finding.level, finding.message) == ("ok", "1 records wait to be indexed")
+    [check] = persistence.search.check(deep=True)
+    assert (check.level, check.message) == ("ok", "1 records wait to be indexed")
 
 
 def test_a_stub_is_found_once_it_is_filled_in(persistence: Persistence) -> None:
@@ -399,7 +399,7 @@ def test_deleted_records_are_not_found(persistence: Persistence) -> None:
     say(persistence, "word late")
     assert persistence.delete_agent_run("run")
     assert found(persistence, "word") == []
-    assert all(finding.level == "ok" for finding in persistence.search.check(deep=True))
+    assert all(check.level == "ok" for check in persistence.search.check(deep=True))
     # A model call keeps its numbers, and stays stored without its text.
     assert [hit.kind for hit in persistence.search_text("-word")] == ["usage"]
 
@@ -445,7 +445,7 @@ def test_records_indexed_just_before_their_deletion_leave_no_text(
     monkeypatch.setattr(indexing.Indexing, "words", read_and_index)
     persistence.delete_agent_run("run")
     assert indexed(persistence, "secret") == 0
-    assert all(finding.level == "ok" for finding in persistence.search.check(deep=True))
+    assert all(check.level == "ok" for check in persistence.search.check(deep=True))
 
 
 def test_records_stored_after_a_deletion_are_found(persistence: Persistence) -> None:
@@ -464,7 +464,7 @@ def test_missing_ids_that_reappear_are_found_once(persistence: Persistence) -> N
     persistence.delete_agent_run("last")
     say(persistence, *(f"word {number}" for number in range(7)))
     assert len(persistence.search_text("word")) == 2 + 7
-    assert all(finding.level == "ok" for finding in persistence.search.check(deep=True))
+    assert all(check.level == "ok" for check in persistence.search.check(deep=True))
 
 
 def test_others_find_deleted_records_until_the_transaction_ends(
@@ -556,9 +556,9 @@ def test_an_index_of_another_tokenizer_version_needs_a_rebuild(
     assert found(persistence, "word") == ["word"]
     with monkeypatch.context() as patch:
         patch.setattr("curio_persistence.capabilities.search.VERSION", "later")
-        [finding] = persistence.search.check()
-        assert finding.level == "warning"
-        assert "index --rebuild" in finding.advice
+        [check] = persistence.search.check()
+        assert check.level == "warning"
+        assert "index --rebuild" in check.advice
     persistence.search.rebuild()
     assert persistence.search.check()[0].level == "ok"
 
@@ -606,7 +606,7 @@ def test_a_persistence_without_search_leaves_the_index_to_others(open_again: Ope
     assert found(persistence, "word") == ["word two", "word one"]
     assert without.delete_agent_run("run")
     assert found(persistence, "word") == []
-    assert all(finding.level == "ok" for finding in persistence.search.check(deep=True))
+    assert all(check.level == "ok" for check in persistence.search.check(deep=True))
     without.search.enable()
     assert without.search.enabled
 
@@ -665,7 +665,7 @@ def test_a_read_only_persistence_searches_what_is_indexed(open_again: Open) -> N
     page = reader.search_text("word")
     assert [named(hit.record) for hit in page] == ["word one"]
     assert page.pending == 1
-    assert all(finding.level == "ok" for finding in reader.search.check(deep=True))
+    assert all(check.level == "ok" for check in reader.search.check(deep=True))
 
 
 def test_queued_records_are_found(persistence: Persistence) -> None:
@@ -703,7 +703,7 @@ def test_compacting_loses_nothing(persistence: Persistence) -> None:
     persistence.delete_agent_run("run")
     persistence.compact()
     assert found(persistence, "word") == ["word two"]
-    assert all(finding.level == "ok" for finding in persistence.search.check(deep=True))
+    assert all(check.level == "ok" for check in persistence.search.check(deep=True))
 
 
 def test_compacting_is_refused_inside_a_transaction(persistence: Persistence) -> None:

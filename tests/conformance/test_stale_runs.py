@@ -170,14 +170,14 @@ def test_a_clock_set_back_makes_no_run_stale(persistence: Persistence, clock: Ha
 
 
 def test_the_health_check_reports_stale_runs(persistence: Persistence, clock: Hands) -> None:
-    def finding() -> str:
-        [found] = [found for found in persistence.diagnose() if found.check == "runs"]
+    def check() -> str:
+        [found] = [found for found in persistence.diagnose() if found.name == "runs"]
         return found.level
 
     start(persistence, "run")
-    assert finding() == "ok"
+    assert check() == "ok"
     clock.move(hours=2)
-    assert finding() == "warning"
+    assert check() == "warning"
 
 
 @pytest.mark.before_io

@@ -153,7 +153,7 @@ def test_a_role_that_may_not_create_works_on_a_current_schema(server: PostgresSe
         assert persistence.get_agent_run_stats("writer")["total_runs"] == 2
         assert persistence.delete_agent_run("of-writer")
         assert persistence.delete_agent_run("stub")
-        assert {finding.level for finding in persistence.diagnose()} == {"ok"}
+        assert {check.level for check in persistence.diagnose()} == {"ok"}
 
 
 @pytest.mark.parametrize("read_only", [False, True])

@@ -98,7 +98,7 @@ def test_a_deep_check_names_rows_that_cannot_be_read(
 ) -> None:
     damage(path)
     with SQLitePersistence(path) as persistence:
-        found = {finding.check: finding for finding in persistence.diagnose(deep=True)}
+        found = {check.name: check for check in persistence.diagnose(deep=True)}
         said = found.get("texts", found["integrity"])
         assert said.level == "error"
         assert "agent_runs" in said.message
@@ -111,7 +111,7 @@ def test_a_deep_check_reports_a_value_that_differs_from_its_index(path: Path) ->
     at = content.index(b"run 1")
     path.write_bytes(content[:at] + b"run 9" + content[at + 5 :])
     with SQLitePersistence(path) as persistence:
-        found = {finding.check: finding for finding in persistence.diagnose(deep=True)}
+        found = {check.name: check for check in persistence.diagnose(deep=True)}
     assert found["integrity"].level == "error"
     assert "index" in found["integrity"].message
 

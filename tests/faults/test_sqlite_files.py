@@ -161,7 +161,7 @@ def test_damage_found_while_reading_is_an_error_not_an_empty_list(folder: Path) 
         with pytest.raises(CorruptDatabaseError, match=r"good\.db is damaged"):
             persistence.get_agent_runs(limit=None)
         assert not persistence.health_check()
-        assert "error" in {finding.level for finding in persistence._store.diagnose()}
+        assert "error" in {check.level for check in persistence._store.diagnose()}
 
 
 # --- permissions ------------------------------------------------------------------------------
@@ -192,7 +192,7 @@ CHECK_UP = """
 import sys
 from curio_persistence import SQLitePersistence
 with SQLitePersistence(sys.argv[1], read_only=True) as persistence:
-    found = {finding.check: finding for finding in persistence.diagnose()}
+    found = {check.name: check for check in persistence.diagnose()}
 print(found["journal"].level, found["journal"].message)
 """
 

@@ -15,7 +15,7 @@ import pytest
 from curio_persistence import (
     AgentRun,
     AgentRunEvent,
-    Finding,
+    HealthCheck,
     PersistenceError,
     SQLitePersistence,
     StorageFullError,
@@ -108,7 +108,7 @@ def test_writes_before_the_disk_was_full_are_stored(
     disk.make_room()
     persistence.log_agent_run_event(AgentRunEvent("agent", "run"))
     assert len(persistence.get_agent_run_events("run")) == written + 1
-    assert {finding.check: finding.level for finding in persistence.diagnose()}["integrity"] == "ok"
+    assert {check.name: check.level for check in persistence.diagnose()}["integrity"] == "ok"
 
 
 def test_a_write_that_does_not_fit_stores_nothing(
@@ -207,7 +207,7 @@ def test_the_health_check_reports_a_full_disk(real_disk: SmallDisk) -> None:
     found = check_up(path)
     assert found["disk"].level == "error"
     assert found["disk"].message.startswith("0.0 MB free on its disk: writes fail")
-    assert found["journal"] == Finding("journal", "ok", "write-ahead log, 0.0 MB")
+    assert found["journal"] == HealthCheck("journal", "ok", "write-ahead log, 0.0 MB")
 
 
 def test_the_health_check_reports_too_little_space_to_compact() -> None:
@@ -227,9 +227,9 @@ def test_the_health_check_reports_too_little_space_to_compact() -> None:
         assert (program, main(arguments)) == ("curio-persistence", 0)
 
 
-def check_up(path: Path) -> dict[str, Finding]:
+def check_up(path: Path) -> dict[str, HealthCheck]:
     with SQLitePersistence(path, read_only=True) as persistence:
-        return {finding.check: finding for finding in persistence.diagnose()}
+        return {check.name: check for check in persistence.diagnose()}
 
 
 @contextmanager

@@ -53,7 +53,7 @@ NAMES = [
     "EventType",
     "ExportReport",
     "FailureGroup",
-    "Finding",
+    "HealthCheck",
     "ImportReport",
     "InMemoryPersistence",
     "InvalidValueError",
@@ -211,7 +211,7 @@ OTHERS = {
     Stream.to_arrow: "(self) -> Any",
     Stream.close: "(self) -> None",
     Persistence.transaction: "(self) -> AbstractContextManager[None]",
-    Persistence.diagnose: "(self, *, deep: bool = False) -> list[Finding]",
+    Persistence.diagnose: "(self, *, deep: bool = False) -> list[HealthCheck]",
     Persistence.buffered: "(self, *, max_items: int = 10000, "
     "max_bytes: int = 67108864, max_seconds: float = 1.0, "
     "overflow: Overflow = 'block', install_sigterm: bool = False) -> BufferedPersistence",
@@ -244,7 +244,7 @@ OTHERS = {
     Search.enable: "(self) -> None",
     Search.disable: "(self) -> None",
     Search.rebuild: "(self, *, progress: Progress | None = None) -> int",
-    Search.check: "(self, *, deep: bool = False) -> list[Finding]",
+    Search.check: "(self, *, deep: bool = False) -> list[HealthCheck]",
 }
 FILTERS: dict[type, str] = {
     RunFilters: "agent_id run_id session_id parent_run_id status tags any_tags user_id "

@@ -122,9 +122,7 @@ def test_a_newer_database_with_additive_steps_is_used(
     with database.open(read_only=read_only) as persistence:
         assert persistence.schema_version() == TODAY + 2
         assert len(persistence.get_agent_run_events("old")) == 1
-        assert {
-            finding.level for finding in persistence.diagnose() if finding.check == "schema"
-        } == {"ok"}
+        assert {check.level for check in persistence.diagnose() if check.name == "schema"} == {"ok"}
         if not read_only:
             persistence.create_agent_run(AgentRun("agent", "another"))
             persistence.update_agent_run("old", AgentRun("agent", "old", status="completed"))

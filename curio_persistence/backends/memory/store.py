@@ -21,7 +21,7 @@ from curio_persistence.concurrency import forking
 from curio_persistence.concurrency.fair_lock import FairLock, Ticket
 from curio_persistence.errors import AccessDeniedError, ClosedError
 from curio_persistence.store.aggregates import aggregate_rows
-from curio_persistence.store.base import Finding, conflict, missing_reference
+from curio_persistence.store.base import HealthCheck, conflict, missing_reference
 from curio_persistence.store.filters import (
     Filter,
     GroupKey,
@@ -255,12 +255,12 @@ class MemoryStore(TransactionalStore, forking.Forkable):
         self._check_outside("compact()")
 
     @_exclusive
-    def diagnose(self, *, deep: bool = False) -> list[Finding]:
+    def diagnose(self, *, deep: bool = False) -> list[HealthCheck]:
         rows = ", ".join(f"{len(self._rows(t).by_id)} {t.name}" for t in TABLES)
         calls = self._without_run(USAGE, "run_id")
         children = self._without_run(RUNS, "parent_run_id")
         return [
-            Finding("memory", "ok", f"{rows}; gone when the process ends"),
+            HealthCheck("memory", "ok", f"{rows}; gone when the process ends"),
             health.orphans(0, None, calls, children),
         ]
 

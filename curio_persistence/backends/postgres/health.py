@@ -7,7 +7,7 @@ from datetime import date, timedelta
 from typing import NamedTuple
 
 from curio_persistence.backends.sql import health
-from curio_persistence.store.base import Finding
+from curio_persistence.store.base import HealthCheck
 
 # In one statement, so that an ailing server is asked once. Every user may count connections
 # here, and nowhere else.
@@ -65,52 +65,52 @@ class Server(NamedTuple):
     failures: int = 0
     """Damaged pages that the server has met since its statistics were reset."""
 
-    def engine(self, today: date) -> Finding:
+    def engine(self, today: date) -> HealthCheck:
         if today <= _last_day(self.major):
-            return Finding("engine", "ok", f"PostgreSQL {self.version}")
-        return Finding(
+            return HealthCheck("engine", "ok", f"PostgreSQL {self.version}")
+        return HealthCheck(
             "engine",
             "warning",
             f"PostgreSQL {self.version} gets no corrections any more, not even of its security",
             "Upgrade the server, with pg_upgrade, or with pg_dump and pg_restore.",
         )
 
-    def text(self) -> Finding:
+    def text(self) -> HealthCheck:
         if self.encoding == "UTF8":
-            return Finding("encoding", "ok", "UTF8")
-        return Finding(
+            return HealthCheck("encoding", "ok", "UTF8")
+        return HealthCheck(
             "encoding",
             "error",
             f"the database's encoding is {self.encoding}: much text cannot be stored",
             "Create a database with ENCODING 'UTF8' and move the tables there.",
         )
 
-    def checksums(self) -> Finding:
-        """Return the finding on the checksums of pages, by which a server notices a bad disk."""
+    def checksums(self) -> HealthCheck:
+        """Check that pages have checksums, by which a server notices a bad disk."""
         if self.failures:
-            return Finding(
+            return HealthCheck(
                 "checksums",
                 "error",
                 f"{self.failures:,} damaged pages were read in this cluster",
                 "Look into the server's log for the files, and restore a backup to another disk.",
             )
         if self.has_checksums:
-            return Finding("checksums", "ok", "the server checks each page that it reads")
-        return Finding(
+            return HealthCheck("checksums", "ok", "the server checks each page that it reads")
+        return HealthCheck(
             "checksums",
             "ok",
             "off: damage on the disk goes unnoticed (pg_checksums --enable, on a stopped server)",
         )
 
-    def pool(self, milliseconds: float, in_use: int, idle: int, most: int) -> Finding:
+    def pool(self, milliseconds: float, in_use: int, idle: int, most: int) -> HealthCheck:
         wanted = most - in_use - idle
         said = (
             f"answers in {milliseconds:.2f} ms; {in_use} connections in use, {idle} idle, at most "
             f"{most}; the server has room for {max(self.places, 0):,} more"
         )
         if wanted <= self.places:
-            return Finding("pool", "ok", said)
-        return Finding(
+            return HealthCheck("pool", "ok", said)
+        return HealthCheck(
             "pool",
             "warning",
             f"{said}, and the pool may want {wanted:,}",
@@ -119,9 +119,9 @@ class Server(NamedTuple):
         )
 
 
-def invalid_indexes(names: Sequence[str]) -> Finding:
-    """Return the finding for indexes that a failed CREATE INDEX CONCURRENTLY left behind."""
-    return Finding(
+def invalid_indexes(names: Sequence[str]) -> HealthCheck:
+    """Report indexes that a failed CREATE INDEX CONCURRENTLY left behind."""
+    return HealthCheck(
         "indexes",
         "warning",
         f"invalid: {', '.join(names)}; every write maintains them, and no query uses them",
@@ -142,14 +142,14 @@ class TableRoom(NamedTuple):
         return self.dead >= _MANY_DEAD and 2 * self.dead >= self.live
 
 
-def space(tables: Sequence[TableRoom], schema: str) -> Finding:
-    """Return the finding on the size of the tables, and on dead rows that vacuum left."""
+def space(tables: Sequence[TableRoom], schema: str) -> HealthCheck:
+    """Check the size of the tables, and count the dead rows that vacuum left."""
     bloated = [table for table in tables if table.is_bloated]
     dead = sum(table.dead for table in tables)
     said = f"{health.size(sum(table.size for table in tables))}, with {dead:,} dead rows"
     if not bloated:
-        return Finding("space", "ok", said)
-    return Finding(
+        return HealthCheck("space", "ok", said)
+    return HealthCheck(
         "space",
         "warning",
         f"{said}: autovacuum does not keep up",

@@ -27,7 +27,7 @@ from curio_persistence.backends.sql import migrations
 from curio_persistence.backends.sql.statements import columns_of, shape_of
 from curio_persistence.clock import utc_now
 from curio_persistence.errors import PersistenceError
-from curio_persistence.store.base import Finding
+from curio_persistence.store.base import HealthCheck
 from curio_persistence.store.codecs import PICODOLLARS, encode_money, encode_time
 from curio_persistence.store.filters import Bucket, Filter, Select
 from curio_persistence.store.query import Query, Snapshot
@@ -194,7 +194,7 @@ class PostgresStore(PostgresCopy, PostgresQueries, PostgresDDL):
 
     # --- health, and what went wrong ----------------------------------------------------------
 
-    def diagnose(self, *, deep: bool = False) -> list[Finding]:
+    def diagnose(self, *, deep: bool = False) -> list[HealthCheck]:
         [answer] = self._read(health.SERVER, ())
         server = health.Server(*answer)
         ours = self._schema_name, list(migrations.OUR_TABLES)
@@ -202,26 +202,26 @@ class PostgresStore(PostgresCopy, PostgresQueries, PostgresDDL):
         size = sum(table.size for table in tables)
         return [
             server.engine(utc_now().date()),
-            migrations.finding(self._catalog(), self.dialect),
+            migrations.check(self._catalog(), self.dialect),
             server.text(),
             server.checksums(),
-            self._pool_finding(server),
+            self._pool_check(server),
             health.space(tables, self._schema),
-            self._indexes_finding(self._read(health.INDEXES, ours)),
+            self._indexes_check(self._read(health.INDEXES, ours)),
             common_health.views({v for (v,) in self._read(health.VIEWS, (self._schema_name,))}),
-            self._orphans_finding()
+            self._orphans_check()
             if deep or size <= common_health.SMALL
             else common_health.unread("orphans", size),
         ]
 
-    def _pool_finding(self, server: health.Server) -> Finding:
+    def _pool_check(self, server: health.Server) -> HealthCheck:
         begin = time.perf_counter()
         self._read("SELECT 1", ())
         milliseconds = (time.perf_counter() - begin) * 1000
         in_use, idle = self._pool.in_use(), self._pool.idle()
         return server.pool(milliseconds, in_use, idle, self._sizes[1])
 
-    def _indexes_finding(self, found: list[tuple[Any, ...]]) -> Finding:
+    def _indexes_check(self, found: list[tuple[Any, ...]]) -> HealthCheck:
         invalid = [self._qualified(name) for name, is_valid in found if not is_valid]
         if invalid:
             return health.invalid_indexes(invalid)

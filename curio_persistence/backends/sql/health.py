@@ -1,11 +1,11 @@
-"""The findings of a check-up common to all databases: size, indexes, views and references."""
+"""The health checks common to all SQL databases: size, indexes, views and references."""
 
 from __future__ import annotations
 
 from collections.abc import Set
 
 from curio_persistence.backends.sql import migrations
-from curio_persistence.store.base import Finding
+from curio_persistence.store.base import HealthCheck
 
 SMALL = 64_000_000
 """The bytes that every check-up reads, in a tenth of a second or two; where there are
@@ -16,9 +16,9 @@ def size(octets: int) -> str:
     return f"{octets / 1_000_000:,.1f} MB"
 
 
-def unread(check: str, octets: int) -> Finding:
-    """Return the finding that a check would have to read everything."""
-    return Finding(
+def unread(check: str, octets: int) -> HealthCheck:
+    """Report a check that was skipped, as it would have to read everything."""
+    return HealthCheck(
         check,
         "ok",
         f"not looked at: that reads all {size(octets)}",
@@ -26,12 +26,12 @@ def unread(check: str, octets: int) -> Finding:
     )
 
 
-def indexes(found: Set[str], dialect: str) -> Finding:
-    """Return the finding on missing indexes."""
+def indexes(found: Set[str], dialect: str) -> HealthCheck:
+    """Report missing indexes."""
     missing = sorted(migrations.indexes(dialect) - found)
     if not missing:
-        return Finding("indexes", "ok", "all there")
-    return Finding(
+        return HealthCheck("indexes", "ok", "all there")
+    return HealthCheck(
         "indexes",
         "warning",
         f"missing: {', '.join(missing)}; what they are for reads whole tables",
@@ -39,25 +39,25 @@ def indexes(found: Set[str], dialect: str) -> Finding:
     )
 
 
-def views(found: Set[str]) -> Finding:
-    """Return the finding on the views that people read; nothing else depends on them."""
+def views(found: Set[str]) -> HealthCheck:
+    """Check the views that people read; nothing else depends on them."""
     missing = [name for name in migrations.VIEWS if name not in found]
     if not missing:
-        return Finding("views", "ok", ", ".join(migrations.VIEWS))
-    return Finding(
+        return HealthCheck("views", "ok", ", ".join(migrations.VIEWS))
+    return HealthCheck(
         "views",
         "ok",
         f"without {', '.join(missing)}: dropped, or the name is that of another program's table",
     )
 
 
-def orphans(events: int, one_run: str | None, calls: int, children: int) -> Finding:
-    """Return the finding on rows whose run does not exist; `one_run` is one that events name.
+def orphans(events: int, one_run: str | None, calls: int, children: int) -> HealthCheck:
+    """Report rows whose run does not exist; `one_run` is one that events name.
 
     Model calls and child runs may: a call can stand alone, a parent be recorded elsewhere.
     """
     if events:
-        return Finding(
+        return HealthCheck(
             "orphans",
             "warning",
             f"{events:,} events are of runs that do not exist, {one_run} for one: a program wrote "
@@ -70,4 +70,4 @@ def orphans(events: int, one_run: str | None, calls: int, children: int) -> Find
         for count, of_what in ((calls, "model calls"), (children, "child runs"))
         if count
     ]
-    return Finding("orphans", "ok", "; ".join(["every event has its run", *others]))
+    return HealthCheck("orphans", "ok", "; ".join(["every event has its run", *others]))

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from curio_persistence.errors import SchemaMismatchError
-from curio_persistence.store.base import Finding
+from curio_persistence.store.base import HealthCheck
 from curio_persistence.store.table import Table
 from curio_persistence.tables import ALL_TABLES, EVENTS, RUNS, TABLES, USAGE
 
@@ -182,14 +182,14 @@ def outdated(catalog: Catalog, dialect: str, location: str, command: str) -> Sch
     return SchemaMismatchError(f"{location} {said}", found=found, wanted=wanted, command=command)
 
 
-def finding(catalog: Catalog, dialect: str) -> Finding:
-    """Return the finding of a check-up of the schema."""
+def check(catalog: Catalog, dialect: str) -> HealthCheck:
+    """Check the version of the schema."""
     version = catalog.version
     shipped = {step.version: step.checksum for step in migrations(dialect)}
     altered = [s.name for s in catalog.applied if shipped.get(s.version, s.checksum) != s.checksum]
     if not altered:
-        return Finding("schema", "ok", f"version {version}")
-    return Finding(
+        return HealthCheck("schema", "ok", f"version {version}")
+    return HealthCheck(
         "schema",
         "warning",
         f"version {version}, but made by other statements than this version ships: "

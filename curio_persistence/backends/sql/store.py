@@ -22,7 +22,7 @@ from curio_persistence.backends.sql.statements import (
 from curio_persistence.clock import utc_now
 from curio_persistence.errors import InvalidValueError, PersistenceError, SchemaMismatchError
 from curio_persistence.store.aggregates import aggregate_rows
-from curio_persistence.store.base import Finding
+from curio_persistence.store.base import HealthCheck
 from curio_persistence.store.codecs import encode_time
 from curio_persistence.store.filters import Bucket, GroupKey, Measure, Where
 from curio_persistence.store.query import Query
@@ -157,7 +157,7 @@ class SQLStore(SQLStatements):
             )
         return migrations.Catalog(tables, tuple(migrations.Migration(*row) for row in applied))
 
-    def _orphans_finding(self) -> Finding:
+    def _orphans_check(self) -> HealthCheck:
         events, one_run = self._without_run(EVENTS, "run_id")
         calls, _ = self._without_run(USAGE, "run_id")
         children, _ = self._without_run(RUNS, "parent_run_id")

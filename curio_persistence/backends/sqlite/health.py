@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from curio_persistence.backends.sql import health, migrations
 from curio_persistence.backends.sqlite.connections import SQLiteConnections
 from curio_persistence.errors import CorruptDatabaseError
-from curio_persistence.store.base import Finding
+from curio_persistence.store.base import HealthCheck
 from curio_persistence.store.filters import Filter, Where
 from curio_persistence.store.table import Table
 from curio_persistence.tables import TABLES
@@ -40,14 +40,14 @@ class Room(NamedTuple):
     def size(self) -> int:
         return self.page_size * self.pages
 
-    def finding(self, path: Path) -> Finding:
-        """Return the finding of a check-up. SQLite reuses empty pages before the file grows."""
+    def check(self, path: Path) -> HealthCheck:
+        """Check the space in the file. SQLite reuses empty pages before the file grows."""
         empty = self.page_size * self.free
         said = f"{health.size(self.size)}, of them {health.size(empty)} empty"
         if empty < _WORTH_IT or 2 * self.free < self.pages:
-            return Finding("space", "ok", said)
+            return HealthCheck("space", "ok", said)
         how = "PRAGMA incremental_vacuum" if self.auto_vacuum == _INCREMENTAL else "VACUUM"
-        return Finding(
+        return HealthCheck(
             "space",
             "warning",
             said,
@@ -55,8 +55,8 @@ class Room(NamedTuple):
             f"sqlite3 {shlex.quote(str(path))} '{how}'",
         )
 
-    def disk_finding(self, free: int, make_room: str) -> Finding:
-        """Return the finding on the free bytes of the file's disk.
+    def disk_check(self, free: int, make_room: str) -> HealthCheck:
+        """Check the free bytes of the file's disk.
 
         A VACUUM writes what is not empty twice: into the log, and into a temporary file, which may
         be on another disk.
@@ -64,45 +64,45 @@ class Room(NamedTuple):
         needed = 2 * (self.size - self.page_size * self.free)
         said = f"{health.size(free)} free on its disk"
         if free >= max(needed, _LITTLE):
-            return Finding("disk", "ok", said)
+            return HealthCheck("disk", "ok", said)
         advice = f"Free some there, or make room inside the file: {make_room}"
         if free < _LITTLE:
-            return Finding("disk", "error", f"{said}: writes fail, or soon will", advice)
+            return HealthCheck("disk", "error", f"{said}: writes fail, or soon will", advice)
         said += f", less than the {health.size(needed)} that compact may need"
-        return Finding("disk", "warning", said, advice)
+        return HealthCheck("disk", "warning", said, advice)
 
 
 class SQLiteHealth(SQLiteConnections):
     """The part of a SQLite store that checks its health."""
 
-    def diagnose(self, *, deep: bool = False) -> list[Finding]:
+    def diagnose(self, *, deep: bool = False) -> list[HealthCheck]:
         room = self._room()
-        findings = [
-            _engine_finding(sqlite3.sqlite_version_info),
-            migrations.finding(self._catalog(), self.dialect),
-            self._journal_finding(),
-            room.finding(self._path),
-            *self._disk_findings(room),
-            self._indexes_finding(),
+        checks = [
+            _engine_check(sqlite3.sqlite_version_info),
+            migrations.check(self._catalog(), self.dialect),
+            self._journal_check(),
+            room.check(self._path),
+            *self._disk_checks(room),
+            self._indexes_check(),
             health.views(self._names("view")),
         ]
         if room.size > health.SMALL and not deep:
-            return [*findings, *(health.unread(c, room.size) for c in ("integrity", "orphans"))]
+            return [*checks, *(health.unread(c, room.size) for c in ("integrity", "orphans"))]
         # The second compares the indexes with the rows as well, in three times the time.
-        integrity = self._integrity_finding("integrity_check" if deep else "quick_check")
+        integrity = self._integrity_check("integrity_check" if deep else "quick_check")
         if integrity.level != "ok":
-            return [*findings, integrity]
-        findings += [integrity, self._orphans_finding()]
-        return [*findings, self._texts_finding()] if deep else findings
+            return [*checks, integrity]
+        checks += [integrity, self._orphans_check()]
+        return [*checks, self._texts_check()] if deep else checks
 
-    def _journal_finding(self) -> Finding:
+    def _journal_check(self) -> HealthCheck:
         mode = self._journal_mode()
         match mode:
             case "wal":
-                return self._log.finding()
+                return self._log.check()
             case "memory":
-                return Finding("journal", "ok", "none: it ends with the process")
-        return Finding(
+                return HealthCheck("journal", "ok", "none: it ends with the process")
+        return HealthCheck(
             "journal",
             "warning",
             f"journal mode is {mode!r}: readers and writers block each other",
@@ -119,12 +119,12 @@ class SQLiteHealth(SQLiteConnections):
         with self._file.open("rb") as file:
             return "wal" if file.read(19)[18] == _WAL else str(mode)
 
-    def _disk_findings(self, room: Room) -> Iterator[Finding]:
+    def _disk_checks(self, room: Room) -> Iterator[HealthCheck]:
         if not self._in_memory:
             import shutil  # Imported here: it takes 3 ms, and only a check-up needs it.
 
             free = shutil.disk_usage(self._file).free
-            yield room.disk_finding(free, f"{self._command('delete')} --older-than 90d --dry-run")
+            yield room.disk_check(free, f"{self._command('delete')} --older-than 90d --dry-run")
 
     def _room(self) -> Room:
         return Room(
@@ -134,26 +134,26 @@ class SQLiteHealth(SQLiteConnections):
             )
         )
 
-    def _indexes_finding(self) -> Finding:
+    def _indexes_check(self) -> HealthCheck:
         return health.indexes(self._names("index"), self.dialect)
 
     def _names(self, kind: str) -> set[str]:
         names = self._read("SELECT name FROM sqlite_master WHERE type = ?", (kind,))
         return {name for (name,) in names}
 
-    def _integrity_finding(self, check: str) -> Finding:
+    def _integrity_check(self, check: str) -> HealthCheck:
         faults = [row[0] for row in self._read(f"PRAGMA {check}({_NAMED})", ())]
         if faults == ["ok"]:
-            return Finding("integrity", "ok", f"{check} found no damage")
-        return Finding("integrity", "error", "; ".join(faults), _ADVICE)
+            return HealthCheck("integrity", "ok", f"{check} found no damage")
+        return HealthCheck("integrity", "error", "; ".join(faults), _ADVICE)
 
-    def _texts_finding(self) -> Finding:
+    def _texts_check(self) -> HealthCheck:
         """Read every row as a caller would."""
         damaged = [each for table in TABLES for each in self._damaged_rows(table)]
         if not damaged:
-            return Finding("texts", "ok", "every row can be read")
+            return HealthCheck("texts", "ok", "every row can be read")
         more = f", and {len(damaged) - _NAMED} more" if len(damaged) > _NAMED else ""
-        return Finding("texts", "error", "; ".join(damaged[:_NAMED]) + more, _ADVICE)
+        return HealthCheck("texts", "error", "; ".join(damaged[:_NAMED]) + more, _ADVICE)
 
     def _damaged_rows(self, table: Table[Any]) -> Iterator[str]:
         """Describe each row that cannot be decoded."""
@@ -176,15 +176,15 @@ class SQLiteHealth(SQLiteConnections):
         return ""
 
 
-def _engine_finding(version: tuple[int, int, int]) -> Finding:
-    """Return the finding on the WAL-reset fault (fixed in 3.51.3, 3.50.7 and 3.44.6)."""
+def _engine_check(version: tuple[int, int, int]) -> HealthCheck:
+    """Look for the WAL-reset fault (fixed in 3.51.3, 3.50.7 and 3.44.6)."""
     text = ".".join(map(str, version))
     fixed = (
         version >= (3, 51, 3) or (3, 50, 7) <= version < (3, 51) or (3, 44, 6) <= version < (3, 45)
     )
     if fixed:
-        return Finding("engine", "ok", f"SQLite {text}")
-    return Finding(
+        return HealthCheck("engine", "ok", f"SQLite {text}")
+    return HealthCheck(
         "engine",
         "warning",
         f"SQLite {text} can, rarely, damage a WAL database when two connections checkpoint in the "

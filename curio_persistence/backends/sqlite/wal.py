@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from curio_persistence.backends.sql import health
-from curio_persistence.store.base import Finding
+from curio_persistence.store.base import HealthCheck
 
 PAGES = 8_000
 """After how many pages to make a checkpoint. SQLite's own choice is 1,000."""
@@ -92,12 +92,12 @@ class WriteAheadLog:
         holder = f"a snapshot held {held}" if held else "a reader in another process, or a query"
         return f"the write-ahead log has grown to {health.size(size)} because of {holder}"
 
-    def finding(self) -> Finding:
-        """Return the finding of a check-up."""
+    def check(self) -> HealthCheck:
+        """Check the size of the log."""
         size = self.size()
         if size <= _REMARKABLE * LIMIT:
-            return Finding("journal", "ok", f"write-ahead log, {health.size(size)}")
-        return Finding("journal", "warning", self._grown(size), _ADVICE)
+            return HealthCheck("journal", "ok", f"write-ahead log, {health.size(size)}")
+        return HealthCheck("journal", "warning", self._grown(size), _ADVICE)
 
 
 def _begin_anew(writer: sqlite3.Connection) -> bool:

@@ -29,7 +29,7 @@ from curio_persistence.errors import (
     UnsupportedError,
 )
 from curio_persistence.progress import Progress
-from curio_persistence.store.base import Finding, Store
+from curio_persistence.store.base import HealthCheck, Store
 from curio_persistence.store.codecs import decode_time
 from curio_persistence.store.cursors import Cursors
 from curio_persistence.store.filters import Order, Where, checked_count
@@ -150,11 +150,11 @@ class Search:
             with self._store.transaction():
                 index.remove(kind, orphans, {})
 
-    def check(self, *, deep: bool = False) -> list[Finding]:
+    def check(self, *, deep: bool = False) -> list[HealthCheck]:
         """Return the state of the index and of its backlog; `deep` compares it with the records."""
         metadata = self._indexing.metadata()
         if not metadata.enabled:
-            return [Finding("search", "ok", "switched off")]
+            return [HealthCheck("search", "ok", "switched off")]
         if metadata.version not in (None, VERSION):
             return [
                 _damaged(
@@ -167,7 +167,7 @@ class Search:
         if deep and (orphans := self._orphans()):
             message += f"; {orphans:,} records were deleted by other programs: compact() leaves"
             message += " nothing of their words"
-        return [Finding("search", "ok", message)]
+        return [HealthCheck("search", "ok", message)]
 
     def _damage(self) -> str:
         """Describe what the index lacks."""
@@ -308,8 +308,8 @@ def _checked_wait(max_wait: Any) -> float:
     return float(min(max_wait, _LONGEST))
 
 
-def _damaged(how: str) -> Finding:
-    return Finding(
+def _damaged(how: str) -> HealthCheck:
+    return HealthCheck(
         "search",
         "warning",
         f"the search index is {how}",

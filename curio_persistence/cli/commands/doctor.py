@@ -2,8 +2,8 @@
 
 It changes nothing, and takes a moment however large the database is: damage and orphans, for which
 everything must be read, are looked for in databases of up to 64 MB, and with --deep. Exits with 5
-if the database is damaged, with 0 if there are only warnings. A database that cannot be opened is a
-finding too, with the exit code of that failure.
+if the database is damaged, with 0 if there are only warnings. A database that cannot be opened is
+a failed check too, with the exit code of that failure.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from curio_persistence.cli.terminal.text import cells, one_line, padded, without
 from curio_persistence.errors import PersistenceError
 
 if TYPE_CHECKING:
-    from curio_persistence import Finding
+    from curio_persistence import HealthCheck
 
 EXAMPLES = """\
   curio-persistence doctor
   curio-persistence doctor --url sqlite:///agent_sdk.db --deep
-  curio-persistence doctor --json > findings.json
+  curio-persistence doctor --json > checks.json
 """
 
 _STYLES = {"ok": GREEN, "warning": YELLOW, "error": RED}
@@ -40,21 +40,21 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(options: Namespace, output: Output) -> int:
-    from curio_persistence import Finding
+    from curio_persistence import HealthCheck
 
     try:
         with open_for_reading(options) as persistence:
-            place, findings = persistence.location, persistence.diagnose(deep=options.deep)
-        code = _code(findings)
+            place, checks = persistence.location, persistence.diagnose(deep=options.deep)
+        code = _code(checks)
     except PersistenceError as error:
-        findings = [Finding("database", "error", *_message_and_advice(error))]
+        checks = [HealthCheck("database", "error", *_message_and_advice(error))]
         place, code = "", exit_code(error)
     if not output.for_people:
-        output.json([finding._asdict() for finding in findings])
+        output.json([check._asdict() for check in checks])
         return code
     if place:
         output.line(one_line(place))
-    _show(findings, output)
+    _show(checks, output)
     return code
 
 
@@ -64,17 +64,17 @@ def _message_and_advice(error: PersistenceError) -> tuple[str, str]:
     return message.rstrip("."), advice
 
 
-def _code(findings: Iterable[Finding]) -> int:
-    failed = {finding.check for finding in findings if finding.level == "error"}
+def _code(checks: Iterable[HealthCheck]) -> int:
+    failed = {check.name for check in checks if check.level == "error"}
     if failed & {"integrity", "texts"}:
         return DAMAGED
     return FAILED if failed else OK
 
 
-def _show(findings: list[Finding], output: Output) -> None:
-    width = max(cells(finding.check) for finding in findings)
-    for check, level, message, advice in findings:
-        start = f"{padded(level, _LEVEL_WIDTH)}  {padded(check, width)}  "
+def _show(checks: list[HealthCheck], output: Output) -> None:
+    width = max(cells(check.name) for check in checks)
+    for name, level, message, advice in checks:
+        start = f"{padded(level, _LEVEL_WIDTH)}  {padded(name, width)}  "
         first, *rest = _wrapped(message, start, output)
         output.line(output.paint(level, _STYLES[level]) + first[len(level) :])
         for line in rest:
