@@ -42,14 +42,14 @@ exit codes:
   2  wrong usage            5  the database is damaged
 
 examples:
-  curio-persistence init
+  curio-persistence migrate
   curio-persistence runs --status failed --limit 5
   curio-persistence runs --help
 """
 
 # Each is a module of `commands`, imported only when its command was named.
 _COMMANDS = {
-    "init": "make the tables, or bring them up to date",
+    "migrate": "make the tables, or migrate those of an older version",
     "runs": "list runs, or show one",
     "events": "list events, or show what happened in a run",
     "failures": "show what failed and why, grouped by message",

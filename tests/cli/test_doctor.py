@@ -97,9 +97,9 @@ def _a_folder(program: Program) -> None:
 @pytest.mark.parametrize(
     ("prepare", "code", "message", "advice"),
     [
-        (_missing, 3, "No database exists at agents.db", "init --db-path agents.db"),
+        (_missing, 3, "No database exists at agents.db", "migrate --db-path agents.db"),
         (_not_a_database, 5, "is damaged or not a SQLite database", "backup"),
-        (_without_tables, 1, "has no tables of curio_persistence", "init --db-path agents.db"),
+        (_without_tables, 1, "has no tables of curio_persistence", "migrate --db-path agents.db"),
         (_with_other_tables, 1, "did not make: agent_runs", "Use another file"),
         (_a_folder, 2, "agents.db is a folder; name a file in it", ""),
     ],

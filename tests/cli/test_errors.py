@@ -32,7 +32,7 @@ def assert_one_line(ended: Ended, code: int, *parts: str) -> None:
 @pytest.mark.parametrize("command", READING, ids=" ".join)
 def test_a_mistyped_file_is_not_found_and_not_created(program: Program, command: list[str]) -> None:
     ended = program(*command, "--db-path", "typo.db")
-    assert_one_line(ended, 3, "typo.db", "curio-persistence init --db-path typo.db")
+    assert_one_line(ended, 3, "typo.db", "curio-persistence migrate --db-path typo.db")
     assert not program.files()
 
 
@@ -129,7 +129,7 @@ def test_an_invalid_value_is_wrong_usage(
 
 def test_a_file_that_is_not_a_database_is_damaged(program: Program) -> None:
     (program.folder / "notes.txt").write_text("Not a database, whatever they say. " * 100)
-    for command in (*READING, ["init"]):
+    for command in (*READING, ["migrate"]):
         assert_one_line(program(*command, "--db-path", "notes.txt"), 5, "notes.txt is damaged")
     assert program.files() == {"notes.txt"}
 
@@ -153,7 +153,7 @@ def damage(path: Path, tree: str) -> None:
 
 def test_an_unreachable_server_is_unavailable(program: Program) -> None:
     url = "postgresql://me:secret@127.0.0.1:1/agents"
-    for command in (*READING, ["init"]):
+    for command in (*READING, ["migrate"]):
         ended = program(*command, "--url", url)
         assert_one_line(ended, 4, "cannot be reached", "127.0.0.1")
         assert "secret" not in ended.said
@@ -163,7 +163,7 @@ def test_a_missing_database_of_a_server_is_not_found(program: Program, postgres1
     settings = parse_dsn(postgres18)
     del settings["dbname"]
     url = f"postgresql:///unheard_of?{urlencode(settings)}"
-    for command in (*READING, ["init"], ["tail", "-f"]):
+    for command in (*READING, ["migrate"], ["tail", "-f"]):
         ended = program(*command, "--url", url)
         assert_one_line(ended, 3, '"unheard_of" does not exist', "Create the database")
     assert program("doctor", "--url", url).code == 3

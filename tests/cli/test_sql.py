@@ -111,6 +111,6 @@ def test_a_table_of_another_program_takes_precedence_over_a_view(program: Progra
         connection.execute("CREATE TABLE runs (what TEXT)")
         connection.execute("INSERT INTO runs VALUES ('theirs')")
         connection.commit()
-    assert program("init").code == 0
+    assert program("migrate").code == 0
     assert program("sql", "SELECT * FROM runs").json() == [{"what": "theirs"}]
     assert program("sql", "SELECT * FROM llm_calls").json() == []

@@ -746,7 +746,7 @@ def test_missing_tables_can_be_created_while_records_wait(path: Path) -> None:
     sqlite3.connect(path).close()
     with SQLitePersistence(path, initialize=False).buffered(max_seconds=0) as buffered:
         log(buffered, "early")
-        with pytest.raises(SchemaMismatchError, match="curio-persistence init"):
+        with pytest.raises(SchemaMismatchError, match="curio-persistence migrate"):
             buffered.flush()
         buffered.initialize_schema()
         assert logged(buffered) == ["early"]
@@ -758,7 +758,7 @@ def test_appends_raise_a_persistent_error(path: Path, caplog: pytest.LogCaptureF
     buffered = SQLitePersistence(path, initialize=False).buffered(max_seconds=NEVER)
     log(buffered, "early")
     for call in (buffered.flush, partial(log, buffered, "late"), buffered.close):
-        with pytest.raises(SchemaMismatchError, match="curio-persistence init"):
+        with pytest.raises(SchemaMismatchError, match="curio-persistence migrate"):
             call()
     assert buffered.dropped == {"SchemaMismatchError": 1}
     assert len(caplog.records) == 2, "that it failed, and what was lost"

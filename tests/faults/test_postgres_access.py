@@ -187,7 +187,7 @@ def test_a_role_that_may_not_create_gets_an_error_that_names_the_owner(
         PostgresPersistence(dsn=as_role(server, role), schema="not_there")
     assert "permission denied for database postgres" in str(caught.value)
     assert "GRANT" in str(caught.value)
-    assert "curio-persistence init" in str(caught.value)
+    assert "curio-persistence migrate" in str(caught.value)
 
 
 def test_a_role_that_may_not_create_in_an_empty_schema_gets_that_error(

@@ -113,7 +113,7 @@ def test_without_initializing_a_write_creates_no_file_either(folder: Path, call:
             "delete": lambda: persistence.delete_agent_run("run"),
             "update": lambda: persistence.update_agent_run("run", run),
         }
-        with pytest.raises(NotFoundError, match=r"curio-persistence init --db-path missing\.db"):
+        with pytest.raises(NotFoundError, match=r"curio-persistence migrate --db-path missing\.db"):
             calls[call]()
     assert not Path("missing.db").exists()
 
@@ -130,7 +130,7 @@ def test_a_missing_file_may_be_created_later(folder: Path) -> None:
 def test_the_error_for_an_empty_file_names_the_command(folder: Path) -> None:
     with pytest.raises(SchemaMismatchError) as caught:
         connect("sqlite:///empty.db", read_only=True)
-    assert caught.value.command == "curio-persistence init --db-path empty.db"
+    assert caught.value.command == "curio-persistence migrate --db-path empty.db"
 
 
 def test_opened_read_only_it_refuses_every_write(folder: Path) -> None:

@@ -76,7 +76,7 @@ def sql_files(root: Path) -> set[str]:
 
 def assert_commands_work(environment: Environment) -> None:
     environment.run("python", "-c", "from curio_persistence import *")
-    environment.run("python", "-m", "curio_persistence", "init", "--url", "sqlite:///x.db")
+    environment.run("python", "-m", "curio_persistence", "migrate", "--url", "sqlite:///x.db")
     environment.run("python", "-m", "curio_persistence", "query", "--url", "sqlite:///x.db")
     assert (environment.elsewhere / "x.db").exists()
 

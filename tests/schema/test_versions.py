@@ -162,7 +162,7 @@ def test_an_older_database_opened_read_only_is_refused_with_a_command(
         assert f"has schema version {TODAY}" in str(error)
         assert f"works with {TODAY + 1}" in str(error)
         assert error.command is not None
-        assert error.command.startswith("curio-persistence init ")
+        assert error.command.startswith("curio-persistence migrate ")
         assert error.command in str(error)
         assert database.state() == before
         database.open().close()
@@ -179,7 +179,7 @@ def test_reading_creates_no_tables(database: Database, options: dict[str, bool])
             assert persistence.schema_version() == 0
             persistence.get_agent_runs()
 
-    with pytest.raises((SchemaMismatchError, NotFoundError), match="curio-persistence init"):
+    with pytest.raises((SchemaMismatchError, NotFoundError), match="curio-persistence migrate"):
         read()
     assert database.is_untouched()
 

@@ -22,7 +22,7 @@ def kinds(root: type[PersistenceError] = PersistenceError) -> Iterator[type[Pers
 
 def one_of(kind: type[PersistenceError]) -> PersistenceError:
     if issubclass(kind, SchemaMismatchError):
-        return kind("old", found="1", wanted="4", command="init")
+        return kind("old", found="1", wanted="4", command="migrate")
     if issubclass(kind, InvalidValueError):
         return kind("bad", field="AgentRun.run_id")
     return kind("message")
@@ -38,11 +38,11 @@ def test_every_error_can_be_pickled_and_copied(kind: type[PersistenceError]) -> 
 
 
 def refuse() -> None:
-    raise SchemaMismatchError("old", found="1", wanted="4", command="init")
+    raise SchemaMismatchError("old", found="1", wanted="4", command="migrate")
 
 
 def test_a_worker_process_may_end_with_any_error() -> None:
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         error = pool.submit(refuse).exception(timeout=60)
     assert isinstance(error, SchemaMismatchError)
-    assert (error.found, error.wanted, error.command) == ("1", "4", "init")
+    assert (error.found, error.wanted, error.command) == ("1", "4", "migrate")

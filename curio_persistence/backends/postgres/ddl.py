@@ -51,7 +51,7 @@ class PostgresDDL(PostgresStatements):
             super()._migrate()
         except AccessDeniedError as error:
             raise AccessDeniedError(
-                f"{error} Or let a role that has it run: {self._init_command}"
+                f"{error} Or let a role that has it run: {self._migrate_command}"
             ) from error.__cause__
 
     def _migrate_one_step(self) -> bool:

@@ -67,9 +67,9 @@ class SQLStore(SQLStatements):
         """Return a shell command for this database."""
 
     @property
-    def _init_command(self) -> str:
+    def _migrate_command(self) -> str:
         """Return the shell command that makes the tables, or brings them up to date."""
-        return self._command("init")
+        return self._command("migrate")
 
     def _pending(self, catalog: migrations.Catalog) -> tuple[migrations.Migration, ...]:
         upgrade = self._command("upgrade")
@@ -101,7 +101,9 @@ class SQLStore(SQLStatements):
         catalog = self._catalog()
         if self._pending(catalog):
             if self._read_only:
-                raise migrations.outdated(catalog, self.dialect, self.location, self._init_command)
+                raise migrations.outdated(
+                    catalog, self.dialect, self.location, self._migrate_command
+                )
             self._migrate()
         self._tables_are_ours = True
 
@@ -182,7 +184,7 @@ class SQLStore(SQLStatements):
             f"{self.location} lacks tables of curio_persistence ({said}).",
             found="none",
             wanted=str(migrations.migrations(self.dialect)[-1].version),
-            command=self._init_command,
+            command=self._migrate_command,
         )
 
     # --- transactions -------------------------------------------------------------------------

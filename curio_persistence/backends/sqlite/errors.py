@@ -27,15 +27,15 @@ _DESCRIPTORS = 3
 
 
 class SQLiteErrors:
-    """Translate errors for one file; `path` is its name for users, `init_command` creates it."""
+    """Translate errors for one file; `path` is its name for users, `migrate_command` creates it."""
 
-    def __init__(self, path: Path, *, lock_timeout: float, init_command: str) -> None:
+    def __init__(self, path: Path, *, lock_timeout: float, migrate_command: str) -> None:
         self._path = path
         self._location = f"The database {path}"
         # Absolute, because the process may change its directory.
         self._file = path.absolute()
         self._lock_timeout = lock_timeout
-        self._init_command = init_command
+        self._migrate_command = migrate_command
 
     def translate(self, error: Exception) -> PersistenceError:
         """Return our error for the driver's."""
@@ -139,5 +139,5 @@ class SQLiteErrors:
                 f"Check the rights of the folder {folder}."
             )
         return MissingDatabaseError(
-            f"No database exists at {self._path}. To make one: {self._init_command}"
+            f"No database exists at {self._path}. To make one: {self._migrate_command}"
         )

@@ -86,7 +86,7 @@ class SQLiteFile(SQLStore):
         self._synchronous = durability.upper()
         self._lock_timeout = checked_seconds("lock_timeout", lock_timeout)
         self._errors = SQLiteErrors(
-            self._path, lock_timeout=self._lock_timeout, init_command=self._init_command
+            self._path, lock_timeout=self._lock_timeout, migrate_command=self._migrate_command
         )
         self._closed = ""
         self._inode = 0

@@ -23,7 +23,7 @@ def read_rows(path: Path, table: str, *, most_bytes: int) -> Iterator[dict[str, 
     A value of more than `most_bytes` ends it with an error. Bytes that are not UTF-8 come as
     surrogates.
     """
-    errors = SQLiteErrors(path, lock_timeout=_PATIENCE, init_command="")
+    errors = SQLiteErrors(path, lock_timeout=_PATIENCE, migrate_command="")
     try:
         with closing(_open(path)) as connection:
             connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, most_bytes)

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from curio_persistence import DatabaseConfig
 
 EXAMPLES = """\
-  curio-persistence init
-  curio-persistence init --db-path runs/agents.db --no-fts
-  curio-persistence init --url 'postgresql:///agents?schema=agent_sdk'
-  curio-persistence init --url 'postgresql:///agents' --payload-index
+  curio-persistence migrate
+  curio-persistence migrate --db-path runs/agents.db --no-fts
+  curio-persistence migrate --url 'postgresql:///agents?schema=agent_sdk'
+  curio-persistence migrate --url 'postgresql:///agents' --payload-index
 """
 
 
