@@ -184,7 +184,7 @@ def test_importing_again_changes_nothing(persistence: Persistence, root: Path) -
     assert everything(persistence) == before
 
 
-@pytest.mark.parametrize("settings", [{"redactor": "all"}, {"content": "metrics-only"}])
+@pytest.mark.parametrize("settings", [{"redactor": "all"}, {"capture_content": "metrics-only"}])
 def test_repeated_imports_pass_the_redactor(
     open_again: Callable[..., Persistence], root: Path, settings: dict[str, str]
 ) -> None:

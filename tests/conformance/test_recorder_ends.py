@@ -172,7 +172,7 @@ def test_the_traceback_is_stored_with_the_error(persistence: Persistence) -> Non
 
 def test_the_traceback_is_redacted(open_again: Any) -> None:
     secret = "sk-ant-api03-" + "a" * 30
-    for settings in ({"redactor": "all"}, {"content": "metrics-only"}):
+    for settings in ({"redactor": "all"}, {"capture_content": "metrics-only"}):
         persistence = open_again(**settings)
         with suppress(ValueError), persistence.record_run(agent_id="agent") as run:
             raise ValueError(secret)
