@@ -243,8 +243,10 @@ def large_db(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_ctrl_c_removes_an_unfinished_export(program: Program, large_db: Path, format: str) -> None:
     source = str(large_db)
     with program.start("export", "-o", f"all.{format}", "--db-path", source) as it:
-        while not (found := list(program.folder.glob(".*.partial"))):
+        # Before its first bytes are written, the interpreter may not have stored the open file yet.
+        while not any(each.is_file() and each.stat().st_size for each in program.folder.rglob("*")):
             assert it.poll() is None
+        found = list(program.folder.glob(".*.partial"))
         private = 0o600 if format == "jsonl" else 0o700
         assert [stat.S_IMODE(each.stat().st_mode) for each in found] == [private]
         it.send_signal(signal.SIGINT)
