@@ -44,6 +44,7 @@ def lines_of(text: str) -> list[str]:
     return [line for line in table if not line.startswith(("|  ", "| --"))]
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 @pytest.mark.usefixtures("private_postgres")  # Skips if no server can be started.
 def test_every_case_ends_in_lines_of_the_page(tmp_path: Path) -> None:
@@ -82,6 +83,7 @@ def test_an_unknown_case_is_refused_with_the_known_names(tmp_path: Path) -> None
     assert "sqlite-write" in done.stderr
 
 
+@pytest.mark.thorough
 def test_growth_is_measured_at_each_size_and_replaces_the_last_part(
     tmp_path: Path,
 ) -> None:

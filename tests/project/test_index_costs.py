@@ -14,6 +14,7 @@ BENCHMARK = ROOT / "benchmarks" / "indexes.py"
 TINY = "--rows=100", "--repetitions=2", "--singles=10", "--batch=20"
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 @pytest.mark.usefixtures("postgres18")  # Skips if no server can be started.
 def test_each_index_has_a_line_in_the_table() -> None:

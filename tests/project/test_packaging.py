@@ -146,6 +146,7 @@ def test_the_sdist_contains_the_documents(distributions: Distributions) -> None:
     assert {"README.md", "LICENSE", "CHANGELOG.md", "setup.cfg", *sql_files(ROOT)} <= names
 
 
+@pytest.mark.thorough
 def test_the_wheel_built_from_the_sdist_installs(
     environment: Environment, distributions: Distributions
 ) -> None:
@@ -159,6 +160,7 @@ def test_a_checkout_installs(environment: Environment, checkout: Path) -> None:
     assert_installation_works(environment)
 
 
+@pytest.mark.thorough
 def test_a_checkout_installs_editable(environment: Environment, checkout: Path) -> None:
     environment.install("--editable", checkout)
     assert_installation_works(environment)

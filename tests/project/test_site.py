@@ -41,6 +41,8 @@ def test_the_index_links_to_every_page() -> None:
     assert linked == {page.stem for page in (ROOT / "docs").glob("*.md")} - {"index"}
 
 
+@pytest.mark.thorough
+@pytest.mark.timeout(600)
 @pytest.mark.slow
 def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
     built = subprocess.run(
