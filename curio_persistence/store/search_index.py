@@ -92,10 +92,6 @@ class SearchIndex(ABC):
         """Return matching records in slots from `since` up to `before`, the last ones first."""
 
     @abstractmethod
-    def counts(self) -> dict[int, int]:
-        """Return how many records of each kind are indexed."""
-
-    @abstractmethod
     def unindexed(self, kind: int, table: str, upto: int) -> list[int]:
         """Return the ids of records that should be indexed, but are not.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import islice
@@ -75,10 +74,6 @@ class MemorySearchIndex(SearchIndex):
         newest_first = (documents[slot] for slot in reversed(slots))
         found = (Candidate(*each[:4]) for each in newest_first if _matches(each, clauses))
         return list(islice(found, limit))
-
-    def counts(self) -> dict[int, int]:
-        documents: dict[int, Document] = self._alone(self._documents.copy)
-        return dict(Counter(document.kind for document in documents.values()))
 
     def unindexed(self, kind: int, table: str, upto: int) -> list[int]:
         return []  # Other programs cannot write here.

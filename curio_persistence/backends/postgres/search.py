@@ -6,19 +6,19 @@ second hash, of a word's first letters, finds words by their beginning.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from itertools import chain
 from typing import Any
 from zlib import crc32
 
+from curio_persistence.backends.sql.search import Rows, SQLSearchIndex
 from curio_persistence.errors import PersistenceError
 from curio_persistence.store.search_index import (
     MARK,
     Candidate,
     Clause,
     Document,
-    SearchIndex,
     Term,
 )
 
@@ -26,44 +26,30 @@ _ANALYZED_AFTER = 10_000
 """Documents stored before the planner's statistics are refreshed; then twice as many."""
 _FIRST_UNSPACED = "\u0e00"
 """From this code point on, most scripts put no spaces between words."""
-_RUN = 0
-
 _MOST_KNOWN = 100_000
 """Words whose hashes are remembered."""
 
-Rows = list[tuple[Any, ...]]
 
+class PostgresSearchIndex(SQLSearchIndex):
+    """Hashes of words in a column. `maintain` runs a statement outside any transaction."""
 
-class PostgresSearchIndex(SearchIndex):
-    """Documents in a table. `qualified` returns the qualified name of a table of the store,
-    `maintain` runs a statement outside any transaction."""
+    _value = "%s"
+    _any_of = "= ANY(%s::bigint[])"
 
     def __init__(
         self,
         read: Callable[[str, tuple[Any, ...]], Rows],
         write: Callable[[str, tuple[Any, ...]], tuple[Rows, int]],
-        maintain: Callable[[str], None],
         qualified: Callable[[str], str],
+        maintain: Callable[[str], None],
     ) -> None:
-        self._read = read
-        self._write = write
+        super().__init__(read, write, qualified)
         self._maintain = maintain
-        self._qualified = qualified
-        self._documents = qualified("agent_search_documents")
-        self._state = qualified("agent_search_state")
         self._stored = 0
         self._analyzed_after = _ANALYZED_AFTER
 
-    def metadata(self) -> dict[str, str]:
-        return dict(self._read(f"SELECT name, value FROM {self._state}", ()))
-
-    def set_metadata(self, **values: str) -> None:
-        for named in values.items():
-            self._write(
-                f"INSERT INTO {self._state} (name, value) VALUES (%s, %s) "
-                "ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-                named,
-            )
+    def _numbers(self, values: Sequence[int]) -> str:
+        return _array(values)
 
     def lock(self, table: str, ids: Sequence[int]) -> set[int]:
         # This lock lets events of a run be stored meanwhile.
@@ -72,17 +58,6 @@ class PostgresSearchIndex(SearchIndex):
             "FOR NO KEY UPDATE SKIP LOCKED"
         )
         return {ident for (ident,) in self._read(sql, (_array(ids),))}
-
-    def taken(self, slots: Sequence[int]) -> set[int]:
-        sql = f"SELECT slot FROM {self._documents} WHERE slot = ANY(%s::bigint[])"
-        return {slot for (slot,) in self._read(sql, (_array(slots),))}
-
-    def slots(self, kind: int, ids: Sequence[int]) -> dict[int, int]:
-        sql = (
-            f"SELECT record_id, slot FROM {self._documents} "
-            "WHERE kind = %s AND record_id = ANY(%s::bigint[])"
-        )
-        return dict(self._read(sql, (kind, _array(ids))))
 
     def put(self, documents: Sequence[Document]) -> None:
         if not documents:
@@ -98,12 +73,6 @@ class PostgresSearchIndex(SearchIndex):
             (*map(_array, columns), list(map(_document_array, words))),
         )
 
-    def remove(self, kind: int, ids: Sequence[int], words: Mapping[int, str]) -> None:
-        self._write(
-            f"DELETE FROM {self._documents} WHERE kind = %s AND record_id = ANY(%s::bigint[])",
-            (kind, _array(ids)),
-        )
-
     def find(
         self, clauses: Sequence[Clause], *, since: int, before: int, limit: int
     ) -> list[Candidate]:
@@ -115,29 +84,6 @@ class PostgresSearchIndex(SearchIndex):
             (*values, since, before, limit),
         )
         return list(map(Candidate._make, rows))
-
-    def counts(self) -> dict[int, int]:
-        return dict(self._read(f"SELECT kind, count(*) FROM {self._documents} GROUP BY kind", ()))
-
-    def unindexed(self, kind: int, table: str, upto: int) -> list[int]:
-        indexed = "AND r.indexed_at IS NOT NULL " if kind == _RUN else ""
-        rows = self._read(
-            f"SELECT r.id FROM {self._qualified(table)} r WHERE r.id <= %s {indexed}AND NOT EXISTS "
-            f"(SELECT 1 FROM {self._documents} d WHERE d.kind = %s AND d.record_id = r.id)",
-            (upto, kind),
-        )
-        return [ident for (ident,) in rows]
-
-    def orphans(self, kind: int, table: str) -> list[int]:
-        rows = self._read(
-            f"SELECT record_id FROM {self._documents} WHERE kind = %s AND NOT EXISTS "
-            f"(SELECT 1 FROM {self._qualified(table)} r WHERE r.id = record_id)",
-            (kind,),
-        )
-        return [ident for (ident,) in rows]
-
-    def clear(self) -> None:
-        self._write(f"DELETE FROM {self._documents}", ())
 
     def check(self) -> str:
         return ""  # The server's own index: `amcheck` knows more.

@@ -51,10 +51,7 @@ class PostgresStore(PostgresCopy, PostgresQueries, PostgresDDL):
     def __init__(self, settings: Mapping[str, Any], **options: Any) -> None:
         super().__init__(settings, **options)
         self._search_index = PostgresSearchIndex(
-            self._read,
-            self._write,
-            self._maintain,
-            self._qualified,
+            self._read, self._write, self._qualified, self._maintain
         )
 
     def __repr__(self) -> str:

@@ -6,15 +6,15 @@ Texts come split and normalized, so its tokenizer only has to separate words at 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from curio_persistence.backends.sql.search import RUN, SQLSearchIndex
 from curio_persistence.errors import PersistenceError, UnsupportedError
-from curio_persistence.store.search_index import Candidate, Clause, Document, SearchIndex, Term
+from curio_persistence.store.search_index import Candidate, Clause, Document, Term
 
 _DOCUMENTS = "agent_search_documents"
 _WORDS = "agent_search_words"
-_STATE = "agent_search_state"
 
 _CREATE = (
     f"CREATE VIRTUAL TABLE IF NOT EXISTS {_WORDS} USING fts5"
@@ -36,51 +36,30 @@ _INSERT = (
     "ON CONFLICT (kind, record_id) DO UPDATE "
     "SET slot = excluded.slot, length = excluded.length, words = excluded.words"
 )
-_OF_RECORDS = "WHERE kind = ? AND record_id IN (SELECT value FROM json_each(?))"
 _FIND = (
     f"SELECT d.slot, d.kind, d.record_id, d.length FROM {_WORDS} w "
     f"JOIN {_DOCUMENTS} d ON d.slot = w.rowid "
     f"WHERE {_WORDS} MATCH ? AND w.rowid >= ? AND w.rowid < ? ORDER BY w.rowid DESC LIMIT ?"
 )
-_RUN = 0
-"""The kind whose records change: only their words are stored, to be removed from FTS5 later."""
 
 
-class SQLiteSearchIndex(SearchIndex):
+class SQLiteSearchIndex(SQLSearchIndex):
     """Documents in a table, their words in an FTS5 table whose row ids are the slots."""
 
     removal_needs_words = True
+    _value = "?"
+    _any_of = "IN (SELECT value FROM json_each(?))"
 
-    def __init__(
-        self,
-        read: Callable[[str, tuple[Any, ...]], list[tuple[Any, ...]]],
-        write: Callable[[str, tuple[Any, ...]], object],
-    ) -> None:
-        self._read = read
-        self._write = write
-
-    def metadata(self) -> dict[str, str]:
-        return dict(self._read(f"SELECT name, value FROM {_STATE}", ()))
-
-    def set_metadata(self, **values: str) -> None:
-        for named in values.items():
-            self._write(f"INSERT OR REPLACE INTO {_STATE} (name, value) VALUES (?, ?)", named)
-
-    def taken(self, slots: Sequence[int]) -> set[int]:
-        sql = f"SELECT slot FROM {_DOCUMENTS} WHERE slot IN (SELECT value FROM json_each(?))"
-        return {slot for (slot,) in self._read(sql, (_json(slots),))}
-
-    def slots(self, kind: int, ids: Sequence[int]) -> dict[int, int]:
-        sql = f"SELECT record_id, slot FROM {_DOCUMENTS} {_OF_RECORDS}"
-        return dict(self._read(sql, (kind, _json(ids))))
+    def _numbers(self, values: Sequence[int]) -> str:
+        return _json(values)
 
     def put(self, documents: Sequence[Document]) -> None:
         self._create()
-        self._remove_words(_RUN, [each.record_id for each in documents if each.kind == _RUN], {})
+        self._remove_words(RUN, [each.record_id for each in documents if each.kind == RUN], {})
         # In order: the newest are at the end of each list.
         documents = sorted(documents)
         self._write(_INSERT_WORDS, (_json([(each.slot, each.words) for each in documents]),))
-        rows = [each if each.kind == _RUN else (*each[:4], None) for each in documents]
+        rows = [each if each.kind == RUN else (*each[:4], None) for each in documents]
         self._write(_INSERT, (_json(rows),))
 
     def _create(self) -> None:
@@ -102,14 +81,14 @@ class SQLiteSearchIndex(SearchIndex):
 
     def remove(self, kind: int, ids: Sequence[int], words: Mapping[int, str]) -> None:
         self._remove_words(kind, ids, words)
-        self._write(f"DELETE FROM {_DOCUMENTS} {_OF_RECORDS}", (kind, _json(ids)))
+        super().remove(kind, ids, words)
 
     def _remove_words(self, kind: int, ids: Sequence[int], words: Mapping[int, str]) -> None:
         """Remove records from FTS5, as far as their words are known.
 
         Words left behind make a search look at a record in vain, no more.
         """
-        sql = f"SELECT slot, record_id, words FROM {_DOCUMENTS} {_OF_RECORDS}"
+        sql = f"SELECT slot, record_id, words FROM {_DOCUMENTS} WHERE {self._of_records}"
         rows = self._read(sql, (kind, _json(ids))) if ids else []
         known = [(slot, text or words.get(ident)) for slot, ident, text in rows]
         if known:
@@ -123,28 +102,8 @@ class SQLiteSearchIndex(SearchIndex):
         rows = self._read(_FIND, (" AND ".join(map(_clause, clauses)), since, before, limit))
         return list(map(Candidate._make, rows))
 
-    def counts(self) -> dict[int, int]:
-        return dict(self._read(f"SELECT kind, count(*) FROM {_DOCUMENTS} GROUP BY kind", ()))
-
-    def unindexed(self, kind: int, table: str, upto: int) -> list[int]:
-        indexed = "AND r.indexed_at IS NOT NULL " if kind == _RUN else ""
-        rows = self._read(
-            f"SELECT r.id FROM {table} r WHERE r.id <= ? {indexed}AND NOT EXISTS "
-            f"(SELECT 1 FROM {_DOCUMENTS} d WHERE d.kind = ? AND d.record_id = r.id)",
-            (upto, kind),
-        )
-        return [ident for (ident,) in rows]
-
-    def orphans(self, kind: int, table: str) -> list[int]:
-        rows = self._read(
-            f"SELECT record_id FROM {_DOCUMENTS} WHERE kind = ? "
-            f"AND NOT EXISTS (SELECT 1 FROM {table} r WHERE r.id = record_id)",
-            (kind,),
-        )
-        return [ident for (ident,) in rows]
-
     def clear(self) -> None:
-        self._write(f"DELETE FROM {_DOCUMENTS}", ())
+        super().clear()
         if self._exists():  # It is never dropped: another process may be reading it.
             self._write(f"INSERT INTO {_WORDS} ({_WORDS}) VALUES ('delete-all')", ())
 

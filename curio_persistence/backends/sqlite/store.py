@@ -35,7 +35,7 @@ class SQLiteStore(SQLiteBatches, SQLiteStreams, SQLiteQueries, SQLiteHealth):
 
     def __init__(self, path: str | os.PathLike[str], **options: Any) -> None:
         super().__init__(path, **options)
-        self._search_index = SQLiteSearchIndex(self._read, self._write)
+        self._search_index = SQLiteSearchIndex(self._read, self._write, self._qualified)
 
     def __repr__(self) -> str:
         return f"SQLiteStore({str(getattr(self, '_path', '?'))!r})"
