@@ -110,24 +110,21 @@ def tokenize_apart(kind: int, record: Any) -> list[str]:
     return words
 
 
-def is_cut(kind: int, record: Any) -> bool:
-    """Return whether a text of a record has, or may have, words that are not searched."""
-    texts = (getattr(record, field) or "" for field in KINDS[kind].texts)
-    return any(map(_may_be_cut, texts))
-
-
-def _may_be_cut(text: str) -> bool:
-    if len(text) <= (MOST_WORDS - 1 if text.isascii() else _SHORT):
-        return False  # A character in ASCII makes one word at most.
-    return len(tokenize(text)) >= MOST_WORDS
+def is_cut(document: Document, record: Any) -> bool:
+    """Return whether a text of a record has more words than are searched."""
+    if document.length < MOST_WORDS:
+        return False
+    texts = (getattr(record, field) or "" for field in KINDS[document.kind].texts)
+    return any(len(tokenize(text)) >= MOST_WORDS for text in texts)
 
 
 def document_of(kind: int, record: Any) -> Document:
     """Return the document of a record, at the slot that it has if this one is free."""
     words = tokenize_record(kind, record)
-    distinct = " ".join({*words, *marks_of(kind, record)} - {_BETWEEN})
+    distinct = {*words, *marks_of(kind, record)}
+    distinct.discard(_BETWEEN)
     slot = slot_at(getattr(record, KINDS[kind].time))
-    return Document(slot, kind, record.id, len(words), distinct)
+    return Document(slot, kind, record.id, len(words), " ".join(distinct))
 
 
 def marks_of(kind: int, record: Any) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from time import monotonic
 from typing import Any, NamedTuple
@@ -72,20 +72,15 @@ class Question(NamedTuple):
         words = {term for phrase in self.query.required for term in _terms(phrase)}
         # The longest are the rarest.
         longest = sorted(words, key=lambda term: (-len(term.word), term))[:_MOST_TERMS]
-        return (*((word,) for word in longest), *self._marks(bool(words)))
+        clauses = (*((word,) for word in longest), *filter(None, map(self._marks, self.values)))
+        return clauses or (_marks("kind", [KINDS[number].name for number in self.kinds()]),)
 
-    def _marks(self, any_words: bool) -> Iterator[Clause]:
-        """Yield the marks of the wanted values, which tell the kinds of record as well."""
-        told = 0
-        for column, values in self.values.items():
-            marks = _marks(column, values)
-            if column == "session_id":
-                marks += _marks("run_id", self.runs)
-            if len(marks) <= _MOST_VALUES:
-                told += 1
-                yield marks
-        if told < len(self.values) or not (told or any_words):
-            yield _marks("kind", [KINDS[number].name for number in self.kinds()])
+    def _marks(self, column: str) -> Clause:
+        """Return the marks of a column's wanted values, none if these are too many."""
+        marks = _marks(column, self.values[column])
+        if column == "session_id":
+            marks += _marks("run_id", self.runs)
+        return marks if len(marks) <= _MOST_VALUES else ()
 
     def words_of_hit(self, kind: int, record: Any) -> list[str] | None:
         """Return the words of a record that matches, None for another one."""
@@ -101,7 +96,7 @@ class Question(NamedTuple):
     def _has(self, record: Any, name: str) -> bool:
         if name == "session_id" and isinstance(record, AgentLLMUsage):
             return record.run_id in self.runs
-        return getattr(record, name) in self.values[name]
+        return getattr(record, name, None) in self.values[name]  # Not every kind has each column.
 
     def _if_they_match(self, words: list[str], kind: int, record: Any) -> list[str] | None:
         if all(len(phrase.words) == 1 for phrases in self.query for phrase in phrases):

@@ -40,36 +40,20 @@ _BY_ID = (Order("id"),)
 _OUTDATED = (Filter("indexed_at", "differs from", "updated_at"),)
 
 
-class Metadata:
-    """The values stored beside the index."""
+class Metadata(NamedTuple):
+    """The values stored beside the index.
 
-    def __init__(self, values: Mapping[str, str]) -> None:
-        self._values = values
+    `enabled` is False where this database has no index. `version` is the tokenizer's, None before
+    the first document. `drift` is the most milliseconds by which a slot is later than its record.
+    `cut` is True if texts were indexed of which only the first words are searched. `generation`
+    counts how often the index was cleared.
+    """
 
-    @property
-    def enabled(self) -> bool:
-        """True if this database has an index."""
-        return self._values.get("enabled") != "no"
-
-    @property
-    def version(self) -> str | None:
-        """The version of the tokenizer; None before the first document."""
-        return self._values.get("words")
-
-    @property
-    def drift(self) -> int:
-        """The most milliseconds by which a slot is later than its record."""
-        return int(self._values.get("drift", 0))
-
-    @property
-    def cut(self) -> bool:
-        """True if texts were indexed of which only the first words are searched."""
-        return self._values.get("cut") == "yes"
-
-    @property
-    def generation(self) -> int:
-        """The number of times the index was cleared."""
-        return int(self._values.get("generation", 0))
+    enabled: bool
+    version: str | None
+    drift: int
+    cut: bool
+    generation: int
 
 
 class Budget:
@@ -121,7 +105,14 @@ class Indexing:
         self._consumers = {table: Consumer(store, "search", table) for table in (EVENTS, USAGE)}
 
     def metadata(self) -> Metadata:
-        return Metadata(self._store.search_index.metadata())
+        values = self._store.search_index.metadata()
+        return Metadata(
+            enabled=values.get("enabled") != "no",
+            version=values.get("words"),
+            drift=int(values.get("drift", 0)),
+            cut=values.get("cut") == "yes",
+            generation=int(values.get("generation", 0)),
+        )
 
     def pending(self) -> int:
         """Return how many records are to be indexed."""
@@ -189,7 +180,7 @@ class Indexing:
         runs, documents = self._read_runs(budget)
         if not runs:
             return _DONE
-        cut = any(is_cut(NUMBERS[RUNS], run) for run in runs)
+        cut = any(map(is_cut, documents, runs))
         with self._store.transaction():
             if not self._store.try_advisory_lock(_LOCK):
                 return _BLOCKED
@@ -246,7 +237,7 @@ class Indexing:
             if records != read[: len(documents)]:
                 return Step(0, "more")
         ids = [record.id for record in records]
-        cut = any(is_cut(kind, record) for record in records)
+        cut = any(map(is_cut, documents, records))
         with self._store.transaction():
             if not self._store.try_advisory_lock(_LOCK):
                 return _BLOCKED
