@@ -95,6 +95,7 @@ class Step(NamedTuple):
 
 _BLOCKED = Step(0, "blocked")
 _DONE = Step(0, "done")
+_AGAIN = Step(0, "more")
 
 
 class Indexing:
@@ -235,7 +236,7 @@ class Indexing:
             changes = consumer.read(limit=len(documents))
             read, records = records, table.decode(changes.columns)
             if records != read[: len(documents)]:
-                return Step(0, "more")
+                return _AGAIN
         ids = [record.id for record in records]
         cut = any(map(is_cut, documents, records))
         with self._store.transaction():
@@ -246,29 +247,16 @@ class Indexing:
                 return _DONE
             # The deletion of a run takes the words from its calls, and leaves them stored.
             locked = self._store.search_index.lock(table.name, ids) if table is USAGE else {*ids}
-            current = self._current(table, records, documents) if records else []
-            if any(each.record_id not in locked for each in current):
+            same = (Filter("id", "in", tuple(ids)),)
+            runs = dict(self._store.select_columns(table, ("id", "run_id"), same))
+            if not runs.keys() <= locked:
                 return _BLOCKED
+            if any(runs.get(each.id, each.run_id) != each.run_id for each in records):
+                return _AGAIN  # A call has lost its words since it was read.
             if not consumer.advance(changes):
-                return Step(0, "more")  # Another process has indexed these meanwhile.
-            self._put(current, metadata, cut)
+                return _AGAIN  # Another process has indexed these meanwhile.
+            self._put([each for each in documents if each.record_id in runs], metadata, cut)
         return Step(len(documents), "more" if changes.more else "done")
-
-    def _current(
-        self, table: Table[Any], records: Sequence[Any], documents: list[Document]
-    ) -> list[Document]:
-        """Return the documents of the records as they are now, without those deleted since."""
-        where = (Filter("id", "in", tuple(record.id for record in records)),)
-        runs = dict(self._store.select_columns(table, ("id", "run_id"), where))
-        detached = [r.id for r in records if r.id in runs and runs[r.id] != r.run_id]
-        again = {each.record_id: each for each in self._documents(table, detached)}
-        return [again.get(each.record_id, each) for each in documents if each.record_id in runs]
-
-    def _documents(self, table: Table[Any], ids: Sequence[int]) -> list[Document]:
-        """Return documents of the records as they are stored."""
-        where = (Filter("id", "in", tuple(ids)),)
-        rows = self._rows(table, where) if ids else ()
-        return [document_of(NUMBERS[table], record) for record in rows]
 
     # --- documents ----------------------------------------------------------------------------
 
@@ -344,6 +332,12 @@ class Indexing:
         if slots:
             index.remove(kind, list(slots), words)
         return slots
+
+    def _documents(self, table: Table[Any], ids: Sequence[int]) -> list[Document]:
+        """Return documents of the records as they are stored."""
+        where = (Filter("id", "in", tuple(ids)),)
+        rows = self._rows(table, where) if ids else ()
+        return [document_of(NUMBERS[table], record) for record in rows]
 
     def put_again(self, table: Table[Any], slots: Mapping[int, int]) -> None:
         """Index records again that were removed because they would change."""
