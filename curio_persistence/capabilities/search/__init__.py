@@ -215,15 +215,16 @@ class Search:
         count = _EVERYTHING if limit is None else checked_count("limit", limit)
         end = monotonic() + (inf if max_wait is None else _checked_wait(max_wait))
         where = _FILTERS.of(filters).where(self._clock)
-        self._refuse_disabled(self._indexing.metadata())
+        metadata = self._indexing.metadata()
+        self._refuse_disabled(metadata)
         question = _question(query, where, self._runs_of_session(where))
         cursors = Cursors(self._store, f"search {order} {question.query!r}", where, _SLOTS[order])
         position = None if cursor is None else cursors.read(cursor)
         for _ in range(_TRIES):
-            metadata = self._indexing.metadata()
+            generation = metadata.generation
             hits, following, pending = self._answer(question, order, position, count, end)
-            after = self._indexing.metadata()
-            is_whole = after.generation == metadata.generation
+            metadata = self._indexing.metadata()
+            is_whole = metadata.generation == generation
             if is_whole or monotonic() >= end:
                 break
         if not is_whole:  # The index was rebuilt meanwhile, again and again.
@@ -232,7 +233,7 @@ class Search:
             hits,
             cursors.write(following) if following else None,
             pending,
-            is_partial=after.cut,
+            is_partial=metadata.cut,
         )
 
     def _answer(
