@@ -22,12 +22,11 @@ _CREATE = (
 )
 # One statement for many rows: at each statement the interpreter gives the GIL away and waits.
 _INSERT_WORDS = (
-    f"INSERT INTO {_WORDS} (rowid, words) "
-    "SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(?)"
+    f"INSERT INTO {_WORDS} (rowid, words) SELECT CAST(key AS INTEGER), value FROM json_each(?)"
 )
 _REMOVE_WORDS = (
     f"INSERT INTO {_WORDS} ({_WORDS}, rowid, words) "
-    "SELECT 'delete', json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(?)"
+    "SELECT 'delete', CAST(key AS INTEGER), value FROM json_each(?)"
 )
 _INSERT = (
     f"INSERT INTO {_DOCUMENTS} (slot, kind, record_id, length, words) "
@@ -58,7 +57,7 @@ class SQLiteSearchIndex(SQLSearchIndex):
         self._remove_words(RUN, [each.record_id for each in documents if each.kind == RUN], {})
         # In order: the newest are at the end of each list.
         documents = sorted(documents)
-        self._write(_INSERT_WORDS, (_json([(each.slot, each.words) for each in documents]),))
+        self._write(_INSERT_WORDS, (_json({each.slot: each.words for each in documents}),))
         rows = [each if each.kind == RUN else (*each[:4], None) for each in documents]
         self._write(_INSERT, (_json(rows),))
 
@@ -90,9 +89,9 @@ class SQLiteSearchIndex(SQLSearchIndex):
         """
         sql = f"SELECT slot, record_id, words FROM {_DOCUMENTS} WHERE {self._of_records}"
         rows = self._read(sql, (kind, _json(ids))) if ids else []
-        known = [(slot, text or words.get(ident)) for slot, ident, text in rows]
+        known = {slot: each for slot, ident, text in rows if (each := text or words.get(ident))}
         if known:
-            self._write(_REMOVE_WORDS, (_json([each for each in known if each[1]]),))
+            self._write(_REMOVE_WORDS, (_json(known),))
 
     def find(
         self, clauses: Sequence[Clause], *, since: int, before: int, limit: int
@@ -130,5 +129,5 @@ def _term(term: Term) -> str:
     return f'"{term.word}"*' if term.is_prefix else f'"{term.word}"'
 
 
-def _json(values: Sequence[Any]) -> str:
+def _json(values: Any) -> str:
     return json.dumps(values, ensure_ascii=False)
