@@ -89,7 +89,10 @@ class SearchIndex(ABC):
     def find(
         self, clauses: Sequence[Clause], *, since: int, before: int, limit: int
     ) -> list[Candidate]:
-        """Return matching records in slots from `since` up to `before`, the last ones first."""
+        """Return the records in slots from `since` up to `before`, the last ones first.
+
+        They match all clauses; without a clause, all records do.
+        """
 
     @abstractmethod
     def unindexed(self, kind: int, table: str, upto: int) -> list[int]:

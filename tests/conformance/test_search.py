@@ -259,6 +259,8 @@ def test_filters_apply_to_a_search(persistence: Persistence) -> None:
     ):
         assert found(persistence, "word", **options) == expected, options
         assert sorted(found(persistence, "word", order="rank", **options)) == sorted(expected)
+        without = found(persistence, "-absent", **options)
+        assert list(filter(None, without)) == expected, options  # Runs that were not created.
 
 
 def test_windows_are_exact(persistence: Persistence) -> None:

@@ -136,8 +136,8 @@ def _document_array(words: str) -> str:
     long = (w for w in each if len(w) > 3 and w[0] != MARK and not w.isdigit())
     pairs = (w for w in each if w >= _FIRST_UNSPACED and len(w) > 1)
     beginnings = {*(f"*{word[:3]}" for word in long), *(f"*{word[0]}" for word in pairs)}
-    # A set of numbers is written like an array.
-    return str({crc32(word) - _HALF for word in " ".join((words, *beginnings)).encode().split()})
+    hashed = " ".join((words, *beginnings)).encode().split()
+    return _array({crc32(word) - _HALF for word in hashed})
 
 
 def _hash(word: str) -> int:

@@ -40,6 +40,10 @@ _FIND = (
     f"JOIN {_DOCUMENTS} d ON d.slot = w.rowid "
     f"WHERE {_WORDS} MATCH ? AND w.rowid >= ? AND w.rowid < ? ORDER BY w.rowid DESC LIMIT ?"
 )
+_NEWEST = (
+    f"SELECT slot, kind, record_id, length FROM {_DOCUMENTS} "
+    "WHERE slot >= ? AND slot < ? ORDER BY slot DESC LIMIT ?"
+)
 
 
 class SQLiteSearchIndex(SQLSearchIndex):
@@ -96,9 +100,10 @@ class SQLiteSearchIndex(SQLSearchIndex):
     def find(
         self, clauses: Sequence[Clause], *, since: int, before: int, limit: int
     ) -> list[Candidate]:
-        if not self._exists():
+        if clauses and not self._exists():
             return []
-        rows = self._read(_FIND, (" AND ".join(map(_clause, clauses)), since, before, limit))
+        sql, values = (_FIND, (" AND ".join(map(_clause, clauses)),)) if clauses else (_NEWEST, ())
+        rows = self._read(sql, (*values, since, before, limit))
         return list(map(Candidate._make, rows))
 
     def clear(self) -> None:

@@ -136,8 +136,7 @@ def marks_of(kind: int, record: Any) -> tuple[str, ...]:
 def _marks(kind: int, values: tuple[str | None, ...]) -> tuple[str, ...]:
     columns = KINDS[kind].marked
     pairs = zip(columns, values, strict=True)
-    marks = (mark(column, value) for column, value in pairs if value is not None)
-    return (mark("kind", KINDS[kind].name), *marks)
+    return tuple(mark(column, value) for column, value in pairs if value is not None)
 
 
 @lru_cache(10_000)

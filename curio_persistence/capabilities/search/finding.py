@@ -51,18 +51,9 @@ class Question(NamedTuple):
     since: datetime | None
     until: datetime | None
 
-    def kinds(self) -> tuple[int, ...]:
-        """Return the kinds of record that have all these columns."""
-        return tuple(
-            number
-            for number, kind in enumerate(KINDS)
-            if self.values.keys() <= {*kind.marked, "session_id"}
-        )
-
     def can_be_met(self) -> bool:
         """Return False where no record can match."""
-        phrases = self.query.required or self.query.excluded
-        return bool(phrases and self.kinds() and all(self.values.values()))
+        return bool(self.query) and all(self.values.values())
 
     def clauses(self) -> tuple[Clause, ...]:
         """Return the clauses of the index query: candidates match these, and perhaps not the rest.
@@ -72,8 +63,7 @@ class Question(NamedTuple):
         words = {term for phrase in self.query.required for term in _terms(phrase)}
         # The longest are the rarest.
         longest = sorted(words, key=lambda term: (-len(term.word), term))[:_MOST_TERMS]
-        clauses = (*((word,) for word in longest), *filter(None, map(self._marks, self.values)))
-        return clauses or (_marks("kind", [KINDS[number].name for number in self.kinds()]),)
+        return (*((word,) for word in longest), *filter(None, map(self._marks, self.values)))
 
     def _marks(self, column: str) -> Clause:
         """Return the marks of a column's wanted values, none if these are too many."""
