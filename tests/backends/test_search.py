@@ -484,3 +484,12 @@ def test_an_index_changed_by_killed_processes_stays_consistent(
     events = sum(1 for _ in persistence.events.iterate())
     assert len(found(persistence, "word")) == events
     assert_whole(persistence)
+
+
+def test_a_search_leaves_the_settings_of_its_connection_unchanged(open_postgres: Open) -> None:
+    persistence = open_postgres()
+    say(persistence, "word")
+    read = persistence._store._read  # type: ignore[attr-defined]
+    before = read("SHOW random_page_cost", ())
+    assert found(persistence, "word") == ["word"]
+    assert read("SHOW random_page_cost", ()) == before

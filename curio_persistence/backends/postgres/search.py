@@ -21,6 +21,12 @@ from curio_persistence.store.search_index import (
     Term,
 )
 
+_PLANNING = "SET LOCAL random_page_cost = 1.1;"
+"""Holds for the one statement after it, or until the caller's transaction ends.
+
+The planner takes comparing arrays to cost next to nothing. With the usual page cost it then passes
+over all documents, newest first, where GIN finds the few that match in a third of the time.
+"""
 _ANALYZED_AFTER = 10_000
 """Documents stored before the planner's statistics are refreshed; then twice as many."""
 _HALF = 2**31
@@ -78,7 +84,7 @@ class PostgresSearchIndex(SQLSearchIndex):
         # The driver puts the values into the text: the planner has to see which words are rare.
         conditions, values = _conditions(clauses)
         rows = self._read(
-            f"SELECT slot, kind, record_id, length FROM {self._documents} "
+            f"{_PLANNING} SELECT slot, kind, record_id, length FROM {self._documents} "
             f"WHERE {conditions} slot >= %s AND slot < %s ORDER BY slot DESC LIMIT %s",
             (*values, since, before, limit),
         )
