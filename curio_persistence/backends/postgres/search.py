@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from itertools import chain
 from typing import Any
 from zlib import crc32
 
@@ -29,10 +30,11 @@ over all documents, newest first, where GIN finds the few that match in a third 
 """
 _ANALYZED_AFTER = 10_000
 """Documents stored before the planner's statistics are refreshed; then twice as many."""
-_HALF = 2**31
-"""What makes a number of 32 bits a signed one, as PostgreSQL's `integer` is."""
 _FIRST_UNSPACED = "\u0e00"
 """From this code point on, most scripts put no spaces between words."""
+
+_MOST_KNOWN = 100_000
+"""Words whose hashes are remembered."""
 
 
 class PostgresSearchIndex(SQLSearchIndex):
@@ -126,28 +128,47 @@ def _hashes_of_clause(clause: Clause) -> set[int]:
 def _hashes_of_term(term: Term) -> set[int]:
     if not term.is_prefix:
         return {_hash(term.word)}
-    letters = 1 if term.word >= _FIRST_UNSPACED else 3
+    letters = _letters(term.word)
     if len(term.word) < letters or term.word.isdigit():
         return set()
     return {_hash(f"*{term.word[:letters]}"), _hash(term.word)}
 
 
 def _document_array(words: str) -> str:
-    """Return the hashes of a document's words and of their beginnings, as an array literal.
+    """Return the hashes of a document's words, as an array literal."""
+    return f"{{{','.join(set(chain.from_iterable(map(_HASHES.__getitem__, words.split(' ')))))}}}"
 
-    Short words and numbers have no beginning. In scripts without spaces a word is a pair of
-    characters, and one is searched as a beginning.
+
+class _Hashes(dict[str, tuple[str, ...]]):
+    """For a word its hash and the hash of its beginning, which short words and numbers lack."""
+
+    def __missing__(self, word: str) -> tuple[str, ...]:
+        if len(self) >= _MOST_KNOWN:
+            self.clear()
+        letters = _letters(word)
+        if len(word) <= letters or word.isdigit() or word.startswith(MARK):
+            hashes: tuple[str, ...] = (str(_hash(word)),)
+        else:
+            hashes = (str(_hash(word)), str(_hash(f"*{word[:letters]}")))
+        self[word] = hashes
+        return hashes
+
+
+_HASHES = _Hashes()
+
+
+def _letters(word: str) -> int:
+    """Return how many letters of a word's beginning are hashed.
+
+    In scripts without spaces a word is a pair of characters, and one is searched as a beginning.
     """
-    each = words.split(" ")
-    long = (w for w in each if len(w) > 3 and w[0] != MARK and not w.isdigit())
-    pairs = (w for w in each if w >= _FIRST_UNSPACED and len(w) > 1)
-    beginnings = {*(f"*{word[:3]}" for word in long), *(f"*{word[0]}" for word in pairs)}
-    hashed = " ".join((words, *beginnings)).encode().split()
-    return _array({crc32(word) - _HALF for word in hashed})
+    return 1 if word >= _FIRST_UNSPACED else 3
 
 
 def _hash(word: str) -> int:
-    return crc32(word.encode()) - _HALF
+    """Return a signed number of 32 bits, as PostgreSQL's `integer` is."""
+    unsigned = crc32(word.encode())
+    return unsigned - 2**32 if unsigned >= 2**31 else unsigned
 
 
 def _array(values: Iterable[int]) -> str:
