@@ -38,7 +38,9 @@ def write_all(persistence: Persistence) -> None:
     persistence.log_llm_usages(AgentLLMUsage("agent", None, prompt=WORDS) for _ in range(50))
 
 
-@pytest.mark.parametrize("settings", [{"redactor": "keys"}, {"capture_content": "metrics-only"}], ids=str)
+@pytest.mark.parametrize(
+    "settings", [{"redactor": "keys"}, {"capture_content": "metrics-only"}], ids=str
+)
 def test_no_file_of_a_sqlite_database_contains_it(tmp_path: Path, settings: dict[str, str]) -> None:
     with SQLitePersistence(tmp_path / "runs.db", **settings) as persistence:  # type: ignore[arg-type]
         write_all(persistence)
