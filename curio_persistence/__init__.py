@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from curio_persistence.importers.agdd import import_agdd
     from curio_persistence.importers.common.report import ImportReport, Problem
     from curio_persistence.importers.costs import import_costs
-    from curio_persistence.importers.curio import UpgradeReport, upgrade
+    from curio_persistence.importers.curio import CurioImportReport, import_curio
     from curio_persistence.importers.exports import import_records
     from curio_persistence.models import (
         AgentLLMUsage,
@@ -76,6 +76,7 @@ __all__ = [
     "ConflictError",
     "CopyReport",
     "CorruptDatabaseError",
+    "CurioImportReport",
     "DatabaseConfig",
     "EventType",
     "ExportReport",
@@ -113,7 +114,6 @@ __all__ = [
     "ToolCall",
     "UnavailableError",
     "UnsupportedError",
-    "UpgradeReport",
     "UsageTotals",
     "connect",
     "copy_records",
@@ -121,9 +121,9 @@ __all__ = [
     "export_records",
     "import_agdd",
     "import_costs",
+    "import_curio",
     "import_records",
     "tool",
-    "upgrade",
 ]
 __version__ = "0.1.0"
 
@@ -147,7 +147,7 @@ if not TYPE_CHECKING:  # Type checkers see the names above, and no others.
         "export.records": "ExportReport export_records",
         "importers.agdd": "import_agdd",
         "importers.costs": "import_costs",
-        "importers.curio": "UpgradeReport upgrade",
+        "importers.curio": "CurioImportReport import_curio",
         "importers.exports": "import_records",
         "importers.common.report": "ImportReport Problem",
         "models": "AgentLLMUsage AgentRun AgentRunEvent AgentRunStatus EventType Level Score",

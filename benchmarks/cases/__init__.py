@@ -7,6 +7,7 @@ from benchmarks.cases import (
     columns,
     command_line,
     importing,
+    importing_curio,
     metrics,
     payloads,
     questions,
@@ -21,7 +22,6 @@ from benchmarks.cases import (
     threads,
     totals,
     transfers,
-    upgrading,
 )
 from benchmarks.cases.sides import Case
 
@@ -39,7 +39,7 @@ THEMES: dict[str, dict[str, Case]] = {
     "Streams": streams.CASES,
     "Columns": columns.CASES,
     "Importing": importing.CASES,
-    "Upgrading": upgrading.CASES,
+    "Importing Curio": importing_curio.CASES,
     "Transfers": transfers.CASES,
     "Statistics": statistics.CASES,
     "Totals": totals.CASES,

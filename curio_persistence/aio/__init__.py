@@ -18,8 +18,8 @@ from curio_persistence.aio.transfers import (
     export_records,
     import_agdd,
     import_costs,
+    import_curio,
     import_records,
-    upgrade,
 )
 from curio_persistence.recording import context
 from curio_persistence.redaction import CaptureContent, Redactor
@@ -38,8 +38,8 @@ __all__ = [
     "export_records",
     "import_agdd",
     "import_costs",
+    "import_curio",
     "import_records",
-    "upgrade",
 ]
 
 

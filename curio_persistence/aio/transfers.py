@@ -1,4 +1,4 @@
-"""Exports, imports, copies and upgrades, awaited.
+"""Exports, imports and copies, awaited.
 
 Each has a thread of its own, in which `progress` is called too. Cancelling a wait, as a timeout
 does, stops the work after the current batch.
@@ -114,20 +114,20 @@ async def copy_records(
     )
 
 
-async def upgrade(
+async def import_curio(
     url: str | DatabaseConfig,
     *,
     timezone: str | tzinfo | None = None,
     dry_run: bool = False,
     progress: Progress | None = None,
-) -> blocking.UpgradeReport:
-    """Bring an original Curio's tables up to date, as `curio_persistence.upgrade` does.
+) -> blocking.CurioImportReport:
+    """Import an original Curio's database in place, as `curio_persistence.import_curio` does.
 
     Cancelled, it leaves the old tables as they were.
     """
     return await _apart(
         None,
-        lambda tell: blocking.upgrade(url, timezone=timezone, dry_run=dry_run, progress=tell),
+        lambda tell: blocking.import_curio(url, timezone=timezone, dry_run=dry_run, progress=tell),
         progress,
     )
 

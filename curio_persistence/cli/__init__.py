@@ -61,7 +61,6 @@ _COMMANDS = {
     "stats": "add up runs, calls, tokens, costs and tools",
     "metrics": "add up what agents measured, by time and group",
     "sql": "ask in SQL, which only reads",
-    "upgrade": "bring an original Curio's database into today's tables",
     "export": "write records to a file",
     "import": "import records of other systems, or exports",
     "copy": "copy all records into another database",
@@ -76,6 +75,8 @@ _COMMANDS = {
 
 _OLD_NAMES = {"query": "runs", "usage": "calls"}
 """Names that commands had; they work on, and nothing mentions them."""
+_OTHER_NAMES = {"init": "migrate", "upgrade": "migrate or import curio"}
+"""Names under which a command may be looked for, and what a message suggests instead."""
 
 
 class Command(Protocol):
@@ -224,7 +225,9 @@ def _did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return the end of a message that names the known word which is most alike, if one is."""
     from difflib import get_close_matches
 
-    return "".join(f"; did you mean {match}?" for match in get_close_matches(word, known, 1))
+    other = _OTHER_NAMES.get(word)
+    matches = [other] if other else get_close_matches(word, known, 1)
+    return "".join(f"; did you mean {match}?" for match in matches)
 
 
 def command_parsers() -> dict[str, ArgumentParser]:

@@ -132,6 +132,8 @@ def test_options_may_precede_the_command(named: Program) -> None:
     ("typed", "meant"),
     [
         (["rusn"], "runs"),
+        (["init"], "migrate"),
+        (["upgrade"], "migrate or import curio"),
         (["runs", "--agnet", "c"], "--agent"),
         (["runs", "--db-pth=x"], "--db-path"),
         (["completion", "bahs"], "bash"),

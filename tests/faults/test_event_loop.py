@@ -202,7 +202,7 @@ async def main(folder):
             await aio.import_records(f"{folder}/a.jsonl", b)
             await aio.import_agdd(folder, b)
             await aio.copy_records(a, b)
-            await aio.upgrade(f"sqlite:///{folder}/a.db")
+            await aio.import_curio(f"sqlite:///{folder}/a.db")
 
 imported = []
 asyncio.run(main(sys.argv[1]))

@@ -113,7 +113,7 @@ def test_other_attributes_of_a_persistence_exist_too() -> None:
 
 
 def test_functions_that_take_a_persistence_take_an_awaited_one() -> None:
-    for name in (*FUNCTIONS, "upgrade"):
+    for name in (*FUNCTIONS, "import_curio"):
         awaiting, blocking = getattr(aio, name), getattr(curio_persistence, name)
         assert inspect.iscoroutinefunction(awaiting)
         assert parameters(awaiting) == parameters(blocking), name
@@ -123,7 +123,7 @@ def test_functions_that_take_a_persistence_take_an_awaited_one() -> None:
 def test_no_function_that_takes_a_persistence_is_missing() -> None:
     public = (getattr(curio_persistence, name) for name in curio_persistence.__all__)
     functions = {each.__name__ for each in public if inspect.isfunction(each)}
-    assert functions == {*FUNCTIONS, "upgrade", "connect", "current_run", "tool"}
+    assert functions == {*FUNCTIONS, "import_curio", "connect", "current_run", "tool"}
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)

@@ -25,8 +25,8 @@ from curio_persistence import (
     copy_records,
     errors,
     export_records,
+    import_curio,
     import_records,
-    upgrade,
 )
 from curio_persistence.capabilities.events import EventFilters
 from curio_persistence.capabilities.metrics import MetricFilters
@@ -49,6 +49,7 @@ NAMES = [
     "ConflictError",
     "CopyReport",
     "CorruptDatabaseError",
+    "CurioImportReport",
     "DatabaseConfig",
     "EventType",
     "ExportReport",
@@ -86,7 +87,6 @@ NAMES = [
     "ToolCall",
     "UnavailableError",
     "UnsupportedError",
-    "UpgradeReport",
     "UsageTotals",
     "connect",
     "copy_records",
@@ -94,9 +94,9 @@ NAMES = [
     "export_records",
     "import_agdd",
     "import_costs",
+    "import_curio",
     "import_records",
     "tool",
-    "upgrade",
 ]
 TEN = {
     "create_agent_run": "(self, run: AgentRun) -> None",
@@ -132,8 +132,8 @@ MORE = {
 }
 """Parameters of our own persistences beyond those of every BasePersistence."""
 OTHERS = {
-    upgrade: "(url: str | DatabaseConfig, *, timezone: str | tzinfo | None = None, "
-    "dry_run: bool = False, progress: Progress | None = None) -> UpgradeReport",
+    import_curio: "(url: str | DatabaseConfig, *, timezone: str | tzinfo | None = None, "
+    "dry_run: bool = False, progress: Progress | None = None) -> CurioImportReport",
     export_records: "(persistence: Persistence, path: str | os.PathLike[str] | BinaryIO, *, "
     "format: str | None = None, tables: Collection[str] = ('runs', 'events', 'usage', "
     "'scores'), "

@@ -152,17 +152,17 @@ def _folder(dialect: str) -> Traversable:
 
 
 def pending(
-    catalog: Catalog, dialect: str, location: str, upgrade_command: str
+    catalog: Catalog, dialect: str, location: str, import_command: str
 ) -> tuple[Migration, ...]:
     """Return the steps from what was found to today's tables, each of them one transaction.
 
     Raises SchemaMismatchError for tables of another program, a newer breaking schema, or missing
-    tables; `upgrade_command` is the advice for tables of an original Curio.
+    tables; `import_command` is the advice for tables of an original Curio.
     """
     known = migrations(dialect)
     if not catalog.tables:
         return known
-    _refuse_foreign(catalog, location, upgrade_command)
+    _refuse_foreign(catalog, location, import_command)
     _refuse_newer(catalog, known, location)
     done = {step.version for step in catalog.applied}
     steps = tuple(step for step in known if step.version not in done)
@@ -198,7 +198,7 @@ def check(catalog: Catalog, dialect: str) -> HealthCheck:
     )
 
 
-def _refuse_foreign(catalog: Catalog, location: str, upgrade_command: str) -> None:
+def _refuse_foreign(catalog: Catalog, location: str, import_command: str) -> None:
     if is_ours(catalog.tables) and catalog.applied:
         return
     found = ", ".join(sorted(catalog.tables))
@@ -206,7 +206,7 @@ def _refuse_foreign(catalog: Catalog, location: str, upgrade_command: str) -> No
     command = None
     if is_original(catalog.tables):
         whose = "They are those of an original Curio; nothing was changed."
-        command = upgrade_command
+        command = import_command
     raise SchemaMismatchError(
         f"{location} has tables that curio_persistence did not make: {found}. {whose}",
         found=found,

@@ -72,8 +72,8 @@ class SQLStore(SQLStatements):
         return self._command("migrate")
 
     def _pending(self, catalog: migrations.Catalog) -> tuple[migrations.Migration, ...]:
-        upgrade = self._command("upgrade")
-        return migrations.pending(catalog, self.dialect, self.location, upgrade)
+        command = self._command("import curio")
+        return migrations.pending(catalog, self.dialect, self.location, command)
 
     @abstractmethod
     def _our_columns(self) -> Rows:

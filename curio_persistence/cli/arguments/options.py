@@ -114,6 +114,14 @@ def database(options: Namespace) -> DatabaseConfig:
     return replace(config, statement_timeout=options.statement_timeout or None)
 
 
+def database_named(argument: str, given: str) -> DatabaseConfig:
+    """Return the configuration of a database that an argument names by a URL or as a file."""
+    from curio_persistence import DatabaseConfig
+
+    named = {"CURIO_DATABASE_URL": given} if "://" in given else variables_of_file(given)
+    return DatabaseConfig.from_env(given={argument: named})
+
+
 def given_by(options: Namespace) -> dict[str, dict[str, str]]:
     """Return the variables that the options stand for, by the option's name."""
     url, path, backend = options.url, options.db_path, options.backend

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from curio_persistence.cli.arguments.options import (
     add_json_option,
+    database_named,
     open_for_reading,
-    variables_of_file,
 )
 from curio_persistence.cli.exit_codes import FAILED, OK
 from curio_persistence.cli.kinds import WORDS
@@ -23,7 +23,7 @@ from curio_persistence.cli.terminal.progress import progress_line
 from curio_persistence.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from curio_persistence import DatabaseConfig, Persistence
+    from curio_persistence import Persistence
 
 EXAMPLES = """\
   curio-persistence copy agent_sdk.db 'postgresql:///agents?schema=copied'
@@ -50,7 +50,7 @@ def run(options: Namespace, output: Output) -> int:
 
     with (
         _source(options) as source,
-        _named("DESTINATION", options.destination).get_persistence() as destination,
+        database_named("DESTINATION", options.destination).get_persistence() as destination,
         progress_line("Copying") as progress,
     ):
         report = copy_records(source, destination, progress=progress)
@@ -78,12 +78,4 @@ def _source(options: Namespace) -> Persistence:
         raise ConfigurationError(
             "The source is named twice: drop it, or drop --url, --db-path and --backend."
         )
-    return _named("SOURCE", options.source).get_persistence(read_only=True)
-
-
-def _named(argument: str, given: str) -> DatabaseConfig:
-    """Return the configuration of a database that an argument names by a URL or as a file."""
-    from curio_persistence import DatabaseConfig
-
-    named = {"CURIO_DATABASE_URL": given} if "://" in given else variables_of_file(given)
-    return DatabaseConfig.from_env(given={argument: named})
+    return database_named("SOURCE", options.source).get_persistence(read_only=True)

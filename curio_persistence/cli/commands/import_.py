@@ -1,6 +1,9 @@
 """Import records of other systems, or exports: runs, events, model calls and scores.
 
 It can be repeated, after a failure or when more was written: what is stored already is skipped.
+`import curio` replaces the tables of an original Curio's database, as a whole or not at all; it
+keeps a copy of the old file (agent_sdk.db.bak), or the old tables of a schema under other names.
+
 Exits with 1 if something could not be read, which is named with its file and line; everything else
 is imported all the same. As JSON, an object with the numbers of imported runs, events and model
 calls (usage), of what was skipped and why, and the problems.
@@ -15,12 +18,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
+from curio_persistence.cli import import_curio
 from curio_persistence.cli.arguments.options import add_json_option, database
 from curio_persistence.cli.exit_codes import FAILED, OK
 from curio_persistence.cli.kinds import WORDS
 from curio_persistence.cli.terminal.output import Output, say
 from curio_persistence.cli.terminal.progress import progress_line
-from curio_persistence.errors import InvalidValueError, NotFoundError
+from curio_persistence.errors import ConfigurationError, InvalidValueError, NotFoundError
 
 if TYPE_CHECKING:
     from curio_persistence import ImportReport, Persistence
@@ -32,6 +36,7 @@ EXAMPLES = """\
   curio-persistence import records exported.jsonl --db-path imported.db
   curio-persistence import records run-42.jsonl.gz
   curio-persistence import records <(zcat run-*.jsonl.gz)
+  curio-persistence import curio agent_sdk.db --timezone Europe/Paris --dry-run
 """
 
 _SHOWN = 20
@@ -52,22 +57,38 @@ _KINDS = {
     "records": _Kind(
         "import_records", "what `export` wrote, a file or a folder; JSON lines also as a pipe"
     ),
+    "curio": _Kind(
+        "import_curio",
+        "a database of an original Curio, a file or a URL; by default the chosen one",
+    ),
 }
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     kinds = "; ".join(f"{name}: {kind.takes}" for name, kind in _KINDS.items())
     parser.add_argument("kind", choices=_KINDS, metavar="KIND", help=kinds)
-    parser.add_argument("path", metavar="PATH", help="where it is; - is stdin")
+    parser.add_argument("path", metavar="PATH", nargs="?", help="where it is; - is stdin")
     parser.add_argument(
         "--dry-run",
         action="store_true",
-        help="read and check everything, and write nothing: no database is opened or made",
+        help="read and check everything, and write nothing: no database is made",
+    )
+    parser.add_argument(
+        "--timezone",
+        metavar="ZONE",
+        help="for curio: time zone of the stored times, such as Europe/Paris "
+        "(default: this machine's)",
     )
     add_json_option(parser)
 
 
 def run(options: Namespace, output: Output) -> int:
+    if options.kind == "curio":
+        return import_curio.run(options, output)
+    if options.timezone is not None:
+        raise ConfigurationError("--timezone is for import curio: other records have a time zone.")
+    if options.path is None:
+        raise ConfigurationError(f"import {options.kind} needs a PATH.")
     with _opened(options) as source:  # Before a database is made for it.
         if options.dry_run:
             report = _import(options, source, None)

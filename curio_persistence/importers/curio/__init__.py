@@ -18,12 +18,12 @@ from curio_persistence.store.table import Row, StoredValue, Table
 from curio_persistence.tables import EVENTS, RUNS, TABLES, USAGE
 
 if TYPE_CHECKING:
-    from curio_persistence.backends.sql.legacy_upgrade import OldRow, Original
+    from curio_persistence.backends.sql.legacy import OldRow, Original
 
 
 @dataclass(frozen=True)
-class UpgradeReport:
-    """The result of `upgrade`; with `dry_run`, what it would be.
+class CurioImportReport:
+    """The result of `import_curio`; with `dry_run`, what it would be.
 
     `runs`, `events` and `usage` are the rows that went over, `stubs` the runs that only events
     knew of. `timezone` is the zone in which times without one were read, `timezone_assumed` whether
@@ -54,13 +54,13 @@ class UpgradeReport:
         return asdict(self) | {"examples": [example._asdict() for example in self.examples]}
 
 
-def upgrade(
+def import_curio(
     url: str | DatabaseConfig,
     *,
     timezone: str | tzinfo | None = None,
     dry_run: bool = False,
     progress: Progress | None = None,
-) -> UpgradeReport:
+) -> CurioImportReport:
     """Put today's tables in the place of an original Curio's, with every row and id.
 
     All of it or nothing: where it fails, or is killed, the old tables are as they were, and it can
@@ -75,23 +75,23 @@ def upgrade(
     config = url if isinstance(url, DatabaseConfig) else DatabaseConfig.from_url(url)
     times = LocalTimes(timezone)
     with closing(_open(config, read_only=dry_run)) as original:
-        if original.is_upgraded():
-            return UpgradeReport(
+        if original.is_imported():
+            return CurioImportReport(
                 original.location, times.name, times.is_assumed, dry_run, already=True
             )
-        work = _Upgrade(original, times, progress or _untold)
+        work = _Import(original, times, progress or _untold)
         return work.look() if dry_run else work.replace()
 
 
 def _open(config: DatabaseConfig, *, read_only: bool) -> Original:
     match config.db_type:
         case "sqlite" if config.db_path != ":memory:":
-            from curio_persistence.backends.sqlite.legacy_upgrade import SQLiteOriginal
+            from curio_persistence.backends.sqlite.legacy import SQLiteOriginal
 
             return SQLiteOriginal(config.db_path, read_only=read_only)
         case "postgres":
             from curio_persistence.backends.postgres.dsn import libpq_settings
-            from curio_persistence.backends.postgres.legacy_upgrade import PostgresOriginal
+            from curio_persistence.backends.postgres.legacy import PostgresOriginal
 
             settings = libpq_settings(
                 config.dsn,
@@ -102,15 +102,17 @@ def _open(config: DatabaseConfig, *, read_only: bool) -> Original:
                 password=config.db_password,
             )
             return PostgresOriginal(settings, schema_name=config.db_schema, read_only=read_only)
-    raise UnsupportedError("A database in memory ends with its process: nothing is to be upgraded.")
+    raise UnsupportedError(
+        "A database in memory ends with its process: there is nothing to import."
+    )
 
 
 def _untold(done: int, total: int | None) -> None:
     """Ignore the progress."""
 
 
-class _Upgrade:
-    """One upgrade, or a dry run of it."""
+class _Import:
+    """One import, or a dry run of it."""
 
     def __init__(self, original: Original, times: LocalTimes, progress: Progress) -> None:
         self._original = original
@@ -123,14 +125,14 @@ class _Upgrade:
         self._stubs = 0
         self._last_run = 0
 
-    def look(self) -> UpgradeReport:
+    def look(self) -> CurioImportReport:
         with self._original.looking():
             for table, old in self._old_rows():
                 self._readers[table.name].read(old)
             self._stubs = self._original.count_strays()
         return self._report(None)
 
-    def replace(self) -> UpgradeReport:
+    def replace(self) -> CurioImportReport:
         with self._original.replacing() as kept_in:
             for table, old in self._old_rows():
                 ids, rows = self._readers[table.name].read(old)
@@ -165,9 +167,9 @@ class _Upgrade:
         self._last_run = ids[-1]
         self._stubs += len(stubs)
 
-    def _report(self, kept_in: str | None) -> UpgradeReport:
+    def _report(self, kept_in: str | None) -> CurioImportReport:
         original, times, readers = self._original, self._times, self._readers.values()
-        return UpgradeReport(
+        return CurioImportReport(
             original.location,
             times.name,
             times.is_assumed,

@@ -9,7 +9,7 @@ from typing import Any
 from curio_persistence.backends.postgres.copy import SEQUENCE
 from curio_persistence.backends.postgres.dsn import quote_identifier
 from curio_persistence.backends.postgres.store import PostgresStore
-from curio_persistence.backends.sql.legacy_upgrade import ASIDE, OldRow, Original
+from curio_persistence.backends.sql.legacy import ASIDE, OldRow, Original
 from curio_persistence.backends.sql.statements import Params
 from curio_persistence.backends.sql.store import Result
 from curio_persistence.store.table import Table
@@ -47,7 +47,7 @@ taken, and its times without a zone for those of the session's; but it lets the 
 
 
 class PostgresOriginal(Original, PostgresStore):
-    """The upgrade in PostgreSQL: the old tables stay beside the new ones, under other names."""
+    """The import in PostgreSQL: the old tables stay beside the new ones, under other names."""
 
     def _check_may_begin(self) -> None:
         """Allow transactions that only read the old tables."""
@@ -72,7 +72,7 @@ class PostgresOriginal(Original, PostgresStore):
             self._write(_REFUSE_OLD_PROGRAMS.format(table=self._table(RUNS)), ())
 
     def _be_owner(self) -> None:
-        """Give the new tables the owner of the old ones, whichever role upgrades them."""
+        """Give the new tables the owner of the old ones, whichever role imports them."""
         [(owner,)] = self._read(_OWNER, (self._schema_name, RUNS.name))
         self._control(self._mine.required(), f"SET LOCAL ROLE {quote_identifier(owner)}")
 

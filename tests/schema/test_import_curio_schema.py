@@ -1,8 +1,8 @@
-"""The upgrade of a PostgreSQL schema: its types and keys, and the owner of its tables."""
+"""The import of a PostgreSQL schema: its types and keys, and the owner of its tables."""
 
 from __future__ import annotations
 
-from curio_persistence import AgentRunEvent, PostgresPersistence, upgrade
+from curio_persistence import AgentRunEvent, PostgresPersistence, import_curio
 from tests.schema import original
 from tests.schema.conftest import PostgresSchema
 from tests.schema.original import EVENT
@@ -10,9 +10,9 @@ from tests.schema.original import EVENT
 _KEY = ", FOREIGN KEY (run_id) REFERENCES {schema}.agent_runs (run_id)"
 
 
-def test_a_schema_with_other_keys_and_types_is_upgraded(postgres_schema: PostgresSchema) -> None:
+def test_a_schema_with_other_keys_and_types_is_imported(postgres_schema: PostgresSchema) -> None:
     original.make(postgres_schema, key=_KEY, json="JSONB", time="TIMESTAMPTZ")
-    upgrade(postgres_schema.url, timezone="Asia/Tokyo")
+    import_curio(postgres_schema.url, timezone="Asia/Tokyo")
     with postgres_schema.open() as persistence:
         [run] = persistence.get_agent_runs()
         [event] = persistence.get_agent_run_events("run-1")
@@ -23,7 +23,7 @@ def test_a_schema_with_other_keys_and_types_is_upgraded(postgres_schema: Postgre
     # The server read them in its own zone, so they have a zone.
     [(kept, told)] = postgres_schema.ask(
         "SELECT o.timestamp, n.timestamp FROM {schema}.agent_run_events n "
-        "JOIN {schema}.agent_run_events_before_upgrade o USING (id)"
+        "JOIN {schema}.agent_run_events_before_import o USING (id)"
     )
     assert event.timestamp == kept == told
 
@@ -31,7 +31,7 @@ def test_a_schema_with_other_keys_and_types_is_upgraded(postgres_schema: Postgre
 def test_times_out_of_pythons_range_are_reported(postgres_schema: PostgresSchema) -> None:
     events = [EVENT | {"timestamp": "infinity"}, EVENT | {"id": 12, "timestamp": "0044-03-15 BC"}]
     original.make(postgres_schema, events=events)
-    report = upgrade(postgres_schema.url)
+    report = import_curio(postgres_schema.url)
     assert [example.value for example in report.examples] == ["infinity", "0044-03-15 00:00:00 BC"]
     with postgres_schema.open() as persistence:
         for event in persistence.get_agent_run_events("run-1"):
@@ -47,7 +47,7 @@ def test_the_new_tables_have_the_same_owner(
     try:
         for table in ("agent_runs", "agent_run_events", "agent_llm_usage"):
             postgres_schema.run(f'ALTER TABLE {{schema}}.{table} OWNER TO "{role}"')
-        upgrade(postgres_schema.url)
+        import_curio(postgres_schema.url)
         theirs = postgres_schema.dsn.replace("postgres@", f"{role}@", 1)
         with PostgresPersistence(dsn=theirs, schema=role) as persistence:
             persistence.log_agent_run_events([AgentRunEvent("planner", "run-1")])

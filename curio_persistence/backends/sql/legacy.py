@@ -18,7 +18,7 @@ from curio_persistence.store.filters import Filter
 from curio_persistence.store.table import Row, StoredValue, Table
 from curio_persistence.tables import EVENTS, RUNS, TABLES
 
-ASIDE = "_before_upgrade"
+ASIDE = "_before_import"
 """The suffix of the old tables while, and where, they stay."""
 _ROWS = 2_000
 """The rows to copy at a time."""
@@ -27,13 +27,13 @@ OldRow = tuple[Any, ...]
 
 
 class Original(SQLStore):
-    """A store with the tables of an original Curio, opened for an upgrade."""
+    """A store with the tables of an original Curio, opened for an import."""
 
     _aside = ""
     """The present suffix of the old tables."""
     _found: Mapping[str, frozenset[str]]
 
-    def is_upgraded(self) -> bool:
+    def is_imported(self) -> bool:
         """Return whether the tables are today's; raise SchemaMismatchError if they are neither."""
         catalog = self._catalog()
         self._tables_are_ours = True  # Or will be: writes here go into them.
@@ -137,7 +137,7 @@ class Original(SQLStore):
 
     def _differs(self, what: str) -> CorruptDatabaseError:
         return CorruptDatabaseError(
-            f"{self.location} was not upgraded: when it was checked, {what}. Nothing was changed. "
+            f"{self.location} was not imported: when it was checked, {what}. Nothing was changed. "
             "Look for damage, with the tools of the database."
         )
 
@@ -151,8 +151,8 @@ class Original(SQLStore):
     @contextmanager
     def _old_ones_aside(self) -> Iterator[None]:
         """Rename the old tables and create the new ones for the time of the block."""
-        if self.is_upgraded():  # Checked again, now that other connections cannot upgrade.
-            raise BusyError(f"{self.location} was upgraded by another process in this moment.")
+        if self.is_imported():  # Checked again, now that other connections cannot import.
+            raise BusyError(f"{self.location} was imported by another process at this moment.")
         self._put_aside()
         self._aside = ASIDE
         tables, indexes = migrations.indexes_apart(self.dialect)

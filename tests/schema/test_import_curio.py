@@ -1,4 +1,4 @@
-"""The upgrade of an original Curio's database: every row, every id."""
+"""The import of an original Curio's database: every row, every id."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from curio_persistence import (
     AgentRunEvent,
     BusyError,
     CorruptDatabaseError,
+    CurioImportReport,
     InvalidValueError,
     Persistence,
     SchemaMismatchError,
-    UpgradeReport,
     aio,
-    upgrade,
+    import_curio,
 )
-from curio_persistence.backends.sql.legacy_upgrade import Original
+from curio_persistence.backends.sql.legacy import Original
 from curio_persistence.tables import USAGE as USAGE_TABLE
 from tests.schema import original
 from tests.schema.conftest import Database, Make
@@ -51,7 +51,7 @@ def everything(persistence: Persistence) -> tuple[list[Any], list[Any], list[Any
 
 def test_every_row_has_its_id_and_its_values(database: Database) -> None:
     original.make(database)
-    report = upgrade(database.url, timezone="Europe/Paris")
+    report = import_curio(database.url, timezone="Europe/Paris")
     with database.open() as persistence:
         runs, events, usage = everything(persistence)
         stats = persistence.get_agent_run_stats()
@@ -74,16 +74,16 @@ def test_every_row_has_its_id_and_its_values(database: Database) -> None:
     assert stats["tool_metrics"]["search"]["total_latency_ms"] == 12
 
 
-def test_an_upgrade_can_be_awaited_and_cancelled(database: Database) -> None:
+def test_an_import_can_be_awaited_and_cancelled(database: Database) -> None:
     events = [EVENT | {"id": number} for number in range(1, 3_001)]
     original.make(database, events=events)
     before, held = database.state(), HeldProgress()
 
-    async def main() -> UpgradeReport:
-        await held.cancel(aio.upgrade(database.url, timezone="UTC", progress=held))
+    async def main() -> CurioImportReport:
+        await held.cancel(aio.import_curio(database.url, timezone="UTC", progress=held))
         assert len(held.told) == 1
         assert database.state() == before
-        return await aio.upgrade(database.url, timezone="UTC")
+        return await aio.import_curio(database.url, timezone="UTC")
 
     assert asyncio.run(main()).events == len(events)
 
@@ -92,7 +92,7 @@ def test_the_tables_equal_those_of_a_new_database(make: Make) -> None:
     fresh, database = make(), make()
     fresh.open().close()
     original.make(database)
-    upgrade(database.url, timezone="UTC")
+    import_curio(database.url, timezone="UTC")
     ours = {row for row in database.catalog() if not _is_old(row)}
     assert set(fresh.catalog()) - ours == set()
     assert [row for row in ours - set(fresh.catalog()) if "an_original_curio" not in str(row)] == []
@@ -102,13 +102,13 @@ def _is_old(row: tuple[Any, ...]) -> bool:
     return any(
         name in str(value)
         for value in row
-        for name in ("_before_upgrade", "audit_logs", "cost_entries", "sqlite_sequence", "idx_")
+        for name in ("_before_import", "audit_logs", "cost_entries", "sqlite_sequence", "idx_")
     )
 
 
 def test_records_written_afterwards_get_new_ids(database: Database) -> None:
     original.make(database)
-    upgrade(database.url)
+    import_curio(database.url)
     with database.open() as persistence:
         run, event = AgentRun("planner", "run-2"), AgentRunEvent("planner", "run-2")
         persistence.create_agent_run(run)
@@ -120,7 +120,7 @@ def test_records_written_afterwards_get_new_ids(database: Database) -> None:
 
 def test_other_tables_are_not_changed(database: Database) -> None:
     original.make(database)
-    upgrade(database.url)
+    import_curio(database.url)
     assert database.ask("SELECT run_id, action, hash FROM {schema}.audit_logs") == [
         ("run-1", "started", "f00")
     ]
@@ -132,18 +132,18 @@ def test_the_constructor_names_the_command(database: Database) -> None:
     for read_only in (False, True):
         with pytest.raises(SchemaMismatchError, match="an original Curio") as caught:
             database.open(read_only=read_only)
-        assert (caught.value.command or "").startswith("curio-persistence upgrade ")
+        assert (caught.value.command or "").startswith("curio-persistence import curio ")
         assert str(caught.value).endswith(str(caught.value.command))
 
 
 @pytest.mark.parametrize("dry_run", [False, True])
 def test_a_current_database_is_not_changed(database: Database, dry_run: bool) -> None:
     original.make(database)
-    upgrade(database.url)
+    import_curio(database.url)
     with database.open() as persistence:
         before = everything(persistence)
     state = database.state()
-    report = upgrade(database.url, dry_run=dry_run)
+    report = import_curio(database.url, dry_run=dry_run)
     assert (report.already, report.runs, report.kept_in) == (True, 0, None)
     assert database.state() == state
     with database.open() as persistence:
@@ -166,7 +166,7 @@ def test_a_database_without_old_or_new_tables_is_refused_and_not_changed(
     database.run(script)
     before = database.state()
     with pytest.raises(SchemaMismatchError, match="no tables of an original Curio"):
-        upgrade(database.url)
+        import_curio(database.url)
     assert database.state() == before
 
 
@@ -175,7 +175,7 @@ def test_a_dry_run_reports_the_changes_and_makes_none(database: Database) -> Non
     original.make(database, events=[EVENT, stray])
     before = database.state()
     seen: list[tuple[int, int | None]] = []
-    looked = upgrade(
+    looked = import_curio(
         database.url,
         timezone="Europe/Paris",
         dry_run=True,
@@ -183,7 +183,7 @@ def test_a_dry_run_reports_the_changes_and_makes_none(database: Database) -> Non
     )
     assert database.state() == before
     assert seen[-1] == (4, 4)
-    done = upgrade(database.url, timezone="Europe/Paris")
+    done = import_curio(database.url, timezone="Europe/Paris")
     assert looked.dry_run
     assert looked.kept_in is None
     counts = ("runs", "events", "usage", "stubs", "ambiguous", "missing", "unreadable")
@@ -196,7 +196,7 @@ def test_events_of_unknown_runs_get_stub_runs(database: Database) -> None:
         for n in range(9)
     ]
     original.make(database, events=[EVENT, *strays])
-    report = upgrade(database.url, timezone="UTC")
+    report = import_curio(database.url, timezone="UTC")
     assert (report.runs, report.stubs, report.events) == (1, 3, 10)
     with database.open() as persistence:
         stub = persistence.get_agent_run("stray-1")
@@ -212,7 +212,7 @@ def test_more_rows_than_one_batch_are_copied(database: Database) -> None:
     events = [EVENT | {"id": 1 + 2 * n, "run_id": f"run-{n % 700}"} for n in range(2203)]
     original.make(database, runs=[], usage=[], events=events)
     seen: list[int] = []
-    report = upgrade(database.url, progress=lambda done, total: seen.append(done))
+    report = import_curio(database.url, progress=lambda done, total: seen.append(done))
     assert (report.events, report.stubs) == (2203, 700)
     assert seen == [2000, 2203]
     with database.open() as persistence:
@@ -252,7 +252,7 @@ def with_times(database: Database, *texts: str | None) -> None:
 def test_the_default_zone_is_this_machines_and_the_report_says_so(database: Database) -> None:
     with_times(database, "2024-01-15 12:00:00", "2024-07-15 12:00:00")
     with living_in("America/New_York"):
-        report = upgrade(database.url)
+        report = import_curio(database.url)
     assert (report.timezone, report.timezone_assumed) == ("America/New_York", True)
     assert times_of_events(database) == [at("2024-01-15T17:00"), at("2024-07-15T16:00")]
 
@@ -263,7 +263,7 @@ def test_a_zone_may_be_a_name_or_an_object(make: Make) -> None:
         with_times(database, "2024-01-15 12:00:00.000001", "2024-01-15 12:00:30.000001")
         if zone == "+05:45":
             zone = timezone(timedelta(hours=5, minutes=45))
-        report = upgrade(database.url, timezone=zone)
+        report = import_curio(database.url, timezone=zone)
         assert not report.timezone_assumed
         assert times_of_events(database) == [
             at("2024-01-15T06:15:00.000001"),
@@ -276,7 +276,7 @@ def test_an_unknown_zone_is_refused_before_anything_is_done(database: Database, 
     original.make(database)
     before = database.state()
     with pytest.raises(InvalidValueError, match="Use a name such as Europe/Paris") as caught:
-        upgrade(database.url, timezone=zone)
+        import_curio(database.url, timezone=zone)
     assert caught.value.field == "timezone"
     assert database.state() == before
 
@@ -285,7 +285,7 @@ def test_a_skipped_hour_is_read_as_if_the_clock_had_not_been_set(
     database: Database,
 ) -> None:
     with_times(database, "2024-03-31 01:59:59", "2024-03-31 02:30:00", "2024-03-31 03:30:00")
-    report = upgrade(database.url, timezone="Europe/Paris")
+    report = import_curio(database.url, timezone="Europe/Paris")
     assert (report.missing, report.ambiguous) == (1, 0)
     assert times_of_events(database) == [
         at("2024-03-31T00:59:59"),
@@ -306,7 +306,7 @@ def test_a_repeated_hour_is_resolved_by_the_order_of_storing(
         "2024-10-27 02:50:00",
         "2024-10-27 03:00:00",
     )
-    report = upgrade(database.url, timezone="Europe/Paris")
+    report = import_curio(database.url, timezone="Europe/Paris")
     assert (report.missing, report.ambiguous) == (0, 5)
     assert times_of_events(database) == [
         at("2024-10-27T00:15:00"),
@@ -328,7 +328,7 @@ def test_a_missing_time_is_replaced_by_another_of_the_row(
         events=[EVENT | {"timestamp": None}, EVENT | {"id": 12, "created_at": None}],
         usage=[USAGE | {"created_at": None}],
     )
-    upgrade(database.url, timezone="UTC")
+    import_curio(database.url, timezone="UTC")
     with database.open() as persistence:
         runs = {run.run_id: run for run in persistence.iter_agent_runs()}
         events = {event.id: event for event in persistence.iter_agent_run_events()}
@@ -353,7 +353,7 @@ def test_values_that_new_writes_would_refuse_are_preserved(database: Database) -
         events=[EVENT | {"run_id": long, "event_type": long, "agent_id": empty, "data": "{not"}],
         usage=[USAGE | {"status": empty, "model": long, "run_id": empty}],
     )
-    report = upgrade(database.url)
+    report = import_curio(database.url)
     assert (report.stubs, report.unreadable) == (0, 0)
     with database.open() as persistence:
         [run], [event], [usage] = everything(persistence)
@@ -369,7 +369,7 @@ def test_null_becomes_the_default_of_the_column(database: Database) -> None:
         events=[{"agent_id": "a", "run_id": "r", "timestamp": "2024-05-01"}],
         usage=[{"model": None, "agent_id": None, "latency_ms": None}],
     )
-    upgrade(database.url, timezone="UTC")
+    import_curio(database.url, timezone="UTC")
     with database.open() as persistence:
         [run], [event], [usage] = everything(persistence)
     assert (run.agent_name, run.objective, run.status, run.total_iterations) == ("", "", "", 0)
@@ -392,7 +392,7 @@ def test_columns_may_be_missing_and_others_added(database: Database) -> None:
         INSERT INTO {schema}.agent_runs VALUES (7, 'run-1', 'planner', 'good');
         """
     )
-    report = upgrade(database.url)
+    report = import_curio(database.url)
     assert (report.runs, report.events, report.left_out) == (1, 0, ("agent_runs.mood",))
     with database.open() as persistence:
         assert [run.id for run in persistence.get_agent_runs()] == [7]
@@ -404,7 +404,7 @@ def test_columns_may_be_missing_and_others_added(database: Database) -> None:
 
 def test_an_old_program_that_continues_to_write_gets_an_error(database: Database) -> None:
     original.make(database)
-    upgrade(database.url)
+    import_curio(database.url)
     before = database.state()
     now = {} if database.dialect == "postgres" else {"created_at": "2024-05-02T09:00:00.1"}
     run = {"agent_id": "old", "run_id": "old", "started_at": "2024-05-02 09:00:00"}
@@ -425,7 +425,7 @@ def test_an_old_program_that_continues_to_write_gets_an_error(database: Database
     assert database.state() == before
 
 
-def test_an_old_program_that_waits_for_the_upgrade_gets_an_error_too(database: Database) -> None:
+def test_an_old_program_that_waits_for_the_import_gets_an_error_too(database: Database) -> None:
     original.make(database)
     begun, told = threading.Event(), []
 
@@ -445,7 +445,7 @@ def test_an_old_program_that_waits_for_the_upgrade_gets_an_error_too(database: D
         begun.set()
         writer.join(0.2)
 
-    report = upgrade(database.url, progress=wait_for_writer)
+    report = import_curio(database.url, progress=wait_for_writer)
     writer.join()
     assert report.events == 1
     assert "constraint" in told[0]
@@ -453,18 +453,18 @@ def test_an_old_program_that_waits_for_the_upgrade_gets_an_error_too(database: D
         assert len(persistence.get_agent_run_events("run-1")) == 1
 
 
-def test_one_of_two_concurrent_upgrades_does_the_work(database: Database) -> None:
+def test_one_of_two_concurrent_imports_does_the_work(database: Database) -> None:
     original.make(database, events=[EVENT | {"run_id": "stray"}])
-    reports: list[UpgradeReport] = []
+    reports: list[CurioImportReport] = []
     told: list[str] = []
 
-    def upgrade_too() -> None:
+    def import_too() -> None:
         try:
-            reports.append(upgrade(database.url))
+            reports.append(import_curio(database.url))
         except BusyError as error:
             told.append(str(error))
 
-    others = [threading.Thread(target=upgrade_too) for _ in range(2)]
+    others = [threading.Thread(target=import_too) for _ in range(2)]
 
     def let_others_begin(done: int, total: int | None) -> None:
         if done == 1:
@@ -472,11 +472,11 @@ def test_one_of_two_concurrent_upgrades_does_the_work(database: Database) -> Non
                 other.start()
         others[0].join(0.2)
 
-    reports.append(upgrade(database.url, progress=let_others_begin))
+    reports.append(import_curio(database.url, progress=let_others_begin))
     for other in others:
         other.join()
     assert [report.events for report in reports if not report.already] == [1]
-    assert all("by another process in this moment" in text for text in told)
+    assert all("by another process at this moment" in text for text in told)
     with database.open() as persistence:
         persistence.create_agent_run(AgentRun("planner", "stray"))  # It is still a stub.
 
@@ -484,7 +484,7 @@ def test_one_of_two_concurrent_upgrades_does_the_work(database: Database) -> Non
 def test_an_old_program_that_starts_afterwards_does_no_harm(database: Database) -> None:
     """It would create missing tables, of which there are none, and its indexes."""
     original.make(database)
-    upgrade(database.url)
+    import_curio(database.url)
     script = original.tables(database.dialect).partition("INSERT")[0]
     script = script.replace("CREATE TABLE", "CREATE TABLE IF NOT EXISTS")
     database.run(script.replace("CREATE INDEX", "CREATE INDEX IF NOT EXISTS"))
@@ -492,16 +492,16 @@ def test_an_old_program_that_starts_afterwards_does_no_harm(database: Database) 
         assert [run.run_id for run in persistence.get_agent_runs()] == ["run-1"]
 
 
-def test_upgraded_records_are_found_by_search(database: Database) -> None:
+def test_imported_records_are_found_by_search(database: Database) -> None:
     original.make(database)
-    upgrade(database.url)
+    import_curio(database.url)
     with database.open() as persistence:
         assert len(persistence.search_text("zimmer")) == 2
 
 
-def test_upgraded_records_can_be_updated_and_deleted(database: Database) -> None:
+def test_imported_records_can_be_updated_and_deleted(database: Database) -> None:
     original.make(database)
-    upgrade(database.url)
+    import_curio(database.url)
     with database.open() as persistence:
         run = persistence.get_agent_run("run-1")
         assert run is not None
@@ -511,7 +511,7 @@ def test_upgraded_records_can_be_updated_and_deleted(database: Database) -> None
         assert not persistence.get_agent_run_events("run-1")
 
 
-def test_rows_that_read_back_differently_stop_the_upgrade(
+def test_rows_that_read_back_differently_stop_the_import_curio(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The cause may be faulty memory, a faulty disk or a bug of ours."""
@@ -537,7 +537,7 @@ def test_rows_that_read_back_differently_stop_the_upgrade(
     for fault, said in ((lose, "has 0 rows and not 1"), (alter, "do not read back")):
         monkeypatch.setattr(Original, "keep", fault)
         with pytest.raises(CorruptDatabaseError, match=f"{said}. Nothing was changed"):
-            upgrade(database.url)
+            import_curio(database.url)
     assert database.ask("SELECT * FROM {schema}.agent_run_events") == before
     monkeypatch.undo()
-    assert upgrade(database.url).events == 1
+    assert import_curio(database.url).events == 1

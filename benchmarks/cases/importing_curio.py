@@ -1,4 +1,4 @@
-"""The upgrade of an original Curio's database."""
+"""The import of an original Curio's database."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from benchmarks.support.report import Goal, Line, rows_per_second
 from benchmarks.support.rows import run_id
 from benchmarks.support.timing import Timing, each, mean, sample, timed
 from benchmarks.support.workspace import Workspace
-from curio_persistence import PostgresPersistence, SQLitePersistence, upgrade
+from curio_persistence import PostgresPersistence, SQLitePersistence, import_curio
 from tests.schema import original
 from tests.schema.conftest import Database, PostgresSchema, SQLiteFile
 
@@ -39,7 +39,7 @@ _REMARK = "raw copies to new tables beside the old, in batches of 1,000, without
 Rows = list[tuple[Any, ...]]
 
 
-def sqlite_upgrade(work: Workspace) -> list[Line]:
+def sqlite_import_curio(work: Workspace) -> list[Line]:
     with tempfile.TemporaryDirectory(dir=work.directory) as folder:
         old = Path(folder, "old.db")
         _fill(work, SQLiteFile(old))
@@ -53,13 +53,13 @@ def sqlite_upgrade(work: Workspace) -> list[Line]:
             return path
 
         def ours(path: Path) -> Database:
-            upgrade(f"sqlite:///{path}", timezone=_ZONE)
+            import_curio(f"sqlite:///{path}", timezone=_ZONE)
             return SQLiteFile(path)
 
         return [_line("SQLite", work, copy, _copy_sqlite, ours)]
 
 
-def postgres_upgrade(work: Workspace) -> list[Line]:
+def postgres_import_curio(work: Workspace) -> list[Line]:
     old, numbers = f"curio_bench_{os.getpid()}_old", count()
     made = [old]
     _fill(work, PostgresSchema(work.dsn, old))
@@ -80,7 +80,7 @@ def postgres_upgrade(work: Workspace) -> list[Line]:
         return PostgresSchema(work.dsn, made[-1])
 
     def ours(schema: str) -> Database:
-        upgrade(f"{work.dsn}&schema={schema}", timezone=_ZONE)
+        import_curio(f"{work.dsn}&schema={schema}", timezone=_ZONE)
         return PostgresSchema(work.dsn, schema)
 
     try:
@@ -91,7 +91,10 @@ def postgres_upgrade(work: Workspace) -> list[Line]:
             fill.drop_schema(work.dsn, schema)
 
 
-CASES: dict[str, Case] = {"sqlite-upgrade": sqlite_upgrade, "postgres-upgrade": postgres_upgrade}
+CASES: dict[str, Case] = {
+    "sqlite-import-curio": sqlite_import_curio,
+    "postgres-import-curio": postgres_import_curio,
+}
 
 
 def _line(
@@ -114,7 +117,7 @@ def _line(
     )
     check(made[ours].ask(_STORED), made[theirs].ask(_STORED))
     raw, our = (each(side, mean, _rows(work)) for side in samples)
-    title = f"{name}, the upgrade of {_rows(work):,} events of an original Curio"
+    title = f"{name}, the import of {_rows(work):,} events of an original Curio"
     return Line(title, _GOAL, Timing(raw, our), unit=rows_per_second, remark=_REMARK)
 
 

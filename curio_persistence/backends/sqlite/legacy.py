@@ -13,7 +13,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from curio_persistence.backends.sql.legacy_upgrade import ASIDE, OldRow, Original
+from curio_persistence.backends.sql.legacy import ASIDE, OldRow, Original
 from curio_persistence.backends.sql.statements import Params
 from curio_persistence.backends.sqlite.store import SQLiteStore
 from curio_persistence.errors import AccessDeniedError, PersistenceError, StorageFullError
@@ -23,7 +23,7 @@ _TEXT = partial(str, encoding="utf-8", errors="surrogateescape")
 
 
 class SQLiteOriginal(Original, SQLiteStore):
-    """The upgrade in SQLite: it leaves a copy of the old file, and drops the old tables."""
+    """The import in SQLite: it leaves a copy of the old file, and drops the old tables."""
 
     def _configure(self, connection: sqlite3.Connection) -> sqlite3.Connection:
         connection = super()._configure(connection)
@@ -60,7 +60,7 @@ class SQLiteOriginal(Original, SQLiteStore):
                     self._write(f"DROP TABLE {name}{ASIDE}", ())
         except PersistenceError:
             with suppress(PersistenceError):
-                if copy is not None and not self.is_upgraded():  # The commit failed.
+                if copy is not None and not self.is_imported():  # The commit failed.
                     copy.unlink(missing_ok=True)
             raise
         with suppress(PersistenceError):  # Another connection reads: the journal stays as it was.
@@ -91,7 +91,7 @@ class SQLiteOriginal(Original, SQLiteStore):
         except OSError as error:
             kind = StorageFullError if error.errno == errno.ENOSPC else AccessDeniedError
             raise kind(
-                f"{self.location} was not upgraded: {path}, which is to keep the old one, cannot "
+                f"{self.location} was not imported: {path}, which is to keep the old one, cannot "
                 f"be made ({error.strerror}). Check the rights of the folder, and the disk's room."
             ) from error
 

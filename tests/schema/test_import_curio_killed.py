@@ -1,4 +1,4 @@
-"""A killed upgrade leaves the old tables unchanged, and the next one completes it."""
+"""A killed import leaves the old tables unchanged, and the next one completes it."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
-from curio_persistence import upgrade
-from curio_persistence.backends.postgres.legacy_upgrade import PostgresOriginal
-from curio_persistence.backends.sql import legacy_upgrade
-from curio_persistence.backends.sqlite.legacy_upgrade import SQLiteOriginal
+from curio_persistence import import_curio
+from curio_persistence.backends.postgres.legacy import PostgresOriginal
+from curio_persistence.backends.sql import legacy
+from curio_persistence.backends.sqlite.legacy import SQLiteOriginal
 from tests.schema import original
 from tests.schema.conftest import Database, Make
 from tests.schema.original import EVENT
-from tests.schema.test_upgrade import everything
+from tests.schema.test_import_curio import everything
 from tests.support import soak
 from tests.support.children import Fork
 
@@ -31,15 +31,15 @@ EVENTS = [EVENT | {"id": n, "run_id": f"run-{n % 3}"} for n in range(1, 603)]
 _CHANGES_NOTHING = ("SAVEPOINT", "RELEASE", "SELECT")
 
 
-def upgrade_until(point: int, database: Database) -> bool:
-    """Upgrade in another process, killed at this point; False if there are fewer points."""
+def import_until(point: int, database: Database) -> bool:
+    """Import in another process, killed at this point; False if there are fewer points."""
 
-    def upgrade_and_be_killed() -> None:
+    def import_and_be_killed() -> None:
         _kill_at(point)
-        upgrade(database.url, timezone="UTC")
+        import_curio(database.url, timezone="UTC")
 
     try:
-        Fork(upgrade_and_be_killed).result()
+        Fork(import_and_be_killed).result()
     except ChildProcessError as error:
         if not str(error).endswith(str(-signal.SIGKILL)):
             raise
@@ -69,24 +69,24 @@ def _kill_at(point: int) -> None:
     counted(Path, "rename")
 
 
-def test_an_upgrade_killed_at_any_point_is_completed_by_the_next(
+def test_an_import_killed_at_any_point_is_completed_by_the_next(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(legacy_upgrade, "_ROWS", 250)
+    monkeypatch.setattr(legacy, "_ROWS", 250)
     whole = make()
     original.make(whole, events=EVENTS)
-    upgrade(whole.url, timezone="UTC")
+    import_curio(whole.url, timezone="UTC")
     with whole.open() as persistence:
         expected = everything(persistence)
     for point in soak.points(2, 5):
         database = make()
         original.make(database, events=EVENTS)
         before = database.ask("SELECT * FROM {schema}.agent_run_events ORDER BY id")
-        killed = upgrade_until(point, database)
-        if not upgrade(database.url, timezone="UTC", dry_run=True).already:
+        killed = import_until(point, database)
+        if not import_curio(database.url, timezone="UTC", dry_run=True).already:
             after = database.ask("SELECT * FROM {schema}.agent_run_events ORDER BY id")
             assert after == before
-            upgrade(database.url, timezone="UTC")
+            import_curio(database.url, timezone="UTC")
         with database.open() as persistence:
             assert everything(persistence) == expected, f"killed at point {point}"
         assert len(database.catalog()) == len(whole.catalog())

@@ -1,4 +1,4 @@
-"""The upgrade of a SQLite file: the preserved copy, text of any bytes, values of any type."""
+"""The import of a SQLite file: the preserved copy, text of any bytes, values of any type."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from curio_persistence import (
     SQLitePersistence,
     StorageFullError,
     UnsupportedError,
-    upgrade,
+    import_curio,
 )
-from curio_persistence.backends.sqlite.legacy_upgrade import SQLiteOriginal
+from curio_persistence.backends.sqlite.legacy import SQLiteOriginal
 from curio_persistence.backends.sqlite.store import SQLiteStore
 from tests.schema import original
 from tests.schema.conftest import SQLiteFile
@@ -36,20 +36,20 @@ def names(folder: Path) -> set[str]:
 def test_a_copy_of_the_old_file_is_preserved_beside_it(sqlite_file: SQLiteFile) -> None:
     original.make(sqlite_file)
     before = sqlite_file.ask("SELECT * FROM agent_run_events")
-    report = upgrade(sqlite_file.url)
+    report = import_curio(sqlite_file.url)
     assert report.kept_in == f"{sqlite_file.path}.bak"
     assert names(sqlite_file.path.parent) == {"agents.db", "agents.db.bak"}
     with closing(sqlite3.connect(f"{sqlite_file.path}.bak")) as kept:
         assert kept.execute("SELECT * FROM agent_run_events").fetchall() == before
         assert kept.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-    assert not sqlite_file.ask("SELECT 1 FROM sqlite_master WHERE name LIKE '%before_upgrade%'")
+    assert not sqlite_file.ask("SELECT 1 FROM sqlite_master WHERE name LIKE '%before_import%'")
 
 
 def test_an_existing_copy_is_never_overwritten(sqlite_file: SQLiteFile) -> None:
     original.make(sqlite_file)
     Path(f"{sqlite_file.path}.bak").write_text("mine")
     Path(f"{sqlite_file.path}.bak2").write_text("mine too")
-    assert upgrade(sqlite_file.url).kept_in == f"{sqlite_file.path}.bak3"
+    assert import_curio(sqlite_file.url).kept_in == f"{sqlite_file.path}.bak3"
     assert Path(f"{sqlite_file.path}.bak").read_text() == "mine"
     assert Path(f"{sqlite_file.path}.bak2").read_text() == "mine too"
 
@@ -57,15 +57,15 @@ def test_an_existing_copy_is_never_overwritten(sqlite_file: SQLiteFile) -> None:
 def test_the_copy_is_as_private_as_the_file(sqlite_file: SQLiteFile) -> None:
     original.make(sqlite_file)
     sqlite_file.path.chmod(0o640)
-    kept_in = upgrade(sqlite_file.url).kept_in
+    kept_in = import_curio(sqlite_file.url).kept_in
     assert stat.S_IMODE(Path(kept_in or "").stat().st_mode) == 0o640
 
 
 def test_the_file_is_like_any_other_afterwards(sqlite_file: SQLiteFile) -> None:
     original.make(sqlite_file)
-    upgrade(sqlite_file.url)
+    import_curio(sqlite_file.url)
     with sqlite_file.open() as persistence:
-        levels = {f.check: f.level for f in persistence.diagnose(deep=True) if f.check != "engine"}
+        levels = {f.name: f.level for f in persistence.diagnose(deep=True) if f.name != "engine"}
     assert levels.pop("runs") == "ok"
     assert set(levels.values()) == {"ok"}
     assert sqlite_file.ask("PRAGMA journal_mode") == [("wal",)]
@@ -81,7 +81,7 @@ def test_references_to_the_old_table_refer_to_the_new_one(
         "INSERT INTO notes VALUES ('run-1', 'mine');"
         "CREATE VIEW planners AS SELECT run_id FROM agent_runs WHERE agent_id = 'planner'"
     )
-    upgrade(sqlite_file.url)
+    import_curio(sqlite_file.url)
     assert sqlite_file.ask("SELECT * FROM notes") == [("run-1", "mine")]
     [(sql,)] = sqlite_file.ask("SELECT sql FROM sqlite_master WHERE name = 'notes'")
     assert "REFERENCES agent_runs (run_id)" in sql
@@ -97,7 +97,7 @@ def test_any_bytes_in_a_text_are_preserved(sqlite_file: SQLiteFile) -> None:
         "VALUES ('a', 'run-1', '2024-05-01', 'caf\N{LATIN SMALL LETTER E WITH ACUTE}', 7)"
     )
     for dry_run in (True, False):
-        assert upgrade(sqlite_file.url, dry_run=dry_run).unreadable == 0
+        assert import_curio(sqlite_file.url, dry_run=dry_run).unreadable == 0
     with sqlite_file.open() as persistence:
         [run] = persistence.get_agent_runs()
         events = {event.id: event for event in persistence.get_agent_run_events("run-1")}
@@ -124,7 +124,7 @@ def test_values_of_odd_types_are_converted_or_reported(
         ],
         time="TIMESTAMP",
     )
-    report = upgrade(sqlite_file.url, timezone="UTC")
+    report = import_curio(sqlite_file.url, timezone="UTC")
     assert report.unreadable == 3
     assert {tuple(example) for example in report.examples} == {
         ("agent_runs", 3, "total_iterations", "many"),
@@ -151,10 +151,10 @@ def test_an_open_write_transaction_is_waited_for(sqlite_file: SQLiteFile) -> Non
         writer.execute("BEGIN IMMEDIATE")
         original_insert = "INSERT INTO agent_run_events (agent_id, run_id) VALUES ('a', 'run-1')"
         writer.execute(original_insert)
-        upgrading = threading.Thread(target=upgrade, args=(sqlite_file.url,))
-        upgrading.start()
+        importing = threading.Thread(target=import_curio, args=(sqlite_file.url,))
+        importing.start()
         writer.execute("COMMIT")
-        upgrading.join()
+        importing.join()
     with sqlite_file.open() as persistence:
         assert len(persistence.get_agent_run_events("run-1")) == 2
 
@@ -168,9 +168,9 @@ def test_a_write_transaction_that_does_not_end_is_an_error(
     with closing(sqlite_file.connect()) as writer:
         writer.execute("BEGIN IMMEDIATE")
         with pytest.raises(BusyError, match="locked by another process"):
-            upgrade(sqlite_file.url)
+            import_curio(sqlite_file.url)
     assert names(sqlite_file.path.parent) == {"agents.db"}
-    assert upgrade(sqlite_file.url).events == 1
+    assert import_curio(sqlite_file.url).events == 1
 
 
 def test_a_failed_copy_is_an_error(sqlite_file: SQLiteFile) -> None:
@@ -178,9 +178,9 @@ def test_a_failed_copy_is_an_error(sqlite_file: SQLiteFile) -> None:
     in_the_way = Path(f"{sqlite_file.path}.bak.unfinished")
     in_the_way.mkdir()
     with pytest.raises(AccessDeniedError, match="which is to keep the old one, cannot be made"):
-        upgrade(sqlite_file.url)
+        import_curio(sqlite_file.url)
     in_the_way.rmdir()
-    assert upgrade(sqlite_file.url).events == 1
+    assert import_curio(sqlite_file.url).events == 1
 
 
 def test_a_full_disk_leaves_the_old_tables_and_no_copy() -> None:
@@ -193,16 +193,16 @@ def test_a_full_disk_leaves_the_old_tables_and_no_copy() -> None:
             disk.fill()
             disk.make_room(room)
             with pytest.raises(StorageFullError):
-                upgrade(database.url)
+                import_curio(database.url)
             assert database.ask("SELECT * FROM agent_run_events") == before
             assert names(disk.folder) == {"agents.db", "filler"}
             disk.make_room()
-        assert upgrade(database.url).events == 199
+        assert import_curio(database.url).events == 199
 
 
 def test_a_missing_file_is_not_created(tmp_path: Path) -> None:
     with pytest.raises(NotFoundError):
-        upgrade(f"sqlite:///{tmp_path / 'nothing.db'}")
+        import_curio(f"sqlite:///{tmp_path / 'nothing.db'}")
     assert names(tmp_path) == set()
 
 
@@ -210,21 +210,21 @@ def test_a_file_that_is_not_a_database_is_not_changed(tmp_path: Path) -> None:
     path = tmp_path / "letter.db"
     path.write_text("Dear Sir or Madam, " * 100)
     with pytest.raises(CorruptDatabaseError):
-        upgrade(f"sqlite:///{path}")
+        import_curio(f"sqlite:///{path}")
     assert path.read_text() == "Dear Sir or Madam, " * 100
     assert names(tmp_path) == {"letter.db"}
 
 
 @pytest.mark.parametrize("url", ["memory://", "sqlite://"])
-def test_a_database_in_memory_has_nothing_to_upgrade(url: str) -> None:
+def test_a_database_in_memory_has_nothing_to_import_curio(url: str) -> None:
     with pytest.raises(UnsupportedError):
-        upgrade(url)
+        import_curio(url)
 
 
 def test_a_link_to_the_file_is_followed(sqlite_file: SQLiteFile, tmp_path: Path) -> None:
     original.make(sqlite_file)
     link = tmp_path / "link.db"
     link.symlink_to(sqlite_file.path)
-    upgrade(f"sqlite:///{link}")
+    import_curio(f"sqlite:///{link}")
     with SQLitePersistence(sqlite_file.path) as persistence:
         assert len(persistence.get_agent_runs()) == 1
