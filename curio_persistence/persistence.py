@@ -49,8 +49,7 @@ class Persistence(BasePersistence):
     """Everything above a store: the ten published methods, and the capabilities behind them.
 
     `runs`, `events`, `usage`, `scores`, `stats` and `metrics` hold what has no flat name here;
-    `transfers` has the hashes of runs, and `redaction` tells what is kept of words. Give `clock` to
-    be the master of time, in tests.
+    `redaction` tells what is kept of words. Give `clock` to be the master of time, in tests.
     """
 
     def __init__(
@@ -72,7 +71,7 @@ class Persistence(BasePersistence):
         self.stats = Stats(store, clock)
         self.metrics = Metrics(store, clock)
         self.search = Search(store, clock, active=search is not False)
-        self.transfers = Transfers(store, clock, redaction, self.events, self.usage)
+        self._transfers = Transfers(store, clock, redaction, self.events, self.usage)
         if initialize:
             try:
                 self._prepare(search)
@@ -424,9 +423,9 @@ class Persistence(BasePersistence):
         checks = self._store.diagnose(deep=deep)
         if any(found.name == "integrity" and found.level == "error" for found in checks):
             return checks  # What a damaged database says of its runs may be wrong.
-        return [*checks, *self.search.check(deep=deep), self._check_left_behind()]
+        return [*checks, *self.search.check(deep=deep), self._check_stale_runs()]
 
-    def _check_left_behind(self, older_than: timedelta = timedelta(hours=1)) -> HealthCheck:
+    def _check_stale_runs(self, older_than: timedelta = timedelta(hours=1)) -> HealthCheck:
         left = self.runs.stale(older_than=older_than, limit=_LOOKED_AT)
         if not left:
             return HealthCheck("runs", "ok", "none left behind by a crashed agent")

@@ -20,7 +20,7 @@ with SQLitePersistence("agents.db") as agents:
     # Into an empty database, or one with a part of it: each record is stored once.
     with SQLitePersistence("restored.db") as restored:
         import_records("agents.jsonl", restored)
-        before, after = agents.transfers.hash("run-7"), restored.transfers.hash("run-7")
+        before, after = agents.runs.hash("run-7"), restored.runs.hash("run-7")
         print("restored:", before == after)
 
     # Run it every night: it adds the new records.

@@ -11,7 +11,6 @@ from curio_persistence.capabilities.metrics import Metrics
 from curio_persistence.capabilities.scores import Scores
 from curio_persistence.capabilities.search import Search
 from curio_persistence.capabilities.stats import Stats
-from curio_persistence.capabilities.transfers import Transfers
 from curio_persistence.capabilities.usage import Usage
 from curio_persistence.views.runs import RunViews
 
@@ -38,6 +37,8 @@ class AsyncRuns(Awaited[RunViews]):
     steps = awaited(RunViews.steps)
     outline = awaited(RunViews.outline)
     compare = awaited(RunViews.compare)
+    hash = awaited(RunViews.hash)
+    hashes = awaited(RunViews.hashes)
 
 
 class AsyncEvents(Awaited[Events]):
@@ -115,10 +116,3 @@ class AsyncSearch(Awaited[Search]):
     async def enabled(self) -> bool:
         """Return True where the database has a search index, and this process uses it."""
         return await self._threads.call(lambda: self._sync.enabled)
-
-
-class AsyncTransfers(Awaited[Transfers]):
-    """`persistence.transfers`, awaited."""
-
-    hash = awaited(Transfers.hash)
-    hashes = awaited(Transfers.hashes)

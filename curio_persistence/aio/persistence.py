@@ -15,7 +15,6 @@ from curio_persistence.aio.capabilities import (
     AsyncScores,
     AsyncSearch,
     AsyncStats,
-    AsyncTransfers,
     AsyncUsage,
 )
 from curio_persistence.aio.recorder import AsyncRunRecorder
@@ -60,7 +59,6 @@ class AsyncPersistence(Awaited[Persistence]):
         self.stats = AsyncStats(persistence.stats, self._threads)
         self.metrics = AsyncMetrics(persistence.metrics, self._threads)
         self.search = AsyncSearch(persistence.search, self._threads)
-        self.transfers = AsyncTransfers(persistence.transfers, self._threads)
 
     create_agent_run = awaited(Persistence.create_agent_run)
     create_agent_runs = awaited(Persistence.create_agent_runs)

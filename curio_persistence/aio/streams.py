@@ -87,7 +87,7 @@ class _Reading(Generic[M]):
 
 
 class AsyncEventFeed:
-    """Lists of events, for ever; see `Following`. To be asked by one task at a time.
+    """Lists of events, for ever; see `EventFeed`. To be asked by one task at a time.
 
     If a wait for a list is cancelled, as by a timeout, the next call returns that list.
     """

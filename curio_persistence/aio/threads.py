@@ -74,7 +74,7 @@ class Threads:
         """The same, for what takes long: in a thread of its own, as a transaction has."""
         if self._level():
             return await self.call(function)
-        async with self._place():
+        async with self._permit():
             executor = ThreadPoolExecutor(1, "curio-apart")
             try:
                 return await asyncio.wrap_future(_submit(executor, function))
@@ -110,7 +110,7 @@ class Threads:
         Calls of tasks that were begun in the block run there too. A cancelled task does not wait
         until the block is left.
         """
-        async with self._turn() if self._level() else self._place():
+        async with self._turn() if self._level() else self._permit():
             with self._next_level() as level:
                 held = ExitStack()
                 try:
@@ -134,7 +134,7 @@ class Threads:
         level = self._level()
         return level.turn if level else nullcontext()
 
-    def _place(self) -> asyncio.Semaphore:
+    def _permit(self) -> asyncio.Semaphore:
         """The places for transactions. To make hundreds of threads would keep the loop waiting."""
         return self._places.setdefault(running_loop(), asyncio.Semaphore(self.most))
 

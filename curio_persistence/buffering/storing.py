@@ -34,8 +34,8 @@ class Kind:
     ) -> None:
         self.order = order
         self.store = store
-        self._usual = tuple(name for name in table.words if name in table.always)
-        self._rare = tuple(name for name in table.words if name not in table.always)
+        self._usual = tuple(name for name in table.content if name in table.always)
+        self._rare = tuple(name for name in table.content if name not in table.always)
         self._columns = len(table.always)
 
     def size_of(self, rows: Sequence[Row]) -> int:

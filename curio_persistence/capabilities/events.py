@@ -16,8 +16,8 @@ from curio_persistence.capabilities.record_filter import (
     FilterKind,
     Value,
     checked_values,
+    containing,
     equal,
-    holding,
 )
 from curio_persistence.capabilities.windows import TimeLike
 from curio_persistence.errors import ConflictError, InvalidValueError, MissingRunError
@@ -51,12 +51,12 @@ def _of_level(level: Value) -> Where:
 
 
 def _checked_min_level(level: Any) -> Value:
-    kept = str(EVENTS.encode_value("level", level))
-    if kept not in [*Level]:
+    encoded = str(EVENTS.encode_value("level", level))
+    if encoded not in [*Level]:
         raise InvalidValueError(
             f"min_level is one of {', '.join(Level)}, not {level!r}.", field="min_level"
         )
-    return kept
+    return encoded
 
 
 def _from_level(level: str) -> Where:
@@ -73,7 +73,7 @@ EVENT_FILTERS = FilterKind(
     conditions={
         "level": Condition(partial(checked_values, EVENTS, "level"), _of_level),
         "min_level": Condition(_checked_min_level, _from_level),
-        "payload": holding("payload", "data"),
+        "payload": containing("payload", "data"),
     },
 )
 

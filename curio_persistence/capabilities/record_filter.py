@@ -85,14 +85,14 @@ class FilterKind:
         given = {name: value for name, value in filters.items() if value is not None}
         return RecordFilter(self, tuple((n, self._checked(n, given[n])) for n in sorted(given)))
 
-    def from_dict(self, kept: Mapping[str, Any]) -> RecordFilter:
+    def from_dict(self, data: Mapping[str, Any]) -> RecordFilter:
         """Return the choice that `RecordFilter.to_dict` described; raise as `of` does."""
-        if not isinstance(kept, Mapping):
+        if not isinstance(data, Mapping):
             raise InvalidValueError(
-                f"Filters are a dict of names and values, not {type(kept).__name__}."
+                f"Filters are a dict of names and values, not {type(data).__name__}."
             )
         reading = self.conditions
-        return self.of({n: reading[n].read(v) if n in reading else v for n, v in kept.items()})
+        return self.of({n: reading[n].read(v) if n in reading else v for n, v in data.items()})
 
     @cached_property
     def _several(self) -> frozenset[str]:
@@ -123,7 +123,7 @@ def equal(column: str, value: Value) -> Filter:
     return Filter(column, "=" if isinstance(value, str) else "in", value)
 
 
-def holding(name: str, column: str) -> Condition:
+def containing(name: str, column: str) -> Condition:
     """Return the condition on values inside a column of JSON; `name` is that of the argument."""
 
     def checked(values: Any) -> Value:
@@ -137,7 +137,7 @@ def holding(name: str, column: str) -> Condition:
             raise InvalidValueError(f"{name} {error}.", field=name) from error
 
     def where(patterns: tuple[str, ...]) -> Where:
-        return tuple(Filter(column, "holds", pattern) for pattern in patterns)
+        return tuple(Filter(column, "contains", pattern) for pattern in patterns)
 
     def read(patterns: Any) -> dict[tuple[str, ...], Any]:
         try:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from curio_persistence.capabilities.arguments import PayloadFilter, checked_run_id, checked_run_ids
 from curio_persistence.capabilities.batches import encode_all, in_one_transaction
-from curio_persistence.capabilities.record_filter import Condition, FilterKind, holding
+from curio_persistence.capabilities.record_filter import Condition, FilterKind, containing
 from curio_persistence.capabilities.search.indexing import Indexing, Words
 from curio_persistence.capabilities.windows import TimeLike
 from curio_persistence.clock import Clock
@@ -75,8 +75,8 @@ class RunFilters(TypedDict, total=False):
 
 def _checked_tags(tags: str | Collection[str]) -> tuple[str, ...]:
     """Return tags in stored form, each once."""
-    kept = RUNS.encode_value("tags", (tags,) if isinstance(tags, str) else tags)
-    return tuple(sorted(json.loads(str(kept)))) if kept else ()
+    encoded = RUNS.encode_value("tags", (tags,) if isinstance(tags, str) else tags)
+    return tuple(sorted(json.loads(str(encoded)))) if encoded else ()
 
 
 RUN_FILTERS = FilterKind(
@@ -87,7 +87,7 @@ RUN_FILTERS = FilterKind(
             _checked_tags, lambda tags: tuple(Filter("tags", "has", tag) for tag in tags)
         ),
         "any_tags": Condition(_checked_tags, lambda tags: (Filter("tags", "has any", tags),)),
-        "metadata": holding("metadata", "metadata"),
+        "metadata": containing("metadata", "metadata"),
     },
 )
 
@@ -141,8 +141,8 @@ class Runs:
 
     def _fill_stub(self, run: AgentRun, row: Row) -> tuple[int, datetime] | None:
         """Fill in a stub and return its id and creation time; None if no stub is stored."""
-        kept = {"created_at": run.created_at, "started_at": run.started_at}
-        changes = {n: value for n, value in row.items() if n not in kept or kept[n] is not None}
+        given = {"created_at": run.created_at, "started_at": run.started_at}
+        changes = {n: value for n, value in row.items() if n not in given or given[n] is not None}
         filled = self._fill_stub_with(changes)
         return (filled[0][0], datetime.fromisoformat(filled[0][1])) if filled else None
 
@@ -334,7 +334,7 @@ class Runs:
     def _detach_calls(self, where: Where, words: Words) -> None:
         """Strip model calls of their texts and their run, and leave their numbers stored."""
         slots = self._indexing.remove(USAGE, words)
-        self._store.update(USAGE, where, {**USAGE.words, "run_id": None})
+        self._store.update(USAGE, where, {**USAGE.content, "run_id": None})
         # The update may have waited for an indexer, which stored their words.
         late = self._indexing.remove(USAGE, words)
         self._indexing.put_again(USAGE, {**slots, **late})

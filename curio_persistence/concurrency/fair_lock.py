@@ -31,31 +31,31 @@ _LOOK_AGAIN = 1.0
 class Ticket:
     """One thread's claim to one permit, from before it waits until after it has released."""
 
-    __slots__ = ("bell", "thread")
+    __slots__ = ("thread", "wakeup")
 
     def __init__(self) -> None:
         self.thread = get_ident()
-        self.bell: Lock | None = None
+        self.wakeup: Lock | None = None
 
-    def hang_bell(self) -> None:
-        """Prepare to wait. The bell is a lock, acquired for as long as nothing rings it.
+    def prepare_to_wait(self) -> None:
+        """Prepare to wait. The lock `wakeup` stays acquired until another thread signals it.
 
         An Event takes half as long again to wake a thread, and an interrupt of its wait can leave
         its inner lock unheld.
         """
-        self.bell = Lock()
-        self.bell.acquire()
+        self.wakeup = Lock()
+        self.wakeup.acquire()
 
-    def ring(self) -> None:
+    def signal(self) -> None:
         """Wake the thread that waits with this ticket, or let its next wait return at once."""
-        if self.bell is not None:
-            with suppress(RuntimeError):  # The bell has been rung already.
-                self.bell.release()
+        if self.wakeup is not None:
+            with suppress(RuntimeError):  # It was signalled already.
+                self.wakeup.release()
 
     def wait(self, seconds: float) -> None:
-        """Wait for the bell, but no longer than until a lost wake-up should be noticed."""
-        if self.bell is not None:
-            self.bell.acquire(timeout=min(max(seconds, 0), _LOOK_AGAIN))
+        """Wait for the signal, but no longer than until a lost wake-up should be noticed."""
+        if self.wakeup is not None:
+            self.wakeup.acquire(timeout=min(max(seconds, 0), _LOOK_AGAIN))
 
 
 class FairLock:
@@ -95,12 +95,12 @@ class FairLock:
                 first = self._queue[0]
                 self._holders.add(first)  # First: an interrupt must not lose the ticket.
                 self._forget(first)
-            first.ring()
+            first.signal()
 
     def ring_first(self) -> None:
         """Wake the thread that has waited longest; unlike `wake`, for use in a finalizer."""
         with suppress(IndexError):
-            self._queue[0].ring()
+            self._queue[0].signal()
 
     def take(self, waiting: Callable[[Any], bool], taken: list[Any], most: int) -> None:
         """Move tickets out of the queue into `taken`: their threads wait for its owner instead."""
@@ -141,7 +141,7 @@ class FairLock:
 
     def _wait(self, ticket: Ticket, timeout: float) -> bool:
         deadline = time.monotonic() + within_limit(timeout)
-        ticket.hang_bell()
+        ticket.prepare_to_wait()
         try:
             with self._mutex:
                 self._queue.append(ticket)

@@ -16,7 +16,7 @@ T = TypeVar("T")
 U = TypeVar("U")
 
 
-def one_ahead(make: Callable[[T], U], items: Iterable[T]) -> Iterator[U]:
+def prefetch_map(make: Callable[[T], U], items: Iterable[T]) -> Iterator[U]:
     """Yield `make(item)` for each item in order: another thread makes one while one is used.
 
     The calling thread fetches the items. An error of `make` is raised in place of its result. The
@@ -24,7 +24,7 @@ def one_ahead(make: Callable[[T], U], items: Iterable[T]) -> Iterator[U]:
     """
     from concurrent.futures import ThreadPoolExecutor  # Imported here: the import is slow.
 
-    with ThreadPoolExecutor(1, "curio-ahead") as pool:
+    with ThreadPoolExecutor(1, "curio-prefetch") as pool:
         making: deque[Future[U]] = deque()
         for item in items:
             making.append(pool.submit(make, item))
@@ -34,7 +34,7 @@ def one_ahead(make: Callable[[T], U], items: Iterable[T]) -> Iterator[U]:
             yield made.result()
 
 
-def fetched_ahead(items: Generator[T]) -> Generator[T]:
+def prefetch(items: Generator[T]) -> Generator[T]:
     """Yield the items: another thread fetches one while one is used.
 
     That thread also closes the iterator of items, so it alone uses it.
@@ -42,7 +42,7 @@ def fetched_ahead(items: Generator[T]) -> Generator[T]:
     from concurrent.futures import ThreadPoolExecutor
 
     end: Any = object()
-    with ThreadPoolExecutor(1, "curio-ahead") as pool:
+    with ThreadPoolExecutor(1, "curio-prefetch") as pool:
         try:
             coming = pool.submit(next, items, end)
             while (item := coming.result()) is not end:

@@ -7,11 +7,11 @@ from dataclasses import asdict, dataclass
 from itertools import chain, islice
 from typing import Any
 
-from curio_persistence.capabilities.transfers import BY_ID, Transfers
+from curio_persistence.capabilities.transfers import Transfers
 from curio_persistence.capabilities.transfers.deduplication import without_ids
 from curio_persistence.capabilities.transfers.hashes import RunHash, RunHashes
 from curio_persistence.capabilities.transfers.kinds import KINDS
-from curio_persistence.capabilities.transfers.reading import Reading, of_runs
+from curio_persistence.capabilities.transfers.reading import BY_ID, Reading, of_runs
 from curio_persistence.errors import ConflictError, InvalidValueError, MissingRunError
 from curio_persistence.export.records import checked_persistence
 from curio_persistence.persistence import Persistence
@@ -68,7 +68,10 @@ def copy_records(
     ids of rows too, if the destination has nothing but an earlier copy. In the end each run's hash
     is compared, and what is missing is looked for. A redactor of the destination sees all words.
     """
-    here, there = checked_persistence(source).transfers, checked_persistence(destination).transfers
+    here, there = (
+        checked_persistence(source)._transfers,
+        checked_persistence(destination)._transfers,
+    )
     if here.identity == there.identity:
         raise InvalidValueError(
             "Source and destination are the same database, or began as copies of one file.",

@@ -65,7 +65,7 @@ def export_records(
     page, each as it is then, which holds back nothing in a database that is written to. With the
     events of a window come their runs, whenever these were created.
     """
-    transfers = checked_persistence(persistence).transfers
+    transfers = checked_persistence(persistence)._transfers
     chosen, target = _chosen(tables), _target(path)
     wheres = _wheres(transfers, chosen, filters)
     export = _Export(chosen, wheres, _checked_format(format, target), progress)

@@ -73,12 +73,12 @@ class Redaction:
         for name in table.extracted:
             if len(str(row.get(name, ""))) >= ID_LENGTH:
                 del row[name]  # It was cut, and may end in half a secret.
-        for name in (*table.extracted, *table.words):
-            if kept := row.get(name):
+        for name in (*table.extracted, *table.content):
+            if stored := row.get(name):
                 field = f"{table.model.__name__}.{name}"
                 encode = encode_label if name in table.extracted else encode_text
                 try:
-                    redacted = encode(redactor(field, decode_text(str(kept)) or ""))
+                    redacted = encode(redactor(field, decode_text(str(stored)) or ""))
                 except Exception as error:
                     # Not what it says: that may be the text itself.
                     failed = f"{field}, {type(error).__name__}"

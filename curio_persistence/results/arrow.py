@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from curio_persistence.concurrency.prefetch import one_ahead
+from curio_persistence.concurrency.prefetch import prefetch_map
 from curio_persistence.errors import ConfigurationError, CorruptDatabaseError
 from curio_persistence.results.csv import csv_columns
 from curio_persistence.store.codecs import ESCAPE, decode_texts_to_unicode
@@ -83,7 +83,7 @@ def arrow_tables_of_csv(
     table: Table[Any], order: tuple[Order, ...], texts: Iterable[bytes]
 ) -> Iterator[Any]:
     """Yield an Arrow table for each chunk of CSV."""
-    return one_ahead(lambda text: _table_of_csv(table, order, text), texts)
+    return prefetch_map(lambda text: _table_of_csv(table, order, text), texts)
 
 
 def _table_of_csv(table: Table[Any], order: tuple[Order, ...], text: bytes) -> Any:

@@ -55,9 +55,9 @@ def is_quoted(table: Table[Any], column: str) -> bool:
 
 def csv_text(table: Table[Any], order: tuple[Order, ...], columns: Columns) -> bytes:
     """Return columns as CSV lines."""
-    kept = dict(zip(table.names, columns, strict=True))
+    by_name = dict(zip(table.names, columns, strict=True))
     cells = [
-        _quoted(kept[name]) if is_quoted(table, name) else _bare(kept[name])
+        _quoted(by_name[name]) if is_quoted(table, name) else _bare(by_name[name])
         for name in csv_columns(table, order)
     ]
     return "\n".join(map(",".join, zip(*cells, strict=True))).encode()

@@ -25,7 +25,7 @@ def html_table(table: Table[Any], columns: Columns, heading: str) -> str:
     with table.naming_damage(shown):
         cells = [[escape(_cell(value)) for value in each] for each in table.decode_columns(shown)]
     filled = {name: each for name, each in zip(table.names, cells, strict=True) if any(each)}
-    in_order = sorted(filled, key=_place)
+    in_order = sorted(filled, key=_position)
     names = "".join(f"<th>{name}</th>" for name in in_order)
     rows = "".join(
         f"<tr>{''.join(f'<td>{value}</td>' for value in row)}</tr>"
@@ -37,7 +37,7 @@ def html_table(table: Table[Any], columns: Columns, heading: str) -> str:
     )
 
 
-def _place(name: str) -> int:
+def _position(name: str) -> int:
     return _FIRST.index(name) if name in _FIRST else len(_FIRST)
 
 

@@ -140,7 +140,7 @@ class _Batch:
         self._left = limit
         self._max_bytes = max_bytes
         self._at = table.names.index("id")
-        self._texts = [table.names.index(name) for name in table.words]
+        self._texts = [table.names.index(name) for name in table.content]
         self._chunks: list[Columns] = []
         self._rows = 0
         self.size = 0

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from curio_persistence.errors import InvalidValueError
 from curio_persistence.store.codecs import encode_integer, encode_time
-from curio_persistence.store.payload_match import holds
+from curio_persistence.store.payload_match import contains
 
 if TYPE_CHECKING:
     from curio_persistence.store.table import Table
@@ -26,8 +26,8 @@ Op = Literal[
     "in",
     "has",
     "has any",
-    "may hold",
-    "holds",
+    "may contain",
+    "contains",
     "is null",
     "is not null",
     "differs from",
@@ -38,8 +38,8 @@ class Filter(NamedTuple):
     """One condition on a column, its value in stored form. Several filters are ANDed.
 
     A comparison with a column that is NULL is false, as in SQL. For `in` the value is a tuple of
-    stored values, or a `Select`. `has` asks tags for one, `has any` for one of a tuple; `holds`
-    asks a payload for a pattern (see `payload_match`), and `may hold` is a faster first
+    stored values, or a `Select`. `has` asks tags for one, `has any` for one of a tuple; `contains`
+    asks a payload for a pattern (see `payload_match`), and `may contain` is a faster first
     test of a store. `differs from` names another column, of which NULL is a value.
     """
 
@@ -161,7 +161,7 @@ _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
     "in": lambda stored, values: stored in values,
     "has": lambda stored, tag: tag in json.loads(stored),
     "has any": lambda stored, tags: not set(tags).isdisjoint(json.loads(stored)),
-    "holds": holds,
+    "contains": contains,
     "is null": lambda stored, _: stored is None,
     "is not null": lambda stored, _: stored is not None,
 }

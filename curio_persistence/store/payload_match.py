@@ -139,7 +139,7 @@ def read_pattern(pattern: str) -> Asked:
     return Asked(tuple(keys), value)
 
 
-def holds(stored: str, pattern: str) -> bool:
+def contains(stored: str, pattern: str) -> bool:
     """Return whether a stored payload has the pattern's value at the end of its path.
 
     The last of repeated keys counts. Numbers are compared exactly, as decimals.

@@ -60,7 +60,7 @@ class Column(NamedTuple):
     is bound only when its value is not the default, because every bound column costs; the database
     fills the default in. `repeats` says that the same few values come again and again. `decode`
     reads a whole column; without it, the stored values are the values. A column for texts of
-    people or models has `wordless`, which returns the rest of a stored text without its words.
+    people or models has `without_content`, which returns what remains of a stored text.
     """
 
     name: str
@@ -69,7 +69,7 @@ class Column(NamedTuple):
     default: Any = None
     optional: bool = False
     repeats: bool = False
-    wordless: Callable[[str], str | None] | None = None
+    without_content: Callable[[str], str | None] | None = None
 
     def encoder(self) -> Encoder:
         """Return `encode`, with a cache if values repeat, which refuses None if required."""
@@ -129,7 +129,7 @@ class Table(Generic[M]):
         self.kinds = {column.name: _KINDS.get(column.encode, "name") for column in columns}
         self.required = tuple(c.name for c in columns if c.default is REQUIRED)
         self.stored_times = tuple(c.name for c in columns if c.decode is codecs.decode_stored_times)
-        self.words = {column.name: column.default for column in columns if column.wordless}
+        self.content = {column.name: column.default for column in columns if column.without_content}
         self.internal_names = tuple(column.name for column in internal)
         self._derive = derive
         self._translate = translate
@@ -210,11 +210,11 @@ class Table(Generic[M]):
         return "" if default is REQUIRED else default
 
     def strip(self, row: Row) -> None:
-        """Remove the words from an encoded row. Values extracted from them stay."""
-        for name in self.words:
-            stored, wordless = row.get(name), self._columns[name].wordless
-            if stored and wordless:
-                self.put(row, name, wordless(str(stored)))
+        """Remove the content from an encoded row. Values extracted from it stay."""
+        for name in self.content:
+            stored, without_content = row.get(name), self._columns[name].without_content
+            if stored and without_content:
+                self.put(row, name, without_content(str(stored)))
 
     def put(self, row: Row, name: str, stored: StoredValue) -> None:
         """Change a column of an encoded row; None unsets it."""

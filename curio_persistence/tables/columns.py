@@ -32,18 +32,18 @@ def status(name: str) -> Column:
     return Column(name, codecs.encode_status, default=REQUIRED, repeats=True)
 
 
-def _nothing(kept: str) -> None:
+def _nothing(stored: str) -> None:
     """Return None: without its words, nothing is left of a text."""
 
 
 def text(name: str, default: str | None = None, *, optional: bool = False) -> Column:
     encode, decode = codecs.encode_text, codecs.decode_texts
-    return Column(name, encode, decode, default, optional, wordless=_nothing)
+    return Column(name, encode, decode, default, optional, without_content=_nothing)
 
 
 def json_text(name: str, *, optional: bool = False) -> Column:
     encode, decode = codecs.encode_json, codecs.decode_texts
-    return Column(name, encode, decode, optional=optional, wordless=_nothing)
+    return Column(name, encode, decode, optional=optional, without_content=_nothing)
 
 
 def integer(name: str, default: int | None = None, *, optional: bool = False) -> Column:
@@ -64,12 +64,12 @@ def stored_time(name: str) -> Column:
     return Column(name, codecs.encode_time, codecs.decode_stored_times)
 
 
-def object_in(kept: StoredValue) -> Mapping[str, Any]:
+def object_in(stored: StoredValue) -> Mapping[str, Any]:
     """Return the JSON object of a stored text; an empty one if it is not an object."""
-    if not isinstance(kept, str):
+    if not isinstance(stored, str):
         return {}
     try:
-        value = json.loads(codecs.decode_text(kept) or "")
+        value = json.loads(codecs.decode_text(stored) or "")
     except (ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}

@@ -27,9 +27,9 @@ from curio_persistence.tables.translation import translator
 _NEWEST_FIRST = (Order("created_at", descending=True), Order("id", descending=True))
 
 
-def _numbers_in(kept: str) -> str | None:
+def _numbers_in(stored: str) -> str | None:
     """Return the finite numbers of an object, by name."""
-    values = {name: finite_number(value) for name, value in object_in(kept).items()}
+    values = {name: finite_number(value) for name, value in object_in(stored).items()}
     numbers = {name: number for name, number in values.items() if number is not None}
     return codecs.encode_json(numbers) if numbers else None
 
@@ -54,7 +54,7 @@ _RUN_COLUMNS = (
     optional_identifier("session_id"),
     optional_identifier("parent_run_id"),
     Column("tags", codecs.encode_tags, codecs.decode_tags, optional=True),
-    json_text("metrics", optional=True)._replace(wordless=_numbers_in),
+    json_text("metrics", optional=True)._replace(without_content=_numbers_in),
     optional_identifier("user_id"),
 )
 # 1 while the run is known only from an event.

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from curio_persistence.capabilities.arguments import checked_run_id
 from curio_persistence.capabilities.events import Events
 from curio_persistence.capabilities.runs import Runs
 from curio_persistence.capabilities.scores import Scores
+from curio_persistence.capabilities.transfers.hashes import RunHash, RunHashes, hash_runs
 from curio_persistence.capabilities.usage import Usage
 from curio_persistence.clock import Clock
 from curio_persistence.errors import InvalidValueError, NotFoundError
@@ -129,6 +131,18 @@ class RunViews(Runs):
 
         options = HistoryOptions()
         return compare(self._history(first, options), self._history(second, options))
+
+    def hash(self, run_id: str) -> RunHash | None:
+        """Return a run's hash, equal wherever the run is equal; None for an unknown run."""
+        run_id = checked_run_id(run_id)
+        return self.hashes((run_id,)).get(run_id)
+
+    def hashes(self, run_ids: Iterable[str | None] | None = None) -> RunHashes:
+        """Return the hash of each run, or of some runs, with its events, model calls and scores.
+
+        None in `run_ids` stands for the model calls without a run.
+        """
+        return hash_runs(self._store, run_ids)
 
     def _history(self, run_id: str, options: HistoryOptions) -> History:
         run = self._stored(run_id)

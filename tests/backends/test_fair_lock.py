@@ -136,7 +136,7 @@ def test_tickets_removed_from_the_queue_wait_no_longer() -> None:
         waiting = pool.submit(lock.acquire, Ticket(), 10)
         wait_for_queue(lock, 1)
         lock.take(lambda ticket: True, taken, 1)
-        taken[0].ring()
+        taken[0].signal()
         assert not waiting.result()
     assert is_free(lock)
 

@@ -9,7 +9,7 @@ import psycopg2
 import pytest
 
 from curio_persistence import AgentRun, HealthCheck, PostgresPersistence
-from curio_persistence.backends.postgres.health import Server, TableRoom, space
+from curio_persistence.backends.postgres.health import Server, TableSize, space
 from curio_persistence.backends.sql import health
 from tests.backends.conftest import Ask, Open
 
@@ -105,7 +105,7 @@ def test_it_knows_when_a_version_gets_its_last_fixes(major: int, today: date, le
 def test_it_detects_tables_that_autovacuum_does_not_finish(
     live: int, dead: int, level: str
 ) -> None:
-    tables = [TableRoom("agent_runs", 8192, 10, 1), TableRoom("t", 10**8, live, dead)]
+    tables = [TableSize("agent_runs", 8192, 10, 1), TableSize("t", 10**8, live, dead)]
     check = space(tables, '"s"')
     assert (check.level, check.advice) == (
         level,

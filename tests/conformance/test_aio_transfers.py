@@ -72,8 +72,8 @@ def test_an_export_and_import_preserves_all_records(
         dry = await import_records(path, None)
         assert (dry.dry_run, dry.runs) == (True, 2)
         assert (await import_records(path, awaited)).ok
-        assert set(await awaited.transfers.hashes()) == set(other.transfers.hashes())
-        assert await awaited.transfers.hash("full") == other.transfers.hash("full")
+        assert set(await awaited.runs.hashes()) == set(other.runs.hashes())
+        assert await awaited.runs.hash("full") == other.runs.hash("full")
 
     awaiting(persistence, work)
 

@@ -131,7 +131,7 @@ def test_a_copy_continues_if_another_program_takes_an_id(persistence: Persistenc
 
         def write_too(done: int, total: int | None) -> None:
             if done > 1_000 and at.pop("first", None):
-                persistence.transfers.append(EVENTS, [[_row(1_500)]], 1_500)
+                persistence._transfers.append(EVENTS, [[_row(1_500)]], 1_500)
 
         report = copy_records(source, persistence, progress=write_too)
         assert (report.new_events, report.kept_ids) == (2_500, False)
@@ -148,9 +148,9 @@ def _row(ident: int) -> dict[str, Any]:
 
 def test_an_id_is_assigned_once(persistence: Persistence) -> None:
     persistence.create_agent_run(AgentRun("agent", "run"))
-    persistence.transfers.append(EVENTS, [[_row(7)]], 7)
+    persistence._transfers.append(EVENTS, [[_row(7)]], 7)
     with pytest.raises(ConflictError, match="agent_run_events has rows with ids from 6 on"):
-        persistence.transfers.append(EVENTS, [[_row(6)], [_row(8)]], 8)
+        persistence._transfers.append(EVENTS, [[_row(6)], [_row(8)]], 8)
     with pytest.raises(ConflictError):
         persistence._store.insert_many(EVENTS, [_row(6), _row(7)])
     assert persistence.count_events() == 1

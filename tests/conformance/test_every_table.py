@@ -55,7 +55,7 @@ def name_of(table: Table[object]) -> str:
 def test_a_record_from_elsewhere_is_recognised(filled: Persistence, table: Table[object]) -> None:
     known = KINDS[name_of(table)]
     has_versions = bool(known.unique) and "updated_at" in known.names
-    assert has_versions or not filled.transfers.changes(known), (
+    assert has_versions or not filled._transfers.changes(known), (
         f"{table.name} needs a unique key and updated_at, or its Appends in Transfers"
     )
 
@@ -72,8 +72,8 @@ def test_it_is_copied(filled: Persistence, table: Table[object]) -> None:
 
 @every_table
 def test_it_can_be_picked(filled: Persistence, table: Table[object]) -> None:
-    where = filled.transfers.where(KINDS[name_of(table)], {"run_id": "another"})
-    assert filled.transfers.count(table, where) == 0
+    where = filled._transfers.where(KINDS[name_of(table)], {"run_id": "another"})
+    assert filled._transfers.count(table, where) == 0
 
 
 @every_table
@@ -91,9 +91,9 @@ def test_it_is_exported_and_imported(
 
 @every_table
 def test_it_counts_in_the_hash_of_its_run(filled: Persistence, table: Table[object]) -> None:
-    before = filled.transfers.hash("run")
+    before = filled.runs.hash("run")
     filled._store.delete(table, ())
-    assert filled.transfers.hash("run") != before, f"{table.name} is in no hash"
+    assert filled.runs.hash("run") != before, f"{table.name} is in no hash"
 
 
 @every_table
@@ -101,7 +101,7 @@ def test_nothing_of_it_stays_with_a_deleted_run(filled: Persistence, table: Tabl
     assert filled.delete_agent_run("run")
     rows = table.rows(filled._store.select(table))
     assert not [row for row in rows if row["run_id"] == "run"], f"give {table.name} `references`"
-    assert not [name for row in rows for name in table.words if row.get(name)]
+    assert not [name for row in rows for name in table.content if row.get(name)]
 
 
 def test_it_is_in_all_data() -> None:

@@ -34,15 +34,15 @@ WORDS = f"write to {SECRET}, today"
 
 
 def a_run(run_id: str = "run", words: Any = WORDS) -> AgentRun:
-    return AgentRun("agent", run_id, **dict.fromkeys(RUNS.words, words))
+    return AgentRun("agent", run_id, **dict.fromkeys(RUNS.content, words))
 
 
 def an_event(run_id: str = "run", words: Any = WORDS, **fields: Any) -> AgentRunEvent:
-    return AgentRunEvent("agent", run_id, **dict.fromkeys(EVENTS.words, words), **fields)
+    return AgentRunEvent("agent", run_id, **dict.fromkeys(EVENTS.content, words), **fields)
 
 
 def a_call(run_id: str = "run", words: Any = WORDS, **fields: Any) -> AgentLLMUsage:
-    return AgentLLMUsage("agent", run_id, **dict.fromkeys(USAGE.words, words), **fields)
+    return AgentLLMUsage("agent", run_id, **dict.fromkeys(USAGE.content, words), **fields)
 
 
 # --- every write path -----------------------------------------------------------------------------
@@ -140,11 +140,11 @@ def table_of(record: Record) -> Table[Any]:
 
 
 def words_of(record: Record) -> dict[str, Any]:
-    return {name: getattr(record, name) for name in table_of(record).words}
+    return {name: getattr(record, name) for name in table_of(record).content}
 
 
-def is_wordless(record: Record) -> bool:
-    return words_of(record) == table_of(record).words
+def is_without_content(record: Record) -> bool:
+    return words_of(record) == table_of(record).content
 
 
 def fails(field: str, text: str) -> str:
@@ -172,7 +172,7 @@ def test_no_write_path_bypasses_metrics_only(
     write(persistence)
     stored = everything(persistence)
     assert stored
-    assert all(map(is_wordless, stored))
+    assert all(map(is_without_content, stored))
 
 
 @every_way
@@ -184,7 +184,7 @@ def test_if_the_redactor_fails_only_numbers_are_stored(
         write(persistence)
     stored = everything(persistence)
     assert stored
-    assert all(map(is_wordless, stored))
+    assert all(map(is_without_content, stored))
     assert persistence.redaction.failures >= len([r for r in stored if type(r) is not AgentRun])
     assert SECRET not in caplog.text
     assert caplog.text.count("The redactor failed") == 1
@@ -203,7 +203,7 @@ def test_the_redactor_gets_each_text_with_the_name_of_its_field(open_again: Open
     persistence = open_again(redactor=redactor)
     one_by_one(persistence)
     persistence.scores.set("run", "helpful", 1, comment=WORDS)
-    fields = {f"{table.model.__name__}.{name}" for table in TABLES for name in table.words}
+    fields = {f"{table.model.__name__}.{name}" for table in TABLES for name in table.content}
     assert seen == dict.fromkeys(fields, WORDS), f"write here too: {fields - seen.keys()}"
     for record in everything(persistence):
         assert words_of(record) == dict.fromkeys(words_of(record), WORDS.upper())
@@ -257,7 +257,7 @@ def test_a_redactor_that_does_not_return_text_has_failed(open_again: Open, answe
     persistence = open_again(redactor=lambda field, text: answer)
     persistence.log_llm_usage(a_call(input_tokens=7, cost_usd=Decimal("0.5"), prompt_length=30))
     [call] = persistence.get_llm_usage()
-    assert is_wordless(call)
+    assert is_without_content(call)
     assert (call.input_tokens, call.cost_usd, call.prompt_length) == (7, Decimal("0.5"), 30)
     assert persistence.redaction.failures == 1
 
@@ -269,9 +269,9 @@ def test_if_it_fails_on_one_field_the_others_are_not_stored_either(open_again: O
     persistence = open_again(redactor=redactor)
     one_by_one(persistence)
     run, event, call = everything(persistence)
-    assert is_wordless(run)
-    assert words_of(event) == dict.fromkeys(EVENTS.words, WORDS)
-    assert words_of(call) == dict.fromkeys(USAGE.words, WORDS)
+    assert is_without_content(run)
+    assert words_of(event) == dict.fromkeys(EVENTS.content, WORDS)
+    assert words_of(call) == dict.fromkeys(USAGE.content, WORDS)
     assert persistence.redaction.failures == 1
 
 
@@ -515,4 +515,4 @@ def test_deleting_a_run_removes_the_text_of_its_calls(persistence: Persistence) 
     one_by_one(persistence)
     persistence.delete_agent_run("run")
     [call] = persistence.get_llm_usage()
-    assert is_wordless(call)
+    assert is_without_content(call)

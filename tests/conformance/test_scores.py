@@ -165,7 +165,7 @@ def test_an_export_brings_scores(judged: Persistence, format: str, tmp_path: Pat
         assert (report.ok, report.scores) == (True, 2)
         assert import_records(path, copy).scores == 0
         for run_id in ("r1", "r2"):
-            assert copy.transfers.hash(run_id) == judged.transfers.hash(run_id)
+            assert copy.runs.hash(run_id) == judged.runs.hash(run_id)
 
 
 def test_a_redactor_sees_the_comment(judged: Persistence) -> None:

@@ -66,12 +66,10 @@ def other() -> Iterator[Persistence]:
 
 def test_a_runs_hash_is_the_same_on_every_backend(filled: Persistence, other: Persistence) -> None:
     awkward.write(other)
-    assert filled.transfers.hash("full") == other.transfers.hash("full")
-    assert other.transfers.hash("full") == hashes(other)["full"]
+    assert filled.runs.hash("full") == other.runs.hash("full")
+    assert other.runs.hash("full") == hashes(other)["full"]
     # A stored hash must stay valid for ever.
-    assert filled.transfers.hash("full") == RunHash(
-        "full", 18, 6, 0, "aef118166cb9e52c44aa093f48907106"
-    )
+    assert filled.runs.hash("full") == RunHash("full", 18, 6, 0, "aef118166cb9e52c44aa093f48907106")
 
 
 def test_a_runs_hash_depends_on_all_its_records(filled: Persistence) -> None:
@@ -84,7 +82,7 @@ def test_a_runs_hash_depends_on_all_its_records(filled: Persistence) -> None:
     assert before["full"].hash != after["full"].hash
     assert before["empty"].hash != after["empty"].hash
     assert before[None] == after[None]
-    assert filled.transfers.hash("unknown") is None
+    assert filled.runs.hash("unknown") is None
 
 
 # --- export and import ----------------------------------------------------------------------------

@@ -252,7 +252,7 @@ def _hash(changed: Any) -> str:
     hands.put(BEGIN)
     with InMemoryPersistence(clock=Clock(hands)) as alone:
         record(alone, "run", 0, **changed)
-        found = alone.transfers.hash("run")
+        found = alone.runs.hash("run")
         assert found is not None
         return found.hash
 

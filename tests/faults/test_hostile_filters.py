@@ -62,7 +62,7 @@ PIECES = [
 ]
 ALLOWED_FUNCTIONS = {
     "glob",
-    "curio_payload_holds",
+    "curio_payload_contains",
     "json_valid",
     "json_extract",
     "json_each",

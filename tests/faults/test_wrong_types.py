@@ -69,8 +69,8 @@ def calls(persistence: Persistence) -> Iterator[tuple[Any, str]]:
             hidden = name.startswith("_") or name in NOT_ASKED | INTERNAL
             if inspect.isfunction(method) and not hidden:
                 yield owner, name
-    yield p.transfers, "hash"
-    yield p.transfers, "hashes"
+    yield p.runs, "hash"
+    yield p.runs, "hashes"
 
 
 def arguments(method: Any, chance: random.Random) -> tuple[list[Any], dict[str, Any]]:

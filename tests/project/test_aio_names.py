@@ -28,7 +28,6 @@ from curio_persistence.capabilities.metrics import Metrics
 from curio_persistence.capabilities.scores import Scores
 from curio_persistence.capabilities.search import Search
 from curio_persistence.capabilities.stats import Stats
-from curio_persistence.capabilities.transfers import Transfers
 from curio_persistence.capabilities.usage import Usage
 from curio_persistence.views.runs import RunViews
 
@@ -42,7 +41,6 @@ PAIRS = {
     Stats: awaited.AsyncStats,
     Metrics: awaited.AsyncMetrics,
     Search: awaited.AsyncSearch,
-    Transfers: awaited.AsyncTransfers,
     RunRecorder: aio.AsyncRunRecorder,
     Stream: aio.AsyncStream,
 }
@@ -62,7 +60,6 @@ INTERNAL = {
     Scores: {"where"},
     Usage: {"log_rows", "store", "where"},
     Stream: {"batches"},
-    Transfers: {name for name in vars(Transfers) if name not in ("hash", "hashes")},
 }
 """Methods that only the library itself calls."""
 

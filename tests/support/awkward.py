@@ -81,4 +81,4 @@ def _event(number: int) -> AgentRunEvent:
 
 def hashes(persistence: Persistence) -> dict[str | None, RunHash]:
     """Return the hash of each run."""
-    return {run.run_id: run for run in persistence.transfers.hashes()}
+    return {run.run_id: run for run in persistence.runs.hashes()}

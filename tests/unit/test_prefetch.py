@@ -8,7 +8,7 @@ from itertools import islice
 
 import pytest
 
-from curio_persistence.concurrency.prefetch import fetched_ahead, one_ahead
+from curio_persistence.concurrency.prefetch import prefetch, prefetch_map
 
 
 class Oops(BaseException):
@@ -23,12 +23,12 @@ def nothing_runs_on() -> Iterator[None]:
 
 @pytest.mark.parametrize("count", [0, 1, 2, 100])
 def test_results_have_the_order_of_the_items(count: int) -> None:
-    assert list(one_ahead(str, range(count))) == [str(number) for number in range(count)]
+    assert list(prefetch_map(str, range(count))) == [str(number) for number in range(count)]
 
 
 def test_the_next_result_is_prepared_while_one_is_used() -> None:
     made = [threading.Event() for _ in range(5)]
-    for number, _ in enumerate(one_ahead(lambda number: made[number].set(), range(5))):
+    for number, _ in enumerate(prefetch_map(lambda number: made[number].set(), range(5))):
         assert made[min(number + 1, 4)].wait(10)
 
 
@@ -36,7 +36,7 @@ def test_items_are_fetched_by_this_thread_and_prepared_by_another() -> None:
     def here() -> Iterator[threading.Thread]:
         yield threading.current_thread()
 
-    [(fetched, made)] = one_ahead(lambda thread: (thread, threading.current_thread()), here())
+    [(fetched, made)] = prefetch_map(lambda thread: (thread, threading.current_thread()), here())
     assert fetched is threading.current_thread()
     assert made is not fetched
 
@@ -47,7 +47,7 @@ def test_a_failure_is_raised_in_place_of_its_result() -> None:
             raise Oops
         return number
 
-    ahead = one_ahead(make, range(5))
+    ahead = prefetch_map(make, range(5))
     assert [next(ahead), next(ahead)] == [0, 1]
     with pytest.raises(Oops):
         next(ahead)
@@ -61,7 +61,7 @@ def test_stopping_early_leaves_no_thread_behind() -> None:
             fetched.append(number)
             yield number
 
-    ahead = one_ahead(str, items())
+    ahead = prefetch_map(str, items())
     assert next(ahead) == "0"
     ahead.close()
     assert fetched == [0, 1]
@@ -78,8 +78,8 @@ def test_another_thread_can_fetch_items_and_close_them() -> None:
         finally:
             threads.append(threading.current_thread())
 
-    assert list(islice(fetched_ahead(items()), 3)) == [0, 1, 2]
-    assert list(fetched_ahead(items())) == list(range(100))
+    assert list(islice(prefetch(items()), 3)) == [0, 1, 2]
+    assert list(prefetch(items())) == list(range(100))
     assert threading.current_thread() not in threads
     assert len(threads) == 4 + 1 + 100 + 1
 
@@ -92,7 +92,7 @@ def test_an_item_is_fetched_while_another_is_used() -> None:
             fetched[number].set()
             yield number
 
-    for number in fetched_ahead(items()):
+    for number in prefetch(items()):
         assert fetched[min(number + 1, 4)].wait(10)
 
 
@@ -101,7 +101,7 @@ def test_a_failure_to_fetch_is_raised_in_place_of_the_item() -> None:
         yield 1
         raise Oops
 
-    ahead = fetched_ahead(items())
+    ahead = prefetch(items())
     assert next(ahead) == 1
     with pytest.raises(Oops):
         next(ahead)

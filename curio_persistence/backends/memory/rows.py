@@ -46,7 +46,7 @@ class Rows:
         self.remove(ident, before)
         self.put(ident, after)
 
-    def holds(self, column: str, value: Any) -> bool:
+    def contains(self, column: str, value: Any) -> bool:
         return bool(self.lookups[column].get(value))
 
     def having(self, key: tuple[str, ...], row: Row) -> list[int]:

@@ -166,7 +166,7 @@ class MemoryStore(TransactionalStore, forking.Forkable):
         if any(rows.having(key, row) for key in table.unique):
             raise conflict(table, row)
         target = table.references
-        if target and not self._rows(target.table).holds("run_id", row[target.column]):
+        if target and not self._rows(target.table).contains("run_id", row[target.column]):
             raise missing_reference(table, row)
         ident = int(row.get("id") or next(rows.ids))
         if ident in rows.by_id:
@@ -268,7 +268,7 @@ class MemoryStore(TransactionalStore, forking.Forkable):
         """Count the rows whose run does not exist."""
         runs = self._rows(RUNS)
         named = (row.get(column) for row in self._rows(table).by_id.values())
-        return sum(run is not None and not runs.holds("run_id", run) for run in named)
+        return sum(run is not None and not runs.contains("run_id", run) for run in named)
 
     def close(self) -> None:
         self._check_outside("close()")

@@ -52,14 +52,14 @@ class PostgresErrors:
         self._location = location
         self._password = password
 
-    def said(self, error: psycopg2.Error) -> str:
+    def message(self, error: psycopg2.Error) -> str:
         """Return the first line of the driver's message, without the password."""
         line = str(error).strip().partition("\n")[0]
         return line.replace(f'"{self._password}"', '"***"') if self._password else line
 
     def translate(self, error: psycopg2.Error) -> PersistenceError:
         """Return our error for the driver's."""
-        code, said = error.pgcode or "", self.said(error)
+        code, said = error.pgcode or "", self.message(error)
         for prefixes, kind, advice in _ERRORS:
             if code.startswith(prefixes):
                 return kind(f"{self._location}: {said}. {advice}")
@@ -70,7 +70,7 @@ class PostgresErrors:
 
     def translate_connecting(self, error: psycopg2.Error) -> PersistenceError:
         """Return our error for a failed attempt to connect, of which libpq tells only the text."""
-        said = self.said(error)
+        said = self.message(error)
         if any(word in said for word in ("authentication failed", "no password", "pg_hba.conf")):
             return AccessDeniedError(
                 f"{self._location} refused the login: {said}. Check user and password."

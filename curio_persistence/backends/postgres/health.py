@@ -129,7 +129,7 @@ def invalid_indexes(names: Sequence[str]) -> HealthCheck:
     )
 
 
-class TableRoom(NamedTuple):
+class TableSize(NamedTuple):
     """A row that `TABLES` answers."""
 
     name: str
@@ -142,7 +142,7 @@ class TableRoom(NamedTuple):
         return self.dead >= _MANY_DEAD and 2 * self.dead >= self.live
 
 
-def space(tables: Sequence[TableRoom], schema: str) -> HealthCheck:
+def space(tables: Sequence[TableSize], schema: str) -> HealthCheck:
     """Check the size of the tables, and count the dead rows that vacuum left."""
     bloated = [table for table in tables if table.is_bloated]
     dead = sum(table.dead for table in tables)

@@ -1,4 +1,4 @@
-"""A schema of PostgreSQL that an original Curio filled; see `originals`."""
+"""A schema of PostgreSQL that an original Curio filled; see `sql.legacy`."""
 
 from __future__ import annotations
 

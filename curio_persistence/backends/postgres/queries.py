@@ -49,7 +49,7 @@ class PostgresQueries(PostgresStatements):
             except PersistenceError as error:
                 cause = error.__cause__
                 if isinstance(cause, psycopg2.Error) and _is_refusal(cause.pgcode or ""):
-                    raise refused(self.location, self._errors.said(cause)) from cause
+                    raise refused(self.location, self._errors.message(cause)) from cause
                 raise
             finally:
                 self._leave_nothing(connection)

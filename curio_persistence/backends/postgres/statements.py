@@ -199,7 +199,7 @@ class PostgresStatements(SQLStore, forking.Forkable):
         if self._pool.closed and error.pgcode is None:  # Not from the server: `close()` did it.
             return self._closed_error()
         if error.pgcode in _LACKING or (error.pgcode == "42883" and "curio_" in str(error)):
-            return self._lacks_tables(self._errors.said(error))
+            return self._lacks_tables(self._errors.message(error))
         return self._errors.translate(error)
 
     # --- connections --------------------------------------------------------------------------

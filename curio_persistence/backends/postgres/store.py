@@ -17,7 +17,7 @@ from curio_persistence.backends.postgres.copy import SEQUENCE, PostgresCopy
 from curio_persistence.backends.postgres.ddl import PostgresDDL
 from curio_persistence.backends.postgres.dsn import lock_key
 from curio_persistence.backends.postgres.errors import refusal
-from curio_persistence.backends.postgres.health import TableRoom
+from curio_persistence.backends.postgres.health import TableSize
 from curio_persistence.backends.postgres.pool import Connection
 from curio_persistence.backends.postgres.queries import PostgresQueries
 from curio_persistence.backends.postgres.search import PostgresSearchIndex
@@ -155,7 +155,7 @@ class PostgresStore(PostgresCopy, PostgresQueries, PostgresDDL):
         return list(values)
 
     def _condition(self, f: Filter) -> str:
-        if f.op == "holds":
+        if f.op == "contains":
             return f"{self._payload(f.column)} @> %s::jsonb"
         if f.op == "in" and f.column in TIMES and not isinstance(f.value, Select):
             return f"{f.column} = ANY(%s::timestamptz[])"  # Else it would be a list of texts.
@@ -195,7 +195,7 @@ class PostgresStore(PostgresCopy, PostgresQueries, PostgresDDL):
         [answer] = self._read(health.SERVER, ())
         server = health.Server(*answer)
         ours = self._schema_name, list(migrations.OUR_TABLES)
-        tables = [TableRoom(*row) for row in self._read(health.TABLES, ours)]
+        tables = [TableSize(*row) for row in self._read(health.TABLES, ours)]
         size = sum(table.size for table in tables)
         return [
             server.engine(utc_now().date()),

@@ -53,9 +53,9 @@ class SQLStore(SQLStatements):
         # The creation time of its tables, to the microsecond: two databases share it only if one
         # began as a copy of the other, and then they share their rows as well.
         if not self._identity:
-            notes = self._qualified(migrations.MIGRATIONS_TABLE)
+            applied = self._qualified(migrations.MIGRATIONS_TABLE)
             first = self._reading("created_at", "min(applied_at)")
-            [(self._identity,)] = self._read(f"SELECT {first} FROM {notes}", ())
+            [(self._identity,)] = self._read(f"SELECT {first} FROM {applied}", ())
         return self._identity
 
     @property

@@ -55,8 +55,8 @@ class SQLiteFile(SQLStore):
         "differs from": "{column} IS NOT {value}",
         "has": "EXISTS (SELECT 1 FROM json_each({column}) WHERE value = ?)",
         "has any": f"EXISTS (SELECT 1 FROM json_each({{column}}) WHERE value {_any_of})",
-        "may hold": payloads.MAY_HOLD,
-        "holds": f"{payloads.FUNCTION}({{column}}, ?)",
+        "may contain": payloads.MAY_CONTAIN,
+        "contains": f"{payloads.FUNCTION}({{column}}, ?)",
     }
 
     def __init__(

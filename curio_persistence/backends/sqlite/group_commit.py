@@ -125,7 +125,7 @@ class SQLiteInserts(SQLiteConnections):
             # The next thread first, so that the disk works while the threads of this group wake up.
             lock.wake()
             for follower in followers:
-                follower.ring()
+                follower.signal()
         return mine.ident or 0
 
     def _lead_or_follow(self, mine: PendingInsert, followers: list[PendingInsert]) -> None:

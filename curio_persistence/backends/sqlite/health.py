@@ -28,7 +28,7 @@ _WAL = 2
 """The value of byte 18 in the header of a file in WAL mode."""
 
 
-class Room(NamedTuple):
+class FileSpace(NamedTuple):
     """The numbers of a file's pages."""
 
     page_size: int
@@ -76,18 +76,18 @@ class SQLiteHealth(SQLiteConnections):
     """The part of a SQLite store that checks its health."""
 
     def diagnose(self, *, deep: bool = False) -> list[HealthCheck]:
-        room = self._room()
+        space = self._space()
         checks = [
             _engine_check(sqlite3.sqlite_version_info),
             migrations.check(self._catalog(), self.dialect),
             self._journal_check(),
-            room.check(self._path),
-            *self._disk_checks(room),
+            space.check(self._path),
+            *self._disk_checks(space),
             self._indexes_check(),
             health.views(self._names("view")),
         ]
-        if room.size > health.SMALL and not deep:
-            return [*checks, *(health.unread(c, room.size) for c in ("integrity", "orphans"))]
+        if space.size > health.SMALL and not deep:
+            return [*checks, *(health.unread(c, space.size) for c in ("integrity", "orphans"))]
         # The second compares the indexes with the rows as well, in three times the time.
         integrity = self._integrity_check("integrity_check" if deep else "quick_check")
         if integrity.level != "ok":
@@ -119,15 +119,15 @@ class SQLiteHealth(SQLiteConnections):
         with self._file.open("rb") as file:
             return "wal" if file.read(19)[18] == _WAL else str(mode)
 
-    def _disk_checks(self, room: Room) -> Iterator[HealthCheck]:
+    def _disk_checks(self, space: FileSpace) -> Iterator[HealthCheck]:
         if not self._in_memory:
             import shutil  # Imported here: it takes 3 ms, and only a check-up needs it.
 
             free = shutil.disk_usage(self._file).free
-            yield room.disk_check(free, f"{self._command('delete')} --older-than 90d --dry-run")
+            yield space.disk_check(free, f"{self._command('delete')} --older-than 90d --dry-run")
 
-    def _room(self) -> Room:
-        return Room(
+    def _space(self) -> FileSpace:
+        return FileSpace(
             *(
                 self._read(f"PRAGMA {name}", ())[0][0]
                 for name in ("page_size", "page_count", "freelist_count", "auto_vacuum")

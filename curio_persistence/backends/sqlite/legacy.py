@@ -1,4 +1,4 @@
-"""A SQLite file that an original Curio filled; see `originals`."""
+"""A SQLite file that an original Curio filled; see `sql.legacy`."""
 
 from __future__ import annotations
 

@@ -12,10 +12,10 @@ import sqlite3
 from functools import lru_cache
 
 from curio_persistence.store.filters import Where
-from curio_persistence.store.payload_match import holds, read_pattern
+from curio_persistence.store.payload_match import contains, read_pattern
 
-FUNCTION = "curio_payload_holds"
-MAY_HOLD = "({column} GLOB ? OR {column} GLOB '*\\u*')"
+FUNCTION = "curio_payload_contains"
+MAY_CONTAIN = "({column} GLOB ? OR {column} GLOB '*\\u*')"
 """The condition for the first step; any letter may be written as an escape."""
 _PIECE = 100
 """The part of a long text that is compared."""
@@ -25,20 +25,20 @@ _SPECIAL = re.compile(r"[*?[]")
 
 def configure(connection: sqlite3.Connection) -> None:
     """Define the SQL function that decides."""
-    connection.create_function(FUNCTION, 2, holds, deterministic=True)
+    connection.create_function(FUNCTION, 2, contains, deterministic=True)
 
 
 def in_two_steps(where: Where) -> Where:
     """Return the filters, all of which SQLite compares by itself, before those that call Python."""
-    decided = tuple(f for f in where if f.op == "holds")
+    decided = tuple(f for f in where if f.op == "contains")
     if not decided:
         return where
-    return tuple(f._replace(op="may hold") if f.op == "holds" else f for f in where) + decided
+    return tuple(f._replace(op="may contain") if f.op == "contains" else f for f in where) + decided
 
 
 @lru_cache
 def bound(pattern: str) -> tuple[str]:
-    """Return the value that `MAY_HOLD` binds: a glob of the key and, where it is one, the text."""
+    """Return the value that `MAY_CONTAIN` binds: a glob of the key and of the value, if a text."""
     asked = read_pattern(pattern)
     texts = [asked.path[-1], *([asked.value] if isinstance(asked.value, str) else [])]
     return (f"*{'*'.join(map(_piece, texts))}*",)

@@ -127,7 +127,7 @@ class SQLiteStore(SQLiteBatches, SQLiteStreams, SQLiteQueries, SQLiteHealth):
         return super()._values(payloads.in_two_steps(where))
 
     def _bound(self, f: Filter) -> Params:
-        return payloads.bound(f.value) if f.op == "may hold" else super()._bound(f)
+        return payloads.bound(f.value) if f.op == "may contain" else super()._bound(f)
 
     def _several(self, values: tuple[Any, ...]) -> str:
         return json.dumps(values, ensure_ascii=False)

@@ -4,23 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
-from itertools import chain, product
+from itertools import chain
 from typing import Any
 
 from curio_persistence.capabilities.appends import Appends
-from curio_persistence.capabilities.arguments import checked_run_id, checked_run_ids
 from curio_persistence.capabilities.events import EVENT_FILTERS, Events
 from curio_persistence.capabilities.record_filter import FilterKind
 from curio_persistence.capabilities.runs import RUN_FILTERS
 from curio_persistence.capabilities.scores import SCORE_FILTERS
 from curio_persistence.capabilities.transfers.deduplication import ARRIVING, Deduplicator
-from curio_persistence.capabilities.transfers.hashes import RunHash, RunHashes
-from curio_persistence.capabilities.transfers.kinds import KINDS
-from curio_persistence.capabilities.transfers.reading import Reading, of_runs
+from curio_persistence.capabilities.transfers.hashes import RunHashes, hash_runs
+from curio_persistence.capabilities.transfers.reading import Reading
 from curio_persistence.capabilities.usage import USAGE_FILTERS, Usage
 from curio_persistence.clock import Clock
-from curio_persistence.concurrency.prefetch import one_ahead
 from curio_persistence.errors import ConflictError, InvalidValueError
 from curio_persistence.redaction import Redaction
 from curio_persistence.store.base import Store
@@ -36,7 +32,6 @@ _FILTERS: Mapping[Table[Any], FilterKind] = {
     SCORES: SCORE_FILTERS,
 }
 
-BY_ID = (Order("id"),)
 _BY_ID_DOWN = (Order("id", descending=True),)
 
 
@@ -121,6 +116,10 @@ class Transfers:
         """
         return table not in self._appends
 
+    def hashes(self, run_ids: Iterable[str | None]) -> RunHashes:
+        """Return the hashes of some runs; see `runs.hashes`."""
+        return hash_runs(self._store, run_ids)
+
     def deduplicator(self) -> Deduplicator:
         """Return a deduplicator, which stores records from elsewhere."""
         return Deduplicator(self._store, self._appends)
@@ -146,22 +145,3 @@ class Transfers:
                 raise ConflictError(f"{table.name} has rows with ids from {first[0]['id']} on.")
             everything = chain((first,), chunks)
             return sum(len(self._store.insert_many(table, rows)) for rows in everything)
-
-    def hashes(self, run_ids: Iterable[str | None] | None = None) -> RunHashes:
-        """Return the hash of each run, or of some runs, with its events, model calls and scores.
-
-        None in `run_ids` stands for the model calls without a run.
-        """
-        hashes = RunHashes()
-        wheres = [()] if run_ids is None else list(of_runs(checked_run_ids(run_ids, or_none=True)))
-        with self.reading() as reading:
-            for table, where in product(KINDS.values(), wheres):
-                chunks = reading.stream(table, where, order=BY_ID)
-                for _ in one_ahead(partial(hashes.add, table), chunks):
-                    pass
-        return hashes
-
-    def hash(self, run_id: str) -> RunHash | None:
-        """Return a run's hash, equal wherever the run is equal; None for an unknown run."""
-        run_id = checked_run_id(run_id)
-        return self.hashes((run_id,)).get(run_id)

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+from itertools import product
 from typing import Any, NamedTuple
 
+from curio_persistence.capabilities.arguments import checked_run_ids
 from curio_persistence.capabilities.transfers.kinds import KINDS
+from curio_persistence.capabilities.transfers.reading import BY_ID, Reading, of_runs
+from curio_persistence.concurrency.prefetch import prefetch_map
+from curio_persistence.store.base import Store
 from curio_persistence.store.table import Columns, Row, StoredValue, Table
 
 Content = tuple[StoredValue, ...]
@@ -42,6 +48,19 @@ def contents_of_columns(table: Table[Any], columns: Columns) -> Iterator[Content
     """Return the content of rows that were read."""
     ids = table.names.index("id")
     return zip(*(column for at, column in enumerate(columns) if at != ids), strict=True)
+
+
+def hash_runs(store: Store, run_ids: Iterable[str | None] | None) -> RunHashes:
+    """Return the hashes of some runs, or of all, as of one moment."""
+    hashes = RunHashes()
+    wheres = [()] if run_ids is None else list(of_runs(checked_run_ids(run_ids, or_none=True)))
+    with store.snapshot() as state:
+        reading = Reading(state)
+        for table, where in product(KINDS.values(), wheres):
+            chunks = reading.stream(table, where, order=BY_ID)
+            for _ in prefetch_map(partial(hashes.add, table), chunks):
+                pass
+    return hashes
 
 
 class RunHashes:

@@ -9,6 +9,8 @@ from curio_persistence.store.filters import Filter, Order, Where
 from curio_persistence.store.query import STREAM_ROWS, Snapshot
 from curio_persistence.store.table import Columns, Table
 
+BY_ID = (Order("id"),)
+
 
 class Reading:
     """A snapshot whose rows are equal to the letter on all stores."""

@@ -29,10 +29,10 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(options: Namespace, output: Output) -> int:
     with open_for_reading(options) as persistence:
-        place, checks = persistence.location, persistence.diagnose()
-    say(f"{place}: {'; '.join(it.message for it in checks if it.name in _ABOUT_ROOM)}.")
+        location, checks = persistence.location, persistence.diagnose()
+    say(f"{location}: {'; '.join(it.message for it in checks if it.name in _ABOUT_ROOM)}.")
     if agreed(options, "Rewrite the whole database, while other programs wait?"):
         with open_for_work(options) as persistence:
             persistence.compact()
-        say(f"{place} was compacted.")
+        say(f"{location} was compacted.")
     return OK

@@ -44,16 +44,16 @@ def run(options: Namespace, output: Output) -> int:
 
     try:
         with open_for_reading(options) as persistence:
-            place, checks = persistence.location, persistence.diagnose(deep=options.deep)
+            location, checks = persistence.location, persistence.diagnose(deep=options.deep)
         code = _code(checks)
     except PersistenceError as error:
         checks = [HealthCheck("database", "error", *_message_and_advice(error))]
-        place, code = "", exit_code(error)
+        location, code = "", exit_code(error)
     if not output.for_people:
         output.json([check._asdict() for check in checks])
         return code
-    if place:
-        output.line(one_line(place))
+    if location:
+        output.line(one_line(location))
     _show(checks, output)
     return code
 

@@ -51,5 +51,5 @@ def _open(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _text(kept: bytes) -> str:
-    return kept.decode("utf-8", "surrogateescape")
+def _text(stored: bytes) -> str:
+    return stored.decode("utf-8", "surrogateescape")

@@ -7,7 +7,7 @@ from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from curio_persistence.concurrency.prefetch import fetched_ahead
+from curio_persistence.concurrency.prefetch import prefetch
 from curio_persistence.errors import ConflictError, InvalidValueError
 from curio_persistence.export.records import checked_persistence
 from curio_persistence.importers.common.report import ReportBuilder
@@ -70,14 +70,16 @@ class ImportWriter:
         self._progress = progress
         self._complete = complete
         self._encode = {
-            table: self._persistence.transfers.encoder(table) if self._persistence else table.encode
+            table: self._persistence._transfers.encoder(table)
+            if self._persistence
+            else table.encode
             for table in (EVENTS, USAGE)
         }
 
     def take(self, found: Generator[ImportedRecord]) -> None:
         """Store all records; while a batch is stored, another thread reads and encodes the next."""
         done = 0
-        with closing(fetched_ahead(self._batches(found))) as batches:
+        with closing(prefetch(self._batches(found))) as batches:
             for batch in batches:
                 self._store(batch)
                 done += batch.found
@@ -120,7 +122,7 @@ class ImportWriter:
         with self._persistence.transaction():
             if batch.runs:
                 self._write_runs(self._persistence, batch.runs)
-            log = self._persistence.transfers.log
+            log = self._persistence._transfers.log
             events, usage = (log(table, rows) for table, rows in batch.rows.items())
         self._report.events += events
         self._report.usage += usage

@@ -50,16 +50,16 @@ class OldRows:
         """Return the ids of some rows, and the rows to store."""
         columns = list(zip(*rows, strict=True))
         ids = columns[0]
-        kept = {
+        encoded = {
             name: self._column(name, ids, columns[at]) if at else [None] * len(ids)
             for name in self._table.always
             for at in (self._at.get(name),)
         }
         for name, others in _STAND_INS.items():
-            if None in kept.get(name, ()):
-                found = (kept[other] for other in others if other in kept)
-                kept[name] = [_first(times) for times in zip(kept[name], *found, strict=True)]
-        filled = (_filled(column, self._table.default(name)) for name, column in kept.items())
+            if None in encoded.get(name, ()):
+                found = (encoded[other] for other in others if other in encoded)
+                encoded[name] = [_first(times) for times in zip(encoded[name], *found, strict=True)]
+        filled = (_filled(column, self._table.default(name)) for name, column in encoded.items())
         return ids, list(map(self._table.adopt, zip(*filled, strict=True)))
 
     def _column(self, name: str, ids: Sequence[int], values: Sequence[Any]) -> list[StoredValue]:
@@ -81,14 +81,14 @@ class OldRows:
         values: Sequence[Any],
         read: Callable[[Any], StoredValue],
     ) -> list[StoredValue]:
-        kept: list[StoredValue] = []
+        encoded: list[StoredValue] = []
         for at, value in enumerate(values):
             try:
-                kept.append(None if value is None else read(value))
+                encoded.append(None if value is None else read(value))
             except (ValueError, TypeError, OverflowError, OSError):
-                kept.append(None)
+                encoded.append(None)
                 self._tell(name, ids[at], value)
-        return kept
+        return encoded
 
     def _time(self, name: str, value: Any) -> str:
         moment = self._last[name] = self._times.read(value, self._last.get(name))

@@ -66,7 +66,7 @@ class _Arriving:
         self._deduplicator: Deduplicator | None = None
         self._encoder: Callable[[Table[Any]], Callable[[Any], Row]] = lambda table: table.encode
         if persistence is not None:
-            transfers = checked_persistence(persistence).transfers
+            transfers = checked_persistence(persistence)._transfers
             self._deduplicator = transfers.deduplicator()
             self._encoder = transfers.encoder
         self._encoders: dict[Table[Any], Callable[[Any], Row]] = {}
