@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeVar, get_args
 
 from curio_persistence.capabilities.batches import encode_all, in_one_transaction
+from curio_persistence.capabilities.capability import Capability
 from curio_persistence.clock import Clock
 from curio_persistence.errors import (
     BusyError,
@@ -48,7 +49,7 @@ class Stored(NamedTuple, Generic[M]):
     known: dict[int, M]
 
 
-class Appends(Generic[M]):
+class Appends(Capability, Generic[M]):
     """A table whose rows are added and never changed."""
 
     _table: ClassVar[Table[Any]]
@@ -56,8 +57,7 @@ class Appends(Generic[M]):
     """The columns that get the time of storing where they have none."""
 
     def __init__(self, store: Store, clock: Clock, redaction: Redaction) -> None:
-        self._store = store
-        self._clock = clock
+        super().__init__(store, clock)
         self._encode = redaction.encoder(self._table)
 
     def log_many(self, records: Iterable[M], *, on_conflict: OnConflict = "keep") -> int:

@@ -15,15 +15,14 @@ from datetime import datetime
 from functools import partial
 from typing import Any, TypedDict, Unpack, cast
 
+from curio_persistence.capabilities.capability import Capability
 from curio_persistence.capabilities.record_filter import FilterKind
 from curio_persistence.capabilities.windows import TimeLike
-from curio_persistence.clock import Clock
 from curio_persistence.errors import InvalidValueError
 from curio_persistence.results.computed import computed_table
 from curio_persistence.results.pages import Records
 from curio_persistence.store import codecs
 from curio_persistence.store.aggregates import as_number, average, exact_sum
-from curio_persistence.store.base import Store
 from curio_persistence.store.filters import (
     COUNT,
     Bucket,
@@ -67,12 +66,8 @@ METRIC_FILTERS = FilterKind(EVENTS, MetricFilters)
 POINTS = computed_table("metric points", MetricPoint)
 
 
-class Metrics:
+class Metrics(Capability):
     """Numbers that agents reported, as events of the type `metric`."""
-
-    def __init__(self, store: Store, clock: Clock) -> None:
-        self._store = store
-        self._clock = clock
 
     def names(self, **filters: Unpack[MetricFilters]) -> dict[str, int]:
         """Return the number of values of each metric, by name."""

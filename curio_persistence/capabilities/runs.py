@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from curio_persistence.capabilities.arguments import PayloadFilter, checked_run_id, checked_run_ids
 from curio_persistence.capabilities.batches import encode_all, in_one_transaction
+from curio_persistence.capabilities.capability import Capability
 from curio_persistence.capabilities.record_filter import Condition, FilterKind, containing
 from curio_persistence.capabilities.search.indexing import Indexing, Words
 from curio_persistence.capabilities.windows import TimeLike
@@ -92,12 +93,11 @@ RUN_FILTERS = FilterKind(
 )
 
 
-class Runs:
+class Runs(Capability):
     """Create, change, list and delete runs, the executions of agents."""
 
     def __init__(self, store: Store, clock: Clock, redaction: Redaction) -> None:
-        self._store = store
-        self._clock = clock
+        super().__init__(store, clock)
         self._redaction = redaction
         self._encode = redaction.encoder(RUNS)
         self._indexing = Indexing(store)

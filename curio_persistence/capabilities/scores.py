@@ -7,6 +7,7 @@ from collections.abc import Collection
 from typing import Any, TypedDict, Unpack
 
 from curio_persistence.capabilities.arguments import checked_run_id
+from curio_persistence.capabilities.capability import Capability
 from curio_persistence.capabilities.record_filter import FilterKind
 from curio_persistence.capabilities.windows import TimeLike
 from curio_persistence.clock import Clock
@@ -42,12 +43,11 @@ class ScoreFilters(TypedDict, total=False):
 SCORE_FILTERS = FilterKind(SCORES, ScoreFilters, of_run=("agent_id", "session_id", "user_id"))
 
 
-class Scores:
+class Scores(Capability):
     """Set, list and delete scores."""
 
     def __init__(self, store: Store, clock: Clock, redaction: Redaction) -> None:
-        self._store = store
-        self._clock = clock
+        super().__init__(store, clock)
         self._encode = redaction.encoder(SCORES)
 
     def set(

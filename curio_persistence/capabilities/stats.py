@@ -14,12 +14,11 @@ from functools import partial
 from itertools import accumulate, chain
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
+from curio_persistence.capabilities.capability import Capability
 from curio_persistence.capabilities.record_filter import FilterKind
 from curio_persistence.capabilities.windows import TimeLike
-from curio_persistence.clock import Clock
 from curio_persistence.models import AgentRunStatus
 from curio_persistence.results.pages import Records
-from curio_persistence.store.base import Store
 from curio_persistence.store.codecs import decode_money, decode_text
 from curio_persistence.store.filters import COUNT, Measure, Where, total
 from curio_persistence.store.table import Table
@@ -53,12 +52,8 @@ _FILTERS = {
 }
 
 
-class Stats:
+class Stats(Capability):
     """Compute statistics from their indexes, without reading a table."""
-
-    def __init__(self, store: Store, clock: Clock) -> None:
-        self._store = store
-        self._clock = clock
 
     def summary(self, **filters: Unpack[StatsFilters]) -> dict[str, Any]:
         """Return all totals of one agent, or of all; of a session, or of a window of time.

@@ -143,6 +143,9 @@ def test_a_copied_agent_records_into_the_same_database(persistence: Persistence)
 
 def test_its_repr_says_what_it_is(persistence: Persistence, store: Store) -> None:
     assert repr(persistence) == f"{type(persistence).__name__}({store!r})"
+    for name in ("runs", "events", "usage", "scores", "stats", "metrics", "search"):
+        capability = getattr(persistence, name)
+        assert repr(capability) == f"{type(capability).__name__}({store!r})"
 
 
 def test_the_health_check_of_a_new_database_finds_no_problem(persistence: Persistence) -> None:

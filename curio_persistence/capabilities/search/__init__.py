@@ -9,6 +9,7 @@ from time import monotonic
 from typing import Any, Literal, TypedDict, Unpack, get_args
 
 from curio_persistence.capabilities.arguments import check_progress
+from curio_persistence.capabilities.capability import Capability
 from curio_persistence.capabilities.record_filter import (
     Condition,
     FilterKind,
@@ -74,15 +75,14 @@ _FILTERS = FilterKind(
 )
 
 
-class Search:
+class Search(Capability):
     """The full-text index and what is found by it. Records are indexed when a search needs them.
 
     With `active=False` this process neither indexes nor searches; the database stays as it is.
     """
 
     def __init__(self, store: Store, clock: Clock, *, active: bool = True) -> None:
-        self._store = store
-        self._clock = clock
+        super().__init__(store, clock)
         self.active = active
         self._indexing = Indexing(store)
 

@@ -8,6 +8,7 @@ from itertools import chain
 from typing import Any
 
 from curio_persistence.capabilities.appends import Appends
+from curio_persistence.capabilities.capability import Capability
 from curio_persistence.capabilities.events import EVENT_FILTERS, Events
 from curio_persistence.capabilities.record_filter import FilterKind
 from curio_persistence.capabilities.runs import RUN_FILTERS
@@ -35,7 +36,7 @@ _FILTERS: Mapping[Table[Any], FilterKind] = {
 _BY_ID_DOWN = (Order("id", descending=True),)
 
 
-class Transfers:
+class Transfers(Capability):
     """Reads all kinds of records as of one moment, and stores records from elsewhere."""
 
     def __init__(
@@ -46,8 +47,7 @@ class Transfers:
         events: Events,
         usage: Usage,
     ) -> None:
-        self._store = store
-        self._clock = clock
+        super().__init__(store, clock)
         self._redaction = redaction
         self._appends: dict[Table[Any], Appends[Any]] = {EVENTS: events, USAGE: usage}
 
