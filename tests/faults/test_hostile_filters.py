@@ -63,8 +63,9 @@ PIECES = [
 ALLOWED_FUNCTIONS = {
     "glob",
     "curio_payload_contains",
-    "json_valid",
-    "json_extract",
+    "instr",
+    "ltrim",
+    "substr",
     "json_each",
     "count",
     "min",
