@@ -73,6 +73,8 @@ _BEGIN = datetime(2025, 11, 20, 10, 30, tzinfo=UTC)
 """Stored rows are older than those written during a measurement, as in practice."""
 
 _BETWEEN_EVENTS = timedelta(milliseconds=25)
+_BETWEEN_CALLS = timedelta(seconds=30)
+"""A million model calls take most of a year."""
 _STEPS = (
     EventType.ITERATION_STARTED,
     EventType.PLANNING_STARTED,
@@ -333,7 +335,7 @@ def _usage_row(
     answer: str,
     params: str,
 ) -> tuple[Any, ...]:
-    at = _iso(_BEGIN + timedelta(milliseconds=n * 40))
+    at = _iso(_BEGIN + n * _BETWEEN_CALLS)
     failed = random.random() < 0.02
     asked = random.randrange(50, 8_000)
     answered = None if failed else random.randrange(20, 2_000)

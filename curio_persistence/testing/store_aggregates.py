@@ -131,7 +131,9 @@ class AggregatePromises:
         buckets = store.select_columns(USAGE, (Bucket("created_at", 3_600), "model"))
         assert buckets == [(encode_time(NOON), "")] * 4
 
-    @pytest.mark.parametrize("bucket", [(60, 0), (7, 3), (604_800, 0), (86_400, -3_600)])
+    @pytest.mark.parametrize(
+        "bucket", [(60, 0), (7, 3), (3_600, 0), (86_400, 0), (604_800, 0), (86_400, -3_600)]
+    )
     def test_spans_of_time_begin_where_they_are_said_to(
         self, store: Store, bucket: tuple[int, int]
     ) -> None:

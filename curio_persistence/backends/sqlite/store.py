@@ -25,6 +25,10 @@ from curio_persistence.store.table import Table
 
 __all__ = ["Durability", "SQLiteStore"]
 
+_LENGTHS = {(3_600, 0): len("2026-11-20T10"), (86_400, 0): len("2026-11-20")}
+"""The characters of a stored time that tell its bucket, of hours and days of UTC."""
+_MIDNIGHT = "2026-11-20T00:00:00.000000+00:00"
+
 
 class SQLiteStore(SQLiteBatches, SQLiteStreams, SQLiteQueries, SQLiteHealth):
     """Rows in a SQLite file, or in memory with the path `:memory:`.
@@ -107,13 +111,15 @@ class SQLiteStore(SQLiteBatches, SQLiteStreams, SQLiteQueries, SQLiteHealth):
         return [at for at in positions if group_by[at] not in fixed] or positions
 
     def _bucket(self, bucket: Bucket) -> str:
+        if length := _LENGTHS.get((bucket.seconds, bucket.shift)):
+            return f"substr({bucket.column}, 1, {length})"
         # Without its fraction, which SQLite would round to milliseconds, a time is a number of days
         # to which half a second can be added: it is exact to 50 microseconds.
         days = f"(julianday(substr({bucket.column}, 1, 19)) - 1721425.5)"
         return f"(CAST({days} * 86400 + 0.5 AS INTEGER) + {bucket.shift:d}) / {bucket.seconds:d}"
 
-    def _bucket_start(self, bucket: Bucket, value: int) -> str:
-        return bucket.start(value)
+    def _bucket_start(self, bucket: Bucket, value: int | str) -> str:
+        return bucket.start(value) if isinstance(value, int) else value + _MIDNIGHT[len(value) :]
 
     def _position(self, order: tuple[Order, ...]) -> str:
         # Without a collation SQLite does not see that its indexes end with the id: it would find
