@@ -151,10 +151,9 @@ def _group_of(group_by: Any) -> tuple[tuple[str, ...], str | None]:
 def _by_key(rows: Iterable[tuple[Any, ...]], tag: str | None) -> dict[tuple[Any, ...], list[float]]:
     """Group the first value of each row by the rest of the row."""
     values: dict[tuple[Any, ...], list[float]] = defaultdict(list)
-    for value, *key in rows:
-        if tag is not None:
-            key[-1] = _tag(tag, key[-1])
-        values[tuple(key)].append(value)
+    for row in rows:
+        key = row[1:] if tag is None else (*row[1:-1], _tag(tag, row[-1]))
+        values[key].append(row[0])
     return values
 
 

@@ -35,6 +35,8 @@ from curio_persistence.store.table import Columns, Row, Table
 from curio_persistence.tables import ALL_TABLES, TABLES
 
 _STORED_TIME = 'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"'
+_SECONDS_TO_1970 = 62_135_596_800
+"""The seconds of the years from 1 to 1969."""
 _CURSOR = "curio_persistence_stream"
 _MONEY = {name for table in TABLES for name in table.encoded_by(encode_money)}
 TIMES = {name for table in TABLES for name in table.encoded_by(encode_time)}
@@ -164,14 +166,13 @@ class PostgresStore(PostgresCopy, PostgresQueries, PostgresDDL):
         return super()._condition(f)
 
     def _bucket(self, bucket: Bucket) -> str:
-        first = "'0001-01-01 00:00:00+00'::timestamptz"
-        origin = f"{first} - interval '{bucket.shift:d} seconds'"
-        begin = f"date_bin('{bucket.seconds:d} seconds', {bucket.column}, {origin})"
-        clamped = f"CASE WHEN {bucket.column} IS NOT NULL THEN greatest({begin}, {first}) END"
-        return self._reading(bucket.column, clamped)
+        # In seconds since 1970: to write a time for each row takes longer than all else.
+        first = f"'0001-01-01 00:00:00+00'::timestamptz - interval '{bucket.shift:d} seconds'"
+        begin = f"date_bin('{bucket.seconds:d} seconds', {bucket.column}, {first})"
+        return f"date_part('epoch', {begin})"
 
-    def _bucket_start(self, bucket: Bucket, value: str) -> str:
-        return value
+    def _bucket_start(self, bucket: Bucket, value: float) -> str:
+        return bucket.start((int(value) + _SECONDS_TO_1970 + bucket.shift) // bucket.seconds)
 
     def _listing(self, column: str) -> str:
         return f"array_agg({column}) FILTER (WHERE {column} IS NOT NULL)"
