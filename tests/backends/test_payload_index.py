@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import closing
 
@@ -67,6 +68,14 @@ def test_rare_payloads_are_found_by_the_index_and_frequent_ones_by_time(
     frequent = plan(planner, lambda p: p.query_events(payload=FREQUENT, limit=10))
     assert frequent.indexes == {"agent_run_events_by_time"}
     assert not frequent.sorts
+
+
+def test_a_payload_is_read_once_for_several_values(planner: PostgresPlanner) -> None:
+    with planner.listening() as asked:
+        planner.persistence.count_events(payload=RARE | FREQUENT)
+    [(sql, params)] = asked.items()
+    assert sql.count("curio_payload") == 1
+    assert json.loads(params[0]) == {"call": {"id": 77}, "tool": "search"}
 
 
 def test_results_are_the_same_with_the_index(planner: PostgresPlanner) -> None:

@@ -60,6 +60,12 @@ def found(persistence: Persistence, payload: Mapping[Any, Any]) -> str:
         ({"the.url": "https://a/b"}, ""),
         ({("the.url",): "https://a/b"}, "2"),
         ({"tool": "search", ("tool",): "fetch"}, ""),
+        ({"tool": "search", ("tool",): "search"}, "01"),
+        ({"result.status": "error", "result.rows": 0}, "1"),
+        ({"result.rows": 0, ("result", "rows"): 0.0}, "1"),
+        ({"result.rows": 0, ("result", "rows"): False}, ""),
+        ({"result": "error", "result.status": "error"}, ""),
+        ({"result.status": "error", "result": "error"}, ""),
     ],
     ids=repr,
 )

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-from curio_persistence.backends.postgres import health
+from curio_persistence.backends.postgres import health, payloads
 from curio_persistence.backends.postgres.copy import SEQUENCE, PostgresCopy
 from curio_persistence.backends.postgres.ddl import PostgresDDL
 from curio_persistence.backends.postgres.dsn import lock_key
@@ -24,12 +24,12 @@ from curio_persistence.backends.postgres.search import PostgresSearchIndex
 from curio_persistence.backends.postgres.statements import ONE_STATE
 from curio_persistence.backends.sql import health as common_health
 from curio_persistence.backends.sql import migrations
-from curio_persistence.backends.sql.statements import columns_of, shape_of
+from curio_persistence.backends.sql.statements import Params, columns_of, shape_of
 from curio_persistence.clock import utc_now
 from curio_persistence.errors import PersistenceError
 from curio_persistence.store.base import HealthCheck
 from curio_persistence.store.codecs import PICODOLLARS, encode_money, encode_time
-from curio_persistence.store.filters import Bucket, Filter, Select
+from curio_persistence.store.filters import Bucket, Filter, Order, Select, Where
 from curio_persistence.store.query import Query, Snapshot
 from curio_persistence.store.table import Columns, Row, Table
 from curio_persistence.tables import ALL_TABLES, TABLES
@@ -155,6 +155,12 @@ class PostgresStore(PostgresCopy, PostgresQueries, PostgresDDL):
 
     def _several(self, values: tuple[Any, ...]) -> list[Any]:
         return list(values)
+
+    def _where_text(self, where: Where, after: tuple[Order, ...] = ()) -> str:
+        return super()._where_text(payloads.as_one(where), after)
+
+    def _values(self, where: Where) -> Params:
+        return super()._values(payloads.as_one(where))
 
     def _condition(self, f: Filter) -> str:
         if f.op == "contains":
