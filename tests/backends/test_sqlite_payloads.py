@@ -9,7 +9,7 @@ import pytest
 
 from curio_persistence import AgentRunEvent, SQLitePersistence
 from curio_persistence.backends.sqlite import payloads
-from curio_persistence.store.payload_match import holds
+from curio_persistence.store.payload_match import contains
 
 STORED = [
     {"step": step, "seconds": 2.2, "final": step == 15, "note": f"step {step}", "links": ["/2", 20]}
@@ -38,9 +38,9 @@ def test_payloads_with_other_values_are_not_parsed(
 
     def noted(stored: str, pattern: str) -> bool:
         asked.append(stored)
-        return holds(stored, pattern)
+        return contains(stored, pattern)
 
-    monkeypatch.setattr(payloads, "holds", noted)
+    monkeypatch.setattr(payloads, "contains", noted)
     with SQLitePersistence(tmp_path / "agents.db") as persistence:
         persistence.log_agent_run_events(
             AgentRunEvent("agent", "run", data=stored) for stored in STORED

@@ -16,10 +16,10 @@ _NO_OBJECT = "[]"
 
 def as_one(where: Where) -> Where:
     """Return the filters with one pattern, of all values, in place of several for a payload."""
-    asked = [f for f in where if f.op == "holds"]
+    asked = [f for f in where if f.op == "contains"]
     if len(asked) < 2:
         return where
-    others = tuple(f for f in where if f.op != "holds")
+    others = tuple(f for f in where if f.op != "contains")
     patterns = tuple(f.value for f in asked)
     # Where only the text of the statement is built there are no values.
     return (*others, asked[0]._replace(value=_merged(patterns) if all(patterns) else None))
