@@ -291,7 +291,6 @@ class BufferedStore(Store):
     select_columns = _after_the_queue(Store.select_columns)
     update = _after_the_queue(Store.update)
     delete = _after_the_queue(Store.delete)
-    delete_many = _after_the_queue(Store.delete_many)
     aggregate = _after_the_queue(Store.aggregate)
     sql = _after_the_queue(Store.sql)
     reserve_ids = _after_the_queue(Store.reserve_ids)

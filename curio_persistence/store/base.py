@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, ClassVar, Literal, NamedTuple
 
@@ -269,10 +269,6 @@ class Store(ABC):
 
         Return how many matching rows were removed.
         """
-
-    def delete_many(self, table: Table[Any], ids: Collection[int]) -> int:
-        """Remove the rows with these ids, as `delete` does."""
-        return self.delete(table, (Filter("id", "in", tuple(ids)),))
 
     @abstractmethod
     def aggregate(

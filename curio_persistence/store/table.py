@@ -321,17 +321,11 @@ class Table(Generic[M]):
             self.filter(name, "=", value) for name, value in equal.items() if value is not None
         )
 
-    def where_any(self, **values: Any) -> Where:
-        """Return filters for equality with a value, or with one of several, unless it is None."""
-        return tuple(
-            self.filter_any(name, value) for name, value in values.items() if value is not None
-        )
-
-    def filter_any(self, name: str, value: Any, op: Op = "in") -> Filter:
+    def filter_any(self, name: str, value: Any) -> Filter:
         """Return a filter for one value, or for any of a collection of values."""
         if isinstance(value, str) or not isinstance(value, Iterable):
             return self.filter(name, "=", value)
-        return Filter(name, op, tuple(sorted({self._wanted(name, each) for each in value})))
+        return Filter(name, "in", tuple(sorted({self._wanted(name, each) for each in value})))
 
     def filter(self, name: str, op: Op, value: Any = None) -> Filter:
         """Return one filter, its value checked and encoded like a written one."""

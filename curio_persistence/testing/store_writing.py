@@ -241,8 +241,8 @@ class WritingPromises:
 
     def test_rows_can_be_deleted_by_their_ids(self, store: Store) -> None:
         a, b, _ = (store.insert(RUNS, run_row(run_id)) for run_id in "abc")
-        assert store.delete_many(RUNS, [a, b, 99]) == 2
-        assert store.delete_many(RUNS, []) == 0
+        assert store.delete(RUNS, (Filter("id", "in", (a, b, 99)),)) == 2
+        assert store.delete(RUNS, (Filter("id", "in", ()),)) == 0
         assert run_ids_of(store) == "c"
 
     def test_optional_columns_are_read_whether_or_not_they_were_empty_before(
