@@ -525,13 +525,13 @@ def test_rows_that_read_back_differently_stop_the_import_curio(
             self._write(f"DELETE FROM {self._table(table)}", ())
 
     def alter(self: Any, table: Any, *rows: Any) -> None:
-        insert = self._insert_stored
+        insert = self.insert_many
 
         def insert_altered(*given: Any) -> None:
             insert(*given)
             self._write(f"UPDATE {self._table(table)} SET agent_id = 'altered'", ())
 
-        monkeypatch.setattr(self, "_insert_stored", insert_altered)
+        monkeypatch.setattr(self, "insert_many", insert_altered)
         keep(self, table, *rows)
 
     for fault, said in ((lose, "has 0 rows and not 1"), (alter, "do not read back")):

@@ -63,7 +63,7 @@ def _kill_at(point: int) -> None:
         setattr(owner, name, do_or_die)
 
     for store in (SQLiteOriginal, PostgresOriginal):
-        for name in ("_write", "_control", "_insert_stored"):
+        for name in ("_write", "_control", "insert_many"):
             counted(store, name)
     counted(SQLiteOriginal, "_copy_file")
     counted(Path, "rename")

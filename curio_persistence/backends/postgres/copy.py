@@ -95,7 +95,6 @@ class PostgresCopy(PostgresStatements):
         columns: tuple[str, ...],
         lines: Iterable[tuple[StoredValue, ...]],
         *,
-        options: str = "",
         commit: str = "",
     ) -> None:
         if waits_by_callback():
@@ -103,7 +102,7 @@ class PostgresCopy(PostgresStatements):
             sql = f"{self._insert_text(table, columns, len(rows))}{commit}"
             self._run(connection, sql, tuple(chain.from_iterable(rows)))
         else:
-            sql = f"COPY {self._table(table)} ({', '.join(columns)}) FROM STDIN{options}{commit}"
+            sql = f"COPY {self._table(table)} ({', '.join(columns)}) FROM STDIN{commit}"
             self._run(connection, sql, (), BytesIO(_copy_text(table, columns, lines)))
 
     def reserve_ids(self, table: Table[Any], last: int) -> None:

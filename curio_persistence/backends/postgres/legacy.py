@@ -9,11 +9,8 @@ from typing import Any
 from curio_persistence.backends.postgres.copy import SEQUENCE
 from curio_persistence.backends.postgres.dsn import quote_identifier
 from curio_persistence.backends.postgres.store import PostgresStore
-from curio_persistence.backends.sql.legacy import ASIDE, OldRow, Original
-from curio_persistence.backends.sql.statements import Params
-from curio_persistence.backends.sql.store import Result
+from curio_persistence.backends.sql.legacy import ASIDE, Original
 from curio_persistence.store.table import Table
-from curio_persistence.store.transaction import Transaction
 from curio_persistence.tables import RUNS, TABLES
 
 _SETTINGS = (
@@ -32,10 +29,8 @@ _CONSTRAINTS = (
 )
 _OWNER = "SELECT tableowner FROM pg_catalog.pg_tables WHERE schemaname = %s AND tablename = %s"
 _NAME_LENGTH = 63
-_GO_ON_COUNTING = (
-    f"SELECT setval({SEQUENCE}, last) FROM (SELECT "
-    f"greatest(max(id), pg_sequence_last_value({SEQUENCE})) AS last FROM {{table}}) AS ids "
-    "WHERE last > 0"
+_LAST_ID = (
+    f"SELECT coalesce(greatest(max(id), pg_sequence_last_value({SEQUENCE})), 0) FROM {{table}}"
 )
 _REFUSE_OLD_PROGRAMS = (
     "ALTER TABLE {table} ADD CONSTRAINT not_by_an_original_curio CHECK (updated_at "
@@ -67,7 +62,8 @@ class PostgresOriginal(Original, PostgresStore):
             with self._old_ones_aside():
                 yield ", ".join(f"{name}{ASIDE}" for name in sorted(self._found))
             for table in TABLES:
-                self._go_on_counting(table)
+                if table.name in self._found:
+                    self.reserve_ids(table, self._last_id(table))
                 self._write(f"ANALYZE {self._table(table)}", ())
             self._write(_REFUSE_OLD_PROGRAMS.format(table=self._table(RUNS)), ())
 
@@ -88,24 +84,14 @@ class PostgresOriginal(Original, PostgresStore):
             self._write(f"ALTER SEQUENCE IF EXISTS {old} RENAME TO {new}", ())
             self._write(f"{table} TO {_name_aside(name)}", ())
 
-    def _go_on_counting(self, table: Table[Any]) -> None:
-        """Set the sequence so that new rows get unused ids."""
-        names = [table.name, table.name + ASIDE if table.name in self._found else table.name]
-        parameters = [value for name in names for value in (self._schema_name, name)]
-        self._read(_GO_ON_COUNTING.format(table=self._table(table)), tuple(parameters))
-
-    def _run_inside(self, transaction: Transaction, sql: str, params: Params) -> Result:
-        # Without a savepoint: where anything fails, all of it is undone.
-        return self._run(transaction.connection, sql, params)
+    def _last_id(self, table: Table[Any]) -> int:
+        """Return the last id that the old table gave, or that the new one has."""
+        sql = _LAST_ID.format(table=self._table(table))
+        [(last,)] = self._read(sql, (self._schema_name, table.name + ASIDE))
+        return int(last)
 
     def _old_value(self, column: str) -> str:
         return f"{column}::text"
-
-    def _insert_stored(
-        self, table: Table[Any], columns: tuple[str, ...], lines: list[OldRow]
-    ) -> None:
-        # Frozen: readers need not check the visibility of rows in a new table.
-        self._copy_in(self._pinned(), table, columns, lines, options=" (FREEZE)")
 
 
 def _name_aside(name: str) -> str:

@@ -51,9 +51,10 @@ class Original(SQLStore):
         self._found = catalog.tables
         return False
 
-    @abstractmethod
-    def looking(self) -> AbstractContextManager[None]:
+    @contextmanager
+    def looking(self) -> Iterator[None]:
         """Make the old rows readable inside the block, without any change."""
+        yield
 
     @abstractmethod
     def replacing(self) -> AbstractContextManager[str]:
@@ -61,12 +62,6 @@ class Original(SQLStore):
 
         Yields the name of the backup of the old tables. If the block raises, nothing changes.
         """
-
-    @abstractmethod
-    def _insert_stored(
-        self, table: Table[Any], columns: tuple[str, ...], lines: list[OldRow]
-    ) -> None:
-        """Store rows under their old ids."""
 
     def _old_value(self, column: str) -> str:
         """Return the expression that yields an old value in a form the driver can return."""
@@ -115,16 +110,12 @@ class Original(SQLStore):
         return set(asked).difference(run_id for (run_id,) in known)
 
     def keep(self, table: Table[Any], ids: Sequence[int], rows: list[Row]) -> None:
-        """Store rows, read them back, and compare: each must be equal."""
-        columns, values = table.align(rows)
-        columns = ("id", *columns)
-        lines = [(ident, *line) for ident, line in zip(ids, values, strict=True)]
-        self._insert_stored(table, columns, lines)
-        sql = (
-            f"SELECT {', '.join(map(self._reading, columns))} FROM {self._table(table)} "
-            f"WHERE id >= {self.placeholder} AND id <= {self.placeholder} ORDER BY id"
-        )
-        if self._read(sql, (ids[0], ids[-1])) != lines:
+        """Store rows under these ids, read them back, and compare: each must be equal."""
+        rows = [{**row, "id": ident} for ident, row in zip(ids, rows, strict=True)]
+        self.insert_many(table, rows)
+        columns, lines = table.align(rows)
+        where = (Filter("id", "in", tuple(ids)),)
+        if set(self.select_columns(table, columns, where)) != set(lines):
             raise self._differs(f"rows of {table.name} do not read back")
 
     def check_counts(self, stubs: int) -> None:

@@ -11,13 +11,11 @@ from contextlib import closing, contextmanager, suppress
 from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import Any
 
 from curio_persistence.backends.sql.legacy import ASIDE, OldRow, Original
 from curio_persistence.backends.sql.statements import Params
 from curio_persistence.backends.sqlite.store import SQLiteStore
 from curio_persistence.errors import AccessDeniedError, PersistenceError, StorageFullError
-from curio_persistence.store.table import Table
 
 _TEXT = partial(str, encoding="utf-8", errors="surrogateescape")
 
@@ -44,10 +42,6 @@ class SQLiteOriginal(Original, SQLiteStore):
             if connection is not None:
                 connection.text_factory = _TEXT
         return super()._read(sql, params)
-
-    @contextmanager
-    def looking(self) -> Iterator[None]:
-        yield
 
     @contextmanager
     def replacing(self) -> Iterator[str]:
@@ -117,12 +111,3 @@ class SQLiteOriginal(Original, SQLiteStore):
 
     def _beside(self, end: str) -> Path:
         return self._file.with_name(self._file.name + end)
-
-    def _insert_stored(
-        self, table: Table[Any], columns: tuple[str, ...], lines: list[OldRow]
-    ) -> None:
-        connection = self._connection_of(self._mine.required())
-        try:
-            connection.executemany(self._insert_text(table, columns), lines)
-        except sqlite3.Error as error:
-            raise self._translate(error) from error
