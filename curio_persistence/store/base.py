@@ -47,6 +47,11 @@ class Store(ABC):
     dialect: ClassVar[str]
     """The name under which this store is spoken of: `sqlite`, `postgres`, `memory`."""
 
+    insert_first: ClassVar[bool] = True
+    """True if a refused insert costs less than a query for the conflict first."""
+    read_only: bool = False
+    """True where every write is refused."""
+
     @property
     def location(self) -> str:
         """The location of the rows, as the subject of a sentence, without secrets."""
@@ -56,16 +61,6 @@ class Store(ABC):
     def identity(self) -> str:
         """An identifier of the database, the same in every process and under every address."""
         return self.location
-
-    @property
-    def read_only(self) -> bool:
-        """True where every write is refused."""
-        return False
-
-    @property
-    def insert_first(self) -> bool:
-        """True if a refused insert costs less than a query for the conflict first."""
-        return True
 
     def active_transactions(self, table: Table[Any]) -> frozenset[str] | None:
         """Opaque ids of the other open transactions, in any session, that took ids of a table.

@@ -71,7 +71,7 @@ class MemoryStore(TransactionalStore, forking.Forkable):
 
     def __init__(self, *, read_only: bool = False) -> None:
         super().__init__(ThreadTransaction())
-        self._read_only = read_only
+        self.read_only = read_only
         self._lock = FairLock()
         self._undo: list[Callable[[], object]] = []
         """Functions that undo the open transaction's changes; empty while none is open."""
@@ -87,10 +87,6 @@ class MemoryStore(TransactionalStore, forking.Forkable):
     @property
     def identity(self) -> str:
         return self._identity
-
-    @property
-    def read_only(self) -> bool:
-        return self._read_only
 
     def initialize(self) -> None:
         """Do nothing: memory has no tables to create."""
@@ -287,7 +283,7 @@ class MemoryStore(TransactionalStore, forking.Forkable):
         self._lock.wake()
 
     def _check_writable(self) -> None:
-        if self._read_only:
+        if self.read_only:
             raise AccessDeniedError("This in-memory persistence was opened read-only: it is empty.")
 
     def _rows(self, table: Table[Any]) -> Rows:

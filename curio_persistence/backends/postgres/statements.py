@@ -114,7 +114,7 @@ class PostgresStatements(SQLStore, forking.Forkable):
         return self._run_anywhere(sql, params)
 
     def _check_writable(self) -> None:
-        if self._read_only:
+        if self.read_only:
             raise AccessDeniedError(f"{self.location} was opened read-only.")
         if not self._tables_are_ours:
             self._refuse_foreign_tables()

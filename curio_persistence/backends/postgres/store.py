@@ -50,6 +50,8 @@ class PostgresStore(PostgresCopy, PostgresQueries, PostgresDDL):
     network swallows every answer.
     """
 
+    insert_first = False  # It would leave dead rows behind, and a line in the server's log.
+
     def __init__(self, settings: Mapping[str, Any], **options: Any) -> None:
         super().__init__(settings, **options)
         self._search_index = PostgresSearchIndex(
@@ -59,10 +61,6 @@ class PostgresStore(PostgresCopy, PostgresQueries, PostgresDDL):
     def __repr__(self) -> str:
         location = self.location if hasattr(self, "_settings") else None  # None in the constructor.
         return f"PostgresStore({location!r})"
-
-    @property
-    def insert_first(self) -> bool:
-        return False  # It would leave dead rows behind, and a line in the server's log.
 
     def active_transactions(self, table: Table[Any]) -> frozenset[str] | None:
         # Taking an id locks the sequence until the transaction ends, before the id is given out.

@@ -44,7 +44,7 @@ class SQLStore(SQLStatements):
     def __init__(self, mine: ThreadTransaction, *, read_only: bool) -> None:
         super().__init__(mine)
         self._empty: dict[Table[Any], tuple[str, ...]] = {}
-        self._read_only = read_only
+        self.read_only = read_only
         self._tables_are_ours = False
         self._identity = ""
 
@@ -57,10 +57,6 @@ class SQLStore(SQLStatements):
             first = self._reading("created_at", "min(applied_at)")
             [(self._identity,)] = self._read(f"SELECT {first} FROM {applied}", ())
         return self._identity
-
-    @property
-    def read_only(self) -> bool:
-        return self._read_only
 
     @abstractmethod
     def _command(self, name: str) -> str:
@@ -100,7 +96,7 @@ class SQLStore(SQLStatements):
     def initialize(self) -> None:
         catalog = self._catalog()
         if self._pending(catalog):
-            if self._read_only:
+            if self.read_only:
                 raise migrations.outdated(
                     catalog, self.dialect, self.location, self._migrate_command
                 )

@@ -106,7 +106,7 @@ class SQLiteFile(SQLStore):
         return connection
 
     def _connect_for_reading(self, reader: Reader) -> sqlite3.Connection:
-        if not self._read_only:
+        if not self.read_only:
             return self._connect("mode=rw")
         reader.for_one_read = False
         try:
@@ -126,7 +126,7 @@ class SQLiteFile(SQLStore):
         return any(wal.length(f"{self._file.resolve()}{end}") for end in ("-wal", "-journal"))
 
     def _connect_writer(self, *, create: bool) -> sqlite3.Connection:
-        if self._read_only:
+        if self.read_only:
             raise AccessDeniedError(f"{self.location} was opened read-only.")
         connection = self._connect("mode=rwc" if create else "mode=rw")
         self._inode = self._inode_now()

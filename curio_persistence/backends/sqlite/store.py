@@ -47,7 +47,7 @@ class SQLiteStore(SQLiteBatches, SQLiteStreams, SQLiteQueries, SQLiteHealth):
     # --- the tables ---------------------------------------------------------------------------
 
     def initialize(self) -> None:
-        if self._read_only or self._file_exists():
+        if self.read_only or self._file_exists():
             super().initialize()
         else:
             self._migrate()
