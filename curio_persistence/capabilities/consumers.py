@@ -7,7 +7,7 @@ from typing import Generic, TypeVar
 
 from curio_persistence.clock import utc_now
 from curio_persistence.store.base import Store
-from curio_persistence.store.change_feed import BATCH, START, Changes, Watermark
+from curio_persistence.store.change_feed import BATCH, START, Changes, Watermark, read_changes
 from curio_persistence.store.table import Record, Table
 from curio_persistence.tables import CONSUMERS
 from curio_persistence.tables.consumers import position_row
@@ -36,7 +36,7 @@ class Consumer(Generic[M]):
         return Watermark.parse(stored[0]) if stored else START
 
     def skip_to(self, watermark: Watermark) -> None:
-        """Continue from another watermark: `START`, or `store.watermark(table)` for the end."""
+        """Continue from another watermark: `START`, or `watermark_now` for the end."""
         with self._store.transaction():
             self._store.advisory_lock(self._purpose)
             self._put(watermark)
@@ -64,7 +64,7 @@ class Consumer(Generic[M]):
 
     def read(self, *, limit: int = BATCH) -> Changes:
         """Return the next rows, without any lock."""
-        return self._store.changes(self._table, since=self.watermark(), limit=limit)
+        return read_changes(self._store, self._table, since=self.watermark(), limit=limit)
 
     def advance(self, changes: Changes) -> bool:
         """Store the watermark behind the rows that were read, inside a transaction.

@@ -14,7 +14,7 @@ from curio_persistence.errors import UnsupportedError
 from curio_persistence.models import AgentRunEvent
 from curio_persistence.results.pages import read_page
 from curio_persistence.store.base import Store
-from curio_persistence.store.change_feed import Watermark
+from curio_persistence.store.change_feed import Watermark, read_changes, watermark_now
 from curio_persistence.store.filters import Filter, Select, Where, matches
 from curio_persistence.store.table import Row, Table
 
@@ -47,7 +47,7 @@ class SharedFeed(forking.Forkable):
         with self._lock:
             # At the position of the others, or the new listener would read every batch by itself.
             if self._end is None or self._read(self._end).more:
-                self._end = self._store.watermark(self._table)
+                self._end = watermark_now(self._store, self._table)
             return self._end
 
     def after(self, watermark: Watermark, max_age: float) -> _Batch:
@@ -68,7 +68,7 @@ class SharedFeed(forking.Forkable):
                 "A transaction is open in this thread, which sees rows that are not committed: "
                 "end it before you follow."
             )
-        changes = self._store.changes(self._table, since=watermark)
+        changes = read_changes(self._store, self._table, since=watermark)
         rows = [self._table.filled | row for row in self._table.rows(changes.columns)]
         batch = _Batch(rows, changes.watermark, changes.size, changes.more)
         if watermark == self._end:

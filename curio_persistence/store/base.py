@@ -8,8 +8,6 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any, ClassVar, Literal, NamedTuple
 
 from curio_persistence.errors import ConflictError, MissingRunError, UnsupportedError
-from curio_persistence.store import change_feed
-from curio_persistence.store.change_feed import Changes, Watermark
 from curio_persistence.store.filters import COUNT, Filter, GroupKey, Measure, Order, Where
 from curio_persistence.store.query import STREAM_ROWS, Position, Query, Snapshot, query_of
 from curio_persistence.store.search_index import SearchIndex
@@ -210,26 +208,6 @@ class Store(ABC):
         """
         with self.transaction():
             yield Snapshot(self.stream_query)
-
-    def changes(
-        self,
-        table: Table[Any],
-        *,
-        since: Watermark | None = None,
-        limit: int = change_feed.BATCH,
-        max_bytes: int = change_feed.MAX_BYTES,
-    ) -> Changes:
-        """Return the next committed rows behind a watermark, and the watermark behind those.
-
-        Reading from watermark to watermark returns each row exactly once, also a row that is
-        committed late; None is the position before the first row. The batch ends at `limit` rows
-        or soon after `max_bytes` of text. An empty batch can have another watermark.
-        """
-        return change_feed.read_changes(self, table, since or change_feed.START, limit, max_bytes)
-
-    def watermark(self, table: Table[Any]) -> Watermark:
-        """Return the position from which `changes` returns only rows committed from now on."""
-        return change_feed.watermark_now(self, table)
 
     def reserve_ids(self, table: Table[Any], last: int) -> None:  # See below.  # noqa: B027
         """Assign ids above this one from now on, because rows with ids up to it are about to come.

@@ -14,14 +14,12 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate, chain, pairwise
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from curio_persistence.errors import InvalidValueError
+from curio_persistence.store.base import Store
 from curio_persistence.store.filters import Filter, Order, Where
 from curio_persistence.store.table import Columns, Table
-
-if TYPE_CHECKING:
-    from curio_persistence.store.base import Store
 
 Range = tuple[int, int]
 """The ids from the first up to, but not including, the second."""
@@ -100,9 +98,19 @@ class Changes(NamedTuple):
 
 
 def read_changes(
-    store: Store, table: Table[Any], since: Watermark, limit: int, max_bytes: int
+    store: Store,
+    table: Table[Any],
+    *,
+    since: Watermark = START,
+    limit: int = BATCH,
+    max_bytes: int = MAX_BYTES,
 ) -> Changes:
-    """Return the next rows: those that filled gaps, then those with larger ids."""
+    """Return the next committed rows behind a watermark, and the watermark behind those.
+
+    Reading from watermark to watermark returns each row exactly once, also a row that is
+    committed late. The batch ends at `limit` rows or soon after `max_bytes` of text. An empty
+    batch can have another watermark. Rows that filled gaps come before those with larger ids.
+    """
     batch = _Batch(store, table, limit, max_bytes)
     gaps = _read_gaps(batch, store, table, since)
     upto = since.upto
@@ -115,7 +123,7 @@ def read_changes(
 
 
 def watermark_now(store: Store, table: Table[Any]) -> Watermark:
-    """Return the position behind all rows that are committed.
+    """Return the position from which `read_changes` returns only rows committed from now on.
 
     A row whose transaction is open comes later, unless it is more than LOOK_BACK ids behind.
     """

@@ -10,7 +10,13 @@ import pytest
 from curio_persistence import AgentRunEvent, InvalidValueError, Persistence
 from curio_persistence.capabilities.consumers import Consumer
 from curio_persistence.store.base import Store
-from curio_persistence.store.change_feed import START, Changes, Watermark
+from curio_persistence.store.change_feed import (
+    START,
+    Changes,
+    Watermark,
+    read_changes,
+    watermark_now,
+)
 from curio_persistence.tables import EVENTS, RUNS
 
 Open = Callable[[], Persistence]
@@ -21,8 +27,8 @@ def append(persistence: Persistence, *data: int) -> None:
         persistence.append_event("run", "agent", "log", payload=number)
 
 
-def read(store: Store, since: Watermark | None = None, limit: int = 1_000) -> Changes:
-    return store.changes(EVENTS, since=since, limit=limit)
+def read(store: Store, since: Watermark = START, limit: int = 1_000) -> Changes:
+    return read_changes(store, EVENTS, since=since, limit=limit)
 
 
 def data_of(changes: Changes) -> list[int]:
@@ -45,12 +51,12 @@ def test_each_row_is_returned_once_in_batches(persistence: Persistence) -> None:
 def test_an_empty_table_has_no_changes(store: Store) -> None:
     changes = read(store)
     assert (len(changes), changes.watermark, changes.more) == (0, START, False)
-    assert store.watermark(EVENTS) == START
+    assert watermark_now(store, EVENTS) == START
 
 
 def test_the_watermark_of_now_skips_existing_rows(persistence: Persistence) -> None:
     append(persistence, 1, 2)
-    now = persistence._store.watermark(EVENTS)
+    now = watermark_now(persistence._store, EVENTS)
     append(persistence, 3)
     assert data_of(read(persistence._store, now)) == [3]
 
@@ -59,7 +65,7 @@ def test_a_batch_ends_after_so_many_bytes(persistence: Persistence) -> None:
     persistence.log_agent_run_events(
         AgentRunEvent("agent", "run", event_type="log", data="x" * 10_000) for _ in range(500)
     )
-    changes = persistence._store.changes(EVENTS, max_bytes=100_000)
+    changes = read_changes(persistence._store, EVENTS, max_bytes=100_000)
     assert 10 <= len(changes) <= 200
     assert changes.more
 
@@ -116,7 +122,7 @@ def test_rows_that_fail_to_apply_are_applied_again(persistence: Persistence) -> 
 def test_a_consumer_can_start_now_or_from_the_beginning(persistence: Persistence) -> None:
     append(persistence, 1)
     consumer = Consumer(persistence._store, "test", EVENTS)
-    consumer.skip_to(persistence._store.watermark(EVENTS))
+    consumer.skip_to(watermark_now(persistence._store, EVENTS))
     append(persistence, 2)
     found: list[AgentRunEvent] = []
     consumer.run(found.extend)

@@ -32,7 +32,7 @@ from curio_persistence import (
     export_records,
     import_records,
 )
-from curio_persistence.store.change_feed import START
+from curio_persistence.store.change_feed import START, read_changes
 from curio_persistence.tables import EVENTS
 from tests.conformance.test_third_party import DictPersistence
 from tests.support import awkward
@@ -541,7 +541,7 @@ def test_a_change_feed_returns_each_copied_row_once_beside_other_writers(
         nonlocal watermark
         if 0 < done < 2_500:
             persistence.append_event("run", "agent", "beside")
-        while changes := persistence._store.changes(EVENTS, since=watermark):
+        while changes := read_changes(persistence._store, EVENTS, since=watermark):
             found.extend(changes.columns[EVENTS.names.index("id")])
             watermark = changes.watermark
 

@@ -74,7 +74,9 @@ class Reader:
         self.found: list[int] = []
 
     def read(self, limit: int) -> bool:
-        changes = self._store.changes(USAGE, since=Watermark.parse(self._text), limit=limit)
+        changes = change_feed.read_changes(
+            self._store, USAGE, since=Watermark.parse(self._text), limit=limit
+        )
         self.found += changes.columns[USAGE.names.index("id")]
         self._text = changes.watermark.text()
         return changes.more
