@@ -18,7 +18,6 @@ from psycopg2.extensions import cursor as DriverCursor
 
 from curio_persistence.backends.postgres.pool import Connection, ReaderTicket
 from curio_persistence.backends.postgres.statements import PostgresStatements
-from curio_persistence.backends.sql.queries import refused
 from curio_persistence.errors import PersistenceError
 from curio_persistence.store.codecs import encode_time
 
@@ -49,7 +48,7 @@ class PostgresQueries(PostgresStatements):
             except PersistenceError as error:
                 cause = error.__cause__
                 if isinstance(cause, psycopg2.Error) and _is_refusal(cause.pgcode or ""):
-                    raise refused(self.location, self._errors.message(cause)) from cause
+                    raise self._refused_query(self._errors.message(cause)) from cause
                 raise
             finally:
                 self._leave_nothing(connection)

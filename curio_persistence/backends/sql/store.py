@@ -183,6 +183,15 @@ class SQLStore(SQLStatements):
             command=self._migrate_command,
         )
 
+    def _refused_query(self, said: object) -> InvalidValueError:
+        """Return the error for a query of a person that the database refused, in its words."""
+        sentence, views = str(said).rstrip("."), ", ".join(migrations.VIEWS)
+        return InvalidValueError(
+            f"{self.location} refused the query: {sentence}. Expected is one statement, which only "
+            f"reads. There are the views {views}.",
+            field="query",
+        )
+
     # --- transactions -------------------------------------------------------------------------
 
     def _commit(self, transaction: Transaction) -> None:

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from curio_persistence.backends.sql.queries import refused
 from curio_persistence.backends.sqlite.connections import SQLiteConnections
 from curio_persistence.backends.sqlite.file import DRIVER_ERRORS
 from curio_persistence.errors import UnsupportedError
@@ -59,10 +58,10 @@ class SQLiteQueries(SQLiteConnections):
                 rows = cursor.fetchall() if limit is None else cursor.fetchmany(limit)
             except (*DRIVER_ERRORS, sqlite3.Warning) as error:
                 if _is_refusal(error):
-                    raise refused(self.location, error) from error
+                    raise self._refused_query(error) from error
                 raise self._translate(error) from error
         if cursor.description is None:
-            raise refused(self.location, "it returns no rows")
+            raise self._refused_query("it returns no rows")
         return tuple(name for name, *_ in cursor.description), rows
 
 
