@@ -45,7 +45,10 @@ class Connection(DriverConnection):
     has_input: Callable[[int], object]
     """Return whether there is anything to read, after so many milliseconds."""
     deadline: float | None = None
-    """When the watchdog ends the statement that runs; see `watchdog.Watched`."""
+    """When the watchdog ends the statement that runs, None between statements.
+
+    Only the thread that uses the connection writes it.
+    """
     is_patient = False
     """True while statements run that have no deadline."""
     is_overdue = False

@@ -14,20 +14,13 @@ from collections import deque
 from contextlib import suppress
 from functools import partial
 from threading import Event, Lock, Thread
-from typing import Protocol
 from weakref import finalize, ref
+
+from curio_persistence.backends.postgres.pool import Connection
 
 _GRACE = 0.5
 """Seconds for the server to report its own timeout first, which keeps the connection."""
 _LOOKS_EVERY = 0.25
-
-
-class Watched(Protocol):
-    """A connection. Only the thread that uses it writes the `deadline`, None between statements."""
-
-    deadline: float | None
-
-    def fileno(self) -> int: ...
 
 
 class Watchdog:
@@ -39,7 +32,7 @@ class Watchdog:
 
     def start_again(self) -> None:
         """Begin with nothing to watch, as after a fork, which leaves the thread behind."""
-        self._watched: deque[ref[Watched]] = deque()
+        self._watched: deque[ref[Connection]] = deque()
         self._starting = Lock()
         self._thread: Thread | None = None
         stopped = Event()
@@ -48,7 +41,7 @@ class Watchdog:
         pause = min(self.seconds / 4, _LOOKS_EVERY)
         self._watch = partial(_watch, self._watched, stopped, pause)
 
-    def watch(self, connection: Watched) -> None:
+    def watch(self, connection: Connection) -> None:
         """Look after a connection for as long as it lives."""
         self._watched.append(ref(connection))
         with self._starting:
@@ -57,7 +50,7 @@ class Watchdog:
                 self._thread.start()
 
 
-def _watch(watched: deque[ref[Watched]], stopped: Event, pause: float) -> None:
+def _watch(watched: deque[ref[Connection]], stopped: Event, pause: float) -> None:
     """Shut down what is overdue, until the watchdog is stopped or collected."""
     while not stopped.wait(pause):
         for _ in range(len(watched)):
@@ -73,7 +66,7 @@ def _watch(watched: deque[ref[Watched]], stopped: Event, pause: float) -> None:
         connection = None  # While waiting, this thread must not keep it alive.
 
 
-def _shut_down(connection: Watched) -> None:
+def _shut_down(connection: Connection) -> None:
     # On a duplicate, so that the descriptor stays the driver's to close. An error means that the
     # connection has ended in this very moment, and must not end the watch over the others.
     with suppress(Exception), socket.socket(fileno=os.dup(connection.fileno())) as duplicate:
