@@ -139,12 +139,11 @@ class Table(Generic[M]):
         self._columns = {column.name: column for column in (*columns, *internal)}
         self.extracted = self.encoded_by(codecs.encode_label)
         self._written = [column for column in columns if column.name != "id"]
-        self._when_set = [column for column in self._written if column.optional]
         self.always = tuple(c.name for c in self._written if not c.optional)
         self._encode = _compile(self._written)
-        self.filled = {c.name: c.default for c in self._when_set if c.default is not None}
-        self.optional = tuple(column.name for column in self._when_set)
-
+        optional = [column for column in self._written if column.optional]
+        self.optional = tuple(column.name for column in optional)
+        self.filled = {c.name: c.default for c in optional if c.default is not None}
         self.of_model.setdefault(model, self)
 
     def __repr__(self) -> str:
@@ -249,7 +248,7 @@ class Table(Generic[M]):
             dict(zip(plain, values, strict=True))
             for values in zip(*map(stored.__getitem__, plain), strict=True)
         ]
-        for name in (column.name for column in self._when_set):
+        for name in self.optional:
             default = self.filled.get(name)
             for row, value in zip(rows, stored.get(name, ()), strict=False):
                 if value != default and value is not None:
@@ -284,25 +283,18 @@ class Table(Generic[M]):
 
     def _damaged(self, columns: Columns, error: Exception) -> CorruptDatabaseError:
         """Return the error for rows with one that cannot be decoded."""
-        for row in zip(*columns, strict=True):
-            for name, value, decoded in zip(self.names, row, self._one_by_one(row), strict=True):
-                if isinstance(decoded, Exception):
-                    ident = row[self.names.index("id")]
+        ids = columns[self.names.index("id")]
+        for index, decode in self._decoders:
+            for ident, value in zip(ids, columns[index], strict=True):
+                try:
+                    list(decode((value,)))
+                except (ValueError, TypeError, ArithmeticError) as damage:
                     return CorruptDatabaseError(
-                        f"{self.name}.{name} is damaged in the row with id {ident}: {value!r:.80} "
-                        f"({decoded}). Restore a backup; `doctor --deep` lists all such rows."
+                        f"{self.name}.{self.names[index]} is damaged in the row with id {ident}: "
+                        f"{value!r:.80} ({damage}). Restore a backup; `doctor --deep` lists all "
+                        "such rows."
                     )
         return CorruptDatabaseError(f"A row of {self.name} is damaged ({error}). Restore a backup.")
-
-    def _one_by_one(self, row: tuple[StoredValue, ...]) -> Iterator[Any]:
-        """Yield each value decoded, or the error."""
-        decoders = dict(self._decoders)
-        for index, value in enumerate(row):
-            try:
-                decode = decoders.get(index)
-                yield value if decode is None else list(decode((value,)))
-            except (ValueError, TypeError, ArithmeticError) as error:
-                yield error
 
     def decode_row(self, row: Row) -> M:
         """Return the record that an encoded row will be read as, except for its id."""
