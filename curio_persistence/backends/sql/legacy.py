@@ -78,7 +78,10 @@ class Original(SQLStore):
         return tuple(sorted(found - {"id", *table.always}))
 
     def count_old(self, table: Table[Any]) -> int:
-        return self._count(self._old(table)) if table.name in self._found else 0
+        if table.name not in self._found:
+            return 0
+        [(count,)] = self._read(f"SELECT count(*) FROM {self._old(table)}", ())
+        return int(count)
 
     def count_strays(self) -> int:
         """Count the runs that only events name."""
@@ -122,7 +125,7 @@ class Original(SQLStore):
         """Raise unless the new tables have all old rows, and so many more runs."""
         for table in TABLES:
             expected = self.count_old(table) + (stubs if table is RUNS else 0)
-            found = self._count(self._table(table))
+            found = self.count(table)
             if found != expected:
                 raise self._differs(f"{table.name} has {found} rows and not {expected}")
 
@@ -131,10 +134,6 @@ class Original(SQLStore):
             f"{self.location} was not imported: when it was checked, {what}. Nothing was changed. "
             "Look for damage, with the tools of the database."
         )
-
-    def _count(self, qualified: str) -> int:
-        [(count,)] = self._read(f"SELECT count(*) FROM {qualified}", ())
-        return int(count)
 
     def _old(self, table: Table[Any]) -> str:
         return self._qualified(table.name + self._aside)
