@@ -23,7 +23,7 @@ from curio_persistence.models import AgentLLMUsage, AgentRun, AgentRunEvent
 from curio_persistence.persistence import Persistence
 from curio_persistence.results.csv import stream_csv
 from curio_persistence.store.base import HealthCheck, Store
-from curio_persistence.store.query import Query, Snapshot
+from curio_persistence.store.query import Query, ReadRows
 from curio_persistence.store.search_index import SearchIndex
 from curio_persistence.store.table import Row, Table
 from curio_persistence.tables import EVENTS, RUNS, USAGE
@@ -274,10 +274,10 @@ class BufferedStore(Store):
             yield
 
     @contextmanager
-    def snapshot(self) -> Iterator[Snapshot]:
+    def snapshot(self) -> Iterator[ReadRows]:
         self._catch_up()
-        with self._inner.snapshot() as snapshot:
-            yield snapshot
+        with self._inner.snapshot() as read:
+            yield read
 
     def stream_csv(self, query: Query) -> Iterator[bytes]:
         self._catch_up()

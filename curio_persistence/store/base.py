@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 
 from curio_persistence.errors import ConflictError, MissingRunError, UnsupportedError
 from curio_persistence.store.filters import COUNT, Filter, GroupKey, Measure, Order, Where
-from curio_persistence.store.query import STREAM_ROWS, Position, Query, Snapshot, query_of
+from curio_persistence.store.query import STREAM_ROWS, Position, Query, ReadRows, query_of
 from curio_persistence.store.search_index import SearchIndex
 from curio_persistence.store.table import Columns, Row, Table
 
@@ -200,14 +200,15 @@ class Store(ABC):
         return () if after == 2**63 else (Filter("id", "<", after),)
 
     @contextmanager
-    def snapshot(self) -> Iterator[Snapshot]:
+    def snapshot(self) -> Iterator[ReadRows]:
         """Read several tables as they are now, whatever other transactions store meanwhile.
 
-        Inside a transaction, the snapshot includes its uncommitted writes. Outside, a
-        database holds a connection until the end, and other connections may write.
+        Yields a function that reads as `stream_query` does; one query must end before the next
+        begins. Inside a transaction, it sees its uncommitted writes. Outside, a database
+        holds a connection until the end, and other connections may write.
         """
         with self.transaction():
-            yield Snapshot(self.stream_query)
+            yield self.stream_query
 
     def reserve_ids(self, table: Table[Any], last: int) -> None:  # See below.  # noqa: B027
         """Assign ids above this one from now on, because rows with ids up to it are about to come.

@@ -46,22 +46,8 @@ def query_of(
     return Query(table, beyond(where, order, after), order, after)
 
 
-class Snapshot:
-    """All tables as they were at one moment."""
-
-    def __init__(self, read: Callable[[Query, int], Iterator[Columns]]) -> None:
-        self._read = read
-
-    def stream(
-        self,
-        table: Table[Any],
-        where: Where = (),
-        *,
-        order: tuple[Order, ...] | None = None,
-        size: int = STREAM_ROWS,
-    ) -> Iterator[Columns]:
-        """Yield the rows of `Store.stream`. One stream must end before the next begins."""
-        return self._read(query_of(table, where, order), size)
+ReadRows = Callable[[Query, int], Iterator[Columns]]
+"""Yields the rows of a query, at most so many at a time."""
 
 
 def position_of_last(table: Table[Any], order: tuple[Order, ...], columns: Columns) -> Position:

@@ -12,7 +12,7 @@ import pytest
 from curio_persistence.models import AgentRunEvent
 from curio_persistence.store.base import Store
 from curio_persistence.store.filters import COUNT, Filter, Order, Select
-from curio_persistence.store.query import position_of_last
+from curio_persistence.store.query import position_of_last, query_of
 from curio_persistence.tables import EVENTS, RUNS, USAGE
 from curio_persistence.testing.rows import (
     DELIMITERS,
@@ -255,8 +255,8 @@ class ReadingPromises:
         nested = Select(RUNS, "session_id", (Filter("run_id", "in", runs),))
         assert run_ids_of(store, Filter("session_id", "in", nested)) == "ba"
         assert len(store.update(USAGE, where[1:], {"model": "changed"})) == 2
-        with store.snapshot() as snapshot:
-            assert sum(len(c[0]) for c in snapshot.stream(USAGE, where)) == 2
+        with store.snapshot() as read:
+            assert sum(len(c[0]) for c in read(query_of(USAGE, where), 400)) == 2
         assert store.delete(USAGE, (Filter("run_id", "in", Select(RUNS, "run_id")),)) == 4
 
 

@@ -8,13 +8,13 @@ from typing import Any
 from curio_persistence import AgentLLMUsage, AgentRun, AgentRunEvent, Persistence
 from curio_persistence.store.base import Store
 from curio_persistence.store.filters import Order
-from curio_persistence.store.query import Snapshot
+from curio_persistence.store.query import ReadRows, query_of
 from curio_persistence.store.table import Row, Table
 from curio_persistence.tables import EVENTS, RUNS, USAGE
 
 
-def read(snapshot: Snapshot, table: Table[Any]) -> list[Any]:
-    return [each for columns in snapshot.stream(table, size=3) for each in table.decode(columns)]
+def records(read: ReadRows, table: Table[Any]) -> list[Any]:
+    return [each for columns in read(query_of(table), 3) for each in table.decode(columns)]
 
 
 def write(persistence: Persistence, run_id: str) -> None:
@@ -25,14 +25,14 @@ def write(persistence: Persistence, run_id: str) -> None:
 
 def test_a_snapshot_excludes_later_writes_of_others(persistence: Persistence, store: Store) -> None:
     write(persistence, "before")
-    with ThreadPoolExecutor(1) as pool, store.snapshot() as snapshot:
+    with ThreadPoolExecutor(1) as pool, store.snapshot() as read:
         after = pool.submit(write, persistence, "after")
         if store.location == "The database :memory:":  # Its only connection is in use.
             after.cancel()
         else:
             after.result()
         for table in (RUNS, EVENTS, USAGE):
-            assert [record.run_id for record in read(snapshot, table)] == ["before"]
+            assert [record.run_id for record in records(read, table)] == ["before"]
     assert persistence.get_agent_run("before") is not None
 
 
@@ -41,18 +41,18 @@ def test_a_snapshot_in_a_transaction_includes_its_writes(
 ) -> None:
     with persistence.transaction():
         write(persistence, "written")
-        with store.snapshot() as snapshot:
-            assert [run.run_id for run in read(snapshot, RUNS)] == ["written"]
+        with store.snapshot() as read:
+            assert [run.run_id for run in records(read, RUNS)] == ["written"]
 
 
 def test_a_snapshot_is_read_in_chunks_in_any_order(persistence: Persistence, store: Store) -> None:
     persistence.create_agent_runs(AgentRun("agent", f"run-{number}") for number in range(10))
-    with store.snapshot() as snapshot:
+    with store.snapshot() as read:
         newest = (Order("id", descending=True),)
-        pieces = list(snapshot.stream(RUNS, RUNS.where(agent_id="agent"), order=newest, size=4))
+        pieces = list(read(query_of(RUNS, RUNS.where(agent_id="agent"), newest), 4))
         assert [len(piece[0]) for piece in pieces] == [4, 4, 2]
         assert [run.run_id for run in RUNS.decode(pieces[0])] == [f"run-{n}" for n in (9, 8, 7, 6)]
-        assert read(snapshot, EVENTS) == []
+        assert records(read, EVENTS) == []
 
 
 def row(run_id: str, **more: Any) -> Row:

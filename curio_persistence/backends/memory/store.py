@@ -30,7 +30,7 @@ from curio_persistence.store.filters import (
     matches,
     with_selected,
 )
-from curio_persistence.store.query import Query, Snapshot
+from curio_persistence.store.query import Query, ReadRows
 from curio_persistence.store.table import Columns, Row, Table
 from curio_persistence.store.transaction import (
     ThreadTransaction,
@@ -193,8 +193,8 @@ class MemoryStore(TransactionalStore, forking.Forkable):
         return self._rows(table).matching(where)
 
     @contextmanager
-    def snapshot(self) -> Iterator[Snapshot]:
-        yield Snapshot(partial(_read, self._copied()))
+    def snapshot(self) -> Iterator[ReadRows]:
+        yield partial(_read, self._copied())
 
     @_exclusive
     def _copied(self) -> dict[str, list[Row]]:

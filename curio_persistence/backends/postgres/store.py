@@ -30,7 +30,7 @@ from curio_persistence.errors import PersistenceError
 from curio_persistence.store.base import HealthCheck
 from curio_persistence.store.codecs import PICODOLLARS, encode_money, encode_time
 from curio_persistence.store.filters import Bucket, Filter, Order, Select, Where
-from curio_persistence.store.query import Query, Snapshot
+from curio_persistence.store.query import Query, ReadRows
 from curio_persistence.store.table import Columns, Row, Table
 from curio_persistence.tables import ALL_TABLES, TABLES
 
@@ -131,14 +131,14 @@ class PostgresStore(PostgresCopy, PostgresQueries, PostgresDDL):
             yield from self._read_stream(connection, query, size)
 
     @contextmanager
-    def snapshot(self) -> Iterator[Snapshot]:
+    def snapshot(self) -> Iterator[ReadRows]:
         if self._is_inside():
-            with super().snapshot() as snapshot:
-                yield snapshot
+            with super().snapshot() as read:
+                yield read
             return
         with self._reader(ONE_STATE) as connection:
             self._run(connection, "SELECT 1", ())  # This fixes the state that it sees.
-            yield Snapshot(partial(self._read_stream, connection))
+            yield partial(self._read_stream, connection)
 
     def _read_stream(self, connection: Connection, query: Query, size: int) -> Iterator[Columns]:
         """Yield the rows of `stream` by a cursor of this connection."""

@@ -16,7 +16,7 @@ from curio_persistence.backends.sqlite.readers import Reader
 from curio_persistence.errors import ClosedError
 from curio_persistence.results.csv import csv_columns, csv_in_pieces, csv_of_rows, is_quoted
 from curio_persistence.store.filters import Filter, Where
-from curio_persistence.store.query import Query, Snapshot
+from curio_persistence.store.query import Query, ReadRows
 from curio_persistence.store.table import Columns, Table
 
 _LONGEST = 64 << 20
@@ -62,14 +62,14 @@ class SQLiteStreams(SQLiteConnections):
         return (Filter("id", "<", last + 1),) if last and last < 2**63 - 1 else ()
 
     @contextmanager
-    def snapshot(self) -> Iterator[Snapshot]:
+    def snapshot(self) -> Iterator[ReadRows]:
         if self._is_inside() or self._in_memory:
-            with super().snapshot() as snapshot:
-                yield snapshot
+            with super().snapshot() as read:
+                yield read
             return
         with self._own_reader() as reader:
             self._fix_state(reader, "a snapshot of all tables, as of an export or a copy,")
-            yield Snapshot(partial(self._read_stream, reader))
+            yield partial(self._read_stream, reader)
 
     def _read_stream(self, reader: Reader, query: Query, size: int) -> Iterator[Columns]:
         """Yield the rows of `stream`, from one statement."""

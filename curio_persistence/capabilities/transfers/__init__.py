@@ -22,7 +22,6 @@ from curio_persistence.errors import ConflictError, InvalidValueError
 from curio_persistence.redaction import Redaction
 from curio_persistence.store.base import Store
 from curio_persistence.store.filters import Filter, Order, Where
-from curio_persistence.store.query import Snapshot
 from curio_persistence.store.table import Columns, Row, Table
 from curio_persistence.tables import EVENTS, RUNS_AND_STUBS, SCORES, USAGE
 
@@ -55,10 +54,10 @@ class Transfers(Capability):
     def reading(self, *, snapshot: bool = True) -> Iterator[Reading]:
         """Read all tables as of now, or by `Store.pages_query`, which holds no snapshot."""
         if not snapshot:
-            yield Reading(Snapshot(self._store.pages_query))
+            yield Reading(self._store.pages_query)
             return
-        with self._store.snapshot() as state:
-            yield Reading(state)
+        with self._store.snapshot() as read:
+            yield Reading(read)
 
     def where(self, table: Table[Any], filters: Mapping[str, Any]) -> Where:
         """Return the filters of a table's `query_` call."""

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 from typing import Any
 
 from curio_persistence.store.filters import Filter, Order, Where
-from curio_persistence.store.query import STREAM_ROWS, Snapshot
+from curio_persistence.store.query import STREAM_ROWS, ReadRows, query_of
 from curio_persistence.store.table import Columns, Table
 
 BY_ID = (Order("id"),)
@@ -15,8 +15,8 @@ BY_ID = (Order("id"),)
 class Reading:
     """A snapshot whose rows are equal to the letter on all stores."""
 
-    def __init__(self, snapshot: Snapshot) -> None:
-        self._snapshot = snapshot
+    def __init__(self, read: ReadRows) -> None:
+        self._read = read
 
     def stream(
         self,
@@ -26,10 +26,10 @@ class Reading:
         order: tuple[Order, ...] | None = None,
         size: int = STREAM_ROWS,
     ) -> Iterator[Columns]:
-        """Yield what `Snapshot.stream` yields; the oldest records come first by default."""
+        """Yield the matching rows, the oldest first by default; one stream at a time."""
         if order is None:
             order = tuple(each._replace(descending=False) for each in table.order)
-        return self._snapshot.stream(table, where, order=order, size=size)
+        return self._read(query_of(table, where, order), size)
 
 
 def of_runs(run_ids: Collection[Any]) -> Iterator[Where]:
