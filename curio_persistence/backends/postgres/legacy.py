@@ -44,13 +44,10 @@ taken, and its times without a zone for those of the session's; but it lets the 
 class PostgresOriginal(Original, PostgresStore):
     """The import in PostgreSQL: the old tables stay beside the new ones, under other names."""
 
-    def _check_may_begin(self) -> None:
-        """Allow transactions that only read the old tables."""
-
     @contextmanager
     def looking(self) -> Iterator[None]:
         with self.transaction():
-            self._control(self._mine.required(), _SETTINGS)
+            self._control(self._mine.required(), f"{_SETTINGS}; SET TRANSACTION READ ONLY")
             yield
 
     @contextmanager

@@ -228,13 +228,9 @@ class PostgresStatements(SQLStore, forking.Forkable):
 
     def _enter(self, transaction: Transaction) -> None:
         self._prepare()
-        self._check_may_begin()
+        self._check_writable()
         transaction.connection = self._pool.getconn(transaction)
         self._control(transaction, self._begin)
-
-    def _check_may_begin(self) -> None:
-        """Refuse a transaction where every write in it would be refused."""
-        self._check_writable()
 
     def _finish(self, transaction: Transaction) -> None:
         with transaction.lock:

@@ -101,7 +101,7 @@ def _open(config: DatabaseConfig, *, read_only: bool) -> Original:
                 user=config.db_user,
                 password=config.db_password,
             )
-            return PostgresOriginal(settings, schema_name=config.db_schema, read_only=read_only)
+            return PostgresOriginal(settings, schema_name=config.db_schema)
     raise UnsupportedError(
         "A database in memory ends with its process: there is nothing to import."
     )
