@@ -37,7 +37,7 @@ class Original(SQLStore):
         """Return whether the tables are today's; raise SchemaMismatchError if they are neither."""
         catalog = self._catalog()
         self._tables_are_ours = True  # Or will be: writes here go into them.
-        if migrations.is_ours(catalog.tables) and catalog.applied:
+        if catalog.applied:
             return True
         if not migrations.is_original(catalog.tables):
             found = ", ".join(sorted(catalog.tables)) or "none"

@@ -25,7 +25,7 @@ from curio_persistence.store.table import Table
 from curio_persistence.tables import ALL_TABLES, EVENTS, RUNS, TABLES, USAGE
 
 MIGRATIONS_TABLE = "schema_migrations"
-_MIGRATIONS_COLUMNS = frozenset({"version", "name", "kind", "checksum", "applied_at"})
+MIGRATIONS_COLUMNS = frozenset({"version", "name", "kind", "checksum", "applied_at"})
 SEARCH_TABLES = ("agent_search_documents", "agent_search_state")
 VIEWS = ("runs", "llm_calls", "tool_calls", "events")
 """Views for people and other programs; a name that another program has taken is left to it."""
@@ -55,7 +55,10 @@ class Migration(NamedTuple):
 
 
 class Catalog(NamedTuple):
-    """The tables of our names in a database, their columns, and the steps applied."""
+    """The tables of our names in a database, their columns, and the steps applied.
+
+    Without a step the tables are another program's.
+    """
 
     tables: Mapping[str, frozenset[str]]
     applied: tuple[Migration, ...]
@@ -64,11 +67,6 @@ class Catalog(NamedTuple):
     def version(self) -> int:
         """The newest step; 0 without tables."""
         return max((step.version for step in self.applied), default=0)
-
-
-def is_ours(tables: Mapping[str, frozenset[str]]) -> bool:
-    """Return True if `schema_migrations` exists with our columns."""
-    return tables.get(MIGRATIONS_TABLE) == _MIGRATIONS_COLUMNS
 
 
 def is_original(tables: Mapping[str, frozenset[str]]) -> bool:
@@ -199,7 +197,7 @@ def check(catalog: Catalog, dialect: str) -> HealthCheck:
 
 
 def _refuse_foreign(catalog: Catalog, location: str, import_command: str) -> None:
-    if is_ours(catalog.tables) and catalog.applied:
+    if catalog.applied:
         return
     found = ", ".join(sorted(catalog.tables))
     whose = "They belong to another program; nothing was changed. Use another file or schema."

@@ -147,7 +147,7 @@ class SQLStore(SQLStatements):
             columns[table].add(column)
         tables = {name: frozenset(found) for name, found in columns.items()}
         applied: Rows = []
-        if migrations.is_ours(tables):
+        if tables.get(migrations.MIGRATIONS_TABLE) == migrations.MIGRATIONS_COLUMNS:
             applied = self._read(
                 "SELECT version, name, kind, checksum "
                 f"FROM {self._qualified(migrations.MIGRATIONS_TABLE)} ORDER BY version",
