@@ -130,13 +130,13 @@ class Table(Generic[M]):
         self.required = tuple(c.name for c in columns if c.default is REQUIRED)
         self.stored_times = tuple(c.name for c in columns if c.decode is codecs.decode_stored_times)
         self.content = {column.name: column.default for column in columns if column.without_content}
-        self.internal_names = tuple(column.name for column in internal)
         self._derive = derive
         self._translate = translate
         self._decoders = [
             (index, column.decode) for index, column in enumerate(columns) if column.decode
         ]
         self._columns = {column.name: column for column in (*columns, *internal)}
+        self.stored_names = frozenset(self._columns)
         self.extracted = self.encoded_by(codecs.encode_label)
         self._written = [column for column in columns if column.name != "id"]
         self.always = tuple(c.name for c in self._written if not c.optional)

@@ -70,7 +70,7 @@ def test_the_columns_are_those_of_the_models_and_nothing_else(database: Database
     }
     for name in (*migrations.SEARCH_TABLES, *migrations.VIEWS):
         del columns[name]
-    assert columns == {table.name: {*table.names, *table.internal_names} for table in ALL_TABLES}
+    assert columns == {table.name: table.stored_names for table in ALL_TABLES}
 
 
 def test_every_database_has_the_same_columns_in_the_same_order(

@@ -74,7 +74,7 @@ def is_original(tables: Mapping[str, frozenset[str]]) -> bool:
     return RUNS.name in tables and all(
         name in _BY_NAME
         and columns >= _NEEDED[name]
-        and columns.isdisjoint(_columns(_BY_NAME[name]) - {"id", *_BY_NAME[name].always})
+        and columns.isdisjoint(_BY_NAME[name].stored_names - {"id", *_BY_NAME[name].always})
         for name, columns in tables.items()
     )
 
@@ -228,15 +228,11 @@ def _refuse_newer(catalog: Catalog, known: tuple[Migration, ...], location: str)
     )
 
 
-def _columns(table: Table[Any]) -> frozenset[str]:
-    return frozenset((*table.names, *table.internal_names))
-
-
 def _refuse_damaged(catalog: Catalog, location: str) -> None:
     missing = [
         f"{table.name}.{column}"
         for table in ALL_TABLES
-        for column in sorted(_columns(table))
+        for column in sorted(table.stored_names)
         if column not in catalog.tables.get(table.name, ())
     ]
     if missing:
