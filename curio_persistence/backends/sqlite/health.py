@@ -83,7 +83,7 @@ class SQLiteHealth(SQLiteConnections):
             self._journal_check(),
             space.check(self._path),
             *self._disk_checks(space),
-            self._indexes_check(),
+            health.indexes(self._names("index"), self.dialect),
             health.views(self._names("view")),
         ]
         if space.size > health.SMALL and not deep:
@@ -133,9 +133,6 @@ class SQLiteHealth(SQLiteConnections):
                 for name in ("page_size", "page_count", "freelist_count", "auto_vacuum")
             )
         )
-
-    def _indexes_check(self) -> HealthCheck:
-        return health.indexes(self._names("index"), self.dialect)
 
     def _names(self, kind: str) -> set[str]:
         names = self._read("SELECT name FROM sqlite_master WHERE type = ?", (kind,))
