@@ -11,11 +11,11 @@ import time
 from collections.abc import Callable
 from functools import partial
 from queue import Empty, SimpleQueue
-from typing import NoReturn, ParamSpec, TypeVar
+from typing import NoReturn, TypeVar, TypeVarTuple, Unpack
 
 from curio_persistence.errors import UnavailableError
 
-P = ParamSpec("P")
+Ts = TypeVarTuple("Ts")
 R = TypeVar("R")
 
 
@@ -27,20 +27,22 @@ class _Thread(threading.local):
 _thread = _Thread()
 
 
-def call_within(seconds: float, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+def call_within(seconds: float, call: Callable[[Unpack[Ts]], R], *args: *Ts) -> R:
     """Call a function, of which no wait lasts longer than until `seconds` from now."""
     before = _thread.ends
     try:
         _thread.ends = min(time.monotonic() + seconds, before)
-        return call(*args, **kwargs)
+        return call(*args)
     finally:
         _thread.ends = before
 
 
 def within_limit(timeout: float) -> float:
     """Return a timeout, or the seconds left of this thread's limit if those are fewer."""
-    ends = _thread.ends
-    return timeout if ends == math.inf else max(min(timeout, ends - time.monotonic()), 0.0)
+    if _thread.ends == math.inf:
+        return timeout
+    left = _thread.ends - time.monotonic()
+    return timeout if timeout < left else max(left, 0.0)
 
 
 def in_time(call: Callable[[], R], what: str) -> R:

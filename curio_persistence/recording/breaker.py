@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any, ParamSpec
+from typing import Any, TypeVarTuple, Unpack
 
 from curio_persistence.concurrency.time_limit import call_within
 from curio_persistence.errors import (
@@ -15,7 +15,7 @@ from curio_persistence.errors import (
     UnavailableError,
 )
 
-P = ParamSpec("P")
+Ts = TypeVarTuple("Ts")
 
 _LIMIT = 1.0
 """Seconds that a write may wait."""
@@ -43,24 +43,28 @@ class Breaker:
         self._rest = 0.0
         self._tries_at = 0.0
 
-    def call(self, write: Callable[P, Any], *args: P.args, **kwargs: P.kwargs) -> None:
+    def call(self, write: Callable[[Unpack[Ts]], Any], *args: *Ts) -> None:
         """Write within a second; raise the write's error, or UnavailableError during a rest."""
-        begin = self._now()
+        begin, limit = self._now(), _LIMIT
         if self._rest:
-            if begin < self._tries_at:
-                raise UnavailableError(
-                    "The database did not answer in time. Writes to it are dropped for "
-                    f"{self._tries_at - begin:.0f} s, then it is tried again."
-                )
-            self._tries_at = begin + self._rest  # Other threads do not try as well.
+            self._refuse_during_rest(begin)
+            limit = _LIMIT_AGAIN
         try:
-            call_within(_LIMIT_AGAIN if self._rest else _LIMIT, write, *args, **kwargs)
+            call_within(limit, write, *args)
         except Exception as error:
             if not isinstance(error, _ANSWERS) or isinstance(error, MissingDatabaseError):
                 self._count(begin)
             raise
         if self._wasted:
             self._wasted = self._rest = 0.0
+
+    def _refuse_during_rest(self, now: float) -> None:
+        if now < self._tries_at:
+            raise UnavailableError(
+                "The database did not answer in time. Writes to it are dropped for "
+                f"{self._tries_at - now:.0f} s, then it is tried again."
+            )
+        self._tries_at = now + self._rest  # Other threads do not try as well.
 
     def _count(self, begin: float) -> None:
         now = self._now()

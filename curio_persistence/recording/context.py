@@ -12,6 +12,7 @@ import sys
 from _thread import allocate_lock
 from collections.abc import Iterator
 from contextvars import ContextVar
+from time import perf_counter
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, Self, cast
 
@@ -38,9 +39,11 @@ class Scope:
         "trace_id": "OpenTelemetry's id of all that is below an outermost run: 32 hex digits.",
         "span_id": "OpenTelemetry's id of this block: 16 hex digits.",
         "parent_span_id": "The span_id of the block around it; None for an outermost run.",
+        "_began": None,
         "_beside": None,
         "_frame": None,
         "_is_open": None,
+        "_left": None,
         "_outside": None,
         "_process": None,
         "_run": None,
@@ -54,6 +57,7 @@ class Scope:
         self._process = 0  # The process that entered the block.
         self._unused = allocate_lock()
         self._is_open = False
+        self._began = self._left = 0.0  # When the work in the block did, by the clock.
         self._outside: Scope | None = None
         self._beside: tuple[Scope, ...] = ()
         self._frame: FrameType | None = None
@@ -100,7 +104,7 @@ class Scope:
 
     def _use(self) -> None:
         """Claim the block for the caller; of two threads at once, one is refused."""
-        if not self._unused.acquire(blocking=False):
+        if not self._unused.acquire(False):
             raise UnsupportedError(
                 f"{self!r} was entered before. It records one block: make another one for each."
             )
@@ -113,13 +117,14 @@ class Scope:
     def _enter_context(self, frame: FrameType | None) -> None:
         """Become the innermost block of this context; `frame` is where the block stands."""
         self._outside = outside = _first_open(_current.get())
-        if outside is not None:
+        if outside is not None and not outside._is_plain():
             self._beside = tuple(scope for scope in _chain(outside) if scope._is_paused())
         self._frame = _generator_of(frame)
         self._is_open = True
         _current.set(self)
 
     def _leave_context(self) -> None:
+        self._left = perf_counter()
         self._is_open = False
         self._frame = None
         if _current.get() is self:  # Else a generator is left out of turn.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from curio_persistence.models import AgentLLMUsage
@@ -49,7 +50,7 @@ class LLMCall(Block):
         """Add a piece of a streamed answer: an object of the SDK's, a dictionary, or text."""
         if self._streamed is None:
             self._streamed = StreamedAnswer()
-            self._first_ms = self._elapsed_ms()
+            self._first_ms = self._milliseconds(perf_counter())
         self._streamed.add(chunk)
 
     @overload

@@ -52,8 +52,7 @@ class RunRecorder(RecordedRun):
 
         `level` is one of `Level`, a word of your own, or a number of Python's `logging`.
         """
-        around = innermost(self)
-        self._log(event_type, data, level, message, around.span_id)
+        self._log(event_type, data, level, innermost(self).span_id, message=message)
 
     def metric(
         self,
@@ -73,11 +72,11 @@ class RunRecorder(RecordedRun):
 
     def tool(self, name: str, args: Any = None) -> ToolCall:
         """`with run.tool("search", {"q": "…"}) as call: call.result = …` times and keeps a call."""
-        return ToolCall(self, name, args)
+        return ToolCall(self, {"tool_name": name, "args": args})
 
     def span(self, name: str, *, kind: str = "", input: Any = None) -> Span:
         """`with run.span("retrieve", kind="retriever") as span: span.output = …` keeps a part."""
-        return Span(self, name, kind, input)
+        return Span(self, {"name": name, "kind": kind, "input": input})
 
     def llm(
         self,

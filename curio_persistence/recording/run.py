@@ -129,10 +129,10 @@ class RecordedRun(Scope):
 
     def _log_begin(self) -> None:
         if self._resumed is not None:
-            self._log_span(self, EventType.RUN_RESUMED, self._resumed, Level.INFO)
+            event_type, data = EventType.RUN_RESUMED, self._resumed
         else:
-            data = {"objective": self.agent_run.objective}
-            self._log_span(self, EventType.RUN_STARTED, data, Level.INFO)
+            event_type, data = EventType.RUN_STARTED, {"objective": self.agent_run.objective}
+        self._log(event_type, data, Level.INFO, self.span_id, self.parent_span_id)
 
     def _inherit(self) -> None:
         """Take over from the parent what belongs to its session."""
@@ -190,7 +190,8 @@ class RecordedRun(Scope):
             data["traceback"] = traceback_of(error)
         failed = run.status in _LEVELS
         event_type = EventType.RUN_ERROR if failed else EventType.RUN_COMPLETED
-        self._log_span(self, event_type, data, _LEVELS.get(run.status, Level.INFO))
+        level = _LEVELS.get(run.status, Level.INFO)
+        self._log(event_type, data, level, self.span_id, self.parent_span_id)
 
     def _create(self, run: AgentRun) -> None:
         if self._resume and self._take_up(run):
@@ -252,7 +253,9 @@ class RecordedRun(Scope):
             write(record)
             return
         try:
-            self._keep_nearest(write, record)
+            self._breaker.call(write, record)
+        except InvalidValueError as error:
+            self._keep_nearest(write, record, error)
         except Exception as error:
             self._lose(error)
 
@@ -264,19 +267,22 @@ class RecordedRun(Scope):
             self.run_id,
         )
 
-    def _keep_nearest(self, write: Callable[[R], None], record: R) -> None:
-        """Write a record, or the nearest one that can be stored."""
+    def _keep_nearest(
+        self, write: Callable[[R], None], record: R, refusal: InvalidValueError
+    ) -> None:
+        """Write the nearest record that can be stored."""
         try:
-            self._breaker.call(write, record)
-        except InvalidValueError as error:
-            changed = self._write_changed(write, record, error)
-            _logger().warning(
-                "Run %s: %s.%s is not as it was given: %s",
-                self.run_id,
-                type(record).__name__,
-                ", ".join(dict.fromkeys(changed)),
-                error,
-            )
+            changed = self._write_changed(write, record, refusal)
+        except Exception as error:
+            self._lose(error)
+            return
+        _logger().warning(
+            "Run %s: %s.%s is not as it was given: %s",
+            self.run_id,
+            type(record).__name__,
+            ", ".join(dict.fromkeys(changed)),
+            refusal,
+        )
 
     def _write_changed(
         self, write: Callable[[R], None], record: R, refusal: InvalidValueError
@@ -342,19 +348,16 @@ class RecordedRun(Scope):
         usage.response_length = None if answered is None else len(answered)
         self._keep(self._persistence.log_llm_usage, usage)
 
-    def _log_span(self, span: Scope, event_type: str, data: Any, level: str) -> None:
-        """Append an event that is the begin or the end of a span."""
-        self._log(event_type, data, level, None, span.span_id, span.parent_span_id)
-
     def _log(
         self,
         event_type: str,
         data: Any,
         level: str | int,
-        message: str | None,
         span_id: str,
         parent_span_id: str | None = None,
+        message: str | None = None,
     ) -> None:
+        """Append an event of a span; that of its begin or end names its parent as well."""
         run = self.agent_run
         event = AgentRunEvent(
             run.agent_id,
