@@ -35,6 +35,9 @@ _stores: WeakSet[Forkable] = WeakSet()
 _settled: list[Forkable] = []
 _lock = RLock()
 
+generation = 1
+"""Another number in the child of a fork; to compare it takes less time than `os.getpid()`."""
+
 
 def follow(store: Forkable) -> None:
     """Notify this store of every fork, for as long as it lives."""
@@ -53,6 +56,8 @@ def _before() -> None:
 
 
 def _after(*, in_child: bool) -> None:
+    global generation
+    generation += in_child
     while _settled:
         _settled[-1].after_fork(in_child=in_child)
         _settled.pop()

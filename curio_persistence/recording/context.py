@@ -7,7 +7,6 @@ consumer runs then, in the same context.
 
 from __future__ import annotations
 
-import os
 import sys
 from _thread import allocate_lock
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from time import perf_counter
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, Self, cast
 
+from curio_persistence.concurrency import forking
 from curio_persistence.errors import UnsupportedError
 
 if TYPE_CHECKING:
@@ -42,10 +42,10 @@ class Scope:
         "_began": None,
         "_beside": None,
         "_frame": None,
+        "_generation": None,
         "_is_open": None,
         "_left": None,
         "_outside": None,
-        "_process": None,
         "_run": None,
         "_unused": None,
     }
@@ -54,7 +54,7 @@ class Scope:
         self.trace_id = self.span_id = ""
         self.parent_span_id: str | None = None
         self._run = run
-        self._process = 0  # The process that entered the block.
+        self._generation = 0  # The process that entered the block, by `forking`.
         self._unused = allocate_lock()
         self._is_open = False
         self._began = self._left = 0.0  # When the work in the block did, by the clock.
@@ -108,11 +108,11 @@ class Scope:
             raise UnsupportedError(
                 f"{self!r} was entered before. It records one block: make another one for each."
             )
-        self._process = os.getpid()
+        self._generation = forking.generation
 
     def _is_of_parent(self) -> bool:
         """Return whether this process was forked in the block: it leaves the block as well."""
-        return self._process != os.getpid()
+        return self._generation != forking.generation
 
     def _enter_context(self, frame: FrameType | None) -> None:
         """Become the innermost block of this context; `frame` is where the block stands."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from curio_persistence.concurrency import forking
 from curio_persistence.errors import (
     ConfigurationError,
     ConflictError,
@@ -247,7 +247,7 @@ class RecordedRun(Scope):
         """Write a record, and by default let no failure of it reach the agent."""
         if self._is_off:
             return
-        if not self._process:
+        if not self._generation:
             self._warn_that_it_was_not_entered()
         if self._on_error == "raise":
             write(record)
@@ -260,7 +260,7 @@ class RecordedRun(Scope):
             self._lose(error)
 
     def _warn_that_it_was_not_entered(self) -> None:
-        self._process = os.getpid()
+        self._generation = forking.generation
         _logger().warning(
             "Run %s was not entered, so its begin is not recorded. Write "
             "`with persistence.record_run(…) as run:`",

@@ -100,7 +100,7 @@ class SQLiteConnections(SQLiteFile, forking.Forkable):
         """
         wanted = within_limit(self._lock_timeout if seconds is None else seconds)
         if wanted != self._lock_timeout:
-            wanted = round(wanted, 2)  # So that most limits are the same.
+            wanted = round(wanted * 100) / 100  # So that most limits are the same.
         if wanted != self._busy_timeout:
             connection.execute(f"PRAGMA busy_timeout = {wanted * 1e3:.0f}")
             self._busy_timeout = wanted
