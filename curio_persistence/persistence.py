@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from curio_persistence.backends.sqlite.store import Durability
     from curio_persistence.buffering.persistence import BufferedPersistence
     from curio_persistence.buffering.queue import Overflow
+    from curio_persistence.capabilities.lifecycle import Lifecycle
 
 
 _LOOKED_AT = 1_000
@@ -392,6 +393,13 @@ class Persistence(BasePersistence):
             overflow=overflow,
             install_sigterm=install_sigterm,
         )
+
+    @property
+    def lifecycle(self) -> Lifecycle:
+        """Retention policies, legal holds, and the deletion of what has expired."""
+        from curio_persistence.capabilities.lifecycle import Lifecycle  # On use: seldom needed.
+
+        return Lifecycle(self._store, self.clock)
 
     @property
     def location(self) -> str:

@@ -15,6 +15,7 @@ from curio_persistence.capabilities.arguments import PayloadFilter, checked_run_
 from curio_persistence.capabilities.batches import encode_all, in_one_transaction
 from curio_persistence.capabilities.capability import Capability
 from curio_persistence.capabilities.record_filter import Condition, FilterKind, containing
+from curio_persistence.capabilities.deletions import audit, bury
 from curio_persistence.capabilities.search.indexing import Indexing, Words
 from curio_persistence.capabilities.windows import TimeLike
 from curio_persistence.clock import Clock
@@ -300,6 +301,8 @@ class Runs(Capability):
                 return False  # Another thread or process has deleted the run.
             self._detach_calls(where, self._words(USAGE, where))
             self._detach_children(children, {})
+            bury(self._store, self._clock, [run_id], "erased")
+            audit(self._store, self._clock, "delete", run_id)
         return True
 
     def _in_batches(

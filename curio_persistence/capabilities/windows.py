@@ -41,6 +41,20 @@ def checked_moment(name: str, moment: Any) -> str:
     )
 
 
+def checked_length(name: str, length: Any) -> timedelta:
+    """Return a length of time, given as a timedelta or as text: `90s`, `30m`, `2h`, `7d`, `4w`."""
+    if isinstance(length, str) and (said := _AGO.fullmatch(length)):
+        with suppress(OverflowError):
+            return timedelta(**{_UNITS[said[2]]: int(said[1])})
+    if isinstance(length, timedelta) and length >= timedelta(0):
+        return length
+    raise InvalidValueError(
+        f"{name} is a timedelta that is not negative, or text such as '90d', '12w' or '36h', not "
+        f"{length!r}.",
+        field=name,
+    )
+
+
 def bound(column: str, op: Op, moment: str, clock: Clock) -> Filter:
     """Return the filter for one end of a window; `moment` is checked."""
     ago = _AGO.fullmatch(moment)

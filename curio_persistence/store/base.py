@@ -291,6 +291,13 @@ class Store(ABC):
         database has a process of its own for it.
         """
 
+    def release_space(self) -> int:
+        """Return some empty pages to the disk, in about 10 ms, inside a transaction.
+
+        Return how many bytes; 0 when there is nothing more to return, or where only `compact` can.
+        """
+        return 0
+
     @abstractmethod
     def compact(self) -> None:
         """Return free space to the system, and leave nothing of deleted rows.

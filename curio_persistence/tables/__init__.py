@@ -7,20 +7,25 @@ from typing import Any
 from curio_persistence.store.table import Table
 from curio_persistence.tables.consumers import CONSUMERS
 from curio_persistence.tables.events import EVENTS, SEVERITIES
+from curio_persistence.tables.lifecycle import AUDIT_LOG, EXPIRED_TOTALS, LIFECYCLE, TOMBSTONES
 from curio_persistence.tables.runs import RUNS, RUNS_AND_STUBS, RunOrStub
 from curio_persistence.tables.scores import SCORE_SOURCES, SCORES
 from curio_persistence.tables.usage import USAGE
 
 __all__ = [
     "ALL_TABLES",
+    "AUDIT_LOG",
     "CONSUMERS",
     "EVENTS",
+    "EXPIRED_TOTALS",
+    "LIFECYCLE",
     "RUNS",
     "RUNS_AND_STUBS",
     "SCORES",
     "SCORE_SOURCES",
     "SEVERITIES",
     "TABLES",
+    "TOMBSTONES",
     "USAGE",
     "RunOrStub",
     "table_of",
@@ -29,7 +34,14 @@ __all__ = [
 TABLES: tuple[Table[Any], ...] = (RUNS, EVENTS, USAGE, SCORES)
 """The tables of recorded data."""
 
-ALL_TABLES: tuple[Table[Any], ...] = (*TABLES, CONSUMERS)
+ALL_TABLES: tuple[Table[Any], ...] = (
+    *TABLES,
+    CONSUMERS,
+    LIFECYCLE,
+    TOMBSTONES,
+    EXPIRED_TOTALS,
+    AUDIT_LOG,
+)
 """All tables, with those of the library itself, which are neither exported nor copied."""
 
 

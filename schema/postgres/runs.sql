@@ -38,6 +38,9 @@ CREATE INDEX agent_runs_stats ON {schema}.agent_runs (agent_id, status, total_it
 -- A run's children, which lose their parent when it is deleted.
 CREATE INDEX agent_runs_by_parent ON {schema}.agent_runs (parent_run_id, created_at, id)
     WHERE parent_run_id IS NOT NULL;
+-- Finished runs, the oldest first: what expires.
+CREATE INDEX agent_runs_by_finish ON {schema}.agent_runs (finished_at, id)
+    WHERE finished_at IS NOT NULL;
 -- Runs of one session.
 CREATE INDEX agent_runs_by_session ON {schema}.agent_runs (session_id, created_at, id)
     WHERE session_id IS NOT NULL;

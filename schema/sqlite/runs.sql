@@ -39,6 +39,9 @@ CREATE INDEX agent_runs_stats ON agent_runs (agent_id, status, total_iterations)
 -- A run's children, which lose their parent when it is deleted.
 CREATE INDEX agent_runs_by_parent ON agent_runs (parent_run_id, created_at)
     WHERE parent_run_id IS NOT NULL;
+-- Finished runs, the oldest first: what expires.
+CREATE INDEX agent_runs_by_finish ON agent_runs (finished_at)
+    WHERE finished_at IS NOT NULL;
 -- Runs of one session.
 CREATE INDEX agent_runs_by_session ON agent_runs (session_id, created_at)
     WHERE session_id IS NOT NULL;

@@ -21,7 +21,7 @@ _NAMED = 5
 """The number of damaged rows, or places, to name."""
 _WORTH_IT = 10_000_000
 """The empty bytes worth a warning, if they are half of the file or more."""
-_INCREMENTAL = 2
+INCREMENTAL = 2
 _LITTLE = 16_000_000
 """The free bytes of a disk below which writes soon fail: the log may need twice as much."""
 _WAL = 2
@@ -46,7 +46,7 @@ class FileSpace(NamedTuple):
         said = f"{health.size(self.size)}, of them {health.size(empty)} empty"
         if empty < _WORTH_IT or 2 * self.free < self.pages:
             return HealthCheck("space", "ok", said)
-        how = "PRAGMA incremental_vacuum" if self.auto_vacuum == _INCREMENTAL else "VACUUM"
+        how = "PRAGMA incremental_vacuum" if self.auto_vacuum == INCREMENTAL else "VACUUM"
         return HealthCheck(
             "space",
             "warning",

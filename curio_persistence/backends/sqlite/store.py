@@ -6,6 +6,7 @@ import json
 import os
 import shlex
 import sqlite3
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any
@@ -15,7 +16,7 @@ from curio_persistence.backends.sql.statements import Params
 from curio_persistence.backends.sqlite import payloads, wal
 from curio_persistence.backends.sqlite.batches import SQLiteBatches
 from curio_persistence.backends.sqlite.file import Durability
-from curio_persistence.backends.sqlite.health import SQLiteHealth
+from curio_persistence.backends.sqlite.health import INCREMENTAL, SQLiteHealth
 from curio_persistence.backends.sqlite.queries import SQLiteQueries
 from curio_persistence.backends.sqlite.search import SQLiteSearchIndex
 from curio_persistence.backends.sqlite.streams import SQLiteStreams
@@ -28,6 +29,10 @@ __all__ = ["Durability", "SQLiteStore"]
 _LENGTHS = {(3_600, 0): len("2026-11-20T10"), (86_400, 0): len("2026-11-20")}
 """The characters of a stored time that tell its bucket, of hours and days of UTC."""
 _MIDNIGHT = "2026-11-20T00:00:00.000000+00:00"
+_SHORT = 0.01
+_PAGES = 50
+_LEFT = 50
+"""One page in so many may stay empty."""
 
 
 class SQLiteStore(SQLiteBatches, SQLiteStreams, SQLiteQueries, SQLiteHealth):
@@ -81,6 +86,18 @@ class SQLiteStore(SQLiteBatches, SQLiteStreams, SQLiteQueries, SQLiteHealth):
             # failure, as on a full disk, does not end the job: its transactions are committed.
             with suppress(PersistenceError):
                 self._write("PRAGMA wal_checkpoint(PASSIVE)", ())
+
+    def release_space(self) -> int:
+        room = self._room()
+        # The next writes take empty pages before the file grows: some are left to them.
+        if room.auto_vacuum != INCREMENTAL or room.free * _LEFT <= room.pages:
+            return 0
+        until = time.monotonic() + _SHORT
+        while time.monotonic() < until:
+            # Python steps the statement once, which frees one page, however many are asked for.
+            for _ in range(_PAGES):
+                self._write("PRAGMA incremental_vacuum(1)", ())
+        return (room.free - self._room().free) * room.page_size
 
     def compact(self) -> None:
         self._check_outside("compact()")

@@ -9,6 +9,7 @@ CREATE TABLE schema_migrations (
     checksum   TEXT NOT NULL,          -- SHA-256 of the step's file
     applied_at TEXT NOT NULL
 ) STRICT;
+
 -- One row for each execution of an agent.
 -- Times are UTC text of fixed width, so that text order is time order; the CHECKs ensure it.
 
@@ -50,6 +51,9 @@ CREATE INDEX agent_runs_stats ON agent_runs (agent_id, status, total_iterations)
 -- A run's children, which lose their parent when it is deleted.
 CREATE INDEX agent_runs_by_parent ON agent_runs (parent_run_id, created_at)
     WHERE parent_run_id IS NOT NULL;
+-- Finished runs, the oldest first: what expires.
+CREATE INDEX agent_runs_by_finish ON agent_runs (finished_at)
+    WHERE finished_at IS NOT NULL;
 -- Runs of one session.
 CREATE INDEX agent_runs_by_session ON agent_runs (session_id, created_at)
     WHERE session_id IS NOT NULL;
@@ -59,6 +63,7 @@ CREATE INDEX agent_runs_by_user ON agent_runs (user_id, created_at)
 -- Runs that the search index has yet to index.
 CREATE INDEX agent_runs_unindexed ON agent_runs (id)
     WHERE indexed_at IS NOT updated_at;
+
 -- The events of runs. Rows are appended and never changed.
 
 CREATE TABLE agent_run_events (
@@ -122,6 +127,7 @@ CREATE INDEX agent_run_events_severe_by_agent
 CREATE INDEX agent_run_events_metrics
     ON agent_run_events (metric_name, timestamp, metric_value, agent_id)
     WHERE metric_name IS NOT NULL;
+
 -- One row for each model call. No foreign key: a call can stand alone, and outlives its run.
 
 CREATE TABLE agent_llm_usage (
@@ -169,6 +175,7 @@ CREATE INDEX agent_llm_usage_latency ON agent_llm_usage (latency_ms) WHERE laten
 -- Recognises calls that are sent again. Calls without an event_id cost nothing here.
 CREATE UNIQUE INDEX agent_llm_usage_by_event_id ON agent_llm_usage (event_id)
     WHERE event_id IS NOT NULL;
+
 -- Judgements of runs, or of spans of runs. A later score of the same author replaces an earlier one.
 
 CREATE TABLE agent_scores (
@@ -201,6 +208,67 @@ CREATE TABLE agent_consumers (
     updated_at TEXT NOT NULL CHECK (updated_at GLOB '????-??-??T??:??:??.??????+00:00'),
     UNIQUE (name, table_name)
 ) STRICT;
+
+-- How long records are kept: policies and legal holds, and the lease of the program that expires.
+
+CREATE TABLE agent_lifecycle (
+    id         INTEGER PRIMARY KEY AUTOINCREMENT,
+    kind       TEXT NOT NULL,          -- policy, hold or lease
+    name       TEXT NOT NULL,
+    settings   TEXT,                   -- a JSON object
+    updated_at TEXT NOT NULL CHECK (updated_at GLOB '????-??-??T??:??:??.??????+00:00'),
+    UNIQUE (kind, name)
+) STRICT;
+
+-- Runs that were deleted, for programs that have copies of them, which read these rows by id.
+
+CREATE TABLE agent_tombstones (
+    id          INTEGER PRIMARY KEY AUTOINCREMENT,
+    run_id      TEXT NOT NULL,
+    reason      TEXT NOT NULL,         -- expired or erased
+    archived_in TEXT,                  -- where an archive has the run
+    created_at  TEXT NOT NULL CHECK (created_at GLOB '????-??-??T??:??:??.??????+00:00')
+) STRICT;
+
+-- The tombstones of a run, which can be stored and deleted again.
+CREATE INDEX agent_tombstones_by_run ON agent_tombstones (run_id);
+
+-- What expired rows added up to, so that statistics and costs over all time outlive the rows.
+
+CREATE TABLE agent_expired_totals (
+    id                 INTEGER PRIMARY KEY AUTOINCREMENT,
+    kind               TEXT NOT NULL,  -- run, call or tool
+    day                TEXT NOT NULL CHECK (day GLOB '????-??-??T00:00:00.000000+00:00'),
+    agent_id           TEXT NOT NULL,
+    name               TEXT NOT NULL,  -- the model of calls, the name of a tool
+    provider           TEXT NOT NULL,
+    status             TEXT NOT NULL,
+    count              INTEGER NOT NULL,
+    iterations         INTEGER NOT NULL,
+    timed              INTEGER NOT NULL, -- how many have a duration
+    duration_us        INTEGER NOT NULL, -- the sum of these, in microseconds
+    calls              INTEGER NOT NULL, -- model calls of runs; of calls, themselves
+    priced             INTEGER NOT NULL, -- how many of the calls have a cost
+    cost_usd           INTEGER NOT NULL, -- picodollars
+    input_tokens       INTEGER NOT NULL,
+    output_tokens      INTEGER NOT NULL,
+    cache_read_tokens  INTEGER NOT NULL,
+    cache_write_tokens INTEGER NOT NULL,
+    reasoning_tokens   INTEGER NOT NULL,
+    UNIQUE (kind, day, agent_id, name, provider, status)
+) STRICT;
+
+-- Each deletion: when, by which user of which machine, and of what.
+
+CREATE TABLE agent_audit_log (
+    id         INTEGER PRIMARY KEY AUTOINCREMENT,
+    action     TEXT NOT NULL,          -- expire, delete, hold, release, policy
+    target     TEXT NOT NULL,          -- a run's id, or the name of a policy or hold
+    actor      TEXT NOT NULL,
+    details    TEXT,                   -- a JSON object
+    created_at TEXT NOT NULL CHECK (created_at GLOB '????-??-??T??:??:??.??????+00:00')
+) STRICT;
+
 -- The search index. The words of a document are in an FTS5 table, agent_search_words, created
 -- when the first record is indexed. The index gives candidates; the records decide.
 
@@ -218,6 +286,7 @@ CREATE TABLE agent_search_state (
     name  TEXT PRIMARY KEY,
     value TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
+
 -- Views for people and other programs: US dollars and seconds, the same columns in PostgreSQL.
 -- The library does not read them. A name taken by another program is not replaced (IF NOT EXISTS).
 -- Times are UTC text: seconds are counted in its first 19 characters, microseconds follow.

@@ -1,0 +1,44 @@
+"""The traces of deletions: tombstones for programs that have copies, and the audit log."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from functools import cache
+
+from curio_persistence.clock import Clock
+from curio_persistence.store.base import Store
+from curio_persistence.tables import AUDIT_LOG, TOMBSTONES
+from curio_persistence.tables.lifecycle import AuditEntry, Tombstone
+
+
+def bury(store: Store, clock: Clock, run_ids: Iterable[str], reason: str) -> None:
+    """Store a tombstone for each run, inside the transaction that deletes it."""
+    now = clock.now()
+    stones = [TOMBSTONES.encode(Tombstone(run_id, reason, None, now)) for run_id in run_ids]
+    store.insert_many(TOMBSTONES, stones)
+
+
+def audit(store: Store, clock: Clock, action: str, target: str, **details: object) -> None:
+    """Add a line to the audit log."""
+    body = json.dumps(details, sort_keys=True, default=str) if details else None
+    entry = AuditEntry(action, target, actor(), body, clock.now())
+    store.insert(AUDIT_LOG, AUDIT_LOG.encode(entry))
+
+
+def actor() -> str:
+    """Return the user, machine and process that act here."""
+    return f"{_user_and_machine()}:{os.getpid()}"
+
+
+@cache
+def _user_and_machine() -> str:
+    import getpass
+    import socket
+
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError, ImportError):  # A container without an entry for its user.
+        user = str(os.getuid()) if hasattr(os, "getuid") else "unknown"
+    return f"{user}@{socket.gethostname()}"

@@ -1,0 +1,226 @@
+"""The lifecycle of records: how long they are kept, and what outlives them."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Collection, Iterator
+from datetime import datetime, timedelta
+from itertools import islice
+from typing import Any
+
+from curio_persistence.capabilities.arguments import check_progress, checked_run_id
+from curio_persistence.capabilities.deletions import audit
+from curio_persistence.capabilities.lifecycle.expiring import (
+    Expiry,
+    Pace,
+    count_rows,
+    give_space_back,
+    runs_of_sessions,
+)
+from curio_persistence.capabilities.lifecycle.policies import RetentionPolicy
+from curio_persistence.capabilities.lifecycle.report import ExpireReport
+from curio_persistence.capabilities.lifecycle.settings import Lease, Settings
+from curio_persistence.capabilities.lifecycle.trees import Forest, Holds, Tree
+from curio_persistence.clock import Clock
+from curio_persistence.errors import InvalidValueError, UnsupportedError
+from curio_persistence.progress import Progress
+from curio_persistence.store.base import Store
+from curio_persistence.store.codecs import decode_time
+from curio_persistence.store.filters import Order
+from curio_persistence.store.table import Table
+from curio_persistence.tables import EVENTS, RUNS
+
+__all__ = ["ExpireReport", "Lifecycle", "RetentionPolicy"]
+
+_EXPIRE = "expire"
+_AT_ONCE = 100
+"""The trees, or sessions, whose rows are counted by one query."""
+_SLOWEST = 0.001
+_NEWEST = (Order("id", descending=True),)
+_JUMP = timedelta(days=366)
+"""A database that stored nothing for longer than this was rather opened with a wrong clock."""
+
+
+class Lifecycle:
+    """Policies and legal holds, stored in the database; and the deletion of what they let go."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+        self._settings = Settings(store, clock)
+
+    # --- policies and holds -------------------------------------------------------------------
+
+    def policies(self) -> list[RetentionPolicy]:
+        """Return the stored policies, in the order in which they were made."""
+        return [
+            RetentionPolicy.from_dict({**settings, "name": name})
+            for name, settings in self._settings.of("policy").items()
+        ]
+
+    def set_policy(self, policy: RetentionPolicy) -> None:
+        """Store a policy in place of an earlier one of its name."""
+        if not isinstance(policy, RetentionPolicy):
+            raise InvalidValueError(
+                f"A policy is a RetentionPolicy, not a {type(policy).__name__}.", field="policy"
+            )
+        with self._store.transaction():
+            self._settings.put("policy", policy.name, policy.to_dict())
+            audit(self._store, self._clock, "policy", policy.name, **policy.to_dict())
+
+    def remove_policy(self, name: str) -> bool:
+        """Remove a policy; return False if there is none of this name."""
+        return self._remove("policy", name)
+
+    def hold(
+        self, name: str, *, run_id: str | None = None, tag: str | None = None, reason: str = ""
+    ) -> None:
+        """Keep a run, or all runs with a tag, and their trees, whatever the policies say.
+
+        Runs on hold can still be deleted one by one, by `delete_agent_run`.
+        """
+        if (run_id is None) is (tag is None):
+            raise InvalidValueError("A hold is of a run_id or of a tag.", field="run_id")
+        held = {"run_id": checked_run_id(run_id)} if tag is None else {"tag": _checked_tag(tag)}
+        with self._store.transaction():
+            self._settings.put("hold", name, {**held, "reason": reason})
+            audit(self._store, self._clock, "hold", name, **held, reason=reason)
+
+    def release(self, name: str) -> bool:
+        """Remove a hold; return False if there is none of this name."""
+        return self._remove("hold", name)
+
+    def holds(self) -> dict[str, dict[str, Any]]:
+        """Return the holds by name: each has `run_id` or `tag`, and `reason`."""
+        return self._settings.of("hold")
+
+    def _remove(self, kind: str, name: str) -> bool:
+        with self._store.transaction():
+            removed = self._settings.remove(kind, name)
+            if removed:
+                audit(self._store, self._clock, f"remove {kind}", name)
+        return removed
+
+    # --- expiring -----------------------------------------------------------------------------
+
+    def expire(
+        self,
+        older_than: timedelta | str | None = None,
+        *,
+        policies: Collection[RetentionPolicy] | None = None,
+        dry_run: bool = False,
+        pace: float = 0.05,
+        check_clock: bool = True,
+        progress: Progress | None = None,
+    ) -> ExpireReport:
+        """Delete finished runs that no policy keeps, with their events, model calls and scores.
+
+        `older_than`, such as `"90d"`, is the age from a run's end; without it the `policies` given
+        decide, or else those that are stored. A run goes together with the runs that it started,
+        and only when all of them are finished and old enough. Their numbers stay in statistics and
+        totals. Other programs that keep copies find a tombstone for each run.
+
+        The work is done in transactions of some hundred rows. `pace` is the share of the time for
+        which other writers may be kept waiting: 1 is as fast as possible. An expiry that was
+        killed continues when it is called again; while another program expires, BusyError is
+        raised. A database into which nothing was stored for a year is refused, unless
+        `check_clock` is False: its clock is probably wrong. With `dry_run` nothing is changed.
+        """
+        if older_than is not None and policies is not None:
+            raise InvalidValueError("Give older_than or policies, not both.", field="older_than")
+        if older_than is not None:
+            policies = [RetentionPolicy("older_than", older_than)]
+        check_progress(progress)
+        share = _checked_pace(pace)
+        policies = self.policies() if policies is None else list(policies)
+        forest = Forest(self._store, self._clock.now(), policies, self._held())
+        report = ExpireReport(dry_run, forest.cutoff)
+        if check_clock and forest.cutoff is not None:
+            self._check_clock()
+        if dry_run:
+            self._plan(forest, report, progress)
+        else:
+            with self._settings.lease(_EXPIRE) as lease:
+                self._delete(forest, lease, Pace(share), report, progress)
+            audit(self._store, self._clock, _EXPIRE, "", **report.to_dict())
+        return report
+
+    def _plan(self, forest: Forest, report: ExpireReport, progress: Progress | None) -> None:
+        """Fill in the report of a dry run."""
+        sessions: Counter[str] = Counter()
+        for tree, rows in self._counted(forest):
+            report.trees += 1
+            report.runs += len(tree.runs)
+            report.events += rows["events"]
+            report.usage += rows["usage"]
+            report.scores += rows["scores"]
+            sessions.update(run.session_id for run in tree.runs if run.session_id is not None)
+            if progress is not None:
+                progress(report.runs, None)
+        names = iter(sessions)
+        while some := list(islice(names, _AT_ONCE)):
+            stored = runs_of_sessions(self._store, some)
+            report.sessions += sum(stored.get(name) == sessions[name] for name in some)
+        report.held, report.unfinished = forest.held, forest.unfinished
+
+    def _delete(
+        self,
+        forest: Forest,
+        lease: Lease,
+        pace: Pace,
+        report: ExpireReport,
+        progress: Progress | None,
+    ) -> None:
+        """Delete what has expired, and fill in the report."""
+        expiry = Expiry(self._store, self._clock, lease, pace, report)
+        for tree, rows in self._counted(forest):
+            expiry.delete(tree, sum(rows.values()))
+            if progress is not None:
+                progress(report.runs, None)
+        expiry.flush()
+        report.held, report.unfinished = forest.held, forest.unfinished
+        report.bytes_freed = give_space_back(self._store, pace, lease)
+
+    def _counted(self, forest: Forest) -> Iterator[tuple[Tree, dict[str, int]]]:
+        """Yield the expired trees, with the number of rows that each has in other tables."""
+        trees = forest.expired()
+        while some := list(islice(trees, _AT_ONCE)):
+            yield from zip(some, count_rows(self._store, some), strict=True)
+
+    def _held(self) -> Holds:
+        holds = self.holds().values()
+        return Holds(
+            frozenset(hold["run_id"] for hold in holds if "run_id" in hold),
+            frozenset(hold["tag"] for hold in holds if "tag" in hold),
+        )
+
+    def _check_clock(self) -> None:
+        """Refuse to work if the clock is far ahead of all that is stored."""
+        newest = max(filter(None, (self._newest(table) for table in (RUNS, EVENTS))), default=None)
+        now = self._clock.now()
+        if newest is not None and now - newest > _JUMP:
+            raise UnsupportedError(
+                f"Nothing was deleted: the clock says {now:%Y-%m-%d}, but the newest record was "
+                f"stored on {newest:%Y-%m-%d}. Set the clock right; if it is, pass "
+                "check_clock=False (--no-clock-check)."
+            )
+
+    def _newest(self, table: Table[Any]) -> datetime | None:
+        """Return when the newest row of a table was stored."""
+        columns = self._store.select(table, order=_NEWEST, limit=1)
+        stored = columns[table.names.index("created_at")]
+        return decode_time(stored[0]) if stored else None
+
+
+def _checked_pace(pace: Any) -> float:
+    if isinstance(pace, bool) or not isinstance(pace, int | float) or not 0 < pace <= 1:
+        raise InvalidValueError(f"pace is above 0 and at most 1, not {pace!r}.", field="pace")
+    return max(float(pace), _SLOWEST)
+
+
+def _checked_tag(tag: Any) -> str:
+    [*tags] = json.loads(str(RUNS.encode_value("tags", [tag]) or "[]"))
+    if len(tags) != 1:
+        raise InvalidValueError(f"tag is a text, not {tag!r}.", field="tag")
+    return str(tags[0])

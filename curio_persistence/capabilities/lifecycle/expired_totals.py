@@ -1,0 +1,137 @@
+"""Adds up what is about to be deleted, so that statistics over all time outlive the rows."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Any
+
+from curio_persistence.store.base import Store
+from curio_persistence.store.codecs import decode_time
+from curio_persistence.store.filters import COUNT, Bucket, Filter, Measure, Where, total
+from curio_persistence.store.table import Row
+from curio_persistence.tables import EVENTS, EXPIRED_TOTALS, RUNS, USAGE
+from curio_persistence.tables.lifecycle import TOTALS_KEY, TOTALS_NUMBERS
+
+Key = tuple[str, str, str, str, str, str]
+_DAY = 86_400
+_CALL_SUMS = {
+    "calls": COUNT,
+    "priced": Measure("count", "cost_usd"),
+    "cost_usd": total("cost_usd"),
+    "input_tokens": total("input_tokens"),
+    "output_tokens": total("output_tokens"),
+    "cache_read_tokens": total("cache_read_tokens"),
+    "cache_write_tokens": total("cache_write_tokens"),
+    "reasoning_tokens": total("reasoning_tokens"),
+}
+_TIMES = (Measure("count", "latency_ms"), total("latency_ms"))
+_TOOL_SUMS = {
+    "count": COUNT,
+    "timed": Measure("count", "tool_latency_us"),
+    "duration_us": total("tool_latency_us"),
+}
+_RUN_COLUMNS = (
+    "run_id",
+    "agent_id",
+    "status",
+    "created_at",
+    "started_at",
+    "finished_at",
+    "total_iterations",
+)
+
+
+class ExpiredTotals:
+    """Numbers of rows, added to those of rows that expired before.
+
+    Use it inside the transaction that deletes the rows; only one program at a time expires rows.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._groups: defaultdict[Key, dict[str, int]] = defaultdict(dict)
+
+    def add_tools(self, where: Where) -> None:
+        """Add the tool calls among these events."""
+        where = (*where, Filter("tool_name", "is not null"))
+        for day, agent_id, name, failed, *sums in self._store.aggregate(
+            EVENTS,
+            tuple(_TOOL_SUMS.values()),
+            where,
+            group_by=(Bucket("timestamp", _DAY), "agent_id", "tool_name", "tool_error"),
+        ):
+            status = "error" if failed else "success"
+            self._add(("tool", day, agent_id, name, "", status), zip(_TOOL_SUMS, sums, strict=True))
+
+    def add_calls(self, where: Where) -> None:
+        """Add these model calls."""
+        for day, agent_id, model, provider, status, *sums, timed, ms in self._store.aggregate(
+            USAGE,
+            (*_CALL_SUMS.values(), *_TIMES),
+            where,
+            group_by=(Bucket("created_at", _DAY), "agent_id", "model", "provider", "status"),
+        ):
+            self._add(
+                ("call", day, agent_id or "", model, provider, status),
+                [
+                    *zip(_CALL_SUMS, sums, strict=True),
+                    ("count", sums[0]),
+                    ("timed", timed),
+                    ("duration_us", (ms or 0) * 1000),
+                ],
+            )
+
+    def add_calls_of_runs(self, where: Where) -> None:
+        """Add these model calls to the numbers of their runs, which are still stored."""
+        sums = tuple(_CALL_SUMS.values())
+        calls = self._store.aggregate(USAGE, sums, where, group_by=("run_id",))
+        runs = self._runs((Filter("run_id", "in", tuple(run_id for run_id, *_ in calls)),))
+        for run_id, *numbers in calls:
+            if run_id in runs:
+                self._add(_key_of_run(runs[run_id]), zip(_CALL_SUMS, numbers, strict=True))
+
+    def add_runs(self, where: Where) -> None:
+        """Add these runs, without their model calls."""
+        for run in self._runs(where).values():
+            started, finished = decode_time(run["started_at"]), decode_time(run["finished_at"])
+            numbers = {"count": 1, "iterations": run["total_iterations"]}
+            if started is not None and finished is not None:
+                duration = (finished - started) // timedelta(microseconds=1)
+                numbers |= {"timed": 1, "duration_us": duration}
+            self._add(_key_of_run(run), numbers.items())
+
+    def _runs(self, where: Where) -> dict[str, dict[str, Any]]:
+        rows = self._store.select_columns(RUNS, _RUN_COLUMNS, where)
+        return {row[0]: dict(zip(_RUN_COLUMNS, row, strict=True)) for row in rows}
+
+    def _add(self, key: Key, numbers: Iterable[tuple[str, int | None]]) -> None:
+        group = self._groups[key]
+        for name, number in numbers:
+            group[name] = group.get(name, 0) + (number or 0)
+
+    def store(self) -> None:
+        """Store the numbers, added to what is stored of their groups."""
+        if not self._groups:
+            return
+        parts = (tuple(set(part)) for part in zip(*self._groups, strict=True))
+        near = tuple(Filter(n, "in", part) for n, part in zip(TOTALS_KEY, parts, strict=True))
+        width = len(TOTALS_KEY)
+        for row in self._store.select_columns(EXPIRED_TOTALS, (*TOTALS_KEY, *TOTALS_NUMBERS), near):
+            if row[:width] in self._groups:
+                self._add(row[:width], zip(TOTALS_NUMBERS, row[width:], strict=True))
+        rows: list[Row] = [
+            {
+                **dict(zip(TOTALS_KEY, key, strict=True)),
+                **{name: numbers.get(name, 0) for name in TOTALS_NUMBERS},
+            }
+            for key, numbers in self._groups.items()
+        ]
+        self._store.upsert(EXPIRED_TOTALS, rows, key=TOTALS_KEY, update=TOTALS_NUMBERS)
+        self._groups.clear()
+
+
+def _key_of_run(run: dict[str, Any]) -> Key:
+    day = Bucket("created_at", _DAY).start_of(run["created_at"])
+    return ("run", day, run["agent_id"], "", "", run["status"])

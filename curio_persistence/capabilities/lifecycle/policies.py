@@ -1,0 +1,107 @@
+"""Retention policies: which runs are kept, and for how long."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from typing import Any
+
+from curio_persistence.capabilities.windows import checked_length
+from curio_persistence.errors import InvalidValueError
+from curio_persistence.store.filters import checked_count
+from curio_persistence.tables import RUNS
+
+_UNFINISHED = ("running", "pending")
+
+
+@dataclass(frozen=True)
+class RetentionPolicy:
+    """How long finished runs are kept, with all that belongs to them.
+
+    `keep` is an age, counted from when a run finished: a timedelta, or text such as `"90d"`.
+    `max_runs` is how many runs are kept, the newest ones; child runs are not counted. A policy
+    with neither keeps its runs for ever. It is for the runs of `agent_id`, with `status`, and with
+    one of `tags`; each may be several, and None is any.
+
+    Where several policies fit a run, the one with the most conditions decides; of equals, the one
+    that keeps the run longer.
+    """
+
+    name: str = "default"
+    keep: timedelta | str | None = None
+    max_runs: int | None = None
+    agent_id: str | Collection[str] | None = None
+    status: str | Collection[str] | None = None
+    tags: str | Collection[str] | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not self.name:
+            raise InvalidValueError("A policy has a name.", field="name")
+        if self.keep is not None:
+            object.__setattr__(self, "keep", checked_length("keep", self.keep))
+        if self.max_runs is not None:
+            object.__setattr__(self, "max_runs", checked_count("max_runs", self.max_runs))
+        for condition in ("agent_id", "status", "tags"):
+            object.__setattr__(self, condition, _checked(condition, getattr(self, condition)))
+        if any(status in _UNFINISHED for status in self.status or ()):
+            raise InvalidValueError(
+                "status is that of finished runs: others never expire.", field="status"
+            )
+
+    @classmethod
+    def from_dict(cls, settings: Mapping[str, Any]) -> RetentionPolicy:
+        """Return the policy that `to_dict` described."""
+        try:
+            seconds = settings.get("keep_seconds")
+            keep = None if seconds is None else timedelta(seconds=seconds)
+            return cls(**{n: v for n, v in settings.items() if n != "keep_seconds"}, keep=keep)
+        except (TypeError, AttributeError, OverflowError) as error:
+            raise InvalidValueError(f"This is not a retention policy: {error}.") from error
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the policy as JSON has it; what is not set is left out."""
+        known = {name: value for name, value in asdict(self).items() if value is not None}
+        keep = known.pop("keep", None)
+        return known if keep is None else {**known, "keep_seconds": keep.total_seconds()}
+
+    @property
+    def age(self) -> timedelta | None:
+        """The age at which runs expire; None if they do not by age."""
+        assert not isinstance(self.keep, str)  # See __post_init__.
+        return self.keep
+
+    @property
+    def conditions(self) -> int:
+        """The number of conditions on runs."""
+        return sum(value is not None for value in (self.agent_id, self.status, self.tags))
+
+    def fits(self, agent_id: str, status: str, tags: Collection[str]) -> bool:
+        """Return whether the policy is for a run with these values."""
+        return (
+            (self.agent_id is None or agent_id in self.agent_id)
+            and (self.status is None or status in self.status)
+            and (self.tags is None or not set(self.tags).isdisjoint(tags))
+        )
+
+
+def _checked(name: str, value: Any) -> tuple[str, ...] | None:
+    """Return the values of a condition, each once and in their stored form."""
+    if value is None:
+        return None
+    values = (value,) if isinstance(value, str) or not isinstance(value, Iterable) else value
+    if name == "tags":
+        return tuple(sorted(json.loads(str(RUNS.encode_value(name, list(values)) or "[]"))))
+    return tuple(sorted({str(RUNS.encode_value(name, each)) for each in values}))
+
+
+def by_rank(policies: Iterable[RetentionPolicy]) -> list[RetentionPolicy]:
+    """Return policies in the order in which they are asked whether they fit a run."""
+    longest = timedelta.max
+
+    def rank(policy: RetentionPolicy) -> tuple[Any, ...]:
+        keep = longest if policy.age is None else policy.age
+        return -policy.conditions, -keep, policy.name
+
+    return sorted(policies, key=rank)

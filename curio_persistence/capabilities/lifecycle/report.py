@@ -1,0 +1,45 @@
+"""The report of a deletion by policies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+_COUNTED = ("runs", "events", "usage", "scores", "sessions")
+
+
+@dataclass
+class ExpireReport:
+    """What was deleted, or with `dry_run` what would be.
+
+    `cutoff` is the time before which a run had finished to expire; None without a policy. `trees`
+    are runs that no stored run started, each with its descendants; `sessions` those of which no
+    run is left. `held` trees are kept by a legal hold only, `unfinished` ones because a run in
+    them is not finished. `bytes_freed` went back to the disk.
+    """
+
+    dry_run: bool
+    cutoff: datetime | None = None
+    trees: int = 0
+    runs: int = 0
+    events: int = 0
+    usage: int = 0
+    scores: int = 0
+    sessions: int = 0
+    held: int = 0
+    unfinished: int = 0
+    bytes_freed: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as JSON has it: `runs_deleted`, or `runs_to_delete` in a dry run."""
+        done = "to_delete" if self.dry_run else "deleted"
+        return {
+            "dry_run": self.dry_run,
+            "cutoff": self.cutoff and self.cutoff.isoformat(),
+            **{f"{name}_{done}": getattr(self, name) for name in _COUNTED},
+            "trees": self.trees,
+            "held": self.held,
+            "unfinished": self.unfinished,
+            "bytes_freed": self.bytes_freed,
+        }

@@ -1,0 +1,147 @@
+"""The tables of retention: policies and holds, tombstones, totals of expired rows, the audit log."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from datetime import datetime
+
+from curio_persistence.store import codecs
+from curio_persistence.store.filters import Order
+from curio_persistence.store.table import REQUIRED, Column, Table
+from curio_persistence.tables.columns import identifier, integer, stored_time
+
+
+@dataclass
+class LifecycleSetting:
+    """A policy, a legal hold, or the lease of the program that expires runs."""
+
+    kind: str
+    name: str
+    settings: str | None
+    updated_at: datetime
+    id: int | None = None
+
+
+@dataclass
+class Tombstone:
+    """A run that was deleted, for programs that have a copy of it."""
+
+    run_id: str
+    reason: str
+    archived_in: str | None
+    created_at: datetime
+    id: int | None = None
+
+
+@dataclass
+class ExpiredTotal:
+    """The numbers of expired runs, model calls or tool calls of a UTC day and a group."""
+
+    kind: str
+    day: datetime
+    agent_id: str
+    name: str = ""
+    provider: str = ""
+    status: str = ""
+    count: int = 0
+    iterations: int = 0
+    timed: int = 0
+    duration_us: int = 0
+    calls: int = 0
+    priced: int = 0
+    cost_usd: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
+    reasoning_tokens: int = 0
+    id: int | None = None
+
+
+@dataclass
+class AuditEntry:
+    """A deletion, or a change of what is kept."""
+
+    action: str
+    target: str
+    actor: str
+    details: str | None
+    created_at: datetime
+    id: int | None = None
+
+
+def _label(name: str) -> Column:
+    """Return a column for a text that may be empty, and is part of a unique key."""
+    return Column(name, codecs.encode_label, default=REQUIRED)
+
+
+def _text(name: str) -> Column:
+    return Column(name, codecs.encode_text, codecs.decode_texts)
+
+
+TOTALS_KEY = ("kind", "day", "agent_id", "name", "provider", "status")
+TOTALS_NUMBERS = tuple(f.name for f in fields(ExpiredTotal) if f.type == "int")
+
+LIFECYCLE = Table(
+    "agent_lifecycle",
+    LifecycleSetting,
+    (
+        identifier("kind"),
+        identifier("name"),
+        _text("settings"),
+        stored_time("updated_at"),
+        integer("id"),
+    ),
+    order=(Order("id"),),
+    ages_by="updated_at",
+    lookups=("kind",),
+    ddl="lifecycle.sql",
+    unique=(("kind", "name"),),
+)
+TOMBSTONES = Table(
+    "agent_tombstones",
+    Tombstone,
+    (
+        identifier("run_id"),
+        identifier("reason"),
+        _text("archived_in"),
+        stored_time("created_at"),
+        integer("id"),
+    ),
+    order=(Order("id"),),
+    ages_by="created_at",
+    lookups=("run_id",),
+    ddl="tombstones.sql",
+)
+EXPIRED_TOTALS = Table(
+    "agent_expired_totals",
+    ExpiredTotal,
+    (
+        identifier("kind"),
+        stored_time("day"),
+        *map(_label, TOTALS_KEY[2:]),
+        *(integer(name, default=0) for name in TOTALS_NUMBERS),
+        integer("id"),
+    ),
+    order=(Order("id"),),
+    ages_by="day",
+    lookups=("kind",),
+    ddl="expired_totals.sql",
+    unique=(TOTALS_KEY,),
+)
+AUDIT_LOG = Table(
+    "agent_audit_log",
+    AuditEntry,
+    (
+        identifier("action"),
+        Column("target", codecs.encode_label, default=REQUIRED),
+        Column("actor", codecs.encode_label, default=REQUIRED),
+        _text("details"),
+        stored_time("created_at"),
+        integer("id"),
+    ),
+    order=(Order("id"),),
+    ages_by="created_at",
+    lookups=(),
+    ddl="audit_log.sql",
+)
