@@ -6,6 +6,7 @@ if TYPE_CHECKING:
     from curio_persistence.base import BasePersistence
     from curio_persistence.buffering.persistence import BufferedPersistence
     from curio_persistence.capabilities.failures import FailureGroup
+    from curio_persistence.capabilities.lifecycle import ExpireReport, RetentionPolicy
     from curio_persistence.capabilities.metrics import MetricPoint
     from curio_persistence.capabilities.search import SearchHit, SearchPage
     from curio_persistence.capabilities.totals import RunTotals, UsageTotals
@@ -79,6 +80,7 @@ __all__ = [
     "CurioImportReport",
     "DatabaseConfig",
     "EventType",
+    "ExpireReport",
     "ExportReport",
     "FailureGroup",
     "HealthCheck",
@@ -98,6 +100,7 @@ __all__ = [
     "PostgresPersistence",
     "Problem",
     "Records",
+    "RetentionPolicy",
     "RunHash",
     "RunRecorder",
     "RunTotals",
@@ -135,6 +138,7 @@ if not TYPE_CHECKING:  # Type checkers see the names above, and no others.
         "capabilities.failures": "FailureGroup",
         "capabilities.metrics": "MetricPoint",
         "capabilities.search": "SearchHit SearchPage",
+        "capabilities.lifecycle": "ExpireReport RetentionPolicy",
         "capabilities.totals": "RunTotals UsageTotals",
         "config": "DatabaseConfig",
         "errors": (

@@ -67,6 +67,8 @@ _COMMANDS = {
     "doctor": "check the database's health",
     "index": "index what search has not indexed yet, or switch it on or off",
     "delete": "delete runs, those that are named or old",
+    "expire": "delete runs that no retention policy keeps",
+    "retention": "list and change retention policies and legal holds",
     "abandon": "close runs whose agent is gone",
     "compact": "free disk space, and erase what was deleted",
     "config": "show which database is used, and why",

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from curio_persistence.store.base import Store
-from curio_persistence.store.codecs import decode_time
+from curio_persistence.store.codecs import decode_time, encode_time
 from curio_persistence.store.filters import COUNT, Bucket, Filter, Measure, Where, total
 from curio_persistence.store.table import Row
 from curio_persistence.tables import EVENTS, EXPIRED_TOTALS, RUNS, USAGE
@@ -16,6 +16,7 @@ from curio_persistence.tables.lifecycle import TOTALS_KEY, TOTALS_NUMBERS
 
 Key = tuple[str, str, str, str, str, str]
 _DAY = 86_400
+_ONE_DAY = timedelta(days=1)
 _CALL_SUMS = {
     "calls": COUNT,
     "priced": Measure("count", "cost_usd"),
@@ -115,8 +116,12 @@ class ExpiredTotals:
         """Store the numbers, added to what is stored of their groups."""
         if not self._groups:
             return
-        parts = (tuple(set(part)) for part in zip(*self._groups, strict=True))
-        near = tuple(Filter(n, "in", part) for n, part in zip(TOTALS_KEY, parts, strict=True))
+        _, days, agents, *_ = zip(*self._groups, strict=True)
+        near = (
+            Filter("agent_id", "in", tuple(set(agents))),
+            Filter("day", ">=", min(days)),
+            Filter("day", "<", encode_time(datetime.fromisoformat(max(days)) + _ONE_DAY)),
+        )
         width = len(TOTALS_KEY)
         for row in self._store.select_columns(EXPIRED_TOTALS, (*TOTALS_KEY, *TOTALS_NUMBERS), near):
             if row[:width] in self._groups:

@@ -148,7 +148,9 @@ class Expiry:
             totals.add_calls(where)
             totals.add_calls_of_runs(where)
         totals.store()
-        self._forget(table, [ident for (ident,) in self._store.select_columns(table, ("id",), where)])
+        self._forget(
+            table, [ident for (ident,) in self._store.select_columns(table, ("id",), where)]
+        )
         deleted = self._store.delete(table, where)
         if table is EVENTS:
             self._report.events += deleted

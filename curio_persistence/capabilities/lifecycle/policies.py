@@ -6,6 +6,7 @@ import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import timedelta
+from math import inf
 from typing import Any
 
 from curio_persistence.capabilities.windows import checked_length
@@ -98,10 +99,9 @@ def _checked(name: str, value: Any) -> tuple[str, ...] | None:
 
 def by_rank(policies: Iterable[RetentionPolicy]) -> list[RetentionPolicy]:
     """Return policies in the order in which they are asked whether they fit a run."""
-    longest = timedelta.max
 
     def rank(policy: RetentionPolicy) -> tuple[Any, ...]:
-        keep = longest if policy.age is None else policy.age
-        return -policy.conditions, -keep, policy.name
+        seconds = inf if policy.age is None else policy.age.total_seconds()
+        return -policy.conditions, -seconds, policy.name
 
     return sorted(policies, key=rank)

@@ -49,7 +49,7 @@ def _members(columns: Columns) -> list[Member]:
 
 def _member(values: Sequence[Any]) -> Member:
     tags = frozenset(json.loads(values[_TAGS] or "[]"))
-    return Member(*values[:_TAGS], tags, *values[_TAGS + 1 :])
+    return Member._make((*values[:_TAGS], tags, *values[_TAGS + 1 :]))
 
 
 class Tree(NamedTuple):

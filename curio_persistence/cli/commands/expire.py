@@ -1,0 +1,118 @@
+"""Delete finished runs that no retention policy keeps, with all that belongs to them.
+
+Without --older-than the stored policies decide (see: curio-persistence retention), or else
+CURIO_RETENTION_DAYS. A run goes together with the runs that it started, and only when all of them
+are finished and old enough. Statistics and totals keep their numbers, and other programs that have
+copies find a tombstone. Empty space goes back to the disk (SQLite).
+
+Other programs may write meanwhile: they wait for a twentieth of the time at most, or for the share
+that --pace gives. An expiry that was killed continues when it is started again.
+"""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from typing import TYPE_CHECKING, Any
+
+from curio_persistence.cli.arguments.consent import add_consent_options, agreed
+from curio_persistence.cli.arguments.options import (
+    add_json_option,
+    length_of_time,
+    open_for_reading,
+    open_for_work,
+)
+from curio_persistence.cli.exit_codes import OK
+from curio_persistence.cli.terminal.output import Output, say
+from curio_persistence.cli.terminal.progress import progress_line
+from curio_persistence.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from curio_persistence import ExpireReport, Persistence
+
+EXAMPLES = """\
+  curio-persistence expire --older-than 90d --dry-run
+  curio-persistence expire --older-than 90d --yes
+  curio-persistence expire --yes --pace 1 --json
+"""
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--older-than",
+        metavar="TIME",
+        type=length_of_time,
+        help="how long ago a run finished (36h, 90d, 12w), whatever the policies say",
+    )
+    parser.add_argument(
+        "--pace",
+        metavar="SHARE",
+        type=float,
+        default=0.05,
+        help="share of the time for which other writers may wait (default: 0.05; 1: no pauses)",
+    )
+    parser.add_argument(
+        "--no-clock-check",
+        action="store_true",
+        help="go on if nothing was stored for a year",
+    )
+    add_consent_options(parser, "only tell what would be deleted")
+    add_json_option(parser)
+
+
+def run(options: Namespace, output: Output) -> int:
+    with open_for_reading(options) as persistence:
+        report = _expire(persistence, options, dry_run=True)
+        everything = report.runs and report.runs == persistence.count_agent_runs()
+    _tell(persistence.location, report)
+    if everything:
+        say("These are all runs of the database.")
+    if report.runs and agreed(options, "Delete them?"):
+        with open_for_work(options) as persistence:
+            report = _expire(persistence, options, dry_run=False)
+        _tell(persistence.location, report)
+    if not output.for_people:
+        output.json(report.to_dict())
+    return OK
+
+
+def _expire(persistence: Persistence, options: Namespace, *, dry_run: bool) -> ExpireReport:
+    choice: dict[str, Any] = {"older_than": options.older_than}
+    if options.older_than is None:
+        choice = {"policies": _policies(persistence)}
+    with progress_line("Looking" if dry_run else "Deleting") as progress:
+        return persistence.lifecycle.expire(
+            **choice,
+            dry_run=dry_run,
+            pace=options.pace,
+            check_clock=not options.no_clock_check,
+            progress=progress,
+        )
+
+
+def _policies(persistence: Persistence) -> list[Any]:
+    from curio_persistence.config.retention import retention_from_env
+
+    stored = persistence.lifecycle.policies()
+    found = stored or list(filter(None, [retention_from_env()]))
+    if not found:
+        raise ConfigurationError(
+            "There is no policy: pass --older-than, set CURIO_RETENTION_DAYS, or store one: "
+            "curio-persistence retention set default --keep 90d"
+        )
+    return found
+
+
+def _tell(place: str, report: ExpireReport) -> None:
+    done = "to delete" if report.dry_run else "deleted"
+    parts = (("events", report.events), ("model calls", report.usage), ("scores", report.scores))
+    with_them = ", ".join(f"{count:,} {name}" for name, count in parts if count)
+    finished = f" that finished before {report.cutoff:%Y-%m-%d %H:%M} UTC" if report.cutoff else ""
+    say(f"{place}: {report.runs:,} runs {done}{finished}{with_them and f', with {with_them}'}.")
+    if report.sessions:
+        say(f"With them {report.sessions:,} sessions end.")
+    if report.held:
+        say(f"{report.held:,} trees of runs are kept by a hold.")
+    if report.unfinished:
+        say(f"{report.unfinished:,} trees of runs are kept because a run in them is not finished.")
+    if not report.dry_run and report.bytes_freed:
+        say(f"{report.bytes_freed / 1e6:,.1f} MB went back to the disk.")

@@ -1,0 +1,350 @@
+"""Retention deletes whole trees of finished runs that no policy and no hold keeps."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from curio_persistence import (
+    AgentLLMUsage,
+    AgentRun,
+    AgentRunEvent,
+    BusyError,
+    InvalidValueError,
+    Persistence,
+    RetentionPolicy,
+    UnsupportedError,
+)
+from curio_persistence.capabilities.lifecycle.settings import Settings
+from curio_persistence.clock import Clock
+from curio_persistence.tables import ALL_TABLES, AUDIT_LOG, TOMBSTONES
+from tests.support.hands import Hands
+
+NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
+DAY = timedelta(days=1)
+
+
+@pytest.fixture(autouse=True)
+def stopped(clock: Hands) -> None:
+    clock.put(NOON)
+
+
+def record(
+    persistence: Persistence, name: str, *, days: float, events: int = 2, **values: Any
+) -> None:
+    """Store a run that finished so many days ago, with events and a model call."""
+    end = NOON - DAY * days
+    run = AgentRun(
+        values.pop("agent_id", "agent"),
+        name,
+        status=values.pop("status", "completed"),
+        started_at=end - timedelta(minutes=1),
+        finished_at=values.pop("finished_at", end),
+        created_at=end - timedelta(minutes=1),
+        **values,
+    )
+    persistence.create_agent_run(run)
+    persistence.log_agent_run_events(
+        AgentRunEvent(
+            run.agent_id,
+            name,
+            event_type="tool_call",
+            timestamp=end,
+            created_at=end,
+            data={"tool": "search", "latency_ms": 5, "text": f"words of {name}"},
+        )
+        for _ in range(events)
+    )
+    persistence.log_llm_usage(
+        AgentLLMUsage(
+            run.agent_id,
+            name,
+            model="m",
+            provider="p",
+            input_tokens=10,
+            output_tokens=5,
+            cost_usd=0.25,
+            latency_ms=20,
+            created_at=end,
+        )
+    )
+
+
+def names(persistence: Persistence) -> list[str]:
+    return sorted(run.run_id for run in persistence.iter_agent_runs())
+
+
+def test_a_dry_run_says_what_expires_and_changes_nothing(persistence: Persistence) -> None:
+    record(persistence, "old", days=100, session_id="s1")
+    record(persistence, "new", days=1, session_id="s2")
+    persistence.scores.set("old", "helpful", 1)
+    planned = persistence.lifecycle.expire("90d", dry_run=True)
+    assert names(persistence) == ["new", "old"]
+    assert planned.to_dict() == {
+        "dry_run": True,
+        "cutoff": "2026-08-22T12:00:00+00:00",
+        "runs_to_delete": 1,
+        "events_to_delete": 2,
+        "usage_to_delete": 1,
+        "scores_to_delete": 1,
+        "sessions_to_delete": 1,
+        "trees": 1,
+        "held": 0,
+        "unfinished": 0,
+        "bytes_freed": 0,
+    }
+    done = persistence.lifecycle.expire("90d", pace=1)
+    for name in ("runs", "events", "usage", "scores", "sessions", "trees", "held", "unfinished"):
+        assert getattr(done, name) == getattr(planned, name), name
+    assert names(persistence) == ["new"]
+    left = {table.name: persistence._store.count(table) for table in ALL_TABLES}
+    assert (left["agent_run_events"], left["agent_llm_usage"], left["agent_scores"]) == (2, 1, 0)
+    assert persistence.lifecycle.expire("90d", pace=1).runs == 0
+
+
+def test_a_tree_goes_whole_when_its_last_run_is_old(persistence: Persistence, clock: Hands) -> None:
+    record(persistence, "root", days=100)
+    record(persistence, "child", days=95, parent_run_id="root")
+    record(persistence, "grandchild", days=80, parent_run_id="child")
+    record(persistence, "orphan", days=100, parent_run_id="never stored")
+    assert persistence.lifecycle.expire("90d", pace=1).runs == 1
+    assert names(persistence) == ["child", "grandchild", "root"]
+    clock.move(days=11)
+    done = persistence.lifecycle.expire("90d", pace=1)
+    assert (done.runs, done.trees) == (3, 1)
+    assert names(persistence) == []
+
+
+@pytest.mark.parametrize("state", ["running", "pending"])
+def test_a_run_that_is_not_finished_keeps_its_tree(persistence: Persistence, state: str) -> None:
+    record(persistence, "root", days=100)
+    record(persistence, "child", days=100, parent_run_id="root", status=state, finished_at=None)
+    record(persistence, "alone", days=100, status=state)
+    done = persistence.lifecycle.expire("0s", pace=1)
+    assert (done.runs, done.unfinished) == (0, 2)
+    assert names(persistence) == ["alone", "child", "root"]
+
+
+def test_the_policy_with_most_conditions_decides(persistence: Persistence) -> None:
+    for name, values in {
+        "plain": {},
+        "failed": {"status": "error"},
+        "precious": {"agent_id": "auditor"},
+        "tagged": {"agent_id": "auditor", "tags": ["scratch"]},
+    }.items():
+        record(persistence, name, days=100, **values)
+    lifecycle = persistence.lifecycle
+    lifecycle.set_policy(RetentionPolicy(keep="90d"))
+    lifecycle.set_policy(RetentionPolicy("failures", keep="52w", status=("error", "timeout")))
+    lifecycle.set_policy(RetentionPolicy("audit", agent_id="auditor"))
+    lifecycle.set_policy(
+        RetentionPolicy("scratch", keep="1d", agent_id="auditor", tags={"scratch", "tmp"})
+    )
+    assert lifecycle.expire(pace=1).runs == 2
+    assert names(persistence) == ["failed", "precious"]
+    assert lifecycle.remove_policy("audit")
+    assert not lifecycle.remove_policy("audit")
+    lifecycle.expire(pace=1)
+    assert names(persistence) == ["failed"]
+
+
+def test_policies_are_stored(persistence: Persistence) -> None:
+    policies = [
+        RetentionPolicy(keep=DAY * 90),
+        RetentionPolicy("few", max_runs=7, agent_id=["b", "a", "b"], tags="x"),
+    ]
+    for policy in policies:
+        persistence.lifecycle.set_policy(policy)
+    assert persistence.lifecycle.policies() == policies
+    persistence.lifecycle.set_policy(RetentionPolicy("few", max_runs=8))
+    assert persistence.lifecycle.policies()[1].max_runs == 8
+    assert [policy.from_dict(policy.to_dict()) for policy in policies] == policies
+
+
+@pytest.mark.parametrize("kept", [0, 1, 2, 5, 9])
+def test_the_newest_runs_are_kept_by_number(persistence: Persistence, kept: int) -> None:
+    for age in range(5):
+        record(persistence, f"run-{age}", days=age + 1)
+        record(persistence, f"child-{age}", days=age + 1, parent_run_id=f"run-{age}")
+    record(persistence, "other", days=1, agent_id="other")
+    policy = RetentionPolicy(max_runs=kept, agent_id="agent")
+    planned = persistence.lifecycle.expire(policies=[policy], dry_run=True)
+    assert planned.runs == persistence.lifecycle.expire(policies=[policy], pace=1).runs
+    assert names(persistence) == sorted(
+        ["other", *(f"{what}-{age}" for age in range(min(kept, 5)) for what in ("run", "child"))]
+    )
+
+
+def test_a_hold_keeps_a_tree_until_it_is_released(persistence: Persistence) -> None:
+    record(persistence, "root", days=100)
+    record(persistence, "child", days=100, parent_run_id="root")
+    record(persistence, "tagged", days=100, tags=["case-7"])
+    record(persistence, "free", days=100)
+    lifecycle = persistence.lifecycle
+    lifecycle.hold("one", run_id="child", reason="see the lawyers")
+    lifecycle.hold("other", tag="case-7")
+    assert lifecycle.holds() == {
+        "one": {"run_id": "child", "reason": "see the lawyers"},
+        "other": {"tag": "case-7", "reason": ""},
+    }
+    done = lifecycle.expire("90d", pace=1)
+    assert (done.runs, done.held) == (1, 2)
+    assert names(persistence) == ["child", "root", "tagged"]
+    assert lifecycle.release("one")
+    assert not lifecycle.release("one")
+    lifecycle.expire("90d", pace=1)
+    assert names(persistence) == ["tagged"]
+
+
+def test_large_trees_and_many_small_ones_leave_nothing(persistence: Persistence) -> None:
+    record(persistence, "large", days=100, events=1_501)
+    for number in range(450):
+        run = f"child-{number}"
+        record(persistence, run, days=100, events=1, parent_run_id="large")
+    record(persistence, "kept", days=1)
+    done = persistence.lifecycle.expire("90d", pace=1)
+    assert (done.trees, done.runs, done.events, done.usage) == (1, 451, 1_951, 451)
+    assert names(persistence) == ["kept"]
+    assert (persistence.count_events(), persistence.count_llm_usage()) == (2, 1)
+    assert persistence._store.count(TOMBSTONES) == 451
+
+
+def test_what_is_gone_is_not_found_and_what_is_left_is(persistence: Persistence) -> None:
+    record(persistence, "old", days=100)
+    record(persistence, "new", days=1)
+    assert len(persistence.search_text("words")) == 4
+    persistence.lifecycle.expire("90d", pace=1)
+    found = persistence.search_text("words")
+    assert {hit.record.run_id for hit in found} == {"new"}
+    assert found.pending == 0
+    record(persistence, "newer", days=0.5)
+    assert len(persistence.search_text("words")) == 4
+    persistence.compact()
+    assert len(persistence.search_text("words")) == 4
+    assert [check.level for check in persistence.search.check(deep=True)] == ["ok"]
+
+
+def test_copies_find_tombstones_and_the_audit_log_tells_of_deletions(
+    persistence: Persistence,
+) -> None:
+    record(persistence, "expired", days=100)
+    record(persistence, "erased", days=1)
+    persistence.lifecycle.expire("90d", pace=1)
+    persistence.delete_agent_run("erased")
+    stones = TOMBSTONES.decode(persistence._store.select(TOMBSTONES))
+    assert [(stone.run_id, stone.reason) for stone in stones] == [
+        ("expired", "expired"),
+        ("erased", "erased"),
+    ]
+    entries = AUDIT_LOG.decode(persistence._store.select(AUDIT_LOG))
+    assert [(entry.action, entry.target) for entry in entries] == [
+        ("expire", ""),
+        ("delete", "erased"),
+    ]
+    assert '"runs_deleted": 1' in (entries[0].details or "")
+    assert all("@" in entry.actor for entry in entries)
+
+
+def test_two_at_once_do_not_work_side_by_side(persistence: Persistence, clock: Hands) -> None:
+    record(persistence, "old", days=100)
+    with Settings(persistence._store, Clock(clock)).lease("expire"):
+        with pytest.raises(BusyError, match="expire is at work in another program"):
+            persistence.lifecycle.expire("90d", pace=1)
+        assert persistence.lifecycle.expire("90d", dry_run=True).runs == 1
+        clock.move(seconds=31)  # The other one was killed.
+        assert persistence.lifecycle.expire("90d", pace=1).runs == 1
+
+
+def test_a_clock_far_ahead_deletes_nothing(persistence: Persistence, clock: Hands) -> None:
+    record(persistence, "run", days=1)
+    clock.move(days=4_000)
+    for dry_run in (True, False):
+        with pytest.raises(UnsupportedError, match="the clock says 2037-11-02, but the newest"):
+            persistence.lifecycle.expire("90d", pace=1, dry_run=dry_run)
+    assert names(persistence) == ["run"]
+    assert persistence.lifecycle.expire("90d", pace=1, check_clock=False).runs == 1
+
+
+def test_a_run_that_begins_again_meanwhile_is_kept(persistence: Persistence) -> None:
+    record(persistence, "first", days=101)
+    record(persistence, "again", days=100)
+
+    def resume(done: int, total: int | None) -> None:
+        with persistence.record_run(agent_id="agent", run_id="again", resume=True):
+            pass
+        record(persistence, "late", days=0, parent_run_id="first")
+
+    done = persistence.lifecycle.expire("90d", pace=1, progress=_once(resume))
+    assert done.runs == 0
+    assert names(persistence) == ["again", "first", "late"]
+
+
+def _once(call: Any) -> Any:
+    calls = [call]
+
+    def progress(done: int, total: int | None) -> None:
+        if calls:
+            calls.pop()(done, total)
+
+    return progress
+
+
+def test_without_a_policy_nothing_expires(persistence: Persistence) -> None:
+    record(persistence, "old", days=4_000)
+    done = persistence.lifecycle.expire(pace=1)
+    assert (done.runs, done.cutoff) == (0, None)
+    persistence.lifecycle.set_policy(RetentionPolicy())
+    assert persistence.lifecycle.expire(pace=1).runs == 0
+
+
+@pytest.mark.before_io
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"older_than": "soon"},
+        {"older_than": -DAY},
+        {"older_than": 90},
+        {"older_than": "1d", "policies": []},
+        {"older_than": "1d", "pace": 0},
+        {"older_than": "1d", "pace": 1.5},
+        {"older_than": "1d", "pace": True},
+        {"older_than": "1d", "progress": 1},
+    ],
+    ids=str,
+)
+def test_odd_arguments_are_refused(persistence: Persistence, arguments: dict[str, Any]) -> None:
+    record(persistence, "old", days=4_000)
+    with pytest.raises(InvalidValueError):
+        persistence.lifecycle.expire(**arguments)
+    assert names(persistence) == ["old"]
+
+
+@pytest.mark.before_io
+@pytest.mark.parametrize(
+    "policy",
+    [
+        {"name": ""},
+        {"keep": "for ever"},
+        {"keep": -1},
+        {"max_runs": -1},
+        {"max_runs": "many"},
+        {"status": "running"},
+        {"agent_id": 7},
+        {"tags": [""]},
+    ],
+    ids=str,
+)
+def test_odd_policies_are_refused(persistence: Persistence, policy: dict[str, Any]) -> None:
+    with pytest.raises(InvalidValueError):
+        RetentionPolicy(**policy)
+
+
+@pytest.mark.before_io
+def test_a_hold_is_of_a_run_or_a_tag(persistence: Persistence) -> None:
+    for what in ({}, {"run_id": "a", "tag": "b"}, {"tag": ""}, {"run_id": ""}):
+        with pytest.raises(InvalidValueError):
+            persistence.lifecycle.hold("odd", **what)
+    with pytest.raises(InvalidValueError, match="A policy is a RetentionPolicy"):
+        persistence.lifecycle.set_policy({"keep": "90d"})  # type: ignore[arg-type]
