@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from curio_persistence.capabilities.totals import RunTotals, UsageTotals
     from curio_persistence.capabilities.transfers.hashes import RunHash
     from curio_persistence.config import DatabaseConfig
+    from curio_persistence.config.retention import retention_from_env
     from curio_persistence.config.settings import Setting
     from curio_persistence.errors import (
         AccessDeniedError,
@@ -126,6 +127,7 @@ __all__ = [
     "import_costs",
     "import_curio",
     "import_records",
+    "retention_from_env",
     "tool",
 ]
 __version__ = "0.1.0"
@@ -141,6 +143,7 @@ if not TYPE_CHECKING:  # Type checkers see the names above, and no others.
         "capabilities.lifecycle": "ExpireReport RetentionPolicy",
         "capabilities.totals": "RunTotals UsageTotals",
         "config": "DatabaseConfig",
+        "config.retention": "retention_from_env",
         "errors": (
             "AccessDeniedError BusyError ClosedError ConfigurationError ConflictError "
             "CorruptDatabaseError InvalidValueError NotFoundError PersistenceError "

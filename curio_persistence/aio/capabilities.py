@@ -7,6 +7,7 @@ from typing import Unpack
 from curio_persistence.aio.awaited import Awaited, awaited, streamed
 from curio_persistence.aio.streams import AsyncEventFeed
 from curio_persistence.capabilities.events import EventFilters, Events
+from curio_persistence.capabilities.lifecycle import Lifecycle
 from curio_persistence.capabilities.metrics import Metrics
 from curio_persistence.capabilities.scores import Scores
 from curio_persistence.capabilities.search import Search
@@ -116,3 +117,15 @@ class AsyncSearch(Awaited[Search]):
     async def enabled(self) -> bool:
         """Return True where the database has a search index, and this process uses it."""
         return await self._threads.call(lambda: self._sync.enabled)
+
+
+class AsyncLifecycle(Awaited[Lifecycle]):
+    """`persistence.lifecycle`, awaited. `progress` is called in another thread."""
+
+    policies = awaited(Lifecycle.policies)
+    set_policy = awaited(Lifecycle.set_policy)
+    remove_policy = awaited(Lifecycle.remove_policy)
+    holds = awaited(Lifecycle.holds)
+    hold = awaited(Lifecycle.hold)
+    release = awaited(Lifecycle.release)
+    expire = awaited(Lifecycle.expire)

@@ -10,6 +10,7 @@ from typing import Any, Self
 from curio_persistence.aio.awaited import Awaited, awaited, streamed
 from curio_persistence.aio.capabilities import (
     AsyncEvents,
+    AsyncLifecycle,
     AsyncMetrics,
     AsyncRuns,
     AsyncScores,
@@ -59,6 +60,11 @@ class AsyncPersistence(Awaited[Persistence]):
         self.stats = AsyncStats(persistence.stats, self._threads)
         self.metrics = AsyncMetrics(persistence.metrics, self._threads)
         self.search = AsyncSearch(persistence.search, self._threads)
+
+    @property
+    def lifecycle(self) -> AsyncLifecycle:
+        """Retention policies, legal holds, and the deletion of what has expired."""
+        return AsyncLifecycle(self._sync.lifecycle, self._threads)
 
     create_agent_run = awaited(Persistence.create_agent_run)
     create_agent_runs = awaited(Persistence.create_agent_runs)

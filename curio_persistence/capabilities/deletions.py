@@ -10,21 +10,19 @@ from functools import cache
 from curio_persistence.clock import Clock
 from curio_persistence.store.base import Store
 from curio_persistence.tables import AUDIT_LOG, TOMBSTONES
-from curio_persistence.tables.lifecycle import AuditEntry, Tombstone
+from curio_persistence.tables.lifecycle import audit_row, tombstone_row
 
 
 def bury(store: Store, clock: Clock, run_ids: Iterable[str], reason: str) -> None:
     """Store a tombstone for each run, inside the transaction that deletes it."""
     now = clock.now()
-    stones = [TOMBSTONES.encode(Tombstone(run_id, reason, None, now)) for run_id in run_ids]
-    store.insert_many(TOMBSTONES, stones)
+    store.insert_many(TOMBSTONES, [tombstone_row(run_id, reason, now) for run_id in run_ids])
 
 
 def audit(store: Store, clock: Clock, action: str, target: str, **details: object) -> None:
     """Add a line to the audit log."""
     body = json.dumps(details, sort_keys=True, default=str) if details else None
-    entry = AuditEntry(action, target, actor(), body, clock.now())
-    store.insert(AUDIT_LOG, AUDIT_LOG.encode(entry))
+    store.insert(AUDIT_LOG, audit_row(action, target, actor(), body, clock.now()))
 
 
 def actor() -> str:

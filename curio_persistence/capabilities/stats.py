@@ -15,6 +15,7 @@ from itertools import accumulate, chain
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from curio_persistence.capabilities.capability import Capability
+from curio_persistence.capabilities.expired import expired_groups
 from curio_persistence.capabilities.record_filter import FilterKind
 from curio_persistence.capabilities.windows import TimeLike
 from curio_persistence.models import AgentRunStatus
@@ -62,8 +63,8 @@ class Stats(Capability):
         Costs are Decimals in US dollars; None where calls were made and none has a known cost.
         Latencies are in milliseconds. `errors` counts calls whose status is not `success`. A tool
         call failed if its event has an `error`; a tool of an MCP server is named `server/tool`.
+        What has expired is counted too, except in percentiles and in sessions.
         """
-
         where = partial(self._where, filters)
         if where(USAGE):
             # The latencies come from the same scan as all else.
@@ -73,10 +74,12 @@ class Stats(Capability):
             # Another index has the latencies of all calls in order.
             calls, latencies = self._calls(()), percentiles_of_histogram(self._latencies())
         return {
-            **_summary_of_runs(self._runs(where(RUNS))),
-            **_summary_of_calls(calls),
+            **_summary_of_runs([*self._runs(where(RUNS)), *self._expired_runs(where(RUNS))]),
+            **_summary_of_calls([*calls, *self._expired_calls(where(USAGE))]),
             "latency_percentiles": latencies,
-            "tool_metrics": _summary_of_tools(self._tools(where(EVENTS))),
+            "tool_metrics": _summary_of_tools(
+                [*self._tools(where(EVENTS)), *self._expired_tools(where(EVENTS))]
+            ),
         }
 
     def failures(self, **filters: Unpack[StatsFilters]) -> Records[FailureGroup]:
@@ -107,6 +110,26 @@ class Stats(Capability):
         where = (*where, EVENTS.filter("tool_name", "is not null"))
         group_by = ("agent_id", "tool_name", "tool_error")
         return self._store.aggregate(EVENTS, _TIMED, where, group_by=group_by)
+
+    # What has expired has the same groups, by other names.
+
+    def _expired_runs(self, where: Where) -> Groups:
+        numbers = ("count", "iterations")
+        return expired_groups(self._store, "run", numbers, where, ("agent_id", "status"))
+
+    def _expired_calls(self, where: Where) -> Groups:
+        numbers = ("count", "input_tokens", "output_tokens", "cost_usd", "priced")
+        groups = expired_groups(
+            self._store, "call", numbers, where, ("agent_id", "model", "status")
+        )
+        return [(*row[:-2], row[-2] if row[-1] else None) for row in groups]
+
+    def _expired_tools(self, where: Where) -> Groups:
+        numbers = ("count", "timed", "duration_us")
+        groups = expired_groups(
+            self._store, "tool", numbers, where, ("agent_id", "tool_name", "tool_error")
+        )
+        return [(agent, name, status == "error", *sums) for agent, name, status, *sums in groups]
 
     def _latencies(self) -> Groups:
         """Return each latency, and the number of calls with it."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -18,6 +18,7 @@ from itertools import chain, product
 from typing import Any, Generic, TypeVar
 
 from curio_persistence.capabilities import stats
+from curio_persistence.capabilities.expired import expired_groups
 from curio_persistence.capabilities.time_zones import PERIODS, Periods, zone_of
 from curio_persistence.errors import InvalidValueError
 from curio_persistence.models import FAILED_STATUSES, AgentRunStatus
@@ -133,7 +134,9 @@ def usage_totals(
     columns = [*grouping.buckets("created_at"), *own, *(() if runs is None else ("run_id",))]
     measures = (*_SUMS, *((_LATENCIES,) if percentiles else ()))
     groups = grouping.groups(_Calls)
-    for row in store.aggregate(USAGE, measures, where, group_by=(*columns, "status")):
+    keys = (*columns, "status")
+    stored = store.aggregate(USAGE, measures, where, group_by=keys)
+    for row in chain(stored, _expired_calls(store, where, keys)):
         *values, status = row[: len(columns) + 1]
         known: dict[str, Any] = {"status": status}
         for column, value in zip(columns, values, strict=True):
@@ -160,7 +163,46 @@ def run_totals(
         known = dict(zip(_RUN_COLUMNS, row, strict=True))
         for key in grouping.keys(known):
             groups[key].add(known, calls.get(known["run_id"]))
+    columns = ("agent_id", "status", *grouping.buckets("created_at"))
+    for agent_id, status, *day, numbers in _expired_runs(store, where, columns):
+        known = {"agent_id": agent_id, "status": status, "created_at": next(iter(day), None)}
+        for key in grouping.keys(known):
+            groups[key].add_expired(status, *numbers)
     return grouping.records(groups)
+
+
+# --- what has expired -----------------------------------------------------------------------------
+
+_EXPIRED_CALLS = (
+    "priced",
+    "cost_usd",
+    "input_tokens",
+    "output_tokens",
+    "cache_read_tokens",
+    "cache_write_tokens",
+    "reasoning_tokens",
+)
+
+
+def _expired_calls(
+    store: Store, where: Where, columns: tuple[GroupKey, ...]
+) -> Iterator[tuple[Any, ...]]:
+    """Yield expired calls in groups as stored ones are read: the columns, then `_SUMS`."""
+    known = tuple(column for column in columns if column != "run_id")
+    numbers = ("count", *_EXPIRED_CALLS, "timed", "duration_us")
+    for row in expired_groups(store, "call", numbers, where, known):
+        values = iter(row[: len(known)])
+        of_columns = (None if column == "run_id" else next(values) for column in columns)
+        yield (*of_columns, *row[len(known) : -1], row[-1] // 1000)
+
+
+def _expired_runs(
+    store: Store, where: Where, columns: tuple[GroupKey, ...]
+) -> Iterator[tuple[Any, ...]]:
+    """Yield expired runs in groups: the columns, then the arguments of `_Runs.add_expired`."""
+    numbers = ("count", "timed", "duration_us", "calls", *_EXPIRED_CALLS)
+    for row in expired_groups(store, "run", numbers, where, columns):
+        yield (*row[: len(columns)], row[len(columns) :])
 
 
 _KNOWN_OF_RUNS = frozenset({"session_id", "user_id", "tag"})
@@ -306,29 +348,38 @@ class _Runs:
         self._percentiles = percentiles
         self._calls = _Calls()
         self._statuses: Counter[str] = Counter()
+        self._timed = self._duration = 0
         self._microseconds: list[int] = []
 
     def add(self, run: Mapping[str, Any], calls: Sequence[Any] | None) -> None:
         self._statuses[run["status"]] += 1
         started, finished = decode_time(run["started_at"]), decode_time(run["finished_at"])
         if started is not None and finished is not None:
-            self._microseconds.append((finished - started) // timedelta(microseconds=1))
+            duration = (finished - started) // timedelta(microseconds=1)
+            self._timed += 1
+            self._duration += duration
+            if self._percentiles:
+                self._microseconds.append(duration)
         if calls is not None:
             self._calls.add(_SUCCESS, *calls)
 
+    def add_expired(self, status: str, runs: int, timed: int, duration: int, *calls: int) -> None:
+        """Add expired runs with one status; `calls` are as the first of `_SUMS`."""
+        self._statuses[status] += runs
+        self._timed += timed
+        self._duration += duration
+        self._calls.add(_SUCCESS, *calls, 0, 0)
+
     def numbers(self) -> dict[str, Any]:
         """Return the sums by the fields of `RunTotals`, in stored form."""
-        durations = self._microseconds
         return {
             **self._calls.numbers(),
             "runs": self._statuses.total(),
             "completed": self._statuses[AgentRunStatus.COMPLETED.value],
             "errors": sum(self._statuses[status] for status in FAILED_STATUSES),
             "running": self._statuses[AgentRunStatus.RUNNING.value],
-            "avg_duration_s": round(sum(durations) / len(durations) / 1e6, 3)
-            if durations
-            else None,
-            **_percentiles("duration", "s", durations if self._percentiles else (), 1e6),
+            "avg_duration_s": round(self._duration / self._timed / 1e6, 3) if self._timed else None,
+            **_percentiles("duration", "s", self._microseconds, 1e6),
         }
 
 

@@ -1,13 +1,14 @@
-"""The tables of retention: policies and holds, tombstones, totals of expired rows, the audit log."""
+"""The tables of retention: settings, tombstones, totals of expired rows, and the audit log."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from datetime import datetime
+from decimal import Decimal
 
 from curio_persistence.store import codecs
 from curio_persistence.store.filters import Order
-from curio_persistence.store.table import REQUIRED, Column, Table
+from curio_persistence.store.table import REQUIRED, Column, Row, Table
 from curio_persistence.tables.columns import identifier, integer, stored_time
 
 
@@ -49,7 +50,7 @@ class ExpiredTotal:
     duration_us: int = 0
     calls: int = 0
     priced: int = 0
-    cost_usd: int = 0
+    cost_usd: Decimal = Decimal(0)
     input_tokens: int = 0
     output_tokens: int = 0
     cache_read_tokens: int = 0
@@ -75,12 +76,18 @@ def _label(name: str) -> Column:
     return Column(name, codecs.encode_label, default=REQUIRED)
 
 
+def _number(name: str) -> Column:
+    if name == "cost_usd":
+        return Column(name, codecs.encode_money, codecs.decode_moneys, default=0)
+    return integer(name, default=0)
+
+
 def _text(name: str) -> Column:
     return Column(name, codecs.encode_text, codecs.decode_texts)
 
 
 TOTALS_KEY = ("kind", "day", "agent_id", "name", "provider", "status")
-TOTALS_NUMBERS = tuple(f.name for f in fields(ExpiredTotal) if f.type == "int")
+TOTALS_NUMBERS = tuple(field.name for field in fields(ExpiredTotal)[len(TOTALS_KEY) : -1])
 
 LIFECYCLE = Table(
     "agent_lifecycle",
@@ -110,7 +117,7 @@ TOMBSTONES = Table(
     ),
     order=(Order("id"),),
     ages_by="created_at",
-    lookups=("run_id",),
+    lookups=(),
     ddl="tombstones.sql",
 )
 EXPIRED_TOTALS = Table(
@@ -120,7 +127,7 @@ EXPIRED_TOTALS = Table(
         identifier("kind"),
         stored_time("day"),
         *map(_label, TOTALS_KEY[2:]),
-        *(integer(name, default=0) for name in TOTALS_NUMBERS),
+        *map(_number, TOTALS_NUMBERS),
         integer("id"),
     ),
     order=(Order("id"),),
@@ -145,3 +152,20 @@ AUDIT_LOG = Table(
     lookups=(),
     ddl="audit_log.sql",
 )
+
+
+def setting_row(kind: str, name: str, settings: str, updated_at: datetime) -> Row:
+    """Return the row that stores a setting."""
+    return LIFECYCLE.encode(LifecycleSetting(kind, name, settings, updated_at))
+
+
+def tombstone_row(run_id: str, reason: str, created_at: datetime) -> Row:
+    """Return the row that tells of a deleted run."""
+    return TOMBSTONES.encode(Tombstone(run_id, reason, None, created_at))
+
+
+def audit_row(
+    action: str, target: str, actor: str, details: str | None, created_at: datetime
+) -> Row:
+    """Return the row of a line in the audit log."""
+    return AUDIT_LOG.encode(AuditEntry(action, target, actor, details, created_at))

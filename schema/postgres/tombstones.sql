@@ -7,6 +7,3 @@ CREATE TABLE {schema}.agent_tombstones (
     archived_in TEXT,                  -- where an archive has the run
     created_at  TIMESTAMPTZ NOT NULL
 );
-
--- The tombstones of a run, which can be stored and deleted again.
-CREATE INDEX agent_tombstones_by_run ON {schema}.agent_tombstones (run_id);

@@ -7,6 +7,3 @@ CREATE TABLE agent_tombstones (
     archived_in TEXT,                  -- where an archive has the run
     created_at  TEXT NOT NULL CHECK (created_at GLOB '????-??-??T??:??:??.??????+00:00')
 ) STRICT;
-
--- The tombstones of a run, which can be stored and deleted again.
-CREATE INDEX agent_tombstones_by_run ON agent_tombstones (run_id);

@@ -25,6 +25,7 @@ from curio_persistence import (
     SQLitePersistence,
     tables,
 )
+from curio_persistence.store.filters import Filter, Order
 from tests.conftest import PostgresServers
 from tests.support.backends import chosen
 from tests.support.plans import RUN_ID, SCORES_OF_RUN, Plan, Planner, PostgresPlanner, SQLitePlanner
@@ -127,6 +128,15 @@ READS = {
         {"agent_run_events_by_run"},
         sorts=True,
         leaving_out=True,
+    ),
+    "runs that finished first": Question(
+        lambda p: p._store.select(
+            tables.RUNS,
+            (Filter("finished_at", "<", "2031-01-01T00:00:00.000000+00:00"),),
+            order=(Order("finished_at"), Order("id")),
+            limit=10,
+        ),
+        {"agent_runs_by_finish"},
     ),
     "newest usage": Question(lambda p: p.get_llm_usage(), {"agent_llm_usage_by_time"}),
     "newest usage of an agent": Question(
@@ -566,5 +576,9 @@ def test_no_page_scans_a_table(planner: Planner, calls: tuple[str, str]) -> None
 def test_every_index_is_used_by_a_query(planner: Planner) -> None:
     """Each index costs every write, so each must serve a query."""
     questions = (READS, WRITES, STATISTICS, LISTINGS)
-    ours = {name for name in planner.indexes if not re.search("agent_(search|consumers)_", name)}
+    ours = {
+        name
+        for name in planner.indexes
+        if not re.search("agent_(search|consumers|lifecycle|expired_totals)_", name)
+    }
     assert ours == set().union(*(q.indexes for some in questions for q in some.values()))

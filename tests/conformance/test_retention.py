@@ -104,6 +104,45 @@ def test_a_dry_run_says_what_expires_and_changes_nothing(persistence: Persistenc
     assert persistence.lifecycle.expire("90d", pace=1).runs == 0
 
 
+def test_statistics_and_totals_outlive_the_rows(persistence: Persistence) -> None:
+    for number in range(12):
+        days = 90.2 + number / 3
+        record(
+            persistence,
+            f"old-{number}",
+            days=days,
+            agent_id=f"agent-{number % 2}",
+            status="error" if number % 3 == 0 else "completed",
+            total_iterations=number,
+            events=number % 4,
+        )
+    record(persistence, "large", days=91, events=900)
+    record(persistence, "new", days=1)
+
+    def told() -> list[Any]:
+        return [
+            persistence.get_agent_run_stats() | {"latency_percentiles": None},
+            persistence.get_agent_run_stats("agent-1") | {"latency_percentiles": None},
+            *(
+                [*map(repr, totals(group_by=group_by))]
+                for totals in (persistence.usage.totals, persistence.runs.totals)
+                for group_by in ((), "agent", "status", "day", ("agent", "month"))
+            ),
+            [*map(repr, persistence.usage.totals(group_by=("model", "provider", "week")))],
+            [*map(repr, persistence.usage.totals(since="60d"))],
+            [*map(repr, persistence.usage.totals(until="60d", agent_id="agent-0"))],
+        ]
+
+    before = told()
+    for name in ("90d", "1s"):
+        assert persistence.lifecycle.expire(name, pace=1).runs in (13, 1)
+        assert told() == before
+    assert names(persistence) == []
+    assert [total.calls for total in persistence.usage.totals(group_by="session")] == [14]
+    assert [total.calls for total in persistence.usage.totals(session_id="s")] == [0]
+    assert persistence.runs.totals(run_id="new")[0].runs == 0
+
+
 def test_a_tree_goes_whole_when_its_last_run_is_old(persistence: Persistence, clock: Hands) -> None:
     record(persistence, "root", days=100)
     record(persistence, "child", days=95, parent_run_id="root")

@@ -24,6 +24,7 @@ from curio_persistence import (
 from curio_persistence.aio import persistence as awaited
 from curio_persistence.aio.awaited import Awaited
 from curio_persistence.capabilities.events import Events
+from curio_persistence.capabilities.lifecycle import Lifecycle
 from curio_persistence.capabilities.metrics import Metrics
 from curio_persistence.capabilities.scores import Scores
 from curio_persistence.capabilities.search import Search
@@ -39,6 +40,7 @@ PAIRS = {
     Usage: awaited.AsyncUsage,
     Scores: awaited.AsyncScores,
     Stats: awaited.AsyncStats,
+    Lifecycle: awaited.AsyncLifecycle,
     Metrics: awaited.AsyncMetrics,
     Search: awaited.AsyncSearch,
     RunRecorder: aio.AsyncRunRecorder,
@@ -121,6 +123,14 @@ def test_no_function_that_takes_a_persistence_is_missing() -> None:
     public = (getattr(curio_persistence, name) for name in curio_persistence.__all__)
     functions = {each.__name__ for each in public if inspect.isfunction(each)}
     assert functions == {*FUNCTIONS, "import_curio", "connect", "current_run", "tool"}
+    assert functions == {
+        *FUNCTIONS,
+        "upgrade",
+        "connect",
+        "current_run",
+        "retention_from_env",
+        "tool",
+    }
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)

@@ -52,6 +52,7 @@ NAMES = [
     "CurioImportReport",
     "DatabaseConfig",
     "EventType",
+    "ExpireReport",
     "ExportReport",
     "FailureGroup",
     "HealthCheck",
@@ -71,6 +72,7 @@ NAMES = [
     "PostgresPersistence",
     "Problem",
     "Records",
+    "RetentionPolicy",
     "RunHash",
     "RunRecorder",
     "RunTotals",
@@ -96,6 +98,7 @@ NAMES = [
     "import_costs",
     "import_curio",
     "import_records",
+    "retention_from_env",
     "tool",
 ]
 TEN = {

@@ -8,8 +8,25 @@ from typing import Any
 from curio_persistence import AgentLLMUsage, AgentRun, AgentRunEvent, Score
 from curio_persistence.store.base import Store
 from curio_persistence.store.table import Table
-from curio_persistence.tables import ALL_TABLES, CONSUMERS, EVENTS, RUNS, SCORES, USAGE
+from curio_persistence.tables import (
+    ALL_TABLES,
+    AUDIT_LOG,
+    CONSUMERS,
+    EVENTS,
+    EXPIRED_TOTALS,
+    LIFECYCLE,
+    RUNS,
+    SCORES,
+    TOMBSTONES,
+    USAGE,
+)
 from curio_persistence.tables.consumers import ConsumerPosition
+from curio_persistence.tables.lifecycle import (
+    AuditEntry,
+    ExpiredTotal,
+    LifecycleSetting,
+    Tombstone,
+)
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
@@ -19,6 +36,10 @@ RECORDS: dict[Table[Any], Any] = {
     EVENTS: AgentRunEvent("agent", "run", timestamp=NOON, created_at=NOON, event_type="custom"),
     USAGE: AgentLLMUsage("agent", "run", created_at=NOON),
     SCORES: Score("run", "helpful", 0.8, created_at=NOON, updated_at=NOON),
+    LIFECYCLE: LifecycleSetting("policy", "default", "{}", NOON),
+    TOMBSTONES: Tombstone("gone", "erased", None, NOON),
+    EXPIRED_TOTALS: ExpiredTotal("run", NOON.replace(hour=0), "agent", status="completed", count=1),
+    AUDIT_LOG: AuditEntry("delete", "gone", "tests", None, NOON),
     CONSUMERS: ConsumerPosition("consumer", EVENTS.name, "[0]", NOON),
 }
 

@@ -32,14 +32,14 @@ from curio_persistence.store.codecs import PICODOLLARS, encode_money, encode_tim
 from curio_persistence.store.filters import Bucket, Filter, Order, Select, Where
 from curio_persistence.store.query import Query, ReadRows
 from curio_persistence.store.table import Columns, Row, Table
-from curio_persistence.tables import ALL_TABLES, TABLES
+from curio_persistence.tables import ALL_TABLES
 
 _STORED_TIME = 'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"'
 _SECONDS_TO_1970 = 62_135_596_800
 """The seconds of the years from 1 to 1969."""
 _CURSOR = "curio_persistence_stream"
-_MONEY = {name for table in TABLES for name in table.encoded_by(encode_money)}
-TIMES = {name for table in TABLES for name in table.encoded_by(encode_time)}
+_MONEY = {name for table in ALL_TABLES for name in table.encoded_by(encode_money)}
+TIMES = {name for table in ALL_TABLES for name in table.encoded_by(encode_time)}
 
 
 class PostgresStore(PostgresCopy, PostgresQueries, PostgresDDL):

@@ -37,7 +37,6 @@ _EXPIRE = "expire"
 _AT_ONCE = 100
 """The trees, or sessions, whose rows are counted by one query."""
 _SLOWEST = 0.001
-_NEWEST = (Order("id", descending=True),)
 _JUMP = timedelta(days=366)
 """A database that stored nothing for longer than this was rather opened with a wrong clock."""
 
@@ -197,19 +196,20 @@ class Lifecycle:
 
     def _check_clock(self) -> None:
         """Refuse to work if the clock is far ahead of all that is stored."""
-        newest = max(filter(None, (self._newest(table) for table in (RUNS, EVENTS))), default=None)
+        newest = max(filter(None, (self._newest(RUNS), self._newest(EVENTS))), default=None)
         now = self._clock.now()
         if newest is not None and now - newest > _JUMP:
             raise UnsupportedError(
-                f"Nothing was deleted: the clock says {now:%Y-%m-%d}, but the newest record was "
-                f"stored on {newest:%Y-%m-%d}. Set the clock right; if it is, pass "
-                "check_clock=False (--no-clock-check)."
+                f"Nothing was deleted: the clock says {now:%Y-%m-%d}, but the newest record is of "
+                f"{newest:%Y-%m-%d}. Set the clock right; if it is, pass check_clock=False "
+                "(--no-clock-check)."
             )
 
     def _newest(self, table: Table[Any]) -> datetime | None:
-        """Return when the newest row of a table was stored."""
-        columns = self._store.select(table, order=_NEWEST, limit=1)
-        stored = columns[table.names.index("created_at")]
+        """Return the time of the newest row of a table."""
+        newest = (Order(table.ages_by, descending=True), Order("id", descending=True))
+        columns = self._store.select(table, order=newest, limit=1)
+        stored = columns[table.names.index(table.ages_by)]
         return decode_time(stored[0]) if stored else None
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
-from uuid import uuid4
 
 from curio_persistence.capabilities.deletions import actor
 from curio_persistence.clock import Clock
@@ -15,7 +15,7 @@ from curio_persistence.errors import BusyError
 from curio_persistence.store.base import Store
 from curio_persistence.store.filters import Order
 from curio_persistence.tables import LIFECYCLE
-from curio_persistence.tables.lifecycle import LifecycleSetting
+from curio_persistence.tables.lifecycle import setting_row
 
 _LEASE = timedelta(seconds=30)
 """How long other programs wait for one that was killed. Each batch renews the lease."""
@@ -38,7 +38,7 @@ class Settings:
     def put(self, kind: str, name: str, settings: Mapping[str, Any]) -> None:
         """Store a setting in place of an earlier one of its name."""
         body = json.dumps(settings, sort_keys=True)
-        row = LIFECYCLE.encode(LifecycleSetting(kind, name, body, self._clock.now()))
+        row = setting_row(kind, name, body, self._clock.now())
         self._store.upsert(
             LIFECYCLE, [row], key=("kind", "name"), update=("settings", "updated_at")
         )
@@ -67,7 +67,7 @@ class Lease:
         self._store = store
         self._clock = clock
         self._name = name
-        self._holder = uuid4().hex
+        self._holder = os.urandom(8).hex()
 
     def renew(self) -> None:
         """Prolong the lease, inside a transaction; raise BusyError if another program has it."""

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 EXAMPLES = """\
   curio-persistence expire --older-than 90d --dry-run
   curio-persistence expire --older-than 90d --yes
-  curio-persistence expire --yes --pace 1 --json
+  curio-persistence expire --older-than 12w --yes --pace 1 --json
 """
 
 
@@ -90,7 +90,7 @@ def _expire(persistence: Persistence, options: Namespace, *, dry_run: bool) -> E
 
 
 def _policies(persistence: Persistence) -> list[Any]:
-    from curio_persistence.config.retention import retention_from_env
+    from curio_persistence import retention_from_env
 
     stored = persistence.lifecycle.policies()
     found = stored or list(filter(None, [retention_from_env()]))

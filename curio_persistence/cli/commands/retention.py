@@ -78,7 +78,8 @@ def _list(persistence: Persistence, output: Output) -> int:
         output.line(f"policy {policy['name']}: {_told(policy)}")
     for hold in holds:
         what = f"run {hold['run_id']}" if "run_id" in hold else f"runs tagged {hold['tag']}"
-        output.line(f"hold {hold['name']}: {what}{hold['reason'] and f' ({hold['reason']})'}")
+        why = f" ({hold['reason']})" if hold["reason"] else ""
+        output.line(f"hold {hold['name']}: {what}{why}")
     if not policies:
         say("No policy is stored: all runs are kept, unless CURIO_RETENTION_DAYS is set.")
     return OK

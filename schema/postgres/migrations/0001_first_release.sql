@@ -268,9 +268,6 @@ CREATE TABLE {schema}.agent_tombstones (
     created_at  TIMESTAMPTZ NOT NULL
 );
 
--- The tombstones of a run, which can be stored and deleted again.
-CREATE INDEX agent_tombstones_by_run ON {schema}.agent_tombstones (run_id);
-
 -- What expired rows added up to, so that statistics and costs over all time outlive the rows.
 
 CREATE TABLE {schema}.agent_expired_totals (
@@ -287,7 +284,7 @@ CREATE TABLE {schema}.agent_expired_totals (
     duration_us        BIGINT NOT NULL, -- the sum of these, in microseconds
     calls              BIGINT NOT NULL, -- model calls of runs; of calls, themselves
     priced             BIGINT NOT NULL, -- how many of the calls have a cost
-    cost_usd           BIGINT NOT NULL, -- picodollars
+    cost_usd           NUMERIC(38, 12) NOT NULL, -- US dollars, exact
     input_tokens       BIGINT NOT NULL,
     output_tokens      BIGINT NOT NULL,
     cache_read_tokens  BIGINT NOT NULL,

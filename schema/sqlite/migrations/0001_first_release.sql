@@ -230,9 +230,6 @@ CREATE TABLE agent_tombstones (
     created_at  TEXT NOT NULL CHECK (created_at GLOB '????-??-??T??:??:??.??????+00:00')
 ) STRICT;
 
--- The tombstones of a run, which can be stored and deleted again.
-CREATE INDEX agent_tombstones_by_run ON agent_tombstones (run_id);
-
 -- What expired rows added up to, so that statistics and costs over all time outlive the rows.
 
 CREATE TABLE agent_expired_totals (

@@ -1,0 +1,93 @@
+"""`expire` deletes what no policy keeps, and `retention` changes policies and holds."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.cli.program import Program
+
+
+def test_old_runs_expire_and_the_report_tells_how_many(program: Program, recorded: str) -> None:
+    command = ("expire", "--url", recorded, "--older-than", "0s", "--pace", "1")
+    planned = program(*command, "--dry-run")
+    assert planned.json()["runs_to_delete"] == 4
+    assert "4 runs to delete that finished before" in planned.said
+    assert len(program("runs", "--url", recorded).json()) == 5
+    done = program(*command, "--yes")
+    assert done.json()["runs_deleted"] == 4
+    assert done.json()["events_deleted"] == planned.json()["events_to_delete"]
+    assert [run["status"] for run in program("runs", "--url", recorded).json()] == ["running"]
+    assert program(*command, "--yes").json()["runs_to_delete"] == 0
+
+
+def test_without_a_policy_it_says_how_to_get_one(program: Program, agents_db: str) -> None:
+    code, out, said = program("expire", "--yes")
+    assert (code, out) == (2, "")
+    assert "retention set default --keep 90d" in said
+
+
+def test_the_environment_is_a_policy_unless_one_is_stored(program: Program, agents_db: str) -> None:
+    command = ("expire", "--dry-run")
+    assert program(*command, CURIO_RETENTION_DAYS="0.00001").json()["runs_to_delete"] == 4
+    assert program(*command, RETENTION_DAYS="36500").json()["runs_to_delete"] == 0
+    assert program(*command, CURIO_RETENTION_DAYS="0").code == 2
+    wrong = program(*command, CURIO_RETENTION_DAYS="soon")
+    assert (wrong.code, "a number of days" in wrong.said) == (2, True)
+    assert program("retention", "set", "default", "--keep", "9999w").code == 0
+    assert program(*command, CURIO_RETENTION_DAYS="0.00001").json()["runs_to_delete"] == 0
+
+
+def test_a_person_is_asked(program: Program, agents_db: str) -> None:
+    command = ("expire", "--older-than", "0s", "--pace", "1")
+    assert program(*command).code == 2
+    assert "deleted" not in program.on_terminal(*command, typed="n\n").out
+    assert "4 runs deleted that finished" in program.on_terminal(*command, typed="y\n").out
+
+
+def test_policies_and_holds_are_listed(program: Program, agents_db: str) -> None:
+    assert program("retention").json() == {"policies": [], "holds": []}
+    policy = ("retention", "set", "few", "--max-runs", "3", "--agent", "a", "--agent", "b")
+    assert "keep runs of agent a or b the newest 3." in program(*policy).said
+    assert program("retention", "set", "all", "--keep", "36h", "--tag", "x").code == 0
+    hold = ("retention", "hold", "case", "--run", "run-42", "--reason", "counsel")
+    assert program(*hold).code == 0
+    assert program("retention", "hold", "audit", "--tag", "audited").code == 0
+    assert program("retention").json() == {
+        "policies": [
+            {"name": "few", "max_runs": 3, "agent_id": ["a", "b"]},
+            {"name": "all", "keep_seconds": 129600.0, "tags": ["x"]},
+        ],
+        "holds": [
+            {"name": "case", "run_id": "run-42", "reason": "counsel"},
+            {"name": "audit", "tag": "audited", "reason": ""},
+        ],
+    }
+    assert program.on_terminal("retention").lines == [
+        "policy few: keep runs of agent a or b the newest 3",
+        "policy all: keep runs of tag x until 36 hours after their end",
+        "hold case: run run-42 (counsel)",
+        "hold audit: runs tagged audited",
+    ]
+    assert program("retention", "remove", "few").code == 0
+    assert program("retention", "remove", "few").code == 3
+    assert program("retention", "release", "case").code == 0
+    assert program("retention", "release", "case").code == 3
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("retention", "set"),
+        ("retention", "hold", "case"),
+        ("retention", "hold", "case", "--run", "r", "--tag", "t"),
+        ("retention", "keep"),
+        ("retention", "set", "p", "--status", "running"),
+        ("expire", "--older-than", "0s", "--pace", "0"),
+        ("expire", "--older-than", "soon"),
+    ],
+    ids=" ".join,
+)
+def test_wrong_usage_is_refused(
+    program: Program, agents_db: str, arguments: tuple[str, ...]
+) -> None:
+    assert program(*arguments).code == 2
