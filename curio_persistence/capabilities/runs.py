@@ -149,7 +149,7 @@ class Runs(Capability):
 
     def _fill_stub_with(self, row: Row) -> builtins.list[tuple[Any, ...]]:
         """Replace the stub of a run; return its id and creation time, or nothing without a stub."""
-        changes: Row = {**row, "stub": None, "indexed_at": None}
+        changes: Row = {**row, "stub": None, "indexed_at": None, "stripped": None}
         stub = RUNS.where(run_id=changes.pop("run_id"), stub=1)
         return self._store.update(RUNS, stub, changes, returning=("id", "created_at"))
 
@@ -160,7 +160,7 @@ class Runs(Capability):
         where = RUNS.where(run_id=checked_run_id(run_id))
         now = self._clock.stamp(run_id)
         changes["updated_at"] = encode_time(now)
-        changes["stub"] = None
+        changes["stub"] = changes["stripped"] = None
         changed = self._store.update(RUNS, where, changes, returning=("id", "created_at"))
         if not changed:
             raise NotFoundError(f"No run {run_id!r} exists to update.")

@@ -61,6 +61,8 @@ _RUN_COLUMNS = (
 _STUB = Column("stub", codecs.encode_mark, optional=True)
 # The `updated_at` of the run as the search index has it.
 _INDEXED = stored_time("indexed_at")
+# 1 when a retention policy has removed the run's words.
+_STRIPPED = Column("stripped", codecs.encode_mark, optional=True)
 
 
 def _runs(model: type[M], columns: Sequence[Column], internal: Sequence[Column]) -> Table[M]:
@@ -80,7 +82,7 @@ def _runs(model: type[M], columns: Sequence[Column], internal: Sequence[Column])
     )
 
 
-RUNS = _runs(AgentRun, _RUN_COLUMNS, (_STUB, _INDEXED))
+RUNS = _runs(AgentRun, _RUN_COLUMNS, (_STUB, _INDEXED, _STRIPPED))
 
 
 @dataclass
@@ -91,5 +93,5 @@ class RunOrStub(AgentRun):
 
 
 RunOrStub.__name__ = AgentRun.__name__  # Redactors and errors name its fields after this.
-RUNS_AND_STUBS = _runs(RunOrStub, (*_RUN_COLUMNS, _STUB), (_INDEXED,))
+RUNS_AND_STUBS = _runs(RunOrStub, (*_RUN_COLUMNS, _STUB), (_INDEXED, _STRIPPED))
 """The same table with the hidden columns, for transfers between databases."""

@@ -138,6 +138,18 @@ READS = {
         ),
         {"agent_runs_by_finish"},
     ),
+    "runs that finished first, and have their words": Question(
+        lambda p: p._store.select(
+            tables.RUNS,
+            (
+                Filter("finished_at", "<", "2031-01-01T00:00:00.000000+00:00"),
+                Filter("stripped", "is null"),
+            ),
+            order=(Order("finished_at"), Order("id")),
+            limit=10,
+        ),
+        {"agent_runs_with_words"},
+    ),
     "newest usage": Question(lambda p: p.get_llm_usage(), {"agent_llm_usage_by_time"}),
     "newest usage of an agent": Question(
         lambda p: p.get_llm_usage("agent 3"), {"agent_llm_usage_by_agent"}

@@ -93,6 +93,7 @@ def test_a_dry_run_says_what_expires_and_changes_nothing(persistence: Persistenc
         "trees": 1,
         "held": 0,
         "unfinished": 0,
+        "words_to_delete": 0,
         "bytes_freed": 0,
     }
     done = persistence.lifecycle.expire("90d", pace=1)
@@ -330,6 +331,37 @@ def _once(call: Any) -> Any:
     return progress
 
 
+def test_words_go_before_numbers(persistence: Persistence) -> None:
+    record(persistence, "old", days=100, objective="find words", metadata={"note": "words"})
+    record(persistence, "middle", days=20, objective="find words", metrics={"words": 3})
+    record(persistence, "child", days=20, parent_run_id="middle", events=900)
+    record(persistence, "new", days=1)
+    persistence.append_event("middle", "agent", "metric", payload={"name": "hits", "value": 7})
+    assert len(persistence.search_text("words", limit=None)) > 900
+    before = persistence.get_agent_run_stats()
+    policy = RetentionPolicy(keep="90d", keep_words="14d")
+    assert RetentionPolicy.from_dict(policy.to_dict()) == policy
+    persistence.lifecycle.set_policy(policy)
+    planned = persistence.lifecycle.expire(dry_run=True)
+    done = persistence.lifecycle.expire(pace=1)
+    assert (planned.runs, planned.stripped) == (done.runs, done.stripped) == (1, 2)
+    assert {hit.record.run_id for hit in persistence.search_text("words", limit=None)} == {"new"}
+    run = persistence.get_agent_run("middle")
+    assert run is not None
+    assert (run.objective, run.status, run.metrics) == ("", "completed", '{"words": 3}')
+    payloads = [event.data for event in persistence.get_agent_run_events("middle")]
+    assert payloads == [None, None, None]
+    assert [point.value for point in persistence.query_metrics("hits")] == [7]
+    assert persistence.get_agent_run_stats() | {"latency_percentiles": None} == before | {
+        "latency_percentiles": None
+    }
+    assert [check.level for check in persistence.search.check(deep=True)] == ["ok"]
+    assert persistence.lifecycle.expire(pace=1).stripped == 0
+    run.objective = "words again"
+    persistence.update_agent_run("middle", run)
+    assert persistence.lifecycle.expire(pace=1).stripped == 2
+
+
 def test_without_a_policy_nothing_expires(persistence: Persistence) -> None:
     record(persistence, "old", days=4_000)
     done = persistence.lifecycle.expire(pace=1)
@@ -369,6 +401,7 @@ def test_odd_arguments_are_refused(persistence: Persistence, arguments: dict[str
         {"keep": -1},
         {"max_runs": -1},
         {"max_runs": "many"},
+        {"keep_words": "soon"},
         {"status": "running"},
         {"agent_id": 7},
         {"tags": [""]},

@@ -21,13 +21,14 @@ from curio_persistence.capabilities.lifecycle.expiring import (
 from curio_persistence.capabilities.lifecycle.policies import RetentionPolicy
 from curio_persistence.capabilities.lifecycle.report import ExpireReport
 from curio_persistence.capabilities.lifecycle.settings import Lease, Settings
+from curio_persistence.capabilities.lifecycle.stripping import Stripping
 from curio_persistence.capabilities.lifecycle.trees import Forest, Holds, Tree
 from curio_persistence.clock import Clock
 from curio_persistence.errors import InvalidValueError, UnsupportedError
 from curio_persistence.progress import Progress
 from curio_persistence.store.base import Store
 from curio_persistence.store.codecs import decode_time
-from curio_persistence.store.filters import Order
+from curio_persistence.store.filters import Filter, Order
 from curio_persistence.store.table import Table
 from curio_persistence.tables import EVENTS, RUNS
 
@@ -37,6 +38,7 @@ _EXPIRE = "expire"
 _AT_ONCE = 100
 """The trees, or sessions, whose rows are counted by one query."""
 _SLOWEST = 0.001
+_WITH_WORDS = (Filter("stripped", "is null"),)
 _JUMP = timedelta(days=366)
 """A database that stored nothing for longer than this was rather opened with a wrong clock."""
 
@@ -133,15 +135,23 @@ class Lifecycle:
         check_progress(progress)
         share = _checked_pace(pace)
         policies = self.policies() if policies is None else list(policies)
-        forest = Forest(self._store, self._clock.now(), policies, self._held())
+        now, holds = self._clock.now(), self._held()
+        forest = Forest(self._store, now, policies, holds)
+        wordy = Forest(self._store, now, [p.of_words() for p in policies], holds, _WITH_WORDS)
         report = ExpireReport(dry_run, forest.cutoff)
-        if check_clock and forest.cutoff is not None:
+        if check_clock and (forest.cutoff or wordy.cutoff) is not None:
             self._check_clock()
         if dry_run:
             self._plan(forest, report, progress)
+            going = {run.run_id for tree in forest.expired() for run in tree.runs}
+            left = (tree for tree in wordy.expired() if tree.root.run_id not in going)
+            report.stripped = sum(len(tree.runs) for tree in left)
         else:
             with self._settings.lease(_EXPIRE) as lease:
                 self._delete(forest, lease, Pace(share), report, progress)
+                stripping = Stripping(self._store, lease, Pace(share))
+                for tree in wordy.expired():
+                    report.stripped += len(tree.runs) if stripping.strip(tree) else 0
             audit(self._store, self._clock, _EXPIRE, "", **report.to_dict())
         return report
 

@@ -11,7 +11,7 @@ from curio_persistence.capabilities.deletions import bury
 from curio_persistence.capabilities.lifecycle.expired_totals import ExpiredTotals
 from curio_persistence.capabilities.lifecycle.report import ExpireReport
 from curio_persistence.capabilities.lifecycle.settings import Lease
-from curio_persistence.capabilities.lifecycle.trees import Member, Tree
+from curio_persistence.capabilities.lifecycle.trees import Member, Tree, unchanged
 from curio_persistence.capabilities.search.documents import NUMBERS
 from curio_persistence.clock import Clock
 from curio_persistence.store.base import Store
@@ -19,7 +19,7 @@ from curio_persistence.store.filters import COUNT, Filter, Where
 from curio_persistence.store.table import Table
 from curio_persistence.tables import EVENTS, RUNS, SCORES, USAGE
 
-_BATCH = 400
+BATCH = 400
 """The rows that one transaction deletes."""
 _LONGEST_PAUSE = 5.0
 """Seconds, far less than a lease lasts."""
@@ -55,11 +55,11 @@ class Expiry:
 
     def delete(self, tree: Tree, rows: int) -> None:
         """Delete a tree with this many rows, soon: small trees are gathered into a batch."""
-        if max(rows, len(tree.runs)) > _BATCH:
+        if max(rows, len(tree.runs)) > BATCH:
             tree = self._without_most(tree)
         self._batch.append(tree)
         self._rows += rows + len(tree.runs)
-        if self._rows >= _BATCH:
+        if self._rows >= BATCH:
             self.flush()
 
     def flush(self) -> None:
@@ -68,7 +68,7 @@ class Expiry:
         if not trees:
             return
         with self._transaction():
-            trees = self._still_the_same(trees)
+            trees = unchanged(self._store, trees)
             runs = [run for tree in trees for run in tree.runs]
             if runs:
                 self._delete_runs(runs)
@@ -82,44 +82,28 @@ class Expiry:
                 yield
             self._store.checkpoint()
 
-    def _still_the_same(self, trees: list[Tree]) -> list[Tree]:
-        """Return the trees that no program has changed since they were read."""
-        ids = tuple(run.run_id for tree in trees for run in tree.runs)
-        of_these = (Filter("run_id", "in", ids),)
-        now = set(self._store.select_columns(RUNS, ("run_id", "status", "finished_at"), of_these))
-        started = (Filter("parent_run_id", "in", ids),)
-        children = self._store.select_columns(RUNS, ("parent_run_id", "run_id"), started)
-        known = set(ids)
-        grown = {parent for parent, run_id in children if run_id not in known}
-        return [
-            tree
-            for tree in trees
-            if all((r.run_id, r.status, r.finished_at) in now for r in tree.runs)
-            and grown.isdisjoint(r.run_id for r in tree.runs)
-        ]
-
     def _without_most(self, tree: Tree) -> Tree:
         """Delete most of a large tree, batch by batch; return the rest of it."""
         for table in (EVENTS, USAGE):
             where = (Filter("run_id", "in", tuple(run.run_id for run in tree.runs)),)
             while self._delete_batch(tree, table, where):
                 pass
-        while len(tree.runs) > _BATCH:
-            rest = Tree(tree.runs[:-_BATCH])  # Those that were started last, without children.
+        while len(tree.runs) > BATCH:
+            rest = Tree(tree.runs[:-BATCH])  # Those that were started last, without children.
             with self._transaction():
-                if not self._still_the_same([tree]):
+                if not unchanged(self._store, [tree]):
                     break
-                self._delete_runs(tree.runs[-_BATCH:])
+                self._delete_runs(tree.runs[-BATCH:])
             tree = rest
         return tree
 
     def _delete_batch(self, tree: Tree, table: Table[Any], where: Where) -> bool:
         """Delete a full batch of rows; return False if there are fewer, or the tree has changed."""
-        ids = self._store.select(table, where, limit=_BATCH)[table.names.index("id")]
-        if len(ids) < _BATCH:
+        ids = self._store.select(table, where, limit=BATCH)[table.names.index("id")]
+        if len(ids) < BATCH:
             return False
         with self._transaction():
-            if not self._still_the_same([tree]):
+            if not unchanged(self._store, [tree]):
                 return False
             self._delete_rows(table, (Filter("id", "in", tuple(ids)),))
         return True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from math import inf
 from typing import Any
@@ -14,6 +14,7 @@ from curio_persistence.errors import InvalidValueError
 from curio_persistence.store.filters import checked_count
 from curio_persistence.tables import RUNS
 
+_LENGTHS = ("keep", "keep_words")
 _UNFINISHED = ("running", "pending")
 
 
@@ -23,7 +24,9 @@ class RetentionPolicy:
 
     `keep` is an age, counted from when a run finished: a timedelta, or text such as `"90d"`.
     `max_runs` is how many runs are kept, the newest ones; child runs are not counted. A policy
-    with neither keeps its runs for ever. It is for the runs of `agent_id`, with `status`, and with
+    with neither keeps its runs for ever. `keep_words` is the age at which words are removed from
+    runs, events and model calls: prompts, answers and payloads go, numbers, names, statuses and
+    times stay. It is for the runs of `agent_id`, with `status`, and with
     one of `tags`; each may be several, and None is any.
 
     Where several policies fit a run, the one with the most conditions decides; of equals, the one
@@ -33,6 +36,7 @@ class RetentionPolicy:
     name: str = "default"
     keep: timedelta | str | None = None
     max_runs: int | None = None
+    keep_words: timedelta | str | None = None
     agent_id: str | Collection[str] | None = None
     status: str | Collection[str] | None = None
     tags: str | Collection[str] | None = None
@@ -40,8 +44,9 @@ class RetentionPolicy:
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name:
             raise InvalidValueError("A policy has a name.", field="name")
-        if self.keep is not None:
-            object.__setattr__(self, "keep", checked_length("keep", self.keep))
+        for name in _LENGTHS:
+            if (length := getattr(self, name)) is not None:
+                object.__setattr__(self, name, checked_length(name, length))
         if self.max_runs is not None:
             object.__setattr__(self, "max_runs", checked_count("max_runs", self.max_runs))
         for condition in ("agent_id", "status", "tags"):
@@ -55,17 +60,25 @@ class RetentionPolicy:
     def from_dict(cls, settings: Mapping[str, Any]) -> RetentionPolicy:
         """Return the policy that `to_dict` described."""
         try:
-            seconds = settings.get("keep_seconds")
-            keep = None if seconds is None else timedelta(seconds=seconds)
-            return cls(**{n: v for n, v in settings.items() if n != "keep_seconds"}, keep=keep)
-        except (TypeError, AttributeError, OverflowError) as error:
+            given: dict[str, Any] = dict(settings)
+            for name in _LENGTHS:
+                if (seconds := given.pop(f"{name}_seconds", None)) is not None:
+                    given[name] = timedelta(seconds=seconds)
+            return cls(**given)
+        except (TypeError, ValueError, OverflowError) as error:
             raise InvalidValueError(f"This is not a retention policy: {error}.") from error
 
     def to_dict(self) -> dict[str, Any]:
         """Return the policy as JSON has it; what is not set is left out."""
         known = {name: value for name, value in asdict(self).items() if value is not None}
-        keep = known.pop("keep", None)
-        return known if keep is None else {**known, "keep_seconds": keep.total_seconds()}
+        for name in _LENGTHS:
+            if name in known:
+                known[f"{name}_seconds"] = known.pop(name).total_seconds()
+        return known
+
+    def of_words(self) -> RetentionPolicy:
+        """Return the policy by which words expire."""
+        return replace(self, keep=self.keep_words, max_runs=None, keep_words=None)
 
     @property
     def age(self) -> timedelta | None:

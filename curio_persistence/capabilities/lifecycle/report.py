@@ -16,7 +16,8 @@ class ExpireReport:
     `cutoff` is the time before which a run had finished to expire; None without a policy. `trees`
     are runs that no stored run started, each with its descendants; `sessions` those of which no
     run is left. `held` trees are kept by a legal hold only, `unfinished` ones because a run in
-    them is not finished. `bytes_freed` went back to the disk.
+    them is not finished. `stripped` runs lost their words only. `bytes_freed` went back to the
+    disk.
     """
 
     dry_run: bool
@@ -29,6 +30,7 @@ class ExpireReport:
     sessions: int = 0
     held: int = 0
     unfinished: int = 0
+    stripped: int = 0
     bytes_freed: int = 0
 
     def to_dict(self) -> dict[str, Any]:
@@ -41,5 +43,6 @@ class ExpireReport:
             "trees": self.trees,
             "held": self.held,
             "unfinished": self.unfinished,
+            f"words_{done}": self.stripped,
             "bytes_freed": self.bytes_freed,
         }

@@ -11,7 +11,7 @@ from curio_persistence.capabilities.lifecycle.policies import RetentionPolicy, b
 from curio_persistence.models import AgentRunStatus
 from curio_persistence.store.base import Store
 from curio_persistence.store.codecs import encode_time
-from curio_persistence.store.filters import Filter, Order
+from curio_persistence.store.filters import Filter, Order, Where
 from curio_persistence.store.query import position_of_last
 from curio_persistence.store.table import Columns
 from curio_persistence.tables import RUNS
@@ -77,9 +77,15 @@ class Forest:
     """The trees of a database, judged by policies and holds as of one moment."""
 
     def __init__(
-        self, store: Store, now: datetime, policies: Collection[RetentionPolicy], holds: Holds
+        self,
+        store: Store,
+        now: datetime,
+        policies: Collection[RetentionPolicy],
+        holds: Holds,
+        where: Where = (),
     ) -> None:
         self._store = store
+        self._where = where
         self._now = now
         self._policies = by_rank(policies)
         self._holds = holds
@@ -103,7 +109,7 @@ class Forest:
         """
         if self.cutoff is None:
             return
-        where = (Filter("finished_at", "<", encode_time(self.cutoff)),)
+        where = (Filter("finished_at", "<", encode_time(self.cutoff)), *self._where)
         after = None
         while True:
             columns = self._store.select(RUNS, where, order=_BY_FINISH, after=after, limit=_PAGE)
@@ -173,6 +179,23 @@ class Forest:
             if len(runs) < _PAGE:
                 return ("", 0)
             after = position_of_last(RUNS, RUNS.order, columns)
+
+
+def unchanged(store: Store, trees: Sequence[Tree]) -> list[Tree]:
+    """Return the trees that no program has changed since they were read."""
+    ids = tuple(run.run_id for tree in trees for run in tree.runs)
+    of_these = (Filter("run_id", "in", ids),)
+    now = set(store.select_columns(RUNS, ("run_id", "status", "finished_at"), of_these))
+    started = (Filter("parent_run_id", "in", ids),)
+    children = store.select_columns(RUNS, ("parent_run_id", "run_id"), started)
+    known = set(ids)
+    grown = {parent for parent, run_id in children if run_id not in known}
+    return [
+        tree
+        for tree in trees
+        if all((run.run_id, run.status, run.finished_at) in now for run in tree.runs)
+        and grown.isdisjoint(run.run_id for run in tree.runs)
+    ]
 
 
 def _fits(policy: RetentionPolicy, run: Member) -> bool:

@@ -66,7 +66,7 @@ def run(options: Namespace, output: Output) -> int:
     _tell(persistence.location, report)
     if everything:
         say("These are all runs of the database.")
-    if report.runs and agreed(options, "Delete them?"):
+    if (report.runs or report.stripped) and agreed(options, "Delete them?"):
         with open_for_work(options) as persistence:
             report = _expire(persistence, options, dry_run=False)
         _tell(persistence.location, report)
@@ -108,6 +108,8 @@ def _tell(place: str, report: ExpireReport) -> None:
     with_them = ", ".join(f"{count:,} {name}" for name, count in parts if count)
     finished = f" that finished before {report.cutoff:%Y-%m-%d %H:%M} UTC" if report.cutoff else ""
     say(f"{place}: {report.runs:,} runs {done}{finished}{with_them and f', with {with_them}'}.")
+    if report.stripped:
+        say(f"{report.stripped:,} runs {'lose' if report.dry_run else 'lost'} their words only.")
     if report.sessions:
         say(f"With them {report.sessions:,} sessions end.")
     if report.held:

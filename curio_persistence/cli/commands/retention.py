@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = """\
   curio-persistence retention
-  curio-persistence retention set default --keep 90d
+  curio-persistence retention set default --keep 90d --keep-words 14d
   curio-persistence retention set failures --keep 52w --status error --status timeout
   curio-persistence retention hold case-7 --run run-42 --reason 'see the lawyers'
   curio-persistence retention release case-7
@@ -49,6 +49,12 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--keep", metavar="TIME", type=length_of_time, help="how long after the end of a run"
     )
     parser.add_argument("--max-runs", metavar="N", type=count, help="how many runs, the newest")
+    parser.add_argument(
+        "--keep-words",
+        metavar="TIME",
+        type=length_of_time,
+        help="how long texts are kept; numbers, names and times stay longer",
+    )
     for option, what in (("agent", "an agent"), ("status", "a status"), ("tag", "a tag")):
         parser.add_argument(
             f"--{option}", metavar=option.upper(), action="append", help=f"only runs of {what}"
@@ -92,10 +98,13 @@ def _told(policy: dict[str, Any]) -> str:
         said.append(f"until {_length(int(policy['keep_seconds']))} after their end")
     if "max_runs" in policy:
         said.append(f"the newest {policy['max_runs']:,}")
+    words = ""
+    if "keep_words_seconds" in policy:
+        words = f", their words for {_length(int(policy['keep_words_seconds']))}"
     names = {"agent_id": "agent", "status": "status", "tags": "tag"}
     which = [f"{names[name]} {' or '.join(policy[name])}" for name in names if name in policy]
     runs = f"runs of {', '.join(which)}" if which else "all runs"
-    return f"keep {runs} {' and '.join(said) or 'for ever'}"
+    return f"keep {runs} {' and '.join(said) or 'for ever'}{words}"
 
 
 def _length(seconds: int) -> str:
@@ -111,7 +120,13 @@ def _change(persistence: Persistence, options: Namespace) -> int:
         from curio_persistence import RetentionPolicy
 
         policy = RetentionPolicy(
-            name, options.keep, options.max_runs, options.agent, options.status, options.tag
+            name,
+            keep=options.keep,
+            max_runs=options.max_runs,
+            keep_words=options.keep_words,
+            agent_id=options.agent,
+            status=options.status,
+            tags=options.tag,
         )
         lifecycle.set_policy(policy)
         say(f"{persistence.location}: policy {name}: {_told(policy.to_dict())}.")
