@@ -1,0 +1,147 @@
+"""Half of the runs of a file expire: the time, the space, and the writers beside it."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing, suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from time import monotonic, perf_counter_ns
+
+from benchmarks.cases.sides import Case, check
+from benchmarks.support.report import Goal, Line, megabytes
+from benchmarks.support.timing import Timing, interleave
+from benchmarks.support.workspace import Workspace
+from curio_persistence import SQLitePersistence
+
+_AGE = "90d"
+_SECONDS = 10.0
+"""For how long the writes of another process are timed."""
+_WRITER = """
+import sys, time
+from curio_persistence import connect
+with connect(f"sqlite:///{sys.argv[1]}") as persistence:
+    until, taken = time.monotonic() + float(sys.argv[2]), []
+    while time.monotonic() < until:
+        begin = time.perf_counter_ns()
+        persistence.append_event("run-of-the-writer", "agent", "log", payload="words")
+        taken.append(time.perf_counter_ns() - begin)
+        time.sleep(0.002)
+print(sorted(taken)[len(taken) * 95 // 100])
+"""
+
+
+def sqlite_expiry(work: Workspace) -> list[Line]:
+    sizes: list[tuple[int, int]] = []
+
+    def theirs() -> int:
+        with work.sqlite_copies(1) as [path], closing(_half_old(path)) as raw:
+            begin = perf_counter_ns()
+            raw.execute("DELETE FROM agent_run_events WHERE run_id IN (SELECT run_id FROM old)")
+            raw.execute("DELETE FROM agent_runs WHERE run_id IN (SELECT run_id FROM old)")
+            raw.execute("VACUUM")
+            raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            return perf_counter_ns() - begin
+
+    def mine() -> int:
+        with work.sqlite_copies(1) as [path]:
+            _half_old(path).close()
+            full = path.stat().st_size
+            begin = perf_counter_ns()
+            with SQLitePersistence(path) as ours:
+                ours.lifecycle.expire(_AGE, pace=1, check_clock=False)
+            taken = perf_counter_ns() - begin
+            sizes.append((full, path.stat().st_size))
+            return taken
+
+    timing = interleave(
+        theirs, mine, chunks=1, repetitions=work.sizes.slow_repetitions, warm_up=False
+    )
+    count = work.sizes.runs * 500
+    return [
+        Line(
+            f"SQLite, {count:,} of twice as many events expired without pauses, against one "
+            "DELETE and VACUUM",
+            Goal(3, 1.7),
+            timing,
+        ),
+        Line(
+            "SQLite, size of the file when half of it has expired",
+            Goal(0.58, 0.55),
+            Timing([float(full) for full, _ in sizes], [float(half) for _, half in sizes]),
+            unit=megabytes,
+        ),
+    ]
+
+
+def sqlite_expiry_beside_a_writer(work: Workspace) -> list[Line]:
+    def idle() -> float:
+        with work.sqlite_copies(1) as [path]:
+            _half_old(path).close()
+            return _writes(path)
+
+    def busy() -> float:
+        with work.sqlite_copies(1) as [path]:
+            _half_old(path).close()
+            return _writes(path, expiring=True)
+
+    rounds = [(idle(), busy()) for _ in range(work.sizes.slow_repetitions)]
+    return [
+        Line(
+            "SQLite, another process's write while runs expire, p95, against p95 without",
+            Goal(2, 1.3),
+            Timing([alone for alone, _ in rounds], [beside for _, beside in rounds]),
+        )
+    ]
+
+
+CASES: dict[str, Case] = {
+    "sqlite-expiry": sqlite_expiry,
+    "sqlite-expiry-beside-a-writer": sqlite_expiry_beside_a_writer,
+}
+
+
+def _half_old(path: Path) -> sqlite3.Connection:
+    """Finish all runs of a file, every other one long ago; their ids are in the table `old`."""
+    now = datetime.now(UTC)
+    raw = sqlite3.connect(path, isolation_level=None)
+    raw.execute("PRAGMA foreign_keys = ON")
+    raw.execute("CREATE TEMP TABLE old AS SELECT run_id FROM agent_runs WHERE id % 2 = 0")
+    for days, which in ((200, "IN"), (1, "NOT IN")):
+        time = (now - timedelta(days=days)).isoformat(timespec="microseconds")
+        raw.execute(
+            "UPDATE agent_runs SET status = 'completed', finished_at = ? "
+            f"WHERE run_id {which} (SELECT run_id FROM old)",
+            (time,),
+        )
+    raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    return raw
+
+
+def _writes(path: Path, *, expiring: bool = False) -> float:
+    """Return the p95 of single writes of another process, in nanoseconds."""
+    seconds = min(_SECONDS, 1.0 if path.stat().st_size < 20_000_000 else _SECONDS)
+    command = [sys.executable, "-c", _WRITER, str(path), str(seconds)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as writer:
+        if expiring:
+            _expire_for(path, seconds)
+        said, _ = writer.communicate()
+    check(writer.returncode, 0)
+    return float(said)
+
+
+class _EnoughError(Exception):
+    """The writer has ended."""
+
+
+def _expire_for(path: Path, seconds: float) -> None:
+    until = monotonic() + seconds
+
+    def stop(done: int, total: int | None) -> None:
+        if monotonic() > until:
+            raise _EnoughError
+
+    with SQLitePersistence(path) as ours, suppress(_EnoughError):
+        ours.lifecycle.expire(_AGE, check_clock=False, progress=stop)
