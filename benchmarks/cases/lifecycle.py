@@ -5,12 +5,15 @@ from __future__ import annotations
 import sqlite3
 import subprocess
 import sys
-from contextlib import closing, suppress
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from time import monotonic, perf_counter_ns
 
 from benchmarks.cases.sides import Case, check
+from benchmarks.support import fill
 from benchmarks.support.report import Goal, Line, megabytes
 from benchmarks.support.timing import Timing, interleave
 from benchmarks.support.workspace import Workspace
@@ -37,7 +40,8 @@ def sqlite_expiry(work: Workspace) -> list[Line]:
     sizes: list[tuple[int, int]] = []
 
     def theirs() -> int:
-        with work.sqlite_copies(1) as [path], closing(_half_old(path)) as raw:
+        with _half_old(work) as path, closing(sqlite3.connect(path, isolation_level=None)) as raw:
+            raw.execute("PRAGMA foreign_keys = ON")
             begin = perf_counter_ns()
             raw.execute("DELETE FROM agent_run_events WHERE run_id IN (SELECT run_id FROM old)")
             raw.execute("DELETE FROM agent_runs WHERE run_id IN (SELECT run_id FROM old)")
@@ -46,8 +50,7 @@ def sqlite_expiry(work: Workspace) -> list[Line]:
             return perf_counter_ns() - begin
 
     def mine() -> int:
-        with work.sqlite_copies(1) as [path]:
-            _half_old(path).close()
+        with _half_old(work) as path:
             full = path.stat().st_size
             begin = perf_counter_ns()
             with SQLitePersistence(path) as ours:
@@ -78,13 +81,11 @@ def sqlite_expiry(work: Workspace) -> list[Line]:
 
 def sqlite_expiry_beside_a_writer(work: Workspace) -> list[Line]:
     def idle() -> float:
-        with work.sqlite_copies(1) as [path]:
-            _half_old(path).close()
+        with _half_old(work) as path:
             return _writes(path)
 
     def busy() -> float:
-        with work.sqlite_copies(1) as [path]:
-            _half_old(path).close()
+        with _half_old(work) as path:
             return _writes(path, expiring=True)
 
     rounds = [(idle(), busy()) for _ in range(work.sizes.slow_repetitions)]
@@ -103,21 +104,29 @@ CASES: dict[str, Case] = {
 }
 
 
-def _half_old(path: Path) -> sqlite3.Connection:
-    """Finish all runs of a file, every other one long ago; their ids are in the table `old`."""
-    now = datetime.now(UTC)
-    raw = sqlite3.connect(path, isolation_level=None)
-    raw.execute("PRAGMA foreign_keys = ON")
-    raw.execute("CREATE TEMP TABLE old AS SELECT run_id FROM agent_runs WHERE id % 2 = 0")
-    for days, which in ((200, "IN"), (1, "NOT IN")):
-        time = (now - timedelta(days=days)).isoformat(timespec="microseconds")
-        raw.execute(
-            "UPDATE agent_runs SET status = 'completed', finished_at = ? "
-            f"WHERE run_id {which} (SELECT run_id FROM old)",
-            (time,),
-        )
-    raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-    return raw
+@contextmanager
+def _half_old(work: Workspace) -> Iterator[Path]:
+    """Return a file of finished runs, of which the first half ended long ago.
+
+    The table `old` has their ids.
+    """
+    half = max(work.sizes.runs // 2, 1)
+    with tempfile.TemporaryDirectory(dir=work.directory) as folder:
+        path = Path(folder, "runs.db")
+        # One after the other, as time fills a table: old events share no page with new ones.
+        first, second = fill.events(half, 1_000), fill.events(half, 1_000, first=half)
+        fill.sqlite_file(path, [*first, *second])
+        with closing(sqlite3.connect(path, isolation_level=None)) as raw:
+            raw.execute("CREATE TABLE old AS SELECT run_id FROM agent_runs LIMIT ?", (half,))
+            for days, which in ((200, "IN"), (1, "NOT IN")):
+                end = datetime.now(UTC) - timedelta(days=days)
+                raw.execute(
+                    "UPDATE agent_runs SET status = 'completed', finished_at = ? "
+                    f"WHERE run_id {which} (SELECT run_id FROM old)",
+                    (end.isoformat(timespec="microseconds"),),
+                )
+            raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        yield path
 
 
 def _writes(path: Path, *, expiring: bool = False) -> float:

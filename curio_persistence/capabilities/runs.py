@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 from curio_persistence.capabilities.arguments import PayloadFilter, checked_run_id, checked_run_ids
 from curio_persistence.capabilities.batches import encode_all, in_one_transaction
 from curio_persistence.capabilities.capability import Capability
-from curio_persistence.capabilities.record_filter import Condition, FilterKind, containing
 from curio_persistence.capabilities.deletions import audit, bury
+from curio_persistence.capabilities.record_filter import Condition, FilterKind, containing
 from curio_persistence.capabilities.search.indexing import Indexing, Words
 from curio_persistence.capabilities.windows import TimeLike
 from curio_persistence.clock import Clock

@@ -25,7 +25,7 @@ CREATE TABLE {schema}.agent_runs (
     metrics                TEXT,       -- JSON or plain text, as it was given
     user_id                TEXT,
     indexed_at             TIMESTAMPTZ, -- the updated_at of the run in the search index
-    stripped               SMALLINT    -- 1 when a policy has removed the words
+    stripped               SMALLINT    -- 1 when a policy has removed the texts
 );
 
 -- Newest runs of all agents.
@@ -42,8 +42,8 @@ CREATE INDEX agent_runs_by_parent ON {schema}.agent_runs (parent_run_id, created
 -- Finished runs, the oldest first: what expires.
 CREATE INDEX agent_runs_by_finish ON {schema}.agent_runs (finished_at, id)
     WHERE finished_at IS NOT NULL;
--- Finished runs that still have their words, the oldest first.
-CREATE INDEX agent_runs_with_words ON {schema}.agent_runs (finished_at, id)
+-- Finished runs that still have their texts, the oldest first.
+CREATE INDEX agent_runs_with_content ON {schema}.agent_runs (finished_at, id)
     WHERE finished_at IS NOT NULL AND stripped IS NULL;
 -- Runs of one session.
 CREATE INDEX agent_runs_by_session ON {schema}.agent_runs (session_id, created_at, id)

@@ -148,7 +148,7 @@ READS = {
             order=(Order("finished_at"), Order("id")),
             limit=10,
         ),
-        {"agent_runs_with_words"},
+        {"agent_runs_with_content"},
     ),
     "newest usage": Question(lambda p: p.get_llm_usage(), {"agent_llm_usage_by_time"}),
     "newest usage of an agent": Question(

@@ -93,7 +93,7 @@ def test_a_dry_run_says_what_expires_and_changes_nothing(persistence: Persistenc
         "trees": 1,
         "held": 0,
         "unfinished": 0,
-        "words_to_delete": 0,
+        "content_to_delete": 0,
         "bytes_freed": 0,
     }
     done = persistence.lifecycle.expire("90d", pace=1)
@@ -339,7 +339,7 @@ def test_words_go_before_numbers(persistence: Persistence) -> None:
     persistence.append_event("middle", "agent", "metric", payload={"name": "hits", "value": 7})
     assert len(persistence.search_text("words", limit=None)) > 900
     before = persistence.get_agent_run_stats()
-    policy = RetentionPolicy(keep="90d", keep_words="14d")
+    policy = RetentionPolicy(keep="90d", keep_content="14d")
     assert RetentionPolicy.from_dict(policy.to_dict()) == policy
     persistence.lifecycle.set_policy(policy)
     planned = persistence.lifecycle.expire(dry_run=True)
@@ -401,7 +401,7 @@ def test_odd_arguments_are_refused(persistence: Persistence, arguments: dict[str
         {"keep": -1},
         {"max_runs": -1},
         {"max_runs": "many"},
-        {"keep_words": "soon"},
+        {"keep_content": "soon"},
         {"status": "running"},
         {"agent_id": 7},
         {"tags": [""]},

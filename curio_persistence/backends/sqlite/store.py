@@ -88,16 +88,16 @@ class SQLiteStore(SQLiteBatches, SQLiteStreams, SQLiteQueries, SQLiteHealth):
                 self._write("PRAGMA wal_checkpoint(PASSIVE)", ())
 
     def release_space(self) -> int:
-        room = self._room()
+        space = self._space()
         # The next writes take empty pages before the file grows: some are left to them.
-        if room.auto_vacuum != INCREMENTAL or room.free * _LEFT <= room.pages:
+        if space.auto_vacuum != INCREMENTAL or space.free * _LEFT <= space.pages:
             return 0
         until = time.monotonic() + _SHORT
         while time.monotonic() < until:
             # Python steps the statement once, which frees one page, however many are asked for.
             for _ in range(_PAGES):
                 self._write("PRAGMA incremental_vacuum(1)", ())
-        return (room.free - self._room().free) * room.page_size
+        return (space.free - self._space().free) * space.page_size
 
     def compact(self) -> None:
         self._check_outside("compact()")

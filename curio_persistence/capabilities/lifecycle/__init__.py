@@ -10,6 +10,7 @@ from itertools import islice
 from typing import Any
 
 from curio_persistence.capabilities.arguments import check_progress, checked_run_id
+from curio_persistence.capabilities.capability import Capability
 from curio_persistence.capabilities.deletions import audit
 from curio_persistence.capabilities.lifecycle.expiring import (
     Expiry,
@@ -38,17 +39,16 @@ _EXPIRE = "expire"
 _AT_ONCE = 100
 """The trees, or sessions, whose rows are counted by one query."""
 _SLOWEST = 0.001
-_WITH_WORDS = (Filter("stripped", "is null"),)
+_WITH_CONTENT = (Filter("stripped", "is null"),)
 _JUMP = timedelta(days=366)
 """A database that stored nothing for longer than this was rather opened with a wrong clock."""
 
 
-class Lifecycle:
+class Lifecycle(Capability):
     """Policies and legal holds, stored in the database; and the deletion of what they let go."""
 
     def __init__(self, store: Store, clock: Clock) -> None:
-        self._store = store
-        self._clock = clock
+        super().__init__(store, clock)
         self._settings = Settings(store, clock)
 
     # --- policies and holds -------------------------------------------------------------------
@@ -137,20 +137,22 @@ class Lifecycle:
         policies = self.policies() if policies is None else list(policies)
         now, holds = self._clock.now(), self._held()
         forest = Forest(self._store, now, policies, holds)
-        wordy = Forest(self._store, now, [p.of_words() for p in policies], holds, _WITH_WORDS)
+        contents = Forest(
+            self._store, now, [p.of_content() for p in policies], holds, _WITH_CONTENT
+        )
         report = ExpireReport(dry_run, forest.cutoff)
-        if check_clock and (forest.cutoff or wordy.cutoff) is not None:
+        if check_clock and (forest.cutoff or contents.cutoff) is not None:
             self._check_clock()
         if dry_run:
             self._plan(forest, report, progress)
             going = {run.run_id for tree in forest.expired() for run in tree.runs}
-            left = (tree for tree in wordy.expired() if tree.root.run_id not in going)
+            left = (tree for tree in contents.expired() if tree.root.run_id not in going)
             report.stripped = sum(len(tree.runs) for tree in left)
         else:
             with self._settings.lease(_EXPIRE) as lease:
                 self._delete(forest, lease, Pace(share), report, progress)
                 stripping = Stripping(self._store, lease, Pace(share))
-                for tree in wordy.expired():
+                for tree in contents.expired():
                     report.stripped += len(tree.runs) if stripping.strip(tree) else 0
             audit(self._store, self._clock, _EXPIRE, "", **report.to_dict())
         return report

@@ -14,7 +14,7 @@ from curio_persistence.errors import InvalidValueError
 from curio_persistence.store.filters import checked_count
 from curio_persistence.tables import RUNS
 
-_LENGTHS = ("keep", "keep_words")
+_LENGTHS = ("keep", "keep_content")
 _UNFINISHED = ("running", "pending")
 
 
@@ -24,7 +24,7 @@ class RetentionPolicy:
 
     `keep` is an age, counted from when a run finished: a timedelta, or text such as `"90d"`.
     `max_runs` is how many runs are kept, the newest ones; child runs are not counted. A policy
-    with neither keeps its runs for ever. `keep_words` is the age at which words are removed from
+    with neither keeps its runs for ever. `keep_content` is the age at which texts are removed from
     runs, events and model calls: prompts, answers and payloads go, numbers, names, statuses and
     times stay. It is for the runs of `agent_id`, with `status`, and with
     one of `tags`; each may be several, and None is any.
@@ -36,7 +36,7 @@ class RetentionPolicy:
     name: str = "default"
     keep: timedelta | str | None = None
     max_runs: int | None = None
-    keep_words: timedelta | str | None = None
+    keep_content: timedelta | str | None = None
     agent_id: str | Collection[str] | None = None
     status: str | Collection[str] | None = None
     tags: str | Collection[str] | None = None
@@ -76,9 +76,9 @@ class RetentionPolicy:
                 known[f"{name}_seconds"] = known.pop(name).total_seconds()
         return known
 
-    def of_words(self) -> RetentionPolicy:
-        """Return the policy by which words expire."""
-        return replace(self, keep=self.keep_words, max_runs=None, keep_words=None)
+    def of_content(self) -> RetentionPolicy:
+        """Return the policy by which texts expire."""
+        return replace(self, keep=self.keep_content, max_runs=None, keep_content=None)
 
     @property
     def age(self) -> timedelta | None:

@@ -1,4 +1,4 @@
-"""Removes the words of trees, and keeps their numbers, names, statuses and times."""
+"""Removes the texts of trees, and keeps their numbers, names, statuses and times."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Stripping:
         self._indexing = Indexing(store)
 
     def strip(self, tree: Tree) -> bool:
-        """Remove the words of a tree; return False if the tree has changed meanwhile."""
+        """Remove the texts of a tree; return False if the tree has changed meanwhile."""
         where = (Filter("run_id", "in", tuple(run.run_id for run in tree.runs)),)
         steps: tuple[tuple[Table[Any], Row], ...] = (
             (EVENTS, {}),
@@ -51,7 +51,7 @@ class Stripping:
         words = self._indexing.words(table, columns)
         groups: dict[tuple[StoredValue, ...], list[int]] = defaultdict(list)
         for row in table.rows(columns):
-            changes = _without_words(table, row)
+            changes = _without_content(table, row)
             if more or any(row.get(name) != value for name, value in changes.items()):
                 groups[tuple(changes.values())].append(int(row["id"] or 0))
         with self._pace.step(), self._store.transaction():
@@ -62,14 +62,14 @@ class Stripping:
             for values, ids in groups.items():
                 of_these = (Filter("id", "in", tuple(ids)),)
                 self._store.update(
-                    table, of_these, dict(zip(table.words, values, strict=True)) | more
+                    table, of_these, dict(zip(table.content, values, strict=True)) | more
                 )
             self._indexing.put_again(table, slots)
         return True
 
 
-def _without_words(table: Table[Any], row: Row) -> Row:
-    """Return what the columns with words become."""
+def _without_content(table: Table[Any], row: Row) -> Row:
+    """Return what the columns with texts become."""
     stripped = dict(row)
     table.strip(stripped)
-    return {name: stripped.get(name, default) for name, default in table.words.items()}
+    return {name: stripped.get(name, default) for name, default in table.content.items()}

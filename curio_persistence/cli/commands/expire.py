@@ -109,7 +109,7 @@ def _tell(place: str, report: ExpireReport) -> None:
     finished = f" that finished before {report.cutoff:%Y-%m-%d %H:%M} UTC" if report.cutoff else ""
     say(f"{place}: {report.runs:,} runs {done}{finished}{with_them and f', with {with_them}'}.")
     if report.stripped:
-        say(f"{report.stripped:,} runs {'lose' if report.dry_run else 'lost'} their words only.")
+        say(f"{report.stripped:,} runs {'lose' if report.dry_run else 'lost'} their texts only.")
     if report.sessions:
         say(f"With them {report.sessions:,} sessions end.")
     if report.held:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = """\
   curio-persistence retention
-  curio-persistence retention set default --keep 90d --keep-words 14d
+  curio-persistence retention set default --keep 90d --keep-content 14d
   curio-persistence retention set failures --keep 52w --status error --status timeout
   curio-persistence retention hold case-7 --run run-42 --reason 'see the lawyers'
   curio-persistence retention release case-7
@@ -50,7 +50,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--max-runs", metavar="N", type=count, help="how many runs, the newest")
     parser.add_argument(
-        "--keep-words",
+        "--keep-content",
         metavar="TIME",
         type=length_of_time,
         help="how long texts are kept; numbers, names and times stay longer",
@@ -98,13 +98,13 @@ def _told(policy: dict[str, Any]) -> str:
         said.append(f"until {_length(int(policy['keep_seconds']))} after their end")
     if "max_runs" in policy:
         said.append(f"the newest {policy['max_runs']:,}")
-    words = ""
-    if "keep_words_seconds" in policy:
-        words = f", their words for {_length(int(policy['keep_words_seconds']))}"
+    texts = ""
+    if "keep_content_seconds" in policy:
+        texts = f", their texts for {_length(int(policy['keep_content_seconds']))}"
     names = {"agent_id": "agent", "status": "status", "tags": "tag"}
     which = [f"{names[name]} {' or '.join(policy[name])}" for name in names if name in policy]
     runs = f"runs of {', '.join(which)}" if which else "all runs"
-    return f"keep {runs} {' and '.join(said) or 'for ever'}{words}"
+    return f"keep {runs} {' and '.join(said) or 'for ever'}{texts}"
 
 
 def _length(seconds: int) -> str:
@@ -123,7 +123,7 @@ def _change(persistence: Persistence, options: Namespace) -> int:
             name,
             keep=options.keep,
             max_runs=options.max_runs,
-            keep_words=options.keep_words,
+            keep_content=options.keep_content,
             agent_id=options.agent,
             status=options.status,
             tags=options.tag,

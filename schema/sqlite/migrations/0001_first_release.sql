@@ -38,7 +38,7 @@ CREATE TABLE agent_runs (
     user_id                TEXT,
     -- The updated_at of the run in the search index.
     indexed_at             TEXT CHECK (indexed_at GLOB '????-??-??T??:??:??.??????+00:00'),
-    stripped               INTEGER     -- 1 when a policy has removed the words
+    stripped               INTEGER     -- 1 when a policy has removed the texts
 ) STRICT;
 
 -- Newest runs of all agents.
@@ -55,8 +55,8 @@ CREATE INDEX agent_runs_by_parent ON agent_runs (parent_run_id, created_at)
 -- Finished runs, the oldest first: what expires.
 CREATE INDEX agent_runs_by_finish ON agent_runs (finished_at)
     WHERE finished_at IS NOT NULL;
--- Finished runs that still have their words, the oldest first.
-CREATE INDEX agent_runs_with_words ON agent_runs (finished_at)
+-- Finished runs that still have their texts, the oldest first.
+CREATE INDEX agent_runs_with_content ON agent_runs (finished_at)
     WHERE finished_at IS NOT NULL AND stripped IS NULL;
 -- Runs of one session.
 CREATE INDEX agent_runs_by_session ON agent_runs (session_id, created_at)
