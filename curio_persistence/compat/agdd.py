@@ -13,7 +13,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from math import inf
 from pathlib import Path
 from threading import Lock
@@ -206,7 +206,12 @@ class CurioStorageBackend(StorageBackend):
     @property
     def capabilities(self) -> StorageCapabilities:
         """Return what this backend can do; whether it can search is known once it is open."""
-        return StorageCapabilities(query_metrics=True, search_text=self._can_search, streaming=True)
+        return StorageCapabilities(
+            query_metrics=True,
+            search_text=self._can_search,
+            lifecycle_policy=True,
+            streaming=True,
+        )
 
     @property
     def is_closed(self) -> bool:
@@ -393,6 +398,19 @@ class CurioStorageBackend(StorageBackend):
             }
             for point in points
         ]
+
+    async def vacuum(
+        self, hot_days: int = 7, max_disk_mb: int | None = None, dry_run: bool = False
+    ) -> dict[str, Any]:
+        """Delete runs that ended more than so many days ago; see `Lifecycle.expire`.
+
+        Return `dry_run`, `cutoff`, and `runs_to_delete` and so on, or `runs_deleted`.
+        """
+        if max_disk_mb is not None:
+            raise UnsupportedError("Runs expire by hot_days; max_disk_mb is not understood.")
+        persistence = await self._persistence()
+        age = timedelta(days=checked_count("hot_days", hot_days))
+        return (await persistence.lifecycle.expire(age, dry_run=dry_run)).to_dict()
 
 
 class SQLiteStorageBackend(CurioStorageBackend):

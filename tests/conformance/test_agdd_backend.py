@@ -327,12 +327,33 @@ def test_metrics_are_summed_by_the_hour(persistence: Persistence) -> None:
     awaiting(persistence, work)
 
 
+def test_old_runs_are_vacuumed(persistence: Persistence) -> None:
+    async def work(storage: CurioStorageBackend) -> None:
+        for name, days in (("old", 8), ("new", 6)):
+            begin = datetime.now(UTC) - timedelta(days=days)
+            await storage.create_run(name, "agent", started_at=begin)
+            await storage.append_event(name, "agent", "log", begin)
+            await storage.update_run(name, "succeeded", begin)
+        planned = await storage.vacuum(dry_run=True)
+        assert (planned["dry_run"], planned["runs_to_delete"], planned["events_to_delete"]) == (
+            True,
+            1,
+            1,
+        )
+        done = await storage.vacuum(hot_days=7)
+        assert (done["dry_run"], done["runs_deleted"], done["events_deleted"]) == (False, 1, 1)
+        assert done["cutoff"] is not None
+        assert [run["run_id"] for run in await storage.list_runs()] == ["new"]
+
+    awaiting(persistence, work)
+
+
 def test_unsupported_calls_raise(persistence: Persistence) -> None:
     async def work(storage: CurioStorageBackend) -> None:
-        assert not storage.capabilities.lifecycle_policy
+        assert storage.capabilities.lifecycle_policy
         assert not storage.capabilities.archive_artifacts
-        with pytest.raises(UnsupportedError, match="no vacuum"):
-            await storage.vacuum(hot_days=7, dry_run=True)
+        with pytest.raises(UnsupportedError, match="max_disk_mb"):
+            await storage.vacuum(max_disk_mb=7)
         with pytest.raises(NotImplementedError, match="no archive"):
             await storage.archive("s3://bucket/prefix")
 

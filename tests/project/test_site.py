@@ -37,7 +37,7 @@ def test_the_reference_has_every_capability() -> None:
 
 def test_the_index_links_to_every_page() -> None:
     index = (ROOT / "docs/index.md").read_text(encoding="utf-8")
-    linked = set(re.findall(r"\]\((\w+)\.md\)", index))
+    linked = set(re.findall(r"\]\(([\w-]+)\.md\)", index))
     assert linked == {page.stem for page in (ROOT / "docs").glob("*.md")} - {"index"}
 
 

@@ -145,9 +145,9 @@ class Lifecycle(Capability):
             self._check_clock()
         if dry_run:
             self._plan(forest, report, progress)
-            going = {run.run_id for tree in forest.expired() for run in tree.runs}
-            left = (tree for tree in contents.expired() if tree.root.run_id not in going)
-            report.stripped = sum(len(tree.runs) for tree in left)
+            report.stripped = sum(
+                len(tree.runs) for tree in contents.expired() if forest.verdict(tree) != "expired"
+            )
         else:
             with self._settings.lease(_EXPIRE) as lease:
                 self._delete(forest, lease, Pace(share), report, progress)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from curio_persistence.capabilities.lifecycle.policies import RetentionPolicy, by_rank
 from curio_persistence.models import AgentRunStatus
@@ -50,6 +50,9 @@ def _members(columns: Columns) -> list[Member]:
 def _member(values: Sequence[Any]) -> Member:
     tags = frozenset(json.loads(values[_TAGS] or "[]"))
     return Member._make((*values[:_TAGS], tags, *values[_TAGS + 1 :]))
+
+
+Verdict = Literal["kept", "unfinished", "held", "expired"]
 
 
 class Tree(NamedTuple):
@@ -114,7 +117,14 @@ class Forest:
         while True:
             columns = self._store.select(RUNS, where, order=_BY_FINISH, after=after, limit=_PAGE)
             runs = _members(columns)
-            yield from filter(self._is_expired, self._trees_of(runs))
+            for tree in self._trees_of(runs):
+                match self.verdict(tree):
+                    case "expired":
+                        yield tree
+                    case "held":
+                        self.held += 1
+                    case "unfinished":
+                        self.unfinished += 1
             if len(runs) < _PAGE:
                 return
             after = position_of_last(RUNS, _BY_FINISH, columns)
@@ -140,17 +150,14 @@ class Forest:
     def _run_ids(self, where: tuple[Filter, ...]) -> set[str]:
         return {run_id for (run_id,) in self._store.select_columns(RUNS, ("run_id",), where)}
 
-    def _is_expired(self, tree: Tree) -> bool:
+    def verdict(self, tree: Tree) -> Verdict:
+        """Return what becomes of a tree, and why it is kept although no policy keeps it."""
         policy = next((each for each in self._policies if _fits(each, tree.root)), None)
         if policy is None or not self._is_over(policy, tree):
-            return False
+            return "kept"
         if not all(run.is_finished for run in tree.runs):
-            self.unfinished += 1
-            return False
-        if any(map(self._holds.keep, tree.runs)):
-            self.held += 1
-            return False
-        return True
+            return "unfinished"
+        return "held" if any(map(self._holds.keep, tree.runs)) else "expired"
 
     def _is_over(self, policy: RetentionPolicy, tree: Tree) -> bool:
         """Return whether a policy does not keep a tree any more."""
