@@ -128,6 +128,8 @@ SUBJECTS = {
                 "agent_runs_by_parent",
                 "agent_runs_by_session",
                 "agent_runs_by_user",
+                "agent_runs_by_finish",
+                "agent_runs_with_content",
                 "agent_runs_unindexed",
             ),
             Variant("agent_runs_stats", "agent_id, status, id, total_iterations"),
