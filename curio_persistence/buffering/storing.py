@@ -10,12 +10,14 @@ from curio_persistence.errors import (
     ClosedError,
     ConfigurationError,
     CorruptDatabaseError,
+    InvalidValueError,
     MissingRunError,
     NotFoundError,
     SchemaMismatchError,
     StorageFullError,
     UnavailableError,
 )
+from curio_persistence.recording.repair import spelt_row
 from curio_persistence.store.base import Store
 from curio_persistence.store.table import Row, Table
 
@@ -33,6 +35,7 @@ class Kind:
         self, order: int, table: Table[Any], store: Callable[[Sequence[Row]], object]
     ) -> None:
         self.order = order
+        self.table = table
         self.store = store
         self._usual = tuple(name for name in table.content if name in table.always)
         self._rare = tuple(name for name in table.content if name not in table.always)
@@ -69,8 +72,9 @@ STANDING = (
 def store_entries(store: Store, entries: Sequence[Entry]) -> Iterator[tuple[int, Exception | None]]:
     """Store entries together, and in halves if the database refuses one of them.
 
-    Yields how many entries are settled, or 1 and the error that refuses an entry. Raises errors
-    that may pass.
+    One that is refused alone is spelled out in ASCII, as a database's encoding may lack its
+    characters. Yields how many entries are settled, or 1 and the error that refuses an entry.
+    Raises errors that may pass.
     """
     try:
         _store_together(store, entries)
@@ -78,7 +82,7 @@ def store_entries(store: Store, entries: Sequence[Entry]) -> Iterator[tuple[int,
         if isinstance(error, (*PASSING, *STANDING)) and not isinstance(error, MissingRunError):
             raise
         if len(entries) == 1:
-            yield 1, error
+            yield from _store_spelt(store, entries[0], error)
             return
     else:
         yield len(entries), None
@@ -86,6 +90,18 @@ def store_entries(store: Store, entries: Sequence[Entry]) -> Iterator[tuple[int,
     middle = len(entries) // 2
     yield from store_entries(store, entries[:middle])
     yield from store_entries(store, entries[middle:])
+
+
+def _store_spelt(
+    store: Store, entry: Entry, refusal: Exception
+) -> Iterator[tuple[int, Exception | None]]:
+    """Store a refused entry spelled out in ASCII, if this changes it."""
+    kind, rows, size = entry
+    spelt = [spelt_row(kind.table, row) for row in rows]
+    if isinstance(refusal, InvalidValueError) and spelt != list(rows):
+        yield from store_entries(store, [(kind, spelt, size)])
+    else:
+        yield 1, refusal
 
 
 def _store_together(store: Store, entries: Sequence[Entry]) -> None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 
 from curio_persistence.concurrency import forking
 from curio_persistence.errors import UnsupportedError
+from curio_persistence.models import Score
 
 if TYPE_CHECKING:
     from curio_persistence.recording.recorder import RunRecorder
@@ -91,8 +92,8 @@ class Scope:
         See `persistence.scores`, which keeps the latest of each name, source and author.
         """
         span_id = None if self is self._run else self.span_id
-        score = {"name": name, "value": value, "label": label, "comment": comment}
-        self._run._score(score | {"source": source, "author": author, "span_id": span_id})
+        run = self._run
+        run._score(Score(run.run_id, name, value, label, comment, source, author, span_id))
 
     def _start(self) -> None:
         """Record the begin of the block."""

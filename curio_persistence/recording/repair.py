@@ -4,27 +4,37 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from decimal import Decimal
 from numbers import Integral
 from os import PathLike
 from typing import Any
 
 from curio_persistence.errors import InvalidValueError
-from curio_persistence.models import AgentLLMUsage, AgentRun, AgentRunEvent, AgentRunStatus
+from curio_persistence.models import (
+    AgentLLMUsage,
+    AgentRun,
+    AgentRunEvent,
+    AgentRunStatus,
+    Score,
+)
 from curio_persistence.redaction import Redaction
 from curio_persistence.store.codecs import ID_LENGTH, STATUS_LENGTH, decode_text
 from curio_persistence.store.json_text import bool_as_number, json_text, nearest_json
-from curio_persistence.store.table import Table
+from curio_persistence.store.table import Row, Table
 from curio_persistence.tables import EVENTS, RUNS, SCORES, USAGE
 
 _TABLES: dict[type[Any], Table[Any]] = {
     AgentRun: RUNS,
     AgentRunEvent: EVENTS,
     AgentLLMUsage: USAGE,
+    Score: SCORES,
 }
 _REFUSED_IN_NAMES = re.compile("[\x00\ud800-\udfff]")
 _NOT_ASCII = re.compile("[^\x01-\x7f]")
+_JSON_ESCAPE = re.compile(r"\\(.)")
+_set = object.__setattr__
+"""Sets a field of a record, also of a score, which is frozen."""
 _STATUSES = {RUNS.name: AgentRunStatus.COMPLETED.value, USAGE.name: "success"}
 
 
@@ -37,7 +47,7 @@ def repair(record: Any) -> list[str]:
     table = _TABLES[type(record)]
     refused = [name for name in table.names if not _is_accepted(table, name, getattr(record, name))]
     for name in refused:
-        setattr(record, name, _nearest_accepted(table, name, getattr(record, name)))
+        _set(record, name, _nearest_accepted(table, name, getattr(record, name)))
     return refused
 
 
@@ -52,8 +62,34 @@ def spell_out(record: Any, redaction: Redaction) -> list[str]:
     texts = {n: v for n, v in row.items() if isinstance(v, str) and not v.isascii()}
     found = [name for name in table.names if name in texts]
     for name in found:
-        setattr(record, name, _in_ascii(table, name, decode_text(texts[name]) or ""))
+        _set(record, name, _in_ascii(table, name, decode_text(texts[name]) or ""))
     return found
+
+
+def spell_out_names(record: Any, redaction: Redaction) -> list[str]:
+    """Spell out names that are extracted from JSON, and return the names of the fields with them.
+
+    JSON reads `\\u6771` as the character that it spells, so the backslash is doubled.
+    """
+    if not isinstance(record, AgentRunEvent):
+        return []
+    row = redaction.encoder(EVENTS)(record)
+    if all(str(row.get(name)).isascii() for name in EVENTS.extracted):
+        return []
+    data = row["data"] or as_json_text(record.data)  # Without words, names are kept.
+    spelt = _spelt(decode_text(str(data)) or "")
+    record.data = _JSON_ESCAPE.sub(lambda it: rf"\{it[0]}" if it[1] == "u" else it[0], spelt)
+    return ["data"]
+
+
+def spelt_row(table: Table[Any], row: Row) -> Row:
+    """Return an encoded row, with what is not ASCII spelled out; extracted names too."""
+    return {
+        name: table.encode_value(name, _in_ascii(table, name, decode_text(stored) or ""))
+        if isinstance(stored, str) and not stored.isascii()
+        else stored
+        for name, stored in row.items()
+    }
 
 
 def _in_ascii(table: Table[Any], name: str, text: str) -> str | list[str]:
@@ -66,12 +102,6 @@ def _in_ascii(table: Table[Any], name: str, text: str) -> str | list[str]:
 
 def _spelt(text: str) -> str:
     return _NOT_ASCII.sub(lambda found: json.dumps(found[0])[1:-1], text)
-
-
-def nearest_score(score: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields of a score, with the nearest value in place of one that is refused."""
-    refused = {name: v for name, v in score.items() if not _is_accepted(SCORES, name, v)}
-    return {**score, **{n: _nearest_accepted(SCORES, n, v) for n, v in refused.items()}}
 
 
 def _nearest_accepted(table: Table[Any], name: str, value: Any) -> Any:

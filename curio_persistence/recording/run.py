@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from enum import Enum
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from curio_persistence.concurrency import forking
@@ -21,6 +22,7 @@ from curio_persistence.models import (
     AgentRunStatus,
     EventType,
     Level,
+    Score,
 )
 from curio_persistence.recording.breaker import breaker_of
 from curio_persistence.recording.context import Scope, enclosing, innermost
@@ -32,7 +34,12 @@ from curio_persistence.recording.failures import (
     traceback_of,
 )
 from curio_persistence.recording.ids import new_run_id, span_id_of, trace_id_of
-from curio_persistence.recording.repair import as_json_text, nearest_score, repair, spell_out
+from curio_persistence.recording.repair import (
+    as_json_text,
+    repair,
+    spell_out,
+    spell_out_names,
+)
 from curio_persistence.recording.switch import is_disabled
 from curio_persistence.redaction import Redaction
 
@@ -42,7 +49,7 @@ if TYPE_CHECKING:
     from curio_persistence.base import BasePersistence
 
 OnError = Literal["log", "raise"]
-R = TypeVar("R", AgentRun, AgentRunEvent, AgentLLMUsage)
+R = TypeVar("R", AgentRun, AgentRunEvent, AgentLLMUsage, Score)
 
 _LEVELS: Mapping[str, Level] = {
     AgentRunStatus.ERROR: Level.ERROR,
@@ -288,8 +295,14 @@ class RecordedRun(Scope):
         self, write: Callable[[R], None], record: R, refusal: InvalidValueError
     ) -> list[str]:
         """Write a record with nearer values, and return the names of those fields."""
+        redaction: Redaction = getattr(self._persistence, "redaction", None) or Redaction()
+        changes = (
+            repair,
+            partial(spell_out, redaction=redaction),
+            partial(spell_out_names, redaction=redaction),
+        )
         changed: list[str] = []
-        for change in (repair, self._spell_out):
+        for change in changes:
             if not (names := change(record)):
                 continue
             changed += names
@@ -301,31 +314,24 @@ class RecordedRun(Scope):
                 return changed
         raise refusal
 
-    def _spell_out(self, record: R) -> list[str]:
-        redaction: Redaction | None = getattr(self._persistence, "redaction", None)
-        return spell_out(record, redaction or Redaction())
-
-    def _score(self, score: dict[str, Any]) -> None:
+    def _score(self, score: Score) -> None:
         """Store a score of the run, or of a span of it."""
+        self._keep(self._set_score, score)
 
-        def store(score: dict[str, Any]) -> None:
-            scores = getattr(self._persistence, "scores", None)
-            if scores is None:
-                raise UnsupportedError("This persistence keeps no scores.")
-            scores.set(self.run_id, **score)
-
-        if self._is_off:
-            return
-        if self._on_error == "raise":
-            store(score)
-            return
-        try:
-            try:
-                self._breaker.call(store, score)
-            except InvalidValueError:
-                self._breaker.call(store, nearest_score(score))
-        except Exception as error:
-            self._lose(error)
+    def _set_score(self, score: Score) -> None:
+        scores = getattr(self._persistence, "scores", None)
+        if scores is None:
+            raise UnsupportedError("This persistence keeps no scores.")
+        scores.set(
+            score.run_id,
+            score.name,
+            score.value,
+            label=score.label,
+            comment=score.comment,
+            source=score.source,
+            author=score.author,
+            span_id=score.span_id,
+        )
 
     def _lose(self, error: Exception) -> None:
         if self._on_error == "raise":

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
 from time import sleep
+from typing import Any
 from urllib.parse import quote
 
 import psycopg2
@@ -349,3 +350,56 @@ def test_a_recorder_spells_out_what_the_encoding_lacks(latin1: str) -> None:
         assert call.get_data_dict()["args"] == {"q": "東京"}
         [event] = [event for event in persistence.query_events() if event.message]
         assert (event.message, len(event.event_type)) == (r"\u2603", 255)
+
+
+@pytest.mark.parametrize("buffered", [False, True], ids=["direct", "buffered"])
+def test_a_recorder_loses_nothing_that_the_encoding_lacks(latin1: str, buffered: bool) -> None:
+    opened = PostgresPersistence(dsn=latin1)
+    with opened.buffered() if buffered else opened as persistence:
+        with persistence.record_run(agent_id="エージェント", objective="東京") as run:
+            with run.tool("検索", {"q": "東京", "path": "C:\\users"}) as call:
+                call.result = r"\u6771"
+            run.log("tool_call", {"tool_name": "\ud800"})
+            run.metric("温度", 21.5, unit="℃")
+            run.log("注意", {"text": "東京"}, level="状态", message="☃")
+            run.llm_call(model="模型", prompt="東京", response="京都")
+            run.score("品質", label="良", comment="☃")
+            run.finish("完了")
+        stored = persistence.get_agent_run(run.run_id)
+        assert stored is not None
+        assert (run.dropped, stored.status, stored.objective) == (0, "completed", r"\u6771\u4eac")
+        assert stored.final_synthesis_output == r"\u5b8c\u4e86"
+        events = persistence.get_agent_run_events(run.run_id)
+        assert [event.event_type for event in events] == [
+            "run_started",
+            "tool_call_started",
+            "tool_call",
+            "tool_call",
+            "metric",
+            r"\u6ce8\u610f",
+            "run_completed",
+        ]
+        assert tools_of(persistence) == [r"\u691c\u7d22", r"\ud800"]
+        [metric] = persistence.query_metrics(r"\u6e29\u5ea6", "max")
+        assert metric.value == 21.5
+        [usage] = persistence.get_llm_usage(run_id=run.run_id)
+        assert (usage.model, usage.prompt) == (r"\u6a21\u578b", r"\u6771\u4eac")
+        assert usage.response_content == r"\u4eac\u90fd"
+        [score] = persistence.scores.list(run.run_id)
+        assert (score.name, score.label) == (r"\u54c1\u8cea", r"\u826f")
+        assert score.comment == r"\u2603"
+
+
+@pytest.mark.parametrize(
+    "options", [{"capture_content": "metrics-only"}, {"redactor": "keys"}], ids=str
+)
+def test_names_are_kept_that_the_encoding_lacks(latin1: str, options: dict[str, Any]) -> None:
+    with PostgresPersistence(dsn=latin1, **options) as persistence:
+        with persistence.record_run(agent_id="agent") as run, run.tool("検索"):
+            pass
+        assert run.dropped == 0
+        assert tools_of(persistence) == [r"\u691c\u7d22"]
+
+
+def tools_of(persistence: Persistence) -> list[str]:
+    return sorted(persistence.get_agent_run_stats()["tool_metrics"])

@@ -296,13 +296,16 @@ def test_a_metric_that_is_not_a_finite_number_is_counted_as_dropped(
         strict.metric("m", value)
 
 
-def test_an_odd_score_becomes_the_nearest_valid_one(persistence: Persistence) -> None:
+def test_an_odd_score_becomes_the_nearest_valid_one(
+    persistence: Persistence, caplog: pytest.LogCaptureFixture
+) -> None:
     with persistence.record_run(agent_id="agent") as run:
         run.score("passed", True, comment=ValueError("no"), author=7)  # type: ignore[arg-type]
         run.score("share", "0.8")  # type: ignore[arg-type]
         run.score("n" * 300, label=5)  # type: ignore[arg-type]
         run.score("safe", np.bool_(False), author=7)  # type: ignore[arg-type]
         run.score("tone", label=np.bool_(True))  # type: ignore[arg-type]
+    assert "Score.value, comment, author is not as it was given" in caplog.text
     scores = {score.name[:6]: score for score in persistence.scores.list(run.run_id)}
     assert (scores["safe"].value, scores["tone"].label) == (0.0, "true")
     passed = scores["passed"]
