@@ -16,7 +16,7 @@ from curio_persistence.results.computed import computed_table
 from curio_persistence.results.pages import Records
 from curio_persistence.store import codecs
 from curio_persistence.store.base import Store
-from curio_persistence.store.filters import Filter, Where
+from curio_persistence.store.filters import Filter, Measure, Where
 from curio_persistence.store.table import Table
 from curio_persistence.tables import EVENTS, RUNS, USAGE
 from curio_persistence.tables.columns import object_in
@@ -133,8 +133,8 @@ def _failed_model_calls(store: Store, where: Where) -> Iterator[_Failure]:
 def _rows(
     store: Store, table: Table[Any], columns: tuple[str, ...], where: Where
 ) -> Iterator[tuple[Any, ...]]:
-    """Yield columns of the matching rows, in bounded memory: ids first, which an index has."""
-    ids = [ident for (ident,) in store.select_columns(table, ("id",), where)]
+    """Yield columns of the matching rows: first the ids, which an index has, all in memory."""
+    [(ids,)] = store.aggregate(table, (Measure("values", "id"),), where)
     for start in range(0, len(ids), _AT_A_TIME):
         some = tuple(ids[start : start + _AT_A_TIME])
         yield from store.select_columns(table, columns, (Filter("id", "in", some),))
