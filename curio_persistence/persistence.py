@@ -431,7 +431,8 @@ class Persistence(BasePersistence):
         checks = self._store.diagnose(deep=deep)
         if any(found.name == "integrity" and found.level == "error" for found in checks):
             return checks  # What a damaged database says of its runs may be wrong.
-        return [*checks, *self.search.check(deep=deep), self._check_stale_runs()]
+        checks += [*self.search.check(deep=deep), self._check_stale_runs()]
+        return [*checks, self.lifecycle.check()]
 
     def _check_stale_runs(self, older_than: timedelta = timedelta(hours=1)) -> HealthCheck:
         left = self.runs.stale(older_than=older_than, limit=_LOOKED_AT)

@@ -129,3 +129,5 @@ class AsyncLifecycle(Awaited[Lifecycle]):
     hold = awaited(Lifecycle.hold)
     release = awaited(Lifecycle.release)
     expire = awaited(Lifecycle.expire)
+    run_forever = awaited(Lifecycle.run_forever)
+    check = awaited(Lifecycle.check)

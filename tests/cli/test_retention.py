@@ -44,6 +44,16 @@ def test_a_person_is_asked(program: Program, agents_db: str) -> None:
     assert "4 runs deleted that finished" in program.on_terminal(*command, typed="y\n").out
 
 
+def test_a_round_of_the_lifecycle_expires_runs(program: Program, agents_db: str) -> None:
+    command = ("lifecycle", "--once", "--pace", "1")
+    assert program(*command).code == 2
+    done = program(*command, CURIO_RETENTION_DAYS="0.00001")
+    assert done.json()["runs_deleted"] == 4
+    assert "4 runs deleted that finished before" in done.said
+    checks = {check["name"]: check for check in program("doctor").json()}
+    assert "4 runs expired on" in checks["retention"]["message"]
+
+
 def test_policies_and_holds_are_listed(program: Program, agents_db: str) -> None:
     assert program("retention").json() == {"policies": [], "holds": []}
     policy = ("retention", "set", "few", "--max-runs", "3", "--agent", "a", "--agent", "b")

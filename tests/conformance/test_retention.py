@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from threading import Event
 from typing import Any
 
 import pytest
@@ -360,6 +361,53 @@ def test_words_go_before_numbers(persistence: Persistence) -> None:
     run.objective = "words again"
     persistence.update_agent_run("middle", run)
     assert persistence.lifecycle.expire(pace=1).stripped == 2
+
+
+def test_rounds_follow_each_other_until_they_are_stopped(
+    persistence: Persistence, clock: Hands
+) -> None:
+    record(persistence, "old", days=100)
+    record(persistence, "new", days=1)
+    outcomes: list[Any] = []
+    stop = Event()
+
+    def on_round(outcome: Any) -> None:
+        outcomes.append(outcome)
+        if len(outcomes) == 1:
+            clock.move(days=4_000)  # The next round refuses this clock.
+        if len(outcomes) == 2:
+            clock.put(NOON)
+        if len(outcomes) == 3:
+            stop.set()
+
+    persistence.lifecycle.run_forever(
+        timedelta(milliseconds=1),
+        default=RetentionPolicy(keep="90d"),
+        pace=1,
+        stop=stop,
+        on_round=on_round,
+    )
+    assert [getattr(outcome, "runs", None) for outcome in outcomes] == [1, None, 0]
+    assert isinstance(outcomes[1], UnsupportedError)
+    with pytest.raises(InvalidValueError, match="every"):
+        persistence.lifecycle.run_forever("0s")
+
+
+def test_the_check_tells_when_runs_last_expired(persistence: Persistence, clock: Hands) -> None:
+    def told() -> tuple[str, str]:
+        check = persistence.diagnose()[-1]
+        assert check.name == "retention"
+        return check.level, check.message
+
+    assert told() == ("ok", "no policy is stored: runs are kept for ever")
+    record(persistence, "old", days=100)
+    persistence.lifecycle.set_policy(RetentionPolicy(keep="90d"))
+    assert told() == ("warning", "1 policies, but none was used")
+    persistence.lifecycle.expire(pace=1)
+    expected = "1 policies; 1 runs expired on 2026-11-20 12:00 UTC"
+    assert told() == ("ok", expected)
+    clock.move(days=8)
+    assert told() == ("warning", expected)
 
 
 def test_without_a_policy_nothing_expires(persistence: Persistence) -> None:

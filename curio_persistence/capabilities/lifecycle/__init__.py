@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from datetime import datetime, timedelta
 from itertools import islice
+from random import uniform
+from threading import Event
 from typing import Any
 
 from curio_persistence.capabilities.arguments import check_progress, checked_run_id
@@ -24,10 +26,17 @@ from curio_persistence.capabilities.lifecycle.report import ExpireReport
 from curio_persistence.capabilities.lifecycle.settings import Lease, Settings
 from curio_persistence.capabilities.lifecycle.stripping import Stripping
 from curio_persistence.capabilities.lifecycle.trees import Forest, Holds, Tree
+from curio_persistence.capabilities.windows import checked_length
 from curio_persistence.clock import Clock
-from curio_persistence.errors import InvalidValueError, UnsupportedError
+from curio_persistence.errors import (
+    InvalidValueError,
+    PersistenceError,
+    StorageFullError,
+    UnavailableError,
+    UnsupportedError,
+)
 from curio_persistence.progress import Progress
-from curio_persistence.store.base import Store
+from curio_persistence.store.base import HealthCheck, Store
 from curio_persistence.store.codecs import decode_time
 from curio_persistence.store.filters import Filter, Order
 from curio_persistence.store.table import Table
@@ -39,6 +48,8 @@ _EXPIRE = "expire"
 _AT_ONCE = 100
 """The trees, or sessions, whose rows are counted by one query."""
 _SLOWEST = 0.001
+_LONG_AGO = timedelta(days=7)
+_ADVICE = "To expire runs each day: curio-persistence lifecycle"
 _WITH_CONTENT = (Filter("stripped", "is null"),)
 _JUMP = timedelta(days=366)
 """A database that stored nothing for longer than this was rather opened with a wrong clock."""
@@ -110,6 +121,7 @@ class Lifecycle(Capability):
         older_than: timedelta | str | None = None,
         *,
         policies: Collection[RetentionPolicy] | None = None,
+        default: RetentionPolicy | None = None,
         dry_run: bool = False,
         pace: float = 0.05,
         check_clock: bool = True,
@@ -118,9 +130,9 @@ class Lifecycle(Capability):
         """Delete finished runs that no policy keeps, with their events, model calls and scores.
 
         `older_than`, such as `"90d"`, is the age from a run's end; without it the `policies` given
-        decide, or else those that are stored. A run goes together with the runs that it started,
-        and only when all of them are finished and old enough. Their numbers stay in statistics and
-        totals. Other programs that keep copies find a tombstone for each run.
+        decide, or else those that are stored, or else `default`. A run goes together with the runs
+        that it started, and only when all of them are finished and old enough. Their numbers stay
+        in statistics and totals. Other programs that keep copies find a tombstone for each run.
 
         The work is done in transactions of some hundred rows. `pace` is the share of the time for
         which other writers may be kept waiting: 1 is as fast as possible. An expiry that was
@@ -134,7 +146,8 @@ class Lifecycle(Capability):
             policies = [RetentionPolicy("older_than", older_than)]
         check_progress(progress)
         share = _checked_pace(pace)
-        policies = self.policies() if policies is None else list(policies)
+        if policies is None:
+            policies = self.policies() or list(filter(None, [default]))
         now, holds = self._clock.now(), self._held()
         forest = Forest(self._store, now, policies, holds)
         contents = Forest(
@@ -154,8 +167,54 @@ class Lifecycle(Capability):
                 stripping = Stripping(self._store, lease, Pace(share))
                 for tree in contents.expired():
                     report.stripped += len(tree.runs) if stripping.strip(tree) else 0
-            audit(self._store, self._clock, _EXPIRE, "", **report.to_dict())
+            with self._store.transaction():
+                audit(self._store, self._clock, _EXPIRE, "", **report.to_dict())
+                told = {**report.to_dict(), "ended_at": self._clock.now().isoformat()}
+                self._settings.put("report", _EXPIRE, told)
         return report
+
+    def run_forever(
+        self,
+        every: timedelta | str = "1d",
+        *,
+        default: RetentionPolicy | None = None,
+        pace: float = 0.05,
+        stop: Event | None = None,
+        on_round: Callable[[ExpireReport | PersistenceError], object] | None = None,
+    ) -> None:
+        """Expire again and again, until the event `stop` is set.
+
+        A round begins `every` so often, or up to a tenth earlier, so that many programs do not
+        begin at once. Of several programs one works at a time. `on_round` is called with the report
+        of each round, or with the error that ended it, after which the next round tries again.
+        """
+        period = checked_length("every", every)
+        if not period:
+            raise InvalidValueError("every is longer than no time.", field="every")
+        stop = stop or Event()
+        while not stop.is_set():
+            try:
+                outcome: ExpireReport | PersistenceError = self.expire(default=default, pace=pace)
+            except (UnavailableError, UnsupportedError, StorageFullError) as error:
+                outcome = error
+            if on_round is not None:
+                on_round(outcome)
+            stop.wait(period.total_seconds() * uniform(0.9, 1))
+
+    def check(self) -> HealthCheck:
+        """Return what policies there are, and when runs last expired."""
+        count = len(self._settings.of("policy"))
+        policies = f"{count:,} policies" if count else "no policy is stored"
+        report = self._settings.of("report").get(_EXPIRE)
+        if report is None:
+            if not count:
+                return HealthCheck("retention", "ok", f"{policies}: runs are kept for ever")
+            return HealthCheck("retention", "warning", f"{policies}, but none was used", _ADVICE)
+        ended = datetime.fromisoformat(report["ended_at"])
+        said = f"{policies}; {report['runs_deleted']:,} runs expired on {ended:%Y-%m-%d %H:%M} UTC"
+        if count and self._clock.now() - ended > _LONG_AGO:
+            return HealthCheck("retention", "warning", said, _ADVICE)
+        return HealthCheck("retention", "ok", said)
 
     def _plan(self, forest: Forest, report: ExpireReport, progress: Progress | None) -> None:
         """Fill in the report of a dry run."""

@@ -12,7 +12,7 @@ that --pace gives. An expiry that was killed continues when it is started again.
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from curio_persistence.cli.arguments.consent import add_consent_options, agreed
 from curio_persistence.cli.arguments.options import (
@@ -27,7 +27,7 @@ from curio_persistence.cli.terminal.progress import progress_line
 from curio_persistence.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from curio_persistence import ExpireReport, Persistence
+    from curio_persistence import ExpireReport, Persistence, RetentionPolicy
 
 EXAMPLES = """\
   curio-persistence expire --older-than 90d --dry-run
@@ -43,13 +43,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         type=length_of_time,
         help="how long ago a run finished (36h, 90d, 12w), whatever the policies say",
     )
-    parser.add_argument(
-        "--pace",
-        metavar="SHARE",
-        type=float,
-        default=0.05,
-        help="share of the time for which other writers may wait (default: 0.05; 1: no pauses)",
-    )
+    add_pace_option(parser)
     parser.add_argument(
         "--no-clock-check",
         action="store_true",
@@ -59,29 +53,38 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_json_option(parser)
 
 
+def add_pace_option(parser: ArgumentParser) -> None:
+    """`--pace`."""
+    parser.add_argument(
+        "--pace",
+        metavar="SHARE",
+        type=float,
+        default=0.05,
+        help="share of the time for which other writers may wait (default: 0.05; 1: no pauses)",
+    )
+
+
 def run(options: Namespace, output: Output) -> int:
     with open_for_reading(options) as persistence:
         report = _expire(persistence, options, dry_run=True)
         everything = report.runs and report.runs == persistence.count_agent_runs()
-    _tell(persistence.location, report)
+    tell(persistence.location, report)
     if everything:
         say("These are all runs of the database.")
     if (report.runs or report.stripped) and agreed(options, "Delete them?"):
         with open_for_work(options) as persistence:
             report = _expire(persistence, options, dry_run=False)
-        _tell(persistence.location, report)
+        tell(persistence.location, report)
     if not output.for_people:
         output.json(report.to_dict())
     return OK
 
 
 def _expire(persistence: Persistence, options: Namespace, *, dry_run: bool) -> ExpireReport:
-    choice: dict[str, Any] = {"older_than": options.older_than}
-    if options.older_than is None:
-        choice = {"policies": _policies(persistence)}
     with progress_line("Looking" if dry_run else "Deleting") as progress:
         return persistence.lifecycle.expire(
-            **choice,
+            options.older_than,
+            default=None if options.older_than else default_policy(persistence),
             dry_run=dry_run,
             pace=options.pace,
             check_clock=not options.no_clock_check,
@@ -89,20 +92,21 @@ def _expire(persistence: Persistence, options: Namespace, *, dry_run: bool) -> E
         )
 
 
-def _policies(persistence: Persistence) -> list[Any]:
+def default_policy(persistence: Persistence) -> RetentionPolicy | None:
+    """Return the policy of the environment; refuse to go on without any."""
     from curio_persistence import retention_from_env
 
-    stored = persistence.lifecycle.policies()
-    found = stored or list(filter(None, [retention_from_env()]))
-    if not found:
+    policy = retention_from_env()
+    if policy is None and not persistence.lifecycle.policies():
         raise ConfigurationError(
             "There is no policy: pass --older-than, set CURIO_RETENTION_DAYS, or store one: "
             "curio-persistence retention set default --keep 90d"
         )
-    return found
+    return policy
 
 
-def _tell(place: str, report: ExpireReport) -> None:
+def tell(place: str, report: ExpireReport) -> None:
+    """Say what a report says."""
     done = "to delete" if report.dry_run else "deleted"
     parts = (("events", report.events), ("model calls", report.usage), ("scores", report.scores))
     with_them = ", ".join(f"{count:,} {name}" for name, count in parts if count)
