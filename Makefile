@@ -23,6 +23,7 @@ PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 # dependencies, pip takes half the time: what is imported is compiled then.
 RUN := $(VENV)/.installed-run
 DEV := $(VENV)/.installed-dev
+ALL := $(VENV)/.installed-all
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
@@ -42,7 +43,7 @@ test: $(DEV) ## Run the tests, on memory, SQLite and PostgreSQL 18
 	$(PYTEST) -m 'not thorough' $(TESTS)
 
 test-all: BACKENDS := all
-test-all: $(DEV) ## Run every test on every backend
+test-all: $(ALL) ## Run every test on every backend
 	$(PYTEST) $(TESTS)
 
 faults: BACKENDS := all
@@ -89,6 +90,10 @@ $(RUN): setup.py setup.cfg | $(BIN)/python
 $(DEV): setup.py setup.cfg | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --editable '.[dev]'
 	@touch $(RUN) $@
+
+$(ALL): setup.py setup.cfg | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --editable '.[dev,proof]'
+	@touch $(RUN) $(DEV) $@
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \

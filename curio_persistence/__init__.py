@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from curio_persistence.archive import archive_runs, restore_runs
     from curio_persistence.base import BasePersistence
     from curio_persistence.buffering.persistence import BufferedPersistence
     from curio_persistence.capabilities.failures import FailureGroup
@@ -119,6 +120,7 @@ __all__ = [
     "UnavailableError",
     "UnsupportedError",
     "UsageTotals",
+    "archive_runs",
     "connect",
     "copy_records",
     "current_run",
@@ -127,6 +129,7 @@ __all__ = [
     "import_costs",
     "import_curio",
     "import_records",
+    "restore_runs",
     "retention_from_env",
     "tool",
 ]
@@ -135,6 +138,7 @@ __version__ = "0.1.0"
 if not TYPE_CHECKING:  # Type checkers see the names above, and no others.
     # Each name is imported when it is first used: a command that shows its help needs none.
     _HOMES = {
+        "archive": "archive_runs restore_runs",
         "base": "BasePersistence",
         "buffering.persistence": "BufferedPersistence",
         "capabilities.failures": "FailureGroup",

@@ -29,7 +29,14 @@ from tests.support.server import ServerUnavailable
 
 _OWN_SERVER = "CURIO_TEST_POSTGRES_DSN"
 _NEWEST = "postgres18"
-_SETTINGS = {"CURIO_DATABASE_URL", "CURIO_REDACT", "CURIO_CAPTURE_CONTENT", "DATABASE_URL"}
+_SETTINGS = {
+    "CURIO_RETENTION_DAYS",
+    "RETENTION_DAYS",
+    "CURIO_DATABASE_URL",
+    "CURIO_REDACT",
+    "CURIO_CAPTURE_CONTENT",
+    "DATABASE_URL",
+}
 
 # The time of an example depends more on the machine than on the code.
 settings.register_profile("curio", deadline=None, max_examples=50 * soak.FACTOR)

@@ -14,12 +14,14 @@ from curio_persistence.aio.persistence import (
 from curio_persistence.aio.recorder import AsyncBlock, AsyncRunRecorder
 from curio_persistence.aio.streams import AsyncEventFeed, AsyncStream
 from curio_persistence.aio.transfers import (
+    archive_runs,
     copy_records,
     export_records,
     import_agdd,
     import_costs,
     import_curio,
     import_records,
+    restore_runs,
 )
 from curio_persistence.recording import context
 from curio_persistence.redaction import CaptureContent, Redactor
@@ -32,6 +34,7 @@ __all__ = [
     "AsyncRunRecorder",
     "AsyncStream",
     "ConnectContext",
+    "archive_runs",
     "connect",
     "copy_records",
     "current_run",
@@ -40,6 +43,7 @@ __all__ = [
     "import_costs",
     "import_curio",
     "import_records",
+    "restore_runs",
 ]
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Collection
-from datetime import tzinfo
+from datetime import timedelta, tzinfo
 from functools import partial
 from threading import Event
 from typing import Any, BinaryIO, TypeVar
@@ -53,6 +53,60 @@ async def export_records(
             snapshot=snapshot,
             progress=tell,
             **filters,
+        ),
+        progress,
+    )
+
+
+async def archive_runs(
+    persistence: AsyncPersistence,
+    destination: Source,
+    *,
+    older_than: timedelta | str | None = None,
+    default: blocking.RetentionPolicy | None = None,
+    dry_run: bool = False,
+    pace: float = 0.05,
+    check_clock: bool = True,
+    progress: Progress | None = None,
+) -> blocking.ExpireReport:
+    """Move runs into an archive, as `curio_persistence.archive_runs` does.
+
+    Cancelled, it loses nothing; the same call finishes.
+    """
+    source = _under(persistence)
+    return await _apart(
+        persistence,
+        lambda tell: blocking.archive_runs(
+            source,
+            destination,
+            older_than=older_than,
+            default=default,
+            dry_run=dry_run,
+            pace=pace,
+            check_clock=check_clock,
+            progress=tell,
+        ),
+        progress,
+    )
+
+
+async def restore_runs(
+    persistence: AsyncPersistence,
+    destination: Source,
+    run_ids: Collection[str],
+    *,
+    source: str | None = None,
+    progress: Progress | None = None,
+) -> blocking.ImportReport:
+    """Bring runs back from an archive, as `curio_persistence.restore_runs` does.
+
+    Cancelled, it stores nothing.
+    """
+    target = _under(persistence)
+    return await _apart(
+        persistence,
+        lambda tell: blocking.restore_runs(
+            target, destination, run_ids, source=source, progress=tell
         ),
         progress,
     )

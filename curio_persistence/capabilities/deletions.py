@@ -9,14 +9,36 @@ from functools import cache
 
 from curio_persistence.clock import Clock
 from curio_persistence.store.base import Store
-from curio_persistence.tables import AUDIT_LOG, TOMBSTONES
+from curio_persistence.store.filters import Filter
+from curio_persistence.tables import AUDIT_LOG, RUNS, TOMBSTONES
 from curio_persistence.tables.lifecycle import audit_row, tombstone_row
 
 
-def bury(store: Store, clock: Clock, run_ids: Iterable[str], reason: str) -> None:
+def bury(
+    store: Store,
+    clock: Clock,
+    run_ids: Iterable[str],
+    reason: str,
+    archive: str | None = None,
+) -> None:
     """Store a tombstone for each run, inside the transaction that deletes it."""
     now = clock.now()
-    store.insert_many(TOMBSTONES, [tombstone_row(run_id, reason, now) for run_id in run_ids])
+    rows = [tombstone_row(run_id, reason, archive, now) for run_id in run_ids]
+    store.insert_many(TOMBSTONES, rows)
+
+
+def expired_here(store: Store, run_ids: Iterable[str | None]) -> set[str]:
+    """Return those of the runs that expired in this database, and were not stored again since.
+
+    Records from elsewhere would bring these back, although their numbers are in the totals.
+    """
+    ids = tuple({run_id for run_id in run_ids if run_id is not None})
+    stones = (Filter("run_id", "in", ids), Filter("reason", "=", "expired"))
+    gone = {run_id for (run_id,) in store.select_columns(TOMBSTONES, ("run_id",), stones)}
+    if gone:
+        stored = (Filter("run_id", "in", tuple(gone)),)
+        gone -= {run_id for (run_id,) in store.select_columns(RUNS, ("run_id",), stored)}
+    return gone
 
 
 def audit(store: Store, clock: Clock, action: str, target: str, **details: object) -> None:

@@ -193,7 +193,12 @@ def _expired_calls(
     for row in expired_groups(store, "call", numbers, where, known):
         values = iter(row[: len(known)])
         of_columns = (None if column == "run_id" else next(values) for column in columns)
-        yield (*of_columns, *row[len(known) : -1], row[-1] // 1000)
+        # The totals have "" for an agent that a call did not name.
+        named = (
+            value or None if column == "agent_id" else value
+            for column, value in zip(columns, of_columns, strict=True)
+        )
+        yield (*named, *row[len(known) : -1], row[-1] // 1000)
 
 
 def _expired_runs(

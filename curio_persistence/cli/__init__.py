@@ -68,6 +68,8 @@ _COMMANDS = {
     "index": "index what search has not indexed yet, or switch it on or off",
     "delete": "delete runs, those that are named or old",
     "expire": "delete runs that no retention policy keeps",
+    "archive": "move runs that no retention policy keeps into an archive",
+    "restore": "bring runs back from an archive",
     "lifecycle": "expire runs again and again, once a day",
     "retention": "list and change retention policies and legal holds",
     "abandon": "close runs whose agent is gone",

@@ -13,7 +13,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from math import inf
 from pathlib import Path
 from threading import Lock
@@ -33,6 +33,9 @@ __all__ = [
     "close_storage_backend",
     "get_storage_backend",
 ]
+
+
+_MOST_DAYS = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -409,7 +412,7 @@ class CurioStorageBackend(StorageBackend):
         if max_disk_mb is not None:
             raise UnsupportedError("Runs expire by hot_days; max_disk_mb is not understood.")
         persistence = await self._persistence()
-        age = timedelta(days=checked_count("hot_days", hot_days))
+        age = f"{min(checked_count('hot_days', hot_days), _MOST_DAYS)}d"
         return (await persistence.lifecycle.expire(age, dry_run=dry_run)).to_dict()
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from io import StringIO
 from typing import Any, BinaryIO
 
@@ -30,6 +30,9 @@ KIND_OF: Mapping[Table[Any], str] = {
 
 _GROUP_BYTES = 16 << 20
 """Bytes in memory of what is written to a Parquet or Arrow file at a time."""
+
+_GROUP_ROWS = 20_000
+"""About how many rows such a group has."""
 
 _EMPTY = "\0"
 """Stands for an empty text until it is written, because `csv` would write it like None. No stored
@@ -78,12 +81,23 @@ def write_csv(file: BinaryIO, table: Table[Any], pieces: Iterable[Columns]) -> N
         file.write(text.getvalue().replace(_EMPTY, '""').encode())
 
 
-def write_parquet(file: BinaryIO, table: Table[Any], pieces: Iterable[Columns]) -> None:
-    """Compressed with zstd, in groups of rows that fit into memory."""
+def write_parquet(
+    file: BinaryIO,
+    table: Table[Any],
+    pieces: Iterable[Columns],
+    *,
+    blooms: Collection[str] = (),
+) -> None:
+    """Compressed with zstd, in groups of rows that fit into memory.
+
+    The columns `blooms` get a Bloom filter, by which a reader skips groups without a value.
+    """
     schema = arrow_schema(table)  # Which says what to install where pyarrow is missing.
     from pyarrow.parquet import ParquetWriter
 
-    with ParquetWriter(file, schema, compression="zstd") as writer:
+    filters = {name: {"ndv": _GROUP_ROWS, "fpp": 0.01} for name in blooms if name in table.names}
+    options: dict[str, Any] = {"bloom_filter_options": filters} if filters else {}
+    with ParquetWriter(file, schema, compression="zstd", **options) as writer:
         for group in _groups(table, pieces):
             writer.write_table(group)
 

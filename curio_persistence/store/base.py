@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, ClassVar, Literal, NamedTuple
 
@@ -330,6 +330,14 @@ class Store(ABC):
         The rows stored under it are visible from then on. A store does nothing if a transaction
         excludes all other writers anyway.
         """
+
+    def lock_rows(self, table: Table[Any], ids: Collection[int]) -> set[int]:
+        """Lock rows, inside a transaction, against changes and new references; return their ids.
+
+        Rows that another transaction has locked, or deleted, are left out. A store does nothing if
+        a transaction excludes all other writers anyway.
+        """
+        return set(ids)
 
     def try_advisory_lock(self, purpose: str) -> bool:
         """Acquire, inside a transaction, the lock for this purpose, or return False at once."""

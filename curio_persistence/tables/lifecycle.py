@@ -117,7 +117,7 @@ TOMBSTONES = Table(
     ),
     order=(Order("id"),),
     ages_by="created_at",
-    lookups=(),
+    lookups=("run_id",),
     ddl="tombstones.sql",
 )
 EXPIRED_TOTALS = Table(
@@ -159,9 +159,9 @@ def setting_row(kind: str, name: str, settings: str, updated_at: datetime) -> Ro
     return LIFECYCLE.encode(LifecycleSetting(kind, name, settings, updated_at))
 
 
-def tombstone_row(run_id: str, reason: str, created_at: datetime) -> Row:
+def tombstone_row(run_id: str, reason: str, archived_in: str | None, created_at: datetime) -> Row:
     """Return the row that tells of a deleted run."""
-    return TOMBSTONES.encode(Tombstone(run_id, reason, None, created_at))
+    return TOMBSTONES.encode(Tombstone(run_id, reason, archived_in, created_at))
 
 
 def audit_row(

@@ -7,3 +7,6 @@ CREATE TABLE {schema}.agent_tombstones (
     archived_in TEXT,                  -- where an archive has the run
     created_at  TIMESTAMPTZ NOT NULL
 );
+
+-- Imports and copies ask whether a run has expired.
+CREATE INDEX agent_tombstones_by_run ON {schema}.agent_tombstones (run_id);

@@ -7,3 +7,6 @@ CREATE TABLE agent_tombstones (
     archived_in TEXT,                  -- where an archive has the run
     created_at  TEXT NOT NULL CHECK (created_at GLOB '????-??-??T??:??:??.??????+00:00')
 ) STRICT;
+
+-- Imports and copies ask whether a run has expired.
+CREATE INDEX agent_tombstones_by_run ON agent_tombstones (run_id);

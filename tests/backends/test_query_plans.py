@@ -129,6 +129,9 @@ READS = {
         sorts=True,
         leaving_out=True,
     ),
+    "runs that have expired": Question(
+        lambda p: p._transfers.expired(["run 7"]), {"agent_tombstones_by_run"}
+    ),
     "runs that finished first": Question(
         lambda p: p._store.select(
             tables.RUNS,

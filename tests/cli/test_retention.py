@@ -28,13 +28,17 @@ def test_without_a_policy_it_says_how_to_get_one(program: Program, agents_db: st
 
 def test_the_environment_is_a_policy_unless_one_is_stored(program: Program, agents_db: str) -> None:
     command = ("expire", "--dry-run")
-    assert program(*command, CURIO_RETENTION_DAYS="0.00001").json()["runs_to_delete"] == 4
+    found = program(*command, CURIO_RETENTION_DAYS="1")
+    assert found.json()["runs_to_delete"] == 4
+    assert "Policy CURIO_RETENTION_DAYS: keep all runs until 1 days after their end." in found.said
     assert program(*command, RETENTION_DAYS="36500").json()["runs_to_delete"] == 0
+    assert "RETENTION_DAYS" in program("retention", RETENTION_DAYS="7").said
     assert program(*command, CURIO_RETENTION_DAYS="0").code == 2
-    wrong = program(*command, CURIO_RETENTION_DAYS="soon")
-    assert (wrong.code, "a number of days" in wrong.said) == (2, True)
+    for odd in ("soon", "1e-9", "-1", "1.5", "99999999"):
+        wrong = program(*command, CURIO_RETENTION_DAYS=odd)
+        assert (wrong.code, "a whole number of days" in wrong.said) == (2, True)
     assert program("retention", "set", "default", "--keep", "9999w").code == 0
-    assert program(*command, CURIO_RETENTION_DAYS="0.00001").json()["runs_to_delete"] == 0
+    assert program(*command, CURIO_RETENTION_DAYS="1").json()["runs_to_delete"] == 0
 
 
 def test_a_person_is_asked(program: Program, agents_db: str) -> None:
@@ -47,7 +51,7 @@ def test_a_person_is_asked(program: Program, agents_db: str) -> None:
 def test_a_round_of_the_lifecycle_expires_runs(program: Program, agents_db: str) -> None:
     command = ("lifecycle", "--once", "--pace", "1")
     assert program(*command).code == 2
-    done = program(*command, CURIO_RETENTION_DAYS="0.00001")
+    done = program(*command, CURIO_RETENTION_DAYS="1")
     assert done.json()["runs_deleted"] == 4
     assert "4 runs deleted that finished before" in done.said
     checks = {check["name"]: check for check in program("doctor").json()}
@@ -57,10 +61,11 @@ def test_a_round_of_the_lifecycle_expires_runs(program: Program, agents_db: str)
 def test_policies_and_holds_are_listed(program: Program, agents_db: str) -> None:
     assert program("retention").json() == {"policies": [], "holds": []}
     policy = ("retention", "set", "few", "--max-runs", "3", "--agent", "a", "--agent", "b")
-    assert "keep runs of agent a or b the newest 3." in program(*policy).said
+    assert "keep runs of agent a or b while they are among the newest 3." in program(*policy).said
     assert program("retention", "set", "all", "--keep", "36h", "--tag", "x").code == 0
     hold = ("retention", "hold", "case", "--run", "run-42", "--reason", "counsel")
     assert program(*hold).code == 0
+    assert program("retention", "hold", "case", "--run", "run-4711").code == 3
     assert program("retention", "hold", "audit", "--tag", "audited").code == 0
     assert program("retention").json() == {
         "policies": [
@@ -68,12 +73,12 @@ def test_policies_and_holds_are_listed(program: Program, agents_db: str) -> None
             {"name": "all", "keep_seconds": 129600.0, "tags": ["x"]},
         ],
         "holds": [
-            {"name": "case", "run_id": "run-42", "reason": "counsel"},
-            {"name": "audit", "tag": "audited", "reason": ""},
+            {"name": "case", "run_ids": ["run-42"], "tags": [], "reason": "counsel"},
+            {"name": "audit", "run_ids": [], "tags": ["audited"], "reason": ""},
         ],
     }
     assert program.on_terminal("retention").lines == [
-        "policy few: keep runs of agent a or b the newest 3",
+        "policy few: keep runs of agent a or b while they are among the newest 3",
         "policy all: keep runs of tag x until 36 hours after their end",
         "hold case: run run-42 (counsel)",
         "hold audit: runs tagged audited",
@@ -89,7 +94,10 @@ def test_policies_and_holds_are_listed(program: Program, agents_db: str) -> None
     [
         ("retention", "set"),
         ("retention", "hold", "case"),
-        ("retention", "hold", "case", "--run", "r", "--tag", "t"),
+        ("retention", "set", "default"),
+        ("retention", "set", "default", "--keep", "1d", "--reason", "why"),
+        ("retention", "list", "default"),
+        ("retention", "remove", "default", "--tag", "t"),
         ("retention", "keep"),
         ("retention", "set", "p", "--status", "running"),
         ("expire", "--older-than", "0s", "--pace", "0"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from threading import Event
 from typing import Any
 
@@ -13,12 +14,17 @@ from curio_persistence import (
     AgentRun,
     AgentRunEvent,
     BusyError,
+    InMemoryPersistence,
     InvalidValueError,
     Persistence,
     RetentionPolicy,
     UnsupportedError,
+    copy_records,
+    export_records,
+    import_records,
 )
 from curio_persistence.capabilities.lifecycle.settings import Settings
+from curio_persistence.capabilities.lifecycle.stripping import Stripping
 from curio_persistence.clock import Clock
 from curio_persistence.tables import ALL_TABLES, AUDIT_LOG, TOMBSTONES
 from tests.support.hands import Hands
@@ -94,7 +100,7 @@ def test_a_dry_run_says_what_expires_and_changes_nothing(persistence: Persistenc
         "trees": 1,
         "held": 0,
         "unfinished": 0,
-        "content_to_delete": 0,
+        "runs_to_strip": 0,
         "bytes_freed": 0,
     }
     done = persistence.lifecycle.expire("90d", pace=1)
@@ -227,8 +233,8 @@ def test_a_hold_keeps_a_tree_until_it_is_released(persistence: Persistence) -> N
     lifecycle.hold("one", run_id="child", reason="see the lawyers")
     lifecycle.hold("other", tag="case-7")
     assert lifecycle.holds() == {
-        "one": {"run_id": "child", "reason": "see the lawyers"},
-        "other": {"tag": "case-7", "reason": ""},
+        "one": {"run_ids": ["child"], "tags": [], "reason": "see the lawyers"},
+        "other": {"run_ids": [], "tags": ["case-7"], "reason": ""},
     }
     done = lifecycle.expire("90d", pace=1)
     assert (done.runs, done.held) == (1, 2)
@@ -282,9 +288,11 @@ def test_copies_find_tombstones_and_the_audit_log_tells_of_deletions(
     entries = AUDIT_LOG.decode(persistence._store.select(AUDIT_LOG))
     assert [(entry.action, entry.target) for entry in entries] == [
         ("expire", ""),
+        ("expire", ""),
         ("delete", "erased"),
     ]
-    assert '"runs_deleted": 1' in (entries[0].details or "")
+    assert '"keep_seconds": 7776000' in (entries[0].details or "")
+    assert '"runs_deleted": 1' in (entries[1].details or "")
     assert all("@" in entry.actor for entry in entries)
 
 
@@ -363,6 +371,181 @@ def test_words_go_before_numbers(persistence: Persistence) -> None:
     assert persistence.lifecycle.expire(pace=1).stripped == 2
 
 
+def test_expired_runs_are_not_brought_back_by_copies_and_imports(
+    persistence: Persistence, tmp_path: Path
+) -> None:
+    with InMemoryPersistence(clock=persistence.clock) as source:
+        record(source, "old", days=100)
+        record(source, "new", days=1)
+        export_records(source, tmp_path / "all.jsonl")
+        for _ in range(3):
+            copy_records(source, persistence)
+            persistence.lifecycle.expire("90d", pace=1)
+            import_records(tmp_path / "all.jsonl", persistence)
+            assert names(persistence) == ["new"]
+            assert persistence.get_agent_run_stats()["total_runs"] == 2
+            assert persistence.get_agent_run_stats()["total_llm_calls"] == 2
+        record(persistence, "old", days=100)  # The agent itself stores it again.
+        copy_records(source, persistence)
+        assert names(persistence) == ["new", "old"]
+
+
+def test_policies_of_one_name_count_apart(persistence: Persistence) -> None:
+    for age in range(1, 5):
+        record(persistence, f"x{age}", days=age, agent_id="x")
+        record(persistence, f"y{age}", days=age, agent_id="y")
+    policies = [
+        RetentionPolicy(max_runs=3, agent_id="x"),
+        RetentionPolicy(max_runs=1, agent_id="y"),
+    ]
+    persistence.lifecycle.expire(policies=policies, pace=1)
+    assert names(persistence) == ["x1", "x2", "x3", "y1"]
+
+
+def test_of_equal_policies_each_keeps_its_runs(persistence: Persistence) -> None:
+    for days in (1, 20, 400):
+        record(persistence, f"{days}", days=days)
+    policies = [RetentionPolicy("age", keep="52w"), RetentionPolicy("few", max_runs=1)]
+    persistence.lifecycle.expire(policies=policies, pace=1)
+    assert names(persistence) == ["1", "20"]
+
+
+def test_only_finished_runs_that_a_policy_decides_about_are_counted(
+    persistence: Persistence,
+) -> None:
+    for age in range(1, 4):
+        record(persistence, f"audit-{age}", days=age, agent_id="audit")
+        record(persistence, f"running-{age}", days=age, status="running", finished_at=None)
+        record(persistence, f"plain-{age}", days=10 + age)
+    record(persistence, "orphan", days=20, parent_run_id="never stored")
+    policies = [RetentionPolicy(max_runs=2), RetentionPolicy("audit", agent_id="audit")]
+    persistence.lifecycle.expire(policies=policies, pace=1)
+    assert [name for name in names(persistence) if name[:2] in ("pl", "or")] == [
+        "plain-1",
+        "plain-2",
+    ]
+
+
+def test_a_hold_made_meanwhile_is_heeded(persistence: Persistence) -> None:
+    record(persistence, "first", days=101)
+    record(persistence, "second", days=100, tags=["case"])
+
+    def hold(done: int, total: int | None) -> None:
+        persistence.lifecycle.hold("case", run_id="first")
+        persistence.lifecycle.hold("case", tag="case", reason="counsel")
+
+    assert persistence.lifecycle.expire("90d", pace=1, progress=_once(hold)).runs == 0
+    assert names(persistence) == ["first", "second"]
+    assert persistence.lifecycle.holds() == {
+        "case": {"run_ids": ["first"], "tags": ["case"], "reason": "counsel"}
+    }
+
+
+def test_one_record_after_a_jump_of_the_clock_does_not_hide_it(
+    persistence: Persistence, clock: Hands
+) -> None:
+    record(persistence, "run", days=1)
+    persistence.append_event("run", "agent", "log", timestamp=datetime(2099, 1, 1, tzinfo=UTC))
+    clock.move(days=4_000)
+    persistence.create_agent_run(AgentRun("agent", "after the jump"))
+    with pytest.raises(UnsupportedError, match="the clock says 2037"):
+        persistence.lifecycle.expire("90d", pace=1)
+    assert "run" in names(persistence)
+
+
+def test_numbers_beyond_64_bits_do_not_stop_an_expiry(persistence: Persistence) -> None:
+    record(persistence, "old", days=100)
+    for _ in range(2):
+        persistence.log_llm_usage(
+            AgentLLMUsage("agent", "old", input_tokens=2**62, latency_ms=1_700_000_000_000_000_000)
+        )
+    assert persistence.lifecycle.expire("90d", pace=1).runs == 1
+    assert persistence.get_agent_run_stats()["total_llm_calls"] == 3
+
+
+def test_model_calls_without_a_run_go_by_their_age(persistence: Persistence) -> None:
+    for name, days in (("a", 100), ("b", 100), ("a", 1)):
+        persistence.log_llm_usage(
+            AgentLLMUsage(name, None, model="m", cost_usd=1, created_at=NOON - DAY * days)
+        )
+    persistence.log_llm_usage(
+        AgentLLMUsage(None, None, model="m", cost_usd=1, created_at=NOON - DAY * 100)
+    )
+    before = [*map(repr, persistence.usage.totals(group_by=("agent", "day")))]
+    policies = [RetentionPolicy(keep="90d"), RetentionPolicy("b", agent_id="b")]
+    assert persistence.lifecycle.expire(policies=policies, dry_run=True).usage == 2
+    assert persistence.lifecycle.expire(policies=policies, pace=1).usage == 2
+    assert persistence.count_llm_usage() == 2
+    assert [*map(repr, persistence.usage.totals(group_by=("agent", "day")))] == before
+
+
+def test_an_interrupted_removal_of_content_is_completed(persistence: Persistence) -> None:
+    record(persistence, "root", days=20, objective="words")
+    for number in range(5):
+        record(persistence, f"child-{number}", days=20, parent_run_id="root", objective="words")
+    policies = [RetentionPolicy(keep_content="14d")]
+    left = iter(range(9))
+    strip = Stripping._strip_rows
+
+    def stop(self: Any, *arguments: Any) -> Any:
+        if next(left, None) is None:
+            raise ZeroDivisionError
+        return strip(self, *arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Stripping, "_strip_rows", stop)
+        with pytest.raises(ZeroDivisionError):
+            persistence.lifecycle.expire(policies=policies, pace=1)
+    assert persistence.lifecycle.expire(policies=policies, pace=1).stripped == 6
+    assert {run.objective for run in persistence.iter_agent_runs()} == {""}
+    record(persistence, "late", days=20, parent_run_id="root", objective="words")
+    assert persistence.lifecycle.expire(policies=policies, pace=1).stripped == 7
+    assert {run.objective for run in persistence.iter_agent_runs()} == {""}
+
+
+def test_a_newer_value_is_not_replaced_by_a_stripped_one(persistence: Persistence) -> None:
+    record(persistence, "run", days=20, objective="words", metrics={"n": 1})
+    with pytest.MonkeyPatch.context() as patch:
+        as_read = Stripping._as_read
+
+        def patch_first(self: Any, table: Any, rows: Any) -> Any:
+            if table.name == "agent_runs":
+                persistence.runs.patch("run", metrics={"n": 2})
+            return as_read(self, table, rows)
+
+        patch.setattr(Stripping, "_as_read", patch_first)
+        persistence.lifecycle.expire(policies=[RetentionPolicy(keep_content="14d")], pace=1)
+    run = persistence.get_agent_run("run")
+    assert run is not None
+    assert run.metrics == '{"n": 2}'
+    assert run.objective == "words"
+    persistence.lifecycle.expire(policies=[RetentionPolicy(keep_content="14d")], pace=1)
+    run = persistence.get_agent_run("run")
+    assert run is not None
+    assert (run.objective, run.metrics) == ("", '{"n": 2}')
+
+
+def test_comments_of_scores_are_content(persistence: Persistence) -> None:
+    record(persistence, "run", days=20)
+    persistence.scores.set("run", "helpful", 0.5, comment="words")
+    persistence.lifecycle.expire(policies=[RetentionPolicy(keep_content="14d")], pace=1)
+    [score] = persistence.scores.list("run")
+    assert (score.value, score.comment) == (0.5, None)
+
+
+def test_an_interrupted_expiry_is_in_the_audit_log(persistence: Persistence) -> None:
+    record(persistence, "old", days=100)
+
+    def stop(done: int, total: int | None) -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        persistence.lifecycle.expire("90d", pace=1, progress=stop)
+    [entry] = AUDIT_LOG.decode(persistence._store.select(AUDIT_LOG))
+    assert entry.action == "expire"
+    assert "keep_seconds" in (entry.details or "")
+
+
 def test_rounds_follow_each_other_until_they_are_stopped(
     persistence: Persistence, clock: Hands
 ) -> None:
@@ -426,6 +609,8 @@ def test_without_a_policy_nothing_expires(persistence: Persistence) -> None:
         {"older_than": -DAY},
         {"older_than": 90},
         {"older_than": "1d", "policies": []},
+        {"policies": [{"keep": "1d"}]},
+        {"policies": RetentionPolicy(max_runs=0).to_dict()},
         {"older_than": "1d", "pace": 0},
         {"older_than": "1d", "pace": 1.5},
         {"older_than": "1d", "pace": True},
@@ -463,7 +648,15 @@ def test_odd_policies_are_refused(persistence: Persistence, policy: dict[str, An
 
 @pytest.mark.before_io
 def test_a_hold_is_of_a_run_or_a_tag(persistence: Persistence) -> None:
-    for what in ({}, {"run_id": "a", "tag": "b"}, {"tag": ""}, {"run_id": ""}):
+    odd: tuple[dict[str, Any], ...] = (
+        {},
+        {"run_id": "a", "tag": "b"},
+        {"tag": ""},
+        {"run_id": ""},
+        {"run_id": "a", "reason": None},
+        {"run_id": "a", "reason": NOON},
+    )
+    for what in odd:
         with pytest.raises(InvalidValueError):
             persistence.lifecycle.hold("odd", **what)
     with pytest.raises(InvalidValueError, match="A policy is a RetentionPolicy"):

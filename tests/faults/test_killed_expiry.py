@@ -10,7 +10,15 @@ from typing import Any
 
 import pytest
 
-from curio_persistence import AgentLLMUsage, AgentRun, AgentRunEvent, Persistence, connect
+from curio_persistence import (
+    AgentLLMUsage,
+    AgentRun,
+    AgentRunEvent,
+    Persistence,
+    archive_runs,
+    connect,
+    restore_runs,
+)
 from curio_persistence.clock import Clock, utc_now
 from curio_persistence.tables import TOMBSTONES
 from tests.support import soak
@@ -100,6 +108,38 @@ def test_a_killed_expiry_is_completed_by_the_next(url: str) -> None:
             stone.run_id for stone in TOMBSTONES.decode(persistence._store.select(TOMBSTONES))
         ]
         assert len(stones) == len(set(stones)) == RUNS // 4 * 3 * 2
+
+
+ARCHIVE = """
+from datetime import timedelta
+from curio_persistence.clock import Clock, utc_now
+later = timedelta(seconds=int(sys.argv[2]))
+with connect(sys.argv[1]) as persistence:
+    persistence.clock = Clock(lambda: utc_now() + later)
+    print("begun", flush=True)
+    archive_runs(persistence, sys.argv[3], older_than="90d", pace=1)
+"""
+
+
+def test_a_killed_archiver_is_completed_by_the_next(url: str, tmp_path: Path) -> None:
+    place = tmp_path / "archive"
+    with connect(url) as persistence:
+        fill(persistence)
+        before = totals(persistence)
+        old = [run.run_id for run in persistence.iter_agent_runs(until="50d")]
+        hashes = sorted(persistence.runs.hashes(old))
+        for attempt in range(KILLS):
+            with Child(ARCHIVE, url, str(attempt * 31), place) as archiver:
+                assert archiver.read() == "begun"
+                time.sleep(random.uniform(0.05, 1.0))
+            assert totals(persistence) == before
+        persistence.clock = Clock(lambda: utc_now() + timedelta(seconds=KILLS * 31))
+        archive_runs(persistence, place, older_than="90d", pace=1)
+        assert persistence.count_agent_runs() == RUNS // 4 * 2
+        report = restore_runs(persistence, place, old)
+        assert report.runs == len(old)
+        assert sorted(persistence.runs.hashes(old)) == hashes
+        assert totals(persistence) == before
 
 
 def _check_that_trees_are_whole(persistence: Persistence) -> None:

@@ -90,6 +90,7 @@ NAMES = [
     "UnavailableError",
     "UnsupportedError",
     "UsageTotals",
+    "archive_runs",
     "connect",
     "copy_records",
     "current_run",
@@ -98,6 +99,7 @@ NAMES = [
     "import_costs",
     "import_curio",
     "import_records",
+    "restore_runs",
     "retention_from_env",
     "tool",
 ]

@@ -7,7 +7,7 @@ statement, no session lock), so pgbouncer's transaction mode works.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -83,6 +83,13 @@ class PostgresStore(PostgresCopy, PostgresQueries, PostgresDDL):
         key = lock_key(f"{self._schema_name} {purpose}")
         [(locked,)] = self._read("SELECT pg_try_advisory_xact_lock(%s)", (key,))
         return bool(locked)
+
+    def lock_rows(self, table: Table[Any], ids: Collection[int]) -> set[int]:
+        sql = (
+            f"SELECT id FROM {self._qualified(table.name)} WHERE id = ANY(%s::bigint[]) "
+            "FOR UPDATE SKIP LOCKED"
+        )
+        return {ident for (ident,) in self._read(sql, (list(ids),))}
 
     @property
     def search_index(self) -> PostgresSearchIndex:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from datetime import datetime, timedelta
 from itertools import islice
 from random import uniform
@@ -15,8 +15,9 @@ from curio_persistence.capabilities.arguments import check_progress, checked_run
 from curio_persistence.capabilities.capability import Capability
 from curio_persistence.capabilities.deletions import audit
 from curio_persistence.capabilities.lifecycle.expiring import (
+    Archiver,
     Expiry,
-    Pace,
+    Steps,
     count_rows,
     give_space_back,
     runs_of_sessions,
@@ -37,14 +38,19 @@ from curio_persistence.errors import (
 )
 from curio_persistence.progress import Progress
 from curio_persistence.store.base import HealthCheck, Store
-from curio_persistence.store.codecs import decode_time
-from curio_persistence.store.filters import Filter, Order
+from curio_persistence.store.codecs import decode_time, encode_time
+from curio_persistence.store.filters import Filter, Order, Where
 from curio_persistence.store.table import Table
-from curio_persistence.tables import EVENTS, RUNS
+from curio_persistence.tables import EVENTS, RUNS, USAGE
 
 __all__ = ["ExpireReport", "Lifecycle", "RetentionPolicy"]
 
 _EXPIRE = "expire"
+Counted = tuple[Tree, dict[str, int]]
+"""A tree, and the number of rows that it has in other tables."""
+
+_ARCHIVED = 20_000
+"""About how many rows are archived together."""
 _AT_ONCE = 100
 """The trees, or sessions, whose rows are counted by one query."""
 _SLOWEST = 0.001
@@ -73,13 +79,10 @@ class Lifecycle(Capability):
 
     def set_policy(self, policy: RetentionPolicy) -> None:
         """Store a policy in place of an earlier one of its name."""
-        if not isinstance(policy, RetentionPolicy):
-            raise InvalidValueError(
-                f"A policy is a RetentionPolicy, not a {type(policy).__name__}.", field="policy"
-            )
-        with self._store.transaction():
+        [policy] = _checked_policies([policy])
+        with self._settings.changing():
             self._settings.put("policy", policy.name, policy.to_dict())
-            audit(self._store, self._clock, "policy", policy.name, **policy.to_dict())
+            audit(self._store, self._clock, "set policy", policy.name, **policy.to_dict())
 
     def remove_policy(self, name: str) -> bool:
         """Remove a policy; return False if there is none of this name."""
@@ -90,29 +93,47 @@ class Lifecycle(Capability):
     ) -> None:
         """Keep a run, or all runs with a tag, and their trees, whatever the policies say.
 
-        Runs on hold can still be deleted one by one, by `delete_agent_run`.
+        What is held under one name adds up. Runs on hold can still be deleted one by one, by
+        `delete_agent_run`.
         """
         if (run_id is None) is (tag is None):
             raise InvalidValueError("A hold is of a run_id or of a tag.", field="run_id")
-        held = {"run_id": checked_run_id(run_id)} if tag is None else {"tag": _checked_tag(tag)}
-        with self._store.transaction():
-            self._settings.put("hold", name, {**held, "reason": reason})
-            audit(self._store, self._clock, "hold", name, **held, reason=reason)
+        if not isinstance(name, str) or not name or not isinstance(reason, str):
+            raise InvalidValueError("A hold has a name, and its reason is a text.", field="name")
+        runs = [] if run_id is None else [checked_run_id(run_id)]
+        tags = [] if tag is None else [_checked_tag(tag)]
+        with self._settings.changing():
+            known = self.holds().get(name, {"run_ids": [], "tags": [], "reason": ""})
+            held = {
+                "run_ids": sorted({*known["run_ids"], *runs}),
+                "tags": sorted({*known["tags"], *tags}),
+                "reason": reason or known["reason"],
+            }
+            self._settings.put("hold", name, held)
+            audit(self._store, self._clock, "hold", name, **held)
 
     def release(self, name: str) -> bool:
         """Remove a hold; return False if there is none of this name."""
         return self._remove("hold", name)
 
     def holds(self) -> dict[str, dict[str, Any]]:
-        """Return the holds by name: each has `run_id` or `tag`, and `reason`."""
+        """Return the holds by name: each has `run_ids`, `tags` and a `reason`."""
         return self._settings.of("hold")
 
     def _remove(self, kind: str, name: str) -> bool:
-        with self._store.transaction():
+        with self._settings.changing():
             removed = self._settings.remove(kind, name)
             if removed:
-                audit(self._store, self._clock, f"remove {kind}", name)
+                action = "release" if kind == "hold" else f"remove {kind}"
+                audit(self._store, self._clock, action, name)
         return removed
+
+    def _held(self) -> Holds:
+        holds = self.holds().values()
+        return Holds(
+            frozenset(run_id for hold in holds for run_id in hold["run_ids"]),
+            frozenset(tag for hold in holds for tag in hold["tags"]),
+        )
 
     # --- expiring -----------------------------------------------------------------------------
 
@@ -126,52 +147,171 @@ class Lifecycle(Capability):
         pace: float = 0.05,
         check_clock: bool = True,
         progress: Progress | None = None,
+        archiver: Archiver | None = None,
     ) -> ExpireReport:
         """Delete finished runs that no policy keeps, with their events, model calls and scores.
 
         `older_than`, such as `"90d"`, is the age from a run's end; without it the `policies` given
         decide, or else those that are stored, or else `default`. A run goes together with the runs
-        that it started, and only when all of them are finished and old enough. Their numbers stay
-        in statistics and totals. Other programs that keep copies find a tombstone for each run.
+        that it started, and only when all of them are finished and old enough. Model calls that
+        belong to no run go by their own age. The numbers of all stay in statistics and totals, and
+        a tombstone tells programs that keep copies of each run.
 
         The work is done in transactions of some hundred rows. `pace` is the share of the time for
         which other writers may be kept waiting: 1 is as fast as possible. An expiry that was
         killed continues when it is called again; while another program expires, BusyError is
         raised. A database into which nothing was stored for a year is refused, unless
         `check_clock` is False: its clock is probably wrong. With `dry_run` nothing is changed.
+        An `archiver` stores runs before they are deleted; see `archive_runs`.
         """
-        if older_than is not None and policies is not None:
-            raise InvalidValueError("Give older_than or policies, not both.", field="older_than")
-        if older_than is not None:
-            policies = [RetentionPolicy("older_than", older_than)]
         check_progress(progress)
-        share = _checked_pace(pace)
-        if policies is None:
-            policies = self.policies() or list(filter(None, [default]))
-        now, holds = self._clock.now(), self._held()
-        forest = Forest(self._store, now, policies, holds)
-        contents = Forest(
-            self._store, now, [p.of_content() for p in policies], holds, _WITH_CONTENT
-        )
-        report = ExpireReport(dry_run, forest.cutoff)
-        if check_clock and (forest.cutoff or contents.cutoff) is not None:
+        share, chosen = _checked_pace(pace), self._chosen(older_than, policies, default)
+        report = ExpireReport(dry_run)
+        if check_clock and any(policy.expires for policy in chosen):
             self._check_clock()
         if dry_run:
-            self._plan(forest, report, progress)
-            report.stripped = sum(
-                len(tree.runs) for tree in contents.expired() if forest.verdict(tree) != "expired"
-            )
-        else:
-            with self._settings.lease(_EXPIRE) as lease:
-                self._delete(forest, lease, Pace(share), report, progress)
-                stripping = Stripping(self._store, lease, Pace(share))
-                for tree in contents.expired():
-                    report.stripped += len(tree.runs) if stripping.strip(tree) else 0
-            with self._store.transaction():
-                audit(self._store, self._clock, _EXPIRE, "", **report.to_dict())
+            self._plan(chosen, report, progress)
+            return report
+        with self._settings.lease(_EXPIRE) as lease:
+            self._audit(policies=[policy.to_dict() for policy in chosen])
+            steps = Steps(self._store, lease, share)
+            forest = self._forest(chosen, lease.keep)
+            report.cutoff = forest.cutoff
+            expiry = Expiry(self._store, self._clock, forest, steps, report, archiver)
+            self._delete(forest, expiry, report, archiver, progress)
+            for where in self._loose_calls(chosen):
+                expiry.delete_calls(where)
+            self._strip(chosen, steps, lease, report)
+            report.bytes_freed = give_space_back(self._store, steps)
+            with steps.transaction():
+                self._audit(**report.to_dict())
                 told = {**report.to_dict(), "ended_at": self._clock.now().isoformat()}
                 self._settings.put("report", _EXPIRE, told)
         return report
+
+    def _audit(self, **details: Any) -> None:
+        audit(self._store, self._clock, _EXPIRE, "", **details)
+
+    def _chosen(
+        self,
+        older_than: timedelta | str | None,
+        policies: Collection[RetentionPolicy] | None,
+        default: RetentionPolicy | None,
+    ) -> list[RetentionPolicy]:
+        """Return the policies by which to expire."""
+        if older_than is not None and policies is not None:
+            raise InvalidValueError("Give older_than or policies, not both.", field="older_than")
+        if older_than is not None:
+            return [RetentionPolicy("older_than", older_than)]
+        if policies is not None:
+            return _checked_policies(policies)
+        return self.policies() or _checked_policies([] if default is None else [default])
+
+    def _forest(
+        self, policies: list[RetentionPolicy], on_page: Callable[[], object] = lambda: None
+    ) -> Forest:
+        return Forest(self._store, self._clock.now(), policies, self._held, on_page)
+
+    def _plan(
+        self, policies: list[RetentionPolicy], report: ExpireReport, progress: Progress | None
+    ) -> None:
+        """Fill in the report of a dry run."""
+        forest = self._forest(policies)
+        report.cutoff = forest.cutoff
+        sessions: Counter[str] = Counter()
+        for tree, rows in self._counted(forest.expired()):
+            report.trees += 1
+            report.runs += len(tree.runs)
+            report.events += rows["events"]
+            report.usage += rows["usage"]
+            report.scores += rows["scores"]
+            sessions.update(run.session_id for run in tree.runs if run.session_id is not None)
+            if progress is not None:
+                progress(report.runs, None)
+        names = iter(sessions)
+        while some := list(islice(names, _AT_ONCE)):
+            stored = runs_of_sessions(self._store, some)
+            report.sessions += sum(stored.get(name) == sessions[name] for name in some)
+        report.held, report.unfinished = forest.held, forest.unfinished
+        calls = (self._store.count(USAGE, where) for where in self._loose_calls(policies))
+        report.usage += sum(calls)
+        contents = self._forest([policy.of_content() for policy in policies])
+        report.stripped = sum(
+            len(tree.runs)
+            for tree in _each_once(contents.expired(_WITH_CONTENT, climb=True))
+            if forest.verdict(tree) != "expired"
+        )
+
+    def _delete(
+        self,
+        forest: Forest,
+        expiry: Expiry,
+        report: ExpireReport,
+        archiver: Archiver | None,
+        progress: Progress | None,
+    ) -> None:
+        """Delete the trees that have expired."""
+        for group in self._groups(forest, archiver):
+            for tree, rows in group:
+                expiry.delete(tree, sum(rows.values()))
+                if progress is not None:
+                    progress(report.runs, None)
+            if archiver is not None:
+                expiry.flush()
+                archiver.done()
+        expiry.flush()
+        report.held, report.unfinished = forest.held, forest.unfinished
+
+    def _groups(self, forest: Forest, archiver: Archiver | None) -> Iterator[list[Counted]]:
+        """Yield the expired trees; with an archiver, in groups that are in the archive."""
+        if archiver is None:
+            yield from ([each] for each in self._counted(forest.expired()))
+            return
+        if left := archiver.unfinished():
+            yield [*self._counted(iter(forest.rooted_in(left)))]
+        group: list[Counted] = []
+        size = 0
+        for tree, rows in self._counted(forest.expired()):
+            group.append((tree, rows))
+            size += sum(rows.values()) + len(tree.runs)
+            if size >= _ARCHIVED:
+                archiver.store([tree for tree, _ in group])
+                yield group
+                group, size = [], 0
+        if group:
+            archiver.store([tree for tree, _ in group])
+            yield group
+
+    def _counted(self, trees: Iterator[Tree]) -> Iterator[Counted]:
+        """Yield trees, with the number of rows that each has in other tables."""
+        while some := list(islice(trees, _AT_ONCE)):
+            yield from zip(some, count_rows(self._store, some), strict=True)
+
+    def _loose_calls(self, policies: list[RetentionPolicy]) -> Iterator[Where]:
+        """Yield filters for the expired model calls that belong to no run, agent by agent.
+
+        Only policies without a status and tags are for these.
+        """
+        if not any(policy.age for policy in policies):
+            return
+        loose = (Filter("run_id", "is null"),)
+        for (agent_id,) in self._store.aggregate(USAGE, (), loose, group_by=("agent_id",)):
+            if (cutoff := self._forest(policies).cutoff_of_calls(agent_id)) is not None:
+                agent = Filter("agent_id", "is null" if agent_id is None else "=", agent_id)
+                yield (*loose, agent, Filter("created_at", "<", cutoff))
+
+    def _strip(
+        self,
+        policies: list[RetentionPolicy],
+        steps: Steps,
+        lease: Lease,
+        report: ExpireReport,
+    ) -> None:
+        """Remove the texts of trees that are old enough."""
+        forest = self._forest([policy.of_content() for policy in policies], lease.keep)
+        stripping = Stripping(self._store, forest, steps)
+        for tree in _each_once(forest.expired(_WITH_CONTENT, climb=True)):
+            report.stripped += len(tree.runs) if stripping.strip(tree) else 0
 
     def run_forever(
         self,
@@ -216,55 +356,6 @@ class Lifecycle(Capability):
             return HealthCheck("retention", "warning", said, _ADVICE)
         return HealthCheck("retention", "ok", said)
 
-    def _plan(self, forest: Forest, report: ExpireReport, progress: Progress | None) -> None:
-        """Fill in the report of a dry run."""
-        sessions: Counter[str] = Counter()
-        for tree, rows in self._counted(forest):
-            report.trees += 1
-            report.runs += len(tree.runs)
-            report.events += rows["events"]
-            report.usage += rows["usage"]
-            report.scores += rows["scores"]
-            sessions.update(run.session_id for run in tree.runs if run.session_id is not None)
-            if progress is not None:
-                progress(report.runs, None)
-        names = iter(sessions)
-        while some := list(islice(names, _AT_ONCE)):
-            stored = runs_of_sessions(self._store, some)
-            report.sessions += sum(stored.get(name) == sessions[name] for name in some)
-        report.held, report.unfinished = forest.held, forest.unfinished
-
-    def _delete(
-        self,
-        forest: Forest,
-        lease: Lease,
-        pace: Pace,
-        report: ExpireReport,
-        progress: Progress | None,
-    ) -> None:
-        """Delete what has expired, and fill in the report."""
-        expiry = Expiry(self._store, self._clock, lease, pace, report)
-        for tree, rows in self._counted(forest):
-            expiry.delete(tree, sum(rows.values()))
-            if progress is not None:
-                progress(report.runs, None)
-        expiry.flush()
-        report.held, report.unfinished = forest.held, forest.unfinished
-        report.bytes_freed = give_space_back(self._store, pace, lease)
-
-    def _counted(self, forest: Forest) -> Iterator[tuple[Tree, dict[str, int]]]:
-        """Yield the expired trees, with the number of rows that each has in other tables."""
-        trees = forest.expired()
-        while some := list(islice(trees, _AT_ONCE)):
-            yield from zip(some, count_rows(self._store, some), strict=True)
-
-    def _held(self) -> Holds:
-        holds = self.holds().values()
-        return Holds(
-            frozenset(hold["run_id"] for hold in holds if "run_id" in hold),
-            frozenset(hold["tag"] for hold in holds if "tag" in hold),
-        )
-
     def _check_clock(self) -> None:
         """Refuse to work if the clock is far ahead of all that is stored."""
         newest = max(filter(None, (self._newest(RUNS), self._newest(EVENTS))), default=None)
@@ -277,11 +368,35 @@ class Lifecycle(Capability):
             )
 
     def _newest(self, table: Table[Any]) -> datetime | None:
-        """Return the time of the newest row of a table."""
+        """Return the time of the newest row of a table that is older than a day.
+
+        Newer ones may have been stored under a wrong clock already.
+        """
+        yesterday = encode_time(self._clock.now() - timedelta(days=1))
         newest = (Order(table.ages_by, descending=True), Order("id", descending=True))
-        columns = self._store.select(table, order=newest, limit=1)
+        old = (Filter(table.ages_by, "<", yesterday),)
+        columns = self._store.select(table, old, order=newest, limit=1)
         stored = columns[table.names.index(table.ages_by)]
         return decode_time(stored[0]) if stored else None
+
+
+def _each_once(trees: Iterable[Tree]) -> Iterator[Tree]:
+    """Yield trees that may be found by several of their runs."""
+    seen: set[int] = set()
+    for tree in trees:
+        if tree.root.id not in seen:
+            seen.add(tree.root.id)
+            yield tree
+
+
+def _checked_policies(policies: Any) -> list[RetentionPolicy]:
+    found = list(policies) if isinstance(policies, Iterable) else [policies]
+    for policy in found:
+        if not isinstance(policy, RetentionPolicy):
+            raise InvalidValueError(
+                f"A policy is a RetentionPolicy, not a {type(policy).__name__}.", field="policies"
+            )
+    return found
 
 
 def _checked_pace(pace: Any) -> float:

@@ -16,6 +16,7 @@ from curio_persistence.tables.lifecycle import TOTALS_KEY, TOTALS_NUMBERS
 
 Key = tuple[str, str, str, str, str, str]
 _DAY = 86_400
+_LARGEST = 2**63 - 1
 _ONE_DAY = timedelta(days=1)
 _CALL_SUMS = {
     "calls": COUNT,
@@ -45,13 +46,14 @@ _RUN_COLUMNS = (
 
 
 class ExpiredTotals:
-    """Numbers of rows, added to those of rows that expired before.
+    """Numbers of rows, added to those of rows that expired before; subtracted with `sign=-1`.
 
     Use it inside the transaction that deletes the rows; only one program at a time expires rows.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, *, sign: int = 1) -> None:
         self._store = store
+        self._sign = sign
         self._groups: defaultdict[Key, dict[str, int]] = defaultdict(dict)
 
     def add_tools(self, where: Where) -> None:
@@ -107,17 +109,20 @@ class ExpiredTotals:
         rows = self._store.select_columns(RUNS, _RUN_COLUMNS, where)
         return {row[0]: dict(zip(_RUN_COLUMNS, row, strict=True)) for row in rows}
 
-    def _add(self, key: Key, numbers: Iterable[tuple[str, int | None]]) -> None:
-        group = self._groups[key]
+    def _add(
+        self, key: Key, numbers: Iterable[tuple[str, int | None]], sign: int | None = None
+    ) -> None:
+        group, sign = self._groups[key], sign or self._sign
         for name, number in numbers:
-            group[name] = group.get(name, 0) + (number or 0)
+            group[name] = group.get(name, 0) + sign * (number or 0)
 
     def store(self) -> None:
         """Store the numbers, added to what is stored of their groups."""
         if not self._groups:
             return
-        _, days, agents, *_ = zip(*self._groups, strict=True)
+        kinds, days, agents, *_ = zip(*self._groups, strict=True)
         near = (
+            Filter("kind", "in", tuple(set(kinds))),
             Filter("agent_id", "in", tuple(set(agents))),
             Filter("day", ">=", min(days)),
             Filter("day", "<", encode_time(datetime.fromisoformat(max(days)) + _ONE_DAY)),
@@ -125,16 +130,23 @@ class ExpiredTotals:
         width = len(TOTALS_KEY)
         for row in self._store.select_columns(EXPIRED_TOTALS, (*TOTALS_KEY, *TOTALS_NUMBERS), near):
             if row[:width] in self._groups:
-                self._add(row[:width], zip(TOTALS_NUMBERS, row[width:], strict=True))
+                self._add(row[:width], zip(TOTALS_NUMBERS, row[width:], strict=True), 1)
         rows: list[Row] = [
             {
                 **dict(zip(TOTALS_KEY, key, strict=True)),
-                **{name: numbers.get(name, 0) for name in TOTALS_NUMBERS},
+                **{name: _fitting(numbers.get(name, 0)) for name in TOTALS_NUMBERS},
             }
             for key, numbers in self._groups.items()
         ]
         self._store.upsert(EXPIRED_TOTALS, rows, key=TOTALS_KEY, update=TOTALS_NUMBERS)
+        if self._sign < 0:
+            self._store.delete(EXPIRED_TOTALS, (*near, Filter("count", "=", 0)))
         self._groups.clear()
+
+
+def _fitting(number: int) -> int:
+    """Return the nearest number that a database can store."""
+    return max(min(number, _LARGEST), -_LARGEST)
 
 
 def _key_of_run(run: dict[str, Any]) -> Key:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from time import monotonic, sleep
-from typing import Any
+from typing import Any, Protocol
 
 from curio_persistence.capabilities.deletions import bury
 from curio_persistence.capabilities.lifecycle.expired_totals import ExpiredTotals
 from curio_persistence.capabilities.lifecycle.report import ExpireReport
 from curio_persistence.capabilities.lifecycle.settings import Lease
-from curio_persistence.capabilities.lifecycle.trees import Member, Tree, unchanged
+from curio_persistence.capabilities.lifecycle.trees import Forest, Member, Tree
 from curio_persistence.capabilities.search.documents import NUMBERS
 from curio_persistence.clock import Clock
 from curio_persistence.store.base import Store
@@ -21,35 +21,71 @@ from curio_persistence.tables import EVENTS, RUNS, SCORES, USAGE
 
 BATCH = 400
 """The rows that one transaction deletes."""
-_LONGEST_PAUSE = 5.0
-"""Seconds, far less than a lease lasts."""
+_LONGEST_PAUSE = 20.0
+"""Seconds, less than a lease lasts."""
 
 
-class Pace:
-    """Holds the writers' lock for a share of the time only, and sleeps for the rest of it."""
+class Steps:
+    """The transactions of an expiry.
 
-    def __init__(self, share: float) -> None:
+    Each prolongs the lease. Writers may be kept waiting for a share of the time only: after each
+    transaction the thread sleeps for the rest of it.
+    """
+
+    def __init__(self, store: Store, lease: Lease, share: float) -> None:
+        self._store = store
+        self._lease = lease
         self._idle = 1 / share - 1
 
     @contextmanager
-    def step(self) -> Iterator[None]:
-        """Do one step of the work, then pause in proportion to the time that it took."""
-        begin = monotonic()
-        yield
+    def transaction(self) -> Iterator[None]:
+        """Do one step of the work in a transaction, then pause."""
+        with self._store.transaction():
+            self._lease.renew()
+            begin = monotonic()  # Other writers wait for us from here on.
+            yield
+        self._store.checkpoint()
         sleep(min((monotonic() - begin) * self._idle, _LONGEST_PAUSE))
+
+
+class Archiver(Protocol):
+    """Stores trees elsewhere before they are deleted here."""
+
+    @property
+    def location(self) -> str:
+        """The archive, as tombstones name it."""
+
+    def unfinished(self) -> list[str]:
+        """Complete what a killed archiver began; return the roots of the trees it stored."""
+
+    def store(self, trees: Sequence[Tree]) -> None:
+        """Store trees."""
+
+    def unchanged(self, trees: list[Tree]) -> list[Tree]:
+        """Return the trees that are archived as they are now; called in a transaction."""
+
+    def done(self) -> None:
+        """Forget the trees: they were deleted."""
 
 
 class Expiry:
     """One deletion of expired trees."""
 
     def __init__(
-        self, store: Store, clock: Clock, lease: Lease, pace: Pace, report: ExpireReport
+        self,
+        store: Store,
+        clock: Clock,
+        forest: Forest,
+        steps: Steps,
+        report: ExpireReport,
+        archiver: Archiver | None,
     ) -> None:
         self._store = store
         self._clock = clock
-        self._lease = lease
-        self._pace = pace
+        self._forest = forest
+        self._steps = steps
         self._report = report
+        self._archiver = archiver
         self._batch: list[Tree] = []
         self._rows = 0
 
@@ -67,31 +103,28 @@ class Expiry:
         trees, self._batch, self._rows = self._batch, [], 0
         if not trees:
             return
-        with self._transaction():
-            trees = unchanged(self._store, trees)
+        with self._steps.transaction():
+            trees = self._confirmed(trees)
             runs = [run for tree in trees for run in tree.runs]
             if runs:
                 self._delete_runs(runs)
         self._report.trees += len(trees)
 
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        with self._pace.step():
-            with self._store.transaction():
-                self._lease.renew()
-                yield
-            self._store.checkpoint()
+    def _confirmed(self, trees: list[Tree]) -> list[Tree]:
+        """Return the trees that still expire, and are archived as they are if they are archived."""
+        trees = self._forest.confirmed(trees)
+        return trees if self._archiver is None else self._archiver.unchanged(trees)
 
     def _without_most(self, tree: Tree) -> Tree:
         """Delete most of a large tree, batch by batch; return the rest of it."""
         for table in (EVENTS, USAGE):
-            where = (Filter("run_id", "in", tuple(run.run_id for run in tree.runs)),)
-            while self._delete_batch(tree, table, where):
-                pass
+            for run in tree.runs:
+                while self._delete_batch(tree, table, table.where(run_id=run.run_id)):
+                    pass
         while len(tree.runs) > BATCH:
             rest = Tree(tree.runs[:-BATCH])  # Those that were started last, without children.
-            with self._transaction():
-                if not unchanged(self._store, [tree]):
+            with self._steps.transaction():
+                if not self._confirmed([tree]):
                     break
                 self._delete_runs(tree.runs[-BATCH:])
             tree = rest
@@ -102,29 +135,44 @@ class Expiry:
         ids = self._store.select(table, where, limit=BATCH)[table.names.index("id")]
         if len(ids) < BATCH:
             return False
-        with self._transaction():
-            if not unchanged(self._store, [tree]):
+        with self._steps.transaction():
+            if not self._confirmed([tree]):
                 return False
-            self._delete_rows(table, (Filter("id", "in", tuple(ids)),))
+            self._delete_rows(table, list(ids))
         return True
 
     def _delete_runs(self, runs: Sequence[Member]) -> None:
         """Delete runs with all that belongs to them, inside a transaction."""
         where: Where = (Filter("run_id", "in", tuple(run.run_id for run in runs)),)
-        self._delete_rows(USAGE, where)
-        self._delete_rows(EVENTS, where)
+        for table in (USAGE, EVENTS):
+            # By their ids: what is stored from now on is neither counted nor deleted.
+            ids = [ident for (ident,) in self._store.select_columns(table, ("id",), where)]
+            self._delete_rows(table, ids)
         totals = ExpiredTotals(self._store)
         totals.add_runs(where)
         totals.store()
         self._report.scores += self._store.delete(SCORES, where)
         self._forget(RUNS, [run.id for run in runs])
         self._report.runs += self._store.delete(RUNS, where)
-        bury(self._store, self._clock, (run.run_id for run in runs), "expired")
+        archive = None if self._archiver is None else self._archiver.location
+        bury(self._store, self._clock, (run.run_id for run in runs), "expired", archive)
         sessions = {run.session_id for run in runs if run.session_id is not None}
         self._report.sessions += len(sessions) - len(runs_of_sessions(self._store, sessions))
 
-    def _delete_rows(self, table: Table[Any], where: Where) -> None:
+    def delete_calls(self, where: Where) -> None:
+        """Delete model calls that belong to no run."""
+        ids: Sequence[int] = [0]
+        while ids:
+            ids = self._store.select(USAGE, where, limit=BATCH)[USAGE.names.index("id")]
+            if ids:
+                with self._steps.transaction():
+                    self._delete_rows(USAGE, list(ids))
+
+    def _delete_rows(self, table: Table[Any], ids: list[int]) -> None:
         """Delete events or model calls, and add them to the totals."""
+        if not ids:
+            return
+        where = (Filter("id", "in", tuple(ids)),)
         totals = ExpiredTotals(self._store)
         if table is EVENTS:
             totals.add_tools(where)
@@ -132,9 +180,7 @@ class Expiry:
             totals.add_calls(where)
             totals.add_calls_of_runs(where)
         totals.store()
-        self._forget(
-            table, [ident for (ident,) in self._store.select_columns(table, ("id",), where)]
-        )
+        self._forget(table, ids)
         deleted = self._store.delete(table, where)
         if table is EVENTS:
             self._report.events += deleted
@@ -170,13 +216,11 @@ def count_rows(store: Store, trees: Sequence[Tree]) -> list[dict[str, int]]:
     ]
 
 
-def give_space_back(store: Store, pace: Pace, lease: Lease) -> int:
+def give_space_back(store: Store, steps: Steps) -> int:
     """Return empty pages to the disk, step by step; return how many bytes."""
-    freed = 0
-    while True:
-        with pace.step(), store.transaction():
-            lease.renew()
+    freed, step = 0, 1
+    while step:
+        with steps.transaction():
             step = store.release_space()
-        if not step:
-            return freed
         freed += step
+    return freed

@@ -6,16 +6,16 @@ import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
-from math import inf
 from typing import Any
 
 from curio_persistence.capabilities.windows import checked_length
 from curio_persistence.errors import InvalidValueError
+from curio_persistence.models import AgentRunStatus
 from curio_persistence.store.filters import checked_count
 from curio_persistence.tables import RUNS
 
 _LENGTHS = ("keep", "keep_content")
-_UNFINISHED = ("running", "pending")
+UNFINISHED = (AgentRunStatus.RUNNING.value, AgentRunStatus.PENDING.value)
 
 
 @dataclass(frozen=True)
@@ -23,14 +23,15 @@ class RetentionPolicy:
     """How long finished runs are kept, with all that belongs to them.
 
     `keep` is an age, counted from when a run finished: a timedelta, or text such as `"90d"`.
-    `max_runs` is how many runs are kept, the newest ones; child runs are not counted. A policy
-    with neither keeps its runs for ever. `keep_content` is the age at which texts are removed from
-    runs, events and model calls: prompts, answers and payloads go, numbers, names, statuses and
-    times stay. It is for the runs of `agent_id`, with `status`, and with
-    one of `tags`; each may be several, and None is any.
+    `max_runs` is how many runs are kept, the newest ones; child runs are not counted. With both, a
+    run is kept only if it passes both; with neither, for ever. `keep_content` is the age at which
+    texts are removed from runs, events, model calls and scores: numbers, names, statuses and times
+    stay until the run expires.
 
-    Where several policies fit a run, the one with the most conditions decides; of equals, the one
-    that keeps the run longer.
+    The policy applies to runs of `agent_id`, with `status`, and with one of `tags`; each may be
+    several, and None is any. The first run of a tree decides for all of it. Where several policies
+    fit a run, those with the most conditions decide; of equals, the run is kept as long as one of
+    them keeps it.
     """
 
     name: str = "default"
@@ -51,7 +52,7 @@ class RetentionPolicy:
             object.__setattr__(self, "max_runs", checked_count("max_runs", self.max_runs))
         for condition in ("agent_id", "status", "tags"):
             object.__setattr__(self, condition, _checked(condition, getattr(self, condition)))
-        if any(status in _UNFINISHED for status in self.status or ()):
+        if any(status in UNFINISHED for status in self.status or ()):
             raise InvalidValueError(
                 "status is that of finished runs: others never expire.", field="status"
             )
@@ -87,6 +88,12 @@ class RetentionPolicy:
         return self.keep
 
     @property
+    def expires(self) -> bool:
+        """Whether anything of the runs expires."""
+        rules = (self.keep, self.max_runs, self.keep_content)
+        return any(rule is not None for rule in rules)
+
+    @property
     def conditions(self) -> int:
         """The number of conditions on runs."""
         return sum(value is not None for value in (self.agent_id, self.status, self.tags))
@@ -108,13 +115,3 @@ def _checked(name: str, value: Any) -> tuple[str, ...] | None:
     if name == "tags":
         return tuple(sorted(json.loads(str(RUNS.encode_value(name, list(values)) or "[]"))))
     return tuple(sorted({str(RUNS.encode_value(name, each)) for each in values}))
-
-
-def by_rank(policies: Iterable[RetentionPolicy]) -> list[RetentionPolicy]:
-    """Return policies in the order in which they are asked whether they fit a run."""
-
-    def rank(policy: RetentionPolicy) -> tuple[Any, ...]:
-        seconds = inf if policy.age is None else policy.age.total_seconds()
-        return -policy.conditions, -seconds, policy.name
-
-    return sorted(policies, key=rank)

@@ -15,9 +15,9 @@ class ExpireReport:
 
     `cutoff` is the time before which a run had finished to expire; None without a policy. `trees`
     are runs that no stored run started, each with its descendants; `sessions` those of which no
-    run is left. `held` trees are kept by a legal hold only, `unfinished` ones because a run in
-    them is not finished. `stripped` runs lost their texts only. `bytes_freed` went back to the
-    disk.
+    run is left. `held` trees are kept by a legal hold only, `unfinished` ones because a run that
+    their first run started is not finished. `stripped` runs lost their texts only. `bytes_freed`
+    went back to the disk.
     """
 
     dry_run: bool
@@ -43,6 +43,6 @@ class ExpireReport:
             "trees": self.trees,
             "held": self.held,
             "unfinished": self.unfinished,
-            f"content_{done}": self.stripped,
+            f"runs_{'to_strip' if self.dry_run else 'stripped'}": self.stripped,
             "bytes_freed": self.bytes_freed,
         }

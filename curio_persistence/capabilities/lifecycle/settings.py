@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from time import monotonic
 from typing import Any
 
 from curio_persistence.capabilities.deletions import actor
@@ -48,6 +49,13 @@ class Settings:
         return bool(self._store.delete(LIFECYCLE, LIFECYCLE.where(kind=kind, name=name)))
 
     @contextmanager
+    def changing(self) -> Iterator[None]:
+        """Change settings that an expiry heeds, in a transaction between two of its batches."""
+        with self._store.transaction():
+            self._store.advisory_lock(_LOCK)
+            yield
+
+    @contextmanager
     def lease(self, name: str) -> Iterator[Lease]:
         """Hold the only lease of this name; raise BusyError while another program holds it."""
         lease = Lease(self, self._store, self._clock, name)
@@ -68,6 +76,13 @@ class Lease:
         self._clock = clock
         self._name = name
         self._holder = os.urandom(8).hex()
+        self._renewed = monotonic()
+
+    def keep(self) -> None:
+        """Prolong the lease, outside a transaction, if it was not for some time."""
+        if monotonic() - self._renewed > _LEASE.total_seconds() / 3:
+            with self._store.transaction():
+                self.renew()
 
     def renew(self) -> None:
         """Prolong the lease, inside a transaction; raise BusyError if another program has it."""
@@ -85,6 +100,7 @@ class Lease:
         until = (now + _LEASE).isoformat()
         lease = {"holder": self._holder, "actor": actor(), "until": until}
         self._settings.put("lease", self._name, lease)
+        self._renewed = monotonic()
 
     def end(self) -> None:
         """Give the lease up, unless another program has taken it over."""

@@ -5,71 +5,85 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import Any
 
-from curio_persistence.capabilities.lifecycle.expiring import BATCH, Pace
-from curio_persistence.capabilities.lifecycle.settings import Lease
-from curio_persistence.capabilities.lifecycle.trees import Tree, unchanged
+from curio_persistence.capabilities.lifecycle.expiring import BATCH, Steps
+from curio_persistence.capabilities.lifecycle.trees import Forest, Tree
+from curio_persistence.capabilities.search.documents import NUMBERS
 from curio_persistence.capabilities.search.indexing import Indexing
 from curio_persistence.store.base import Store
-from curio_persistence.store.filters import Filter, Order
-from curio_persistence.store.query import Position
+from curio_persistence.store.filters import Filter
+from curio_persistence.store.query import Position, position_of_last
 from curio_persistence.store.table import Columns, Row, StoredValue, Table
-from curio_persistence.tables import EVENTS, RUNS, USAGE
-
-_BY_ID = (Order("id"),)
+from curio_persistence.tables import EVENTS, RUNS, SCORES, USAGE
 
 
 class Stripping:
-    """Strips trees, a batch of rows in each transaction, the runs themselves last."""
+    """Strips trees, a batch of rows in each transaction.
 
-    def __init__(self, store: Store, lease: Lease, pace: Pace) -> None:
+    A run gets its mark after all that belongs to it was stripped, the root of a tree last.
+    """
+
+    def __init__(self, store: Store, forest: Forest, steps: Steps) -> None:
         self._store = store
-        self._lease = lease
-        self._pace = pace
+        self._forest = forest
+        self._steps = steps
         self._indexing = Indexing(store)
 
     def strip(self, tree: Tree) -> bool:
-        """Remove the texts of a tree; return False if the tree has changed meanwhile."""
-        where = (Filter("run_id", "in", tuple(run.run_id for run in tree.runs)),)
-        steps: tuple[tuple[Table[Any], Row], ...] = (
-            (EVENTS, {}),
-            (USAGE, {}),
-            (RUNS, {"stripped": 1}),
-        )
-        for table, more in steps:
-            after: Position | None = None
-            size = BATCH
-            while size == BATCH:
-                columns = self._store.select(table, where, order=_BY_ID, after=after, limit=BATCH)
-                ids = columns[table.names.index("id")]
-                if ids and not self._strip_rows(tree, table, columns, more):
+        """Remove the texts of a tree; return False if it has changed, and is left as it is."""
+        for run in reversed(tree.runs):
+            for table in (EVENTS, USAGE, SCORES, RUNS):
+                if not self._strip_rows_of(run.run_id, tree, table):
                     return False
-                size, after = len(ids), (ids[-1],) if ids else None
         return True
 
-    def _strip_rows(self, tree: Tree, table: Table[Any], columns: Columns, more: Row) -> bool:
-        # Before the transaction, which other writers wait for.
-        words = self._indexing.words(table, columns)
-        groups: dict[tuple[StoredValue, ...], list[int]] = defaultdict(list)
-        for row in table.rows(columns):
-            changes = _without_content(table, row)
-            if more or any(row.get(name) != value for name, value in changes.items()):
-                groups[tuple(changes.values())].append(int(row["id"] or 0))
-        with self._pace.step(), self._store.transaction():
-            self._lease.renew()
-            if not unchanged(self._store, [tree]):
+    def _strip_rows_of(self, run_id: str, tree: Tree, table: Table[Any]) -> bool:
+        where = table.where(run_id=run_id)
+        after: Position | None = None
+        while True:
+            columns = self._store.select(table, where, after=after, limit=BATCH)
+            size = len(columns[0])
+            if size and not self._strip_rows(tree, table, columns):
                 return False
-            slots = self._indexing.remove(table, words)
+            if size < BATCH:
+                return True
+            after = position_of_last(table, table.order, columns)
+
+    def _strip_rows(self, tree: Tree, table: Table[Any], columns: Columns) -> bool:
+        is_indexed = table in NUMBERS
+        # Before the transaction, which other writers wait for.
+        words = self._indexing.words(table, columns) if is_indexed else {}
+        rows = table.rows(columns)
+        with self._steps.transaction():
+            if not self._forest.confirmed([tree]):
+                return False
+            groups = self._changes(table, self._as_read(table, rows))
+            slots = self._indexing.remove(table, words) if is_indexed else {}
             for values, ids in groups.items():
-                of_these = (Filter("id", "in", tuple(ids)),)
-                self._store.update(
-                    table, of_these, dict(zip(table.content, values, strict=True)) | more
-                )
-            self._indexing.put_again(table, slots)
+                changes: Row = dict(zip(table.content, values, strict=True))
+                if table is RUNS:
+                    changes["stripped"] = 1
+                self._store.update(table, (Filter("id", "in", tuple(ids)),), changes)
+            if is_indexed:
+                self._indexing.put_again(table, slots)
         return True
 
+    def _as_read(self, table: Table[Any], rows: list[Row]) -> list[Row]:
+        """Return the rows that no program has updated since they were read."""
+        if "updated_at" not in table.names:
+            return rows
+        ids = (Filter("id", "in", tuple(row["id"] for row in rows)),)
+        now = set(self._store.select_columns(table, ("id", "updated_at"), ids))
+        return [row for row in rows if (row["id"], row["updated_at"]) in now]
 
-def _without_content(table: Table[Any], row: Row) -> Row:
-    """Return what the columns with texts become."""
-    stripped = dict(row)
-    table.strip(stripped)
-    return {name: stripped.get(name, default) for name, default in table.content.items()}
+    def _changes(
+        self, table: Table[Any], rows: list[Row]
+    ) -> dict[tuple[StoredValue, ...], list[int]]:
+        """Return the ids of rows by what their columns with content become."""
+        groups: dict[tuple[StoredValue, ...], list[int]] = defaultdict(list)
+        for row in rows:
+            stripped = dict(row)
+            table.strip(stripped)
+            changes = {name: stripped.get(name, each) for name, each in table.content.items()}
+            if table is RUNS or any(row.get(name) != new for name, new in changes.items()):
+                groups[tuple(changes.values())].append(int(row["id"] or 0))
+        return groups

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, NamedTuple
 
-from curio_persistence.capabilities.lifecycle.policies import RetentionPolicy, by_rank
-from curio_persistence.models import AgentRunStatus
+from curio_persistence.capabilities.lifecycle.policies import UNFINISHED, RetentionPolicy
 from curio_persistence.store.base import Store
 from curio_persistence.store.codecs import encode_time
 from curio_persistence.store.filters import Filter, Order, Where
@@ -18,7 +17,8 @@ from curio_persistence.tables import RUNS
 
 _PAGE = 500
 _BY_FINISH = (Order("finished_at"), Order("id"))
-_UNFINISHED = (AgentRunStatus.RUNNING.value, AgentRunStatus.PENDING.value)
+
+Verdict = Literal["kept", "unfinished", "held", "expired"]
 
 
 class Member(NamedTuple):
@@ -36,7 +36,7 @@ class Member(NamedTuple):
 
     @property
     def is_finished(self) -> bool:
-        return self.finished_at is not None and self.status not in _UNFINISHED
+        return self.finished_at is not None and self.status not in UNFINISHED
 
 
 _AT = [RUNS.names.index(name) for name in Member._fields]
@@ -52,9 +52,6 @@ def _member(values: Sequence[Any]) -> Member:
     return Member._make((*values[:_TAGS], tags, *values[_TAGS + 1 :]))
 
 
-Verdict = Literal["kept", "unfinished", "held", "expired"]
-
-
 class Tree(NamedTuple):
     """A run that no stored run started, and its descendants."""
 
@@ -63,6 +60,10 @@ class Tree(NamedTuple):
     @property
     def root(self) -> Member:
         return self.runs[0]
+
+    @property
+    def run_ids(self) -> tuple[str, ...]:
+        return tuple(run.run_id for run in self.runs)
 
 
 class Holds(NamedTuple):
@@ -77,26 +78,30 @@ class Holds(NamedTuple):
 
 
 class Forest:
-    """The trees of a database, judged by policies and holds as of one moment."""
+    """The trees of a database, judged by policies as of one moment, and by the holds there are.
+
+    `on_page` is called between the pages of a walk, which may be long.
+    """
 
     def __init__(
         self,
         store: Store,
         now: datetime,
         policies: Collection[RetentionPolicy],
-        holds: Holds,
-        where: Where = (),
+        holds: Callable[[], Holds],
+        on_page: Callable[[], object] = lambda: None,
     ) -> None:
         self._store = store
-        self._where = where
         self._now = now
-        self._policies = by_rank(policies)
-        self._holds = holds
-        self._oldest_kept = {p.name: self._oldest_kept_by(p) for p in policies}
+        self._policies = policies
+        self._read_holds = holds
+        self._holds = holds()
+        self._on_page = on_page
+        self._oldest_kept = {policy: self._oldest_kept_by(policy) for policy in policies}
         self.held = 0
         """Trees that only a hold keeps, among those walked so far."""
         self.unfinished = 0
-        """Trees that are old enough, but have a run that is not finished."""
+        """Trees whose first run has finished and is old enough, but not all of its runs."""
 
     @property
     def cutoff(self) -> datetime | None:
@@ -105,19 +110,20 @@ class Forest:
         ages = [policy.age for policy in self._policies if policy.age is not None]
         return max([*by_count, *(_before(self._now, age) for age in ages)], default=None)
 
-    def expired(self) -> Iterator[Tree]:
+    def expired(self, where: Where = (), *, climb: bool = False) -> Iterator[Tree]:
         """Yield the trees that neither a policy nor a hold keeps, the first to finish first.
 
-        The caller may delete them meanwhile.
+        The caller may delete them meanwhile. A tree is found by its root, or with `climb` by any
+        run of it that passes the filters.
         """
         if self.cutoff is None:
             return
-        where = (Filter("finished_at", "<", encode_time(self.cutoff)), *self._where)
+        where = (Filter("finished_at", "<", encode_time(self.cutoff)), *where)
         after = None
         while True:
             columns = self._store.select(RUNS, where, order=_BY_FINISH, after=after, limit=_PAGE)
             runs = _members(columns)
-            for tree in self._trees_of(runs):
+            for tree in self._trees_of(self._roots_of(runs) if climb else runs):
                 match self.verdict(tree):
                     case "expired":
                         yield tree
@@ -128,36 +134,62 @@ class Forest:
             if len(runs) < _PAGE:
                 return
             after = position_of_last(RUNS, _BY_FINISH, columns)
+            self._on_page()
 
-    def _trees_of(self, runs: list[Member]) -> Iterator[Tree]:
-        """Yield the trees whose roots are among these runs; other trees come with their roots."""
-        parents = tuple({run.parent_run_id for run in runs if run.parent_run_id is not None})
-        stored = self._run_ids((Filter("run_id", "in", parents),)) if parents else set()
-        trees = {run.run_id: [run] for run in runs if run.parent_run_id not in stored}
-        root_of = {run_id: run_id for run_id in trees}
-        level = list(trees)
-        while level:
-            where = (Filter("parent_run_id", "in", tuple(level)),)
-            children = map(_member, self._store.select_columns(RUNS, Member._fields, where))
-            level = []
-            for child in children:
-                if child.run_id not in root_of:
-                    root_of[child.run_id] = root_of[str(child.parent_run_id)]
-                    trees[root_of[child.run_id]].append(child)
-                    level.append(child.run_id)
-        return (Tree(tuple(tree)) for tree in trees.values())
+    def confirmed(self, trees: Sequence[Tree]) -> list[Tree]:
+        """Return the trees that still expire as they were read, and lock their runs.
 
-    def _run_ids(self, where: tuple[Filter, ...]) -> set[str]:
-        return {run_id for (run_id,) in self._store.select_columns(RUNS, ("run_id",), where)}
+        Call this in the transaction that changes them, under the lock under which holds are made.
+        """
+        locked = self._store.lock_rows(RUNS, [run.id for tree in trees for run in tree.runs])
+        ids = tuple(run_id for tree in trees for run_id in tree.run_ids)
+        now = set(self._select((Filter("run_id", "in", ids),)))
+        children = self._select((Filter("parent_run_id", "in", ids),))
+        known = set(ids)
+        grown = {child.parent_run_id for child in children if child.run_id not in known}
+        self._holds = self._read_holds()
+        return [
+            tree
+            for tree in trees
+            if now.issuperset(tree.runs)
+            and locked.issuperset(run.id for run in tree.runs)
+            and grown.isdisjoint(tree.run_ids)
+            and not any(map(self._holds.keep, tree.runs))
+        ]
+
+    def rooted_in(self, run_ids: Collection[str]) -> list[Tree]:
+        """Return the trees of these roots, those that are stored."""
+        return [*self._trees_of(self._select((Filter("run_id", "in", tuple(run_ids)),)))]
 
     def verdict(self, tree: Tree) -> Verdict:
         """Return what becomes of a tree, and why it is kept although no policy keeps it."""
-        policy = next((each for each in self._policies if _fits(each, tree.root)), None)
-        if policy is None or not self._is_over(policy, tree):
+        policies = self._deciding(tree.root)
+        if not policies or not all(self._is_over(policy, tree) for policy in policies):
             return "kept"
         if not all(run.is_finished for run in tree.runs):
             return "unfinished"
         return "held" if any(map(self._holds.keep, tree.runs)) else "expired"
+
+    def cutoff_of_calls(self, agent_id: str | None) -> str | None:
+        """Return the time before which model calls of an agent, without a run, have expired.
+
+        Policies with a status or tags are not for them.
+        """
+        policies = _most_conditions(
+            policy
+            for policy in self._policies
+            if policy.status is None and policy.tags is None and policy.fits(agent_id or "", "", ())
+        )
+        ages = [policy.age for policy in policies]
+        if not ages or None in ages:
+            return None
+        return encode_time(min(_before(self._now, age) for age in ages if age is not None))
+
+    def _deciding(self, run: Member) -> list[RetentionPolicy]:
+        """Return the policies that decide about a root: those that fit with most conditions."""
+        return _most_conditions(
+            policy for policy in self._policies if policy.fits(run.agent_id, run.status, run.tags)
+        )
 
     def _is_over(self, policy: RetentionPolicy, tree: Tree) -> bool:
         """Return whether a policy does not keep a tree any more."""
@@ -165,10 +197,13 @@ class Forest:
             cutoff = encode_time(_before(self._now, policy.age))
             if all((run.finished_at or "") < cutoff for run in tree.runs):
                 return True
-        return (tree.root.created_at, tree.root.id) < self._oldest_kept[policy.name]
+        return (tree.root.created_at, tree.root.id) < self._oldest_kept[policy]
 
     def _oldest_kept_by(self, policy: RetentionPolicy) -> tuple[str, int]:
-        """Return creation time and id of the oldest run that the policy's `max_runs` keeps."""
+        """Return creation time and id of the oldest run that the policy's `max_runs` keeps.
+
+        It counts finished roots that the policy decides about.
+        """
         left = policy.max_runs
         if left is None:
             return ("", 0)
@@ -178,35 +213,65 @@ class Forest:
         while True:
             columns = self._store.select(RUNS, after=after, limit=_PAGE)
             runs = _members(columns)
-            for run in runs:
-                if run.parent_run_id is None and _fits(policy, run):
+            for run in self._without_parents(runs):
+                if run.is_finished and policy in self._deciding(run):
                     left -= 1
                     if left == 0:
                         return (run.created_at, run.id)
             if len(runs) < _PAGE:
                 return ("", 0)
             after = position_of_last(RUNS, RUNS.order, columns)
+            self._on_page()
+
+    # --- trees --------------------------------------------------------------------------------
+
+    def _select(self, where: Where) -> list[Member]:
+        return [*map(_member, self._store.select_columns(RUNS, Member._fields, where))]
+
+    def _parents_of(self, runs: Iterable[Member]) -> list[Member]:
+        """Return the stored parents of runs."""
+        ids = tuple({run.parent_run_id for run in runs if run.parent_run_id is not None})
+        return self._select((Filter("run_id", "in", ids),)) if ids else []
+
+    def _without_parents(self, runs: list[Member]) -> list[Member]:
+        """Return the runs whose parent is not stored, the roots of trees."""
+        stored = {parent.run_id for parent in self._parents_of(runs)}
+        return [run for run in runs if run.parent_run_id not in stored]
+
+    def _roots_of(self, runs: list[Member]) -> list[Member]:
+        """Return the roots of the trees to which runs belong, each once."""
+        roots: dict[str, Member] = {}
+        seen: set[str] = set()
+        while runs:
+            parents = {parent.run_id: parent for parent in self._parents_of(runs)}
+            roots |= {run.run_id: run for run in runs if run.parent_run_id not in parents}
+            seen.update(run.run_id for run in runs)
+            runs = [parent for parent in parents.values() if parent.run_id not in seen]
+        return [*roots.values()]
+
+    def _trees_of(self, runs: list[Member]) -> Iterator[Tree]:
+        """Yield the trees whose roots are among these runs; other trees come with their roots.
+
+        Runs that are parents of each other in a circle have no root, and are kept.
+        """
+        trees = {run.run_id: [run] for run in self._without_parents(runs)}
+        root_of = {run_id: run_id for run_id in trees}
+        level = list(trees)
+        while level:
+            children = self._select((Filter("parent_run_id", "in", tuple(level)),))
+            level = []
+            for child in children:
+                if child.run_id not in root_of:
+                    root_of[child.run_id] = root_of[str(child.parent_run_id)]
+                    trees[root_of[child.run_id]].append(child)
+                    level.append(child.run_id)
+        return (Tree(tuple(tree)) for tree in trees.values())
 
 
-def unchanged(store: Store, trees: Sequence[Tree]) -> list[Tree]:
-    """Return the trees that no program has changed since they were read."""
-    ids = tuple(run.run_id for tree in trees for run in tree.runs)
-    of_these = (Filter("run_id", "in", ids),)
-    now = set(store.select_columns(RUNS, ("run_id", "status", "finished_at"), of_these))
-    started = (Filter("parent_run_id", "in", ids),)
-    children = store.select_columns(RUNS, ("parent_run_id", "run_id"), started)
-    known = set(ids)
-    grown = {parent for parent, run_id in children if run_id not in known}
-    return [
-        tree
-        for tree in trees
-        if all((run.run_id, run.status, run.finished_at) in now for run in tree.runs)
-        and grown.isdisjoint(run.run_id for run in tree.runs)
-    ]
-
-
-def _fits(policy: RetentionPolicy, run: Member) -> bool:
-    return policy.fits(run.agent_id, run.status, run.tags)
+def _most_conditions(policies: Iterable[RetentionPolicy]) -> list[RetentionPolicy]:
+    found = [*policies]
+    most = max((policy.conditions for policy in found), default=0)
+    return [policy for policy in found if policy.conditions == most]
 
 
 def _before(now: datetime, age: timedelta) -> datetime:

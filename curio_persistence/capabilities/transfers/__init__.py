@@ -9,6 +9,7 @@ from typing import Any
 
 from curio_persistence.capabilities.appends import Appends
 from curio_persistence.capabilities.capability import Capability
+from curio_persistence.capabilities.deletions import expired_here
 from curio_persistence.capabilities.events import EVENT_FILTERS, Events
 from curio_persistence.capabilities.record_filter import FilterKind
 from curio_persistence.capabilities.runs import RUN_FILTERS
@@ -122,6 +123,10 @@ class Transfers(Capability):
     def deduplicator(self) -> Deduplicator:
         """Return a deduplicator, which stores records from elsewhere."""
         return Deduplicator(self._store, self._appends)
+
+    def expired(self, run_ids: Iterable[str | None]) -> set[str]:
+        """Return those of the runs that expired here."""
+        return expired_here(self._store, run_ids)
 
     def log(self, table: Table[Any], rows: Sequence[Row]) -> int:
         """Append encoded rows, all or none, and return how many are new."""

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from curio_persistence.capabilities.appends import Appends
+from curio_persistence.capabilities.deletions import expired_here
 from curio_persistence.capabilities.transfers.hashes import (
     Content,
     contents,
@@ -41,9 +42,16 @@ class Deduplicator:
         self._edges: dict[Table[Any], tuple[Any, Counter[Content]]] = {}
 
     def add(self, table: Table[Any], rows: Sequence[Row]) -> int:
-        """Store the rows that are new, all or none, and return how many they are."""
+        """Store the rows that are new, all or none, and return how many they are.
+
+        Rows of runs that have expired here are left out.
+        """
         with self._store.transaction():
             self._store.advisory_lock(ARRIVING)
+            if expired := expired_here(self._store, [str(row["run_id"]) for row in rows]):
+                rows = [row for row in rows if row["run_id"] not in expired]
+            if not rows:
+                return 0
             if table in self._appends:
                 return self._append(table, rows)
             return self._add_latest(table, rows)

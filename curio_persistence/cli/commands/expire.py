@@ -12,7 +12,7 @@ that --pace gives. An expiry that was killed continues when it is started again.
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from curio_persistence.cli.arguments.consent import add_consent_options, agreed
 from curio_persistence.cli.arguments.options import (
@@ -21,6 +21,7 @@ from curio_persistence.cli.arguments.options import (
     open_for_reading,
     open_for_work,
 )
+from curio_persistence.cli.commands.retention import told
 from curio_persistence.cli.exit_codes import OK
 from curio_persistence.cli.terminal.output import Output, say
 from curio_persistence.cli.terminal.progress import progress_line
@@ -66,30 +67,39 @@ def add_pace_option(parser: ArgumentParser) -> None:
 
 def run(options: Namespace, output: Output) -> int:
     with open_for_reading(options) as persistence:
-        report = _expire(persistence, options, dry_run=True)
-        everything = report.runs and report.runs == persistence.count_agent_runs()
-    tell(persistence.location, report)
-    if everything:
-        say("These are all runs of the database.")
-    if (report.runs or report.stripped) and agreed(options, "Delete them?"):
-        with open_for_work(options) as persistence:
-            report = _expire(persistence, options, dry_run=False)
+        report = plan(persistence, options)
+    some = report.runs or report.usage or report.stripped
+    if some and agreed(options, "Delete them?" if report.runs or report.usage else "Go on?"):
+        with open_for_work(options) as persistence, progress_line("Deleting") as progress:
+            report = persistence.lifecycle.expire(progress=progress, **choice(persistence, options))
         tell(persistence.location, report)
     if not output.for_people:
         output.json(report.to_dict())
     return OK
 
 
-def _expire(persistence: Persistence, options: Namespace, *, dry_run: bool) -> ExpireReport:
-    with progress_line("Looking" if dry_run else "Deleting") as progress:
-        return persistence.lifecycle.expire(
-            options.older_than,
-            default=None if options.older_than else default_policy(persistence),
-            dry_run=dry_run,
-            pace=options.pace,
-            check_clock=not options.no_clock_check,
-            progress=progress,
+def plan(persistence: Persistence, options: Namespace) -> ExpireReport:
+    """Say what would be deleted, and by which policies."""
+    if options.older_than is None:
+        tell_policies(persistence)
+    with progress_line("Looking") as progress:
+        report = persistence.lifecycle.expire(
+            dry_run=True, progress=progress, **choice(persistence, options)
         )
+    tell(persistence.location, report)
+    if report.runs and report.runs == persistence.count_agent_runs():
+        say("These are all runs of the database.")
+    return report
+
+
+def choice(persistence: Persistence, options: Namespace) -> dict[str, Any]:
+    """Return the arguments of `expire` that the options give."""
+    return {
+        "older_than": options.older_than,
+        "default": default_policy(persistence) if options.older_than is None else None,
+        "pace": options.pace,
+        "check_clock": not options.no_clock_check,
+    }
 
 
 def default_policy(persistence: Persistence) -> RetentionPolicy | None:
@@ -105,6 +115,13 @@ def default_policy(persistence: Persistence) -> RetentionPolicy | None:
     return policy
 
 
+def tell_policies(persistence: Persistence) -> None:
+    """Say which policies decide."""
+    default = default_policy(persistence)
+    for policy in persistence.lifecycle.policies() or filter(None, [default]):
+        say(f"Policy {policy.name}: {told(policy.to_dict())}.")
+
+
 def tell(place: str, report: ExpireReport) -> None:
     """Say what a report says."""
     done = "to delete" if report.dry_run else "deleted"
@@ -115,10 +132,12 @@ def tell(place: str, report: ExpireReport) -> None:
     if report.stripped:
         say(f"{report.stripped:,} runs {'lose' if report.dry_run else 'lost'} their texts only.")
     if report.sessions:
-        say(f"With them {report.sessions:,} sessions end.")
+        say(f"{report.sessions:,} sessions have no other runs.")
     if report.held:
         say(f"{report.held:,} trees of runs are kept by a hold.")
     if report.unfinished:
         say(f"{report.unfinished:,} trees of runs are kept because a run in them is not finished.")
     if not report.dry_run and report.bytes_freed:
         say(f"{report.bytes_freed / 1e6:,.1f} MB went back to the disk.")
+    elif not report.dry_run and report.runs:
+        say("New records use the space again. To give it back to the disk instead: compact.")

@@ -17,6 +17,7 @@ from curio_persistence.cli.arguments.options import (
     open_for_reading,
     open_for_work,
 )
+from curio_persistence.cli.commands.runs import get_run
 from curio_persistence.cli.exit_codes import NOT_FOUND, OK
 from curio_persistence.cli.terminal.output import Output, say
 from curio_persistence.errors import ConfigurationError
@@ -32,6 +33,10 @@ EXAMPLES = """\
   curio-persistence retention release case-7
 """
 
+_OPTIONS = {
+    "set": {"keep", "max_runs", "keep_content", "forever", "agent", "status", "tag"},
+    "hold": {"run", "tag", "reason"},
+}
 _ACTIONS = ("list", "set", "remove", "hold", "release")
 
 
@@ -47,6 +52,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("name", metavar="NAME", nargs="?", help="the policy, or the hold")
     parser.add_argument(
         "--keep", metavar="TIME", type=length_of_time, help="how long after the end of a run"
+    )
+    parser.add_argument(
+        "--forever", action="store_true", help="never delete runs, an exception from other policies"
     )
     parser.add_argument("--max-runs", metavar="N", type=count, help="how many runs, the newest")
     parser.add_argument(
@@ -65,39 +73,65 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(options: Namespace, output: Output) -> int:
+    _check(options)
     if options.action == "list":
         with open_for_reading(options) as persistence:
             return _list(persistence, output)
-    if not options.name:
-        raise ConfigurationError(f"Say which: curio-persistence retention {options.action} NAME")
     with open_for_work(options) as persistence:
         return _change(persistence, options)
+
+
+def _check(options: Namespace) -> None:
+    """Refuse options that the action does not take, and a policy without a rule."""
+    action = options.action
+    if (action != "list") is (options.name is None):
+        which = "takes no NAME" if action == "list" else "needs the NAME of a policy or hold"
+        raise ConfigurationError(f"retention {action} {which}.")
+    given = {name for name in _OPTIONS["set"] | _OPTIONS["hold"] if getattr(options, name)}
+    if unfit := given - _OPTIONS.get(action, set()):
+        names = ", ".join(f"--{name.replace('_', '-')}" for name in sorted(unfit))
+        raise ConfigurationError(f"retention {action} does not take {names}.")
+    rules = (options.keep, options.max_runs, options.keep_content, options.forever or None)
+    if action == "set" and (rules == (None,) * 4 or (options.forever and options.keep is not None)):
+        raise ConfigurationError(
+            "Say how long: --keep 90d, --max-runs 1000, --keep-content 14d, or --forever."
+        )
 
 
 def _list(persistence: Persistence, output: Output) -> int:
     policies = [policy.to_dict() for policy in persistence.lifecycle.policies()]
     holds = [{"name": name, **hold} for name, hold in persistence.lifecycle.holds().items()]
+    if not policies:
+        _tell_default()
     if not output.for_people:
         output.json({"policies": policies, "holds": holds})
         return OK
     for policy in policies:
-        output.line(f"policy {policy['name']}: {_told(policy)}")
+        output.line(f"policy {policy['name']}: {told(policy)}")
     for hold in holds:
-        what = f"run {hold['run_id']}" if "run_id" in hold else f"runs tagged {hold['tag']}"
+        runs = [f"run {run_id}" for run_id in hold["run_ids"]]
+        what = ", ".join([*runs, *(f"runs tagged {tag}" for tag in hold["tags"])])
         why = f" ({hold['reason']})" if hold["reason"] else ""
         output.line(f"hold {hold['name']}: {what}{why}")
-    if not policies:
-        say("No policy is stored: all runs are kept, unless CURIO_RETENTION_DAYS is set.")
     return OK
 
 
-def _told(policy: dict[str, Any]) -> str:
+def _tell_default() -> None:
+    """Say what holds without a stored policy."""
+    from curio_persistence import retention_from_env
+
+    default = retention_from_env()
+    rule = f"{default.name} says: {told(default.to_dict())}" if default else "all runs are kept"
+    say(f"No policy is stored: {rule}.")
+
+
+def told(policy: dict[str, Any]) -> str:
     """Return what a policy says, in words."""
     said = []
     if "keep_seconds" in policy:
         said.append(f"until {_length(int(policy['keep_seconds']))} after their end")
     if "max_runs" in policy:
-        said.append(f"the newest {policy['max_runs']:,}")
+        said.append(f"while they are among the newest {policy['max_runs']:,}")
     texts = ""
     if "keep_content_seconds" in policy:
         texts = f", their texts for {_length(int(policy['keep_content_seconds']))}"
@@ -129,13 +163,17 @@ def _change(persistence: Persistence, options: Namespace) -> int:
             tags=options.tag,
         )
         lifecycle.set_policy(policy)
-        say(f"{persistence.location}: policy {name}: {_told(policy.to_dict())}.")
+        say(f"{persistence.location}: policy {name}: {told(policy.to_dict())}.")
         return OK
     if options.action == "hold":
-        tag = options.tag[0] if options.tag and len(options.tag) == 1 else None
-        if (tag is None) is (options.run is None):
-            raise ConfigurationError("A hold is of one run or one tag: pass --run or --tag.")
-        lifecycle.hold(name, run_id=options.run, tag=tag, reason=options.reason)
+        if not options.run and not options.tag:
+            raise ConfigurationError("A hold is of runs: pass --run or --tag.")
+        with persistence.transaction():
+            if options.run:
+                run_id = get_run(persistence, options.run).run_id
+                lifecycle.hold(name, run_id=run_id, reason=options.reason)
+            for tag in options.tag or ():
+                lifecycle.hold(name, tag=tag, reason=options.reason)
         say(f"{persistence.location}: {name} is on hold.")
         return OK
     known, remove = (

@@ -119,11 +119,17 @@ class ImportWriter:
             self._report.events += len(batch.rows[EVENTS])
             self._report.usage += len(batch.rows[USAGE])
             return
+        transfers = self._persistence._transfers
+        named = [str(row["run_id"]) for rows in batch.rows.values() for row in rows]
         with self._persistence.transaction():
-            if batch.runs:
-                self._write_runs(self._persistence, batch.runs)
-            log = self._persistence._transfers.log
-            events, usage = (log(table, rows) for table, rows in batch.rows.items())
+            expired = transfers.expired([*named, *(run.run_id for run in batch.runs)])
+            runs = [run for run in batch.runs if run.run_id not in expired]
+            if runs:
+                self._write_runs(self._persistence, runs)
+            events, usage = (
+                transfers.log(table, [row for row in rows if row["run_id"] not in expired])
+                for table, rows in batch.rows.items()
+            )
         self._report.events += events
         self._report.usage += usage
         self._report.skip("stored before", sum(map(len, batch.rows.values())) - events - usage)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import MISSING, fields
 from functools import cache
 from io import TextIOBase
@@ -42,11 +42,21 @@ def import_records(
     and everything else imported all the same.
     """
     report = ReportBuilder()
-    arriving = _Arriving(persistence, report, progress)
-    for found in _found_in(source, report):
-        arriving.add(found)
-    arriving.flush()
+    store_records(_found_in(source, report), persistence, report, progress)
     return report.build(dry_run=persistence is None)
+
+
+def store_records(
+    records: Iterable[ParsedRecord],
+    persistence: Persistence | None,
+    report: ReportBuilder,
+    progress: Progress | None,
+) -> None:
+    """Store those records that are not stored yet; without a persistence, only check them."""
+    arriving = _Arriving(persistence, report, progress)
+    for record in records:
+        arriving.add(record)
+    arriving.flush()
 
 
 def _found_in(source: Any, report: ReportBuilder) -> Iterator[ParsedRecord]:

@@ -234,6 +234,9 @@ CREATE TABLE agent_tombstones (
     created_at  TEXT NOT NULL CHECK (created_at GLOB '????-??-??T??:??:??.??????+00:00')
 ) STRICT;
 
+-- Imports and copies ask whether a run has expired.
+CREATE INDEX agent_tombstones_by_run ON agent_tombstones (run_id);
+
 -- What expired rows added up to, so that statistics and costs over all time outlive the rows.
 
 CREATE TABLE agent_expired_totals (
@@ -263,7 +266,7 @@ CREATE TABLE agent_expired_totals (
 
 CREATE TABLE agent_audit_log (
     id         INTEGER PRIMARY KEY AUTOINCREMENT,
-    action     TEXT NOT NULL,          -- expire, delete, hold, release, policy
+    action     TEXT NOT NULL,          -- expire, delete, hold, release, set policy, remove policy
     target     TEXT NOT NULL,          -- a run's id, or the name of a policy or hold
     actor      TEXT NOT NULL,
     details    TEXT,                   -- a JSON object

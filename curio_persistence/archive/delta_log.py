@@ -1,0 +1,199 @@
+"""The log of a table of an archive, in the format of Delta Lake.
+
+A version is a file of JSON lines that is created once and never changed; which of two writers
+created it decides who has committed. Spark, Trino, ClickHouse, DuckDB, polars and others read it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+from uuid import uuid4
+
+from curio_persistence.archive.places import Place
+from curio_persistence.clock import utc_now
+from curio_persistence.errors import (
+    ConflictError,
+    CorruptDatabaseError,
+    SchemaMismatchError,
+)
+from curio_persistence.store.table import Kind, Table
+
+_READER, _WRITER = 1, 2
+_TYPES: Mapping[Kind, str] = {
+    "name": "string",
+    "text": "string",
+    "integer": "long",
+    "real": "double",
+    "time": "timestamp",
+    "money": "decimal(20,12)",
+}
+_SAFE_PATH = re.compile(r"dt=\d{4}-\d\d-\d\d/[\w.-]+\.parquet")
+_TRIES = 20
+
+
+class ArchivedFile(NamedTuple):
+    """A Parquet file: its path below the folder of its table, and what is in it.
+
+    The rows of a run that were archived together are in files of one batch.
+    """
+
+    path: str
+    day: str
+    size: int
+    rows: int
+    sha256: str
+    batch: str
+    first_run: str
+    last_run: str
+
+    def may_have(self, run_id: str) -> bool:
+        """Return False if no row is of this run."""
+        return self.first_run <= run_id <= self.last_run
+
+
+class DeltaLog:
+    """The committed files of one table of an archive."""
+
+    def __init__(self, place: Place, folder: str, table: Table[Any]) -> None:
+        self._place = place
+        self._folder = f"{folder}/_delta_log"
+        self._table = table
+
+    def files(self) -> dict[str, ArchivedFile]:
+        """Return the files by their paths, in the order in which they were committed."""
+        return self._read()[1]
+
+    def commit(self, files: Sequence[ArchivedFile]) -> None:
+        """Add files, all or none; those that are in the log already are left out."""
+        for _ in range(_TRIES):
+            version, known = self._read()
+            new = [each for each in files if each.path not in known]
+            if not new:
+                return
+            actions = [*(self._beginning() if version < 0 else ()), *map(_add, new)]
+            lines = "".join(f"{json.dumps(action)}\n" for action in [_info(), *actions])
+            if self._place.put_new(f"{self._folder}/{version + 1:020}.json", lines.encode()):
+                return
+        raise ConflictError(f"{self._place.name}: other programs commit all the time. Try again.")
+
+    def _read(self) -> tuple[int, dict[str, ArchivedFile]]:
+        """Return the newest version, -1 without any, and its files."""
+        version = -1
+        files: dict[str, ArchivedFile] = {}
+        for name in self._place.names(self._folder):
+            if re.fullmatch(r"\d{20}\.json", name.rpartition("/")[2]):
+                version = int(name[-25:-5])
+                for action in self._actions(name):
+                    self._apply(action, files)
+        return version, files
+
+    def _actions(self, name: str) -> Iterator[Mapping[str, Any]]:
+        try:
+            for line in self._place.get(name).decode().splitlines():
+                action = json.loads(line)
+                if not isinstance(action, dict):
+                    raise TypeError(f"{line[:40]!r} is not an action")
+                yield action
+        except (ValueError, TypeError) as error:
+            raise self._damaged(name, error) from error
+
+    def _apply(self, action: Mapping[str, Any], files: dict[str, ArchivedFile]) -> None:
+        if "protocol" in action:
+            self._check_protocol(action["protocol"])
+        elif "add" in action:
+            file = self._file(action["add"])
+            files[file.path] = file
+        elif "remove" in action:
+            files.pop(action["remove"]["path"], None)
+
+    def _file(self, add: Mapping[str, Any]) -> ArchivedFile:
+        try:
+            stats, tags = json.loads(add["stats"]), add.get("tags") or {}
+            file = ArchivedFile(
+                str(add["path"]),
+                str(add["partitionValues"]["dt"]),
+                int(add["size"]),
+                int(stats["numRecords"]),
+                str(tags.get("sha256", "")),
+                str(tags.get("batch", "")),
+                str(stats["minValues"]["run_id"]),
+                str(stats["maxValues"]["run_id"]),
+            )
+        except (KeyError, ValueError, TypeError) as error:
+            raise self._damaged(self._folder, error) from error
+        if not _SAFE_PATH.fullmatch(file.path):
+            raise self._damaged(self._folder, ValueError(f"the path {file.path!r} is not one"))
+        return file
+
+    def _check_protocol(self, protocol: Mapping[str, Any]) -> None:
+        reader, writer = protocol.get("minReaderVersion"), protocol.get("minWriterVersion")
+        if (reader, writer) != (_READER, _WRITER):
+            raise SchemaMismatchError(
+                f"{self._place.name}/{self._folder} was changed by another program to the Delta "
+                f"protocol {reader}/{writer}; this version understands {_READER}/{_WRITER}. "
+                "Archive to another place.",
+                found=f"{reader}/{writer}",
+                wanted=f"{_READER}/{_WRITER}",
+            )
+
+    def _damaged(self, name: str, error: Exception) -> CorruptDatabaseError:
+        return CorruptDatabaseError(
+            f"{self._place.name}/{name} is damaged, or was changed: {error}. Nothing was deleted."
+        )
+
+    def _beginning(self) -> list[dict[str, Any]]:
+        columns = [("dt", "date")]
+        columns += [(name, _TYPES[kind]) for name, kind in self._table.kinds.items()]
+        fields = [
+            {"name": name, "type": kind, "nullable": True, "metadata": {}} for name, kind in columns
+        ]
+        return [
+            {"protocol": {"minReaderVersion": _READER, "minWriterVersion": _WRITER}},
+            {
+                "metaData": {
+                    "id": str(uuid4()),
+                    "format": {"provider": "parquet", "options": {}},
+                    "schemaString": json.dumps({"type": "struct", "fields": fields}),
+                    "partitionColumns": ["dt"],
+                    "configuration": {},
+                    "createdTime": _milliseconds(),
+                }
+            },
+        ]
+
+
+def _info() -> dict[str, Any]:
+    return {
+        "commitInfo": {
+            "timestamp": _milliseconds(),
+            "operation": "WRITE",
+            "operationParameters": {"mode": "Append"},
+            "engineInfo": "curio_persistence",
+        }
+    }
+
+
+def _add(file: ArchivedFile) -> dict[str, Any]:
+    stats = {
+        "numRecords": file.rows,
+        "minValues": {"run_id": file.first_run},
+        "maxValues": {"run_id": file.last_run},
+    }
+    return {
+        "add": {
+            "path": file.path,
+            "partitionValues": {"dt": file.day},
+            "size": file.size,
+            "modificationTime": _milliseconds(),
+            "dataChange": True,
+            "stats": json.dumps(stats),
+            "tags": {"sha256": file.sha256, "batch": file.batch},
+        }
+    }
+
+
+def _milliseconds() -> int:
+    return int(utc_now().timestamp() * 1000)

@@ -1,0 +1,117 @@
+"""Archives in an object store, by the S3 protocol, and what other programs read in them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from socket import socket
+from typing import Any
+
+import pytest
+
+from curio_persistence import (
+    AccessDeniedError,
+    NotFoundError,
+    Persistence,
+    SQLitePersistence,
+    UnavailableError,
+    archive_runs,
+    restore_runs,
+)
+from tests.support.old_runs import fill_with_old_runs
+
+pytestmark = [pytest.mark.thorough, pytest.mark.slow]
+
+REQUIRED = os.environ.get("CI") == "true"
+
+
+def module(name: str) -> Any:
+    """Import a module that only `make test-all` installs."""
+    if REQUIRED:
+        __import__(name)
+    return pytest.importorskip(name)
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[str]:
+    module("moto")
+    with socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    url = f"http://127.0.0.1:{port}"
+    # A process of its own: deltalake waits for an endpoint without giving threads a turn.
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
+        until = time.monotonic() + 30
+        while time.monotonic() < until:
+            try:
+                urllib.request.urlopen(f"{url}/moto-api/").close()
+                break
+            except (urllib.error.URLError, OSError):
+                time.sleep(0.1)
+        urllib.request.urlopen(urllib.request.Request(f"{url}/agents", method="PUT")).close()
+        yield url
+        server.terminate()
+
+
+@pytest.fixture
+def s3(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    for name, value in {
+        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_REGION": "us-east-1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    return "s3://agents/archive"
+
+
+@pytest.fixture
+def filled(tmp_path: Path) -> Iterator[Persistence]:
+    with SQLitePersistence(tmp_path / "runs.db") as persistence:
+        fill_with_old_runs(persistence, old=30, new=3, events=10)
+        yield persistence
+
+
+def test_runs_go_to_an_object_store_and_come_back(filled: Persistence, s3: str) -> None:
+    hashes = sorted(filled.runs.hashes(["old-1", "old-7"]))
+    assert archive_runs(filled, s3, older_than="90d", pace=1).runs == 30
+    assert filled.count_agent_runs() == 3
+    assert restore_runs(filled, s3, ["old-1", "old-7"]).events == 20
+    assert sorted(filled.runs.hashes(["old-1", "old-7"])) == hashes
+
+
+def test_a_missing_bucket_or_server_deletes_nothing(
+    filled: Persistence, s3: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises((NotFoundError, UnavailableError, AccessDeniedError)):
+        archive_runs(filled, "s3://no-such-bucket/x", older_than="90d", pace=1)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("AWS_MAX_RETRIES", "0")
+    with pytest.raises(UnavailableError, match="cannot be reached"):
+        archive_runs(filled, s3, older_than="90d", pace=1)
+    assert filled.count_agent_runs() == 33
+
+
+def test_other_programs_read_the_archive(filled: Persistence, tmp_path: Path) -> None:
+    deltalake = module("deltalake")
+    polars = module("polars")
+    place = tmp_path / "archive"
+    total = sum(float(call.cost_usd or 0) for call in filled.iter_llm_usage(until="50d"))
+    data = sorted(event.data or "" for event in filled.iter_agent_run_events(until="50d"))
+    archive_runs(filled, place, older_than="90d", pace=1)
+    [folder] = place.iterdir()
+    events = polars.read_delta(str(folder / "events"))
+    assert sorted(events["data"].to_list()) == data
+    assert events["dt"].n_unique() == 30
+    usage = deltalake.DeltaTable(str(folder / "usage"))
+    assert usage.version() == 0
+    rows = polars.read_delta(str(folder / "usage"))
+    assert float(rows["cost_usd"].sum()) == pytest.approx(total)
+    assert deltalake.DeltaTable(str(folder / "runs")).metadata().partition_columns == ["dt"]

@@ -1,0 +1,252 @@
+"""Archived runs are deleted here only when they are there, and come back as they were."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from curio_persistence import (
+    AccessDeniedError,
+    AgentRun,
+    CorruptDatabaseError,
+    InvalidValueError,
+    NotFoundError,
+    Persistence,
+    RetentionPolicy,
+    SchemaMismatchError,
+    UnavailableError,
+    archive_runs,
+    restore_runs,
+)
+from curio_persistence.archive.delta_log import DeltaLog
+from curio_persistence.archive.places import Place
+from curio_persistence.capabilities.lifecycle.expiring import Expiry
+from curio_persistence.tables import TOMBSTONES
+from tests.conformance.test_retention import names, record
+from tests.support.hands import Hands
+
+NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
+AWKWARD = "words\0 \ud800 \ufdd0 \N{SNOWMAN} 'quoted'\r"
+
+
+@pytest.fixture(autouse=True)
+def stopped(clock: Hands) -> None:
+    clock.put(NOON)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    return tmp_path / "archive"
+
+
+@pytest.fixture
+def filled(persistence: Persistence, clock: Hands) -> Persistence:
+    record(persistence, "old", days=100, session_id="s", tags=["a"], metadata={"k": [1, None]})
+    record(persistence, "child", days=99, parent_run_id="old", objective=AWKWARD, events=30)
+    record(persistence, "new", days=1)
+    persistence.append_event("old", "agent", "log", payload=AWKWARD, event_id="e1")
+    persistence.scores.set("old", "helpful", 0.5, comment=AWKWARD)
+    clock.move(seconds=1)
+    return persistence
+
+
+def told(persistence: Persistence) -> list[Any]:
+    """What is known of the runs, but for the ids of their rows."""
+    return [
+        persistence.get_agent_run_stats(),
+        [*persistence.runs.hashes(["old", "child"])],
+        [(e.data, e.timestamp, e.event_id) for e in persistence.get_agent_run_events("old")],
+        [score.comment for score in persistence.scores.list("old")],
+        [total.cost_usd for total in persistence.usage.totals(group_by=("session", "day"))],
+    ]
+
+
+def files(place: Path, end: str = ".parquet") -> list[Path]:
+    return sorted(path for path in place.rglob("*") if path.name.endswith(end))
+
+
+def test_archived_runs_come_back_as_they_were(filled: Persistence, place: Path) -> None:
+    before = told(filled)
+    done = archive_runs(filled, place, older_than="90d", pace=1)
+    assert (done.runs, done.events, done.usage, done.scores) == (2, 33, 2, 1)
+    assert names(filled) == ["new"]
+    assert filled.get_agent_run_stats()["total_runs"] == 3
+    stones = TOMBSTONES.decode(filled._store.select(TOMBSTONES))
+    assert {stone.archived_in for stone in stones} == {str(folder) for folder in (place).iterdir()}
+    restored = restore_runs(filled, place, ["old", "child"])
+    assert (restored.runs, restored.events, restored.usage, restored.scores) == (2, 33, 2, 1)
+    assert told(filled) == before
+    assert filled._store.count(TOMBSTONES) == 0
+    again = restore_runs(filled, place, ["old"])
+    assert (again.runs, again.events) == (0, 0)
+    assert told(filled) == before
+
+
+def test_what_is_archived_again_is_found_once(filled: Persistence, place: Path) -> None:
+    for _ in range(2):
+        archive_runs(filled, place, older_than="90d", pace=1)
+        restore_runs(filled, place, ["old", "child"])
+    assert len(filled.get_agent_run_events("child")) == 30
+    assert filled.get_agent_run_stats()["total_runs"] == 3
+
+
+def test_a_dry_run_writes_nothing(filled: Persistence, place: Path) -> None:
+    planned = archive_runs(filled, place, older_than="90d", dry_run=True)
+    assert planned.runs == 2
+    assert files(place, "") == []
+    assert names(filled) == ["child", "new", "old"]
+
+
+def test_policies_and_holds_decide(filled: Persistence, place: Path) -> None:
+    filled.lifecycle.hold("case", run_id="child")
+    assert archive_runs(filled, place, default=RetentionPolicy(keep="90d"), pace=1).runs == 0
+    filled.lifecycle.release("case")
+    assert archive_runs(filled, place, default=RetentionPolicy(keep="90d"), pace=1).runs == 2
+
+
+def test_large_trees_are_archived_in_several_files(
+    persistence: Persistence, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("curio_persistence.archive.archiver._ROWS", 100)
+    record(persistence, "large", days=100, events=950)
+    archive_runs(persistence, place, older_than="90d", pace=1)
+    assert names(persistence) == []
+    assert restore_runs(persistence, place, ["large"]).events == 950
+
+
+class _StopError(Exception):
+    pass
+
+
+STEPS: dict[str, tuple[type, str]] = {
+    "put": (Place, "put_new"),
+    "get": (Place, "get"),
+    "commit": (DeltaLog, "commit"),
+    "delete": (Expiry, "_delete_runs"),
+}
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_what_was_interrupted_is_completed(
+    filled: Persistence, place: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """Whatever the step, the next call completes it, and every row is archived once."""
+    before = told(filled)
+    kind, method = STEPS[step]
+    original = getattr(kind, method)
+    for calls in range(6):
+        left = iter(range(calls))
+
+        def stop(*arguments: Any, left: Iterator[int] = left) -> Any:
+            if next(left, None) is None:
+                raise _StopError
+            return original(*arguments)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(kind, method, stop)
+            try:
+                archive_runs(filled, place, older_than="90d", pace=1)
+            except _StopError:
+                assert filled.get_agent_run_stats()["total_runs"] == 3
+    archive_runs(filled, place, older_than="90d", pace=1)
+    assert names(filled) == ["new"]
+    restored = restore_runs(filled, place, ["old", "child"])
+    assert (restored.runs, restored.events, restored.usage, restored.scores) == (2, 33, 2, 1)
+    assert told(filled) == before
+
+
+def test_a_late_event_keeps_its_run(
+    filled: Persistence, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from curio_persistence.archive.archiver import Archiver
+
+    store = Archiver.store
+
+    def store_and_log(self: Archiver, trees: Any) -> None:
+        store(self, trees)
+        filled.append_event("child", "agent", "log", payload="late")
+
+    monkeypatch.setattr(Archiver, "store", store_and_log)
+    assert archive_runs(filled, place, older_than="90d", pace=1).runs == 0
+    monkeypatch.undo()
+    assert archive_runs(filled, place, older_than="90d", pace=1).runs == 2
+    restore_runs(filled, place, ["child"])
+    assert [event.data for event in filled.get_agent_run_events("child")][-1] == "late"
+    assert len(filled.get_agent_run_events("child")) == 31
+
+
+def test_files_that_were_changed_are_refused(filled: Persistence, place: Path) -> None:
+    archive_runs(filled, place, older_than="90d", pace=1)
+    for path in files(place):
+        path.write_bytes(path.read_bytes()[:-1] + b"X")
+    with pytest.raises(CorruptDatabaseError, match="is not as it was archived"):
+        restore_runs(filled, place, ["old"])
+    assert names(filled) == ["new"]
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        ({"add": {"path": "../../etc/passwd"}}, CorruptDatabaseError),
+        ({"add": {"path": "/etc/dt=2026-01-01/x.parquet"}}, CorruptDatabaseError),
+        ({"add": {}}, CorruptDatabaseError),
+        ({"protocol": {"minReaderVersion": 3, "minWriterVersion": 7}}, SchemaMismatchError),
+        ("text", CorruptDatabaseError),
+    ],
+    ids=str,
+)
+def test_a_changed_log_is_refused_and_nothing_is_deleted(
+    filled: Persistence, place: Path, change: Any, error: type[Exception]
+) -> None:
+    archive_runs(filled, place, older_than="99d", pace=1)
+    record(filled, "more", days=100)
+    archive_runs(filled, place, older_than="90d", pace=1)
+    record(filled, "last", days=100)
+    [log] = [path for path in files(place, ".json") if path.parts[-3] == "runs"][-1:]
+    lines = log.read_text().splitlines()
+    action = json.loads(lines[-1])
+    if isinstance(change, dict):
+        [(kind, values)] = change.items()
+        action = {kind: {**action.get(kind, {}), **values} if values else {}}
+        lines[-1] = json.dumps(action)
+    else:
+        lines[-1] = change
+    log.write_text("\n".join(lines))
+    with pytest.raises(error):
+        archive_runs(filled, place, older_than="90d", pace=1)
+    assert "last" in names(filled)
+
+
+def test_unknown_runs_and_odd_destinations_are_refused(filled: Persistence, place: Path) -> None:
+    archive_runs(filled, place, older_than="90d", pace=1)
+    with pytest.raises(NotFoundError, match="has no run nothing"):
+        restore_runs(filled, place, ["old", "nothing"])
+    assert names(filled) == ["new"]
+    file = place.parent / "file"
+    file.write_text("")
+    for destination, error in (
+        ("", InvalidValueError),
+        (7, InvalidValueError),
+        ("ftp://host/x", UnavailableError),
+        (file / "x", (UnavailableError, AccessDeniedError)),
+    ):
+        with pytest.raises(error):  # type: ignore[arg-type]
+            Place(destination).put_new("x", b"")  # type: ignore[arg-type]
+
+
+def test_a_run_of_another_database_can_be_restored(filled: Persistence, place: Path) -> None:
+    from curio_persistence import InMemoryPersistence
+
+    archive_runs(filled, place, older_than="90d", pace=1)
+    [folder] = place.iterdir()
+    with InMemoryPersistence() as other:
+        with pytest.raises(NotFoundError):
+            restore_runs(other, place, ["old"])
+        assert restore_runs(other, place, ["old"], source=folder.name).events == 3
+        assert other.get_agent_run_stats()["total_runs"] == 1
+        assert isinstance(other.get_agent_run("old"), AgentRun)
