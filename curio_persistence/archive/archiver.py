@@ -27,7 +27,6 @@ _LETTERS = 32 << 20
 """Rows, and characters of text, that are gathered before files are written."""
 _COMMITTED = ("events", "usage", "scores", "runs")
 """The order of commits: a run that is in the archive is there with all that belongs to it."""
-_OF_RUNS = tuple(KINDS[name] for name in _COMMITTED[:-1])
 _BLOOMS = ("run_id", "event_id")
 _KIND = "archiving"
 
@@ -73,7 +72,7 @@ class Archiver:
         note = {
             "roots": [tree.root.run_id for tree in trees],
             "read_at": encode_time(self._persistence.clock.now()),
-            "last": {table.name: self._transfers.last_id(table) for table in _OF_RUNS},
+            "last": {table.name: self._transfers.last_id(table) for table in KINDS.values()},
         }
         self._batch = self._batch_of(ids)
         with self._transfers.reading() as reading:
@@ -101,7 +100,7 @@ class Archiver:
         ids = tuple(run.run_id for tree in trees for run in tree.runs)
         where = (Filter("run_id", "in", ids),)
         changed: set[str] = set()
-        for table in _OF_RUNS:
+        for table in KINDS.values():
             late = [Filter("id", ">", self._note["last"][table.name])]
             if "updated_at" in table.names:
                 late.append(Filter("updated_at", ">=", self._note["read_at"]))

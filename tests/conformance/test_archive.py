@@ -23,12 +23,15 @@ from curio_persistence import (
     archive_runs,
     restore_runs,
 )
+from curio_persistence.archive.archiver import Archiver
 from curio_persistence.archive.delta_log import DeltaLog
 from curio_persistence.archive.places import Place
 from curio_persistence.capabilities.lifecycle.expiring import Expiry
 from curio_persistence.tables import TOMBSTONES
 from tests.conformance.test_retention import names, record
 from tests.support.hands import Hands
+
+pytestmark = pytest.mark.slow
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 AWKWARD = "words\0 \ud800 \ufdd0 \N{SNOWMAN} 'quoted'\r"
@@ -163,8 +166,6 @@ def test_what_was_interrupted_is_completed(
 def test_a_late_event_keeps_its_run(
     filled: Persistence, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from curio_persistence.archive.archiver import Archiver
-
     store = Archiver.store
 
     def store_and_log(self: Archiver, trees: Any) -> None:
@@ -178,6 +179,23 @@ def test_a_late_event_keeps_its_run(
     restore_runs(filled, place, ["child"])
     assert [event.data for event in filled.get_agent_run_events("child")][-1] == "late"
     assert len(filled.get_agent_run_events("child")) == 31
+
+
+def test_a_run_that_is_updated_meanwhile_is_kept(
+    filled: Persistence, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Archiver.store
+
+    def store_and_patch(self: Archiver, trees: Any) -> None:
+        store(self, trees)
+        filled.runs.patch("child", metrics={"late": 1})
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Archiver, "store", store_and_patch)
+        assert archive_runs(filled, place, older_than="90d", pace=1).runs == 0
+    run = filled.get_agent_run("child")
+    assert run is not None
+    assert run.metrics == '{"late": 1}'
 
 
 def test_files_that_were_changed_are_refused(filled: Persistence, place: Path) -> None:
