@@ -16,6 +16,7 @@ from curio_persistence.aio.streams import AsyncEventFeed, AsyncStream
 from curio_persistence.aio.transfers import (
     archive_runs,
     copy_records,
+    erase_runs,
     export_records,
     import_agdd,
     import_costs,
@@ -38,6 +39,7 @@ __all__ = [
     "connect",
     "copy_records",
     "current_run",
+    "erase_runs",
     "export_records",
     "import_agdd",
     "import_costs",

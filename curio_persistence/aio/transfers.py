@@ -90,6 +90,25 @@ async def archive_runs(
     )
 
 
+async def erase_runs(
+    persistence: AsyncPersistence,
+    destination: Source,
+    run_ids: Collection[str],
+    *,
+    source: str | None = None,
+) -> int:
+    """Delete runs here and in an archive, as `curio_persistence.erase_runs` does.
+
+    Cancelled, it goes on to its end.
+    """
+    target = _under(persistence)
+    return await _apart(
+        persistence,
+        lambda tell: blocking.erase_runs(target, destination, run_ids, source=source),
+        None,
+    )
+
+
 async def restore_runs(
     persistence: AsyncPersistence,
     destination: Source,

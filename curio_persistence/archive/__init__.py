@@ -5,18 +5,18 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Iterator
 from datetime import timedelta
-from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from curio_persistence.archive.archiver import Archiver, folder_of
-from curio_persistence.archive.delta_log import ArchivedFile, DeltaLog
+from curio_persistence.archive.archiver import Archiver, fetched, folder_of
+from curio_persistence.archive.delta_log import DeltaLog
+from curio_persistence.archive.erasing import erase_rows
 from curio_persistence.archive.places import Place
 from curio_persistence.capabilities.arguments import checked_run_ids
 from curio_persistence.capabilities.lifecycle import ExpireReport, RetentionPolicy
 from curio_persistence.capabilities.lifecycle.expired_totals import ExpiredTotals
 from curio_persistence.capabilities.transfers.kinds import KINDS
-from curio_persistence.errors import CorruptDatabaseError, NotFoundError
+from curio_persistence.errors import NotFoundError
 from curio_persistence.export.records import checked_persistence
 from curio_persistence.importers.common.report import ImportReport, ReportBuilder
 from curio_persistence.importers.exports import store_records
@@ -58,6 +58,26 @@ def archive_runs(
         progress=progress,
         archiver=archiver,
     )
+
+
+def erase_runs(
+    persistence: Persistence,
+    destination: Destination,
+    run_ids: Collection[str],
+    *,
+    source: str | None = None,
+) -> int:
+    """Delete runs here and in an archive, and return how many were found in either.
+
+    Files of the archive that have rows of theirs are replaced by files without these, and deleted.
+    """
+    wanted = frozenset(checked_run_ids(run_ids))
+    place = Place(destination)
+    folder = source or folder_of(checked_persistence(persistence))
+    found = {run_id for run_id in wanted if persistence.delete_agent_run(run_id)}
+    for name, table in KINDS.items():
+        found |= erase_rows(place, f"{folder}/{name}", table, wanted)
+    return len(found)
 
 
 def restore_runs(
@@ -120,23 +140,12 @@ class _Archive:
         table = KINDS[name]
         for file in DeltaLog(self._place, f"{self._folder}/{name}", table).files().values():
             if any(map(file.may_have, run_ids)):
-                path = self._fetched(name, file)
+                path = self._directory / "rows.parquet"
+                path.write_bytes(fetched(self._place, f"{self._folder}/{name}", file))
                 for record in read_parquet(path, file.path, table, self._report):
                     if record.values.get("run_id") in run_ids:
                         yield file.batch, record
                 path.unlink()
-
-    def _fetched(self, name: str, file: ArchivedFile) -> Path:
-        """Return a local copy of a file, which is as it was archived."""
-        full = f"{self._folder}/{name}/{file.path}"
-        content = self._place.get(full)
-        if sha256(content).hexdigest() != file.sha256:
-            raise CorruptDatabaseError(
-                f"{self._place.name}/{full} is not as it was archived. Nothing was restored."
-            )
-        path = self._directory / "rows.parquet"
-        path.write_bytes(content)
-        return path
 
 
 def _without_tombstones(persistence: Persistence, run_ids: Collection[str]) -> tuple[str, ...]:

@@ -27,7 +27,7 @@ _LETTERS = 32 << 20
 """Rows, and characters of text, that are gathered before files are written."""
 _COMMITTED = ("events", "usage", "scores", "runs")
 """The order of commits: a run that is in the archive is there with all that belongs to it."""
-_BLOOMS = ("run_id", "event_id")
+BLOOMS = ("run_id", "event_id")
 _KIND = "archiving"
 
 
@@ -146,21 +146,36 @@ class Archiver:
     def _file(self, name: str, table: Table[Any], day: str, parts: list[Columns]) -> ArchivedFile:
         """Write one file, and read it back."""
         content = BytesIO()
-        write_parquet(content, table, parts, blooms=_BLOOMS)
-        written = content.getvalue()
-        digest = sha256(written).hexdigest()
-        path = f"dt={day}/{self._batch}-{digest[:16]}.parquet"
-        full = f"{self._folder}/{name}/{path}"
-        self._place.put_new(full, written)
-        if sha256(self._place.get(full)).hexdigest() != digest:
-            raise CorruptDatabaseError(
-                f"{self._place.name}/{full} is not there as it was written. Nothing was deleted."
-            )
+        write_parquet(content, table, parts, blooms=BLOOMS)
         at = table.names.index("run_id")
         runs = [run_id for columns in parts for run_id in columns[at]]
-        return ArchivedFile(
-            path, day, len(written), len(runs), digest, self._batch, min(runs), max(runs)
+        return put_file(self._place, f"{self._folder}/{name}", content, day, self._batch, runs)
+
+
+def put_file(
+    place: Place, folder: str, content: BytesIO, day: str, batch: str, runs: Sequence[str]
+) -> ArchivedFile:
+    """Store a Parquet file and read it back; `runs` are the run ids of its rows."""
+    written = content.getvalue()
+    digest = sha256(written).hexdigest()
+    path = f"dt={day}/{batch}-{digest[:16]}.parquet"
+    place.put_new(f"{folder}/{path}", written)
+    if sha256(place.get(f"{folder}/{path}")).hexdigest() != digest:
+        raise CorruptDatabaseError(
+            f"{place.name}/{folder}/{path} is not there as it was written. Nothing was deleted."
         )
+    first, last = min(runs), max(runs)
+    return ArchivedFile(path, day, len(written), len(runs), digest, batch, first, last)
+
+
+def fetched(place: Place, folder: str, file: ArchivedFile) -> bytes:
+    """Return the content of an archived file; raise CorruptDatabaseError if it was changed."""
+    content = place.get(f"{folder}/{file.path}")
+    if sha256(content).hexdigest() != file.sha256:
+        raise CorruptDatabaseError(
+            f"{place.name}/{folder}/{file.path} is not as it was archived. Nothing was changed."
+        )
+    return content
 
 
 def folder_of(persistence: Persistence) -> str:

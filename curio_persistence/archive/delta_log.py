@@ -66,14 +66,16 @@ class DeltaLog:
         """Return the files by their paths, in the order in which they were committed."""
         return self._read()[1]
 
-    def commit(self, files: Sequence[ArchivedFile]) -> None:
-        """Add files, all or none; those that are in the log already are left out."""
+    def commit(self, files: Sequence[ArchivedFile], removed: Sequence[ArchivedFile] = ()) -> None:
+        """Add files and remove others, all or none, as far as the log does not say so already."""
         for _ in range(_TRIES):
             version, known = self._read()
             new = [each for each in files if each.path not in known]
-            if not new:
+            old = [each for each in removed if each.path in known]
+            if not new and not old:
                 return
-            actions = [*(self._beginning() if version < 0 else ()), *map(_add, new)]
+            actions = [*(self._beginning() if version < 0 else ())]
+            actions += [*map(_remove, old), *map(_add, new)]
             lines = "".join(f"{json.dumps(action)}\n" for action in [_info(), *actions])
             if self._place.put_new(f"{self._folder}/{version + 1:020}.json", lines.encode()):
                 return
@@ -191,6 +193,18 @@ def _add(file: ArchivedFile) -> dict[str, Any]:
             "dataChange": True,
             "stats": json.dumps(stats),
             "tags": {"sha256": file.sha256, "batch": file.batch},
+        }
+    }
+
+
+def _remove(file: ArchivedFile) -> dict[str, Any]:
+    return {
+        "remove": {
+            "path": file.path,
+            "partitionValues": {"dt": file.day},
+            "size": file.size,
+            "deletionTimestamp": _milliseconds(),
+            "dataChange": True,
         }
     }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +63,11 @@ class Place:
         """Return the content of an object; raise NotFoundError if there is none."""
         with self._translated():
             return bytes(self._store.get(path).bytes())
+
+    def delete(self, path: str) -> None:
+        """Delete an object; do nothing if there is none."""
+        with self._translated(), suppress(self._errors.NotFoundError):
+            self._store.delete(path)
 
     def names(self, folder: str) -> list[str]:
         """Return the names of all objects in a folder, sorted."""

@@ -88,7 +88,14 @@ def write_parquet(
     *,
     blooms: Collection[str] = (),
 ) -> None:
-    """Compressed with zstd, in groups of rows that fit into memory.
+    """Compressed with zstd, in groups of rows that fit into memory; `blooms` as below."""
+    write_parquet_groups(file, table, _groups(table, pieces), blooms=blooms)
+
+
+def write_parquet_groups(
+    file: BinaryIO, table: Table[Any], groups: Iterable[Any], *, blooms: Collection[str] = ()
+) -> None:
+    """Write Arrow tables, each as a group of rows.
 
     The columns `blooms` get a Bloom filter, by which a reader skips groups without a value.
     """
@@ -98,7 +105,7 @@ def write_parquet(
     filters = {name: {"ndv": _GROUP_ROWS, "fpp": 0.01} for name in blooms if name in table.names}
     options: dict[str, Any] = {"bloom_filter_options": filters} if filters else {}
     with ParquetWriter(file, schema, compression="zstd", **options) as writer:
-        for group in _groups(table, pieces):
+        for group in groups:
             writer.write_table(group)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pyarrow import parquet
 
 from curio_persistence import (
     AccessDeniedError,
@@ -21,6 +22,7 @@ from curio_persistence import (
     SchemaMismatchError,
     UnavailableError,
     archive_runs,
+    erase_runs,
     restore_runs,
 )
 from curio_persistence.archive.archiver import Archiver
@@ -256,6 +258,23 @@ def test_unknown_runs_and_odd_destinations_are_refused(filled: Persistence, plac
     ):
         with pytest.raises(error):  # type: ignore[arg-type]
             Place(destination).put_new("x", b"")  # type: ignore[arg-type]
+
+
+def test_erased_runs_leave_nothing_in_the_archive(filled: Persistence, place: Path) -> None:
+    archive_runs(filled, place, older_than="90d", pace=1)
+    before = files(place)
+    assert erase_runs(filled, place, ["child", "nothing"]) == 1
+    assert len(before) > len(files(place)) > 0
+    for path in files(place):
+        rows = parquet.read_table(path, partitioning=None)
+        assert "child" not in rows["run_id"].to_pylist()
+    with pytest.raises(NotFoundError):
+        restore_runs(filled, place, ["child"])
+    assert restore_runs(filled, place, ["old"]).events == 3
+    assert erase_runs(filled, place, ["old", "new"]) == 2
+    assert files(place) == []
+    assert names(filled) == []
+    assert erase_runs(filled, place, ["old"]) == 0
 
 
 def test_a_run_of_another_database_can_be_restored(filled: Persistence, place: Path) -> None:

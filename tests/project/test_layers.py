@@ -74,6 +74,7 @@ THIRD_PARTY = {
     ("backends.postgres.statements", "psycopg2"),
     ("backends.postgres.queries", "psycopg2"),
     ("backends.postgres.errors", "psycopg2"),
+    ("archive.erasing", "pyarrow"),
     ("archive.places", "obstore"),
     ("export.formats", "pyarrow"),
     ("importers.exports.columnar", "pyarrow"),

@@ -94,6 +94,7 @@ NAMES = [
     "connect",
     "copy_records",
     "current_run",
+    "erase_runs",
     "export_records",
     "import_agdd",
     "import_costs",

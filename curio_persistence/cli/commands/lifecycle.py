@@ -13,7 +13,7 @@ from datetime import timedelta
 from threading import Event
 from typing import TYPE_CHECKING
 
-from curio_persistence.cli.arguments.options import length_of_time, open_for_work
+from curio_persistence.cli.arguments.options import add_json_option, length_of_time, open_for_work
 from curio_persistence.cli.commands.expire import add_pace_option, default_policy, tell
 from curio_persistence.cli.exit_codes import OK, exit_code
 from curio_persistence.cli.terminal.output import Output, say
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from curio_persistence import ExpireReport
 
 EXAMPLES = """\
-  CURIO_RETENTION_DAYS=90 curio-persistence lifecycle --once
-  CURIO_RETENTION_DAYS=90 curio-persistence lifecycle --once --pace 1
-  CURIO_RETENTION_DAYS=90 curio-persistence lifecycle --once --db-path agent_sdk.db
+  curio-persistence lifecycle --once
+  curio-persistence lifecycle --once --pace 1
+  curio-persistence lifecycle --once --db-path agent_sdk.db --json
 """
 
 
@@ -39,6 +39,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="the time from one round to the next, or up to a tenth less (default: 1d)",
     )
     add_pace_option(parser)
+    add_json_option(parser)
 
 
 def run(options: Namespace, output: Output) -> int:

@@ -1,0 +1,54 @@
+"""Erases runs from the files of an archive."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from io import BytesIO
+from typing import Any
+
+from curio_persistence.archive.archiver import BLOOMS, fetched, put_file
+from curio_persistence.archive.delta_log import ArchivedFile, DeltaLog
+from curio_persistence.archive.places import Place
+from curio_persistence.export.formats import write_parquet_groups
+from curio_persistence.results.arrow import arrow_schema, pyarrow
+from curio_persistence.store.table import Table
+
+
+def erase_rows(place: Place, folder: str, table: Table[Any], run_ids: Collection[str]) -> set[str]:
+    """Replace the files with rows of these runs by files without; return the runs that had some."""
+    log = DeltaLog(place, folder, table)
+    found: set[str] = set()
+    for file in log.files().values():
+        if any(map(file.may_have, run_ids)):
+            found |= _erase(place, folder, table, log, file, run_ids)
+    return found
+
+
+def _erase(
+    place: Place,
+    folder: str,
+    table: Table[Any],
+    log: DeltaLog,
+    file: ArchivedFile,
+    run_ids: Collection[str],
+) -> set[str]:
+    pa = pyarrow()  # Which says what to install where it is missing.
+    from pyarrow import compute
+    from pyarrow.parquet import read_table
+
+    rows = read_table(BytesIO(fetched(place, folder, file)), partitioning=None)
+    theirs = compute.is_in(rows["run_id"], pa.array(sorted(run_ids)))
+    erased = {*rows.filter(theirs)["run_id"].to_pylist()}
+    if not erased:
+        return erased
+    left = rows.filter(compute.invert(theirs))
+    new = []
+    if len(left):
+        content = BytesIO()
+        groups = [left.select(table.names).cast(arrow_schema(table))]
+        write_parquet_groups(content, table, groups, blooms=BLOOMS)
+        runs = left["run_id"].to_pylist()
+        new.append(put_file(place, folder, content, file.day, file.batch, runs))
+    log.commit(new, removed=[file])
+    place.delete(f"{folder}/{file.path}")
+    return erased

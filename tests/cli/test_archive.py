@@ -1,0 +1,56 @@
+"""`archive` moves runs away, `restore` brings them back, and `erase` leaves nothing of them."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.cli.program import Program
+
+
+def test_runs_go_and_come_back(program: Program, recorded: str) -> None:
+    of = ("--url", recorded)
+    shown = program("show", "run-42", *of).json()
+    done = program("archive", "old", "--older-than", "0s", "--pace", "1", "--yes", *of)
+    assert done.json()["runs_deleted"] == 4
+    assert "They are in old." in done.said
+    assert program("show", "run-42", *of).code == 3
+    restored = program("restore", "old", "run-42", *of)
+    assert restored.json()["runs"] == 1
+    assert "1 runs restored, with" in restored.said
+    again = program("show", "run-42", *of).json()
+    assert again.keys() == shown.keys()
+    assert [len(str(each)) > 0 for each in again.values()] == [True] * len(shown)
+    assert len(str(again)) == pytest.approx(len(str(shown)), rel=0.02)
+    assert program("restore", "old", "run-4711", *of).code == 3
+
+
+def test_erased_runs_are_gone(program: Program, agents_db: str) -> None:
+    program("archive", "old", "--older-than", "0s", "--pace", "1", "--yes")
+    assert program("erase", "old", "run-42", "--dry-run").code == 0
+    assert program("erase", "old", "run-42").code == 2
+    assert program("erase", "old", "run-42", "run-44", "--yes").json() == {"erased": 2}
+    assert program("restore", "old", "run-42").code == 3
+    assert program("erase", "old", "run-42", "--yes").code == 3
+    assert program("restore", "old", "run-40").json()["runs"] == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (("archive",), 2),
+        (("archive", "old", "--yes"), 2),
+        (("archive", "", "--older-than", "0s", "--yes"), 2),
+        (("archive", "nowhere://x", "--older-than", "0s", "--yes"), 4),
+        (("archive", "agent_sdk.db", "--older-than", "0s", "--yes"), 4),
+        (("restore", "old"), 2),
+        (("restore", "old", "run-42"), 3),
+    ],
+    ids=str,
+)
+def test_wrong_usage_is_refused_and_nothing_is_deleted(
+    program: Program, agents_db: str, arguments: tuple[str, ...], code: int
+) -> None:
+    ended = program(*arguments)
+    assert ended.code == code, ended
+    assert "Traceback" not in ended.said
+    assert len(program("runs").json()) == 5
