@@ -6,7 +6,6 @@ import os
 from collections.abc import Collection, Iterator
 from datetime import timedelta
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from curio_persistence.archive.archiver import Archiver, fetched, folder_of
 from curio_persistence.archive.delta_log import DeltaLog
@@ -93,6 +92,8 @@ def restore_runs(
     Their times, `event_id`s and hashes are as they were; rows get new ids. `source` is the folder
     of another database in the archive. Raise NotFoundError for a run that is not there.
     """
+    from tempfile import TemporaryDirectory  # On use: the import takes longer than this module's.
+
     wanted = frozenset(checked_run_ids(run_ids))
     place = Place(destination)
     folder = source or folder_of(checked_persistence(persistence))

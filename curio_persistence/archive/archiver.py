@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from hashlib import sha256
 from io import BytesIO
 from typing import Any
 
@@ -88,7 +87,7 @@ class Archiver:
         where = (Filter("run_id", "in", ids),)
         measures = (COUNT, Measure("max", "id"))
         rows = [self._store.aggregate(table, measures, where) for table in KINDS.values()]
-        return sha256(json.dumps([sorted(ids), rows]).encode()).hexdigest()[:16]
+        return _digest(json.dumps([sorted(ids), rows]).encode())[:16]
 
     def _commit(self) -> None:
         for name in _COMMITTED:
@@ -157,10 +156,10 @@ def put_file(
 ) -> ArchivedFile:
     """Store a Parquet file and read it back; `runs` are the run ids of its rows."""
     written = content.getvalue()
-    digest = sha256(written).hexdigest()
+    digest = _digest(written)
     path = f"dt={day}/{batch}-{digest[:16]}.parquet"
     place.put_new(f"{folder}/{path}", written)
-    if sha256(place.get(f"{folder}/{path}")).hexdigest() != digest:
+    if _digest(place.get(f"{folder}/{path}")) != digest:
         raise CorruptDatabaseError(
             f"{place.name}/{folder}/{path} is not there as it was written. Nothing was deleted."
         )
@@ -171,16 +170,22 @@ def put_file(
 def fetched(place: Place, folder: str, file: ArchivedFile) -> bytes:
     """Return the content of an archived file; raise CorruptDatabaseError if it was changed."""
     content = place.get(f"{folder}/{file.path}")
-    if sha256(content).hexdigest() != file.sha256:
+    if _digest(content) != file.sha256:
         raise CorruptDatabaseError(
             f"{place.name}/{folder}/{file.path} is not as it was archived. Nothing was changed."
         )
     return content
 
 
+def _digest(content: bytes) -> str:
+    from hashlib import sha256  # On use: the import takes longer than that of this module.
+
+    return sha256(content).hexdigest()
+
+
 def folder_of(persistence: Persistence) -> str:
     """Return the folder of a database in an archive."""
-    return sha256(persistence._transfers.identity.encode()).hexdigest()[:16]
+    return _digest(persistence._transfers.identity.encode())[:16]
 
 
 def _texts(table: Table[Any]) -> list[int]:

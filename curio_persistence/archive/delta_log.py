@@ -10,7 +10,6 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
-from uuid import uuid4
 
 from curio_persistence.archive.places import Place
 from curio_persistence.clock import utc_now
@@ -147,6 +146,8 @@ class DeltaLog:
         )
 
     def _beginning(self) -> list[dict[str, Any]]:
+        from uuid import uuid4  # On use: the import takes longer than that of this module.
+
         columns = [("dt", "date")]
         columns += [(name, _TYPES[kind]) for name, kind in self._table.kinds.items()]
         fields = [
