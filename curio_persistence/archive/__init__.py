@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator
+import re
+from collections.abc import Collection, Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
+from typing import Any, NamedTuple
 
-from curio_persistence.archive.archiver import Archiver, fetched, folder_of
-from curio_persistence.archive.delta_log import DeltaLog
+from curio_persistence.archive.archiver import Archiver
+from curio_persistence.archive.delta_log import ArchivedFile, DeltaLog
 from curio_persistence.archive.erasing import erase_rows
+from curio_persistence.archive.files import fetched, folder_of
 from curio_persistence.archive.places import Place
 from curio_persistence.capabilities.arguments import checked_run_ids
-from curio_persistence.capabilities.lifecycle import ExpireReport, RetentionPolicy
+from curio_persistence.capabilities.lifecycle import EXPIRING, ExpireReport, RetentionPolicy
 from curio_persistence.capabilities.lifecycle.expired_totals import ExpiredTotals
+from curio_persistence.capabilities.lifecycle.settings import Settings
 from curio_persistence.capabilities.transfers.kinds import KINDS
-from curio_persistence.errors import NotFoundError
+from curio_persistence.errors import CorruptDatabaseError, InvalidValueError, NotFoundError
 from curio_persistence.export.records import checked_persistence
 from curio_persistence.importers.common.report import ImportReport, ReportBuilder
 from curio_persistence.importers.exports import store_records
@@ -24,7 +28,7 @@ from curio_persistence.importers.exports.values import ParsedRecord
 from curio_persistence.persistence import Persistence
 from curio_persistence.progress import Progress
 from curio_persistence.store.filters import Filter
-from curio_persistence.tables import TOMBSTONES
+from curio_persistence.tables import EVENTS, TOMBSTONES, USAGE
 
 Destination = str | os.PathLike[str]
 
@@ -69,13 +73,21 @@ def erase_runs(
     """Delete runs here and in an archive, and return how many were found in either.
 
     Files of the archive that have rows of theirs are replaced by files without these, and deleted.
+    Raise BusyError while a program expires or archives runs of this database, and NotFoundError if
+    the archive has nothing of it.
     """
     wanted = frozenset(checked_run_ids(run_ids))
     place = Place(destination)
-    folder = source or folder_of(checked_persistence(persistence))
-    found = {run_id for run_id in wanted if persistence.delete_agent_run(run_id)}
-    for name, table in KINDS.items():
-        found |= erase_rows(place, f"{folder}/{name}", table, wanted)
+    folder = _checked_folder(place, source or folder_of(checked_persistence(persistence)))
+    with Settings(persistence._store, persistence.clock).lease(EXPIRING) as lease:
+        found = {run_id for run_id in wanted if persistence.delete_agent_run(run_id)}
+        if source is None:
+            archiver = Archiver(persistence, place)
+            archiver.unfinished()
+            archiver.done()
+        for name, table in KINDS.items():
+            lease.keep()
+            found |= erase_rows(place, f"{folder}/{name}", table, wanted)
     return len(found)
 
 
@@ -89,26 +101,54 @@ def restore_runs(
 ) -> ImportReport:
     """Bring runs back from an archive, with their events, model calls and scores.
 
-    Their times, `event_id`s and hashes are as they were; rows get new ids. `source` is the folder
-    of another database in the archive. Raise NotFoundError for a run that is not there.
+    Their times, `event_id`s and hashes are as they were; rows get new ids. Runs that are stored
+    here are left as they are. `source` is the folder of another database in the archive. Raise
+    NotFoundError for a run that is not there. Put a restored run on hold if it is to stay.
     """
     from tempfile import TemporaryDirectory  # On use: the import takes longer than this module's.
 
     wanted = frozenset(checked_run_ids(run_ids))
     place = Place(destination)
-    folder = source or folder_of(checked_persistence(persistence))
+    folder = _checked_folder(place, source or folder_of(checked_persistence(persistence)))
     report = ReportBuilder()
+    stored = {run.run_id for run in persistence.runs.get_many(wanted)}
+    if stored:
+        report.skip("stored before", len(stored))
     with TemporaryDirectory(prefix="curio-restore-") as directory:
         archive = _Archive(place, folder, Path(directory), report)
+        archive.fetch(wanted - stored)
         with persistence.transaction():
-            expired = _without_tombstones(persistence, wanted)
-            store_records(archive.records(wanted), persistence, report, progress)
-            if missing := wanted - archive.found:
-                raise NotFoundError(
-                    f"{place.name}/{folder} has no run {', '.join(sorted(missing))}."
-                )
-            _subtract(persistence, expired)
-    return report.build(dry_run=False)
+            tables = (EVENTS, USAGE)
+            last = {table.name: persistence._transfers.last_id(table) for table in tables}
+            expired = _without_tombstones(persistence, wanted - stored)
+            records = archive.records(wanted - stored)
+            store_records(records, persistence, report, progress)
+            if missing := wanted - stored - archive.found:
+                names = ", ".join(sorted(missing))
+                raise NotFoundError(f"{place.name}/{folder} has no run {names}.")
+            done = report.build(dry_run=False)
+            if done.problems:
+                raise CorruptDatabaseError(f"Nothing was restored: {done.problems[0]}.")
+            _subtract(persistence, expired, last)
+    return done
+
+
+_FOLDER = re.compile("[0-9a-f]{16}")
+
+
+def _checked_folder(place: Place, folder: Any) -> str:
+    """Return the folder of a database in an archive, which has something of it."""
+    if not isinstance(folder, str) or not _FOLDER.fullmatch(folder):
+        raise InvalidValueError(
+            f"source is the name of a folder in {place.name}, 16 hexadecimal digits, not "
+            f"{folder!r}.",
+            field="source",
+        )
+    if not DeltaLog(place, f"{folder}/runs", KINDS["runs"]).exists:
+        raise NotFoundError(
+            f"{place.name} has no archive of this database: there is no {folder}/runs in it."
+        )
+    return folder
 
 
 class _Archive:
@@ -119,34 +159,56 @@ class _Archive:
         self._folder = folder
         self._directory = directory
         self._report = report
+        self._files: dict[str, list[tuple[ArchivedFile, Path]]] = {name: [] for name in KINDS}
         self.found: set[str] = set()
 
-    def records(self, run_ids: Collection[str]) -> Iterator[ParsedRecord]:
-        """Yield all rows of these runs, of those archived more than once the last version.
+    def fetch(self, run_ids: Collection[str]) -> None:
+        """Fetch the files that may have rows of these runs."""
+        for name, table in KINDS.items():
+            folder = f"{self._folder}/{name}"
+            for file in DeltaLog(self._place, folder, table).files().values():
+                if any(map(file.may_have, run_ids)):
+                    path = self._directory / f"{name}-{len(self._files[name])}.parquet"
+                    path.write_bytes(fetched(self._place, folder, file))
+                    self._files[name].append((file, path))
 
-        Runs come first; `found` has their ids.
+    def records(self, run_ids: Collection[str]) -> Iterator[ParsedRecord]:
+        """Yield all rows of these runs, the runs first; `found` has their ids.
+
+        A run that was restored and archived again has several versions, of which the last one
+        counts. A version may be in several batches, which share rows: each is yielded once.
         """
-        versions: dict[str, tuple[str, ParsedRecord]] = {}
+        versions: dict[str, _Version] = {}
         for batch, record in self._rows("runs", run_ids):
-            versions[str(record.values["run_id"])] = batch, record
+            run_id, row_id = str(record.values["run_id"]), record.values["id"]
+            known = versions.get(run_id)
+            batches = known.batches if known and known.row_id == row_id else set()
+            if known is None or row_id >= known.row_id:
+                versions[run_id] = _Version(row_id, record, batches | {batch})
         self.found = set(versions)
-        yield from (record for _, record in versions.values())
+        yield from (version.record for version in versions.values())
         for name in KINDS:
+            seen: set[int] = set()
             for batch, record in self._rows(name, versions) if name != "runs" else ():
-                if versions[str(record.values["run_id"])][0] == batch:
+                row_id = record.values["id"]
+                if batch in versions[str(record.values["run_id"])].batches and row_id not in seen:
+                    seen.add(row_id)
                     yield record
 
     def _rows(self, name: str, run_ids: Collection[str]) -> Iterator[tuple[str, ParsedRecord]]:
         """Yield the rows of these runs in one table, each with its batch."""
-        table = KINDS[name]
-        for file in DeltaLog(self._place, f"{self._folder}/{name}", table).files().values():
-            if any(map(file.may_have, run_ids)):
-                path = self._directory / "rows.parquet"
-                path.write_bytes(fetched(self._place, f"{self._folder}/{name}", file))
-                for record in read_parquet(path, file.path, table, self._report):
-                    if record.values.get("run_id") in run_ids:
-                        yield file.batch, record
-                path.unlink()
+        for file, path in self._files[name]:
+            for record in read_parquet(path, file.path, KINDS[name], self._report):
+                if record.values.get("run_id") in run_ids:
+                    yield file.batch, record
+
+
+class _Version(NamedTuple):
+    """A version of a run in an archive: the id of its row, and the batches that it is in."""
+
+    row_id: int
+    record: ParsedRecord
+    batches: set[str]
 
 
 def _without_tombstones(persistence: Persistence, run_ids: Collection[str]) -> tuple[str, ...]:
@@ -158,12 +220,13 @@ def _without_tombstones(persistence: Persistence, run_ids: Collection[str]) -> t
     return tuple(found)
 
 
-def _subtract(persistence: Persistence, run_ids: tuple[str, ...]) -> None:
-    """Subtract restored runs from the totals of expired ones."""
+def _subtract(persistence: Persistence, run_ids: tuple[str, ...], last: Mapping[str, int]) -> None:
+    """Subtract runs, and their rows behind the last ids, from the totals of expired ones."""
     where = (Filter("run_id", "in", run_ids),)
+    calls = (*where, Filter("id", ">", last[USAGE.name]))
     totals = ExpiredTotals(persistence._store, sign=-1)
-    totals.add_tools(where)
-    totals.add_calls(where)
-    totals.add_calls_of_runs(where)
+    totals.add_tools((*where, Filter("id", ">", last[EVENTS.name])))
+    totals.add_calls(calls)
+    totals.add_calls_of_runs(calls)
     totals.add_runs(where)
     totals.store()

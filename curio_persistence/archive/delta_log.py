@@ -60,74 +60,75 @@ class DeltaLog:
         self._place = place
         self._folder = f"{folder}/_delta_log"
         self._table = table
+        self._version = -1
+        self._files: dict[str, ArchivedFile] = {}
 
     def files(self) -> dict[str, ArchivedFile]:
         """Return the files by their paths, in the order in which they were committed."""
-        return self._read()[1]
+        self._read()
+        return dict(self._files)
+
+    @property
+    def exists(self) -> bool:
+        """True if anything was committed."""
+        self._read()
+        return self._version >= 0
 
     def commit(self, files: Sequence[ArchivedFile], removed: Sequence[ArchivedFile] = ()) -> None:
-        """Add files and remove others, all or none, as far as the log does not say so already."""
+        """Add files and remove others, all or none; files that are in the log are left out.
+
+        Raise ConflictError if another program has removed one of the others.
+        """
         for _ in range(_TRIES):
-            version, known = self._read()
-            new = [each for each in files if each.path not in known]
-            old = [each for each in removed if each.path in known]
-            if not new and not old:
+            self._read()
+            if any(each.path not in self._files for each in removed):
+                raise ConflictError(f"{self._place.name}: another program changed it. Try again.")
+            new = [each for each in files if each.path not in self._files]
+            if not new and not removed:
                 return
-            actions = [*(self._beginning() if version < 0 else ())]
-            actions += [*map(_remove, old), *map(_add, new)]
+            actions = [*(self._beginning() if self._version < 0 else ())]
+            actions += [*map(_remove, removed), *map(_add, new)]
             lines = "".join(f"{json.dumps(action)}\n" for action in [_info(), *actions])
-            if self._place.put_new(f"{self._folder}/{version + 1:020}.json", lines.encode()):
+            if self._place.put_new(f"{self._folder}/{self._version + 1:020}.json", lines.encode()):
                 return
         raise ConflictError(f"{self._place.name}: other programs commit all the time. Try again.")
 
-    def _read(self) -> tuple[int, dict[str, ArchivedFile]]:
-        """Return the newest version, -1 without any, and its files."""
-        version = -1
-        files: dict[str, ArchivedFile] = {}
+    def _read(self) -> None:
+        """Read the versions that were committed since the last time."""
         for name in self._place.names(self._folder):
-            if re.fullmatch(r"\d{20}\.json", name.rpartition("/")[2]):
-                version = int(name[-25:-5])
-                for action in self._actions(name):
-                    self._apply(action, files)
-        return version, files
+            if not re.fullmatch(r"\d{20}\.json", name.rpartition("/")[2]):
+                continue
+            version = int(name[-25:-5])
+            if version <= self._version:
+                continue
+            if version != self._version + 1:
+                raise self._damaged(name, ValueError(f"version {self._version + 1} is missing"))
+            for action in self._actions(name):
+                self._apply(name, action)
+            self._version = version
 
     def _actions(self, name: str) -> Iterator[Mapping[str, Any]]:
         try:
-            for line in self._place.get(name).decode().splitlines():
-                action = json.loads(line)
-                if not isinstance(action, dict):
-                    raise TypeError(f"{line[:40]!r} is not an action")
-                yield action
+            for line in self._place.get(name).decode().split("\n"):
+                if line:
+                    action = json.loads(line)
+                    if not isinstance(action, dict):
+                        raise TypeError(f"{line[:40]!r} is not an action")
+                    yield action
         except (ValueError, TypeError) as error:
             raise self._damaged(name, error) from error
 
-    def _apply(self, action: Mapping[str, Any], files: dict[str, ArchivedFile]) -> None:
-        if "protocol" in action:
-            self._check_protocol(action["protocol"])
-        elif "add" in action:
-            file = self._file(action["add"])
-            files[file.path] = file
-        elif "remove" in action:
-            files.pop(action["remove"]["path"], None)
-
-    def _file(self, add: Mapping[str, Any]) -> ArchivedFile:
+    def _apply(self, name: str, action: Mapping[str, Any]) -> None:
         try:
-            stats, tags = json.loads(add["stats"]), add.get("tags") or {}
-            file = ArchivedFile(
-                str(add["path"]),
-                str(add["partitionValues"]["dt"]),
-                int(add["size"]),
-                int(stats["numRecords"]),
-                str(tags.get("sha256", "")),
-                str(tags.get("batch", "")),
-                str(stats["minValues"]["run_id"]),
-                str(stats["maxValues"]["run_id"]),
-            )
-        except (KeyError, ValueError, TypeError) as error:
-            raise self._damaged(self._folder, error) from error
-        if not _SAFE_PATH.fullmatch(file.path):
-            raise self._damaged(self._folder, ValueError(f"the path {file.path!r} is not one"))
-        return file
+            if "protocol" in action:
+                self._check_protocol(action["protocol"])
+            elif "add" in action:
+                file = _file(action["add"])
+                self._files[file.path] = file
+            elif "remove" in action:
+                self._files.pop(action["remove"]["path"], None)
+        except (KeyError, ValueError, TypeError, AttributeError) as error:
+            raise self._damaged(name, error) from error
 
     def _check_protocol(self, protocol: Mapping[str, Any]) -> None:
         reader, writer = protocol.get("minReaderVersion"), protocol.get("minWriterVersion")
@@ -142,7 +143,7 @@ class DeltaLog:
 
     def _damaged(self, name: str, error: Exception) -> CorruptDatabaseError:
         return CorruptDatabaseError(
-            f"{self._place.name}/{name} is damaged, or was changed: {error}. Nothing was deleted."
+            f"{self._place.name}/{name} is damaged, or another program changed it: {error}."
         )
 
     def _beginning(self) -> list[dict[str, Any]]:
@@ -166,6 +167,24 @@ class DeltaLog:
                 }
             },
         ]
+
+
+def _file(add: Mapping[str, Any]) -> ArchivedFile:
+    """Return the file that an action adds."""
+    stats, tags = json.loads(add["stats"]), add["tags"]
+    file = ArchivedFile(
+        str(add["path"]),
+        str(add["partitionValues"]["dt"]),
+        int(add["size"]),
+        int(stats["numRecords"]),
+        str(tags["sha256"]),
+        str(tags["batch"]),
+        str(stats["minValues"]["run_id"]),
+        str(stats["maxValues"]["run_id"]),
+    )
+    if not _SAFE_PATH.fullmatch(file.path):
+        raise ValueError(f"the path {file.path!r} is not one of an archive")
+    return file
 
 
 def _info() -> dict[str, Any]:

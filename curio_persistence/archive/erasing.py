@@ -6,8 +6,8 @@ from collections.abc import Collection
 from io import BytesIO
 from typing import Any
 
-from curio_persistence.archive.archiver import BLOOMS, fetched, put_file
 from curio_persistence.archive.delta_log import ArchivedFile, DeltaLog
+from curio_persistence.archive.files import BLOOMS, fetched, put_file
 from curio_persistence.archive.places import Place
 from curio_persistence.export.formats import write_parquet_groups
 from curio_persistence.results.arrow import arrow_schema, pyarrow
@@ -15,12 +15,20 @@ from curio_persistence.store.table import Table
 
 
 def erase_rows(place: Place, folder: str, table: Table[Any], run_ids: Collection[str]) -> set[str]:
-    """Replace the files with rows of these runs by files without; return the runs that had some."""
+    """Replace the files with rows of these runs by files without; return the runs that had some.
+
+    Files that no log names, as a killed program leaves them, are deleted as well: no other program
+    may write there meanwhile.
+    """
     log = DeltaLog(place, folder, table)
     found: set[str] = set()
     for file in log.files().values():
         if any(map(file.may_have, run_ids)):
             found |= _erase(place, folder, table, log, file, run_ids)
+    known = {f"{folder}/{path}" for path in log.files()}
+    for name in place.names(folder):
+        if name.endswith(".parquet") and name not in known:
+            place.delete(name)
     return found
 
 

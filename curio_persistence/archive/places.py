@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from curio_persistence.errors import (
     AccessDeniedError,
@@ -17,31 +19,43 @@ from curio_persistence.errors import (
     UnavailableError,
 )
 
+_SCHEMES = ("s3", "gs", "az", "abfs", "abfss")
 _ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
 _FULL = ("No space left on device", "Disk quota exceeded", "QuotaExceeded")
-_DENIED = ("AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "403 Forbidden")
+_DENIED = (
+    "AccessDenied",
+    "InvalidAccessKeyId",
+    "SignatureDoesNotMatch",
+    "403 Forbidden",
+    "Permission denied",
+)
 
 
 class Place:
-    """A directory, or a prefix of an object store, by its path or URL."""
+    """A directory, or a prefix of an object store, by its path or URL.
+
+    A directory is made when the first object is stored.
+    """
 
     def __init__(self, destination: str | os.PathLike[str]) -> None:
         known = isinstance(destination, str | os.PathLike)
-        self.name = str(os.fspath(destination)) if known else ""
-        if not self.name:
+        given = str(os.fspath(destination)) if known else ""
+        self._directory: Path | None = None
+        if "://" not in given and given and "\0" not in given:
+            self._directory = Path(given).expanduser().absolute()
+        elif not _is_address(given):
             raise InvalidValueError(
-                f"destination is a directory or a URL such as s3://bucket/prefix, not "
-                f"{destination!r}.",
+                "destination is a directory, or a URL of an object store without a password, such "
+                f"as s3://bucket/prefix ({', '.join(_SCHEMES)}), not {type(destination).__name__}.",
                 field="destination",
             )
+        self.name = given.rstrip("/") if self._directory is None else str(self._directory)
         self._obstore, self._errors = _modules()
-        with self._translated():
-            self._store = self._open()
 
-    def _open(self) -> Any:
-        if "://" not in self.name:
-            path = Path(self.name).expanduser().absolute()
-            return self._obstore.LocalStore(path, mkdir=True)
+    @cached_property
+    def _store(self) -> Any:
+        if self._directory is not None:
+            return self._obstore.LocalStore(self._directory, mkdir=True)
         options: dict[str, Any] = {}
         endpoint = next((os.environ[name] for name in _ENDPOINTS if os.environ.get(name)), "")
         if self.name.startswith("s3://") and endpoint:
@@ -49,6 +63,10 @@ class Place:
             options["virtual_hosted_style_request"] = False
             options["client_options"] = {"allow_http": endpoint.startswith("http://")}
         return self._obstore.from_url(self.name, **options)
+
+    @property
+    def _is_missing(self) -> bool:
+        return self._directory is not None and not self._directory.exists()
 
     def put_new(self, path: str, content: bytes) -> bool:
         """Store an object; return False, and change nothing, if one of this name is there."""
@@ -61,16 +79,23 @@ class Place:
 
     def get(self, path: str) -> bytes:
         """Return the content of an object; raise NotFoundError if there is none."""
+        if self._is_missing:
+            raise NotFoundError(f"{self.name} does not exist.")
         with self._translated():
             return bytes(self._store.get(path).bytes())
 
     def delete(self, path: str) -> None:
         """Delete an object; do nothing if there is none."""
-        with self._translated(), suppress(self._errors.NotFoundError):
-            self._store.delete(path)
+        with self._translated():
+            try:
+                self._store.delete(path)
+            except (self._errors.NotFoundError, FileNotFoundError):
+                return
 
     def names(self, folder: str) -> list[str]:
         """Return the names of all objects in a folder, sorted."""
+        if self._is_missing:
+            return []
         with self._translated():
             return sorted(each["path"] for some in self._store.list(folder) for each in some)
 
@@ -79,28 +104,42 @@ class Place:
         """Raise errors of ours for those of the library."""
         try:
             yield
-        except self._errors.NotFoundError as error:
+        except (self._errors.NotFoundError, FileNotFoundError) as error:
             raise NotFoundError(
                 f"{self.name} has no such bucket or object: {_first_line(error)}."
             ) from error
-        except (self._errors.PermissionDeniedError, self._errors.UnauthenticatedError) as error:
+        except (
+            self._errors.PermissionDeniedError,
+            self._errors.UnauthenticatedError,
+            PermissionError,
+        ) as error:
             raise self._denied(error) from error
-        except (self._errors.BaseError, OSError, ValueError) as error:
+        except (self._errors.BaseError, OSError, ValueError, NotImplementedError) as error:
             said = str(error)
             if any(word in said for word in _DENIED):
                 raise self._denied(error) from error
             if any(word in said for word in _FULL):
                 raise StorageFullError(f"{self.name} is full. Free space there.") from error
             raise UnavailableError(
-                f"{self.name} cannot be reached, or is not a directory or a URL of an object "
-                f"store: {_first_line(error)}."
+                f"{self.name} cannot be reached, or is not a directory or an object store: "
+                f"{_first_line(error)}."
             ) from error
 
     def _denied(self, error: Exception) -> AccessDeniedError:
+        check = "the rights of the directory" if self._directory else "AWS_ACCESS_KEY_ID and so on"
         return AccessDeniedError(
-            f"{self.name} refuses access: check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and the "
-            f"rights ({_first_line(error)})."
+            f"{self.name} refuses access: check {check} ({_first_line(error)})."
         )
+
+
+def _is_address(text: str) -> bool:
+    """Return whether a text is the URL of an object store, without a secret in it."""
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        return False
+    plain = not (parts.query or parts.fragment or "@" in parts.netloc)
+    return parts.scheme in _SCHEMES and bool(parts.netloc) and plain
 
 
 def _first_line(error: Exception) -> str:

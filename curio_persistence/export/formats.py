@@ -128,13 +128,21 @@ def _groups(table: Table[Any], pieces: Iterable[Columns]) -> Iterator[Any]:
     """Many pieces as one Arrow table, for as long as they take little room."""
     pa, gathered, size = pyarrow(), [], 0
     for columns in pieces:
-        gathered.append(arrow_table(table, columns, escaped=True))
-        size += gathered[-1].nbytes
-        if size >= _GROUP_BYTES:
-            yield pa.concat_tables(gathered).combine_chunks()
-            gathered, size = [], 0
+        for part in _slices(arrow_table(table, columns, escaped=True)):
+            gathered.append(part)
+            size += part.nbytes
+            if size >= _GROUP_BYTES:
+                yield pa.concat_tables(gathered).combine_chunks()
+                gathered, size = [], 0
     if gathered:
         yield pa.concat_tables(gathered).combine_chunks()
+
+
+def _slices(rows: Any) -> Iterator[Any]:
+    """Yield an Arrow table in slices that take little room, as far as single rows do."""
+    count = max(len(rows) * _GROUP_BYTES // max(rows.nbytes, 1), 1)
+    for first in range(0, len(rows), count):
+        yield rows.slice(first, count)
 
 
 def _readable(

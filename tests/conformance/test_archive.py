@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from pyarrow import parquet
 
 from curio_persistence import (
     AccessDeniedError,
+    AgentLLMUsage,
     AgentRun,
     CorruptDatabaseError,
     InvalidValueError,
@@ -171,8 +172,8 @@ def test_a_late_event_keeps_its_run(
 ) -> None:
     store = Archiver.store
 
-    def store_and_log(self: Archiver, trees: Any) -> None:
-        store(self, trees)
+    def store_and_log(self: Archiver, *arguments: Any) -> None:
+        store(self, *arguments)
         filled.append_event("child", "agent", "log", payload="late")
 
     monkeypatch.setattr(Archiver, "store", store_and_log)
@@ -189,8 +190,8 @@ def test_a_run_that_is_updated_meanwhile_is_kept(
 ) -> None:
     store = Archiver.store
 
-    def store_and_patch(self: Archiver, trees: Any) -> None:
-        store(self, trees)
+    def store_and_patch(self: Archiver, *arguments: Any) -> None:
+        store(self, *arguments)
         filled.runs.patch("child", metrics={"late": 1})
 
     with monkeypatch.context() as patch:
@@ -248,16 +249,124 @@ def test_unknown_runs_and_odd_destinations_are_refused(filled: Persistence, plac
     with pytest.raises(NotFoundError, match="has no run nothing"):
         restore_runs(filled, place, ["old", "nothing"])
     assert names(filled) == ["new"]
-    file = place.parent / "file"
-    file.write_text("")
-    for destination, error in (
-        ("", InvalidValueError),
-        (7, InvalidValueError),
-        ("ftp://host/x", UnavailableError),
-        (file / "x", (UnavailableError, AccessDeniedError)),
+    for source in ("../x", "", 7, "a//b"):
+        with pytest.raises(InvalidValueError if source else NotFoundError):
+            restore_runs(filled, place if source else place.parent / "no", ["old"], source=source)  # type: ignore[arg-type]
+    assert not (place.parent / "no").exists()
+
+
+@pytest.mark.before_io
+def test_odd_destinations_are_refused(persistence: Persistence, tmp_path: Path) -> None:
+    for destination in (
+        "",
+        7,
+        None,
+        "ftp://h/x",
+        "memory:///",
+        "s3://key:secret@b/x",
+        "s3://b?a=1",
     ):
-        with pytest.raises(error):  # type: ignore[arg-type]
-            Place(destination).put_new("x", b"")  # type: ignore[arg-type]
+        with pytest.raises(InvalidValueError, match="destination is a directory"):
+            archive_runs(persistence, destination, older_than="1d")  # type: ignore[arg-type]
+    (tmp_path / "file").write_text("")
+    with pytest.raises((UnavailableError, AccessDeniedError)):
+        Place(tmp_path / "file" / "x").put_new("x", b"")
+    with pytest.raises(NotFoundError):
+        Place(tmp_path / "nothing").get("x")
+    assert not (tmp_path / "nothing").exists()
+
+
+def interrupted(persistence: Persistence, place: Path, kind: type, method: str) -> None:
+    """Archive until this method is called."""
+
+    def stop(*arguments: Any) -> Any:
+        raise _StopError
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kind, method, stop)
+        with pytest.raises(_StopError):
+            archive_runs(persistence, place, older_than="90d", pace=1)
+
+
+def test_files_that_are_gone_are_archived_again(filled: Persistence, place: Path) -> None:
+    before = told(filled)
+    interrupted(filled, place, DeltaLog, "commit")
+    for path in files(place):
+        path.unlink()
+    assert archive_runs(filled, place, older_than="90d", pace=1).runs == 2
+    restore_runs(filled, place, ["old", "child"])
+    assert told(filled) == before
+
+
+def test_policies_decide_again_after_an_interruption(filled: Persistence, place: Path) -> None:
+    interrupted(filled, place, Expiry, "_delete_runs")
+    assert archive_runs(filled, place, older_than="900d", pace=1).runs == 0
+    assert names(filled) == ["child", "new", "old"]
+
+
+@pytest.mark.parametrize("method", ["commit", "_delete_runs"])
+def test_a_run_that_is_erased_after_an_interruption_is_gone(
+    filled: Persistence, place: Path, method: str
+) -> None:
+    interrupted(filled, place, DeltaLog if method == "commit" else Expiry, method)
+    archive_runs(filled, place, older_than="900d", pace=1)  # Settles what was interrupted.
+    interrupted(filled, place, DeltaLog if method == "commit" else Expiry, method)
+    filled.delete_agent_run("child")
+    assert archive_runs(filled, place, older_than="90d", pace=1).runs == 1
+    assert erase_runs(filled, place, ["child"]) == 0
+    with pytest.raises(NotFoundError, match="has no run child"):
+        restore_runs(filled, place, ["child"])
+    assert restore_runs(filled, place, ["old"]).events == 3
+
+
+def test_a_large_run_that_changes_meanwhile_is_archived_in_two_parts(
+    persistence: Persistence, clock: Hands, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record(persistence, "large", days=100, events=950)
+    clock.move(seconds=1)
+    delete = Expiry._delete_batch
+    late = [1]
+
+    def delete_and_log(self: Expiry, *arguments: Any) -> bool:
+        deleted = delete(self, *arguments)
+        if late:
+            persistence.append_event("large", "agent", "log", payload=f"late {late.pop()}")
+        return deleted
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Expiry, "_delete_batch", delete_and_log)
+        assert archive_runs(persistence, place, older_than="90d", pace=1).runs == 0
+    clock.move(seconds=1)
+    assert archive_runs(persistence, place, older_than="90d", pace=1).runs == 1
+    assert restore_runs(persistence, place, ["large"]).events == 951
+
+
+def test_only_runs_are_archived(filled: Persistence, place: Path) -> None:
+    call = AgentLLMUsage("agent", None, model="m", created_at=NOON - timedelta(days=100))
+    filled.log_llm_usage(call)
+    archive_runs(filled, place, older_than="90d", pace=1)
+    assert filled.count_llm_usage() == 2
+
+
+def test_a_run_that_was_recorded_again_is_not_replaced(filled: Persistence, place: Path) -> None:
+    archive_runs(filled, place, older_than="90d", pace=1)
+    record(filled, "old", days=1)
+    before = told(filled)
+    assert restore_runs(filled, place, ["old"]).runs == 0
+    assert told(filled) == before
+    assert restore_runs(filled, place, ["old", "child"]).events == 30
+
+
+def test_a_log_with_a_gap_is_refused(filled: Persistence, place: Path, clock: Hands) -> None:
+    archive_runs(filled, place, older_than="99d", pace=1)
+    archive_runs(filled, place, older_than="90d", pace=1)
+    record(filled, "more", days=100)
+    clock.move(seconds=1)
+    archive_runs(filled, place, older_than="90d", pace=1)
+    [first, *_] = [path for path in files(place, ".json") if path.parts[-3] == "runs"]
+    first.unlink()
+    with pytest.raises(CorruptDatabaseError, match="version 0 is missing"):
+        restore_runs(filled, place, ["old"])
 
 
 def test_erased_runs_leave_nothing_in_the_archive(filled: Persistence, place: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import islice
 from random import uniform
@@ -43,9 +44,9 @@ from curio_persistence.store.filters import Filter, Order, Where
 from curio_persistence.store.table import Table
 from curio_persistence.tables import EVENTS, RUNS, USAGE
 
-__all__ = ["ExpireReport", "Lifecycle", "RetentionPolicy"]
+__all__ = ["EXPIRING", "ExpireReport", "Lifecycle", "RetentionPolicy"]
 
-_EXPIRE = "expire"
+EXPIRING = "expire"
 Counted = tuple[Tree, dict[str, int]]
 """A tree, and the number of rows that it has in other tables."""
 
@@ -162,7 +163,8 @@ class Lifecycle(Capability):
         killed continues when it is called again; while another program expires, BusyError is
         raised. A database into which nothing was stored for a year is refused, unless
         `check_clock` is False: its clock is probably wrong. With `dry_run` nothing is changed.
-        An `archiver` stores runs before they are deleted; see `archive_runs`.
+        An `archiver` stores runs before they are deleted, and nothing else then; see
+        `archive_runs`.
         """
         check_progress(progress)
         share, chosen = _checked_pace(pace), self._chosen(older_than, policies, default)
@@ -172,25 +174,28 @@ class Lifecycle(Capability):
         if dry_run:
             self._plan(chosen, report, progress)
             return report
-        with self._settings.lease(_EXPIRE) as lease:
+        with self._settings.lease(EXPIRING) as lease:
             self._audit(policies=[policy.to_dict() for policy in chosen])
             steps = Steps(self._store, lease, share)
             forest = self._forest(chosen, lease.keep)
             report.cutoff = forest.cutoff
             expiry = Expiry(self._store, self._clock, forest, steps, report, archiver)
-            self._delete(forest, expiry, report, archiver, progress)
-            for where in self._loose_calls(chosen):
-                expiry.delete_calls(where)
-            self._strip(chosen, steps, lease, report)
+            for group in self._groups(forest, archiver, lease):
+                self._delete(group, expiry, report, progress)
+            report.held, report.unfinished = forest.held, forest.unfinished
+            if archiver is None:
+                for where in self._loose_calls(chosen):
+                    expiry.delete_calls(where)
+                self._strip(chosen, steps, lease, report)
             report.bytes_freed = give_space_back(self._store, steps)
             with steps.transaction():
                 self._audit(**report.to_dict())
                 told = {**report.to_dict(), "ended_at": self._clock.now().isoformat()}
-                self._settings.put("report", _EXPIRE, told)
+                self._settings.put("report", EXPIRING, told)
         return report
 
     def _audit(self, **details: Any) -> None:
-        audit(self._store, self._clock, _EXPIRE, "", **details)
+        audit(self._store, self._clock, EXPIRING, "", **details)
 
     def _chosen(
         self,
@@ -244,46 +249,37 @@ class Lifecycle(Capability):
 
     def _delete(
         self,
-        forest: Forest,
+        group: Iterable[Counted],
         expiry: Expiry,
         report: ExpireReport,
-        archiver: Archiver | None,
         progress: Progress | None,
     ) -> None:
-        """Delete the trees that have expired."""
-        for group in self._groups(forest, archiver):
-            for tree, rows in group:
-                expiry.delete(tree, sum(rows.values()))
-                if progress is not None:
-                    progress(report.runs, None)
-            if archiver is not None:
-                expiry.flush()
-                archiver.done()
+        """Delete the trees of a group."""
+        for tree, rows in group:
+            expiry.delete(tree, sum(rows.values()))
+            if progress is not None:
+                progress(report.runs, None)
         expiry.flush()
-        report.held, report.unfinished = forest.held, forest.unfinished
 
-    def _groups(self, forest: Forest, archiver: Archiver | None) -> Iterator[list[Counted]]:
+    def _groups(
+        self, forest: Forest, archiver: Archiver | None, lease: Lease
+    ) -> Iterator[Iterable[Counted]]:
         """Yield the expired trees; with an archiver, in groups that are in the archive."""
         if archiver is None:
-            yield from ([each] for each in self._counted(forest.expired()))
+            yield self._counted(forest.expired())
             return
-        if left := archiver.unfinished():
-            yield [*self._counted(iter(forest.rooted_in(left)))]
-        group: list[Counted] = []
-        size = 0
-        for tree, rows in self._counted(forest.expired()):
-            group.append((tree, rows))
-            size += sum(rows.values()) + len(tree.runs)
-            if size >= _ARCHIVED:
-                archiver.store([tree for tree, _ in group])
-                yield group
-                group, size = [], 0
-        if group:
-            archiver.store([tree for tree, _ in group])
+        left = forest.rooted_in(archiver.unfinished())
+        yield self._counted(tree for tree in left if forest.verdict(tree) == "expired")
+        archiver.done()
+        trees = self._counted(forest.expired())
+        while group := list(_of_size(trees, _ARCHIVED)):
+            archiver.store([tree for tree, _ in group], lease)
             yield group
+            archiver.done()
 
-    def _counted(self, trees: Iterator[Tree]) -> Iterator[Counted]:
+    def _counted(self, trees: Iterable[Tree]) -> Iterator[Counted]:
         """Yield trees, with the number of rows that each has in other tables."""
+        trees = iter(trees)
         while some := list(islice(trees, _AT_ONCE)):
             yield from zip(some, count_rows(self._store, some), strict=True)
 
@@ -292,11 +288,13 @@ class Lifecycle(Capability):
 
         Only policies without a status and tags are for these.
         """
-        if not any(policy.age for policy in policies):
+        by_age = [policy for policy in policies if policy.age is not None]
+        if not by_age:
             return
+        forest = self._forest([replace(policy, max_runs=None) for policy in policies])
         loose = (Filter("run_id", "is null"),)
         for (agent_id,) in self._store.aggregate(USAGE, (), loose, group_by=("agent_id",)):
-            if (cutoff := self._forest(policies).cutoff_of_calls(agent_id)) is not None:
+            if (cutoff := forest.cutoff_of_calls(agent_id)) is not None:
                 agent = Filter("agent_id", "is null" if agent_id is None else "=", agent_id)
                 yield (*loose, agent, Filter("created_at", "<", cutoff))
 
@@ -345,7 +343,7 @@ class Lifecycle(Capability):
         """Return what policies there are, and when runs last expired."""
         count = len(self._settings.of("policy"))
         policies = f"{count:,} policies" if count else "no policy is stored"
-        report = self._settings.of("report").get(_EXPIRE)
+        report = self._settings.of("report").get(EXPIRING)
         if report is None:
             if not count:
                 return HealthCheck("retention", "ok", f"{policies}: runs are kept for ever")
@@ -358,7 +356,10 @@ class Lifecycle(Capability):
 
     def _check_clock(self) -> None:
         """Refuse to work if the clock is far ahead of all that is stored."""
-        newest = max(filter(None, (self._newest(RUNS), self._newest(EVENTS))), default=None)
+        newest = max(
+            filter(None, (self._newest(RUNS), self._newest(EVENTS), self._newest(USAGE))),
+            default=None,
+        )
         now = self._clock.now()
         if newest is not None and now - newest > _JUMP:
             raise UnsupportedError(
@@ -378,6 +379,15 @@ class Lifecycle(Capability):
         columns = self._store.select(table, old, order=newest, limit=1)
         stored = columns[table.names.index(table.ages_by)]
         return decode_time(stored[0]) if stored else None
+
+
+def _of_size(trees: Iterator[Counted], rows: int) -> Iterator[Counted]:
+    """Yield trees until they have so many rows."""
+    for tree, counts in trees:
+        yield tree, counts
+        rows -= sum(counts.values()) + len(tree.runs)
+        if rows <= 0:
+            return
 
 
 def _each_once(trees: Iterable[Tree]) -> Iterator[Tree]:

@@ -125,7 +125,7 @@ class ExpiredTotals:
             Filter("kind", "in", tuple(set(kinds))),
             Filter("agent_id", "in", tuple(set(agents))),
             Filter("day", ">=", min(days)),
-            Filter("day", "<", encode_time(datetime.fromisoformat(max(days)) + _ONE_DAY)),
+            *_before_day_after(max(days)),
         )
         width = len(TOTALS_KEY)
         for row in self._store.select_columns(EXPIRED_TOTALS, (*TOTALS_KEY, *TOTALS_NUMBERS), near):
@@ -142,6 +142,14 @@ class ExpiredTotals:
         if self._sign < 0:
             self._store.delete(EXPIRED_TOTALS, (*near, Filter("count", "=", 0)))
         self._groups.clear()
+
+
+def _before_day_after(day: str) -> Where:
+    """Return the filter for days up to this one."""
+    try:
+        return (Filter("day", "<", encode_time(datetime.fromisoformat(day) + _ONE_DAY)),)
+    except OverflowError:  # It is the last day there is.
+        return ()
 
 
 def _fitting(number: int) -> int:

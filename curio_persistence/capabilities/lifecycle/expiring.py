@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from time import monotonic, sleep
@@ -18,6 +19,8 @@ from curio_persistence.store.base import Store
 from curio_persistence.store.filters import COUNT, Filter, Where
 from curio_persistence.store.table import Table
 from curio_persistence.tables import EVENTS, RUNS, SCORES, USAGE
+
+IdsByRun = dict[Table[Any], defaultdict[str, list[int]]]
 
 BATCH = 400
 """The rows that one transaction deletes."""
@@ -58,8 +61,8 @@ class Archiver(Protocol):
     def unfinished(self) -> list[str]:
         """Complete what a killed archiver began; return the roots of the trees it stored."""
 
-    def store(self, trees: Sequence[Tree]) -> None:
-        """Store trees."""
+    def store(self, trees: Sequence[Tree], lease: Lease) -> None:
+        """Store trees, and prolong the lease meanwhile."""
 
     def unchanged(self, trees: list[Tree]) -> list[Tree]:
         """Return the trees that are archived as they are now; called in a transaction."""
@@ -104,10 +107,12 @@ class Expiry:
         if not trees:
             return
         with self._steps.transaction():
+            # Before the trees are compared with the archive: later rows are not deleted.
+            ids = self._ids_of([run for tree in trees for run in tree.runs])
             trees = self._confirmed(trees)
             runs = [run for tree in trees for run in tree.runs]
             if runs:
-                self._delete_runs(runs)
+                self._delete_runs(runs, ids)
         self._report.trees += len(trees)
 
     def _confirmed(self, trees: list[Tree]) -> list[Tree]:
@@ -124,9 +129,10 @@ class Expiry:
         while len(tree.runs) > BATCH:
             rest = Tree(tree.runs[:-BATCH])  # Those that were started last, without children.
             with self._steps.transaction():
+                ids = self._ids_of(tree.runs[-BATCH:])
                 if not self._confirmed([tree]):
                     break
-                self._delete_runs(tree.runs[-BATCH:])
+                self._delete_runs(tree.runs[-BATCH:], ids)
             tree = rest
         return tree
 
@@ -141,13 +147,20 @@ class Expiry:
             self._delete_rows(table, list(ids))
         return True
 
-    def _delete_runs(self, runs: Sequence[Member]) -> None:
-        """Delete runs with all that belongs to them, inside a transaction."""
+    def _ids_of(self, runs: Sequence[Member]) -> IdsByRun:
+        """Return the ids of the events and model calls of runs, by table and run."""
+        where: Where = (Filter("run_id", "in", tuple(run.run_id for run in runs)),)
+        found: IdsByRun = {EVENTS: defaultdict(list), USAGE: defaultdict(list)}
+        for table, of_runs in found.items():
+            for run_id, ident in self._store.select_columns(table, ("run_id", "id"), where):
+                of_runs[run_id].append(ident)
+        return found
+
+    def _delete_runs(self, runs: Sequence[Member], ids: IdsByRun) -> None:
+        """Delete runs with what belongs to them, inside a transaction."""
         where: Where = (Filter("run_id", "in", tuple(run.run_id for run in runs)),)
         for table in (USAGE, EVENTS):
-            # By their ids: what is stored from now on is neither counted nor deleted.
-            ids = [ident for (ident,) in self._store.select_columns(table, ("id",), where)]
-            self._delete_rows(table, ids)
+            self._delete_rows(table, [each for run in runs for each in ids[table][run.run_id]])
         totals = ExpiredTotals(self._store)
         totals.add_runs(where)
         totals.store()
