@@ -173,6 +173,8 @@ class Lifecycle(Capability):
             self._check_clock()
         if dry_run:
             self._plan(chosen, report, progress)
+            if archiver is None:
+                self._plan_rest(chosen, report)
             return report
         with self._settings.lease(EXPIRING) as lease:
             self._audit(policies=[policy.to_dict() for policy in chosen])
@@ -238,8 +240,12 @@ class Lifecycle(Capability):
             stored = runs_of_sessions(self._store, some)
             report.sessions += sum(stored.get(name) == sessions[name] for name in some)
         report.held, report.unfinished = forest.held, forest.unfinished
+
+    def _plan_rest(self, policies: list[RetentionPolicy], report: ExpireReport) -> None:
+        """Add to the report of a dry run what is deleted besides trees."""
         calls = (self._store.count(USAGE, where) for where in self._loose_calls(policies))
         report.usage += sum(calls)
+        forest = self._forest(policies)
         contents = self._forest([policy.of_content() for policy in policies])
         report.stripped = sum(
             len(tree.runs)
