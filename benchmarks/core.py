@@ -7,6 +7,7 @@ full run, except its last part (see `scale.py`), and by others only with `--outp
 from __future__ import annotations
 
 import argparse
+import compileall
 import sys
 import tempfile
 import time
@@ -50,6 +51,8 @@ _QUICK = Sizes(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     options = _parse(arguments)
+    # As in an installed package: some environments do not write bytecode when they import.
+    compileall.compile_dir(ROOT / "curio_persistence", quiet=2)
     begin = time.monotonic()
     with ExitStack() as stack:
         directory = Path(

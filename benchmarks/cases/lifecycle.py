@@ -117,7 +117,9 @@ def _half_old(work: Workspace) -> Iterator[Path]:
         first, second = fill.events(half, 1_000), fill.events(half, 1_000, first=half)
         fill.sqlite_file(path, [*first, *second])
         with closing(sqlite3.connect(path, isolation_level=None)) as raw:
-            raw.execute("CREATE TABLE old AS SELECT run_id FROM agent_runs LIMIT ?", (half,))
+            raw.execute(
+                "CREATE TABLE old AS SELECT run_id FROM agent_runs ORDER BY id LIMIT ?", (half,)
+            )
             for days, which in ((200, "IN"), (1, "NOT IN")):
                 end = datetime.now(UTC) - timedelta(days=days)
                 raw.execute(
