@@ -54,7 +54,7 @@ soak: BACKENDS := all
 soak: $(DEV) ## Run randomised tests with twenty times the iterations, for many minutes
 	CURIO_SOAK=20 $(PYTEST) --timeout 1800 tests/backends tests/faults tests/properties $(TESTS)
 
-docs: $(DEV) ## Build the documentation as a site, in build/site
+docs: $(ALL) ## Build the documentation as a site, in build/site
 	$(BIN)/python -m sphinx --quiet --fail-on-warning --conf-dir docs --doctree-dir build/doctrees . build/site
 	@echo "build/site/docs/index.html"
 
@@ -92,7 +92,7 @@ $(DEV): setup.py setup.cfg | $(BIN)/python
 	@touch $(RUN) $@
 
 $(ALL): setup.py setup.cfg | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --editable '.[dev,proof]'
+	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --editable '.[full]'
 	@touch $(RUN) $(DEV) $@
 
 $(BIN)/python:

@@ -299,6 +299,8 @@ class BufferedStore(Store):
     create_payload_index = _after_the_queue(Store.create_payload_index)
     checkpoint = _after_the_queue(Store.checkpoint)
     compact = _after_the_queue(Store.compact)
+    release_space = _after_the_queue(Store.release_space)
+    lock_rows = _after_the_queue(Store.lock_rows)
 
     def diagnose(self, *, deep: bool = False) -> list[HealthCheck]:
         self._catch_up()

@@ -18,12 +18,6 @@ _COLUMNS: Mapping[str, Mapping[str, str]] = {
         "status": "status",
         "created_at": "day",
     },
-    "tool": {
-        "agent_id": "agent_id",
-        "tool_name": "name",
-        "tool_error": "status",
-        "timestamp": "day",
-    },
 }
 """For each kind, the columns of its rows that are known after they expired."""
 

@@ -15,7 +15,6 @@ from itertools import accumulate, chain
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from curio_persistence.capabilities.capability import Capability
-from curio_persistence.capabilities.expired import expired_groups
 from curio_persistence.capabilities.record_filter import FilterKind
 from curio_persistence.capabilities.windows import TimeLike
 from curio_persistence.models import AgentRunStatus
@@ -23,7 +22,7 @@ from curio_persistence.results.pages import Records
 from curio_persistence.store.codecs import decode_money, decode_text
 from curio_persistence.store.filters import COUNT, Measure, Where, total
 from curio_persistence.store.table import Table
-from curio_persistence.tables import EVENTS, RUNS, USAGE
+from curio_persistence.tables import EVENTS, EXPIRED_TOTALS, RUNS, USAGE
 
 if TYPE_CHECKING:
     from curio_persistence.capabilities.failures import FailureGroup
@@ -46,10 +45,26 @@ class StatsFilters(TypedDict, total=False):
     until: TimeLike | None
 
 
+_EXPIRED = tuple(
+    map(
+        total,
+        (
+            "count",
+            "iterations",
+            "input_tokens",
+            "output_tokens",
+            "cost_usd",
+            "priced",
+            "timed",
+            "duration_us",
+        ),
+    )
+)
 _FILTERS = {
     RUNS: FilterKind(RUNS, StatsFilters),
     EVENTS: FilterKind(EVENTS, StatsFilters, of_run=("session_id",)),
     USAGE: FilterKind(USAGE, StatsFilters, of_run=("session_id",)),
+    EXPIRED_TOTALS: FilterKind(EXPIRED_TOTALS, StatsFilters, of_run=("session_id",)),
 }
 
 
@@ -73,13 +88,12 @@ class Stats(Capability):
         else:
             # Another index has the latencies of all calls in order.
             calls, latencies = self._calls(()), percentiles_of_histogram(self._latencies())
+        expired = self._expired(filters)
         return {
-            **_summary_of_runs([*self._runs(where(RUNS)), *self._expired_runs(where(RUNS))]),
-            **_summary_of_calls([*calls, *self._expired_calls(where(USAGE))]),
+            **_summary_of_runs([*self._runs(where(RUNS)), *expired["run"]]),
+            **_summary_of_calls([*calls, *expired["call"]]),
             "latency_percentiles": latencies,
-            "tool_metrics": _summary_of_tools(
-                [*self._tools(where(EVENTS)), *self._expired_tools(where(EVENTS))]
-            ),
+            "tool_metrics": _summary_of_tools([*self._tools(where(EVENTS)), *expired["tool"]]),
         }
 
     def failures(self, **filters: Unpack[StatsFilters]) -> Records[FailureGroup]:
@@ -111,25 +125,22 @@ class Stats(Capability):
         group_by = ("agent_id", "tool_name", "tool_error")
         return self._store.aggregate(EVENTS, _TIMED, where, group_by=group_by)
 
-    # What has expired has the same groups, by other names.
-
-    def _expired_runs(self, where: Where) -> Groups:
-        numbers = ("count", "iterations")
-        return expired_groups(self._store, "run", numbers, where, ("agent_id", "status"))
-
-    def _expired_calls(self, where: Where) -> Groups:
-        numbers = ("count", "input_tokens", "output_tokens", "cost_usd", "priced")
-        groups = expired_groups(
-            self._store, "call", numbers, where, ("agent_id", "model", "status")
-        )
-        return [(*row[:-2], row[-2] if row[-1] else None) for row in groups]
-
-    def _expired_tools(self, where: Where) -> Groups:
-        numbers = ("count", "timed", "duration_us")
-        groups = expired_groups(
-            self._store, "tool", numbers, where, ("agent_id", "tool_name", "tool_error")
-        )
-        return [(agent, name, status == "error", *sums) for agent, name, status, *sums in groups]
+    def _expired(self, filters: StatsFilters) -> dict[str, Groups]:
+        """Return what has expired in the groups of `_runs`, `_calls` and `_tools`, by kind."""
+        found: dict[str, list[tuple[Any, ...]]] = {"run": [], "call": [], "tool": []}
+        if filters.get("session_id") is not None:  # Which is not known of expired rows.
+            return dict(found)
+        where = self._where(filters, EXPIRED_TOTALS)
+        group_by = ("kind", "agent_id", "name", "status")
+        rows = self._store.aggregate(EXPIRED_TOTALS, _EXPIRED, where, group_by=group_by)
+        for kind, agent, name, status, count, steps, tokens, output, cost, priced, *timed in rows:
+            groups = {
+                "run": (agent, status, count, steps),
+                "call": (agent, name, status, count, tokens, output, cost if priced else None),
+                "tool": (agent, name, status == "error", count, *timed),
+            }
+            found[kind].append(groups[kind])
+        return dict(found)
 
     def _latencies(self) -> Groups:
         """Return each latency, and the number of calls with it."""

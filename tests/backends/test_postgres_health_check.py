@@ -34,6 +34,7 @@ def test_a_healthy_server_passes_the_health_check(open_postgres: Open) -> None:
         "orphans",
         "search",
         "runs",
+        "retention",
     ]
     assert {found[check].level for check in found if check != "engine"} == {"ok"}
     assert found["space"].message.endswith(" MB, with 0 dead rows")

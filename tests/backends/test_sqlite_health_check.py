@@ -45,6 +45,7 @@ def test_a_healthy_file_passes_the_health_check(path: Path) -> None:
         "orphans",
         "search",
         "runs",
+        "retention",
     ]
     assert {found[check].level for check in found if check != "engine"} == {"ok"}
     assert found["journal"].message == "write-ahead log, 0.0 MB"

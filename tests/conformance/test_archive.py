@@ -138,6 +138,7 @@ STEPS: dict[str, tuple[type, str]] = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("step", STEPS)
 def test_what_was_interrupted_is_completed(
     filled: Persistence, place: Path, monkeypatch: pytest.MonkeyPatch, step: str

@@ -78,6 +78,7 @@ def test_any_text_round_trips(persistence: Persistence, text: str) -> None:
     assert_kept(persistence, text)
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_64_mebibytes_round_trip(persistence: Persistence) -> None:
     text = ("\0é" + "a" * 2**16) * 2**10

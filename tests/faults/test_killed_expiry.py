@@ -121,6 +121,7 @@ with connect(sys.argv[1]) as persistence:
 """
 
 
+@pytest.mark.thorough
 def test_a_killed_archiver_is_completed_by_the_next(url: str, tmp_path: Path) -> None:
     place = tmp_path / "archive"
     with connect(url) as persistence:

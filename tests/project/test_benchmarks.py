@@ -62,6 +62,7 @@ def test_every_case_ends_in_lines_of_the_page(tmp_path: Path) -> None:
     assert text.endswith(f"\n\n{LAST_PART}\n\nmeasured for an hour\n")
 
 
+@pytest.mark.thorough
 def test_a_case_measured_alone_leaves_nothing_behind(postgres18: str, tmp_path: Path) -> None:
     """It leaves neither files nor schemas, and does not change the page of a full run."""
     before = RESULTS.read_bytes()

@@ -206,6 +206,7 @@ def test_the_agent_records_the_tokens_and_the_price_of_its_texts(
         )
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_the_notebook_is_committed_with_its_outputs(folder: Folder) -> None:
     kept = (EXAMPLES / "analysis.ipynb").read_text(encoding="utf-8")

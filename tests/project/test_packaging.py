@@ -109,6 +109,7 @@ def distributions(tmp_path_factory: pytest.TempPathFactory) -> Distributions:
     return Distributions(sdist, wheel)
 
 
+@pytest.mark.thorough
 def test_the_wheel_requires_two_packages_and_no_more(distributions: Distributions) -> None:
     with zipfile.ZipFile(distributions.wheel) as wheel:
         [metadata] = (name for name in wheel.namelist() if name.endswith(".dist-info/METADATA"))
@@ -119,6 +120,7 @@ def test_the_wheel_requires_two_packages_and_no_more(distributions: Distribution
     assert fields["License"] == "Apache-2.0"
 
 
+@pytest.mark.thorough
 def test_the_wheel_contains_the_types_and_the_sql_and_no_tests(
     distributions: Distributions,
 ) -> None:
@@ -131,6 +133,7 @@ def test_the_wheel_contains_the_types_and_the_sql_and_no_tests(
     }
 
 
+@pytest.mark.thorough
 def test_the_command_has_a_short_name_too(distributions: Distributions) -> None:
     with zipfile.ZipFile(distributions.wheel) as wheel:
         [points] = (name for name in wheel.namelist() if name.endswith("entry_points.txt"))
@@ -140,6 +143,7 @@ def test_the_command_has_a_short_name_too(distributions: Distributions) -> None:
     }
 
 
+@pytest.mark.thorough
 def test_the_sdist_contains_the_documents(distributions: Distributions) -> None:
     with tarfile.open(distributions.sdist) as sdist:
         names = {name.partition("/")[2] for name in sdist.getnames()}
@@ -154,6 +158,7 @@ def test_the_wheel_built_from_the_sdist_installs(
     assert_installation_works(environment)
 
 
+@pytest.mark.thorough
 def test_a_checkout_installs(environment: Environment, checkout: Path) -> None:
     environment.install(checkout)
     shutil.rmtree(checkout)

@@ -38,6 +38,7 @@ def compare(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_the_package_is_compared_with_the_bare_driver(tmp_path: Path) -> None:
     """Covers every table, with the same results; afterwards only the page is left."""
