@@ -245,6 +245,7 @@ def test_a_hold_keeps_a_tree_until_it_is_released(persistence: Persistence) -> N
     assert names(persistence) == ["tagged"]
 
 
+@pytest.mark.slow
 def test_large_trees_and_many_small_ones_leave_nothing(persistence: Persistence) -> None:
     record(persistence, "large", days=100, events=1_501)
     for number in range(450):
