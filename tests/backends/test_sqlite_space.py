@@ -36,3 +36,29 @@ def test_the_file_becomes_smaller_when_half_of_it_expires(tmp_path: Path) -> Non
     with SQLitePersistence(path) as persistence:
         assert [check.level for check in persistence.diagnose(deep=True)].count("error") == 0
         assert persistence.lifecycle.expire("90d", pace=1).bytes_freed == 0
+
+
+def test_compact_erases_the_words_of_expired_records(tmp_path: Path) -> None:
+    """An expiry leaves them in the search index, where they are found no more."""
+    path = tmp_path / "runs.db"
+    end = datetime.now(UTC) - timedelta(days=100)
+    with SQLitePersistence(path) as persistence:
+        for name in ("expired", "kept"):
+            persistence.create_agent_run(
+                AgentRun(
+                    "agent",
+                    name,
+                    status="completed",
+                    created_at=end,
+                    finished_at=end if name == "expired" else None,
+                )
+            )
+            persistence.append_event(name, "agent", "log", payload=f"xylophone{name}")
+        assert len(persistence.search_text("xylophoneexpired")) == 1
+        assert persistence.lifecycle.expire("90d", pace=1).runs == 1
+        assert len(persistence.search_text("xylophoneexpired")) == 0
+        persistence.compact()
+        assert len(persistence.search_text("xylophonekept")) == 1
+    stored = path.read_bytes()
+    assert b"xylophonekept" in stored
+    assert b"xylophoneexpired" not in stored

@@ -13,7 +13,7 @@ from curio_persistence.capabilities.lifecycle.expired_totals import ExpiredTotal
 from curio_persistence.capabilities.lifecycle.report import ExpireReport
 from curio_persistence.capabilities.lifecycle.settings import Lease
 from curio_persistence.capabilities.lifecycle.trees import Forest, Member, Tree
-from curio_persistence.capabilities.search.documents import NUMBERS
+from curio_persistence.capabilities.search.indexing import Indexing
 from curio_persistence.clock import Clock
 from curio_persistence.store.base import Store
 from curio_persistence.store.filters import COUNT, Filter, Where
@@ -89,6 +89,7 @@ class Expiry:
         self._steps = steps
         self._report = report
         self._archiver = archiver
+        self._indexing = Indexing(store)
         self._batch: list[Tree] = []
         self._rows = 0
 
@@ -165,7 +166,7 @@ class Expiry:
         totals.add_runs(where)
         totals.store()
         self._report.scores += self._store.delete(SCORES, where)
-        self._forget(RUNS, [run.id for run in runs])
+        self._indexing.forget(RUNS, [run.id for run in runs])
         self._report.runs += self._store.delete(RUNS, where)
         archive = None if self._archiver is None else self._archiver.location
         bury(self._store, self._clock, (run.run_id for run in runs), "expired", archive)
@@ -193,17 +194,12 @@ class Expiry:
             totals.add_calls(where)
             totals.add_calls_of_runs(where)
         totals.store()
-        self._forget(table, ids)
+        self._indexing.forget(table, ids)
         deleted = self._store.delete(table, where)
         if table is EVENTS:
             self._report.events += deleted
         else:
             self._report.usage += deleted
-
-    def _forget(self, table: Table[Any], ids: Sequence[int]) -> None:
-        """Remove records from the search index, and leave their words to be removed later."""
-        if ids:
-            self._store.search_index.remove(NUMBERS[table], ids, {})
 
 
 def runs_of_sessions(store: Store, sessions: Collection[str]) -> dict[str, int]:

@@ -134,21 +134,27 @@ class Search(Capability):
         return self.index_pending(progress=progress)
 
     def remove_orphans(self) -> None:
-        """Remove documents of records that a program without the index deleted.
+        """Remove what is left of records that expired, or that other programs deleted.
 
         Where their words cannot be removed without the records, the index is rebuilt.
         """
+        if self._indexing.metadata().forgotten:
+            self._rebuild()
+            return
         index = self._store.search_index
         for table, kind in NUMBERS.items():
             orphans = index.orphans(kind, table.name)
             if not orphans:
                 continue
             if index.removal_needs_words and table is not RUNS:
-                self._indexing.clear()
-                self._indexing.index_pending()
+                self._rebuild()
                 return
             with self._store.transaction():
                 index.remove(kind, orphans, {})
+
+    def _rebuild(self) -> None:
+        self._indexing.clear()
+        self._indexing.index_pending()
 
     def check(self, *, deep: bool = False) -> list[HealthCheck]:
         """Return the state of the index and of its backlog; `deep` compares it with the records."""
