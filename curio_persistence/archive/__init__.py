@@ -31,6 +31,7 @@ from curio_persistence.store.filters import Filter
 from curio_persistence.tables import EVENTS, TOMBSTONES, USAGE
 
 Destination = str | os.PathLike[str]
+_FOLDER = re.compile("[0-9a-f]{16}")
 
 
 def archive_runs(
@@ -131,9 +132,6 @@ def restore_runs(
                 raise CorruptDatabaseError(f"Nothing was restored: {done.problems[0]}.")
             _subtract(persistence, expired, last)
     return done
-
-
-_FOLDER = re.compile("[0-9a-f]{16}")
 
 
 def _checked_folder(place: Place, folder: Any) -> str:

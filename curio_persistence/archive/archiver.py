@@ -101,7 +101,7 @@ class Archiver:
         files: dict[str, list[ArchivedFile]] = {}
         with self._transfers.reading() as reading:
             for name, table in KINDS.items():
-                pieces = _told(self._rows(reading, table, ids), name, table, counts, versions)
+                pieces = _noting(self._rows(reading, table, ids), name, table, counts, versions)
                 files[name] = []
                 for day, parts in _by_day(table, pieces):
                     files[name].append(self._file(name, table, day, batch, parts))
@@ -167,7 +167,7 @@ class Archiver:
         return put_file(self._place, f"{self._folder}/{name}", content, day, batch, runs)
 
 
-def _told(
+def _noting(
     pieces: Iterator[Columns],
     name: str,
     table: Table[Any],

@@ -62,6 +62,8 @@ class DeltaLog:
         self._table = table
         self._version = -1
         self._files: dict[str, ArchivedFile] = {}
+        self.removed: set[str] = set()
+        """The paths of the files that were removed, as far as the log was read."""
 
     def files(self) -> dict[str, ArchivedFile]:
         """Return the files by their paths, in the order in which they were committed."""
@@ -125,8 +127,11 @@ class DeltaLog:
             elif "add" in action:
                 file = _file(action["add"])
                 self._files[file.path] = file
+                self.removed.discard(file.path)
             elif "remove" in action:
-                self._files.pop(action["remove"]["path"], None)
+                path = action["remove"]["path"]
+                self._files.pop(path, None)
+                self.removed.add(path)
         except (KeyError, ValueError, TypeError, AttributeError) as error:
             raise self._damaged(name, error) from error
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from datetime import timedelta
 from io import BytesIO
 from typing import Any
 
@@ -13,21 +14,28 @@ from curio_persistence.export.formats import write_parquet_groups
 from curio_persistence.results.arrow import arrow_schema, pyarrow
 from curio_persistence.store.table import Table
 
+_ABANDONED = timedelta(hours=1)
+"""A file is committed some minutes after it was stored at most, or never."""
+
 
 def erase_rows(place: Place, folder: str, table: Table[Any], run_ids: Collection[str]) -> set[str]:
     """Replace the files with rows of these runs by files without; return the runs that had some.
 
-    Files that no log names, as a killed program leaves them, are deleted as well: no other program
-    may write there meanwhile.
+    Files that killed programs left are deleted as well: those that were replaced before, and those
+    that were never committed, when they are too old for any program to commit them yet.
     """
     log = DeltaLog(place, folder, table)
     found: set[str] = set()
     for file in log.files().values():
         if any(map(file.may_have, run_ids)):
             found |= _erase(place, folder, table, log, file, run_ids)
-    known = {f"{folder}/{path}" for path in log.files()}
+    committed = log.files()
+    abandoned = set(place.names(folder, older_than=_ABANDONED))
     for name in place.names(folder):
-        if name.endswith(".parquet") and name not in known:
+        path = name.removeprefix(f"{folder}/")
+        if path in log.removed or (
+            name in abandoned and name.endswith(".parquet") and path not in committed
+        ):
             place.delete(name)
     return found
 
@@ -58,5 +66,4 @@ def _erase(
         runs = left["run_id"].to_pylist()
         new.append(put_file(place, folder, content, file.day, file.batch, runs))
     log.commit(new, removed=[file])
-    place.delete(f"{folder}/{file.path}")
     return erased

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from curio_persistence.clock import utc_now
 from curio_persistence.errors import (
     AccessDeniedError,
     ConfigurationError,
@@ -92,12 +94,15 @@ class Place:
             except (self._errors.NotFoundError, FileNotFoundError):
                 return
 
-    def names(self, folder: str) -> list[str]:
-        """Return the names of all objects in a folder, sorted."""
+    def names(self, folder: str, *, older_than: timedelta | None = None) -> list[str]:
+        """Return the names of all objects in a folder, or of those that are so old, sorted."""
         if self._is_missing:
             return []
         with self._translated():
-            return sorted(each["path"] for some in self._store.list(folder) for each in some)
+            found = [each for some in self._store.list(folder) for each in some]
+        if older_than is not None:
+            found = [each for each in found if utc_now() - each["last_modified"] > older_than]
+        return sorted(each["path"] for each in found)
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
