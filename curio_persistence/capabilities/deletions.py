@@ -10,6 +10,7 @@ from functools import cache
 from curio_persistence.clock import Clock
 from curio_persistence.store.base import Store
 from curio_persistence.store.filters import Filter
+from curio_persistence.store.table import StoredValue
 from curio_persistence.tables import AUDIT_LOG, RUNS, TOMBSTONES
 from curio_persistence.tables.lifecycle import audit_row, tombstone_row
 
@@ -27,7 +28,7 @@ def bury(
     store.insert_many(TOMBSTONES, rows)
 
 
-def expired_here(store: Store, run_ids: Iterable[str | None]) -> set[str]:
+def expired_here(store: Store, run_ids: Iterable[StoredValue]) -> set[StoredValue]:
     """Return those of the runs that expired in this database, and were not stored again since.
 
     Records from elsewhere would bring these back, although their numbers are in the totals.

@@ -191,14 +191,11 @@ def _expired_calls(
     known = tuple(column for column in columns if column != "run_id")
     numbers = ("count", *_EXPIRED_CALLS, "timed", "duration_us")
     for row in expired_groups(store, "call", numbers, where, known):
-        values = iter(row[: len(known)])
-        of_columns = (None if column == "run_id" else next(values) for column in columns)
+        values = dict(zip(known, row, strict=False))
         # The totals have "" for an agent that a call did not name.
-        named = (
-            value or None if column == "agent_id" else value
-            for column, value in zip(columns, of_columns, strict=True)
-        )
-        yield (*named, *row[len(known) : -1], row[-1] // 1000)
+        if values.get("agent_id") == "":
+            values["agent_id"] = None
+        yield (*map(values.get, columns), *row[len(known) : -1], row[-1] // 1000)
 
 
 def _expired_runs(

@@ -35,9 +35,6 @@ __all__ = [
 ]
 
 
-_MOST_DAYS = 1_000_000
-
-
 @dataclass(frozen=True)
 class StorageCapabilities:
     """The abilities of a backend, for programs that adapt to it."""
@@ -412,7 +409,7 @@ class CurioStorageBackend(StorageBackend):
         if max_disk_mb is not None:
             raise UnsupportedError("Runs expire by hot_days; max_disk_mb is not understood.")
         persistence = await self._persistence()
-        age = f"{min(checked_count('hot_days', hot_days), _MOST_DAYS)}d"
+        age = f"{checked_count('hot_days', hot_days)}d"
         return (await persistence.lifecycle.expire(age, dry_run=dry_run)).to_dict()
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
-from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import islice
 from random import uniform
@@ -172,9 +171,10 @@ class Lifecycle(Capability):
         if check_clock and any(policy.expires for policy in chosen):
             self._check_clock()
         if dry_run:
-            self._plan(chosen, report, progress)
+            forest = self._forest(chosen)
+            self._plan(forest, report, progress)
             if archiver is None:
-                self._plan_rest(chosen, report)
+                self._plan_rest(forest, chosen, report)
             return report
         with self._settings.lease(EXPIRING) as lease:
             self._audit(policies=[policy.to_dict() for policy in chosen])
@@ -186,7 +186,7 @@ class Lifecycle(Capability):
                 self._delete(group, expiry, report, progress)
             report.held, report.unfinished = forest.held, forest.unfinished
             if archiver is None:
-                for where in self._loose_calls(chosen):
+                for where in self._loose_calls(forest):
                     expiry.delete_calls(where)
                 self._strip(chosen, steps, lease, report)
             report.bytes_freed = give_space_back(self._store, steps)
@@ -219,11 +219,8 @@ class Lifecycle(Capability):
     ) -> Forest:
         return Forest(self._store, self._clock.now(), policies, self._held, on_page)
 
-    def _plan(
-        self, policies: list[RetentionPolicy], report: ExpireReport, progress: Progress | None
-    ) -> None:
+    def _plan(self, forest: Forest, report: ExpireReport, progress: Progress | None) -> None:
         """Fill in the report of a dry run."""
-        forest = self._forest(policies)
         report.cutoff = forest.cutoff
         sessions: Counter[str] = Counter()
         for tree, rows in self._counted(forest.expired()):
@@ -241,11 +238,12 @@ class Lifecycle(Capability):
             report.sessions += sum(stored.get(name) == sessions[name] for name in some)
         report.held, report.unfinished = forest.held, forest.unfinished
 
-    def _plan_rest(self, policies: list[RetentionPolicy], report: ExpireReport) -> None:
+    def _plan_rest(
+        self, forest: Forest, policies: list[RetentionPolicy], report: ExpireReport
+    ) -> None:
         """Add to the report of a dry run what is deleted besides trees."""
-        calls = (self._store.count(USAGE, where) for where in self._loose_calls(policies))
+        calls = (self._store.count(USAGE, where) for where in self._loose_calls(forest))
         report.usage += sum(calls)
-        forest = self._forest(policies)
         contents = self._forest([policy.of_content() for policy in policies])
         report.stripped = sum(
             len(tree.runs)
@@ -289,15 +287,10 @@ class Lifecycle(Capability):
         while some := list(islice(trees, _AT_ONCE)):
             yield from zip(some, count_rows(self._store, some), strict=True)
 
-    def _loose_calls(self, policies: list[RetentionPolicy]) -> Iterator[Where]:
-        """Yield filters for the expired model calls that belong to no run, agent by agent.
-
-        Only policies without a status and tags are for these.
-        """
-        by_age = [policy for policy in policies if policy.age is not None]
-        if not by_age:
+    def _loose_calls(self, forest: Forest) -> Iterator[Where]:
+        """Yield filters for the expired model calls that belong to no run, agent by agent."""
+        if forest.cutoff is None:
             return
-        forest = self._forest([replace(policy, max_runs=None) for policy in policies])
         loose = (Filter("run_id", "is null"),)
         for (agent_id,) in self._store.aggregate(USAGE, (), loose, group_by=("agent_id",)):
             if (cutoff := forest.cutoff_of_calls(agent_id)) is not None:

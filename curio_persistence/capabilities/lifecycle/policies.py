@@ -89,7 +89,7 @@ class RetentionPolicy:
 
     @property
     def expires(self) -> bool:
-        """Whether anything of the runs expires."""
+        """True if the policy deletes runs or removes their texts."""
         rules = (self.keep, self.max_runs, self.keep_content)
         return any(rule is not None for rule in rules)
 

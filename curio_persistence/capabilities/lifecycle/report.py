@@ -11,7 +11,7 @@ _COUNTED = ("runs", "events", "usage", "scores", "sessions")
 
 @dataclass
 class ExpireReport:
-    """What was deleted, or with `dry_run` what would be.
+    """The numbers of deleted records, or with `dry_run` of those that would be deleted.
 
     `cutoff` is the time before which a run had finished to expire; None without a policy. `trees`
     are runs that no stored run started, each with its descendants; `sessions` those of which no

@@ -97,7 +97,7 @@ class Forest:
         self._read_holds = holds
         self._holds = holds()
         self._on_page = on_page
-        self._oldest_kept = {policy: self._oldest_kept_by(policy) for policy in policies}
+        self._oldest_kept: dict[RetentionPolicy, tuple[str, int]] = {}
         self.held = 0
         """Trees that only a hold keeps, among those walked so far."""
         self.unfinished = 0
@@ -197,16 +197,17 @@ class Forest:
             cutoff = encode_time(_before(self._now, policy.age))
             if all((run.finished_at or "") < cutoff for run in tree.runs):
                 return True
+        if policy.max_runs is None:
+            return False
+        if policy not in self._oldest_kept:
+            self._oldest_kept[policy] = self._oldest_kept_by(policy, policy.max_runs)
         return (tree.root.created_at, tree.root.id) < self._oldest_kept[policy]
 
-    def _oldest_kept_by(self, policy: RetentionPolicy) -> tuple[str, int]:
-        """Return creation time and id of the oldest run that the policy's `max_runs` keeps.
+    def _oldest_kept_by(self, policy: RetentionPolicy, left: int) -> tuple[str, int]:
+        """Return creation time and id of the oldest of so many runs that a policy keeps.
 
-        It counts finished roots that the policy decides about.
+        It keeps the newest finished roots that it decides about.
         """
-        left = policy.max_runs
-        if left is None:
-            return ("", 0)
         if left == 0:
             return ("~", 0)  # After every time.
         after = None

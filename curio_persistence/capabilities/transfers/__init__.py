@@ -23,7 +23,7 @@ from curio_persistence.errors import ConflictError, InvalidValueError
 from curio_persistence.redaction import Redaction
 from curio_persistence.store.base import Store
 from curio_persistence.store.filters import Filter, Order, Where
-from curio_persistence.store.table import Columns, Row, Table
+from curio_persistence.store.table import Columns, Row, StoredValue, Table
 from curio_persistence.tables import EVENTS, RUNS_AND_STUBS, SCORES, USAGE
 
 _FILTERS: Mapping[Table[Any], FilterKind] = {
@@ -124,7 +124,7 @@ class Transfers(Capability):
         """Return a deduplicator, which stores records from elsewhere."""
         return Deduplicator(self._store, self._appends)
 
-    def expired(self, run_ids: Iterable[str | None]) -> set[str]:
+    def expired(self, run_ids: Iterable[StoredValue]) -> set[StoredValue]:
         """Return those of the runs that expired here."""
         return expired_here(self._store, run_ids)
 

@@ -48,7 +48,7 @@ class Deduplicator:
         """
         with self._store.transaction():
             self._store.advisory_lock(ARRIVING)
-            if expired := expired_here(self._store, [str(row["run_id"]) for row in rows]):
+            if expired := expired_here(self._store, (row["run_id"] for row in rows)):
                 rows = [row for row in rows if row["run_id"] not in expired]
             if not rows:
                 return 0

@@ -24,7 +24,7 @@ _LARGEST_BATCH = 5_000
 """Events of a run that is not read to its end; earlier, they would come before their run."""
 
 _MOST_BYTES = 8 << 20
-"""What may have been read since the last batch. In memory it takes a multiple of that."""
+"""Bytes read for one batch at most. In memory they take a multiple of that."""
 
 Complete = Callable[[AgentRun, AgentRun], AgentRun]
 """Makes of a stored run, and the same run as it was found now, the run that is to be stored."""
@@ -120,7 +120,7 @@ class ImportWriter:
             self._report.usage += len(batch.rows[USAGE])
             return
         transfers = self._persistence._transfers
-        named = [str(row["run_id"]) for rows in batch.rows.values() for row in rows]
+        named = [row["run_id"] for rows in batch.rows.values() for row in rows]
         with self._persistence.transaction():
             expired = transfers.expired([*named, *(run.run_id for run in batch.runs)])
             runs = [run for run in batch.runs if run.run_id not in expired]
