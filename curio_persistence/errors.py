@@ -77,7 +77,7 @@ class PoolTimeoutError(UnavailableError, TimeoutError):
 
 
 class StorageFullError(PersistenceError):
-    """There is no room left to store the row; nothing of it was stored."""
+    """The disk, or the database's quota, is full; nothing of the row was stored."""
 
 
 class CorruptDatabaseError(PersistenceError):

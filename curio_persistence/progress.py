@@ -22,5 +22,5 @@ class Checkpoint:
 
 
 def is_told(progress: Progress | None) -> bool:
-    """Return whether a caller asked to be told, for whom the records are counted first."""
+    """Return True if the caller asked for progress; the records are then counted first."""
     return (progress.progress if isinstance(progress, Checkpoint) else progress) is not None

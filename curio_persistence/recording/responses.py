@@ -17,7 +17,7 @@ USAGE = ("usage", "usage_metadata", "usageMetadata")
 
 
 OTHER_SHAPE = (TypeError, LookupError, AttributeError, RecursionError)
-"""What reading raises where an answer only looked like one of theirs."""
+"""The errors of reading an answer of another shape."""
 
 
 class Answer(NamedTuple):

@@ -1,6 +1,6 @@
 """Rows as CSV, the form in which a database hands over the most rows in the least time.
 
-There is no header. Values are in stored form. Names and text are quoted with single quotes, which
+Lines have no header. Values are in stored form. Names and text are quoted with single quotes, which
 are doubled inside; numbers and times are bare; NULL is a bare `NULL`, or nothing. The columns of
 the order come last, so that the end of a chunk tells where the next chunk begins.
 """

@@ -19,7 +19,7 @@ from curio_persistence.store.payload_match import contains, read_pattern
 
 FUNCTION = "curio_payload_contains"
 _BETWEEN = " \t\n\r:-.0"
-"""What may stand between a key and the first digit of a number, but for zero."""
+"""Characters between a key and the first digit of a number that is not zero."""
 MAY_CONTAIN = (
     "({column} GLOB ? AND (ltrim(substr({column}, instr({column}, ?) + ?), ?) GLOB ? "
     "OR {column} GLOB ?) OR {column} GLOB '*\\u*')"

@@ -109,7 +109,7 @@ def default_policy(persistence: Persistence) -> RetentionPolicy | None:
     policy = retention_from_env()
     if policy is None and not persistence.lifecycle.policies():
         raise ConfigurationError(
-            "There is no policy: pass --older-than, set CURIO_RETENTION_DAYS, or store one: "
+            "No policy is set: pass --older-than, set CURIO_RETENTION_DAYS, or store one: "
             "curio-persistence retention set default --keep 90d"
         )
     return policy

@@ -91,10 +91,13 @@ def _check(options: Namespace) -> None:
     if unfit := given - _OPTIONS.get(action, set()):
         names = ", ".join(f"--{name.replace('_', '-')}" for name in sorted(unfit))
         raise ConfigurationError(f"retention {action} does not take {names}.")
-    rules = (options.keep, options.max_runs, options.keep_content, options.forever or None)
-    if action == "set" and (rules == (None,) * 4 or (options.forever and options.keep is not None)):
+    ends = options.keep is not None or options.max_runs is not None
+    if action == "set" and (
+        (options.forever and ends)
+        or not (options.forever or ends or options.keep_content is not None)
+    ):
         raise ConfigurationError(
-            "Say how long: --keep 90d, --max-runs 1000, --keep-content 14d, or --forever."
+            "Say how long: --keep 90d, --max-runs 1000 or --forever; and --keep-content 14d."
         )
 
 

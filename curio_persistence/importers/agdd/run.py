@@ -35,7 +35,7 @@ _GOES_ON = {"start", "resume", "retry", "recovery", "recovered"}
 """Log events after which an error before them did not end the run."""
 
 _TOTALS = ("cost_usd", "token_count")
-"""What the summary adds up itself."""
+"""Sums that the summary has already."""
 
 _ENDING = ("status", "finished_at", "error_message")
 _PLAIN = ("agent_id", "agent_name", "parent_run_id", "started_at")
