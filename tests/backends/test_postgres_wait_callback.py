@@ -38,7 +38,9 @@ except ConflictError:
 else:
     raise AssertionError("a batch with a duplicate was stored")
 
-buffered = persistence.buffered()
+assert len(persistence.search_text("zebra", max_wait=60)) == 1
+
+buffered = persistence.buffered()  # Its thread indexes too, while a search would not wait.
 for event in events("buffered", 10):
     buffered.log_agent_run_event(event)
 buffered.flush()
@@ -46,7 +48,6 @@ assert buffered.dropped == {}
 
 table = persistence.iter_agent_run_events().to_arrow()
 assert table.num_rows == persistence.count_events() == 2523, table.num_rows
-assert len(persistence.search_text("zebra", max_wait=60)) == 1
 for format in ("jsonl", "csv"):
     export_records(persistence, BytesIO(), format=format, tables=["events"])
 persistence.close()
