@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Sequence
 from io import BytesIO
 from typing import Any
 
-from curio_persistence.archive.delta_log import ArchivedFile, DeltaLog
+from curio_persistence.archive.delta_log import ArchivedFile, DeltaLog, file_of
 from curio_persistence.archive.erasing import erase_rows
 from curio_persistence.archive.files import BLOOMS, digest_of, fetched, folder_of, put_file
 from curio_persistence.archive.places import Place
@@ -89,7 +89,7 @@ class Archiver:
         return True
 
     def _noted_files(self, name: str) -> list[ArchivedFile]:
-        return [ArchivedFile(*each) for each in self._note["files"][name]]
+        return [file_of(add) for add in self._note["files"][name]]
 
     def store(self, trees: Sequence[Tree], lease: Lease) -> None:
         """Store all rows of these trees, read them back, and commit them."""
@@ -110,7 +110,7 @@ class Archiver:
             "roots": [tree.root.run_id for tree in trees],
             "run_ids": ids,
             "last": last,
-            "files": files,
+            "files": {name: self._logs[name].additions(some) for name, some in files.items()},
             "counts": counts,
             "versions": versions,
         }
@@ -162,9 +162,7 @@ class Archiver:
     ) -> ArchivedFile:
         content = BytesIO()
         write_parquet(content, table, parts, blooms=BLOOMS)
-        at = table.names.index("run_id")
-        runs = [run_id for columns in parts for run_id in columns[at]]
-        return put_file(self._place, f"{self._folder}/{name}", content, day, batch, runs)
+        return put_file(self._place, f"{self._folder}/{name}", table, content, day, batch)
 
 
 def _noting(

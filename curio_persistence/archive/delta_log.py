@@ -36,7 +36,8 @@ _TRIES = 20
 class ArchivedFile(NamedTuple):
     """A Parquet file: its path below the folder of its table, and what is in it.
 
-    The rows of a run that were archived together are in files of one batch.
+    The rows of a run that were archived together are in files of one batch. The first and the last
+    time of the rows are stored times.
     """
 
     path: str
@@ -47,6 +48,8 @@ class ArchivedFile(NamedTuple):
     batch: str
     first_run: str
     last_run: str
+    first_time: str
+    last_time: str
 
     def may_have(self, run_id: str) -> bool:
         """Return False if no row is of this run."""
@@ -89,11 +92,15 @@ class DeltaLog:
             if not new and not removed:
                 return
             actions = [*(self._beginning() if self._version < 0 else ())]
-            actions += [*map(_remove, removed), *map(_add, new)]
+            actions += [*map(_remove, removed), *({"add": add} for add in self.additions(new))]
             lines = "".join(f"{json.dumps(action)}\n" for action in [_info(), *actions])
             if self._place.put_new(f"{self._folder}/{self._version + 1:020}.json", lines.encode()):
                 return
         raise ConflictError(f"{self._place.name}: other programs commit all the time. Try again.")
+
+    def additions(self, files: Sequence[ArchivedFile]) -> list[dict[str, Any]]:
+        """Return the actions that add files, from which `file_of` makes them again."""
+        return [_addition(file, self._table.ages_by) for file in files]
 
     def _read(self) -> None:
         """Read the versions that were committed since the last time."""
@@ -125,7 +132,7 @@ class DeltaLog:
             if "protocol" in action:
                 self._check_protocol(action["protocol"])
             elif "add" in action:
-                file = _file(action["add"])
+                file = file_of(action["add"])
                 self._files[file.path] = file
                 self.removed.discard(file.path)
             elif "remove" in action:
@@ -174,7 +181,7 @@ class DeltaLog:
         ]
 
 
-def _file(add: Mapping[str, Any]) -> ArchivedFile:
+def file_of(add: Mapping[str, Any]) -> ArchivedFile:
     """Return the file that an action adds."""
     stats, tags = json.loads(add["stats"]), add["tags"]
     file = ArchivedFile(
@@ -186,6 +193,8 @@ def _file(add: Mapping[str, Any]) -> ArchivedFile:
         str(tags["batch"]),
         str(stats["minValues"]["run_id"]),
         str(stats["maxValues"]["run_id"]),
+        str(tags["first_time"]),
+        str(tags["last_time"]),
     )
     if not _SAFE_PATH.fullmatch(file.path):
         raise ValueError(f"the path {file.path!r} is not one of an archive")
@@ -203,22 +212,26 @@ def _info() -> dict[str, Any]:
     }
 
 
-def _add(file: ArchivedFile) -> dict[str, Any]:
+def _addition(file: ArchivedFile, time: str) -> dict[str, Any]:
+    """Return the action that adds a file; `time` is the column of the times of its rows."""
     stats = {
         "numRecords": file.rows,
-        "minValues": {"run_id": file.first_run},
-        "maxValues": {"run_id": file.last_run},
+        "minValues": {"run_id": file.first_run, time: _truncated(file.first_time)},
+        "maxValues": {"run_id": file.last_run, time: _truncated(file.last_time)},
     }
     return {
-        "add": {
-            "path": file.path,
-            "partitionValues": {"dt": file.day},
-            "size": file.size,
-            "modificationTime": _milliseconds(),
-            "dataChange": True,
-            "stats": json.dumps(stats),
-            "tags": {"sha256": file.sha256, "batch": file.batch},
-        }
+        "path": file.path,
+        "partitionValues": {"dt": file.day},
+        "size": file.size,
+        "modificationTime": _milliseconds(),
+        "dataChange": True,
+        "stats": json.dumps(stats),
+        "tags": {
+            "sha256": file.sha256,
+            "batch": file.batch,
+            "first_time": file.first_time,
+            "last_time": file.last_time,
+        },
     }
 
 
@@ -236,3 +249,8 @@ def _remove(file: ArchivedFile) -> dict[str, Any]:
 
 def _milliseconds() -> int:
     return int(utc_now().timestamp() * 1000)
+
+
+def _truncated(time: str) -> str:
+    """Return a stored time in milliseconds, as the statistics of a log have it."""
+    return f"{time[:23]}Z"

@@ -63,7 +63,6 @@ def _erase(
         content = BytesIO()
         groups = [left.select(table.names).cast(arrow_schema(table))]
         write_parquet_groups(content, table, groups, blooms=BLOOMS)
-        runs = left["run_id"].to_pylist()
-        new.append(put_file(place, folder, content, file.day, file.batch, runs))
+        new.append(put_file(place, folder, table, content, file.day, file.batch))
     log.commit(new, removed=[file])
     return erased

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from io import BytesIO
+from typing import Any
 
 from curio_persistence.archive.delta_log import ArchivedFile
 from curio_persistence.archive.places import Place
 from curio_persistence.errors import CorruptDatabaseError
 from curio_persistence.persistence import Persistence
+from curio_persistence.store.codecs import encode_time
+from curio_persistence.store.table import Table
 
 BLOOMS = ("run_id", "event_id")
 """The columns by whose values a reader finds rows."""
@@ -27,16 +29,33 @@ def folder_of(persistence: Persistence) -> str:
 
 
 def put_file(
-    place: Place, folder: str, content: BytesIO, day: str, batch: str, runs: Sequence[str]
+    place: Place, folder: str, table: Table[Any], content: BytesIO, day: str, batch: str
 ) -> ArchivedFile:
-    """Store a Parquet file and read it back; `runs` are the run ids of its rows."""
+    """Store a Parquet file of a table's rows, and read it back."""
     written = content.getvalue()
     digest = digest_of(written)
     path = f"dt={day}/{batch}-{digest[:16]}.parquet"
-    file = ArchivedFile(path, day, len(written), len(runs), digest, batch, min(runs), max(runs))
+    metadata = _metadata(content)
+    runs = _extremes(metadata, table, "run_id")
+    times = map(encode_time, _extremes(metadata, table, table.ages_by))
+    file = ArchivedFile(path, day, len(written), metadata.num_rows, digest, batch, *runs, *times)
     place.put_new(f"{folder}/{path}", written)
     fetched(place, folder, file)
     return file
+
+
+def _metadata(content: BytesIO) -> Any:
+    from pyarrow.parquet import read_metadata  # On use: it may not be installed.
+
+    return read_metadata(content)
+
+
+def _extremes(metadata: Any, table: Table[Any], column: str) -> tuple[Any, Any]:
+    """Return the first and the last value of a column in a Parquet file."""
+    at = table.names.index(column)
+    groups = (metadata.row_group(number) for number in range(metadata.num_row_groups))
+    ranges = [group.column(at).statistics for group in groups]
+    return min(each.min for each in ranges), max(each.max for each in ranges)
 
 
 def fetched(place: Place, folder: str, file: ArchivedFile) -> bytes:
