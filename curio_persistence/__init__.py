@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from curio_persistence.archive import archive_runs, erase_runs, restore_runs
+    from curio_persistence.archive import archive_runs, erase_runs, open_archive, restore_runs
     from curio_persistence.base import BasePersistence
     from curio_persistence.buffering.persistence import BufferedPersistence
     from curio_persistence.capabilities.failures import FailureGroup
@@ -130,6 +130,7 @@ __all__ = [
     "import_costs",
     "import_curio",
     "import_records",
+    "open_archive",
     "restore_runs",
     "retention_from_env",
     "tool",
@@ -139,7 +140,7 @@ __version__ = "0.1.0"
 if not TYPE_CHECKING:  # Type checkers see the names above, and no others.
     # Each name is imported when it is first used: a command that shows its help needs none.
     _HOMES = {
-        "archive": "archive_runs erase_runs restore_runs",
+        "archive": "archive_runs erase_runs open_archive restore_runs",
         "base": "BasePersistence",
         "buffering.persistence": "BufferedPersistence",
         "capabilities.failures": "FailureGroup",

@@ -639,15 +639,17 @@ def connect(
     redactor: Redactor | str | Collection[str] | None = None,
     capture_content: CaptureContent | None = None,
     search: bool | None = None,
+    archive: str | os.PathLike[str] | None = None,
 ) -> Persistence:
     """Open `sqlite:///path`, `sqlite://` (memory), `postgresql://…?schema=…` or `memory://`.
 
     Without a URL the environment decides, as `DatabaseConfig.from_env()` tells. With one, its
     `CURIO_REDACT` and `CURIO_CAPTURE_CONTENT` count all the same, unless `redactor` and
     `capture_content` are given. With `wait=False` a server need not be reachable yet: the first
-    call that reaches it makes the tables.
+    call that reaches it makes the tables. With `archive`, a directory or URL, runs that moved there
+    are found as well, and nothing can be written; see `open_archive`.
     """
-    if is_disabled() and not read_only:
+    if is_disabled() and not read_only and archive is None:
         return NullPersistence()
     url = hidden(url)
     given = None if url is None else {"url": {"CURIO_DATABASE_URL": url}}
@@ -656,6 +658,15 @@ def connect(
         config = replace(config, redactor=redactor)
     if capture_content is not None:
         config = replace(config, capture_content=capture_content)
-    return config.get_persistence(
+    persistence = config.get_persistence(
         read_only=read_only, initialize=initialize, wait=wait, search=search
     )
+    if archive is None:
+        return persistence
+    from curio_persistence.archive import open_archive
+
+    try:
+        return open_archive(persistence, archive)
+    except BaseException:
+        persistence.close()  # The caller gets no object to close.
+        raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection
 
 from curio_persistence import persistence as blocking
@@ -22,6 +23,7 @@ from curio_persistence.aio.transfers import (
     import_costs,
     import_curio,
     import_records,
+    open_archive,
     restore_runs,
 )
 from curio_persistence.recording import context
@@ -45,6 +47,7 @@ __all__ = [
     "import_costs",
     "import_curio",
     "import_records",
+    "open_archive",
     "restore_runs",
 ]
 
@@ -69,6 +72,7 @@ def connect(
     redactor: Redactor | str | Collection[str] | None = None,
     capture_content: CaptureContent | None = None,
     search: bool | None = None,
+    archive: str | os.PathLike[str] | None = None,
     threads: int = THREADS,
 ) -> ConnectContext:
     """Open a persistence: `await connect(url)`, or `async with connect(url) as persistence: …`.
@@ -84,6 +88,7 @@ def connect(
             redactor=redactor,
             capture_content=capture_content,
             search=search,
+            archive=archive,
         ),
         threads=threads,
     )

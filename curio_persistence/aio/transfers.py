@@ -90,6 +90,17 @@ async def archive_runs(
     )
 
 
+async def open_archive(
+    persistence: AsyncPersistence, destination: Source, *, source: str | None = None
+) -> AsyncPersistence:
+    """Return a database and its archive as one, as `curio_persistence.open_archive` does."""
+    target = _under(persistence)
+    opened = await _apart(
+        persistence, lambda tell: blocking.open_archive(target, destination, source=source), None
+    )
+    return AsyncPersistence(opened, threads=persistence._threads.most)
+
+
 async def erase_runs(
     persistence: AsyncPersistence,
     destination: Source,

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Collection, Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from curio_persistence.archive.archiver import Archiver
 from curio_persistence.archive.delta_log import ArchivedFile, DeltaLog
 from curio_persistence.archive.erasing import erase_rows
-from curio_persistence.archive.files import fetched, folder_of
+from curio_persistence.archive.files import checked_folder, fetched, folder_of
 from curio_persistence.archive.places import Place
 from curio_persistence.capabilities.arguments import checked_run_ids
 from curio_persistence.capabilities.lifecycle import EXPIRING, ExpireReport, RetentionPolicy
 from curio_persistence.capabilities.lifecycle.expired_totals import ExpiredTotals
 from curio_persistence.capabilities.lifecycle.settings import Settings
 from curio_persistence.capabilities.transfers.kinds import KINDS
-from curio_persistence.errors import CorruptDatabaseError, InvalidValueError, NotFoundError
+from curio_persistence.errors import CorruptDatabaseError, NotFoundError
 from curio_persistence.export.records import checked_persistence
 from curio_persistence.importers.common.report import ImportReport, ReportBuilder
 from curio_persistence.importers.exports import store_records
@@ -31,7 +30,6 @@ from curio_persistence.store.filters import Filter
 from curio_persistence.tables import EVENTS, TOMBSTONES, USAGE
 
 Destination = str | os.PathLike[str]
-_FOLDER = re.compile("[0-9a-f]{16}")
 
 
 def archive_runs(
@@ -64,6 +62,25 @@ def archive_runs(
     )
 
 
+def open_archive(
+    persistence: Persistence, destination: Destination, *, source: str | None = None
+) -> Persistence:
+    """Return a database and its archive as one persistence, which is only read.
+
+    Every call that reads finds runs in either; statistics and searches do as well. What is returned
+    takes the persistence over, and closes it. `source` is the folder of another database in the
+    archive. Raise NotFoundError if the archive has nothing of it.
+    """
+    from curio_persistence.archive.cold.tiers import TieredStore  # On use: it needs DuckDB.
+
+    place = Place(destination)
+    hot = checked_persistence(persistence)._store
+    store = TieredStore(hot, place, checked_folder(place, source or folder_of(hot)))
+    return Persistence(
+        store, initialize=False, clock=persistence.clock, redaction=persistence.redaction
+    )
+
+
 def erase_runs(
     persistence: Persistence,
     destination: Destination,
@@ -79,7 +96,7 @@ def erase_runs(
     """
     wanted = frozenset(checked_run_ids(run_ids))
     place = Place(destination)
-    folder = _checked_folder(place, source or folder_of(checked_persistence(persistence)))
+    folder = checked_folder(place, source or folder_of(checked_persistence(persistence)._store))
     with Settings(persistence._store, persistence.clock).lease(EXPIRING) as lease:
         found = {run_id for run_id in wanted if persistence.delete_agent_run(run_id)}
         if source is None:
@@ -110,7 +127,7 @@ def restore_runs(
 
     wanted = frozenset(checked_run_ids(run_ids))
     place = Place(destination)
-    folder = _checked_folder(place, source or folder_of(checked_persistence(persistence)))
+    folder = checked_folder(place, source or folder_of(checked_persistence(persistence)._store))
     report = ReportBuilder()
     stored = {run.run_id for run in persistence.runs.get_many(wanted)}
     if stored:
@@ -121,7 +138,7 @@ def restore_runs(
         with persistence.transaction():
             tables = (EVENTS, USAGE)
             last = {table.name: persistence._transfers.last_id(table) for table in tables}
-            expired = _without_tombstones(persistence, wanted - stored)
+            expired = _without_tombstones(persistence, wanted - stored, archive.id)
             records = archive.records(wanted - stored)
             store_records(records, persistence, report, progress)
             if missing := wanted - stored - archive.found:
@@ -130,23 +147,9 @@ def restore_runs(
             done = report.build(dry_run=False)
             if done.problems:
                 raise CorruptDatabaseError(f"Nothing was restored: {done.problems[0]}.")
-            _subtract(persistence, expired, last)
+            for archive_id, run_ids in expired.items():
+                _subtract(persistence, archive_id, run_ids, last)
     return done
-
-
-def _checked_folder(place: Place, folder: Any) -> str:
-    """Return the folder of a database in an archive, which has something of it."""
-    if not isinstance(folder, str) or not _FOLDER.fullmatch(folder):
-        raise InvalidValueError(
-            f"source is the name of a folder in {place.name}, 16 hexadecimal digits, not "
-            f"{folder!r}.",
-            field="source",
-        )
-    if not DeltaLog(place, f"{folder}/runs", KINDS["runs"]).exists:
-        raise NotFoundError(
-            f"{place.name} has no archive of this database: there is no {folder}/runs in it."
-        )
-    return folder
 
 
 class _Archive:
@@ -159,6 +162,7 @@ class _Archive:
         self._report = report
         self._files: dict[str, list[tuple[ArchivedFile, Path]]] = {name: [] for name in KINDS}
         self.found: set[str] = set()
+        self.id = DeltaLog(place, f"{folder}/runs", KINDS["runs"]).id
 
     def fetch(self, run_ids: Collection[str]) -> None:
         """Fetch the files that may have rows of these runs."""
@@ -209,20 +213,30 @@ class _Version(NamedTuple):
     batches: set[str]
 
 
-def _without_tombstones(persistence: Persistence, run_ids: Collection[str]) -> tuple[str, ...]:
-    """Remove the tombstones of runs; return those that have expired here."""
+def _without_tombstones(
+    persistence: Persistence, run_ids: Collection[str], archive: str
+) -> dict[str, tuple[str, ...]]:
+    """Remove the tombstones of runs; return those that have expired here, by their totals' archive.
+
+    A run that was restored may have expired since without being archived again.
+    """
     store = persistence._store
     where = (Filter("run_id", "in", tuple(run_ids)), Filter("reason", "=", "expired"))
-    found = {run_id for (run_id,) in store.select_columns(TOMBSTONES, ("run_id",), where)}
+    found: dict[str, tuple[str, ...]] = {}
+    for run_id, place in store.select_columns(TOMBSTONES, ("run_id", "archived_in"), where):
+        totals_of = archive if place else ""
+        found[totals_of] = (*found.get(totals_of, ()), run_id)
     store.delete(TOMBSTONES, where)
-    return tuple(found)
+    return found
 
 
-def _subtract(persistence: Persistence, run_ids: tuple[str, ...], last: Mapping[str, int]) -> None:
+def _subtract(
+    persistence: Persistence, archive: str, run_ids: tuple[str, ...], last: Mapping[str, int]
+) -> None:
     """Subtract runs, and their rows behind the last ids, from the totals of expired ones."""
     where = (Filter("run_id", "in", run_ids),)
     calls = (*where, Filter("id", ">", last[USAGE.name]))
-    totals = ExpiredTotals(persistence._store, sign=-1)
+    totals = ExpiredTotals(persistence._store, archive=archive, sign=-1)
     totals.add_tools((*where, Filter("id", ">", last[EVENTS.name])))
     totals.add_calls(calls)
     totals.add_calls_of_runs(calls)

@@ -44,7 +44,7 @@ class Archiver:
         self._transfers = persistence._transfers
         self._settings = Settings(self._store, persistence.clock)
         self._place = place
-        self._folder = folder_of(persistence)
+        self._folder = folder_of(persistence._store)
         self._logs = {
             name: DeltaLog(place, f"{self._folder}/{name}", table) for name, table in KINDS.items()
         }
@@ -55,6 +55,11 @@ class Archiver:
     def location(self) -> str:
         """The archive, as tombstones name it."""
         return f"{self._place.name}/{self._folder}"
+
+    @property
+    def id(self) -> str:
+        """The id of the archive: that of its table of runs."""
+        return self._logs["runs"].id
 
     def unfinished(self) -> list[str]:
         """Complete what a killed archiver noted; return the roots of its trees.

@@ -64,6 +64,7 @@ class DeltaLog:
         self._folder = f"{folder}/_delta_log"
         self._table = table
         self._version = -1
+        self._id = ""
         self._files: dict[str, ArchivedFile] = {}
         self.removed: set[str] = set()
         """The paths of the files that were removed, as far as the log was read."""
@@ -78,6 +79,13 @@ class DeltaLog:
         """True if anything was committed."""
         self._read()
         return self._version >= 0
+
+    @property
+    def id(self) -> str:
+        """The id of the table, the same wherever it is copied; empty before the first commit."""
+        if not self._id:
+            self._read()
+        return self._id
 
     def commit(self, files: Sequence[ArchivedFile], removed: Sequence[ArchivedFile] = ()) -> None:
         """Add files and remove others, all or none; files that are in the log are left out.
@@ -131,6 +139,8 @@ class DeltaLog:
         try:
             if "protocol" in action:
                 self._check_protocol(action["protocol"])
+            elif "metaData" in action:
+                self._id = str(action["metaData"]["id"])
             elif "add" in action:
                 file = file_of(action["add"])
                 self._files[file.path] = file

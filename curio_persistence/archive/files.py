@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
-from curio_persistence.archive.delta_log import ArchivedFile
+from curio_persistence.archive.delta_log import ArchivedFile, DeltaLog
 from curio_persistence.archive.places import Place
-from curio_persistence.errors import CorruptDatabaseError
-from curio_persistence.persistence import Persistence
+from curio_persistence.capabilities.transfers.kinds import KINDS
+from curio_persistence.errors import CorruptDatabaseError, InvalidValueError, NotFoundError
+from curio_persistence.store.base import Store
 from curio_persistence.store.codecs import encode_time
 from curio_persistence.store.table import Table
 
+_FOLDER = re.compile("[0-9a-f]{16}")
 BLOOMS = ("run_id", "event_id")
 """The columns by whose values a reader finds rows."""
 
@@ -23,9 +27,24 @@ def digest_of(content: bytes) -> str:
     return sha256(content).hexdigest()
 
 
-def folder_of(persistence: Persistence) -> str:
+def folder_of(store: Store) -> str:
     """Return the folder of a database in an archive."""
-    return digest_of(persistence._transfers.identity.encode())[:16]
+    return digest_of(store.identity.encode())[:16]
+
+
+def checked_folder(place: Place, folder: Any) -> str:
+    """Return the folder of a database in an archive, which has something of it."""
+    if not isinstance(folder, str) or not _FOLDER.fullmatch(folder):
+        raise InvalidValueError(
+            f"source is the name of a folder in {place.name}, 16 hexadecimal digits, not "
+            f"{folder!r}.",
+            field="source",
+        )
+    if not DeltaLog(place, f"{folder}/runs", KINDS["runs"]).exists:
+        raise NotFoundError(
+            f"{place.name} has no archive of this database: there is no {folder}/runs in it."
+        )
+    return folder
 
 
 def put_file(
@@ -62,8 +81,25 @@ def fetched(place: Place, folder: str, file: ArchivedFile) -> bytes:
     """Return the content of a file; raise CorruptDatabaseError if it is not as it was archived."""
     content = place.get(f"{folder}/{file.path}")
     if digest_of(content) != file.sha256:
-        raise CorruptDatabaseError(
-            f"{place.name}/{folder}/{file.path} is not as it was archived: it is damaged, or "
-            "another program changed it."
-        )
+        raise _changed(place, folder, file)
     return content
+
+
+def check(place: Place, folder: str, file: ArchivedFile, path: Path) -> None:
+    """Raise CorruptDatabaseError if a file of a directory is not as it was archived."""
+    from hashlib import file_digest  # On use, as above.
+
+    try:
+        with path.open("rb") as content:
+            digest = file_digest(content, "sha256").hexdigest()
+    except FileNotFoundError as error:
+        raise NotFoundError(f"{place.name} has no file {folder}/{file.path}.") from error
+    if digest != file.sha256:
+        raise _changed(place, folder, file)
+
+
+def _changed(place: Place, folder: str, file: ArchivedFile) -> CorruptDatabaseError:
+    return CorruptDatabaseError(
+        f"{place.name}/{folder}/{file.path} is not as it was archived: it is damaged, or another "
+        "program changed it."
+    )

@@ -86,6 +86,10 @@ class Place:
         with self._translated():
             return bytes(self._store.get(path).bytes())
 
+    def local_path(self, path: str) -> Path | None:
+        """Return the path of an object in a directory; None in an object store."""
+        return None if self._directory is None else self._directory / path
+
     def delete(self, path: str) -> None:
         """Delete an object; do nothing if there is none."""
         with self._translated():

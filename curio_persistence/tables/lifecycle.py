@@ -36,7 +36,11 @@ class Tombstone:
 
 @dataclass
 class ExpiredTotal:
-    """The numbers of expired runs, model calls or tool calls of a UTC day and a group."""
+    """The numbers of expired runs, model calls or tool calls of a UTC day and a group.
+
+    `archive` is the id of the archive that has their rows, empty if there is none: a reader of the
+    archive counts the rows instead.
+    """
 
     kind: str
     day: datetime
@@ -44,6 +48,7 @@ class ExpiredTotal:
     name: str = ""
     provider: str = ""
     status: str = ""
+    archive: str = ""
     count: int = 0
     iterations: int = 0
     timed: int = 0
@@ -86,7 +91,7 @@ def _text(name: str) -> Column:
     return Column(name, codecs.encode_text, codecs.decode_texts)
 
 
-TOTALS_KEY = ("kind", "day", "agent_id", "name", "provider", "status")
+TOTALS_KEY = ("kind", "day", "agent_id", "name", "provider", "status", "archive")
 TOTALS_NUMBERS = tuple(field.name for field in fields(ExpiredTotal)[len(TOTALS_KEY) : -1])
 
 LIFECYCLE = Table(

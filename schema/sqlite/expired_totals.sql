@@ -8,6 +8,7 @@ CREATE TABLE agent_expired_totals (
     name               TEXT NOT NULL,  -- the model of calls, the name of a tool
     provider           TEXT NOT NULL,
     status             TEXT NOT NULL,
+    archive            TEXT NOT NULL,  -- the id of the archive that has the rows, or empty
     count              INTEGER NOT NULL,
     iterations         INTEGER NOT NULL,
     timed              INTEGER NOT NULL, -- how many have a duration
@@ -20,5 +21,5 @@ CREATE TABLE agent_expired_totals (
     cache_read_tokens  INTEGER NOT NULL,
     cache_write_tokens INTEGER NOT NULL,
     reasoning_tokens   INTEGER NOT NULL,
-    UNIQUE (kind, day, agent_id, name, provider, status)
+    UNIQUE (kind, day, agent_id, name, provider, status, archive)
 ) STRICT;

@@ -49,7 +49,7 @@ PAIRS = {
 
 FUNCTIONS = ["copy_records", "export_records", "import_agdd", "import_costs", "import_records"]
 
-ARCHIVING = ["archive_runs", "erase_runs", "restore_runs"]
+ARCHIVING = ["archive_runs", "erase_runs", "open_archive", "restore_runs"]
 
 COMPONENT = {"startup", "shutdown", "aget_agent_run"}
 COMPONENT |= {f"a{name}" for name in ("create_agent_run", "update_agent_run")}

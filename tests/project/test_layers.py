@@ -48,6 +48,8 @@ UPWARDS = {
     ("config", "persistence"),
     # `Persistence.buffered()` returns a BufferedPersistence, which is a Persistence itself.
     ("persistence", "buffering.persistence"),
+    # `connect(url, archive=…)` reads a database together with its archive.
+    ("persistence", "archive"),
     # `python -m curio_persistence.importers.agdd` is a published spelling of a command.
     ("importers.agdd", "cli"),
 }
@@ -74,7 +76,9 @@ THIRD_PARTY = {
     ("backends.postgres.statements", "psycopg2"),
     ("backends.postgres.queries", "psycopg2"),
     ("backends.postgres.errors", "psycopg2"),
+    ("archive.cold.duck", "duckdb"),
     ("archive.erasing", "pyarrow"),
+    ("archive.files", "pyarrow"),
     ("archive.places", "obstore"),
     ("export.formats", "pyarrow"),
     ("importers.exports.columnar", "pyarrow"),

@@ -100,6 +100,7 @@ NAMES = [
     "import_costs",
     "import_curio",
     "import_records",
+    "open_archive",
     "restore_runs",
     "retention_from_env",
     "tool",
@@ -153,7 +154,8 @@ OTHERS = {
     "wait: bool = True, "
     "redactor: Redactor | str | Collection[str] | None = None, "
     "capture_content: CaptureContent | None = None, "
-    "search: bool | None = None) -> Persistence",
+    "search: bool | None = None, "
+    "archive: str | os.PathLike[str] | None = None) -> Persistence",
     SQLitePersistence: "(db_path: str | os.PathLike[str] = 'agent_sdk.db', *, durability: "
     "Durability = 'normal', read_only: bool = False, initialize: bool = True, lock_timeout: "
     "float = 30.0, redactor: Redactor | str | Collection[str] | None = None, "

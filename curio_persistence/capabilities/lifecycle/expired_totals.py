@@ -15,6 +15,7 @@ from curio_persistence.tables import EVENTS, EXPIRED_TOTALS, RUNS, USAGE
 from curio_persistence.tables.lifecycle import TOTALS_KEY, TOTALS_NUMBERS
 
 Key = tuple[str, str, str, str, str, str]
+"""The values of `TOTALS_KEY` but for the archive."""
 _DAY = 86_400
 _LARGEST = 2**63 - 1
 _ONE_DAY = timedelta(days=1)
@@ -48,11 +49,13 @@ _RUN_COLUMNS = (
 class ExpiredTotals:
     """Numbers of rows, added to those of rows that expired before; subtracted with `sign=-1`.
 
-    Use it inside the transaction that deletes the rows; only one program at a time expires rows.
+    `archive` is the id of the archive that has the rows, empty if there is none. Use it inside the
+    transaction that deletes the rows; only one program at a time expires rows.
     """
 
-    def __init__(self, store: Store, *, sign: int = 1) -> None:
+    def __init__(self, store: Store, *, archive: str = "", sign: int = 1) -> None:
         self._store = store
+        self._archive = archive
         self._sign = sign
         self._groups: defaultdict[Key, dict[str, int]] = defaultdict(dict)
 
@@ -122,18 +125,21 @@ class ExpiredTotals:
             return
         kinds, days, agents, *_ = zip(*self._groups, strict=True)
         near = (
+            Filter("archive", "=", self._archive),
             Filter("kind", "in", tuple(set(kinds))),
             Filter("agent_id", "in", tuple(set(agents))),
             Filter("day", ">=", min(days)),
             *_before_day_after(max(days)),
         )
-        width = len(TOTALS_KEY)
-        for row in self._store.select_columns(EXPIRED_TOTALS, (*TOTALS_KEY, *TOTALS_NUMBERS), near):
+        width = len(TOTALS_KEY) - 1
+        for row in self._store.select_columns(
+            EXPIRED_TOTALS, (*TOTALS_KEY[:-1], *TOTALS_NUMBERS), near
+        ):
             if row[:width] in self._groups:
                 self._add(row[:width], zip(TOTALS_NUMBERS, row[width:], strict=True), 1)
         rows: list[Row] = [
             {
-                **dict(zip(TOTALS_KEY, key, strict=True)),
+                **dict(zip(TOTALS_KEY, (*key, self._archive), strict=True)),
                 **{name: _fitting(numbers.get(name, 0)) for name in TOTALS_NUMBERS},
             }
             for key, numbers in self._groups.items()

@@ -58,6 +58,10 @@ class Archiver(Protocol):
     def location(self) -> str:
         """The archive, as tombstones name it."""
 
+    @property
+    def id(self) -> str:
+        """The id of the archive, under whatever name; known once something was stored."""
+
     def unfinished(self) -> list[str]:
         """Complete what a killed archiver began; return the roots of the trees it stored."""
 
@@ -162,7 +166,7 @@ class Expiry:
         where: Where = (Filter("run_id", "in", tuple(run.run_id for run in runs)),)
         for table in (USAGE, EVENTS):
             self._delete_rows(table, [each for run in runs for each in ids[table][run.run_id]])
-        totals = ExpiredTotals(self._store)
+        totals = self._totals()
         totals.add_runs(where)
         totals.store()
         self._report.scores += self._store.delete(SCORES, where)
@@ -182,12 +186,16 @@ class Expiry:
                 with self._steps.transaction():
                     self._delete_rows(USAGE, list(ids))
 
+    def _totals(self) -> ExpiredTotals:
+        """Return the totals to which the numbers of deleted rows are added."""
+        return ExpiredTotals(self._store, archive=self._archiver.id if self._archiver else "")
+
     def _delete_rows(self, table: Table[Any], ids: list[int]) -> None:
         """Delete events or model calls, and add them to the totals."""
         if not ids:
             return
         where = (Filter("id", "in", tuple(ids)),)
-        totals = ExpiredTotals(self._store)
+        totals = self._totals()
         if table is EVENTS:
             totals.add_tools(where)
         else:

@@ -285,6 +285,7 @@ CREATE TABLE {schema}.agent_expired_totals (
     name               TEXT NOT NULL,  -- the model of calls, the name of a tool
     provider           TEXT NOT NULL,
     status             TEXT NOT NULL,
+    archive            TEXT NOT NULL,  -- the id of the archive that has the rows, or empty
     count              BIGINT NOT NULL,
     iterations         BIGINT NOT NULL,
     timed              BIGINT NOT NULL, -- how many have a duration
@@ -297,7 +298,7 @@ CREATE TABLE {schema}.agent_expired_totals (
     cache_read_tokens  BIGINT NOT NULL,
     cache_write_tokens BIGINT NOT NULL,
     reasoning_tokens   BIGINT NOT NULL,
-    UNIQUE (kind, day, agent_id, name, provider, status)
+    UNIQUE (kind, day, agent_id, name, provider, status, archive)
 );
 
 -- Each deletion: when, by which user of which machine, and of what.

@@ -247,6 +247,7 @@ CREATE TABLE agent_expired_totals (
     name               TEXT NOT NULL,  -- the model of calls, the name of a tool
     provider           TEXT NOT NULL,
     status             TEXT NOT NULL,
+    archive            TEXT NOT NULL,  -- the id of the archive that has the rows, or empty
     count              INTEGER NOT NULL,
     iterations         INTEGER NOT NULL,
     timed              INTEGER NOT NULL, -- how many have a duration
@@ -259,7 +260,7 @@ CREATE TABLE agent_expired_totals (
     cache_read_tokens  INTEGER NOT NULL,
     cache_write_tokens INTEGER NOT NULL,
     reasoning_tokens   INTEGER NOT NULL,
-    UNIQUE (kind, day, agent_id, name, provider, status)
+    UNIQUE (kind, day, agent_id, name, provider, status, archive)
 ) STRICT;
 
 -- Each deletion: when, by which user of which machine, and of what.
