@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 from curio_persistence.errors import ConflictError, MissingRunError, UnsupportedError
 from curio_persistence.store.filters import COUNT, Filter, GroupKey, Measure, Order, Where
 from curio_persistence.store.query import STREAM_ROWS, Position, Query, ReadRows, query_of
-from curio_persistence.store.search_index import SearchIndex
+from curio_persistence.store.search_index import CandidateSource, SearchIndex
 from curio_persistence.store.table import Columns, Row, Table
 
 HealthLevel = Literal["ok", "warning", "error"]
@@ -71,6 +71,16 @@ class Store(ABC):
     @abstractmethod
     def search_index(self) -> SearchIndex:
         """The full-text index of the records."""
+
+    @property
+    def candidates(self) -> CandidateSource:
+        """What a search asks for records that may match: the index, or more than that."""
+        return self.search_index
+
+    @property
+    def indexed(self) -> Store:
+        """The store whose new records the search index waits for: this one, or a part of it."""
+        return self
 
     def schema_version(self) -> int:
         """The newest migration step of the tables; 0 without tables."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 MARK = "§"
 """Begins terms that stand for values of columns. No word does; none is searched by a beginning."""
@@ -29,26 +29,44 @@ class Document(NamedTuple):
 
 
 class Candidate(NamedTuple):
-    """A record that may match."""
+    """A record that may match, and its stored values if they were read with it."""
 
     slot: int
     kind: int
     record_id: int
     length: int
+    values: tuple[Any, ...] | None = None
 
 
 class Term(NamedTuple):
-    """A word, or the beginning of one."""
+    """A word, the beginning of one, or a mark with the column and the value that it stands for."""
 
     word: str
     is_prefix: bool = False
+    stands_for: tuple[str, str] | None = None
 
 
 Clause = tuple[Term, ...]
 """Terms of which a record needs at least one."""
 
 
-class SearchIndex(ABC):
+class CandidateSource(ABC):
+    """Tells which records may match. Their slots have the order of their times."""
+
+    slots_per_ms: ClassVar[int] = 1
+    """How many slots a millisecond has; the first one begins with 1970."""
+
+    @abstractmethod
+    def find(
+        self, clauses: Sequence[Clause], *, since: int, before: int, limit: int
+    ) -> list[Candidate]:
+        """Return the records in slots from `since` up to `before`, the last ones first.
+
+        They match all clauses; without a clause, all records do.
+        """
+
+
+class SearchIndex(CandidateSource):
     """The full-text index of a store. Writes require a transaction of the store."""
 
     removal_needs_words: ClassVar[bool] = False
@@ -86,15 +104,6 @@ class SearchIndex(ABC):
         """Remove records, `words` being what they were indexed with (see `removal_needs_words`)."""
 
     @abstractmethod
-    def find(
-        self, clauses: Sequence[Clause], *, since: int, before: int, limit: int
-    ) -> list[Candidate]:
-        """Return the records in slots from `since` up to `before`, the last ones first.
-
-        They match all clauses; without a clause, all records do.
-        """
-
-    @abstractmethod
     def unindexed(self, kind: int, table: str, upto: int) -> list[int]:
         """Return the ids of records that should be indexed, but are not.
 
@@ -113,7 +122,7 @@ class SearchIndex(ABC):
     def check(self) -> str:
         """Return what is wrong with the index, in words, or an empty string."""
 
-    def after_indexing(self, count: int) -> None:  # Most need nothing.  # noqa: B027
+    def after_indexing(self, count: int) -> None:  # Most need nothing.
         """Tidy up outside any transaction, after `count` documents were stored."""
 
     @abstractmethod

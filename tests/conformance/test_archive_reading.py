@@ -101,6 +101,16 @@ def pages(query: Any, **filters: Any) -> Iterator[Any]:
         page = query(limit=3, cursor=page.next_cursor, **filters)
 
 
+def hits(persistence: Persistence, query: str, **filters: Any) -> Iterator[Any]:
+    page = persistence.search_text(query, limit=3, **filters)
+    while True:
+        assert not page.pending
+        yield from ((hit.kind, hit.record.id, hit.snippet, hit.highlights) for hit in page)
+        if page.next_cursor is None:
+            return
+        page = persistence.search_text(query, limit=3, cursor=page.next_cursor, **filters)
+
+
 LONG_AGO, LATER = NOON - timedelta(days=75), NOON - timedelta(days=15)
 QUESTIONS: dict[str, Any] = {
     "runs": lambda p: list(pages(p.query_agent_runs)),
@@ -148,6 +158,18 @@ QUESTIONS: dict[str, Any] = {
     "metrics": lambda p: list(p.query_metrics("cost", "sum", bucket="1d")),
     "percentiles": lambda p: list(p.query_metrics("cost", "p50", group_by="tags.split")),
     "names of metrics": lambda p: p.metrics.names(),
+    "a search": lambda p: list(hits(p, "zebra")),
+    "two words": lambda p: list(hits(p, "find horse")),
+    "a beginning": lambda p: list(hits(p, "zeb* -horse")),
+    "a phrase": lambda p: list(hits(p, '"find the"')),
+    "words beyond ASCII": lambda p: list(hits(p, "\N{SNOWMAN}")),
+    "a word of an agent": lambda p: list(hits(p, "bad", agent_id="planner", level="error")),
+    "a word of a session": lambda p: list(hits(p, "horse", session_id="s3")),
+    "a word in a window": lambda p: list(hits(p, "find", since=LONG_AGO, until=LATER)),
+    "a word that is nowhere": lambda p: list(hits(p, "unicorn")),
+    "the best": lambda p: [
+        (hit.record.id, hit.score) for hit in p.search_text("find horse", order="rank")
+    ],
     "a history": lambda p: p.runs.history("run-10"),
     "a comparison": lambda p: p.runs.compare("run-01", "run-10"),
     "hashes": lambda p: list(p.runs.hashes(["run-01", "run-10"])),

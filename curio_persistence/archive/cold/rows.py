@@ -12,6 +12,15 @@ from curio_persistence.archive.cold import sql
 from curio_persistence.archive.cold.aggregates import columns_of
 from curio_persistence.archive.cold.duck import DuckDB
 from curio_persistence.archive.cold.files import LocalFiles
+from curio_persistence.archive.cold.plan import (
+    ANY,
+    Plan,
+    Test,
+    Values,
+    bounds_of,
+    is_within,
+    may_pass,
+)
 from curio_persistence.archive.cold.versions import Versions
 from curio_persistence.archive.delta_log import ArchivedFile, DeltaLog
 from curio_persistence.archive.places import Place
@@ -22,15 +31,11 @@ from curio_persistence.store.query import Query
 from curio_persistence.store.table import Row, Table
 from curio_persistence.tables import RUNS
 
-Values = tuple[Any, ...]
-"""The stored values of a row, in the order of the columns that were asked for."""
 FOLDERS: Mapping[str, str] = {table.name: name for name, table in KINDS.items()}
 """The folder of each table in the folder of a database."""
 _MOST = 10_000
 """Rows that are read in one query to find those that match."""
 _SEVERAL = f"SELECT run_id FROM {sql.FILES} GROUP BY 1 HAVING count(*) > 1"
-_AT_A_TIME = (1, 4, 16)
-"""How many files are read first, then, and from then on, until there are rows enough."""
 
 
 class Read(NamedTuple):
@@ -40,59 +45,6 @@ class Read(NamedTuple):
     run_id: str
     row_id: int
     batch: str
-
-
-class Plan(NamedTuple):
-    """A query, and the files that may have rows of it, in the order of their times."""
-
-    query: Query
-    files: list[ArchivedFile]
-
-    @property
-    def is_by_time(self) -> bool:
-        """True if the rows are in the order of the times that the log has for each file."""
-        return self.query.order[0].column == self.query.table.ages_by
-
-    @property
-    def descending(self) -> bool:
-        """True if the newest rows come first."""
-        return self.query.order[0].descending
-
-    def groups(self, *, few: bool) -> Iterator[tuple[list[ArchivedFile], str | None]]:
-        """Yield files to read together, each time with the first time of those that follow."""
-        files = self.files
-        sizes = chain(_AT_A_TIME if few else (), _forever(_AT_A_TIME[-1] if few else 1))
-        for size in sizes if self.is_by_time else [len(files)]:
-            group, files = files[:size], files[size:]
-            if group:
-                yield group, self.begin_of(files[0]) if files else None
-            if not files:
-                return
-
-    def begin_of(self, file: ArchivedFile) -> str:
-        """Return the time with which the rows of a file begin, in the order of the query."""
-        return file.last_time if self.descending else file.first_time
-
-    def is_before(self, row: Values, time: str) -> bool:
-        """Return whether a row comes before all rows of a time."""
-        own: str = row[self.query.table.names.index(self.query.table.ages_by)]
-        return own > time if self.descending else own < time
-
-    def count_before(self, rows: list[Values], time: str | None) -> int:
-        """Return how many of some rows in order come before all of a time, or all without one."""
-        if time is None:
-            return len(rows)
-        return next((at for at, row in enumerate(rows) if not self.is_before(row, time)), len(rows))
-
-    def key(self, row: Values) -> Values:
-        """Return the position of a row in the order of the query."""
-        names = self.query.table.names
-        return tuple(row[names.index(each.column)] for each in self.query.order)
-
-
-def _forever(size: int) -> Iterator[int]:
-    while True:
-        yield size
 
 
 class ColdRows:
@@ -133,35 +85,41 @@ class ColdRows:
         """Return which files are read for a query."""
         query = query._replace(where=self._resolved(query.where))
         descending = query.order[0].descending
-        bounds = _bounds(query)
-        files = [f for f in self._files_of(query.table, query.where) if _is_within(f, bounds)]
+        bounds = bounds_of(query)
+        files = [f for f in self._files_of(query.table, query.where) if is_within(f, bounds)]
         files.sort(key=lambda file: file.last_time if descending else file.first_time)
         return Plan(query, files[::-1] if descending else files)
 
-    def walk(self, plan: Plan, limit: int | None) -> Iterator[Values]:
+    def walk(self, plan: Plan, limit: int | None, test: Test = ANY) -> Iterator[Values]:
         """Yield the first rows of a plan in order, or all; it reads no more files than needed."""
         waiting: list[Values] = []
         seen: set[int] = set()
         for files, bound in plan.groups(few=limit is not None):
-            waiting += self._first(plan.query, files, limit, seen)
+            waiting += self._first(plan.query, files, limit, seen, test)
             waiting.sort(key=plan.key, reverse=plan.descending)
             ready = plan.count_before(waiting, bound)
             yield from waiting[:ready]
             del waiting[:ready]
 
     def _first(
-        self, query: Query, files: Sequence[ArchivedFile], limit: int | None, seen: set[int]
+        self,
+        query: Query,
+        files: Sequence[ArchivedFile],
+        limit: int | None,
+        seen: set[int],
+        test: Test,
     ) -> list[Values]:
         """Return the first rows of a query in some files, or all; in any order."""
         table, size = query.table, limit
         found: list[Values] = []
         while True:
-            read = self._read(table, table.names, query.where, files, query, size)
+            read = self._read(table, table.names, query.where, files, query, size, test.conditions)
             count = 0
             for rows in read:
                 count += len(rows)
                 last = rows[-1].values
-                found += self._matching(table, query.where, self._counted(table, rows, seen))
+                matching = self._matching(table, query.where, self._counted(table, rows, seen))
+                found += filter(test.passes, matching) if test.passes else matching
             if size is None or limit is None or count < size or len(found) >= limit:
                 return found
             query = query.behind(Plan(query, []).key(last))
@@ -250,7 +208,7 @@ class ColdRows:
             self._read_versions()
             files = [*self._logs[table.name].files().values()]
         runs = tuple(f for f in where if f.column == "run_id" and f.op in ("=", "in"))
-        files = [file for file in files if all(_may_pass(table, file, f) for f in where)]
+        files = [file for file in files if all(may_pass(table, file, f) for f in where)]
         if not runs or table.name == RUNS.name or len(files) <= 1:
             return files
         # Ids that are not in the order of time may be in any file: the runs tell in which batch.
@@ -283,9 +241,10 @@ class ColdRows:
         files: Sequence[ArchivedFile],
         query: Query | None = None,
         limit: int | None = None,
+        also: sql.Conditions = ANY.conditions,
     ) -> Iterator[list[Read]]:
         """Yield rows that may match, some at a time; the first of a query if there is one."""
-        conditions = sql.conditions_of(table, where)
+        conditions = sql.conditions_of(table, where).also(also)
         end = ""
         if query is not None:
             conditions = conditions.also(sql.behind(table, query.order, query.after))
@@ -341,27 +300,3 @@ class ColdRows:
 def _derived(table: Table[Any], rows: Sequence[Values]) -> list[Row]:
     """Return rows with the columns that a store derives from them."""
     return table.rows([*zip(*rows, strict=True)]) if rows else []
-
-
-def _may_pass(table: Table[Any], file: ArchivedFile, f: Filter) -> bool:
-    """Return False if no row of a file passes a filter."""
-    if f.column == "run_id" and f.op in ("=", "in"):
-        return any(map(file.may_have, (f.value,) if f.op == "=" else f.value))
-    if f.column == table.ages_by and f.op in ("<", ">", ">="):
-        return bool(file.first_time < f.value if f.op == "<" else file.last_time >= f.value)
-    return True
-
-
-def _bounds(query: Query) -> tuple[str, str]:
-    """Return the times between which the rows behind a position are."""
-    first, last = "", "\x7f"
-    if query.after is not None and query.order[0].column == query.table.ages_by:
-        if query.order[0].descending:
-            last = str(query.after[0])
-        else:
-            first = str(query.after[0])
-    return first, last
-
-
-def _is_within(file: ArchivedFile, bounds: tuple[str, str]) -> bool:
-    return file.first_time <= bounds[1] and file.last_time >= bounds[0]

@@ -9,14 +9,16 @@ from itertools import chain, islice
 from typing import Any, NoReturn, TypeVar
 
 from curio_persistence.archive.cold.aggregates import columns_of, parts_of, united
-from curio_persistence.archive.cold.rows import FOLDERS, ColdRows, Values
+from curio_persistence.archive.cold.candidates import TieredCandidates
+from curio_persistence.archive.cold.plan import Values
+from curio_persistence.archive.cold.rows import FOLDERS, ColdRows
 from curio_persistence.archive.places import Place
 from curio_persistence.errors import AccessDeniedError
 from curio_persistence.store.aggregates import aggregate_rows
 from curio_persistence.store.base import HealthCheck, Store
 from curio_persistence.store.filters import Bucket, Filter, GroupKey, Measure, Order, Where
 from curio_persistence.store.query import Query, ReadRows
-from curio_persistence.store.search_index import SearchIndex
+from curio_persistence.store.search_index import CandidateSource, SearchIndex
 from curio_persistence.store.table import Columns, Row, Table
 from curio_persistence.tables import EXPIRED_TOTALS, RUNS, TOMBSTONES
 
@@ -57,6 +59,14 @@ class TieredStore(Store):
     @property
     def search_index(self) -> SearchIndex:
         return self._hot.search_index
+
+    @property
+    def candidates(self) -> CandidateSource:
+        return TieredCandidates(self._hot.search_index, self._cold)
+
+    @property
+    def indexed(self) -> Store:
+        return self._hot
 
     def schema_version(self) -> int:
         return self._hot.schema_version()

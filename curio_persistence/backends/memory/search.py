@@ -95,6 +95,6 @@ class MemorySearchIndex(SearchIndex):
 def _matches(document: Document, clauses: Sequence[Clause]) -> bool:
     words = f" {document.words} "
     return all(
-        any(f" {word}{'' if is_prefix else ' '}" in words for word, is_prefix in clause)
+        any(f" {term.word}{'' if term.is_prefix else ' '}" in words for term in clause)
         for clause in clauses
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from itertools import chain
+from itertools import chain, starmap
 from typing import Any
 from zlib import crc32
 
@@ -90,7 +90,7 @@ class PostgresSearchIndex(SQLSearchIndex):
             f"WHERE {conditions} slot >= %s AND slot < %s ORDER BY slot DESC LIMIT %s",
             (*values, since, before, limit),
         )
-        return list(map(Candidate._make, rows))
+        return list(starmap(Candidate, rows))
 
     def check(self) -> str:
         return ""  # The server's own index: `amcheck` knows more.

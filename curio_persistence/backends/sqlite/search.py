@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from itertools import starmap
 from typing import Any
 
 from curio_persistence.backends.sql.search import RUN, SQLSearchIndex
@@ -104,7 +105,7 @@ class SQLiteSearchIndex(SQLSearchIndex):
             return []
         sql, values = (_FIND, (" AND ".join(map(_clause, clauses)),)) if clauses else (_NEWEST, ())
         rows = self._read(sql, (*values, since, before, limit))
-        return list(map(Candidate._make, rows))
+        return list(starmap(Candidate, rows))
 
     def clear(self) -> None:
         super().clear()

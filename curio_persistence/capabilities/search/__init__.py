@@ -84,7 +84,7 @@ class Search(Capability):
     def __init__(self, store: Store, clock: Clock, *, active: bool = True) -> None:
         super().__init__(store, clock)
         self.active = active
-        self._indexing = Indexing(store)
+        self._indexing = Indexing(store.indexed)
 
     # --- the index ----------------------------------------------------------------------------
 

@@ -20,6 +20,7 @@ from curio_persistence.models import AgentLLMUsage
 from curio_persistence.store.base import Store
 from curio_persistence.store.filters import Filter
 from curio_persistence.store.search_index import Candidate, Clause, Term
+from curio_persistence.store.table import Columns
 from curio_persistence.text.query import Phrase, WordQuery, matches
 from curio_persistence.text.snippets import Snippet, snippet
 from curio_persistence.text.tokenizer import split_camel_case
@@ -105,7 +106,7 @@ def _terms(phrase: Phrase) -> list[Term]:
 
 
 def _marks(column: str, values: Collection[str]) -> Clause:
-    return tuple(Term(mark(column, value)) for value in values)
+    return tuple(Term(mark(column, value), stands_for=(column, value)) for value in values)
 
 
 class Match(NamedTuple):
@@ -124,8 +125,10 @@ class Finder:
         self._question = question
         self._clauses = question.clauses()
         self._until = until
-        self._since = -(2**62) if question.since is None else slot_at(question.since)
-        self._before = 2**62 if question.until is None else slot_at(question.until) + drift + 1
+        self._source = source = store.candidates
+        since = -(2**62) if question.since is None else slot_at(question.since)
+        before = 2**62 if question.until is None else slot_at(question.until) + drift + 1
+        self._since, self._before = since * source.slots_per_ms, before * source.slots_per_ms
         self.gave_up_at: int | None = None
         """The slot down to which it looked, if it gave up."""
         self.newest_slot = 0
@@ -166,8 +169,7 @@ class Finder:
         return [*best, *scored[_BEST:]][:count]
 
     def _find(self, before: int, limit: int) -> list[Candidate]:
-        index = self._store.search_index
-        return index.find(self._clauses, since=self._since, before=before, limit=limit)
+        return self._source.find(self._clauses, since=self._since, before=before, limit=limit)
 
     def _is_over(self) -> bool:
         return monotonic() >= self._until
@@ -186,11 +188,15 @@ class Finder:
 
     def _records(self, found: Sequence[Candidate]) -> dict[tuple[int, int], Any]:
         records: dict[tuple[int, int], Any] = {}
-        for number, kind in enumerate(KINDS):
-            ids = tuple(each.record_id for each in found if each.kind == number)
-            if ids:
-                columns = self._store.select(kind.table, (Filter("id", "in", ids),))
-                records |= {(number, r.id): r for r in kind.table.decode(columns)}
+        for number, table in enumerate(kind.table for kind in KINDS):
+            of_kind = [each for each in found if each.kind == number]
+            read: Columns = [
+                *zip(*(c.values for c in of_kind if c.values is not None), strict=True)
+            ]
+            ids = tuple(each.record_id for each in of_kind if each.values is None)
+            stored = self._store.indexed.select(table, (Filter("id", "in", ids),)) if ids else []
+            for columns in filter(None, (read, stored)):
+                records |= {(number, record.id): record for record in table.decode(columns)}
         return records
 
     def _score(self, hit: Match, average: float) -> float:
@@ -198,7 +204,7 @@ class Finder:
         length = _LENGTH_WEIGHT * hit.candidate.length / max(average, 1)
         score = 0.0
         for phrase in self._question.query.required:
-            for word, is_prefix in _terms(phrase):
+            for word, is_prefix, _ in _terms(phrase):
                 count = (
                     sum(each.startswith(word) for each in hit.words)
                     if is_prefix
