@@ -25,6 +25,7 @@ class AsyncRuns(Awaited[RunViews]):
     patch = awaited(RunViews.patch)
     get = awaited(RunViews.get)
     get_many = awaited(RunViews.get_many)
+    archived = awaited(RunViews.archived)
     find_ids = awaited(RunViews.find_ids)
     list = awaited(RunViews.list)
     query = awaited(RunViews.query)

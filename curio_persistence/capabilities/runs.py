@@ -203,6 +203,17 @@ class Runs(Capability):
         where = (Filter("run_id", "in", checked_run_ids(run_ids)),)
         return RUNS.decode(self._store.select(RUNS, where))
 
+    def archived(self, run_ids: Collection[str]) -> set[str]:
+        """Return those of the runs that an archive has, and not the database; see `open_archive`.
+
+        A database that was opened without its archive knows of none.
+        """
+        wanted, database = checked_run_ids(run_ids), self._store.indexed
+        if database is self._store:
+            return set()
+        stored = database.select_columns(RUNS, ("run_id",), (Filter("run_id", "in", wanted),))
+        return {*wanted} - {run_id for (run_id,) in stored}
+
     def find_ids(self, beginning: str) -> builtins.list[str]:
         """Return the ids that begin as a UUID does, sorted; give eight of its digits or more."""
         if not _BEGINNING.fullmatch(checked_run_id(beginning)):

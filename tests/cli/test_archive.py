@@ -54,3 +54,41 @@ def test_wrong_usage_is_refused_and_nothing_is_deleted(
     assert ended.code == code, ended
     assert "Traceback" not in ended.said
     assert len(program("runs").json()) == 5
+
+
+def test_reading_commands_find_what_is_in_the_archive(program: Program, recorded: str) -> None:
+    of = ("--url", recorded)
+    asked: dict[str, tuple[str, ...]] = {
+        "runs": ("runs", "--limit", "all"),
+        "run": ("runs", "--run", "run-42"),
+        "events": ("events", "--limit", "all"),
+        "calls": ("calls", "--limit", "3"),
+        "show": ("show", "run-42"),
+        "search": ("search", "the"),
+        "stats": ("stats",),
+        "failures": ("failures",),
+        "diff": ("diff", "run-42", "run-44"),
+    }
+    program("runs", "--run", "run-42", *of)
+    before = {name: program(*command, *of).json() for name, command in asked.items()}
+    program("archive", "old", "--older-than", "0s", "--pace", "1", "--yes", *of)
+    here = {run["run_id"] for run in program("runs", *of).json()}
+    assert len(here) == 1
+    for name, command in asked.items():
+        found = program(*command, *of, "--archive", "old").json()
+        if name in ("runs", "events", "calls", "search"):
+            for each in found:
+                assert each.pop("archived") is (each["run_id"] not in here)
+        assert found == before[name], name
+    shown = program.on_terminal("runs", *of, "--archive", "old").out
+    assert shown.split()[:2] == ["RUN", "FROM"]
+    assert shown.count(" archive ") == 4
+    assert "archived in" in program.on_terminal("show", "run-42", *of, "--archive", "old").out
+
+
+def test_an_archive_that_is_not_there_is_named(program: Program, agents_db: str) -> None:
+    ended = program("runs", "--archive", "nothing")
+    assert ended.code == 3
+    assert "has no archive of this database" in ended.said
+    assert program("runs", "--archive", "ftp://x/y").code == 2
+    assert program("delete", "run-42", "--archive", "old", "--yes").code == 2

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from curio_persistence.cli.arguments.filters import misspelt
 from curio_persistence.cli.arguments.options import (
+    add_archive_option,
     add_json_options,
     add_window_options,
     count_or_all,
@@ -67,11 +68,18 @@ def add_listing_options(parser: ArgumentParser, *, default: str = "20") -> None:
     parser.add_argument(
         "--cursor", help="go on where the last page ended: what it said, and the same options"
     )
+    add_archive_option(parser)
     add_json_options(parser)
 
 
 def show(
-    question: Question, options: Namespace, output: Output, rows: Rows, nothing: str, skip: int = 0
+    persistence: Persistence,
+    question: Question,
+    options: Namespace,
+    output: Output,
+    rows: Rows,
+    nothing: str,
+    skip: int = 0,
 ) -> None:
     """Write the records; say on stderr if there are more."""
     limit, cursor = options.limit, None
@@ -84,15 +92,56 @@ def show(
     records = iter(records)
     first = list(islice(records, 1))
     if not output.for_people:
-        output.json_list(record.to_dict() for record in chain(first, records))
+        output.json_list(plain(persistence, options, chain(first, records)))
     elif first:
-        output.table(*rows([*first, *records]))
+        found = [*first, *records]
+        output.table(*_with_origins(persistence, options, found, *rows(found)))
     else:
         say(nothing)
     if not first and (hint := misspelt(question.filters)):
         say(hint)
     if cursor is not None:
         say(f"There are more: add --cursor {cursor} for the next, or --limit all.")
+
+
+def plain(
+    persistence: Persistence, options: Namespace, records: Iterable[Any]
+) -> Iterator[dict[str, Any]]:
+    """Yield records as plain values; with --archive each tells whether it is `archived`."""
+    records = iter(records)
+    while some := list(islice(records, _PAGE)):
+        archived = archived_runs(persistence, options, some)
+        for record in some:
+            origin = {} if options.archive is None else {"archived": record.run_id in archived}
+            yield {**record.to_dict(), **origin}
+
+
+def archived_runs(
+    persistence: Persistence, options: Namespace, records: Iterable[Any]
+) -> set[str | None]:
+    """Return the runs of records that only the archive has, if there is one."""
+    if options.archive is None:
+        return set()
+    return {*persistence.runs.archived({r.run_id for r in records if r.run_id is not None})}
+
+
+def _with_origins(
+    persistence: Persistence,
+    options: Namespace,
+    records: Sequence[Any],
+    columns: Sequence[Column],
+    rows: Sequence[Sequence[Cell]],
+) -> tuple[Sequence[Column], list[Sequence[Cell]]]:
+    """Return a table; with --archive a second column tells where each record is."""
+    from curio_persistence.cli.terminal.tables import Column, cell
+
+    if options.archive is None:
+        return columns, list(rows)
+    archived = archived_runs(persistence, options, records)
+    froms = [cell("archive" if r.run_id in archived else "database") for r in records]
+    return (columns[0], Column("FROM"), *columns[1:]), [
+        (row[0], origin, *row[1:]) for row, origin in zip(rows, froms, strict=True)
+    ]
 
 
 def nothing(persistence: Persistence, what: str, narrowed: bool) -> str:

@@ -64,6 +64,15 @@ def add_window_options(parser: _ActionsContainer) -> None:
     parser.add_argument("--until", metavar="WHEN", help="only what was before then")
 
 
+def add_archive_option(parser: _ActionsContainer) -> None:
+    """`--archive`, for commands that only read."""
+    parser.add_argument(
+        "--archive",
+        metavar="DESTINATION",
+        help="with the runs that `archive` moved there: a directory or a URL",
+    )
+
+
 def count(text: str) -> int:
     """A whole number that is not negative."""
     if not text.isascii() or not text.isdigit():
@@ -94,8 +103,18 @@ def length_of_time(text: str) -> timedelta:
 
 
 def open_for_reading(options: Namespace) -> Persistence:
-    """The database that was asked for; neither a file nor a table is made."""
-    return database(options).get_persistence(read_only=True)
+    """The database that was asked for, with its archive if one was named. Nothing is made."""
+    persistence = database(options).get_persistence(read_only=True)
+    archive = getattr(options, "archive", None)
+    if archive is None:
+        return persistence
+    from curio_persistence import open_archive
+
+    try:
+        return open_archive(persistence, archive)
+    except BaseException:
+        persistence.close()  # The caller gets no object to close.
+        raise
 
 
 def open_for_work(options: Namespace) -> Persistence:

@@ -45,7 +45,7 @@ def run(options: Namespace, output: Output) -> int:
             filters(options, "usage"),
         )
         said = nothing(persistence, "model calls", question.is_narrowed)
-        show(question, options, output, _rows, said)
+        show(persistence, question, options, output, _rows, said)
     return OK
 
 

@@ -20,7 +20,11 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby, takewhile
 from typing import Any
 
-from curio_persistence.cli.arguments.options import add_json_option, open_for_reading
+from curio_persistence.cli.arguments.options import (
+    add_archive_option,
+    add_json_option,
+    open_for_reading,
+)
 from curio_persistence.cli.arguments.run_ids import full_id
 from curio_persistence.cli.exit_codes import OK
 from curio_persistence.cli.run_view import fitted, headline, label
@@ -69,6 +73,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("first", metavar="RUN", help="a run's id, as query shows it")
     parser.add_argument("second", metavar="RUN", help="the id of the run to compare it with")
     parser.add_argument("--all", action="store_true", help="show equal steps and every difference")
+    add_archive_option(parser)
     add_json_option(parser)
 
 

@@ -61,7 +61,7 @@ def run(options: Namespace, output: Output) -> int:
             filters(options),
             order="oldest" if of_run else "newest",
         )
-        show(question, options, output, partial(_rows, with_run=not of_run), said)
+        show(persistence, question, options, output, partial(_rows, with_run=not of_run), said)
     return OK
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from curio_persistence.cli.arguments.filters import add_filters, filters
 from curio_persistence.cli.arguments.listing import nothing
 from curio_persistence.cli.arguments.options import (
+    add_archive_option,
     add_json_options,
     add_window_options,
     count_or_all,
@@ -43,6 +44,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         default=20,
         help="maximum number of groups (default: 20), or 'all'",
     )
+    add_archive_option(parser)
     add_json_options(parser)
 
 

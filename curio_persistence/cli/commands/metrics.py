@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from curio_persistence.cli.arguments.filters import add_filters, filters
 from curio_persistence.cli.arguments.options import (
+    add_archive_option,
     add_json_option,
     add_window_options,
     open_for_reading,
@@ -53,6 +54,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     add_filters(parser, "values", "agent_id", "run_id", "session_id")
     add_window_options(parser)
+    add_archive_option(parser)
     add_json_option(parser)
 
 

@@ -62,7 +62,7 @@ def run(options: Namespace, output: Output) -> int:
             return OK
         question = Question(persistence.query_agent_runs, persistence.iter_agent_runs, wanted)
         said = nothing(persistence, "runs", question.is_narrowed or options.offset > 0)
-        show(question, options, output, _rows, said, options.offset)
+        show(persistence, question, options, output, _rows, said, options.offset)
     return OK
 
 

@@ -18,8 +18,9 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from curio_persistence.cli.arguments.filters import add_filters, filters
-from curio_persistence.cli.arguments.listing import nothing
+from curio_persistence.cli.arguments.listing import archived_runs, nothing, plain
 from curio_persistence.cli.arguments.options import (
+    add_archive_option,
     add_json_options,
     add_window_options,
     count_or_all,
@@ -78,6 +79,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         default=10.0,
         help="how long to index what is new, before what is indexed is searched (default: 10)",
     )
+    add_archive_option(parser)
     add_json_options(parser)
 
 
@@ -96,7 +98,10 @@ def run(options: Namespace, output: Output) -> int:
         )
         said = nothing(persistence, "records with these words", narrowed=any(wanted.values()))
         hints = [] if page or options.cursor else [*_beginnings(persistence, options.query)]
-    _show(page, said, output)
+        archived = archived_runs(persistence, options, page)
+        if not output.for_people:
+            output.json_list(plain(persistence, options, page))
+    _show(page, said, output, archived)
     for hint in hints:
         say(hint)
     if page.is_partial and not page:
@@ -127,20 +132,19 @@ def _index_what_is_new(persistence: Persistence, options: Namespace) -> None:
         writing.search.index_pending(max_wait=options.max_wait, progress=progress)
 
 
-def _show(page: SearchPage, nothing: str, output: Output) -> None:
-    if not output.for_people:
-        output.json_list(hit.to_dict() for hit in page)
-    else:
+def _show(page: SearchPage, nothing: str, output: Output, archived: set[str | None]) -> None:
+    if output.for_people:
         for hit in page:
-            _show_one(hit, output)
+            _show_one(hit, output, is_archived=hit.run_id in archived)
     if page.next_cursor is not None:
         say(f"There are more: add --cursor {page.next_cursor} for the next, or --limit all.")
     elif not page and output.for_people:
         say(nothing)
 
 
-def _show_one(hit: SearchHit, output: Output) -> None:
-    output.line(fitted(_head(hit), output.width, output))
+def _show_one(hit: SearchHit, output: Output, *, is_archived: bool) -> None:
+    origin = [cell("archived", DIM)] if is_archived else []
+    output.line(fitted([*_head(hit), *origin], output.width, output))
     for line in _folded(_painted(hit), output.width - len(_INDENT)):
         output.line((_INDENT + "".join(output.paint(*text) for text in line)).rstrip())
 

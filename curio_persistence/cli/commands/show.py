@@ -13,7 +13,12 @@ from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from curio_persistence.cli.arguments.options import add_json_option, count, open_for_reading
+from curio_persistence.cli.arguments.options import (
+    add_archive_option,
+    add_json_option,
+    count,
+    open_for_reading,
+)
 from curio_persistence.cli.arguments.run_ids import full_id
 from curio_persistence.cli.exit_codes import OK
 from curio_persistence.cli.run_view import show_timeline, timeline
@@ -94,6 +99,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar="FILE",
         help="write one page with all of it to a new file, to be sent to a colleague",
     )
+    add_archive_option(parser)
     add_json_option(parser)
 
 
@@ -101,13 +107,14 @@ def run(options: Namespace, output: Output) -> int:
     with open_for_reading(options) as persistence:
         run_id = _run_id(persistence, options)
         history = persistence.runs.history(run_id, **_wanted(options))
+        is_archived = run_id in persistence.runs.archived([run_id])
     if options.html is not None:
         _write_page(history, options.html)
         return OK
     if not output.for_people:
         output.json(history.to_dict())
         return OK
-    _show_head(history, output)
+    _show_head(history, output, options.archive if is_archived else None)
     output.line()
     show_timeline(timeline(history, full=options.full), begin_of(history.run), output)
     return OK
@@ -152,13 +159,14 @@ def _wanted(options: Namespace) -> dict[str, Any]:
     return {**said, "min_level": options.min_level}
 
 
-def _show_head(history: History, output: Output) -> None:
+def _show_head(history: History, output: Output, archive: str | None) -> None:
     run, own, totals = history.run, history.own, history.totals
     output.fields(
         {
             "run": run.run_id,
             "agent": f"{run.agent_id} ({run.agent_name})" if run.agent_name else run.agent_id,
             "status": run.status,
+            "archived in": archive,
             "started": local_time(run.started_at),
             "took": duration(run.started_at, run.finished_at),
             "iterations": run.total_iterations or None,

@@ -16,7 +16,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from curio_persistence.cli.arguments.options import add_json_options, count_or_all, open_for_reading
+from curio_persistence.cli.arguments.options import (
+    add_archive_option,
+    add_json_options,
+    count_or_all,
+    open_for_reading,
+)
 from curio_persistence.cli.exit_codes import OK
 from curio_persistence.cli.terminal.output import Output, say
 from curio_persistence.cli.terminal.tables import Column, cell
@@ -45,6 +50,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         default=_MOST,
         help=f"at most so many rows (default: {_MOST}), or 'all'",
     )
+    add_archive_option(parser)
     forms = add_json_options(parser)
     forms.add_argument("--csv", action="store_true", help="print CSV, with a header")
 

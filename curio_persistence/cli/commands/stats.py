@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from curio_persistence.cli.arguments.filters import add_filters, filters
 from curio_persistence.cli.arguments.options import (
+    add_archive_option,
     add_json_option,
     add_window_options,
     open_for_reading,
@@ -70,6 +71,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar="G",
         help="a row for each group, such as model, day or agent,week: see above",
     )
+    add_archive_option(parser)
     add_json_option(parser)
 
 
