@@ -150,8 +150,10 @@ def _containing(kind: Kind, clause: Clause) -> sql.Conditions:
 
     Only ASCII without escapes is compared by DuckDB: other texts may be folded, and are looked at.
     """
-    text = f"concat_ws(' ', {', '.join(kind.texts)})"
-    tests = [f"strlen({text}) <> length({text})", f"contains({text}, '\\u')"]
-    words = [term.word for term in clause if term.word.isascii()]
-    tests += [f"contains(lower({text}), ?)"] * len(words)
-    return sql.Conditions((f"({' OR '.join(tests)})",), tuple(words))
+    words = tuple(term.word for term in clause if term.word.isascii())
+    tests = []
+    for text in kind.texts:
+        odd = f"strlen({text}) <> length({text}) OR contains({text}, '\\u')"
+        having = [f"contains(lower({text}), ?)"] * len(words)
+        tests.append(f"coalesce({' OR '.join([odd, *having])}, false)")
+    return sql.Conditions((f"({' OR '.join(tests)})",), words * len(kind.texts))
