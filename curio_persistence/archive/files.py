@@ -41,8 +41,10 @@ def checked_folder(place: Place, folder: Any) -> str:
             field="source",
         )
     if not DeltaLog(place, f"{folder}/runs", KINDS["runs"]).exists:
+        others = sorted({name.partition("/")[0] for name in place.folders()})
+        known = f" It has the databases {', '.join(others)}." if others else ""
         raise NotFoundError(
-            f"{place.name} has no archive of this database: there is no {folder}/runs in it."
+            f"{place.name} has no archive of this database: there is no {folder}/runs in it.{known}"
         )
     return folder
 

@@ -108,6 +108,13 @@ class Place:
             found = [each for each in found if utc_now() - each["last_modified"] > older_than]
         return sorted(each["path"] for each in found)
 
+    def folders(self) -> list[str]:
+        """Return the names of the folders at the top."""
+        if self._is_missing:
+            return []
+        with self._translated():
+            return sorted(self._store.list_with_delimiter()["common_prefixes"])
+
     @contextmanager
     def _translated(self) -> Iterator[None]:
         """Raise errors of ours for those of the library."""

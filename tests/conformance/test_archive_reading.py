@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, is_dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -10,13 +12,25 @@ from typing import Any
 import pytest
 
 from curio_persistence import (
+    AccessDeniedError,
     AgentLLMUsage,
+    AgentRun,
+    ClosedError,
+    CorruptDatabaseError,
+    InMemoryPersistence,
+    InvalidValueError,
+    NotFoundError,
     Persistence,
     archive_runs,
     open_archive,
     restore_runs,
 )
-from tests.conformance.test_archive import AWKWARD, NOON
+from curio_persistence.archive.archiver import Archiver
+from curio_persistence.archive.cold.files import LocalFiles
+from curio_persistence.archive.delta_log import DeltaLog
+from curio_persistence.archive.places import Place
+from curio_persistence.capabilities.lifecycle.expiring import Expiry
+from tests.conformance.test_archive import AWKWARD, NOON, files
 from tests.conformance.test_retention import record
 from tests.support.hands import Hands
 
@@ -188,3 +202,193 @@ def test_both_answer_as_the_database_did(filled: Persistence, place: Path) -> No
     restore_runs(filled, place, ["run-08"])
     assert both.count_agent_runs() == 12
     assert len(both.get_agent_run_events("run-08")) == 5
+
+
+def answers(persistence: Persistence) -> dict[str, Any]:
+    """Answers that tell whether a row is missing, or there twice."""
+    names = ("runs", "events", "calls", "scores", "statistics", "totals of sessions", "a search")
+    return {name: QUESTIONS[name](persistence) for name in names}
+
+
+def without_ids(value: Any) -> Any:
+    """A value without the ids of rows, which a restored row has not kept."""
+    if isinstance(value, dict):
+        return {name: without_ids(each) for name, each in value.items() if name != "id"}
+    if isinstance(value, list | tuple):
+        return [without_ids(each) for each in value]
+    return without_ids(asdict(value)) if is_dataclass(value) else value
+
+
+STEPS = [
+    (Place, "put_new", 7),
+    (DeltaLog, "commit", 1),
+    (DeltaLog, "commit", 3),
+    (Expiry, "flush", 1),
+]
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize(("kind", "method", "calls"), STEPS, ids=str)
+def test_an_interrupted_archiver_hides_and_doubles_nothing(
+    filled: Persistence, place: Path, kind: type, method: str, calls: int
+) -> None:
+    archive_runs(filled, place, older_than="90d", pace=1)
+    before = answers(open_archive(filled, place))
+    original, left = getattr(kind, method), iter(range(calls))
+
+    def stop(*arguments: Any) -> Any:
+        if next(left, None) is None:
+            raise InterruptedError
+        return original(*arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kind, method, stop)
+        with pytest.raises(InterruptedError):
+            archive_runs(filled, place, older_than="40d", pace=1)
+    assert answers(open_archive(filled, place)) == before
+    assert archive_runs(filled, place, older_than="40d", pace=1).runs
+    assert answers(open_archive(filled, place)) == before
+
+
+@pytest.mark.thorough
+def test_runs_that_were_archived_again_are_found_once(filled: Persistence, place: Path) -> None:
+    before = {name: without_ids(answer) for name, answer in answers(filled).items()}
+    archive_runs(filled, place, older_than="40d", pace=1)
+    restore_runs(filled, place, ["run-07", "run-10"])
+    filled.runs.patch("run-07", metrics={"again": 1})
+    filled.runs.patch("run-07", metrics={"again": None})
+    both = open_archive(filled, place)
+    for _ in range(2):
+        found = {name: without_ids(answer) for name, answer in answers(both).items()}
+        for name in ("statistics", "totals of sessions", "scores"):
+            assert found[name] == before[name], name
+        assert both.count_agent_runs() == 12
+        assert len({run.run_id for run in both.iter_agent_runs()}) == 12
+        assert len(list(both.iter_agent_run_events())) == both.count_events() == 60
+        archive_runs(filled, place, older_than="40d", pace=1)
+
+
+@pytest.mark.thorough
+def test_a_run_that_changed_while_it_was_archived_is_found_once(
+    filled: Persistence, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Archiver.store
+
+    def store_and_log(self: Archiver, *arguments: Any) -> None:
+        store(self, *arguments)
+        filled.append_event("run-11", "planner", "log", payload="late")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Archiver, "store", store_and_log)
+        assert archive_runs(filled, place, older_than="40d", pace=1).runs == 7
+    before = answers(open_archive(filled, place))
+    assert len(before["events"]) == len(list(pages(filled.query_events))) + 12
+    archive_runs(filled, place, older_than="40d", pace=1)
+    assert answers(open_archive(filled, place)) == before
+
+
+def test_pages_from_the_database_read_no_file(
+    both: Persistence, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both.count_agent_runs()  # Looks once for runs that are there several times.
+    read: list[int] = []
+    held = LocalFiles.held
+    monkeypatch.setattr(
+        LocalFiles,
+        "held",
+        lambda self, folder, some: read.append(len(some)) or held(self, folder, some),
+    )
+    assert len(both.query_agent_runs(limit=3)) == 3
+    assert both.query_events(since=NOON - timedelta(days=35), limit=4)
+    assert read == []
+    assert len(both.query_agent_runs(limit=5)) == 5
+    assert sum(read) < len(files(place)) / 4
+    read.clear()
+    assert both.get_agent_run_events("run-09")
+    assert sum(read) < 4
+
+
+def test_an_archive_is_only_read(both: Persistence) -> None:
+    writes: list[Any] = [
+        lambda: both.create_agent_run(AgentRun("planner", "new")),
+        lambda: both.append_event("run-11", "planner", "log"),
+        lambda: both.delete_agent_run("run-11"),
+        lambda: both.runs.patch("run-01", metrics={"a": 1}),
+        lambda: both.lifecycle.expire("1d"),
+        lambda: both.transaction().__enter__(),
+        both.compact,
+    ]
+    for write in writes:
+        with pytest.raises(AccessDeniedError, match="open the database without its archive"):
+            write()
+    assert both.count_agent_runs() == 12
+    assert both.runs.archived(["run-01", "run-11"]) == {"run-11"}
+
+
+@pytest.mark.thorough
+def test_threads_ask_at_once_and_close_ends_it(both: Persistence) -> None:
+    asked = ("runs", "events by payload", "totals", "a search", "a history")
+    expected = {name: repr(QUESTIONS[name](both)) for name in asked}
+    with ThreadPoolExecutor(5) as pool:
+        for name, answer in zip(
+            asked * 2, pool.map(lambda name: repr(QUESTIONS[name](both)), asked * 2), strict=True
+        ):
+            assert answer == expected[name]
+    both.close()
+    both.close()
+    with pytest.raises(ClosedError):
+        both.query_agent_runs(limit=10)
+
+
+@pytest.mark.thorough
+def test_reading_goes_on_while_runs_move(filled: Persistence, place: Path) -> None:
+    archive_runs(filled, place, older_than="100d", pace=1)
+    both = open_archive(filled, place)
+    with ThreadPoolExecutor(1) as pool:
+        moving = pool.submit(archive_runs, filled, place, older_than="20d", pace=0.3)
+        while not moving.done():
+            assert both.count_events() == 60
+            assert len(list(both.iter_agent_runs())) == 12
+            assert len(both.query_events(limit=None)) == 60
+    assert moving.result().runs == 8
+
+
+@pytest.mark.thorough
+def test_files_are_fetched_where_duckdb_cannot_read_them(
+    filled: Persistence, tmp_path: Path
+) -> None:
+    odd = tmp_path / "old [1]*?"
+    archive_runs(filled, odd, older_than="40d", pace=1)
+    both = open_archive(filled, odd)
+    assert both.count_agent_runs() == 12
+    fetched = both._store._cold._files._folder.name  # type: ignore[attr-defined]
+    assert [*Path(fetched).rglob("*.parquet")]
+    both.close()
+    assert not Path(fetched).exists()
+
+
+def test_a_damaged_or_missing_file_is_named(filled: Persistence, place: Path) -> None:
+    archive_runs(filled, place, older_than="40d", pace=1)
+    [path, *_] = [path for path in files(place) if path.parts[-3] == "events"]
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + b"X")
+    with pytest.raises(CorruptDatabaseError, match=f"{path.name} is not as it was archived"):
+        open_archive(filled, place).query_events(limit=None)
+    path.unlink()
+    with pytest.raises(NotFoundError, match=path.name):
+        open_archive(filled, place).query_events(limit=None)
+
+
+def test_another_database_s_archive_is_named_by_its_folder(
+    filled: Persistence, place: Path
+) -> None:
+    archive_runs(filled, place, older_than="40d", pace=1)
+    [folder] = place.iterdir()
+    other = InMemoryPersistence()
+    with pytest.raises(NotFoundError, match=f"It has the databases {folder.name}"):
+        open_archive(other, place)
+    assert open_archive(other, place, source=folder.name).count_agent_runs() == 8
+    with pytest.raises(InvalidValueError, match="16 hexadecimal digits"):
+        open_archive(other, place, source="../x")
+    with pytest.raises(NotFoundError, match="has no archive"):
+        open_archive(other, place.parent / "nothing")

@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from curio_persistence.errors import ConfigurationError, CorruptDatabaseError, PersistenceError
+from curio_persistence.errors import (
+    ClosedError,
+    ConfigurationError,
+    CorruptDatabaseError,
+    PersistenceError,
+)
 
 _ROWS = 400
 """The rows that are fetched at a time."""
@@ -23,9 +28,12 @@ class DuckDB:
     def __init__(self) -> None:
         self._duckdb = _module()
         self._connection = self._duckdb.connect(":memory:", config=_SETTINGS)
+        self._closed = False
 
     def rows(self, sql: str, values: Sequence[Any]) -> Iterator[list[tuple[Any, ...]]]:
         """Yield the rows of a query, some hundred at a time."""
+        if self._closed:
+            raise _closed()
         cursor = self._connection.cursor()
         try:
             cursor.execute(sql, list(values))
@@ -37,6 +45,8 @@ class DuckDB:
             cursor.close()
 
     def _translated(self, error: Exception) -> PersistenceError:
+        if self._closed:
+            return _closed()
         said = str(error).strip().split("\n")[0]
         return CorruptDatabaseError(
             f"The archive has a file that DuckDB cannot read ({said}): another program changed it, "
@@ -45,7 +55,12 @@ class DuckDB:
 
     def close(self) -> None:
         """End all queries."""
+        self._closed = True
         self._connection.close()
+
+
+def _closed() -> ClosedError:
+    return ClosedError("This archive was closed. Open it again.")
 
 
 def _module() -> Any:
