@@ -27,7 +27,7 @@ ALL := $(VENV)/.installed-all
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo quick test test-all faults soak check docs lint bench bench-peers bench-scale format clean
+.PHONY: help demo quick test test-all faults soak check docs lint bench bench-archive bench-peers bench-scale format clean
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -68,6 +68,9 @@ check: lint ## Check format, lint, types and layers
 
 bench: $(DEV) ## Measure against the bare drivers
 	$(BIN)/python benchmarks/core.py
+
+bench-archive: $(ALL) ## Measure questions to an archive of ten million events: a GB of disk
+	$(BIN)/python benchmarks/archive.py
 
 bench-peers: $(DEV) ## Measure against other libraries, installed into .venv-peers
 	$(BIN)/python benchmarks/peers

@@ -103,6 +103,16 @@ def test_growth_is_measured_at_each_size_and_replaces_the_last_part(
     assert list(tmp_path.iterdir()) == [page]
 
 
+@pytest.mark.thorough
+def test_questions_to_an_archive_are_measured(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    done = run("archive.py", "--quick", f"--output={page}", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "100,000 events of 100 days" in page.read_text("utf-8")
+    assert len(lines_of(done.stdout)) == 9
+    assert list(tmp_path.iterdir()) == [page]
+
+
 @pytest.mark.parametrize(
     ("goal", "raw", "ours", "ratio", "verdict"),
     [
