@@ -20,6 +20,14 @@ EXAMPLES = ROOT / "examples"
 
 # The expected output of each example; a new example must be added here.
 FACTS = {
+    "a_year.py": (
+        "1,460 runs of a year take",
+        "1,100 of them moved to the archive, 11,000 events with them",
+        "words of last spring here: 0 found",
+        "in both: run-220-3: Which volcano closed the airport?",
+        "Which volcano closed the airport? · completed · 10 events",
+        "runs of all time: 1,460",
+    ),
     "agent.py": (),  # It prints nothing itself: demo.py uses it.
     "awaited_agents.py": (
         "10 words",

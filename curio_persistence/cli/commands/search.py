@@ -143,15 +143,16 @@ def _show(page: SearchPage, nothing: str, output: Output, archived: set[str | No
 
 
 def _show_one(hit: SearchHit, output: Output, *, is_archived: bool) -> None:
-    origin = [cell("archived", DIM)] if is_archived else []
-    output.line(fitted([*_head(hit), *origin], output.width, output))
+    output.line(fitted(_head(hit, is_archived=is_archived), output.width, output))
     for line in _folded(_painted(hit), output.width - len(_INDENT)):
         output.line((_INDENT + "".join(output.paint(*text) for text in line)).rstrip())
 
 
-def _head(hit: SearchHit) -> Iterator[Cell]:
+def _head(hit: SearchHit, *, is_archived: bool) -> Iterator[Cell]:
     """Yield the time, run, reference, agent and kind of a hit."""
     yield cell(local_time(hit.timestamp, "milliseconds"), DIM)
+    if is_archived:
+        yield cell("archived", DIM)
     if hit.run_id is not None:
         yield cell(hit.run_id)
     yield cell("run" if hit.kind == "run" else f"{hit.kind}:{hit.record.id}", BOLD)
