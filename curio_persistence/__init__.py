@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from curio_persistence.archive import archive_runs, erase_runs, open_archive, restore_runs
+    from curio_persistence.backups.making import BackupReport, restore_backup
+    from curio_persistence.backups.verifying import DamagedRow, VerifyReport
     from curio_persistence.base import BasePersistence
     from curio_persistence.buffering.persistence import BufferedPersistence
     from curio_persistence.capabilities.failures import FailureGroup
@@ -71,6 +73,7 @@ __all__ = [
     "AgentRun",
     "AgentRunEvent",
     "AgentRunStatus",
+    "BackupReport",
     "BasePersistence",
     "BufferedPersistence",
     "BusyError",
@@ -80,6 +83,7 @@ __all__ = [
     "CopyReport",
     "CorruptDatabaseError",
     "CurioImportReport",
+    "DamagedRow",
     "DatabaseConfig",
     "EventType",
     "ExpireReport",
@@ -120,6 +124,7 @@ __all__ = [
     "UnavailableError",
     "UnsupportedError",
     "UsageTotals",
+    "VerifyReport",
     "archive_runs",
     "connect",
     "copy_records",
@@ -131,6 +136,7 @@ __all__ = [
     "import_curio",
     "import_records",
     "open_archive",
+    "restore_backup",
     "restore_runs",
     "retention_from_env",
     "tool",
@@ -141,6 +147,8 @@ if not TYPE_CHECKING:  # Type checkers see the names above, and no others.
     # Each name is imported when it is first used: a command that shows its help needs none.
     _HOMES = {
         "archive": "archive_runs erase_runs open_archive restore_runs",
+        "backups.making": "BackupReport restore_backup",
+        "backups.verifying": "DamagedRow VerifyReport",
         "base": "BasePersistence",
         "buffering.persistence": "BufferedPersistence",
         "capabilities.failures": "FailureGroup",

@@ -27,6 +27,7 @@ from curio_persistence.clock import Clock
 from curio_persistence.config import DatabaseConfig
 from curio_persistence.errors import UnsupportedError
 from curio_persistence.models import AgentLLMUsage, AgentRun, AgentRunEvent
+from curio_persistence.progress import Progress
 from curio_persistence.recording.switch import is_disabled
 from curio_persistence.redaction import CaptureContent, Redaction, Redactor
 from curio_persistence.results.pages import Direction, Page, Records, Stream
@@ -37,6 +38,8 @@ from curio_persistence.views.runs import RunViews
 
 if TYPE_CHECKING:
     from curio_persistence.backends.sqlite.store import Durability
+    from curio_persistence.backups.making import BackupReport
+    from curio_persistence.backups.verifying import VerifyReport
     from curio_persistence.buffering.persistence import BufferedPersistence
     from curio_persistence.buffering.queue import Overflow
     from curio_persistence.capabilities.lifecycle import Lifecycle
@@ -421,6 +424,33 @@ class Persistence(BasePersistence):
         """
         self.search.remove_orphans()
         self._store.compact()
+
+    def backup(
+        self, destination: str | os.PathLike[str], *, progress: Progress | None = None
+    ) -> BackupReport:
+        """Write a copy of the whole database, as of this moment, while agents go on writing.
+
+        `destination` is a file, if it has an ending such as `.db`; or else a directory, or the URL
+        of an object store such as `s3://bucket/prefix`, in which the copy gets a name by the time
+        in UTC. It gets its name when it is complete and was read back, and never replaces a file.
+        Its hash is in a file `NAME.sha256` beside it. The copy of a SQLite database is one as well;
+        that of a schema of PostgreSQL is made by pg_dump, which has to be on PATH. See
+        `restore_backup`. In memory: UnsupportedError, as in a transaction.
+        """
+        from curio_persistence.backups.making import back_up  # On use: seldom needed.
+
+        return back_up(self, destination, progress)
+
+    def verify(self, against: str | os.PathLike[str] | None = None) -> VerifyReport:
+        """Read everything, and report what is damaged.
+
+        With the path or URL of a backup, or of a database that was restored from one, each row of
+        that which is still here is compared: one that differs, although no program has changed it,
+        is damaged, even if its value looks right.
+        """
+        from curio_persistence.backups.verifying import verify  # On use: seldom needed.
+
+        return verify(self, against)
 
     def diagnose(self, *, deep: bool = False) -> list[HealthCheck]:
         """A check-up: the engine, the schema, the storage, and runs that were left behind.

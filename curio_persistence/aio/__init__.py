@@ -24,6 +24,7 @@ from curio_persistence.aio.transfers import (
     import_curio,
     import_records,
     open_archive,
+    restore_backup,
     restore_runs,
 )
 from curio_persistence.recording import context
@@ -48,6 +49,7 @@ __all__ = [
     "import_curio",
     "import_records",
     "open_archive",
+    "restore_backup",
     "restore_runs",
 ]
 

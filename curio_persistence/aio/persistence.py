@@ -101,6 +101,8 @@ class AsyncPersistence(Awaited[Persistence]):
     health_check = awaited(Persistence.health_check)
     diagnose = awaited(Persistence.diagnose)
     compact = awaited(Persistence.compact)
+    backup = awaited(Persistence.backup)
+    verify = awaited(Persistence.verify)
 
     def record_run(
         self,

@@ -216,6 +216,14 @@ async def import_curio(
     )
 
 
+async def restore_backup(source: Source, url: str | DatabaseConfig) -> blocking.BackupReport:
+    """Create a database from a backup, as `curio_persistence.restore_backup` does.
+
+    Cancelled, it goes on to its end.
+    """
+    return await _apart(None, lambda tell: blocking.restore_backup(source, url), None)
+
+
 async def _apart(
     persistence: AsyncPersistence | None,
     work: Callable[[Progress], T],

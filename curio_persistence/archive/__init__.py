@@ -12,7 +12,6 @@ from curio_persistence.archive.archiver import Archiver
 from curio_persistence.archive.delta_log import ArchivedFile, DeltaLog
 from curio_persistence.archive.erasing import erase_rows
 from curio_persistence.archive.files import checked_folder, fetched, folder_of
-from curio_persistence.archive.places import Place
 from curio_persistence.capabilities.arguments import checked_run_ids
 from curio_persistence.capabilities.lifecycle import EXPIRING, ExpireReport, RetentionPolicy
 from curio_persistence.capabilities.lifecycle.expired_totals import ExpiredTotals
@@ -25,6 +24,7 @@ from curio_persistence.importers.exports import store_records
 from curio_persistence.importers.exports.columnar import read_parquet
 from curio_persistence.importers.exports.values import ParsedRecord
 from curio_persistence.persistence import Persistence
+from curio_persistence.places import Place
 from curio_persistence.progress import Progress
 from curio_persistence.store.filters import Filter
 from curio_persistence.tables import EVENTS, TOMBSTONES, USAGE

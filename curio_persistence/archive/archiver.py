@@ -11,7 +11,6 @@ from typing import Any
 from curio_persistence.archive.delta_log import ArchivedFile, DeltaLog, file_of
 from curio_persistence.archive.erasing import erase_rows
 from curio_persistence.archive.files import BLOOMS, digest_of, fetched, folder_of, put_file
-from curio_persistence.archive.places import Place
 from curio_persistence.capabilities.lifecycle.settings import Lease, Settings
 from curio_persistence.capabilities.lifecycle.trees import Tree
 from curio_persistence.capabilities.transfers.kinds import KINDS
@@ -19,6 +18,7 @@ from curio_persistence.capabilities.transfers.reading import Reading
 from curio_persistence.errors import CorruptDatabaseError, NotFoundError
 from curio_persistence.export.formats import write_parquet
 from curio_persistence.persistence import Persistence
+from curio_persistence.places import Place
 from curio_persistence.store.filters import COUNT, Filter, Measure
 from curio_persistence.store.table import Columns, Table
 from curio_persistence.tables import TOMBSTONES

@@ -11,13 +11,13 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from curio_persistence.archive.places import Place
 from curio_persistence.clock import utc_now
 from curio_persistence.errors import (
     ConflictError,
     CorruptDatabaseError,
     SchemaMismatchError,
 )
+from curio_persistence.places import Place
 from curio_persistence.store.table import Kind, Table
 
 _READER, _WRITER = 1, 2

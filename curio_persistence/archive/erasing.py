@@ -9,8 +9,8 @@ from typing import Any
 
 from curio_persistence.archive.delta_log import ArchivedFile, DeltaLog
 from curio_persistence.archive.files import BLOOMS, fetched, put_file
-from curio_persistence.archive.places import Place
 from curio_persistence.export.formats import write_parquet_groups
+from curio_persistence.places import Place
 from curio_persistence.results.arrow import arrow_schema, pyarrow
 from curio_persistence.store.table import Table
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from curio_persistence.archive.delta_log import ArchivedFile, DeltaLog
-from curio_persistence.archive.places import Place
 from curio_persistence.capabilities.transfers.kinds import KINDS
 from curio_persistence.errors import CorruptDatabaseError, InvalidValueError, NotFoundError
+from curio_persistence.places import Place
 from curio_persistence.store.base import Store
 from curio_persistence.store.codecs import encode_time
 from curio_persistence.store.table import Table

@@ -223,6 +223,8 @@ class BufferedStore(Store):
     identity = _inner_property("identity")
     read_only = _inner_property("read_only")
     insert_first = _inner_property("insert_first")
+    backup_ending = _inner_property("backup_ending")
+    backup_name = _inner_property("backup_name")
 
     @property
     def search_index(self) -> SearchIndex:
@@ -299,6 +301,9 @@ class BufferedStore(Store):
     create_payload_index = _after_the_queue(Store.create_payload_index)
     checkpoint = _after_the_queue(Store.checkpoint)
     compact = _after_the_queue(Store.compact)
+    back_up = _after_the_queue(Store.back_up)
+    check_backup = _after_the_queue(Store.check_backup)
+    restore_backup = _after_the_queue(Store.restore_backup)
     release_space = _after_the_queue(Store.release_space)
     lock_rows = _after_the_queue(Store.lock_rows)
 

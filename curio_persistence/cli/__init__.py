@@ -64,6 +64,9 @@ _COMMANDS = {
     "export": "write records to a file",
     "import": "import records of other systems, or exports",
     "copy": "copy all records into another database",
+    "backup": "copy the whole database while agents write",
+    "restore-backup": "create a database from a backup",
+    "verify": "read everything, and name what is damaged",
     "doctor": "check the database's health",
     "index": "index what search has not indexed yet, or switch it on or off",
     "retention": "list and change retention policies and legal holds",
@@ -245,8 +248,9 @@ def command_parsers() -> dict[str, ArgumentParser]:
 
 
 def _command(name: str) -> Command:
-    module: Any = import_module(f"{__name__}.commands.{f'{name}_' if iskeyword(name) else name}")
-    return cast(Command, module)
+    module = f"{name}_" if iskeyword(name) else name.replace("-", "_")
+    found: Any = import_module(f"{__name__}.commands.{module}")
+    return cast(Command, found)
 
 
 def _told(error: OSError) -> str:

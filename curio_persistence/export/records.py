@@ -11,12 +11,12 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from curio_persistence.atomic_files import MANIFEST, file_in, whole_file, whole_folder
 from curio_persistence.capabilities.transfers import Transfers
 from curio_persistence.capabilities.transfers.kinds import KINDS
 from curio_persistence.capabilities.transfers.reading import Reading
 from curio_persistence.clock import utc_now
 from curio_persistence.errors import InvalidValueError, UnsupportedError
-from curio_persistence.export.atomic_files import MANIFEST, file_in, whole_file, whole_folder
 from curio_persistence.export.formats import FORMATS, VERSION, Write, json_line
 from curio_persistence.persistence import Persistence
 from curio_persistence.progress import Progress, is_told

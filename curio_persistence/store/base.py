@@ -5,9 +5,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple
 
 from curio_persistence.errors import ConflictError, MissingRunError, UnsupportedError
+from curio_persistence.progress import Progress
 from curio_persistence.store.filters import COUNT, Filter, GroupKey, Measure, Order, Where
 from curio_persistence.store.query import STREAM_ROWS, Position, Query, ReadRows, query_of
 from curio_persistence.store.search_index import CandidateSource, SearchIndex
@@ -49,6 +51,8 @@ class Store(ABC):
     """True if a refused insert costs less than a query for the conflict first."""
     read_only: bool = False
     """True where every write is refused."""
+    backup_ending: str = ""
+    """The ending of the name of a backup; `""` where there are none."""
 
     @property
     def location(self) -> str:
@@ -314,6 +318,40 @@ class Store(ABC):
 
         Not allowed inside a transaction. Raises BusyError while a reader still sees deleted rows.
         """
+
+    @property
+    def backup_name(self) -> str:
+        """The name of a backup without time and ending."""
+        return self.dialect
+
+    def back_up(self, path: Path, progress: Progress | None = None) -> None:
+        """Write all tables, as of one moment, into an empty file, while others write.
+
+        Not allowed inside a transaction. Raises UnsupportedError where the rows end with the
+        process, which is the only difference between the backends.
+        """
+        raise self.without_backups()
+
+    def without_backups(self) -> UnsupportedError:
+        return UnsupportedError(
+            f"{self.location} has no backups: it ends with its process. To keep its records: "
+            'copy_records(persistence, SQLitePersistence("kept.db")).'
+        )
+
+    def check_backup(self, path: Path, *, deep: bool = False) -> None:
+        """Read a file that `back_up` wrote.
+
+        Raises CorruptDatabaseError if it is damaged, and InvalidValueError if it is no backup of a
+        database of this kind. With `deep`, indexes are compared with the rows.
+        """
+        raise self.without_backups()
+
+    def restore_backup(self, path: Path) -> None:
+        """Create this database from a file that `back_up` wrote, whole or not at all.
+
+        Raises InvalidValueError, and changes nothing, if it exists and is not empty.
+        """
+        raise self.without_backups()
 
     @abstractmethod
     def transaction(self) -> AbstractContextManager[None]:

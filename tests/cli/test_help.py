@@ -35,14 +35,16 @@ def examples(help_text: str) -> list[str]:
 def test_the_help_names_every_command(program: Program) -> None:
     code, out, said = program("--help")
     assert (code, said) == (0, "")
-    assert re.findall(r"^    (\w+)", out, re.MULTILINE) == list(COMMANDS)
+    assert re.findall(r"^    ([\w-]+)", out, re.MULTILINE) == list(COMMANDS)
 
 
 def test_every_command_is_known_and_has_a_row_in_the_documentation() -> None:
     modules = {module.name for module in iter_modules(commands.__path__)}
-    assert {name.removesuffix("_") for name in modules} == set(COMMANDS), "see cli/__init__.py"
+    assert {name.removesuffix("_").replace("_", "-") for name in modules} == set(COMMANDS), (
+        "see cli/__init__.py"
+    )
     rows = re.findall(
-        r"^\| `(\w+)", (ROOT / "docs/cli.md").read_text(encoding="utf-8"), re.MULTILINE
+        r"^\| `([\w-]+)", (ROOT / "docs/cli.md").read_text(encoding="utf-8"), re.MULTILINE
     )
     assert set(COMMANDS) - {*rows} == set(), "add a row to docs/cli.md"
 

@@ -50,6 +50,7 @@ PAIRS = {
 FUNCTIONS = ["copy_records", "export_records", "import_agdd", "import_costs", "import_records"]
 
 ARCHIVING = ["archive_runs", "erase_runs", "open_archive", "restore_runs"]
+OF_A_URL = ["import_curio", "restore_backup"]
 
 COMPONENT = {"startup", "shutdown", "aget_agent_run"}
 COMPONENT |= {f"a{name}" for name in ("create_agent_run", "update_agent_run")}
@@ -114,7 +115,7 @@ def test_other_attributes_of_a_persistence_exist_too() -> None:
 
 
 def test_functions_that_take_a_persistence_take_an_awaited_one() -> None:
-    for name in (*FUNCTIONS, *ARCHIVING, "import_curio"):
+    for name in (*FUNCTIONS, *ARCHIVING, *OF_A_URL):
         awaiting, blocking = getattr(aio, name), getattr(curio_persistence, name)
         assert inspect.iscoroutinefunction(awaiting)
         assert parameters(awaiting) == parameters(blocking), name
@@ -124,7 +125,7 @@ def test_functions_that_take_a_persistence_take_an_awaited_one() -> None:
 def test_no_function_that_takes_a_persistence_is_missing() -> None:
     public = (getattr(curio_persistence, name) for name in curio_persistence.__all__)
     functions = {each.__name__ for each in public if inspect.isfunction(each)}
-    others = {*ARCHIVING, "connect", "current_run", "import_curio", "retention_from_env", "tool"}
+    others = {*ARCHIVING, *OF_A_URL, "connect", "current_run", "retention_from_env", "tool"}
     assert functions == {*FUNCTIONS, *others}
 
 

@@ -23,7 +23,7 @@ PACKAGE = "curio_persistence"
 LAYERS = (
     ("clock", "errors", "progress", "secret"),
     ("models",),
-    ("concurrency", "payloads", "text"),
+    ("atomic_files", "concurrency", "payloads", "places", "text"),
     ("store",),
     ("tables",),
     ("redaction", "results"),
@@ -35,7 +35,7 @@ LAYERS = (
     ("buffering",),
     ("export",),
     ("importers",),
-    ("archive",),
+    ("archive", "backups"),
     ("",),
     ("aio",),
     ("cli", "compat", "testing"),
@@ -50,13 +50,16 @@ UPWARDS = {
     ("persistence", "buffering.persistence"),
     # `connect(url, archive=…)` reads a database together with its archive.
     ("persistence", "archive"),
+    # `Persistence.backup()` and `verify()` use places and other databases.
+    ("persistence", "backups.making"),
+    ("persistence", "backups.verifying"),
     # `python -m curio_persistence.importers.agdd` is a published spelling of a command.
     ("importers.agdd", "cli"),
 }
 
 _CORE = {
-    *("clock", "concurrency", "errors", "models", "progress", "results", "secret", "store"),
-    "tables",
+    *("atomic_files", "clock", "concurrency", "errors", "models", "progress", "results"),
+    *("secret", "store", "tables"),
 }
 
 # Parts that may import less than their layer allows.
@@ -71,6 +74,7 @@ NARROW = {
 
 # Packages outside the standard library, and the modules that may import them.
 THIRD_PARTY = {
+    ("backends.postgres.backup", "psycopg2"),
     ("backends.postgres.dsn", "psycopg2"),
     ("backends.postgres.pool", "psycopg2"),
     ("backends.postgres.statements", "psycopg2"),
@@ -79,8 +83,8 @@ THIRD_PARTY = {
     ("archive.cold.duck", "duckdb"),
     ("archive.erasing", "pyarrow"),
     ("archive.files", "pyarrow"),
-    ("archive.places", "obstore"),
     ("export.formats", "pyarrow"),
+    ("places", "obstore"),
     ("importers.exports.columnar", "pyarrow"),
     ("config.settings", "dotenv"),
     ("results.arrow", "pyarrow"),

@@ -27,6 +27,7 @@ from curio_persistence import (
     export_records,
     import_curio,
     import_records,
+    restore_backup,
 )
 from curio_persistence.capabilities.events import EventFilters
 from curio_persistence.capabilities.metrics import MetricFilters
@@ -41,6 +42,7 @@ NAMES = [
     "AgentRun",
     "AgentRunEvent",
     "AgentRunStatus",
+    "BackupReport",
     "BasePersistence",
     "BufferedPersistence",
     "BusyError",
@@ -50,6 +52,7 @@ NAMES = [
     "CopyReport",
     "CorruptDatabaseError",
     "CurioImportReport",
+    "DamagedRow",
     "DatabaseConfig",
     "EventType",
     "ExpireReport",
@@ -90,6 +93,7 @@ NAMES = [
     "UnavailableError",
     "UnsupportedError",
     "UsageTotals",
+    "VerifyReport",
     "archive_runs",
     "connect",
     "copy_records",
@@ -101,6 +105,7 @@ NAMES = [
     "import_curio",
     "import_records",
     "open_archive",
+    "restore_backup",
     "restore_runs",
     "retention_from_env",
     "tool",
@@ -246,6 +251,10 @@ OTHERS = {
     "cursor: str | None = None, max_wait: float | None = 10.0, "
     "**filters: Unpack[SearchFilters]) -> SearchPage",
     Persistence.compact: "(self) -> None",
+    Persistence.backup: "(self, destination: str | os.PathLike[str], *, "
+    "progress: Progress | None = None) -> BackupReport",
+    Persistence.verify: "(self, against: str | os.PathLike[str] | None = None) -> VerifyReport",
+    restore_backup: "(source: Address, url: str | DatabaseConfig) -> BackupReport",
     Search.index_pending: "(self, *, limit: int | None = None, max_wait: float | None = "
     "None, progress: Progress | None = None) -> int",
     Search.pending: "(self) -> int",

@@ -81,7 +81,7 @@ class PostgresServer(ThrowAwayServer):
                 os.kill(pid, signal.SIGCONT)
 
     def _prepare(self) -> Sequence[str | Path]:
-        binaries = _readable_by(self.account, _find_binaries(self.major), self.directory)
+        binaries = _readable_by(self.account, find_binaries(self.major), self.directory)
         data = self.directory / "data"
         if self._data is None:
             self._initdb(binaries / "initdb", data)
@@ -120,7 +120,8 @@ def socket_address(dsn: str) -> str | tuple[str, int]:
     return f"{host}/.s.PGSQL.{port}" if host.startswith("/") else (host, int(port))
 
 
-def _find_binaries(major: int) -> Path:
+def find_binaries(major: int) -> Path:
+    """Return the folder of the programs of a version."""
     if major in _PACKAGED:
         if not _PACKAGED[major].exists():
             raise ServerUnavailable(f"no PostgreSQL {major}: apt-get install postgresql-{major}")

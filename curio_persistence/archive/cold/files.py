@@ -14,7 +14,7 @@ from threading import Condition
 
 from curio_persistence.archive.delta_log import ArchivedFile
 from curio_persistence.archive.files import check, fetched
-from curio_persistence.archive.places import Place
+from curio_persistence.places import Place
 
 ROOM = 2 << 30
 """The bytes that fetched files take at most, besides those that a query is reading."""

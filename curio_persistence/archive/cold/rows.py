@@ -23,8 +23,8 @@ from curio_persistence.archive.cold.plan import (
 )
 from curio_persistence.archive.cold.versions import Versions
 from curio_persistence.archive.delta_log import ArchivedFile, DeltaLog
-from curio_persistence.archive.places import Place
 from curio_persistence.capabilities.transfers.kinds import KINDS
+from curio_persistence.places import Place
 from curio_persistence.store.aggregates import aggregate_rows
 from curio_persistence.store.filters import Filter, GroupKey, Measure, Select, Where, matches
 from curio_persistence.store.query import Query

@@ -12,8 +12,8 @@ from curio_persistence.archive.cold.aggregates import columns_of, parts_of, unit
 from curio_persistence.archive.cold.candidates import TieredCandidates
 from curio_persistence.archive.cold.plan import Values
 from curio_persistence.archive.cold.rows import FOLDERS, ColdRows
-from curio_persistence.archive.places import Place
 from curio_persistence.errors import AccessDeniedError
+from curio_persistence.places import Place
 from curio_persistence.store.aggregates import aggregate_rows
 from curio_persistence.store.base import HealthCheck, Store
 from curio_persistence.store.filters import Bucket, Filter, GroupKey, Measure, Order, Where

@@ -13,8 +13,8 @@ from functools import partial
 from typing import Any
 
 from curio_persistence.backends.postgres import health, payloads
+from curio_persistence.backends.postgres.backup import PostgresBackup
 from curio_persistence.backends.postgres.copy import SEQUENCE, PostgresCopy
-from curio_persistence.backends.postgres.ddl import PostgresDDL
 from curio_persistence.backends.postgres.dsn import lock_key
 from curio_persistence.backends.postgres.errors import refusal
 from curio_persistence.backends.postgres.health import TableSize
@@ -37,12 +37,13 @@ from curio_persistence.tables import ALL_TABLES
 _STORED_TIME = 'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"'
 _SECONDS_TO_1970 = 62_135_596_800
 """The seconds of the years from 1 to 1969."""
+_ADVICE = "Stop writing, and restore a backup into another schema or database."
 _CURSOR = "curio_persistence_stream"
 _MONEY = {name for table in ALL_TABLES for name in table.encoded_by(encode_money)}
 TIMES = {name for table in ALL_TABLES for name in table.encoded_by(encode_time)}
 
 
-class PostgresStore(PostgresCopy, PostgresQueries, PostgresDDL):
+class PostgresStore(PostgresCopy, PostgresQueries, PostgresBackup):
     """Rows in one schema of a PostgreSQL database.
 
     `settings` are libpq's. Times are in seconds: a thread waits at most `pool_timeout` for a
@@ -221,6 +222,7 @@ class PostgresStore(PostgresCopy, PostgresQueries, PostgresDDL):
             self._orphans_check()
             if deep or size <= common_health.SMALL
             else common_health.unread("orphans", size),
+            *((self._texts_check(_ADVICE),) if deep else ()),
         ]
 
     def _pool_check(self, server: health.Server) -> HealthCheck:

@@ -11,6 +11,9 @@ SMALL = 64_000_000
 """The bytes that every check-up reads, in a tenth of a second or two; where there are
 more, only those that are asked to go deep read them."""
 
+NAMED = 5
+"""The number of damaged rows, or places, to name."""
+
 
 def size(octets: int) -> str:
     return f"{octets / 1_000_000:,.1f} MB"

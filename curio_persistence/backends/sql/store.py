@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections import defaultdict
+from collections.abc import Iterator
 from contextlib import suppress
 from functools import cache, partial
 from itertools import accumulate, pairwise
@@ -20,15 +21,20 @@ from curio_persistence.backends.sql.statements import (
     shape_of,
 )
 from curio_persistence.clock import utc_now
-from curio_persistence.errors import InvalidValueError, PersistenceError, SchemaMismatchError
+from curio_persistence.errors import (
+    CorruptDatabaseError,
+    InvalidValueError,
+    PersistenceError,
+    SchemaMismatchError,
+)
 from curio_persistence.store.aggregates import aggregate_rows
 from curio_persistence.store.base import HealthCheck
 from curio_persistence.store.codecs import encode_time
-from curio_persistence.store.filters import Bucket, GroupKey, Measure, Where
+from curio_persistence.store.filters import Bucket, Filter, GroupKey, Measure, Where
 from curio_persistence.store.query import Query
 from curio_persistence.store.table import Columns, Row, Table
 from curio_persistence.store.transaction import ThreadTransaction, Transaction
-from curio_persistence.tables import EVENTS, RUNS, USAGE
+from curio_persistence.tables import EVENTS, RUNS, TABLES, USAGE
 
 Result = tuple[Rows, int]
 """The outcome of a statement: the rows it returned, and how many it changed."""
@@ -170,6 +176,36 @@ class SQLStore(SQLStatements):
             (),
         )
         return count, one
+
+    def _texts_check(self, advice: str) -> HealthCheck:
+        """Read every row as a caller would."""
+        damaged = [each for table in TABLES for each in self._damaged_rows(table)]
+        if not damaged:
+            return HealthCheck("texts", "ok", "every row can be read")
+        more = f", and {len(damaged) - health.NAMED} more" if len(damaged) > health.NAMED else ""
+        return HealthCheck("texts", "error", "; ".join(damaged[: health.NAMED]) + more, advice)
+
+    def _damaged_rows(self, table: Table[Any]) -> Iterator[str]:
+        """Describe each row that cannot be decoded."""
+        after = 0
+        while ids := self._read(
+            f"SELECT id FROM {self._table(table)} WHERE id > {self.placeholder} "
+            "ORDER BY id LIMIT 400",
+            (after,),
+        ):
+            first, after = ids[0][0], ids[-1][0]
+            where = (Filter("id", ">=", first), Filter("id", "<", after + 1))
+            if self._what_is_wrong(table, where):
+                for (ident,) in ids:
+                    if said := self._what_is_wrong(table, (Filter("id", "=", ident),)):
+                        yield said
+
+    def _what_is_wrong(self, table: Table[Any], where: Where) -> str:
+        try:
+            table.decode(self.select(table, where))
+        except CorruptDatabaseError as error:
+            return f"{table.name}: {error}"
+        return ""
 
     def schema_version(self) -> int:
         return self._catalog().version

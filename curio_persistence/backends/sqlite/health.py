@@ -6,19 +6,13 @@ import shlex
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from curio_persistence.backends.sql import health, migrations
 from curio_persistence.backends.sqlite.connections import SQLiteConnections
-from curio_persistence.errors import CorruptDatabaseError
 from curio_persistence.store.base import HealthCheck
-from curio_persistence.store.filters import Filter, Where
-from curio_persistence.store.table import Table
-from curio_persistence.tables import TABLES
 
 _ADVICE = "Stop writing, keep a copy of the file, and restore a backup or run `.recover`."
-_NAMED = 5
-"""The number of damaged rows, or places, to name."""
 _WORTH_IT = 10_000_000
 """The empty bytes worth a warning, if they are half of the file or more."""
 INCREMENTAL = 2
@@ -93,7 +87,7 @@ class SQLiteHealth(SQLiteConnections):
         if integrity.level != "ok":
             return [*checks, integrity]
         checks += [integrity, self._orphans_check()]
-        return [*checks, self._texts_check()] if deep else checks
+        return [*checks, self._texts_check(_ADVICE)] if deep else checks
 
     def _journal_check(self) -> HealthCheck:
         mode = self._journal_mode()
@@ -139,38 +133,10 @@ class SQLiteHealth(SQLiteConnections):
         return {name for (name,) in names}
 
     def _integrity_check(self, check: str) -> HealthCheck:
-        faults = [row[0] for row in self._read(f"PRAGMA {check}({_NAMED})", ())]
+        faults = [row[0] for row in self._read(f"PRAGMA {check}({health.NAMED})", ())]
         if faults == ["ok"]:
             return HealthCheck("integrity", "ok", f"{check} found no damage")
         return HealthCheck("integrity", "error", "; ".join(faults), _ADVICE)
-
-    def _texts_check(self) -> HealthCheck:
-        """Read every row as a caller would."""
-        damaged = [each for table in TABLES for each in self._damaged_rows(table)]
-        if not damaged:
-            return HealthCheck("texts", "ok", "every row can be read")
-        more = f", and {len(damaged) - _NAMED} more" if len(damaged) > _NAMED else ""
-        return HealthCheck("texts", "error", "; ".join(damaged[:_NAMED]) + more, _ADVICE)
-
-    def _damaged_rows(self, table: Table[Any]) -> Iterator[str]:
-        """Describe each row that cannot be decoded."""
-        after = 0
-        while ids := self._read(
-            f"SELECT id FROM {table.name} WHERE id > ? ORDER BY id LIMIT 400", (after,)
-        ):
-            first, after = ids[0][0], ids[-1][0]
-            where = (Filter("id", ">=", first), Filter("id", "<", after + 1))
-            if self._what_is_wrong(table, where):
-                for (ident,) in ids:
-                    if said := self._what_is_wrong(table, (Filter("id", "=", ident),)):
-                        yield said
-
-    def _what_is_wrong(self, table: Table[Any], where: Where) -> str:
-        try:
-            table.decode(self.select(table, where))
-        except CorruptDatabaseError as error:
-            return f"{table.name}: {error}"
-        return ""
 
 
 def _engine_check(version: tuple[int, int, int]) -> HealthCheck:

@@ -14,12 +14,12 @@ from typing import Any
 from curio_persistence.backends.sql import migrations
 from curio_persistence.backends.sql.statements import Params
 from curio_persistence.backends.sqlite import payloads, wal
+from curio_persistence.backends.sqlite.backup import SQLiteBackup
 from curio_persistence.backends.sqlite.batches import SQLiteBatches
 from curio_persistence.backends.sqlite.file import Durability
 from curio_persistence.backends.sqlite.health import INCREMENTAL, SQLiteHealth
 from curio_persistence.backends.sqlite.queries import SQLiteQueries
 from curio_persistence.backends.sqlite.search import SQLiteSearchIndex
-from curio_persistence.backends.sqlite.streams import SQLiteStreams
 from curio_persistence.errors import BusyError, PersistenceError
 from curio_persistence.store.filters import Bucket, Filter, GroupKey, Order, Where
 from curio_persistence.store.table import Table
@@ -35,7 +35,7 @@ _LEFT = 50
 """One page in so many may stay empty."""
 
 
-class SQLiteStore(SQLiteBatches, SQLiteStreams, SQLiteQueries, SQLiteHealth):
+class SQLiteStore(SQLiteBatches, SQLiteBackup, SQLiteQueries, SQLiteHealth):
     """Rows in a SQLite file, or in memory with the path `:memory:`.
 
     `durability="normal"` survives a crash of the process, `"full"` a power cut too. `lock_timeout`

@@ -54,7 +54,7 @@ def run(options: Namespace, output: Output) -> int:
         return code
     if location:
         output.line(one_line(location))
-    _show(checks, output)
+    show_checks(checks, output)
     return code
 
 
@@ -71,7 +71,8 @@ def _code(checks: Iterable[HealthCheck]) -> int:
     return FAILED if failed else OK
 
 
-def _show(checks: list[HealthCheck], output: Output) -> None:
+def show_checks(checks: list[HealthCheck], output: Output) -> None:
+    """Write a line for each check, with advice below those that are not well."""
     width = max(cells(check.name) for check in checks)
     for name, level, message, advice in checks:
         start = f"{padded(level, _LEVEL_WIDTH)}  {padded(name, width)}  "

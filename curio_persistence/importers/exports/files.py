@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from curio_persistence.atomic_files import MANIFEST
 from curio_persistence.capabilities.transfers.kinds import KINDS
 from curio_persistence.errors import CorruptDatabaseError, InvalidValueError
-from curio_persistence.export.atomic_files import MANIFEST
 from curio_persistence.importers.common.json_lines import open_ordinary, read_object
 from curio_persistence.importers.common.report import ReportBuilder
 from curio_persistence.importers.exports.columnar import read_arrow, read_parquet

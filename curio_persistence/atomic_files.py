@@ -27,7 +27,7 @@ _ABANDONED = 86_400.0
 @contextmanager
 def whole_file(path: Path, *, overwrite: bool) -> Iterator[BinaryIO]:
     """A new file, under another name until the block has ended well."""
-    with _telling(path):
+    with telling(path):
         _refuse_what_is_there(path, overwrite, Path.is_file)
         with _unfinished(path, partial(Path.touch, mode=0o600)) as unfinished:
             with unfinished.open("wb") as file:
@@ -38,9 +38,26 @@ def whole_file(path: Path, *, overwrite: bool) -> Iterator[BinaryIO]:
 
 
 @contextmanager
+def new_file(path: Path, *, like: str = "") -> Iterator[Path]:
+    """A new file, which another program writes under another name until the block has ended well.
+
+    It never replaces a file, not even one that appeared meanwhile. `like` is the pattern of the
+    names of such files, if each has another one.
+    """
+    with telling(path):
+        if os.path.lexists(path):
+            raise _is_there(path)
+        with _unfinished(path, partial(Path.touch, mode=0o600), like) as unfinished:
+            yield unfinished
+            with unfinished.open("rb+") as file:
+                _to_disk(file)
+            _name_it(unfinished, path)
+
+
+@contextmanager
 def whole_folder(path: Path, *, overwrite: bool) -> Iterator[Path]:
     """A new folder, under another name until the block has ended well."""
-    with _telling(path):
+    with telling(path):
         _refuse_what_is_there(path, overwrite, _is_export)
         with _unfinished(path, partial(Path.mkdir, mode=0o700)) as unfinished:
             yield unfinished
@@ -67,9 +84,9 @@ def _to_disk(file: BinaryIO) -> None:
 
 
 @contextmanager
-def _unfinished(path: Path, make: Callable[[Path], object]) -> Iterator[Path]:
+def _unfinished(path: Path, make: Callable[[Path], object], like: str = "") -> Iterator[Path]:
     """Create a hidden file or folder of a unique name; remove old ones that killed exports left."""
-    for left in path.parent.glob(f".{escape(path.name)}.*.partial"):
+    for left in path.parent.glob(f".{like or escape(path.name)}.*.partial"):
         with suppress(OSError):
             written_at = max(each.lstat().st_mtime for each in (left, *left.glob("*")))
             if time.time() - written_at > _ABANDONED:
@@ -93,6 +110,24 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)
+
+
+def _name_it(unfinished: Path, path: Path) -> None:
+    """Give a file its name, unless another file has it."""
+    try:
+        path.hardlink_to(unfinished)
+    except FileExistsError:
+        raise _is_there(path) from None
+    except OSError:  # A file system without links.
+        if os.path.lexists(path):
+            raise _is_there(path) from None
+        unfinished.rename(path)
+
+
+def _is_there(path: Path) -> InvalidValueError:
+    return InvalidValueError(
+        f"{path} is there already, and is not replaced: choose another name.", field="path"
+    )
 
 
 # --- the place itself -----------------------------------------------------------------------------
@@ -137,8 +172,8 @@ def _takes_its_place(unfinished: Path, path: Path, overwrite: bool) -> bool:
 
 
 @contextmanager
-def _telling(path: Path) -> Iterator[None]:
-    """Tells of failures to write in words of ours."""
+def telling(path: Path) -> Iterator[None]:
+    """Tell of failures to write in words of ours."""
     try:
         yield
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Places of archives: directories and object stores, by `obstore`, which is imported on use."""
+"""Directories and object stores, by `obstore`, which is imported on use."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from curio_persistence.errors import (
     UnavailableError,
 )
 
+_PART = 4 << 20
 _SCHEMES = ("s3", "gs", "az", "abfs", "abfss")
 _ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
 _FULL = ("No space left on device", "Disk quota exceeded", "QuotaExceeded")
@@ -79,6 +80,22 @@ class Place:
                 return False
         return True
 
+    def put_file(self, path: str, file: Path) -> None:
+        """Store the content of a file, in parts if it is large: the object is there at the end."""
+        with self._translated():
+            self._store.put(path, file)
+
+    def has(self, path: str) -> bool:
+        """Return whether there is an object of this name."""
+        if self._is_missing:
+            return False
+        with self._translated():
+            try:
+                self._store.head(path)
+            except (self._errors.NotFoundError, FileNotFoundError):
+                return False
+        return True
+
     def get(self, path: str) -> bytes:
         """Return the content of an object; raise NotFoundError if there is none."""
         if self._is_missing:
@@ -89,6 +106,12 @@ class Place:
     def local_path(self, path: str) -> Path | None:
         """Return the path of an object in a directory; None in an object store."""
         return None if self._directory is None else self._directory / path
+
+    def read(self, path: str) -> Iterator[bytes]:
+        """Yield the content of an object, some megabytes at a time."""
+        with self._translated():
+            for part in self._store.get(path).stream(min_chunk_size=_PART):
+                yield bytes(part)
 
     def delete(self, path: str) -> None:
         """Delete an object; do nothing if there is none."""
@@ -168,6 +191,7 @@ def _modules() -> tuple[Any, Any]:
         import obstore.store
     except ImportError as error:
         raise ConfigurationError(
-            f"Archives need obstore ({error}): pip install 'curio-persistence[archive]'"
+            f"Archives and object stores need obstore ({error}): "
+            "pip install 'curio-persistence[archive]'"
         ) from error
     return obstore.store, obstore.exceptions

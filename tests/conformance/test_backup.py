@@ -1,0 +1,385 @@
+"""A backup is the whole database as of one moment, and becomes a database again."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import threading
+import uuid
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import pytest
+
+from curio_persistence import (
+    AgentLLMUsage,
+    AgentRun,
+    AgentRunEvent,
+    CorruptDatabaseError,
+    DamagedRow,
+    InMemoryPersistence,
+    InvalidValueError,
+    NotFoundError,
+    Persistence,
+    RetentionPolicy,
+    SQLitePersistence,
+    UnsupportedError,
+    aio,
+    connect,
+    restore_backup,
+)
+from curio_persistence.store.filters import Filter
+from curio_persistence.tables import ALL_TABLES, EVENTS, RUNS, SCORES, USAGE
+from tests.conformance.test_retention import record
+from tests.conftest import PostgresServers
+from tests.support import awkward
+from tests.support.hands import Hands
+from tests.support.one_of_each import insert_one_of_each
+from tests.support.postgres import find_binaries
+
+pytestmark = pytest.mark.slow
+
+NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
+
+
+@pytest.fixture(autouse=True)
+def programs(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put the server's pg_dump and pg_restore on PATH."""
+    name, _, major = request.node.callspec.params["open_again"].partition("postgres")
+    if not name:
+        programs = find_binaries(int(major))
+        monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
+
+
+@pytest.fixture
+def elsewhere(
+    request: pytest.FixtureRequest, persistence: Persistence, tmp_path: Path
+) -> Iterator[str]:
+    """Return the URL of a database of the same kind that does not exist, or is empty."""
+    server = request.node.callspec.params["open_again"]
+    if not server.startswith("postgres"):
+        yield f"sqlite:///{tmp_path / 'restored.db'}"
+        return
+    servers: PostgresServers = request.getfixturevalue("postgres_servers")
+    name = f"test_{uuid.uuid4().hex}"
+    run_there(servers.dsn(server), f"CREATE DATABASE {name}")
+    schema = persistence._store._schema_name  # type: ignore[attr-defined]
+    yield f"{servers.dsn(server).replace('/postgres?', f'/{name}?')}&schema={schema}"
+    run_there(servers.dsn(server), f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def run_there(dsn: str, statement: str) -> None:
+    with closing(psycopg2.connect(dsn)) as connection, connection.cursor() as cursor:
+        connection.autocommit = True
+        cursor.execute(statement)
+
+
+def everything(persistence: Persistence) -> dict[str, Any]:
+    """Return all rows of all tables."""
+    return {table.name: persistence._store.select(table) for table in ALL_TABLES}
+
+
+def test_what_ends_with_its_process_has_no_backups(
+    persistence: Persistence, tmp_path: Path
+) -> None:
+    """The one difference between the backends."""
+    if persistence._store.dialect == "memory":
+        with pytest.raises(UnsupportedError, match="has no backups: it ends with its process"):
+            persistence.backup(tmp_path / "backup")
+        assert not (tmp_path / "backup").exists()
+        (tmp_path / "any.db").touch()
+        with pytest.raises(UnsupportedError, match="copy_records"):
+            restore_backup(tmp_path / "any.db", "memory://")
+    else:
+        assert Path(persistence.backup(tmp_path / "backup").path).exists()
+
+
+def test_a_backup_has_everything(
+    lasting: None, persistence: Persistence, elsewhere: str, tmp_path: Path
+) -> None:
+    persistence.search.enable()
+    insert_one_of_each(persistence._store)
+    awkward.write(persistence)
+    persistence.lifecycle.hold("case", run_id="full")
+    assert [hit.run_id for hit in persistence.search_text("quoted", limit=1)] == ["full"]
+    report = persistence.backup(tmp_path / "backups")
+    assert Path(report.path).stat().st_size == report.size
+    assert restore_backup(report.path, elsewhere) == report
+    with connect(elsewhere) as restored:
+        assert everything(restored) == everything(persistence)
+        assert awkward.hashes(restored) == awkward.hashes(persistence)
+        assert restored.search.pending() == 0
+        assert [hit.run_id for hit in restored.search_text("quoted", limit=1)] == ["full"]
+        assert {check.name for check in restored.diagnose(deep=True) if check.level == "error"} == (
+            set()
+        )
+        newest = max(event.id or 0 for event in persistence.iter_agent_run_events())
+        assert (restored.append_event("full", "agent", "log").id or 0) > newest
+        restored.delete_agent_run("full")
+        assert restored.get_agent_run("full") is None
+
+
+def test_a_backup_is_named_by_the_time_and_private(
+    lasting: None, persistence: Persistence, clock: Hands, tmp_path: Path
+) -> None:
+    clock.put(NOON)
+    paths = [Path(persistence.backup(f"{tmp_path}/deep/backups/").path)]
+    clock.move(seconds=1)
+    paths.append(Path(persistence.backup(tmp_path / "deep/backups").path))
+    assert paths == sorted(paths)
+    for path in paths:
+        assert re.search(r"\w-20261120T12000\d\.000000Z\.(db|dump)$", path.name)
+        assert path.stat().st_mode & 0o077 == 0
+        assert Path(f"{path}.sha256").read_text().endswith(f"  {path.name}\n")
+    assert len(list((tmp_path / "deep/backups").iterdir())) == 4
+
+
+def test_a_backup_replaces_nothing(lasting: None, persistence: Persistence, tmp_path: Path) -> None:
+    there = tmp_path / "there.db"
+    there.write_text("mine")
+    with pytest.raises(InvalidValueError, match=r"there\.db is there already.*another name"):
+        persistence.backup(there)
+    assert there.read_text() == "mine"
+    persistence.backup(tmp_path / "new.db")
+    with pytest.raises(InvalidValueError, match="is there already"):
+        persistence.backup(str(tmp_path / "new.db"))
+    assert sorted(path.name for path in tmp_path.glob("*new*")) == ["new.db", "new.db.sha256"]
+
+
+@pytest.mark.parametrize("destination", ["", 5, None, "a\0b", "http://host/x", "x.db-wal"])
+def test_an_address_that_cannot_be_one_is_refused(
+    lasting: None,
+    persistence: Persistence,
+    destination: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InvalidValueError) as refused:
+        persistence.backup(destination)
+    assert refused.value.field == "destination"
+    with pytest.raises((InvalidValueError, NotFoundError)):
+        restore_backup(destination, f"sqlite:///{tmp_path / 'x.db'}")
+    assert not (tmp_path / "x.db").exists()
+
+
+def test_a_backup_beside_a_writer_is_of_one_moment(
+    lasting: None, persistence: Persistence, elsewhere: str, tmp_path: Path
+) -> None:
+    """Each transaction of the writer is in it as a whole, or not at all."""
+    numbers, stop = iter(range(10**9)), threading.Event()
+
+    def write() -> None:
+        while not stop.is_set():
+            with persistence.transaction():
+                name = f"run-{next(numbers)}"
+                persistence.create_agent_run(AgentRun("agent", name))
+                persistence.log_agent_run_event(AgentRunEvent("agent", name, data="x" * 500))
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        while persistence.count_agent_runs() < 50:
+            pass
+        report = persistence.backup(tmp_path / "backups")
+        after = persistence.count_agent_runs()
+        while persistence.count_agent_runs() == after:
+            pass
+    finally:
+        stop.set()
+        writer.join()
+    restore_backup(report.path, elsewhere)
+    with connect(elsewhere) as restored:
+        assert 50 <= restored.count_agent_runs() == restored.count_events() <= after
+
+
+def test_a_backup_has_what_was_queued(
+    lasting: None, persistence: Persistence, elsewhere: str, tmp_path: Path
+) -> None:
+    with persistence.buffered(max_seconds=60) as buffered:
+        buffered.log_agent_run_event(AgentRunEvent("agent", "run"))
+        path = buffered.backup(tmp_path / "backups").path
+    restore_backup(path, elsewhere)
+    with connect(elsewhere) as restored:
+        assert restored.count_events() == 1
+
+
+def test_a_transaction_has_no_backup(
+    lasting: None, persistence: Persistence, tmp_path: Path
+) -> None:
+    with persistence.transaction(), pytest.raises(UnsupportedError, match="end it before backup"):
+        persistence.backup(tmp_path / "backup.db")
+    assert list(tmp_path.glob("*backup*")) == []
+
+
+def test_backups_can_be_awaited(
+    lasting: None, persistence: Persistence, elsewhere: str, tmp_path: Path
+) -> None:
+    persistence.create_agent_run(AgentRun("agent", "run"))
+
+    async def main() -> bool:
+        awaited = aio.AsyncPersistence(persistence)
+        report = await awaited.backup(tmp_path / "backups")
+        await aio.restore_backup(report.path, elsewhere)
+        return (await awaited.verify(elsewhere)).compared == 1
+
+    assert asyncio.run(main())
+
+
+# --- restoring ------------------------------------------------------------------------------------
+
+
+def test_a_database_that_is_there_is_not_replaced(
+    lasting: None, persistence: Persistence, elsewhere: str, tmp_path: Path
+) -> None:
+    path = persistence.backup(tmp_path / "backups").path
+    with connect(elsewhere) as other:
+        other.create_agent_run(AgentRun("agent", "mine"))
+    with pytest.raises(InvalidValueError, match="is not replaced"):
+        restore_backup(path, elsewhere)
+    with connect(elsewhere) as other:
+        assert [run.run_id for run in other.get_agent_runs()] == ["mine"]
+
+
+@pytest.mark.parametrize("without_hash", [False, True], ids=["hash", "no hash"])
+def test_a_damaged_backup_creates_nothing(
+    lasting: None, persistence: Persistence, elsewhere: str, tmp_path: Path, without_hash: bool
+) -> None:
+    awkward.write(persistence)
+    path = Path(persistence.backup(tmp_path / "backups").path)
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    if without_hash:
+        Path(f"{path}.sha256").unlink()
+    with pytest.raises(CorruptDatabaseError, match="is damaged"):
+        restore_backup(path, elsewhere)
+    path.write_bytes(content)
+    assert (restore_backup(path, elsewhere).sha256 is None) is without_hash
+    with connect(elsewhere) as restored:
+        assert restored.count_agent_runs() == 2
+
+
+def test_a_single_flipped_bit_is_found_by_the_hash(
+    lasting: None, persistence: Persistence, elsewhere: str, tmp_path: Path
+) -> None:
+    path = Path(persistence.backup(tmp_path / "backups").path)
+    content = bytearray(path.read_bytes())
+    content[len(content) * 3 // 4] ^= 4
+    path.write_bytes(content)
+    with pytest.raises(CorruptDatabaseError, match="not what was stored there"):
+        restore_backup(path, elsewhere)
+
+
+def test_what_is_no_backup_is_told(
+    lasting: None, persistence: Persistence, elsewhere: str, tmp_path: Path
+) -> None:
+    with pytest.raises(NotFoundError, match="There is no backup"):
+        restore_backup(tmp_path / "nothing.db", elsewhere)
+    (tmp_path / "text.db").write_text("some text")
+    with pytest.raises(InvalidValueError, match="is no backup of a"):
+        restore_backup(tmp_path / "text.db", elsewhere)
+    folder = tmp_path / "backups"
+    folder.mkdir()
+    with pytest.raises(InvalidValueError, match="there is none"):
+        restore_backup(folder, elsewhere)
+    name = Path(persistence.backup(folder).path).name
+    with pytest.raises(InvalidValueError, match=re.escape(name)):
+        restore_backup(folder, elsewhere)
+
+
+# --- verifying ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def filled(persistence: Persistence, clock: Hands) -> Persistence:
+    clock.put(NOON)
+    for name, days, parent in (("old", 100, None), ("middle", 50, "old"), ("new", 1, None)):
+        record(persistence, name, days=days, objective=f"words of {name}", parent_run_id=parent)
+        persistence.scores.set(name, "helpful", 0.5, comment="words")
+    persistence.log_llm_usage(AgentLLMUsage("agent", None, model="m", prompt="words"))
+    clock.move(seconds=1)
+    return persistence
+
+
+@pytest.fixture
+def backup(lasting: None, filled: Persistence, elsewhere: str, tmp_path: Path) -> str:
+    """Return the address of a backup that can be compared."""
+    path = filled.backup(tmp_path / "backups").path
+    if path.endswith(".db"):
+        return path
+    with pytest.raises(InvalidValueError, match="has to be restored to be compared"):
+        filled.verify(path)
+    restore_backup(path, elsewhere)
+    return elsewhere
+
+
+def test_an_unchanged_database_is_as_its_backup(filled: Persistence, backup: str) -> None:
+    report = filled.verify(backup)
+    assert (report.ok, report.compared, report.damaged) == (True, 3, ())
+    assert filled.verify().compared is None
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "value"),
+    [
+        (EVENTS, "data", "otherwise"),
+        (EVENTS, "level", "error"),
+        (USAGE, "input_tokens", 11),
+        (USAGE, "prompt", "other words"),
+        (RUNS, "objective", "words of nobody"),
+        (RUNS, "status", "error"),
+        (SCORES, "value", 0.25),
+    ],
+    ids=lambda value: str(value),
+)
+def test_a_value_that_changed_by_itself_is_named(
+    filled: Persistence, backup: str, table: Any, column: str, value: Any
+) -> None:
+    rows = filled._store.select_columns(table, ("id", "run_id"))
+    ident, run_id = rows[-1]
+    filled._store.update(table, (Filter("id", "=", ident),), {column: value})
+    report = filled.verify(backup)
+    assert report.damaged == (DamagedRow(run_id, table.name, ident, (column,)),)
+    assert not report.ok
+    assert report.to_dict()["damaged"][0]["columns"] == (column,)
+
+
+def test_what_programs_change_is_no_damage(filled: Persistence, backup: str, clock: Hands) -> None:
+    run = filled.get_agent_run("new")
+    assert run is not None
+    filled.update_agent_run("new", replace(run, objective="other words"))
+    filled.runs.patch("middle", status="error")
+    filled.scores.set("new", "helpful", 0.75)
+    filled.append_event("new", "agent", "log", payload="more")
+    filled.append_event("unknown", "agent", "log")
+    clock.move(seconds=1)
+    filled.lifecycle.set_policy(RetentionPolicy(keep="900d", keep_content="20d"))
+    assert filled.lifecycle.expire(pace=1).stripped == 2
+    assert filled.verify(backup).damaged == ()
+    filled.delete_agent_run("old")
+    assert filled.verify(backup).ok
+    clock.move(seconds=1)
+    assert filled.lifecycle.expire("20d", pace=1).runs == 1
+    assert filled.verify(backup).ok
+    filled.delete_agent_run("new")
+    report = filled.verify(backup)
+    assert (report.ok, report.compared) == (True, 3)
+
+
+def test_a_backup_of_another_database_is_refused(
+    lasting: None, filled: Persistence, tmp_path: Path
+) -> None:
+    with SQLitePersistence(tmp_path / "other.db") as other:
+        other.create_agent_run(AgentRun("agent", "run", created_at=NOON - timedelta(days=1)))
+        path = other.backup(tmp_path / "others.db").path
+    with pytest.raises(InvalidValueError, match="is no backup of") as refused:
+        filled.verify(path)
+    assert refused.value.field == "against"
+    with InMemoryPersistence() as memory:
+        assert memory.verify().ok
