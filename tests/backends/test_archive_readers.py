@@ -2,16 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from socket import socket
-from typing import Any
 
 import pytest
 
@@ -24,50 +16,21 @@ from curio_persistence import (
     archive_runs,
     restore_runs,
 )
+from tests.support.object_store import ENVIRONMENT, module, object_store
 from tests.support.old_runs import fill_with_old_runs
 
 pytestmark = [pytest.mark.thorough, pytest.mark.slow]
 
-REQUIRED = os.environ.get("CI") == "true"
-
-
-def module(name: str) -> Any:
-    """Import a module that only `make test-all` installs."""
-    if REQUIRED:
-        __import__(name)
-    return pytest.importorskip(name)
-
 
 @pytest.fixture(scope="module")
 def endpoint() -> Iterator[str]:
-    module("moto")
-    with socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    url = f"http://127.0.0.1:{port}"
-    # A process of its own: deltalake waits for an endpoint without giving threads a turn.
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
-        until = time.monotonic() + 30
-        while time.monotonic() < until:
-            try:
-                urllib.request.urlopen(f"{url}/moto-api/").close()
-                break
-            except (urllib.error.URLError, OSError):
-                time.sleep(0.1)
-        urllib.request.urlopen(urllib.request.Request(f"{url}/agents", method="PUT")).close()
+    with object_store() as url:
         yield url
-        server.terminate()
 
 
 @pytest.fixture
 def s3(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    for name, value in {
-        "AWS_ENDPOINT_URL": endpoint,
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_REGION": "us-east-1",
-    }.items():
+    for name, value in (ENVIRONMENT | {"AWS_ENDPOINT_URL": endpoint}).items():
         monkeypatch.setenv(name, value)
     return "s3://agents/archive"
 
