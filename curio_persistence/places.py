@@ -21,7 +21,10 @@ from curio_persistence.errors import (
     UnavailableError,
 )
 
-_PART = 4 << 20
+_PART = 5 << 20
+"""The bytes of a part, of which S3 takes no fewer."""
+_MOST_PARTS = 9_000
+"""S3 takes 10,000."""
 _SCHEMES = ("s3", "gs", "az", "abfs", "abfss")
 _ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
 _FULL = ("No space left on device", "Disk quota exceeded", "QuotaExceeded")
@@ -83,7 +86,8 @@ class Place:
     def put_file(self, path: str, file: Path) -> None:
         """Store the content of a file, in parts if it is large: the object is there at the end."""
         with self._translated():
-            self._store.put(path, file)
+            size = max(_PART, file.stat().st_size // _MOST_PARTS + 1)
+            self._store.put(path, file, chunk_size=size)
 
     def has(self, path: str) -> bool:
         """Return whether there is an object of this name."""

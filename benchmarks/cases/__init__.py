@@ -2,6 +2,7 @@
 
 from benchmarks.cases import (
     awaited,
+    backups,
     batches,
     buffering,
     columns,
@@ -43,6 +44,7 @@ THEMES: dict[str, dict[str, Case]] = {
     "Importing Curio": importing_curio.CASES,
     "Transfers": transfers.CASES,
     "Retention": lifecycle.CASES,
+    "Backup": backups.CASES,
     "Statistics": statistics.CASES,
     "Totals": totals.CASES,
     "Metrics": metrics.CASES,

@@ -22,7 +22,7 @@ from curio_persistence import SQLitePersistence
 _AGE = "90d"
 _SECONDS = 10.0
 """For how long the writes of another process are timed."""
-_WRITER = """
+WRITER = """
 import sys, time
 from curio_persistence import connect
 with connect(f"sqlite:///{sys.argv[1]}") as persistence:
@@ -34,6 +34,7 @@ with connect(f"sqlite:///{sys.argv[1]}") as persistence:
         time.sleep(0.002)
 print(sorted(taken)[len(taken) * 95 // 100])
 """
+"""A process that writes an event every 2 ms, and prints the p95 of the time of a write."""
 
 
 def sqlite_expiry(work: Workspace) -> list[Line]:
@@ -134,7 +135,7 @@ def _half_old(work: Workspace) -> Iterator[Path]:
 def _writes(path: Path, *, expiring: bool = False) -> float:
     """Return the p95 of single writes of another process, in nanoseconds."""
     seconds = min(_SECONDS, 1.0 if path.stat().st_size < 20_000_000 else _SECONDS)
-    command = [sys.executable, "-c", _WRITER, str(path), str(seconds)]
+    command = [sys.executable, "-c", WRITER, str(path), str(seconds)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as writer:
         if expiring:
             _expire_for(path, seconds)

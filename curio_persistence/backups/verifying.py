@@ -6,13 +6,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import islice
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from curio_persistence.backups.files import Address, backup_at
 from curio_persistence.capabilities.transfers.hashes import hash_runs
 from curio_persistence.capabilities.transfers.kinds import KINDS
 from curio_persistence.capabilities.transfers.reading import BY_ID, Reading, of_runs
-from curio_persistence.errors import CorruptDatabaseError, InvalidValueError
+from curio_persistence.errors import CorruptDatabaseError, InvalidValueError, SchemaMismatchError
 from curio_persistence.persistence import Persistence, SQLitePersistence, connect
 from curio_persistence.store.base import HealthCheck, Store
 from curio_persistence.store.filters import Filter
@@ -105,8 +106,19 @@ def _opened(against: Address) -> Iterator[Persistence]:
                     "compared: restore it into another database, and name that by its URL.",
                     field="against",
                 )
-        with SQLitePersistence(path, read_only=True) as backup:
+        with _opened_file(path, file.name) as backup:
             yield backup
+
+
+def _opened_file(path: Path, name: str) -> Persistence:
+    try:
+        return SQLitePersistence(path, read_only=True)
+    except SchemaMismatchError as error:
+        raise InvalidValueError(
+            f"{name} is of an older version of curio_persistence: restore it into a new file, "
+            "open that once, which migrates it, and name that file by its URL.",
+            field="against",
+        ) from error
 
 
 def _differing_runs(here: Store, there: Store) -> list[str | None]:
@@ -147,12 +159,13 @@ def _rows(table: Table[Any], columns: Columns) -> Iterable[Row]:
 def _may_follow(table: Table[Any], before: Row, now: Row) -> bool:
     """Return whether programs may have changed one row into the other.
 
-    They update runs and scores, which tells `updated_at`; a retention policy removes texts; and
-    the deletion of a run takes it, and the texts, from its model calls, and the parent from others.
+    They update runs and scores, which `updated_at` tells, and create runs that were known from
+    events only; a retention policy removes texts; and the deletion of a run takes it, and the
+    texts, from its model calls, and the parent from its children.
     """
-    if before == now:
+    if before == now or before.get("updated_at") != now.get("updated_at"):
         return True
-    if "updated_at" in before and str(now["updated_at"]) > str(before["updated_at"]):
+    if before.get("stub") and not now.get("stub"):
         return True
     if now.get("parent_run_id", "") is None:
         before = {**before, "parent_run_id": None}

@@ -327,14 +327,15 @@ class Store(ABC):
     def back_up(self, path: Path, progress: Progress | None = None) -> None:
         """Write all tables, as of one moment, into an empty file, while others write.
 
-        Not allowed inside a transaction. Raises UnsupportedError where the rows end with the
-        process, which is the only difference between the backends.
+        Not allowed inside a transaction. Raises UnsupportedError where there are no backups, as in
+        memory, which is the one difference between our backends.
         """
         raise self.without_backups()
 
     def without_backups(self) -> UnsupportedError:
+        """Return the error for a backend without backups."""
         return UnsupportedError(
-            f"{self.location} has no backups: it ends with its process. To keep its records: "
+            f"{self.location} has no backups. To keep its records, copy them into a SQLite file: "
             'copy_records(persistence, SQLitePersistence("kept.db")).'
         )
 

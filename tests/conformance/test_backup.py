@@ -85,12 +85,12 @@ def everything(persistence: Persistence) -> dict[str, Any]:
     return {table.name: persistence._store.select(table) for table in ALL_TABLES}
 
 
-def test_what_ends_with_its_process_has_no_backups(
+def test_memory_has_no_backups_and_says_what_to_do(
     persistence: Persistence, tmp_path: Path
 ) -> None:
     """The one difference between the backends."""
     if persistence._store.dialect == "memory":
-        with pytest.raises(UnsupportedError, match="has no backups: it ends with its process"):
+        with pytest.raises(UnsupportedError, match=r"has no backups.*SQLite file"):
             persistence.backup(tmp_path / "backup")
         assert not (tmp_path / "backup").exists()
         (tmp_path / "any.db").touch()
@@ -300,6 +300,7 @@ def test_what_is_no_backup_is_told(
 def filled(persistence: Persistence, clock: Hands) -> Persistence:
     clock.put(NOON)
     for name, days, parent in (("old", 100, None), ("middle", 50, "old"), ("new", 1, None)):
+        persistence.append_event("stub", "agent", "log")
         record(persistence, name, days=days, objective=f"words of {name}", parent_run_id=parent)
         persistence.scores.set(name, "helpful", 0.5, comment="words")
     persistence.log_llm_usage(AgentLLMUsage("agent", None, model="m", prompt="words"))
@@ -321,7 +322,7 @@ def backup(lasting: None, filled: Persistence, elsewhere: str, tmp_path: Path) -
 
 def test_an_unchanged_database_is_as_its_backup(filled: Persistence, backup: str) -> None:
     report = filled.verify(backup)
-    assert (report.ok, report.compared, report.damaged) == (True, 3, ())
+    assert (report.ok, report.compared, report.damaged) == (True, 4, ())
     assert filled.verify().compared is None
 
 
@@ -357,7 +358,7 @@ def test_what_programs_change_is_no_damage(filled: Persistence, backup: str, clo
     filled.runs.patch("middle", status="error")
     filled.scores.set("new", "helpful", 0.75)
     filled.append_event("new", "agent", "log", payload="more")
-    filled.append_event("unknown", "agent", "log")
+    filled.create_agent_run(AgentRun("agent", "stub", created_at=NOON, updated_at=NOON))
     clock.move(seconds=1)
     filled.lifecycle.set_policy(RetentionPolicy(keep="900d", keep_content="20d"))
     assert filled.lifecycle.expire(pace=1).stripped == 2
@@ -369,7 +370,7 @@ def test_what_programs_change_is_no_damage(filled: Persistence, backup: str, clo
     assert filled.verify(backup).ok
     filled.delete_agent_run("new")
     report = filled.verify(backup)
-    assert (report.ok, report.compared) == (True, 3)
+    assert (report.ok, report.compared) == (True, 4)
 
 
 def test_a_backup_of_another_database_is_refused(

@@ -297,3 +297,19 @@ def test_flipped_bits_that_nothing_else_finds_are_named_by_a_backup(
     assert main(["verify", "--db-path", str(path)]) == 0
     assert main(["verify", "--against", str(target), "--db-path", str(path)]) == DAMAGED
     assert "Damaged: agent_run_events, row " in capsys.readouterr().err
+
+
+def test_damage_that_cannot_even_be_read_is_reported_beside_the_comparison(
+    path: Path, target: Path
+) -> None:
+    with SQLitePersistence(path) as persistence:
+        persistence.backup(target)
+    with closing(sqlite3.connect(path)) as raw, raw:
+        raw.execute("UPDATE agent_run_events SET data = CAST(x'61ff62' AS TEXT) WHERE id = 7")
+    with SQLitePersistence(path) as persistence:
+        report = persistence.verify(target)
+    found = {check.name: check for check in report.checks}
+    assert not report.ok
+    assert "agent_run_events" in found["texts"].message
+    assert found["backup"].level == "error"
+    assert main(["verify", "--against", str(target), "--db-path", str(path)]) == DAMAGED

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 
 import pytest
 
 from curio_persistence import (
     AgentRun,
     AgentRunEvent,
+    InvalidValueError,
     NotFoundError,
     PersistenceError,
     SchemaMismatchError,
+    SQLitePersistence,
+    connect,
+    restore_backup,
 )
 from curio_persistence.backends.sql import migrations
 from curio_persistence.backends.sqlite.store import SQLiteStore
@@ -228,3 +233,19 @@ def test_a_file_without_tables_is_treated_as_missing(
     store.initialize()
     assert store.schema_version() == TODAY
     store.close()
+
+
+def test_a_backup_of_an_older_version_is_restored_and_migrated(
+    versions: Versions, tmp_path: Path
+) -> None:
+    url = f"sqlite:///{tmp_path / 'restored.db'}"
+    with SQLitePersistence(tmp_path / "agents.db") as old:
+        old.create_agent_run(AgentRun("agent", "run"))
+        path = old.backup(tmp_path / "backup.db").path
+    with versions.having(flavour=FLAVOUR), SQLitePersistence(tmp_path / "agents.db") as new:
+        with pytest.raises(InvalidValueError, match=r"older version.*restore it into a new file"):
+            new.verify(path)
+        restore_backup(path, url)
+        with connect(url) as restored:
+            assert restored.schema_version() == TODAY + 1
+        assert new.verify(url).compared == 1

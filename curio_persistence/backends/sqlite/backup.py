@@ -42,20 +42,20 @@ class SQLiteBackup(SQLiteStreams):
             if progress is not None:
                 progress(total - remaining, total)
 
-        with self._fixed() as source, closing(sqlite3.connect(path, isolation_level=None)) as copy:
-            try:
+        try:
+            with self._fixed() as source, closing(sqlite3.connect(path)) as copy:
                 # What is not complete is never used: nothing of it has to survive a crash.
                 copy.execute("PRAGMA journal_mode = OFF")
                 copy.execute("PRAGMA synchronous = OFF")
                 source.backup(copy, pages=_PAGES, progress=told)
-            except DRIVER_ERRORS as error:
-                # The source is only read, so that it is the other disk which is full.
-                if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
-                    raise StorageFullError(
-                        f"{path.parent} has no room for a backup of {self.location}. Free some "
-                        "space there, and begin again."
-                    ) from error
-                raise self._translate(error) from error
+        except DRIVER_ERRORS as error:
+            # The source is only read, so that it is the other disk which is full.
+            if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
+                raise StorageFullError(
+                    f"{path.parent} has no room for a backup of {self.location}. Free some space "
+                    "there, and begin again."
+                ) from error
+            raise self._translate(error) from error
 
     @contextmanager
     def _fixed(self) -> Iterator[sqlite3.Connection]:
