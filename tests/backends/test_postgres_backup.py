@@ -163,3 +163,28 @@ def test_a_user_without_rights_is_told(
         assert list((tmp_path / "backups").iterdir()) == []
     finally:
         ask(f"REVOKE ALL ON SCHEMA {schema_name} FROM {role}; DROP ROLE {role}")
+
+
+def test_an_interrupted_backup_ends_pg_dump(
+    open_postgres: Callable[..., PostgresPersistence],
+    schema_name: str,
+    ask: Ask,
+    application: str,
+    tmp_path: Path,
+) -> None:
+    """pg_dump waits for a lock; the caller hears of it meanwhile, and gives up."""
+
+    class _EnoughError(Exception):
+        pass
+
+    def give_up(done: int, total: int | None) -> None:
+        raise _EnoughError
+
+    with open_postgres() as persistence:
+        ask("BEGIN")
+        ask(f"LOCK TABLE {schema_name}.agent_run_events IN ACCESS EXCLUSIVE MODE")
+        with pytest.raises(_EnoughError):
+            persistence.backup(tmp_path / "backups", progress=give_up)
+        ask("ROLLBACK")
+        assert list((tmp_path / "backups").iterdir()) == []
+        assert persistence.backup(tmp_path / "backups").size > 0

@@ -31,7 +31,9 @@ from curio_persistence import (
     SQLitePersistence,
     UnsupportedError,
     aio,
+    archive_runs,
     connect,
+    open_archive,
     restore_backup,
 )
 from curio_persistence.store.filters import Filter
@@ -216,6 +218,16 @@ def test_a_transaction_has_no_backup(
     with persistence.transaction(), pytest.raises(UnsupportedError, match="end it before backup"):
         persistence.backup(tmp_path / "backup.db")
     assert list(tmp_path.glob("*backup*")) == []
+
+
+def test_a_database_with_its_archive_is_backed_up_without_it(
+    filled: Persistence, tmp_path: Path
+) -> None:
+    archive_runs(filled, tmp_path / "archive", older_than="40d", pace=1)
+    tiers = open_archive(filled, tmp_path / "archive")
+    with pytest.raises(UnsupportedError, match="Open it without the archive"):
+        tiers.backup(tmp_path / "backups")
+    assert not (tmp_path / "backups").exists()
 
 
 def test_backups_can_be_awaited(

@@ -56,6 +56,10 @@ setattr(owner, name, dying(getattr(owner, name)))
 {open}.backup(sys.argv[2])
 """
 SQLITE = AT.format(open="SQLitePersistence(sys.argv[1])")
+RESTORE = SQLITE.replace(
+    "SQLitePersistence(sys.argv[1]).backup(sys.argv[2])",
+    "restore_backup(sys.argv[1], 'sqlite:///' + sys.argv[2])",
+)
 POSTGRES = AT.format(open="PostgresPersistence(dsn=sys.argv[1], schema=sys.argv[4])")
 POINTS = ("atomic_files._to_disk", "atomic_files._name_it", "LocalFile._content", "LocalFile._note")
 """Where a backup is killed: before the copy is safe, is named, is read back, and gets its hash."""
@@ -135,6 +139,20 @@ def test_a_killed_backup_of_postgres_leaves_nothing(
             child.kill()
         assert not target.exists()
         assert persistence.backup(target).size > 0
+
+
+@pytest.mark.parametrize("point", POINTS[:2])
+def test_a_killed_restore_leaves_no_database(path: Path, target: Path, point: str) -> None:
+    with SQLitePersistence(path) as persistence:
+        persistence.backup(target)
+    restored = path.with_name("restored.db")
+    with Child(RESTORE, target, restored, point) as child:
+        child.read()
+        child.kill()
+    assert not restored.exists()
+    restore_backup(target, f"sqlite:///{restored}")
+    with SQLitePersistence(restored) as again:
+        assert again.count_events() == 2_000
 
 
 def test_what_killed_backups_left_is_removed_a_day_later(path: Path, target: Path) -> None:

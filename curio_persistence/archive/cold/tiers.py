@@ -12,7 +12,7 @@ from curio_persistence.archive.cold.aggregates import columns_of, parts_of, unit
 from curio_persistence.archive.cold.candidates import TieredCandidates
 from curio_persistence.archive.cold.plan import Values
 from curio_persistence.archive.cold.rows import FOLDERS, ColdRows
-from curio_persistence.errors import AccessDeniedError
+from curio_persistence.errors import AccessDeniedError, UnsupportedError
 from curio_persistence.places import Place
 from curio_persistence.store.aggregates import aggregate_rows
 from curio_persistence.store.base import HealthCheck, Store
@@ -233,6 +233,12 @@ class TieredStore(Store):
 
     def compact(self) -> NoReturn:
         raise self._refused()
+
+    def without_backups(self) -> UnsupportedError:
+        return UnsupportedError(
+            f"{self.location}: a backup is of the database alone. Open it without the archive, "
+            "whose files are copies already."
+        )
 
     def transaction(self) -> AbstractContextManager[None]:
         raise self._refused()

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from psycopg2.extensions import make_dsn
 
@@ -23,6 +24,9 @@ from curio_persistence.errors import (
 )
 from curio_persistence.progress import Progress
 from curio_persistence.tables import RUNS
+
+if TYPE_CHECKING:
+    from subprocess import Popen
 
 _MAGIC = b"PGDMP"
 _LOOK = 0.1
@@ -97,6 +101,10 @@ class PostgresBackup(PostgresDDL):
                 "another database, or rename this schema first.",
                 field="url",
             )
+        self._fill_schema(path)
+
+    def _fill_schema(self, path: Path) -> None:
+        """Restore a backup in one transaction; a schema that is made for it goes if that fails."""
         with self._patient_connection() as connection:
             is_new = not self._read(_IS_SCHEMA, (self._schema_name,))
             if is_new:
@@ -175,18 +183,9 @@ class PostgresBackup(PostgresDDL):
             text=True,
             errors="replace",
         ) as process:
-            try:
-                while True:
-                    try:
-                        printed, said = process.communicate(timeout=_LOOK)
-                        break
-                    except subprocess.TimeoutExpired:
-                        told()
-            except BaseException:
-                process.kill()
-                raise
+            printed, said = _outputs(process, told)
         if process.returncode:
-            raise self._failure(name, said)
+            raise self._failure(said)
         return printed
 
     def _password(self) -> dict[str, str]:
@@ -194,7 +193,7 @@ class PostgresBackup(PostgresDDL):
         password = str(self._settings.get("password") or "")
         return {"PGPASSWORD": password} if password else {}
 
-    def _failure(self, program: str, said: str) -> PersistenceError:
+    def _failure(self, said: str) -> PersistenceError:
         """Return our error for the words of a program that failed."""
         lines = said.strip().splitlines() or ["it was stopped"]
         message = f"{self.location}: {lines[0].removesuffix('.')}."
@@ -202,3 +201,18 @@ class PostgresBackup(PostgresDDL):
             if any(word in said for word in words):
                 return kind(f"{message} {advice}")
         return PersistenceError(message)
+
+
+def _outputs(process: Popen[str], told: Callable[[], object]) -> tuple[str, str]:
+    """Wait for the end of a process, and tell the caller now and then; stop it if that raises."""
+    from subprocess import TimeoutExpired
+
+    try:
+        while True:
+            try:
+                return process.communicate(timeout=_LOOK)
+            except TimeoutExpired:
+                told()
+    except BaseException:
+        process.kill()
+        raise
