@@ -130,5 +130,7 @@ class AsyncLifecycle(Awaited[Lifecycle]):
     hold = awaited(Lifecycle.hold)
     release = awaited(Lifecycle.release)
     expire = awaited(Lifecycle.expire)
+    apply_retention = awaited(Lifecycle.apply_retention)
+    vacuum = awaited(Lifecycle.vacuum)
     run_forever = awaited(Lifecycle.run_forever)
     check = awaited(Lifecycle.check)

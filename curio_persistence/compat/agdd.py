@@ -402,15 +402,13 @@ class CurioStorageBackend(StorageBackend):
     async def vacuum(
         self, hot_days: int = 7, max_disk_mb: int | None = None, dry_run: bool = False
     ) -> dict[str, Any]:
-        """Delete runs that ended more than so many days ago; see `Lifecycle.expire`.
+        """Delete runs that ended more than so many days ago, and more if the database is larger.
 
-        Return `dry_run`, `cutoff`, and `runs_to_delete` and so on, or `runs_deleted`.
+        Return `dry_run`, `cutoff`, and `runs_to_delete` and so on, or `runs_deleted`; see
+        `Lifecycle.vacuum`.
         """
-        if max_disk_mb is not None:
-            raise UnsupportedError("Runs expire by hot_days; max_disk_mb is not understood.")
-        persistence = await self._persistence()
-        age = f"{checked_count('hot_days', hot_days)}d"
-        return (await persistence.lifecycle.expire(age, dry_run=dry_run)).to_dict()
+        lifecycle = (await self._persistence()).lifecycle
+        return (await lifecycle.vacuum(hot_days, max_disk_mb, dry_run=dry_run)).to_dict()
 
 
 class SQLiteStorageBackend(CurioStorageBackend):

@@ -305,12 +305,29 @@ class Store(ABC):
         database has a process of its own for it.
         """
 
-    def release_space(self) -> int:
+    def used_bytes(self) -> int | None:
+        """Return how many bytes the records take; None where deleting them would not change it."""
+        return None
+
+    def average_size(self, table: Table[Any], sample: int) -> float | None:
+        """Return how many bytes the values of a row take on average, compressed as they are stored.
+
+        The oldest and the newest rows are measured, `sample` of each. None where nothing is
+        compressed, so that reading rows tells as much.
+        """
+        return None
+
+    def release_space(self, leave: float = 0.02) -> int:
         """Return some empty pages to the disk, in about 10 ms, inside a transaction.
 
-        Return how many bytes; 0 when there is nothing more to return, or where only `compact` can.
+        A share of the pages may be left, for the next records. Return how many bytes; 0 when there
+        is nothing more to return, or where only `compact` can.
         """
         return 0
+
+    def advice_on_space(self) -> str:
+        """Return what returns the space of deleted rows to the disk where nothing else does."""
+        return ""
 
     @abstractmethod
     def compact(self) -> None:

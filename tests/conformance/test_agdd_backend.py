@@ -344,6 +344,11 @@ def test_old_runs_are_vacuumed(persistence: Persistence) -> None:
         assert (done["dry_run"], done["runs_deleted"], done["events_deleted"]) == (False, 1, 1)
         assert done["cutoff"] is not None
         assert [run["run_id"] for run in await storage.list_runs()] == ["new"]
+        assert (await storage.vacuum(max_disk_mb=1_000))["runs_deleted"] == 0
+        assert (await storage.vacuum(max_disk_mb=0, dry_run=True))["runs_to_delete"] == 1
+        assert (await storage.vacuum(7, 0))["runs_deleted"] == 1
+        with pytest.raises(InvalidValueError):
+            await storage.vacuum(max_disk_mb="all")  # type: ignore[arg-type]
 
     awaiting(persistence, work)
 
@@ -352,8 +357,6 @@ def test_unsupported_calls_raise(persistence: Persistence) -> None:
     async def work(storage: CurioStorageBackend) -> None:
         assert storage.capabilities.lifecycle_policy
         assert not storage.capabilities.archive_artifacts
-        with pytest.raises(UnsupportedError, match="max_disk_mb"):
-            await storage.vacuum(max_disk_mb=7)
         with pytest.raises(NotImplementedError, match="no archive"):
             await storage.archive("s3://bucket/prefix")
 

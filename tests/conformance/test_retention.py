@@ -101,7 +101,9 @@ def test_a_dry_run_says_what_expires_and_changes_nothing(persistence: Persistenc
         "held": 0,
         "unfinished": 0,
         "runs_to_strip": 0,
+        "archived": 0,
         "bytes_freed": 0,
+        "advice": "",
     }
     done = persistence.lifecycle.expire("90d", pace=1)
     for name in ("runs", "events", "usage", "scores", "sessions", "trees", "held", "unfinished"):

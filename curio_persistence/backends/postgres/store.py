@@ -10,6 +10,7 @@ import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
+from shlex import quote
 from typing import Any
 
 from curio_persistence.backends.postgres import health, payloads
@@ -32,7 +33,7 @@ from curio_persistence.store.codecs import PICODOLLARS, encode_money, encode_tim
 from curio_persistence.store.filters import Bucket, Filter, Order, Select, Where
 from curio_persistence.store.query import Query, ReadRows
 from curio_persistence.store.table import Columns, Row, Table
-from curio_persistence.tables import ALL_TABLES
+from curio_persistence.tables import ALL_TABLES, EVENTS, RUNS, USAGE
 
 _STORED_TIME = 'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"'
 _SECONDS_TO_1970 = 62_135_596_800
@@ -203,6 +204,25 @@ class PostgresStore(PostgresCopy, PostgresQueries, PostgresBackup):
         return "%s * 0.000000000001" if column in _MONEY else "%s"
 
     # --- health, and what went wrong ----------------------------------------------------------
+
+    def average_size(self, table: Table[Any], sample: int) -> float:
+        name = self._qualified(table.name)
+        row = " + ".join(f"coalesce(pg_column_size({column}), 0)" for column in table.names)
+        [(average,)] = self._read(
+            f"SELECT coalesce(avg({row}), 0)::float8 FROM ("
+            f"(SELECT * FROM {name} ORDER BY id LIMIT %s) UNION ALL "
+            f"(SELECT * FROM {name} ORDER BY id DESC LIMIT %s)) sample",
+            (sample, sample),
+        )
+        return float(average)
+
+    def advice_on_space(self) -> str:
+        names = [self._qualified(table.name) for table in (RUNS, EVENTS, USAGE)]
+        commands = " ".join(f"-c {quote(f'REINDEX TABLE CONCURRENTLY {name}')}" for name in names)
+        return (
+            "No space went back to the disk: new records use it again. To make the indexes smaller "
+            f"while agents record: psql {commands}"
+        )
 
     def diagnose(self, *, deep: bool = False) -> list[HealthCheck]:
         [answer] = self._read(health.SERVER, ())

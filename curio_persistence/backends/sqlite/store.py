@@ -31,8 +31,6 @@ _LENGTHS = {(3_600, 0): len("2026-11-20T10"), (86_400, 0): len("2026-11-20")}
 _MIDNIGHT = "2026-11-20T00:00:00.000000+00:00"
 _SHORT = 0.01
 _PAGES = 50
-_LEFT = 50
-"""One page in so many may stay empty."""
 
 
 class SQLiteStore(SQLiteBatches, SQLiteBackup, SQLiteQueries, SQLiteHealth):
@@ -87,10 +85,14 @@ class SQLiteStore(SQLiteBatches, SQLiteBackup, SQLiteQueries, SQLiteHealth):
             with suppress(PersistenceError):
                 self._write("PRAGMA wal_checkpoint(PASSIVE)", ())
 
-    def release_space(self) -> int:
+    def used_bytes(self) -> int:
+        space = self._space()
+        return space.size - space.page_size * space.free
+
+    def release_space(self, leave: float = 0.02) -> int:
         space = self._space()
         # The next writes take empty pages before the file grows: some are left to them.
-        if space.auto_vacuum != INCREMENTAL or space.free * _LEFT <= space.pages:
+        if space.auto_vacuum != INCREMENTAL or space.free <= space.pages * leave:
             return 0
         until = time.monotonic() + _SHORT
         while time.monotonic() < until:
@@ -98,6 +100,11 @@ class SQLiteStore(SQLiteBatches, SQLiteBackup, SQLiteQueries, SQLiteHealth):
             for _ in range(_PAGES):
                 self._write("PRAGMA incremental_vacuum(1)", ())
         return (space.free - self._space().free) * space.page_size
+
+    def advice_on_space(self) -> str:
+        if self._space().auto_vacuum == INCREMENTAL:
+            return ""
+        return f"This file keeps its size until it is compacted: {self._command('compact')}"
 
     def compact(self) -> None:
         self._check_outside("compact()")

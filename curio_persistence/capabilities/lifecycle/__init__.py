@@ -7,58 +7,51 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
 from datetime import datetime, timedelta
 from itertools import islice
-from random import uniform
 from threading import Event
 from typing import Any
 
 from curio_persistence.capabilities.arguments import check_progress, checked_run_id
 from curio_persistence.capabilities.capability import Capability
 from curio_persistence.capabilities.deletions import audit
+from curio_persistence.capabilities.lifecycle.checking import check_clock as check_clock_of
+from curio_persistence.capabilities.lifecycle.checking import check_rounds
 from curio_persistence.capabilities.lifecycle.expiring import (
     Archiver,
     Expiry,
     Steps,
-    count_rows,
-    give_space_back,
     runs_of_sessions,
 )
 from curio_persistence.capabilities.lifecycle.policies import RetentionPolicy
 from curio_persistence.capabilities.lifecycle.report import ExpireReport
+from curio_persistence.capabilities.lifecycle.rounds import Rounds
 from curio_persistence.capabilities.lifecycle.settings import Lease, Settings
+from curio_persistence.capabilities.lifecycle.sizes import Sizes
 from curio_persistence.capabilities.lifecycle.stripping import Stripping
-from curio_persistence.capabilities.lifecycle.trees import Forest, Holds, Tree
+from curio_persistence.capabilities.lifecycle.trees import Counted, Forest, Holds, Tree, counted
 from curio_persistence.capabilities.windows import checked_length
 from curio_persistence.clock import Clock
 from curio_persistence.errors import (
+    ConfigurationError,
     InvalidValueError,
     PersistenceError,
-    StorageFullError,
-    UnavailableError,
-    UnsupportedError,
 )
 from curio_persistence.progress import Progress
 from curio_persistence.store.base import HealthCheck, Store
-from curio_persistence.store.codecs import decode_time, encode_time
-from curio_persistence.store.filters import Filter, Order, Where
-from curio_persistence.store.table import Table
-from curio_persistence.tables import EVENTS, RUNS, USAGE
+from curio_persistence.store.filters import Filter, Where, checked_count
+from curio_persistence.tables import RUNS, USAGE
 
 __all__ = ["EXPIRING", "ExpireReport", "Lifecycle", "RetentionPolicy"]
 
 EXPIRING = "expire"
-Counted = tuple[Tree, dict[str, int]]
-"""A tree, and the number of rows that it has in other tables."""
-
 _ARCHIVED = 20_000
 """About how many rows are archived together."""
 _AT_ONCE = 100
-"""The trees, or sessions, whose rows are counted by one query."""
+"""The sessions whose runs are counted by one query."""
 _SLOWEST = 0.001
-_LONG_AGO = timedelta(days=7)
-_ADVICE = "To expire runs each day: curio-persistence lifecycle"
+_DAY = timedelta(days=1)
 _WITH_CONTENT = (Filter("stripped", "is null"),)
-_JUMP = timedelta(days=366)
-"""A database that stored nothing for longer than this was rather opened with a wrong clock."""
+_LEAST_LEFT, _MOST_LEFT = 0.02, 0.1
+"""The share of empty pages that is left to the records of the next day."""
 
 
 class Lifecycle(Capability):
@@ -146,6 +139,7 @@ class Lifecycle(Capability):
         dry_run: bool = False,
         pace: float = 0.05,
         check_clock: bool = True,
+        allow_all: bool = True,
         progress: Progress | None = None,
         archiver: Archiver | None = None,
     ) -> ExpireReport:
@@ -161,26 +155,32 @@ class Lifecycle(Capability):
         which other writers may be kept waiting: 1 is as fast as possible. An expiry that was
         killed continues when it is called again; while another program expires, BusyError is
         raised. A database into which nothing was stored for a year is refused, unless
-        `check_clock` is False: its clock is probably wrong. With `dry_run` nothing is changed.
-        An `archiver` stores runs before they are deleted, and nothing else then; see
-        `archive_runs`.
+        `check_clock` is False: its clock is probably wrong. So is an expiry of all runs without
+        `allow_all`. With `dry_run` nothing is changed. An `archiver` stores runs before they are
+        deleted, and nothing else is deleted then; see `archive_runs`.
         """
         check_progress(progress)
         share, chosen = _checked_pace(pace), self._chosen(older_than, policies, default)
         report = ExpireReport(dry_run)
         if check_clock and any(policy.expires for policy in chosen):
-            self._check_clock()
+            check_clock_of(self._store, self._clock)
+        sizes = Sizes(self._store)
+        if any(policy.most_bytes is not None for policy in chosen):
+            sizes.measure()  # Before anything is stored, so that a dry run finds the same.
         if dry_run:
-            forest = self._forest(chosen)
+            forest = self._forest(chosen, sizes)
             self._plan(forest, report, progress)
             if archiver is None:
                 self._plan_rest(forest, chosen, report)
+            report.archived = 0 if archiver is None else report.runs
             return report
         with self._settings.lease(EXPIRING) as lease:
+            forest = self._forest(chosen, sizes, lease.keep)
+            if not allow_all and forest.takes_all():
+                raise self._refusal()
             self._audit(policies=[policy.to_dict() for policy in chosen])
-            steps = Steps(self._store, lease, share)
-            forest = self._forest(chosen, lease.keep)
             report.cutoff = forest.cutoff
+            steps = Steps(self._store, lease, share, self._share_left(report.cutoff))
             expiry = Expiry(self._store, self._clock, forest, steps, report, archiver)
             for group in self._groups(forest, archiver, lease):
                 self._delete(group, expiry, report, progress)
@@ -189,12 +189,67 @@ class Lifecycle(Capability):
                 for where in self._loose_calls(forest):
                     expiry.delete_calls(where)
                 self._strip(chosen, steps, lease, report)
-            report.bytes_freed = give_space_back(self._store, steps)
-            with steps.transaction():
-                self._audit(**report.to_dict())
-                told = {**report.to_dict(), "ended_at": self._clock.now().isoformat()}
-                self._settings.put("report", EXPIRING, told)
+            report.archived = 0 if archiver is None else report.runs
+            self._finish(steps, report)
         return report
+
+    def apply_retention(
+        self,
+        max_age_days: int = 90,
+        *,
+        dry_run: bool = False,
+        pace: float = 0.05,
+        check_clock: bool = True,
+        progress: Progress | None = None,
+    ) -> ExpireReport:
+        """Delete finished runs older than so many days, as `expire` does; 0 keeps all for ever."""
+        days = checked_count("max_age_days", max_age_days)
+        policies = [RetentionPolicy("max_age_days", checked_length("max_age_days", f"{days}d"))]
+        return self.expire(
+            policies=policies if days else [],
+            dry_run=dry_run,
+            pace=pace,
+            check_clock=check_clock,
+            progress=progress,
+        )
+
+    def vacuum(
+        self,
+        hot_days: int = 7,
+        max_disk_mb: int | None = None,
+        *,
+        dry_run: bool = False,
+        pace: float = 0.05,
+        check_clock: bool = True,
+        progress: Progress | None = None,
+    ) -> ExpireReport:
+        """Delete finished runs older than so many days, and more if the database is larger.
+
+        That is one policy, `keep` and `max_bytes`, in place of those that are stored.
+        """
+        days = checked_count("hot_days", hot_days)
+        megabytes = None if max_disk_mb is None else checked_count("max_disk_mb", max_disk_mb)
+        policy = RetentionPolicy(
+            "vacuum",
+            keep=checked_length("hot_days", f"{days}d"),
+            max_bytes=None if megabytes is None else megabytes * 1_000_000,
+        )
+        return self.expire(
+            policies=[policy],
+            dry_run=dry_run,
+            pace=pace,
+            check_clock=check_clock,
+            progress=progress,
+        )
+
+    def _finish(self, steps: Steps, report: ExpireReport) -> None:
+        """Return space to the disk, and store the report."""
+        report.bytes_freed = steps.give_space_back()
+        report.advice = self._store.advice_on_space() if report.runs else ""
+        with steps.transaction():
+            self._audit(**report.to_dict())
+            told = {**report.to_dict(), "ended_at": self._clock.now().isoformat()}
+            self._settings.put("report", EXPIRING, told)
 
     def _audit(self, **details: Any) -> None:
         audit(self._store, self._clock, EXPIRING, "", **details)
@@ -214,16 +269,36 @@ class Lifecycle(Capability):
             return _checked_policies(policies)
         return self.policies() or _checked_policies([] if default is None else [default])
 
+    def _refusal(self) -> ConfigurationError:
+        return ConfigurationError(
+            f"Nothing was deleted: the policies let all {self._store.count(RUNS):,} runs of "
+            f"{self._store.location} go. If that is right, pass allow_all=True (--yes)."
+        )
+
+    def _share_left(self, cutoff: datetime | None) -> float:
+        """Return the share of empty pages that about a day's records need."""
+        days = 0 if cutoff is None else (self._clock.now() - cutoff) // _DAY
+        return min(max(1 / (days or 1), _LEAST_LEFT), _MOST_LEFT)
+
     def _forest(
+        self,
+        policies: list[RetentionPolicy],
+        sizes: Sizes,
+        on_page: Callable[[], object] = lambda: None,
+    ) -> Forest:
+        return Forest(self._store, self._clock.now(), policies, self._held, sizes, on_page)
+
+    def _forest_of_content(
         self, policies: list[RetentionPolicy], on_page: Callable[[], object] = lambda: None
     ) -> Forest:
-        return Forest(self._store, self._clock.now(), policies, self._held, on_page)
+        of_content = [policy.of_content() for policy in policies]
+        return self._forest(of_content, Sizes(self._store), on_page)
 
     def _plan(self, forest: Forest, report: ExpireReport, progress: Progress | None) -> None:
         """Fill in the report of a dry run."""
         report.cutoff = forest.cutoff
         sessions: Counter[str] = Counter()
-        for tree, rows in self._counted(forest.expired()):
+        for tree, rows in counted(self._store, forest.expired()):
             report.trees += 1
             report.runs += len(tree.runs)
             report.events += rows["events"]
@@ -244,7 +319,7 @@ class Lifecycle(Capability):
         """Add to the report of a dry run what is deleted besides trees."""
         calls = (self._store.count(USAGE, where) for where in self._loose_calls(forest))
         report.usage += sum(calls)
-        contents = self._forest([policy.of_content() for policy in policies])
+        contents = self._forest_of_content(policies)
         report.stripped = sum(
             len(tree.runs)
             for tree in _each_once(contents.expired(_WITH_CONTENT, climb=True))
@@ -270,22 +345,17 @@ class Lifecycle(Capability):
     ) -> Iterator[Iterable[Counted]]:
         """Yield the expired trees; with an archiver, in groups that are in the archive."""
         if archiver is None:
-            yield self._counted(forest.expired())
+            yield counted(self._store, forest.expired())
             return
         left = forest.rooted_in(archiver.unfinished())
-        yield self._counted(tree for tree in left if forest.verdict(tree) == "expired")
+        expired = (tree for tree in left if forest.verdict(tree) == "expired")
+        yield counted(self._store, expired)
         archiver.done()
-        trees = self._counted(forest.expired())
+        trees = counted(self._store, forest.expired())
         while group := list(_of_size(trees, _ARCHIVED)):
             archiver.store([tree for tree, _ in group], lease)
             yield group
             archiver.done()
-
-    def _counted(self, trees: Iterable[Tree]) -> Iterator[Counted]:
-        """Yield trees, with the number of rows that each has in other tables."""
-        trees = iter(trees)
-        while some := list(islice(trees, _AT_ONCE)):
-            yield from zip(some, count_rows(self._store, some), strict=True)
 
     def _loose_calls(self, forest: Forest) -> Iterator[Where]:
         """Yield filters for the expired model calls that belong to no run, agent by agent."""
@@ -305,10 +375,12 @@ class Lifecycle(Capability):
         report: ExpireReport,
     ) -> None:
         """Remove the texts of trees that are old enough."""
-        forest = self._forest([policy.of_content() for policy in policies], lease.keep)
+        forest = self._forest_of_content(policies, lease.keep)
         stripping = Stripping(self._store, forest, steps)
         for tree in _each_once(forest.expired(_WITH_CONTENT, climb=True)):
             report.stripped += len(tree.runs) if stripping.strip(tree) else 0
+
+    # --- rounds -------------------------------------------------------------------------------
 
     def run_forever(
         self,
@@ -316,68 +388,40 @@ class Lifecycle(Capability):
         *,
         default: RetentionPolicy | None = None,
         pace: float = 0.05,
+        archive: Callable[[], ExpireReport] | None = None,
+        allow_all: bool = False,
         stop: Event | None = None,
         on_round: Callable[[ExpireReport | PersistenceError], object] | None = None,
     ) -> None:
         """Expire again and again, until the event `stop` is set.
 
-        A round begins `every` so often, or up to a tenth earlier, so that many programs do not
-        begin at once. Of several programs one works at a time. `on_round` is called with the report
-        of each round, or with the error that ended it, after which the next round tries again.
+        A round begins `every` so often, or up to a tenth earlier. Several programs may do so for
+        one database: each round is done by one of them. `archive` is called first in each, such as
+        `partial(archive_runs, persistence, "s3://bucket/prefix", older_than="7d")`; if it fails,
+        nothing expires. `on_round` is called with the report of each round, or with the error that
+        ended it, after which the next round tries again.
         """
         period = checked_length("every", every)
         if not period:
             raise InvalidValueError("every is longer than no time.", field="every")
-        stop = stop or Event()
-        while not stop.is_set():
-            try:
-                outcome: ExpireReport | PersistenceError = self.expire(default=default, pace=pace)
-            except (UnavailableError, UnsupportedError, StorageFullError) as error:
-                outcome = error
-            if on_round is not None:
-                on_round(outcome)
-            stop.wait(period.total_seconds() * uniform(0.9, 1))
+        stop, rounds = stop or Event(), Rounds(self._settings, self._clock, period)
+
+        def work() -> ExpireReport:
+            moved = None if archive is None else archive()
+            report = self.expire(default=default, pace=pace, allow_all=allow_all)
+            return report if moved is None else moved + report
+
+        with rounds.planned():
+            while not stop.is_set():
+                outcome = rounds.do(work)
+                if on_round is not None:
+                    on_round(outcome)
+                if not stop.is_set():
+                    rounds.wait(stop)
 
     def check(self) -> HealthCheck:
-        """Return what policies there are, and when runs last expired."""
-        count = len(self._settings.of("policy"))
-        policies = f"{count:,} policies" if count else "no policy is stored"
-        report = self._settings.of("report").get(EXPIRING)
-        if report is None:
-            if not count:
-                return HealthCheck("retention", "ok", f"{policies}: runs are kept for ever")
-            return HealthCheck("retention", "warning", f"{policies}, but none was used", _ADVICE)
-        ended = datetime.fromisoformat(report["ended_at"])
-        said = f"{policies}; {report['runs_deleted']:,} runs expired on {ended:%Y-%m-%d %H:%M} UTC"
-        if count and self._clock.now() - ended > _LONG_AGO:
-            return HealthCheck("retention", "warning", said, _ADVICE)
-        return HealthCheck("retention", "ok", said)
-
-    def _check_clock(self) -> None:
-        """Refuse to work if the clock is far ahead of all that is stored."""
-        newest = max(
-            filter(None, (self._newest(RUNS), self._newest(EVENTS), self._newest(USAGE))),
-            default=None,
-        )
-        now = self._clock.now()
-        if newest is not None and now - newest > _JUMP:
-            raise UnsupportedError(
-                f"Nothing was deleted: the clock says {now:%Y-%m-%d}, but the newest record is of "
-                f"{newest:%Y-%m-%d}. Set the clock right; if it is, pass check_clock=False "
-                "(--no-clock-check)."
-            )
-
-    def _newest(self, table: Table[Any]) -> datetime | None:
-        """Return the time of the newest row of a table that is older than a day.
-
-        Newer ones may have been stored under a wrong clock already.
-        """
-        yesterday = encode_time(self._clock.now() - timedelta(days=1))
-        newest = (Order(table.ages_by, descending=True), Order("id", descending=True))
-        old = (Filter(table.ages_by, "<", yesterday),)
-        columns = self._store.select(table, old, order=newest, limit=1)
-        stored = columns[table.names.index(table.ages_by)]
-        return decode_time(stored[0]) if stored else None
+        """Return what policies there are, when runs last expired, and when they will."""
+        return check_rounds(self._settings, self._clock, EXPIRING)
 
 
 def _of_size(trees: Iterator[Counted], rows: int) -> Iterator[Counted]:

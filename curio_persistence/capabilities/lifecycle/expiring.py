@@ -24,6 +24,8 @@ IdsByRun = dict[Table[Any], defaultdict[str, list[int]]]
 
 BATCH = 400
 """The rows that one transaction deletes."""
+_BATCHES = 5
+"""The batches after which space is returned: less than what a step returns becomes empty."""
 _LONGEST_PAUSE = 20.0
 """Seconds, less than a lease lasts."""
 
@@ -32,17 +34,41 @@ class Steps:
     """The transactions of an expiry.
 
     Each prolongs the lease. Writers may be kept waiting for a share of the time only: after each
-    transaction the thread sleeps for the rest of it.
+    transaction the thread sleeps for the rest of it. Every few of them, some empty pages go back
+    to the disk, up to the share of the file that is left for the next records.
     """
 
-    def __init__(self, store: Store, lease: Lease, share: float) -> None:
+    def __init__(self, store: Store, lease: Lease, share: float, left: float) -> None:
         self._store = store
         self._lease = lease
         self._idle = 1 / share - 1
+        self._left = left
+        self._done = 0
+        self._bytes_freed = 0
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """Do one step of the work in a transaction, then pause."""
+        with self._paced():
+            yield
+        self._done += 1
+        if self._idle and self._done % _BATCHES == 0:
+            self._release_space()
+
+    def give_space_back(self) -> int:
+        """Return empty pages to the disk, step by step; return how many bytes since the begin."""
+        while self._release_space():
+            pass
+        return self._bytes_freed
+
+    def _release_space(self) -> int:
+        with self._paced():
+            freed = self._store.release_space(self._left)
+        self._bytes_freed += freed
+        return freed
+
+    @contextmanager
+    def _paced(self) -> Iterator[None]:
         with self._store.transaction():
             self._lease.renew()
             begin = monotonic()  # Other writers wait for us from here on.
@@ -214,30 +240,3 @@ def runs_of_sessions(store: Store, sessions: Collection[str]) -> dict[str, int]:
     """Return how many runs each of the sessions has; those without a run are left out."""
     where = (Filter("session_id", "in", tuple(sessions)),)
     return dict(store.aggregate(RUNS, (COUNT,), where, group_by=("session_id",)))
-
-
-def count_rows(store: Store, trees: Sequence[Tree]) -> list[dict[str, int]]:
-    """Return how many rows of each table each tree has."""
-    ids = tuple(run.run_id for tree in trees for run in tree.runs)
-    where = (Filter("run_id", "in", ids),)
-    counts: dict[str, dict[str, int]] = {}
-    for name, table in (("events", EVENTS), ("usage", USAGE), ("scores", SCORES)):
-        groups = store.aggregate(table, (COUNT,), where, group_by=("run_id",))
-        counts[name] = dict(groups)
-    return [
-        {
-            name: sum(of_run.get(run.run_id, 0) for run in tree.runs)
-            for name, of_run in counts.items()
-        }
-        for tree in trees
-    ]
-
-
-def give_space_back(store: Store, steps: Steps) -> int:
-    """Return empty pages to the disk, step by step; return how many bytes."""
-    freed, step = 0, 1
-    while step:
-        with steps.transaction():
-            step = store.release_space()
-        freed += step
-    return freed

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from typing import Any
 
+from curio_persistence.capabilities.lifecycle.sizes import checked_bytes
 from curio_persistence.capabilities.windows import checked_length
 from curio_persistence.errors import InvalidValueError
 from curio_persistence.models import AgentRunStatus
@@ -23,10 +24,11 @@ class RetentionPolicy:
     """How long finished runs are kept, with all that belongs to them.
 
     `keep` is an age, counted from when a run finished: a timedelta, or text such as `"90d"`.
-    `max_runs` is how many runs are kept, the newest ones; child runs are not counted. With both, a
-    run is kept only if it passes both; with neither, for ever. `keep_content` is the age at which
-    texts are removed from runs, events, model calls and scores: numbers, names, statuses and times
-    stay until the run expires.
+    `max_runs` is how many runs are kept, the newest ones; child runs are not counted. `max_bytes`
+    is how large the database may be, a number or text such as `"500MB"`: the runs that finished
+    first go until it is no larger. With several, a run is kept only if it passes each; with none,
+    for ever. `keep_content` is the age at which texts are removed from runs, events, model calls
+    and scores: numbers, names, statuses and times stay until the run expires.
 
     The policy applies to runs of `agent_id`, with `status`, and with one of `tags`; each may be
     several, and None is any. The first run of a tree decides for all of it. Where several policies
@@ -41,6 +43,7 @@ class RetentionPolicy:
     agent_id: str | Collection[str] | None = None
     status: str | Collection[str] | None = None
     tags: str | Collection[str] | None = None
+    max_bytes: int | str | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name:
@@ -50,6 +53,8 @@ class RetentionPolicy:
                 object.__setattr__(self, name, checked_length(name, length))
         if self.max_runs is not None:
             object.__setattr__(self, "max_runs", checked_count("max_runs", self.max_runs))
+        if self.max_bytes is not None:
+            object.__setattr__(self, "max_bytes", checked_bytes("max_bytes", self.max_bytes))
         for condition in ("agent_id", "status", "tags"):
             object.__setattr__(self, condition, _checked(condition, getattr(self, condition)))
         if any(status in UNFINISHED for status in self.status or ()):
@@ -79,7 +84,9 @@ class RetentionPolicy:
 
     def of_content(self) -> RetentionPolicy:
         """Return the policy by which texts expire."""
-        return replace(self, keep=self.keep_content, max_runs=None, keep_content=None)
+        return replace(
+            self, keep=self.keep_content, max_runs=None, max_bytes=None, keep_content=None
+        )
 
     @property
     def age(self) -> timedelta | None:
@@ -88,9 +95,15 @@ class RetentionPolicy:
         return self.keep
 
     @property
+    def most_bytes(self) -> int | None:
+        """The size of a database above which runs expire."""
+        assert not isinstance(self.max_bytes, str)  # See __post_init__.
+        return self.max_bytes
+
+    @property
     def expires(self) -> bool:
         """True if the policy deletes runs or removes their texts."""
-        rules = (self.keep, self.max_runs, self.keep_content)
+        rules = (self.keep, self.max_runs, self.max_bytes, self.keep_content)
         return any(rule is not None for rule in rules)
 
     @property

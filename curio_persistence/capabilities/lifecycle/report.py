@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 _COUNTED = ("runs", "events", "usage", "scores", "sessions")
+_ADDED = ("trees", "stripped", "bytes_freed", "archived")
 
 
 @dataclass
@@ -16,8 +17,9 @@ class ExpireReport:
     `cutoff` is the time before which a run had finished to expire; None without a policy. `trees`
     are runs that no stored run started, each with its descendants; `sessions` those of which no
     run is left. `held` trees are kept by a legal hold only, `unfinished` ones because a run that
-    their first run started is not finished. `stripped` runs lost their texts only. `bytes_freed`
-    went back to the disk.
+    their first run started is not finished. `stripped` runs lost their texts only. Of the runs,
+    `archived` were moved into an archive. `bytes_freed` went back to the disk; `advice` says how
+    to free more.
     """
 
     dry_run: bool
@@ -32,6 +34,15 @@ class ExpireReport:
     unfinished: int = 0
     stripped: int = 0
     bytes_freed: int = 0
+    archived: int = 0
+    advice: str = ""
+
+    def __add__(self, following: ExpireReport) -> ExpireReport:
+        """Return the report of two steps of the same round."""
+        sums = {n: getattr(self, n) + getattr(following, n) for n in (*_COUNTED, *_ADDED)}
+        cutoff = max(filter(None, (self.cutoff, following.cutoff)), default=None)
+        advice = self.advice or following.advice
+        return replace(following, cutoff=cutoff, advice=advice, **sums)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as JSON has it: `runs_deleted`, or `runs_to_delete` in a dry run."""
@@ -44,5 +55,7 @@ class ExpireReport:
             "held": self.held,
             "unfinished": self.unfinished,
             f"runs_{'to_strip' if self.dry_run else 'stripped'}": self.stripped,
+            "archived": self.archived,
             "bytes_freed": self.bytes_freed,
+            "advice": self.advice,
         }

@@ -5,17 +5,21 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import Any, Literal, NamedTuple
 
 from curio_persistence.capabilities.lifecycle.policies import UNFINISHED, RetentionPolicy
+from curio_persistence.capabilities.lifecycle.sizes import Sizes
 from curio_persistence.store.base import Store
-from curio_persistence.store.codecs import encode_time
-from curio_persistence.store.filters import Filter, Order, Where
+from curio_persistence.store.codecs import decode_time, encode_time
+from curio_persistence.store.filters import COUNT, Filter, Order, Where
 from curio_persistence.store.query import position_of_last
 from curio_persistence.store.table import Columns
-from curio_persistence.tables import RUNS
+from curio_persistence.tables import EVENTS, RUNS, SCORES, USAGE
 
 _PAGE = 500
+_AT_ONCE = 100
+"""The trees whose rows are counted by one query."""
 _BY_FINISH = (Order("finished_at"), Order("id"))
 
 Verdict = Literal["kept", "unfinished", "held", "expired"]
@@ -66,6 +70,33 @@ class Tree(NamedTuple):
         return tuple(run.run_id for run in self.runs)
 
 
+Counted = tuple[Tree, dict[str, int]]
+"""A tree, and the number of rows that it has in other tables."""
+
+
+def counted(store: Store, trees: Iterable[Tree]) -> Iterator[Counted]:
+    """Yield trees, with the number of rows that each has in other tables."""
+    trees = iter(trees)
+    while some := list(islice(trees, _AT_ONCE)):
+        yield from zip(some, _count_rows(store, some), strict=True)
+
+
+def _count_rows(store: Store, trees: Sequence[Tree]) -> list[dict[str, int]]:
+    ids = tuple(run.run_id for tree in trees for run in tree.runs)
+    where = (Filter("run_id", "in", ids),)
+    counts: dict[str, dict[str, int]] = {}
+    for name, table in (("events", EVENTS), ("usage", USAGE), ("scores", SCORES)):
+        groups = store.aggregate(table, (COUNT,), where, group_by=("run_id",))
+        counts[name] = dict(groups)
+    return [
+        {
+            name: sum(of_run.get(run.run_id, 0) for run in tree.runs)
+            for name, of_run in counts.items()
+        }
+        for tree in trees
+    ]
+
+
 class Holds(NamedTuple):
     """Legal holds: runs, and tags of runs, that no policy deletes."""
 
@@ -89,6 +120,7 @@ class Forest:
         now: datetime,
         policies: Collection[RetentionPolicy],
         holds: Callable[[], Holds],
+        sizes: Sizes,
         on_page: Callable[[], object] = lambda: None,
     ) -> None:
         self._store = store
@@ -96,8 +128,10 @@ class Forest:
         self._policies = policies
         self._read_holds = holds
         self._holds = holds()
+        self._sizes = sizes
         self._on_page = on_page
         self._oldest_kept: dict[RetentionPolicy, tuple[str, int]] = {}
+        self._last_for_space: dict[RetentionPolicy, tuple[str, int]] = {}
         self.held = 0
         """Trees that only a hold keeps, among those walked so far."""
         self.unfinished = 0
@@ -108,7 +142,22 @@ class Forest:
         """The time before which a run has finished if it expires; None if none can."""
         by_count = [self._now for policy in self._policies if policy.max_runs is not None]
         ages = [policy.age for policy in self._policies if policy.age is not None]
-        return max([*by_count, *(_before(self._now, age) for age in ages)], default=None)
+        last = [self._last_for(policy)[0] or None for policy in self._policies]
+        ends = [end + timedelta(microseconds=1) for each in last if (end := decode_time(each))]
+        by_age = [_before(self._now, age) for age in ages]
+        return max([*by_count, *ends, *by_age], default=None)
+
+    def takes_all(self) -> bool:
+        """Return whether there are runs, and all of them expire."""
+        if self.cutoff is None:
+            return False
+        cutoff = encode_time(self.cutoff)
+        for rest in (Filter("finished_at", ">=", cutoff), Filter("finished_at", "is null")):
+            if self._store.select(RUNS, (rest,), limit=1)[0]:
+                return False
+        trees = self._finished(cutoff)
+        first = next(trees, None)
+        return first is not None and all(self.verdict(t) == "expired" for t in (first, *trees))
 
     def expired(self, where: Where = (), *, climb: bool = False) -> Iterator[Tree]:
         """Yield the trees that neither a policy nor a hold keeps, the first to finish first.
@@ -118,19 +167,23 @@ class Forest:
         """
         if self.cutoff is None:
             return
-        where = (Filter("finished_at", "<", encode_time(self.cutoff)), *where)
+        for tree in self._finished(encode_time(self.cutoff), where, climb=climb):
+            match self.verdict(tree):
+                case "expired":
+                    yield tree
+                case "held":
+                    self.held += 1
+                case "unfinished":
+                    self.unfinished += 1
+
+    def _finished(self, before: str, where: Where = (), *, climb: bool = False) -> Iterator[Tree]:
+        """Yield the trees whose roots have finished before a time, the first to finish first."""
+        where = (Filter("finished_at", "<", before), *where)
         after = None
         while True:
             columns = self._store.select(RUNS, where, order=_BY_FINISH, after=after, limit=_PAGE)
             runs = _members(columns)
-            for tree in self._trees_of(self._roots_of(runs) if climb else runs):
-                match self.verdict(tree):
-                    case "expired":
-                        yield tree
-                    case "held":
-                        self.held += 1
-                    case "unfinished":
-                        self.unfinished += 1
+            yield from self._trees_of(self._roots_of(runs) if climb else runs)
             if len(runs) < _PAGE:
                 return
             after = position_of_last(RUNS, _BY_FINISH, columns)
@@ -193,15 +246,55 @@ class Forest:
 
     def _is_over(self, policy: RetentionPolicy, tree: Tree) -> bool:
         """Return whether a policy does not keep a tree any more."""
-        if policy.age is not None:
-            cutoff = encode_time(_before(self._now, policy.age))
-            if all((run.finished_at or "") < cutoff for run in tree.runs):
-                return True
+        return (
+            self._is_too_old(policy, tree)
+            or self._is_one_too_many(policy, tree)
+            or _end_of(tree) <= self._last_for(policy)
+        )
+
+    def _is_too_old(self, policy: RetentionPolicy, tree: Tree) -> bool:
+        if policy.age is None:
+            return False
+        cutoff = encode_time(_before(self._now, policy.age))
+        return all((run.finished_at or "") < cutoff for run in tree.runs)
+
+    def _is_one_too_many(self, policy: RetentionPolicy, tree: Tree) -> bool:
         if policy.max_runs is None:
             return False
         if policy not in self._oldest_kept:
             self._oldest_kept[policy] = self._oldest_kept_by(policy, policy.max_runs)
         return (tree.root.created_at, tree.root.id) < self._oldest_kept[policy]
+
+    def _last_for(self, policy: RetentionPolicy) -> tuple[str, int]:
+        """Return end and id of the last root that goes so that the database is small enough."""
+        if policy not in self._last_for_space:
+            most = policy.most_bytes
+            excess = 0 if most is None else self._sizes.used - most
+            self._last_for_space[policy] = self._last_within(policy, excess)
+        return self._last_for_space[policy]
+
+    def _last_within(self, policy: RetentionPolicy, excess: float) -> tuple[str, int]:
+        """Return end and id of the last root that a policy lets go to free so many bytes.
+
+        What has expired by its age anyway is freed too.
+        """
+        last = ("", 0)
+        trees = self._finished(encode_time(self._now)) if excess > 0 else iter(())
+        for tree, rows in counted(self._store, filter(self._can_go, trees)):
+            policies = self._deciding(tree.root)
+            if policy in policies:
+                last = _end_of(tree)
+            elif not policies or not all(self._is_too_old(each, tree) for each in policies):
+                continue
+            excess -= self._sizes.of({"runs": len(tree.runs), **rows})
+            if excess <= 0:
+                break
+        return last
+
+    def _can_go(self, tree: Tree) -> bool:
+        """Return whether a tree has finished and is not on hold."""
+        finished = all(run.is_finished for run in tree.runs)
+        return finished and not any(map(self._holds.keep, tree.runs))
 
     def _oldest_kept_by(self, policy: RetentionPolicy, left: int) -> tuple[str, int]:
         """Return creation time and id of the oldest of so many runs that a policy keeps.
@@ -267,6 +360,10 @@ class Forest:
                     trees[root_of[child.run_id]].append(child)
                     level.append(child.run_id)
         return (Tree(tuple(tree)) for tree in trees.values())
+
+
+def _end_of(tree: Tree) -> tuple[str, int]:
+    return (tree.root.finished_at or "", tree.root.id)
 
 
 def _most_conditions(policies: Iterable[RetentionPolicy]) -> list[RetentionPolicy]:
