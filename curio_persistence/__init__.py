@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from curio_persistence.capabilities.totals import RunTotals, UsageTotals
     from curio_persistence.capabilities.transfers.hashes import RunHash
     from curio_persistence.config import DatabaseConfig
-    from curio_persistence.config.retention import retention_from_env
+    from curio_persistence.config.lifecycle import LifecycleConfig
     from curio_persistence.config.settings import Setting
     from curio_persistence.errors import (
         AccessDeniedError,
@@ -95,6 +95,7 @@ __all__ = [
     "InvalidValueError",
     "LLMCall",
     "Level",
+    "LifecycleConfig",
     "MetricPoint",
     "NotFoundError",
     "NullPersistence",
@@ -138,7 +139,6 @@ __all__ = [
     "open_archive",
     "restore_backup",
     "restore_runs",
-    "retention_from_env",
     "tool",
 ]
 __version__ = "0.1.0"
@@ -157,7 +157,7 @@ if not TYPE_CHECKING:  # Type checkers see the names above, and no others.
         "capabilities.lifecycle": "ExpireReport RetentionPolicy",
         "capabilities.totals": "RunTotals UsageTotals",
         "config": "DatabaseConfig",
-        "config.retention": "retention_from_env",
+        "config.lifecycle": "LifecycleConfig",
         "errors": (
             "AccessDeniedError BusyError ClosedError ConfigurationError ConflictError "
             "CorruptDatabaseError InvalidValueError NotFoundError PersistenceError "

@@ -12,11 +12,11 @@ from curio_persistence.config.settings import (
     LIBPQ,
     OWN_URL,
     SERVER_VARIABLES,
-    ConfigSource,
+    Given,
     Setting,
     Settings,
     base_scheme,
-    sources,
+    given_or_set,
 )
 from curio_persistence.errors import ConfigurationError, UnsupportedError
 from curio_persistence.recording import switch
@@ -63,8 +63,6 @@ _OF_OTHER_CLIENTS = frozenset(
     )
 )
 """Parameters of a PostgreSQL URL that tune another program's pool or statements: passed by."""
-
-Given = Mapping[str, Mapping[str, str]]
 
 _told: set[str] = set()
 
@@ -113,7 +111,7 @@ class DatabaseConfig:
         `given` are variables that arguments set, by the argument's name. They come before
         everything else: `{"--url": {"CURIO_DATABASE_URL": "memory://"}}`.
         """
-        return cls._resolve(_settings(environ, dotenv, given))[0]
+        return cls._resolve(given_or_set(environ, dotenv, given))[0]
 
     @classmethod
     def explain(
@@ -126,7 +124,7 @@ class DatabaseConfig:
         """Return each value of `from_env` and its source, then what is set but ignored, and why."""
         from curio_persistence.config.explanation import Explanation
 
-        settings = _settings(environ, dotenv, given)
+        settings = given_or_set(environ, dotenv, given)
         config, used = cls._resolve(settings)
         beside = {name: getattr(config, name) for name in _VARIABLES_BESIDE.values()}
         if config.db_type != "postgres":
@@ -319,13 +317,6 @@ _COMPLETING = {
     for variable in ("DB_PASSWORD", "DB_SCHEMA", "DB_MIN_CONNECTIONS", "DB_MAX_CONNECTIONS")
 }
 _NUMBERS = ("DB_PORT", "DB_MIN_CONNECTIONS", "DB_MAX_CONNECTIONS")
-
-
-def _settings(environ: Mapping[str, str] | None, dotenv: bool, given: Given | None) -> Settings:
-    arguments = [
-        ConfigSource(name, set_by, is_argument=True) for name, set_by in (given or {}).items()
-    ]
-    return Settings([*arguments, *sources(environ, dotenv=dotenv)])
 
 
 def _said_in(url: str) -> set[str]:

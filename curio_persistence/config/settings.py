@@ -16,7 +16,14 @@ SERVER_VARIABLES = ("DB_HOST", "DB_PORT", "DB_NAME", "DB_USER")
 OWN_URL, HOSTS_URL = "CURIO_DATABASE_URL", "DATABASE_URL"
 _NAMING = (OWN_URL, "DB_TYPE", "DB_PATH", *SERVER_VARIABLES, HOSTS_URL)
 """The variables that name a database, by rank. All others only complete what these name."""
+STORAGE_PREFIXES = ("CURIO_", "AGDD_STORAGE_", "MAGSAG_STORAGE_")
+"""The beginnings of the names of settings that AGDD and MAGSAG have too, by rank."""
+DESTINATION = "archive_destination"
 _SCHEMES = frozenset(("sqlite", "postgres", "postgresql", "memory"))
+
+
+Given = Mapping[str, Mapping[str, str]]
+"""Variables that arguments set, by the argument's name."""
 
 
 class Libpq(NamedTuple):
@@ -109,6 +116,14 @@ class Settings:
         return self._first[name].describe(name)
 
 
+def given_or_set(environ: Mapping[str, str] | None, dotenv: bool, given: Given | None) -> Settings:
+    """Return what arguments give, and then what the environment or the nearest `.env` sets."""
+    arguments = [
+        ConfigSource(name, set_by, is_argument=True) for name, set_by in (given or {}).items()
+    ]
+    return Settings([*arguments, *sources(environ, dotenv=dotenv)])
+
+
 def base_scheme(url: str) -> str:
     """Return a URL's scheme without a driver: `postgresql` of `postgresql+psycopg2://…`."""
     return url.partition("://")[0].partition("+")[0]
@@ -135,12 +150,14 @@ def _dotenv() -> list[ConfigSource]:
 
 
 def _with_paths_from(folder: Path, variables: dict[str, str]) -> dict[str, str]:
-    """Return variables in which relative names of SQLite files begin at a folder."""
+    """Return variables in which relative names of files and folders begin at a folder."""
     from urllib.parse import quote
 
     anchored = dict(variables)
-    if _is_relative(path := variables.get("DB_PATH", "")):
-        anchored["DB_PATH"] = str(folder / path)
+    for name in ("DB_PATH", *(prefix + DESTINATION.upper() for prefix in STORAGE_PREFIXES)):
+        path = variables.get(name, "")
+        if "://" not in path and _is_relative(path):
+            anchored[name] = str(folder / path)
     for name in (OWN_URL, HOSTS_URL):
         scheme, _, path = variables.get(name, "").partition(":///")
         if scheme.partition("+")[0] == "sqlite" and _is_relative(path):

@@ -24,6 +24,21 @@ def test_runs_go_and_come_back(program: Program, recorded: str) -> None:
     assert program("restore", "old", "run-4711", *of).code == 3
 
 
+def test_the_environment_says_where_and_when(program: Program, agents_db: str) -> None:
+    variables = {"CURIO_ARCHIVE_DESTINATION": "old", "CURIO_HOT_DAYS": "36500"}
+    assert program("archive", "--yes", **variables).json()["runs_to_delete"] == 0
+    del variables["CURIO_HOT_DAYS"]
+    planned = program("archive", "--dry-run", **variables)
+    assert "4 runs to move that finished before" in planned.said
+    assert (planned.json()["runs_to_delete"], planned.json()["archived"]) == (4, 4)
+    assert not (program.folder / "old").exists()
+    done = program("archive", "--yes", "--pace", "1", **variables)
+    assert "4 runs moved that finished before" in done.said
+    assert "They are in old." in done.said
+    nowhere = program("archive", "--yes", CURIO_ARCHIVE_ENABLED="0", **variables)
+    assert (nowhere.code, "CURIO_ARCHIVE_DESTINATION" in nowhere.said) == (2, True)
+
+
 def test_erased_runs_are_gone(program: Program, agents_db: str) -> None:
     program("archive", "old", "--older-than", "0s", "--pace", "1", "--yes")
     assert program("erase", "old", "run-42", "--dry-run").code == 0

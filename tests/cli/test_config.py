@@ -32,6 +32,11 @@ def test_a_person_sees_the_source_of_settings_and_which_are_ignored(program: Pro
         ["redactor", "–", "default"],
         ["capture_content", "full", "default"],
         ["disabled", "True", "environment:", "CURIO_DISABLED"],
+        ["retention_days", "–", "default"],
+        ["max_disk_mb", "–", "default"],
+        ["hot_days", "7", "default"],
+        ["archive_enabled", "False", "default"],
+        ["archive_destination", "–", "default"],
         [],
         ["SETTING", "VALUE", "FROM", "NOT", "USED,", "BECAUSE"],
         ["db_host", "db", "environment:", "DB_HOST", "sqlite", "has", "none"],
@@ -86,3 +91,14 @@ def test_an_invalid_setting_exits_with_2(program: Program) -> None:
     ended = program("config", DB_TYPE="mysql")
     assert (ended.code, ended.out) == (2, "")
     assert "DB_TYPE is sqlite, postgres, memory or null" in ended.said
+
+
+def test_it_tells_how_long_runs_are_kept(program: Program) -> None:
+    variables = {"CURIO_HOT_DAYS": "9", "RETENTION_DAYS": "90", "AGDD_STORAGE_RETENTION_DAYS": "30"}
+    settings = program("config", **variables).json()
+    kept = {s["name"]: (s["value"], s["source"]) for s in settings if not s["unused"]}
+    assert kept["hot_days"] == (9, "environment: CURIO_HOT_DAYS")
+    assert kept["retention_days"] == (30, "environment: AGDD_STORAGE_RETENTION_DAYS")
+    assert [s["source"] for s in settings if s["unused"]] == ["environment: RETENTION_DAYS"]
+    wrong = program("config", CURIO_HOT_DAYS="never")
+    assert (wrong.code, "CURIO_HOT_DAYS is a whole number of days" in wrong.said) == (2, True)

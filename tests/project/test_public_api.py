@@ -64,6 +64,7 @@ NAMES = [
     "InvalidValueError",
     "LLMCall",
     "Level",
+    "LifecycleConfig",
     "MetricPoint",
     "NotFoundError",
     "NullPersistence",
@@ -107,7 +108,6 @@ NAMES = [
     "open_archive",
     "restore_backup",
     "restore_runs",
-    "retention_from_env",
     "tool",
 ]
 TEN = {

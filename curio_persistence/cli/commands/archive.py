@@ -1,13 +1,16 @@
 """Move finished runs that no retention policy keeps into an archive.
 
 DESTINATION is a directory, or the URL of an object store, as s3://bucket/prefix; its credentials
-are in the environment (AWS_ACCESS_KEY_ID and so on). Runs are written as Parquet files and read
-back before they are deleted. restore brings them back. Otherwise this is what expire does.
+are in the environment (AWS_ACCESS_KEY_ID and so on). Without it, CURIO_ARCHIVE_DESTINATION says
+where, and CURIO_HOT_DAYS how many days after their end runs are moved (7). Runs are written as
+Parquet files and read back before they are deleted. restore brings them back. Otherwise this is
+what expire does.
 """
 
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from curio_persistence.cli.arguments.consent import agreed
@@ -16,6 +19,7 @@ from curio_persistence.cli.commands import expire
 from curio_persistence.cli.exit_codes import OK
 from curio_persistence.cli.terminal.output import Output, say
 from curio_persistence.cli.terminal.progress import progress_line
+from curio_persistence.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from curio_persistence import ExpireReport, Persistence
@@ -28,30 +32,54 @@ EXAMPLES = """\
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("destination", metavar="DESTINATION", help="a directory or a URL")
+    parser.add_argument(
+        "destination", metavar="DESTINATION", nargs="?", help="a directory or a URL"
+    )
     expire.add_arguments(parser)
 
 
 def run(options: Namespace, output: Output) -> int:
+    if options.destination is None:
+        _take_destination(options)
     with open_for_reading(options) as persistence:
-        report = expire.plan(persistence, options)
+        if options.older_than is None:
+            expire.tell_policies(persistence)
+        report = _archive(persistence, options, "Looking", dry_run=True)
+        expire.tell_plan(persistence, report, moves=True)
     if report.runs and agreed(options, f"Move them to {options.destination}?"):
         with open_for_work(options) as persistence:
-            report = _archive(persistence, options)
-        expire.tell(persistence.location, report)
+            report = _archive(persistence, options, "Archiving")
+        expire.tell(persistence.location, report, moves=True)
         say(f"They are in {options.destination}.")
     if not output.for_people:
         output.json(report.to_dict())
     return OK
 
 
-def _archive(persistence: Persistence, options: Namespace) -> ExpireReport:
+def _take_destination(options: Namespace) -> None:
+    """Take the destination of the environment, and the age that it gives."""
+    from curio_persistence import LifecycleConfig
+
+    config = LifecycleConfig.from_env()
+    if config.archive_destination is None:
+        raise ConfigurationError(
+            "Say where: archive DESTINATION, or set CURIO_ARCHIVE_DESTINATION."
+        )
+    options.destination = config.archive_destination
+    if options.older_than is None:
+        options.older_than = timedelta(days=config.hot_days)
+
+
+def _archive(
+    persistence: Persistence, options: Namespace, label: str, *, dry_run: bool = False
+) -> ExpireReport:
     from curio_persistence import archive_runs
 
-    with progress_line("Archiving") as progress:
+    with progress_line(label) as progress:
         return archive_runs(
             persistence,
             options.destination,
+            dry_run=dry_run,
             progress=progress,
             **expire.choice(persistence, options),
         )

@@ -1,5 +1,7 @@
 """Show which database is used, where each setting comes from, and which settings are ignored.
 
+The last settings say how long runs are kept, and where they are moved: see lifecycle.
+
 Nothing is opened, and no password is shown. As JSON, a list of settings: `name`, `value`, `source`,
 and for what is not in force `unused`, the reason.
 """
@@ -32,9 +34,9 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(options: Namespace, output: Output) -> int:
-    from curio_persistence import DatabaseConfig
+    from curio_persistence import DatabaseConfig, LifecycleConfig
 
-    settings = DatabaseConfig.explain(given=given_by(options))
+    settings = [*DatabaseConfig.explain(given=given_by(options)), *LifecycleConfig.explain()]
     if output.for_people:
         _show(settings, output)
     else:

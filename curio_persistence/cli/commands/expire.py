@@ -1,9 +1,9 @@
 """Delete finished runs that no retention policy keeps, with all that belongs to them.
 
 Without --older-than the stored policies decide (see: curio-persistence retention), or else
-CURIO_RETENTION_DAYS. A run goes together with the runs that it started, and only when all of them
-are finished and old enough. Statistics and totals keep their numbers, and other programs that have
-copies find a tombstone. Empty space goes back to the disk (SQLite).
+CURIO_RETENTION_DAYS and CURIO_MAX_DISK_MB. A run goes together with the runs that it started, and
+only when all of them are finished and old enough. Statistics and totals keep their numbers, and
+other programs that have copies find a tombstone. Empty space goes back to the disk (SQLite).
 
 Other programs may write meanwhile: they wait for a twentieth of the time at most, or for the share
 that --pace gives. An expiry that was killed continues when it is started again.
@@ -86,10 +86,15 @@ def plan(persistence: Persistence, options: Namespace) -> ExpireReport:
         report = persistence.lifecycle.expire(
             dry_run=True, progress=progress, **choice(persistence, options)
         )
-    tell(persistence.location, report)
+    tell_plan(persistence, report)
+    return report
+
+
+def tell_plan(persistence: Persistence, report: ExpireReport, *, moves: bool = False) -> None:
+    """Say what would be deleted, or moved."""
+    tell(persistence.location, report, moves=moves)
     if report.runs and report.runs == persistence.count_agent_runs():
         say("These are all runs of the database.")
-    return report
 
 
 def choice(persistence: Persistence, options: Namespace) -> dict[str, Any]:
@@ -104,9 +109,9 @@ def choice(persistence: Persistence, options: Namespace) -> dict[str, Any]:
 
 def default_policy(persistence: Persistence) -> RetentionPolicy | None:
     """Return the policy of the environment; refuse to go on without any."""
-    from curio_persistence import retention_from_env
+    from curio_persistence import LifecycleConfig
 
-    policy = retention_from_env()
+    policy = LifecycleConfig.from_env().policy
     if policy is None and not persistence.lifecycle.policies():
         raise ConfigurationError(
             "No policy is set: pass --older-than, set CURIO_RETENTION_DAYS, or store one: "
@@ -122,13 +127,17 @@ def tell_policies(persistence: Persistence) -> None:
         say(f"Policy {policy.name}: {told(policy.to_dict())}.")
 
 
-def tell(place: str, report: ExpireReport) -> None:
-    """Say what a report says."""
-    done = "to delete" if report.dry_run else "deleted"
+def tell(place: str, report: ExpireReport, *, moves: bool = False) -> None:
+    """Say what a report says; `moves` is True for one of an archive."""
+    moves = moves or 0 < report.archived == report.runs
+    words = ("to move", "moved") if moves else ("to delete", "deleted")
+    done = words[0] if report.dry_run else words[1]
     parts = (("events", report.events), ("model calls", report.usage), ("scores", report.scores))
     with_them = ", ".join(f"{count:,} {name}" for name, count in parts if count)
     finished = f" that finished before {report.cutoff:%Y-%m-%d %H:%M} UTC" if report.cutoff else ""
     say(f"{place}: {report.runs:,} runs {done}{finished}{with_them and f', with {with_them}'}.")
+    if report.archived and not moves:
+        say(f"{report.archived:,} of them are in the archive.")
     if report.stripped:
         say(f"{report.stripped:,} runs {'lose' if report.dry_run else 'lost'} their texts only.")
     if report.sessions:
@@ -139,5 +148,7 @@ def tell(place: str, report: ExpireReport) -> None:
         say(f"{report.unfinished:,} trees of runs are kept because a run in them is not finished.")
     if not report.dry_run and report.bytes_freed:
         say(f"{report.bytes_freed / 1e6:,.1f} MB went back to the disk.")
-    elif not report.dry_run and report.runs:
-        say("New records use the space again. To give it back to the disk instead: compact.")
+    elif report.runs and not report.dry_run and not report.advice:
+        say("New records use the space again.")
+    if report.advice:
+        say(report.advice)

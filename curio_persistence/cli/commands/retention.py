@@ -28,13 +28,14 @@ if TYPE_CHECKING:
 EXAMPLES = """\
   curio-persistence retention
   curio-persistence retention set default --keep 90d --keep-content 14d
+  curio-persistence retention set default --keep 90d --max-bytes 20GB
   curio-persistence retention set failures --keep 52w --status error --status timeout
   curio-persistence retention hold case-7 --run run-42 --reason 'see the lawyers'
   curio-persistence retention release case-7
 """
 
 _OPTIONS = {
-    "set": {"keep", "max_runs", "keep_content", "forever", "agent", "status", "tag"},
+    "set": {"keep", "max_runs", "max_bytes", "keep_content", "forever", "agent", "status", "tag"},
     "hold": {"run", "tag", "reason"},
 }
 _ACTIONS = ("list", "set", "remove", "hold", "release")
@@ -57,6 +58,11 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--forever", action="store_true", help="never delete runs, an exception from other policies"
     )
     parser.add_argument("--max-runs", metavar="N", type=count, help="how many runs, the newest")
+    parser.add_argument(
+        "--max-bytes",
+        metavar="SIZE",
+        help="how large the database may be (500MB, 2GiB): the oldest runs go first",
+    )
     parser.add_argument(
         "--keep-content",
         metavar="TIME",
@@ -91,13 +97,14 @@ def _check(options: Namespace) -> None:
     if unfit := given - _OPTIONS.get(action, set()):
         names = ", ".join(f"--{name.replace('_', '-')}" for name in sorted(unfit))
         raise ConfigurationError(f"retention {action} does not take {names}.")
-    ends = options.keep is not None or options.max_runs is not None
+    ends = any(x is not None for x in (options.keep, options.max_runs, options.max_bytes))
     if action == "set" and (
         (options.forever and ends)
         or not (options.forever or ends or options.keep_content is not None)
     ):
         raise ConfigurationError(
-            "Say how long: --keep 90d, --max-runs 1000 or --forever; and --keep-content 14d."
+            "Say how long: --keep 90d, --max-runs 1000, --max-bytes 20GB or --forever; and "
+            "--keep-content 14d."
         )
 
 
@@ -121,9 +128,9 @@ def _list(persistence: Persistence, output: Output) -> int:
 
 def _tell_default() -> None:
     """Say what holds without a stored policy."""
-    from curio_persistence import retention_from_env
+    from curio_persistence import LifecycleConfig
 
-    default = retention_from_env()
+    default = LifecycleConfig.from_env().policy
     rule = f"{default.name} says: {told(default.to_dict())}" if default else "all runs are kept"
     say(f"No policy is stored: {rule}.")
 
@@ -135,6 +142,8 @@ def told(policy: dict[str, Any]) -> str:
         said.append(f"until {_length(int(policy['keep_seconds']))} after their end")
     if "max_runs" in policy:
         said.append(f"while they are among the newest {policy['max_runs']:,}")
+    if "max_bytes" in policy:
+        said.append(f"while the database is no larger than {policy['max_bytes'] / 1e6:,.1f} MB")
     texts = ""
     if "keep_content_seconds" in policy:
         texts = f", their texts for {_length(int(policy['keep_content_seconds']))}"
@@ -160,6 +169,7 @@ def _change(persistence: Persistence, options: Namespace) -> int:
             name,
             keep=options.keep,
             max_runs=options.max_runs,
+            max_bytes=options.max_bytes,
             keep_content=options.keep_content,
             agent_id=options.agent,
             status=options.status,
