@@ -53,31 +53,9 @@ class LifecycleConfig:
         `AGDD_STORAGE_` or `MAGSAG_STORAGE_`, and `RETENTION_DAYS`, are understood too.
         """
         found = _Found(given_or_set(environ, dotenv, given))
-        days, megabytes = found.value("retention_days"), found.value("max_disk_mb")
-        policy = None
-        if days or megabytes:
-            policy = RetentionPolicy(
-                found.variable("retention_days" if days else "max_disk_mb"),
-                keep=timedelta(days=days) if days else None,
-                max_bytes=megabytes * _MEGABYTE if megabytes else None,
-            )
         hot_days = found.value("hot_days") or cls.hot_days
-        destination = found.value("archive_destination")
-        enabled = found.value("archive_enabled")
-        if enabled and destination is None:
-            raise ConfigurationError(
-                f"{found.variable('archive_enabled')} is set, but not where runs are moved: set "
-                "CURIO_ARCHIVE_DESTINATION, such as s3://bucket/prefix."
-            )
-        if destination is None or enabled is False:
-            return cls(policy, hot_days, megabytes)
-        if days and days < hot_days:
-            raise ConfigurationError(
-                f"{found.variable('retention_days')}={days} would delete runs before they are "
-                f"moved to {_shown(DESTINATION, destination)}, {hot_days} days after their end: set "
-                f"CURIO_HOT_DAYS to {days} at most."
-            )
-        return cls(policy, hot_days, megabytes, destination)
+        megabytes = found.value("max_disk_mb")
+        return cls(_policy(found), hot_days, megabytes, _destination(found, hot_days))
 
     @classmethod
     def explain(
@@ -174,6 +152,38 @@ class _Found:
                     if value and used and not is_used:
                         why = f"{self._settings.source(used)} comes first"
                         yield Setting(name, _shown(name, value), source.describe(variable), why)
+
+
+def _policy(found: _Found) -> RetentionPolicy | None:
+    """Return the policy that is named after the variable that sets it."""
+    days, megabytes = found.value("retention_days"), found.value("max_disk_mb")
+    if not days and not megabytes:
+        return None
+    return RetentionPolicy(
+        found.variable("retention_days" if days else "max_disk_mb"),
+        keep=timedelta(days=days) if days else None,
+        max_bytes=megabytes * _MEGABYTE if megabytes else None,
+    )
+
+
+def _destination(found: _Found, hot_days: int) -> str | None:
+    """Return where runs are moved; refuse a policy that deletes them before."""
+    destination, enabled = found.value("archive_destination"), found.value("archive_enabled")
+    if enabled and destination is None:
+        raise ConfigurationError(
+            f"{found.variable('archive_enabled')} is set, but not where runs are moved: set "
+            "CURIO_ARCHIVE_DESTINATION, such as s3://bucket/prefix."
+        )
+    if destination is None or enabled is False:
+        return None
+    days = found.value("retention_days")
+    if days and days < hot_days:
+        raise ConfigurationError(
+            f"{found.variable('retention_days')}={days} would delete runs before they are moved to "
+            f"{_shown(DESTINATION, destination)}, {hot_days} days after their end: set "
+            f"CURIO_HOT_DAYS to {days} at most."
+        )
+    return str(destination)
 
 
 def _shown(name: str, value: Any) -> Any:
