@@ -236,14 +236,18 @@ class Store(ABC):
         return int(count)
 
     def select_columns(
-        self, table: Table[Any], columns: tuple[GroupKey, ...], where: Where = ()
+        self,
+        table: Table[Any],
+        columns: tuple[GroupKey, ...],
+        where: Where = (),
+        limit: int | None = None,
     ) -> list[tuple[Any, ...]]:
-        """Return the stored values of some columns of each row that matches, in any order.
+        """Return the stored values of some columns of the rows that match, or of any `limit`.
 
         They may be internal columns, which no record shows, and buckets of a column of times.
         """
         groups = self.aggregate(table, (COUNT,), where, group_by=columns)
-        return [group[:-1] for group in groups for _ in range(group[-1])]
+        return [group[:-1] for group in groups for _ in range(group[-1])][:limit]
 
     @abstractmethod
     def update(

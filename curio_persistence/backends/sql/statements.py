@@ -142,9 +142,12 @@ class SQLStatements(TransactionalStore):
     def _csv_text(self, query: Query) -> str:
         """Return a statement for the CSV of so many rows; see `results.csv`."""
 
-    def _columns_text(self, table: Table[Any], columns: tuple[GroupKey, ...], where: Where) -> str:
+    def _columns_text(
+        self, table: Table[Any], columns: tuple[GroupKey, ...], where: Where, limited: bool
+    ) -> str:
         names = ", ".join(map(self._grouped_by, columns))
-        return f"SELECT {names} FROM {self._table(table)}{self._where_text(where)}"
+        limit = f" LIMIT {self.placeholder}" if limited else ""
+        return f"SELECT {names} FROM {self._table(table)}{self._where_text(where)}{limit}"
 
     def _where_text(self, where: Where, after: tuple[Order, ...] = ()) -> str:
         """Return the conditions; `after` is the order in which the rows follow a position."""

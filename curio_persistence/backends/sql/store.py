@@ -270,10 +270,15 @@ class SQLStore(SQLStatements):
         )
 
     def select_columns(
-        self, table: Table[Any], columns: tuple[GroupKey, ...], where: Where = ()
+        self,
+        table: Table[Any],
+        columns: tuple[GroupKey, ...],
+        where: Where = (),
+        limit: int | None = None,
     ) -> Rows:
-        sql = self._text(self._columns_text, table, columns, shape(where))
-        return self._with_starts(columns, self._read(sql, self._values(where)))
+        sql = self._text(self._columns_text, table, columns, shape(where), limit is not None)
+        params = self._values(where) + (() if limit is None else (limit,))
+        return self._with_starts(columns, self._read(sql, params))
 
     @abstractmethod
     def _newness(self, table: Table[Any]) -> tuple[str, Params]:

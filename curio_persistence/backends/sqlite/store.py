@@ -42,6 +42,8 @@ class SQLiteStore(SQLiteBatches, SQLiteBackup, SQLiteQueries, SQLiteHealth):
 
     def __init__(self, path: str | os.PathLike[str], **options: Any) -> None:
         super().__init__(path, **options)
+        self._checkpointed = 0
+        """The changed rows of the writer at the last checkpoint of a long job."""
         self._search_index = SQLiteSearchIndex(self._read, self._write, self._qualified)
 
     def __repr__(self) -> str:
@@ -79,11 +81,17 @@ class SQLiteStore(SQLiteBatches, SQLiteBackup, SQLiteQueries, SQLiteHealth):
         return self._search_index
 
     def checkpoint(self) -> None:
-        if not self._is_inside() and self._log.size() > wal.SMALL:
-            # By the writer: engines before 3.51.3 can damage a file if two connections do it. A
-            # failure, as on a full disk, does not end the job: its transactions are committed.
-            with suppress(PersistenceError):
-                self._write("PRAGMA wal_checkpoint(PASSIVE)", ())
+        if self._is_inside() or self._log.size() <= wal.SMALL:
+            return
+        changes = self._writer.total_changes if self._writer else 0
+        # The size says no more: a log that was written back keeps it, and is written anew.
+        if 0 <= changes - self._checkpointed < wal.CHANGES_OF_JOBS:
+            return
+        self._checkpointed = changes
+        # By the writer: engines before 3.51.3 can damage a file if two connections do it. A
+        # failure, as on a full disk, does not end the job: its transactions are committed.
+        with suppress(PersistenceError):
+            self._write("PRAGMA wal_checkpoint(PASSIVE)", ())
 
     def used_bytes(self) -> int:
         space = self._space()

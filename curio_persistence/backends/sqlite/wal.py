@@ -19,6 +19,8 @@ PAGES = 8_000
 """After how many pages to make a checkpoint. SQLite's own choice is 1,000."""
 SMALL = 1_000 * 4096
 """The most bytes of log that a long job leaves behind each of its transactions."""
+CHANGES_OF_JOBS = 4_000
+"""The rows that a long job changes between two checkpoints of its own."""
 LIMIT = PAGES * 4096 * 9 // 8
 """The bytes that the log may have: those pages, and the rest of the last commit."""
 _CHANGES = 64

@@ -74,7 +74,8 @@ class Steps:
             begin = monotonic()  # Other writers wait for us from here on.
             yield
         self._store.checkpoint()
-        sleep(min((monotonic() - begin) * self._idle, _LONGEST_PAUSE))
+        if self._idle:
+            sleep(min((monotonic() - begin) * self._idle, _LONGEST_PAUSE))
 
 
 class Archiver(Protocol):
@@ -169,13 +170,13 @@ class Expiry:
 
     def _delete_batch(self, tree: Tree, table: Table[Any], where: Where) -> bool:
         """Delete a full batch of rows; return False if there are fewer, or the tree has changed."""
-        ids = self._store.select(table, where, limit=BATCH)[table.names.index("id")]
+        ids = self._some_ids(table, where)
         if len(ids) < BATCH:
             return False
         with self._steps.transaction():
             if not self._confirmed([tree]):
                 return False
-            self._delete_rows(table, list(ids))
+            self._delete_rows(table, ids)
         return True
 
     def _ids_of(self, runs: Sequence[Member]) -> IdsByRun:
@@ -205,12 +206,13 @@ class Expiry:
 
     def delete_calls(self, where: Where) -> None:
         """Delete model calls that belong to no run."""
-        ids: Sequence[int] = [0]
-        while ids:
-            ids = self._store.select(USAGE, where, limit=BATCH)[USAGE.names.index("id")]
-            if ids:
-                with self._steps.transaction():
-                    self._delete_rows(USAGE, list(ids))
+        while ids := self._some_ids(USAGE, where):
+            with self._steps.transaction():
+                self._delete_rows(USAGE, ids)
+
+    def _some_ids(self, table: Table[Any], where: Where) -> list[int]:
+        """Return the ids of a batch of rows."""
+        return [ident for (ident,) in self._store.select_columns(table, ("id",), where, BATCH)]
 
     def _totals(self) -> ExpiredTotals:
         """Return the totals to which the numbers of deleted rows are added."""
