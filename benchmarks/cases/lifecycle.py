@@ -1,4 +1,4 @@
-"""Half of the runs of a file expire: the time, the space, and the writers beside it."""
+"""Half of the runs of a database expire: the time, the space, and the writers beside it."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from time import monotonic, perf_counter_ns
 
+import psycopg2
+
 from benchmarks.cases.sides import Case, check
 from benchmarks.support import fill
-from benchmarks.support.report import Goal, Line, megabytes
+from benchmarks.support.report import Goal, Line, megabytes, rows_per_second
 from benchmarks.support.timing import Timing, interleave
 from benchmarks.support.workspace import Workspace
-from curio_persistence import SQLitePersistence
+from curio_persistence import PostgresPersistence, SQLitePersistence, connect
 
 _AGE = "90d"
 _SECONDS = 10.0
@@ -25,7 +27,7 @@ _SECONDS = 10.0
 WRITER = """
 import sys, time
 from curio_persistence import connect
-with connect(f"sqlite:///{sys.argv[1]}") as persistence:
+with connect(sys.argv[1]) as persistence:
     until, taken = time.monotonic() + float(sys.argv[2]), []
     while time.monotonic() < until:
         begin = time.perf_counter_ns()
@@ -99,9 +101,64 @@ def sqlite_expiry_beside_a_writer(work: Workspace) -> list[Line]:
     ]
 
 
+def postgres_expiry(work: Workspace) -> list[Line]:
+    events = max(work.sizes.runs // 2, 1) * 1_000
+
+    def theirs() -> int:
+        with _half_old_schema(work) as schema, closing(psycopg2.connect(work.dsn)) as raw:
+            raw.autocommit = True
+            cursor = raw.cursor()
+            begin = perf_counter_ns()
+            cursor.execute(
+                f"DELETE FROM {schema}.agent_runs WHERE run_id IN (SELECT run_id FROM {schema}.old)"
+            )
+            return (perf_counter_ns() - begin) // events
+
+    def mine() -> int:
+        with _half_old_schema(work) as schema:
+            begin = perf_counter_ns()
+            with PostgresPersistence(dsn=work.dsn, schema=schema) as ours:
+                check(ours.lifecycle.expire(_AGE, check_clock=False).events, events)
+            return (perf_counter_ns() - begin) // events
+
+    timing = interleave(
+        theirs, mine, chunks=1, repetitions=work.sizes.slow_repetitions, warm_up=False
+    )
+    return [
+        Line(
+            f"PostgreSQL, {events:,} of twice as many events expired, against one DELETE",
+            Goal(None, None),
+            timing,
+            unit=rows_per_second,
+            at_most=1e9 / 30_000,
+        )
+    ]
+
+
+def postgres_expiry_beside_a_writer(work: Workspace) -> list[Line]:
+    def measure(*, expiring: bool) -> float:
+        with _half_old_schema(work) as schema:
+            url = f"{work.dsn}{'&' if '?' in work.dsn else '?'}schema={schema}"
+            return _writes_to(url, _SECONDS / 5, expiring=expiring)
+
+    rounds = [
+        (measure(expiring=False), measure(expiring=True))
+        for _ in range(work.sizes.slow_repetitions)
+    ]
+    return [
+        Line(
+            "PostgreSQL, another process's write while runs expire, p95, against p95 without",
+            Goal(2, 1.3),
+            Timing([alone for alone, _ in rounds], [beside for _, beside in rounds]),
+        )
+    ]
+
+
 CASES: dict[str, Case] = {
     "sqlite-expiry": sqlite_expiry,
     "sqlite-expiry-beside-a-writer": sqlite_expiry_beside_a_writer,
+    "postgres-expiry": postgres_expiry,
+    "postgres-expiry-beside-a-writer": postgres_expiry_beside_a_writer,
 }
 
 
@@ -132,13 +189,46 @@ def _half_old(work: Workspace) -> Iterator[Path]:
         yield path
 
 
+@contextmanager
+def _half_old_schema(work: Workspace) -> Iterator[str]:
+    """Return a schema of finished runs, as `_half_old` does."""
+    half = max(work.sizes.runs // 2, 1)
+    schema = "half_old"
+    first, second = fill.events(half, 1_000), fill.events(half, 1_000, first=half)
+    fill.postgres_schema(work.dsn, schema, [*first, *second])
+    with closing(psycopg2.connect(work.dsn)) as raw:
+        raw.autocommit = True
+        cursor = raw.cursor()
+        cursor.execute(
+            f"CREATE TABLE {schema}.old AS SELECT run_id FROM {schema}.agent_runs "
+            "ORDER BY id LIMIT %s",
+            (half,),
+        )
+        for days, which in ((200, "IN"), (1, "NOT IN")):
+            cursor.execute(
+                f"UPDATE {schema}.agent_runs SET status = 'completed', finished_at = %s "
+                f"WHERE run_id {which} (SELECT run_id FROM {schema}.old)",
+                (datetime.now(UTC) - timedelta(days=days),),
+            )
+        cursor.execute("VACUUM ANALYZE")
+    try:
+        yield schema
+    finally:
+        fill.drop_schema(work.dsn, schema)
+
+
 def _writes(path: Path, *, expiring: bool = False) -> float:
     """Return the p95 of single writes of another process, in nanoseconds."""
     seconds = min(_SECONDS, 1.0 if path.stat().st_size < 20_000_000 else _SECONDS)
     command = [sys.executable, "-c", WRITER, str(path), str(seconds)]
+    return _writes_to(f"sqlite:///{path}", seconds, expiring=expiring)
+
+
+def _writes_to(url: str, seconds: float, *, expiring: bool) -> float:
+    command = [sys.executable, "-c", _WRITER, url, str(seconds)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as writer:
         if expiring:
-            _expire_for(path, seconds)
+            _expire_for(url, seconds)
         said, _ = writer.communicate()
     check(writer.returncode, 0)
     return float(said)
@@ -148,12 +238,12 @@ class _EnoughError(Exception):
     """The writer has ended."""
 
 
-def _expire_for(path: Path, seconds: float) -> None:
+def _expire_for(url: str, seconds: float) -> None:
     until = monotonic() + seconds
 
     def stop(done: int, total: int | None) -> None:
         if monotonic() > until:
             raise _EnoughError
 
-    with SQLitePersistence(path) as ours, suppress(_EnoughError):
+    with connect(url) as ours, suppress(_EnoughError):
         ours.lifecycle.expire(_AGE, check_clock=False, progress=stop)

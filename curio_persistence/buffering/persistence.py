@@ -225,6 +225,7 @@ class BufferedStore(Store):
     insert_first = _inner_property("insert_first")
     backup_ending = _inner_property("backup_ending")
     backup_name = _inner_property("backup_name")
+    writers_wait = _inner_property("writers_wait")
 
     @property
     def search_index(self) -> SearchIndex:

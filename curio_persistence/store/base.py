@@ -49,6 +49,8 @@ class Store(ABC):
 
     insert_first: ClassVar[bool] = True
     """True if a refused insert costs less than a query for the conflict first."""
+    writers_wait: ClassVar[bool] = True
+    """True if a transaction that writes keeps all other writers waiting."""
     read_only: bool = False
     """True where every write is refused."""
     backup_ending: str = ""

@@ -28,6 +28,8 @@ from curio_persistence import (
 )
 from curio_persistence.archive.archiver import Archiver
 from curio_persistence.archive.delta_log import DeltaLog
+from curio_persistence.archive.places import Place
+from curio_persistence.capabilities.lifecycle import expiring
 from curio_persistence.capabilities.lifecycle.expiring import Expiry
 from curio_persistence.places import Place
 from curio_persistence.tables import TOMBSTONES
@@ -336,6 +338,7 @@ def test_a_large_run_that_changes_meanwhile_is_archived_in_two_parts(
 
     with monkeypatch.context() as patch:
         patch.setattr(Expiry, "_delete_batch", delete_and_log)
+        patch.setattr(expiring, "_LARGE_BATCH", expiring.BATCH)
         assert archive_runs(persistence, place, older_than="90d", pace=1).runs == 0
     clock.move(seconds=1)
     assert archive_runs(persistence, place, older_than="90d", pace=1).runs == 1

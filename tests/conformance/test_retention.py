@@ -23,6 +23,7 @@ from curio_persistence import (
     export_records,
     import_records,
 )
+from curio_persistence.capabilities.lifecycle import expiring
 from curio_persistence.capabilities.lifecycle.settings import Settings
 from curio_persistence.capabilities.lifecycle.stripping import Stripping
 from curio_persistence.clock import Clock
@@ -248,7 +249,10 @@ def test_a_hold_keeps_a_tree_until_it_is_released(persistence: Persistence) -> N
 
 
 @pytest.mark.slow
-def test_large_trees_and_many_small_ones_leave_nothing(persistence: Persistence) -> None:
+def test_large_trees_and_many_small_ones_leave_nothing(
+    persistence: Persistence, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(expiring, "_LARGE_BATCH", expiring.BATCH)
     record(persistence, "large", days=100, events=1_501)
     for number in range(450):
         run = f"child-{number}"

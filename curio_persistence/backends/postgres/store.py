@@ -53,6 +53,7 @@ class PostgresStore(PostgresCopy, PostgresQueries, PostgresBackup):
     """
 
     insert_first = False  # It would leave dead rows behind, and a line in the server's log.
+    writers_wait = False
 
     def __init__(self, settings: Mapping[str, Any], **options: Any) -> None:
         super().__init__(settings, **options)

@@ -151,10 +151,10 @@ class Lifecycle(Capability):
         belong to no run go by their own age. The numbers of all stay in statistics and totals, and
         a tombstone tells programs that keep copies of each run.
 
-        The work is done in transactions of some hundred rows. `pace` is the share of the time for
-        which other writers may be kept waiting: 1 is as fast as possible. An expiry that was
-        killed continues when it is called again; while another program expires, BusyError is
-        raised. A database into which nothing was stored for a year is refused, unless
+        The work is done in small transactions. `pace` is the share of the time for which other
+        writers may be kept waiting: 1 is as fast as possible; on PostgreSQL they need not wait. An
+        expiry that was killed continues when it is called again; while another program expires,
+        BusyError is raised. A database into which nothing was stored for a year is refused, unless
         `check_clock` is False: its clock is probably wrong. So is an expiry of all runs without
         `allow_all`. With `dry_run` nothing is changed. An `archiver` stores runs before they are
         deleted, and nothing else is deleted then; see `archive_runs`.

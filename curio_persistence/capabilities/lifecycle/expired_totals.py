@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 from curio_persistence.store.base import Store
 from curio_persistence.store.codecs import decode_time, encode_time
@@ -16,6 +16,7 @@ from curio_persistence.tables.lifecycle import TOTALS_KEY, TOTALS_NUMBERS
 
 Key = tuple[str, str, str, str, str, str]
 """The values of `TOTALS_KEY` but for the archive."""
+_LOCK = "expired totals"
 _DAY = 86_400
 _LARGEST = 2**63 - 1
 _ONE_DAY = timedelta(days=1)
@@ -123,6 +124,22 @@ class ExpiredTotals:
         """Store the numbers, added to what is stored of their groups."""
         if not self._groups:
             return
+        self._store.advisory_lock(_LOCK)
+        self._add_stored()
+        rows: list[Row] = [
+            {
+                **dict(zip(TOTALS_KEY, (*key, self._archive), strict=True)),
+                **{name: _fitting(numbers.get(name, 0)) for name in TOTALS_NUMBERS},
+            }
+            for key, numbers in self._groups.items()
+        ]
+        # What was subtracted to nothing is left out.
+        rows = [row for row in rows if self._sign > 0 or row["count"]]
+        self._store.insert_many(EXPIRED_TOTALS, rows)
+        self._groups.clear()
+
+    def _add_stored(self) -> None:
+        """Add what is stored of the groups, and delete it: it is stored again in one call."""
         kinds, days, agents, *_ = zip(*self._groups, strict=True)
         near = (
             Filter("archive", "=", self._archive),
@@ -132,22 +149,14 @@ class ExpiredTotals:
             *_before_day_after(max(days)),
         )
         width = len(TOTALS_KEY) - 1
-        for row in self._store.select_columns(
-            EXPIRED_TOTALS, (*TOTALS_KEY[:-1], *TOTALS_NUMBERS), near
-        ):
-            if row[:width] in self._groups:
-                self._add(row[:width], zip(TOTALS_NUMBERS, row[width:], strict=True), 1)
-        rows: list[Row] = [
-            {
-                **dict(zip(TOTALS_KEY, (*key, self._archive), strict=True)),
-                **{name: _fitting(numbers.get(name, 0)) for name in TOTALS_NUMBERS},
-            }
-            for key, numbers in self._groups.items()
-        ]
-        self._store.upsert(EXPIRED_TOTALS, rows, key=TOTALS_KEY, update=TOTALS_NUMBERS)
-        if self._sign < 0:
-            self._store.delete(EXPIRED_TOTALS, (*near, Filter("count", "=", 0)))
-        self._groups.clear()
+        names = (*TOTALS_KEY[:-1], *TOTALS_NUMBERS, "id")
+        ids = []
+        for *row, ident in self._store.select_columns(EXPIRED_TOTALS, names, near):
+            key = cast("Key", tuple(row[:width]))
+            if key in self._groups:
+                ids.append(ident)
+                self._add(key, zip(TOTALS_NUMBERS, row[width:], strict=True), 1)
+        self._store.delete(EXPIRED_TOTALS, (Filter("id", "in", tuple(ids)),))
 
 
 def _before_day_after(day: str) -> Where:

@@ -23,7 +23,9 @@ from curio_persistence.tables import EVENTS, RUNS, SCORES, USAGE
 IdsByRun = dict[Table[Any], defaultdict[str, list[int]]]
 
 BATCH = 400
-"""The rows that one transaction deletes."""
+"""The rows that one transaction deletes, or strips, if other writers wait for it."""
+_LARGE_BATCH = 4_000
+"""The rows that one transaction deletes if none does: four times as fast on PostgreSQL."""
 _BATCHES = 5
 """The batches after which space is returned: less than what a step returns becomes empty."""
 _LONGEST_PAUSE = 20.0
@@ -34,14 +36,16 @@ class Steps:
     """The transactions of an expiry.
 
     Each prolongs the lease. Writers may be kept waiting for a share of the time only: after each
-    transaction the thread sleeps for the rest of it. Every few of them, some empty pages go back
+    transaction the thread sleeps for the rest of it; where writers do not wait for each other, it
+    does not. Every few of them, some empty pages go back
     to the disk, up to the share of the file that is left for the next records.
     """
 
     def __init__(self, store: Store, lease: Lease, share: float, left: float) -> None:
         self._store = store
         self._lease = lease
-        self._idle = 1 / share - 1
+        self._idle = 1 / share - 1 if store.writers_wait else 0
+        self.batch = BATCH if store.writers_wait else _LARGE_BATCH
         self._left = left
         self._done = 0
         self._bytes_freed = 0
@@ -126,11 +130,11 @@ class Expiry:
 
     def delete(self, tree: Tree, rows: int) -> None:
         """Delete a tree with this many rows, soon: small trees are gathered into a batch."""
-        if max(rows, len(tree.runs)) > BATCH:
+        if max(rows, len(tree.runs)) > self._steps.batch:
             tree = self._without_most(tree)
         self._batch.append(tree)
         self._rows += rows + len(tree.runs)
-        if self._rows >= BATCH:
+        if self._rows >= self._steps.batch:
             self.flush()
 
     def flush(self) -> None:
@@ -158,20 +162,22 @@ class Expiry:
             for run in tree.runs:
                 while self._delete_batch(tree, table, table.where(run_id=run.run_id)):
                     pass
-        while len(tree.runs) > BATCH:
-            rest = Tree(tree.runs[:-BATCH])  # Those that were started last, without children.
+        while len(tree.runs) > self._steps.batch:
+            rest = Tree(
+                tree.runs[: -self._steps.batch]
+            )  # Those that were started last, without children.
             with self._steps.transaction():
-                ids = self._ids_of(tree.runs[-BATCH:])
+                ids = self._ids_of(tree.runs[-self._steps.batch :])
                 if not self._confirmed([tree]):
                     break
-                self._delete_runs(tree.runs[-BATCH:], ids)
+                self._delete_runs(tree.runs[-self._steps.batch :], ids)
             tree = rest
         return tree
 
     def _delete_batch(self, tree: Tree, table: Table[Any], where: Where) -> bool:
         """Delete a full batch of rows; return False if there are fewer, or the tree has changed."""
         ids = self._some_ids(table, where)
-        if len(ids) < BATCH:
+        if len(ids) < self._steps.batch:
             return False
         with self._steps.transaction():
             if not self._confirmed([tree]):
@@ -212,7 +218,10 @@ class Expiry:
 
     def _some_ids(self, table: Table[Any], where: Where) -> list[int]:
         """Return the ids of a batch of rows."""
-        return [ident for (ident,) in self._store.select_columns(table, ("id",), where, BATCH)]
+        return [
+            ident
+            for (ident,) in self._store.select_columns(table, ("id",), where, self._steps.batch)
+        ]
 
     def _totals(self) -> ExpiredTotals:
         """Return the totals to which the numbers of deleted rows are added."""
