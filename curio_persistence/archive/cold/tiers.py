@@ -138,14 +138,18 @@ class TieredStore(Store):
     # --- numbers ------------------------------------------------------------------------------
 
     def select_columns(
-        self, table: Table[Any], columns: tuple[GroupKey, ...], where: Where = ()
+        self,
+        table: Table[Any],
+        columns: tuple[GroupKey, ...],
+        where: Where = (),
+        limit: int | None = None,
     ) -> list[tuple[Any, ...]]:
         if table.name not in FOLDERS:
-            return self._hot.select_columns(table, columns, self._of_others(table, where))
+            return self._hot.select_columns(table, columns, self._of_others(table, where), limit)
         names = columns_of((), columns)
         rows = self._while_nothing_moves(lambda: self._rows(table, names, where))
         found = (dict(zip(names, row, strict=True)) for row in rows)
-        return [tuple(_value(row, column) for column in columns) for row in found]
+        return [tuple(_value(row, column) for column in columns) for row in found][:limit]
 
     def aggregate(
         self,
