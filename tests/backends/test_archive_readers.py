@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+from socket import socket
+from threading import Event
+from typing import Any
 
 import pytest
 
@@ -11,6 +15,7 @@ from curio_persistence import (
     AccessDeniedError,
     NotFoundError,
     Persistence,
+    RetentionPolicy,
     SQLitePersistence,
     UnavailableError,
     archive_runs,
@@ -78,3 +83,28 @@ def test_other_programs_read_the_archive(filled: Persistence, tmp_path: Path) ->
     rows = polars.read_delta(str(folder / "usage"))
     assert float(rows["cost_usd"].sum()) == pytest.approx(total)
     assert deltalake.DeltaTable(str(folder / "runs")).metadata().partition_columns == ["dt"]
+
+
+def test_a_round_whose_bucket_is_away_deletes_nothing(filled: Persistence, s3: str) -> None:
+    filled.lifecycle.set_policy(RetentionPolicy(keep="50d"))
+
+    def one_round(destination: str) -> Any:
+        stop, outcomes = Event(), []
+
+        def on_round(outcome: Any) -> None:
+            outcomes.append(outcome)
+            stop.set()
+
+        archive = partial(archive_runs, filled, destination, older_than="7d", pace=1)
+        filled.lifecycle.run_forever(archive=archive, pace=1, stop=stop, on_round=on_round)
+        return outcomes[0]
+
+    missing = one_round("s3://no-such-bucket/archive")
+    assert isinstance(missing, NotFoundError)
+    assert filled.count_agent_runs() == 33
+    check = filled.lifecycle.check()
+    assert (check.level, "no-such-bucket" in check.message) == ("warning", True)
+    report = one_round(s3 + "-of-rounds")
+    assert (report.archived, report.runs) == (30, 30)
+    assert filled.count_agent_runs() == 3
+    assert filled.lifecycle.check().level == "ok"

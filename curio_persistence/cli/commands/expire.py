@@ -45,13 +45,18 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="how long ago a run finished (36h, 90d, 12w), whatever the policies say",
     )
     add_pace_option(parser)
+    add_clock_option(parser)
+    add_consent_options(parser, "only tell what would be deleted")
+    add_json_option(parser)
+
+
+def add_clock_option(parser: ArgumentParser) -> None:
+    """`--no-clock-check`."""
     parser.add_argument(
         "--no-clock-check",
         action="store_true",
         help="go on if nothing was stored for a year",
     )
-    add_consent_options(parser, "only tell what would be deleted")
-    add_json_option(parser)
 
 
 def add_pace_option(parser: ArgumentParser) -> None:

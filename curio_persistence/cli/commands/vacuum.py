@@ -16,7 +16,12 @@ from curio_persistence.cli.arguments.options import (
     open_for_reading,
     open_for_work,
 )
-from curio_persistence.cli.commands.expire import add_pace_option, tell, tell_plan
+from curio_persistence.cli.commands.expire import (
+    add_clock_option,
+    add_pace_option,
+    tell,
+    tell_plan,
+)
 from curio_persistence.cli.exit_codes import OK
 from curio_persistence.cli.terminal.output import Output
 from curio_persistence.cli.terminal.progress import progress_line
@@ -45,6 +50,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="how many megabytes the database may use (default: CURIO_MAX_DISK_MB, or any number)",
     )
     add_pace_option(parser)
+    add_clock_option(parser)
     add_consent_options(parser, "only tell what would be deleted")
     add_json_option(parser)
 
@@ -83,5 +89,6 @@ def _vacuum(
             options.max_disk_mb,
             dry_run=dry_run,
             pace=options.pace,
+            check_clock=not options.no_clock_check,
             progress=progress,
         )
