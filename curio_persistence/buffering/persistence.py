@@ -226,6 +226,7 @@ class BufferedStore(Store):
     backup_ending = _inner_property("backup_ending")
     backup_name = _inner_property("backup_name")
     writers_wait = _inner_property("writers_wait")
+    row_overhead = _inner_property("row_overhead")
 
     @property
     def search_index(self) -> SearchIndex:
@@ -306,6 +307,7 @@ class BufferedStore(Store):
     check_backup = _after_the_queue(Store.check_backup)
     restore_backup = _after_the_queue(Store.restore_backup)
     average_size = _after_the_queue(Store.average_size)
+    sizes = _after_the_queue(Store.sizes)
     used_bytes = _after_the_queue(Store.used_bytes)
     advice_on_space = _after_the_queue(Store.advice_on_space)
     release_space = _after_the_queue(Store.release_space)

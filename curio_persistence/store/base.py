@@ -15,6 +15,8 @@ from curio_persistence.store.query import STREAM_ROWS, Position, Query, ReadRows
 from curio_persistence.store.search_index import CandidateSource, SearchIndex
 from curio_persistence.store.table import Columns, Row, Table
 
+_OF_NUMBER, _OF_OTHERS = 8, 3
+"""Bytes of a number, and of a character that is not ASCII."""
 HealthLevel = Literal["ok", "warning", "error"]
 
 
@@ -51,6 +53,8 @@ class Store(ABC):
     """True if a refused insert costs less than a query for the conflict first."""
     writers_wait: ClassVar[bool] = True
     """True if a transaction that writes keeps all other writers waiting."""
+    row_overhead: ClassVar[int] = 250
+    """The bytes that a row takes besides its values, most of them in indexes; measured."""
     read_only: bool = False
     """True where every write is refused."""
     backup_ending: str = ""
@@ -315,13 +319,14 @@ class Store(ABC):
         """Return how many bytes the records take; None where deleting them would not change it."""
         return None
 
-    def average_size(self, table: Table[Any], sample: int) -> float | None:
-        """Return how many bytes the values of a row take on average, compressed as they are stored.
-
-        The oldest and the newest rows are measured, `sample` of each. None where nothing is
-        compressed, so that reading rows tells as much.
-        """
-        return None
+    def sizes(self, table: Table[Any], where: Where = ()) -> dict[str | None, tuple[int, int]]:
+        """Return, by run, how many rows match, and about how many bytes their values take."""
+        found: dict[str | None, tuple[int, int]] = {}
+        run = table.names.index("run_id")
+        for row in self.select_columns(table, table.names, where):
+            rows, octets = found.get(row[run], (0, 0))
+            found[row[run]] = (rows + 1, octets + sum(map(_octets, row)))
+        return found
 
     def release_space(self, leave: float = 0.02) -> int:
         """Return some empty pages to the disk, in about 10 ms, inside a transaction.
@@ -444,3 +449,9 @@ def missing_reference(table: Table[Any], row: Row) -> MissingRunError:
     return MissingRunError(
         f"{table.name} names {column} {row.get(column)!r}, which does not exist."
     )
+
+
+def _octets(value: object) -> int:
+    if isinstance(value, str):
+        return len(value) if value.isascii() else _OF_OTHERS * len(value)
+    return 0 if value is None else _OF_NUMBER

@@ -38,7 +38,7 @@ from curio_persistence.store.transaction import (
     TransactionalStore,
     left_elsewhere,
 )
-from curio_persistence.tables import RUNS, TABLES, USAGE
+from curio_persistence.tables import EVENTS, RUNS, SCORES, TABLES, USAGE
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -251,6 +251,12 @@ class MemoryStore(TransactionalStore, forking.Forkable):
         self._check_outside("compact()")
 
     @_exclusive
+    def used_bytes(self) -> int:
+        found = [
+            size for table in (RUNS, EVENTS, USAGE, SCORES) for size in self.sizes(table).values()
+        ]
+        return sum(rows * self.row_overhead + octets for rows, octets in found)
+
     def diagnose(self, *, deep: bool = False) -> list[HealthCheck]:
         rows = ", ".join(f"{len(self._rows(t).by_id)} {t.name}" for t in TABLES)
         calls = self._without_run(USAGE, "run_id")

@@ -54,6 +54,8 @@ class PostgresStore(PostgresCopy, PostgresQueries, PostgresBackup):
 
     insert_first = False  # It would leave dead rows behind, and a line in the server's log.
     writers_wait = False
+    row_overhead = 350
+    size_of_value = "pg_column_size({})"  # Compressed, as it is stored.
 
     def __init__(self, settings: Mapping[str, Any], **options: Any) -> None:
         super().__init__(settings, **options)
@@ -205,17 +207,6 @@ class PostgresStore(PostgresCopy, PostgresQueries, PostgresBackup):
         return "%s * 0.000000000001" if column in _MONEY else "%s"
 
     # --- health, and what went wrong ----------------------------------------------------------
-
-    def average_size(self, table: Table[Any], sample: int) -> float:
-        name = self._qualified(table.name)
-        row = " + ".join(f"coalesce(pg_column_size({column}), 0)" for column in table.names)
-        [(average,)] = self._read(
-            f"SELECT coalesce(avg({row}), 0)::float8 FROM ("
-            f"(SELECT * FROM {name} ORDER BY id LIMIT %s) UNION ALL "
-            f"(SELECT * FROM {name} ORDER BY id DESC LIMIT %s)) sample",
-            (sample, sample),
-        )
-        return float(average)
 
     def advice_on_space(self) -> str:
         names = [self._qualified(table.name) for table in (RUNS, EVENTS, USAGE)]

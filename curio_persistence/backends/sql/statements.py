@@ -57,6 +57,8 @@ class SQLStatements(TransactionalStore):
     """The SQL of a database. Each text is built once for all the values that it binds."""
 
     placeholder: ClassVar[str]
+    size_of_value: ClassVar[str]
+    """The expression for the bytes of a column, whose name replaces `{}`."""
     _no_limit: ClassVar[int | None]
     """The value that stands for no limit in LIMIT."""
     _any_of: ClassVar[str]
@@ -148,6 +150,13 @@ class SQLStatements(TransactionalStore):
         names = ", ".join(map(self._grouped_by, columns))
         limit = f" LIMIT {self.placeholder}" if limited else ""
         return f"SELECT {names} FROM {self._table(table)}{self._where_text(where)}{limit}"
+
+    def _sizes_text(self, table: Table[Any], where: Where) -> str:
+        values = (f"coalesce({self.size_of_value.format(name)}, 0)" for name in table.names)
+        return (
+            f"SELECT run_id, count(*), sum({' + '.join(values)}) FROM {self._table(table)}"
+            f"{self._where_text(where)} GROUP BY run_id"
+        )
 
     def _where_text(self, where: Where, after: tuple[Order, ...] = ()) -> str:
         """Return the conditions; `after` is the order in which the rows follow a position."""

@@ -280,6 +280,11 @@ class SQLStore(SQLStatements):
         params = self._values(where) + (() if limit is None else (limit,))
         return self._with_starts(columns, self._read(sql, params))
 
+    def sizes(self, table: Table[Any], where: Where = ()) -> dict[str | None, tuple[int, int]]:
+        sql = self._text(self._sizes_text, table, shape(where))
+        rows = self._read(sql, self._values(where))
+        return {run_id: (count, int(octets)) for run_id, count, octets in rows}
+
     @abstractmethod
     def _newness(self, table: Table[Any]) -> tuple[str, Params]:
         """Return the expression that tells inserted rows from updated ones, and its values."""

@@ -47,6 +47,7 @@ class SQLiteFile(SQLStore):
 
     dialect = "sqlite"
     placeholder = "?"
+    size_of_value = "length({})"
     _mine: ReadingThread
     _begin = "BEGIN IMMEDIATE"
     _no_limit = -1

@@ -166,7 +166,7 @@ class Lifecycle(Capability):
             check_clock_of(self._store, self._clock)
         sizes = Sizes(self._store)
         if any(policy.most_bytes is not None for policy in chosen):
-            sizes.measure()  # Before anything is stored, so that a dry run finds the same.
+            _ = sizes.used  # Before anything is stored, so that a dry run finds the same.
         if dry_run:
             forest = self._forest(chosen, sizes)
             self._plan(forest, report, progress)

@@ -3,31 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
 from curio_persistence.errors import InvalidValueError
 from curio_persistence.store.base import Store
-from curio_persistence.store.filters import Order, checked_count
+from curio_persistence.store.filters import Filter, Measure, Where, checked_count
 from curio_persistence.store.table import Table
 from curio_persistence.tables import EVENTS, RUNS, SCORES, USAGE
 
-_TABLES: Mapping[str, Table[Any]] = {
-    "runs": RUNS,
-    "events": EVENTS,
-    "usage": USAGE,
-    "scores": SCORES,
-}
-_SAMPLE = 500
-"""Rows at either end of a table, the oldest and the newest, whose size is measured."""
-_PIECE = 50
-_ENOUGH = 8_000_000
-"""Bytes after which fewer rows are measured."""
-_OVERHEAD = 350
-"""Bytes of a row besides its values, most of them in indexes; measured on PostgreSQL 18."""
-_OF_NUMBER, _OF_OTHERS = 8, 3
-"""Bytes of a number, and of a character of text that is not ASCII."""
+_TABLES: tuple[Table[Any], ...] = (RUNS, EVENTS, USAGE, SCORES)
+_PIECES, _PIECE = 100, 100
+"""How many times how many rows are measured."""
 _SIZE = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,6})?) ?([KMGT]?)(i?)B", re.IGNORECASE | re.ASCII)
 _POWERS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
 
@@ -46,60 +35,46 @@ def checked_bytes(name: str, value: Any) -> int:
 
 
 class Sizes:
-    """The size of a database, and of the records in it, measured once.
+    """The size of a database, measured once, and that of trees of runs.
 
-    A row counts as much as the rows of its table do on average: the oldest and the newest are
-    measured. Where a database says how many bytes it uses, the averages are scaled to add up to
-    that; PostgreSQL does not return space, so that the size of its files tells nothing.
+    A row takes the bytes of its values, and some more. Where a database does not say how many bytes
+    it uses, as PostgreSQL, whose files keep the space of deleted rows, that is the number of rows
+    times their average size, which is that of a sample.
     """
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def measure(self) -> None:
-        """Measure now."""
-        _ = self.used, self._of_row
-
     @cached_property
     def used(self) -> int:
         """The bytes in use."""
         stored = self._store.used_bytes()
-        return self._estimated if stored is None else stored
+        return sum(map(self._estimated, _TABLES)) if stored is None else stored
 
-    def of(self, rows: Mapping[str, int]) -> float:
-        """Return about how many bytes so many rows take, by the names of their tables."""
-        share = self.used / self._estimated if self._estimated else 1
-        return share * sum(count * self._of_row[name] for name, count in rows.items())
+    def of_trees(self, trees: Sequence[Sequence[str]]) -> list[int]:
+        """Return about how many bytes trees take, each given as the ids of its runs."""
+        where = (Filter("run_id", "in", tuple(run_id for tree in trees for run_id in tree)),)
+        of_run: defaultdict[str | None, int] = defaultdict(int)
+        for table in _TABLES:
+            for run_id, (rows, octets) in self._store.sizes(table, where).items():
+                of_run[run_id] += octets + rows * self._store.row_overhead
+        return [sum(of_run[run_id] for run_id in tree) for tree in trees]
 
-    @cached_property
-    def _estimated(self) -> int:
-        counts = {name: self._store.count(table) for name, table in _TABLES.items()}
-        return int(sum(count * self._of_row[name] for name, count in counts.items()))
-
-    @cached_property
-    def _of_row(self) -> dict[str, float]:
-        return {name: self._average(table) for name, table in _TABLES.items()}
-
-    def _average(self, table: Table[Any]) -> float:
-        """Return the average size of a table's rows; 0 without any."""
-        if (average := self._store.average_size(table, _SAMPLE)) is not None:
-            return _OVERHEAD + average
-        ends = [self._measured(table, Order("id", descending=end)) for end in (False, True)]
-        rows = sum(rows for rows, _ in ends)
-        return _OVERHEAD + sum(octets for _, octets in ends) / rows if rows else 0
-
-    def _measured(self, table: Table[Any], order: Order) -> tuple[int, int]:
-        """Return how many rows were measured from one end of a table, and their bytes."""
+    def _estimated(self, table: Table[Any]) -> int:
+        """Return about how many bytes a table takes."""
         rows = octets = 0
-        for columns in self._store.stream(table, order=(order,), size=_PIECE, snapshot=False):
-            rows += len(columns[0])
-            octets += sum(_octets(value) for values in columns for value in values)
-            if rows >= _SAMPLE or octets >= _ENOUGH:
-                break
-        return rows, octets
+        for where in self._sample(table):
+            for some, octets_of_some in self._store.sizes(table, where).values():
+                rows, octets = rows + some, octets + octets_of_some
+        average = self._store.row_overhead + octets / rows if rows else 0
+        return int(self._store.count(table) * average)
 
-
-def _octets(value: object) -> int:
-    if isinstance(value, str):
-        return len(value) if value.isascii() else _OF_OTHERS * len(value)
-    return 0 if value is None else _OF_NUMBER
+    def _sample(self, table: Table[Any]) -> Iterator[Where]:
+        """Yield filters for rows that are spread evenly over a table; for all if it is small."""
+        measures = (Measure("min", "id"), Measure("max", "id"))
+        [(first, last)] = self._store.aggregate(table, measures)
+        if first is None:
+            return
+        step = max((last - first) // _PIECES, _PIECE)
+        for begin in range(first, last + 1, step):
+            yield (Filter("id", ">=", begin), Filter("id", "<", begin + _PIECE))

@@ -273,23 +273,28 @@ class Forest:
             self._last_for_space[policy] = self._last_within(policy, excess)
         return self._last_for_space[policy]
 
-    def _last_within(self, policy: RetentionPolicy, excess: float) -> tuple[str, int]:
+    def _last_within(self, policy: RetentionPolicy, excess: int) -> tuple[str, int]:
         """Return end and id of the last root that a policy lets go to free so many bytes.
 
         What has expired by its age anyway is freed too.
         """
         last = ("", 0)
         trees = self._finished(encode_time(self._now)) if excess > 0 else iter(())
-        for tree, rows in counted(self._store, filter(self._can_go, trees)):
+        for tree, octets in self._measured(filter(self._can_go, trees)):
             policies = self._deciding(tree.root)
             if policy in policies:
                 last = _end_of(tree)
             elif not policies or not all(self._is_too_old(each, tree) for each in policies):
                 continue
-            excess -= self._sizes.of({"runs": len(tree.runs), **rows})
+            excess -= octets
             if excess <= 0:
                 break
         return last
+
+    def _measured(self, trees: Iterator[Tree]) -> Iterator[tuple[Tree, int]]:
+        """Yield trees with the bytes that each takes."""
+        while some := list(islice(trees, _AT_ONCE)):
+            yield from zip(some, self._sizes.of_trees([t.run_ids for t in some]), strict=True)
 
     def _can_go(self, tree: Tree) -> bool:
         """Return whether a tree has finished and is not on hold."""
