@@ -97,7 +97,7 @@ def _forget(path: Path) -> None:
 def _writes(path: Path, *, backing_up: bool = False) -> float:
     """Return the p95 of single writes of another process, in nanoseconds."""
     seconds = min(_SECONDS, 1.0 if path.stat().st_size < 20_000_000 else _SECONDS)
-    command = [sys.executable, "-c", WRITER, str(path), str(seconds)]
+    command = [sys.executable, "-c", WRITER, f"sqlite:///{path}", str(seconds)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as writer:
         until = monotonic() + seconds
         with SQLitePersistence(path) as ours:

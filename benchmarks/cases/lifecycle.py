@@ -220,12 +220,11 @@ def _half_old_schema(work: Workspace) -> Iterator[str]:
 def _writes(path: Path, *, expiring: bool = False) -> float:
     """Return the p95 of single writes of another process, in nanoseconds."""
     seconds = min(_SECONDS, 1.0 if path.stat().st_size < 20_000_000 else _SECONDS)
-    command = [sys.executable, "-c", WRITER, str(path), str(seconds)]
     return _writes_to(f"sqlite:///{path}", seconds, expiring=expiring)
 
 
 def _writes_to(url: str, seconds: float, *, expiring: bool) -> float:
-    command = [sys.executable, "-c", _WRITER, url, str(seconds)]
+    command = [sys.executable, "-c", WRITER, url, str(seconds)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as writer:
         if expiring:
             _expire_for(url, seconds)

@@ -306,7 +306,6 @@ class BufferedStore(Store):
     back_up = _after_the_queue(Store.back_up)
     check_backup = _after_the_queue(Store.check_backup)
     restore_backup = _after_the_queue(Store.restore_backup)
-    average_size = _after_the_queue(Store.average_size)
     sizes = _after_the_queue(Store.sizes)
     used_bytes = _after_the_queue(Store.used_bytes)
     advice_on_space = _after_the_queue(Store.advice_on_space)

@@ -28,7 +28,6 @@ from curio_persistence import (
 )
 from curio_persistence.archive.archiver import Archiver
 from curio_persistence.archive.delta_log import DeltaLog
-from curio_persistence.archive.places import Place
 from curio_persistence.capabilities.lifecycle import expiring
 from curio_persistence.capabilities.lifecycle.expiring import Expiry
 from curio_persistence.places import Place
