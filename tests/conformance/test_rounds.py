@@ -20,6 +20,7 @@ from curio_persistence import (
 )
 from curio_persistence.capabilities.lifecycle.rounds import PLANNED, ROUND
 from curio_persistence.capabilities.lifecycle.settings import Settings
+from curio_persistence.capabilities.search.indexing import Indexing
 from tests.conformance.test_retention import names, record
 from tests.support.hands import Hands
 
@@ -180,3 +181,22 @@ def test_a_round_that_another_program_plans_is_left_to_it(
     persistence.lifecycle.run_forever(period, pace=1, stop=stop, on_round=on_round)
     other.join(30)
     assert (done_meanwhile, len(rounds)) == ([1], 2)
+
+
+def test_a_round_leaves_no_index_that_is_mostly_words_of_expired_records(
+    persistence: Persistence,
+) -> None:
+    for number in range(6):
+        record(persistence, f"old-{number}", days=100)
+    record(persistence, "new", days=1)
+    assert len(persistence.search_text("words")) == 14
+    indexing = Indexing(persistence._store)
+    generation = indexing.metadata().generation
+    assert persistence.lifecycle.expire("90d", pace=1).runs == 6
+    keeps_words = persistence._store.search_index.removal_needs_words
+    assert indexing.is_mostly_forgotten() is keeps_words
+    assert one_round(persistence, default=RetentionPolicy(keep="90d")).runs == 0
+    assert not indexing.is_mostly_forgotten()
+    assert indexing.metadata().generation == generation + keeps_words
+    assert persistence.search.pending() == 0
+    assert {hit.run_id for hit in persistence.search_text("words")} == {"new"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import suppress
 from datetime import datetime, timedelta
 from itertools import islice
 from threading import Event
@@ -28,9 +29,11 @@ from curio_persistence.capabilities.lifecycle.settings import Lease, Settings
 from curio_persistence.capabilities.lifecycle.sizes import Sizes
 from curio_persistence.capabilities.lifecycle.stripping import Stripping
 from curio_persistence.capabilities.lifecycle.trees import Counted, Forest, Holds, Tree, counted
+from curio_persistence.capabilities.search.indexing import Indexing
 from curio_persistence.capabilities.windows import checked_length
 from curio_persistence.clock import Clock
 from curio_persistence.errors import (
+    BusyError,
     ConfigurationError,
     InvalidValueError,
     PersistenceError,
@@ -409,6 +412,7 @@ class Lifecycle(Capability):
         def work() -> ExpireReport:
             moved = None if archive is None else archive()
             report = self.expire(default=default, pace=pace, allow_all=allow_all)
+            self._tidy_index()
             return report if moved is None else moved + report
 
         with rounds.planned():
@@ -418,6 +422,14 @@ class Lifecycle(Capability):
                     on_round(outcome)
                 if not stop.is_set():
                     rounds.wait(stop)
+
+    def _tidy_index(self) -> None:
+        """Make the search index anew if most of it is words of records that expired."""
+        indexing = Indexing(self._store)
+        if indexing.is_mostly_forgotten():
+            with suppress(BusyError):  # Another program is indexing: the next round tries again.
+                indexing.clear()
+                indexing.index_pending()
 
     def check(self) -> HealthCheck:
         """Return what policies there are, when runs last expired, and when they will."""

@@ -46,8 +46,8 @@ class Metadata(NamedTuple):
     `enabled` is False where this database has no index. `version` is the tokenizer's, None before
     the first document. `drift` is the most milliseconds by which a slot is later than its record.
     `cut` is True if texts were indexed of which only the first words are searched. `generation`
-    counts how often the index was cleared. `forgotten` is True if words of removed records are
-    left in it.
+    counts how often the index was cleared. `forgotten` is the number of removed records whose words
+    are left in it.
     """
 
     enabled: bool
@@ -55,7 +55,7 @@ class Metadata(NamedTuple):
     drift: int
     cut: bool
     generation: int
-    forgotten: bool
+    forgotten: int
 
 
 class Budget:
@@ -115,7 +115,7 @@ class Indexing:
             drift=int(values.get("drift", 0)),
             cut=values.get("cut") == "yes",
             generation=int(values.get("generation", 0)),
-            forgotten=values.get("forgotten") == "yes",
+            forgotten=int(values.get("forgotten", 0)),
         )
 
     def pending(self) -> int:
@@ -353,7 +353,12 @@ class Indexing:
             return
         index.remove(kind, ids, {})
         if self._needs_words(table):
-            index.set_metadata(forgotten="yes")
+            index.set_metadata(forgotten=str(self.metadata().forgotten + len(ids)))
+
+    def is_mostly_forgotten(self) -> bool:
+        """Return whether most of the index is words of records that were removed."""
+        forgotten = self.metadata().forgotten
+        return forgotten > 0 and forgotten > sum(self._store.count(t) for t in self._consumers)
 
     def put_again(self, table: Table[Any], slots: Mapping[int, int]) -> None:
         """Index records again that were removed because they would change."""
@@ -391,7 +396,7 @@ class Indexing:
         index.clear()
         generation = str(self.metadata().generation + 1)
         index.set_metadata(
-            words=VERSION, drift="0", cut="no", forgotten="no", generation=generation, **values
+            words=VERSION, drift="0", cut="no", forgotten="0", generation=generation, **values
         )
         for consumer in self._consumers.values():
             consumer.skip_to(START)
