@@ -200,3 +200,18 @@ def test_a_round_leaves_no_index_that_is_mostly_words_of_expired_records(
     assert indexing.metadata().generation == generation + keeps_words
     assert persistence.search.pending() == 0
     assert {hit.run_id for hit in persistence.search_text("words")} == {"new"}
+
+
+def test_a_failure_that_nobody_is_told_of_is_logged(
+    persistence: Persistence, caplog: pytest.LogCaptureFixture
+) -> None:
+    record(persistence, "old", days=100)
+    stop = Event()
+
+    def archive() -> Any:
+        stop.set()
+        raise UnavailableError("The bucket is away.")
+
+    persistence.lifecycle.run_forever(archive=archive, pace=1, stop=stop)
+    assert "A round of the lifecycle failed: The bucket is away." in caplog.text
+    assert names(persistence) == ["old"]

@@ -24,7 +24,7 @@ from curio_persistence.capabilities.lifecycle.expiring import (
 )
 from curio_persistence.capabilities.lifecycle.policies import RetentionPolicy
 from curio_persistence.capabilities.lifecycle.report import ExpireReport
-from curio_persistence.capabilities.lifecycle.rounds import Rounds
+from curio_persistence.capabilities.lifecycle.rounds import Rounds, log_failure
 from curio_persistence.capabilities.lifecycle.settings import Lease, Settings
 from curio_persistence.capabilities.lifecycle.sizes import Sizes
 from curio_persistence.capabilities.lifecycle.stripping import Stripping
@@ -402,7 +402,7 @@ class Lifecycle(Capability):
         one database: each round is done by one of them. `archive` is called first in each, such as
         `partial(archive_runs, persistence, "s3://bucket/prefix", older_than="7d")`; if it fails,
         nothing expires. `on_round` is called with the report of each round, or with the error that
-        ended it, after which the next round tries again.
+        ended it, which is logged otherwise; the next round tries again.
         """
         period = checked_length("every", every)
         if not period:
@@ -418,8 +418,7 @@ class Lifecycle(Capability):
         with rounds.planned():
             while not stop.is_set():
                 outcome = rounds.do(work)
-                if on_round is not None:
-                    on_round(outcome)
+                (on_round or log_failure)(outcome)
                 if not stop.is_set():
                     rounds.wait(stop)
 

@@ -82,3 +82,12 @@ class Rounds:
 
     def _put(self, name: str, **settings: str) -> None:
         self._settings.put(ROUND, name, settings)
+
+
+def log_failure(outcome: Outcome) -> None:
+    """Log the error that ended a round."""
+    if isinstance(outcome, PersistenceError):
+        import logging  # Imported here: the import takes longer than that of this package.
+
+        logger = logging.getLogger("curio_persistence")
+        logger.warning("A round of the lifecycle failed: %s", outcome)
