@@ -35,9 +35,9 @@ from benchmarks.support.workspace import disk  # noqa: E402
 from curio_persistence import Persistence, SQLitePersistence, open_archive  # noqa: E402
 from curio_persistence.archive.delta_log import ArchivedFile, DeltaLog  # noqa: E402
 from curio_persistence.archive.files import BLOOMS, folder_of, put_file  # noqa: E402
-from curio_persistence.archive.places import Place  # noqa: E402
 from curio_persistence.capabilities.transfers.kinds import KINDS  # noqa: E402
 from curio_persistence.export.formats import write_parquet_groups  # noqa: E402
+from curio_persistence.places import Place  # noqa: E402
 from curio_persistence.results.arrow import arrow_schema  # noqa: E402
 
 PAGE = Path(__file__).with_name("ARCHIVE.md")

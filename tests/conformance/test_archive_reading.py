@@ -28,8 +28,8 @@ from curio_persistence import (
 from curio_persistence.archive.archiver import Archiver
 from curio_persistence.archive.cold.files import LocalFiles
 from curio_persistence.archive.delta_log import DeltaLog
-from curio_persistence.archive.places import Place
 from curio_persistence.capabilities.lifecycle.expiring import Expiry
+from curio_persistence.places import Place
 from tests.conformance.test_archive import AWKWARD, NOON, files
 from tests.conformance.test_retention import record
 from tests.support.hands import Hands
