@@ -208,11 +208,12 @@ class Runs(Capability):
 
         A database that was opened without its archive knows of none.
         """
-        wanted, database = checked_run_ids(run_ids), self._store.indexed
-        if database is self._store:
-            return set()
-        stored = database.select_columns(RUNS, ("run_id",), (Filter("run_id", "in", wanted),))
-        return {*wanted} - {run_id for (run_id,) in stored}
+        where = (Filter("run_id", "in", checked_run_ids(run_ids)),)
+        everywhere, here = (
+            {run_id for (run_id,) in store.select_columns(RUNS, ("run_id",), where)}
+            for store in (self._store, self._store.indexed)
+        )
+        return everywhere - here
 
     def find_ids(self, beginning: str) -> builtins.list[str]:
         """Return the ids that begin as a UUID does, sorted; give eight of its digits or more."""

@@ -322,7 +322,7 @@ def test_an_archive_is_only_read(both: Persistence) -> None:
         with pytest.raises(AccessDeniedError, match="open the database without its archive"):
             write()
     assert both.count_agent_runs() == 12
-    assert both.runs.archived(["run-01", "run-11"]) == {"run-11"}
+    assert both.runs.archived(["run-01", "run-11", "nothing"]) == {"run-11"}
 
 
 @pytest.mark.thorough
