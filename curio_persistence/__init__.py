@@ -3,7 +3,13 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from curio_persistence.archive import archive_runs, erase_runs, open_archive, restore_runs
+    from curio_persistence.archive import (
+        archive_runs,
+        check_archive,
+        erase_runs,
+        open_archive,
+        restore_runs,
+    )
     from curio_persistence.backups.making import BackupReport, restore_backup
     from curio_persistence.backups.verifying import DamagedRow, VerifyReport
     from curio_persistence.base import BasePersistence
@@ -127,6 +133,7 @@ __all__ = [
     "UsageTotals",
     "VerifyReport",
     "archive_runs",
+    "check_archive",
     "connect",
     "copy_records",
     "current_run",
@@ -146,7 +153,7 @@ __version__ = "0.1.0"
 if not TYPE_CHECKING:  # Type checkers see the names above, and no others.
     # Each name is imported when it is first used: a command that shows its help needs none.
     _HOMES = {
-        "archive": "archive_runs erase_runs open_archive restore_runs",
+        "archive": "archive_runs check_archive erase_runs open_archive restore_runs",
         "backups.making": "BackupReport restore_backup",
         "backups.verifying": "DamagedRow VerifyReport",
         "base": "BasePersistence",

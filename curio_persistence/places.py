@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from curio_persistence.clock import utc_now
@@ -28,6 +29,8 @@ _MOST_PARTS = 9_000
 _SCHEMES = ("s3", "gs", "az", "abfs", "abfss")
 _ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
 _FULL = ("No space left on device", "Disk quota exceeded", "QuotaExceeded")
+_PATIENCE = timedelta(seconds=60)
+"""For how long a request is repeated that a server answers with an error, or not at all."""
 _DENIED = (
     "AccessDenied",
     "InvalidAccessKeyId",
@@ -35,6 +38,14 @@ _DENIED = (
     "403 Forbidden",
     "Permission denied",
 )
+
+
+class Found(NamedTuple):
+    """An object: its name, its size in bytes, and when it was stored."""
+
+    path: str
+    size: int
+    modified: datetime
 
 
 class Place:
@@ -62,7 +73,7 @@ class Place:
     def _store(self) -> Any:
         if self._directory is not None:
             return self._obstore.LocalStore(self._directory, mkdir=True)
-        options: dict[str, Any] = {}
+        options: dict[str, Any] = {"retry_config": {"retry_timeout": _PATIENCE}}
         endpoint = next((os.environ[name] for name in _ENDPOINTS if os.environ.get(name)), "")
         if self.name.startswith("s3://") and endpoint:
             options["endpoint"] = endpoint
@@ -125,15 +136,33 @@ class Place:
             except (self._errors.NotFoundError, FileNotFoundError):
                 return
 
-    def names(self, folder: str, *, older_than: timedelta | None = None) -> list[str]:
-        """Return the names of all objects in a folder, or of those that are so old, sorted."""
+    def put(self, path: str, content: bytes) -> None:
+        """Store an object in place of an earlier one of its name."""
+        with self._translated():
+            self._store.put(path, content)
+
+    def names(
+        self, folder: str, *, older_than: timedelta | None = None, after: str = ""
+    ) -> list[str]:
+        """Return the names of the objects in a folder, sorted.
+
+        With `older_than` they are those that are so old, and with `after` those behind this name.
+        """
+        found = self.objects(folder, after=after)
+        if older_than is not None:
+            found = [each for each in found if utc_now() - each.modified > older_than]
+        return [each.path for each in found]
+
+    def objects(self, folder: str, *, after: str = "") -> list[Found]:
+        """Return the objects in a folder, by their names."""
         if self._is_missing:
             return []
         with self._translated():
-            found = [each for some in self._store.list(folder) for each in some]
-        if older_than is not None:
-            found = [each for each in found if utc_now() - each["last_modified"] > older_than]
-        return sorted(each["path"] for each in found)
+            pages = self._store.list(folder, offset=after or None)
+            found = [
+                Found(each["path"], each["size"], each["last_modified"]) for each in chain(*pages)
+            ]
+        return sorted(found)
 
     def folders(self) -> list[str]:
         """Return the names of the folders at the top."""
@@ -161,6 +190,8 @@ class Place:
             said = str(error)
             if any(word in said for word in _DENIED):
                 raise self._denied(error) from error
+            if "NoSuchBucket" in said:
+                raise NotFoundError(f"{self.name} has no such bucket: make it first.") from error
             if any(word in said for word in _FULL):
                 raise StorageFullError(f"{self.name} is full. Free space there.") from error
             raise UnavailableError(
@@ -186,7 +217,11 @@ def _is_address(text: str) -> bool:
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0][:200].rstrip(".")
+    """Return what an error says, of a server's answer without the address and the times."""
+    line = str(error).strip().split("\n")[0]
+    if "Error performing" in line:
+        line = line.rpartition(" - ")[2]
+    return line[:200].rstrip(".: ")
 
 
 def _modules() -> tuple[Any, Any]:

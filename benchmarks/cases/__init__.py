@@ -1,6 +1,7 @@
 """The cases: each yields some lines of the table."""
 
 from benchmarks.cases import (
+    archiving,
     awaited,
     backups,
     batches,
@@ -44,6 +45,7 @@ THEMES: dict[str, dict[str, Case]] = {
     "Importing Curio": importing_curio.CASES,
     "Transfers": transfers.CASES,
     "Retention": lifecycle.CASES,
+    "Archives": archiving.CASES,
     "Backup": backups.CASES,
     "Statistics": statistics.CASES,
     "Totals": totals.CASES,

@@ -29,6 +29,11 @@ def main(side: str, kind: str, place: str, dsn: str = "") -> None:
     print(_bytes("VmHWM") - before)
 
 
+def peak() -> int:
+    """Return the most bytes that the process had in memory; 0 where that cannot be measured."""
+    return _bytes("VmHWM") if CAN_BE_MEASURED else 0
+
+
 def _raw(kind: str, place: str, dsn: str) -> Iterable[tuple[Any, ...]]:
     if kind == "sqlite":
         return RawSQLite(Path(place)).all_events()

@@ -16,6 +16,7 @@ from curio_persistence.aio.recorder import AsyncBlock, AsyncRunRecorder
 from curio_persistence.aio.streams import AsyncEventFeed, AsyncStream
 from curio_persistence.aio.transfers import (
     archive_runs,
+    check_archive,
     copy_records,
     erase_runs,
     export_records,
@@ -39,6 +40,7 @@ __all__ = [
     "AsyncStream",
     "ConnectContext",
     "archive_runs",
+    "check_archive",
     "connect",
     "copy_records",
     "current_run",

@@ -63,13 +63,16 @@ async def archive_runs(
     destination: Source,
     *,
     older_than: timedelta | str | None = None,
+    since: timedelta | str | None = None,
     default: blocking.RetentionPolicy | None = None,
+    format: str = "parquet",
+    keep: bool = False,
     dry_run: bool = False,
     pace: float = 0.05,
     check_clock: bool = True,
     progress: Progress | None = None,
 ) -> blocking.ExpireReport:
-    """Move runs into an archive, as `curio_persistence.archive_runs` does.
+    """Move or copy runs into an archive, as `curio_persistence.archive_runs` does.
 
     Cancelled, it loses nothing; the same call finishes.
     """
@@ -80,7 +83,10 @@ async def archive_runs(
             source,
             destination,
             older_than=older_than,
+            since=since,
             default=default,
+            format=format,
+            keep=keep,
             dry_run=dry_run,
             pace=pace,
             check_clock=check_clock,
@@ -99,6 +105,16 @@ async def open_archive(
         persistence, lambda tell: blocking.open_archive(target, destination, source=source), None
     )
     return AsyncPersistence(opened, threads=persistence._threads.most)
+
+
+async def check_archive(
+    persistence: AsyncPersistence, destination: Source, *, deep: bool = False
+) -> blocking.HealthCheck:
+    """Return whether an archive is whole, as `curio_persistence.check_archive` does."""
+    target = _under(persistence)
+    return await _apart(
+        persistence, lambda tell: blocking.check_archive(target, destination, deep=deep), None
+    )
 
 
 async def erase_runs(

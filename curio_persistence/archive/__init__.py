@@ -4,30 +4,39 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterator, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
 from curio_persistence.archive.archiver import Archiver
+from curio_persistence.archive.checking import check_archive
+from curio_persistence.archive.copying import copy_trees
 from curio_persistence.archive.delta_log import ArchivedFile, DeltaLog
 from curio_persistence.archive.erasing import erase_rows
 from curio_persistence.archive.files import checked_folder, fetched, folder_of
-from curio_persistence.capabilities.arguments import checked_run_ids
+from curio_persistence.archive.forms import FORMS, NDJSON, Form, checked_form
+from curio_persistence.archive.merging import tidy
+from curio_persistence.archive.stored import VERSIONED
+from curio_persistence.capabilities.arguments import check_progress, checked_run_ids
 from curio_persistence.capabilities.lifecycle import EXPIRING, ExpireReport, RetentionPolicy
 from curio_persistence.capabilities.lifecycle.expired_totals import ExpiredTotals
 from curio_persistence.capabilities.lifecycle.settings import Settings
+from curio_persistence.capabilities.lifecycle.trees import before
 from curio_persistence.capabilities.transfers.kinds import KINDS
-from curio_persistence.errors import CorruptDatabaseError, NotFoundError
+from curio_persistence.capabilities.windows import checked_length
+from curio_persistence.errors import CorruptDatabaseError, InvalidValueError, NotFoundError
 from curio_persistence.export.records import checked_persistence
 from curio_persistence.importers.common.report import ImportReport, ReportBuilder
 from curio_persistence.importers.exports import store_records
-from curio_persistence.importers.exports.columnar import read_parquet
 from curio_persistence.importers.exports.values import ParsedRecord
 from curio_persistence.persistence import Persistence
 from curio_persistence.places import Place
 from curio_persistence.progress import Progress
-from curio_persistence.store.filters import Filter
+from curio_persistence.store.codecs import encode_time
+from curio_persistence.store.filters import Filter, Where
 from curio_persistence.tables import EVENTS, TOMBSTONES, USAGE
+
+__all__ = ["archive_runs", "check_archive", "erase_runs", "open_archive", "restore_runs"]
 
 Destination = str | os.PathLike[str]
 
@@ -37,7 +46,10 @@ def archive_runs(
     destination: Destination,
     *,
     older_than: timedelta | str | None = None,
+    since: timedelta | str | None = None,
     default: RetentionPolicy | None = None,
+    format: str = "parquet",
+    keep: bool = False,
     dry_run: bool = False,
     pace: float = 0.05,
     check_clock: bool = True,
@@ -49,17 +61,51 @@ def archive_runs(
     are written as Parquet files, one for each table and day, and read back before anything is
     deleted. Each table has a log of Delta Lake, so that other programs read the archive too. What
     was interrupted anywhere is completed by the next call, and no row is archived twice.
+
+    With `keep` the runs are copied, and nothing is deleted: also those on hold. `since`, such as
+    `"30d"`, copies the runs that finished since then, and no policy decides. What was copied, and
+    has not changed, is not copied again, nor when it is moved later.
+
+    With `format="ndjson"` the files are JSON lines, packed by gzip, which only `restore_runs` and
+    `import_records` read.
     """
-    archiver = Archiver(checked_persistence(persistence), Place(destination))
-    return persistence.lifecycle.expire(
-        older_than,
-        default=default,
-        dry_run=dry_run,
-        pace=pace,
-        check_clock=check_clock,
-        progress=progress,
-        archiver=archiver,
-    )
+    form = checked_form(format)
+    archiver = Archiver(checked_persistence(persistence), Place(destination), form)
+    if keep or since is not None:
+        policies, where = _copied(persistence, older_than, since, default)
+        check_progress(progress)
+        report = copy_trees(
+            persistence, archiver, policies, where, dry_run=dry_run, progress=progress
+        )
+    else:
+        report = persistence.lifecycle.expire(
+            older_than,
+            default=default,
+            dry_run=dry_run,
+            pace=pace,
+            check_clock=check_clock,
+            progress=progress,
+            archiver=archiver,
+        )
+    if not dry_run:
+        tidy(persistence, Place(destination), form)
+    return report
+
+
+def _copied(
+    persistence: Persistence,
+    older_than: timedelta | str | None,
+    since: timedelta | str | None,
+    default: RetentionPolicy | None,
+) -> tuple[list[RetentionPolicy], Where]:
+    """Return the policies and filters of the runs to copy."""
+    if since is None:
+        return persistence.lifecycle._chosen(older_than, None, default), ()
+    if older_than is not None:
+        raise InvalidValueError("Give older_than or since, not both.", field="since")
+    first = before(persistence.clock.now(), checked_length("since", since))
+    finished = Filter("finished_at", ">=", encode_time(first))
+    return [RetentionPolicy("since", timedelta(0))], (finished,)
 
 
 def open_archive(
@@ -96,16 +142,19 @@ def erase_runs(
     """
     wanted = frozenset(checked_run_ids(run_ids))
     place = Place(destination)
-    folder = checked_folder(place, source or folder_of(checked_persistence(persistence)._store))
+    folder = checked_folder(
+        place, source or folder_of(checked_persistence(persistence)._store), FORMS.values()
+    )
     with Settings(persistence._store, persistence.clock).lease(EXPIRING) as lease:
         found = {run_id for run_id in wanted if persistence.delete_agent_run(run_id)}
         if source is None:
             archiver = Archiver(persistence, place)
             archiver.unfinished()
             archiver.done()
-        for name, table in KINDS.items():
-            lease.keep()
-            found |= erase_rows(place, f"{folder}/{name}", table, wanted)
+        for form in FORMS.values():
+            for _, path, table in form.tables(folder):
+                lease.keep()
+                found |= erase_rows(place, path, table, form, wanted)
     return len(found)
 
 
@@ -127,7 +176,9 @@ def restore_runs(
 
     wanted = frozenset(checked_run_ids(run_ids))
     place = Place(destination)
-    folder = checked_folder(place, source or folder_of(checked_persistence(persistence)._store))
+    folder = checked_folder(
+        place, source or folder_of(checked_persistence(persistence)._store), FORMS.values()
+    )
     report = ReportBuilder()
     stored = {run.run_id for run in persistence.runs.get_many(wanted)}
     if stored:
@@ -160,19 +211,19 @@ class _Archive:
         self._folder = folder
         self._directory = directory
         self._report = report
-        self._files: dict[str, list[tuple[ArchivedFile, Path]]] = {name: [] for name in KINDS}
+        self._files: dict[str, list[tuple[ArchivedFile, Path, Form]]] = {name: [] for name in KINDS}
         self.found: set[str] = set()
         self.id = DeltaLog(place, f"{folder}/runs", KINDS["runs"]).id
 
     def fetch(self, run_ids: Collection[str]) -> None:
         """Fetch the files that may have rows of these runs."""
-        for name, table in KINDS.items():
-            folder = f"{self._folder}/{name}"
-            for file in DeltaLog(self._place, folder, table).files().values():
-                if any(map(file.may_have, run_ids)):
-                    path = self._directory / f"{name}-{len(self._files[name])}.parquet"
-                    path.write_bytes(fetched(self._place, folder, file))
-                    self._files[name].append((file, path))
+        for form in FORMS.values():
+            for name, folder, table in form.tables(self._folder):
+                for file in DeltaLog(self._place, folder, table, form).files().values():
+                    if any(map(file.may_have, run_ids)):
+                        path = self._directory / f"{name}-{len(self._files[name])}{form.ending}"
+                        path.write_bytes(fetched(self._place, folder, file))
+                        self._files[name].append((file, path, form))
 
     def records(self, run_ids: Collection[str]) -> Iterator[ParsedRecord]:
         """Yield all rows of these runs, the runs first; `found` has their ids.
@@ -181,36 +232,60 @@ class _Archive:
         counts. A version may be in several batches, which share rows: each is yielded once.
         """
         versions: dict[str, _Version] = {}
-        for batch, record in self._rows("runs", run_ids):
-            run_id, row_id = str(record.values["run_id"]), record.values["id"]
-            known = versions.get(run_id)
-            batches = known.batches if known and known.row_id == row_id else set()
-            if known is None or row_id >= known.row_id:
-                versions[run_id] = _Version(row_id, record, batches | {batch})
+        for batches, record in self._rows("runs", run_ids):
+            run_id, version = str(record.values["run_id"]), _Version(record, batches)
+            versions[run_id] = version.or_later(versions.get(run_id, version))
         self.found = set(versions)
         yield from (version.record for version in versions.values())
         for name in KINDS:
-            seen: set[int] = set()
-            for batch, record in self._rows(name, versions) if name != "runs" else ():
-                row_id = record.values["id"]
-                if batch in versions[str(record.values["run_id"])].batches and row_id not in seen:
-                    seen.add(row_id)
-                    yield record
+            yield from self._last(name, versions) if name != "runs" else ()
 
-    def _rows(self, name: str, run_ids: Collection[str]) -> Iterator[tuple[str, ParsedRecord]]:
-        """Yield the rows of these runs in one table, each with its batch."""
-        for file, path in self._files[name]:
-            for record in read_parquet(path, file.path, KINDS[name], self._report):
-                if record.values.get("run_id") in run_ids:
-                    yield file.batch, record
+    def _last(self, name: str, versions: Mapping[str, _Version]) -> Iterator[ParsedRecord]:
+        """Yield the rows of these versions of runs, of each row what it was at last."""
+        is_versioned = name in VERSIONED
+        last: dict[int, ParsedRecord | None] = {}
+        for batches, record in self._rows(name, versions):
+            row_id, run_id = record.values["id"], str(record.values["run_id"])
+            if batches.isdisjoint(versions[run_id].batches):
+                continue
+            known = last.get(row_id)
+            if not is_versioned:
+                if row_id not in last:
+                    yield record
+                last[row_id] = None
+            elif known is None or record.values["updated_at"] >= known.values["updated_at"]:
+                last[row_id] = record
+        yield from filter(None, last.values())
+
+    def _rows(
+        self, name: str, run_ids: Collection[str]
+    ) -> Iterator[tuple[frozenset[str], ParsedRecord]]:
+        """Yield the rows of these runs in one table, each with the batches of its file."""
+        for file, path, form in self._files[name]:
+            try:
+                for record in form.records(path, file.path, KINDS[name], self._report):
+                    if record.values.get("run_id") in run_ids:
+                        yield file.batches, record
+            except InvalidValueError as error:
+                raise CorruptDatabaseError(f"{file.path} cannot be read: it {error}.") from error
 
 
 class _Version(NamedTuple):
-    """A version of a run in an archive: the id of its row, and the batches that it is in."""
+    """A version of a run in an archive, and the batches that have its rows."""
 
-    row_id: int
     record: ParsedRecord
-    batches: set[str]
+    batches: frozenset[str]
+
+    def or_later(self, other: _Version) -> _Version:
+        """Return the later one; a run that was not restored in between has rows in both."""
+        last = max(self, other, key=lambda each: each._age)
+        if self.record.values["id"] == other.record.values["id"]:
+            return last._replace(batches=self.batches | other.batches)
+        return last
+
+    @property
+    def _age(self) -> tuple[int, datetime]:
+        return self.record.values["id"], self.record.values["updated_at"]
 
 
 def _without_tombstones(
@@ -218,13 +293,14 @@ def _without_tombstones(
 ) -> dict[str, tuple[str, ...]]:
     """Remove the tombstones of runs; return those that have expired here, by their totals' archive.
 
-    A run that was restored may have expired since without being archived again.
+    A run that was restored may have expired since without being archived again, or in a form that
+    is not queried.
     """
     store = persistence._store
     where = (Filter("run_id", "in", tuple(run_ids)), Filter("reason", "=", "expired"))
     found: dict[str, tuple[str, ...]] = {}
     for run_id, place in store.select_columns(TOMBSTONES, ("run_id", "archived_in"), where):
-        totals_of = archive if place else ""
+        totals_of = archive if place and not place.endswith(f"/{NDJSON.name}") else ""
         found[totals_of] = (*found.get(totals_of, ()), run_id)
     store.delete(TOMBSTONES, where)
     return found

@@ -1,13 +1,15 @@
-"""The files of an archive: Parquet, stored and read back, and checked by their hash."""
+"""The files of an archive: stored and read back, and checked by their hash."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 from curio_persistence.archive.delta_log import ArchivedFile, DeltaLog
+from curio_persistence.archive.forms import PARQUET, Form
 from curio_persistence.capabilities.transfers.kinds import KINDS
 from curio_persistence.errors import CorruptDatabaseError, InvalidValueError, NotFoundError
 from curio_persistence.places import Place
@@ -16,8 +18,6 @@ from curio_persistence.store.codecs import encode_time
 from curio_persistence.store.table import Table
 
 _FOLDER = re.compile("[0-9a-f]{16}")
-BLOOMS = ("run_id", "event_id")
-"""The columns by whose values a reader finds rows."""
 
 
 def digest_of(content: bytes) -> str:
@@ -32,51 +32,75 @@ def folder_of(store: Store) -> str:
     return digest_of(store.identity.encode())[:16]
 
 
-def checked_folder(place: Place, folder: Any) -> str:
-    """Return the folder of a database in an archive, which has something of it."""
+def checked_folder(place: Place, folder: Any, forms: Iterable[Form] = (PARQUET,)) -> str:
+    """Return the folder of a database in an archive, which has something of it in these forms."""
     if not isinstance(folder, str) or not _FOLDER.fullmatch(folder):
         raise InvalidValueError(
             f"source is the name of a folder in {place.name}, 16 hexadecimal digits, not "
             f"{folder!r}.",
             field="source",
         )
-    if not DeltaLog(place, f"{folder}/runs", KINDS["runs"]).exists:
+    paths = [(form.path_of(folder, "runs"), form) for form in forms]
+    if not any(DeltaLog(place, path, KINDS["runs"], form).exists for path, form in paths):
         others = sorted({name.partition("/")[0] for name in place.folders()})
         known = f" It has the databases {', '.join(others)}." if others else ""
         raise NotFoundError(
-            f"{place.name} has no archive of this database: there is no {folder}/runs in it.{known}"
+            f"{place.name} has no archive of this database: there is no {paths[0][0]} in it.{known}"
         )
     return folder
 
 
+class _Summary:
+    """What the log says of the rows of a file, gathered while they are written."""
+
+    def __init__(self, table: Table[Any]) -> None:
+        self._columns = ("run_id", table.ages_by)
+        self._ranges: dict[str, list[Any]] = {column: [] for column in self._columns}
+        self.rows = 0
+
+    def of(self, tables: Iterable[Any]) -> Iterator[Any]:
+        """Yield the Arrow tables."""
+        from pyarrow import compute  # On use: it may not be installed.
+
+        for rows in tables:
+            self.rows += len(rows)
+            for column in self._columns if len(rows) else ():
+                self._ranges[column] += compute.min_max(rows[column]).as_py().values()
+            yield rows
+
+    def extremes(self, column: str) -> tuple[Any, Any]:
+        """Return the first and the last value of a column."""
+        return min(self._ranges[column]), max(self._ranges[column])
+
+
 def put_file(
-    place: Place, folder: str, table: Table[Any], content: BytesIO, day: str, batch: str
-) -> ArchivedFile:
-    """Store a Parquet file of a table's rows, and read it back."""
+    place: Place,
+    folder: str,
+    table: Table[Any],
+    form: Form,
+    tables: Iterable[Any],
+    day: str,
+    batch: str,
+) -> ArchivedFile | None:
+    """Store a file of a table's rows, given as Arrow tables, and read it back.
+
+    Return None, and store nothing, if there are no rows.
+    """
+    content, summary = BytesIO(), _Summary(table)
+    form.write(content, table, summary.of(tables))
+    if not summary.rows:
+        return None
     written = content.getvalue()
     digest = digest_of(written)
-    path = f"dt={day}/{batch}-{digest[:16]}.parquet"
-    metadata = _metadata(content)
-    runs = _extremes(metadata, table, "run_id")
-    times = map(encode_time, _extremes(metadata, table, table.ages_by))
-    file = ArchivedFile(path, day, len(written), metadata.num_rows, digest, batch, *runs, *times)
+    # Merged batches have long names.
+    name = batch if len(batch) <= len(digest) else digest_of(batch.encode())[:16]
+    path = f"dt={day}/{name}-{digest[:16]}{form.ending}"
+    times = map(encode_time, summary.extremes(table.ages_by))
+    runs = summary.extremes("run_id")
+    file = ArchivedFile(path, day, len(written), summary.rows, digest, batch, *runs, *times)
     place.put_new(f"{folder}/{path}", written)
     fetched(place, folder, file)
     return file
-
-
-def _metadata(content: BytesIO) -> Any:
-    from pyarrow.parquet import read_metadata  # On use: it may not be installed.
-
-    return read_metadata(content)
-
-
-def _extremes(metadata: Any, table: Table[Any], column: str) -> tuple[Any, Any]:
-    """Return the first and the last value of a column in a Parquet file."""
-    at = table.names.index(column)
-    groups = (metadata.row_group(number) for number in range(metadata.num_row_groups))
-    ranges = [group.column(at).statistics for group in groups]
-    return min(each.min for each in ranges), max(each.max for each in ranges)
 
 
 def fetched(place: Place, folder: str, file: ArchivedFile) -> bytes:

@@ -20,6 +20,7 @@ from threading import Lock
 from typing import Any
 
 from curio_persistence.aio.persistence import AsyncPersistence
+from curio_persistence.aio.transfers import archive_runs
 from curio_persistence.errors import ClosedError, UnsupportedError
 from curio_persistence.models import AgentRun, AgentRunEvent, AgentRunStatus, Level
 from curio_persistence.persistence import Persistence, SQLitePersistence, connect
@@ -166,7 +167,7 @@ class StorageBackend(ABC):
     async def archive(
         self, destination: str, since_days: int = 7, format: str = "parquet"
     ) -> dict[str, Any]:
-        """Move what is old to another place."""
+        """Copy the runs of the last days to another place."""
         raise _unsupported("archive")
 
 
@@ -209,6 +210,7 @@ class CurioStorageBackend(StorageBackend):
         return StorageCapabilities(
             query_metrics=True,
             search_text=self._can_search,
+            archive_artifacts=True,
             lifecycle_policy=True,
             streaming=True,
         )
@@ -409,6 +411,19 @@ class CurioStorageBackend(StorageBackend):
         """
         lifecycle = (await self._persistence()).lifecycle
         return (await lifecycle.vacuum(hot_days, max_disk_mb, dry_run=dry_run)).to_dict()
+
+    async def archive(
+        self, destination: str, since_days: int = 7, format: str = "parquet"
+    ) -> dict[str, Any]:
+        """Copy the runs that ended in so many days to a directory or an object store.
+
+        `format` is "parquet" or "ndjson". What was copied, and has not changed, is not copied
+        again. Return `destination`, and `runs_copied`, `events_copied` and so on.
+        """
+        persistence = await self._persistence()
+        since = f"{checked_count('since_days', since_days)}d"
+        report = await archive_runs(persistence, destination, since=since, format=format)
+        return {"destination": destination, **report.to_dict()}
 
 
 class SQLiteStorageBackend(CurioStorageBackend):

@@ -16,19 +16,20 @@ T = TypeVar("T")
 U = TypeVar("U")
 
 
-def prefetch_map(make: Callable[[T], U], items: Iterable[T]) -> Iterator[U]:
+def prefetch_map(make: Callable[[T], U], items: Iterable[T], *, threads: int = 1) -> Iterator[U]:
     """Yield `make(item)` for each item in order: another thread makes one while one is used.
 
-    The calling thread fetches the items. An error of `make` is raised in place of its result. The
-    other thread ends with the last item, or when the iterator is closed.
+    With more `threads` so many are made at the same time. The calling thread fetches the items. An
+    error of `make` is raised in place of its result. The other threads end with the last item, or
+    when the iterator is closed.
     """
     from concurrent.futures import ThreadPoolExecutor  # Imported here: the import is slow.
 
-    with ThreadPoolExecutor(1, "curio-prefetch") as pool:
+    with ThreadPoolExecutor(threads, "curio-prefetch") as pool:
         making: deque[Future[U]] = deque()
         for item in items:
             making.append(pool.submit(make, item))
-            if len(making) > 1:
+            if len(making) > threads:
                 yield making.popleft().result()
         for made in making:
             yield made.result()

@@ -126,21 +126,26 @@ FORMATS: Mapping[str, Write] = {
 
 def _groups(table: Table[Any], pieces: Iterable[Columns]) -> Iterator[Any]:
     """Many pieces as one Arrow table, for as long as they take little room."""
-    pa, gathered, size = pyarrow(), [], 0
-    for columns in pieces:
-        for part in _slices(arrow_table(table, columns, escaped=True)):
-            gathered.append(part)
-            size += part.nbytes
-            if size >= _GROUP_BYTES:
-                yield pa.concat_tables(gathered).combine_chunks()
-                gathered, size = [], 0
-    if gathered:
-        yield pa.concat_tables(gathered).combine_chunks()
+    return gathered(arrow_table(table, columns, escaped=True) for columns in pieces)
 
 
-def _slices(rows: Any) -> Iterator[Any]:
+def gathered(tables: Iterable[Any]) -> Iterator[Any]:
+    """Yield Arrow tables that take little room, made of many small ones or parts of large ones."""
+    pa, parts, size, rows = pyarrow(), [], 0, 0
+    for part in (part for table in tables for part in _parts(table)):
+        parts.append(part)
+        size += part.nbytes
+        rows += len(part)
+        if size >= _GROUP_BYTES or rows >= _GROUP_ROWS:
+            yield pa.concat_tables(parts).combine_chunks()
+            parts, size, rows = [], 0, 0
+    if parts:
+        yield pa.concat_tables(parts).combine_chunks()
+
+
+def _parts(rows: Any) -> Iterator[Any]:
     """Yield an Arrow table in slices that take little room, as far as single rows do."""
-    count = max(len(rows) * _GROUP_BYTES // max(rows.nbytes, 1), 1)
+    count = max(min(len(rows) * _GROUP_BYTES // max(rows.nbytes, 1), _GROUP_ROWS), 1)
     for first in range(0, len(rows), count):
         yield rows.slice(first, count)
 

@@ -12,7 +12,7 @@ from typing import Any
 from curio_persistence.concurrency.prefetch import prefetch_map
 from curio_persistence.errors import ConfigurationError, CorruptDatabaseError
 from curio_persistence.results.csv import csv_columns
-from curio_persistence.store.codecs import ESCAPE, decode_texts_to_unicode
+from curio_persistence.store.codecs import ESCAPE, decode_texts_to_unicode, encode_time
 from curio_persistence.store.filters import Order
 from curio_persistence.store.table import Columns, Kind, Table
 
@@ -76,24 +76,42 @@ def _dollars(pa: Any, picodollars: Any) -> Any:
     return picodollars.cast(pa.decimal128(20, 0)).view(pa.decimal128(20, 12))
 
 
+def stored_columns(table: Table[Any], rows: Any) -> Columns:
+    """Return the columns, in stored form, of an Arrow table whose texts are in stored form."""
+    with_kinds = zip(table.kinds.items(), rows.select(table.names).columns, strict=True)
+    return [_stored(kind, column.combine_chunks()) for (_, kind), column in with_kinds]
+
+
+def _stored(kind: Kind, column: Any) -> list[Any]:
+    match kind:
+        case "time":
+            return [each and encode_time(each) for each in column.to_pylist()]
+        case "money":
+            pa = pyarrow()
+            return column.view(pa.decimal128(20, 0)).cast(pa.int64()).to_pylist()  # type: ignore[no-any-return]
+    return column.to_pylist()  # type: ignore[no-any-return]
+
+
 # --- from CSV -------------------------------------------------------------------------------------
 
 
 def arrow_tables_of_csv(
-    table: Table[Any], order: tuple[Order, ...], texts: Iterable[bytes]
+    table: Table[Any], order: tuple[Order, ...], texts: Iterable[bytes], *, escaped: bool = False
 ) -> Iterator[Any]:
-    """Yield an Arrow table for each chunk of CSV."""
-    return prefetch_map(lambda text: _table_of_csv(table, order, text), texts)
+    """Yield an Arrow table for each chunk of CSV; `escaped` keeps texts in stored form."""
+    return prefetch_map(lambda text: _table_of_csv(table, order, text, escaped), texts)
 
 
-def _table_of_csv(table: Table[Any], order: tuple[Order, ...], text: bytes) -> Any:
+def _table_of_csv(
+    table: Table[Any], order: tuple[Order, ...], text: bytes, keep_escaped: bool
+) -> Any:
     pa = pyarrow()
     try:
         read = pa.csv.read_csv(pa.py_buffer(text), **_csv_options(pa, table, order, len(text)))
     except pa.ArrowInvalid as error:
         raise CorruptDatabaseError(f"{table.name} holds what cannot be read: {error}") from error
     # Searching for one byte is much faster than for three.
-    escaped = _ESCAPE[:1] in text and _ESCAPE in text
+    escaped = not keep_escaped and _ESCAPE[:1] in text and _ESCAPE in text
     columns = [
         _from_csv(pa, kind, read[name], escaped=escaped) for name, kind in table.kinds.items()
     ]

@@ -49,6 +49,35 @@ def test_erased_runs_are_gone(program: Program, agents_db: str) -> None:
     assert program("restore", "old", "run-40").json()["runs"] == 1
 
 
+def test_copied_runs_stay(program: Program, agents_db: str) -> None:
+    planned = program("archive", "copies", "--since", "36500", "--dry-run")
+    assert planned.json()["runs_to_copy"] == 4
+    done = program("archive", "copies", "--since", "36500")
+    assert done.json()["runs_copied"] == 4
+    assert "4 runs copied to copies" in done.said
+    again = program("archive", "copies", "--older-than", "0s", "--keep", "--format", "parquet")
+    assert again.json()["runs_copied"] == 0
+    lines = program("archive", "copies", "--since", "36500d", "--format", "ndjson")
+    assert lines.json()["runs_copied"] == 4
+    assert len(program("runs").json()) == 5
+    assert program("archive", "copies", "--since", "soon").code == 2
+
+
+def test_the_doctor_looks_at_an_archive(program: Program, agents_db: str) -> None:
+    program("archive", "old", "--older-than", "0s", "--pace", "1", "--yes")
+    for arguments in (("--archive", "old"), ("--archive", "old", "--deep")):
+        [check] = [
+            each for each in program("doctor", *arguments).json() if each["name"] == "archive"
+        ]
+        assert check["level"] == "ok"
+    [path, *_] = (program.folder / "old").rglob("*.parquet")
+    path.unlink()
+    damaged = program("doctor", "--archive", "old")
+    assert damaged.code == 5
+    assert path.name in damaged.out
+    assert program("doctor").code == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "code"),
     [

@@ -353,12 +353,24 @@ def test_old_runs_are_vacuumed(persistence: Persistence) -> None:
     awaiting(persistence, work)
 
 
-def test_unsupported_calls_raise(persistence: Persistence) -> None:
+@pytest.mark.slow
+def test_runs_of_the_last_days_are_archived(persistence: Persistence, tmp_path: Path) -> None:
     async def work(storage: CurioStorageBackend) -> None:
         assert storage.capabilities.lifecycle_policy
-        assert not storage.capabilities.archive_artifacts
-        with pytest.raises(NotImplementedError, match="no archive"):
-            await storage.archive("s3://bucket/prefix")
+        assert storage.capabilities.archive_artifacts
+        for name, days in (("new", 1), ("old", 40)):
+            end = datetime.now(UTC) - timedelta(days=days)
+            await storage.create_run(name, "agent", started_at=end)
+            await storage.append_event(name, "agent", "log", end, message="m")
+            await storage.update_run(name, status="succeeded", ended_at=end)
+        place = str(tmp_path / "archive")
+        done = await storage.archive(place)
+        assert (done["destination"], done["runs_copied"], done["events_copied"]) == (place, 1, 1)
+        assert (await storage.archive(place, since_days=60))["runs_copied"] == 1
+        assert (await storage.archive(place, 60, "ndjson"))["runs_copied"] == 2
+        assert len(await storage.list_runs()) == 2
+        with pytest.raises(InvalidValueError):
+            await storage.archive(place, since_days=-1)
 
     awaiting(persistence, work)
 

@@ -119,7 +119,7 @@ def test_policies_and_holds_decide(filled: Persistence, place: Path) -> None:
 def test_large_trees_are_archived_in_several_files(
     persistence: Persistence, clock: Hands, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("curio_persistence.archive.archiver._ROWS", 100)
+    monkeypatch.setattr("curio_persistence.archive.archiver._BYTES", 100)
     record(persistence, "large", days=100, events=950)
     clock.move(seconds=1)
     archive_runs(persistence, place, older_than="90d", pace=1)

@@ -612,3 +612,13 @@ def test_a_notebook_shows_an_empty_page(persistence: Persistence) -> None:
     html = persistence.query_llm_usage()._repr_html_()
     assert "<p>0 llm usage</p>" in html
     assert html.count("<tr>") == 1
+
+
+def test_real_numbers_of_a_stream_have_all_their_digits(persistence: Persistence) -> None:
+    persistence.create_agent_run(AgentRun("agent", "run"))
+    numbers = [0.1 + 0.2, 1 / 3, -1e-300, 5e-324, 1.7976931348623157e308, 2.0**53 + 2, 0.0]
+    for at, number in enumerate(numbers):
+        persistence.scores.set("run", f"score {at}", number)
+    persistence.scores.set("run", "label", label="good")
+    rows = persistence.scores.iterate(order="oldest").to_arrow().to_pylist()
+    assert [row["value"] for row in rows] == [*numbers, None]

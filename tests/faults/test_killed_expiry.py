@@ -112,7 +112,11 @@ def test_a_killed_expiry_is_completed_by_the_next(url: str) -> None:
 
 ARCHIVE = """
 from datetime import timedelta
+import obstore.store, pyarrow.compute, pyarrow.csv, pyarrow.parquet
+import curio_persistence.archive
+from curio_persistence.capabilities import lifecycle
 from curio_persistence.clock import Clock, utc_now
+lifecycle._ARCHIVED = 100  # So that there are many steps to be killed in.
 later = timedelta(seconds=int(sys.argv[2]))
 with connect(sys.argv[1]) as persistence:
     persistence.clock = Clock(lambda: utc_now() + later)
@@ -132,7 +136,7 @@ def test_a_killed_archiver_is_completed_by_the_next(url: str, tmp_path: Path) ->
         for attempt in range(KILLS):
             with Child(ARCHIVE, url, str(attempt * 31), place) as archiver:
                 assert archiver.read() == "begun"
-                time.sleep(random.uniform(0.05, 1.0))
+                time.sleep(random.uniform(0.005, 0.5))
             assert totals(persistence) == before
         persistence.clock = Clock(lambda: utc_now() + timedelta(seconds=KILLS * 31))
         archive_runs(persistence, place, older_than="90d", pace=1)

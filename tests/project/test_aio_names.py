@@ -49,7 +49,7 @@ PAIRS = {
 
 FUNCTIONS = ["copy_records", "export_records", "import_agdd", "import_costs", "import_records"]
 
-ARCHIVING = ["archive_runs", "erase_runs", "open_archive", "restore_runs"]
+ARCHIVING = ["archive_runs", "check_archive", "erase_runs", "open_archive", "restore_runs"]
 OF_A_URL = ["import_curio", "restore_backup"]
 
 COMPONENT = {"startup", "shutdown", "aget_agent_run"}

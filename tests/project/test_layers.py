@@ -80,6 +80,8 @@ THIRD_PARTY = {
     ("backends.postgres.statements", "psycopg2"),
     ("backends.postgres.queries", "psycopg2"),
     ("backends.postgres.errors", "psycopg2"),
+    ("archive.archiver", "pyarrow"),
+    ("archive.checkpoints", "pyarrow"),
     ("archive.cold.duck", "duckdb"),
     ("archive.erasing", "pyarrow"),
     ("archive.files", "pyarrow"),

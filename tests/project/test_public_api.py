@@ -96,6 +96,7 @@ NAMES = [
     "UsageTotals",
     "VerifyReport",
     "archive_runs",
+    "check_archive",
     "connect",
     "copy_records",
     "current_run",

@@ -22,7 +22,7 @@ from curio_persistence.archive.cold.plan import (
     may_pass,
 )
 from curio_persistence.archive.cold.versions import Versions
-from curio_persistence.archive.delta_log import ArchivedFile, DeltaLog
+from curio_persistence.archive.delta_log import ArchivedFile, DeltaLog, batches_of
 from curio_persistence.capabilities.transfers.kinds import KINDS
 from curio_persistence.places import Place
 from curio_persistence.store.aggregates import aggregate_rows
@@ -213,8 +213,8 @@ class ColdRows:
             return files
         # Ids that are not in the order of time may be in any file: the runs tell in which batch.
         found = self._read(RUNS, (), runs, self._files_of(RUNS, runs))
-        batches = {each.batch for rows in found for each in rows}
-        return [file for file in files if file.batch in batches]
+        batches = {batch for rows in found for each in rows for batch in batches_of(each.batch)}
+        return [file for file in files if not file.batches.isdisjoint(batches)]
 
     def _read_versions(self) -> None:
         """Find the runs that are in the archive more than once, whenever runs were added to it."""

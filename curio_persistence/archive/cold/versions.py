@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
+from curio_persistence.archive.delta_log import batches_of
 from curio_persistence.store.table import Table
 from curio_persistence.tables import EVENTS, USAGE
 
@@ -56,7 +57,8 @@ class Versions:
             return True
         # Events and model calls never change, and part of them may be in an earlier batch only.
         batches = version.batches if table in _APPENDED else version.batches[:1]
-        if batch not in batches or row_id in seen:
+        own = batches_of(batch)
+        if all(own.isdisjoint(batches_of(each)) for each in batches) or row_id in seen:
             return False
         seen.add(row_id)
         return True

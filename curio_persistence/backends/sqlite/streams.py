@@ -110,7 +110,8 @@ class SQLiteStreams(SQLiteConnections):
         columns = csv_columns(query.table, query.order)
         # %Q writes text between quotes, and NULL for what is NULL; %s nothing for it.
         line = ",".join("%Q" if is_quoted(query.table, name) else "%s" for name in columns)
-        what = f"printf('{line}', {', '.join(columns)}) AS line"
+        values = ", ".join(_exactly(query.table, name) for name in columns)
+        what = f"printf('{line}', {values}) AS line"
         return (
             "SELECT group_concat(line, '\n'), count(*) "
             f"FROM ({self._ordered_text(what, query)} LIMIT ?)"
@@ -138,3 +139,10 @@ class SQLiteStreams(SQLiteConnections):
             f"{self.location} closed this stream's connection when the process was forked. "
             "Begin again."
         )
+
+
+def _exactly(table: Table[Any], column: str) -> str:
+    """Return the expression of a value that %s writes with all its digits: 15 of a real number."""
+    if table.kinds[column] != "real":
+        return column
+    return f"CASE WHEN {column} IS NOT NULL THEN printf('%!.20g', {column}) END"

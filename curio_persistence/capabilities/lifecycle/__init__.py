@@ -46,8 +46,8 @@ from curio_persistence.tables import RUNS, USAGE
 __all__ = ["EXPIRING", "ExpireReport", "Lifecycle", "RetentionPolicy"]
 
 EXPIRING = "expire"
-_ARCHIVED = 20_000
-"""About how many rows are archived together."""
+_ARCHIVED = 100_000
+"""About how many rows are archived together; their bytes do not have to fit into memory."""
 _AT_ONCE = 100
 """The sessions whose runs are counted by one query."""
 _SLOWEST = 0.001

@@ -96,7 +96,7 @@ class Archiver(Protocol):
     def unfinished(self) -> list[str]:
         """Complete what a killed archiver began; return the roots of the trees it stored."""
 
-    def store(self, trees: Sequence[Tree], lease: Lease) -> None:
+    def store(self, trees: Sequence[Tree], lease: Lease) -> object:
         """Store trees, and prolong the lease meanwhile."""
 
     def unchanged(self, trees: list[Tree]) -> list[Tree]:

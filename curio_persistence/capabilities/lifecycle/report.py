@@ -19,7 +19,7 @@ class ExpireReport:
     run is left. `held` trees are kept by a legal hold only, `unfinished` ones because a run that
     their first run started is not finished. `stripped` runs lost their texts only. Of the runs,
     `archived` were moved into an archive. `bytes_freed` went back to the disk; `advice` says how
-    to free more.
+    to free more. With `kept` the records were copied to an archive, and not deleted.
     """
 
     dry_run: bool
@@ -36,6 +36,7 @@ class ExpireReport:
     bytes_freed: int = 0
     archived: int = 0
     advice: str = ""
+    kept: bool = False
 
     def __add__(self, following: ExpireReport) -> ExpireReport:
         """Return the report of two steps of the same round."""
@@ -45,8 +46,14 @@ class ExpireReport:
         return replace(following, cutoff=cutoff, advice=advice, **sums)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the report as JSON has it: `runs_deleted`, or `runs_to_delete` in a dry run."""
-        done = "to_delete" if self.dry_run else "deleted"
+        """Return the report as JSON has it: `runs_deleted`, or `runs_to_delete` in a dry run.
+
+        Of records that were kept it says `runs_copied`, or `runs_to_copy`.
+        """
+        if self.kept:
+            done = "to_copy" if self.dry_run else "copied"
+        else:
+            done = "to_delete" if self.dry_run else "deleted"
         return {
             "dry_run": self.dry_run,
             "cutoff": self.cutoff and self.cutoff.isoformat(),

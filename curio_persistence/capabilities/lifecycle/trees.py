@@ -144,7 +144,7 @@ class Forest:
         ages = [policy.age for policy in self._policies if policy.age is not None]
         last = [self._last_for(policy)[0] or None for policy in self._policies]
         ends = [end + timedelta(microseconds=1) for each in last if (end := decode_time(each))]
-        by_age = [_before(self._now, age) for age in ages]
+        by_age = [before(self._now, age) for age in ages]
         return max([*by_count, *ends, *by_age], default=None)
 
     def takes_all(self) -> bool:
@@ -236,7 +236,7 @@ class Forest:
         ages = [policy.age for policy in policies]
         if not ages or None in ages:
             return None
-        return encode_time(min(_before(self._now, age) for age in ages if age is not None))
+        return encode_time(min(before(self._now, age) for age in ages if age is not None))
 
     def _deciding(self, run: Member) -> list[RetentionPolicy]:
         """Return the policies that decide about a root: those that fit with most conditions."""
@@ -255,7 +255,7 @@ class Forest:
     def _is_too_old(self, policy: RetentionPolicy, tree: Tree) -> bool:
         if policy.age is None:
             return False
-        cutoff = encode_time(_before(self._now, policy.age))
+        cutoff = encode_time(before(self._now, policy.age))
         return all((run.finished_at or "") < cutoff for run in tree.runs)
 
     def _is_one_too_many(self, policy: RetentionPolicy, tree: Tree) -> bool:
@@ -377,7 +377,8 @@ def _most_conditions(policies: Iterable[RetentionPolicy]) -> list[RetentionPolic
     return [policy for policy in found if policy.conditions == most]
 
 
-def _before(now: datetime, age: timedelta) -> datetime:
+def before(now: datetime, age: timedelta) -> datetime:
+    """Return the time so long ago, or the first one that can be stored."""
     try:
         return now - age
     except OverflowError:

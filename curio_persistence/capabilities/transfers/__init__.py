@@ -16,13 +16,16 @@ from curio_persistence.capabilities.runs import RUN_FILTERS
 from curio_persistence.capabilities.scores import SCORE_FILTERS
 from curio_persistence.capabilities.transfers.deduplication import ARRIVING, Deduplicator
 from curio_persistence.capabilities.transfers.hashes import RunHashes, hash_runs
-from curio_persistence.capabilities.transfers.reading import Reading
+from curio_persistence.capabilities.transfers.reading import Reading, ascending
 from curio_persistence.capabilities.usage import USAGE_FILTERS, Usage
 from curio_persistence.clock import Clock
 from curio_persistence.errors import ConflictError, InvalidValueError
 from curio_persistence.redaction import Redaction
+from curio_persistence.results.arrow import arrow_tables_of_csv
+from curio_persistence.results.csv import stream_csv
 from curio_persistence.store.base import Store
 from curio_persistence.store.filters import Filter, Order, Where
+from curio_persistence.store.query import query_of
 from curio_persistence.store.table import Columns, Row, StoredValue, Table
 from curio_persistence.tables import EVENTS, RUNS_AND_STUBS, SCORES, USAGE
 
@@ -59,6 +62,12 @@ class Transfers(Capability):
             return
         with self._store.snapshot() as read:
             yield Reading(read)
+
+    def arrow_tables(self, table: Table[Any], wheres: Iterable[Where]) -> Iterator[Any]:
+        """Yield rows as Arrow tables with texts in stored form, those of one filter together."""
+        order = ascending(table)
+        texts = (stream_csv(self._store, query_of(table, where, order)) for where in wheres)
+        return arrow_tables_of_csv(table, order, chain.from_iterable(texts), escaped=True)
 
     def where(self, table: Table[Any], filters: Mapping[str, Any]) -> Where:
         """Return the filters of a table's `query_` call."""

@@ -27,9 +27,12 @@ class Reading:
         size: int = STREAM_ROWS,
     ) -> Iterator[Columns]:
         """Yield the matching rows, the oldest first by default; one stream at a time."""
-        if order is None:
-            order = tuple(each._replace(descending=False) for each in table.order)
-        return self._read(query_of(table, where, order), size)
+        return self._read(query_of(table, where, order or ascending(table)), size)
+
+
+def ascending(table: Table[Any]) -> tuple[Order, ...]:
+    """Return the order in which the oldest rows come first."""
+    return tuple(each._replace(descending=False) for each in table.order)
 
 
 def of_runs(run_ids: Collection[Any]) -> Iterator[Where]:

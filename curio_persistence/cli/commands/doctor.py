@@ -4,10 +4,14 @@ It changes nothing, and takes a moment however large the database is: damage and
 everything must be read, are looked for in databases of up to 64 MB, and with --deep. Exits with 5
 if the database is damaged, with 0 if there are only warnings. A database that cannot be opened is
 a failed check too, with the exit code of that failure.
+
+With --archive, or CURIO_ARCHIVE_DESTINATION, it looks whether all files of the archive are there,
+and for files that killed programs left; with --deep it reads each, and compares its hash.
 """
 
 from __future__ import annotations
 
+import os
 import textwrap
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterable
@@ -26,6 +30,7 @@ EXAMPLES = """\
   curio-persistence doctor
   curio-persistence doctor --url sqlite:///agent_sdk.db --deep
   curio-persistence doctor --json > checks.json
+  curio-persistence doctor --archive old-runs --deep
 """
 
 _STYLES = {"ok": GREEN, "warning": YELLOW, "error": RED}
@@ -36,15 +41,24 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--deep", action="store_true", help="read everything, however long it takes"
     )
+    parser.add_argument(
+        "--archive",
+        metavar="DESTINATION",
+        dest="checked_archive",  # Not `archive`, with which the database would be opened.
+        help="check the archive in this directory or URL as well",
+    )
     add_json_option(parser)
 
 
 def run(options: Namespace, output: Output) -> int:
-    from curio_persistence import HealthCheck
+    from curio_persistence import HealthCheck, check_archive
 
+    archive = options.checked_archive or os.environ.get("CURIO_ARCHIVE_DESTINATION")
     try:
         with open_for_reading(options) as persistence:
             location, checks = persistence.location, persistence.diagnose(deep=options.deep)
+            if archive:
+                checks.append(check_archive(persistence, archive, deep=options.deep))
         code = _code(checks)
     except PersistenceError as error:
         checks = [HealthCheck("database", "error", *_message_and_advice(error))]
@@ -66,7 +80,7 @@ def _message_and_advice(error: PersistenceError) -> tuple[str, str]:
 
 def _code(checks: Iterable[HealthCheck]) -> int:
     failed = {check.name for check in checks if check.level == "error"}
-    if failed & {"integrity", "texts"}:
+    if failed & {"archive", "integrity", "texts"}:
         return DAMAGED
     return FAILED if failed else OK
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
@@ -27,6 +27,10 @@ from curio_persistence.results.arrow import pyarrow
 from curio_persistence.store.table import Table
 
 _AT_A_TIME = 1_000
+_LIMITS: Any = {
+    "thrift_string_size_limit": MAX_FOOTER,
+    "thrift_container_size_limit": 1_000_000,
+}
 _ARROW_BEGIN = 8
 """Where the first part of an Arrow file stands, behind its magic bytes."""
 
@@ -39,19 +43,37 @@ def read_parquet(
 
     check_footer(path)
     with _in_our_words(pa), path.open("rb") as source:
-        limits = {"thrift_string_size_limit": MAX_FOOTER, "thrift_container_size_limit": 1_000_000}
-        parquet = ParquetFile(source, **limits)
+        parquet = ParquetFile(source, **_LIMITS)
         metadata = parquet.metadata
         table = _table_with_schema(pa, parquet.schema_arrow, table)
         names = parquet.schema_arrow.names
         texts = [name for name in names if table.kinds[name] in ("name", "text")]
         # A text that stands in many rows stands once in the file, and should so in memory.
-        parquet = ParquetFile(source, read_dictionary=texts, **limits)
+        parquet = ParquetFile(source, read_dictionary=texts, **_LIMITS)
         with mmap(source.fileno(), 0, access=ACCESS_READ) as pages:
             for number in range(metadata.num_row_groups):
                 check_group(metadata.row_group(number), pages)
         batches = parquet.iter_batches(batch_size=_AT_A_TIME, use_threads=False)
         yield from _of_batches(file, table, batches, report)
+
+
+def parquet_groups(
+    content: bytes, table: Table[Any] | None = None, columns: Sequence[str] | None = None
+) -> Iterator[Any]:
+    """Yield the groups of rows of a Parquet file in memory, as Arrow tables.
+
+    With a table its columns are checked; with `columns` only these are read.
+    """
+    pa = pyarrow()
+    from pyarrow.parquet import ParquetFile
+
+    with _in_our_words(pa):
+        parquet = ParquetFile(pa.BufferReader(content), **_LIMITS)
+        if table is not None:
+            _table_with_schema(pa, parquet.schema_arrow, table)
+        for number in range(parquet.metadata.num_row_groups):
+            check_group(parquet.metadata.row_group(number), content)
+            yield parquet.read_row_group(number, columns, use_threads=False)
 
 
 def read_arrow(

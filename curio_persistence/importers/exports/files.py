@@ -22,12 +22,14 @@ from curio_persistence.importers.exports.jsonl import (
 from curio_persistence.importers.exports.values import ParsedRecord, check_version
 from curio_persistence.store.table import Table
 
-_PACKED = "jsonl.gz"
+_PACKED = (".jsonl.gz", ".ndjson.gz")
 
 _Reader = Callable[[Path, str, Table[Any] | None, ReportBuilder], Iterator[ParsedRecord]]
 _READERS: Mapping[str, _Reader] = {
     "jsonl": read_jsonl,
-    _PACKED: read_packed,
+    "jsonl.gz": read_packed,
+    "ndjson": read_jsonl,
+    "ndjson.gz": read_packed,
     "csv": read_csv,
     "parquet": read_parquet,
     "arrow": read_arrow,
@@ -48,7 +50,7 @@ def read_records(path: Path, report: ReportBuilder) -> Iterator[ParsedRecord]:
             field="source",
         )
     found = _READERS[format](path, path.name, None, report)
-    yield from _told(path.name, report, found if format == _PACKED else _ordinary(path, found))
+    yield from _told(path.name, report, found if name.endswith(_PACKED) else _ordinary(path, found))
 
 
 def read_stream(stream: BinaryIO, report: ReportBuilder) -> Iterator[ParsedRecord]:

@@ -29,7 +29,7 @@ def read_jsonl(
     path: Path, file: str, table: Table[Any] | None, report: ReportBuilder
 ) -> Iterator[ParsedRecord]:
     with path.open("rb") as lines:
-        yield from records_of_lines(_lines(lines), file, report)
+        yield from records_of_lines(lines_in(lines), file, report)
 
 
 def read_packed(
@@ -40,14 +40,14 @@ def read_packed(
 
     with BufferedReader(gzip.open(path)) as lines:
         try:
-            yield from records_of_lines(_lines(lines), file, report)
+            yield from records_of_lines(lines_in(lines), file, report)
         except (EOFError, zlib.error) as error:
             raise InvalidValueError(f"was cut off, or is damaged: {error}") from error
 
 
 def lines_of_json(stream: BinaryIO) -> Iterator[bytes]:
     """Yield the lines of a stream, whose name does not say what it holds."""
-    for number, line in enumerate(_lines(stream)):
+    for number, line in enumerate(lines_in(stream)):
         if number == 0 and not line.lstrip().startswith(b"{"):
             raise InvalidValueError(
                 "does not begin as JSON lines do. Import other formats from a file, and unpack "
@@ -63,7 +63,7 @@ def records_of_lines(
     counts: Counter[str] = Counter()
     for number, line in enumerate(lines, start=1):
         try:
-            values = _object_in(line)
+            values = object_in(line)
         except InvalidValueError as error:
             if not line.isspace():
                 report.problem(file, number, error)
@@ -105,7 +105,7 @@ def _record(
     yield from parsed(file, number, table, values, report)
 
 
-def _lines(file: BinaryIO) -> Iterator[bytes]:
+def lines_in(file: BinaryIO) -> Iterator[bytes]:
     """Yield the lines; of one that is too long, no more than shows that it is."""
     while line := file.readline(MAX_LINE + 1):
         yield line
@@ -113,7 +113,7 @@ def _lines(file: BinaryIO) -> Iterator[bytes]:
             line = file.readline(MAX_LINE + 1)
 
 
-def _object_in(line: bytes) -> dict[str, Any]:
+def object_in(line: bytes) -> dict[str, Any]:
     if len(line) > MAX_LINE:
         raise InvalidValueError(f"is longer than {MAX_LINE >> 20} MiB")
     if len(line) > MAX_BESIDE and _has_much_beside_texts(line):

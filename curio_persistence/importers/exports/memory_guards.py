@@ -43,7 +43,7 @@ def check_footer(path: Path) -> None:
         raise InvalidValueError(f"has a footer of more than {MAX_FOOTER >> 20} MiB")
 
 
-def check_group(group: Any, pages: mmap) -> None:
+def check_group(group: Any, pages: mmap | bytes) -> None:
     said = sum(group.column(at).total_uncompressed_size for at in range(group.num_columns))
     if max(said, group.num_rows) > MAX_GROUP or _pages_size(pages, group) > MAX_GROUP:
         raise InvalidValueError(_too_large())
@@ -77,13 +77,13 @@ class _Page(NamedTuple):
     end: int
 
 
-def _pages_size(file: mmap, group: Any) -> int:
+def _pages_size(file: mmap | bytes, group: Any) -> int:
     """Return the unpacked bytes of all pages of a group of rows."""
     columns = map(group.column, range(group.num_columns))
     return sum(page.unpacked for column in columns for page in _pages(file, column))
 
 
-def _pages(file: mmap, column: Any) -> Iterator[_Page]:
+def _pages(file: mmap | bytes, column: Any) -> Iterator[_Page]:
     at = column.data_page_offset
     if column.has_dictionary_page and 0 < column.dictionary_page_offset < at:
         at = column.dictionary_page_offset
@@ -96,14 +96,14 @@ def _pages(file: mmap, column: Any) -> Iterator[_Page]:
         at = page.end
 
 
-def _page(file: mmap, at: int) -> _Page:
+def _page(file: mmap | bytes, at: int) -> _Page:
     """Return the page that begins at this position."""
     sizes: dict[int, int] = {}
     at = _struct(file, at, sizes)
     return _Page(sizes.get(_UNPACKED, -1), at + sizes.get(_PACKED, -1))
 
 
-def _struct(file: mmap, at: int, numbers: dict[int, int]) -> int:
+def _struct(file: mmap | bytes, at: int, numbers: dict[int, int]) -> int:
     """Return where a struct ends, and note the numbers in its fields."""
     field = 0
     for _ in range(_MOST_FIELDS):
@@ -122,7 +122,7 @@ def _struct(file: mmap, at: int, numbers: dict[int, int]) -> int:
     raise InvalidValueError(_NONE)
 
 
-def _skipped(file: mmap, at: int, kind: int) -> int:
+def _skipped(file: mmap | bytes, at: int, kind: int) -> int:
     """Return where a value ends that is of no interest."""
     if kind in _SIZES:
         return at + _SIZES[kind]
@@ -134,13 +134,13 @@ def _skipped(file: mmap, at: int, kind: int) -> int:
     raise InvalidValueError(_NONE)
 
 
-def _number(file: mmap, at: int) -> tuple[int, int]:
+def _number(file: mmap | bytes, at: int) -> tuple[int, int]:
     """Return a number, which has its sign in the last bit, and where it ends."""
     value, at = _varint(file, at)
     return (value >> 1) ^ -(value & 1), at
 
 
-def _varint(file: mmap, at: int) -> tuple[int, int]:
+def _varint(file: mmap | bytes, at: int) -> tuple[int, int]:
     value = 0
     for shift in range(0, 64, 7):
         byte, at = file[at], at + 1
