@@ -25,6 +25,7 @@ from curio_persistence import (
     open_archive,
     restore_runs,
 )
+from curio_persistence.archive import merging
 from curio_persistence.archive.archiver import Archiver
 from curio_persistence.archive.cold.files import LocalFiles
 from curio_persistence.archive.delta_log import DeltaLog
@@ -285,6 +286,25 @@ def test_a_run_that_changed_while_it_was_archived_is_found_once(
     assert len(before["events"]) == len(list(pages(filled.query_events))) + 12
     archive_runs(filled, place, older_than="40d", pace=1)
     assert answers(open_archive(filled, place)) == before
+
+
+@pytest.mark.thorough
+def test_of_copies_the_last_one_counts(
+    filled: Persistence, clock: Hands, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(merging, "_LEAST", 2)
+    for number in range(3):
+        archive_runs(filled, place, older_than="40d", keep=True)
+        clock.move(seconds=1)
+        filled.scores.set("run-08", "helpful", number, comment="again")
+        filled.append_event("run-08", "planner", "log", payload=f"zebra {number}")
+        filled.runs.patch("run-09", metrics={"copy": number})
+        assert answers(open_archive(filled, place)) == answers(filled)
+    before = answers(filled)
+    archive_runs(filled, place, older_than="40d", pace=1)
+    both = open_archive(filled, place)
+    assert both.runs.archived(["run-08"])
+    assert answers(both) == before
 
 
 def test_pages_from_the_database_read_no_file(

@@ -21,21 +21,20 @@ from curio_persistence.archive.cold.plan import (
     is_within,
     may_pass,
 )
-from curio_persistence.archive.cold.versions import Versions
-from curio_persistence.archive.delta_log import ArchivedFile, DeltaLog, batches_of
+from curio_persistence.archive.cold.versions import Stored, Versions
+from curio_persistence.archive.delta_log import ArchivedFile, DeltaLog
 from curio_persistence.capabilities.transfers.kinds import KINDS
 from curio_persistence.places import Place
 from curio_persistence.store.aggregates import aggregate_rows
 from curio_persistence.store.filters import Filter, GroupKey, Measure, Select, Where, matches
 from curio_persistence.store.query import Query
 from curio_persistence.store.table import Row, Table
-from curio_persistence.tables import RUNS
+from curio_persistence.tables import RUNS, SCORES
 
 FOLDERS: Mapping[str, str] = {table.name: name for name, table in KINDS.items()}
 """The folder of each table in the folder of a database."""
 _MOST = 10_000
 """Rows that are read in one query to find those that match."""
-_SEVERAL = f"SELECT run_id FROM {sql.FILES} GROUP BY 1 HAVING count(*) > 1"
 
 
 class Read(NamedTuple):
@@ -44,7 +43,7 @@ class Read(NamedTuple):
     values: Values
     run_id: str
     row_id: int
-    batch: str
+    file: ArchivedFile
 
 
 class ColdRows:
@@ -65,7 +64,7 @@ class ColdRows:
         self._logs = {
             table.name: DeltaLog(place, f"{folder}/{name}", table) for name, table in KINDS.items()
         }
-        self._versions = Versions((), {})
+        self._versions = Versions()
         self._known_runs: tuple[str, ...] = ()
 
     def close(self) -> None:
@@ -213,7 +212,7 @@ class ColdRows:
             return files
         # Ids that are not in the order of time may be in any file: the runs tell in which batch.
         found = self._read(RUNS, (), runs, self._files_of(RUNS, runs))
-        batches = {batch for rows in found for each in rows for batch in batches_of(each.batch)}
+        batches = {batch for rows in found for each in rows for batch in each.file.batches}
         return [file for file in files if not file.batches.isdisjoint(batches)]
 
     def _read_versions(self) -> None:
@@ -221,15 +220,33 @@ class ColdRows:
         files = self._logs[RUNS.name].files()
         if self._known_runs == tuple(files):
             return
-        ids: Iterable[Any] = ()
-        with self._held(RUNS, [*files.values()]) as paths:
-            text = f"SELECT run_id, id, filename FROM {sql.FILES} WHERE run_id IN ({_SEVERAL})"
-            if files:
-                ids = [*chain.from_iterable(self._duckdb.rows(text, [[*paths], [*paths]]))]
-            batches = {path: file.batch for path, file in paths.items()}
-        commits = {file.batch: number for number, file in enumerate(files.values())}
-        self._versions = Versions(((r, i, batches[path]) for r, i, path in ids), commits)
+        self._versions = Versions()
+        if several := self._several([*files.values()]):
+            self._versions = Versions(self._stored_rows(RUNS, [*files.values()], several))
+            scores = [*self._logs[SCORES.name].files().values()]
+            self._versions.add(SCORES, self._stored_rows(SCORES, scores, several))
         self._known_runs = tuple(files)
+
+    def _several(self, files: Sequence[ArchivedFile]) -> tuple[str, ...]:
+        """Return the runs that have several rows in some files."""
+        if not files:
+            return ()
+        text = f"SELECT run_id FROM {sql.FILES} GROUP BY 1 HAVING count(*) > 1"
+        with self._held(RUNS, files) as paths:
+            found = chain.from_iterable(self._duckdb.rows(text, [[*paths]]))
+            return tuple(run_id for (run_id,) in found)
+
+    def _stored_rows(
+        self, table: Table[Any], files: Sequence[ArchivedFile], run_ids: tuple[str, ...]
+    ) -> list[Stored]:
+        """Return the rows of runs in the order of their commits, with their last updates."""
+        where = (Filter("run_id", "in", run_ids),)
+        rows = chain.from_iterable(self._read(table, ("updated_at",), where, files))
+        order = {file: number for number, file in enumerate(files)}
+        return sorted(
+            (Stored(each.run_id, each.row_id, each.values[0], each.file) for each in rows),
+            key=lambda row: order[row.file],
+        )
 
     # --- reading ------------------------------------------------------------------------------
 
@@ -257,7 +274,7 @@ class ColdRows:
         with self._held(table, files) as paths:
             for rows in self._duckdb.rows(text, [[*paths], *conditions.values]):
                 yield [
-                    Read(tuple(values), run_id, row_id, paths[path].batch)
+                    Read(tuple(values), run_id, row_id, paths[path])
                     for *values, run_id, row_id, path in rows
                 ]
 
