@@ -58,7 +58,8 @@ def tool_error_in(payload: Mapping[str, Any]) -> str | None:
     return error if isinstance(error, str) else as_json(error)
 
 
-def _derive_event_columns(row: Row) -> None:
+def derive_event_columns(row: Row) -> None:
+    """Compute the internal columns of an event from its others."""
     if (severity := SEVERITIES.get(row.get("level"))) is not None:
         row["severity"] = severity
     if row["event_type"] in TOOL_EVENTS:
@@ -123,7 +124,7 @@ EVENTS = Table(
         Column("metric_name", codecs.encode_label),
         Column("metric_value", codecs.encode_real),
     ),
-    derive=_derive_event_columns,
+    derive=derive_event_columns,
     order=(Order("timestamp"), Order("id")),
     ages_by="timestamp",
     lookups=("run_id", "event_id"),

@@ -14,7 +14,7 @@ from curio_persistence.errors import (
 
 _ROWS = 400
 """The rows that are fetched at a time."""
-_SETTINGS = {
+SETTINGS = {
     "autoinstall_known_extensions": False,
     "autoload_known_extensions": False,
     "memory_limit": "1GB",
@@ -26,8 +26,8 @@ class DuckDB:
     """A database of DuckDB in memory, which reads files. Each query has a cursor of its own."""
 
     def __init__(self) -> None:
-        self._duckdb = _module()
-        self._connection = self._duckdb.connect(":memory:", config=_SETTINGS)
+        self._duckdb = duckdb_module()
+        self._connection = self._duckdb.connect(":memory:", config=SETTINGS)
         self._closed = False
 
     def rows(self, sql: str, values: Sequence[Any]) -> Iterator[list[tuple[Any, ...]]]:
@@ -63,7 +63,7 @@ def _closed() -> ClosedError:
     return ClosedError("This archive was closed. Open it again.")
 
 
-def _module() -> Any:
+def duckdb_module() -> Any:
     try:
         import duckdb
     except ImportError as error:

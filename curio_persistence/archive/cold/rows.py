@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from itertools import chain
 from threading import Lock
 from typing import Any, NamedTuple
@@ -200,6 +200,25 @@ class ColdRows:
                         yield (*sql.starts_of(group_by, values), *values[len(group_by) :])
 
     # --- files --------------------------------------------------------------------------------
+
+    @property
+    def versions(self) -> tuple[str, ...]:
+        """The runs that are in the archive more than once, as of the last read."""
+        return self._versions.run_ids
+
+    @contextmanager
+    def held(self, tables: Iterable[Table[Any]]) -> Iterator[dict[str, list[str]]]:
+        """Provide the paths of all files of some tables, by the names of these.
+
+        The runs of a batch are committed last: where they are, its other rows are as well.
+        """
+        batches = {file.batch for file in self._files_of(RUNS, ())}
+        with ExitStack() as stack:
+            found: dict[str, list[str]] = {}
+            for table in tables:
+                files = [f for f in self._files_of(table, ()) if f.batch in batches]
+                found[table.name] = [*stack.enter_context(self._held(table, files))]
+            yield found
 
     def _files_of(self, table: Table[Any], where: Where) -> list[ArchivedFile]:
         """Return the committed files that may have rows for these filters."""

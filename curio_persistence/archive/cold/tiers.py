@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from heapq import merge
 from itertools import chain, islice
@@ -12,6 +12,7 @@ from curio_persistence.archive.cold.aggregates import columns_of, parts_of, unit
 from curio_persistence.archive.cold.candidates import TieredCandidates
 from curio_persistence.archive.cold.plan import Values
 from curio_persistence.archive.cold.rows import FOLDERS, ColdRows
+from curio_persistence.backends.sql.queries import refused_query
 from curio_persistence.errors import AccessDeniedError, UnsupportedError
 from curio_persistence.places import Place
 from curio_persistence.store.aggregates import aggregate_rows
@@ -216,6 +217,20 @@ class TieredStore(Store):
         if table is not EXPIRED_TOTALS:
             return where
         return (*where, Filter("archive", "<>", self._cold.id))
+
+    # --- SQL ----------------------------------------------------------------------------------
+
+    def sql(
+        self, query: str, params: Sequence[Any], limit: int | None
+    ) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
+        # On use: other calls do without.
+        from curio_persistence.archive.cold.queries import answer
+        from curio_persistence.archive.cold.sandbox import QueryRefused
+
+        try:
+            return answer(self._hot, self._cold, query, params, limit)
+        except QueryRefused as refusal:
+            raise refused_query(self.location, refusal) from refusal.__cause__
 
     # --- what is not allowed ------------------------------------------------------------------
 

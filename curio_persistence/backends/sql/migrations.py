@@ -105,6 +105,11 @@ def fresh(dialect: str) -> str:
     return "\n".join((_folder(dialect) / name).read_text(encoding="utf-8") for name in names)
 
 
+def views(dialect: str) -> str:
+    """Return the statements that make the views."""
+    return (_folder(dialect) / "views.sql").read_text(encoding="utf-8")
+
+
 class IndexChange(NamedTuple):
     """A statement of a concurrent step: it creates or drops the index of that name."""
 

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 from curio_persistence.backends.sql import health, migrations
 from curio_persistence.backends.sql.aggregates import Expressions, OutOfRange
+from curio_persistence.backends.sql.queries import refused_query
 from curio_persistence.backends.sql.statements import (
     Params,
     Rows,
@@ -220,13 +221,7 @@ class SQLStore(SQLStatements):
         )
 
     def _refused_query(self, said: object) -> InvalidValueError:
-        """Return the error for a query of a person that the database refused, in its words."""
-        sentence, views = str(said).rstrip("."), ", ".join(migrations.VIEWS)
-        return InvalidValueError(
-            f"{self.location} refused the query: {sentence}. Expected is one statement, which only "
-            f"reads. There are the views {views}.",
-            field="query",
-        )
+        return refused_query(self.location, said)
 
     # --- transactions -------------------------------------------------------------------------
 
