@@ -360,7 +360,7 @@ class Persistence(BasePersistence):
         PostgreSQL: US dollars, seconds, UTC. `$1`, `$2` … stand for `params`: numbers, texts,
         bools, datetimes or None. Whatever the statement is, it changes nothing; the database's
         refusal is an InvalidValueError. In memory there is no SQL, nor in a transaction:
-        UnsupportedError.
+        UnsupportedError. With an archive the dialect is DuckDB's, on every backend.
         """
         return ask(self._store, query, params, limit)
 

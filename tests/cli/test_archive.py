@@ -136,3 +136,21 @@ def test_an_archive_that_is_not_there_is_named(program: Program, agents_db: str)
     assert "has no archive of this database" in ended.said
     assert program("runs", "--archive", "ftp://x/y").code == 2
     assert program("delete", "run-42", "--archive", "old", "--yes").code == 2
+
+
+def test_sql_sees_a_database_and_its_archive_as_one(program: Program, recorded: str) -> None:
+    of = ("--url", recorded)
+    ask = (
+        "sql",
+        "SELECT run_id, status, llm_calls, cost_usd, started_at FROM runs ORDER BY started_at",
+        *of,
+    )
+    before = program.on_terminal(*ask).out
+    assert max(map(len, before.splitlines())) <= 80
+    program("archive", "old", "--older-than", "0s", "--pace", "1", "--yes", *of)
+    assert program.on_terminal(*ask).out.count("run-4") == 1
+    assert program.on_terminal(*ask, "--archive", "old").out == before
+    refused = program("sql", "COPY runs TO 'copy.csv'", *of, "--archive", "old")
+    assert refused.code == 2
+    assert "with the archive" in refused.said
+    assert "Expected is one statement, which only reads." in refused.said

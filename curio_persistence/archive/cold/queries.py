@@ -8,7 +8,7 @@ its plan does not read is neither copied nor fetched.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -67,7 +67,7 @@ def answer(
         copies = _copied(hot, tables, folder)
         # After the copies: what has left the database by then is in these files.
         with cold.held(tables) as archived:
-            stored = _stored(folder, copies[_RUNS], archived[_RUNS])
+            stored = cold.runs_in_both(copies[_RUNS], archived[_RUNS])
             _add_versions(cold, copies, stored, folder)
             left_out = {*stored, *cold.versions}
             selects = {
@@ -83,24 +83,17 @@ def answer(
 # --- what a statement reads ------------------------------------------------------------------
 
 
-def _used(plan: Any) -> set[str]:
+def _used(plan: Iterable[Mapping[str, Any]]) -> set[str]:
     """Return the tables that a plan reads, and the lookups of which it reads values."""
     used: set[str] = set()
-    for details in _details(plan):
-        name = str(details.get("Table", "")).rpartition(".")[2]
+    for part in plan:
+        name = str(part.get("Table", "")).rpartition(".")[2]
         lookup = _LOOKUPS.get(name)
         if lookup is None:
             used.add(name)
-        elif any(column in json.dumps(details) for column in lookup.columns):
+        elif any(column in json.dumps(part) for column in lookup.columns):
             used |= {name, lookup.table}
     return used
-
-
-def _details(plan: Any) -> Iterator[Mapping[str, Any]]:
-    """Yield what is said of each part of a plan."""
-    for part in plan if isinstance(plan, list) else [plan]:
-        yield part.get("extra_info", {})
-        yield from _details(part.get("children", []))
 
 
 # --- files ------------------------------------------------------------------------------------
@@ -131,16 +124,8 @@ def _add_versions(
     for name, paths in copies.items() if run_ids else ():
         table = _TABLES[name]
         rows = cold.columns(table, table.names, (Filter("run_id", "in", run_ids),))
-        paths.append(_written(folder, "versions", table, [[*zip(*rows, strict=True)]]))
-
-
-def _stored(folder: Path, copies: Sequence[str], archived: Sequence[str]) -> set[str]:
-    """Return the runs that are in the database and in the archive."""
-    if not archived:
-        return set()
-    with Sandbox(folder, [*copies, *archived]) as sandbox:
-        both = f"SELECT run_id FROM {_read(copies)} INTERSECT SELECT run_id FROM {_read(archived)}"
-        return {run_id for (run_id,) in sandbox.run(both)}
+        columns = [*zip(*rows, strict=True)]
+        paths.append(_written(folder, "versions", table, [columns] if columns else []))
 
 
 # --- the tables and views --------------------------------------------------------------------

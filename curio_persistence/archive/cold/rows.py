@@ -267,6 +267,14 @@ class ColdRows:
             key=lambda row: order[row.file],
         )
 
+    def runs_in_both(self, files: Sequence[str], others: Sequence[str]) -> set[str]:
+        """Return the runs of which some files have rows, and others have as well."""
+        if not others:
+            return set()
+        text = f"SELECT run_id FROM {sql.FILES} INTERSECT SELECT run_id FROM {sql.FILES}"
+        found = self._duckdb.rows(text, [[*files], [*others]])
+        return {run_id for rows in found for (run_id,) in rows}
+
     # --- reading ------------------------------------------------------------------------------
 
     def _read(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -12,6 +12,12 @@ from uuid import UUID
 
 from curio_persistence.archive.cold.duck import SETTINGS, duckdb_module
 from curio_persistence.store.codecs import encode_time
+
+_FUNCTIONS = (
+    *("range", "generate_series", "unnest", "repeat"),
+    *("duckdb_tables", "duckdb_views", "duckdb_columns", "pragma_table_info"),
+)
+"""Functions that a statement may read from: of others, some change DuckDB or run statements."""
 
 Answer = tuple[tuple[str, ...], list[tuple[Any, ...]]]
 """The names of columns, and the rows."""
@@ -67,8 +73,11 @@ class Sandbox:
         """Forbid changes of settings."""
         self.run("SET lock_configuration = true")
 
-    def plan(self, query: str, params: Sequence[Any]) -> Any:
-        """Return the plan of one statement that reads; refuse any other."""
+    def plan(self, query: str, params: Sequence[Any]) -> list[Mapping[str, Any]]:
+        """Return what is said of each part of the plan of one statement that reads.
+
+        Refuse any other statement.
+        """
         try:
             statements = self._connection.extract_statements(query)
         except self._duckdb.Error as error:
@@ -78,7 +87,12 @@ class Sandbox:
         if statements[0].type != self._duckdb.StatementType.SELECT:
             raise QueryRefused(f"it is of type {statements[0].type.name}, not SELECT")
         _, [(_, plan)] = self.ask(f"EXPLAIN (FORMAT json) {statements[0].query}", params, None)
-        return json.loads(plan)
+        parts = [*_parts(json.loads(plan))]
+        for part in parts:
+            function = str(part.get("Function", "")).strip().lower()
+            if function and function not in _FUNCTIONS:
+                raise QueryRefused(f"it calls {function}()")
+        return parts
 
     def ask(self, query: str, params: Sequence[Any], limit: int | None) -> Answer:
         """Return the answer to a statement that was planned, in the forms of `SQLResult`."""
@@ -96,6 +110,12 @@ def listed(texts: Iterable[str]) -> str:
     """Return texts as a list of literals."""
     quoted = (text.replace("'", "''") for text in texts)
     return ", ".join(f"'{text}'" for text in quoted)
+
+
+def _parts(plan: Any) -> Iterator[Mapping[str, Any]]:
+    for part in plan if isinstance(plan, list) else [plan]:
+        yield part.get("extra_info", {})
+        yield from _parts(part.get("children", []))
 
 
 def _refused(error: Exception) -> QueryRefused:

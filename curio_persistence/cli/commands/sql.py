@@ -1,7 +1,8 @@
 """Ask in SQL. Nothing is changed, whatever the statement says.
 
 runs, llm_calls, tool_calls and events have the same columns in SQLite and PostgreSQL, with costs in
-US dollars, durations in seconds and times in UTC. `SELECT * FROM runs LIMIT 1` shows which.
+US dollars, durations in seconds and times in UTC. `SELECT * FROM runs LIMIT 1` shows which. With
+an archive, they have the rows of both, and DuckDB runs the statement.
 
 As JSON, a list of objects with the columns' names; what is NULL is null, and nothing in CSV.
 """
