@@ -11,6 +11,7 @@ import pytest
 
 from curio_persistence import (
     AgentLLMUsage,
+    AgentRun,
     AgentRunEvent,
     InMemoryPersistence,
     InvalidValueError,
@@ -352,3 +353,22 @@ def test_in_memory_there_is_sql_with_an_archive_only(place: Path, clock: Hands) 
             persistence.sql("SELECT 1")
         both = open_archive(persistence, place)
         assert both.sql("SELECT run_id FROM runs").rows == [("old",)]
+
+
+def test_a_run_without_records_counts_once_if_it_is_archived_twice(
+    persistence: Persistence, place: Path, clock: Hands
+) -> None:
+    long_ago = NOON - timedelta(days=200)
+    persistence.create_agent_run(AgentRun("planner", "bare", created_at=long_ago))
+    for objective in ("first", "second"):
+        run = persistence.get_agent_run("bare")
+        assert run is not None
+        run.objective, run.status, run.finished_at = objective, "completed", long_ago
+        persistence.update_agent_run("bare", run)
+        clock.move(seconds=1)
+        assert archive_runs(persistence, place, older_than="105d", pace=1).runs == 1
+        if objective == "first":
+            restore_runs(persistence, place, ["bare"])
+    both = open_archive(persistence, place)
+    assert both.sql("SELECT run_id, objective, llm_calls FROM runs").rows == [("bare", "second", 0)]
+    assert both.sql("SELECT count(*) FROM events").rows == [(0,)]
