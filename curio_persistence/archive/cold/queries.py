@@ -124,7 +124,7 @@ def _add_versions(
     for name, paths in copies.items() if run_ids else ():
         table = _TABLES[name]
         rows = cold.columns(table, table.names, (Filter("run_id", "in", run_ids),))
-        columns = [*zip(*rows, strict=True)]
+        columns: Columns = [*zip(*rows, strict=True)]
         paths.append(_written(folder, "versions", table, [columns] if columns else []))
 
 

@@ -212,11 +212,11 @@ class ColdRows:
 
         The runs of a batch are committed last: where they are, its other rows are as well.
         """
-        batches = {file.batch for file in self._files_of(RUNS, ())}
+        batches = {batch for file in self._files_of(RUNS, ()) for batch in file.batches}
         with ExitStack() as stack:
             found: dict[str, list[str]] = {}
             for table in tables:
-                files = [f for f in self._files_of(table, ()) if f.batch in batches]
+                files = [f for f in self._files_of(table, ()) if f.batches & batches]
                 found[table.name] = [*stack.enter_context(self._held(table, files))]
             yield found
 
