@@ -234,6 +234,7 @@ def test_a_merged_archive_is_queried_and_erased(
     for number in range(6):
         assert len(both.get_agent_run_events(f"run-{number}")) == 3
     assert both.get_agent_run_stats()["total_runs"] == 6
+    assert both.sql("SELECT count(*), count(DISTINCT run_id) FROM events").rows == [(18, 6)]
     assert erase_runs(persistence, place, ["run-2"]) == 1
     for path in files(place):
         rows = parquet.read_table(path, columns=["run_id"], partitioning=None)
