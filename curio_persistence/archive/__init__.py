@@ -18,6 +18,7 @@ from curio_persistence.archive.forms import FORMS, NDJSON, Form, checked_form
 from curio_persistence.archive.merging import tidy
 from curio_persistence.archive.stored import VERSIONED
 from curio_persistence.capabilities.arguments import check_progress, checked_run_ids
+from curio_persistence.capabilities.deletions import bury
 from curio_persistence.capabilities.lifecycle import EXPIRING, ExpireReport, RetentionPolicy
 from curio_persistence.capabilities.lifecycle.expired_totals import ExpiredTotals
 from curio_persistence.capabilities.lifecycle.settings import Settings
@@ -29,7 +30,7 @@ from curio_persistence.export.records import checked_persistence
 from curio_persistence.importers.common.report import ImportReport, ReportBuilder
 from curio_persistence.importers.exports import store_records
 from curio_persistence.importers.exports.values import ParsedRecord
-from curio_persistence.persistence import Persistence
+from curio_persistence.persistence import InMemoryPersistence, Persistence
 from curio_persistence.places import Place
 from curio_persistence.progress import Progress
 from curio_persistence.store.codecs import encode_time
@@ -114,14 +115,19 @@ def open_archive(
     """Return a database and its archive as one persistence, which is only read.
 
     Every call that reads finds runs in either; statistics and searches do as well. What is returned
-    takes the persistence over, and closes it. `source` is the folder of another database in the
-    archive. Raise NotFoundError if the archive has nothing of it.
+    takes the persistence over, and closes it. With `source`, the folder of another database in the
+    archive, only that is read: two databases give the same ids to their rows. Raise NotFoundError
+    if the archive has nothing of the database.
     """
     from curio_persistence.archive.cold.tiers import TieredStore  # On use: it needs DuckDB.
 
     place = Place(destination)
     hot = checked_persistence(persistence)._store
-    store = TieredStore(hot, place, checked_folder(place, source or folder_of(hot)))
+    folder = checked_folder(place, source or folder_of(hot))
+    if folder != folder_of(hot):
+        persistence.close()
+        hot = InMemoryPersistence()._store
+    store = TieredStore(hot, place, folder)
     return Persistence(
         store, initialize=False, clock=persistence.clock, redaction=persistence.redaction
     )
@@ -146,7 +152,8 @@ def erase_runs(
         place, source or folder_of(checked_persistence(persistence)._store), FORMS.values()
     )
     with Settings(persistence._store, persistence.clock).lease(EXPIRING) as lease:
-        found = {run_id for run_id in wanted if persistence.delete_agent_run(run_id)}
+        here = {run_id for run_id in wanted if persistence.delete_agent_run(run_id)}
+        found = set(here)
         if source is None:
             archiver = Archiver(persistence, place)
             archiver.unfinished()
@@ -155,6 +162,8 @@ def erase_runs(
             for _, path, table in form.tables(folder):
                 lease.keep()
                 found |= erase_rows(place, path, table, form, wanted)
+        if source is None:
+            bury(persistence._store, persistence.clock, found - here, "erased")
     return len(found)
 
 
@@ -200,6 +209,8 @@ def restore_runs(
                 raise CorruptDatabaseError(f"Nothing was restored: {done.problems[0]}.")
             for archive_id, run_ids in expired.items():
                 _subtract(persistence, archive_id, run_ids, last)
+            location = f"{place.name}/{folder}"
+            bury(persistence._store, persistence.clock, archive.found, "restored", location)
     return done
 
 
@@ -291,7 +302,7 @@ class _Version(NamedTuple):
 def _without_tombstones(
     persistence: Persistence, run_ids: Collection[str], archive: str
 ) -> dict[str, tuple[str, ...]]:
-    """Remove the tombstones of runs; return those that have expired here, by their totals' archive.
+    """Remove the tombstones of expired runs; return these runs, by the archive of their totals.
 
     A run that was restored may have expired since without being archived again, or in a form that
     is not queried.

@@ -32,8 +32,12 @@ def check_archive(
     compared. Files that are in no log, a day after they were stored, were left by programs that
     were killed: the next `archive_runs` deletes them.
     """
-    place = Place(destination)
     folder = folder_of(checked_persistence(persistence)._store)
+    return check_folder(Place(destination), folder, deep=deep)
+
+
+def check_folder(place: Place, folder: str, *, deep: bool) -> HealthCheck:
+    """Return the same of the folder of a database."""
     try:
         found = [
             _check(place, path, table, form, deep)

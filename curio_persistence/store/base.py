@@ -87,6 +87,9 @@ class Store(ABC):
         """What a search asks for records that may match: the index, or more than that."""
         return self.search_index
 
+    def check_writable(self) -> None:  # Most find out when they write.  # noqa: B027
+        """Raise AccessDeniedError where a part of the store could be written, but must not be."""
+
     @property
     def indexed(self) -> Store:
         """The store whose new records the search index waits for: this one, or a part of it."""

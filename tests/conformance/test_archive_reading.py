@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, is_dataclass
@@ -22,6 +23,7 @@ from curio_persistence import (
     NotFoundError,
     Persistence,
     archive_runs,
+    erase_runs,
     open_archive,
     restore_runs,
 )
@@ -381,7 +383,7 @@ def test_files_are_fetched_where_duckdb_cannot_read_them(
     archive_runs(filled, odd, older_than="40d", pace=1)
     both = open_archive(filled, odd)
     assert both.count_agent_runs() == 12
-    fetched = both._store._cold._files._folder.name  # type: ignore[attr-defined]
+    fetched = both._store._archived._files._folder.name  # type: ignore[attr-defined]
     assert [*Path(fetched).rglob("*.parquet")]
     both.close()
     assert not Path(fetched).exists()
@@ -407,8 +409,101 @@ def test_another_database_s_archive_is_named_by_its_folder(
     other = InMemoryPersistence()
     with pytest.raises(NotFoundError, match=f"It has the databases {folder.name}"):
         open_archive(other, place)
-    assert open_archive(other, place, source=folder.name).count_agent_runs() == 8
     with pytest.raises(InvalidValueError, match="16 hexadecimal digits"):
         open_archive(other, place, source="../x")
     with pytest.raises(NotFoundError, match="has no archive"):
         open_archive(other, place.parent / "nothing")
+
+
+def test_a_large_run_is_whole_while_it_is_deleted(
+    persistence: Persistence, clock: Hands, place: Path
+) -> None:
+    def told(opened: Persistence) -> list[Any]:
+        streamed = [(event.id, event.timestamp) for event in opened.iter_agent_run_events()]
+        page = [event.id for event in opened.query_events(limit=20)]
+        return [streamed, page, opened.count_events(), opened.get_agent_run_stats()]
+
+    record(persistence, "large", days=100, events=12_000)
+    record(persistence, "small", days=1)
+    clock.move(seconds=1)
+    before = told(persistence)
+    original, left = Expiry._delete_batch, iter(range(2))
+
+    def stop(*arguments: Any) -> Any:
+        if next(left, None) is None:
+            raise InterruptedError
+        return original(*arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Expiry, "_delete_batch", stop)
+        with pytest.raises(InterruptedError):
+            archive_runs(persistence, place, older_than="40d", pace=1)
+    assert 2 < persistence.count_events() < 12_002
+    assert told(open_archive(persistence, place)) == before
+    archive_runs(persistence, place, older_than="40d", pace=1)
+    assert told(open_archive(persistence, place)) == before
+
+
+def test_a_late_event_does_not_hide_an_archived_run(both: Persistence, filled: Persistence) -> None:
+    before = both.get_agent_run("run-11"), len(both.get_agent_run_events("run-11"))
+    numbers = both.get_agent_run_stats()
+    filled.append_event("run-11", "planner", "log", payload="late")
+    assert (both.get_agent_run("run-11"), len(both.get_agent_run_events("run-11")) - 1) == before
+    assert both.count_agent_runs() == len(list(both.iter_agent_runs())) == 12
+    assert len(both.query_agent_runs(limit=None)) == 12
+    assert both.get_agent_run_stats()["total_runs"] == numbers["total_runs"]
+    assert len(both.search_text("late")) == 1
+    filled.create_agent_run(AgentRun("planner", "run-10", status="running"))
+    run = both.get_agent_run("run-10")
+    assert run is not None
+    assert run.status == "running"
+    assert len(both.get_agent_run_events("run-10")) == 5
+    assert both.count_agent_runs() == 12
+
+
+def test_erased_runs_do_not_come_back(filled: Persistence, place: Path) -> None:
+    archive_runs(filled, place, older_than="40d", pace=1)
+    both = open_archive(filled, place)
+    restore_runs(filled, place, ["run-10", "run-11"])
+    filled.delete_agent_run("run-10")
+    assert both.get_agent_run("run-10") is None
+    assert both.get_agent_run_events("run-10") == []
+    assert both.count_agent_runs() == 11
+    erase_runs(filled, place, ["run-09", "run-11"])
+    assert both.count_agent_runs() == 9
+
+
+@pytest.mark.thorough
+def test_runs_that_are_restored_meanwhile_are_there_once(filled: Persistence, place: Path) -> None:
+    events = filled.query_events(limit=None)
+    all_of_them = Counter((event.run_id, event.timestamp, event.data) for event in events)
+    archive_runs(filled, place, older_than="40d", pace=1)
+    both = open_archive(filled, place)
+    for number, names in enumerate((["run-11"], ["run-08", "run-05"])):
+        with both.iter_agent_run_events(order="oldest" if number else "newest") as stream:
+            rows = iter(stream)
+            found = [next(rows)]
+            restore_runs(filled, place, names)
+            found += rows
+        assert (
+            Counter((event.run_id, event.timestamp, event.data) for event in found) == all_of_them
+        )
+
+
+def test_the_archive_of_another_database_is_read_alone(filled: Persistence, place: Path) -> None:
+    archive_runs(filled, place, older_than="40d", pace=1)
+    [folder] = place.iterdir()
+    other = InMemoryPersistence()
+    record(other, "mine", days=1)
+    theirs = open_archive(other, place, source=folder.name)
+    assert theirs.count_agent_runs() == len(list(theirs.iter_agent_runs())) == 8
+    assert len(theirs.search_text("find")) == 8
+    with pytest.raises(ClosedError):
+        other.count_agent_runs()
+
+
+def test_the_search_index_is_not_switched_through_an_archive(both: Persistence) -> None:
+    for change in (both.search.disable, both.search.enable, both.search.rebuild):
+        with pytest.raises(AccessDeniedError, match="open the database without its archive"):
+            change()
+    assert both.search.enabled

@@ -9,9 +9,12 @@ from itertools import groupby, islice
 from typing import Any
 
 from curio_persistence.archive.cold import sql
+from curio_persistence.archive.cold.database import ArchivedDatabase
 from curio_persistence.archive.cold.plan import Test, Values
 from curio_persistence.archive.cold.rows import ColdRows
+from curio_persistence.archive.cold.whereabouts import last_move
 from curio_persistence.capabilities.search.documents import KINDS, Kind, document_of
+from curio_persistence.store.base import Store
 from curio_persistence.store.codecs import encode_time
 from curio_persistence.store.filters import Filter, Order
 from curio_persistence.store.query import Query, query_of
@@ -19,7 +22,6 @@ from curio_persistence.store.search_index import (
     Candidate,
     CandidateSource,
     Clause,
-    SearchIndex,
 )
 
 _IDS = 1 << 66
@@ -41,27 +43,29 @@ class TieredCandidates(CandidateSource):
 
     slots_per_ms = 1000 * _IDS
 
-    def __init__(self, index: SearchIndex, cold: ColdRows) -> None:
-        self._index = index
-        self._cold = cold
+    def __init__(self, hot: Store, archived: ArchivedDatabase) -> None:
+        self._hot = hot
+        self._archived = archived
 
     def find(
         self, clauses: Sequence[Clause], *, since: int, before: int, limit: int
     ) -> list[Candidate]:
         scale = self.slots_per_ms
-        indexed = self._index.find(
+        cold = ColdRows(self._archived, self._hot, last_move(self._hot))
+        indexed = self._hot.search_index.find(
             clauses, since=-(-since // scale), before=-(-before // scale), limit=limit
         )
         sources: list[Any] = [(c._replace(slot=c.slot * scale) for c in indexed)]
         for number in range(len(KINDS)):
             conditions = _conditions(KINDS[number], clauses)
             if conditions is not None:
-                sources.append(self._rows(number, clauses, conditions, since, before, limit))
+                sources.append(self._rows(cold, number, clauses, conditions, since, before, limit))
         found = merge(*sources, key=lambda each: each.slot, reverse=True)
         return list(islice(found, limit))
 
     def _rows(
         self,
+        cold: ColdRows,
         number: int,
         clauses: Sequence[Clause],
         conditions: sql.Conditions,
@@ -78,8 +82,8 @@ class TieredCandidates(CandidateSource):
                 found[values] = candidate
             return candidate is not None
 
-        plan = self._cold.plan(_between(number, since, before))
-        rows = self._cold.walk(plan, limit, Test(conditions, passes))
+        plan = cold.plan(_between(number, since, before))
+        rows = cold.walk(plan, limit, Test(conditions, passes))
         return map(found.pop, islice(rows, limit))
 
 

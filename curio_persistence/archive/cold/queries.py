@@ -14,8 +14,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
+from curio_persistence.archive.cold.database import ArchivedDatabase
 from curio_persistence.archive.cold.rows import ColdRows
 from curio_persistence.archive.cold.sandbox import Answer, Sandbox, listed
+from curio_persistence.archive.cold.whereabouts import last_move, moment_of
 from curio_persistence.backends.sql.migrations import views
 from curio_persistence.capabilities.transfers.kinds import KINDS
 from curio_persistence.capabilities.transfers.reading import BY_ID, Reading
@@ -54,7 +56,7 @@ _MAKE_LEFT_OUT = f"CREATE TABLE {_LEFT_OUT} AS SELECT CAST(unnest(?) AS VARCHAR)
 
 
 def answer(
-    hot: Store, cold: ColdRows, query: str, params: Sequence[Any], limit: int | None
+    hot: Store, archived: ArchivedDatabase, query: str, params: Sequence[Any], limit: int | None
 ) -> Answer:
     """Return the columns and rows of a statement; raise QueryRefused if it does not just read."""
     with TemporaryDirectory(prefix="curio-sql-") as name:
@@ -64,17 +66,16 @@ def answer(
             _define(planner, {}, ())
             used = _used(planner.plan(query, params))
         tables = [table for name, table in _TABLES.items() if name in used or name == _RUNS]
-        copies = _copied(hot, tables, folder)
+        copies, moment = _copied(hot, tables, folder)
         # After the copies: what has left the database by then is in these files.
-        with cold.held(tables) as archived:
-            stored = cold.runs_in_both(copies[_RUNS], archived[_RUNS])
-            _add_versions(cold, copies, stored, folder)
-            left_out = {*stored, *cold.versions}
+        with archived.held(tables) as files:
+            cold = ColdRows(archived, hot, moment)
+            left_out = _add_others(cold, archived, copies, files[_RUNS], folder)
             selects = {
-                name: _select(_TABLES[name], copies[name], archived[name], bool(left_out))
+                name: _select(_TABLES[name], copies[name], files[name], bool(left_out))
                 for name in copies
             }
-            with Sandbox(folder, chain(*copies.values(), *archived.values())) as sandbox:
+            with Sandbox(folder, chain(*copies.values(), *files.values())) as sandbox:
                 sandbox.run(_MAKE_LEFT_OUT, [*left_out])
                 _define(sandbox, selects, used)
                 return sandbox.ask(query, params, limit)
@@ -99,14 +100,19 @@ def _used(plan: Iterable[Mapping[str, Any]]) -> set[str]:
 # --- files ------------------------------------------------------------------------------------
 
 
-def _copied(hot: Store, tables: Iterable[Table[Any]], folder: Path) -> dict[str, list[str]]:
-    """Write tables of a database, as they are at one moment, to files; return their paths."""
+def _copied(
+    hot: Store, tables: Iterable[Table[Any]], folder: Path
+) -> tuple[dict[str, list[str]], int]:
+    """Write tables of a database to files; return their paths, and the last move until then."""
+    before = last_move(hot)
     with hot.snapshot() as read:
+        moment = moment_of(read, before)
         rows = Reading(read)
-        return {
+        copies = {
             table.name: [_written(folder, "hot", table, rows.stream(table, order=BY_ID))]
             for table in tables
         }
+    return copies, moment
 
 
 def _written(folder: Path, kind: str, table: Table[Any], pieces: Iterable[Columns]) -> str:
@@ -116,16 +122,22 @@ def _written(folder: Path, kind: str, table: Table[Any], pieces: Iterable[Column
     return str(path)
 
 
-def _add_versions(
-    cold: ColdRows, copies: Mapping[str, list[str]], stored: Collection[str], folder: Path
-) -> None:
-    """Write the rows that count of runs that are in the archive more than once."""
-    run_ids = tuple(name for name in cold.versions if name not in stored)
-    for name, paths in copies.items() if run_ids else ():
+def _add_others(
+    cold: ColdRows,
+    archived: ArchivedDatabase,
+    copies: Mapping[str, list[str]],
+    runs: Sequence[str],
+    folder: Path,
+) -> set[str]:
+    """Return the runs that count in part, or not at all, in files; write the rows that count."""
+    elsewhere, both = cold.apart(archived.run_ids(runs))
+    others = (both | {*archived.versions.run_ids}) - elsewhere
+    for name, paths in copies.items() if others else ():
         table = _TABLES[name]
-        rows = cold.columns(table, table.names, (Filter("run_id", "in", run_ids),))
+        rows = cold.columns(table, table.names, (Filter("run_id", "in", tuple(others)),))
         columns: Columns = [*zip(*rows, strict=True)]
-        paths.append(_written(folder, "versions", table, [columns] if columns else []))
+        paths.append(_written(folder, "others", table, [columns] if columns else []))
+    return elsewhere | others
 
 
 # --- the tables and views --------------------------------------------------------------------

@@ -2,37 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from heapq import merge
 from itertools import chain, islice
 from typing import Any, NoReturn, TypeVar
 
+from curio_persistence.archive.checking import check_folder
 from curio_persistence.archive.cold.aggregates import columns_of, parts_of, united
 from curio_persistence.archive.cold.candidates import TieredCandidates
+from curio_persistence.archive.cold.database import FOLDERS, ArchivedDatabase
 from curio_persistence.archive.cold.plan import Values
-from curio_persistence.archive.cold.rows import FOLDERS, ColdRows
+from curio_persistence.archive.cold.rows import ColdRows
+from curio_persistence.archive.cold.whereabouts import last_move, moment_of
 from curio_persistence.backends.sql.queries import refused_query
 from curio_persistence.errors import AccessDeniedError, UnsupportedError
 from curio_persistence.places import Place
 from curio_persistence.store.aggregates import aggregate_rows
 from curio_persistence.store.base import HealthCheck, Store
-from curio_persistence.store.filters import Bucket, Filter, GroupKey, Measure, Order, Where
+from curio_persistence.store.filters import Bucket, Filter, GroupKey, Measure, Where
 from curio_persistence.store.query import Query, ReadRows
 from curio_persistence.store.search_index import CandidateSource, SearchIndex
 from curio_persistence.store.table import Columns, Row, Table
-from curio_persistence.tables import EXPIRED_TOTALS, RUNS, TOMBSTONES
+from curio_persistence.tables import EXPIRED_TOTALS, RUNS
 
 T = TypeVar("T")
 
 _TRIES = 5
-"""Attempts to add up rows, if some of them move to the archive during each."""
-_AT_ONCE = 5_000
-"""Runs that the database is asked for by one query."""
+"""Attempts to read the database, if runs move to the archive during each."""
 
 
 class TieredStore(Store):
     """Reads the rows of a database, and those of its archive. It writes neither.
+
+    A search only brings the index of the database up to date, as it always does.
 
     A row that is in both is returned once, as it is in the database. Numbers of expired rows that
     are in this archive are left out, since the rows themselves count.
@@ -43,11 +46,16 @@ class TieredStore(Store):
 
     def __init__(self, hot: Store, place: Place, folder: str) -> None:
         self._hot = hot
-        self._archive = f"{place.name}/{folder}"
-        self._cold = ColdRows(place, folder, self._stored_runs)
+        self._place = place
+        self._folder = folder
+        self._archived = ArchivedDatabase(place, folder)
 
     def __repr__(self) -> str:
         return f"TieredStore({self._hot!r}, {self._archive!r})"
+
+    @property
+    def _archive(self) -> str:
+        return f"{self._place.name}/{self._folder}"
 
     @property
     def location(self) -> str:
@@ -63,7 +71,7 @@ class TieredStore(Store):
 
     @property
     def candidates(self) -> CandidateSource:
-        return TieredCandidates(self._hot.search_index, self._cold)
+        return TieredCandidates(self._hot, self._archived)
 
     @property
     def indexed(self) -> Store:
@@ -76,19 +84,12 @@ class TieredStore(Store):
         self._hot.initialize()
 
     def close(self) -> None:
-        self._cold.close()
+        self._archived.close()
         self._hot.close()
 
     def diagnose(self, *, deep: bool = False) -> list[HealthCheck]:
-        return self._hot.diagnose(deep=deep)
-
-    def _stored_runs(self, run_ids: Collection[str]) -> set[str]:
-        """Return those of the runs that the database has."""
-        names, found = iter(run_ids), set[str]()
-        while some := tuple(islice(names, _AT_ONCE)):
-            where = (Filter("run_id", "in", some),)
-            found |= {name for (name,) in self._hot.select_columns(RUNS, ("run_id",), where)}
-        return found
+        archive = check_folder(self._place, self._folder, deep=deep)
+        return [*self._hot.diagnose(deep=deep), archive]
 
     # --- rows in order ------------------------------------------------------------------------
 
@@ -96,35 +97,49 @@ class TieredStore(Store):
         if query.table.name not in FOLDERS:
             return self._hot.select_query(query, limit, offset)
         end = None if limit is None else offset + limit
-        hot = self._hot.select_query(query, end, 0)
-        rows = self._merged(query, zip(*hot, strict=True), end)
+        page, cold = self._with_cold(lambda: self._hot.select_query(query, end, 0))
+        rows = self._merged(query, self._pages(query, page, end), cold, end)
         return _columns(query.table, [*islice(rows, offset, end)])
 
+    def _pages(self, query: Query, page: Columns, size: int | None) -> Iterator[Columns]:
+        """Yield a page of the database, and those that follow it when they are needed."""
+        yield page
+        while size is not None and page[0] and len(page[0]) == size:
+            query = query.behind(query.last_of(page))
+            yield (page := self._hot.select_query(query, size, 0))
+
     def stream_query(self, query: Query, size: int) -> Iterator[Columns]:
-        return self._streamed(query, size, self._hot.stream_query)
+        with self.snapshot() as read:
+            yield from read(query, size)
 
     @contextmanager
     def snapshot(self) -> Iterator[ReadRows]:
+        before = last_move(self._hot)
         with self._hot.snapshot() as read:
-            yield lambda query, size: self._streamed(query, size, read)
+            cold = ColdRows(self._archived, self._hot, moment_of(read, before))
+            yield lambda query, size: self._streamed(query, size, read, cold)
 
-    def _streamed(self, query: Query, size: int, read: ReadRows) -> Iterator[Columns]:
+    def _streamed(
+        self, query: Query, size: int, read: ReadRows, cold: ColdRows
+    ) -> Iterator[Columns]:
         if query.table.name not in FOLDERS:
             yield from read(query, size)
             return
-        hot = chain.from_iterable(zip(*columns, strict=True) for columns in read(query, size))
-        rows = self._merged(query, hot, None)
+        rows = self._merged(query, read(query, size), cold, None)
         while some := list(islice(rows, size)):
             yield _columns(query.table, some)
 
-    def _merged(self, query: Query, hot: Iterator[Values], limit: int | None) -> Iterator[Values]:
+    def _merged(
+        self, query: Query, pages: Iterable[Columns], cold: ColdRows, limit: int | None
+    ) -> Iterator[Values]:
         """Yield the rows of both in order; the archive is read when its rows have their turn."""
-        first = [*islice(hot, 1)]  # A stream's moment: what moves later is in both.
-        hot = chain(first, hot)
-        plan = self._cold.plan(query)
+        plan = cold.plan(query)
+        hot = _rows_of(pages)
         if not plan.files:
             yield from hot
             return
+        if query.table.name == RUNS.name:
+            hot = _without_stubs(query.table, pages, cold)
         if plan.is_by_time:
             begin = plan.begin_of(plan.files[0])
             for row in hot:
@@ -132,8 +147,7 @@ class TieredStore(Store):
                     hot = chain([row], hot)
                     break
                 yield row
-        cold = self._cold.walk(plan, limit)
-        both = merge(hot, cold, key=plan.key, reverse=plan.descending)
+        both = merge(hot, cold.walk(plan, limit), key=plan.key, reverse=plan.descending)
         yield from _each_once(both, query.table.names.index("id"))
 
     # --- numbers ------------------------------------------------------------------------------
@@ -148,9 +162,8 @@ class TieredStore(Store):
         if table.name not in FOLDERS:
             return self._hot.select_columns(table, columns, self._of_others(table, where), limit)
         names = columns_of((), columns)
-        rows = self._while_nothing_moves(lambda: self._rows(table, names, where))
-        found = (dict(zip(names, row, strict=True)) for row in rows)
-        return [tuple(_value(row, column) for column in columns) for row in found][:limit]
+        rows = (dict(zip(names, row, strict=True)) for row in self._rows(table, names, where))
+        return [tuple(_value(row, column) for column in columns) for row in islice(rows, limit)]
 
     def aggregate(
         self,
@@ -163,60 +176,52 @@ class TieredStore(Store):
         if table.name not in FOLDERS:
             where = self._of_others(table, where)
             return self._hot.aggregate(table, measures, where, group_by=group_by)
-        add_up = self._added_up if _rounds(table, measures) else self._united
-        return self._while_nothing_moves(lambda: add_up(table, measures, where, group_by))
-
-    def _united(
-        self,
-        table: Table[Any],
-        measures: tuple[Measure, ...],
-        where: Where,
-        group_by: tuple[GroupKey, ...],
-    ) -> list[tuple[Any, ...]]:
-        """Return the numbers of groups, of which each side tells its own."""
+        if _rounds(table, measures):
+            names = columns_of(measures, group_by)
+            rows = (dict(zip(names, row, strict=True)) for row in self._rows(table, names, where))
+            return aggregate_rows(rows, measures, group_by)
         parts = parts_of(measures)
-        hot = self._hot.aggregate(table, parts, where, group_by=group_by)
-        cold = self._cold.aggregate(table, parts, where, group_by)
-        return united(chain(hot, cold), len(group_by), measures)
-
-    def _added_up(
-        self,
-        table: Table[Any],
-        measures: tuple[Measure, ...],
-        where: Where,
-        group_by: tuple[GroupKey, ...],
-    ) -> list[tuple[Any, ...]]:
-        """Return the numbers of groups of all rows; sums of floats are rounded once."""
-        names = columns_of(measures, group_by)
-        rows = (dict(zip(names, row, strict=True)) for row in self._rows(table, names, where))
-        return aggregate_rows(rows, measures, group_by)
+        hot, cold = self._with_cold(
+            lambda: self._hot.aggregate(
+                table, parts, self._without_stubs(table, where), group_by=group_by
+            )
+        )
+        archived = cold.aggregate(table, parts, where, group_by)
+        return united(chain(hot, archived), len(group_by), measures)
 
     def _rows(
         self, table: Table[Any], names: tuple[str, ...], where: Where
-    ) -> list[tuple[Any, ...]]:
-        hot = self._hot.select_columns(table, names, where)
-        return [*hot, *self._cold.columns(table, names, where)]
+    ) -> Iterator[tuple[Any, ...]]:
+        """Return the values of columns of all rows that match."""
+        hot, cold = self._with_cold(
+            lambda: self._hot.select_columns(table, names, self._without_stubs(table, where))
+        )
+        return chain(hot, cold.columns(table, names, where))
 
-    def _while_nothing_moves(self, read: Callable[[], T]) -> T:
-        """Return what is read while no run moves from the database to the archive.
+    def _without_stubs(self, table: Table[Any], where: Where) -> Where:
+        """Return the filters, and others for runs whose archived rows count in their place."""
+        if table.name != RUNS.name:
+            return where
+        stubs = ColdRows(self._archived, self._hot, last_move(self._hot)).stubs()
+        return (*where, *(Filter("run_id", "<>", run_id) for run_id in sorted(stubs)))
 
-        After some attempts runs may be counted twice that moved meanwhile.
+    def _with_cold(self, read: Callable[[], T]) -> tuple[T, ColdRows]:
+        """Return what is read of the database, and the rows of the archive that count beside it.
+
+        Runs that move meanwhile are found once. While runs move all the time, the last attempt is
+        taken, whose numbers may be off by those that moved during it.
         """
         for _ in range(_TRIES):
-            before, found = self._last_deletion(), read()
-            if self._last_deletion() == before:
+            moment, found = last_move(self._hot), read()
+            if last_move(self._hot) == moment:
                 break
-        return found
-
-    def _last_deletion(self) -> int:
-        newest = self._hot.select(TOMBSTONES, order=(Order("id", descending=True),), limit=1)
-        return next(iter(newest[TOMBSTONES.names.index("id")]), 0)
+        return found, ColdRows(self._archived, self._hot, moment)
 
     def _of_others(self, table: Table[Any], where: Where) -> Where:
         """Return the filters; of expired rows for those that this archive does not have."""
         if table is not EXPIRED_TOTALS:
             return where
-        return (*where, Filter("archive", "<>", self._cold.id))
+        return (*where, Filter("archive", "<>", self._archived.id))
 
     # --- SQL ----------------------------------------------------------------------------------
 
@@ -228,7 +233,7 @@ class TieredStore(Store):
         from curio_persistence.archive.cold.sandbox import QueryRefused
 
         try:
-            return answer(self._hot, self._cold, query, params, limit)
+            return answer(self._hot, self._archived, query, params, limit)
         except QueryRefused as refusal:
             raise refused_query(self.location, refusal) from refusal.__cause__
 
@@ -238,6 +243,9 @@ class TieredStore(Store):
         return AccessDeniedError(
             f"{self.location} is only read. To write, open the database without its archive."
         )
+
+    def check_writable(self) -> NoReturn:
+        raise self._refused()
 
     def insert(self, table: Table[Any], row: Row) -> NoReturn:
         raise self._refused()
@@ -268,6 +276,18 @@ class TieredStore(Store):
 
 def _columns(table: Table[Any], rows: list[Values]) -> Columns:
     return list(zip(*rows, strict=True)) if rows else [() for _ in table.names]
+
+
+def _rows_of(pages: Iterable[Columns]) -> Iterator[Values]:
+    return chain.from_iterable(zip(*page, strict=True) for page in pages)
+
+
+def _without_stubs(table: Table[Any], pages: Iterable[Columns], cold: ColdRows) -> Iterator[Values]:
+    """Yield the rows of runs but those of which the archive knows more."""
+    at = table.names.index("run_id")
+    for page in pages:
+        stubs = cold.stubs(page[at]) if page[at] else ()
+        yield from (row for row in zip(*page, strict=True) if row[at] not in stubs)
 
 
 def _each_once(rows: Iterable[Values], at: int) -> Iterator[Values]:

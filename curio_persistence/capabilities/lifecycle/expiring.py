@@ -126,6 +126,7 @@ class Expiry:
         self._archiver = archiver
         self._indexing = Indexing(store)
         self._batch: list[Tree] = []
+        self._buried: set[str] = set()
         self._rows = 0
 
     def delete(self, tree: Tree, rows: int) -> None:
@@ -160,7 +161,7 @@ class Expiry:
         """Delete most of a large tree, batch by batch; return the rest of it."""
         for table in (EVENTS, USAGE):
             for run in tree.runs:
-                while self._delete_batch(tree, table, table.where(run_id=run.run_id)):
+                while self._delete_batch(tree, table, run.run_id):
                     pass
         while len(tree.runs) > self._steps.batch:
             rest = Tree(
@@ -174,15 +175,17 @@ class Expiry:
             tree = rest
         return tree
 
-    def _delete_batch(self, tree: Tree, table: Table[Any], where: Where) -> bool:
+    def _delete_batch(self, tree: Tree, table: Table[Any], run_id: str) -> bool:
         """Delete a full batch of rows; return False if there are fewer, or the tree has changed."""
-        ids = self._some_ids(table, where)
+        ids = self._some_ids(table, table.where(run_id=run_id))
         if len(ids) < self._steps.batch:
             return False
         with self._steps.transaction():
             if not self._confirmed([tree]):
                 return False
             self._delete_rows(table, ids)
+            if self._archiver is not None:  # Its readers learn that rows are only there now.
+                self._bury([run_id])
         return True
 
     def _ids_of(self, runs: Sequence[Member]) -> IdsByRun:
@@ -205,10 +208,16 @@ class Expiry:
         self._report.scores += self._store.delete(SCORES, where)
         self._indexing.forget(RUNS, [run.id for run in runs])
         self._report.runs += self._store.delete(RUNS, where)
-        archive = None if self._archiver is None else self._archiver.location
-        bury(self._store, self._clock, (run.run_id for run in runs), "expired", archive)
+        self._bury([run.run_id for run in runs])
         sessions = {run.session_id for run in runs if run.session_id is not None}
         self._report.sessions += len(sessions) - len(runs_of_sessions(self._store, sessions))
+
+    def _bury(self, run_ids: Sequence[str]) -> None:
+        """Store the tombstones of runs that have none of this expiry yet."""
+        archive = None if self._archiver is None else self._archiver.location
+        new = [run_id for run_id in run_ids if run_id not in self._buried]
+        bury(self._store, self._clock, new, "expired", archive)
+        self._buried.update(new)
 
     def delete_calls(self, where: Where) -> None:
         """Delete model calls that belong to no run."""

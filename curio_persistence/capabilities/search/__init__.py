@@ -95,11 +95,13 @@ class Search(Capability):
 
     def enable(self) -> None:
         """Switch the search index on; everything already stored waits to be indexed."""
+        self._store.check_writable()
         self.active = True
         self._indexing.switch(on=True)
 
     def disable(self) -> None:
         """Delete the search index, and index nothing from now on, in any process."""
+        self._store.check_writable()
         self._indexing.switch(on=False)
 
     def pending(self) -> int:
@@ -128,6 +130,7 @@ class Search(Capability):
 
     def rebuild(self, *, progress: Progress | None = None) -> int:
         """Rebuild the index, and return how many records were indexed."""
+        self._store.check_writable()
         self._refuse_disabled(self._indexing.metadata())
         check_progress(progress)
         self._indexing.clear()
@@ -138,6 +141,7 @@ class Search(Capability):
 
         Where their words cannot be removed without the records, the index is rebuilt.
         """
+        self._store.check_writable()
         if self._indexing.metadata().forgotten:
             self._rebuild()
             return

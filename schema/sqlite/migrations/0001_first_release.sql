@@ -229,7 +229,7 @@ CREATE TABLE agent_lifecycle (
 CREATE TABLE agent_tombstones (
     id          INTEGER PRIMARY KEY AUTOINCREMENT,
     run_id      TEXT NOT NULL,
-    reason      TEXT NOT NULL,         -- expired or erased
+    reason      TEXT NOT NULL,         -- expired, erased or restored
     archived_in TEXT,                  -- where an archive has the run
     created_at  TEXT NOT NULL CHECK (created_at GLOB '????-??-??T??:??:??.??????+00:00')
 ) STRICT;
