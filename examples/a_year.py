@@ -30,11 +30,12 @@ def main(db_path: str = "year.db", archive: str = "year-archive") -> None:
     with SQLitePersistence(db_path) as persistence:
         record(persistence)
         runs = persistence.get_agent_run_stats()["total_runs"]
-        print(f"{runs:,} runs of a year take {megabytes(db_path)}")
+    print(f"{runs:,} runs of a year take {megabytes(db_path)}")
+    with SQLitePersistence(db_path) as persistence:
         moved = archive_runs(persistence, archive, older_than="90d", pace=1)
         print(f"{moved.runs:,} of them moved to the archive, {moved.events:,} events with them")
-        print(f"the database takes {megabytes(db_path)}")
         print(f"words of last spring here: {len(persistence.search_text('volcano'))} found")
+    print(f"the database takes {megabytes(db_path)}")
     # From here on the database and its archive are read as one.
     with connect(f"sqlite:///{db_path}", archive=archive) as persistence:
         [hit] = persistence.search_text("volcano")

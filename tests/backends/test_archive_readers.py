@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import timedelta
 from functools import partial
@@ -19,12 +22,18 @@ from curio_persistence import (
     RetentionPolicy,
     SQLitePersistence,
     archive_runs,
+    connect,
+    open_archive,
     restore_runs,
 )
+from curio_persistence.places import Place
 from tests.support.object_store import ENVIRONMENT, module, object_store
 from tests.support.old_runs import fill_with_old_runs
 
 pytestmark = [pytest.mark.thorough, pytest.mark.slow]
+
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 @pytest.fixture(scope="module")
@@ -149,3 +158,28 @@ def test_an_archive_that_another_program_rewrote_is_refused(
     table.restore(deltalake.DeltaTable(str(folder / "events")).version() - 1)
     archive_runs(filled, place, older_than="90d", pace=1)
     assert restore_runs(filled, place, ["old-0", "old-25"]).events == 20
+
+
+def test_a_year_is_asked_in_an_object_store(s3: str, tmp_path: Path) -> None:
+    """The example keeps 90 days here, and finds a run of last spring by a word in the store."""
+    database = tmp_path / "year.db"
+    command = [sys.executable, EXAMPLES / "a_year.py", database, f"{s3}/year"]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    before, after = (float(size) for size in re.findall(r"take[s]? ([0-9.]+) MB", said))
+    assert after < 0.58 * before
+    assert "in both: run-220-3: Which volcano closed the airport?" in said
+    with connect(f"sqlite:///{database}", archive=f"{s3}/year") as year:
+        assert year.count_agent_runs() == 1_460
+        assert year.sql("SELECT count(*) FROM events").rows == [(14_600,)]
+        shown = year.runs.history("run-220-3")
+    assert shown.run.objective == "Which volcano closed the airport?"
+
+
+def test_what_is_missing_in_an_object_store_is_named(filled: Persistence, s3: str) -> None:
+    archive_runs(filled, f"{s3}/holes", older_than="90d", pace=1)
+    with open_archive(filled, f"{s3}/holes") as both:
+        assert both.count_agent_runs() == 33
+        place = Place(f"{s3}/holes")
+        place.delete(next(name for name in place.names("") if "/events/dt=" in name))
+        with pytest.raises(NotFoundError, match="has no such bucket or object"):
+            both.query_events(limit=None)
