@@ -36,6 +36,7 @@ def programs(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize("name", ODD_NAMES)
+@pytest.mark.thorough
 def test_a_schema_of_any_name_is_backed_up_alone(
     dsn: str, ask: Ask, name: str, tmp_path: Path
 ) -> None:

@@ -138,6 +138,7 @@ def test_an_archive_that_is_not_there_is_named(program: Program, agents_db: str)
     assert program("delete", "run-42", "--archive", "old", "--yes").code == 2
 
 
+@pytest.mark.thorough
 def test_sql_sees_a_database_and_its_archive_as_one(program: Program, recorded: str) -> None:
     of = ("--url", recorded)
     ask = (

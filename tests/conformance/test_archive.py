@@ -230,6 +230,7 @@ def test_files_that_were_changed_are_refused(filled: Persistence, place: Path) -
     ],
     ids=str,
 )
+@pytest.mark.thorough
 def test_a_changed_log_is_refused_and_nothing_is_deleted(
     filled: Persistence, place: Path, change: Any, error: type[Exception]
 ) -> None:
@@ -313,6 +314,7 @@ def test_policies_decide_again_after_an_interruption(filled: Persistence, place:
 
 
 @pytest.mark.parametrize("method", ["commit", "_delete_runs"])
+@pytest.mark.thorough
 def test_a_run_that_is_erased_after_an_interruption_is_gone(
     filled: Persistence, place: Path, method: str
 ) -> None:

@@ -130,6 +130,7 @@ def test_copied_runs_are_moved_later_and_archived_once(filled: Persistence, plac
 
 
 @pytest.mark.parametrize("change", ["event", "score", "patch"])
+@pytest.mark.thorough
 def test_what_has_changed_since_is_copied_again(
     filled: Persistence, place: Path, clock: Hands, change: str
 ) -> None:
@@ -202,6 +203,7 @@ def test_small_files_of_a_day_become_one(
     assert restore_runs(persistence, place, ["run-1", "run-3"]).events == 6
 
 
+@pytest.mark.thorough
 def test_what_was_merged_is_deleted_after_an_hour(
     persistence: Persistence, clock: Hands, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -211,6 +213,7 @@ def test_what_was_merged_is_deleted_after_an_hour(
     assert len(files(place)) == 3
 
 
+@pytest.mark.thorough
 def test_a_run_that_was_archived_twice_is_not_merged_with_itself(
     persistence: Persistence, clock: Hands, place: Path
 ) -> None:
@@ -225,6 +228,7 @@ def test_a_run_that_was_archived_twice_is_not_merged_with_itself(
     assert (restored.runs, restored.events) == (3, 9)
 
 
+@pytest.mark.thorough
 def test_a_merged_archive_is_queried_and_erased(
     persistence: Persistence, clock: Hands, place: Path
 ) -> None:
@@ -242,6 +246,7 @@ def test_a_merged_archive_is_queried_and_erased(
     assert restore_runs(persistence, place, [f"run-{n}" for n in (0, 1, 3, 4, 5)]).events == 15
 
 
+@pytest.mark.thorough
 def test_an_interrupted_merge_changes_nothing(
     persistence: Persistence, clock: Hands, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -267,6 +272,7 @@ def test_an_interrupted_merge_changes_nothing(
 # --- checkpoints ----------------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 def test_a_long_log_begins_with_its_checkpoint(
     persistence: Persistence, clock: Hands, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

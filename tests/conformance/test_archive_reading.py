@@ -415,6 +415,7 @@ def test_another_database_s_archive_is_named_by_its_folder(
         open_archive(other, place.parent / "nothing")
 
 
+@pytest.mark.thorough
 def test_a_large_run_is_whole_while_it_is_deleted(
     persistence: Persistence, clock: Hands, place: Path
 ) -> None:
@@ -461,6 +462,7 @@ def test_a_late_event_does_not_hide_an_archived_run(both: Persistence, filled: P
     assert both.count_agent_runs() == 12
 
 
+@pytest.mark.thorough
 def test_erased_runs_do_not_come_back(filled: Persistence, place: Path) -> None:
     archive_runs(filled, place, older_than="40d", pace=1)
     both = open_archive(filled, place)

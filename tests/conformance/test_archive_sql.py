@@ -171,11 +171,13 @@ def test_sql_answers_as_the_database_did(both: Persistence, expected: dict[str, 
         assert in_common(both.sql(statement).rows) == expected[statement], statement
 
 
+@pytest.mark.thorough
 def test_sql_is_that_of_duckdb(both: Persistence) -> None:
     for statement, expected in IN_DUCKDB:
         assert both.sql(statement).rows == [(expected,)], statement
 
 
+@pytest.mark.thorough
 def test_rows_count_once_whatever_moves_between_database_and_archive(
     persistence: Persistence, both: Persistence, place: Path, clock: Hands
 ) -> None:
@@ -196,6 +198,7 @@ def test_rows_count_once_whatever_moves_between_database_and_archive(
     assert persistence.count_agent_runs() == 5
 
 
+@pytest.mark.thorough
 def test_the_views_have_the_columns_of_sqlite_with_the_same_json(
     persistence: Persistence, place: Path, clock: Hands, tmp_path: Path
 ) -> None:
@@ -221,11 +224,13 @@ def parsed(row: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.thorough
 def test_half_a_surrogate_pair_makes_a_payload_a_text_as_in_postgresql(both: Persistence) -> None:
     found = both.sql("SELECT payload FROM events WHERE payload LIKE '%escaped%'")
     assert {json.loads(payload) for (payload,) in found} == {'{"tool_name": "escaped \\ud800"}'}
 
 
+@pytest.mark.thorough
 def test_times_and_parameters_are_in_utc(both: Persistence) -> None:
     moment = datetime(2026, 9, 1, tzinfo=timezone(timedelta(hours=2)))
     query = "SELECT count(*), max(started_at) FROM runs WHERE started_at < $1 AND agent_id = $2"
@@ -247,12 +252,14 @@ def test_times_and_parameters_are_in_utc(both: Persistence) -> None:
     ],
 )
 @pytest.mark.before_io
+@pytest.mark.thorough
 def test_values_are_those_of_a_result(
     both: Persistence, query: str, expected: tuple[Any, ...]
 ) -> None:
     assert both.sql(query).rows == [expected]
 
 
+@pytest.mark.thorough
 def test_a_limited_result_reports_whether_there_are_more_rows(both: Persistence) -> None:
     first = both.sql("SELECT run_id FROM runs ORDER BY run_id", limit=2)
     assert (first.rows, first.has_more) == ([("run-00",), ("run-01",)], True)
@@ -332,6 +339,7 @@ def test_a_statement_that_does_not_just_read_the_views_is_refused(
     assert both.sql("SELECT count(*) FROM runs").rows == [(12,)]
 
 
+@pytest.mark.thorough
 def test_nothing_is_left_in_the_folder_for_temporary_files(
     both: Persistence, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -355,6 +363,7 @@ def test_in_memory_there_is_sql_with_an_archive_only(place: Path, clock: Hands) 
         assert both.sql("SELECT run_id FROM runs").rows == [("old",)]
 
 
+@pytest.mark.thorough
 def test_a_run_without_records_counts_once_if_it_is_archived_twice(
     persistence: Persistence, place: Path, clock: Hands
 ) -> None:
