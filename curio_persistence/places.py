@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -29,6 +30,9 @@ _MOST_PARTS = 9_000
 _SCHEMES = ("s3", "gs", "az", "abfs", "abfss")
 _ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
 _FULL = ("No space left on device", "Disk quota exceeded", "QuotaExceeded")
+_NO_BUCKET = "NoSuchBucket"
+_SENTENCE = re.compile(r"<Message>([^<]+)</Message>")
+"""What the answer of a server says, in XML, to people."""
 _PATIENCE = timedelta(seconds=60)
 """For how long a request is repeated that a server answers with an error, or not at all."""
 _DENIED = (
@@ -177,9 +181,7 @@ class Place:
         try:
             yield
         except (self._errors.NotFoundError, FileNotFoundError) as error:
-            raise NotFoundError(
-                f"{self.name} has no such bucket or object: {_first_line(error)}."
-            ) from error
+            raise self._missing(error) from error
         except (
             self._errors.PermissionDeniedError,
             self._errors.UnauthenticatedError,
@@ -190,14 +192,19 @@ class Place:
             said = str(error)
             if any(word in said for word in _DENIED):
                 raise self._denied(error) from error
-            if "NoSuchBucket" in said:
-                raise NotFoundError(f"{self.name} has no such bucket: make it first.") from error
+            if _NO_BUCKET in said:
+                raise self._missing(error) from error
             if any(word in said for word in _FULL):
                 raise StorageFullError(f"{self.name} is full. Free space there.") from error
             raise UnavailableError(
                 f"{self.name} cannot be reached, or is not a directory or an object store: "
                 f"{_first_line(error)}."
             ) from error
+
+    def _missing(self, error: Exception) -> NotFoundError:
+        if _NO_BUCKET in str(error):
+            return NotFoundError(f"{self.name} has no such bucket: make it first.")
+        return NotFoundError(f"{self.name} has no such bucket or object.")
 
     def _denied(self, error: Exception) -> AccessDeniedError:
         check = "the rights of the directory" if self._directory else "AWS_ACCESS_KEY_ID and so on"
@@ -217,7 +224,9 @@ def _is_address(text: str) -> bool:
 
 
 def _first_line(error: Exception) -> str:
-    """Return what an error says, of a server's answer without the address and the times."""
+    """Return what an error says, of a server's answer only its sentence for people."""
+    if found := _SENTENCE.search(str(error)):
+        return found[1].rstrip(".")
     line = str(error).strip().split("\n")[0]
     if "Error performing" in line:
         line = line.rpartition(" - ")[2]
