@@ -10,8 +10,9 @@ if TYPE_CHECKING:
         open_archive,
         restore_runs,
     )
+    from curio_persistence.backups.comparing import DamagedRow
     from curio_persistence.backups.making import BackupReport, restore_backup
-    from curio_persistence.backups.verifying import DamagedRow, VerifyReport
+    from curio_persistence.backups.verifying import VerifyReport
     from curio_persistence.base import BasePersistence
     from curio_persistence.buffering.persistence import BufferedPersistence
     from curio_persistence.capabilities.failures import FailureGroup
@@ -155,7 +156,8 @@ if not TYPE_CHECKING:  # Type checkers see the names above, and no others.
     _HOMES = {
         "archive": "archive_runs check_archive erase_runs open_archive restore_runs",
         "backups.making": "BackupReport restore_backup",
-        "backups.verifying": "DamagedRow VerifyReport",
+        "backups.comparing": "DamagedRow",
+        "backups.verifying": "VerifyReport",
         "base": "BasePersistence",
         "buffering.persistence": "BufferedPersistence",
         "capabilities.failures": "FailureGroup",

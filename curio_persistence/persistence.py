@@ -441,16 +441,21 @@ class Persistence(BasePersistence):
 
         return back_up(self, destination, progress)
 
-    def verify(self, against: str | os.PathLike[str] | None = None) -> VerifyReport:
+    def verify(
+        self,
+        against: str | os.PathLike[str] | None = None,
+        *,
+        progress: Progress | None = None,
+    ) -> VerifyReport:
         """Read everything, and report what is damaged.
 
         With the path or URL of a backup, or of a database that was restored from one, each row of
-        that which is still here is compared: one that differs, although no program has changed it,
-        is damaged, even if its value looks right.
+        that is compared: one that differs, although no program has changed it, is damaged, even if
+        its value looks right, and so is one that is gone from a run that is still here.
         """
         from curio_persistence.backups.verifying import verify  # On use: seldom needed.
 
-        return verify(self, against)
+        return verify(self, against, progress)
 
     def diagnose(self, *, deep: bool = False) -> list[HealthCheck]:
         """A check-up: the engine, the schema, the storage, and runs that were left behind.

@@ -1,7 +1,8 @@
 """The file of a backup, on a disk or in an object store.
 
 It gets its name when it is complete, and never replaces another one. Beside it is a file
-`NAME.sha256` with its hash, which `sha256sum --check` understands.
+`NAME.sha256` with its hash, which `sha256sum --check` understands. That is stored first, so that
+there is no moment at which a backup has none.
 """
 
 from __future__ import annotations
@@ -42,37 +43,47 @@ class BackupFile(ABC):
         """Yield the path at which the content can be read."""
 
     @abstractmethod
-    def _content(self) -> Iterator[bytes]:
-        """Yield the content, in parts."""
+    def note(self, digest: str) -> None:
+        """Store the file with the hash, before this one is there.
+
+        Raises InvalidValueError if it is: the hash beside it may be another one.
+        """
 
     @abstractmethod
-    def _noted(self) -> bytes | None:
-        """Return the content of the file with the hash; None if there is none."""
+    def _read(self, ending: str = "") -> Iterator[bytes]:
+        """Yield the content, or with `_HASH` that of the file with the hash, in parts."""
 
     @abstractmethod
-    def _note(self, content: bytes) -> None:
-        """Store the file with the hash."""
+    def _delete(self) -> None:
+        """Delete it and the file with the hash."""
 
-    def check_and_note(self, digest: str) -> None:
-        """Read the content back, and store its hash if it is this one."""
-        self._compare(digest_of(self._content()), digest)
-        name = self.name.rpartition("/")[2]
-        self._note(f"{digest}  {name}\n".encode())
-
-    def check(self, path: Path) -> str | None:
-        """Compare the content, read at a path, with its hash, and return that; None without one."""
-        noted = self._noted()
-        if noted is None:
+    def check(self, parts: Iterable[bytes]) -> str | None:
+        """Compare the content with its hash, and return that; None without one."""
+        try:
+            noted = b"".join(self._read(_HASH))
+        except (FileNotFoundError, NotFoundError):
             return None
         digest = noted.split(b" ")[0].decode(errors="replace")
-        self._compare(digest_of(parts_of(path)), digest)
-        return digest
-
-    def _compare(self, found: str, digest: str) -> None:
-        if found != digest:
+        if digest_of(parts) != digest:
             raise CorruptDatabaseError(
                 f"{self.name} is damaged: it is not what was stored there. Take another backup."
             )
+        return digest
+
+    def read_back(self) -> None:
+        """Compare what was stored with its hash; delete it if it is damaged."""
+        try:
+            self.check(self._read())
+        except CorruptDatabaseError as error:
+            self._delete()
+            raise CorruptDatabaseError(
+                f"{self.name} was read back otherwise than it was written, and is deleted again: "
+                "check the disk there, or choose another one."
+            ) from error
+
+    def _hash_line(self, digest: str) -> bytes:
+        """Return a line as `sha256sum` writes it."""
+        return f"{digest}  {self.name.rpartition('/')[2]}\n".encode()
 
 
 class LocalFile(BackupFile):
@@ -82,7 +93,6 @@ class LocalFile(BackupFile):
         super().__init__(str(path))
         self._path = path
         self._like = like
-        self._hash = path.with_name(path.name + _HASH)
 
     def draft(self) -> AbstractContextManager[Path]:
         return new_file(self._path, like=self._like)
@@ -90,21 +100,31 @@ class LocalFile(BackupFile):
     @contextmanager
     def local(self) -> Iterator[Path]:
         if not self._path.exists():
-            raise NotFoundError(f"There is no backup {self.name}.")
+            raise _is_missing(self.name)
         if self._path.is_dir():
-            names = sorted(each.name for each in self._path.iterdir() if each.suffix != _HASH)
-            raise _names_a_folder(self.name, names)
+            raise _names_a_folder(self.name, self._newest())
         yield self._path
 
-    def _content(self) -> Iterator[bytes]:
-        return parts_of(self._path)
+    def _newest(self) -> str | None:
+        """Return the name of the backup in this directory that was written last."""
+        files = [each for each in self._path.iterdir() if _may_be_one(each.name) and each.is_file()]
+        return max(files, key=lambda each: each.stat().st_mtime).name if files else None
 
-    def _noted(self) -> bytes | None:
-        return self._hash.read_bytes() if self._hash.exists() else None
+    def note(self, digest: str) -> None:
+        if os.path.lexists(self._path):
+            raise _is_there(self.name)
+        with whole_file(self._beside(_HASH), overwrite=True) as file:
+            file.write(self._hash_line(digest))
 
-    def _note(self, content: bytes) -> None:
-        with whole_file(self._hash, overwrite=True) as file:
-            file.write(content)
+    def _read(self, ending: str = "") -> Iterator[bytes]:
+        return parts_of(self._beside(ending))
+
+    def _delete(self) -> None:
+        for ending in ("", _HASH):
+            self._beside(ending).unlink(missing_ok=True)
+
+    def _beside(self, ending: str) -> Path:
+        return self._path.with_name(self._path.name + ending)
 
 
 class StoredFile(BackupFile):
@@ -117,38 +137,42 @@ class StoredFile(BackupFile):
 
     @contextmanager
     def draft(self) -> Iterator[Path]:
-        if self._place.has(self._key):
-            raise InvalidValueError(
-                f"{self.name} is there already, and is not replaced: choose another name.",
-                field="destination",
-            )
+        self._refuse_if_there()
         with _empty_file(self._key) as path:
             yield path
             self._place.put_file(self._key, path)
 
+    def _refuse_if_there(self) -> None:
+        if self._place.has(self._key):
+            raise _is_there(self.name)
+
     @contextmanager
     def local(self) -> Iterator[Path]:
         if not self._key:
-            names = [name for name in self._place.names("") if not name.endswith(_HASH)]
-            raise _names_a_folder(self.name, names)
+            raise _names_a_folder(self.name, self._newest())
+        if not self._place.has(self._key):
+            raise _is_missing(self.name)
         with _empty_file(self._key) as path:
             with path.open("wb") as file:
-                for part in self._content():
+                for part in self._read():
                     file.write(part)
             yield path
 
-    def _content(self) -> Iterator[bytes]:
-        return self._place.read(self._key)
+    def _newest(self) -> str | None:
+        """Return the name of the backup in this folder that was stored last."""
+        found = [each for each in self._place.objects("") if _may_be_one(each.path)]
+        return max(found, key=lambda each: each.modified).path if found else None
 
-    def _noted(self) -> bytes | None:
-        try:
-            return self._place.get(self._key + _HASH)
-        except NotFoundError:
-            return None
+    def note(self, digest: str) -> None:
+        self._refuse_if_there()
+        self._place.put(self._key + _HASH, self._hash_line(digest))
 
-    def _note(self, content: bytes) -> None:
-        self._place.delete(self._key + _HASH)  # What a deleted backup of this name left.
-        self._place.put_new(self._key + _HASH, content)
+    def _read(self, ending: str = "") -> Iterator[bytes]:
+        return self._place.read(self._key + ending)
+
+    def _delete(self) -> None:
+        for ending in ("", _HASH):
+            self._place.delete(self._key + ending)
 
 
 @contextmanager
@@ -219,11 +243,26 @@ def _parted(url: str) -> tuple[str, str]:
     return f"{scheme}{separator}{folder}", last
 
 
-def _names_a_folder(name: str, names: list[str]) -> InvalidValueError:
-    newest = f", such as {names[-1]}" if names else ": there is none"
+def _may_be_one(name: str) -> bool:
+    """Return whether a file of this name may be a backup: no hash, no log, and not hidden."""
+    return not name.startswith(".") and not name.endswith((_HASH, *_LOGS))
+
+
+def _names_a_folder(name: str, newest: str | None) -> InvalidValueError:
+    example = ": there is none" if newest is None else f", such as {newest}"
     return InvalidValueError(
-        f"{name} is no backup: name one that is in it{newest}.", field="source"
+        f"{name} is no backup: name one that is in it{example}.", field="source"
     )
+
+
+def _is_there(name: str) -> InvalidValueError:
+    return InvalidValueError(
+        f"{name} is there already, and is not replaced: choose another name.", field="destination"
+    )
+
+
+def _is_missing(name: str) -> NotFoundError:
+    return NotFoundError(f"There is no backup {name}.")
 
 
 def parts_of(path: Path) -> Iterator[bytes]:

@@ -43,7 +43,8 @@ def back_up(
         store.back_up(draft, progress)
         store.check_backup(draft)
         digest, size = digest_of(parts_of(draft)), draft.stat().st_size
-    file.check_and_note(digest)
+        file.note(digest)
+    file.read_back()
     return BackupReport(file.name, size, digest)
 
 
@@ -58,6 +59,6 @@ def restore_backup(source: Address, url: str | DatabaseConfig) -> BackupReport:
     config = url if isinstance(url, DatabaseConfig) else DatabaseConfig.from_url(url)
     file = backup_at(source)
     with file.local() as path, config.get_persistence(initialize=False) as persistence:
-        digest = file.check(path)
+        digest = file.check(parts_of(path))
         persistence._store.restore_backup(path)
         return BackupReport(file.name, path.stat().st_size, digest)

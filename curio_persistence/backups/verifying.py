@@ -2,48 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from curio_persistence.backups.files import Address, backup_at
-from curio_persistence.capabilities.transfers.hashes import hash_runs
-from curio_persistence.capabilities.transfers.kinds import KINDS
-from curio_persistence.capabilities.transfers.reading import BY_ID, Reading, of_runs
+from curio_persistence.backends.sql.backup_files import POSTGRES, SQLITE, kind_of
+from curio_persistence.backups.comparing import TABLES, Comparison, DamagedRow, damaged_row
+from curio_persistence.backups.files import Address, backup_at, parts_of
+from curio_persistence.capabilities.transfers.hashes import RunHashes
+from curio_persistence.capabilities.transfers.reading import BY_ID, Reading
 from curio_persistence.errors import CorruptDatabaseError, InvalidValueError, SchemaMismatchError
 from curio_persistence.persistence import Persistence, SQLitePersistence, connect
+from curio_persistence.progress import Progress
 from curio_persistence.store.base import HealthCheck, Store
-from curio_persistence.store.filters import Filter
-from curio_persistence.store.table import Columns, Row, Table
-from curio_persistence.tables import RUNS_AND_STUBS
+from curio_persistence.store.table import Columns, Table
+from curio_persistence.tables import DERIVED, EVENTS_AS_STORED, contradictions
 
-_DAMAGE = ("integrity", "texts", "checksums", "backup")
+_DAMAGE = ("integrity", "texts", "checksums", "rows")
 """The checks whose errors are damage."""
-_RUNS = 200
-"""The runs whose rows are compared at a time."""
+_NEEDED = ("id", "run_id", "event_type", "level", "data", *DERIVED)
 _TOLD = 1_000
 _DATABASES = ("sqlite://", "postgres://", "postgresql://")
-
-
-class DamagedRow(NamedTuple):
-    """A row that is not as in the backup, although no program changes it in this way."""
-
-    run_id: str | None
-    table: str
-    row_id: int
-    columns: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class VerifyReport:
     """What `Persistence.verify` found.
 
-    `checks` are those of `diagnose(deep=True)`; `compared` is the number of runs of the backup,
-    None without one. `damaged` are the rows, the first thousand, that differ from it although they
-    should not; `more_damaged` is the number of the others.
+    `checks` are those of `diagnose(deep=True)`; `compared` is the number of runs that are both here
+    and in the backup, None without one. `damaged` are the rows, the first thousand, that differ
+    from it although they should not, or contradict themselves; `more_damaged` is the number of the
+    others.
     """
 
     checks: tuple[HealthCheck, ...]
@@ -67,26 +59,93 @@ class VerifyReport:
         }
 
 
-def verify(persistence: Persistence, against: Address | None = None) -> VerifyReport:
+def verify(
+    persistence: Persistence, against: Address | None = None, progress: Progress | None = None
+) -> VerifyReport:
     """Read everything, and compare it with a backup; see `Persistence.verify`."""
-    checks = tuple(persistence.diagnose(deep=True))
     if against is None:
-        return VerifyReport(checks)
+        return _verified(persistence, None, progress)
     with _opened(against) as backup:
-        here, there = persistence._store, backup._store
-        if here.identity != there.identity:
+        there = backup._store
+        if persistence._store.indexed.identity != there.identity:
             raise InvalidValueError(
                 f"{backup.location} is no backup of {persistence.location}: name one that is.",
                 field="against",
             )
-        try:
-            differing = _differing_runs(here, there)
-            damaged = iter(_damaged_rows(here, there, differing))
-            first = tuple(islice(damaged, _TOLD))
-            more = sum(1 for _ in damaged)
-        except CorruptDatabaseError as error:
-            return VerifyReport((*checks, HealthCheck("backup", "error", str(error))))
-        return VerifyReport(checks, there.count(RUNS_AND_STUBS), first, more)
+        return _verified(persistence, there, progress)
+
+
+def _verified(
+    persistence: Persistence, there: Store | None, progress: Progress | None
+) -> VerifyReport:
+    here = persistence._store.indexed  # Without its archive.
+    checks = tuple(persistence.diagnose(deep=True))
+    told = _Told(progress, [here] if there is None else [here, there])
+    comparison = None
+    try:
+        hashes, contradictory = RunHashes(), dict[int, DamagedRow]()
+        for table, columns in _everything(here, told):
+            if table is EVENTS_AS_STORED:
+                contradictory.update(_contradictory(table, columns))
+            if there is not None:
+                hashes.add(table, columns)
+        if there is not None:
+            before = RunHashes()
+            for table, columns in _everything(there, told):
+                before.add(table, columns)
+            comparison = Comparison(here, there, hashes, before)
+        damaged = _all_damaged(comparison, contradictory)
+        first = tuple(islice(damaged, _TOLD))
+        more = sum(1 for _ in damaged)
+    except CorruptDatabaseError as error:
+        return VerifyReport((*checks, HealthCheck("rows", "error", str(error))))
+    return VerifyReport(checks, comparison.compared if comparison else None, first, more)
+
+
+def _everything(store: Store, told: _Told) -> Iterator[tuple[Table[Any], Columns]]:
+    """Yield all rows of a database as of one moment."""
+    with store.snapshot() as state:
+        reading = Reading(state)
+        for table in TABLES:
+            for columns in reading.stream(table, order=BY_ID):
+                yield table, columns
+                told(len(columns[0]))
+
+
+class _Told:
+    """Tells the caller how many rows of some databases were read."""
+
+    def __init__(self, progress: Progress | None, stores: Sequence[Store]) -> None:
+        self._progress = progress
+        self._done = 0
+        if progress is not None:
+            self._total = sum(store.count(table) for store in stores for table in TABLES)
+
+    def __call__(self, rows: int) -> None:
+        if self._progress is not None:
+            self._done += rows
+            self._progress(self._done, self._total)
+
+
+def _contradictory(table: Table[Any], columns: Columns) -> Iterator[tuple[int, DamagedRow]]:
+    """Yield the events that contradict themselves, by id."""
+    read = dict(zip(table.names, columns, strict=True))
+    for values in zip(*map(read.__getitem__, _NEEDED), strict=True):
+        row = dict(zip(_NEEDED, values, strict=True))
+        if wrong := contradictions(row):
+            damaged = damaged_row(table, row, wrong)
+            yield damaged.row_id, damaged
+
+
+def _all_damaged(
+    comparison: Comparison | None, contradictory: dict[int, DamagedRow]
+) -> Iterator[DamagedRow]:
+    """Yield the rows that differ from the backup, and the other ones that are contradictory."""
+    for row in comparison.damaged() if comparison else ():
+        if row.table == EVENTS_AS_STORED.name:
+            contradictory.pop(row.row_id, None)
+        yield row
+    yield from contradictory.values()
 
 
 @contextmanager
@@ -98,14 +157,15 @@ def _opened(against: Address) -> Iterator[Persistence]:
         return
     file = backup_at(against)
     with file.local() as path:
-        file.check(path)
-        with path.open("rb") as content:
-            if content.read(5) == b"PGDMP":
-                raise InvalidValueError(
-                    f"{file.name} is a backup of PostgreSQL, which has to be restored to be "
-                    "compared: restore it into another database, and name that by its URL.",
-                    field="against",
-                )
+        file.check(parts_of(path))
+        if kind_of(path) is POSTGRES:
+            raise InvalidValueError(
+                f"{file.name} is a backup of PostgreSQL, which has to be restored to be "
+                "compared: restore it into another database, and name that by its URL.",
+                field="against",
+            )
+        if kind_of(path) is not SQLITE:
+            raise _is_no_backup(file.name)
         with _opened_file(path, file.name) as backup:
             yield backup
 
@@ -114,6 +174,10 @@ def _opened_file(path: Path, name: str) -> Persistence:
     try:
         return SQLitePersistence(path, read_only=True)
     except SchemaMismatchError as error:
+        if not error.found.isdecimal():  # No version: it has other tables, or none.
+            raise _is_no_backup(name) from error
+        if int(error.found) > int(error.wanted):
+            raise
         raise InvalidValueError(
             f"{name} is of an older version of curio_persistence: restore it into a new file, "
             "open that once, which migrates it, and name that file by its URL.",
@@ -121,61 +185,7 @@ def _opened_file(path: Path, name: str) -> Persistence:
         ) from error
 
 
-def _differing_runs(here: Store, there: Store) -> list[str | None]:
-    """Return the runs of the backup that have another hash here: most of them were continued."""
-    hashes = hash_runs(here, None)
-    return [run.run_id for run in hash_runs(there, None) if hashes.get(run.run_id) != run]
-
-
-def _damaged_rows(here: Store, there: Store, run_ids: Sequence[str | None]) -> Iterator[DamagedRow]:
-    with there.snapshot() as state:
-        reading = Reading(state)
-        for at in range(0, len(run_ids), _RUNS):
-            for where in of_runs(run_ids[at : at + _RUNS]):
-                for table in KINDS.values():
-                    for columns in reading.stream(table, where, order=BY_ID):
-                        yield from _damaged(here, table, columns)
-
-
-def _damaged(here: Store, table: Table[Any], columns: Columns) -> Iterator[DamagedRow]:
-    """Compare rows of the backup with those of the same ids, where these are still there."""
-    ids = columns[table.names.index("id")]
-    stored = here.select(table, (Filter("id", "in", tuple(ids)),))
-    now = {row["id"]: row for row in _rows(table, stored)}
-    for before in _rows(table, columns):
-        row = now.get(before["id"])
-        if row is not None and not _may_follow(table, before, row):
-            changed = tuple(name for name in table.names if before[name] != row[name])
-            run_id = before["run_id"]
-            yield DamagedRow(
-                None if run_id is None else str(run_id), table.name, int(row["id"] or 0), changed
-            )
-
-
-def _rows(table: Table[Any], columns: Columns) -> Iterable[Row]:
-    return (dict(zip(table.names, values, strict=True)) for values in zip(*columns, strict=True))
-
-
-def _may_follow(table: Table[Any], before: Row, now: Row) -> bool:
-    """Return whether programs may have changed one row into the other.
-
-    They update runs and scores, which `updated_at` tells, and create runs that were known from
-    events only; a retention policy removes texts; and the deletion of a run takes it, and the
-    texts, from its model calls, and the parent from its children.
-    """
-    if before == now or before.get("updated_at") != now.get("updated_at"):
-        return True
-    if before.get("stub") and not now.get("stub"):
-        return True
-    if now.get("parent_run_id", "") is None:
-        before = {**before, "parent_run_id": None}
-    if now["run_id"] is None:
-        before = {**before, "run_id": None, **table.content}
-    return now in (before, _stripped(table, before))
-
-
-def _stripped(table: Table[Any], row: Row) -> Row:
-    """Return a row without its texts."""
-    stripped = dict(row)
-    table.strip(stripped)
-    return {name: stripped.get(name, table.filled.get(name)) for name in table.names}
+def _is_no_backup(name: str) -> InvalidValueError:
+    return InvalidValueError(
+        f"{name} is no backup of curio_persistence: name another file.", field="against"
+    )

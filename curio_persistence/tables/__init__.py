@@ -6,7 +6,13 @@ from typing import Any
 
 from curio_persistence.store.table import Table
 from curio_persistence.tables.consumers import CONSUMERS
-from curio_persistence.tables.events import EVENTS, SEVERITIES
+from curio_persistence.tables.events import (
+    DERIVED,
+    EVENTS,
+    EVENTS_AS_STORED,
+    SEVERITIES,
+    contradictions,
+)
 from curio_persistence.tables.lifecycle import AUDIT_LOG, EXPIRED_TOTALS, LIFECYCLE, TOMBSTONES
 from curio_persistence.tables.runs import RUNS, RUNS_AND_STUBS, RunOrStub
 from curio_persistence.tables.scores import SCORE_SOURCES, SCORES
@@ -16,7 +22,9 @@ __all__ = [
     "ALL_TABLES",
     "AUDIT_LOG",
     "CONSUMERS",
+    "DERIVED",
     "EVENTS",
+    "EVENTS_AS_STORED",
     "EXPIRED_TOTALS",
     "LIFECYCLE",
     "RUNS",
@@ -28,6 +36,7 @@ __all__ = [
     "TOMBSTONES",
     "USAGE",
     "RunOrStub",
+    "contradictions",
     "table_of",
 ]
 

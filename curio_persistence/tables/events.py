@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 from curio_persistence.models import (
@@ -16,7 +18,7 @@ from curio_persistence.models import (
 from curio_persistence.store import codecs
 from curio_persistence.store.filters import Order
 from curio_persistence.store.json_text import json_text as as_json
-from curio_persistence.store.table import Column, Reference, Row, StoredValue, Table
+from curio_persistence.store.table import Column, M, Reference, Row, StoredValue, Table
 from curio_persistence.tables.columns import (
     event_identifier,
     finite_number,
@@ -92,44 +94,98 @@ def _lift_tool(row: Row, payload: Mapping[str, Any]) -> None:
         row["tool_latency_us"] = round(latency * 1000)
 
 
-EVENTS = Table(
-    "agent_run_events",
-    AgentRunEvent,
-    (
-        identifier("agent_id"),
-        identifier("run_id"),
-        name("agent_name"),
-        stored_time("timestamp"),
-        name("event_type"),
-        json_text("data"),
-        integer("id"),
-        stored_time("created_at"),
-        event_identifier(),
-        optional_identifier("session_id"),
-        Column("level", codecs.encode_level, default=Level.INFO.value, optional=True),
-        text("message", optional=True),
-        optional_identifier("trace_id"),
-        optional_identifier("span_id", repeats=False),
-        optional_identifier("parent_span_id"),
-        optional_identifier("contract_id"),
-        optional_identifier("contract_version"),
-        text("artifact_uri", optional=True),
-        json_text("metadata", optional=True),
-    ),
-    internal=(
-        Column("tool_name", codecs.encode_label),
-        integer("tool_latency_us"),
-        integer("tool_error"),
-        integer("severity"),
-        Column("metric_name", codecs.encode_label),
-        Column("metric_value", codecs.encode_real),
-    ),
-    derive=derive_event_columns,
-    order=(Order("timestamp"), Order("id")),
-    ages_by="timestamp",
-    lookups=("run_id", "event_id"),
-    ddl="events.sql",
-    unique=(("event_id",),),
-    references=Reference("run_id", RUNS),
-    translate=translator(AgentRunEvent, rest="metadata", names={}),
+_COLUMNS = (
+    identifier("agent_id"),
+    identifier("run_id"),
+    name("agent_name"),
+    stored_time("timestamp"),
+    name("event_type"),
+    json_text("data"),
+    integer("id"),
+    stored_time("created_at"),
+    event_identifier(),
+    optional_identifier("session_id"),
+    Column("level", codecs.encode_level, default=Level.INFO.value, optional=True),
+    text("message", optional=True),
+    optional_identifier("trace_id"),
+    optional_identifier("span_id", repeats=False),
+    optional_identifier("parent_span_id"),
+    optional_identifier("contract_id"),
+    optional_identifier("contract_version"),
+    text("artifact_uri", optional=True),
+    json_text("metadata", optional=True),
 )
+_DERIVED = (
+    Column("tool_name", codecs.encode_label, optional=True),
+    integer("tool_latency_us", optional=True),
+    integer("tool_error", optional=True),
+    integer("severity", optional=True),
+    Column("metric_name", codecs.encode_label, optional=True),
+    Column("metric_value", codecs.encode_real, optional=True),
+)
+
+
+def _events(model: type[M], columns: Sequence[Column], internal: Sequence[Column]) -> Table[M]:
+    return Table(
+        "agent_run_events",
+        model,
+        columns,
+        internal=internal,
+        derive=derive_event_columns,
+        order=(Order("timestamp"), Order("id")),
+        ages_by="timestamp",
+        lookups=("run_id", "event_id"),
+        ddl="events.sql",
+        unique=(("event_id",),),
+        references=Reference("run_id", RUNS),
+        translate=translator(model, rest="metadata", names={}),
+    )
+
+
+EVENTS = _events(AgentRunEvent, _COLUMNS, _DERIVED)
+
+
+@dataclass
+class EventAsStored(AgentRunEvent):
+    """An event with its internal columns, which are compared with a backup as well."""
+
+    tool_name: str | None = None
+    tool_latency_us: int | None = None
+    tool_error: int | None = None
+    severity: int | None = None
+    metric_name: str | None = None
+    metric_value: float | None = None
+
+
+EVENTS_AS_STORED = _events(EventAsStored, (*_COLUMNS, *_DERIVED), ())
+"""The same table with the internal columns."""
+
+_HAVE: Mapping[str, Collection[str]] = {
+    "tool_name": TOOL_EVENTS,
+    "tool_latency_us": TOOL_EVENTS,
+    "tool_error": TOOL_EVENTS,
+    "severity": (),
+    "metric_name": (METRIC,),
+    "metric_value": (METRIC,),
+}
+"""The internal columns, and the types of the events whose text they are extracted from."""
+DERIVED = tuple(_HAVE)
+_derived_of = itemgetter(*DERIVED)
+
+
+def contradictions(row: Row) -> tuple[str, ...]:
+    """Return the internal columns of a stored event that its other columns contradict.
+
+    The text of an event may have been removed since, or redacted apart from the names: then the
+    names, and what is no longer in the text, cannot be derived again.
+    """
+    again: Row = {name: row[name] for name in ("event_type", "level", "data")}
+    derive_event_columns(again)
+    if _derived_of(row) == tuple(map(again.get, DERIVED)):
+        return ()  # Nearly always.
+    return tuple(
+        column
+        for column, types in _HAVE.items()
+        if row[column] != again.get(column)
+        and (row["event_type"] not in types or column in again.keys() - EVENTS.extracted)
+    )

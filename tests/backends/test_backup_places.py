@@ -18,6 +18,7 @@ from curio_persistence import (
     UnavailableError,
     restore_backup,
 )
+from curio_persistence.backups import files
 from curio_persistence.places import Place
 from tests.support.children import Child
 from tests.support.object_store import ENVIRONMENT, object_store
@@ -92,8 +93,10 @@ def test_an_object_is_not_replaced(filled: SQLitePersistence, s3: str) -> None:
 
 def test_what_is_not_there_is_told(filled: SQLitePersistence, s3: str, tmp_path: Path) -> None:
     into = f"sqlite:///{tmp_path / 'restored.db'}"
-    with pytest.raises(NotFoundError):
-        restore_backup(f"{s3}/nothing.db", into)
+    for missing in (f"{s3}/nothing.db", "s3://no-such-bucket/nothing.db"):
+        with pytest.raises(NotFoundError) as refused:
+            restore_backup(missing, into)
+        assert str(refused.value) == f"There is no backup {missing}."
     with pytest.raises(InvalidValueError, match="there is none"):
         restore_backup(s3, into)
     name = filled.backup(s3).path.rpartition("/")[2]
@@ -103,8 +106,16 @@ def test_what_is_not_there_is_told(filled: SQLitePersistence, s3: str, tmp_path:
 
 
 def test_a_missing_bucket_is_told(filled: SQLitePersistence, s3: str) -> None:
-    with pytest.raises(NotFoundError, match=r"no-such-bucket.* has no such bucket"):
+    with pytest.raises(NotFoundError) as refused:
         filled.backup("s3://no-such-bucket/backups")
+    said = "s3://no-such-bucket/backups has no such bucket: make it first."
+    assert str(refused.value) == said
+
+
+def test_a_missing_object_is_told_in_a_sentence(s3: str) -> None:
+    with pytest.raises(NotFoundError) as refused:
+        Place(s3).get("nothing")
+    assert str(refused.value) == f"{s3} has no such bucket or object."
 
 
 def test_a_server_that_is_away_is_told(
@@ -122,8 +133,9 @@ def test_wrong_credentials_are_told(
     with object_store(checks_credentials=True) as url:
         for name, value in (ENVIRONMENT | {"AWS_ENDPOINT_URL": url}).items():
             monkeypatch.setenv(name, value)
-        with pytest.raises(AccessDeniedError, match="AWS_ACCESS_KEY_ID"):
+        with pytest.raises(AccessDeniedError, match="AWS_ACCESS_KEY_ID") as refused:
             filled.backup("s3://agents/backups")
+        assert "<" not in str(refused.value)
 
 
 def test_an_object_that_changed_is_damaged(
@@ -143,6 +155,22 @@ def test_an_object_that_changed_is_damaged(
     assert not (tmp_path / "restored.db").exists()
 
 
+def test_an_object_that_is_read_back_otherwise_is_deleted(
+    filled: SQLitePersistence, s3: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class _Damaging(Place):
+        def put_file(self, path: str, file: Path) -> None:
+            super().put_file(path, file)
+            content = bytearray(self.get(path))
+            content[len(content) // 2] ^= 1
+            self.put(path, bytes(content))
+
+    monkeypatch.setattr(files, "Place", _Damaging)
+    with pytest.raises(CorruptDatabaseError, match=r"read back otherwise.*deleted again"):
+        filled.backup(f"{s3}/agents.db")
+    assert names(s3) == []
+
+
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_killed_backup_leaves_none_or_a_whole_one(
     filled: SQLitePersistence, s3: str, tmp_path: Path, when: str
@@ -150,8 +178,9 @@ def test_a_killed_backup_leaves_none_or_a_whole_one(
     with Child(BACK_UP, tmp_path / "agents.db", s3, when) as child:
         child.read()
         child.kill()
-    left = names(s3)
+    left = [name for name in names(s3) if not name.endswith(".sha256")]
     assert len(left) == (when == "after")
     for name in left:
-        restore_backup(f"{s3}/{name}", f"sqlite:///{tmp_path / 'restored.db'}")
+        into = f"sqlite:///{tmp_path / 'restored.db'}"
+        assert restore_backup(f"{s3}/{name}", into).sha256, "it has its hash"
     assert filled.verify(filled.backup(s3).path).ok

@@ -8,6 +8,7 @@ from contextlib import closing
 
 import pytest
 
+from curio_persistence import AgentRun, SQLitePersistence
 from tests.cli.program import Program
 from tests.support.postgres import find_binaries
 
@@ -47,13 +48,44 @@ def test_damage_is_named_with_its_row(program: Program, agents_db: str) -> None:
     program("backup", "copy.db")
     clean = program("verify", "--against", "copy.db")
     assert clean.json()["damaged"] == []
-    assert "No damage was found: 5 runs of the backup were compared." in clean.said
+    assert "No damage was found: 5 runs were compared with the backup." in clean.said
     with closing(sqlite3.connect(program.folder / "agent_sdk.db")) as raw, raw:
         raw.execute("UPDATE agent_run_events SET data = 'other'")
     ended = program("verify", "--against", "copy.db")
     assert ended.code == 5
     assert "Damaged: agent_run_events, row 1 of run 'run-" in ended.said
     assert "integrity" in program.on_terminal("verify").out
+
+
+def test_one_run_is_counted_in_the_singular(program: Program, agents_db: str) -> None:
+    with SQLitePersistence(program.folder / "one.db") as persistence:
+        persistence.create_agent_run(AgentRun("agent", "run"))
+        persistence.append_event("run", "agent", "log")
+        persistence.backup(program.folder / "copy.db")
+    verify = ("verify", "--against", "copy.db", "--db-path", "one.db")
+    assert "No damage was found: 1 run was compared with the backup." in program(*verify).said
+    with closing(sqlite3.connect(program.folder / "one.db")) as raw, raw:
+        raw.execute("DELETE FROM agent_run_events")
+    ended = program(*verify)
+    assert ended.code == 5
+    assert "row 1 of run 'run': it is gone, although the run is there." in ended.said
+
+
+def test_no_damage_is_not_claimed_beside_a_failed_check(program: Program, agents_db: str) -> None:
+    """An index that does not fit its table: no row differs, but the check of the file fails."""
+    program("backup", "copy.db")
+    with closing(sqlite3.connect(program.folder / "agent_sdk.db")) as raw, raw:
+        raw.execute("PRAGMA writable_schema = ON")
+        [(name, sql)] = raw.execute(
+            "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL "
+            "AND tbl_name = 'agent_runs' LIMIT 1"
+        ).fetchall()
+        other = f"{sql[: sql.index('(')]}(objective)"
+        raw.execute("UPDATE sqlite_master SET sql = ? WHERE name = ?", (other, name))
+    ended = program("verify", "--against", "copy.db")
+    assert ended.code == 5, ended
+    assert '"damaged": []' in ended.out
+    assert "No damage" not in ended.said
 
 
 @pytest.mark.parametrize(

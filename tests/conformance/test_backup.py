@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import sqlite3
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +40,7 @@ from curio_persistence import (
 )
 from curio_persistence.store.filters import Filter
 from curio_persistence.tables import ALL_TABLES, EVENTS, RUNS, SCORES, USAGE
+from tests.conformance.conftest import Open
 from tests.conformance.test_retention import record
 from tests.conftest import PostgresServers
 from tests.support import awkward
@@ -293,15 +296,49 @@ def test_what_is_no_backup_is_told(
 ) -> None:
     with pytest.raises(NotFoundError, match="There is no backup"):
         restore_backup(tmp_path / "nothing.db", elsewhere)
-    (tmp_path / "text.db").write_text("some text")
-    with pytest.raises(InvalidValueError, match="is no backup of a"):
-        restore_backup(tmp_path / "text.db", elsewhere)
+    for content in ("some text", ""):
+        (tmp_path / "text.db").write_text(content)
+        with pytest.raises(
+            InvalidValueError, match=r"is no backup of a \w+ \w+: name another file"
+        ):
+            restore_backup(tmp_path / "text.db", elsewhere)
+        with pytest.raises(InvalidValueError, match="is no backup of curio_persistence: name ano"):
+            persistence.verify(tmp_path / "text.db")
+    (tmp_path / "other.db").write_bytes(
+        b"PGDMP" if persistence._store.dialect == "sqlite" else b"SQLite format 3\0"
+    )
+    with pytest.raises(InvalidValueError, match=r"but one of a .*: restore it into "):
+        restore_backup(tmp_path / "other.db", elsewhere)
+
+
+def test_a_database_of_another_program_is_no_backup(
+    lasting: None, persistence: Persistence, elsewhere: str, tmp_path: Path
+) -> None:
+    other = tmp_path / "other.db"
+    for statement in ("PRAGMA user_version = 1", "CREATE TABLE agent_runs (id INTEGER)"):
+        with closing(sqlite3.connect(other)) as raw, raw:
+            raw.execute(statement)
+        with pytest.raises(InvalidValueError, match="is no backup of curio_persistence: name ano"):
+            persistence.verify(other)
+    with pytest.raises(InvalidValueError, match=r"of another program|but one of a SQLite"):
+        restore_backup(other, elsewhere)
+
+
+def test_a_directory_is_no_backup_and_its_newest_one_is_named(
+    lasting: None, persistence: Persistence, elsewhere: str, tmp_path: Path
+) -> None:
     folder = tmp_path / "backups"
     folder.mkdir()
     with pytest.raises(InvalidValueError, match="there is none"):
         restore_backup(folder, elsewhere)
+    older = Path(persistence.backup(folder / "zero.db").path)
+    os.utime(older, (0, 0))
     name = Path(persistence.backup(folder).path).name
-    with pytest.raises(InvalidValueError, match=re.escape(name)):
+    for end in ("-wal", "-shm", "-journal"):
+        (folder / f"zzz.db{end}").touch()
+    (folder / ".zzz.db.1.partial").touch()
+    (folder / "zzz").mkdir()
+    with pytest.raises(InvalidValueError, match=f"such as {re.escape(name)}"):
         restore_backup(folder, elsewhere)
 
 
@@ -321,15 +358,27 @@ def filled(persistence: Persistence, clock: Hands) -> Persistence:
 
 
 @pytest.fixture
-def backup(lasting: None, filled: Persistence, elsewhere: str, tmp_path: Path) -> str:
+def backup_of(
+    lasting: None, filled: Persistence, elsewhere: str, tmp_path: Path
+) -> Callable[[], str]:
+    """Return a function that makes a backup that can be compared, and returns its address."""
+
+    def make() -> str:
+        path = filled.backup(tmp_path / "backups").path
+        if path.endswith(".db"):
+            return path
+        with pytest.raises(InvalidValueError, match="has to be restored to be compared"):
+            filled.verify(path)
+        restore_backup(path, elsewhere)
+        return elsewhere
+
+    return make
+
+
+@pytest.fixture
+def backup(backup_of: Callable[[], str]) -> str:
     """Return the address of a backup that can be compared."""
-    path = filled.backup(tmp_path / "backups").path
-    if path.endswith(".db"):
-        return path
-    with pytest.raises(InvalidValueError, match="has to be restored to be compared"):
-        filled.verify(path)
-    restore_backup(path, elsewhere)
-    return elsewhere
+    return backup_of()
 
 
 def test_an_unchanged_database_is_as_its_backup(filled: Persistence, backup: str) -> None:
@@ -382,7 +431,161 @@ def test_what_programs_change_is_no_damage(filled: Persistence, backup: str, clo
     assert filled.verify(backup).ok
     filled.delete_agent_run("new")
     report = filled.verify(backup)
-    assert (report.ok, report.compared) == (True, 4)
+    assert (report.ok, report.compared) == (True, 1), "the others are gone"
+
+
+def test_rows_that_got_the_ids_of_lost_ones_are_no_damage(
+    lasting: None,
+    filled: Persistence,
+    elsewhere: str,
+    clock: Hands,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+) -> None:
+    """A database that was restored from an older backup is compared with a newer one."""
+    restore_backup(filled.backup(tmp_path / "older").path, elsewhere)
+    for name in ("again", "lost"):
+        record(filled, name, days=0)
+        filled.scores.set(name, "helpful", 0.5)
+    newer = filled.backup(tmp_path / "newer").path
+    if not newer.endswith(".db"):  # The database itself stands for its backup.
+        server = request.node.callspec.params["open_again"]
+        dsn = request.getfixturevalue("postgres_servers").dsn(server)
+        newer = f"{dsn}&schema={filled._store._schema_name}"  # type: ignore[attr-defined]
+    clock.move(seconds=1)
+    with connect(elsewhere) as restored:
+        for name in ("again", "other"):
+            restored.create_agent_run(AgentRun("agent", name, objective="once more"))
+            for _ in range(3):
+                restored.append_event(name, "agent", "log", payload="once more")
+            restored.log_llm_usage(AgentLLMUsage("agent", name, model="other"))
+            restored.scores.set(name, "helpful", 0.75)
+        report = restored.verify(newer)
+    assert (report.damaged, report.compared) == ((), 4)
+
+
+def test_numbers_that_contradict_their_text_are_damage(filled: Persistence) -> None:
+    """Statistics add up internal columns, which no backup is needed to check."""
+    filled.append_event("new", "agent", "tool_call", payload={"tool": "s", "latency_ms": 5})
+    filled.append_event("new", "agent", "metric", payload={"name": "cost", "value": 5})
+    filled.append_event("new", "agent", "log", level="error")
+    wrong = {
+        "tool_call": {"tool_latency_us": 1, "tool_error": 1, "severity": 50, "metric_value": 1.0},
+        "metric": {"metric_value": 6.0, "tool_name": "s"},
+        "log": {"severity": None, "metric_name": "cost", "tool_error": 0},
+    }
+    assert filled.verify().ok
+    for event_type, columns in wrong.items():
+        [*_, (ident, *stored)] = sorted(
+            filled._store.select_columns(
+                EVENTS, ("id", *columns), EVENTS.where(run_id="new", event_type=event_type)
+            )
+        )
+        row = (Filter("id", "=", ident),)
+        for (column, value), right in zip(columns.items(), stored, strict=True):
+            filled._store.update(EVENTS, row, {column: value})
+            report = filled.verify()
+            assert report.damaged == (DamagedRow("new", EVENTS.name, ident, (column,)),)
+            assert not report.ok
+            filled._store.update(EVENTS, row, {column: right})
+    assert filled.verify().ok
+
+
+def test_what_was_redacted_or_removed_contradicts_nothing(open_again: Open) -> None:
+    """Statistics are extracted from a text before its redaction, and outlive it."""
+
+    def redact_payloads(field: str, text: str) -> str:
+        return text.replace("secret", "") if field.endswith(".data") else text
+
+    persistence = open_again(redactor=redact_payloads)
+    call = {"tool": "a secret", "latency_ms": 5, "error": "a secret"}
+    persistence.append_event("run", "agent", "tool_call", payload=call, level="error")
+    metric = {"name": "a secret", "value": 5}
+    persistence.append_event("run", "agent", "metric", payload=metric)
+    assert persistence.verify().ok
+    persistence._store.update(EVENTS, EVENTS.where(run_id="run"), dict(EVENTS.content))
+    assert persistence.verify().ok
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("tool_name", "other"), ("tool_latency_us", 1), ("severity", 50), ("metric_value", 1.0)],
+)
+def test_internal_columns_are_compared_with_a_backup(
+    filled: Persistence, backup_of: Callable[[], str], column: str, value: Any
+) -> None:
+    filled.append_event("new", "agent", "tool_call", payload={"tool": "s", "latency_ms": 5})
+    ident = filled.append_event("new", "agent", "tool_call", payload={"tool": "s"}).id
+    backup = backup_of()
+    filled._store.update(EVENTS, (Filter("id", "=", ident),), {column: value})
+    assert filled.verify(backup).damaged == (DamagedRow("new", EVENTS.name, ident, (column,)),)
+
+
+@pytest.mark.parametrize("table", [RUNS, SCORES], ids=str)
+def test_only_a_later_update_is_one(filled: Persistence, backup: str, table: Any) -> None:
+    [*_, (ident, run_id)] = filled._store.select_columns(table, ("id", "run_id"))
+    where = (Filter("id", "=", ident),)
+    filled._store.update(table, where, {"updated_at": "2020-01-01T00:00:00.000000+00:00"})
+    changed = DamagedRow(run_id, table.name, ident, ("updated_at",))
+    assert filled.verify(backup).damaged == (changed,)
+    filled._store.update(table, where, {"updated_at": "2030-01-01T00:00:00.000000+00:00"})
+    assert filled.verify(backup).ok
+
+
+@pytest.mark.parametrize(
+    ("table", "column"),
+    [
+        (RUNS, "created_at"),  # Other rows refer to its run_id.
+        *product((EVENTS, USAGE, SCORES), ("created_at", "run_id")),
+    ],
+    ids=str,
+)
+def test_damage_to_what_identifies_a_row_is_found(
+    filled: Persistence, backup: str, table: Any, column: str
+) -> None:
+    [*_, (ident, _)] = filled._store.select_columns(
+        table, ("id", "run_id"), table.where(run_id="new")
+    )
+    value = "2020-01-01T00:00:00.000000+00:00" if column == "created_at" else "stub"
+    filled._store.update(table, (Filter("id", "=", ident),), {column: value})
+    [damaged] = filled.verify(backup).damaged
+    assert damaged[1:3] == (table.name, ident)
+
+
+@pytest.mark.parametrize("table", [EVENTS, USAGE], ids=str)
+def test_rows_that_are_gone_from_a_run_that_is_there_are_named(
+    filled: Persistence, backup: str, table: Any
+) -> None:
+    where = table.where(run_id="new")
+    ids = sorted(ident for (ident,) in filled._store.select_columns(table, ("id",), where))
+    filled._store.delete(table, where)
+    report = filled.verify(backup)
+    assert report.damaged == tuple(DamagedRow("new", table.name, ident, ()) for ident in ids)
+    assert (report.ok, report.compared) == (False, 4)
+    filled.delete_agent_run("new")
+    assert filled.verify(backup).ok
+
+
+def test_a_run_that_was_deleted_and_stored_again_lacks_nothing(
+    filled: Persistence, backup: str, clock: Hands
+) -> None:
+    filled.delete_agent_run("new")
+    clock.move(seconds=1)
+    filled.create_agent_run(AgentRun("agent", "new"))
+    report = filled.verify(backup)
+    assert (report.damaged, report.compared) == ((), 3)
+    for run_id in ("stub", "old", "middle", "new"):
+        filled.delete_agent_run(run_id)
+    assert filled.verify(backup).compared == 0
+
+
+def test_the_caller_is_told_of_the_progress(filled: Persistence, backup: str) -> None:
+    told: list[tuple[int, int | None]] = []
+    filled.verify(progress=lambda *numbers: told.append(numbers))
+    rows = sum(map(filled._store.count, (RUNS, EVENTS, USAGE, SCORES)))
+    assert told[-1] == (rows, rows)
+    filled.verify(backup, progress=lambda *numbers: told.append(numbers))
+    assert told[-1] == (2 * rows, 2 * rows)
 
 
 def test_a_backup_of_another_database_is_refused(

@@ -18,11 +18,13 @@ from curio_persistence import (
     AgentRunEvent,
     BusyError,
     ConfigurationError,
+    CorruptDatabaseError,
     InvalidValueError,
     PersistenceError,
     PostgresPersistence,
     SQLitePersistence,
     StorageFullError,
+    atomic_files,
     restore_backup,
 )
 from curio_persistence.cli import main
@@ -56,13 +58,17 @@ setattr(owner, name, dying(getattr(owner, name)))
 {open}.backup(sys.argv[2])
 """
 SQLITE = AT.format(open="SQLitePersistence(sys.argv[1])")
+_BACKUP = "SQLitePersistence(sys.argv[1]).backup(sys.argv[2])"
+REFUSED = SQLITE.replace(
+    _BACKUP, f"try: {_BACKUP}\nexcept InvalidValueError as error: print(error, flush=True)"
+)
 RESTORE = SQLITE.replace(
-    "SQLitePersistence(sys.argv[1]).backup(sys.argv[2])",
+    _BACKUP,
     "restore_backup(sys.argv[1], 'sqlite:///' + sys.argv[2])",
 )
 POSTGRES = AT.format(open="PostgresPersistence(dsn=sys.argv[1], schema=sys.argv[4])")
-POINTS = ("atomic_files._to_disk", "atomic_files._name_it", "LocalFile._content", "LocalFile._note")
-"""Where a backup is killed: before the copy is safe, is named, is read back, and gets its hash."""
+POINTS = ("LocalFile.note", "atomic_files._to_disk", "atomic_files._name_it", "LocalFile.read_back")
+"""Where a backup is killed: before its hash is stored, it is safe, is named, and is read back."""
 
 
 @pytest.fixture(scope="module")
@@ -109,10 +115,10 @@ def test_a_backup_that_is_killed_later_is_whole_or_not_there(
     with Child(SQLITE, path, target, point) as child:
         child.read()
         child.kill()
-    assert target.exists() is point.startswith("LocalFile")
+    assert target.exists() is point.endswith("read_back")
     with SQLitePersistence(path) as persistence:
         if target.exists():
-            assert restore_backup(target, f"sqlite:///{path}.restored").sha256 is None
+            assert restore_backup(target, f"sqlite:///{path}.restored").sha256, "it has its hash"
             with pytest.raises(InvalidValueError, match="is there already"):
                 persistence.backup(target)
             target.unlink()
@@ -120,7 +126,69 @@ def test_a_backup_that_is_killed_later_is_whole_or_not_there(
         assert persistence.verify(target).ok
 
 
-@pytest.mark.parametrize("point", POINTS[:2])
+def test_a_backup_that_is_read_back_otherwise_is_deleted(
+    path: Path, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As from a disk that returns other bytes than were written."""
+    give_name = atomic_files._name_it
+
+    def give_name_and_damage(unfinished: Path, name: Path) -> None:
+        give_name(unfinished, name)
+        if name == target:
+            with name.open("rb+") as file:
+                file.seek(name.stat().st_size // 2)
+                file.write(b"\xff")
+
+    monkeypatch.setattr(atomic_files, "_name_it", give_name_and_damage)
+    with SQLitePersistence(path) as persistence:
+        with pytest.raises(CorruptDatabaseError, match=r"read back otherwise.*deleted again"):
+            persistence.backup(target)
+        assert list(target.parent.iterdir()) == []
+        monkeypatch.undo()
+        assert persistence.backup(target).sha256
+
+
+def test_two_backups_of_one_name_leave_the_first_with_its_hash(path: Path, target: Path) -> None:
+    with Child(REFUSED, path, target, "LocalFile.note") as child:
+        child.read()  # The copy is made, and has neither hash nor name.
+        with SQLitePersistence(path) as persistence:
+            persistence.append_event("run-1", "agent", "log")
+            first = persistence.backup(target)
+        child.write("on")
+        assert "is there already" in child.read()
+    assert restore_backup(target, f"sqlite:///{path}.restored").sha256 == first.sha256
+
+
+@pytest.mark.parametrize("mode", ["wal", "delete"])
+@pytest.mark.parametrize("checkpointed", [False, True])
+def test_a_database_in_use_is_not_taken_for_a_backup(
+    path: Path, target: Path, mode: str, checkpointed: bool
+) -> None:
+    """What is in its log would be lost."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as raw:
+        raw.execute(f"PRAGMA journal_mode = {mode}").fetchall()
+        if checkpointed:
+            raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        raw.execute("BEGIN IMMEDIATE")
+        raw.execute("UPDATE agent_run_events SET message = 'later'")
+        raw.execute("PRAGMA cache_size = 1").fetchall()
+        raw.execute("COMMIT" if mode == "wal" else "SELECT 1").fetchall()
+        log = f"agents.db-{'wal' if mode == 'wal' else 'journal'}"
+        with pytest.raises(InvalidValueError, match=rf"in use.*{log}.*curio-persistence backup"):
+            restore_backup(path, f"sqlite:///{path}.restored")
+        assert not Path(f"{path}.restored").exists()
+
+
+def test_a_database_that_was_opened_and_closed_can_be_restored(path: Path, target: Path) -> None:
+    for read_only in (True, False):
+        with SQLitePersistence(path, read_only=read_only) as persistence:
+            assert persistence.count_events() == 2_000
+    restore_backup(path, f"sqlite:///{path}.restored")
+    with SQLitePersistence(f"{path}.restored") as restored:
+        assert restored.count_events() == 2_000
+
+
+@pytest.mark.parametrize("point", POINTS[:3])
 def test_a_killed_backup_of_postgres_leaves_nothing(
     open_postgres: Callable[..., PostgresPersistence],
     dsn: str,
@@ -141,7 +209,7 @@ def test_a_killed_backup_of_postgres_leaves_nothing(
         assert persistence.backup(target).size > 0
 
 
-@pytest.mark.parametrize("point", POINTS[:2])
+@pytest.mark.parametrize("point", POINTS[1:3])
 def test_a_killed_restore_leaves_no_database(path: Path, target: Path, point: str) -> None:
     with SQLitePersistence(path) as persistence:
         persistence.backup(target)
@@ -329,5 +397,5 @@ def test_damage_that_cannot_even_be_read_is_reported_beside_the_comparison(
     found = {check.name: check for check in report.checks}
     assert not report.ok
     assert "agent_run_events" in found["texts"].message
-    assert found["backup"].level == "error"
+    assert found["rows"].level == "error"
     assert main(["verify", "--against", str(target), "--db-path", str(path)]) == DAMAGED

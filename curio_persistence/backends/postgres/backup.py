@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from psycopg2.extensions import make_dsn
 
 from curio_persistence.backends.postgres.ddl import PostgresDDL
+from curio_persistence.backends.sql.backup_files import POSTGRES, check_kind
 from curio_persistence.errors import (
     AccessDeniedError,
     BusyError,
@@ -28,7 +29,6 @@ from curio_persistence.tables import RUNS
 if TYPE_CHECKING:
     from subprocess import Popen
 
-_MAGIC = b"PGDMP"
 _LOOK = 0.1
 """The seconds between two looks at a program that runs."""
 _NOT_TOLD = ("client_encoding", "password", "sslpassword")
@@ -77,13 +77,7 @@ class PostgresBackup(PostgresDDL):
         )
 
     def check_backup(self, path: Path, *, deep: bool = False) -> None:
-        with path.open("rb") as file:
-            if file.read(len(_MAGIC)) != _MAGIC:
-                raise InvalidValueError(
-                    f"{path} is no backup of a PostgreSQL schema: name another file, or restore it "
-                    "into a SQLite file.",
-                    field="source",
-                )
+        check_kind(path, POSTGRES)
         try:
             self._run_program("pg_restore", f"--file={os.devnull}", str(path))
         except (ConfigurationError, UnavailableError):

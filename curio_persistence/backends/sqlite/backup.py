@@ -6,9 +6,11 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from shlex import quote
 
 from curio_persistence.atomic_files import new_file
 from curio_persistence.backends.sql import migrations
+from curio_persistence.backends.sql.backup_files import SQLITE, check_kind
 from curio_persistence.backends.sqlite.file import DRIVER_ERRORS
 from curio_persistence.backends.sqlite.streams import SQLiteStreams
 from curio_persistence.concurrency.fair_lock import Ticket
@@ -22,7 +24,6 @@ from curio_persistence.progress import Progress
 
 _PAGES = 1_000
 """Pages that are copied at a time; between two times the caller is told, and may be interrupted."""
-_MAGIC = b"SQLite format 3\0"
 _LOGS = ("-wal", "-journal")
 
 
@@ -78,13 +79,7 @@ class SQLiteBackup(SQLiteStreams):
             lock.wake()
 
     def check_backup(self, path: Path, *, deep: bool = False) -> None:
-        with path.open("rb") as file:
-            if file.read(len(_MAGIC)) != _MAGIC:
-                raise InvalidValueError(
-                    f"{path} is no backup of a SQLite database: name another file, or restore it "
-                    "into PostgreSQL.",
-                    field="source",
-                )
+        check_kind(path, SQLITE)
         check = "integrity_check" if deep else "quick_check"
         # Immutable: nothing is made beside the file.
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?immutable=1", uri=True)) as copy:
@@ -108,12 +103,14 @@ class SQLiteBackup(SQLiteStreams):
 
         if self._in_memory:
             raise UnsupportedError("A backup is restored into a file: name one that is not there.")
+        _refuse_in_use(path)
         self.check_backup(path)
         with suppress(OSError):  # Otherwise the next line tells.
             self._file.parent.mkdir(parents=True, exist_ok=True)
         with new_file(self._file) as draft:
             self._refuse_old_logs()
             copyfile(path, draft)
+            _refuse_in_use(path)  # A program may have begun to write meanwhile.
             self.check_backup(draft, deep=True)
 
     def _refuse_old_logs(self) -> None:
@@ -124,3 +121,16 @@ class SQLiteBackup(SQLiteStreams):
                     "the restored one: move it away first.",
                     field="path",
                 )
+
+
+def _refuse_in_use(path: Path) -> None:
+    """Refuse a file with a log: the file alone lacks what is in that."""
+    for end in _LOGS:
+        log = Path(f"{path}{end}")
+        if log.exists() and log.stat().st_size:
+            raise InvalidValueError(
+                f"{path} is in use, or was not closed: a part of it is in {log.name}. Restore a "
+                "backup of it instead: curio-persistence backup copy.db --db-path "
+                f"{quote(str(path))}",
+                field="source",
+            )
