@@ -254,7 +254,8 @@ OTHERS = {
     Persistence.compact: "(self) -> None",
     Persistence.backup: "(self, destination: str | os.PathLike[str], *, "
     "progress: Progress | None = None) -> BackupReport",
-    Persistence.verify: "(self, against: str | os.PathLike[str] | None = None) -> VerifyReport",
+    Persistence.verify: "(self, against: str | os.PathLike[str] | None = None, *, "
+    "progress: Progress | None = None) -> VerifyReport",
     restore_backup: "(source: Address, url: str | DatabaseConfig) -> BackupReport",
     Search.index_pending: "(self, *, limit: int | None = None, max_wait: float | None = "
     "None, progress: Progress | None = None) -> int",
