@@ -588,6 +588,19 @@ def test_the_caller_is_told_of_the_progress(filled: Persistence, backup: str) ->
     assert told[-1] == (2 * rows, 2 * rows)
 
 
+def test_a_database_with_its_archive_is_verified_without_it(
+    filled: Persistence, backup: str, tmp_path: Path
+) -> None:
+    archive_runs(filled, tmp_path / "archive", older_than="40d", pace=1)
+    tiers = open_archive(filled, tmp_path / "archive")
+    assert (tiers.verify(backup).compared, tiers.verify().ok) == (2, True)
+
+
+def test_a_queue_is_verified_with_its_database(filled: Persistence, backup: str) -> None:
+    with filled.buffered() as buffered:
+        assert (buffered.verify(backup).ok, buffered.verify().ok) == (True, True)
+
+
 def test_a_backup_of_another_database_is_refused(
     lasting: None, filled: Persistence, tmp_path: Path
 ) -> None:
