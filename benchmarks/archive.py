@@ -7,7 +7,6 @@ run writes ARCHIVE.md; others write only with `--output`.
 from __future__ import annotations
 
 import argparse
-import io
 import json
 import os
 import random
@@ -34,9 +33,9 @@ from benchmarks.support.timing import Timing  # noqa: E402
 from benchmarks.support.workspace import disk  # noqa: E402
 from curio_persistence import Persistence, SQLitePersistence, open_archive  # noqa: E402
 from curio_persistence.archive.delta_log import ArchivedFile, DeltaLog  # noqa: E402
-from curio_persistence.archive.files import BLOOMS, folder_of, put_file  # noqa: E402
+from curio_persistence.archive.files import folder_of, put_file  # noqa: E402
+from curio_persistence.archive.forms import PARQUET  # noqa: E402
 from curio_persistence.capabilities.transfers.kinds import KINDS  # noqa: E402
-from curio_persistence.export.formats import write_parquet_groups  # noqa: E402
 from curio_persistence.places import Place  # noqa: E402
 from curio_persistence.results.arrow import arrow_schema  # noqa: E402
 
@@ -176,13 +175,14 @@ class _Archive:
         return json.dumps({"n": number, "text": words, "rare": rare, "unique": unique})
 
     def _stored(self, name: str, rows: dict[str, list[Any]], day: str, batch: str) -> ArchivedFile:
-        table, content = KINDS[name], io.BytesIO()
-        count = len(rows["id"])
+        table, count = KINDS[name], len(rows["id"])
         schema = arrow_schema(table)
         arrays = [pa.array(rows.get(field.name, [None] * count), field.type) for field in schema]
         group = pa.Table.from_arrays(arrays, schema=schema)
-        write_parquet_groups(content, table, [group], blooms=BLOOMS)
-        return put_file(Place(self.root), f"{self.folder}/{name}", table, content, day, batch)
+        folder = f"{self.folder}/{name}"
+        stored = put_file(Place(self.root), folder, table, PARQUET, [group], day, batch)
+        assert stored is not None
+        return stored
 
 
 def _lines(archive: _Archive, queries: int) -> Iterator[Line]:
