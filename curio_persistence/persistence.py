@@ -682,7 +682,7 @@ def connect(
     `CURIO_REDACT` and `CURIO_CAPTURE_CONTENT` count all the same, unless `redactor` and
     `capture_content` are given. With `wait=False` a server need not be reachable yet: the first
     call that reaches it makes the tables. With `archive`, a directory or URL, runs that moved there
-    are found as well, and nothing can be written; see `open_archive`.
+    are found as well; nothing can be written, and no database is made; see `open_archive`.
     """
     if is_disabled() and not read_only and archive is None:
         return NullPersistence()
@@ -694,7 +694,10 @@ def connect(
     if capture_content is not None:
         config = replace(config, capture_content=capture_content)
     persistence = config.get_persistence(
-        read_only=read_only, initialize=initialize, wait=wait, search=search
+        read_only=read_only or archive is not None,
+        initialize=initialize,
+        wait=wait,
+        search=search,
     )
     if archive is None:
         return persistence

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from curio_persistence.clock import utc_now
+from curio_persistence.concurrency import forking
 from curio_persistence.errors import (
     AccessDeniedError,
     ConfigurationError,
@@ -21,6 +22,7 @@ from curio_persistence.errors import (
     NotFoundError,
     StorageFullError,
     UnavailableError,
+    UnsupportedError,
 )
 
 _PART = 5 << 20
@@ -42,6 +44,8 @@ _DENIED = (
     "403 Forbidden",
     "Permission denied",
 )
+_threads_of = 0
+"""In which process, by `forking.generation`, obstore has started its threads; 0 in none."""
 
 
 class Found(NamedTuple):
@@ -55,14 +59,15 @@ class Found(NamedTuple):
 class Place:
     """A directory, or a prefix of an object store, by its path or URL.
 
-    A directory is made when the first object is stored.
+    A directory is made when the first object is stored. In the child of a fork directories are
+    read as before; what needs the threads of obstore, which its parent has, is refused there.
     """
 
     def __init__(self, destination: str | os.PathLike[str]) -> None:
         known = isinstance(destination, str | os.PathLike)
         given = str(os.fspath(destination)) if known else ""
         self._directory: Path | None = None
-        if "://" not in given and given and "\0" not in given:
+        if "://" not in given and _is_path(given):
             self._directory = Path(given).expanduser().absolute()
         elif not _is_address(given):
             raise InvalidValueError(
@@ -73,8 +78,20 @@ class Place:
         self.name = given.rstrip("/") if self._directory is None else str(self._directory)
         self._obstore, self._errors = _modules()
 
-    @cached_property
+    @property
     def _store(self) -> Any:
+        """Return what obstore opened; its calls would never return in the child of a fork."""
+        global _threads_of
+        _threads_of = _threads_of or forking.generation
+        if _threads_of != forking.generation:
+            raise UnsupportedError(
+                f"{self.name} cannot be used here: this process was forked from one that has used "
+                "a directory or an object store. Start it another way (spawn), or fork before that."
+            )
+        return self._opened
+
+    @cached_property
+    def _opened(self) -> Any:
         if self._directory is not None:
             return self._obstore.LocalStore(self._directory, mkdir=True)
         options: dict[str, Any] = {"retry_config": {"retry_timeout": _PATIENCE}}
@@ -106,8 +123,8 @@ class Place:
 
     def has(self, path: str) -> bool:
         """Return whether there is an object of this name."""
-        if self._is_missing:
-            return False
+        if self._directory is not None:
+            return (self._directory / path).is_file()
         with self._translated():
             try:
                 self._store.head(path)
@@ -120,6 +137,8 @@ class Place:
         if self._is_missing:
             raise NotFoundError(f"{self.name} does not exist.")
         with self._translated():
+            if self._directory is not None:
+                return (self._directory / path).read_bytes()
             return bytes(self._store.get(path).bytes())
 
     def local_path(self, path: str) -> Path | None:
@@ -162,7 +181,9 @@ class Place:
         if self._is_missing:
             return []
         with self._translated():
-            pages = self._store.list(folder, offset=after or None)
+            # To list a directory obstore needs no thread.
+            store = self._store if self._directory is None else self._opened
+            pages = store.list(folder, offset=after or None)
             found = [
                 Found(each["path"], each["size"], each["last_modified"]) for each in chain(*pages)
             ]
@@ -173,6 +194,8 @@ class Place:
         if self._is_missing:
             return []
         with self._translated():
+            if self._directory is not None:
+                return sorted(each.name for each in self._directory.iterdir() if each.is_dir())
             return sorted(self._store.list_with_delimiter()["common_prefixes"])
 
     @contextmanager
@@ -211,6 +234,14 @@ class Place:
         return AccessDeniedError(
             f"{self.name} refuses access: check {check} ({_first_line(error)})."
         )
+
+
+def _is_path(text: str) -> bool:
+    """Return whether a text can be the path of a directory, and be stored."""
+    try:
+        return bool(text) and b"\0" not in text.encode()
+    except UnicodeEncodeError:
+        return False
 
 
 def _is_address(text: str) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 
 from curio_persistence.archive.delta_log import ArchivedFile, DeltaLog, file_of
 from curio_persistence.archive.erasing import erase_rows
-from curio_persistence.archive.files import digest_of, fetched, folder_of, put_file
+from curio_persistence.archive.files import digest_of, fetched, folder_of, has_logs, put_file
 from curio_persistence.archive.forms import FORMS, PARQUET, Form
 from curio_persistence.archive.stored import VERSIONED, Archived, Rows
 from curio_persistence.capabilities.lifecycle.settings import Lease, Settings
@@ -70,8 +70,9 @@ class Archiver:
         """Complete what a killed archiver noted; return the roots of its trees.
 
         Without its files, or if one of its runs was erased since, nothing is completed: what is
-        stored here still is archived again.
+        stored here still is archived again. Raise CorruptDatabaseError if a log was deleted.
         """
+        has_logs(self._place, self._folder, self._form)
         note = self._settings.of(_KIND).get(self._noted_as, {})
         if not note:
             return []

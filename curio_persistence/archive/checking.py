@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any, NamedTuple
 
 from curio_persistence.archive.delta_log import ArchivedFile, DeltaLog
-from curio_persistence.archive.files import fetched, folder_of
+from curio_persistence.archive.files import checked_folder, fetched, folder_of, has_logs
 from curio_persistence.archive.forms import FORMS, Form
 from curio_persistence.clock import utc_now
 from curio_persistence.errors import CorruptDatabaseError, NotFoundError, PersistenceError
@@ -42,8 +42,11 @@ def check_folder(place: Place, folder: str, *, deep: bool) -> HealthCheck:
         found = [
             _check(place, path, table, form, deep)
             for form in FORMS.values()
+            if has_logs(place, folder, form)
             for _, path, table in form.tables(folder)
         ]
+        if not found and place.objects(folder):
+            checked_folder(place, folder, FORMS.values())  # Which says what is missing.
     except PersistenceError as error:
         message, _, advice = str(error).partition(". ")
         return HealthCheck("archive", "error", message.rstrip("."), advice)
@@ -98,7 +101,7 @@ def _orphaned(stored: dict[str, Found], known: set[str], form: Form) -> Iterator
 
 
 def _told(place: Place, found: list[list[str]]) -> HealthCheck:
-    right, missing, damaged, orphaned = found
+    right, missing, damaged, orphaned = found or ([], [], [], [])
     if missing or damaged:
         parts = [
             f"{len(names):,} files are {what}: {_some(names)}"

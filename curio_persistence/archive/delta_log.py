@@ -103,9 +103,9 @@ class DeltaLog:
 
     @property
     def exists(self) -> bool:
-        """True if anything was committed."""
-        self._read()
-        return self._version >= 0
+        """True if anything was committed: its first version is there, or a checkpoint."""
+        first = (self._name(0), f"{self._folder}/{_LAST}")
+        return self._version >= 0 or any(map(self._place.has, first))
 
     @property
     def id(self) -> str:
@@ -123,6 +123,7 @@ class DeltaLog:
     ) -> None:
         """Add files and remove others, all or none; files that are in the log are left out.
 
+        The first commit makes the log, even of no files: a log that is missing later was deleted.
         `is_change` is False if the rows stay the same. Raise ConflictError if another program has
         removed one of the others.
         """
@@ -131,7 +132,7 @@ class DeltaLog:
             if any(each.path not in self._files for each in removed):
                 raise ConflictError(f"{self._place.name}: another program changed it. Try again.")
             new = [each for each in files if each.path not in self._files]
-            if not new and not removed:
+            if not new and not removed and self._version >= 0:
                 return
             actions = [*(self._beginning() if self._version < 0 else ())]
             actions += [*map(_remove, removed), *({"add": add} for add in self.additions(new))]
@@ -168,7 +169,10 @@ class DeltaLog:
                 continue
             if version != self._version + 1:
                 raise self._damaged(name, ValueError(f"version {self._version + 1} is missing"))
-            for action in self._actions(name):
+            actions = [*self._actions(name)]
+            if not actions:
+                raise self._damaged(name, ValueError("it is empty"))
+            for action in actions:
                 self._apply(name, action)
             self._version = version
         if self._foreign:

@@ -40,14 +40,41 @@ def checked_folder(place: Place, folder: Any, forms: Iterable[Form] = (PARQUET,)
             f"{folder!r}.",
             field="source",
         )
-    paths = [(form.path_of(folder, "runs"), form) for form in forms]
-    if not any(DeltaLog(place, path, KINDS["runs"], form).exists for path, form in paths):
-        others = sorted({name.partition("/")[0] for name in place.folders()})
-        known = f" It has the databases {', '.join(others)}." if others else ""
-        raise NotFoundError(
-            f"{place.name} has no archive of this database: there is no {paths[0][0]} in it.{known}"
-        )
+    if not any([has_logs(place, folder, form) for form in forms]):
+        raise NotFoundError(f"{place.name} has no archive of this database: {_why(place, folder)}")
     return folder
+
+
+def has_logs(place: Place, folder: str, form: Form) -> bool:
+    """Return whether an archive has anything of a database in a form.
+
+    Raise CorruptDatabaseError if it has its runs, which are committed last, but not another log.
+    """
+    logs = {
+        path: DeltaLog(place, path, table, form).exists for _, path, table in form.tables(folder)
+    }
+    if not logs[form.path_of(folder, "runs")]:
+        return False
+    for path, is_there in logs.items():
+        if not is_there:
+            raise CorruptDatabaseError(
+                f"{place.name}/{path}/{form.log} is missing, or its first version: without it, "
+                "archived rows are not found. Bring it back from a copy of the archive."
+            )
+    return True
+
+
+def _why(place: Place, folder: str) -> str:
+    """Return why there is no archive of a database, and what to do."""
+    known = sorted({name.partition("/")[0] for name in place.folders()})
+    if folder in known:
+        return (
+            f"its folder {folder} has no log of runs. If archive_runs was interrupted there, call "
+            "it again; else bring the folder back from a copy."
+        )
+    if not known:
+        return "it is empty, or does not exist. Check its name."
+    return f"there is no folder {folder} in it. It has the databases {', '.join(known)}."
 
 
 class _Summary:

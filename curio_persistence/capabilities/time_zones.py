@@ -64,13 +64,23 @@ class Periods:
 
     def _label(self, moment: datetime) -> str:
         moment = moment.replace(second=0, microsecond=0)
-        local = moment.astimezone(self._zone)
+        try:
+            return self._label_in(self._zone, moment)
+        except (OverflowError, ValueError):
+            # The zone's clocks show a year before 1 or after 9999, which has no name here.
+            return self._label_in(UTC, moment)
+
+    def _label_in(self, zone: tzinfo | None, moment: datetime) -> str:
+        local = moment.astimezone(zone)
         if self._period == "hour":
             # Subtracted in UTC: an hour that comes twice a year keeps its offset.
             start = moment - timedelta(minutes=local.minute)
-            return start.astimezone(self._zone).isoformat(timespec="minutes")
-        return local.strftime(_FORMATS[self._period])
+            return start.astimezone(zone).isoformat(timespec="minutes")
+        if self._period == "week":
+            year, week, _ = local.isocalendar()
+            return f"{year:04}-W{week:02}"
+        return local.date().isoformat()[: _LENGTHS[self._period]]
 
 
 _YEARS = range(1972, 2038)
-_FORMATS = {"day": "%Y-%m-%d", "week": "%G-W%V", "month": "%Y-%m"}
+_LENGTHS = {"day": len("2026-11-30"), "month": len("2026-11")}

@@ -9,11 +9,16 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from threading import Condition
 
+from curio_persistence.archive.cold.scratch import (
+    ScratchFolder,
+    remove_abandoned,
+    telling_of_scratch,
+)
 from curio_persistence.archive.delta_log import ArchivedFile
 from curio_persistence.archive.files import check, fetched
+from curio_persistence.concurrency import forking
 from curio_persistence.places import Place
 
 ROOM = 2 << 30
@@ -24,16 +29,22 @@ _PATTERN = re.compile("[*?[]")
 """DuckDB takes a path with one of these for the pattern of several paths."""
 
 
-class LocalFiles:
+class LocalFiles(forking.Forkable):
     """Files of an archive by their names; what was fetched is deleted when this is closed.
 
     Each file is compared with its hash once. The texts of deleted runs would stay in a cache that
-    outlives the process, so there is none.
+    outlives the process, so there is none; the child of a fork fetches its own.
     """
 
     def __init__(self, place: Place) -> None:
         self._place = place
-        self._folder: TemporaryDirectory[str] | None = None
+        self.start_again()
+        forking.follow(self)
+        remove_abandoned()
+
+    def start_again(self) -> None:
+        """Know no file."""
+        self._folder: ScratchFolder | None = None
         self._known: dict[str, Path] = {}
         """The files that were checked, the one that was used last at the end."""
         self._in_use: Counter[str] = Counter()
@@ -44,15 +55,14 @@ class LocalFiles:
     def held(self, folder: str, files: Sequence[ArchivedFile]) -> Iterator[list[str]]:
         """Provide the paths of files, which stay until the end of the block."""
         names = [f"{folder}/{file.path}" for file in files]
+        in_use = self._in_use  # After a fork there is another one.
         with self._change:
-            self._in_use.update(names)
+            in_use.update(names)
         try:
-            with ThreadPoolExecutor(_AT_ONCE, "curio-archive") as pool:
-                paths = [*pool.map(partial(self._path, folder), files)]
-            yield [str(path) for path in paths]
+            yield [str(path) for path in self._paths(folder, files)]
         finally:
             with self._change:
-                self._in_use.subtract(names)
+                in_use.subtract(names)
                 self._make_room()
 
     def close(self) -> None:
@@ -60,17 +70,35 @@ class LocalFiles:
         with self._change:
             self._known.clear()
             if self._folder is not None:
-                self._folder.cleanup()
+                self._folder.remove()
                 self._folder = None
+
+    def _paths(self, folder: str, files: Sequence[ArchivedFile]) -> list[Path]:
+        """Return where files are; several are fetched at the same time."""
+        with self._change:
+            known = [self._known_path(f"{folder}/{file.path}") for file in files]
+        unknown = [file for file, path in zip(files, known, strict=True) if path is None]
+        if not unknown:
+            return [path for path in known if path is not None]
+        with ThreadPoolExecutor(_AT_ONCE, "curio-archive") as pool:
+            found = pool.map(partial(self._path, folder), unknown)
+            return [path or next(found) for path in known]
+
+    def _known_path(self, name: str) -> Path | None:
+        """Return where a file is that was checked, unless another program has deleted it."""
+        path = self._known.pop(name, None)
+        if path is None or not path.exists():
+            return None
+        self._known[name] = path
+        return path
 
     def _path(self, folder: str, file: ArchivedFile) -> Path:
         """Return where a file is; of several threads one fetches it."""
         name = f"{folder}/{file.path}"
         with self._change:
             self._change.wait_for(lambda: name not in self._fetching)
-            if name in self._known:
-                self._known[name] = path = self._known.pop(name)
-                return path
+            if known := self._known_path(name):
+                return known
             self._fetching.add(name)
         try:
             path = self._checked_in_place(folder, file) or self._fetched(folder, file)
@@ -93,10 +121,15 @@ class LocalFiles:
         content = fetched(self._place, folder, file)
         with self._change:
             if self._folder is None:
-                self._folder = TemporaryDirectory(prefix="curio-archive-")
+                self._folder = ScratchFolder()
             path = Path(self._folder.name, folder, file.path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
+        with telling_of_scratch():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                path.write_bytes(content)
+            except OSError:
+                path.unlink(missing_ok=True)  # What was written of it may fill the disk.
+                raise
         return path
 
     def _make_room(self) -> None:
@@ -104,7 +137,11 @@ class LocalFiles:
         if self._folder is None:
             return
         own = Path(self._folder.name)
-        sizes = {n: p.stat().st_size for n, p in self._known.items() if p.is_relative_to(own)}
+        sizes = {
+            name: path.stat().st_size
+            for name, path in self._known.items()
+            if path.is_relative_to(own) and path.exists()
+        }
         excess = sum(sizes.values()) - ROOM
         for name, size in sizes.items():
             if excess <= 0:

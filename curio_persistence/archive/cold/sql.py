@@ -20,6 +20,7 @@ from curio_persistence.tables.events import TOOL_EVENTS
 FILES = "read_parquet(?, filename = true, hive_partitioning = false)"
 _SEVERAL = 100
 """Up to so many values are listed in the text of a query: DuckDB then uses Bloom filters."""
+_SECOND = 1_000_000
 _EPOCH = 62_135_596_800
 """Seconds from the begin of the year 1, with which buckets begin, until 1970."""
 _LEVELS = Filter("level", "in", tuple(SEVERITIES))
@@ -139,8 +140,9 @@ def ordered_by(order: tuple[Order, ...]) -> str:
 def group_text(table: Table[Any], group: GroupKey) -> str:
     """Return the expression of a group; that of a bucket yields its number."""
     if isinstance(group, Bucket):
-        seconds = f"epoch_us({group.column}) // 1000000 + {_EPOCH + group.shift}"
-        return f"({seconds}) // {group.seconds}"
+        # Added first: // cuts off, so of a time before 1970 it would return the next number.
+        begin, size = (_EPOCH + group.shift) * _SECOND, group.seconds * _SECOND
+        return f"(epoch_us({group.column}) + {begin}) // {size}"
     return stored_form(table, group)
 
 
