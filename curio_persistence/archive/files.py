@@ -10,7 +10,6 @@ from typing import Any
 
 from curio_persistence.archive.delta_log import ArchivedFile, DeltaLog
 from curio_persistence.archive.forms import PARQUET, Form
-from curio_persistence.capabilities.transfers.kinds import KINDS
 from curio_persistence.errors import CorruptDatabaseError, InvalidValueError, NotFoundError
 from curio_persistence.places import Place
 from curio_persistence.store.base import Store
@@ -40,7 +39,8 @@ def checked_folder(place: Place, folder: Any, forms: Iterable[Form] = (PARQUET,)
             f"{folder!r}.",
             field="source",
         )
-    if not any([has_logs(place, folder, form) for form in forms]):
+    found = [form for form in forms if has_logs(place, folder, form)]
+    if not found:
         raise NotFoundError(f"{place.name} has no archive of this database: {_why(place, folder)}")
     return folder
 

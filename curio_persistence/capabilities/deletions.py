@@ -42,6 +42,19 @@ def expired_here(store: Store, run_ids: Iterable[StoredValue]) -> set[StoredValu
     return gone
 
 
+def where_run_is(store: Store, run_id: str) -> str:
+    """Return the end of a message that a run is not stored: which archive has it, if one does."""
+    stones = (Filter("run_id", "=", run_id), Filter("archived_in", "is not null"))
+    places = [place for (place,) in store.select_columns(TOMBSTONES, ("archived_in",), stones)]
+    if not places:
+        return "."
+    reading = "" if str(places[-1]).endswith("/ndjson") else "Read it with --archive, or "
+    return (
+        f": it was archived in {places[-1]}. {reading or 'To '}bring it back with `restore` "
+        "(restore_runs)."
+    )
+
+
 def audit(store: Store, clock: Clock, action: str, target: str, **details: object) -> None:
     """Add a line to the audit log."""
     body = json.dumps(details, sort_keys=True, default=str) if details else None

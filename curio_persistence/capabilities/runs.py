@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 from curio_persistence.capabilities.arguments import PayloadFilter, checked_run_id, checked_run_ids
 from curio_persistence.capabilities.batches import encode_all, in_one_transaction
 from curio_persistence.capabilities.capability import Capability
-from curio_persistence.capabilities.deletions import audit, bury
+from curio_persistence.capabilities.deletions import audit, bury, where_run_is
 from curio_persistence.capabilities.record_filter import Condition, FilterKind, containing
 from curio_persistence.capabilities.search.indexing import Indexing, Words
 from curio_persistence.capabilities.windows import TimeLike
@@ -163,7 +163,7 @@ class Runs(Capability):
         changes["stub"] = changes["stripped"] = None
         changed = self._store.update(RUNS, where, changes, returning=("id", "created_at"))
         if not changed:
-            raise NotFoundError(f"No run {run_id!r} exists to update.")
+            raise self._missing(run_id)
         ident, created_at = changed[0]
         with suppress(AttributeError):  # The run is frozen, and changed in the store all the same.
             run.id, run.created_at, run.updated_at = ident, decode_time(created_at), now
@@ -182,7 +182,7 @@ class Runs(Capability):
         changes = self._changes(run_id, {n: v for n, v in given.items() if v is not None})
         changes["stub"] = None
         if not self._store.update(RUNS, where, changes):
-            raise NotFoundError(f"No run {run_id!r} exists to update.")
+            raise self._missing(run_id)
 
     def _changes(self, run_id: str, fields: Mapping[str, Any]) -> Row:
         """Return the column values that store these new field values."""
@@ -190,6 +190,10 @@ class Runs(Capability):
         self._redaction.clean(RUNS, changes)
         now = encode_time(self._clock.stamp(run_id))
         return {**changes, "updated_at": now}
+
+    def _missing(self, run_id: str) -> NotFoundError:
+        where = where_run_is(self._store, run_id)
+        return NotFoundError(f"No run {run_id!r} exists to update{where}")
 
     def get(self, run_id: str) -> AgentRun | None:
         """Return one run, or None."""

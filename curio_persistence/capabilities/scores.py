@@ -8,6 +8,7 @@ from typing import Any, TypedDict, Unpack
 
 from curio_persistence.capabilities.arguments import checked_run_id
 from curio_persistence.capabilities.capability import Capability
+from curio_persistence.capabilities.deletions import where_run_is
 from curio_persistence.capabilities.record_filter import FilterKind
 from curio_persistence.capabilities.windows import TimeLike
 from curio_persistence.clock import Clock
@@ -80,7 +81,8 @@ class Scores(Capability):
                 self._store.upsert(SCORES, [row], key=_KEY, update=_CHANGES)
                 stored = self._store.select(SCORES, _same_key(row), order=_BY_KEY)
         except MissingRunError as error:
-            raise NotFoundError(f"No run {run_id!r} exists to score.") from error
+            where = where_run_is(self._store, run_id)
+            raise NotFoundError(f"No run {run_id!r} exists to score{where}") from error
         return SCORES.decode(stored)[0]
 
     def list(self, run_id: str) -> builtins.list[Score]:

@@ -212,6 +212,9 @@ class _CommandParser(_Parser):
         self.learn(self.get_default("command"))
         options, unknown = super().parse_known_args(args, namespace)
         if unknown:
+            if unknown[0].partition("=")[0] == "--archive":
+                command = self.get_default("command")
+                self.error(f"{command} uses the database alone: it has no --archive")
             hint = _did_you_mean(unknown[0], self._option_string_actions)
             self.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
         return options, unknown

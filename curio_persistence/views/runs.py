@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from curio_persistence.capabilities.arguments import checked_run_id
+from curio_persistence.capabilities.deletions import where_run_is
 from curio_persistence.capabilities.events import Events
 from curio_persistence.capabilities.runs import Runs
 from curio_persistence.capabilities.scores import Scores
@@ -151,7 +152,8 @@ class RunViews(Runs):
     def _stored(self, run_id: str) -> AgentRun:
         run = self.get(run_id)
         if run is None:
-            raise NotFoundError(f"{self._store.location} has no run {run_id!r}.")
+            where = where_run_is(self._store, run_id)
+            raise NotFoundError(f"{self._store.location} has no run {run_id!r}{where}")
         return run
 
 

@@ -155,3 +155,57 @@ def test_sql_sees_a_database_and_its_archive_as_one(program: Program, recorded: 
     assert refused.code == 2
     assert "with the archive" in refused.said
     assert "Expected is one statement, which only reads." in refused.said
+
+
+@pytest.fixture
+def moved(program: Program, recorded: str) -> tuple[str, str]:
+    """Options of a database whose finished runs were moved to the archive `old`."""
+    program("archive", "old", "--older-than", "0s", "--pace", "1", "--yes", "--url", recorded)
+    return "--url", recorded
+
+
+def test_exports_and_copies_have_archived_runs(program: Program, moved: tuple[str, str]) -> None:
+    exported = program("export", "--table", "runs", "--output", "-", *moved, "--archive", "old")
+    assert exported.out.count('"run_id"') == 5
+    alone = program("export", "--table", "runs", "--output", "-", *moved)
+    assert alone.out.count('"run_id"') == 1
+    copied = program("copy", "whole.db", *moved, "--archive", "old").json()
+    assert (copied["new_runs"], copied["differing"]) == (5, [])
+    assert len(program("runs", "--db-path", "whole.db").json()) == 5
+
+
+def test_another_database_s_archive_is_named_by_its_folder(
+    program: Program, moved: tuple[str, str]
+) -> None:
+    [folder] = (program.folder / "old").iterdir()
+    program("migrate", "--db-path", "other.db")
+    assert program("runs", "--db-path", "other.db", "--archive", "old").code == 3
+    found = program("runs", "--db-path", "other.db", "--archive", f"old/{folder.name}")
+    assert len(found.json()) == 4
+
+
+def test_commands_without_archives_say_so(program: Program, moved: tuple[str, str]) -> None:
+    for command in (["tail"], ["delete", "run-42", "--yes"], ["verify"]):
+        for option in (["--archive", "old"], ["--archive=old"]):
+            refused = program(*command, *moved, *option)
+            assert refused.code == 2
+            assert f"{command[0]} uses the database alone: it has no --archive" in refused.said
+            assert "did you mean" not in refused.said
+
+
+def test_an_archived_run_is_said_to_be_archived(program: Program, moved: tuple[str, str]) -> None:
+    [folder] = (program.folder / "old").iterdir()
+    for command in (("show", "run-42"), ("runs", "--run", "run-42")):
+        ended = program(*command, *moved)
+        assert ended.code == 3
+        assert f"has no run 'run-42': it was archived in {folder}." in ended.said
+        assert "Read it with --archive, or bring it back with `restore`" in ended.said
+        assert program(*command, *moved, "--archive", str(folder)).code == 0
+    assert "it was archived" not in program("show", "run-4711", *moved).said
+
+
+def test_messages_about_archives_fit_a_terminal(program: Program, moved: tuple[str, str]) -> None:
+    for command in ("export", "copy", "runs"):
+        shown = program.on_terminal(command, "--help", columns=80).out
+        assert "--archive DESTINATION" in shown
+        assert max(map(len, shown.splitlines())) <= 80

@@ -1,7 +1,8 @@
-"""An archive is read through forks, full disks and deleted files, or one error says what is wrong."""
+"""An archive is read in spite of forks and deleted files, or one error says what is wrong."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import resource
 import shutil
@@ -22,14 +23,17 @@ from curio_persistence import (
     NotFoundError,
     Persistence,
     StorageFullError,
+    aio,
     archive_runs,
     check_archive,
+    connect,
     erase_runs,
     open_archive,
     restore_runs,
 )
 from curio_persistence.archive.cold import files as cold_files
 from curio_persistence.archive.cold.scratch import ScratchFolder
+from curio_persistence.errors import MissingDatabaseError
 from curio_persistence.tables import EVENTS
 from tests.conformance.test_archive import NOON, place, stopped
 from tests.conformance.test_retention import record
@@ -88,13 +92,14 @@ def test_a_child_that_ends_as_a_program_does_closes_nothing_of_its_parent(
 ) -> None:
     code = """if True:
         import tempfile
+        from datetime import datetime
         tempfile.tempdir = sys.argv[1]
         persistence = SQLitePersistence(sys.argv[1] + "/x.db")
-        run = AgentRun("a", "x", status="completed", finished_at="2026-01-02T00:00:00Z")
+        run = AgentRun("a", "x", status="completed", finished_at=datetime(2020, 1, 2))
         persistence.create_agent_run(run)
         archive_runs(persistence, sys.argv[1] + "/old [1]", older_than="1d", check_clock=False)
         both = open_archive(persistence, sys.argv[1] + "/old [1]")
-        runs = both.iter_agent_runs()
+        runs = iter(both.iter_agent_runs())
         assert next(runs).run_id == "x" and both.count_agent_runs() == 1
         child = os.fork()
         if child == 0:
@@ -284,6 +289,22 @@ def test_a_name_that_cannot_be_stored_is_refused(filled: Persistence, tmp_path: 
             archive_runs(filled, tmp_path / name, older_than="90d", pace=1)
 
 
+def test_connect_with_an_archive_makes_no_database(
+    filled: Persistence, place: Path, tmp_path: Path
+) -> None:
+    archive_runs(filled, place, older_than="90d", pace=1)
+    url = f"sqlite:///{tmp_path}/typo.db"
+    with pytest.raises(MissingDatabaseError, match=r"No database exists at .*typo\.db"):
+        connect(url, archive=place)
+
+    async def awaited() -> None:
+        await aio.connect(url, archive=place)
+
+    with pytest.raises(MissingDatabaseError):
+        asyncio.run(awaited())
+    assert not (tmp_path / "typo.db").exists()
+
+
 # --- times ----------------------------------------------------------------------------------------
 
 
@@ -314,3 +335,26 @@ def test_the_first_and_the_last_years_have_periods(persistence: Persistence, zon
         assert [t.calls for t in found] == [1, 1, 1]
         assert {len(str(t.period)) for t in found} == {length}
         assert {str(t.period)[:4] for t in found} <= {"0001", "2025", "2026", "9999"}
+
+
+# --- runs that are only in the archive ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("form", ["parquet", "ndjson"])
+def test_changes_of_an_archived_run_say_where_it_is(
+    filled: Persistence, place: Path, form: str
+) -> None:
+    archive_runs(filled, place, older_than="90d", pace=1, format=form)
+    [folder] = place.iterdir()
+    for change in (
+        lambda run_id: filled.scores.set(run_id, "helpful", 1),
+        lambda run_id: filled.runs.patch(run_id, metrics={"a": 1}),
+        lambda run_id: filled.runs.history(run_id),
+    ):
+        with pytest.raises(NotFoundError, match=f"archived in {folder}") as caught:
+            change("old")
+        assert ("--archive" in str(caught.value)) is (form == "parquet")
+        assert "restore_runs" in str(caught.value)
+        with pytest.raises(NotFoundError) as caught:
+            change("nothing")
+        assert "it was archived" not in str(caught.value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from dataclasses import replace
 from datetime import timedelta
@@ -69,7 +70,8 @@ def add_archive_option(parser: _ActionsContainer) -> None:
     parser.add_argument(
         "--archive",
         metavar="DESTINATION",
-        help="with the runs that `archive` moved there: a directory or a URL",
+        help="with the runs that `archive` moved there: a directory or a URL; its folder of "
+        "another database is DESTINATION/FOLDER",
     )
 
 
@@ -105,13 +107,20 @@ def length_of_time(text: str) -> timedelta:
 def open_for_reading(options: Namespace) -> Persistence:
     """The database that was asked for, with its archive if one was named. Nothing is made."""
     persistence = database(options).get_persistence(read_only=True)
-    archive = getattr(options, "archive", None)
+    return with_archive(persistence, getattr(options, "archive", None))
+
+
+def with_archive(persistence: Persistence, archive: str | None) -> Persistence:
+    """Return a database with an archive, if one is named."""
     if archive is None:
         return persistence
     from curio_persistence import open_archive
 
+    # The last part of DESTINATION/FOLDER is 16 hexadecimal digits.
+    named = re.fullmatch("(.+)/([0-9a-f]{16})/?", archive)
+    place, folder = named.groups() if named else (archive, None)
     try:
-        return open_archive(persistence, archive)
+        return open_archive(persistence, place, source=folder)
     except BaseException:
         persistence.close()  # The caller gets no object to close.
         raise

@@ -12,9 +12,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from curio_persistence.cli.arguments.options import (
+    add_archive_option,
     add_json_option,
     database_named,
     open_for_reading,
+    with_archive,
 )
 from curio_persistence.cli.exit_codes import FAILED, OK
 from curio_persistence.cli.kinds import WORDS
@@ -29,6 +31,7 @@ EXAMPLES = """\
   curio-persistence copy agent_sdk.db 'postgresql:///agents?schema=copied'
   curio-persistence copy agent_sdk.db copied.db
   curio-persistence copy second.db
+  curio-persistence copy agent_sdk.db whole.db --archive old-runs
 """
 
 _SHOWN = 20
@@ -42,6 +45,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="a URL, or the name of a SQLite file; by default the database that is meant below",
     )
     parser.add_argument("destination", metavar="DESTINATION", help="a URL, or the name of a file")
+    add_archive_option(parser)
     add_json_option(parser)
 
 
@@ -78,4 +82,5 @@ def _source(options: Namespace) -> Persistence:
         raise ConfigurationError(
             "The source is named twice: drop it, or drop --url, --db-path and --backend."
         )
-    return database_named("SOURCE", options.source).get_persistence(read_only=True)
+    named = database_named("SOURCE", options.source)
+    return with_archive(named.get_persistence(read_only=True), options.archive)

@@ -12,7 +12,11 @@ from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING, Any
 
 from curio_persistence.cli.arguments.filters import add_filters, filters
-from curio_persistence.cli.arguments.options import add_window_options, open_for_reading
+from curio_persistence.cli.arguments.options import (
+    add_archive_option,
+    add_window_options,
+    open_for_reading,
+)
 from curio_persistence.cli.arguments.run_ids import resolve_run
 from curio_persistence.cli.exit_codes import OK
 from curio_persistence.cli.kinds import WORDS
@@ -28,6 +32,7 @@ EXAMPLES = """\
   curio-persistence export --output exported.jsonl
   curio-persistence export --output exported --format csv --since 30d
   curio-persistence export --table events --level error --output errors.csv
+  curio-persistence export --output everything.jsonl --archive old-runs
   curio-persistence export --run-id run-42 --output - | gzip > run-42.jsonl.gz
 """
 
@@ -59,6 +64,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         action="store_true",
         help="read page by page, not as of one moment: a long export then holds back no log",
     )
+    add_archive_option(parser)
     group = parser.add_argument_group("which records; what not all kinds have needs a --table")
     add_filters(group, "records", "agent_id", "run_id", "session_id", "user_id")
     add_filters(group, "runs", "parent_run_id", "tags", "any_tags", "metadata")

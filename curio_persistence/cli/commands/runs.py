@@ -10,6 +10,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from curio_persistence.capabilities.deletions import where_run_is
 from curio_persistence.cli.arguments.filters import add_filters, filters
 from curio_persistence.cli.arguments.listing import Question, add_listing_options, nothing, show
 from curio_persistence.cli.arguments.options import count, open_for_reading
@@ -70,7 +71,8 @@ def get_run(persistence: Persistence, run_id: str) -> AgentRun:
     """Return a run that must be there, by its id, a short id or `last`."""
     found = persistence.get_agent_run(full_id(persistence, run_id))
     if found is None:
-        raise NotFoundError(f"{persistence.location} has no run {run_id!r}.")
+        where = where_run_is(persistence._store, run_id)
+        raise NotFoundError(f"{persistence.location} has no run {run_id!r}{where}")
     return found
 
 
