@@ -157,6 +157,11 @@ class RunViews(Runs):
         return run
 
 
+def stored_run(runs: RunViews, run_id: str) -> AgentRun:
+    """Return a run; raise NotFoundError, which names its archive, if it is not stored."""
+    return runs._stored(run_id)
+
+
 def _position(step: Step) -> Position:
     assert step.ref is not None
     return encode_time(step.at) or "", step.ref.kind, step.ref.id

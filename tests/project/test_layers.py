@@ -23,7 +23,8 @@ PACKAGE = "curio_persistence"
 LAYERS = (
     ("clock", "errors", "progress", "secret"),
     ("models",),
-    ("atomic_files", "concurrency", "payloads", "places", "text"),
+    ("atomic_files", "concurrency", "payloads", "text"),
+    ("places",),
     ("store",),
     ("tables",),
     ("redaction", "results"),

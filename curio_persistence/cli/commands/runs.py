@@ -10,7 +10,6 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from curio_persistence.capabilities.deletions import where_run_is
 from curio_persistence.cli.arguments.filters import add_filters, filters
 from curio_persistence.cli.arguments.listing import Question, add_listing_options, nothing, show
 from curio_persistence.cli.arguments.options import count, open_for_reading
@@ -19,7 +18,8 @@ from curio_persistence.cli.exit_codes import OK
 from curio_persistence.cli.terminal.output import CYAN, DIM, GREEN, RED, YELLOW, Output
 from curio_persistence.cli.terminal.tables import Cell, Column, cell
 from curio_persistence.cli.terminal.text import duration, local_time
-from curio_persistence.errors import ConfigurationError, NotFoundError
+from curio_persistence.errors import ConfigurationError
+from curio_persistence.views.runs import stored_run
 
 if TYPE_CHECKING:
     from curio_persistence import AgentRun, Persistence
@@ -69,11 +69,7 @@ def run(options: Namespace, output: Output) -> int:
 
 def get_run(persistence: Persistence, run_id: str) -> AgentRun:
     """Return a run that must be there, by its id, a short id or `last`."""
-    found = persistence.get_agent_run(full_id(persistence, run_id))
-    if found is None:
-        where = where_run_is(persistence._store, run_id)
-        raise NotFoundError(f"{persistence.location} has no run {run_id!r}{where}")
-    return found
+    return stored_run(persistence.runs, full_id(persistence, run_id))
 
 
 def _show_one(run: AgentRun, output: Output) -> None:
