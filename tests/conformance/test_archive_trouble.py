@@ -116,7 +116,7 @@ def test_a_child_that_ends_as_a_program_does_closes_nothing_of_its_parent(
 
 
 def test_a_stream_of_the_parent_ends_in_the_child(fetching: Persistence) -> None:
-    duckdb = fetching._store._cold._duckdb  # type: ignore[attr-defined]
+    duckdb = fetching._store._archived._duckdb  # type: ignore[attr-defined]
     rows = duckdb.rows("SELECT range FROM range(5000)", [])
     assert len(next(rows)) == 400
 
@@ -186,7 +186,7 @@ def test_files_that_are_here_need_no_temporary_ones(
 
 
 def test_a_full_disk_is_told_and_leaves_no_part(fetching: Persistence, temporary: Path) -> None:
-    cold = fetching._store._cold  # type: ignore[attr-defined]
+    cold = fetching._store._archived  # type: ignore[attr-defined]
     events = [*cold._logs[EVENTS.name].files().values()]
 
     def with_little_room() -> list[str]:
@@ -278,7 +278,7 @@ def test_a_file_that_vanishes_while_it_is_read_is_not_found(
     filled: Persistence, place: Path
 ) -> None:
     archive_runs(filled, place, older_than="90d", pace=1)
-    duckdb = open_archive(filled, place)._store._cold._duckdb  # type: ignore[attr-defined]
+    duckdb = open_archive(filled, place)._store._archived._duckdb  # type: ignore[attr-defined]
     with pytest.raises(NotFoundError, match="Ask again"):
         [*duckdb.rows("SELECT * FROM read_parquet(?)", [[str(place / "gone.parquet")]])]
 

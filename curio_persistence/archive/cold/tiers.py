@@ -59,7 +59,7 @@ class TieredStore(Store):
 
     @property
     def location(self) -> str:
-        return f"{self._hot.location} with the archive {self._archive}"
+        return f"{self._hot.location} with the archive {self._place.name}"
 
     @property
     def identity(self) -> str:
