@@ -105,7 +105,10 @@ class DeltaLog:
     def exists(self) -> bool:
         """True if anything was committed: its first version is there, or a checkpoint."""
         first = (self._name(0), f"{self._folder}/{_LAST}")
-        return self._version >= 0 or any(map(self._place.has, first))
+        if self._version < 0 and any(map(self._place.has, first)):
+            return True
+        self._read()  # Which refuses later versions without these.
+        return self._version >= 0
 
     @property
     def id(self) -> str:
