@@ -121,7 +121,7 @@ class _Archive:
         self._random = random.Random(1)
         with SQLitePersistence(self.database) as empty:
             self.folder = folder_of(empty._store)
-        added: dict[str, list[ArchivedFile]] = {"events": [], "runs": []}
+        added: dict[str, list[ArchivedFile]] = {name: [] for name in KINDS}
         for number in range(files):
             self._add(number, files, added)
         place = Place(self.root)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self, Unpack
 
 from curio_persistence.base import BasePersistence
 from curio_persistence.capabilities.appends import OnConflict
+from curio_persistence.capabilities.arguments import check_progress
 from curio_persistence.capabilities.events import EventFilters, Events
 from curio_persistence.capabilities.metrics import MetricFilters, MetricPoint, Metrics
 from curio_persistence.capabilities.runs import RunFilters
@@ -439,6 +440,7 @@ class Persistence(BasePersistence):
         """
         from curio_persistence.backups.making import back_up  # On use: seldom needed.
 
+        check_progress(progress)
         return back_up(self, destination, progress)
 
     def verify(
@@ -455,6 +457,7 @@ class Persistence(BasePersistence):
         """
         from curio_persistence.backups.verifying import verify  # On use: seldom needed.
 
+        check_progress(progress)
         return verify(self, against, progress)
 
     def diagnose(self, *, deep: bool = False) -> list[HealthCheck]:

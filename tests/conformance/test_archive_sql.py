@@ -349,6 +349,7 @@ def test_nothing_is_left_in_the_folder_for_temporary_files(
     both.sql("SELECT count(*) FROM events")
     with pytest.raises(InvalidValueError):
         both.sql("SELECT nothing FROM events")
+    both.close()  # Which leaves the scratch folder of the archive till then.
     assert [*folder.iterdir()] == []
 
 

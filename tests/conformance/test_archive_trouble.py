@@ -82,7 +82,11 @@ def test_a_child_reads_and_leaves_its_parent_s_files(
     before = numbers(fetching)
     there = [*temporary.rglob("*.parquet")]
     assert (before, bool(there)) == ((5, 5, 2), True)
-    assert Fork(lambda: numbers(fetching)).result() == before
+    if ":memory:" in fetching.location:
+        with pytest.raises(ClosedError):
+            Fork(lambda: numbers(fetching)).result()
+    else:
+        assert Fork(lambda: numbers(fetching)).result() == before
     assert {*temporary.rglob("*.parquet")} >= {*there}
     assert numbers(fetching) == before
 
