@@ -41,7 +41,7 @@ from tests.support.children import Child, Fork
 
 __all__ = ["place", "stopped"]
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.thorough]
 
 
 @pytest.fixture
