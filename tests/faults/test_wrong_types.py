@@ -8,6 +8,7 @@ import random
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -97,7 +98,10 @@ def read(answer: Any) -> None:
 
 
 @pytest.mark.parametrize("kind", [InMemoryPersistence, SQLitePersistence])
-def test_a_wrong_type_raises_nothing_untyped(kind: Callable[..., Persistence]) -> None:
+def test_a_wrong_type_raises_nothing_untyped(
+    kind: Callable[..., Persistence], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # Some of the texts are names of files to be written.
     chance = random.Random(11)
     for _ in range(ROUNDS):
         with kind(*[":memory:"] * (kind is SQLitePersistence)) as persistence:
