@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator, Mapping
-from datetime import datetime, timedelta
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from datetime import timedelta
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 from curio_persistence.archive.archiver import Archiver
 from curio_persistence.archive.checking import check_archive
@@ -16,7 +16,8 @@ from curio_persistence.archive.erasing import erase_rows
 from curio_persistence.archive.files import checked_folder, fetched, folder_of
 from curio_persistence.archive.forms import FORMS, NDJSON, Form, checked_form
 from curio_persistence.archive.merging import tidy
-from curio_persistence.archive.stored import VERSIONED
+from curio_persistence.archive.scratch import ScratchFolder, telling_of_scratch
+from curio_persistence.archive.versions import Stored, Versions
 from curio_persistence.capabilities.arguments import check_progress, checked_run_ids
 from curio_persistence.capabilities.deletions import bury
 from curio_persistence.capabilities.lifecycle import EXPIRING, ExpireReport, RetentionPolicy
@@ -35,6 +36,7 @@ from curio_persistence.places import Place
 from curio_persistence.progress import Progress
 from curio_persistence.store.codecs import encode_time
 from curio_persistence.store.filters import Filter, Where
+from curio_persistence.store.table import Table
 from curio_persistence.tables import EVENTS, TOMBSTONES, USAGE
 
 __all__ = ["archive_runs", "check_archive", "erase_runs", "open_archive", "restore_runs"]
@@ -181,8 +183,6 @@ def restore_runs(
     here are left as they are. `source` is the folder of another database in the archive. Raise
     NotFoundError for a run that is not there. Put a restored run on hold if it is to stay.
     """
-    from tempfile import TemporaryDirectory  # On use: the import takes longer than this module's.
-
     wanted = frozenset(checked_run_ids(run_ids))
     place = Place(destination)
     folder = checked_folder(
@@ -192,8 +192,8 @@ def restore_runs(
     stored = {run.run_id for run in persistence.runs.get_many(wanted)}
     if stored:
         report.skip("stored before", len(stored))
-    with TemporaryDirectory(prefix="curio-restore-") as directory:
-        archive = _Archive(place, folder, Path(directory), report)
+    with ScratchFolder() as directory:
+        archive = _Archive(place, folder, directory, report)
         archive.fetch(wanted - stored)
         with persistence.transaction():
             tables = (EVENTS, USAGE)
@@ -233,70 +233,48 @@ class _Archive:
                 for file in DeltaLog(self._place, folder, table, form).files().values():
                     if any(map(file.may_have, run_ids)):
                         path = self._directory / f"{name}-{len(self._files[name])}{form.ending}"
-                        path.write_bytes(fetched(self._place, folder, file))
+                        content = fetched(self._place, folder, file)
+                        with telling_of_scratch():
+                            path.write_bytes(content)
                         self._files[name].append((file, path, form))
 
     def records(self, run_ids: Collection[str]) -> Iterator[ParsedRecord]:
-        """Yield all rows of these runs, the runs first; `found` has their ids.
-
-        A run that was restored and archived again has several versions, of which the last one
-        counts. A version may be in several batches, which share rows: each is yielded once.
-        """
-        versions: dict[str, _Version] = {}
-        for batches, record in self._rows("runs", run_ids):
-            run_id, version = str(record.values["run_id"]), _Version(record, batches)
-            versions[run_id] = version.or_later(versions.get(run_id, version))
-        self.found = set(versions)
-        yield from (version.record for version in versions.values())
-        for name in KINDS:
-            yield from self._last(name, versions) if name != "runs" else ()
-
-    def _last(self, name: str, versions: Mapping[str, _Version]) -> Iterator[ParsedRecord]:
-        """Yield the rows of these versions of runs, of each row what it was at last."""
-        is_versioned = name in VERSIONED
-        last: dict[int, ParsedRecord | None] = {}
-        for batches, record in self._rows(name, versions):
-            row_id, run_id = record.values["id"], str(record.values["run_id"])
-            if batches.isdisjoint(versions[run_id].batches):
+        """Yield all rows of these runs that count, the runs first; `found` has their ids."""
+        runs = [*self._rows("runs", run_ids)]
+        versions = Versions(row for row, _ in runs)
+        self.found = {row.run_id for row, _ in runs}
+        runs.sort(key=lambda each: each[0].row_id)  # As they were stored first.
+        yield from _counted(versions, KINDS["runs"], runs)
+        for name, table in KINDS.items():
+            if name == "runs":
                 continue
-            known = last.get(row_id)
-            if not is_versioned:
-                if row_id not in last:
-                    yield record
-                last[row_id] = None
-            elif known is None or record.values["updated_at"] >= known.values["updated_at"]:
-                last[row_id] = record
-        yield from filter(None, last.values())
+            rows: Iterable[tuple[Stored, ParsedRecord]] = self._rows(name, self.found)
+            if "updated_at" in table.names:  # The last update of each has to be known first.
+                rows = [*rows]
+                versions.add(table, (row for row, _ in rows))
+            yield from _counted(versions, table, rows)
 
-    def _rows(
-        self, name: str, run_ids: Collection[str]
-    ) -> Iterator[tuple[frozenset[str], ParsedRecord]]:
-        """Yield the rows of these runs in one table, each with the batches of its file."""
+    def _rows(self, name: str, run_ids: Collection[str]) -> Iterator[tuple[Stored, ParsedRecord]]:
+        """Yield the rows of these runs in one table, in the order of their commits."""
         for file, path, form in self._files[name]:
             try:
                 for record in form.records(path, file.path, KINDS[name], self._report):
-                    if record.values.get("run_id") in run_ids:
-                        yield file.batches, record
+                    values = record.values
+                    if values.get("run_id") in run_ids:
+                        run_id, row_id = str(values["run_id"]), values["id"]
+                        yield Stored(run_id, row_id, values.get("updated_at"), file), record
             except InvalidValueError as error:
                 raise CorruptDatabaseError(f"{file.path} cannot be read: it {error}.") from error
 
 
-class _Version(NamedTuple):
-    """A version of a run in an archive, and the batches that have its rows."""
-
-    record: ParsedRecord
-    batches: frozenset[str]
-
-    def or_later(self, other: _Version) -> _Version:
-        """Return the later one; a run that was not restored in between has rows in both."""
-        last = max(self, other, key=lambda each: each._age)
-        if self.record.values["id"] == other.record.values["id"]:
-            return last._replace(batches=self.batches | other.batches)
-        return last
-
-    @property
-    def _age(self) -> tuple[int, datetime]:
-        return self.record.values["id"], self.record.values["updated_at"]
+def _counted(
+    versions: Versions, table: Table[Any], rows: Iterable[tuple[Stored, ParsedRecord]]
+) -> Iterator[ParsedRecord]:
+    """Yield the rows of a table that count."""
+    seen: set[int] = set()
+    for row, record in rows:
+        if versions.counts(table, row.run_id, row.row_id, row.file, seen):
+            yield record
 
 
 def _without_tombstones(

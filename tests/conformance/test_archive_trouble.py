@@ -32,7 +32,7 @@ from curio_persistence import (
     restore_runs,
 )
 from curio_persistence.archive.cold import files as cold_files
-from curio_persistence.archive.cold.scratch import ScratchFolder
+from curio_persistence.archive.scratch import ScratchFolder
 from curio_persistence.errors import MissingDatabaseError
 from curio_persistence.tables import EVENTS
 from tests.conformance.test_archive import NOON, place, stopped
@@ -142,7 +142,7 @@ def test_a_killed_process_s_files_are_removed_by_the_next(
     code = """if True:
         import tempfile
         tempfile.tempdir = sys.argv[1]
-        from curio_persistence.archive.cold.scratch import ScratchFolder
+        from curio_persistence.archive.scratch import ScratchFolder
         folder = ScratchFolder()
         open(folder.name + "/words.parquet", "w").close()
         print(folder.name, flush=True)

@@ -12,8 +12,8 @@ from curio_persistence.archive.cold import sql
 from curio_persistence.archive.cold.duck import DuckDB
 from curio_persistence.archive.cold.files import LocalFiles
 from curio_persistence.archive.cold.plan import ANY, Values, may_pass
-from curio_persistence.archive.cold.versions import Stored, Versions
 from curio_persistence.archive.delta_log import ArchivedFile, DeltaLog
+from curio_persistence.archive.versions import Stored, Versions
 from curio_persistence.capabilities.transfers.kinds import KINDS
 from curio_persistence.places import Place
 from curio_persistence.store.filters import Filter, Where

@@ -7,7 +7,7 @@ from contextlib import suppress
 from threading import Lock
 from typing import Any
 
-from curio_persistence.archive.cold.scratch import ScratchFolder
+from curio_persistence.archive.scratch import ScratchFolder
 from curio_persistence.concurrency import forking
 from curio_persistence.errors import (
     ClosedError,

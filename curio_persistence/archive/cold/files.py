@@ -11,13 +11,13 @@ from functools import partial
 from pathlib import Path
 from threading import Condition
 
-from curio_persistence.archive.cold.scratch import (
+from curio_persistence.archive.delta_log import ArchivedFile
+from curio_persistence.archive.files import check, fetched
+from curio_persistence.archive.scratch import (
     ScratchFolder,
     remove_abandoned,
     telling_of_scratch,
 )
-from curio_persistence.archive.delta_log import ArchivedFile
-from curio_persistence.archive.files import check, fetched
 from curio_persistence.concurrency import forking
 from curio_persistence.places import Place
 
@@ -46,7 +46,7 @@ class LocalFiles(forking.Forkable):
         """Know no file."""
         self._folder: ScratchFolder | None = None
         self._known: dict[str, Path] = {}
-        """The files that were checked, the one that was used last at the end."""
+        """The checked files, in the order of their last use."""
         self._in_use: Counter[str] = Counter()
         self._fetching: set[str] = set()
         self._change = Condition()

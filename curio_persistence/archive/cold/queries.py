@@ -11,13 +11,13 @@ import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 from curio_persistence.archive.cold.database import ArchivedDatabase
 from curio_persistence.archive.cold.rows import ColdRows
 from curio_persistence.archive.cold.sandbox import Answer, Sandbox, listed
 from curio_persistence.archive.cold.whereabouts import last_move, moment_of
+from curio_persistence.archive.scratch import ScratchFolder, telling_of_scratch
 from curio_persistence.backends.sql.migrations import views
 from curio_persistence.capabilities.transfers.kinds import KINDS
 from curio_persistence.capabilities.transfers.reading import BY_ID, Reading
@@ -59,8 +59,7 @@ def answer(
     hot: Store, archived: ArchivedDatabase, query: str, params: Sequence[Any], limit: int | None
 ) -> Answer:
     """Return the columns and rows of a statement; raise QueryRefused if it does not just read."""
-    with TemporaryDirectory(prefix="curio-sql-") as name:
-        folder = Path(name)
+    with ScratchFolder() as folder:
         with Sandbox(folder) as planner:
             planner.run(_DISREGARD_ROWS)
             _define(planner, {}, ())
@@ -117,7 +116,7 @@ def _copied(
 
 def _written(folder: Path, kind: str, table: Table[Any], pieces: Iterable[Columns]) -> str:
     path = folder / f"{kind}-{table.name}.parquet"
-    with path.open("wb") as file:
+    with telling_of_scratch(), path.open("wb") as file:
         write_parquet(file, table, pieces)
     return str(path)
 

@@ -16,11 +16,11 @@ from curio_persistence.tables import RUNS
 
 
 class Stored(NamedTuple):
-    """A row that tells when it was updated, and the file that has it."""
+    """A row, the time of its update (None if rows of its table never change), and its file."""
 
     run_id: str
     row_id: int
-    updated_at: str
+    updated_at: Any
     file: ArchivedFile
 
 

@@ -6,7 +6,6 @@ import errno
 import os
 import shutil
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -22,25 +21,35 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class ScratchFolder:
-    """A folder of its own, which its process locks as long as it lives.
+    """A temporary folder that its process locks as long as the process lives.
 
-    Only that process removes it, not its child after a fork. A process that was killed leaves it:
-    the next `remove_abandoned` finds that nobody has the lock.
+    Only that process removes it, not its child after a fork. A killed process leaves it, unlocked,
+    to the next `remove_abandoned`.
     """
 
     def __init__(self) -> None:
+        import tempfile  # On use: the import takes longer than that of this module.
+
         with telling_of_scratch():
             hidden = Path(tempfile.mkdtemp(prefix=f".{_PREFIX}"))
             lock = os.open(hidden, os.O_RDONLY) if _lock_works else -1
-            with suppress(OSError):  # Where no lock works, nobody else takes it either.
+            with suppress(OSError):  # Where locks do not work, no other process takes it either.
                 _take(lock)
-            # Others see it from now on: it is locked.
+            # Other processes see it from now on: it is locked.
             self.name = str(hidden.rename(hidden.with_name(hidden.name[1:])))
         self.remove = finalize(self, _remove, self.name, lock, os.getpid())
+
+    def __enter__(self) -> Path:
+        return Path(self.name)
+
+    def __exit__(self, *_: object) -> None:
+        self.remove()
 
 
 def remove_abandoned() -> None:
     """Remove the folders of processes that are gone."""
+    import tempfile  # On use, as above.
+
     with suppress(OSError):
         for path in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*") if _lock_works else ():
             with suppress(OSError):  # Another user's, or one that is in use.
@@ -64,8 +73,8 @@ def telling_of_scratch() -> Iterator[None]:
                 f"({error}). Free space there, or set TMPDIR to another folder."
             ) from error
         raise ConfigurationError(
-            f"There is no folder for temporary files that can be used, in which files of the "
-            f"archive are read ({error}). Set TMPDIR to one."
+            "The folder for temporary files cannot be used, in which files of the archive are "
+            f"read ({error}). Set TMPDIR to another folder."
         ) from error
 
 
