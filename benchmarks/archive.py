@@ -21,11 +21,11 @@ from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
 
+import duckdb
+import pyarrow as pa
+
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[0] = str(ROOT)  # For `benchmarks`, from any working directory.
-
-import duckdb  # noqa: E402
-import pyarrow as pa  # noqa: E402
 
 from benchmarks.support import report  # noqa: E402
 from benchmarks.support.report import Goal, Line  # noqa: E402

@@ -34,7 +34,7 @@ _ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
 _FULL = ("No space left on device", "Disk quota exceeded", "QuotaExceeded")
 _NO_BUCKET = "NoSuchBucket"
 _SENTENCE = re.compile(r"<Message>([^<]+)</Message>")
-"""What the answer of a server says, in XML, to people."""
+"""The message in the XML of a server's answer."""
 _PATIENCE = timedelta(seconds=60)
 """For how long a request is repeated that a server answers with an error, or not at all."""
 _DENIED = (

@@ -232,7 +232,7 @@ def _of_runs(ids: Sequence[str]) -> Where:
 
 
 class _Noted:
-    """What is noted of archived rows: their number, and versions, by run."""
+    """Counts archived rows by run, and lists their versions, for the note of an archiver."""
 
     def __init__(self, there: Mapping[str, Mapping[str, Rows]]) -> None:
         self.counts: dict[str, Counter[str]] = {name: Counter() for name in KINDS}

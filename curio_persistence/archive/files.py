@@ -65,7 +65,7 @@ def has_logs(place: Place, folder: str, form: Form) -> bool:
 
 
 def _why(place: Place, folder: str) -> str:
-    """Return why there is no archive of a database, and what to do."""
+    """Return why a place has no archive of a database, and what to do."""
     known = sorted({name.partition("/")[0] for name in place.folders()})
     if folder in known:
         return (
@@ -74,11 +74,11 @@ def _why(place: Place, folder: str) -> str:
         )
     if not known:
         return "it is empty, or does not exist. Check its name."
-    return f"there is no folder {folder} in it. It has the databases {', '.join(known)}."
+    return f"it has no folder {folder}. It has the databases {', '.join(known)}."
 
 
 class _Summary:
-    """What the log says of the rows of a file, gathered while they are written."""
+    """Gathers, while a file is written, what the log says of its rows."""
 
     def __init__(self, table: Table[Any]) -> None:
         self._columns = ("run_id", table.ages_by)

@@ -1,8 +1,8 @@
 """The file of a backup, on a disk or in an object store.
 
 It gets its name when it is complete, and never replaces another one. Beside it is a file
-`NAME.sha256` with its hash, which `sha256sum --check` understands. That is stored first, so that
-there is no moment at which a backup has none.
+`NAME.sha256` with its hash, which `sha256sum --check` understands. That is stored first: a backup
+has a hash from its first moment.
 """
 
 from __future__ import annotations
@@ -189,7 +189,7 @@ def _empty_file(name: str) -> Iterator[Path]:
 def new_backup(destination: Address, name: str, time: str, ending: str) -> BackupFile:
     """Return the file for a new backup: `destination` itself, or one in it, named by these.
 
-    It is the file itself if its last part has an ending, such as `.db`, and is no directory.
+    It is the file itself if its last part has an ending, such as `.db`, and is not a directory.
     """
     given = _text(destination)
     folder, last = _parted(given)
@@ -235,7 +235,7 @@ def _text(address: Address) -> str:
 
 
 def _parted(url: str) -> tuple[str, str]:
-    """Split a path or URL into its folder and its last part; a bucket is no last part."""
+    """Split a path or URL into its folder and its last part, which a bucket is not."""
     scheme, separator, rest = url.rpartition("://")
     folder, slash, last = rest.rpartition("/")
     if separator and not slash:

@@ -30,7 +30,7 @@ _DATABASES = ("sqlite://", "postgres://", "postgresql://")
 
 @dataclass(frozen=True, slots=True)
 class VerifyReport:
-    """What `Persistence.verify` found.
+    """The result of `Persistence.verify`.
 
     `checks` are those of `diagnose(deep=True)`; `compared` is the number of runs that are both here
     and in the backup, None without one. `damaged` are the rows, the first thousand, that differ

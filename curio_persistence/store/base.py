@@ -84,7 +84,7 @@ class Store(ABC):
 
     @property
     def candidates(self) -> CandidateSource:
-        """What a search asks for records that may match: the index, or more than that."""
+        """The source that a search asks for records that may match: the index, or more."""
         return self.search_index
 
     def check_writable(self) -> None:  # Most find out when they write.  # noqa: B027
@@ -373,8 +373,8 @@ class Store(ABC):
     def check_backup(self, path: Path, *, deep: bool = False) -> None:
         """Read a file that `back_up` wrote.
 
-        Raises CorruptDatabaseError if it is damaged, and InvalidValueError if it is no backup of a
-        database of this kind. With `deep`, indexes are compared with the rows.
+        Raises CorruptDatabaseError if it is damaged, and InvalidValueError if it is not a backup of
+        a database of this kind. With `deep`, indexes are compared with the rows.
         """
         raise self.without_backups()
 

@@ -177,7 +177,7 @@ def contradictions(row: Row) -> tuple[str, ...]:
     """Return the internal columns of a stored event that its other columns contradict.
 
     The text of an event may have been removed since, or redacted apart from the names: then the
-    names, and what is no longer in the text, cannot be derived again.
+    names, and values that the text has lost, cannot be derived again.
     """
     again: Row = {name: row[name] for name in ("event_type", "level", "data")}
     derive_event_columns(again)

@@ -19,7 +19,7 @@ _AT_A_TIME = (1, 4, 16)
 
 
 class Test(NamedTuple):
-    """What a row passes besides the filters of a query: first conditions, then a function."""
+    """Conditions, then a function, that a row passes besides the filters of a query."""
 
     conditions: Conditions = Conditions()
     passes: Callable[[Values], bool] | None = None

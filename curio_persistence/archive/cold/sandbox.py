@@ -28,9 +28,9 @@ class QueryRefused(Exception):
 
 
 class Sandbox:
-    """A database of DuckDB in memory, whose settings nobody can change.
+    """A database of DuckDB in memory, whose settings are locked.
 
-    What does not fit into its memory is written to a folder.
+    It writes to a folder what exceeds its memory.
     """
 
     def __init__(self, folder: Path, files: Iterable[str] = ()) -> None:

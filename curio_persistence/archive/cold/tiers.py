@@ -291,7 +291,7 @@ def _without_stubs(table: Table[Any], pages: Iterable[Columns], cold: ColdRows) 
 
 
 def _each_once(rows: Iterable[Values], at: int) -> Iterator[Values]:
-    """Yield rows without one that follows itself, by the position of its id."""
+    """Yield rows; of neighbours with the same id, at this position, only the first."""
     last = None
     for row in rows:
         if row[at] != last:

@@ -9,7 +9,7 @@ from curio_persistence.errors import InvalidValueError
 
 
 class Kind(NamedTuple):
-    """What a backup of one kind begins with, what it is, and what it is restored into."""
+    """A kind of backup: its first bytes, its name, and the database that it is restored into."""
 
     begin: bytes
     what: str
@@ -21,7 +21,7 @@ POSTGRES = Kind(b"PGDMP", "a PostgreSQL schema", "PostgreSQL")
 
 
 def kind_of(path: Path) -> Kind | None:
-    """Return the kind of a file; None if it is no backup."""
+    """Return the kind of a file; None if it is not a backup."""
     with path.open("rb") as file:
         begin = file.read(len(SQLITE.begin))
     return next((kind for kind in (SQLITE, POSTGRES) if begin.startswith(kind.begin)), None)

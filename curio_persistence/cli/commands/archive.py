@@ -94,7 +94,7 @@ def _take_destination(options: Namespace) -> None:
 
 
 def _copy(options: Namespace, output: Output) -> int:
-    """Copy runs: nobody has to agree, because nothing is deleted."""
+    """Copy runs, without asking for consent: nothing is deleted."""
     opened = open_for_reading if options.dry_run else open_for_work
     with opened(options) as persistence:
         report = _archive(persistence, options, "Copying", dry_run=options.dry_run)
