@@ -696,16 +696,15 @@ def connect(
         config = replace(config, redactor=redactor)
     if capture_content is not None:
         config = replace(config, capture_content=capture_content)
-    persistence = config.get_persistence(
-        read_only=read_only or archive is not None,
-        initialize=initialize,
-        wait=wait,
-        search=search,
-    )
     if archive is None:
-        return persistence
+        return config.get_persistence(
+            read_only=read_only, initialize=initialize, wait=wait, search=search
+        )
     from curio_persistence.archive import open_archive
 
+    config.get_persistence(read_only=True).close()  # Which tells what is missing.
+    # Not for reading only: a search indexes the new records.
+    persistence = config.get_persistence(read_only=read_only, initialize=False, search=search)
     try:
         return open_archive(persistence, archive)
     except BaseException:

@@ -43,6 +43,12 @@ def clock() -> Hands:
     return Hands()
 
 
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """The directory for an archive, which is made when something is archived."""
+    return tmp_path / "archive"
+
+
 @pytest.fixture(scope="session")
 def postgres_schemas(postgres_servers: object) -> Iterator[dict[str, PostgresSchema]]:
     """The schemas of this session by server, each made when first asked for."""

@@ -47,11 +47,6 @@ def stopped(clock: Hands) -> None:
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Path:
-    return tmp_path / "archive"
-
-
-@pytest.fixture
 def filled(persistence: Persistence, clock: Hands) -> Persistence:
     record(persistence, "old", days=100, session_id="s", tags=["a"], metadata={"k": [1, None]})
     record(persistence, "child", days=99, parent_run_id="old", objective=AWKWARD, events=30)

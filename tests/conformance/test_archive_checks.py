@@ -15,9 +15,9 @@ from curio_persistence import (
     check_archive,
     restore_runs,
 )
-from tests.conformance.test_archive import files, filled, place, stopped
+from tests.conformance.test_archive import files, filled, stopped
 
-__all__ = ["filled", "place", "stopped"]
+__all__ = ["filled", "stopped"]
 
 pytestmark = pytest.mark.slow
 

@@ -29,11 +29,11 @@ from curio_persistence.archive.files import folder_of
 from curio_persistence.archive.forms import FORMS
 from curio_persistence.capabilities.transfers.kinds import KINDS
 from curio_persistence.places import Place
-from tests.conformance.test_archive import AWKWARD, files, filled, place, stopped, told
+from tests.conformance.test_archive import AWKWARD, files, filled, stopped, told
 from tests.conformance.test_retention import names, record
 from tests.support.hands import Hands
 
-__all__ = ["filled", "place", "stopped"]
+__all__ = ["filled", "stopped"]
 
 pytestmark = pytest.mark.slow
 

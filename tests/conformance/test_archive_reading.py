@@ -46,11 +46,6 @@ def stopped(clock: Hands) -> None:
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Path:
-    return tmp_path / "archive"
-
-
-@pytest.fixture
 def filled(persistence: Persistence, clock: Hands) -> Persistence:
     for number in range(12):
         name = f"run-{number:02}"

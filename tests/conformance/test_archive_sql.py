@@ -61,11 +61,6 @@ def stopped(clock: Hands) -> None:
     clock.put(NOON)
 
 
-@pytest.fixture
-def place(tmp_path: Path) -> Path:
-    return tmp_path / "archive"
-
-
 def fill(persistence: Persistence) -> None:
     """Twelve runs of a year, with calls of tools of all shapes, and a call of no run."""
     for number in range(12):

@@ -35,11 +35,11 @@ from curio_persistence.archive.cold import files as cold_files
 from curio_persistence.archive.scratch import ScratchFolder
 from curio_persistence.errors import MissingDatabaseError
 from curio_persistence.tables import EVENTS
-from tests.conformance.test_archive import NOON, place, stopped
+from tests.conformance.test_archive import NOON, stopped
 from tests.conformance.test_retention import record
 from tests.support.children import Child, Fork
 
-__all__ = ["place", "stopped"]
+__all__ = ["stopped"]
 
 pytestmark = [pytest.mark.slow, pytest.mark.thorough]
 
@@ -291,6 +291,18 @@ def test_a_name_that_cannot_be_stored_is_refused(filled: Persistence, tmp_path: 
     for name in ("\udcff", "a\0b"):
         with pytest.raises(InvalidValueError, match="destination"):
             archive_runs(filled, tmp_path / name, older_than="90d", pace=1)
+
+
+@pytest.mark.before_io
+def test_connect_with_an_archive_indexes_new_records(tmp_path: Path, place: Path) -> None:
+    url = f"sqlite:///{tmp_path}/runs.db"
+    with connect(url) as hot:
+        record(hot, "old", days=9_000, objective="zebra")
+        record(hot, "new", days=1, objective="zebra")
+        archive_runs(hot, place, older_than="8000d", pace=1, check_clock=False)
+    with connect(url, archive=place) as both:
+        page = both.search_text("zebra")
+        assert ({hit.run_id for hit in page}, page.pending) == ({"old", "new"}, 0)
 
 
 def test_connect_with_an_archive_makes_no_database(

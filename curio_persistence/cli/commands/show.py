@@ -13,6 +13,7 @@ from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from curio_persistence.cli.arguments.listing import archived_runs
 from curio_persistence.cli.arguments.options import (
     add_archive_option,
     add_json_option,
@@ -107,7 +108,7 @@ def run(options: Namespace, output: Output) -> int:
     with open_for_reading(options) as persistence:
         run_id = _run_id(persistence, options)
         history = persistence.runs.history(run_id, **_wanted(options))
-        is_archived = run_id in persistence.runs.archived([run_id])
+        is_archived = run_id in archived_runs(persistence, options, [history.run])
     if options.html is not None:
         _write_page(history, options.html)
         return OK
