@@ -11,7 +11,6 @@ and for files that killed programs left; with --deep it reads each, and compares
 
 from __future__ import annotations
 
-import os
 import textwrap
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterable
@@ -51,10 +50,10 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(options: Namespace, output: Output) -> int:
-    from curio_persistence import HealthCheck, check_archive
+    from curio_persistence import HealthCheck, LifecycleConfig, check_archive
 
-    archive = options.checked_archive or os.environ.get("CURIO_ARCHIVE_DESTINATION")
     try:
+        archive = options.checked_archive or LifecycleConfig.from_env().archive_destination
         with open_for_reading(options) as persistence:
             location, checks = persistence.location, persistence.diagnose(deep=options.deep)
             if archive:
