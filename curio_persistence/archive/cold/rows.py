@@ -9,12 +9,11 @@ from curio_persistence.archive.cold import sql
 from curio_persistence.archive.cold.aggregates import columns_of
 from curio_persistence.archive.cold.database import ArchivedDatabase, Read
 from curio_persistence.archive.cold.plan import ANY, Plan, Test, Values, bounds_of, is_within
-from curio_persistence.archive.cold.whereabouts import Where, Whereabouts
+from curio_persistence.archive.cold.whereabouts import Holder, Whereabouts
 from curio_persistence.archive.delta_log import ArchivedFile
-from curio_persistence.store import filters
 from curio_persistence.store.aggregates import aggregate_rows
 from curio_persistence.store.base import Store
-from curio_persistence.store.filters import Filter, GroupKey, Measure, Select, matches
+from curio_persistence.store.filters import Filter, GroupKey, Measure, Select, Where, matches
 from curio_persistence.store.query import Query
 from curio_persistence.store.table import Row, Table
 from curio_persistence.tables import RUNS
@@ -87,7 +86,7 @@ class ColdRows:
     # --- rows in any order --------------------------------------------------------------------
 
     def columns(
-        self, table: Table[Any], columns: Sequence[str], where: filters.Where
+        self, table: Table[Any], columns: Sequence[str], where: Where
     ) -> Iterator[tuple[Any, ...]]:
         """Yield the stored values of some columns of each row that matches."""
         where = self._resolved(where)
@@ -106,7 +105,7 @@ class ColdRows:
         self,
         table: Table[Any],
         measures: tuple[Measure, ...],
-        where: filters.Where,
+        where: Where,
         group_by: tuple[GroupKey, ...],
     ) -> list[tuple[Any, ...]]:
         """Return values of groups and measures; of a group there may be several rows."""
@@ -125,7 +124,7 @@ class ColdRows:
         self,
         table: Table[Any],
         measures: tuple[Measure, ...],
-        where: filters.Where,
+        where: Where,
         group_by: tuple[GroupKey, ...],
     ) -> list[tuple[Any, ...]]:
         columns = columns_of(measures, group_by)
@@ -137,7 +136,7 @@ class ColdRows:
         self,
         table: Table[Any],
         measures: tuple[Measure, ...],
-        where: filters.Where,
+        where: Where,
         group_by: tuple[GroupKey, ...],
         others: set[str],
     ) -> Iterator[tuple[Any, ...]]:
@@ -154,9 +153,9 @@ class ColdRows:
         for rows in self._archived.rows(table, text, files, conditions.values):
             runs = self._runs.of(row[0] for row in rows)
             for run_id, *values in rows:
-                if runs[run_id] is Where.ARCHIVE:
+                if runs[run_id] is Holder.ARCHIVE:
                     yield (*sql.starts_of(group_by, values), *values[len(group_by) :])
-                elif runs[run_id] is Where.BOTH:
+                elif runs[run_id] is Holder.BOTH:
                     others.add(run_id)
 
     # --- what counts --------------------------------------------------------------------------
@@ -164,12 +163,12 @@ class ColdRows:
     def _counted(self, table: Table[Any], rows: list[Read], seen: set[int]) -> list[Read]:
         """Return the rows that count, each once."""
         runs, versions = self._runs.of(each.run_id for each in rows), self._archived.versions
-        both = [each for each in rows if runs[each.run_id] is Where.BOTH]
+        both = [each for each in rows if runs[each.run_id] is Holder.BOTH]
         here = self._here(table, both) if both else set()
         return [
             each
             for each in rows
-            if runs[each.run_id] is not Where.ELSEWHERE
+            if runs[each.run_id] is not Holder.ELSEWHERE
             and (table.name, each.row_id, each.run_id) not in here
             and versions.counts(table, each.run_id, each.row_id, each.file, seen)
         ]
@@ -177,7 +176,7 @@ class ColdRows:
     def _here(self, table: Table[Any], rows: Iterable[Read]) -> set[tuple[str, int, str]]:
         """Return those of the rows, by table, id and run, in whose place the database has some."""
         run_ids = tuple({each.run_id for each in rows})
-        where: filters.Where = (Filter("run_id", "in", run_ids),)
+        where: Where = (Filter("run_id", "in", run_ids),)
         if table.name == RUNS.name:
             stubs = self.stubs(run_ids)
             return {(table.name, row.row_id, row.run_id) for row in rows if row.run_id not in stubs}
@@ -189,31 +188,29 @@ class ColdRows:
 
     def stubs(self, run_ids: Iterable[str] | None = None) -> set[str]:
         """Return the runs, or those of some, that the database knows from late events only."""
-        where: filters.Where = (Filter("stub", "=", 1),)
+        where: Where = (Filter("stub", "=", 1),)
         if run_ids is not None:
             where = (Filter("run_id", "in", tuple(run_ids)), *where)
         found = [run_id for (run_id,) in self._hot.select_columns(RUNS, ("run_id",), where)]
         runs = self._runs.of(found)
-        return {run_id for run_id in found if runs[run_id] is Where.BOTH}
+        return {run_id for run_id in found if runs[run_id] is Holder.BOTH}
 
     def apart(self, run_ids: Iterable[str]) -> tuple[set[str], set[str]]:
         """Return the runs whose archived rows do not count, and those that are in both."""
         found = self._runs.of(run_ids).items()
         return (
-            {run_id for run_id, where in found if where is Where.ELSEWHERE},
-            {run_id for run_id, where in found if where is Where.BOTH},
+            {run_id for run_id, holder in found if holder is Holder.ELSEWHERE},
+            {run_id for run_id, holder in found if holder is Holder.BOTH},
         )
 
-    def _matching(
-        self, table: Table[Any], where: filters.Where, rows: list[Read]
-    ) -> Iterable[Values]:
+    def _matching(self, table: Table[Any], where: Where, rows: list[Read]) -> Iterable[Values]:
         values = [each.values for each in rows]
         if sql.are_decided(table, where):
             return values
         derived = _derived(table, values)
         return [each for each, row in zip(values, derived, strict=True) if matches(row, where)]
 
-    def _resolved(self, where: filters.Where) -> filters.Where:
+    def _resolved(self, where: Where) -> Where:
         """Return the filters with values in place of each `Select`, as the archive has them."""
         return tuple(
             f._replace(value=self._selected(f.value)) if isinstance(f.value, Select) else f

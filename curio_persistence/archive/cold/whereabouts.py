@@ -23,8 +23,8 @@ _AT_ONCE = 5_000
 """The runs that the database is asked for by one query."""
 
 
-class Where(Enum):
-    """Where the rows of a run count that the archive has."""
+class Holder(Enum):
+    """Which side holds the rows of a run that count: are those of the archive among them?"""
 
     ARCHIVE = "archive"
     """They count."""
@@ -58,31 +58,33 @@ class Whereabouts:
     def __init__(self, hot: Store, moment: int) -> None:
         self._hot = hot
         self._moment = moment
-        self._known: dict[str, Where] = {}
+        self._known: dict[str, Holder] = {}
 
-    def of(self, run_ids: Iterable[str]) -> dict[str, Where]:
+    def of(self, run_ids: Iterable[str]) -> dict[str, Holder]:
         """Return where the rows of some runs count, and of those that were asked for before."""
         missing = iter({*run_ids} - self._known.keys())
         while some := tuple(islice(missing, _AT_ONCE)):
             self._known |= self._found(some)
         return self._known
 
-    def _found(self, run_ids: tuple[str, ...]) -> Iterator[tuple[str, Where]]:
+    def _found(self, run_ids: tuple[str, ...]) -> Iterator[tuple[str, Holder]]:
         where = (Filter("run_id", "in", run_ids),)
         here = {run_id for (run_id,) in self._hot.select_columns(RUNS, ("run_id",), where)}
         stones: defaultdict[str, list[_Stone]] = defaultdict(list)
         columns = ("run_id", *_Stone._fields)
         for run_id, *stone in self._hot.select_columns(TOMBSTONES, columns, where):
             stones[run_id].append(_Stone(*stone))
-        return ((run_id, self._where(run_id in here, sorted(stones[run_id]))) for run_id in run_ids)
+        return (
+            (run_id, self._holder(run_id in here, sorted(stones[run_id]))) for run_id in run_ids
+        )
 
-    def _where(self, here: bool, stones: list[_Stone]) -> Where:
+    def _holder(self, here: bool, stones: list[_Stone]) -> Holder:
         before = [stone for stone in stones if stone.id <= self._moment]
         after = [stone for stone in stones if stone.id > self._moment]
         if after:  # It was in the other place until then.
             here = after[0].reason != "restored"
         if not before:
-            return Where.ELSEWHERE if here else Where.ARCHIVE
+            return Holder.ELSEWHERE if here else Holder.ARCHIVE
         if before[-1].reason != "expired":  # It was erased, or restored.
-            return Where.ELSEWHERE
-        return Where.BOTH if here else Where.ARCHIVE
+            return Holder.ELSEWHERE
+        return Holder.BOTH if here else Holder.ARCHIVE
