@@ -17,6 +17,7 @@ from typing import Any, BinaryIO, TypeVar
 import curio_persistence as blocking
 from curio_persistence.aio.persistence import AsyncPersistence
 from curio_persistence.aio.threads import Threads
+from curio_persistence.capabilities.windows import TimeLike
 from curio_persistence.config import DatabaseConfig
 from curio_persistence.errors import ConfigurationError
 from curio_persistence.persistence import Persistence
@@ -139,8 +140,10 @@ async def erase_runs(
 async def restore_runs(
     persistence: AsyncPersistence,
     destination: Source,
-    run_ids: Collection[str],
+    run_ids: Collection[str] | None = None,
     *,
+    since: TimeLike | None = None,
+    until: TimeLike | None = None,
     source: str | None = None,
     progress: Progress | None = None,
 ) -> blocking.ImportReport:
@@ -152,7 +155,7 @@ async def restore_runs(
     return await _apart(
         persistence,
         lambda tell: blocking.restore_runs(
-            target, destination, run_ids, source=source, progress=tell
+            target, destination, run_ids, since=since, until=until, source=source, progress=tell
         ),
         progress,
     )

@@ -22,6 +22,7 @@ from curio_persistence.errors import (
     SchemaMismatchError,
 )
 from curio_persistence.places import Place
+from curio_persistence.store.filters import Filter
 from curio_persistence.store.table import Kind, Table
 
 _READER, _WRITER = 1, 2
@@ -64,6 +65,14 @@ class ArchivedFile(NamedTuple):
     def may_have(self, run_id: str) -> bool:
         """Return False if no row is of this run."""
         return self.first_run <= run_id <= self.last_run
+
+    def may_pass(self, table: Table[Any], f: Filter) -> bool:
+        """Return False if no row, of this table, passes a filter."""
+        if f.column == "run_id" and f.op in ("=", "in"):
+            return any(map(self.may_have, (f.value,) if f.op == "=" else f.value))
+        if f.column == table.ages_by and f.op in ("<", ">", ">="):
+            return bool(self.first_time < f.value if f.op == "<" else self.last_time >= f.value)
+        return True
 
     @property
     def batches(self) -> frozenset[str]:

@@ -22,6 +22,7 @@ def test_runs_go_and_come_back(program: Program, recorded: str) -> None:
     assert [len(str(each)) > 0 for each in again.values()] == [True] * len(shown)
     assert len(str(again)) == pytest.approx(len(str(shown)), rel=0.02)
     assert program("restore", "old", "run-4711", *of).code == 3
+    assert program("restore", "old", "--since", "2000-01-01", *of).json()["runs"] == 3
 
 
 def test_the_environment_says_where_and_when(program: Program, agents_db: str) -> None:

@@ -392,6 +392,29 @@ def test_erased_runs_leave_nothing_in_the_archive(filled: Persistence, place: Pa
     assert erase_runs(filled, place, ["old"]) == 0
 
 
+@pytest.mark.parametrize("form", ["parquet", "ndjson"])
+def test_the_runs_of_a_window_come_back(filled: Persistence, place: Path, form: str) -> None:
+    before = told(filled)
+    archive_runs(filled, place, older_than="90d", pace=1, format=form)
+    end = NOON - timedelta(days=100)  # When `old` finished, a minute after it was created.
+    assert restore_runs(filled, place, until=end - timedelta(minutes=1)).runs == 0
+    report = restore_runs(filled, place, until=end)
+    assert (report.runs, report.events, report.scores) == (1, 3, 1)
+    assert names(filled) == ["new", "old"]
+    report = restore_runs(filled, place, since="100d", until="1d")
+    assert (report.runs, report.events) == (1, 30)
+    assert told(filled) == before
+    assert restore_runs(filled, place, since="200d").skipped == {"stored before": 2}
+
+
+def test_a_restore_names_runs_or_a_window(filled: Persistence, place: Path) -> None:
+    archive_runs(filled, place, older_than="90d", pace=1)
+    for given in ({}, {"run_ids": ["old"], "since": "1d"}, {"since": "soon"}):
+        with pytest.raises(InvalidValueError, match=r"Give run_ids, or since|since is a datetime"):
+            restore_runs(filled, place, **given)
+    assert names(filled) == ["new"]
+
+
 def test_a_run_of_another_database_can_be_restored(filled: Persistence, place: Path) -> None:
     from curio_persistence import InMemoryPersistence
 

@@ -11,10 +11,11 @@ from typing import Any, NamedTuple
 from curio_persistence.archive.cold import sql
 from curio_persistence.archive.cold.duck import DuckDB
 from curio_persistence.archive.cold.files import LocalFiles
-from curio_persistence.archive.cold.plan import ANY, Values, may_pass
+from curio_persistence.archive.cold.plan import ANY, Values
 from curio_persistence.archive.delta_log import ArchivedFile, DeltaLog
 from curio_persistence.archive.versions import Stored, Versions
 from curio_persistence.capabilities.transfers.kinds import KINDS
+from curio_persistence.concurrency import forking
 from curio_persistence.places import Place
 from curio_persistence.store.filters import Filter, Where
 from curio_persistence.store.query import Query
@@ -34,16 +35,23 @@ class Read(NamedTuple):
     file: ArchivedFile
 
 
-class ArchivedDatabase:
+class ArchivedDatabase(forking.Forkable):
     """Reads the committed files of one database in an archive; threads may share it."""
 
     def __init__(self, place: Place, folder: str) -> None:
+        self._place = place
         self._folder = folder
         self._files = LocalFiles(place)
         self._duckdb = DuckDB()
+        self.start_again()
+        forking.follow(self)
+
+    def start_again(self) -> None:
+        """Forget the logs: a thread of the parent may have been reading them."""
         self._lock = Lock()
         self._logs = {
-            table.name: DeltaLog(place, f"{folder}/{name}", table) for name, table in KINDS.items()
+            table.name: DeltaLog(self._place, f"{self._folder}/{name}", table)
+            for name, table in KINDS.items()
         }
         self._known_runs: tuple[str, ...] = ()
         self.versions = Versions()
@@ -90,7 +98,7 @@ class ArchivedDatabase:
             self._read_versions()
             files = [*self._logs[table.name].files().values()]
         runs = tuple(f for f in where if f.column == "run_id" and f.op in ("=", "in"))
-        files = [file for file in files if all(may_pass(table, file, f) for f in where)]
+        files = [file for file in files if all(file.may_pass(table, f) for f in where)]
         if not runs or table.name == RUNS.name or len(files) <= 1:
             return files
         # Ids that are not in the order of time may be in any file: the runs tell in which batch.

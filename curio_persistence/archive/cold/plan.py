@@ -8,9 +8,7 @@ from typing import Any, NamedTuple
 
 from curio_persistence.archive.cold.sql import Conditions
 from curio_persistence.archive.delta_log import ArchivedFile
-from curio_persistence.store.filters import Filter
 from curio_persistence.store.query import Query
-from curio_persistence.store.table import Table
 
 Values = tuple[Any, ...]
 """The stored values of a row, in the order of the columns that were asked for."""
@@ -79,15 +77,6 @@ ANY = Test()
 def _forever(size: int) -> Iterator[int]:
     while True:
         yield size
-
-
-def may_pass(table: Table[Any], file: ArchivedFile, f: Filter) -> bool:
-    """Return False if no row of a file passes a filter."""
-    if f.column == "run_id" and f.op in ("=", "in"):
-        return any(map(file.may_have, (f.value,) if f.op == "=" else f.value))
-    if f.column == table.ages_by and f.op in ("<", ">", ">="):
-        return bool(file.first_time < f.value if f.op == "<" else file.last_time >= f.value)
-    return True
 
 
 def bounds_of(query: Query) -> tuple[str, str]:

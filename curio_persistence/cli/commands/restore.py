@@ -1,14 +1,19 @@
 """Bring runs back from an archive, with their events, model calls and scores.
 
 Their times and hashes are as they were. DESTINATION is the directory or URL that archive was given.
-As JSON, an object with the numbers of records.
+Name runs, or restore those that were created in a window: --since, --until. As JSON, an object with
+the numbers of records.
 """
 
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 
-from curio_persistence.cli.arguments.options import add_json_option, open_for_work
+from curio_persistence.cli.arguments.options import (
+    add_json_option,
+    add_window_options,
+    open_for_work,
+)
 from curio_persistence.cli.exit_codes import OK
 from curio_persistence.cli.terminal.output import Output, say
 from curio_persistence.cli.terminal.progress import progress_line
@@ -16,16 +21,18 @@ from curio_persistence.cli.terminal.progress import progress_line
 EXAMPLES = """\
   curio-persistence restore old-runs run-42
   curio-persistence restore old-runs run-40 run-41 --json
+  curio-persistence restore old-runs --since 2026-03-01 --until 2026-04-01
   curio-persistence restore old-runs run-42 --db-path agent_sdk.db
 """
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("destination", metavar="DESTINATION", help="a directory or a URL")
-    parser.add_argument("runs", metavar="RUN", nargs="+", help="a run to restore, by its whole id")
+    parser.add_argument("runs", metavar="RUN", nargs="*", help="a run to restore, by its whole id")
     parser.add_argument(
         "--source", metavar="FOLDER", help="the folder of another database in the archive"
     )
+    add_window_options(parser)
     add_json_option(parser)
 
 
@@ -36,7 +43,9 @@ def run(options: Namespace, output: Output) -> int:
         report = restore_runs(
             persistence,
             options.destination,
-            options.runs,
+            options.runs or None,
+            since=options.since,
+            until=options.until,
             source=options.source,
             progress=progress,
         )
