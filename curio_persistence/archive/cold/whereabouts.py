@@ -24,7 +24,7 @@ _AT_ONCE = 5_000
 
 
 class Holder(Enum):
-    """Which side holds the rows of a run that count: are those of the archive among them?"""
+    """The side whose rows of a run count."""
 
     ARCHIVE = "archive"
     """They count."""

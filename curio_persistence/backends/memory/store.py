@@ -38,7 +38,7 @@ from curio_persistence.store.transaction import (
     TransactionalStore,
     left_elsewhere,
 )
-from curio_persistence.tables import EVENTS, RUNS, SCORES, TABLES, USAGE
+from curio_persistence.tables import RUNS, TABLES, USAGE
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -252,9 +252,7 @@ class MemoryStore(TransactionalStore, forking.Forkable):
 
     @_exclusive
     def used_bytes(self) -> int:
-        found = [
-            size for table in (RUNS, EVENTS, USAGE, SCORES) for size in self.sizes(table).values()
-        ]
+        found = (size for table in TABLES for size in self.sizes(table).values())
         return sum(rows * self.row_overhead + octets for rows, octets in found)
 
     def diagnose(self, *, deep: bool = False) -> list[HealthCheck]:

@@ -12,9 +12,8 @@ from curio_persistence.errors import InvalidValueError
 from curio_persistence.store.base import Store
 from curio_persistence.store.filters import Filter, Measure, Where, checked_count
 from curio_persistence.store.table import Table
-from curio_persistence.tables import EVENTS, RUNS, SCORES, USAGE
+from curio_persistence.tables import TABLES
 
-_TABLES: tuple[Table[Any], ...] = (RUNS, EVENTS, USAGE, SCORES)
 _PIECES, _PIECE = 100, 100
 """How many times how many rows are measured."""
 _SIZE = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,6})?) ?([KMGT]?)(i?)B", re.IGNORECASE | re.ASCII)
@@ -49,13 +48,13 @@ class Sizes:
     def used(self) -> int:
         """The bytes in use."""
         stored = self._store.used_bytes()
-        return sum(map(self._estimated, _TABLES)) if stored is None else stored
+        return sum(map(self._estimated, TABLES)) if stored is None else stored
 
     def of_trees(self, trees: Sequence[Sequence[str]]) -> list[int]:
         """Return about how many bytes trees take, each given as the ids of its runs."""
         where = (Filter("run_id", "in", tuple(run_id for tree in trees for run_id in tree)),)
         of_run: defaultdict[str | None, int] = defaultdict(int)
-        for table in _TABLES:
+        for table in TABLES:
             for run_id, (rows, octets) in self._store.sizes(table, where).items():
                 of_run[run_id] += octets + rows * self._store.row_overhead
         return [sum(of_run[run_id] for run_id in tree) for tree in trees]
