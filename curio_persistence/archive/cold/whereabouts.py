@@ -27,11 +27,11 @@ class Holder(Enum):
     """The side whose rows of a run count."""
 
     ARCHIVE = "archive"
-    """They count."""
+    """The rows in the archive count."""
     BOTH = "both"
-    """Those count that the database has not: it deleted part of the run, or got more of it."""
+    """Those in the archive count that the database lacks: it deleted part, or got more, of the run."""
     ELSEWHERE = "elsewhere"
-    """They do not count: the database has them, or the run was deleted there."""
+    """Those in the archive do not count: the database has them, or the run was deleted there."""
 
 
 class _Stone(NamedTuple):
