@@ -29,7 +29,10 @@ class Holder(Enum):
     ARCHIVE = "archive"
     """The rows in the archive count."""
     BOTH = "both"
-    """Those in the archive count that the database lacks: it deleted part, or got more, of the run."""
+    """Those in the archive count that the database lacks.
+
+    It deleted some of the run's rows, or got later ones.
+    """
     ELSEWHERE = "elsewhere"
     """Those in the archive do not count: the database has them, or the run was deleted there."""
 
