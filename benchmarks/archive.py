@@ -33,8 +33,10 @@ from benchmarks.support.timing import Timing  # noqa: E402
 from benchmarks.support.workspace import disk  # noqa: E402
 from curio_persistence import Persistence, SQLitePersistence, open_archive  # noqa: E402
 from curio_persistence.archive.delta_log import ArchivedFile, DeltaLog  # noqa: E402
+from curio_persistence.archive.erasing import sweep  # noqa: E402
 from curio_persistence.archive.files import folder_of, put_file  # noqa: E402
 from curio_persistence.archive.forms import PARQUET  # noqa: E402
+from curio_persistence.archive.merging import tidy  # noqa: E402
 from curio_persistence.capabilities.transfers.kinds import KINDS  # noqa: E402
 from curio_persistence.places import Place  # noqa: E402
 from curio_persistence.results.arrow import arrow_schema  # noqa: E402
@@ -125,8 +127,23 @@ class _Archive:
         for number in range(files):
             self._add(number, files, added)
         place = Place(self.root)
-        for name, some in added.items():
-            DeltaLog(place, f"{self.folder}/{name}", KINDS[name]).commit(some)
+        for name, log in self._logs(place).items():
+            log.commit(added[name])
+        self._tidy(place)
+
+    def _tidy(self, place: Place) -> None:
+        """Merge the files of each day, as `archive_runs` does at its end; delete the small ones."""
+        with SQLitePersistence(self.database) as empty:
+            before = -1
+            while before != (before := len(self._logs(place)["events"].files())):
+                tidy(empty, place, PARQUET)
+        for name, log in self._logs(place).items():
+            sweep(place, f"{self.folder}/{name}", log, PARQUET, replaced=timedelta(0))
+
+    def _logs(self, place: Place) -> dict[str, DeltaLog]:
+        return {
+            name: DeltaLog(place, f"{self.folder}/{name}", table) for name, table in KINDS.items()
+        }
 
     def paths(self, name: str) -> list[Path]:
         return sorted(self.root.glob(f"{self.folder}/{name}/dt=*/*.parquet"))

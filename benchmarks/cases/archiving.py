@@ -113,7 +113,7 @@ CASES: dict[str, Case] = {"sqlite-archive": sqlite_archive}
 def _archived(work: Workspace) -> _Measured:
     with tempfile.TemporaryDirectory(dir=work.directory) as folder, _object_store() as variables:
         path = Path(folder, "runs.db")
-        fill.sqlite_file(path, _old_runs(max(work.sizes.runs * 1_000 // _EVENTS, 2)))
+        fill.sqlite_file(path, _old_runs(max(work.sizes.history_runs * 1_000 // _EVENTS, 2)))
         size = path.stat().st_size
         place = "s3://agents/archive" if variables else str(Path(folder, "archive"))
         done = subprocess.run(
