@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from curio_persistence.backups.verifying import VerifyReport
     from curio_persistence.base import BasePersistence
     from curio_persistence.buffering.persistence import BufferedPersistence
+    from curio_persistence.capabilities.analytics.records import PeriodTotals
     from curio_persistence.capabilities.failures import FailureGroup
     from curio_persistence.capabilities.lifecycle import ExpireReport, RetentionPolicy
     from curio_persistence.capabilities.metrics import MetricPoint
@@ -108,6 +109,7 @@ __all__ = [
     "NullPersistence",
     "Page",
     "Parent",
+    "PeriodTotals",
     "Persistence",
     "PersistenceError",
     "PoolTimeoutError",
@@ -160,6 +162,7 @@ if not TYPE_CHECKING:  # Type checkers see the names above, and no others.
         "backups.verifying": "VerifyReport",
         "base": "BasePersistence",
         "buffering.persistence": "BufferedPersistence",
+        "capabilities.analytics.records": "PeriodTotals",
         "capabilities.failures": "FailureGroup",
         "capabilities.metrics": "MetricPoint",
         "capabilities.search": "SearchHit SearchPage",

@@ -6,7 +6,7 @@ import os
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, tzinfo
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, Self, Unpack
@@ -43,6 +43,9 @@ if TYPE_CHECKING:
     from curio_persistence.backups.verifying import VerifyReport
     from curio_persistence.buffering.persistence import BufferedPersistence
     from curio_persistence.buffering.queue import Overflow
+    from curio_persistence.capabilities.analytics import AnalyticsFilters, Bucket
+    from curio_persistence.capabilities.analytics.records import PeriodTotals
+    from curio_persistence.capabilities.grouping import GroupBy
     from curio_persistence.capabilities.lifecycle import Lifecycle
 
 
@@ -264,6 +267,46 @@ class Persistence(BasePersistence):
         `run_id`, `session_id`, `since` and `until`; `metrics.names()` tells which there are.
         """
         return self.metrics.query(name, aggregation, bucket=bucket, group_by=group_by, **filters)
+
+    def analytics(
+        self,
+        since: TimeLike | None = None,
+        until: TimeLike | None = None,
+        *,
+        bucket: Bucket | None = "day",
+        timezone: str | tzinfo | None = None,
+        group_by: GroupBy = (),
+        fill: bool = False,
+        percentiles: bool = False,
+        **filters: Unpack[AnalyticsFilters],
+    ) -> Records[PeriodTotals]:
+        """Return what happened in each period: runs, events, tool calls, errors, tokens, costs.
+
+        A `bucket` is an `"hour"`, `"day"`, `"week"` (of ISO 8601, from Monday) or `"month"` of
+        `timezone`, by default that of this machine; None adds up the whole window. There is one
+        row for each period, and for each group of `group_by`: `"agent"`, `"session"`, `"user"`,
+        `"tag"`, or several of these. Periods without records are left out, unless `fill=True`
+        adds them, from `since` (or the first record) to `until` (or now). `percentiles=True` adds
+        the median and p95 of the latencies of model calls, which takes longer.
+
+        The filters are `agent_id`, `session_id`, `user_id`, `tags` and `any_tags`; session, user
+        and tags are those of a record's run. Expired records still count, except in percentiles
+        and as sessions, agents and users. See `PeriodTotals` for what each number means.
+        """
+        from curio_persistence.capabilities.analytics import period_totals  # On use.
+
+        return period_totals(
+            self._store,
+            self.clock,
+            since=since,
+            until=until,
+            bucket=bucket,
+            timezone=timezone,
+            group_by=group_by,
+            fill=fill,
+            percentiles=percentiles,
+            filters=filters,
+        )
 
     def search_text(
         self,

@@ -84,6 +84,7 @@ class AsyncPersistence(Awaited[Persistence]):
     iter_agent_run_events = streamed(Persistence.iter_agent_run_events)
     count_events = awaited(Persistence.count_events)
     query_metrics = awaited(Persistence.query_metrics)
+    analytics = awaited(Persistence.analytics)
     search_text = awaited(Persistence.search_text)
     create_payload_index = awaited(Persistence.create_payload_index)
 

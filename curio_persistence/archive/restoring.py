@@ -198,7 +198,7 @@ def _subtract(
     where = (Filter("run_id", "in", run_ids),)
     calls = (*where, Filter("id", ">", last[USAGE.name]))
     totals = ExpiredTotals(persistence._store, archive=archive, sign=-1)
-    totals.add_tools((*where, Filter("id", ">", last[EVENTS.name])))
+    totals.add_events((*where, Filter("id", ">", last[EVENTS.name])))
     totals.add_calls(calls)
     totals.add_calls_of_runs(calls)
     totals.add_runs(where)

@@ -47,7 +47,8 @@ from curio_persistence.store.table import Row, Table
 from curio_persistence.tables import EVENTS, RUNS, SCORES, USAGE
 
 if TYPE_CHECKING:
-    from curio_persistence.capabilities.totals import GroupBy, RunTotals
+    from curio_persistence.capabilities.grouping import GroupBy
+    from curio_persistence.capabilities.totals import RunTotals
 
 _AS_INDEXED = (Order("created_at"), Order("id"))
 _LATEST = (Order("timestamp", descending=True), Order("id", descending=True))
@@ -81,16 +82,16 @@ def _checked_tags(tags: str | Collection[str]) -> tuple[str, ...]:
     return tuple(sorted(json.loads(str(encoded)))) if encoded else ()
 
 
+TAG_CONDITIONS = {
+    "tags": Condition(
+        _checked_tags, lambda tags: tuple(Filter("tags", "has", tag) for tag in tags)
+    ),
+    "any_tags": Condition(_checked_tags, lambda tags: (Filter("tags", "has any", tags),)),
+}
 RUN_FILTERS = FilterKind(
     RUNS,
     RunFilters,
-    conditions={
-        "tags": Condition(
-            _checked_tags, lambda tags: tuple(Filter("tags", "has", tag) for tag in tags)
-        ),
-        "any_tags": Condition(_checked_tags, lambda tags: (Filter("tags", "has any", tags),)),
-        "metadata": containing("metadata", "metadata"),
-    },
+    conditions={**TAG_CONDITIONS, "metadata": containing("metadata", "metadata")},
 )
 
 

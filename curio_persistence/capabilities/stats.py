@@ -131,6 +131,7 @@ class Stats(Capability):
         if filters.get("session_id") is not None:  # Which is not known of expired rows.
             return dict(found)
         where = self._where(filters, EXPIRED_TOTALS)
+        where = (*where, EXPIRED_TOTALS.filter_any("kind", (*found,)))
         group_by = ("kind", "agent_id", "name", "status")
         rows = self._store.aggregate(EXPIRED_TOTALS, _EXPIRED, where, group_by=group_by)
         for kind, agent, name, status, count, steps, tokens, output, cost, priced, *timed in rows:

@@ -54,6 +54,21 @@ class Periods:
             return Bucket(column, PERIODS[self._period])
         return Bucket(column, _HOUR if _is_whole_hours_from_utc(self._zone) else _QUARTER)
 
+    def begins(self, first: str, end: str) -> list[str]:
+        """Return the begins of the periods from that of `first` on, up to `end`, as stored times.
+
+        A period begins where the label of a bucket is not that of the bucket before.
+        """
+        bucket = self.bucket("")
+        number, label = bucket.number_of(first), self.label(first)
+        while number and self.label(bucket.start(number - 1)) == label:
+            number -= 1
+        begins, label = [], None
+        for start in map(bucket.start, range(number, bucket.number_of(end) + 1)):
+            if start < end and label != (label := self.label(start)):
+                begins.append(start)
+        return begins
+
     def label(self, time: str | None) -> str | None:
         """Return the ISO 8601 name of the period of a stored time."""
         if time is None:

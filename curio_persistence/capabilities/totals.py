@@ -7,20 +7,18 @@ tags, is looked up in its run.
 
 from __future__ import annotations
 
-import json
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal
 from functools import partial
-from itertools import chain, product
-from typing import Any, Generic, TypeVar
+from itertools import chain
+from typing import Any, TypeVar
 
 from curio_persistence.capabilities import stats
 from curio_persistence.capabilities.expired import expired_groups
-from curio_persistence.capabilities.time_zones import PERIODS, Periods, zone_of
-from curio_persistence.errors import InvalidValueError
+from curio_persistence.capabilities.grouping import GroupBy, Grouping
 from curio_persistence.models import FAILED_STATUSES, AgentRunStatus
 from curio_persistence.results.computed import computed_table
 from curio_persistence.results.pages import Records
@@ -36,14 +34,11 @@ from curio_persistence.store.filters import (
     Where,
     total,
 )
-from curio_persistence.store.table import Columns, Record, Table
+from curio_persistence.store.table import Record, Table
 from curio_persistence.tables import RUNS, USAGE
 
 M = TypeVar("M", bound=Record)
 S = TypeVar("S")
-
-GroupBy = str | Sequence[str]
-"""One name or several of: agent, model, provider, status, session, user, tag, and one period."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +102,7 @@ class RunTotals:
     duration_p99_s: float | None
 
 
-_SUMS = (
+CALL_SUMS = (
     COUNT,
     Measure("count", "cost_usd"),
     total("cost_usd"),
@@ -119,24 +114,24 @@ _SUMS = (
     Measure("count", "latency_ms"),
     total("latency_ms"),
 )
-_LATENCIES = Measure("values", "latency_ms")
-_SUCCESS = "success"
+CALL_LATENCIES = Measure("values", "latency_ms")
+SUCCESS = "success"
 
 
 def usage_totals(
     store: Store, where: Where, *, group_by: GroupBy, timezone: Any, percentiles: bool
 ) -> Records[UsageTotals]:
     """Return the totals of the model calls that pass the filters."""
-    grouping = _Grouping(group_by, timezone, USAGE_TOTALS)
+    grouping = Grouping(group_by, timezone, USAGE_TOTALS)
     own = [name for name in grouping.fields if name in USAGE.names]
-    runs = _known_of_runs(store, where) if grouping.fields & _KNOWN_OF_RUNS else None
+    runs = known_of_runs(store, USAGE, where) if grouping.fields & KNOWN_OF_RUNS else None
     # Buckets first: rows are stored in the order of time, so that SQLite has less to sort.
     columns = [*grouping.buckets("created_at"), *own, *(() if runs is None else ("run_id",))]
-    measures = (*_SUMS, *((_LATENCIES,) if percentiles else ()))
-    groups = grouping.groups(_Calls)
+    measures = (*CALL_SUMS, *((CALL_LATENCIES,) if percentiles else ()))
+    groups = grouping.groups(Calls)
     keys = (*columns, "status")
     stored = store.aggregate(USAGE, measures, where, group_by=keys)
-    for row in chain(stored, _expired_calls(store, where, keys)):
+    for row in chain(stored, expired_calls(store, where, keys)):
         *values, status = row[: len(columns) + 1]
         known: dict[str, Any] = {"status": status}
         for column, value in zip(columns, values, strict=True):
@@ -152,11 +147,11 @@ def run_totals(
     store: Store, where: Where, *, group_by: GroupBy, timezone: Any, percentiles: bool
 ) -> Records[RunTotals]:
     """Return the totals of the runs that pass the filters, and of their model calls."""
-    grouping = _Grouping(group_by, timezone, RUN_TOTALS)
+    grouping = Grouping(group_by, timezone, RUN_TOTALS)
     of_these = (Filter("run_id", "in", Select(RUNS, "run_id", where)),)
     calls = {
         run_id: numbers
-        for run_id, *numbers in store.aggregate(USAGE, _SUMS, of_these, group_by=("run_id",))
+        for run_id, *numbers in store.aggregate(USAGE, CALL_SUMS, of_these, group_by=("run_id",))
     }
     groups = grouping.groups(partial(_Runs, percentiles))
     for row in store.select_columns(RUNS, _RUN_COLUMNS, where):
@@ -184,10 +179,10 @@ _EXPIRED_CALLS = (
 )
 
 
-def _expired_calls(
+def expired_calls(
     store: Store, where: Where, columns: tuple[GroupKey, ...]
 ) -> Iterator[tuple[Any, ...]]:
-    """Yield expired calls in groups as stored ones are read: the columns, then `_SUMS`."""
+    """Yield expired calls in groups as stored ones are read: the columns, then `CALL_SUMS`."""
     known = tuple(column for column in columns if column != "run_id")
     numbers = ("count", *_EXPIRED_CALLS, "timed", "duration_us")
     for row in expired_groups(store, "call", numbers, where, known):
@@ -207,7 +202,7 @@ def _expired_runs(
         yield (*row[: len(columns)], row[len(columns) :])
 
 
-_KNOWN_OF_RUNS = frozenset({"session_id", "user_id", "tag"})
+KNOWN_OF_RUNS = frozenset({"session_id", "user_id", "tag"})
 _RUN_COLUMNS = (
     "run_id",
     "agent_id",
@@ -221,113 +216,32 @@ _RUN_COLUMNS = (
 )
 
 
-def _known_of_runs(store: Store, calls: Where) -> dict[str, dict[str, Any]]:
-    """Return session, user and tags of the runs of these calls, by their ids."""
-    of_calls = (Filter("run_id", "in", Select(USAGE, "run_id", calls)),) if calls else ()
-    rows = store.select_columns(RUNS, ("run_id", "session_id", "user_id", "tags"), of_calls)
+def known_of_runs(store: Store, table: Table[Any], where: Where) -> dict[str, dict[str, Any]]:
+    """Return session, user and tags of the runs of these records, by their ids."""
+    of_these = (Filter("run_id", "in", Select(table, "run_id", where)),) if where else ()
+    rows = store.select_columns(RUNS, ("run_id", "session_id", "user_id", "tags"), of_these)
     return {
         run_id: {"session_id": session_id, "user_id": user_id, "tags": tags}
         for run_id, session_id, user_id, tags in rows
     }
 
 
-# --- groups ---------------------------------------------------------------------------------------
-
-Key = tuple[str | None, ...]
-_FIELDS = {
-    "agent": "agent_id",
-    "session": "session_id",
-    "user": "user_id",
-    **{name: name for name in ("model", "provider", "status", "tag")},
-    **dict.fromkeys(PERIODS, "period"),
-}
-
-
-class _Grouping(Generic[M]):
-    """The grouping that a caller asked for: the keys of groups, and the records made of them."""
-
-    def __init__(self, group_by: Any, timezone: Any, table: Table[M]) -> None:
-        zone = zone_of(timezone)
-        self._table = table
-        self._names = _checked_names(group_by, table)
-        self._fields = [_FIELDS[name] for name in self._names]
-        self.fields = frozenset(self._fields)
-        self._periods = next((Periods(n, zone) for n in self._names if n in PERIODS), None)
-
-    def buckets(self, column: str) -> tuple[GroupKey, ...]:
-        """Return the bucket of time to group by, if a period was asked for."""
-        return () if self._periods is None else (self._periods.bucket(column),)
-
-    def groups(self, new: Callable[[], S]) -> defaultdict[Key, S]:
-        """Return the groups; without names there is one, even of nothing."""
-        groups: defaultdict[Key, S] = defaultdict(new)
-        if not self._names:
-            groups[()] = new()
-        return groups
-
-    def keys(self, known: Mapping[str, Any]) -> Iterable[Key]:
-        """Return the keys of the groups that a row belongs to: one for each of its tags."""
-        return product(*(self._values(name, known) for name in self._fields))
-
-    def _values(self, field: str, known: Mapping[str, Any]) -> Sequence[str | None]:
-        if field == "tag":
-            tags: list[str | None] = json.loads(known.get("tags") or "[null]")
-            return tags
-        if self._periods is not None and field == "period":
-            return (self._periods.label(known["created_at"]),)
-        return (known.get(field),)
-
-    def records(self, groups: Mapping[Key, _Calls | _Runs]) -> Records[M]:
-        """Return the groups in the order of their keys; values that are unknown come last."""
-        rows = []
-        for key in sorted(groups, key=self._position):
-            values = {**dict(zip(self._fields, key, strict=True)), **groups[key].numbers()}
-            rows.append([values.get(name) for name in self._table.names])
-        columns: Columns = list(zip(*rows, strict=True)) or [()] * len(self._table.names)
-        return Records(self._table, columns)
-
-    def _position(self, key: Key) -> list[Any]:
-        return [
-            (value is None, value and self._in_time(field, value))
-            for field, value in zip(self._fields, key, strict=True)
-        ]
-
-    def _in_time(self, field: str, value: str) -> Any:
-        hours = field == "period" and "hour" in self._names
-        return datetime.fromisoformat(value) if hours else value
-
-
-def _checked_names(group_by: Any, table: Table[Any]) -> list[str]:
-    """Return the names to group by; each is known to the table, and one at most is a period."""
-    given = [group_by] if isinstance(group_by, str) else group_by
-    known = [name for name, field in _FIELDS.items() if field in table.names]
-    names = list(given) if isinstance(given, Iterable) else [given]
-    fields = [_FIELDS.get(name) if isinstance(name, str) else None for name in names]
-    if any(name not in known for name in names) or len(set(fields)) < len(fields):
-        raise InvalidValueError(
-            f"group_by is one of {', '.join(known)}, or several that differ, with one period at "
-            f"most, not {group_by!r}.",
-            field="group_by",
-        )
-    return names
-
-
 # --- sums -----------------------------------------------------------------------------------------
 
 
-class _Calls:
+class Calls:
     """Model calls, added up."""
 
     def __init__(self) -> None:
-        self._sums = [0] * len(_SUMS)
+        self._sums = [0] * len(CALL_SUMS)
         self._errors = 0
         self._latencies: list[int] = []
 
     def add(self, status: str, *numbers: Any) -> None:
         """Add the measures of calls with one status."""
         self._sums = [known + (more or 0) for known, more in zip(self._sums, numbers, strict=False)]
-        self._errors += 0 if status == _SUCCESS else numbers[0]
-        self._latencies += chain.from_iterable(numbers[len(_SUMS) :])
+        self._errors += 0 if status == SUCCESS else numbers[0]
+        self._latencies += chain.from_iterable(numbers[len(CALL_SUMS) :])
 
     def numbers(self) -> dict[str, Any]:
         """Return the sums by the fields of `UsageTotals`, in stored form."""
@@ -348,7 +262,7 @@ class _Runs:
 
     def __init__(self, percentiles: bool) -> None:
         self._percentiles = percentiles
-        self._calls = _Calls()
+        self._calls = Calls()
         self._statuses: Counter[str] = Counter()
         self._timed = self._duration = 0
         self._microseconds: list[int] = []
@@ -363,14 +277,14 @@ class _Runs:
             if self._percentiles:
                 self._microseconds.append(duration)
         if calls is not None:
-            self._calls.add(_SUCCESS, *calls)
+            self._calls.add(SUCCESS, *calls)
 
     def add_expired(self, status: str, runs: int, timed: int, duration: int, *calls: int) -> None:
-        """Add expired runs with one status; `calls` are as the first of `_SUMS`."""
+        """Add expired runs with one status; `calls` are as the first of `CALL_SUMS`."""
         self._statuses[status] += runs
         self._timed += timed
         self._duration += duration
-        self._calls.add(_SUCCESS, *calls, 0, 0)
+        self._calls.add(SUCCESS, *calls, 0, 0)
 
     def numbers(self) -> dict[str, Any]:
         """Return the sums by the fields of `RunTotals`, in stored form."""

@@ -27,7 +27,8 @@ from curio_persistence.store.table import Row
 from curio_persistence.tables import USAGE
 
 if TYPE_CHECKING:
-    from curio_persistence.capabilities.totals import GroupBy, UsageTotals
+    from curio_persistence.capabilities.grouping import GroupBy
+    from curio_persistence.capabilities.totals import UsageTotals
 
 
 class UsageFilters(TypedDict, total=False):

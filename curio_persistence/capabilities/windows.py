@@ -33,7 +33,8 @@ def checked_moment(name: str, moment: Any) -> str:
         with suppress(ValueError):
             moment = datetime.fromisoformat(moment)
     if isinstance(moment, datetime):
-        return encode_time(moment)
+        with suppress(ValueError):  # In UTC it is in no year that can be stored.
+            return encode_time(moment)
     raise InvalidValueError(
         f"{name} is a datetime, ISO 8601 text ('2026-11-20', '2026-11-20T10:30Z') or how long ago "
         f"('90s', '30m', '2h', '7d', '4w'), not {moment!r}.",

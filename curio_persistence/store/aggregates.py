@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from math import fsum, inf
 from typing import TYPE_CHECKING, Any
 
-from curio_persistence.store.filters import Bucket, GroupKey, Measure
+from curio_persistence.store.filters import GroupKey, Measure, Spans, column_of
 
 if TYPE_CHECKING:
     from fractions import Fraction
@@ -24,6 +24,8 @@ def aggregate_rows(
         groups[()] = []  # As in SQL: without GROUP BY there is one group, even of no rows.
     for row in rows:
         groups[tuple(_group_value(row, group) for group in group_by)].append(row)
+    if group_by and isinstance(group_by[0], Spans):  # Rows outside of them are in no group.
+        groups = {key: members for key, members in groups.items() if key[0] is not None}
     return [
         (*key, *(_measured(measure, members) for measure in measures))
         for key, members in groups.items()
@@ -31,10 +33,8 @@ def aggregate_rows(
 
 
 def _group_value(row: Mapping[str, Any], group: GroupKey) -> Any:
-    if isinstance(group, Bucket):
-        time = row.get(group.column)
-        return None if time is None else group.start_of(time)
-    return row.get(group)
+    value = row.get(column_of(group))
+    return value if isinstance(group, str) or value is None else group.start_of(value)
 
 
 def _measured(measure: Measure, rows: Sequence[Mapping[str, Any]]) -> Any:
@@ -44,6 +44,8 @@ def _measured(measure: Measure, rows: Sequence[Mapping[str, Any]]) -> Any:
     match measure.kind:
         case "count":
             return len(values)
+        case "distinct":
+            return len({*values})
         case "values":
             return values
     if not values:

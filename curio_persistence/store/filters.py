@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import operator
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -108,21 +109,42 @@ def _stored_moment(seconds: int) -> str:
     return encode_time(_FIRST_MOMENT + timedelta(seconds=seconds))
 
 
-GroupKey = str | Bucket
-"""A column whose values tell groups apart, or a bucket of times."""
+class Spans(NamedTuple):
+    """Groups of `Store.aggregate`: rows whose time column falls between two neighbouring edges.
+
+    The edges are stored times that ascend. The group's value is the edge at which its span begins.
+    Rows outside of all spans are in no group. Spans are the first key of a call.
+    """
+
+    column: str
+    edges: tuple[str, ...]
+
+    def start_of(self, time: str) -> str | None:
+        """Return the begin of the span that a stored time falls into; None outside of all."""
+        after = bisect_right(self.edges, time)
+        return self.edges[after - 1] if 0 < after < len(self.edges) else None
 
 
-MeasureKind = Literal["count", "sum", "avg", "min", "max", "values"]
+GroupKey = str | Bucket | Spans
+"""A column whose values tell groups apart, a bucket of times, or spans of time."""
+
+
+def column_of(key: GroupKey) -> str:
+    """Return the column that a key of groups is about."""
+    return key if isinstance(key, str) else key.column
+
+
+MeasureKind = Literal["count", "distinct", "sum", "avg", "min", "max", "values"]
 
 
 class Measure(NamedTuple):
     """A number that is computed for each group of rows.
 
-    `count` counts rows, or the values of a column. `sum`, `avg`, `min` and `max` are of a column of
-    numbers, the last two also of one of times; over no values they are None. The sum of integers is
-    exact, whatever its size; the sum of reals is exact before it is rounded once, and infinite
-    beyond the largest float; `avg` is a float. `values` is a list of all values of a column of
-    integers, in any order.
+    `count` counts rows, or the values of a column, and `distinct` its different values. `sum`,
+    `avg`, `min` and `max` are of a column of numbers, the last two also of one of times; over no
+    values they are None. The sum of integers is exact, whatever its size; the sum of reals is exact
+    before it is rounded once, and infinite beyond the largest float; `avg` is a float. `values` is
+    a list of all values of a column of integers, in any order.
     """
 
     kind: MeasureKind

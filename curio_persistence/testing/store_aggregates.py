@@ -11,7 +11,16 @@ import pytest
 
 from curio_persistence.store.base import Store
 from curio_persistence.store.codecs import encode_time
-from curio_persistence.store.filters import COUNT, Bucket, Measure, MeasureKind, total
+from curio_persistence.store.filters import (
+    COUNT,
+    Bucket,
+    Filter,
+    Measure,
+    MeasureKind,
+    Select,
+    Spans,
+    total,
+)
 from curio_persistence.tables import EVENTS, RUNS, USAGE
 from curio_persistence.testing.rows import NOON, event_row, run_row, usage_row
 
@@ -158,6 +167,45 @@ class AggregatePromises:
             USAGE, (COUNT,), (USAGE.filter("created_at", "<", times[1]),), group_by=(group,)
         )
         assert first == encode_time(times[0])
+
+    def test_rows_are_grouped_between_edges(self, store: Store) -> None:
+        for minute, model in (0, "m"), (9, "m"), (9, "n"), (10, "m"), (30, "m"), (59, "m"):
+            at = NOON + timedelta(minutes=minute)
+            store.insert(USAGE, {**usage_row(created_at=at, model=model), "latency_ms": minute})
+        edges = tuple(encode_time(NOON + timedelta(minutes=m)) for m in (1, 10, 11, 20, 59))
+        spans = Spans("created_at", edges)
+        measures = (COUNT, Measure("distinct", "latency_ms"), Measure("sum", "latency_ms"))
+        for where in (), (Filter("model", "in", ("m", "n")),):
+            groups = store.aggregate(USAGE, measures, where, group_by=(spans, "model"))
+            assert sorted(groups) == [
+                (edges[0], "m", 1, 1, 9),
+                (edges[0], "n", 1, 1, 9),
+                (edges[1], "m", 1, 1, 10),
+                (edges[3], "m", 1, 1, 30),
+            ]
+            groups = store.aggregate(USAGE, measures, where, group_by=(spans,))
+            assert sorted(groups) == [
+                (edges[0], 2, 1, 18),
+                (edges[1], 1, 1, 10),
+                (edges[3], 1, 1, 30),
+            ]
+        assert store.aggregate(USAGE, measures, group_by=(Spans("created_at", edges[:1]),)) == []
+
+    def test_groups_between_edges_may_depend_on_another_table(self, store: Store) -> None:
+        store.insert(RUNS, {**run_row("run"), "user_id": "ann"})
+        for run_id in "run", "run", "other":
+            store.insert(USAGE, usage_row(created_at=NOON, run_id=run_id))
+        of_ann = Filter("run_id", "in", Select(RUNS, "run_id", RUNS.where(user_id="ann")))
+        edges = encode_time(NOON), encode_time(NOON + timedelta(hours=1))
+        groups = store.aggregate(USAGE, (COUNT,), (of_ann,), group_by=(Spans("created_at", edges),))
+        assert groups == [(edges[0], 2)]
+
+    def test_different_values_are_counted(self, store: Store) -> None:
+        distinct = Measure("distinct", "user_id")
+        assert store.aggregate(RUNS, (distinct,)) == [(0,)]
+        for number, user in enumerate(("a", "b", None, "a", "")):
+            store.insert(RUNS, {**run_row(f"run-{number}"), "user_id": user})
+        assert store.aggregate(RUNS, (COUNT, distinct)) == [(5, 3)]
 
     def test_rows_without_a_time_are_in_no_span(self, store: Store) -> None:
         store.insert(RUNS, run_row("run"))

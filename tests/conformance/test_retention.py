@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Event
@@ -142,6 +143,19 @@ def test_statistics_and_totals_outlive_the_rows(persistence: Persistence) -> Non
             [*map(repr, persistence.usage.totals(group_by=("model", "provider", "week")))],
             [*map(repr, persistence.usage.totals(since="60d"))],
             [*map(repr, persistence.usage.totals(until="60d", agent_id="agent-0"))],
+            *(
+                [
+                    replace(row, sessions=0, agents=0, users=0)
+                    for row in persistence.analytics(bucket=bucket, timezone="UTC", **how)
+                ]
+                for bucket in (None, "day", "week", "month")
+                for how in (
+                    {},
+                    {"group_by": "agent"},
+                    {"agent_id": "agent-1"},
+                    {"since": (NOON - 91 * DAY).replace(hour=0)},
+                )
+            ),
         ]
 
     before = told()

@@ -29,6 +29,7 @@ from curio_persistence import (
     import_records,
     restore_backup,
 )
+from curio_persistence.capabilities.analytics import AnalyticsFilters
 from curio_persistence.capabilities.events import EventFilters
 from curio_persistence.capabilities.metrics import MetricFilters
 from curio_persistence.capabilities.runs import RunFilters
@@ -70,6 +71,7 @@ NAMES = [
     "NullPersistence",
     "Page",
     "Parent",
+    "PeriodTotals",
     "Persistence",
     "PersistenceError",
     "PoolTimeoutError",
@@ -217,6 +219,10 @@ OTHERS = {
     Persistence.query_metrics: "(self, name: str, aggregation: str = 'avg', *, bucket: str | None "
     "= None, group_by: str | None = None, **filters: Unpack[MetricFilters]) -> "
     "Records[MetricPoint]",
+    Persistence.analytics: "(self, since: TimeLike | None = None, until: TimeLike | None = None, "
+    "*, bucket: Bucket | None = 'day', timezone: str | tzinfo | None = None, group_by: GroupBy = "
+    "(), fill: bool = False, percentiles: bool = False, **filters: Unpack[AnalyticsFilters]) -> "
+    "Records[PeriodTotals]",
     Records.to_dicts: "(self) -> list[dict[str, Any]]",
     Records.to_pandas: "(self, *, expand: str | Iterable[str] = ()) -> Any",
     Records.to_arrow: "(self) -> Any",
@@ -367,6 +373,7 @@ FILTERED = {
     Persistence.count_events: EventFilters,
     Persistence.query_llm_usage: UsageFilters,
     Persistence.iter_llm_usage: UsageFilters,
+    Persistence.analytics: AnalyticsFilters,
     Persistence.query_metrics: MetricFilters,
     Persistence.search_text: SearchFilters,
 }

@@ -8,7 +8,7 @@ from itertools import chain
 from typing import Any
 
 from curio_persistence.store.aggregates import as_number, average
-from curio_persistence.store.filters import Bucket, GroupKey, Measure
+from curio_persistence.store.filters import GroupKey, Measure, column_of
 
 Group = tuple[Any, ...]
 _PARTS: dict[str, tuple[str, ...]] = {"avg": ("sum", "count")}
@@ -26,8 +26,9 @@ def parts_of(measures: tuple[Measure, ...]) -> tuple[Measure, ...]:
 
 def columns_of(measures: tuple[Measure, ...], group_by: tuple[GroupKey, ...]) -> tuple[str, ...]:
     """Return the columns of which groups and measures are made; at least one."""
-    groups = (group.column if isinstance(group, Bucket) else group for group in group_by)
-    names = dict.fromkeys([*groups, *(m.column for m in measures if m.column is not None)])
+    names = dict.fromkeys(
+        [*map(column_of, group_by), *(m.column for m in measures if m.column is not None)]
+    )
     return tuple(names) or ("id",)
 
 

@@ -13,7 +13,15 @@ from curio_persistence.archive.cold.whereabouts import Holder, Whereabouts
 from curio_persistence.archive.delta_log import ArchivedFile
 from curio_persistence.store.aggregates import aggregate_rows
 from curio_persistence.store.base import Store
-from curio_persistence.store.filters import Filter, GroupKey, Measure, Select, Where, matches
+from curio_persistence.store.filters import (
+    Filter,
+    GroupKey,
+    Measure,
+    Select,
+    Spans,
+    Where,
+    matches,
+)
 from curio_persistence.store.query import Query
 from curio_persistence.store.table import Row, Table
 from curio_persistence.tables import RUNS
@@ -111,7 +119,8 @@ class ColdRows:
         """Return values of groups and measures; of a group there may be several rows."""
         where = self._resolved(where)
         columns = columns_of(measures, group_by)
-        if not {*columns} <= {*table.names} or not sql.are_decided(table, where):
+        spans = any(isinstance(key, Spans) for key in group_by)
+        if spans or not {*columns} <= {*table.names} or not sql.are_decided(table, where):
             return self._added_up(table, measures, where, group_by)
         others: set[str] = {*self._archived.versions.run_ids}
         found = [*self._groups(table, measures, where, group_by, others)]

@@ -143,6 +143,7 @@ def group_text(table: Table[Any], group: GroupKey) -> str:
         # Added first: // cuts off, so of a time before 1970 it would return the next number.
         begin, size = (_EPOCH + group.shift) * _SECOND, group.seconds * _SECOND
         return f"(epoch_us({group.column}) + {begin}) // {size}"
+    assert isinstance(group, str), "rows are put into spans one by one"
     return stored_form(table, group)
 
 

@@ -20,7 +20,7 @@ from curio_persistence.errors import AccessDeniedError, UnsupportedError
 from curio_persistence.places import Place
 from curio_persistence.store.aggregates import aggregate_rows
 from curio_persistence.store.base import HealthCheck, Store
-from curio_persistence.store.filters import Bucket, Filter, GroupKey, Measure, Where
+from curio_persistence.store.filters import Filter, GroupKey, Measure, Where
 from curio_persistence.store.query import Query, ReadRows
 from curio_persistence.store.search_index import CandidateSource, SearchIndex
 from curio_persistence.store.table import Columns, Row, Table
@@ -176,7 +176,7 @@ class TieredStore(Store):
         if table.name not in FOLDERS:
             where = self._of_others(table, where)
             return self._hot.aggregate(table, measures, where, group_by=group_by)
-        if _rounds(table, measures):
+        if _needs_rows(table, measures):
             names = columns_of(measures, group_by)
             rows = (dict(zip(names, row, strict=True)) for row in self._rows(table, names, where))
             return aggregate_rows(rows, measures, group_by)
@@ -300,12 +300,18 @@ def _each_once(rows: Iterable[Values], at: int) -> Iterator[Values]:
 
 
 def _value(row: Row, column: GroupKey) -> Any:
-    if not isinstance(column, Bucket):
+    if isinstance(column, str):
         return row[column]
     time = row[column.column]
     return None if time is None else column.start_of(str(time))
 
 
-def _rounds(table: Table[Any], measures: tuple[Measure, ...]) -> bool:
-    """Return whether a number is a sum of floats, which two sides may not round by themselves."""
-    return any(m.column is not None and table.kind_of(m.column) == "real" for m in measures)
+def _needs_rows(table: Table[Any], measures: tuple[Measure, ...]) -> bool:
+    """Return whether two sides may not compute by themselves.
+
+    Both round the sum of floats, and both may have one of the different values.
+    """
+    return any(
+        m.kind == "distinct" or (m.column is not None and table.kind_of(m.column) == "real")
+        for m in measures
+    )

@@ -25,12 +25,21 @@ from curio_persistence.backends.postgres.search import PostgresSearchIndex
 from curio_persistence.backends.postgres.statements import ONE_STATE
 from curio_persistence.backends.sql import health as common_health
 from curio_persistence.backends.sql import migrations
-from curio_persistence.backends.sql.statements import Params, columns_of, shape_of
+from curio_persistence.backends.sql.statements import Params, Rows, columns_of, shape, shape_of
 from curio_persistence.clock import utc_now
 from curio_persistence.errors import PersistenceError
 from curio_persistence.store.base import HealthCheck
 from curio_persistence.store.codecs import PICODOLLARS, encode_money, encode_time
-from curio_persistence.store.filters import Bucket, Filter, Order, Select, Where
+from curio_persistence.store.filters import (
+    Bucket,
+    Filter,
+    GroupKey,
+    Measure,
+    Order,
+    Select,
+    Spans,
+    Where,
+)
 from curio_persistence.store.query import Query, ReadRows
 from curio_persistence.store.table import Columns, Row, Table
 from curio_persistence.tables import ALL_TABLES, EVENTS, RUNS, USAGE
@@ -189,6 +198,35 @@ class PostgresStore(PostgresCopy, PostgresQueries, PostgresBackup):
 
     def _bucket_start(self, bucket: Bucket, value: float) -> str:
         return bucket.start((int(value) + _SECONDS_TO_1970 + bucket.shift) // bucket.seconds)
+
+    def _read_spans(
+        self,
+        table: Table[Any],
+        measures: tuple[Measure, ...],
+        where: Where,
+        spans: Spans,
+        group_by: tuple[GroupKey, ...],
+    ) -> Rows:
+        column, edges = spans
+        sql = self._text(self._spans_text, table, measures, shape(where), column, group_by)
+        rows = self._read(sql, ([*edges[:-1]], [*edges[1:]], *self._values(where)))
+        return [(edges[number - 1], *row) for number, *row in rows]
+
+    def _spans_text(
+        self,
+        table: Table[Any],
+        measures: tuple[Measure, ...],
+        where: Where,
+        column: str,
+        group_by: tuple[GroupKey, ...],
+    ) -> str:
+        window = f"{column} >= span_begin AND {column} < span_end"
+        groups = self._aggregate_text(table, measures, where, group_by, window)
+        spans = "unnest(%s::timestamptz[], %s::timestamptz[]) WITH ORDINALITY"
+        return (
+            f"SELECT span, groups.* FROM {spans} AS spans (span_begin, span_end, span) "
+            f"CROSS JOIN LATERAL ({groups}) AS groups"
+        )
 
     def _listing(self, column: str) -> str:
         return f"array_agg({column}) FILTER (WHERE {column} IS NOT NULL)"

@@ -232,10 +232,15 @@ class SQLStatements(TransactionalStore):
         measures: tuple[Measure, ...],
         where: Where,
         group_by: tuple[GroupKey, ...],
+        window: str = "",
     ) -> str:
+        """Return the statement; `window` is one more condition."""
         asked = (self._measuring(table, measure).texts for measure in measures)
         texts = chain(map(self._grouped_by, group_by), *asked)
-        text = f"SELECT {', '.join(texts)} FROM {self._table(table)}{self._where_text(where)}"
+        conditions = self._where_text(where)
+        if window:
+            conditions += f" {'AND' if conditions else 'WHERE'} {window}"
+        text = f"SELECT {', '.join(texts)} FROM {self._table(table)}{conditions}"
         numbers = ", ".join(str(1 + n) for n in self._telling_apart(where, group_by))
         return f"{text} GROUP BY {numbers}" if group_by else text
 
@@ -244,12 +249,17 @@ class SQLStatements(TransactionalStore):
         return range(len(group_by))
 
     def _grouped_by(self, group: GroupKey) -> str:
-        return self._bucket(group) if isinstance(group, Bucket) else self._reading(group)
+        if isinstance(group, Bucket):
+            return self._bucket(group)
+        assert isinstance(group, str), "spans are looked up one by one"
+        return self._reading(group)
 
     def _measuring(self, table: Table[Any], measure: Measure) -> Expressions:
         column = measure.column or "*"
         if measure.kind == "count":
             return Expressions((f"count({column})",))
+        if measure.kind == "distinct":
+            return Expressions((f"count(DISTINCT {column})",))
         if measure.kind == "values":
             return Expressions((self._listing(column),), self._listed)
         if measure.kind in ("min", "max"):

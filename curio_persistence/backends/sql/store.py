@@ -31,7 +31,17 @@ from curio_persistence.errors import (
 from curio_persistence.store.aggregates import aggregate_rows
 from curio_persistence.store.base import HealthCheck
 from curio_persistence.store.codecs import encode_time
-from curio_persistence.store.filters import Bucket, Filter, GroupKey, Measure, Where
+from curio_persistence.store.filters import (
+    COUNT,
+    Bucket,
+    Filter,
+    GroupKey,
+    Measure,
+    Select,
+    Spans,
+    Where,
+    column_of,
+)
 from curio_persistence.store.query import Query
 from curio_persistence.store.table import Columns, Row, Table
 from curio_persistence.store.transaction import ThreadTransaction, Transaction
@@ -315,14 +325,58 @@ class SQLStore(SQLStatements):
         *,
         group_by: tuple[GroupKey, ...] = (),
     ) -> Rows:
-        asked = [self._measuring(table, measure) for measure in measures]
-        sql = self._text(self._aggregate_text, table, measures, shape(where), group_by)
         try:
+            if group_by and isinstance(group_by[0], Spans):
+                return self._aggregate_spans(table, measures, where, group_by[0], group_by[1:])
+            sql = self._text(self._aggregate_text, table, measures, shape(where), group_by)
             rows = self._read(sql, self._values(where))
-            combined = _combined(rows, len(group_by), asked)
+            combined = _combined(rows, len(group_by), self._asked(table, measures))
         except (InvalidValueError, OutOfRange):  # The database cannot add these numbers.
             return self._aggregate_in_python(table, measures, where, group_by)
         return self._with_starts(group_by, combined)
+
+    def _asked(self, table: Table[Any], measures: tuple[Measure, ...]) -> list[Expressions]:
+        return [self._measuring(table, measure) for measure in measures]
+
+    def _aggregate_spans(
+        self,
+        table: Table[Any],
+        measures: tuple[Measure, ...],
+        where: Where,
+        spans: Spans,
+        group_by: tuple[GroupKey, ...],
+    ) -> Rows:
+        """Return the groups of each span, whose rows an index finds: they need not be sorted."""
+        if any(isinstance(f.value, Select) for f in where):  # It would run once for each span.
+            return self._aggregate_in_python(table, measures, where, (spans, *group_by))
+        measures = (COUNT, *measures)
+        rows = self._read_spans(table, measures, where, spans, group_by)
+        key = 1 + len(group_by)
+        rows = _combined([row for row in rows if row[key]], key, self._asked(table, measures))
+        return self._with_starts(
+            (spans, *group_by), [(*row[:key], *row[key + 1 :]) for row in rows]
+        )
+
+    def _read_spans(
+        self,
+        table: Table[Any],
+        measures: tuple[Measure, ...],
+        where: Where,
+        spans: Spans,
+        group_by: tuple[GroupKey, ...],
+    ) -> Rows:
+        """Return the begin of each span, and its groups and the values of its measures."""
+        windows = [
+            (begin, (Filter(spans.column, ">=", begin), Filter(spans.column, "<", end), *where))
+            for begin, end in pairwise(spans.edges)
+        ]
+        conditions = shape(windows[0][1]) if windows else ()
+        sql = self._text(self._aggregate_text, table, measures, conditions, group_by)
+        return [
+            (begin, *row)
+            for begin, window in windows
+            for row in self._read(sql, self._values(window))
+        ]
 
     def _with_starts(self, groups: tuple[GroupKey, ...], rows: Rows) -> Rows:
         """Return the rows with the begin of each bucket instead of its value."""
@@ -342,7 +396,7 @@ class SQLStore(SQLStatements):
         where: Where,
         group_by: tuple[GroupKey, ...],
     ) -> Rows:
-        groups = dict.fromkeys(g.column if isinstance(g, Bucket) else g for g in group_by)
+        groups = dict.fromkeys(map(column_of, group_by))
         measured = dict.fromkeys(m.column for m in measures if m.column is not None)
         columns = tuple({**groups, **measured}) or ("id",)
         rows = self.select_columns(table, columns, where)

@@ -60,7 +60,15 @@ class ExpiredTotals:
         self._sign = sign
         self._groups: defaultdict[Key, dict[str, int]] = defaultdict(dict)
 
-    def add_tools(self, where: Where) -> None:
+    def add_events(self, where: Where) -> None:
+        """Add the number of these events, and the tool calls among them."""
+        for day, agent_id, count in self._store.aggregate(
+            EVENTS, (COUNT,), where, group_by=(Bucket("timestamp", _DAY), "agent_id")
+        ):
+            self._add(("event", day, agent_id, "", "", ""), (("count", count),))
+        self._add_tools(where)
+
+    def _add_tools(self, where: Where) -> None:
         """Add the tool calls among these events."""
         where = (*where, Filter("tool_name", "is not null"))
         for day, agent_id, name, failed, *sums in self._store.aggregate(

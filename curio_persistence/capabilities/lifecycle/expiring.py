@@ -243,7 +243,7 @@ class Expiry:
         where = (Filter("id", "in", tuple(ids)),)
         totals = self._totals()
         if table is EVENTS:
-            totals.add_tools(where)
+            totals.add_events(where)
         else:
             totals.add_calls(where)
             totals.add_calls_of_runs(where)

@@ -241,7 +241,7 @@ CREATE INDEX agent_tombstones_by_run ON agent_tombstones (run_id);
 
 CREATE TABLE agent_expired_totals (
     id                 INTEGER PRIMARY KEY AUTOINCREMENT,
-    kind               TEXT NOT NULL,  -- run, call or tool
+    kind               TEXT NOT NULL,  -- run, call, event or tool
     day                TEXT NOT NULL CHECK (day GLOB '????-??-??T00:00:00.000000+00:00'),
     agent_id           TEXT NOT NULL,
     name               TEXT NOT NULL,  -- the model of calls, the name of a tool
