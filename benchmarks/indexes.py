@@ -146,6 +146,7 @@ SUBJECTS = {
                 "agent_run_events_by_time",
                 "agent_run_events_tools",
                 "agent_run_events_by_event_id",
+                "agent_run_events_chain",
                 "agent_run_events_by_session",
                 "agent_run_events_severe",
                 "agent_run_events_severe_by_agent",

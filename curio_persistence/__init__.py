@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from curio_persistence.capabilities.search import SearchHit, SearchPage
     from curio_persistence.capabilities.totals import RunTotals, UsageTotals
     from curio_persistence.capabilities.transfers.hashes import RunHash
+    from curio_persistence.capabilities.verifying_chains import TrailReport
     from curio_persistence.config import DatabaseConfig
     from curio_persistence.config.lifecycle import LifecycleConfig
     from curio_persistence.config.settings import Setting
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
         AgentRun,
         AgentRunEvent,
         AgentRunStatus,
+        AuditEntry,
         EventType,
         Level,
         Score,
@@ -81,6 +83,7 @@ __all__ = [
     "AgentRun",
     "AgentRunEvent",
     "AgentRunStatus",
+    "AuditEntry",
     "BackupReport",
     "BasePersistence",
     "BufferedPersistence",
@@ -131,6 +134,7 @@ __all__ = [
     "StorageFullError",
     "Stream",
     "ToolCall",
+    "TrailReport",
     "UnavailableError",
     "UnsupportedError",
     "UsageTotals",
@@ -168,6 +172,7 @@ if not TYPE_CHECKING:  # Type checkers see the names above, and no others.
         "capabilities.search": "SearchHit SearchPage",
         "capabilities.lifecycle": "ExpireReport RetentionPolicy",
         "capabilities.totals": "RunTotals UsageTotals",
+        "capabilities.verifying_chains": "TrailReport",
         "config": "DatabaseConfig",
         "config.lifecycle": "LifecycleConfig",
         "errors": (
@@ -183,7 +188,9 @@ if not TYPE_CHECKING:  # Type checkers see the names above, and no others.
         "importers.curio": "CurioImportReport import_curio",
         "importers.exports": "import_records",
         "importers.common.report": "ImportReport Problem",
-        "models": "AgentLLMUsage AgentRun AgentRunEvent AgentRunStatus EventType Level Score",
+        "models": (
+            "AgentLLMUsage AgentRun AgentRunEvent AgentRunStatus AuditEntry EventType Level Score"
+        ),
         "persistence": (
             "InMemoryPersistence NullPersistence Persistence PostgresPersistence "
             "SQLitePersistence connect"

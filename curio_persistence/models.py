@@ -191,6 +191,7 @@ class AgentRunEvent(Record):
     what is sent again under it is not stored again. None (the default) is for what is sent once.
     `level` is one of `Level`, or another word; `span_id`, `parent_span_id` and `trace_id` are
     OpenTelemetry's; `contract_id` and `contract_version` name what the payload promises to be.
+    The last four fields are set where the event is a link of its run's hash chain.
     """
 
     agent_id: str
@@ -212,6 +213,10 @@ class AgentRunEvent(Record):
     contract_version: str | None = None
     artifact_uri: str | None = None
     metadata: Any = None
+    chain_position: int | None = None
+    content_hash: str | None = None
+    prev_hash: str | None = None
+    hash: str | None = None
 
     @property
     def payload(self) -> Any:
@@ -338,6 +343,36 @@ class Score(Record):
     id: int | None = None
     created_at: datetime | None = None
     updated_at: datetime | None = None
+
+
+@dataclass(slots=True)
+class AuditEntry(Record):
+    """A line of the audit log: who did what to which resource, and when.
+
+    `resource` is the name or id of what was acted on, `resource_type` what that is. `metadata`
+    takes any value that JSON can express; what is read back is its text. The last four fields
+    link the line to the one before.
+    """
+
+    action: str
+    resource: str = ""
+    resource_type: str = ""
+    actor_type: str = "user"
+    actor_id: str = ""
+    agent_id: str | None = None
+    run_id: str | None = None
+    metadata: Any = None
+    timestamp: datetime | None = None
+    created_at: datetime | None = None
+    id: int | None = None
+    chain_position: int | None = None
+    content_hash: str | None = None
+    prev_hash: str | None = None
+    hash: str | None = None
+
+    def get_metadata_dict(self) -> dict[str, Any]:
+        """`metadata` parsed; `{}` when there is none."""
+        return _parse_object(self.metadata, "AuditEntry.metadata")
 
 
 def cost_in_metrics(usage_metrics: Any) -> Decimal | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from datetime import datetime, timedelta, tzinfo
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self, Unpack
 from curio_persistence.base import BasePersistence
 from curio_persistence.capabilities.appends import OnConflict
 from curio_persistence.capabilities.arguments import check_progress
+from curio_persistence.capabilities.audit import Audit
 from curio_persistence.capabilities.events import EventFilters, Events
 from curio_persistence.capabilities.metrics import MetricFilters, MetricPoint, Metrics
 from curio_persistence.capabilities.runs import RunFilters
@@ -26,7 +27,7 @@ from curio_persistence.capabilities.usage import Usage, UsageFilters
 from curio_persistence.capabilities.windows import TimeLike
 from curio_persistence.clock import Clock
 from curio_persistence.config import DatabaseConfig
-from curio_persistence.errors import UnsupportedError
+from curio_persistence.errors import ConfigurationError, UnsupportedError
 from curio_persistence.models import AgentLLMUsage, AgentRun, AgentRunEvent
 from curio_persistence.progress import Progress
 from curio_persistence.recording.switch import is_disabled
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from curio_persistence.capabilities.lifecycle import Lifecycle
 
 
+_LEAST_KEY = 16
 _LOOKED_AT = 1_000
 """The running runs that a check-up examines at most: each costs three queries."""
 
@@ -56,8 +58,10 @@ _LOOKED_AT = 1_000
 class Persistence(BasePersistence):
     """Everything above a store: the ten published methods, and the capabilities behind them.
 
-    `runs`, `events`, `usage`, `scores`, `stats` and `metrics` hold what has no flat name here;
-    `redaction` tells what is kept of words. Give `clock` to be the master of time, in tests.
+    `runs`, `events`, `usage`, `scores`, `stats`, `metrics` and `audit` hold what has no flat name
+    here; `redaction` tells what is kept of words. Give `clock` to be the master of time, in tests.
+    With `chain`, the events of each run form a hash chain; `audit_key` signs its head, and that of
+    the audit log.
     """
 
     def __init__(
@@ -68,14 +72,20 @@ class Persistence(BasePersistence):
         clock: Clock | None = None,
         redaction: Redaction | None = None,
         search: bool | None = None,
+        chain: bool = False,
+        audit_key: str | None = None,
     ) -> None:
         self.clock = clock = clock or Clock()
         self.redaction = redaction = redaction or Redaction()
+        self._chain = chain
+        if audit_key is not None:
+            store.audit_key = _checked_key(audit_key)
         self._store = store
         self.runs = RunViews(store, clock, redaction)
-        self.events = Events(store, clock, redaction)
+        self.events = Events(store, clock, redaction, chain=chain)
         self.usage = Usage(store, clock, redaction)
         self.scores = Scores(store, clock, redaction)
+        self.audit = Audit(store, clock, redaction)
         self.stats = Stats(store, clock)
         self.metrics = Metrics(store, clock)
         self.search = Search(store, clock, active=search is not False)
@@ -408,6 +418,21 @@ class Persistence(BasePersistence):
         """
         return ask(self._store, query, params, limit)
 
+    def log_audit_event(self, event: Mapping[str, Any]) -> None:
+        """Add a line to the audit log, given as a dictionary.
+
+        Its keys are `action`, and where they are known `resource`, `resource_type`, `actor_type`,
+        `actor_id`, `agent_id`, `run_id`, `metadata` and `timestamp`. `prev_hash`, `hash` and
+        `created_at` are assigned here. See `audit.log`.
+        """
+        self.audit.log_event(event)
+
+    def get_audit_events(
+        self, run_id: str | None = None, agent_id: str | None = None, limit: int | None = 100
+    ) -> list[dict[str, Any]]:
+        """Return the newest lines of the audit log as dictionaries, their metadata parsed."""
+        return self.audit.events(_unless_empty(run_id), _unless_empty(agent_id), limit)
+
     def transaction(self) -> AbstractContextManager[None]:
         """Group this thread's writes: all are committed at the end, none if the block raises.
 
@@ -557,6 +582,15 @@ def _unless_empty(value: str | None) -> str | None:
     return None if value == "" else value
 
 
+def _checked_key(key: Any) -> bytes:
+    """Return a key as bytes; its value is in no message."""
+    if not isinstance(key, str) or len(key) < _LEAST_KEY:
+        raise ConfigurationError(
+            f"audit_key is a text of at least {_LEAST_KEY} characters (CURIO_AUDIT_KEY)."
+        )
+    return key.encode()
+
+
 def _make_folder(db_path: str | os.PathLike[str]) -> None:
     """Make the folder of a file, where it is missing; if that fails, opening the file says why."""
     with suppress(OSError, ValueError, TypeError, RuntimeError):
@@ -570,7 +604,8 @@ class SQLitePersistence(Persistence):
     `durability="normal"` survives a crash of the process, `"full"` a power cut too (a fifth of the
     speed of single writes). `read_only=True` never makes a file or a table. `lock_timeout` is how
     many seconds a write waits for another writer. `:memory:` is a database that ends with the
-    process. `redactor` and `capture_content` say which words are kept: see `Redaction`.
+    process. `redactor` and `capture_content` say which words are kept: see `Redaction`. With
+    `chain` the events of each run form a hash chain, and `audit_key` signs it: see `audit.verify`.
     """
 
     def __init__(
@@ -584,6 +619,8 @@ class SQLitePersistence(Persistence):
         redactor: Redactor | str | Collection[str] | None = None,
         capture_content: CaptureContent = "full",
         search: bool | None = None,
+        chain: bool = False,
+        audit_key: str | None = None,
         clock: Clock | None = None,
     ) -> None:
         from curio_persistence.backends.sqlite.store import SQLiteStore
@@ -595,7 +632,13 @@ class SQLitePersistence(Persistence):
         if initialize and not read_only:
             _make_folder(db_path)
         super().__init__(
-            store, initialize=initialize, clock=clock, redaction=redaction, search=search
+            store,
+            initialize=initialize,
+            clock=clock,
+            redaction=redaction,
+            search=search,
+            chain=chain,
+            audit_key=hidden(audit_key),
         )
 
 
@@ -609,7 +652,8 @@ class PostgresPersistence(Persistence):
     None. With `wait=False` nothing connects yet: the first call that reaches the server makes the
     tables, so that a program starts while its server is away. `pgbouncer=True` spares pgbouncer the
     start-up option by which a server learns of `statement_timeout`. `redactor` and
-    `capture_content` say which words are kept: see `Redaction`.
+    `capture_content` say which words are kept: see `Redaction`. With `chain` the events of each run
+    form a hash chain, and `audit_key` signs it: see `audit.verify`.
     """
 
     def __init__(
@@ -633,6 +677,8 @@ class PostgresPersistence(Persistence):
         redactor: Redactor | str | Collection[str] | None = None,
         capture_content: CaptureContent = "full",
         search: bool | None = None,
+        chain: bool = False,
+        audit_key: str | None = None,
         clock: Clock | None = None,
     ) -> None:
         from curio_persistence.backends.postgres.dsn import libpq_settings
@@ -653,7 +699,13 @@ class PostgresPersistence(Persistence):
             read_only=read_only,
         )
         super().__init__(
-            store, initialize=initialize and wait, clock=clock, redaction=redaction, search=search
+            store,
+            initialize=initialize and wait,
+            clock=clock,
+            redaction=redaction,
+            search=search,
+            chain=chain,
+            audit_key=hidden(audit_key),
         )
         if initialize and not wait:
             store.prepare_later(partial(self._prepare, search))
@@ -672,13 +724,22 @@ class InMemoryPersistence(Persistence):
         redactor: Redactor | str | Collection[str] | None = None,
         capture_content: CaptureContent = "full",
         search: bool | None = None,
+        chain: bool = False,
+        audit_key: str | None = None,
         clock: Clock | None = None,
     ) -> None:
         from curio_persistence.backends.memory.store import MemoryStore
 
         redaction = Redaction(redactor, capture_content)
         self._memory = MemoryStore(read_only=read_only)
-        super().__init__(self._memory, clock=clock, redaction=redaction, search=search)
+        super().__init__(
+            self._memory,
+            clock=clock,
+            redaction=redaction,
+            search=search,
+            chain=chain,
+            audit_key=hidden(audit_key),
+        )
 
     def clear_all(self) -> None:
         """Forget everything; ids start again from 1."""
@@ -721,14 +782,17 @@ def connect(
     capture_content: CaptureContent | None = None,
     search: bool | None = None,
     archive: str | os.PathLike[str] | None = None,
+    chain: bool | None = None,
+    audit_key: str | None = None,
 ) -> Persistence:
     """Open `sqlite:///path`, `sqlite://` (memory), `postgresql://…?schema=…` or `memory://`.
 
     Without a URL the environment decides, as `DatabaseConfig.from_env()` tells. With one, its
-    `CURIO_REDACT` and `CURIO_CAPTURE_CONTENT` count all the same, unless `redactor` and
-    `capture_content` are given. With `wait=False` a server need not be reachable yet: the first
-    call that reaches it makes the tables. With `archive`, a directory or URL, runs that moved there
-    are found as well; nothing can be written, and no database is made; see `open_archive`.
+    `CURIO_REDACT`, `CURIO_CAPTURE_CONTENT`, `CURIO_CHAIN` and `CURIO_AUDIT_KEY` count all the same,
+    unless `redactor`, `capture_content`, `chain` and `audit_key` are given. With `wait=False` a
+    server need not be reachable yet: the first call that reaches it makes the tables. With
+    `archive`, a directory or URL, runs that moved there are found as well; nothing can be written,
+    and no database is made; see `open_archive`.
     """
     if is_disabled() and not read_only and archive is None:
         return NullPersistence()
@@ -739,6 +803,10 @@ def connect(
         config = replace(config, redactor=redactor)
     if capture_content is not None:
         config = replace(config, capture_content=capture_content)
+    if chain is not None:
+        config = replace(config, chain=chain)
+    if audit_key is not None:
+        config = replace(config, audit_key=hidden(audit_key))
     if archive is None:
         return config.get_persistence(
             read_only=read_only, initialize=initialize, wait=wait, search=search

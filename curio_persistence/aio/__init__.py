@@ -77,6 +77,8 @@ def connect(
     capture_content: CaptureContent | None = None,
     search: bool | None = None,
     archive: str | os.PathLike[str] | None = None,
+    chain: bool | None = None,
+    audit_key: str | None = None,
     threads: int = THREADS,
 ) -> ConnectContext:
     """Open a persistence: `await connect(url)`, or `async with connect(url) as persistence: …`.
@@ -93,6 +95,8 @@ def connect(
             capture_content=capture_content,
             search=search,
             archive=archive,
+            chain=chain,
+            audit_key=audit_key,
         ),
         threads=threads,
     )

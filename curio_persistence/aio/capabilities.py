@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import Unpack
 
 from curio_persistence.aio.awaited import Awaited, awaited, streamed
 from curio_persistence.aio.streams import AsyncEventFeed
+from curio_persistence.capabilities.audit import Audit
 from curio_persistence.capabilities.events import EventFilters, Events
 from curio_persistence.capabilities.lifecycle import Lifecycle
 from curio_persistence.capabilities.metrics import Metrics
@@ -87,6 +89,24 @@ class AsyncScores(Awaited[Scores]):
     iterate = streamed(Scores.iterate)
     count = awaited(Scores.count)
     delete = awaited(Scores.delete)
+
+
+class AsyncAudit(Awaited[Audit]):
+    """`persistence.audit`, awaited."""
+
+    def acting_as(self, actor_id: str, actor_type: str = "user") -> AbstractContextManager[None]:
+        """Name the actor of all lines that are written inside the `with` block."""
+        return self._sync.acting_as(actor_id, actor_type)
+
+    log = awaited(Audit.log)
+    log_event = awaited(Audit.log_event)
+    events = awaited(Audit.events)
+    query = awaited(Audit.query)
+    iterate = streamed(Audit.iterate)
+    count = awaited(Audit.count)
+    verify = awaited(Audit.verify)
+    sign = awaited(Audit.sign)
+    expire = awaited(Audit.expire)
 
 
 class AsyncStats(Awaited[Stats]):

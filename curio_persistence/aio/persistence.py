@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from curio_persistence.aio.awaited import Awaited, awaited, streamed
 from curio_persistence.aio.capabilities import (
+    AsyncAudit,
     AsyncEvents,
     AsyncLifecycle,
     AsyncMetrics,
@@ -57,6 +58,7 @@ class AsyncPersistence(Awaited[Persistence]):
         self.events = AsyncEvents(persistence.events, self._threads)
         self.usage = AsyncUsage(persistence.usage, self._threads)
         self.scores = AsyncScores(persistence.scores, self._threads)
+        self.audit = AsyncAudit(persistence.audit, self._threads)
         self.stats = AsyncStats(persistence.stats, self._threads)
         self.metrics = AsyncMetrics(persistence.metrics, self._threads)
         self.search = AsyncSearch(persistence.search, self._threads)
@@ -95,6 +97,8 @@ class AsyncPersistence(Awaited[Persistence]):
     iter_llm_usage = streamed(Persistence.iter_llm_usage)
     count_llm_usage = awaited(Persistence.count_llm_usage)
     get_agent_run_stats = awaited(Persistence.get_agent_run_stats)
+    log_audit_event = awaited(Persistence.log_audit_event)
+    get_audit_events = awaited(Persistence.get_audit_events)
     sql = awaited(Persistence.sql)
 
     initialize_schema = awaited(Persistence.initialize_schema)

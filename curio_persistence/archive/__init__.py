@@ -15,7 +15,8 @@ from curio_persistence.archive.forms import FORMS, checked_form
 from curio_persistence.archive.merging import tidy
 from curio_persistence.archive.restoring import restore_runs
 from curio_persistence.capabilities.arguments import check_progress, checked_run_ids
-from curio_persistence.capabilities.deletions import bury
+from curio_persistence.capabilities.chains import EVENT_CHAINS, Chains
+from curio_persistence.capabilities.deletions import audit, bury
 from curio_persistence.capabilities.lifecycle import EXPIRING, ExpireReport, RetentionPolicy
 from curio_persistence.capabilities.lifecycle.settings import Settings
 from curio_persistence.capabilities.lifecycle.trees import before
@@ -153,6 +154,12 @@ def erase_runs(
             for _, path, table in form.tables(folder):
                 lease.keep()
                 found |= erase_rows(place, path, table, form, wanted)
-        if source is None:
-            bury(persistence._store, persistence.clock, found - here, "erased")
+        with persistence.transaction():
+            store, clock = persistence._store, persistence.clock
+            if source is None:
+                bury(store, clock, found - here, "erased")
+                Chains(store, clock, EVENT_CHAINS).forget(found)
+            if found:
+                about = {"archive": f"{place.name}/{folder}", "run_ids": sorted(found)}
+                audit(store, clock, "erase", "", "runs", None, **about)
     return len(found)

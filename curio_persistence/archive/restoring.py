@@ -13,7 +13,7 @@ from curio_persistence.archive.forms import FORMS, NDJSON, Form, rows_of
 from curio_persistence.archive.scratch import ScratchFolder, telling_of_scratch
 from curio_persistence.archive.versions import Stored, Versions
 from curio_persistence.capabilities.arguments import checked_run_ids
-from curio_persistence.capabilities.deletions import bury
+from curio_persistence.capabilities.deletions import audit, bury
 from curio_persistence.capabilities.lifecycle.expired_totals import ExpiredTotals
 from curio_persistence.capabilities.transfers.kinds import KINDS
 from curio_persistence.capabilities.windows import BOUNDS, TimeLike, bound, checked_moment
@@ -79,7 +79,14 @@ def restore_runs(
                 _subtract(persistence, archive_id, run_ids, last)
             location = f"{place.name}/{folder}"
             bury(persistence._store, persistence.clock, archive.found, "restored", location)
+            if archive.found:
+                _tell(persistence, location, archive.found)
     return done
+
+
+def _tell(persistence: Persistence, location: str, run_ids: Collection[str]) -> None:
+    about = {"archive": location, "run_ids": sorted(run_ids)}
+    audit(persistence._store, persistence.clock, "restore", "", "runs", None, **about)
 
 
 def _window(persistence: Persistence, since: Any, until: Any) -> Where:

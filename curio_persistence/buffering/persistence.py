@@ -104,8 +104,11 @@ class BufferedPersistence(Persistence):
             clock=persistence.clock,
             redaction=persistence.redaction,
             search=None if persistence.search.active else False,
+            chain=persistence._chain,
         )
-        self.events = _QueuedEvents(self._store, self.clock, self.redaction)
+        self.events = _QueuedEvents(
+            self._store, self.clock, self.redaction, chain=persistence._chain
+        )
         self.usage = _QueuedUsage(self._store, self.clock, self.redaction)
 
     def _begin_run(self, run: AgentRun) -> None:
@@ -223,6 +226,7 @@ class BufferedStore(Store):
     identity = _inner_property("identity")
     read_only = _inner_property("read_only")
     insert_first = _inner_property("insert_first")
+    audit_key = _inner_property("audit_key")
     backup_ending = _inner_property("backup_ending")
     backup_name = _inner_property("backup_name")
     writers_wait = _inner_property("writers_wait")

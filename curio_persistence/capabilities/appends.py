@@ -55,6 +55,8 @@ class Appends(Capability, Generic[M]):
     _table: ClassVar[Table[Any]]
     _dated: ClassVar[tuple[str, ...]]
     """The columns that get the time of storing where they have none."""
+    _assigned: ClassVar[tuple[str, ...]] = ()
+    """Other columns that may get a value here where they have none."""
 
     def __init__(self, store: Store, clock: Clock, redaction: Redaction) -> None:
         super().__init__(store, clock)
@@ -182,7 +184,11 @@ class Appends(Capability, Generic[M]):
             given, moment = self._table.decode_row(rows[at]), moments.get(rows[at]["run_id"])
             for name in self._table.names:
                 value = getattr(given, name)
-                assigned = name == "id" or (name in self._dated and value == moment)
+                assigned = (
+                    name == "id"
+                    or (name in self._dated and value == moment)
+                    or (name in self._assigned and value is None)
+                )
                 if not assigned and value != getattr(record, name):
                     raise ConflictError(
                         f"{self._table.name} has event_id {record.event_id!r} already, "

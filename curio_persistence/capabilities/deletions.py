@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 
+from curio_persistence.capabilities.chains import Chains
 from curio_persistence.clock import Clock
+from curio_persistence.hash_chain import AUDIT
+from curio_persistence.models import AuditEntry
 from curio_persistence.store.base import Store
 from curio_persistence.store.filters import Filter
 from curio_persistence.store.table import StoredValue
-from curio_persistence.tables import AUDIT_LOG, RUNS, TOMBSTONES
-from curio_persistence.tables.lifecycle import audit_row, tombstone_row
+from curio_persistence.tables import RUNS, TOMBSTONES
+from curio_persistence.tables.audit import audit_row
+from curio_persistence.tables.lifecycle import tombstone_row
 
 
 def bury(
@@ -55,10 +61,43 @@ def where_run_is(store: Store, run_id: str) -> str:
     )
 
 
-def audit(store: Store, clock: Clock, action: str, target: str, **details: object) -> None:
-    """Add a line to the audit log."""
+def audit(
+    store: Store,
+    clock: Clock,
+    action: str,
+    resource: str,
+    resource_type: str = "",
+    run_id: str | None = None,
+    /,
+    **details: object,
+) -> None:
+    """Add a line to the audit log, as the last step of the transaction that does the deed.
+
+    Other transactions that add lines wait from here on until it is committed.
+    """
     body = json.dumps(details, sort_keys=True, default=str) if details else None
-    store.insert(AUDIT_LOG, audit_row(action, target, actor(), body, clock.now()))
+    now = clock.now()
+    kind, name = named_actor()
+    entry = AuditEntry(action, resource, resource_type, kind, name, None, run_id, body, now, now)
+    Chains(store, clock, AUDIT).insert([audit_row(entry)])
+
+
+_acting: ContextVar[tuple[str, str] | None] = ContextVar("_acting", default=None)
+
+
+@contextmanager
+def acting_as(actor_id: str, actor_type: str = "user") -> Iterator[None]:
+    """Name another actor in the lines that this context writes."""
+    token = _acting.set((actor_type, actor_id))
+    try:
+        yield
+    finally:
+        _acting.reset(token)
+
+
+def named_actor() -> tuple[str, str]:
+    """Return type and id of the actor of a line."""
+    return _acting.get() or ("user", actor())
 
 
 def actor() -> str:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
+from datetime import datetime
 from functools import partial
 from typing import Any, TypedDict, Unpack
 from weakref import ref
 
 from curio_persistence.capabilities.appends import Appends
 from curio_persistence.capabilities.arguments import PayloadFilter, checked_run_id
+from curio_persistence.capabilities.chains import EVENT_CHAINS, LINKS, Chains
 from curio_persistence.capabilities.event_feed import EventFeed, SharedFeed
 from curio_persistence.capabilities.record_filter import (
     Condition,
@@ -20,11 +23,15 @@ from curio_persistence.capabilities.record_filter import (
     equal,
 )
 from curio_persistence.capabilities.windows import TimeLike
+from curio_persistence.clock import Clock
 from curio_persistence.errors import ConflictError, InvalidValueError, MissingRunError
 from curio_persistence.models import AgentRunEvent, Level
+from curio_persistence.redaction import Redaction
 from curio_persistence.results.pages import Direction, Page, Stream, open_stream, read_page
+from curio_persistence.store.base import Store
 from curio_persistence.store.codecs import encode_time
 from curio_persistence.store.filters import Filter, Where, checked_count
+from curio_persistence.store.table import Row
 from curio_persistence.tables import EVENTS, SEVERITIES
 
 
@@ -79,16 +86,26 @@ EVENT_FILTERS = FilterKind(
 
 
 class Events(Appends[AgentRunEvent]):
-    """Append and list the events of runs."""
+    """Append and list the events of runs; with `chain`, those of a run form a hash chain."""
 
     _table = EVENTS
     _dated = ("timestamp", "created_at")
+    _assigned = LINKS
     _feed: ref[SharedFeed] | None = None
     """The feed that all listeners share, for as long as there is one."""
+
+    def __init__(
+        self, store: Store, clock: Clock, redaction: Redaction, *, chain: bool = False
+    ) -> None:
+        super().__init__(store, clock, redaction)
+        self._chains = Chains(store, clock, EVENT_CHAINS) if chain else None
 
     def log(self, event: AgentRunEvent) -> None:
         """Append an event; see `BasePersistence.log_agent_run_event`."""
         row = self._encode(event)
+        if self._chains is not None:
+            self._store_and_tell([event], [row], self._date([row]))
+            return
         undated, unstored = row["timestamp"] is None, row["created_at"] is None
         now = self._clock.stamp(event.run_id) if undated or unstored else None
         if now is not None:
@@ -164,6 +181,24 @@ class Events(Appends[AgentRunEvent]):
             feed = SharedFeed(self._store, EVENTS)
             self._feed = ref(feed)
         return EventFeed(self._store, EVENTS, feed, self._where(filters), last, interval)
+
+    def _add(self, rows: Sequence[Row]) -> Sequence[int]:
+        return super()._add(rows) if self._chains is None else self._chains.insert(rows)
+
+    def _fill_in(
+        self,
+        records: Sequence[AgentRunEvent],
+        rows: Sequence[Row],
+        ids: Sequence[int],
+        moments: Mapping[Any, datetime],
+    ) -> None:
+        super()._fill_in(records, rows, ids, moments)
+        if self._chains is None:
+            return
+        for record, row in zip(records, rows, strict=True):
+            with suppress(AttributeError):  # The record is frozen, and stored all the same.
+                for name in LINKS:
+                    setattr(record, name, row.get(name))
 
     def _where(self, filters: EventFilters) -> Where:
         return EVENT_FILTERS.of(filters).where(self._clock)

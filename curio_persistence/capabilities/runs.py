@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 from curio_persistence.capabilities.arguments import PayloadFilter, checked_run_id, checked_run_ids
 from curio_persistence.capabilities.batches import encode_all, in_one_transaction
 from curio_persistence.capabilities.capability import Capability
+from curio_persistence.capabilities.chains import EVENT_CHAINS, Chains
 from curio_persistence.capabilities.deletions import audit, bury, where_run_is
 from curio_persistence.capabilities.record_filter import Condition, FilterKind, containing
 from curio_persistence.capabilities.search.indexing import Indexing, Words
@@ -319,7 +320,8 @@ class Runs(Capability):
             self._detach_calls(where, self._words(USAGE, where))
             self._detach_children(children, {})
             bury(self._store, self._clock, [run_id], "erased")
-            audit(self._store, self._clock, "delete", run_id)
+            Chains(self._store, self._clock, EVENT_CHAINS).forget([run_id])
+            audit(self._store, self._clock, "delete", run_id, "run", run_id)
         return True
 
     def _in_batches(

@@ -8,7 +8,7 @@ from typing import Any, TypedDict, Unpack
 
 from curio_persistence.capabilities.arguments import checked_run_id
 from curio_persistence.capabilities.capability import Capability
-from curio_persistence.capabilities.deletions import where_run_is
+from curio_persistence.capabilities.deletions import audit, where_run_is
 from curio_persistence.capabilities.record_filter import FilterKind
 from curio_persistence.capabilities.windows import TimeLike
 from curio_persistence.clock import Clock
@@ -131,7 +131,12 @@ class Scores(Capability):
         checked_run_id(run_id)
         row: dict[str, Any] = {"run_id": run_id, "name": name, "source": source, "author": author}
         where = (*SCORES.where(**row), SCORES.filter("span_id", "=", span_id or ""))
-        return bool(self._store.delete(SCORES, where))
+        with self._store.transaction():
+            deleted = bool(self._store.delete(SCORES, where))
+            if deleted:
+                about = {"source": source, "author": author, "span_id": span_id}
+                audit(self._store, self._clock, "delete", name, "score", run_id, **about)
+        return deleted
 
     def _where(self, filters: ScoreFilters) -> Where:
         return SCORE_FILTERS.of(filters).where(self._clock)

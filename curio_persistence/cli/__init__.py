@@ -67,6 +67,7 @@ _COMMANDS = {
     "backup": "copy the whole database while agents write",
     "restore-backup": "create a database from a backup",
     "verify": "read everything, and name what is damaged",
+    "audit": "list who deleted, exported or changed what, and verify hash chains",
     "doctor": "check the database's health",
     "index": "index what search has not indexed yet, or switch it on or off",
     "retention": "list and change retention policies and legal holds",

@@ -46,6 +46,8 @@ _TAKEN_FOR_GRANTED = (
     "redactor",
     "capture_content",
     "statement_timeout",
+    "chain",
+    "audit_key",
 )
 """The settings that a URL may leave out."""
 _OF_OTHER_CLIENTS = frozenset(
@@ -88,6 +90,8 @@ class DatabaseConfig:
     redactor: Redactor | str | Collection[str] | None = None
     capture_content: CaptureContent = "full"
     statement_timeout: float | None = 10.0
+    chain: bool = False
+    audit_key: str | None = field(default=None, repr=False)
 
     @classmethod
     def from_env(
@@ -105,8 +109,9 @@ class DatabaseConfig:
         SQLite file `agent_sdk.db` in the current folder. A relative path in a `.env` begins at its
         folder. `DB_PASSWORD`, `DB_SCHEMA`, `DB_MIN_CONNECTIONS` and `DB_MAX_CONNECTIONS` complete
         what a URL leaves open. Whatever names the database, `CURIO_REDACT` (names of patterns,
-        with commas), `CURIO_CAPTURE_CONTENT` and `CURIO_STATEMENT_TIMEOUT` (seconds, 0 for no
-        limit; PostgreSQL) count.
+        with commas), `CURIO_CAPTURE_CONTENT`, `CURIO_CHAIN` (1 or 0: hash chains of events),
+        `CURIO_AUDIT_KEY` (signs chains) and `CURIO_STATEMENT_TIMEOUT` (seconds, 0 for no limit;
+        PostgreSQL) count.
 
         `given` are variables that arguments set, by the argument's name. They come before
         everything else: `{"--url": {"CURIO_DATABASE_URL": "memory://"}}`.
@@ -222,7 +227,7 @@ class DatabaseConfig:
         return cls(db_type="postgres", dsn=hidden(dsn), **ours)
 
     def __reduce__(self) -> str | tuple[Any, ...]:
-        if self.db_password or self.dsn:
+        if self.db_password or self.dsn or self.audit_key:
             raise UnsupportedError(
                 "This configuration may hold a password and cannot be pickled or copied. "
                 "Call DatabaseConfig.from_env() in the other process."
@@ -270,6 +275,8 @@ class DatabaseConfig:
                     initialize=initialize,
                     redactor=self.redactor,
                     capture_content=self.capture_content,
+                    chain=self.chain,
+                    audit_key=self.audit_key,
                     search=search,
                 )
             case "postgres":
@@ -289,6 +296,8 @@ class DatabaseConfig:
                     wait=wait,
                     redactor=self.redactor,
                     capture_content=self.capture_content,
+                    chain=self.chain,
+                    audit_key=self.audit_key,
                     search=search,
                 )
             case "memory":
@@ -296,6 +305,8 @@ class DatabaseConfig:
                     read_only=read_only,
                     redactor=self.redactor,
                     capture_content=self.capture_content,
+                    chain=self.chain,
+                    audit_key=self.audit_key,
                     search=search,
                 )
             case "null":
@@ -303,11 +314,13 @@ class DatabaseConfig:
         raise ConfigurationError(_unknown_type(self.db_type))
 
 
-_SECRET = {OWN_URL, HOSTS_URL, "DB_PASSWORD"}
+_SECRET = {OWN_URL, HOSTS_URL, "DB_PASSWORD", "CURIO_AUDIT_KEY"}
 _VARIABLES_BESIDE = {
     "CURIO_REDACT": "redactor",
     "CURIO_CAPTURE_CONTENT": "capture_content",
     "CURIO_STATEMENT_TIMEOUT": "statement_timeout",
+    "CURIO_CHAIN": "chain",
+    "CURIO_AUDIT_KEY": "audit_key",
 }
 _VARIABLES = {
     name.upper(): name for name in DatabaseConfig.__dataclass_fields__ if name.startswith("db_")
@@ -316,6 +329,7 @@ _COMPLETING = {
     variable: _VARIABLES[variable]
     for variable in ("DB_PASSWORD", "DB_SCHEMA", "DB_MIN_CONNECTIONS", "DB_MAX_CONNECTIONS")
 }
+_SWITCHES = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 _NUMBERS = ("DB_PORT", "DB_MIN_CONNECTIONS", "DB_MAX_CONNECTIONS")
 
 
@@ -331,6 +345,8 @@ def _said_in(url: str) -> set[str]:
 def _read(variable: str, value: str) -> Any:
     if variable == "CURIO_STATEMENT_TIMEOUT":
         return _seconds(variable, value)
+    if variable == "CURIO_CHAIN":
+        return _switch(variable, value)
     return _whole_number(variable, value) if variable in _NUMBERS else value
 
 
@@ -368,6 +384,12 @@ def _whole_number(variable: str, value: str) -> int:
         return int(value)
     except ValueError as error:
         raise ConfigurationError(f"{variable} must be a whole number, not {value!r}.") from error
+
+
+def _switch(variable: str, value: str) -> bool:
+    if value.lower() not in _SWITCHES:
+        raise ConfigurationError(f"{variable} is 1 or 0, not {value!r}.")
+    return _SWITCHES[value.lower()]
 
 
 def _seconds(name: str, value: str) -> float | None:

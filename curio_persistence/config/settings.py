@@ -173,7 +173,7 @@ def shown(name: str, value: str | int | None) -> str | int | None:
     """Return a value without its secrets."""
     if not isinstance(value, str):
         return value
-    if "password" in name.lower():
+    if "password" in name.lower() or name.lower().endswith("key"):
         return _SECRET
     return _shown_url(value) if name.lower().endswith("url") else value
 

@@ -82,6 +82,8 @@ def copy_records(
         for name, table in KINDS.items():
             copying.copy(name, table, reading)
         copying.look_for_what_is_missing(reading)
+        for heads in here.heads(reading):
+            there.adopt_heads(heads)
     return copying.report()
 
 

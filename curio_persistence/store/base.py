@@ -57,6 +57,8 @@ class Store(ABC):
     """The bytes that a row takes besides its values, most of them in indexes; measured."""
     read_only: bool = False
     """True where every write is refused."""
+    audit_key: bytes | None = None
+    """The key that signs the heads of hash chains; kept here for all who share the store."""
     backup_ending: str = ""
     """The ending of the name of a backup; `""` where there are none."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from curio_persistence.store.table import Table
+from curio_persistence.tables.audit import AUDIT_LOG, CHAIN_HEADS
 from curio_persistence.tables.consumers import CONSUMERS
 from curio_persistence.tables.events import (
     DERIVED,
@@ -13,7 +14,7 @@ from curio_persistence.tables.events import (
     SEVERITIES,
     contradictions,
 )
-from curio_persistence.tables.lifecycle import AUDIT_LOG, EXPIRED_TOTALS, LIFECYCLE, TOMBSTONES
+from curio_persistence.tables.lifecycle import EXPIRED_TOTALS, LIFECYCLE, TOMBSTONES
 from curio_persistence.tables.runs import RUNS, RUNS_AND_STUBS, RunOrStub
 from curio_persistence.tables.scores import SCORE_SOURCES, SCORES
 from curio_persistence.tables.usage import USAGE
@@ -21,6 +22,7 @@ from curio_persistence.tables.usage import USAGE
 __all__ = [
     "ALL_TABLES",
     "AUDIT_LOG",
+    "CHAIN_HEADS",
     "CONSUMERS",
     "DERIVED",
     "EVENTS",
@@ -50,6 +52,7 @@ ALL_TABLES: tuple[Table[Any], ...] = (
     TOMBSTONES,
     EXPIRED_TOTALS,
     AUDIT_LOG,
+    CHAIN_HEADS,
 )
 """All tables, with those of the library itself, which are neither exported nor copied."""
 

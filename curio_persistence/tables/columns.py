@@ -64,6 +64,17 @@ def stored_time(name: str) -> Column:
     return Column(name, codecs.encode_time, codecs.decode_stored_times)
 
 
+def links() -> tuple[Column, ...]:
+    """Return the columns of a record that is a link of a hash chain."""
+    return (
+        Column("chain_position", codecs.encode_count, optional=True),
+        *(
+            optional_identifier(name, repeats=False)
+            for name in ("content_hash", "prev_hash", "hash")
+        ),
+    )
+
+
 def object_in(stored: StoredValue) -> Mapping[str, Any]:
     """Return the JSON object of a stored text; an empty one if it is not an object."""
     if not isinstance(stored, str):

@@ -25,6 +25,7 @@ from curio_persistence.tables.columns import (
     identifier,
     integer,
     json_text,
+    links,
     name,
     object_in,
     optional_identifier,
@@ -114,6 +115,7 @@ _COLUMNS = (
     optional_identifier("contract_version"),
     text("artifact_uri", optional=True),
     json_text("metadata", optional=True),
+    *links(),
 )
 _DERIVED = (
     Column("tool_name", codecs.encode_label, optional=True),
@@ -136,7 +138,7 @@ def _events(model: type[M], columns: Sequence[Column], internal: Sequence[Column
         ages_by="timestamp",
         lookups=("run_id", "event_id"),
         ddl="events.sql",
-        unique=(("event_id",),),
+        unique=(("event_id",), ("run_id", "chain_position")),
         references=Reference("run_id", RUNS),
         translate=translator(model, rest="metadata", names={}),
     )

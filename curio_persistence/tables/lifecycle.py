@@ -1,4 +1,4 @@
-"""The tables of retention: settings, tombstones, totals of expired rows, and the audit log."""
+"""The tables of retention: settings, tombstones, and totals of expired rows."""
 
 from __future__ import annotations
 
@@ -61,18 +61,6 @@ class ExpiredTotal:
     cache_read_tokens: int = 0
     cache_write_tokens: int = 0
     reasoning_tokens: int = 0
-    id: int | None = None
-
-
-@dataclass
-class AuditEntry:
-    """A deletion, or a change of what is kept."""
-
-    action: str
-    target: str
-    actor: str
-    details: str | None
-    created_at: datetime
     id: int | None = None
 
 
@@ -141,22 +129,6 @@ EXPIRED_TOTALS = Table(
     ddl="expired_totals.sql",
     unique=(TOTALS_KEY,),
 )
-AUDIT_LOG = Table(
-    "agent_audit_log",
-    AuditEntry,
-    (
-        identifier("action"),
-        Column("target", codecs.encode_label, default=REQUIRED),
-        Column("actor", codecs.encode_label, default=REQUIRED),
-        _text("details"),
-        stored_time("created_at"),
-        integer("id"),
-    ),
-    order=(Order("id"),),
-    ages_by="created_at",
-    lookups=(),
-    ddl="audit_log.sql",
-)
 
 
 def setting_row(kind: str, name: str, settings: str, updated_at: datetime) -> Row:
@@ -167,10 +139,3 @@ def setting_row(kind: str, name: str, settings: str, updated_at: datetime) -> Ro
 def tombstone_row(run_id: str, reason: str, archived_in: str | None, created_at: datetime) -> Row:
     """Return the row that tells of a deleted run."""
     return TOMBSTONES.encode(Tombstone(run_id, reason, archived_in, created_at))
-
-
-def audit_row(
-    action: str, target: str, actor: str, details: str | None, created_at: datetime
-) -> Row:
-    """Return the row of a line in the audit log."""
-    return AUDIT_LOG.encode(AuditEntry(action, target, actor, details, created_at))

@@ -29,7 +29,12 @@ CREATE TABLE agent_run_events (
     -- 40 error, 50 critical), the name and value of a metric.
     severity        INTEGER,
     metric_name     TEXT,
-    metric_value    REAL
+    metric_value    REAL,
+    -- Set where the event is a link of its run's hash chain.
+    chain_position  INTEGER,           -- from 1
+    content_hash    TEXT,              -- of data, message, artifact_uri and metadata
+    prev_hash       TEXT,              -- NULL for the first
+    hash            TEXT
 ) STRICT;
 
 -- A run's events in order; also for the foreign key.
@@ -57,6 +62,9 @@ CREATE INDEX agent_run_events_severe
 CREATE INDEX agent_run_events_severe_by_agent
     ON agent_run_events (agent_id, timestamp, id, severity, event_type)
     WHERE severity IS NOT NULL;
+-- A chain in its order, of which each position is taken once. Other events cost nothing here.
+CREATE UNIQUE INDEX agent_run_events_chain ON agent_run_events (run_id, chain_position)
+    WHERE chain_position IS NOT NULL;
 -- Metrics are aggregated from this index, never from the table. Other events cost nothing here.
 CREATE INDEX agent_run_events_metrics
     ON agent_run_events (metric_name, timestamp, metric_value, agent_id)

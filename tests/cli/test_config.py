@@ -31,6 +31,8 @@ def test_a_person_sees_the_source_of_settings_and_which_are_ignored(program: Pro
         ["db_path", f"{program.folder / 'runs.db'}", f"{program.folder / '.env'}:", "DB_PATH"],
         ["redactor", "–", "default"],
         ["capture_content", "full", "default"],
+        ["chain", "False", "default"],
+        ["audit_key", "–", "default"],
         ["disabled", "True", "environment:", "CURIO_DISABLED"],
         ["retention_days", "–", "default"],
         ["max_disk_mb", "–", "default"],

@@ -251,6 +251,10 @@ OTHER: dict[Kind, dict[str, Any]] = {
         "contract_version": "other",
         "artifact_uri": "other",
         "metadata": {"other": 1},
+        "chain_position": 1,
+        "content_hash": "other",
+        "prev_hash": "other",
+        "hash": "other",
     },
     AgentLLMUsage: {
         "agent_id": "other",

@@ -64,6 +64,7 @@ INTEGERS = {
     "cache_read_tokens",
     "cache_write_tokens",
     "reasoning_tokens",
+    "chain_position",
 }
 
 TEXTS = [

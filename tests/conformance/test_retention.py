@@ -28,7 +28,7 @@ from curio_persistence.capabilities.lifecycle import expiring
 from curio_persistence.capabilities.lifecycle.settings import Settings
 from curio_persistence.capabilities.lifecycle.stripping import Stripping
 from curio_persistence.clock import Clock
-from curio_persistence.tables import ALL_TABLES, AUDIT_LOG, TOMBSTONES
+from curio_persistence.tables import ALL_TABLES, TOMBSTONES
 from tests.support.hands import Hands
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -306,15 +306,18 @@ def test_copies_find_tombstones_and_the_audit_log_tells_of_deletions(
         ("expired", "expired"),
         ("erased", "erased"),
     ]
-    entries = AUDIT_LOG.decode(persistence._store.select(AUDIT_LOG))
-    assert [(entry.action, entry.target) for entry in entries] == [
+    entries = list(persistence.audit.iterate(order="oldest"))
+    assert [(entry.action, entry.resource) for entry in entries] == [
+        ("begin expiry", ""),
         ("expire", ""),
-        ("expire", ""),
+        ("end expiry", ""),
         ("delete", "erased"),
     ]
-    assert '"keep_seconds": 7776000' in (entries[0].details or "")
-    assert '"runs_deleted": 1' in (entries[1].details or "")
-    assert all("@" in entry.actor for entry in entries)
+    details = [entry.get_metadata_dict() for entry in entries]
+    assert details[0]["policies"][0]["keep_seconds"] == 7776000
+    assert details[1]["run_ids"] == ["expired"]
+    assert details[2]["runs_deleted"] == 1
+    assert all("@" in entry.actor_id for entry in entries)
 
 
 def test_two_at_once_do_not_work_side_by_side(persistence: Persistence, clock: Hands) -> None:
@@ -562,9 +565,9 @@ def test_an_interrupted_expiry_is_in_the_audit_log(persistence: Persistence) -> 
 
     with pytest.raises(ZeroDivisionError):
         persistence.lifecycle.expire("90d", pace=1, progress=stop)
-    [entry] = AUDIT_LOG.decode(persistence._store.select(AUDIT_LOG))
-    assert entry.action == "expire"
-    assert "keep_seconds" in (entry.details or "")
+    [entry] = persistence.audit.query()
+    assert entry.action == "begin expiry"
+    assert "keep_seconds" in str(entry.metadata)
 
 
 def test_rounds_follow_each_other_until_they_are_stopped(

@@ -23,6 +23,7 @@ from curio_persistence import (
 )
 from curio_persistence.aio import persistence as awaited
 from curio_persistence.aio.awaited import Awaited
+from curio_persistence.capabilities.audit import Audit
 from curio_persistence.capabilities.events import Events
 from curio_persistence.capabilities.lifecycle import Lifecycle
 from curio_persistence.capabilities.metrics import Metrics
@@ -39,6 +40,7 @@ PAIRS = {
     Events: awaited.AsyncEvents,
     Usage: awaited.AsyncUsage,
     Scores: awaited.AsyncScores,
+    Audit: awaited.AsyncAudit,
     Stats: awaited.AsyncStats,
     Lifecycle: awaited.AsyncLifecycle,
     Metrics: awaited.AsyncMetrics,

@@ -23,7 +23,7 @@ PACKAGE = "curio_persistence"
 LAYERS = (
     ("clock", "errors", "progress", "secret"),
     ("models",),
-    ("atomic_files", "concurrency", "payloads", "text"),
+    ("atomic_files", "concurrency", "hash_chain", "payloads", "text"),
     ("places",),
     ("store",),
     ("tables",),
@@ -59,7 +59,8 @@ UPWARDS = {
 }
 
 _CORE = {
-    *("atomic_files", "clock", "concurrency", "errors", "models", "progress", "results"),
+    *("atomic_files", "clock", "concurrency", "errors", "hash_chain", "models", "progress"),
+    *("results",),
     *("secret", "store", "tables"),
 }
 

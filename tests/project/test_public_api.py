@@ -43,6 +43,7 @@ NAMES = [
     "AgentRun",
     "AgentRunEvent",
     "AgentRunStatus",
+    "AuditEntry",
     "BackupReport",
     "BasePersistence",
     "BufferedPersistence",
@@ -93,6 +94,7 @@ NAMES = [
     "StorageFullError",
     "Stream",
     "ToolCall",
+    "TrailReport",
     "UnavailableError",
     "UnsupportedError",
     "UsageTotals",
@@ -163,12 +165,13 @@ OTHERS = {
     "redactor: Redactor | str | Collection[str] | None = None, "
     "capture_content: CaptureContent | None = None, "
     "search: bool | None = None, "
-    "archive: str | os.PathLike[str] | None = None) -> Persistence",
+    "archive: str | os.PathLike[str] | None = None, chain: bool | None = None, "
+    "audit_key: str | None = None) -> Persistence",
     SQLitePersistence: "(db_path: str | os.PathLike[str] = 'agent_sdk.db', *, durability: "
     "Durability = 'normal', read_only: bool = False, initialize: bool = True, lock_timeout: "
     "float = 30.0, redactor: Redactor | str | Collection[str] | None = None, "
     "capture_content: CaptureContent = 'full', search: bool | None = None, "
-    "clock: Clock | None = None) -> None",
+    "chain: bool = False, audit_key: str | None = None, clock: Clock | None = None) -> None",
     PostgresPersistence: "(host: str | None = None, port: int | None = None, database: str | "
     "None = None, user: str | None = None, password: str | None = None, schema: str = "
     "'agent_sdk', min_connections: int = 1, max_connections: int = 10, *, dsn: str | None = "
@@ -177,15 +180,19 @@ OTHERS = {
     "redactor: Redactor | str | "
     "Collection[str] | None = None, "
     "capture_content: CaptureContent = 'full', search: bool | None = None, "
-    "clock: Clock | None = None) -> None",
+    "chain: bool = False, audit_key: str | None = None, clock: Clock | None = None) -> None",
     InMemoryPersistence: "(*, read_only: bool = False, "
     "redactor: Redactor | str | Collection[str] | None = None, "
     "capture_content: CaptureContent = 'full', search: bool | None = None, "
-    "clock: Clock | None = None) -> None",
+    "chain: bool = False, audit_key: str | None = None, clock: Clock | None = None) -> None",
     InMemoryPersistence.clear_all: "(self) -> None",
     InMemoryPersistence.get_all_data: "(self) -> dict[str, Any]",
     Persistence: "(store: Store, *, initialize: bool = True, clock: Clock | None = None, "
-    "redaction: Redaction | None = None, search: bool | None = None) -> None",
+    "redaction: Redaction | None = None, search: bool | None = None, chain: bool = False, "
+    "audit_key: str | None = None) -> None",
+    Persistence.log_audit_event: "(self, event: Mapping[str, Any]) -> None",
+    Persistence.get_audit_events: "(self, run_id: str | None = None, agent_id: str | None = None, "
+    "limit: int | None = 100) -> list[dict[str, Any]]",
     Persistence.create_agent_runs: "(self, runs: Iterable[AgentRun]) -> None",
     Persistence.log_agent_run_events: "(self, events: Iterable[AgentRunEvent], *, "
     "on_conflict: OnConflict = 'keep') -> int",
@@ -245,7 +252,8 @@ OTHERS = {
     "db_min_connections: int = 1, db_max_connections: int = 10, dsn: str | None = None, "
     "redactor: Redactor | str | Collection[str] | None = None, "
     "capture_content: CaptureContent = 'full', "
-    "statement_timeout: float | None = 10.0) -> None",
+    "statement_timeout: float | None = 10.0, chain: bool = False, "
+    "audit_key: str | None = None) -> None",
     DatabaseConfig.from_env: "(environ: Mapping[str, str] | None = None, *, dotenv: bool = True, "
     "given: Given | None = None) -> DatabaseConfig",
     DatabaseConfig.explain: "(environ: Mapping[str, str] | None = None, *, dotenv: bool = True, "

@@ -92,6 +92,10 @@ stored_events = whole(
     contract_version=maybe(an_id),
     artifact_uri=maybe(any_text),
     metadata=maybe(any_text),
+    chain_position=st.none(),
+    content_hash=maybe(an_id),
+    prev_hash=maybe(an_id),
+    hash=maybe(an_id),
 )
 stored_usage = whole(
     AgentLLMUsage,

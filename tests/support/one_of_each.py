@@ -6,11 +6,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from curio_persistence import AgentLLMUsage, AgentRun, AgentRunEvent, Score
+from curio_persistence.models import AuditEntry
 from curio_persistence.store.base import Store
 from curio_persistence.store.table import Table
 from curio_persistence.tables import (
     ALL_TABLES,
     AUDIT_LOG,
+    CHAIN_HEADS,
     CONSUMERS,
     EVENTS,
     EXPIRED_TOTALS,
@@ -20,9 +22,9 @@ from curio_persistence.tables import (
     TOMBSTONES,
     USAGE,
 )
+from curio_persistence.tables.audit import ChainHead
 from curio_persistence.tables.consumers import ConsumerPosition
 from curio_persistence.tables.lifecycle import (
-    AuditEntry,
     ExpiredTotal,
     LifecycleSetting,
     Tombstone,
@@ -39,7 +41,8 @@ RECORDS: dict[Table[Any], Any] = {
     LIFECYCLE: LifecycleSetting("policy", "default", "{}", NOON),
     TOMBSTONES: Tombstone("gone", "erased", None, NOON),
     EXPIRED_TOTALS: ExpiredTotal("run", NOON.replace(hour=0), "agent", status="completed", count=1),
-    AUDIT_LOG: AuditEntry("delete", "gone", "tests", None, NOON),
+    AUDIT_LOG: AuditEntry("delete", "gone", timestamp=NOON, created_at=NOON),
+    CHAIN_HEADS: ChainHead("events", "run", 1, "0", 0, "", None, NOON),
     CONSUMERS: ConsumerPosition("consumer", EVENTS.name, "[0]", NOON),
 }
 

@@ -44,6 +44,8 @@ def test_without_settings_the_default_is_used(folder: Path) -> None:
         ("db_path", str(folder / "agent_sdk.db"), "default", ""),
         ("redactor", None, "default", ""),
         ("capture_content", "full", "default", ""),
+        ("chain", False, "default", ""),
+        ("audit_key", None, "default", ""),
         ("disabled", False, "default", ""),
     ]
 
@@ -56,6 +58,8 @@ def test_a_variable_is_named_with_its_source(folder: Path) -> None:
         ("db_path", str(folder / "mine.db"), "environment: DB_PATH", ""),
         ("redactor", None, "default", ""),
         ("capture_content", "full", "default", ""),
+        ("chain", False, "default", ""),
+        ("audit_key", None, "default", ""),
         ("disabled", False, "default", ""),
         (
             "db_path",

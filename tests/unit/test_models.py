@@ -64,6 +64,10 @@ PUBLISHED: dict[type[Record], dict[str, Any]] = {
         "contract_version": None,
         "artifact_uri": None,
         "metadata": None,
+        "chain_position": None,
+        "content_hash": None,
+        "prev_hash": None,
+        "hash": None,
     },
     AgentLLMUsage: {
         "provider": "",
@@ -136,6 +140,10 @@ FULL: dict[type[Record], Record] = {
         "1.2",
         "s3://bucket/report.pdf",
         "{}",
+        1,
+        "content hash",
+        "hash before",
+        "hash",
     ),
     AgentLLMUsage: AgentLLMUsage(
         "agent",

@@ -78,7 +78,7 @@ class Lifecycle(Capability):
         [policy] = _checked_policies([policy])
         with self._settings.changing():
             self._settings.put("policy", policy.name, policy.to_dict())
-            audit(self._store, self._clock, "set policy", policy.name, **policy.to_dict())
+            audit(self._store, self._clock, "set policy", policy.name, "policy", **policy.to_dict())
 
     def remove_policy(self, name: str) -> bool:
         """Remove a policy; return False if there is none of this name."""
@@ -106,7 +106,7 @@ class Lifecycle(Capability):
                 "reason": reason or known["reason"],
             }
             self._settings.put("hold", name, held)
-            audit(self._store, self._clock, "hold", name, **held)
+            audit(self._store, self._clock, "hold", name, "hold", **held)
 
     def release(self, name: str) -> bool:
         """Remove a hold; return False if there is none of this name."""
@@ -121,7 +121,7 @@ class Lifecycle(Capability):
             removed = self._settings.remove(kind, name)
             if removed:
                 action = "release" if kind == "hold" else f"remove {kind}"
-                audit(self._store, self._clock, action, name)
+                audit(self._store, self._clock, action, name, kind)
         return removed
 
     def _held(self) -> Holds:
@@ -181,7 +181,8 @@ class Lifecycle(Capability):
             forest = self._forest(chosen, sizes, lease.keep)
             if not allow_all and forest.takes_all():
                 raise self._refusal()
-            self._audit(policies=[policy.to_dict() for policy in chosen])
+            with self._store.transaction():
+                self._audit("begin expiry", policies=[policy.to_dict() for policy in chosen])
             report.cutoff = forest.cutoff
             steps = Steps(self._store, lease, share, self._share_left(report.cutoff))
             expiry = Expiry(self._store, self._clock, forest, steps, report, archiver)
@@ -250,12 +251,12 @@ class Lifecycle(Capability):
         report.bytes_freed = steps.give_space_back()
         report.advice = self._store.advice_on_space() if report.runs else ""
         with steps.transaction():
-            self._audit(**report.to_dict())
+            self._audit("end expiry", **report.to_dict())
             told = {**report.to_dict(), "ended_at": self._clock.now().isoformat()}
             self._settings.put("report", EXPIRING, told)
 
-    def _audit(self, **details: Any) -> None:
-        audit(self._store, self._clock, EXPIRING, "", **details)
+    def _audit(self, action: str, **details: Any) -> None:
+        audit(self._store, self._clock, action, "", "runs", **details)
 
     def _chosen(
         self,
@@ -379,7 +380,7 @@ class Lifecycle(Capability):
     ) -> None:
         """Remove the texts of trees that are old enough."""
         forest = self._forest_of_content(policies, lease.keep)
-        stripping = Stripping(self._store, forest, steps)
+        stripping = Stripping(self._store, self._clock, forest, steps)
         for tree in _each_once(forest.expired(_WITH_CONTENT, climb=True)):
             report.stripped += len(tree.runs) if stripping.strip(tree) else 0
 

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from time import monotonic, sleep
 from typing import Any, Protocol
 
-from curio_persistence.capabilities.deletions import bury
+from curio_persistence.capabilities.chains import EVENT_CHAINS, Chains
+from curio_persistence.capabilities.deletions import audit, bury
 from curio_persistence.capabilities.lifecycle.expired_totals import ExpiredTotals
 from curio_persistence.capabilities.lifecycle.report import ExpireReport
 from curio_persistence.capabilities.lifecycle.settings import Lease
@@ -28,6 +29,7 @@ _LARGE_BATCH = 4_000
 """The rows that one transaction deletes if none does: four times as fast on PostgreSQL."""
 _BATCHES = 5
 """The batches after which space is returned: less than what a step returns becomes empty."""
+_COUNTED = ("runs", "events", "usage", "scores")
 _LONGEST_PAUSE = 20.0
 """Seconds, less than a lease lasts."""
 
@@ -128,6 +130,29 @@ class Expiry:
         self._batch: list[Tree] = []
         self._buried: set[str] = set()
         self._rows = 0
+        self._chains = Chains(store, clock, EVENT_CHAINS)
+        self._deleted: list[str] = []
+        """The runs that the current transaction has deleted."""
+
+    @contextmanager
+    def _deletion(self, run_id: str | None = None) -> Iterator[None]:
+        """Do one step in a transaction, and add a line to the audit log of what it has deleted.
+
+        `run_id` is the run of which only rows are deleted.
+        """
+        with self._steps.transaction():
+            before, self._deleted = self._counts(), []
+            yield
+            after = self._counts()
+            counts = {name: after[name] - before[name] for name in after}
+            if any(counts.values()):
+                archive = {} if self._archiver is None else {"archive": self._archiver.location}
+                action = "archive" if archive else "expire"
+                about = {**counts, **archive, "run_ids": self._deleted}
+                audit(self._store, self._clock, action, run_id or "", "runs", run_id, **about)
+
+    def _counts(self) -> dict[str, int]:
+        return {name: getattr(self._report, name) for name in _COUNTED}
 
     def delete(self, tree: Tree, rows: int) -> None:
         """Delete a tree with this many rows, soon: small trees are gathered into a batch."""
@@ -143,7 +168,7 @@ class Expiry:
         trees, self._batch, self._rows = self._batch, [], 0
         if not trees:
             return
-        with self._steps.transaction():
+        with self._deletion():
             # Before the trees are compared with the archive: later rows are not deleted.
             ids = self._ids_of([run for tree in trees for run in tree.runs])
             trees = self._confirmed(trees)
@@ -167,7 +192,7 @@ class Expiry:
             rest = Tree(
                 tree.runs[: -self._steps.batch]
             )  # Those that were started last, without children.
-            with self._steps.transaction():
+            with self._deletion():
                 ids = self._ids_of(tree.runs[-self._steps.batch :])
                 if not self._confirmed([tree]):
                     break
@@ -180,7 +205,7 @@ class Expiry:
         ids = self._some_ids(table, table.where(run_id=run_id))
         if len(ids) < self._steps.batch:
             return False
-        with self._steps.transaction():
+        with self._deletion(run_id):
             if not self._confirmed([tree]):
                 return False
             self._delete_rows(table, ids)
@@ -208,7 +233,10 @@ class Expiry:
         self._report.scores += self._store.delete(SCORES, where)
         self._indexing.forget(RUNS, [run.id for run in runs])
         self._report.runs += self._store.delete(RUNS, where)
-        self._bury([run.run_id for run in runs])
+        run_ids = [run.run_id for run in runs]
+        self._bury(run_ids)
+        self._chains.anchor(run_ids)
+        self._deleted += run_ids
         sessions = {run.session_id for run in runs if run.session_id is not None}
         self._report.sessions += len(sessions) - len(runs_of_sessions(self._store, sessions))
 
@@ -222,7 +250,7 @@ class Expiry:
     def delete_calls(self, where: Where) -> None:
         """Delete model calls that belong to no run."""
         while ids := self._some_ids(USAGE, where):
-            with self._steps.transaction():
+            with self._deletion():
                 self._delete_rows(USAGE, ids)
 
     def _some_ids(self, table: Table[Any], where: Where) -> list[int]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import Any
 
+from curio_persistence.capabilities.deletions import audit
 from curio_persistence.capabilities.lifecycle.expiring import BATCH, Steps
 from curio_persistence.capabilities.lifecycle.trees import Forest, Tree
 from curio_persistence.capabilities.search.documents import NUMBERS
 from curio_persistence.capabilities.search.indexing import Indexing
+from curio_persistence.clock import Clock
 from curio_persistence.store.base import Store
 from curio_persistence.store.filters import Filter
 from curio_persistence.store.query import Position, position_of_last
@@ -22,8 +24,9 @@ class Stripping:
     A run gets its mark after all that belongs to it was stripped, the root of a tree last.
     """
 
-    def __init__(self, store: Store, forest: Forest, steps: Steps) -> None:
+    def __init__(self, store: Store, clock: Clock, forest: Forest, steps: Steps) -> None:
         self._store = store
+        self._clock = clock
         self._forest = forest
         self._steps = steps
         self._indexing = Indexing(store)
@@ -42,13 +45,13 @@ class Stripping:
         while True:
             columns = self._store.select(table, where, after=after, limit=BATCH)
             size = len(columns[0])
-            if size and not self._strip_rows(tree, table, columns):
+            if size and not self._strip_rows(run_id, tree, table, columns):
                 return False
             if size < BATCH:
                 return True
             after = position_of_last(table, table.order, columns)
 
-    def _strip_rows(self, tree: Tree, table: Table[Any], columns: Columns) -> bool:
+    def _strip_rows(self, run_id: str, tree: Tree, table: Table[Any], columns: Columns) -> bool:
         is_indexed = table in NUMBERS
         # Before the transaction, which other writers wait for.
         words = self._indexing.words(table, columns) if is_indexed else {}
@@ -65,6 +68,9 @@ class Stripping:
                 self._store.update(table, (Filter("id", "in", tuple(ids)),), changes)
             if is_indexed:
                 self._indexing.put_again(table, slots)
+            if groups:
+                about = {"table": table.name, "rows": sum(map(len, groups.values()))}
+                audit(self._store, self._clock, "redact", run_id, "run", run_id, **about)
         return True
 
     def _as_read(self, table: Table[Any], rows: list[Row]) -> list[Row]:

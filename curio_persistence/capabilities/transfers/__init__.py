@@ -9,6 +9,7 @@ from typing import Any
 
 from curio_persistence.capabilities.appends import Appends
 from curio_persistence.capabilities.capability import Capability
+from curio_persistence.capabilities.chains import EVENT_CHAINS, Chains
 from curio_persistence.capabilities.deletions import expired_here
 from curio_persistence.capabilities.events import EVENT_FILTERS, Events
 from curio_persistence.capabilities.record_filter import FilterKind
@@ -27,7 +28,8 @@ from curio_persistence.store.base import Store
 from curio_persistence.store.filters import Filter, Order, Where
 from curio_persistence.store.query import query_of
 from curio_persistence.store.table import Columns, Row, StoredValue, Table
-from curio_persistence.tables import EVENTS, RUNS_AND_STUBS, SCORES, USAGE
+from curio_persistence.tables import CHAIN_HEADS, EVENTS, RUNS_AND_STUBS, SCORES, USAGE
+from curio_persistence.tables.audit import ChainHead
 
 _FILTERS: Mapping[Table[Any], FilterKind] = {
     RUNS_AND_STUBS: RUN_FILTERS,
@@ -53,6 +55,9 @@ class Transfers(Capability):
         super().__init__(store, clock)
         self._redaction = redaction
         self._appends: dict[Table[Any], Appends[Any]] = {EVENTS: events, USAGE: usage}
+        # Records of another database keep the links that they have, and get none.
+        arriving = Events(store, clock, redaction)
+        self._arriving: dict[Table[Any], Appends[Any]] = {EVENTS: arriving, USAGE: usage}
 
     @contextmanager
     def reading(self, *, snapshot: bool = True) -> Iterator[Reading]:
@@ -131,7 +136,16 @@ class Transfers(Capability):
 
     def deduplicator(self) -> Deduplicator:
         """Return a deduplicator, which stores records from elsewhere."""
-        return Deduplicator(self._store, self._appends)
+        return Deduplicator(self._store, self._arriving)
+
+    def heads(self, reading: Reading) -> Iterator[list[ChainHead]]:
+        """Yield the heads of the chains of events, some at a time."""
+        for columns in reading.stream(CHAIN_HEADS, (Filter("kind", "=", EVENT_CHAINS),)):
+            yield CHAIN_HEADS.decode(columns)
+
+    def adopt_heads(self, heads: Iterable[ChainHead]) -> None:
+        """Store the heads of chains whose links were copied."""
+        Chains(self._store, self._clock, EVENT_CHAINS).adopt(heads)
 
     def expired(self, run_ids: Iterable[StoredValue]) -> set[StoredValue]:
         """Return those of the runs that expired here."""

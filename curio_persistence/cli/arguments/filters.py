@@ -95,6 +95,9 @@ _OPTIONS = {
     "model": _Option(
         ("--model",), "only {records} of this model; given more than once, of one of these", True
     ),
+    "action": _Option(("--action",), f"only {{records}} with this action; {_ONE_OF}", True),
+    "actor_id": _Option(("--actor",), "only {records} of this actor", metavar="ID"),
+    "resource": _Option(("--resource",), "only {records} about this resource"),
     "provider": _Option(
         ("--provider",),
         "only {records} to this provider; given more than once, to one of these",

@@ -99,7 +99,12 @@ CREATE TABLE agent_run_events (
     -- 40 error, 50 critical), the name and value of a metric.
     severity        INTEGER,
     metric_name     TEXT,
-    metric_value    REAL
+    metric_value    REAL,
+    -- Set where the event is a link of its run's hash chain.
+    chain_position  INTEGER,           -- from 1
+    content_hash    TEXT,              -- of data, message, artifact_uri and metadata
+    prev_hash       TEXT,              -- NULL for the first
+    hash            TEXT
 ) STRICT;
 
 -- A run's events in order; also for the foreign key.
@@ -127,6 +132,9 @@ CREATE INDEX agent_run_events_severe
 CREATE INDEX agent_run_events_severe_by_agent
     ON agent_run_events (agent_id, timestamp, id, severity, event_type)
     WHERE severity IS NOT NULL;
+-- A chain in its order, of which each position is taken once. Other events cost nothing here.
+CREATE UNIQUE INDEX agent_run_events_chain ON agent_run_events (run_id, chain_position)
+    WHERE chain_position IS NOT NULL;
 -- Metrics are aggregated from this index, never from the table. Other events cost nothing here.
 CREATE INDEX agent_run_events_metrics
     ON agent_run_events (metric_name, timestamp, metric_value, agent_id)
@@ -263,15 +271,50 @@ CREATE TABLE agent_expired_totals (
     UNIQUE (kind, day, agent_id, name, provider, status, archive)
 ) STRICT;
 
--- Each deletion: when, by which user of which machine, and of what.
+-- Who deleted, exported or changed what, and when. Each line is a link of one hash chain.
 
 CREATE TABLE agent_audit_log (
-    id         INTEGER PRIMARY KEY AUTOINCREMENT,
-    action     TEXT NOT NULL,          -- expire, delete, hold, release, set policy, remove policy
-    target     TEXT NOT NULL,          -- a run's id, or the name of a policy or hold
-    actor      TEXT NOT NULL,
-    details    TEXT,                   -- a JSON object
-    created_at TEXT NOT NULL CHECK (created_at GLOB '????-??-??T??:??:??.??????+00:00')
+    id             INTEGER PRIMARY KEY AUTOINCREMENT,
+    action         TEXT NOT NULL,      -- delete, expire, export, set policy, ...
+    resource       TEXT NOT NULL,      -- a run's id, the name of a policy or hold, a path
+    resource_type  TEXT NOT NULL,      -- run, policy, hold, ...
+    actor_type     TEXT NOT NULL,
+    actor_id       TEXT NOT NULL,      -- by default user@machine:process
+    agent_id       TEXT,
+    run_id         TEXT,
+    metadata       TEXT,               -- a JSON object
+    timestamp      TEXT NOT NULL CHECK (timestamp GLOB '????-??-??T??:??:??.??????+00:00'),
+    created_at     TEXT NOT NULL CHECK (created_at GLOB '????-??-??T??:??:??.??????+00:00'),
+    chain_position INTEGER,            -- from 1
+    content_hash   TEXT,               -- of metadata
+    prev_hash      TEXT,               -- NULL for the first
+    hash           TEXT
+) STRICT;
+
+-- The lines in the order of the chain, of which each position is taken once.
+CREATE UNIQUE INDEX agent_audit_log_chain ON agent_audit_log (chain_position)
+    WHERE chain_position IS NOT NULL;
+-- Newest lines.
+CREATE INDEX agent_audit_log_by_time ON agent_audit_log (timestamp);
+-- Lines about one run, or one agent.
+CREATE INDEX agent_audit_log_by_run ON agent_audit_log (run_id, timestamp)
+    WHERE run_id IS NOT NULL;
+CREATE INDEX agent_audit_log_by_agent ON agent_audit_log (agent_id, timestamp)
+    WHERE agent_id IS NOT NULL;
+
+-- The last link of each hash chain. Rows of a run stay after it expired, and anchor what follows.
+
+CREATE TABLE agent_chain_heads (
+    id              INTEGER PRIMARY KEY AUTOINCREMENT,
+    kind            TEXT NOT NULL,     -- events, or audit
+    name            TEXT NOT NULL,     -- a run's id, or audit
+    position        INTEGER NOT NULL,
+    hash            TEXT NOT NULL,
+    anchor_position INTEGER NOT NULL,  -- the last link that retention deleted; 0 if none
+    anchor_hash     TEXT NOT NULL,
+    signature       TEXT,              -- HMAC-SHA256 with the audit key
+    updated_at      TEXT NOT NULL CHECK (updated_at GLOB '????-??-??T??:??:??.??????+00:00'),
+    UNIQUE (kind, name)
 ) STRICT;
 
 -- The search index. The words of a document are in an FTS5 table, agent_search_words, created

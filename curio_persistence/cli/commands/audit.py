@@ -1,0 +1,117 @@
+"""List who did what, newest first; or verify the hash chains that prove it.
+
+The library writes the lines itself: who deleted, expired, archived, redacted, exported or restored
+records, and who changed policies and holds. With --verify the chain of these lines is read, and the
+chains of events, if they were recorded with chain=True (CURIO_CHAIN=1); exits with 5 if one is
+broken. With CURIO_AUDIT_KEY the signatures of their ends are checked too. As JSON, a list of lines,
+or an object with the faults.
+"""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from curio_persistence.cli.arguments.filters import add_filters, filters
+from curio_persistence.cli.arguments.listing import Question, add_listing_options, nothing, show
+from curio_persistence.cli.arguments.options import open_for_reading, open_for_work
+from curio_persistence.cli.exit_codes import DAMAGED, OK
+from curio_persistence.cli.terminal.output import DIM, Output, say
+from curio_persistence.cli.terminal.tables import Cell, Column, cell
+from curio_persistence.cli.terminal.text import local_time
+from curio_persistence.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from curio_persistence import AuditEntry
+    from curio_persistence.capabilities.verifying_chains import TrailReport
+
+EXAMPLES = """\
+  curio-persistence audit
+  curio-persistence audit --action delete --action expire --since 30d
+  curio-persistence audit --verify
+  curio-persistence audit --verify --run run-42 --json
+"""
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("--verify", action="store_true", help="verify the hash chains")
+    parser.add_argument(
+        "--head", metavar="HASH", help="with --verify: an earlier head, which must still be there"
+    )
+    parser.add_argument(
+        "--sign",
+        action="store_true",
+        help="sign the ends of all chains with CURIO_AUDIT_KEY, if none is broken",
+    )
+    add_filters(parser, "lines", "run_id", "agent_id", "action", "actor_id", "resource")
+    add_listing_options(parser)
+
+
+def run(options: Namespace, output: Output) -> int:
+    _refuse_contradictions(options)
+    if options.sign:
+        with open_for_work(options) as persistence:
+            say(f"Signed: {persistence.audit.sign():,} chains.")
+        return OK
+    with open_for_reading(options) as persistence:
+        if options.verify:
+            report = persistence.audit.verify(options.run_id, known_head=options.head)
+            return _show_report(report, output)
+        question = Question(persistence.audit.query, persistence.audit.iterate, filters(options))
+        said = nothing(persistence, "lines in its audit log", question.is_narrowed)
+        show(persistence, question, options, output, _rows, said)
+    return OK
+
+
+def _refuse_contradictions(options: Namespace) -> None:
+    if options.verify and options.sign:
+        raise ConfigurationError("--sign verifies as well: drop --verify.")
+    if options.head is not None and not options.verify:
+        raise ConfigurationError("--head needs --verify.")
+    given = {name for name, value in filters(options).items() if value is not None}
+    if (options.verify or options.sign) and given - ({"run_id"} if options.verify else set()):
+        raise ConfigurationError("Whole chains are verified: drop the filters, except --run.")
+
+
+def _show_report(report: TrailReport, output: Output) -> int:
+    if not output.for_people:
+        output.json(report.to_dict())
+    else:
+        output.line(f"{report.chains:,} chains with {report.links:,} links")
+        if report.head:
+            output.line(f"head: {report.head}")
+    if report.erased:
+        named = ", ".join(report.erased_records)
+        more = ", …" if report.erased > len(report.erased_records) else ""
+        say(f"The content of {report.erased:,} was erased ({named}{more}); the rest was verified.")
+    if report.foreign:
+        say(f"{report.foreign:,} have hashes of another program: only their order was verified.")
+    if not report.signed:
+        say("Signatures were not checked: that needs CURIO_AUDIT_KEY.")
+    for fault in report.faults:
+        say(f"Broken: {fault}.")
+    if report.ok:
+        say("No chain is broken.")
+    return OK if report.ok else DAMAGED
+
+
+def _rows(entries: Sequence[AuditEntry]) -> tuple[Sequence[Column], list[list[Cell]]]:
+    """Return the table of some lines."""
+    columns = (
+        Column("TIME"),
+        Column("ACTOR", most=40),
+        Column("ACTION"),
+        Column("RESOURCE", most=48),
+        Column("DETAILS", grows=True),
+    )
+    return columns, [
+        [
+            cell(local_time(entry.timestamp), DIM),
+            cell(entry.actor_id),
+            cell(entry.action),
+            cell(" ".join(filter(None, (entry.resource_type, entry.resource))) or None),
+            cell(entry.metadata),
+        ]
+        for entry in entries
+    ]

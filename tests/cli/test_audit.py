@@ -1,0 +1,79 @@
+"""`audit` lists who did what, and verifies hash chains."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from curio_persistence import AgentRunEvent, SQLitePersistence
+from tests.cli.program import Program
+
+KEY = "a key of the auditors"
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> str:
+    path = tmp_path / "chained.db"
+    with SQLitePersistence(path, chain=True) as persistence:
+        persistence.log_agent_run_events(AgentRunEvent("planner", "run-1") for _ in range(3))
+        persistence.audit.log("look", "report-7", resource_type="report", actor_id="ada")
+        persistence.log_agent_run_event(AgentRunEvent("planner", "run-2"))
+        persistence.delete_agent_run("run-2")
+    return str(path)
+
+
+def test_lines_are_listed_and_filtered(program: Program, database: str) -> None:
+    code, out, said = program("audit", "--db-path", database, "--json")
+    assert (code, said) == (0, "")
+    assert [line["action"] for line in json.loads(out)] == ["delete", "look"]
+    for option, value in (("--action", "look"), ("--actor", "ada"), ("--resource", "report-7")):
+        _, out, _ = program("audit", "--db-path", database, option, value, "--json")
+        assert [line["resource"] for line in json.loads(out)] == ["report-7"]
+    code, out, said = program("audit", "--db-path", database, "--run", "none")
+    assert (code, out) == (0, "[]\n")
+
+
+def test_chains_are_verified(program: Program, database: str) -> None:
+    code, out, said = program("audit", "--verify", "--db-path", database)
+    report = json.loads(out)
+    assert (code, report["ok"], report["chains"], report["links"]) == (0, True, 2, 5)
+    assert said.endswith("No chain is broken.\n")
+    code, out, said = program("audit", "--verify", "--head", "other", "--db-path", database)
+    assert code == 5
+    with sqlite3.connect(database) as connection:
+        connection.execute("UPDATE agent_run_events SET message = 'x' WHERE chain_position = 2")
+    code, out, said = program("audit", "--verify", "--run", "run-1", "--db-path", database)
+    assert code == 5
+    assert "Broken: run run-1, link 2 (id 2): changed" in said
+    assert json.loads(out)["faults"][0]["position"] == 2
+
+
+def test_chains_are_signed(program: Program, database: str) -> None:
+    code, _, said = program("audit", "--sign", "--db-path", database)
+    assert (code, "CURIO_AUDIT_KEY" in said) == (2, True)
+    with_key = {"CURIO_AUDIT_KEY": KEY}
+    assert program("audit", "--verify", "--db-path", database, **with_key).code == 5
+    signed = program("audit", "--sign", "--db-path", database, **with_key)
+    assert signed.said == "Signed: 2 chains.\n"
+    assert program("audit", "--verify", "--db-path", database, **with_key).code == 0
+    code, out, _ = program("config", "--db-path", database, "--json", **with_key)
+    assert (code, KEY in out) == (0, False)
+    assert program("audit", "--db-path", database, CURIO_AUDIT_KEY="short").code == 2
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--head", "x"),
+        ("--sign", "--verify"),
+        ("--verify", "--action", "delete"),
+        ("--sign", "--run", "run-1"),
+    ],
+)
+def test_options_that_contradict_each_other_are_refused(
+    program: Program, database: str, options: tuple[str, ...]
+) -> None:
+    assert program("audit", *options, "--db-path", database).code == 2
