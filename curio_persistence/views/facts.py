@@ -19,10 +19,11 @@ _IDS = frozenset(
         "trace_id", "span_id", "parent_span_id",
     }
 )  # fmt: skip
+_LINKS = frozenset({"chain_position", "content_hash", "prev_hash", "hash"})
 _TIMES = frozenset(
     {"created_at", "updated_at", "started_at", "finished_at", "timestamp", "latency_ms"}
 )
-IDS_AND_TIMES = _IDS | _TIMES
+IDS_AND_TIMES = _IDS | _TIMES | _LINKS
 _OF_THE_AGENT = ("agent_id", "agent_name")
 _LENGTHS = {"prompt_length": "prompt", "response_length": "response_content"}
 
