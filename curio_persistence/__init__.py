@@ -15,6 +15,13 @@ if TYPE_CHECKING:
     from curio_persistence.backups.verifying import VerifyReport
     from curio_persistence.base import BasePersistence
     from curio_persistence.buffering.persistence import BufferedPersistence
+    from curio_persistence.capabilities.alerts import (
+        Alert,
+        AlertReport,
+        AlertRule,
+        AlertSink,
+        AlertTest,
+    )
     from curio_persistence.capabilities.analytics.records import PeriodTotals
     from curio_persistence.capabilities.failures import FailureGroup
     from curio_persistence.capabilities.lifecycle import ExpireReport, RetentionPolicy
@@ -83,6 +90,11 @@ __all__ = [
     "AgentRun",
     "AgentRunEvent",
     "AgentRunStatus",
+    "Alert",
+    "AlertReport",
+    "AlertRule",
+    "AlertSink",
+    "AlertTest",
     "AuditEntry",
     "BackupReport",
     "BasePersistence",
@@ -166,6 +178,7 @@ if not TYPE_CHECKING:  # Type checkers see the names above, and no others.
         "backups.verifying": "VerifyReport",
         "base": "BasePersistence",
         "buffering.persistence": "BufferedPersistence",
+        "capabilities.alerts": "Alert AlertReport AlertRule AlertSink AlertTest",
         "capabilities.analytics.records": "PeriodTotals",
         "capabilities.failures": "FailureGroup",
         "capabilities.metrics": "MetricPoint",

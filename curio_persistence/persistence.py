@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from curio_persistence.backups.verifying import VerifyReport
     from curio_persistence.buffering.persistence import BufferedPersistence
     from curio_persistence.buffering.queue import Overflow
+    from curio_persistence.capabilities.alerts import Alerts
     from curio_persistence.capabilities.analytics import AnalyticsFilters, Bucket
     from curio_persistence.capabilities.analytics.records import PeriodTotals
     from curio_persistence.capabilities.grouping import GroupBy
@@ -472,6 +473,13 @@ class Persistence(BasePersistence):
         from curio_persistence.capabilities.lifecycle import Lifecycle  # On use: seldom needed.
 
         return Lifecycle(self._store, self.clock)
+
+    @property
+    def alerts(self) -> Alerts:
+        """Rules of alerts, their evaluation, and the history of what they found."""
+        from curio_persistence.capabilities.alerts import Alerts  # On use: seldom needed.
+
+        return Alerts(self._store, self.clock)
 
     @property
     def location(self) -> str:

@@ -7,6 +7,7 @@ from typing import Unpack
 
 from curio_persistence.aio.awaited import Awaited, awaited, streamed
 from curio_persistence.aio.streams import AsyncEventFeed
+from curio_persistence.capabilities.alerts import Alerts
 from curio_persistence.capabilities.audit import Audit
 from curio_persistence.capabilities.events import EventFilters, Events
 from curio_persistence.capabilities.lifecycle import Lifecycle
@@ -154,3 +155,19 @@ class AsyncLifecycle(Awaited[Lifecycle]):
     vacuum = awaited(Lifecycle.vacuum)
     run_forever = awaited(Lifecycle.run_forever)
     check = awaited(Lifecycle.check)
+
+
+class AsyncAlerts(Awaited[Alerts]):
+    """`persistence.alerts`, awaited. `callables` are called in other threads."""
+
+    create = awaited(Alerts.create)
+    update = awaited(Alerts.update)
+    delete = awaited(Alerts.delete)
+    get = awaited(Alerts.get)
+    list = awaited(Alerts.list)
+    history = awaited(Alerts.history)
+    count = awaited(Alerts.count)
+    append = awaited(Alerts.append)
+    evaluate = awaited(Alerts.evaluate)
+    test = awaited(Alerts.test)
+    run_forever = awaited(Alerts.run_forever)

@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from curio_persistence.aio.awaited import Awaited, awaited, streamed
 from curio_persistence.aio.capabilities import (
+    AsyncAlerts,
     AsyncAudit,
     AsyncEvents,
     AsyncLifecycle,
@@ -62,6 +63,11 @@ class AsyncPersistence(Awaited[Persistence]):
         self.stats = AsyncStats(persistence.stats, self._threads)
         self.metrics = AsyncMetrics(persistence.metrics, self._threads)
         self.search = AsyncSearch(persistence.search, self._threads)
+
+    @property
+    def alerts(self) -> AsyncAlerts:
+        """Rules of alerts, their evaluation, and the history of what they found."""
+        return AsyncAlerts(self._sync.alerts, self._threads)
 
     @property
     def lifecycle(self) -> AsyncLifecycle:

@@ -264,7 +264,7 @@ class BufferedStore(Store):
     # --- everything else ----------------------------------------------------------------------
 
     def flush(self) -> None:
-        self._check_outside("flush()")
+        self.check_outside("flush()")
         self._queue.flush()
 
     def _catch_up(self) -> None:
@@ -333,7 +333,7 @@ class BufferedStore(Store):
         )
 
     def close(self) -> None:
-        self._check_outside("close()")
+        self.check_outside("close()")
         try:
             self._queue.close(_PATIENCE)
         except PersistenceError:

@@ -23,6 +23,7 @@ from curio_persistence.results.computed import computed_table
 from curio_persistence.results.pages import Records
 from curio_persistence.store import codecs
 from curio_persistence.store.aggregates import as_number, average, exact_sum
+from curio_persistence.store.base import Store
 from curio_persistence.store.filters import (
     COUNT,
     Bucket,
@@ -85,23 +86,35 @@ class Metrics(Capability):
         **filters: Unpack[MetricFilters],
     ) -> Records[MetricPoint]:
         """Return a metric's aggregated values; see `Persistence.query_metrics`."""
-        percentile = _percentile_in(aggregation)
-        buckets = () if bucket is None else (_bucket_of(bucket),)
-        group, tag = _group_of(group_by)
-        where = (_named(name), *self._where(filters))
-        if percentile is None and tag is None:
-            measures = (Measure(cast(MeasureKind, aggregation), "metric_value"), COUNT)
-            groups = (*buckets, *group)
-            rows = self._store.aggregate(EVENTS, measures, where, group_by=groups)
-        else:
-            columns = ("metric_value", *buckets, *group)
-            values = _by_key(self._store.select_columns(EVENTS, columns, where), tag)
-            combine = _COMBINE[aggregation] if percentile is None else percentile
-            rows = [(*key, combine(found), len(found)) for key, found in values.items()]
-        return _points(rows, bool(buckets), bool(group))
+        where = self._where(filters)
+        return metric_points(self._store, name, aggregation, where, bucket, group_by)
 
     def _where(self, filters: MetricFilters) -> Where:
         return METRIC_FILTERS.of(filters).where(self._clock)
+
+
+def metric_points(
+    store: Store,
+    name: str,
+    aggregation: str,
+    where: Where,
+    bucket: str | None = None,
+    group_by: str | None = None,
+) -> Records[MetricPoint]:
+    """Return the aggregated values of a metric in the events that pass the filters."""
+    percentile = percentile_in(aggregation)
+    buckets = () if bucket is None else (_bucket_of(bucket),)
+    group, tag = _group_of(group_by)
+    where = (_named(name), *where)
+    if percentile is None and tag is None:
+        measures = (Measure(cast(MeasureKind, aggregation), "metric_value"), COUNT)
+        rows = store.aggregate(EVENTS, measures, where, group_by=(*buckets, *group))
+    else:
+        columns = ("metric_value", *buckets, *group)
+        values = _by_key(store.select_columns(EVENTS, columns, where), tag)
+        combine = _COMBINE[aggregation] if percentile is None else percentile
+        rows = [(*key, combine(found), len(found)) for key, found in values.items()]
+    return _points(rows, bool(buckets), bool(group))
 
 
 def _named(name: Any) -> Filter:
@@ -192,8 +205,8 @@ _COMBINE: Mapping[str, Combine] = {
 }
 
 
-def _percentile_in(aggregation: Any) -> Combine | None:
-    """Return the number of a percentile aggregation; None for another one."""
+def percentile_in(aggregation: Any) -> Combine | None:
+    """Return the function of a percentile aggregation; None for another one; refuse the rest."""
     if isinstance(aggregation, str):
         if aggregation in _COMBINE:
             return None

@@ -402,7 +402,8 @@ class Store(ABC):
         Raises UnsupportedError if another asyncio task has one open in this thread.
         """
 
-    def _check_outside(self, call: str) -> None:
+    def check_outside(self, call: str) -> None:
+        """Raise UnsupportedError, naming a call, if a transaction is open in this thread."""
         if self._is_inside():
             raise UnsupportedError(f"A transaction is open in this thread: end it before {call}.")
 

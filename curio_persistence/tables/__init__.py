@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from curio_persistence.store.table import Table
+from curio_persistence.tables.alerts import ALERT_HISTORY, ALERT_RULES
 from curio_persistence.tables.audit import AUDIT_LOG, CHAIN_HEADS
 from curio_persistence.tables.consumers import CONSUMERS
 from curio_persistence.tables.events import (
@@ -20,6 +21,8 @@ from curio_persistence.tables.scores import SCORE_SOURCES, SCORES
 from curio_persistence.tables.usage import USAGE
 
 __all__ = [
+    "ALERT_HISTORY",
+    "ALERT_RULES",
     "ALL_TABLES",
     "AUDIT_LOG",
     "CHAIN_HEADS",
@@ -53,6 +56,8 @@ ALL_TABLES: tuple[Table[Any], ...] = (
     EXPIRED_TOTALS,
     AUDIT_LOG,
     CHAIN_HEADS,
+    ALERT_RULES,
+    ALERT_HISTORY,
 )
 """All tables, with those of the library itself, which are neither exported nor copied."""
 

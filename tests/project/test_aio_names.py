@@ -23,6 +23,7 @@ from curio_persistence import (
 )
 from curio_persistence.aio import persistence as awaited
 from curio_persistence.aio.awaited import Awaited
+from curio_persistence.capabilities.alerts import Alerts
 from curio_persistence.capabilities.audit import Audit
 from curio_persistence.capabilities.events import Events
 from curio_persistence.capabilities.lifecycle import Lifecycle
@@ -37,6 +38,7 @@ PAIRS = {
     Persistence: aio.AsyncPersistence,
     BufferedPersistence: aio.AsyncBufferedPersistence,
     RunViews: awaited.AsyncRuns,
+    Alerts: awaited.AsyncAlerts,
     Events: awaited.AsyncEvents,
     Usage: awaited.AsyncUsage,
     Scores: awaited.AsyncScores,

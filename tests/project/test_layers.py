@@ -87,6 +87,7 @@ THIRD_PARTY = {
     ("archive.cold.duck", "duckdb"),
     ("archive.erasing", "pyarrow"),
     ("archive.files", "pyarrow"),
+    ("capabilities.alerts.webhooks", "urllib3"),
     ("export.formats", "pyarrow"),
     ("places", "obstore"),
     ("importers.exports.columnar", "pyarrow"),

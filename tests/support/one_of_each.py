@@ -10,6 +10,8 @@ from curio_persistence.models import AuditEntry
 from curio_persistence.store.base import Store
 from curio_persistence.store.table import Table
 from curio_persistence.tables import (
+    ALERT_HISTORY,
+    ALERT_RULES,
     ALL_TABLES,
     AUDIT_LOG,
     CHAIN_HEADS,
@@ -22,6 +24,7 @@ from curio_persistence.tables import (
     TOMBSTONES,
     USAGE,
 )
+from curio_persistence.tables.alerts import Alert, AlertRule
 from curio_persistence.tables.audit import ChainHead
 from curio_persistence.tables.consumers import ConsumerPosition
 from curio_persistence.tables.lifecycle import (
@@ -43,6 +46,10 @@ RECORDS: dict[Table[Any], Any] = {
     EXPIRED_TOTALS: ExpiredTotal("run", NOON.replace(hour=0), "agent", status="completed", count=1),
     AUDIT_LOG: AuditEntry("delete", "gone", timestamp=NOON, created_at=NOON),
     CHAIN_HEADS: ChainHead("events", "run", 1, "0", 0, "", None, NOON),
+    ALERT_RULES: AlertRule(
+        "errors", "errors", "error_rate", 0.1, 900, created_at=NOON, updated_at=NOON
+    ),
+    ALERT_HISTORY: Alert("alert", "errors", 1, "errors", "Too many.", 0.1, 0.5, NOON),
     CONSUMERS: ConsumerPosition("consumer", EVENTS.name, "[0]", NOON),
 }
 

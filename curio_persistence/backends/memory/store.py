@@ -94,7 +94,7 @@ class MemoryStore(TransactionalStore, forking.Forkable):
 
     def clear(self) -> None:
         """Remove every row; ids start again from 1."""
-        self._check_outside("clearing")
+        self.check_outside("clearing")
         with self.transaction():
             self._tables = no_rows()
             self._search_index = MemorySearchIndex(self._alone, self._change)
@@ -248,7 +248,7 @@ class MemoryStore(TransactionalStore, forking.Forkable):
     def compact(self) -> None:
         """Check that no transaction is open; deleted rows leave nothing behind."""
         self.initialize()
-        self._check_outside("compact()")
+        self.check_outside("compact()")
 
     @_exclusive
     def used_bytes(self) -> int:
@@ -271,7 +271,7 @@ class MemoryStore(TransactionalStore, forking.Forkable):
         return sum(run is not None and not runs.contains("run_id", run) for run in named)
 
     def close(self) -> None:
-        self._check_outside("close()")
+        self.check_outside("close()")
         if self._tables is not None:
             with super().transaction():
                 self._tables = None

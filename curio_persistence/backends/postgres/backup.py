@@ -59,7 +59,7 @@ class PostgresBackup(PostgresDDL):
         return re.sub(r"[^\w.-]", "_", self._schema_name)
 
     def back_up(self, path: Path, progress: Progress | None = None) -> None:
-        self._check_outside("backup()")
+        self.check_outside("backup()")
         self._check_version("pg_dump")
         # In quotation marks, and without letters that mean something in a pattern.
         pattern = '"' + self._schema_name.replace('"', '""') + '"'

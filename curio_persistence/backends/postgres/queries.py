@@ -35,7 +35,7 @@ class PostgresQueries(PostgresStatements):
     def sql(
         self, query: str, params: Sequence[Any], limit: int | None
     ) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
-        self._check_outside("sql()")
+        self.check_outside("sql()")
         self._prepare()
         with self._pool.lent(ReaderTicket()) as connection:
             cursor = self._cursor(connection)

@@ -301,7 +301,7 @@ class PostgresStatements(SQLStore, forking.Forkable):
         return ClosedError(f"{self.location} was closed. Open a new persistence.")
 
     def close(self) -> None:
-        self._check_outside("close()")
+        self.check_outside("close()")
         self._pool.closeall()
         self._watchdog.stop()
 

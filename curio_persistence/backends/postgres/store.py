@@ -110,7 +110,7 @@ class PostgresStore(PostgresCopy, PostgresQueries, PostgresBackup):
         return self._search_index
 
     def compact(self) -> None:
-        self._check_outside("compact()")
+        self.check_outside("compact()")
         self._search_index.optimize()
         # Deleted rows stay in the file until other data overwrites them.
         names = migrations.SEARCH_TABLES

@@ -37,7 +37,7 @@ class SQLiteBackup(SQLiteStreams):
         return "memory" if self._in_memory else self._path.stem
 
     def back_up(self, path: Path, progress: Progress | None = None) -> None:
-        self._check_outside("backup()")
+        self.check_outside("backup()")
 
         def told(status: int, remaining: int, total: int) -> None:
             if progress is not None:

@@ -234,7 +234,7 @@ class SQLiteConnections(SQLiteFile, forking.Forkable):
     def close(self) -> None:
         if self._closed:
             return
-        self._check_outside("close()")
+        self.check_outside("close()")
         lock, ticket = self._lock, Ticket()
         try:
             self._acquire(ticket)

@@ -43,7 +43,7 @@ class SQLiteQueries(SQLiteConnections):
     def sql(
         self, query: str, params: Sequence[Any], limit: int | None
     ) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
-        self._check_outside("sql()")
+        self.check_outside("sql()")
         if self._in_memory:
             raise UnsupportedError(
                 "Only this process sees a :memory: database, and only through its records. Use a "

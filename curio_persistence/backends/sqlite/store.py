@@ -115,7 +115,7 @@ class SQLiteStore(SQLiteBatches, SQLiteBackup, SQLiteQueries, SQLiteHealth):
         return f"This file keeps its size until it is compacted: {self._command('compact')}"
 
     def compact(self) -> None:
-        self._check_outside("compact()")
+        self.check_outside("compact()")
         with self.transaction():
             self._search_index.optimize()
         self._write("VACUUM", ())

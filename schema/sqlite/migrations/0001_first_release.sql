@@ -317,6 +317,57 @@ CREATE TABLE agent_chain_heads (
     UNIQUE (kind, name)
 ) STRICT;
 
+-- Rules of alerts: what is measured, of which records, and who is told.
+
+CREATE TABLE agent_alert_rules (
+    id               INTEGER PRIMARY KEY AUTOINCREMENT,
+    rule_id          TEXT NOT NULL UNIQUE,
+    name             TEXT NOT NULL,
+    condition        TEXT NOT NULL,    -- error_rate, cost, latency, event_count, silence, …
+    threshold        REAL NOT NULL,
+    window_seconds   INTEGER NOT NULL,
+    aggregation      TEXT,             -- of a latency or a metric: avg, p95, …
+    metric           TEXT,
+    resolve_below    REAL,             -- at most this: over; NULL is the threshold
+    cooldown_seconds INTEGER NOT NULL DEFAULT 0,
+    enabled          INTEGER NOT NULL DEFAULT 1,
+    agent_id         TEXT,
+    session_id       TEXT,
+    user_id          TEXT,
+    tags             TEXT,             -- a JSON array: runs with any of them
+    model            TEXT,
+    sinks            TEXT NOT NULL DEFAULT '[]', -- a JSON array; URLs may have secrets in them
+    metadata         TEXT,
+    created_at       TEXT NOT NULL CHECK (created_at GLOB '????-??-??T??:??:??.??????+00:00'),
+    updated_at       TEXT NOT NULL CHECK (updated_at GLOB '????-??-??T??:??:??.??????+00:00')
+) STRICT;
+
+-- The history of alerts: a row for each breach of a rule. It stays when its rule is deleted.
+
+CREATE TABLE agent_alert_history (
+    id           INTEGER PRIMARY KEY AUTOINCREMENT,
+    alert_id     TEXT NOT NULL UNIQUE,
+    rule_id      TEXT NOT NULL,
+    breach       INTEGER NOT NULL,     -- the breaches of a rule are counted: one fires once
+    name         TEXT NOT NULL,
+    message      TEXT NOT NULL,
+    threshold    REAL NOT NULL,
+    value        REAL,
+    triggered_at TEXT NOT NULL CHECK (triggered_at GLOB '????-??-??T??:??:??.??????+00:00'),
+    resolved_at  TEXT CHECK (resolved_at GLOB '????-??-??T??:??:??.??????+00:00'),
+    resolution   TEXT,                 -- why it is over
+    deliveries   TEXT NOT NULL DEFAULT '[]', -- a JSON array: who was told, or has to be
+    deliver_at   TEXT CHECK (deliver_at GLOB '????-??-??T??:??:??.??????+00:00'),
+    metadata     TEXT,
+    UNIQUE (rule_id, breach)
+) STRICT;
+
+-- Newest alerts.
+CREATE INDEX agent_alert_history_by_time ON agent_alert_history (triggered_at);
+-- Notifications that are to be delivered.
+CREATE INDEX agent_alert_history_undelivered ON agent_alert_history (deliver_at)
+    WHERE deliver_at IS NOT NULL;
+
 -- The search index. The words of a document are in an FTS5 table, agent_search_words, created
 -- when the first record is indexed. The index gives candidates; the records decide.
 

@@ -1,0 +1,25 @@
+-- The history of alerts: a row for each breach of a rule. It stays when its rule is deleted.
+
+CREATE TABLE agent_alert_history (
+    id           INTEGER PRIMARY KEY AUTOINCREMENT,
+    alert_id     TEXT NOT NULL UNIQUE,
+    rule_id      TEXT NOT NULL,
+    breach       INTEGER NOT NULL,     -- the breaches of a rule are counted: one fires once
+    name         TEXT NOT NULL,
+    message      TEXT NOT NULL,
+    threshold    REAL NOT NULL,
+    value        REAL,
+    triggered_at TEXT NOT NULL CHECK (triggered_at GLOB '????-??-??T??:??:??.??????+00:00'),
+    resolved_at  TEXT CHECK (resolved_at GLOB '????-??-??T??:??:??.??????+00:00'),
+    resolution   TEXT,                 -- why it is over
+    deliveries   TEXT NOT NULL DEFAULT '[]', -- a JSON array: who was told, or has to be
+    deliver_at   TEXT CHECK (deliver_at GLOB '????-??-??T??:??:??.??????+00:00'),
+    metadata     TEXT,
+    UNIQUE (rule_id, breach)
+) STRICT;
+
+-- Newest alerts.
+CREATE INDEX agent_alert_history_by_time ON agent_alert_history (triggered_at);
+-- Notifications that are to be delivered.
+CREATE INDEX agent_alert_history_undelivered ON agent_alert_history (deliver_at)
+    WHERE deliver_at IS NOT NULL;
