@@ -1,0 +1,397 @@
+"""List, make, change, try and watch rules of alerts, and show what they found.
+
+A rule fires when its value, in a window that ends now, is above a threshold: an error_rate (0.1 is
+10 %), a cost in US dollars, a latency in milliseconds, an event_count, a token_count or a metric; a
+silence fires when nothing came. Sinks are told when it fires and when it is over. Keys and URLs
+with tokens are best given by the names of environment variables, which watch reads. update replaces
+what is given; sinks all together.
+
+watch evaluates all rules again and again. Several programs may watch one database: each alert fires
+once. As JSON, list, add and update print rules, watch a report on each line.
+"""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from threading import Event
+from typing import TYPE_CHECKING, Any
+
+from curio_persistence.cli.arguments.options import (
+    add_json_option,
+    add_window_options,
+    count_or_all,
+    length_of_time,
+    open_for_reading,
+    open_for_work,
+)
+from curio_persistence.cli.exit_codes import FAILED, NOT_FOUND, OK, exit_code
+from curio_persistence.cli.terminal.output import DIM, GREEN, RED, Output, say
+from curio_persistence.cli.terminal.tables import Cell, Column, cell
+from curio_persistence.cli.terminal.text import local_time
+from curio_persistence.errors import ConfigurationError, PersistenceError
+
+if TYPE_CHECKING:
+    from curio_persistence import Alert, AlertReport, AlertRule, AlertSink, Persistence
+
+EXAMPLES = """\
+  curio-persistence alerts
+  curio-persistence alerts add costs --condition cost --above 5 --window 1h --log
+  curio-persistence alerts add p95 --condition latency --aggregation p95 --above 2000 --model m-1
+  curio-persistence alerts add quiet --condition silence --window 1d --slack-env SLACK_URL
+  curio-persistence alerts history --state firing
+  curio-persistence alerts watch --once
+"""
+
+_SETTINGS = ("condition", "aggregation", "metric", "window", "cooldown", "model", "tag")
+_OF_ADD = {*_SETTINGS, "above", "resolve_below", "title", "agent", "session", "user"}
+_SINKS = ("log", "webhook", "webhook_env", "slack", "slack_env", "command_line")
+_OF_RULE = {*_OF_ADD, *_SINKS, "secret_env", "allow_private"}
+_OPTIONS: Mapping[str, set[str]] = {
+    "add": _OF_RULE,
+    "update": _OF_RULE,
+    "history": {"state", "since", "until", "limit", "cursor"},
+    "test": {"no_send"},
+    "watch": {"once", "every"},
+}
+_WITHOUT_RULE = ("list", "watch")
+_ACTIONS = ("list", "add", "update", "remove", "enable", "disable", "test", "history", "watch")
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "action",
+        metavar="ACTION",
+        nargs="?",
+        default="list",
+        choices=_ACTIONS,
+        help=f"{', '.join(_ACTIONS)} (default: list)",
+    )
+    parser.add_argument("rule", metavar="RULE", nargs="?", help="the id of a rule")
+    _add_rule_options(parser)
+    _add_sink_options(parser)
+    group = parser.add_argument_group("history, test and watch")
+    group.add_argument("--state", choices=("firing", "resolved"), help="only such alerts")
+    add_window_options(group)
+    group.add_argument(
+        "--limit", metavar="N", type=count_or_all, default=None, help="at most so many (20), or all"
+    )
+    group.add_argument("--cursor", help="go on where the last page of the history ended")
+    group.add_argument("--no-send", action="store_true", help="test the value, and tell no sink")
+    group.add_argument("--once", action="store_true", help="evaluate once")
+    group.add_argument(
+        "--every", metavar="TIME", type=length_of_time, help="how often to evaluate (default: 60s)"
+    )
+    add_json_option(parser)
+
+
+def _add_rule_options(parser: ArgumentParser) -> None:
+    group = parser.add_argument_group("add and update")
+    group.add_argument(
+        "--condition",
+        help="error_rate, cost, latency, event_count, token_count, metric or silence",
+    )
+    group.add_argument("--above", metavar="X", type=_number, help="the threshold")
+    group.add_argument(
+        "--resolve-below", metavar="X", type=_number, help="over at this (default: the threshold)"
+    )
+    group.add_argument("--window", metavar="TIME", type=length_of_time, help="default: 15m")
+    group.add_argument(
+        "--cooldown", metavar="TIME", type=length_of_time, help="from firing to firing (default: 0)"
+    )
+    group.add_argument(
+        "--aggregation", metavar="A", help="of a latency avg, p50, p95 or p99; of a metric any"
+    )
+    group.add_argument("--metric", metavar="NAME", help="the metric that is measured")
+    group.add_argument("--title", metavar="TEXT", help="what notifications call the rule")
+    for option in ("agent", "session", "user", "model"):
+        group.add_argument(f"--{option}", metavar="ID", help=f"only records of this {option}")
+    group.add_argument(
+        "--tag", metavar="TAG", action="append", help="only of runs with it, or one of several"
+    )
+
+
+def _add_sink_options(parser: ArgumentParser) -> None:
+    group = parser.add_argument_group("add and update: whom the rule tells")
+    group.add_argument("--log", action="store_true", help="the log of the program that watches")
+    for kind in ("webhook", "slack"):
+        group.add_argument(f"--{kind}", metavar="URL", action="append", help=f"a {kind} URL")
+        group.add_argument(
+            f"--{kind}-env", metavar="VAR", action="append", help="the variable that has the URL"
+        )
+    group.add_argument(
+        "--secret-env", metavar="VAR", help="the variable with the key that signs webhooks"
+    )
+    group.add_argument(
+        "--allow-private", action="store_true", help="allow addresses of the inner network"
+    )
+    group.add_argument(
+        "--command",
+        dest="command_line",
+        metavar="LINE",
+        action="append",
+        help="a program and its arguments, without a shell; it reads JSON",
+    )
+
+
+def _number(text: str) -> float:
+    from argparse import ArgumentTypeError
+
+    try:
+        return float(text)
+    except ValueError:
+        raise ArgumentTypeError(f"{text!r} is not a number") from None
+
+
+def run(options: Namespace, output: Output) -> int:
+    _check(options)
+    reads = options.action in ("list", "history")
+    with (open_for_reading if reads else open_for_work)(options) as persistence:
+        return _DO[options.action](persistence, options, output)
+
+
+def _check(options: Namespace) -> None:
+    """Refuse options that the action does not take."""
+    action = options.action
+    if options.rule is None and action not in (*_WITHOUT_RULE, "history"):
+        raise ConfigurationError(f"alerts {action} needs the id of a RULE.")
+    if options.rule is not None and action in _WITHOUT_RULE:
+        raise ConfigurationError(f"alerts {action} takes no RULE.")
+    every = set().union(*_OPTIONS.values())
+    given = {name for name in every if getattr(options, name) not in (None, False)}
+    if unfit := given - _OPTIONS.get(action, set()):
+        names = ", ".join(_option(name) for name in sorted(unfit))
+        raise ConfigurationError(f"alerts {action} does not take {names}.")
+    if action == "add" and options.condition is None:
+        raise ConfigurationError("Say what is measured: --condition cost --above 5, for example.")
+
+
+def _option(name: str) -> str:
+    return "--command" if name == "command_line" else f"--{name.replace('_', '-')}"
+
+
+# --- rules ----------------------------------------------------------------------------------------
+
+
+def _list(persistence: Persistence, options: Namespace, output: Output) -> int:
+    rules = persistence.alerts.list()
+    firing = {alert.rule_id for alert in persistence.alerts.history(state="firing", limit=None)}
+    states = {rule.rule_id: _state(rule, rule.rule_id in firing) for rule in rules}
+    if not output.for_people:
+        output.json([{**rule.to_dict(), "state": states[rule.rule_id]} for rule in rules])
+    elif rules:
+        output.table(_RULES, [_rule_row(rule, states[rule.rule_id]) for rule in rules])
+    else:
+        say(f"{persistence.location} has no rules of alerts. To make one: alerts add --help")
+    return OK
+
+
+def _state(rule: AlertRule, is_firing: bool) -> str:
+    if not rule.enabled:
+        return "disabled"
+    return "firing" if is_firing else "ok"
+
+
+_UNITS = ((86_400, "d"), (3_600, "h"), (60, "m"), (1, "s"))
+_STYLES = {"firing": RED, "ok": GREEN, "resolved": GREEN, "disabled": DIM}
+_RULES = (
+    Column("RULE", most=48),
+    Column("STATE"),
+    Column("FIRES", grows=True),
+    Column("OF", most=48),
+    Column("TELLS", grows=True),
+)
+
+
+def _rule_row(rule: AlertRule, state: str) -> list[Cell]:
+    seconds = rule.window_seconds
+    size, unit = next(each for each in _UNITS if seconds % each[0] == 0)
+    measured = " ".join(filter(None, (rule.aggregation, rule.metric or rule.condition)))
+    above = "" if rule.condition == "silence" else f" > {rule.threshold:g}"
+    scope = {"agent": rule.agent_id, "session": rule.session_id, "user": rule.user_id}
+    scope |= {"tag": " or ".join(rule.tags or ()), "model": rule.model}
+    of = ", ".join(f"{name} {value}" for name, value in scope.items() if value)
+    return [
+        cell(rule.rule_id),
+        cell(state, _STYLES[state]),
+        cell(f"{measured}{above} in {seconds // size}{unit}"),
+        cell(of or None),
+        cell(", ".join(sink.name for sink in rule.sinks) or None),
+    ]
+
+
+def _add(persistence: Persistence, options: Namespace, output: Output) -> int:
+    rule = persistence.alerts.create(options.rule, **_settings(options))
+    say(f"{persistence.location}: rule {rule.rule_id} was added.")
+    if not rule.sinks:
+        say("It tells nobody, and stands in the history only: pass --log, --slack-env or others.")
+    if not output.for_people:
+        output.json(rule.to_dict())
+    return OK
+
+
+def _settings(options: Namespace) -> dict[str, Any]:
+    """Return the settings that were given."""
+    settings = {name: getattr(options, name) for name in _SETTINGS if name != "tag"}
+    settings |= {
+        "threshold": options.above,
+        "resolve_below": options.resolve_below,
+        "name": options.title,
+        "agent_id": options.agent,
+        "session_id": options.session,
+        "user_id": options.user,
+        "tags": options.tag,
+        "sinks": list(_sinks(options)) or None,
+    }
+    return {name: value for name, value in settings.items() if value is not None}
+
+
+def _sinks(options: Namespace) -> Iterator[AlertSink]:
+    from shlex import split
+
+    from curio_persistence import AlertSink
+
+    key, private = options.secret_env, options.allow_private
+    if options.log:
+        yield AlertSink.log()
+    for url in options.webhook or ():
+        yield AlertSink.webhook(url, secret_env=key, allow_private=private)
+    for name in options.webhook_env or ():
+        yield AlertSink.webhook(url_env=name, secret_env=key, allow_private=private)
+    for url in options.slack or ():
+        yield AlertSink.slack(url, allow_private=private)
+    for name in options.slack_env or ():
+        yield AlertSink.slack(url_env=name, allow_private=private)
+    for line in options.command_line or ():
+        try:
+            yield AlertSink.command(split(line))
+        except ValueError as error:
+            raise ConfigurationError(f"--command {line!r}: {error}") from error
+
+
+def _update(persistence: Persistence, options: Namespace, output: Output) -> int:
+    rule = persistence.alerts.update(options.rule, **_settings(options))
+    say(f"{persistence.location}: rule {rule.rule_id} was changed.")
+    if not output.for_people:
+        output.json(rule.to_dict())
+    return OK
+
+
+def _remove(persistence: Persistence, options: Namespace, output: Output) -> int:
+    if not persistence.alerts.delete(options.rule):
+        say(f"{persistence.location} has no rule {options.rule!r}.")
+        return NOT_FOUND
+    say(f"{persistence.location}: rule {options.rule} was removed; its history stays.")
+    return OK
+
+
+def _enable(persistence: Persistence, options: Namespace, output: Output) -> int:
+    persistence.alerts.update(options.rule, enabled=options.action == "enable")
+    say(f"{persistence.location}: rule {options.rule} is {options.action}d.")
+    return OK
+
+
+def _test(persistence: Persistence, options: Namespace, output: Output) -> int:
+    tested = persistence.alerts.test(options.rule, send=not options.no_send)
+    if output.for_people:
+        output.line(f"{tested.message}: {'it would fire' if tested.fires else 'all is well'}.")
+        for name, error in tested.sinks.items():
+            output.line(f"{name}: {error or 'told'}")
+    else:
+        output.json(tested.to_dict())
+    return FAILED if any(tested.sinks.values()) else OK
+
+
+# --- what they found ------------------------------------------------------------------------------
+
+_HISTORY = (
+    Column("FIRED"),
+    Column("STATE"),
+    Column("RULE", most=48),
+    Column("TOLD"),
+    Column("MESSAGE", grows=True),
+)
+
+
+def _history(persistence: Persistence, options: Namespace, output: Output) -> int:
+    names = ("state", "since", "until", "cursor")
+    given = {name: getattr(options, name) for name in names if getattr(options, name)}
+    limit = 20 if options.limit is None else options.limit
+    page = persistence.alerts.history(rule_id=options.rule, limit=limit, **given)
+    if not output.for_people:
+        output.json([alert.to_dict() for alert in page])
+    elif len(page):
+        output.table(_HISTORY, [_alert_row(alert) for alert in page])
+    else:
+        say(f"{persistence.location} has no {'such ' if given or options.rule else ''}alerts.")
+    if page.next_cursor is not None:
+        say(f"There are more: add --cursor {page.next_cursor} for the next, or --limit all.")
+    return OK
+
+
+def _alert_row(alert: Alert) -> Sequence[Cell]:
+    delivered = sum(each["state"] == "delivered" for each in alert.deliveries)
+    failed = any(each["state"] == "failed" for each in alert.deliveries)
+    told = f"{delivered} of {len(alert.deliveries)}" if alert.deliveries else None
+    return [
+        cell(local_time(alert.triggered_at), DIM),
+        cell(alert.state, _STYLES[alert.state]),
+        cell(alert.rule_id),
+        cell(told, RED if failed else ""),
+        cell(alert.message),
+    ]
+
+
+def _watch(persistence: Persistence, options: Namespace, output: Output) -> int:
+    stop, failed = Event(), OK
+
+    def on_round(outcome: AlertReport | PersistenceError) -> None:
+        nonlocal failed
+        if isinstance(outcome, PersistenceError):
+            failed = exit_code(outcome)
+            say(f"{persistence.location}: {outcome}")
+        else:
+            failed = FAILED if outcome.failed else OK
+            _tell(outcome, output)
+        if options.once:
+            stop.set()
+
+    _log_to_stderr()
+    persistence.alerts.run_forever(
+        60 if options.every is None else options.every, stop=stop, on_round=on_round
+    )
+    return failed
+
+
+def _log_to_stderr() -> None:
+    """Let the sink `log` write to stderr, as a program without a log of its own does."""
+    import logging
+
+    logging.basicConfig(format="%(asctime)s %(message)s", level=logging.WARNING)
+    logging.getLogger("curio_persistence.alerts").setLevel(logging.INFO)
+
+
+def _tell(report: AlertReport, output: Output) -> None:
+    if not output.for_people:
+        output.json_line(report.to_dict())
+    for alert in (*report.fired, *report.resolved) if output.for_people else ():
+        style = _STYLES[alert.state]
+        said = alert.message if alert.resolution is None else alert.resolution
+        time = local_time(alert.resolved_at or alert.triggered_at)
+        output.line(f"{time}  {output.paint(alert.state, style)}  {alert.rule_id}: {said}")
+    for rule_id, error in report.failed.items():
+        say(f"Rule {rule_id} was not evaluated: {error}")
+    output.flush()
+
+
+_DO: Mapping[str, Callable[[Persistence, Namespace, Output], int]] = {
+    "list": _list,
+    "add": _add,
+    "update": _update,
+    "remove": _remove,
+    "enable": _enable,
+    "disable": _enable,
+    "test": _test,
+    "history": _history,
+    "watch": _watch,
+}
