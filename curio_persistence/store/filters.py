@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from string import ascii_lowercase, ascii_uppercase
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from curio_persistence.errors import InvalidValueError
@@ -29,6 +30,7 @@ Op = Literal[
     "has any",
     "may contain",
     "contains",
+    "has text",
     "is null",
     "is not null",
     "differs from",
@@ -41,7 +43,8 @@ class Filter(NamedTuple):
     A comparison with a column that is NULL is false, as in SQL. For `in` the value is a tuple of
     stored values, or a `Select`. `has` asks tags for one, `has any` for one of a tuple; `contains`
     asks a payload for a pattern (see `payload_match`), and `may contain` is a faster first
-    test of a store. `differs from` names another column, of which NULL is a value.
+    test of a store. `has text` asks a text for a part of it, in which the case of ASCII letters
+    does not count. `differs from` names another column, of which NULL is a value.
     """
 
     column: str
@@ -174,6 +177,7 @@ def beyond(where: Where, order: tuple[Order, ...], after: tuple[Any, ...] | None
     )
 
 
+_SMALL = str.maketrans(ascii_uppercase, ascii_lowercase)
 _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
     "=": operator.eq,
     "<>": operator.ne,
@@ -184,6 +188,7 @@ _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
     "has": lambda stored, tag: tag in json.loads(stored),
     "has any": lambda stored, tags: not set(tags).isdisjoint(json.loads(stored)),
     "contains": contains,
+    "has text": lambda stored, part: part.translate(_SMALL) in stored.translate(_SMALL),
     "is null": lambda stored, _: stored is None,
     "is not null": lambda stored, _: stored is not None,
 }

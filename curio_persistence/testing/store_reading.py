@@ -28,6 +28,9 @@ from curio_persistence.testing.rows import (
     usage_row,
 )
 
+_PARTS = {"%": "a", "É_X": "a", "é_": "", "OF": "a", "\\B o'n": "b", "0%x": "", "": "cba"}
+"""Parts of texts, and the runs that have them in their objective."""
+
 
 class ReadingPromises:
     """Rows are filtered, ordered, cut into pages and streamed."""
@@ -61,6 +64,14 @@ class ReadingPromises:
         assert run_ids_of(store, RUNS.filter("session_id", "is null")) == "b"
         assert run_ids_of(store, RUNS.filter("session_id", "<", "z")) == "a"
         assert run_ids_of(store, RUNS.filter("session_id", ">=", "a")) == "a"
+
+    def test_a_part_of_a_text_is_found_whatever_the_case_of_ascii_letters(
+        self, store: Store
+    ) -> None:
+        for run_id, objective in ("a", "100% of É_x"), ("b", "a\\b O'Neil"), ("c", ""):
+            store.insert(RUNS, run_row(run_id, objective=objective))
+        found = {part: run_ids_of(store, Filter("objective", "has text", part)) for part in _PARTS}
+        assert found == _PARTS
 
     def test_a_value_may_be_one_of_several(self, store: Store) -> None:
         for run_id, session, iterations in ("a", "s", 2**63 - 1), ("b", None, 0), ("c", "t", -5):

@@ -60,6 +60,7 @@ class PostgresStatements(SQLStore, forking.Forkable):
         "differs from": "{column} IS DISTINCT FROM {value}",
         "has": "{column}::jsonb ? %s",
         "has any": "{column}::jsonb ?| %s",
+        "has text": 'strpos(lower({column} COLLATE "C"), lower(%s COLLATE "C")) > 0',
     }
 
     def __init__(

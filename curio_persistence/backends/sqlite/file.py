@@ -56,6 +56,8 @@ class SQLiteFile(SQLStore):
         "differs from": "{column} IS NOT {value}",
         "has": "EXISTS (SELECT 1 FROM json_each({column}) WHERE value = ?)",
         "has any": f"EXISTS (SELECT 1 FROM json_each({{column}}) WHERE value {_any_of})",
+        # SQLite's own lower() is for ASCII only.
+        "has text": "instr(lower({column}), lower(?)) > 0",
         "may contain": payloads.MAY_CONTAIN,
         "contains": f"{payloads.FUNCTION}({{column}}, ?)",
     }
