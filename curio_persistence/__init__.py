@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from curio_persistence.capabilities.lifecycle import ExpireReport, RetentionPolicy
     from curio_persistence.capabilities.metrics import MetricPoint
     from curio_persistence.capabilities.search import SearchHit, SearchPage
+    from curio_persistence.capabilities.sessions import Session
     from curio_persistence.capabilities.totals import RunTotals, UsageTotals
     from curio_persistence.capabilities.transfers.hashes import RunHash
     from curio_persistence.capabilities.verifying_chains import TrailReport
@@ -57,14 +58,17 @@ if TYPE_CHECKING:
     from curio_persistence.importers.curio import CurioImportReport, import_curio
     from curio_persistence.importers.exports import import_records
     from curio_persistence.models import (
+        Agent,
         AgentLLMUsage,
         AgentRun,
         AgentRunEvent,
         AgentRunStatus,
+        AgentSession,
         AuditEntry,
         EventType,
         Level,
         Score,
+        SessionStatus,
     )
     from curio_persistence.persistence import (
         InMemoryPersistence,
@@ -86,10 +90,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AccessDeniedError",
+    "Agent",
     "AgentLLMUsage",
     "AgentRun",
     "AgentRunEvent",
     "AgentRunStatus",
+    "AgentSession",
     "Alert",
     "AlertReport",
     "AlertRule",
@@ -141,6 +147,8 @@ __all__ = [
     "Score",
     "SearchHit",
     "SearchPage",
+    "Session",
+    "SessionStatus",
     "Setting",
     "Span",
     "StorageFullError",
@@ -184,6 +192,7 @@ if not TYPE_CHECKING:  # Type checkers see the names above, and no others.
         "capabilities.metrics": "MetricPoint",
         "capabilities.search": "SearchHit SearchPage",
         "capabilities.lifecycle": "ExpireReport RetentionPolicy",
+        "capabilities.sessions": "Session",
         "capabilities.totals": "RunTotals UsageTotals",
         "capabilities.verifying_chains": "TrailReport",
         "config": "DatabaseConfig",
@@ -202,7 +211,8 @@ if not TYPE_CHECKING:  # Type checkers see the names above, and no others.
         "importers.exports": "import_records",
         "importers.common.report": "ImportReport Problem",
         "models": (
-            "AgentLLMUsage AgentRun AgentRunEvent AgentRunStatus AuditEntry EventType Level Score"
+            "Agent AgentLLMUsage AgentRun AgentRunEvent AgentRunStatus AgentSession AuditEntry "
+            "EventType Level Score SessionStatus"
         ),
         "persistence": (
             "InMemoryPersistence NullPersistence Persistence PostgresPersistence "

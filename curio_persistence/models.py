@@ -375,6 +375,64 @@ class AuditEntry(Record):
         return _parse_object(self.metadata, "AuditEntry.metadata")
 
 
+class SessionStatus(StrEnum):
+    """The statuses of a session. `idle` is never stored: an active session reads so after a while.
+
+    See `Sessions`.
+    """
+
+    ACTIVE = "active"
+    COMPLETED = "completed"
+    ERROR = "error"
+    IDLE = "idle"
+
+
+@dataclass(frozen=True, slots=True)
+class AgentSession(Record):
+    """The runs of one conversation, as the database stores it; `Session` has its counters as well.
+
+    The first run with its `session_id` makes it, with the agent and user of that run. `tags` and
+    `metadata` are those of the session, not of its runs. `updated_at` is None until a caller has
+    described it.
+    """
+
+    session_id: str
+    agent_id: str | None = None
+    agent_name: str = ""
+    user_id: str | None = None
+    status: str = SessionStatus.ACTIVE.value
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    last_event_at: datetime | None = None
+    tags: list[str] | None = None
+    metadata: Any = None
+    id: int | None = None
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
+
+    def get_metadata_dict(self) -> dict[str, Any]:
+        """`metadata` parsed; `{}` when there is none."""
+        return _parse_object(self.metadata, "AgentSession.metadata")
+
+
+@dataclass(frozen=True, slots=True)
+class Agent(Record):
+    """An agent that has run. Its first run makes it.
+
+    `name` is that of its first run that has one. `first_seen_at` and `last_seen_at` are the times
+    of its runs. `updated_at` is None until a caller has described the agent.
+    """
+
+    agent_id: str
+    name: str = ""
+    description: str | None = None
+    first_seen_at: datetime | None = None
+    last_seen_at: datetime | None = None
+    id: int | None = None
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
+
+
 def cost_in_metrics(usage_metrics: Any) -> Decimal | None:
     """The finite number under `cost_usd` in text or a mapping of usage metrics, digit for digit."""
     if isinstance(usage_metrics, str):
@@ -443,7 +501,12 @@ def _to_plain(value: Any) -> Any:
     return str(value) if isinstance(value, Decimal) else value
 
 
-_TIMES = frozenset({"started_at", "finished_at", "created_at", "updated_at", "timestamp"})
+_TIMES = frozenset(
+    {
+        *("started_at", "finished_at", "ended_at", "created_at", "updated_at", "timestamp"),
+        *("last_event_at", "first_seen_at", "last_seen_at"),
+    }
+)
 
 
 def _from_plain(cls: type[Record], name: str, value: Any) -> Any:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, Self, Unpack
 
 from curio_persistence.base import BasePersistence
+from curio_persistence.capabilities.agents import Agents
 from curio_persistence.capabilities.appends import OnConflict
 from curio_persistence.capabilities.arguments import check_progress
 from curio_persistence.capabilities.audit import Audit
@@ -20,6 +21,7 @@ from curio_persistence.capabilities.metrics import MetricFilters, MetricPoint, M
 from curio_persistence.capabilities.runs import RunFilters
 from curio_persistence.capabilities.scores import Scores
 from curio_persistence.capabilities.search import Search, SearchFilters, SearchOrder, SearchPage
+from curio_persistence.capabilities.sessions import Sessions
 from curio_persistence.capabilities.sql import ask
 from curio_persistence.capabilities.stats import Stats
 from curio_persistence.capabilities.transfers import Transfers
@@ -59,10 +61,10 @@ _LOOKED_AT = 1_000
 class Persistence(BasePersistence):
     """Everything above a store: the ten published methods, and the capabilities behind them.
 
-    `runs`, `events`, `usage`, `scores`, `stats`, `metrics` and `audit` hold what has no flat name
-    here; `redaction` tells what is kept of words. Give `clock` to be the master of time, in tests.
-    With `chain`, the events of each run form a hash chain; `audit_key` signs its head, and that of
-    the audit log.
+    `runs`, `events`, `usage`, `scores`, `sessions`, `agents`, `stats`, `metrics` and `audit` hold
+    what has no flat name here; `redaction` tells what is kept of words. Give `clock` to be the
+    master of time, in tests. With `chain`, the events of each run form a hash chain; `audit_key`
+    signs its head, and that of the audit log.
     """
 
     def __init__(
@@ -87,6 +89,8 @@ class Persistence(BasePersistence):
         self.usage = Usage(store, clock, redaction)
         self.scores = Scores(store, clock, redaction)
         self.audit = Audit(store, clock, redaction)
+        self.sessions = Sessions(store, clock, redaction)
+        self.agents = Agents(store, clock, redaction)
         self.stats = Stats(store, clock)
         self.metrics = Metrics(store, clock)
         self.search = Search(store, clock, active=search is not False)
@@ -756,7 +760,8 @@ class InMemoryPersistence(Persistence):
     def get_all_data(self) -> dict[str, Any]:
         """Return `{"runs": {run_id: dict}, "events": {run_id: [dict]}, "llm_usage": [dict], …}`.
 
-        `scores` is a list as `llm_usage` is. Oldest first; each dict is what `to_dict()` gives.
+        `scores`, `agents` and `sessions` are lists as `llm_usage` is. Oldest first; each dict is
+        what `to_dict()` gives.
         """
         runs = self.runs.list(limit=None)[::-1]
         return {
@@ -768,6 +773,8 @@ class InMemoryPersistence(Persistence):
             },
             "llm_usage": [usage.to_dict() for usage in self.usage.list(limit=None)[::-1]],
             "scores": [score.to_dict() for score in self.scores.iterate(order="oldest")],
+            "agents": [agent.to_dict() for agent in self.agents.iterate(order="oldest")],
+            "sessions": [session.to_dict() for session in self.sessions.iterate(order="oldest")],
         }
 
 

@@ -7,6 +7,7 @@ from typing import Unpack
 
 from curio_persistence.aio.awaited import Awaited, awaited, streamed
 from curio_persistence.aio.streams import AsyncEventFeed
+from curio_persistence.capabilities.agents import Agents
 from curio_persistence.capabilities.alerts import Alerts
 from curio_persistence.capabilities.audit import Audit
 from curio_persistence.capabilities.events import EventFilters, Events
@@ -14,6 +15,7 @@ from curio_persistence.capabilities.lifecycle import Lifecycle
 from curio_persistence.capabilities.metrics import Metrics
 from curio_persistence.capabilities.scores import Scores
 from curio_persistence.capabilities.search import Search
+from curio_persistence.capabilities.sessions import Sessions
 from curio_persistence.capabilities.stats import Stats
 from curio_persistence.capabilities.usage import Usage
 from curio_persistence.views.runs import RunViews
@@ -108,6 +110,30 @@ class AsyncAudit(Awaited[Audit]):
     verify = awaited(Audit.verify)
     sign = awaited(Audit.sign)
     expire = awaited(Audit.expire)
+
+
+class AsyncSessions(Awaited[Sessions]):
+    """`persistence.sessions`, awaited."""
+
+    create = awaited(Sessions.create)
+    update = awaited(Sessions.update)
+    end = awaited(Sessions.end)
+    get = awaited(Sessions.get)
+    query = awaited(Sessions.query)
+    iterate = streamed(Sessions.iterate)
+    count = awaited(Sessions.count)
+    delete = awaited(Sessions.delete)
+
+
+class AsyncAgents(Awaited[Agents]):
+    """`persistence.agents`, awaited."""
+
+    create = awaited(Agents.create)
+    update = awaited(Agents.update)
+    get = awaited(Agents.get)
+    query = awaited(Agents.query)
+    iterate = streamed(Agents.iterate)
+    count = awaited(Agents.count)
 
 
 class AsyncStats(Awaited[Stats]):

@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from curio_persistence.aio.awaited import Awaited, awaited, streamed
 from curio_persistence.aio.capabilities import (
+    AsyncAgents,
     AsyncAlerts,
     AsyncAudit,
     AsyncEvents,
@@ -17,6 +18,7 @@ from curio_persistence.aio.capabilities import (
     AsyncRuns,
     AsyncScores,
     AsyncSearch,
+    AsyncSessions,
     AsyncStats,
     AsyncUsage,
 )
@@ -60,6 +62,8 @@ class AsyncPersistence(Awaited[Persistence]):
         self.usage = AsyncUsage(persistence.usage, self._threads)
         self.scores = AsyncScores(persistence.scores, self._threads)
         self.audit = AsyncAudit(persistence.audit, self._threads)
+        self.sessions = AsyncSessions(persistence.sessions, self._threads)
+        self.agents = AsyncAgents(persistence.agents, self._threads)
         self.stats = AsyncStats(persistence.stats, self._threads)
         self.metrics = AsyncMetrics(persistence.metrics, self._threads)
         self.search = AsyncSearch(persistence.search, self._threads)

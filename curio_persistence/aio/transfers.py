@@ -32,7 +32,7 @@ async def export_records(
     path: str | os.PathLike[str] | BinaryIO,
     *,
     format: str | None = None,
-    tables: Collection[str] = ("runs", "events", "usage", "scores"),
+    tables: Collection[str] = ("agents", "sessions", "runs", "events", "usage", "scores"),
     overwrite: bool = False,
     snapshot: bool = True,
     progress: Progress | None = None,

@@ -14,7 +14,7 @@ from curio_persistence.archive.forms import FORMS, PARQUET, Form
 from curio_persistence.archive.stored import VERSIONED, Archived, Rows
 from curio_persistence.capabilities.lifecycle.settings import Lease, Settings
 from curio_persistence.capabilities.lifecycle.trees import Tree
-from curio_persistence.capabilities.transfers.kinds import KINDS
+from curio_persistence.capabilities.transfers.kinds import KINDS_OF_RUNS
 from curio_persistence.concurrency.prefetch import prefetch_map
 from curio_persistence.errors import CorruptDatabaseError, NotFoundError
 from curio_persistence.persistence import Persistence
@@ -120,11 +120,11 @@ class Archiver:
         """
         ids = tuple(run_id for tree in trees for run_id in tree.run_ids)
         # Before the rows are read: one that is stored later may not be in the archive.
-        last = {name: self._transfers.last_id(table) for name, table in KINDS.items()}
+        last = {name: self._transfers.last_id(table) for name, table in KINDS_OF_RUNS.items()}
         there = self._there(trees)
         noted = _Noted(there)
         new = (Filter("run_id", "in", tuple(run_id for run_id in ids if run_id not in there)),)
-        groups = {name: self._groups(table, new) for name, table in KINDS.items()}
+        groups = {name: self._groups(table, new) for name, table in KINDS_OF_RUNS.items()}
         batch, files = _name_of(groups), dict[str, list[ArchivedFile]]()
         for name, folder, table in self._form.tables(self._folder):
             counts = {run_id: count for run_id, count, _ in groups[name]}
@@ -164,7 +164,7 @@ class Archiver:
         form = FORMS[self._note["form"]] if self._note else self._form
         path = form.path_of(self._folder, name)
         if path not in self._logs:
-            self._logs[path] = DeltaLog(self._place, path, KINDS[name], form)
+            self._logs[path] = DeltaLog(self._place, path, KINDS_OF_RUNS[name], form)
         return self._logs[path]
 
     def unchanged(self, trees: list[Tree]) -> list[Tree]:
@@ -172,13 +172,13 @@ class Archiver:
         ids = tuple(run_id for tree in trees for run_id in tree.run_ids)
         where = (Filter("run_id", "in", ids),)
         changed: set[str] = set()
-        for name, table in KINDS.items():
+        for name, table in KINDS_OF_RUNS.items():
             archived, last = self._note["counts"][name], self._note["last"][name]
             for run_id, count, newest in self._groups(table, where):
                 if newest > last or count > archived.get(run_id, 0):
                     changed.add(run_id)
         for name in VERSIONED:
-            now = self._store.select_columns(KINDS[name], ("run_id", "updated_at"), where)
+            now = self._store.select_columns(KINDS_OF_RUNS[name], ("run_id", "updated_at"), where)
             changed.update(each[0] for each in now if each not in self._versions[name])
         return [tree for tree in trees if changed.isdisjoint(tree.run_ids)]
 
@@ -235,7 +235,7 @@ class _Noted:
     """Counts archived rows by run, and lists their versions, for the note of an archiver."""
 
     def __init__(self, there: Mapping[str, Mapping[str, Rows]]) -> None:
-        self.counts: dict[str, Counter[str]] = {name: Counter() for name in KINDS}
+        self.counts: dict[str, Counter[str]] = {name: Counter() for name in KINDS_OF_RUNS}
         self.versions: dict[str, list[tuple[str, str]]] = {name: [] for name in VERSIONED}
         for run_id, tables in there.items():
             for name, rows in tables.items():

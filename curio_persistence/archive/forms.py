@@ -9,7 +9,7 @@ from io import BufferedReader, BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
-from curio_persistence.capabilities.transfers.kinds import KINDS
+from curio_persistence.capabilities.transfers.kinds import KINDS_OF_RUNS
 from curio_persistence.errors import CorruptDatabaseError, InvalidValueError
 from curio_persistence.export.formats import gathered, write_jsonl, write_parquet_groups
 from curio_persistence.importers.common.report import ReportBuilder
@@ -44,7 +44,7 @@ class Form(NamedTuple):
 
     def tables(self, folder: str) -> Iterator[tuple[str, str, Table[Any]]]:
         """Yield the name of each table, and its folder below that of its database."""
-        for name, table in KINDS.items():
+        for name, table in KINDS_OF_RUNS.items():
             yield name, self.path_of(folder, name), table
 
 

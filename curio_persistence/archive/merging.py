@@ -18,7 +18,7 @@ from curio_persistence.archive.files import fetched, folder_of, put_file
 from curio_persistence.archive.forms import Form, rows_of
 from curio_persistence.capabilities.lifecycle import EXPIRING
 from curio_persistence.capabilities.lifecycle.settings import Lease, Settings
-from curio_persistence.capabilities.transfers.kinds import KINDS
+from curio_persistence.capabilities.transfers.kinds import KINDS_OF_RUNS
 from curio_persistence.errors import BusyError
 from curio_persistence.persistence import Persistence
 from curio_persistence.places import Place
@@ -110,7 +110,7 @@ class _Merging:
     def _merge(self, name: str, folder: str, files: Sequence[ArchivedFile]) -> None:
         batch = "+".join(dict.fromkeys(chain(*(sorted(file.batches) for file in files))))
         rows = chain.from_iterable(self._rows(name, file) for file in files)
-        day, table = files[0].day, KINDS[name]
+        day, table = files[0].day, KINDS_OF_RUNS[name]
         new = put_file(self._place, folder, table, self._form, rows, day, batch)
         self._lease.keep()
         self._logs[name].commit([new] if new else [], removed=files, is_change=False)
@@ -121,4 +121,4 @@ class _Merging:
         folder = self._form.path_of(self._folder, name)
         content = fetched(self._place, folder, file)
         where = f"{self._place.name}/{folder}/{file.path}"
-        return rows_of(where, self._form, content, KINDS[name], columns)
+        return rows_of(where, self._form, content, KINDS_OF_RUNS[name], columns)

@@ -15,7 +15,7 @@ from curio_persistence.archive.versions import Stored, Versions
 from curio_persistence.capabilities.arguments import checked_run_ids
 from curio_persistence.capabilities.deletions import audit, bury
 from curio_persistence.capabilities.lifecycle.expired_totals import ExpiredTotals
-from curio_persistence.capabilities.transfers.kinds import KINDS
+from curio_persistence.capabilities.transfers.kinds import KINDS_OF_RUNS
 from curio_persistence.capabilities.windows import BOUNDS, TimeLike, bound, checked_moment
 from curio_persistence.errors import CorruptDatabaseError, InvalidValueError, NotFoundError
 from curio_persistence.export.records import checked_persistence
@@ -106,9 +106,11 @@ class _Archive:
         self._folder = folder
         self._directory = directory
         self._report = report
-        self._files: dict[str, list[tuple[ArchivedFile, Path, Form]]] = {name: [] for name in KINDS}
+        self._files: dict[str, list[tuple[ArchivedFile, Path, Form]]] = {
+            name: [] for name in KINDS_OF_RUNS
+        }
         self.found: set[str] = set()
-        self.id = DeltaLog(place, f"{folder}/runs", KINDS["runs"]).id
+        self.id = DeltaLog(place, f"{folder}/runs", KINDS_OF_RUNS["runs"]).id
 
     def fetch(self, run_ids: Collection[str]) -> None:
         """Fetch the files that may have rows of these runs."""
@@ -127,12 +129,12 @@ class _Archive:
         columns, found = ("run_id", "created_at"), set[str]()
         for form in FORMS.values():
             folder = form.path_of(self._folder, "runs")
-            log = DeltaLog(self._place, folder, KINDS["runs"], form)
+            log = DeltaLog(self._place, folder, KINDS_OF_RUNS["runs"], form)
             for file in log.files().values():
                 if all(file.may_pass(RUNS, f) for f in window):
                     where = f"{self._place.name}/{folder}/{file.path}"
                     content = fetched(self._place, folder, file)
-                    for rows in rows_of(where, form, content, KINDS["runs"], columns):
+                    for rows in rows_of(where, form, content, KINDS_OF_RUNS["runs"], columns):
                         ids, times = (rows[column].to_pylist() for column in columns)
                         found.update(
                             run_id
@@ -147,8 +149,8 @@ class _Archive:
         versions = Versions(row for row, _ in runs)
         self.found = {row.run_id for row, _ in runs}
         runs.sort(key=lambda each: each[0].row_id)  # As they were stored first.
-        yield from _counted(versions, KINDS["runs"], runs)
-        for name, table in KINDS.items():
+        yield from _counted(versions, KINDS_OF_RUNS["runs"], runs)
+        for name, table in KINDS_OF_RUNS.items():
             if name == "runs":
                 continue
             rows: Iterable[tuple[Stored, ParsedRecord]] = self._rows(name, self.found)
@@ -161,7 +163,7 @@ class _Archive:
         """Yield the rows of these runs in one table, in the order of their commits."""
         for file, path, form in self._files[name]:
             try:
-                for record in form.records(path, file.path, KINDS[name], self._report):
+                for record in form.records(path, file.path, KINDS_OF_RUNS[name], self._report):
                     values = record.values
                     if values.get("run_id") in run_ids:
                         run_id, row_id = str(values["run_id"]), values["id"]

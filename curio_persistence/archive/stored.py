@@ -10,14 +10,14 @@ from curio_persistence.archive.delta_log import ArchivedFile, DeltaLog
 from curio_persistence.archive.files import fetched
 from curio_persistence.archive.forms import Form, rows_of
 from curio_persistence.capabilities.lifecycle.trees import Tree
-from curio_persistence.capabilities.transfers.kinds import KINDS
+from curio_persistence.capabilities.transfers.kinds import KINDS_OF_RUNS
 from curio_persistence.places import Place
 from curio_persistence.store.base import Store
 from curio_persistence.store.codecs import encode_time
 from curio_persistence.store.filters import Filter
 from curio_persistence.store.table import Table
 
-VERSIONED = tuple(name for name, table in KINDS.items() if "updated_at" in table.names)
+VERSIONED = tuple(name for name, table in KINDS_OF_RUNS.items() if "updated_at" in table.names)
 """The tables whose rows are changed: they tell when."""
 
 
@@ -46,15 +46,15 @@ class Archived:
         if not found:
             return {}
         ids = {run_id for tree in found for run_id in tree.run_ids}
-        archived = {name: self._rows(name, ids, batches) for name in KINDS}
-        stored = {name: _stored(store, name, table, ids) for name, table in KINDS.items()}
+        archived = {name: self._rows(name, ids, batches) for name in KINDS_OF_RUNS}
+        stored = {name: _stored(store, name, table, ids) for name, table in KINDS_OF_RUNS.items()}
         same = {
             run_id
             for run_id in ids
-            if all(archived[n].get(run_id) == stored[n].get(run_id) for n in KINDS)
+            if all(archived[n].get(run_id) == stored[n].get(run_id) for n in KINDS_OF_RUNS)
         }
         return {
-            run_id: {name: archived[name].get(run_id, Rows({})) for name in KINDS}
+            run_id: {name: archived[name].get(run_id, Rows({})) for name in KINDS_OF_RUNS}
             for tree in found
             if same.issuperset(tree.run_ids)
             for run_id in tree.run_ids
@@ -85,7 +85,9 @@ class Archived:
         return dict(found)
 
     def _files(self, name: str) -> list[ArchivedFile]:
-        log = DeltaLog(self._place, self._form.path_of(self._folder, name), KINDS[name], self._form)
+        log = DeltaLog(
+            self._place, self._form.path_of(self._folder, name), KINDS_OF_RUNS[name], self._form
+        )
         return [*log.files().values()]
 
     def _values(self, name: str, file: ArchivedFile) -> Iterator[tuple[str, int, str]]:
@@ -93,7 +95,7 @@ class Archived:
         folder, columns = self._form.path_of(self._folder, name), _columns(name)
         content = fetched(self._place, folder, file)
         where = f"{self._place.name}/{folder}/{file.path}"
-        for rows in rows_of(where, self._form, content, KINDS[name], columns):
+        for rows in rows_of(where, self._form, content, KINDS_OF_RUNS[name], columns):
             ids, idents, *times = (rows[column].to_pylist() for column in columns)
             versions = map(encode_time, times[0]) if times else ("" for _ in ids)
             yield from zip(ids, idents, versions, strict=True)

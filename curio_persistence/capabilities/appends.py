@@ -265,6 +265,8 @@ def stub_of(event: Row) -> Row:
     row = dict(_STUB)
     for name in ("agent_id", "run_id", "agent_name"):
         row[name] = event[name]
+    if session_id := event.get("session_id"):
+        row["session_id"] = session_id
     row["started_at"] = event["timestamp"]
     row["created_at"] = row["updated_at"] = event["created_at"]
     row["stub"] = 1

@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from curio_persistence.errors import InvalidValueError
+from curio_persistence.store.codecs import encode_id
 from curio_persistence.store.payload_match import Path
 from curio_persistence.tables import RUNS
 
@@ -19,6 +20,16 @@ def checked_run_id(run_id: Any) -> str:
     if run_id is None:
         raise InvalidValueError("run_id is required.", field="run_id")
     return str(RUNS.encode_value("run_id", run_id))
+
+
+def checked_id(name: str, value: Any) -> str:
+    """Return an id that is required, the argument of this name."""
+    if value is None:
+        raise InvalidValueError(f"{name} is required.", field=name)
+    try:
+        return encode_id(value)
+    except (TypeError, ValueError) as error:
+        raise InvalidValueError(f"{name} {error}.", field=name) from error
 
 
 def checked_run_ids(run_ids: Any, *, or_none: bool = False) -> tuple[Any, ...]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 from curio_persistence.capabilities.windows import BOUNDS, bound, checked_moment
@@ -116,6 +117,27 @@ def checked_values(table: Table[Any], column: str, value: Any) -> Value:
     """Return one value of a column, or any of several, in normal form."""
     checked: Value = table.filter_any(column, value).value
     return checked
+
+
+def _checked_tags(tags: Any) -> Value:
+    """Return tags in stored form, each once."""
+    encoded = RUNS.encode_value("tags", (tags,) if isinstance(tags, str) else tags)
+    return tuple(sorted(json.loads(str(encoded)))) if encoded else ()
+
+
+TAG_CONDITIONS: Mapping[str, Condition] = {
+    "tags": Condition(_checked_tags, lambda tags: tuple(Filter("tags", "has", t) for t in tags)),
+    "any_tags": Condition(_checked_tags, lambda tags: (Filter("tags", "has any", tags),)),
+}
+"""The filters of records with tags: all of some, and any of some."""
+
+
+def of_runs(column: str, name: str) -> Condition:
+    """Return the filter for records whose `column` is that of runs with a value as `name`."""
+    return Condition(
+        partial(checked_values, RUNS, name),
+        lambda value: (Filter(column, "in", Select(RUNS, column, (equal(name, value),))),),
+    )
 
 
 def equal(column: str, value: Value) -> Filter:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import builtins
-import json
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
@@ -16,7 +15,7 @@ from curio_persistence.capabilities.batches import encode_all, in_one_transactio
 from curio_persistence.capabilities.capability import Capability
 from curio_persistence.capabilities.chains import EVENT_CHAINS, Chains
 from curio_persistence.capabilities.deletions import audit, bury, where_run_is
-from curio_persistence.capabilities.record_filter import Condition, FilterKind, containing
+from curio_persistence.capabilities.record_filter import TAG_CONDITIONS, FilterKind, containing
 from curio_persistence.capabilities.search.indexing import Indexing, Words
 from curio_persistence.capabilities.windows import TimeLike
 from curio_persistence.clock import Clock
@@ -77,18 +76,6 @@ class RunFilters(TypedDict, total=False):
     until: TimeLike | None
 
 
-def _checked_tags(tags: str | Collection[str]) -> tuple[str, ...]:
-    """Return tags in stored form, each once."""
-    encoded = RUNS.encode_value("tags", (tags,) if isinstance(tags, str) else tags)
-    return tuple(sorted(json.loads(str(encoded)))) if encoded else ()
-
-
-TAG_CONDITIONS = {
-    "tags": Condition(
-        _checked_tags, lambda tags: tuple(Filter("tags", "has", tag) for tag in tags)
-    ),
-    "any_tags": Condition(_checked_tags, lambda tags: (Filter("tags", "has any", tags),)),
-}
 RUN_FILTERS = FilterKind(
     RUNS,
     RunFilters,

@@ -10,7 +10,7 @@ from typing import Any
 from curio_persistence.capabilities.transfers import Transfers
 from curio_persistence.capabilities.transfers.deduplication import without_ids
 from curio_persistence.capabilities.transfers.hashes import RunHash, RunHashes
-from curio_persistence.capabilities.transfers.kinds import KINDS
+from curio_persistence.capabilities.transfers.kinds import KINDS, KINDS_OF_RUNS
 from curio_persistence.capabilities.transfers.reading import BY_ID, Reading, of_runs
 from curio_persistence.errors import ConflictError, InvalidValueError, MissingRunError
 from curio_persistence.export.records import checked_persistence
@@ -41,10 +41,14 @@ class CopyReport:
     events: int
     usage: int
     scores: int
+    agents: int
+    sessions: int
     new_runs: int
     new_events: int
     new_usage: int
     new_scores: int
+    new_agents: int
+    new_sessions: int
     kept_ids: bool
     differing: tuple[str, ...]
     more_differing: int
@@ -150,7 +154,8 @@ class _Copying:
         """Rows for the destination, which are counted and hashed."""
         for columns in pieces:
             rows = self._there.rows(table, columns)
-            self._came.add(table, table.columns_of(rows))
+            if name in KINDS_OF_RUNS:
+                self._came.add(table, table.columns_of(rows))
             self._counts[name] += len(rows)
             yield rows
 
@@ -159,7 +164,7 @@ class _Copying:
         missing = iter(self._compare(run.run_id for run in self._came))
         differing = []
         while some := list(islice(missing, _LOOKED_UP)):
-            for name, table in KINDS.items():
+            for name, table in KINDS_OF_RUNS.items():
                 if table is not RUNS_AND_STUBS:
                     self._bring(name, table, reading, some)
             differing += self._compare(some)

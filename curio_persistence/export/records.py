@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from io import TextIOBase
@@ -24,6 +24,9 @@ from curio_persistence.store.filters import Filter, Op, Select, Where
 from curio_persistence.store.table import Columns, Table
 from curio_persistence.tables import EVENTS
 
+_MAKERS = {"agents": "agent_id", "sessions": "session_id"}
+"""The kinds of records that runs make, and the columns in which runs name them."""
+
 
 @dataclass(frozen=True, slots=True)
 class ExportReport:
@@ -38,6 +41,8 @@ class ExportReport:
     events: int
     usage: int
     scores: int
+    agents: int
+    sessions: int
 
     def to_dict(self) -> dict[str, Any]:
         """Everything by name, ready for JSON."""
@@ -49,7 +54,7 @@ def export_records(
     path: str | os.PathLike[str] | BinaryIO,
     *,
     format: str | None = None,
-    tables: Collection[str] = ("runs", "events", "usage", "scores"),
+    tables: Collection[str] = ("agents", "sessions", "runs", "events", "usage", "scores"),
     overwrite: bool = False,
     snapshot: bool = True,
     progress: Progress | None = None,
@@ -63,7 +68,8 @@ def export_records(
     `query_agent_runs`, `query_events` and `query_llm_usage`; each must be one that all the tables
     have. Nothing has its name before it is complete. With `snapshot=False` records are read page by
     page, each as it is then, which holds back nothing in a database that is written to. With the
-    events of a window come their runs, whenever these were created.
+    events of a window come their runs, whenever these were created, and with runs come their agents
+    and sessions.
     """
     transfers = checked_persistence(persistence)._transfers
     chosen, target = _chosen(tables), _target(path)
@@ -84,12 +90,28 @@ def _wheres(
     """Return the filters of each table; records that pass all of one of them are exported.
 
     With the events of a window come their runs, whenever these were created: an import would take
-    a run that is missing for one that is still running.
+    a run that is missing for one that is still running. With runs come their agents and sessions.
     """
-    wheres = {name: [transfers.where(table, filters)] for name, table in tables.items()}
+    with_runs = _MAKERS if "runs" in tables and any(v is not None for v in filters.values()) else {}
+    wheres = {
+        name: [transfers.where(table, filters)]
+        for name, table in tables.items()
+        if name not in with_runs
+    }
     if "runs" in wheres and "events" in wheres:
         wheres["runs"] += _runs_outside(tables["runs"], wheres["runs"][0], wheres["events"][0])
+    for name in with_runs.keys() & tables.keys():
+        wheres[name] = list(_made_by(with_runs[name], tables["runs"], wheres["runs"]))
     return wheres
+
+
+def _made_by(column: str, table: Table[Any], runs: Sequence[Where]) -> Iterator[Where]:
+    """Yield filters of those whose id runs have in a column, each of them by one filter."""
+    before: Where = ()
+    for where in runs:
+        made = Select(table, column, (*where, Filter(column, "is not null")))
+        yield (*before, Filter(column, "in", made))
+        before = (*before, Filter(column, "not in", made))
 
 
 def _runs_outside(table: Table[Any], runs: Where, events: Where) -> list[Where]:

@@ -14,6 +14,8 @@ M = TypeVar("M", bound=Record)
 
 _CODECS: Mapping[str, tuple[Encoder, Decoder | None]] = {
     "str": (codecs.encode_text, codecs.decode_texts),
+    "Any": (codecs.encode_json, codecs.decode_texts),
+    "list[str]": (codecs.encode_tags, codecs.decode_tags),
     "int": (codecs.encode_integer, None),
     "float": (codecs.encode_real, None),
     "Decimal": (codecs.encode_money, codecs.decode_moneys),

@@ -28,6 +28,9 @@ Direction = Literal["newest", "oldest"]
 """Which records come first."""
 _DIRECTIONS = get_args(Direction)
 
+AddColumns = Callable[[Columns], Columns]
+"""Returns the columns of stored records, and those computed of them."""
+
 _AT_A_TIME = 1_000
 _ROWS_OF_A_FRAME = 10_000
 """Rows converted into a data frame at a time: each conversion costs a millisecond."""
@@ -235,6 +238,25 @@ class Stream(Generic[M]):
 
     def __repr__(self) -> str:
         return f"<Stream: {self._table.name} of {self._store!r}>"
+
+
+class ComputedStream(Stream[M]):
+    """All of a query's records, read page by page, with more columns that are computed."""
+
+    def __init__(self, stored: Stream[Any], table: Table[M], add: AddColumns) -> None:
+        super().__init__(stored._store, stored._table, stored._where, stored._order, snapshot=False)
+        self._stored, self._table, self._add = stored._table, table, add
+
+    def _chunks(self, size: int = STREAM_ROWS) -> Iterator[Columns]:
+        stored = self._store.stream(
+            self._stored, self._where, order=self._order, size=size, snapshot=False
+        )
+        return self._pass(self._add(columns) for columns in stored)
+
+
+def computed_page(stored: Page[Any], table: Table[M], add: AddColumns) -> Page[M]:
+    """Return a page of records with more columns, which are computed."""
+    return Page(table, add(stored._columns), stored.next_cursor)
 
 
 def read_page(

@@ -26,6 +26,7 @@ Op = Literal[
     ">",
     ">=",
     "in",
+    "not in",
     "has",
     "has any",
     "may contain",
@@ -40,11 +41,11 @@ Op = Literal[
 class Filter(NamedTuple):
     """One condition on a column, its value in stored form. Several filters are ANDed.
 
-    A comparison with a column that is NULL is false, as in SQL. For `in` the value is a tuple of
-    stored values, or a `Select`. `has` asks tags for one, `has any` for one of a tuple; `contains`
-    asks a payload for a pattern (see `payload_match`), and `may contain` is a faster first
-    test of a store. `has text` asks a text for a part of it, in which the case of ASCII letters
-    does not count. `differs from` names another column, of which NULL is a value.
+    A comparison with a column that is NULL is false, as in SQL. For `in` and `not in` the value is
+    a tuple of stored values, or a `Select`. `has` asks tags for one, `has any` for one of a tuple;
+    `contains` asks a payload for a pattern (see `payload_match`), and `may contain` is a faster
+    first test of a store. `has text` asks a text for a part of it, in which the case of ASCII
+    letters does not count. `differs from` names another column, of which NULL is a value.
     """
 
     column: str
@@ -185,6 +186,7 @@ _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
     ">": operator.gt,
     ">=": operator.ge,
     "in": lambda stored, values: stored in values,
+    "not in": lambda stored, values: stored not in values,
     "has": lambda stored, tag: tag in json.loads(stored),
     "has any": lambda stored, tags: not set(tags).isdisjoint(json.loads(stored)),
     "contains": contains,

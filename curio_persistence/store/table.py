@@ -51,6 +51,8 @@ _KINDS: Mapping[Encoder, Kind] = {
 REQUIRED: Any = object()
 """The default of a column that every record must fill."""
 _REMEMBERED = 1024
+_TENS = len("2026-11-20T10:30:0")
+"""The beginning of a stored time that all times of the same ten seconds have."""
 
 
 class Column(NamedTuple):
@@ -84,6 +86,40 @@ class Reference(NamedTuple):
     table: Table[Any]
 
 
+class Maker(NamedTuple):
+    """A row of another table that each row with a value in `column` makes, unless it is stored.
+
+    `row_of` returns the row to make. One that is stored gets an earlier time as its `first`, and a
+    later one as its `last` if that is of the next ten seconds or later, so that the row seldom
+    changes. A row makes others when it is inserted, and when one of the columns `watched` changes.
+    Databases do so by triggers.
+    """
+
+    table: Table[Any]
+    column: str
+    row_of: Callable[[Row], Row]
+    first: str
+    last: str
+    watched: tuple[str, ...]
+
+    def is_due(self, before: Row | None, after: Row) -> bool:
+        """Return whether a change of a row, or its insertion, makes the other row."""
+        if after.get(self.column) is None:
+            return False
+        return before is None or any(before.get(n) != after.get(n) for n in self.watched)
+
+    def changes(self, stored: Row, made: Row) -> Row:
+        """Return what changes in a stored row by one that would be made."""
+        first, last = str(made[self.first]), str(made[self.last])
+        is_earlier = first < str(stored[self.first])
+        if not is_earlier and last[:_TENS] <= str(stored[self.last])[:_TENS]:
+            return {}
+        return {
+            self.first: min(first, str(stored[self.first])),
+            self.last: max(last, str(stored[self.last])),
+        }
+
+
 class Table(Generic[M]):
     """A model's table.
 
@@ -93,7 +129,8 @@ class Table(Generic[M]):
     the order of its rows; `ages_by` is the column of their age; `lookups` are the columns that rows
     are usually selected by; `required` are given by the caller, and `stored_times` are the
     other times that every stored row has; `ddl` is the file of `schema/<dialect>/` that makes it.
-    `always` are the columns that every row binds, which an original Curio has too.
+    `always` are the columns that every row binds, which an original Curio has too. `makes` are the
+    rows of other tables that a row makes.
     """
 
     of_model: ClassVar[dict[type, Table[Any]]] = {}
@@ -113,6 +150,7 @@ class Table(Generic[M]):
         ddl: str,
         unique: tuple[tuple[str, ...], ...] = (),
         references: Reference | None = None,
+        makes: tuple[Maker, ...] = (),
         translate: Callable[[Any], M] | None = None,
     ) -> None:
         self.name = name
@@ -123,6 +161,7 @@ class Table(Generic[M]):
         self.ddl = ddl
         self.unique = unique
         self.references = references
+        self.makes = makes
         self.names = tuple(column.name for column in columns)
         if self.names != tuple(field.name for field in fields(model)):
             raise TypeError(f"the columns of {name} are not the fields of {model.__name__}")

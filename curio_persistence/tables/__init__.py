@@ -18,9 +18,11 @@ from curio_persistence.tables.events import (
 from curio_persistence.tables.lifecycle import EXPIRED_TOTALS, LIFECYCLE, TOMBSTONES
 from curio_persistence.tables.runs import RUNS, RUNS_AND_STUBS, RunOrStub
 from curio_persistence.tables.scores import SCORE_SOURCES, SCORES
+from curio_persistence.tables.sessions import AGENTS, SESSION_STATUSES, SESSIONS
 from curio_persistence.tables.usage import USAGE
 
 __all__ = [
+    "AGENTS",
     "ALERT_HISTORY",
     "ALERT_RULES",
     "ALL_TABLES",
@@ -36,8 +38,11 @@ __all__ = [
     "RUNS_AND_STUBS",
     "SCORES",
     "SCORE_SOURCES",
+    "SESSIONS",
+    "SESSION_STATUSES",
     "SEVERITIES",
     "TABLES",
+    "TABLES_OF_RUNS",
     "TOMBSTONES",
     "USAGE",
     "RunOrStub",
@@ -45,8 +50,11 @@ __all__ = [
     "table_of",
 ]
 
-TABLES: tuple[Table[Any], ...] = (RUNS, EVENTS, USAGE, SCORES)
+TABLES: tuple[Table[Any], ...] = (RUNS, EVENTS, USAGE, SCORES, AGENTS, SESSIONS)
 """The tables of recorded data."""
+
+TABLES_OF_RUNS = tuple(table for table in TABLES if "run_id" in table.names)
+"""The tables whose rows belong to a run, and go with it."""
 
 ALL_TABLES: tuple[Table[Any], ...] = (
     *TABLES,

@@ -22,6 +22,7 @@ from curio_persistence.tables.columns import (
     text,
     time,
 )
+from curio_persistence.tables.sessions import MADE_BY_RUNS
 from curio_persistence.tables.translation import translator
 
 _NEWEST_FIRST = (Order("created_at", descending=True), Order("id", descending=True))
@@ -76,6 +77,7 @@ def _runs(model: type[M], columns: Sequence[Column], internal: Sequence[Column])
         lookups=("run_id", "parent_run_id"),
         ddl="runs.sql",
         unique=(("run_id",),),
+        makes=MADE_BY_RUNS,
         translate=translator(
             model, rest="metadata", names={"final_synthesis_output": "final_output"}
         ),

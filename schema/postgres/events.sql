@@ -37,8 +37,10 @@ CREATE TABLE {schema}.agent_run_events (
     hash            TEXT
 );
 
--- A run's events in order; also for the foreign key.
-CREATE INDEX agent_run_events_by_run ON {schema}.agent_run_events (run_id, timestamp, id);
+-- A run's events in order; also for the foreign key. Sessions are counted from this index, never
+-- from the table.
+CREATE INDEX agent_run_events_by_run
+    ON {schema}.agent_run_events (run_id, timestamp, id, tool_error, severity);
 -- Newest events of one agent. The type follows the order, so that a filter by type reads no other
 -- rows.
 CREATE INDEX agent_run_events_by_agent

@@ -18,7 +18,8 @@ from tests.support.awkward import hashes
 def test_an_export_can_be_imported(program: Program, recorded: str, format: str) -> None:
     code, out, said = program("export", "--url", recorded, "--output", f"all.{format}")
     assert (code, out) == (0, "")
-    assert said == f"Exported to all.{format}: 5 runs, 5 events, 3 model calls, 0 scores.\n"
+    said_of_all = "5 runs, 5 events, 3 model calls, 0 scores, 0 sessions, 2 agents."
+    assert said == f"Exported to all.{format}: {said_of_all}\n"
     report = program("import", "records", f"all.{format}", "--db-path", "new.db").json()
     assert (report["ok"], report["runs"], report["events"], report["usage"]) == (True, 5, 5, 3)
     with connect(recorded) as one, connect(f"sqlite:///{program.folder}/new.db") as two:
@@ -30,12 +31,13 @@ def test_lines_of_json_go_to_stdout(program: Program, agents_db: str) -> None:
     assert code == 0
     assert [json.loads(line)["kind"] for line in out.split("\n")[:-1]] == [
         "export",
+        "agent",
         "run",
         *["event"] * 5,
         *["usage"] * 3,
         "end",
     ]
-    assert said == "Exported: 1 runs, 5 events, 3 model calls, 0 scores.\n"
+    assert said == "Exported: 1 runs, 5 events, 3 model calls, 0 scores, 0 sessions, 1 agents.\n"
 
 
 def test_one_table_of_csv_goes_to_stdout_and_several_do_not(
@@ -110,7 +112,7 @@ def test_a_truncated_export_is_imported_up_to_its_end(program: Program, agents_d
     assert ended.code == 1
     report = json.loads(ended.out)
     assert (report["ok"], report["runs"], report["events"]) == (False, 5, 5)
-    assert [problem["line"] for problem in report["problems"]] == [14, None]
+    assert [problem["line"] for problem in report["problems"]] == [16, None]
 
 
 def test_a_database_is_copied_and_later_its_new_records(
@@ -123,10 +125,14 @@ def test_a_database_is_copied_and_later_its_new_records(
         "events": 5,
         "usage": 3,
         "scores": 0,
+        "agents": 2,
+        "sessions": 0,
         "new_runs": 5,
         "new_events": 5,
         "new_usage": 3,
         "new_scores": 0,
+        "new_agents": 2,
+        "new_sessions": 0,
         "kept_ids": True,
         "differing": [],
         "more_differing": 0,
@@ -137,6 +143,8 @@ def test_a_database_is_copied_and_later_its_new_records(
         "events       5, 0 of them new",
         "model calls  3, 0 of them new",
         "scores       0, 0 of them new",
+        "sessions     0, 0 of them new",
+        "agents       2, 0 of them new",
     ]
 
 
@@ -172,9 +180,9 @@ def test_model_calls_of_an_unknown_run_are_exported(program: Program, agents_db:
     with connect(f"sqlite:///{program.folder / agents_db}") as persistence:
         persistence.log_llm_usage(AgentLLMUsage("agent", "elsewhere"))
     said = program("export", "--output", "-", "--run", "elsewhere").said
-    assert said == "Exported: 0 runs, 0 events, 1 model calls, 0 scores.\n"
+    assert said == "Exported: 0 runs, 0 events, 1 model calls, 0 scores, 0 sessions, 0 agents.\n"
     last = program("export", "--output", "-", "--run", "last").said
-    assert last == "Exported: 1 runs, 0 events, 0 model calls, 0 scores.\n"
+    assert last == "Exported: 1 runs, 0 events, 0 model calls, 0 scores, 0 sessions, 1 agents.\n"
 
 
 _EXPORTED = "curio-persistence export --output -"

@@ -40,7 +40,14 @@ from tests.support.awkward import BEGIN, TEXTS, hashes
 from tests.support.hands import Hands
 
 FORMATS = ("jsonl", "csv", "parquet", "arrow")
-NUMBERS = {"runs": 2, "events": 2 * len(TEXTS), "usage": len(TEXTS), "scores": 0}
+NUMBERS = {
+    "agents": 1,
+    "sessions": 1,
+    "runs": 2,
+    "events": 2 * len(TEXTS),
+    "usage": len(TEXTS),
+    "scores": 0,
+}
 
 
 @pytest.fixture(params=FORMATS)
@@ -173,9 +180,9 @@ def test_equal_records_are_stored_as_often_as_they_are_imported(
     with SQLitePersistence(":memory:") as persistence:
         path.write_bytes(b"".join(lines[:1_700]))
         import_records(path, persistence)
-        assert persistence.count_events() == 1_698  # All but the header and the run.
+        assert persistence.count_events() == 1_697  # All but the header, the agent and the run.
         path.write_bytes(b"".join(lines))
-        assert import_records(path, persistence).events == 2_500 - 1_698
+        assert import_records(path, persistence).events == 2_500 - 1_697
         assert import_records(path, persistence).events == 0
         assert persistence.count_events() == 2_500
 
@@ -292,8 +299,9 @@ def test_from_dict_reads_lines_of_json(filled: Persistence, tmp_path: Path) -> N
     assert header.items() >= {"kind": "export", "version": 1, "format": "jsonl"}.items()
     assert end == {"kind": "end", **NUMBERS}
     kinds = [record.pop("kind") for record in records]
-    assert kinds == ["run"] * 2 + ["event"] * NUMBERS["events"] + ["usage"] * len(TEXTS)
-    run = AgentRun.from_dict(next(record for record in records if record["run_id"] == "full"))
+    runs, calls = ["run"] * 2, ["usage"] * len(TEXTS)
+    assert kinds == ["agent", "session", *runs, *["event"] * NUMBERS["events"], *calls]
+    run = AgentRun.from_dict(next(record for record in records if record.get("run_id") == "full"))
     assert (run.tags, run.created_at) == (["a,b", 'c"d', "é"], BEGIN)
 
 
@@ -356,7 +364,7 @@ def test_an_export_of_a_window_includes_the_runs_of_its_events(
     )
     told: list[tuple[int, int | None]] = []
     report = export_records(persistence, path, progress=lambda *x: told.append(x), **window)
-    assert (report.runs, told[-1]) == (2, (4, 4))
+    assert (report.runs, told[-1]) == (2, (5, 5))
     assert import_records(path, other).ok
     runs = {run.run_id: run.status for run in other.get_agent_runs()}
     assert runs == {"run": "completed", "within": "pending"}
@@ -519,7 +527,7 @@ def test_a_copy_succeeds_beside_concurrent_writes(
     other.log_agent_run_events(events("deleted", 1_000))
 
     def meddle(done: int, total: int | None) -> None:
-        if done == 1_002:
+        if done == 1_003:
             persistence.log_agent_run_event(AgentRunEvent("agent", "run", event_id="event-1999"))
             persistence.delete_agent_run("deleted")
 

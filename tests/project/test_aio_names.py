@@ -23,6 +23,7 @@ from curio_persistence import (
 )
 from curio_persistence.aio import persistence as awaited
 from curio_persistence.aio.awaited import Awaited
+from curio_persistence.capabilities.agents import Agents
 from curio_persistence.capabilities.alerts import Alerts
 from curio_persistence.capabilities.audit import Audit
 from curio_persistence.capabilities.events import Events
@@ -30,6 +31,7 @@ from curio_persistence.capabilities.lifecycle import Lifecycle
 from curio_persistence.capabilities.metrics import Metrics
 from curio_persistence.capabilities.scores import Scores
 from curio_persistence.capabilities.search import Search
+from curio_persistence.capabilities.sessions import Sessions
 from curio_persistence.capabilities.stats import Stats
 from curio_persistence.capabilities.usage import Usage
 from curio_persistence.views.runs import RunViews
@@ -43,6 +45,8 @@ PAIRS = {
     Usage: awaited.AsyncUsage,
     Scores: awaited.AsyncScores,
     Audit: awaited.AsyncAudit,
+    Sessions: awaited.AsyncSessions,
+    Agents: awaited.AsyncAgents,
     Stats: awaited.AsyncStats,
     Lifecycle: awaited.AsyncLifecycle,
     Metrics: awaited.AsyncMetrics,

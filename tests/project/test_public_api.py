@@ -39,10 +39,12 @@ from curio_persistence.tables import TABLES
 
 NAMES = [
     "AccessDeniedError",
+    "Agent",
     "AgentLLMUsage",
     "AgentRun",
     "AgentRunEvent",
     "AgentRunStatus",
+    "AgentSession",
     "Alert",
     "AlertReport",
     "AlertRule",
@@ -94,6 +96,8 @@ NAMES = [
     "Score",
     "SearchHit",
     "SearchPage",
+    "Session",
+    "SessionStatus",
     "Setting",
     "Span",
     "StorageFullError",
@@ -157,8 +161,8 @@ OTHERS = {
     import_curio: "(url: str | DatabaseConfig, *, timezone: str | tzinfo | None = None, "
     "dry_run: bool = False, progress: Progress | None = None) -> CurioImportReport",
     export_records: "(persistence: Persistence, path: str | os.PathLike[str] | BinaryIO, *, "
-    "format: str | None = None, tables: Collection[str] = ('runs', 'events', 'usage', "
-    "'scores'), "
+    "format: str | None = None, tables: Collection[str] = ('agents', 'sessions', 'runs', "
+    "'events', 'usage', 'scores'), "
     "overwrite: bool = False, snapshot: bool = True, progress: Progress | None = None, "
     "**filters: Any) -> ExportReport",
     import_records: "(source: Source | BinaryIO, persistence: Persistence | None, *, "

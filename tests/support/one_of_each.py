@@ -5,11 +5,12 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from curio_persistence import AgentLLMUsage, AgentRun, AgentRunEvent, Score
+from curio_persistence import Agent, AgentLLMUsage, AgentRun, AgentRunEvent, AgentSession, Score
 from curio_persistence.models import AuditEntry
 from curio_persistence.store.base import Store
 from curio_persistence.store.table import Table
 from curio_persistence.tables import (
+    AGENTS,
     ALERT_HISTORY,
     ALERT_RULES,
     ALL_TABLES,
@@ -21,6 +22,7 @@ from curio_persistence.tables import (
     LIFECYCLE,
     RUNS,
     SCORES,
+    SESSIONS,
     TOMBSTONES,
     USAGE,
 )
@@ -37,7 +39,12 @@ NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
 # All of them belong to one run.
 RECORDS: dict[Table[Any], Any] = {
-    RUNS: AgentRun("agent", "run", created_at=NOON, updated_at=NOON),
+    # Before the run, which would make them.
+    AGENTS: Agent("agent", first_seen_at=NOON, last_seen_at=NOON, created_at=NOON, updated_at=NOON),
+    SESSIONS: AgentSession(
+        "session", started_at=NOON, last_event_at=NOON, created_at=NOON, updated_at=NOON
+    ),
+    RUNS: AgentRun("agent", "run", created_at=NOON, updated_at=NOON, session_id="session"),
     EVENTS: AgentRunEvent("agent", "run", timestamp=NOON, created_at=NOON, event_type="custom"),
     USAGE: AgentLLMUsage("agent", "run", created_at=NOON),
     SCORES: Score("run", "helpful", 0.8, created_at=NOON, updated_at=NOON),
@@ -58,4 +65,5 @@ def insert_one_of_each(store: Store) -> None:
     """Store a record in every table."""
     for table in ALL_TABLES:
         assert table in RECORDS, f"add a record of {table.name} to tests/support/one_of_each.py"
-        store.insert(table, table.encode(RECORDS[table]))
+    for table, record in RECORDS.items():
+        store.insert(table, table.encode(record))

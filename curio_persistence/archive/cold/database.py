@@ -14,7 +14,7 @@ from curio_persistence.archive.cold.files import LocalFiles
 from curio_persistence.archive.cold.plan import ANY, Values
 from curio_persistence.archive.delta_log import ArchivedFile, DeltaLog
 from curio_persistence.archive.versions import Stored, Versions
-from curio_persistence.capabilities.transfers.kinds import KINDS
+from curio_persistence.capabilities.transfers.kinds import KINDS_OF_RUNS
 from curio_persistence.concurrency import forking
 from curio_persistence.places import Place
 from curio_persistence.store.filters import Filter, Where
@@ -22,7 +22,7 @@ from curio_persistence.store.query import Query
 from curio_persistence.store.table import Table
 from curio_persistence.tables import RUNS, SCORES
 
-FOLDERS: Mapping[str, str] = {table.name: name for name, table in KINDS.items()}
+FOLDERS: Mapping[str, str] = {table.name: name for name, table in KINDS_OF_RUNS.items()}
 """The folder of each table in the folder of a database."""
 
 
@@ -51,7 +51,7 @@ class ArchivedDatabase(forking.Forkable):
         self._lock = Lock()
         self._logs = {
             table.name: DeltaLog(self._place, f"{self._folder}/{name}", table)
-            for name, table in KINDS.items()
+            for name, table in KINDS_OF_RUNS.items()
         }
         self._known_runs: tuple[str, ...] = ()
         self.versions = Versions()

@@ -19,7 +19,7 @@ from curio_persistence.archive.cold.sandbox import Answer, Sandbox, listed
 from curio_persistence.archive.cold.whereabouts import last_move, moment_of
 from curio_persistence.archive.scratch import ScratchFolder, telling_of_scratch
 from curio_persistence.backends.sql.migrations import views
-from curio_persistence.capabilities.transfers.kinds import KINDS
+from curio_persistence.capabilities.transfers.kinds import KINDS_OF_RUNS
 from curio_persistence.capabilities.transfers.reading import BY_ID, Reading
 from curio_persistence.export.formats import write_parquet
 from curio_persistence.results.arrow import arrow_schema
@@ -29,9 +29,9 @@ from curio_persistence.store.table import Columns, Row, Table
 from curio_persistence.tables.events import derive_event_columns
 
 _TABLES: Mapping[str, Table[Any]] = {
-    KINDS[name].name: KINDS[name] for name in ("runs", "events", "usage")
+    KINDS_OF_RUNS[name].name: KINDS_OF_RUNS[name] for name in ("runs", "events", "usage")
 }
-_RUNS = KINDS["runs"].name
+_RUNS = KINDS_OF_RUNS["runs"].name
 
 
 class Lookup(NamedTuple):

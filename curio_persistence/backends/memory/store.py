@@ -38,7 +38,7 @@ from curio_persistence.store.transaction import (
     TransactionalStore,
     left_elsewhere,
 )
-from curio_persistence.tables import RUNS, TABLES, USAGE
+from curio_persistence.tables import RUNS, TABLES, TABLES_OF_RUNS, USAGE
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -169,7 +169,21 @@ class MemoryStore(TransactionalStore, forking.Forkable):
             raise conflict(table, row)
         row = {**table.filled, **row, "id": ident}
         self._do(partial(rows.put, ident, row), partial(rows.remove, ident, row))
+        self._make_others(table, None, row)
         return ident
+
+    def _make_others(self, table: Table[Any], before: Row | None, after: Row) -> None:
+        """Make the rows of other tables that a row makes, or widen the times of stored ones."""
+        for maker in table.makes:
+            if not maker.is_due(before, after):
+                continue
+            made = maker.row_of(after)
+            where = (Filter(maker.column, "=", made[maker.column]),)
+            stored = self._matching(maker.table, where)
+            if not stored:
+                self.insert(maker.table, made)
+            elif changes := maker.changes(stored[0], made):
+                self.update(maker.table, where, changes)
 
     def select_query(self, query: Query, limit: int | None, offset: int) -> Columns:
         end = None if limit is None else offset + limit
@@ -221,6 +235,7 @@ class MemoryStore(TransactionalStore, forking.Forkable):
                 partial(rows.replace, ident, before, after),
                 partial(rows.replace, ident, after, before),
             )
+            self._make_others(table, before, after)
         return [tuple(map(rows.by_id[ident].get, returning)) for ident in matching]
 
     @_exclusive
@@ -252,7 +267,7 @@ class MemoryStore(TransactionalStore, forking.Forkable):
 
     @_exclusive
     def used_bytes(self) -> int:
-        found = (size for table in TABLES for size in self.sizes(table).values())
+        found = (size for table in TABLES_OF_RUNS for size in self.sizes(table).values())
         return sum(rows * self.row_overhead + octets for rows, octets in found)
 
     def diagnose(self, *, deep: bool = False) -> list[HealthCheck]:

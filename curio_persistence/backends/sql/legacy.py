@@ -16,7 +16,7 @@ from curio_persistence.backends.sql.store import SQLStore
 from curio_persistence.errors import BusyError, CorruptDatabaseError, SchemaMismatchError
 from curio_persistence.store.filters import Filter
 from curio_persistence.store.table import Row, StoredValue, Table
-from curio_persistence.tables import EVENTS, RUNS, TABLES
+from curio_persistence.tables import EVENTS, RUNS, TABLES_OF_RUNS
 
 ASIDE = "_before_import"
 """The suffix of the old tables while, and where, they stay."""
@@ -123,7 +123,7 @@ class Original(SQLStore):
 
     def check_counts(self, stubs: int) -> None:
         """Raise unless the new tables have all old rows, and so many more runs."""
-        for table in TABLES:
+        for table in TABLES_OF_RUNS:
             expected = self.count_old(table) + (stubs if table is RUNS else 0)
             found = self.count(table)
             if found != expected:

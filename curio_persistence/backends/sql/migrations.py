@@ -72,7 +72,7 @@ class Catalog(NamedTuple):
 def is_original(tables: Mapping[str, frozenset[str]]) -> bool:
     """Return True for tables of an original Curio: with its columns, and none of only ours."""
     return RUNS.name in tables and all(
-        name in _BY_NAME
+        name in _NEEDED
         and columns >= _NEEDED[name]
         and columns.isdisjoint(_BY_NAME[name].stored_names - {"id", *_BY_NAME[name].always})
         for name, columns in tables.items()

@@ -173,14 +173,19 @@ class SQLStatements(TransactionalStore):
 
     def _condition(self, f: Filter) -> str:
         if isinstance(f.value, Select):
-            source = f"{self._table(f.value.table)}{self._where_text(f.value.where)}"
-            return f"{f.column} IN (SELECT {f.value.column} FROM {source})"
+            # A NULL among them would make NOT IN true of no row.
+            there = Filter(f.value.column, "is not null")
+            where = (*f.value.where, there) if f.op == "not in" else f.value.where
+            source = f"{self._table(f.value.table)}{self._where_text(where)}"
+            return f"{f.column} {f.op.upper()} (SELECT {f.value.column} FROM {source})"
         if f.op in self._conditions:
             return self._conditions[f.op].format(column=f.column, value=f.value)
         if f.op in ("is null", "is not null"):
             return f"{f.column} {f.op}"
         if f.op == "in":
             return f"{f.column} {self._any_of}"
+        if f.op == "not in":
+            return f"NOT ({f.column} {self._any_of})"
         return f"{f.column} {f.op} {self._binding(f.column)}"
 
     # --- INSERT, UPDATE, DELETE ---------------------------------------------------------------

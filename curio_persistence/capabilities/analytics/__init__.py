@@ -16,8 +16,7 @@ from curio_persistence.capabilities.analytics.counting import Counting, Groups
 from curio_persistence.capabilities.analytics.records import PERIOD_TOTALS, PeriodTotals
 from curio_persistence.capabilities.analytics.window import Window, moment_of
 from curio_persistence.capabilities.grouping import GroupBy, Grouping
-from curio_persistence.capabilities.record_filter import Condition, FilterKind
-from curio_persistence.capabilities.runs import TAG_CONDITIONS
+from curio_persistence.capabilities.record_filter import TAG_CONDITIONS, Condition, FilterKind
 from curio_persistence.capabilities.time_zones import PERIODS
 from curio_persistence.capabilities.windows import TimeLike
 from curio_persistence.clock import Clock

@@ -19,7 +19,7 @@ from curio_persistence.clock import Clock
 from curio_persistence.store.base import Store
 from curio_persistence.store.filters import COUNT, Filter, Where
 from curio_persistence.store.table import Table
-from curio_persistence.tables import EVENTS, RUNS, SCORES, USAGE
+from curio_persistence.tables import EVENTS, RUNS, SCORES, SESSIONS, USAGE
 
 IdsByRun = dict[Table[Any], defaultdict[str, list[int]]]
 
@@ -238,7 +238,13 @@ class Expiry:
         self._chains.anchor(run_ids)
         self._deleted += run_ids
         sessions = {run.session_id for run in runs if run.session_id is not None}
-        self._report.sessions += len(sessions) - len(runs_of_sessions(self._store, sessions))
+        self._end_sessions(sessions - runs_of_sessions(self._store, sessions).keys())
+
+    def _end_sessions(self, sessions: Collection[str]) -> None:
+        """Delete sessions of which no run is left; an archive needs them still."""
+        self._report.sessions += len(sessions)
+        if self._archiver is None and sessions:
+            self._store.delete(SESSIONS, (Filter("session_id", "in", tuple(sessions)),))
 
     def _bury(self, run_ids: Sequence[str]) -> None:
         """Store the tombstones of runs that have none of this expiry yet."""

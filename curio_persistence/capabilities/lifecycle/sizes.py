@@ -12,7 +12,7 @@ from curio_persistence.errors import InvalidValueError
 from curio_persistence.store.base import Store
 from curio_persistence.store.filters import Filter, Measure, Where, checked_count
 from curio_persistence.store.table import Table
-from curio_persistence.tables import TABLES
+from curio_persistence.tables import TABLES_OF_RUNS
 
 _PIECES, _PIECE = 100, 100
 """How many times how many rows are measured."""
@@ -48,13 +48,13 @@ class Sizes:
     def used(self) -> int:
         """The bytes in use."""
         stored = self._store.used_bytes()
-        return sum(map(self._estimated, TABLES)) if stored is None else stored
+        return sum(map(self._estimated, TABLES_OF_RUNS)) if stored is None else stored
 
     def of_trees(self, trees: Sequence[Sequence[str]]) -> list[int]:
         """Return about how many bytes trees take, each given as the ids of its runs."""
         where = (Filter("run_id", "in", tuple(run_id for tree in trees for run_id in tree)),)
         of_run: defaultdict[str | None, int] = defaultdict(int)
-        for table in TABLES:
+        for table in TABLES_OF_RUNS:
             for run_id, (rows, octets) in self._store.sizes(table, where).items():
                 of_run[run_id] += octets + rows * self._store.row_overhead
         return [sum(of_run[run_id] for run_id in tree) for tree in trees]

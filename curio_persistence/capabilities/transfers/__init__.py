@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from itertools import chain
 from typing import Any
 
+from curio_persistence.capabilities.agents import AGENT_FILTERS
 from curio_persistence.capabilities.appends import Appends
 from curio_persistence.capabilities.capability import Capability
 from curio_persistence.capabilities.chains import EVENT_CHAINS, Chains
@@ -15,6 +16,7 @@ from curio_persistence.capabilities.events import EVENT_FILTERS, Events
 from curio_persistence.capabilities.record_filter import FilterKind
 from curio_persistence.capabilities.runs import RUN_FILTERS
 from curio_persistence.capabilities.scores import SCORE_FILTERS
+from curio_persistence.capabilities.sessions import SESSION_FILTERS
 from curio_persistence.capabilities.transfers.deduplication import ARRIVING, Deduplicator
 from curio_persistence.capabilities.transfers.hashes import RunHashes, hash_runs
 from curio_persistence.capabilities.transfers.reading import Reading, ascending
@@ -28,7 +30,15 @@ from curio_persistence.store.base import Store
 from curio_persistence.store.filters import Filter, Order, Where
 from curio_persistence.store.query import query_of
 from curio_persistence.store.table import Columns, Row, StoredValue, Table
-from curio_persistence.tables import CHAIN_HEADS, EVENTS, RUNS_AND_STUBS, SCORES, USAGE
+from curio_persistence.tables import (
+    AGENTS,
+    CHAIN_HEADS,
+    EVENTS,
+    RUNS_AND_STUBS,
+    SCORES,
+    SESSIONS,
+    USAGE,
+)
 from curio_persistence.tables.audit import ChainHead
 
 _FILTERS: Mapping[Table[Any], FilterKind] = {
@@ -36,6 +46,8 @@ _FILTERS: Mapping[Table[Any], FilterKind] = {
     EVENTS: EVENT_FILTERS,
     USAGE: USAGE_FILTERS,
     SCORES: SCORE_FILTERS,
+    SESSIONS: SESSION_FILTERS,
+    AGENTS: AGENT_FILTERS,
 }
 
 _BY_ID_DOWN = (Order("id", descending=True),)
@@ -102,10 +114,11 @@ class Transfers(Capability):
 
     def row_of(self, table: Table[Any], ident: int) -> tuple[Any, ...] | None:
         """Return the values that identify a row across databases; None for an unknown id."""
-        for run_id, created_at in self._store.select_columns(
-            table, ("run_id", "created_at"), (Filter("id", "=", ident),)
+        owner = "run_id" if "run_id" in table.names else table.unique[0][0]
+        for row in self._store.select_columns(
+            table, (owner, "created_at"), (Filter("id", "=", ident),)
         ):
-            return run_id, created_at
+            return row
         return None
 
     def reserve_ids(self, table: Table[Any], last: int) -> None:

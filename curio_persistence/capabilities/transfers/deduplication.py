@@ -48,15 +48,15 @@ class Deduplicator:
         """
         with self._store.transaction():
             self._store.advisory_lock(ARRIVING)
-            if expired := expired_here(self._store, (row["run_id"] for row in rows)):
-                rows = [row for row in rows if row["run_id"] not in expired]
+            if expired := expired_here(self._store, (row.get("run_id") for row in rows)):
+                rows = [row for row in rows if row.get("run_id") not in expired]
             if not rows:
                 return 0
             if table in self._appends:
                 return self._append(table, rows)
             return self._add_latest(table, rows)
 
-    # --- runs and scores ----------------------------------------------------------------------
+    # --- runs, scores, agents and sessions ----------------------------------------------------
 
     def _add_latest(self, table: Table[Any], rows: Sequence[Row]) -> int:
         """Store the rows that are new, were stubs, or have changed since the last transfer."""
@@ -77,13 +77,14 @@ class Deduplicator:
         raise BusyError("Other transactions keep creating the same records; try again.")
 
     def _versions(self, table: Table[Any], rows: Iterable[Row]) -> dict[Content, _Version]:
-        """Return the versions of the stored rows of the same runs, by their keys."""
+        """Return the versions of the stored rows of the same runs, or owners, by their keys."""
         stub = ("stub",) if table is RUNS_AND_STUBS else ()
-        run_ids = tuple(dict.fromkeys(row["run_id"] for row in rows))
+        owner = table.unique[0][0]
+        owners = tuple(dict.fromkeys(row[owner] for row in rows))
         columns = (*table.unique[0], "updated_at", *stub)
-        found = self._store.select_columns(table, columns, (Filter("run_id", "in", run_ids),))
+        found = self._store.select_columns(table, columns, (Filter(owner, "in", owners),))
         length = len(table.unique[0])
-        return {row[:length]: (not (stub and row[-1]), str(row[length])) for row in found}
+        return {row[:length]: (not (stub and row[-1]), row[length] or "") for row in found}
 
     def _replace(self, table: Table[Any], row: Row) -> None:
         key = table.unique[0]
@@ -135,11 +136,11 @@ class Deduplicator:
 
 
 _Version = tuple[bool, str]
-"""Orders the versions of a row; a stub of a run comes before any other."""
+"""Orders the versions of a row; one that only runs have made comes before any other."""
 
 
 def _version(row: Row) -> _Version:
-    return not row.get("stub"), str(row["updated_at"])
+    return not row.get("stub"), str(row.get("updated_at") or "")
 
 
 def _latest(table: Table[Any], rows: Iterable[Row]) -> dict[Content, Row]:

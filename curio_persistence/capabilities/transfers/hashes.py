@@ -8,7 +8,7 @@ from itertools import product
 from typing import Any, NamedTuple
 
 from curio_persistence.capabilities.arguments import checked_run_ids
-from curio_persistence.capabilities.transfers.kinds import KINDS
+from curio_persistence.capabilities.transfers.kinds import KINDS_OF_RUNS
 from curio_persistence.capabilities.transfers.reading import BY_ID, Reading, of_runs
 from curio_persistence.concurrency.prefetch import prefetch_map
 from curio_persistence.store.base import Store
@@ -35,7 +35,7 @@ class RunHash(NamedTuple):
     hash: str
 
 
-_COUNTED = {KINDS[name]: at for at, name in enumerate(RunHash._fields[1:-1])}
+_COUNTED = {KINDS_OF_RUNS[name]: at for at, name in enumerate(RunHash._fields[1:-1])}
 """The tables whose rows are counted, and the positions of their counts."""
 
 
@@ -56,7 +56,7 @@ def hash_runs(store: Store, run_ids: Iterable[str | None] | None) -> RunHashes:
     wheres = [()] if run_ids is None else list(of_runs(checked_run_ids(run_ids, or_none=True)))
     with store.snapshot() as state:
         reading = Reading(state)
-        for table, where in product(KINDS.values(), wheres):
+        for table, where in product(KINDS_OF_RUNS.values(), wheres):
             chunks = reading.stream(table, where, order=BY_ID)
             for _ in prefetch_map(partial(hashes.add, table), chunks):
                 pass

@@ -6,12 +6,20 @@ from collections.abc import Mapping
 from typing import Any
 
 from curio_persistence.store.table import Table
-from curio_persistence.tables import EVENTS, RUNS_AND_STUBS, SCORES, USAGE
+from curio_persistence.tables import AGENTS, EVENTS, RUNS_AND_STUBS, SCORES, SESSIONS, USAGE
 
 KINDS: Mapping[str, Table[Any]] = {
+    # Before the runs, which would make them.
+    "agents": AGENTS,
+    "sessions": SESSIONS,
     "runs": RUNS_AND_STUBS,
     "events": EVENTS,
     "usage": USAGE,
     "scores": SCORES,
 }
 """The tables by their names in commands, reports and exports; in this order they are copied."""
+
+KINDS_OF_RUNS: Mapping[str, Table[Any]] = {
+    name: table for name, table in KINDS.items() if "run_id" in table.names
+}
+"""Those whose records belong to a run: they are hashed, archived and restored with it."""

@@ -56,7 +56,8 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--table",
         action="append",
         choices=WORDS,
-        help="only these records; may be given more than once",
+        metavar="TABLE",
+        help=f"only these records: {', '.join(WORDS)}; may be given more than once",
     )
     parser.add_argument("--force", action="store_true", help="replace what is there")
     parser.add_argument(

@@ -40,6 +40,8 @@ class ImportReport:
     events: int
     usage: int
     scores: int
+    agents: int
+    sessions: int
     skipped: Mapping[str, int]
     problems: tuple[Problem, ...]
     more_problems: int
@@ -59,6 +61,8 @@ class ImportReport:
             "events": self.events,
             "usage": self.usage,
             "scores": self.scores,
+            "agents": self.agents,
+            "sessions": self.sessions,
             "skipped": dict(self.skipped),
             "problems": [problem._asdict() for problem in self.problems],
             "more_problems": self.more_problems,
@@ -70,6 +74,7 @@ class ReportBuilder:
 
     def __init__(self) -> None:
         self.runs = self.events = self.usage = self.scores = 0
+        self.agents = self.sessions = 0
         self.skipped: Counter[str] = Counter()
         self.bytes_read = 0
         self._problems: list[Problem] = []
@@ -93,6 +98,8 @@ class ReportBuilder:
             self.events,
             self.usage,
             self.scores,
+            self.agents,
+            self.sessions,
             dict(self.skipped),
             tuple(self._problems),
             self._more_problems,
