@@ -20,7 +20,7 @@ from curio_persistence.capabilities.alerts.delivering import (
     told_to,
     undelivered,
 )
-from curio_persistence.capabilities.alerts.measuring import Value, measure
+from curio_persistence.capabilities.alerts.measuring import Value, is_measured, measure
 from curio_persistence.capabilities.alerts.report import AlertReport, AlertTest
 from curio_persistence.capabilities.alerts.rules import (
     DEFAULTS,
@@ -242,7 +242,7 @@ class Alerts(Capability):
         report = AlertReport(moment)
         rules = self.list()
         for rule in rules:
-            if rule.enabled:
+            if rule.enabled and is_measured(rule):
                 self._evaluate(rule, moment, report)
         Delivering(self._store, self._clock, rules, callables).deliver(report)
         report.fired, report.resolved = self._again(report.fired), self._again(report.resolved)

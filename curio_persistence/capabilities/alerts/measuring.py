@@ -9,6 +9,7 @@ from typing import Any
 
 from curio_persistence.capabilities.metrics import metric_points
 from curio_persistence.capabilities.totals import UsageTotals, usage_totals
+from curio_persistence.errors import UnsupportedError
 from curio_persistence.models import FAILED_STATUSES, AgentRunStatus
 from curio_persistence.store.base import Store
 from curio_persistence.store.codecs import encode_time
@@ -22,8 +23,18 @@ _NOT_ENDED = (AgentRunStatus.RUNNING.value, AgentRunStatus.PENDING.value)
 _BY_NAME = ("agent_id", "session_id", "user_id")
 
 
+def is_measured(rule: AlertRule) -> bool:
+    """Return whether the condition of a rule is one of ours; other programs measure others."""
+    return rule.condition in _VALUES
+
+
 def measure(store: Store, rule: AlertRule, now: datetime) -> Value:
     """Return the value of a rule in the window that ends now; None if there is none."""
+    if not is_measured(rule):
+        raise UnsupportedError(
+            f"The condition {rule.condition!r} of the alert rule {rule.rule_id!r} is measured by "
+            "the program that made the rule."
+        )
     return _VALUES[rule.condition](Measuring(store, rule, now))
 
 
