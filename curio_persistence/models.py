@@ -431,6 +431,11 @@ class Agent(Record):
     id: int | None = None
     created_at: datetime | None = None
     updated_at: datetime | None = None
+    metadata: Any = None
+
+    def get_metadata_dict(self) -> dict[str, Any]:
+        """`metadata` parsed; `{}` when there is none."""
+        return _parse_object(self.metadata, "Agent.metadata")
 
 
 def cost_in_metrics(usage_metrics: Any) -> Decimal | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import TypedDict, Unpack
+from typing import Any, TypedDict, Unpack
 
 from curio_persistence.capabilities.arguments import checked_id
 from curio_persistence.capabilities.capability import Capability
@@ -19,6 +19,8 @@ from curio_persistence.store.codecs import encode_time
 from curio_persistence.store.filters import Filter, Where
 from curio_persistence.store.table import Row
 from curio_persistence.tables import AGENTS
+
+_DESCRIBED = ("name", "description", "metadata")
 
 
 class AgentFilters(TypedDict, total=False):
@@ -48,30 +50,37 @@ class Agents(Capability):
         self._redaction = redaction
         self._encode = redaction.encoder(AGENTS)
 
-    def create(self, agent_id: str, *, name: str = "", description: str | None = None) -> Agent:
+    def create(
+        self, agent_id: str, *, name: str = "", description: str | None = None, metadata: Any = None
+    ) -> Agent:
         """Store an agent before its first run, and return it.
 
         Raise ConflictError if a caller has described it before.
         """
         now = self._clock.stamp(agent_id)
-        row = self._encode(Agent(agent_id, name, description, now, now, None, now, now))
+        row = self._encode(Agent(agent_id, name, description, now, now, None, now, now, metadata))
         try:
             self._store.insert(AGENTS, row)
         except ConflictError:
             by_runs = (*_where(agent_id), Filter("updated_at", "is null"))
-            given = {n: row[n] for n in ("name", "description", "updated_at") if row[n]}
+            given = {n: row[n] for n in (*_DESCRIBED, "updated_at") if row[n]}
             if not self._store.update(AGENTS, by_runs, given):
                 raise
         return self._stored(agent_id)
 
     def update(
-        self, agent_id: str, *, name: str | None = None, description: str | None = None
+        self,
+        agent_id: str,
+        *,
+        name: str | None = None,
+        description: str | None = None,
+        metadata: Any = None,
     ) -> Agent:
         """Replace the given fields of an agent, and return it.
 
         Raise NotFoundError if it is not stored.
         """
-        given = {"name": name, "description": description}
+        given = {"name": name, "description": description, "metadata": metadata}
         where = _where(agent_id)
         changes: Row = {n: AGENTS.encode_value(n, v) for n, v in given.items() if v is not None}
         self._redaction.clean(AGENTS, changes)

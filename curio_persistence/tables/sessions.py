@@ -64,6 +64,7 @@ AGENTS = Table(
         integer("id"),
         stored_time("created_at"),
         time("updated_at"),
+        json_text("metadata"),
     ),
     order=(Order("last_seen_at", descending=True), Order("id", descending=True)),
     ages_by="last_seen_at",

@@ -204,7 +204,7 @@ def test_the_redactor_gets_each_text_with_the_name_of_its_field(open_again: Open
     one_by_one(persistence)
     persistence.scores.set("run", "helpful", 1, comment=WORDS)
     persistence.sessions.create("session", metadata=WORDS)
-    persistence.agents.create("agent", description=WORDS)
+    persistence.agents.create("agent", description=WORDS, metadata=WORDS)
     fields = {f"{table.model.__name__}.{name}" for table in TABLES for name in table.content}
     assert seen == dict.fromkeys(fields, WORDS), f"write here too: {fields - seen.keys()}"
     for record in everything(persistence):

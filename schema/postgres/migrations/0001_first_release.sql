@@ -260,7 +260,8 @@ CREATE TABLE {schema}.agents (
     first_seen_at TIMESTAMPTZ NOT NULL,
     last_seen_at  TIMESTAMPTZ NOT NULL,
     created_at    TIMESTAMPTZ NOT NULL,
-    updated_at    TIMESTAMPTZ          -- by a caller
+    updated_at    TIMESTAMPTZ,         -- by a caller
+    metadata      TEXT                -- JSON or plain text, as it was given
 );
 
 -- Agents that were seen last.
