@@ -7,6 +7,7 @@ tables, so that all that this library does with records works for them.
 
 from __future__ import annotations
 
+from curio_persistence.compat.agentlens.engine import AlertEngine
 from curio_persistence.compat.agentlens.hashing import (
     HASH_VERSION,
     MAX_PAYLOAD_SIZE,
@@ -18,6 +19,11 @@ from curio_persistence.compat.agentlens.hashing import (
     verify_chain,
     verify_chain_batch,
     verify_records,
+)
+from curio_persistence.compat.agentlens.store import (
+    EventStore,
+    PostgresEventStore,
+    SqliteEventStore,
 )
 from curio_persistence.compat.agentlens.values import (
     Agent,
@@ -42,6 +48,7 @@ __all__ = [
     "MAX_PAYLOAD_SIZE",
     "Agent",
     "AgentLensEvent",
+    "AlertEngine",
     "AlertHistory",
     "AlertHistoryResult",
     "AlertRule",
@@ -51,10 +58,13 @@ __all__ = [
     "ChainVerificationResult",
     "EventCounts",
     "EventQueryResult",
+    "EventStore",
     "HashChainError",
+    "PostgresEventStore",
     "RetentionResult",
     "Session",
     "SessionQueryResult",
+    "SqliteEventStore",
     "StorageStats",
     "compute_event_hash",
     "compute_event_hash_raw",

@@ -17,7 +17,7 @@ from curio_persistence.compat.agentlens.values import (
     camel,
     made,
 )
-from curio_persistence.errors import InvalidValueError, PersistenceError
+from curio_persistence.errors import ConflictError, InvalidValueError
 from curio_persistence.store.codecs import to_unicode
 
 HASH_VERSION = 2
@@ -30,7 +30,7 @@ _DIGITS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 """The digits of a ULID: five bits each."""
 
 
-class HashChainError(PersistenceError):
+class HashChainError(ConflictError):
     """An event does not follow the last one of its session, or its hash is not its own."""
 
 

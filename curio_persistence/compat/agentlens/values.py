@@ -16,8 +16,8 @@ _CAPITAL = re.compile("_([a-z])")
 
 @cache
 def camel(name: str) -> str:
-    """Return a name in camelCase: `session_id` is `sessionId`."""
-    return _CAPITAL.sub(lambda match: match[1].upper(), name)
+    """Return a name in camelCase: `session_id` is `sessionId`, and `from_` is `from`."""
+    return _CAPITAL.sub(lambda match: match[1].upper(), name.rstrip("_"))
 
 
 class Value:
