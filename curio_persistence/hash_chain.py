@@ -247,7 +247,7 @@ def _records(path: Path, kind: str) -> Iterator[Row]:
 
 def _chains(folder: Path) -> Iterator[tuple[str, str, list[Row]]]:
     """Yield the kind, the name and the records of each chain in a folder, in order."""
-    events = [e for e in _records(folder / "records.jsonl", "event") if e.get("hash")]
+    events = [e for e in _records(folder / "events.jsonl", "event") if e.get("hash")]
     events.sort(key=lambda event: (event["run_id"], event["chain_position"]))
     for run_id, rows in groupby(events, lambda event: str(event["run_id"])):
         yield "events", run_id, list(rows)
@@ -276,7 +276,7 @@ def _faults(folder: Path, key: bytes | None) -> Iterator[Fault]:
             if fault is not None:
                 yield fault
     chained = {name for kind, name in found if kind == "events"}
-    for event in _records(folder / "records.jsonl", "event"):
+    for event in _records(folder / "events.jsonl", "event"):
         if not event.get("hash") and event["run_id"] in chained:
             message = "it is not in the chain of its run"
             yield Fault("events", event["run_id"], "inserted", None, _name_of(event), message)

@@ -35,6 +35,7 @@ async def export_records(
     tables: Collection[str] = ("agents", "sessions", "runs", "events", "usage", "scores"),
     overwrite: bool = False,
     snapshot: bool = True,
+    with_proof: bool = False,
     progress: Progress | None = None,
     **filters: Any,
 ) -> blocking.ExportReport:
@@ -52,6 +53,7 @@ async def export_records(
             tables=tables,
             overwrite=overwrite,
             snapshot=snapshot,
+            with_proof=with_proof,
             progress=tell,
             **filters,
         ),

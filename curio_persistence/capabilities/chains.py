@@ -113,7 +113,11 @@ class Chains:
             moved[name] = ends[name]._replace(
                 head=ends[name].head._replace(position=position, hash=last)
             )
-        ids = self._store.insert_many(self._table, linked)
+        ids: Sequence[int]
+        if len(linked) == 1:  # A savepoint less.
+            ids = (self._store.insert(self._table, linked[0]),)
+        else:
+            ids = self._store.insert_many(self._table, linked)
         # After the rows: a transaction that deletes a run locks the run first, too.
         self._store_ends(moved)
         for row, link_of in zip(rows, linked, strict=True):

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 from io import TextIOBase
 from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from curio_persistence.atomic_files import MANIFEST, file_in, whole_file, whole_folder
+from curio_persistence.capabilities.deletions import audit
 from curio_persistence.capabilities.transfers import Transfers
 from curio_persistence.capabilities.transfers.kinds import KINDS
 from curio_persistence.capabilities.transfers.reading import Reading
 from curio_persistence.clock import utc_now
-from curio_persistence.errors import InvalidValueError, UnsupportedError
+from curio_persistence.errors import AccessDeniedError, InvalidValueError, UnsupportedError
 from curio_persistence.export.formats import FORMATS, VERSION, Write, json_line
+from curio_persistence.export.proof import check_whole_chains, write_proof
 from curio_persistence.persistence import Persistence
 from curio_persistence.progress import Progress, is_told
 from curio_persistence.store.filters import Filter, Op, Select, Where
@@ -57,6 +60,7 @@ def export_records(
     tables: Collection[str] = ("agents", "sessions", "runs", "events", "usage", "scores"),
     overwrite: bool = False,
     snapshot: bool = True,
+    with_proof: bool = False,
     progress: Progress | None = None,
     **filters: Any,
 ) -> ExportReport:
@@ -70,11 +74,22 @@ def export_records(
     page, each as it is then, which holds back nothing in a database that is written to. With the
     events of a window come their runs, whenever these were created, and with runs come their agents
     and sessions.
+
+    With `with_proof`, `path` becomes a folder of JSON lines that also has the audit log, the heads
+    of hash chains, and `verify.py`, which verifies them with nothing but Python. Only `run_id` may
+    filter then; the audit log is left out with it.
+
+    If the persistence may be written to, its audit log gets a line first.
     """
     transfers = checked_persistence(persistence)._transfers
     chosen, target = _chosen(tables), _target(path)
+    if with_proof:
+        check_whole_chains(chosen, format, filters)
+        format = "jsonl"
     wheres = _wheres(transfers, chosen, filters)
-    export = _Export(chosen, wheres, _checked_format(format, target), progress)
+    proof = partial(write_proof, run_id=filters.get("run_id")) if with_proof else None
+    export = _Export(chosen, wheres, _checked_format(format, target), progress, proof)
+    _tell(persistence, target, filters, export.format, chosen)
     if is_told(progress):
         export.total = sum(
             transfers.count(chosen[name], where) for name in chosen for where in wheres[name]
@@ -82,6 +97,21 @@ def export_records(
     with transfers.reading(snapshot=snapshot) as reading:
         export.write(reading, target, overwrite=overwrite)
     return export.report(target)
+
+
+def _tell(
+    persistence: Persistence,
+    target: Path | BinaryIO,
+    filters: Mapping[str, Any],
+    format: str,
+    tables: Collection[str],
+) -> None:
+    """Add a line to the audit log, unless nothing may be written to the database."""
+    where = str(target.absolute()) if isinstance(target, Path) else "an open file"
+    given = {name: value for name, value in filters.items() if value is not None}
+    about = {"format": format, "filters": given, "tables": [*tables]}
+    with suppress(AccessDeniedError):
+        audit(persistence._store, persistence.clock, "export", where, "file", None, **about)
 
 
 def _wheres(
@@ -140,20 +170,24 @@ class _Export:
         wheres: dict[str, list[Where]],
         format: str,
         progress: Progress | None,
+        proof: Callable[[Path, Reading], None] | None,
     ) -> None:
         self.total: int | None = None
         self._tables = tables
         self._wheres = wheres
-        self._format = format
+        self.format = format
         self._progress = progress
+        self._proof = proof
         self._counts = dict.fromkeys(KINDS, 0)
 
     def write(self, reading: Reading, target: Path | BinaryIO, *, overwrite: bool) -> None:
-        one_file = self._format == "jsonl" or len(self._tables) == 1
+        one_file = self._proof is None and (self.format == "jsonl" or len(self._tables) == 1)
         if not isinstance(target, Path):
             if not one_file:
+                if self._proof is not None:
+                    raise InvalidValueError("A proof needs a folder: pass a path.", field="path")
                 raise InvalidValueError(
-                    f"{self._format} needs a file for each table: choose one table, or jsonl.",
+                    f"{self.format} needs a file for each table: choose one table, or jsonl.",
                     field="tables",
                 )
             self._write_file(reading, target)
@@ -165,23 +199,25 @@ class _Export:
                 self._write_folder(reading, folder)
 
     def _write_file(self, reading: Reading, file: BinaryIO) -> None:
-        if self._format == "jsonl":
+        if self.format == "jsonl":
             file.write(json_line({"kind": "export", **self._header()}))
         for name in self._tables:
             self._write_table(reading, name, file)
-        if self._format == "jsonl":
+        if self.format == "jsonl":
             file.write(json_line({"kind": "end", **self._written()}))
 
     def _write_folder(self, reading: Reading, folder: Path) -> None:
         for name in self._tables:
-            with file_in(folder, f"{name}.{self._format}") as file:
+            with file_in(folder, f"{name}.{self.format}") as file:
                 self._write_table(reading, name, file)
+        if self._proof is not None:
+            self._proof(folder, reading)
         with file_in(folder, MANIFEST) as file:
             file.write(json_line({**self._header(), **self._written()}))
 
     def _write_table(self, reading: Reading, name: str, file: BinaryIO) -> None:
         table = self._tables[name]
-        write: Write = FORMATS[self._format]
+        write: Write = FORMATS[self.format]
         pieces = chain.from_iterable(reading.stream(table, each) for each in self._wheres[name])
         write(file, table, self._counted(name, pieces))
 
@@ -195,7 +231,7 @@ class _Export:
     def _header(self) -> dict[str, Any]:
         return {
             "version": VERSION,
-            "format": self._format,
+            "format": self.format,
             "exported_at": utc_now().isoformat(),
         }
 
@@ -204,7 +240,7 @@ class _Export:
 
     def report(self, target: Path | BinaryIO) -> ExportReport:
         where = str(target) if isinstance(target, Path) else None
-        return ExportReport(where, self._format, **self._counts)
+        return ExportReport(where, self.format, **self._counts)
 
 
 def _chosen(tables: Collection[str]) -> dict[str, Table[Any]]:

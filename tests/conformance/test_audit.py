@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from curio_persistence import (
     InvalidValueError,
     Persistence,
     RetentionPolicy,
+    export_records,
 )
 from curio_persistence.store.filters import Filter
 from curio_persistence.tables import AUDIT_LOG
@@ -222,3 +224,21 @@ def test_a_key_is_long_and_is_never_shown(open_again: Any) -> None:
     assert KEY not in repr(persistence)
     with pytest.raises(ConfigurationError, match="CURIO_AUDIT_KEY"):
         open_again().audit.sign()
+
+
+def test_an_export_has_a_line_unless_the_database_is_only_read(
+    lasting: None, open_again: Any, tmp_path: Path
+) -> None:
+    persistence = open_again()
+    persistence.create_agent_run(AgentRun("planner", "run"))
+    with open_again(read_only=True) as reader:
+        export_records(reader, tmp_path / "read.jsonl")
+    assert persistence.audit.count() == 0
+    export_records(persistence, tmp_path / "runs.csv", tables=["runs"], agent_id="planner")
+    [entry] = persistence.audit.query()
+    assert (entry.action, entry.resource) == ("export", str(tmp_path / "runs.csv"))
+    assert entry.get_metadata_dict() == {
+        "filters": {"agent_id": "planner"},
+        "format": "csv",
+        "tables": ["runs"],
+    }

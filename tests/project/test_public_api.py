@@ -163,8 +163,8 @@ OTHERS = {
     export_records: "(persistence: Persistence, path: str | os.PathLike[str] | BinaryIO, *, "
     "format: str | None = None, tables: Collection[str] = ('agents', 'sessions', 'runs', "
     "'events', 'usage', 'scores'), "
-    "overwrite: bool = False, snapshot: bool = True, progress: Progress | None = None, "
-    "**filters: Any) -> ExportReport",
+    "overwrite: bool = False, snapshot: bool = True, with_proof: bool = False, "
+    "progress: Progress | None = None, **filters: Any) -> ExportReport",
     import_records: "(source: Source | BinaryIO, persistence: Persistence | None, *, "
     "progress: Progress | None = None) -> ImportReport",
     copy_records: "(source: Persistence, destination: Persistence, *, "

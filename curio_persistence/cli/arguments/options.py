@@ -126,6 +126,13 @@ def with_archive(persistence: Persistence, archive: str | None) -> Persistence:
         raise
 
 
+def open_for_export(options: Namespace) -> Persistence:
+    """The same database, whose audit log gets a line if it may be written to."""
+    open_for_reading(options).close()  # Which tells what is missing.
+    persistence = database(options).get_persistence(initialize=False)
+    return with_archive(persistence, getattr(options, "archive", None))
+
+
 def open_for_work(options: Namespace) -> Persistence:
     """The database that was asked for, with its tables as they are today; none is made."""
     open_for_reading(options).close()  # Which tells what is missing.

@@ -2,7 +2,8 @@
 
 JSON lines are one file with all records, oldest first. CSV, Parquet and Arrow are one file if
 --table names one kind of records, and else a folder with a file for each. A file gets its name
-when it is complete. What was exported is read again by `curio-persistence import records`.
+when it is complete. With --with-proof it is a folder in which `python verify.py` verifies the hash
+chains without this library. What was exported is read again by `curio-persistence import records`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from curio_persistence.cli.arguments.filters import add_filters, filters
 from curio_persistence.cli.arguments.options import (
     add_archive_option,
     add_window_options,
-    open_for_reading,
+    open_for_export,
 )
 from curio_persistence.cli.arguments.run_ids import resolve_run
 from curio_persistence.cli.exit_codes import OK
@@ -33,6 +34,7 @@ EXAMPLES = """\
   curio-persistence export --output exported --format csv --since 30d
   curio-persistence export --table events --level error --output errors.csv
   curio-persistence export --output everything.jsonl --archive old-runs
+  curio-persistence export --output evidence --with-proof
   curio-persistence export --run-id run-42 --output - | gzip > run-42.jsonl.gz
 """
 
@@ -61,6 +63,11 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--force", action="store_true", help="replace what is there")
     parser.add_argument(
+        "--with-proof",
+        action="store_true",
+        help="a folder of JSON lines with the hash chains, and a program that verifies them",
+    )
+    parser.add_argument(
         "--no-snapshot",
         action="store_true",
         help="read page by page, not as of one moment: a long export then holds back no log",
@@ -82,7 +89,7 @@ def run(options: Namespace, output: Output) -> int:
     target: Any = sys.stdout.buffer if to_stdout else options.output
     tables = options.table or tuple(WORDS)
     with (
-        open_for_reading(options) as persistence,
+        open_for_export(options) as persistence,
         progress_line("Exporting") as progress,
         tidied_when_interrupted(),
     ):
@@ -94,6 +101,7 @@ def run(options: Namespace, output: Output) -> int:
             tables=tables,
             overwrite=options.force,
             snapshot=not options.no_snapshot,
+            with_proof=options.with_proof,
             progress=progress,
             **filters(options, *tables),
         )
