@@ -16,6 +16,7 @@ from curio_persistence.capabilities.agents import Agents
 from curio_persistence.capabilities.appends import OnConflict
 from curio_persistence.capabilities.arguments import check_progress
 from curio_persistence.capabilities.audit import Audit
+from curio_persistence.capabilities.deletions import audit
 from curio_persistence.capabilities.events import EventFilters, Events
 from curio_persistence.capabilities.metrics import MetricFilters, MetricPoint, Metrics
 from curio_persistence.capabilities.runs import RunFilters
@@ -357,7 +358,10 @@ class Persistence(BasePersistence):
         The index is built while others read and write. It is not there by itself, because with it
         events are stored at half the speed. Other backends have none: UnsupportedError.
         """
-        return self._store.create_payload_index()
+        created = self._store.create_payload_index()
+        if created:
+            audit(self._store, self.clock, "create index", "payload", "schema")
+        return created
 
     def log_llm_usage(self, usage: AgentLLMUsage) -> None:
         self.usage.log(usage)
@@ -566,7 +570,9 @@ class Persistence(BasePersistence):
         )
 
     def initialize_schema(self) -> None:
-        self._store.initialize()
+        if self._store.initialize():
+            version = str(self._store.schema_version())
+            audit(self._store, self.clock, "migrate", version, "schema")
 
     def close(self) -> None:
         self._store.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -12,7 +13,9 @@ from curio_persistence.backups.files import (
     new_backup,
     parts_of,
 )
+from curio_persistence.capabilities.deletions import audit
 from curio_persistence.config import DatabaseConfig
+from curio_persistence.errors import AccessDeniedError, SchemaMismatchError
 from curio_persistence.persistence import Persistence
 from curio_persistence.progress import Progress
 
@@ -39,6 +42,8 @@ def back_up(
         raise store.without_backups()
     time = f"{persistence.clock.now():%Y%m%dT%H%M%S.%fZ}"
     file = new_backup(destination, store.backup_name, time, store.backup_ending)
+    with suppress(AccessDeniedError):  # Who may only read leaves no line.
+        audit(store, persistence.clock, "backup", file.name, "database")
     with file.draft() as draft:
         store.back_up(draft, progress)
         store.check_backup(draft)
@@ -61,4 +66,6 @@ def restore_backup(source: Address, url: str | DatabaseConfig) -> BackupReport:
     with file.local() as path, config.get_persistence(initialize=False) as persistence:
         digest = file.check(parts_of(path))
         persistence._store.restore_backup(path)
+        with suppress(SchemaMismatchError):  # The tables are older: `migrate` comes first.
+            audit(persistence._store, persistence.clock, "restore backup", file.name, "database")
         return BackupReport(file.name, path.stat().st_size, digest)

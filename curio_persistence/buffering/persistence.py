@@ -243,8 +243,8 @@ class BufferedStore(Store):
     def schema_version(self) -> int:
         return self._inner.schema_version()
 
-    def initialize(self) -> None:
-        self._inner.initialize()  # Bypasses the queue, which may wait for these very tables.
+    def initialize(self) -> bool:
+        return self._inner.initialize()  # Bypasses the queue, which may wait for these very tables.
 
     # --- appends ------------------------------------------------------------------------------
 

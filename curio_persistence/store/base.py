@@ -102,9 +102,10 @@ class Store(ABC):
         return 0
 
     @abstractmethod
-    def initialize(self) -> None:
+    def initialize(self) -> bool:
         """Create or migrate the tables; do nothing, without any lock, if they are current.
 
+        Return True if tables of an older version were migrated.
         A store opened for reading only raises SchemaMismatchError if a step is missing.
         """
 

@@ -39,7 +39,15 @@ from curio_persistence import (
     restore_backup,
 )
 from curio_persistence.store.filters import Filter
-from curio_persistence.tables import ALL_TABLES, EVENTS, RUNS, SCORES, USAGE
+from curio_persistence.tables import (
+    ALL_TABLES,
+    AUDIT_LOG,
+    CHAIN_HEADS,
+    EVENTS,
+    RUNS,
+    SCORES,
+    USAGE,
+)
 from tests.conformance.conftest import Open
 from tests.conformance.test_retention import record
 from tests.conftest import PostgresServers
@@ -86,8 +94,11 @@ def run_there(dsn: str, statement: str) -> None:
 
 
 def everything(persistence: Persistence) -> dict[str, Any]:
-    """Return all rows of all tables."""
-    return {table.name: persistence._store.select(table) for table in ALL_TABLES}
+    """Return all rows of all tables, but for what making a database from a backup adds."""
+    new = (AUDIT_LOG.filter("action", "<>", "restore backup"),)
+    rest = (table for table in ALL_TABLES if table not in (AUDIT_LOG, CHAIN_HEADS))
+    rows = {table.name: persistence._store.select(table) for table in rest}
+    return {**rows, AUDIT_LOG.name: persistence._store.select(AUDIT_LOG, new)}
 
 
 def test_memory_has_no_backups_and_says_what_to_do(
@@ -103,6 +114,23 @@ def test_memory_has_no_backups_and_says_what_to_do(
             restore_backup(tmp_path / "any.db", "memory://")
     else:
         assert Path(persistence.backup(tmp_path / "backup").path).exists()
+
+
+def test_a_backup_has_the_hash_chains(
+    lasting: None, open_again: Any, elsewhere: str, tmp_path: Path
+) -> None:
+    key = "a key of the auditors"
+    chained = open_again(chain=True, audit_key=key)
+    chained.log_agent_run_events(AgentRunEvent("planner", "run") for _ in range(5))
+    restore_backup(chained.backup(tmp_path / "backups").path, elsewhere)
+    with connect(elsewhere, audit_key=key) as restored:
+        assert restored.audit.verify("run").ok
+        # The line about the backup was added without the key.
+        assert [fault.problem for fault in restored.audit.verify().faults] == ["unsigned"]
+        restored.audit.sign()
+        assert restored.audit.verify().ok
+        actions = [entry.action for entry in restored.audit.iterate(order="oldest")]
+        assert actions == ["backup", "restore backup", "sign"]
 
 
 def test_a_backup_has_everything(

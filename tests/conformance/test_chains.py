@@ -18,9 +18,12 @@ from curio_persistence import (
     RetentionPolicy,
     SQLitePersistence,
     TrailReport,
+    archive_runs,
     copy_records,
+    erase_runs,
     export_records,
     import_records,
+    restore_runs,
 )
 from curio_persistence.capabilities.chains import EVENT_CHAINS, Chains, given_link
 from curio_persistence.store.filters import Filter
@@ -392,3 +395,42 @@ def test_exports_have_the_links(chained: Persistence, tmp_path: Path, format: st
         assert again.audit.verify().links == 5
         log(again)
         assert again.audit.verify("run").links == 10
+
+
+def test_an_archived_run_comes_back_with_its_chain(
+    open_again: Open, clock: Hands, place: Path
+) -> None:
+    chained = open_again(chain=True, audit_key=KEY)
+    finished(chained, clock)
+    log(chained, "kept")
+    assert archive_runs(chained, place, older_than="90d", pace=1).runs == 1
+    assert chained.audit.verify().ok
+    assert restore_runs(chained, place, ["run"]).runs == 1
+    report = chained.audit.verify("run")
+    assert (report.ok, report.links) == (True, 5)
+    log(chained)
+    assert chained.audit.verify("run").links == 10
+    actions = [entry.action for entry in chained.audit.iterate(order="oldest")]
+    assert actions == ["begin expiry", "archive", "end expiry", "restore"]
+    chained.delete_agent_run("run")
+    assert erase_runs(chained, place, ["run"]) == 1
+    [erased] = chained.audit.query(action="erase")
+    assert erased.get_metadata_dict()["run_ids"] == ["run"]
+    assert chained.audit.verify().ok
+
+
+def test_a_copy_has_a_line_where_the_records_were(persistence: Persistence, tmp_path: Path) -> None:
+    log(persistence)
+    with SQLitePersistence(tmp_path / "copy.db") as copied:
+        copy_records(persistence, copied)
+        [line] = persistence.audit.query()
+        assert (line.action, line.resource) == ("copy", copied.location)
+        assert copied.audit.count() == 0
+
+
+def test_a_transaction_appends_to_several_chains(chained: Persistence) -> None:
+    with chained.transaction():
+        for run_id in ("b", "a", "b"):
+            chained.append_event(run_id, "planner", "step")
+    assert chained.audit.verify("b").links == 2
+    assert chained.audit.verify().ok

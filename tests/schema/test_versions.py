@@ -63,7 +63,10 @@ def test_opening_migrates_an_older_database(make: Make, versions: Versions) -> N
             [run] = persistence.get_agent_runs()
             assert run.objective == "Survive"
             assert len(persistence.get_agent_run_events("old")) == 1
-        new.open().close()
+            [line] = persistence.audit.query()
+            assert (line.action, line.resource) == ("migrate", str(TODAY + 1))
+        with new.open() as fresh:
+            assert fresh.audit.count() == 0
         assert old.catalog() == new.catalog()
         assert applied(old) == applied(new)
     assert old.columns()["agent_runs"][-1] == "flavour"

@@ -80,8 +80,8 @@ class TieredStore(Store):
     def schema_version(self) -> int:
         return self._hot.schema_version()
 
-    def initialize(self) -> None:
-        self._hot.initialize()
+    def initialize(self) -> bool:
+        return self._hot.initialize()
 
     def close(self) -> None:
         self._archived.close()

@@ -88,9 +88,10 @@ class MemoryStore(TransactionalStore, forking.Forkable):
     def identity(self) -> str:
         return self._identity
 
-    def initialize(self) -> None:
+    def initialize(self) -> bool:
         """Do nothing: memory has no tables to create."""
         self._check_open()
+        return False
 
     def clear(self) -> None:
         """Remove every row; ids start again from 1."""

@@ -98,9 +98,9 @@ class PostgresStatements(SQLStore, forking.Forkable):
     def location(self) -> str:
         return f"PostgreSQL schema {self._schema_name!r} in {dsn.describe(self._settings)}"
 
-    def initialize(self) -> None:
+    def initialize(self) -> bool:
         self._pool.fill()
-        super().initialize()
+        return super().initialize()
 
     def _qualified(self, name: str) -> str:
         return f'{self._schema}."{name}"'

@@ -110,15 +110,17 @@ class SQLStore(SQLStatements):
 
     # --- the tables ---------------------------------------------------------------------------
 
-    def initialize(self) -> None:
+    def initialize(self) -> bool:
         catalog = self._catalog()
-        if self._pending(catalog):
+        is_pending = bool(self._pending(catalog))
+        if is_pending:
             if self.read_only:
                 raise migrations.outdated(
                     catalog, self.dialect, self.location, self._migrate_command
                 )
             self._migrate()
         self._tables_are_ours = True
+        return is_pending and catalog.version > 0
 
     def _refuse_foreign_tables(self) -> None:
         """Refuse tables of other programs before the first write without `initialize`."""

@@ -51,11 +51,11 @@ class SQLiteStore(SQLiteBatches, SQLiteBackup, SQLiteQueries, SQLiteHealth):
 
     # --- the tables ---------------------------------------------------------------------------
 
-    def initialize(self) -> None:
+    def initialize(self) -> bool:
         if self.read_only or self._file_exists():
-            super().initialize()
-        else:
-            self._migrate()
+            return super().initialize()
+        self._migrate()
+        return False
 
     def _migrate(self) -> None:
         self._prepare_file()

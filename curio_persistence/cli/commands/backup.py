@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 
-from curio_persistence.cli.arguments.options import add_json_option, open_for_reading
+from curio_persistence.cli.arguments.options import add_json_option, open_for_export
 from curio_persistence.cli.exit_codes import OK
 from curio_persistence.cli.terminal.interrupts import tidied_when_interrupted
 from curio_persistence.cli.terminal.output import Output, say
@@ -34,7 +34,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(options: Namespace, output: Output) -> int:
     with (
-        open_for_reading(options) as persistence,
+        open_for_export(options) as persistence,
         progress_line("Copying") as progress,
         tidied_when_interrupted(),
     ):

@@ -15,7 +15,7 @@ from curio_persistence.cli.arguments.options import (
     add_archive_option,
     add_json_option,
     database_named,
-    open_for_reading,
+    open_for_export,
     with_archive,
 )
 from curio_persistence.cli.exit_codes import FAILED, OK
@@ -77,10 +77,11 @@ def _counted(counts: Mapping[str, Any], kind: str) -> str:
 
 def _source(options: Namespace) -> Persistence:
     if options.source is None:
-        return open_for_reading(options)
+        return open_for_export(options)
     if any(given is not None for given in (options.url, options.db_path, options.backend)):
         raise ConfigurationError(
             "The source is named twice: drop it, or drop --url, --db-path and --backend."
         )
     named = database_named("SOURCE", options.source)
-    return with_archive(named.get_persistence(read_only=True), options.archive)
+    named.get_persistence(read_only=True).close()  # Which tells what is missing.
+    return with_archive(named.get_persistence(initialize=False), options.archive)
