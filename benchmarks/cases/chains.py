@@ -40,7 +40,14 @@ CASES: dict[str, Case] = {"sqlite-chains": sqlite_chains, "postgres-chains": pos
 def _lines(name: str, work: Workspace, plain: Persistence, chained: Persistence) -> list[Line]:
     def written_by(persistence: Persistence) -> Chunk:
         stream = events_to_write(work)
-        return lambda: timed(persistence.log_agent_run_events, [stream.take(_SIZE)])
+
+        def write() -> int:
+            events = stream.take(_SIZE)
+            for event in events:
+                event.run_id = f"chained {event.run_id}"  # The others have events without links.
+            return timed(persistence.log_agent_run_events, [events])
+
+        return write
 
     written = interleave(
         written_by(plain),

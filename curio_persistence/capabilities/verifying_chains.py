@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from itertools import groupby
+from itertools import groupby, islice
 from typing import Any
 
 from curio_persistence.capabilities.chains import (
@@ -16,7 +16,7 @@ from curio_persistence.capabilities.chains import (
 )
 from curio_persistence.hash_chain import AUDIT, Chain, Fault, Head, fault_of_signature
 from curio_persistence.store.base import Store
-from curio_persistence.store.filters import Filter, Order, Select, Where
+from curio_persistence.store.filters import Filter, Order, Where
 from curio_persistence.store.query import ReadRows, query_of
 from curio_persistence.tables import CHAIN_HEADS, EVENTS
 from curio_persistence.tables.audit import ChainHead
@@ -25,6 +25,8 @@ _BY_RUN = (Order("run_id"), *IN_ORDER)
 _NAMED = 5
 """The erased records that a report names."""
 _ROWS = 1_000
+_RUNS = 100
+_AS_INDEXED = (Order("run_id"), Order("timestamp"), Order("id"))
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,7 @@ class Verifier:
         """The ends of the chains that are whole, signed or not."""
         self._chains = self._links = self._erased = self._foreign = 0
         self._named: list[str] = []
+        self._runs: list[str] = []
         self._head, self._of_run = "", False
         self._met = known_head is None
 
@@ -79,7 +82,7 @@ class Verifier:
         with self._store.snapshot() as read:
             for kind in kinds:
                 self._verify_kind(kind, run_id, read)
-            self._look_for_unchained(run_id, read)
+            self._look_for_unchained(read)
         if not self._met:
             self._faults.append(self._fault_of_known_head(kinds[0], run_id))
         return self._report()
@@ -142,6 +145,8 @@ class Verifier:
         if found.links or found.fault or head is not None:
             self._chains += 1
         self._links += found.links
+        if kind == EVENT_CHAINS and found.links:
+            self._runs.append(name)
         self._erased += len(found.erased)
         self._named += found.erased[: _NAMED - len(self._named)]
         self._foreign += found.foreign
@@ -165,21 +170,19 @@ class Verifier:
             fault = fault_of_signature(kind, name, head, signature, key)
             self._faults += [] if fault is None else [fault]
 
-    def _look_for_unchained(self, run_id: str | None, read: ReadRows) -> None:
+    def _look_for_unchained(self, read: ReadRows) -> None:
         """Find events that are not in the chain of their run."""
-        of_chains: Where = (Filter("run_id", "in", Select(EVENTS, "run_id", CHAINED)),)
-        where = (Filter("chain_position", "is null"), *of_chains)
-        if run_id is not None:
-            where = (*where, Filter("run_id", "=", run_id))
         broken: set[str] = {fault.name for fault in self._faults}
-        for columns in read(query_of(EVENTS, where, (Order("id"),), None), _ROWS):
-            rows = dict(zip(EVENTS.names, columns, strict=True))
-            for name, event_id, ident in zip(
-                rows["run_id"], rows["event_id"], rows["id"], strict=True
-            ):
-                if name not in broken:
-                    broken.add(name)
-                    self._faults.append(_unchained(name, event_id or f"id {ident}"))
+        names = iter([name for name in self._runs if name not in broken])
+        while some := tuple(islice(names, _RUNS)):
+            where = (Filter("run_id", "in", some), Filter("chain_position", "is null"))
+            for columns in read(query_of(EVENTS, where, _AS_INDEXED, None), _ROWS):
+                rows = dict(zip(EVENTS.names, columns, strict=True))
+                found = zip(rows["run_id"], rows["event_id"], rows["id"], strict=True)
+                for name, event_id, ident in found:
+                    if name not in broken:
+                        broken.add(name)
+                        self._faults.append(_unchained(name, event_id or f"id {ident}"))
 
     def _fault_of_known_head(self, kind: str, run_id: str | None) -> Fault:
         message = f"no link has the hash {self._known_head} that was known before"

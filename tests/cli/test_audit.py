@@ -43,6 +43,9 @@ def test_chains_are_verified(program: Program, database: str) -> None:
     assert said.endswith("No chain is broken.\n")
     code, out, said = program("audit", "--verify", "--head", "other", "--db-path", database)
     assert code == 5
+    code, out, said = program("audit", "--verify", "--run", "last", "--db-path", database)
+    assert (code, json.loads(out)["links"]) == (0, 3)
+    assert program("audit", "--verify", "--run", "other", "--db-path", database).code == 3
     with sqlite3.connect(database) as connection:
         connection.execute("UPDATE agent_run_events SET message = 'x' WHERE chain_position = 2")
     code, out, said = program("audit", "--verify", "--run", "run-1", "--db-path", database)

@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING
 from curio_persistence.cli.arguments.filters import add_filters, filters
 from curio_persistence.cli.arguments.listing import Question, add_listing_options, nothing, show
 from curio_persistence.cli.arguments.options import open_for_reading, open_for_work
+from curio_persistence.cli.arguments.run_ids import resolve_run
 from curio_persistence.cli.exit_codes import DAMAGED, OK
 from curio_persistence.cli.terminal.output import DIM, Output, say
 from curio_persistence.cli.terminal.tables import Cell, Column, cell
 from curio_persistence.cli.terminal.text import local_time
-from curio_persistence.errors import ConfigurationError
+from curio_persistence.errors import ConfigurationError, NotFoundError
 
 if TYPE_CHECKING:
     from curio_persistence import AuditEntry
@@ -55,8 +56,14 @@ def run(options: Namespace, output: Output) -> int:
             say(f"Signed: {persistence.audit.sign():,} chains.")
         return OK
     with open_for_reading(options) as persistence:
+        resolve_run(persistence, options)
         if options.verify:
             report = persistence.audit.verify(options.run_id, known_head=options.head)
+            if options.run_id is not None and not report.chains:
+                raise NotFoundError(
+                    f"Run {options.run_id!r} has no hash chain: it was recorded without chain=True "
+                    "(CURIO_CHAIN=1), or is not here."
+                )
             return _show_report(report, output)
         question = Question(persistence.audit.query, persistence.audit.iterate, filters(options))
         said = nothing(persistence, "lines in its audit log", question.is_narrowed)
