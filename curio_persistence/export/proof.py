@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +40,8 @@ def write_proof(folder: Path, reading: Reading, run_id: Any = None) -> None:
 
     With runs, only the heads of theirs are written, and no audit log.
     """
+    from importlib.resources import files  # Importing the package must not take longer for it.
+
     if run_id is None:
         with file_in(folder, "audit.jsonl") as file:
             for record in _records(reading, AUDIT_LOG, CHAINED):
