@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
+from json.encoder import encode_basestring_ascii as quoted
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -53,7 +54,6 @@ CONTENT: Mapping[str, tuple[str, ...]] = {
 AUDIT = "audit"
 """The kind, and the name, of the chain of the audit log."""
 _DEFAULTS = {"level": "info"}
-_canonical = json.JSONEncoder(separators=(",", ":")).encode
 
 Row = Mapping[str, Any]
 
@@ -69,10 +69,19 @@ def link_hash(kind: str, row: Row, prev_hash: str, content: str) -> str:
     return FORMAT + _sha256([kind, prev_hash, content, *fields])
 
 
+def _canonical(values: Iterable[Any]) -> bytes:
+    """Return a JSON array without spaces, in ASCII: `json.dumps` takes twice the time for texts."""
+    written = [
+        "null" if value is None else quoted(value) if type(value) is str else json.dumps(value)
+        for value in values
+    ]
+    return f"[{','.join(written)}]".encode()
+
+
 def _sha256(values: list[Any]) -> str:
     from hashlib import sha256  # Importing the package must not take longer for it.
 
-    return sha256(_canonical(values).encode()).hexdigest()
+    return sha256(_canonical(values)).hexdigest()
 
 
 class Head(NamedTuple):
@@ -87,7 +96,7 @@ class Head(NamedTuple):
         """Return the signature of this head, which nobody can make without the key."""
         import hmac
 
-        return hmac.new(key, _canonical([kind, name, *self]).encode(), "sha256").hexdigest()
+        return hmac.new(key, _canonical([kind, name, *self]), "sha256").hexdigest()
 
     def is_signed(self, kind: str, name: str, key: bytes, signature: str | None) -> bool:
         """Return whether a signature was made for this head with this key."""

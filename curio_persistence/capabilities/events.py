@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from typing import Any, TypedDict, Unpack
@@ -196,9 +195,13 @@ class Events(Appends[AgentRunEvent]):
         if self._chains is None:
             return
         for record, row in zip(records, rows, strict=True):
-            with suppress(AttributeError):  # The record is frozen, and stored all the same.
-                for name in LINKS:
-                    setattr(record, name, row.get(name))
+            link: Any = row.get
+            try:
+                record.chain_position = link("chain_position")
+                record.content_hash = link("content_hash")
+                record.prev_hash, record.hash = link("prev_hash"), link("hash")
+            except AttributeError:  # The record is frozen, and stored all the same.
+                continue
 
     def _where(self, filters: EventFilters) -> Where:
         return EVENT_FILTERS.of(filters).where(self._clock)
