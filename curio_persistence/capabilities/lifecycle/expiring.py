@@ -133,6 +133,8 @@ class Expiry:
         self._chains = Chains(store, clock, EVENT_CHAINS)
         self._deleted: list[str] = []
         """The runs that the current transaction has deleted."""
+        self._totals = ExpiredTotals(store)
+        """The numbers of the rows that it deletes."""
 
     @contextmanager
     def _deletion(self, run_id: str | None = None) -> Iterator[None]:
@@ -142,7 +144,11 @@ class Expiry:
         """
         with self._steps.transaction():
             before, self._deleted = self._counts(), []
+            # An archive has an id since something was stored in it.
+            archive_id = self._archiver.id if self._archiver else ""
+            self._totals = ExpiredTotals(self._store, archive=archive_id)
             yield
+            self._totals.store()
             after = self._counts()
             counts = {name: after[name] - before[name] for name in after}
             if any(counts.values()):
@@ -227,9 +233,7 @@ class Expiry:
         where: Where = (Filter("run_id", "in", tuple(run.run_id for run in runs)),)
         for table in (USAGE, EVENTS):
             self._delete_rows(table, [each for run in runs for each in ids[table][run.run_id]])
-        totals = self._totals()
-        totals.add_runs(where)
-        totals.store()
+        self._totals.add_runs(where)
         self._report.scores += self._store.delete(SCORES, where)
         self._indexing.forget(RUNS, [run.id for run in runs])
         self._report.runs += self._store.delete(RUNS, where)
@@ -266,22 +270,16 @@ class Expiry:
             for (ident,) in self._store.select_columns(table, ("id",), where, self._steps.batch)
         ]
 
-    def _totals(self) -> ExpiredTotals:
-        """Return the totals to which the numbers of deleted rows are added."""
-        return ExpiredTotals(self._store, archive=self._archiver.id if self._archiver else "")
-
     def _delete_rows(self, table: Table[Any], ids: list[int]) -> None:
         """Delete events or model calls, and add them to the totals."""
         if not ids:
             return
         where = (Filter("id", "in", tuple(ids)),)
-        totals = self._totals()
         if table is EVENTS:
-            totals.add_events(where)
+            self._totals.add_events(where)
         else:
-            totals.add_calls(where)
-            totals.add_calls_of_runs(where)
-        totals.store()
+            self._totals.add_calls(where)
+            self._totals.add_calls_of_runs(where)
         self._indexing.forget(table, ids)
         deleted = self._store.delete(table, where)
         if table is EVENTS:
