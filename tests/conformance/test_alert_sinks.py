@@ -211,6 +211,15 @@ def test_a_sink_that_is_gone_slow_or_broken_delays_no_other(
     }
 
 
+def test_without_urllib3_it_says_how_to_install_it(
+    persistence: Persistence, server: WebServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "urllib3", None)
+    breach(persistence, hook(server))
+    persistence.alerts.evaluate()
+    assert "pip install 'curio-persistence[alerts]'" in str(states(persistence)[0][3])
+
+
 def test_a_command_reads_the_notification_from_its_stdin(
     persistence: Persistence, tmp_path: Path
 ) -> None:

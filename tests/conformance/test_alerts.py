@@ -247,6 +247,15 @@ def test_an_alert_goes_on_until_the_value_is_low_enough(
     assert alert.resolution == "Cost $0.00 is at most $4.00 in the last 10m"
 
 
+@pytest.mark.parametrize("cost", ["0.1", "0.3", "0.7", "1.1", "4.35"])
+def test_a_value_that_is_the_threshold_is_not_above_it(persistence: Persistence, cost: str) -> None:
+    persistence.alerts.create("costs", "cost", float(cost))
+    call(persistence, cost_usd=Decimal(cost))
+    assert fired(persistence.alerts.evaluate()) == []
+    call(persistence, cost_usd=Decimal("0.000001"))
+    assert fired(persistence.alerts.evaluate()) == ["costs"]
+
+
 def test_a_rule_cools_down_before_it_fires_again(persistence: Persistence, clock: Hands) -> None:
     alerts = persistence.alerts
     alerts.create("busy", "event_count", 0, window="1m", cooldown="30m")
@@ -279,6 +288,15 @@ def test_a_clock_that_was_set_back_neither_stops_nor_repeats_alerts(
     assert told == ["fired", "resolved", "fired"]
     [_, late] = sorted(alerts.history(), key=lambda alert: alert.triggered_at)
     assert late.resolved_at == late.triggered_at
+
+
+def test_an_evaluator_that_was_suspended_measures_the_present(
+    persistence: Persistence, clock: Hands
+) -> None:
+    persistence.alerts.create("busy", "event_count", 0, window="1m")
+    event(persistence, "run", ago=0.5)
+    clock.meanwhile(lambda: clock.move(hours=1), before_reading=2)
+    assert fired(persistence.alerts.evaluate()) == []
 
 
 def test_an_evaluation_can_be_as_of_another_time(persistence: Persistence) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import builtins
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -13,14 +12,15 @@ from time import monotonic
 from typing import Any, TypedDict, Unpack
 
 from curio_persistence.capabilities.alerts import messages
-from curio_persistence.capabilities.alerts.delivering import (
-    LOCK,
-    Delivering,
-    delivery_changes,
-    told_to,
-    undelivered,
+from curio_persistence.capabilities.alerts.arguments import (
+    checked_callables,
+    checked_now,
+    checked_period,
+    checked_rule_id,
 )
-from curio_persistence.capabilities.alerts.measuring import Value, is_measured, measure
+from curio_persistence.capabilities.alerts.breaches import Breaches, cools_down, fires, is_over
+from curio_persistence.capabilities.alerts.delivering import LOCK, Delivering, undelivered
+from curio_persistence.capabilities.alerts.measuring import is_measured, measure
 from curio_persistence.capabilities.alerts.report import AlertReport, AlertTest
 from curio_persistence.capabilities.alerts.rules import (
     DEFAULTS,
@@ -33,7 +33,8 @@ from curio_persistence.capabilities.alerts.sending import Callables, Job, send_a
 from curio_persistence.capabilities.capability import Capability
 from curio_persistence.capabilities.deletions import audit
 from curio_persistence.capabilities.record_filter import Condition, FilterKind
-from curio_persistence.capabilities.windows import TimeLike, checked_length
+from curio_persistence.capabilities.windows import TimeLike
+from curio_persistence.clock import Clock
 from curio_persistence.errors import (
     ClosedError,
     ConflictError,
@@ -42,16 +43,15 @@ from curio_persistence.errors import (
     PersistenceError,
 )
 from curio_persistence.results.pages import Direction, Page, read_page
-from curio_persistence.store.codecs import decode_time, encode_time
+from curio_persistence.store.base import Store
 from curio_persistence.store.filters import Filter, Order, Where
 from curio_persistence.tables import ALERT_HISTORY, ALERT_RULES
 from curio_persistence.tables.alert_sinks import AlertSink
-from curio_persistence.tables.alerts import Alert, AlertRule, alert_row, rule_row
+from curio_persistence.tables.alerts import Alert, AlertRule, rule_row
 
 __all__ = ["Alert", "AlertReport", "AlertRule", "AlertSink", "AlertTest", "Alerts"]
 
 _AS_FIRED = (Order("id"),)
-_NEWEST = (Order("breach", descending=True),)
 _STATES: Mapping[str, Where] = {
     "firing": (Filter("resolved_at", "is null"),),
     "resolved": (Filter("resolved_at", "is not null"),),
@@ -84,6 +84,10 @@ AlertOutcome = AlertReport | PersistenceError
 
 class Alerts(Capability):
     """Rules, stored in the database; their evaluation, and the history of what they found."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        super().__init__(store, clock)
+        self._breaches = Breaches(store, clock)
 
     # --- rules ----------------------------------------------------------------------------------
 
@@ -137,7 +141,7 @@ class Alerts(Capability):
             changes = rule_row(rule, known.created_at or now, now)
             self._store.update(ALERT_RULES, ALERT_RULES.where(rule_id=rule_id), changes)
             if not rule.enabled:
-                self._close(rule_id)
+                self._breaches.close(rule_id)
             self._audit("update", rule)
             return self._existing(rule_id)
 
@@ -149,13 +153,13 @@ class Alerts(Capability):
             if rule is None:
                 return False
             self._store.delete(ALERT_RULES, ALERT_RULES.where(rule_id=rule_id))
-            self._close(rule_id)
+            self._breaches.close(rule_id)
             self._audit("delete", rule)
         return True
 
     def get(self, rule_id: str) -> AlertRule | None:
         """Return a rule, or None."""
-        where = (ALERT_RULES.filter("rule_id", "=", _checked_rule_id(rule_id)),)
+        where = (ALERT_RULES.filter("rule_id", "=", checked_rule_id(rule_id)),)
         found = ALERT_RULES.decode(self._store.select(ALERT_RULES, where))
         return found[0] if found else None
 
@@ -172,11 +176,6 @@ class Alerts(Capability):
     def _audit(self, action: str, rule: AlertRule) -> None:
         details = {n: v for n, v in rule.to_dict().items() if v is not None and n not in _DATED}
         audit(self._store, self._clock, action, rule.rule_id, "alert rule", **details)
-
-    def _close(self, rule_id: str) -> None:
-        """End the alert of a rule that is not evaluated any more; nobody is told."""
-        where = (Filter("rule_id", "=", rule_id), *_STATES["firing"])
-        self._store.update(ALERT_HISTORY, where, {"resolved_at": encode_time(self._clock.now())})
 
     # --- history --------------------------------------------------------------------------------
 
@@ -205,22 +204,9 @@ class Alerts(Capability):
 
         `breach` is counted here. Raise ConflictError if there is an alert with this `alert_id`.
         """
-        row = alert_row(replace(alert, breach=0, deliver_at=None))
         with self._store.transaction():
             self._store.advisory_lock(LOCK)
-            row["breach"] = self._next_breach(alert.rule_id)
-            ident = self._store.insert(ALERT_HISTORY, row)
-        return replace(ALERT_HISTORY.decode_row(row), id=ident)
-
-    def _newest_of(self, rule_id: str) -> Alert | None:
-        where = (Filter("rule_id", "=", rule_id),)
-        rows = self._store.select(ALERT_HISTORY, where, order=_NEWEST, limit=1)
-        found = ALERT_HISTORY.decode(rows)
-        return found[0] if found else None
-
-    def _next_breach(self, rule_id: str) -> int:
-        newest = self._newest_of(rule_id)
-        return 1 if newest is None else newest.breach + 1
+            return self._breaches.append(replace(alert, breach=0, deliver_at=None))
 
     # --- evaluation -----------------------------------------------------------------------------
 
@@ -236,14 +222,14 @@ class Alerts(Capability):
         transaction.
         """
         self._store.check_outside("alerts.evaluate()")
-        callables = _checked_callables(callables)
-        moment = decode_time(encode_time(self._clock.now() if now is None else _checked_now(now)))
-        assert moment is not None
-        report = AlertReport(moment)
+        callables = checked_callables(callables)
+        given = None if now is None else checked_now(now)
+        report = AlertReport(given or self._clock.now())
         rules = self.list()
         for rule in rules:
             if rule.enabled and is_measured(rule):
-                self._evaluate(rule, moment, report)
+                # Each as of its own moment: an evaluator may have been suspended since the first.
+                self._evaluate(rule, given or self._clock.now(), report)
         Delivering(self._store, self._clock, rules, callables).deliver(report)
         report.fired, report.resolved = self._again(report.fired), self._again(report.resolved)
         return report
@@ -258,70 +244,18 @@ class Alerts(Capability):
         report.rules += 1
         try:
             # Read before the value: a change by another evaluator in between is noticed.
-            newest = self._newest_of(rule.rule_id)
+            newest = self._breaches.newest(rule.rule_id)
             value = measure(self._store, rule, now)
             if newest is not None and newest.state == "firing":
-                ended = self._resolve(rule, newest, value, now) if _is_over(rule, value) else None
-                report.resolved += [ended] if ended else []
-            elif _fires(rule, value) and not _cools_down(rule, newest, now):
-                begun = self._fire(rule, newest, value, now)
-                report.fired += [begun] if begun else []
+                if is_over(rule, value):
+                    report.resolved += self._breaches.end(rule, newest, value, now)
+            elif fires(rule, value) and not cools_down(rule, newest, now):
+                report.fired += self._breaches.begin(rule, newest, value, now)
         except ClosedError:
             raise
         except PersistenceError as error:
             report.failed[rule.rule_id] = str(error)
             _log_failure(f"Alert rule {messages.one_line(rule.rule_id)} was not evaluated", error)
-
-    def _fire(
-        self, rule: AlertRule, newest: Alert | None, value: Value, now: datetime
-    ) -> Alert | None:
-        """Store a new alert; None if the rule or its newest alert changed since it was read."""
-        alert = Alert(
-            alert_id=os.urandom(16).hex(),
-            rule_id=rule.rule_id,
-            breach=1 if newest is None else newest.breach + 1,
-            name=rule.name,
-            message=messages.fired(rule, value),
-            threshold=rule.threshold,
-            value=None if value is None else float(value),
-            triggered_at=now,
-            deliveries=told_to(rule, "fired"),
-            deliver_at=self._clock.now() if rule.sinks else None,
-        )
-        with self._store.transaction():
-            self._store.advisory_lock(LOCK)
-            if not self._is_unchanged(rule, newest):
-                return None
-            alert.id = self._store.insert(ALERT_HISTORY, alert_row(alert))
-        return alert
-
-    def _resolve(self, rule: AlertRule, newest: Alert, value: Value, now: datetime) -> Alert | None:
-        """Store the end of an alert; None if another evaluator did."""
-        told = told_to(rule, "resolved")
-        with self._store.transaction():
-            self._store.advisory_lock(LOCK)
-            if not self._is_unchanged(rule, newest):
-                return None
-            # Read again: what became of deliveries does not count as a change.
-            alert = self._newest_of(rule.rule_id) or newest
-            alert.resolved_at = max(now, alert.triggered_at)
-            alert.resolution = messages.resolved(rule, value)
-            alert.deliveries += told
-            if told:
-                alert.deliver_at = alert.deliver_at or self._clock.now()
-            changes = delivery_changes(alert.deliveries, alert.deliver_at)
-            for name in ("resolved_at", "resolution"):
-                changes[name] = ALERT_HISTORY.encode_value(name, getattr(alert, name))
-            self._store.update(ALERT_HISTORY, (Filter("id", "=", alert.id),), changes)
-        return alert
-
-    def _is_unchanged(self, rule: AlertRule, newest: Alert | None) -> bool:
-        """Return whether the rule, and the state of its newest alert, are still as they were."""
-        stored = self._newest_of(rule.rule_id)
-        same = (stored and (stored.breach, stored.state)) == (
-            newest and (newest.breach, newest.state)
-        )
-        return same and self.get(rule.rule_id) == rule
 
     def test(
         self, rule_id: str, *, send: bool = True, callables: Callables | None = None
@@ -331,17 +265,16 @@ class Alerts(Capability):
         Raise NotFoundError without the rule. With `send=False` no sink is told.
         """
         self._store.check_outside("alerts.test()")
-        callables = _checked_callables(callables)
+        callables = checked_callables(callables)
         rule, now = self._existing(rule_id), self._clock.now()
         value = measure(self._store, rule, now)
         message = messages.tested(rule, value)
-        measured = None if value is None else float(value)
-        alert = Alert("test", rule_id, 0, rule.name, message, rule.threshold, measured, now)
+        alert = Alert("test", rule_id, 0, rule.name, message, rule.threshold, value, now)
         given = messages.notification(rule, alert, "test")
         sinks = [sink for sink in rule.sinks if send]
         errors = send_all([Job(sink, given) for sink in sinks], callables)
         told = {s.name: str(e) if e else None for s, e in zip(sinks, errors, strict=True)}
-        return AlertTest(rule_id, measured, _fires(rule, value), message, told)
+        return AlertTest(rule_id, value, fires(rule, value), message, told)
 
     def run_forever(
         self,
@@ -357,8 +290,8 @@ class Alerts(Capability):
         in between. `on_round` is called with the report of each round, or with the error that ended
         it, which is logged otherwise; the next round tries again.
         """
-        period, stop = _checked_period(every), stop or Event()
-        callables = _checked_callables(callables)
+        period, stop = checked_period(every), stop or Event()
+        callables = checked_callables(callables)
         while not stop.is_set():
             until = monotonic() + period * uniform(0.9, 1)
             outcome = self._attempt(lambda: self.evaluate(callables=callables))
@@ -388,59 +321,6 @@ class Alerts(Capability):
 _DATED = ("id", "created_at", "updated_at")
 _POLL = 1.0
 """Seconds between two looks for deliveries that are to be tried again."""
-
-
-def _fires(rule: AlertRule, value: Value) -> bool:
-    if rule.condition == "silence":
-        return value == 0
-    return value is not None and value > rule.threshold
-
-
-def _is_over(rule: AlertRule, value: Value) -> bool:
-    """Return whether an alert is over: without a value it is."""
-    if rule.condition == "silence":
-        return value != 0
-    return value is None or value <= messages.limit_of_end(rule)
-
-
-def _cools_down(rule: AlertRule, newest: Alert | None, now: datetime) -> bool:
-    """Return whether a rule fired so recently that it may not fire again.
-
-    A time that lies farther ahead than that was stored before the clock was set back.
-    """
-    if newest is None:
-        return False
-    return abs(now - newest.triggered_at) < timedelta(seconds=rule.cooldown_seconds)
-
-
-def _checked_rule_id(rule_id: Any) -> str:
-    if not isinstance(rule_id, str):
-        raise InvalidValueError(f"rule_id is a text, not {rule_id!r}.", field="rule_id")
-    return rule_id
-
-
-def _checked_now(now: Any) -> datetime:
-    if not isinstance(now, datetime):
-        raise InvalidValueError(f"now is a datetime, not {now!r}.", field="now")
-    return now
-
-
-def _checked_callables(callables: Any) -> Callables:
-    given = {} if callables is None else callables
-    if not isinstance(given, Mapping) or not all(map(callable, given.values())):
-        raise InvalidValueError(
-            "callables is a dict of names and functions of one argument.", field="callables"
-        )
-    return given
-
-
-def _checked_period(every: Any) -> float:
-    if isinstance(every, int | float) and not isinstance(every, bool):
-        if 1 <= every <= 86_400:
-            return float(every)
-    elif (length := checked_length("every", every)) >= timedelta(seconds=1):
-        return length.total_seconds()
-    raise InvalidValueError(f"every is a second or more, not {every!r}.", field="every")
 
 
 def _log_failure(what: str, error: PersistenceError) -> None:

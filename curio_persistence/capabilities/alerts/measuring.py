@@ -18,7 +18,7 @@ from curio_persistence.store.table import Table
 from curio_persistence.tables import EVENTS, RUNS, USAGE
 from curio_persistence.tables.alerts import AlertRule
 
-Value = Decimal | float | None
+Value = float | None
 _NOT_ENDED = (AgentRunStatus.RUNNING.value, AgentRunStatus.PENDING.value)
 _BY_NAME = ("agent_id", "session_id", "user_id")
 
@@ -35,7 +35,9 @@ def measure(store: Store, rule: AlertRule, now: datetime) -> Value:
             f"The condition {rule.condition!r} of the alert rule {rule.rule_id!r} is measured by "
             "the program that made the rule."
         )
-    return _VALUES[rule.condition](Measuring(store, rule, now))
+    value = _VALUES[rule.condition](Measuring(store, rule, now))
+    # The nearest float, also of a cost: compared exactly, Decimal("0.3") is above 0.3.
+    return None if value is None else float(value)
 
 
 class Measuring:
@@ -49,14 +51,17 @@ class Measuring:
     def where(self, table: Table[Any], time: str | None = None) -> Where:
         """Return the filters for the records of a table; `time` is the column of their time."""
         time = time or table.ages_by
-        own = [Filter(time, ">=", self._since), Filter(time, "<", self._until)]
-        of_run: list[Filter] = []
+        window = (Filter(time, ">=", self._since), Filter(time, "<", self._until))
+        own, of_run = list(window), list[Filter]()
         for name in _BY_NAME:
             if (value := getattr(self.rule, name)) is not None:
                 (own if name in table.names else of_run).append(Filter(name, "=", value))
         if self.rule.tags:
             tags = Filter("tags", "has any", tuple(self.rule.tags))
-            (own if table is RUNS else of_run).append(tags)
+            # No index has tags: of all runs, only those with records in the window are read.
+            in_window = Filter("run_id", "in", Select(table, "run_id", window))
+            of_run += [] if table is RUNS else [tags, in_window]
+            own += [tags] if table is RUNS else []
         if self.rule.model is not None:
             own.append(Filter("model", "=", self.rule.model))
         if of_run:
@@ -122,7 +127,7 @@ def _metric(records: Measuring) -> Value:
     return next((point.value for point in points), None)
 
 
-_VALUES: Mapping[str, Callable[[Measuring], Value]] = {
+_VALUES: Mapping[str, Callable[[Measuring], Decimal | Value]] = {
     "error_rate": _error_rate,
     "cost": lambda records: records.calls().cost_usd,
     "latency": _latency,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from decimal import Decimal
 from typing import Any
 
 from curio_persistence.capabilities.alerts.measuring import Value
@@ -44,7 +43,7 @@ def limit_of_end(rule: AlertRule) -> float:
 def tested(rule: AlertRule, value: Value) -> str:
     """Return what is told when a rule is tried out."""
     if rule.condition == "silence":
-        return f"{value:,} records came {_last(rule)}{_of(rule)}"
+        return f"{_shown(rule, value)} records came {_last(rule)}{_of(rule)}"
     limit = _shown(rule, rule.threshold)
     said = f"{_measured(rule)} {_shown(rule, value)} {_last(rule)}{_of(rule)}"
     return f"{said}; the rule fires above {limit}"
@@ -106,7 +105,7 @@ def _shown(rule: AlertRule, value: Value) -> str:
         return "unknown"
     match rule.condition:
         case "error_rate":
-            return f"{_digits(100 * float(value), 1, 2)}%"
+            return f"{_digits(100 * value, 1, 2)}%"
         case "cost":
             return f"${_digits(value, 2, 6)}"
         case "latency":
@@ -114,7 +113,7 @@ def _shown(rule: AlertRule, value: Value) -> str:
     return _digits(value, 0, 6)
 
 
-def _digits(value: Decimal | float, least: int, most: int) -> str:
+def _digits(value: float, least: int, most: int) -> str:
     """Return a number with so many decimals at least, and at most."""
     whole, _, decimals = f"{value:,.{most}f}".partition(".")
     decimals = decimals.rstrip("0").ljust(least, "0")

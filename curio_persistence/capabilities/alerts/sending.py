@@ -10,6 +10,7 @@ from time import monotonic
 from typing import Any, NamedTuple
 
 from curio_persistence.capabilities.alerts.messages import for_slack, headline
+from curio_persistence.errors import PersistenceError
 from curio_persistence.tables.alert_sinks import AlertSink
 
 Notification = dict[str, Any]
@@ -59,6 +60,8 @@ class _Attempt(Thread):
             self._error = None
         except SinkError as error:
             self._error = error
+        except PersistenceError as error:  # A package is missing.
+            self._error = SinkError(str(error))
         except Exception as error:
             # Without its message, which may have anything in it.
             self._error = SinkError(f"{type(error).__name__} was raised")
