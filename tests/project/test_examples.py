@@ -29,6 +29,11 @@ FACTS = {
         "runs of all time: 1,460",
     ),
     "agent.py": (),  # It prints nothing itself: demo.py uses it.
+    "alerts.py": (
+        "genuine: fired · Error rate 50.0% is above 20.0% in the last 15m",
+        "genuine: resolved · Error rate 20.0% is at most 20.0% in the last 15m",
+        "resolved failures ['delivered', 'delivered']",
+    ),
     "awaited_agents.py": (
         "10 words",
         "failed     word-counter-sag",
