@@ -22,7 +22,6 @@ from curio_persistence.capabilities.metrics import MetricFilters, MetricPoint, M
 from curio_persistence.capabilities.runs import RunFilters
 from curio_persistence.capabilities.scores import Scores
 from curio_persistence.capabilities.search import Search, SearchFilters, SearchOrder, SearchPage
-from curio_persistence.capabilities.sessions import Sessions
 from curio_persistence.capabilities.sql import ask
 from curio_persistence.capabilities.stats import Stats
 from curio_persistence.capabilities.transfers import Transfers
@@ -40,6 +39,7 @@ from curio_persistence.results.sql import SQLResult
 from curio_persistence.secret import hidden
 from curio_persistence.store.base import HealthCheck, Store
 from curio_persistence.views.runs import RunViews
+from curio_persistence.views.sessions import SessionViews
 
 if TYPE_CHECKING:
     from curio_persistence.backends.sqlite.store import Durability
@@ -90,7 +90,7 @@ class Persistence(BasePersistence):
         self.usage = Usage(store, clock, redaction)
         self.scores = Scores(store, clock, redaction)
         self.audit = Audit(store, clock, redaction)
-        self.sessions = Sessions(store, clock, redaction)
+        self.sessions = SessionViews(store, clock, redaction)
         self.agents = Agents(store, clock, redaction)
         self.stats = Stats(store, clock)
         self.metrics = Metrics(store, clock)

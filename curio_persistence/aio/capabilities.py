@@ -15,10 +15,10 @@ from curio_persistence.capabilities.lifecycle import Lifecycle
 from curio_persistence.capabilities.metrics import Metrics
 from curio_persistence.capabilities.scores import Scores
 from curio_persistence.capabilities.search import Search
-from curio_persistence.capabilities.sessions import Sessions
 from curio_persistence.capabilities.stats import Stats
 from curio_persistence.capabilities.usage import Usage
 from curio_persistence.views.runs import RunViews
+from curio_persistence.views.sessions import SessionViews
 
 
 class AsyncRuns(Awaited[RunViews]):
@@ -112,17 +112,19 @@ class AsyncAudit(Awaited[Audit]):
     expire = awaited(Audit.expire)
 
 
-class AsyncSessions(Awaited[Sessions]):
+class AsyncSessions(Awaited[SessionViews]):
     """`persistence.sessions`, awaited."""
 
-    create = awaited(Sessions.create)
-    update = awaited(Sessions.update)
-    end = awaited(Sessions.end)
-    get = awaited(Sessions.get)
-    query = awaited(Sessions.query)
-    iterate = streamed(Sessions.iterate)
-    count = awaited(Sessions.count)
-    delete = awaited(Sessions.delete)
+    create = awaited(SessionViews.create)
+    update = awaited(SessionViews.update)
+    end = awaited(SessionViews.end)
+    get = awaited(SessionViews.get)
+    query = awaited(SessionViews.query)
+    iterate = streamed(SessionViews.iterate)
+    count = awaited(SessionViews.count)
+    delete = awaited(SessionViews.delete)
+    timeline = awaited(SessionViews.timeline)
+    conversation = awaited(SessionViews.conversation)
 
 
 class AsyncAgents(Awaited[Agents]):

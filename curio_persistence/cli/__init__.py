@@ -52,6 +52,8 @@ _COMMANDS = {
     "migrate": "make the tables, or migrate those of an older version",
     "runs": "list runs, or show one",
     "events": "list events, or show what happened in a run",
+    "sessions": "list sessions, or show one: what was asked, done and answered",
+    "agents": "list the agents that have run",
     "failures": "show what failed and why, grouped by message",
     "search": "find runs, events and model calls by their words",
     "show": "tell a run step by step",

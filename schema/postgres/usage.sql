@@ -32,8 +32,9 @@ CREATE TABLE {schema}.agent_llm_usage (
 CREATE INDEX agent_llm_usage_by_time ON {schema}.agent_llm_usage (created_at, id);
 -- Newest calls of one agent.
 CREATE INDEX agent_llm_usage_by_agent ON {schema}.agent_llm_usage (agent_id, created_at, id);
--- A run's calls.
-CREATE INDEX agent_llm_usage_by_run ON {schema}.agent_llm_usage (run_id, created_at, id)
+-- A run's calls. Those of a session are added up from this index, never from the table.
+CREATE INDEX agent_llm_usage_by_run ON {schema}.agent_llm_usage
+    (run_id, created_at, id, status, input_tokens, output_tokens, cost_usd)
     WHERE run_id IS NOT NULL;
 -- Statistics read these two indexes and never the table. In the first, the id makes each group grow
 -- at its end, which saves a fifth of a batch. The second yields latencies in order, so that

@@ -37,10 +37,10 @@ CREATE TABLE agent_run_events (
     hash            TEXT
 ) STRICT;
 
--- A run's events in order; also for the foreign key. Sessions are counted from this index, never
--- from the table.
+-- A run's events in order; also for the foreign key. Sessions are counted from this index,
+-- never from the table.
 CREATE INDEX agent_run_events_by_run
-    ON agent_run_events (run_id, timestamp, id, tool_error, severity);
+    ON agent_run_events (run_id, timestamp, id, tool_error);
 -- Newest events of one agent. The type follows the order, so that a filter by type reads no other
 -- rows.
 CREATE INDEX agent_run_events_by_agent ON agent_run_events (agent_id, timestamp, id, event_type);
@@ -67,6 +67,10 @@ CREATE INDEX agent_run_events_severe_by_agent
 -- A chain in its order, of which each position is taken once. Other events cost nothing here.
 CREATE UNIQUE INDEX agent_run_events_chain ON agent_run_events (run_id, chain_position)
     WHERE chain_position IS NOT NULL;
+-- The same for a run, whose errors are counted from this index.
+CREATE INDEX agent_run_events_severe_by_run
+    ON agent_run_events (run_id, severity, tool_error)
+    WHERE severity IS NOT NULL;
 -- Metrics are aggregated from this index, never from the table. Other events cost nothing here.
 CREATE INDEX agent_run_events_metrics
     ON agent_run_events (metric_name, timestamp, metric_value, agent_id)

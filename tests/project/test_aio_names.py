@@ -31,10 +31,10 @@ from curio_persistence.capabilities.lifecycle import Lifecycle
 from curio_persistence.capabilities.metrics import Metrics
 from curio_persistence.capabilities.scores import Scores
 from curio_persistence.capabilities.search import Search
-from curio_persistence.capabilities.sessions import Sessions
 from curio_persistence.capabilities.stats import Stats
 from curio_persistence.capabilities.usage import Usage
 from curio_persistence.views.runs import RunViews
+from curio_persistence.views.sessions import SessionViews
 
 PAIRS = {
     Persistence: aio.AsyncPersistence,
@@ -45,7 +45,7 @@ PAIRS = {
     Usage: awaited.AsyncUsage,
     Scores: awaited.AsyncScores,
     Audit: awaited.AsyncAudit,
-    Sessions: awaited.AsyncSessions,
+    SessionViews: awaited.AsyncSessions,
     Agents: awaited.AsyncAgents,
     Stats: awaited.AsyncStats,
     Lifecycle: awaited.AsyncLifecycle,

@@ -110,10 +110,16 @@ def plain(
     """Yield records as plain values; with --archive each tells whether it is `archived`."""
     records = iter(records)
     while some := list(islice(records, _PAGE)):
-        archived = archived_runs(persistence, options, some)
+        has_origins = _has_origins(options, some)
+        archived = archived_runs(persistence, options, some) if has_origins else set()
         for record in some:
-            origin = {} if options.archive is None else {"archived": record.run_id in archived}
+            origin = {"archived": record.run_id in archived} if has_origins else {}
             yield {**record.to_dict(), **origin}
+
+
+def _has_origins(options: Namespace, records: Sequence[Any]) -> bool:
+    """Return whether each record is told with where it is: with --archive, if runs have it."""
+    return options.archive is not None and all(hasattr(each, "run_id") for each in records[:1])
 
 
 def archived_runs(
@@ -135,7 +141,7 @@ def _with_origins(
     """Return a table; with --archive a second column tells where each record is."""
     from curio_persistence.cli.terminal.tables import Column, cell
 
-    if options.archive is None:
+    if not _has_origins(options, records):
         return columns, list(rows)
     archived = archived_runs(persistence, options, records)
     froms = [cell("archive" if r.run_id in archived else "database") for r in records]

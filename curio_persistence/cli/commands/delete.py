@@ -1,8 +1,9 @@
 """Delete runs with their events and scores: those that are named, or all that are old enough.
 
 Their model calls keep their tokens and costs, without words and without a run, so that what was
-spent stays known. --older-than counts from when a run was stored. As JSON, a list of the runs'
-ids. The room that they took is used again; compact gives it back to the disk.
+spent stays known. --older-than counts from when a run was stored. With --session alone the session
+is deleted as well. As JSON, a list of the runs' ids. The room that they took is used again; compact
+gives it back to the disk.
 """
 
 from __future__ import annotations
@@ -51,9 +52,17 @@ def run(options: Namespace, output: Output) -> int:
     if ids and agreed(options, "Delete them?"):
         with open_for_work(options) as persistence:
             say(f"{_delete(persistence, ids):,} runs were deleted.")
+            if _is_of_a_session(options):
+                persistence.sessions.delete(options.session_id)
     if not output.for_people:
         output.json(ids)
     return OK
+
+
+def _is_of_a_session(options: Namespace) -> bool:
+    """Return whether all runs of a session were chosen, which then goes with them."""
+    others = (options.runs, options.older_than, options.agent_id, options.status, options.tags)
+    return options.session_id is not None and not any(others)
 
 
 def _chosen(persistence: Persistence, options: Namespace) -> list[str]:
