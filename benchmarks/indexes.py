@@ -53,7 +53,7 @@ class Variant(NamedTuple):
 
     def statements(self, table: str, schema: str = "") -> Iterator[str]:
         if self.drop:
-            yield f"DROP INDEX {schema}{self.drop}"
+            yield f"DROP INDEX IF EXISTS {schema}{self.drop}"  # PostgreSQL has not all.
         if self.columns:
             yield f"CREATE INDEX {self.drop} ON {schema}{table} ({self.columns})"
 
@@ -122,6 +122,7 @@ SUBJECTS = {
         [
             *_dropped(
                 "agent_runs_by_time",
+                "agent_runs_by_period",
                 "agent_runs_by_agent",
                 "agent_runs_by_status",
                 "agent_runs_stats",
@@ -145,6 +146,7 @@ SUBJECTS = {
                 "agent_run_events_by_agent",
                 "agent_run_events_by_time",
                 "agent_run_events_tools",
+                "agent_run_events_tools_by_time",
                 "agent_run_events_by_event_id",
                 "agent_run_events_chain",
                 "agent_run_events_by_session",
@@ -170,6 +172,7 @@ SUBJECTS = {
         [
             *_dropped(
                 "agent_llm_usage_by_time",
+                "agent_llm_usage_by_period",
                 "agent_llm_usage_by_agent",
                 "agent_llm_usage_by_run",
                 "agent_llm_usage_stats",

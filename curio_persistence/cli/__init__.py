@@ -61,6 +61,7 @@ _COMMANDS = {
     "calls": "list model calls",
     "tail": "show the newest events, and follow those that come",
     "stats": "add up runs, calls, tokens, costs and tools",
+    "analytics": "show what happened by hour, day, week or month, with a bar chart",
     "metrics": "add up what agents measured, by time and group",
     "sql": "ask in SQL, which only reads",
     "export": "write records to a file",

@@ -28,8 +28,10 @@ CREATE TABLE {schema}.agent_llm_usage (
     parent_span_id     TEXT            -- the span in which the call was made
 );
 
--- Newest calls of all agents.
-CREATE INDEX agent_llm_usage_by_time ON {schema}.agent_llm_usage (created_at, id);
+-- Newest calls of all agents. Sums by period read this index and never the table.
+CREATE INDEX agent_llm_usage_by_time ON {schema}.agent_llm_usage (created_at, id)
+    INCLUDE (agent_id, model, status, input_tokens, output_tokens, cost_usd, latency_ms,
+             cache_read_tokens, cache_write_tokens, reasoning_tokens);
 -- Newest calls of one agent.
 CREATE INDEX agent_llm_usage_by_agent ON {schema}.agent_llm_usage (agent_id, created_at, id);
 -- A run's calls. Those of a session are added up from this index, never from the table.

@@ -43,6 +43,10 @@ CREATE INDEX agent_llm_usage_by_run ON agent_llm_usage
 CREATE INDEX agent_llm_usage_stats ON agent_llm_usage
     (agent_id, model, status, id, input_tokens, output_tokens, cost_usd, latency_ms);
 CREATE INDEX agent_llm_usage_latency ON agent_llm_usage (latency_ms) WHERE latency_ms IS NOT NULL;
+-- Sums by period read this index and never the table. It grows at its end.
+CREATE INDEX agent_llm_usage_by_period ON agent_llm_usage
+    (created_at, agent_id, model, status, input_tokens, output_tokens, cost_usd, latency_ms,
+     cache_read_tokens, cache_write_tokens, reasoning_tokens);
 -- Recognises calls that are sent again. Calls without an event_id cost nothing here.
 CREATE UNIQUE INDEX agent_llm_usage_by_event_id ON agent_llm_usage (event_id)
     WHERE event_id IS NOT NULL;

@@ -242,6 +242,10 @@ WRITES = {
 }
 
 METRICS = {"agent_run_events_metrics"}
+BY_PERIOD = {
+    "agent_run_events_tools_by_time",
+    *("agent_runs_by_period", "agent_llm_usage_by_period"),  # Only SQLite has these two.
+}
 SINCE = datetime(2026, 1, 1, 0, 1, tzinfo=UTC)
 
 STATISTICS = {
@@ -525,6 +529,14 @@ def test_statistics_read_only_indexes(planner: Planner, question: Question) -> N
     assert plan.covering == plan.indexes
 
 
+def test_analytics_find_periods_in_indexes(planner: Planner) -> None:
+    with planner.listening() as asked:
+        planner.persistence.analytics(**WINDOW, bucket="hour", timezone="UTC")
+    plan = planner.plan(asked)
+    assert plan.indexes >= BY_PERIOD & planner.indexes
+    assert not plan.unaided
+
+
 @each_table
 def test_pages_follow_an_index(planner: Planner, calls: tuple[str, str]) -> None:
     """The index has the rows in order, in both directions; only rows of the page are fetched."""
@@ -593,4 +605,5 @@ def test_every_index_is_used_by_a_query(planner: Planner) -> None:
         for name in planner.indexes
         if not re.search("agent_(search|consumers|lifecycle|expired_totals|tombstones)_", name)
     }
-    assert ours == set().union(*(q.indexes for some in questions for q in some.values()))
+    used = set().union(*(q.indexes for some in questions for q in some.values()))
+    assert ours == used | BY_PERIOD & planner.indexes

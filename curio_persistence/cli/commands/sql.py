@@ -9,11 +9,8 @@ As JSON, a list of objects with the columns' names; what is NULL is null, and no
 
 from __future__ import annotations
 
-import csv
-import io
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +23,6 @@ from curio_persistence.cli.arguments.options import (
 from curio_persistence.cli.exit_codes import OK
 from curio_persistence.cli.terminal.output import Output, say
 from curio_persistence.cli.terminal.tables import Column, cell
-from curio_persistence.cli.terminal.text import harmless
 
 if TYPE_CHECKING:
     from curio_persistence import SQLResult
@@ -62,7 +58,7 @@ def run(options: Namespace, output: Output) -> int:
         found = persistence.sql(query, limit=options.limit)
     found = replace(found, rows=[tuple(map(_written, row)) for row in found])
     if options.csv:
-        output.text(_csv(found, harmless if output.for_people else str))
+        output.csv(found.columns, found)
     elif not output.for_people:
         output.json_list(found.to_dicts())
     elif found.rows:
@@ -90,11 +86,3 @@ def _written(value: Any) -> Any:
 
 def _is_number(value: Any) -> bool:
     return value is None or isinstance(value, int | float)
-
-
-def _csv(found: SQLResult, printable: Callable[[str], str]) -> str:
-    written = io.StringIO()
-    lines = csv.writer(written, lineterminator="\n")
-    for row in (found.columns, *found):
-        lines.writerow(printable(each) if isinstance(each, str) else each for each in row)
-    return written.getvalue()

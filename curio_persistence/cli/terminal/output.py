@@ -11,7 +11,14 @@ from functools import partial
 from math import isfinite, isnan
 from typing import TYPE_CHECKING, Any
 
-from curio_persistence.cli.terminal.text import cells, lines, one_line, padded, without_secrets
+from curio_persistence.cli.terminal.text import (
+    cells,
+    harmless,
+    lines,
+    one_line,
+    padded,
+    without_secrets,
+)
 
 if TYPE_CHECKING:
     from curio_persistence.cli.terminal.tables import Cell, Column
@@ -137,6 +144,18 @@ class Output:
 
         for line in table(columns, rows, self.width, self.paint, header=BOLD):
             self.line(line)
+
+    def csv(self, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+        """Write rows as CSV; on a terminal without characters that it may act on."""
+        import csv
+        import io
+
+        printable = harmless if self.for_people else str
+        written = io.StringIO()
+        lines = csv.writer(written, lineterminator="\n")
+        for row in (header, *rows):
+            lines.writerow(printable(each) if isinstance(each, str) else each for each in row)
+        self.text(written.getvalue())
 
     def fields(self, values: dict[str, Any]) -> None:
         """Write each value beside its name, in full; those that are None are left out."""

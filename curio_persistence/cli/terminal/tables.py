@@ -9,7 +9,8 @@ from curio_persistence.cli.terminal.text import NOTHING, cells, one_line, padded
 
 Paint = Callable[[str, str], str]
 
-_GAP = "  "
+GAP = "  "
+"""The blanks between two columns."""
 _INDENT = "    "
 _LEAST = 12
 
@@ -72,7 +73,7 @@ class _Line(NamedTuple):
             if columns[index].right or index != last:
                 text = padded(text, width, right=columns[index].right)
             parts.append(paint(text, row[index].style))
-        return (self.indent + _GAP.join(parts)).rstrip()
+        return (self.indent + GAP.join(parts)).rstrip()
 
 
 def _fold(columns: Sequence[Column], widths: Sequence[int], room: int) -> list[_Line]:
@@ -85,5 +86,5 @@ def _fold(columns: Sequence[Column], widths: Sequence[int], room: int) -> list[_
             left = room - len(_INDENT)
         taken = min(width, max(left, needed)) if column.grows else width
         folded[-1].widths[index] = taken
-        left -= taken + len(_GAP)
+        left -= taken + len(GAP)
     return folded

@@ -121,6 +121,10 @@ CREATE INDEX agent_run_events_by_time ON {schema}.agent_run_events (timestamp, i
 CREATE INDEX agent_run_events_tools
     ON {schema}.agent_run_events (agent_id, tool_name, tool_error, tool_latency_us)
     WHERE tool_name IS NOT NULL;
+-- Tool calls of a window of time, counted by period and agent.
+CREATE INDEX agent_run_events_tools_by_time
+    ON {schema}.agent_run_events (timestamp, agent_id, tool_error)
+    WHERE tool_name IS NOT NULL;
 -- Recognises events that are sent again. Events without an event_id cost nothing here.
 CREATE UNIQUE INDEX agent_run_events_by_event_id ON {schema}.agent_run_events (event_id)
     WHERE event_id IS NOT NULL;
@@ -214,8 +218,10 @@ CREATE TABLE {schema}.agent_llm_usage (
     parent_span_id     TEXT            -- the span in which the call was made
 );
 
--- Newest calls of all agents.
-CREATE INDEX agent_llm_usage_by_time ON {schema}.agent_llm_usage (created_at, id);
+-- Newest calls of all agents. Sums by period read this index and never the table.
+CREATE INDEX agent_llm_usage_by_time ON {schema}.agent_llm_usage (created_at, id)
+    INCLUDE (agent_id, model, status, input_tokens, output_tokens, cost_usd, latency_ms,
+             cache_read_tokens, cache_write_tokens, reasoning_tokens);
 -- Newest calls of one agent.
 CREATE INDEX agent_llm_usage_by_agent ON {schema}.agent_llm_usage (agent_id, created_at, id);
 -- A run's calls. Those of a session are added up from this index, never from the table.

@@ -43,6 +43,9 @@ CREATE TABLE agent_runs (
 
 -- Newest runs of all agents.
 CREATE INDEX agent_runs_by_time ON agent_runs (created_at);
+-- Different agents, sessions and users by period are counted in this index and never in the table,
+-- where long texts precede them. (PostgreSQL stores those elsewhere.)
+CREATE INDEX agent_runs_by_period ON agent_runs (created_at, agent_id, session_id, user_id);
 -- Newest runs of one agent.
 CREATE INDEX agent_runs_by_agent ON agent_runs (agent_id, created_at);
 -- Runs still running: the health check and runs.abandon().
@@ -120,6 +123,10 @@ CREATE INDEX agent_run_events_by_time ON agent_run_events (timestamp);
 CREATE INDEX agent_run_events_tools
     ON agent_run_events (agent_id, tool_name, tool_error, tool_latency_us)
     WHERE tool_name IS NOT NULL;
+-- Tool calls of a window of time, counted by period and agent.
+CREATE INDEX agent_run_events_tools_by_time
+    ON agent_run_events (timestamp, agent_id, tool_error)
+    WHERE tool_name IS NOT NULL;
 -- Recognises events that are sent again. Events without an event_id cost nothing here.
 CREATE UNIQUE INDEX agent_run_events_by_event_id ON agent_run_events (event_id)
     WHERE event_id IS NOT NULL;
@@ -191,6 +198,10 @@ CREATE INDEX agent_llm_usage_by_run ON agent_llm_usage
 CREATE INDEX agent_llm_usage_stats ON agent_llm_usage
     (agent_id, model, status, id, input_tokens, output_tokens, cost_usd, latency_ms);
 CREATE INDEX agent_llm_usage_latency ON agent_llm_usage (latency_ms) WHERE latency_ms IS NOT NULL;
+-- Sums by period read this index and never the table. It grows at its end.
+CREATE INDEX agent_llm_usage_by_period ON agent_llm_usage
+    (created_at, agent_id, model, status, input_tokens, output_tokens, cost_usd, latency_ms,
+     cache_read_tokens, cache_write_tokens, reasoning_tokens);
 -- Recognises calls that are sent again. Calls without an event_id cost nothing here.
 CREATE UNIQUE INDEX agent_llm_usage_by_event_id ON agent_llm_usage (event_id)
     WHERE event_id IS NOT NULL;
