@@ -1,6 +1,7 @@
 """The cases: each yields some lines of the table."""
 
 from benchmarks.cases import (
+    analytics,
     archiving,
     awaited,
     backups,
@@ -51,6 +52,7 @@ THEMES: dict[str, dict[str, Case]] = {
     "Backup": backups.CASES,
     "Statistics": statistics.CASES,
     "Totals": totals.CASES,
+    "Analytics": analytics.CASES,
     "Metrics": metrics.CASES,
     "Questions": questions.CASES,
     "The command line": command_line.CASES,

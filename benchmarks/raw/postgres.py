@@ -114,64 +114,64 @@ class RawPostgres:
 
     def log_numbered_events(self, events: Sequence[AgentRunEvent]) -> None:
         """Take ids from the sequence, and write with one COPY."""
-        for event, row in zip(events, self._all(self._reserve, len(events)), strict=True):
+        for event, row in zip(events, self.fetch(self._reserve, len(events)), strict=True):
             event.id = row[0]
         lines = [f"{event.id}\t{line}" for event, line in zip(events, _lines(events), strict=True)]
         self._cursor.copy_expert(self._copy_with_ids, BytesIO("".join(lines).encode()))
 
     def events(self, run_id: str) -> list[tuple[Any, ...]]:
-        return self._all(self._events, run_id)
+        return self.fetch(self._events, run_id)
 
     def published_events(self, run_id: str) -> list[tuple[Any, ...]]:
         """Return a run's events in the eight columns of the published model."""
-        return self._all(self._published_events, run_id)
+        return self.fetch(self._published_events, run_id)
 
     def newest_events(self, agent_id: str, event_type: str, limit: int) -> list[tuple[Any, ...]]:
         """Return the first page of the newest, of one agent and type."""
-        return self._all(self._newest_events, agent_id, event_type, limit)
+        return self.fetch(self._newest_events, agent_id, event_type, limit)
 
     def older_events(self, timestamp: str, ident: int, limit: int) -> list[tuple[Any, ...]]:
         """Return the page of the newest of all that follows this event."""
-        return self._all(self._older_events, timestamp, ident, limit)
+        return self.fetch(self._older_events, timestamp, ident, limit)
 
     def newest_payloads(self, pattern: str, limit: int) -> list[tuple[Any, ...]]:
         """Return the first page of the newest that contain a pattern."""
-        return self._all(self._newest_payloads, pattern, limit)
+        return self.fetch(self._newest_payloads, pattern, limit)
 
     def all_events(self) -> Iterator[tuple[Any, ...]]:
         """Yield every event, oldest first, by a cursor on the server."""
         self._cursor.execute("BEGIN READ ONLY")
         self._cursor.execute(f"DECLARE every NO SCROLL CURSOR FOR {self._all_events}")
         try:
-            while rows := self._all(_FETCH):
+            while rows := self.fetch(_FETCH):
                 yield from rows
         finally:
             self._cursor.execute("COMMIT")
 
     def stats_of_one(self, agent_id: str) -> dict[str, Any]:
-        calls = self._all(self._calls_of_one, agent_id)
+        calls = self.fetch(self._calls_of_one, agent_id)
         return stats(
-            self._all(self._runs_of_one, agent_id),
+            self.fetch(self._runs_of_one, agent_id),
             calls,
             quantiles(sorted(chain.from_iterable(row[6] or () for row in calls))),
-            self._all(self._tools_of_one, agent_id),
+            self.fetch(self._tools_of_one, agent_id),
         )
 
     def stats_of_all(self) -> dict[str, Any]:
         return stats(
-            self._all(self._runs_of_all),
-            self._all(self._calls_of_all),
-            quantiles_of_histogram(self._all(self._latencies_of_all)),
-            self._all(self._tools_of_all),
+            self.fetch(self._runs_of_all),
+            self.fetch(self._calls_of_all),
+            quantiles_of_histogram(self.fetch(self._latencies_of_all)),
+            self.fetch(self._tools_of_all),
         )
 
     def averages_by_hour(self, metric: str) -> list[tuple[Any, ...]]:
-        return self._all(self._averages_by_hour, metric)
+        return self.fetch(self._averages_by_hour, metric)
 
     def p95_by_day_and_agent(self, metric: str) -> list[tuple[Any, ...]]:
-        return self._all(self._p95_by_day_and_agent, metric)
+        return self.fetch(self._p95_by_day_and_agent, metric)
 
-    def _all(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+    def fetch(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
         self._cursor.execute(sql, values or None)
         return self._cursor.fetchall()
 

@@ -116,19 +116,19 @@ class RawSQLite:
 
     def published_events(self, run_id: str) -> list[tuple[Any, ...]]:
         """Return a run's events in the eight columns of the published model."""
-        return self._all(self._published_events, run_id)
+        return self.fetch(self._published_events, run_id)
 
     def newest_events(self, agent_id: str, event_type: str, limit: int) -> list[tuple[Any, ...]]:
         """Return the first page of the newest, of one agent and type."""
-        return self._all(self._newest_events, agent_id, event_type, limit)
+        return self.fetch(self._newest_events, agent_id, event_type, limit)
 
     def older_events(self, timestamp: str, ident: int, limit: int) -> list[tuple[Any, ...]]:
         """Return the page of the newest of all that follows this event."""
-        return self._all(self._older_events, timestamp, ident, limit)
+        return self.fetch(self._older_events, timestamp, ident, limit)
 
     def count_payloads(self, path: str, value: str | float) -> int:
         """Return the number of events with the value at the path."""
-        [(count,)] = self._all(self._count_payloads, path, value)
+        [(count,)] = self.fetch(self._count_payloads, path, value)
         return int(count)
 
     def all_events(self) -> Iterable[tuple[Any, ...]]:
@@ -139,7 +139,7 @@ class RawSQLite:
         return self._connection.execute(self._newest, (agent_id, limit)).fetchall()
 
     def stats_of_one(self, agent_id: str) -> dict[str, Any]:
-        calls = self._all(
+        calls = self.fetch(
             f"SELECT model, status, {SUMS}, group_concat(latency_ms) FROM agent_llm_usage "
             "WHERE agent_id = ? GROUP BY model, status",
             agent_id,
@@ -147,13 +147,13 @@ class RawSQLite:
         latencies = json.loads(f"[{','.join(row[6] for row in calls if row[6])}]")
         latencies.sort()
         return stats(
-            self._all(
+            self.fetch(
                 f"SELECT status, {RUN_SUMS} FROM agent_runs WHERE agent_id = ? GROUP BY status",
                 agent_id,
             ),
             calls,
             quantiles(latencies),
-            self._all(
+            self.fetch(
                 f"SELECT tool_name, {TOOL_SUMS} FROM agent_run_events "
                 "WHERE agent_id = ? AND tool_name IS NOT NULL GROUP BY tool_name",
                 agent_id,
@@ -162,20 +162,20 @@ class RawSQLite:
 
     def stats_of_all(self) -> dict[str, Any]:
         return stats(
-            self._all(f"SELECT status, {RUN_SUMS} FROM agent_runs GROUP BY agent_id, status"),
-            self._all(
+            self.fetch(f"SELECT status, {RUN_SUMS} FROM agent_runs GROUP BY agent_id, status"),
+            self.fetch(
                 f"SELECT model, status, {SUMS} FROM agent_llm_usage "
                 "GROUP BY agent_id, model, status"
             ),
             self._quantiles_of_all(),
-            self._all(
+            self.fetch(
                 f"SELECT tool_name, {TOOL_SUMS} FROM agent_run_events "
                 "WHERE tool_name IS NOT NULL GROUP BY agent_id, tool_name"
             ),
         )
 
     def averages_by_hour(self, metric: str) -> list[tuple[Any, ...]]:
-        return self._all(
+        return self.fetch(
             "SELECT substr(timestamp, 1, 13), NULL, avg(metric_value) FROM agent_run_events "
             "WHERE metric_name = ? GROUP BY 1",
             metric,
@@ -183,7 +183,7 @@ class RawSQLite:
 
     def p95_by_day_and_agent(self, metric: str) -> list[tuple[Any, ...]]:
         """Interpolate between the two neighbouring values in order."""
-        return self._all(
+        return self.fetch(
             "WITH ranked AS (SELECT substr(timestamp, 1, 10) AS day, agent_id, metric_value,"
             " row_number() OVER (PARTITION BY substr(timestamp, 1, 10), agent_id"
             " ORDER BY metric_value) - 1 AS place, 0.95 * (count(*) OVER (PARTITION BY"
@@ -197,20 +197,20 @@ class RawSQLite:
     def _quantiles_of_all(self) -> dict[str, float]:
         """Read by position in the index of latencies, from its nearer end."""
         known = "FROM agent_llm_usage WHERE latency_ms IS NOT NULL"
-        [(count,)] = self._all(f"SELECT count(*) {known}")
+        [(count,)] = self.fetch(f"SELECT count(*) {known}")
         up = f"SELECT latency_ms {known} ORDER BY latency_ms LIMIT 2 OFFSET ?"
         down = f"SELECT latency_ms {known} ORDER BY latency_ms DESC LIMIT 2 OFFSET ?"
         found = {}
         for q in QUANTILES:
             position, hundredths = divmod((count - 1) * q, 100)
             if position * 2 < count:
-                (lower,), (upper,) = self._all(up, position)
+                (lower,), (upper,) = self.fetch(up, position)
             else:
-                (upper,), (lower,) = self._all(down, count - 2 - position)
+                (upper,), (lower,) = self.fetch(down, count - 2 - position)
             found[f"p{q}"] = round(lower + (upper - lower) * hundredths / 100, 2)
         return found
 
-    def _all(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+    def fetch(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
         return self._connection.execute(sql, values).fetchall()
 
     def close(self) -> None:

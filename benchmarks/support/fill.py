@@ -48,6 +48,16 @@ def usage(calls: int) -> list[Content]:
     ]
 
 
+def year(runs: int) -> list[Content]:
+    """Fill in runs of a year with their events and model calls."""
+    year = rows.Year(runs)
+    return [
+        ("agent_runs", year.RUN_COLUMNS, year.runs()),
+        ("agent_run_events", rows.EVENT_COLUMNS, year.events()),
+        ("agent_llm_usage", rows.USAGE_COLUMNS, year.calls()),
+    ]
+
+
 def metrics(count: int) -> list[Content]:
     """Fill in values of one metric, of runs with a hundred values each."""
     runs = max(count // 100, len(rows.AGENTS))

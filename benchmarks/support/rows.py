@@ -303,6 +303,53 @@ def run_rows(runs: int, *, first: int = 0) -> list[tuple[Any, ...]]:
     return rows
 
 
+class Year:
+    """Runs at equal distances in a year, each with events and model calls some seconds apart.
+
+    Of three runs, two belong to a session of four runs; each is of one of 300 users.
+    """
+
+    EVENTS, CALLS = 20, 4
+    RUN_COLUMNS = (*RUN_COLUMNS, "finished_at", "session_id", "user_id")
+
+    def __init__(self, runs: int) -> None:
+        self._runs = runs
+        self._between = timedelta(days=365) / runs
+
+    def _begin(self, run: int) -> datetime:
+        return _BEGIN + run * self._between
+
+    def runs(self) -> Iterator[list[tuple[Any, ...]]]:
+        for number, row in enumerate(run_rows(self._runs)):
+            at = _iso(self._begin(number))
+            session = f"session-{number // 4}" if number % 3 else None
+            moments = dict.fromkeys(("started_at", "created_at", "updated_at"), at)
+            values = {**dict(zip(RUN_COLUMNS, row, strict=True)), **moments}
+            yield [(*values.values(), at, session, f"user-{number * 7 % 300}")]
+
+    def events(self) -> Iterator[list[tuple[Any, ...]]]:
+        for rows in event_rows(self._runs, each=self.EVENTS):
+            order = sorted(rows, key=lambda row: row[1][-12:])  # The number of the run.
+            yield [self._moved(number, row, (3, 6)) for number, row in enumerate(order)]
+
+    def calls(self) -> Iterator[list[tuple[Any, ...]]]:
+        number = 0
+        for rows in usage_rows(self._runs * self.CALLS, self._runs):
+            yield [self._call(number + at, row) for at, row in enumerate(rows)]
+            number += len(rows)
+
+    def _moved(self, number: int, row: tuple[Any, ...], times: tuple[int, ...]) -> tuple[Any, ...]:
+        run = int(row[1][-12:], 16)
+        at = _iso(self._begin(run) + timedelta(seconds=5 * (number % self.EVENTS)))
+        return tuple(at if column in times else value for column, value in enumerate(row))
+
+    def _call(self, number: int, row: tuple[Any, ...]) -> tuple[Any, ...]:
+        run = number // self.CALLS
+        at = _iso(self._begin(run) + timedelta(seconds=20 * (number % self.CALLS)))
+        of_run = {"agent_id": agent_of(run), "run_id": run_id(run), "created_at": at}
+        return tuple((dict(zip(USAGE_COLUMNS, row, strict=True)) | of_run).values())
+
+
 def usage_rows(count: int, runs: int) -> Iterator[list[tuple[Any, ...]]]:
     """Yield chunks of rows of USAGE_COLUMNS in order of time, with costs in picodollars.
 

@@ -100,6 +100,12 @@ class Workspace:
         return path
 
     @cached_property
+    def sqlite_year(self) -> Path:
+        path = self.directory / "year.db"
+        fill.sqlite_file(path, self._year())
+        return path
+
+    @cached_property
     def sqlite_everything(self) -> Path:
         path = self.directory / "everything.db"
         fill.sqlite_file(path, self._everything())
@@ -136,6 +142,10 @@ class Workspace:
         return self._schema(self._stack, "metrics", self._metrics())
 
     @cached_property
+    def postgres_year(self) -> str:
+        return self._schema(self._stack, "year", self._year())
+
+    @cached_property
     def postgres_everything(self) -> str:
         return self._schema(self._stack, "everything", self._everything())
 
@@ -158,6 +168,9 @@ class Workspace:
 
     def _usage(self) -> list[fill.Content]:
         return fill.usage(self.sizes.usage_rows)
+
+    def _year(self) -> list[fill.Content]:
+        return fill.year(max(self.sizes.usage_rows // rows.Year.EVENTS, 1))
 
     def _metrics(self) -> list[fill.Content]:
         return fill.metrics(self.sizes.metrics)
