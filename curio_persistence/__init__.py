@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from curio_persistence.export.copying import CopyReport, copy_records
     from curio_persistence.export.records import ExportReport, export_records
     from curio_persistence.importers.agdd import import_agdd
+    from curio_persistence.importers.agentlens import import_agentlens
     from curio_persistence.importers.common.report import ImportReport, Problem
     from curio_persistence.importers.costs import import_costs
     from curio_persistence.importers.curio import CurioImportReport, import_curio
@@ -167,6 +168,7 @@ __all__ = [
     "erase_runs",
     "export_records",
     "import_agdd",
+    "import_agentlens",
     "import_costs",
     "import_curio",
     "import_records",
@@ -206,6 +208,7 @@ if not TYPE_CHECKING:  # Type checkers see the names above, and no others.
         "export.copying": "CopyReport copy_records",
         "export.records": "ExportReport export_records",
         "importers.agdd": "import_agdd",
+        "importers.agentlens": "import_agentlens",
         "importers.costs": "import_costs",
         "importers.curio": "CurioImportReport import_curio",
         "importers.exports": "import_records",

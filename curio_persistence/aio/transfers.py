@@ -192,6 +192,21 @@ async def import_agdd(
     )
 
 
+async def import_agentlens(
+    source: Source, persistence: AsyncPersistence | None, *, progress: Progress | None = None
+) -> blocking.ImportReport:
+    """Import a database of AgentLens, as `curio_persistence.import_agentlens` does.
+
+    Cancelled, it keeps what is stored; the same import finishes.
+    """
+    target = _under_any(persistence)
+    return await _apart(
+        persistence,
+        lambda tell: blocking.import_agentlens(source, target, progress=tell),
+        progress,
+    )
+
+
 async def import_costs(
     source: Source, persistence: AsyncPersistence | None, *, progress: Progress | None = None
 ) -> blocking.ImportReport:

@@ -223,6 +223,10 @@ class Chains:
         where = (Filter("kind", "=", self._kind), Filter("name", "in", tuple(names)))
         self._store.delete(CHAIN_HEADS, where)
 
+    def begin(self, name: str, after: str) -> None:
+        """Let a chain without links begin behind a link that is not stored, by its hash."""
+        self._store_ends({name: End(Head(0, after, 0, after), is_trusted=False)})
+
     def adopt(self, heads: Iterable[ChainHead]) -> None:
         """Store heads that came with a copy of their chains, where ours end with the same link."""
         with self._store.transaction():

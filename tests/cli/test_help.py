@@ -16,6 +16,7 @@ import pytest
 import curio_persistence
 from curio_persistence.cli import command_parsers, commands
 from tests.cli.program import Ended, Program
+from tests.support.lens import event, write_database
 from tests.support.postgres import PostgresServer
 from tests.support.run_folders import RunFolder
 
@@ -84,6 +85,7 @@ def test_the_examples_work(
         (program.folder / folder).mkdir(parents=True)
     RunFolder(program.folder / ".runs/agents", "mag-1").line("logs.jsonl", LOG)
     (program.folder / ".runs/costs/costs.jsonl").write_text(COST)
+    write_database(program.folder / "agentlens.db", [event()])
     # An archive that has the runs, which are in the database as well.
     shutil.copy(program.folder / "agent_sdk.db", program.folder / "copy.db")
     archive = ("archive", "old-runs", "--older-than", "0s", "--pace", "1", "--yes")

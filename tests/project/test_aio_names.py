@@ -55,7 +55,14 @@ PAIRS = {
     Stream: aio.AsyncStream,
 }
 
-FUNCTIONS = ["copy_records", "export_records", "import_agdd", "import_costs", "import_records"]
+FUNCTIONS = [
+    "copy_records",
+    "export_records",
+    "import_agdd",
+    "import_agentlens",
+    "import_costs",
+    "import_records",
+]
 
 ARCHIVING = ["archive_runs", "check_archive", "erase_runs", "open_archive", "restore_runs"]
 OF_A_URL = ["import_curio", "restore_backup"]

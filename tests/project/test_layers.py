@@ -56,6 +56,8 @@ UPWARDS = {
     ("persistence", "backups.verifying"),
     # `python -m curio_persistence.importers.agdd` is a published spelling of a command.
     ("importers.agdd", "cli"),
+    # What AgentLens has stored is stored by its event store, which is built on a persistence.
+    ("importers.agentlens", "compat.agentlens.adopting"),
 }
 
 _CORE = {

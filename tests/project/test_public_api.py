@@ -116,6 +116,7 @@ NAMES = [
     "erase_runs",
     "export_records",
     "import_agdd",
+    "import_agentlens",
     "import_costs",
     "import_curio",
     "import_records",

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterable
+from contextlib import closing
 from dataclasses import replace
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 from curio_persistence.compat.agentlens import AgentLensEvent, EventStore, compute_event_hash
+from curio_persistence.compat.agentlens.javascript import stringify
 
 _ids = count(1)
+Row = dict[str, Any]
 
 
 def at(minute: float, day: int = 7) -> str:
@@ -64,3 +69,44 @@ def append(store: EventStore, *events: AgentLensEvent) -> list[AgentLensEvent]:
         done.append(linked)
     store.insert_events(done)
     return done
+
+
+_TABLES = """
+CREATE TABLE events (id TEXT PRIMARY KEY NOT NULL, timestamp TEXT NOT NULL,
+    session_id TEXT NOT NULL, agent_id TEXT NOT NULL, event_type TEXT NOT NULL,
+    severity TEXT DEFAULT 'info' NOT NULL, payload TEXT NOT NULL,
+    metadata TEXT DEFAULT '{}' NOT NULL, prev_hash TEXT, hash TEXT NOT NULL,
+    tenant_id TEXT DEFAULT 'default' NOT NULL);
+CREATE TABLE sessions (id TEXT NOT NULL, agent_id TEXT NOT NULL, agent_name TEXT,
+    started_at TEXT NOT NULL, ended_at TEXT, status TEXT NOT NULL, event_count INTEGER NOT NULL,
+    tool_call_count INTEGER NOT NULL, error_count INTEGER NOT NULL, total_cost_usd REAL NOT NULL,
+    tags TEXT DEFAULT '[]' NOT NULL);
+CREATE TABLE agents (id TEXT NOT NULL, name TEXT NOT NULL, description TEXT,
+    first_seen_at TEXT NOT NULL, last_seen_at TEXT NOT NULL, session_count INTEGER NOT NULL);
+CREATE TABLE alert_rules (id TEXT PRIMARY KEY NOT NULL, name TEXT NOT NULL,
+    enabled INTEGER NOT NULL, condition TEXT NOT NULL, threshold REAL NOT NULL,
+    window_minutes INTEGER NOT NULL, scope TEXT NOT NULL, notify_channels TEXT NOT NULL,
+    created_at TEXT NOT NULL, updated_at TEXT NOT NULL);
+CREATE TABLE alert_history (id TEXT PRIMARY KEY NOT NULL, rule_id TEXT NOT NULL,
+    triggered_at TEXT NOT NULL, resolved_at TEXT, current_value REAL NOT NULL,
+    threshold REAL NOT NULL, message TEXT NOT NULL);
+"""
+
+
+def write_database(path: Path, events: Iterable[AgentLensEvent], **tables: list[Row]) -> Path:
+    """Write a database as AgentLens does, or add to it."""
+    rows = [_row_of(each) for each in events]
+    with closing(sqlite3.connect(path)) as database, database:
+        if not database.execute("SELECT 1 FROM sqlite_master").fetchall():
+            database.executescript(_TABLES)
+        for table, added in {"events": rows, **tables}.items():
+            for row in added:
+                names, marks = ", ".join(row), ", ".join("?" * len(row))
+                values = tuple(row.values())
+                database.execute(f"INSERT INTO {table} ({names}) VALUES ({marks})", values)
+    return path
+
+
+def _row_of(each: AgentLensEvent) -> Row:
+    texts = {"payload": stringify(each.payload), "metadata": stringify(each.metadata)}
+    return {**vars(each), **texts}

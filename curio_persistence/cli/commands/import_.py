@@ -33,6 +33,7 @@ EXAMPLES = """\
   curio-persistence import agdd .runs/agents --dry-run
   curio-persistence import agdd .runs/agents --db-path imported.db
   curio-persistence import costs .runs/costs/costs.jsonl
+  curio-persistence import agentlens agentlens.db
   curio-persistence import records exported.jsonl --db-path imported.db
   curio-persistence import records run-42.jsonl.gz
   curio-persistence import records <(zcat run-*.jsonl.gz)
@@ -53,6 +54,7 @@ class _Kind(NamedTuple):
 
 _KINDS = {
     "agdd": _Kind("import_agdd", "a folder with a folder for each run, of AGDD or MAGSAG"),
+    "agentlens": _Kind("import_agentlens", "a SQLite database of AgentLens"),
     "costs": _Kind("import_costs", "a cost ledger of theirs, costs.jsonl or costs.db, or .runs"),
     "records": _Kind(
         "import_records", "what `export` wrote, a file or a folder; JSON lines also as a pipe"
@@ -155,6 +157,7 @@ def _show(report: ImportReport, output: Output) -> None:
     problems = len(report.problems) + report.more_problems
     counts = {kind: getattr(report, kind) for kind in WORDS}
     numbers = {WORDS[kind]: n for kind, n in counts.items() if n or kind in _ALWAYS_TOLD}
+    numbers |= {what: n for what, n in report.also.items() if n}
     output.fields(
         {
             "dry run" if report.dry_run else "imported": _counted(numbers),

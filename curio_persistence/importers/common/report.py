@@ -33,7 +33,7 @@ class ImportReport:
     A dry run does not know which of them are stored already.
 
     `skipped` counts what was left out on purpose, by the reason. `problems` are the first thousand,
-    `more_problems` is the number of the others.
+    `more_problems` is the number of the others. `also` counts what is not a record of runs.
     """
 
     runs: int
@@ -46,6 +46,7 @@ class ImportReport:
     problems: tuple[Problem, ...]
     more_problems: int
     dry_run: bool
+    also: Mapping[str, int]
 
     @property
     def ok(self) -> bool:
@@ -66,6 +67,7 @@ class ImportReport:
             "skipped": dict(self.skipped),
             "problems": [problem._asdict() for problem in self.problems],
             "more_problems": self.more_problems,
+            "also": dict(self.also),
         }
 
 
@@ -76,6 +78,7 @@ class ReportBuilder:
         self.runs = self.events = self.usage = self.scores = 0
         self.agents = self.sessions = 0
         self.skipped: Counter[str] = Counter()
+        self.also: Counter[str] = Counter()
         self.bytes_read = 0
         self._problems: list[Problem] = []
         self._more_problems = 0
@@ -104,4 +107,5 @@ class ReportBuilder:
             tuple(self._problems),
             self._more_problems,
             dry_run,
+            dict(self.also),
         )

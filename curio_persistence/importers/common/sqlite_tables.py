@@ -17,6 +17,10 @@ _WAL = b"\x02\x02"
 _IS_THERE = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND rootpage > 0 AND name = ?"
 
 
+class MissingTableError(InvalidValueError):
+    """The file is a database, but has no ordinary table of this name."""
+
+
 def read_rows(path: Path, table: str, *, most_bytes: int) -> Iterator[dict[str, Any]]:
     """Yield the rows of an ordinary table, by column name, in the order they were added.
 
@@ -29,7 +33,7 @@ def read_rows(path: Path, table: str, *, most_bytes: int) -> Iterator[dict[str, 
             connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, most_bytes)
             # A view, or a table that a program makes up, could go on for ever.
             if not connection.execute(_IS_THERE, (table,)).fetchall():
-                raise InvalidValueError(f"{path} has no table {table}.")
+                raise MissingTableError(f"{path} has no table {table}.")
             rows = connection.execute(f'SELECT * FROM "{table}"')
             names = [column[0] for column in rows.description]
             for row in rows:
