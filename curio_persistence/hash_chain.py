@@ -289,7 +289,7 @@ def _faults(folder: Path, key: bytes | None) -> Iterator[Fault]:
         if not event.get("hash") and event["run_id"] in chained:
             message = "it is not in the chain of its run"
             yield Fault("events", event["run_id"], "inserted", None, _name_of(event), message)
-    print(f"{len(found)} chains with {links} links; the content of {erased} was erased.")
+    print(f"chains: {len(found)}, links: {links}, of them without their content: {erased}")
 
 
 def main(arguments: Sequence[str]) -> int:

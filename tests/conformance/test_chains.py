@@ -23,6 +23,7 @@ from curio_persistence import (
     erase_runs,
     export_records,
     import_records,
+    open_archive,
     restore_runs,
 )
 from curio_persistence.capabilities.chains import EVENT_CHAINS, Chains, given_link
@@ -434,3 +435,17 @@ def test_a_transaction_appends_to_several_chains(chained: Persistence) -> None:
             chained.append_event(run_id, "planner", "step")
     assert chained.audit.verify("b").links == 2
     assert chained.audit.verify().ok
+
+
+def test_the_chain_of_an_archived_run_is_verified_in_the_archive(
+    lasting: None, open_again: Open, clock: Hands, place: Path
+) -> None:
+    chained = open_again(chain=True)
+    finished(chained, clock)
+    log(chained, "kept", range(3))
+    archive_runs(chained, place, older_than="90d", pace=1)
+    with open_archive(open_again(), place) as both:
+        report = both.audit.verify("run")
+        assert (report.ok, report.links) == (True, 5)
+        assert both.audit.verify().ok
+        assert both.audit.verify().links == 5 + 3 + 3

@@ -85,7 +85,9 @@ def _show_report(report: TrailReport, output: Output) -> int:
     if not output.for_people:
         output.json(report.to_dict())
     else:
-        output.line(f"{report.chains:,} chains with {report.links:,} links")
+        chains = "1 chain" if report.chains == 1 else f"{report.chains:,} chains"
+        links = "1 link" if report.links == 1 else f"{report.links:,} links"
+        output.line(f"{chains} with {links}")
         if report.head:
             output.line(f"head: {report.head}")
     if report.erased:
