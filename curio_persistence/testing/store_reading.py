@@ -270,6 +270,15 @@ class ReadingPromises:
             assert sum(len(c[0]) for c in read(query_of(USAGE, where), 400)) == 2
         assert store.delete(USAGE, (Filter("run_id", "in", Select(RUNS, "run_id")),)) == 4
 
+    def test_a_value_may_be_none_of_several(self, store: Store) -> None:
+        for name, session in (("a", "s"), ("b", None), ("c", "t"), ("d", None)):
+            store.insert(RUNS, run_row(name, session_id=session))
+        assert run_ids_of(store, Filter("run_id", "not in", ("c", "x"))) == "dba"
+        assert run_ids_of(store, Filter("run_id", "not in", ())) == "dcba"
+        assert run_ids_of(store, Filter("session_id", "not in", ("s",))) == "c"
+        sessions = Select(RUNS, "session_id", (Filter("run_id", "in", ("a", "b")),))
+        assert run_ids_of(store, Filter("session_id", "not in", sessions)) == "c"
+
 
 def _insert_ties(store: Store) -> None:
     """Six runs, of which some are equal in what they may be ordered by."""

@@ -127,6 +127,13 @@ LONG_AGO, LATER = NOON - timedelta(days=75), NOON - timedelta(days=15)
 QUESTIONS: dict[str, Any] = {
     "runs": lambda p: list(pages(p.query_agent_runs)),
     "oldest runs": lambda p: list(pages(p.query_agent_runs, order="oldest")),
+    "sessions": lambda p: list(pages(p.sessions.query)),
+    "all sessions": lambda p: [each.to_dict() for each in p.sessions.iterate(order="oldest")],
+    "idle sessions": lambda p: p.sessions.count(status="idle"),
+    "a session": lambda p: [p.sessions.get(f"s{n}", idle_after="4w") for n in range(4)],
+    "a timeline": lambda p: [e.to_dict() for n in (0, 1, 3) for e in p.sessions.timeline(f"s{n}")],
+    "a conversation": lambda p: [p.sessions.conversation(f"s{n}") for n in range(4)],
+    "agents": lambda p: list(pages(p.agents.query)),
     "a run": lambda p: [p.get_agent_run(f"run-{n:02}") for n in (0, 11)],
     "no run": lambda p: p.get_agent_run("nothing"),
     "many runs": lambda p: {run.run_id for run in p.runs.get_many(["run-01", "run-10", "x"])},

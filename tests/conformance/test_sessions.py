@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -491,3 +492,24 @@ def test_the_times_of_an_agent_are_written_once_in_ten_seconds(
     record(persistence, "r3")
     [agent] = persistence.agents.query()
     assert agent.last_seen_at == clock()
+
+
+@pytest.mark.parametrize("session_id", ["it's", 'a"; DROP TABLE x', "%s", "é\n☃", "s" * 255])
+def test_ids_may_have_odd_characters(persistence: Persistence, session_id: str) -> None:
+    record(persistence, "r1", session_id)
+    assert session(persistence, session_id).runs == 1
+    assert persistence.sessions.count(session_id=[session_id, "another"]) == 1
+    assert len(persistence.sessions.timeline(session_id)) == 1
+    assert persistence.sessions.delete(session_id) is True
+
+
+def test_threads_that_begin_runs_of_one_session_make_it_once(persistence: Persistence) -> None:
+    def begin(number: int) -> None:
+        with persistence.transaction():
+            record(persistence, f"r{number}")
+            record(persistence, f"x{number}", f"s{number % 3}")
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(begin, range(24)))
+    assert session(persistence).runs + session(persistence, "s0").runs == 24 + 16
+    assert (persistence.sessions.count(), persistence.agents.count()) == (3, 1)
