@@ -169,6 +169,7 @@ def test_what_no_retry_helps_is_not_tried_again(
     assert len(server.received) == 1
 
 
+@pytest.mark.slow
 def test_a_sink_that_is_gone_slow_or_broken_delays_no_other(
     persistence: Persistence, server: WebServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -555,6 +555,7 @@ def test_alerts_of_other_programs_are_stored_with_their_ids(persistence: Persist
 # --- rounds ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_rounds_go_on_after_a_failure_until_they_are_stopped(
     persistence: Persistence, monkeypatch: pytest.MonkeyPatch
 ) -> None:
