@@ -221,12 +221,13 @@ def test_the_agent_records_the_tokens_and_the_price_of_its_texts(
 
 @pytest.mark.thorough
 @pytest.mark.slow
-def test_the_notebook_is_committed_with_its_outputs(folder: Folder) -> None:
-    kept = (EXAMPLES / "analysis.ipynb").read_text(encoding="utf-8")
-    assert outputs(kept) == outputs(folder.run_notebook("analysis.ipynb")), (
-        "jupyter execute --inplace examples/analysis.ipynb brings it up to date"
+@pytest.mark.parametrize(("name", "plots"), [("analysis.ipynb", 5), ("who_spent_what.ipynb", 2)])
+def test_a_notebook_is_committed_with_its_outputs(folder: Folder, name: str, plots: int) -> None:
+    kept = (EXAMPLES / name).read_text(encoding="utf-8")
+    assert outputs(kept) == outputs(folder.run_notebook(name)), (
+        f"jupyter execute --inplace examples/{name} brings it up to date"
     )
-    assert kept.count("image/png") == 5
+    assert kept.count("image/png") == plots
     assert len(kept) < 150_000, "plots are to be small"
 
 
