@@ -52,6 +52,7 @@ def test_rules_are_listed_by_when_they_were_created(lens: EventStore) -> None:
     for name, created in ("late", at(5)), ("early", at(1)), ("middle", at(3)):
         lens.create_alert_rule({**RULE, "id": name, "createdAt": created})
     assert [rule.id for rule in lens.list_alert_rules()] == ["early", "middle", "late"]
+    lens.create_alert_rule(AlertRule("bare", "Bare", True, "cost_exceeds", 1, 5))
     smallest = {k: RULE[k] for k in ("id", "name", "condition", "threshold", "windowMinutes")}
     lens.create_alert_rule(smallest)
     rule = lens.get_alert_rule("r")
@@ -134,6 +135,7 @@ def test_the_history_is_listed_newest_first(lens: EventStore) -> None:
     assert found.entries[3].resolved_at == "2026-02-07T11:00:00Z"
     mine = lens.list_alert_history(rule_id="r", limit=1, offset=1)
     assert ([entry.id for entry in mine.entries], mine.total) == (["a"], 3)
+    assert lens.list_alert_history({"ruleId": "r", "limit": 1, "offset": 1}) == mine
     with pytest.raises(ConflictError):
         lens.insert_alert_history(entries[0])
     with pytest.raises(ValueError, match="limit"):

@@ -253,6 +253,8 @@ def test_words_are_redacted_before_they_are_hashed(open_again: Open) -> None:
 def test_words_that_are_hashed_have_to_be_kept(open_again: Open) -> None:
     with pytest.raises(UnsupportedError, match="capture_content"):
         EventStore(open_again(capture_content="metrics-only"))
+    with pytest.raises(UnsupportedError, match="Persistence"):
+        EventStore("lens.db")  # type: ignore[arg-type]
 
 
 # --- what is counted ----------------------------------------------------------------------------

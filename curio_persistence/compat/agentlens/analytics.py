@@ -12,8 +12,7 @@ from typing import Any
 from curio_persistence.compat.agentlens.base import Part
 from curio_persistence.compat.agentlens.calls import (
     PRICED,
-    calls_in,
-    cost_of,
+    cost_in,
     responded,
 )
 from curio_persistence.compat.agentlens.filters import (
@@ -27,20 +26,19 @@ from curio_persistence.compat.agentlens.records import (
     NO_METRICS,
     OURS,
     TOOL_RESPONSE,
-    event_of,
     object_of,
+    parsed,
 )
 from curio_persistence.compat.agentlens.states import SEVERE, TOOL_ERROR
 from curio_persistence.compat.agentlens.times import second_of
 from curio_persistence.compat.agentlens.values import (
-    AgentLensEvent,
     AnalyticsBucket,
     AnalyticsResult,
     AnalyticsTotals,
 )
 from curio_persistence.errors import InvalidValueError
 from curio_persistence.store.base import Store
-from curio_persistence.store.codecs import encode_time
+from curio_persistence.store.codecs import decode_text
 from curio_persistence.store.filters import COUNT, Bucket, Filter, Where
 from curio_persistence.tables import EVENTS
 from curio_persistence.tables.columns import finite_number
@@ -48,6 +46,7 @@ from curio_persistence.tables.columns import finite_number
 _SECONDS = {"hour": 3_600, "day": 86_400, "week": 604_800}
 _WITH_NUMBERS = (*PRICED, TOOL_RESPONSE)
 """The types of events whose payloads have numbers that are added up."""
+_COLUMNS = ("run_id", "span_id", "event_type", "timestamp", "data")
 _KEYS = ("run_id", "agent_id", "event_type", "level")
 
 
@@ -72,14 +71,12 @@ class Sums:
         self.sessions.add(session)
         self.agents.add(agent)
 
-    def add(self, event: AgentLensEvent, cost: Decimal) -> None:
+    def add(self, cost: Decimal, duration: Decimal | None) -> None:
         """Add the numbers of an event."""
         self.cost += cost
-        if event.event_type == TOOL_RESPONSE:
-            duration = finite_number(object_of(event.payload).get("durationMs"))
-            if duration is not None:
-                self.durations += 1
-                self.duration += Decimal(str(duration))
+        if duration is not None:
+            self.durations += 1
+            self.duration += duration
 
     def latency(self) -> float:
         """Return the mean duration of tools in milliseconds; 0 if there is none."""
@@ -157,20 +154,27 @@ def add_up(store: Store, where: Where, span: Bucket) -> tuple[Mapping[str, Sums]
     for start, session, agent, event_type, level, events in groups:
         for sums in (spans[start], totals):
             sums.count(session, agent, event_type, level, events)
-    for event, moment, cost in _numbers(store, where):
-        for sums in (spans[span.start_of(encode_time(moment))], totals):
-            sums.add(event, cost)
+    for time, cost, duration in _numbers(store, where):
+        for sums in (spans[span.start_of(time)], totals):
+            sums.add(cost, duration)
     return spans, totals
 
 
-def _numbers(store: Store, where: Where) -> Iterator[tuple[AgentLensEvent, datetime, Decimal]]:
-    """Yield the events with numbers, and the cost that each of them adds."""
+def _numbers(store: Store, where: Where) -> Iterator[tuple[str, Decimal, Decimal | None]]:
+    """Yield the time of each event with numbers, the cost that it adds, and its duration."""
     where = (*where, Filter("event_type", "in", _WITH_NUMBERS))
     for columns in store.stream(EVENTS, where, snapshot=False):
-        records = EVENTS.decode(columns)
-        events = [event_of(record) for record in records]
-        known = responded(store, calls_in(events))
-        for event, record in zip(events, records, strict=True):
-            is_known = event.event_type == COST_TRACKED and (record.run_id, record.span_id) in known
-            assert record.timestamp is not None
-            yield event, record.timestamp, Decimal(0) if is_known else cost_of(event)
+        stored = dict(zip(EVENTS.names, columns, strict=True))
+        rows = list(zip(*(stored[name] for name in _COLUMNS), strict=True))
+        tracked = {row[:2] for row in rows if row[2] == COST_TRACKED}
+        known = responded(store, {call for call in tracked if None not in call})
+        for session, name, event_type, time, data in rows:
+            payload = object_of(parsed(decode_text(data)))
+            counts = event_type != COST_TRACKED or (session, name) not in known
+            cost = cost_in(event_type, payload) if counts else Decimal(0)
+            yield time, cost, _duration_in(event_type, payload)
+
+
+def _duration_in(event_type: str, payload: Mapping[str, Any]) -> Decimal | None:
+    number = finite_number(payload.get("durationMs")) if event_type == TOOL_RESPONSE else None
+    return None if number is None else Decimal(str(number))

@@ -10,6 +10,7 @@ from curio_persistence.capabilities.search.indexing import Indexing
 from curio_persistence.compat.agentlens.records import event_of
 from curio_persistence.compat.agentlens.values import AgentLensEvent
 from curio_persistence.errors import UnsupportedError
+from curio_persistence.export.records import checked_persistence
 from curio_persistence.persistence import Persistence
 from curio_persistence.store.filters import Filter, Order, Where
 from curio_persistence.store.table import Columns
@@ -24,6 +25,7 @@ class Part:
     """A part of an event store, over a persistence."""
 
     def __init__(self, persistence: Persistence) -> None:
+        checked_persistence(persistence)
         if persistence.redaction.capture_content != "full":
             raise UnsupportedError(
                 "The hashes of AgentLens cover what events say, so that its event store needs "

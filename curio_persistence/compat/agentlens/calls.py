@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from decimal import Decimal
 from itertools import islice
+from typing import Any
 
 from curio_persistence.compat.agentlens.records import (
     COST_TRACKED,
@@ -23,6 +24,7 @@ from curio_persistence.tables.columns import finite_number
 PRICED = (COST_TRACKED, LLM_RESPONSE)
 AT_ONCE = 500
 """The values of a filter that a query binds."""
+_NOTHING = Decimal(0)
 Call = tuple[str, str]
 """A session, and what is the same in all events of a call in it."""
 
@@ -40,15 +42,15 @@ class CallCosts:
 
     def add(self, event: AgentLensEvent) -> Decimal:
         """Return by how much the cost of its session changes with an event."""
-        cost, name = cost_of(event), call_of(event)
+        cost, name = cost_in(event.event_type, object_of(event.payload)), call_of(event)
         if event.event_type not in PRICED or name is None:
             return cost
         call = (event.session_id, name)
         if event.event_type == LLM_RESPONSE:
             self._responded.add(call)
-            return cost - self._tracked.pop(call, Decimal(0))
+            return cost - self._tracked.pop(call, _NOTHING)
         if call in self._responded:
-            return Decimal(0)
+            return _NOTHING
         self._tracked[call] += cost
         return cost
 
@@ -86,8 +88,7 @@ def _wheres(calls: Collection[Call], types: tuple[str, ...]) -> Iterator[Where]:
         )
 
 
-def cost_of(event: AgentLensEvent) -> Decimal:
+def cost_in(event_type: str, payload: Mapping[str, Any]) -> Decimal:
     """Return the cost that an event names; 0 for one that names none."""
-    if event.event_type not in PRICED:
-        return Decimal(0)
-    return Decimal(str(finite_number(object_of(event.payload).get("costUsd")) or 0))
+    cost = finite_number(payload.get("costUsd")) if event_type in PRICED else None
+    return Decimal(str(cost)) if cost else _NOTHING

@@ -79,6 +79,15 @@ class SessionQuery(Value):
 
 
 @dataclass(frozen=True)
+class HistoryQuery(Value):
+    """The filters of the history of alerts."""
+
+    rule_id: Any = None
+    limit: Any = None
+    offset: Any = None
+
+
+@dataclass(frozen=True)
 class AnalyticsQuery(Value):
     """The window of an analysis, and the size of its spans."""
 

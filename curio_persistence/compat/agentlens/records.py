@@ -80,7 +80,8 @@ def json_of(value: Any) -> str:
     try:
         # Keeps 1.0 and whole numbers of any size, which JavaScript writes in another way.
         text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-        return text if stringify(json.loads(text)) == written else written
+        is_same = text == written or stringify(json.loads(text)) == written
+        return text if is_same else written
     except (TypeError, ValueError):
         return written
 

@@ -16,7 +16,7 @@ from curio_persistence.capabilities.alerts import Alert, AlertSink
 from curio_persistence.capabilities.alerts import AlertRule as RuleRecord
 from curio_persistence.capabilities.deletions import audit
 from curio_persistence.compat.agentlens.base import Part
-from curio_persistence.compat.agentlens.filters import DEFAULT_LIMIT, MOST
+from curio_persistence.compat.agentlens.filters import DEFAULT_LIMIT, MOST, HistoryQuery
 from curio_persistence.compat.agentlens.records import KEY, kept_in, object_of, text_for
 from curio_persistence.compat.agentlens.states import STORED, VERSION, label, storable_tags
 from curio_persistence.compat.agentlens.times import moment_of, text_of
@@ -52,7 +52,9 @@ class Alerts(Part):
     def create_alert_rule(self, rule: Any) -> None:
         """Store a rule; raise ConflictError if there is one with its id."""
         now = text_of(self._clock.now())
-        given = {"created_at": now, "updated_at": now, "enabled": True, **named(AlertRule, rule)}
+        # In a rule that was made without its times, they are empty.
+        values = {name: value for name, value in named(AlertRule, rule).items() if value != ""}
+        given = {"created_at": now, "updated_at": now, "enabled": True, **values}
         record = rule_record(AlertRule.from_dict(given))
         with self._writing():
             self._store.insert(ALERT_RULES, ALERT_RULES.encode(record))
@@ -109,9 +111,17 @@ class Alerts(Part):
         self.persistence.alerts.append(_alert_of(given, rule.name if rule else given.rule_id))
 
     def list_alert_history(
-        self, rule_id: str | None = None, limit: int = DEFAULT_LIMIT, offset: int = 0
+        self,
+        rule_id: str | Mapping[str, Any] | None = None,
+        limit: int = DEFAULT_LIMIT,
+        offset: int = 0,
     ) -> AlertHistoryResult:
-        """Return when rules fired, or one of them, the last time first."""
+        """Return when rules fired, or one of them, the last time first.
+
+        All may be given as one mapping.
+        """
+        if isinstance(rule_id, Mapping):
+            return self.list_alert_history(**named(HistoryQuery, rule_id))
         limit, offset = checked_count("limit", limit), checked_count("offset", offset)
         where = (
             STORED if rule_id is None else (*STORED, ALERT_HISTORY.filter("rule_id", "=", rule_id))

@@ -65,7 +65,10 @@ class Writes(Appends):
                     new.setdefault(each.event.id, each)
             ordered = sorted(new.values(), key=lambda each: each.moment)
             self._append(ordered, _own_link(new, stored))
-            return [_same(each.event, stored[each.event.id]) for each in pending]
+            for each in pending:
+                if new.get(each.event.id) is not each:
+                    _check_same(each.event, stored[each.event.id])
+        return [stored[each.event.id] for each in pending]
 
     def _pending(self, event: AgentLensEvent, *texts: str) -> Pending:
         record = record_of(event, *texts)
@@ -160,11 +163,10 @@ def _own_link(new: Mapping[str, Pending], done: dict[Any, AgentLensEvent]) -> Li
     return link
 
 
-def _same(event: AgentLensEvent, stored: AgentLensEvent) -> AgentLensEvent:
-    """Return the stored event, if it has the same content."""
+def _check_same(event: AgentLensEvent, stored: AgentLensEvent) -> None:
+    """Raise ConflictError if the stored event has other content."""
     if compute_event_hash(replace(event, prev_hash=stored.prev_hash)) != stored.hash:
         raise _conflict(event.id)
-    return stored
 
 
 def _conflict(event_id: str) -> ConflictError:
