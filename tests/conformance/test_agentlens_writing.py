@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -16,6 +18,8 @@ from curio_persistence import (
     Persistence,
     UnsupportedError,
     copy_records,
+    export_records,
+    import_records,
 )
 from curio_persistence.compat.agentlens import (
     AgentLensEvent,
@@ -27,7 +31,7 @@ from curio_persistence.compat.agentlens import (
 )
 from tests.conformance.conftest import Open
 from tests.support.hands import Hands
-from tests.support.lens import append, at, chained, event
+from tests.support.lens import append, at, chained, event, random_value
 
 VALID = ChainVerificationResult(valid=True)
 
@@ -85,6 +89,17 @@ def test_an_event_whose_hash_is_not_its_own_is_refused(lens: EventStore) -> None
     with pytest.raises(HashChainError, match=good.id):
         lens.insert_events([replace(good, agent_id="other")])
     assert lens.get_stats().total_events == lens.get_stats().total_sessions == 0
+
+
+def test_any_json_comes_back_and_verifies(lens: EventStore) -> None:
+    seed = Random().randrange(2**32)
+    dice = Random(seed)
+    given = chained(
+        event("custom", random_value(dice), metadata=random_value(dice)) for _ in range(100)
+    )
+    lens.insert_events(given)
+    assert lens.get_session_timeline("s") == given, f"seed {seed}"
+    assert lens.verify_session("s") == VALID, f"seed {seed}"
 
 
 @pytest.mark.parametrize("prev", ["0" * 64, "", None])
@@ -496,6 +511,21 @@ def test_a_copy_verifies_and_is_appended_to(lens: EventStore) -> None:
         copy = EventStore(there)
         assert copy.get_session("s") == lens.get_session("s")
         assert copy.get_session_timeline("s") == lens.get_session_timeline("s")
+        assert copy.verify_session("s") == VALID
+        append(copy, event("tool_call", minute=2))
+        assert copy.verify_session("s") == VALID
+
+
+def test_an_export_keeps_chains_sessions_and_agents(lens: EventStore, tmp_path: Path) -> None:
+    append(lens, event("session_started", {"agentName": "Ada"}), event("tool_call", minute=1))
+    export_records(lens.persistence, tmp_path / "lens.jsonl")
+    with InMemoryPersistence(clock=lens.persistence.clock) as there:
+        import_records(tmp_path / "lens.jsonl", there)
+        copy = EventStore(there)
+        assert (copy.get_session("s"), copy.get_agent("a")) == (
+            lens.get_session("s"),
+            lens.get_agent("a"),
+        )
         assert copy.verify_session("s") == VALID
         append(copy, event("tool_call", minute=2))
         assert copy.verify_session("s") == VALID

@@ -8,6 +8,7 @@ from contextlib import closing
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
+from random import Random
 from typing import Any
 
 from curio_persistence.compat.agentlens import AgentLensEvent, EventStore, compute_event_hash
@@ -110,3 +111,29 @@ def write_database(path: Path, events: Iterable[AgentLensEvent], **tables: list[
 def _row_of(each: AgentLensEvent) -> Row:
     texts = {"payload": stringify(each.payload), "metadata": stringify(each.metadata)}
     return {**vars(each), **texts}
+
+
+def random_value(dice: Random, depth: int = 3) -> Any:
+    """Return any value that JSON can express."""
+    kind = dice.randrange(7 if depth else 5)
+    if kind == 0:
+        return dice.choice([None, True, False, 0, -1])
+    if kind == 1:
+        return dice.randrange(-(2**70), 2**70) >> dice.randrange(70)
+    if kind == 2:
+        return dice.choice([-1, 1]) * dice.random() * 10.0 ** dice.randrange(-320, 308)
+    if kind == 3:
+        return round(dice.uniform(-1e6, 1e6), dice.randrange(6))
+    if kind == 4:
+        return _random_text(dice)
+    parts = [random_value(dice, depth - 1) for _ in range(dice.randrange(5))]
+    return parts if kind == 5 else {_random_key(dice): part for part in parts}
+
+
+def _random_text(dice: Random) -> str:
+    most = dice.choice([0x20, 0x80, 0x800, 0xFFFF, 0x10FFFF])
+    return "".join(chr(dice.randint(0, most)) for _ in range(dice.randrange(9)))
+
+
+def _random_key(dice: Random) -> str:
+    return _random_text(dice) if dice.random() < 0.5 else str(dice.randrange(-3, 2**33) >> 20)

@@ -30,6 +30,7 @@ from curio_persistence.compat.agentlens import (
     verify_records,
 )
 from curio_persistence.compat.agentlens.javascript import stringify
+from tests.support.lens import random_value
 
 FIRST = "f2e34ac2a8a01923673480515db1516cf0410e6e9b51e19e1e54eae1ac27f416"
 SECOND = "9050450380af05eec07463e29272d8bd1900d4a1fa1d3ce126c4a8e561fb302a"
@@ -100,31 +101,6 @@ def test_json_is_written_as_javascript_writes_it(value: Any, text: str) -> None:
     assert stringify({"nested": [value]}) == f'{{"nested":[{text}]}}'
 
 
-def _random_value(dice: Random, depth: int = 3) -> Any:
-    kind = dice.randrange(7 if depth else 5)
-    if kind == 0:
-        return dice.choice([None, True, False, 0, -1])
-    if kind == 1:
-        return dice.randrange(-(2**70), 2**70) >> dice.randrange(70)
-    if kind == 2:
-        return dice.choice([-1, 1]) * dice.random() * 10.0 ** dice.randrange(-320, 308)
-    if kind == 3:
-        return round(dice.uniform(-1e6, 1e6), dice.randrange(6))
-    if kind == 4:
-        return _random_text(dice)
-    parts = [_random_value(dice, depth - 1) for _ in range(dice.randrange(5))]
-    return parts if kind == 5 else {_random_key(dice): part for part in parts}
-
-
-def _random_text(dice: Random) -> str:
-    most = dice.choice([0x20, 0x80, 0x800, 0xFFFF, 0x10FFFF])
-    return "".join(chr(dice.randint(0, most)) for _ in range(dice.randrange(9)))
-
-
-def _random_key(dice: Random) -> str:
-    return _random_text(dice) if dice.random() < 0.5 else str(dice.randrange(-3, 2**33) >> 20)
-
-
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
 def test_node_writes_the_same_json() -> None:
@@ -134,7 +110,7 @@ def test_node_writes_the_same_json() -> None:
         "const read = require('fs').readFileSync(0, 'utf8');"
         "console.log(JSON.stringify(JSON.parse(read).map(v => JSON.stringify(v))));"
     )
-    values = json.dumps([_random_value(dice) for _ in range(5_000)])
+    values = json.dumps([random_value(dice) for _ in range(5_000)])
     done = subprocess.run(
         ["node", "-e", program], input=values, capture_output=True, text=True, check=True
     )
