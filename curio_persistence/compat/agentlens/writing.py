@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from curio_persistence.capabilities.chains import Link
+from curio_persistence.capabilities.chains import Link, given_link
 from curio_persistence.compat.agentlens.appending import Appends, Pending
 from curio_persistence.compat.agentlens.base import events_in
 from curio_persistence.compat.agentlens.hashing import (
@@ -143,13 +143,17 @@ def set_links(row: Row, prev_hash: str | None, own: str) -> None:
     row["hash"] = own
 
 
-def _given_link(_: str, row: Row, prev_hash: str) -> None:
+def _given_link(kind: str, row: Row, prev_hash: str) -> None:
     """Accept the hash of a row if it follows the chain."""
-    if row.get("prev_hash") != (prev_hash or None):
+    try:
+        given_link(kind, row, prev_hash)
+        if row.get("prev_hash") == "":
+            raise ConflictError("prev_hash is empty, and not None.")
+    except ConflictError as error:
         raise HashChainError(
-            f"Event {row['event_id']} has the prev_hash {row.get('prev_hash')}, but the last event "
-            f"of session {row['run_id']} has the hash {prev_hash or None}."
-        )
+            f"Event {row['event_id']} does not follow the last event of session {row['run_id']}: "
+            f"{error}"
+        ) from error
 
 
 def _own_link(new: Mapping[str, Pending], done: dict[Any, AgentLensEvent]) -> Link:
