@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import islice
 from typing import Any, NamedTuple
@@ -32,6 +32,8 @@ from curio_persistence.store.filters import Filter
 from curio_persistence.store.table import Columns, Row, Table
 from curio_persistence.tables import AGENTS, EVENTS, RUNS, SESSIONS
 
+_OF_RUN = ("status", "finished_at")
+"""The columns of a run that follow its session."""
 _UNCHANGED = {"id", "created_at", "user_id"}
 """The columns of a stored session or agent that are not changed here."""
 
@@ -68,7 +70,7 @@ class Appends(Part):
             _count(each, sessions, agents, costs)
         self._create_runs(events, sessions)
         self._chains.insert([each.row for each in new], link)
-        self._store_sessions(sessions.values())
+        self._store_sessions(sessions)
         self._store_agents(agents.values())
 
     def _sessions(self, ids: Collection[str]) -> dict[str, SessionState]:
@@ -101,23 +103,22 @@ class Appends(Part):
             _run_of(sessions[session_id], agent_id) for session_id, agent_id in agents.items()
         )
 
-    def _store_sessions(self, sessions: Collection[SessionState]) -> None:
+    def _store_sessions(self, sessions: Mapping[str, SessionState]) -> None:
         """Store sessions, and the status of their runs, whose own changes move their times."""
-        for session in sessions:
-            self._store_status(session)
-        self._upsert(SESSIONS, [self._encode_session(each.record()) for each in sessions])
+        self._store_runs(sessions)
+        self._upsert(SESSIONS, [self._encode_session(each.record()) for each in sessions.values()])
 
-    def _store_status(self, session: SessionState) -> None:
-        ended = _end_of_run(session)
-        changes: Row = {
-            "status": _status_of_run(session),
-            "finished_at": None if ended is None else encode_time(ended),
-        }
-        where = (Filter("run_id", "=", session.id),)
-        for stored in self._store.select_columns(RUNS, tuple(changes), where):
-            if stored != tuple(changes.values()):
-                now = encode_time(self._clock.stamp(session.id))
-                self._store.update(RUNS, where, {**changes, "updated_at": now})
+    def _store_runs(self, sessions: Mapping[str, SessionState]) -> None:
+        """Let runs end with their sessions, or go on with them."""
+        where = (Filter("run_id", "in", tuple(sessions)),)
+        for run_id, *stored in self._store.select_columns(RUNS, ("run_id", *_OF_RUN), where):
+            session = sessions[run_id]
+            ended = _end_of_run(session)
+            wanted = [_status_of_run(session), None if ended is None else encode_time(ended)]
+            if stored != wanted:
+                changes: Row = dict(zip(_OF_RUN, wanted, strict=True))
+                changes["updated_at"] = encode_time(self._clock.stamp(run_id))
+                self._store.update(RUNS, (Filter("run_id", "=", run_id),), changes)
 
     def _store_agents(self, agents: Collection[AgentState]) -> None:
         self._upsert(AGENTS, [self._encode_agent(each.record()) for each in agents])

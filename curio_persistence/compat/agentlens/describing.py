@@ -39,7 +39,7 @@ class Describes(Appends):
                 state = SessionState(given["id"], "", began, moment)
             for name, value in given.items():
                 setattr(state, name, value)
-            self._store_sessions([state])
+            self._store_sessions({state.id: state})
 
     def upsert_agent(self, agent: Any) -> None:
         """Store an agent, or change the fields that are given; others keep their values.

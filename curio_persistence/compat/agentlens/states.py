@@ -184,12 +184,13 @@ class AgentState:
     @classmethod
     def of(cls, record: AgentRecord) -> AgentState:
         """Return the agent of a row, which another program may have made."""
-        kept, name = kept_in(record.metadata), record.name or record.agent_id
+        kept = kept_in(record.metadata)
+        is_kept = label(kept.get("name")) == record.name != ""
         assert record.first_seen_at is not None
         assert record.last_seen_at is not None
         return cls(
             id=record.agent_id,
-            name=kept["name"] if label(kept.get("name")) == record.name != "" else name,
+            name=kept["name"] if is_kept else record.name or record.agent_id,
             first_seen_at=text_for(record.first_seen_at, kept.get("firstSeenAt")),
             last_seen_at=text_for(record.last_seen_at, kept.get("lastSeenAt")),
             description=record.description,
