@@ -159,7 +159,7 @@ class SQLiteStore(SQLiteBatches, SQLiteBackup, SQLiteQueries, SQLiteHealth):
         return f"{super()._position(order)} COLLATE BINARY"
 
     def _where_text(self, where: Where, after: tuple[Order, ...] = ()) -> str:
-        return super()._where_text(payloads.in_two_steps(where), after)
+        return super()._where_text(_by_run(payloads.in_two_steps(where)), after)
 
     def _values(self, where: Where) -> Params:
         return super()._values(payloads.in_two_steps(where))
@@ -175,6 +175,19 @@ class SQLiteStore(SQLiteBatches, SQLiteBackup, SQLiteQueries, SQLiteHealth):
 
     def _listed(self, gathered: str | None) -> list[int]:
         return json.loads(f"[{gathered or ''}]")  # type: ignore[no-any-return]
+
+
+def _by_run(where: Where) -> Where:
+    """Return filters by which SQLite looks the rows of one run up, not those of its agent.
+
+    It holds all values for equally rare, and prefers the narrower index. A sign keeps it from one.
+    """
+    if not any(f.column == "run_id" and f.op == "=" for f in where):
+        return where
+    return tuple(
+        f._replace(column="+agent_id") if f.column == "agent_id" and f.op == "=" else f
+        for f in where
+    )
 
 
 def _statements(sql: str) -> Iterator[str]:
