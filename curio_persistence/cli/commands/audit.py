@@ -30,8 +30,9 @@ if TYPE_CHECKING:
 EXAMPLES = """\
   curio-persistence audit
   curio-persistence audit --action delete --action expire --since 30d
+  curio-persistence audit --run run-42
   curio-persistence audit --verify
-  curio-persistence audit --verify --run run-42 --json
+  curio-persistence audit --verify --json
 """
 
 
