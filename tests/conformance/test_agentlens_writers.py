@@ -139,7 +139,7 @@ def test_processes_append_to_one_session(open_again: Open, lasting: None) -> Non
 @pytest.mark.slow
 @pytest.mark.thorough
 def test_many_processes_append_to_one_session(open_again: Open, lasting: None) -> None:
-    _processes(open_again, 8, 60)
+    _processes(open_again, 8, 20)
 
 
 @pytest.mark.slow

@@ -242,8 +242,9 @@ def test_removed_lines_are_detected(tmp_path: Path) -> None:
     with InMemoryPersistence() as persistence:
         persistence.log_agent_run_events(AgentRunEvent("agent", "run") for _ in range(5))
         export_records(persistence, path)
-    header, run, event, *others = path.read_bytes().splitlines(keepends=True)
-    path.write_bytes(b"".join([header, run, *others]) + b"".join([header, run, event]))
+    header, agent, run, event, *others = path.read_bytes().splitlines(keepends=True)
+    begin = [header, agent, run]
+    path.write_bytes(b"".join([*begin, *others]) + b"".join([*begin, event]))
     report, count = imported(path)
     assert count == 5
     assert [problem.what for problem in report.problems] == [
