@@ -57,6 +57,7 @@ class Agents(Capability):
 
         Raise ConflictError if a caller has described it before.
         """
+        checked_id("agent_id", agent_id)
         now = self._clock.stamp(agent_id)
         row = self._encode(Agent(agent_id, name, description, now, now, None, now, now, metadata))
         try:

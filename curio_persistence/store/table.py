@@ -111,13 +111,12 @@ class Maker(NamedTuple):
     def changes(self, stored: Row, made: Row) -> Row:
         """Return what changes in a stored row by one that would be made."""
         first, last = str(made[self.first]), str(made[self.last])
-        is_earlier = first < str(stored[self.first])
-        if not is_earlier and last[:_TENS] <= str(stored[self.last])[:_TENS]:
-            return {}
-        return {
-            self.first: min(first, str(stored[self.first])),
-            self.last: max(last, str(stored[self.last])),
-        }
+        changes: Row = {}
+        if first < str(stored[self.first]):
+            changes[self.first] = first
+        if last[:_TENS] > str(stored[self.last])[:_TENS]:
+            changes[self.last] = last
+        return changes
 
 
 class Table(Generic[M]):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import islice, pairwise
 from typing import Any
 
+from curio_persistence.capabilities.arguments import checked_id
 from curio_persistence.capabilities.sessions import Sessions
 from curio_persistence.models import AgentLLMUsage, AgentRun, AgentRunEvent, Record
 from curio_persistence.store.codecs import encode_time
@@ -134,8 +135,8 @@ class SessionViews(Sessions):
 
     def _existing(self, session_id: str) -> Where:
         """Return the filter for the runs of a session, which must be stored."""
-        where = SESSIONS.where(session_id=session_id)
-        if session_id is None or not self._store.select_columns(SESSIONS, ("id",), where):
+        where = SESSIONS.where(session_id=checked_id("session_id", session_id))
+        if not self._store.select_columns(SESSIONS, ("id",), where):
             self._stored(session_id)  # Raises the error.
         return where
 
@@ -277,7 +278,10 @@ def _entry(found: _Found, gap_ms: float | None) -> TimelineEntry:
 
 
 def _step(found: _Found) -> Step:
-    return step_of_run(History(found.record)) if found.kind == _RUN else step_of(found.record)
+    if found.kind == _RUN:
+        return step_of_run(History(found.record))
+    # The end of a call that began is an entry of its own, perhaps of a later page.
+    return replace(step_of(found.record), is_open=False)
 
 
 def _roots_of(runs: Iterable[AgentRun]) -> dict[str, str]:

@@ -27,10 +27,103 @@ CREATE INDEX agent_sessions_by_user ON {schema}.agent_sessions (user_id, started
 -- Newest sessions of one status.
 CREATE INDEX agent_sessions_by_status ON {schema}.agent_sessions (status, started_at, id);
 
--- A run makes its agent and its session, or moves their times: to a later one at most once in ten
--- seconds. No run waits for another one that does the same: rows that exist are not locked by the
--- INSERT, and those that are locked are left alone by the UPDATE. The tables are those of the schema
--- of the run, also after that was renamed.
+-- New runs make their agents and sessions, or move their times: to a later one at most once in ten
+-- seconds. Rows are made for all runs of a statement at once, in the order of their keys, so that two
+-- batches with the same new sessions do not deadlock. Rows that exist are not waited for: the INSERT
+-- does not lock them, and the UPDATE leaves those alone that are locked. The tables are those of the
+-- schema of the runs, also after that was renamed.
+CREATE FUNCTION {schema}.curio_note_new_runs() RETURNS TRIGGER
+    LANGUAGE plpgsql SET search_path = pg_catalog AS $$
+BEGIN
+    PERFORM set_config('search_path', quote_ident(TG_TABLE_SCHEMA), true);
+    IF NOT EXISTS (
+        SELECT FROM made WHERE NOT EXISTS (
+            SELECT FROM agents
+            WHERE agents.agent_id = made.agent_id
+                AND first_seen_at <= coalesce(made.started_at, made.created_at)
+                AND last_seen_at >= date_bin(
+                    '10 seconds', greatest(made.created_at, made.finished_at), 'epoch'
+                )
+        ) OR made.session_id IS NOT NULL AND NOT EXISTS (
+            SELECT FROM agent_sessions AS sessions
+            WHERE sessions.session_id = made.session_id
+                AND sessions.started_at <= coalesce(made.started_at, made.created_at)
+                AND last_event_at >= date_bin(
+                    '10 seconds', greatest(made.created_at, made.finished_at), 'epoch'
+                )
+        )
+    ) THEN
+        RETURN NULL;
+    END IF;
+    INSERT INTO agents (agent_id, name, first_seen_at, last_seen_at, created_at)
+        SELECT DISTINCT ON (agent_id)
+            agent_id, agent_name, coalesce(started_at, created_at),
+            greatest(created_at, finished_at), created_at
+        FROM made
+        WHERE NOT EXISTS (SELECT FROM agents WHERE agents.agent_id = made.agent_id)
+        ORDER BY agent_id, id
+        ON CONFLICT DO NOTHING;
+    UPDATE agents SET
+        first_seen_at = least(first_seen_at, due.began),
+        last_seen_at = CASE WHEN last_seen_at < due.tens THEN due.seen ELSE last_seen_at END
+        FROM (
+            SELECT agents.id, began, seen, tens
+            FROM agents JOIN (
+                SELECT
+                    agent_id,
+                    min(coalesce(started_at, created_at)) AS began,
+                    (array_agg(seen ORDER BY tens DESC, id))[1] AS seen,
+                    max(tens) AS tens
+                FROM made,
+                    greatest(created_at, finished_at) AS seen,
+                    date_bin('10 seconds', seen, 'epoch') AS tens
+                GROUP BY agent_id
+            ) AS times USING (agent_id)
+            WHERE first_seen_at > began OR last_seen_at < tens
+            FOR UPDATE OF agents SKIP LOCKED
+        ) AS due
+        WHERE agents.id = due.id;
+    INSERT INTO agent_sessions
+        (session_id, agent_id, agent_name, user_id, started_at, last_event_at, created_at)
+        SELECT DISTINCT ON (session_id)
+            session_id, agent_id, agent_name, user_id, coalesce(started_at, created_at),
+            greatest(created_at, finished_at), created_at
+        FROM made
+        WHERE session_id IS NOT NULL AND NOT EXISTS (
+            SELECT FROM agent_sessions AS sessions WHERE sessions.session_id = made.session_id
+        )
+        ORDER BY session_id, id
+        ON CONFLICT DO NOTHING;
+    UPDATE agent_sessions AS sessions SET
+        started_at = least(sessions.started_at, due.began),
+        last_event_at = CASE WHEN last_event_at < due.tens THEN due.seen ELSE last_event_at END
+        FROM (
+            SELECT sessions.id, began, seen, tens
+            FROM agent_sessions AS sessions JOIN (
+                SELECT
+                    session_id,
+                    min(coalesce(started_at, created_at)) AS began,
+                    (array_agg(seen ORDER BY tens DESC, id))[1] AS seen,
+                    max(tens) AS tens
+                FROM made,
+                    greatest(created_at, finished_at) AS seen,
+                    date_bin('10 seconds', seen, 'epoch') AS tens
+                WHERE session_id IS NOT NULL
+                GROUP BY session_id
+            ) AS times USING (session_id)
+            WHERE sessions.started_at > began OR last_event_at < tens
+            FOR UPDATE OF sessions SKIP LOCKED
+        ) AS due
+        WHERE sessions.id = due.id;
+    RETURN NULL;
+END
+$$;
+
+CREATE TRIGGER agent_runs_inserted AFTER INSERT ON {schema}.agent_runs
+    REFERENCING NEW TABLE AS made
+    FOR EACH STATEMENT EXECUTE FUNCTION {schema}.curio_note_new_runs();
+
+-- The same when a run ends, or gets another agent or session.
 CREATE FUNCTION {schema}.curio_note_run() RETURNS TRIGGER
     LANGUAGE plpgsql SET search_path = pg_catalog AS $$
 DECLARE
@@ -54,7 +147,7 @@ BEGIN
         ON CONFLICT DO NOTHING;
     UPDATE agents SET
         first_seen_at = least(first_seen_at, began),
-        last_seen_at = greatest(last_seen_at, seen)
+        last_seen_at = CASE WHEN last_seen_at < tens THEN seen ELSE last_seen_at END
         WHERE id = (
             SELECT id FROM agents
             WHERE agent_id = NEW.agent_id AND (first_seen_at > began OR last_seen_at < tens)
@@ -69,7 +162,7 @@ BEGIN
         ON CONFLICT DO NOTHING;
     UPDATE agent_sessions SET
         started_at = least(started_at, began),
-        last_event_at = greatest(last_event_at, seen)
+        last_event_at = CASE WHEN last_event_at < tens THEN seen ELSE last_event_at END
         WHERE id = (
             SELECT id FROM agent_sessions
             WHERE session_id = NEW.session_id AND (started_at > began OR last_event_at < tens)
@@ -79,9 +172,6 @@ BEGIN
 END
 $$;
 
-CREATE TRIGGER agent_runs_inserted AFTER INSERT ON {schema}.agent_runs
-    FOR EACH ROW EXECUTE FUNCTION {schema}.curio_note_run();
--- The same when a run ends, or gets another agent or session.
 CREATE TRIGGER agent_runs_updated
     AFTER UPDATE OF agent_id, session_id, finished_at ON {schema}.agent_runs
     FOR EACH ROW WHEN (

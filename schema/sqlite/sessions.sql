@@ -41,7 +41,9 @@ BEGIN
     )
     ON CONFLICT (agent_id) DO UPDATE SET
         first_seen_at = min(first_seen_at, excluded.first_seen_at),
-        last_seen_at = max(last_seen_at, excluded.last_seen_at)
+        last_seen_at = iif(
+            substr(excluded.last_seen_at, 1, 18) > substr(last_seen_at, 1, 18), excluded.last_seen_at, last_seen_at
+        )
     WHERE excluded.first_seen_at < first_seen_at
         OR substr(excluded.last_seen_at, 1, 18) > substr(last_seen_at, 1, 18);
     INSERT INTO agent_sessions
@@ -57,7 +59,9 @@ BEGIN
     WHERE NEW.session_id IS NOT NULL
     ON CONFLICT (session_id) DO UPDATE SET
         started_at = min(started_at, excluded.started_at),
-        last_event_at = max(last_event_at, excluded.last_event_at)
+        last_event_at = iif(
+            substr(excluded.last_event_at, 1, 18) > substr(last_event_at, 1, 18), excluded.last_event_at, last_event_at
+        )
     WHERE excluded.started_at < started_at
         OR substr(excluded.last_event_at, 1, 18) > substr(last_event_at, 1, 18);
 END;
@@ -78,7 +82,9 @@ BEGIN
     )
     ON CONFLICT (agent_id) DO UPDATE SET
         first_seen_at = min(first_seen_at, excluded.first_seen_at),
-        last_seen_at = max(last_seen_at, excluded.last_seen_at)
+        last_seen_at = iif(
+            substr(excluded.last_seen_at, 1, 18) > substr(last_seen_at, 1, 18), excluded.last_seen_at, last_seen_at
+        )
     WHERE excluded.first_seen_at < first_seen_at
         OR substr(excluded.last_seen_at, 1, 18) > substr(last_seen_at, 1, 18);
     INSERT INTO agent_sessions
@@ -94,7 +100,9 @@ BEGIN
     WHERE NEW.session_id IS NOT NULL
     ON CONFLICT (session_id) DO UPDATE SET
         started_at = min(started_at, excluded.started_at),
-        last_event_at = max(last_event_at, excluded.last_event_at)
+        last_event_at = iif(
+            substr(excluded.last_event_at, 1, 18) > substr(last_event_at, 1, 18), excluded.last_event_at, last_event_at
+        )
     WHERE excluded.started_at < started_at
         OR substr(excluded.last_event_at, 1, 18) > substr(last_event_at, 1, 18);
 END;

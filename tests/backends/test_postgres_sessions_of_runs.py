@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from threading import Barrier
 
 from psycopg2.sql import SQL, Identifier
 
-from curio_persistence import AgentRun
+from curio_persistence import AgentRun, PostgresPersistence
 from tests.backends.conftest import Ask, Open
 
 LATER = datetime.now(UTC) + timedelta(hours=1)
@@ -27,6 +30,34 @@ def test_a_run_does_not_wait_for_an_open_transaction_with_the_same_agent(
     found = second.sessions.get("s")
     assert found is not None
     assert (found.runs, found.last_event_at) == (3, LATER + timedelta(minutes=1))
+
+
+def test_batches_that_make_the_same_sessions_in_other_orders_do_not_deadlock(
+    open_postgres: Open,
+) -> None:
+    both_begin = Barrier(2)
+
+    def create(persistence: PostgresPersistence, prefix: str, order: Sequence[int]) -> None:
+        for batch in range(2):
+            both_begin.wait(30)
+            persistence.create_agent_runs(
+                [
+                    AgentRun(
+                        f"a{batch}-{n}", f"{prefix}-{batch}-{at:03}", session_id=f"{batch}-{n}"
+                    )
+                    for at, n in enumerate(order)
+                ]
+            )
+
+    with ThreadPoolExecutor(2) as threads:
+        orders = range(300), range(299, -1, -1)
+        for done in [
+            threads.submit(create, open_postgres(), prefix, order)
+            for prefix, order in zip("xy", orders, strict=True)
+        ]:
+            done.result()
+    persistence = open_postgres()
+    assert (persistence.sessions.count(), persistence.agents.count()) == (600, 600)
 
 
 def test_a_schema_that_was_renamed_has_its_own_sessions(

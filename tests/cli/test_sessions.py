@@ -76,6 +76,9 @@ def test_one_session_tells_its_conversation(program: Program, chat: str) -> None
     shown = program.on_terminal("sessions", "chat-1", columns=60)
     assert "answered  In France." in shown.lines
     assert max(map(len, shown.lines)) <= 60
+    assert "earlier runs" not in shown.out
+    shown = program.on_terminal("sessions", "chat-1", "--limit", "1")
+    assert "earlier runs: add --limit all" in shown.out
     last = program("sessions", "chat-1", "--limit", "1").json()["conversation"]
     assert [each["asked"] for each in last] == ["And the weather?"]
 
@@ -95,6 +98,9 @@ def test_a_timeline_is_read_page_by_page(program: Program, chat: str) -> None:
     shown = program.on_terminal("sessions", "chat-1", "--timeline", columns=80).lines
     assert len(shown) == 12
     assert max(map(len, shown)) <= 80
+    shown = program.on_terminal("sessions", "chat-1", "--timeline", columns=200).lines
+    assert sum("tool look_up" in line for line in shown) == 4
+    assert not any("no end recorded" in line for line in shown)
     empty = program.on_terminal("sessions", "chat-2", "--timeline")
     assert "Nothing happened in session 'chat-2'." in empty.out
 
@@ -105,6 +111,7 @@ def test_a_timeline_is_read_page_by_page(program: Program, chat: str) -> None:
         (["nowhere"], 3, "no session 'nowhere'"),
         (["nowhere", "--timeline"], 3, "no session 'nowhere'"),
         (["--timeline"], 2, "name its ID"),
+        (["chat-1", "--cursor", "x"], 2, "--timeline"),
         (["chat-1", "--user", "ann"], 2, "drop the filters"),
         (["--status", "done"], 2, "choose from"),
         (["--idle-after", "soon"], 2, "--idle-after"),

@@ -122,6 +122,25 @@ def test_however_a_run_is_stored_its_session_is_made(persistence: Persistence, w
     assert persistence.agents.get("planner") is not None
 
 
+def test_the_first_run_of_a_batch_is_the_one_that_was_given_first(
+    persistence: Persistence, clock: Hands
+) -> None:
+    now = clock()
+    early, late = now - timedelta(days=1), now + timedelta(seconds=30)
+    persistence.create_agent_runs(
+        [
+            AgentRun("writer", "r9", "Zoe", session_id="s1", user_id="zoe", created_at=now),
+            AgentRun("planner", "r5", session_id="s1", started_at=early, created_at=now),
+            AgentRun("writer", "r1", "Ann", session_id="s1", user_id="ann", created_at=late),
+        ]
+    )
+    found = session(persistence)
+    assert (found.agent_id, found.agent_name, found.user_id) == ("writer", "Zoe", "zoe")
+    assert (found.started_at, found.last_event_at) == (early, late)
+    agents = [(each.agent_id, each.name, each.last_seen_at) for each in persistence.agents.query()]
+    assert agents == [("writer", "Zoe", late), ("planner", "", now)]
+
+
 def test_a_run_and_its_session_are_stored_together_or_not_at_all(persistence: Persistence) -> None:
     with undone(persistence._store):
         record(persistence, "r1")

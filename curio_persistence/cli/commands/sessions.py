@@ -129,6 +129,8 @@ def _show_one(persistence: Persistence, options: Namespace, output: Output) -> N
     if options.timeline:
         _show_timeline(persistence, options, output)
         return
+    if options.cursor is not None:
+        raise ConfigurationError("--cursor is of a list or of --timeline: add that, or drop it.")
     session = persistence.sessions.get(options.session, **_idle(options))
     if session is None:
         raise NotFoundError(f"{persistence.location} has no session {options.session!r}.")
@@ -142,6 +144,8 @@ def _show_one(persistence: Persistence, options: Namespace, output: Output) -> N
     for exchange in told:
         output.line()
         _show_exchange(exchange, output)
+    if len(told) == options.limit:
+        say("There may be earlier runs: add --limit all.")
 
 
 def _fields(session: Session) -> dict[str, Any]:
