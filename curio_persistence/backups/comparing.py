@@ -9,7 +9,7 @@ from curio_persistence.capabilities.transfers.hashes import RunHashes
 from curio_persistence.capabilities.transfers.reading import BY_ID, Reading, of_runs
 from curio_persistence.store.base import Store
 from curio_persistence.store.filters import Filter, Where
-from curio_persistence.store.table import Columns, Row, StoredValue, Table
+from curio_persistence.store.table import Columns, Maker, Row, StoredValue, Table
 from curio_persistence.tables import EVENTS_AS_STORED, RUNS, RUNS_AND_STUBS, SCORES, USAGE
 
 TABLES = (RUNS_AND_STUBS, EVENTS_AS_STORED, USAGE, SCORES)
@@ -23,7 +23,7 @@ class DamagedRow(NamedTuple):
     """A row that is not as in the backup, although no program changes it in this way.
 
     Without a backup it is an event whose `columns` its text contradicts. Without columns the row is
-    gone, although its run is there.
+    gone, although its run is there. A session or an agent has no `run_id`.
     """
 
     run_id: str | None
@@ -50,6 +50,8 @@ class Comparison:
             for at in range(0, len(self._differing), _RUNS):
                 for where in of_runs(self._differing[at : at + _RUNS]):
                     yield from self._damaged_of(reading, where)
+            for maker in RUNS.makes:
+                yield from self._damaged_of_maker(reading, maker)
 
     def _damaged_of(self, reading: Reading, where: Where) -> Iterator[DamagedRow]:
         """Compare the rows of some runs; the runs themselves come first."""
@@ -69,6 +71,16 @@ class Comparison:
                 if table in _NEVER_ALONE:
                     yield from self._left_alone(table, gone, still_here)
         self.compared += len(still_here)
+
+    def _damaged_of_maker(self, reading: Reading, maker: Maker) -> Iterator[DamagedRow]:
+        """Compare the sessions, or the agents; programs may delete them."""
+        for columns in reading.stream(maker.table, order=BY_ID):
+            for before, now in self._pairs(maker.table, columns):
+                if now is None or _is_later(before, now):
+                    continue
+                expected = _moved(maker, before, now)
+                if changed := tuple(n for n in maker.table.names if expected[n] != now[n]):
+                    yield damaged_row(maker.table, before, changed)
 
     def _pairs(self, table: Table[Any], columns: Columns) -> Iterator[tuple[Row, Row | None]]:
         """Yield rows of the backup, and what they are now; None if they are gone."""
@@ -90,7 +102,7 @@ class Comparison:
 
 
 def damaged_row(table: Table[Any], row: Row, columns: tuple[str, ...]) -> DamagedRow:
-    run_id = row["run_id"]
+    run_id = row.get("run_id")
     return DamagedRow(
         None if run_id is None else str(run_id), table.name, int(row["id"] or 0), columns
     )
@@ -109,7 +121,7 @@ def _is_same(before: Row, now: Row) -> bool:
     if before.get("updated_at") is not None and before["updated_at"] == now["updated_at"]:
         return True
     created = now["created_at"] if before.get("stub") else before["created_at"]
-    return now["run_id"] in (before["run_id"], None) and now["created_at"] == created
+    return now.get("run_id") in (before.get("run_id"), None) and now["created_at"] == created
 
 
 def _may_follow(table: Table[Any], before: Row, now: Row) -> bool:
@@ -119,8 +131,7 @@ def _may_follow(table: Table[Any], before: Row, now: Row) -> bool:
     from events only; a retention policy removes texts; and the deletion of a run takes it, and the
     texts, from its model calls, and the parent from its children.
     """
-    updated, at_first = now.get("updated_at"), before.get("updated_at")
-    if before == now or str(updated or "") > str(at_first or ""):
+    if before == now or _is_later(before, now):
         return True
     if before.get("stub") and not now.get("stub"):
         return True
@@ -129,6 +140,18 @@ def _may_follow(table: Table[Any], before: Row, now: Row) -> bool:
     if now["run_id"] is None:
         before = {**before, "run_id": None, **table.content}
     return now in (before, _stripped(table, before))
+
+
+def _is_later(before: Row, now: Row) -> bool:
+    """Return whether a program has updated a row since."""
+    return str(now.get("updated_at") or "") > str(before.get("updated_at") or "")
+
+
+def _moved(maker: Maker, before: Row, now: Row) -> Row:
+    """Return a session or an agent with the times to which runs may have moved it."""
+    first = min(str(before[maker.first]), str(now[maker.first]))
+    last = max(str(before[maker.last]), str(now[maker.last]))
+    return {**before, maker.first: first, maker.last: last}
 
 
 def _stripped(table: Table[Any], row: Row) -> Row:

@@ -40,12 +40,14 @@ from curio_persistence import (
 )
 from curio_persistence.store.filters import Filter
 from curio_persistence.tables import (
+    AGENTS,
     ALL_TABLES,
     AUDIT_LOG,
     CHAIN_HEADS,
     EVENTS,
     RUNS,
     SCORES,
+    SESSIONS,
     USAGE,
 )
 from tests.conformance.conftest import Open
@@ -438,6 +440,46 @@ def test_a_value_that_changed_by_itself_is_named(
     assert report.damaged == (DamagedRow(run_id, table.name, ident, (column,)),)
     assert not report.ok
     assert report.to_dict()["damaged"][0]["columns"] == (column,)
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "value"),
+    [
+        (SESSIONS, "metadata", "otherwise"),
+        (SESSIONS, "user_id", "bob"),
+        (SESSIONS, "last_event_at", "2020-01-01T00:00:00.000000+00:00"),
+        (AGENTS, "description", "otherwise"),
+    ],
+)
+def test_a_session_or_an_agent_that_changed_by_itself_is_named(
+    filled: Persistence, backup_of: Callable[[], str], table: Any, column: str, value: Any
+) -> None:
+    filled.sessions.create("s", user_id="ann", metadata="words")
+    filled.agents.create("a", description="words")
+    backup = backup_of()
+    assert filled.verify(backup).ok
+    name = {SESSIONS: "s", AGENTS: "a"}[table]
+    where = (Filter(table.lookups[0], "=", name),)
+    [(ident,)] = filled._store.select_columns(table, ("id",), where)
+    filled._store.update(table, where, {column: value})
+    assert filled.verify(backup).damaged == (DamagedRow(None, table.name, ident, (column,)),)
+
+
+def test_sessions_and_agents_that_programs_change_are_no_damage(
+    filled: Persistence, backup_of: Callable[[], str], clock: Hands
+) -> None:
+    for name in ("moved", "said", "gone"):
+        filled.create_agent_run(AgentRun(name, name, session_id=name))
+    backup = backup_of()
+    clock.move(days=1)
+    early = clock() - timedelta(days=9)
+    filled.create_agent_run(AgentRun("moved", "late", session_id="moved"))
+    filled.create_agent_run(AgentRun("moved", "early", session_id="moved", started_at=early))
+    filled.sessions.update("said", tags=["eu"], metadata="words")
+    filled.sessions.end("said")
+    filled.agents.update("said", name="Said")
+    filled.sessions.delete("gone")
+    assert filled.verify(backup).damaged == ()
 
 
 def test_what_programs_change_is_no_damage(filled: Persistence, backup: str, clock: Hands) -> None:

@@ -3,9 +3,10 @@
 The checks are those of doctor --deep, and that no event contradicts the numbers which statistics
 take from it. With --against, each row of a backup is compared with the row that the database has
 now: one that differs, although no program has changed it, is named with its run, and so is one that
-is gone from a run that is there. That finds damaged values which look right. BACKUP is the path or
-URL of a backup of a SQLite file, or the URL of a database that was restored from a backup. Exits
-with 5 if anything is damaged. As JSON, an object with the checks and the damaged rows.
+is gone from a run that is there. Sessions and agents are compared too. That finds damaged values
+which look right. BACKUP is the path or URL of a backup of a SQLite file, or the URL of a database
+that was restored from a backup. Exits with 5 if anything is damaged. As JSON, an object with the
+checks and the damaged rows.
 """
 
 from __future__ import annotations
@@ -48,9 +49,9 @@ def run(options: Namespace, output: Output) -> int:
     else:
         output.json(report.to_dict())
     for row in report.damaged[:_SHOWN]:
-        run_id = "no run" if row.run_id is None else f"run {row.run_id!r}"
+        of_run = "" if row.run_id is None else f" of run {row.run_id!r}"
         what = ", ".join(row.columns) or "it is gone, although the run is there"
-        say(f"Damaged: {row.table}, row {row.row_id} of {run_id}: {what}.")
+        say(f"Damaged: {row.table}, row {row.row_id}{of_run}: {what}.")
     if (more := len(report.damaged) + report.more_damaged - _SHOWN) > 0:
         say(f"… and {more:,} more rows.")
     if report.compared is not None and report.ok:
