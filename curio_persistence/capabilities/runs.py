@@ -288,22 +288,27 @@ class Runs(Capability):
 
         Events and model calls come first, in batches that are committed one by one, so that other
         writers get their turn in between. The run itself is deleted last, so that an interrupted
-        deletion can be repeated.
+        deletion can be repeated. Each transaction locks the run before what belongs to it, as
+        retention does: in another order, the two could deadlock.
         """
         where = RUNS.where(run_id=checked_run_id(run_id))
         with self._store.transaction():  # A read-only store refuses this, also for an unknown run.
-            if not self._store.select_columns(RUNS, ("id",), where):
-                return False
+            found = self._store.select_columns(RUNS, ("id",), where)
+        if not found:
+            return False
+        [(ident,)] = found
         children = RUNS.where(parent_run_id=run_id)
-        self._in_batches(EVENTS, where, self._delete_events)
-        self._in_batches(USAGE, where, self._detach_calls)
-        self._in_batches(RUNS, children, self._detach_children)
+        self._in_batches(ident, EVENTS, where, self._delete_events)
+        self._in_batches(ident, USAGE, where, self._detach_calls)
+        self._in_batches(ident, RUNS, children, self._detach_children)
         with self._store.transaction():
+            if not self._store.lock_rows(RUNS, [ident], wait=True):
+                return False  # Another thread or process has deleted the run.
             self._delete_events(where, self._words(EVENTS, where))
             self._indexing.remove(RUNS, self._words(RUNS, where))
             self._store.delete(SCORES, where)
             if not self._store.delete(RUNS, where):
-                return False  # Another thread or process has deleted the run.
+                return False  # The same, where locks are of the whole database.
             self._detach_calls(where, self._words(USAGE, where))
             self._detach_children(children, {})
             bury(self._store, self._clock, [run_id], "erased")
@@ -312,9 +317,9 @@ class Runs(Capability):
         return True
 
     def _in_batches(
-        self, table: Table[Any], where: Where, change: Callable[[Where, Words], object]
+        self, run: int, table: Table[Any], where: Where, change: Callable[[Where, Words], object]
     ) -> None:
-        """Apply a change to all full batches of rows, each in a transaction of its own."""
+        """Apply a change to all full batches of rows, each in a transaction that locks the run."""
         after: Position | None = None
         size = _BATCH
         while True:
@@ -326,6 +331,7 @@ class Runs(Capability):
             words = self._indexing.words(table, columns)
             begin = monotonic()
             with self._store.transaction():
+                self._store.lock_rows(RUNS, [run], wait=True)
                 change((Filter("id", "in", tuple(ids)),), words)
             if monotonic() - begin > _LONG:
                 size = max(size // 2, _SMALLEST_BATCH)

@@ -415,11 +415,12 @@ class Store(ABC):
         excludes all other writers anyway.
         """
 
-    def lock_rows(self, table: Table[Any], ids: Collection[int]) -> set[int]:
+    def lock_rows(self, table: Table[Any], ids: Collection[int], *, wait: bool = False) -> set[int]:
         """Lock rows, inside a transaction, against changes and new references; return their ids.
 
-        Rows that another transaction has locked, or deleted, are left out. A store does nothing if
-        a transaction excludes all other writers anyway.
+        Rows that another transaction has deleted are left out; those that it has locked are left
+        out too, unless this call waits for them. A store does nothing if a transaction excludes all
+        other writers anyway.
         """
         return set(ids)
 

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
@@ -235,6 +236,33 @@ def test_a_deadlock_of_two_transactions_ends_with_an_error_for_one(open_postgres
     assert isinstance(error, UnavailableError)
     assert "try again" in str(error)
     assert sorted(logged(persistence)) == ["1", "2"]
+
+
+@pytest.mark.slow
+def test_expiry_and_deletions_of_the_same_runs_do_not_deadlock(open_postgres: Open) -> None:
+    persistence = open_postgres("&options=-c%20deadlock_timeout%3D5ms", chain=True)
+    ended = datetime.now(UTC) - timedelta(days=9)
+    names = [f"run {number}" for number in range(120)]
+    persistence.create_agent_runs(
+        AgentRun("agent", name, status="completed", started_at=ended, finished_at=ended)
+        for name in names
+    )
+    persistence.log_agent_run_events(
+        AgentRunEvent("agent", name) for name in names for _ in range(40)
+    )
+
+    def delete(start: int, step: int) -> None:
+        for name in names[start::step]:
+            persistence.delete_agent_run(name)
+
+    with ThreadPoolExecutor(3) as pool:
+        done = [
+            pool.submit(delete, -1, -1),
+            pool.submit(delete, 0, 1),
+            pool.submit(persistence.lifecycle.expire, "1d", check_clock=False),
+        ]
+        assert [outcome.exception(60) for outcome in done] == [None] * 3
+    assert persistence.runs.count() == persistence.events.count() == 0
 
 
 def test_concurrently_stored_records_are_known_at_any_default_isolation_level(

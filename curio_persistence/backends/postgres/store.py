@@ -98,10 +98,10 @@ class PostgresStore(PostgresCopy, PostgresQueries, PostgresBackup):
         [(locked,)] = self._read("SELECT pg_try_advisory_xact_lock(%s)", (key,))
         return bool(locked)
 
-    def lock_rows(self, table: Table[Any], ids: Collection[int]) -> set[int]:
+    def lock_rows(self, table: Table[Any], ids: Collection[int], *, wait: bool = False) -> set[int]:
         sql = (
             f"SELECT id FROM {self._qualified(table.name)} WHERE id = ANY(%s::bigint[]) "
-            "FOR UPDATE SKIP LOCKED"
+            f"ORDER BY id FOR UPDATE {'' if wait else 'SKIP LOCKED'}"
         )
         return {ident for (ident,) in self._read(sql, (list(ids),))}
 
