@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 from zlib import crc32
 
 from curio_persistence.clock import Clock
-from curio_persistence.errors import ConflictError
+from curio_persistence.errors import BusyError, ConflictError
 from curio_persistence.hash_chain import AUDIT, Head, content_hash, link_hash
 from curio_persistence.store.base import Store
+from curio_persistence.store.codecs import encode_time
 from curio_persistence.store.filters import Filter, Order, Where
 from curio_persistence.store.table import Row, Table
 from curio_persistence.tables import AUDIT_LOG, CHAIN_HEADS, EVENTS
@@ -24,6 +25,8 @@ IN_ORDER = (Order("chain_position"), Order("id"))
 _LAST = (Order("chain_position", descending=True), Order("id", descending=True))
 _KEY = CHAIN_HEADS.unique[0]
 _CHANGES = tuple(name for name in CHAIN_HEADS.names if name not in (*_KEY, "id"))
+_END = ("name", "id", "signature", *Head._fields)
+"""The columns of an end."""
 _LOCKS = 256
 """Chains share so many locks: PostgreSQL keeps each lock of a transaction in shared memory."""
 _ATTEMPTS = 3
@@ -52,13 +55,22 @@ def given_link(kind: str, row: Row, prev_hash: str) -> None:
 
 
 class End(NamedTuple):
-    """The head of a chain, and whether it may be signed.
+    """The head of a chain, whether it may be signed, and the id of its row, if it is stored.
 
-    It may not if somebody without the key could have made what it stands for.
+    It may not be signed if somebody without the key could have made what it stands for.
     """
 
     head: Head
     is_trusted: bool
+    id: int | None = None
+
+    def moved_to(self, position: int, last: str) -> End:
+        """Return the end of the same chain after more links."""
+        return self._replace(head=Head(position, last, *self.head[2:]))
+
+
+class _Moved(Exception):
+    """The head of a chain has changed since it was read: its run was deleted, and stored again."""
 
 
 class Chains:
@@ -89,18 +101,20 @@ class Chains:
             try:
                 with self._store.transaction():
                     return self._insert(rows, link, read_links=attempt > 0)
+            except _Moved:
+                continue
             except ConflictError:
                 # Links may have come with their positions, from a copy; the head lags behind them.
                 if attempt + 1 == _ATTEMPTS or not self._lags({self.name_of(r) for r in rows}):
                     raise
-        raise AssertionError("unreachable")
+        raise BusyError("Runs of these events are deleted again and again; try again.")
 
     def _insert(self, rows: Sequence[Row], link: Link, *, read_links: bool) -> Sequence[int]:
         chains: dict[str, list[Row]] = defaultdict(list)
         linked = [dict(row) for row in rows]
         for row in linked:
             chains[self.name_of(row)].append(row)
-        self._lock(chains)
+        self.lock(chains)
         ends = self._ends(chains, read_links=read_links)
         moved = {}
         for name, links in chains.items():
@@ -110,25 +124,20 @@ class Chains:
                 position += 1
                 row["chain_position"] = position
                 last = str(row["hash"])
-            moved[name] = ends[name]._replace(
-                head=ends[name].head._replace(position=position, hash=last)
-            )
+            moved[name] = ends[name].moved_to(position, last)
         ids: Sequence[int]
         if len(linked) == 1:  # A savepoint less.
             ids = (self._store.insert(self._table, linked[0]),)
         else:
             ids = self._store.insert_many(self._table, linked)
         # After the rows: a transaction that deletes a run locks the run first, too.
-        self._store_ends(moved)
+        self._move_ends(ends, moved)
         for row, link_of in zip(rows, linked, strict=True):
             row.update(link_of)
         return ids
 
-    def lock(self) -> None:
-        """Keep others from appending to the chain of the audit log until the transaction ends."""
-        self._lock([AUDIT])
-
-    def _lock(self, names: Collection[str]) -> None:
+    def lock(self, names: Collection[str] = (AUDIT,)) -> None:
+        """Keep others from appending to chains, the audit log's, until the transaction ends."""
         for lock in sorted({crc32(bytes(name, "utf-8")) % _LOCKS for name in names}):
             self._store.advisory_lock(f"chain {self._kind} {lock}")
 
@@ -136,29 +145,33 @@ class Chains:
 
     def heads(self, names: Collection[str] | None = None) -> list[ChainHead]:
         """Return the stored heads of some chains, or of all."""
+        return CHAIN_HEADS.decode(self._store.select(CHAIN_HEADS, self._where_heads(names)))
+
+    def _where_heads(self, names: Collection[str] | None) -> Where:
         where: Where = (Filter("kind", "=", self._kind),)
-        if names is not None:
-            where = (*where, Filter("name", "in", tuple(names)))
-        return CHAIN_HEADS.decode(self._store.select(CHAIN_HEADS, where))
+        return where if names is None else (*where, Filter("name", "in", tuple(names)))
+
+    def _stored_ends(self, names: Collection[str]) -> dict[str, End]:
+        rows = self._store.select_columns(CHAIN_HEADS, _END, self._where_heads(names))
+        return {
+            name: End(Head(*head), self._is_signed(name, Head(*head), signature), ident)
+            for name, ident, signature, *head in rows
+        }
+
+    def _is_signed(self, name: str, head: Head, signature: str | None) -> bool:
+        key = self._store.audit_key
+        return key is not None and head.is_signed(self._kind, name, key, signature)
 
     def _ends(self, names: Collection[str], *, read_links: bool) -> dict[str, End]:
-        ends = {stored.name: self._end_of(stored) for stored in self.heads(names)}
+        ends = self._stored_ends(names)
         for name in names:
             if name not in ends or read_links:
                 known = ends.get(name, End(Head(), is_trusted=True))
                 last = self._last_link(name)
                 if last.position > known.head.position:
-                    head = known.head._replace(position=last.position, hash=last.hash)
-                    known = End(head, is_trusted=False)
+                    known = known.moved_to(last.position, last.hash)._replace(is_trusted=False)
                 ends[name] = known
         return ends
-
-    def _end_of(self, stored: ChainHead) -> End:
-        head, key = head_of(stored), self._store.audit_key
-        is_signed = key is not None and head.is_signed(
-            self._kind, stored.name, key, stored.signature
-        )
-        return End(head, is_signed)
 
     def _last_link(self, name: str) -> Head:
         rows = self._store.select(self._table, self.where(name), order=_LAST, limit=1)
@@ -171,19 +184,41 @@ class Chains:
         positions = {stored.name: stored.position for stored in self.heads(names)}
         return any(self._last_link(name).position > positions.get(name, 0) for name in names)
 
+    def _move_ends(self, read: Mapping[str, End], moved: Mapping[str, End]) -> None:
+        """Store the new ends of chains; raise if one is not as it was read any more."""
+        new = {name: end for name, end in moved.items() if end.id is None}
+        if new:
+            self._store_ends(new)
+        now = encode_time(self._clock.now())
+        for name, end in moved.items():
+            if end.id is not None:
+                anchor = Filter("anchor_position", "=", read[name].head.anchor_position)
+                as_read = (Filter("id", "=", end.id), anchor)
+                changes: Row = {
+                    "position": end.head.position,
+                    "hash": end.head.hash,
+                    "signature": self._signature(name, end),
+                    "updated_at": now,
+                }
+                if not self._store.update(CHAIN_HEADS, as_read, changes):
+                    raise _Moved
+
     def _store_ends(self, ends: Mapping[str, End]) -> None:
-        now, key = self._clock.now(), self._store.audit_key
-        rows = []
-        for name, (head, is_trusted) in ends.items():
-            may_sign = key is not None and is_trusted
-            signature = head.signature(self._kind, name, key) if key and may_sign else None
-            rows.append(head_row(ChainHead(self._kind, name, *head, signature, now)))
+        now = self._clock.now()
+        rows = [
+            head_row(ChainHead(self._kind, name, *end.head, self._signature(name, end), now))
+            for name, end in ends.items()
+        ]
         self._store.upsert(CHAIN_HEADS, rows, key=_KEY, update=_CHANGES)
+
+    def _signature(self, name: str, end: End) -> str | None:
+        key = self._store.audit_key if end.is_trusted else None
+        return None if key is None else end.head.signature(self._kind, name, key)
 
     def sign(self, name: str, head: Head) -> bool:
         """Sign the head of a chain that was verified; return False if it has moved since."""
         with self._store.transaction():
-            self._lock([name])
+            self.lock([name])
             if self._ends([name], read_links=True)[name].head != head:
                 return False
             self._store_ends({name: End(head, is_trusted=True)})
@@ -194,7 +229,7 @@ class Chains:
 
         What is appended later follows the last of them.
         """
-        ends = {stored.name: self._end_of(stored) for stored in self.heads(names)}
+        ends = self._stored_ends(names)
         gone = {
             name: End(Head(*end.head[:2], *end.head[:2]), end.is_trusted)
             for name, end in ends.items()
@@ -206,7 +241,7 @@ class Chains:
     def cut(self, name: str, position: int) -> int:
         """Delete the links of a chain up to a position, and return how many they were."""
         with self._store.transaction():
-            self._lock([name])
+            self.lock([name])
             end = self._ends([name], read_links=False)[name]
             upto = (*self.where(name), Filter("chain_position", "<", position + 1))
             last = self._store.select(self._table, upto, order=_LAST, limit=1)
@@ -231,7 +266,7 @@ class Chains:
         """Store heads that came with a copy of their chains, where ours end with the same link."""
         with self._store.transaction():
             came = {head.name: head for head in heads}
-            self._lock(came)
+            self.lock(came)
             rows = [
                 head_row(head)
                 for name, head in came.items()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 from itertools import takewhile
 from typing import Any, NamedTuple
@@ -66,6 +66,7 @@ class Retains(Part):
         with_old = self._store.aggregate(EVENTS, (), old, group_by=("run_id",))
         beginnings = {id_: self._beginning(id_, cutoff) for (id_,) in sorted(with_old)}
         purged = {id_: found for id_, found in beginnings.items() if found and found.ids}
+        self._lock(purged)
         for session_id, (ids, position) in purged.items():
             self._indexing.forget(EVENTS, ids)
             self._chains.cut(session_id, position)
@@ -94,6 +95,13 @@ class Retains(Part):
             if len(old) < len(records):
                 break
         return Beginning(ids, position)
+
+    def _lock(self, session_ids: Collection[str]) -> None:
+        """Lock chains and runs before events, in the order of all who append and delete."""
+        self._chains.lock(session_ids)
+        of_runs = (Filter("run_id", "in", tuple(session_ids)),)
+        runs = self._store.select_columns(RUNS, ("id",), of_runs)
+        self._store.lock_rows(RUNS, [ident for (ident,) in runs], wait=True)
 
     def _without_events(self, session_ids: Iterable[str]) -> list[str]:
         """Return those of the sessions that have no event any more."""
