@@ -554,6 +554,7 @@ class Persistence(BasePersistence):
         if any(found.name == "integrity" and found.level == "error" for found in checks):
             return checks  # What a damaged database says of its runs may be wrong.
         checks += [*self.search.check(deep=deep), self._check_stale_runs()]
+        checks += [self.alerts.check(), self.audit.check(deep=deep)]
         return [*checks, self.lifecycle.check()]
 
     def _check_stale_runs(self, older_than: timedelta = timedelta(hours=1)) -> HealthCheck:

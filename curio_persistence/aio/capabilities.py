@@ -196,6 +196,8 @@ class AsyncAlerts(Awaited[Alerts]):
     history = awaited(Alerts.history)
     count = awaited(Alerts.count)
     append = awaited(Alerts.append)
+    expire = awaited(Alerts.expire)
+    check = awaited(Alerts.check)
     evaluate = awaited(Alerts.evaluate)
     test = awaited(Alerts.test)
     run_forever = awaited(Alerts.run_forever)

@@ -19,8 +19,7 @@ from curio_persistence.capabilities.chains import EVENT_CHAINS, Chains
 from curio_persistence.capabilities.deletions import audit, bury
 from curio_persistence.capabilities.lifecycle import EXPIRING, ExpireReport, RetentionPolicy
 from curio_persistence.capabilities.lifecycle.settings import Settings
-from curio_persistence.capabilities.lifecycle.trees import before
-from curio_persistence.capabilities.windows import checked_length
+from curio_persistence.capabilities.windows import before, checked_length
 from curio_persistence.errors import InvalidValueError
 from curio_persistence.export.records import checked_persistence
 from curio_persistence.persistence import InMemoryPersistence, Persistence

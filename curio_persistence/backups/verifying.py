@@ -21,7 +21,7 @@ from curio_persistence.store.base import HealthCheck, Store
 from curio_persistence.store.table import Columns, Table
 from curio_persistence.tables import DERIVED, EVENTS_AS_STORED, contradictions
 
-_DAMAGE = ("integrity", "texts", "checksums", "rows")
+_DAMAGE = ("integrity", "chains", "texts", "checksums", "rows")
 """The checks whose errors are damage."""
 _NEEDED = ("id", "run_id", "event_type", "level", "data", *DERIVED)
 _TOLD = 1_000

@@ -12,17 +12,17 @@ from curio_persistence.capabilities.chains import IN_ORDER, Chains
 from curio_persistence.capabilities.deletions import acting_as, audit, named_actor
 from curio_persistence.capabilities.record_filter import FilterKind
 from curio_persistence.capabilities.verifying_chains import TrailReport, Verifier
-from curio_persistence.capabilities.windows import TimeLike, checked_length
+from curio_persistence.capabilities.windows import TimeLike, before, checked_length
 from curio_persistence.clock import Clock
 from curio_persistence.errors import ConfigurationError, CorruptDatabaseError, InvalidValueError
 from curio_persistence.hash_chain import AUDIT
 from curio_persistence.models import AuditEntry
 from curio_persistence.redaction import Redaction
 from curio_persistence.results.pages import Direction, Page, Stream, open_stream, read_page
-from curio_persistence.store.base import Store
+from curio_persistence.store.base import HealthCheck, Store
 from curio_persistence.store.codecs import encode_time
 from curio_persistence.store.filters import Filter, Where
-from curio_persistence.tables import AUDIT_LOG
+from curio_persistence.tables import AUDIT_LOG, CHAIN_HEADS
 
 _PUBLISHED = (
     "agent_id",
@@ -41,6 +41,9 @@ _PUBLISHED = (
 """The keys of an audit event as a dictionary."""
 _ASSIGNED = frozenset({"prev_hash", "hash", "created_at"})
 """The keys whose values are assigned here."""
+
+
+_ADVICE = "To see all of them: curio-persistence audit --verify"
 
 
 class AuditFilters(TypedDict, total=False):
@@ -181,6 +184,18 @@ class Audit(Capability):
             AUDIT_LOG.filter("run_id", "=", run_id)
         return Verifier(self._store, known_head).verify(run_id)
 
+    def check(self, *, deep: bool = False) -> HealthCheck:
+        """Return how many chains there are; with `deep`, whether they are whole."""
+        if not deep:
+            count = self._store.count(CHAIN_HEADS)
+            return HealthCheck("chains", "ok", f"{count:,} stored; a deep check verifies them")
+        report = self.verify()
+        if report.ok:
+            said = f"{report.chains:,} stored, none broken; links: {report.links:,}"
+            return HealthCheck("chains", "ok", said)
+        said = f"{len(report.faults):,} of {report.chains:,} broken; {report.faults[0]}"
+        return HealthCheck("chains", "error", said, _ADVICE)
+
     def sign(self) -> int:
         """Sign the heads of all chains that are whole, and return how many.
 
@@ -208,7 +223,7 @@ class Audit(Capability):
         age = checked_length("older_than", older_than)
         with self._store.transaction():
             self._chains.lock()
-            cutoff = encode_time(self._clock.now() - age)
+            cutoff = encode_time(before(self._clock.now(), age))
             kept = self._store.select(
                 AUDIT_LOG, (Filter("timestamp", ">=", cutoff),), order=IN_ORDER, limit=1
             )[AUDIT_LOG.names.index("chain_position")]

@@ -56,6 +56,14 @@ def checked_length(name: str, length: Any) -> timedelta:
     )
 
 
+def before(now: datetime, age: timedelta) -> datetime:
+    """Return the time so long ago, or the first one that can be stored."""
+    try:
+        return now - age
+    except OverflowError:
+        return datetime.min.replace(tzinfo=UTC)
+
+
 def bound(column: str, op: Op, moment: str, clock: Clock) -> Filter:
     """Return the filter for one end of a window; `moment` is checked."""
     ago = _AGO.fullmatch(moment)

@@ -32,7 +32,11 @@ def test_a_rule_is_made_watched_and_shown(program: Program, recorded: str) -> No
     [alert] = program("alerts", "history", "all", "--state", "firing", *of).json()
     assert [each["state"] for each in alert["deliveries"]] == ["delivered"]
     assert program("alerts", "history", "other", *of).json() == []
+    expire = ("alerts", "expire", "--older-than", "0s", "--yes", *of)
+    assert program(*expire).said.endswith("0 alerts to delete; the newest of a rule stays.\n")
+    assert program("alerts", "expire", *of).code == 2
     assert program("alerts", "disable", "all", *of).code == 0
+    assert program(*expire).said.endswith("\n0 alerts were deleted.\n")
     assert program("alerts", *of).json()[0]["state"] == "disabled"
     assert program("alerts", "enable", "all", *of).code == 0
     assert program("alerts", "remove", "all", *of).code == 0

@@ -51,6 +51,9 @@ def test_chains_are_verified(program: Program, database: str) -> None:
     code, out, said = program("audit", "--verify", "--run", "run-1", "--db-path", database)
     assert code == 5
     assert "Broken: run run-1, link 2 (id 2): changed" in said
+    assert program("doctor", "--db-path", database).code == 0
+    deep = program("doctor", "--deep", "--db-path", database)
+    assert (deep.code, "1 of 2 broken; run run-1, link 2" in deep.out) == (5, True)
     assert json.loads(out)["faults"][0]["position"] == 2
 
 
@@ -67,9 +70,25 @@ def test_chains_are_signed(program: Program, database: str) -> None:
     assert program("audit", "--db-path", database, CURIO_AUDIT_KEY="short").code == 2
 
 
+def test_old_lines_expire_and_the_rest_verifies(program: Program, database: str) -> None:
+    none = program("audit", "--expire", "1d", "--yes", "--db-path", database)
+    assert (none.code, none.said.count("0 lines")) == (0, 1)
+    assert program("audit", "--expire", "0s", "--db-path", database).code == 2
+    dry = program("audit", "--expire", "0s", "--dry-run", "--db-path", database)
+    assert (dry.code, "2 lines of the audit log to delete" in dry.said) == (0, True)
+    done = program("audit", "--expire", "0s", "--yes", "--db-path", database)
+    assert (done.code, done.said.endswith("2 lines were deleted.\n")) == (0, True)
+    assert [line["action"] for line in program("audit", "--db-path", database).json()] == ["expire"]
+    assert program("audit", "--verify", "--db-path", database).code == 0
+
+
 @pytest.mark.parametrize(
     "options",
     [
+        ("--expire", "soon"),
+        ("--expire", "1d", "--verify"),
+        ("--expire", "1d", "--run", "run-1"),
+        ("--yes",),
         ("--head", "x"),
         ("--sign", "--verify"),
         ("--verify", "--action", "delete"),

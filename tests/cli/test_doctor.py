@@ -52,7 +52,7 @@ def test_a_large_database_is_read_completely_only_on_request(program: Program) -
     with connect(f"sqlite:///{program.folder / 'agent_sdk.db'}") as persistence:
         persistence.create_agent_run(AgentRun("a", "run", final_synthesis_output="x" * 70_000_000))
     quick = by_check(program("doctor").json())
-    assert quick["integrity"]["message"] == "not looked at: that reads all 70.4 MB"
+    assert quick["integrity"]["message"].startswith("not looked at: that reads all 70.")
     assert quick["integrity"]["advice"].endswith("curio-persistence doctor --deep")
     deep = by_check(program("doctor", "--deep").json())
     assert deep["integrity"]["message"] == "integrity_check found no damage"

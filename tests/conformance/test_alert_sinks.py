@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 
 from curio_persistence import AgentRunEvent, AlertSink, InvalidValueError, Persistence
-from curio_persistence.capabilities.alerts import delivering, sending
+from curio_persistence.capabilities.alerts import delivering, sending, webhooks
+from curio_persistence.capabilities.alerts.addresses import Address
 from tests.support.hands import Hands
 from tests.support.server import free_port
 from tests.support.web_server import WebServer, web_server
@@ -173,7 +174,7 @@ def test_what_no_retry_helps_is_not_tried_again(
 def test_a_sink_that_is_gone_slow_or_broken_delays_no_other(
     persistence: Persistence, server: WebServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sending, "TIMEOUT", 1.0)
+    monkeypatch.setattr(sending, "TIMEOUT", 2.0)
     going = threading.Event()
     server.answers = [lambda: 200 + going.wait(20)]
     told: list[str] = []
@@ -203,11 +204,11 @@ def test_a_sink_that_is_gone_slow_or_broken_delays_no_other(
     assert errors == {
         "gone": "no answer (NewConnectionError)",
         "broken": "ZeroDivisionError was raised",
-        "stuck": "no answer within 1 seconds",
+        "stuck": "no answer within 2 seconds",
         "unset": "the environment variable NO_SUCH_VARIABLE is not set",
         "failing": "the command ended with 3",
         "missing": "the command cannot be run: No such file or directory",
-        "sleeping": "the command took longer than 1 seconds",
+        "sleeping": "the command took longer than 2 seconds",
         "fine": None,
     }
 
@@ -438,3 +439,27 @@ def test_a_sink_that_cannot_be_told_is_refused_without_showing_it(name: str) -> 
         make()
     assert refused.value.field == f"AlertSink.{field}"
     assert "T0KEN" not in str(refused.value)
+
+
+def test_a_request_that_may_have_come_is_not_sent_to_another_address(
+    persistence: Persistence, server: WebServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sending, "TIMEOUT", 1.0)
+    two = [Address("127.0.0.1", server.port)] * 2
+    monkeypatch.setattr(webhooks, "resolve", lambda *_, **__: two)
+    going = threading.Event()
+    server.answers = [lambda: 200 + going.wait(20)]
+    breach(persistence, hook(server))
+    persistence.alerts.evaluate()
+    going.set()
+    assert len(server.received) == 1
+    assert "no answer" in str(states(persistence)[0][3])
+
+
+def test_an_address_that_refuses_is_followed_by_the_next(
+    persistence: Persistence, server: WebServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = [Address("127.0.0.1", free_port()), Address("127.0.0.1", server.port)]
+    monkeypatch.setattr(webhooks, "resolve", lambda *_, **__: both)
+    breach(persistence, hook(server))
+    assert persistence.alerts.evaluate().delivered == len(server.received) == 1

@@ -256,6 +256,24 @@ def test_a_value_that_is_the_threshold_is_not_above_it(persistence: Persistence,
     assert fired(persistence.alerts.evaluate()) == ["costs"]
 
 
+@pytest.mark.parametrize(
+    ("threshold", "cost", "said"),
+    [
+        (0.8, "0.950868", "Cost $0.95 is above $0.80"),
+        (5, "1234.5", "Cost $1,234.50 is above $5.00"),
+        (0.0004, "0.00071", "Cost $0.0007 is above $0.0004"),
+        (0, "0.003", "Cost $0.003 is above $0.00"),
+        (5, "5.001", "Cost $5.001 is above $5.00"),
+    ],
+)
+def test_a_cost_is_told_in_cents_unless_it_is_small(
+    persistence: Persistence, threshold: float, cost: str, said: str
+) -> None:
+    persistence.alerts.create("costs", "cost", threshold)
+    call(persistence, cost_usd=Decimal(cost))
+    assert persistence.alerts.evaluate().fired[0].message == f"{said} in the last 15m"
+
+
 def test_a_rule_cools_down_before_it_fires_again(persistence: Persistence, clock: Hands) -> None:
     alerts = persistence.alerts
     alerts.create("busy", "event_count", 0, window="1m", cooldown="30m")
@@ -539,6 +557,40 @@ def test_the_history_is_filtered_and_paged(persistence: Persistence, clock: Hand
     assert [*page, *rest] == list(alerts.history())
     assert [*alerts.history(order="oldest")] == list(alerts.history())[::-1]
     assert page.to_dicts()[0]["deliveries"] == []
+
+
+def test_old_alerts_expire_but_the_newest_of_a_rule_stays(
+    persistence: Persistence, clock: Hands
+) -> None:
+    alerts = persistence.alerts
+    alerts.create("busy", "event_count", 0)
+    for _ in range(3):
+        event(persistence, "run", ago=0)
+        clock.move(minutes=1)
+        assert fired(alerts.evaluate()) == ["busy"]
+        clock.move(hours=1)
+        assert resolved(alerts.evaluate()) == ["busy"]
+    assert alerts.expire("1d") == alerts.expire(timedelta(days=999_999_999)) == 0
+    clock.move(days=1)
+    assert alerts.expire("1d") == 2
+    assert [alert.breach for alert in alerts.history()] == [3]
+    assert alerts.expire("0s") == 0
+    [line] = persistence.audit.query(action="expire")
+    assert (line.resource_type, line.get_metadata_dict()["alerts"]) == ("alerts", 2)
+
+
+def test_the_health_check_tells_of_alerts(persistence: Persistence, clock: Hands) -> None:
+    def check() -> tuple[str, str]:
+        [found] = [each for each in persistence.diagnose() if each.name == "alerts"]
+        return found.level, found.message
+
+    assert check() == ("ok", "there are no rules")
+    persistence.alerts.create("busy", "event_count", 0, sinks=[AlertSink.callable("page")])
+    event(persistence, "run")
+    persistence.alerts.evaluate()
+    assert check() == ("ok", "1 rule, 1 firing")
+    clock.move(hours=1)
+    assert check()[0] == "warning"
 
 
 def test_alerts_of_other_programs_are_stored_with_their_ids(persistence: Persistence) -> None:

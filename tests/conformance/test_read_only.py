@@ -57,6 +57,13 @@ def test_everything_can_be_read(reader: Persistence) -> None:
     assert reader.diagnose()
 
 
+def test_alerts_are_not_evaluated_where_none_can_be_stored(reader: Persistence) -> None:
+    with pytest.raises(AccessDeniedError, match="read-only"):
+        reader.alerts.evaluate()
+    with pytest.raises(AccessDeniedError, match="read-only"):
+        reader.alerts.run_forever()
+
+
 def test_a_recorded_run_counts_dropped_records(reader: Persistence) -> None:
     with reader.record_run(agent_id="agent") as run:
         run.log("t")

@@ -33,9 +33,10 @@ from curio_persistence.capabilities.alerts.sending import Callables, Job, send_a
 from curio_persistence.capabilities.capability import Capability
 from curio_persistence.capabilities.deletions import audit
 from curio_persistence.capabilities.record_filter import Condition, FilterKind
-from curio_persistence.capabilities.windows import TimeLike
+from curio_persistence.capabilities.windows import TimeLike, before, checked_length
 from curio_persistence.clock import Clock
 from curio_persistence.errors import (
+    AccessDeniedError,
     ClosedError,
     ConflictError,
     InvalidValueError,
@@ -43,7 +44,8 @@ from curio_persistence.errors import (
     PersistenceError,
 )
 from curio_persistence.results.pages import Direction, Page, read_page
-from curio_persistence.store.base import Store
+from curio_persistence.store.base import HealthCheck, Store
+from curio_persistence.store.codecs import encode_time
 from curio_persistence.store.filters import Filter, Order, Where
 from curio_persistence.tables import ALERT_HISTORY, ALERT_RULES
 from curio_persistence.tables.alert_sinks import AlertSink
@@ -208,6 +210,35 @@ class Alerts(Capability):
             self._store.advisory_lock(LOCK)
             return self._breaches.append(replace(alert, breach=0, deliver_at=None))
 
+    def expire(self, older_than: timedelta | str) -> int:
+        """Delete the alerts that were over so long ago, and return how many.
+
+        The newest alert of each rule stays, as do those with deliveries to make.
+        """
+        age = checked_length("older_than", older_than)
+        with self._store.transaction():
+            self._store.advisory_lock(LOCK)
+            cutoff = before(self._clock.now(), age)
+            deleted = self._breaches.expire(cutoff)
+            if deleted:
+                about = {"alerts": deleted, "before": encode_time(cutoff)}
+                audit(self._store, self._clock, "expire", "", "alerts", None, **about)
+        return deleted
+
+    def check(self) -> HealthCheck:
+        """Return how many rules there are, how many fire, and whether somebody was not told."""
+        rules = self.list()
+        if not rules:
+            return HealthCheck("alerts", "ok", "there are no rules")
+        count = "1 rule" if len(rules) == 1 else f"{len(rules):,} rules"
+        said = f"{count}, {self.count(state='firing'):,} firing"
+        late = encode_time(self._clock.now() - _LATE)
+        waiting = self._store.count(ALERT_HISTORY, (Filter("deliver_at", "<", late),))
+        if waiting:
+            said += f"; {waiting:,} alerts have waited for their delivery for long"
+            return HealthCheck("alerts", "warning", said, _ADVICE)
+        return HealthCheck("alerts", "ok", said)
+
     # --- evaluation -----------------------------------------------------------------------------
 
     def evaluate(
@@ -221,7 +252,7 @@ class Alerts(Capability):
         functions that sinks name; each is called with a dict, in a thread of its own. Not inside a
         transaction.
         """
-        self._store.check_outside("alerts.evaluate()")
+        self._check_can_evaluate("alerts.evaluate()")
         callables = checked_callables(callables)
         given = None if now is None else checked_now(now)
         report = AlertReport(given or self._clock.now())
@@ -233,6 +264,15 @@ class Alerts(Capability):
         Delivering(self._store, self._clock, rules, callables).deliver(report)
         report.fired, report.resolved = self._again(report.fired), self._again(report.resolved)
         return report
+
+    def _check_can_evaluate(self, call: str) -> None:
+        """Raise unless alerts could be stored by a call."""
+        self._store.check_outside(call)
+        if self._store.read_only:
+            raise AccessDeniedError(
+                f"{self._store.location} was opened read-only: {call} stores what it finds. "
+                "Use alerts.test(), which stores nothing."
+            )
 
     def _again(self, alerts: builtins.list[Alert]) -> builtins.list[Alert]:
         """Return alerts with what became of their deliveries."""
@@ -251,7 +291,7 @@ class Alerts(Capability):
                     report.resolved += self._breaches.end(rule, newest, value, now)
             elif fires(rule, value) and not cools_down(rule, newest, now):
                 report.fired += self._breaches.begin(rule, newest, value, now)
-        except ClosedError:
+        except (ClosedError, AccessDeniedError):
             raise
         except PersistenceError as error:
             report.failed[rule.rule_id] = str(error)
@@ -290,6 +330,7 @@ class Alerts(Capability):
         in between. `on_round` is called with the report of each round, or with the error that ended
         it, which is logged otherwise; the next round tries again.
         """
+        self._check_can_evaluate("alerts.run_forever()")
         period, stop = checked_period(every), stop or Event()
         callables = checked_callables(callables)
         while not stop.is_set():
@@ -318,6 +359,9 @@ class Alerts(Capability):
         return report
 
 
+_LATE = timedelta(minutes=10)
+"""How long a delivery may be due: nobody evaluates, or no evaluator has the function."""
+_ADVICE = "To deliver them: curio-persistence alerts watch"
 _DATED = ("id", "created_at", "updated_at")
 _POLL = 1.0
 """Seconds between two looks for deliveries that are to be tried again."""

@@ -45,6 +45,16 @@ class Breaches:
         where = (Filter("rule_id", "=", rule_id), Filter("resolved_at", "is null"))
         self._store.update(ALERT_HISTORY, where, {"resolved_at": encode_time(self._clock.now())})
 
+    def expire(self, cutoff: datetime) -> int:
+        """Delete alerts that were over before a time, except the newest of each rule."""
+        old = (Filter("resolved_at", "<", encode_time(cutoff)), Filter("deliver_at", "is null"))
+        deleted = 0
+        for (rule_id,) in self._store.aggregate(ALERT_HISTORY, (), old, group_by=("rule_id",)):
+            if (newest := self.newest(rule_id)) is not None:
+                of_rule = (Filter("rule_id", "=", rule_id), Filter("breach", "<", newest.breach))
+                deleted += self._store.delete(ALERT_HISTORY, (*of_rule, *old))
+        return deleted
+
     def begin(
         self, rule: AlertRule, newest: Alert | None, value: Value, now: datetime
     ) -> list[Alert]:

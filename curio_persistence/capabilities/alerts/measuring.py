@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 from curio_persistence.capabilities.metrics import metric_points
 from curio_persistence.capabilities.totals import UsageTotals, usage_totals
+from curio_persistence.capabilities.windows import before
 from curio_persistence.errors import UnsupportedError
 from curio_persistence.models import FAILED_STATUSES, AgentRunStatus
 from curio_persistence.store.base import Store
@@ -46,7 +47,8 @@ class Measuring:
     def __init__(self, store: Store, rule: AlertRule, now: datetime) -> None:
         self.store = store
         self.rule = rule
-        self._since, self._until = encode_time(_begin(rule, now)), encode_time(now)
+        begin = before(now, timedelta(seconds=rule.window_seconds))
+        self._since, self._until = encode_time(begin), encode_time(now)
 
     def where(self, table: Table[Any], time: str | None = None) -> Where:
         """Return the filters for the records of a table; `time` is the column of their time."""
@@ -75,13 +77,6 @@ class Measuring:
             self.store, where, group_by=(), timezone=None, percentiles=percentiles
         )
         return totals
-
-
-def _begin(rule: AlertRule, now: datetime) -> datetime:
-    try:
-        return now - timedelta(seconds=rule.window_seconds)
-    except OverflowError:
-        return datetime.min.replace(tzinfo=UTC)
 
 
 def _error_rate(records: Measuring) -> Value:

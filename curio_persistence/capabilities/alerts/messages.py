@@ -21,8 +21,8 @@ def fired(rule: AlertRule, value: Value) -> str:
     """Return what is told when a rule fires."""
     if rule.condition == "silence":
         return f"Nothing came {_last(rule)}{_of(rule)}"
-    limit = _shown(rule, rule.threshold)
-    return f"{_measured(rule)} {_shown(rule, value)} is above {limit} {_last(rule)}{_of(rule)}"
+    shown, limit = _shown(rule, value, rule.threshold)
+    return f"{_measured(rule)} {shown} is above {limit} {_last(rule)}{_of(rule)}"
 
 
 def resolved(rule: AlertRule, value: Value) -> str:
@@ -31,8 +31,8 @@ def resolved(rule: AlertRule, value: Value) -> str:
         return f"Records come again{_of(rule)}"
     if value is None:
         return f"{_measured(rule)}: nothing was measured {_last(rule)}{_of(rule)}"
-    limit = _shown(rule, limit_of_end(rule))
-    return f"{_measured(rule)} {_shown(rule, value)} is at most {limit} {_last(rule)}{_of(rule)}"
+    shown, limit = _shown(rule, value, limit_of_end(rule))
+    return f"{_measured(rule)} {shown} is at most {limit} {_last(rule)}{_of(rule)}"
 
 
 def limit_of_end(rule: AlertRule) -> float:
@@ -43,9 +43,9 @@ def limit_of_end(rule: AlertRule) -> float:
 def tested(rule: AlertRule, value: Value) -> str:
     """Return what is told when a rule is tried out."""
     if rule.condition == "silence":
-        return f"{_shown(rule, value)} records came {_last(rule)}{_of(rule)}"
-    limit = _shown(rule, rule.threshold)
-    said = f"{_measured(rule)} {_shown(rule, value)} {_last(rule)}{_of(rule)}"
+        return f"{_shown(rule, value)[0]} records came {_last(rule)}{_of(rule)}"
+    shown, limit = _shown(rule, value, rule.threshold)
+    said = f"{_measured(rule)} {shown} {_last(rule)}{_of(rule)}"
     return f"{said}; the rule fires above {limit}"
 
 
@@ -100,17 +100,32 @@ def _measured(rule: AlertRule) -> str:
     return f"{rule.aggregation} of {one_line(rule.metric or '')}"
 
 
-def _shown(rule: AlertRule, value: Value) -> str:
-    if value is None:
-        return "unknown"
+def _shown(rule: AlertRule, *values: Value) -> list[str]:
+    """Return values as they are read beside each other."""
+    known = [value for value in values if value is not None]
     match rule.condition:
         case "error_rate":
-            return f"{_digits(100 * value, 1, 2)}%"
+            texts = [f"{_digits(100 * value, 1, 2)}%" for value in known]
         case "cost":
-            return f"${_digits(value, 2, 6)}"
+            texts = _amounts(known)
         case "latency":
-            return f"{_digits(value, 0, 3)} ms"
-    return _digits(value, 0, 6)
+            texts = [f"{_digits(value, 0, 3)} ms" for value in known]
+        case _:
+            texts = [_digits(value, 0, 6) for value in known]
+    written = iter(texts)
+    return ["unknown" if value is None else next(written) for value in values]
+
+
+def _amounts(values: list[float]) -> list[str]:
+    """Return sums in cents; with more decimals if they are smaller, or differ by less."""
+    texts: list[str] = []
+    for most in (2, 4, 6):
+        texts = [f"${_digits(value, 2, most)}" for value in values]
+        if len(set(texts)) == len(set(values)) and all(
+            value == 0 or text != "$0.00" for value, text in zip(values, texts, strict=True)
+        ):
+            break
+    return texts
 
 
 def _digits(value: float, least: int, most: int) -> str:

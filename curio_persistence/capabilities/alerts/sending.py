@@ -18,6 +18,8 @@ Callables = Mapping[str, Callable[[Notification], object]]
 
 TIMEOUT = 10.0
 """The seconds that a sink has for a notification."""
+_MARGIN = 2.0
+"""Seconds more for a sink that notices itself that its time is over, and says so better."""
 _LOG = "curio_persistence.alerts"
 
 
@@ -41,7 +43,7 @@ def send_all(jobs: Sequence[Job], callables: Callables) -> list[SinkError | None
     attempts = [_Attempt(job, callables) for job in jobs]
     for attempt in attempts:
         attempt.start()
-    until = monotonic() + TIMEOUT + 0.5
+    until = monotonic() + TIMEOUT + _MARGIN
     return [attempt.outcome(until) for attempt in attempts]
 
 

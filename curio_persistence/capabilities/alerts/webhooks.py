@@ -25,23 +25,22 @@ def post(
 ) -> None:
     """Send a body once; raise SinkError unless the answer is a success.
 
-    The host is looked up once. All of its addresses are checked, and one of them is connected to
-    with the host's name in the Host header and in TLS. Redirects and proxies are not used.
+    The host is looked up once. All of its addresses are checked, and the first that can be
+    connected to gets the request, with the host's name in the Host header and in TLS. No other one
+    does, even without an answer: the request may have come. Redirects and proxies are not used.
     """
     text = bytes(json.dumps(body), "ascii")
     headers = {"Content-Type": "application/json", "User-Agent": "curio-persistence"}
     if key is not None:
         headers |= signed(text, key, int(time.time()))
     until = time.monotonic() + timeout
-    status = 0
-    for address in _addresses(url, allow_private):
-        try:
-            status = _answer(url, address, text, headers, max(until - time.monotonic(), 0.001))
-            break
-        except (_urllib3().exceptions.HTTPError, HTTPException, OSError) as error:
-            refused = SinkError(f"no answer ({type(error).__name__})")
-    else:
-        raise refused
+    connection = _connected(url, _addresses(url, allow_private), until)
+    try:
+        status = _answer(connection, url, text, headers, until)
+    except _failures() as error:
+        raise _no_answer(error) from error
+    finally:
+        connection.close()
     if not 200 <= status < 300:
         told = " (redirects are not followed)" if 300 <= status < 400 else ""
         again = status >= 500 or status in _AGAIN
@@ -66,19 +65,42 @@ def _addresses(url: str, allow_private: bool) -> list[Address]:
         raise SinkError("the name of the host cannot be resolved") from error
 
 
-def _answer(
-    url: str, address: Address, body: bytes, headers: dict[str, str], timeout: float
-) -> int:
-    """Send the request to this very address, and return the status."""
+def _connected(url: str, addresses: list[Address], until: float) -> Any:
+    """Return a connection to the first of the addresses that accepts one."""
     parts = urlsplit(url)
-    connection = _connection(parts.scheme, parts.hostname, address, timeout)
+    refused = SinkError("the name of the host has no address")
+    for address in addresses:
+        connection = _connection(parts.scheme, parts.hostname, address, _left(until))
+        try:
+            connection.connect()
+        except _failures() as error:
+            connection.close()
+            refused = _no_answer(error)
+        else:
+            return connection
+    raise refused
+
+
+def _answer(connection: Any, url: str, body: bytes, headers: dict[str, str], until: float) -> int:
+    """Send the request, and return the status."""
+    parts = urlsplit(url)
     target = urlunsplit(("", "", parts.path or "/", parts.query, ""))
-    try:
-        connection.request("POST", target, body, {**headers, "Host": parts.netloc})
-        # Not urllib3's own: that logs the URL, with its secrets, where headers cannot be read.
-        return HTTPConnection.getresponse(connection).status
-    finally:
-        connection.close()
+    connection.timeout = _left(until)
+    connection.request("POST", target, body, {**headers, "Host": parts.netloc})
+    # Not urllib3's own: that logs the URL, with its secrets, where headers cannot be read.
+    return HTTPConnection.getresponse(connection).status
+
+
+def _left(until: float) -> float:
+    return max(until - time.monotonic(), 0.001)
+
+
+def _failures() -> tuple[type[Exception], ...]:
+    return (_urllib3().exceptions.HTTPError, HTTPException, OSError)
+
+
+def _no_answer(error: Exception) -> SinkError:
+    return SinkError(f"no answer ({type(error).__name__})")
 
 
 def _connection(scheme: str, host: str | None, address: Address, timeout: float) -> Any:

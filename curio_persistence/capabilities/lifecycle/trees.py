@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any, Literal, NamedTuple
 
 from curio_persistence.capabilities.lifecycle.policies import UNFINISHED, RetentionPolicy
 from curio_persistence.capabilities.lifecycle.sizes import Sizes
+from curio_persistence.capabilities.windows import before
 from curio_persistence.store.base import Store
 from curio_persistence.store.codecs import decode_time, encode_time
 from curio_persistence.store.filters import COUNT, Filter, Order, Where
@@ -375,11 +376,3 @@ def _most_conditions(policies: Iterable[RetentionPolicy]) -> list[RetentionPolic
     found = [*policies]
     most = max((policy.conditions for policy in found), default=0)
     return [policy for policy in found if policy.conditions == most]
-
-
-def before(now: datetime, age: timedelta) -> datetime:
-    """Return the time so long ago, or the first one that can be stored."""
-    try:
-        return now - age
-    except OverflowError:
-        return datetime.min.replace(tzinfo=UTC)

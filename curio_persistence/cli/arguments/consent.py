@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import sys
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
+from typing import TYPE_CHECKING
 
 from curio_persistence.errors import ConfigurationError
 
+if TYPE_CHECKING:
+    from argparse import _ActionsContainer
 
-def add_consent_options(parser: ArgumentParser, dry_run: str) -> None:
+
+def add_consent_options(parser: _ActionsContainer, dry_run: str) -> None:
     """`--yes` and `--dry-run`, of which the help says what it does."""
     parser.add_argument("--yes", action="store_true", help="do not ask")
     parser.add_argument("--dry-run", action="store_true", help=dry_run)

@@ -104,6 +104,12 @@ def length_of_time(text: str) -> timedelta:
         raise ArgumentTypeError(f"{text!r} is not a length of time, such as 90s, 2h, 7d") from None
 
 
+def age(text: str) -> str:
+    """Return the text of a length of time: filters of a window and capabilities take it as such."""
+    length_of_time(text)
+    return text
+
+
 def open_for_reading(options: Namespace) -> Persistence:
     """The database that was asked for, with its archive if one was named. Nothing is made."""
     persistence = database(options).get_persistence(read_only=True)

@@ -17,9 +17,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
+from curio_persistence.cli.arguments.consent import add_consent_options, agreed
 from curio_persistence.cli.arguments.options import (
     add_json_option,
     add_window_options,
+    age,
     count_or_all,
     length_of_time,
     open_for_reading,
@@ -51,11 +53,23 @@ _OPTIONS: Mapping[str, set[str]] = {
     "add": _OF_RULE,
     "update": _OF_RULE,
     "history": {"state", "since", "until", "limit", "cursor"},
+    "expire": {"older_than", "yes", "dry_run"},
     "test": {"no_send"},
     "watch": {"once", "every"},
 }
-_WITHOUT_RULE = ("list", "watch")
-_ACTIONS = ("list", "add", "update", "remove", "enable", "disable", "test", "history", "watch")
+_WITHOUT_RULE = ("list", "watch", "expire")
+_ACTIONS = (
+    "list",
+    "add",
+    "update",
+    "remove",
+    "enable",
+    "disable",
+    "test",
+    "history",
+    "watch",
+    "expire",
+)
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -82,6 +96,11 @@ def add_arguments(parser: ArgumentParser) -> None:
     group.add_argument(
         "--every", metavar="TIME", type=length_of_time, help="how often to evaluate (default: 60s)"
     )
+    group = parser.add_argument_group("expire")
+    group.add_argument(
+        "--older-than", metavar="AGE", type=age, help="alerts that were over so long ago"
+    )
+    add_consent_options(group, "only count the alerts")
     add_json_option(parser)
 
 
@@ -164,6 +183,8 @@ def _check(options: Namespace) -> None:
         raise ConfigurationError(f"alerts {action} does not take {names}.")
     if action == "add" and options.condition is None:
         raise ConfigurationError("Say what is measured: --condition cost --above 5, for example.")
+    if action == "expire" and options.older_than is None:
+        raise ConfigurationError("Say which alerts are deleted: --older-than 365d, for example.")
 
 
 def _option(name: str) -> str:
@@ -342,6 +363,14 @@ def _alert_row(alert: Alert) -> Sequence[Cell]:
     ]
 
 
+def _expire(persistence: Persistence, options: Namespace, output: Output) -> int:
+    count = persistence.alerts.count(state="resolved", until=options.older_than)
+    say(f"{persistence.location}: up to {count:,} alerts to delete; the newest of a rule stays.")
+    if count and agreed(options, "Delete them?"):
+        say(f"{persistence.alerts.expire(options.older_than):,} alerts were deleted.")
+    return OK
+
+
 def _watch(persistence: Persistence, options: Namespace, output: Output) -> int:
     stop, failed = Event(), OK
 
@@ -394,4 +423,5 @@ _DO: Mapping[str, Callable[[Persistence, Namespace, Output], int]] = {
     "test": _test,
     "history": _history,
     "watch": _watch,
+    "expire": _expire,
 }

@@ -13,9 +13,14 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from curio_persistence.cli.arguments.consent import add_consent_options, agreed
 from curio_persistence.cli.arguments.filters import add_filters, filters
 from curio_persistence.cli.arguments.listing import Question, add_listing_options, nothing, show
-from curio_persistence.cli.arguments.options import open_for_reading, open_for_work
+from curio_persistence.cli.arguments.options import (
+    age,
+    open_for_reading,
+    open_for_work,
+)
 from curio_persistence.cli.arguments.run_ids import resolve_run
 from curio_persistence.cli.exit_codes import DAMAGED, OK
 from curio_persistence.cli.terminal.output import DIM, Output, say
@@ -33,6 +38,7 @@ EXAMPLES = """\
   curio-persistence audit --run run-42
   curio-persistence audit --verify
   curio-persistence audit --verify --json
+  curio-persistence audit --expire 365d --dry-run
 """
 
 
@@ -46,6 +52,13 @@ def add_arguments(parser: ArgumentParser) -> None:
         action="store_true",
         help="sign the ends of all chains with CURIO_AUDIT_KEY, if none is broken",
     )
+    parser.add_argument(
+        "--expire",
+        metavar="AGE",
+        type=age,
+        help="delete the lines that are so old (365d); the rest verifies on",
+    )
+    add_consent_options(parser, "with --expire: only count the lines")
     add_filters(parser, "lines", "run_id", "agent_id", "action", "actor_id", "resource")
     add_listing_options(parser)
 
@@ -56,6 +69,8 @@ def run(options: Namespace, output: Output) -> int:
         with open_for_work(options) as persistence:
             say(f"Signed: {persistence.audit.sign():,} chains.")
         return OK
+    if options.expire is not None:
+        return _expire(options)
     with open_for_reading(options) as persistence:
         resolve_run(persistence, options)
         if options.verify:
@@ -72,14 +87,32 @@ def run(options: Namespace, output: Output) -> int:
     return OK
 
 
+def _expire(options: Namespace) -> int:
+    with open_for_reading(options) as persistence:
+        count = persistence.audit.count(until=options.expire)
+        say(f"{persistence.location}: {count:,} lines of the audit log to delete.")
+    if count and agreed(options, "Delete them?"):
+        with open_for_work(options) as persistence:
+            say(f"{persistence.audit.expire(options.expire):,} lines were deleted.")
+    return OK
+
+
 def _refuse_contradictions(options: Namespace) -> None:
     if options.verify and options.sign:
         raise ConfigurationError("--sign verifies as well: drop --verify.")
     if options.head is not None and not options.verify:
         raise ConfigurationError("--head needs --verify.")
+    if options.expire is not None and (options.verify or options.sign):
+        raise ConfigurationError("--expire verifies as well: drop --verify and --sign.")
+    if options.expire is None and (options.yes or options.dry_run):
+        raise ConfigurationError("--yes and --dry-run need --expire.")
     given = {name for name, value in filters(options).items() if value is not None}
-    if (options.verify or options.sign) and given - ({"run_id"} if options.verify else set()):
-        raise ConfigurationError("Whole chains are verified: drop the filters, except --run.")
+    whole = options.verify or options.sign or options.expire is not None
+    if whole and given - ({"run_id"} if options.verify else set()):
+        raise ConfigurationError(
+            "Whole chains are verified, and the log expires as a whole: drop the filters; only "
+            "--verify takes --run."
+        )
 
 
 def _show_report(report: TrailReport, output: Output) -> int:

@@ -79,7 +79,7 @@ def _message_and_advice(error: PersistenceError) -> tuple[str, str]:
 
 def _code(checks: Iterable[HealthCheck]) -> int:
     failed = {check.name for check in checks if check.level == "error"}
-    if failed & {"archive", "integrity", "texts"}:
+    if failed & {"archive", "chains", "integrity", "texts"}:
         return DAMAGED
     return FAILED if failed else OK
 
