@@ -107,6 +107,7 @@ class AsyncAudit(Awaited[Audit]):
     query = awaited(Audit.query)
     iterate = streamed(Audit.iterate)
     count = awaited(Audit.count)
+    check = awaited(Audit.check)
     verify = awaited(Audit.verify)
     sign = awaited(Audit.sign)
     expire = awaited(Audit.expire)
