@@ -152,6 +152,7 @@ SUBJECTS = {
                 "agent_run_events_by_session",
                 "agent_run_events_severe",
                 "agent_run_events_severe_by_agent",
+                "agent_run_events_severe_by_run",
                 "agent_run_events_metrics",
             ),
             Variant("agent_run_events_by_agent", "agent_id, timestamp, id"),

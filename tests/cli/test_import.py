@@ -32,6 +32,7 @@ def test_run_folders_are_imported(program: Program, root: Path, url: str) -> Non
         "scores": 0,
         "agents": 0,
         "sessions": 0,
+        "also": {},
         "skipped": {},
         "problems": [],
         "more_problems": 0,

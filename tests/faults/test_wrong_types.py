@@ -23,6 +23,7 @@ from curio_persistence import (
     SQLitePersistence,
     Stream,
 )
+from curio_persistence.capabilities.analytics import AnalyticsFilters
 from curio_persistence.capabilities.events import EventFilters
 from curio_persistence.capabilities.metrics import MetricFilters
 from curio_persistence.capabilities.runs import RunFilters
@@ -53,6 +54,7 @@ FILTERS = {
     kind.__name__: [*kind.__annotations__]
     for kind in (
         *(RunFilters, EventFilters, UsageFilters, MetricFilters, SearchFilters, StatsFilters),
+        AnalyticsFilters,
     )
 }
 NOT_ASKED = {"close", "transaction", "buffered", "record_run", "recorded", "follow", "compact"}
