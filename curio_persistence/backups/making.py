@@ -13,9 +13,9 @@ from curio_persistence.backups.files import (
     new_backup,
     parts_of,
 )
-from curio_persistence.capabilities.deletions import audit
+from curio_persistence.capabilities.deletions import audit, audit_reading
 from curio_persistence.config import DatabaseConfig
-from curio_persistence.errors import AccessDeniedError, SchemaMismatchError
+from curio_persistence.errors import SchemaMismatchError
 from curio_persistence.persistence import Persistence
 from curio_persistence.progress import Progress
 
@@ -42,8 +42,7 @@ def back_up(
         raise store.without_backups()
     time = f"{persistence.clock.now():%Y%m%dT%H%M%S.%fZ}"
     file = new_backup(destination, store.backup_name, time, store.backup_ending)
-    with suppress(AccessDeniedError):  # Who may only read leaves no line.
-        audit(store, persistence.clock, "backup", file.name, "database")
+    audit_reading(store, persistence.clock, "backup", file.name, "database")
     with file.draft() as draft:
         store.back_up(draft, progress)
         store.check_backup(draft)

@@ -11,6 +11,7 @@ from functools import cache
 
 from curio_persistence.capabilities.chains import Chains
 from curio_persistence.clock import Clock
+from curio_persistence.errors import AccessDeniedError, StorageFullError, UnavailableError
 from curio_persistence.hash_chain import AUDIT
 from curio_persistence.models import AuditEntry
 from curio_persistence.store.base import Store
@@ -80,6 +81,26 @@ def audit(
     kind, name = named_actor()
     entry = AuditEntry(action, resource, resource_type, kind, name, None, run_id, body, now, now)
     Chains(store, clock, AUDIT).insert([audit_row(entry)])
+
+
+def audit_reading(
+    store: Store, clock: Clock, action: str, resource: str, resource_type: str, /, **details: object
+) -> None:
+    """Add a line to the audit log about a backup, an export or a copy that begins.
+
+    These only read, so they do not fail where nothing can be written. A database that is opened for
+    reading only gets no line; a busy or a full one gets none either, and a warning is logged.
+    """
+    try:
+        audit(store, clock, action, resource, resource_type, None, **details)
+    except AccessDeniedError:
+        return
+    except (UnavailableError, StorageFullError) as error:
+        import logging  # On use: seldom needed.
+
+        logging.getLogger("curio_persistence").warning(
+            "The audit log has no line of this %s: %s", action, error
+        )
 
 
 _acting: ContextVar[tuple[str, str] | None] = ContextVar("_acting", default=None)

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from itertools import chain, islice
 from typing import Any
 
-from curio_persistence.capabilities.deletions import audit
+from curio_persistence.capabilities.deletions import audit_reading
 from curio_persistence.capabilities.transfers import Transfers
 from curio_persistence.capabilities.transfers.deduplication import without_ids
 from curio_persistence.capabilities.transfers.hashes import RunHash, RunHashes
 from curio_persistence.capabilities.transfers.kinds import KINDS, KINDS_OF_RUNS
 from curio_persistence.capabilities.transfers.reading import BY_ID, Reading, of_runs
 from curio_persistence.errors import (
-    AccessDeniedError,
     ConflictError,
     InvalidValueError,
     MissingRunError,
@@ -89,8 +87,7 @@ def copy_records(
             field="destination",
         )
     copying = _Copying(here, there, progress)
-    with suppress(AccessDeniedError):  # Who may only read leaves no line.
-        audit(source._store, source.clock, "copy", destination.location, "database")
+    audit_reading(source._store, source.clock, "copy", destination.location, "database")
     with here.reading() as reading:
         for name, table in KINDS.items():
             copying.copy(name, table, reading)

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from curio_persistence.atomic_files import MANIFEST, file_in, whole_file, whole_folder
-from curio_persistence.capabilities.deletions import audit
+from curio_persistence.capabilities.deletions import audit_reading
 from curio_persistence.capabilities.transfers import Transfers
 from curio_persistence.capabilities.transfers.kinds import KINDS
 from curio_persistence.capabilities.transfers.reading import Reading
 from curio_persistence.clock import utc_now
-from curio_persistence.errors import AccessDeniedError, InvalidValueError, UnsupportedError
+from curio_persistence.errors import InvalidValueError, UnsupportedError
 from curio_persistence.export.formats import FORMATS, VERSION, Write, json_line
 from curio_persistence.export.proof import check_whole_chains, write_proof
 from curio_persistence.persistence import Persistence
@@ -106,12 +106,11 @@ def _tell(
     format: str,
     tables: Collection[str],
 ) -> None:
-    """Add a line to the audit log, unless nothing may be written to the database."""
+    """Add a line to the audit log."""
     where = str(target.absolute()) if isinstance(target, Path) else "an open file"
     given = {name: value for name, value in filters.items() if value is not None}
     about = {"format": format, "filters": given, "tables": [*tables]}
-    with suppress(AccessDeniedError):
-        audit(persistence._store, persistence.clock, "export", where, "file", None, **about)
+    audit_reading(persistence._store, persistence.clock, "export", where, "file", **about)
 
 
 def _wheres(

@@ -34,6 +34,8 @@ def test_a_healthy_server_passes_the_health_check(open_postgres: Open) -> None:
         "orphans",
         "search",
         "runs",
+        "alerts",
+        "chains",
         "retention",
     ]
     assert {found[check].level for check in found if check != "engine"} == {"ok"}

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, suppress
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 from types import FrameType
 
@@ -116,7 +117,12 @@ def insertions(persistence: SQLitePersistence) -> Iterator[list[str]]:
     inserting: list[str] = []
     yield inserting
     writer.set_trace_callback(None)
-    inserting += [statement for statement in statements if statement.startswith("INSERT")]
+    inserting += inserts_in(statements)
+
+
+def inserts_in(statements: list[str]) -> list[str]:
+    """Return the INSERT statements; each is traced again for every step of a trigger."""
+    return [each for each, _ in groupby(statements) if each.startswith("INSERT")]
 
 
 # --- together ---------------------------------------------------------------------------------
@@ -360,7 +366,7 @@ def test_rows_stored_before_another_process_takes_the_lock_return(path: Path) ->
 
         def lock_before_the_third_insert(statement: str) -> None:
             statements.append(statement)
-            if sum(each.startswith("INSERT") for each in statements) == 3:
+            if len(inserts_in(statements)) == 3 and not other.in_transaction:
                 other.execute("BEGIN IMMEDIATE")
 
         writer = store_of(persistence)._writer

@@ -151,9 +151,8 @@ def test_a_backup_has_everything(
         assert awkward.hashes(restored) == awkward.hashes(persistence)
         assert restored.search.pending() == 0
         assert [hit.run_id for hit in restored.search_text("quoted", limit=1)] == ["full"]
-        assert {check.name for check in restored.diagnose(deep=True) if check.level == "error"} == (
-            set()
-        )
+        broken = {check.name for check in restored.diagnose(deep=True) if check.level == "error"}
+        assert broken == {"chains"}  # The hashes of the rows above are made up.
         newest = max(event.id or 0 for event in persistence.iter_agent_run_events())
         assert (restored.append_event("full", "agent", "log").id or 0) > newest
         restored.delete_agent_run("full")

@@ -165,7 +165,7 @@ def test_a_killed_import_is_completed_by_the_next(
 
 def test_a_killed_copy_is_completed_by_the_next(source: SQLitePersistence, tmp_path: Path) -> None:
     target = tmp_path / "target.db"
-    for steps in (1, 2, 1):
+    for steps in (4, 2, 1):
         kill_after(COPY, steps, tmp_path / "source.db", target)
     with SQLitePersistence(target) as other:
         before = other.count_events()

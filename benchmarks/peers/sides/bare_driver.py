@@ -60,7 +60,7 @@ class BareDriver(OurTables):
         return [sys.executable, "-c", _NEWEST, str(self.path), str(limit)]
 
     def pragma(self, name: str) -> Any:
-        return self._raw._all(f"PRAGMA {name}")[0][0]
+        return self._raw.fetch(f"PRAGMA {name}")[0][0]
 
     def close(self) -> None:
         self._raw.close()

@@ -467,10 +467,10 @@ CREATE TABLE agent_alert_rules (
     id               INTEGER PRIMARY KEY AUTOINCREMENT,
     rule_id          TEXT NOT NULL UNIQUE,
     name             TEXT NOT NULL,
-    condition        TEXT NOT NULL,    -- error_rate, cost, latency, event_count, silence, …
+    condition        TEXT NOT NULL,    -- error_rate, cost, latency, event_count, silence, and so on
     threshold        REAL NOT NULL,
     window_seconds   INTEGER NOT NULL,
-    aggregation      TEXT,             -- of a latency or a metric: avg, p95, …
+    aggregation      TEXT,             -- of a latency or a metric: avg, p95 and so on
     metric           TEXT,
     resolve_below    REAL,             -- at most this: over; NULL is the threshold
     cooldown_seconds INTEGER NOT NULL DEFAULT 0,
