@@ -379,17 +379,25 @@ class Indexing:
 
     def _clear(self, **values: str) -> None:
         until = monotonic() + _PATIENCE
-        while True:
+        while not self._is_cleared(values, can_retry=monotonic() < until):
+            sleep(_MOMENT)
+
+    def _is_cleared(self, values: Mapping[str, str], *, can_retry: bool) -> bool:
+        """Try to remove all documents. Return False if another attempt may succeed."""
+        try:
             with self._store.transaction():
                 if self._store.try_advisory_lock(_LOCK):
                     self._remove_all(**values)
-                    return
-            if monotonic() >= until:
-                raise BusyError(
-                    f"{self._store.location} is being indexed by another process, which has not "
-                    f"ended within {_PATIENCE:.0f} seconds. Try again when it has."
-                )
-            sleep(_MOMENT)
+                    return True
+        except BusyError:  # A deletion locked documents in another order, and the database chose.
+            if not can_retry:
+                raise
+        if not can_retry:
+            raise BusyError(
+                f"{self._store.location} is being indexed by another process, which has not "
+                f"ended within {_PATIENCE:.0f} seconds. Try again when it has."
+            )
+        return False
 
     def _remove_all(self, **values: str) -> None:
         index = self._store.search_index
