@@ -261,6 +261,9 @@ class BufferedStore(Store):
     def _is_inside(self) -> bool:
         return self._inside()
 
+    def before_commit(self, action: Callable[[], object]) -> None:
+        self._inner.before_commit(action)
+
     # --- everything else ----------------------------------------------------------------------
 
     def flush(self) -> None:

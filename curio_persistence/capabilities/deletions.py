@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
@@ -16,7 +16,7 @@ from curio_persistence.hash_chain import AUDIT
 from curio_persistence.models import AuditEntry
 from curio_persistence.store.base import Store
 from curio_persistence.store.filters import Filter
-from curio_persistence.store.table import StoredValue
+from curio_persistence.store.table import Row, StoredValue
 from curio_persistence.tables import RUNS, TOMBSTONES
 from curio_persistence.tables.audit import audit_row
 from curio_persistence.tables.lifecycle import tombstone_row
@@ -74,13 +74,10 @@ def audit(
 ) -> None:
     """Add a line to the audit log, as the last step of the transaction that does the deed.
 
-    Other transactions that add lines wait from here on until it is committed.
+    Other transactions that add lines wait from there on until it is committed.
     """
-    body = json.dumps(details, sort_keys=True, default=str) if details else None
-    now = clock.now()
-    kind, name = named_actor()
-    entry = AuditEntry(action, resource, resource_type, kind, name, None, run_id, body, now, now)
-    Chains(store, clock, AUDIT).insert([audit_row(entry)])
+    row = _line(clock, action, resource, resource_type, run_id, details)
+    store.before_commit(lambda: Chains(store, clock, AUDIT).insert([row]))
 
 
 def audit_reading(
@@ -92,7 +89,8 @@ def audit_reading(
     reading only gets no line; a busy or a full one gets none either, and a warning is logged.
     """
     try:
-        audit(store, clock, action, resource, resource_type, None, **details)
+        row = _line(clock, action, resource, resource_type, None, details)
+        Chains(store, clock, AUDIT).insert([row])
     except AccessDeniedError:
         return
     except (UnavailableError, StorageFullError) as error:
@@ -101,6 +99,22 @@ def audit_reading(
         logging.getLogger("curio_persistence").warning(
             "The audit log has no line of this %s: %s", action, error
         )
+
+
+def _line(
+    clock: Clock,
+    action: str,
+    resource: str,
+    resource_type: str,
+    run_id: str | None,
+    details: Mapping[str, object],
+) -> Row:
+    """Return the row of a line that the library writes itself."""
+    body = json.dumps(details, sort_keys=True, default=str) if details else None
+    now = clock.now()
+    kind, name = named_actor()
+    entry = AuditEntry(action, resource, resource_type, kind, name, None, run_id, body, now, now)
+    return audit_row(entry)
 
 
 _acting: ContextVar[tuple[str, str] | None] = ContextVar("_acting", default=None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple
@@ -395,6 +395,14 @@ class Store(ABC):
         Inside another transaction it is a savepoint. A failed call inside undoes only
         itself, and reads see the writes.
         """
+
+    def before_commit(self, action: Callable[[], object]) -> None:
+        """Call an action as the last step of the caller's transaction; now if none is open.
+
+        It is not called if the transaction, or the block inside it that asks for it, is rolled
+        back. If it raises, so does the commit.
+        """
+        action()
 
     @abstractmethod
     def _is_inside(self) -> bool:

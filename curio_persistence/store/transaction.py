@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import RLock, get_ident, local
 from typing import Any
@@ -20,7 +20,7 @@ class Transaction(Ticket):
     It is also the ticket for the permit it holds: the writer, or a pooled connection.
     """
 
-    __slots__ = ("connection", "depth", "ended", "lock", "task")
+    __slots__ = ("connection", "depth", "ended", "last_steps", "lock", "task")
 
     def __init__(self) -> None:
         super().__init__()
@@ -28,6 +28,7 @@ class Transaction(Ticket):
         self.depth = 0
         self.connection: Any = None
         self.ended = False
+        self.last_steps: list[Callable[[], object]] = []
         # Held for each statement, so that another thread that ends it waits for the statement.
         self.lock = RLock()
 
@@ -98,6 +99,13 @@ class TransactionalStore(Store):
     def _is_inside(self) -> bool:
         return self._mine.current() is not None
 
+    def before_commit(self, action: Callable[[], object]) -> None:
+        transaction = self._mine.current()
+        if transaction is None:
+            action()
+        else:
+            transaction.last_steps.append(action)
+
     @contextmanager
     def transaction(self) -> Iterator[None]:
         transaction = self._mine.current()
@@ -110,6 +118,8 @@ class TransactionalStore(Store):
             self._mine.transaction, transaction.depth = transaction, 1
             yield
             transaction.leave(1)
+            for step in transaction.last_steps:
+                step()
             self._commit(transaction)
         finally:
             transaction.ended, transaction.depth = True, 0  # A call could be interrupted.
@@ -119,7 +129,7 @@ class TransactionalStore(Store):
                 self._finish(transaction)
 
     def _savepoint(self, transaction: Transaction) -> Iterator[None]:
-        depth = transaction.depth
+        depth, steps = transaction.depth, len(transaction.last_steps)
         savepoint = self._set_savepoint(transaction, depth)
         try:
             transaction.depth = depth + 1
@@ -128,6 +138,7 @@ class TransactionalStore(Store):
             transaction.depth = depth
             self._release_savepoint(transaction, savepoint)
         except BaseException:
+            del transaction.last_steps[steps:]
             if transaction.depth >= depth:  # Otherwise an outer block has undone it.
                 transaction.depth = depth
                 self._return_to_savepoint(transaction, savepoint)

@@ -52,6 +52,33 @@ class TransactionPromises:
                 store.insert(RUNS, run_row("c"))
         assert run_ids_of(store) == "ca"
 
+    def test_the_last_steps_of_a_transaction_are_part_of_it(self, store: Store) -> None:
+        with store.transaction():
+            store.before_commit(lambda: store.insert(RUNS, run_row("last")))
+            with undone(store):
+                store.before_commit(lambda: store.insert(RUNS, run_row("undone")))
+            with store.transaction():
+                store.before_commit(lambda: store.insert(RUNS, run_row("inside")))
+            store.insert(RUNS, run_row("first"))
+        assert sorted(run.run_id for run in records(store, RUNS)) == ["first", "inside", "last"]
+        ids = {run.run_id: run.id or 0 for run in records(store, RUNS)}
+        assert ids["last"] < ids["inside"]
+        store.before_commit(lambda: store.insert(RUNS, run_row("at once")))
+        assert "at once" in {run.run_id for run in records(store, RUNS)}
+
+    def test_a_last_step_that_raises_undoes_the_transaction(self, store: Store) -> None:
+        def raise_it() -> None:
+            raise Stop
+
+        def work() -> None:
+            with store.transaction():
+                store.insert(RUNS, run_row("a"))
+                store.before_commit(raise_it)
+
+        with pytest.raises(Stop):
+            work()
+        assert run_ids_of(store) == ""
+
     def test_a_transaction_inside_another_is_undone_with_it(self, store: Store) -> None:
         with undone(store), store.transaction():
             store.insert(RUNS, run_row("a"))

@@ -25,7 +25,7 @@ from curio_persistence import (
     SQLitePersistence,
 )
 from curio_persistence.store.search_index import Term
-from tests.backends.conftest import Ask, Open
+from tests.backends.conftest import Ask, Open, wait_until
 from tests.support import soak
 from tests.support.children import Child
 
@@ -411,8 +411,9 @@ def test_a_search_waits_for_no_other_indexer(open_postgres: Open) -> None:
     assert sorted(found(persistence, "word")) == ["word one", "word two"]
 
 
-def test_an_open_deletion_delays_no_search(open_postgres: Open) -> None:
-    """Other deletions wait for its line in the audit log."""
+def test_an_open_deletion_delays_neither_searches_nor_other_deletions(
+    open_postgres: Open,
+) -> None:
     persistence = open_postgres()
     for run_id in "abc":
         persistence.append_event(run_id, "agent", "log", message="alpha")
@@ -423,8 +424,8 @@ def test_an_open_deletion_delays_no_search(open_postgres: Open) -> None:
         say(open_postgres(), "alpha")
         page = pool.submit(persistence.search_text, "alpha", max_wait=60).result()
         assert (len(page), page.pending) == (4, 0)
+        assert pool.submit(persistence.delete_agent_run, "b").result()
         assert time.monotonic() - begin < 10
-    assert persistence.delete_agent_run("b")
     assert len(found(persistence, "alpha")) == 2
     assert_whole(persistence)
 
@@ -443,6 +444,26 @@ def test_a_call_whose_text_an_open_deletion_removes_is_indexed_afterwards(
     assert [hit.kind for hit in other.search_text("-secret")] == ["usage"]
     index = other._store.search_index
     assert index.find([(Term("secret"),)], since=-(2**62), before=2**62, limit=9) == []
+
+
+@pytest.mark.slow
+def test_a_rebuild_that_deadlocks_with_a_deletion_tries_again(
+    open_postgres: Open, ask: Ask, schema_name: str
+) -> None:
+    persistence, other = open_postgres(), open_postgres()
+    waiting = "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE %s"
+    for name in ("first", "last"):
+        persistence.create_agent_run(AgentRun("agent", name, objective="kept"))
+    persistence.create_agent_run(AgentRun("agent", "other", objective="kept"))
+    persistence.search.index_pending()
+    with ThreadPoolExecutor(1) as pool:
+        with persistence.transaction():
+            persistence.delete_agent_run("last")
+            rebuilt = pool.submit(other.search.rebuild)
+            wait_until(lambda: ask(waiting, f"%{schema_name}%documents%"))
+            persistence.delete_agent_run("first")
+        assert rebuilt.result() == 1
+    assert_whole(persistence)
 
 
 # --- many processes at once, which are killed -----------------------------------------------------

@@ -153,6 +153,27 @@ def test_a_deed_that_is_rolled_back_leaves_no_line_and_no_gap(persistence: Persi
     assert persistence.audit.verify().ok
 
 
+def test_lines_of_deeds_in_a_transaction_come_at_its_end(persistence: Persistence) -> None:
+    for name in ("one", "two", "three"):
+        persistence.create_agent_run(AgentRun("planner", name))
+    with persistence.transaction():
+        persistence.delete_agent_run("one")
+        with pytest.raises(ZeroDivisionError):  # noqa: PT012, SIM117
+            with persistence.transaction():
+                persistence.delete_agent_run("two")
+                raise ZeroDivisionError
+        persistence.delete_agent_run("three")
+        persistence.audit.log("own")
+        assert [action for action, _, _ in actions(persistence)] == ["own"]
+    told = [(entry.action, entry.resource) for entry in in_chain_order(persistence)]
+    assert told == [("own", ""), ("delete", "one"), ("delete", "three")]
+    assert persistence.audit.verify().ok
+
+
+def in_chain_order(persistence: Persistence) -> list[AuditEntry]:
+    return sorted(persistence.audit.iterate(), key=lambda entry: entry.chain_position or 0)
+
+
 def test_lines_name_the_process_or_who_acts(persistence: Persistence) -> None:
     persistence.create_agent_run(AgentRun("planner", "run"))
     with persistence.audit.acting_as("ada", "person"):
