@@ -93,7 +93,7 @@ class Head(NamedTuple):
     anchor_hash: str = ""
 
     def signature(self, kind: str, name: str, key: bytes) -> str:
-        """Return the signature of this head, which nobody can make without the key."""
+        """Return the signature of this head; it cannot be computed without the key."""
         import hmac
 
         return hmac.new(key, _canonical([kind, name, *self]), "sha256").hexdigest()
@@ -236,7 +236,7 @@ def fault_of_signature(
     if head is not None and head.is_signed(kind, name, key, signature):
         return None
     if head is None or signature is None:
-        message = "its head has no signature: a program without the key wrote it, or nobody signed"
+        message = "its head is not signed: a program without the key wrote it; see audit.sign()"
         return Fault(kind, name, "unsigned", None, None, message)
     message = "the signature of its head was made for another head, or with another key"
     return Fault(kind, name, "forged", head.position, None, message)

@@ -251,7 +251,7 @@ def _may_be_one(name: str) -> bool:
 def _names_a_folder(name: str, newest: str | None) -> InvalidValueError:
     example = ": there is none" if newest is None else f", such as {newest}"
     return InvalidValueError(
-        f"{name} is no backup: name one that is in it{example}.", field="source"
+        f"{name} is not a backup: name one that is in it{example}.", field="source"
     )
 
 
@@ -262,7 +262,7 @@ def _is_there(name: str) -> InvalidValueError:
 
 
 def _is_missing(name: str) -> NotFoundError:
-    return NotFoundError(f"There is no backup {name}.")
+    return NotFoundError(f"The backup {name} does not exist.")
 
 
 def parts_of(path: Path) -> Iterator[bytes]:

@@ -69,7 +69,7 @@ def verify(
         there = backup._store
         if persistence._store.indexed.identity != there.identity:
             raise InvalidValueError(
-                f"{backup.location} is no backup of {persistence.location}: name one that is.",
+                f"{backup.location} is not a backup of {persistence.location}: name one that is.",
                 field="against",
             )
         return _verified(persistence, there, progress)
@@ -187,5 +187,5 @@ def _opened_file(path: Path, name: str) -> Persistence:
 
 def _is_no_backup(name: str) -> InvalidValueError:
     return InvalidValueError(
-        f"{name} is no backup of curio_persistence: name another file.", field="against"
+        f"{name} is not a backup of curio_persistence: name another file.", field="against"
     )

@@ -176,7 +176,7 @@ class Audit(Capability):
 
         The report names the first link of each chain that was changed, moved or inserted, or is
         missing. Where the persistence has an `audit_key`, the head of each chain must be signed
-        with it. Without the key, somebody who can write to the database could compute a chain
+        with it. Without the key, a program that can write to the database could compute a chain
         anew, or remove its end and its head. `known_head` is the `head` of an earlier report, which
         must still be in the chain.
         """
@@ -203,7 +203,7 @@ class Audit(Capability):
         written to it. Raise CorruptDatabaseError, and sign nothing, if a chain is broken.
         """
         if self._store.audit_key is None:
-            raise ConfigurationError("There is no audit_key to sign with (CURIO_AUDIT_KEY).")
+            raise ConfigurationError("Signing needs an audit_key (CURIO_AUDIT_KEY).")
         verifier = Verifier(self._store)
         _refuse_broken(verifier.verify(), ("unsigned", "forged"))
         signed = sum(

@@ -57,7 +57,7 @@ def given_link(kind: str, row: Row, prev_hash: str) -> None:
 class End(NamedTuple):
     """The head of a chain, whether it may be signed, and the id of its row, if it is stored.
 
-    It may not be signed if somebody without the key could have made what it stands for.
+    It may not be signed if a program without the key could have made what it stands for.
     """
 
     head: Head

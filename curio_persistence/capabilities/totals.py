@@ -308,10 +308,6 @@ _TOKENS = (
 )
 
 
-def _mean(values: Sequence[int], scale: float) -> float | None:
-    return round(sum(values) / len(values) / scale, 3) if values else None
-
-
 def _percentiles(name: str, unit: str, values: Iterable[int], scale: float) -> dict[str, float]:
     found = stats.percentiles(values)
     return {f"{name}_{q}_{unit}": round(value / scale, 3) for q, value in found.items()}

@@ -80,7 +80,7 @@ _COMMANDS = {
     "archive": "move runs that no retention policy keeps into an archive",
     "restore": "bring runs back from an archive",
     "erase": "delete runs in the database and in an archive",
-    "alerts": "tell somebody when agents fail, cost too much, or fall silent",
+    "alerts": "notify people when agents fail, cost too much, or fall silent",
     "delete": "delete runs, those that are named or old",
     "abandon": "close runs whose agent is gone",
     "compact": "free disk space, and erase what was deleted",

@@ -1,4 +1,4 @@
--- Rules of alerts: what is measured, of which records, and who is told.
+-- Rules of alerts: what is measured, of which records, and the sinks that are told.
 
 CREATE TABLE agent_alert_rules (
     id               INTEGER PRIMARY KEY AUTOINCREMENT,

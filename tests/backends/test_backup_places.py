@@ -96,7 +96,7 @@ def test_what_is_not_there_is_told(filled: SQLitePersistence, s3: str, tmp_path:
     for missing in (f"{s3}/nothing.db", "s3://no-such-bucket/nothing.db"):
         with pytest.raises(NotFoundError) as refused:
             restore_backup(missing, into)
-        assert str(refused.value) == f"There is no backup {missing}."
+        assert str(refused.value) == f"The backup {missing} does not exist."
     with pytest.raises(InvalidValueError, match="there is none"):
         restore_backup(s3, into)
     name = filled.backup(s3).path.rpartition("/")[2]

@@ -18,7 +18,7 @@ def test_a_rule_is_made_watched_and_shown(program: Program, recorded: str) -> No
     added = program("alerts", "add", "all", "--condition", "event_count", "--above", "0", *of)
     assert added.code == 0
     assert "rule all was added" in added.said
-    assert "It tells nobody" in added.said
+    assert "It has no sinks" in added.said
     assert program("alerts", *of).json()[0]["state"] == "ok"
     # The history is older than any window that ends now.
     assert program("alerts", "update", "all", "--window", "9999d", "--log", *of).code == 0

@@ -323,15 +323,17 @@ def test_a_single_flipped_bit_is_found_by_the_hash(
 def test_what_is_no_backup_is_told(
     lasting: None, persistence: Persistence, elsewhere: str, tmp_path: Path
 ) -> None:
-    with pytest.raises(NotFoundError, match="There is no backup"):
+    with pytest.raises(NotFoundError, match="does not exist"):
         restore_backup(tmp_path / "nothing.db", elsewhere)
     for content in ("some text", ""):
         (tmp_path / "text.db").write_text(content)
         with pytest.raises(
-            InvalidValueError, match=r"is no backup of a \w+ \w+: name another file"
+            InvalidValueError, match=r"is not a backup of a \w+ \w+: name another file"
         ):
             restore_backup(tmp_path / "text.db", elsewhere)
-        with pytest.raises(InvalidValueError, match="is no backup of curio_persistence: name ano"):
+        with pytest.raises(
+            InvalidValueError, match="is not a backup of curio_persistence: name ano"
+        ):
             persistence.verify(tmp_path / "text.db")
     (tmp_path / "other.db").write_bytes(
         b"PGDMP" if persistence._store.dialect == "sqlite" else b"SQLite format 3\0"
@@ -347,7 +349,9 @@ def test_a_database_of_another_program_is_no_backup(
     for statement in ("PRAGMA user_version = 1", "CREATE TABLE agent_runs (id INTEGER)"):
         with closing(sqlite3.connect(other)) as raw, raw:
             raw.execute(statement)
-        with pytest.raises(InvalidValueError, match="is no backup of curio_persistence: name ano"):
+        with pytest.raises(
+            InvalidValueError, match="is not a backup of curio_persistence: name ano"
+        ):
             persistence.verify(other)
     with pytest.raises(InvalidValueError, match=r"of another program|but one of a SQLite"):
         restore_backup(other, elsewhere)
@@ -676,7 +680,7 @@ def test_a_backup_of_another_database_is_refused(
     with SQLitePersistence(tmp_path / "other.db") as other:
         other.create_agent_run(AgentRun("agent", "run", created_at=NOON - timedelta(days=1)))
         path = other.backup(tmp_path / "others.db").path
-    with pytest.raises(InvalidValueError, match="is no backup of") as refused:
+    with pytest.raises(InvalidValueError, match="is not a backup of") as refused:
         filled.verify(path)
     assert refused.value.field == "against"
     with InMemoryPersistence() as memory:

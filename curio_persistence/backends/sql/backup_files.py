@@ -34,5 +34,5 @@ def check_kind(path: Path, wanted: Kind) -> None:
         advice = "name another file" if found is None else f"restore it into {found.into}"
         said = "" if found is None else f", but one of {found.what}"
         raise InvalidValueError(
-            f"{path} is no backup of {wanted.what}{said}: {advice}.", field="source"
+            f"{path} is not a backup of {wanted.what}{said}: {advice}.", field="source"
         )

@@ -1,4 +1,4 @@
-"""Alerts: rules about what agents record, the breaches of these rules, and who is told."""
+"""Alerts: rules about what agents record, the breaches of these rules, and notifications."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ class Alerts(Capability):
         Without a value, as without a run that ended, it does not fire. It is over when the value is
         at most `resolve_below`, or the threshold. It does not fire again until `cooldown` after it
         fired last. `agent_id`, `session_id`, `user_id`, `tags` (any of them) and `model` say which
-        records it is about; `sinks` who is told, as `AlertSink.log()`.
+        records it is about; `sinks` get its notifications, as `AlertSink.log()`.
         """
         given: AlertSettings = {"condition": condition, "threshold": threshold}
         rule = make_rule(rule_id, {**DEFAULTS, **given, **settings})
@@ -202,7 +202,7 @@ class Alerts(Capability):
         return self._store.count(ALERT_HISTORY, ALERT_FILTERS.of(filters).where(self._clock))
 
     def append(self, alert: Alert) -> Alert:
-        """Store an alert that another program raised, and return it; nobody is told.
+        """Store an alert that another program raised, and return it; no sink is told.
 
         `breach` is counted here. Raise ConflictError if there is an alert with this `alert_id`.
         """
@@ -226,7 +226,7 @@ class Alerts(Capability):
         return deleted
 
     def check(self) -> HealthCheck:
-        """Return how many rules there are, how many fire, and whether somebody was not told."""
+        """Return how many rules there are, how many fire, and whether deliveries are late."""
         rules = self.list()
         if not rules:
             return HealthCheck("alerts", "ok", "there are no rules")
@@ -360,7 +360,7 @@ class Alerts(Capability):
 
 
 _LATE = timedelta(minutes=10)
-"""How long a delivery may be due: nobody evaluates, or no evaluator has the function."""
+"""How long a delivery may be due; then no evaluator runs, or none has the function."""
 _ADVICE = "To deliver them: curio-persistence alerts watch"
 _DATED = ("id", "created_at", "updated_at")
 _POLL = 1.0

@@ -1,4 +1,4 @@
-"""Breaches of rules: when one begins and ends, stored once whoever measured it."""
+"""Breaches of rules: the begin and the end of each, stored once by any number of evaluators."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Breaches:
         return ALERT_HISTORY.decode_row(row)
 
     def close(self, rule_id: str) -> None:
-        """End the alert of a rule that is not evaluated any more; nobody is told."""
+        """End the alert of a rule that is not evaluated any more; no sink is told."""
         where = (Filter("rule_id", "=", rule_id), Filter("resolved_at", "is null"))
         self._store.update(ALERT_HISTORY, where, {"resolved_at": encode_time(self._clock.now())})
 

@@ -171,7 +171,7 @@ class Delivering:
 
 
 def delivery_changes(deliveries: list[AlertDelivery], deliver_at: datetime | None) -> Row:
-    """Return the columns of an alert that say who is to be told, and when."""
+    """Return the columns of an alert that list its deliveries, and when the next is due."""
     values: Mapping[str, object] = {"deliveries": deliveries, "deliver_at": deliver_at}
     return {name: ALERT_HISTORY.encode_value(name, value) for name, value in values.items()}
 

@@ -8,7 +8,7 @@ from typing import Any
 from curio_persistence.capabilities.alerts.measuring import Value
 from curio_persistence.tables.alerts import Alert, AlertRule
 
-# What a terminal may act on, what turns the direction of text, and what is no character.
+# Control characters of terminals, characters that turn the direction of text, and surrogates.
 _CONTROL = re.compile(
     "[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]"
 )

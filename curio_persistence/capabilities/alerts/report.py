@@ -27,6 +27,11 @@ class AlertReport:
     delivered: int = 0
     undelivered: int = 0
 
+    @property
+    def is_quiet(self) -> bool:
+        """True if no alert began or ended, and all rules were measured."""
+        return not (self.fired or self.resolved or self.failed)
+
     def to_dict(self) -> dict[str, Any]:
         """Return the report as JSON has it."""
         return {

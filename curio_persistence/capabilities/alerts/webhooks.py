@@ -104,7 +104,7 @@ def _no_answer(error: Exception) -> SinkError:
 
 
 def _connection(scheme: str, host: str | None, address: Address, timeout: float) -> Any:
-    """Return a connection to an address; of a pool, whose log has URLs, there is no need."""
+    """Return a connection to an address, without a pool, whose log has URLs."""
     kinds = _urllib3().connection
     if scheme == "http":
         return kinds.HTTPConnection(address.host, address.port, timeout=timeout)

@@ -32,7 +32,7 @@ def moment_of(name: str, moment: Any, clock: Clock) -> str | None:
 
 
 class Window(NamedTuple):
-    """The stored times from which, and before which, records count; None is no bound."""
+    """The stored times from which, and before which, records count; None for no bound."""
 
     since: str | None
     until: str | None

@@ -131,7 +131,7 @@ def _add_rule_options(parser: ArgumentParser) -> None:
 
 
 def _add_sink_options(parser: ArgumentParser) -> None:
-    group = parser.add_argument_group("add and update: whom the rule tells")
+    group = parser.add_argument_group("add and update: the sinks of the rule")
     group.add_argument("--log", action="store_true", help="the log of the program that watches")
     for kind in ("webhook", "slack"):
         group.add_argument(f"--{kind}", metavar="URL", action="append", help=f"a {kind} URL")
@@ -245,7 +245,7 @@ def _add(persistence: Persistence, options: Namespace, output: Output) -> int:
     rule = persistence.alerts.create(options.rule, **_settings(options))
     say(f"{persistence.location}: rule {rule.rule_id} was added.")
     if not rule.sinks:
-        say("It tells nobody, and stands in the history only: pass --log, --slack-env or others.")
+        say("It has no sinks, and stands in the history only: pass --log, --slack-env or others.")
     if not output.for_people:
         output.json(rule.to_dict())
     return OK
@@ -384,8 +384,13 @@ def _watch(persistence: Persistence, options: Namespace, output: Output) -> int:
             _tell(outcome, output)
         if options.once:
             stop.set()
+            if not isinstance(outcome, PersistenceError) and outcome.is_quiet:
+                say("Nothing fired, and nothing is over.")
 
     _log_to_stderr()
+    rules = len(persistence.alerts.list())
+    ending = "once" if options.once else "again and again; Ctrl-C ends this"
+    say(f"{persistence.location}: evaluating {rules:,} rule{'s' * (rules != 1)}, {ending}.")
     persistence.alerts.run_forever(
         60 if options.every is None else options.every, stop=stop, on_round=on_round
     )

@@ -125,7 +125,7 @@ class AlertEngine:
         self._stopping = Event()
 
     def evaluate(self) -> list[AlertHistory]:
-        """Evaluate all enabled rules, tell who is to be told, and return what fired."""
+        """Evaluate all enabled rules, notify their channels, and return what fired."""
         fired = []
         for rule in filter(lambda rule: rule.enabled, self._store.list_alert_rules()):
             try:

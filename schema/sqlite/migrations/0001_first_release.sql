@@ -461,7 +461,7 @@ CREATE TABLE agent_chain_heads (
     UNIQUE (kind, name)
 ) STRICT;
 
--- Rules of alerts: what is measured, of which records, and who is told.
+-- Rules of alerts: what is measured, of which records, and the sinks that are told.
 
 CREATE TABLE agent_alert_rules (
     id               INTEGER PRIMARY KEY AUTOINCREMENT,
