@@ -247,6 +247,7 @@ def test_tasks_started_in_a_transaction_belong_to_it(persistence: Persistence) -
     assert stored(persistence) == []
 
 
+@pytest.mark.slow
 def test_very_many_transactions_take_few_threads(persistence: Persistence) -> None:
     async def work(awaited: AsyncPersistence) -> int:
         async def write(number: int) -> int:

@@ -441,6 +441,7 @@ def test_a_sink_that_cannot_be_told_is_refused_without_showing_it(name: str) -> 
     assert "T0KEN" not in str(refused.value)
 
 
+@pytest.mark.slow
 def test_a_request_that_may_have_come_is_not_sent_to_another_address(
     persistence: Persistence, server: WebServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

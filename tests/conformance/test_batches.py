@@ -147,6 +147,7 @@ def test_a_batch_is_any_iterable(persistence: Persistence) -> None:
         assert stored(persistence, kind) == told
 
 
+@pytest.mark.slow
 def test_a_batch_may_be_read_from_the_database_it_is_written_to(persistence: Persistence) -> None:
     def copies() -> Iterator[AgentRunEvent]:
         for event in persistence.get_agent_run_events("run"):
@@ -238,6 +239,7 @@ def test_runs_that_cannot_be_filled_in_are_stored_and_others_are_filled_in(
 # --- all or nothing ---------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_refused_record_is_named_by_position_and_field_and_nothing_is_stored(
     persistence: Persistence,
 ) -> None:
@@ -449,6 +451,7 @@ def test_a_batch_creates_one_stub_for_each_unknown_run(persistence: Persistence)
     assert [len(logged(persistence, name)) for name in ("a", "b", "known")] == [2, 2, 2]
 
 
+@pytest.mark.slow
 def test_a_batch_of_many_unknown_runs_is_stored(persistence: Persistence) -> None:
     batch = [AgentRunEvent("agent", f"run {number}") for number in range(1_100)]
     persistence.log_agent_run_events(batch)
@@ -505,6 +508,7 @@ def test_a_batch_of_runs_that_fails_leaves_stubs_as_they_were(persistence: Persi
 # --- threads ----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_batches_of_several_threads_get_their_own_ids(persistence: Persistence) -> None:
     for kind in MODELS:
         batches = [

@@ -563,6 +563,7 @@ def test_an_append_that_returned_during_close_is_stored(open_again: Open) -> Non
     assert len(set(stored)) == len(stored) <= len(returned) + len(workers), "each one's last"
 
 
+@pytest.mark.slow
 def test_a_garbage_collected_one_stores_its_queue_and_leaves_no_thread(
     persistence: Persistence,
 ) -> None:

@@ -272,6 +272,7 @@ def test_a_lone_surrogate_is_a_replacement_character_in_tables(
     assert [call.prompt for call in calls] == ["a\ud83d\ude00\0é\udfff"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", ["newest", "oldest"])
 def test_the_table_of_a_stream_is_that_of_its_page(persistence: Persistence, order: str) -> None:
     """Holds for any number of chunks and any column fixed by a filter."""
@@ -498,6 +499,7 @@ def test_a_frame_without_rows_has_no_members(persistence: Persistence, read: Rea
     pd.testing.assert_frame_equal(events.to_pandas(expand="data"), events.to_pandas())
 
 
+@pytest.mark.slow
 def test_a_stream_has_the_members_of_all_its_rows(persistence: Persistence) -> None:
     write(persistence, AgentRunEvent, range(CHUNK), metadata={"a": 1})
     write(persistence, AgentRunEvent, [0], metadata={"b": "last"})

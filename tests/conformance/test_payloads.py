@@ -209,6 +209,7 @@ def test_a_payload_that_every_database_can_read_is_searched(
     assert found(persistence, {"v": 1}) == "0"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("payload", NONE_OF_IT, ids=lambda text: text[:40])
 def test_a_payload_that_some_database_cannot_read_matches_nothing(
     persistence: Persistence, payload: str

@@ -116,6 +116,7 @@ def test_a_dry_run_says_what_expires_and_changes_nothing(persistence: Persistenc
     assert persistence.lifecycle.expire("90d", pace=1).runs == 0
 
 
+@pytest.mark.slow
 def test_statistics_and_totals_outlive_the_rows(persistence: Persistence) -> None:
     for number in range(12):
         days = 90.2 + number / 3
@@ -364,6 +365,7 @@ def _once(call: Any) -> Any:
     return progress
 
 
+@pytest.mark.slow
 def test_words_go_before_numbers(persistence: Persistence) -> None:
     record(persistence, "old", days=100, objective="find words", metadata={"note": "words"})
     record(persistence, "middle", days=20, objective="find words", metrics={"words": 3})

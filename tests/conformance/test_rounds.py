@@ -151,6 +151,7 @@ def test_the_next_round_is_told_until_the_program_ends(
     assert "next round" not in told(persistence)[1]
 
 
+@pytest.mark.slow
 def test_a_round_that_another_program_plans_is_left_to_it(
     persistence: Persistence, clock: Hands
 ) -> None:

@@ -331,6 +331,7 @@ def test_rank_puts_the_most_relevant_hits_first(persistence: Persistence) -> Non
     assert scores == sorted(scores, reverse=True)
 
 
+@pytest.mark.slow
 def test_many_records_of_the_same_time_are_found(persistence: Persistence) -> None:
     events = [
         AgentRunEvent("agent", "run", timestamp=TUESDAY, event_type="log", message=f"word {n}")
@@ -638,6 +639,7 @@ def test_a_search_during_rebuilds_is_complete_or_reports_pending_records(
     assert page.pending
 
 
+@pytest.mark.slow
 def test_indexing_checks_the_clock_and_the_size_of_texts(
     persistence: Persistence, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -679,6 +681,7 @@ def test_queued_records_are_found(persistence: Persistence) -> None:
         buffered.compact()
 
 
+@pytest.mark.slow
 def test_queued_records_are_indexed_in_a_quiet_moment(persistence: Persistence) -> None:
     with persistence.buffered(max_seconds=0) as buffered:
         say(buffered, *(f"word {number}" for number in range(1_200)))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import random
 
+import pytest
+
 from curio_persistence import AgentLLMUsage, AgentRunEvent, Persistence
 from curio_persistence.capabilities.search.documents import tokenize_record
 from curio_persistence.text.query import matches, parse_query
@@ -37,6 +39,7 @@ def expected(query: str) -> set[int]:
     return {number for number, words in enumerate(WORDS) if matches(parsed, words)}
 
 
+@pytest.mark.slow
 def test_every_script_is_found_as_people_type_it(persistence: Persistence) -> None:
     record(persistence)
     for number, sample in enumerate(SAMPLES):

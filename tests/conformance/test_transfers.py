@@ -169,6 +169,7 @@ def test_a_run_that_was_updated_since_is_replaced_and_an_older_one_is_not(
     assert hashes(persistence) == hashes(other)
 
 
+@pytest.mark.slow
 def test_equal_records_are_stored_as_often_as_they_are_imported(
     other: Persistence, tmp_path: Path
 ) -> None:

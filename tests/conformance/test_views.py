@@ -234,6 +234,7 @@ CHANGES = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.slow
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
 @given(CHANGES, CHANGES)
 def test_runs_are_the_same_if_their_hashes_are_apart_from_ids_and_times(

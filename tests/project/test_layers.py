@@ -212,6 +212,7 @@ def test_the_drawing_of_the_house_has_every_part() -> None:
     assert HEIGHTS.keys() - {""} <= {*drawn}
 
 
+@pytest.mark.slow
 def test_imports_go_down() -> None:
     up = {
         each
@@ -238,6 +239,7 @@ def test_the_public_names_are_used_only_above_them() -> None:
     assert users <= {"aio", "cli", "testing", "__main__"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("narrow", NARROW)
 def test_some_parts_import_less_than_they_could(narrow: str) -> None:
     """Backends and capabilities share only the store; the command line is an ordinary program."""
@@ -260,6 +262,7 @@ def test_capabilities_encode_through_the_redaction() -> None:
     assert bypasses == []
 
 
+@pytest.mark.slow
 def test_two_required_packages_are_enough() -> None:
     foreign = {
         (each.importer, top)

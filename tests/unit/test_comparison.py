@@ -103,6 +103,7 @@ def test_as_many_steps_as_possible_are_matched(first: str, second: str) -> None:
     assert len(pairs) == longest(first, second)
 
 
+@pytest.mark.slow
 @given(STEPS)
 def test_a_run_is_equal_to_itself(steps: list[ComparedStep]) -> None:
     later = [replace(each, step=replace(each.step, at=BEGIN + timedelta(days=1))) for each in steps]

@@ -41,6 +41,7 @@ def refuse() -> None:
     raise SchemaMismatchError("old", found="1", wanted="4", command="migrate")
 
 
+@pytest.mark.slow
 def test_a_worker_process_may_end_with_any_error() -> None:
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         error = pool.submit(refuse).exception(timeout=60)

@@ -503,6 +503,7 @@ json_values = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(json_values, st.booleans(), st.sampled_from([*KNOWN, "all"]))
 @example("\\\nalice@example.com", False, "emails")
 @example(-4111111111111111, False, "cards")
