@@ -34,20 +34,21 @@ _ITERATORS = tuple(type(iter(each)) for each in _EMPTY)
 """Iterators that can be copied, so that reading them does not use them up."""
 
 
-def _encoder() -> Callable[[Any], str]:
+def encoder(default: Callable[[Any], Any] | None = None) -> Callable[[Any], str]:
     """Return the `encode` of a JSONEncoder, whose part in C is made once instead of at each call.
 
-    To make it takes longer than to encode a small payload.
+    To make it takes longer than to encode a small payload. It raises ValueError for NaN, and
+    RecursionError for a cycle. `default` returns what is written for a value that JSON lacks.
     """
     make = getattr(json.encoder, "c_make_encoder", None)
     if make is None:
-        return json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
+        return json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=default).encode
     text = json.encoder.encode_basestring
-    parts = make(None, None, text, None, ": ", ", ", False, False, False)
+    parts = make(None, default, text, None, ": ", ", ", False, False, False)
     return lambda value: "".join(parts(value, 0))
 
 
-_encode = _encoder()
+_encode = encoder()
 
 
 def json_text(value: Any) -> str:

@@ -28,7 +28,7 @@ LAYERS = (
     ("store",),
     ("tables",),
     ("redaction", "results"),
-    ("recording",),
+    ("recording", "runlog"),
     ("base",),
     ("backends", "capabilities"),
     ("config", "views"),
@@ -69,7 +69,8 @@ _CORE = {
 # Parts that may import less than their layer allows.
 NARROW = {
     "backends": _CORE,
-    "capabilities": _CORE | {"redaction", "text"},
+    "capabilities": _CORE | {"redaction", "runlog", "text"},
+    "runlog": {"clock", "errors", "models", "store"},
     "views": (_CORE - {"concurrency", "secret"}) | {"capabilities", "redaction"},
     # The command line is written like any program: public names only, the views that it shows,
     # and the errors and the type of progress by their modules, which import nothing else.
