@@ -154,6 +154,8 @@ SUBJECTS = {
                 "agent_run_events_severe_by_agent",
                 "agent_run_events_severe_by_run",
                 "agent_run_events_metrics",
+                "agent_run_events_log",
+                "agent_run_events_log_by_kind",
             ),
             Variant("agent_run_events_by_agent", "agent_id, timestamp, id"),
             Variant("agent_run_events_by_agent", "agent_id, event_type, timestamp, id"),

@@ -32,6 +32,7 @@ FIELDS: Mapping[str, tuple[str, ...]] = {
         "parent_span_id",
         "contract_id",
         "contract_version",
+        "seq",
     ),
     "audit": (
         "action",

@@ -191,7 +191,8 @@ class AgentRunEvent(Record):
     what is sent again under it is not stored again. None (the default) is for what is sent once.
     `level` is one of `Level`, or another word; `span_id`, `parent_span_id` and `trace_id` are
     OpenTelemetry's; `contract_id` and `contract_version` name what the payload promises to be.
-    The last four fields are set where the event is a link of its run's hash chain.
+    `chain_position` and the three hashes are set where the event is a link of its run's hash chain.
+    `seq` is set where it is an entry of its session's run log: its position there, from 1.
     """
 
     agent_id: str
@@ -217,6 +218,7 @@ class AgentRunEvent(Record):
     content_hash: str | None = None
     prev_hash: str | None = None
     hash: str | None = None
+    seq: int | None = None
 
     @property
     def payload(self) -> Any:

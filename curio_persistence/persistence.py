@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from datetime import datetime, timedelta, tzinfo
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, Self, Unpack
 
@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from curio_persistence.capabilities.analytics.records import PeriodTotals
     from curio_persistence.capabilities.grouping import GroupBy
     from curio_persistence.capabilities.lifecycle import Lifecycle
+    from curio_persistence.capabilities.runlog import RunLog
 
 
 _LEAST_KEY = 16
@@ -241,9 +242,9 @@ class Persistence(BasePersistence):
         """Return one page of events, as `query_agent_runs` does with runs.
 
         The filters are `agent_id`, `run_id`, `session_id`, `user_id` (that of the event's run),
-        `event_type`, `level`, `min_level`, `payload`, `since` and `until`. `min_level` selects
-        events that are at least so severe, `level` those of just these levels. `since` and `until`
-        are about when events happened.
+        `event_type`, `level`, `min_level`, `payload`, `seq`, `since` and `until`. `min_level`
+        selects events that are at least so severe, `level` those of just these levels. `since` and
+        `until` are about when events happened; `seq` is a position in the run log of a session.
 
         `payload={"tool": "search", "result.status": "error"}` selects events whose payload is an
         object in which each path leads to that value; give a path as a tuple where a key has a dot
@@ -481,6 +482,13 @@ class Persistence(BasePersistence):
         from curio_persistence.capabilities.lifecycle import Lifecycle  # On use: seldom needed.
 
         return Lifecycle(self._store, self.clock)
+
+    @cached_property
+    def runlog(self) -> RunLog:
+        """The ordered entries of sessions, from which the state of agents is rebuilt."""
+        from curio_persistence.capabilities.runlog import RunLog  # On use: seldom needed.
+
+        return RunLog(self._store, self.clock, self.redaction, chain=self._chain)
 
     @property
     def alerts(self) -> Alerts:

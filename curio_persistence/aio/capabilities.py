@@ -13,6 +13,7 @@ from curio_persistence.capabilities.audit import Audit
 from curio_persistence.capabilities.events import EventFilters, Events
 from curio_persistence.capabilities.lifecycle import Lifecycle
 from curio_persistence.capabilities.metrics import Metrics
+from curio_persistence.capabilities.runlog import RunLog
 from curio_persistence.capabilities.scores import Scores
 from curio_persistence.capabilities.search import Search
 from curio_persistence.capabilities.stats import Stats
@@ -202,3 +203,13 @@ class AsyncAlerts(Awaited[Alerts]):
     evaluate = awaited(Alerts.evaluate)
     test = awaited(Alerts.test)
     run_forever = awaited(Alerts.run_forever)
+
+
+class AsyncRunLog(Awaited[RunLog]):
+    """`persistence.runlog`, awaited. Of `append`, an iterable is read in another thread."""
+
+    append = awaited(RunLog.append)
+    allocate = awaited(RunLog.allocate)
+    entries = awaited(RunLog.entries)
+    iterate = streamed(RunLog.iterate)
+    max_sequence = awaited(RunLog.max_sequence)

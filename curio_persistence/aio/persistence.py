@@ -15,6 +15,7 @@ from curio_persistence.aio.capabilities import (
     AsyncEvents,
     AsyncLifecycle,
     AsyncMetrics,
+    AsyncRunLog,
     AsyncRuns,
     AsyncScores,
     AsyncSearch,
@@ -72,6 +73,11 @@ class AsyncPersistence(Awaited[Persistence]):
     def alerts(self) -> AsyncAlerts:
         """Rules of alerts, their evaluation, and the history of what they found."""
         return AsyncAlerts(self._sync.alerts, self._threads)
+
+    @property
+    def runlog(self) -> AsyncRunLog:
+        """The ordered entries of sessions, from which the state of agents is rebuilt."""
+        return AsyncRunLog(self._sync.runlog, self._threads)
 
     @property
     def lifecycle(self) -> AsyncLifecycle:

@@ -301,6 +301,7 @@ class BufferedStore(Store):
     stream_query = _after_the_queue(Store.stream_query)
     select_columns = _after_the_queue(Store.select_columns)
     update = _after_the_queue(Store.update)
+    advance = _after_the_queue(Store.advance)
     delete = _after_the_queue(Store.delete)
     aggregate = _after_the_queue(Store.aggregate)
     sql = _after_the_queue(Store.sql)

@@ -45,6 +45,7 @@ class EventFilters(TypedDict, total=False):
     level: str | Collection[str] | None
     min_level: str | None
     payload: PayloadFilter | None
+    seq: int | None
     since: TimeLike | None
     until: TimeLike | None
 
@@ -72,6 +73,15 @@ def _from_level(level: str) -> Where:
     return (Filter("level", "<>", Level.DEBUG.value),) if level == Level.INFO else ()
 
 
+def _checked_seq(seq: Any) -> Value:
+    """Return a sequence in normal form, which is text."""
+    return str(EVENTS.encode_value("seq", seq))
+
+
+def _at_seq(seq: str) -> Where:
+    return (Filter("seq", "=", int(seq)),)
+
+
 EVENT_FILTERS = FilterKind(
     EVENTS,
     EventFilters,
@@ -80,6 +90,7 @@ EVENT_FILTERS = FilterKind(
         "level": Condition(partial(checked_values, EVENTS, "level"), _of_level),
         "min_level": Condition(_checked_min_level, _from_level),
         "payload": containing("payload", "data"),
+        "seq": Condition(_checked_seq, _at_seq, int),
     },
 )
 

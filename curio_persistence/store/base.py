@@ -267,6 +267,21 @@ class Store(ABC):
     ) -> list[tuple[Any, ...]]:
         """Change all matching rows; return the `returning` columns of each, in any order."""
 
+    def advance(
+        self, table: Table[Any], where: Where, counter: str, by: int, *, above: int = 0
+    ) -> int | None:
+        """Add to a counter of the one row that matches, and return it; None without such a row.
+
+        It grows from `above` if it is less. Until the caller's transaction ends, other transactions
+        that advance it wait.
+        """
+        with self.transaction():
+            for (number,) in self.select_columns(table, (counter,), where):
+                advanced = max(int(number), above) + by
+                self.update(table, where, {counter: advanced})
+                return advanced
+        return None
+
     @abstractmethod
     def delete(self, table: Table[Any], where: Where, limit: int | None = None) -> int:
         """Remove the rows that match, or any `limit` of them, and those that refer to them.

@@ -206,6 +206,14 @@ def encode_count(value: Any) -> int:
     return number
 
 
+def encode_position(value: Any) -> int:
+    """Check a 64-bit integer from 1."""
+    number = encode_integer(value)
+    if number < 1:
+        raise ValueError("begins with 1")
+    return number
+
+
 def encode_latency(value: Any) -> int:
     """Return whole milliseconds, not negative; a fraction is rounded."""
     if isinstance(value, numbers.Real | Decimal) and not isinstance(value, numbers.Integral):

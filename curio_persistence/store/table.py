@@ -41,6 +41,7 @@ _KINDS: Mapping[Encoder, Kind] = {
     codecs.encode_tags: "text",
     codecs.encode_integer: "integer",
     codecs.encode_count: "integer",
+    codecs.encode_position: "integer",
     codecs.encode_latency: "integer",
     codecs.encode_mark: "integer",
     codecs.encode_real: "real",

@@ -16,6 +16,7 @@ from curio_persistence.tables.events import (
     contradictions,
 )
 from curio_persistence.tables.lifecycle import EXPIRED_TOTALS, LIFECYCLE, TOMBSTONES
+from curio_persistence.tables.run_logs import RUN_LOGS
 from curio_persistence.tables.runs import RUNS, RUNS_AND_STUBS, RunOrStub
 from curio_persistence.tables.scores import SCORE_SOURCES, SCORES
 from curio_persistence.tables.sessions import AGENTS, SESSION_STATUSES, SESSIONS
@@ -36,6 +37,7 @@ __all__ = [
     "LIFECYCLE",
     "RUNS",
     "RUNS_AND_STUBS",
+    "RUN_LOGS",
     "SCORES",
     "SCORE_SOURCES",
     "SESSIONS",
@@ -66,6 +68,7 @@ ALL_TABLES: tuple[Table[Any], ...] = (
     CHAIN_HEADS,
     ALERT_RULES,
     ALERT_HISTORY,
+    RUN_LOGS,
 )
 """All tables, with those of the library itself, which are neither exported nor copied."""
 

@@ -116,6 +116,7 @@ _COLUMNS = (
     text("artifact_uri", optional=True),
     json_text("metadata", optional=True),
     *links(),
+    Column("seq", codecs.encode_position, optional=True),
 )
 _DERIVED = (
     Column("tool_name", codecs.encode_label, optional=True),
@@ -136,9 +137,9 @@ def _events(model: type[M], columns: Sequence[Column], internal: Sequence[Column
         derive=derive_event_columns,
         order=(Order("timestamp"), Order("id")),
         ages_by="timestamp",
-        lookups=("run_id", "event_id"),
+        lookups=("run_id", "event_id", "session_id", "seq"),
         ddl="events.sql",
-        unique=(("event_id",), ("run_id", "chain_position")),
+        unique=(("event_id",), ("run_id", "chain_position"), ("session_id", "seq")),
         references=Reference("run_id", RUNS),
         translate=translator(model, rest="metadata", names={}),
     )

@@ -13,7 +13,8 @@ from curio_persistence.models import AgentLLMUsage, AgentRunEvent
 from curio_persistence.store.base import Store
 from curio_persistence.store.codecs import decode_money
 from curio_persistence.store.filters import Filter, Order
-from curio_persistence.tables import CONSUMERS, EVENTS, RUNS, USAGE
+from curio_persistence.tables import CONSUMERS, EVENTS, RUN_LOGS, RUNS, USAGE
+from curio_persistence.tables.run_logs import RunLogNumbers
 from curio_persistence.testing.rows import (
     DELIMITERS,
     NOON,
@@ -244,6 +245,28 @@ class WritingPromises:
         assert store.delete(RUNS, (Filter("id", "in", (a, b, 99)),)) == 2
         assert store.delete(RUNS, (Filter("id", "in", ()),)) == 0
         assert run_ids_of(store) == "c"
+
+    def test_a_counter_is_advanced_and_its_new_value_returned(self, store: Store) -> None:
+        for name in "ab":
+            store.insert(RUN_LOGS, RUN_LOGS.encode(RunLogNumbers(name, 7, NOON)))
+        a = RUN_LOGS.where(session_id="a")
+        assert store.advance(RUN_LOGS, a, "last_seq", 2) == 9
+        assert store.advance(RUN_LOGS, a, "last_seq", 0) == 9
+        assert store.advance(RUN_LOGS, a, "last_seq", 3, above=20) == 23
+        assert store.advance(RUN_LOGS, a, "last_seq", 1, above=20) == 24
+        assert store.advance(RUN_LOGS, RUN_LOGS.where(session_id="c"), "last_seq", 1) is None
+        assert sorted(log.last_seq for log in records(store, RUN_LOGS)) == [7, 24]
+
+    def test_a_counter_is_advanced_by_one_transaction_after_the_other(self, store: Store) -> None:
+        store.insert(RUN_LOGS, RUN_LOGS.encode(RunLogNumbers("a", 0, NOON)))
+        where = RUN_LOGS.where(session_id="a")
+
+        def advance(_: int) -> int | None:
+            with store.transaction():
+                return store.advance(RUN_LOGS, where, "last_seq", 1)
+
+        with ThreadPoolExecutor(4) as threads:
+            assert sorted(n or 0 for n in threads.map(advance, range(40))) == [*range(1, 41)]
 
     def test_optional_columns_are_read_whether_or_not_they_were_empty_before(
         self, store: Store

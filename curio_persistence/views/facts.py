@@ -19,7 +19,7 @@ _IDS = frozenset(
         "trace_id", "span_id", "parent_span_id",
     }
 )  # fmt: skip
-_LINKS = frozenset({"chain_position", "content_hash", "prev_hash", "hash"})
+_LINKS = frozenset({"chain_position", "content_hash", "prev_hash", "hash", "seq"})
 _TIMES = frozenset(
     {"created_at", "updated_at", "started_at", "finished_at", "timestamp", "latency_ms"}
 )

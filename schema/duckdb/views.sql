@@ -186,6 +186,7 @@ SELECT
     e.trace_id,
     e.span_id,
     e.parent_span_id,
-    e.event_id
+    e.event_id,
+    e.seq
 FROM agent_run_events e
 LEFT JOIN curio_sessions r ON r.run_id = e.run_id;

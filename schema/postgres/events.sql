@@ -34,7 +34,9 @@ CREATE TABLE {schema}.agent_run_events (
     chain_position  BIGINT,            -- from 1
     content_hash    TEXT,              -- of data, message, artifact_uri and metadata
     prev_hash       TEXT,              -- NULL for the first
-    hash            TEXT
+    hash            TEXT,
+    -- Set where the event is an entry of its session's run log.
+    seq             BIGINT             -- from 1
 );
 
 -- A run's events in order; also for the foreign key. Sessions are counted from this index,
@@ -80,6 +82,13 @@ CREATE INDEX agent_run_events_severe_by_run
 CREATE INDEX agent_run_events_metrics
     ON {schema}.agent_run_events (metric_name, timestamp, metric_value, agent_id)
     WHERE metric_name IS NOT NULL;
+-- A run log in its order, in which each position is taken once. Other events cost these two nothing.
+CREATE UNIQUE INDEX agent_run_events_log ON {schema}.agent_run_events (session_id, seq)
+    WHERE seq IS NOT NULL;
+-- The entries of one kind in a run log, in its order: its views read no others.
+CREATE INDEX agent_run_events_log_by_kind
+    ON {schema}.agent_run_events (session_id, event_type, seq)
+    WHERE seq IS NOT NULL;
 
 -- A payload as jsonb, for queries; NULL if it is not an object, or jsonb cannot represent it.
 -- curio_persistence.store.payload_match defines this, and decides it for the other stores.

@@ -111,7 +111,8 @@ SELECT
     e.trace_id,
     e.span_id,
     e.parent_span_id,
-    e.event_id
+    e.event_id,
+    e.seq
 FROM {schema}.agent_run_events e
 LEFT JOIN {schema}.agent_runs r ON r.run_id = e.run_id;
 EXCEPTION WHEN duplicate_table OR duplicate_object THEN NULL;

@@ -34,7 +34,9 @@ CREATE TABLE agent_run_events (
     chain_position  INTEGER,           -- from 1
     content_hash    TEXT,              -- of data, message, artifact_uri and metadata
     prev_hash       TEXT,              -- NULL for the first
-    hash            TEXT
+    hash            TEXT,
+    -- Set where the event is an entry of its session's run log.
+    seq             INTEGER            -- from 1
 ) STRICT;
 
 -- A run's events in order; also for the foreign key. Sessions are counted from this index,
@@ -79,3 +81,10 @@ CREATE INDEX agent_run_events_severe_by_run
 CREATE INDEX agent_run_events_metrics
     ON agent_run_events (metric_name, timestamp, metric_value, agent_id)
     WHERE metric_name IS NOT NULL;
+-- A run log in its order, in which each position is taken once. Other events cost these two nothing.
+CREATE UNIQUE INDEX agent_run_events_log ON agent_run_events (session_id, seq)
+    WHERE seq IS NOT NULL;
+-- The entries of one kind in a run log, in its order: its views read no others.
+CREATE INDEX agent_run_events_log_by_kind
+    ON agent_run_events (session_id, event_type, seq)
+    WHERE seq IS NOT NULL;

@@ -143,5 +143,6 @@ SELECT
     e.trace_id,
     e.span_id,
     e.parent_span_id,
-    e.event_id
+    e.event_id,
+    e.seq
 FROM agent_run_events e;

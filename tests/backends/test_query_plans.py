@@ -59,7 +59,7 @@ FILL = [
     {_NUMBERS}
     INSERT INTO {{schema}}agent_run_events (agent_id, run_id, event_type, data, timestamp,
         created_at, tool_name, tool_latency_us, tool_error, event_id, session_id, level, severity,
-        metric_name, metric_value)
+        metric_name, metric_value, seq)
     SELECT 'agent ' || (run % 100), 'run ' || run,
         CASE WHEN i % 199 = 3 THEN 'rare' ELSE 'type ' || (i % 11) END, '{_TEXT[:100]}', {{time}},
         {{time}}, CASE WHEN i % 11 = 0 THEN 'tool ' || (i % 7) END,
@@ -69,7 +69,7 @@ FILL = [
         CASE WHEN i % 50 = 13 THEN 'error' WHEN i % 50 = 23 THEN 'warning' ELSE 'info' END,
         CASE WHEN i % 50 = 13 THEN 40 WHEN i % 50 = 23 THEN 30 END,
         CASE WHEN i % 20 = 9 THEN 'metric ' || (i % 3) END,
-        CASE WHEN i % 20 = 9 THEN i * 0.5 END
+        CASE WHEN i % 20 = 9 THEN i * 0.5 END, CASE WHEN run % 8 = 0 THEN i + 1 END
     FROM m
     """,
     f"""
@@ -183,6 +183,22 @@ READS = {
     "newest scores": Question(lambda p: p.scores.query(), {"agent_scores_by_time"}),
     "newest scores of a name": Question(
         lambda p: p.scores.query(name="name 3"), {"agent_scores_by_name"}, sorts=True
+    ),
+    "entries of a run log": Question(
+        lambda p: p.runlog.entries("session 8", after=10_000, limit=50),
+        {"agent_run_events_log"},
+        sorts=True,
+    ),
+    "the last entries of a run log": Question(
+        lambda p: p.runlog.entries("session 8", order="newest", limit=5), {"agent_run_events_log"}
+    ),
+    "entries of a kind in a run log": Question(
+        lambda p: p.runlog.entries("session 8", kinds=["rare", "type 1"], order="newest", limit=5),
+        {"agent_run_events_log_by_kind"},
+        sorts=True,
+    ),
+    "the last number of a run log": Question(
+        lambda p: p.runlog.max_sequence("session 8"), {"agent_run_events_log"}
     ),
     "runs left behind": Question(lambda p: p.runs.stale(), SIGNS_OF_LIFE, sorts=True),
 }
@@ -638,7 +654,8 @@ def test_every_index_is_used_by_a_query(planner: Planner) -> None:
     """
     questions = (READS, WRITES, STATISTICS, LISTINGS)
     others = (
-        "agent_(search|consumers|lifecycle|expired_totals|tombstones|audit_log|alert|chain_heads)_"
+        "agent_(search|consumers|lifecycle|expired_totals|tombstones|audit_log|alert|chain_heads|"
+        "run_logs)_"
         "|^sqlite_autoindex|_key$"
     )
     ours = {name for name in planner.indexes if not re.search(others, name)}

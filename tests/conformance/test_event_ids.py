@@ -255,6 +255,7 @@ OTHER: dict[Kind, dict[str, Any]] = {
         "content_hash": "other",
         "prev_hash": "other",
         "hash": "other",
+        "seq": 1,
     },
     AgentLLMUsage: {
         "agent_id": "other",

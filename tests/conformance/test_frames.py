@@ -65,6 +65,7 @@ INTEGERS = {
     "cache_write_tokens",
     "reasoning_tokens",
     "chain_position",
+    "seq",
 }
 
 TEXTS = [

@@ -29,6 +29,7 @@ from curio_persistence.capabilities.audit import Audit
 from curio_persistence.capabilities.events import Events
 from curio_persistence.capabilities.lifecycle import Lifecycle
 from curio_persistence.capabilities.metrics import Metrics
+from curio_persistence.capabilities.runlog import RunLog
 from curio_persistence.capabilities.scores import Scores
 from curio_persistence.capabilities.search import Search
 from curio_persistence.capabilities.stats import Stats
@@ -50,6 +51,7 @@ PAIRS = {
     Stats: awaited.AsyncStats,
     Lifecycle: awaited.AsyncLifecycle,
     Metrics: awaited.AsyncMetrics,
+    RunLog: awaited.AsyncRunLog,
     Search: awaited.AsyncSearch,
     RunRecorder: aio.AsyncRunRecorder,
     Stream: aio.AsyncStream,

@@ -292,7 +292,7 @@ OTHERS = {
 FILTERS: dict[type, str] = {
     RunFilters: "agent_id run_id session_id parent_run_id status tags any_tags user_id "
     "metadata since until",
-    EventFilters: "agent_id run_id session_id user_id event_type level min_level payload since "
+    EventFilters: "agent_id run_id session_id user_id event_type level min_level payload seq since "
     "until",
     UsageFilters: "agent_id run_id session_id user_id model provider status since until",
     MetricFilters: "agent_id run_id session_id since until",
@@ -417,6 +417,7 @@ def test_each_filter_can_be_given(method: Any) -> None:
     filters = dict.fromkeys(FILTERED[method].__annotations__, "7d") | {"min_level": "error"}
     filters = {name: filters[name] for name in FILTERED[method].__annotations__}
     filters |= {name: {"a": 1} for name in ("payload", "metadata") if name in filters}
+    filters |= {name: 1 for name in ("seq",) if name in filters}
     subject = {"query_metrics": ["score"], "search_text": ["words"]}.get(method.__name__, [])
     assert method(InMemoryPersistence(), *subject, **filters) is not None
 

@@ -96,6 +96,7 @@ stored_events = whole(
     content_hash=maybe(an_id),
     prev_hash=maybe(an_id),
     hash=maybe(an_id),
+    seq=st.none(),
 )
 stored_usage = whole(
     AgentLLMUsage,

@@ -20,6 +20,7 @@ from curio_persistence.tables import (
     EVENTS,
     EXPIRED_TOTALS,
     LIFECYCLE,
+    RUN_LOGS,
     RUNS,
     SCORES,
     SESSIONS,
@@ -34,6 +35,7 @@ from curio_persistence.tables.lifecycle import (
     LifecycleSetting,
     Tombstone,
 )
+from curio_persistence.tables.run_logs import RunLogNumbers
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
@@ -57,6 +59,7 @@ RECORDS: dict[Table[Any], Any] = {
         "errors", "errors", "error_rate", 0.1, 900, created_at=NOON, updated_at=NOON
     ),
     ALERT_HISTORY: Alert("alert", "errors", 1, "errors", "Too many.", 0.1, 0.5, NOON),
+    RUN_LOGS: RunLogNumbers("session", 7, NOON),
     CONSUMERS: ConsumerPosition("consumer", EVENTS.name, "[0]", NOON),
 }
 

@@ -68,6 +68,7 @@ PUBLISHED: dict[type[Record], dict[str, Any]] = {
         "content_hash": None,
         "prev_hash": None,
         "hash": None,
+        "seq": None,
     },
     AgentLLMUsage: {
         "provider": "",
@@ -144,6 +145,7 @@ FULL: dict[type[Record], Record] = {
         "content hash",
         "hash before",
         "hash",
+        7,
     ),
     AgentLLMUsage: AgentLLMUsage(
         "agent",

@@ -77,7 +77,7 @@ def test_any_value_at_any_path_round_trips_through_json(path: Any, value: Any) -
 def test_each_single_filter_round_trips_through_json(kind: FilterKind) -> None:
     filters: dict[str, Any] = dict.fromkeys(kind.names.__annotations__, "7d")
     filters |= {name: {"a": 1} for name in ("payload", "metadata") if name in filters}
-    known = {"min_level": "error", "source": "human"}
+    known = {"min_level": "error", "source": "human", "seq": 7}
     filters |= {name: value for name, value in known.items() if name in filters}
     chosen = kind.of(filters)
     assert chosen.to_dict().keys() == filters.keys()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
-from itertools import count
+from itertools import chain, count
 from operator import gt, itemgetter, lt
 from typing import Any
 
@@ -56,15 +56,16 @@ class Rows:
         return self.matching(tuple(Filter(name, "=", row[name]) for name in key))
 
     def matching(self, where: Where) -> list[int]:
-        """Return the ids of matching rows, found by a lookup if a filter allows it."""
-        candidates: Any = self.by_id
+        """Return the ids of matching rows, found by the best lookup that a filter allows."""
+        candidates: list[Any] = [self.by_id]
         for column, op, value, _ in where:
             if op in ("=", "in") and column in self.lookups:
                 ids = self.lookups[column]
                 wanted = (value,) if op == "=" else dict.fromkeys(value)
-                candidates = [ident for each in wanted for ident in ids.get(each, ())]
-                break
-        return [ident for ident in candidates if matches(self.by_id[ident], where)]
+                found = [ids[each] for each in wanted if each in ids]
+                candidates = min(candidates, found, key=lambda some: sum(map(len, some)))
+        some = chain.from_iterable(candidates)
+        return [ident for ident in some if matches(self.by_id[ident], where)]
 
 
 def no_rows() -> dict[str, Rows]:

@@ -56,6 +56,7 @@ class PostgresStatements(SQLStore, forking.Forkable):
     _after_savepoint = f"; {_SAVEPOINT}"
     _no_limit = None
     _any_of = "= ANY(%s)"
+    _greatest = "greatest({}, {})"
     _conditions: ClassVar[Mapping[str, str]] = {
         "differs from": "{column} IS DISTINCT FROM {value}",
         "has": "{column}::jsonb ? %s",

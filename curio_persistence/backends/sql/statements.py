@@ -63,6 +63,8 @@ class SQLStatements(TransactionalStore):
     """The value that stands for no limit in LIMIT."""
     _any_of: ClassVar[str]
     """The condition that follows a column, for one of several bound values."""
+    _greatest: ClassVar[str]
+    """The expression for the greater one of two, which replace `{}`."""
     _conditions: ClassVar[Mapping[str, str]]
     """The conditions whose operator is not SQL's own, with the names `column` and `value`."""
 
@@ -220,6 +222,13 @@ class SQLStatements(TransactionalStore):
         return (
             f"UPDATE {self._table(table)} SET {changes}{self._where_text(where)} "
             f"RETURNING {', '.join(map(self._reading, returning))}"
+        )
+
+    def _advance_text(self, table: Table[Any], counter: str, where: Where) -> str:
+        above, by = self._greatest.format(counter, self.placeholder), self.placeholder
+        return (
+            f"UPDATE {self._table(table)} SET {counter} = {above} + {by}{self._where_text(where)} "
+            f"RETURNING {counter}"
         )
 
     def _delete_text(self, table: Table[Any], where: Where, limited: bool) -> str:

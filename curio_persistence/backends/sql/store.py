@@ -315,6 +315,13 @@ class SQLStore(SQLStatements):
         sql = self._text(self._update_text, table, tuple(changes), shape(where), returning)
         return self._write(sql, (*changes.values(), *self._values(where)))[0]
 
+    def advance(
+        self, table: Table[Any], where: Where, counter: str, by: int, *, above: int = 0
+    ) -> int | None:
+        sql = self._text(self._advance_text, table, counter, shape(where))
+        rows = self._write(sql, (above, by, *self._values(where)))[0]
+        return int(rows[0][0]) if rows else None
+
     def delete(self, table: Table[Any], where: Where, limit: int | None = None) -> int:
         sql = self._text(self._delete_text, table, shape(where), limit is not None)
         return self._write(sql, self._values(where) + (() if limit is None else (limit,)))[1]

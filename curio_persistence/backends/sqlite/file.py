@@ -52,6 +52,7 @@ class SQLiteFile(SQLStore):
     _begin = "BEGIN IMMEDIATE"
     _no_limit = -1
     _any_of = "IN (SELECT value FROM json_each(?))"
+    _greatest = "max({}, {})"
     _conditions: ClassVar[Mapping[str, str]] = {
         "differs from": "{column} IS NOT {value}",
         "has": "EXISTS (SELECT 1 FROM json_each({column}) WHERE value = ?)",

@@ -92,6 +92,9 @@ _OPTIONS = {
         metavar="PATH=VALUE",
         read=_value_at_path,
     ),
+    "seq": _Option(
+        ("--seq",), "only {records} at this position of a run log", metavar="N", read=int
+    ),
     "model": _Option(
         ("--model",), "only {records} of this model; given more than once, of one of these", True
     ),

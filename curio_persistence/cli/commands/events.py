@@ -41,7 +41,7 @@ STYLES = {"debug": DIM, "info": "", "warning": YELLOW, "error": RED, "critical":
 
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("named_run", metavar="RUN", nargs="?", help="only this run's events")
-    add_filters(parser, "events", "run_id", *EVENT_FILTERS)
+    add_filters(parser, "events", "run_id", *EVENT_FILTERS, "seq")
     add_listing_options(parser, default="20, of a run all")
     parser.set_defaults(limit=...)  # Which depends on whether a run is named.
 
@@ -84,6 +84,9 @@ class _Column(NamedTuple):
 
 _TIME = _Column(Column("TIME"), lambda e: cell(local_time(e.timestamp, "milliseconds"), DIM))
 _WHAT = (
+    _Column(
+        Column("SEQ", right=True), lambda e: cell(str(e.seq or "")), lambda e: e.seq is not None
+    ),
     _Column(
         Column("LEVEL"),
         lambda e: cell(e.level, STYLES.get(e.level, "")),

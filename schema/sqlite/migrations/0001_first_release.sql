@@ -107,7 +107,9 @@ CREATE TABLE agent_run_events (
     chain_position  INTEGER,           -- from 1
     content_hash    TEXT,              -- of data, message, artifact_uri and metadata
     prev_hash       TEXT,              -- NULL for the first
-    hash            TEXT
+    hash            TEXT,
+    -- Set where the event is an entry of its session's run log.
+    seq             INTEGER            -- from 1
 ) STRICT;
 
 -- A run's events in order; also for the foreign key. Sessions are counted from this index,
@@ -152,6 +154,13 @@ CREATE INDEX agent_run_events_severe_by_run
 CREATE INDEX agent_run_events_metrics
     ON agent_run_events (metric_name, timestamp, metric_value, agent_id)
     WHERE metric_name IS NOT NULL;
+-- A run log in its order, in which each position is taken once. Other events cost these two nothing.
+CREATE UNIQUE INDEX agent_run_events_log ON agent_run_events (session_id, seq)
+    WHERE seq IS NOT NULL;
+-- The entries of one kind in a run log, in its order: its views read no others.
+CREATE INDEX agent_run_events_log_by_kind
+    ON agent_run_events (session_id, event_type, seq)
+    WHERE seq IS NOT NULL;
 
 -- One row for each model call. No foreign key: a call can stand alone, and outlives its run.
 
@@ -512,6 +521,15 @@ CREATE INDEX agent_alert_history_by_time ON agent_alert_history (triggered_at);
 CREATE INDEX agent_alert_history_undelivered ON agent_alert_history (deliver_at)
     WHERE deliver_at IS NOT NULL;
 
+-- The run logs of sessions: how far each has been numbered. Numbers are never given out again.
+
+CREATE TABLE agent_run_logs (
+    id         INTEGER PRIMARY KEY AUTOINCREMENT,
+    session_id TEXT NOT NULL UNIQUE,
+    last_seq   INTEGER NOT NULL,
+    created_at TEXT NOT NULL CHECK (created_at GLOB '????-??-??T??:??:??.??????+00:00')
+) STRICT;
+
 -- The search index. The words of a document are in an FTS5 table, agent_search_words, created
 -- when the first record is indexed. The index gives candidates; the records decide.
 
@@ -675,5 +693,6 @@ SELECT
     e.trace_id,
     e.span_id,
     e.parent_span_id,
-    e.event_id
+    e.event_id,
+    e.seq
 FROM agent_run_events e;

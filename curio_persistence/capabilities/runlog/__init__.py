@@ -1,0 +1,163 @@
+"""Run logs: the ordered entries of a session, from which the state of its agents is rebuilt."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any, TypedDict, Unpack
+
+from curio_persistence.capabilities.arguments import checked_id
+from curio_persistence.capabilities.batches import encode_all, in_one_transaction
+from curio_persistence.capabilities.capability import Capability
+from curio_persistence.capabilities.events import Events
+from curio_persistence.capabilities.runlog.effects import Effects, Prepares
+from curio_persistence.capabilities.runlog.reading import EntryStream, LogQuery, log_query
+from curio_persistence.capabilities.runlog.rows import MOST, entries_of, event_of
+from curio_persistence.capabilities.runlog.sequences import Sequences
+from curio_persistence.capabilities.usage import Usage
+from curio_persistence.clock import Clock
+from curio_persistence.errors import ConflictError, InvalidValueError
+from curio_persistence.redaction import Redaction
+from curio_persistence.results.pages import Direction
+from curio_persistence.runlog.entries import RunLogEntry
+from curio_persistence.store.base import Store
+from curio_persistence.store.filters import checked_count
+from curio_persistence.store.table import Row
+from curio_persistence.tables import EVENTS
+
+__all__ = ["EntryFilters", "RunLog"]
+
+
+class EntryFilters(TypedDict, total=False):
+    """The filters of entries; an entry must pass all that are given."""
+
+    run_id: str | None
+    agent_id: str | None
+    kinds: str | Collection[str] | None
+    after: int | None
+    until: int | None
+
+
+class RunLog(Capability):
+    """Append the entries of sessions, read them back in order, and ask what follows from them.
+
+    An entry is an event: its kind is the `event_type`, its fields are the `data`. The other calls
+    of a persistence, as searches, exports and retention, treat it as one.
+    """
+
+    def __init__(
+        self, store: Store, clock: Clock, redaction: Redaction, *, chain: bool = False
+    ) -> None:
+        super().__init__(store, clock)
+        self._events = Events(store, clock, redaction, chain=chain)
+        self._usage = Usage(store, clock, redaction)
+        self._encode_event = redaction.encoder(EVENTS)
+        self._prepares = Prepares(store, clock, redaction)
+        self._sequences = Sequences(store, clock)
+
+    # --- appending ----------------------------------------------------------------------------
+
+    def append(self, session_id: str, entries: Iterable[RunLogEntry]) -> list[int]:
+        """Append entries to the log of a session, all or none, and return their sequences.
+
+        Entries without a sequence get the next ones, in the order given. One that has a sequence,
+        as from `allocate`, keeps it; raise ConflictError if the session has it already. Any
+        iterable, read in bounded memory.
+
+        A RunStarted makes its run, unless it exists; a RunFinished or RunFailed ends it; an
+        LLMCallCompleted counts as a model call in statistics.
+        """
+        checked_id("session_id", session_id)
+        sequences: list[int] = []
+
+        def append_chunk(chunk: list[RunLogEntry], first: int) -> int:
+            sequences.extend(self._append_chunk(session_id, chunk, first))
+            return len(chunk)
+
+        in_one_transaction(self._store, entries, append_chunk)
+        return sequences
+
+    def allocate(self, session_id: str, n: int = 1) -> range:
+        """Return the next `n` sequences of a session, for entries that are appended later.
+
+        No other call gets them, in any thread or process, also if they are never used.
+        """
+        checked_id("session_id", session_id)
+        count = checked_count("n", n)
+        if count > MOST:
+            raise InvalidValueError(f"n is at most {MOST:,}, not {n}.", field="n")
+        with self._store.transaction():
+            return self._sequences.take(session_id, count)
+
+    def _append_chunk(
+        self, session_id: str, entries: list[RunLogEntry], first: int
+    ) -> Sequence[int]:
+        encode = self._encode_event
+        rows = encode_all(lambda entry: encode(event_of(session_id, entry)), entries, first)
+        effects = self._prepares.effects_of(session_id, entries)
+        given = [entry.sequence for entry in entries]
+        try:
+            return self._store_chunk(session_id, rows, effects, given)
+        except ConflictError as error:
+            if taken := self._sequences.taken(session_id, given):
+                raise ConflictError(
+                    f"Session {session_id!r} has an entry with the sequence {taken[0]} already."
+                ) from error
+        return self._store_chunk(session_id, rows, effects, given, look=True)
+
+    def _store_chunk(
+        self,
+        session_id: str,
+        rows: list[Row],
+        effects: Effects,
+        given: list[int],
+        *,
+        look: bool = False,
+    ) -> Sequence[int]:
+        with self._store.transaction():
+            numbers = self._sequences.number(session_id, given, look=look)
+            for row, number in zip(rows, numbers, strict=True):
+                row["seq"] = number
+            if effects.begun:
+                self._prepares.runs.begin(effects.begun)
+            self._events.log_rows(rows)
+            if effects.ended:
+                self._prepares.runs.finish(effects.ended)
+            if effects.calls:
+                self._usage.log_rows(effects.calls)
+        return numbers
+
+    # --- reading ------------------------------------------------------------------------------
+
+    def entries(
+        self,
+        session_id: str,
+        *,
+        order: Direction = "oldest",
+        limit: int | None = None,
+        **filters: Unpack[EntryFilters],
+    ) -> list[RunLogEntry]:
+        """Return entries of a session by their sequence.
+
+        The filters are `run_id`, `agent_id`, `kinds` (one, or some), `after` a sequence and `until`
+        one, which is included. An entry that cannot be read as its kind is an UnknownEntry.
+        """
+        query = self._query(session_id, order, filters)
+        count = None if limit is None else checked_count("limit", limit)
+        return [*entries_of(query.page(self._store, count))]
+
+    def iterate(
+        self,
+        session_id: str,
+        *,
+        order: Direction = "oldest",
+        **filters: Unpack[EntryFilters],
+    ) -> EntryStream:
+        """Iterate over the entries that `entries` returns, in constant memory."""
+        return EntryStream(self._store, self._query(session_id, order, filters))
+
+    def max_sequence(self, session_id: str) -> int:
+        """Return the highest sequence of the stored entries of a session, or 0."""
+        return self._sequences.last_entry(checked_id("session_id", session_id))
+
+    def _query(self, session_id: str, order: Direction, filters: Any) -> LogQuery:
+        return log_query(checked_id("session_id", session_id), order, filters)
