@@ -3,6 +3,15 @@
 from __future__ import annotations
 
 from curio_persistence.compat.agiwo.collector import AgentTraceCollector
+from curio_persistence.compat.agiwo.run_log import (
+    DuplicateSequenceError,
+    InMemoryRunLogStorage,
+    PostgresRunLogStorage,
+    RunLogStorage,
+    RunLogStorageConfig,
+    SQLiteRunLogStorage,
+    create_run_log_storage,
+)
 from curio_persistence.compat.agiwo.serialization import (
     deserialize_run_log_entry_from_storage,
     serialize_run_log_entry_for_storage,
@@ -95,9 +104,11 @@ __all__ = [
     "ContextAssembled",
     "ContextRepairApplied",
     "ContextStepsHidden",
+    "DuplicateSequenceError",
     "GoalMilestonesUpdated",
     "GoalState",
     "HookFailed",
+    "InMemoryRunLogStorage",
     "IntrospectState",
     "IntrospectionCheckpoint",
     "IntrospectionCheckpointRecorded",
@@ -111,6 +122,7 @@ __all__ = [
     "MessagesRebuilt",
     "Milestone",
     "PendingTrigger",
+    "PostgresRunLogStorage",
     "RetrospectApplied",
     "RetrospectDecision",
     "RollbackDecision",
@@ -118,12 +130,15 @@ __all__ = [
     "RunFinished",
     "RunLogEntry",
     "RunLogEntryKind",
+    "RunLogStorage",
+    "RunLogStorageConfig",
     "RunMetrics",
     "RunRolledBack",
     "RunStarted",
     "RunStatus",
     "RunView",
     "RuntimeDecisionState",
+    "SQLiteRunLogStorage",
     "Span",
     "SpanKind",
     "SpanStatus",
@@ -146,6 +161,7 @@ __all__ = [
     "build_run_view_from_entries",
     "build_runtime_decision_state_from_entries",
     "build_step_views_from_entries",
+    "create_run_log_storage",
     "deserialize_run_log_entry_from_storage",
     "serialize_run_log_entry_for_storage",
 ]
