@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from curio_persistence.export.records import ExportReport, export_records
     from curio_persistence.importers.agdd import import_agdd
     from curio_persistence.importers.agentlens import import_agentlens
+    from curio_persistence.importers.agiwo import import_agiwo
     from curio_persistence.importers.common.report import ImportReport, Problem
     from curio_persistence.importers.costs import import_costs
     from curio_persistence.importers.curio import CurioImportReport, import_curio
@@ -169,6 +170,7 @@ __all__ = [
     "export_records",
     "import_agdd",
     "import_agentlens",
+    "import_agiwo",
     "import_costs",
     "import_curio",
     "import_records",
@@ -209,6 +211,7 @@ if not TYPE_CHECKING:  # Type checkers see the names above, and no others.
         "export.records": "ExportReport export_records",
         "importers.agdd": "import_agdd",
         "importers.agentlens": "import_agentlens",
+        "importers.agiwo": "import_agiwo",
         "importers.costs": "import_costs",
         "importers.curio": "CurioImportReport import_curio",
         "importers.exports": "import_records",

@@ -207,6 +207,21 @@ async def import_agentlens(
     )
 
 
+async def import_agiwo(
+    source: Source, persistence: AsyncPersistence | None, *, progress: Progress | None = None
+) -> blocking.ImportReport:
+    """Import a database of Agiwo, as `curio_persistence.import_agiwo` does.
+
+    Cancelled, it keeps what is stored; the same import finishes.
+    """
+    target = _under_any(persistence)
+    return await _apart(
+        persistence,
+        lambda tell: blocking.import_agiwo(source, target, progress=tell),
+        progress,
+    )
+
+
 async def import_costs(
     source: Source, persistence: AsyncPersistence | None, *, progress: Progress | None = None
 ) -> blocking.ImportReport:

@@ -16,6 +16,8 @@ import pytest
 import curio_persistence
 from curio_persistence.cli import command_parsers, commands
 from tests.cli.program import Ended, Program
+from tests.support import agiwo_file
+from tests.support.entries import user
 from tests.support.lens import event, write_database
 from tests.support.postgres import PostgresServer
 from tests.support.run_folders import RunFolder
@@ -86,6 +88,9 @@ def test_the_examples_work(
     RunFolder(program.folder / ".runs/agents", "mag-1").line("logs.jsonl", LOG)
     (program.folder / ".runs/costs/costs.jsonl").write_text(COST)
     write_database(program.folder / "agentlens.db", [event()])
+    agiwo_file.write_database(
+        program.folder / "agiwo.db", [agiwo_file.row_of(user("u", session_id="chat", sequence=1))]
+    )
     # An archive that has the runs, which are in the database as well.
     shutil.copy(program.folder / "agent_sdk.db", program.folder / "copy.db")
     archive = ("archive", "old-runs", "--older-than", "0s", "--pace", "1", "--yes")

@@ -62,6 +62,7 @@ FUNCTIONS = [
     "export_records",
     "import_agdd",
     "import_agentlens",
+    "import_agiwo",
     "import_costs",
     "import_records",
 ]

@@ -58,6 +58,8 @@ UPWARDS = {
     ("importers.agdd", "cli"),
     # What AgentLens has stored is stored by its event store, which is built on a persistence.
     ("importers.agentlens", "compat.agentlens.adopting"),
+    # The same for Agiwo.
+    ("importers.agiwo", "compat.agiwo.adopting"),
 }
 
 _CORE = {

@@ -117,6 +117,7 @@ NAMES = [
     "export_records",
     "import_agdd",
     "import_agentlens",
+    "import_agiwo",
     "import_costs",
     "import_curio",
     "import_records",

@@ -34,6 +34,7 @@ EXAMPLES = """\
   curio-persistence import agdd .runs/agents --db-path imported.db
   curio-persistence import costs .runs/costs/costs.jsonl
   curio-persistence import agentlens agentlens.db
+  curio-persistence import agiwo agiwo.db
   curio-persistence import records exported.jsonl --db-path imported.db
   curio-persistence import records run-42.jsonl.gz
   curio-persistence import records <(zcat run-*.jsonl.gz)
@@ -55,6 +56,7 @@ class _Kind(NamedTuple):
 _KINDS = {
     "agdd": _Kind("import_agdd", "a folder with a folder for each run, of AGDD or MAGSAG"),
     "agentlens": _Kind("import_agentlens", "a SQLite database of AgentLens"),
+    "agiwo": _Kind("import_agiwo", "a SQLite database of Agiwo"),
     "costs": _Kind("import_costs", "a cost ledger of theirs, costs.jsonl or costs.db, or .runs"),
     "records": _Kind(
         "import_records", "what `export` wrote, a file or a folder; JSON lines also as a pipe"
