@@ -143,9 +143,15 @@ class Ranges:
             start, end = min(start, self._starts[first]), max(end, self._ends[last - 1])
         self._starts[first:last], self._ends[first:last] = [start], [end]
 
-    def __contains__(self, number: int) -> bool:
+    def around(self, number: int) -> tuple[int, int] | None:
+        """Return the first and last number of the range that a number is in."""
         at = bisect_right(self._starts, number) - 1
-        return at >= 0 and number <= self._ends[at]
+        if at < 0 or number > self._ends[at]:
+            return None
+        return self._starts[at], self._ends[at]
+
+    def __contains__(self, number: int) -> bool:
+        return self.around(number) is not None
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         return zip(self._starts, self._ends, strict=True)

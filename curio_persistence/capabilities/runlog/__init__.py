@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
-from typing import Any, TypedDict, Unpack
+from collections.abc import Iterable, Sequence
 
 from curio_persistence.capabilities.arguments import checked_id
 from curio_persistence.capabilities.batches import encode_all, in_one_transaction
-from curio_persistence.capabilities.capability import Capability
 from curio_persistence.capabilities.events import Events
+from curio_persistence.capabilities.runlog.asking import EntryFilters, ReadsRunLogs
 from curio_persistence.capabilities.runlog.effects import Effects, Prepares
-from curio_persistence.capabilities.runlog.reading import EntryStream, LogQuery, log_query
-from curio_persistence.capabilities.runlog.rows import MOST, entries_of, event_of
+from curio_persistence.capabilities.runlog.reading import checked_bound
+from curio_persistence.capabilities.runlog.rows import MOST, event_of
 from curio_persistence.capabilities.runlog.sequences import Sequences
 from curio_persistence.capabilities.usage import Usage
 from curio_persistence.clock import Clock
-from curio_persistence.errors import ConflictError, InvalidValueError
+from curio_persistence.errors import ConflictError, InvalidValueError, NotFoundError
 from curio_persistence.redaction import Redaction
-from curio_persistence.results.pages import Direction
-from curio_persistence.runlog.entries import RunLogEntry
+from curio_persistence.runlog.entries import (
+    RunLogEntry,
+    RunRolledBack,
+    StepCondensedContentUpdated,
+)
 from curio_persistence.store.base import Store
 from curio_persistence.store.filters import checked_count
 from curio_persistence.store.table import Row
@@ -27,17 +29,7 @@ from curio_persistence.tables import EVENTS
 __all__ = ["EntryFilters", "RunLog"]
 
 
-class EntryFilters(TypedDict, total=False):
-    """The filters of entries; an entry must pass all that are given."""
-
-    run_id: str | None
-    agent_id: str | None
-    kinds: str | Collection[str] | None
-    after: int | None
-    until: int | None
-
-
-class RunLog(Capability):
+class RunLog(ReadsRunLogs):
     """Append the entries of sessions, read them back in order, and ask what follows from them.
 
     An entry is an event: its kind is the `event_type`, its fields are the `data`. The other calls
@@ -126,38 +118,68 @@ class RunLog(Capability):
                 self._usage.log_rows(effects.calls)
         return numbers
 
-    # --- reading ------------------------------------------------------------------------------
-
-    def entries(
+    def append_rollback(
         self,
         session_id: str,
+        start: int,
+        end: int,
+        reason: str = "",
         *,
-        order: Direction = "oldest",
-        limit: int | None = None,
-        **filters: Unpack[EntryFilters],
-    ) -> list[RunLogEntry]:
-        """Return entries of a session by their sequence.
+        run_id: str | None = None,
+        agent_id: str | None = None,
+    ) -> int:
+        """Append a RunRolledBack, by which the steps from `start` to `end` count no more.
 
-        The filters are `run_id`, `agent_id`, `kinds` (one, or some), `after` a sequence and `until`
-        one, which is included. An entry that cannot be read as its kind is an UnknownEntry.
+        Both are included. It is of the run and agent of the last entry there, unless they are
+        given; return its sequence. Raise NotFoundError if the session has no entry there.
         """
-        query = self._query(session_id, order, filters)
-        count = None if limit is None else checked_count("limit", limit)
-        return [*entries_of(query.page(self._store, count))]
+        checked_id("session_id", session_id)
+        first, last = checked_bound("start", start), checked_bound("end", end)
+        if not first or not last or last < first:
+            raise InvalidValueError(
+                f"A rollback is from a sequence to the same or a later one, not from {start} to "
+                f"{end}.",
+                field="end",
+            )
+        with self._store.transaction():
+            found = self.entries(session_id, after=first - 1, until=last, order="newest", limit=1)
+            if not found:
+                raise NotFoundError(
+                    f"Session {session_id!r} has no entry from {start} to {end} to roll back."
+                )
+            rolled_back = RunRolledBack(
+                run_id=run_id or found[0].run_id,
+                agent_id=agent_id or found[0].agent_id,
+                start_sequence=first,
+                end_sequence=last,
+                reason=reason,
+            )
+            return self.append(session_id, [rolled_back])[0]
 
-    def iterate(
+    def condense_step(
         self,
         session_id: str,
+        step_id: str,
+        content: str,
         *,
-        order: Direction = "oldest",
-        **filters: Unpack[EntryFilters],
-    ) -> EntryStream:
-        """Iterate over the entries that `entries` returns, in constant memory."""
-        return EntryStream(self._store, self._query(session_id, order, filters))
+        run_id: str | None = None,
+        agent_id: str | None = None,
+    ) -> bool:
+        """Append a StepCondensedContentUpdated; return False if the session has no such step.
 
-    def max_sequence(self, session_id: str) -> int:
-        """Return the highest sequence of the stored entries of a session, or 0."""
-        return self._sequences.last_entry(checked_id("session_id", session_id))
-
-    def _query(self, session_id: str, order: Direction, filters: Any) -> LogQuery:
-        return log_query(checked_id("session_id", session_id), order, filters)
+        It is of the run and agent of the step, unless they are given. Messages to a model have the
+        content in place of the step's own from then on.
+        """
+        checked_id("session_id", session_id)
+        with self._store.transaction():
+            step = self._log(session_id, None).step(checked_id("step_id", step_id))
+            if step is None:
+                return False
+            condensed = StepCondensedContentUpdated(
+                run_id=run_id or step.run_id,
+                agent_id=agent_id or step.agent_id,
+                step_id=step_id,
+                condensed_content=content,
+            )
+            self.append(session_id, [condensed])
+        return True

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Generator, Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
-from curio_persistence.capabilities.runlog.rows import FROM_THE_END, IN_ORDER, entries_of, merged
+from curio_persistence.capabilities.runlog.rows import (
+    FROM_THE_END,
+    IN_ORDER,
+    MOST,
+    entries_of,
+    merged,
+)
 from curio_persistence.errors import InvalidValueError
 from curio_persistence.results.pages import Direction, Stream
 from curio_persistence.runlog.entries import RunLogEntry
+from curio_persistence.runlog.steps import Ranges
 from curio_persistence.store.base import Store
 from curio_persistence.store.codecs import encode_integer
 from curio_persistence.store.filters import Filter, Where
 from curio_persistence.store.query import STREAM_ROWS
 from curio_persistence.store.table import Columns
 from curio_persistence.tables import EVENTS
+
+_MANY = 1_000
 
 _SEQ = EVENTS.names.index("seq")
 
@@ -35,22 +44,43 @@ class LogQuery(NamedTuple):
         """Return the first entries, in the columns of events."""
         if self.kinds is None:
             return self._of_kind(store, (), limit)
-        parts = [
-            self._of_kind(store, (Filter("event_type", "=", kind),), limit) for kind in self.kinds
-        ]
+        parts = [self._of_kind(store, _is(kind), limit) for kind in self.kinds]
         return parts[0] if len(parts) == 1 else merged(parts, self.descending, limit)
 
+    def count(self, store: Store) -> int:
+        """Return the number of entries."""
+        if self.kinds is None:
+            return store.count(EVENTS, self._filters(()))
+        return sum(store.count(EVENTS, self._filters(_is(kind))) for kind in self.kinds)
+
     def _of_kind(self, store: Store, kind: Where, limit: int | None) -> Columns:
-        where = (*self.where, *kind, Filter("seq", ">", self.after))
-        if self.until is not None:
-            where = (*where, Filter("seq", "<", self.until + 1))
         order = FROM_THE_END if self.descending else IN_ORDER
-        return store.select(EVENTS, where, order=order, limit=limit)
+        return store.select(EVENTS, self._filters(kind), order=order, limit=limit)
+
+    def _filters(self, kind: Where) -> Where:
+        where = (*self.where, *kind, Filter("seq", ">", self.after))
+        return where if self.until is None else (*where, Filter("seq", "<", self.until + 1))
 
     def behind(self, columns: Columns) -> LogQuery:
         """Return the query for the entries that follow some."""
         last = columns[_SEQ][-1]
         return self._replace(until=last - 1) if self.descending else self._replace(after=last)
+
+    def within(self, window: tuple[int, int] | None) -> LogQuery:
+        """Return the query for those of its entries that are in a window."""
+        if window is None:
+            return self
+        first, last = window
+        until = last if self.until is None else min(last, self.until)
+        return self._replace(after=max(first - 1, self.after), until=until)
+
+    def past(self, ranges: Ranges) -> LogQuery:
+        """Return the query without the range of sequences, if it is in one, that comes next."""
+        if self.descending:
+            found = None if self.until is None else ranges.around(self.until)
+            return self if found is None else self._replace(until=max(found[0] - 1, 0))
+        found = ranges.around(self.after + 1)
+        return self if found is None else self._replace(after=min(found[1], MOST))
 
     def pages(self, store: Store, size: int) -> Iterator[Columns]:
         """Yield all entries, so many at a time. Nothing is held in between.
@@ -68,21 +98,42 @@ class LogQuery(NamedTuple):
             query = query.behind(columns)
 
 
+def _is(kind: str) -> Where:
+    return (Filter("event_type", "=", kind),)
+
+
+def window_of_run(store: Store, run_id: str) -> tuple[int, int] | None:
+    """Return the first and last sequence of a run; None if it has many entries, or none.
+
+    Runs follow each other in most sessions. An index finds the entries of a kind within a window,
+    without those of other runs.
+    """
+    where = (Filter("run_id", "=", run_id), Filter("seq", "is not null"))
+    seqs = [seq for (seq,) in store.select_columns(EVENTS, ("seq",), where, _MANY)]
+    return (min(seqs), max(seqs)) if 0 < len(seqs) < _MANY else None
+
+
 def log_query(session_id: str, order: Direction, filters: Mapping[str, Any]) -> LogQuery:
     """Return the query for entries of a session, its arguments checked."""
     unknown = filters.keys() - {"run_id", "agent_id", "kinds", "after", "until"}
     if unknown:
         raise TypeError(f"{min(unknown)!r} is not a filter of entries.")
-    if order not in ("newest", "oldest"):
-        raise InvalidValueError(f'order is "newest" or "oldest", not {order!r}.', field="order")
+    newest = is_newest(order)
     names = {name: filters.get(name) for name in ("run_id", "agent_id")}
     return LogQuery(
         EVENTS.where(session_id=session_id, **names),
         _checked_kinds(filters.get("kinds")),
-        _checked_bound("after", filters.get("after")) or 0,
-        _checked_bound("until", filters.get("until")),
-        order == "newest",
+        checked_bound("after", filters.get("after")) or 0,
+        checked_bound("until", filters.get("until")),
+        newest,
     )
+
+
+def is_newest(order: Any) -> bool:
+    """Return whether the newest come first."""
+    if order not in get_args(Direction):
+        raise InvalidValueError(f'order is "newest" or "oldest", not {order!r}.', field="order")
+    return bool(order == "newest")
 
 
 def _checked_kinds(kinds: str | Collection[str] | None) -> tuple[str, ...] | None:
@@ -97,7 +148,8 @@ def _checked_kinds(kinds: str | Collection[str] | None) -> tuple[str, ...] | Non
     return tuple(dict.fromkeys(str(EVENTS.encode_value("event_type", kind)) for kind in kinds))
 
 
-def _checked_bound(name: str, value: Any) -> int | None:
+def checked_bound(name: str, value: Any) -> int | None:
+    """Return a sequence that bounds what is read; 0 for one before the first."""
     if value is None:
         return None
     try:

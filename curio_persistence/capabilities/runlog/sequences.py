@@ -20,6 +20,12 @@ def log_of(session_id: str) -> Where:
     return (Filter("session_id", "=", session_id), Filter("seq", "is not null"))
 
 
+def last_entry(store: Store, session_id: str) -> int:
+    """Return the highest sequence of the stored entries of a session, or 0."""
+    [(last,)] = store.aggregate(EVENTS, (_LAST,), log_of(session_id))
+    return last or 0
+
+
 class Sequences:
     """The counters of the run logs, one for each session.
 
@@ -30,11 +36,6 @@ class Sequences:
     def __init__(self, store: Store, clock: Clock) -> None:
         self._store = store
         self._clock = clock
-
-    def last_entry(self, session_id: str) -> int:
-        """Return the highest sequence of the stored entries of a session, or 0."""
-        [(last,)] = self._store.aggregate(EVENTS, (_LAST,), log_of(session_id))
-        return last or 0
 
     def taken(self, session_id: str, given: Iterable[int]) -> list[int]:
         """Return those of some sequences that are twice among them, or that the session has."""
@@ -52,7 +53,7 @@ class Sequences:
         new, above = given.count(0), max(given)
         if look:
             self._advance(session_id, 0, above)
-            above = max(above, self.last_entry(session_id))
+            above = max(above, last_entry(self._store, session_id))
         following = self.take(session_id, new, above)
         if new == len(given):
             return following
@@ -68,7 +69,9 @@ class Sequences:
         where = RUN_LOGS.where(session_id=session_id)
         last = self._store.advance(RUN_LOGS, where, "last_seq", count, above=above)
         while last is None:
-            begin = RunLogNumbers(session_id, self.last_entry(session_id), self._clock.now())
+            begin = RunLogNumbers(
+                session_id, last_entry(self._store, session_id), self._clock.now()
+            )
             self._store.upsert(RUN_LOGS, [run_log_row(begin)], key=_KEY)
             last = self._store.advance(RUN_LOGS, where, "last_seq", count, above=above)
         return last
