@@ -66,11 +66,14 @@ if TYPE_CHECKING:
         AgentRunEvent,
         AgentRunStatus,
         AgentSession,
+        Approval,
+        ApprovalStatus,
         AuditEntry,
         EventType,
         Level,
         Score,
         SessionStatus,
+        Snapshot,
     )
     from curio_persistence.persistence import (
         InMemoryPersistence,
@@ -103,6 +106,8 @@ __all__ = [
     "AlertRule",
     "AlertSink",
     "AlertTest",
+    "Approval",
+    "ApprovalStatus",
     "AuditEntry",
     "BackupReport",
     "BasePersistence",
@@ -152,6 +157,7 @@ __all__ = [
     "Session",
     "SessionStatus",
     "Setting",
+    "Snapshot",
     "Span",
     "StorageFullError",
     "Stream",
@@ -217,8 +223,8 @@ if not TYPE_CHECKING:  # Type checkers see the names above, and no others.
         "importers.exports": "import_records",
         "importers.common.report": "ImportReport Problem",
         "models": (
-            "Agent AgentLLMUsage AgentRun AgentRunEvent AgentRunStatus AgentSession AuditEntry "
-            "EventType Level Score SessionStatus"
+            "Agent AgentLLMUsage AgentRun AgentRunEvent AgentRunStatus AgentSession Approval "
+            "ApprovalStatus AuditEntry EventType Level Score SessionStatus Snapshot"
         ),
         "persistence": (
             "InMemoryPersistence NullPersistence Persistence PostgresPersistence "

@@ -347,6 +347,85 @@ class Score(Record):
     updated_at: datetime | None = None
 
 
+class ApprovalStatus(StrEnum):
+    """The statuses of an approval. A pending one reads as `expired` from its `expires_at` on."""
+
+    PENDING = "pending"
+    APPROVED = "approved"
+    DENIED = "denied"
+    EXPIRED = "expired"
+
+
+@dataclass(frozen=True, slots=True)
+class Approval(Record):
+    """A ticket by which a run asks a person whether it may call a tool with some arguments.
+
+    `agent_id` is by default the run's. `arguments`, `response` and `metadata` are the text of JSON,
+    and have passed the redactor; `arguments_hash` is the SHA-256 of the arguments before that, so
+    that a decision is about exactly these. `resolved_by` decided at `resolved_at`, for a `reason`,
+    and may have answered with a `response`.
+    """
+
+    ticket_id: str
+    run_id: str
+    agent_id: str
+    tool: str
+    arguments: Any = None
+    arguments_hash: str = ""
+    step_id: str | None = None
+    status: str = ApprovalStatus.PENDING.value
+    requested_at: datetime | None = None
+    expires_at: datetime | None = None
+    resolved_by: str | None = None
+    resolved_at: datetime | None = None
+    reason: str | None = None
+    response: Any = None
+    metadata: Any = None
+    id: int | None = None
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
+
+    def get_arguments_dict(self) -> dict[str, Any]:
+        """`arguments` parsed; `{}` when there are none."""
+        return _parse_object(self.arguments, "Approval.arguments")
+
+    def get_response_dict(self) -> dict[str, Any]:
+        """`response` parsed; `{}` when there is none."""
+        return _parse_object(self.response, "Approval.response")
+
+    def get_metadata_dict(self) -> dict[str, Any]:
+        """`metadata` parsed; `{}` when there is none."""
+        return _parse_object(self.metadata, "Approval.metadata")
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot(Record):
+    """The state of a run at one of its steps, from which the run can go on.
+
+    `state` and `metadata` are the text of JSON, and have passed the redactor. `created_at` is when
+    the step was first saved, `updated_at` when its state was.
+    """
+
+    run_id: str
+    step_id: str
+    state: Any = None
+    metadata: Any = None
+    id: int | None = None
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
+
+    def get_state(self) -> Any:
+        """`state` parsed; text that is not JSON as it is."""
+        try:
+            return json.loads(self.state) if isinstance(self.state, str) else self.state
+        except (ValueError, RecursionError):
+            return self.state
+
+    def get_metadata_dict(self) -> dict[str, Any]:
+        """`metadata` parsed; `{}` when there is none."""
+        return _parse_object(self.metadata, "Snapshot.metadata")
+
+
 @dataclass(slots=True)
 class AuditEntry(Record):
     """A line of the audit log: who did what to which resource, and when.
@@ -512,6 +591,7 @@ _TIMES = frozenset(
     {
         *("started_at", "finished_at", "ended_at", "created_at", "updated_at", "timestamp"),
         *("last_event_at", "first_seen_at", "last_seen_at"),
+        *("requested_at", "expires_at", "resolved_at"),
     }
 )
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self, Unpack
 from curio_persistence.base import BasePersistence
 from curio_persistence.capabilities.agents import Agents
 from curio_persistence.capabilities.appends import OnConflict
+from curio_persistence.capabilities.approvals import Approvals
 from curio_persistence.capabilities.arguments import check_progress
 from curio_persistence.capabilities.audit import Audit
 from curio_persistence.capabilities.deletions import audit
@@ -22,6 +23,7 @@ from curio_persistence.capabilities.metrics import MetricFilters, MetricPoint, M
 from curio_persistence.capabilities.runs import RunFilters
 from curio_persistence.capabilities.scores import Scores
 from curio_persistence.capabilities.search import Search, SearchFilters, SearchOrder, SearchPage
+from curio_persistence.capabilities.snapshots import Snapshots
 from curio_persistence.capabilities.sql import ask
 from curio_persistence.capabilities.stats import Stats
 from curio_persistence.capabilities.transfers import Transfers
@@ -63,10 +65,10 @@ _LOOKED_AT = 1_000
 class Persistence(BasePersistence):
     """Everything above a store: the ten published methods, and the capabilities behind them.
 
-    `runs`, `events`, `usage`, `scores`, `sessions`, `agents`, `stats`, `metrics` and `audit` hold
-    what has no flat name here; `redaction` tells what is kept of words. Give `clock` to be the
-    master of time, in tests. With `chain`, the events of each run form a hash chain; `audit_key`
-    signs its head, and that of the audit log.
+    `runs`, `events`, `usage`, `scores`, `approvals`, `snapshots`, `sessions`, `agents`, `stats`,
+    `metrics` and `audit` hold what has no flat name here; `redaction` tells what is kept of words.
+    Give `clock` to be the master of time, in tests. With `chain`, the events of each run form a
+    hash chain; `audit_key` signs its head, and that of the audit log.
     """
 
     def __init__(
@@ -90,6 +92,8 @@ class Persistence(BasePersistence):
         self.events = Events(store, clock, redaction, chain=chain)
         self.usage = Usage(store, clock, redaction)
         self.scores = Scores(store, clock, redaction)
+        self.approvals = Approvals(store, clock, redaction)
+        self.snapshots = Snapshots(store, clock, redaction)
         self.audit = Audit(store, clock, redaction)
         self.sessions = SessionViews(store, clock, redaction)
         self.agents = Agents(store, clock, redaction)
@@ -775,8 +779,8 @@ class InMemoryPersistence(Persistence):
     def get_all_data(self) -> dict[str, Any]:
         """Return `{"runs": {run_id: dict}, "events": {run_id: [dict]}, "llm_usage": [dict], …}`.
 
-        `scores`, `agents` and `sessions` are lists as `llm_usage` is. Oldest first; each dict is
-        what `to_dict()` gives.
+        `scores`, `approvals`, `snapshots`, `agents` and `sessions` are lists as `llm_usage` is.
+        Oldest first; each dict is what `to_dict()` gives.
         """
         runs = self.runs.list(limit=None)[::-1]
         return {
@@ -788,6 +792,8 @@ class InMemoryPersistence(Persistence):
             },
             "llm_usage": [usage.to_dict() for usage in self.usage.list(limit=None)[::-1]],
             "scores": [score.to_dict() for score in self.scores.iterate(order="oldest")],
+            "approvals": [each.to_dict() for each in self.approvals.iterate(order="oldest")],
+            "snapshots": [each.to_dict() for each in self.snapshots.iterate(order="oldest")],
             "agents": [agent.to_dict() for agent in self.agents.iterate(order="oldest")],
             "sessions": [session.to_dict() for session in self.sessions.iterate(order="oldest")],
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import AbstractContextManager
 from typing import Unpack
 
@@ -9,6 +10,7 @@ from curio_persistence.aio.awaited import Awaited, awaited, streamed
 from curio_persistence.aio.streams import AsyncEventFeed
 from curio_persistence.capabilities.agents import Agents
 from curio_persistence.capabilities.alerts import Alerts
+from curio_persistence.capabilities.approvals import Approvals, Waiting
 from curio_persistence.capabilities.audit import Audit
 from curio_persistence.capabilities.events import EventFilters, Events
 from curio_persistence.capabilities.lifecycle import Lifecycle
@@ -16,8 +18,10 @@ from curio_persistence.capabilities.metrics import Metrics
 from curio_persistence.capabilities.runlog import RunLog
 from curio_persistence.capabilities.scores import Scores
 from curio_persistence.capabilities.search import Search
+from curio_persistence.capabilities.snapshots import Snapshots
 from curio_persistence.capabilities.stats import Stats
 from curio_persistence.capabilities.usage import Usage
+from curio_persistence.models import Approval
 from curio_persistence.views.runs import RunViews
 from curio_persistence.views.sessions import SessionViews
 
@@ -93,6 +97,45 @@ class AsyncScores(Awaited[Scores]):
     iterate = streamed(Scores.iterate)
     count = awaited(Scores.count)
     delete = awaited(Scores.delete)
+
+
+class AsyncApprovals(Awaited[Approvals]):
+    """`persistence.approvals`, awaited."""
+
+    request = awaited(Approvals.request)
+    create = awaited(Approvals.create)
+    resolve = awaited(Approvals.resolve)
+    expire = awaited(Approvals.expire)
+    get = awaited(Approvals.get)
+    check = awaited(Approvals.check)
+    list = awaited(Approvals.list)
+    query = awaited(Approvals.query)
+    iterate = streamed(Approvals.iterate)
+    count = awaited(Approvals.count)
+
+    async def wait(
+        self, ticket_id: str, timeout: float | None = None, *, interval: float = 0.5
+    ) -> Approval:
+        """Return a ticket once it is decided or has expired; after `timeout` seconds as it is.
+
+        It is read every `interval` seconds; meanwhile no thread waits. Raise NotFoundError if it is
+        not stored.
+        """
+        waiting = Waiting(self._sync, ticket_id, timeout, interval)
+        while (ticket := await self._threads.call(waiting.look)) is None:
+            await asyncio.sleep(waiting.pause)
+        return ticket
+
+
+class AsyncSnapshots(Awaited[Snapshots]):
+    """`persistence.snapshots`, awaited."""
+
+    save = awaited(Snapshots.save)
+    latest = awaited(Snapshots.latest)
+    get = awaited(Snapshots.get)
+    list = awaited(Snapshots.list)
+    iterate = streamed(Snapshots.iterate)
+    delete = awaited(Snapshots.delete)
 
 
 class AsyncAudit(Awaited[Audit]):

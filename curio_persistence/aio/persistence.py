@@ -11,6 +11,7 @@ from curio_persistence.aio.awaited import Awaited, awaited, streamed
 from curio_persistence.aio.capabilities import (
     AsyncAgents,
     AsyncAlerts,
+    AsyncApprovals,
     AsyncAudit,
     AsyncEvents,
     AsyncLifecycle,
@@ -20,6 +21,7 @@ from curio_persistence.aio.capabilities import (
     AsyncScores,
     AsyncSearch,
     AsyncSessions,
+    AsyncSnapshots,
     AsyncStats,
     AsyncUsage,
 )
@@ -62,6 +64,8 @@ class AsyncPersistence(Awaited[Persistence]):
         self.events = AsyncEvents(persistence.events, self._threads)
         self.usage = AsyncUsage(persistence.usage, self._threads)
         self.scores = AsyncScores(persistence.scores, self._threads)
+        self.approvals = AsyncApprovals(persistence.approvals, self._threads)
+        self.snapshots = AsyncSnapshots(persistence.snapshots, self._threads)
         self.audit = AsyncAudit(persistence.audit, self._threads)
         self.sessions = AsyncSessions(persistence.sessions, self._threads)
         self.agents = AsyncAgents(persistence.agents, self._threads)

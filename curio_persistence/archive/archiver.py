@@ -14,7 +14,7 @@ from curio_persistence.archive.forms import FORMS, PARQUET, Form
 from curio_persistence.archive.stored import VERSIONED, Archived, Rows
 from curio_persistence.capabilities.lifecycle.settings import Lease, Settings
 from curio_persistence.capabilities.lifecycle.trees import Tree
-from curio_persistence.capabilities.transfers.kinds import KINDS_OF_RUNS
+from curio_persistence.capabilities.transfers.kinds import KINDS_BESIDE_RUNS, KINDS_OF_RUNS
 from curio_persistence.concurrency.prefetch import prefetch_map
 from curio_persistence.errors import CorruptDatabaseError, NotFoundError
 from curio_persistence.persistence import Persistence
@@ -31,7 +31,7 @@ _ROWS = 900
 """The rows that are read by one query: fewer than the first piece of a CSV stream has."""
 _UPLOADS = 2
 """The files that are stored at the same time: an object store answers late."""
-_COMMITTED = ("events", "usage", "scores", "runs")
+_COMMITTED = (*KINDS_BESIDE_RUNS, "runs")
 """The order of commits: a run that is in the archive is there with all that belongs to it."""
 _KIND = "archiving"
 _MEASURES = (COUNT, Measure("max", "id"))

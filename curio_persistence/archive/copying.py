@@ -71,8 +71,6 @@ def _count(
     for tree, rows in counted(store, trees):
         report.trees += 1
         report.runs += len(tree.runs)
-        report.events += rows["events"]
-        report.usage += rows["usage"]
-        report.scores += rows["scores"]
+        report.count(rows)
     if progress is not None:
         progress(report.runs, None)

@@ -41,7 +41,7 @@ def restore_runs(
     source: str | None = None,
     progress: Progress | None = None,
 ) -> ImportReport:
-    """Bring runs back from an archive, with their events, model calls and scores.
+    """Bring runs back from an archive, with all that belongs to them.
 
     The runs are those with these ids, or those created in a window, `since ≤ t < until`. Their
     times, `event_id`s and hashes are as they were; rows get new ids. Runs that are stored here are

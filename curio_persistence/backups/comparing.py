@@ -10,9 +10,15 @@ from curio_persistence.capabilities.transfers.reading import BY_ID, Reading, of_
 from curio_persistence.store.base import Store
 from curio_persistence.store.filters import Filter, Where
 from curio_persistence.store.table import Columns, Maker, Row, StoredValue, Table
-from curio_persistence.tables import EVENTS_AS_STORED, RUNS, RUNS_AND_STUBS, SCORES, USAGE
+from curio_persistence.tables import (
+    EVENTS_AS_STORED,
+    RUNS,
+    RUNS_AND_STUBS,
+    SMALL_TABLES_OF_RUNS,
+    USAGE,
+)
 
-TABLES = (RUNS_AND_STUBS, EVENTS_AS_STORED, USAGE, SCORES)
+TABLES: tuple[Table[Any], ...] = (RUNS_AND_STUBS, EVENTS_AS_STORED, USAGE, *SMALL_TABLES_OF_RUNS)
 _NEVER_ALONE = (EVENTS_AS_STORED, USAGE)
 """The tables whose rows programs delete only together with their run."""
 _RUNS = 200
@@ -127,9 +133,9 @@ def _is_same(before: Row, now: Row) -> bool:
 def _may_follow(table: Table[Any], before: Row, now: Row) -> bool:
     """Return whether programs may have changed one row into the other.
 
-    They update runs and scores, which a later `updated_at` tells, and create runs that were known
-    from events only; a retention policy removes texts; and the deletion of a run takes it, and the
-    texts, from its model calls, and the parent from its children.
+    They update runs and what few rows belong to them, which a later `updated_at` tells, and create
+    runs that were known from events only; a retention policy removes texts; and the deletion of a
+    run takes it, and the texts, from its model calls, and the parent from its children.
     """
     if before == now or _is_later(before, now):
         return True

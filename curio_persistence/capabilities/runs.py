@@ -44,7 +44,7 @@ from curio_persistence.store.filters import (
 )
 from curio_persistence.store.query import Position, position_of_last
 from curio_persistence.store.table import Row, Table
-from curio_persistence.tables import EVENTS, RUNS, SCORES, USAGE
+from curio_persistence.tables import EVENTS, RUNS, SMALL_TABLES_OF_RUNS, USAGE
 
 if TYPE_CHECKING:
     from curio_persistence.capabilities.grouping import GroupBy
@@ -306,7 +306,8 @@ class Runs(Capability):
                 return False  # Another thread or process has deleted the run.
             self._delete_events(where, self._words(EVENTS, where))
             self._indexing.remove(RUNS, self._words(RUNS, where))
-            self._store.delete(SCORES, where)
+            for table in SMALL_TABLES_OF_RUNS:
+                self._store.delete(table, where)
             if not self._store.delete(RUNS, where):
                 return False  # The same, where locks are of the whole database.
             self._detach_calls(where, self._words(USAGE, where))

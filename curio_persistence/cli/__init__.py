@@ -80,6 +80,8 @@ _COMMANDS = {
     "archive": "move runs that no retention policy keeps into an archive",
     "restore": "bring runs back from an archive",
     "erase": "delete runs in the database and in an archive",
+    "approvals": "list what waits for approval, and approve or deny it",
+    "snapshots": "list the steps at which a run saved its state",
     "alerts": "notify people when agents fail, cost too much, or fall silent",
     "delete": "delete runs, those that are named or old",
     "abandon": "close runs whose agent is gone",

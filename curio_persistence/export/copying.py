@@ -46,12 +46,16 @@ class CopyReport:
     events: int
     usage: int
     scores: int
+    approvals: int
+    snapshots: int
     agents: int
     sessions: int
     new_runs: int
     new_events: int
     new_usage: int
     new_scores: int
+    new_approvals: int
+    new_snapshots: int
     new_agents: int
     new_sessions: int
     kept_ids: bool
@@ -60,7 +64,7 @@ class CopyReport:
 
     @property
     def ok(self) -> bool:
-        """True if every run is the same in both, with its events, model calls and scores."""
+        """True if every run is the same in both, with all that belongs to it."""
         return not self.differing
 
     def to_dict(self) -> dict[str, Any]:

@@ -15,7 +15,16 @@ from typing import Any, BinaryIO
 from curio_persistence.results.arrow import arrow_schema, arrow_table, pyarrow
 from curio_persistence.store.codecs import decode_moneys, decode_tags, encode_tags
 from curio_persistence.store.table import Columns, Table
-from curio_persistence.tables import AGENTS, EVENTS, RUNS_AND_STUBS, SCORES, SESSIONS, USAGE
+from curio_persistence.tables import (
+    AGENTS,
+    APPROVALS,
+    EVENTS,
+    RUNS_AND_STUBS,
+    SCORES,
+    SESSIONS,
+    SNAPSHOTS,
+    USAGE,
+)
 
 VERSION = 1
 """The version of all formats together; a file of a later one is refused."""
@@ -25,6 +34,8 @@ KIND_OF: Mapping[Table[Any], str] = {
     EVENTS: "event",
     USAGE: "usage",
     SCORES: "score",
+    APPROVALS: "approval",
+    SNAPSHOTS: "snapshot",
     AGENTS: "agent",
     SESSIONS: "session",
 }

@@ -44,6 +44,8 @@ class ExportReport:
     events: int
     usage: int
     scores: int
+    approvals: int
+    snapshots: int
     agents: int
     sessions: int
 
@@ -57,7 +59,16 @@ def export_records(
     path: str | os.PathLike[str] | BinaryIO,
     *,
     format: str | None = None,
-    tables: Collection[str] = ("agents", "sessions", "runs", "events", "usage", "scores"),
+    tables: Collection[str] = (
+        "agents",
+        "sessions",
+        "runs",
+        "events",
+        "usage",
+        "scores",
+        "approvals",
+        "snapshots",
+    ),
     overwrite: bool = False,
     snapshot: bool = True,
     with_proof: bool = False,

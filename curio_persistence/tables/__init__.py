@@ -6,6 +6,7 @@ from typing import Any
 
 from curio_persistence.store.table import Table
 from curio_persistence.tables.alerts import ALERT_HISTORY, ALERT_RULES
+from curio_persistence.tables.approvals import APPROVAL_STATUSES, APPROVALS, SNAPSHOTS
 from curio_persistence.tables.audit import AUDIT_LOG, CHAIN_HEADS
 from curio_persistence.tables.consumers import CONSUMERS
 from curio_persistence.tables.events import (
@@ -27,6 +28,8 @@ __all__ = [
     "ALERT_HISTORY",
     "ALERT_RULES",
     "ALL_TABLES",
+    "APPROVALS",
+    "APPROVAL_STATUSES",
     "AUDIT_LOG",
     "CHAIN_HEADS",
     "CONSUMERS",
@@ -43,6 +46,8 @@ __all__ = [
     "SESSIONS",
     "SESSION_STATUSES",
     "SEVERITIES",
+    "SMALL_TABLES_OF_RUNS",
+    "SNAPSHOTS",
     "TABLES",
     "TABLES_OF_RUNS",
     "TOMBSTONES",
@@ -52,11 +57,23 @@ __all__ = [
     "table_of",
 ]
 
-TABLES: tuple[Table[Any], ...] = (RUNS, EVENTS, USAGE, SCORES, AGENTS, SESSIONS)
+TABLES: tuple[Table[Any], ...] = (
+    RUNS,
+    EVENTS,
+    USAGE,
+    SCORES,
+    APPROVALS,
+    SNAPSHOTS,
+    AGENTS,
+    SESSIONS,
+)
 """The tables of recorded data."""
 
 TABLES_OF_RUNS = tuple(table for table in TABLES if "run_id" in table.names)
 """The tables whose rows belong to a run, and go with it."""
+
+SMALL_TABLES_OF_RUNS: tuple[Table[Any], ...] = (SCORES, APPROVALS, SNAPSHOTS)
+"""Those of which a run has few rows, which are deleted in the transaction that deletes the run."""
 
 ALL_TABLES: tuple[Table[Any], ...] = (
     *TABLES,

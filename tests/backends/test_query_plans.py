@@ -28,7 +28,16 @@ from curio_persistence import (
 from curio_persistence.store.filters import Filter, Order
 from tests.conftest import PostgresServers
 from tests.support.backends import chosen
-from tests.support.plans import RUN_ID, SCORES_OF_RUN, Plan, Planner, PostgresPlanner, SQLitePlanner
+from tests.support.plans import (
+    RUN_ID,
+    SCORES_OF_RUN,
+    STEP_OF_RUN,
+    TICKET_ID,
+    Plan,
+    Planner,
+    PostgresPlanner,
+    SQLitePlanner,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -85,6 +94,20 @@ FILL = [
     {_NUMBERS}
     INSERT INTO {{schema}}agent_scores (run_id, name, source, author, value, created_at, updated_at)
     SELECT 'run ' || i, 'name ' || (i % 300), 'human', 'author', i % 10, {{time}}, {{time}} FROM n
+    """,
+    f"""
+    {_NUMBERS}
+    INSERT INTO {{schema}}agent_approvals (ticket_id, run_id, agent_id, tool, arguments_hash,
+        status, requested_at, expires_at, created_at, updated_at)
+    SELECT 'ticket ' || i, 'run ' || i, 'agent', 'tool', '0',
+        CASE WHEN i % 700 = 0 THEN 'pending' ELSE 'approved' END, {{time}}, {{time}}, {{time}},
+        {{time}}
+    FROM n
+    """,
+    f"""
+    {_NUMBERS}
+    INSERT INTO {{schema}}agent_snapshots (run_id, step_id, state, created_at, updated_at)
+    SELECT 'run ' || (i / 10), 'step ' || i, '{_TEXT}', {{time}}, {{time}} FROM n
     """,
     f"""
     {_NUMBERS}
@@ -184,6 +207,23 @@ READS = {
     "newest scores of a name": Question(
         lambda p: p.scores.query(name="name 3"), {"agent_scores_by_name"}, sorts=True
     ),
+    "newest tickets": Question(lambda p: p.approvals.query(), {"agent_approvals_by_time"}),
+    "tickets that wait": Question(
+        lambda p: p.approvals.query(status="pending"), {"agent_approvals_by_status"}
+    ),
+    "tickets of a run": Question(
+        lambda p: p.approvals.list("run 7"), {"agent_approvals_by_run"}, sorts=True
+    ),
+    "a ticket": Question(lambda p: p.approvals.get("ticket 7"), {TICKET_ID}, sorts=True),
+    "newest snapshots": Question(
+        lambda p: p._store.select(tables.SNAPSHOTS, limit=10), {"agent_snapshots_by_time"}
+    ),
+    "the last snapshot of a run": Question(
+        lambda p: p.snapshots.latest("run 7"), {"agent_snapshots_by_run"}, sorts=True
+    ),
+    "a snapshot": Question(
+        lambda p: p.snapshots.get("run 7", "step 77"), {STEP_OF_RUN}, sorts=True
+    ),
     "entries of a run log": Question(
         lambda p: p.runlog.entries("session 8", after=10_000, limit=50),
         {"agent_run_events_log"},
@@ -245,6 +285,15 @@ WRITES = {
     "setting a score": Question(
         lambda p: p.scores.set("run 7", "name 7", 1.0), {SCORES_OF_RUN}, leaving_out=True
     ),
+    "withdrawing a ticket": Question(
+        lambda p: p.approvals.expire("ticket 700"), {TICKET_ID}, sorts=True, leaving_out=True
+    ),
+    "saving a step": Question(
+        lambda p: p.snapshots.save("run 7", "step 77", 1),
+        {STEP_OF_RUN, "agent_snapshots_by_run"},
+        sorts=True,
+        leaving_out=True,
+    ),
     "updating a run": Question(
         lambda p: p.update_agent_run("run 7", AgentRun("agent 7", "run 7")),
         {RUN_ID},
@@ -255,6 +304,8 @@ WRITES = {
         {
             RUN_ID,
             SCORES_OF_RUN,
+            "agent_approvals_by_run",
+            "agent_snapshots_by_run",
             "agent_run_events_by_run",
             "agent_llm_usage_by_run",
             "agent_runs_by_parent",

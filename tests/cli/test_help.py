@@ -14,6 +14,7 @@ import psycopg2
 import pytest
 
 import curio_persistence
+from curio_persistence import connect
 from curio_persistence.cli import command_parsers, commands
 from tests.cli.program import Ended, Program
 from tests.support import agiwo_file
@@ -91,6 +92,8 @@ def test_the_examples_work(
     agiwo_file.write_database(
         program.folder / "agiwo.db", [agiwo_file.row_of(user("u", session_id="chat", sequence=1))]
     )
+    with connect(f"sqlite:///{program.folder / agents_db}") as persistence:
+        persistence.approvals.request("run-42", "pay", ticket_id="ticket-7")
     # An archive that has the runs, which are in the database as well.
     shutil.copy(program.folder / "agent_sdk.db", program.folder / "copy.db")
     archive = ("archive", "old-runs", "--older-than", "0s", "--pace", "1", "--yes")

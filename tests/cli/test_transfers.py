@@ -18,7 +18,7 @@ from tests.support.awkward import hashes
 def test_an_export_can_be_imported(program: Program, recorded: str, format: str) -> None:
     code, out, said = program("export", "--url", recorded, "--output", f"all.{format}")
     assert (code, out) == (0, "")
-    said_of_all = "5 runs, 5 events, 3 model calls, 0 scores, 0 sessions, 2 agents."
+    said_of_all = "5 runs, 5 events, 3 model calls, 2 agents."
     assert said == f"Exported to all.{format}: {said_of_all}\n"
     report = program("import", "records", f"all.{format}", "--db-path", "new.db").json()
     assert (report["ok"], report["runs"], report["events"], report["usage"]) == (True, 5, 5, 3)
@@ -37,7 +37,7 @@ def test_lines_of_json_go_to_stdout(program: Program, agents_db: str) -> None:
         *["usage"] * 3,
         "end",
     ]
-    assert said == "Exported: 1 runs, 5 events, 3 model calls, 0 scores, 0 sessions, 1 agents.\n"
+    assert said == "Exported: 1 runs, 5 events, 3 model calls, 1 agents.\n"
 
 
 def test_one_table_of_csv_goes_to_stdout_and_several_do_not(
@@ -125,12 +125,16 @@ def test_a_database_is_copied_and_later_its_new_records(
         "events": 5,
         "usage": 3,
         "scores": 0,
+        "approvals": 0,
+        "snapshots": 0,
         "agents": 2,
         "sessions": 0,
         "new_runs": 5,
         "new_events": 5,
         "new_usage": 3,
         "new_scores": 0,
+        "new_approvals": 0,
+        "new_snapshots": 0,
         "new_agents": 2,
         "new_sessions": 0,
         "kept_ids": True,
@@ -142,8 +146,6 @@ def test_a_database_is_copied_and_later_its_new_records(
         "runs         5, 0 of them new",
         "events       5, 0 of them new",
         "model calls  3, 0 of them new",
-        "scores       0, 0 of them new",
-        "sessions     0, 0 of them new",
         "agents       2, 0 of them new",
     ]
 
@@ -180,9 +182,9 @@ def test_model_calls_of_an_unknown_run_are_exported(program: Program, agents_db:
     with connect(f"sqlite:///{program.folder / agents_db}") as persistence:
         persistence.log_llm_usage(AgentLLMUsage("agent", "elsewhere"))
     said = program("export", "--output", "-", "--run", "elsewhere").said
-    assert said == "Exported: 0 runs, 0 events, 1 model calls, 0 scores, 0 sessions, 0 agents.\n"
+    assert said == "Exported: 0 runs, 0 events, 1 model calls.\n"
     last = program("export", "--output", "-", "--run", "last").said
-    assert last == "Exported: 1 runs, 0 events, 0 model calls, 0 scores, 0 sessions, 1 agents.\n"
+    assert last == "Exported: 1 runs, 0 events, 0 model calls, 1 agents.\n"
 
 
 _EXPORTED = "curio-persistence export --output -"

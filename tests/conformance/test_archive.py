@@ -53,6 +53,10 @@ def filled(persistence: Persistence, clock: Hands) -> Persistence:
     record(persistence, "new", days=1)
     persistence.append_event("old", "agent", "log", payload=AWKWARD, event_id="e1")
     persistence.scores.set("old", "helpful", 0.5, comment=AWKWARD)
+    persistence.approvals.request("old", "delete", AWKWARD, ticket_id="t1")
+    persistence.approvals.resolve("t1", "denied", by="ada", reason=AWKWARD)
+    persistence.snapshots.save("old", "one", AWKWARD)
+    persistence.snapshots.save("child", "one", {"n": [1, None]})
     clock.move(seconds=1)
     return persistence
 
@@ -64,6 +68,12 @@ def told(persistence: Persistence) -> list[Any]:
         [*persistence.runs.hashes(["old", "child"])],
         [(e.data, e.timestamp, e.event_id) for e in persistence.get_agent_run_events("old")],
         [score.comment for score in persistence.scores.list("old")],
+        [(ticket.status, ticket.reason) for ticket in persistence.approvals.list("old")],
+        [
+            each.state
+            for run_id in ("old", "child")
+            if (each := persistence.snapshots.latest(run_id))
+        ],
         [total.cost_usd for total in persistence.usage.totals(group_by=("session", "day"))],
     ]
 
@@ -82,12 +92,14 @@ def test_archived_runs_come_back_as_they_were(filled: Persistence, place: Path) 
     before = told(filled)
     done = archive_runs(filled, place, older_than="90d", pace=1)
     assert (done.runs, done.events, done.usage, done.scores) == (2, 33, 2, 1)
+    assert (done.approvals, done.snapshots) == (1, 2)
     assert names(filled) == ["new"]
     assert filled.get_agent_run_stats()["total_runs"] == 3
     stones = TOMBSTONES.decode(filled._store.select(TOMBSTONES))
     assert {stone.archived_in for stone in stones} == {str(folder) for folder in (place).iterdir()}
     restored = restore_runs(filled, place, ["old", "child"])
     assert (restored.runs, restored.events, restored.usage, restored.scores) == (2, 33, 2, 1)
+    assert (restored.approvals, restored.snapshots) == (1, 2)
     assert told(filled) == before
     assert reasons(filled) == {"restored"}
     again = restore_runs(filled, place, ["old"])

@@ -80,7 +80,7 @@ def test_lines_of_json_can_be_imported(filled: Persistence, place: Path) -> None
         assert event.data == AWKWARD
     lines = [line for path in found for line in gzip.decompress(path.read_bytes()).splitlines()]
     kinds = {json.loads(line)["kind"] for line in lines}
-    assert kinds == {"run", "event", "usage", "score"}
+    assert kinds == {"run", "event", "usage", "score", "approval", "snapshot"}
 
 
 def test_runs_are_erased_from_lines_of_json(filled: Persistence, place: Path) -> None:

@@ -93,6 +93,8 @@ def filled(persistence: Persistence, clock: Hands) -> Persistence:
             )
         )
         persistence.scores.set(name, "helpful", number / 10, comment=AWKWARD)
+        persistence.approvals.request(name, "delete", AWKWARD, ticket_id=f"t-{name}")
+        persistence.snapshots.save(name, "one", {"n": number, "words": AWKWARD})
     clock.move(seconds=1)
     return persistence
 
@@ -167,6 +169,9 @@ QUESTIONS: dict[str, Any] = {
     "calls of a session": lambda p: list(pages(p.query_llm_usage, session_id="s1")),
     "calls of a run": lambda p: p.get_llm_usage(run_id="run-07"),
     "scores": lambda p: [p.scores.list("run-11"), p.scores.list("run-01")],
+    "approvals": lambda p: [p.approvals.list("run-11"), p.approvals.get("t-run-01")],
+    "approvals that wait": lambda p: list(pages(p.approvals.query, status="pending")),
+    "snapshots": lambda p: [p.snapshots.list("run-01"), p.snapshots.latest("run-01")],
     "statistics": lambda p: p.get_agent_run_stats(),
     "statistics of an agent": lambda p: p.get_agent_run_stats("planner"),
     "statistics of a session": lambda p: p.get_agent_run_stats(session_id="s2"),

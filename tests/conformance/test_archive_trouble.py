@@ -219,7 +219,7 @@ def log_of(place: Path, table: str) -> Path:
     return folder / table / "_delta_log"
 
 
-@pytest.mark.parametrize("table", ["events", "usage", "scores"])
+@pytest.mark.parametrize("table", ["events", "usage", "scores", "approvals"])
 @pytest.mark.parametrize("gone", ["folder", "first version"])
 def test_a_missing_log_is_not_taken_for_an_empty_one(
     filled: Persistence, place: Path, table: str, gone: str

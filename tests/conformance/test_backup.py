@@ -42,12 +42,14 @@ from curio_persistence.store.filters import Filter
 from curio_persistence.tables import (
     AGENTS,
     ALL_TABLES,
+    APPROVALS,
     AUDIT_LOG,
     CHAIN_HEADS,
     EVENTS,
     RUNS,
     SCORES,
     SESSIONS,
+    SNAPSHOTS,
     USAGE,
 )
 from tests.conformance.conftest import Open
@@ -385,6 +387,8 @@ def filled(persistence: Persistence, clock: Hands) -> Persistence:
         persistence.append_event("stub", "agent", "log")
         record(persistence, name, days=days, objective=f"words of {name}", parent_run_id=parent)
         persistence.scores.set(name, "helpful", 0.5, comment="words")
+        persistence.approvals.request(name, "delete", "words")
+        persistence.snapshots.save(name, "one", "words")
     persistence.log_llm_usage(AgentLLMUsage("agent", None, model="m", prompt="words"))
     clock.move(seconds=1)
     return persistence
@@ -430,6 +434,8 @@ def test_an_unchanged_database_is_as_its_backup(filled: Persistence, backup: str
         (RUNS, "objective", "words of nobody"),
         (RUNS, "status", "error"),
         (SCORES, "value", 0.25),
+        (APPROVALS, "reason", "another"),
+        (SNAPSHOTS, "state", "another"),
     ],
     ids=lambda value: str(value),
 )
@@ -655,7 +661,8 @@ def test_a_run_that_was_deleted_and_stored_again_lacks_nothing(
 def test_the_caller_is_told_of_the_progress(filled: Persistence, backup: str) -> None:
     told: list[tuple[int, int | None]] = []
     filled.verify(progress=lambda *numbers: told.append(numbers))
-    rows = sum(map(filled._store.count, (RUNS, EVENTS, USAGE, SCORES)))
+    tables = (RUNS, EVENTS, USAGE, SCORES, APPROVALS, SNAPSHOTS)
+    rows = sum(map(filled._store.count, tables))
     assert told[-1] == (rows, rows)
     filled.verify(backup, progress=lambda *numbers: told.append(numbers))
     assert told[-1] == (2 * rows, 2 * rows)

@@ -203,6 +203,9 @@ def test_the_redactor_gets_each_text_with_the_name_of_its_field(open_again: Open
     persistence = open_again(redactor=redactor)
     one_by_one(persistence)
     persistence.scores.set("run", "helpful", 1, comment=WORDS)
+    ticket = persistence.approvals.request("run", "delete", WORDS, metadata=WORDS)
+    persistence.approvals.resolve(ticket.ticket_id, "denied", reason=WORDS, response=WORDS)
+    persistence.snapshots.save("run", "step", WORDS, metadata=WORDS)
     persistence.sessions.create("session", metadata=WORDS)
     persistence.agents.create("agent", description=WORDS, metadata=WORDS)
     fields = {f"{table.model.__name__}.{name}" for table in TABLES for name in table.content}

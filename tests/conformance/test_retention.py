@@ -89,6 +89,9 @@ def test_a_dry_run_says_what_expires_and_changes_nothing(persistence: Persistenc
     record(persistence, "old", days=100, session_id="s1")
     record(persistence, "new", days=1, session_id="s2")
     persistence.scores.set("old", "helpful", 1)
+    for run_id in ("old", "new"):
+        persistence.approvals.request(run_id, "delete")
+        persistence.snapshots.save(run_id, "one", 1)
     planned = persistence.lifecycle.expire("90d", dry_run=True)
     assert names(persistence) == ["new", "old"]
     assert planned.to_dict() == {
@@ -98,6 +101,8 @@ def test_a_dry_run_says_what_expires_and_changes_nothing(persistence: Persistenc
         "events_to_delete": 2,
         "usage_to_delete": 1,
         "scores_to_delete": 1,
+        "approvals_to_delete": 1,
+        "snapshots_to_delete": 1,
         "sessions_to_delete": 1,
         "trees": 1,
         "held": 0,
@@ -108,11 +113,13 @@ def test_a_dry_run_says_what_expires_and_changes_nothing(persistence: Persistenc
         "advice": "",
     }
     done = persistence.lifecycle.expire("90d", pace=1)
-    for name in ("runs", "events", "usage", "scores", "sessions", "trees", "held", "unfinished"):
+    counts = ("runs", "events", "usage", "scores", "approvals", "snapshots", "sessions")
+    for name in (*counts, "trees", "held", "unfinished"):
         assert getattr(done, name) == getattr(planned, name), name
     assert names(persistence) == ["new"]
     left = {table.name: persistence._store.count(table) for table in ALL_TABLES}
     assert (left["agent_run_events"], left["agent_llm_usage"], left["agent_scores"]) == (2, 1, 0)
+    assert (left["agent_approvals"], left["agent_snapshots"]) == (1, 1)
     assert persistence.lifecycle.expire("90d", pace=1).runs == 0
 
 
@@ -551,12 +558,20 @@ def test_a_newer_value_is_not_replaced_by_a_stripped_one(persistence: Persistenc
     assert (run.objective, run.metrics) == ("", '{"n": 2}')
 
 
-def test_comments_of_scores_are_content(persistence: Persistence) -> None:
+def test_comments_arguments_and_states_are_content(persistence: Persistence) -> None:
     record(persistence, "run", days=20)
     persistence.scores.set("run", "helpful", 0.5, comment="words")
+    asked = persistence.approvals.request("run", "delete", "words", metadata="words")
+    persistence.snapshots.save("run", "one", "words")
     persistence.lifecycle.expire(policies=[RetentionPolicy(keep_content="14d")], pace=1)
     [score] = persistence.scores.list("run")
     assert (score.value, score.comment) == (0.5, None)
+    [ticket] = persistence.approvals.list("run")
+    assert (ticket.arguments, ticket.metadata) == (None, None)
+    assert ticket.arguments_hash == asked.arguments_hash
+    latest = persistence.snapshots.latest("run")
+    assert latest is not None
+    assert (latest.step_id, latest.state) == ("one", None)
 
 
 def test_an_interrupted_expiry_is_in_the_audit_log(persistence: Persistence) -> None:

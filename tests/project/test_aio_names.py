@@ -25,6 +25,7 @@ from curio_persistence.aio import persistence as awaited
 from curio_persistence.aio.awaited import Awaited
 from curio_persistence.capabilities.agents import Agents
 from curio_persistence.capabilities.alerts import Alerts
+from curio_persistence.capabilities.approvals import Approvals
 from curio_persistence.capabilities.audit import Audit
 from curio_persistence.capabilities.events import Events
 from curio_persistence.capabilities.lifecycle import Lifecycle
@@ -32,6 +33,7 @@ from curio_persistence.capabilities.metrics import Metrics
 from curio_persistence.capabilities.runlog import RunLog
 from curio_persistence.capabilities.scores import Scores
 from curio_persistence.capabilities.search import Search
+from curio_persistence.capabilities.snapshots import Snapshots
 from curio_persistence.capabilities.stats import Stats
 from curio_persistence.capabilities.usage import Usage
 from curio_persistence.views.runs import RunViews
@@ -45,6 +47,8 @@ PAIRS = {
     Events: awaited.AsyncEvents,
     Usage: awaited.AsyncUsage,
     Scores: awaited.AsyncScores,
+    Approvals: awaited.AsyncApprovals,
+    Snapshots: awaited.AsyncSnapshots,
     Audit: awaited.AsyncAudit,
     SessionViews: awaited.AsyncSessions,
     Agents: awaited.AsyncAgents,
@@ -81,6 +85,7 @@ INTERNAL = {
     RunViews: {"create_rows", "dated_row", "replace_rows", "where"},
     Events: {"log_rows", "store", "where"},
     Scores: {"where"},
+    Approvals: {"look"},
     Usage: {"log_rows", "store", "where"},
     Stream: {"batches"},
 }

@@ -34,6 +34,14 @@ FACTS = {
         "genuine: resolved · Error rate 20.0% is at most 20.0% in the last 15m",
         "resolved failures ['delivered', 'delivered']",
     ),
+    "approvals.py": (
+        "asked: pay {'to': 'ACME', 'amount': 120}",
+        "killed; the run is running",
+        "too late: Ticket 'invoice-7/pay' was approved by ada",
+        "completed: planned, paid",
+        "tool calls: ['pay']",
+        "audit log: ada approve invoice-7/pay",
+    ),
     "awaited_agents.py": (
         "10 words",
         "failed     word-counter-sag",

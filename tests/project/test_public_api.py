@@ -50,6 +50,8 @@ NAMES = [
     "AlertRule",
     "AlertSink",
     "AlertTest",
+    "Approval",
+    "ApprovalStatus",
     "AuditEntry",
     "BackupReport",
     "BasePersistence",
@@ -99,6 +101,7 @@ NAMES = [
     "Session",
     "SessionStatus",
     "Setting",
+    "Snapshot",
     "Span",
     "StorageFullError",
     "Stream",
@@ -164,7 +167,7 @@ OTHERS = {
     "dry_run: bool = False, progress: Progress | None = None) -> CurioImportReport",
     export_records: "(persistence: Persistence, path: str | os.PathLike[str] | BinaryIO, *, "
     "format: str | None = None, tables: Collection[str] = ('agents', 'sessions', 'runs', "
-    "'events', 'usage', 'scores'), "
+    "'events', 'usage', 'scores', 'approvals', 'snapshots'), "
     "overwrite: bool = False, snapshot: bool = True, with_proof: bool = False, "
     "progress: Progress | None = None, **filters: Any) -> ExportReport",
     import_records: "(source: Source | BinaryIO, persistence: Persistence | None, *, "

@@ -5,7 +5,16 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from curio_persistence import Agent, AgentLLMUsage, AgentRun, AgentRunEvent, AgentSession, Score
+from curio_persistence import (
+    Agent,
+    AgentLLMUsage,
+    AgentRun,
+    AgentRunEvent,
+    AgentSession,
+    Approval,
+    Score,
+    Snapshot,
+)
 from curio_persistence.models import AuditEntry
 from curio_persistence.store.base import Store
 from curio_persistence.store.table import Table
@@ -14,6 +23,7 @@ from curio_persistence.tables import (
     ALERT_HISTORY,
     ALERT_RULES,
     ALL_TABLES,
+    APPROVALS,
     AUDIT_LOG,
     CHAIN_HEADS,
     CONSUMERS,
@@ -24,6 +34,7 @@ from curio_persistence.tables import (
     RUNS,
     SCORES,
     SESSIONS,
+    SNAPSHOTS,
     TOMBSTONES,
     USAGE,
 )
@@ -50,6 +61,18 @@ RECORDS: dict[Table[Any], Any] = {
     EVENTS: AgentRunEvent("agent", "run", timestamp=NOON, created_at=NOON, event_type="custom"),
     USAGE: AgentLLMUsage("agent", "run", created_at=NOON),
     SCORES: Score("run", "helpful", 0.8, created_at=NOON, updated_at=NOON),
+    APPROVALS: Approval(
+        "ticket",
+        "run",
+        "agent",
+        "delete",
+        arguments_hash="0",
+        requested_at=NOON,
+        expires_at=NOON,
+        created_at=NOON,
+        updated_at=NOON,
+    ),
+    SNAPSHOTS: Snapshot("run", "step", "{}", created_at=NOON, updated_at=NOON),
     LIFECYCLE: LifecycleSetting("policy", "default", "{}", NOON),
     TOMBSTONES: Tombstone("gone", "erased", None, NOON),
     EXPIRED_TOTALS: ExpiredTotal("run", NOON.replace(hour=0), "agent", status="completed", count=1),

@@ -27,11 +27,17 @@ Statements = dict[str, Params]
 
 RUN_ID = "agent_runs.run_id"
 SCORES_OF_RUN = "agent_scores.run_id"
+TICKET_ID = "agent_approvals.ticket_id"
+STEP_OF_RUN = "agent_snapshots.run_id"
 _UNIQUE = {
     "sqlite_autoindex_agent_runs_1": RUN_ID,
     "agent_runs_run_id_key": RUN_ID,
     "sqlite_autoindex_agent_scores_1": SCORES_OF_RUN,
     "agent_scores_run_id_span_id_name_source_author_key": SCORES_OF_RUN,
+    "sqlite_autoindex_agent_approvals_1": TICKET_ID,
+    "agent_approvals_ticket_id_key": TICKET_ID,
+    "sqlite_autoindex_agent_snapshots_1": STEP_OF_RUN,
+    "agent_snapshots_run_id_step_id_key": STEP_OF_RUN,
 }
 _EXPLAINED = ("SELECT", "WITH", "UPDATE", "DELETE", "DECLARE")
 _TABLES = {table.name for table in TABLES}

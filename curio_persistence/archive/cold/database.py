@@ -20,7 +20,7 @@ from curio_persistence.places import Place
 from curio_persistence.store.filters import Filter, Where
 from curio_persistence.store.query import Query
 from curio_persistence.store.table import Table
-from curio_persistence.tables import RUNS, SCORES
+from curio_persistence.tables import RUNS, SMALL_TABLES_OF_RUNS
 
 FOLDERS: Mapping[str, str] = {table.name: name for name, table in KINDS_OF_RUNS.items()}
 """The folder of each table in the folder of a database."""
@@ -114,8 +114,9 @@ class ArchivedDatabase(forking.Forkable):
         self.versions = Versions()
         if several := self._several([*files.values()]):
             self.versions = Versions(self._stored_rows(RUNS, [*files.values()], several))
-            scores = [*self._logs[SCORES.name].files().values()]
-            self.versions.add(SCORES, self._stored_rows(SCORES, scores, several))
+            for table in SMALL_TABLES_OF_RUNS:
+                files = self._logs[table.name].files()
+                self.versions.add(table, self._stored_rows(table, [*files.values()], several))
         self._known_runs = tuple(files)
 
     def _several(self, files: Sequence[ArchivedFile]) -> tuple[str, ...]:

@@ -146,7 +146,7 @@ class Lifecycle(Capability):
         progress: Progress | None = None,
         archiver: Archiver | None = None,
     ) -> ExpireReport:
-        """Delete finished runs that no policy keeps, with their events, model calls and scores.
+        """Delete finished runs that no policy keeps, with all that belongs to them.
 
         `older_than`, such as `"90d"`, is the age from a run's end; without it the `policies` given
         decide, or else those that are stored, or else `default`. A run goes together with the runs
@@ -305,9 +305,7 @@ class Lifecycle(Capability):
         for tree, rows in counted(self._store, forest.expired()):
             report.trees += 1
             report.runs += len(tree.runs)
-            report.events += rows["events"]
-            report.usage += rows["usage"]
-            report.scores += rows["scores"]
+            report.count(rows)
             sessions.update(run.session_id for run in tree.runs if run.session_id is not None)
             if progress is not None:
                 progress(report.runs, None)

@@ -15,11 +15,12 @@ from curio_persistence.capabilities.lifecycle.report import ExpireReport
 from curio_persistence.capabilities.lifecycle.settings import Lease
 from curio_persistence.capabilities.lifecycle.trees import Forest, Member, Tree
 from curio_persistence.capabilities.search.indexing import Indexing
+from curio_persistence.capabilities.transfers.kinds import KINDS_OF_FEW_ROWS
 from curio_persistence.clock import Clock
 from curio_persistence.store.base import Store
 from curio_persistence.store.filters import COUNT, Filter, Where
 from curio_persistence.store.table import Table
-from curio_persistence.tables import EVENTS, RUNS, SCORES, SESSIONS, USAGE
+from curio_persistence.tables import EVENTS, RUNS, SESSIONS, USAGE
 
 IdsByRun = dict[Table[Any], defaultdict[str, list[int]]]
 
@@ -29,7 +30,7 @@ _LARGE_BATCH = 4_000
 """The rows that one transaction deletes if none does: four times as fast on PostgreSQL."""
 _BATCHES = 5
 """The batches after which space is returned: less than what a step returns becomes empty."""
-_COUNTED = ("runs", "events", "usage", "scores")
+_COUNTED = ("runs", "events", "usage", *KINDS_OF_FEW_ROWS)
 _LONGEST_PAUSE = 20.0
 """Seconds, less than a lease lasts."""
 
@@ -234,7 +235,8 @@ class Expiry:
         for table in (USAGE, EVENTS):
             self._delete_rows(table, [each for run in runs for each in ids[table][run.run_id]])
         self._totals.add_runs(where)
-        self._report.scores += self._store.delete(SCORES, where)
+        few = KINDS_OF_FEW_ROWS.items()
+        self._report.count({name: self._store.delete(table, where) for name, table in few})
         self._indexing.forget(RUNS, [run.id for run in runs])
         self._report.runs += self._store.delete(RUNS, where)
         run_ids = [run.run_id for run in runs]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-_COUNTED = ("runs", "events", "usage", "scores", "sessions")
+_COUNTED = ("runs", "events", "usage", "scores", "approvals", "snapshots", "sessions")
 _ADDED = ("trees", "stripped", "bytes_freed", "archived")
 
 
@@ -29,6 +30,8 @@ class ExpireReport:
     events: int = 0
     usage: int = 0
     scores: int = 0
+    approvals: int = 0
+    snapshots: int = 0
     sessions: int = 0
     held: int = 0
     unfinished: int = 0
@@ -37,6 +40,11 @@ class ExpireReport:
     archived: int = 0
     advice: str = ""
     kept: bool = False
+
+    def count(self, numbers: Mapping[str, int]) -> None:
+        """Add numbers of records by their kinds."""
+        for name, number in numbers.items():
+            setattr(self, name, getattr(self, name) + number)
 
     def __add__(self, following: ExpireReport) -> ExpireReport:
         """Return the report of two steps of the same round."""

@@ -15,7 +15,7 @@ from curio_persistence.store.base import Store
 from curio_persistence.store.filters import Filter
 from curio_persistence.store.query import Position, position_of_last
 from curio_persistence.store.table import Columns, Row, StoredValue, Table
-from curio_persistence.tables import EVENTS, RUNS, SCORES, USAGE
+from curio_persistence.tables import RUNS, TABLES_OF_RUNS
 
 
 class Stripping:
@@ -34,7 +34,7 @@ class Stripping:
     def strip(self, tree: Tree) -> bool:
         """Remove the texts of a tree; return False if it has changed, and is left as it is."""
         for run in reversed(tree.runs):
-            for table in (EVENTS, USAGE, SCORES, RUNS):
+            for table in reversed(TABLES_OF_RUNS):
                 if not self._strip_rows_of(run.run_id, tree, table):
                     return False
         return True

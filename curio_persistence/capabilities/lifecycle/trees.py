@@ -10,13 +10,14 @@ from typing import Any, Literal, NamedTuple
 
 from curio_persistence.capabilities.lifecycle.policies import UNFINISHED, RetentionPolicy
 from curio_persistence.capabilities.lifecycle.sizes import Sizes
+from curio_persistence.capabilities.transfers.kinds import KINDS_BESIDE_RUNS
 from curio_persistence.capabilities.windows import before
 from curio_persistence.store.base import Store
 from curio_persistence.store.codecs import decode_time, encode_time
 from curio_persistence.store.filters import COUNT, Filter, Order, Where
 from curio_persistence.store.query import position_of_last
 from curio_persistence.store.table import Columns
-from curio_persistence.tables import EVENTS, RUNS, SCORES, USAGE
+from curio_persistence.tables import RUNS
 
 _PAGE = 500
 _AT_ONCE = 100
@@ -86,7 +87,7 @@ def _count_rows(store: Store, trees: Sequence[Tree]) -> list[dict[str, int]]:
     ids = tuple(run.run_id for tree in trees for run in tree.runs)
     where = (Filter("run_id", "in", ids),)
     counts: dict[str, dict[str, int]] = {}
-    for name, table in (("events", EVENTS), ("usage", USAGE), ("scores", SCORES)):
+    for name, table in KINDS_BESIDE_RUNS.items():
         groups = store.aggregate(table, (COUNT,), where, group_by=("run_id",))
         counts[name] = dict(groups)
     return [

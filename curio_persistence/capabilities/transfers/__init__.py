@@ -9,6 +9,7 @@ from typing import Any
 
 from curio_persistence.capabilities.agents import AGENT_FILTERS
 from curio_persistence.capabilities.appends import Appends
+from curio_persistence.capabilities.approvals import APPROVAL_FILTERS
 from curio_persistence.capabilities.capability import Capability
 from curio_persistence.capabilities.chains import EVENT_CHAINS, Chains
 from curio_persistence.capabilities.deletions import expired_here
@@ -17,6 +18,7 @@ from curio_persistence.capabilities.record_filter import FilterKind
 from curio_persistence.capabilities.runs import RUN_FILTERS
 from curio_persistence.capabilities.scores import SCORE_FILTERS
 from curio_persistence.capabilities.sessions import SESSION_FILTERS
+from curio_persistence.capabilities.snapshots import SNAPSHOT_FILTERS
 from curio_persistence.capabilities.transfers.deduplication import ARRIVING, Deduplicator
 from curio_persistence.capabilities.transfers.hashes import RunHashes, hash_runs
 from curio_persistence.capabilities.transfers.reading import Reading, ascending
@@ -32,11 +34,13 @@ from curio_persistence.store.query import query_of
 from curio_persistence.store.table import Columns, Row, StoredValue, Table
 from curio_persistence.tables import (
     AGENTS,
+    APPROVALS,
     CHAIN_HEADS,
     EVENTS,
     RUNS_AND_STUBS,
     SCORES,
     SESSIONS,
+    SNAPSHOTS,
     USAGE,
 )
 from curio_persistence.tables.audit import ChainHead
@@ -46,6 +50,8 @@ _FILTERS: Mapping[Table[Any], FilterKind] = {
     EVENTS: EVENT_FILTERS,
     USAGE: USAGE_FILTERS,
     SCORES: SCORE_FILTERS,
+    APPROVALS: APPROVAL_FILTERS,
+    SNAPSHOTS: SNAPSHOT_FILTERS,
     SESSIONS: SESSION_FILTERS,
     AGENTS: AGENT_FILTERS,
 }

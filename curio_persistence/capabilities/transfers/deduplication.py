@@ -33,7 +33,7 @@ class Deduplicator:
 
     Batches of events and model calls come oldest first. A record with an `event_id` is recognised
     by it; a record without one by all its fields but the id, and of several equal ones as many are
-    stored as were sent. A stored run or score is replaced by a version that was updated later.
+    stored as were sent. Any other stored record is replaced by a version that was updated later.
     """
 
     def __init__(self, store: Store, appends: Mapping[Table[Any], Appends[Any]]) -> None:
@@ -56,7 +56,7 @@ class Deduplicator:
                 return self._append(table, rows)
             return self._add_latest(table, rows)
 
-    # --- runs, scores, agents and sessions ----------------------------------------------------
+    # --- rows that change ----------------------------------------------------------------------
 
     def _add_latest(self, table: Table[Any], rows: Sequence[Row]) -> int:
         """Store the rows that are new, were stubs, or have changed since the last transfer."""

@@ -32,6 +32,8 @@ class RunHash(NamedTuple):
     events: int
     usage: int
     scores: int
+    approvals: int
+    snapshots: int
     hash: str
 
 

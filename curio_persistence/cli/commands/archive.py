@@ -20,6 +20,7 @@ from curio_persistence.cli.arguments.consent import agreed
 from curio_persistence.cli.arguments.options import length_of_time, open_for_reading, open_for_work
 from curio_persistence.cli.commands import expire
 from curio_persistence.cli.exit_codes import OK
+from curio_persistence.cli.kinds import BESIDE_RUNS, said
 from curio_persistence.cli.terminal.output import Output, say
 from curio_persistence.cli.terminal.progress import progress_line
 from curio_persistence.errors import ConfigurationError
@@ -101,7 +102,7 @@ def _copy(options: Namespace, output: Output) -> int:
     done = "to copy" if report.dry_run else "copied"
     say(
         f"{persistence.location}: {report.runs:,} runs {done} to {options.destination}, with "
-        f"{report.events:,} events, {report.usage:,} model calls and {report.scores:,} scores."
+        f"{said(report, BESIDE_RUNS)}."
     )
     if not output.for_people:
         output.json(report.to_dict())

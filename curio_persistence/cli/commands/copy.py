@@ -19,7 +19,7 @@ from curio_persistence.cli.arguments.options import (
     with_archive,
 )
 from curio_persistence.cli.exit_codes import FAILED, OK
-from curio_persistence.cli.kinds import WORDS
+from curio_persistence.cli.kinds import WORDS, told
 from curio_persistence.cli.terminal.output import Output, say
 from curio_persistence.cli.terminal.progress import progress_line
 from curio_persistence.errors import ConfigurationError
@@ -60,7 +60,7 @@ def run(options: Namespace, output: Output) -> int:
         report = copy_records(source, destination, progress=progress)
     counts = report.to_dict()
     if output.for_people:
-        output.fields({word: _counted(counts, kind) for kind, word in WORDS.items()})
+        output.fields({WORDS[kind]: _counted(counts, kind) for kind in told(report)})
     else:
         output.json(counts)
     for run_id in report.differing[:_SHOWN]:

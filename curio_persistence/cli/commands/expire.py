@@ -23,6 +23,7 @@ from curio_persistence.cli.arguments.options import (
 )
 from curio_persistence.cli.commands.retention import told
 from curio_persistence.cli.exit_codes import OK
+from curio_persistence.cli.kinds import BESIDE_RUNS, WORDS
 from curio_persistence.cli.terminal.output import Output, say
 from curio_persistence.cli.terminal.progress import progress_line
 from curio_persistence.errors import ConfigurationError
@@ -137,8 +138,8 @@ def tell(place: str, report: ExpireReport, *, moves: bool = False) -> None:
     moves = moves or 0 < report.archived == report.runs
     words = ("to move", "moved") if moves else ("to delete", "deleted")
     done = words[0] if report.dry_run else words[1]
-    parts = (("events", report.events), ("model calls", report.usage), ("scores", report.scores))
-    with_them = ", ".join(f"{count:,} {name}" for name, count in parts if count)
+    counts = {WORDS[kind]: getattr(report, kind) for kind in BESIDE_RUNS}
+    with_them = ", ".join(f"{count:,} {word}" for word, count in counts.items() if count)
     finished = f" that finished before {report.cutoff:%Y-%m-%d %H:%M} UTC" if report.cutoff else ""
     say(f"{place}: {report.runs:,} runs {done}{finished}{with_them and f', with {with_them}'}.")
     if report.archived and not moves:

@@ -20,7 +20,7 @@ from curio_persistence.cli.arguments.options import (
 )
 from curio_persistence.cli.arguments.run_ids import resolve_run
 from curio_persistence.cli.exit_codes import OK
-from curio_persistence.cli.kinds import WORDS
+from curio_persistence.cli.kinds import WORDS, said
 from curio_persistence.cli.terminal.interrupts import tidied_when_interrupted
 from curio_persistence.cli.terminal.output import Output, say
 from curio_persistence.cli.terminal.progress import progress_line
@@ -106,8 +106,7 @@ def run(options: Namespace, output: Output) -> int:
             **filters(options, *tables),
         )
     where = "" if to_stdout else f" to {report.path}"
-    counts = (f"{getattr(report, name):,} {WORDS[name]}" for name in tables)
-    say(f"Exported{where}: {', '.join(counts)}.")
+    say(f"Exported{where}: {said(report, tables) or 'no such records'}.")
     return OK
 
 

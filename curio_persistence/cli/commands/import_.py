@@ -1,4 +1,4 @@
-"""Import records of other systems, or exports: runs, events, model calls and scores.
+"""Import records of other systems, or exports.
 
 It can be repeated, after a failure or when more was written: what is stored already is skipped.
 `import curio` replaces the tables of an original Curio's database, as a whole or not at all; it
@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 from curio_persistence.cli import import_curio
 from curio_persistence.cli.arguments.options import add_json_option, database
 from curio_persistence.cli.exit_codes import FAILED, OK
-from curio_persistence.cli.kinds import WORDS
+from curio_persistence.cli.kinds import WORDS, told
 from curio_persistence.cli.terminal.output import Output, say
 from curio_persistence.cli.terminal.progress import progress_line
 from curio_persistence.errors import ConfigurationError, InvalidValueError, NotFoundError
@@ -42,7 +42,6 @@ EXAMPLES = """\
 """
 
 _SHOWN = 20
-_ALWAYS_TOLD = ("runs", "events", "usage")
 _STDIN = ("-", "/dev/stdin")
 
 
@@ -157,8 +156,7 @@ def _import(
 
 def _show(report: ImportReport, output: Output) -> None:
     problems = len(report.problems) + report.more_problems
-    counts = {kind: getattr(report, kind) for kind in WORDS}
-    numbers = {WORDS[kind]: n for kind, n in counts.items() if n or kind in _ALWAYS_TOLD}
+    numbers = {WORDS[kind]: getattr(report, kind) for kind in told(report)}
     numbers |= {what: n for what, n in report.also.items() if n}
     output.fields(
         {

@@ -1,4 +1,4 @@
-"""Bring runs back from an archive, with their events, model calls and scores.
+"""Bring runs back from an archive, with all that belongs to them.
 
 Their times and hashes are as they were. DESTINATION is the directory or URL that archive was given.
 Name runs, or restore those that were created in a window: --since, --until. As JSON, an object with
@@ -15,6 +15,7 @@ from curio_persistence.cli.arguments.options import (
     open_for_work,
 )
 from curio_persistence.cli.exit_codes import OK
+from curio_persistence.cli.kinds import BESIDE_RUNS, said
 from curio_persistence.cli.terminal.output import Output, say
 from curio_persistence.cli.terminal.progress import progress_line
 
@@ -49,10 +50,7 @@ def run(options: Namespace, output: Output) -> int:
             source=options.source,
             progress=progress,
         )
-    say(
-        f"{persistence.location}: {report.runs:,} runs restored, with {report.events:,} events, "
-        f"{report.usage:,} model calls and {report.scores:,} scores."
-    )
+    say(f"{persistence.location}: {report.runs:,} runs restored, with {said(report, BESIDE_RUNS)}.")
     if not output.for_people:
         output.json(report.to_dict())
     return OK

@@ -26,12 +26,15 @@ from curio_persistence.cli.run_view import show_timeline, timeline
 from curio_persistence.cli.terminal.output import Output, say
 from curio_persistence.cli.terminal.text import duration, local_time, money, one_line
 from curio_persistence.errors import ConfigurationError, NotFoundError
+from curio_persistence.views.approvals import said_of_approval
 from curio_persistence.views.histories import History, Totals
 from curio_persistence.views.scores import said_of_score
 from curio_persistence.views.steps import LEVELS, RecordRef, begin_of
 
 if TYPE_CHECKING:
-    from curio_persistence import Persistence
+    from collections.abc import Sequence
+
+    from curio_persistence import Approval, Persistence
 
 EXAMPLES = """\
   curio-persistence show run-42
@@ -108,6 +111,7 @@ def run(options: Namespace, output: Output) -> int:
     with open_for_reading(options) as persistence:
         run_id = _run_id(persistence, options)
         history = persistence.runs.history(run_id, **_wanted(options))
+        approvals = persistence.approvals.list(run_id)
         is_archived = run_id in archived_runs(persistence, options, [history.run])
     if options.html is not None:
         _write_page(history, options.html)
@@ -115,7 +119,7 @@ def run(options: Namespace, output: Output) -> int:
     if not output.for_people:
         output.json(history.to_dict())
         return OK
-    _show_head(history, output, options.archive if is_archived else None)
+    _show_head(history, approvals, output, options.archive if is_archived else None)
     output.line()
     show_timeline(timeline(history, full=options.full), begin_of(history.run), output)
     return OK
@@ -160,7 +164,9 @@ def _wanted(options: Namespace) -> dict[str, Any]:
     return {**said, "min_level": options.min_level}
 
 
-def _show_head(history: History, output: Output, archive: str | None) -> None:
+def _show_head(
+    history: History, approvals: Sequence[Approval], output: Output, archive: str | None
+) -> None:
     run, own, totals = history.run, history.own, history.totals
     output.fields(
         {
@@ -177,6 +183,7 @@ def _show_head(history: History, output: Output, archive: str | None) -> None:
             "model calls": _sum(own),
             "with children": None if own == totals or history.hit else _sum(totals),
             "metrics": run.metrics,
+            "approvals": "\n".join(map(said_of_approval, approvals)) or None,
             "scores": "\n".join(map(said_of_score, history.scores or ())) or None,
             "objective": run.objective or None,
             "error": one_line(run.error_message) if run.error_message else None,

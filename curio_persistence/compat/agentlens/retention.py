@@ -19,7 +19,7 @@ from curio_persistence.errors import InvalidValueError
 from curio_persistence.models import AgentRunEvent
 from curio_persistence.store.codecs import encode_time
 from curio_persistence.store.filters import Filter
-from curio_persistence.tables import EVENTS, RUNS, SCORES, SESSIONS
+from curio_persistence.tables import EVENTS, RUNS, SESSIONS, SMALL_TABLES_OF_RUNS
 
 
 class Beginning(NamedTuple):
@@ -117,7 +117,8 @@ class Retains(Part):
         of_runs = (Filter("run_id", "in", tuple(session_ids)),)
         runs = [ident for (ident,) in self._store.select_columns(RUNS, ("id",), of_runs)]
         self._indexing.forget(RUNS, runs)
-        self._store.delete(SCORES, of_runs)
+        for table in SMALL_TABLES_OF_RUNS:
+            self._store.delete(table, of_runs)
         self._store.delete(RUNS, of_runs)
         self._store.delete(SESSIONS, (Filter("session_id", "in", tuple(session_ids)),))
         self._chains.forget(session_ids)

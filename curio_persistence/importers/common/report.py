@@ -40,6 +40,8 @@ class ImportReport:
     events: int
     usage: int
     scores: int
+    approvals: int
+    snapshots: int
     agents: int
     sessions: int
     skipped: Mapping[str, int]
@@ -62,6 +64,8 @@ class ImportReport:
             "events": self.events,
             "usage": self.usage,
             "scores": self.scores,
+            "approvals": self.approvals,
+            "snapshots": self.snapshots,
             "agents": self.agents,
             "sessions": self.sessions,
             "skipped": dict(self.skipped),
@@ -76,7 +80,7 @@ class ReportBuilder:
 
     def __init__(self) -> None:
         self.runs = self.events = self.usage = self.scores = 0
-        self.agents = self.sessions = 0
+        self.approvals = self.snapshots = self.agents = self.sessions = 0
         self.skipped: Counter[str] = Counter()
         self.also: Counter[str] = Counter()
         self.bytes_read = 0
@@ -101,6 +105,8 @@ class ReportBuilder:
             self.events,
             self.usage,
             self.scores,
+            self.approvals,
+            self.snapshots,
             self.agents,
             self.sessions,
             dict(self.skipped),
