@@ -19,28 +19,12 @@ from curio_persistence.persistence import (
     SQLitePersistence,
 )
 from curio_persistence.results.pages import Direction
-from curio_persistence.runlog.decisions import DECISION_KINDS, RuntimeDecisionState
-from curio_persistence.runlog.entries import (
-    RunLogEntry,
-    RunLogEntryKind,
-    RunRolledBack,
-    StepCondensedContentUpdated,
-)
-from curio_persistence.runlog.replay import Replay, replay
+from curio_persistence.runlog.decisions import RuntimeDecisionState
+from curio_persistence.runlog.entries import RunLogEntry, RunLogEntryKind, RunRolledBack
 from curio_persistence.runlog.runs import RunView
 from curio_persistence.runlog.steps import StepView
 from curio_persistence.store.filters import checked_count
 
-_STEPS = (
-    RunLogEntryKind.USER_STEP_COMMITTED,
-    RunLogEntryKind.ASSISTANT_STEP_COMMITTED,
-    RunLogEntryKind.TOOL_STEP_COMMITTED,
-)
-_MARKS = (
-    RunLogEntryKind.RUN_ROLLED_BACK,
-    RunLogEntryKind.CONTEXT_STEPS_HIDDEN,
-    RunLogEntryKind.STEP_CONDENSED_CONTENT_UPDATED,
-)
 _ORDERS: Mapping[str, Direction] = {"asc": "oldest", "desc": "newest"}
 
 
@@ -109,7 +93,7 @@ class RunLogStorage(Opened):
 
     async def get_run_view(self, run_id: str) -> RunView | None:
         """Return a run; None if it has not begun."""
-        return await self._call(lambda persistence: _run_view(persistence, run_id))
+        return await self._call(lambda persistence: persistence.runlog.run_view(run_id))
 
     async def list_run_views(
         self,
@@ -140,26 +124,30 @@ class RunLogStorage(Opened):
         order: str = "asc",
     ) -> list[StepView]:
         """Return steps by their sequence, `start_seq` and `end_seq` included."""
-        _direction(order)
-        count = None if limit is None else checked_count("limit", limit)
-        state = await self._call(lambda persistence: _steps(persistence, session_id))
-        return state.step_views(
-            start=start_seq,
-            end=end_seq,
-            run_id=run_id,
-            agent_id=agent_id,
-            include_rolled_back=include_rolled_back,
-            include_hidden_from_context=include_hidden_from_context,
-            limit=count,
-            order=order,
+        direction = _direction(order)
+        return await self._call(
+            lambda persistence: persistence.runlog.step_views(
+                session_id,
+                start=start_seq,
+                end=end_seq,
+                run_id=run_id,
+                agent_id=agent_id,
+                include_rolled_back=include_rolled_back,
+                include_hidden_from_context=include_hidden_from_context,
+                order=direction,
+                limit=limit,
+            )
         )
 
     async def count_step_views(
         self, *, session_id: str, include_hidden_from_context: bool = True
     ) -> int:
         """Return the number of steps that are not rolled back."""
-        state = await self._call(lambda persistence: _steps(persistence, session_id))
-        return state.count_steps(include_hidden_from_context=include_hidden_from_context)
+        return await self._call(
+            lambda persistence: persistence.runlog.count_steps(
+                session_id, include_hidden_from_context=include_hidden_from_context
+            )
+        )
 
     async def get_committed_step_count(self, session_id: str) -> int:
         """Return the number of steps that are neither rolled back nor hidden."""
@@ -188,26 +176,21 @@ class RunLogStorage(Opened):
         self, session_id: str, run_id: str, agent_id: str, step_id: str, condensed_content: str
     ) -> bool:
         """Condense the content of a step; False if the session has no such step."""
-        entry = StepCondensedContentUpdated(
-            run_id=run_id,
-            agent_id=agent_id,
-            step_id=step_id,
-            condensed_content=condensed_content,
+        return await self._call(
+            lambda persistence: persistence.runlog.condense_step(
+                session_id, step_id, condensed_content, run_id=run_id, agent_id=agent_id
+            )
         )
-        return await self._call(lambda persistence: _condense(persistence, session_id, entry))
 
     async def get_runtime_decision_state(
         self, *, session_id: str, run_id: str | None = None, agent_id: str | None = None
     ) -> RuntimeDecisionState:
         """Return the last decisions of a run, an agent or the session."""
-        entries = await self.list_entries(
-            session_id=session_id,
-            run_id=run_id,
-            agent_id=agent_id,
-            kinds=DECISION_KINDS,
-            limit=None,
+        return await self._call(
+            lambda persistence: persistence.runlog.decision_state(
+                session_id, run_id=run_id, agent_id=agent_id
+            )
         )
-        return replay(entries).decision_state()
 
 
 def _append(persistence: Persistence, sessions: Mapping[str, list[RunLogEntry]]) -> None:
@@ -225,17 +208,6 @@ def _direction(order: str) -> Direction:
     return _ORDERS[order]
 
 
-def _run_view(persistence: Persistence, run_id: str) -> RunView | None:
-    started = persistence.get_agent_run_events(run_id, RunLogEntryKind.RUN_STARTED)
-    sessions = (event.session_id for event in started if event.seq is not None)
-    session_id = next(sessions, None)
-    if session_id is None:
-        return None
-    entries = persistence.runlog.entries(session_id, run_id=run_id)
-    rolled_back = persistence.runlog.entries(session_id, kinds=RunLogEntryKind.RUN_ROLLED_BACK)
-    return replay([*entries, *rolled_back]).run_view(run_id)
-
-
 def _run_views(
     persistence: Persistence, user_id: str | None, session_id: str | None
 ) -> Iterator[RunView]:
@@ -245,7 +217,7 @@ def _run_views(
     ):
         if not _is_of(event, user_id):
             continue
-        view = _run_view(persistence, event.run_id)
+        view = persistence.runlog.run_view(event.run_id)
         # A run that began again is listed by when it began first.
         if view is not None and view.created_at == event.timestamp:
             yield view
@@ -256,22 +228,6 @@ def _is_of(event: AgentRunEvent, user_id: str | None) -> bool:
     if event.seq is None:
         return False
     return user_id is None or event.get_data_dict().get("user_id") == user_id
-
-
-def _steps(persistence: Persistence, session_id: str) -> Replay:
-    """Return the steps of a session, and what became of them."""
-    return replay(persistence.runlog.entries(session_id, kinds=(*_STEPS, *_MARKS)))
-
-
-def _condense(
-    persistence: Persistence, session_id: str, entry: StepCondensedContentUpdated
-) -> bool:
-    with persistence.transaction():
-        steps = persistence.runlog.iterate(session_id, kinds=_STEPS)
-        if not any(getattr(step, "step_id", None) == entry.step_id for step in steps):
-            return False
-        persistence.runlog.append(session_id, [entry])
-    return True
 
 
 class InMemoryRunLogStorage(RunLogStorage):
