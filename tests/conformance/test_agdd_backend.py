@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -24,13 +25,16 @@ from curio_persistence import (
 )
 from curio_persistence.compat import agdd
 from curio_persistence.compat.agdd import (
+    ApprovalTicketRecord,
     CurioStorageBackend,
+    RunSnapshotRecord,
     SQLiteStorageBackend,
     StorageBackend,
     StorageCapabilities,
     close_storage_backend,
     get_storage_backend,
 )
+from tests.support.hands import Hands
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 Work = Callable[[CurioStorageBackend], Coroutine[Any, Any, None]]
@@ -375,6 +379,126 @@ def test_runs_of_the_last_days_are_archived(persistence: Persistence, tmp_path: 
     awaiting(persistence, work)
 
 
+def a_ticket(ticket_id: str, **fields: Any) -> ApprovalTicketRecord:
+    given: dict[str, Any] = {
+        "run_id": "run",
+        "agent_slug": "payer-sag",
+        "tool_name": "pay",
+        "masked_args": {"amount": 5, "api_key": "***redacted***"},
+        "args_hash": "a" * 64,
+        "requested_at": NOON,
+        "expires_at": NOON + timedelta(minutes=30),
+        "status": "pending",
+    }
+    return ApprovalTicketRecord(ticket_id=ticket_id, **{**given, **fields})
+
+
+def test_tickets_are_returned_as_they_were_stored(persistence: Persistence, clock: Hands) -> None:
+    clock.put(NOON)
+
+    async def work(storage: CurioStorageBackend) -> None:
+        assert await storage.get_approval_ticket("t1") is None
+        with pytest.raises(NotFoundError, match="No run 'run' exists"):
+            await storage.create_approval_ticket(a_ticket("t1"))
+        await storage.create_run("run", "payer-mag")
+        first = a_ticket("t1", step_id="s", metadata={"why": ["because"]})
+        second = a_ticket("t2", agent_slug="another", requested_at=NOON + timedelta(seconds=1))
+        for ticket in (second, first):
+            await storage.create_approval_ticket(ticket)
+        assert await storage.get_approval_ticket("t1") == first
+        assert await storage.list_approval_tickets() == [first, second]
+        assert await storage.list_approval_tickets(limit=1, offset=1) == [second]
+        assert await storage.list_approval_tickets(run_id="run", agent_slug="another") == [second]
+        assert await storage.list_approval_tickets(status="denied") == []
+        assert await storage.list_approval_tickets("", "", "pending", None) == [first, second]
+        with pytest.raises(ConflictError):
+            await storage.create_approval_ticket(first)
+
+    awaiting(persistence, work)
+
+
+def test_a_ticket_is_updated_once(persistence: Persistence, clock: Hands) -> None:
+    clock.put(NOON)
+
+    async def work(storage: CurioStorageBackend) -> None:
+        await storage.create_run("run", "payer-mag")
+        for name in ("t1", "t2", "t3"):
+            await storage.create_approval_ticket(a_ticket(name))
+        decided = a_ticket(
+            "t1",
+            status="approved",
+            resolved_at=NOON,
+            resolved_by="ada",
+            decision_reason="fine",
+            response={"most": 3},
+        )
+        await storage.update_approval_ticket(decided)
+        stored = await storage.get_approval_ticket("t1")
+        assert stored == replace(decided, resolved_at=stored and stored.resolved_at)
+        late = a_ticket("t1", status="denied", resolved_by="bob")
+        with pytest.raises(ConflictError, match="was approved by ada"):
+            await storage.update_approval_ticket(late)
+        with pytest.raises(UnsupportedError, match="request another one"):
+            await storage.update_approval_ticket(a_ticket("t2", expires_at=NOON))
+        clock.move(hours=1)
+        expired = a_ticket("t2", status="expired", resolved_by="system:auto-expire")
+        for _ in range(2):
+            await storage.update_approval_ticket(expired)
+        found = await storage.list_approval_tickets(status="expired")
+        assert [(t.ticket_id, t.resolved_by) for t in found] == [
+            ("t2", "system:auto-expire"),
+            ("t3", None),
+        ]
+        with pytest.raises(ConflictError, match="was approved by ada"):
+            await storage.update_approval_ticket(a_ticket("t1", status="expired"))
+
+    awaiting(persistence, work)
+
+
+def test_snapshots_are_returned_as_they_were_stored(persistence: Persistence) -> None:
+    def a_snapshot(step_id: str, minutes: int, **state: Any) -> RunSnapshotRecord:
+        return RunSnapshotRecord(
+            snapshot_id=f"id-{step_id}-{minutes}",
+            run_id="run",
+            step_id=step_id,
+            state=state,
+            metadata={"n": minutes} if minutes else {},
+            created_at=NOON + timedelta(minutes=minutes),
+        )
+
+    async def work(storage: CurioStorageBackend) -> None:
+        with pytest.raises(NotFoundError, match="No run 'run' exists"):
+            await storage.upsert_run_snapshot(a_snapshot("one", 0))
+        await storage.create_run("run", "agent")
+        assert await storage.get_latest_run_snapshot("run") is None
+        one, two, again = a_snapshot("one", 0, a=1), a_snapshot("two", 1), a_snapshot("one", 2, b=2)
+        for record in (two, one, one):
+            await storage.upsert_run_snapshot(record)
+        assert await storage.list_run_snapshots("run") == [one, two]
+        assert await storage.get_latest_run_snapshot("run") == two
+        await storage.upsert_run_snapshot(again)
+        assert await storage.get_latest_run_snapshot("run") == again
+        assert await storage.get_run_snapshot("run", "one") == again
+        assert await storage.get_run_snapshot("run", "three") is None
+        assert await storage.list_run_snapshots("run") == [two, again]
+        assert await storage.delete_run_snapshots("run") == 2
+        assert await storage.list_run_snapshots("run") == []
+
+    awaiting(persistence, work)
+
+
+def test_our_snapshots_have_an_id_there(persistence: Persistence) -> None:
+    persistence.create_agent_run(AgentRun("agent", "run"))
+    persistence.snapshots.save("run", "one", [1])
+
+    async def work(storage: CurioStorageBackend) -> None:
+        latest = await storage.get_latest_run_snapshot("run")
+        assert latest is not None
+        assert (latest.snapshot_id, latest.state) == ("run:one", {"value": [1]})
+
+    awaiting(persistence, work)
+
+
 def test_a_closed_backend_refuses_every_call(persistence: Persistence) -> None:
     async def work(storage: CurioStorageBackend) -> None:
         await storage.initialize()
@@ -536,6 +660,8 @@ def test_users_can_subclass_the_backend() -> None:
         assert storage.capabilities == StorageCapabilities(search_text=True)
         with pytest.raises(NotImplementedError):
             await storage.query_metrics("m")
+        with pytest.raises(NotImplementedError):
+            await storage.get_approval_ticket("t")
 
     asyncio.run(work())
 

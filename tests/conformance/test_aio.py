@@ -782,3 +782,22 @@ def test_the_loop_runs_while_a_transaction_and_close_wait(persistence: Persisten
             await turns_while(awaited.close(), held.let_go)
 
     awaiting(persistence, work)
+
+
+def test_many_wait_for_approval_with_one_thread(persistence: Persistence) -> None:
+    async def work(awaited: AsyncPersistence) -> None:
+        await awaited.create_agent_run(AgentRun("agent", "run"))
+        approvals = awaited.approvals
+        asked = [await approvals.request("run", "pay", number) for number in range(10)]
+        ids = [ticket.ticket_id for ticket in asked]
+        waits = [asyncio.create_task(approvals.wait(each, 30, interval=0.01)) for each in ids]
+        assert (await approvals.wait(ids[0], 0)).status == "pending"
+        for ticket_id in ids:
+            await approvals.resolve(ticket_id, "approved", by="ada")
+        assert {ticket.status for ticket in await asyncio.gather(*waits)} == {"approved"}
+        assert await approvals.check(ids[3], 3)
+        async with awaited.transaction():
+            with pytest.raises(UnsupportedError, match=r"before wait\(\)"):
+                await approvals.wait(ids[0])
+
+    awaiting(persistence, work, threads=1)

@@ -1,18 +1,10 @@
-"""The storage backend of AGDD and MAGSAG: their names, dictionaries and status words, over ours.
-
-All is awaited. Their words for a status are `running`, `succeeded`, `failed` and `canceled`; other
-words are kept as they are. Times that come back are ISO 8601 text in UTC. A filter that is empty
-text is none.
-"""
+"""The storage backend over any persistence, and the one backend of a process."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import os
-from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import datetime
 from math import inf
 from pathlib import Path
@@ -21,161 +13,16 @@ from typing import Any
 
 from curio_persistence.aio.persistence import AsyncPersistence
 from curio_persistence.aio.transfers import archive_runs
-from curio_persistence.errors import ClosedError, UnsupportedError
-from curio_persistence.models import AgentRun, AgentRunEvent, AgentRunStatus, Level
+from curio_persistence.compat.agdd.base import StorageCapabilities
+from curio_persistence.compat.agdd.tickets import TicketBackend
+from curio_persistence.compat.agdd.translation import all_ours, as_event, as_run, iso, ours
+from curio_persistence.errors import ClosedError
+from curio_persistence.models import AgentRun, AgentRunEvent
 from curio_persistence.persistence import Persistence, SQLitePersistence, connect
 from curio_persistence.store.filters import checked_count
 
-__all__ = [
-    "CurioStorageBackend",
-    "SQLiteStorageBackend",
-    "StorageBackend",
-    "StorageCapabilities",
-    "close_storage_backend",
-    "get_storage_backend",
-]
 
-
-@dataclass(frozen=True)
-class StorageCapabilities:
-    """The abilities of a backend, for programs that adapt to it."""
-
-    append_event: bool = True
-    get_run: bool = True
-    list_runs: bool = True
-    query_metrics: bool = False
-    search_text: bool = False
-    vector_search: bool = False
-    archive_artifacts: bool = False
-    lifecycle_policy: bool = False
-    streaming: bool = False
-
-
-class StorageBackend(ABC):
-    """Keeps runs and their events. Subclass it for a backend of your own.
-
-    What is optional raises UnsupportedError, which is also a NotImplementedError, unless it is
-    overridden; `capabilities` tells beforehand.
-    """
-
-    @property
-    @abstractmethod
-    def capabilities(self) -> StorageCapabilities:
-        """Return what this backend can do."""
-
-    @abstractmethod
-    async def initialize(self) -> None:
-        """Make what there has to be before anything is kept. Twice is fine."""
-
-    @abstractmethod
-    async def close(self) -> None:
-        """Give back what is held."""
-
-    @abstractmethod
-    async def create_run(
-        self,
-        run_id: str,
-        agent_slug: str,
-        parent_run_id: str | None = None,
-        started_at: datetime | None = None,
-        status: str = "running",
-        tags: list[str] | None = None,
-    ) -> None:
-        """Begin a run; now, unless it is said when."""
-
-    @abstractmethod
-    async def append_event(
-        self,
-        run_id: str,
-        agent_slug: str,
-        event_type: str,
-        timestamp: datetime,
-        level: str | None = None,
-        message: str | None = None,
-        payload: Mapping[str, Any] | None = None,
-        span_id: str | None = None,
-        parent_span_id: str | None = None,
-        contract_id: str | None = None,
-        contract_version: str | None = None,
-        artifact_uri: str | None = None,
-    ) -> None:
-        """Append what happened in a run."""
-
-    @abstractmethod
-    async def update_run(
-        self,
-        run_id: str,
-        status: str | None = None,
-        ended_at: datetime | None = None,
-        metrics: Mapping[str, Any] | None = None,
-    ) -> None:
-        """Change what is given of a run; `metrics` take the place of those it had."""
-
-    @abstractmethod
-    async def get_run(self, run_id: str) -> dict[str, Any] | None:
-        """One run, or None."""
-
-    @abstractmethod
-    async def list_runs(
-        self,
-        agent_slug: str | None = None,
-        status: str | None = None,
-        since: datetime | None = None,
-        until: datetime | None = None,
-        limit: int | None = 100,
-        offset: int = 0,
-    ) -> list[dict[str, Any]]:
-        """Runs that began in `since ≤ t < until`, newest first."""
-
-    @abstractmethod
-    def get_events(
-        self,
-        run_id: str,
-        event_type: str | None = None,
-        level: str | None = None,
-        limit: int | None = None,
-    ) -> AsyncIterator[dict[str, Any]]:
-        """A run's events, as they happened: `async for event in storage.get_events(run_id)`."""
-
-    async def search_text(
-        self,
-        query: str,
-        agent_slug: str | None = None,
-        since: datetime | None = None,
-        limit: int | None = 100,
-    ) -> list[dict[str, Any]]:
-        """Events in which these words are, newest first."""
-        raise _unsupported("search_text")
-
-    async def query_metrics(
-        self,
-        metric_name: str,
-        agent_slug: str | None = None,
-        since: datetime | None = None,
-        until: datetime | None = None,
-        aggregation: str = "avg",
-    ) -> list[dict[str, Any]]:
-        """Return the aggregate of a metric, bucket by bucket."""
-        raise _unsupported("query_metrics")
-
-    async def vacuum(
-        self, hot_days: int = 7, max_disk_mb: int | None = None, dry_run: bool = False
-    ) -> dict[str, Any]:
-        """Remove what is old."""
-        raise _unsupported("vacuum")
-
-    async def archive(
-        self, destination: str, since_days: int = 7, format: str = "parquet"
-    ) -> dict[str, Any]:
-        """Copy the runs of the last days to another place."""
-        raise _unsupported("archive")
-
-
-def _unsupported(name: str) -> UnsupportedError:
-    return UnsupportedError(f"This storage backend has no {name}; its capabilities say so.")
-
-
-class CurioStorageBackend(StorageBackend):
+class CurioStorageBackend(TicketBackend):
     """Over any persistence: `CurioStorageBackend(PostgresPersistence)`, or any other function that
     opens one. It is opened by `initialize()`, or by the first call, and closed by `close()`.
     """
@@ -246,7 +93,7 @@ class CurioStorageBackend(StorageBackend):
             run_id,
             parent_run_id=parent_run_id,
             started_at=started_at or persistence.clock.stamp(run_id),
-            status=_ours(status),
+            status=ours(status),
             tags=tags,
             created_at=started_at,  # By which runs are listed: there, by when they began.
         )
@@ -294,7 +141,7 @@ class CurioStorageBackend(StorageBackend):
         """Change what is given of a run; NotFoundError if there is none."""
         await (await self._persistence()).runs.patch(
             run_id,
-            status=None if status is None else _ours(status),
+            status=None if status is None else ours(status),
             finished_at=ended_at,
             metrics=metrics,
         )
@@ -302,7 +149,7 @@ class CurioStorageBackend(StorageBackend):
     async def get_run(self, run_id: str) -> dict[str, Any] | None:
         """One run as a dictionary, or None."""
         run = await (await self._persistence()).get_agent_run(run_id)
-        return None if run is None else _as_run(run)
+        return None if run is None else as_run(run)
 
     async def list_runs(
         self,
@@ -318,12 +165,12 @@ class CurioStorageBackend(StorageBackend):
         last = None if limit is None else first + checked_count("limit", limit)
         page = await (await self._persistence()).query_agent_runs(
             agent_id=agent_slug or None,
-            status=_all_ours(status) if status else None,
+            status=all_ours(status) if status else None,
             since=since,
             until=until,
             limit=last,
         )
-        return [_as_run(run) for run in page[first:]]
+        return [as_run(run) for run in page[first:]]
 
     async def get_events(
         self,
@@ -339,7 +186,7 @@ class CurioStorageBackend(StorageBackend):
         )
         if left:
             async for event in stream:
-                yield _as_event(event)
+                yield as_event(event)
                 left -= 1
                 if not left:
                     return
@@ -363,7 +210,7 @@ class CurioStorageBackend(StorageBackend):
             page = await persistence.search_text(
                 query, agent_id=agent_slug or None, since=since, limit=limit, cursor=cursor
             )
-            found += (_as_event(h.record) for h in page if isinstance(h.record, AgentRunEvent))
+            found += (as_event(h.record) for h in page if isinstance(h.record, AgentRunEvent))
             cursor = page.next_cursor
             if cursor is None:
                 break
@@ -394,7 +241,7 @@ class CurioStorageBackend(StorageBackend):
         return [
             {
                 "metric_name": metric_name,
-                "timestamp": _iso(point.bucket),
+                "timestamp": iso(point.bucket),
                 "value": point.value,
                 "count": point.count,
             }
@@ -464,59 +311,3 @@ async def close_storage_backend() -> None:
     """Close the one backend of this process, if it is open."""
     if _shared is not None:
         await _shared.close()
-
-
-# --- their words and ours -------------------------------------------------------------------------
-
-_STATUSES: Mapping[str, tuple[AgentRunStatus, ...]] = {
-    "running": (AgentRunStatus.RUNNING, AgentRunStatus.PENDING),
-    "succeeded": (AgentRunStatus.COMPLETED,),
-    "failed": (AgentRunStatus.ERROR, AgentRunStatus.TIMEOUT),
-    "canceled": (AgentRunStatus.CANCELLED,),
-}
-"""Each of their words, and ours that it stands for: the first is the one that is written."""
-
-_THEIRS = {word.value: theirs for theirs, words in _STATUSES.items() for word in words}
-
-
-def _ours(status: str) -> str:
-    return next(iter(_all_ours(status)))
-
-
-def _all_ours(status: str) -> Collection[str]:
-    # A value that is not text is refused where it is used.
-    return _STATUSES.get(status, (status,)) if isinstance(status, str) else (status,)
-
-
-def _as_run(run: AgentRun) -> dict[str, Any]:
-    return {
-        "run_id": run.run_id,
-        "agent_slug": run.agent_id,
-        "parent_run_id": run.parent_run_id,
-        "started_at": _iso(run.started_at or run.created_at),
-        "ended_at": _iso(run.finished_at),
-        "status": _THEIRS.get(run.status, run.status),
-        "metrics": _parsed(run.metrics),
-        "tags": run.tags or [],
-    }
-
-
-def _as_event(event: AgentRunEvent) -> dict[str, Any]:
-    envelope = event.to_envelope()
-    if envelope["payload"] is None:
-        envelope["payload"] = {}
-    if envelope["level"] == Level.WARNING:
-        envelope["level"] = "warn"
-    return envelope
-
-
-def _parsed(text: str | None) -> Any:
-    """Return what JSON text holds; text that is not JSON unchanged, None as an empty object."""
-    try:
-        return json.loads(text) if text else {}
-    except (ValueError, RecursionError):
-        return text
-
-
-def _iso(moment: datetime | None) -> str | None:
-    return None if moment is None else moment.isoformat()
