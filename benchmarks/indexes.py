@@ -156,6 +156,7 @@ SUBJECTS = {
                 "agent_run_events_metrics",
                 "agent_run_events_log",
                 "agent_run_events_log_by_kind",
+                "agent_run_events_by_content",
             ),
             Variant("agent_run_events_by_agent", "agent_id, timestamp, id"),
             Variant("agent_run_events_by_agent", "agent_id, event_type, timestamp, id"),
@@ -181,6 +182,7 @@ SUBJECTS = {
                 "agent_llm_usage_stats",
                 "agent_llm_usage_latency",
                 "agent_llm_usage_by_event_id",
+                "agent_llm_usage_by_content",
             ),
             Variant(
                 "agent_llm_usage_stats",

@@ -68,7 +68,8 @@ class Persistence(BasePersistence):
     `runs`, `events`, `usage`, `scores`, `approvals`, `snapshots`, `sessions`, `agents`, `stats`,
     `metrics` and `audit` hold what has no flat name here; `redaction` tells what is kept of words.
     Give `clock` to be the master of time, in tests. With `chain`, the events of each run form a
-    hash chain; `audit_key` signs its head, and that of the audit log.
+    hash chain; `audit_key` signs its head, and that of the audit log. With `dedupe`, long texts are
+    stored once in their session.
     """
 
     def __init__(
@@ -81,12 +82,17 @@ class Persistence(BasePersistence):
         search: bool | None = None,
         chain: bool = False,
         audit_key: str | None = None,
+        dedupe: bool = False,
     ) -> None:
         self.clock = clock = clock or Clock()
         self.redaction = redaction = redaction or Redaction()
         self._chain = chain
         if audit_key is not None:
             store.audit_key = _checked_key(audit_key)
+        if dedupe:
+            from curio_persistence.content.store import share_long_texts  # Slow to import.
+
+            share_long_texts(store)
         self._store = store
         self.runs = RunViews(store, clock, redaction)
         self.events = Events(store, clock, redaction, chain=chain)
@@ -637,6 +643,7 @@ class SQLitePersistence(Persistence):
     many seconds a write waits for another writer. `:memory:` is a database that ends with the
     process. `redactor` and `capture_content` say which words are kept: see `Redaction`. With
     `chain` the events of each run form a hash chain, and `audit_key` signs it: see `audit.verify`.
+    With `dedupe` long texts are stored once in their session.
     """
 
     def __init__(
@@ -652,6 +659,7 @@ class SQLitePersistence(Persistence):
         search: bool | None = None,
         chain: bool = False,
         audit_key: str | None = None,
+        dedupe: bool = False,
         clock: Clock | None = None,
     ) -> None:
         from curio_persistence.backends.sqlite.store import SQLiteStore
@@ -670,6 +678,7 @@ class SQLitePersistence(Persistence):
             search=search,
             chain=chain,
             audit_key=hidden(audit_key),
+            dedupe=dedupe,
         )
 
 
@@ -684,7 +693,8 @@ class PostgresPersistence(Persistence):
     tables, so that a program starts while its server is away. `pgbouncer=True` spares pgbouncer the
     start-up option by which a server learns of `statement_timeout`. `redactor` and
     `capture_content` say which words are kept: see `Redaction`. With `chain` the events of each run
-    form a hash chain, and `audit_key` signs it: see `audit.verify`.
+    form a hash chain, and `audit_key` signs it: see `audit.verify`. With `dedupe` long texts are
+    stored once in their session.
     """
 
     def __init__(
@@ -710,6 +720,7 @@ class PostgresPersistence(Persistence):
         search: bool | None = None,
         chain: bool = False,
         audit_key: str | None = None,
+        dedupe: bool = False,
         clock: Clock | None = None,
     ) -> None:
         from curio_persistence.backends.postgres.dsn import libpq_settings
@@ -737,6 +748,7 @@ class PostgresPersistence(Persistence):
             search=search,
             chain=chain,
             audit_key=hidden(audit_key),
+            dedupe=dedupe,
         )
         if initialize and not wait:
             store.prepare_later(partial(self._prepare, search))
@@ -757,6 +769,7 @@ class InMemoryPersistence(Persistence):
         search: bool | None = None,
         chain: bool = False,
         audit_key: str | None = None,
+        dedupe: bool = False,
         clock: Clock | None = None,
     ) -> None:
         from curio_persistence.backends.memory.store import MemoryStore
@@ -770,6 +783,7 @@ class InMemoryPersistence(Persistence):
             search=search,
             chain=chain,
             audit_key=hidden(audit_key),
+            dedupe=dedupe,
         )
 
     def clear_all(self) -> None:
@@ -820,12 +834,14 @@ def connect(
     archive: str | os.PathLike[str] | None = None,
     chain: bool | None = None,
     audit_key: str | None = None,
+    dedupe: bool | None = None,
 ) -> Persistence:
     """Open `sqlite:///path`, `sqlite://` (memory), `postgresql://…?schema=…` or `memory://`.
 
     Without a URL the environment decides, as `DatabaseConfig.from_env()` tells. With one, its
-    `CURIO_REDACT`, `CURIO_CAPTURE_CONTENT`, `CURIO_CHAIN` and `CURIO_AUDIT_KEY` count all the same,
-    unless `redactor`, `capture_content`, `chain` and `audit_key` are given. With `wait=False` a
+    `CURIO_REDACT`, `CURIO_CAPTURE_CONTENT`, `CURIO_CHAIN`, `CURIO_AUDIT_KEY` and `CURIO_DEDUPE`
+    count all the same, unless `redactor`, `capture_content`, `chain`, `audit_key` and `dedupe` are
+    given. With `wait=False` a
     server need not be reachable yet: the first call that reaches it makes the tables. With
     `archive`, a directory or URL, runs that moved there are found as well; nothing can be written,
     and no database is made; see `open_archive`.
@@ -843,6 +859,8 @@ def connect(
         config = replace(config, chain=chain)
     if audit_key is not None:
         config = replace(config, audit_key=hidden(audit_key))
+    if dedupe is not None:
+        config = replace(config, dedupe=dedupe)
     if archive is None:
         return config.get_persistence(
             read_only=read_only, initialize=initialize, wait=wait, search=search

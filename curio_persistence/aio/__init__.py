@@ -83,6 +83,7 @@ def connect(
     archive: str | os.PathLike[str] | None = None,
     chain: bool | None = None,
     audit_key: str | None = None,
+    dedupe: bool | None = None,
     threads: int = THREADS,
 ) -> ConnectContext:
     """Open a persistence: `await connect(url)`, or `async with connect(url) as persistence: …`.
@@ -101,6 +102,7 @@ def connect(
             archive=archive,
             chain=chain,
             audit_key=audit_key,
+            dedupe=dedupe,
         ),
         threads=threads,
     )

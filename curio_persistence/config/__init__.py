@@ -48,6 +48,7 @@ _TAKEN_FOR_GRANTED = (
     "statement_timeout",
     "chain",
     "audit_key",
+    "dedupe",
 )
 """The settings that a URL may leave out."""
 _OF_OTHER_CLIENTS = frozenset(
@@ -92,6 +93,7 @@ class DatabaseConfig:
     statement_timeout: float | None = 10.0
     chain: bool = False
     audit_key: str | None = field(default=None, repr=False)
+    dedupe: bool = False
 
     @classmethod
     def from_env(
@@ -110,8 +112,8 @@ class DatabaseConfig:
         folder. `DB_PASSWORD`, `DB_SCHEMA`, `DB_MIN_CONNECTIONS` and `DB_MAX_CONNECTIONS` complete
         what a URL leaves open. Whatever names the database, `CURIO_REDACT` (names of patterns,
         with commas), `CURIO_CAPTURE_CONTENT`, `CURIO_CHAIN` (1 or 0: hash chains of events),
-        `CURIO_AUDIT_KEY` (signs chains) and `CURIO_STATEMENT_TIMEOUT` (seconds, 0 for no limit;
-        PostgreSQL) count.
+        `CURIO_AUDIT_KEY` (signs chains), `CURIO_DEDUPE` (1 or 0: long texts are stored once) and
+        `CURIO_STATEMENT_TIMEOUT` (seconds, 0 for no limit; PostgreSQL) count.
 
         `given` are variables that arguments set, by the argument's name. They come before
         everything else: `{"--url": {"CURIO_DATABASE_URL": "memory://"}}`.
@@ -277,6 +279,7 @@ class DatabaseConfig:
                     capture_content=self.capture_content,
                     chain=self.chain,
                     audit_key=self.audit_key,
+                    dedupe=self.dedupe,
                     search=search,
                 )
             case "postgres":
@@ -298,6 +301,7 @@ class DatabaseConfig:
                     capture_content=self.capture_content,
                     chain=self.chain,
                     audit_key=self.audit_key,
+                    dedupe=self.dedupe,
                     search=search,
                 )
             case "memory":
@@ -307,6 +311,7 @@ class DatabaseConfig:
                     capture_content=self.capture_content,
                     chain=self.chain,
                     audit_key=self.audit_key,
+                    dedupe=self.dedupe,
                     search=search,
                 )
             case "null":
@@ -321,6 +326,7 @@ _VARIABLES_BESIDE = {
     "CURIO_STATEMENT_TIMEOUT": "statement_timeout",
     "CURIO_CHAIN": "chain",
     "CURIO_AUDIT_KEY": "audit_key",
+    "CURIO_DEDUPE": "dedupe",
 }
 _VARIABLES = {
     name.upper(): name for name in DatabaseConfig.__dataclass_fields__ if name.startswith("db_")
@@ -345,7 +351,7 @@ def _said_in(url: str) -> set[str]:
 def _read(variable: str, value: str) -> Any:
     if variable == "CURIO_STATEMENT_TIMEOUT":
         return _seconds(variable, value)
-    if variable == "CURIO_CHAIN":
+    if variable in ("CURIO_CHAIN", "CURIO_DEDUPE"):
         return _switch(variable, value)
     return _whole_number(variable, value) if variable in _NUMBERS else value
 

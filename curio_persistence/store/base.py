@@ -438,12 +438,20 @@ class Store(ABC):
         excludes all other writers anyway.
         """
 
-    def lock_rows(self, table: Table[Any], ids: Collection[int], *, wait: bool = False) -> set[int]:
+    def lock_rows(
+        self,
+        table: Table[Any],
+        ids: Collection[int],
+        *,
+        wait: bool = False,
+        shared: bool = False,
+    ) -> set[int]:
         """Lock rows, inside a transaction, against changes and new references; return their ids.
 
         Rows that another transaction has deleted are left out; those that it has locked are left
-        out too, unless this call waits for them. A store does nothing if a transaction excludes all
-        other writers anyway.
+        out too, unless this call waits for them. A `shared` lock, which waits, only keeps others
+        from deleting the rows and from locking them otherwise. A store does nothing if a
+        transaction excludes all other writers anyway.
         """
         return set(ids)
 

@@ -327,5 +327,17 @@ def encode_json(value: Any) -> str:
     return encode_text(value if isinstance(value, str) else json_text(value))
 
 
+def encode_bytes(value: Any) -> Any:
+    """Check a value of bytes, which only one table of the library has."""
+    if not isinstance(value, bytes | bytearray | memoryview):
+        raise TypeError(f"must be bytes, not {type(value).__name__}")
+    return bytes(value)
+
+
+def decode_bytes(column: Sequence[bytes | memoryview]) -> Iterable[bytes]:
+    """Decode a column of bytes, of which a driver may return views."""
+    return map(bytes, column)
+
+
 Encoder = Callable[[Any], str | int | float | None]
 Decoder = Callable[[Sequence[Any]], Iterable[Any]]

@@ -32,7 +32,7 @@ class Record(Protocol):
 
 M = TypeVar("M", bound=Record)
 
-Kind = Literal["name", "text", "integer", "real", "time", "money"]
+Kind = Literal["name", "text", "integer", "real", "time", "money", "bytes"]
 """The content of a column. Only text may be escaped."""
 
 _KINDS: Mapping[Encoder, Kind] = {
@@ -47,6 +47,7 @@ _KINDS: Mapping[Encoder, Kind] = {
     codecs.encode_real: "real",
     codecs.encode_time: "time",
     codecs.encode_money: "money",
+    codecs.encode_bytes: "bytes",
 }
 
 REQUIRED: Any = object()

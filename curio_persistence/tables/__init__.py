@@ -9,6 +9,7 @@ from curio_persistence.tables.alerts import ALERT_HISTORY, ALERT_RULES
 from curio_persistence.tables.approvals import APPROVAL_STATUSES, APPROVALS, SNAPSHOTS
 from curio_persistence.tables.audit import AUDIT_LOG, CHAIN_HEADS
 from curio_persistence.tables.consumers import CONSUMERS
+from curio_persistence.tables.content import CONTENT
 from curio_persistence.tables.events import (
     DERIVED,
     EVENTS,
@@ -33,6 +34,7 @@ __all__ = [
     "AUDIT_LOG",
     "CHAIN_HEADS",
     "CONSUMERS",
+    "CONTENT",
     "DERIVED",
     "EVENTS",
     "EVENTS_AS_STORED",
@@ -77,6 +79,7 @@ SMALL_TABLES_OF_RUNS: tuple[Table[Any], ...] = (SCORES, APPROVALS, SNAPSHOTS)
 
 ALL_TABLES: tuple[Table[Any], ...] = (
     *TABLES,
+    CONTENT,
     CONSUMERS,
     LIFECYCLE,
     TOMBSTONES,

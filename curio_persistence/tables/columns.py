@@ -64,6 +64,14 @@ def stored_time(name: str) -> Column:
     return Column(name, codecs.encode_time, codecs.decode_stored_times)
 
 
+def content_scope() -> Column:
+    """Return the internal column for the scope of the long texts that a row does not hold itself.
+
+    Stores fill it in; see `curio_persistence.content`.
+    """
+    return Column("content_scope", codecs.encode_name, optional=True)
+
+
 def links() -> tuple[Column, ...]:
     """Return the columns of a record that is a link of a hash chain."""
     return (

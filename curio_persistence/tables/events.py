@@ -20,6 +20,7 @@ from curio_persistence.store.filters import Order
 from curio_persistence.store.json_text import json_text as as_json
 from curio_persistence.store.table import Column, M, Reference, Row, StoredValue, Table
 from curio_persistence.tables.columns import (
+    content_scope,
     event_identifier,
     finite_number,
     identifier,
@@ -145,7 +146,7 @@ def _events(model: type[M], columns: Sequence[Column], internal: Sequence[Column
     )
 
 
-EVENTS = _events(AgentRunEvent, _COLUMNS, _DERIVED)
+EVENTS = _events(AgentRunEvent, _COLUMNS, (*_DERIVED, content_scope()))
 
 
 @dataclass

@@ -7,6 +7,7 @@ from curio_persistence.store import codecs
 from curio_persistence.store.filters import Order
 from curio_persistence.store.table import Column, Row, Table
 from curio_persistence.tables.columns import (
+    content_scope,
     count,
     event_identifier,
     integer,
@@ -66,6 +67,7 @@ USAGE = Table(
         optional_identifier("trace_id"),
         optional_identifier("parent_span_id"),
     ),
+    internal=(content_scope(),),
     derive=_derive_cost,
     order=_NEWEST_FIRST,
     ages_by="created_at",

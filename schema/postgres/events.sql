@@ -36,7 +36,8 @@ CREATE TABLE {schema}.agent_run_events (
     prev_hash       TEXT,              -- NULL for the first
     hash            TEXT,
     -- Set where the event is an entry of its session's run log.
-    seq             BIGINT             -- from 1
+    seq             BIGINT,            -- from 1
+    content_scope   TEXT               -- set where a marker stands for a long text; see content.sql
 );
 
 -- A run's events in order; also for the foreign key. Sessions are counted from this index,
@@ -89,6 +90,9 @@ CREATE UNIQUE INDEX agent_run_events_log ON {schema}.agent_run_events (session_i
 CREATE INDEX agent_run_events_log_by_kind
     ON {schema}.agent_run_events (session_id, event_type, seq)
     WHERE seq IS NOT NULL;
+-- The rows that refer to long texts of a scope. Other events cost nothing here.
+CREATE INDEX agent_run_events_by_content ON {schema}.agent_run_events (content_scope)
+    WHERE content_scope IS NOT NULL;
 
 -- A payload as jsonb, for queries; NULL if it is not an object, or jsonb cannot represent it.
 -- curio_persistence.store.payload_match defines this, and decides it for the other stores.

@@ -25,7 +25,8 @@ CREATE TABLE {schema}.agent_llm_usage (
     cost_usd           NUMERIC(20, 12), -- US dollars, exact
     event_id           TEXT,           -- the sender's key, which is stored only once
     trace_id           TEXT,
-    parent_span_id     TEXT            -- the span in which the call was made
+    parent_span_id     TEXT,           -- the span in which the call was made
+    content_scope      TEXT            -- set where a marker stands for a long text; see content.sql
 );
 
 -- Newest calls of all agents. Sums by period read this index and never the table.
@@ -48,3 +49,6 @@ CREATE INDEX agent_llm_usage_latency ON {schema}.agent_llm_usage (latency_ms)
 -- Recognises calls that are sent again. Calls without an event_id cost nothing here.
 CREATE UNIQUE INDEX agent_llm_usage_by_event_id ON {schema}.agent_llm_usage (event_id)
     WHERE event_id IS NOT NULL;
+-- The rows that refer to long texts of a scope. Other calls cost nothing here.
+CREATE INDEX agent_llm_usage_by_content ON {schema}.agent_llm_usage (content_scope)
+    WHERE content_scope IS NOT NULL;

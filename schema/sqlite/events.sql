@@ -36,7 +36,8 @@ CREATE TABLE agent_run_events (
     prev_hash       TEXT,              -- NULL for the first
     hash            TEXT,
     -- Set where the event is an entry of its session's run log.
-    seq             INTEGER            -- from 1
+    seq             INTEGER,           -- from 1
+    content_scope   TEXT               -- set where a marker stands for a long text; see content.sql
 ) STRICT;
 
 -- A run's events in order; also for the foreign key. Sessions are counted from this index,
@@ -88,3 +89,6 @@ CREATE UNIQUE INDEX agent_run_events_log ON agent_run_events (session_id, seq)
 CREATE INDEX agent_run_events_log_by_kind
     ON agent_run_events (session_id, event_type, seq)
     WHERE seq IS NOT NULL;
+-- The rows that refer to long texts of a scope. Other events cost nothing here.
+CREATE INDEX agent_run_events_by_content ON agent_run_events (content_scope)
+    WHERE content_scope IS NOT NULL;

@@ -26,7 +26,8 @@ CREATE TABLE agent_llm_usage (
     cost_usd           INTEGER,
     event_id           TEXT,           -- the sender's key, which is stored only once
     trace_id           TEXT,
-    parent_span_id     TEXT            -- the span in which the call was made
+    parent_span_id     TEXT,           -- the span in which the call was made
+    content_scope      TEXT            -- set where a marker stands for a long text; see content.sql
 ) STRICT;
 
 -- Newest calls of all agents.
@@ -50,3 +51,6 @@ CREATE INDEX agent_llm_usage_by_period ON agent_llm_usage
 -- Recognises calls that are sent again. Calls without an event_id cost nothing here.
 CREATE UNIQUE INDEX agent_llm_usage_by_event_id ON agent_llm_usage (event_id)
     WHERE event_id IS NOT NULL;
+-- The rows that refer to long texts of a scope. Other calls cost nothing here.
+CREATE INDEX agent_llm_usage_by_content ON agent_llm_usage (content_scope)
+    WHERE content_scope IS NOT NULL;

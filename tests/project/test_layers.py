@@ -28,6 +28,7 @@ LAYERS = (
     ("store",),
     ("tables",),
     ("redaction", "results"),
+    ("content",),
     ("recording", "runlog"),
     ("base",),
     ("backends", "capabilities"),
@@ -70,7 +71,7 @@ _CORE = {
 
 # Parts that may import less than their layer allows.
 NARROW = {
-    "backends": _CORE,
+    "backends": _CORE | {"content"},
     "capabilities": _CORE | {"redaction", "runlog", "text"},
     "runlog": {"clock", "errors", "models", "store"},
     "views": (_CORE - {"concurrency", "secret"}) | {"capabilities", "redaction"},

@@ -27,6 +27,7 @@ from curio_persistence.tables import (
     AUDIT_LOG,
     CHAIN_HEADS,
     CONSUMERS,
+    CONTENT,
     EVENTS,
     EXPIRED_TOTALS,
     LIFECYCLE,
@@ -41,6 +42,7 @@ from curio_persistence.tables import (
 from curio_persistence.tables.alerts import Alert, AlertRule
 from curio_persistence.tables.audit import ChainHead
 from curio_persistence.tables.consumers import ConsumerPosition
+from curio_persistence.tables.content import ContentBlob
 from curio_persistence.tables.lifecycle import (
     ExpiredTotal,
     LifecycleSetting,
@@ -83,6 +85,7 @@ RECORDS: dict[Table[Any], Any] = {
     ),
     ALERT_HISTORY: Alert("alert", "errors", 1, "errors", "Too many.", 0.1, 0.5, NOON),
     RUN_LOGS: RunLogNumbers("session", 7, NOON),
+    CONTENT: ContentBlob("0" * 49, 1, None, None, b"\0\xff\\\n"),
     CONSUMERS: ConsumerPosition("consumer", EVENTS.name, "[0]", NOON),
 }
 

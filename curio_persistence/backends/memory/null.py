@@ -7,9 +7,9 @@ from typing import Any
 from curio_persistence.backends.memory.store import MemoryStore
 from curio_persistence.store.filters import Where
 from curio_persistence.store.table import Row, Table
-from curio_persistence.tables import EVENTS, RUNS, USAGE
+from curio_persistence.tables import CONTENT, EVENTS, RUNS, USAGE
 
-_DROPPED = (RUNS, EVENTS, USAGE)
+_DROPPED = (RUNS, EVENTS, USAGE, CONTENT)
 
 
 class NullStore(MemoryStore):

@@ -19,6 +19,7 @@ from curio_persistence.backends.memory.search import MemorySearchIndex
 from curio_persistence.backends.sql import health
 from curio_persistence.concurrency import forking
 from curio_persistence.concurrency.fair_lock import FairLock, Ticket
+from curio_persistence.content.store import SharedContent
 from curio_persistence.errors import AccessDeniedError, ClosedError
 from curio_persistence.store.aggregates import aggregate_rows
 from curio_persistence.store.base import HealthCheck, conflict, missing_reference
@@ -53,19 +54,19 @@ _REFERENCES = {
 
 
 def _exclusive(
-    method: Callable[Concatenate[MemoryStore, P], T],
-) -> Callable[Concatenate[MemoryStore, P], T]:
+    method: Callable[Concatenate[MemoryRows, P], T],
+) -> Callable[Concatenate[MemoryRows, P], T]:
     """Make each call of a method a transaction, or a part of the thread's own."""
 
     @wraps(method)
-    def call(self: MemoryStore, /, *args: P.args, **kwargs: P.kwargs) -> T:
+    def call(self: MemoryRows, /, *args: P.args, **kwargs: P.kwargs) -> T:
         return self._alone(partial(method, self), *args, **kwargs)
 
     return call
 
 
-class MemoryStore(TransactionalStore, forking.Forkable):
-    """One lock around everything; a transaction keeps an undo list."""
+class MemoryRows(TransactionalStore, forking.Forkable):
+    """The rows of a memory store as they are stored."""
 
     dialect = "memory"
 
@@ -313,6 +314,10 @@ class MemoryStore(TransactionalStore, forking.Forkable):
         if self._tables is None:
             raise ClosedError("This in-memory persistence was closed. Open a new one.")
         return self._tables
+
+
+class MemoryStore(SharedContent, MemoryRows):
+    """One lock around everything; a transaction keeps an undo list."""
 
 
 def roll_back(undo: list[Callable[[], object]], start: int = 0) -> None:

@@ -158,6 +158,8 @@ def _copy_text(
 def _cells(kind: Kind, column: Iterable[Any]) -> list[str]:
     if kind == "money":  # In picodollars.
         return [_NULL if value is None else f"{value}e-12" for value in column]
+    if kind == "bytes":
+        return [_NULL if value is None else rf"\\x{value.hex()}" for value in column]
     if kind not in ("name", "text"):
         return [_NULL if value is None else str(value) for value in column]
     return [_NULL if text is None else _escaped(text) for text in column]

@@ -10,6 +10,7 @@ import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
+from itertools import count
 from shlex import quote
 from typing import Any
 
@@ -27,6 +28,7 @@ from curio_persistence.backends.sql import health as common_health
 from curio_persistence.backends.sql import migrations
 from curio_persistence.backends.sql.statements import Params, Rows, columns_of, shape, shape_of
 from curio_persistence.clock import utc_now
+from curio_persistence.content.store import SharedContent
 from curio_persistence.errors import PersistenceError
 from curio_persistence.store.base import HealthCheck
 from curio_persistence.store.codecs import PICODOLLARS, encode_money, encode_time
@@ -48,18 +50,14 @@ _STORED_TIME = 'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"'
 _SECONDS_TO_1970 = 62_135_596_800
 """The seconds of the years from 1 to 1969."""
 _ADVICE = "Stop writing, and restore a backup into another schema or database."
-_CURSOR = "curio_persistence_stream"
+_CURSOR = "curio_persistence_stream_{}"
+_numbers = count()
 _MONEY = {name for table in ALL_TABLES for name in table.encoded_by(encode_money)}
 TIMES = {name for table in ALL_TABLES for name in table.encoded_by(encode_time)}
 
 
-class PostgresStore(PostgresCopy, PostgresQueries, PostgresBackup):
-    """Rows in one schema of a PostgreSQL database.
-
-    `settings` are libpq's. Times are in seconds: a thread waits at most `pool_timeout` for a
-    connection; a statement that takes longer than `statement_timeout` is given up, even where the
-    network swallows every answer.
-    """
+class PostgresRows(PostgresCopy, PostgresQueries, PostgresBackup):
+    """The rows of a PostgreSQL store as they are stored."""
 
     insert_first = False  # It would leave dead rows behind, and a line in the server's log.
     writers_wait = False
@@ -98,10 +96,18 @@ class PostgresStore(PostgresCopy, PostgresQueries, PostgresBackup):
         [(locked,)] = self._read("SELECT pg_try_advisory_xact_lock(%s)", (key,))
         return bool(locked)
 
-    def lock_rows(self, table: Table[Any], ids: Collection[int], *, wait: bool = False) -> set[int]:
+    def lock_rows(
+        self,
+        table: Table[Any],
+        ids: Collection[int],
+        *,
+        wait: bool = False,
+        shared: bool = False,
+    ) -> set[int]:
+        lock = "KEY SHARE" if shared else f"UPDATE {'' if wait else 'SKIP LOCKED'}"
         sql = (
             f"SELECT id FROM {self._qualified(table.name)} WHERE id = ANY(%s::bigint[]) "
-            f"ORDER BY id FOR UPDATE {'' if wait else 'SKIP LOCKED'}"
+            f"ORDER BY id FOR {lock}"
         )
         return {ident for (ident,) in self._read(sql, (list(ids),))}
 
@@ -164,13 +170,14 @@ class PostgresStore(PostgresCopy, PostgresQueries, PostgresBackup):
     def _read_stream(self, connection: Connection, query: Query, size: int) -> Iterator[Columns]:
         """Yield the rows of `stream` by a cursor of this connection."""
         sql = self._text(self._select_text, shape_of(query))
-        declare = f"DECLARE {_CURSOR} NO SCROLL CURSOR FOR {sql}"
+        name = _CURSOR.format(next(_numbers))
+        declare = f"DECLARE {name} NO SCROLL CURSOR FOR {sql}"
         self._run(connection, declare, self._params(query))
-        fetch = f"FETCH {size} FROM {_CURSOR}"
+        fetch = f"FETCH {size} FROM {name}"
         while rows := self._run(connection, fetch, ())[0]:
             yield columns_of(query, rows) or []
             self._pool.refuse_if_closed()
-        self._run(connection, f"CLOSE {_CURSOR}", ())
+        self._run(connection, f"CLOSE {name}", ())
 
     def _several(self, values: tuple[Any, ...]) -> list[Any]:
         return list(values)
@@ -287,3 +294,12 @@ class PostgresStore(PostgresCopy, PostgresQueries, PostgresBackup):
         if invalid:
             return health.invalid_indexes(invalid)
         return common_health.indexes({name for name, _ in found}, self.dialect)
+
+
+class PostgresStore(SharedContent, PostgresRows):
+    """Rows in one schema of a PostgreSQL database.
+
+    `settings` are libpq's. Times are in seconds: a thread waits at most `pool_timeout` for a
+    connection; a statement that takes longer than `statement_timeout` is given up, even where the
+    network swallows every answer.
+    """

@@ -20,6 +20,7 @@ from curio_persistence.backends.sqlite.file import Durability
 from curio_persistence.backends.sqlite.health import INCREMENTAL, SQLiteHealth
 from curio_persistence.backends.sqlite.queries import SQLiteQueries
 from curio_persistence.backends.sqlite.search import SQLiteSearchIndex
+from curio_persistence.content.store import SharedContent
 from curio_persistence.errors import BusyError, PersistenceError
 from curio_persistence.store.filters import Bucket, Filter, GroupKey, Order, Where
 from curio_persistence.store.table import Table
@@ -33,7 +34,7 @@ _SHORT = 0.01
 _PAGES = 50
 
 
-class SQLiteStore(SQLiteBatches, SQLiteBackup, SQLiteQueries, SQLiteHealth):
+class SQLiteStore(SharedContent, SQLiteBatches, SQLiteBackup, SQLiteQueries, SQLiteHealth):
     """Rows in a SQLite file, or in memory with the path `:memory:`.
 
     `durability="normal"` survives a crash of the process, `"full"` a power cut too. `lock_timeout`

@@ -109,7 +109,8 @@ CREATE TABLE agent_run_events (
     prev_hash       TEXT,              -- NULL for the first
     hash            TEXT,
     -- Set where the event is an entry of its session's run log.
-    seq             INTEGER            -- from 1
+    seq             INTEGER,           -- from 1
+    content_scope   TEXT               -- set where a marker stands for a long text; see content.sql
 ) STRICT;
 
 -- A run's events in order; also for the foreign key. Sessions are counted from this index,
@@ -161,6 +162,9 @@ CREATE UNIQUE INDEX agent_run_events_log ON agent_run_events (session_id, seq)
 CREATE INDEX agent_run_events_log_by_kind
     ON agent_run_events (session_id, event_type, seq)
     WHERE seq IS NOT NULL;
+-- The rows that refer to long texts of a scope. Other events cost nothing here.
+CREATE INDEX agent_run_events_by_content ON agent_run_events (content_scope)
+    WHERE content_scope IS NOT NULL;
 
 -- One row for each model call. No foreign key: a call can stand alone, and outlives its run.
 
@@ -190,7 +194,8 @@ CREATE TABLE agent_llm_usage (
     cost_usd           INTEGER,
     event_id           TEXT,           -- the sender's key, which is stored only once
     trace_id           TEXT,
-    parent_span_id     TEXT            -- the span in which the call was made
+    parent_span_id     TEXT,           -- the span in which the call was made
+    content_scope      TEXT            -- set where a marker stands for a long text; see content.sql
 ) STRICT;
 
 -- Newest calls of all agents.
@@ -214,6 +219,9 @@ CREATE INDEX agent_llm_usage_by_period ON agent_llm_usage
 -- Recognises calls that are sent again. Calls without an event_id cost nothing here.
 CREATE UNIQUE INDEX agent_llm_usage_by_event_id ON agent_llm_usage (event_id)
     WHERE event_id IS NOT NULL;
+-- The rows that refer to long texts of a scope. Other calls cost nothing here.
+CREATE INDEX agent_llm_usage_by_content ON agent_llm_usage (content_scope)
+    WHERE content_scope IS NOT NULL;
 
 -- Judgements of runs, or of spans of runs. A later score of the same author replaces an earlier one.
 
@@ -411,6 +419,21 @@ BEGIN
     WHERE excluded.started_at < started_at
         OR substr(excluded.last_event_at, 1, 18) > substr(last_event_at, 1, 18);
 END;
+
+-- Long texts of events and model calls, each stored once in its scope: a session, or a run without
+-- one. A marker stands in their place in the row; see docs/content.md.
+
+CREATE TABLE content_blobs (
+    id      INTEGER PRIMARY KEY AUTOINCREMENT,
+    address TEXT NOT NULL UNIQUE,      -- the scope, then the SHA-256 of the text
+    size    INTEGER NOT NULL,          -- characters of the text
+    parent  INTEGER,                   -- the list whose text comes before the body
+    chain   INTEGER,                   -- the first of the lists that grew out of it
+    body    BLOB NOT NULL              -- UTF-8, compressed by zlib
+) STRICT;
+
+-- The lists before one. Other texts cost nothing here.
+CREATE INDEX content_blobs_by_chain ON content_blobs (chain, size) WHERE chain IS NOT NULL;
 
 -- The position of each consumer in the change feed of a table.
 
