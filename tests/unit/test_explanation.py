@@ -46,6 +46,7 @@ def test_without_settings_the_default_is_used(folder: Path) -> None:
         ("capture_content", "full", "default", ""),
         ("chain", False, "default", ""),
         ("audit_key", None, "default", ""),
+        ("dedupe", False, "default", ""),
         ("disabled", False, "default", ""),
     ]
 
@@ -60,6 +61,7 @@ def test_a_variable_is_named_with_its_source(folder: Path) -> None:
         ("capture_content", "full", "default", ""),
         ("chain", False, "default", ""),
         ("audit_key", None, "default", ""),
+        ("dedupe", False, "default", ""),
         ("disabled", False, "default", ""),
         (
             "db_path",
