@@ -66,6 +66,7 @@ if TYPE_CHECKING:
         AgentRunEvent,
         AgentRunStatus,
         AgentSession,
+        AgentSpan,
         Approval,
         ApprovalStatus,
         AuditEntry,
@@ -74,6 +75,8 @@ if TYPE_CHECKING:
         Score,
         SessionStatus,
         Snapshot,
+        SpanKind,
+        SpanStatus,
     )
     from curio_persistence.persistence import (
         InMemoryPersistence,
@@ -92,6 +95,13 @@ if TYPE_CHECKING:
     from curio_persistence.results.pages import Page, Records, Stream
     from curio_persistence.results.sql import SQLResult
     from curio_persistence.store.base import HealthCheck
+    from curio_persistence.views.traces import (
+        Trace,
+        TraceNode,
+        TraceSegment,
+        TraceSpan,
+        TraceSummary,
+    )
 
 __all__ = [
     "AccessDeniedError",
@@ -101,6 +111,7 @@ __all__ = [
     "AgentRunEvent",
     "AgentRunStatus",
     "AgentSession",
+    "AgentSpan",
     "Alert",
     "AlertReport",
     "AlertRule",
@@ -159,9 +170,16 @@ __all__ = [
     "Setting",
     "Snapshot",
     "Span",
+    "SpanKind",
+    "SpanStatus",
     "StorageFullError",
     "Stream",
     "ToolCall",
+    "Trace",
+    "TraceNode",
+    "TraceSegment",
+    "TraceSpan",
+    "TraceSummary",
     "TrailReport",
     "UnavailableError",
     "UnsupportedError",
@@ -223,8 +241,9 @@ if not TYPE_CHECKING:  # Type checkers see the names above, and no others.
         "importers.exports": "import_records",
         "importers.common.report": "ImportReport Problem",
         "models": (
-            "Agent AgentLLMUsage AgentRun AgentRunEvent AgentRunStatus AgentSession Approval "
-            "ApprovalStatus AuditEntry EventType Level Score SessionStatus Snapshot"
+            "Agent AgentLLMUsage AgentRun AgentRunEvent AgentRunStatus AgentSession AgentSpan "
+            "Approval ApprovalStatus AuditEntry EventType Level Score SessionStatus Snapshot "
+            "SpanKind SpanStatus"
         ),
         "persistence": (
             "InMemoryPersistence NullPersistence Persistence PostgresPersistence "
@@ -238,6 +257,7 @@ if not TYPE_CHECKING:  # Type checkers see the names above, and no others.
         "recording.spans": "Span ToolCall",
         "config.settings": "Setting",
         "store.base": "HealthCheck",
+        "views.traces": "Trace TraceNode TraceSegment TraceSpan TraceSummary",
         "capabilities.transfers.hashes": "RunHash",
         "results.pages": "Page Records Stream",
         "results.sql": "SQLResult",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
 from math import isfinite
@@ -517,6 +517,79 @@ class Agent(Record):
     def get_metadata_dict(self) -> dict[str, Any]:
         """`metadata` parsed; `{}` when there is none."""
         return _parse_object(self.metadata, "Agent.metadata")
+
+
+class SpanStatus(StrEnum):
+    """The statuses of a span. `unset` is one whose outcome is not known."""
+
+    UNSET = "unset"
+    RUNNING = "running"
+    OK = "ok"
+    ERROR = "error"
+    CANCELLED = "cancelled"
+
+
+class SpanKind(StrEnum):
+    """The kinds of spans that have a meaning here. A kind is free text: others may be stored."""
+
+    AGENT = "agent"
+    LLM = "llm"
+    TOOL = "tool"
+    SPAN = "span"
+
+
+@dataclass(frozen=True, slots=True)
+class AgentSpan(Record):
+    """A part of a trace that took time, as an application saves it; see `Traces`.
+
+    `parent_span_id` may name a span that is saved later. With a `run_id` the span goes with that
+    run; `agent_id`, `session_id` and `user_id` are for spans without one. `ended_at` is None while
+    it is running. `start_nanos` and `end_nanos` are the nanoseconds, up to 999, that the times cut
+    off. `input`, `output`, `attributes`, `metrics`, `details`, `events` and `links` take text or
+    any value that JSON can express; what is read back is the text. Tokens and cost are those of
+    model calls with the same `trace_id` and `span_id`.
+    """
+
+    trace_id: str
+    span_id: str
+    name: str = ""
+    kind: str = SpanKind.SPAN.value
+    parent_span_id: str | None = None
+    run_id: str | None = None
+    status: str = SpanStatus.UNSET.value
+    error_message: str | None = None
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    start_nanos: int | None = None
+    end_nanos: int | None = None
+    agent_id: str | None = None
+    session_id: str | None = None
+    user_id: str | None = None
+    step_id: str | None = None
+    input: Any = None
+    output: Any = None
+    attributes: Any = None
+    metrics: Any = None
+    details: Any = None
+    events: Any = None
+    links: Any = None
+    response_id: str | None = None
+    trace_state: str | None = None
+    flags: int | None = None
+    id: int | None = None
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
+
+    @property
+    def duration_ms(self) -> float | None:
+        """Return how long it took; None without an end, and 0 for one before its begin."""
+        if self.started_at is None or self.ended_at is None:
+            return None
+        nanos = (self.end_nanos or 0) - (self.start_nanos or 0)
+        return max((self.ended_at - self.started_at) / _MILLISECOND + nanos / 1e6, 0.0)
+
+
+_MILLISECOND = timedelta(milliseconds=1)
 
 
 def cost_in_metrics(usage_metrics: Any) -> Decimal | None:

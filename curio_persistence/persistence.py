@@ -42,6 +42,7 @@ from curio_persistence.secret import hidden
 from curio_persistence.store.base import HealthCheck, Store
 from curio_persistence.views.runs import RunViews
 from curio_persistence.views.sessions import SessionViews
+from curio_persistence.views.traces import TraceViews
 
 if TYPE_CHECKING:
     from curio_persistence.backends.sqlite.store import Durability
@@ -65,11 +66,11 @@ _LOOKED_AT = 1_000
 class Persistence(BasePersistence):
     """Everything above a store: the ten published methods, and the capabilities behind them.
 
-    `runs`, `events`, `usage`, `scores`, `approvals`, `snapshots`, `sessions`, `agents`, `stats`,
-    `metrics` and `audit` hold what has no flat name here; `redaction` tells what is kept of words.
-    Give `clock` to be the master of time, in tests. With `chain`, the events of each run form a
-    hash chain; `audit_key` signs its head, and that of the audit log. With `dedupe`, long texts are
-    stored once in their session.
+    `runs`, `events`, `usage`, `scores`, `approvals`, `snapshots`, `traces`, `sessions`, `agents`,
+    `stats`, `metrics` and `audit` hold what has no flat name here; `redaction` tells what is kept
+    of words. Give `clock` to be the master of time, in tests. With `chain`, the events of each run
+    form a hash chain; `audit_key` signs its head, and that of the audit log. With `dedupe`, long
+    texts are stored once in their session.
     """
 
     def __init__(
@@ -100,6 +101,7 @@ class Persistence(BasePersistence):
         self.scores = Scores(store, clock, redaction)
         self.approvals = Approvals(store, clock, redaction)
         self.snapshots = Snapshots(store, clock, redaction)
+        self.traces = TraceViews(store, clock, redaction)
         self.audit = Audit(store, clock, redaction)
         self.sessions = SessionViews(store, clock, redaction)
         self.agents = Agents(store, clock, redaction)
@@ -793,8 +795,8 @@ class InMemoryPersistence(Persistence):
     def get_all_data(self) -> dict[str, Any]:
         """Return `{"runs": {run_id: dict}, "events": {run_id: [dict]}, "llm_usage": [dict], …}`.
 
-        `scores`, `approvals`, `snapshots`, `agents` and `sessions` are lists as `llm_usage` is.
-        Oldest first; each dict is what `to_dict()` gives.
+        `scores`, `approvals`, `snapshots`, `spans`, `agents` and `sessions` are lists as
+        `llm_usage` is. Oldest first; each dict is what `to_dict()` gives.
         """
         runs = self.runs.list(limit=None)[::-1]
         return {
@@ -808,6 +810,7 @@ class InMemoryPersistence(Persistence):
             "scores": [score.to_dict() for score in self.scores.iterate(order="oldest")],
             "approvals": [each.to_dict() for each in self.approvals.iterate(order="oldest")],
             "snapshots": [each.to_dict() for each in self.snapshots.iterate(order="oldest")],
+            "spans": [span.to_dict() for span in self.traces.spans(order="oldest")],
             "agents": [agent.to_dict() for agent in self.agents.iterate(order="oldest")],
             "sessions": [session.to_dict() for session in self.sessions.iterate(order="oldest")],
         }

@@ -24,6 +24,7 @@ from curio_persistence.capabilities.usage import Usage
 from curio_persistence.models import Approval
 from curio_persistence.views.runs import RunViews
 from curio_persistence.views.sessions import SessionViews
+from curio_persistence.views.traces import TraceViews
 
 
 class AsyncRuns(Awaited[RunViews]):
@@ -136,6 +137,20 @@ class AsyncSnapshots(Awaited[Snapshots]):
     list = awaited(Snapshots.list)
     iterate = streamed(Snapshots.iterate)
     delete = awaited(Snapshots.delete)
+
+
+class AsyncTraces(Awaited[TraceViews]):
+    """`persistence.traces`, awaited."""
+
+    get = awaited(TraceViews.get)
+    query = awaited(TraceViews.query)
+    iterate = streamed(TraceViews.iterate)
+    count = awaited(TraceViews.count)
+    find_ids = awaited(TraceViews.find_ids)
+    save_span = awaited(TraceViews.save_span)
+    save_spans = awaited(TraceViews.save_spans)
+    spans = streamed(TraceViews.spans)
+    delete = awaited(TraceViews.delete)
 
 
 class AsyncAudit(Awaited[Audit]):

@@ -23,6 +23,7 @@ from curio_persistence.aio.capabilities import (
     AsyncSessions,
     AsyncSnapshots,
     AsyncStats,
+    AsyncTraces,
     AsyncUsage,
 )
 from curio_persistence.aio.recorder import AsyncRunRecorder
@@ -66,6 +67,7 @@ class AsyncPersistence(Awaited[Persistence]):
         self.scores = AsyncScores(persistence.scores, self._threads)
         self.approvals = AsyncApprovals(persistence.approvals, self._threads)
         self.snapshots = AsyncSnapshots(persistence.snapshots, self._threads)
+        self.traces = AsyncTraces(persistence.traces, self._threads)
         self.audit = AsyncAudit(persistence.audit, self._threads)
         self.sessions = AsyncSessions(persistence.sessions, self._threads)
         self.agents = AsyncAgents(persistence.agents, self._threads)

@@ -41,6 +41,7 @@ async def export_records(
         "scores",
         "approvals",
         "snapshots",
+        "spans",
     ),
     overwrite: bool = False,
     snapshot: bool = True,

@@ -44,7 +44,7 @@ from curio_persistence.store.filters import (
 )
 from curio_persistence.store.query import Position, position_of_last
 from curio_persistence.store.table import Row, Table
-from curio_persistence.tables import EVENTS, RUNS, SMALL_TABLES_OF_RUNS, USAGE
+from curio_persistence.tables import EVENTS, RUNS, SMALL_TABLES_OF_RUNS, SPANS, USAGE
 
 if TYPE_CHECKING:
     from curio_persistence.capabilities.grouping import GroupBy
@@ -300,6 +300,7 @@ class Runs(Capability):
         children = RUNS.where(parent_run_id=run_id)
         self._in_batches(ident, EVENTS, where, self._delete_events)
         self._in_batches(ident, USAGE, where, self._detach_calls)
+        self._in_batches(ident, SPANS, where, self._delete_spans)
         self._in_batches(ident, RUNS, children, self._detach_children)
         with self._store.transaction():
             if not self._store.lock_rows(RUNS, [ident], wait=True):
@@ -346,6 +347,9 @@ class Runs(Capability):
     def _delete_events(self, where: Where, words: Words) -> None:
         self._indexing.remove(EVENTS, words)
         self._store.delete(EVENTS, where)
+
+    def _delete_spans(self, where: Where, _: Words) -> None:
+        self._store.delete(SPANS, where)
 
     def _detach_calls(self, where: Where, words: Words) -> None:
         """Strip model calls of their texts and their run, and leave their numbers stored."""

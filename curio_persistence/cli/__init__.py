@@ -57,6 +57,8 @@ _COMMANDS = {
     "failures": "show what failed and why, grouped by message",
     "search": "find runs, events and model calls by their words",
     "show": "tell a run step by step",
+    "traces": "list traces: outermost runs with all that they started",
+    "trace": "draw a trace as a waterfall, with its critical path",
     "diff": "compare two runs step by step",
     "calls": "list model calls",
     "tail": "show the newest events, and follow those that come",

@@ -11,6 +11,7 @@ WORDS = {
     "scores": "scores",
     "approvals": "approvals",
     "snapshots": "snapshots",
+    "spans": "spans",
     "sessions": "sessions",
     "agents": "agents",
 }

@@ -48,6 +48,7 @@ class CopyReport:
     scores: int
     approvals: int
     snapshots: int
+    spans: int
     agents: int
     sessions: int
     new_runs: int
@@ -56,6 +57,7 @@ class CopyReport:
     new_scores: int
     new_approvals: int
     new_snapshots: int
+    new_spans: int
     new_agents: int
     new_sessions: int
     kept_ids: bool

@@ -23,6 +23,7 @@ from curio_persistence.tables import (
     SCORES,
     SESSIONS,
     SNAPSHOTS,
+    SPANS,
     USAGE,
 )
 
@@ -36,6 +37,7 @@ KIND_OF: Mapping[Table[Any], str] = {
     SCORES: "score",
     APPROVALS: "approval",
     SNAPSHOTS: "snapshot",
+    SPANS: "span",
     AGENTS: "agent",
     SESSIONS: "session",
 }

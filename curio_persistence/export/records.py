@@ -46,6 +46,7 @@ class ExportReport:
     scores: int
     approvals: int
     snapshots: int
+    spans: int
     agents: int
     sessions: int
 
@@ -68,6 +69,7 @@ def export_records(
         "scores",
         "approvals",
         "snapshots",
+        "spans",
     ),
     overwrite: bool = False,
     snapshot: bool = True,

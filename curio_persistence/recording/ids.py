@@ -1,16 +1,13 @@
-"""Make identifiers: run ids that sort by time, and OpenTelemetry's ids of spans and traces.
-
-A run's ids in the trace are derived from its run_id, so that whatever continues the run or begins a
-child of it, in this process or in another, arrives at the same ids.
-"""
+"""Make identifiers: run ids that sort by time, and OpenTelemetry's ids of spans and traces."""
 
 from __future__ import annotations
 
 import os
-import re
 from datetime import datetime
 
-_UUID = re.compile("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+from curio_persistence.trace_ids import span_id_of, trace_id_of
+
+__all__ = ["new_run_id", "new_span_id", "span_id_of", "trace_id_of"]
 
 
 def new_run_id(now: datetime) -> str:
@@ -26,17 +23,3 @@ def new_run_id(now: datetime) -> str:
 def new_span_id() -> str:
     """Return 16 hex digits."""
     return os.urandom(8).hex()
-
-
-def trace_id_of(run_id: str) -> str:
-    """Return the trace of a run without a parent: 32 hex digits, those of a UUID."""
-    if _UUID.fullmatch(run_id):
-        return run_id.replace("-", "")
-    from _blake2 import blake2b
-
-    return blake2b(run_id.encode(errors="surrogatepass"), digest_size=16).hexdigest()
-
-
-def span_id_of(run_id: str) -> str:
-    """Return the span of a run: the last 16 digits of its trace, or of what would be its trace."""
-    return trace_id_of(run_id)[16:]

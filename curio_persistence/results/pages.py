@@ -291,10 +291,15 @@ def open_stream(
     return Stream(store, table, where, _in_order(table, order), snapshot=snapshot)
 
 
-def _in_order(table: Table[Any], direction: Direction) -> tuple[Order, ...]:
+def is_descending(direction: Direction) -> bool:
+    """Return whether the newest come first; raise InvalidValueError for another word."""
     if direction not in _DIRECTIONS:
         raise InvalidValueError(f'order is "newest" or "oldest", not {direction!r}.', field="order")
-    return _ordered(table, newest_first=direction == "newest")
+    return direction == "newest"
+
+
+def _in_order(table: Table[Any], direction: Direction) -> tuple[Order, ...]:
+    return _ordered(table, newest_first=is_descending(direction))
 
 
 @lru_cache

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import fields, make_dataclass
 from functools import lru_cache
 from itertools import chain
 from typing import Any, ClassVar, Generic, Literal, NamedTuple, Protocol, TypeVar
@@ -188,6 +188,20 @@ class Table(Generic[M]):
 
     def __repr__(self) -> str:
         return f"<Table {self.name}>"
+
+    def part(self, *names: str) -> Table[Any]:
+        """Return this table with only some of its columns, for reading; `id` is one of them."""
+        model = make_dataclass(f"{self.model.__name__}Part", names)
+        columns = [self._columns[name] for name in names]
+        return Table(
+            self.name,
+            model,
+            columns,
+            order=(Order("id"),),
+            ages_by=self.ages_by,
+            lookups=self.lookups,
+            ddl=self.ddl,
+        )
 
     def encoded_by(self, encode: Encoder) -> tuple[str, ...]:
         """Return the names of the columns with this encoder."""

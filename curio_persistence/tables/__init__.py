@@ -22,6 +22,7 @@ from curio_persistence.tables.run_logs import RUN_LOGS
 from curio_persistence.tables.runs import RUNS, RUNS_AND_STUBS, RunOrStub
 from curio_persistence.tables.scores import SCORE_SOURCES, SCORES
 from curio_persistence.tables.sessions import AGENTS, SESSION_STATUSES, SESSIONS
+from curio_persistence.tables.spans import SPAN_STATUSES, SPANS
 from curio_persistence.tables.usage import USAGE
 
 __all__ = [
@@ -50,6 +51,8 @@ __all__ = [
     "SEVERITIES",
     "SMALL_TABLES_OF_RUNS",
     "SNAPSHOTS",
+    "SPANS",
+    "SPAN_STATUSES",
     "TABLES",
     "TABLES_OF_RUNS",
     "TOMBSTONES",
@@ -66,6 +69,7 @@ TABLES: tuple[Table[Any], ...] = (
     SCORES,
     APPROVALS,
     SNAPSHOTS,
+    SPANS,
     AGENTS,
     SESSIONS,
 )
@@ -74,8 +78,11 @@ TABLES: tuple[Table[Any], ...] = (
 TABLES_OF_RUNS = tuple(table for table in TABLES if "run_id" in table.names)
 """The tables whose rows belong to a run, and go with it."""
 
-SMALL_TABLES_OF_RUNS: tuple[Table[Any], ...] = (SCORES, APPROVALS, SNAPSHOTS)
-"""Those of which a run has few rows, which are deleted in the transaction that deletes the run."""
+SMALL_TABLES_OF_RUNS: tuple[Table[Any], ...] = (SCORES, APPROVALS, SNAPSHOTS, SPANS)
+"""Those of which a run has few rows, which are deleted in the transaction that deletes the run.
+
+Of many spans most are deleted before.
+"""
 
 ALL_TABLES: tuple[Table[Any], ...] = (
     *TABLES,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from curio_persistence.models import AgentRun
 from curio_persistence.store import codecs
 from curio_persistence.store.filters import Order
-from curio_persistence.store.table import Column, M, Table
+from curio_persistence.store.table import Column, M, Row, Table
 from curio_persistence.tables.columns import (
     finite_number,
     identifier,
@@ -24,6 +24,7 @@ from curio_persistence.tables.columns import (
 )
 from curio_persistence.tables.sessions import MADE_BY_RUNS
 from curio_persistence.tables.translation import translator
+from curio_persistence.trace_ids import tells_its_trace, trace_id_of
 
 _NEWEST_FIRST = (Order("created_at", descending=True), Order("id", descending=True))
 
@@ -64,6 +65,14 @@ _STUB = Column("stub", codecs.encode_mark, optional=True)
 _INDEXED = stored_time("indexed_at")
 # 1 when a retention policy has removed the run's words.
 _STRIPPED = Column("stripped", codecs.encode_mark, optional=True)
+# The id of the trace of a run whose run_id does not tell it.
+_TRACE_ID = Column("trace_id", codecs.encode_optional_id, optional=True)
+
+
+def _derive_trace(row: Row) -> None:
+    run_id = str(row["run_id"])
+    if not tells_its_trace(run_id):
+        row["trace_id"] = trace_id_of(run_id)
 
 
 def _runs(model: type[M], columns: Sequence[Column], internal: Sequence[Column]) -> Table[M]:
@@ -72,6 +81,7 @@ def _runs(model: type[M], columns: Sequence[Column], internal: Sequence[Column])
         model,
         columns,
         internal=internal,
+        derive=_derive_trace,
         order=_NEWEST_FIRST,
         ages_by="created_at",
         lookups=("run_id", "parent_run_id"),
@@ -84,7 +94,7 @@ def _runs(model: type[M], columns: Sequence[Column], internal: Sequence[Column])
     )
 
 
-RUNS = _runs(AgentRun, _RUN_COLUMNS, (_STUB, _INDEXED, _STRIPPED))
+RUNS = _runs(AgentRun, _RUN_COLUMNS, (_STUB, _INDEXED, _STRIPPED, _TRACE_ID))
 
 
 @dataclass
@@ -95,5 +105,5 @@ class RunOrStub(AgentRun):
 
 
 RunOrStub.__name__ = AgentRun.__name__  # Redactors and errors name its fields after this.
-RUNS_AND_STUBS = _runs(RunOrStub, (*_RUN_COLUMNS, _STUB), (_INDEXED, _STRIPPED))
+RUNS_AND_STUBS = _runs(RunOrStub, (*_RUN_COLUMNS, _STUB), (_INDEXED, _STRIPPED, _TRACE_ID))
 """The same table with the hidden columns, for transfers between databases."""

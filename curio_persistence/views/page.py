@@ -9,9 +9,10 @@ from html import escape
 from typing import Any
 
 from curio_persistence.views.histories import History
+from curio_persistence.views.html import harmless
 from curio_persistence.views.scores import said_of_score
 from curio_persistence.views.steps import Branch, Step, begin_of, steps_of, tree_of
-from curio_persistence.views.values import milliseconds
+from curio_persistence.views.values import length_of_time, milliseconds
 
 _STYLE = """\
 :root { color-scheme: light dark; }
@@ -32,7 +33,7 @@ dd pre { margin: 0; }
 def page_of(history: History) -> str:
     """Return a whole HTML document: the run, its scores, and its steps as a tree that unfolds."""
     run = history.run
-    title = escape(f"Run {_harmless(run.run_id)}")
+    title = escape(f"Run {harmless(run.run_id)}")
     return "\n".join(
         (
             '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
@@ -53,7 +54,7 @@ def _head(history: History) -> dict[str, Any]:
         "agent": f"{run.agent_id} ({run.agent_name})" if run.agent_name else run.agent_id,
         "status": run.status,
         "started": _moment(run.started_at),
-        "took": _seconds(milliseconds(run.started_at, run.finished_at)),
+        "took": _took(milliseconds(run.started_at, run.finished_at)),
         "session": run.session_id,
         "user": run.user_id,
         "parent run": run.parent_run_id,
@@ -107,9 +108,9 @@ def _headline(step: Step, begin: datetime) -> str:
     run_id = None if step.child is None else step.child.run.run_id
     word = "failed" if step.error else None if step.level == "info" else step.level
     open_end = "(no end recorded)" if step.is_open else None
-    told = (word, step.kind, step.name, run_id, _seconds(step.took_ms), _used(step), open_end)
+    told = (word, step.kind, step.name, run_id, _took(step.took_ms), _used(step), open_end)
     style = ' class="failed"' if step.error else ""
-    text = escape(_harmless(" · ".join(part for part in told if part)))
+    text = escape(harmless(" · ".join(part for part in told if part)))
     return f'<span class="when">{after}</span> <span{style}>{text}</span>'
 
 
@@ -126,33 +127,20 @@ def _definitions(values: dict[str, Any]) -> Iterator[str]:
     yield "<dl>"
     for name, value in values.items():
         if value is not None:
-            yield f"<dt>{escape(_harmless(name))}</dt><dd>{_value(value)}</dd>"
+            yield f"<dt>{escape(harmless(name))}</dt><dd>{_value(value)}</dd>"
     yield "</dl>"
 
 
 def _value(value: Any) -> str:
     if isinstance(value, dict | list):
         value = json.dumps(value, ensure_ascii=False, indent=2)
-    text = escape(_harmless(str(value)).rstrip("\n"))
+    text = escape(harmless(str(value)).rstrip("\n"))
     return f"<pre>{text}</pre>" if "\n" in text else text
-
-
-def _harmless(text: str) -> str:
-    """Return a text in which what HTML cannot hold, or what turns writing round, is spelt out."""
-    return "".join(map(_spelt_out, text)) if not text.isprintable() else text
-
-
-def _spelt_out(character: str) -> str:
-    if character.isprintable() or character in "\n\t\u200c\u200d\u3000\xa0":
-        return character
-    return character.encode("unicode_escape").decode("ascii")
 
 
 def _moment(moment: datetime | None) -> str | None:
     return None if moment is None else f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
-def _seconds(taken: float | None) -> str | None:
-    if taken is None:
-        return None
-    return f"{taken / 1000:,.1f} s" if taken >= 1000 else f"{taken:,.0f} ms"
+def _took(taken: float | None) -> str | None:
+    return None if taken is None else length_of_time(taken)

@@ -67,3 +67,8 @@ def milliseconds(begin: datetime | None, end: datetime | None) -> float | None:
     if begin is None or end is None:
         return None
     return (end - begin) / timedelta(milliseconds=1)
+
+
+def length_of_time(ms: float) -> str:
+    """Return `850 ms`, or `1,200.5 s`."""
+    return f"{ms / 1000:,.1f} s" if ms >= 1000 else f"{ms:,.0f} ms"

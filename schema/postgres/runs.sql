@@ -25,7 +25,8 @@ CREATE TABLE {schema}.agent_runs (
     metrics                TEXT,       -- JSON or plain text, as it was given
     user_id                TEXT,
     indexed_at             TIMESTAMPTZ, -- the updated_at of the run in the search index
-    stripped               SMALLINT    -- 1 when a policy has removed the texts
+    stripped               SMALLINT,   -- 1 when a policy has removed the texts
+    trace_id               TEXT        -- of a run whose run_id, unlike a UUID, does not tell it
 );
 
 -- Newest runs of all agents.
@@ -54,3 +55,6 @@ CREATE INDEX agent_runs_by_user ON {schema}.agent_runs (user_id, created_at, id)
 -- Runs that the search index has yet to index.
 CREATE INDEX agent_runs_unindexed ON {schema}.agent_runs (id)
     WHERE indexed_at IS DISTINCT FROM updated_at;
+-- The run of a trace.
+CREATE INDEX agent_runs_by_trace ON {schema}.agent_runs (trace_id)
+    WHERE trace_id IS NOT NULL;

@@ -26,7 +26,8 @@ CREATE TABLE agent_runs (
     user_id                TEXT,
     -- The updated_at of the run in the search index.
     indexed_at             TEXT CHECK (indexed_at GLOB '????-??-??T??:??:??.??????+00:00'),
-    stripped               INTEGER     -- 1 when a policy has removed the texts
+    stripped               INTEGER,    -- 1 when a policy has removed the texts
+    trace_id               TEXT        -- of a run whose run_id, unlike a UUID, does not tell it
 ) STRICT;
 
 -- Newest runs of all agents.
@@ -58,3 +59,6 @@ CREATE INDEX agent_runs_by_user ON agent_runs (user_id, created_at)
 -- Runs that the search index has yet to index.
 CREATE INDEX agent_runs_unindexed ON agent_runs (id)
     WHERE indexed_at IS NOT updated_at;
+-- The run of a trace.
+CREATE INDEX agent_runs_by_trace ON agent_runs (trace_id)
+    WHERE trace_id IS NOT NULL;

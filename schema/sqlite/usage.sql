@@ -54,3 +54,6 @@ CREATE UNIQUE INDEX agent_llm_usage_by_event_id ON agent_llm_usage (event_id)
 -- The rows that refer to long texts of a scope. Other calls cost nothing here.
 CREATE INDEX agent_llm_usage_by_content ON agent_llm_usage (content_scope)
     WHERE content_scope IS NOT NULL;
+-- Calls of a trace that belong to no run. Other calls cost nothing here.
+CREATE INDEX agent_llm_usage_by_trace ON agent_llm_usage (trace_id)
+    WHERE run_id IS NULL AND trace_id IS NOT NULL;

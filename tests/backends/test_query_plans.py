@@ -20,6 +20,7 @@ from curio_persistence import (
     AgentLLMUsage,
     AgentRun,
     AgentRunEvent,
+    AgentSpan,
     Persistence,
     PostgresPersistence,
     SQLitePersistence,
@@ -31,6 +32,7 @@ from tests.support.backends import chosen
 from tests.support.plans import (
     RUN_ID,
     SCORES_OF_RUN,
+    SPAN,
     STEP_OF_RUN,
     TICKET_ID,
     Plan,
@@ -102,6 +104,15 @@ FILL = [
     SELECT 'ticket ' || i, 'run ' || i, 'agent', 'tool', '0',
         CASE WHEN i % 700 = 0 THEN 'pending' ELSE 'approved' END, {{time}}, {{time}}, {{time}},
         {{time}}
+    FROM n
+    """,
+    f"""
+    {_NUMBERS}
+    INSERT INTO {{schema}}agent_spans (trace_id, span_id, parent_span_id, run_id, name, response_id,
+        attributes, started_at, created_at, updated_at)
+    SELECT 'trace ' || (i / 10), 'span ' || i, CASE WHEN i % 10 > 0 THEN 'span ' || (i - 1) END,
+        CASE WHEN i % 20 > 9 THEN 'run ' || i END, 'name', CASE WHEN i % 5 = 0 THEN 'r ' || i END,
+        '{_TEXT}', {{time}}, {{time}}, {{time}}
     FROM n
     """,
     f"""
@@ -224,6 +235,13 @@ READS = {
     "a snapshot": Question(
         lambda p: p.snapshots.get("run 7", "step 77"), {STEP_OF_RUN}, sorts=True
     ),
+    "newest spans": Question(lambda p: next(iter(p.traces.spans())), {"agent_spans_by_time"}),
+    "spans of a run": Question(
+        lambda p: list(p.traces.spans(run_id="run 7")), {"agent_spans_by_run"}, sorts=True
+    ),
+    "spans of an answer": Question(
+        lambda p: list(p.traces.spans(response_id="r 5")), {"agent_spans_by_response"}, sorts=True
+    ),
     "entries of a run log": Question(
         lambda p: p.runlog.entries("session 8", after=10_000, limit=50),
         {"agent_run_events_log"},
@@ -292,6 +310,10 @@ WRITES = {
         lambda p: p.snapshots.save("run 7", "step 77", 1),
         {STEP_OF_RUN, "agent_snapshots_by_run"},
         sorts=True,
+    ),
+    "saving a span again": Question(
+        lambda p: p.traces.save_span(AgentSpan("trace 3", "span 33", run_id="run 7")),
+        {SPAN},
         leaving_out=True,
     ),
     "updating a run": Question(
@@ -309,6 +331,7 @@ WRITES = {
             "agent_run_events_by_run",
             "agent_llm_usage_by_run",
             "agent_runs_by_parent",
+            "agent_spans_by_run",
         },
         sorts=True,
         leaving_out=True,
@@ -332,6 +355,9 @@ BY_INDEX: dict[str, Callable[[Persistence], object]] = {
     "agent_sessions_by_user": lambda p: p.sessions.query(user_id="user 8", limit=PAGE),
     "agent_sessions_by_status": lambda p: p.sessions.count(status="error"),
     "agents_by_time": lambda p: p.agents.query(limit=PAGE),
+    "agent_spans_roots": lambda p: p.traces.query(limit=PAGE),
+    "agent_runs_by_trace": lambda p: p.traces.get("trace 3"),
+    "agent_llm_usage_by_trace": lambda p: p.traces.get("run 7"),
     "agent_run_events_severe_by_run": lambda p: p.sessions.get("session 8"),
     "agent_run_events_chain": lambda p: p.audit.verify("run 7"),
 }

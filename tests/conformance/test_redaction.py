@@ -15,6 +15,7 @@ from curio_persistence import (
     AgentLLMUsage,
     AgentRun,
     AgentRunEvent,
+    AgentSpan,
     ConfigurationError,
     ConflictError,
     Persistence,
@@ -22,7 +23,7 @@ from curio_persistence import (
 from curio_persistence.payloads import Metric
 from curio_persistence.redaction.patterns import SecretPatterns
 from curio_persistence.store.table import StoredValue, Table
-from curio_persistence.tables import EVENTS, RUNS, TABLES, USAGE
+from curio_persistence.tables import EVENTS, RUNS, SPANS, TABLES, USAGE
 from tests.support.hands import Hands
 from tests.support.records import Record, everything
 
@@ -206,6 +207,8 @@ def test_the_redactor_gets_each_text_with_the_name_of_its_field(open_again: Open
     ticket = persistence.approvals.request("run", "delete", WORDS, metadata=WORDS)
     persistence.approvals.resolve(ticket.ticket_id, "denied", reason=WORDS, response=WORDS)
     persistence.snapshots.save("run", "step", WORDS, metadata=WORDS)
+    words = dict.fromkeys(SPANS.content, WORDS)
+    persistence.traces.save_span(AgentSpan("trace", "span", run_id="run", **words))
     persistence.sessions.create("session", metadata=WORDS)
     persistence.agents.create("agent", description=WORDS, metadata=WORDS)
     fields = {f"{table.model.__name__}.{name}" for table in TABLES for name in table.content}

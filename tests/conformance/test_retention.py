@@ -14,6 +14,7 @@ from curio_persistence import (
     AgentLLMUsage,
     AgentRun,
     AgentRunEvent,
+    AgentSpan,
     BusyError,
     InMemoryPersistence,
     InvalidValueError,
@@ -92,6 +93,7 @@ def test_a_dry_run_says_what_expires_and_changes_nothing(persistence: Persistenc
     for run_id in ("old", "new"):
         persistence.approvals.request(run_id, "delete")
         persistence.snapshots.save(run_id, "one", 1)
+    persistence.traces.save_span(AgentSpan("trace", "span", run_id="old"))
     planned = persistence.lifecycle.expire("90d", dry_run=True)
     assert names(persistence) == ["new", "old"]
     assert planned.to_dict() == {
@@ -103,6 +105,7 @@ def test_a_dry_run_says_what_expires_and_changes_nothing(persistence: Persistenc
         "scores_to_delete": 1,
         "approvals_to_delete": 1,
         "snapshots_to_delete": 1,
+        "spans_to_delete": 1,
         "sessions_to_delete": 1,
         "trees": 1,
         "held": 0,
@@ -113,7 +116,7 @@ def test_a_dry_run_says_what_expires_and_changes_nothing(persistence: Persistenc
         "advice": "",
     }
     done = persistence.lifecycle.expire("90d", pace=1)
-    counts = ("runs", "events", "usage", "scores", "approvals", "snapshots", "sessions")
+    counts = ("runs", "events", "usage", "scores", "approvals", "snapshots", "spans", "sessions")
     for name in (*counts, "trees", "held", "unfinished"):
         assert getattr(done, name) == getattr(planned, name), name
     assert names(persistence) == ["new"]

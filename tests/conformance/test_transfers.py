@@ -49,6 +49,7 @@ NUMBERS = {
     "scores": 0,
     "approvals": 0,
     "snapshots": 0,
+    "spans": 0,
 }
 
 
@@ -79,7 +80,7 @@ def test_a_runs_hash_is_the_same_on_every_backend(filled: Persistence, other: Pe
     assert other.runs.hash("full") == hashes(other)["full"]
     # A stored hash must stay valid for ever.
     assert filled.runs.hash("full") == RunHash(
-        "full", 18, 6, 0, 0, 0, "aef118166cb9e52c44aa093f48907106"
+        "full", 18, 6, 0, 0, 0, 0, "aef118166cb9e52c44aa093f48907106"
     )
 
 

@@ -38,6 +38,7 @@ from curio_persistence.capabilities.stats import Stats
 from curio_persistence.capabilities.usage import Usage
 from curio_persistence.views.runs import RunViews
 from curio_persistence.views.sessions import SessionViews
+from curio_persistence.views.traces import TraceViews
 
 PAIRS = {
     Persistence: aio.AsyncPersistence,
@@ -49,6 +50,7 @@ PAIRS = {
     Scores: awaited.AsyncScores,
     Approvals: awaited.AsyncApprovals,
     Snapshots: awaited.AsyncSnapshots,
+    TraceViews: awaited.AsyncTraces,
     Audit: awaited.AsyncAudit,
     SessionViews: awaited.AsyncSessions,
     Agents: awaited.AsyncAgents,

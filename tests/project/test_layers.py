@@ -21,7 +21,7 @@ PACKAGE = "curio_persistence"
 # From the bottom up. Parts on one line do not import each other. A package stands for all of its
 # modules, which may import each other. The empty name is the package itself: the public names.
 LAYERS = (
-    ("clock", "errors", "progress", "secret"),
+    ("clock", "errors", "progress", "secret", "trace_ids"),
     ("models",),
     ("atomic_files", "concurrency", "hash_chain", "payloads", "text"),
     ("places",),
@@ -72,9 +72,9 @@ _CORE = {
 # Parts that may import less than their layer allows.
 NARROW = {
     "backends": _CORE | {"content"},
-    "capabilities": _CORE | {"redaction", "runlog", "text"},
+    "capabilities": _CORE | {"redaction", "runlog", "text", "trace_ids"},
     "runlog": {"clock", "errors", "models", "store"},
-    "views": (_CORE - {"concurrency", "secret"}) | {"capabilities", "redaction"},
+    "views": (_CORE - {"concurrency", "secret"}) | {"capabilities", "redaction", "trace_ids"},
     # The command line is written like any program: public names only, the views that it shows,
     # and the errors and the type of progress by their modules, which import nothing else.
     "cli": {"", "errors", "progress", "views"},

@@ -45,6 +45,7 @@ NAMES = [
     "AgentRunEvent",
     "AgentRunStatus",
     "AgentSession",
+    "AgentSpan",
     "Alert",
     "AlertReport",
     "AlertRule",
@@ -103,9 +104,16 @@ NAMES = [
     "Setting",
     "Snapshot",
     "Span",
+    "SpanKind",
+    "SpanStatus",
     "StorageFullError",
     "Stream",
     "ToolCall",
+    "Trace",
+    "TraceNode",
+    "TraceSegment",
+    "TraceSpan",
+    "TraceSummary",
     "TrailReport",
     "UnavailableError",
     "UnsupportedError",
@@ -167,7 +175,7 @@ OTHERS = {
     "dry_run: bool = False, progress: Progress | None = None) -> CurioImportReport",
     export_records: "(persistence: Persistence, path: str | os.PathLike[str] | BinaryIO, *, "
     "format: str | None = None, tables: Collection[str] = ('agents', 'sessions', 'runs', "
-    "'events', 'usage', 'scores', 'approvals', 'snapshots'), "
+    "'events', 'usage', 'scores', 'approvals', 'snapshots', 'spans'), "
     "overwrite: bool = False, snapshot: bool = True, with_proof: bool = False, "
     "progress: Progress | None = None, **filters: Any) -> ExportReport",
     import_records: "(source: Source | BinaryIO, persistence: Persistence | None, *, "

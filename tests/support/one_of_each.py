@@ -11,6 +11,7 @@ from curio_persistence import (
     AgentRun,
     AgentRunEvent,
     AgentSession,
+    AgentSpan,
     Approval,
     Score,
     Snapshot,
@@ -36,6 +37,7 @@ from curio_persistence.tables import (
     SCORES,
     SESSIONS,
     SNAPSHOTS,
+    SPANS,
     TOMBSTONES,
     USAGE,
 )
@@ -75,6 +77,9 @@ RECORDS: dict[Table[Any], Any] = {
         updated_at=NOON,
     ),
     SNAPSHOTS: Snapshot("run", "step", "{}", created_at=NOON, updated_at=NOON),
+    SPANS: AgentSpan(
+        "trace", "span", run_id="run", started_at=NOON, created_at=NOON, updated_at=NOON
+    ),
     LIFECYCLE: LifecycleSetting("policy", "default", "{}", NOON),
     TOMBSTONES: Tombstone("gone", "erased", None, NOON),
     EXPIRED_TOTALS: ExpiredTotal("run", NOON.replace(hour=0), "agent", status="completed", count=1),

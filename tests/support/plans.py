@@ -29,6 +29,7 @@ RUN_ID = "agent_runs.run_id"
 SCORES_OF_RUN = "agent_scores.run_id"
 TICKET_ID = "agent_approvals.ticket_id"
 STEP_OF_RUN = "agent_snapshots.run_id"
+SPAN = "agent_spans.span_id"
 _UNIQUE = {
     "sqlite_autoindex_agent_runs_1": RUN_ID,
     "agent_runs_run_id_key": RUN_ID,
@@ -38,6 +39,8 @@ _UNIQUE = {
     "agent_approvals_ticket_id_key": TICKET_ID,
     "sqlite_autoindex_agent_snapshots_1": STEP_OF_RUN,
     "agent_snapshots_run_id_step_id_key": STEP_OF_RUN,
+    "sqlite_autoindex_agent_spans_1": SPAN,
+    "agent_spans_trace_id_span_id_key": SPAN,
 }
 _EXPLAINED = ("SELECT", "WITH", "UPDATE", "DELETE", "DECLARE")
 _TABLES = {table.name for table in TABLES}

@@ -40,8 +40,10 @@ from curio_persistence.errors import (
 )
 from curio_persistence.progress import Progress
 from curio_persistence.store.base import HealthCheck, Store
+from curio_persistence.store.codecs import encode_time
 from curio_persistence.store.filters import Filter, Where, checked_count
-from curio_persistence.tables import RUNS, USAGE
+from curio_persistence.store.table import Table
+from curio_persistence.tables import RUNS, SPANS, USAGE
 
 __all__ = ["EXPIRING", "ExpireReport", "Lifecycle", "RetentionPolicy"]
 
@@ -192,6 +194,8 @@ class Lifecycle(Capability):
             if archiver is None:
                 for where in self._loose_calls(forest):
                     expiry.delete_calls(where)
+                for where in self._loose_spans(forest):
+                    expiry.delete_spans(where)
                 self._strip(chosen, steps, lease, report)
             report.archived = 0 if archiver is None else report.runs
             self._finish(steps, report)
@@ -321,6 +325,8 @@ class Lifecycle(Capability):
         """Add to the report of a dry run what is deleted besides trees."""
         calls = (self._store.count(USAGE, where) for where in self._loose_calls(forest))
         report.usage += sum(calls)
+        spans = (self._store.count(SPANS, where) for where in self._loose_spans(forest))
+        report.spans += sum(spans)
         contents = self._forest_of_content(policies)
         report.stripped = sum(
             len(tree.runs)
@@ -363,11 +369,30 @@ class Lifecycle(Capability):
         """Yield filters for the expired model calls that belong to no run, agent by agent."""
         if forest.cutoff is None:
             return
-        loose = (Filter("run_id", "is null"),)
-        for (agent_id,) in self._store.aggregate(USAGE, (), loose, group_by=("agent_id",)):
+        yield from self._by_agent(forest, USAGE, (Filter("run_id", "is null"),))
+
+    def _loose_spans(self, forest: Forest) -> Iterator[Where]:
+        """Yield filters for the expired spans of which no run is stored, agent by agent."""
+        if forest.cutoff is None:
+            return
+        yield from self._by_agent(forest, SPANS, (Filter("run_id", "is null"),))
+        old = (
+            Filter("run_id", "is not null"),
+            Filter("started_at", "<", encode_time(forest.cutoff)),
+        )
+        named = {
+            run_id for (run_id,) in self._store.aggregate(SPANS, (), old, group_by=("run_id",))
+        }
+        runs = (Filter("run_id", "in", tuple(named)),)
+        named -= {run_id for (run_id,) in self._store.select_columns(RUNS, ("run_id",), runs)}
+        if named:
+            yield from self._by_agent(forest, SPANS, (Filter("run_id", "in", tuple(named)),))
+
+    def _by_agent(self, forest: Forest, table: Table[Any], loose: Where) -> Iterator[Where]:
+        for (agent_id,) in self._store.aggregate(table, (), loose, group_by=("agent_id",)):
             if (cutoff := forest.cutoff_of_calls(agent_id)) is not None:
                 agent = Filter("agent_id", "is null" if agent_id is None else "=", agent_id)
-                yield (*loose, agent, Filter("created_at", "<", cutoff))
+                yield (*loose, agent, Filter(table.ages_by, "<", cutoff))
 
     def _strip(
         self,

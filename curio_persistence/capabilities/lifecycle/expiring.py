@@ -20,7 +20,7 @@ from curio_persistence.clock import Clock
 from curio_persistence.store.base import Store
 from curio_persistence.store.filters import COUNT, Filter, Where
 from curio_persistence.store.table import Table
-from curio_persistence.tables import EVENTS, RUNS, SESSIONS, USAGE
+from curio_persistence.tables import EVENTS, RUNS, SESSIONS, SPANS, USAGE
 
 IdsByRun = dict[Table[Any], defaultdict[str, list[int]]]
 
@@ -191,7 +191,7 @@ class Expiry:
 
     def _without_most(self, tree: Tree) -> Tree:
         """Delete most of a large tree, batch by batch; return the rest of it."""
-        for table in (EVENTS, USAGE):
+        for table in (EVENTS, USAGE, SPANS):
             for run in tree.runs:
                 while self._delete_batch(tree, table, run.run_id):
                     pass
@@ -265,6 +265,12 @@ class Expiry:
             with self._deletion():
                 self._delete_rows(USAGE, ids)
 
+    def delete_spans(self, where: Where) -> None:
+        """Delete spans that belong to no run."""
+        while ids := self._some_ids(SPANS, where):
+            with self._deletion():
+                self._delete_rows(SPANS, ids)
+
     def _some_ids(self, table: Table[Any], where: Where) -> list[int]:
         """Return the ids of a batch of rows."""
         return [
@@ -273,10 +279,13 @@ class Expiry:
         ]
 
     def _delete_rows(self, table: Table[Any], ids: list[int]) -> None:
-        """Delete events or model calls, and add them to the totals."""
+        """Delete spans, or events or model calls, which are added to the totals."""
         if not ids:
             return
         where = (Filter("id", "in", tuple(ids)),)
+        if table is SPANS:
+            self._report.spans += self._store.delete(table, where)
+            return
         if table is EVENTS:
             self._totals.add_events(where)
         else:

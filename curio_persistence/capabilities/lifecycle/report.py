@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-_COUNTED = ("runs", "events", "usage", "scores", "approvals", "snapshots", "sessions")
+_COUNTED = ("runs", "events", "usage", "scores", "approvals", "snapshots", "spans", "sessions")
 _ADDED = ("trees", "stripped", "bytes_freed", "archived")
 
 
@@ -32,6 +32,7 @@ class ExpireReport:
     scores: int = 0
     approvals: int = 0
     snapshots: int = 0
+    spans: int = 0
     sessions: int = 0
     held: int = 0
     unfinished: int = 0

@@ -34,6 +34,7 @@ class RunHash(NamedTuple):
     scores: int
     approvals: int
     snapshots: int
+    spans: int
     hash: str
 
 

@@ -15,6 +15,7 @@ from curio_persistence.tables import (
     SESSIONS,
     SMALL_TABLES_OF_RUNS,
     SNAPSHOTS,
+    SPANS,
     USAGE,
 )
 
@@ -28,6 +29,7 @@ KINDS: Mapping[str, Table[Any]] = {
     "scores": SCORES,
     "approvals": APPROVALS,
     "snapshots": SNAPSHOTS,
+    "spans": SPANS,
 }
 """The tables by their names in commands, reports and exports; in this order they are copied."""
 

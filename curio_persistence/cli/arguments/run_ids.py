@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from curio_persistence.errors import NotFoundError
 
 if TYPE_CHECKING:
-    from curio_persistence import Persistence
+    from curio_persistence import Persistence, Trace
 
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _SHORT = len("01a2283b-870b")
@@ -42,6 +42,40 @@ def full_id(persistence: Persistence, typed: str) -> str:
             f"{', …' if len(found) > 5 else ''}. Type more of the id."
         )
     return found[0] if found else typed
+
+
+def short_trace_ids(ids: Iterable[str]) -> Mapping[str, str]:
+    """Return each id of a trace cut to where it differs from the others shown."""
+    known = sorted(set(ids))
+    return {
+        each: each[: max(_SHORT - 1, _shared(before, each) + 1, _shared(each, after) + 1)]
+        for before, each, after in zip(["", *known], known, [*known[1:], ""], strict=False)
+    }
+
+
+def trace_of(persistence: Persistence, typed: str) -> Trace:
+    """Return the trace with an id, of a run with an id, of the beginning of one, or the `last`.
+
+    Raise NotFoundError, which names the candidates if there are several.
+    """
+    traces = persistence.traces
+    if (trace := traces.get(typed)) is not None:
+        return trace
+    if typed == "last":
+        found = [each.trace_id for each in traces.query(limit=1)]
+    else:
+        # A run and its trace have the same digits.
+        runs = {each.replace("-", ""): each for each in persistence.runs.find_ids(typed)}
+        found = [*(runs | {each: each for each in traces.find_ids(typed)}).values()]
+    if len(found) > 1:
+        raise NotFoundError(
+            f"{len(found):,} traces and runs have ids that begin with {typed!r}: "
+            f"{', '.join(sorted(found)[:5])}{', …' if len(found) > 5 else ''}. Type more of the id."
+        )
+    trace = traces.get(found[0]) if found else None
+    if trace is None:
+        raise NotFoundError(f"{persistence.location} has no trace or run {typed!r}.")
+    return trace
 
 
 def resolve_run(persistence: Persistence, options: Namespace) -> None:

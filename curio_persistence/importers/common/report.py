@@ -42,6 +42,7 @@ class ImportReport:
     scores: int
     approvals: int
     snapshots: int
+    spans: int
     agents: int
     sessions: int
     skipped: Mapping[str, int]
@@ -66,6 +67,7 @@ class ImportReport:
             "scores": self.scores,
             "approvals": self.approvals,
             "snapshots": self.snapshots,
+            "spans": self.spans,
             "agents": self.agents,
             "sessions": self.sessions,
             "skipped": dict(self.skipped),
@@ -79,7 +81,7 @@ class ReportBuilder:
     """A report while it is being written."""
 
     def __init__(self) -> None:
-        self.runs = self.events = self.usage = self.scores = 0
+        self.runs = self.events = self.usage = self.scores = self.spans = 0
         self.approvals = self.snapshots = self.agents = self.sessions = 0
         self.skipped: Counter[str] = Counter()
         self.also: Counter[str] = Counter()
@@ -107,6 +109,7 @@ class ReportBuilder:
             self.scores,
             self.approvals,
             self.snapshots,
+            self.spans,
             self.agents,
             self.sessions,
             dict(self.skipped),

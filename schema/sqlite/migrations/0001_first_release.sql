@@ -38,7 +38,8 @@ CREATE TABLE agent_runs (
     user_id                TEXT,
     -- The updated_at of the run in the search index.
     indexed_at             TEXT CHECK (indexed_at GLOB '????-??-??T??:??:??.??????+00:00'),
-    stripped               INTEGER     -- 1 when a policy has removed the texts
+    stripped               INTEGER,    -- 1 when a policy has removed the texts
+    trace_id               TEXT        -- of a run whose run_id, unlike a UUID, does not tell it
 ) STRICT;
 
 -- Newest runs of all agents.
@@ -70,6 +71,9 @@ CREATE INDEX agent_runs_by_user ON agent_runs (user_id, created_at)
 -- Runs that the search index has yet to index.
 CREATE INDEX agent_runs_unindexed ON agent_runs (id)
     WHERE indexed_at IS NOT updated_at;
+-- The run of a trace.
+CREATE INDEX agent_runs_by_trace ON agent_runs (trace_id)
+    WHERE trace_id IS NOT NULL;
 
 -- The events of runs. Rows are appended and never changed.
 
@@ -222,6 +226,9 @@ CREATE UNIQUE INDEX agent_llm_usage_by_event_id ON agent_llm_usage (event_id)
 -- The rows that refer to long texts of a scope. Other calls cost nothing here.
 CREATE INDEX agent_llm_usage_by_content ON agent_llm_usage (content_scope)
     WHERE content_scope IS NOT NULL;
+-- Calls of a trace that belong to no run. Other calls cost nothing here.
+CREATE INDEX agent_llm_usage_by_trace ON agent_llm_usage (trace_id)
+    WHERE run_id IS NULL AND trace_id IS NOT NULL;
 
 -- Judgements of runs, or of spans of runs. A later score of the same author replaces an earlier one.
 
@@ -293,6 +300,54 @@ CREATE TABLE agent_snapshots (
 CREATE INDEX agent_snapshots_by_time ON agent_snapshots (created_at);
 -- The last one of a run.
 CREATE INDEX agent_snapshots_by_run ON agent_snapshots (run_id, updated_at);
+
+-- Spans that applications save, or that come from other programs. Those of runs, tools and model
+-- calls are not here: they are derived from their own rows.
+
+CREATE TABLE agent_spans (
+    id             INTEGER PRIMARY KEY AUTOINCREMENT,
+    trace_id       TEXT NOT NULL,
+    span_id        TEXT NOT NULL,
+    parent_span_id TEXT,               -- no foreign key: a parent may be saved later, or elsewhere
+    run_id         TEXT,               -- the same
+    kind           TEXT NOT NULL DEFAULT 'span',
+    name           TEXT NOT NULL DEFAULT '',
+    status         TEXT NOT NULL DEFAULT 'unset',
+    error_message  TEXT,
+    started_at     TEXT NOT NULL CHECK (started_at GLOB '????-??-??T??:??:??.??????+00:00'),
+    ended_at       TEXT CHECK (ended_at GLOB '????-??-??T??:??:??.??????+00:00'),
+    start_nanos    INTEGER,            -- nanoseconds to be added to started_at, up to 999
+    end_nanos      INTEGER,            -- the same for ended_at
+    agent_id       TEXT,
+    session_id     TEXT,
+    user_id        TEXT,
+    step_id        TEXT,
+    input          TEXT,               -- JSON or plain text, as it was given; so are the next six
+    output         TEXT,
+    attributes     TEXT,
+    metrics        TEXT,
+    details        TEXT,
+    events         TEXT,
+    links          TEXT,
+    response_id    TEXT,               -- what a provider called the answer of a model
+    trace_state    TEXT,
+    flags          INTEGER,
+    created_at     TEXT NOT NULL CHECK (created_at GLOB '????-??-??T??:??:??.??????+00:00'),
+    updated_at     TEXT NOT NULL CHECK (updated_at GLOB '????-??-??T??:??:??.??????+00:00'),
+    UNIQUE (trace_id, span_id)
+) STRICT;
+
+-- Newest spans.
+CREATE INDEX agent_spans_by_time ON agent_spans (started_at);
+-- Newest traces that have no run.
+CREATE INDEX agent_spans_roots ON agent_spans (started_at)
+    WHERE parent_span_id IS NULL;
+-- A run's spans.
+CREATE INDEX agent_spans_by_run ON agent_spans (run_id, started_at)
+    WHERE run_id IS NOT NULL;
+-- Spans of one answer of a model, which two programs may have sent.
+CREATE INDEX agent_spans_by_response ON agent_spans (response_id, started_at)
+    WHERE response_id IS NOT NULL;
 
 -- Agents that have run. The first run of an agent makes its row, and later runs move its times.
 

@@ -1,0 +1,79 @@
+"""The table of spans that applications save."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from curio_persistence.models import AgentSpan, SpanKind, SpanStatus
+from curio_persistence.store import codecs
+from curio_persistence.store.filters import Order
+from curio_persistence.store.table import Column, Table
+from curio_persistence.tables.columns import (
+    identifier,
+    integer,
+    json_text,
+    name,
+    optional_identifier,
+    stored_time,
+    text,
+    time,
+)
+
+SPAN_STATUSES = tuple(status.value for status in SpanStatus)
+
+
+def _encode_status(value: object) -> str:
+    status = codecs.encode_status(value)
+    if status not in SPAN_STATUSES:
+        raise ValueError(f"must be one of {', '.join(SPAN_STATUSES)}, not {status!r}")
+    return status
+
+
+def _encode_nanos(value: Any) -> int | None:
+    """Check the nanoseconds beyond a microsecond; 0 becomes None."""
+    nanos = codecs.encode_integer(value)
+    if not 0 <= nanos < 1000:
+        raise ValueError(f"must be from 0 to 999, not {nanos}")
+    return nanos or None
+
+
+SPANS = Table(
+    "agent_spans",
+    AgentSpan,
+    (
+        identifier("trace_id"),
+        identifier("span_id")._replace(repeats=False),
+        name("name"),
+        Column("kind", codecs.encode_id, default=SpanKind.SPAN.value, repeats=True),
+        optional_identifier("parent_span_id", optional=False),
+        optional_identifier("run_id", optional=False),
+        Column("status", _encode_status, default=SpanStatus.UNSET.value, repeats=True),
+        text("error_message"),
+        stored_time("started_at"),
+        time("ended_at"),
+        Column("start_nanos", _encode_nanos, optional=True),
+        Column("end_nanos", _encode_nanos, optional=True),
+        optional_identifier("agent_id"),
+        optional_identifier("session_id"),
+        optional_identifier("user_id"),
+        optional_identifier("step_id"),
+        json_text("input", optional=True),
+        json_text("output", optional=True),
+        json_text("attributes", optional=True),
+        json_text("metrics", optional=True),
+        json_text("details", optional=True),
+        json_text("events", optional=True),
+        json_text("links", optional=True),
+        optional_identifier("response_id", repeats=False),
+        optional_identifier("trace_state"),
+        integer("flags", optional=True),
+        integer("id"),
+        stored_time("created_at"),
+        stored_time("updated_at"),
+    ),
+    order=(Order("started_at", descending=True), Order("id", descending=True)),
+    ages_by="started_at",
+    lookups=("trace_id", "span_id", "run_id"),
+    ddl="spans.sql",
+    unique=(("trace_id", "span_id"),),
+)
