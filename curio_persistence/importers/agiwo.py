@@ -1,4 +1,4 @@
-"""The SQLite database of Agiwo: the run logs of its sessions.
+"""The SQLite database of Agiwo: the run logs of its sessions, and its traces.
 
 Entries keep their sequences, their times and all of their fields, also those of kinds that are not
 known here.
@@ -7,7 +7,7 @@ known here.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from itertools import islice
 from pathlib import Path
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _BATCH = 1_000
 """The rows that one transaction stores."""
-_ENTRIES = "run_log_entries"
+_ENTRIES, _TRACES = "run_log_entries", "agiwo_traces"
 Row = dict[str, Any]
 
 
@@ -35,7 +35,8 @@ def import_agiwo(
 ) -> ImportReport:
     """Import a SQLite database of Agiwo; without a persistence, only read and check it.
 
-    It can be repeated, also when more was written: entries that are stored already are skipped.
+    It can be repeated, also when more was written: entries that are stored already are skipped,
+    and traces are replaced by what they are there.
     """
     if persistence is not None:
         checked_persistence(persistence)
@@ -61,18 +62,26 @@ class _Import:
         self._done = 0
 
     def run(self, *, dry_run: bool) -> ImportReport:
-        for rows in self._batches(_ENTRIES):
-            with self._persistence.transaction():
-                self._take_entries(rows)
+        from curio_persistence.importers.common.sqlite_tables import MissingTableError
+
+        missing = []
+        for table, take in ((_ENTRIES, self._take_entries), (_TRACES, self._take_traces)):
+            try:
+                self._take_table(table, take)
+            except MissingTableError as error:  # Agiwo may keep its traces in another file.
+                missing.append(error)
+        if len(missing) == 2:
+            raise missing[0]
         return self._report.build(dry_run=dry_run)
 
-    def _batches(self, table: str) -> Iterator[list[Row]]:
-        """Yield the rows of a table in the order they were added."""
+    def _take_table(self, table: str, take: Callable[[list[Row]], None]) -> None:
+        """Take the rows of a table in the order they were added, many in a transaction."""
         from curio_persistence.importers.common.sqlite_tables import read_rows
 
         rows = read_rows(self._path, table, most_bytes=MAX_BYTES)
         while some := list(islice(rows, _BATCH)):
-            yield some
+            with self._persistence.transaction():
+                take(some)
             self._done += len(some)
             if self._progress is not None:
                 self._progress(self._done, None)
@@ -122,6 +131,16 @@ class _Import:
         self._report.events += 1
         self._report.runs += entry.kind == RunLogEntryKind.RUN_STARTED
         self._report.usage += entry.kind == RunLogEntryKind.LLM_CALL_COMPLETED
+
+    def _take_traces(self, rows: list[Row]) -> None:
+        from curio_persistence.compat.agiwo.adopting import trace_of_row
+        from curio_persistence.compat.agiwo.saved_traces import SavedTraces
+
+        saved = SavedTraces(self._persistence)
+        for row in rows:
+            with self._telling(f"trace {row.get('trace_id')!r:.80}"):
+                saved.save(trace_of_row(row))
+                self._report.also["traces"] += 1
 
     @contextmanager
     def _telling(self, what: str) -> Iterator[None]:

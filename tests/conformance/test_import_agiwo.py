@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from curio_persistence import InvalidValueError, NotFoundError, Persistence, import_agiwo
+from curio_persistence.compat.agiwo.saved_traces import SavedTraces
 from curio_persistence.runlog.entries import (
     CommittedStep,
     LLMCallCompleted,
@@ -120,6 +121,44 @@ def test_a_whole_history_is_replayed_as_it_was(persistence: Persistence, tmp_pat
     assert stored.step_views() == replay(history).step_views()
     assert stored.context() == replay(history).context()
     assert any(isinstance(each, CommittedStep) for each in history)
+
+
+SPAN = {
+    "trace_id": "t",
+    "span_id": "root",
+    "kind": "agent",
+    "name": "guide",
+    "start_time": "2026-11-20T12:00:00",
+    "end_time": None,
+    "status": "ok",
+    "attributes": {"a": 1},
+    "colour": "red",
+}
+TRACE = {
+    "trace_id": "t",
+    "agent_id": "guide",
+    "start_time": "2026-11-20T12:00:00+00:00",
+    "end_time": "2026-11-20T12:00:01Z",
+    "status": "error",
+    "duration_ms": 1000.0,
+    "total_tokens": 7,
+    "spans": json.dumps([SPAN]),
+}
+
+
+def test_traces_are_imported_and_replaced(persistence: Persistence, file: Path) -> None:
+    write_database(file, [TRACE, {**TRACE, "trace_id": "bad", "spans": "{"}], "agiwo_traces")
+    report = import_agiwo(file, persistence)
+    assert report.also == {"traces": 1}
+    assert [problem.what for problem in report.problems] == ["trace 'bad': spans is not JSON"]
+    trace = SavedTraces(persistence).get("t")
+    assert trace is not None
+    assert (trace.agent_id, trace.status, trace.total_tokens) == ("guide", "error", 7)
+    assert (trace.start_time, trace.end_time) == (NOON, NOON + timedelta(seconds=1))
+    [span] = trace.spans
+    assert (span.kind, span.start_time, span.attributes) == ("agent", NOON, {"a": 1})
+    assert import_agiwo(file, persistence).also == {"traces": 1}
+    assert SavedTraces(persistence).get("t") == trace
 
 
 def test_an_import_under_a_redactor_is_recognised(open_again: Open, file: Path) -> None:

@@ -61,6 +61,7 @@ UPWARDS = {
     ("importers.agentlens", "compat.agentlens.adopting"),
     # The same for Agiwo.
     ("importers.agiwo", "compat.agiwo.adopting"),
+    ("importers.agiwo", "compat.agiwo.saved_traces"),
 }
 
 _CORE = {

@@ -18,6 +18,11 @@ CREATE TABLE IF NOT EXISTS counters (
 CREATE TABLE IF NOT EXISTS run_log_entries (session_id TEXT NOT NULL, sequence INTEGER NOT NULL,
     run_id TEXT NOT NULL, agent_id TEXT NOT NULL, kind TEXT NOT NULL, payload TEXT NOT NULL,
     PRIMARY KEY (session_id, sequence));
+CREATE TABLE IF NOT EXISTS agiwo_traces (trace_id TEXT PRIMARY KEY, agent_id TEXT,
+    session_id TEXT, user_id TEXT, start_time TEXT NOT NULL, end_time TEXT, duration_ms REAL,
+    status TEXT NOT NULL, root_span_id TEXT, total_tokens INTEGER DEFAULT 0,
+    total_llm_calls INTEGER DEFAULT 0, max_depth INTEGER DEFAULT 0, input_query TEXT,
+    final_output TEXT, spans TEXT);
 """
 Row = dict[str, Any]
 

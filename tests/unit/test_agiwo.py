@@ -79,6 +79,9 @@ def test_an_entry_is_serialized_with_its_kind() -> None:
         "depth": 0,
     }
     assert again(entry) == entry
+    timeless = {"kind": "run_started", "sequence": 1, "session_id": "s", "run_id": "r"}
+    read = deserialize_run_log_entry_from_storage({**timeless, "agent_id": "a"})
+    assert read.created_at.tzinfo is UTC
 
 
 def test_none_times_words_and_what_a_user_says_are_deserialized_as_they_were() -> None:
@@ -286,8 +289,6 @@ class Kept(BaseTraceStorage):
 
     def __init__(self) -> None:
         self.saved: list[Trace] = []
-
-    async def initialize(self) -> None: ...
 
     async def save_trace(self, trace: Trace) -> None:
         self.saved.append(deepcopy(trace))

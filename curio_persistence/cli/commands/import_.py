@@ -128,7 +128,7 @@ def _opened(options: Namespace) -> Iterator[str | BinaryIO]:
 
 
 def _is_nothing(report: ImportReport) -> bool:
-    found = any(getattr(report, kind) for kind in WORDS)
+    found = any(getattr(report, kind) for kind in WORDS) or any(report.also.values())
     return not found and "stored before" not in report.skipped and not report.problems
 
 

@@ -17,6 +17,14 @@ from curio_persistence.compat.agiwo.serialization import (
     serialize_run_log_entry_for_storage,
 )
 from curio_persistence.compat.agiwo.trace_base import BaseTraceStorage
+from curio_persistence.compat.agiwo.trace_storage import (
+    InMemoryTraceStorage,
+    PostgresTraceStorage,
+    SQLiteTraceStorage,
+    TraceStorage,
+    TraceStorageConfig,
+    create_trace_storage,
+)
 from curio_persistence.compat.agiwo.traces import Span, SpanKind, SpanStatus, Trace, TraceQuery
 from curio_persistence.compat.agiwo.views import (
     build_introspect_state_from_entries,
@@ -109,6 +117,7 @@ __all__ = [
     "GoalState",
     "HookFailed",
     "InMemoryRunLogStorage",
+    "InMemoryTraceStorage",
     "IntrospectState",
     "IntrospectionCheckpoint",
     "IntrospectionCheckpointRecorded",
@@ -123,6 +132,7 @@ __all__ = [
     "Milestone",
     "PendingTrigger",
     "PostgresRunLogStorage",
+    "PostgresTraceStorage",
     "RetrospectApplied",
     "RetrospectDecision",
     "RollbackDecision",
@@ -139,6 +149,7 @@ __all__ = [
     "RunView",
     "RuntimeDecisionState",
     "SQLiteRunLogStorage",
+    "SQLiteTraceStorage",
     "Span",
     "SpanKind",
     "SpanStatus",
@@ -153,6 +164,8 @@ __all__ = [
     "ToolStepCommitted",
     "Trace",
     "TraceQuery",
+    "TraceStorage",
+    "TraceStorageConfig",
     "UnknownEntry",
     "UserInput",
     "UserMessage",
@@ -162,6 +175,7 @@ __all__ = [
     "build_runtime_decision_state_from_entries",
     "build_step_views_from_entries",
     "create_run_log_storage",
+    "create_trace_storage",
     "deserialize_run_log_entry_from_storage",
     "serialize_run_log_entry_for_storage",
 ]

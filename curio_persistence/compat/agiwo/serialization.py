@@ -8,6 +8,7 @@ from dataclasses import fields
 from datetime import datetime
 from typing import Any
 
+from curio_persistence.clock import utc_now
 from curio_persistence.errors import InvalidValueError
 from curio_persistence.runlog.codecs import decode, encode
 from curio_persistence.runlog.entries import RunLogEntry, UnknownEntry, class_of
@@ -53,13 +54,13 @@ def deserialize_run_log_entry_from_storage(data: Mapping[str, Any]) -> RunLogEnt
 
 def entry_of(data: Mapping[str, Any]) -> RunLogEntry:
     """Return the entry of a dictionary; an UnknownEntry if it cannot be read as its kind."""
-    place = {each.name: data.get(each.name) for each in fields(RunLogEntry)}
-    if isinstance(place["created_at"], str):
-        place["created_at"] = datetime.fromisoformat(place["created_at"])
+    place: dict[str, Any] = {each.name: data.get(each.name) for each in fields(RunLogEntry)}
+    told = place["created_at"] or utc_now()
+    place["created_at"] = datetime.fromisoformat(told) if isinstance(told, str) else told
     own = {name: value for name, value in data.items() if name not in {"kind", *place}}
     if "user_input" in own:
         own["user_input"] = structured(own["user_input"])
-    return decode(data["kind"], own, **place)  # type: ignore[arg-type]
+    return decode(data["kind"], own, **place)
 
 
 def structured(said: Any) -> Any:

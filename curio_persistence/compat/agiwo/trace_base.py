@@ -12,8 +12,7 @@ from curio_persistence.compat.agiwo.traces import Trace, TraceQuery
 class BaseTraceStorage(ABC):
     """Keeps traces. Subclass it for a storage of your own. Failures raise."""
 
-    @abstractmethod
-    async def initialize(self) -> None:
+    async def initialize(self) -> None:  # Not all need it.  # noqa: B027
         """Make what there has to be before anything is kept. Twice is fine."""
 
     @abstractmethod
