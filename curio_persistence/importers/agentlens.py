@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from curio_persistence.errors import ConflictError, InvalidValueError
-from curio_persistence.export.records import checked_persistence
-from curio_persistence.importers.common.folders import Source, source_path
+from curio_persistence.importers.common.databases import import_database
+from curio_persistence.importers.common.folders import Source
 from curio_persistence.importers.common.limits import MAX_BYTES
 from curio_persistence.importers.common.report import ImportReport, ReportBuilder
 from curio_persistence.progress import Progress
@@ -38,17 +38,9 @@ def import_agentlens(
     It can be repeated: events that are stored already are skipped, and sessions, agents and rules
     are changed to what they are there. Sessions keep the counters that they have there.
     """
-    if persistence is not None:
-        checked_persistence(persistence)
-    path = source_path(source)
-    if path.is_dir():
-        raise InvalidValueError(f"{source} is a folder: name the database.", field="source")
-    if persistence is not None:
-        return _Import(path, persistence, progress).run(dry_run=False)
-    from curio_persistence.persistence import SQLitePersistence
-
-    with closing(SQLitePersistence(":memory:", search=False)) as forgotten:
-        return _Import(path, forgotten, progress).run(dry_run=True)
+    return import_database(
+        source, persistence, lambda path, target: _Import(path, target, progress).run()
+    )
 
 
 class _Import:
@@ -64,7 +56,7 @@ class _Import:
         self._done = 0
         self._purged: set[str] = set()
 
-    def run(self, *, dry_run: bool) -> ImportReport:
+    def run(self) -> ReportBuilder:
         report, store = self._report, self._store
         for rows in self._batches("events"):
             self._take_events(rows)
@@ -73,7 +65,7 @@ class _Import:
         report.also["alert rules"] = self._take("alert_rules", self._take_rule)
         report.also["alerts"] = self._take("alert_history", self._take_alert)
         report.skip("sessions' beginnings, purged before", len(self._purged))
-        return report.build(dry_run=dry_run)
+        return report
 
     def _batches(self, table: str) -> Iterator[list[Row]]:
         """Yield the rows of a table in the order they were added; old versions lack some tables."""

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from curio_persistence.errors import InvalidValueError
-from curio_persistence.export.records import checked_persistence
-from curio_persistence.importers.common.folders import Source, source_path
+from curio_persistence.importers.common.databases import import_database
+from curio_persistence.importers.common.folders import Source
 from curio_persistence.importers.common.limits import MAX_BYTES
 from curio_persistence.importers.common.report import ImportReport, ReportBuilder
 from curio_persistence.progress import Progress
@@ -38,17 +38,9 @@ def import_agiwo(
     It can be repeated, also when more was written: entries that are stored already are skipped,
     and traces are replaced by what they are there.
     """
-    if persistence is not None:
-        checked_persistence(persistence)
-    path = source_path(source)
-    if path.is_dir():
-        raise InvalidValueError(f"{source} is a folder: name the database.", field="source")
-    if persistence is not None:
-        return _Import(path, persistence, progress).run(dry_run=False)
-    from curio_persistence.persistence import SQLitePersistence
-
-    with closing(SQLitePersistence(":memory:", search=False)) as forgotten:
-        return _Import(path, forgotten, progress).run(dry_run=True)
+    return import_database(
+        source, persistence, lambda path, target: _Import(path, target, progress).run()
+    )
 
 
 class _Import:
@@ -61,7 +53,7 @@ class _Import:
         self._report = ReportBuilder()
         self._done = 0
 
-    def run(self, *, dry_run: bool) -> ImportReport:
+    def run(self) -> ReportBuilder:
         from curio_persistence.importers.common.sqlite_tables import MissingTableError
 
         missing = []
@@ -72,7 +64,7 @@ class _Import:
                 missing.append(error)
         if len(missing) == 2:
             raise missing[0]
-        return self._report.build(dry_run=dry_run)
+        return self._report
 
     def _take_table(self, table: str, take: Callable[[list[Row]], None]) -> None:
         """Take the rows of a table in the order they were added, many in a transaction."""
