@@ -1,7 +1,6 @@
 """The SQLite database of Agiwo: the run logs of its sessions, and its traces.
 
-Entries keep their sequences, their times and all of their fields, also those of kinds that are not
-known here.
+Entries keep their sequences and times. A kind that is not known here keeps all of its fields.
 """
 
 from __future__ import annotations
@@ -84,7 +83,8 @@ class _Import:
         sessions: defaultdict[str, list[RunLogEntry]] = defaultdict(list)
         for row in rows:
             with self._telling(_name(row.get("session_id"), row.get("sequence"))):
-                entry = entry_of_row(row)
+                entry, dropped = entry_of_row(row)
+                self._report.skip("fields that are not known", dropped)
                 sessions[entry.session_id].append(entry)
         for session_id, entries in sessions.items():
             self._append(session_id, self._new(session_id, entries))

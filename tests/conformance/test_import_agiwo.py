@@ -84,6 +84,13 @@ def test_kinds_that_are_not_known_are_kept(persistence: Persistence, file: Path)
     assert found == expected
 
 
+def test_fields_of_other_versions_are_counted(persistence: Persistence, file: Path) -> None:
+    payload = {"created_at": "2026-11-20T12:00:00", "user_input": "hi", "mood": "x", "zone": 1}
+    write_database(file, [row_of(LOG[0], sequence=3, payload=json.dumps(payload))])
+    report = import_agiwo(file, persistence)
+    assert (report.ok, report.skipped) == (True, {"fields that are not known": 2})
+
+
 def test_damaged_rows_are_reported_and_the_rest_is_imported(
     persistence: Persistence, file: Path
 ) -> None:

@@ -11,13 +11,16 @@ from typing import Any
 from curio_persistence.compat.agiwo.serialization import entry_of
 from curio_persistence.compat.agiwo.traces import Span, SpanKind, SpanStatus, Trace
 from curio_persistence.errors import InvalidValueError
-from curio_persistence.runlog.entries import RunLogEntry
+from curio_persistence.runlog.entries import RunLogEntry, UnknownEntry
 
 _COLUMNS = ("session_id", "sequence", "run_id", "agent_id", "kind")
 
 
-def entry_of_row(row: Mapping[str, Any]) -> RunLogEntry:
-    """Return the entry of a row; InvalidValueError if the row is damaged."""
+def entry_of_row(row: Mapping[str, Any]) -> tuple[RunLogEntry, int]:
+    """Return the entry of a row, and how many of its fields are not known here.
+
+    InvalidValueError if the row is damaged.
+    """
     payload = _parsed("payload", row.get("payload"))
     if not isinstance(payload, dict):
         raise InvalidValueError("payload is no JSON object", field="payload")
@@ -27,7 +30,10 @@ def entry_of_row(row: Mapping[str, Any]) -> RunLogEntry:
     for name in _COLUMNS:
         if name != "sequence" and not isinstance(columns[name], str):
             raise InvalidValueError(f"{name} is no text", field=name)
-    return entry_of({**payload, **columns, "created_at": _time(payload.get("created_at"))})
+    entry = entry_of({**payload, **columns, "created_at": _time(payload.get("created_at"))})
+    if isinstance(entry, UnknownEntry):
+        return entry, 0
+    return entry, len(payload.keys() - {"kind", *(each.name for each in fields(entry))})
 
 
 def trace_of_row(row: Mapping[str, Any]) -> Trace:
