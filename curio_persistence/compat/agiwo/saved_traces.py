@@ -1,7 +1,7 @@
 """Traces of Agiwo as spans that are saved.
 
-A trace is a span of the kind `trace` with the name of its collection, above its spans, so that the
-traces of this library show it as a tree.
+A trace is a span of the kind `trace`, whose id is the name of the collection, above its spans. So
+the traces of this library show it as a tree.
 """
 
 from __future__ import annotations
@@ -87,17 +87,19 @@ class SavedTraces:
 
     def _matching(self, query: TraceQuery) -> Iterator[Trace]:
         """Yield traces without their spans."""
-        until = None if query.end_time is None else query.end_time + _TICK
-        rows = self.persistence.traces.spans(
-            kind=_TRACE, name=self.collection, since=query.start_time, until=until
-        )
-        return filter(query.includes, map(_trace_of, rows))
+        where = SPANS.where(kind=_TRACE, span_id=self.collection)
+        if query.start_time is not None:
+            where = (*where, SPANS.filter("started_at", ">=", query.start_time))
+        if query.end_time is not None:
+            where = (*where, SPANS.filter("started_at", "<", query.end_time + _TICK))
+        for columns in self._store.stream(SPANS, where, snapshot=False):
+            yield from filter(query.includes, map(_trace_of, SPANS.decode(columns)))
 
     def _row_of_trace(self, trace: Trace) -> AgentSpan:
         return AgentSpan(
             trace_id=trace.trace_id,
             span_id=self.collection,
-            name=self.collection,
+            name=trace.agent_id or self.collection,
             kind=_TRACE,
             run_id=next((each.run_id for each in trace.spans if each.run_id), None),
             agent_id=trace.agent_id,
