@@ -30,6 +30,7 @@ def test_run_folders_are_imported(program: Program, root: Path, url: str) -> Non
         "events": 12,
         "usage": 0,
         "scores": 0,
+        "spans": 0,
         "approvals": 0,
         "snapshots": 0,
         "agents": 0,
