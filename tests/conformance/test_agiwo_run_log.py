@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -34,8 +35,12 @@ from curio_persistence.compat.agiwo import (
     TerminationReason,
     ToolStepCommitted,
     UserStepCommitted,
+    build_runtime_decision_state_from_entries,
+    build_step_views_from_entries,
     create_run_log_storage,
 )
+from curio_persistence.runlog.replay import replay
+from tests.support import run_logs
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 Work = Callable[[RunLogStorage], Coroutine[Any, Any, None]]
@@ -239,6 +244,29 @@ def test_steps_are_listed_as_they_count_now(persistence: Persistence) -> None:
         assert await storage.get_committed_step_count("none") == 0
         with pytest.raises(ValueError, match='order is "asc" or "desc"'):
             await listed(order="up")
+
+    awaiting(persistence, work)
+
+
+def test_answers_are_those_that_are_built_from_all_entries(persistence: Persistence) -> None:
+    history = run_logs.history(Random(11), 250)
+
+    async def work(storage: RunLogStorage) -> None:
+        await storage.append_entries(Random(1).sample(history, len(history)))
+        assert await storage.list_entries(session_id="chat") == history
+        steps = build_step_views_from_entries(history)
+        assert await storage.list_step_views(session_id="chat") == steps
+        assert await storage.count_step_views(session_id="chat") == len(steps)
+        shown = {"include_rolled_back": True, "include_hidden_from_context": False}
+        assert await storage.list_step_views(
+            session_id="chat", **shown
+        ) == build_step_views_from_entries(history, **shown)
+        runs = replay(history).run_views()
+        assert await storage.list_run_views(session_id="chat") == runs
+        for run in runs:
+            assert await storage.get_run_view(run.run_id) == run
+        state = build_runtime_decision_state_from_entries(history)
+        assert await storage.get_runtime_decision_state(session_id="chat") == state
 
     awaiting(persistence, work)
 

@@ -212,14 +212,16 @@ def _run_views(
     persistence: Persistence, user_id: str | None, session_id: str | None
 ) -> Iterator[RunView]:
     """Yield runs, the newest first."""
+    listed = set()
     for event in persistence.iter_agent_run_events(
         event_type=RunLogEntryKind.RUN_STARTED, session_id=session_id, order="newest"
     ):
-        if not _is_of(event, user_id):
+        if event.run_id in listed or not _is_of(event, user_id):
             continue
         view = persistence.runlog.run_view(event.run_id)
         # A run that began again is listed by when it began first.
         if view is not None and view.created_at == event.timestamp:
+            listed.add(view.run_id)
             yield view
 
 
