@@ -75,7 +75,8 @@ class Alert:
 
     `breach` counts those of its rule. `value` is the one at which it fired; `message` says so, and
     `resolution` why it is over. `deliver_at` is when a notification is due; None once all were
-    delivered, or have failed.
+    delivered, or have failed. With an `error`, which is the kind of it, the rule could not be
+    measured, which no sink is told.
     """
 
     alert_id: str
@@ -92,11 +93,14 @@ class Alert:
     deliver_at: datetime | None = None
     metadata: str | None = None
     id: int | None = None
+    error: str | None = None
 
     @property
-    def state(self) -> Literal["firing", "resolved"]:
-        """Whether the alert is over."""
-        return "firing" if self.resolved_at is None else "resolved"
+    def state(self) -> Literal["firing", "failing", "resolved"]:
+        """Whether the alert is over, or its rule can be measured again."""
+        if self.resolved_at is not None:
+            return "resolved"
+        return "firing" if self.error is None else "failing"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the state and the fields, as JSON has them."""
@@ -177,6 +181,7 @@ ALERT_HISTORY = Table(
         time("deliver_at"),
         _json("metadata"),
         integer("id"),
+        _plain_identifier("error"),
     ),
     order=(Order("triggered_at", descending=True), Order("id", descending=True)),
     ages_by="triggered_at",

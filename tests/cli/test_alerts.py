@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from curio_persistence import connect
+from curio_persistence.tables import ALERT_RULES
 from tests.cli.program import Program
 
 
@@ -42,6 +43,20 @@ def test_a_rule_is_made_watched_and_shown(program: Program, recorded: str) -> No
     assert program("alerts", "remove", "all", *of).code == 0
     assert program("alerts", "remove", "all", *of).code == 3
     assert program("alerts", *of).json() == []
+
+
+def test_a_rule_that_cannot_be_measured_is_shown(program: Program, recorded: str) -> None:
+    of = ("--url", recorded)
+    program("alerts", "add", "loss", "--condition", "metric", "--metric", "m", "--above", "1", *of)
+    with connect(recorded) as persistence:
+        where = ALERT_RULES.where(rule_id="loss")
+        persistence._store.update(ALERT_RULES, where, {"aggregation": "mode"})
+    assert program("alerts", "watch", "--once", *of).code == 1
+    assert program("alerts", *of).json()[0]["state"] == "failing"
+    [entry] = program("alerts", "history", "--state", "failing", *of).json()
+    assert (entry["error"], "'mode'" in entry["message"]) == ("InvalidValueError", True)
+    assert "failing" in program.on_terminal("alerts", "history", *of).out
+    assert "alerts history --state failing" in program.on_terminal("doctor", *of).out
 
 
 def test_a_person_sees_tables_on_a_terminal(program: Program, agents_db: str) -> None:

@@ -365,6 +365,53 @@ def test_a_rule_that_fails_stops_no_other(persistence: Persistence) -> None:
     assert report.rules == 2
 
 
+def test_a_rule_that_cannot_be_measured_stands_in_the_history_once(
+    persistence: Persistence, clock: Hands
+) -> None:
+    alerts = persistence.alerts
+    alerts.create("loss", "metric", 1, metric="loss", aggregation="max", window="1h", cooldown="2h")
+    persistence.append_event("run", "agent", "metric", payload={"name": "loss", "value": 5})
+    clock.move(seconds=1)
+    assert fired(alerts.evaluate()) == ["loss"]
+    where = ALERT_RULES.where(rule_id="loss")
+    persistence._store.update(ALERT_RULES, where, {"aggregation": "mode"})
+    for _ in range(3):
+        clock.move(minutes=1)
+        assert "'mode'" in alerts.evaluate().failed["loss"]
+    failing, firing = alerts.history()
+    assert (failing.state, failing.rule_id, failing.value) == ("failing", "loss", None)
+    assert failing.error == "InvalidValueError"
+    assert failing.message.startswith("Not measured: ")
+    assert "'mode'" in failing.message
+    assert failing.triggered_at == NOON + timedelta(seconds=61)
+    assert failing.deliveries == []
+    assert firing.state == "firing"
+    assert list(alerts.history(state="failing")) == [failing]
+    assert list(alerts.history(state="firing")) == [firing]
+    health = alerts.check()
+    assert health.level == "warning"
+    assert "1 firing; 1 could not be measured" in health.message
+    persistence._store.update(ALERT_RULES, where, {"aggregation": "max"})
+    clock.move(hours=1)
+    assert alerts.evaluate().failed == {}
+    assert [(a.state, a.resolution) for a in alerts.history()] == [
+        ("resolved", "Measured again"),
+        ("resolved", "max of loss: nothing was measured in the last 1h"),
+    ]
+    assert alerts.check().level == "ok"
+    persistence.append_event("run", "agent", "metric", payload={"name": "loss", "value": 5})
+    clock.move(seconds=1)
+    assert fired(alerts.evaluate()) == [], "it cools down from when it fired, not from a failure"
+    persistence._store.update(ALERT_RULES, where, {"aggregation": "mode"})
+    alerts.evaluate()
+    assert [(a.breach, a.state) for a in alerts.history()][:2] == [(3, "failing"), (2, "resolved")]
+    assert alerts.delete("loss")
+    assert alerts.count(state="failing") == 0
+    clock.move(days=9)
+    assert alerts.expire("1d") == 2
+    assert [a.breach for a in alerts.history()] == [1]
+
+
 def test_of_many_evaluators_one_fires_one_resolves_and_one_tells(
     open_again: Callable[[], Persistence], clock: Hands
 ) -> None:

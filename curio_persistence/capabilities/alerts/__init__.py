@@ -20,7 +20,7 @@ from curio_persistence.capabilities.alerts.arguments import (
 )
 from curio_persistence.capabilities.alerts.breaches import Breaches, cools_down, fires, is_over
 from curio_persistence.capabilities.alerts.delivering import LOCK, Delivering, undelivered
-from curio_persistence.capabilities.alerts.measuring import is_measured, measure
+from curio_persistence.capabilities.alerts.measuring import Value, is_measured, measure
 from curio_persistence.capabilities.alerts.report import AlertReport, AlertTest
 from curio_persistence.capabilities.alerts.rules import (
     DEFAULTS,
@@ -55,7 +55,8 @@ __all__ = ["Alert", "AlertReport", "AlertRule", "AlertSink", "AlertTest", "Alert
 
 _AS_FIRED = (Order("id"),)
 _STATES: Mapping[str, Where] = {
-    "firing": (Filter("resolved_at", "is null"),),
+    "firing": (Filter("resolved_at", "is null"), Filter("error", "is null")),
+    "failing": (Filter("resolved_at", "is null"), Filter("error", "is not null")),
     "resolved": (Filter("resolved_at", "is not null"),),
 }
 
@@ -72,7 +73,9 @@ class AlertFilters(TypedDict, total=False):
 
 def _checked_state(state: Any) -> str:
     if state not in _STATES:
-        raise InvalidValueError(f"state is firing or resolved, not {state!r}.", field="state")
+        raise InvalidValueError(
+            f"state is firing, failing or resolved, not {state!r}.", field="state"
+        )
     return str(state)
 
 
@@ -191,8 +194,8 @@ class Alerts(Capability):
     ) -> Page[Alert]:
         """Return one page of alerts by the time at which they fired.
 
-        The filters are `rule_id`, `alert_id`, `state` (`"firing"` or `"resolved"`), `since` and
-        `until`.
+        The filters are `rule_id`, `alert_id`, `state` (`"firing"`, `"resolved"`, or `"failing"` for
+        rules that could not be measured), `since` and `until`.
         """
         where = ALERT_FILTERS.of(filters).where(self._clock)
         return read_page(self._store, ALERT_HISTORY, where, order=order, limit=limit, cursor=cursor)
@@ -226,7 +229,7 @@ class Alerts(Capability):
         return deleted
 
     def check(self) -> HealthCheck:
-        """Return how many rules there are, how many fire, and whether deliveries are late."""
+        """Return how many rules there are, fire and fail, and whether deliveries are late."""
         rules = self.list()
         if not rules:
             return HealthCheck("alerts", "ok", "there are no rules")
@@ -237,6 +240,9 @@ class Alerts(Capability):
         if waiting:
             said += f"; {waiting:,} alerts have waited for their delivery for long"
             return HealthCheck("alerts", "warning", said, _ADVICE)
+        if failing := self.count(state="failing"):
+            said += f"; {failing:,} could not be measured"
+            return HealthCheck("alerts", "warning", said, _ADVICE_ON_FAILURES)
         return HealthCheck("alerts", "ok", said)
 
     # --- evaluation -----------------------------------------------------------------------------
@@ -247,8 +253,9 @@ class Alerts(Capability):
         """Measure all enabled rules, store what began and what is over, and tell the sinks.
 
         Any number of programs may do so: each alert fires once, and each notification is sent by
-        one of them. A rule or a sink that fails stops no other. A notification that was not
-        delivered is tried again by later evaluations, five times in all. `callables` are the
+        one of them. A rule or a sink that fails stops no other; a rule that cannot be measured
+        stands in the history, once for as long as that lasts. A notification that was not delivered
+        is tried again by later evaluations, five times in all. `callables` are the
         functions that sinks name; each is called with a dict, in a thread of its own. Not inside a
         transaction.
         """
@@ -256,11 +263,11 @@ class Alerts(Capability):
         callables = checked_callables(callables)
         given = None if now is None else checked_now(now)
         report = AlertReport(given or self._clock.now())
-        rules = self.list()
+        rules, failing = self.list(), self._breaches.failing()
         for rule in rules:
             if rule.enabled and is_measured(rule):
                 # Each as of its own moment: an evaluator may have been suspended since the first.
-                self._evaluate(rule, given or self._clock.now(), report)
+                self._evaluate(rule, given or self._clock.now(), report, rule.rule_id in failing)
         Delivering(self._store, self._clock, rules, callables).deliver(report)
         report.fired, report.resolved = self._again(report.fired), self._again(report.resolved)
         return report
@@ -279,13 +286,15 @@ class Alerts(Capability):
         where = (Filter("id", "in", tuple(alert.id for alert in alerts)),)
         return ALERT_HISTORY.decode(self._store.select(ALERT_HISTORY, where, order=_AS_FIRED))
 
-    def _evaluate(self, rule: AlertRule, now: datetime, report: AlertReport) -> None:
+    def _evaluate(
+        self, rule: AlertRule, now: datetime, report: AlertReport, was_failing: bool
+    ) -> None:
         """Measure one rule, and store the begin or the end of an alert."""
         report.rules += 1
         try:
             # Read before the value: a change by another evaluator in between is noticed.
             newest = self._breaches.newest(rule.rule_id)
-            value = measure(self._store, rule, now)
+            value = self._measured(rule, now, was_failing)
             if newest is not None and newest.state == "firing":
                 if is_over(rule, value):
                     report.resolved += self._breaches.end(rule, newest, value, now)
@@ -296,6 +305,29 @@ class Alerts(Capability):
         except PersistenceError as error:
             report.failed[rule.rule_id] = str(error)
             _log_failure(f"Alert rule {messages.one_line(rule.rule_id)} was not evaluated", error)
+
+    def _measured(self, rule: AlertRule, now: datetime, was_failing: bool) -> Value:
+        """Return the value of a rule; store that it cannot be measured, or can again."""
+        try:
+            value = measure(self._store, rule, now)
+        except (ClosedError, AccessDeniedError):
+            raise
+        except PersistenceError as error:
+            if not was_failing:
+                self._keep_failure(rule, error, now)
+            raise
+        if was_failing:
+            self._breaches.end_failure(rule.rule_id, now)
+        return value
+
+    def _keep_failure(self, rule: AlertRule, error: PersistenceError, now: datetime) -> None:
+        """Store that a rule cannot be measured, unless the database fails at that, too."""
+        try:
+            self._breaches.begin_failure(rule, error, now)
+        except (ClosedError, AccessDeniedError):
+            raise
+        except PersistenceError as another:
+            _log_failure("The history of alerts has no line of this", another)
 
     def test(
         self, rule_id: str, *, send: bool = True, callables: Callables | None = None
@@ -362,6 +394,7 @@ class Alerts(Capability):
 _LATE = timedelta(minutes=10)
 """How long a delivery may be due; then no evaluator runs, or none has the function."""
 _ADVICE = "To deliver them: curio-persistence alerts watch"
+_ADVICE_ON_FAILURES = "To see why: curio-persistence alerts history --state failing"
 _DATED = ("id", "created_at", "updated_at")
 _POLL = 1.0
 """Seconds between two looks for deliveries that are to be tried again."""

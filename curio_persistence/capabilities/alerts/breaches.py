@@ -9,13 +9,17 @@ from curio_persistence.capabilities.alerts import messages
 from curio_persistence.capabilities.alerts.delivering import LOCK, delivery_changes, told_to
 from curio_persistence.capabilities.alerts.measuring import Value
 from curio_persistence.clock import Clock
+from curio_persistence.errors import PersistenceError
 from curio_persistence.store.base import Store
 from curio_persistence.store.codecs import encode_time
-from curio_persistence.store.filters import Filter, Order
+from curio_persistence.store.filters import Filter, Order, Where
+from curio_persistence.store.table import Row
 from curio_persistence.tables import ALERT_HISTORY, ALERT_RULES
 from curio_persistence.tables.alerts import Alert, AlertRule, alert_row
 
 _NEWEST = (Order("breach", descending=True),)
+_BREACH: Where = (Filter("error", "is null"),)
+_FAILING: Where = (Filter("resolved_at", "is null"), Filter("error", "is not null"))
 
 
 class Breaches:
@@ -26,15 +30,17 @@ class Breaches:
         self._clock = clock
 
     def newest(self, rule_id: str) -> Alert | None:
-        """Return the newest alert of a rule, or None."""
-        where = (Filter("rule_id", "=", rule_id),)
+        """Return the newest breach of a rule, or None."""
+        return self._newest((Filter("rule_id", "=", rule_id), *_BREACH))
+
+    def _newest(self, where: Where) -> Alert | None:
         rows = self._store.select(ALERT_HISTORY, where, order=_NEWEST, limit=1)
         found = ALERT_HISTORY.decode(rows)
         return found[0] if found else None
 
     def append(self, alert: Alert) -> Alert:
         """Store an alert as the next one of its rule, inside a transaction, and return it."""
-        newest = self.newest(alert.rule_id)
+        newest = self._newest((Filter("rule_id", "=", alert.rule_id),))
         row = alert_row(alert)
         row["breach"] = 1 if newest is None else newest.breach + 1
         row["id"] = self._store.insert(ALERT_HISTORY, row)
@@ -46,14 +52,48 @@ class Breaches:
         self._store.update(ALERT_HISTORY, where, {"resolved_at": encode_time(self._clock.now())})
 
     def expire(self, cutoff: datetime) -> int:
-        """Delete alerts that were over before a time, except the newest of each rule."""
+        """Delete alerts that were over before a time, except the newest breach of each rule."""
         old = (Filter("resolved_at", "<", encode_time(cutoff)), Filter("deliver_at", "is null"))
         deleted = 0
         for (rule_id,) in self._store.aggregate(ALERT_HISTORY, (), old, group_by=("rule_id",)):
-            if (newest := self.newest(rule_id)) is not None:
-                of_rule = (Filter("rule_id", "=", rule_id), Filter("breach", "<", newest.breach))
-                deleted += self._store.delete(ALERT_HISTORY, (*of_rule, *old))
+            newest = self.newest(rule_id)
+            kept = 0 if newest is None else newest.breach
+            of_rule = (Filter("rule_id", "=", rule_id), Filter("breach", "<>", kept))
+            deleted += self._store.delete(ALERT_HISTORY, (*of_rule, *old))
         return deleted
+
+    def failing(self) -> set[str]:
+        """Return the rules that could not be measured when they last were to be."""
+        found = self._store.select_columns(ALERT_HISTORY, ("rule_id",), _FAILING)
+        return {rule_id for (rule_id,) in found}
+
+    def begin_failure(self, rule: AlertRule, error: PersistenceError, now: datetime) -> None:
+        """Store that a rule cannot be measured, unless another evaluator has."""
+        alert = Alert(
+            alert_id=os.urandom(16).hex(),
+            rule_id=rule.rule_id,
+            breach=0,
+            name=rule.name,
+            message=f"Not measured: {error}",
+            threshold=rule.threshold,
+            value=None,
+            triggered_at=now,
+            error=type(error).__name__,
+        )
+        with self._store.transaction():
+            self._store.advisory_lock(LOCK)
+            if self._stored(rule) == [rule] and rule.rule_id not in self.failing():
+                self.append(alert)
+
+    def end_failure(self, rule_id: str, now: datetime) -> None:
+        """Store that a rule could be measured again."""
+        with self._store.transaction():
+            self._store.advisory_lock(LOCK)
+            failure = self._newest((Filter("rule_id", "=", rule_id), *_FAILING))
+            if failure is not None:
+                over = encode_time(max(now, failure.triggered_at))
+                changes: Row = {"resolved_at": over, "resolution": "Measured again"}
+                self._store.update(ALERT_HISTORY, (Filter("id", "=", failure.id),), changes)
 
     def begin(
         self, rule: AlertRule, newest: Alert | None, value: Value, now: datetime

@@ -57,6 +57,7 @@ _OPTIONS: Mapping[str, set[str]] = {
     "test": {"no_send"},
     "watch": {"once", "every"},
 }
+_STATES = ("firing", "failing", "resolved")
 _WITHOUT_RULE = ("list", "watch", "expire")
 _ACTIONS = (
     "list",
@@ -85,7 +86,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     _add_rule_options(parser)
     _add_sink_options(parser)
     group = parser.add_argument_group("history, test and watch")
-    group.add_argument("--state", choices=("firing", "resolved"), help="only such alerts")
+    group.add_argument("--state", choices=_STATES, help="only such alerts")
     add_window_options(group)
     group.add_argument(
         "--limit", metavar="N", type=count_or_all, default=None, help="at most so many (20), or all"
@@ -196,8 +197,11 @@ def _option(name: str) -> str:
 
 def _list(persistence: Persistence, options: Namespace, output: Output) -> int:
     rules = persistence.alerts.list()
-    firing = {alert.rule_id for alert in persistence.alerts.history(state="firing", limit=None)}
-    states = {rule.rule_id: _state(rule, rule.rule_id in firing) for rule in rules}
+    found = {rule.rule_id: "ok" for rule in rules}
+    for state in ("failing", "firing"):  # An alert goes on while its rule cannot be measured.
+        open_ones = persistence.alerts.history(state=state, limit=None)
+        found |= {alert.rule_id: state for alert in open_ones}
+    states = {r.rule_id: found[r.rule_id] if r.enabled else "disabled" for r in rules}
     if not output.for_people:
         output.json([{**rule.to_dict(), "state": states[rule.rule_id]} for rule in rules])
     elif rules:
@@ -207,14 +211,8 @@ def _list(persistence: Persistence, options: Namespace, output: Output) -> int:
     return OK
 
 
-def _state(rule: AlertRule, is_firing: bool) -> str:
-    if not rule.enabled:
-        return "disabled"
-    return "firing" if is_firing else "ok"
-
-
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "m"), (1, "s"))
-_STYLES = {"firing": RED, "ok": GREEN, "resolved": GREEN, "disabled": DIM}
+_STYLES = {"firing": RED, "failing": RED, "ok": GREEN, "resolved": GREEN, "disabled": DIM}
 _RULES = (
     Column("RULE", most=48),
     Column("STATE"),
