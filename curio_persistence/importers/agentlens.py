@@ -39,24 +39,33 @@ def import_agentlens(
     are changed to what they are there. Sessions keep the counters that they have there.
     """
     return import_database(
-        source, persistence, lambda path, target: _Import(path, target, progress).run()
+        "agentlens",
+        source,
+        persistence,
+        lambda path, target, report: _Import(path, target, progress, report).run(),
     )
 
 
 class _Import:
     """One import."""
 
-    def __init__(self, path: Path, persistence: Persistence, progress: Progress | None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        persistence: Persistence,
+        progress: Progress | None,
+        report: ReportBuilder,
+    ) -> None:
         from curio_persistence.compat.agentlens.adopting import Adopter  # It is built above this.
 
         self._path = path
         self._store = Adopter(persistence)
         self._progress = progress
-        self._report = ReportBuilder()
+        self._report = report
         self._done = 0
         self._purged: set[str] = set()
 
-    def run(self) -> ReportBuilder:
+    def run(self) -> None:
         report, store = self._report, self._store
         for rows in self._batches("events"):
             self._take_events(rows)
@@ -65,7 +74,6 @@ class _Import:
         report.also["alert rules"] = self._take("alert_rules", self._take_rule)
         report.also["alerts"] = self._take("alert_history", self._take_alert)
         report.skip("sessions' beginnings, purged before", len(self._purged))
-        return report
 
     def _batches(self, table: str) -> Iterator[list[Row]]:
         """Yield the rows of a table in the order they were added; old versions lack some tables."""

@@ -38,21 +38,30 @@ def import_agiwo(
     and traces are replaced by what they are there.
     """
     return import_database(
-        source, persistence, lambda path, target: _Import(path, target, progress).run()
+        "agiwo",
+        source,
+        persistence,
+        lambda path, target, report: _Import(path, target, progress, report).run(),
     )
 
 
 class _Import:
     """One import."""
 
-    def __init__(self, path: Path, persistence: Persistence, progress: Progress | None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        persistence: Persistence,
+        progress: Progress | None,
+        report: ReportBuilder,
+    ) -> None:
         self._path = path
         self._persistence = persistence
         self._progress = progress
-        self._report = ReportBuilder()
+        self._report = report
         self._done = 0
 
-    def run(self) -> ReportBuilder:
+    def run(self) -> None:
         from curio_persistence.importers.common.sqlite_tables import MissingTableError
 
         missing = []
@@ -63,7 +72,6 @@ class _Import:
                 missing.append(error)
         if len(missing) == 2:
             raise missing[0]
-        return self._report
 
     def _take_table(self, table: str, take: Callable[[list[Row]], None]) -> None:
         """Take the rows of a table in the order they were added, many in a transaction."""

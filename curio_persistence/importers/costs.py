@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from curio_persistence.errors import InvalidValueError, PersistenceError
 from curio_persistence.importers.agdd.run import text_in
+from curio_persistence.importers.common.audit import audited
 from curio_persistence.importers.common.folders import Source, listed, shown, source_path
 from curio_persistence.importers.common.json_lines import moment, open_ordinary, parse, read_objects
 from curio_persistence.importers.common.limits import MAX_BYTES
@@ -54,7 +55,8 @@ def import_costs(
         raise InvalidValueError(
             f"{source} has no costs.jsonl or costs.db. Name the file itself.", field="source"
         )
-    writer.take(_found_in(ledgers, root, report))
+    with audited(persistence, "costs", path, report):
+        writer.take(_found_in(ledgers, root, report))
     return report.build(dry_run=persistence is None)
 
 

@@ -74,6 +74,18 @@ def test_every_row_has_its_id_and_its_values(database: Database) -> None:
     assert stats["tool_metrics"]["search"]["total_latency_ms"] == 12
 
 
+def test_an_import_leaves_a_line_in_the_audit_log(database: Database) -> None:
+    original.make(database)
+    import_curio(database.url, dry_run=True)
+    report = import_curio(database.url)
+    assert import_curio(database.url).already
+    with database.open() as persistence:
+        [line] = persistence.audit.query()
+    assert (line.action, line.resource) == ("import", report.kept_in)
+    about = {"events": 1, "kind": "curio", "runs": 1, "usage": 1}
+    assert line.get_metadata_dict() == about
+
+
 def test_an_import_can_be_awaited_and_cancelled(database: Database) -> None:
     events = [EVENT | {"id": number} for number in range(1, 3_001)]
     original.make(database, events=events)

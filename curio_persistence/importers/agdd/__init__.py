@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from curio_persistence.errors import InvalidValueError
 from curio_persistence.importers.agdd import events
 from curio_persistence.importers.agdd.run import RunFacts, completed, fitting
+from curio_persistence.importers.common.audit import audited
 from curio_persistence.importers.common.folders import Source, listed, source_path
 from curio_persistence.importers.common.json_lines import read_object, read_objects
 from curio_persistence.importers.common.report import ImportReport, ReportBuilder
@@ -52,7 +53,8 @@ def import_agdd(
         )
     report = ReportBuilder()
     writer = ImportWriter(persistence, report, progress, completed)
-    writer.take(_found_in(root, report))
+    with audited(persistence, "agdd", root, report):
+        writer.take(_found_in(root, report))
     return report.build(dry_run=persistence is None)
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
 from datetime import tzinfo
 from typing import TYPE_CHECKING, Any
 
 from curio_persistence.capabilities.appends import stub_of
 from curio_persistence.config import DatabaseConfig
-from curio_persistence.errors import UnsupportedError
+from curio_persistence.errors import PersistenceError, UnsupportedError
+from curio_persistence.importers.common.audit import log_import
 from curio_persistence.importers.curio.local_times import LocalTimes
 from curio_persistence.importers.curio.rows import OldRows, Unreadable
 from curio_persistence.progress import Progress
@@ -80,7 +81,19 @@ def import_curio(
                 original.location, times.name, times.is_assumed, dry_run, already=True
             )
         work = _Import(original, times, progress or _untold)
-        return work.look() if dry_run else work.replace()
+        if dry_run:
+            return work.look()
+        report = work.replace()
+    _tell(config, report)
+    return report
+
+
+def _tell(config: DatabaseConfig, report: CurioImportReport) -> None:
+    """Add a line to the audit log, which the database has now."""
+    counts = {name: getattr(report, name) for name in ("runs", "events", "usage", "stubs")}
+    # The import is done: a database that cannot be opened now does not undo it.
+    with suppress(PersistenceError), closing(config.get_persistence()) as persistence:
+        log_import(persistence, "curio", report.kept_in or report.location, counts)
 
 
 def _open(config: DatabaseConfig, *, read_only: bool) -> Original:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from curio_persistence.capabilities.transfers.kinds import KINDS
 from curio_persistence.errors import InvalidValueError
 from curio_persistence.export.records import checked_persistence
+from curio_persistence.importers.common.audit import audited
 from curio_persistence.importers.common.folders import Source, source_path
 from curio_persistence.importers.common.report import ImportReport, ReportBuilder
 from curio_persistence.importers.exports.files import read_records, read_stream
@@ -42,7 +43,9 @@ def import_records(
     and everything else imported all the same.
     """
     report = ReportBuilder()
-    store_records(_found_in(source, report), persistence, report, progress)
+    records = _found_in(source, report)
+    with audited(persistence, "records", source, report):
+        store_records(records, persistence, report, progress)
     return report.build(dry_run=persistence is None)
 
 
