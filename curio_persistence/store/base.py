@@ -13,7 +13,7 @@ from curio_persistence.progress import Progress
 from curio_persistence.store.filters import COUNT, Filter, GroupKey, Measure, Order, Where
 from curio_persistence.store.query import STREAM_ROWS, Position, Query, ReadRows, query_of
 from curio_persistence.store.search_index import CandidateSource, SearchIndex
-from curio_persistence.store.table import Columns, Row, Table
+from curio_persistence.store.table import Columns, Row, StoredValue, Table
 
 _OF_NUMBER, _OF_OTHERS = 8, 3
 """Bytes of a number, and of a character that is not ASCII."""
@@ -268,13 +268,14 @@ class Store(ABC):
         """Change all matching rows; return the `returning` columns of each, in any order."""
 
     def advance(
-        self, table: Table[Any], where: Where, counter: str, by: int, *, above: int = 0
+        self, table: Table[Any], key: StoredValue, counter: str, by: int, *, above: int = 0
     ) -> int | None:
-        """Add to a counter of the one row that matches, and return it; None without such a row.
+        """Add to a counter of the row with this unique key, and return it; None without the row.
 
         It grows from `above` if it is less. Until the caller's transaction ends, other transactions
         that advance it wait.
         """
+        where = (Filter(table.unique[0][0], "=", key),)
         with self.transaction():
             for (number,) in self.select_columns(table, (counter,), where):
                 advanced = max(int(number), above) + by

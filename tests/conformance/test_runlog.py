@@ -163,7 +163,8 @@ def test_entries_that_came_with_a_copy_are_not_numbered_again(
         other.runlog.append("chat", [user(str(n), sequence=n, run_id="there") for n in (10, 11)])
         other.delete_agent_run("here")
         copy_records(other, told)
-        assert told.runlog.append("chat", [user(str(n)) for n in range(3)]) == [12, 13, 14]
+        assert [*told.runlog.allocate("chat")] == [12]
+        assert told.runlog.append("chat", [user(str(n)) for n in range(3)]) == [13, 14, 15]
 
 
 # --- reading ----------------------------------------------------------------------------------
@@ -334,6 +335,9 @@ def test_a_model_call_is_counted_without_its_words(persistence: Persistence) -> 
     assert (call.cost_usd, call.status) == (Decimal("0.0125"), "success")
     assert (call.prompt, call.response_content) == ("", None)
     assert persistence.get_agent_run_stats()["total_llm_calls"] == 3
+    told = [event.span_id for event in persistence.query_events(event_type="llm_call_completed")]
+    assert sorted(told) == sorted(each.span_id for each in persistence.get_llm_usage())
+    assert len({*told}) == 3
 
 
 def test_nothing_is_left_of_entries_that_are_refused(told: Persistence) -> None:

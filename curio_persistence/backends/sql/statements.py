@@ -224,11 +224,11 @@ class SQLStatements(TransactionalStore):
             f"RETURNING {', '.join(map(self._reading, returning))}"
         )
 
-    def _advance_text(self, table: Table[Any], counter: str, where: Where) -> str:
+    def _advance_text(self, table: Table[Any], counter: str) -> str:
         above, by = self._greatest.format(counter, self.placeholder), self.placeholder
         return (
-            f"UPDATE {self._table(table)} SET {counter} = {above} + {by}{self._where_text(where)} "
-            f"RETURNING {counter}"
+            f"UPDATE {self._table(table)} SET {counter} = {above} + {by} "
+            f"WHERE {table.unique[0][0]} = {self.placeholder} RETURNING {counter}"
         )
 
     def _delete_text(self, table: Table[Any], where: Where, limited: bool) -> str:

@@ -43,7 +43,7 @@ from curio_persistence.store.filters import (
     column_of,
 )
 from curio_persistence.store.query import Query
-from curio_persistence.store.table import Columns, Row, Table
+from curio_persistence.store.table import Columns, Row, StoredValue, Table
 from curio_persistence.store.transaction import ThreadTransaction, Transaction
 from curio_persistence.tables import EVENTS, RUNS, TABLES, USAGE
 
@@ -316,10 +316,10 @@ class SQLStore(SQLStatements):
         return self._write(sql, (*changes.values(), *self._values(where)))[0]
 
     def advance(
-        self, table: Table[Any], where: Where, counter: str, by: int, *, above: int = 0
+        self, table: Table[Any], key: StoredValue, counter: str, by: int, *, above: int = 0
     ) -> int | None:
-        sql = self._text(self._advance_text, table, counter, shape(where))
-        rows = self._write(sql, (above, by, *self._values(where)))[0]
+        sql = self._text(self._advance_text, table, counter)
+        rows = self._write(sql, (above, by, key))[0]
         return int(rows[0][0]) if rows else None
 
     def delete(self, table: Table[Any], where: Where, limit: int | None = None) -> int:

@@ -70,12 +70,11 @@ class SQLiteConnections(SQLiteFile, forking.Forkable):
     def _write(self, sql: str, params: Params) -> Result:
         if not self._tables_are_ours:
             self._refuse_foreign_tables()
-        transaction, lock, ticket = self._mine.current(), self._lock, Ticket()
+        transaction = self._mine.current()
+        if transaction is not None:
+            return self._write_inside(transaction, sql, params)
+        lock, ticket = self._lock, Ticket()
         try:
-            if transaction is not None:
-                with transaction.lock:
-                    cursor = self._connection_of(transaction).execute(sql, params)
-                    return cursor.fetchall(), cursor.rowcount
             cursor = self._execute(sql, params, self._acquire(ticket))
             return cursor.fetchall(), cursor.rowcount
         except DRIVER_ERRORS as error:
@@ -83,6 +82,15 @@ class SQLiteConnections(SQLiteFile, forking.Forkable):
         finally:
             lock.release(ticket)
             lock.wake()
+
+    def _write_inside(self, transaction: Transaction, sql: str, params: Params) -> Result:
+        """Run a statement of a transaction."""
+        try:
+            with transaction.lock:
+                cursor = self._connection_of(transaction).execute(sql, params)
+                return cursor.fetchall(), cursor.rowcount
+        except DRIVER_ERRORS as error:
+            raise self._translate(error) from error
 
     def _execute(self, sql: str, params: Params, patience: float | None = None) -> sqlite3.Cursor:
         """Run a statement that is a transaction of its own; the caller holds the lock."""

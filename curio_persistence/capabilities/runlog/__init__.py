@@ -10,7 +10,7 @@ from curio_persistence.capabilities.events import Events
 from curio_persistence.capabilities.runlog.asking import EntryFilters, ReadsRunLogs
 from curio_persistence.capabilities.runlog.effects import Effects, Prepares
 from curio_persistence.capabilities.runlog.reading import checked_bound
-from curio_persistence.capabilities.runlog.rows import MOST, event_of
+from curio_persistence.capabilities.runlog.rows import MOST, event_of, span_id_of_entry
 from curio_persistence.capabilities.runlog.sequences import Sequences
 from curio_persistence.capabilities.usage import Usage
 from curio_persistence.clock import Clock
@@ -22,6 +22,7 @@ from curio_persistence.runlog.entries import (
     StepCondensedContentUpdated,
 )
 from curio_persistence.store.base import Store
+from curio_persistence.store.codecs import encode_time
 from curio_persistence.store.filters import checked_count
 from curio_persistence.store.table import Row
 from curio_persistence.tables import EVENTS
@@ -78,7 +79,7 @@ class RunLog(ReadsRunLogs):
         if count > MOST:
             raise InvalidValueError(f"n is at most {MOST:,}, not {n}.", field="n")
         with self._store.transaction():
-            return self._sequences.take(session_id, count)
+            return self._sequences.take(session_id, count, look=True)
 
     def _append_chunk(
         self, session_id: str, entries: list[RunLogEntry], first: int
@@ -107,15 +108,18 @@ class RunLog(ReadsRunLogs):
     ) -> Sequence[int]:
         with self._store.transaction():
             numbers = self._sequences.number(session_id, given, look=look)
+            for at, call in effects.calls.items():
+                call["span_id"] = rows[at]["span_id"] = span_id_of_entry(rows[at], numbers[at])
+            stored_at = encode_time(self._clock.now())
             for row, number in zip(rows, numbers, strict=True):
-                row["seq"] = number
+                row["created_at"], row["seq"] = stored_at, number
             if effects.begun:
                 self._prepares.runs.begin(effects.begun)
-            self._events.log_rows(rows)
+            self._events.store(rows)
             if effects.ended:
                 self._prepares.runs.finish(effects.ended)
             if effects.calls:
-                self._usage.log_rows(effects.calls)
+                self._usage.log_rows([*effects.calls.values()])
         return numbers
 
     def append_rollback(

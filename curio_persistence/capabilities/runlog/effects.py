@@ -88,7 +88,8 @@ class Effects(NamedTuple):
 
     begun: list[Row]
     ended: list[Ended]
-    calls: list[Row]
+    calls: dict[int, Row]
+    """The model calls, by the positions of their entries."""
 
 
 class Prepares:
@@ -100,14 +101,14 @@ class Prepares:
 
     def effects_of(self, session_id: str, entries: Iterable[RunLogEntry]) -> Effects:
         """Return the effects of some entries of a session."""
-        effects = Effects([], [], [])
-        for entry in entries:
+        effects = Effects([], [], {})
+        for at, entry in enumerate(entries):
             if isinstance(entry, RunStarted):
                 effects.begun.append(self.runs.row_of(session_id, entry))
             elif isinstance(entry, RunFinished | RunFailed):
                 effects.ended.append(self.runs.end_of(entry))
             elif isinstance(entry, LLMCallCompleted):
-                effects.calls.append(self._encode_call(_call_of(entry)))
+                effects.calls[at] = self._encode_call(_call_of(entry))
         return effects
 
 

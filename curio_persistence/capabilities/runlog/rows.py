@@ -12,7 +12,7 @@ from curio_persistence.runlog.codecs import decode, encode
 from curio_persistence.runlog.entries import RunLogEntry, RunLogEntryKind
 from curio_persistence.store.codecs import decode_texts
 from curio_persistence.store.filters import Order
-from curio_persistence.store.table import Columns
+from curio_persistence.store.table import Columns, Row
 from curio_persistence.tables import EVENTS
 
 MOST = 2**53 - 1
@@ -42,6 +42,14 @@ def event_of(session_id: str, entry: RunLogEntry) -> AgentRunEvent:
         session_id=session_id,
         level=_LEVELS.get(entry.kind, _INFO),
     )
+
+
+def span_id_of_entry(event: Row, sequence: int) -> str:
+    """Return OpenTelemetry's id of the span that an entry ends, which follows from its place."""
+    from _blake2 import blake2b  # hashlib takes longer to import than all of this.
+
+    place = f"{event['run_id']}\n{sequence}"
+    return blake2b(place.encode(), digest_size=8).hexdigest()
 
 
 def _check(session_id: str, entry: Any) -> None:

@@ -45,33 +45,32 @@ class Sequences:
         return sorted(seq for seq, times in counted.items() if times > 1 or seq in stored)
 
     def number(self, session_id: str, given: Sequence[int], *, look: bool = False) -> Sequence[int]:
-        """Return the sequences of entries, in a transaction: those given, and new ones for 0.
-
-        With `look`, the new ones are also above all stored entries, which a copy or an import may
-        have brought without the counter.
-        """
+        """Return the sequences of entries, in a transaction: those given, and new ones for 0."""
         new, above = given.count(0), max(given)
-        if look:
-            self._advance(session_id, 0, above)
-            above = max(above, last_entry(self._store, session_id))
-        following = self.take(session_id, new, above)
+        following = self.take(session_id, new, above, look=look)
         if new == len(given):
             return following
         free = iter(following)
         return [each or next(free) for each in given]
 
-    def take(self, session_id: str, count: int, above: int = 0) -> range:
-        """Return so many sequences, above all that were taken before."""
+    def take(self, session_id: str, count: int, above: int = 0, *, look: bool = False) -> range:
+        """Return so many sequences, in a transaction, above all that were taken before.
+
+        With `look`, they are also above all stored entries, which a copy or an import may have
+        brought without the counter.
+        """
+        if look:
+            self._advance(session_id, 0, above)  # Others that append wait from here on.
+            above = max(above, last_entry(self._store, session_id))
         last = self._advance(session_id, count, above)
         return range(last - count + 1, last + 1)
 
     def _advance(self, session_id: str, count: int, above: int) -> int:
-        where = RUN_LOGS.where(session_id=session_id)
-        last = self._store.advance(RUN_LOGS, where, "last_seq", count, above=above)
+        last = self._store.advance(RUN_LOGS, session_id, "last_seq", count, above=above)
         while last is None:
             begin = RunLogNumbers(
                 session_id, last_entry(self._store, session_id), self._clock.now()
             )
             self._store.upsert(RUN_LOGS, [run_log_row(begin)], key=_KEY)
-            last = self._store.advance(RUN_LOGS, where, "last_seq", count, above=above)
+            last = self._store.advance(RUN_LOGS, session_id, "last_seq", count, above=above)
         return last

@@ -21,7 +21,6 @@ from curio_persistence.runlog.entries import (
 from curio_persistence.runlog.steps import Marks, Ranges
 from curio_persistence.store.base import Store
 from curio_persistence.store.filters import Filter, Where
-from curio_persistence.store.payload_match import encode_pattern
 from curio_persistence.store.query import STREAM_ROWS
 from curio_persistence.tables import EVENTS
 
@@ -110,10 +109,11 @@ class SessionLog:
         return next(self.walk(self.query(newest=True, where=where), size=1), None)
 
     def step(self, step_id: str) -> CommittedStep | None:
-        """Return the last step with an id."""
-        return self.last(
-            CommittedStep, (Filter("data", "contains", encode_pattern("step_id", step_id)),)
-        )
+        """Return the last step with an id. It is usually among the last ones, which come first."""
+        for entry in self.walk(self.query(CommittedStep, newest=True)):
+            if isinstance(entry, CommittedStep) and entry.step_id == step_id:
+                return entry
+        return None
 
     def marks(self) -> Marks:
         """Return what was rolled back, hidden and condensed: there are few of these entries."""
