@@ -53,6 +53,7 @@ _COMMANDS = {
     "runs": "list runs, or show one",
     "events": "list events, or show what happened in a run",
     "sessions": "list sessions, or show one: what was asked, done and answered",
+    "runlog": "show the run log of a session, and what follows from it",
     "agents": "list the agents that have run",
     "failures": "show what failed and why, grouped by message",
     "search": "find runs, events and model calls by their words",

@@ -33,7 +33,7 @@ def offers(words: Sequence[str]) -> str:
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["ru"], ["runs"]),
+        (["ru"], ["runs", "runlog"]),
         ([""], [*COMMANDS, "--help", "--version"]),
         (["runs", "--statu"], ["--status"]),
         (["runs", "--status", "failed", "--any"], ["--any-tag"]),

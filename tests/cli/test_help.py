@@ -93,6 +93,7 @@ def test_the_examples_work(
         program.folder / "agiwo.db", [agiwo_file.row_of(user("u", session_id="chat", sequence=1))]
     )
     with connect(f"sqlite:///{program.folder / agents_db}") as persistence:
+        persistence.runlog.append("chat-1", [user("u1", "Hello.")])
         persistence.approvals.request("run-42", "pay", ticket_id="ticket-7")
     # An archive that has the runs, which are in the database as well.
     shutil.copy(program.folder / "agent_sdk.db", program.folder / "copy.db")

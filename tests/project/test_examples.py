@@ -72,6 +72,12 @@ FACTS = {
         "2500 lines, 500 new events",
         "10:41:39 run-0 step",
     ),
+    "killed_agent.py": (
+        "killed: -9",
+        "the same messages: True",
+        "4 tool sunny",
+        "completed · In Lyon it is sunny.",
+    ),
     "postgres_env.py": ("PostgreSQL", "version 1", "20 runs completed"),
     "quickstart.py": ("run_completed", "0.000400 US dollars"),
     "search.py": (

@@ -75,7 +75,8 @@ NARROW = {
     "backends": _CORE | {"content"},
     "capabilities": _CORE | {"redaction", "runlog", "text", "trace_ids"},
     "runlog": {"clock", "errors", "models", "store"},
-    "views": (_CORE - {"concurrency", "secret"}) | {"capabilities", "redaction", "trace_ids"},
+    "views": (_CORE - {"concurrency", "secret"})
+    | {"capabilities", "redaction", "runlog", "trace_ids"},
     # The command line is written like any program: public names only, the views that it shows,
     # and the errors and the type of progress by their modules, which import nothing else.
     "cli": {"", "errors", "progress", "views"},

@@ -48,8 +48,8 @@ def span_id_of_entry(event: Row, sequence: int) -> str:
     """Return OpenTelemetry's id of the span that an entry ends, which follows from its place."""
     from _blake2 import blake2b  # hashlib takes longer to import than all of this.
 
-    place = f"{event['run_id']}\n{sequence}"
-    return blake2b(place.encode(), digest_size=8).hexdigest()
+    place = bytes(f"{event['run_id']}\n{sequence}", "utf-8")
+    return blake2b(place, digest_size=8).hexdigest()
 
 
 def _check(session_id: str, entry: Any) -> None:
