@@ -10,7 +10,7 @@ from curio_persistence.capabilities.events import Events
 from curio_persistence.capabilities.runlog.asking import EntryFilters, ReadsRunLogs
 from curio_persistence.capabilities.runlog.effects import Effects, Prepares
 from curio_persistence.capabilities.runlog.reading import checked_bound
-from curio_persistence.capabilities.runlog.rows import MOST, event_of, span_id_of_entry
+from curio_persistence.capabilities.runlog.rows import MOST, event_of, span_of_entry
 from curio_persistence.capabilities.runlog.sequences import Sequences
 from curio_persistence.capabilities.usage import Usage
 from curio_persistence.clock import Clock
@@ -109,7 +109,8 @@ class RunLog(ReadsRunLogs):
         with self._store.transaction():
             numbers = self._sequences.number(session_id, given, look=look)
             for at, call in effects.calls.items():
-                call["span_id"] = rows[at]["span_id"] = span_id_of_entry(rows[at], numbers[at])
+                call |= (span := span_of_entry(rows[at], numbers[at]))
+                rows[at] |= span
             stored_at = encode_time(self._clock.now())
             for row, number in zip(rows, numbers, strict=True):
                 row["created_at"], row["seq"] = stored_at, number

@@ -14,6 +14,7 @@ from curio_persistence.store.codecs import decode_texts
 from curio_persistence.store.filters import Order
 from curio_persistence.store.table import Columns, Row
 from curio_persistence.tables import EVENTS
+from curio_persistence.trace_ids import span_id_of
 
 MOST = 2**53 - 1
 """The highest sequence, which every program that reads JSON understands."""
@@ -44,12 +45,13 @@ def event_of(session_id: str, entry: RunLogEntry) -> AgentRunEvent:
     )
 
 
-def span_id_of_entry(event: Row, sequence: int) -> str:
-    """Return OpenTelemetry's id of the span that an entry ends, which follows from its place."""
-    from _blake2 import blake2b  # hashlib takes longer to import than all of this.
-
-    place = bytes(f"{event['run_id']}\n{sequence}", "utf-8")
-    return blake2b(place, digest_size=8).hexdigest()
+def span_of_entry(event: Row, sequence: int) -> Row:
+    """Return OpenTelemetry's ids of the span that an entry ends, below the span of its run."""
+    run_id = str(event["run_id"])
+    return {
+        "span_id": span_id_of(f"{run_id}\n{sequence}"),
+        "parent_span_id": span_id_of(run_id),
+    }
 
 
 def _check(session_id: str, entry: Any) -> None:
