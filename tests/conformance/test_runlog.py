@@ -220,13 +220,13 @@ def test_a_kind_that_is_not_registered_is_read_as_it_is_stored(persistence: Pers
 
 
 def test_an_application_has_kinds_of_its_own(persistence: Persistence) -> None:
-    @register("order_placed")
+    @register("order_of_a_test")
     @dataclass(frozen=True, kw_only=True)
     class OrderPlaced(RunLogEntry):
         order_id: str
 
     persistence.runlog.append("chat", [made(OrderPlaced, order_id="7")])
-    [read] = persistence.runlog.entries("chat", kinds="order_placed")
+    [read] = persistence.runlog.entries("chat", kinds="order_of_a_test")
     assert isinstance(read, OrderPlaced)
     assert read.order_id == "7"
 

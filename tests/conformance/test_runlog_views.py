@@ -32,7 +32,7 @@ from tests.support.entries import assistant, made, tool, user
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
 
-@register("whispered_step_committed")
+@register("whispered_step_of_a_test")
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WhisperedStepCommitted(AssistantStepCommitted):
     """An application's own kind of step."""
