@@ -379,6 +379,8 @@ def test_a_buffered_log_is_stored_at_once(persistence: Persistence) -> None:
         (user("u", sequence=True), "sequence"),
         (user("u", sequence=None), "sequence"),
         (user("u", run_id=""), "AgentRunEvent.run_id"),
+        (made(RunStarted, 7), "AgentRunEvent.run_id"),  # type: ignore[arg-type]
+        (user("u", run_id=None), "AgentRunEvent.run_id"),
         (user("u", agent_id="x" * 256), "AgentRunEvent.agent_id"),
         (user("u", created_at="today"), "AgentRunEvent.timestamp"),
         (made(RunStarted, user_id="\0"), "AgentRun.user_id"),

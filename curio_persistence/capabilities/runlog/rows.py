@@ -9,12 +9,12 @@ from typing import Any
 from curio_persistence.errors import InvalidValueError
 from curio_persistence.models import AgentRunEvent, Level
 from curio_persistence.runlog.codecs import decode, encode
-from curio_persistence.runlog.entries import RunLogEntry, RunLogEntryKind
+from curio_persistence.runlog.entries import RunLogEntry, RunLogEntryKind, RunStarted
 from curio_persistence.store.codecs import decode_texts
 from curio_persistence.store.filters import Order
 from curio_persistence.store.table import Columns, Row
 from curio_persistence.tables import EVENTS
-from curio_persistence.trace_ids import span_id_of
+from curio_persistence.trace_ids import span_id_of, trace_id_of
 
 MOST = 2**53 - 1
 """The highest sequence, which every program that reads JSON understands."""
@@ -34,14 +34,19 @@ _AT = tuple(map(EVENTS.names.index, _READ))
 def event_of(session_id: str, entry: RunLogEntry) -> AgentRunEvent:
     """Return the event of an entry, which gets its `seq` when it is stored."""
     _check(session_id, entry)
+    is_root = isinstance(entry, RunStarted) and entry.parent_run_id is None
+    run_id = str(EVENTS.encode_value("run_id", entry.run_id)) if is_root else entry.run_id
     return AgentRunEvent(
         entry.agent_id,
-        entry.run_id,
+        run_id,
         timestamp=entry.created_at,
         event_type=entry.kind,
         data=encode(entry),
         session_id=session_id,
         level=_LEVELS.get(entry.kind, _INFO),
+        # By which the trace is found. Those of a run below another one have the trace of that.
+        trace_id=trace_id_of(run_id) if is_root else None,
+        span_id=span_id_of(run_id) if is_root else None,
     )
 
 

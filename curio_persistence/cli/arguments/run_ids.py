@@ -62,7 +62,8 @@ def trace_of(persistence: Persistence, typed: str) -> Trace:
     if (trace := traces.get(typed)) is not None:
         return trace
     if typed == "last":
-        found = [each.trace_id for each in traces.query(limit=1)]
+        # By its run: of a run without events, no id of a trace is stored.
+        found = [each.run_id or each.trace_id for each in traces.query(limit=1)]
     else:
         # A run and its trace have the same digits.
         runs = {each.replace("-", ""): each for each in persistence.runs.find_ids(typed)}
