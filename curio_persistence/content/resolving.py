@@ -75,7 +75,8 @@ def _marked(table: Table[Any], names: Sequence[Any], columns: Sequence[Sequence[
     return [
         at
         for at, (name, column) in enumerate(zip(names, columns, strict=True))
-        if name in content and any(map(has_marker, filter(None, column)))
+        if name in content and not all(map(str.isascii, filter(None, column)))
+        if any(map(has_marker, column))
     ]
 
 

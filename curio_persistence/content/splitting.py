@@ -99,7 +99,7 @@ def _long_parts(text: str) -> tuple[list[_String], list[_Elements]]:
         begin, position = found.span()
         if text[begin] == '"':
             value, position = _string(text, position, False)
-            if position - begin >= PART:
+            if len(value) >= PART:
                 strings.append(_String(begin, position, value))
         elif text[begin] == "[":
             ends, end = _elements(text, position)
@@ -140,7 +140,7 @@ def strings_in(text: str, position: int = 0, end: int | None = None) -> Iterator
     """Yield the long strings in a part of JSON that begins and ends outside of a string."""
     while (begin := text.find('"', position, end)) >= 0:
         value, position = _string(text, begin + 1, False)
-        if position - begin >= PART:
+        if len(value) >= PART:
             yield _String(begin, position, value)
 
 

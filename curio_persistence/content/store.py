@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from threading import local
 from typing import Any, TypeVar
 
 from curio_persistence.content.markers import has_marker_in_bytes
 from curio_persistence.content.resolving import SHARING, DamagedText, resolved
+from curio_persistence.content.seeing import seeing_texts
 from curio_persistence.content.storing import has_long_text, with_markers
-from curio_persistence.content.sweeping import sweep
+from curio_persistence.content.sweeping import blobs_of, sweep
 from curio_persistence.errors import ConfigurationError, InvalidValueError
 from curio_persistence.results.csv import csv_of_rows, position_at_end
 from curio_persistence.store.base import Store
-from curio_persistence.store.filters import Filter, GroupKey, Select, Where
+from curio_persistence.store.filters import COUNT, Filter, GroupKey, Measure, Select, Where
 from curio_persistence.store.query import Query, ReadRows, query_of
 from curio_persistence.store.table import Columns, Row, Table
-from curio_persistence.tables import CONTENT, EVENTS, RUNS
+from curio_persistence.tables import CONTENT, EVENTS, RUNS, USAGE
 
 T = TypeVar("T")
 
@@ -82,10 +83,13 @@ class SharedContent(Store):
     # --- reading ------------------------------------------------------------------------------
 
     def select_query(self, query: Query, limit: int | None, offset: int) -> Columns:
+        table, names = query.table, query.table.names
+        seen = query._replace(where=self._seen(table, query.where))
+
         def read() -> Columns:
-            columns = super(SharedContent, self).select_query(query, limit, offset)  # type: ignore[safe-super]
-            resolved: Columns = self._resolved(query.table, query.table.names, columns)
-            return resolved
+            columns = super(SharedContent, self).select_query(seen, limit, offset)  # type: ignore[safe-super]
+            whole: Columns = self._resolved(table, names, columns)
+            return whole
 
         return self._again(read)
 
@@ -96,6 +100,7 @@ class SharedContent(Store):
         where: Where = (),
         limit: int | None = None,
     ) -> list[tuple[Any, ...]]:
+        where = self._seen(table, where)
         if SHARING.get(table.name, frozenset()).isdisjoint(columns):
             return super().select_columns(table, columns, where, limit)
 
@@ -105,6 +110,21 @@ class SharedContent(Store):
             return [*zip(*self._resolved(table, columns, turned), strict=True)]
 
         return self._again(read)
+
+    def aggregate(
+        self,
+        table: Table[Any],
+        measures: tuple[Measure, ...],
+        where: Where = (),
+        *,
+        group_by: tuple[GroupKey, ...] = (),
+    ) -> list[tuple[Any, ...]]:
+        where = self._seen(table, where)
+        return super().aggregate(table, measures, where, group_by=group_by)  # type: ignore[safe-super]
+
+    def _seen(self, table: Table[Any], where: Where) -> Where:
+        """Return the filters of a query, of which some are about long texts."""
+        return seeing_texts(table, where, self.stream_query) if where else where
 
     def _again(self, read: Callable[[], T]) -> T:
         """Return what is read, again if a deletion between rows and texts may be the trouble."""
@@ -125,8 +145,13 @@ class SharedContent(Store):
             with self.snapshot() as read:
                 yield from read(query, size)
             return
+        query = query._replace(where=self._seen(query.table, query.where))
         for columns in super().stream_query(query, size):
             yield self._resolved(query.table, query.table.names, columns)
+
+    def pages_query(self, query: Query, size: int) -> Iterator[Columns]:
+        query = query._replace(where=self._seen(query.table, query.where))
+        return super().pages_query(query, size)
 
     def stream_csv(self, query: Query) -> Iterator[bytes]:
         """Yield the rows of a query as CSV; see `results.csv`."""
@@ -150,6 +175,27 @@ class SharedContent(Store):
     def snapshot(self) -> Iterator[ReadRows]:
         with super().snapshot() as read:
             yield lambda query, size: _resolved_rows(read, query, size)
+
+    def sizes(self, table: Table[Any], where: Where = ()) -> dict[str | None, tuple[int, int]]:
+        found = super().sizes(table, where)
+        if table.name in SHARING and found and self._has_blobs():
+            shared = (*where, Filter(_SCOPE, "is not null"))
+            rows = self.aggregate(table, (COUNT,), shared, group_by=("run_id", _SCOPE))
+            octets = self._octets_of_a_row({scope for _, scope, _ in rows})
+            for run_id, scope, count in rows:
+                before, size = found[run_id]
+                found[run_id] = (before, size + int(count * octets[scope]))
+        return found
+
+    def _octets_of_a_row(self, scopes: Iterable[str]) -> dict[str, float]:
+        """Return the bytes of the blobs of each scope, divided by the rows that refer to them."""
+        octets = dict[str, float]()
+        for scope in scopes:
+            [(blobs, size)] = super().sizes(CONTENT, blobs_of(scope)).values() or [(0, 0)]
+            here = (Filter(_SCOPE, "=", scope),)
+            rows = self.count(EVENTS, here) + self.count(USAGE, here)
+            octets[scope] = (blobs * self.row_overhead + size) / max(rows, 1)
+        return octets
 
     # --- changing -----------------------------------------------------------------------------
 
@@ -202,8 +248,12 @@ def _resolved_rows(read: ReadRows, query: Query, size: int) -> Iterator[Columns]
         parts = [*read(query_of(CONTENT, where), _BLOBS_AT_ONCE)]
         return [[v for part in parts for v in part[at]] for at in range(len(CONTENT.names))]
 
-    for columns in read(query, size):
-        yield resolved(query.table, query.table.names, columns, blobs)  # type: ignore[misc]
+    def whole(query: Query, size: int) -> Iterator[Columns]:
+        for columns in read(query, size):
+            yield resolved(query.table, query.table.names, columns, blobs)  # type: ignore[misc]
+
+    where = seeing_texts(query.table, query.where, whole)
+    yield from whole(query._replace(where=where), size)
 
 
 def share_long_texts(store: Store) -> None:

@@ -16,6 +16,8 @@ from curio_persistence.store.table import Row, Table
 from curio_persistence.tables import CONTENT, RUNS
 
 _ATTEMPTS = 100
+_FEW = 8
+"""The blobs that take less time one by one."""
 _LAST = 16
 """The elements whose ends are looked up first: few of a list are new."""
 
@@ -84,7 +86,7 @@ class _Parts:
             if not plan.keeps_what_it_uses():
                 continue  # A deletion was faster.
             try:
-                self._store.insert_many(CONTENT, plan.new)
+                plan.store_new()
             except ConflictError:
                 continue  # Another transaction has stored one of these.
             return
@@ -126,6 +128,15 @@ class _Plan:
         if not self._used or self._store.writers_wait:
             return True
         return len(self._store.lock_rows(CONTENT, self._used, shared=True)) == len(self._used)
+
+    def store_new(self) -> None:
+        """Store what is new, in the order of addresses: in several, two writers could deadlock."""
+        self.new.sort(key=lambda row: str(row["address"]))
+        if len(self.new) > _FEW:
+            self._store.insert_many(CONTENT, self.new)
+        else:
+            for row in self.new:
+                self._store.insert(CONTENT, row)
 
     def _look_up(self, addresses: Collection[str]) -> None:
         if addresses:

@@ -229,8 +229,8 @@ class Store(ABC):
     def snapshot(self) -> Iterator[ReadRows]:
         """Read several tables as they are now, whatever other transactions store meanwhile.
 
-        Yields a function that reads as `stream_query` does; one query must end before the next
-        begins. Inside a transaction, it sees its uncommitted writes. Outside, a database
+        Yields a function that reads as `stream_query` does; one query may begin before another has
+        ended. Inside a transaction, it sees its uncommitted writes. Outside, a database
         holds a connection until the end, and other connections may write.
         """
         with self.transaction():
@@ -342,12 +342,16 @@ class Store(ABC):
         return None
 
     def sizes(self, table: Table[Any], where: Where = ()) -> dict[str | None, tuple[int, int]]:
-        """Return, by run, how many rows match, and about how many bytes their values take."""
+        """Return, by run, how many rows match, and about how many bytes their values take.
+
+        The rows of a table without runs count as those of None.
+        """
         found: dict[str | None, tuple[int, int]] = {}
-        run = table.names.index("run_id")
+        run = table.names.index("run_id") if "run_id" in table.names else None
         for row in self.select_columns(table, table.names, where):
-            rows, octets = found.get(row[run], (0, 0))
-            found[row[run]] = (rows + 1, octets + sum(map(_octets, row)))
+            run_id = None if run is None else row[run]
+            rows, octets = found.get(run_id, (0, 0))
+            found[run_id] = (rows + 1, octets + sum(map(_octets, row)))
         return found
 
     def release_space(self, leave: float = 0.02) -> int:
@@ -494,4 +498,6 @@ def missing_reference(table: Table[Any], row: Row) -> MissingRunError:
 def _octets(value: object) -> int:
     if isinstance(value, str):
         return len(value) if value.isascii() else _OF_OTHERS * len(value)
+    if isinstance(value, bytes):
+        return len(value)
     return 0 if value is None else _OF_NUMBER

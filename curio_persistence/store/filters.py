@@ -35,6 +35,7 @@ Op = Literal[
     "is null",
     "is not null",
     "differs from",
+    "any",
 ]
 
 
@@ -45,7 +46,8 @@ class Filter(NamedTuple):
     a tuple of stored values, or a `Select`. `has` asks tags for one, `has any` for one of a tuple;
     `contains` asks a payload for a pattern (see `payload_match`), and `may contain` is a faster
     first test of a store. `has text` asks a text for a part of it, in which the case of ASCII
-    letters does not count. `differs from` names another column, of which NULL is a value.
+    letters does not count. `differs from` names another column, of which NULL is a value. `any` is
+    about no column: a row must pass all filters of one of several tuples.
     """
 
     column: str
@@ -56,6 +58,11 @@ class Filter(NamedTuple):
 
 
 Where = tuple[Filter, ...]
+
+
+def any_of(*each: Where) -> Filter:
+    """Return the filter for rows that pass all of some filters, or all of some others."""
+    return Filter("", "any", each)
 
 
 @dataclass(frozen=True)
@@ -215,7 +222,10 @@ def matches(row: Mapping[str, Any], where: Where) -> bool:
     """Return True if a stored row passes every filter."""
     for column, op, value, _ in where:
         stored = row.get(column)
-        if op == "differs from":
+        if op == "any":
+            if not any(matches(row, each) for each in value):
+                return False
+        elif op == "differs from":
             if stored == row.get(value):
                 return False
         elif (stored is None and op != "is null") or not _COMPARE[op](stored, value):

@@ -31,6 +31,7 @@ from curio_persistence import (
     export_records,
     import_records,
 )
+from curio_persistence.tables import CONTENT
 from tests.backends.conftest import Open
 from tests.support.postgres import PostgresServer
 
@@ -322,6 +323,18 @@ def test_a_database_of_another_encoding_names_the_text_it_cannot_store(latin1: s
         assert found is not None
         assert found.objective == "äé"
         assert persistence.get_agent_run("snow") is None
+
+
+def test_a_database_without_the_character_of_markers_stores_texts_where_they_are(
+    latin1: str,
+) -> None:
+    with PostgresPersistence(dsn=latin1, dedupe=True) as persistence:
+        persistence.append_event("run", "agent", "log", message="é" * 2_000)
+        persistence.log_agent_run_events(
+            AgentRunEvent("agent", "run", message="é" * 2_000) for _ in range(3)
+        )
+        assert {event.message for event in persistence.query_events()} == {"é" * 2_000}
+        assert persistence._store.count(CONTENT) == 0
 
 
 def test_a_recorder_spells_out_what_the_encoding_lacks(latin1: str) -> None:

@@ -21,8 +21,13 @@ from curio_persistence import (
     export_records,
     import_records,
 )
+from curio_persistence.content.markers import marker
+from curio_persistence.content.resolving import LongTexts
+from curio_persistence.runlog.entries import ContextAssembled
 from curio_persistence.store.filters import Filter
+from curio_persistence.store.query import query_of
 from curio_persistence.tables import CONTENT, EVENTS, USAGE
+from tests.support.entries import made
 
 Open = Callable[..., Persistence]
 
@@ -213,6 +218,34 @@ def test_payload_filters_find_members_beside_long_texts(sharing: Persistence) ->
     assert sharing.count_events(payload={"n": 1}) == 1
 
 
+@pytest.mark.parametrize("snapshot", [True, False])
+def test_filters_look_into_long_texts(sharing: Persistence, snapshot: bool) -> None:
+    """A long text is compared whole, and a part of it is found, also across its pieces."""
+    converse(sharing, turns=3)
+    sharing.append_event("s-0", "agent", "log", payload={"text": "short", "long": LONG})
+    sharing.append_event("s-0", "agent", "log", payload={"text": "short", "long": LONG + "!"})
+    assert sharing.count_events(payload={"long": LONG}) == 1
+    assert sharing.count_events(payload={"long": LONG, "text": "other"}) == 0
+    found = sharing.iter_agent_run_events(payload={"long": LONG + "!"}, snapshot=snapshot)
+    assert [event.get_data_dict()["long"] for event in found] == [LONG + "!"]
+    [page] = [sharing.query_events(payload={"long": LONG}, limit=5)]
+    assert [event.get_data_dict()["text"] for event in page] == ["short"]
+
+    def having(part: str) -> list[int]:
+        where = (Filter("data", "has text", part),)
+        count = sharing._store.count(EVENTS, where)
+        assert sharing._store.select_columns(EVENTS, ("id",), where) == [
+            (ident,) for ident in sharing._store.select(EVENTS, where)[EVENTS.names.index("id")]
+        ]
+        with sharing._store.snapshot() as read:
+            assert sum(len(c[0]) for c in read(query_of(EVENTS, where), 2)) == count
+        return [count]
+
+    assert having("question 1?") == [2]
+    assert having('helpful. "}, {"role": "user", "content": "question 0') == [3]
+    assert having(MARKER[:2]) == having("l" + "A" * 20) == [0]
+
+
 def test_search_finds_words_of_long_texts(sharing: Persistence) -> None:
     sharing.create_agent_run(AgentRun("agent", "run"))
     sharing.append_event("run", "agent", "log", payload={"text": LONG + "zebra"})
@@ -356,3 +389,56 @@ def test_a_text_that_is_not_what_was_stored_is_located(
     sharing._store.update(CONTENT, (Filter("id", "=", last),), changes)
     with pytest.raises(CorruptDatabaseError, match=f"prompt is damaged.*id {last}.*{said}"):
         sharing.get_llm_usage()
+
+
+# --- beside other capabilities ------------------------------------------------------------------
+
+
+def test_chains_hash_the_texts(open_again: Open) -> None:
+    persistence = open_again(dedupe=True, chain=True)
+    for number in range(3):
+        persistence.append_event("run", "agent", "log", message=LONG, payload=[LONG, number])
+    assert persistence.audit.verify("run").ok
+    assert blobs(persistence) == 4
+
+
+def test_secrets_are_redacted_before_texts_are_shared(open_again: Open) -> None:
+    persistence = open_again(dedupe=True, redactor="all")
+    persistence.append_event("run", "agent", "log", payload={"text": LONG + "alice@example.com"})
+    [event] = persistence.get_agent_run_events("run")
+    assert event.get_data_dict()["text"] == LONG + "[redacted:email]"
+    [(address,)] = persistence._store.select_columns(CONTENT, ("address",))
+    texts = LongTexts(lambda where: persistence._store.select(CONTENT, where), [address])
+    assert "alice" not in texts.whole(marker("t", address))
+
+
+def test_a_queue_stores_texts_once(sharing: Persistence) -> None:
+    with sharing.buffered() as queue:
+        converse(queue, turns=4)
+        queue.flush()
+        assert [usage.prompt.count("Question") for usage in queue.iter_llm_usage()] == [4, 3, 2, 1]
+
+
+def test_a_run_log_always_stores_its_texts_once(persistence: Persistence) -> None:
+    messages: list[Any] = [{"role": "system", "content": LONG}]
+    for number in range(3):
+        messages += turn(number)
+        entry = made(ContextAssembled, run_id="run", messages=[*messages])
+        persistence.runlog.append("s", [entry])
+    persistence.append_event("run", "agent", "log", message=LONG, session_id="s")
+    shared = as_stored(persistence, EVENTS, "event_type", "content_scope")
+    assert [name for name, scope in shared if scope is None] == ["log"]
+    assert blobs(persistence) == 3 + 4, "the lists, and the long strings in them"
+    events = persistence.get_agent_run_events("run", "context_assembled")
+    told = [json.loads(event.data or "") for event in events]
+    assert [said["messages"] for said in told] == [messages[:n] for n in (3, 5, 7)]
+
+
+@pytest.mark.slow
+@pytest.mark.thorough
+def test_a_text_of_64_mebibytes_is_returned(sharing: Persistence) -> None:
+    text = json.dumps({"text": "\n" * 2**25})
+    sharing.append_event("run", "agent", "log", payload=text)
+    assert stored_bytes(sharing) < 2**20
+    [event] = sharing.get_agent_run_events("run")
+    assert event.data == text

@@ -50,6 +50,8 @@ def shape(where: Where) -> Where:
 def _unbound(f: Filter) -> Any:
     if isinstance(f.value, Select):
         return Select(f.value.table, f.value.column, shape(f.value.where))
+    if f.op == "any":
+        return tuple(map(shape, f.value))
     return f.value if f.op == "differs from" else None
 
 
@@ -112,6 +114,8 @@ class SQLStatements(TransactionalStore):
     def _bound(self, f: Filter) -> Params:
         if isinstance(f.value, Select):
             return self._values(f.value.where)
+        if f.op == "any":
+            return tuple(value for where in f.value for value in self._values(where))
         return (self._several(f.value) if isinstance(f.value, tuple) else f.value,)
 
     def _params(self, query: Query) -> Params:
@@ -155,9 +159,10 @@ class SQLStatements(TransactionalStore):
 
     def _sizes_text(self, table: Table[Any], where: Where) -> str:
         values = (f"coalesce({self.size_of_value.format(name)}, 0)" for name in table.names)
+        run = "run_id" if "run_id" in table.names else "NULL"
         return (
-            f"SELECT run_id, count(*), sum({' + '.join(values)}) FROM {self._table(table)}"
-            f"{self._where_text(where)} GROUP BY run_id"
+            f"SELECT {run}, count(*), sum({' + '.join(values)}) FROM {self._table(table)}"
+            f"{self._where_text(where)} GROUP BY 1"
         )
 
     def _where_text(self, where: Where, after: tuple[Order, ...] = ()) -> str:
@@ -180,6 +185,9 @@ class SQLStatements(TransactionalStore):
             where = (*f.value.where, there) if f.op == "not in" else f.value.where
             source = f"{self._table(f.value.table)}{self._where_text(where)}"
             return f"{f.column} {f.op.upper()} (SELECT {f.value.column} FROM {source})"
+        if f.op == "any":
+            each = (self._where_text(where).removeprefix(" WHERE ") for where in f.value)
+            return f"({' OR '.join(each)})"
         if f.op in self._conditions:
             return self._conditions[f.op].format(column=f.column, value=f.value)
         if f.op in ("is null", "is not null"):
