@@ -299,6 +299,7 @@ class BufferedStore(Store):
     upsert = _after_the_queue(Store.upsert)
     select_query = _after_the_queue(Store.select_query)
     stream_query = _after_the_queue(Store.stream_query)
+    pages_query = _after_the_queue(Store.pages_query)
     select_columns = _after_the_queue(Store.select_columns)
     update = _after_the_queue(Store.update)
     advance = _after_the_queue(Store.advance)
