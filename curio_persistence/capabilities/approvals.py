@@ -119,6 +119,10 @@ class Approvals(Capability):
 
         Raise as `request` does.
         """
+        if not isinstance(approval, Approval):
+            raise InvalidValueError(
+                f"create takes an Approval, not {type(approval).__name__}.", field="approval"
+            )
         now = self._clock.stamp(checked_run_id(approval.run_id))
         row = self._encode(replace(approval, created_at=now, updated_at=now))
         try:
@@ -269,7 +273,7 @@ class Approvals(Capability):
         asked = APPROVALS.filter_any("status", status)
         wanted = {asked.value} if asked.op == "=" else {*asked.value}
         stored = wanted | {_PENDING} if _EXPIRED in wanted else wanted
-        yield APPROVALS.filter_any("status", stored if len(stored) > 1 else next(iter(stored)))
+        yield APPROVALS.filter_any("status", next(iter(stored)) if len(stored) == 1 else stored)
         if (_PENDING in wanted) is (_EXPIRED in wanted):
             return
         # Others may have expired when the next page is asked for, which is the same question.

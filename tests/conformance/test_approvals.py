@@ -163,6 +163,7 @@ def test_tickets_are_found_by_what_they_have(asking: Persistence, clock: Hands) 
         ({"status": ["denied", "expired"]}, "bcd"),
         ({"status": ["denied", "pending"]}, "ab"),
         ({"status": ["denied", "approved"]}, "b"),
+        ({"status": []}, ""),
         ({"run_id": "r1"}, "ab"),
         ({"tool": "pay", "status": "expired"}, "cd"),
         ({"tool": ["pay", "delete"]}, "abcd"),

@@ -24,10 +24,12 @@ from curio_persistence import (
     Stream,
 )
 from curio_persistence.capabilities.analytics import AnalyticsFilters
+from curio_persistence.capabilities.approvals import ApprovalFilters
 from curio_persistence.capabilities.events import EventFilters
 from curio_persistence.capabilities.metrics import MetricFilters
 from curio_persistence.capabilities.runs import RunFilters
 from curio_persistence.capabilities.search import SearchFilters
+from curio_persistence.capabilities.snapshots import SnapshotFilters
 from curio_persistence.capabilities.stats import StatsFilters
 from curio_persistence.capabilities.usage import UsageFilters
 from tests.support import soak
@@ -54,10 +56,11 @@ FILTERS = {
     kind.__name__: [*kind.__annotations__]
     for kind in (
         *(RunFilters, EventFilters, UsageFilters, MetricFilters, SearchFilters, StatsFilters),
-        AnalyticsFilters,
+        *(AnalyticsFilters, ApprovalFilters, SnapshotFilters),
     )
 }
 NOT_ASKED = {"close", "transaction", "buffered", "record_run", "recorded", "follow", "compact"}
+NOT_ASKED |= {"wait"}  # It may take as long as a ticket lives.
 NOT_ASKED |= {"startup", "shutdown", "acreate_agent_run", "aupdate_agent_run", "aget_agent_run"}
 NOT_ASKED |= {"alog_agent_run_event", "alog_llm_usage"}
 INTERNAL = {"where", "store", "log_rows", "switch"}
@@ -66,7 +69,8 @@ INTERNAL = {"where", "store", "log_rows", "switch"}
 def calls(persistence: Persistence) -> Iterator[tuple[Any, str]]:
     """Return each public method with its object."""
     p = persistence
-    for owner in (p, p.runs, p.events, p.usage, p.stats, p.metrics, p.search):
+    several = (p.runs, p.events, p.usage, p.stats, p.metrics, p.search, p.approvals, p.snapshots)
+    for owner in (p, *several):
         for name in dir(type(owner)):
             method = inspect.getattr_static(type(owner), name)
             hidden = name.startswith("_") or name in NOT_ASKED | INTERNAL
