@@ -7,6 +7,7 @@ its trace later, arrives at the same ids.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 _UUID = re.compile("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _TRACE_ID = re.compile("[0-9a-f]{32}")
@@ -18,6 +19,7 @@ def tells_its_trace(run_id: str) -> bool:
     return _UUID.fullmatch(run_id) is not None
 
 
+@lru_cache(1_024)  # All spans of a run ask for it.
 def trace_id_of(run_id: str) -> str:
     """Return the trace of a run without a parent: 32 hex digits, those of a UUID."""
     if tells_its_trace(run_id):

@@ -70,5 +70,7 @@ def milliseconds(begin: datetime | None, end: datetime | None) -> float | None:
 
 
 def length_of_time(ms: float) -> str:
-    """Return `850 ms`, or `1,200.5 s`."""
-    return f"{ms / 1000:,.1f} s" if ms >= 1000 else f"{ms:,.0f} ms"
+    """Return `0.4 ms`, `850 ms`, or `1,200.5 s`."""
+    if round(ms) >= 1000:
+        return f"{ms / 1000:,.1f} s"
+    return f"{ms:.1f} ms" if 0 < ms < 9.95 else f"{ms:.0f} ms"

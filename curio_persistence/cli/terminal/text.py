@@ -127,7 +127,7 @@ def local_time(moment: datetime | None, timespec: str = "seconds") -> str:
 
 
 def duration(begin: datetime | None, end: datetime | None) -> str:
-    """`850 ms`, `3.2 s`, `4m 05s`, `2h 03m` or `3d 04h`."""
+    """`0.4 ms`, `850 ms`, `3.2 s`, `4m 05s`, `2h 03m` or `3d 04h`."""
     if begin is None or end is None:
         return NOTHING
     return span((end - begin) / timedelta(milliseconds=1))
@@ -137,6 +137,8 @@ def span(milliseconds: float) -> str:
     """A length of time as `duration` says it."""
     if milliseconds < 0:
         return f"-{span(-milliseconds)}"
+    if 0 < milliseconds < 9.95:
+        return f"{milliseconds:.1f} ms"
     whole = round(milliseconds)
     if whole < 1000:
         return f"{whole} ms"

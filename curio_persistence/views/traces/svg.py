@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -15,11 +15,14 @@ if TYPE_CHECKING:
     from curio_persistence.views.traces.trace import Trace
 
 _ROWS = 200
-_ROW, _TOP, _LABEL, _WIDTH, _TOOK = 20, 24, 300, 560, 70
+_ROW, _TOP, _LABEL, _WIDTH, _TOOK = 20, 24, 300, 530, 100
 _DEEPEST = 12
 """Levels by which labels are indented; deeper ones stand as far to the right, with their depth."""
-_LONGEST = 44
-"""The letters of a label that fit beside the bars, if it is not indented."""
+_LONGEST, _LONGEST_ABOUT = 60, 500
+"""The letters of a label, of which wide ones are cut off where they reach the bars, and of what a
+browser shows about a span below the pointer."""
+_MARK = 20
+"""The room between label and bar, where odd spans are marked."""
 _COLOURS: Mapping[str, str] = {
     SpanKind.AGENT: "#1a7fd6",
     SpanKind.LLM: "#7c53dc",
@@ -34,7 +37,7 @@ def waterfall_html(trace: Trace) -> str:
     rows = waterfall_of(trace)
     shown = Waterfall(rows.bars[:_ROWS], rows.total_ms)
     left = len(rows.bars) - len(shown.bars)
-    more = f"<p>… and {left:,} more spans</p>" if left else ""
+    more = f"<p>… and {left:,} more spans: see <code>trace.walk()</code>.</p>" if left else ""
     facts = " · ".join(f"{name} {said}" for name, said in counted(trace))
     return (
         f"<p><b>Trace {_text(trace.trace_id)}</b> · {trace.root.status} · {_text(facts)}</p>"
@@ -68,24 +71,38 @@ def _row(bar: Bar, top: int) -> Iterator[str]:
     failed = span.status == SpanStatus.ERROR
     colour = _FAILED if failed else _COLOURS.get(span.kind, _OTHER)
     indent = 12 * min(depth, _DEEPEST)
-    label = f"{span.kind} {span.name}" + (f" (level {depth})" if depth > _DEEPEST else "")
-    letters = _LONGEST - 2 * min(depth, _DEEPEST)
+    label = (f"{depth}: " if depth > _DEEPEST else "") + f"{span.kind} {span.name}"
     notes = "; ".join(bar.notes)
     took = "" if span.duration_ms is None else length_of_time(span.duration_ms)
     about = [label, took, notes, span.error_message or "", span.run_id or ""]
-    yield f"<g><title>{_text(chr(10).join(filter(None, about)))}</title>"
+    lines = (_text(_cut(line, _LONGEST_ABOUT)) for line in about if line)
+    yield f"<g><title>{chr(10).join(lines)}</title>"
     weight = ' font-weight="600"' if bar.critical else ""
-    yield (
-        f'<text x="{indent}" y="{top + 13}"{weight} fill="{_FAILED if failed else "currentColor"}">'
-        f"{_text(_cut(label, letters))}{' ⚠' if notes else ''}</text>"
+    yield (  # An inner SVG cuts off what does not fit.
+        f'<svg y="{top}" width="{_LABEL - _MARK}" height="{_ROW}">'
+        f'<text x="{indent}" y="13"{weight} fill="{_FAILED if failed else "currentColor"}">'
+        f"{_text(_cut(label, _LONGEST))}</text></svg>"
     )
+    if notes:
+        yield f'<text x="{_LABEL - _MARK + 3}" y="{top + 13}">⚠</text>'
     yield _rectangle(bar.begin, bar.end, top, colour, 0.35)
-    for begin, end in bar.critical:
+    for begin, end in _joined(bar.critical):
         yield _rectangle(begin, end, top, colour, 1)
     yield (
         f'<text x="{_LABEL + _WIDTH + _TOOK}" y="{top + 13}" text-anchor="end" opacity="0.8">'
         f"{took or _text(notes.split(';')[0])}</text></g>"
     )
+
+
+def _joined(parts: Iterable[tuple[float, float]]) -> Iterable[tuple[float, float]]:
+    """Return parts of a bar, as one where a gap between two is too small to be seen."""
+    joined: list[tuple[float, float]] = []
+    for begin, end in parts:
+        if joined and begin - joined[-1][1] < 1 / _WIDTH:
+            joined[-1] = (joined[-1][0], end)
+        else:
+            joined.append((begin, end))
+    return joined
 
 
 def _rectangle(begin: float, end: float, top: int, colour: str, opacity: float) -> str:

@@ -22,6 +22,9 @@ _TOKENS = (
     "reasoning_tokens",
 )
 
+_NOTHING = Decimal("0.000000")
+"""No cost, with as many digits as a stored cost has at least."""
+
 
 @dataclass(frozen=True, slots=True)
 class TraceSpan(AgentSpan):
@@ -163,7 +166,7 @@ class Trace:
             tool_calls=sum(span.kind == SpanKind.TOOL for span in spans),
             errors=sum(span.status == SpanStatus.ERROR for span in spans),
             depth=max(node.depth for node in self.walk()),
-            cost_usd=sum(costs, Decimal()) if costs or not calls else None,
+            cost_usd=sum(costs, _NOTHING) if costs or not calls else None,
             unpriced=sum(span.unpriced for span in spans),
             **tokens,
         )

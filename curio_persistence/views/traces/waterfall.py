@@ -5,7 +5,8 @@ The same rows are drawn with characters in a terminal and as SVG in a notebook.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -28,7 +29,7 @@ class Bar:
     node: TraceNode
     begin: float
     end: float
-    critical: tuple[tuple[float, float], ...]
+    critical: Sequence[tuple[float, float]]
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -78,11 +79,10 @@ def waterfall_of(trace: Trace) -> Waterfall:
     return Waterfall(tuple(bars), total / 1e6)
 
 
-def _critical_parts(trace: Trace, total_ms: float) -> Mapping[str, tuple[tuple[float, float], ...]]:
-    parts: dict[str, tuple[tuple[float, float], ...]] = {}
+def _critical_parts(trace: Trace, total_ms: float) -> Mapping[str, Sequence[tuple[float, float]]]:
+    parts: defaultdict[str, list[tuple[float, float]]] = defaultdict(list)
     for span, after, took in trace.critical_path():
-        part = (after / total_ms, (after + took) / total_ms)
-        parts[span.span_id] = (*parts.get(span.span_id, ()), part)
+        parts[span.span_id].append((after / total_ms, (after + took) / total_ms))
     return parts
 
 
@@ -91,7 +91,7 @@ def counted(trace: Trace) -> Iterable[tuple[str, str]]:
     told = trace.summary
     unpriced = f", {told.unpriced:,} of unknown cost" if told.unpriced else ""
     cost = "unknown" if told.cost_usd is None else f"${told.cost_usd:,f}"
-    yield "spans", f"{told.spans:,}, {told.depth:,} below each other"
+    yield "spans", f"{told.spans:,}, nested {told.depth:,} deep"
     yield "runs", f"{told.runs:,}"
     yield "model calls", f"{told.model_calls:,}{unpriced}"
     yield "tool calls", f"{told.tool_calls:,}"
