@@ -332,6 +332,28 @@ def test_what_is_saved_counts_for_more_than_what_is_derived(persistence: Persist
 # --- odd trees ------------------------------------------------------------------------------------
 
 
+def test_what_is_saved_leaves_a_span_to_the_run_of_its_record(persistence: Persistence) -> None:
+    put(persistence, "r", 0, 9)
+    persistence.log_llm_usage(AgentLLMUsage("a", "r", model="m", created_at=at(4), span_id="call"))
+    save(persistence, span_id_of("r"), 0, 9, run_id="elsewhere", kind="agent")
+    save(persistence, "call", 1, 4, run_id="elsewhere")
+    trace = read(persistence)
+    assert [span.run_id for span in trace.spans] == ["r", "r"]
+    assert (trace.summary.run_id, trace.summary.runs) == ("r", 1)
+    assert drawn(trace) == [span_id_of("r"), "  call"]
+
+
+def test_the_first_of_several_calls_names_their_span(persistence: Persistence) -> None:
+    for run_id in ("r", "child"):
+        put(persistence, run_id, 0, 9, parent=None if run_id == "r" else "r")
+    for model, run_id, end in (("third", "r", 8), ("first", "child", 2), ("second", "r", 5)):
+        call = AgentLLMUsage("a", run_id, model=model, created_at=at(end), span_id="call")
+        persistence.log_llm_usage(call)
+    [span] = (span for span in read(persistence).spans if span.span_id == "call")
+    assert (span.name, span.run_id, span.ended_at) == ("first", "child", at(2))
+    assert span.model_calls == 3
+
+
 def test_a_late_parent_is_shown_as_missing_until_it_comes(persistence: Persistence) -> None:
     put(persistence, "r", 0, 10)
     save(persistence, "inner", 2, 3, parent_span_id="outer")

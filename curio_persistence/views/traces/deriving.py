@@ -196,7 +196,7 @@ class Spans:
     # --- saved spans --------------------------------------------------------------------------
 
     def add_saved(self, span: AgentSpan) -> None:
-        """Add a saved span, which knows better what it tells."""
+        """Add a saved span, which knows better what it tells, but for the run of a record."""
         told = {
             name: value
             for name in _FIELDS
@@ -206,7 +206,7 @@ class Spans:
         if "started_at" in known:  # It tells both of its times, or neither.
             for name in ("ended_at", "start_nanos", "end_nanos"):
                 known.pop(name, None)
-        known |= told
+        known |= told | {name: known[name] for name in ("run_id",) if name in known}
 
 
 _FIELDS = tuple(field.name for field in fields(AgentSpan) if field.name != "span_id")

@@ -138,16 +138,19 @@ class RecordReader:
         }
         return [row._replace(data=data[row.id]) if row.id in data else row for row in rows]
 
-    def calls(self, run_ids: Iterable[str], trace_ids: Iterable[str]) -> Iterator[CallRow]:
-        """Yield the model calls of runs, and those of traces that belong to no run."""
+    def calls(self, run_ids: Iterable[str], trace_ids: Iterable[str]) -> list[CallRow]:
+        """Return the model calls of runs, and those of traces that belong to no run, by time."""
         loose = (Filter("run_id", "is null"),)
         wheres = (*_any_of("run_id", run_ids), *_any_of("trace_id", trace_ids, loose))
-        for where in wheres:
-            for row in self._store.select_columns(USAGE, self._columns(CallRow), where):
-                yield CallRow(*row)
+        rows = [
+            CallRow(*row)
+            for where in wheres
+            for row in self._store.select_columns(USAGE, self._columns(CallRow), where)
+        ]
+        return sorted(rows, key=lambda row: (row.created_at, row.id))
 
     def saved(self, run_ids: Iterable[str], trace_ids: Iterable[str]) -> list[AgentSpan]:
-        """Return the saved spans of runs, and those of traces, each once."""
+        """Return the saved spans of runs, and those of traces, each once, as they were saved."""
         names = _OF_SPANS_IN_BRIEF if self._brief else SPANS.names
         found = {
             row[0]: row
@@ -155,7 +158,11 @@ class RecordReader:
             for row in self._store.select_columns(SPANS, ("id", *names), where)
         }
         columns = dict(
-            zip(names, zip(*(row[1:] for row in found.values()), strict=True), strict=False)
+            zip(
+                names,
+                zip(*(found[ident][1:] for ident in sorted(found)), strict=True),
+                strict=False,
+            )
         )
         nothing = (None,) * len(found)
         return SPANS.decode([columns.get(name, nothing) for name in SPANS.names])
