@@ -14,6 +14,7 @@ from curio_persistence import (
     ImportReport,
     InMemoryPersistence,
     Persistence,
+    PersistenceError,
     UnavailableError,
     export_records,
     import_agdd,
@@ -116,6 +117,15 @@ def test_an_import_that_fails_halfway_has_its_line(
         import_records(tmp_path / "all.jsonl", persistence)
     [line] = persistence.audit.query()
     assert line.get_metadata_dict() == {"agents": 1, "kind": "records", "runs": 1}
+
+
+def test_an_import_that_fails_before_anything_is_stored_has_no_line(
+    persistence: Persistence, tmp_path: Path
+) -> None:
+    for source in (tmp_path, tmp_path / "nothing.jsonl"):
+        with pytest.raises(PersistenceError):
+            import_records(source, persistence)
+    assert persistence.audit.count() == 0
 
 
 def test_an_import_does_not_fail_where_no_line_can_be_written(

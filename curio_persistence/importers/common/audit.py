@@ -32,8 +32,10 @@ def audited(
     try:
         yield
     except BaseException:
+        counts = _counts(report)
         with suppress(PersistenceError):  # The import itself says what failed.
-            log_import(persistence, kind, where, _counts(report))
+            if any(counts.values()):
+                log_import(persistence, kind, where, counts)
         raise
     log_import(persistence, kind, where, _counts(report))
 
