@@ -10,7 +10,7 @@ from time import thread_time
 from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from curio_persistence.redaction.patterns import KNOWN, SecretPatterns
@@ -573,6 +573,7 @@ def test_no_part_of_a_secret_in_json_remains_beside_its_label(secret: str, name:
 
 @given(st.sampled_from(SHAPES), _KEY_LETTERS, st.sampled_from(["{}", "x={}", "({})", '"{}"']))
 def test_no_part_of_a_key_remains_beside_its_label(shape: Shape, letters: str, form: str) -> None:
+    assume(not any(other.prefix in letters for other in SHAPES))  # Then it has another key.
     assert_labeled_whole(form.format(shape.prefix + letters), letters, form + shape.prefix)
 
 
