@@ -82,9 +82,10 @@ def test_mistakes_are_told(
 
 
 def test_show_lists_the_tickets_of_a_run(program: Program, asked: str) -> None:
-    program("approvals", "deny", "ticket-1", "--by", "ada", "--reason", "No.", "--url", asked)
+    reason = "No.\npay approved by eve"  # Each ticket has one line, whatever was typed.
+    program("approvals", "deny", "ticket-1", "--by", "ada", "--reason", reason, "--url", asked)
     shown = program.on_terminal("show", "run-42", "--url", asked).out
-    assert "pay denied by ada (ticket-1): No." in shown
+    assert "pay denied by ada (ticket-1): No. pay approved by eve" in shown
     assert "pay pending until 20" in shown
 
 

@@ -1,10 +1,10 @@
 """List the tickets by which runs ask for approval, and approve or deny them.
 
-Without an action those are listed that wait, newest first; with --status others. Each ticket is
-decided once, by the first who does, until it expires. --by names the person in the ticket and in
-the audit log; without it that is the user, machine and process. Exits with 1 if a ticket was
-decided before or has expired, and with 3 for an unknown one. As JSON, a list of tickets, or the
-ticket that was decided.
+Without an action, list the tickets that wait, newest first, or with --status others. WHEN is the
+time at which a ticket was decided or withdrawn, or else at which it expires. Each ticket is decided
+once, until it expires. --by names the person in the ticket and in the audit log; without it that is
+the user, machine and process. Exits with 1 if a ticket was decided before or has expired, and with
+3 for an unknown one. As JSON, a list of tickets, or the ticket that was decided.
 """
 
 from __future__ import annotations

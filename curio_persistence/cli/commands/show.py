@@ -183,8 +183,9 @@ def _show_head(
             "model calls": _sum(own),
             "with children": None if own == totals or history.hit else _sum(totals),
             "metrics": run.metrics,
-            "approvals": "\n".join(map(said_of_approval, approvals)) or None,
-            "scores": "\n".join(map(said_of_score, history.scores or ())) or None,
+            "approvals": "\n".join(one_line(said_of_approval(each)) for each in approvals) or None,
+            "scores": "\n".join(one_line(said_of_score(each)) for each in history.scores or ())
+            or None,
             "objective": run.objective or None,
             "error": one_line(run.error_message) if run.error_message else None,
         }

@@ -18,9 +18,9 @@ _ROWS = 200
 _ROW, _TOP, _LABEL, _WIDTH, _TOOK = 20, 24, 300, 530, 100
 _DEEPEST = 12
 """Levels by which labels are indented; deeper ones stand as far to the right, with their depth."""
-_LONGEST, _LONGEST_ABOUT = 60, 500
-"""The letters of a label, of which wide ones are cut off where they reach the bars, and of what a
-browser shows about a span below the pointer."""
+_LONGEST, _LONGEST_ABOUT = 40, 500
+"""The letters of a label that is not indented, of which wide ones are cut off before the bars, and
+those of each line that a browser shows about a span below the pointer."""
 _MARK = 20
 """The room between label and bar, where odd spans are marked."""
 _COLOURS: Mapping[str, str] = {
@@ -72,6 +72,7 @@ def _row(bar: Bar, top: int) -> Iterator[str]:
     colour = _FAILED if failed else _COLOURS.get(span.kind, _OTHER)
     indent = 12 * min(depth, _DEEPEST)
     label = (f"{depth}: " if depth > _DEEPEST else "") + f"{span.kind} {span.name}"
+    letters = _LONGEST - 2 * min(depth, _DEEPEST)
     notes = "; ".join(bar.notes)
     took = "" if span.duration_ms is None else length_of_time(span.duration_ms)
     about = [label, took, notes, span.error_message or "", span.run_id or ""]
@@ -81,7 +82,7 @@ def _row(bar: Bar, top: int) -> Iterator[str]:
     yield (  # An inner SVG cuts off what does not fit.
         f'<svg y="{top}" width="{_LABEL - _MARK}" height="{_ROW}">'
         f'<text x="{indent}" y="13"{weight} fill="{_FAILED if failed else "currentColor"}">'
-        f"{_text(_cut(label, _LONGEST))}</text></svg>"
+        f"{_text(_cut(label, letters))}</text></svg>"
     )
     if notes:
         yield f'<text x="{_LABEL - _MARK + 3}" y="{top + 13}">⚠</text>'
