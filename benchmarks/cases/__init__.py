@@ -28,6 +28,7 @@ from benchmarks.cases import (
     streams,
     threads,
     totals,
+    traces,
     transfers,
 )
 from benchmarks.cases.sides import Case
@@ -56,6 +57,7 @@ THEMES: dict[str, dict[str, Case]] = {
     "Statistics": statistics.CASES,
     "Totals": totals.CASES,
     "Sessions": sessions.CASES,
+    "Traces": traces.CASES,
     "Analytics": analytics.CASES,
     "Metrics": metrics.CASES,
     "Questions": questions.CASES,
