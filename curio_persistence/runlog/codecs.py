@@ -17,10 +17,11 @@ from enum import Enum
 from functools import cache
 from operator import attrgetter
 from types import UnionType
-from typing import Any, NamedTuple, Union, get_args, get_origin, get_type_hints
+from typing import Any, NamedTuple, NoReturn, Union, get_args, get_origin, get_type_hints
 
 from curio_persistence.errors import InvalidValueError
 from curio_persistence.runlog.registry import RunLogEntry, UnknownEntry, class_of, upgrade_of
+from curio_persistence.runlog.shapes import shape_of
 from curio_persistence.runlog.values import ContentPart, UserMessage
 from curio_persistence.store.json_text import encoder, json_text, nearest_json
 
@@ -48,6 +49,9 @@ class Fields:
         hints = get_type_hints(cls)
         own = [field for field in fields(cls) if field.name not in without]
         codecs = [(field.name, codec) for field in own if (codec := _codec(hints[field.name]))]
+        self._class = cls.__name__
+        shapes = [(field.name, shape_of(hints[field.name])) for field in own]
+        self._shapes = [(name, shape.fits, shape.words) for name, shape in shapes if shape]
         self._names = [field.name for field in own]
         self._told = [field.name for field in own if field.default is not None]
         self._writers = [(name, codec.write) for name, codec in codecs]
@@ -57,11 +61,12 @@ class Fields:
 
     def write(self, value: Any) -> dict[str, Any]:
         """Return the fields by name, without those that are None, and by default None."""
-        found = zip(self._names, self._get(value), strict=False)
-        data = {name: each for name, each in found if each is not None}
+        found = dict(zip(self._names, self._get(value), strict=False))
+        self._check(found)
+        data = {name: each for name, each in found.items() if each is not None}
         for name, write in self._writers:
             if name in data:
-                data[name] = write(data[name])
+                data[name] = self._written(name, write, data[name])
         for name in self._told:
             if name not in data:
                 data[name] = None
@@ -73,7 +78,23 @@ class Fields:
         for name, read in self._readers:
             if values.get(name) is not None:
                 values[name] = read(values[name])
+        self._check(values)
         return values
+
+    def _check(self, values: Mapping[str, Any]) -> None:
+        for name, fits, words in self._shapes:
+            if name in values and not fits(values[name]):
+                self._refuse(name, f"must be {words}, not {values[name]!r:.80}")
+
+    def _written(self, name: str, write: Convert, value: Any) -> Any:
+        try:
+            return write(value)
+        except (AttributeError, TypeError):
+            self._refuse(name, f"cannot be written: it is {value!r:.80}")
+
+    def _refuse(self, name: str, reason: str) -> NoReturn:
+        field = f"{self._class}.{name}"
+        raise InvalidValueError(f"{field} {reason}.", field=field)
 
 
 def encode(entry: RunLogEntry) -> str:

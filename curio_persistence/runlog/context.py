@@ -71,7 +71,7 @@ def _compacted(entries: Sequence[RunLogEntry]) -> list[Item]:
     beginning = entries[first] if first >= 0 else None
     items = _begun(beginning)
     has_summary = isinstance(beginning, MessagesRebuilt) and beginning.reason == COMPACTION
-    known = {item.sequence for item in items if "_sequence" in item.message}
+    known = {sequence_of(item.message) for item in items}
     for entry in entries[first + 1 :]:
         if isinstance(entry, CompactionApplied):
             items = items if has_summary else _replaced(items, entry)
@@ -100,7 +100,13 @@ def _begun(entry: RunLogEntry | None) -> list[Item]:
     """Return the messages of a beginning."""
     if not isinstance(entry, Beginning):
         return []
-    return [Item(each.get("_sequence") or entry.sequence, each) for each in entry.messages]
+    return [Item(sequence_of(each) or entry.sequence, each) for each in entry.messages]
+
+
+def sequence_of(message: Message) -> int:
+    """Return the sequence of the step that a message names; 0 if it names none."""
+    named = message.get("_sequence")
+    return named if type(named) is int and named > 0 else 0
 
 
 def _item(step: CommittedStep) -> Item:
@@ -127,9 +133,11 @@ def _sent(items: Iterable[Item], entries: Iterable[RunLogEntry], marks: Marks) -
     steps = {entry.sequence: entry for entry in entries if isinstance(entry, CommittedStep)}
     sent = []
     for item in items:
-        named = item.message.get("_sequence")
-        step = item.step or steps.get(named or 0)
-        if (named or 0) in marks.rolled_back or (step is not None and step.step_id in marks.hidden):
+        named = sequence_of(item.message)
+        step = item.step or steps.get(named)
+        if (named and named in marks.rolled_back) or (
+            step is not None and step.step_id in marks.hidden
+        ):
             continue
         message = item.message if item.step is None else marks.view(item.step).to_message()
         if step is not None and step.step_id in marks.condensed:

@@ -25,15 +25,19 @@ from curio_persistence import (
     import_records,
 )
 from curio_persistence.runlog.entries import (
+    ContextAssembled,
+    ContextStepsHidden,
+    GoalMilestonesUpdated,
     LLMCallCompleted,
     RunFailed,
     RunFinished,
     RunLogEntry,
+    RunRolledBack,
     RunStarted,
     UnknownEntry,
     register,
 )
-from curio_persistence.runlog.values import ContentPart, ContentType, StepMetrics
+from curio_persistence.runlog.values import ContentPart, ContentType, Milestone, StepMetrics
 from tests.support.entries import assistant, made, tool, user
 from tests.support.threads import all_at_once
 
@@ -385,6 +389,20 @@ def test_a_buffered_log_is_stored_at_once(persistence: Persistence) -> None:
         (user("u", created_at="today"), "AgentRunEvent.timestamp"),
         (made(RunStarted, user_id="\0"), "AgentRun.user_id"),
         (made(LLMCallCompleted, metrics={"model_name": "x" * 256}), "AgentLLMUsage.model"),
+        (made(LLMCallCompleted, metrics="none"), "LLMCallCompleted.metrics"),
+        (made(RunFinished, metrics=["none"]), "RunFinished.metrics"),
+        (made(RunStarted, user_input=7), "RunStarted.user_input"),
+        (made(RunStarted, user_input=[{"type": "text"}]), "RunStarted.user_input"),
+        (made(ContextAssembled, messages=["hello"]), "ContextAssembled.messages"),
+        (made(ContextAssembled, messages=None), "ContextAssembled.messages"),
+        (made(ContextStepsHidden, step_ids=[["u"]], reason=""), "ContextStepsHidden.step_ids"),
+        (made(GoalMilestonesUpdated, milestones=[7]), "GoalMilestonesUpdated.milestones"),
+        (made(GoalMilestonesUpdated, milestones=[Milestone(["m"], "")]), "Milestone.id"),
+        (
+            made(RunRolledBack, start_sequence="1", end_sequence=2, reason=""),
+            "RunRolledBack.start_sequence",
+        ),
+        (user(["u"]), "UserStepCommitted.step_id"),
     ],
 )
 def test_what_is_no_entry_is_refused(persistence: Persistence, entry: Any, field: str) -> None:

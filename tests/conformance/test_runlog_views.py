@@ -13,6 +13,7 @@ from curio_persistence import AgentRun, InvalidValueError, NotFoundError, Persis
 from curio_persistence.capabilities.runlog import RunLog
 from curio_persistence.runlog.entries import (
     AssistantStepCommitted,
+    CompactionApplied,
     ContextAssembled,
     ContextStepsHidden,
     GoalMilestonesUpdated,
@@ -22,6 +23,7 @@ from curio_persistence.runlog.entries import (
     RunStarted,
     StepCondensedContentUpdated,
     TerminationDecided,
+    UnknownEntry,
     register,
 )
 from curio_persistence.runlog.replay import Replay, replay
@@ -102,6 +104,16 @@ def test_a_run_without_a_log_has_no_view(persistence: Persistence) -> None:
     persistence.create_agent_run(AgentRun("planner", "alone"))
     assert persistence.runlog.run_view("recorded") is persistence.runlog.run_view("alone") is None
     assert persistence.runlog.run_views("chat") == []
+
+
+def test_a_run_that_was_created_before_is_found_in_its_log(persistence: Persistence) -> None:
+    persistence.create_agent_run(AgentRun("guide", "alone"))
+    persistence.create_agent_run(AgentRun("guide", "elsewhere", session_id="other"))
+    for run_id in ("alone", "elsewhere"):
+        persistence.runlog.append("chat", [made(RunStarted, run_id)])
+        view = persistence.runlog.run_view(run_id)
+        assert view is not None
+        assert (view.run_id, view.session_id) == (run_id, "chat")
 
 
 def test_steps_that_are_rolled_back_do_not_count(told: RunLog) -> None:
@@ -205,6 +217,50 @@ def test_entries_that_name_nothing_change_nothing(told: RunLog) -> None:
 
 
 @pytest.mark.before_io
+@pytest.mark.parametrize(
+    ("kind", "data"),
+    [
+        ("context_assembled", {"messages": ["hello"]}),
+        ("context_assembled", {"messages": None}),
+        ("messages_rebuilt", {"reason": "x", "messages": {"role": "user"}}),
+        ("run_rolled_back", {"start_sequence": "1", "end_sequence": 4, "reason": ""}),
+        ("run_rolled_back", {"start_sequence": 1, "end_sequence": None, "reason": ""}),
+        ("context_steps_hidden", {"step_ids": [["u1"]], "reason": ""}),
+        ("step_condensed_content_updated", {"step_id": {"u": 1}, "condensed_content": "x"}),
+        ("compaction_applied", {"start_sequence": 1, "end_sequence": 4, "analysis": "none"}),
+        ("goal_milestones_updated", {"milestones": [{"id": [1], "description": ""}]}),
+        ("run_finished", {"response": None, "metrics": "none"}),
+        ("run_started", {"user_input": 7}),
+    ],
+)
+def test_an_entry_with_fields_of_other_types_changes_nothing(
+    told: RunLog, kind: str, data: Any
+) -> None:
+    before, [last] = answers(told, None), told.entries("chat", order="newest", limit=1)
+    told.append("chat", [made(UnknownEntry, kind=kind, data=data, created_at=last.created_at)])
+    assert isinstance(told.entries("chat")[-1], UnknownEntry)
+    assert answers(told, None) == answers(told.replay("chat"), None) == before
+
+
+@pytest.mark.parametrize("named", ["3", [3], 3.5, True, -3, 10**30, None])
+def test_messages_may_name_what_is_no_step(told: RunLog, named: Any) -> None:
+    message = {"role": "user", "content": "Hello", "_sequence": named}
+    told.append("chat", [made(ContextAssembled, messages=[message])])
+    rolled_back = made(RunRolledBack, start_sequence=-5, end_sequence=1, reason="")
+    covering = made(
+        CompactionApplied,
+        start_sequence=1,
+        end_sequence=2,
+        before_token_estimate=9,
+        after_token_estimate=1,
+        message_count=1,
+        transcript_path="",
+    )
+    told.append("chat", [rolled_back, covering])
+    for each in (told.context("chat"), told.replay("chat").context()):
+        assert each == [{"role": "user", "content": "Hello"}]
+
+
 @pytest.mark.parametrize(
     ("ask", "field"),
     [

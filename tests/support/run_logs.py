@@ -139,9 +139,11 @@ def _of_type(random: Random, hint: Any) -> Any:
         return hint.__origin__()
     if isinstance(hint, type) and issubclass(hint, StrEnum):
         return random.choice([*hint])
+    if get_origin(hint) is list:
+        return [_of_type(random, get_args(hint)[0]) for _ in range(random.randrange(3))]
     if hint is str or str in get_args(hint):
         return f"text {random.randrange(1000)}"
-    return get_origin(hint)() if get_origin(hint) is list else None
+    return None
 
 
 def _message(random: Random) -> dict[str, Any]:

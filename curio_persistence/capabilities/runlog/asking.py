@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from itertools import islice
 from typing import Any, TypedDict, Unpack
 
@@ -22,14 +22,14 @@ from curio_persistence.capabilities.runlog.sequences import last_entry
 from curio_persistence.capabilities.runlog.session_log import SessionLog
 from curio_persistence.results.pages import Direction
 from curio_persistence.runlog.decisions import RuntimeDecisionState
-from curio_persistence.runlog.entries import RunLogEntry
+from curio_persistence.runlog.entries import RunLogEntry, RunStarted
 from curio_persistence.runlog.introspection import IntrospectState
 from curio_persistence.runlog.replay import Replay
 from curio_persistence.runlog.runs import RunView
 from curio_persistence.runlog.steps import StepView
 from curio_persistence.runlog.values import Milestone
-from curio_persistence.store.filters import checked_count
-from curio_persistence.tables import RUNS
+from curio_persistence.store.filters import Filter, checked_count
+from curio_persistence.tables import EVENTS, RUNS
 
 
 class EntryFilters(TypedDict, total=False):
@@ -93,11 +93,24 @@ class ReadsRunLogs(Capability):
 
     def run_view(self, run_id: str, *, until_seq: int | None = None) -> RunView | None:
         """Return a run as its log says; None if it has no RunStarted."""
-        where = RUNS.where(run_id=checked_run_id(run_id))
-        for (session_id,) in self._store.select_columns(RUNS, ("session_id",), where):
-            if session_id is not None:
-                return views.run_view(self._log(session_id, until_seq), run_id)
+        for session_id in self._sessions_of(checked_run_id(run_id)):
+            if view := views.run_view(self._log(session_id, until_seq), run_id):
+                return view
         return None
+
+    def _sessions_of(self, run_id: str) -> Iterator[str]:
+        """Yield the session of a run, and then others whose logs it began in, if there are any."""
+        of_run = RUNS.where(run_id=run_id)
+        own = {
+            each for (each,) in self._store.select_columns(RUNS, ("session_id",), of_run) if each
+        }
+        yield from own
+        begun = (
+            *EVENTS.where(run_id=run_id, event_type=RunStarted.kind),
+            Filter("seq", "is not null"),
+        )
+        found = {each for (each,) in self._store.select_columns(EVENTS, ("session_id",), begun)}
+        yield from sorted(found - own)
 
     def run_views(
         self, session_id: str, *, limit: int | None = None, until_seq: int | None = None
@@ -145,7 +158,10 @@ class ReadsRunLogs(Capability):
         include_hidden_from_context: bool = True,
         until_seq: int | None = None,
     ) -> int:
-        """Return the number of steps of a session that were not rolled back."""
+        """Return the number of steps of a session that were not rolled back.
+
+        They are counted by their kinds: one that cannot be read as a step is counted, too.
+        """
         return views.count_steps(
             self._log(session_id, until_seq),
             include_hidden_from_context=include_hidden_from_context,

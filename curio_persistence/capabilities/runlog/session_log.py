@@ -96,17 +96,25 @@ class SessionLog:
         """Return the first entry of a class."""
         return self._next(cls, self.query(cls, where=where))
 
-    def last(self, cls: type[E], where: Where = (), leaving_out: Ranges | None = None) -> E | None:
+    def last(
+        self,
+        cls: type[E],
+        where: Where = (),
+        leaving_out: Ranges | None = None,
+        *,
+        after: int = 0,
+    ) -> E | None:
         """Return the last entry of a class that is not left out."""
-        return self._next(cls, self.query(cls, newest=True, where=where), leaving_out)
+        query = self.query(cls, after=after, newest=True, where=where)
+        return self._next(cls, query, leaving_out)
 
     def _next(self, cls: type[E], query: LogQuery, leaving_out: Ranges | None = None) -> E | None:
         entries = self.walk(query, leaving_out, size=1)
         return next((entry for entry in entries if isinstance(entry, cls)), None)
 
-    def last_of_all(self, where: Where) -> RunLogEntry | None:
+    def last_of_all(self, where: Where, *, after: int = 0) -> RunLogEntry | None:
         """Return the last entry, whatever its kind."""
-        return next(self.walk(self.query(newest=True, where=where), size=1), None)
+        return next(self.walk(self.query(after=after, newest=True, where=where), size=1), None)
 
     def step(self, step_id: str) -> CommittedStep | None:
         """Return the last step with an id. It is usually among the last ones, which come first."""

@@ -13,7 +13,7 @@ from itertools import islice
 from operator import attrgetter
 
 from curio_persistence.capabilities.runlog.session_log import PAGE, SessionLog
-from curio_persistence.runlog.context import Contexts, Message
+from curio_persistence.runlog.context import Contexts, Message, sequence_of
 from curio_persistence.runlog.decisions import DECISION_KINDS, Decisions, RuntimeDecisionState
 from curio_persistence.runlog.entries import (
     AssistantStepCommitted,
@@ -36,7 +36,6 @@ from curio_persistence.runlog.introspection import IntrospectState
 from curio_persistence.runlog.runs import RunState, RunView
 from curio_persistence.runlog.steps import Marks, Ranges, StepView
 from curio_persistence.runlog.values import Milestone
-from curio_persistence.store.filters import Filter
 from curio_persistence.tables import EVENTS
 
 _sequence = attrgetter("sequence")
@@ -104,14 +103,14 @@ def _began(started: RunStarted) -> tuple[datetime, int]:
 
 
 def _view(log: SessionLog, started: RunStarted, rolled_back: Ranges) -> RunView:
-    state = RunState(started)
-    of_run = (*EVENTS.where(run_id=started.run_id), Filter("seq", ">", started.sequence))
-    finished, failed = log.last(RunFinished, of_run), log.last(RunFailed, of_run)
+    state, of_run, begin = RunState(started), EVENTS.where(run_id=started.run_id), started.sequence
+    finished = log.last(RunFinished, of_run, after=begin)
+    failed = log.last(RunFailed, of_run, after=begin)
     found: list[RunLogEntry | None] = [finished, failed]
     if finished is None or finished.response is None:
-        found.append(log.last(AssistantStepCommitted, of_run, rolled_back))
+        found.append(log.last(AssistantStepCommitted, of_run, rolled_back, after=begin))
     if finished is None and failed is None:
-        found.append(log.last_of_all(of_run))
+        found.append(log.last_of_all(of_run, after=begin))
     _feed(state, found)
     return state.view(rolled_back)
 
@@ -186,9 +185,8 @@ def _of_context(
         yield beginning
         if after_compaction:
             begin = beginning.sequence
-            named = [message.get("_sequence") for message in beginning.messages]
-            before = {seq for seq in named if type(seq) is int and 0 < seq < begin}
-            yield from log.steps_at(before, of_agent)
+            named = map(sequence_of, beginning.messages)
+            yield from log.steps_at({seq for seq in named if 0 < seq < begin}, of_agent)
     following = log.query(CommittedStep, CompactionApplied, after=begin, where=of_agent)
     yield from log.walk(following, gone)
 
