@@ -12,6 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from curio_persistence.capabilities.arguments import checked_id
 from curio_persistence.errors import InvalidValueError
 from curio_persistence.importers.common.databases import import_database
 from curio_persistence.importers.common.folders import Source
@@ -93,7 +94,7 @@ class _Import:
             with self._telling(_name(row.get("session_id"), row.get("sequence"))):
                 entry, dropped = entry_of_row(row)
                 self._report.skip("fields that are not known", dropped)
-                sessions[entry.session_id].append(entry)
+                sessions[checked_id("session_id", entry.session_id)].append(entry)
         for session_id, entries in sessions.items():
             self._append(session_id, self._new(session_id, entries))
 

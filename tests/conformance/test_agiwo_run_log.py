@@ -118,6 +118,17 @@ def test_entries_are_filtered(persistence: Persistence) -> None:
     awaiting(persistence, work)
 
 
+def test_what_is_no_list_of_entries_is_refused(persistence: Persistence) -> None:
+    async def work(storage: RunLogStorage) -> None:
+        for wrong in (None, step(1), [step(1), {"sequence": 2}]):
+            with pytest.raises(InvalidValueError) as refused:
+                await storage.append_entries(wrong)  # type: ignore[arg-type]
+            assert refused.value.field == "entries"
+        assert await storage.list_entries(session_id="chat") == []
+
+    awaiting(persistence, work)
+
+
 def test_a_sequence_twice_is_refused_and_nothing_of_its_batch_is_stored(
     persistence: Persistence,
 ) -> None:

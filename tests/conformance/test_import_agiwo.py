@@ -101,12 +101,17 @@ def test_damaged_rows_are_reported_and_the_rest_is_imported(
         row_of(LOG[0], sequence=0),
         row_of(LOG[0], sequence=14, run_id="x" * 300),
         row_of(LOG[0], sequence=15, run_id="other"),
+        row_of(LOG[0], sequence=16, session_id=""),
+        row_of(LOG[0], sequence=16, session_id="x" * 256),
     ]
     report = import_agiwo(write_database(file, rows), persistence)
     told = [problem.what for problem in report.problems]
-    assert [what.partition(":")[0] for what in told] == [
-        f"entry {sequence} of 'chat'" for sequence in (11, 12, 13, 0, 14)
+    assert [what.partition(":")[0] for what in told[:-1]] == [
+        *(f"entry {sequence} of 'chat'" for sequence in (11, 12, 13, 0)),
+        "entry 16 of ''",
+        f"entry 16 of {'x' * 256!r:.80}",
     ]
+    assert told[-1].startswith("entry 14 of 'chat'")
     assert "payload is not JSON" in told[0]
     assert "'yesterday' is not a time" in told[2]
     assert report.events == 6

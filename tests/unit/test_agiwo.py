@@ -350,7 +350,16 @@ def test_spans_and_traces_end_now_unless_it_is_said_when() -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"limit": 0}, {"limit": 501}, {"limit": "9"}, {"offset": -1}, {"status": "rain"}],
+    [
+        {"limit": 0},
+        {"limit": 501},
+        {"limit": "9"},
+        {"offset": -1},
+        {"status": "rain"},
+        {"start_time": "yesterday"},
+        {"end_time": 7},
+        {"min_duration_ms": "long"},
+    ],
 )
 def test_a_query_out_of_bounds_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=f"TraceQuery.{min(wrong)} is"):

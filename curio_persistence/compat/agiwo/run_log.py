@@ -51,9 +51,7 @@ class RunLogStorage(Opened):
 
         DuplicateSequenceError if a session has one of the sequences already.
         """
-        sessions = defaultdict(list)
-        for entry in entries:
-            sessions[entry.session_id].append(entry)
+        sessions = _by_session(entries)
         await self._call(lambda persistence: _append(persistence, sessions))
 
     async def list_entries(
@@ -191,6 +189,21 @@ class RunLogStorage(Opened):
                 session_id, run_id=run_id, agent_id=agent_id
             )
         )
+
+
+def _by_session(entries: Iterable[RunLogEntry]) -> Mapping[str, list[RunLogEntry]]:
+    if not isinstance(entries, Iterable):
+        raise InvalidValueError(
+            f"Entries come in a list, not one {type(entries).__name__}.", field="entries"
+        )
+    sessions = defaultdict(list)
+    for entry in entries:
+        if not isinstance(entry, RunLogEntry):
+            raise InvalidValueError(
+                f"An entry is a RunLogEntry, not {type(entry).__name__}.", field="entries"
+            )
+        sessions[entry.session_id].append(entry)
+    return sessions
 
 
 def _append(persistence: Persistence, sessions: Mapping[str, list[RunLogEntry]]) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from enum import StrEnum
+from numbers import Real
 from typing import Any, TypeVar
 from uuid import uuid4
 
@@ -163,8 +164,10 @@ class TraceQuery:
         if self.status is not None:
             object.__setattr__(self, "status", _status(self.status))
         for name in ("start_time", "end_time"):
-            if (time := getattr(self, name)) is not None:
+            if (time := _checked(self, name, datetime, "a datetime")) is not None:
                 object.__setattr__(self, name, time.astimezone())  # A naive time is local time.
+        for name in ("min_duration_ms", "max_duration_ms"):
+            _checked(self, name, Real, "a number")
 
     def includes(self, trace: Trace) -> bool:
         """Return whether a trace is one of those that are asked for."""
@@ -195,6 +198,14 @@ def _check_number(name: str, value: Any, least: int, most: int | None) -> None:
         raise InvalidValueError(f"{field_name} is {bounds}, not {value!r:.80}.", field=field_name)
 
 
+def _checked(query: TraceQuery, name: str, cls: type, words: str) -> Any:
+    value = getattr(query, name)
+    if value is not None and not isinstance(value, cls):
+        field_name = f"TraceQuery.{name}"
+        raise InvalidValueError(f"{field_name} is {words}, not {value!r:.80}.", field=field_name)
+    return value
+
+
 def _status(word: str) -> SpanStatus:
     try:
         return SpanStatus(word)
@@ -209,6 +220,11 @@ def query_of(query: TraceQuery | Mapping[str, Any]) -> TraceQuery:
     """Return a query, also of a dictionary; InvalidValueError for a name that it does not have."""
     if isinstance(query, TraceQuery):
         return query
+    if not isinstance(query, Mapping):
+        raise InvalidValueError(
+            f"A query is a TraceQuery or a dictionary, not {type(query).__name__}.",
+            field="TraceQuery",
+        )
     unknown = query.keys() - {each.name for each in fields(TraceQuery)}
     if unknown:
         raise InvalidValueError(
