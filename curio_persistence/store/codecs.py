@@ -206,11 +206,17 @@ def encode_count(value: Any) -> int:
     return number
 
 
+HIGHEST_POSITION = 2**53 - 1
+"""Every program that reads JSON understands it, and there is room above it."""
+
+
 def encode_position(value: Any) -> int:
-    """Check a 64-bit integer from 1."""
+    """Check an integer from 1 that every program understands."""
     number = encode_integer(value)
     if number < 1:
         raise ValueError("begins with 1")
+    if number > HIGHEST_POSITION:
+        raise ValueError(f"is at most {HIGHEST_POSITION:,}, but is {number}")
     return number
 
 

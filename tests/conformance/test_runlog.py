@@ -16,6 +16,7 @@ import pytest
 from curio_persistence import (
     AccessDeniedError,
     AgentRun,
+    AgentRunEvent,
     ConflictError,
     InMemoryPersistence,
     InvalidValueError,
@@ -123,6 +124,22 @@ def test_a_number_is_not_given_out_again_when_its_entry_is_deleted(told: Persist
     assert told.delete_agent_run("third")
     assert told.runlog.max_sequence("chat") == 7
     assert told.runlog.append("chat", [user("u4")]) == [9]
+
+
+def test_a_log_whose_sequences_are_used_up_takes_no_more(persistence: Persistence) -> None:
+    persistence.runlog.append("chat", [user("last", sequence=2**53 - 1)])
+    for call in (
+        lambda log: log.append("chat", [user("u")]),
+        lambda log: log.allocate("chat"),
+        lambda log: log.allocate("fresh", 2**53 - 1) and log.allocate("fresh"),
+    ):
+        with pytest.raises(ConflictError, match="no room for 1 more"):
+            call(persistence.runlog)
+    assert seqs(persistence) == [2**53 - 1]
+    assert persistence.runlog.append("another", [user("u")]) == [1]
+    event = AgentRunEvent("planner", "run", session_id="chat", seq=2**53)
+    with pytest.raises(InvalidValueError, match="is at most"):
+        persistence.log_agent_run_event(event)
 
 
 def test_what_is_rolled_back_is_not_in_the_log(persistence: Persistence) -> None:

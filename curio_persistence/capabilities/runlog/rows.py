@@ -10,14 +10,14 @@ from curio_persistence.errors import InvalidValueError
 from curio_persistence.models import AgentRunEvent, Level
 from curio_persistence.runlog.codecs import decode, encode
 from curio_persistence.runlog.entries import RunLogEntry, RunLogEntryKind, RunStarted
-from curio_persistence.store.codecs import decode_texts
+from curio_persistence.store.codecs import HIGHEST_POSITION, decode_texts
 from curio_persistence.store.filters import Order
 from curio_persistence.store.table import Columns, Row
 from curio_persistence.tables import EVENTS
 from curio_persistence.trace_ids import span_id_of, trace_id_of
 
-MOST = 2**53 - 1
-"""The highest sequence, which every program that reads JSON understands."""
+MOST = HIGHEST_POSITION
+"""The highest sequence."""
 IN_ORDER = (Order("seq"),)
 FROM_THE_END = (Order("seq", descending=True),)
 

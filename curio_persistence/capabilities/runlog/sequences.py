@@ -6,7 +6,9 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from curio_persistence.clock import Clock
+from curio_persistence.errors import ConflictError
 from curio_persistence.store.base import Store
+from curio_persistence.store.codecs import HIGHEST_POSITION
 from curio_persistence.store.filters import Filter, Measure, Where
 from curio_persistence.tables import EVENTS, RUN_LOGS
 from curio_persistence.tables.run_logs import RunLogNumbers, run_log_row
@@ -57,12 +59,17 @@ class Sequences:
         """Return so many sequences, in a transaction, above all that were taken before.
 
         With `look`, they are also above all stored entries, which a copy or an import may have
-        brought without the counter.
+        brought without the counter. ConflictError if there are not so many left.
         """
         if look:
             self._advance(session_id, 0, above)  # Others that append wait from here on.
             above = max(above, last_entry(self._store, session_id))
         last = self._advance(session_id, count, above)
+        if last > HIGHEST_POSITION:
+            raise ConflictError(
+                f"The run log of session {session_id!r} has no room for {count:,} more: sequences "
+                f"end with {HIGHEST_POSITION:,}. Go on in another session."
+            )
         return range(last - count + 1, last + 1)
 
     def _advance(self, session_id: str, count: int, above: int) -> int:
