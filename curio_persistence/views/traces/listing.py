@@ -1,4 +1,4 @@
-"""The traces that pass filters, in the order of their begins: first only which they are.
+"""The roots of the traces that pass filters, in the order of their begins.
 
 Two kinds of rows begin traces: outermost runs, and saved spans without a parent and a run.
 """
@@ -33,7 +33,7 @@ _LAST_ID = 2**63 - 1
 
 
 class TraceFilters(TypedDict, total=False):
-    """The filters of traces, all but the last two of which are about the root."""
+    """The filters of traces, all of them about the root; a trace must pass all that are given."""
 
     agent_id: str | Collection[str] | None
     session_id: str | Collection[str] | None
