@@ -36,7 +36,11 @@ from curio_persistence.tables.columns import (
 from curio_persistence.tables.runs import RUNS
 from curio_persistence.tables.translation import translator
 
-TOOL_EVENTS = frozenset({TOOL_CALL, MCP_CALL, EventType.ACTION_EXECUTION_COMPLETED.value})
+TOOL_STEP = "tool_step_committed"
+"""The entry of a run log that has the result of a tool."""
+TOOL_EVENTS = frozenset(
+    {TOOL_CALL, MCP_CALL, EventType.ACTION_EXECUTION_COMPLETED.value, TOOL_STEP}
+)
 _NAME_KEYS = ("tool_name", "tool", "action", "action_name")
 _LATENCY_KEYS = ("latency_ms", "duration_ms")
 
@@ -66,7 +70,9 @@ def derive_event_columns(row: Row) -> None:
     """Compute the internal columns of an event from its others."""
     if (severity := SEVERITIES.get(row.get("level"))) is not None:
         row["severity"] = severity
-    if row["event_type"] in TOOL_EVENTS:
+    if row["event_type"] == TOOL_STEP:
+        _lift_tool(row, _call_of_step(object_in(row["data"])))
+    elif row["event_type"] in TOOL_EVENTS:
         _lift_tool(row, object_in(row["data"]))
     elif row["event_type"] == METRIC:
         _lift_metric(row, object_in(row["data"]))
@@ -78,6 +84,13 @@ def _lift_metric(row: Row, payload: Mapping[str, Any]) -> None:
     if isinstance(name, str) and value is not None:
         row["metric_name"] = codecs.encode_label(name)
         row["metric_value"] = float(value)
+
+
+def _call_of_step(step: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what a step of a run log tells, under the names that a tool call has."""
+    metrics = step.get("metrics")
+    took = metrics.get("duration_ms") if isinstance(metrics, dict) else None
+    return {"tool_name": step.get("name"), "error": bool(step.get("is_error")), "latency_ms": took}
 
 
 def _lift_tool(row: Row, payload: Mapping[str, Any]) -> None:

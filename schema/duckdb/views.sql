@@ -152,6 +152,7 @@ FROM (
                 AND coalesce(kinds[5], 'NULL') IN ('VARCHAR', 'NULL')
                 AND coalesce(kinds[6], 'NULL') IN ('VARCHAR', 'NULL', 'BOOLEAN')
                 AND coalesce(kinds[7], kinds[8], 'NULL') IN ('UBIGINT', 'BIGINT', 'DOUBLE', 'NULL')
+                AND event_type <> 'tool_step_committed'
                 AND kinds IS NOT NULL
             THEN curio_plain_tool(event_type, kinds, texts)
             ELSE curio_tool(event_type, data)
@@ -162,7 +163,9 @@ FROM (
             json_type(curio_payload(data), curio_keys()) AS kinds,
             json_extract_string(curio_payload(data), curio_keys()) AS texts
         FROM agent_run_events
-        WHERE event_type IN ('tool_call', 'mcp.call', 'action_execution_completed')
+        WHERE event_type IN (
+            'tool_call', 'mcp.call', 'action_execution_completed', 'tool_step_committed'
+        )
     )
 ) e
 LEFT JOIN curio_sessions r ON r.run_id = e.run_id

@@ -361,6 +361,26 @@ def test_a_model_call_is_counted_without_its_words(persistence: Persistence) -> 
     assert len({*told}) == 3
 
 
+def test_steps_of_tools_are_counted_as_their_calls(persistence: Persistence) -> None:
+    persistence.runlog.append(
+        "chat",
+        [
+            made(RunStarted),
+            tool("t1", "a page", metrics=StepMetrics(duration_ms=12.5)),
+            tool("t2", "no such page, " * 200, is_error=True),
+            tool("t3", name=None),
+        ],
+    )
+    counted = persistence.get_agent_run_stats()["tool_metrics"]["search"]
+    assert (counted["call_count"], counted["error_count"]) == (2, 1)
+    assert counted["total_latency_ms"] == 12.5
+    trace = persistence.traces.get("run")
+    assert trace is not None
+    spans = [span for span in trace.spans if span.kind == "tool"]
+    assert [(span.name, span.status) for span in spans] == [("search", "ok"), ("search", "error")]
+    assert (spans[0].output, spans[0].duration_ms) == ("a page", 12.5)
+
+
 def test_nothing_is_left_of_entries_that_are_refused(told: Persistence) -> None:
     def everything() -> list[Any]:
         return [told.get_agent_runs(), told.get_llm_usage(), seqs(told)]

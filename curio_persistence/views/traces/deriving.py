@@ -15,7 +15,7 @@ from curio_persistence.models import FAILED_STATUSES, AgentRunStatus, AgentSpan,
 from curio_persistence.models import SpanKind as Kind
 from curio_persistence.models import SpanStatus as Status
 from curio_persistence.store.codecs import decode_money, decode_text
-from curio_persistence.tables.events import tool_error_in
+from curio_persistence.tables.events import TOOL_STEP, tool_error_in
 from curio_persistence.trace_ids import span_id_of
 from curio_persistence.views.traces.records import BEGINS, RUN_STARTED, CallRow, EventRow, RunRow
 from curio_persistence.views.traces.trace import TraceSpan
@@ -239,6 +239,8 @@ def _named(event: EventRow, payload: Mapping[str, Any]) -> Draft:
     end = BEGINS.get(event.event_type, event.event_type)
     if end == EventType.SPAN.value:
         name, kind, given, result = "name", _text(payload, "kind"), "input", "output"
+    elif end == TOOL_STEP:
+        name, kind, given, result = "name", Kind.TOOL.value, "args", "content"
     else:
         name, kind, given, result = "tool_name", Kind.TOOL.value, "args", "result"
     return {
