@@ -354,6 +354,14 @@ def test_the_first_of_several_calls_names_their_span(persistence: Persistence) -
     assert span.model_calls == 3
 
 
+def test_the_first_of_several_runs_is_the_root_of_what_is_saved(persistence: Persistence) -> None:
+    for run_id, begin in (("z", 5), ("b", 0), ("m", 9)):
+        put(persistence, run_id, begin, 10)
+    for run_id in ("m", "b", "z"):
+        save(persistence, f"of {run_id}", 6, 9, trace_id="shared", run_id=run_id)
+    assert read(persistence, "shared").summary.run_id == "z"
+
+
 def test_a_late_parent_is_shown_as_missing_until_it_comes(persistence: Persistence) -> None:
     put(persistence, "r", 0, 10)
     save(persistence, "inner", 2, 3, parent_span_id="outer")

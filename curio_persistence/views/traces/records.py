@@ -109,12 +109,13 @@ class RecordReader:
         return [*found.values()]
 
     def runs(self, column: str, values: Iterable[str]) -> list[RunRow]:
-        """Return the runs with one of some values in a column."""
-        return [
+        """Return the runs with one of some values in a column, as they were stored."""
+        rows = [
             RunRow(*row)
             for where in _any_of(column, values)
             for row in self._store.select_columns(RUNS, self._columns(RunRow), where)
         ]
+        return sorted(rows, key=lambda row: row.id)
 
     def events(self, run_ids: Iterable[str]) -> list[EventRow]:
         """Return the events of runs from which spans are derived, in the order of their times."""
