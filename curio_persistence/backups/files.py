@@ -226,12 +226,20 @@ def backup_at(source: Address) -> BackupFile:
 def _text(address: Address) -> str:
     """Return a path or URL as it was given."""
     given = os.fspath(address) if isinstance(address, str | os.PathLike) else None
-    if not isinstance(given, str) or not given or "\0" in given:
+    if not isinstance(given, str) or not given or not _is_name(given):
         raise InvalidValueError(
             "A backup has the name of a file, a directory, or the URL of an object store.",
             field="destination",
         )
     return given
+
+
+def _is_name(text: str) -> bool:
+    """Return whether a file can have this name."""
+    try:
+        return b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
 
 
 def _parted(url: str) -> tuple[str, str]:

@@ -27,6 +27,7 @@ from curio_persistence.capabilities.analytics import AnalyticsFilters
 from curio_persistence.capabilities.approvals import ApprovalFilters
 from curio_persistence.capabilities.events import EventFilters
 from curio_persistence.capabilities.metrics import MetricFilters
+from curio_persistence.capabilities.runlog import EntryFilters
 from curio_persistence.capabilities.runs import RunFilters
 from curio_persistence.capabilities.search import SearchFilters
 from curio_persistence.capabilities.snapshots import SnapshotFilters
@@ -56,7 +57,7 @@ FILTERS = {
     kind.__name__: [*kind.__annotations__]
     for kind in (
         *(RunFilters, EventFilters, UsageFilters, MetricFilters, SearchFilters, StatsFilters),
-        *(AnalyticsFilters, ApprovalFilters, SnapshotFilters),
+        *(AnalyticsFilters, ApprovalFilters, SnapshotFilters, EntryFilters),
     )
 }
 NOT_ASKED = {"close", "transaction", "buffered", "record_run", "recorded", "follow", "compact"}
@@ -70,7 +71,7 @@ def calls(persistence: Persistence) -> Iterator[tuple[Any, str]]:
     """Return each public method with its object."""
     p = persistence
     several = (p.runs, p.events, p.usage, p.stats, p.metrics, p.search, p.approvals, p.snapshots)
-    for owner in (p, *several):
+    for owner in (p, *several, p.runlog):
         for name in dir(type(owner)):
             method = inspect.getattr_static(type(owner), name)
             hidden = name.startswith("_") or name in NOT_ASKED | INTERNAL
