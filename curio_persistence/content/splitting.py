@@ -99,7 +99,7 @@ def _long_parts(text: str) -> tuple[list[_String], list[_Elements]]:
         begin, position = found.span()
         if text[begin] == '"':
             value, position = _string(text, position, False)
-            if len(value) >= PART:
+            if len(value) >= PART and text[_behind_space(text, position)] != ":":  # It is no key.
                 strings.append(_String(begin, position, value))
         elif text[begin] == "[":
             ends, end = _elements(text, position)

@@ -11,7 +11,7 @@ import pytest
 
 from curio_persistence.models import AgentRunEvent
 from curio_persistence.store.base import Store
-from curio_persistence.store.filters import COUNT, Filter, Order, Select
+from curio_persistence.store.filters import COUNT, Filter, Order, Select, any_of
 from curio_persistence.store.query import position_of_last, query_of
 from curio_persistence.tables import EVENTS, RUNS, USAGE
 from curio_persistence.testing.rows import (
@@ -278,6 +278,28 @@ class ReadingPromises:
         assert run_ids_of(store, Filter("session_id", "not in", ("s",))) == "c"
         sessions = Select(RUNS, "session_id", (Filter("run_id", "in", ("a", "b")),))
         assert run_ids_of(store, Filter("session_id", "not in", sessions)) == "c"
+
+    def test_rows_may_pass_one_of_several_groups_of_filters(self, store: Store) -> None:
+        for name, session in (("a", "s"), ("b", None), ("c", "t"), ("d", None)):
+            store.insert(RUNS, run_row(name, session_id=session))
+        of_s = (Filter("session_id", "=", "s"), Filter("run_id", "in", ("a", "c")))
+        without = (Filter("session_id", "is null"), Filter("run_id", ">", "b"))
+        assert run_ids_of(store, any_of(of_s, without)) == "da"
+        assert run_ids_of(store, Filter("run_id", "<>", "d"), any_of(of_s, without)) == "a"
+        assert store.aggregate(RUNS, (COUNT,), (any_of(of_s, without),)) == [(2,)]
+        assert store.aggregate(RUNS, (COUNT,), (any_of((Filter("run_id", "in", ()),)),)) == [(0,)]
+
+    def test_queries_of_a_snapshot_may_be_nested(self, store: Store) -> None:
+        for name in "abc":
+            store.insert(RUNS, run_row(name))
+            store.insert(USAGE, usage_row(run_id=name))
+        with store.snapshot() as read:
+            found = []
+            for columns in read(query_of(RUNS), 1):
+                [run] = RUNS.decode(columns)
+                calls = read(query_of(USAGE, (Filter("run_id", "=", run.run_id),)), 400)
+                found.append([call.run_id for c in calls for call in USAGE.decode(c)])
+        assert found == [["c"], ["b"], ["a"]]
 
 
 def _insert_ties(store: Store) -> None:

@@ -54,6 +54,7 @@ AWKWARD = [
     '"' + "x" * 2_000 + '"',
 ]
 TURNS = 12
+IS_LIST = (Filter("chain", "is not null"),)
 
 
 @pytest.fixture
@@ -383,9 +384,7 @@ def test_a_text_that_is_not_what_was_stored_is_located(
     converse(sharing, turns=2)
     if changes.get("body", 0) is None:
         changes = {"body": zlib.compress(b"another")}
-    [(last,)] = [
-        *sharing._store.select_columns(CONTENT, ("id",), (Filter("chain", "is not null"),))
-    ][-1:]
+    [(last,)] = sharing._store.select_columns(CONTENT, ("id",), IS_LIST)[-1:]
     sharing._store.update(CONTENT, (Filter("id", "=", last),), changes)
     with pytest.raises(CorruptDatabaseError, match=f"prompt is damaged.*id {last}.*{said}"):
         sharing.get_llm_usage()
@@ -442,3 +441,34 @@ def test_a_text_of_64_mebibytes_is_returned(sharing: Persistence) -> None:
     assert stored_bytes(sharing) < 2**20
     [event] = sharing.get_agent_run_events("run")
     assert event.data == text
+
+
+def test_a_check_up_finds_damaged_texts(open_again: Open, lasting: None, tmp_path: Path) -> None:
+    persistence = open_again(dedupe=True)
+    converse(persistence, turns=3)
+    checks = {check.name: check for check in persistence.diagnose(deep=True)}
+    assert checks["texts"].level == "ok"
+    assert persistence.verify().ok
+    [(last,)] = persistence._store.select_columns(CONTENT, ("id",), IS_LIST)[-1:]
+    persistence._store.delete(CONTENT, (Filter("id", "=", last),))
+    checks = {check.name: check for check in persistence.diagnose(deep=True)}
+    assert checks["texts"].level == "error"
+    assert "agent_llm_usage.prompt is damaged in the row with id 3" in checks["texts"].message
+    assert not persistence.verify().ok
+
+
+def test_a_backup_has_the_texts(open_again: Open, lasting: None, tmp_path: Path) -> None:
+    persistence = open_again(dedupe=True)
+    if persistence._store.dialect != "sqlite":
+        pytest.skip("needs pg_dump")
+    converse(persistence, turns=3)
+    report = persistence.backup(tmp_path / "backup.db")
+    assert persistence.verify(tmp_path / "backup.db").compared == 3
+    with SQLitePersistence(tmp_path / "backup.db", read_only=True) as backup:
+        assert [*backup.iter_llm_usage()] == [*persistence.iter_llm_usage()]
+    assert report
+    event = persistence.get_agent_run_events("s-1")[0]
+    changed = {"data": json.dumps({"n": 7})}
+    persistence._store.update(EVENTS, (Filter("id", "=", event.id),), changed)
+    [row] = persistence.verify(tmp_path / "backup.db").damaged
+    assert (row.row_id, row.columns) == (event.id, ("data",))
