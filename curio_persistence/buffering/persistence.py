@@ -318,6 +318,7 @@ class BufferedStore(Store):
     sizes = _after_the_queue(Store.sizes)
     used_bytes = _after_the_queue(Store.used_bytes)
     advice_on_space = _after_the_queue(Store.advice_on_space)
+    sweep_texts = _after_the_queue(Store.sweep_texts)
     release_space = _after_the_queue(Store.release_space)
     lock_rows = _after_the_queue(Store.lock_rows)
 

@@ -316,6 +316,7 @@ class Runs(Capability):
             bury(self._store, self._clock, [run_id], "erased")
             Chains(self._store, self._clock, EVENT_CHAINS).forget([run_id])
             audit(self._store, self._clock, "delete", run_id, "run", run_id)
+        self._store.sweep_texts()
         return True
 
     def _in_batches(

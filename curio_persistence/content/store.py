@@ -24,14 +24,17 @@ T = TypeVar("T")
 
 _TRIES = 5
 _BLOBS_AT_ONCE = 1_000
+_MANY = 1_000
+"""The rows with long texts in a scope that is swept once by a deletion of several transactions."""
 _SCOPE = "content_scope"
 
 
-class _Pending(local):
-    """The scopes that the transaction of this thread has to sweep."""
+class _Unswept(local):
+    """The scopes that the transaction of this thread has to sweep, and those that are left."""
 
     def __init__(self) -> None:
-        self.scopes = dict[str, None]()
+        self.scopes = set[str]()
+        self.left = set[str]()
 
 
 class SharedContent(Store):
@@ -44,7 +47,7 @@ class SharedContent(Store):
     """True where the long texts of all rows are stored once; those of a run log always are."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self._unswept = _Pending()
+        self._unswept = _Unswept()
         super().__init__(*args, **kwargs)
 
     # --- writing ------------------------------------------------------------------------------
@@ -192,9 +195,7 @@ class SharedContent(Store):
         octets = dict[str, float]()
         for scope in scopes:
             [(blobs, size)] = super().sizes(CONTENT, blobs_of(scope)).values() or [(0, 0)]
-            here = (Filter(_SCOPE, "=", scope),)
-            rows = self.count(EVENTS, here) + self.count(USAGE, here)
-            octets[scope] = (blobs * self.row_overhead + size) / max(rows, 1)
+            octets[scope] = (blobs * self.row_overhead + size) / max(self._rows_of(scope), 1)
         return octets
 
     # --- changing -----------------------------------------------------------------------------
@@ -226,14 +227,29 @@ class SharedContent(Store):
         shared = (*where, Filter(_SCOPE, "is not null"))
         scopes = self.aggregate(table, (), shared, group_by=(_SCOPE,))
         if scopes:
-            self._unswept.scopes.update((scope, None) for (scope,) in scopes)
+            self._unswept.scopes.update(scope for (scope,) in scopes)
             self.before_commit(self._sweep)
 
     def _sweep(self) -> None:
-        """Sweep the scopes of the transaction, all at its first such step."""
-        scopes, self._unswept.scopes = self._unswept.scopes, {}
+        """Sweep the scopes of the transaction, all at its first such step; leave large ones."""
+        scopes, self._unswept.scopes = self._unswept.scopes, set()
         for scope in sorted(scopes):
-            sweep(self, self._as_stored, scope)
+            if self._rows_of(scope) <= _MANY:
+                sweep(self, self._as_stored, scope)
+            else:
+                self._unswept.left.add(scope)
+
+    def sweep_texts(self) -> None:
+        scopes = self._unswept.left | self._unswept.scopes
+        self._unswept.left, self._unswept.scopes = set(), set()
+        for scope in sorted(scopes):
+            with self.transaction():
+                sweep(self, self._as_stored, scope)
+
+    def _rows_of(self, scope: str) -> int:
+        """Return how many rows refer to the blobs of a scope."""
+        where = (Filter(_SCOPE, "=", scope),)
+        return self.count(EVENTS, where) + self.count(USAGE, where)
 
     def _as_stored(
         self, table: Table[Any], names: tuple[str, ...], where: Where

@@ -20,6 +20,7 @@ from curio_persistence import (
     restore_runs,
 )
 from curio_persistence.capabilities.lifecycle.sizes import Sizes
+from curio_persistence.content import store as content_store
 from curio_persistence.tables import CONTENT, EVENTS, USAGE
 from tests.support.hands import Hands
 
@@ -149,3 +150,21 @@ def test_a_run_without_session_takes_all_of_its_texts(sharing: Persistence) -> N
     assert sharing.delete_agent_run("loose")
     assert blobs(sharing) == before
     assert [call.prompt for call in sharing.get_llm_usage(limit=2)] == ["", text]
+
+
+def test_a_large_session_is_swept_when_a_deletion_ends(
+    sharing: Persistence, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not in each of its transactions, which would take long."""
+    monkeypatch.setattr(content_store, "_MANY", 3)
+    texts = prompts(sharing)
+    with sharing.transaction():
+        sharing.delete_agent_run("s-10")
+    without_last = blobs(sharing)
+    assert sharing.delete_agent_run("s-20")
+    assert blobs(sharing) < without_last
+    assert sharing.lifecycle.expire("35d", pace=1).runs == 2
+    left = {name: texts[name] for name in ("s-30", "t-30", "t-20", "t-10")}
+    assert prompts(sharing) == left
+    assert sharing.lifecycle.expire("5d", pace=1).runs == 4
+    assert blobs(sharing) == 0

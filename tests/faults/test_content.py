@@ -164,7 +164,6 @@ def test_a_writer_waits_for_a_deletion_and_stores_the_text_again(
         writing = Thread(target=store)
         with persistence.transaction():
             persistence.delete_agent_run("one")
-            persistence._store._sweep()  # type: ignore[attr-defined]  # As at its end.
             writing.start()
             writing.join(0.3)
             assert writing.is_alive()

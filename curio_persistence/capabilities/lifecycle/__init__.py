@@ -252,6 +252,7 @@ class Lifecycle(Capability):
 
     def _finish(self, steps: Steps, report: ExpireReport) -> None:
         """Return space to the disk, and store the report."""
+        self._store.sweep_texts()
         report.bytes_freed = steps.give_space_back()
         report.advice = self._store.advice_on_space() if report.runs else ""
         with steps.transaction():

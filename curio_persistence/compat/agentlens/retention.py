@@ -45,7 +45,9 @@ class Retains(Part):
         if cutoff is None:
             return RetentionResult()
         with self._writing():
-            return self._purge_until(cutoff)
+            result = self._purge_until(cutoff)
+            self._store.sweep_texts()
+            return result
 
     def _cutoff(self, max_age_days: Any, older_than: Any) -> datetime | None:
         if older_than is not None:
