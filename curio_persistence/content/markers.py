@@ -52,7 +52,7 @@ def address_of(scope: str, text: str | Any) -> str:
 
 
 def number_of(address: str) -> int:
-    """Return the number by which lists name another: the first 63 bits of the address's hash."""
+    """Return the number by which a text names another: 63 bits of the hash of its address."""
     return int.from_bytes(sha256(address.encode()).digest()[:8]) >> 1
 
 

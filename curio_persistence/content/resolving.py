@@ -109,25 +109,25 @@ class LongTexts:
         """The addresses of the blobs that these texts are made of."""
         self._blobs: dict[str, Blob] = {}
         self._numbered: dict[int, Blob] = {}
-        """The lists by their numbers."""
+        """Those that may grow by their numbers."""
         self._bodies: dict[str, str] = {}
         self._own: dict[str, str] = {}
         """For each checked blob, what it adds to the text of its parent."""
         self._hashers: dict[int | None, Any] = {None: sha256()}
-        """The running hash at the end of each checked list, by its number."""
+        """The running hash at the end of each of these that was checked, by its number."""
         self._load(addresses)
 
     def _load(self, addresses: Collection[str]) -> None:
-        """Read blobs, the lists before them, and the texts inside of these."""
+        """Read blobs, those that they grew out of, and the texts inside of these."""
         asked = set[str]()
         while missing := tuple(a for a in addresses if a not in asked and a not in self._blobs):
             asked.update(missing)
             found = self._add((Filter("address", "in", missing),))
             self._load_parents([blob for blob in found if blob.parent is not None])
-            addresses = {inner for blob in self._lists(missing) for inner in self._inside(blob)}
+            addresses = {inner for blob in self._grown(missing) for inner in self._inside(blob)}
 
     def _load_parents(self, grown: Collection[Blob]) -> None:
-        """Read all lists that may be before one of these."""
+        """Read all that one of these may have grown out of."""
         if grown:
             chains = tuple({blob.chain for blob in grown})
             longest = max(blob.size for blob in grown)
@@ -141,8 +141,8 @@ class LongTexts:
                 self._numbered[number_of(blob.address)] = blob
         return found
 
-    def _lists(self, addresses: Collection[str]) -> Iterator[Blob]:
-        """Yield those of the blobs that are lists, and the lists before them."""
+    def _grown(self, addresses: Collection[str]) -> Iterator[Blob]:
+        """Yield those of the blobs that may grow, and those that they grew out of."""
         for address in addresses:
             blob = self._blobs.get(address)
             while blob is not None and blob.address not in self.reached:
@@ -201,9 +201,9 @@ class LongTexts:
     def _parent(self, blob: Blob) -> Blob:
         parent = self._numbered.get(blob.parent or 0)
         if parent is None:
-            raise blob.damaged("grew out of a list that is missing")
+            raise blob.damaged("grew out of one that is missing")
         if parent.size >= blob.size:
-            raise blob.damaged("grew out of a longer list")
+            raise blob.damaged("grew out of a longer one")
         return parent
 
     def _own_text(self, blob: Blob) -> str:
@@ -221,7 +221,7 @@ class LongTexts:
         return own
 
     def _filled(self, blob: Blob) -> str:
-        """Return the body of a list with what its markers stand for."""
+        """Return the body of a text that grew with what its markers stand for."""
         body = self._body(blob)
         if any(self._blob(address).size >= blob.size for address in addresses_in(body)):
             raise blob.damaged("has a longer one inside")

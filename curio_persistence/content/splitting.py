@@ -1,7 +1,8 @@
 """Find the long strings and lists in a text that may be JSON.
 
 Objects keep their shape, so that queries find their members. A list of messages grows by its last
-elements: it is stored as these and the list before them, which is found by the running hash.
+elements, and a prompt that is no JSON by its last lines: they are stored as these and what stands
+before them, which is found by the running hash.
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ PART = 512
 
 Less saves nothing any more: a marker and what belongs to it take 200 bytes.
 """
+
+_GROWING = 8 * PART
+"""The characters of a text in lines that may have grown out of another."""
 
 _NEXT = re.compile(r'["\[{}]')
 _SPACE = re.compile(r"[ \t\n\r]*")
@@ -47,16 +51,26 @@ class _Elements(NamedTuple):
 
 
 @dataclass(frozen=True)
-class LongList:
-    """The text of a long list without its last bracket, and where each element ends in it."""
+class GrownText:
+    """A long text that may begin with a stored one, and all the places where that one may end.
+
+    These are the ends of elements of a list, whose last bracket is left out, or of lines.
+    """
 
     scope: str
     text: str
     ends: list[int]
+    is_list: bool
+
+    @property
+    def stops(self) -> tuple[int, ...]:
+        """The places up to which it is stored: more lines may follow its last full piece."""
+        last = len(self.ends) - 1
+        return (last,) if self.is_list else (last - 1, last)
 
     @cached_property
     def addresses(self) -> list[str]:
-        """The address of each list that ends with one of the elements."""
+        """The addresses of the texts up to each place."""
         hasher, begin, found = sha256(), 0, []
         for end in self.ends:
             hasher.update(to_bytes(self.text[begin:end]))
@@ -64,10 +78,10 @@ class LongList:
             begin = end
         return found
 
-    def behind(self, element: int | None) -> Split:
-        """Return the text behind an element; all of it for None."""
-        rest = self.text[0 if element is None else self.ends[element] :]
-        return _marked(self.scope, rest, strings_in(rest))
+    def between(self, place: int | None, stop: int) -> Split:
+        """Return the text from one place, or the begin, up to another."""
+        rest = self.text[0 if place is None else self.ends[place] : self.ends[stop]]
+        return _marked(self.scope, rest, strings_in(rest)) if self.is_list else Split(rest)
 
 
 @dataclass(frozen=True)
@@ -77,7 +91,7 @@ class Split:
     shape: str
     texts: Mapping[str, str] = field(default_factory=dict)
     """Texts by their addresses."""
-    lists: tuple[LongList, ...] = ()
+    grown: tuple[GrownText, ...] = ()
 
 
 def split(scope: str, text: str) -> Split | None:
@@ -85,9 +99,26 @@ def split(scope: str, text: str) -> Split | None:
     try:
         strings, lists = _long_parts(text)
     except (ValueError, IndexError, RecursionError):  # It is not JSON.
-        address = address_of(scope, text)
-        return Split(marker("t", address), {address: text})
+        return _whole(scope, text)
     return _marked(scope, text, strings, lists) if strings or lists else None
+
+
+def _whole(scope: str, text: str) -> Split:
+    """Return a text that is no JSON."""
+    ends = _ends_of_lines(text) if len(text) >= _GROWING else []
+    if ends:
+        grown = GrownText(scope, text, [*ends, len(text)], is_list=False)
+        return Split(marker("t", grown.addresses[-1]), {}, (grown,))
+    address = address_of(scope, text)
+    return Split(marker("t", address), {address: text})
+
+
+def _ends_of_lines(text: str) -> list[int]:
+    """Return where pieces of whole lines end, each as short as it may be, before the text ends."""
+    ends, position = list[int](), 0
+    while (position := text.find("\n", position + PART) + 1) and position < len(text):
+        ends.append(position)
+    return ends
 
 
 def _long_parts(text: str) -> tuple[list[_String], list[_Elements]]:
@@ -148,7 +179,7 @@ def _marked(
     scope: str, text: str, strings: Iterable[_String], lists: Iterable[_Elements] = ()
 ) -> Split:
     """Return a text with markers in place of its long parts."""
-    texts, long, marks = dict[str, str](), list[LongList](), list[tuple[int, int, str]]()
+    texts, grown, marks = dict[str, str](), list[GrownText](), list[tuple[int, int, str]]()
     for begin, end, value in strings:
         kind = kind_of_string(text[begin:end], value)
         stored = text[begin:end] if kind == "r" else value
@@ -157,9 +188,11 @@ def _marked(
         marks.append((begin, end, marker(kind, address)))
     for begin, ends in lists:
         last = ends[-1]
-        long.append(LongList(scope, text[begin:last], [end - begin for end in ends]))
-        marks.append((begin, last + 1, marker("l", long[-1].addresses[-1])))
-    return Split(_replaced(text, sorted(marks)), texts, tuple(long))
+        grown.append(
+            GrownText(scope, text[begin:last], [end - begin for end in ends], is_list=True)
+        )
+        marks.append((begin, last + 1, marker("l", grown[-1].addresses[-1])))
+    return Split(_replaced(text, sorted(marks)), texts, tuple(grown))
 
 
 def _replaced(text: str, marks: Iterable[tuple[int, int, str]]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from threading import local
@@ -12,7 +13,7 @@ from curio_persistence.content.resolving import SHARING, DamagedText, resolved
 from curio_persistence.content.seeing import seeing_texts
 from curio_persistence.content.storing import has_long_text, with_markers
 from curio_persistence.content.sweeping import blobs_of, sweep
-from curio_persistence.errors import ConfigurationError, InvalidValueError
+from curio_persistence.errors import ClosedError, ConfigurationError, InvalidValueError
 from curio_persistence.results.csv import csv_of_rows, position_at_end
 from curio_persistence.store.base import Store
 from curio_persistence.store.filters import COUNT, Filter, GroupKey, Measure, Select, Where
@@ -145,12 +146,29 @@ class SharedContent(Store):
 
     def stream_query(self, query: Query, size: int) -> Iterator[Columns]:
         if query.table.name in SHARING and not self._is_inside() and self._has_blobs():
-            with self.snapshot() as read:
-                yield from read(query, size)
+            yield from self._stream_of_one_state(query, size)
             return
         query = query._replace(where=self._seen(query.table, query.where))
         for columns in super().stream_query(query, size):
             yield self._resolved(query.table, query.table.names, columns)
+
+    def _stream_of_one_state(self, query: Query, size: int) -> Iterator[Columns]:
+        """Yield rows and texts as of the first ones; go on behind a fork, which ends a snapshot."""
+        process, there_already = os.getpid(), self._there_already(query.table)
+        is_open = True
+        while is_open:
+            is_open = False
+            try:
+                with self.snapshot() as read:
+                    is_open = True
+                    for columns in read(query, size):
+                        yield columns
+                        query = query.behind(query.last_of(columns))
+                return
+            except ClosedError:
+                if not is_open or os.getpid() != process:
+                    raise
+            query = query._replace(where=query.where + there_already)
 
     def pages_query(self, query: Query, size: int) -> Iterator[Columns]:
         query = query._replace(where=self._seen(query.table, query.where))

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from curio_persistence.content.markers import number_of, scope_of, to_bytes
 from curio_persistence.content.resolving import SHARING
-from curio_persistence.content.splitting import LONG, PART, LongList, split
+from curio_persistence.content.splitting import LONG, PART, GrownText, split
 from curio_persistence.errors import BusyError, ConflictError
 from curio_persistence.store.base import Store
 from curio_persistence.store.filters import Filter
@@ -19,7 +19,7 @@ _ATTEMPTS = 100
 _FEW = 8
 """The blobs that take less time one by one."""
 _LAST = 16
-"""The elements whose ends are looked up first: few of a list are new."""
+"""The places at which a text is looked up first: little of it is new."""
 
 
 def has_long_text(table: Table[Any], row: Row) -> bool:
@@ -64,7 +64,7 @@ class _Parts:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._texts: dict[str, str] = {}
-        self._lists: list[LongList] = []
+        self._grown: list[GrownText] = []
 
     def taken_from(self, row: Row, names: Iterable[str], scope: str) -> Row:
         """Return a row with markers in place of its long parts."""
@@ -75,14 +75,14 @@ class _Parts:
                 continue
             changes[name] = parts.shape
             self._texts |= parts.texts
-            self._lists += parts.lists
+            self._grown += parts.grown
         return {**row, **changes, "content_scope": scope} if changes else row
 
     def store(self) -> None:
         """Store the parts that are not stored yet."""
-        for _ in range(_ATTEMPTS if self._texts or self._lists else 0):
+        for _ in range(_ATTEMPTS if self._texts or self._grown else 0):
             plan = _Plan(self._store)
-            plan.add(self._texts, self._lists)
+            plan.add(self._texts, self._grown)
             if not plan.keeps_what_it_uses():
                 continue  # A deletion was faster.
             try:
@@ -90,7 +90,7 @@ class _Parts:
             except ConflictError:
                 continue  # Another transaction has stored one of these.
             return
-        if self._texts or self._lists:
+        if self._texts or self._grown:
             raise BusyError("Other transactions keep storing and deleting these texts; try again.")
 
 
@@ -112,12 +112,14 @@ class _Plan:
         self._used = set[int]()
         self.new: list[Row] = []
 
-    def add(self, texts: dict[str, str], lists: Sequence[LongList]) -> None:
+    def add(self, texts: dict[str, str], grown: Sequence[GrownText]) -> None:
         """Decide which parts are new."""
-        self._look_up({*texts, *(a for each in lists for a in each.addresses[-_LAST:])})
+        self._look_up({*texts, *(a for each in grown for a in each.addresses[-_LAST:])})
         inner = dict[str, str]()
-        for each in lists:
-            inner |= self._add_list(each)
+        for each in grown:
+            if not self._is_there(each.addresses[-1]):
+                for stop in each.stops:
+                    inner |= self._add_grown(each, stop)
         self._look_up(inner.keys() - texts.keys())
         for address, text in {**texts, **inner}.items():
             if not self._is_there(address):
@@ -145,32 +147,32 @@ class _Plan:
             for address, *stored in self._store.select_columns(CONTENT, columns, where):
                 self._known[address] = _Stored._make(stored)
 
-    def _add_list(self, long: LongList) -> dict[str, str]:
-        """Add what a list has behind the longest one before it; return the texts in that."""
-        address = long.addresses[-1]
+    def _add_grown(self, grown: GrownText, stop: int) -> dict[str, str]:
+        """Add what a text has behind the longest one before it; return the texts in that."""
+        address = grown.addresses[stop]
         if self._is_there(address):
             return {}
-        before = self._longest(long.addresses)
-        parent = None if before is None else long.addresses[before]
+        before = self._longest(grown.addresses[:stop])
+        parent = None if before is None else grown.addresses[before]
         chain = number_of(address) if parent is None else self._use_chain(parent)
-        rest = long.behind(before)
-        self._add(address, rest.shape, len(long.text), parent, chain)
+        rest = grown.between(before, stop)
+        self._add(address, rest.shape, grown.ends[stop], parent, chain)
         return dict(rest.texts)
 
     def _longest(self, addresses: Sequence[str]) -> int | None:
-        """Return the last element with which a list ends that is there."""
-        found = self._last_list(addresses)
-        if found is None and len(addresses) > _LAST:
-            self._look_up(addresses[:-_LAST])
-            found = self._last_list(addresses)
+        """Return the last of the places up to which a text is there."""
+        found = self._last_there(addresses)
+        if found is None and len(addresses) >= _LAST:
+            self._look_up(addresses[: 2 - _LAST])
+            found = self._last_there(addresses)
         return found
 
-    def _last_list(self, addresses: Sequence[str]) -> int | None:
+    def _last_there(self, addresses: Sequence[str]) -> int | None:
         backwards = range(len(addresses) - 1, -1, -1)
         return next((at for at in backwards if self._chain(addresses[at]) is not None), None)
 
     def _chain(self, address: str) -> int | None:
-        """Return the chain of a list that is there."""
+        """Return the chain of a text that is there and may grow."""
         stored = self._known.get(address)
         return self._new.get(address) if stored is None else stored.chain
 

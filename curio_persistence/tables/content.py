@@ -17,9 +17,9 @@ SCOPE_LENGTH = 6
 class ContentBlob:
     """A long text, compressed.
 
-    `address` is its scope and its SHA-256, `size` its characters. The text of a list follows that
-    of its `parent`: `body` has only the rest of it. All lists that grew out of one have the same
-    `chain`. Both are numbers of lists; see `content.markers`.
+    `address` is its scope and its SHA-256, `size` its characters. A text that grew begins with that
+    of its `parent`: `body` has only the rest of it. All texts that grew out of one have the same
+    `chain`. Both are numbers of texts; see `content.markers`.
     """
 
     address: str

@@ -5,10 +5,10 @@ CREATE TABLE content_blobs (
     id      INTEGER PRIMARY KEY AUTOINCREMENT,
     address TEXT NOT NULL UNIQUE,      -- the scope, then the SHA-256 of the text
     size    INTEGER NOT NULL,          -- characters of the text
-    parent  INTEGER,                   -- the list whose text comes before the body
-    chain   INTEGER,                   -- the first of the lists that grew out of it
+    parent  INTEGER,                   -- the number of the text before the body
+    chain   INTEGER,                   -- that of the first text it grew out of
     body    BLOB NOT NULL              -- UTF-8, compressed by zlib
 ) STRICT;
 
--- The lists before one. Other texts cost nothing here.
+-- The texts that one grew out of. Other texts cost nothing here.
 CREATE INDEX content_blobs_by_chain ON content_blobs (chain, size) WHERE chain IS NOT NULL;

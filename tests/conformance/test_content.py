@@ -164,6 +164,26 @@ def test_a_growing_history_is_stored_once(sharing: Persistence, persistence: Per
     assert sharing.get_llm_usage(limit=1)[0].prompt == asked[0]
 
 
+@pytest.mark.parametrize("turns", [1, 40])
+def test_a_transcript_that_grows_is_stored_once(sharing: Persistence, turns: int) -> None:
+    """It is a prompt that is no JSON; `turns` are those that each call adds."""
+    sharing.create_agent_run(AgentRun("agent", "run", session_id="s"))
+    transcript, prompts = "You are helpful.\n" * 600, []
+    for number in range(TURNS * turns):
+        question, answer = turn(number)
+        transcript += f"User: {question['content']}\nAssistant: {answer['content'][:800]}\n"
+        if number % turns == 0:
+            prompts.append(f"{transcript}Assistant:")
+            sharing.log_llm_usage(AgentLLMUsage("agent", "run", prompt=prompts[-1]))
+    assert stored_bytes(sharing) < len(transcript)
+    assert blobs(sharing) <= 2 * TURNS
+    for _ in range(3):
+        sharing.append_event("run", "agent", "log", message=prompts[-1], session_id="s")
+    assert blobs(sharing) <= 2 * TURNS
+    assert [call.prompt for call in sharing.iter_llm_usage(order="oldest")] == prompts
+    assert sharing.get_llm_usage(limit=1)[0].prompt == prompts[-1]
+
+
 def test_histories_that_part_share_what_they_had_before(sharing: Persistence) -> None:
     messages = [message for number in range(4) for message in turn(number)]
     sharing.create_agent_run(AgentRun("agent", "run"))

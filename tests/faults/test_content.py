@@ -19,10 +19,12 @@ from curio_persistence import (
     PostgresPersistence,
     connect,
 )
-from curio_persistence.tables import CONTENT
+from curio_persistence.store.filters import Order
+from curio_persistence.store.query import query_of
+from curio_persistence.tables import CONTENT, EVENTS
 from tests.support import soak
 from tests.support.backends import chosen
-from tests.support.children import Child
+from tests.support.children import Child, Fork
 from tests.support.threads import all_at_once
 
 ROUNDS = 6 * soak.FACTOR
@@ -189,13 +191,22 @@ def test_a_reader_meets_no_half_deleted_text(sharing: Persistence) -> None:
     assert [event.run_id for event in sharing.query_events()] == ["two"]
 
 
+def test_a_stream_goes_on_behind_a_fork(sharing: Persistence) -> None:
+    for name in ("one", "two", "three"):
+        sharing.append_event(name, "agent", "log", message=SYSTEM)
+    stream = iter(sharing._store.stream(EVENTS, order=(Order("id"),), size=1))
+    found = [next(stream)]
+    assert Fork(lambda: 7).result() == 7
+    sharing.append_event("four", "agent", "log", message=SYSTEM)
+    found += stream
+    at = EVENTS.names.index("message")
+    assert [columns[at][0] for columns in found] == [SYSTEM] * 3
+
+
 def test_a_stream_shows_texts_that_were_deleted_since(sharing: Persistence) -> None:
     for name in ("one", "two", "three"):
         sharing.append_event(name, "agent", "log", message=SYSTEM)
     with sharing._store.snapshot() as read:
-        from curio_persistence.store.query import query_of
-        from curio_persistence.tables import EVENTS
-
         pages = read(query_of(EVENTS), 1)
         next(pages)
         if not isinstance(sharing, InMemoryPersistence):
