@@ -128,7 +128,7 @@ IN_DUCKDB = (
     ("SELECT count(*) FROM runs WHERE list_contains(tags::VARCHAR[], 'even')", 6),
     ("SELECT count(*) FROM query('SELECT DISTINCT session_id FROM events')", 5),
     ("SELECT count(*) FROM (SUMMARIZE runs)", 22),
-    ("SELECT count(*) FROM (DESCRIBE events)", 14),
+    ("SELECT count(*) FROM (DESCRIBE events)", 15),
     ("SELECT count(*) FROM (SELECT e FROM events e WHERE e.level = 'error' LIMIT 3)", 3),
     ("SELECT count(COLUMNS('^run_id$')) FROM runs", 12),
     ("FROM (SELECT count(*) FROM runs NATURAL JOIN (SELECT 's1' AS session_id))", 3),

@@ -254,7 +254,7 @@ def test_an_interrupted_backup_is_tidied_up(path: Path, target: Path) -> None:
 
 
 def test_a_full_disk_is_told_and_leaves_nothing(path: Path) -> None:
-    with small_disk(megabytes=2) as disk, SQLitePersistence(path) as persistence:
+    with small_disk(megabytes=3) as disk, SQLitePersistence(path) as persistence:
         place = disk.folder / "backups"
         place.mkdir()
         disk.fill()

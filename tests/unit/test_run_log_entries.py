@@ -147,9 +147,9 @@ def test_words_are_members_of_their_enums_and_other_words_are_kept() -> None:
 
 def test_a_kind_that_is_not_registered_is_kept_as_it_is() -> None:
     stored = '{"order_id": "7", "lines": [1.5, null]}'
-    entry = decode("order_placed", stored, **PLACE)
+    entry = decode("order_sent", stored, **PLACE)
     assert entry == UnknownEntry(
-        **PLACE, kind="order_placed", data={"order_id": "7", "lines": [1.5, None]}
+        **PLACE, kind="order_sent", data={"order_id": "7", "lines": [1.5, None]}
     )
     assert encode(entry) == stored
     assert again(entry) == entry
@@ -179,7 +179,7 @@ class Line:
 
 
 @dataclass(frozen=True, kw_only=True)
-class OrderPlaced(RunLogEntry):
+class OrderSent(RunLogEntry):
     order: str
     lines: tuple[Line, ...] = ()
     sizes: tuple[int, int] = (0, 0)
@@ -189,14 +189,14 @@ class OrderPlaced(RunLogEntry):
 
 @pytest.mark.usefixtures("kinds")
 def test_an_application_registers_kinds_with_types_of_its_own() -> None:
-    assert register("order_placed")(OrderPlaced) is OrderPlaced
+    assert register("order_sent")(OrderSent) is OrderSent
     lines = (Line("tea", Decimal("2.50"), NOON), Line("cup", Decimal(1)))
-    entry = OrderPlaced(
+    entry = OrderSent(
         **PLACE, order="7", lines=lines, sizes=(1, 2), colours={"cup": Colour.RED}, note=None
     )
     assert again(entry) == entry
     assert json.loads(encode(entry))["lines"][1] == {"item": "cup", "price": "1"}
-    register("order_placed")(OrderPlaced)  # A notebook's cell may run again.
+    register("order_sent")(OrderSent)  # A notebook's cell may run again.
 
 
 @pytest.mark.usefixtures("kinds")
@@ -207,29 +207,29 @@ def test_an_older_version_is_read_by_the_upgrade_and_a_newer_one_is_unknown() ->
         asked.append(version)
         return {"order": stored["id"]}
 
-    register("order_placed", version=2, upgrade=upgrade)(OrderPlaced)
-    assert decode("order_placed", '{"id": "7"}', **PLACE) == OrderPlaced(**PLACE, order="7")
-    now = OrderPlaced(**PLACE, order="7")
+    register("order_sent", version=2, upgrade=upgrade)(OrderSent)
+    assert decode("order_sent", '{"id": "7"}', **PLACE) == OrderSent(**PLACE, order="7")
+    now = OrderSent(**PLACE, order="7")
     assert json.loads(encode(now))["__version"] == 2
     assert again(now) == now
     assert asked == [1]
-    newer = decode("order_placed", '{"__version": 3, "number": 7}', **PLACE)
-    assert newer == UnknownEntry(**PLACE, kind="order_placed", version=3, data={"number": 7})
+    newer = decode("order_sent", '{"__version": 3, "number": 7}', **PLACE)
+    assert newer == UnknownEntry(**PLACE, kind="order_sent", version=3, data={"number": 7})
     assert again(newer) == newer
 
 
 @pytest.mark.usefixtures("kinds")
 def test_a_kind_has_one_class_and_a_class_that_is_stored_a_kind() -> None:
     with pytest.raises(InvalidValueError, match=r"registered already, by .*[.]RunStarted"):
-        register("run_started")(OrderPlaced)
+        register("run_started")(OrderSent)
     with pytest.raises(InvalidValueError, match="A kind is a text"):
         register("")
     with pytest.raises(InvalidValueError, match="A version is a number from 1"):
-        register("order_placed", version=0)
+        register("order_sent", version=0)
     with pytest.raises(InvalidValueError, match="not a subclass"):
-        register("order_placed")(Line)
+        register("order_sent")(Line)
     for entry in (
-        OrderPlaced(**PLACE, order="7"),
+        OrderSent(**PLACE, order="7"),
         CommittedStep(**PLACE, step_id="1", role=MessageRole.USER),
     ):
         with pytest.raises(InvalidValueError, match="register it, with @register"):
