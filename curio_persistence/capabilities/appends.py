@@ -27,6 +27,7 @@ from curio_persistence.store.codecs import encode_time
 from curio_persistence.store.filters import Filter
 from curio_persistence.store.table import Row, Table
 from curio_persistence.tables import RUNS
+from curio_persistence.tables.runs import derive_trace
 
 OnConflict = Literal["keep", "error"]
 """The treatment of a record whose `event_id` is stored with other content."""
@@ -270,4 +271,5 @@ def stub_of(event: Row) -> Row:
     row["started_at"] = event["timestamp"]
     row["created_at"] = row["updated_at"] = event["created_at"]
     row["stub"] = 1
+    derive_trace(row)
     return row

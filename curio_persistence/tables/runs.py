@@ -69,9 +69,12 @@ _STRIPPED = Column("stripped", codecs.encode_mark, optional=True)
 _TRACE_ID = Column("trace_id", codecs.encode_optional_id, optional=True)
 
 
-def _derive_trace(row: Row) -> None:
+def derive_trace(row: Row) -> None:
+    """Keep the id of the trace of a run whose run_id does not tell it."""
     run_id = str(row["run_id"])
-    if not tells_its_trace(run_id):
+    if tells_its_trace(run_id):
+        row.pop("trace_id", None)  # That of another run: stubs are copies of one row.
+    else:
         row["trace_id"] = trace_id_of(run_id)
 
 
@@ -81,7 +84,7 @@ def _runs(model: type[M], columns: Sequence[Column], internal: Sequence[Column])
         model,
         columns,
         internal=internal,
-        derive=_derive_trace,
+        derive=derive_trace,
         order=_NEWEST_FIRST,
         ages_by="created_at",
         lookups=("run_id", "parent_run_id"),

@@ -22,6 +22,13 @@ from curio_persistence import (
     export_records,
     import_records,
 )
+from curio_persistence.runlog.entries import (
+    LLMCallCompleted,
+    RunFinished,
+    RunStarted,
+    StepMetrics,
+    ToolStepCommitted,
+)
 from curio_persistence.trace_ids import span_id_of, trace_id_of
 from tests.support.hands import Hands
 
@@ -247,6 +254,78 @@ def test_a_trace_is_found_by_all_of_its_ids(persistence: Persistence) -> None:
     assert persistence.traces.find_ids("abcdefab") == ["abcdefab"]
     assert persistence.traces.find_ids("xyz") == []
     assert persistence.traces.get("unknown") is None
+
+
+def test_a_run_log_is_a_trace(persistence: Persistence) -> None:
+    ids = {"run_id": "r", "agent_id": "guide"}
+    took = StepMetrics(duration_ms=40)
+    call = StepMetrics(
+        duration_ms=100, input_tokens=12, output_tokens=3, token_cost=0.25, model_name="m"
+    )
+    tool = {"step_id": "s", "role": "tool", "metrics": took}
+    persistence.runlog.append(
+        "session",
+        [
+            RunStarted(**ids, user_input="Where?", created_at=at(0)),
+            LLMCallCompleted(**ids, metrics=call, created_at=at(110)),
+            ToolStepCommitted(**ids, **tool, name="find", content="here", created_at=at(150)),
+            ToolStepCommitted(
+                **ids, **tool, name="go", content="no way", is_error=True, created_at=at(200)
+            ),
+            RunFinished(**ids, response="There.", created_at=at(210)),
+        ],
+    )
+    trace = read(persistence)
+    assert drawn(trace) == ["guide", "  m", "  find", "  go"]
+    assert [(span.duration_ms, span.status) for span in trace.spans] == [
+        (210, "ok"),
+        (100, "ok"),
+        (40, "ok"),
+        (40, "error"),
+    ]
+    assert (trace.spans[2].output, trace.spans[3].error_message) == ("here", "no way")
+    told = next(iter(persistence.traces.query()))
+    assert told == trace.summary
+    assert (told.tool_calls, told.errors, told.input_tokens, told.cost_usd) == (
+        2,
+        1,
+        12,
+        Decimal("0.25"),
+    )
+
+
+def test_a_tool_call_that_is_logged_stands_in_the_span_around_it(persistence: Persistence) -> None:
+    with persistence.record_run(agent_id="a", run_id="r") as run:
+        run.log("tool_call", {"tool_name": "first", "latency_ms": 0})
+        with run.span("part"):
+            run.log("mcp.call", {"server": "docs", "tool": "second", "latency_ms": 0})
+            with run.llm(model="m"):
+                run.log("tool_call", {"tool_name": "third", "error": "no"})
+    trace = read(persistence)
+    assert drawn(trace) == ["a", "  first", "  part", "    docs/second", "    m", "      third"]
+    assert [span.status for span in trace.spans if span.status != "ok"] == ["error"]
+
+
+def test_a_run_that_only_events_name_is_found_by_its_trace(persistence: Persistence) -> None:
+    for run_id in ("r", "01a2283b-870b-7000-8000-00000000000a"):
+        persistence.log_agent_run_event(AgentRunEvent("a", run_id, "", at(0), "note"))
+        trace_id = trace_id_of(run_id)
+        assert read(persistence, trace_id).root.run_id == run_id
+        assert save(persistence, "s", 1, 2, trace_id=trace_id).run_id == run_id
+
+
+def test_a_saved_span_may_be_around_the_outermost_run(persistence: Persistence) -> None:
+    with persistence.record_run(agent_id="a", run_id="r") as run:
+        run.llm_call(model="m")
+    above = AgentSpan(run.trace_id, "request", "GET /", started_at=NOON, ended_at=at(9))
+    persistence.traces.save_span(above)
+    persistence.traces.save_span(
+        AgentSpan(run.trace_id, run.span_id, parent_span_id="request", started_at=at(1))
+    )
+    trace = read(persistence)
+    assert drawn(trace) == ["GET /", "  a", "    m"]
+    assert (trace.root.run_id, trace.summary.name, trace.summary.depth) == ("r", "a", 2)
+    assert sum(part.duration_ms for part in trace.critical_path()) == pytest.approx(9)
 
 
 def test_failures_are_told(persistence: Persistence) -> None:

@@ -6,9 +6,10 @@ for more than what is derived; tokens and cost are always those of its model cal
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from datetime import datetime, timedelta
+from operator import attrgetter
 from typing import Any
 
 from curio_persistence.models import FAILED_STATUSES, AgentRunStatus, AgentSpan, EventType
@@ -64,7 +65,8 @@ class Spans:
             if parent_span_id in self._drafts:
                 self._drafts[span_id]["parent_span_id"] = parent_span_id
         spans = [self._span(span_id, **draft) for span_id, draft in self._drafts.items()]
-        return tuple(sorted(spans, key=lambda span: (span.started_at, span.span_id)))
+        # Those that began together stay in the order of their records.
+        return tuple(sorted(spans, key=attrgetter("started_at")))
 
     def _span(self, span_id: str, *, cost_usd: int | None = None, **draft: Any) -> TraceSpan:
         trace_id = draft.pop("trace_id", self._trace_id)
@@ -105,13 +107,21 @@ class Spans:
 
     # --- events -------------------------------------------------------------------------------
 
-    def add_events(self, events: Iterable[EventRow]) -> None:
-        """Add tool calls and spans, and tell in which span a run began."""
+    def add_events(self, events: Sequence[EventRow]) -> None:
+        """Add tool calls and spans, and tell in which span a run began; runs and calls are there.
+
+        An event that names no parent may have the id of the span in which it was logged.
+        """
+        others = {*self._drafts, *(e.span_id for e in events if e.parent_span_id is not None)}
         begun: dict[str, EventRow] = {}
         for event in events:
             if event.event_type == RUN_STARTED:
                 self._place_run(event)
-            elif event.event_type not in BEGINS:
+                continue
+            own = span_id_of(event.run_id)
+            if event.span_id == own or (event.parent_span_id is None and event.span_id in others):
+                event = event._replace(span_id=None, parent_span_id=event.span_id)
+            if event.event_type not in BEGINS:
                 self._add_ended(event, begun.pop(event.span_id or "", None))
             elif event.span_id is not None:
                 begun.setdefault(event.span_id, event)
@@ -129,6 +139,8 @@ class Spans:
         payload = _payload(event)
         took = _took(payload) if is_span else event.tool_latency_us
         error = tool_error_in(payload)
+        if event.event_type == TOOL_STEP and event.tool_error:
+            error = _value(payload, "content")
         failed = error is not None or bool(event.tool_error)
         start, end = _moment((begin or event).timestamp), _moment(event.timestamp)
         if took is not None and begin is None:

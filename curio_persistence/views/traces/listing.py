@@ -83,7 +83,7 @@ class _RunRoot(NamedTuple):
 
 class _SavedRoot(NamedTuple):
     trace_id: str
-    span_id: str
+    run_id: str | None
     id: int
     started_at: str
     ended_at: str | None
@@ -200,25 +200,26 @@ class Listing:
         order = self._by("started_at", "id")
         where = (*self._choice.spans, Filter("parent_span_id", "is null"))
         for rows in self._rows(_SavedRoot, _ROOTS, where, order, after):
-            firsts = self._firsts({row.trace_id for row in rows})
+            of_runs = self._stored({row.run_id for row in rows if row.run_id is not None})
+            firsts = self._firsts({row.trace_id for row in rows if row.run_id not in of_runs})
             for row in rows:
-                is_first = firsts.get(row.trace_id) == (row.started_at, row.span_id)
+                is_first = firsts.get(row.trace_id) == (row.started_at, row.id)
                 if is_first and self._choice.admits(row.started_at, row.ended_at):
                     yield Root(row.started_at, 1, row.id, Seed(row.trace_id, ()))
 
-    def _firsts(self, trace_ids: Collection[str]) -> dict[str, tuple[str, str]]:
-        """Return begin and span_id of the first root of each trace that has no stored run."""
-        where = (Filter("trace_id", "in", tuple(trace_ids)), Filter("parent_span_id", "is null"))
-        columns = ("trace_id", "run_id", "started_at", "span_id")
-        roots = self._store.select_columns(SPANS, columns, where)
-        stored = self._stored({run_id for _, run_id, _, _ in roots if run_id is not None})
-        of_runs = {trace_id for trace_id, run_id, _, _ in roots if run_id in stored}
+    def _firsts(self, trace_ids: Collection[str]) -> dict[str, tuple[str, int]]:
+        """Return begin and id of the first root of each trace that has no stored run."""
+        where = (Filter("trace_id", "in", tuple(trace_ids)),)
+        columns = ("trace_id", "run_id", "parent_span_id", "started_at", "id")
+        spans = self._store.select_columns(SPANS, columns, where) if trace_ids else []
+        stored = self._stored({run_id for _, run_id, *_ in spans if run_id is not None})
+        of_runs = {trace_id for trace_id, run_id, *_ in spans if run_id in stored}
         of_runs.update(runs_of_traces(self._store, trace_ids))
-        firsts: dict[str, tuple[str, str]] = {}
-        for trace_id, _, begin, span_id in roots:
-            if trace_id not in of_runs:
-                first = firsts.setdefault(trace_id, (begin, span_id))
-                firsts[trace_id] = min(first, (begin, span_id))
+        firsts: dict[str, tuple[str, int]] = {}
+        for trace_id, _, parent, begin, ident in spans:
+            if parent is None and trace_id not in of_runs:
+                first = firsts.setdefault(trace_id, (begin, ident))
+                firsts[trace_id] = min(first, (begin, ident))
         return firsts
 
     def _stored(self, run_ids: Collection[str]) -> set[str]:

@@ -42,7 +42,10 @@ class TraceReader:
         roots = self._roots_of(runs) or self._roots_of(named)
         if len(roots) == 1 and runs:
             return Seed(trace_id_of(roots[0]), tuple(roots))
-        return Seed(ident, tuple(roots)) if roots or saved else None
+        if saved:
+            return Seed(ident, tuple(roots))
+        of_run = self._store.select_columns(SPANS, ("trace_id",), SPANS.where(run_id=ident), 1)
+        return self.seed_of(of_run[0][0]) if of_run else None
 
     def _roots_of(self, run_ids: Iterable[str]) -> list[str]:
         """Return the outermost of the stored runs that led to some, each once, in their order.
@@ -75,14 +78,14 @@ class TraceReader:
         of_run = self._add_runs(
             {run_id: traces[seed.trace_id] for seed in seeds for run_id in seed.run_ids}
         )
+        for call in self._records.calls(of_run, traces):
+            spans = traces[call.trace_id or ""] if call.run_id is None else of_run[call.run_id]
+            spans.add_call(call)
         events: defaultdict[Spans, list[EventRow]] = defaultdict(list)
         for event in self._records.events(of_run):
             events[of_run[event.run_id]].append(event)
         for spans, found in events.items():
             spans.add_events(found)
-        for call in self._records.calls(of_run, traces):
-            spans = traces[call.trace_id or ""] if call.run_id is None else of_run[call.run_id]
-            spans.add_call(call)
         self._add_saved(traces, of_run)
         return [_trace(seed, traces[seed.trace_id].done()) for seed in seeds]
 

@@ -117,11 +117,12 @@ class Trace:
 
     @property
     def root(self) -> TraceSpan:
-        """Return the outermost span."""
-        return self._roots[0].span
+        """Return the span of the outermost run; without a run, the first span without a parent."""
+        by_id = (span for span in self.spans if span.span_id == self.root_span_id)
+        return next(by_id, self._roots[0].span)
 
     def tree(self) -> tuple[TraceNode, ...]:
-        """Return the spans as trees, that of the outermost span first.
+        """Return the spans as trees, that of the root first; a saved span may be above the root.
 
         Others begin with a span whose parent is not there, or leads back to it.
         """
@@ -132,10 +133,10 @@ class Trace:
         return walk(self._roots)
 
     def critical_path(self) -> tuple[TraceSegment, ...]:
-        """Return the pieces of spans on which the duration of the root depends, by time.
+        """Return the pieces of spans on which the duration of the first tree depends, by time.
 
-        At each moment it is the span that the root waited for: of those below each other the
-        innermost, of those beside each other the one that ended last. The pieces cover the root
+        At each moment it is the span that its top waited for: of those below each other the
+        innermost, of those beside each other the one that ended last. The pieces cover the top
         without gaps.
         """
         return critical_path(self._roots[0])

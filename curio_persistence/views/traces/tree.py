@@ -80,7 +80,7 @@ def _ns(moment: datetime) -> int:
 
 
 def tree_of(spans: Sequence[TraceSpan], root: str) -> tuple[TraceNode, ...]:
-    """Return the trees of some spans, each of another span_id; that of `root` comes first."""
+    """Return the trees of some spans, each of another span_id; that with `root` comes first."""
     places = _Places(spans, root)
     nodes: dict[str, TraceNode] = {}
     for span_id in reversed(places.in_order):  # Those below come first.
@@ -98,13 +98,16 @@ class _Places:
             span.run_id: span.span_id for span in spans if span.is_run and span.run_id is not None
         }
         self._missing: set[str] = set()
+        self._implied: set[str] = set()
+        """The spans that stand below their run because they name no parent that is there."""
         self._parents = {span.span_id: self._parent_of(span) for span in spans}
         self._circular = self._open_circles(root)
         self._below: dict[str | None, list[str]] = {}
-        for span_id in sorted(self._spans, key=lambda each: (self._begins[each], each)):
+        for span_id in sorted(self._spans, key=self._begins.__getitem__):
             self._below.setdefault(self._parents[span_id], []).append(span_id)
         odd = self._missing | self._circular
-        self.tops = sorted(self._below[None], key=lambda each: (each != root, each in odd))
+        first = self._top_of(root)
+        self.tops = sorted(self._below[None], key=lambda each: (each != first, each in odd))
         self._depths: dict[str, int] = {}
         self.in_order: list[str] = []
         self._descend()
@@ -116,11 +119,15 @@ class _Places:
             return named
         if named is not None:
             self._missing.add(span.span_id)
+        self._implied.add(span.span_id)
         run = self._runs.get(span.run_id or "")
         return None if run == span.span_id else run
 
     def _open_circles(self, root: str) -> set[str]:
-        """Take the earliest span of each circle of parents, or the root, to the top."""
+        """Take the earliest span of each circle of parents, or the root, to the top.
+
+        If one of a circle is below its run only for want of a parent, it is that one, and no fault.
+        """
         opened: set[str] = set()
         seen: set[str] = set()
         for begin in self._spans:
@@ -132,11 +139,18 @@ class _Places:
             if at in path:
                 ids = [*path]
                 circle = ids[ids.index(at) :]
-                first = min(circle, key=lambda each: (each != root, self._begins[each], each))
+                implied = [each for each in circle if each in self._implied]
+                candidates = implied or circle
+                first = min(candidates, key=lambda each: (each != root, self._begins[each]))
                 self._parents[first] = None
-                opened.add(first)
+                opened.update(() if implied else (first,))
             seen.update(path)
         return opened
+
+    def _top_of(self, span_id: str) -> str:
+        while (above := self._parents.get(span_id)) is not None:
+            span_id = above
+        return span_id
 
     def _descend(self) -> None:
         waiting = [(span_id, 0) for span_id in reversed(self.tops)]

@@ -56,11 +56,11 @@ class Waterfall:
 def waterfall_of(trace: Trace) -> Waterfall:
     """Return the rows of a trace, in the order of its tree.
 
-    The width reaches from the begin of the root to the last end. What was before, by another
+    The width reaches from the begin of the first span to the last end. What was before, by another
     machine's clock, stands at its left edge.
     """
     ends = {span_id: end for root in trace.tree() for span_id, end in last_known(root).items()}
-    origin = begin_ns(trace.root)
+    origin = begin_ns(trace.tree()[0].span)
     total = max(max(ends.values()) - origin, 1)
     critical = _critical_parts(trace, total / 1e6)
 
