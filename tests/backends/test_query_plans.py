@@ -69,11 +69,12 @@ FILL = [
     f"""
     {_NUMBERS}
     INSERT INTO {{schema}}agent_run_events (agent_id, run_id, event_type, data, timestamp,
-        created_at, tool_name, tool_latency_us, tool_error, event_id, session_id, level, severity,
-        metric_name, metric_value, seq)
+        created_at, content_scope, tool_name, tool_latency_us, tool_error, event_id, session_id,
+        level, severity, metric_name, metric_value, seq)
     SELECT 'agent ' || (run % 100), 'run ' || run,
         CASE WHEN i % 199 = 3 THEN 'rare' ELSE 'type ' || (i % 11) END, '{_TEXT[:100]}', {{time}},
-        {{time}}, CASE WHEN i % 11 = 0 THEN 'tool ' || (i % 7) END,
+        {{time}}, CASE WHEN i % 31 = 0 THEN 'sc' || (1000 + i % 997) END,
+        CASE WHEN i % 11 = 0 THEN 'tool ' || (i % 7) END,
         CASE WHEN i % 11 = 0 THEN i % 1000 END, CASE WHEN i % 11 = 0 THEN 0 END,
         CASE WHEN i % 4 = 0 THEN 'event ' || i END,
         CASE WHEN run % 4 = 0 THEN 'session ' || (run % 500) END,
@@ -86,10 +87,11 @@ FILL = [
     f"""
     {_NUMBERS}
     INSERT INTO {{schema}}agent_llm_usage (agent_id, run_id, model, prompt, input_tokens,
-        output_tokens, latency_ms, cost_usd, created_at, event_id)
+        output_tokens, latency_ms, cost_usd, created_at, event_id, content_scope)
     SELECT 'agent ' || (run % 100), CASE WHEN i % 13 > 0 THEN 'run ' || run END,
         'model ' || (i % 3), '{_TEXT}', i % 1000, i % 100, i % 5000, i % 10, {{time}},
-        CASE WHEN i % 4 = 0 THEN 'call ' || i END
+        CASE WHEN i % 4 = 0 THEN 'call ' || i END,
+        CASE WHEN i % 31 = 0 THEN 'sc' || (1000 + i % 997) END
     FROM m
     """,
     f"""
@@ -360,6 +362,12 @@ BY_INDEX: dict[str, Callable[[Persistence], object]] = {
     "agent_llm_usage_by_trace": lambda p: p.traces.get("run 7"),
     "agent_run_events_severe_by_run": lambda p: p.sessions.get("session 8"),
     "agent_run_events_chain": lambda p: p.audit.verify("run 7"),
+    "agent_run_events_by_content": lambda p: p._store.select_columns(
+        tables.EVENTS, ("message",), (Filter("content_scope", "=", "sc1031"),)
+    ),
+    "agent_llm_usage_by_content": lambda p: p._store.select_columns(
+        tables.USAGE, ("error_message",), (Filter("content_scope", "=", "sc1031"),)
+    ),
 }
 """Calls whose other indexes depend on the number of rows."""
 SINCE = datetime(2026, 1, 1, 0, 1, tzinfo=UTC)
@@ -733,7 +741,7 @@ def test_every_index_is_used_by_a_query(planner: Planner) -> None:
     others = (
         "agent_(search|consumers|lifecycle|expired_totals|tombstones|audit_log|alert|chain_heads|"
         "run_logs)_"
-        "|^sqlite_autoindex|_key$"
+        "|^content_blobs_|^sqlite_autoindex|_key$"
     )
     ours = {name for name in planner.indexes if not re.search(others, name)}
     used = set().union(*(q.indexes for some in questions for q in some.values()))
