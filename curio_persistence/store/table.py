@@ -190,7 +190,10 @@ class Table(Generic[M]):
         return f"<Table {self.name}>"
 
     def part(self, *names: str) -> Table[Any]:
-        """Return this table with only some of its columns, for reading; `id` is one of them."""
+        """Return this table with only some of its columns, for reading.
+
+        They have `id`, and the columns of filters and orders.
+        """
         model = make_dataclass(f"{self.model.__name__}Part", names)
         columns = [self._columns[name] for name in names]
         return Table(

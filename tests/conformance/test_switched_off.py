@@ -9,6 +9,7 @@ import pytest
 from curio_persistence import (
     AgentLLMUsage,
     AgentRun,
+    AgentSpan,
     InMemoryPersistence,
     NullPersistence,
     Persistence,
@@ -43,6 +44,8 @@ def test_a_null_persistence_accepts_everything_and_stores_nothing() -> None:
         persistence.update_agent_run("r", AgentRun("a", "r", status="completed"))
         persistence.append_event("r", "a", "t")
         persistence.log_llm_usages([AgentLLMUsage("a", "r")])
+        persistence.traces.save_span(AgentSpan("t", "s"))
+        assert persistence.traces.get("t") is None
         assert persistence.get_agent_runs() == []
         assert persistence.get_agent_run("r") is None
         assert persistence.get_llm_usage() == []

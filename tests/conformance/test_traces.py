@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -18,9 +19,11 @@ from curio_persistence import (
     InvalidValueError,
     Persistence,
     Trace,
+    archive_runs,
     copy_records,
     export_records,
     import_records,
+    open_archive,
 )
 from curio_persistence.runlog.entries import (
     LLMCallCompleted,
@@ -701,3 +704,35 @@ def test_spans_are_copied_exported_and_imported(persistence: Persistence, tmp_pa
             assert list(other.traces.spans(order="oldest")) == saved
             assert read(other) == read(persistence)
             assert other.runs.hash("r") == persistence.runs.hash("r")
+
+
+def test_traces_are_read_from_an_archive(
+    persistence: Persistence, place: Path, clock: Hands
+) -> None:
+    put(persistence, "r", 0, 10)
+    put(persistence, "child", 2, 8, parent="r")
+    data = {"tool_name": "t", "latency_ms": 5, "error": "no"}
+    persistence.log_agent_run_event(AgentRunEvent("a", "child", "", at(7), "tool_call", data))
+    persistence.log_llm_usage(AgentLLMUsage("a", "child", input_tokens=4, created_at=at(7)))
+    save(persistence, "own", 1, 9)
+    clock.put(NOON + timedelta(days=100))
+    before, listed = read(persistence, "child"), list(persistence.traces.query())
+    assert archive_runs(persistence, place, older_than="90d").spans == 1
+    assert persistence.traces.get("child") is None
+    with open_archive(persistence, place) as both:
+        assert read(both, trace_id_of("r")).summary == before.summary
+        assert drawn(read(both, "child")) == drawn(before)
+        filters = {"status": "ok", "agent_id": "agent of r", "min_duration_ms": 1}
+        assert list(both.traces.query(**filters)) == listed  # type: ignore[arg-type]
+        assert both.traces.count(user_id="ann") == 0
+
+
+def test_threads_that_save_one_span_leave_one(persistence: Persistence) -> None:
+    def write(name: str) -> None:
+        for number in range(10):
+            span = AgentSpan("t", f"s{number}", name, started_at=at(number), status="ok")
+            persistence.traces.save_spans([span, AgentSpan("t", "root", started_at=NOON)])
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(write, ("a", "b", "c", "d")))
+    assert len(read(persistence, "t").spans) == 11

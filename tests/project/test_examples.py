@@ -87,6 +87,11 @@ FACTS = {
         "marked: rate",
         "in the run: run_started",
     ),
+    "slow_agent.py": (
+        "  chain gather",
+        'It waited longest for fetch {"page": "wiki"}.',
+        "3 tool calls, 0 errors",
+    ),
     "test_my_agent.py": ("3 passed",),
 }
 

@@ -7,13 +7,13 @@ from typing import Any
 from curio_persistence.backends.memory.store import MemoryStore
 from curio_persistence.store.filters import Where
 from curio_persistence.store.table import Row, Table
-from curio_persistence.tables import CONTENT, EVENTS, RUNS, USAGE
+from curio_persistence.tables import CONTENT, EVENTS, RUNS, SPANS, USAGE
 
-_DROPPED = (RUNS, EVENTS, USAGE, CONTENT)
+_DROPPED = (RUNS, EVENTS, USAGE, SPANS, CONTENT)
 
 
 class NullStore(MemoryStore):
-    """Accepts runs, events and model calls and forgets them; whatever is read is not there."""
+    """Accepts runs, events, model calls and spans, and forgets them; what is read is not there."""
 
     def insert(self, table: Table[Any], row: Row) -> int:
         return 0 if table in _DROPPED else super().insert(table, row)

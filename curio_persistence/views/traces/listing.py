@@ -79,6 +79,11 @@ class _RunRoot(NamedTuple):
     created_at: str
     started_at: str | None
     finished_at: str | None
+    # The columns of the filters, by which an archive decides.
+    agent_id: str
+    session_id: str | None
+    user_id: str | None
+    status: str
 
 
 class _SavedRoot(NamedTuple):
@@ -87,6 +92,11 @@ class _SavedRoot(NamedTuple):
     id: int
     started_at: str
     ended_at: str | None
+    agent_id: str | None
+    session_id: str | None
+    user_id: str | None
+    status: str
+    parent_span_id: None
 
 
 _RUNS = RUNS.part(*_RunRoot._fields)
