@@ -40,6 +40,11 @@ def test_a_trace_is_drawn(program: Program, traced: tuple[str, str]) -> None:
     assert "\x1b[31mred" not in shown.out
 
 
+def test_the_status_of_a_trace_is_a_word(program: Program, traced: tuple[str, str]) -> None:
+    shown = program.in_colour("trace", traced[0])
+    assert "\x1b[2mstatus     \x1b[0m  ok" in shown.lines
+
+
 def test_a_trace_is_named_by_any_of_its_ids(program: Program, traced: tuple[str, str]) -> None:
     run_id, child_id = traced
     trace_id = run_id.replace("-", "")

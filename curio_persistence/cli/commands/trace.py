@@ -21,7 +21,6 @@ from curio_persistence.cli.arguments.options import (
     open_for_reading,
 )
 from curio_persistence.cli.arguments.run_ids import trace_of
-from curio_persistence.cli.commands.traces import STYLES
 from curio_persistence.cli.exit_codes import OK
 from curio_persistence.cli.terminal.output import BOLD, CYAN, DIM, GREEN, RED, YELLOW, Output, say
 from curio_persistence.cli.terminal.text import (
@@ -93,7 +92,7 @@ def _show_head(trace: Trace, output: Output) -> None:
             "trace": trace.trace_id,
             "run": told.run_id,
             "name": told.name,
-            "status": output.paint(told.status, STYLES.get(told.status, "")),
+            "status": told.status,
             "error": None if told.error_message is None else one_line(told.error_message),
             "session": told.session_id,
             "user": told.user_id,

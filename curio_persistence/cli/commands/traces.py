@@ -32,7 +32,7 @@ EXAMPLES = """\
 """
 
 STATUSES = ("ok", "error", "running", "cancelled", "unset")
-STYLES = {"ok": GREEN, "error": RED, "running": CYAN, "cancelled": YELLOW, "unset": DIM}
+_STYLES = {"ok": GREEN, "error": RED, "running": CYAN, "cancelled": YELLOW, "unset": DIM}
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -93,7 +93,7 @@ def _row(trace: TraceSummary, trace_id: str) -> list[Cell]:
     return [
         cell(trace_id),
         cell(trace.name),
-        cell(trace.status, STYLES.get(trace.status, "")),
+        cell(trace.status, _STYLES.get(trace.status, "")),
         cell(local_time(trace.started_at, "minutes")),
         cell(NOTHING if trace.duration_ms is None else span(trace.duration_ms)),
         cell(f"{trace.errors:,}", RED if trace.errors else ""),
