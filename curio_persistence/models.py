@@ -428,7 +428,7 @@ class Snapshot(Record):
 
 @dataclass(slots=True)
 class AuditEntry(Record):
-    """A line of the audit log: who did what to which resource, and when.
+    """A line of the audit log: an action, its actor, its resource and its time.
 
     `resource` is the name or id of what was acted on, `resource_type` what that is. `metadata`
     takes any value that JSON can express; what is read back is its text. The last four fields

@@ -844,10 +844,9 @@ def connect(
     Without a URL the environment decides, as `DatabaseConfig.from_env()` tells. With one, its
     `CURIO_REDACT`, `CURIO_CAPTURE_CONTENT`, `CURIO_CHAIN`, `CURIO_AUDIT_KEY` and `CURIO_DEDUPE`
     count all the same, unless `redactor`, `capture_content`, `chain`, `audit_key` and `dedupe` are
-    given. With `wait=False` a
-    server need not be reachable yet: the first call that reaches it makes the tables. With
-    `archive`, a directory or URL, runs that moved there are found as well; nothing can be written,
-    and no database is made; see `open_archive`.
+    given. With `wait=False` a server need not be reachable yet: the first call that reaches it
+    makes the tables. With `archive`, a directory or URL, runs that moved there are found as well;
+    nothing can be written, and no database is made; see `open_archive`.
     """
     if is_disabled() and not read_only and archive is None:
         return NullPersistence()

@@ -148,8 +148,8 @@ class Approvals(Capability):
         """Decide a pending ticket as `"approved"` or `"denied"`, once, and return it.
 
         Without `by`, the actor of `audit.acting_as` has decided, or the user, machine and process.
-        `response` is any value for the agent. Raise ConflictError, which tells how and by whom, if
-        it was decided before, or has expired.
+        `response` is any value for the agent. Raise ConflictError if the ticket was decided before,
+        or has expired; the message has the decision and its author.
         """
         if decision not in get_args(Decision):
             raise InvalidValueError(

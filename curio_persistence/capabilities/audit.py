@@ -1,4 +1,4 @@
-"""The audit log: who did what to which resource; and the hash chains that prove it."""
+"""The audit log: actions, their actors and resources; and the hash chains that prove it."""
 
 from __future__ import annotations
 

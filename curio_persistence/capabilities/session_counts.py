@@ -1,4 +1,4 @@
-"""What a session counts: computed from its runs, by a few queries for a page of sessions."""
+"""The counters of sessions, computed from their runs by a few queries for each page."""
 
 from __future__ import annotations
 

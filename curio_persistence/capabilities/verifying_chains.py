@@ -31,7 +31,7 @@ _AS_INDEXED = (Order("run_id"), Order("timestamp"), Order("id"))
 
 @dataclass(frozen=True)
 class TrailReport:
-    """What was found in hash chains.
+    """The result of verifying hash chains.
 
     `links` is their number in all `chains`. `erased` links have lost their content, as retention
     and erasure remove it; everything else about them was verified. `foreign` links have the hashes

@@ -17,8 +17,8 @@ from curio_persistence.store.codecs import ESCAPE
 from curio_persistence.tables.content import SCOPE_LENGTH
 
 Kind = Literal["t", "s", "u", "r", "l"]
-"""What a marker stands for: `t` a whole text; in JSON `s` a string, `u` one in ASCII, `r` one as it
-is written, `l` a list, whose last bracket is not part of the text."""
+"""Kinds of markers: `t` stands for a whole text; in JSON `s` a string, `u` one in ASCII, `r` one as
+it is written, `l` a list, whose last bracket is not part of the text."""
 
 _ADDRESS = f"[A-Za-z0-9_-]{{{SCOPE_LENGTH + 43}}}"
 _MARKER = re.compile(f'"{ESCAPE}([surl])({_ADDRESS})"|{ESCAPE}t({_ADDRESS})')

@@ -12,7 +12,7 @@ _FIRST = (
     *("created_at", "timestamp", "started_at", "run_id", "agent_id", "status", "level"),
     *("event_type", "model", "error_message", "objective", "message", "data"),
 )
-"""What people look for; it would stand far to the right in the order of the table."""
+"""Columns that readers look for first; the order of the table has them far to the right."""
 
 
 def html_table(table: Table[Any], columns: Columns, heading: str) -> str:

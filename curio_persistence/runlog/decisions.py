@@ -1,4 +1,4 @@
-"""What a runtime decided last in a session: ending, compacting, stepping back, rolling back."""
+"""The latest decisions of a runtime in a session: to end, compact, step back or roll back."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class TerminationDecision(Decision):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CompactMetadata:
-    """What was compacted, and how."""
+    """The range of a compaction, and its result."""
 
     session_id: str
     agent_id: str
@@ -79,7 +79,7 @@ class CompactionFailure(Decision):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StepBackDecision(Decision):
-    """What was learned from steps that led nowhere."""
+    """The lesson from steps that led nowhere."""
 
     affected_count: int
     checkpoint_seq: int

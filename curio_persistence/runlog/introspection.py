@@ -18,19 +18,11 @@ from curio_persistence.runlog.values import Milestone
 
 REVIEW_TOOL = "review_trajectory"
 """The tool by which an agent reviews its way; its own steps are not counted."""
-INTROSPECTION_KINDS = (
-    GoalMilestonesUpdated.kind,
-    IntrospectionTriggered.kind,
-    IntrospectionCheckpointRecorded.kind,
-    IntrospectionOutcomeRecorded.kind,
-    ToolStepCommitted.kind,
-)
-"""The kinds of entries that the state is made of."""
 
 
 @dataclass(slots=True)
 class GoalState:
-    """The milestones as they were told last."""
+    """The latest milestones."""
 
     milestones: list[Milestone] = field(default_factory=list)
     active_milestone_id: str | None = None

@@ -35,7 +35,7 @@ class RunView:
 
 
 class RunState:
-    """What is known of one run. A run that has finished stays so, even if it fails later."""
+    """The state of one run. A finished run stays finished, even if it fails later."""
 
     def __init__(self, started: RunStarted) -> None:
         self.started = started

@@ -1,4 +1,4 @@
-"""What the fields of entries must be, so that views can compute with them.
+"""The shapes of entries' fields that views can compute with.
 
 These are required texts and whole numbers, lists and dictionaries, and what a user says. Other
 values may be anything: they are only stored and returned.
@@ -15,7 +15,7 @@ from curio_persistence.runlog.values import ContentPart, UserMessage
 
 
 class Shape(NamedTuple):
-    """What a field must be, in words, and whether a value is that."""
+    """A shape in words, and a test of whether a value has it."""
 
     words: str
     fits: Callable[[Any], bool]

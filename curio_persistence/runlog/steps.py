@@ -33,7 +33,7 @@ from curio_persistence.runlog.values import (
 
 
 class RunContext(Protocol):
-    """What a step takes from the run that it belongs to."""
+    """The values that a step takes from its run."""
 
     session_id: str
     run_id: str
@@ -158,7 +158,7 @@ class Ranges:
 
 
 class Marks:
-    """What was rolled back, hidden and condensed in a session."""
+    """The rolled back, hidden and condensed steps of a session."""
 
     def __init__(self) -> None:
         self.rolled_back = Ranges()

@@ -137,7 +137,7 @@ class UserMessage:
 
 
 UserInput: TypeAlias = str | list[ContentPart] | UserMessage
-"""What a user says: a text, parts, or parts with their channel."""
+"""The input of a user: a text, parts, or parts with their channel."""
 MessageContent: TypeAlias = str | list[dict[str, Any]]
 """The content of a message, as models take it."""
 

@@ -37,7 +37,7 @@ class AlertDelivery(TypedDict):
 
 @dataclass
 class AlertRule:
-    """What is measured, over which window and of which records, and what is too much.
+    """A condition: the measured value, its window and records, and the threshold.
 
     It fires when the value is above `threshold`, and is over when the value is at most
     `resolve_below`, which is the threshold if it is None. Without a value, it does not fire.
@@ -71,7 +71,7 @@ class AlertRule:
 
 @dataclass
 class Alert:
-    """A breach of a rule: when it began and ended, and who was told.
+    """A breach of a rule: its begin, its end, and the sinks that were notified.
 
     `breach` counts those of its rule. `value` is the one at which it fired; `message` says so, and
     `resolution` why it is over. `deliver_at` is when a notification is due; None once all were

@@ -11,7 +11,7 @@ from curio_persistence.tables.alerts import Alert
 
 @dataclass
 class AlertReport:
-    """What one evaluation of all rules did.
+    """The outcome of one evaluation of all rules.
 
     `fired` and `resolved` are the alerts that this evaluation began and ended; with several
     evaluators each alert is in the report of one. `failed` has the message of each rule that could

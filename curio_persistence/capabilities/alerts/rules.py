@@ -31,7 +31,7 @@ _SHORTEST = timedelta(seconds=1)
 
 
 class AlertOptions(TypedDict, total=False):
-    """What a rule may have, besides an id, a condition and a threshold."""
+    """The options of a rule, besides its id, condition and threshold."""
 
     name: str | None
     window: timedelta | str

@@ -30,7 +30,7 @@ _FAILED_RUNS = Filter("status", "in", FAILED_STATUSES)
 _FAILED_CALLS = Filter("status", "<>", SUCCESS)
 
 Counted = tuple[dict[str, Any], Sequence[Any]]
-"""What is known of a group of rows, and its numbers."""
+"""The values that a group of rows shares, and its numbers."""
 _MEMBERS = ("agent_id", "session_id", "user_id")
 _DIFFERENT = tuple(Measure("distinct", name) for name in _MEMBERS)
 _KNOWN = {"agent_id": "agent_id"}
@@ -41,7 +41,7 @@ Groups = defaultdict[Key, "Activity"]
 
 
 class Activity:
-    """What happened in one group, added up."""
+    """The sums of one group."""
 
     def __init__(self) -> None:
         self._runs = self._failed_runs = self._events = self._tools = self._tool_errors = 0

@@ -11,7 +11,7 @@ from curio_persistence.results.computed import computed_table
 
 @dataclass(frozen=True, slots=True)
 class PeriodTotals:
-    """What happened in one period, in one group.
+    """The totals of one group in one period.
 
     `period` is the ISO 8601 name of an hour, day, week or month, and `begin` its first moment. Of
     the next four fields those are set that were grouped by; None there means that a run has no such

@@ -56,8 +56,8 @@ class RunLog(ReadsRunLogs):
         as from `allocate`, keeps it; raise ConflictError if the session has it already. Any
         iterable, read in bounded memory.
 
-        A RunStarted makes its run, unless it exists; a RunFinished or RunFailed ends it; an
-        LLMCallCompleted counts as a model call in statistics.
+        A RunStarted makes its run, unless it exists; a RunFinished or RunFailed ends it. Statistics
+        count an LLMCallCompleted as a model call, and a ToolStepCommitted as a call of its tool.
         """
         checked_id("session_id", session_id)
         sequences: list[int] = []

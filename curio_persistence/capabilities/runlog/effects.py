@@ -1,4 +1,4 @@
-"""What entries say of their runs and model calls, which is stored with them.
+"""Runs and model calls that follow from entries, and are stored with them.
 
 A RunStarted makes its run, a RunFinished or RunFailed ends it, and an LLMCallCompleted is counted
 as a model call, by its numbers: its words are in the entry.
@@ -113,7 +113,7 @@ class Prepares:
 
 
 def _call_of(entry: LLMCallCompleted) -> AgentLLMUsage:
-    """Return the numbers of a model call; what is no number is unknown."""
+    """Return the numbers of a model call; a value that is not a number is unknown."""
     metrics = _members(entry.metrics)
 
     def number(name: str, encode: Callable[[Any], int] = encode_count) -> Any:

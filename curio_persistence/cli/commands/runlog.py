@@ -48,7 +48,7 @@ Columns = Sequence[tuple[Column, Callable[[Any], Cell]]]
 
 
 class _Shown(NamedTuple):
-    """What can be shown: how it is read, its JSON, its columns, and the options that it takes."""
+    """One view of a run log: its reading, its JSON, its columns, and the options that it takes."""
 
     read: Callable[[Persistence, Namespace], Sequence[Any]]
     plain: Callable[[Any], dict[str, Any]]

@@ -30,14 +30,14 @@ class Prepared(NamedTuple):
 
 @dataclass
 class Adopted:
-    """What became of some events."""
+    """The outcome of adopting some events."""
 
     new: int = 0
     known: int = 0
     without_beginning: set[str] = field(default_factory=set)
     """The sessions whose first events were purged before."""
     faults: list[tuple[AgentLensEvent, str]] = field(default_factory=list)
-    """What is wrong with an event as a link of its chain."""
+    """The fault of an event as a link of its chain."""
 
 
 class Adopter(EventStore):

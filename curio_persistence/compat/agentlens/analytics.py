@@ -1,4 +1,4 @@
-"""What happened in a window, in all and by spans of time."""
+"""The analytics of a window: totals, and a bucket for each span of time."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ _KEYS = ("run_id", "agent_id", "event_type", "level")
 
 @dataclass
 class Sums:
-    """What is added up for a span of time, or for all."""
+    """The sums of a span of time, or of the whole window."""
 
     events: int = 0
     tool_calls: int = 0

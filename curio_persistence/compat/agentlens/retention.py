@@ -99,7 +99,7 @@ class Retains(Part):
         return Beginning(ids, position)
 
     def _lock(self, session_ids: Collection[str]) -> None:
-        """Lock chains and runs before events, in the order of all who append and delete."""
+        """Lock chains and runs before events, in the same order as appends and other deletions."""
         self._chains.lock(session_ids)
         of_runs = (Filter("run_id", "in", tuple(session_ids)),)
         runs = self._store.select_columns(RUNS, ("id",), of_runs)

@@ -65,7 +65,7 @@ class SessionState:
     total_cost_usd: Decimal = Decimal(0)
     tags: list[str] = field(default_factory=list)
     others: Mapping[str, Any] = field(default_factory=dict)
-    """What else stands in the metadata."""
+    """The other members of the metadata."""
 
     def add(self, event: AgentLensEvent, moment: datetime, cost: Decimal) -> None:
         """Count an event that was appended, and change what its type changes."""

@@ -136,7 +136,7 @@ class Agent(Value):
 
 @dataclass(frozen=True)
 class AlertRule(Value):
-    """What is too much in a window: `scope` may have `agentId`, and `tags`, any of them."""
+    """A limit for a window: `scope` may have `agentId`, and `tags`, any of them."""
 
     id: str
     name: str
@@ -197,7 +197,7 @@ class AlertHistoryResult(Value):
 
 @dataclass(frozen=True)
 class AnalyticsBucket(Value):
-    """What happened in one span of time, which begins at `timestamp`."""
+    """The analytics of one span of time, which begins at `timestamp`."""
 
     timestamp: str
     event_count: int
@@ -210,7 +210,7 @@ class AnalyticsBucket(Value):
 
 @dataclass(frozen=True)
 class AnalyticsTotals(Value):
-    """What happened in all of a window."""
+    """The totals of a window."""
 
     event_count: int
     tool_call_count: int
@@ -243,7 +243,7 @@ class EventCounts(Value):
 
 @dataclass(frozen=True)
 class StorageStats(Value):
-    """What is stored; the size is an estimate in memory."""
+    """The numbers of stored records; the size is an estimate in memory."""
 
     total_events: int
     total_sessions: int
@@ -255,7 +255,7 @@ class StorageStats(Value):
 
 @dataclass(frozen=True)
 class RetentionResult(Value):
-    """What a purge has removed; sessions whose beginning did not verify were skipped."""
+    """The numbers of purged records. Sessions whose beginning did not verify were skipped."""
 
     deleted_count: int = 0
     deleted_sessions: int = 0

@@ -1,4 +1,4 @@
-"""What a storage of Agiwo's traces does."""
+"""The contract of a storage of Agiwo's traces."""
 
 from __future__ import annotations
 

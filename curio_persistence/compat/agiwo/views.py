@@ -1,4 +1,4 @@
-"""What Agiwo's runtime rebuilds from the entries of a session."""
+"""Views that Agiwo's runtime rebuilds from the entries of a session."""
 
 from __future__ import annotations
 

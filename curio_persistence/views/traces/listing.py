@@ -32,19 +32,6 @@ _FIRST, _MOST = 100, 2_000
 _LAST_ID = 2**63 - 1
 
 
-class TraceFilters(TypedDict, total=False):
-    """The filters of traces, all of them about the root; a trace must pass all that are given."""
-
-    agent_id: str | Collection[str] | None
-    session_id: str | Collection[str] | None
-    user_id: str | Collection[str] | None
-    status: str | Collection[str] | None
-    since: TimeLike | None
-    until: TimeLike | None
-    min_duration_ms: float | None
-    max_duration_ms: float | None
-
-
 class _StoredFilters(TypedDict, total=False):
     agent_id: str | Collection[str] | None
     session_id: str | Collection[str] | None
@@ -52,6 +39,13 @@ class _StoredFilters(TypedDict, total=False):
     status: str | Collection[str] | None
     since: TimeLike | None
     until: TimeLike | None
+
+
+class TraceFilters(_StoredFilters, total=False):
+    """The filters of traces, all of them about the root; a trace must pass all that are given."""
+
+    min_duration_ms: float | None
+    max_duration_ms: float | None
 
 
 def _statuses_of_runs(wanted: Any) -> Where:

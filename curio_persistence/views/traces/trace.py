@@ -143,7 +143,7 @@ class Trace:
 
     @cached_property
     def summary(self) -> TraceSummary:
-        """What the trace adds up to."""
+        """The totals of the trace."""
         root, spans = self.root, self.spans
         costs = [span.cost_usd for span in spans if span.cost_usd is not None]
         calls = sum(span.model_calls for span in spans)
