@@ -40,7 +40,8 @@ LAYERS = (
     ("archive", "backups"),
     ("",),
     ("aio",),
-    ("cli", "compat", "testing"),
+    ("compat", "interop", "testing"),
+    ("cli",),
     ("__main__",),
 )
 

@@ -1,0 +1,1 @@
+"""What connects a persistence with other programs: OpenTelemetry, frameworks, Prometheus."""
