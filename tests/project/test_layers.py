@@ -98,6 +98,8 @@ THIRD_PARTY = {
     ("archive.files", "pyarrow"),
     ("capabilities.alerts.webhooks", "urllib3"),
     ("export.formats", "pyarrow"),
+    ("interop.otel.protobuf_bodies", "google"),
+    ("interop.otel.protobuf_bodies", "opentelemetry"),
     ("places", "obstore"),
     ("importers.exports.columnar", "pyarrow"),
     ("config.settings", "dotenv"),

@@ -1,0 +1,150 @@
+"""OTLP's bodies in protobuf, as values. Needs the extra `otlp`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import cache
+from typing import Any, NamedTuple
+
+from curio_persistence.errors import ConfigurationError, InvalidValueError
+from curio_persistence.interop.otel.checking import (
+    Rejections,
+    accepted,
+    end_of,
+    optional_id,
+    other_than,
+    required_id,
+)
+from curio_persistence.interop.otel.spans import (
+    Attributes,
+    OtelEvent,
+    OtelLink,
+    OtelSpan,
+    Source,
+)
+
+
+def read_spans(body: bytes, rejections: Rejections) -> Iterator[OtelSpan]:
+    """Yield the spans of an `ExportTraceServiceRequest`."""
+    request = _parsed(messages().traces, body)
+    groups = (
+        (_source(resource, scope), scope.spans)
+        for resource in request.resource_spans
+        for scope in resource.scope_spans
+    )
+    return accepted(groups, _span, rejections)
+
+
+class Messages(NamedTuple):
+    """The messages of requests, and the error for a body that is none of them."""
+
+    traces: Any
+    logs: Any
+    metrics: Any
+    error: type[Exception]
+
+
+@cache
+def messages() -> Messages:
+    """Import opentelemetry-proto; raises ConfigurationError where it is not installed."""
+    try:
+        from google.protobuf.message import DecodeError
+        from opentelemetry.proto.collector.logs.v1 import logs_service_pb2 as logs
+        from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2 as metrics
+        from opentelemetry.proto.collector.trace.v1 import trace_service_pb2 as traces
+    except ImportError as error:
+        raise ConfigurationError(
+            f"OTLP in protobuf needs opentelemetry-proto ({error}): "
+            "pip install 'curio-persistence[otlp]'"
+        ) from error
+    return Messages(
+        traces.ExportTraceServiceRequest,
+        logs.ExportLogsServiceRequest,
+        metrics.ExportMetricsServiceRequest,
+        DecodeError,
+    )
+
+
+def _parsed(kind: Any, body: bytes) -> Any:
+    try:
+        return kind.FromString(body)
+    except messages().error as error:
+        raise InvalidValueError(
+            f"The body is not OTLP in protobuf ({error}). Send an {kind.DESCRIPTOR.name}, "
+            "or JSON with the content type application/json.",
+            field="body",
+        ) from error
+
+
+def _source(resource: Any, scope: Any) -> Source:
+    return Source(
+        resource=_attributes(resource.resource.attributes),
+        resource_schema_url=resource.schema_url,
+        resource_dropped=resource.resource.dropped_attributes_count,
+        scope_name=scope.scope.name,
+        scope_version=scope.scope.version,
+        scope=_attributes(scope.scope.attributes),
+        scope_schema_url=scope.schema_url,
+        scope_dropped=scope.scope.dropped_attributes_count,
+    )
+
+
+def _span(span: Any, source: Source) -> OtelSpan:
+    span_id = required_id(span.span_id.hex(), "span_id", 16)
+    parent = optional_id(span.parent_span_id.hex(), "parent_span_id", 16)
+    start_ns = span.start_time_unix_nano
+    status = span.status
+    return OtelSpan(
+        trace_id=required_id(span.trace_id.hex(), "trace_id", 32),
+        span_id=span_id,
+        parent_span_id=other_than(span_id, parent),
+        name=span.name,
+        start_ns=start_ns,
+        end_ns=end_of(start_ns, span.end_time_unix_nano),
+        kind=span.kind,
+        status_code=status.code,
+        status_message=status.message,
+        attributes=_attributes(span.attributes),
+        events=tuple(_event(event) for event in span.events),
+        links=tuple(_link(link) for link in span.links),
+        trace_state=span.trace_state,
+        flags=span.flags,
+        dropped_attributes=span.dropped_attributes_count,
+        dropped_events=span.dropped_events_count,
+        dropped_links=span.dropped_links_count,
+        source=source,
+    )
+
+
+def _event(event: Any) -> OtelEvent:
+    return OtelEvent(
+        event.name,
+        event.time_unix_nano,
+        _attributes(event.attributes),
+        event.dropped_attributes_count,
+    )
+
+
+def _link(link: Any) -> OtelLink:
+    return OtelLink(
+        link.trace_id.hex(),
+        link.span_id.hex(),
+        link.trace_state,
+        _attributes(link.attributes),
+        link.dropped_attributes_count,
+        link.flags,
+    )
+
+
+def _attributes(pairs: Iterable[Any]) -> Attributes:
+    # Most values are text. To ask for it is quicker than to ask which of them is set.
+    return {pair.key: (value := pair.value).string_value or _value(value) for pair in pairs}
+
+
+def _value(value: Any) -> Any:
+    which = value.WhichOneof("value")
+    if which == "array_value":
+        return [_value(each) for each in value.array_value.values]
+    if which == "kvlist_value":
+        return _attributes(value.kvlist_value.values)
+    return None if which is None else getattr(value, which)
