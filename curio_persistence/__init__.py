@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from curio_persistence.capabilities.analytics.records import PeriodTotals
     from curio_persistence.capabilities.failures import FailureGroup
     from curio_persistence.capabilities.lifecycle import ExpireReport, RetentionPolicy
+    from curio_persistence.capabilities.live import LiveItem, LiveStream
     from curio_persistence.capabilities.metrics import MetricPoint
     from curio_persistence.capabilities.search import SearchHit, SearchPage
     from curio_persistence.capabilities.sessions import Session
@@ -143,6 +144,8 @@ __all__ = [
     "LLMCall",
     "Level",
     "LifecycleConfig",
+    "LiveItem",
+    "LiveStream",
     "MetricPoint",
     "NotFoundError",
     "NullPersistence",
@@ -217,6 +220,7 @@ if not TYPE_CHECKING:  # Type checkers see the names above, and no others.
         "capabilities.alerts": "Alert AlertReport AlertRule AlertSink AlertTest",
         "capabilities.analytics.records": "PeriodTotals",
         "capabilities.failures": "FailureGroup",
+        "capabilities.live": "LiveItem LiveStream",
         "capabilities.metrics": "MetricPoint",
         "capabilities.search": "SearchHit SearchPage",
         "capabilities.lifecycle": "ExpireReport RetentionPolicy",

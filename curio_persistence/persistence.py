@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from curio_persistence.capabilities.analytics.records import PeriodTotals
     from curio_persistence.capabilities.grouping import GroupBy
     from curio_persistence.capabilities.lifecycle import Lifecycle
+    from curio_persistence.capabilities.live import Live, LiveFilters, LiveStream
     from curio_persistence.capabilities.runlog import RunLog
 
 
@@ -277,6 +278,29 @@ class Persistence(BasePersistence):
     def count_events(self, **filters: Unpack[EventFilters]) -> int:
         """Return how many events pass the filters of `query_events`."""
         return self.events.count(**filters)
+
+    def stream(self, *, after: str | None = None, **filters: Unpack[LiveFilters]) -> LiveStream:
+        """Return what is stored from now on, as it is committed: an iterator without an end.
+
+        `with persistence.stream(agent_id="guide") as stream: for item in stream: …`. Each item has
+        a `kind`, which is `run`, `event`, `usage` (a model call) or `span`, and the `record`; a run
+        comes when it has `begun`, and again when it has `changed` or `ended`. A stream that begins
+        `after` the `id` of an item goes on behind that item, also in another process: nothing is
+        left out or comes twice. The filters are `kinds`, `agent_id`, `run_id` and `session_id`,
+        each one value or one of several.
+
+        All streams of a persistence share one thread, which reads four times a second. It keeps the
+        last 10,000 items; a listener that is slower than that gets an item of the kind `missed`,
+        which says how many and from where to read them. `close()` ends the iteration; an error of
+        the database is raised, and the next call goes on.
+        """
+        return self._live.stream(after=after, **filters)
+
+    @cached_property
+    def _live(self) -> Live:
+        from curio_persistence.capabilities.live import Live  # On use.
+
+        return Live(self._store)
 
     def query_metrics(
         self,

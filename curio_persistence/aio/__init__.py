@@ -7,6 +7,7 @@ from collections.abc import Collection
 
 from curio_persistence import persistence as blocking
 from curio_persistence.aio.connecting import ConnectContext
+from curio_persistence.aio.live import AsyncLiveStream
 from curio_persistence.aio.persistence import (
     THREADS,
     AsyncBufferedPersistence,
@@ -37,6 +38,7 @@ __all__ = [
     "AsyncBlock",
     "AsyncBufferedPersistence",
     "AsyncEventFeed",
+    "AsyncLiveStream",
     "AsyncPersistence",
     "AsyncRunRecorder",
     "AsyncStream",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 from curio_persistence.aio.awaited import Awaited, awaited, streamed
 from curio_persistence.aio.capabilities import (
@@ -26,10 +26,12 @@ from curio_persistence.aio.capabilities import (
     AsyncTraces,
     AsyncUsage,
 )
+from curio_persistence.aio.live import AsyncLiveStream
 from curio_persistence.aio.recorder import AsyncRunRecorder
 from curio_persistence.aio.threads import Threads
 from curio_persistence.buffering.persistence import BufferedPersistence
 from curio_persistence.buffering.queue import Overflow
+from curio_persistence.capabilities.live import LiveFilters
 from curio_persistence.clock import Clock
 from curio_persistence.errors import ConfigurationError
 from curio_persistence.persistence import Persistence
@@ -122,6 +124,15 @@ class AsyncPersistence(Awaited[Persistence]):
     log_audit_event = awaited(Persistence.log_audit_event)
     get_audit_events = awaited(Persistence.get_audit_events)
     sql = awaited(Persistence.sql)
+
+    def stream(
+        self, *, after: str | None = None, **filters: Unpack[LiveFilters]
+    ) -> AsyncLiveStream:
+        """What is stored from now on, as it is committed; see `Persistence.stream`.
+
+        `async with persistence.stream() as stream: async for item in stream: …` goes on for ever.
+        """
+        return AsyncLiveStream(self._sync._live.prepare(after=after, **filters), self._threads)
 
     initialize_schema = awaited(Persistence.initialize_schema)
     schema_version = awaited(Persistence.schema_version)

@@ -8,6 +8,7 @@ from curio_persistence.store.table import Table
 from curio_persistence.tables.alerts import ALERT_HISTORY, ALERT_RULES
 from curio_persistence.tables.approvals import APPROVAL_STATUSES, APPROVALS, SNAPSHOTS
 from curio_persistence.tables.audit import AUDIT_LOG, CHAIN_HEADS
+from curio_persistence.tables.changes import CHANGES
 from curio_persistence.tables.consumers import CONSUMERS
 from curio_persistence.tables.content import CONTENT
 from curio_persistence.tables.events import (
@@ -34,6 +35,7 @@ __all__ = [
     "APPROVAL_STATUSES",
     "AUDIT_LOG",
     "CHAIN_HEADS",
+    "CHANGES",
     "CONSUMERS",
     "CONTENT",
     "DERIVED",
@@ -96,6 +98,7 @@ ALL_TABLES: tuple[Table[Any], ...] = (
     ALERT_RULES,
     ALERT_HISTORY,
     RUN_LOGS,
+    CHANGES,
 )
 """All tables, with those of the library itself, which are neither exported nor copied."""
 

@@ -77,6 +77,8 @@ NAMES = [
     "LLMCall",
     "Level",
     "LifecycleConfig",
+    "LiveItem",
+    "LiveStream",
     "MetricPoint",
     "NotFoundError",
     "NullPersistence",

@@ -27,6 +27,7 @@ from curio_persistence.tables import (
     APPROVALS,
     AUDIT_LOG,
     CHAIN_HEADS,
+    CHANGES,
     CONSUMERS,
     CONTENT,
     EVENTS,
@@ -43,6 +44,7 @@ from curio_persistence.tables import (
 )
 from curio_persistence.tables.alerts import Alert, AlertRule
 from curio_persistence.tables.audit import ChainHead
+from curio_persistence.tables.changes import RowChange
 from curio_persistence.tables.consumers import ConsumerPosition
 from curio_persistence.tables.content import ContentBlob
 from curio_persistence.tables.lifecycle import (
@@ -92,6 +94,7 @@ RECORDS: dict[Table[Any], Any] = {
     RUN_LOGS: RunLogNumbers("session", 7, NOON),
     CONTENT: ContentBlob("0" * 49, 1, None, None, b"\0\xff\\\n"),
     CONSUMERS: ConsumerPosition("consumer", EVENTS.name, "[0]", NOON),
+    CHANGES: RowChange(RUNS.name, 1),
 }
 
 

@@ -39,7 +39,8 @@ from curio_persistence.store.transaction import (
     TransactionalStore,
     left_elsewhere,
 )
-from curio_persistence.tables import RUNS, TABLES, TABLES_OF_RUNS, USAGE
+from curio_persistence.tables import CHANGES, RUNS, TABLES, TABLES_OF_RUNS, USAGE
+from curio_persistence.tables.changes import KEPT, WATCHED
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -187,6 +188,12 @@ class MemoryRows(TransactionalStore, forking.Forkable):
             elif changes := maker.changes(stored[0], made):
                 self.update(maker.table, where, changes)
 
+    def _note_change(self, table: Table[Any], ident: int) -> None:
+        line = self.insert(CHANGES, {"table_name": table.name, "row_id": ident})
+        rows = self._rows(CHANGES)
+        if old := rows.by_id.get(line - KEPT):
+            self._do(partial(rows.remove, line - KEPT, old), partial(rows.put, line - KEPT, old))
+
     def select_query(self, query: Query, limit: int | None, offset: int) -> Columns:
         end = None if limit is None else offset + limit
         rows = in_order(self._matching(query.table, query.where), query)
@@ -238,6 +245,8 @@ class MemoryRows(TransactionalStore, forking.Forkable):
                 partial(rows.replace, ident, after, before),
             )
             self._make_others(table, before, after)
+            if table.name in WATCHED and "updated_at" in changes:
+                self._note_change(table, ident)
         return [tuple(map(rows.by_id[ident].get, returning)) for ident in matching]
 
     @_exclusive

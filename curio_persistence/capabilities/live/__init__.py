@@ -1,0 +1,36 @@
+"""Streams of what is stored, as it is committed: runs, events, model calls and spans."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Unpack
+
+from curio_persistence.capabilities.live.choice import LiveFilters, choice_of
+from curio_persistence.capabilities.live.hub import Hub
+from curio_persistence.capabilities.live.items import LiveItem
+from curio_persistence.capabilities.live.positions import parse_position
+from curio_persistence.capabilities.live.stream import LiveStream
+from curio_persistence.store.base import Store
+
+__all__ = ["Live", "LiveFilters", "LiveItem", "LiveStream"]
+
+
+class Live:
+    """The streams of a persistence, which share one reader."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._hub = Hub(store)
+
+    def stream(self, *, after: str | None = None, **filters: Unpack[LiveFilters]) -> LiveStream:
+        """Return a stream of what is stored from now on, or behind the id of an item."""
+        return self.prepare(after=after, **filters)()
+
+    def prepare(
+        self, *, after: str | None = None, **filters: Unpack[LiveFilters]
+    ) -> Callable[[], LiveStream]:
+        """Check the arguments, and return a function that opens the stream."""
+        choice = choice_of(filters)
+        position = None if after is None else parse_position(after)
+        return partial(LiveStream, self._store, self._hub, choice, position)
