@@ -1,0 +1,255 @@
+"""What one span says by itself: an agent, a call of a model or a tool, and their figures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from curio_persistence.interop.otel.attribute_reader import Reader
+from curio_persistence.interop.otel.conventions import (
+    AFFIXES,
+    BY_SPAN_NAME,
+    DETAIL_EVENT,
+    FRAMEWORKS,
+    MESSAGE_EVENTS,
+    NOT_SETTINGS,
+    OPENINFERENCE,
+)
+from curio_persistence.interop.otel.spans import (
+    STATUS_ERROR,
+    Attributes,
+    Call,
+    Meaning,
+    MeaningKind,
+    OtelEvent,
+    OtelSpan,
+    ToolUse,
+)
+from curio_persistence.interop.otel.words import (
+    ASSISTANT,
+    USER,
+    answer_of,
+    as_text,
+    last_text,
+    messages_of,
+    parsed,
+)
+
+_CANCELLED = frozenset({"CancelledError", "asyncio.CancelledError", "KeyboardInterrupt"})
+_CALLS = frozenset({MeaningKind.LLM, MeaningKind.EMBEDDING})
+_WORDLESS = frozenset({MeaningKind.CHAIN, MeaningKind.OTHER})
+
+
+def meaning_of(span: OtelSpan) -> Meaning:
+    """Return what a span says, by the rows of the conventions. It knows nothing of other spans."""
+    reader = Reader(_with_details(span))
+    kind, flavour = _kind(span, reader)
+    status, error = _outcome(span, reader)
+    agent_name = reader.text("agent_name")
+    is_named = kind is MeaningKind.AGENT and (agent_name is not None or flavour != OPENINFERENCE)
+    if kind is MeaningKind.AGENT and agent_name is None:
+        agent_name = _without_affixes(span.name)
+    asked, answered = _words(kind, span, reader)
+    return Meaning(
+        kind=kind,
+        status=status,
+        error_message=error,
+        agent_name=agent_name,
+        agent_id=reader.text("agent_id"),
+        is_named=is_named,
+        run_id=reader.text("run_id"),
+        session_id=reader.text("session_id"),
+        user_id=reader.text("user_id"),
+        tags=_tags(reader.value("tags")),
+        input=asked,
+        output=answered,
+        response_id=reader.text("response_id") if kind in _CALLS else None,
+        call=_call(reader, asked, answered) if kind in _CALLS else None,
+        tool=_tool(span, reader, error) if kind is MeaningKind.TOOL else None,
+    )
+
+
+def _with_details(span: OtelSpan) -> Attributes:
+    """Return the attributes of a span with those of an event that has the details of a call."""
+    for event in span.events:
+        if event.name == DETAIL_EVENT:
+            return event.attributes | span.attributes
+    return span.attributes
+
+
+def _kind(span: OtelSpan, reader: Reader) -> tuple[MeaningKind, str | None]:
+    """Return the kind of a span, and the flavour of the row that told it."""
+    for row in reader.plan.kinds:
+        found = row.kinds.get(str(reader.attribute(row.key)).strip('"').lower())
+        if found is not None:
+            return _corrected(found, row.flavour, span, reader), row.flavour
+    for words, kind in BY_SPAN_NAME.get(span.source.scope_name, ()):
+        if span.name.startswith(words):
+            return kind, None
+    return _by_contents(reader), None
+
+
+def _corrected(kind: MeaningKind, flavour: str, span: OtelSpan, reader: Reader) -> MeaningKind:
+    """Return the kind of a span whose attribute says another than its contents."""
+    if kind is MeaningKind.CHAIN and reader.text("chain_agent") == span.name:
+        return MeaningKind.AGENT
+    if kind is MeaningKind.LLM and flavour == OPENINFERENCE and span.end_ns:
+        # LlamaIndex has spans of this kind for what prepares a call.
+        fields = reader.plan.fields
+        is_call = fields.keys() & {"input_tokens", "output_tokens", "answered"}
+        if not is_call and span.status_code != STATUS_ERROR:
+            return MeaningKind.OTHER
+    return kind
+
+
+def _by_contents(reader: Reader) -> MeaningKind:
+    fields = reader.plan.fields
+    if "request_model" in fields and fields.keys() & {
+        "input_tokens",
+        "output_tokens",
+        "response_model",
+    }:
+        return MeaningKind.LLM
+    return MeaningKind.TOOL if "tool_name" in fields else MeaningKind.OTHER
+
+
+def _outcome(span: OtelSpan, reader: Reader) -> tuple[str, str | None]:
+    """Return the status of a span, and the message of its error."""
+    if not span.end_ns:
+        return "running", None
+    if span.status_code != STATUS_ERROR:
+        return "completed", None
+    kind = reader.text("error_type")
+    message = span.status_message or _exception(span.events) or kind
+    return "cancelled" if kind in _CANCELLED else "error", message
+
+
+def _exception(events: Iterable[OtelEvent]) -> str | None:
+    for event in events:
+        if event.name == "exception":
+            told = event.attributes
+            return str(told.get("exception.message") or told.get("exception.type") or "") or None
+    return None
+
+
+def _without_affixes(name: str) -> str:
+    for affix in AFFIXES:
+        name = name.removeprefix(affix) if affix.endswith(" ") else name.removesuffix(affix)
+    return name.removeprefix("[").removesuffix("]")
+
+
+def _tags(value: Any) -> tuple[str, ...]:
+    value = parsed(value)
+    if isinstance(value, str):
+        value = value.split(",")
+    if not isinstance(value, list):
+        return ()
+    return tuple(tag for each in value if isinstance(each, str) and (tag := each.strip()))
+
+
+def _words(kind: MeaningKind, span: OtelSpan, reader: Reader) -> tuple[str | None, str | None]:
+    """Return what was asked and answered: of an agent the last words, of others all of it."""
+    if kind in _WORDLESS:
+        return None, None
+    asked, answered = _in_attributes(kind, reader)
+    if asked is None or answered is None:
+        inputs, output = messages_of(_messages(span.events))
+        asked = asked or _shaped(kind, USER, inputs)
+        answered = answered or _shaped(kind, ASSISTANT, output)
+    return asked, answered
+
+
+def _in_attributes(kind: MeaningKind, reader: Reader) -> tuple[str | None, str | None]:
+    asked = (_shaped(kind, USER, value) for value in reader.values("input"))
+    answered = (_shaped(kind, ASSISTANT, value) for value in reader.values("output"))
+    prompt = next(filter(None, asked), None)
+    if kind in _CALLS and prompt is not None and (system := reader.value("system")) is not None:
+        prompt = _with_system(prompt, as_text(system))
+    return prompt, next(filter(None, answered), None)
+
+
+def _shaped(kind: MeaningKind, roles: frozenset[str], value: Any) -> str | None:
+    if not value:
+        return None
+    if kind is MeaningKind.AGENT:
+        return last_text(value, roles)
+    if kind is MeaningKind.EMBEDDING and roles is ASSISTANT:
+        return None  # Vectors are no words.
+    if kind is MeaningKind.LLM and roles is ASSISTANT:
+        return answer_of(value)
+    return as_text(value)
+
+
+def _with_system(messages: str, system: str) -> str:
+    """Return messages in JSON with the instructions as the first."""
+    if not messages.startswith("["):
+        return messages
+    parts = system if system.startswith("[") else as_text([{"type": "text", "content": system}])
+    rest = messages[1:].lstrip()
+    return f'[{{"role":"system","parts":{parts}}}{"" if rest == "]" else ","}{rest}'
+
+
+def _messages(events: Iterable[OtelEvent]) -> Iterable[tuple[str, Attributes]]:
+    for event in events:
+        if (role := MESSAGE_EVENTS.get(event.name)) is not None:
+            yield role, {name: parsed(value) for name, value in event.attributes.items()}
+
+
+def _call(reader: Reader, prompt: str | None, response: str | None) -> Call:
+    answered_by, requested = reader.text("response_model"), reader.text("request_model")
+    read, written = reader.count("cache_read_tokens"), reader.count("cache_write_tokens")
+    told = reader.count("input_tokens")
+    details = {name: parsed(reader.value(name)) for name in reader.plan.details}
+    whole = told
+    if told is not None and (read or 0) + (written or 0) > told:
+        # Some count the cache beside the input, not in it.
+        whole = told + (read or 0) + (written or 0)
+        details["told_input_tokens"] = told
+    return Call(
+        provider=_provider(reader),
+        model=answered_by or requested,
+        request_model=requested,
+        input_tokens=whole,
+        output_tokens=reader.count("output_tokens"),
+        cache_read_tokens=read,
+        cache_write_tokens=written,
+        reasoning_tokens=reader.count("reasoning_tokens"),
+        reported_cost=reader.dollars("reported_cost"),
+        prompt=prompt,
+        response=response,
+        params=_params(reader),
+        details=details or None,
+    )
+
+
+def _provider(reader: Reader) -> str | None:
+    for value in reader.values("provider"):
+        if isinstance(value, str) and (name := value.lower()) not in FRAMEWORKS:
+            return name
+    return None
+
+
+def _params(reader: Reader) -> Attributes | None:
+    for value in reader.values("params"):
+        if isinstance(found := parsed(value), dict):
+            settings = {name: each for name, each in found.items() if name not in NOT_SETTINGS}
+            return settings or None
+    return None
+
+
+def _tool(span: OtelSpan, reader: Reader, error: str | None) -> ToolUse:
+    arguments, result = reader.value("tool_arguments"), reader.value("tool_result")
+    if arguments is None and result is None:
+        inputs, output = messages_of(_messages(span.events))
+        arguments, result = _content(inputs), _content(output)
+    return ToolUse(
+        reader.text("tool_name") or _without_affixes(span.name),
+        reader.text("tool_call_id"),
+        parsed(arguments),
+        parsed(result),
+        error,
+    )
+
+
+def _content(messages: list[dict[str, Any]]) -> Any:
+    return messages[0].get("content") if messages else None
