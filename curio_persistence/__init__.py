@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from curio_persistence.capabilities.verifying_chains import TrailReport
     from curio_persistence.config import DatabaseConfig
     from curio_persistence.config.lifecycle import LifecycleConfig
+    from curio_persistence.config.server import ServerConfig
     from curio_persistence.config.settings import Setting
     from curio_persistence.errors import (
         AccessDeniedError,
@@ -95,6 +96,7 @@ if TYPE_CHECKING:
     from curio_persistence.recording.spans import Span, ToolCall
     from curio_persistence.results.pages import Page, Records, Stream
     from curio_persistence.results.sql import SQLResult
+    from curio_persistence.server import make_app, serve
     from curio_persistence.store.base import HealthCheck
     from curio_persistence.views.traces import (
         Trace,
@@ -168,6 +170,7 @@ __all__ = [
     "Score",
     "SearchHit",
     "SearchPage",
+    "ServerConfig",
     "Session",
     "SessionStatus",
     "Setting",
@@ -201,9 +204,11 @@ __all__ = [
     "import_costs",
     "import_curio",
     "import_records",
+    "make_app",
     "open_archive",
     "restore_backup",
     "restore_runs",
+    "serve",
     "tool",
 ]
 __version__ = "0.1.0"
@@ -229,6 +234,7 @@ if not TYPE_CHECKING:  # Type checkers see the names above, and no others.
         "capabilities.verifying_chains": "TrailReport",
         "config": "DatabaseConfig",
         "config.lifecycle": "LifecycleConfig",
+        "config.server": "ServerConfig",
         "errors": (
             "AccessDeniedError BusyError ClosedError ConfigurationError ConflictError "
             "CorruptDatabaseError InvalidValueError NotFoundError PersistenceError "
@@ -260,6 +266,7 @@ if not TYPE_CHECKING:  # Type checkers see the names above, and no others.
         "recording.model_calls": "LLMCall",
         "recording.spans": "Span ToolCall",
         "config.settings": "Setting",
+        "server": "make_app serve",
         "store.base": "HealthCheck",
         "views.traces": "Trace TraceNode TraceSegment TraceSpan TraceSummary",
         "capabilities.transfers.hashes": "RunHash",

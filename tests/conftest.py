@@ -38,6 +38,7 @@ _SETTINGS = {
     "CURIO_CHAIN",
     "CURIO_AUDIT_KEY",
     "CURIO_DEDUPE",
+    "CURIO_SERVER_KEYS",
     "DATABASE_URL",
 }
 

@@ -67,6 +67,7 @@ _COMMANDS = {
     "analytics": "show what happened by hour, day, week or month, with a bar chart",
     "metrics": "add up what agents measured, by time and group",
     "sql": "ask in SQL, which only reads",
+    "serve": "receive OpenTelemetry over HTTP",
     "export": "write records to a file",
     "import": "import records of other systems, or exports",
     "copy": "copy all records into another database",

@@ -86,14 +86,16 @@ class Program:
         code = wait()
         return Ended(code, _PASSED.sub("", shown.decode()).replace("\r\n", "\n"))
 
-    def start(self, *arguments: str, **variables: str) -> subprocess.Popen[str]:
+    def start(
+        self, *arguments: str, stdout: int = subprocess.PIPE, **variables: str
+    ) -> subprocess.Popen[str]:
         """Start it and do not wait."""
         return subprocess.Popen(
             [command_line.COMMAND, *arguments],
             cwd=self.folder,
             env=self.environment | variables,
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
+            stdout=stdout,
             stderr=subprocess.PIPE,
             encoding="utf-8",
         )

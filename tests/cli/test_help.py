@@ -75,7 +75,13 @@ def server_of_their_own(private_postgres: PostgresServer) -> dict[str, str]:
 
 
 def run_example(program: Program, example: str, variables: dict[str, str]) -> Ended:
-    """Run an example, in a shell only if it has shell operators."""
+    """Run an example, in a shell only if it has shell operators; stop it if it is a server."""
+    if example.startswith("curio-persistence serve"):
+        with program.start(*shlex.split(example)[1:], "--port", "0") as process:
+            assert process.stdout
+            process.stdout.readline()  # It has started.
+            process.terminate()
+            return Ended(process.wait(), *process.communicate())
     if set(example) & set("|<>&;$*~"):
         return program.shell(example, **variables)
     return program(*shlex.split(example)[1:], **variables)

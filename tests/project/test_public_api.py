@@ -101,6 +101,7 @@ NAMES = [
     "Score",
     "SearchHit",
     "SearchPage",
+    "ServerConfig",
     "Session",
     "SessionStatus",
     "Setting",
@@ -134,9 +135,11 @@ NAMES = [
     "import_costs",
     "import_curio",
     "import_records",
+    "make_app",
     "open_archive",
     "restore_backup",
     "restore_runs",
+    "serve",
     "tool",
 ]
 TEN = {

@@ -12,11 +12,17 @@ from curio_persistence.cli.terminal.output import wipe
 
 _TIDYING_SECONDS = 5.0
 _has_to_tidy = Event()
+_seconds = _TIDYING_SECONDS
 
 
 @contextmanager
-def tidied_when_interrupted() -> Iterator[None]:
-    """Let Ctrl-C raise KeyboardInterrupt in the block, and wait for its end some seconds."""
+def tidied_when_interrupted(seconds: float = _TIDYING_SECONDS) -> Iterator[None]:
+    """Let Ctrl-C raise KeyboardInterrupt in the block, and wait for its end some seconds.
+
+    A second Ctrl-C ends the process at once.
+    """
+    global _seconds
+    _seconds = seconds
     _has_to_tidy.set()
     try:
         yield
@@ -42,12 +48,11 @@ def leave_when_interrupted() -> None:
 
 def _leave() -> None:
     import signal
-    import time
     from _thread import interrupt_main
 
     signal.sigwait({signal.SIGINT})
     wipe()
     if _has_to_tidy.is_set():
         interrupt_main()
-        time.sleep(_TIDYING_SECONDS)
+        signal.sigtimedwait({signal.SIGINT}, _seconds)
     os._exit(INTERRUPTED)

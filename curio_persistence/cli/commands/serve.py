@@ -1,0 +1,93 @@
+"""Receive OpenTelemetry over HTTP until Ctrl-C, and store it.
+
+Whatever exports OTLP over HTTP is recorded by pointing it here: set OTEL_EXPORTER_OTLP_ENDPOINT as
+printed. The database and its tables are made if they are missing. An answer of 200 means that what
+was sent is stored. gRPC is not spoken.
+
+Only programs of this machine are answered. To listen on another address, set CURIO_SERVER_KEYS to
+one key, or several with commas between them; each request then needs one, as Authorization: Bearer.
+/healthz and /readyz need none: they answer 200 while the server runs, and while its database
+answers. As JSON, one line with the URL, once requests are answered.
+"""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from curio_persistence.cli.arguments.options import add_json_option, count, database
+from curio_persistence.cli.exit_codes import OK
+from curio_persistence.cli.terminal.interrupts import tidied_when_interrupted
+from curio_persistence.cli.terminal.output import Output, say
+
+if TYPE_CHECKING:
+    from curio_persistence import ServerConfig
+
+EXAMPLES = """\
+  curio-persistence serve
+  curio-persistence serve --db-path agents.db --port 4400
+  curio-persistence serve --host 0.0.0.0 --key a-long-random-text
+"""
+
+_SECONDS_TO_END = 30.0
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="the address to listen on (default: 127.0.0.1)"
+    )
+    parser.add_argument(
+        "--port",
+        metavar="N",
+        type=count,
+        default=4318,
+        help="the port to listen on, 0 for any free one (default: 4318)",
+    )
+    parser.add_argument(
+        "--key",
+        metavar="KEY",
+        action="append",
+        help="a key that senders need; better in CURIO_SERVER_KEYS, which other users cannot see",
+    )
+    add_json_option(parser)
+
+
+def run(options: Namespace, output: Output) -> int:
+    from curio_persistence import serve
+
+    config = _config(options)
+    with (
+        tidied_when_interrupted(_SECONDS_TO_END),
+        database(options).get_persistence() as persistence,
+    ):
+        serve(
+            persistence,
+            config,
+            on_start=lambda url: _tell(url, persistence.location, config, output),
+        )
+    say("Stopped. Everything that was answered is stored.")
+    return OK
+
+
+def _config(options: Namespace) -> ServerConfig:
+    from curio_persistence import ServerConfig
+
+    config = ServerConfig.from_env()
+    keys = config.keys if options.key is None else tuple(options.key)
+    return replace(config, host=options.host, port=options.port, keys=keys)
+
+
+def _tell(url: str, location: str, config: ServerConfig, output: Output) -> None:
+    """Say where the server listens, and what senders set."""
+    if not output.for_people:
+        output.json_line({"url": url})
+        output.flush()
+        return
+    output.line(f"{location}: listening on {url}. Ctrl-C ends it.")
+    output.line("Programs with OpenTelemetry send to it with:")
+    output.line(f"  export OTEL_EXPORTER_OTLP_ENDPOINT={url}")
+    output.line("  export OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf")
+    if config.keys:
+        output.line('  export OTEL_EXPORTER_OTLP_HEADERS="Authorization=Bearer%20KEY"')
+    output.flush()
