@@ -35,7 +35,7 @@ class AsyncLiveStream:
         if self._stream is None and not self._closed:
             loop = running_loop()
             self._stream = await self._threads.call(self._open_stream)
-            self._stream.on_news = partial(_wake, loop, self._news)
+            self._stream.on_news = partial(wake, loop, self._news)
             self._news.set()  # There may have been some before this line.
 
     def __aiter__(self) -> Self:
@@ -88,6 +88,7 @@ class AsyncLiveStream:
         await self.close()
 
 
-def _wake(loop: asyncio.AbstractEventLoop, news: asyncio.Event) -> None:
+def wake(loop: asyncio.AbstractEventLoop, news: asyncio.Event) -> None:
+    """Set an event of a loop, from another thread."""
     with suppress(RuntimeError):  # The loop is closed.
         loop.call_soon_threadsafe(news.set)

@@ -240,6 +240,9 @@ class BufferedStore(Store):
     def active_transactions(self, table: Table[Any]) -> frozenset[str] | None:
         return self._inner.active_transactions(table)
 
+    def engine_numbers(self) -> dict[str, int]:
+        return self._inner.engine_numbers()
+
     def schema_version(self) -> int:
         return self._inner.schema_version()
 

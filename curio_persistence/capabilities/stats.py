@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from functools import partial
 from itertools import accumulate, chain
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict, Unpack
 
 from curio_persistence.capabilities.capability import Capability
 from curio_persistence.capabilities.record_filter import FilterKind
@@ -33,7 +33,20 @@ _SUMS = (COUNT, total("input_tokens"), total("output_tokens"), total("cost_usd")
 _LATENCIES = Measure("values", "latency_ms")
 _TIMED = (COUNT, Measure("count", "tool_latency_us"), total("tool_latency_us"))
 
+_LATENCY_SUMS = (Measure("count", "latency_ms"), total("latency_ms"))
+
 Groups = Sequence[tuple[Any, ...]]
+
+
+class StatGroups(NamedTuple):
+    """Runs, model calls and tool calls by agent, in stored form."""
+
+    runs: Groups
+    """Agent, status; count, iterations."""
+    calls: Groups
+    """Agent, model, status; count, tokens in and out, cost; calls with a latency, milliseconds."""
+    tools: Groups
+    """Agent, tool, whether it failed; count, calls with a latency, microseconds."""
 
 
 class StatsFilters(TypedDict, total=False):
@@ -106,6 +119,19 @@ class Stats(Capability):
         from curio_persistence.capabilities.failures import failure_groups  # On use: seldom needed.
 
         return failure_groups(self._store, partial(self._where, filters))
+
+    def groups(self) -> StatGroups:
+        """Return the groups that `summary` adds up, of everything, for monitoring.
+
+        What has expired is counted too.
+        """
+        expired = self._expired({})
+        calls = self._calls((), *_LATENCY_SUMS)
+        return StatGroups(
+            [*self._runs(()), *expired["run"]],
+            [*calls, *((*row, 0, 0) for row in expired["call"])],
+            [*self._tools(()), *expired["tool"]],
+        )
 
     def _where(self, filters: StatsFilters, table: Table[Any]) -> Where:
         return _FILTERS[table].of(filters).where(self._clock)

@@ -9,7 +9,7 @@ from starlette.middleware import Middleware
 
 from curio_persistence.config.server import ServerConfig
 from curio_persistence.persistence import Persistence
-from curio_persistence.server import health
+from curio_persistence.server import health, metrics, stream
 from curio_persistence.server.keys import Keys
 
 
@@ -20,7 +20,11 @@ def make_app(persistence: Persistence, config: ServerConfig) -> Starlette:
     """
     stopping = asyncio.Event()
     app = Starlette(
-        routes=[*health.routes(persistence)],
+        routes=[
+            *health.routes(persistence),
+            *metrics.routes(persistence),
+            *stream.routes(persistence),
+        ],
         middleware=[Middleware(Keys, config.keys)],
     )
     app.state.stopping = stopping

@@ -20,7 +20,7 @@ from curio_persistence.server.app import make_app
 
 _GRACE = 15
 """Seconds that requests have to end when the server stops; a write may wait for ten."""
-_CONNECTIONS = 1_000
+_CONNECTIONS = 2_000
 
 
 def serve(

@@ -337,6 +337,15 @@ class Store(ABC):
         database has a process of its own for it.
         """
 
+    def engine_numbers(self) -> dict[str, int]:
+        """Return what the engine tells of itself at no cost, for monitoring.
+
+        `database_bytes`; `wal_bytes`, the length of the log, or `wal_written_bytes`, which grows;
+        `connections_used`, `connections_idle` and `connections_max`. A store leaves out the numbers
+        that it does not have.
+        """
+        return {}
+
     def used_bytes(self) -> int | None:
         """Return how many bytes the records take; None where deleting them would not change it."""
         return None

@@ -89,6 +89,7 @@ INTERNAL = {
     Scores: {"where"},
     Approvals: {"look"},
     Usage: {"log_rows", "store", "where"},
+    Stats: {"groups"},
     Stream: {"batches"},
 }
 """Methods that only the library itself calls."""

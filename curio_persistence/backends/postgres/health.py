@@ -26,6 +26,17 @@ TABLES = """
     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
     WHERE n.nspname = %s AND c.relname = ANY(%s) AND c.relkind = 'r' ORDER BY c.relname
 """
+NUMBERS = """
+    SELECT (
+        SELECT coalesce(sum(pg_catalog.pg_total_relation_size(c.oid)), 0)::bigint
+        FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+        WHERE n.nspname = %s AND c.relname = ANY(%s) AND c.relkind = 'r'
+    ), (
+        CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_last_wal_replay_lsn()
+        ELSE pg_catalog.pg_current_wal_lsn() END - '0/0'
+    )::bigint
+"""
+"""The bytes of our tables, and those that the server has written into its log."""
 INDEXES = """
     SELECT c.relname, i.indisvalid AND i.indisready
     FROM pg_catalog.pg_index i

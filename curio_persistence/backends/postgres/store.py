@@ -282,6 +282,17 @@ class PostgresRows(PostgresCopy, PostgresQueries, PostgresBackup):
             *((self._texts_check(_ADVICE),) if deep else ()),
         ]
 
+    def engine_numbers(self) -> dict[str, int]:
+        ours = self._schema_name, list(migrations.OUR_TABLES)
+        [(size, written)] = self._read(health.NUMBERS, ours)
+        return {
+            "database_bytes": size,
+            "wal_written_bytes": written,
+            "connections_used": self._pool.in_use(),
+            "connections_idle": self._pool.idle(),
+            "connections_max": self._sizes[1],
+        }
+
     def _pool_check(self, server: health.Server) -> HealthCheck:
         begin = time.perf_counter()
         self._read("SELECT 1", ())

@@ -94,6 +94,9 @@ class SQLiteStore(SharedContent, SQLiteBatches, SQLiteBackup, SQLiteQueries, SQL
         with suppress(PersistenceError):
             self._write("PRAGMA wal_checkpoint(PASSIVE)", ())
 
+    def engine_numbers(self) -> dict[str, int]:
+        return {"database_bytes": self._space().size, "wal_bytes": self._log.size()}
+
     def used_bytes(self) -> int:
         space = self._space()
         return space.size - space.page_size * space.free

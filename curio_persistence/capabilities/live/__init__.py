@@ -27,6 +27,11 @@ class Live:
         """Return a stream of what is stored from now on, or behind the id of an item."""
         return self.prepare(after=after, **filters)()
 
+    @property
+    def listeners(self) -> int:
+        """The number of open streams."""
+        return self._hub.count()
+
     def prepare(
         self, *, after: str | None = None, **filters: Unpack[LiveFilters]
     ) -> Callable[[], LiveStream]:

@@ -86,6 +86,10 @@ class Hub(forking.Forkable):
             self._listeners.discard(listener)
             self.news.notify_all()
 
+    def count(self) -> int:
+        """Return the number of listeners."""
+        return len(self._listeners)
+
     def has(self, number: int) -> bool:
         """Return whether all entries from a number on are kept."""
         return number >= self.end - len(self._kept)
