@@ -11,6 +11,7 @@ from typing import Any, Generic, Self, TypeVar
 from curio_persistence.aio.awaited import Awaited, awaited
 from curio_persistence.aio.threads import Threads
 from curio_persistence.models import AgentRun
+from curio_persistence.recording.context import Scope
 from curio_persistence.recording.model_calls import LLMCall
 from curio_persistence.recording.recorder import RunRecorder
 from curio_persistence.recording.spans import Block, Span, ToolCall
@@ -90,6 +91,17 @@ class AsyncRunRecorder(Awaited[RunRecorder]):
         )
         return AsyncBlock(call, self._threads)
 
+    async def begin(self, *, current: bool = True) -> Self:
+        """Begin without an `async with` block; `end()` ends it. See `RunRecorder.begin`."""
+        await self._threads.call(self._sync._start)
+        if current:
+            self._sync._enter_context(None)
+        return self
+
+    async def end(self, error: BaseException | str | None = None) -> None:
+        """Record the end of a run that `begin()` began; a second end is ignored."""
+        await self._threads.call_to_the_end(self._sync.end, error)
+
     async def __aenter__(self) -> Self:
         beginning = self._threads.begin(self._sync._start)
         try:
@@ -130,6 +142,18 @@ class AsyncBlock(Generic[B]):
 
     def __repr__(self) -> str:
         return f"<Async{repr(self._block)[1:]}"
+
+    async def begin(self, *, inside: Scope | None = None, current: bool = True) -> B:
+        """Begin without an `async with` block; `end()` ends it. See `Block.begin`."""
+        self._block._inside = inside
+        await self._threads.call(self._block._start)
+        if current:
+            self._block._enter_context(None)
+        return self._block
+
+    async def end(self, error: BaseException | str | None = None) -> None:
+        """Record the end of a block that `begin()` began; a second end is ignored."""
+        await self._threads.call_to_the_end(self._block.end, error)
 
     async def __aenter__(self) -> B:
         await self._threads.call(self._block._start)

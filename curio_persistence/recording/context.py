@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 from curio_persistence.concurrency import forking
 from curio_persistence.errors import UnsupportedError
 from curio_persistence.models import Score
+from curio_persistence.recording.failures import Told
 
 if TYPE_CHECKING:
     from curio_persistence.recording.recorder import RunRecorder
@@ -76,6 +77,20 @@ class Scope:
     ) -> None:
         self._leave_context()
         self._close(error)
+
+    def _begin(self, current: bool) -> None:
+        self._start()
+        if current:
+            self._enter_context(None)
+
+    def end(self, error: BaseException | str | None = None) -> None:
+        """Record the end of a block that `begin()` began, in any thread; a second end is ignored.
+
+        `error` is what it failed with: an exception, or its text where that is all that is known.
+        """
+        if not self._left:
+            self._leave_context()
+            self._close(Told(error) if isinstance(error, str) else error)
 
     def score(
         self,

@@ -14,6 +14,10 @@ _LONGEST_TRACEBACK = 50_000
 _CANCELLATIONS = (KeyboardInterrupt, SystemExit, GeneratorExit)
 
 
+class Told(Exception):
+    """A failure of which another program told no more than the text."""
+
+
 def describe(error: BaseException | str | None) -> str | None:
     """Return `ValueError: text`; below it what the exception was raised from, and members.
 
@@ -46,8 +50,8 @@ def _said(error: BaseException) -> str:
         said = str(error)[:_LONGEST]
     except Exception:
         said = "(it has no text)"
-    name = type(error).__name__
-    return f"{name}: {said}" if said else name
+    name = "" if isinstance(error, Told) else type(error).__name__
+    return ": ".join(filter(None, (name, said)))
 
 
 def traceback_of(error: BaseException) -> str:

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from curio_persistence.trace_ids import span_id_of, trace_id_of
 
-__all__ = ["new_run_id", "new_span_id", "span_id_of", "trace_id_of"]
+__all__ = ["new_run_id", "new_span_id", "new_trace_id", "span_id_of", "trace_id_of"]
 
 
 def new_run_id(now: datetime) -> str:
@@ -18,6 +18,11 @@ def new_run_id(now: datetime) -> str:
     number = milliseconds << 80 | 7 << 76 | fraction << 64 | 2 << 62 | random
     text = f"{number:032x}"
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def new_trace_id() -> str:
+    """Return 32 hex digits."""
+    return os.urandom(16).hex()
 
 
 def new_span_id() -> str:

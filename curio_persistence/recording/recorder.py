@@ -10,11 +10,12 @@ from decimal import Decimal
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
+from curio_persistence.concurrency import forking
 from curio_persistence.errors import InvalidValueError
 from curio_persistence.models import AgentLLMUsage, AgentRun, AgentRunStatus, EventType, Level
 from curio_persistence.recording.context import Scope, innermost
 from curio_persistence.recording.failures import describe
-from curio_persistence.recording.ids import new_run_id, new_span_id
+from curio_persistence.recording.ids import new_run_id, new_span_id, new_trace_id
 from curio_persistence.recording.model_calls import LLMCall
 from curio_persistence.recording.repair import (
     as_id,
@@ -182,6 +183,18 @@ class RunRecorder(RecordedRun):
         if output is not None:
             self.agent_run.final_synthesis_output = as_json_text(output)
         self._end(status)
+
+
+class NoRun(RunRecorder):
+    """Records one model call that belongs to no run: `NoRun(persistence).llm(…)`."""
+
+    __slots__ = ()
+
+    def __init__(self, persistence: BasePersistence, agent_id: str | None = None) -> None:
+        nothing: Any = None
+        super().__init__(persistence, AgentRun(agent_id or nothing, nothing))
+        self.trace_id, self.span_id = new_trace_id(), nothing
+        self._generation = forking.generation  # There is no begin to miss.
 
 
 def record_run(

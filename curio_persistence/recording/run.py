@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from enum import Enum
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 from curio_persistence.concurrency import forking
 from curio_persistence.errors import (
@@ -122,6 +122,14 @@ class RecordedRun(Scope):
 
     # --- begin and end ------------------------------------------------------------------------
 
+    def begin(self, *, current: bool = True) -> Self:
+        """Begin without a `with` block, as frameworks do that call back; `end()` ends it.
+
+        With `current=False` it does not become the run in which the caller runs.
+        """
+        self._begin(current)
+        return self
+
     def _start(self) -> None:
         self._use()
         self._inherit()
@@ -193,7 +201,7 @@ class RecordedRun(Scope):
     def _log_end(self, error: BaseException | None) -> None:
         run = self.agent_run
         data = {"status": run.status, "error": run.error_message}
-        if error is not None:
+        if error is not None and error.__traceback__ is not None:
             data["traceback"] = traceback_of(error)
         failed = run.status in _LEVELS
         event_type = EventType.RUN_ERROR if failed else EventType.RUN_COMPLETED

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from curio_persistence.models import EventType, Level
 from curio_persistence.recording.context import Scope, innermost
@@ -19,12 +19,26 @@ _INFO, _WARNING = Level.INFO.value, Level.WARNING.value
 class Block(Scope):
     """A part of a run: enter it with `with`, once."""
 
-    __slots__ = ()
+    __slots__ = ("_inside",)
+
+    def __init__(self, run: RecordedRun) -> None:
+        super().__init__(run)
+        self._inside: Scope | None = None
+
+    def begin(self, *, inside: Scope | None = None, current: bool = True) -> Self:
+        """Begin without a `with` block, as frameworks do that call back; `end()` ends it.
+
+        `inside` is the run or the block of it that it belongs to, by default the innermost in which
+        the caller runs. With `current=False` it does not become that of what the caller does next.
+        """
+        self._inside = inside
+        self._begin(current)
+        return self
 
     def _start(self) -> None:
         """Take ids, record the begin, and start the clock."""
         self._use()
-        around = innermost(self._run)
+        around = innermost(self._run) if self._inside is None else self._inside
         self.trace_id, self.parent_span_id = around.trace_id, around.span_id
         self.span_id = new_span_id()
         self._record_begin()
@@ -83,7 +97,8 @@ class Work(Block):
         }
         level = _INFO
         if error is not None:
-            data["traceback"] = traceback_of(error)
+            if error.__traceback__ is not None:
+                data["traceback"] = traceback_of(error)
             level = _WARNING  # The agent may yet come to terms with it; if not, the run fails.
         self._run._log(self._ended, data, level, self.span_id, self.parent_span_id)
 
