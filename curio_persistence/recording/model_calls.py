@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 from curio_persistence.models import AgentLLMUsage
 from curio_persistence.recording.failures import describe, status_of
 from curio_persistence.recording.repair import as_json_text
-from curio_persistence.recording.responses import Answer, read_response
+from curio_persistence.recording.responses import Answer, found, read_response
 from curio_persistence.recording.spans import Block
 from curio_persistence.recording.streaming import StreamedAnswer
 
@@ -32,6 +32,7 @@ class LLMCall(Block):
     __slots__ = {  # noqa: RUF023
         "record": "The model call as it will be stored.",
         "response": "What the SDK returned.",
+        "answer": "What was read from the response; None before the end of the call.",
         "_first_ms": None,
         "_streamed": None,
     }
@@ -40,6 +41,7 @@ class LLMCall(Block):
         super().__init__(run)
         self.record = record
         self.response: Any = None
+        self.answer: Answer | None = None
         self._streamed: StreamedAnswer | None = None
         self._first_ms: float | None = None
 
@@ -80,7 +82,8 @@ class LLMCall(Block):
             record.latency_ms = milliseconds  # type: ignore[assignment]  # The column rounds it.
         if error is not None:
             record.status, record.error_message = status_of(error).value, describe(error)
-        self._fill_in(self._answer())
+        self.answer = self._answer()
+        self._fill_in(self.answer)
         record.span_id, record.parent_span_id = self.span_id, self.parent_span_id
         record.trace_id = self.trace_id
         self._run._keep_usage(record)
@@ -100,7 +103,7 @@ class LLMCall(Block):
             record.response_content = as_json_text(answer.content)
         metrics = dict(answer.metrics)
         if not record.model:
-            record.model = answer.model or ""
+            record.model = answer.model or found(record.input_params, "model") or ""
         elif answer.model not in (None, record.model):
             metrics["response_model"] = answer.model
         if self._first_ms is not None:

@@ -122,6 +122,15 @@ class ToolCall(Work):
 
     __slots__ = {"result": "What the tool returned: any value."}
 
+    @property
+    def args(self) -> Any:
+        """The tool's arguments; what is set in the block is recorded at its end."""
+        return self._given["args"]
+
+    @args.setter
+    def args(self, args: Any) -> None:
+        self._given = {**self._given, "args": args}
+
     _started, _ended = EventType.TOOL_CALL_STARTED.value, EventType.TOOL_CALL.value
     _outcome = "result"
 

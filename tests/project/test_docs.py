@@ -29,6 +29,7 @@ from psycopg2.extensions import parse_dsn
 import curio_persistence
 from curio_persistence import DatabaseConfig
 from tests.support import command_line
+from tests.support.frameworks import needed
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
@@ -37,6 +38,8 @@ CONFIGURATION = ROOT / "docs/configuration.md"
 ERRORS = ROOT / "docs/errors.md"
 DOCUMENTS = [README, *sorted((ROOT / "docs").rglob("*.md"))]
 
+_NEEDS = {"frameworks.md": ("openai", "anthropic", "agents")}
+"""The packages that a document's examples need, and that a developer may not have installed."""
 _EXECUTED = {"python", "sh", "console"}
 _BLOCK = re.compile(r"^```([\w{}-]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _WIPED = re.compile(r"[^\n]*\r\x1b\[K")
@@ -172,6 +175,8 @@ def test_examples_in_documents_work_as_pasted(
     capsys: pytest.CaptureFixture[str],
     request: pytest.FixtureRequest,
 ) -> None:
+    for package in _NEEDS.get(document.name, ()):
+        needed(package)
     shown = list(blocks(document))
     if any("postgres" in block.text.lower() for block in shown):
         for name, value in request.getfixturevalue("postgres_variables").items():

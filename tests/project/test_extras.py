@@ -41,3 +41,19 @@ def test_a_table_without_its_package(call: str, extra: str) -> None:
     assert len(said) == 2
     for message in said:
         assert message.endswith(f"pip install 'curio-persistence[{extra}]'")
+
+
+ADAPTERS = {"openai_agents": "openai-agents"}
+"""The adapters that import their framework, with their extra."""
+
+
+@pytest.mark.parametrize("adapter", ADAPTERS)
+def test_an_adapter_without_its_framework(adapter: str) -> None:
+    """Import it in a Python without site-packages."""
+    module = f"curio_persistence.interop.adapters.{adapter}"
+    code = f"import sys; sys.path[:0] = [{str(ROOT)!r}]; import {module}"
+    said = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=False
+    ).stderr
+    assert f"pip install 'curio-persistence[{ADAPTERS[adapter]}]'" in said.splitlines()[-1]
+    assert "ConfigurationError: This adapter needs" in said

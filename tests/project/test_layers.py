@@ -99,6 +99,7 @@ THIRD_PARTY = {
     ("archive.files", "pyarrow"),
     ("capabilities.alerts.webhooks", "urllib3"),
     ("export.formats", "pyarrow"),
+    ("interop.adapters.openai_agents", "agents"),
     ("interop.otel.protobuf_bodies", "google"),
     ("interop.otel.protobuf_bodies", "opentelemetry"),
     ("interop.prometheus", "prometheus_client"),

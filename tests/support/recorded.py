@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from curio_persistence import AgentRun, AgentRunEvent, Persistence, RunRecorder
+from curio_persistence import (
+    AgentLLMUsage,
+    AgentRun,
+    AgentRunEvent,
+    BasePersistence,
+    Persistence,
+    RunRecorder,
+)
 
 
 def stored(persistence: Persistence, run: RunRecorder | str) -> AgentRun:
@@ -28,3 +35,20 @@ def types(persistence: Persistence, run: RunRecorder | str) -> list[str]:
 def parents(persistence: Persistence) -> dict[str, str | None]:
     """Return the parent of each run, by the run's id."""
     return {run.run_id: run.parent_run_id for run in persistence.get_agent_runs(limit=None)}
+
+
+def only_call(persistence: BasePersistence) -> AgentLLMUsage:
+    """Return the one model call that is stored."""
+    [usage] = persistence.get_llm_usage()
+    return usage
+
+
+def tokens(usage: AgentLLMUsage) -> tuple[int | None, ...]:
+    """Return tokens of input, output, read from a cache, written to it, and of reasoning."""
+    return (
+        usage.input_tokens,
+        usage.output_tokens,
+        usage.cache_read_tokens,
+        usage.cache_write_tokens,
+        usage.reasoning_tokens,
+    )

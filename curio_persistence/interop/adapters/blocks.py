@@ -1,0 +1,102 @@
+"""The blocks of runs that a framework has begun and not ended yet, by the framework's own ids."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from typing import Any, TypeVar, cast
+
+from curio_persistence.interop.adapters.messages import last_question
+from curio_persistence.recording.context import Scope
+from curio_persistence.recording.model_calls import LLMCall
+from curio_persistence.recording.recorder import NoRun, RunRecorder
+from curio_persistence.recording.repair import as_json_text
+from curio_persistence.recording.run import Parent
+from curio_persistence.recording.spans import Block
+
+B = TypeVar("B", bound=Block)
+
+
+class Blocks:
+    """Begins and ends blocks as a framework reports it, in whatever order and thread.
+
+    What the framework does not name the parent of belongs to the run in which its caller runs.
+    """
+
+    def __init__(self, persistence: Any) -> None:
+        self._persistence = getattr(persistence, "_sync", persistence)
+        self._open: dict[Hashable, Scope] = {}
+        self._within: dict[Hashable, Scope] = {}
+
+    def around(self, parent: Hashable) -> Scope | None:
+        """Return the open block that has this id, or that around what is not recorded under it."""
+        return self._open.get(parent) or self._within.get(parent)
+
+    def run(self, key: Hashable, parent: Hashable, **run: Any) -> RunRecorder:
+        """Begin a run: `run` are arguments of `record_run`."""
+        around: Any = self.around(parent) or Parent.ENCLOSING
+        recorder: RunRecorder = self._persistence.record_run(parent=around, **run)
+        self._open[key] = recorder.begin()
+        return recorder
+
+    def block(self, key: Hashable, parent: Hashable, make: Callable[[RunRecorder], B]) -> B | None:
+        """Begin what `make` makes of the run that the parent is in; nothing outside of all runs."""
+        around = self.around(parent)
+        if around is None:
+            return None
+        block = make(_run_of(around))
+        self._open[key] = block.begin(inside=around)
+        return block
+
+    def call(
+        self, key: Hashable, parent: Hashable, agent_id: str | None = None, **call: Any
+    ) -> None:
+        """Begin a model call, in a run or not: `call` are arguments of `RunRecorder.llm`."""
+        around = self.around(parent)
+        run = NoRun(self._persistence, agent_id) if around is None else _run_of(around)
+        self._open[key] = run.llm(**call).begin(inside=around, current=False)
+
+    def skip(self, key: Hashable, parent: Hashable) -> None:
+        """Record nothing under this id; what is below belongs to the parent."""
+        if (around := self.around(parent)) is not None:
+            self._within[key] = around
+
+    def end(self, key: Hashable, error: Any = None, **outcome: Any) -> Scope | None:
+        """End the block that has this id, and return it: `outcome` are attributes of it."""
+        self._within.pop(key, None)
+        if (block := self._open.pop(key, None)) is None:
+            return None
+        for name, value in outcome.items():
+            setattr(block, name, value)
+        block.end(error)
+        if isinstance(block, RunRecorder):
+            self._forget(block)
+        return block
+
+    def end_call(
+        self, key: Hashable, error: Any, response: Any, *, prompt: Any = None, params: Any = None
+    ) -> None:
+        """End a model call with its response, and with what was asked if that is known only now.
+
+        The first question and the last answer of a run are its objective and its output.
+        """
+        call = self._open.get(key)
+        if not isinstance(call, LLMCall):
+            return
+        call.record.prompt = prompt or call.record.prompt
+        call.record.input_params = params or call.record.input_params
+        self.end(key, error, response=response)
+        run = call._run.agent_run
+        run.objective = run.objective or as_json_text(last_question(prompt)) or ""
+        if call.answer is not None and isinstance(call.answer.content, str):
+            run.final_synthesis_output = call.answer.content
+
+    def _forget(self, run: RunRecorder) -> None:
+        """Forget what was begun in a run, and of which the framework never told the end."""
+        for opened in self._open, self._within:
+            for key, scope in list(opened.items()):
+                if scope._run is run:
+                    opened.pop(key, None)
+
+
+def _run_of(scope: Scope) -> RunRecorder:
+    return cast("RunRecorder", scope._run)

@@ -1,0 +1,31 @@
+"""Fixtures for the tests of adapters: a local model provider, and the packages that are adapted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from curio_persistence import InMemoryPersistence
+from tests.support import model_provider
+from tests.support.model_provider import ModelProvider
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Take no notice of warnings: sockets of clients that are not closed, what is deprecated."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.filterwarnings("ignore"))
+
+
+@pytest.fixture
+def provider() -> Iterator[ModelProvider]:
+    with model_provider.running() as server:
+        yield server
+
+
+@pytest.fixture
+def persistence() -> Iterator[InMemoryPersistence]:
+    with InMemoryPersistence() as opened:
+        yield opened
