@@ -134,7 +134,9 @@ def _place(key: str, path: str, names: tuple[str, ...], present: frozenset[str])
     series = tuple(
         (name, parts)
         for name in names
-        if name.startswith(begin) and (parts := _parts(name.removeprefix(begin))) != ("model",)
+        if name.startswith(begin)
+        and (parts := _parts(name.removeprefix(begin)))
+        and parts != ("model",)
     )
     return Place(key, series=series) if series else None
 
@@ -144,7 +146,7 @@ def _parts(rest: str) -> Parts:
     return tuple(
         int(part) if part.isdecimal() and len(part) < 9 else part
         for part in rest.split(".", _LEVELS)
-        if part not in _WRAPPERS
+        if part and part not in _WRAPPERS
     )
 
 
@@ -157,8 +159,7 @@ def _assembled(series: tuple[tuple[str, Parts], ...], attributes: Attributes) ->
             if not isinstance(node, dict):
                 break
         else:
-            if parts:
-                node[parts[-1]] = attributes[key]
+            node[parts[-1]] = attributes[key]
     return _with_lists(root)
 
 

@@ -20,18 +20,22 @@ _WITHIN = (
 _TEXT = ("content", "text", "contents", "parts", "data", "kwargs")
 """Members of a message, or a part of one, in which its text may be."""
 _NO_TEXT = frozenset({"tool_call", "tool_call_response", "function_call", "tool_use", "reasoning"})
+_JSON = frozenset({"[", "{", '"'})
+"""How JSON begins that is not a number or a word."""
 _DEEP = 12
 
 Message = dict[str, Any]
 
 
 def parsed(text: Any) -> Any:
-    """Return a value that may be JSON in text; text that is no JSON stays."""
-    if isinstance(text, str) and text[:1] in '[{"':
+    """Return a value that may be JSON in text, or in a text of JSON; other text stays."""
+    for _ in range(2):
+        if not isinstance(text, str) or text[:1] not in _JSON:
+            break
         try:
-            return json.loads(text)
+            text = json.loads(text)
         except (ValueError, RecursionError):
-            return text
+            break
     return text
 
 
