@@ -6,9 +6,11 @@ names, so this plan is remembered.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
+from json.encoder import encode_basestring
 from typing import Any, NamedTuple
 
 from curio_persistence.interop.otel.conventions import DETAILS, KINDS, NAMES, KindName
@@ -23,7 +25,15 @@ _WRAPPERS = frozenset({"message", "message_content", "tool_call"})
 """What OpenInference puts between an index and its members."""
 _MOST = 2**63
 
-Parts = tuple[str | int, ...]
+Tree = dict[str | int, Any]
+"""Members and items by name and index, down to the names of attributes."""
+
+
+class Series(NamedTuple):
+    """JSON that is spread over attributes: its text without their values, and their names."""
+
+    text: str
+    keys: tuple[str, ...]
 
 
 class Place(NamedTuple):
@@ -31,13 +41,22 @@ class Place(NamedTuple):
 
     key: str
     path: tuple[str, ...] = ()
-    series: tuple[tuple[str, Parts], ...] = ()
+    series: Series | None = None
+
+
+class Scalar(NamedTuple):
+    """A field with one plain value: how it is read, and where."""
+
+    field: str
+    convert: Callable[[Any], Any]
+    places: tuple[Place, ...]
 
 
 class Plan(NamedTuple):
     """What attributes with certain names can tell."""
 
     fields: dict[str, tuple[Place, ...]]
+    groups: dict[str, tuple[Scalar, ...]]
     kinds: tuple[KindName, ...]
     details: tuple[str, ...]
     """Those of `DETAILS` that there are."""
@@ -54,6 +73,17 @@ class Reader:
         names = tuple(attributes)
         self.plan = _plan(names) if len(names) <= _FEW else _plan.__wrapped__(names)
 
+    def group(self, name: str) -> dict[str, Any]:
+        """Return the fields of a group that have a value."""
+        found = {}
+        for field, convert, places in self.plan.groups[name]:
+            for place in places:
+                value = convert(self._at(place))
+                if value is not None:
+                    found[field] = value
+                    break
+        return found
+
     def values(self, field: str) -> Iterator[Any]:
         """Yield the values that a field may have, the preferred one first."""
         for place in self.plan.fields.get(field, ()):
@@ -62,40 +92,23 @@ class Reader:
                 yield value
 
     def value(self, field: str) -> Any:
-        return self._first(field, _given)
+        """Return the first value of a field, of any type."""
+        if field not in self.plan.fields:
+            return None
+        return next(self.values(field), None)
 
     def text(self, field: str) -> str | None:
-        """Return the first value that is text, or a number as text."""
-        found: str | None = self._first(field, _word)
-        return found
-
-    def count(self, field: str) -> int | None:
-        """Return the first value that is a number of things, which may be written as text."""
-        found: int | None = self._first(field, _count)
-        return found
-
-    def dollars(self, field: str) -> Decimal | None:
-        """Return the first value that is an amount of money."""
-        found: Decimal | None = self._first(field, _amount)
-        return found
+        """Return the first value of a field that is text or a number."""
+        return next(filter(None, map(_word, self.values(field))), None)
 
     def attribute(self, key: str) -> Any:
         return self._attributes.get(key)
 
-    def _first(self, field: str, convert: Callable[[Any], Any]) -> Any:
-        places = self.plan.fields.get(field)
-        if places is None:
-            return None
-        for place in places:
-            value = convert(self._at(place))
-            if value is not None:
-                return value
-        return None
-
     def _at(self, place: Place) -> Any:
         key, path, series = place
-        if series:
-            return _assembled(series, self._attributes)
+        if series is not None:
+            text, keys = series
+            return text % tuple(_quoted(self._attributes[each]) for each in keys)
         value = self._attributes[key]
         return self._within(key, value, path) if path else value
 
@@ -113,68 +126,6 @@ class Reader:
         return found
 
 
-@lru_cache(1024)
-def _plan(names: tuple[str, ...]) -> Plan:
-    present = frozenset(names)
-    fields = {}
-    for field, rows in NAMES.items():
-        places = tuple(
-            place for row in rows if (place := _place(row.key, row.path, names, present))
-        )
-        if places:
-            fields[field] = places
-    kinds = tuple(kind for kind in KINDS if kind.key in present)
-    return Plan(fields, kinds, tuple(name for name in DETAILS if name in fields))
-
-
-def _place(key: str, path: str, names: tuple[str, ...], present: frozenset[str]) -> Place | None:
-    if not key.endswith(_SERIES):
-        return Place(key, tuple(path.split(".")) if path else ()) if key in present else None
-    begin = key.removesuffix("*")
-    series = tuple(
-        (name, parts)
-        for name in names
-        if name.startswith(begin)
-        and (parts := _parts(name.removeprefix(begin)))
-        and parts != ("model",)
-    )
-    return Place(key, series=series) if series else None
-
-
-def _parts(rest: str) -> Parts:
-    """Return the steps of a name below the beginning of its series."""
-    return tuple(
-        int(part) if part.isdecimal() and len(part) < 9 else part
-        for part in rest.split(".", _LEVELS)
-        if part and part not in _WRAPPERS
-    )
-
-
-def _assembled(series: tuple[tuple[str, Parts], ...], attributes: Attributes) -> Any:
-    root: dict[str | int, Any] = {}
-    for key, parts in series:
-        node = root
-        for part in parts[:-1]:
-            node = node.setdefault(part, {})
-            if not isinstance(node, dict):
-                break
-        else:
-            node[parts[-1]] = attributes[key]
-    return _with_lists(root)
-
-
-def _with_lists(node: Any) -> Any:
-    if not isinstance(node, dict):
-        return node
-    if all(isinstance(key, int) for key in node):
-        return [_with_lists(node[key]) for key in sorted(node)]
-    return {str(key): _with_lists(value) for key, value in node.items()}
-
-
-def _given(value: Any) -> Any:
-    return None if value == "" else value
-
-
 def _word(value: Any) -> str | None:
     if isinstance(value, str):
         return value or None
@@ -184,20 +135,18 @@ def _word(value: Any) -> str | None:
 
 
 def _count(value: Any) -> int | None:
+    """Return a number of things, which may be written as text."""
     if type(value) is int:
         return value if 0 <= value < _MOST else None
     if isinstance(value, str):
-        if not value.isdecimal() or len(value) > 19:
-            return None
-        value = int(value)
+        return _count(int(value)) if value.isdecimal() and len(value) < 20 else None
     if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int):
-        return None
-    return value if 0 <= value < _MOST else None
+        return _count(int(value))
+    return None
 
 
 def _amount(value: Any) -> Decimal | None:
+    """Return an amount of money, which may be written as text."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
@@ -205,3 +154,95 @@ def _amount(value: Any) -> Decimal | None:
     except InvalidOperation:
         return None
     return amount if amount.is_finite() and amount >= 0 else None
+
+
+GROUPS: dict[str, dict[str, Callable[[Any], Any]]] = {
+    "span": dict.fromkeys(("run_id", "agent_name", "agent_id", "session_id", "user_id"), _word),
+    "call": {
+        **dict.fromkeys(("request_model", "response_model", "response_id"), _word),
+        **dict.fromkeys(("input_tokens", "output_tokens", "reasoning_tokens"), _count),
+        **dict.fromkeys(("cache_read_tokens", "cache_write_tokens"), _count),
+        "reported_cost": _amount,
+    },
+    "tool": dict.fromkeys(("tool_name", "tool_call_id"), _word),
+}
+"""The fields with one plain value, as far as they are asked for together."""
+
+
+@lru_cache(1024)
+def _plan(names: tuple[str, ...]) -> Plan:
+    present = frozenset(names)
+    fields = {}
+    for field, rows in NAMES.items():
+        places = (_place(row.key, row.path, names, present) for row in rows)
+        if known := tuple(filter(None, places)):
+            fields[field] = known
+    groups = {
+        group: tuple(
+            Scalar(field, convert, fields[field])
+            for field, convert in members.items()
+            if field in fields
+        )
+        for group, members in GROUPS.items()
+    }
+    kinds = tuple(kind for kind in KINDS if kind.key in present)
+    return Plan(fields, groups, kinds, tuple(name for name in DETAILS if name in fields))
+
+
+def _place(key: str, path: str, names: tuple[str, ...], present: frozenset[str]) -> Place | None:
+    if key.endswith(_SERIES):
+        series = _series(key.removesuffix("*"), names)
+        return None if series is None else Place(key, series=series)
+    return Place(key, tuple(path.split(".")) if path else ()) if key in present else None
+
+
+def _series(begin: str, names: tuple[str, ...]) -> Series | None:
+    root: Tree = {}
+    for name in names:
+        if name.startswith(begin):
+            _add(root, name, _parts(name.removeprefix(begin)))
+    keys: list[str] = []
+    return Series(_text(root, keys), tuple(keys)) if root else None
+
+
+def _parts(rest: str) -> list[str | int]:
+    """Return the steps of a name below the beginning of its series."""
+    return [
+        int(part) if part.isdecimal() and len(part) < 9 else part
+        for part in rest.split(".", _LEVELS)
+        if part and part not in _WRAPPERS
+    ]
+
+
+def _add(root: Tree, name: str, parts: list[str | int]) -> None:
+    """Add the name of an attribute, unless there is one at or above its place."""
+    if not parts:
+        return
+    *above, last = parts
+    node = root
+    for part in above:
+        node = node.setdefault(part, {})
+        if not isinstance(node, dict):
+            return
+    node.setdefault(last, name)
+
+
+def _text(node: Tree | str, keys: list[str]) -> str:
+    """Return JSON with `%s` for the value of each attribute, whose names are added to `keys`."""
+    if isinstance(node, str):
+        keys.append(node)
+        return "%s"
+    if all(isinstance(key, int) for key in node):
+        items = (_text(node[key], keys) for key in sorted(node, key=int))
+        return f"[{', '.join(items)}]"
+    members = (
+        f"{encode_basestring(str(key)).replace('%', '%%')}: {_text(value, keys)}"
+        for key, value in node.items()
+    )
+    return f"{{{', '.join(members)}}}"
+
+
+def _quoted(value: Any) -> str:
+    if isinstance(value, str):
+        return encode_basestring(value)
+    return json.dumps(value, ensure_ascii=False, default=str)

@@ -45,27 +45,26 @@ def meaning_of(span: OtelSpan) -> Meaning:
     reader = Reader(_with_details(span))
     kind, flavour = _kind(span, reader)
     status, error = _outcome(span, reader)
-    agent_name = reader.text("agent_name")
-    is_named = kind is MeaningKind.AGENT and (agent_name is not None or flavour != OPENINFERENCE)
-    if kind is MeaningKind.AGENT and agent_name is None:
-        agent_name = _without_affixes(span.name)
+    told = reader.group("span")
+    is_agent, is_call = kind is MeaningKind.AGENT, kind in _CALLS
+    if is_agent:
+        # OpenInference has agents without a name around those that have one.
+        told["is_named"] = "agent_name" in told or flavour != OPENINFERENCE
+        told.setdefault("agent_name", _without_affixes(span.name))
+    if "tags" in reader.plan.fields:
+        told["tags"] = _tags(reader.value("tags"))
     asked, answered = _words(kind, span, reader)
+    of_call = reader.group("call") if is_call else {}
     return Meaning(
         kind=kind,
         status=status,
         error_message=error,
-        agent_name=agent_name,
-        agent_id=reader.text("agent_id"),
-        is_named=is_named,
-        run_id=reader.text("run_id"),
-        session_id=reader.text("session_id"),
-        user_id=reader.text("user_id"),
-        tags=_tags(reader.value("tags")),
         input=asked,
         output=answered,
-        response_id=reader.text("response_id") if kind in _CALLS else None,
-        call=_call(reader, asked, answered) if kind in _CALLS else None,
+        response_id=of_call.pop("response_id", None),
+        call=_call(reader, of_call, asked, answered) if is_call else None,
         tool=_tool(span, reader, error) if kind is MeaningKind.TOOL else None,
+        **told,
     )
 
 
@@ -152,7 +151,7 @@ def _words(kind: MeaningKind, span: OtelSpan, reader: Reader) -> tuple[str | Non
     if kind in _WORDLESS:
         return None, None
     asked, answered = _in_attributes(kind, reader)
-    if asked is None or answered is None:
+    if span.events and (asked is None or answered is None):
         inputs, output = messages_of(_messages(span.events))
         asked = asked or _shaped(kind, USER, inputs)
         answered = answered or _shaped(kind, ASSISTANT, output)
@@ -160,12 +159,17 @@ def _words(kind: MeaningKind, span: OtelSpan, reader: Reader) -> tuple[str | Non
 
 
 def _in_attributes(kind: MeaningKind, reader: Reader) -> tuple[str | None, str | None]:
-    asked = (_shaped(kind, USER, value) for value in reader.values("input"))
-    answered = (_shaped(kind, ASSISTANT, value) for value in reader.values("output"))
-    prompt = next(filter(None, asked), None)
-    if kind in _CALLS and prompt is not None and (system := reader.value("system")) is not None:
-        prompt = _with_system(prompt, as_text(system))
-    return prompt, next(filter(None, answered), None)
+    asked = _first(kind, USER, reader.values("input"))
+    if kind in _CALLS and asked is not None and (system := reader.value("system")) is not None:
+        asked = _with_system(asked, as_text(system))
+    return asked, _first(kind, ASSISTANT, reader.values("output"))
+
+
+def _first(kind: MeaningKind, roles: frozenset[str], values: Iterable[Any]) -> str | None:
+    for value in values:
+        if found := _shaped(kind, roles, value):
+            return found
+    return None
 
 
 def _shaped(kind: MeaningKind, roles: frozenset[str], value: Any) -> str | None:
@@ -195,30 +199,23 @@ def _messages(events: Iterable[OtelEvent]) -> Iterable[tuple[str, Attributes]]:
             yield role, {name: parsed(value) for name, value in event.attributes.items()}
 
 
-def _call(reader: Reader, prompt: str | None, response: str | None) -> Call:
-    answered_by, requested = reader.text("response_model"), reader.text("request_model")
-    read, written = reader.count("cache_read_tokens"), reader.count("cache_write_tokens")
-    told = reader.count("input_tokens")
+def _call(reader: Reader, told: dict[str, Any], prompt: str | None, response: str | None) -> Call:
+    requested = told.get("request_model")
     details = {name: parsed(reader.value(name)) for name in reader.plan.details}
-    whole = told
-    if told is not None and (read or 0) + (written or 0) > told:
+    count = told.get("input_tokens")
+    cached = told.get("cache_read_tokens", 0) + told.get("cache_write_tokens", 0)
+    if count is not None and cached > count:
         # Some count the cache beside the input, not in it.
-        whole = told + (read or 0) + (written or 0)
-        details["told_input_tokens"] = told
+        told["input_tokens"] = count + cached
+        details["told_input_tokens"] = count
     return Call(
         provider=_provider(reader),
-        model=answered_by or requested,
-        request_model=requested,
-        input_tokens=whole,
-        output_tokens=reader.count("output_tokens"),
-        cache_read_tokens=read,
-        cache_write_tokens=written,
-        reasoning_tokens=reader.count("reasoning_tokens"),
-        reported_cost=reader.dollars("reported_cost"),
+        model=told.pop("response_model", requested),
         prompt=prompt,
         response=response,
         params=_params(reader),
         details=details or None,
+        **told,
     )
 
 
@@ -238,13 +235,14 @@ def _params(reader: Reader) -> Attributes | None:
 
 
 def _tool(span: OtelSpan, reader: Reader, error: str | None) -> ToolUse:
+    told = reader.group("tool")
     arguments, result = reader.value("tool_arguments"), reader.value("tool_result")
-    if arguments is None and result is None:
+    if arguments is None and result is None and span.events:
         inputs, output = messages_of(_messages(span.events))
         arguments, result = _content(inputs), _content(output)
     return ToolUse(
-        reader.text("tool_name") or _without_affixes(span.name),
-        reader.text("tool_call_id"),
+        told.get("tool_name") or _without_affixes(span.name),
+        told.get("tool_call_id"),
         parsed(arguments),
         parsed(result),
         error,

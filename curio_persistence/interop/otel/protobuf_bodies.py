@@ -90,14 +90,14 @@ def _source(resource: Any, scope: Any) -> Source:
 
 
 def _span(span: Any, source: Source) -> OtelSpan:
-    span_id = required_id(span.span_id.hex(), "span_id", 16)
-    parent = optional_id(span.parent_span_id.hex(), "parent_span_id", 16)
+    span_id = _required(span.span_id, "span_id", 8)
+    parent = span.parent_span_id
     start_ns = span.start_time_unix_nano
     status = span.status
     return OtelSpan(
-        trace_id=required_id(span.trace_id.hex(), "trace_id", 32),
+        trace_id=_required(span.trace_id, "trace_id", 16),
         span_id=span_id,
-        parent_span_id=other_than(span_id, parent),
+        parent_span_id=other_than(span_id, _optional(parent)) if parent else None,
         name=span.name,
         start_ns=start_ns,
         end_ns=end_of(start_ns, span.end_time_unix_nano),
@@ -105,8 +105,8 @@ def _span(span: Any, source: Source) -> OtelSpan:
         status_code=status.code,
         status_message=status.message,
         attributes=_attributes(span.attributes),
-        events=tuple(_event(event) for event in span.events),
-        links=tuple(_link(link) for link in span.links),
+        events=tuple(map(_event, span.events)),
+        links=tuple(map(_link, span.links)),
         trace_state=span.trace_state,
         flags=span.flags,
         dropped_attributes=span.dropped_attributes_count,
@@ -114,6 +114,16 @@ def _span(span: Any, source: Source) -> OtelSpan:
         dropped_links=span.dropped_links_count,
         source=source,
     )
+
+
+def _required(raw: bytes, name: str, size: int) -> str:
+    if len(raw) == size and any(raw):
+        return raw.hex()
+    return required_id(raw.hex(), name, 2 * size)
+
+
+def _optional(raw: bytes) -> str | None:
+    return optional_id(raw.hex(), "parent_span_id", 16)
 
 
 def _event(event: Any) -> OtelEvent:

@@ -7,6 +7,7 @@ the inputs and outputs of functions that Langfuse, MLflow and OpenLLMetry write.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -23,6 +24,12 @@ _NO_TEXT = frozenset({"tool_call", "tool_call_response", "function_call", "tool_
 _JSON = frozenset({"[", "{", '"'})
 """How JSON begins that is not a number or a word."""
 _DEEP = 12
+
+_CALLS_TOOLS = re.compile(
+    r'"(?:tool_calls|toolUse|toolName|functionCall)": ?(?!null|\[\])'
+    r'|"type": ?"(?:tool_call|tool_use|function_call)"'
+).search
+"""Finds a call of a tool in the JSON of an answer."""
 
 Message = dict[str, Any]
 
@@ -107,22 +114,10 @@ def text_of(value: Any, depth: int = _DEEP) -> str | None:
 
 def answer_of(value: Any) -> str:
     """Return the words of a model's answer if it has nothing else; otherwise all of it as JSON."""
-    answer = parsed(value)
-    words = None if _calls_tools(answer) else last_text(answer, ASSISTANT)
-    return words or as_text(value)
-
-
-def _calls_tools(value: Any, depth: int = _DEEP) -> bool:
-    """Return whether an answer has a call of a tool, or more answers than one."""
-    if isinstance(value, list):
-        return depth > 0 and any(_calls_tools(each, depth - 1) for each in value)
-    if not isinstance(value, dict):
-        return False
-    if any(value.get(name) for name in ("tool_calls", "toolUse", "toolName", "functionCall")):
-        return True
-    if value.get("type") in ("tool_call", "tool_use", "function_call"):
-        return True
-    return depth > 0 and any(_calls_tools(each, depth - 1) for each in value.values())
+    answer = as_text(value)
+    if answer[:1] in _JSON and not _CALLS_TOOLS(answer):
+        return last_text(value, ASSISTANT) or answer
+    return answer
 
 
 def messages_of(events: Iterable[tuple[str, Mapping[str, Any]]]) -> tuple[list[Message], Any]:
