@@ -6,16 +6,15 @@ names, so this plan is remembered.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 from json.encoder import encode_basestring
 from typing import Any, NamedTuple
 
-from curio_persistence.interop.otel.conventions import DETAILS, KINDS, NAMES, KindName
+from curio_persistence.interop.otel.conventions import DETAILS, KINDS, NAMES, NOT_SETTINGS, KindName
 from curio_persistence.interop.otel.spans import Attributes
-from curio_persistence.interop.otel.words import parsed
+from curio_persistence.interop.otel.words import as_text, parsed
 
 _SERIES = ".*"
 _FEW = 256
@@ -93,9 +92,11 @@ class Reader:
 
     def value(self, field: str) -> Any:
         """Return the first value of a field, of any type."""
-        if field not in self.plan.fields:
-            return None
-        return next(self.values(field), None)
+        for place in self.plan.fields.get(field, ()):
+            value = self._at(place)
+            if value is not None and value != "":
+                return value
+        return None
 
     def text(self, field: str) -> str | None:
         """Return the first value of a field that is text or a number."""
@@ -108,7 +109,7 @@ class Reader:
         key, path, series = place
         if series is not None:
             text, keys = series
-            return text % tuple(_quoted(self._attributes[each]) for each in keys)
+            return text % tuple([_quoted(self._attributes[each]) for each in keys])
         value = self._attributes[key]
         return self._within(key, value, path) if path else value
 
@@ -174,7 +175,8 @@ def _plan(names: tuple[str, ...]) -> Plan:
     present = frozenset(names)
     fields = {}
     for field, rows in NAMES.items():
-        places = (_place(row.key, row.path, names, present) for row in rows)
+        told = names if field != "params" else tuple(filter(_is_setting, names))
+        places = (_place(row.key, row.path, told, present) for row in rows)
         if known := tuple(filter(None, places)):
             fields[field] = known
     groups = {
@@ -187,6 +189,10 @@ def _plan(names: tuple[str, ...]) -> Plan:
     }
     kinds = tuple(kind for kind in KINDS if kind.key in present)
     return Plan(fields, groups, kinds, tuple(name for name in DETAILS if name in fields))
+
+
+def _is_setting(name: str) -> bool:
+    return name.rpartition(".")[2] not in NOT_SETTINGS
 
 
 def _place(key: str, path: str, names: tuple[str, ...], present: frozenset[str]) -> Place | None:
@@ -245,4 +251,4 @@ def _text(node: Tree | str, keys: list[str]) -> str:
 def _quoted(value: Any) -> str:
     if isinstance(value, str):
         return encode_basestring(value)
-    return json.dumps(value, ensure_ascii=False, default=str)
+    return as_text(value)

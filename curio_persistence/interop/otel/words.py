@@ -21,6 +21,8 @@ _WITHIN = (
 _TEXT = ("content", "text", "contents", "parts", "data", "kwargs")
 """Members of a message, or a part of one, in which its text may be."""
 _NO_TEXT = frozenset({"tool_call", "tool_call_response", "function_call", "tool_use", "reasoning"})
+_decode = json.JSONDecoder().decode
+_encode = json.JSONEncoder(ensure_ascii=False, default=str).encode
 _JSON = frozenset({"[", "{", '"'})
 """How JSON begins that is not a number or a word."""
 _DEEP = 12
@@ -40,7 +42,7 @@ def parsed(text: Any) -> Any:
         if not isinstance(text, str) or text[:1] not in _JSON:
             break
         try:
-            text = json.loads(text)
+            text = _decode(text)
         except (ValueError, RecursionError):
             break
     return text
@@ -48,7 +50,7 @@ def parsed(text: Any) -> Any:
 
 def as_text(value: Any) -> str:
     """Return text as it is, other values as JSON."""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    return value if isinstance(value, str) else _encode(value)
 
 
 def last_text(value: Any, roles: frozenset[str]) -> str | None:
