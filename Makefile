@@ -27,7 +27,7 @@ ALL := $(VENV)/.installed-all
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo quick test test-all faults soak check docs lint bench bench-archive bench-peers bench-scale format clean
+.PHONY: help demo quick test test-all faults soak check docs grafana lint bench bench-archive bench-peers bench-scale format clean
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -57,6 +57,9 @@ soak: $(DEV) ## Run randomised tests with twenty times the iterations, for many 
 docs: $(ALL) ## Build the documentation as a site, in build/site
 	$(BIN)/python -m sphinx --quiet --fail-on-warning --conf-dir docs --doctree-dir build/doctrees . build/site
 	@echo "build/site/docs/index.html"
+
+grafana: $(DEV) ## Run the dashboard and the alert rules on a real Prometheus; needs npm too
+	$(BIN)/python -m pytest tests/project/test_grafana.py $(TESTS)
 
 lint: $(DEV)
 	$(BIN)/ruff format --check .
