@@ -9,10 +9,17 @@ from typing import Any
 
 import pytest
 from google.protobuf import json_format
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from curio_persistence.errors import InvalidValueError
-from curio_persistence.interop.otel.decoding import Decoded, decode_traces
+from curio_persistence.interop.otel.decoding import (
+    Decoded,
+    decode_logs,
+    decode_metrics,
+    decode_traces,
+)
 from curio_persistence.interop.otel.encoding import encode_traces, encode_traces_as_json
 from curio_persistence.interop.otel.spans import OtelSpan
 from tests.support.otlp_corpus import CAPTURES, FOLDER, JSON, PROTOBUF, bodies, spans
@@ -44,7 +51,7 @@ def only(**change: Any) -> OtelSpan:
     return span
 
 
-def as_json(body: bytes) -> bytes:
+def as_json(body: bytes, request_type: Any = ExportTraceServiceRequest) -> bytes:
     """Return a body as protobuf's own writer of JSON has it, with the ids as OTLP wants them."""
 
     def hexed(value: Any) -> Any:
@@ -59,7 +66,7 @@ def as_json(body: bytes) -> bytes:
             for name, each in value.items()
         }
 
-    request = ExportTraceServiceRequest.FromString(body)
+    request = request_type.FromString(body)
     return json.dumps(
         hexed(json_format.MessageToDict(request, use_integers_for_enums=True))
     ).encode()
@@ -69,6 +76,18 @@ def as_json(body: bytes) -> bytes:
 def test_protobuf_and_json_say_the_same(capture: str) -> None:
     for body in bodies(capture):
         assert decode_traces(as_json(body), JSON) == decode_traces(body, PROTOBUF)
+
+
+@pytest.mark.parametrize("capture", CAPTURES)
+def test_logs_and_metrics_are_the_same_in_both_formats(capture: str) -> None:
+    for body in bodies(capture, "logs"):
+        logs = decode_logs(body, PROTOBUF)
+        assert logs.logs
+        assert decode_logs(as_json(body, ExportLogsServiceRequest), JSON) == logs
+    for body in bodies(capture, "metrics"):
+        points = decode_metrics(body, PROTOBUF)
+        assert points.points
+        assert decode_metrics(as_json(body, ExportMetricsServiceRequest), JSON) == points
 
 
 @pytest.mark.parametrize("name", ["vercel-ai5-steps", "vercel-ai7-steps"])
@@ -268,3 +287,34 @@ def test_a_value_that_nests_too_deep_costs_its_span() -> None:
     found = decoded({"attributes": [{"key": "deep", "value": deep}]}, None)
     assert (len(found.spans), found.rejected) == (1, 1)
     assert "nested deeper" in found.message
+
+
+def log_body(*records: Any) -> bytes:
+    return json.dumps({"resourceLogs": [{"scopeLogs": [{"logRecords": [*records]}]}]}).encode()
+
+
+def test_a_log_record_need_not_belong_to_a_span() -> None:
+    found = decode_logs(log_body({"body": {"stringValue": "x"}, "observedTimeUnixNano": 7}), JSON)
+    [log] = found.logs
+    assert (log.trace_id, log.span_id, log.body, log.time_ns) == (None, None, "x", 7)
+
+
+def test_a_wrong_log_record_is_rejected_and_the_others_are_kept() -> None:
+    good = {"traceId": TRACE, "spanId": SPAN, "timeUnixNano": "5"}
+    wrong = ({"traceId": "abc"}, {"spanId": 7}, {"body": "text"}, {"severityNumber": 2**40})
+    found = decode_logs(log_body(good, *(good | each for each in wrong)), JSON)
+    assert (len(found.logs), found.rejected) == (1, 4)
+    assert found.message.startswith("4 log records rejected: ")
+
+
+def test_a_wrong_metric_is_rejected_and_the_others_are_kept() -> None:
+    good = {"name": "m", "sum": {"aggregationTemporality": 1, "dataPoints": [{"asInt": "3"}]}}
+    wrong = (
+        *({"name": 1}, {"sum": 7}, {"sum": {"dataPoints": [{"asInt": "x"}]}}),
+        {"sum": {"dataPoints": 1}},
+    )
+    metrics = [good, {"name": "without data"}, *(good | each for each in wrong)]
+    body = {"resourceMetrics": [{"scopeMetrics": [{"metrics": metrics}]}]}
+    found = decode_metrics(json.dumps(body).encode(), JSON)
+    [point] = found.points
+    assert (point.name, point.value, point.is_delta, found.rejected) == ("m", 3, True, 4)

@@ -9,6 +9,10 @@ from typing import TypeVar
 from curio_persistence.interop.otel.spans import Source
 
 _HEX = re.compile("[0-9a-fA-F]+").fullmatch
+DELTA = 1
+"""The number of a temporality: values since the last ones."""
+DISTRIBUTIONS = frozenset({"histogram", "exponential_histogram", "summary"})
+"""The types of metrics whose data points tell of several values."""
 _TOLD = 3
 """How many different problems the answer names."""
 

@@ -1,4 +1,4 @@
-"""Bodies of OTLP/HTTP as values: `/v1/traces`, in protobuf or JSON."""
+"""Bodies of OTLP/HTTP as values: traces, logs and metrics, in protobuf or JSON."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from types import ModuleType
 from curio_persistence.errors import InvalidValueError
 from curio_persistence.interop.otel import json_bodies, protobuf_bodies
 from curio_persistence.interop.otel.checking import Rejections
-from curio_persistence.interop.otel.spans import OtelSpan
+from curio_persistence.interop.otel.spans import OtelLog, OtelPoint, OtelSpan
 
 _FORMATS = {
     "application/x-protobuf": protobuf_bodies,
@@ -26,6 +26,24 @@ class Decoded:
     message: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class DecodedLogs:
+    """The log records of a body, how many were rejected, and why."""
+
+    logs: list[OtelLog]
+    rejected: int = 0
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedMetrics:
+    """The data points of a body, how many were rejected, and why."""
+
+    points: list[OtelPoint]
+    rejected: int = 0
+    message: str = ""
+
+
 def decode_traces(body: bytes, content_type: str) -> Decoded:
     """Return the spans of an `ExportTraceServiceRequest`, without compression.
 
@@ -37,6 +55,23 @@ def decode_traces(body: bytes, content_type: str) -> Decoded:
     rejections = Rejections("span")
     spans = list(_format(content_type).read_spans(body, rejections))
     return Decoded(spans, rejections.count, rejections.message)
+
+
+def decode_logs(body: bytes, content_type: str) -> DecodedLogs:
+    """Return the records of an `ExportLogsServiceRequest`; see `decode_traces`."""
+    rejections = Rejections("log record")
+    logs = list(_format(content_type).read_logs(body, rejections))
+    return DecodedLogs(logs, rejections.count, rejections.message)
+
+
+def decode_metrics(body: bytes, content_type: str) -> DecodedMetrics:
+    """Return the data points of an `ExportMetricsServiceRequest`; see `decode_traces`.
+
+    A metric that is wrong counts as one data point.
+    """
+    rejections = Rejections("data point")
+    points = list(_format(content_type).read_points(body, rejections))
+    return DecodedMetrics(points, rejections.count, rejections.message)
 
 
 def _format(content_type: str) -> ModuleType:

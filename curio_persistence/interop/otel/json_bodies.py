@@ -9,10 +9,13 @@ from __future__ import annotations
 import json
 from base64 import b64decode
 from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 from typing import Any
 
 from curio_persistence.errors import InvalidValueError
 from curio_persistence.interop.otel.checking import (
+    DELTA,
+    DISTRIBUTIONS,
     BadRecordError,
     Rejections,
     accepted,
@@ -26,6 +29,8 @@ from curio_persistence.interop.otel.spans import (
     Attributes,
     OtelEvent,
     OtelLink,
+    OtelLog,
+    OtelPoint,
     OtelSpan,
     Source,
 )
@@ -38,6 +43,14 @@ _KINDS = {
         ("UNSPECIFIED", "INTERNAL", "SERVER", "CLIENT", "PRODUCER", "CONSUMER")
     )
 }
+_METRICS = {
+    "gauge": "gauge",
+    "sum": "sum",
+    "histogram": "histogram",
+    "exponentialHistogram": "exponential_histogram",
+    "summary": "summary",
+}
+_TEMPORALITIES = {"AGGREGATION_TEMPORALITY_DELTA": DELTA, "AGGREGATION_TEMPORALITY_CUMULATIVE": 2}
 _STATUSES = {"STATUS_CODE_UNSET": 0, "STATUS_CODE_OK": 1, "STATUS_CODE_ERROR": 2}
 
 
@@ -45,6 +58,19 @@ def read_spans(body: bytes, rejections: Rejections) -> Iterator[OtelSpan]:
     """Yield the spans of an `ExportTraceServiceRequest`."""
     resources = parsed(body, "resourceSpans")
     return accepted(groups(resources, "scopeSpans", "spans", rejections), _span, rejections)
+
+
+def read_logs(body: bytes, rejections: Rejections) -> Iterator[OtelLog]:
+    """Yield the records of an `ExportLogsServiceRequest`."""
+    resources = parsed(body, "resourceLogs")
+    return accepted(groups(resources, "scopeLogs", "logRecords", rejections), _log, rejections)
+
+
+def read_points(body: bytes, rejections: Rejections) -> Iterator[OtelPoint]:
+    """Yield the data points of an `ExportMetricsServiceRequest`."""
+    resources = parsed(body, "resourceMetrics")
+    found = groups(resources, "scopeMetrics", "metrics", rejections)
+    return chain.from_iterable(accepted(found, _points, rejections))
 
 
 def parsed(body: bytes, member: str) -> list[Any]:
@@ -137,6 +163,56 @@ def _link(link: dict[str, Any]) -> OtelLink:
         _count(link, "droppedAttributesCount"),
         _count(link, "flags"),
     )
+
+
+def _log(log: dict[str, Any], source: Source) -> OtelLog:
+    get = log.get
+    return OtelLog(
+        _time(log, "timeUnixNano") or _time(log, "observedTimeUnixNano"),
+        optional_id(get("traceId"), "trace_id", 32),
+        optional_id(get("spanId"), "span_id", 16),
+        _text(log, "eventName"),
+        _value(_dict(log, "body"), 0),
+        _attributes(get("attributes")),
+        _enum(get("severityNumber"), {}),
+        _text(log, "severityText"),
+        _count(log, "flags"),
+        _count(log, "droppedAttributesCount"),
+        source,
+    )
+
+
+def _points(metric: dict[str, Any], source: Source) -> list[OtelPoint]:
+    kind = next((kind for kind in _METRICS if metric.get(kind) is not None), None)
+    if kind is None:
+        return []
+    data = _dict(metric, kind)
+    return [
+        OtelPoint(
+            _text(metric, "name"),
+            *_measured(_METRICS[kind], point),
+            unit=_text(metric, "unit"),
+            type=_METRICS[kind],
+            is_delta=_enum(data.get("aggregationTemporality"), _TEMPORALITIES) == DELTA,
+            time_ns=_time(point, "timeUnixNano"),
+            start_ns=_time(point, "startTimeUnixNano"),
+            attributes=_attributes(point.get("attributes")),
+            source=source,
+        )
+        for point in _list(data, "dataPoints")
+    ]
+
+
+def _measured(kind: str, point: dict[str, Any]) -> tuple[float | None, int | None]:
+    """Return the value of a data point, and of how many values it is."""
+    if kind in DISTRIBUTIONS:
+        total = point.get("sum", 0.0 if kind == "summary" else None)
+        count = integer(point.get("count"), "count", 0, 2**64)
+        return None if total is None else _double(total, 0), count
+    if (value := point.get("asInt")) is not None:
+        return _long(value, 0), None
+    value = point.get("asDouble")
+    return None if value is None else _double(value, 0), None
 
 
 def _attributes(pairs: Iterable[Any] | None, depth: int = 0) -> Attributes:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from functools import cache
+from itertools import chain
 from typing import Any, NamedTuple
 
 from curio_persistence.errors import ConfigurationError, InvalidValueError
 from curio_persistence.interop.otel.checking import (
+    DELTA,
+    DISTRIBUTIONS,
     Rejections,
     accepted,
     end_of,
@@ -19,6 +22,8 @@ from curio_persistence.interop.otel.spans import (
     Attributes,
     OtelEvent,
     OtelLink,
+    OtelLog,
+    OtelPoint,
     OtelSpan,
     Source,
 )
@@ -33,6 +38,28 @@ def read_spans(body: bytes, rejections: Rejections) -> Iterator[OtelSpan]:
         for scope in resource.scope_spans
     )
     return accepted(groups, _span, rejections)
+
+
+def read_logs(body: bytes, rejections: Rejections) -> Iterator[OtelLog]:
+    """Yield the records of an `ExportLogsServiceRequest`."""
+    request = _parsed(messages().logs, body)
+    groups = (
+        (_source(resource, scope), scope.log_records)
+        for resource in request.resource_logs
+        for scope in resource.scope_logs
+    )
+    return accepted(groups, _log, rejections)
+
+
+def read_points(body: bytes, rejections: Rejections) -> Iterator[OtelPoint]:
+    """Yield the data points of an `ExportMetricsServiceRequest`."""
+    request = _parsed(messages().metrics, body)
+    groups = (
+        (_source(resource, scope), scope.metrics)
+        for resource in request.resource_metrics
+        for scope in resource.scope_metrics
+    )
+    return chain.from_iterable(accepted(groups, _points, rejections))
 
 
 class Messages(NamedTuple):
@@ -144,6 +171,54 @@ def _link(link: Any) -> OtelLink:
         link.dropped_attributes_count,
         link.flags,
     )
+
+
+def _log(log: Any, source: Source) -> OtelLog:
+    return OtelLog(
+        log.time_unix_nano or log.observed_time_unix_nano,
+        optional_id(log.trace_id.hex(), "trace_id", 32),
+        optional_id(log.span_id.hex(), "span_id", 16),
+        # Protocols before 1.5 have no such member.
+        getattr(log, "event_name", ""),
+        _value(log.body),
+        _attributes(log.attributes),
+        log.severity_number,
+        log.severity_text,
+        log.flags,
+        log.dropped_attributes_count,
+        source,
+    )
+
+
+def _points(metric: Any, source: Source) -> list[OtelPoint]:
+    kind = metric.WhichOneof("data")
+    if kind is None:
+        return []
+    data = getattr(metric, kind)
+    is_delta = getattr(data, "aggregation_temporality", 0) == DELTA
+    return [
+        OtelPoint(
+            metric.name,
+            *_measured(kind, point),
+            unit=metric.unit,
+            type=kind,
+            is_delta=is_delta,
+            time_ns=point.time_unix_nano,
+            start_ns=point.start_time_unix_nano,
+            attributes=_attributes(point.attributes),
+            source=source,
+        )
+        for point in data.data_points
+    ]
+
+
+def _measured(kind: str, point: Any) -> tuple[float | None, int | None]:
+    """Return the value of a data point, and of how many values it is."""
+    if kind in DISTRIBUTIONS:
+        is_told = kind == "summary" or point.HasField("sum")
+        return point.sum if is_told else None, point.count
+    which = point.WhichOneof("value")
+    return None if which is None else getattr(point, which), None
 
 
 def _attributes(pairs: Iterable[Any]) -> Attributes:

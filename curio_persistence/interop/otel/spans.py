@@ -81,6 +81,44 @@ class OtelSpan:
     source: Source = field(default_factory=Source)
 
 
+@dataclass(frozen=True, slots=True)
+class OtelLog:
+    """One log record as OTLP carries it. It may belong to a span."""
+
+    time_ns: int
+    """When it happened, or was observed if only that is told; 0 if neither is."""
+    trace_id: str | None = None
+    span_id: str | None = None
+    event_name: str = ""
+    """The name of an event; some senders have it in the attribute `event.name` or in the body."""
+    body: Any = None
+    attributes: Attributes = field(default_factory=dict)
+    severity: int = 0
+    severity_text: str = ""
+    flags: int = 0
+    dropped_attributes: int = 0
+    source: Source = field(default_factory=Source)
+
+
+@dataclass(frozen=True, slots=True)
+class OtelPoint:
+    """One data point of a metric. Distributions have their sum as the value."""
+
+    name: str
+    value: float | None
+    count: int | None
+    """Of how many values a distribution is; None for a single value."""
+    time_ns: int
+    start_ns: int = 0
+    unit: str = ""
+    type: str = ""
+    """`gauge`, `sum`, `histogram`, `exponential_histogram` or `summary`."""
+    is_delta: bool = False
+    """Whether a sum counts from `start_ns` only, not from the beginning of the sender."""
+    attributes: Attributes = field(default_factory=dict)
+    source: Source = field(default_factory=Source)
+
+
 class MeaningKind(StrEnum):
     """What a span is for an agent. Nothing is derived from `chain` and `other`."""
 
