@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from curio_persistence.importers.costs import import_costs
     from curio_persistence.importers.curio import CurioImportReport, import_curio
     from curio_persistence.importers.exports import import_records
+    from curio_persistence.interop.otel.export import OtlpReport, export_otlp, follow_otlp
     from curio_persistence.models import (
         Agent,
         AgentLLMUsage,
@@ -151,6 +152,7 @@ __all__ = [
     "MetricPoint",
     "NotFoundError",
     "NullPersistence",
+    "OtlpReport",
     "Page",
     "Parent",
     "PeriodTotals",
@@ -197,7 +199,9 @@ __all__ = [
     "copy_records",
     "current_run",
     "erase_runs",
+    "export_otlp",
     "export_records",
+    "follow_otlp",
     "import_agdd",
     "import_agentlens",
     "import_agiwo",
@@ -250,6 +254,7 @@ if not TYPE_CHECKING:  # Type checkers see the names above, and no others.
         "importers.curio": "CurioImportReport import_curio",
         "importers.exports": "import_records",
         "importers.common.report": "ImportReport Problem",
+        "interop.otel.export": "OtlpReport export_otlp follow_otlp",
         "models": (
             "Agent AgentLLMUsage AgentRun AgentRunEvent AgentRunStatus AgentSession AgentSpan "
             "Approval ApprovalStatus AuditEntry EventType Level Score SessionStatus Snapshot "

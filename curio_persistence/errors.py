@@ -6,7 +6,8 @@
     ├── InvalidValueError            a value was refused, nothing was sent (also a ValueError)
     ├── ConflictError                a run with this run_id is there already
     ├── NotFoundError                what was asked for does not exist (also a LookupError)
-    ├── UnavailableError             the database did not serve the call; trying again may help
+    ├── UnavailableError             the database, or a receiver, did not serve the call; trying
+    │   │                            again may help
     │   ├── BusyError                another connection holds the lock
     │   └── PoolTimeoutError         every pooled connection stayed in use (also a TimeoutError)
     ├── StorageFullError             the disk, or the database's quota, is full
@@ -62,7 +63,7 @@ class MissingDatabaseError(NotFoundError):
 
 
 class UnavailableError(PersistenceError):
-    """The database could not be reached or broke off; the call itself may be fine.
+    """The database, or a receiver, could not be reached or broke off; the call may be fine.
 
     A write whose answer was lost on the network, and only such a one, may have been stored.
     """

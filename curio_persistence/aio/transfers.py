@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection
 from datetime import timedelta, tzinfo
 from functools import partial
 from threading import Event
-from typing import Any, BinaryIO, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, Unpack
 
 import curio_persistence as blocking
 from curio_persistence.aio.persistence import AsyncPersistence
@@ -22,6 +22,9 @@ from curio_persistence.config import DatabaseConfig
 from curio_persistence.errors import ConfigurationError
 from curio_persistence.persistence import Persistence
 from curio_persistence.progress import Checkpoint, Progress
+
+if TYPE_CHECKING:
+    from curio_persistence.interop.otel.export import OtlpOptions, OtlpOutcome
 
 T = TypeVar("T")
 Source = str | os.PathLike[str]
@@ -69,6 +72,66 @@ async def export_records(
         ),
         progress,
     )
+
+
+async def export_otlp(
+    persistence: AsyncPersistence,
+    url: str,
+    *,
+    name: str | None = None,
+    run_id: str | None = None,
+    running: bool = False,
+    dry_run: bool = False,
+    progress: Progress | None = None,
+    **options: Unpack[OtlpOptions],
+) -> blocking.OtlpReport:
+    """Send traces by OTLP, as `curio_persistence.export_otlp` does.
+
+    Cancelled, it stops after some traces; with a `name`, the next export goes on there.
+    """
+    source = _under(persistence)
+    return await _apart(
+        persistence,
+        lambda tell: blocking.export_otlp(
+            source,
+            url,
+            name=name,
+            run_id=run_id,
+            running=running,
+            dry_run=dry_run,
+            progress=tell,
+            **options,
+        ),
+        progress,
+    )
+
+
+async def follow_otlp(
+    persistence: AsyncPersistence,
+    url: str,
+    every: float | timedelta | str = 5,
+    *,
+    name: str = "otlp",
+    stop: Event | None = None,
+    on_round: Callable[[OtlpOutcome], object] | None = None,
+    **options: Unpack[OtlpOptions],
+) -> None:
+    """Send each trace once it has ended, as `curio_persistence.follow_otlp` does.
+
+    Cancelled, it sets `stop`. `on_round` is called in another thread.
+    """
+    source, stop = _under(persistence), stop or Event()
+    try:
+        await _apart(
+            persistence,
+            lambda _: blocking.follow_otlp(
+                source, url, every, name=name, stop=stop, on_round=on_round, **options
+            ),
+            None,
+        )
+    except asyncio.CancelledError:
+        stop.set()
+        raise
 
 
 async def archive_runs(

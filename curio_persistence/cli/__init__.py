@@ -68,7 +68,7 @@ _COMMANDS = {
     "metrics": "add up what agents measured, by time and group",
     "sql": "ask in SQL, which only reads",
     "serve": "receive OpenTelemetry over HTTP",
-    "export": "write records to a file",
+    "export": "write records to a file, or send traces by OTLP",
     "import": "import records of other systems, or exports",
     "copy": "copy all records into another database",
     "backup": "copy the whole database while agents write",

@@ -65,7 +65,9 @@ PAIRS = {
 
 FUNCTIONS = [
     "copy_records",
+    "export_otlp",
     "export_records",
+    "follow_otlp",
     "import_agdd",
     "import_agentlens",
     "import_agiwo",
@@ -151,7 +153,7 @@ def test_functions_that_take_a_persistence_take_an_awaited_one() -> None:
 def test_no_function_that_takes_a_persistence_is_missing() -> None:
     public = (getattr(curio_persistence, name) for name in curio_persistence.__all__)
     functions = {each.__name__ for each in public if inspect.isfunction(each)}
-    others = {*ARCHIVING, *OF_A_URL, "connect", "current_run", "tool"}
+    others = {*ARCHIVING, *OF_A_URL, "connect", "current_run", "make_app", "serve", "tool"}
     assert functions == {*FUNCTIONS, *others}
 
 
@@ -162,6 +164,8 @@ def test_a_wrong_kind_of_persistence_is_refused_with_the_right_one(
     opened = InMemoryPersistence()
 
     def call(module: Any, persistence: object) -> Any:
+        if name.endswith("_otlp"):
+            return getattr(module, name)(persistence, "http://127.0.0.1:1")
         others = [tmp_path] if name.startswith("import") else []
         return getattr(module, name)(*others, persistence, *[persistence] * (not others))
 

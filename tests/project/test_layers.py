@@ -100,6 +100,8 @@ THIRD_PARTY = {
     ("capabilities.alerts.webhooks", "urllib3"),
     ("export.formats", "pyarrow"),
     ("interop.adapters.openai_agents", "agents"),
+    ("interop.otel.export.sending", "opentelemetry"),
+    ("interop.otel.export.sending", "urllib3"),
     ("interop.otel.protobuf_bodies", "google"),
     ("interop.otel.protobuf_bodies", "opentelemetry"),
     ("interop.prometheus", "prometheus_client"),

@@ -24,7 +24,9 @@ from curio_persistence import (
     connect,
     copy_records,
     errors,
+    export_otlp,
     export_records,
+    follow_otlp,
     import_curio,
     import_records,
     restore_backup,
@@ -82,6 +84,7 @@ NAMES = [
     "MetricPoint",
     "NotFoundError",
     "NullPersistence",
+    "OtlpReport",
     "Page",
     "Parent",
     "PeriodTotals",
@@ -128,7 +131,9 @@ NAMES = [
     "copy_records",
     "current_run",
     "erase_runs",
+    "export_otlp",
     "export_records",
+    "follow_otlp",
     "import_agdd",
     "import_agentlens",
     "import_agiwo",
@@ -183,6 +188,12 @@ OTHERS = {
     "'events', 'usage', 'scores', 'approvals', 'snapshots', 'spans'), "
     "overwrite: bool = False, snapshot: bool = True, with_proof: bool = False, "
     "progress: Progress | None = None, **filters: Any) -> ExportReport",
+    export_otlp: "(persistence: Persistence, url: str, *, name: str | None = None, "
+    "run_id: str | None = None, running: bool = False, dry_run: bool = False, "
+    "progress: Progress | None = None, **options: Unpack[OtlpOptions]) -> OtlpReport",
+    follow_otlp: "(persistence: Persistence, url: str, every: float | timedelta | str = 5, *, "
+    "name: str = 'otlp', stop: Event | None = None, on_round: Callable[[OtlpOutcome], object] | "
+    "None = None, **options: Unpack[OtlpOptions]) -> None",
     import_records: "(source: Source | BinaryIO, persistence: Persistence | None, *, "
     "progress: Progress | None = None) -> ImportReport",
     copy_records: "(source: Persistence, destination: Persistence, *, "

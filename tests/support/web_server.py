@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 
@@ -22,6 +23,14 @@ class Received(NamedTuple):
         return json.loads(self.body)
 
 
+class Answer(NamedTuple):
+    """What a server answers."""
+
+    status: int = 200
+    headers: Mapping[str, str] = MappingProxyType({})
+    body: bytes = b""
+
+
 class WebServer(ThreadingHTTPServer):
     """Answers each request with the next of `answers`; afterwards with 200."""
 
@@ -30,7 +39,7 @@ class WebServer(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.received: list[Received] = []
-        self.answers: list[int | Callable[[], int]] = []
+        self.answers: list[int | Answer | Callable[[], int]] = []
 
     @property
     def port(self) -> int:
@@ -50,11 +59,15 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self.server.received.append(Received(self.path, dict(self.headers), body))
-        answer = self.server.answers.pop(0) if self.server.answers else 200
-        self.send_response(answer if isinstance(answer, int) else answer())
-        self.send_header("Location", "/elsewhere")
-        self.send_header("Content-Length", "0")
+        given = self.server.answers.pop(0) if self.server.answers else 200
+        if not isinstance(given, Answer):
+            given = Answer(given if isinstance(given, int) else given())
+        self.send_response(given.status)
+        headers = {"Location": "/elsewhere", "Content-Length": str(len(given.body))}
+        for name, value in (headers | dict(given.headers)).items():
+            self.send_header(name, value)
         self.end_headers()
+        self.wfile.write(given.body)
 
     def log_message(self, format: str, *args: Any) -> None:
         """Print nothing."""

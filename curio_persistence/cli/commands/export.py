@@ -1,9 +1,15 @@
-"""Write records to a file, as they are at this moment: JSON lines, CSV, Parquet or Arrow.
+"""Write records to a file, as they are at this moment, or send traces by OTLP.
+
+To a file go JSON lines, CSV, Parquet or Arrow.
 
 JSON lines are one file with all records, oldest first. CSV, Parquet and Arrow are one file if
 --table names one kind of records, and else a folder with a file for each. A file gets its name
 when it is complete. With --with-proof it is a folder in which `python verify.py` verifies the hash
 chains without this library. What was exported is read again by `curio-persistence import records`.
+
+`export otlp URL` sends the traces that have ended to a receiver of OpenTelemetry, such as Phoenix,
+MLflow, or `curio-persistence serve`: those of all runs, or of those that --agent, --run, --session,
+--user, --status, --since and --until select. What it sent is printed as JSON.
 """
 
 from __future__ import annotations
@@ -12,6 +18,7 @@ import sys
 from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING, Any
 
+from curio_persistence.cli import export_otlp
 from curio_persistence.cli.arguments.filters import add_filters, filters
 from curio_persistence.cli.arguments.options import (
     add_archive_option,
@@ -24,7 +31,7 @@ from curio_persistence.cli.kinds import WORDS, said
 from curio_persistence.cli.terminal.interrupts import tidied_when_interrupted
 from curio_persistence.cli.terminal.output import Output, say
 from curio_persistence.cli.terminal.progress import progress_line
-from curio_persistence.errors import NotFoundError
+from curio_persistence.errors import ConfigurationError, NotFoundError
 
 if TYPE_CHECKING:
     from curio_persistence import Persistence
@@ -36,17 +43,24 @@ EXAMPLES = """\
   curio-persistence export --output everything.jsonl --archive old-runs
   curio-persistence export --output evidence --with-proof
   curio-persistence export --run-id run-42 --output - | gzip > run-42.jsonl.gz
+  curio-persistence export otlp http://127.0.0.1:6006 --agent planner --dry-run
 """
 
 _FORMATS = ("jsonl", "csv", "parquet", "arrow")
 
 
+_OF_FILES = ("output", "format", "table", "force", "with_proof", "no_snapshot")
+
+
 def add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "form", metavar="otlp", nargs="?", choices=("otlp",), help="send traces, write no file"
+    )
+    parser.add_argument("receiver", metavar="URL", nargs="?", help="where to send them")
     parser.add_argument(
         "--output",
         "-o",
         metavar="PATH",
-        required=True,
         help="the file or folder to write; - is stdout",
     )
     parser.add_argument(
@@ -73,6 +87,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="read page by page, not as of one moment: a long export then holds back no log",
     )
     add_archive_option(parser)
+    export_otlp.add_options(parser.add_argument_group("export otlp URL"))
     group = parser.add_argument_group("which records; what not all kinds have needs a --table")
     add_filters(group, "records", "agent_id", "run_id", "session_id", "user_id")
     add_filters(group, "runs", "parent_run_id", "tags", "any_tags", "metadata")
@@ -83,6 +98,26 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(options: Namespace, output: Output) -> int:
+    if options.form == "otlp":
+        _check_otlp(options)
+        return export_otlp.run(options, output)
+    if options.output is None:
+        raise ConfigurationError("Say where the records go: --output PATH, or export otlp URL.")
+    export_otlp.refuse_options(options)
+    return _write_file(options)
+
+
+def _check_otlp(options: Namespace) -> None:
+    """Refuse what only an export to a file takes."""
+    if options.receiver is None:
+        raise ConfigurationError("Say where the traces go: export otlp http://127.0.0.1:6006")
+    others = {name for name in filters(options) if name not in export_otlp.FILTERS}
+    for name in (*_OF_FILES, *sorted(others)):
+        if getattr(options, name):
+            raise ConfigurationError(f"export otlp does not take --{name.replace('_', '-')}.")
+
+
+def _write_file(options: Namespace) -> int:
     from curio_persistence import export_records
 
     to_stdout = options.output == "-"

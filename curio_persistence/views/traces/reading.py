@@ -48,11 +48,14 @@ class TraceReader:
         return self.seed_of(of_run[0][0]) if of_run else None
 
     def _roots_of(self, run_ids: Iterable[str]) -> list[str]:
+        return [run.run_id for run in self.roots(run_ids)]
+
+    def roots(self, run_ids: Iterable[str]) -> list[RunRow]:
         """Return the outermost of the stored runs that led to some, each once, in their order.
 
         Of runs that are parents of each other in a circle, it is the one that was stored first.
         """
-        roots = []
+        roots: dict[str, RunRow] = {}
         for run in self._records.runs("run_id", run_ids):
             line = {run.run_id: run}
             while above := self._parent_of(run):
@@ -62,8 +65,8 @@ class TraceReader:
                     run = min((line[each] for each in circle), key=lambda each: each.id)
                     break
                 run = line[above.run_id] = above
-            roots.append(run.run_id)
-        return [*dict.fromkeys(roots)]
+            roots.setdefault(run.run_id, run)
+        return [*roots.values()]
 
     def _parent_of(self, run: RunRow) -> RunRow | None:
         if run.parent_run_id is None:
@@ -114,5 +117,6 @@ def _trace(seed: Seed, spans: tuple[TraceSpan, ...]) -> Trace:
     """Return a trace; its root is that of its first run, or else the first span without parent."""
     if seed.run_ids:
         return Trace(seed.trace_id, span_id_of(seed.run_ids[0]), spans)
-    root = next((span for span in spans if span.parent_span_id is None), spans[0])
-    return Trace(seed.trace_id, root.span_id, spans)
+    without = [span for span in spans if span.parent_span_id is None]
+    root = next(iter(without or spans), None)  # None if they were deleted meanwhile.
+    return Trace(seed.trace_id, root.span_id if root else "", spans)

@@ -27,7 +27,8 @@ _OF_SPANS_IN_BRIEF = (
     *("error_message", "started_at", "ended_at", "start_nanos", "end_nanos"),
     *("agent_id", "session_id", "user_id", "input", "created_at", "updated_at"),
 )
-_TYPES = tuple(sorted({RUN_STARTED, *BEGINS, *BEGINS.values(), *TOOL_EVENTS}))
+SPAN_EVENTS = tuple(sorted({RUN_STARTED, *BEGINS, *BEGINS.values(), *TOOL_EVENTS}))
+"""The types of the events from which spans are derived."""
 
 
 class RunRow(NamedTuple):
@@ -119,7 +120,7 @@ class RecordReader:
 
     def events(self, run_ids: Iterable[str]) -> list[EventRow]:
         """Return the events of runs from which spans are derived, in the order of their times."""
-        types = Filter("event_type", "in", _TYPES)
+        types = Filter("event_type", "in", SPAN_EVENTS)
         rows = [
             EventRow(*row)
             for where in _any_of("run_id", run_ids)
