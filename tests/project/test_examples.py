@@ -72,6 +72,14 @@ FACTS = {
         "2500 lines, 500 new events",
         "10:41:39 run-0 step",
     ),
+    "live.py": (
+        "lyon-1 begun",
+        "lyon-1 asked acme-1",
+        "lyon-1 ended",
+        "back again",
+        "oslo-1 begun",
+        "oslo-1 ended",
+    ),
     "killed_agent.py": (
         "killed: -9",
         "the same messages: True",

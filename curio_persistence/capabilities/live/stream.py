@@ -67,6 +67,9 @@ class LiveStream(Iterator[LiveItem]):
         self._ready.append(LiveItem(text_of(position), "missed", missed=missed))
         return position
 
+    def __repr__(self) -> str:
+        return f"<LiveStream, {'closed' if self.closed else f'behind {self.id}'}>"
+
     # --- taking items -------------------------------------------------------------------------
 
     def __next__(self) -> LiveItem:

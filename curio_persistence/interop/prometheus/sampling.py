@@ -15,7 +15,7 @@ from curio_persistence.capabilities.totals import SUCCESS
 from curio_persistence.interop.prometheus.labels import Names
 from curio_persistence.persistence import Persistence
 from curio_persistence.store.codecs import PICODOLLARS, decode_time, encode_time
-from curio_persistence.store.filters import Filter, Measure
+from curio_persistence.store.filters import Filter, Measure, Where
 from curio_persistence.store.table import Table
 from curio_persistence.tables import EVENTS, RUNS, SPANS, USAGE
 
@@ -114,12 +114,15 @@ class Sampler:
         sample.add("call_seconds_count", timed, *labels)
         sample.add("call_seconds_sum", (milliseconds or 0) / 1e3, *labels)
 
-    def _since(self) -> str:
-        return encode_time(self._persistence.clock.now() - WINDOW)
+    def _recent(self, column: str) -> Where:
+        """Return the filters for the window. With two bounds SQLite uses the index by time."""
+        now = self._persistence.clock.now()
+        begin, end = encode_time(now - WINDOW), encode_time(now + WINDOW)
+        return (Filter(column, ">=", begin), Filter(column, "<", end))
 
     def _add_durations(self, sample: Sample) -> None:
         """Add percentiles of the durations of the runs that ended in the window."""
-        where = (Filter("finished_at", ">=", self._since()), Filter("started_at", "is not null"))
+        where = (*self._recent("finished_at"), Filter("started_at", "is not null"))
         columns = ("agent_id", "started_at", "finished_at")
         found: defaultdict[str, list[int]] = defaultdict(list)
         for agent, started, finished in self._persistence._store.select_columns(
@@ -134,7 +137,7 @@ class Sampler:
 
     def _add_latencies(self, sample: Sample) -> None:
         """Add quantiles of the latencies of the model calls in the window."""
-        where = (Filter("created_at", ">=", self._since()),)
+        where = self._recent("created_at")
         found: defaultdict[Labels, list[int]] = defaultdict(list)
         for agent, model, latencies in self._persistence._store.aggregate(
             USAGE, (Measure("values", "latency_ms"),), where, group_by=("agent_id", "model")
