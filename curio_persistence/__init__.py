@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from curio_persistence.capabilities.lifecycle import ExpireReport, RetentionPolicy
     from curio_persistence.capabilities.live import LiveItem, LiveStream
     from curio_persistence.capabilities.metrics import MetricPoint
+    from curio_persistence.capabilities.prices.records import Price, RepriceReport, Unpriced
     from curio_persistence.capabilities.search import SearchHit, SearchPage
     from curio_persistence.capabilities.sessions import Session
     from curio_persistence.capabilities.totals import RunTotals, UsageTotals
@@ -160,8 +161,10 @@ __all__ = [
     "PersistenceError",
     "PoolTimeoutError",
     "PostgresPersistence",
+    "Price",
     "Problem",
     "Records",
+    "RepriceReport",
     "RetentionPolicy",
     "RunHash",
     "RunRecorder",
@@ -190,6 +193,7 @@ __all__ = [
     "TraceSummary",
     "TrailReport",
     "UnavailableError",
+    "Unpriced",
     "UnsupportedError",
     "UsageTotals",
     "VerifyReport",
@@ -231,6 +235,7 @@ if not TYPE_CHECKING:  # Type checkers see the names above, and no others.
         "capabilities.failures": "FailureGroup",
         "capabilities.live": "LiveItem LiveStream",
         "capabilities.metrics": "MetricPoint",
+        "capabilities.prices.records": "Price RepriceReport Unpriced",
         "capabilities.search": "SearchHit SearchPage",
         "capabilities.lifecycle": "ExpireReport RetentionPolicy",
         "capabilities.sessions": "Session",

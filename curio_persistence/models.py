@@ -264,7 +264,8 @@ class AgentLLMUsage(Record):
     `cache_read_tokens`, `cache_write_tokens` and `reasoning_tokens` are parts of the input and
     output tokens, not additions to them. `event_id` is the sender's own name for the call: what is
     sent again under it is not stored, and not counted, again. `span_id`, `parent_span_id` and
-    `trace_id` are OpenTelemetry's.
+    `trace_id` are OpenTelemetry's. `price_version` names the prices that the cost was computed with
+    when it was written (`"genai-prices 0.2.3"`), or is `"reported"`; None if the cost was given.
     """
 
     agent_id: str | None
@@ -292,6 +293,16 @@ class AgentLLMUsage(Record):
     event_id: str | None = None
     trace_id: str | None = None
     parent_span_id: str | None = None
+    price_version: str | None = None
+
+    @property
+    def cost_source(self) -> str:
+        """Return the source of `cost_usd`: `given`, `computed`, `reported`, or `unknown`."""
+        if self.cost_usd is None:
+            return "unknown"
+        if self.price_version is None:
+            return "given"
+        return "reported" if self.price_version == "reported" else "computed"
 
     @property
     def metadata(self) -> Any:

@@ -33,6 +33,7 @@ from curio_persistence.clock import Clock
 from curio_persistence.config import DatabaseConfig
 from curio_persistence.errors import ConfigurationError, UnsupportedError
 from curio_persistence.models import AgentLLMUsage, AgentRun, AgentRunEvent
+from curio_persistence.pricing import PricesLike, Pricing
 from curio_persistence.progress import Progress
 from curio_persistence.recording.switch import is_disabled
 from curio_persistence.redaction import CaptureContent, Redaction, Redactor
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
     from curio_persistence.capabilities.grouping import GroupBy
     from curio_persistence.capabilities.lifecycle import Lifecycle
     from curio_persistence.capabilities.live import Live, LiveFilters, LiveStream
+    from curio_persistence.capabilities.prices import Prices
     from curio_persistence.capabilities.runlog import RunLog
 
 
@@ -71,7 +73,7 @@ class Persistence(BasePersistence):
     `stats`, `metrics` and `audit` hold what has no flat name here; `redaction` tells what is kept
     of words. Give `clock` to be the master of time, in tests. With `chain`, the events of each run
     form a hash chain; `audit_key` signs its head, and that of the audit log. With `dedupe`, long
-    texts are stored once in their session.
+    texts are stored once in their session. `prices` say what model calls cost: see `prices`.
     """
 
     def __init__(
@@ -85,9 +87,11 @@ class Persistence(BasePersistence):
         chain: bool = False,
         audit_key: str | None = None,
         dedupe: bool = False,
+        prices: PricesLike = True,
     ) -> None:
         self.clock = clock = clock or Clock()
         self.redaction = redaction = redaction or Redaction()
+        self._pricing = Pricing.of(redaction, prices, clock.now)
         self._chain = chain
         if audit_key is not None:
             store.audit_key = _checked_key(audit_key)
@@ -526,6 +530,13 @@ class Persistence(BasePersistence):
 
         return RunLog(self._store, self.clock, self.redaction, chain=self._chain)
 
+    @cached_property
+    def prices(self) -> Prices:
+        """What model calls cost: explained, listed where unknown, and computed anew."""
+        from curio_persistence.capabilities.prices import Prices  # On use: seldom needed.
+
+        return Prices(self._store, self.clock, self._pricing)
+
     @property
     def alerts(self) -> Alerts:
         """Rules of alerts, their evaluation, and the history of what they found."""
@@ -686,6 +697,7 @@ class SQLitePersistence(Persistence):
         chain: bool = False,
         audit_key: str | None = None,
         dedupe: bool = False,
+        prices: PricesLike = True,
         clock: Clock | None = None,
     ) -> None:
         from curio_persistence.backends.sqlite.store import SQLiteStore
@@ -705,6 +717,7 @@ class SQLitePersistence(Persistence):
             chain=chain,
             audit_key=hidden(audit_key),
             dedupe=dedupe,
+            prices=prices,
         )
 
 
@@ -747,6 +760,7 @@ class PostgresPersistence(Persistence):
         chain: bool = False,
         audit_key: str | None = None,
         dedupe: bool = False,
+        prices: PricesLike = True,
         clock: Clock | None = None,
     ) -> None:
         from curio_persistence.backends.postgres.dsn import libpq_settings
@@ -775,6 +789,7 @@ class PostgresPersistence(Persistence):
             chain=chain,
             audit_key=hidden(audit_key),
             dedupe=dedupe,
+            prices=prices,
         )
         if initialize and not wait:
             store.prepare_later(partial(self._prepare, search))
@@ -796,6 +811,7 @@ class InMemoryPersistence(Persistence):
         chain: bool = False,
         audit_key: str | None = None,
         dedupe: bool = False,
+        prices: PricesLike = True,
         clock: Clock | None = None,
     ) -> None:
         from curio_persistence.backends.memory.store import MemoryStore
@@ -810,6 +826,7 @@ class InMemoryPersistence(Persistence):
             chain=chain,
             audit_key=hidden(audit_key),
             dedupe=dedupe,
+            prices=prices,
         )
 
     def clear_all(self) -> None:
@@ -846,7 +863,7 @@ class NullPersistence(Persistence):
     def __init__(self) -> None:
         from curio_persistence.backends.memory.null import NullStore
 
-        super().__init__(NullStore(), search=False)
+        super().__init__(NullStore(), search=False, prices=False)
 
 
 def connect(
@@ -862,15 +879,16 @@ def connect(
     chain: bool | None = None,
     audit_key: str | None = None,
     dedupe: bool | None = None,
+    prices: PricesLike | None = None,
 ) -> Persistence:
     """Open `sqlite:///path`, `sqlite://` (memory), `postgresql://…?schema=…` or `memory://`.
 
     Without a URL the environment decides, as `DatabaseConfig.from_env()` tells. With one, its
-    `CURIO_REDACT`, `CURIO_CAPTURE_CONTENT`, `CURIO_CHAIN`, `CURIO_AUDIT_KEY` and `CURIO_DEDUPE`
-    count all the same, unless `redactor`, `capture_content`, `chain`, `audit_key` and `dedupe` are
-    given. With `wait=False` a server need not be reachable yet: the first call that reaches it
-    makes the tables. With `archive`, a directory or URL, runs that moved there are found as well;
-    nothing can be written, and no database is made; see `open_archive`.
+    `CURIO_REDACT`, `CURIO_CAPTURE_CONTENT`, `CURIO_CHAIN`, `CURIO_AUDIT_KEY`, `CURIO_DEDUPE` and
+    `CURIO_PRICES` count all the same, unless `redactor`, `capture_content`, `chain`, `audit_key`,
+    `dedupe` and `prices` are given. With `wait=False` a server need not be reachable yet: the first
+    call that reaches it makes the tables. With `archive`, a directory or URL, runs that moved there
+    are found as well; nothing can be written, and no database is made; see `open_archive`.
     """
     if is_disabled() and not read_only and archive is None:
         return NullPersistence()
@@ -887,6 +905,8 @@ def connect(
         config = replace(config, audit_key=hidden(audit_key))
     if dedupe is not None:
         config = replace(config, dedupe=dedupe)
+    if prices is not None:
+        config = replace(config, prices=prices)
     if archive is None:
         return config.get_persistence(
             read_only=read_only, initialize=initialize, wait=wait, search=search

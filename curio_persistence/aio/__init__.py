@@ -33,6 +33,7 @@ from curio_persistence.aio.transfers import (
     restore_backup,
     restore_runs,
 )
+from curio_persistence.pricing import PricesLike
 from curio_persistence.recording import context
 from curio_persistence.redaction import CaptureContent, Redactor
 
@@ -90,6 +91,7 @@ def connect(
     chain: bool | None = None,
     audit_key: str | None = None,
     dedupe: bool | None = None,
+    prices: PricesLike | None = None,
     threads: int = THREADS,
 ) -> ConnectContext:
     """Open a persistence: `await connect(url)`, or `async with connect(url) as persistence: …`.
@@ -109,6 +111,7 @@ def connect(
             chain=chain,
             audit_key=audit_key,
             dedupe=dedupe,
+            prices=prices,
         ),
         threads=threads,
     )

@@ -15,6 +15,7 @@ from curio_persistence.capabilities.audit import Audit
 from curio_persistence.capabilities.events import EventFilters, Events
 from curio_persistence.capabilities.lifecycle import Lifecycle
 from curio_persistence.capabilities.metrics import Metrics
+from curio_persistence.capabilities.prices import Prices
 from curio_persistence.capabilities.runlog import RunLog
 from curio_persistence.capabilities.scores import Scores
 from curio_persistence.capabilities.search import Search
@@ -87,6 +88,16 @@ class AsyncUsage(Awaited[Usage]):
     iterate = streamed(Usage.iterate)
     count = awaited(Usage.count)
     totals = awaited(Usage.totals)
+
+
+class AsyncPrices(Awaited[Prices]):
+    """`persistence.prices`, awaited."""
+
+    version = awaited(Prices.version)
+    own = awaited(Prices.own)
+    of = awaited(Prices.of)
+    unpriced = awaited(Prices.unpriced)
+    reprice = awaited(Prices.reprice)
 
 
 class AsyncScores(Awaited[Scores]):

@@ -16,6 +16,7 @@ from curio_persistence.aio.capabilities import (
     AsyncEvents,
     AsyncLifecycle,
     AsyncMetrics,
+    AsyncPrices,
     AsyncRunLog,
     AsyncRuns,
     AsyncScores,
@@ -86,6 +87,11 @@ class AsyncPersistence(Awaited[Persistence]):
     def runlog(self) -> AsyncRunLog:
         """The ordered entries of sessions, from which the state of agents is rebuilt."""
         return AsyncRunLog(self._sync.runlog, self._threads)
+
+    @property
+    def prices(self) -> AsyncPrices:
+        """What model calls cost: explained, listed where unknown, and computed anew."""
+        return AsyncPrices(self._sync.prices, self._threads)
 
     @property
     def lifecycle(self) -> AsyncLifecycle:

@@ -135,7 +135,8 @@ def _may_follow(table: Table[Any], before: Row, now: Row) -> bool:
 
     They update runs and what few rows belong to them, which a later `updated_at` tells, and create
     runs that were known from events only; a retention policy removes texts; and the deletion of a
-    run takes it, and the texts, from its model calls, and the parent from its children.
+    run takes it, and the texts, from its model calls, and the parent from its children. Costs are
+    computed anew by other prices.
     """
     if before == now or _is_later(before, now):
         return True
@@ -145,6 +146,8 @@ def _may_follow(table: Table[Any], before: Row, now: Row) -> bool:
         before = {**before, "parent_run_id": None}
     if now["run_id"] is None:
         before = {**before, "run_id": None, **table.content}
+    if table.recomputed and now[table.recomputed[-1]] not in (None, before[table.recomputed[-1]]):
+        before = {**before, **{name: now[name] for name in table.recomputed}}
     return now in (before, _stripped(table, before))
 
 

@@ -189,6 +189,7 @@ class Appends(Capability, Generic[M]):
                     name == "id"
                     or (name in self._dated and value == moment)
                     or (name in self._assigned and value is None)
+                    or (name in self._table.recomputed and not _is_given(self._table, rows[at]))
                 )
                 if not assigned and value != getattr(record, name):
                     raise ConflictError(
@@ -252,6 +253,12 @@ def _positions(rows: Sequence[Row]) -> tuple[dict[Any, int], dict[int, int]]:
         if name is not None and firsts.setdefault(name, at) != at:
             repeats[at] = firsts[name]
     return firsts, repeats
+
+
+def _is_given(table: Table[Any], row: Row) -> bool:
+    """Return whether the caller gave the values that are computed otherwise."""
+    first, *_, last = table.recomputed
+    return row.get(first) is not None and row.get(last) is None
 
 
 def _take_times(record: object, known: object, names: tuple[str, ...]) -> None:

@@ -55,7 +55,7 @@ class Usage(Appends[AgentLLMUsage]):
     _dated = ("created_at",)
 
     def log(self, usage: AgentLLMUsage) -> None:
-        """Append one model call; `cost_usd` is filled in if only the metrics have it."""
+        """Append one model call; a `cost_usd` that was computed, or the metrics have, is set."""
         row = self._encode(usage)
         moments = self._date((row,))
         try:
@@ -78,6 +78,8 @@ class Usage(Appends[AgentLLMUsage]):
             if isinstance(cost, int):
                 with suppress(AttributeError):  # The record is frozen, or has no cost.
                     usage.cost_usd = decode_money(cost)
+                    if version := row.get("price_version"):
+                        usage.price_version = str(version)
 
     def list(
         self, *, agent_id: str | None = None, run_id: str | None = None, limit: int | None = 100

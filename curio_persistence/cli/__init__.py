@@ -63,6 +63,7 @@ _COMMANDS = {
     "diff": "compare two runs step by step",
     "calls": "list model calls",
     "tail": "show the newest events, and follow those that come",
+    "prices": "explain costs, list calls without one, and compute them anew",
     "stats": "add up runs, calls, tokens, costs and tools",
     "analytics": "show what happened by hour, day, week or month, with a bar chart",
     "metrics": "add up what agents measured, by time and group",

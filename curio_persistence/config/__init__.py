@@ -11,7 +11,9 @@ from curio_persistence.config.settings import (
     HOSTS_URL,
     LIBPQ,
     OWN_URL,
+    PRICES,
     SERVER_VARIABLES,
+    SWITCHES,
     Given,
     Setting,
     Settings,
@@ -24,6 +26,7 @@ from curio_persistence.secret import hidden
 
 if TYPE_CHECKING:
     from curio_persistence.persistence import Persistence
+    from curio_persistence.pricing import PricesLike
     from curio_persistence.redaction import CaptureContent, Redactor
 
 Backend = Literal["sqlite", "postgres", "memory", "null"]
@@ -49,6 +52,7 @@ _TAKEN_FOR_GRANTED = (
     "chain",
     "audit_key",
     "dedupe",
+    "prices",
 )
 """The settings that a URL may leave out."""
 _OF_OTHER_CLIENTS = frozenset(
@@ -94,6 +98,7 @@ class DatabaseConfig:
     chain: bool = False
     audit_key: str | None = field(default=None, repr=False)
     dedupe: bool = False
+    prices: PricesLike = True
 
     @classmethod
     def from_env(
@@ -112,8 +117,9 @@ class DatabaseConfig:
         folder. `DB_PASSWORD`, `DB_SCHEMA`, `DB_MIN_CONNECTIONS` and `DB_MAX_CONNECTIONS` complete
         what a URL leaves open. Whatever names the database, `CURIO_REDACT` (names of patterns,
         with commas), `CURIO_CAPTURE_CONTENT`, `CURIO_CHAIN` (1 or 0: hash chains of events),
-        `CURIO_AUDIT_KEY` (signs chains), `CURIO_DEDUPE` (1 or 0: long texts are stored once) and
-        `CURIO_STATEMENT_TIMEOUT` (seconds, 0 for no limit; PostgreSQL) count.
+        `CURIO_AUDIT_KEY` (signs chains), `CURIO_DEDUPE` (1 or 0: long texts are stored once),
+        `CURIO_PRICES` (1, 0 or a file of prices) and `CURIO_STATEMENT_TIMEOUT` (seconds, 0 for no
+        limit; PostgreSQL) count.
 
         `given` are variables that arguments set, by the argument's name. They come before
         everything else: `{"--url": {"CURIO_DATABASE_URL": "memory://"}}`.
@@ -280,6 +286,7 @@ class DatabaseConfig:
                     chain=self.chain,
                     audit_key=self.audit_key,
                     dedupe=self.dedupe,
+                    prices=self.prices,
                     search=search,
                 )
             case "postgres":
@@ -302,6 +309,7 @@ class DatabaseConfig:
                     chain=self.chain,
                     audit_key=self.audit_key,
                     dedupe=self.dedupe,
+                    prices=self.prices,
                     search=search,
                 )
             case "memory":
@@ -312,6 +320,7 @@ class DatabaseConfig:
                     chain=self.chain,
                     audit_key=self.audit_key,
                     dedupe=self.dedupe,
+                    prices=self.prices,
                     search=search,
                 )
             case "null":
@@ -327,6 +336,7 @@ _VARIABLES_BESIDE = {
     "CURIO_CHAIN": "chain",
     "CURIO_AUDIT_KEY": "audit_key",
     "CURIO_DEDUPE": "dedupe",
+    PRICES: "prices",
 }
 _VARIABLES = {
     name.upper(): name for name in DatabaseConfig.__dataclass_fields__ if name.startswith("db_")
@@ -335,7 +345,6 @@ _COMPLETING = {
     variable: _VARIABLES[variable]
     for variable in ("DB_PASSWORD", "DB_SCHEMA", "DB_MIN_CONNECTIONS", "DB_MAX_CONNECTIONS")
 }
-_SWITCHES = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 _NUMBERS = ("DB_PORT", "DB_MIN_CONNECTIONS", "DB_MAX_CONNECTIONS")
 
 
@@ -353,6 +362,8 @@ def _read(variable: str, value: str) -> Any:
         return _seconds(variable, value)
     if variable in ("CURIO_CHAIN", "CURIO_DEDUPE"):
         return _switch(variable, value)
+    if variable == PRICES:
+        return SWITCHES.get(value.lower(), value)
     return _whole_number(variable, value) if variable in _NUMBERS else value
 
 
@@ -393,9 +404,9 @@ def _whole_number(variable: str, value: str) -> int:
 
 
 def _switch(variable: str, value: str) -> bool:
-    if value.lower() not in _SWITCHES:
+    if value.lower() not in SWITCHES:
         raise ConfigurationError(f"{variable} is 1 or 0, not {value!r}.")
-    return _SWITCHES[value.lower()]
+    return SWITCHES[value.lower()]
 
 
 def _seconds(name: str, value: str) -> float | None:

@@ -19,6 +19,8 @@ _NAMING = (OWN_URL, "DB_TYPE", "DB_PATH", *SERVER_VARIABLES, HOSTS_URL)
 STORAGE_PREFIXES = ("CURIO_", "AGDD_STORAGE_", "MAGSAG_STORAGE_")
 """The beginnings of the names of settings that AGDD and MAGSAG have too, by rank."""
 DESTINATION = "archive_destination"
+PRICES = "CURIO_PRICES"
+SWITCHES = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 _SCHEMES = frozenset(("sqlite", "postgres", "postgresql", "memory"))
 
 
@@ -158,6 +160,9 @@ def _with_paths_from(folder: Path, variables: dict[str, str]) -> dict[str, str]:
         path = variables.get(name, "")
         if "://" not in path and _is_relative(path):
             anchored[name] = str(folder / path)
+    prices = variables.get(PRICES, "")
+    if prices.lower() not in SWITCHES and _is_relative(prices):
+        anchored[PRICES] = str(folder / prices)
     for name in (OWN_URL, HOSTS_URL):
         scheme, _, path = variables.get(name, "").partition(":///")
         if scheme.partition("+")[0] == "sqlite" and _is_relative(path):

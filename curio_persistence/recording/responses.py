@@ -47,7 +47,7 @@ def read_response(response: Any) -> Answer:
         content,
         found(plain, *MODEL),
         tokens_in(usage),
-        metrics_of(reason, found(plain, *RESPONSE_ID), usage),
+        metrics_of(reason, found(plain, *RESPONSE_ID), usage, tier_of(plain)),
     )
 
 
@@ -58,10 +58,22 @@ def _content_of(response: dict[str, Any]) -> tuple[Any, Any]:
     return response, None
 
 
-def metrics_of(reason: Any, response_id: Any, usage: Any) -> Json:
+def metrics_of(reason: Any, response_id: Any, usage: Any, tier: Any) -> Json:
     """Return what goes into `usage_metrics`, without what is not known."""
-    metrics = {"finish_reason": reason, "response_id": response_id, "usage": usage}
+    metrics = {
+        "finish_reason": reason,
+        "response_id": response_id,
+        "usage": usage,
+        "service_tier": tier,
+    }
     return {name: value for name, value in metrics.items() if value is not None}
+
+
+def tier_of(response: Any) -> Any:
+    """Return the service tier that answered, which has prices of its own; None for the usual."""
+    tier = found(response, "service_tier", "serviceTier")
+    tier = found(tier, "type") or tier  # Bedrock has an object there.
+    return None if tier in ("default", "standard", "auto") else tier
 
 
 def found(values: Any, *names: str) -> Any:
@@ -82,34 +94,65 @@ def _is_text(part: Any) -> bool:
     return is_of_kind and isinstance(found(part, "text"), str) and not found(part, "thought")
 
 
-_INPUT = ("input_tokens", "prompt_tokens", "prompt_token_count", "promptTokenCount")
-_OUTPUT = ("output_tokens", "completion_tokens", "candidates_token_count", "candidatesTokenCount")
-_CACHED = ("cached_content_token_count", "cachedContentTokenCount")
+_INPUT = (
+    *("input_tokens", "prompt_tokens", "prompt_token_count", "promptTokenCount"),
+    "inputTokens",
+)
+_OUTPUT = (
+    *("output_tokens", "completion_tokens", "candidates_token_count", "candidatesTokenCount"),
+    "outputTokens",
+)
+_CACHE_READ = ("cache_read_input_tokens", "cacheReadInputTokens")
+_CACHE_WRITE = ("cache_creation_input_tokens", "cacheWriteInputTokens")
+_CACHED = ("cached_content_token_count", "cachedContentTokenCount", "cached_tokens")
 _THOUGHTS = ("thoughts_token_count", "thoughtsTokenCount")
-_INPUT_DETAILS = ("prompt_tokens_details", "input_tokens_details")
-_OUTPUT_DETAILS = ("completion_tokens_details", "output_tokens_details")
+_TOOL_USE = ("tool_use_prompt_token_count", "toolUsePromptTokenCount")
+_INPUT_DETAILS = ("prompt_tokens_details", "input_tokens_details", "input_token_details")
+_OUTPUT_DETAILS = ("completion_tokens_details", "output_tokens_details", "output_token_details")
 
 
 def tokens_in(usage: Any) -> dict[str, int]:
     """Return the numbers of tokens by their field.
 
-    Cached and reasoning tokens are parts of the input and output here. Anthropic's input does not
-    include those that were read from or written to its cache, and Google's output leaves out those
-    of thoughts: they are added.
+    Cached and reasoning tokens are parts of the input and output here. The input of Anthropic and
+    Bedrock does not include those that were read from or written to their caches, Google's that of
+    its tools, and the output of Google, xAI and Perplexity leaves out those of thoughts: they are
+    added.
     """
-    read = found(usage, "cache_read_input_tokens")
-    written = found(usage, "cache_creation_input_tokens")
+    usage = found(usage, "billed_units", "tokens") or usage  # Cohere's.
+    details = found(usage, *_INPUT_DETAILS)
+    read, written = found(usage, *_CACHE_READ), found(usage, *_CACHE_WRITE)
     thoughts = found(usage, *_THOUGHTS)
-    cached = found(usage, *_CACHED) or found(found(usage, *_INPUT_DETAILS), "cached_tokens")
-    reasoning = found(found(usage, *_OUTPUT_DETAILS), "reasoning_tokens")
     numbers = {
-        "input_tokens": _sum(found(usage, *_INPUT), read, written),
-        "output_tokens": _sum(found(usage, *_OUTPUT), thoughts),
-        "cache_read_tokens": cached if read is None else read,
-        "cache_write_tokens": written,
-        "reasoning_tokens": reasoning if thoughts is None else thoughts,
+        "input_tokens": _sum(found(usage, *_INPUT), read, written, found(usage, *_TOOL_USE)),
+        "output_tokens": _sum(found(usage, *_OUTPUT), thoughts, *_beside_output(usage)),
+        "cache_read_tokens": _first(read, found(usage, *_CACHED), found(details, "cached_tokens")),
+        "cache_write_tokens": _first(written, found(details, "cache_write_tokens")),
+        "reasoning_tokens": _first(thoughts, _reasoning(usage)),
     }
     return {name: number for name, number in numbers.items() if isinstance(number, int)}
+
+
+def _first(*numbers: Any) -> Any:
+    return next((number for number in numbers if number is not None), None)
+
+
+def _reasoning(usage: Any) -> Any:
+    details = found(usage, *_OUTPUT_DETAILS)
+    return _first(
+        found(details, "reasoning_tokens", "thinking_tokens"), found(usage, "reasoning_tokens")
+    )
+
+
+def _beside_output(usage: Any) -> tuple[Any, ...]:
+    """Return the numbers of tokens of the answer that the output leaves out."""
+    reasoning, citations = _reasoning(usage), found(usage, "citation_tokens")
+    if citations is not None:
+        return reasoning, citations
+    numbers = (found(usage, *_INPUT), found(usage, *_OUTPUT), reasoning)
+    are_known = all(isinstance(number, int) for number in numbers)
+    # The total tells where the output does not contain them.
+    return (reasoning,) if are_known and sum(numbers) == found(usage, "total_tokens") else ()
 
 
 def _sum(number: Any, *others: Any) -> Any:

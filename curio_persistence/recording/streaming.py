@@ -16,6 +16,7 @@ from curio_persistence.recording.responses import (
     metrics_of,
     read_response,
     text_or_parts,
+    tier_of,
     tokens_in,
 )
 from curio_persistence.store.json_text import nearest_json
@@ -30,6 +31,7 @@ class StreamedAnswer:
         self._model: str | None = None
         self._response_id: str | None = None
         self._reason: Any = None
+        self._tier: Any = None
         self._whole: Any = None
 
     def add(self, chunk: Any) -> None:
@@ -51,7 +53,7 @@ class StreamedAnswer:
             text_or_parts(self._parts.values()) if self._parts else None,
             self._model,
             tokens_in(self._usage),
-            metrics_of(self._reason, self._response_id, self._usage or None),
+            metrics_of(self._reason, self._response_id, self._usage or None, self._tier),
         )
 
     def _add_object(self, chunk: Json) -> None:
@@ -60,6 +62,7 @@ class StreamedAnswer:
         for source in (chunk, message):
             self._model = found(source, *MODEL) or self._model
             self._response_id = found(source, *RESPONSE_ID) or self._response_id
+            self._tier = tier_of(source) or self._tier
             usage = found(source, *USAGE) or {}
             self._usage |= {name: value for name, value in usage.items() if value is not None}
         (read or StreamedAnswer._add_whole)(self, chunk)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from threading import RLock
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Protocol, get_args
 
 from curio_persistence.errors import ConfigurationError
 from curio_persistence.store.codecs import ID_LENGTH, decode_text, encode_label, encode_text
@@ -14,6 +14,12 @@ Redactor = Callable[[str, str], str]
 """Gets the name of a field (`AgentRunEvent.data`) and its text, and returns the text to keep."""
 
 CaptureContent = Literal["full", "metrics-only"]
+
+
+class Completes(Protocol):
+    """Sets values of an encoded row that its record lacks."""
+
+    def fill(self, row: Row) -> None: ...
 
 
 class Redaction:
@@ -36,6 +42,8 @@ class Redaction:
                 "(CURIO_CAPTURE_CONTENT)."
             )
         self.capture_content = capture_content
+        self.completed_by: dict[str, Completes] = {}
+        """By table, what completes each new row before its words are cleaned."""
         self._redactor = _checked(redactor)
         self._failures = 0
         self._lock = RLock()  # A finalizer may write while its thread holds it.
@@ -50,11 +58,16 @@ class Redaction:
         """True if all words are stored unchanged."""
         return self._redactor is None and self.capture_content == "full"
 
-    def encoder(self, table: Table[Any]) -> Callable[[Any], Row]:
-        """Return the encoder of a table's records: `table.encode` itself if all words are kept."""
+    def encoder(self, table: Table[Any], *, is_new: bool = True) -> Callable[[Any], Row]:
+        """Return the encoder of a table's records: `table.encode` itself if all words are kept.
+
+        Rows that are not new, because another database had them, are completed by nothing.
+        """
+        completes = self.completed_by.get(table.name) if is_new else None
+        encode = table.encode if completes is None else _completed(table.encode, completes.fill)
         if self.keeps_all:
-            return table.encode
-        return lambda record: self.clean(table, table.encode(record))
+            return encode
+        return lambda record: self.clean(table, encode(record))
 
     def clean(self, table: Table[Any], row: Row) -> Row:
         """The row, with those words left in it that are to be kept."""
@@ -99,6 +112,15 @@ class Redaction:
             "persistence.redaction.failures counts)",
             failed,
         )
+
+
+def _completed(encode: Callable[[Any], Row], fill: Callable[[Row], None]) -> Callable[[Any], Row]:
+    def encode_completed(record: Any) -> Row:
+        row = encode(record)
+        fill(row)
+        return row
+
+    return encode_completed
 
 
 def _checked(redactor: Redactor | str | Collection[str] | None) -> Redactor | None:

@@ -131,7 +131,8 @@ class Table(Generic[M]):
     are usually selected by; `required` are given by the caller, and `stored_times` are the
     other times that every stored row has; `ddl` is the file of `schema/<dialect>/` that makes it.
     `always` are the columns that every row binds, which an original Curio has too. `makes` are the
-    rows of other tables that a row makes.
+    rows of other tables that a row makes. `recomputed` are the columns that may be computed anew
+    where the last of them is set or the first is not, so that they do not tell rows apart there.
     """
 
     of_model: ClassVar[dict[type, Table[Any]]] = {}
@@ -153,6 +154,7 @@ class Table(Generic[M]):
         references: Reference | None = None,
         makes: tuple[Maker, ...] = (),
         translate: Callable[[Any], M] | None = None,
+        recomputed: tuple[str, ...] = (),
     ) -> None:
         self.name = name
         self.model = model
@@ -163,6 +165,7 @@ class Table(Generic[M]):
         self.unique = unique
         self.references = references
         self.makes = makes
+        self.recomputed = recomputed
         self.names = tuple(column.name for column in columns)
         if self.names != tuple(field.name for field in fields(model)):
             raise TypeError(f"the columns of {name} are not the fields of {model.__name__}")

@@ -66,6 +66,7 @@ USAGE = Table(
         event_identifier(),
         optional_identifier("trace_id"),
         optional_identifier("parent_span_id"),
+        optional_identifier("price_version"),
     ),
     internal=(content_scope(),),
     derive=_derive_cost,
@@ -73,6 +74,7 @@ USAGE = Table(
     ages_by="created_at",
     lookups=("run_id", "event_id"),
     ddl="usage.sql",
+    recomputed=("cost_usd", "price_version"),
     unique=(("event_id",),),
     translate=translator(AgentLLMUsage, rest="usage_metrics", names={"usage_metrics": "metadata"}),
 )

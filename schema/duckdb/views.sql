@@ -113,7 +113,14 @@ SELECT
     r.user_id,
     u.trace_id,
     u.span_id,
-    u.parent_span_id
+    u.parent_span_id,
+    u.price_version,
+    CASE
+        WHEN u.cost_usd IS NULL THEN 'unknown'
+        WHEN u.price_version IS NULL THEN 'given'
+        WHEN u.price_version = 'reported' THEN 'reported'
+        ELSE 'computed'
+    END AS cost_source
 FROM agent_llm_usage u
 LEFT JOIN curio_sessions r ON r.run_id = u.run_id;
 

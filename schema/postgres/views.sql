@@ -61,7 +61,14 @@ SELECT
     r.user_id,
     u.trace_id,
     u.span_id,
-    u.parent_span_id
+    u.parent_span_id,
+    u.price_version,
+    CASE
+        WHEN u.cost_usd IS NULL THEN 'unknown'
+        WHEN u.price_version IS NULL THEN 'given'
+        WHEN u.price_version = 'reported' THEN 'reported'
+        ELSE 'computed'
+    END AS cost_source
 FROM {schema}.agent_llm_usage u
 LEFT JOIN {schema}.agent_runs r ON r.run_id = u.run_id;
 EXCEPTION WHEN duplicate_table OR duplicate_object THEN NULL;

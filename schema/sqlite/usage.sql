@@ -27,7 +27,9 @@ CREATE TABLE agent_llm_usage (
     event_id           TEXT,           -- the sender's key, which is stored only once
     trace_id           TEXT,
     parent_span_id     TEXT,           -- the span in which the call was made
-    content_scope      TEXT            -- set where a marker stands for a long text; see content.sql
+    content_scope      TEXT,           -- set where a marker stands for a long text; see content.sql
+    -- The prices that cost_usd was computed with, or 'reported'; NULL if the caller gave the cost.
+    price_version      TEXT
 ) STRICT;
 
 -- Newest calls of all agents.

@@ -68,7 +68,14 @@ SELECT
     (SELECT r.user_id FROM agent_runs r WHERE r.run_id = u.run_id) AS user_id,
     u.trace_id,
     u.span_id,
-    u.parent_span_id
+    u.parent_span_id,
+    u.price_version,
+    CASE
+        WHEN u.cost_usd IS NULL THEN 'unknown'
+        WHEN u.price_version IS NULL THEN 'given'
+        WHEN u.price_version = 'reported' THEN 'reported'
+        ELSE 'computed'
+    END AS cost_source
 FROM agent_llm_usage u;
 
 -- Finished calls of tools, as statistics count them. JSON is text here, and jsonb in PostgreSQL.

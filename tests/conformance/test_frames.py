@@ -159,6 +159,7 @@ def full_records() -> list[Record]:
             event_id="event",
             trace_id="trace",
             parent_span_id="parent",
+            price_version="own 1",
         ),
     ]
 

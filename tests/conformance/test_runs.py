@@ -193,6 +193,7 @@ NUMBERS: dict[str, Any] = {
     "event_id": "call",
     "trace_id": "trace",
     "parent_span_id": "parent",
+    "price_version": "own 1",
 }
 WORDS: dict[str, Any] = {
     "prompt": "words",

@@ -165,7 +165,7 @@ DIFFERENT: dict[str, dict[str, Any]] = {
         "input_params": {"t": 0}, "input_tokens": 1, "output_tokens": 2, "response_content": "r",
         "response_length": 9, "usage_metrics": {"finish": "stop"}, "status": "error",
         "error_message": "e", "cache_read_tokens": 1, "cache_write_tokens": 1,
-        "reasoning_tokens": 1, "cost_usd": Decimal("0.5"),
+        "reasoning_tokens": 1, "cost_usd": Decimal("0.5"), "price_version": "own 1",
     },
     "score": {"name": "n", "value": 0.25, "label": "l", "comment": "c", "source": "code",
               "author": "ann"},

@@ -30,6 +30,7 @@ from curio_persistence.capabilities.audit import Audit
 from curio_persistence.capabilities.events import Events
 from curio_persistence.capabilities.lifecycle import Lifecycle
 from curio_persistence.capabilities.metrics import Metrics
+from curio_persistence.capabilities.prices import Prices
 from curio_persistence.capabilities.runlog import RunLog
 from curio_persistence.capabilities.scores import Scores
 from curio_persistence.capabilities.search import Search
@@ -47,6 +48,7 @@ PAIRS = {
     Alerts: awaited.AsyncAlerts,
     Events: awaited.AsyncEvents,
     Usage: awaited.AsyncUsage,
+    Prices: awaited.AsyncPrices,
     Scores: awaited.AsyncScores,
     Approvals: awaited.AsyncApprovals,
     Snapshots: awaited.AsyncSnapshots,

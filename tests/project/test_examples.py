@@ -54,6 +54,13 @@ FACTS = {
         "restored: True",
         "copied: 200 new events, then 1",
     ),
+    "costs.py": (
+        "acme-1: 30 calls, unknown",
+        "gpt-4o: 30 calls, $0.390000",
+        "30 calls of acme-1 have no cost: no price",
+        "the contract changes 46 costs",
+        "0 are unknown",
+    ),
     "decorators.py": (
         "completed Bergen Expect RAIN IN BERGEN",
         "the model was asked by the tool: True",

@@ -28,6 +28,7 @@ LAYERS = (
     ("store",),
     ("tables",),
     ("redaction", "results"),
+    ("pricing",),
     ("content",),
     ("recording", "runlog"),
     ("base",),
@@ -75,7 +76,7 @@ _CORE = {
 # Parts that may import less than their layer allows.
 NARROW = {
     "backends": _CORE | {"content"},
-    "capabilities": _CORE | {"redaction", "runlog", "text", "trace_ids"},
+    "capabilities": _CORE | {"pricing", "redaction", "runlog", "text", "trace_ids"},
     "runlog": {"clock", "errors", "models", "store"},
     "views": (_CORE - {"concurrency", "secret"})
     | {"capabilities", "redaction", "runlog", "trace_ids"},
@@ -107,6 +108,7 @@ THIRD_PARTY = {
     ("interop.prometheus", "prometheus_client"),
     ("interop.prometheus.families", "prometheus_client"),
     ("places", "obstore"),
+    ("pricing.library", "genai_prices"),
     ("importers.exports.columnar", "pyarrow"),
     ("config.settings", "dotenv"),
     ("results.arrow", "pyarrow"),
@@ -132,7 +134,8 @@ THIRD_PARTY = {
 # Modules that cost time or memory which not every program should pay (`-X importtime`).
 NOT_AT_IMPORT = {
     "argparse", "asyncio", "concurrent.futures", "dotenv", "email", "hashlib", "http",
-    "html", "importlib.resources", "logging", "matplotlib", "multiprocessing", "numpy", "pandas",
+    "genai_prices", "html", "importlib.resources", "logging", "matplotlib", "multiprocessing",
+    "numpy", "pandas",
     "curio_persistence.redaction.patterns", "curio_persistence.text.normalize", "psycopg2",
     "pyarrow",
     "pytest", "socket", "sqlite3", "ssl", "subprocess", "tempfile", "urllib.request", "uuid",

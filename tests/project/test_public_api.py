@@ -92,8 +92,10 @@ NAMES = [
     "PersistenceError",
     "PoolTimeoutError",
     "PostgresPersistence",
+    "Price",
     "Problem",
     "Records",
+    "RepriceReport",
     "RetentionPolicy",
     "RunHash",
     "RunRecorder",
@@ -122,6 +124,7 @@ NAMES = [
     "TraceSummary",
     "TrailReport",
     "UnavailableError",
+    "Unpriced",
     "UnsupportedError",
     "UsageTotals",
     "VerifyReport",
@@ -204,13 +207,14 @@ OTHERS = {
     "capture_content: CaptureContent | None = None, "
     "search: bool | None = None, "
     "archive: str | os.PathLike[str] | None = None, chain: bool | None = None, "
-    "audit_key: str | None = None, dedupe: bool | None = None) -> Persistence",
+    "audit_key: str | None = None, dedupe: bool | None = None, "
+    "prices: PricesLike | None = None) -> Persistence",
     SQLitePersistence: "(db_path: str | os.PathLike[str] = 'agent_sdk.db', *, durability: "
     "Durability = 'normal', read_only: bool = False, initialize: bool = True, lock_timeout: "
     "float = 30.0, redactor: Redactor | str | Collection[str] | None = None, "
     "capture_content: CaptureContent = 'full', search: bool | None = None, "
     "chain: bool = False, audit_key: str | None = None, dedupe: bool = False, "
-    "clock: Clock | None = None) -> None",
+    "prices: PricesLike = True, clock: Clock | None = None) -> None",
     PostgresPersistence: "(host: str | None = None, port: int | None = None, database: str | "
     "None = None, user: str | None = None, password: str | None = None, schema: str = "
     "'agent_sdk', min_connections: int = 1, max_connections: int = 10, *, dsn: str | None = "
@@ -220,17 +224,17 @@ OTHERS = {
     "Collection[str] | None = None, "
     "capture_content: CaptureContent = 'full', search: bool | None = None, "
     "chain: bool = False, audit_key: str | None = None, dedupe: bool = False, "
-    "clock: Clock | None = None) -> None",
+    "prices: PricesLike = True, clock: Clock | None = None) -> None",
     InMemoryPersistence: "(*, read_only: bool = False, "
     "redactor: Redactor | str | Collection[str] | None = None, "
     "capture_content: CaptureContent = 'full', search: bool | None = None, "
     "chain: bool = False, audit_key: str | None = None, dedupe: bool = False, "
-    "clock: Clock | None = None) -> None",
+    "prices: PricesLike = True, clock: Clock | None = None) -> None",
     InMemoryPersistence.clear_all: "(self) -> None",
     InMemoryPersistence.get_all_data: "(self) -> dict[str, Any]",
     Persistence: "(store: Store, *, initialize: bool = True, clock: Clock | None = None, "
     "redaction: Redaction | None = None, search: bool | None = None, chain: bool = False, "
-    "audit_key: str | None = None, dedupe: bool = False) -> None",
+    "audit_key: str | None = None, dedupe: bool = False, prices: PricesLike = True) -> None",
     Persistence.log_audit_event: "(self, event: Mapping[str, Any]) -> None",
     Persistence.get_audit_events: "(self, run_id: str | None = None, agent_id: str | None = None, "
     "limit: int | None = 100) -> list[dict[str, Any]]",
@@ -294,7 +298,7 @@ OTHERS = {
     "redactor: Redactor | str | Collection[str] | None = None, "
     "capture_content: CaptureContent = 'full', "
     "statement_timeout: float | None = 10.0, chain: bool = False, "
-    "audit_key: str | None = None, dedupe: bool = False) -> None",
+    "audit_key: str | None = None, dedupe: bool = False, prices: PricesLike = True) -> None",
     DatabaseConfig.from_env: "(environ: Mapping[str, str] | None = None, *, dotenv: bool = True, "
     "given: Given | None = None) -> DatabaseConfig",
     DatabaseConfig.explain: "(environ: Mapping[str, str] | None = None, *, dotenv: bool = True, "

@@ -123,6 +123,7 @@ stored_usage = whole(
     cost_usd=maybe(a_cost),
     trace_id=maybe(an_id),
     parent_span_id=maybe(an_id),
+    price_version=maybe(an_id),
 )
 
 # Records as agents pass them: of few runs, at few times, so that they collide.

@@ -47,6 +47,7 @@ def test_without_settings_the_default_is_used(folder: Path) -> None:
         ("chain", False, "default", ""),
         ("audit_key", None, "default", ""),
         ("dedupe", False, "default", ""),
+        ("prices", True, "default", ""),
         ("disabled", False, "default", ""),
     ]
 
@@ -62,6 +63,7 @@ def test_a_variable_is_named_with_its_source(folder: Path) -> None:
         ("chain", False, "default", ""),
         ("audit_key", None, "default", ""),
         ("dedupe", False, "default", ""),
+        ("prices", True, "default", ""),
         ("disabled", False, "default", ""),
         (
             "db_path",

@@ -94,6 +94,7 @@ PUBLISHED: dict[type[Record], dict[str, Any]] = {
         "event_id": None,
         "trace_id": None,
         "parent_span_id": None,
+        "price_version": None,
     },
 }
 

@@ -136,7 +136,7 @@ class Transfers(Capability):
 
     def encoder(self, table: Table[Any]) -> Callable[[Any], Row]:
         """Return the function that encodes records; it redacts, as every write does."""
-        return self._redaction.encoder(table)
+        return self._redaction.encoder(table, is_new=False)
 
     def rows(self, table: Table[Any], columns: Columns) -> list[Row]:
         """Return the rows, with their ids, of columns read from another store, redacted."""

@@ -48,9 +48,25 @@ def contents(table: Table[Any], rows: Sequence[Row]) -> list[Content]:
 
 
 def contents_of_columns(table: Table[Any], columns: Columns) -> Iterator[Content]:
-    """Return the content of rows that were read."""
+    """Return the content of rows that were read, by which they are recognised."""
     ids = table.names.index("id")
+    columns = _without_recomputed(table, columns)
     return zip(*(column for at, column in enumerate(columns) if at != ids), strict=True)
+
+
+def _without_recomputed(table: Table[Any], columns: Columns) -> Columns:
+    """Return columns without the values that may have been computed anew in one of two copies."""
+    if not table.recomputed:
+        return columns
+    *names, marker = (table.names.index(name) for name in table.recomputed)
+    is_computed = [value is not None for value in columns[marker]]
+    columns = list(columns)
+    for at in (*names, marker):
+        columns[at] = [
+            None if computed else value
+            for value, computed in zip(columns[at], is_computed, strict=True)
+        ]
+    return columns
 
 
 def hash_runs(store: Store, run_ids: Iterable[str | None] | None) -> RunHashes:

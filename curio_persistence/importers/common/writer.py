@@ -70,9 +70,7 @@ class ImportWriter:
         self._progress = progress
         self._complete = complete
         self._encode = {
-            table: self._persistence._transfers.encoder(table)
-            if self._persistence
-            else table.encode
+            table: self._persistence.redaction.encoder(table) if self._persistence else table.encode
             for table in (EVENTS, USAGE)
         }
 

@@ -233,7 +233,9 @@ CREATE TABLE {schema}.agent_llm_usage (
     event_id           TEXT,           -- the sender's key, which is stored only once
     trace_id           TEXT,
     parent_span_id     TEXT,           -- the span in which the call was made
-    content_scope      TEXT            -- set where a marker stands for a long text; see content.sql
+    content_scope      TEXT,           -- set where a marker stands for a long text; see content.sql
+    -- The prices that cost_usd was computed with, or 'reported'; NULL if the caller gave the cost.
+    price_version      TEXT
 );
 
 -- Newest calls of all agents. Sums by period read this index and never the table.
@@ -892,7 +894,14 @@ SELECT
     r.user_id,
     u.trace_id,
     u.span_id,
-    u.parent_span_id
+    u.parent_span_id,
+    u.price_version,
+    CASE
+        WHEN u.cost_usd IS NULL THEN 'unknown'
+        WHEN u.price_version IS NULL THEN 'given'
+        WHEN u.price_version = 'reported' THEN 'reported'
+        ELSE 'computed'
+    END AS cost_source
 FROM {schema}.agent_llm_usage u
 LEFT JOIN {schema}.agent_runs r ON r.run_id = u.run_id;
 EXCEPTION WHEN duplicate_table OR duplicate_object THEN NULL;

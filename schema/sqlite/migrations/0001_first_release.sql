@@ -199,7 +199,9 @@ CREATE TABLE agent_llm_usage (
     event_id           TEXT,           -- the sender's key, which is stored only once
     trace_id           TEXT,
     parent_span_id     TEXT,           -- the span in which the call was made
-    content_scope      TEXT            -- set where a marker stands for a long text; see content.sql
+    content_scope      TEXT,           -- set where a marker stands for a long text; see content.sql
+    -- The prices that cost_usd was computed with, or 'reported'; NULL if the caller gave the cost.
+    price_version      TEXT
 ) STRICT;
 
 -- Newest calls of all agents.
@@ -775,7 +777,14 @@ SELECT
     (SELECT r.user_id FROM agent_runs r WHERE r.run_id = u.run_id) AS user_id,
     u.trace_id,
     u.span_id,
-    u.parent_span_id
+    u.parent_span_id,
+    u.price_version,
+    CASE
+        WHEN u.cost_usd IS NULL THEN 'unknown'
+        WHEN u.price_version IS NULL THEN 'given'
+        WHEN u.price_version = 'reported' THEN 'reported'
+        ELSE 'computed'
+    END AS cost_source
 FROM agent_llm_usage u;
 
 -- Finished calls of tools, as statistics count them. JSON is text here, and jsonb in PostgreSQL.
