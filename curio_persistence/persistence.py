@@ -283,7 +283,9 @@ class Persistence(BasePersistence):
         """Return how many events pass the filters of `query_events`."""
         return self.events.count(**filters)
 
-    def stream(self, *, after: str | None = None, **filters: Unpack[LiveFilters]) -> LiveStream:
+    def stream(
+        self, *, after: str | None = None, until: str | None = None, **filters: Unpack[LiveFilters]
+    ) -> LiveStream:
         """Return what is stored from now on, as it is committed: an iterator without an end.
 
         `with persistence.stream(agent_id="guide") as stream: for item in stream: …`. Each item has
@@ -295,10 +297,11 @@ class Persistence(BasePersistence):
 
         All streams of a persistence share one thread, which reads four times a second. It keeps the
         last 10,000 items; a listener that is slower than that gets an item of the kind `missed`,
-        which says how many and from where to read them. `close()` ends the iteration; an error of
-        the database is raised, and the next call goes on.
+        which says how many: `stream(after=item.since, until=item.id)` reads them, and ends.
+        `close()` ends the iteration of others; an error of the database is raised, and the next
+        call goes on.
         """
-        return self._live.stream(after=after, **filters)
+        return self._live.stream(after=after, until=until, **filters)
 
     @cached_property
     def _live(self) -> Live:

@@ -132,13 +132,14 @@ class AsyncPersistence(Awaited[Persistence]):
     sql = awaited(Persistence.sql)
 
     def stream(
-        self, *, after: str | None = None, **filters: Unpack[LiveFilters]
+        self, *, after: str | None = None, until: str | None = None, **filters: Unpack[LiveFilters]
     ) -> AsyncLiveStream:
         """What is stored from now on, as it is committed; see `Persistence.stream`.
 
         `async with persistence.stream() as stream: async for item in stream: …` goes on for ever.
         """
-        return AsyncLiveStream(self._sync._live.prepare(after=after, **filters), self._threads)
+        prepared = self._sync._live.prepare(after=after, until=until, **filters)
+        return AsyncLiveStream(prepared, self._threads)
 
     initialize_schema = awaited(Persistence.initialize_schema)
     schema_version = awaited(Persistence.schema_version)

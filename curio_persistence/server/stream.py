@@ -26,7 +26,7 @@ _HEARTBEAT = 15.0
 """Seconds of silence after which a comment is sent: proxies end connections that are silent."""
 _AT_ONCE = 100
 _HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-_NAMES = ("kinds", "agent_id", "run_id", "session_id", "after")
+_NAMES = ("kinds", "agent_id", "run_id", "session_id", "after", "until")
 
 
 def routes(persistence: Persistence) -> list[Route]:
@@ -127,9 +127,7 @@ def _options(params: QueryParams) -> dict[str, Any]:
     options: dict[str, Any] = {name: params.getlist(name) for name in params}
     if "kinds" in options:  # `kinds=run,event` as well as `kinds=run&kinds=event`.
         options["kinds"] = [kind for each in options["kinds"] for kind in each.split(",")]
-    if "after" in options:
-        options["after"] = options["after"][-1]
-    return options
+    return options | {name: options[name][-1] for name in ("after", "until") if name in options}
 
 
 def _told(error: BaseException) -> Response:

@@ -190,6 +190,26 @@ def test_resuming_behind_thousands_of_events(persistence: Persistence) -> None:
         assert told(stream, 1) == ["event 1235 added"]
 
 
+def test_a_stream_between_two_ids_ends(persistence: Persistence) -> None:
+    with persistence.stream() as stream:
+        start = stream.id
+        run = AgentRun("agent", "run", status="running")
+        persistence.create_agent_run(run)
+        persistence.log_agent_run_events(
+            AgentRunEvent("agent", "run", event_type="log", data=number) for number in range(500)
+        )
+        persistence.update_agent_run("run", run)
+        items: list[Any] = []
+        while len(items) < 502:
+            items += stream.take(timeout=5)
+    append(persistence, 500)
+    everything = list(map(words, items))
+    assert list(map(words, persistence.stream(after=start, until=items[-1].id))) == everything
+    part = persistence.stream(after=items[3].id, until=items[400].id)
+    assert list(map(words, part)) == everything[4:401]
+    assert list(persistence.stream(after=start, until=start)) == []
+
+
 def test_a_slow_listener_is_told_what_it_missed(
     persistence: Persistence, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -206,8 +226,9 @@ def test_a_slow_listener_is_told_what_it_missed(
         missed = slow.take(1, timeout=5)[0]
         assert (missed.kind, missed.missed, missed.record) == ("missed", 3, None)
         assert told(slow, 3) == ["event 5 added", "event 6 added", "event 7 added"]
-        with persistence.stream(after=missed.since, kinds="event", run_id="run") as second:
-            assert told(second, 3) == ["event 2 added", "event 3 added", "event 4 added"]
+        filters: Any = {"kinds": "event", "run_id": "run"}
+        with persistence.stream(after=missed.since, until=missed.id, **filters) as second:
+            assert list(map(words, second)) == ["event 2 added", "event 3 added", "event 4 added"]
         with persistence.stream(after=missed.id, kinds="event") as third:
             assert told(third, 3) == ["event 5 added", "event 6 added", "event 7 added"]
 
@@ -332,6 +353,8 @@ def test_a_forked_child_goes_on_by_itself(open_again: Open, lasting: None) -> No
         ({"after": "1.2.3.4.~~"}, "after"),
         ({"after": 7}, "after"),
         ({"after": ""}, "after"),
+        ({"after": "0.0.0.0.0", "until": "x"}, "until"),
+        ({"until": "0.0.0.0.0"}, "after"),
         ({"kinds": "runs"}, "kinds"),
         ({"kinds": [["run"]]}, "kinds"),
         ({"run_id": "\0"}, "AgentRunEvent.run_id"),

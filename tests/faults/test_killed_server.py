@@ -95,11 +95,8 @@ def listen(persistence: Persistence, last_id: str, found: list[str]) -> None:
 
 
 def missed(persistence: Persistence, gap: LiveItem) -> list[str]:
-    found: list[str] = []
-    with persistence.stream(after=gap.since, kinds="event") as second:
-        while len(found) < gap.missed:
-            found += map(payload_of, second.take(gap.missed - len(found), timeout=10))
-    return found
+    found = persistence.stream(after=gap.since, until=gap.id, kinds="event")
+    return list(map(payload_of, found))
 
 
 def payload_of(item: LiveItem) -> str:

@@ -11,6 +11,7 @@ from curio_persistence.capabilities.live.hub import Hub
 from curio_persistence.capabilities.live.items import LiveItem
 from curio_persistence.capabilities.live.positions import parse_position
 from curio_persistence.capabilities.live.stream import LiveStream
+from curio_persistence.errors import InvalidValueError
 from curio_persistence.store.base import Store
 
 __all__ = ["Live", "LiveFilters", "LiveItem", "LiveStream"]
@@ -23,9 +24,11 @@ class Live:
         self._store = store
         self._hub = Hub(store)
 
-    def stream(self, *, after: str | None = None, **filters: Unpack[LiveFilters]) -> LiveStream:
-        """Return a stream of what is stored from now on, or behind the id of an item."""
-        return self.prepare(after=after, **filters)()
+    def stream(
+        self, *, after: str | None = None, until: str | None = None, **filters: Unpack[LiveFilters]
+    ) -> LiveStream:
+        """Return a stream of what is stored from now on, or between the ids of two items."""
+        return self.prepare(after=after, until=until, **filters)()
 
     @property
     def listeners(self) -> int:
@@ -33,9 +36,14 @@ class Live:
         return self._hub.count()
 
     def prepare(
-        self, *, after: str | None = None, **filters: Unpack[LiveFilters]
+        self, *, after: str | None = None, until: str | None = None, **filters: Unpack[LiveFilters]
     ) -> Callable[[], LiveStream]:
         """Check the arguments, and return a function that opens the stream."""
         choice = choice_of(filters)
-        position = None if after is None else parse_position(after)
-        return partial(LiveStream, self._store, self._hub, choice, position)
+        begin = None if after is None else parse_position("after", after)
+        end = None if until is None else parse_position("until", until)
+        if end is not None and begin is None:
+            raise InvalidValueError(
+                "A stream until an id begins after another one: give after.", field="after"
+            )
+        return partial(LiveStream, self._store, self._hub, choice, begin, end)

@@ -71,7 +71,7 @@ class Hub(forking.Forkable):
     def join(self, listener: Listener) -> tuple[Position, int]:
         """Add a listener, and return the position behind all that is committed, and its number."""
         with self._reading:
-            if self._thread is None:
+            if self._thread is None:  # Nobody has listened since the last read.
                 self._position = position_now(self._store)
             while self._read():
                 pass
@@ -112,9 +112,8 @@ class Hub(forking.Forkable):
         pause = INTERVAL
         while self._waits(news, pause):
             try:
-                with self._reading:
-                    while self._read():
-                        pass
+                while self._read_in_turn():
+                    pass
                 pause = INTERVAL
             except Exception as error:  # The listeners raise it.
                 pause = min(2 * pause, _LONGEST_INTERVAL)
@@ -131,6 +130,10 @@ class Hub(forking.Forkable):
                 self._drop(len(self._kept))
                 return False
         return True
+
+    def _read_in_turn(self) -> bool:
+        with self._reading:
+            return self._read()
 
     def _read(self) -> bool:
         """Read once, and return whether there is more; `_reading` is held."""

@@ -18,8 +18,8 @@ class LiveItem:
     `change` is `added` for events and model calls. A run comes as `begun` once, then as `changed`
     or `ended` when it was updated, each time as it was found then; a span that has its end is
     `ended`. A stream that resumes `after` the `id` of an item goes on behind it. An item of the
-    kind `missed` has no record: `missed` items were dropped behind `since`, from which a second
-    stream can read them.
+    kind `missed` has no record: so many items were dropped between `since` and `id`, where a
+    second stream can read them.
     """
 
     id: str

@@ -39,8 +39,8 @@ def _text_of_watermark(watermark: Watermark) -> str:
     return f"~{urlsafe_b64encode(bytes(watermark.text(), 'utf-8')).decode()}"
 
 
-def parse_position(text: Any) -> Position:
-    """Return the position that `text_of` wrote; raise InvalidValueError for any other text."""
+def parse_position(name: str, text: Any) -> Position:
+    """Return the position that `text_of` wrote, the argument of this name."""
     parts = text.split(".") if isinstance(text, str) else ()
     if len(parts) == len(FEEDS):
         try:
@@ -48,8 +48,8 @@ def parse_position(text: Any) -> Position:
         except (ValueError, InvalidValueError):
             pass
     raise InvalidValueError(
-        f"after is the id of an item of a stream, such as '12.40.3.0.7', not {text!r:.80}.",
-        field="after",
+        f"{name} is the id of an item of a stream, such as '12.40.3.0.7', not {text!r:.80}.",
+        field=name,
     )
 
 

@@ -12,7 +12,7 @@ from curio_persistence.capabilities.live.positions import FEEDS, Batch, Position
 from curio_persistence.errors import UnsupportedError
 from curio_persistence.models import AgentRunStatus
 from curio_persistence.store.base import Store
-from curio_persistence.store.change_feed import Changes, Watermark, read_changes
+from curio_persistence.store.change_feed import BATCH, MAX_BYTES, Changes, Watermark, read_changes
 from curio_persistence.store.filters import Filter
 from curio_persistence.store.table import Row, StoredValue, Table
 from curio_persistence.tables import CHANGES, EVENTS, RUNS, SPANS, USAGE
@@ -48,6 +48,10 @@ class Entry:
         """The position behind this entry."""
         return self._batch.after(self._index)
 
+    def is_before(self, position: Position) -> bool:
+        """Return whether a stream at a position has told this entry."""
+        return position[self._batch.feed].has_passed(self._batch.ids[self._index])
+
     @cached_property
     def id(self) -> str:
         """The text of the position behind this entry."""
@@ -75,7 +79,14 @@ class News(NamedTuple):
     """True where a limit ended the reading."""
 
 
-def read_news(store: Store, since: Position, until: Position | None = None) -> News:
+def read_news(
+    store: Store,
+    since: Position,
+    until: Position | None = None,
+    *,
+    limit: int = BATCH,
+    max_bytes: int = MAX_BYTES,
+) -> News:
     """Return the next entries behind a position.
 
     Rows that a transaction committed together, or one after the other, are told in the order of
@@ -88,7 +99,8 @@ def read_news(store: Store, since: Position, until: Position | None = None) -> N
             "end it before you follow a stream."
         )
     reads = [
-        read_changes(store, t, since=w) for t, w in reversed([*zip(FEEDS, since, strict=True)])
+        read_changes(store, table, since=watermark, limit=limit, max_bytes=max_bytes)
+        for table, watermark in reversed([*zip(FEEDS, since, strict=True)])
     ]
     entries: list[Entry] = []
     position, size, more = since, 0, any(read.more for read in reads)

@@ -21,20 +21,32 @@ from curio_persistence.store.filters import Measure
 from curio_persistence.tables import CHANGES
 
 _AT_ONCE = 1_000
-"""Entries that are taken from the hub at once."""
+"""Entries that are looked at while the reader waits."""
+_BATCH, _BATCH_BYTES = 200, 1 << 20
+"""Rows that a stream reads by itself, and the length of their texts: thousands may do so."""
 
 
 class LiveStream(Iterator[LiveItem]):
     """The items that are stored from now on, without an end until it is closed.
 
     One thread takes items; any thread may close it. A listener that is so slow that its next items
-    are not kept any more gets an item `missed` in their place.
+    are not kept any more gets an item `missed` in their place. A stream `until` a position ends
+    there.
     """
 
-    def __init__(self, store: Store, hub: Hub, choice: Choice, after: Position | None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        hub: Hub,
+        choice: Choice,
+        after: Position | None,
+        until: Position | None,
+    ) -> None:
         self._store = store
         self._hub = hub
         self._choice = choice
+        self._until = until
+        self._is_over = False
         self._ready: deque[Entry | LiveItem] = deque()
         self._last: Entry | None = None
         self._missed = 0
@@ -48,9 +60,7 @@ class LiveStream(Iterator[LiveItem]):
         self.on_news: Callable[[], object] | None = None
         """Called in another thread when there may be items, for those who do not wait."""
         if after is None:
-            position, number = hub.join(self)
-            self._position = position
-            self._attach(position, number)
+            self._attach(*hub.join(self))
         else:
             self._position = self._behind_forgotten(after)
         self._told = text_of(self._position)
@@ -99,12 +109,15 @@ class LiveStream(Iterator[LiveItem]):
     def _take(self, limit: int, timeout: float | None) -> list[Entry | LiveItem]:
         deadline = None if timeout is None else time.monotonic() + timeout
         while not self.closed:
-            self._fetch()
-            if self._ready:
+            if not self._ready:
+                self._fetch(limit)
+            if self._is_over and not self._ready:
+                self.close()
+            elif self._ready:
                 taken = [self._ready.popleft() for _ in range(min(limit, len(self._ready)))]
                 self._told = taken[-1].id
                 return taken
-            if not self._wait(deadline):
+            elif not self._wait(deadline):
                 break
         return []
 
@@ -121,21 +134,25 @@ class LiveStream(Iterator[LiveItem]):
     def _reached(self) -> Position:
         return self._position if self._last is None else self._last.position
 
-    def _fetch(self) -> None:
-        """Put the next entries that pass the filters into `_ready`, if it is empty."""
-        while not self._ready and not self.has_caught_up and not self.closed:
+    def _fetch(self, limit: int) -> None:
+        """Put the next entries that pass the filters into `_ready`."""
+        if self._until is not None:
+            self._read_up_to(self._until)
+            return
+        if not self.has_caught_up:
             self._catch_up()
-        if self._ready or self.closed:
             return
         with self._hub.news:
             assert self._number is not None
             if self._missed:
                 self._ready.append(self._missing())
                 return
-            entries = self._hub.entries_from(self._number, _AT_ONCE)
-            self._number += len(entries)
-            self._last = entries[-1] if entries else self._last
-        self._ready += [entry for entry in entries if self._choice.passes(entry)]
+            for entry in self._hub.entries_from(self._number, _AT_ONCE):
+                self._number, self._last = self._number + 1, entry
+                if self._choice.passes(entry):
+                    self._ready.append(entry)
+                    if len(self._ready) >= limit:
+                        break
 
     def _missing(self) -> LiveItem:
         missed, self._missed = self._missed, 0
@@ -181,14 +198,22 @@ class LiveStream(Iterator[LiveItem]):
 
     # --- joining, and catching up -------------------------------------------------------------
 
+    def _read_up_to(self, until: Position) -> None:
+        """Read what comes next in front of a position."""
+        news = read_news(self._store, self._position, limit=_BATCH, max_bytes=_BATCH_BYTES)
+        self._position, self._is_over = news.position, not news.more
+        self._ready += [
+            entry for entry in news.entries if self._choice.passes(entry) and entry.is_before(until)
+        ]
+
     def _catch_up(self) -> None:
         """Read what comes next by itself; at the end of it, join the hub."""
         since = self._reached()
-        news = read_news(self._store, since)
+        news = read_news(self._store, since, limit=_BATCH, max_bytes=_BATCH_BYTES)
         number = None
         if not news.more:
             until, number = self._hub.join(self)
-            news = read_news(self._store, since, until)
+            news = read_news(self._store, since, until, limit=_BATCH, max_bytes=_BATCH_BYTES)
         self._attach(news.position, None if news.more else number)
         self._ready += [entry for entry in news.entries if self._choice.passes(entry)]
 
