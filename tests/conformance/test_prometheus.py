@@ -208,7 +208,12 @@ def test_a_scrape_does_not_wait_for_a_database_that_hangs(
     go_on = threading.Event()
     monkeypatch.setattr(persistence.stats, "groups", lambda: go_on.wait(30))
     begin = time.monotonic()
-    assert impatient()["curio_runs_ended_total"] == before["curio_runs_ended_total"]
+    again = impatient()
+    assert again["curio_runs_ended_total"] == before["curio_runs_ended_total"]
+    assert again["curio_up"] == {(): 1}
+    monkeypatch.setattr("curio_persistence.interop.prometheus._STUCK", 0)
+    time.sleep(2 * before["curio_collection_duration_seconds"][()])
+    assert impatient()["curio_up"] == {(): 0}
     assert Scraped(persistence, timeout=0.1)()["curio_up"] == {(): 0}
     assert time.monotonic() - begin < 5
     go_on.set()
@@ -233,9 +238,9 @@ def test_the_queue_of_a_buffered_persistence_is_measured(
         found = scrape()
         assert found["curio_buffered_records"] == {(): 0}
         assert found["curio_stream_listeners"] == {(): 1}
-        assert "curio_dropped_records_total" not in found
-        monkeypatch.setattr(BufferedPersistence, "dropped", {"overflow": 3})
-        assert scrape()["curio_dropped_records_total"] == {("overflow",): 3}
+        assert found["curio_dropped_records_total"] == {("overflow",): 0}
+        monkeypatch.setattr(BufferedPersistence, "dropped", {"overflow": 3, "BusyError": 1})
+        assert scrape()["curio_dropped_records_total"] == {("overflow",): 3, ("BusyError",): 1}
 
 
 def test_the_server_is_scraped(persistence: Persistence) -> None:
@@ -267,3 +272,6 @@ def test_every_metric_is_documented(persistence: Persistence) -> None:
 def test_it_takes_an_open_persistence(persistence: Persistence) -> None:
     with pytest.raises(ConfigurationError):
         CurioCollector("sqlite://")  # type: ignore[arg-type]
+    for wrong in ({"top": 0}, {"max_age": -1}, {"timeout": "1s"}):
+        with pytest.raises(ConfigurationError, match=next(iter(wrong))):
+            CurioCollector(persistence, **wrong)  # type: ignore[arg-type]

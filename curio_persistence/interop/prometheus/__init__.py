@@ -8,20 +8,29 @@ from importlib.metadata import version
 from threading import Event, Lock, Thread
 from typing import NamedTuple
 
-from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily, Metric
-from prometheus_client.registry import Collector
-
 from curio_persistence.concurrency import forking
+from curio_persistence.concurrency.timeouts import checked_seconds
 from curio_persistence.errors import ConfigurationError
-from curio_persistence.interop.prometheus.families import families
 from curio_persistence.interop.prometheus.labels import Counters
 from curio_persistence.interop.prometheus.sampling import Sample, Sampler
 from curio_persistence.persistence import Persistence
+
+try:
+    from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily, Metric
+    from prometheus_client.registry import Collector
+
+    from curio_persistence.interop.prometheus.families import families
+except ImportError as error:
+    raise ConfigurationError(
+        f"Metrics need prometheus_client ({error}): pip install 'curio-persistence[metrics]'"
+    ) from error
 
 __all__ = ["CurioCollector"]
 
 _SHARE = 10
 """The next sample is taken after this many times what the last one took."""
+_STUCK = 60.0
+"""Seconds after which a sample that was due is not expected any more."""
 
 
 class _Taken(NamedTuple):
@@ -29,6 +38,10 @@ class _Taken(NamedTuple):
     """None if it could not be taken."""
     at: float
     took: float
+
+    @property
+    def age(self) -> float:
+        return time.monotonic() - self.at
 
 
 class CurioCollector(Collector):
@@ -53,10 +66,12 @@ class CurioCollector(Collector):
                 f"CurioCollector takes an open persistence, not {type(persistence).__name__}."
             )
         self._persistence = persistence
+        if type(top) is not int or top < 1:
+            raise ConfigurationError(f"top is a whole number from 1 on, not {top!r}.")
         self._sampler = Sampler(persistence, top)
         self._counters = Counters()
-        self._max_age = max_age
-        self._timeout = timeout
+        self._max_age = checked_seconds("max_age", max_age)
+        self._timeout = checked_seconds("timeout", timeout)
         self._lock = Lock()
         self._taken: _Taken | None = None
         self._taking: Event | None = None
@@ -76,8 +91,7 @@ class CurioCollector(Collector):
             "backend": self._persistence._store.dialect,
         }
         yield InfoMetricFamily("curio_build", "Version of curio_persistence, and backend.", about)
-        is_up = taken is not None and taken.sample is not None
-        yield GaugeMetricFamily("curio_up", "1 if the database answered.", float(is_up))
+        yield GaugeMetricFamily("curio_up", "1 if the database answers.", self._is_up(taken))
         with self._lock:
             found = [*families(own, self._counters)]
             if taken is not None and taken.sample is not None:
@@ -88,9 +102,7 @@ class CurioCollector(Collector):
                 "curio_collection_duration_seconds", "Time that the database took.", taken.took
             )
             yield GaugeMetricFamily(
-                "curio_collection_age_seconds",
-                "Age of the numbers.",
-                time.monotonic() - taken.at,
+                "curio_collection_age_seconds", "Age of the numbers.", taken.age
             )
 
     def _newest(self) -> _Taken | None:
@@ -110,7 +122,16 @@ class CurioCollector(Collector):
         return self._taken
 
     def _is_old(self, taken: _Taken) -> bool:
-        return time.monotonic() - taken.at > max(self._max_age, _SHARE * taken.took)
+        return taken.age > self._lasts(taken)
+
+    def _lasts(self, taken: _Taken) -> float:
+        """Return for how long a sample is used; one that failed is soon taken again."""
+        return max(self._max_age, 0 if taken.sample is None else _SHARE * taken.took)
+
+    def _is_up(self, taken: _Taken | None) -> bool:
+        if taken is None or taken.sample is None:
+            return False
+        return taken.age < self._lasts(taken) + taken.took + _STUCK
 
     def _take(self, taking: Event) -> None:
         begin = time.monotonic()

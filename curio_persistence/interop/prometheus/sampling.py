@@ -72,7 +72,7 @@ class Sampler:
         sample.add("listeners", persistence._live.listeners)
         if isinstance(persistence, BufferedPersistence):
             sample.add("buffered", persistence.pending)
-            for reason, count in persistence.dropped.items():
+            for reason, count in {"overflow": 0, **persistence.dropped}.items():
                 sample.add("dropped", count, reason)
 
     def _add_totals(self, sample: Sample) -> None:
