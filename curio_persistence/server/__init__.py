@@ -23,7 +23,8 @@ def make_app(persistence: Persistence, config: ServerConfig | None = None) -> St
     """Return the server as an ASGI application, for a server of your own or below your own app.
 
     It takes OTLP/HTTP at `/v1/traces`, `/v1/logs` and `/v1/metrics`; `/healthz` and `/readyz` say
-    whether it runs and whether its database answers. Run its lifespan, and close the persistence
+    whether it runs and whether its database answers; `/metrics` is for Prometheus, and
+    `/api/v1/stream` sends what is stored. Run its lifespan, and close the persistence
     afterwards.
     """
     app: Starlette = _module("app").make_app(persistence, config or ServerConfig())

@@ -7,7 +7,8 @@ was sent is stored. gRPC is not spoken.
 Only programs of this machine are answered. To listen on another address, set CURIO_SERVER_KEYS to
 one key, or several with commas between them; each request then needs one, as Authorization: Bearer.
 /healthz and /readyz need none: they answer 200 while the server runs, and while its database
-answers. As JSON, one line with the URL, once requests are answered.
+answers. /metrics is for Prometheus, and /api/v1/stream sends what is stored as server-sent events.
+As JSON, one line with the URL, once requests are answered.
 """
 
 from __future__ import annotations
