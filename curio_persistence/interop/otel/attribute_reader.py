@@ -100,7 +100,7 @@ class Reader:
 
     def text(self, field: str) -> str | None:
         """Return the first value of a field that is text or a number."""
-        return next(filter(None, map(_word, self.values(field))), None)
+        return next(filter(None, map(word, self.values(field))), None)
 
     def attribute(self, key: str) -> Any:
         return self._attributes.get(key)
@@ -127,7 +127,7 @@ class Reader:
         return found
 
 
-def _word(value: Any) -> str | None:
+def word(value: Any) -> str | None:
     if isinstance(value, str):
         return value or None
     if isinstance(value, int | float) and not isinstance(value, bool):
@@ -135,18 +135,18 @@ def _word(value: Any) -> str | None:
     return None
 
 
-def _count(value: Any) -> int | None:
+def count(value: Any) -> int | None:
     """Return a number of things, which may be written as text."""
     if type(value) is int:
         return value if 0 <= value < _MOST else None
     if isinstance(value, str):
-        return _count(int(value)) if value.isdecimal() and len(value) < 20 else None
+        return count(int(value)) if value.isdecimal() and len(value) < 20 else None
     if isinstance(value, float) and value.is_integer():
-        return _count(int(value))
+        return count(int(value))
     return None
 
 
-def _amount(value: Any) -> Decimal | None:
+def amount(value: Any) -> Decimal | None:
     """Return an amount of money, which may be written as text."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
@@ -158,14 +158,14 @@ def _amount(value: Any) -> Decimal | None:
 
 
 GROUPS: dict[str, dict[str, Callable[[Any], Any]]] = {
-    "span": dict.fromkeys(("run_id", "agent_name", "agent_id", "session_id", "user_id"), _word),
+    "span": dict.fromkeys(("run_id", "agent_name", "agent_id", "session_id", "user_id"), word),
     "call": {
-        **dict.fromkeys(("request_model", "response_model", "response_id"), _word),
-        **dict.fromkeys(("input_tokens", "output_tokens", "reasoning_tokens"), _count),
-        **dict.fromkeys(("cache_read_tokens", "cache_write_tokens"), _count),
-        "reported_cost": _amount,
+        **dict.fromkeys(("request_model", "response_model", "response_id"), word),
+        **dict.fromkeys(("input_tokens", "output_tokens", "reasoning_tokens"), count),
+        **dict.fromkeys(("cache_read_tokens", "cache_write_tokens"), count),
+        "reported_cost": amount,
     },
-    "tool": dict.fromkeys(("tool_name", "tool_call_id"), _word),
+    "tool": dict.fromkeys(("tool_name", "tool_call_id"), word),
 }
 """The fields with one plain value, as far as they are asked for together."""
 
