@@ -12,9 +12,10 @@ import pytest
 
 from curio_persistence import Persistence
 from curio_persistence.interop.otel.agent_events import AgentEvent, agent_event
+from curio_persistence.interop.otel.agent_metrics import MetricsStored, store_points
 from curio_persistence.interop.otel.agent_turns import TurnsStored, store_events
-from curio_persistence.interop.otel.decoding import decode_logs
-from curio_persistence.interop.otel.spans import OtelLog
+from curio_persistence.interop.otel.decoding import decode_logs, decode_metrics
+from curio_persistence.interop.otel.spans import OtelLog, OtelPoint
 from tests.support.otlp_corpus import FOLDER, JSON
 
 NOON = datetime(2026, 7, 1, 12, tzinfo=UTC)
@@ -241,3 +242,49 @@ def test_other_log_records_are_no_events_of_coding_agents() -> None:
         OtelLog(1, body={"a": json.dumps(1)}, attributes={"event.name": 7}),
     ):
         assert agent_event(log) is None
+
+
+def points_in(name: str) -> list[OtelPoint]:
+    decoded = decode_metrics((FOLDER / f"{name}.json").read_bytes(), JSON)
+    assert not decoded.rejected
+    return decoded.points
+
+
+def test_what_an_agent_measures_is_a_metric_of_its_turn(persistence: Persistence) -> None:
+    store_events(persistence, events_in("claude-code-logs"))
+    calls = persistence.count_llm_usage()
+    points = points_in("claude-code-metrics")
+    assert store_points(persistence, points) == MetricsStored(new=len(points))
+    assert store_points(persistence, points) == MetricsStored(repeated=len(points))
+    assert len(persistence.get_agent_runs()) == 1
+    assert persistence.count_llm_usage() == calls, "metrics repeat what calls say"
+    [cost] = persistence.query_metrics("claude_code.cost.usage", "sum", bucket=None)
+    assert cost.value == pytest.approx(0.04199235)
+    [event] = persistence.query_events(
+        event_type="metric", payload={"name": "claude_code.active_time.total"}
+    )
+    assert event.get_data_dict() == {
+        "name": "claude_code.active_time.total",
+        "value": 8.5,
+        "unit": "s",
+        "tags": {"type": "cli"},
+    }
+
+
+def test_metrics_alone_make_one_run_of_a_session(persistence: Persistence) -> None:
+    store_points(persistence, points_in("claude-code-metrics"))
+    [run] = persistence.get_agent_runs()
+    assert run.run_id == "claude-code/5d1c7d3e-1111-4222-8333-444455556666"
+
+
+def test_other_metrics_are_counted(persistence: Persistence) -> None:
+    session = {"session.id": "s"}
+    others = [
+        OtelPoint("claude_code.token.usage", 7, None, 1, type="sum", attributes=session),
+        OtelPoint("claude_code.token.usage", 7, None, 1, type="sum", is_delta=True),
+        OtelPoint("claude_code.x", 7, 3, 1, type="histogram", attributes=session),
+        OtelPoint("claude_code.x", None, None, 1, type="gauge", attributes=session),
+        OtelPoint("gen_ai.client.token.usage", 7, None, 1, type="gauge", attributes=session),
+    ]
+    assert store_points(persistence, others) == MetricsStored(ignored=5)
+    assert persistence.get_agent_runs() == []

@@ -24,7 +24,7 @@ from curio_persistence.models import MCP_CALL, TOOL_CALL, AgentLLMUsage, AgentRu
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _REFUSED = re.compile("[\x00\ud800-\udfff]")
-_ID_LENGTH = 80
+ID_LENGTH = 80
 """Characters of a session's or a turn's id that are kept: a run's id has both."""
 _MCP = re.compile("mcp__(.+?)__(.+)", re.DOTALL)
 
@@ -91,31 +91,45 @@ def agent_event(log: OtelLog) -> AgentEvent | None:
 def _event(log: OtelLog, agent: CodingAgent, name: str, short: str) -> AgentEvent | None:
     role = agent.roles.get(f"{short}:{log.attributes.get('event.kind')}")
     role = role or agent.roles.get(short, Role.EVENT)
-    session_id, turn_id = (_id(log, agent, field) for field in ("session", "turn"))
+    session_id = session_of(agent, log.attributes)
     if session_id is None:
         return None
     return AgentEvent(
         agent,
-        _REFUSED.sub("\ufffd", name)[:_ID_LENGTH],
+        kept_id(name),
         role,
         session_id,
-        turn_id,
-        _EPOCH + timedelta(microseconds=log.time_ns // 1000),
+        _id(log.attributes, agent, "turn"),
+        moment(log.time_ns),
         log.attributes,
         _event_id(log, agent, name, role),
     )
 
 
-def _id(log: OtelLog, agent: CodingAgent, field: str) -> str | None:
-    found = (word(log.attributes.get(key)) for key in agent.keys.get(field, ()))
+def session_of(agent: CodingAgent, attributes: Attributes) -> str | None:
+    """Return the id of the session in which something happened."""
+    return _id(attributes, agent, "session")
+
+
+def _id(attributes: Attributes, agent: CodingAgent, field: str) -> str | None:
+    found = (word(attributes.get(key)) for key in agent.keys.get(field, ()))
     text = next(filter(None, found), None)
-    return None if text is None else _REFUSED.sub("\ufffd", text)[:_ID_LENGTH]
+    return None if text is None else kept_id(text)
+
+
+def kept_id(text: str) -> str:
+    """Return an id or a name as a column holds it."""
+    return _REFUSED.sub("\ufffd", text)[:ID_LENGTH]
+
+
+def moment(time_ns: int) -> datetime:
+    return _EPOCH + timedelta(microseconds=time_ns // 1000)
 
 
 def _event_id(log: OtelLog, agent: CodingAgent, name: str, role: Role) -> str:
     """Return the agent's own id of a call, otherwise one of what the record says."""
     field = {Role.CALL: "call_id", Role.TOOL: "tool_call_id"}.get(role)
-    if field is not None and (own := _id(log, agent, field)) is not None:
+    if field is not None and (own := _id(log.attributes, agent, field)) is not None:
         return f"{agent.name}:{own}"
     told = as_text([name, log.time_ns, sorted(log.attributes.items(), key=lambda item: item[0])])
     digest = blake2b(told.encode(errors="surrogatepass"), digest_size=16).hexdigest()
@@ -184,8 +198,7 @@ def _tool_id(event: AgentEvent) -> str:
 
 
 def _id_of_tool(event: AgentEvent) -> str | None:
-    text = event.text("tool_call_id")
-    return None if text is None else _REFUSED.sub("\ufffd", text)[:_ID_LENGTH]
+    return _id(event.attributes, event.agent, "tool_call_id")
 
 
 def _tool_error(event: AgentEvent) -> str | None:

@@ -11,6 +11,8 @@ from curio_persistence.interop.otel.coding_agents import Role
 from curio_persistence.models import AgentRun
 from curio_persistence.persistence import Persistence
 
+LOCK = "otel"
+"""Names the lock that transactions take which store what was received: one after another."""
 _IS_CALL = {Role.CALL, Role.FAILURE}
 _PLACED = {Role.CALL, Role.FAILURE, Role.TOOL}
 """What is kept even if nothing tells the turn in which it was."""
@@ -73,7 +75,7 @@ class TurnsStored:
 def store_events(persistence: Persistence, events: Iterable[AgentEvent]) -> TurnsStored:
     """Store the runs, calls and events that events of coding agents tell, in one transaction."""
     with persistence.transaction():
-        persistence._store.advisory_lock("otel")
+        persistence._store.advisory_lock(LOCK)
         turns, ignored = _turns(persistence, events)
         for turn in turns:
             _store_run(persistence, turn)
@@ -120,7 +122,8 @@ def _placed(
     The agent tells the turn, or it is that of the latest prompt. What comes before any prompt is
     in the turn that follows.
     """
-    latest = _latest_stored(persistence, events[0])
+    first = events[0]
+    latest = latest_run(persistence, first.agent.name, first.session_id, first.time)
     following = next((run_id for event in events if (run_id := _told_run(event))), None)
     for event in events:
         latest = _told_run(event) or latest
@@ -141,16 +144,12 @@ def _session_run(event: AgentEvent) -> str:
     return f"{event.agent.name}/{event.session_id}"
 
 
-def _latest_stored(persistence: Persistence, event: AgentEvent) -> str | None:
-    """Return the stored run of the latest turn that had begun when something happened."""
+def latest_run(
+    persistence: Persistence, agent_id: str, session_id: str, time: datetime
+) -> str | None:
+    """Return the stored run of the latest turn that had begun at a time."""
+    until = time + timedelta(microseconds=1)
     runs = persistence.query_agent_runs(
-        agent_id=event.agent.name,
-        session_id=event.session_id,
-        until=_just_after(event.time),
-        limit=1,
+        agent_id=agent_id, session_id=session_id, until=until, limit=1
     )
     return next((run.run_id for run in runs), None)
-
-
-def _just_after(time: datetime) -> datetime:
-    return time + timedelta(microseconds=1)
