@@ -80,6 +80,7 @@ if TYPE_CHECKING:
         SessionStatus,
         Snapshot,
         SpanKind,
+        SpanSource,
         SpanStatus,
     )
     from curio_persistence.persistence import (
@@ -182,6 +183,7 @@ __all__ = [
     "Snapshot",
     "Span",
     "SpanKind",
+    "SpanSource",
     "SpanStatus",
     "StorageFullError",
     "Stream",
@@ -263,7 +265,7 @@ if not TYPE_CHECKING:  # Type checkers see the names above, and no others.
         "models": (
             "Agent AgentLLMUsage AgentRun AgentRunEvent AgentRunStatus AgentSession AgentSpan "
             "Approval ApprovalStatus AuditEntry EventType Level Score SessionStatus Snapshot "
-            "SpanKind SpanStatus"
+            "SpanKind SpanSource SpanStatus"
         ),
         "persistence": (
             "InMemoryPersistence NullPersistence Persistence PostgresPersistence "

@@ -558,7 +558,8 @@ class AgentSpan(Record):
     it is running. `start_nanos` and `end_nanos` are the nanoseconds, up to 999, that the times cut
     off. `input`, `output`, `attributes`, `metrics`, `details`, `events` and `links` take text or
     any value that JSON can express; what is read back is the text. Tokens and cost are those of
-    model calls with the same `trace_id` and `span_id`.
+    model calls with the same `trace_id` and `span_id`. The last five fields are those of spans
+    that came by OpenTelemetry, from which these can be had back as they came.
     """
 
     trace_id: str
@@ -590,6 +591,11 @@ class AgentSpan(Record):
     id: int | None = None
     created_at: datetime | None = None
     updated_at: datetime | None = None
+    source_id: str | None = None
+    otel_kind: int | None = None
+    otel_status: int | None = None
+    rest: Any = None
+    meaning: Any = None
 
     @property
     def duration_ms(self) -> float | None:
@@ -601,6 +607,24 @@ class AgentSpan(Record):
 
 
 _MILLISECOND = timedelta(milliseconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class SpanSource(Record):
+    """The sender of spans that came by OpenTelemetry: a resource and an instrumentation scope.
+
+    `source` is everything that was sent of both, as JSON; the names stand there too. `source_id` is
+    a hash of the rest.
+    """
+
+    source_id: str
+    service_name: str = ""
+    scope_name: str = ""
+    scope_version: str = ""
+    source: Any = None
+    id: int | None = None
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
 
 
 def cost_in_metrics(usage_metrics: Any) -> Decimal | None:

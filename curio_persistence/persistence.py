@@ -839,7 +839,7 @@ class InMemoryPersistence(Persistence):
     def get_all_data(self) -> dict[str, Any]:
         """Return `{"runs": {run_id: dict}, "events": {run_id: [dict]}, "llm_usage": [dict], …}`.
 
-        `scores`, `approvals`, `snapshots`, `spans`, `agents` and `sessions` are lists as
+        `scores`, `approvals`, `snapshots`, `spans`, `sources`, `agents` and `sessions` are lists as
         `llm_usage` is. Oldest first; each dict is what `to_dict()` gives.
         """
         runs = self.runs.list(limit=None)[::-1]
@@ -855,6 +855,7 @@ class InMemoryPersistence(Persistence):
             "approvals": [each.to_dict() for each in self.approvals.iterate(order="oldest")],
             "snapshots": [each.to_dict() for each in self.snapshots.iterate(order="oldest")],
             "spans": [span.to_dict() for span in self.traces.spans(order="oldest")],
+            "sources": [source.to_dict() for source in self.traces.sources()],
             "agents": [agent.to_dict() for agent in self.agents.iterate(order="oldest")],
             "sessions": [session.to_dict() for session in self.sessions.iterate(order="oldest")],
         }

@@ -161,6 +161,7 @@ class AsyncTraces(Awaited[TraceViews]):
     save_span = awaited(TraceViews.save_span)
     save_spans = awaited(TraceViews.save_spans)
     spans = streamed(TraceViews.spans)
+    sources = streamed(TraceViews.sources)
     delete = awaited(TraceViews.delete)
 
 

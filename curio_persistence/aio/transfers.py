@@ -45,6 +45,7 @@ async def export_records(
         "approvals",
         "snapshots",
         "spans",
+        "sources",
     ),
     overwrite: bool = False,
     snapshot: bool = True,

@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from functools import partial
 from typing import TypedDict, Unpack
 
 from curio_persistence.capabilities.arguments import checked_id
 from curio_persistence.capabilities.batches import encode_all, in_one_transaction
 from curio_persistence.capabilities.capability import Capability
 from curio_persistence.capabilities.deletions import audit
-from curio_persistence.capabilities.record_filter import FilterKind
+from curio_persistence.capabilities.record_filter import (
+    Condition,
+    FilterKind,
+    Value,
+    checked_values,
+    equal,
+)
 from curio_persistence.capabilities.windows import TimeLike
 from curio_persistence.clock import Clock
-from curio_persistence.models import AgentSpan
+from curio_persistence.models import AgentSpan, SpanSource
 from curio_persistence.redaction import Redaction
 from curio_persistence.results.pages import Direction, Stream, open_stream
 from curio_persistence.store.base import Store
 from curio_persistence.store.codecs import encode_time
-from curio_persistence.store.filters import Filter
+from curio_persistence.store.filters import Filter, Select, Where
 from curio_persistence.store.table import Row
-from curio_persistence.tables import RUNS, SPANS
+from curio_persistence.tables import RUNS, SOURCES, SPANS
 from curio_persistence.trace_ids import run_id_told_by
 
 _KEY = SPANS.unique[0]
@@ -43,6 +50,42 @@ class SpanFilters(TypedDict, total=False):
 
 
 SPAN_FILTERS = FilterKind(SPANS, SpanFilters, of_run=("agent_id", "session_id", "user_id"))
+
+
+class SourceFilters(TypedDict, total=False):
+    """The filters of the sources of spans; a source must pass all that are given."""
+
+    trace_id: str | Collection[str] | None
+    run_id: str | Collection[str] | None
+    agent_id: str | Collection[str] | None
+    session_id: str | Collection[str] | None
+    user_id: str | Collection[str] | None
+    since: TimeLike | None
+    until: TimeLike | None
+
+
+def _of_spans(name: str) -> Condition:
+    """Return the filter for the sources of spans that pass a filter."""
+
+    def where(value: Value) -> Where:
+        own = (equal(name, value),)
+        if name in SPAN_FILTERS.of_run:
+            own = (Filter("run_id", "in", Select(RUNS, "run_id", own)),)
+        sent = (*own, Filter("source_id", "is not null"))
+        return (Filter("source_id", "in", Select(SPANS, "source_id", sent)),)
+
+    table = RUNS if name in SPAN_FILTERS.of_run else SPANS
+    return Condition(partial(checked_values, table, name), where)
+
+
+SOURCE_FILTERS = FilterKind(
+    SOURCES,
+    SourceFilters,
+    conditions={
+        name: _of_spans(name)
+        for name in ("trace_id", "run_id", "agent_id", "session_id", "user_id")
+    },
+)
 
 
 class SavedSpans(Capability):
@@ -78,6 +121,13 @@ class SavedSpans(Capability):
         """Iterate over the saved spans by the time when they began, in constant memory."""
         where = SPAN_FILTERS.of(filters).where(self._clock)
         return open_stream(self._store, SPANS, where, order=order, snapshot=snapshot)
+
+    def sources(
+        self, *, snapshot: bool = True, **filters: Unpack[SourceFilters]
+    ) -> Stream[SpanSource]:
+        """Iterate over the sources of received spans, the first one first."""
+        where = SOURCE_FILTERS.of(filters).where(self._clock)
+        return open_stream(self._store, SOURCES, where, order="oldest", snapshot=snapshot)
 
     def delete(self, trace_id: str) -> int:
         """Delete the saved spans of a trace, and return how many there were.

@@ -12,12 +12,13 @@ WORDS = {
     "approvals": "approvals",
     "snapshots": "snapshots",
     "spans": "spans",
+    "sources": "sources of spans",
     "sessions": "sessions",
     "agents": "agents",
 }
 """By the names that the kinds have in exports and reports."""
 
-BESIDE_RUNS = tuple(kind for kind in WORDS if kind not in ("runs", "sessions", "agents"))
+BESIDE_RUNS = tuple(kind for kind in WORDS if kind not in ("runs", "sources", "sessions", "agents"))
 """The kinds of what belongs to runs."""
 _ALWAYS_TOLD = ("runs", "events", "usage")
 

@@ -49,6 +49,7 @@ class CopyReport:
     approvals: int
     snapshots: int
     spans: int
+    sources: int
     agents: int
     sessions: int
     new_runs: int
@@ -58,6 +59,7 @@ class CopyReport:
     new_approvals: int
     new_snapshots: int
     new_spans: int
+    new_sources: int
     new_agents: int
     new_sessions: int
     kept_ids: bool

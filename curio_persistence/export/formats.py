@@ -23,6 +23,7 @@ from curio_persistence.tables import (
     SCORES,
     SESSIONS,
     SNAPSHOTS,
+    SOURCES,
     SPANS,
     USAGE,
 )
@@ -38,6 +39,7 @@ KIND_OF: Mapping[Table[Any], str] = {
     APPROVALS: "approval",
     SNAPSHOTS: "snapshot",
     SPANS: "span",
+    SOURCES: "source",
     AGENTS: "agent",
     SESSIONS: "session",
 }

@@ -47,6 +47,7 @@ class ExportReport:
     approvals: int
     snapshots: int
     spans: int
+    sources: int
     agents: int
     sessions: int
 
@@ -70,6 +71,7 @@ def export_records(
         "approvals",
         "snapshots",
         "spans",
+        "sources",
     ),
     overwrite: bool = False,
     snapshot: bool = True,
@@ -85,8 +87,8 @@ def export_records(
     `query_agent_runs`, `query_events` and `query_llm_usage`; each must be one that all the tables
     have. Nothing has its name before it is complete. With `snapshot=False` records are read page by
     page, each as it is then, which holds back nothing in a database that is written to. With the
-    events of a window come their runs, whenever these were created, and with runs come their agents
-    and sessions.
+    events of a window come their runs, whenever these were created, with runs come their agents and
+    sessions, and with spans their sources.
 
     With `with_proof`, `path` becomes a folder of JSON lines that also has the audit log, the heads
     of hash chains, and `verify.py`, which verifies them with nothing but Python. Only `run_id` may
@@ -132,7 +134,8 @@ def _wheres(
     """Return the filters of each table; records that pass all of one of them are exported.
 
     With the events of a window come their runs, whenever these were created: an import would take
-    a run that is missing for one that is still running. With runs come their agents and sessions.
+    a run that is missing for one that is still running. With runs come their agents and sessions,
+    and with spans their sources.
     """
     with_runs = _MAKERS if "runs" in tables and any(v is not None for v in filters.values()) else {}
     wheres = {
@@ -142,6 +145,8 @@ def _wheres(
     }
     if "runs" in wheres and "events" in wheres:
         wheres["runs"] += _runs_outside(tables["runs"], wheres["runs"][0], wheres["events"][0])
+    if "sources" in wheres and "spans" in wheres and with_runs:
+        wheres["sources"] = [_sources_of(tables["spans"], wheres["spans"][0])]
     for name in with_runs.keys() & tables.keys():
         wheres[name] = list(_made_by(with_runs[name], tables["runs"], wheres["runs"]))
     return wheres
@@ -154,6 +159,12 @@ def _made_by(column: str, table: Table[Any], runs: Sequence[Where]) -> Iterator[
         made = Select(table, column, (*where, Filter(column, "is not null")))
         yield (*before, Filter(column, "in", made))
         before = (*before, Filter(column, "not in", made))
+
+
+def _sources_of(table: Table[Any], spans: Where) -> Where:
+    """Return the filter of the senders of spans, whenever these sent their first one."""
+    received = (*spans, Filter("source_id", "is not null"))
+    return (Filter("source_id", "in", Select(table, "source_id", received)),)
 
 
 def _runs_outside(table: Table[Any], runs: Where, events: Where) -> list[Where]:

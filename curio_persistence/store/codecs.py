@@ -210,6 +210,14 @@ HIGHEST_POSITION = 2**53 - 1
 """Every program that reads JSON understands it, and there is room above it."""
 
 
+def encode_nanos(value: Any) -> int | None:
+    """Check the nanoseconds beyond a microsecond; 0 becomes None."""
+    nanos = encode_integer(value)
+    if not 0 <= nanos < 1000:
+        raise ValueError(f"must be from 0 to 999, not {nanos}")
+    return nanos or None
+
+
 def encode_position(value: Any) -> int:
     """Check an integer from 1 that every program understands."""
     number = encode_integer(value)

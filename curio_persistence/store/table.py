@@ -44,6 +44,7 @@ _KINDS: Mapping[Encoder, Kind] = {
     codecs.encode_position: "integer",
     codecs.encode_latency: "integer",
     codecs.encode_mark: "integer",
+    codecs.encode_nanos: "integer",
     codecs.encode_real: "real",
     codecs.encode_time: "time",
     codecs.encode_money: "money",

@@ -23,7 +23,7 @@ from curio_persistence.tables.run_logs import RUN_LOGS
 from curio_persistence.tables.runs import RUNS, RUNS_AND_STUBS, RunOrStub
 from curio_persistence.tables.scores import SCORE_SOURCES, SCORES
 from curio_persistence.tables.sessions import AGENTS, SESSION_STATUSES, SESSIONS
-from curio_persistence.tables.spans import SPAN_STATUSES, SPANS
+from curio_persistence.tables.spans import SOURCES, SPAN_STATUSES, SPANS
 from curio_persistence.tables.usage import USAGE
 
 __all__ = [
@@ -53,6 +53,7 @@ __all__ = [
     "SEVERITIES",
     "SMALL_TABLES_OF_RUNS",
     "SNAPSHOTS",
+    "SOURCES",
     "SPANS",
     "SPAN_STATUSES",
     "TABLES",
@@ -72,6 +73,7 @@ TABLES: tuple[Table[Any], ...] = (
     APPROVALS,
     SNAPSHOTS,
     SPANS,
+    SOURCES,
     AGENTS,
     SESSIONS,
 )

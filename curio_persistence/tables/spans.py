@@ -1,10 +1,8 @@
-"""The table of spans that applications save."""
+"""The tables of spans that applications save, or others send, and of their senders."""
 
 from __future__ import annotations
 
-from typing import Any
-
-from curio_persistence.models import AgentSpan, SpanKind, SpanStatus
+from curio_persistence.models import AgentSpan, SpanKind, SpanSource, SpanStatus
 from curio_persistence.store import codecs
 from curio_persistence.store.filters import Order
 from curio_persistence.store.table import Column, Table
@@ -29,14 +27,6 @@ def _encode_status(value: object) -> str:
     return status
 
 
-def _encode_nanos(value: Any) -> int | None:
-    """Check the nanoseconds beyond a microsecond; 0 becomes None."""
-    nanos = codecs.encode_integer(value)
-    if not 0 <= nanos < 1000:
-        raise ValueError(f"must be from 0 to 999, not {nanos}")
-    return nanos or None
-
-
 SPANS = Table(
     "agent_spans",
     AgentSpan,
@@ -51,8 +41,8 @@ SPANS = Table(
         text("error_message"),
         stored_time("started_at"),
         time("ended_at"),
-        Column("start_nanos", _encode_nanos, optional=True),
-        Column("end_nanos", _encode_nanos, optional=True),
+        Column("start_nanos", codecs.encode_nanos, optional=True),
+        Column("end_nanos", codecs.encode_nanos, optional=True),
         optional_identifier("agent_id"),
         optional_identifier("session_id"),
         optional_identifier("user_id"),
@@ -70,10 +60,36 @@ SPANS = Table(
         integer("id"),
         stored_time("created_at"),
         stored_time("updated_at"),
+        optional_identifier("source_id"),
+        integer("otel_kind", optional=True),
+        integer("otel_status", optional=True),
+        json_text("rest", optional=True),
+        # What stays when the words go, so that the span can be placed again.
+        Column("meaning", codecs.encode_json, codecs.decode_texts, optional=True),
     ),
     order=(Order("started_at", descending=True), Order("id", descending=True)),
     ages_by="started_at",
     lookups=("trace_id", "span_id", "run_id"),
     ddl="spans.sql",
     unique=(("trace_id", "span_id"),),
+)
+
+SOURCES = Table(
+    "agent_span_sources",
+    SpanSource,
+    (
+        identifier("source_id"),
+        name("service_name"),
+        name("scope_name"),
+        name("scope_version"),
+        json_text("source"),
+        integer("id"),
+        stored_time("created_at"),
+        stored_time("updated_at"),
+    ),
+    order=(Order("id", descending=True),),
+    ages_by="created_at",
+    lookups=("source_id",),
+    ddl="span_sources.sql",
+    unique=(("source_id",),),
 )

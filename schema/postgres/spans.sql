@@ -31,6 +31,11 @@ CREATE TABLE {schema}.agent_spans (
     flags          BIGINT,
     created_at     TIMESTAMPTZ NOT NULL,
     updated_at     TIMESTAMPTZ NOT NULL,
+    source_id      TEXT,               -- of a received span: its row of agent_span_sources
+    otel_kind      BIGINT,             -- of a received span: OTLP's number of its kind
+    otel_status    BIGINT,             -- of a received span: OTLP's number of its status
+    rest           TEXT,               -- of a received span: what no other column holds, as JSON
+    meaning        TEXT,               -- of a received span: what it was read as, without words
     UNIQUE (trace_id, span_id)
 );
 
@@ -45,3 +50,6 @@ CREATE INDEX agent_spans_by_run ON {schema}.agent_spans (run_id, started_at, id)
 -- Spans of one answer of a model, which two programs may have sent.
 CREATE INDEX agent_spans_by_response ON {schema}.agent_spans (response_id, started_at, id)
     WHERE response_id IS NOT NULL;
+-- The spans below a received one.
+CREATE INDEX agent_spans_below ON {schema}.agent_spans (parent_span_id, trace_id)
+    WHERE source_id IS NOT NULL AND parent_span_id IS NOT NULL;

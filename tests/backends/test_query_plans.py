@@ -32,6 +32,7 @@ from tests.support.backends import chosen
 from tests.support.plans import (
     RUN_ID,
     SCORES_OF_RUN,
+    SOURCE_ID,
     SPAN,
     STEP_OF_RUN,
     TICKET_ID,
@@ -111,11 +112,17 @@ FILL = [
     f"""
     {_NUMBERS}
     INSERT INTO {{schema}}agent_spans (trace_id, span_id, parent_span_id, run_id, name, response_id,
-        attributes, started_at, created_at, updated_at)
+        source_id, attributes, started_at, created_at, updated_at)
     SELECT 'trace ' || (i / 10), 'span ' || i, CASE WHEN i % 10 > 0 THEN 'span ' || (i - 1) END,
         CASE WHEN i % 20 > 9 THEN 'run ' || i END, 'name', CASE WHEN i % 5 = 0 THEN 'r ' || i END,
+        CASE WHEN i % 2 = 0 THEN 'source ' || (i % 5000) END,
         '{_TEXT}', {{time}}, {{time}}, {{time}}
     FROM n
+    """,
+    f"""
+    {_NUMBERS}
+    INSERT INTO {{schema}}agent_span_sources (source_id, created_at, updated_at)
+    SELECT 'source ' || i, {{time}}, {{time}} FROM n WHERE i < 5000
     """,
     f"""
     {_NUMBERS}
@@ -358,6 +365,18 @@ BY_INDEX: dict[str, Callable[[Persistence], object]] = {
     "agent_sessions_by_status": lambda p: p.sessions.count(status="error"),
     "agents_by_time": lambda p: p.agents.query(limit=PAGE),
     "agent_spans_roots": lambda p: p.traces.query(limit=PAGE),
+    "agent_spans_below": lambda p: p._store.select_columns(
+        tables.SPANS,
+        ("span_id",),
+        (
+            Filter("trace_id", "in", ("trace 3", "trace 4")),
+            Filter("parent_span_id", "in", ("span 31", "span 41")),
+            Filter("source_id", "is not null"),
+        ),
+    ),
+    SOURCE_ID: lambda p: p._store.select_columns(
+        tables.SOURCES, ("service_name",), (Filter("source_id", "in", ("source 4", "source 6")),)
+    ),
     "agent_runs_by_trace": lambda p: p.traces.get("trace 3"),
     "agent_llm_usage_by_trace": lambda p: p.traces.get("run 7"),
     "agent_run_events_severe_by_run": lambda p: p.sessions.get("session 8"),

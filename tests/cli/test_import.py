@@ -31,6 +31,7 @@ def test_run_folders_are_imported(program: Program, root: Path, url: str) -> Non
         "usage": 0,
         "scores": 0,
         "spans": 0,
+        "sources": 0,
         "approvals": 0,
         "snapshots": 0,
         "agents": 0,

@@ -19,11 +19,12 @@ from curio_persistence import (
     ConfigurationError,
     ConflictError,
     Persistence,
+    SpanSource,
 )
 from curio_persistence.payloads import Metric
 from curio_persistence.redaction.patterns import SecretPatterns
 from curio_persistence.store.table import StoredValue, Table
-from curio_persistence.tables import EVENTS, RUNS, SPANS, TABLES, USAGE
+from curio_persistence.tables import EVENTS, RUNS, SOURCES, SPANS, TABLES, USAGE
 from tests.support.hands import Hands
 from tests.support.records import Record, everything
 
@@ -209,6 +210,9 @@ def test_the_redactor_gets_each_text_with_the_name_of_its_field(open_again: Open
     persistence.snapshots.save("run", "step", WORDS, metadata=WORDS)
     words = dict.fromkeys(SPANS.content, WORDS)
     persistence.traces.save_span(AgentSpan("trace", "span", run_id="run", **words))
+    now = persistence.clock.now()
+    source = SpanSource("source", source=WORDS, created_at=now, updated_at=now)
+    persistence._store.insert(SOURCES, persistence._transfers.encoder(SOURCES)(source))
     persistence.sessions.create("session", metadata=WORDS)
     persistence.agents.create("agent", description=WORDS, metadata=WORDS)
     fields = {f"{table.model.__name__}.{name}" for table in TABLES for name in table.content}

@@ -50,6 +50,7 @@ NUMBERS = {
     "approvals": 0,
     "snapshots": 0,
     "spans": 0,
+    "sources": 0,
 }
 
 

@@ -113,6 +113,7 @@ NAMES = [
     "Snapshot",
     "Span",
     "SpanKind",
+    "SpanSource",
     "SpanStatus",
     "StorageFullError",
     "Stream",
@@ -188,7 +189,7 @@ OTHERS = {
     "dry_run: bool = False, progress: Progress | None = None) -> CurioImportReport",
     export_records: "(persistence: Persistence, path: str | os.PathLike[str] | BinaryIO, *, "
     "format: str | None = None, tables: Collection[str] = ('agents', 'sessions', 'runs', "
-    "'events', 'usage', 'scores', 'approvals', 'snapshots', 'spans'), "
+    "'events', 'usage', 'scores', 'approvals', 'snapshots', 'spans', 'sources'), "
     "overwrite: bool = False, snapshot: bool = True, with_proof: bool = False, "
     "progress: Progress | None = None, **filters: Any) -> ExportReport",
     export_otlp: "(persistence: Persistence, url: str, *, name: str | None = None, "

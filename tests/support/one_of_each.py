@@ -15,6 +15,7 @@ from curio_persistence import (
     Approval,
     Score,
     Snapshot,
+    SpanSource,
 )
 from curio_persistence.models import AuditEntry
 from curio_persistence.store.base import Store
@@ -38,6 +39,7 @@ from curio_persistence.tables import (
     SCORES,
     SESSIONS,
     SNAPSHOTS,
+    SOURCES,
     SPANS,
     TOMBSTONES,
     USAGE,
@@ -80,8 +82,15 @@ RECORDS: dict[Table[Any], Any] = {
     ),
     SNAPSHOTS: Snapshot("run", "step", "{}", created_at=NOON, updated_at=NOON),
     SPANS: AgentSpan(
-        "trace", "span", run_id="run", started_at=NOON, created_at=NOON, updated_at=NOON
+        "trace",
+        "span",
+        run_id="run",
+        started_at=NOON,
+        created_at=NOON,
+        updated_at=NOON,
+        source_id="source",
     ),
+    SOURCES: SpanSource("source", created_at=NOON, updated_at=NOON),
     LIFECYCLE: LifecycleSetting("policy", "default", "{}", NOON),
     TOMBSTONES: Tombstone("gone", "erased", None, NOON),
     EXPIRED_TOTALS: ExpiredTotal("run", NOON.replace(hour=0), "agent", status="completed", count=1),

@@ -30,6 +30,7 @@ SCORES_OF_RUN = "agent_scores.run_id"
 TICKET_ID = "agent_approvals.ticket_id"
 STEP_OF_RUN = "agent_snapshots.run_id"
 SPAN = "agent_spans.span_id"
+SOURCE_ID = "agent_span_sources.source_id"
 _UNIQUE = {
     "sqlite_autoindex_agent_runs_1": RUN_ID,
     "agent_runs_run_id_key": RUN_ID,
@@ -41,6 +42,8 @@ _UNIQUE = {
     "agent_snapshots_run_id_step_id_key": STEP_OF_RUN,
     "sqlite_autoindex_agent_spans_1": SPAN,
     "agent_spans_trace_id_span_id_key": SPAN,
+    "sqlite_autoindex_agent_span_sources_1": SOURCE_ID,
+    "agent_span_sources_source_id_key": SOURCE_ID,
 }
 _EXPLAINED = ("SELECT", "WITH", "UPDATE", "DELETE", "DECLARE")
 _TABLES = {table.name for table in TABLES}

@@ -19,7 +19,7 @@ from curio_persistence.capabilities.runs import RUN_FILTERS
 from curio_persistence.capabilities.scores import SCORE_FILTERS
 from curio_persistence.capabilities.sessions import SESSION_FILTERS
 from curio_persistence.capabilities.snapshots import SNAPSHOT_FILTERS
-from curio_persistence.capabilities.traces import SPAN_FILTERS
+from curio_persistence.capabilities.traces import SOURCE_FILTERS, SPAN_FILTERS
 from curio_persistence.capabilities.transfers.deduplication import ARRIVING, Deduplicator
 from curio_persistence.capabilities.transfers.hashes import RunHashes, hash_runs
 from curio_persistence.capabilities.transfers.reading import Reading, ascending
@@ -42,6 +42,7 @@ from curio_persistence.tables import (
     SCORES,
     SESSIONS,
     SNAPSHOTS,
+    SOURCES,
     SPANS,
     USAGE,
 )
@@ -55,6 +56,7 @@ _FILTERS: Mapping[Table[Any], FilterKind] = {
     APPROVALS: APPROVAL_FILTERS,
     SNAPSHOTS: SNAPSHOT_FILTERS,
     SPANS: SPAN_FILTERS,
+    SOURCES: SOURCE_FILTERS,
     SESSIONS: SESSION_FILTERS,
     AGENTS: AGENT_FILTERS,
 }

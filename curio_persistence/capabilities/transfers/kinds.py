@@ -15,6 +15,7 @@ from curio_persistence.tables import (
     SESSIONS,
     SMALL_TABLES_OF_RUNS,
     SNAPSHOTS,
+    SOURCES,
     SPANS,
     USAGE,
 )
@@ -30,6 +31,7 @@ KINDS: Mapping[str, Table[Any]] = {
     "approvals": APPROVALS,
     "snapshots": SNAPSHOTS,
     "spans": SPANS,
+    "sources": SOURCES,
 }
 """The tables by their names in commands, reports and exports; in this order they are copied."""
 

@@ -43,6 +43,7 @@ class ImportReport:
     approvals: int
     snapshots: int
     spans: int
+    sources: int
     agents: int
     sessions: int
     skipped: Mapping[str, int]
@@ -68,6 +69,7 @@ class ImportReport:
             "approvals": self.approvals,
             "snapshots": self.snapshots,
             "spans": self.spans,
+            "sources": self.sources,
             "agents": self.agents,
             "sessions": self.sessions,
             "skipped": dict(self.skipped),
@@ -82,7 +84,7 @@ class ReportBuilder:
 
     def __init__(self) -> None:
         self.runs = self.events = self.usage = self.scores = self.spans = 0
-        self.approvals = self.snapshots = self.agents = self.sessions = 0
+        self.approvals = self.snapshots = self.sources = self.agents = self.sessions = 0
         self.skipped: Counter[str] = Counter()
         self.also: Counter[str] = Counter()
         self.bytes_read = 0
@@ -110,6 +112,7 @@ class ReportBuilder:
             self.approvals,
             self.snapshots,
             self.spans,
+            self.sources,
             self.agents,
             self.sessions,
             dict(self.skipped),

@@ -336,6 +336,11 @@ CREATE TABLE agent_spans (
     flags          INTEGER,
     created_at     TEXT NOT NULL CHECK (created_at GLOB '????-??-??T??:??:??.??????+00:00'),
     updated_at     TEXT NOT NULL CHECK (updated_at GLOB '????-??-??T??:??:??.??????+00:00'),
+    source_id      TEXT,               -- of a received span: its row of agent_span_sources
+    otel_kind      INTEGER,            -- of a received span: OTLP's number of its kind
+    otel_status    INTEGER,            -- of a received span: OTLP's number of its status
+    rest           TEXT,               -- of a received span: what no other column holds, as JSON
+    meaning        TEXT,               -- of a received span: what it was read as, without words
     UNIQUE (trace_id, span_id)
 ) STRICT;
 
@@ -350,6 +355,22 @@ CREATE INDEX agent_spans_by_run ON agent_spans (run_id, started_at)
 -- Spans of one answer of a model, which two programs may have sent.
 CREATE INDEX agent_spans_by_response ON agent_spans (response_id, started_at)
     WHERE response_id IS NOT NULL;
+-- The spans below a received one.
+CREATE INDEX agent_spans_below ON agent_spans (parent_span_id, trace_id)
+    WHERE source_id IS NOT NULL AND parent_span_id IS NOT NULL;
+
+-- Who sent received spans: resources and instrumentation scopes, each stored once.
+
+CREATE TABLE agent_span_sources (
+    id            INTEGER PRIMARY KEY AUTOINCREMENT,
+    source_id     TEXT NOT NULL UNIQUE,    -- a hash of the rest
+    service_name  TEXT NOT NULL DEFAULT '',
+    scope_name    TEXT NOT NULL DEFAULT '',
+    scope_version TEXT NOT NULL DEFAULT '',
+    source        TEXT,                    -- everything that was sent of it, as JSON
+    created_at    TEXT NOT NULL CHECK (created_at GLOB '????-??-??T??:??:??.??????+00:00'),
+    updated_at    TEXT NOT NULL CHECK (updated_at GLOB '????-??-??T??:??:??.??????+00:00')
+) STRICT;
 
 -- Agents that have run. The first run of an agent makes its row, and later runs move its times.
 

@@ -1,0 +1,204 @@
+"""Receive spans: each is stored once, with the records that it makes.
+
+The tables are a function of the set of spans that were received, whatever their order, and however
+often they come.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from itertools import islice
+from typing import Unpack
+
+from curio_persistence.capabilities.traces import SpanFilters
+from curio_persistence.errors import BusyError, ConflictError
+from curio_persistence.interop.otel.facts import without_words
+from curio_persistence.interop.otel.meaning import meaning_of
+from curio_persistence.interop.otel.meanings import sources_by_id, stored_meaning
+from curio_persistence.interop.otel.neighbours import Key, Node, of_keys
+from curio_persistence.interop.otel.records import record_of, source_record, span_of
+from curio_persistence.interop.otel.settling import Arrival, Settling
+from curio_persistence.interop.otel.spans import Meaning, OtelSpan, Source
+from curio_persistence.interop.otel.values import values_in
+from curio_persistence.models import SpanSource
+from curio_persistence.persistence import Persistence
+from curio_persistence.store.codecs import decode_text, encode_time
+from curio_persistence.store.table import Row, StoredValue
+from curio_persistence.tables import SOURCES, SPANS
+
+_AT_ONCE = 1_000
+_ATTEMPTS = 20
+_PENDING = "pending_span"
+LOCK = "otel"
+"""Names the lock that transactions take which store received spans: one after another."""
+_NOT_SENT = {
+    *("id", "created_at", "updated_at", "run_id", "kind", "status", "agent_id", "session_id"),
+    *("user_id", "input", "output", "response_id", "meaning"),
+}
+_SENT = tuple(name for name in SPANS.names if name not in _NOT_SENT)
+"""The columns that have what was sent; the others follow from these."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """How many spans were new, replaced a version that was stored, or were stored already."""
+
+    new: int = 0
+    changed: int = 0
+    repeated: int = 0
+
+    def __add__(self, other: Stored) -> Stored:
+        return Stored(
+            self.new + other.new, self.changed + other.changed, self.repeated + other.repeated
+        )
+
+
+class Receiver:
+    """Stores the spans that others send, in the tables of a persistence."""
+
+    def __init__(self, persistence: Persistence) -> None:
+        self._persistence = persistence
+        self._store = persistence._store
+        self._encode = persistence.redaction.encoder(SPANS)
+        self._encode_source = persistence.redaction.encoder(SOURCES)
+
+    def spans(self, spans: Iterable[OtelSpan]) -> Stored:
+        """Store spans with the runs, calls and events that they make, and return how many.
+
+        A thousand at a time are stored in one transaction. Spans that are stored already are left
+        as they are; of different versions of a span the one with the later end stays.
+        """
+        waiting = iter(spans)
+        total = Stored()
+        while some := list(islice(waiting, _AT_ONCE)):
+            total += self._store_some(some)
+        return total
+
+    def received(self, **filters: Unpack[SpanFilters]) -> Iterator[OtelSpan]:
+        """Yield received spans as they came, but for what was redacted, the newest first.
+
+        The filters are those of `persistence.traces.spans`.
+        """
+        stream = self._persistence.traces.spans(**filters)
+        sources: dict[str, Source] = {}
+        for record in stream:
+            if (source_id := record.source_id) is not None:
+                if source_id not in sources:
+                    sources |= sources_by_id(self._store, [source_id])
+                yield span_of(record, sources.get(source_id, Source()))
+
+    def _store_some(self, spans: Sequence[OtelSpan]) -> Stored:
+        for _ in range(_ATTEMPTS):
+            try:
+                with self._store.transaction():
+                    self._store.advisory_lock(LOCK)
+                    return self._store_in_transaction(spans)
+            except ConflictError:  # An application has saved one of these spans meanwhile.
+                continue
+        raise BusyError("Other transactions keep storing the same spans; try again.")
+
+    def _store_in_transaction(self, spans: Sequence[OtelSpan]) -> Stored:
+        now = encode_time(self._persistence.clock.now())
+        sources = Sources(self._encode_source, now)
+        stored = self._stored_rows(spans)
+        arrivals: dict[Key, Arrival] = {}
+        for span in spans:
+            key = (span.trace_id, span.span_id)
+            before = arrivals[key].row if key in arrivals else stored.get(key)
+            if before is None or self._replaces(span, sources, before):
+                arrivals[key] = self._arrival(span, sources, stored.get(key))
+        if arrivals:
+            self._store.upsert(SOURCES, [*sources.rows.values()], key=("source_id",))
+            Settling(self._persistence, arrivals, now).settle()
+        changed = sum(key in stored for key in arrivals)
+        new = len(arrivals) - changed
+        return Stored(new, changed, len(spans) - len(arrivals))
+
+    def _stored_rows(self, spans: Sequence[OtelSpan]) -> dict[Key, Row]:
+        """Return the rows of those of some spans that are stored."""
+        keys = {(span.trace_id, span.span_id) for span in spans}
+        found = {}
+        for where in of_keys("span_id", keys):
+            for row in SPANS.rows(self._store.select(SPANS, where)):
+                key = (str(row["trace_id"]), str(row["span_id"]))
+                if key in keys:
+                    found[key] = row
+        return found
+
+    def _replaces(self, span: OtelSpan, sources: Sources, before: Row) -> bool:
+        """Return whether a span is stored in place of another version of it."""
+        after = self._encode(record_of(span, Meaning(), sources.id_of(span.source)))
+        return _sent(after) != _sent(before) and _rank(after) > _rank(before)
+
+    def _arrival(self, span: OtelSpan, sources: Sources, before: Row | None) -> Arrival:
+        """Return a span as it is to be stored, in place of a stored version of it."""
+        source_id = sources.id_of(span.source)
+        meaning = meaning_of(span)
+        row = self._encode(record_of(span, meaning, source_id))
+        node = Node(
+            span.trace_id,
+            span.span_id,
+            span.parent_span_id,
+            str(row["name"]),
+            span.start_ns,
+            span.end_ns or None,
+            source_id,
+            before and before["run_id"],
+            without_words(meaning),
+        )
+        if not self._persistence.redaction.keeps_all:
+            meaning = stored_meaning(SPANS.decode_row(row), span.source)
+        return Arrival(row, node, meaning, before)
+
+
+def _sent(row: Row) -> tuple[StoredValue, ...]:
+    return tuple(map(row.get, _SENT))
+
+
+def _rank(row: Row) -> tuple[bool, bool, str, int, bytes]:
+    """Return what puts one version of a span before others, in whatever order they come."""
+    ended_at, nanos = row["ended_at"], row.get("end_nanos")
+    content = blake2b(repr(_sent(row)).encode(errors="surrogatepass")).digest()
+    return (
+        row.get("source_id") is not None,
+        not _is_pending(row),
+        str(ended_at or ""),
+        int(nanos or 0),
+        content,
+    )
+
+
+def _is_pending(row: Row) -> bool:
+    """Return whether Logfire has sent a span when it began, to be shown until it ends."""
+    attributes = row.get("attributes")
+    if not isinstance(attributes, str) or _PENDING not in attributes:
+        return False
+    values = values_in(decode_text(attributes))
+    return isinstance(values, dict) and values.get("logfire.span_type") == _PENDING
+
+
+class Sources:
+    """The senders of the spans of a transaction."""
+
+    def __init__(self, encode: Callable[[SpanSource], Row], now: str) -> None:
+        self._encode = encode
+        self._now = now
+        self._ids: dict[int, str] = {}
+        self._kept: list[Source] = []
+        self.rows: dict[str, Row] = {}
+
+    def id_of(self, source: Source) -> str:
+        """Return the id of a source, which is a hash of what is stored of it."""
+        known = self._ids.get(id(source))
+        if known is not None:
+            return known
+        row = self._encode(source_record(source))
+        told = repr(sorted((k, v) for k, v in row.items() if k != "source_id"))
+        source_id = blake2b(told.encode(errors="surrogatepass"), digest_size=16).hexdigest()
+        row |= {"source_id": source_id, "created_at": self._now, "updated_at": self._now}
+        self.rows[source_id] = row
+        self._ids[id(source)] = source_id
+        self._kept.append(source)  # So that no other object gets its id().
+        return source_id
