@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import json
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
 import psycopg2
 import pytest
 
-from curio_persistence import AgentRun, Persistence, SQLitePersistence
+from curio_persistence import (
+    AgentRun,
+    Persistence,
+    PostgresPersistence,
+    SQLitePersistence,
+    UnavailableError,
+)
 from curio_persistence.capabilities.live import LiveItem, LiveStream, hub
 from tests.backends.conftest import Open
 from tests.support.children import Child
+from tests.support.postgres import PostgresServer
 
 INSERT = (
     "INSERT INTO {}.agent_run_events (agent_id, run_id, timestamp, data, created_at) "
@@ -162,3 +169,17 @@ def follow_and_kill(persistence: Persistence, url: str) -> None:
 
 
 EXPECTED = [("run", "begun"), ("event", "added"), ("run", "ended")]
+
+
+def test_a_stream_goes_on_after_an_outage(private_postgres: PostgresServer) -> None:
+    with PostgresPersistence(dsn=private_postgres.dsn) as persistence:
+        stream = persistence.stream(kinds="event")
+        with private_postgres.down(), pytest.raises(UnavailableError):
+            stream.take(timeout=20)
+        persistence.append_event("run", "agent", "log", payload="after")
+        found: list[LiveItem] = []
+        while not found:
+            with suppress(UnavailableError):
+                found = stream.take(timeout=20)
+        assert found[0].record.data == "after"  # type: ignore[union-attr]
+        assert stream.take(timeout=0.05) == []

@@ -233,6 +233,19 @@ def test_a_slow_listener_is_told_what_it_missed(
             assert told(third, 3) == ["event 5 added", "event 6 added", "event 7 added"]
 
 
+def test_long_texts_are_kept_for_slow_listeners_up_to_a_number_of_bytes(
+    persistence: Persistence, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub, "_KEPT_BYTES", 25_000)
+    with persistence.stream(kinds="event") as slow, persistence.stream() as quick:
+        for _ in range(9):
+            persistence.append_event("run", "agent", "log", payload="x" * 10_000)
+            assert quick.take(timeout=5)
+        missed, *rest = slow.take(1, timeout=5) + slow.take(timeout=5)
+        assert missed.missed + len(rest) == 9
+        assert 1 <= len(rest) <= 2
+
+
 def test_listeners_share_one_reader(
     persistence: Persistence, monkeypatch: pytest.MonkeyPatch
 ) -> None:
