@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from os import PathLike
 from typing import TYPE_CHECKING, Any
@@ -84,20 +84,18 @@ class Pricing:
         """Return the computed cost of a call; None if tokens or prices are unknown."""
         if call.input is None and not call.metrics:
             return None
-        return next((priced for _, priced in self._computed(call)), None)
-
-    def explain(self, call: Call) -> tuple[Listed | None, Priced | None]:
-        """Return the prices by which a call is priced, and its cost, as far as they are known."""
-        for tariff, priced in self._computed(call):
-            return tariff.listed(call, self._now), priced
-        listed = (tariff.listed(call, self._now) for tariff in self.tariffs(call))
-        return next(listed, None), None
-
-    def _computed(self, call: Call) -> Iterator[tuple[Tariff | OwnTariff, Priced]]:
         for tariff in self.tariffs(call):
             priced = tariff.price(call, self._now)
             if priced is not None and priced.cost < _MOST:
-                yield tariff, priced
+                return priced
+        return None
+
+    def explain(self, call: Call) -> tuple[Listed | None, Priced | None]:
+        """Return the prices by which a call is priced, and its cost, as far as they are known."""
+        priced = self.compute(call)
+        tariffs = self.tariffs(call)
+        used = [tariff for tariff in tariffs if tariff.price(call, self._now) == priced]
+        return next((tariff.listed(call, self._now) for tariff in used or tariffs), None), priced
 
     def tariffs(self, call: Call) -> Sequence[Tariff | OwnTariff]:
         """Return the prices of a call's model, by rank."""

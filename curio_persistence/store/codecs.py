@@ -275,7 +275,10 @@ def decode_money(picodollars: int | None) -> Decimal | None:
     microdollars, rest = divmod(picodollars, 10**6)
     if not rest:
         return _EXACT.multiply(microdollars, _MICRODOLLAR)
-    return Decimal(f"{Decimal(picodollars).scaleb(-12, _EXACT):f}".rstrip("0"))
+    digits, exponent = picodollars, -12
+    while not digits % 10:
+        digits, exponent = digits // 10, exponent + 1
+    return Decimal(digits).scaleb(exponent, _EXACT)
 
 
 def encode_time(value: Any) -> str:

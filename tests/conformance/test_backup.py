@@ -513,6 +513,20 @@ def test_what_programs_change_is_no_damage(filled: Persistence, backup: str, clo
     assert (report.ok, report.compared) == (True, 1), "the others are gone"
 
 
+def test_costs_by_other_prices_are_no_damage(
+    filled: Persistence, backup_of: Callable[[], str]
+) -> None:
+    priced = {"provider": "openai", "model": "gpt-4o", "input_tokens": 9, "output_tokens": 9}
+    filled.log_llm_usage(AgentLLMUsage("agent", "new", created_at=NOON, **priced))
+    backup = backup_of()
+    where = (Filter("model", "=", "gpt-4o"),)
+    filled._store.update(USAGE, where, {"cost_usd": 1, "price_version": "genai-prices 0.1"})
+    assert filled.verify(backup).damaged == ()
+    filled._store.update(USAGE, where, {"cost_usd": 2, "price_version": filled.prices.version()})
+    [damaged] = filled.verify(backup).damaged
+    assert damaged.columns == ("cost_usd",), "the same prices do not make another cost"
+
+
 def test_rows_that_got_the_ids_of_lost_ones_are_no_damage(
     lasting: None,
     filled: Persistence,

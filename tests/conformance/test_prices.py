@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -21,6 +22,7 @@ from curio_persistence import (
     export_records,
     import_records,
 )
+from curio_persistence.aio import AsyncPersistence
 from curio_persistence.capabilities.transfers.hashes import RunHash
 from curio_persistence.runlog.entries import LLMCallCompleted, RunStarted
 from tests.support.hands import Hands
@@ -301,6 +303,27 @@ def test_given_costs_are_replaced_only_if_that_is_asked_for(history: Persistence
     report = history.prices.reprice(dry_run=False, given=True)
     assert (report.changed, report.given) == (1, 0)
     assert Decimal(1) not in costs(history)
+
+
+def test_what_is_queued_is_computed_anew_too(open_again: Open) -> None:
+    with open_again(prices=False).buffered(max_seconds=60) as persistence:
+        persistence.log_llm_usage(call())
+        persistence._pricing.is_on = True
+        assert persistence.prices.reprice(dry_run=False).changed == 1
+        assert costs(persistence) == [COST]
+
+
+def test_prices_can_be_awaited(persistence: Persistence) -> None:
+    async def ask() -> None:
+        awaited = AsyncPersistence(persistence)
+        await awaited.log_llm_usage(call())
+        price = await awaited.prices.of(**GPT, **TOKENS)
+        assert price.price_version == await awaited.prices.version()
+        assert (await awaited.prices.reprice(since="7d")).unchanged == 0
+        assert (await awaited.prices.reprice()).unchanged == 1
+        assert await awaited.prices.unpriced() == await awaited.prices.own() == []
+
+    asyncio.run(ask())
 
 
 def test_a_repricing_is_written_into_the_audit_log(history: Persistence) -> None:

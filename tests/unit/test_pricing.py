@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import subprocess
+import sys
 from datetime import UTC, datetime
 from decimal import Context, Decimal, localcontext
 from typing import Any
@@ -10,6 +12,7 @@ from typing import Any
 import pytest
 from genai_prices import Usage, calc_price
 from genai_prices.data import providers
+from genai_prices.data_snapshot import DataSnapshot, set_custom_snapshot
 
 from curio_persistence import AgentLLMUsage
 from curio_persistence.pricing import Pricing
@@ -218,3 +221,98 @@ def test_without_the_package_nothing_is_computed(
 
     monkeypatch.setattr(library, "library", lambda: None)
     assert cost(Pricing(), "openai", "gpt-4o", input_tokens=1, output_tokens=1) is None
+
+
+def in_another_process(code: str) -> str:
+    """Return what a program prints that has not imported anything yet."""
+    prelude = "import sys\nfrom curio_persistence import *\n"
+    ended = subprocess.run(
+        [sys.executable, "-c", prelude + code], capture_output=True, text=True, check=True
+    )
+    return ended.stdout.strip()
+
+
+@pytest.mark.slow
+def test_the_package_is_loaded_by_the_first_call_that_needs_a_price() -> None:
+    printed = in_another_process("""
+persistence = InMemoryPersistence()
+loaded = []
+def log(**values):
+    persistence.log_llm_usage(AgentLLMUsage("a", None, **values))
+    loaded.append("genai_prices" in sys.modules)
+with persistence.record_run(agent_id="a") as run:
+    run.log("noted", {})
+log()
+log(model="gpt-4o")
+log(input_tokens=1)
+log(model="gpt-4o", input_tokens=1, output_tokens=1, cost_usd=1)
+log(model="gpt-4o", input_tokens=1, output_tokens=1)
+print(loaded)
+""")
+    assert printed == "[False, False, False, False, True]"
+
+
+@pytest.mark.slow
+def test_many_threads_may_need_the_first_price_at_once() -> None:
+    printed = in_another_process("""
+from concurrent.futures import ThreadPoolExecutor
+persistence = InMemoryPersistence()
+def log(number):
+    call = AgentLLMUsage("a", None, model="gpt-4o", input_tokens=1000, output_tokens=100)
+    persistence.log_llm_usage(call)
+    return call.cost_usd
+with ThreadPoolExecutor(16) as threads:
+    print({str(cost) for cost in threads.map(log, range(64))})
+""")
+    assert printed == "{'0.003500'}"
+
+
+@pytest.mark.slow
+def test_prices_come_without_a_network() -> None:
+    printed = in_another_process("""
+import socket
+def refuse(*arguments, **more):
+    raise AssertionError("the network was used")
+socket.socket.connect = socket.create_connection = socket.getaddrinfo = refuse
+persistence = InMemoryPersistence()
+print(persistence.prices.of("", "gpt-4o", input_tokens=1000, output_tokens=100).cost_usd)
+""")
+    assert printed == "0.003500"
+
+
+def test_a_snapshot_of_the_user_changes_no_price(pricing: Pricing) -> None:
+    set_custom_snapshot(DataSnapshot([], from_auto_update=True))
+    try:
+        assert cost(Pricing(), "openai", "gpt-4o", input_tokens=1000, output_tokens=0)
+        assert cost(
+            Pricing(),
+            "openai",
+            "gpt-4o",
+            input_tokens=1000,
+            output_tokens=0,
+            usage_metrics={"service_tier": "batch"},
+        )
+    finally:
+        set_custom_snapshot(None)
+
+
+@pytest.mark.parametrize(
+    "metrics",
+    [
+        '{"usage": {"ephemeral_1h_input_tokens": 9',
+        '{"usage": 7, "service_tier": "batch"}',
+        '{"usage": {"cache_creation": {"ephemeral_1h_input_tokens": 99999}}}',
+        '{"usage": {"server_tool_use": {"web_search_requests": 1e400}}}',
+        '{"usage": {"input_tokens": 1, "output_tokens": 1, "server_tool_use": '
+        '{"web_search_requests": -3, "x": "web_search_requests": 9"}}}',
+        '"web_search_requests": 9',
+        '{"usage": ' + "[" * 2000 + "]" * 2000 + ', "web_search_requests": 9}',
+        '{"response_model": "' + "m" * 100_000 + '"}',
+        '{"response_model": "", "service_tier": "\ud800"}',
+    ],
+)
+def test_metrics_of_another_shape_are_no_error(pricing: Pricing, metrics: str) -> None:
+    tokens = {"input_tokens": 1000, "output_tokens": 100}
+    plain = cost(pricing, "anthropic", "claude-sonnet-4-5", **tokens)
+    found = cost(pricing, "anthropic", "claude-sonnet-4-5", **tokens, usage_metrics=metrics)
+    assert found in (plain, plain and plain / 2)
