@@ -199,7 +199,7 @@ WITHOUT_WORDS = {
 }
 
 
-@pytest.mark.parametrize("capture", CAPTURES.keys() - WITHOUT_WORDS)
+@pytest.mark.parametrize("capture", sorted(CAPTURES.keys() - WITHOUT_WORDS))
 def test_the_words_of_each_answered_call_are_read(capture: str) -> None:
     found = read(list(spans(capture)))
     for key, (call, _) in found.calls.items():
