@@ -37,11 +37,7 @@ class Scraped:
 
     def __call__(self) -> dict[str, dict[tuple[str, ...], float]]:
         """Return the values by the names of metrics, then by those of their labels."""
-        self._registry_is_old()
         return values_in(generate_latest(self._registry).decode())
-
-    def _registry_is_old(self) -> None:
-        time.sleep(0.05)  # Ten times what the last sample took.
 
 
 def values_in(text: str) -> dict[str, dict[tuple[str, ...], float]]:
@@ -55,9 +51,14 @@ def values_in(text: str) -> dict[str, dict[tuple[str, ...], float]]:
     return found
 
 
-@pytest.fixture
-def scrape(persistence: Persistence, monkeypatch: pytest.MonkeyPatch) -> Scraped:
+@pytest.fixture(autouse=True)
+def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let samples be taken as often as they are asked for."""
     monkeypatch.setattr("curio_persistence.interop.prometheus._SHARE", 0)
+
+
+@pytest.fixture
+def scrape(persistence: Persistence) -> Scraped:
     return Scraped(persistence)
 
 
@@ -131,10 +132,7 @@ def test_alerts_and_the_search_index_have_a_state(
     assert before > scrape()["curio_search_unindexed_records"][()] == 0
 
 
-def test_only_the_busiest_agents_have_series_of_their_own(
-    persistence: Persistence, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("curio_persistence.interop.prometheus._SHARE", 0)
+def test_only_the_busiest_agents_have_series_of_their_own(persistence: Persistence) -> None:
     scrape = Scraped(persistence, top=2)
     for number, agent in enumerate("abcd", start=1):
         for _ in range(number):
@@ -190,9 +188,7 @@ def test_awkward_names_are_labels(persistence: Persistence, scrape: Scraped) -> 
     assert max(map(len, tools)) == 100
 
 
-def test_a_sample_is_shared_for_some_seconds(
-    persistence: Persistence, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_sample_is_shared_for_some_seconds(persistence: Persistence) -> None:
     scrape = Scraped(persistence, max_age=60)
     assert "curio_runs_ended_total" not in scrape()
     record(persistence, "agent")
@@ -232,7 +228,6 @@ def test_a_closed_database_is_down(
 def test_the_queue_of_a_buffered_persistence_is_measured(
     persistence: Persistence, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("curio_persistence.interop.prometheus._SHARE", 0)
     with persistence.buffered(max_seconds=60) as buffered, buffered.stream():
         scrape = Scraped(buffered)
         found = scrape()
@@ -243,6 +238,7 @@ def test_the_queue_of_a_buffered_persistence_is_measured(
         assert scrape()["curio_dropped_records_total"] == {("overflow",): 3, ("BusyError",): 1}
 
 
+@pytest.mark.slow
 def test_the_server_is_scraped(persistence: Persistence) -> None:
     record(persistence, "agent")
     with served(persistence) as server:
