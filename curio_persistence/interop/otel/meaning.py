@@ -11,6 +11,7 @@ from curio_persistence.interop.otel.conventions import (
     BY_SPAN_NAME,
     DETAIL_EVENT,
     FRAMEWORKS,
+    LOG_MARK,
     MESSAGE_EVENTS,
     NOT_SETTINGS,
     OPENINFERENCE,
@@ -196,7 +197,8 @@ def _with_system(messages: str, system: str) -> str:
 def _messages(events: Iterable[OtelEvent]) -> Iterable[tuple[str, Attributes]]:
     for event in events:
         if (role := MESSAGE_EVENTS.get(event.name)) is not None:
-            yield role, {name: parsed(value) for name, value in event.attributes.items()}
+            told = event.attributes.items()
+            yield role, {name: parsed(value) for name, value in told if name != LOG_MARK}
 
 
 def _call(reader: Reader, told: dict[str, Any], prompt: str | None, response: str | None) -> Call:

@@ -1,0 +1,74 @@
+"""Log records that are messages of a model call: they become events of their span.
+
+Older GenAI conventions send the words of a call as log records beside its span, before it or after
+it. As events of the span they are read, stored, redacted and sent on with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from curio_persistence.interop.otel.conventions import DETAIL_EVENT, LOG_MARK, MESSAGE_EVENTS
+from curio_persistence.interop.otel.spans import Attributes, OtelEvent, OtelLog, OtelSpan
+from curio_persistence.interop.otel.words import as_text
+
+AWAITED = "curio.awaited"
+"""The attribute of a span of which only messages have come."""
+
+Key = tuple[str, str]
+"""A trace_id and a span_id."""
+
+
+def message_of(log: OtelLog) -> tuple[Key, OtelEvent] | None:
+    """Return the span of a message, and the message as its event; None for any other record."""
+    name = log.event_name or log.attributes.get("event.name")
+    if log.trace_id is None or log.span_id is None or not isinstance(name, str):
+        return None
+    if name == DETAIL_EVENT:
+        told: Attributes = {**log.attributes, LOG_MARK: {}}
+    elif name in MESSAGE_EVENTS:
+        body = log.body if isinstance(log.body, dict) else {"content": log.body}
+        told = {**body, LOG_MARK: log.attributes}
+    else:
+        return None
+    event = OtelEvent(name, log.time_ns, told, log.dropped_attributes)
+    return (log.trace_id, log.span_id), event
+
+
+def messages_by_span(logs: Iterable[OtelLog]) -> dict[Key, list[OtelEvent]]:
+    """Return the messages among log records, by their spans."""
+    found: dict[Key, list[OtelEvent]] = {}
+    for log in logs:
+        if (message := message_of(log)) is not None:
+            found.setdefault(message[0], []).append(message[1])
+    return found
+
+
+def messages_in(span: OtelSpan) -> list[OtelEvent]:
+    """Return the events of a span that came as log records."""
+    return [event for event in span.events if LOG_MARK in event.attributes]
+
+
+def with_messages(span: OtelSpan, messages: Iterable[OtelEvent]) -> OtelSpan:
+    """Return a span with messages among its events, each once, in whatever order they come."""
+    known = {_identity(event) for event in span.events}
+    new = {_identity(event): event for event in messages}
+    if new.keys() <= known:
+        return span
+    events = (*span.events, *(event for name, event in new.items() if name not in known))
+    return replace(
+        span, events=tuple(sorted(events, key=lambda each: (each.time_ns, _identity(each))))
+    )
+
+
+def awaited(key: Key, messages: Iterable[OtelEvent]) -> OtelSpan:
+    """Return what stands for a span, with its messages, until it comes."""
+    some = list(messages)
+    begin = min(event.time_ns for event in some)
+    span = OtelSpan(*key, None, some[0].name, begin, 0, attributes={AWAITED: True})
+    return with_messages(span, some)
+
+
+def _identity(event: OtelEvent) -> str:
+    return as_text([event.name, event.time_ns, event.dropped, sorted(event.attributes.items())])
