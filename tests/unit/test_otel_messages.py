@@ -33,7 +33,7 @@ def logs_of(capture: str) -> list[OtelLog]:
 def test_each_call_has_the_words_of_its_log_records(capture: str) -> None:
     messages = messages_by_span(logs_of(capture))
     for span in spans(capture):
-        call = meaning_of(with_messages(span, messages[span.trace_id, span.span_id])).call
+        call = meaning_of(with_messages(span, messages[span.trace_id, span.span_id].events)).call
         assert call is not None
         asked = json.loads(call.prompt or "")
         assert asked[-1].keys() >= {"role", "content"}
@@ -42,7 +42,7 @@ def test_each_call_has_the_words_of_its_log_records(capture: str) -> None:
 
 def test_the_words_of_a_chat() -> None:
     [span] = spans("otel-openai-v2-chat")
-    [messages] = messages_by_span(logs_of("otel-openai-v2-chat")).values()
+    [(_, messages)] = messages_by_span(logs_of("otel-openai-v2-chat")).values()
     call = meaning_of(with_messages(span, messages)).call
     assert call is not None
     assert json.loads(call.prompt or "") == [
@@ -55,7 +55,7 @@ def test_the_words_of_a_chat() -> None:
 
 def test_messages_join_in_any_order_and_each_once() -> None:
     [span] = spans("otel-openai-v2-chat")
-    [messages] = messages_by_span(logs_of("otel-openai-v2-chat")).values()
+    [(_, messages)] = messages_by_span(logs_of("otel-openai-v2-chat")).values()
     first = with_messages(span, messages)
     for order in permutations(messages):
         joined = span
@@ -71,7 +71,7 @@ def test_a_span_that_is_awaited_has_its_messages() -> None:
     [(key, messages)] = messages_by_span(logs_of("otel-openai-v2-chat")).items()
     found = awaited(key, messages)
     assert ((found.trace_id, found.span_id), found.end_ns) == (key, 0)
-    assert messages_in(found) == messages
+    assert messages_in(found) == messages.events
     assert meaning_of(found).status == "running"
 
 

@@ -487,4 +487,4 @@ DETAIL_EVENT = "gen_ai.client.inference.operation.details"
 """The event, or log record, whose attributes are those of the call: GenAI 1.37-."""
 
 LOG_MARK = "curio.log"
-"""The attribute of an event of a span that came as a log record, with the attributes of that."""
+"""The attribute of an event of a span that came as a log record, with what tells of that."""

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from hashlib import blake2b
+from typing import NamedTuple
 
 from curio_persistence.interop.otel.conventions import DETAIL_EVENT, LOG_MARK, MESSAGE_EVENTS
-from curio_persistence.interop.otel.spans import Attributes, OtelEvent, OtelLog, OtelSpan
+from curio_persistence.interop.otel.spans import Attributes, OtelEvent, OtelLog, OtelSpan, Source
 from curio_persistence.interop.otel.words import as_text
 
 AWAITED = "curio.awaited"
@@ -25,23 +27,40 @@ def message_of(log: OtelLog) -> tuple[Key, OtelEvent] | None:
     name = log.event_name or log.attributes.get("event.name")
     if log.trace_id is None or log.span_id is None or not isinstance(name, str):
         return None
+    mark = {"id": _digest(log)}
     if name == DETAIL_EVENT:
-        told: Attributes = {**log.attributes, LOG_MARK: {}}
+        told: Attributes = {**log.attributes, LOG_MARK: mark}
     elif name in MESSAGE_EVENTS:
         body = log.body if isinstance(log.body, dict) else {"content": log.body}
-        told = {**body, LOG_MARK: log.attributes}
+        told = {**body, LOG_MARK: mark | {"attributes": log.attributes}}
     else:
         return None
-    event = OtelEvent(name, log.time_ns, told, log.dropped_attributes)
-    return (log.trace_id, log.span_id), event
+    return (log.trace_id, log.span_id), OtelEvent(name, log.time_ns, told, log.dropped_attributes)
 
 
-def messages_by_span(logs: Iterable[OtelLog]) -> dict[Key, list[OtelEvent]]:
+def _digest(log: OtelLog) -> str:
+    """Return what tells a message from others of its time, after it was redacted too.
+
+    It is too short to find the words by it.
+    """
+    told = as_text([log.body, sorted(log.attributes.items())])
+    return blake2b(told.encode(errors="surrogatepass"), digest_size=3).hexdigest()
+
+
+class Messages(NamedTuple):
+    """The messages of one span, and who sent them."""
+
+    source: Source
+    events: list[OtelEvent]
+
+
+def messages_by_span(logs: Iterable[OtelLog]) -> dict[Key, Messages]:
     """Return the messages among log records, by their spans."""
-    found: dict[Key, list[OtelEvent]] = {}
+    found: dict[Key, Messages] = {}
     for log in logs:
         if (message := message_of(log)) is not None:
-            found.setdefault(message[0], []).append(message[1])
+            key, event = message
+            found.setdefault(key, Messages(log.source, [])).events.append(event)
     return found
 
 
@@ -62,13 +81,16 @@ def with_messages(span: OtelSpan, messages: Iterable[OtelEvent]) -> OtelSpan:
     )
 
 
-def awaited(key: Key, messages: Iterable[OtelEvent]) -> OtelSpan:
+def awaited(key: Key, messages: Messages) -> OtelSpan:
     """Return what stands for a span, with its messages, until it comes."""
-    some = list(messages)
-    begin = min(event.time_ns for event in some)
-    span = OtelSpan(*key, None, some[0].name, begin, 0, attributes={AWAITED: True})
-    return with_messages(span, some)
+    source, events = messages
+    begin = min(event.time_ns for event in events)
+    told = {AWAITED: True}
+    span = OtelSpan(*key, None, events[0].name, begin, 0, attributes=told, source=source)
+    return with_messages(span, events)
 
 
 def _identity(event: OtelEvent) -> str:
-    return as_text([event.name, event.time_ns, event.dropped, sorted(event.attributes.items())])
+    mark = event.attributes.get(LOG_MARK)
+    told = mark["id"] if isinstance(mark, dict) and "id" in mark else event.attributes
+    return as_text([event.name, event.time_ns, told])

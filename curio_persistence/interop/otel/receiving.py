@@ -6,21 +6,41 @@ often they come.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from hashlib import blake2b
 from itertools import islice
-from typing import Unpack
+from typing import TypeVar, Unpack
 
 from curio_persistence.capabilities.traces import SpanFilters
 from curio_persistence.errors import BusyError, ConflictError
+from curio_persistence.interop.otel.agent_events import agent_event
+from curio_persistence.interop.otel.agent_metrics import MetricsStored, store_points
+from curio_persistence.interop.otel.agent_turns import LOCK, TurnsStored, store_events
+from curio_persistence.interop.otel.conventions import LOG_MARK
 from curio_persistence.interop.otel.facts import without_words
 from curio_persistence.interop.otel.meaning import meaning_of
 from curio_persistence.interop.otel.meanings import sources_by_id, stored_meaning
+from curio_persistence.interop.otel.messages import (
+    AWAITED,
+    Messages,
+    awaited,
+    messages_by_span,
+    messages_in,
+    with_messages,
+)
 from curio_persistence.interop.otel.neighbours import Key, Node, of_keys
 from curio_persistence.interop.otel.records import record_of, source_record, span_of
 from curio_persistence.interop.otel.settling import Arrival, Settling
-from curio_persistence.interop.otel.spans import Meaning, OtelSpan, Source
+from curio_persistence.interop.otel.spans import (
+    Meaning,
+    OtelEvent,
+    OtelLog,
+    OtelPoint,
+    OtelSpan,
+    Source,
+)
 from curio_persistence.interop.otel.values import values_in
 from curio_persistence.models import SpanSource
 from curio_persistence.persistence import Persistence
@@ -31,14 +51,24 @@ from curio_persistence.tables import SOURCES, SPANS
 _AT_ONCE = 1_000
 _ATTEMPTS = 20
 _PENDING = "pending_span"
-LOCK = "otel"
-"""Names the lock that transactions take which store received spans: one after another."""
 _NOT_SENT = {
     *("id", "created_at", "updated_at", "run_id", "kind", "status", "agent_id", "session_id"),
     *("user_id", "input", "output", "response_id", "meaning"),
 }
 _SENT = tuple(name for name in SPANS.names if name not in _NOT_SENT)
 """The columns that have what was sent; the others follow from these."""
+
+
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class LogsStored:
+    """How many log records were new, how many were stored already, and how many were ignored."""
+
+    new: int = 0
+    repeated: int = 0
+    ignored: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +103,33 @@ class Receiver:
         waiting = iter(spans)
         total = Stored()
         while some := list(islice(waiting, _AT_ONCE)):
-            total += self._store_some(some)
+            total += self._exclusively(partial(self._store_spans, some))
         return total
+
+    def logs(self, logs: Iterable[OtelLog]) -> LogsStored:
+        """Store the log records that tell of agents, and return how many did.
+
+        Messages of model calls are stored with their spans, which may come earlier or later. Events
+        of coding agents make runs, calls and events. Other records are counted only.
+        """
+        some = list(logs)
+        events = [event for log in some if (event := agent_event(log)) is not None]
+        turns = store_events(self._persistence, events) if events else TurnsStored()
+        messages = messages_by_span(some)
+        told = sum(len(each.events) for each in messages.values())
+        joined = 0
+        waiting = iter(messages.items())
+        while few := dict(islice(waiting, _AT_ONCE)):
+            joined += self._exclusively(partial(self._join, few))
+        return LogsStored(
+            turns.new + joined,
+            turns.repeated + told - joined,
+            turns.ignored + len(some) - len(events) - told,
+        )
+
+    def metrics(self, points: Iterable[OtelPoint]) -> MetricsStored:
+        """Store the data points that coding agents send as metrics of their runs; count others."""
+        return store_points(self._persistence, points)
 
     def received(self, **filters: Unpack[SpanFilters]) -> Iterator[OtelSpan]:
         """Yield received spans as they came, but for what was redacted, the newest first.
@@ -89,36 +144,61 @@ class Receiver:
                     sources |= sources_by_id(self._store, [source_id])
                 yield span_of(record, sources.get(source_id, Source()))
 
-    def _store_some(self, spans: Sequence[OtelSpan]) -> Stored:
+    def _exclusively(self, work: Callable[[], R]) -> R:
+        """Do something in one transaction, while no other one stores received spans."""
         for _ in range(_ATTEMPTS):
             try:
                 with self._store.transaction():
                     self._store.advisory_lock(LOCK)
-                    return self._store_in_transaction(spans)
+                    return work()
             except ConflictError:  # An application has saved one of these spans meanwhile.
                 continue
         raise BusyError("Other transactions keep storing the same spans; try again.")
 
-    def _store_in_transaction(self, spans: Sequence[OtelSpan]) -> Stored:
+    def _store_spans(self, spans: Sequence[OtelSpan]) -> Stored:
         now = encode_time(self._persistence.clock.now())
         sources = Sources(self._encode_source, now)
-        stored = self._stored_rows(spans)
+        stored = self._stored_rows({(span.trace_id, span.span_id) for span in spans})
         arrivals: dict[Key, Arrival] = {}
         for span in spans:
             key = (span.trace_id, span.span_id)
             before = arrivals[key].row if key in arrivals else stored.get(key)
-            if before is None or self._replaces(span, sources, before):
-                arrivals[key] = self._arrival(span, sources, stored.get(key))
-        if arrivals:
-            self._store.upsert(SOURCES, [*sources.rows.values()], key=("source_id",))
-            Settling(self._persistence, arrivals, now).settle()
+            whole = _with_earlier_messages(span, before)
+            if before is None or self._replaces(whole, sources, before):
+                arrivals[key] = self._arrival(whole, sources, stored.get(key))
+        self._settle(arrivals, sources, now)
         changed = sum(key in stored for key in arrivals)
         new = len(arrivals) - changed
         return Stored(new, changed, len(spans) - len(arrivals))
 
-    def _stored_rows(self, spans: Sequence[OtelSpan]) -> dict[Key, Row]:
+    def _join(self, messages: Mapping[Key, Messages]) -> int:
+        """Add messages to their spans, and return how many these did not have."""
+        now = encode_time(self._persistence.clock.now())
+        sources = Sources(self._encode_source, now)
+        stored = self._stored_rows(messages)
+        records = {key: SPANS.decode_row(row) for key, row in stored.items()}
+        known = sources_by_id(self._store, {each.source_id or "" for each in records.values()})
+        arrivals: dict[Key, Arrival] = {}
+        new = 0
+        for key, some in messages.items():
+            if (record := records.get(key)) is None:
+                before, after = None, awaited(key, some)
+            else:
+                before = span_of(record, known.get(record.source_id or "", Source()))
+                after = with_messages(before, some.events)
+            if after is not before:
+                new += len(messages_in(after)) - len(messages_in(before) if before else ())
+                arrivals[key] = self._arrival(after, sources, stored.get(key))
+        self._settle(arrivals, sources, now)
+        return new
+
+    def _settle(self, arrivals: Mapping[Key, Arrival], sources: Sources, now: str) -> None:
+        if arrivals:
+            self._store.upsert(SOURCES, [*sources.rows.values()], key=("source_id",))
+            Settling(self._persistence, arrivals, now).settle()
+
+    def _stored_rows(self, keys: Collection[Key]) -> dict[Key, Row]:
         """Return the rows of those of some spans that are stored."""
-        keys = {(span.trace_id, span.span_id) for span in spans}
         found = {}
         for where in of_keys("span_id", keys):
             for row in SPANS.rows(self._store.select(SPANS, where)):
@@ -149,8 +229,20 @@ class Receiver:
             without_words(meaning),
         )
         if not self._persistence.redaction.keeps_all:
-            meaning = stored_meaning(SPANS.decode_row(row), span.source)
+            # When it is stored does not matter to what it means.
+            begin = row["started_at"]
+            record = SPANS.decode_row({**row, "created_at": begin, "updated_at": begin})
+            meaning = stored_meaning(record, span.source)
         return Arrival(row, node, meaning, before)
+
+
+def _with_earlier_messages(span: OtelSpan, before: Row | None) -> OtelSpan:
+    """Return a span with the messages that came before it."""
+    events = before and before.get("events")
+    if not isinstance(events, str) or LOG_MARK not in events:
+        return span
+    told = (OtelEvent(**each) for each in values_in(decode_text(events)) or ())
+    return with_messages(span, [event for event in told if LOG_MARK in event.attributes])
 
 
 def _sent(row: Row) -> tuple[StoredValue, ...]:
@@ -171,12 +263,14 @@ def _rank(row: Row) -> tuple[bool, bool, str, int, bytes]:
 
 
 def _is_pending(row: Row) -> bool:
-    """Return whether Logfire has sent a span when it began, to be shown until it ends."""
+    """Return whether a row stands for a span until it comes: Logfire sends such spans, too."""
     attributes = row.get("attributes")
-    if not isinstance(attributes, str) or _PENDING not in attributes:
+    if not isinstance(attributes, str) or not (_PENDING in attributes or AWAITED in attributes):
         return False
     values = values_in(decode_text(attributes))
-    return isinstance(values, dict) and values.get("logfire.span_type") == _PENDING
+    return isinstance(values, dict) and (
+        values.get("logfire.span_type") == _PENDING or values.get(AWAITED) is True
+    )
 
 
 class Sources:
