@@ -33,7 +33,11 @@ _SUMS = (COUNT, total("input_tokens"), total("output_tokens"), total("cost_usd")
 _LATENCIES = Measure("values", "latency_ms")
 _TIMED = (COUNT, Measure("count", "tool_latency_us"), total("tool_latency_us"))
 
-_LATENCY_SUMS = (Measure("count", "latency_ms"), total("latency_ms"))
+_MORE_OF_CALLS = (
+    Measure("count", "cost_usd"),
+    Measure("count", "latency_ms"),
+    total("latency_ms"),
+)
 
 Groups = Sequence[tuple[Any, ...]]
 
@@ -44,7 +48,8 @@ class StatGroups(NamedTuple):
     runs: Groups
     """Agent, status; count, iterations."""
     calls: Groups
-    """Agent, model, status; count, tokens in and out, cost; calls with a latency, milliseconds."""
+    """Agent, model, status; count, tokens in and out, cost, calls that have one; calls with a
+    latency, milliseconds."""
     tools: Groups
     """Agent, tool, whether it failed; count, calls with a latency, microseconds."""
 
@@ -126,7 +131,7 @@ class Stats(Capability):
         What has expired is counted too.
         """
         expired = self._expired({})
-        calls = self._calls((), *_LATENCY_SUMS)
+        calls = self._calls((), *_MORE_OF_CALLS)
         return StatGroups(
             [*self._runs(()), *expired["run"]],
             [*calls, *((*row, 0, 0) for row in expired["call"])],
@@ -163,7 +168,16 @@ class Stats(Capability):
         for kind, agent, name, status, count, steps, tokens, output, cost, priced, *timed in rows:
             groups = {
                 "run": (agent, status, count, steps),
-                "call": (agent, name, status, count, tokens, output, cost if priced else None),
+                "call": (
+                    agent,
+                    name,
+                    status,
+                    count,
+                    tokens,
+                    output,
+                    cost if priced else None,
+                    priced,
+                ),
                 "tool": (agent, name, status == "error", count, *timed),
             }
             found[kind].append(groups[kind])

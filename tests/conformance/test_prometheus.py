@@ -87,6 +87,11 @@ def test_runs_calls_and_tools_are_counted(persistence: Persistence, scrape: Scra
     assert found["curio_llm_tokens_total"][("good", "acme-1", "input")] == 20
     assert found["curio_llm_tokens_total"][("bad", "acme-1", "output")] == 3
     assert found["curio_llm_cost_usd_total"] == {("good", "acme-1"): 1, ("bad", "acme-1"): 0.5}
+    assert found["curio_llm_unpriced_calls_total"] == {
+        ("good", "acme-1"): 0,
+        ("bad", "acme-1"): 0,
+        ("", "acme-2"): 1,
+    }
     assert found["curio_llm_call_duration_seconds_sum"][("good", "acme-1")] == 0.5
     assert found["curio_llm_call_duration_seconds"][("good", "acme-1", "0.95")] == 0.25
     assert found["curio_tool_calls_total"] == {
@@ -171,7 +176,8 @@ def test_expired_records_stay_counted(
     persistence.lifecycle.expire()
     assert persistence.get_agent_runs() == []
     again = Scraped(persistence)()
-    for name in ("runs_ended", "llm_calls", "llm_tokens", "llm_cost_usd", "tool_calls"):
+    kept = "runs_ended llm_calls llm_tokens llm_cost_usd llm_unpriced_calls tool_calls"
+    for name in kept.split():
         assert again[f"curio_{name}_total"] == before[f"curio_{name}_total"]
 
 

@@ -70,6 +70,13 @@ FAMILIES = (
         "Known cost of model calls, in US dollars.",
     ),
     Family(
+        "unpriced",
+        "counter",
+        "curio_llm_unpriced_calls",
+        ("agent", "model"),
+        "Model calls whose cost is not known.",
+    ),
+    Family(
         "call_seconds",
         "summary",
         "curio_llm_call_duration_seconds",

@@ -103,12 +103,14 @@ class Sampler:
         tokens_in: int | None,
         tokens_out: int | None,
         picodollars: int | None,
+        priced: int,
         timed: int,
         milliseconds: int | None,
     ) -> None:
         sample.add("calls", count, *labels, "ok" if status == SUCCESS else "error")
         sample.add("tokens", tokens_in or 0, *labels, "input")
         sample.add("tokens", tokens_out or 0, *labels, "output")
+        sample.add("unpriced", count - priced, *labels)
         if picodollars is not None:
             sample.add("cost", picodollars / PICODOLLARS, *labels)
         sample.add("call_seconds_count", timed, *labels)
