@@ -12,18 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, Self, Unpack
 
 from curio_persistence.base import BasePersistence
-from curio_persistence.capabilities.agents import Agents
 from curio_persistence.capabilities.appends import OnConflict
-from curio_persistence.capabilities.approvals import Approvals
 from curio_persistence.capabilities.arguments import check_progress
-from curio_persistence.capabilities.audit import Audit
 from curio_persistence.capabilities.deletions import audit
 from curio_persistence.capabilities.events import EventFilters, Events
 from curio_persistence.capabilities.metrics import MetricFilters, MetricPoint, Metrics
 from curio_persistence.capabilities.runs import RunFilters
-from curio_persistence.capabilities.scores import Scores
 from curio_persistence.capabilities.search import Search, SearchFilters, SearchOrder, SearchPage
-from curio_persistence.capabilities.snapshots import Snapshots
 from curio_persistence.capabilities.sql import ask
 from curio_persistence.capabilities.stats import Stats
 from curio_persistence.capabilities.transfers import Transfers
@@ -42,8 +37,6 @@ from curio_persistence.results.sql import SQLResult
 from curio_persistence.secret import hidden
 from curio_persistence.store.base import HealthCheck, Store
 from curio_persistence.views.runs import RunViews
-from curio_persistence.views.sessions import SessionViews
-from curio_persistence.views.traces import TraceViews
 
 if TYPE_CHECKING:
     from curio_persistence.backends.sqlite.store import Durability
@@ -51,14 +44,21 @@ if TYPE_CHECKING:
     from curio_persistence.backups.verifying import VerifyReport
     from curio_persistence.buffering.persistence import BufferedPersistence
     from curio_persistence.buffering.queue import Overflow
+    from curio_persistence.capabilities.agents import Agents
     from curio_persistence.capabilities.alerts import Alerts
     from curio_persistence.capabilities.analytics import AnalyticsFilters, Bucket
     from curio_persistence.capabilities.analytics.records import PeriodTotals
+    from curio_persistence.capabilities.approvals import Approvals
+    from curio_persistence.capabilities.audit import Audit
     from curio_persistence.capabilities.grouping import GroupBy
     from curio_persistence.capabilities.lifecycle import Lifecycle
     from curio_persistence.capabilities.live import Live, LiveFilters, LiveStream
     from curio_persistence.capabilities.prices import Prices
     from curio_persistence.capabilities.runlog import RunLog
+    from curio_persistence.capabilities.scores import Scores
+    from curio_persistence.capabilities.snapshots import Snapshots
+    from curio_persistence.views.sessions import SessionViews
+    from curio_persistence.views.traces import TraceViews
 
 
 _LEAST_KEY = 16
@@ -103,13 +103,6 @@ class Persistence(BasePersistence):
         self.runs = RunViews(store, clock, redaction)
         self.events = Events(store, clock, redaction, chain=chain)
         self.usage = Usage(store, clock, redaction)
-        self.scores = Scores(store, clock, redaction)
-        self.approvals = Approvals(store, clock, redaction)
-        self.snapshots = Snapshots(store, clock, redaction)
-        self.traces = TraceViews(store, clock, redaction)
-        self.audit = Audit(store, clock, redaction)
-        self.sessions = SessionViews(store, clock, redaction)
-        self.agents = Agents(store, clock, redaction)
         self.stats = Stats(store, clock)
         self.metrics = Metrics(store, clock)
         self.search = Search(store, clock, active=search is not False)
@@ -525,6 +518,55 @@ class Persistence(BasePersistence):
         from curio_persistence.capabilities.lifecycle import Lifecycle  # On use: seldom needed.
 
         return Lifecycle(self._store, self.clock)
+
+    @cached_property
+    def scores(self) -> Scores:
+        """Judgements of runs and spans, by people, programs or models."""
+        from curio_persistence.capabilities.scores import Scores
+
+        return Scores(self._store, self.clock, self.redaction)
+
+    @cached_property
+    def approvals(self) -> Approvals:
+        """Decisions that agents wait for."""
+        from curio_persistence.capabilities.approvals import Approvals
+
+        return Approvals(self._store, self.clock, self.redaction)
+
+    @cached_property
+    def snapshots(self) -> Snapshots:
+        """States that agents keep of their runs."""
+        from curio_persistence.capabilities.snapshots import Snapshots
+
+        return Snapshots(self._store, self.clock, self.redaction)
+
+    @cached_property
+    def traces(self) -> TraceViews:
+        """Runs, calls and saved spans as traces, with time and nesting."""
+        from curio_persistence.views.traces import TraceViews
+
+        return TraceViews(self._store, self.clock, self.redaction)
+
+    @cached_property
+    def sessions(self) -> SessionViews:
+        """Conversations: their runs, what was said, and their counts."""
+        from curio_persistence.views.sessions import SessionViews
+
+        return SessionViews(self._store, self.clock, self.redaction)
+
+    @cached_property
+    def agents(self) -> Agents:
+        """The agents that made runs."""
+        from curio_persistence.capabilities.agents import Agents
+
+        return Agents(self._store, self.clock, self.redaction)
+
+    @cached_property
+    def audit(self) -> Audit:
+        """The log of what was changed and deleted, and its verification."""
+        from curio_persistence.capabilities.audit import Audit
+
+        return Audit(self._store, self.clock, self.redaction)
 
     @cached_property
     def runlog(self) -> RunLog:

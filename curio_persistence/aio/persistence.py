@@ -67,16 +67,44 @@ class AsyncPersistence(Awaited[Persistence]):
         self.runs = AsyncRuns(persistence.runs, self._threads)
         self.events = AsyncEvents(persistence.events, self._threads)
         self.usage = AsyncUsage(persistence.usage, self._threads)
-        self.scores = AsyncScores(persistence.scores, self._threads)
-        self.approvals = AsyncApprovals(persistence.approvals, self._threads)
-        self.snapshots = AsyncSnapshots(persistence.snapshots, self._threads)
-        self.traces = AsyncTraces(persistence.traces, self._threads)
-        self.audit = AsyncAudit(persistence.audit, self._threads)
-        self.sessions = AsyncSessions(persistence.sessions, self._threads)
-        self.agents = AsyncAgents(persistence.agents, self._threads)
         self.stats = AsyncStats(persistence.stats, self._threads)
         self.metrics = AsyncMetrics(persistence.metrics, self._threads)
         self.search = AsyncSearch(persistence.search, self._threads)
+
+    @property
+    def scores(self) -> AsyncScores:
+        """Judgements of runs and spans, by people, programs or models."""
+        return AsyncScores(self._sync.scores, self._threads)
+
+    @property
+    def approvals(self) -> AsyncApprovals:
+        """Decisions that agents wait for."""
+        return AsyncApprovals(self._sync.approvals, self._threads)
+
+    @property
+    def snapshots(self) -> AsyncSnapshots:
+        """States that agents keep of their runs."""
+        return AsyncSnapshots(self._sync.snapshots, self._threads)
+
+    @property
+    def traces(self) -> AsyncTraces:
+        """Runs, calls and saved spans as traces, with time and nesting."""
+        return AsyncTraces(self._sync.traces, self._threads)
+
+    @property
+    def sessions(self) -> AsyncSessions:
+        """Conversations: their runs, what was said, and their counts."""
+        return AsyncSessions(self._sync.sessions, self._threads)
+
+    @property
+    def agents(self) -> AsyncAgents:
+        """The agents that made runs."""
+        return AsyncAgents(self._sync.agents, self._threads)
+
+    @property
+    def audit(self) -> AsyncAudit:
+        """The log of what was changed and deleted, and its verification."""
+        return AsyncAudit(self._sync.audit, self._threads)
 
     @property
     def alerts(self) -> AsyncAlerts:
