@@ -99,7 +99,10 @@ class Pricing:
 
     def tariffs(self, call: Call) -> Sequence[Tariff | OwnTariff]:
         """Return the prices of a call's model, by rank."""
-        return self._find(call.provider, call.models)
+        found = self._find(call.provider, call.models)
+        if not found and (asked := call.asked_model):
+            return self._find(call.provider, (asked,))
+        return found
 
     def _tariffs(self, provider: str, models: Sequence[str]) -> Sequence[Tariff | OwnTariff]:
         models = [model for model in models if model]

@@ -34,7 +34,10 @@ Now = Callable[[], datetime]
 
 
 class Call(NamedTuple):
-    """A model call; its tokens are counted as in AgentLLMUsage, `metrics` is a stored text."""
+    """A model call; its tokens are counted as in AgentLLMUsage.
+
+    `metrics` and `params` are the stored texts of `usage_metrics` and `input_params`.
+    """
 
     provider: str
     model: str
@@ -45,6 +48,7 @@ class Call(NamedTuple):
     cache_write: int | None = None
     reasoning: int | None = None
     metrics: str | None = None
+    params: str | None = None
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -52,6 +56,14 @@ class Call(NamedTuple):
         if self.metrics is None or (found := _RESPONSE_MODEL.search(self.metrics)) is None:
             return (self.model,)
         return (decode_text(found[1]) or "", self.model)
+
+    @property
+    def asked_model(self) -> str:
+        """The model in the parameters: where the other names are those of what answered."""
+        if self.params is None or '"model"' not in self.params:
+            return ""
+        model = object_in(self.params).get("model")
+        return model if isinstance(model, str) else ""
 
     def moment(self, now: Now) -> datetime:
         """Return the time of the call; one without a time happens now."""
@@ -85,6 +97,7 @@ def call_of(row: Row) -> Call:
         get("cache_write_tokens"),
         get("reasoning_tokens"),
         get("usage_metrics"),
+        get("input_params"),
     )
 
 

@@ -10,6 +10,7 @@ from decimal import Context, Decimal, localcontext
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from curio_persistence.concurrency.time_limit import not_counted
 from curio_persistence.pricing.calls import TIER_HINT, Call, Listed, Now, Priced, Rates, per_token
 from curio_persistence.store.codecs import encode_money
 
@@ -41,7 +42,7 @@ _EXACT = Context(prec=60)
 def library() -> Library | None:
     """Return the prices of genai-prices; None where it is not installed. Takes 0.1 to 0.3 s."""
     try:
-        return Library()
+        return not_counted(Library)
     except ImportError:
         return None
 

@@ -32,6 +32,7 @@ def serve(
     """Serve until a signal or `stop`."""
     _check_reach(config)
     app = make_app(persistence, config)
+    persistence.prices.version()  # Loads the prices: no request has to wait for that.
     with _listening(config) as listener:
         server = _Server(app, lambda: on_start and on_start(_url(config.host, listener)))
         if stop is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -24,9 +25,10 @@ from curio_persistence import (
 )
 from curio_persistence.aio import AsyncPersistence
 from curio_persistence.capabilities.transfers.hashes import RunHash
+from curio_persistence.interop.otel.receiving import Receiver
 from curio_persistence.runlog.entries import LLMCallCompleted, RunStarted
 from tests.support.hands import Hands
-from tests.support.otlp_corpus import CAPTURES
+from tests.support.otlp_corpus import CAPTURES, spans
 
 Open = Callable[..., Persistence]
 
@@ -150,25 +152,15 @@ def test_budgets_and_sums_see_computed_costs(persistence: Persistence, clock: Ha
 
 
 @pytest.mark.parametrize("name", CAPTURES)
-def test_calls_of_the_corpus_cost_what_is_known_of_them(name: str) -> None:
+def test_received_calls_cost_what_is_known_of_them(name: str) -> None:
     persistence = InMemoryPersistence()
+    Receiver(persistence).spans(spans(name))
     told = CAPTURES[name]["telemetry"]
-    for each in told["llm_calls"]:
-        persistence.log_llm_usage(
-            AgentLLMUsage(
-                "a",
-                None,
-                model=each["model"] or "",
-                input_tokens=each["input"],
-                output_tokens=each["output"],
-                cache_read_tokens=each["cache_read"],
-                cache_write_tokens=each["cache_write"],
-                reasoning_tokens=each["reasoning"],
-                usage_metrics={"response_model": each["response_model"]},
-            )
-        )
     expected = [each["cost_usd"] and Decimal(each["cost_usd"]) for each in told["llm_calls"]]
-    assert costs(persistence) == expected
+    answers = [
+        each for each in stored(persistence) if "embeddings" not in (each.input_params or "")
+    ]
+    assert Counter(each.cost_usd for each in answers) == Counter(expected)
     assert sum(filter(None, expected)) == Decimal(told["cost_usd"])
 
 

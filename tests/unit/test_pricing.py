@@ -157,6 +157,9 @@ def test_the_model_that_answered_counts_before_the_one_that_was_asked(pricing: P
     answered = {"response_model": "gpt-4o-2024-08-06"}
     assert cost(pricing, "azure", "ours", **tokens) is None
     assert cost(pricing, "azure", "ours", **tokens, usage_metrics=answered) == Decimal("0.0035")
+    asked = {"input_params": {"model": "gpt-4o"}}
+    assert cost(pricing, "openai", "router-7", **tokens, **asked) == Decimal("0.0035")
+    assert cost(pricing, "openai", "router-7", **tokens, input_params={"model": 7}) is None
     unknown = {"response_model": "router-7"}
     assert cost(pricing, "openai", "gpt-4o", **tokens, usage_metrics=unknown) == Decimal("0.0035")
 

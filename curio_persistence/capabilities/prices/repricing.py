@@ -28,7 +28,7 @@ _BY_ID = (Order("id"),)
 _CALLS = USAGE.part(
     *("id", "created_at", "provider", "model", "input_tokens", "output_tokens"),
     *("cache_read_tokens", "cache_write_tokens", "reasoning_tokens", "usage_metrics"),
-    *("cost_usd", "price_version"),
+    *("input_params", "cost_usd", "price_version"),
 )
 
 
