@@ -43,7 +43,7 @@ def test_a_table_without_its_package(call: str, extra: str) -> None:
         assert message.endswith(f"pip install 'curio-persistence[{extra}]'")
 
 
-ADAPTERS = {"openai_agents": "openai-agents"}
+ADAPTERS = {"langchain": "langchain", "litellm": "litellm", "openai_agents": "openai-agents"}
 """The adapters that import their framework, with their extra."""
 
 

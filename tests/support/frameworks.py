@@ -9,6 +9,9 @@ from typing import Any
 
 import pytest
 
+# Otherwise LiteLLM downloads its prices when it is imported.
+os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
+
 
 def needed(name: str) -> Any:
     """Return a module; skip the tests that need it where it is not installed, but not in CI."""

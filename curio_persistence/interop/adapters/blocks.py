@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable
 from typing import Any, TypeVar, cast
 
 from curio_persistence.interop.adapters.messages import last_question
-from curio_persistence.recording.context import Scope
+from curio_persistence.recording.context import Scope, current_run
 from curio_persistence.recording.model_calls import LLMCall
 from curio_persistence.recording.recorder import NoRun, RunRecorder
 from curio_persistence.recording.repair import as_json_text
@@ -14,6 +14,9 @@ from curio_persistence.recording.run import Parent
 from curio_persistence.recording.spans import Block
 
 B = TypeVar("B", bound=Block)
+
+_MOST = 10_000
+"""Blocks that may be open at once; of a framework that tells no end, the oldest are forgotten."""
 
 
 class Blocks:
@@ -31,29 +34,35 @@ class Blocks:
         """Return the open block that has this id, or that around what is not recorded under it."""
         return self._open.get(parent) or self._within.get(parent)
 
-    def run(self, key: Hashable, parent: Hashable, **run: Any) -> RunRecorder:
+    def run(
+        self, key: Hashable, parent: Hashable, *, current: bool = True, **run: Any
+    ) -> RunRecorder:
         """Begin a run: `run` are arguments of `record_run`."""
         around: Any = self.around(parent) or Parent.ENCLOSING
         recorder: RunRecorder = self._persistence.record_run(parent=around, **run)
-        self._open[key] = recorder.begin()
+        self._open[key] = recorder.begin(current=current)
         return recorder
 
-    def block(self, key: Hashable, parent: Hashable, make: Callable[[RunRecorder], B]) -> B | None:
+    def block(self, key: Hashable, parent: Hashable, make: Callable[[RunRecorder], B]) -> None:
         """Begin what `make` makes of the run that the parent is in; nothing outside of all runs."""
         around = self.around(parent)
-        if around is None:
-            return None
-        block = make(_run_of(around))
-        self._open[key] = block.begin(inside=around)
-        return block
+        if (run := self._run(around)) is not None:
+            self._open[key] = make(run).begin(inside=around)
 
     def call(
         self, key: Hashable, parent: Hashable, agent_id: str | None = None, **call: Any
     ) -> None:
         """Begin a model call, in a run or not: `call` are arguments of `RunRecorder.llm`."""
         around = self.around(parent)
-        run = NoRun(self._persistence, agent_id) if around is None else _run_of(around)
+        run = self._run(around) or NoRun(self._persistence, agent_id)
         self._open[key] = run.llm(**call).begin(inside=around, current=False)
+        if len(self._open) > _MOST:
+            self._open.pop(next(iter(self._open)), None)
+
+    def _run(self, around: Scope | None) -> RunRecorder | None:
+        if around is None:
+            return current_run(self._persistence)
+        return cast("RunRecorder", around._run)
 
     def skip(self, key: Hashable, parent: Hashable) -> None:
         """Record nothing under this id; what is below belongs to the parent."""
@@ -61,32 +70,36 @@ class Blocks:
             self._within[key] = around
 
     def end(self, key: Hashable, error: Any = None, **outcome: Any) -> Scope | None:
-        """End the block that has this id, and return it: `outcome` are attributes of it."""
+        """End the block that has this id, and return it.
+
+        `outcome` are attributes of it; that of a run is its `output`.
+        """
         self._within.pop(key, None)
         if (block := self._open.pop(key, None)) is None:
             return None
-        for name, value in outcome.items():
-            setattr(block, name, value)
-        block.end(error)
         if isinstance(block, RunRecorder):
+            if (output := outcome.get("output")) is not None:
+                block.agent_run.final_synthesis_output = as_json_text(output)
             self._forget(block)
+        else:
+            for name, value in outcome.items():
+                setattr(block, name, value)
+        block.end(error)
         return block
 
-    def end_call(
-        self, key: Hashable, error: Any, response: Any, *, prompt: Any = None, params: Any = None
-    ) -> None:
-        """End a model call with its response, and with what was asked if that is known only now.
+    def end_call(self, key: Hashable, error: Any, response: Any, **record: Any) -> None:
+        """End a model call with its response, and with fields of its record that are known now.
 
         The first question and the last answer of a run are its objective and its output.
         """
         call = self._open.get(key)
         if not isinstance(call, LLMCall):
             return
-        call.record.prompt = prompt or call.record.prompt
-        call.record.input_params = params or call.record.input_params
+        for name, value in record.items():
+            setattr(call.record, name, value)
         self.end(key, error, response=response)
         run = call._run.agent_run
-        run.objective = run.objective or as_json_text(last_question(prompt)) or ""
+        run.objective = run.objective or as_json_text(last_question(record.get("prompt"))) or ""
         if call.answer is not None and isinstance(call.answer.content, str):
             run.final_synthesis_output = call.answer.content
 
@@ -96,7 +109,3 @@ class Blocks:
             for key, scope in list(opened.items()):
                 if scope._run is run:
                     opened.pop(key, None)
-
-
-def _run_of(scope: Scope) -> RunRecorder:
-    return cast("RunRecorder", scope._run)

@@ -114,7 +114,7 @@ def _told(data: Any) -> dict[str, Any]:
         response = said[0]
     elif said or usage:
         response = {"choices": [{"message": each} for each in said], "usage": usage}
-    return {"prompt": data.input, "params": params, "response": response}
+    return {"prompt": data.input, "input_params": params, "response": response}
 
 
 def _with_instructions(data: Any) -> Any:
