@@ -14,7 +14,8 @@ from curio_persistence import Persistence
 from curio_persistence.interop.otel.agent_events import AgentEvent, agent_event
 from curio_persistence.interop.otel.agent_metrics import MetricsStored, store_points
 from curio_persistence.interop.otel.agent_turns import TurnsStored, store_events
-from curio_persistence.interop.otel.decoding import decode_logs, decode_metrics
+from curio_persistence.interop.otel.decoding import decode_logs, decode_metrics, decode_traces
+from curio_persistence.interop.otel.receiving import Receiver
 from curio_persistence.interop.otel.spans import OtelLog, OtelPoint
 from tests.support.otlp_corpus import FOLDER, JSON
 
@@ -288,3 +289,16 @@ def test_other_metrics_are_counted(persistence: Persistence) -> None:
     ]
     assert store_points(persistence, others) == MetricsStored(ignored=5)
     assert persistence.get_agent_runs() == []
+
+
+def test_traces_that_tell_the_same_are_not_counted_again(persistence: Persistence) -> None:
+    receiver = Receiver(persistence)
+    spans = decode_traces((FOLDER / "claude-code-traces.json").read_bytes(), JSON).spans
+    logs = decode_logs((FOLDER / "claude-code-logs.json").read_bytes(), JSON).logs
+    receiver.spans(spans)
+    receiver.logs(logs)
+    receiver.metrics(points_in("claude-code-metrics"))
+    assert [run.agent_id for run in persistence.get_agent_runs()] == ["claude-code"]
+    assert persistence.count_llm_usage() == 3
+    assert persistence.count_events(event_type="tool_call") == 2
+    assert len([*persistence.traces.spans()]) == len(spans) == 4
