@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from curio_persistence.errors import InvalidValueError
 from curio_persistence.store.base import Store
-from curio_persistence.store.filters import Filter, Order, Where
+from curio_persistence.store.filters import Filter, Measure, Order, Where
 from curio_persistence.store.table import Columns, Table
 
 Range = tuple[int, int]
@@ -127,14 +127,13 @@ def watermark_now(store: Store, table: Table[Any]) -> Watermark:
 
     A row whose transaction is open comes later, unless it is more than LOOK_BACK ids behind.
     """
-    at = table.names.index("id")
-    newest = store.select(table, order=(Order("id", descending=True),), limit=1)
-    upto = next(iter(newest[at]), 0)
+    [(newest,)] = store.aggregate(table, (Measure("max", "id"),))
+    upto = newest or 0
     if not (active := store.active_transactions(table)):
         return Watermark(upto)
     first = max(upto - LOOK_BACK, 1)
     where = (Filter("id", ">=", first), Filter("id", "<", upto))
-    there = store.select(table, where, order=BY_ID)[at]
+    there = sorted(ident for (ident,) in store.select_columns(table, ("id",), where))
     ranges = holes(first, upto, there)
     return Watermark(upto, (Gaps(ranges, active),) if ranges else ())
 
