@@ -37,6 +37,8 @@ class ServerConfig:
             _check_number(name, getattr(self, name), least)
         if self.port > 65_535:
             raise ConfigurationError(f"A port is at most 65535, not {self.port}.")
+        if self.max_pending_bytes < self.max_body_bytes:
+            raise ConfigurationError("max_pending_bytes must have room for max_body_bytes.")
         object.__setattr__(self, "keys", tuple(hidden(key) for key in self.keys))
         for key in self.keys:
             _check_key(key)

@@ -24,8 +24,8 @@ def make_app(persistence: Persistence, config: ServerConfig | None = None) -> St
 
     It takes OTLP/HTTP at `/v1/traces`, `/v1/logs` and `/v1/metrics`; `/healthz` and `/readyz` say
     whether it runs and whether its database answers; `/metrics` is for Prometheus, and
-    `/api/v1/stream` sends what is stored. Run its lifespan, and close the persistence
-    afterwards.
+    `/api/v1/stream` sends what is stored. Its lifespan ends with what waits stored; close the
+    persistence after that.
     """
     app: Starlette = _module("app").make_app(persistence, config or ServerConfig())
     return app
