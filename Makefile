@@ -24,16 +24,21 @@ PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 RUN := $(VENV)/.installed-run
 DEV := $(VENV)/.installed-dev
 ALL := $(VENV)/.installed-all
+# Frameworks of agents need versions of packages of their own.
+OTEL := .venv-otel
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo quick test test-all faults soak check docs grafana lint bench bench-archive bench-peers bench-scale format clean
+.PHONY: help demo demo-otel quick test test-all faults soak check docs grafana lint bench bench-archive bench-peers bench-scale format clean
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 demo: $(RUN) ## Watch an agent record itself into SQLite, and read its history back
 	@$(BIN)/python examples/demo.py
+
+demo-otel: $(OTEL)/.installed ## Watch agents of three frameworks being recorded by OpenTelemetry
+	@$(OTEL)/bin/python examples/opentelemetry/demo.py
 
 quick: BACKENDS := memory,sqlite
 quick: lint ## The inner loop, a minute: format, lint, and tests that need no server
@@ -43,7 +48,7 @@ test: $(DEV) ## Run the tests, on memory, SQLite and PostgreSQL 18
 	$(PYTEST) -m 'not thorough' $(TESTS)
 
 test-all: BACKENDS := all
-test-all: $(ALL) ## Run every test on every backend
+test-all: $(ALL) $(OTEL)/.installed ## Run every test on every backend
 	$(PYTEST) $(TESTS)
 
 faults: BACKENDS := all
@@ -100,6 +105,12 @@ $(DEV): setup.py setup.cfg | $(BIN)/python
 $(ALL): setup.py setup.cfg | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --editable '.[full]'
 	@touch $(RUN) $(DEV) $@
+
+$(OTEL)/.installed: setup.py setup.cfg examples/opentelemetry/requirements.txt
+	$(PYTHON) -m venv --clear $(OTEL)
+	$(OTEL)/bin/python -m pip install --quiet --no-compile --disable-pip-version-check \
+		--editable '.[server]' --requirement examples/opentelemetry/requirements.txt
+	@touch $@
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
