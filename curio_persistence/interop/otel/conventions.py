@@ -39,7 +39,8 @@ class Name(NamedTuple):
     key: str
     flavour: str
     versions: str = ""
-    """The first and the last version with this name; empty for all, open where it goes on."""
+    """The first and the last version with this name, as far as they are known: `-1.36`, `1.37-`.
+    Of OpenLLMetry it is the year. GenAI's have a repository of their own since, here `1.42-`."""
     path: str = ""
 
 
@@ -54,7 +55,7 @@ class KindName(NamedTuple):
 NAMES: dict[str, tuple[Name, ...]] = {
     "run_id": (Name("curio.run_id", CURIO),),
     "agent_name": (
-        Name("gen_ai.agent.name", GENAI, "1.31-"),
+        Name("gen_ai.agent.name", GENAI),
         Name("agent.name", OPENINFERENCE),
         Name("agent_name", PYDANTIC_AI),
         Name("ai.telemetry.functionId", VERCEL),
@@ -62,20 +63,20 @@ NAMES: dict[str, tuple[Name, ...]] = {
         Name("langsmith.metadata.lc_agent_name", LANGSMITH),
         Name("graph.node.id", OPENINFERENCE),
     ),
-    "agent_id": (Name("gen_ai.agent.id", GENAI, "1.31-"),),
+    "agent_id": (Name("gen_ai.agent.id", GENAI),),
     "chain_agent": (
         # An agent of LangChain is a chain that is called like it.
         Name("metadata", OPENINFERENCE, path="lc_agent_name"),
         Name("langsmith.metadata.lc_agent_name", LANGSMITH),
     ),
     "session_id": (
-        Name("gen_ai.conversation.id", GENAI, "1.34-"),
+        Name("gen_ai.conversation.id", GENAI),
         Name("session.id", OPENINFERENCE),
         Name("langfuse.session.id", LANGFUSE),
         Name("ai.telemetry.metadata.sessionId", VERCEL),
         Name("traceloop.association.properties.session_id", TRACELOOP),
         Name("mlflow.trace.session", MLFLOW),
-        Name("gcp.vertex.agent.session_id", ADK, "1-1"),
+        Name("gcp.vertex.agent.session_id", ADK),
         Name("langsmith.metadata.session_id", LANGSMITH),
         Name("langsmith.metadata.thread_id", LANGSMITH),
         Name("metadata", OPENINFERENCE, path="session_id"),
@@ -99,13 +100,13 @@ NAMES: dict[str, tuple[Name, ...]] = {
     "provider": (
         Name("gen_ai.provider.name", GENAI, "1.37-"),
         Name("llm.provider", OPENINFERENCE),
-        Name("gen_ai.system", GENAI, "1.25-1.36"),
+        Name("gen_ai.system", GENAI, "-1.36"),
         Name("llm.system", OPENINFERENCE),
         Name("ai.model.provider", VERCEL),
         Name("langsmith.metadata.ls_provider", LANGSMITH),
     ),
     "response_model": (
-        Name("gen_ai.response.model", GENAI, "1.26-"),
+        Name("gen_ai.response.model", GENAI),
         Name("llm.response.model_name", OPENINFERENCE),
         Name("ai.response.model", VERCEL),
         Name("llm.model_name", OPENINFERENCE),
@@ -113,7 +114,7 @@ NAMES: dict[str, tuple[Name, ...]] = {
         Name("mlflow.llm.model", MLFLOW),
     ),
     "request_model": (
-        Name("gen_ai.request.model", GENAI, "1.25-"),
+        Name("gen_ai.request.model", GENAI),
         Name("llm.request.model_name", OPENINFERENCE),
         Name("llm.invocation_parameters", OPENINFERENCE, path="model"),
         Name("ai.model.id", VERCEL),
@@ -122,7 +123,7 @@ NAMES: dict[str, tuple[Name, ...]] = {
         Name("embedding.model_name", OPENINFERENCE),
     ),
     "response_id": (
-        Name("gen_ai.response.id", GENAI, "1.26-"),
+        Name("gen_ai.response.id", GENAI),
         Name("ai.response.id", VERCEL),
         Name("output.value", OPENINFERENCE, path="id"),
         Name("output.value", OPENINFERENCE, path="llm_output.id"),
@@ -134,11 +135,11 @@ NAMES: dict[str, tuple[Name, ...]] = {
     ),
     "input_tokens": (
         Name("gen_ai.usage.input_tokens", GENAI, "1.27-"),
-        Name("gen_ai.usage.prompt_tokens", GENAI, "1.25-1.26"),
+        Name("gen_ai.usage.prompt_tokens", GENAI, "-1.26"),
         Name("llm.token_count.prompt", OPENINFERENCE),
-        Name("llm.usage.prompt_tokens", TRACELOOP, "-0.13"),
-        Name("ai.usage.promptTokens", VERCEL, "3-5"),
-        Name("ai.usage.inputTokens", VERCEL, "6-"),
+        Name("llm.usage.prompt_tokens", TRACELOOP, "-2025"),
+        Name("ai.usage.promptTokens", VERCEL, "-5"),
+        Name("ai.usage.inputTokens", VERCEL),
         Name("ai.usage.tokens", VERCEL),
         Name("langfuse.observation.usage_details", LANGFUSE, path="input"),
         Name("langfuse.observation.usage_details", LANGFUSE, path="prompt_tokens"),
@@ -148,11 +149,11 @@ NAMES: dict[str, tuple[Name, ...]] = {
     ),
     "output_tokens": (
         Name("gen_ai.usage.output_tokens", GENAI, "1.27-"),
-        Name("gen_ai.usage.completion_tokens", GENAI, "1.25-1.26"),
+        Name("gen_ai.usage.completion_tokens", GENAI, "-1.26"),
         Name("llm.token_count.completion", OPENINFERENCE),
-        Name("llm.usage.completion_tokens", TRACELOOP, "-0.13"),
-        Name("ai.usage.completionTokens", VERCEL, "3-5"),
-        Name("ai.usage.outputTokens", VERCEL, "6-"),
+        Name("llm.usage.completion_tokens", TRACELOOP, "-2025"),
+        Name("ai.usage.completionTokens", VERCEL, "-5"),
+        Name("ai.usage.outputTokens", VERCEL),
         Name("langfuse.observation.usage_details", LANGFUSE, path="output"),
         Name("langfuse.observation.usage_details", LANGFUSE, path="completion_tokens"),
         Name("langfuse.observation.usage_details", LANGFUSE, path="output_tokens"),
@@ -160,11 +161,11 @@ NAMES: dict[str, tuple[Name, ...]] = {
         Name("langsmith.metadata.usage_metadata", LANGSMITH, path="output_tokens"),
     ),
     "cache_read_tokens": (
-        Name("gen_ai.usage.cache_read.input_tokens", GENAI, "1.38-"),
-        Name("gen_ai.usage.cache_read_input_tokens", TRACELOOP, "-0.52"),
+        Name("gen_ai.usage.cache_read.input_tokens", GENAI),
+        Name("gen_ai.usage.cache_read_input_tokens", TRACELOOP, "-2025"),
         Name("gen_ai.usage.details.cache_read_tokens", PYDANTIC_AI),
         Name("llm.token_count.prompt_details.cache_read", OPENINFERENCE),
-        Name("ai.usage.cachedInputTokens", VERCEL, "6-"),
+        Name("ai.usage.cachedInputTokens", VERCEL),
         Name(
             "langfuse.observation.usage_details",
             LANGFUSE,
@@ -185,8 +186,8 @@ NAMES: dict[str, tuple[Name, ...]] = {
     ),
     "cache_write_tokens": (
         Name("gen_ai.usage.cache_write.input_tokens", GENAI, "1.42-"),
-        Name("gen_ai.usage.cache_creation.input_tokens", GENAI, "1.38-1.41"),
-        Name("gen_ai.usage.cache_creation_input_tokens", TRACELOOP, "-0.52"),
+        Name("gen_ai.usage.cache_creation.input_tokens", GENAI, "-1.41"),
+        Name("gen_ai.usage.cache_creation_input_tokens", TRACELOOP, "-2025"),
         Name("gen_ai.usage.cache_write_input_tokens", STRANDS),
         Name("gen_ai.usage.details.cache_write_tokens", PYDANTIC_AI),
         Name("llm.token_count.prompt_details.cache_write", OPENINFERENCE),
@@ -199,11 +200,11 @@ NAMES: dict[str, tuple[Name, ...]] = {
         ),
     ),
     "reasoning_tokens": (
-        Name("gen_ai.usage.reasoning.output_tokens", GENAI, "1.41-"),
+        Name("gen_ai.usage.reasoning.output_tokens", GENAI),
         Name("gen_ai.usage.reasoning_tokens", TRACELOOP),
         Name("gen_ai.usage.details.reasoning_tokens", PYDANTIC_AI),
         Name("llm.token_count.completion_details.reasoning", OPENINFERENCE),
-        Name("ai.usage.reasoningTokens", VERCEL, "6-"),
+        Name("ai.usage.reasoningTokens", VERCEL),
         Name(
             "langfuse.observation.usage_details",
             LANGFUSE,
@@ -233,7 +234,7 @@ NAMES: dict[str, tuple[Name, ...]] = {
     "input": (
         Name("gen_ai.input.messages", GENAI, "1.37-"),
         Name("pydantic_ai.all_messages", PYDANTIC_AI, "2-"),
-        Name("all_messages_events", PYDANTIC_AI, "1-1"),
+        Name("all_messages_events", PYDANTIC_AI, "1"),
         Name("ai.prompt.messages", VERCEL),
         Name("ai.prompt", VERCEL),
         Name("llm.input_messages.*", OPENINFERENCE),
@@ -241,7 +242,7 @@ NAMES: dict[str, tuple[Name, ...]] = {
         Name("gcp.vertex.agent.llm_request", ADK),
         Name("langfuse.observation.input", LANGFUSE),
         Name("mlflow.spanInputs", MLFLOW),
-        Name("gen_ai.prompt.*", TRACELOOP, "-0.52"),
+        Name("gen_ai.prompt.*", TRACELOOP, "-2025"),
         Name("traceloop.entity.input", TRACELOOP),
         Name("gen_ai.prompt", LANGSMITH),
         Name("ai.value", VERCEL),
@@ -258,24 +259,24 @@ NAMES: dict[str, tuple[Name, ...]] = {
         Name("gcp.vertex.agent.llm_response", ADK),
         Name("langfuse.observation.output", LANGFUSE),
         Name("mlflow.spanOutputs", MLFLOW),
-        Name("gen_ai.completion.*", TRACELOOP, "-0.52"),
+        Name("gen_ai.completion.*", TRACELOOP, "-2025"),
         Name("traceloop.entity.output", TRACELOOP),
         Name("gen_ai.completion", LANGSMITH),
     ),
     "tool_name": (
-        Name("gen_ai.tool.name", GENAI, "1.29-"),
+        Name("gen_ai.tool.name", GENAI),
         Name("tool.name", OPENINFERENCE),
         Name("ai.toolCall.name", VERCEL),
         Name("traceloop.entity.name", TRACELOOP),
     ),
     "tool_call_id": (
-        Name("gen_ai.tool.call.id", GENAI, "1.29-"),
+        Name("gen_ai.tool.call.id", GENAI),
         Name("tool_call.id", OPENINFERENCE),
         Name("ai.toolCall.id", VERCEL),
     ),
     "tool_arguments": (
         Name("traceloop.entity.input", TRACELOOP, path="inputs"),
-        Name("gen_ai.tool.call.arguments", GENAI, "1.38-"),
+        Name("gen_ai.tool.call.arguments", GENAI),
         Name("tool_arguments", PYDANTIC_AI, "1-2"),
         Name("ai.toolCall.args", VERCEL),
         Name("gcp.vertex.agent.tool_call_args", ADK),
@@ -287,7 +288,7 @@ NAMES: dict[str, tuple[Name, ...]] = {
     ),
     "tool_result": (
         Name("traceloop.entity.output", TRACELOOP, path="output.kwargs.content"),
-        Name("gen_ai.tool.call.result", GENAI, "1.38-"),
+        Name("gen_ai.tool.call.result", GENAI),
         Name("tool_response", PYDANTIC_AI, "1-2"),
         Name("ai.toolCall.result", VERCEL),
         Name("gcp.vertex.agent.tool_response", ADK),
@@ -301,14 +302,14 @@ NAMES: dict[str, tuple[Name, ...]] = {
     "params": (
         Name("llm.invocation_parameters", OPENINFERENCE),
         Name("langfuse.observation.model.parameters", LANGFUSE),
-        Name("gen_ai.request.*", GENAI, "1.25-"),
+        Name("gen_ai.request.*", GENAI),
         Name("ai.settings.*", VERCEL),
     ),
     "answered": (Name("llm.output_messages.*", OPENINFERENCE),),
     "error_type": (Name("error.type", GENAI),),
     "service_tier": (
         Name("openai.response.service_tier", OPENAI),
-        Name("gen_ai.openai.response.service_tier", OPENAI, "1.25-1.36"),
+        Name("gen_ai.openai.response.service_tier", OPENAI, "-1.36"),
         Name("anthropic.response.service_tier", ANTHROPIC),
     ),
     "cache_write_1h_tokens": (
@@ -331,11 +332,11 @@ NAMES: dict[str, tuple[Name, ...]] = {
         ),
     ),
     "finish_reasons": (
-        Name("gen_ai.response.finish_reasons", GENAI, "1.25-"),
+        Name("gen_ai.response.finish_reasons", GENAI),
         Name("llm.finish_reason", OPENINFERENCE),
         Name("ai.response.finishReason", VERCEL),
     ),
-    "time_to_first_chunk_s": (Name("gen_ai.response.time_to_first_chunk", GENAI, "1.38-"),),
+    "time_to_first_chunk_s": (Name("gen_ai.response.time_to_first_chunk", GENAI),),
 }
 """The rows of each field. Of `input` and `output` the words of messages are taken."""
 
