@@ -29,7 +29,7 @@ OTEL := .venv-otel
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo demo-otel quick test test-all faults soak check docs grafana lint bench bench-archive bench-peers bench-scale format clean
+.PHONY: help demo demo-otel quick test test-all faults soak check docs grafana lint bench bench-archive bench-peers bench-scale otlp-peers format clean
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -85,6 +85,9 @@ bench-peers: $(DEV) ## Measure against other libraries, installed into .venv-pee
 
 bench-scale: $(DEV) ## Measure on tables of up to ten million rows: 7 GB of disk
 	$(BIN)/python benchmarks/scale.py
+
+otlp-peers: $(DEV) ## Prove exports by OTLP on Phoenix and MLflow, installed into .venv-otlp-peers: 1.3 GB
+	$(BIN)/python -m tests.support.otlp_peers
 
 format: $(DEV) ## Format the source
 	$(BIN)/ruff check --fix --exit-zero .

@@ -104,6 +104,8 @@ def run(options: Namespace, output: Output) -> int:
             "--follow sends each trace when it has ended: drop --dry-run and --running."
         )
     goes_on = options.follow or options.name is not None
+    if goes_on and options.archive is not None:
+        raise ConfigurationError("--name and --follow send what is here: drop --archive.")
     with (open_for_work if goes_on else open_for_export)(options) as persistence:
         resolve_run(persistence, options)
         return (_follow if options.follow else _once)(persistence, options, output)

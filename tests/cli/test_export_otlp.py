@@ -84,6 +84,7 @@ def test_traces_are_followed_until_ctrl_c(
         (["otlp", "http://x", "--level", "error"], "export otlp does not take --level."),
         (["otlp", "http://x", "--every", "5s"], "--every is for --follow."),
         (["otlp", "http://x", "--follow", "--dry-run"], "--follow sends each trace when it has"),
+        (["otlp", "http://x", "--name", "a", "--archive", "b"], "drop --archive"),
         (["otlp", "http://x", "--header", "key"], "a header is NAME=VALUE"),
         (["otlp", "http://x", "--header-env", "a=NO_SUCH"], "NO_SUCH is not set"),
         (["otlp", "x"], "url is one such as http://127.0.0.1:4318, not 'x'."),

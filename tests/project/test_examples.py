@@ -102,6 +102,13 @@ FACTS = {
         "marked: rate",
         "in the run: run_started",
     ),
+    "send_traces.py": (
+        "not taken: the answer was 503. It may be asked again in 3600 seconds.",
+        "received execute_tool look_up",
+        "1 trace sent; 0",
+        "1 trace waits for its end",
+        "received invoke_agent forecaster",
+    ),
     "slow_agent.py": (
         "  chain gather",
         'It waited longest for fetch {"page": "wiki"}.',

@@ -160,8 +160,9 @@ def call(
         AgentLLMUsage(
             "editor",
             run_id,
-            provider="openai",
-            model="gpt-5-mini",
+            # One that nobody has a price of, where the cost is not known.
+            provider="acme" if cost_usd is None else "openai",
+            model="acme-large" if cost_usd is None else "gpt-5-mini",
             prompt=prompt if isinstance(prompt, str) else json.dumps(prompt),
             response_content=answer,
             input_params={"temperature": 0.5, "max_completion_tokens": 200},

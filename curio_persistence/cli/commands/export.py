@@ -1,11 +1,10 @@
 """Write records to a file, as they are at this moment, or send traces by OTLP.
 
-To a file go JSON lines, CSV, Parquet or Arrow.
-
-JSON lines are one file with all records, oldest first. CSV, Parquet and Arrow are one file if
---table names one kind of records, and else a folder with a file for each. A file gets its name
-when it is complete. With --with-proof it is a folder in which `python verify.py` verifies the hash
-chains without this library. What was exported is read again by `curio-persistence import records`.
+A file has JSON lines, CSV, Parquet or Arrow. JSON lines are one file with all records, oldest
+first. The others are one file if --table names one kind of records, and else a folder with a file
+for each. A file gets its name when it is complete. With --with-proof it is a folder in which
+`python verify.py` verifies the hash chains without this library. What was exported is read again by
+`curio-persistence import records`.
 
 `export otlp URL` sends the traces that have ended to a receiver of OpenTelemetry, such as Phoenix,
 MLflow, or `curio-persistence serve`: those of all runs, or of those that --agent, --run, --session,

@@ -18,6 +18,7 @@ from curio_persistence.interop.otel.export.messages import (
     messages_in,
     openinference_messages,
 )
+from curio_persistence.interop.otel.export.wordless import without_text
 from curio_persistence.interop.otel.spans import (
     STATUS_ERROR,
     STATUS_OK,
@@ -154,7 +155,7 @@ class _Mapping:
         saved = parsed(span.attributes)
         if not isinstance(saved, dict):
             return {}
-        return {n: v for n, v in saved.items() if self._content or not isinstance(v, str)}
+        return saved if self._content else without_text(saved)
 
     def _words(self, span: TraceSpan) -> Attributes:
         told: Attributes = {}

@@ -22,15 +22,13 @@ from curio_persistence.interop.otel.export.sending import (
     place_of,
     traces_url,
 )
+from curio_persistence.interop.otel.identity import DATABASE, database_id
 from curio_persistence.interop.otel.spans import OtelSpan, Source
 from curio_persistence.store.base import Store
-from curio_persistence.trace_ids import span_id_of
 from curio_persistence.views.traces.trace import Trace
 
 SCHEMA_URL = "https://opentelemetry.io/schemas/1.41.0"
 SCOPE = "curio_persistence"
-DATABASE = "curio.database"
-"""The attribute of a resource by which a receiver knows spans of its own database."""
 
 
 class TargetOptions(TypedDict, total=False):
@@ -79,11 +77,6 @@ class Target:
         return Sender(
             self.url, self.headers, timeout=self.timeout, retry_for=self.retry_for, stop=stop
         )
-
-
-def database_id(store: Store) -> str:
-    """Return what tells spans of a database from those of others; also with an archive."""
-    return span_id_of(store.identity.partition(" ")[0])
 
 
 def source_of(store: Store, project: str | None) -> Source:
