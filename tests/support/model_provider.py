@@ -23,6 +23,8 @@ class Said(NamedTuple):
     cached: int = 0
     written: int = 0
     reasoning: int = 0
+    model: str = ""
+    """The model that answers; by default a dated one of the name that was asked for."""
     status: int = 200
     breaks: bool = False
     """The connection ends in the middle of a stream."""
@@ -86,22 +88,26 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
+        self._end_headers()
         self.wfile.write(data)
 
     def _stream(self, events: list[tuple[str | None, Any]], breaks: bool) -> None:
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
-        self.send_header("Connection", "close")
         if breaks:
             self.send_header("Content-Length", "1000000")
-        self.end_headers()
-        self.close_connection = True
+        self._end_headers()
         for name, event in events[: len(events) // 2] if breaks else events:
             head = f"event: {name}\n" if name else ""
             body = event if isinstance(event, str) else json.dumps(event)
             self.wfile.write(f"{head}data: {body}\n\n".encode())
             self.wfile.flush()
+
+    def _end_headers(self) -> None:
+        """Announce that the connection is closed, so that no client keeps a socket open."""
+        self.send_header("Connection", "close")
+        self.close_connection = True
+        self.end_headers()
 
     def log_message(self, format: str, *args: Any) -> None:
         """Print nothing."""
@@ -111,8 +117,8 @@ def _pieces(text: str) -> list[str]:
     return [text[at : at + 5] for at in range(0, len(text), 5)]
 
 
-def _dated(request: Json) -> str:
-    return f"{request['model']}-2026-01-01"
+def _model(request: Json, said: Said) -> str:
+    return said.model or f"{request['model']}-2026-01-01"
 
 
 # --- chat completions -------------------------------------------------------------------------
@@ -135,7 +141,7 @@ def _chat(request: Json, said: Said, number: int) -> Json:
         "id": f"chatcmpl-{number:04}",
         "object": "chat.completion",
         "created": 1_790_000_000,
-        "model": _dated(request),
+        "model": _model(request, said),
         "choices": [{"index": 0, "message": message, "finish_reason": reason}],
         "usage": {
             "prompt_tokens": said.input,
@@ -194,7 +200,7 @@ def _response(request: Json, said: Said, number: int) -> Json:
         "id": f"resp_{number:04}",
         "object": "response",
         "created_at": 1_790_000_000,
-        "model": _dated(request),
+        "model": _model(request, said),
         "status": "completed",
         "output": calls or [message],
         "parallel_tool_calls": True,
@@ -204,7 +210,7 @@ def _response(request: Json, said: Said, number: int) -> Json:
             "input_tokens": said.input,
             "output_tokens": said.output,
             "total_tokens": said.input + said.output,
-            "input_tokens_details": {"cached_tokens": said.cached, "cache_write_tokens": 0},
+            "input_tokens_details": {"cached_tokens": said.cached},
             "output_tokens_details": {"reasoning_tokens": said.reasoning},
         },
     }
@@ -259,7 +265,7 @@ def _message(request: Json, said: Said, number: int) -> Json:
         "id": f"msg_{number:04}",
         "type": "message",
         "role": "assistant",
-        "model": _dated(request),
+        "model": _model(request, said),
         "content": calls or [{"type": "text", "text": said.text}],
         "stop_reason": "tool_use" if calls else "end_turn",
         "stop_sequence": None,
