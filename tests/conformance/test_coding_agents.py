@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -302,3 +303,11 @@ def test_traces_that_tell_the_same_are_not_counted_again(persistence: Persistenc
     assert persistence.count_llm_usage() == 3
     assert persistence.count_events(event_type="tool_call") == 2
     assert len([*persistence.traces.spans()]) == len(spans) == 4
+
+
+def test_threads_store_the_same_events_once(persistence: Persistence) -> None:
+    events = events_in("claude-code-logs")
+    with ThreadPoolExecutor(4) as threads:
+        stored = [*threads.map(lambda _: store_events(persistence, events), range(8))]
+    assert sum(each.new for each in stored) == 9
+    assert (len(persistence.get_agent_runs()), persistence.count_llm_usage()) == (1, 3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
@@ -71,11 +72,14 @@ def read_tree(nodes: Iterable[Node]) -> Reading:
         runs = _working_roots(tree)
     place = _places(tree, runs)
     sessions = _sessions(tree)
+    repeats: defaultdict[str, list[str]] = defaultdict(list)
+    for inner, outer in merged.items():
+        repeats[outer].append(inner)
     return Reading(
         runs={
             span_id: RunSpan(
                 parent=_run_above(tree, span_id, place),
-                repeats=tuple(each for each, outer in merged.items() if outer == span_id),
+                repeats=tuple(repeats[span_id]),
                 session_id=sessions[span_id],
                 is_agent=is_agent,
             )
