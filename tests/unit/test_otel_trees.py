@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curio_persistence.interop.otel.spans import Call, Meaning, MeaningKind
+from curio_persistence.interop.otel.spans import Call, Meaning, MeaningKind, ToolUse
 from curio_persistence.interop.otel.trees import (
     CallSpan,
     Node,
@@ -26,6 +26,8 @@ KINDS = {kind.value: kind for kind in MeaningKind}
 def node(span_id: str, parent: str | None, kind: str, agent: str = "", **told: Any) -> Node:
     """Return a span; `agent?` is an agent without a name of its own."""
     is_named = not kind.endswith("?")
+    if kind == "tool":
+        told["tool"] = ToolUse(agent or "search")
     meaning = Meaning(KINDS[kind.rstrip("?")], agent_name=agent or None, is_named=is_named, **told)
     return Node(span_id, parent, 10, 20, agent or span_id, meaning)
 
@@ -99,6 +101,29 @@ def test_a_call_around_several_fills_none_of_them() -> None:
 def test_an_agent_or_a_tool_between_two_calls_makes_them_two(between: str) -> None:
     found = read(node("a", None, "llm"), node("b", "a", between, "other"), node("c", "b", "llm"))
     assert found.calls == {"a": (), "c": ()}
+
+
+def test_a_tool_in_a_use_of_itself_is_the_same_use() -> None:
+    found = read(
+        node("a", None, "agent", "editor"),
+        node("b", "a", "tool", "search"),
+        node("c", "b", "other"),
+        node("d", "c", "tool", "search"),
+        node("e", "d", "tool", "search"),
+        node("f", "d", "tool", "fetch"),
+    )
+    assert found.tools == {"b", "f"}
+    assert found.place["e"] == "a"
+
+
+@pytest.mark.parametrize("between", ["agent", "llm"])
+def test_an_agent_or_a_call_between_makes_it_another_use(between: str) -> None:
+    found = read(
+        node("b", None, "tool", "search"),
+        node("c", "b", between, "searcher"),
+        node("d", "c", "tool", "search"),
+    )
+    assert found.tools == {"b", "d"}
 
 
 def test_embeddings_and_retrievals_nest_like_calls_but_not_in_each_other() -> None:

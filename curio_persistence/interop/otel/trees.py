@@ -86,7 +86,7 @@ def read_tree(nodes: Iterable[Node]) -> Reading:
             for span_id in runs
         },
         calls=told_twice[LLM] | told_twice[MeaningKind.EMBEDDING],
-        tools=frozenset(node.span_id for node in tree.order if node.meaning.kind is TOOL),
+        tools=_outermost_tools(tree),
         retrievals=frozenset(told_twice[MeaningKind.RETRIEVAL]),
         place=place,
     )
@@ -204,6 +204,25 @@ def _innermost(tree: _Tree, kind: MeaningKind) -> dict[str, tuple[str, ...]]:
             # Two are as many as any number: nothing asks for more.
             inside[above] = (inside.get(above, []) + within)[:2]
     return {span_id: tuple(around) for span_id, around in found.items()}
+
+
+def _outermost_tools(tree: _Tree) -> frozenset[str]:
+    """Return the uses of tools, without those inside one of the same tool.
+
+    A framework, the client of an MCP server and the server tell one use each by a span.
+    """
+    found: set[str] = set()
+
+    def used(node: Node, above: str | None) -> str | None:
+        """Return the tool in whose use this span and those below are."""
+        if node.meaning.tool is None:
+            return None if node.meaning.kind in (AGENT, LLM) else above
+        if node.meaning.tool.name != above:
+            found.add(node.span_id)
+        return node.meaning.tool.name
+
+    tree.inherited(used)
+    return frozenset(found)
 
 
 def _working_roots(tree: _Tree) -> set[str]:
