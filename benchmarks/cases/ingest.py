@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from http.client import HTTPConnection
-from pathlib import Path
 from time import perf_counter_ns
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,7 +19,7 @@ from psycopg2.extras import execute_values
 
 from benchmarks.cases.sides import Case
 from benchmarks.support import telemetry
-from benchmarks.support.memory import CAN_BE_MEASURED
+from benchmarks.support.memory import CAN_BE_MEASURED, peak
 from benchmarks.support.report import Goal, Line, megabytes, rows_per_second
 from benchmarks.support.timing import Timing, median, quantile, timed, timed_each
 from benchmarks.support.workspace import Workspace
@@ -70,12 +69,7 @@ class _Server:
         return HTTPConnection(str(self._address.hostname), self._address.port)
 
     def peak(self) -> int:
-        """Return the most bytes that it had in memory; 0 where that cannot be measured."""
-        if not CAN_BE_MEASURED:
-            return 0
-        status = Path(f"/proc/{self._process_id}/status").read_text().splitlines()
-        [line] = [line for line in status if line.startswith("VmHWM:")]
-        return int(line.split()[1]) * 1024
+        return peak(self._process_id)
 
 
 @contextmanager

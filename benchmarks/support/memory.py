@@ -29,9 +29,10 @@ def main(side: str, kind: str, place: str, dsn: str = "") -> None:
     print(_bytes("VmHWM") - before)
 
 
-def peak() -> int:
-    """Return the most bytes that the process had in memory; 0 where that cannot be measured."""
-    return _bytes("VmHWM") if CAN_BE_MEASURED else 0
+def peak(process_id: int | None = None) -> int:
+    """Return the most bytes that a process had in memory; 0 where that cannot be measured."""
+    status = _STATUS if process_id is None else Path(f"/proc/{process_id}/status")
+    return _bytes("VmHWM", status) if CAN_BE_MEASURED else 0
 
 
 def _raw(kind: str, place: str, dsn: str) -> Iterable[tuple[Any, ...]]:
@@ -46,9 +47,9 @@ def _ours(kind: str, place: str, dsn: str) -> Iterable[AgentRunEvent]:
     return PostgresPersistence(dsn=dsn, schema=place).iter_agent_run_events()
 
 
-def _bytes(name: str) -> int:
-    """Return a value of the process's status, which is in kilobytes of 1,024."""
-    [line] = [line for line in _STATUS.read_text().splitlines() if line.startswith(f"{name}:")]
+def _bytes(name: str, status: Path = _STATUS) -> int:
+    """Return a value of a process's status, which is in kilobytes of 1,024."""
+    [line] = [line for line in status.read_text().splitlines() if line.startswith(f"{name}:")]
     return int(line.split()[1]) * 1024
 
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import zlib
 from concurrent.futures import ThreadPoolExecutor
+from itertools import product
 
 import pytest
 
 from curio_persistence import InMemoryPersistence, Persistence, UnavailableError
-from curio_persistence.interop.otel.decoding import decode_traces
+from curio_persistence.interop.otel.decoding import decode_logs, decode_traces
 from curio_persistence.interop.otel.encoding import encode_traces_as_json
 from curio_persistence.interop.otel.receiving import Receiver
+from curio_persistence.server import bodies as server_bodies
 from curio_persistence.tables import SPANS
 from tests.support.otel_dumps import dump
 from tests.support.otlp_corpus import CAPTURES, JSON, PROTOBUF, bodies, spans
@@ -42,10 +44,13 @@ def test_the_corpus_is_stored_as_if_it_were_received_in_process_however_it_is_se
     with InMemoryPersistence() as other:
         for capture in CAPTURES:
             Receiver(other).spans(spans(capture))
+            for sent in bodies(capture, "logs"):
+                Receiver(other).logs(decode_logs(sent, PROTOBUF).logs)
         expected = dump(other)
     with served(persistence) as server:
-        for sent in (content for capture in CAPTURES for content in bodies(capture)):
-            assert partial(post(server, sent)) == (0, "")
+        for signal, capture in product(("logs", "traces", "metrics"), CAPTURES):
+            for sent in bodies(capture, signal):
+                assert partial(post(server, sent, f"/v1/{signal}")) == (0, "")
         assert dump(persistence) == expected
         for number, capture in enumerate(CAPTURES):
             for sent in bodies(capture):
@@ -204,9 +209,11 @@ def test_what_is_not_otlp_is_refused_and_told_why(persistence: Persistence) -> N
             assert answer.body, headers
             if answer.headers["Content-Type"] == JSON:
                 assert answer.json()["message"]
-        for path in ("/v1/traces",):
-            answer = server.get(path)
+        for signal in ("traces", "logs", "metrics"):
+            answer = server.get(f"/v1/{signal}")
             assert (answer.status, answer.headers["Allow"]) == (405, "POST")
+            for content in (b"\xff\xff", good[:-3]):
+                assert post(server, content, f"/v1/{signal}").status == 400
         assert post(server, good, "/v1/nothing").status == 404
     assert names(persistence) == []
 
@@ -226,6 +233,34 @@ def test_a_body_of_too_many_bytes_is_refused_packed_or_not(persistence: Persiste
             assert post(server, content, Content_Encoding=encoding).status == 413
         assert partial(post(server, body(span(2)))) == (0, "")
     assert names(persistence) == ["chat 2"]
+
+
+def test_wrong_log_records_and_data_points_are_counted(persistence: Persistence) -> None:
+    logs = {"resourceLogs": [{"scopeLogs": [{"logRecords": [{"traceId": "short"}, {}]}]}]}
+    points = [{"asInt": "no number"}, {"asInt": "7"}]
+    metric = {"name": "m", "gauge": {"dataPoints": points}}
+    metrics = {"resourceMetrics": [{"scopeMetrics": [{"metrics": [metric]}]}]}
+    with served(persistence) as server:
+        for path, sent, counter in (
+            ("/v1/logs", logs, "rejectedLogRecords"),
+            ("/v1/metrics", metrics, "rejectedDataPoints"),
+        ):
+            told = post(server, json.dumps(sent), path, Content_Type=JSON).json()["partialSuccess"]
+            assert (told[counter], bool(told["errorMessage"])) == ("1", True)
+
+
+def test_a_body_that_does_not_arrive_is_given_up(
+    persistence: Persistence, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server_bodies, "_SECONDS", 0.1)
+    with served(persistence) as server:
+        connection = server.connect()
+        connection.putrequest("POST", "/v1/traces")
+        connection.putheader("Content-Type", PROTOBUF)
+        connection.putheader("Content-Length", "1000")
+        connection.endheaders(b"half")
+        assert connection.getresponse().status == 408
+        connection.close()
 
 
 def test_with_keys_a_wrong_one_stores_nothing(persistence: Persistence) -> None:

@@ -16,6 +16,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor
 
+from benchmarks.support.memory import CAN_BE_MEASURED, peak
 from curio_persistence import (
     InMemoryPersistence,
     PostgresPersistence,
@@ -29,7 +30,7 @@ from tests.support.backends import chosen
 from tests.support.children import Child
 from tests.support.otel_dumps import dump
 from tests.support.otlp_corpus import bodies
-from tests.support.otlp_requests import body, partial, post, span
+from tests.support.otlp_requests import body, gzipped, partial, post, span
 from tests.support.served import Served, served
 
 CAPTURE = "openinference-openai-agents-steps"
@@ -92,6 +93,21 @@ def test_the_exporter_of_the_sdk_tries_again_until_the_database_is_back(
         assert next(outages, None) is None
         names = {name for (name,) in persistence._store.select_columns(SPANS, ("name",))}
         assert names == {"outer", "inner"}
+
+
+@pytest.mark.slow
+@pytest.mark.thorough
+@pytest.mark.skipif(not CAN_BE_MEASURED, reason="the system does not report the peak of a process")
+def test_the_largest_body_takes_ten_times_its_size_at_most(tmp_path: Path) -> None:
+    attributes = {f"part {number}": "x" * (4 << 20) for number in range(3)}
+    sent = body(*(span(number, attributes=attributes) for number in range(1, 6)))
+    with Child(KILLED, f"sqlite:///{tmp_path / 'runs.db'}", "live") as child:
+        server = Served(child.read())
+        assert partial(post(server, body(span(100)))) == (0, "")
+        before = peak(child.pid)
+        assert partial(post(server, sent)) == (0, "")
+        assert partial(post(server, gzipped(sent), Content_Encoding="gzip")) == (0, "")
+        assert peak(child.pid) - before < 10 * len(sent)
 
 
 # --- a database that is frozen --------------------------------------------------------------------

@@ -48,11 +48,15 @@ def leave_when_interrupted() -> None:
 
 def _leave() -> None:
     import signal
+    import time
     from _thread import interrupt_main
 
     signal.sigwait({signal.SIGINT})
     wipe()
     if _has_to_tidy.is_set():
         interrupt_main()
-        signal.sigtimedwait({signal.SIGINT}, _seconds)
+        if hasattr(signal, "sigtimedwait"):
+            signal.sigtimedwait({signal.SIGINT}, _seconds)
+        else:  # macOS
+            time.sleep(_seconds)
     os._exit(INTERRUPTED)
