@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from threading import Event, Thread
 from typing import Any
 
@@ -28,6 +28,7 @@ from curio_persistence.interop.otel.spans import STATUS_ERROR, STATUS_OK, OtelSp
 from curio_persistence.tables import CONSUMERS
 from curio_persistence.trace_ids import span_id_of, trace_id_of
 from tests.conformance.conftest import Open
+from tests.support.awkward import TEXTS
 from tests.support.hands import Hands
 from tests.support.otlp_story import (
     EDITOR,
@@ -226,7 +227,10 @@ def test_saved_spans_arrive_with_their_own_attributes(
     render, alone = by_name(server)["render"], by_name(server)["cron job"]
     assert own.items() <= render.attributes.items()
     assert render.parent_span_id == span_id_of(EDITOR)
-    assert (alone.trace_id, alone.start_ns) == (trace_id_of("of nobody"), _nanoseconds(20) + 123)
+    assert (alone.trace_id, alone.start_ns) == (
+        trace_id_of("trace of nobody"),
+        _nanoseconds(20) + 123,
+    )
 
 
 def test_a_span_whose_parent_is_not_there_stands_below_its_run(
@@ -249,6 +253,22 @@ def test_no_words_are_sent_without_content(persistence: Persistence, server: Web
     assert told["gen_ai.usage.input_tokens"] == 1200
     assert by_name(server)["execute_tool write"].attributes["error.type"] == "ValueError"
     assert by_name(server)["x"].attributes["n"] == 1
+
+
+def test_any_text_and_any_time_can_be_sent(persistence: Persistence, server: WebServer) -> None:
+    for number, text in enumerate(TEXTS):
+        run(persistence, f"run-{number}", "agent", 0, 1, objective=text, error=text)
+        tool(persistence, f"run-{number}", "t", 1, NONE, {text: text}, result=text)
+        call(persistence, f"run-{number}", 1, NONE, text, text, cost_usd=None)
+    for span_id, year in (("past", 1), ("future", 9999)):
+        then = datetime(year, 1, 1, tzinfo=UTC)
+        saved(persistence, span_id, span_id, name=span_id, started_at=then, ended_at=then)
+    report = export_otlp(persistence, server.url)
+    assert (report.traces, report.spans) == (len(TEXTS) + 2, 3 * len(TEXTS) + 2)
+    assert len(received(server)) == report.spans
+    assert by_name(server)["past"].start_ns < by_name(server)["future"].start_ns
+    words = [span.attributes.get("input.value") for span in received(server)]
+    assert {text for text in TEXTS if text and text.isascii()} <= {*words}
 
 
 def test_a_project_and_headers_are_told(persistence: Persistence, server: WebServer) -> None:

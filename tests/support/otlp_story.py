@@ -97,12 +97,12 @@ def run(
 ) -> None:
     """Store a run that has ended, or still runs."""
     ended = "completed" if error is None else "error"
-    about = {"session_id": "session-7", "user_id": "ann", "metadata": {"plan": "pro"}}
+    about: dict[str, Any] = {"session_id": "session-7", "user_id": "ann"}
+    about |= {"metadata": {"plan": "pro"}, "objective": "Write about cats."}
     persistence.create_agent_run(
         AgentRun(
             agent_id,
             run_id,
-            objective="Write about cats.",
             started_at=at(begin) + later,
             finished_at=None if end is None else at(end) + later,
             created_at=at(begin) + later,

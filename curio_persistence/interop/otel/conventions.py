@@ -222,7 +222,6 @@ NAMES: dict[str, tuple[Name, ...]] = {
         ),
     ),
     "reported_cost": (
-        Name("curio.cost_usd", CURIO),
         Name("llm.cost.total", OPENINFERENCE),
         Name("gen_ai.cost.total_cost", LITELLM),
         Name("operation.cost", PYDANTIC_AI),
@@ -230,6 +229,7 @@ NAMES: dict[str, tuple[Name, ...]] = {
         Name("langfuse.observation.cost_details", LANGFUSE, path="total"),
         Name("mlflow.llm.cost", MLFLOW, path="total_cost"),
     ),
+    "cost_usd": (Name("curio.cost_usd", CURIO),),
     "system": (Name("gen_ai.system_instructions", GENAI, "1.37-"),),
     "input": (
         Name("gen_ai.input.messages", GENAI, "1.37-"),
@@ -342,9 +342,9 @@ NAMES: dict[str, tuple[Name, ...]] = {
 
 DETAILS = (
     *("service_tier", "cache_write_1h_tokens", "input_audio_tokens", "output_audio_tokens"),
-    *("finish_reasons", "time_to_first_chunk_s"),
+    *("finish_reasons", "time_to_first_chunk_s", "cost_usd"),
 )
-"""The fields that go to `Call.details`."""
+"""The fields that go to `Call.details`. A `cost_usd` there is the cost of the call."""
 
 KINDS: tuple[KindName, ...] = (
     # A workflow is the outermost span; newer versions call it an agent's as well.

@@ -20,6 +20,7 @@ from curio_persistence.interop.otel.agent_metrics import MetricsStored, store_po
 from curio_persistence.interop.otel.agent_turns import LOCK, TurnsStored, store_events
 from curio_persistence.interop.otel.conventions import LOG_MARK
 from curio_persistence.interop.otel.facts import without_words
+from curio_persistence.interop.otel.identity import database_id, is_from
 from curio_persistence.interop.otel.meaning import meaning_of
 from curio_persistence.interop.otel.meanings import sources_by_id, stored_meaning
 from curio_persistence.interop.otel.messages import (
@@ -91,6 +92,7 @@ class Receiver:
     def __init__(self, persistence: Persistence) -> None:
         self._persistence = persistence
         self._store = persistence._store
+        self._database = database_id(persistence._store)
         self._encode = persistence.redaction.encoder(SPANS)
         self._encode_source = persistence.redaction.encoder(SOURCES)
 
@@ -98,12 +100,16 @@ class Receiver:
         """Store spans with the runs, calls and events that they make, and return how many.
 
         A thousand at a time are stored in one transaction. Spans that are stored already are left
-        as they are; of different versions of a span the one with the later end stays.
+        as they are; of different versions of a span the one with the later end stays. Spans that
+        were exported from this database are stored here as other records, and are left as well.
         """
         waiting = iter(spans)
         total = Stored()
         while some := list(islice(waiting, _AT_ONCE)):
-            total += self._exclusively(partial(self._store_spans, some))
+            others = [span for span in some if not is_from(span.source, self._database)]
+            total += Stored(repeated=len(some) - len(others))
+            if others:
+                total += self._exclusively(partial(self._store_spans, others))
         return total
 
     def logs(self, logs: Iterable[OtelLog]) -> LogsStored:

@@ -243,11 +243,11 @@ class _Export:
     @contextmanager
     def _outgoing(self, dry_run: bool, stop: Event | None = None) -> Iterator[Outgoing]:
         if dry_run:
-            yield Outgoing(self._store, self._target, None)
+            yield Outgoing(self._persistence, self._target, None)
             return
         sender = self._target.sender(stop or Event())
         try:
-            yield Outgoing(self._store, self._target, sender)
+            yield Outgoing(self._persistence, self._target, sender)
         finally:
             sender.close()
 

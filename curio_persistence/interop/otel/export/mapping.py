@@ -18,6 +18,7 @@ from curio_persistence.interop.otel.export.messages import (
     messages_in,
     openinference_messages,
 )
+from curio_persistence.interop.otel.export.received import Received
 from curio_persistence.interop.otel.export.wordless import without_text
 from curio_persistence.interop.otel.spans import (
     STATUS_ERROR,
@@ -61,6 +62,7 @@ _SETTINGS = {
 }
 """The parameters of a call, and their names behind `gen_ai.request.`."""
 _TRACE_ID, _SPAN_ID = re.compile("[0-9a-f]{32}"), re.compile("[0-9a-f]{16}")
+_LAST = 2**63 - 1
 _NO_TRACE, _NO_SPAN = "0" * 32, "0" * 16
 _ERROR_NAME = re.compile(r"[A-Za-z_][\w.]*(Error|Exception|Exit|Interrupt|Warning)")
 _CANCELLED = "CancelledError"
@@ -69,7 +71,7 @@ _CANCELLED = "CancelledError"
 def otel_trace_id(trace_id: str) -> str:
     """Return the id of a trace as OpenTelemetry takes it: 32 digits that are not all 0."""
     is_one = _TRACE_ID.fullmatch(trace_id) and trace_id != _NO_TRACE
-    return trace_id if is_one else trace_id_of(trace_id)
+    return trace_id if is_one else trace_id_of(f"trace {trace_id}")
 
 
 def otel_span_id(trace_id: str, span_id: str) -> str:
@@ -79,9 +81,14 @@ def otel_span_id(trace_id: str, span_id: str) -> str:
 
 
 def otel_spans(
-    trace: Trace, details: Details, source: Source, *, content: bool = True
+    trace: Trace,
+    details: Details,
+    source: Source,
+    received: Received,
+    *,
+    content: bool = True,
 ) -> Iterator[OtelSpan]:
-    """Yield the spans of a trace that have ended, as OpenTelemetry's.
+    """Yield the spans of a trace that have ended, as OpenTelemetry's; received ones as they came.
 
     The tree is that of `trace.tree()`: a span whose parent is not there stands below its run.
     """
@@ -91,9 +98,10 @@ def otel_spans(
         child.span.span_id: node.span.span_id for node in trace.walk() for child in node.children
     }
     for node in trace.walk():
-        if node.span.status != Status.RUNNING.value:
-            span_id = node.span.span_id
-            yield mapping.span(node, parents.get(span_id), ends[span_id])
+        span, span_id = node.span, node.span.span_id
+        if span.status != Status.RUNNING.value or span.ended_at is not None:
+            came = received.get((span.trace_id, span_id))
+            yield came or mapping.span(node, parents.get(span_id), ends[span_id])
 
 
 class _Mapping:
@@ -109,7 +117,7 @@ class _Mapping:
 
     def span(self, node: TraceNode, parent: str | None, last: int) -> OtelSpan:
         span = node.span
-        begin, end = begin_ns(span), end_ns(span) or last
+        begin, end = _storable(begin_ns(span)), _storable(end_ns(span) or last)
         failed = span.status in (Status.ERROR.value, Status.CANCELLED.value)
         error = self._error(span) if failed else {}
         return OtelSpan(
@@ -243,6 +251,11 @@ class _Mapping:
 def _name(span: TraceSpan) -> str:
     operation = _OPERATIONS.get(span.kind)
     return f"{operation} {span.name}" if operation else span.name or span.kind
+
+
+def _storable(nanoseconds: int) -> int:
+    """Return a time as near as OTLP can hold it: from 1970 on, for 292 years."""
+    return min(max(nanoseconds, 1), _LAST)
 
 
 def _status_code(span: TraceSpan, failed: bool) -> int:

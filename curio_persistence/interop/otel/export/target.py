@@ -13,6 +13,7 @@ from curio_persistence.interop.otel.encoding import encode_traces
 from curio_persistence.interop.otel.export.details import Details
 from curio_persistence.interop.otel.export.mapping import otel_spans
 from curio_persistence.interop.otel.export.pieces import in_pieces
+from curio_persistence.interop.otel.export.received import received_spans
 from curio_persistence.interop.otel.export.report import OtlpReport
 from curio_persistence.interop.otel.export.sending import (
     Sender,
@@ -24,6 +25,7 @@ from curio_persistence.interop.otel.export.sending import (
 )
 from curio_persistence.interop.otel.identity import DATABASE, database_id
 from curio_persistence.interop.otel.spans import OtelSpan, Source
+from curio_persistence.persistence import Persistence
 from curio_persistence.store.base import Store
 from curio_persistence.views.traces.trace import Trace
 
@@ -93,11 +95,11 @@ def source_of(store: Store, project: str | None) -> Source:
 class Outgoing:
     """Sends traces to a target, some at a time, and counts them; in a dry run it only counts."""
 
-    def __init__(self, store: Store, target: Target, sender: Sender | None) -> None:
-        self._store = store
+    def __init__(self, persistence: Persistence, target: Target, sender: Sender | None) -> None:
+        self._persistence = persistence
         self._target = target
         self._sender = sender
-        self._source = source_of(store, target.project)
+        self._source = source_of(persistence._store, target.project)
         self._counts = dict.fromkeys(("traces", "spans", "rejected", "requests", "bytes"), 0)
         self._message: str | None = None
 
@@ -108,10 +110,11 @@ class Outgoing:
 
     def send(self, traces: Sequence[Trace]) -> None:
         """Send all spans that have ended, in as few requests as their sizes allow."""
-        details = Details(self._store, traces)
+        content = self._target.content
+        details = Details(self._persistence._store, traces)
+        received = received_spans(self._persistence, traces, content=content)
         spans = chain.from_iterable(
-            otel_spans(trace, details, self._source, content=self._target.content)
-            for trace in traces
+            otel_spans(trace, details, self._source, received, content=content) for trace in traces
         )
         for piece in in_pieces(spans):
             self._send(piece)

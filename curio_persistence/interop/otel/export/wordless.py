@@ -8,7 +8,7 @@ from typing import Any
 from curio_persistence.interop.otel.conventions import KINDS, NAMES
 from curio_persistence.interop.otel.spans import Attributes, OtelEvent, OtelSpan
 
-_FIGURES = ("tokens", "reported_cost")
+_FIGURES = ("tokens", "cost", "cost_usd")
 _NO_WORDS = (
     *("run_id", "agent_name", "agent_id", "session_id", "user_id", "provider", "response_model"),
     *("request_model", "response_id", "tool_name", "tool_call_id", "error_type", "service_tier"),
