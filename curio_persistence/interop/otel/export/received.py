@@ -7,7 +7,6 @@ from dataclasses import replace
 
 from curio_persistence.interop.otel.conventions import LOG_MARK
 from curio_persistence.interop.otel.export.wordless import without_words
-from curio_persistence.interop.otel.receiving import Receiver
 from curio_persistence.interop.otel.spans import OtelEvent, OtelSpan
 from curio_persistence.persistence import Persistence
 from curio_persistence.views.traces.trace import Trace
@@ -26,6 +25,8 @@ def received_spans(persistence: Persistence, traces: Iterable[Trace], *, content
     }
     if not trace_ids:
         return {}
+    from curio_persistence.interop.otel.receiving import Receiver  # On use: the import is slow.
+
     spans = Receiver(persistence).received(trace_id=sorted(trace_ids))
     return {
         (span.trace_id, span.span_id): _as_it_came(span) if content else without_words(span)
