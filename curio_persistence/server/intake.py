@@ -27,7 +27,8 @@ _TOGETHER = 2 << 20
 _RECORDS = 1_000
 """How many records are stored in one call, and so in one transaction."""
 _SECONDS = 4.0
-"""How long such a call may wait for the database."""
+"""How long such a call may wait for the database, and longer for large bodies:"""
+_BYTES_PER_SECOND = 4 << 20
 _REASONS = 4
 """How many different reasons a sender is told."""
 PATIENCE = 8.0
@@ -134,7 +135,10 @@ class Intake:
     def _work(self) -> None:
         while (body := self._queue.get()) is not None:
             self._busy_since = time.monotonic()
-            self._store_with_others(body)
+            try:
+                self._store_with_others(body)
+            except Exception:  # The next bodies are stored all the same.
+                _log.exception("Bodies could not be stored")
             self._busy_since = None
 
     def _store_with_others(self, first: Body) -> None:
@@ -189,9 +193,10 @@ class Intake:
 
     def _store(self, signal: Signal, read: Sequence[_Read]) -> None:
         owned = [(each, record) for each in read for record in each.records]
+        seconds = _SECONDS + sum(each.size for each in read) / _BYTES_PER_SECOND
         try:
             for start in range(0, len(owned), _RECORDS):
-                call_within(_SECONDS, self._keep, signal, owned[start : start + _RECORDS])
+                call_within(seconds, self._keep, signal, owned[start : start + _RECORDS])
         except PersistenceError as error:
             self._tell_failure(error)
             why = f"The database takes nothing now ({type(error).__name__})."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -18,12 +18,7 @@ from curio_persistence.server.bodies import ENCODINGS, received
 from curio_persistence.server.intake import PATIENCE, Body, Intake, Outcome, Records, Signal
 from curio_persistence.server.refusals import RefusedError, unavailable
 
-_PROTOBUF = "application/x-protobuf"
-_TYPES = {
-    answers.JSON: answers.JSON,
-    _PROTOBUF: _PROTOBUF,
-    "application/protobuf": "application/protobuf",
-}
+_TYPES = (answers.JSON, "application/protobuf", "application/x-protobuf")
 _LONGEST = 60.0
 """Seconds that storing a body may take once it has begun."""
 
@@ -69,17 +64,19 @@ class _Endpoint:
         self._signal, self._limit, self._intake = signal, limit, intake
 
     async def answer(self, request: Request) -> Response:
-        content_type = _media_type(request)
+        content_type = _named(request, "content-type", "")
         try:
             outcome = await self._store(request, content_type)
         except RefusedError as refusal:
             self._intake.refused[self._signal.name, str(refusal.status)] += 1
-            return answers.refused(content_type, refusal)
+            understood = content_type if content_type in _TYPES else answers.JSON
+            return answers.refused(understood, refusal)
         return answers.stored(content_type, self._signal.counter, *outcome)
 
     async def _store(self, request: Request, content_type: str) -> Outcome:
-        _check_type(request, content_type)
-        encoding = _encoding(request)
+        _check_known("type", content_type, _TYPES)
+        encoding = _named(request, "content-encoding", "identity")
+        _check_known("encoding", encoding, ENCODINGS)
         with self._intake.room.share() as share:
             content = await received(request, self._limit, share)
             body = Body(self._signal, content, encoding, content_type)
@@ -101,24 +98,12 @@ async def _stored(body: Body) -> Outcome:
         raise unavailable("The database does not answer.") from None
 
 
-def _media_type(request: Request) -> str:
-    """Return the content type of a request that its answer has too."""
-    given = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    return _TYPES.get(given, answers.JSON)
+def _named(request: Request, header: str, default: str) -> str:
+    """Return the value of a header without its parameters."""
+    return request.headers.get(header, default).partition(";")[0].strip().lower()
 
 
-def _check_type(request: Request, content_type: str) -> None:
-    given = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if given not in _TYPES:
-        raise RefusedError(
-            415, f"The content type of OTLP is {' or '.join(sorted(_TYPES))}, not {given[:100]!r}."
-        )
-
-
-def _encoding(request: Request) -> str:
-    given = request.headers.get("content-encoding", "identity").strip().lower()
-    if given not in ENCODINGS:
-        raise RefusedError(
-            415, f"The content encoding is {' or '.join(ENCODINGS)}, not {given[:100]!r}."
-        )
-    return given
+def _check_known(what: str, given: str, known: Sequence[str]) -> None:
+    if given not in known:
+        message = f"The content {what} of OTLP is {' or '.join(known)}, not {given[:100]!r}."
+        raise RefusedError(415, message)

@@ -20,6 +20,8 @@ from curio_persistence.server.app import make_app
 
 _GRACE = 15
 """Seconds that requests have to end when the server stops; a write may wait for ten."""
+_IDLE = 75
+"""Seconds that a connection stays open for the next batch: exporters send one every five."""
 _CONNECTIONS = 2_000
 
 
@@ -51,6 +53,7 @@ class _Server(uvicorn.Server):
             access_log=False,
             server_header=False,
             limit_concurrency=_CONNECTIONS,
+            timeout_keep_alive=_IDLE,
             timeout_graceful_shutdown=_GRACE,
         )
         super().__init__(config)

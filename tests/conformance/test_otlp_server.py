@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import random
+import time
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
+from threading import Event
 
 import pytest
 
@@ -13,6 +16,7 @@ from curio_persistence import InMemoryPersistence, Persistence, UnavailableError
 from curio_persistence.interop.otel.decoding import decode_logs, decode_traces
 from curio_persistence.interop.otel.encoding import encode_traces_as_json
 from curio_persistence.interop.otel.receiving import Receiver
+from curio_persistence.interop.otel.spans import OtelSpan
 from curio_persistence.server import bodies as server_bodies
 from curio_persistence.tables import SPANS
 from tests.support.otel_dumps import dump
@@ -27,6 +31,8 @@ from tests.support.otlp_requests import (
     span,
 )
 from tests.support.served import served
+
+SPANS_OF_CAPTURES = [spans(capture)[:5] for capture in CAPTURES]
 
 
 def names(persistence: Persistence) -> list[str]:
@@ -78,6 +84,29 @@ def test_many_senders_of_single_spans_lose_none(persistence: Persistence) -> Non
         sent = [body(span(number)) for number in range(1, 301)]
         assert {*pool.map(lambda one: partial(post(server, one)), sent)} == {(0, "")}
     assert len(names(persistence)) == 300
+
+
+def test_bodies_that_wait_are_stored_together(
+    persistence: Persistence, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored, sizes, has_begun, may_go_on = Receiver.spans, list[int](), Event(), Event()
+
+    def spans_when_allowed(self: Receiver, spans: list[OtelSpan]) -> object:
+        sizes.append(len(spans))
+        has_begun.set()
+        may_go_on.wait()
+        return stored(self, spans)
+
+    monkeypatch.setattr(Receiver, "spans", spans_when_allowed)
+    with served(persistence) as server, ThreadPoolExecutor(10) as pool:
+        sent = [pool.submit(post, server, body(span(1)))]
+        has_begun.wait()
+        sent += [pool.submit(post, server, body(span(number))) for number in range(2, 11)]
+        while b"curio_intake_waiting_bodies 9" not in server.get("/metrics").body:
+            time.sleep(0.01)
+        may_go_on.set()
+        assert [partial(each.result()) for each in sent] == [(0, "")] * 10
+    assert sizes == [1, 9]
 
 
 def test_compressions_are_unpacked(persistence: Persistence) -> None:
@@ -180,6 +209,22 @@ def test_a_record_that_the_store_refuses_costs_only_itself(
         answer = post(server, body(*map(span, range(1, 20))))
         assert partial(answer) == (1, "it cannot be stored (ZeroDivisionError)")
     assert len(names(persistence)) == 18
+
+
+def test_damaged_bodies_are_stored_in_part_or_refused(persistence: Persistence) -> None:
+    chance = random.Random(19)
+    whole = [content for capture in CAPTURES for content in bodies(capture)]
+    with served(persistence) as server:
+        for number in range(100):
+            content = bytearray(chance.choice(whole)[:20_000])
+            kind = PROTOBUF
+            if number % 2:
+                content = bytearray(encode_traces_as_json(chance.choice(SPANS_OF_CAPTURES)))
+                kind = JSON
+            for _ in range(chance.randrange(1, 4)):
+                content[chance.randrange(len(content))] = chance.randrange(256)
+            assert post(server, bytes(content), Content_Type=kind).status in (200, 400)
+        assert partial(post(server, body(span(1)))) == (0, "")
 
 
 # --- what is wrong --------------------------------------------------------------------------------
