@@ -17,11 +17,12 @@ from curio_persistence import AgentRun, Persistence, PostgresPersistence, connec
 from tests.support.backends import PostgresSchema
 from tests.support.programs import program
 from tests.support.prometheus import Prometheus, prometheus
-from tests.support.served import served
+from tests.support.served import Served, served
 
 ROOT = Path(__file__).parents[2]
 DASHBOARD = ROOT / "docs/grafana/dashboard.json"
 RULES = ROOT / "docs/grafana/alerts.yml"
+BODIES = ROOT / "tests/support/otlp"
 CASES = ROOT / "tests/support/grafana/alerts_test.yml"
 PACKAGES = ROOT / "tests/support/grafana/package.json"
 
@@ -141,6 +142,8 @@ def scraping(tmp_path_factory: pytest.TempPathFactory, postgres18: str) -> Itera
                 persistence.create_agent_run(AgentRun("agent-0", "left", status="running"))
                 persistence.alerts.create("costs", "cost", 0.001)
                 persistence.alerts.evaluate()
+            for server in (one, other):
+                send(server)
             scraping.wait_for(lambda: len(scraping.query("curio_up == 1")) == 2)
             for persistence in (file, database):
                 record(persistence)
@@ -150,6 +153,12 @@ def scraping(tmp_path_factory: pytest.TempPathFactory, postgres18: str) -> Itera
             yield scraping
     finally:
         schema.drop()
+
+
+def send(server: Served) -> None:
+    """Send a body of OpenTelemetry that is stored, and one that is refused."""
+    for body in (next(BODIES.glob("openinference-*.pb")).read_bytes(), b"no protobuf"):
+        server.post("/v1/traces", body, Content_Type="application/x-protobuf")
 
 
 def record(persistence: Persistence) -> None:
