@@ -725,7 +725,7 @@ class SQLitePersistence(Persistence):
     many seconds a write waits for another writer. `:memory:` is a database that ends with the
     process. `redactor` and `capture_content` say which words are kept: see `Redaction`. With
     `chain` the events of each run form a hash chain, and `audit_key` signs it: see `audit.verify`.
-    With `dedupe` long texts are stored once in their session.
+    With `dedupe` long texts are stored once in their session. `prices` are those of model calls.
     """
 
     def __init__(
@@ -778,7 +778,7 @@ class PostgresPersistence(Persistence):
     start-up option by which a server learns of `statement_timeout`. `redactor` and
     `capture_content` say which words are kept: see `Redaction`. With `chain` the events of each run
     form a hash chain, and `audit_key` signs it: see `audit.verify`. With `dedupe` long texts are
-    stored once in their session.
+    stored once in their session. `prices` are those of model calls.
     """
 
     def __init__(

@@ -14,14 +14,18 @@ from typing import Any
 import pytest
 
 from curio_persistence import (
+    AccessDeniedError,
     AgentLLMUsage,
+    AgentRun,
     InMemoryPersistence,
     InvalidValueError,
     Persistence,
     UnsupportedError,
+    archive_runs,
     copy_records,
     export_records,
     import_records,
+    open_archive,
 )
 from curio_persistence.aio import AsyncPersistence
 from curio_persistence.capabilities.transfers.hashes import RunHash
@@ -295,6 +299,18 @@ def test_given_costs_are_replaced_only_if_that_is_asked_for(history: Persistence
     report = history.prices.reprice(dry_run=False, given=True)
     assert (report.changed, report.given) == (1, 0)
     assert Decimal(1) not in costs(history)
+
+
+def test_archived_calls_are_listed_and_keep_their_costs(history: Persistence, place: Path) -> None:
+    long_ago = datetime(2026, 1, 1, tzinfo=UTC)
+    run = AgentRun("a", "run", status="completed", started_at=long_ago, finished_at=long_ago)
+    history.create_agent_run(replace(run, created_at=long_ago))
+    history.log_llm_usage(replace(call(created_at=long_ago), run_id="run", model="acme-2"))
+    assert archive_runs(history, place, older_than="30d").usage == 1
+    with open_archive(history, place) as both:
+        assert [each.calls for each in both.prices.unpriced(model="acme-2")] == [1]
+        with pytest.raises(AccessDeniedError, match="without its archive"):
+            both.prices.reprice(dry_run=False)
 
 
 def test_what_is_queued_is_computed_anew_too(open_again: Open) -> None:

@@ -56,8 +56,11 @@ def are_decided(table: Table[Any], where: Where) -> bool:
 
 
 def _is_decided(table: Table[Any], f: Filter) -> bool:
-    plain = f.op in (*_COMPARISONS, "in", "is null", "is not null")
-    return plain and f.column in table.names and table.kind_of(f.column) != "money"
+    if f.column not in table.names:
+        return False
+    if f.op in ("is null", "is not null"):
+        return True
+    return f.op in (*_COMPARISONS, "in") and table.kind_of(f.column) != "money"
 
 
 def without_runs(run_ids: Sequence[str]) -> Conditions:
