@@ -113,10 +113,20 @@ class Reader:
         value = self._attributes[key]
         return self._within(key, value, path) if path else value
 
-    def _within(self, key: str, value: Any, path: tuple[str, ...]) -> Any:
+    def objects(self, field: str) -> Iterator[dict[str, Any]]:
+        """Yield the values that a field may have as objects of JSON."""
+        for place in self.plan.fields.get(field, ()):
+            found = self._parsed_once(place.key, self._at(place))
+            if isinstance(found, dict):
+                yield found
+
+    def _parsed_once(self, key: str, value: Any) -> Any:
         if key not in self._parsed:
             self._parsed[key] = parsed(value)
-        found = self._parsed[key]
+        return self._parsed[key]
+
+    def _within(self, key: str, value: Any, path: tuple[str, ...]) -> Any:
+        found = self._parsed_once(key, value)
         for name in path:
             if isinstance(found, dict):
                 found = found.get(name)

@@ -229,11 +229,8 @@ def _provider(reader: Reader) -> str | None:
 
 
 def _params(reader: Reader) -> Attributes | None:
-    for value in reader.values("params"):
-        if isinstance(found := parsed(value), dict):
-            settings = {name: each for name, each in found.items() if name not in NOT_SETTINGS}
-            return settings or None
-    return None
+    found = next(reader.objects("params"), {})
+    return {name: each for name, each in found.items() if name not in NOT_SETTINGS} or None
 
 
 def _tool(span: OtelSpan, reader: Reader, error: str | None) -> ToolUse:
