@@ -19,11 +19,10 @@ from curio_persistence.interop.otel.coding_agents import (
     Role,
 )
 from curio_persistence.interop.otel.spans import Attributes, OtelLog
-from curio_persistence.interop.otel.words import as_text, parsed
+from curio_persistence.interop.otel.words import as_text, label, parsed
 from curio_persistence.models import MCP_CALL, TOOL_CALL, AgentLLMUsage, AgentRunEvent, Level
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_REFUSED = re.compile("[\x00\ud800-\udfff]")
 ID_LENGTH = 80
 """Characters of a session's or a turn's id that are kept: a run's id has both."""
 _MCP = re.compile("mcp__(.+?)__(.+)", re.DOTALL)
@@ -48,6 +47,11 @@ class AgentEvent:
         """Return a field that is text; None if the agent was not asked to tell it."""
         found = next(filter(None, map(word, self._values(field))), None)
         return None if found in HIDDEN else found
+
+    def name(self, field: str) -> str | None:
+        """Return a field that is a name or an id, as a column holds it."""
+        text = self.text(field)
+        return None if text is None else label(text)
 
     def value(self, field: str) -> Any:
         """Return a field of any type, from JSON if it is some."""
@@ -119,7 +123,7 @@ def _id(attributes: Attributes, agent: CodingAgent, field: str) -> str | None:
 
 def kept_id(text: str) -> str:
     """Return an id or a name as a column holds it."""
-    return _REFUSED.sub("\ufffd", text)[:ID_LENGTH]
+    return label(text, ID_LENGTH)
 
 
 def moment(time_ns: int) -> datetime:
@@ -143,7 +147,7 @@ def call_of(event: AgentEvent, run_id: str) -> AgentLLMUsage:
         event.agent.name,
         run_id,
         event.agent.provider or "",
-        event.text("model") or "",
+        event.name("model") or "",
         input_tokens=event.total("input_tokens"),
         output_tokens=event.total("output_tokens"),
         cache_read_tokens=event.total("cache_read_tokens"),
@@ -208,7 +212,7 @@ def _tool_error(event: AgentEvent) -> str | None:
 
 
 def _tool_call(event: AgentEvent, error: str | None) -> tuple[str, dict[str, Any]]:
-    name = event.text("tool") or "tool"
+    name = event.name("tool") or "tool"
     arguments, result = event.value("arguments"), event.value("result")
     if (remote := _MCP.fullmatch(name)) is not None:
         return MCP_CALL, {
@@ -225,5 +229,5 @@ def _tool_call(event: AgentEvent, error: str | None) -> tuple[str, dict[str, Any
         "result": result,
         "latency_ms": event.milliseconds(),
         "error": error,
-        "call_id": event.text("tool_call_id"),
+        "call_id": event.name("tool_call_id"),
     }

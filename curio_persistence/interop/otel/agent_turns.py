@@ -40,7 +40,7 @@ class Turn:
             created_at=first.time,
             status="completed",
             session_id=first.session_id,
-            user_id=first.text("user"),
+            user_id=first.name("user"),
         )
         if stored is not None:
             run = replace(stored, started_at=min(stored.started_at or first.time, first.time))

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from curio_persistence.interop.otel.conventions import DETAILS, KINDS, NAMES, NOT_SETTINGS, KindName
 from curio_persistence.interop.otel.spans import Attributes
-from curio_persistence.interop.otel.words import as_text, parsed
+from curio_persistence.interop.otel.words import as_text, label, parsed
 
 _SERIES = ".*"
 _FEW = 256
@@ -145,6 +145,12 @@ def word(value: Any) -> str | None:
     return None
 
 
+def name(value: Any) -> str | None:
+    """Return a name or an id as a column holds it."""
+    text = word(value)
+    return None if text is None else label(text)
+
+
 def count(value: Any) -> int | None:
     """Return a number of things, which may be written as text."""
     if type(value) is int:
@@ -168,14 +174,14 @@ def amount(value: Any) -> Decimal | None:
 
 
 GROUPS: dict[str, dict[str, Callable[[Any], Any]]] = {
-    "span": dict.fromkeys(("run_id", "agent_name", "agent_id", "session_id", "user_id"), word),
+    "span": dict.fromkeys(("run_id", "agent_name", "agent_id", "session_id", "user_id"), name),
     "call": {
-        **dict.fromkeys(("request_model", "response_model", "response_id"), word),
+        **dict.fromkeys(("request_model", "response_model", "response_id"), name),
         **dict.fromkeys(("input_tokens", "output_tokens", "reasoning_tokens"), count),
         **dict.fromkeys(("cache_read_tokens", "cache_write_tokens"), count),
         "reported_cost": amount,
     },
-    "tool": dict.fromkeys(("tool_name", "tool_call_id"), word),
+    "tool": dict.fromkeys(("tool_name", "tool_call_id"), name),
 }
 """The fields with one plain value, as far as they are asked for together."""
 

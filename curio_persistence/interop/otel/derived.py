@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from curio_persistence.interop.otel.neighbours import Key, Node
-from curio_persistence.interop.otel.records import identifier, label, moment_of
+from curio_persistence.interop.otel.records import identifier, moment_of
 from curio_persistence.interop.otel.spans import Call, Meaning, MeaningKind
 from curio_persistence.interop.otel.trees import filled
+from curio_persistence.interop.otel.words import label
 from curio_persistence.models import TOOL_CALL, AgentLLMUsage, AgentRun, AgentRunEvent, Level
 from curio_persistence.store.table import Row, Table
 from curio_persistence.tables import EVENTS, RUNS, USAGE

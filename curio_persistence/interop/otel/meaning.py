@@ -31,6 +31,7 @@ from curio_persistence.interop.otel.words import (
     USER,
     answer_of,
     as_text,
+    label,
     last_text,
     messages_of,
     parsed,
@@ -135,7 +136,7 @@ def _exception(events: Iterable[OtelEvent]) -> str | None:
 def _without_affixes(name: str) -> str:
     for affix in AFFIXES:
         name = name.removeprefix(affix) if affix.endswith(" ") else name.removesuffix(affix)
-    return name.removeprefix("[").removesuffix("]")
+    return label(name.removeprefix("[").removesuffix("]"))
 
 
 def _tags(value: Any) -> tuple[str, ...]:
@@ -144,7 +145,7 @@ def _tags(value: Any) -> tuple[str, ...]:
         value = value.split(",")
     if not isinstance(value, list):
         return ()
-    return tuple(tag for each in value if isinstance(each, str) and (tag := each.strip()))
+    return tuple(label(tag) for each in value if isinstance(each, str) and (tag := each.strip()))
 
 
 def _words(kind: MeaningKind, span: OtelSpan, reader: Reader) -> tuple[str | None, str | None]:

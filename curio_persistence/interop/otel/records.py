@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -17,11 +16,10 @@ from curio_persistence.interop.otel.spans import (
     Source,
 )
 from curio_persistence.interop.otel.values import json_of, values_in
+from curio_persistence.interop.otel.words import label
 from curio_persistence.models import AgentSpan, SpanKind, SpanSource, SpanStatus
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_ID_LENGTH = 255
-_REFUSED = re.compile("[\x00\ud800-\udfff]")
 _STATUSES = {"completed": SpanStatus.OK.value}
 _KINDS = {MeaningKind.OTHER: SpanKind.SPAN.value}
 _DERIVED = {MeaningKind.AGENT, MeaningKind.LLM, MeaningKind.EMBEDDING, MeaningKind.TOOL}
@@ -140,13 +138,6 @@ def nanoseconds(moment: datetime | None, nanos: int | None) -> int:
     since = moment - _EPOCH
     whole = (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
     return whole * 1000 + (nanos or 0)
-
-
-def label(text: str) -> str:
-    """Return a name as a column holds it: without NUL and lone surrogates, and not too long."""
-    if len(text) <= _ID_LENGTH and not _REFUSED.search(text):
-        return text
-    return _REFUSED.sub("\ufffd", text)[:_ID_LENGTH]
 
 
 def identifier(text: str | None) -> str | None:

@@ -13,6 +13,9 @@ from typing import Any
 
 USER = frozenset({"user", "human"})
 ASSISTANT = frozenset({"assistant", "ai", "model"})
+ID_LENGTH = 255
+_REFUSED = re.compile("[\x00\ud800-\udfff]").search
+_REFUSED_ALL = re.compile("[\x00\ud800-\udfff]").sub
 _WITHIN = (
     *("messages", "input", "inputs", "output", "outputs", "contents", "choices", "message"),
     *("generations", "args", "kwargs", "prompt"),
@@ -46,6 +49,13 @@ def parsed(text: Any) -> Any:
         except (ValueError, RecursionError):
             break
     return text
+
+
+def label(text: str, longest: int = ID_LENGTH) -> str:
+    """Return a name or an id as a column holds it: without NUL and surrogates, and not too long."""
+    if len(text) <= longest and not _REFUSED(text):
+        return text
+    return _REFUSED_ALL("\ufffd", text[:longest])
 
 
 def as_text(value: Any) -> str:
