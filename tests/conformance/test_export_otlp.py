@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -21,6 +22,7 @@ from curio_persistence import (
     Persistence,
     UnavailableError,
     UnsupportedError,
+    aio,
     export_otlp,
     follow_otlp,
 )
@@ -697,6 +699,27 @@ def test_a_call_without_a_run_belongs_to_no_trace(
 ) -> None:
     persistence.log_llm_usage(AgentLLMUsage(None, None, model="alone"))
     assert export_otlp(persistence, server.url).traces == 0
+
+
+def test_exports_are_awaited_too(persistence: Persistence, server: WebServer) -> None:
+    tell(persistence)
+    stop = Event()
+
+    async def main() -> None:
+        awaited = aio.AsyncPersistence(persistence)
+        assert (await aio.export_otlp(awaited, server.url)).spans == 7
+        following = asyncio.create_task(
+            aio.follow_otlp(awaited, server.url, 0.01, name="test", stop=stop)
+        )
+        while not persistence._store.count(CONSUMERS):
+            await asyncio.sleep(0.01)
+        following.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await following
+        assert stop.is_set()
+
+    asyncio.run(main())
+    assert named(persistence, server) == (0, 0, 0)
 
 
 def _nanoseconds(seconds: float) -> int:
