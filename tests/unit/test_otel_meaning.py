@@ -75,6 +75,12 @@ def test_spans_of_older_google_adk_are_known_by_their_names(
     assert said(name).kind is MeaningKind.OTHER
 
 
+def test_what_logfire_sends_of_a_span_when_it_begins_is_not_the_span() -> None:
+    told = {"gen_ai.operation.name": "chat", "logfire.span_type": "pending_span"}
+    assert said(attributes=told).kind is MeaningKind.OTHER
+    assert said(attributes=told | {"logfire.span_type": "span"}).kind is MeaningKind.LLM
+
+
 def test_a_span_with_a_model_and_tokens_is_a_call_and_one_with_a_tool_a_tool() -> None:
     model = {"gen_ai.request.model": "m"}
     assert said(attributes=model).kind is MeaningKind.OTHER
@@ -246,6 +252,24 @@ def test_an_answer_of_words_only_is_these_words(told: Any) -> None:
     told = told if isinstance(told, str) else json.dumps(told)
     for key in ("gen_ai.output.messages", "langfuse.observation.output", "gen_ai.completion"):
         assert call_of(**{key: told}).response == "Far."
+
+
+def test_logfire_tells_calls_of_clients_as_requests_and_responses() -> None:
+    found = said(
+        "Chat Completion with {request_data[model]!r}",
+        attributes={
+            "gen_ai.system": "openai",
+            "gen_ai.request.model": "acme-1",
+            "request_data": json.dumps({"model": "acme-1", "messages": MESSAGES[:1]}),
+            "response_data": json.dumps(
+                {"message": MESSAGES[1], "usage": {"prompt_tokens": 7, "completion_tokens": 2}}
+            ),
+        },
+    )
+    assert found.kind is MeaningKind.LLM
+    assert found.call is not None
+    assert (found.call.input_tokens, found.call.output_tokens) == (7, 2)
+    assert found.call.response == "Far."
 
 
 def test_an_answer_that_calls_tools_is_kept_whole() -> None:

@@ -103,6 +103,7 @@ NAMES: dict[str, tuple[Name, ...]] = {
         Name("gen_ai.system", GENAI, "-1.36"),
         Name("llm.system", OPENINFERENCE),
         Name("ai.model.provider", VERCEL),
+        Name("mlflow.llm.provider", MLFLOW),
         Name("langsmith.metadata.ls_provider", LANGSMITH),
     ),
     "response_model": (
@@ -146,6 +147,8 @@ NAMES: dict[str, tuple[Name, ...]] = {
         Name("langfuse.observation.usage_details", LANGFUSE, path="input_tokens"),
         Name("mlflow.chat.tokenUsage", MLFLOW, path="input_tokens"),
         Name("langsmith.metadata.usage_metadata", LANGSMITH, path="input_tokens"),
+        Name("response_data", LOGFIRE, path="usage.prompt_tokens"),
+        Name("response_data", LOGFIRE, path="usage.input_tokens"),
     ),
     "output_tokens": (
         Name("gen_ai.usage.output_tokens", GENAI, "1.27-"),
@@ -159,6 +162,8 @@ NAMES: dict[str, tuple[Name, ...]] = {
         Name("langfuse.observation.usage_details", LANGFUSE, path="output_tokens"),
         Name("mlflow.chat.tokenUsage", MLFLOW, path="output_tokens"),
         Name("langsmith.metadata.usage_metadata", LANGSMITH, path="output_tokens"),
+        Name("response_data", LOGFIRE, path="usage.completion_tokens"),
+        Name("response_data", LOGFIRE, path="usage.output_tokens"),
     ),
     "cache_read_tokens": (
         Name("gen_ai.usage.cache_read.input_tokens", GENAI),
@@ -242,6 +247,7 @@ NAMES: dict[str, tuple[Name, ...]] = {
         Name("gcp.vertex.agent.llm_request", ADK),
         Name("langfuse.observation.input", LANGFUSE),
         Name("mlflow.spanInputs", MLFLOW),
+        Name("request_data", LOGFIRE),
         Name("gen_ai.prompt.*", TRACELOOP, "-2025"),
         Name("traceloop.entity.input", TRACELOOP),
         Name("gen_ai.prompt", LANGSMITH),
@@ -259,6 +265,7 @@ NAMES: dict[str, tuple[Name, ...]] = {
         Name("gcp.vertex.agent.llm_response", ADK),
         Name("langfuse.observation.output", LANGFUSE),
         Name("mlflow.spanOutputs", MLFLOW),
+        Name("response_data", LOGFIRE),
         Name("gen_ai.completion.*", TRACELOOP, "-2025"),
         Name("traceloop.entity.output", TRACELOOP),
         Name("gen_ai.completion", LANGSMITH),
@@ -347,6 +354,8 @@ DETAILS = (
 """The fields that go to `Call.details`. A `cost_usd` there is the cost of the call."""
 
 KINDS: tuple[KindName, ...] = (
+    # When a span begins, Logfire can send a copy of it, as a span inside it.
+    KindName("logfire.span_type", LOGFIRE, {"pending_span": OTHER}),
     # A workflow is the outermost span; newer versions call it an agent's as well.
     KindName("traceloop.span.kind", TRACELOOP, {"workflow": CHAIN}),
     KindName(
