@@ -21,6 +21,7 @@ REPORTED = "reported"
 """The price version of a cost that the sender reported, and that counts where ours is unknown."""
 
 _RESPONSE_MODEL = re.compile(r'"response_model": ?"([^"\\]+)"')
+_ASKED_MODEL = re.compile(r'"model": ?"([^"\\]+)"')
 _TIERS = ("service_tier", "serviceTier", "processing", "speed")
 STANDARD = frozenset({"standard", "default", "auto", "on_demand", "interactive", "normal"})
 """The tiers that cost what the list of prices says."""
@@ -60,10 +61,8 @@ class Call(NamedTuple):
     @property
     def asked_model(self) -> str:
         """The model in the parameters: where the other names are those of what answered."""
-        if self.params is None or '"model"' not in self.params:
-            return ""
-        model = object_in(self.params).get("model")
-        return model if isinstance(model, str) else ""
+        found = None if self.params is None else _ASKED_MODEL.search(self.params)
+        return "" if found is None else decode_text(found[1]) or ""
 
     def moment(self, now: Now) -> datetime:
         """Return the time of the call; one without a time happens now."""

@@ -6,6 +6,7 @@ import re
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from datetime import datetime
 from decimal import Context, Decimal, localcontext
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -36,6 +37,8 @@ _LOCAL = frozenset(
 )
 """Programs that run models on machines of one's own: nobody's list has the price."""
 _EXACT = Context(prec=60)
+_REFUSALS = (LookupError, ValueError, TypeError, ArithmeticError, AttributeError, RecursionError)
+"""The errors of the library for what is no usage that it knows."""
 
 
 @cache
@@ -147,32 +150,31 @@ class Tariff:
     # --- what only the library can compute ------------------------------------------------------
 
     def _calculated(self, call: Call, now: Now) -> Priced | None:
-        from genai_prices import Usage
+        """Return the cost that the library computes; None if it refuses the call.
 
-        usage, has_details = self._extracted(call), True
-        if usage is None:
-            if call.input is None:
-                return None
-            usage, has_details = Usage(**_counted(call)), False
+        It does if more tokens were read from a cache than there were, for example.
+        """
+        with suppress(*_REFUSALS), localcontext(_EXACT):  # The caller's may round to fewer digits.
+            return self._refusing(call, call.moment(now))
+        return None
+
+    def _refusing(self, call: Call, at: datetime) -> Priced | None:
+        extracted = self._extracted(call)
+        usage = extracted or _counted(call)
         tier = call.tier() if self._has_tiers else None
-        at = call.moment(now)
-        prices = self.model.get_prices(at, _context(tier))
-        if call.output is None and not has_details and _is_priced(prices.output_mtok):
+        context = _context(tier)
+        if usage is None or (extracted is None and self._lacks_output(call, at, context)):
             return None
-        try:
-            with localcontext(_EXACT):  # The caller's may round to fewer digits.
-                calculation = self.model.calc_price(
-                    usage,
-                    self.seller,
-                    genai_request_timestamp=at,
-                    price_context=_context(tier),
-                )
-                cost = encode_money(calculation.total_price)
-        except (LookupError, ValueError, ArithmeticError):
-            return None  # More tokens were read from a cache than there were, for example.
-        because = [tier] if tier else []
-        because += ["details"] if has_details else []
-        return Priced(cost, ", ".join([self.version, *because]))
+        price = self.model.calc_price(
+            usage, self.seller, genai_request_timestamp=at, price_context=context
+        ).total_price
+        because = (self.version, tier, "details" if extracted else None)
+        return Priced(encode_money(price), ", ".join(filter(None, because)))
+
+    def _lacks_output(self, call: Call, at: datetime, context: Mapping[str, str] | None) -> bool:
+        """Return whether the output has a price, and its tokens are unknown."""
+        price = self.model.get_prices(at, context).output_mtok
+        return call.output is None and price is not None and price != 0
 
     def _extracted(self, call: Call) -> Usage | None:
         """Return the usage that the library reads from the provider's own account of it.
@@ -185,9 +187,9 @@ class Tariff:
 
     def _readings(self, usage: Mapping[str, Any]) -> Iterator[Usage]:
         for extractor in self.seller.extractors or ():
-            for spelt in (usage, _in_camel_case(usage)):
-                with suppress(ValueError):
-                    yield extractor.extract(_answer(extractor.root, spelt))[1]
+            for spelt in (dict, _in_camel_case):
+                with suppress(*_REFUSALS):
+                    yield extractor.extract(_answer(extractor.root, spelt(usage)))[1]
 
     def _hints_of_details(self) -> Iterator[str]:
         """Yield expressions that find what has a price, and that a row does not count."""
@@ -244,10 +246,6 @@ def _at_level(price: Any, tokens: int) -> Decimal:
     return found
 
 
-def _is_priced(price: Any) -> bool:
-    return price is not None and price != 0
-
-
 def _context(tier: str | None) -> Mapping[str, str] | None:
     """Return the context by which the library knows a tier."""
     if tier is None:
@@ -257,15 +255,19 @@ def _context(tier: str | None) -> Mapping[str, str] | None:
     return {"service_tier": tier, "speed": tier}
 
 
-def _counted(call: Call) -> dict[str, int]:
-    counted = {
-        "input_tokens": call.input,
-        "output_tokens": call.output,
-        "cache_read_tokens": call.cache_read,
-        "cache_write_tokens": call.cache_write,
-        "output_reasoning_tokens": call.reasoning,
-    }
-    return {name: number for name, number in counted.items() if number is not None}
+def _counted(call: Call) -> Usage | None:
+    """Return the usage that a row counts; None without the tokens of the input."""
+    from genai_prices import Usage
+
+    if call.input is None:
+        return None
+    return Usage(
+        input_tokens=call.input,
+        output_tokens=call.output,
+        cache_read_tokens=call.cache_read,
+        cache_write_tokens=call.cache_write,
+        output_reasoning_tokens=call.reasoning,
+    )
 
 
 def _agrees(usage: Usage, call: Call) -> bool:

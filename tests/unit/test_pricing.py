@@ -310,6 +310,10 @@ def test_a_snapshot_of_the_user_changes_no_price(pricing: Pricing) -> None:
         '{"web_search_requests": -3, "x": "web_search_requests": 9"}}}',
         '"web_search_requests": 9',
         '{"usage": ' + "[" * 2000 + "]" * 2000 + ', "web_search_requests": 9}',
+        '{"usage": ' + '{"a_b": ' * 900 + "1" + "}" * 900 + ', "web_search_requests": 9}',
+        '{"usage": {"input_tokens": 1000, "output_tokens": 100, "server_tool_use": [7]}, '
+        '"web_search_requests": 9}',
+        '{"usage": {"input_tokens": NaN, "output_tokens": Infinity}, "web_search_requests": 9}',
         '{"response_model": "' + "m" * 100_000 + '"}',
         '{"response_model": "", "service_tier": "\ud800"}',
     ],
