@@ -11,6 +11,7 @@ from functools import lru_cache
 
 _UUID = re.compile("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _TRACE_ID = re.compile("[0-9a-f]{32}")
+_RECEIVED = re.compile("([0-9a-f]{32})(?:-([0-9a-f]{16}))?")
 _PARTS = (8, 12, 16, 20)
 
 
@@ -21,9 +22,14 @@ def tells_its_trace(run_id: str) -> bool:
 
 @lru_cache(1_024)  # All spans of a run ask for it.
 def trace_id_of(run_id: str) -> str:
-    """Return the trace of a run without a parent: 32 hex digits, those of a UUID."""
+    """Return the trace of a run without a parent: 32 hex digits, those of a UUID.
+
+    A run that was received by OpenTelemetry has the id of its trace, and that of its span.
+    """
     if tells_its_trace(run_id):
         return run_id.replace("-", "")
+    if received := _RECEIVED.fullmatch(run_id):
+        return received[1]
     from _blake2 import blake2b
 
     return blake2b(run_id.encode(errors="surrogatepass"), digest_size=16).hexdigest()
@@ -31,7 +37,13 @@ def trace_id_of(run_id: str) -> str:
 
 def span_id_of(run_id: str) -> str:
     """Return the span of a run: the last 16 digits of its trace, or of what would be its trace."""
-    return trace_id_of(run_id)[16:]
+    received = _RECEIVED.fullmatch(run_id)
+    return (received and received[2]) or trace_id_of(run_id)[16:]
+
+
+def may_share_its_trace(run_id: str) -> bool:
+    """Return whether other runs without a parent may be of the same trace: it was received."""
+    return _RECEIVED.fullmatch(run_id) is not None
 
 
 def run_id_told_by(trace_id: str) -> str | None:

@@ -173,4 +173,20 @@ def runs_of_traces(store: Store, trace_ids: Collection[str]) -> dict[str, str]:
     told = (Filter("run_id", "in", tuple(uuids)),)
     kept = (Filter("trace_id", "in", tuple(trace_ids)),)
     found = {uuids[run_id]: run_id for (run_id,) in store.select_columns(RUNS, ("run_id",), told)}
-    return found | dict(store.select_columns(RUNS, ("trace_id", "run_id"), kept))
+    outermost = outermost_of_traces(store, trace_ids)
+    inner = dict(store.select_columns(RUNS, ("trace_id", "run_id"), kept))
+    return found | inner | {trace_id: run_ids[0] for trace_id, run_ids in outermost.items()}
+
+
+def outermost_of_traces(store: Store, trace_ids: Collection[str]) -> dict[str, list[str]]:
+    """Return the stored runs without a parent that have these traces, the first one first.
+
+    Only traces that were received have several. What waits for its run there comes last.
+    """
+    columns = ("trace_id", "created_at", "id", "run_id")
+    where = (Filter("trace_id", "in", tuple(trace_ids)), Filter("parent_run_id", "is null"))
+    found: dict[str, list[str]] = {}
+    rows = store.select_columns(RUNS, columns, where) if trace_ids else []
+    for trace_id, _, _, run_id in sorted(rows, key=lambda row: (row[3] == row[0], *row)):
+        found.setdefault(trace_id, []).append(run_id)
+    return found

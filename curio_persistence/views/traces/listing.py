@@ -13,7 +13,7 @@ from math import isfinite
 from typing import Any, NamedTuple, TypedDict, TypeVar
 
 from curio_persistence.capabilities.record_filter import Condition, FilterKind, checked_values
-from curio_persistence.capabilities.traces import runs_of_traces
+from curio_persistence.capabilities.traces import outermost_of_traces, runs_of_traces
 from curio_persistence.capabilities.windows import TimeLike
 from curio_persistence.clock import Clock
 from curio_persistence.errors import InvalidValueError
@@ -23,7 +23,7 @@ from curio_persistence.store.filters import Filter, Order, Where
 from curio_persistence.store.query import Position, position_of_last
 from curio_persistence.store.table import Table
 from curio_persistence.tables import RUNS, SPANS
-from curio_persistence.trace_ids import trace_id_of
+from curio_persistence.trace_ids import may_share_its_trace, trace_id_of
 from curio_persistence.views.traces.deriving import RUN_STATUSES
 from curio_persistence.views.traces.reading import Seed
 
@@ -191,13 +191,20 @@ class Listing:
         order = self._by("created_at", "id")
         for rows in self._rows(_RunRoot, _RUNS, self._choice.runs, order, after):
             parents = {row.parent_run_id for row in rows if row.parent_run_id is not None}
-            stored = self._stored(parents)
+            stored, received = self._stored(parents), self._received(rows)
             for row in rows:
-                if row.parent_run_id not in stored and self._choice.admits(
+                trace_id = trace_id_of(row.run_id)
+                run_ids = received.get(trace_id, [row.run_id])
+                is_root = row.parent_run_id not in stored and row.run_id == run_ids[0]
+                if is_root and self._choice.admits(
                     row.started_at or row.created_at, row.finished_at
                 ):
-                    seed = Seed(trace_id_of(row.run_id), (row.run_id,))
-                    yield Root(row.created_at, 0, row.id, seed)
+                    yield Root(row.created_at, 0, row.id, Seed(trace_id, tuple(run_ids)))
+
+    def _received(self, rows: list[_RunRoot]) -> dict[str, list[str]]:
+        """Return the outermost runs of the traces of which several may have been received."""
+        received = (row.run_id for row in rows if may_share_its_trace(row.run_id))
+        return outermost_of_traces(self._store, {*map(trace_id_of, received)})
 
     def _saved_roots(self, after: Position | None) -> Iterator[Root]:
         """Yield the first spans of traces without a stored run."""

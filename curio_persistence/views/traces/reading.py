@@ -6,10 +6,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from curio_persistence.capabilities.traces import runs_of_traces
+from curio_persistence.capabilities.traces import outermost_of_traces, runs_of_traces
 from curio_persistence.store.base import Store
 from curio_persistence.tables import SPANS
-from curio_persistence.trace_ids import span_id_of, trace_id_of
+from curio_persistence.trace_ids import may_share_its_trace, span_id_of, trace_id_of
 from curio_persistence.views.traces.deriving import Spans
 from curio_persistence.views.traces.records import EventRow, RecordReader, RunRow
 from curio_persistence.views.traces.trace import Trace, TraceSpan
@@ -34,18 +34,26 @@ class TraceReader:
     def seed_of(self, ident: str) -> Seed | None:
         """Return the trace with this id, or that of the run with this id; None if unknown."""
         if roots := self._roots_of([ident]):
-            return Seed(trace_id_of(roots[0]), tuple(roots[:1]))
+            return self._seed_of_root(roots[0])
         runs = runs_of_traces(self._store, [ident]).values()
         where = (SPANS.filter("trace_id", "=", ident),)
         saved = self._store.select_columns(SPANS, ("run_id",), where)
         named = [run_id for (run_id,) in saved if run_id is not None]
         roots = self._roots_of(runs) or self._roots_of(named)
         if len(roots) == 1 and runs:
-            return Seed(trace_id_of(roots[0]), tuple(roots))
+            return self._seed_of_root(roots[0])
         if saved:
             return Seed(ident, tuple(roots))
         of_run = self._store.select_columns(SPANS, ("trace_id",), SPANS.where(run_id=ident), 1)
         return self.seed_of(of_run[0][0]) if of_run else None
+
+    def _seed_of_root(self, run_id: str) -> Seed:
+        """Return the trace of an outermost run, with others that were received of it."""
+        trace_id = trace_id_of(run_id)
+        if not may_share_its_trace(run_id):
+            return Seed(trace_id, (run_id,))
+        beside = outermost_of_traces(self._store, [trace_id]).get(trace_id, [run_id])
+        return Seed(trace_id, tuple(beside))
 
     def _roots_of(self, run_ids: Iterable[str]) -> list[str]:
         return [run.run_id for run in self.roots(run_ids)]
