@@ -8,7 +8,7 @@ with theirs. So a trace of many spans, one below the other's agent, is not read 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -19,6 +19,7 @@ from curio_persistence.interop.otel.spans import Meaning, MeaningKind
 from curio_persistence.store.base import Store
 from curio_persistence.store.codecs import decode_text, encode_time
 from curio_persistence.store.filters import Filter, Where
+from curio_persistence.store.table import Row
 from curio_persistence.tables import SPANS
 
 Key = tuple[str, str]
@@ -70,6 +71,12 @@ def stored_nodes(store: Store, where: Where, limit: int | None = None) -> Iterat
         yield _node(*row)
 
 
+def node_of(row: Row) -> Node:
+    """Return the span of a stored row."""
+    values: Any = map(row.get, _COLUMNS)
+    return _node(*values)
+
+
 def _node(
     trace_id: str,
     span_id: str,
@@ -95,9 +102,10 @@ class Neighbourhood:
     Those that are `decided` are read anew; the others are there because the reading needs them.
     """
 
-    def __init__(self, store: Store, arriving: Iterable[Node], also: Iterable[Key] = ()) -> None:
-        """Load what is around some spans, and around others that are stored."""
+    def __init__(self, store: Store, arriving: Iterable[Node], former: Sequence[Node] = ()) -> None:
+        """Load what is around some spans, and around the versions of them that they replace."""
         self._store = store
+        self.former = former
         self.nodes: dict[Key, Node] = {}
         self.decided: set[Key] = set()
         self._below: defaultdict[Key, list[Key]] = defaultdict(list)
@@ -106,7 +114,8 @@ class Neighbourhood:
         self._add(arriving)
         self._coming = Counter(trace_id for trace_id, _ in self.nodes)
         self._agents_come = {node.trace_id for node in self.nodes.values() if is_agent(node)}
-        self._load([*self.nodes, *(node.key for node in self._select("span_id", {*also}))])
+        left = self._select("span_id", {node.above for node in former if node.above is not None})
+        self._load([*self.nodes, *(node.key for node in left)])
 
     def _load(self, touched: list[Key]) -> None:
         touched += self._roots_beside_agents()
@@ -213,8 +222,7 @@ class Neighbourhood:
     def _twins(self) -> list[Key]:
         """Load spans that tell of the same calls, in whatever trace, and return which are new."""
         known: defaultdict[str, list[Node]] = defaultdict(list)
-        for key in self.decided:
-            node = self.nodes[key]
+        for node in (*map(self.nodes.__getitem__, self.decided), *self.former):
             if node.meaning.kind in CALLS and node.meaning.response_id is not None:
                 known[node.meaning.response_id].append(node)
         found = [

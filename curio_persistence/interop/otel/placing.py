@@ -106,7 +106,8 @@ class Placement:
     def told_by_several(self) -> set[Key]:
         """Return the spans of records to which others add, or may have added before."""
         nodes = [self._around.nodes[key] for key in self._around.decided]
-        answers = Counter(n.meaning.response_id for n in nodes if n.meaning.kind in CALLS)
+        tellers = (*nodes, *self._around.former)
+        answers = Counter(n.meaning.response_id for n in tellers if n.meaning.kind in CALLS)
         agents = Counter((n.trace_id, n.meaning.agent_name) for n in nodes if is_agent(n))
         return {
             node.key
@@ -126,13 +127,14 @@ class Placement:
                 self.helpers[first[:2]] += [key, *self.helpers.pop(key)]
 
     def _call_span(self, key: Key, place: Place) -> CallSpan | None:
-        node, end = self._around.nodes[key], self._around.nodes[key].end_ns
-        tellers = (self._around.nodes[each].meaning for each in (key, *self.helpers[key]))
-        answer = next((each.response_id for each in tellers if each.response_id), None)
-        if answer is None or end is None:
+        """Return a call as it is compared with others, at the time of the span with its answer."""
+        nodes = (self._around.nodes[each] for each in (key, *self.helpers[key]))
+        teller = next((node for node in nodes if node.meaning.response_id is not None), None)
+        if teller is None:
             return None
+        end = teller.start_ns if teller.end_ns is None else teller.end_ns
         has_run = place.run_id is not None and place.run_id != key[0]
-        return CallSpan(*key, node.start_ns, end, answer, has_run)
+        return CallSpan(*key, teller.start_ns, end, teller.meaning.response_id or "", has_run)
 
     def _bare(self, node: Node) -> trees.Node:
         """Return a span as its tree is read.

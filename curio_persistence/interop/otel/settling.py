@@ -19,7 +19,7 @@ from curio_persistence.interop.otel.derived import (
 )
 from curio_persistence.interop.otel.derived_runs import DerivedRuns
 from curio_persistence.interop.otel.meanings import meanings_of, services
-from curio_persistence.interop.otel.neighbours import Key, Neighbourhood, Node
+from curio_persistence.interop.otel.neighbours import Key, Neighbourhood, Node, node_of
 from curio_persistence.interop.otel.placing import Placement
 from curio_persistence.interop.otel.spans import Meaning
 from curio_persistence.persistence import Persistence
@@ -56,11 +56,11 @@ class Settling:
         self._indexing = Indexing(self._store)
         self._arrivals = arrivals
         self._now = now
-        former = (arrival.before for arrival in arrivals.values() if arrival.before is not None)
+        former = [arrival.before for arrival in arrivals.values() if arrival.before is not None]
         self._around = Neighbourhood(
             self._store,
             [arrival.node for arrival in arrivals.values()],
-            [(str(row["trace_id"]), str(row["parent_span_id"])) for row in former],
+            [*map(node_of, former)],
         )
         sources = {node.source_id for node in self._around.nodes.values()}
         self._placement = Placement(self._around, services(self._store, sources))
