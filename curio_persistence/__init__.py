@@ -63,6 +63,13 @@ if TYPE_CHECKING:
     from curio_persistence.importers.curio import CurioImportReport, import_curio
     from curio_persistence.importers.exports import import_records
     from curio_persistence.interop.otel.export import OtlpReport, export_otlp, follow_otlp
+    from curio_persistence.interop.otel.receiving import Receiver
+    from curio_persistence.interop.otel.rereading import (
+        ReceivedFrom,
+        Reinterpreted,
+        reinterpret_spans,
+        span_senders,
+    )
     from curio_persistence.models import (
         Agent,
         AgentLLMUsage,
@@ -164,7 +171,10 @@ __all__ = [
     "PostgresPersistence",
     "Price",
     "Problem",
+    "ReceivedFrom",
+    "Receiver",
     "Records",
+    "Reinterpreted",
     "RepriceReport",
     "RetentionPolicy",
     "RunHash",
@@ -216,9 +226,11 @@ __all__ = [
     "import_records",
     "make_app",
     "open_archive",
+    "reinterpret_spans",
     "restore_backup",
     "restore_runs",
     "serve",
+    "span_senders",
     "tool",
 ]
 __version__ = "0.1.0"
@@ -262,6 +274,8 @@ if not TYPE_CHECKING:  # Type checkers see the names above, and no others.
         "importers.exports": "import_records",
         "importers.common.report": "ImportReport Problem",
         "interop.otel.export": "OtlpReport export_otlp follow_otlp",
+        "interop.otel.receiving": "Receiver",
+        "interop.otel.rereading": "ReceivedFrom Reinterpreted reinterpret_spans span_senders",
         "models": (
             "Agent AgentLLMUsage AgentRun AgentRunEvent AgentRunStatus AgentSession AgentSpan "
             "Approval ApprovalStatus AuditEntry EventType Level Score SessionStatus Snapshot "

@@ -30,8 +30,10 @@ from curio_persistence.aio.transfers import (
     import_curio,
     import_records,
     open_archive,
+    reinterpret_spans,
     restore_backup,
     restore_runs,
+    span_senders,
 )
 from curio_persistence.pricing import PricesLike
 from curio_persistence.recording import context
@@ -62,8 +64,10 @@ __all__ = [
     "import_curio",
     "import_records",
     "open_archive",
+    "reinterpret_spans",
     "restore_backup",
     "restore_runs",
+    "span_senders",
 ]
 
 

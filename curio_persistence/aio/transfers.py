@@ -135,6 +135,27 @@ async def follow_otlp(
         raise
 
 
+async def reinterpret_spans(
+    persistence: AsyncPersistence, *, dry_run: bool = False, progress: Progress | None = None
+) -> blocking.Reinterpreted:
+    """Read received spans anew, as `curio_persistence.reinterpret_spans` does.
+
+    Cancelled, it stops after some traces; the same call finishes.
+    """
+    source = _under(persistence)
+    return await _apart(
+        persistence,
+        lambda tell: blocking.reinterpret_spans(source, dry_run=dry_run, progress=tell),
+        progress,
+    )
+
+
+async def span_senders(persistence: AsyncPersistence) -> list[blocking.ReceivedFrom]:
+    """Return what was received by OpenTelemetry, as `curio_persistence.span_senders` does."""
+    source = _under(persistence)
+    return await _apart(persistence, lambda _: blocking.span_senders(source), None)
+
+
 async def archive_runs(
     persistence: AsyncPersistence,
     destination: Source,

@@ -12,6 +12,7 @@ from curio_persistence.store.filters import Filter, Where
 from curio_persistence.store.table import Columns, Maker, Row, StoredValue, Table
 from curio_persistence.tables import (
     EVENTS_AS_STORED,
+    OF_SPAN,
     RUNS,
     RUNS_AND_STUBS,
     SMALL_TABLES_OF_RUNS,
@@ -67,7 +68,8 @@ class Comparison:
                 gone = []
                 for before, now in self._pairs(table, columns):
                     if now is None:
-                        gone.append(before)
+                        if not str(before.get("event_id")).startswith(OF_SPAN):
+                            gone.append(before)
                         continue
                     if table is RUNS_AND_STUBS:
                         still_here.add(before["run_id"])

@@ -68,6 +68,7 @@ _COMMANDS = {
     "analytics": "show what happened by hour, day, week or month, with a bar chart",
     "metrics": "add up what agents measured, by time and group",
     "sql": "ask in SQL, which only reads",
+    "otel": "show what came by OpenTelemetry, or read it anew",
     "serve": "receive OpenTelemetry over HTTP",
     "export": "write records to a file, or send traces by OTLP",
     "import": "import records of other systems, or exports",

@@ -23,7 +23,7 @@ from curio_persistence.tables.run_logs import RUN_LOGS
 from curio_persistence.tables.runs import RUNS, RUNS_AND_STUBS, RunOrStub
 from curio_persistence.tables.scores import SCORE_SOURCES, SCORES
 from curio_persistence.tables.sessions import AGENTS, SESSION_STATUSES, SESSIONS
-from curio_persistence.tables.spans import SOURCES, SPAN_STATUSES, SPANS
+from curio_persistence.tables.spans import OF_SPAN, SOURCES, SPAN_STATUSES, SPANS
 from curio_persistence.tables.usage import USAGE
 
 __all__ = [
@@ -43,6 +43,7 @@ __all__ = [
     "EVENTS_AS_STORED",
     "EXPIRED_TOTALS",
     "LIFECYCLE",
+    "OF_SPAN",
     "RUNS",
     "RUNS_AND_STUBS",
     "RUN_LOGS",

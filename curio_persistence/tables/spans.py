@@ -17,6 +17,9 @@ from curio_persistence.tables.columns import (
     time,
 )
 
+OF_SPAN = "otel:"
+"""The beginning of the event_ids of what follows from received spans, and may move with them."""
+
 SPAN_STATUSES = tuple(status.value for status in SpanStatus)
 
 

@@ -29,6 +29,7 @@ from curio_persistence import (
     InvalidValueError,
     NotFoundError,
     Persistence,
+    Receiver,
     RetentionPolicy,
     SQLitePersistence,
     UnsupportedError,
@@ -58,6 +59,7 @@ from tests.conftest import PostgresServers
 from tests.support import awkward
 from tests.support.hands import Hands
 from tests.support.one_of_each import insert_one_of_each
+from tests.support.otlp_corpus import spans
 from tests.support.postgres import find_binaries
 
 pytestmark = pytest.mark.slow
@@ -706,3 +708,13 @@ def test_a_backup_of_another_database_is_refused(
     assert refused.value.field == "against"
     with InMemoryPersistence() as memory:
         assert memory.verify().ok
+
+
+def test_what_follows_from_spans_may_move_after_a_backup(
+    lasting: None, persistence: Persistence, elsewhere: str, tmp_path: Path
+) -> None:
+    receiver, came = Receiver(persistence), spans("openinference-openai-agents-nested")
+    receiver.spans(came[:9])
+    restore_backup(persistence.backup(tmp_path).path, elsewhere)
+    receiver.spans(came)
+    assert persistence.verify(elsewhere).damaged == ()

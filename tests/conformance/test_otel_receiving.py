@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from curio_persistence import (
     AgentRunEvent,
     InMemoryPersistence,
     Persistence,
+    copy_records,
 )
 from curio_persistence.interop.otel.receiving import Receiver, Stored
 from curio_persistence.tables import TABLES
@@ -141,3 +143,79 @@ def test_received_spans_are_had_back_as_they_came(persistence: Persistence, capt
     receiver.spans(spans(capture))
     stored = {(span.trace_id, span.span_id): span for span in receiver.received()}
     assert stored == {(span.trace_id, span.span_id): span for span in spans(capture)}
+
+
+def test_a_span_and_what_follows_from_it_are_one_span_of_the_trace(
+    persistence: Persistence,
+) -> None:
+    receiver = Receiver(persistence)
+    for capture in MIXED[1:]:
+        receiver.spans(spans(capture))
+    for capture in MIXED[1:]:
+        [trace_id] = {span.trace_id for span in spans(capture)}
+        trace = persistence.traces.get(trace_id)
+        assert trace is not None
+        ids = {span.span_id for span in spans(capture)}
+        assert {span.span_id for span in trace.spans} == ids
+        assert len(trace.spans) == trace.summary.spans == len(ids)
+        assert trace.summary.runs == len(telemetry(capture)["runs"])
+        assert trace.summary.model_calls == len(telemetry(capture)["llm_calls"])
+        assert not any(node.parent_missing for node in trace.walk())
+    listed = [summary.trace_id for summary in persistence.traces.query()]
+    assert len(listed) == len({*listed}) == 2
+
+
+def test_several_runs_without_a_parent_are_one_trace(persistence: Persistence) -> None:
+    Receiver(persistence).spans(spans("otel-genai-openai-agents-handoff"))
+    [summary] = persistence.traces.query()
+    assert (summary.runs, summary.model_calls, summary.tool_calls) == (2, 4, 2)
+    for run in persistence.get_agent_runs():
+        trace = persistence.traces.get(run.run_id)
+        assert trace is not None
+        assert trace.summary == summary
+
+
+def test_calls_wait_for_their_agent_in_a_run_of_the_service(persistence: Persistence) -> None:
+    receiver = Receiver(persistence)
+    *below, agent = spans("pydantic-ai-steps")
+    assert agent.parent_span_id is None
+    receiver.spans(below)
+    [waiting] = persistence.get_agent_runs()
+    assert (waiting.run_id, waiting.status) == (agent.trace_id, "running")
+    assert persistence.get_agent_run_stats()["total_llm_calls"] == 4
+    receiver.spans([agent])
+    [run] = persistence.get_agent_runs()
+    assert (run.run_id, run.status) == (f"{agent.trace_id}-{agent.span_id}", "completed")
+    assert len(persistence.get_llm_usage(run_id=run.run_id)) == 4
+
+
+def test_a_deleted_run_can_be_received_again(persistence: Persistence) -> None:
+    receiver = Receiver(persistence)
+    receiver.spans(spans("pydantic-ai-steps"))
+    before = told_by(persistence)
+    [run] = persistence.get_agent_runs()
+    assert persistence.delete_agent_run(run.run_id)
+    assert [*receiver.received()] == []
+    receiver.spans(spans("pydantic-ai-steps"))
+    assert told_by(persistence) == before
+
+
+def test_a_run_that_was_recorded_here_stays_as_it_is(persistence: Persistence) -> None:
+    with persistence.record_run(agent_id="guide") as run:
+        run.llm_call(model="acme-1", input_tokens=1, output_tokens=1)
+    came = [*spans("pydantic-ai-steps")]
+    agent = came[-1]
+    came[-1] = replace(agent, attributes={**agent.attributes, "curio.run_id": run.run_id})
+    Receiver(persistence).spans(came)
+    assert [each.agent_id for each in persistence.get_agent_runs()] == ["guide"]
+    assert len(persistence.get_llm_usage()) == 1
+
+
+def test_a_copy_has_the_spans_with_their_senders(persistence: Persistence) -> None:
+    Receiver(persistence).spans(spans("pydantic-ai-nested"))
+    with InMemoryPersistence() as copy:
+        assert copy_records(persistence, copy).ok
+        assert dump(copy) == dump(persistence)
+        assert {*map(repr, Receiver(copy).received())} == {
+            *map(repr, Receiver(persistence).received())
+        }

@@ -75,6 +75,8 @@ FUNCTIONS = [
     "import_agiwo",
     "import_costs",
     "import_records",
+    "reinterpret_spans",
+    "span_senders",
 ]
 
 ARCHIVING = ["archive_runs", "check_archive", "erase_runs", "open_archive", "restore_runs"]
@@ -168,6 +170,8 @@ def test_a_wrong_kind_of_persistence_is_refused_with_the_right_one(
     def call(module: Any, persistence: object) -> Any:
         if name.endswith("_otlp"):
             return getattr(module, name)(persistence, "http://127.0.0.1:1")
+        if "span" in name:
+            return getattr(module, name)(persistence)
         others = [tmp_path] if name.startswith("import") else []
         return getattr(module, name)(*others, persistence, *[persistence] * (not others))
 

@@ -108,6 +108,7 @@ THIRD_PARTY = {
     ("interop.otel.export.sending", "urllib3"),
     ("interop.otel.protobuf_bodies", "google"),
     ("interop.otel.protobuf_bodies", "opentelemetry"),
+    ("interop.otel.sdk", "opentelemetry"),
     ("interop.prometheus", "prometheus_client"),
     ("interop.prometheus.families", "prometheus_client"),
     ("places", "obstore"),

@@ -94,7 +94,10 @@ NAMES = [
     "PostgresPersistence",
     "Price",
     "Problem",
+    "ReceivedFrom",
+    "Receiver",
     "Records",
+    "Reinterpreted",
     "RepriceReport",
     "RetentionPolicy",
     "RunHash",
@@ -146,9 +149,11 @@ NAMES = [
     "import_records",
     "make_app",
     "open_archive",
+    "reinterpret_spans",
     "restore_backup",
     "restore_runs",
     "serve",
+    "span_senders",
     "tool",
 ]
 TEN = {

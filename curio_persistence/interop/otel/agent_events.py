@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
+from _blake2 import blake2b  # Ten times as quick to import as hashlib.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from hashlib import blake2b
 from typing import Any
 
 from curio_persistence.interop.otel.attribute_reader import amount, count, word

@@ -12,7 +12,7 @@ from curio_persistence.interop.otel.trees import filled
 from curio_persistence.interop.otel.words import label
 from curio_persistence.models import TOOL_CALL, AgentLLMUsage, AgentRun, AgentRunEvent, Level
 from curio_persistence.store.table import Row, Table
-from curio_persistence.tables import EVENTS, RUNS, USAGE
+from curio_persistence.tables import EVENTS, OF_SPAN, RUNS, USAGE
 
 _ADDED = ("id", "updated_at", "content_scope", "stub", "indexed_at", "stripped")
 _STATUSES = {"completed": "success"}
@@ -49,7 +49,7 @@ def content(row: Row) -> Row:
 
 def event_id(key: Key) -> str:
     """Return the name by which the record of a span is known."""
-    return f"otel:{key[0]}:{key[1]}"
+    return f"{OF_SPAN}{key[0]}:{key[1]}"
 
 
 def run_of(node: Node, meaning: Meaning, others: Sequence[Meaning], place: Place) -> AgentRun:

@@ -66,6 +66,8 @@ class DerivedRuns:
         placed.leave_out(self.recorded)
         self._expected = {str(placed.runs[key].run_id): key for key in sorted(placed.runs)[::-1]}
         """The spans of runs; of several with one run_id, the first one."""
+        self.changes = 0
+        """How many runs were added, changed or deleted."""
         self._left: dict[str, set[StoredValue]] = {"session_id": set(), "agent_id": set()}
 
     def _stored(self) -> dict[str, _Known]:
@@ -101,7 +103,7 @@ class DerivedRuns:
                 rewritten[run_id] = rows[key]
             elif known.place != place:
                 self._update(run_id, dict(zip(_PLACE, place, strict=True)))
-        self._store.insert_many(RUNS, new)
+        self._insert(new)
         self._rewrite(rewritten)
 
     def _rewrite(self, rows: Mapping[str, Row]) -> None:
@@ -116,12 +118,17 @@ class DerivedRuns:
                 changes = {name: after.get(name, RUNS.filled.get(name)) for name in names}
                 self._update(str(before["run_id"]), changes)
 
+    def _insert(self, rows: list[Row]) -> None:
+        self._store.insert_many(RUNS, rows)
+        self.changes += len(rows)
+
     def _update(self, run_id: str, changes: Row) -> None:
         known = self.known[run_id]
         for column, left in self._left.items():
             before = known.value(column)
             if before is not None and changes.get(column, before) != before:
                 left.add(before)
+        self.changes += 1
         where = (Filter("run_id", "=", run_id), *_DERIVED)
         self._store.update(RUNS, where, {**changes, "updated_at": self._now})
 
@@ -137,7 +144,7 @@ class DerivedRuns:
             else:
                 first = min(started_at, known.started_at or started_at)
                 self._describe(trace_id, min(service, str(known.value("agent_id"))), first)
-        self._store.insert_many(RUNS, new)
+        self._insert(new)
 
     def _waiting(self) -> dict[str, tuple[int, str]]:
         """Return the begin and the service of what waits, by traces."""
@@ -184,6 +191,7 @@ class DerivedRuns:
 
     def _remove(self, run_id: str) -> None:
         known = self.known[run_id]
+        self.changes += 1
         Indexing(self._store).forget(RUNS, [known.id])
         self._store.delete(RUNS, (Filter("run_id", "=", run_id), *_DERIVED))
         for column, left in self._left.items():

@@ -6,9 +6,9 @@ it. As events of the span they are read, stored, redacted and sent on with it.
 
 from __future__ import annotations
 
+from _blake2 import blake2b  # Ten times as quick to import as hashlib.
 from collections.abc import Iterable
 from dataclasses import replace
-from hashlib import blake2b
 from typing import NamedTuple
 
 from curio_persistence.interop.otel.conventions import DETAIL_EVENT, LOG_MARK, MESSAGE_EVENTS

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from hashlib import blake2b
 from itertools import islice
 from typing import TypeVar, Unpack
 
@@ -32,7 +31,7 @@ from curio_persistence.interop.otel.messages import (
     with_messages,
 )
 from curio_persistence.interop.otel.neighbours import Key, Node, of_keys
-from curio_persistence.interop.otel.records import record_of, source_record, span_of
+from curio_persistence.interop.otel.records import READ, record_of, source_record, span_of
 from curio_persistence.interop.otel.settling import Arrival, Settling
 from curio_persistence.interop.otel.spans import (
     Meaning,
@@ -52,10 +51,7 @@ from curio_persistence.tables import SOURCES, SPANS
 _AT_ONCE = 1_000
 _ATTEMPTS = 20
 _PENDING = "pending_span"
-_NOT_SENT = {
-    *("id", "created_at", "updated_at", "run_id", "kind", "status", "agent_id", "session_id"),
-    *("user_id", "input", "output", "response_id", "meaning"),
-}
+_NOT_SENT = {"id", "created_at", "updated_at", "run_id", *READ}
 _SENT = tuple(name for name in SPANS.names if name not in _NOT_SENT)
 """The columns that have what was sent; the others follow from these."""
 
@@ -258,6 +254,8 @@ def _sent(row: Row) -> tuple[StoredValue, ...]:
 def _rank(row: Row) -> tuple[bool, bool, str, int, bytes]:
     """Return what puts one version of a span before others, in whatever order they come."""
     ended_at, nanos = row["ended_at"], row.get("end_nanos")
+    from _blake2 import blake2b  # As quick to import as hashlib is slow.
+
     content = blake2b(repr(_sent(row)).encode(errors="surrogatepass")).digest()
     return (
         row.get("source_id") is not None,
@@ -294,6 +292,8 @@ class Sources:
         known = self._ids.get(id(source))
         if known is not None:
             return known
+        from _blake2 import blake2b
+
         row = self._encode(source_record(source))
         told = repr(sorted((k, v) for k, v in row.items() if k != "source_id"))
         source_id = blake2b(told.encode(errors="surrogatepass"), digest_size=16).hexdigest()

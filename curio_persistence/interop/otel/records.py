@@ -25,6 +25,12 @@ _KINDS = {MeaningKind.OTHER: SpanKind.SPAN.value}
 _DERIVED = {MeaningKind.AGENT, MeaningKind.LLM, MeaningKind.EMBEDDING, MeaningKind.TOOL}
 """The kinds whose words are those of other records."""
 
+READ = (
+    *("kind", "status", "agent_id", "session_id", "user_id", "input", "output", "response_id"),
+    "meaning",
+)
+"""The fields of a record that follow from what was sent."""
+
 
 def record_of(span: OtelSpan, meaning: Meaning, source_id: str) -> AgentSpan:
     """Return the record of a span, which has everything of it, and what it was read as."""

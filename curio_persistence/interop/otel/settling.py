@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
@@ -64,6 +64,7 @@ class Settling:
         )
         sources = {node.source_id for node in self._around.nodes.values()}
         self._placement = Placement(self._around, services(self._store, sources))
+        self._changes: Counter[Table[Any]] = Counter()
         self._meanings = {key: arrival.meaning for key, arrival in arrivals.items()}
 
     def settle(self) -> None:
@@ -83,6 +84,12 @@ class Settling:
         self._change(EVENTS, tools, placed.tools, self._tool_row)
         self._store_spans()
         runs.remove_empty()
+        self._changes[RUNS] = runs.changes
+
+    @property
+    def changes(self) -> tuple[int, int, int]:
+        """How many runs, calls and events were added, changed or deleted."""
+        return self._changes[RUNS], self._changes[USAGE], self._changes[EVENTS]
 
     # --- rows ---------------------------------------------------------------------------------
 
@@ -138,6 +145,8 @@ class Settling:
             self._store.update(table, _with_ids(ids), dict(zip(PLACES[table], place, strict=True)))
         # A record that says something else is a new one, for search and for those who follow.
         differing = self._differing(table, rewritten)
+        self._changes[table] += len(gone) + len(new) + len(differing)
+        self._changes[table] += sum(map(len, moved.values()))
         self._delete(table, [*gone, *differing])
         self._store.insert_many(table, [*new, *differing.values()])
 
@@ -162,7 +171,7 @@ class Settling:
             row |= {"run_id": self._placement.run_ids[key], "updated_at": self._now}
             if before is None:
                 new.append({**row, "created_at": self._now})
-            else:
+            elif content(before) != content(row):
                 names = (name for name in SPANS.names if name not in (*_KEY, "id", "created_at"))
                 changes: Row = {name: row.get(name, SPANS.filled.get(name)) for name in names}
                 self._store.update(SPANS, _of_span(key), changes)
