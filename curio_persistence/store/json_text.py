@@ -151,6 +151,8 @@ def _key_text(key: Any) -> str:
 
 def _step(value: Any) -> Any:
     """Return a dict, a list or a scalar for a value, or an object that is nearer to them."""
+    if type(value) is dict or type(value) is list:  # Nearly all that an SDK's object consists of.
+        return value.copy()
     for read in _READERS:
         try:
             if (found := read(value)) is not value:
