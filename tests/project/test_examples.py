@@ -14,6 +14,7 @@ from psycopg2.extensions import parse_dsn
 
 from curio_persistence import InMemoryPersistence, SQLitePersistence
 from tests.support import command_line
+from tests.support.frameworks import needed
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
@@ -61,6 +62,7 @@ FACTS = {
         "the contract changes 46 costs",
         "0 are unknown",
     ),
+    "callbacks.py": ("What is there? -> 3 pages were read.", "fetch nowhere 404"),
     "decorators.py": (
         "completed Bergen Expect RAIN IN BERGEN",
         "the model was asked by the tool: True",
@@ -93,6 +95,11 @@ FACTS = {
         "4 tool sunny",
         "completed · In Lyon it is sunny.",
     ),
+    "langgraph_agents.py": (
+        "researcher, called by editor: Rivers run to the sea.",
+        "editor, called by nobody: Rivers run to the sea, and feed it.",
+        "3 model calls",
+    ),
     "postgres_env.py": ("PostgreSQL", "version 1", "20 runs completed"),
     "quickstart.py": ("run_completed", "0.000400 US dollars"),
     "search.py": (
@@ -116,6 +123,9 @@ FACTS = {
     ),
     "test_my_agent.py": ("3 passed",),
 }
+
+# The packages that an example needs, and that a developer may not have installed.
+NEEDS = {"langgraph_agents.py": "langchain"}
 
 
 class Folder:
@@ -192,6 +202,8 @@ def test_an_example_shows_the_expected_output(
     name: str, folder: Folder, request: pytest.FixtureRequest
 ) -> None:
     assert name in FACTS, f"say in FACTS what {name} must show"
+    if name in NEEDS:
+        needed(NEEDS[name])
     if name == "postgres_env.py":
         dsn, schema = (request.getfixturevalue(it) for it in ("postgres18", "schema_name"))
         write_dotenv(folder.path, dsn, schema)
