@@ -27,7 +27,6 @@ from curio_persistence import (
     follow_otlp,
 )
 from curio_persistence.interop.otel.spans import STATUS_ERROR, STATUS_OK, OtelSpan
-from curio_persistence.tables import CONSUMERS
 from curio_persistence.trace_ids import span_id_of, trace_id_of
 from tests.conformance.conftest import Open
 from tests.support.awkward import TEXTS
@@ -487,6 +486,23 @@ def test_following_sends_what_ends_until_it_is_stopped(
     assert [outcome.traces for outcome in outcomes] == [1, 1]
 
 
+def test_beside_agents_each_trace_is_sent_once(persistence: Persistence, server: WebServer) -> None:
+    stop = Event()
+    options = {"name": "test", "stop": stop, "on_round": lambda _: None}
+    following = Thread(target=follow_otlp, args=(persistence, server.url, 0.001), kwargs=options)
+    following.start()
+    for _ in range(30):
+        with persistence.record_run(agent_id="agent") as recorded:
+            recorded.llm_call(model="m")
+            with recorded.tool("t"):
+                pass
+    stop.set()
+    following.join()
+    named(persistence, server)
+    ids = [(span.trace_id, span.span_id) for span in received(server)]
+    assert len(ids) == len({*ids}) == 90
+
+
 def test_following_goes_on_after_an_outage(persistence: Persistence, server: WebServer) -> None:
     tell(persistence)
     server.answers = [503]
@@ -585,7 +601,6 @@ def test_a_refusal_is_one_clear_error(
     server.answers = [status]
     with pytest.raises(error, match=f"{server.url}/v1/traces: the answer was {status}.*{words}"):
         named(persistence, server)
-    assert persistence._store.count(CONSUMERS) == 0
     assert named(persistence, server) == (1, 7, 0)
 
 
@@ -595,7 +610,6 @@ def test_a_receiver_that_is_not_there_is_unavailable(persistence: Persistence) -
         url = gone.url
     with pytest.raises(UnavailableError, match="no answer"):
         export_otlp(persistence, f"{url}/?key=secret", retry_for=0.01, name="test")
-    assert persistence._store.count(CONSUMERS) == 0
 
 
 def test_a_receiver_that_does_not_answer_costs_the_timeout(
@@ -703,15 +717,16 @@ def test_a_call_without_a_run_belongs_to_no_trace(
 
 def test_exports_are_awaited_too(persistence: Persistence, server: WebServer) -> None:
     tell(persistence)
-    stop = Event()
+    stop, was_sent = Event(), Event()
 
     async def main() -> None:
         awaited = aio.AsyncPersistence(persistence)
         assert (await aio.export_otlp(awaited, server.url)).spans == 7
-        following = asyncio.create_task(
-            aio.follow_otlp(awaited, server.url, 0.01, name="test", stop=stop)
+        follow = aio.follow_otlp(
+            awaited, server.url, name="test", stop=stop, on_round=lambda _: was_sent.set()
         )
-        while not persistence._store.count(CONSUMERS):
+        following = asyncio.create_task(follow)
+        while not was_sent.is_set():
             await asyncio.sleep(0.01)
         following.cancel()
         with pytest.raises(asyncio.CancelledError):

@@ -122,6 +122,25 @@ def test_what_was_received_goes_out_as_it_came(
     assert by_ids(exported(other, server)) == first
 
 
+@pytest.mark.parametrize("capture", ["otel-genai-openai-agents-handoff", "vercel-ai7-steps"])
+def test_spans_of_other_makers_go_out_as_they_came(
+    persistence: Persistence, server: WebServer, capture: str
+) -> None:
+    came = otlp_corpus.spans(capture)
+    Receiver(persistence).spans(came)
+    assert by_ids(exported(persistence, server)) == by_ids(came)
+    assert by_ids(exported(persistence, server, name="test")) == by_ids(came)
+    assert exported(persistence, server, name="test") == []
+
+
+def test_all_spans_of_the_corpus_go_out_as_they_came(server: WebServer) -> None:
+    for capture in otlp_corpus.CAPTURES:
+        came = by_ids(otlp_corpus.spans(capture))
+        with InMemoryPersistence() as persistence:
+            Receiver(persistence).spans(came.values())
+            assert by_ids(exported(persistence, server)) == came, capture
+
+
 def test_spans_of_other_makers_go_out_without_words(
     persistence: Persistence, server: WebServer
 ) -> None:

@@ -36,6 +36,7 @@ from curio_persistence.views.traces.trace import Trace
 
 _AT_ONCE = 20
 """The traces that are in memory at a time."""
+_LEAST_ROUNDS = 2
 _OF_ENDED = ("status", "min_duration_ms", "max_duration_ms")
 """The filters that tell nothing of a trace before it has ended."""
 
@@ -192,11 +193,13 @@ class _Export:
         if mark is None:
             self._tell(dry_run, name=self._name, **self._filters)
             mark = following.begin()
-        more = True
+        rounds, more = 0, True
         with self._outgoing(dry_run, stop) as outgoing:
-            while more and not (stop is not None and stop.is_set()):
+            # What is new in one round is sent in the next.
+            while (more or rounds < _LEAST_ROUNDS) and not (stop is not None and stop.is_set()):
+                history = mark.history
                 due = following.next(mark, _AT_ONCE)
-                more = len(due) >= _AT_ONCE or mark.history is not None
+                rounds, more = rounds + 1, len(due) >= _AT_ONCE or history is not None
                 outgoing.send(self._ended(due, mark))
                 if not dry_run:
                     stored.write(mark)

@@ -6,7 +6,7 @@ missed. A trace waits until it has ended. One to which rows come later is sent o
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import timedelta
 from itertools import islice
 from typing import Any, NamedTuple
@@ -53,7 +53,7 @@ class _SpanRow(NamedTuple):
 
 
 class Due(NamedTuple):
-    """A trace that may be sent: its kind, the id of its root's row, and how to read it."""
+    """A trace that has ended: its kind, the id of its root's row, and how to read it."""
 
     kind: int
     id: int
@@ -74,31 +74,84 @@ class Following:
         return Mark({name: watermark_now(self._store, each) for name, each in FEEDS.items()})
 
     def next(self, mark: Mark, most: int) -> list[Due]:
-        """Return some traces that may be sent, and move the mark on behind them.
+        """Return traces that have waited and ended, at most `most`, and move the mark on.
 
-        Those that have ended after they were stored, at most `most`; and as many of the history,
-        which may not have ended: `wait` puts them back into the mark.
+        What is new, and as much of the history, waits for the next call: so all rows of a trace
+        that has ended when it is looked at have been read from the feeds before it is sent.
         """
-        run_ids, trace_ids = self._new(mark)
-        due = [*self._due_runs(mark, run_ids | self._runs_of(trace_ids))]
-        due += self._due_spans(mark, trace_ids)
-        due = due[:most]
+        due = [*self._ended_runs(mark), *self._ended_spans(mark)][:most]
+        due = [each._replace(seed=self._seed(each)) for each in due]
+        self._add_new(mark)
+        self._add_history(mark, most)
         mark.runs -= {each.id for each in due if each.kind == _RUNS}
         mark.spans -= {each.id for each in due if each.kind == _SPANS}
-        return due + self._history(mark, most)
+        return due
+
+    def _seed(self, due: Due) -> Seed:
+        """Return how to read the whole trace, of which there may be several outermost runs."""
+        found = self._reader.seed_of(due.seed.run_ids[0]) if due.kind == _RUNS else None
+        return found or due.seed
 
     @staticmethod
     def wait(mark: Mark, due: Due) -> None:
         """Put a trace back into the mark, until it has ended."""
         (mark.runs if due.kind == _RUNS else mark.spans).add(due.id)
 
+    # --- what has ended -----------------------------------------------------------------------
+
+    def _ended_runs(self, mark: Mark) -> Iterator[Due]:
+        """Yield the outermost runs that waited and have ended; forget those that are not there."""
+        waited = (run_id for (run_id,) in self._rows(RUNS, ("run_id",), "id", mark.runs))
+        roots = self._reader.roots(waited)
+        mark.runs = {run.id for run in roots}
+        for run in roots:
+            if _has_ended(run):
+                yield Due(_RUNS, run.id, Seed(trace_id_of(run.run_id), (run.run_id,)))
+
+    def _ended_spans(self, mark: Mark) -> Iterator[Due]:
+        """Yield the traces without a run that waited and have ended."""
+        waited = {trace_id for (trace_id,) in self._rows(SPANS, ("trace_id",), "id", mark.spans)}
+        traces = self._without_runs(waited)
+        mark.spans = {_root_of(spans).id for spans in traces.values()}
+        for trace_id, spans in traces.items():
+            if self._spans_have_ended(spans):
+                yield Due(_SPANS, _root_of(spans).id, Seed(trace_id, ()))
+
+    def _without_runs(self, trace_ids: Collection[str]) -> dict[str, list[_SpanRow]]:
+        """Return the saved spans of those of some traces of which no run is stored."""
+        of_runs = self._runs_of(trace_ids)
+        alone = [trace_id for trace_id in trace_ids if trace_id not in of_runs]
+        traces: dict[str, list[_SpanRow]] = {}
+        for row in self._rows(SPANS, _SpanRow._fields, "trace_id", alone):
+            traces.setdefault(row[1], []).append(_SpanRow(*row))
+        return traces
+
+    def _spans_have_ended(self, spans: Sequence[_SpanRow]) -> bool:
+        """Return whether the span without a parent has ended, or is not waited for any more."""
+        root = _root_of(spans)
+        if root.parent_span_id is None:
+            return root.ended_at is not None
+        last = max(span.updated_at for span in spans)
+        return last <= encode_time(self._clock.now() - _ROOT_COMES)
+
     # --- what is new --------------------------------------------------------------------------
 
-    def _new(self, mark: Mark) -> tuple[set[str], set[str]]:
-        """Read the feeds to their ends; return the runs, and the traces without a run, in them.
+    def _add_new(self, mark: Mark) -> None:
+        """Let the traces wait of which rows are new; the history comes to others by itself."""
+        run_ids, trace_ids = self._new_rows(mark)
+        run_ids.update(self._runs_of(trace_ids).values())
+        runs = {
+            run.id
+            for run in self._reader.roots(run_ids)
+            if _is_passed(mark, (run.created_at, _RUNS, run.id))
+        }
+        roots = map(_root_of, self._without_runs(trace_ids).values())
+        spans = {root.id for root in roots if _is_passed(mark, (root.started_at, _SPANS, root.id))}
+        mark.runs |= self._chosen(RUNS, runs, self._choice.runs)
+        mark.spans |= self._chosen(SPANS, spans, self._choice.spans)
 
-        Those of runs come first: all rows of a run that has ended when it is read are there then.
-        """
+    def _new_rows(self, mark: Mark) -> tuple[set[str], set[str]]:
+        """Read the feeds to their ends; return the runs, and the traces without a run, in them."""
         run_ids: set[str] = set()
         trace_ids: set[str] = set()
         for name, table in FEEDS.items():
@@ -120,60 +173,20 @@ class Following:
             if not changes.more:
                 return
 
-    def _runs_of(self, trace_ids: Collection[str]) -> set[str]:
-        return {*runs_of_traces(self._store, trace_ids).values()} if trace_ids else set()
-
-    # --- traces of runs -----------------------------------------------------------------------
-
-    def _due_runs(self, mark: Mark, new: Collection[str]) -> Iterator[Due]:
-        """Yield the outermost runs that have ended, of those that are new or waited."""
-        waited = (row[0] for row in self._rows(RUNS, ("run_id",), "id", mark.runs))
-        roots = self._reader.roots(dict.fromkeys((*waited, *new)))
-        open_runs = [run for run in roots if _is_passed(mark, (run.created_at, _RUNS, run.id))]
-        chosen = self._chosen(RUNS, {run.id for run in open_runs}, self._choice.runs)
-        mark.runs = chosen
-        for run in open_runs:
-            if run.id in chosen and _has_ended(run):
-                yield Due(_RUNS, run.id, Seed(trace_id_of(run.run_id), (run.run_id,)))
-
-    # --- traces without runs ------------------------------------------------------------------
-
-    def _due_spans(self, mark: Mark, new: Collection[str]) -> Iterator[Due]:
-        waited = {row[0] for row in self._rows(SPANS, ("trace_id",), "id", mark.spans)}
-        traces: dict[str, list[_SpanRow]] = {}
-        for row in self._rows(SPANS, _SpanRow._fields, "trace_id", waited | {*new}):
-            traces.setdefault(row[1], []).append(_SpanRow(*row))
-        for trace_id in runs_of_traces(self._store, [*traces]) if traces else ():
-            del traces[trace_id]
-        mark.spans = set()
-        for trace_id, spans in traces.items():
-            first = min((span for span in spans if span.parent_span_id is None), default=None)
-            known = first or min(spans)
-            if not _is_passed(mark, (known.started_at, _SPANS, known.id)):
-                continue
-            if not self._chosen(SPANS, {known.id}, self._choice.spans):
-                continue
-            mark.spans.add(known.id)
-            if self._spans_have_ended(first, spans):
-                yield Due(_SPANS, known.id, Seed(trace_id, ()))
-
-    def _spans_have_ended(self, first: _SpanRow | None, spans: Iterable[_SpanRow]) -> bool:
-        """Return whether the span without a parent has ended, or is not waited for any more."""
-        if first is not None:
-            return first.ended_at is not None
-        last = max(span.updated_at for span in spans)
-        return last <= encode_time(self._clock.now() - _ROOT_COMES)
+    def _runs_of(self, trace_ids: Collection[str]) -> dict[str, str]:
+        return runs_of_traces(self._store, trace_ids) if trace_ids else {}
 
     # --- history ------------------------------------------------------------------------------
 
-    def _history(self, mark: Mark, most: int) -> list[Due]:
-        """Return traces that were stored before the first export, some at a time."""
+    def _add_history(self, mark: Mark, most: int) -> None:
+        """Let traces wait that were stored before the first export, some at a time."""
         if mark.history is None:
-            return []
+            return
         listing = Listing(self._store, self._choice, descending=False)
         roots = [*islice(listing.roots(mark.history or None), most)]
         mark.history = roots[-1][:3] if len(roots) == most else None
-        return [Due(root.kind, root.id, root.seed) for root in roots]
+        mark.runs |= {root.id for root in roots if root.kind == _RUNS}
+        mark.spans |= {root.id for root in roots if root.kind == _SPANS}
 
     # --- rows ---------------------------------------------------------------------------------
 
@@ -195,6 +208,11 @@ class Following:
         for first in range(0, len(waiting), _AT_ONCE):
             some = Filter(column, "in", tuple(waiting[first : first + _AT_ONCE]))
             yield from self._store.select_columns(table, columns, (*where, some))
+
+
+def _root_of(spans: Sequence[_SpanRow]) -> _SpanRow:
+    """Return the first span without a parent; where there is none, the first that was stored."""
+    return min((s for s in spans if s.parent_span_id is None), default=min(spans))
 
 
 def _is_passed(mark: Mark, position: Position) -> bool:

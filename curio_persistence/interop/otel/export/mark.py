@@ -90,8 +90,8 @@ class StoredMark:
             self._store.advisory_lock(f"otlp {self._name}")
             if self._stored() != self._text:
                 raise ConflictError(
-                    f"Another program exports under the name {self._name!r} as well, and both sent "
-                    "the same traces: end one of them, or give it another name."
+                    f"Another program exports under the name {self._name!r} as well, and both may "
+                    "have sent the same traces: end one of them, or give it another name."
                 )
             row = position_row(f"otlp {self._name}", _TABLE, text, utc_now())
             key = ("name", "table_name")
