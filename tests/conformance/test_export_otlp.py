@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 
@@ -23,12 +24,16 @@ from curio_persistence import (
     UnavailableError,
     UnsupportedError,
     aio,
+    archive_runs,
     export_otlp,
     follow_otlp,
+    open_archive,
 )
+from curio_persistence.interop.otel.receiving import Receiver
 from curio_persistence.interop.otel.spans import STATUS_ERROR, STATUS_OK, OtelSpan
 from curio_persistence.trace_ids import span_id_of, trace_id_of
 from tests.conformance.conftest import Open
+from tests.support import otlp_corpus
 from tests.support.awkward import TEXTS
 from tests.support.hands import Hands
 from tests.support.otlp_story import (
@@ -336,6 +341,20 @@ def test_the_audit_log_has_a_line(persistence: Persistence, server: WebServer) -
     assert lines == [f"{server.url}/v1/traces"] * 2
 
 
+def test_traces_in_an_archive_are_sent_as_they_were(
+    persistence: Persistence, server: WebServer, place: Path
+) -> None:
+    tell(persistence)
+    Receiver(persistence).spans(otlp_corpus.spans("vercel-ai7-steps"))
+    export_otlp(persistence, server.url)
+    before = {(span.trace_id, span.span_id): span for span in received(server)}
+    archive_runs(persistence, place, older_than="0s", pace=1)
+    assert persistence.count_agent_runs() == 0
+    server.received.clear()
+    assert export_otlp(open_archive(persistence, place), server.url).traces == 2
+    assert {(span.trace_id, span.span_id): span for span in received(server)} == before
+
+
 # --- going on -------------------------------------------------------------------------------------
 
 
@@ -516,6 +535,24 @@ def test_following_goes_on_after_an_outage(persistence: Persistence, server: Web
     follow_otlp(persistence, server.url, 0.01, stop=stop, on_round=on_round, retry_for=0.01)
     assert isinstance(outcomes[0], UnavailableError)
     assert outcomes[-1].traces == 1
+
+
+def test_following_leaves_a_receiver_alone_that_asks_for_it(
+    persistence: Persistence, server: WebServer
+) -> None:
+    tell(persistence)
+    server.answers = [Answer(429, {"Retry-After": "3600"})]
+    stop, outcomes = Event(), []
+
+    def on_round(outcome: Any) -> None:
+        outcomes.append(str(outcome))
+        if len(outcomes) == 3:
+            stop.set()
+
+    follow_otlp(persistence, server.url, 0.01, stop=stop, on_round=on_round)
+    assert len(server.received) == 1
+    assert "the answer was 429" in outcomes[0]
+    assert "it asked to be left alone. It may be asked again in 3600 seconds" in outcomes[2]
 
 
 # --- receivers ------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ from curio_persistence.export.records import checked_persistence
 from curio_persistence.interop.otel.export.following import Due, Following
 from curio_persistence.interop.otel.export.mark import Mark, StoredMark
 from curio_persistence.interop.otel.export.report import OtlpReport
-from curio_persistence.interop.otel.export.sending import checked_seconds
+from curio_persistence.interop.otel.export.sending import Sender, checked_seconds
 from curio_persistence.interop.otel.export.target import Outgoing, Target, TargetOptions
 from curio_persistence.models import SpanStatus
 from curio_persistence.persistence import Persistence
@@ -139,6 +139,7 @@ class _Export:
         self._choice = choice_of(given, persistence.clock)
         self._name = None if name is None else checked_id("name", name)
         self._reader = TraceReader(self._store, brief=False)
+        self._sender: Sender | None = None
 
     # --- once ---------------------------------------------------------------------------------
 
@@ -248,11 +249,12 @@ class _Export:
         if dry_run:
             yield Outgoing(self._persistence, self._target, None)
             return
-        sender = self._target.sender(stop or Event())
+        if self._sender is None:  # It knows when the receiver may be asked again.
+            self._sender = self._target.sender(stop or Event())
         try:
-            yield Outgoing(self._persistence, self._target, sender)
+            yield Outgoing(self._persistence, self._target, self._sender)
         finally:
-            sender.close()
+            self._sender.close()
 
     def _tell(self, dry_run: bool, **filters: Any) -> None:
         """Add a line to the audit log."""

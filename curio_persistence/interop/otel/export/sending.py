@@ -206,7 +206,7 @@ class Sender:
         return Answer()
 
     def close(self) -> None:
-        """Close the connection."""
+        """Close the connection; the next body opens another one."""
         self._pool.clear()
 
 
