@@ -12,9 +12,10 @@ from contextlib import closing, contextmanager
 from http.client import HTTPConnection
 from time import perf_counter_ns
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import psycopg2
+from psycopg2.extensions import parse_dsn
 from psycopg2.extras import execute_values
 
 from benchmarks.cases.sides import Case
@@ -49,7 +50,9 @@ def postgres_ingest(work: Workspace) -> list[Line]:
         PostgresPersistence(dsn=work.dsn, schema=schema).close()
     with closing(psycopg2.connect(work.dsn)) as raw, closing(psycopg2.connect(work.dsn)) as ours:
         ours.autocommit = True
-        url = f"postgresql:///?{work.dsn.replace(' ', '&')}&schema=ingest"
+        settings = parse_dsn(work.dsn)
+        database = settings.pop("dbname", "postgres")
+        url = f"postgresql:///{database}?{urlencode(settings | {'schema': 'ingest'})}"
         with _served(url) as server:
             tables = _Tables(ours.cursor(), "ingest.")
             return _lines("PostgreSQL", work, server, tables, _insert_into_postgres(raw))

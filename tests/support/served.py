@@ -69,7 +69,7 @@ def served(persistence: Persistence, **settings: Any) -> Iterator[Served]:
         except BaseException as error:
             started.put(error)
 
-    thread = Thread(target=run)
+    thread = Thread(target=run, daemon=True)
     thread.start()
     try:
         told = started.get(timeout=_PATIENCE)
