@@ -11,6 +11,7 @@ from threading import Event, Thread
 from typing import Any
 
 import pytest
+from opentelemetry import context
 
 from curio_persistence import (
     AccessDeniedError,
@@ -728,6 +729,20 @@ def test_a_position_needs_a_database_that_may_be_written_to(
         pytest.raises(UnsupportedError, match="A transaction is open in this thread"),
     ):
         named(persistence, server)
+
+
+def test_instrumentations_make_no_spans_of_an_export(
+    persistence: Persistence, server: WebServer
+) -> None:
+    tell(persistence)
+    silent: list[object] = []
+
+    def progress(done: int, total: int | None) -> None:
+        silent.append(context.get_value(context._SUPPRESS_INSTRUMENTATION_KEY))
+
+    export_otlp(persistence, server.url, progress=progress)
+    assert silent == [True]
+    assert context.get_value(context._SUPPRESS_INSTRUMENTATION_KEY) is None
 
 
 def test_threads_may_export_at_the_same_time(persistence: Persistence, server: WebServer) -> None:

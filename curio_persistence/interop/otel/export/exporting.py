@@ -26,6 +26,7 @@ from curio_persistence.interop.otel.export.mark import Mark, StoredMark
 from curio_persistence.interop.otel.export.report import OtlpReport
 from curio_persistence.interop.otel.export.sending import Sender, checked_seconds
 from curio_persistence.interop.otel.export.target import Outgoing, Target, TargetOptions
+from curio_persistence.interop.otel.export.untraced import untraced
 from curio_persistence.models import SpanStatus
 from curio_persistence.persistence import Persistence
 from curio_persistence.progress import Progress
@@ -246,15 +247,15 @@ class _Export:
 
     @contextmanager
     def _outgoing(self, dry_run: bool, stop: Event | None = None) -> Iterator[Outgoing]:
-        if dry_run:
-            yield Outgoing(self._persistence, self._target, None)
-            return
-        if self._sender is None:  # It knows when the receiver may be asked again.
+        if self._sender is None and not dry_run:  # It knows when to ask the receiver again.
             self._sender = self._target.sender(stop or Event())
+        sender = None if dry_run else self._sender
         try:
-            yield Outgoing(self._persistence, self._target, self._sender)
+            with untraced():
+                yield Outgoing(self._persistence, self._target, sender)
         finally:
-            self._sender.close()
+            if sender is not None:
+                sender.close()
 
     def _tell(self, dry_run: bool, **filters: Any) -> None:
         """Add a line to the audit log."""
