@@ -147,3 +147,21 @@ def test_a_call_in_a_block_of_the_caller(persistence: InMemoryPersistence) -> No
     blocks.end_call("c", None, "Hello!")
     call = only_call(persistence)
     assert (call.run_id, call.parent_span_id) == (run.run_id, span.span_id)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [{"agent_id": "a" * 999}, {"agent_id": "a\0b"}, {"agent_id": ""}, {"session_id": "s" * 999}],
+)
+def test_a_run_with_an_odd_name_is_recorded_nonetheless(
+    persistence: InMemoryPersistence, odd: dict[str, str]
+) -> None:
+    blocks = Blocks(persistence)
+    blocks.run("r", None, **{"agent_id": "agent", "objective": "Go"} | odd)
+    blocks.block("t", "r", lambda run: run.tool("search"))
+    blocks.end("t")
+    blocks.end("r")
+    [run] = persistence.get_agent_runs()
+    assert (run.objective, run.status, run.session_id) == ("Go", "completed", None)
+    assert run.agent_id[:1] == "a"
+    assert events(persistence, run.run_id, "tool_call")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Hashable
-from typing import Any, TypeVar, cast
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+from curio_persistence.errors import InvalidValueError
 from curio_persistence.interop.adapters.messages import last_question
 from curio_persistence.recording.context import Scope, current_run
 from curio_persistence.recording.model_calls import LLMCall
@@ -12,9 +15,14 @@ from curio_persistence.recording.recorder import NoRun, RunRecorder
 from curio_persistence.recording.repair import as_json_text
 from curio_persistence.recording.run import Parent
 from curio_persistence.recording.spans import Block
+from curio_persistence.store.codecs import ID_LENGTH
+
+if TYPE_CHECKING:
+    from logging import Logger
 
 B = TypeVar("B", bound=Block)
 
+_REFUSED = re.compile("[\x00\ud800-\udfff]")
 _MOST = 10_000
 """Blocks that may be open at once; of a framework that tells no end, the oldest are forgotten."""
 
@@ -37,9 +45,19 @@ class Blocks:
     def run(
         self, key: Hashable, parent: Hashable, *, current: bool = True, **run: Any
     ) -> RunRecorder:
-        """Begin a run: `run` are arguments of `record_run`."""
+        """Begin a run: `run` are arguments of `record_run`.
+
+        Where one of them cannot be stored, as an id that is too long, the run is recorded without
+        them, by a name that can.
+        """
         around: Any = self.around(parent) or Parent.ENCLOSING
-        recorder: RunRecorder = self._persistence.record_run(parent=around, **run)
+        record_run = partial(self._persistence.record_run, parent=around)
+        try:
+            recorder: RunRecorder = record_run(**run)
+        except InvalidValueError as error:
+            _logger().warning("A run is recorded without its session: %s", error)
+            name = _REFUSED.sub("?", str(run["agent_id"]))[:ID_LENGTH] or "agent"
+            recorder = record_run(agent_id=name, objective=run.get("objective", ""))
         self._open[key] = recorder.begin(current=current)
         return recorder
 
@@ -109,3 +127,9 @@ class Blocks:
             for key, scope in list(opened.items()):
                 if scope._run is run:
                     opened.pop(key, None)
+
+
+def _logger() -> Logger:
+    import logging  # On use, as in the recorder.
+
+    return logging.getLogger(__name__)
