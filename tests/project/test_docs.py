@@ -39,7 +39,7 @@ CONFIGURATION = ROOT / "docs/configuration.md"
 ERRORS = ROOT / "docs/errors.md"
 DOCUMENTS = [README, *sorted((ROOT / "docs").rglob("*.md"))]
 
-_NEEDS = {"frameworks.md": ("anthropic", "agents", "langgraph", "litellm")}
+_NEEDS = {"frameworks.md": ("agents", "langgraph", "litellm", "pydantic_ai")}
 """The packages that a document's examples need, and that a developer may not have installed."""
 _EXECUTED = {"python", "sh", "console"}
 _BLOCK = re.compile(r"^```([\w{}-]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
