@@ -20,6 +20,7 @@ INTERVAL = 0.25
 """Seconds between two reads."""
 _LONGEST_INTERVAL = 5.0
 """Seconds between two reads while they fail."""
+_MOMENT = 0.002
 _KEPT = 10_000
 _KEPT_BYTES = 64 << 20
 """The entries that are kept for listeners who are behind, and the length of their texts."""
@@ -30,6 +31,9 @@ class Listener(Protocol):
 
     def overtaken(self, dropped: Sequence[Entry], first: int) -> None:
         """Note that entries were dropped; the first one that is left has this number."""
+
+    def has_passed(self, number: int) -> bool:
+        """Return whether the reader need not wait until the entries before a number are taken."""
 
     def tell(self) -> None:
         """Note that there are new entries, or an error. Called in the thread of the reader."""
@@ -74,7 +78,7 @@ class Hub(forking.Forkable):
             if self._thread is None:  # Nobody has listened since the last read.
                 self._position = position_now(self._store)
             while self._read():
-                pass
+                self._wait_for_listeners()
             with self.news:
                 self._listeners.add(listener)
                 self._start()
@@ -113,7 +117,7 @@ class Hub(forking.Forkable):
         while self._waits(news, pause):
             try:
                 while self._read_in_turn():
-                    pass
+                    self._wait_for_listeners()
                 pause = INTERVAL
             except Exception as error:  # The listeners raise it.
                 pause = min(2 * pause, _LONGEST_INTERVAL)
@@ -143,6 +147,19 @@ class Hub(forking.Forkable):
             self.error = None
             self._keep(news.entries, news.size)
         return news.more
+
+    def _wait_for_listeners(self) -> None:
+        """Let listeners take what came in many rows at once, unless they are slow."""
+        until = time.monotonic() + INTERVAL
+        while self._some_would_miss() and time.monotonic() < until:
+            time.sleep(_MOMENT)
+
+    def _some_would_miss(self) -> bool:
+        with self.news:
+            if len(self._kept) < _KEPT // 2 and self._size < _KEPT_BYTES // 2:
+                return False
+            middle = self.end - len(self._kept) // 2
+            return not all(listener.has_passed(middle) for listener in list(self._listeners))
 
     def _keep(self, entries: list[Entry], size: int) -> None:
         if not entries:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from collections.abc import Sequence
 from functools import cached_property
+from itertools import groupby
 from typing import Any, NamedTuple
 
 from curio_persistence.capabilities.live.items import Change, Kind, LiveItem
@@ -37,9 +39,9 @@ class Entry:
         self.agent_id = row.get("agent_id")
         self.run_id = row["run_id"]
         self.session_id = session
-        self._row = row
-        self._change = change
-        self._table = table
+        self.row = row
+        self.change = change
+        self.table = table
         self._batch = batch
         self._index = index
 
@@ -60,12 +62,21 @@ class Entry:
     @cached_property
     def text(self) -> str:
         """The item as JSON, made once for all listeners."""
-        return json.dumps(self.item().to_dict())
+        [item] = items_of([self])
+        return json.dumps(item.to_dict())
 
-    def item(self) -> LiveItem:
-        """Return the item for one listener, whose record nobody shares."""
-        [record] = self._table.decode(self._table.columns_of([self._row]))
-        return LiveItem(self.id, self.kind, self._change, record)
+
+def items_of(entries: Sequence[Entry]) -> list[LiveItem]:
+    """Return the items for one listener, whose records nobody shares."""
+    items: list[LiveItem] = []
+    for table, group in groupby(entries, key=lambda entry: entry.table):
+        some = list(group)
+        records = table.decode(table.columns_of([entry.row for entry in some]))
+        items += [
+            LiveItem(entry.id, entry.kind, entry.change, record)
+            for entry, record in zip(some, records, strict=True)
+        ]
+    return items
 
 
 class News(NamedTuple):

@@ -13,7 +13,7 @@ from curio_persistence.capabilities.live.choice import Choice
 from curio_persistence.capabilities.live.hub import Hub
 from curio_persistence.capabilities.live.items import LiveItem
 from curio_persistence.capabilities.live.positions import FEEDS, Position, text_of
-from curio_persistence.capabilities.live.reading import Entry, read_news
+from curio_persistence.capabilities.live.reading import Entry, items_of, read_news
 from curio_persistence.concurrency import forking
 from curio_persistence.errors import ClosedError
 from curio_persistence.store.base import Store
@@ -92,10 +92,9 @@ class LiveStream(Iterator[LiveItem]):
 
         The list is empty if none has come in time, or the stream is closed.
         """
-        return [
-            each if isinstance(each, LiveItem) else each.item()
-            for each in self._take(limit, timeout)
-        ]
+        taken = self._take(limit, timeout)
+        told = iter(items_of([each for each in taken if isinstance(each, Entry)]))
+        return [next(told) if isinstance(each, Entry) else each for each in taken]
 
     def take_texts(self, limit: int = 100) -> list[tuple[str, str, str]]:
         """Return the id, kind and JSON of the items at hand, each made once for all streams."""
@@ -190,6 +189,10 @@ class LiveStream(Iterator[LiveItem]):
             self._since = text_of(self._reached())
         self._missed += missed
         self._number, self._last = first, passed[-1]
+
+    def has_passed(self, number: int) -> bool:
+        """Return whether the reader need not wait until the entries before a number are taken."""
+        return self._number is None or self._number >= number or bool(self._missed)
 
     def tell(self) -> None:
         """Tell those who do not wait."""
