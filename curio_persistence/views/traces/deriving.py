@@ -211,9 +211,12 @@ class Spans:
         """Add a saved span, which knows better what it tells, but for the run of a record."""
         told = {
             name: value
-            for name in _FIELDS
-            if (value := getattr(span, name)) is not None and value != _SAID_NOTHING.get(name)
+            for name, value in zip(_FIELDS, _values(span), strict=True)
+            if value is not None
         }
+        for name, nothing in _SAID_NOTHING.items():
+            if told[name] == nothing:
+                del told[name]
         known = self._drafts.setdefault(span.span_id, {})
         if "started_at" in known:  # It tells both of its times, or neither.
             for name in ("ended_at", "start_nanos", "end_nanos"):
@@ -222,6 +225,7 @@ class Spans:
 
 
 _FIELDS = tuple(field.name for field in fields(AgentSpan) if field.name != "span_id")
+_values = attrgetter(*_FIELDS)
 
 
 def _moment(stored: str) -> datetime:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from itertools import islice
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from curio_persistence.models import AgentSpan, EventType
@@ -154,19 +155,17 @@ class RecordReader:
     def saved(self, run_ids: Iterable[str], trace_ids: Iterable[str]) -> list[AgentSpan]:
         """Return the saved spans of runs, and those of traces, each once, as they were saved."""
         names = _OF_SPANS_IN_BRIEF if self._brief else SPANS.names
-        found = {
-            row[0]: row
-            for where in (*_any_of("run_id", run_ids), *_any_of("trace_id", trace_ids))
+        of_traces = [*_any_of("trace_id", trace_ids)]
+        # Most spans of a run are of its trace, and need not be read twice.
+        others = tuple(each._replace(op="not in") for where in of_traces for each in where)
+        rows = [
+            row
+            for where in (*of_traces, *_any_of("run_id", run_ids, others))
             for row in self._store.select_columns(SPANS, ("id", *names), where)
-        }
-        columns = dict(
-            zip(
-                names,
-                zip(*(found[ident][1:] for ident in sorted(found)), strict=True),
-                strict=False,
-            )
-        )
-        nothing = (None,) * len(found)
+        ]
+        rows.sort(key=itemgetter(0))
+        columns = dict(zip(("id", *names), zip(*rows, strict=True), strict=False))
+        nothing = (None,) * len(rows)
         return SPANS.decode([columns.get(name, nothing) for name in SPANS.names])
 
     def _columns(self, row: Any) -> tuple[str, ...]:
