@@ -40,7 +40,8 @@ TOOL: dict[str, str | int] = {"gen_ai.operation.name": "execute_tool", "gen_ai.t
 class Traces:
     """Made-up traces, the same for the same number."""
 
-    def __init__(self, number: int, spans: int = 12) -> None:
+    def __init__(self, number: int, spans: int = 12, *, versions: bool = True) -> None:
+        self._versions = 0.1 if versions else 0
         self._random = Random(number)
         self._ids = [f"{at:016x}" for at in range(1, spans + 1)]
         self._traces = [f"{at:032x}" for at in range(1, self._random.choice((2, 2, 3)))]
@@ -48,7 +49,7 @@ class Traces:
     def spans(self) -> list[OtelSpan]:
         """Return the spans, and other versions of some, in any order."""
         made = [self._span(span_id) for span_id in self._ids]
-        made += [self._version(span) for span in made if self._random.random() < 0.1]
+        made += [self._version(span) for span in made if self._random.random() < self._versions]
         self._random.shuffle(made)
         return made
 

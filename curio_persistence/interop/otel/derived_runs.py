@@ -174,6 +174,7 @@ class DerivedRuns:
         """Delete the runs that are none any more, and sessions and agents that only they had."""
         nodes, run_ids = self._around.nodes, self._placed.run_ids
         less = {key[0] for key, run_id in run_ids.items() if nodes[key].run_id == key[0] != run_id}
+        less |= {node.trace_id for node in self._around.former if node.run_id == node.trace_id}
         gone = {run_id for run_id, known in self.known.items() if known.is_derived}
         for run_id in sorted((gone - self._expected.keys()) - self._waiting().keys() | less):
             if run_id not in self.known:

@@ -123,8 +123,8 @@ class Neighbourhood:
             self._load_above(touched)
             self._load_below(touched)
             active = {key[0] for key in self.decided if self.nodes[key].meaning.kind in _ACTIVE}
-            tops = (self._top(key) for key in touched if key[0] in active)
-            self._load_below(top for top in tops if top is not None)
+            near = (each for key in touched if key[0] in active for each in self._of(key))
+            self._load_below(top for each in near if (top := self._top(each)) is not None)
             touched = self._namesakes() or self._twins()
         self._load_witnesses()
 
@@ -156,6 +156,12 @@ class Neighbourhood:
             self.decided |= waiting
             self._select("parent_span_id", waiting)
             waiting = {each for key in waiting for each in self._below[key]} - self.decided
+
+    def _of(self, key: Key) -> Iterator[Key]:
+        """Yield a span, and the one above it: an agent with a name matters to those around it."""
+        yield key
+        if (above := self.nodes[key].above) is not None and above in self.nodes:
+            yield above
 
     def _top(self, key: Key) -> Key | None:
         """Return the topmost span, at or above one, whose reading depends on what is below it.

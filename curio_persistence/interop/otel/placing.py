@@ -108,6 +108,11 @@ class Placement:
         nodes = [self._around.nodes[key] for key in self._around.decided]
         tellers = (*nodes, *self._around.former)
         answers = Counter(n.meaning.response_id for n in tellers if n.meaning.kind in CALLS)
+        other = {
+            node.trace_id
+            for node in self._around.former
+            if node.meaning.kind is not self._around.nodes[node.key].meaning.kind
+        }
         agents = Counter((n.trace_id, n.meaning.agent_name) for n in nodes if is_agent(n))
         return {
             node.key
@@ -115,6 +120,7 @@ class Placement:
             if (node.key in self.calls and self._above[node.key].in_call)
             or (node.meaning.response_id is not None and answers[node.meaning.response_id] > 1)
             or agents[node.trace_id, node.meaning.agent_name] > 1
+            or node.trace_id in other
         }
 
     def _join_twins(self) -> None:
