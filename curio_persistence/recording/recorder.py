@@ -196,6 +196,10 @@ class NoRun(RunRecorder):
         self.trace_id, self.span_id = new_trace_id(), nothing
         self._generation = forking.generation  # There is no begin to miss.
 
+    @property
+    def _title(self) -> str:
+        return "A model call of no run"
+
 
 def record_run(
     persistence: BasePersistence,

@@ -120,6 +120,11 @@ class RecordedRun(Scope):
         """The run's id."""
         return self.agent_run.run_id
 
+    @property
+    def _title(self) -> str:
+        """The run as messages name it."""
+        return f"Run {self.run_id}"
+
     # --- begin and end ------------------------------------------------------------------------
 
     def begin(self, *, current: bool = True) -> Self:
@@ -292,8 +297,8 @@ class RecordedRun(Scope):
             self._lose(error)
             return
         _logger().warning(
-            "Run %s: %s.%s is not as it was given: %s",
-            self.run_id,
+            "%s: %s.%s is not as it was given: %s",
+            self._title,
             type(record).__name__,
             ", ".join(dict.fromkeys(changed)),
             refusal,
@@ -347,13 +352,13 @@ class RecordedRun(Scope):
         self.dropped += 1
         if self.dropped == 1:
             _logger().error(
-                "Run %s is only partly recorded: %s: %s (logged once for each run; "
+                "%s is only partly recorded: %s: %s (logged once for each run; "
                 "RunRecorder.dropped counts)",
-                self.run_id,
+                self._title,
                 type(error).__name__,
                 error,
             )
-            _logger().debug("Run %s is only partly recorded", self.run_id, exc_info=error)
+            _logger().debug("%s is only partly recorded", self._title, exc_info=error)
 
     def _keep_usage(self, usage: AgentLLMUsage) -> None:
         usage.prompt = as_json_text(usage.prompt) or ""

@@ -112,6 +112,15 @@ def test_a_model_call_of_no_run_stands_alone(persistence: Persistence) -> None:
     assert persistence.get_agent_runs() == []
 
 
+def test_a_model_call_of_no_run_is_named_in_messages(
+    persistence: Persistence, caplog: pytest.LogCaptureFixture
+) -> None:
+    call = NoRun(persistence).llm(model="m" * 999).begin()
+    call.end()
+    assert "A model call of no run: AgentLLMUsage.model is not as it was given" in caplog.text
+    assert len(persistence.get_llm_usage()) == 1
+
+
 def test_awaited_blocks_begin_and_end_too(persistence: Persistence) -> None:
     async def agent() -> None:
         run = AsyncPersistence(persistence).record_run(agent_id="agent", run_id="run")

@@ -10,6 +10,7 @@ import pytest
 
 from curio_persistence import InMemoryPersistence
 from tests.support import model_provider
+from tests.support.frameworks import needed
 from tests.support.model_provider import ModelProvider
 
 
@@ -37,3 +38,16 @@ def provider() -> Iterator[ModelProvider]:
 def persistence() -> Iterator[InMemoryPersistence]:
     with InMemoryPersistence() as opened:
         yield opened
+
+
+@pytest.fixture
+def recorded_litellm(persistence: InMemoryPersistence) -> Iterator[None]:
+    """Record the calls of LiteLLM, which keeps callbacks in lists that nothing empties."""
+    litellm = needed("litellm")
+    adapter = needed("curio_persistence.interop.adapters.litellm")
+    litellm.callbacks = [adapter.CurioLogger(persistence, agent_id="app")]
+    yield
+    for name in dir(litellm):
+        registered = getattr(litellm, name)
+        if name.endswith(("callback", "callbacks")) and isinstance(registered, list):
+            registered.clear()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -16,21 +15,10 @@ from tests.support.model_provider import ModelProvider, Said
 from tests.support.recorded import tokens
 
 litellm = needed("litellm")
-adapter = needed("curio_persistence.interop.adapters.litellm")
+pytestmark = pytest.mark.usefixtures("recorded_litellm")
 
 QUESTION = [{"role": "user", "content": "Hello?"}]
 GPT, CLAUDE = "openai/gpt-4o-mini", "anthropic/claude-sonnet-4-5"
-
-
-@pytest.fixture(autouse=True)
-def _recorded(persistence: InMemoryPersistence) -> Iterator[None]:
-    litellm.callbacks = [adapter.CurioLogger(persistence, agent_id="app")]
-    yield
-    for name in dir(litellm):
-        if name.strip("_").endswith("callbacks") or name.endswith("callback"):
-            registered = getattr(litellm, name)
-            if isinstance(registered, list):
-                registered.clear()
 
 
 @pytest.fixture

@@ -28,7 +28,6 @@ langchain_openai = needed("langchain_openai")
 langchain_tools = needed("langchain_core.tools")
 for_agents = needed("curio_persistence.interop.adapters.openai_agents")
 for_langchain = needed("curio_persistence.interop.adapters.langchain")
-for_litellm = needed("curio_persistence.interop.adapters.litellm")
 
 Call = tuple[Any, ...]
 
@@ -179,16 +178,15 @@ def test_agents_of_langgraph(
     assert sessions == {run.session_id for run in told.get_agent_runs(limit=None)}
 
 
+@pytest.mark.usefixtures("recorded_litellm")
 def test_calls_of_litellm(provider: ModelProvider, persistence: InMemoryPersistence) -> None:
     told = received("litellm-native-chat")
     provider.script = script(told)
-    litellm.callbacks = [for_litellm.CurioLogger(persistence)]
     question = [{"role": "user", "content": "Go"}]
     litellm.completion("openai/gpt-4o-mini", question, api_base=f"{provider.url}/v1", api_key="k")
     deadline = time.monotonic() + 20
     while not persistence.get_llm_usage() and time.monotonic() < deadline:
         time.sleep(0.01)
-    litellm.callbacks = []
     [found], [expected] = calls(persistence), calls(told)
     known = [(mine, theirs) for mine, theirs in zip(found, expected, strict=True) if theirs]
     assert [mine for mine, _ in known] == [theirs for _, theirs in known]
