@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +17,7 @@ from curio_persistence import (
     copy_records,
 )
 from curio_persistence.interop.otel.receiving import Receiver, Stored
+from curio_persistence.interop.otel.spans import OtelEvent, OtelSpan
 from curio_persistence.tables import TABLES
 from tests.support.otel_dumps import dump
 from tests.support.otlp_corpus import CAPTURES, spans, telemetry
@@ -219,3 +221,32 @@ def test_a_copy_has_the_spans_with_their_senders(persistence: Persistence) -> No
         assert {*map(repr, Receiver(copy).received())} == {
             *map(repr, Receiver(persistence).received())
         }
+
+
+SECRET = "my key is sk-ant-api03-" + "x" * 90
+KEPT = {"redactor": "all"}, {"capture_content": "metrics-only"}
+
+
+@pytest.mark.parametrize("kept", KEPT, ids=["redactor", "metrics-only"])
+def test_what_is_kept_of_words_passes_the_redactor_in_any_order(
+    open_again: Callable[..., Persistence], kept: dict[str, Any]
+) -> None:
+    came = [with_secret(span) for span in spans("pydantic-ai-nested")]
+    with InMemoryPersistence(**kept) as reference:
+        Receiver(reference).spans(came)
+        whole = dump(reference)
+    assert "sk-ant" not in str(whole)
+    with open_again(**kept) as persistence:
+        random.Random(7).shuffle(came)
+        receive(persistence, came, 1)
+        assert dump(persistence) == whole
+        calls = persistence.get_llm_usage()
+        assert sum(call.input_tokens or 0 for call in calls) == 6356
+        assert persistence.get_agent_run_stats()["tool_metrics"].keys() == {"research", "write"}
+
+
+def with_secret(span: OtelSpan) -> OtelSpan:
+    source = replace(span.source, resource={**span.source.resource, "note": SECRET})
+    words = {**span.attributes, "note": SECRET}
+    event = OtelEvent("note", span.start_ns, {"text": SECRET})
+    return replace(span, attributes=words, events=(*span.events, event), source=source)

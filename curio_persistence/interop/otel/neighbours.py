@@ -7,7 +7,7 @@ with theirs. So a trace of many spans, one below the other's agent, is not read 
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -65,9 +65,9 @@ class Node:
         return self.meaning.run_id or f"{self.trace_id}-{self.span_id}"
 
 
-def stored_nodes(store: Store, where: Where, limit: int | None = None) -> Iterator[Node]:
+def stored_nodes(store: Store, where: Where) -> Iterator[Node]:
     """Yield the received spans that match."""
-    for row in store.select_columns(SPANS, _COLUMNS, (*where, _RECEIVED), limit):
+    for row in store.select_columns(SPANS, _COLUMNS, (*where, _RECEIVED)):
         yield _node(*row)
 
 
@@ -112,7 +112,6 @@ class Neighbourhood:
         self._missing: set[Key] = set()
         self._tops: dict[Key, Key | None] = {}
         self._add(arriving)
-        self._coming = Counter(trace_id for trace_id, _ in self.nodes)
         self._agents_come = {node.trace_id for node in self.nodes.values() if is_agent(node)}
         left = self._select("span_id", {node.above for node in former if node.above is not None})
         self._load([*self.nodes, *(node.key for node in left)])
@@ -242,13 +241,12 @@ class Neighbourhood:
         return [node.key for node in found]
 
     def _load_witnesses(self) -> None:
-        """Load an agent of each trace that has a root without one."""
+        """Load the agents of each trace that has a root without one."""
         rooted = {n.trace_id for n in self.nodes.values() if n.parent_span_id is None}
         rooted -= {node.trace_id for node in self.nodes.values() if is_agent(node)}
-        for trace_id in rooted & {key[0] for key in self.decided}:
-            where = SPANS.where(trace_id=trace_id, kind=MeaningKind.AGENT.value)
-            # Those that are replaced now may be no agents any more.
-            self._add(stored_nodes(self._store, where, 1 + self._coming[trace_id]))
+        if alone := rooted & {key[0] for key in self.decided}:
+            kind = SPANS.filter("kind", "=", MeaningKind.AGENT.value)
+            self._add(stored_nodes(self._store, (Filter("trace_id", "in", tuple(alone)), kind)))
 
     # --- loading ------------------------------------------------------------------------------
 

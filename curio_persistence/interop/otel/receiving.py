@@ -45,6 +45,7 @@ from curio_persistence.interop.otel.values import values_in
 from curio_persistence.models import SpanSource
 from curio_persistence.persistence import Persistence
 from curio_persistence.store.codecs import decode_text, encode_time
+from curio_persistence.store.filters import Filter
 from curio_persistence.store.table import Row, StoredValue
 from curio_persistence.tables import SOURCES, SPANS
 
@@ -196,8 +197,14 @@ class Receiver:
 
     def _settle(self, arrivals: Mapping[Key, Arrival], sources: Sources, now: str) -> None:
         if arrivals:
-            self._store.upsert(SOURCES, [*sources.rows.values()], key=("source_id",))
+            self._store_sources(sources)
             Settling(self._persistence, arrivals, now).settle()
+
+    def _store_sources(self, sources: Sources) -> None:
+        where = (Filter("source_id", "in", tuple(sources.rows)),)
+        known = {row[0] for row in self._store.select_columns(SOURCES, ("source_id",), where)}
+        new = [row for source_id, row in sources.rows.items() if source_id not in known]
+        self._store.insert_many(SOURCES, new)
 
     def _stored_rows(self, keys: Collection[Key]) -> dict[Key, Row]:
         """Return the rows of those of some spans that are stored."""
