@@ -151,7 +151,7 @@ class Rates(NamedTuple):
     def cost(self, call: Call) -> int | None:
         """Return the picodollars of a call; None if its tokens are unknown, or contradictory."""
         input, output = call.input, call.output
-        if input is None:
+        if input is None or (call.cache_read or 0) + (call.cache_write or 0) > input:
             return None
         if output is None:
             if self.output:

@@ -8,6 +8,7 @@ import os
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from math import inf, nan
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from curio_persistence import (
     AgentRunEvent,
     AgentSpan,
     ClosedError,
+    ConfigurationError,
     InvalidValueError,
     Persistence,
     UnsupportedError,
@@ -380,6 +382,20 @@ def test_invalid_arguments_are_refused(
     with pytest.raises(InvalidValueError) as refused:
         persistence.stream(**options)
     assert refused.value.field == field
+
+
+def test_items_are_taken_up_to_a_number_and_for_a_time(persistence: Persistence) -> None:
+    with persistence.stream(kinds="event") as stream:
+        append(persistence, 1, 2)
+        assert stream.take(0) == []
+        assert [words(item) for item in stream.take(1, timeout=inf)] == ["event 1 added"]
+        assert told(stream, 1) == ["event 2 added"]
+        for limit in (-1, "3", 2.5):
+            with pytest.raises(InvalidValueError, match="limit"):
+                stream.take(limit)  # type: ignore[arg-type]
+        for timeout in (-1, "3", nan):
+            with pytest.raises(ConfigurationError, match="timeout is a number of seconds"):
+                stream.take(timeout=timeout)  # type: ignore[arg-type]
 
 
 def test_the_awaited_twin_tells_the_same(persistence: Persistence) -> None:

@@ -215,8 +215,18 @@ def test_a_price_is_explained(persistence: Persistence) -> None:
     assert (batch.cost_usd, batch.prices["input_mtok"]) == (COST / 2, Decimal("1.25"))
     assert persistence.prices.of("acme", "acme-1", **TOKENS).reason == "no price"
     assert persistence.prices.of(**GPT).reason == "no tokens"
-    assert persistence.prices.of(**GPT, input_tokens=1, output_tokens=0, cache_read_tokens=2)
+    assert persistence.prices.of(**GPT, input_tokens=1).reason == "no tokens"
+    assert persistence.prices.of("acme", "acme-1").reason == "no price"
     assert costs(persistence) == []
+
+
+@pytest.mark.parametrize("model", ["gpt-4o", "acme-1"])
+def test_more_cached_tokens_than_input_have_no_cost(open_again: Open, model: str) -> None:
+    with open_again(prices=[{"model": "acme-*", "input": 1, "output": 2}]) as persistence:
+        tokens: dict[str, int] = {"input_tokens": 5, "output_tokens": 1}
+        for cached in ({"cache_read_tokens": 6}, {"cache_read_tokens": 3, "cache_write_tokens": 3}):
+            price = persistence.prices.of("", model, **tokens, **cached)
+            assert (price.cost_usd, price.reason) == (None, "the tokens contradict one another")
 
 
 @pytest.mark.before_io
@@ -249,6 +259,17 @@ def test_calls_without_a_cost_are_listed_by_model(persistence: Persistence) -> N
     assert (gpt.model, gpt.calls, gpt.reason) == ("gpt-4o", 1, "no tokens")
     assert persistence.prices.unpriced(provider="openai") == [gpt]
     assert persistence.prices.unpriced(since=NOON + 3 * HOUR) == []
+
+
+def test_only_calls_that_can_be_computed_have_a_price(persistence: Persistence) -> None:
+    persistence._pricing.is_on = False
+    embedding = call(model="text-embedding-3-small", output_tokens=None)
+    persistence.log_llm_usages([call(output_tokens=None), embedding])
+    persistence._pricing.is_on = True
+    reasons = {each.model: each.reason for each in persistence.prices.unpriced()}
+    assert reasons == {"gpt-4o": "no tokens", "text-embedding-3-small": "has a price"}
+    persistence.prices.reprice(dry_run=False)
+    assert [each.model for each in persistence.prices.unpriced()] == ["gpt-4o"]
 
 
 @pytest.fixture

@@ -15,9 +15,10 @@ from curio_persistence.capabilities.live.items import LiveItem
 from curio_persistence.capabilities.live.positions import FEEDS, Position, text_of
 from curio_persistence.capabilities.live.reading import Entry, items_of, read_news
 from curio_persistence.concurrency import forking
+from curio_persistence.concurrency.timeouts import checked_seconds
 from curio_persistence.errors import ClosedError
 from curio_persistence.store.base import Store
-from curio_persistence.store.filters import Measure
+from curio_persistence.store.filters import Measure, checked_count
 from curio_persistence.tables import CHANGES
 
 _AT_ONCE = 1_000
@@ -92,6 +93,10 @@ class LiveStream(Iterator[LiveItem]):
 
         The list is empty if none has come in time, or the stream is closed.
         """
+        if not checked_count("limit", limit):
+            return []
+        if timeout is not None:
+            timeout = checked_seconds("timeout", timeout)
         taken = self._take(limit, timeout)
         told = iter(items_of([each for each in taken if isinstance(each, Entry)]))
         return [next(told) if isinstance(each, Entry) else each for each in taken]

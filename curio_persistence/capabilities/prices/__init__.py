@@ -25,6 +25,7 @@ from curio_persistence.tables import USAGE
 _MEASURES = (
     COUNT,
     Measure("count", "input_tokens"),
+    Measure("count", "output_tokens"),
     total("input_tokens"),
     total("output_tokens"),
     Measure("min", "created_at"),
@@ -94,7 +95,7 @@ class Prices(Capability):
         if not call.model:
             raise InvalidValueError("model is required.", field="model")
         listed, priced = self._pricing.explain(call)
-        reason = "" if priced else self._reason(call, has_tokens=call.input is not None)
+        reason = "" if priced else self._reason(call, "the tokens contradict one another")
         return Price(
             decode_money(priced.cost) if priced else None,
             priced.version if priced else None,
@@ -136,24 +137,25 @@ class Prices(Capability):
         return repricing.run(where, dry_run=dry_run, progress=progress)
 
     def _unpriced(self, group: tuple[Any, ...]) -> Unpriced:
-        provider, model, calls, counted, input, output, first, last = group
-        reason = self._reason(Call(provider, model), has_tokens=bool(counted))
+        provider, model, calls, counted, answered, input, output, first, last = group
+        tokens = (input if counted else None, output if answered else None)
+        reason = self._reason(Call(provider, model, last, *tokens), "has a price")
         moments = (decode_time(first), decode_time(last))
         return Unpriced(
             provider, model, calls, calls - counted, input or 0, output or 0, *moments, reason
         )
 
-    def _reason(self, call: Call, *, has_tokens: bool) -> str:
+    def _reason(self, call: Call, otherwise: str) -> str:
         """Return why calls have no cost."""
         if not any(call.models):
             return "no model"
-        if not has_tokens:
-            return "no tokens"
         if not self._pricing.is_on:
             return "prices are switched off"
-        if self._pricing.tariffs(call):
-            return "has a price"
-        return "no price" if self._pricing.library else self._missing()
+        if not self._pricing.tariffs(call):
+            return "no price" if self._pricing.library else self._missing()
+        if call.output is None and self._pricing.compute(call) is None:
+            return "no tokens"
+        return "no tokens" if call.input is None else otherwise
 
     def _missing(self) -> str:
         from curio_persistence.pricing.library import MISSING  # On use, with its package.

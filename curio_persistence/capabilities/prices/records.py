@@ -38,9 +38,9 @@ class Price:
 class Unpriced:
     """The calls of one model whose cost is unknown.
 
-    Of them, `without_tokens` have no known number of tokens. `reason` is `no price`, `no tokens`,
-    `no model`, or `has a price`: then `reprice` computes it, unless the tokens contradict one
-    another.
+    Of them, `without_tokens` have no known number of input tokens. `reason` is `no price`, `no
+    tokens` (of the input or the output), `no model`, or `has a price`: then `reprice` computes it,
+    unless the tokens contradict one another.
     """
 
     provider: str

@@ -50,6 +50,7 @@ _TOKENS = {
     "output": "output tokens",
     "cache_read": "input tokens that were read from a cache",
     "cache_write": "input tokens that were written to a cache",
+    "reasoning": "output tokens that were spent on reasoning",
 }
 _OF_CALLS = ("agent_id", "run_id", "session_id", "user_id", "status", "since", "until")
 _FILTERS = ("agent_id", "run_id", "session_id", "user_id", "model", "provider", "status")
@@ -164,9 +165,9 @@ def _told(price: Price, options: Namespace) -> str:
         return f"The call costs {money(price.cost_usd)}, by {price.price_version}."
     if price.model is None:
         return f"{options.name}: {price.reason}."
-    if options.input is None:
+    if price.reason == "no tokens":
         return f"{price.model} of {price.provider}. For the cost of a call: --input, --output."
-    return "The cost is unknown: --output is missing, or more was cached than there was input."
+    return f"The cost is unknown: {price.reason}."
 
 
 def _moment(text: str | None) -> Any:
