@@ -12,6 +12,7 @@ from curio_persistence import (
     AgentLLMUsage,
     BasePersistence,
     InMemoryPersistence,
+    InvalidValueError,
     SQLitePersistence,
 )
 from curio_persistence.aio import AsyncPersistence
@@ -28,6 +29,12 @@ def record(blocks: Blocks) -> None:
     blocks.end_call("c", None, "Hello!", input_tokens=3)
     blocks.end("t", "no answer")
     blocks.end("r", output="done")
+
+
+def test_what_is_not_a_persistence_is_refused() -> None:
+    for wrong in (None, "sqlite:///agent.db", InMemoryPersistence):
+        with pytest.raises(InvalidValueError, match="An adapter takes an open persistence"):
+            Blocks(wrong)
 
 
 def ten_methods() -> Any:

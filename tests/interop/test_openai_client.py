@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from curio_persistence import AgentLLMUsage, InMemoryPersistence, InvalidValueError
+from curio_persistence.aio import AsyncPersistence
+from curio_persistence.interop.adapters.anthropic import wrap_anthropic
 from curio_persistence.interop.adapters.openai import wrap_openai
 from tests.support.frameworks import needed
 from tests.support.model_provider import ModelProvider, Said
@@ -228,8 +230,31 @@ def test_a_client_that_is_wrapped_again_records_once(
 
 
 def test_what_is_not_a_client_is_refused() -> None:
-    with pytest.raises(InvalidValueError, match="take a client of the SDK, not 'sk-123'"):
+    with pytest.raises(InvalidValueError, match="a client of the package openai, not 'sk-123'"):
         wrap_openai("sk-123")
+
+
+def test_a_client_of_the_other_sdk_is_refused(provider: ModelProvider) -> None:
+    with pytest.raises(InvalidValueError, match="a client of the package anthropic"):
+        wrap_anthropic(connected(provider))
+
+
+def test_what_is_not_a_persistence_is_refused(provider: ModelProvider) -> None:
+    for wrong in ("sqlite:///agent.db", InMemoryPersistence, 7):
+        with pytest.raises(InvalidValueError, match="An adapter takes an open persistence"):
+            wrap_openai(connected(provider), wrong)  # type: ignore[arg-type]
+
+
+def test_calls_are_recorded_in_a_persistence_that_is_awaited(
+    provider: ModelProvider, persistence: InMemoryPersistence
+) -> None:
+    async def main() -> None:
+        async with AsyncPersistence(persistence) as awaited_one:
+            client = wrap_openai(awaited(provider), awaited_one, agent_id="outside")
+            await client.chat.completions.create(model="m", messages=QUESTION)
+            assert [call.agent_id for call in await awaited_one.get_llm_usage()] == ["outside"]
+
+    asyncio.run(asyncio.wait_for(main(), 20))
 
 
 def test_an_azure_client(provider: ModelProvider, persistence: InMemoryPersistence) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
-from curio_persistence.interop.adapters.clients import Calls, recording
+from curio_persistence.interop.adapters.clients import calls_in, recording
 
 if TYPE_CHECKING:
+    from curio_persistence.aio import AsyncPersistence
     from curio_persistence.base import BasePersistence
 
 C = TypeVar("C")
@@ -18,7 +19,7 @@ _CLOUDS = {"Bedrock": "aws.bedrock", "Vertex": "gcp.vertex_ai"}
 
 def wrap_anthropic(
     client: C,
-    persistence: BasePersistence | None = None,
+    persistence: BasePersistence | AsyncPersistence | None = None,
     *,
     agent_id: str | None = None,
     provider: str | None = None,
@@ -32,4 +33,4 @@ def wrap_anthropic(
     if provider is None:
         name = type(client).__name__
         provider = next((_CLOUDS[part] for part in _CLOUDS if part in name), "anthropic")
-    return recording(client, Calls(persistence, agent_id, provider, _PATHS))
+    return recording("anthropic", client, calls_in(persistence, agent_id, provider, _PATHS))

@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from curio_persistence.errors import InvalidValueError
+from curio_persistence.interop.adapters.guard import synchronous
 from curio_persistence.interop.adapters.messages import last_question
 from curio_persistence.recording.context import Scope, current_run
 from curio_persistence.recording.model_calls import LLMCall
@@ -34,7 +35,7 @@ class Blocks:
     """
 
     def __init__(self, persistence: Any) -> None:
-        self._persistence = getattr(persistence, "_sync", persistence)
+        self._persistence = synchronous(persistence)
         self._open: dict[Hashable, Scope] = {}
         self._within: dict[Hashable, Scope] = {}
 

@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import Any, NamedTuple, TypeVar
 
 from curio_persistence.errors import InvalidValueError
-from curio_persistence.interop.adapters.guard import guarded
+from curio_persistence.interop.adapters.guard import guarded, synchronous
 from curio_persistence.interop.adapters.streams import record_stream
 from curio_persistence.recording.context import current_run
 from curio_persistence.recording.model_calls import LLMCall
@@ -73,6 +73,13 @@ class Calls(NamedTuple):
         call.end()
 
 
+def calls_in(persistence: Any, agent_id: str | None, provider: str, paths: frozenset[str]) -> Calls:
+    """Return where calls are recorded: in a persistence, or only in the runs of their callers."""
+    if persistence is not None:
+        persistence = synchronous(persistence)
+    return Calls(persistence, agent_id, provider, paths)
+
+
 def _asked(body: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
     """Return the prompt of a request, the system's first, and its other parameters."""
     params = {name: value for name, value in body.items() if type(value).__name__ not in _ABSENT}
@@ -86,12 +93,13 @@ def _asked(body: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
     return [{"role": "system", "content": system}, *told], params
 
 
-def recording(client: C, calls: Calls) -> C:
-    """Return a client like this one that records; it shares the connections."""
-    kind = _plain(type(client))
+def recording(sdk: str, client: C, calls: Calls) -> C:
+    """Return a client of an SDK like this one that records; it shares the connections."""
+    kind = _plain(type(client), sdk)
     if kind is None:
-        name = "wrap_openai and wrap_anthropic take"
-        raise InvalidValueError(f"{name} a client of the SDK, not {client!r:.80}.", field="client")
+        raise InvalidValueError(
+            f"wrap_{sdk} takes a client of the package {sdk}, not {client!r:.80}.", field="client"
+        )
     make = _async_post if inspect.iscoroutinefunction(kind.post) else _post
     members = {"post": make(kind, calls), "_curio_wraps": kind, "__module__": kind.__module__}
     recorder: Any = copy.copy(client)
@@ -102,10 +110,11 @@ def recording(client: C, calls: Calls) -> C:
     return recorder  # type: ignore[no-any-return]
 
 
-def _plain(kind: Any) -> Any:
+def _plain(kind: Any, sdk: str) -> Any:
     """Return the class of a client, as the SDK made it; None for another class."""
     plain = getattr(kind, "_curio_wraps", kind)
-    return plain if hasattr(plain, "post") and hasattr(plain, "with_options") else None
+    is_of_sdk = any(each.__module__.partition(".")[0] == sdk for each in plain.__mro__)
+    return plain if is_of_sdk and hasattr(plain, "post") else None
 
 
 def _post(kind: Any, calls: Calls) -> Any:

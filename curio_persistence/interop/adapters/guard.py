@@ -1,4 +1,4 @@
-"""Keep faults of recording away from frameworks, and say which one is missing."""
+"""Check what an adapter is given, and keep faults of recording away from frameworks."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, TypeVar, cast
 
-from curio_persistence.errors import ConfigurationError
+from curio_persistence.base import BasePersistence
+from curio_persistence.errors import ConfigurationError, InvalidValueError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -25,6 +26,17 @@ def guarded(function: F) -> F:
             _tell(function, error)
 
     return cast("F", call)
+
+
+def synchronous(persistence: Any) -> BasePersistence:
+    """Return the persistence that an adapter was given, as one that is not awaited."""
+    found = getattr(persistence, "_sync", persistence)
+    if not isinstance(found, BasePersistence):
+        raise InvalidValueError(
+            f"An adapter takes an open persistence, not {type(persistence).__name__}.",
+            field="persistence",
+        )
+    return found
 
 
 def missing(framework: str, extra: str, error: ImportError) -> ConfigurationError:

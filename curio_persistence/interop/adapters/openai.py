@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
-from curio_persistence.interop.adapters.clients import Calls, recording
+from curio_persistence.interop.adapters.clients import calls_in, recording
 
 if TYPE_CHECKING:
+    from curio_persistence.aio import AsyncPersistence
     from curio_persistence.base import BasePersistence
 
 C = TypeVar("C")
@@ -16,7 +17,7 @@ _PATHS = frozenset({"/chat/completions", "/completions", "/embeddings", "/respon
 
 def wrap_openai(
     client: C,
-    persistence: BasePersistence | None = None,
+    persistence: BasePersistence | AsyncPersistence | None = None,
     *,
     agent_id: str | None = None,
     provider: str | None = None,
@@ -30,4 +31,4 @@ def wrap_openai(
     """
     if provider is None:
         provider = "azure.ai.openai" if "Azure" in type(client).__name__ else "openai"
-    return recording(client, Calls(persistence, agent_id, provider, _PATHS))
+    return recording("openai", client, calls_in(persistence, agent_id, provider, _PATHS))
