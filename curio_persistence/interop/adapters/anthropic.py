@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
-from curio_persistence.interop.adapters.clients import calls_in, recording
+from curio_persistence.interop.adapters.clients import Calls, recording
 
 if TYPE_CHECKING:
     from curio_persistence.aio import AsyncPersistence
@@ -33,4 +33,4 @@ def wrap_anthropic(
     if provider is None:
         name = type(client).__name__
         provider = next((_CLOUDS[part] for part in _CLOUDS if part in name), "anthropic")
-    return recording("anthropic", client, calls_in(persistence, agent_id, provider, _PATHS))
+    return recording("anthropic", client, Calls(persistence, agent_id, provider, _PATHS))

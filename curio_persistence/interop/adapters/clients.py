@@ -73,13 +73,6 @@ class Calls(NamedTuple):
         call.end()
 
 
-def calls_in(persistence: Any, agent_id: str | None, provider: str, paths: frozenset[str]) -> Calls:
-    """Return where calls are recorded: in a persistence, or only in the runs of their callers."""
-    if persistence is not None:
-        persistence = synchronous(persistence)
-    return Calls(persistence, agent_id, provider, paths)
-
-
 def _asked(body: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
     """Return the prompt of a request, the system's first, and its other parameters."""
     params = {name: value for name, value in body.items() if type(value).__name__ not in _ABSENT}
@@ -100,6 +93,8 @@ def recording(sdk: str, client: C, calls: Calls) -> C:
         raise InvalidValueError(
             f"wrap_{sdk} takes a client of the package {sdk}, not {client!r:.80}.", field="client"
         )
+    if calls.persistence is not None:
+        calls = calls._replace(persistence=synchronous(calls.persistence))
     make = _async_post if inspect.iscoroutinefunction(kind.post) else _post
     members = {"post": make(kind, calls), "_curio_wraps": kind, "__module__": kind.__module__}
     recorder: Any = copy.copy(client)

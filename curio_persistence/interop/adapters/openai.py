@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
-from curio_persistence.interop.adapters.clients import calls_in, recording
+from curio_persistence.interop.adapters.clients import Calls, recording
 
 if TYPE_CHECKING:
     from curio_persistence.aio import AsyncPersistence
@@ -31,4 +31,4 @@ def wrap_openai(
     """
     if provider is None:
         provider = "azure.ai.openai" if "Azure" in type(client).__name__ else "openai"
-    return recording("openai", client, calls_in(persistence, agent_id, provider, _PATHS))
+    return recording("openai", client, Calls(persistence, agent_id, provider, _PATHS))
