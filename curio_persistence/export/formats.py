@@ -45,6 +45,9 @@ KIND_OF: Mapping[Table[Any], str] = {
 }
 """The kind of a record on its line of JSON."""
 
+OWN_KIND = "span_kind"
+"""The name on a line of JSON for a field that is called `kind` itself."""
+
 _GROUP_BYTES = 16 << 20
 """Bytes in memory of what is written to a Parquet or Arrow file at a time."""
 
@@ -68,16 +71,13 @@ def json_line(value: Any) -> bytes:
 def write_jsonl(file: BinaryIO, table: Table[Any], pieces: Iterable[Columns]) -> None:
     """A line for each record: an object of its fields, without those that are None."""
     kind = KIND_OF[table]
+    names = [OWN_KIND if name == "kind" else name for name in table.names]
     for columns in pieces:
         rows = zip(*_readable(table, columns, tags=decode_tags), strict=True)
         lines = [
             _write(
                 {"kind": kind}
-                | {
-                    name: value
-                    for name, value in zip(table.names, row, strict=True)
-                    if value is not None
-                }
+                | {name: value for name, value in zip(names, row, strict=True) if value is not None}
             )
             for row in rows
         ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +16,8 @@ from curio_persistence import (
     InMemoryPersistence,
     Persistence,
     copy_records,
+    export_records,
+    import_records,
 )
 from curio_persistence.interop.otel.receiving import Receiver, Stored
 from curio_persistence.interop.otel.spans import OtelEvent, OtelSpan
@@ -250,3 +253,15 @@ def with_secret(span: OtelSpan) -> OtelSpan:
     words = {**span.attributes, "note": SECRET}
     event = OtelEvent("note", span.start_ns, {"text": SECRET})
     return replace(span, attributes=words, events=(*span.events, event), source=source)
+
+
+@pytest.mark.parametrize("format", ["jsonl", "csv", "parquet"])
+def test_an_export_has_the_spans_with_their_senders(
+    persistence: Persistence, tmp_path: Path, format: str
+) -> None:
+    Receiver(persistence).spans(spans("pydantic-ai-nested"))
+    name = "export.jsonl" if format == "jsonl" else "export"
+    report = export_records(persistence, tmp_path / name, format=format)
+    with InMemoryPersistence() as copy:
+        assert import_records(report.path, copy).ok
+        assert dump(copy) == dump(persistence)

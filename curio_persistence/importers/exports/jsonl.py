@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 
 from curio_persistence.capabilities.transfers.kinds import KINDS
 from curio_persistence.errors import InvalidValueError
-from curio_persistence.export.formats import KIND_OF
+from curio_persistence.export.formats import KIND_OF, OWN_KIND
 from curio_persistence.importers.common.report import ReportBuilder
 from curio_persistence.importers.exports.memory_guards import MAX_LINE
 from curio_persistence.importers.exports.values import ParsedRecord, check_version, parsed
@@ -98,6 +98,8 @@ def _check_counts(
 def _record(
     file: str, number: int, table: Table[Any], values: dict[str, Any], report: ReportBuilder
 ) -> Iterator[ParsedRecord]:
+    if OWN_KIND in values and "kind" in table.names:
+        values["kind"] = values.pop(OWN_KIND)
     unknown = values.keys() - set(table.names)
     if unknown:
         report.problem(file, number, f"has unknown fields: {', '.join(sorted(unknown))}")
