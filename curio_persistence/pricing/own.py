@@ -148,7 +148,7 @@ _EXAMPLE = '[[prices]] model = "acme-*" input = 0.5 output = 1.5'
 
 def _entries_of(path: Path) -> Any:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # Windows begins files with a mark.
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(
             f"The prices in {path} cannot be read ({getattr(error, 'strerror', error)}). "

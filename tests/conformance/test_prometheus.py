@@ -166,6 +166,34 @@ def test_a_deletion_lowers_no_counter(persistence: Persistence, scrape: Scraped)
     assert scrape()["curio_runs_ended_total"][series] == 4
 
 
+def test_records_after_a_deletion_of_all_are_counted(
+    persistence: Persistence, scrape: Scraped
+) -> None:
+    record(persistence, "a")
+    [run] = persistence.get_agent_runs()
+    before = scrape()
+    persistence.delete_agent_run(run.run_id)
+    assert scrape()["curio_runs_ended_total"] == before["curio_runs_ended_total"]
+    record(persistence, "a")
+    after = scrape()
+    for name in ("curio_runs_ended_total", "curio_tool_calls_total", "curio_llm_calls_total"):
+        assert {labels: 2 * count for labels, count in before[name].items()} == after[name]
+
+
+def test_stored_records_are_counted_by_ids_that_are_not_used_again(
+    persistence: Persistence, scrape: Scraped
+) -> None:
+    ids = []
+    for name in ("1", "2", "3"):
+        run = AgentRun("a", name)
+        persistence.create_agent_run(run)
+        assert scrape()["curio_records_stored_total"][("run",)] == run.id
+        persistence.delete_agent_run(name)
+        assert scrape()["curio_records_stored_total"][("run",)] == run.id
+        ids.append(run.id)
+    assert ids == sorted({*ids})
+
+
 def test_expired_records_stay_counted(
     persistence: Persistence, scrape: Scraped, clock: Hands
 ) -> None:

@@ -104,7 +104,7 @@ until = 2027-01-01T00:00:00+01:00
 def test_a_file_is_toml_or_json(tmp_path: Path) -> None:
     toml, json_list, json_object = (tmp_path / name for name in ("p.toml", "l.json", "o.json"))
     toml.write_text(TOML)
-    json_list.write_text(json.dumps([ENTRY]))
+    json_list.write_text(json.dumps([ENTRY]), encoding="utf-8-sig")  # As Windows writes it.
     json_object.write_text(json.dumps({"prices": [ENTRY]}))
     for path in (toml, str(json_list), json_object):
         assert cost(path) == 1_200_000_000

@@ -28,6 +28,11 @@ WINDOW = timedelta(minutes=5)
 _MOST_RUNS = 10_000
 _MOST_RULES = 200
 _QUANTILES = {"p50": "0.5", "p95": "0.95", "p99": "0.99"}
+_SINCE_THE_BEGINNING = (
+    *("ended", "calls", "tokens", "cost", "unpriced", "tools"),
+    *("call_seconds_count", "call_seconds_sum", "tool_seconds_count", "tool_seconds_sum"),
+)
+"""What a sample has the totals of."""
 _KINDS: Mapping[str, Table[Any]] = {"run": RUNS, "event": EVENTS, "usage": USAGE, "span": SPANS}
 
 
@@ -51,6 +56,8 @@ class Sampler:
         self._persistence = persistence
         self._agents, self._models, self._tools = Names(top), Names(top), Names(top)
         self._statuses = Names(top)
+        self._series: dict[str, set[Labels]] = {name: set() for name in _SINCE_THE_BEGINNING}
+        self._newest = dict.fromkeys(_KINDS, 0)
 
     def sample(self) -> Sample:
         """Query the database."""
@@ -93,6 +100,14 @@ class Sampler:
             sample.add("tools", count, self._agents[agent], self._tools[tool], outcome)
             sample.add("tool_seconds_count", timed, self._tools[tool])
             sample.add("tool_seconds_sum", (microseconds or 0) / 1e6, self._tools[tool])
+        self._keep_series(sample)
+
+    def _keep_series(self, sample: Sample) -> None:
+        """Add 0 to each series there was before: all of its records may have been deleted."""
+        for name, known in self._series.items():
+            known.update(sample.values[name])
+            for labels in known:
+                sample.add(name, 0, *labels)
 
     def _add_calls(
         self,
@@ -150,10 +165,11 @@ class Sampler:
                 sample.add("call_seconds", value, *labels, _QUANTILES[name])
 
     def _add_stored(self, sample: Sample) -> None:
-        """Add the newest ids, which grow with every record and cost nothing to find."""
+        """Add the newest ids: no deletion frees one, and they cost nothing to find."""
         for kind, table in _KINDS.items():
             [(newest,)] = self._persistence._store.aggregate(table, (Measure("max", "id"),))
-            sample.add("stored", newest or 0, kind)
+            self._newest[kind] = max(newest or 0, self._newest[kind])
+            sample.add("stored", self._newest[kind], kind)
 
     def _add_alerts(self, sample: Sample) -> None:
         alerts = self._persistence.alerts
