@@ -19,7 +19,9 @@ from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, SpanKind, T
 from curio_persistence import (
     ConfigurationError,
     InMemoryPersistence,
+    InvalidValueError,
     Persistence,
+    Receiver,
     SQLitePersistence,
 )
 from curio_persistence.interop.otel.decoding import decode_traces
@@ -126,3 +128,10 @@ def test_a_database_that_fails_costs_the_spans_and_no_exception(
         assert [record.levelname for record in caplog.records] == ["ERROR"]
         assert exporter.export(memory.get_finished_spans()) is SpanExportResult.SUCCESS
         assert len(persistence.get_agent_runs()) == 1
+
+
+def test_what_is_not_a_persistence_is_refused() -> None:
+    for wrong in (None, "sqlite:///agent.db", InMemoryPersistence):
+        for take in (Receiver, CurioSpanExporter, instrument):
+            with pytest.raises(InvalidValueError, match="takes an open persistence"):
+                take(wrong)  # type: ignore[operator]

@@ -13,7 +13,7 @@ from itertools import islice
 from typing import TypeVar, Unpack
 
 from curio_persistence.capabilities.traces import SpanFilters
-from curio_persistence.errors import BusyError, ConflictError
+from curio_persistence.errors import BusyError, ConflictError, InvalidValueError
 from curio_persistence.interop.otel.agent_events import agent_event
 from curio_persistence.interop.otel.agent_metrics import MetricsStored, store_points
 from curio_persistence.interop.otel.agent_turns import LOCK, TurnsStored, store_events
@@ -87,6 +87,11 @@ class Receiver:
     """Stores the spans that others send, in the tables of a persistence."""
 
     def __init__(self, persistence: Persistence) -> None:
+        if not isinstance(persistence, Persistence):
+            raise InvalidValueError(
+                f"A receiver takes an open persistence, not {type(persistence).__name__}.",
+                field="persistence",
+            )
         self._persistence = persistence
         self._store = persistence._store
         self._database = database_id(persistence._store)
