@@ -265,3 +265,71 @@ def test_an_export_has_the_spans_with_their_senders(
     with InMemoryPersistence() as copy:
         assert import_records(report.path, copy).ok
         assert dump(copy) == dump(persistence)
+
+
+# --- runs whose own spans have no words ---------------------------------------------------------
+
+
+REFUND = "I want a refund for order A-17"
+
+
+def hits_of(persistence: Persistence) -> list[Any]:
+    return [*persistence.search_text("refund", limit=50)]
+
+
+def words(persistence: Persistence) -> dict[str, tuple[str | None, str | None]]:
+    return {
+        run.agent_name: (run.objective, run.final_synthesis_output)
+        for run in persistence.get_agent_runs()
+    }
+
+
+def test_runs_without_words_have_those_of_their_calls(persistence: Persistence) -> None:
+    receiver = Receiver(persistence)
+    came = spans("openinference-openai-agents-handoff")
+    receiver.spans(came)
+    assert words(persistence) == {
+        "Triage": (REFUND, None),  # Its only answer is a call of a tool.
+        "Billing": (REFUND, "Your refund of 42.50 euros for order A-17 is on its way."),
+    }
+    whole = dump(persistence)
+    for seed in range(3):
+        forget_all(persistence)
+        receive(persistence, shuffled("openinference-openai-agents-handoff", seed), 1)
+        assert dump(persistence) == whole
+
+
+@pytest.mark.parametrize(
+    "own", [("input.value",), ("output.value",), ("input.value", "output.value")]
+)
+def test_words_of_calls_give_way_to_those_of_the_run(
+    persistence: Persistence, own: tuple[str, ...]
+) -> None:
+    came = [*spans("openinference-openai-agents-handoff")]
+    told = dict.fromkeys(own, "Its own words.")
+    finished = [
+        replace(span, attributes={**span.attributes, **told}) if span.name == "Billing" else span
+        for span in came
+    ]
+    begun = [replace(span, end_ns=0) for span in came if span.name == "Billing"]
+    with InMemoryPersistence() as reference:
+        Receiver(reference).spans(finished)
+        whole = dump(reference)
+    receiver = Receiver(persistence)
+    receiver.spans([span for span in came if span.name != "Billing"])
+    receiver.spans(begun)
+    assert words(persistence)["Billing"] == (REFUND, None)
+    assert "Billing" in {getattr(hit.record, "agent_name", "") for hit in hits_of(persistence)}
+    receiver.spans([span for span in finished if span.name == "Billing"])
+    assert dump(persistence) == whole
+    assert [each == "Its own words." for each in words(persistence)["Billing"]] == [
+        name in own for name in ("input.value", "output.value")
+    ]
+
+
+def test_runs_have_no_words_of_calls_where_words_are_not_kept(
+    open_again: Callable[..., Persistence],
+) -> None:
+    with open_again(capture_content="metrics-only") as persistence:
+        Receiver(persistence).spans(spans("openinference-openai-agents-handoff"))
+        assert {*words(persistence).values()} == {("", None)}

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import NamedTuple
 
 from curio_persistence.capabilities.search.indexing import Indexing
+from curio_persistence.interop.otel.borrowed import (
+    WORDS,
+    borrow,
+    with_borrowed,
+    without_words_of_their_own,
+)
 from curio_persistence.interop.otel.derived import PLACES, content, place_in
 from curio_persistence.interop.otel.meanings import UNKNOWN, services
 from curio_persistence.interop.otel.neighbours import Key, Neighbourhood
@@ -66,8 +72,8 @@ class DerivedRuns:
         placed.leave_out(self.recorded)
         self._expected = {str(placed.runs[key].run_id): key for key in sorted(placed.runs)[::-1]}
         """The spans of runs; of several with one run_id, the first one."""
-        self.changes = 0
-        """How many runs were added, changed or deleted."""
+        self.changed: set[str] = set()
+        """The run_ids of the runs that were added, changed or deleted."""
         self._left: dict[str, set[StoredValue]] = {"session_id": set(), "agent_id": set()}
 
     def _stored(self) -> dict[str, _Known]:
@@ -112,7 +118,7 @@ class DerivedRuns:
             return
         stored = self._store.select(RUNS, (Filter("run_id", "in", tuple(rows)),))
         for before in RUNS.rows(stored):
-            after = rows[str(before["run_id"])]
+            after = with_borrowed(rows[str(before["run_id"])], before)
             if content(before) != content(after):
                 names = (name for name in RUNS.names if name not in ("id", "run_id"))
                 changes = {name: after.get(name, RUNS.filled.get(name)) for name in names}
@@ -120,7 +126,7 @@ class DerivedRuns:
 
     def _insert(self, rows: list[Row]) -> None:
         self._store.insert_many(RUNS, rows)
-        self.changes += len(rows)
+        self.changed.update(str(row["run_id"]) for row in rows)
 
     def _update(self, run_id: str, changes: Row) -> None:
         known = self.known[run_id]
@@ -128,9 +134,20 @@ class DerivedRuns:
             before = known.value(column)
             if before is not None and changes.get(column, before) != before:
                 left.add(before)
-        self.changes += 1
+        self._set(run_id, changes)
+
+    def _set(self, run_id: str, changes: Row) -> None:
+        self.changed.add(run_id)
         where = (Filter("run_id", "=", run_id), *_DERIVED)
         self._store.update(RUNS, where, {**changes, "updated_at": self._now})
+
+    def borrow_words(self, run_ids: Collection[str]) -> None:
+        """Give those of some runs that have no words of their own the words of their calls."""
+        waiting = {trace_id for trace_id, _ in self._around.decided}
+        for run in without_words_of_their_own(self._store, {*run_ids} - waiting):
+            if borrow(self._store, run):
+                row = self._encode(run)
+                self._set(run.run_id, {name: row.get(name) for name in (*WORDS, "metadata")})
 
     # --- what waits for its run ---------------------------------------------------------------
 
@@ -192,7 +209,7 @@ class DerivedRuns:
 
     def _remove(self, run_id: str) -> None:
         known = self.known[run_id]
-        self.changes += 1
+        self.changed.add(run_id)
         Indexing(self._store).forget(RUNS, [known.id])
         self._store.delete(RUNS, (Filter("run_id", "=", run_id), *_DERIVED))
         for column, left in self._left.items():

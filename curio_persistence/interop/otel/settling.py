@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from curio_persistence.capabilities.search.indexing import Indexing
 from curio_persistence.interop.otel.derived import (
@@ -82,9 +82,18 @@ class Settling:
         runs.store({key: self._run_row(key) for key in placed.runs if key in self._meanings})
         self._change(USAGE, calls, placed.calls, self._call_row)
         self._change(EVENTS, tools, placed.tools, self._tool_row)
+        runs.borrow_words(self._runs_of_calls(calls))
         self._store_spans()
         runs.remove_empty()
-        self._changes[RUNS] = runs.changes
+        self._changes[RUNS] = len(runs.changed)
+
+    def _runs_of_calls(self, before: Mapping[str, _Known]) -> set[str]:
+        """Return the runs, now and before, of the decided calls."""
+        placed = self._placement
+        places = (*placed.runs.values(), *placed.calls.values())
+        run_ids = {place.run_id for place in places}
+        run_ids.update(cast("str | None", known.place[0]) for known in before.values())
+        return {run_id for run_id in run_ids if run_id is not None}
 
     @property
     def changes(self) -> tuple[int, int, int]:

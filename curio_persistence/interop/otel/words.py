@@ -30,7 +30,7 @@ _JSON = frozenset({"[", "{", '"'})
 """How JSON begins that is not a number or a word."""
 _DEEP = 12
 
-_CALLS_TOOLS = re.compile(
+calls_tools = re.compile(
     r'"(?:tool_calls|toolUse|toolName|functionCall)": ?(?!null|\[\])'
     r'|"type": ?"(?:tool_call|tool_use|function_call)"'
 ).search
@@ -127,7 +127,7 @@ def text_of(value: Any, depth: int = _DEEP) -> str | None:
 def answer_of(value: Any) -> str:
     """Return the words of a model's answer if it has nothing else; otherwise all of it as JSON."""
     answer = as_text(value)
-    if answer[:1] in _JSON and not _CALLS_TOOLS(answer):
+    if answer[:1] in _JSON and not calls_tools(answer):
         return last_text(value, ASSISTANT) or answer
     return answer
 
