@@ -11,7 +11,7 @@ from functools import lru_cache
 
 _UUID = re.compile("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _TRACE_ID = re.compile("[0-9a-f]{32}")
-_RECEIVED = re.compile("([0-9a-f]{32})(?:-([0-9a-f]{16}))?")
+_RECEIVED = re.compile("(?:([0-9a-f]{16})-)?([0-9a-f]{32})")
 _PARTS = (8, 12, 16, 20)
 
 
@@ -24,12 +24,12 @@ def tells_its_trace(run_id: str) -> bool:
 def trace_id_of(run_id: str) -> str:
     """Return the trace of a run without a parent: 32 hex digits, those of a UUID.
 
-    A run that was received by OpenTelemetry has the id of its trace, and that of its span.
+    A run that was received by OpenTelemetry has the id of its span, then that of its trace.
     """
     if tells_its_trace(run_id):
         return run_id.replace("-", "")
     if received := _RECEIVED.fullmatch(run_id):
-        return received[1]
+        return received[2]
     from _blake2 import blake2b
 
     return blake2b(run_id.encode(errors="surrogatepass"), digest_size=16).hexdigest()
@@ -38,7 +38,7 @@ def trace_id_of(run_id: str) -> str:
 def span_id_of(run_id: str) -> str:
     """Return the span of a run: the last 16 digits of its trace, or of what would be its trace."""
     received = _RECEIVED.fullmatch(run_id)
-    return (received and received[2]) or trace_id_of(run_id)[16:]
+    return (received and received[1]) or trace_id_of(run_id)[16:]
 
 
 def may_share_its_trace(run_id: str) -> bool:

@@ -55,7 +55,7 @@ _LATEST = (Order("timestamp", descending=True), Order("id", descending=True))
 _BATCH, _SMALLEST_BATCH = 250, 50
 """The rows that a deletion changes in one transaction: fewer where that is slow."""
 _BEGINNING = re.compile("[0-9a-f]{8}[0-9a-f-]{0,28}")
-"""The beginning of a UUID that is long enough not to be that of thousands."""
+"""The beginning of an id that is long enough not to be that of thousands."""
 _LONG = 0.05
 """Seconds that such a transaction should keep other writers waiting, at most."""
 
@@ -209,10 +209,10 @@ class Runs(Capability):
         return everywhere - here
 
     def find_ids(self, beginning: str) -> builtins.list[str]:
-        """Return the ids that begin as a UUID does, sorted; give eight of its digits or more."""
+        """Return the ids that begin with hex digits as a UUID does, sorted; give eight or more."""
         if not _BEGINNING.fullmatch(checked_run_id(beginning)):
             return []
-        # Between these two are all such UUIDs, whatever the collation, and perhaps other ids.
+        # Between these two are all such ids, whatever the collation, and perhaps others.
         where = (Filter("run_id", ">=", beginning), Filter("run_id", "<", f"{beginning}g"))
         found = (run_id for (run_id,) in self._store.select_columns(RUNS, ("run_id",), where))
         return sorted(each for each in found if each.startswith(beginning))

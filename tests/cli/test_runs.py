@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from curio_persistence import AgentLLMUsage, AgentRun, Persistence, connect
+from curio_persistence import AgentLLMUsage, AgentRun, Persistence, SQLitePersistence, connect
 from curio_persistence.cli.arguments.run_ids import short_ids
 from curio_persistence.cli.terminal.text import cells
 from curio_persistence.models import FAILED_STATUSES
@@ -283,7 +283,7 @@ def test_real_ids_fit_eighty_columns(program: Program) -> None:
     assert "Timeout" in program.on_terminal("runs", columns=80).out
 
 
-def test_only_uuids_are_cut_and_stay_different() -> None:
+def test_ids_of_hex_digits_are_cut_and_stay_different() -> None:
     ids = ("01a2283b-870b-7526-bef0-44470ea0792c", "01a2283b-870b-7526-bee0-44470ea0792c", "x" * 40)
     assert dict(short_ids([*ids, None])) == {
         ids[0]: ids[0][:22],
@@ -291,6 +291,22 @@ def test_only_uuids_are_cut_and_stay_different() -> None:
         ids[2]: ids[2],
     }
     assert dict(short_ids([ids[0]])) == {ids[0]: "01a2283b-870b"}
+
+
+def test_ids_of_received_runs_are_cut(program: Program, tmp_path: Path) -> None:
+    database = str(tmp_path / "received.db")
+    ids = [f"{span * 16}-{'ab' * 16}" for span in "78"]
+    with SQLitePersistence(database) as persistence:
+        for run_id in ids:
+            persistence.create_agent_run(AgentRun("guide", run_id))
+    assert dict(short_ids([*ids, "ab" * 16])) == {
+        ids[0]: "7777777777777",
+        ids[1]: "8888888888888",
+        "ab" * 16: "ababababababa",
+    }
+    shown = program("show", "7777777777777", "--db-path", database)
+    assert shown.code == 0
+    assert ids[0] in shown.out
 
 
 def test_a_run_is_found_by_the_id_that_a_table_shows(program: Program, url: str) -> None:

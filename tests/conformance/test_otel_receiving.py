@@ -190,7 +190,7 @@ def test_calls_wait_for_their_agent_in_a_run_of_the_service(persistence: Persist
     assert persistence.get_agent_run_stats()["total_llm_calls"] == 4
     receiver.spans([agent])
     [run] = persistence.get_agent_runs()
-    assert (run.run_id, run.status) == (f"{agent.trace_id}-{agent.span_id}", "completed")
+    assert (run.run_id, run.status) == (f"{agent.span_id}-{agent.trace_id}", "completed")
     assert len(persistence.get_llm_usage(run_id=run.run_id)) == 4
 
 

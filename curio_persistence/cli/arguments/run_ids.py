@@ -1,4 +1,4 @@
-"""Ids of runs in tables: of a UUID its first part, by which people know it."""
+"""Ids of runs in tables: of hex digits the first ones, by which people know them."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ from curio_persistence.errors import NotFoundError
 if TYPE_CHECKING:
     from curio_persistence import Persistence, Trace
 
-_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_CUT = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|(?:[0-9a-f]{16}-)?[0-9a-f]{32}")
+"""UUIDs, and the ids of runs that were received by OpenTelemetry."""
 _SHORT = len("01a2283b-870b")
 """A UUIDv7 begins with its time: its first eight digits are the same for a minute."""
 
 
 def short_ids(ids: Iterable[str | None]) -> Mapping[str, str]:
-    """Return each id as a table shows it: a UUID cut to where it differs from the others shown."""
+    """Return each id as a table shows it: hex digits cut to where they differ from the others."""
     known = sorted({each for each in ids if each is not None})
     return {
         each: each[: max(_SHORT, _shared(before, each) + 1, _shared(each, after) + 1)]
-        if _UUID.fullmatch(each)
+        if _CUT.fullmatch(each)
         else each
         for before, each, after in zip(["", *known], known, [*known[1:], ""], strict=False)
     }

@@ -62,7 +62,7 @@ class Node:
     @property
     def own_run_id(self) -> str:
         """The run_id of the run that the span is, if it is one."""
-        return self.meaning.run_id or f"{self.trace_id}-{self.span_id}"
+        return self.meaning.run_id or f"{self.span_id}-{self.trace_id}"
 
 
 def stored_nodes(store: Store, where: Where) -> Iterator[Node]:
