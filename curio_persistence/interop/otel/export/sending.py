@@ -106,6 +106,12 @@ def checked_seconds(name: str, value: Any) -> float:
     return float(value)
 
 
+def _warn(text: str) -> None:
+    import logging  # On use: the import is slow.
+
+    logging.getLogger("curio_persistence.otlp").warning(text)
+
+
 class Sender:
     """Sends one body after the other to one URL, over one connection.
 
@@ -144,6 +150,8 @@ class Sender:
             except _AgainError as error:
                 wait = pause * uniform(0.5, 1) if error.after is None else error.after
                 self._not_before = time.monotonic() + wait
+                if pause == _FIRST_PAUSE and wait < until - time.monotonic():
+                    _warn(f"{self.place} did not take the spans: {error}. It is asked again.")
                 self._wait(wait, until, str(error))
                 pause = min(2 * pause, _LONGEST_PAUSE)
 
