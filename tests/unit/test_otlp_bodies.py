@@ -299,6 +299,45 @@ def test_a_log_record_need_not_belong_to_a_span() -> None:
     assert (log.trace_id, log.span_id, log.body, log.time_ns) == (None, None, "x", 7)
 
 
+def test_records_beyond_a_hundred_thousand_are_rejected() -> None:
+    request = ExportTraceServiceRequest()
+    spans = request.resource_spans.add().scope_spans.add().spans
+    for _ in range(100_003):
+        spans.add()
+    for span in (spans[0], spans[-1]):
+        span.trace_id, span.span_id = bytes.fromhex(TRACE), bytes.fromhex(SPAN)
+    for body, content_type in (
+        (request.SerializeToString(), PROTOBUF),
+        (body_of(GOOD, *[{}] * 100_001, GOOD), JSON),
+    ):
+        found = decode_traces(body, content_type)
+        assert (len(found.spans), found.rejected) == (1, 100_002)
+        assert "a body has 100,000 records at most" in found.message
+
+
+@pytest.mark.parametrize("part", ["events", "links"])
+def test_a_span_with_more_parts_than_are_read_is_rejected(part: str) -> None:
+    request = ExportTraceServiceRequest()
+    span = request.resource_spans.add().scope_spans.add().spans.add()
+    span.trace_id, span.span_id = bytes.fromhex(TRACE), bytes.fromhex(SPAN)
+    parts = getattr(span, part)
+    for _ in range(100_001):
+        parts.add()
+    for body, content_type in (
+        (request.SerializeToString(), PROTOBUF),
+        (body_of(GOOD | {part: [{}] * 100_001}), JSON),
+    ):
+        found = decode_traces(body, content_type)
+        assert (found.spans, found.rejected) == ([], 1)
+        assert f"a span has 100,000 {part} at most" in found.message
+
+
+def test_a_body_of_more_scopes_than_are_read_is_refused() -> None:
+    body = json.dumps({"resourceSpans": [{"scopeSpans": [{}] * 100_001}]}).encode()
+    with pytest.raises(InvalidValueError, match="more than 100,000 scopes"):
+        decode_traces(body, JSON)
+
+
 def test_a_wrong_log_record_is_rejected_and_the_others_are_kept() -> None:
     good = {"traceId": TRACE, "spanId": SPAN, "timeUnixNano": "5"}
     wrong = ({"traceId": "abc"}, {"spanId": 7}, {"body": "text"}, {"severityNumber": 2**40})

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from typing import TypeVar
 
+from curio_persistence.errors import InvalidValueError
 from curio_persistence.interop.otel.spans import Source
 
 _HEX = re.compile("[0-9a-fA-F]+").fullmatch
@@ -15,6 +16,9 @@ DISTRIBUTIONS = frozenset({"histogram", "exponential_histogram", "summary"})
 """The types of metrics whose data points tell of several values."""
 _TOLD = 3
 """How many different problems the answer names."""
+_MOST = 100_000
+"""The records of a body, and the events and links of a span, that are read. No sender batches
+nearly as many, and empty ones are two bytes each: a body has room for millions."""
 
 Raw = TypeVar("Raw")
 Record = TypeVar("Record")
@@ -51,15 +55,28 @@ def accepted(
     convert: Callable[[Raw, Source], Record],
     rejections: Rejections,
 ) -> Iterator[Record]:
-    """Yield the converted records of a body, except those that are wrong."""
-    for source, records in groups:
+    """Yield the converted records of a body, except those that are wrong or too many."""
+    read = 0
+    for number, (source, records) in enumerate(groups):
+        if number == _MOST:
+            raise InvalidValueError(f"The body has more than {_MOST:,} scopes.", field="body")
         for record in records:
+            if read == _MOST:
+                rejections.add(f"a body has {_MOST:,} records at most")
+                continue
+            read += 1
             try:
                 yield convert(record, source)
             except BadRecordError as error:
                 rejections.add(str(error))
             except (AttributeError, KeyError, TypeError):
                 rejections.add("a member has another type than OTLP gives it")
+
+
+def not_too_many(parts: Sized, name: str) -> None:
+    """Raise BadRecordError for a span with more events or links than are read."""
+    if len(parts) > _MOST:
+        raise BadRecordError(f"a span has {_MOST:,} {name} at most")
 
 
 def required_id(text: object, name: str, digits: int) -> str:

@@ -21,6 +21,7 @@ from curio_persistence.interop.otel.checking import (
     accepted,
     end_of,
     link_id,
+    not_too_many,
     optional_id,
     other_than,
     required_id,
@@ -123,6 +124,8 @@ def _span(span: dict[str, Any], source: Source) -> OtelSpan:
     parent = optional_id(get("parentSpanId"), "parent_span_id", 16)
     start_ns = _time(span, "startTimeUnixNano")
     status = _dict(span, "status")
+    not_too_many(get("events") or (), "events")
+    not_too_many(get("links") or (), "links")
     return OtelSpan(
         trace_id=required_id(get("traceId"), "trace_id", 32),
         span_id=span_id,

@@ -14,6 +14,7 @@ from curio_persistence.interop.otel.checking import (
     Rejections,
     accepted,
     end_of,
+    not_too_many,
     optional_id,
     other_than,
     required_id,
@@ -121,6 +122,8 @@ def _span(span: Any, source: Source) -> OtelSpan:
     parent = span.parent_span_id
     start_ns = span.start_time_unix_nano
     status = span.status
+    not_too_many(span.events, "events")
+    not_too_many(span.links, "links")
     return OtelSpan(
         trace_id=_required(span.trace_id, "trace_id", 16),
         span_id=span_id,
