@@ -718,7 +718,7 @@ def test_an_unknown_run_is_not_found(persistence: Persistence) -> None:
 
 
 def test_a_position_needs_a_database_that_may_be_written_to(
-    persistence: Persistence, open_again: Open, server: WebServer
+    persistence: Persistence, open_again: Open, server: WebServer, lasting: None
 ) -> None:
     reader = open_again(read_only=True)
     assert export_otlp(reader, server.url).traces == 0

@@ -26,6 +26,7 @@ from curio_persistence import (
 from curio_persistence.capabilities.analytics import AnalyticsFilters
 from curio_persistence.capabilities.approvals import ApprovalFilters
 from curio_persistence.capabilities.events import EventFilters
+from curio_persistence.capabilities.live import LiveFilters
 from curio_persistence.capabilities.metrics import MetricFilters
 from curio_persistence.capabilities.runlog import EntryFilters
 from curio_persistence.capabilities.runs import RunFilters
@@ -57,7 +58,7 @@ FILTERS = {
     kind.__name__: [*kind.__annotations__]
     for kind in (
         *(RunFilters, EventFilters, UsageFilters, MetricFilters, SearchFilters, StatsFilters),
-        *(AnalyticsFilters, ApprovalFilters, SnapshotFilters, EntryFilters),
+        *(AnalyticsFilters, ApprovalFilters, SnapshotFilters, EntryFilters, LiveFilters),
     )
 }
 NOT_ASKED = {"close", "transaction", "buffered", "record_run", "recorded", "follow", "compact"}

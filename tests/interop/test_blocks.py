@@ -14,6 +14,7 @@ from curio_persistence import (
     InMemoryPersistence,
     InvalidValueError,
     SQLitePersistence,
+    current_run,
 )
 from curio_persistence.aio import AsyncPersistence
 from curio_persistence.interop.adapters.blocks import Blocks
@@ -101,6 +102,7 @@ def test_what_was_begun_in_a_run_is_forgotten_with_it(persistence: InMemoryPersi
     blocks.skip("hidden", "t")
     blocks.end("r")
     assert (blocks._open, blocks._within) == ({}, {})
+    assert current_run() is None
     blocks.end("t")  # Too late: nothing.
     blocks.end("never begun")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from typing import Any
 
@@ -67,7 +68,8 @@ def test_pydantic_ai(
     )
     settings = instrumented.InstrumentationSettings(tracer_provider=telemetry)
     pydantic_ai.Agent.instrument_all(settings)
-    pydantic_ai.Agent(model, name="traveller", tools=[weather]).run_sync("Oslo?")
+    agent = pydantic_ai.Agent(model, name="traveller", tools=[weather])
+    asyncio.run(agent.run("Oslo?"))
     pydantic_ai.Agent.instrument_all(False)
     assert_recorded(persistence, cached=True)
     assert persistence.get_agent_runs()[0].objective == "Oslo?"

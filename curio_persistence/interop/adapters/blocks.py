@@ -124,10 +124,12 @@ class Blocks:
 
     def _forget(self, run: RunRecorder) -> None:
         """Forget what was begun in a run, and of which the framework never told the end."""
-        for opened in self._open, self._within:
-            for key, scope in list(opened.items()):
-                if scope._run is run:
-                    opened.pop(key, None)
+        for key, scope in list(self._open.items()):
+            if scope._run is run and self._open.pop(key, None) is not None:
+                scope._leave_context()  # Else the run would stay the current one.
+        for key, scope in list(self._within.items()):
+            if scope._run is run:
+                self._within.pop(key, None)
 
 
 def _logger() -> Logger:
