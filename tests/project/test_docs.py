@@ -9,6 +9,7 @@ and what they print. `…` stands for anything. A block marked otherwise is only
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import io
 import os
@@ -196,6 +197,7 @@ def test_examples_in_documents_work_as_pasted(
         session.paste(block)
     if document.name in _NEEDS:  # Their clients and loops warn that they were not closed: now.
         del session
+        asyncio.set_event_loop(None)  # Of Pydantic AI's `run_sync`.
         gc.collect()
 
 
