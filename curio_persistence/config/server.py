@@ -61,8 +61,16 @@ class ServerConfig:
 
     @property
     def is_local(self) -> bool:
-        """Whether only programs of this machine reach the host."""
+        """True where only programs of this machine reach the host."""
         return is_loopback(self.host)
+
+    def check_reach(self) -> None:
+        """Raise ConfigurationError where other machines reach a server that has no keys."""
+        if not self.is_local and not self.keys:
+            raise ConfigurationError(
+                f"Other machines can reach {self.host}, so the server needs keys there: set "
+                "CURIO_SERVER_KEYS, or listen on 127.0.0.1."
+            )
 
 
 def is_loopback(host: str) -> bool:

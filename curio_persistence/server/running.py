@@ -32,7 +32,7 @@ def serve(
     on_start: Callable[[str], object] | None,
 ) -> None:
     """Serve until a signal or `stop`."""
-    _check_reach(config)
+    config.check_reach()
     app = make_app(persistence, config)
     persistence.prices.version()  # Loads the prices: no request has to wait for that.
     with _listening(config) as listener:
@@ -73,14 +73,6 @@ class _Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._app.state.stopping.set()
         await super().shutdown(sockets)
-
-
-def _check_reach(config: ServerConfig) -> None:
-    if not config.is_local and not config.keys:
-        raise ConfigurationError(
-            f"Other machines can reach {config.host}, so the server needs keys there: set "
-            "CURIO_SERVER_KEYS, or listen on 127.0.0.1."
-        )
 
 
 @contextmanager

@@ -46,8 +46,9 @@ def test_what_cannot_be_served_is_one_clear_line(program: Program) -> None:
         code, out, said = program("serve", "--port", port)
     assert (code, out) == (2, "")
     assert said.startswith(f"curio-persistence: Port {port} of 127.0.0.1 is in use")
-    code, _, said = program("serve", "--host", "0.0.0.0", "--port", "0")
+    code, _, said = program("serve", "--host", "0.0.0.0", "--port", "0", "--db-path", "refused.db")
     assert (code, said.count("\n")) == (2, 1)
+    assert not (program.folder / "refused.db").exists()
     assert "CURIO_SERVER_KEYS" in said
     code, _, said = program("serve", "--key", "a b", "--port", "0")
     assert (code, said.count("\n")) == (2, 1)

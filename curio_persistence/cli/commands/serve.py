@@ -58,6 +58,7 @@ def run(options: Namespace, output: Output) -> int:
     from curio_persistence import serve
 
     config = _config(options)
+    config.check_reach()  # Before a database is made.
     with (
         tidied_when_interrupted(_SECONDS_TO_END),
         database(options).get_persistence() as persistence,
