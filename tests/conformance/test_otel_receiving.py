@@ -34,6 +34,7 @@ def told_by(persistence: Persistence) -> dict[str, Any]:
     runs.sort(key=lambda run: run.started_at or run.created_at)  # type: ignore[arg-type, return-value]
     names = {run.run_id: run.agent_name for run in runs}
     saved = [*persistence.traces.spans(order="oldest")]
+    known = {(span.trace_id, span.span_id) for span in saved}
     agents = {span.run_id for span in saved if span.kind == "agent"}
     calls = [*persistence.iter_llm_usage(order="oldest")]
     models = [call for call in calls if not is_embedding(call)]
@@ -53,6 +54,18 @@ def told_by(persistence: Persistence) -> dict[str, Any]:
             if run.run_id in agents
         ],
         "other_roots": [run.agent_name for run in runs if run.run_id not in agents],
+        "traces": len({span.trace_id for span in saved}),
+        "orphans": sum(
+            (span.trace_id, span.parent_span_id) not in known
+            for span in saved
+            if span.parent_span_id
+        ),
+        "retrievals": sum(span.kind == "retrieval" for span in saved),
+        "sessions": sorted(
+            {session.session_id for session in persistence.sessions.query(limit=None)}
+        ),
+        "calls": sorted(map(told_of, models)),
+        "answers": sorted({span.response_id for span in saved if span.response_id}),
         "llm_calls": len(models),
         "input_tokens": sum(call.input_tokens or 0 for call in models),
         "output_tokens": sum(call.output_tokens or 0 for call in models),
@@ -64,6 +77,19 @@ def told_by(persistence: Persistence) -> dict[str, Any]:
         "tools": [name_of(event) for event in tools],
         "tools_failed": sum(event.get_data_dict()["error"] is not None for event in events),
     }
+
+
+_COUNTS = ("input", "output", "cache_read", "cache_write", "reasoning")
+
+
+def told_of(call: AgentLLMUsage) -> str:
+    """Return what a call tells of itself; None is unknown, and not 0."""
+    counts = [getattr(call, f"{name}_tokens") for name in _COUNTS]
+    return repr((*counts, call.status == "error"))
+
+
+def told_in(call: dict[str, Any]) -> str:
+    return repr((*(call[name] for name in _COUNTS), call["failed"]))
 
 
 def is_embedding(call: AgentLLMUsage) -> bool:
@@ -85,9 +111,12 @@ def expected(capture: str) -> dict[str, Any]:
     same = (
         *("spans", "runs", "other_roots", "input_tokens", "output_tokens", "cache_read_tokens"),
         *("cache_write_tokens", "reasoning_tokens", "embeddings", "tools", "tools_failed"),
+        *("traces", "orphans", "retrievals", "sessions"),
     )
     calls = told["llm_calls"]
     return {name: told[name] for name in same} | {
+        "calls": sorted(map(told_in, calls)),
+        "answers": sorted({call["response_id"] for call in calls if call["response_id"]}),
         "llm_calls": len(calls),
         "failed": sum(call["failed"] for call in calls),
     }
@@ -99,6 +128,9 @@ def test_all_figures_of_a_capture_are_had_from_the_database(
 ) -> None:
     Receiver(persistence).spans(spans(capture))
     assert told_by(persistence) == expected(capture)
+    calls = telemetry(capture)["llm_calls"]
+    models = {call["response_model"] or call["model"] for call in calls} - {None}
+    assert models <= {call.model for call in persistence.iter_llm_usage()}
 
 
 def shuffled(capture: str, seed: int) -> list[Any]:
