@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -76,7 +76,7 @@ class Listeners:
 class _Answer(StreamingResponse):
     """An answer without an end; frees its stream when the client is gone."""
 
-    def __init__(self, frames: AsyncIterator[str], end: Any) -> None:
+    def __init__(self, frames: AsyncIterator[str], end: Callable[[], object]) -> None:
         super().__init__(frames, media_type="text/event-stream", headers=_HEADERS)
         self._end = end
 

@@ -77,10 +77,11 @@ class Batch(NamedTuple):
             reached = Watermark(since.upto, _without(since.gaps, self.ids[: index + 1]))
         else:
             reached = Watermark(ident, _below(self.until.gaps, ident))
-        return _replaced(self.position, self.feed, reached)
+        return replaced(self.position, self.feed, reached)
 
 
-def _replaced(position: Position, feed: int, watermark: Watermark) -> Position:
+def replaced(position: Position, feed: int, watermark: Watermark) -> Position:
+    """Return a position with another watermark of one feed."""
     return (*position[:feed], watermark, *position[feed + 1 :])
 
 

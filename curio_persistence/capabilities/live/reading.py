@@ -10,7 +10,7 @@ from itertools import groupby
 from typing import Any, NamedTuple
 
 from curio_persistence.capabilities.live.items import Change, Kind, LiveItem
-from curio_persistence.capabilities.live.positions import FEEDS, Batch, Position, text_of
+from curio_persistence.capabilities.live.positions import FEEDS, Batch, Position, replaced, text_of
 from curio_persistence.errors import UnsupportedError
 from curio_persistence.models import AgentRunStatus
 from curio_persistence.store.base import Store
@@ -118,7 +118,7 @@ def read_news(
     for feed, read in enumerate(reversed(reads)):
         end = read.watermark if until is None or more else until[feed]
         entries += _entries_of(store, position, feed, read, end)
-        position = (*position[:feed], end, *position[feed + 1 :])
+        position = replaced(position, feed, end)
         size += read.size
         if read.more:  # What follows may belong to rows that come first.
             break
@@ -200,7 +200,7 @@ def _with_sessions(store: Store, rows: list[Row]) -> list[tuple[Row, str | None]
     """Return the rows, each with its session, or else that of its run."""
     wanted = {row["run_id"] for row in rows if row.get("session_id") is None} - {None}
     sessions: dict[Any, str] = {}
-    if wanted and rows:
+    if wanted:
         where = (Filter("run_id", "in", tuple(wanted)), Filter("session_id", "is not null"))
         sessions = dict(store.select_columns(RUNS, ("run_id", "session_id"), where))
     return [(row, _text(row.get("session_id")) or sessions.get(row["run_id"])) for row in rows]

@@ -12,7 +12,7 @@ from typing import Self
 from curio_persistence.capabilities.live.choice import Choice
 from curio_persistence.capabilities.live.hub import Hub
 from curio_persistence.capabilities.live.items import LiveItem
-from curio_persistence.capabilities.live.positions import FEEDS, Position, text_of
+from curio_persistence.capabilities.live.positions import FEEDS, Position, replaced, text_of
 from curio_persistence.capabilities.live.reading import Entry, items_of, read_news
 from curio_persistence.concurrency import forking
 from curio_persistence.concurrency.timeouts import checked_seconds
@@ -73,7 +73,7 @@ class LiveStream(Iterator[LiveItem]):
         [(oldest,)] = self._store.aggregate(CHANGES, (Measure("min", "id"),))
         if oldest is None or oldest <= upto + 1 or not {"run", "span"} & self._choice.kinds:
             return after
-        position = (*after[:feed], after[feed]._replace(upto=oldest - 1))
+        position = replaced(after, feed, after[feed]._replace(upto=oldest - 1))
         missed = oldest - 1 - upto
         self._ready.append(LiveItem(text_of(position), "missed", missed=missed))
         return position
