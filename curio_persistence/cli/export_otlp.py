@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from argparse import ArgumentTypeError, Namespace
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from curio_persistence.cli.arguments.filters import filters
@@ -26,23 +26,15 @@ if TYPE_CHECKING:
 
 FILTERS = ("agent_id", "run_id", "session_id", "user_id", "status", "since", "until")
 """The filters of records that traces have as well."""
-_OPTIONS: Mapping[str, object] = {
-    "header": [],
-    "header_env": [],
-    "project": None,
-    "no_content": False,
-    "running": False,
-    "dry_run": False,
-    "name": None,
-    "follow": False,
-    "every": None,
-    "json": False,
-}
-"""The options of the form, and their defaults."""
+_OPTIONS = (
+    *("header", "header_env", "project", "no_content", "running", "dry_run"),
+    *("name", "follow", "every", "json"),
+)
+"""The options that only this form has."""
 
 
 def add_options(group: _ActionsContainer) -> None:
-    """Add the options that only this form has."""
+    """Add the options of `_OPTIONS`."""
     group.add_argument(
         "--header",
         metavar="NAME=VALUE",
@@ -88,8 +80,8 @@ def _pair(text: str) -> tuple[str, str]:
 
 def refuse_options(options: Namespace) -> None:
     """Refuse the options of this form in an export to a file."""
-    for name, default in _OPTIONS.items():
-        if getattr(options, name) != default:
+    for name in _OPTIONS:
+        if getattr(options, name) not in (None, False, []):
             raise ConfigurationError(
                 f"--{name.replace('_', '-')} is for exports by OTLP: export otlp URL"
             )

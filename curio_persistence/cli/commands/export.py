@@ -46,9 +46,8 @@ EXAMPLES = """\
 """
 
 _FORMATS = ("jsonl", "csv", "parquet", "arrow")
-
-
 _OF_FILES = ("output", "format", "table", "force", "with_proof", "no_snapshot")
+"""The options that only an export to a file takes."""
 
 
 def add_arguments(parser: ArgumentParser) -> None:

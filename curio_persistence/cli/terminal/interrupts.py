@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from threading import Event
 
 from curio_persistence.cli.exit_codes import INTERRUPTED
 from curio_persistence.cli.terminal.output import wipe
 
 _TIDYING_SECONDS = 5.0
-_has_to_tidy = Event()
-_seconds = _TIDYING_SECONDS
+_seconds_to_tidy = 0.0
+"""The time that the current block has after Ctrl-C; 0 outside such a block."""
 
 
 @contextmanager
@@ -21,13 +20,12 @@ def tidied_when_interrupted(seconds: float = _TIDYING_SECONDS) -> Iterator[None]
 
     A second Ctrl-C ends the process at once.
     """
-    global _seconds
-    _seconds = seconds
-    _has_to_tidy.set()
+    global _seconds_to_tidy
+    _seconds_to_tidy = seconds
     try:
         yield
     finally:
-        _has_to_tidy.clear()
+        _seconds_to_tidy = 0.0
 
 
 def leave_when_interrupted() -> None:
@@ -53,10 +51,10 @@ def _leave() -> None:
 
     signal.sigwait({signal.SIGINT})
     wipe()
-    if _has_to_tidy.is_set():
+    if seconds := _seconds_to_tidy:
         interrupt_main()
         if hasattr(signal, "sigtimedwait"):
-            signal.sigtimedwait({signal.SIGINT}, _seconds)
+            signal.sigtimedwait({signal.SIGINT}, seconds)
         else:  # macOS
-            time.sleep(_seconds)
+            time.sleep(seconds)
     os._exit(INTERRUPTED)
