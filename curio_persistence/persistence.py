@@ -577,7 +577,7 @@ class Persistence(BasePersistence):
 
     @cached_property
     def prices(self) -> Prices:
-        """What model calls cost: explained, listed where unknown, and computed anew."""
+        """The costs of model calls: explained, listed where unknown, and computed anew."""
         from curio_persistence.capabilities.prices import Prices  # On use: seldom needed.
 
         return Prices(self._store, self.clock, self._pricing)

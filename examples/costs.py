@@ -1,4 +1,4 @@
-"""What a month cost: computed when calls were written, and again by the prices of a contract."""
+"""The costs of a month: computed when calls were written, and again by the prices of a contract."""
 
 from __future__ import annotations
 

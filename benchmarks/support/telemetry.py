@@ -12,7 +12,7 @@ from tests.support.otlp_corpus import CAPTURES, bodies
 
 _HOUR = 3_600 * 10**9
 _ID_BYTES = 4
-"""How much of each id is replaced by the number of the round."""
+"""The bytes of each id that the number of the round replaces."""
 _RESPONSE_IDS = {b"chatcmpl-": b"chat%05d", b"resp_": b"r%04d", b"msg_": b"m%03d"}
 """Beginnings of ids of calls, and others of the same length for each round."""
 

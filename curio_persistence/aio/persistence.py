@@ -118,7 +118,7 @@ class AsyncPersistence(Awaited[Persistence]):
 
     @property
     def prices(self) -> AsyncPrices:
-        """What model calls cost: explained, listed where unknown, and computed anew."""
+        """The costs of model calls: explained, listed where unknown, and computed anew."""
         return AsyncPrices(self._sync.prices, self._threads)
 
     @property
@@ -162,9 +162,9 @@ class AsyncPersistence(Awaited[Persistence]):
     def stream(
         self, *, after: str | None = None, until: str | None = None, **filters: Unpack[LiveFilters]
     ) -> AsyncLiveStream:
-        """What is stored from now on, as it is committed; see `Persistence.stream`.
+        """Return what is stored from now on, as it is committed; see `Persistence.stream`.
 
-        `async with persistence.stream() as stream: async for item in stream: …` goes on for ever.
+        `async with persistence.stream() as stream: async for item in stream: …` never ends.
         """
         prepared = self._sync._live.prepare(after=after, until=until, **filters)
         return AsyncLiveStream(prepared, self._threads)

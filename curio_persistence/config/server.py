@@ -1,4 +1,4 @@
-"""The settings of the server: where it listens, who may use it, and how much it takes."""
+"""The settings of the server: its address, its keys and its limits."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LEAST = {"port": 0, "max_body_bytes": 1, "max_pending_bytes": 1}
 
 @dataclass(frozen=True)
 class ServerConfig:
-    """Where the server listens, which keys it accepts, and how much it takes.
+    """The address, the keys and the limits of the server.
 
     Port 0 is any free one. With keys, each request needs one of them, as `Authorization: Bearer`;
     without any, only requests to this machine's own addresses are answered. A body may have

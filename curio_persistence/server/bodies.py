@@ -26,7 +26,7 @@ class Room:
 
     @contextmanager
     def share(self) -> Iterator[Share]:
-        """Return the share of one request, which ends with the block."""
+        """Yield the share of one request, which ends with the block."""
         share = Share(self)
         try:
             yield share

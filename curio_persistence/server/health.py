@@ -1,4 +1,4 @@
-"""Whether the server runs, and whether its database answers."""
+"""Answer whether the server runs, and whether its database answers."""
 
 from __future__ import annotations
 

@@ -25,19 +25,20 @@ from curio_persistence.server.refusals import RefusedError, unavailable
 _TOGETHER = 2 << 20
 """Bytes of bodies, unpacked, that are stored in one go."""
 _RECORDS = 1_000
-"""How many records are stored in one call, and so in one transaction."""
+"""The most records that one call stores, and so one transaction."""
 _SECONDS = 4.0
-"""How long such a call may wait for the database, and longer for large bodies:"""
+"""Seconds that such a call may wait for the database; large bodies give it more."""
 _BYTES_PER_SECOND = 4 << 20
+"""Bytes of bodies that give a call one second more."""
 _REASONS = 4
-"""How many different reasons a sender is told."""
+"""The most different reasons that a sender is told."""
 PATIENCE = 8.0
 """Seconds that a body waits for the database: exporters give up after ten by default."""
 _log = logging.getLogger("curio_persistence.server")
 
 
 class Records(NamedTuple):
-    """What was read in a body: its records, how many others were rejected, and why."""
+    """The records of a body, the number of others that were rejected, and the reason."""
 
     records: Sequence[Any]
     rejected: int
@@ -54,7 +55,7 @@ class Signal(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """How many records of a body were rejected, and why."""
+    """The number of records of a body that were rejected, and the reasons."""
 
     rejected: int
     message: str

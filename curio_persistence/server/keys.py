@@ -1,4 +1,4 @@
-"""Who may ask: with keys, those that send one; without, programs that name this machine.
+"""Check requests: with keys, each needs one; without keys, each has to name this machine.
 
 The name is checked because a web page can have its own name resolve to 127.0.0.1, and would then be
 allowed to read what is answered (DNS rebinding).

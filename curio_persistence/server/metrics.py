@@ -34,7 +34,7 @@ def routes(persistence: Persistence, intake: Intake) -> list[Route]:
 
 
 class IntakeCollector(Collector):
-    """What this process has received, and what waits to be stored."""
+    """Collects the numbers of an intake: records received, bodies refused and waiting."""
 
     def __init__(self, intake: Intake) -> None:
         self._intake = intake

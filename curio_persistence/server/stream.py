@@ -1,4 +1,4 @@
-"""What is stored, live: server-sent events, which resume behind the last one that came."""
+"""Send what is stored as server-sent events, which resume behind the last one that came."""
 
 from __future__ import annotations
 

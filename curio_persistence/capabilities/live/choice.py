@@ -44,7 +44,7 @@ class Choice:
 def choice_of(filters: LiveFilters) -> Choice:
     """Return the choice that keywords describe.
 
-    Raise TypeError for an unknown name, InvalidValueError for what nothing can have.
+    Raise TypeError for an unknown name, InvalidValueError for a value that no record can have.
     """
     refuse_unknown(filters, LiveFilters)
     kinds = filters.get("kinds")

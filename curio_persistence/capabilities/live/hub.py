@@ -21,19 +21,20 @@ INTERVAL = 0.25
 _LONGEST_INTERVAL = 5.0
 """Seconds between two reads while they fail."""
 _MOMENT = 0.002
+"""Seconds between two looks at the entries that listeners have taken."""
 _KEPT = 10_000
 _KEPT_BYTES = 64 << 20
-"""The entries that are kept for listeners who are behind, and the length of their texts."""
+"""The most entries that are kept for slow listeners, and the length of their texts."""
 
 
 class Listener(Protocol):
-    """One who takes entries from the hub."""
+    """A stream that takes entries from the hub."""
 
     def overtaken(self, dropped: Sequence[Entry], first: int) -> None:
         """Note that entries were dropped; the first one that is left has this number."""
 
     def has_passed(self, number: int) -> bool:
-        """Return whether the reader need not wait until the entries before a number are taken."""
+        """Return True if the reader need not wait until this takes the entries before a number."""
 
     def tell(self) -> None:
         """Note that there are new entries, or an error. Called in the thread of the reader."""
@@ -43,7 +44,7 @@ class Hub(forking.Forkable):
     """A thread that reads what is new once for all listeners, while there are any.
 
     The entries are numbered, and the last ones are kept. A listener is at one of these numbers, so
-    the memory does not grow with the listeners, and a slow one keeps nobody waiting.
+    the memory does not grow with the listeners, and a slow listener delays no other.
     """
 
     def __init__(self, store: Store) -> None:
@@ -58,7 +59,7 @@ class Hub(forking.Forkable):
         self.end = 0
         """The number of the next entry."""
         self.error: Exception | None = None
-        """Why the last read has failed."""
+        """The error of the last read; None if it succeeded."""
         self.failures = 0
         self._kept: deque[tuple[Entry, int]] = deque()
         self._size = 0
@@ -75,7 +76,7 @@ class Hub(forking.Forkable):
     def join(self, listener: Listener) -> tuple[Position, int]:
         """Add a listener, and return the position behind all that is committed, and its number."""
         with self._reading:
-            if self._thread is None:  # Nobody has listened since the last read.
+            if self._thread is None:  # The position is old: no thread has read since.
                 self._position = position_now(self._store)
             while self._read():
                 self._wait_for_listeners()
@@ -124,7 +125,7 @@ class Hub(forking.Forkable):
                 self._fail(error)
 
     def _waits(self, news: Condition, pause: float) -> bool:
-        """Wait until the next read is due; return False if nobody listens any more."""
+        """Wait until the next read is due; return False if no listener is left."""
         until = time.monotonic() + pause
         with news:
             while len(self._listeners) and (left := until - time.monotonic()) > 0:

@@ -67,7 +67,7 @@ class Entry:
 
 
 def items_of(entries: Sequence[Entry]) -> list[LiveItem]:
-    """Return the items for one listener, whose records nobody shares."""
+    """Return items for one listener, with records of their own."""
     items: list[LiveItem] = []
     for table, group in groupby(entries, key=lambda entry: entry.table):
         some = list(group)
@@ -80,7 +80,7 @@ def items_of(entries: Sequence[Entry]) -> list[LiveItem]:
 
 
 class News(NamedTuple):
-    """What was read behind a position, and the position behind that."""
+    """The entries behind a position, and the position behind those."""
 
     entries: list[Entry]
     position: Position

@@ -59,7 +59,7 @@ class LiveStream(Iterator[LiveItem]):
         self.closed = False
         """True after `close()`."""
         self.on_news: Callable[[], object] | None = None
-        """Called in another thread when there may be items, for those who do not wait."""
+        """Called in another thread when there may be items, so that none has to wait for them."""
         if after is None:
             self._attach(*hub.join(self))
         else:
@@ -127,7 +127,7 @@ class LiveStream(Iterator[LiveItem]):
 
     @property
     def has_caught_up(self) -> bool:
-        """Whether taking items reads no database."""
+        """Return whether items are taken without reading the database."""
         return self._number is not None and self._generation == forking.generation
 
     @property
@@ -196,11 +196,11 @@ class LiveStream(Iterator[LiveItem]):
         self._number, self._last = first, passed[-1]
 
     def has_passed(self, number: int) -> bool:
-        """Return whether the reader need not wait until the entries before a number are taken."""
+        """Return True if the reader need not wait until this takes the entries before a number."""
         return self._number is None or self._number >= number or bool(self._missed)
 
     def tell(self) -> None:
-        """Tell those who do not wait."""
+        """Call `on_news`, if it is set."""
         if self.on_news is not None:
             self.on_news()
 

@@ -17,7 +17,7 @@ from curio_persistence.interop.prometheus.sampling import Sample
 
 
 class Family(NamedTuple):
-    """One metric, and where its values are in a sample."""
+    """A metric, and the key of its values in a sample."""
 
     key: str
     kind: Literal["counter", "gauge", "summary"]

@@ -24,7 +24,7 @@ Values = dict[Labels, float]
 """The value of each series of a metric, by the values of its labels."""
 
 WINDOW = timedelta(minutes=5)
-"""How far back quantiles look."""
+"""The time before a sample that quantiles cover."""
 _MOST_RUNS = 10_000
 _MOST_RULES = 200
 _QUANTILES = {"p50": "0.5", "p95": "0.95", "p99": "0.99"}
@@ -32,7 +32,7 @@ _SINCE_THE_BEGINNING = (
     *("ended", "calls", "tokens", "cost", "unpriced", "tools"),
     *("call_seconds_count", "call_seconds_sum", "tool_seconds_count", "tool_seconds_sum"),
 )
-"""What a sample has the totals of."""
+"""The metrics whose series stay when all of their records are deleted."""
 _KINDS: Mapping[str, Table[Any]] = {"run": RUNS, "event": EVENTS, "usage": USAGE, "span": SPANS}
 
 
