@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from decimal import Decimal
+from functools import partial
 from numbers import Integral
 from os import PathLike
 from typing import Any
@@ -38,7 +39,19 @@ _set = object.__setattr__
 _STATUSES = {RUNS.name: AgentRunStatus.COMPLETED.value, USAGE.name: "success"}
 
 
-def repair(record: Any) -> list[str]:
+def repairs(redaction: Redaction) -> tuple[Callable[[Any], list[str]], ...]:
+    """Return the changes that make a record storable, the smallest first.
+
+    Each returns the names of the fields that it changed.
+    """
+    return (
+        _repair,
+        partial(_spell_out, redaction=redaction),
+        partial(_spell_out_names, redaction=redaction),
+    )
+
+
+def _repair(record: Any) -> list[str]:
     """Change the fields that the record's table refuses, and return their names.
 
     Text takes the place of what is not text, a name that is too long is cut, a number is read from
@@ -51,7 +64,7 @@ def repair(record: Any) -> list[str]:
     return refused
 
 
-def spell_out(record: Any, redaction: Redaction) -> list[str]:
+def _spell_out(record: Any, redaction: Redaction) -> list[str]:
     """Spell out what is not ASCII, as JSON does, and return the names of the fields that had it.
 
     There are databases whose encoding lacks most characters. Texts are redacted before, because a
@@ -66,7 +79,7 @@ def spell_out(record: Any, redaction: Redaction) -> list[str]:
     return found
 
 
-def spell_out_names(record: Any, redaction: Redaction) -> list[str]:
+def _spell_out_names(record: Any, redaction: Redaction) -> list[str]:
     """Spell out names that are extracted from JSON, and return the names of the fields with them.
 
     JSON reads `\\u6771` as the character that it spells, so the backslash is doubled.

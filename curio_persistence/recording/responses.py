@@ -122,13 +122,13 @@ def tokens_in(usage: Any) -> dict[str, int]:
     usage = found(usage, "billed_units", "tokens") or usage  # Cohere's.
     details = found(usage, *_INPUT_DETAILS)
     read, written = found(usage, *_CACHE_READ), found(usage, *_CACHE_WRITE)
-    thoughts = found(usage, *_THOUGHTS)
+    thoughts, reasoning = found(usage, *_THOUGHTS), _reasoning(usage)
     numbers = {
         "input_tokens": _sum(found(usage, *_INPUT), read, written, found(usage, *_TOOL_USE)),
-        "output_tokens": _sum(found(usage, *_OUTPUT), thoughts, *_beside_output(usage)),
+        "output_tokens": _sum(found(usage, *_OUTPUT), thoughts, *_beside_output(usage, reasoning)),
         "cache_read_tokens": _first(read, found(usage, *_CACHED), found(details, "cached_tokens")),
         "cache_write_tokens": _first(written, found(details, "cache_write_tokens")),
-        "reasoning_tokens": _first(thoughts, _reasoning(usage)),
+        "reasoning_tokens": _first(thoughts, reasoning),
     }
     return {name: number for name, number in numbers.items() if isinstance(number, int)}
 
@@ -144,14 +144,14 @@ def _reasoning(usage: Any) -> Any:
     )
 
 
-def _beside_output(usage: Any) -> tuple[Any, ...]:
+def _beside_output(usage: Any, reasoning: Any) -> tuple[Any, ...]:
     """Return the numbers of tokens of the answer that the output leaves out."""
-    reasoning, citations = _reasoning(usage), found(usage, "citation_tokens")
+    citations = found(usage, "citation_tokens")
     if citations is not None:
         return reasoning, citations
     numbers = (found(usage, *_INPUT), found(usage, *_OUTPUT), reasoning)
     are_known = all(isinstance(number, int) for number in numbers)
-    # The total tells where the output does not contain them.
+    # If the total is the sum of all three, the output does not contain the last.
     return (reasoning,) if are_known and sum(numbers) == found(usage, "total_tokens") else ()
 
 

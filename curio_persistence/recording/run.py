@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from enum import Enum
-from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 from curio_persistence.concurrency import forking
@@ -34,12 +33,7 @@ from curio_persistence.recording.failures import (
     traceback_of,
 )
 from curio_persistence.recording.ids import new_run_id, span_id_of, trace_id_of
-from curio_persistence.recording.repair import (
-    as_json_text,
-    repair,
-    spell_out,
-    spell_out_names,
-)
+from curio_persistence.recording.repair import as_json_text, repairs
 from curio_persistence.recording.switch import is_disabled
 from curio_persistence.redaction import Redaction
 
@@ -309,13 +303,8 @@ class RecordedRun(Scope):
     ) -> list[str]:
         """Write a record with nearer values, and return the names of those fields."""
         redaction: Redaction = getattr(self._persistence, "redaction", None) or Redaction()
-        changes = (
-            repair,
-            partial(spell_out, redaction=redaction),
-            partial(spell_out_names, redaction=redaction),
-        )
         changed: list[str] = []
-        for change in changes:
+        for change in repairs(redaction):
             if not (names := change(record)):
                 continue
             changed += names

@@ -122,6 +122,11 @@ class ToolCall(Work):
 
     __slots__ = {"result": "What the tool returned: any value."}
 
+    _started, _ended = EventType.TOOL_CALL_STARTED.value, EventType.TOOL_CALL.value
+    _outcome = "result"
+
+    result: Any
+
     @property
     def args(self) -> Any:
         """The tool's arguments; what is set in the block is recorded at its end."""
@@ -130,8 +135,3 @@ class ToolCall(Work):
     @args.setter
     def args(self, args: Any) -> None:
         self._given = {**self._given, "args": args}
-
-    _started, _ended = EventType.TOOL_CALL_STARTED.value, EventType.TOOL_CALL.value
-    _outcome = "result"
-
-    result: Any
