@@ -64,6 +64,11 @@ class Pricing:
 
         return library()
 
+    @property
+    def version(self) -> str | None:
+        """The version of genai-prices, which this loads; None where it is not used."""
+        return None if self.library is None else self.library.version
+
     def fill(self, row: Row) -> None:
         """Set the cost of an encoded row that has none, and the version of the prices."""
         if "cost_usd" in row:

@@ -49,8 +49,7 @@ class Prices(Capability):
 
         Without this, the first call that needs a price loads it, in a tenth to a third of a second.
         """
-        library = self._pricing.library
-        return None if library is None else library.version
+        return self._pricing.version
 
     def own(self) -> builtins.list[dict[str, Any]]:
         """Return the entries of one's own prices, the first that fits a call first."""

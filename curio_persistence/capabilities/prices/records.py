@@ -1,4 +1,4 @@
-"""What the capability of prices returns."""
+"""Results of the capability of prices."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """What a model call costs, and by which prices.
+    """The cost of a model call, and the prices it follows from.
 
     `cost_usd` is None if it is unknown, for a `reason`. `provider` and `model` are the names in the
     list of prices, or the patterns of one's own. `prices` are in US dollars: `input_mtok` per
@@ -83,7 +83,7 @@ class Repriced:
 
 @dataclass(frozen=True, slots=True)
 class RepriceReport:
-    """What `prices.reprice` changed, or with `dry_run` would change.
+    """The changes that `prices.reprice` made, or with `dry_run` would make.
 
     Of the `calls`, some `changed`, others are `unchanged`, `given` by their callers or `unknown`:
     without a cost that was known before or can be computed now. `before_usd` and `after_usd` are

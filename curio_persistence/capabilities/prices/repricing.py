@@ -33,12 +33,12 @@ _CALLS = USAGE.part(
 
 
 class Outcome(NamedTuple):
-    """What becomes of one call; `cost` is its cost from now on, None if it is unknown."""
+    """The result for one call; `cost` is its cost from now on, None if it is unknown."""
 
     kind: str
     cost: int | None
     priced: Priced | None = None
-    """What is stored, where it changes."""
+    """The new cost and version to store; None if nothing changes."""
 
 
 class _Sums:
@@ -131,12 +131,9 @@ class Repricing:
             self._store.update(USAGE, where, {"cost_usd": cost, "price_version": version})
         if not self._is_audited:
             about = {"given": self._given, "filters": filters.to_dict()}
-            audit(self._store, self._clock, "reprice", self._version() or "", "usage", **about)
+            version = self._pricing.version or ""
+            audit(self._store, self._clock, "reprice", version, "usage", **about)
             self._is_audited = True
-
-    def _version(self) -> str | None:
-        library = self._pricing.library
-        return None if library is None else library.version
 
     def _report(self, dry_run: bool) -> RepriceReport:
         kinds = self._all.kinds
@@ -148,7 +145,7 @@ class Repricing:
         before, after = self._all.dollars()
         return RepriceReport(
             dry_run,
-            self._version(),
+            self._pricing.version,
             kinds.total(),
             kinds["changed"],
             kinds["unchanged"],
