@@ -35,7 +35,7 @@ _LOCAL = frozenset(
         *("localai", "gpt4all", "sglang", "tgi", "mlx", "transformers", "local"),
     }
 )
-"""Programs that run models on machines of one's own: nobody's list has the price."""
+"""Programs that run models on machines of one's own: no list has their prices."""
 _EXACT = Context(prec=60)
 _REFUSALS = (LookupError, ValueError, TypeError, ArithmeticError, AttributeError, RecursionError)
 """The errors of the library for what is no usage that it knows."""
@@ -84,7 +84,7 @@ class Library:
                 yield seller
 
     def _makers(self, model: str) -> Iterator[tuple[Provider, str]]:
-        """Yield the providers that the name of a model tells, and its name there."""
+        """Yield the providers that the name of a model points to, and its name there."""
         prefix, separator, rest = model.partition("/" if "/" in model else ":")
         if separator and prefix.lower() in _LOCAL:
             return

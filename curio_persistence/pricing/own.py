@@ -21,7 +21,7 @@ _WORDS = ("model", "provider", "service_tier")
 _TIMES = ("since", "until")
 _NAMES = (*_WORDS, *_TIMES, *_AMOUNTS)
 _MOST = 10**6
-"""US dollars per million tokens, or for a request, that nobody asks for."""
+"""The highest price, in US dollars per million tokens or for a request; beyond is a mistake."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ _CANCELLATIONS = (KeyboardInterrupt, SystemExit, GeneratorExit)
 
 
 class Told(Exception):
-    """A failure of which another program told no more than the text."""
+    """A failure of which another program reported only the text."""
 
 
 def describe(error: BaseException | str | None) -> str | None:

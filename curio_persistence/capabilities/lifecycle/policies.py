@@ -21,14 +21,15 @@ UNFINISHED = (AgentRunStatus.RUNNING.value, AgentRunStatus.PENDING.value)
 
 @dataclass(frozen=True)
 class RetentionPolicy:
-    """How long finished runs are kept, with all that belongs to them.
+    """The time for which finished runs are kept, with all that belongs to them.
 
     `keep` is an age, counted from when a run finished: a timedelta, or text such as `"90d"`.
     `max_runs` is how many runs are kept, the newest ones; child runs are not counted. `max_bytes`
     is how large the database may be, a number or text such as `"500MB"`: the runs that finished
-    first go until it is no larger. With several, a run is kept only if it passes each; with none,
-    for ever. `keep_content` is the age at which texts are removed from runs, events, model calls
-    and scores: numbers, names, statuses and times stay until the run expires.
+    first are deleted until it is no larger. With several limits, a run is kept only while it is
+    within each. With none, it is kept for ever. `keep_content` is the age at which texts are
+    removed from runs, events, model calls and scores: numbers, names, statuses and times stay until
+    the run expires.
 
     The policy applies to runs of `agent_id`, with `status`, and with one of `tags`; each may be
     several, and None is any. The first run of a tree decides for all of it. Where several policies

@@ -25,7 +25,7 @@ B = TypeVar("B", bound=Block)
 
 _REFUSED = re.compile("[\x00\ud800-\udfff]")
 _MOST = 10_000
-"""Blocks that may be open at once; of a framework that tells no end, the oldest are forgotten."""
+"""Blocks that may be open at once; if a framework reports no ends, the oldest are forgotten."""
 
 
 class Blocks:
@@ -123,7 +123,7 @@ class Blocks:
             run.final_synthesis_output = call.answer.content
 
     def _forget(self, run: RunRecorder) -> None:
-        """Forget what was begun in a run, and of which the framework never told the end."""
+        """Forget the blocks of a run whose end the framework never reported."""
         for key, scope in list(self._open.items()):
             if scope._run is run and self._open.pop(key, None) is not None:
                 scope._leave_context()  # Else the run would stay the current one.

@@ -24,7 +24,7 @@ from curio_persistence.recording.responses import found
 C = TypeVar("C")
 
 _RAW = "X-Stainless-Raw-Response"
-"""The header by which the resources of `with_raw_response` and the like tell what they want."""
+"""The header with the form of response that `with_raw_response` and the like want."""
 _READ = ("raw", "true")
 """Its values for a response whose body was read: Anthropic's, OpenAI's."""
 _ABSENT = ("NotGiven", "Omit")
@@ -33,7 +33,7 @@ _EMBEDDINGS = "/embeddings"
 
 
 class Calls(NamedTuple):
-    """Where the calls of a client are recorded, and which of its requests are calls."""
+    """The persistence for the calls of a client, and the paths of requests that are calls."""
 
     persistence: Any
     agent_id: str | None

@@ -19,11 +19,11 @@ _ERRORS: Mapping[str, Callable[[str], BaseException | str]] = {
     "timeout": TimeoutError,
     "cancelled": CancelledError,
 }
-"""What ends a run as something else than an error, by the SDK's name of it."""
+"""Failures that are a timeout or a cancellation, by the SDK's names of them."""
 
 
 class CurioConsumer:
-    """Records what a HookRegistry of the SDK tells, of any number of agents that share it.
+    """Records what a HookRegistry of the SDK reports, of any number of agents that share it.
 
     A run has the SDK's `run_id`. What an agent begins while it runs, as a subagent, is its child.
     """
@@ -83,7 +83,7 @@ class CurioConsumer:
     def _begin_call(self, context: Any) -> None:
         request = context.data["request"]
         if self._blocks.around(id(request)) is not None:
-            return  # The SDK tells it twice if a client with middleware is used.
+            return  # The SDK reports it twice if a client with middleware is used.
         settings = nearest_json(request)
         prompt = settings.pop("messages", None)
         params = {name: value for name, value in settings.items() if value not in (None, {}, False)}
@@ -121,7 +121,7 @@ class CurioConsumer:
 
 
 def _tool(context: Any) -> tuple[str, str, str]:
-    """Return a key of a tool call; the SDK does not tell the id of one that failed."""
+    """Return a key of a tool call; the SDK does not report the id of one that failed."""
     return context.run_id, context.data["tool_name"], repr(context.data.get("args"))
 
 

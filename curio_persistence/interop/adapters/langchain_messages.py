@@ -1,4 +1,4 @@
-"""What LangChain's messages and answers say, in the forms in which it is recorded."""
+"""Read LangChain's messages and answers, in the forms in which they are recorded."""
 
 from __future__ import annotations
 

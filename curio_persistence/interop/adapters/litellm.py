@@ -16,7 +16,7 @@ except ImportError as error:
     raise missing("LiteLLM", "litellm", error) from error
 
 _TOLD = ("request_tags", "cache_hit", "stream", "api_base")
-"""What LiteLLM tells of a call that is kept in its metrics."""
+"""Members of LiteLLM's report of a call that are kept in its metrics."""
 _UNPRICED = "response_cost_failure_debug_info"
 _TEXT = ("completion", "text_completion", "responses", "anthropic_messages")
 _WITH_TEXT = frozenset((*_TEXT, *(f"a{operation}" for operation in _TEXT)))

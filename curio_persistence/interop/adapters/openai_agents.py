@@ -59,7 +59,7 @@ class CurioTracingProcessor(TracingProcessor):
 
     @guarded
     def on_span_end(self, span: Span[Any]) -> None:
-        """End it, with what the span was told meanwhile."""
+        """End it, with the data that the span has by now."""
         data, key = span.span_data, span.span_id
         outcome: dict[str, Any] = {}
         match data.type:
@@ -89,7 +89,7 @@ class CurioTracingProcessor(TracingProcessor):
         return {"session_id": group, "metadata": metadata}
 
     def _error(self, span: Span[Any]) -> BaseException | str | None:
-        """Return the exception that ends the span, else what the SDK tells of a failure."""
+        """Return the exception that ends the span, else the failure that the SDK reports."""
         handled = self._handled.pop(span.span_id, None)
         if (raised := sys.exc_info()[1]) is not None and raised is not handled:
             return raised

@@ -34,7 +34,7 @@ def _end(call: LLMCall, error: BaseException | None = None) -> None:
 
 
 def _blocking(kind: Any, call: LLMCall) -> dict[str, Any]:
-    """Return what a stream does differently if it is recorded."""
+    """Return the methods of a recorded stream that replace its own."""
 
     def iterate(self: Any) -> Iterator[Any]:
         try:
@@ -63,7 +63,7 @@ def _blocking(kind: Any, call: LLMCall) -> dict[str, Any]:
 
 
 def _awaited(kind: Any, call: LLMCall) -> dict[str, Any]:
-    """The same for a stream that is awaited."""
+    """Return the same for a stream that is awaited."""
 
     async def iterate(self: Any) -> AsyncIterator[Any]:
         try:
