@@ -20,8 +20,9 @@ from curio_persistence.tables import RUNS, USAGE
 WORDS = ("objective", "final_synthesis_output")
 _MARK = "from_calls"
 """The member of a run's metadata that names the columns whose words are those of its calls."""
-_LOOKED_AT = 8
-"""How many calls are looked at for one that is no embedding."""
+_LOOKED_AT = (1, 8)
+"""The numbers of calls that are read for one that is no embedding: nearly always it is the first.
+"""
 
 
 def borrowed_in(run: AgentRun) -> list[str]:
@@ -74,8 +75,12 @@ def _call(store: Store, run: AgentRun, *, descending: bool) -> AgentLLMUsage | N
     """Return the first or the last call of a run that is no embedding."""
     order = (Order("created_at", descending), Order("event_id", descending))
     where = (Filter("run_id", "=", run.run_id),)
-    calls = USAGE.decode(store.select(USAGE, where, order=order, limit=_LOOKED_AT))
-    return next((call for call in calls if not _is_embedding(call)), None)
+    for most in _LOOKED_AT:
+        calls = USAGE.decode(store.select(USAGE, where, order=order, limit=most))
+        found = next((call for call in calls if not _is_embedding(call)), None)
+        if found is not None or len(calls) < most:
+            return found
+    return None
 
 
 def _is_embedding(call: AgentLLMUsage) -> bool:

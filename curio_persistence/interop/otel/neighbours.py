@@ -127,9 +127,12 @@ class Neighbourhood:
             touched = self._namesakes() or self._twins()
         self._load_witnesses()
 
-    def trace(self, trace_id: str) -> list[Node]:
-        """Return the spans of a trace that are loaded."""
-        return [node for node in self.nodes.values() if node.trace_id == trace_id]
+    def traces(self) -> dict[str, list[Node]]:
+        """Return the loaded spans by their traces."""
+        found: defaultdict[str, list[Node]] = defaultdict(list)
+        for node in self.nodes.values():
+            found[node.trace_id].append(node)
+        return found
 
     # --- up, down, and to the side ------------------------------------------------------------
 

@@ -32,8 +32,9 @@ class Placement:
         self.run_ids: dict[Key, str | None] = {}
         self._run_keys: dict[Key, Key | None] = {}
         self._above = inheritances(around)
+        traces = around.traces()
         for trace_id in {trace_id for trace_id, _ in around.decided}:
-            self._read(trace_id, around.trace(trace_id))
+            self._read(trace_id, traces[trace_id])
         self._join_twins()
         for key in around.decided:
             self.run_ids[key] = self._run_id(key)
