@@ -48,7 +48,7 @@ class Found(NamedTuple):
 
 
 def node_of(span: OtelSpan, meaning: Meaning) -> Node:
-    return Node(span.span_id, span.parent_span_id, span.start_ns, span.end_ns, span.name, meaning)
+    return Node(span.span_id, span.parent_span_id, span.start_ns, meaning)
 
 
 def read(came: list[OtelSpan]) -> Found:

@@ -29,7 +29,7 @@ def node(span_id: str, parent: str | None, kind: str, agent: str = "", **told: A
     if kind == "tool":
         told["tool"] = ToolUse(agent or "search")
     meaning = Meaning(KINDS[kind.rstrip("?")], agent_name=agent or None, is_named=is_named, **told)
-    return Node(span_id, parent, 10, 20, agent or span_id, meaning)
+    return Node(span_id, parent, 10, meaning)
 
 
 def read(*nodes: Node) -> Reading:

@@ -6,7 +6,7 @@ import re
 from _blake2 import blake2b  # Ten times as quick to import as hashlib.
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -18,11 +18,11 @@ from curio_persistence.interop.otel.coding_agents import (
     CodingAgent,
     Role,
 )
+from curio_persistence.interop.otel.records import moment_of
 from curio_persistence.interop.otel.spans import Attributes, OtelLog
 from curio_persistence.interop.otel.words import as_text, label, parsed
 from curio_persistence.models import MCP_CALL, TOOL_CALL, AgentLLMUsage, AgentRunEvent, Level
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 ID_LENGTH = 80
 """Characters of a session's or a turn's id that are kept: a run's id has both."""
 _MCP = re.compile("mcp__(.+?)__(.+)", re.DOTALL)
@@ -104,7 +104,7 @@ def _event(log: OtelLog, agent: CodingAgent, name: str, short: str) -> AgentEven
         role,
         session_id,
         _id(log.attributes, agent, "turn"),
-        moment(log.time_ns),
+        moment_of(log.time_ns)[0],
         log.attributes,
         _event_id(log, agent, name, role),
     )
@@ -124,10 +124,6 @@ def _id(attributes: Attributes, agent: CodingAgent, field: str) -> str | None:
 def kept_id(text: str) -> str:
     """Return an id or a name as a column holds it."""
     return label(text, ID_LENGTH)
-
-
-def moment(time_ns: int) -> datetime:
-    return _EPOCH + timedelta(microseconds=time_ns // 1000)
 
 
 def _event_id(log: OtelLog, agent: CodingAgent, name: str, role: Role) -> str:

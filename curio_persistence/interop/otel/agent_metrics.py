@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from curio_persistence.interop.otel.agent_events import ID_LENGTH, kept_id, moment, session_of
+from curio_persistence.interop.otel.agent_events import ID_LENGTH, kept_id, session_of
 from curio_persistence.interop.otel.agent_turns import LOCK, latest_run
 from curio_persistence.interop.otel.coding_agents import CODING_AGENTS, CodingAgent
+from curio_persistence.interop.otel.records import moment_of
 from curio_persistence.interop.otel.spans import OtelPoint
 from curio_persistence.interop.otel.words import as_text
 from curio_persistence.models import METRIC, AgentRun, AgentRunEvent
@@ -48,7 +49,7 @@ def store_points(persistence: Persistence, points: Iterable[OtelPoint]) -> Metri
                 continue
             key = (agent.name, session_id)
             if key not in runs:
-                runs[key] = _run(persistence, agent, session_id, moment(point.time_ns))
+                runs[key] = _run(persistence, agent, session_id, moment_of(point.time_ns)[0])
             events.append(_event(agent, session_id, runs[key], point))
         new = persistence.log_agent_run_events(events)
     return MetricsStored(new, len(events) - new, total - len(events))
@@ -79,7 +80,7 @@ def _run(persistence: Persistence, agent: CodingAgent, session_id: str, time: da
 def _event(agent: CodingAgent, session_id: str, run_id: str, point: OtelPoint) -> AgentRunEvent:
     told = [point.name, point.start_ns, point.time_ns, sorted(point.attributes.items())]
     digest = blake2b(as_text(told).encode(errors="surrogatepass"), digest_size=16).hexdigest()
-    time = moment(point.time_ns)
+    time = moment_of(point.time_ns)[0]
     data: dict[str, Any] = {
         "name": kept_id(point.name),
         "value": point.value,

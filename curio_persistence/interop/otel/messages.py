@@ -12,14 +12,12 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from curio_persistence.interop.otel.conventions import DETAIL_EVENT, LOG_MARK, MESSAGE_EVENTS
+from curio_persistence.interop.otel.neighbours import Key
 from curio_persistence.interop.otel.spans import Attributes, OtelEvent, OtelLog, OtelSpan, Source
 from curio_persistence.interop.otel.words import as_text
 
 AWAITED = "curio.awaited"
 """The attribute of a span of which only messages have come."""
-
-Key = tuple[str, str]
-"""A trace_id and a span_id."""
 
 
 def message_of(log: OtelLog) -> tuple[Key, OtelEvent] | None:

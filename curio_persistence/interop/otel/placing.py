@@ -153,5 +153,4 @@ class Placement:
         is_known = is_agent(node) and node.key not in self._around.decided
         if is_known and node.run_id != node.own_run_id:
             meaning = replace(meaning, kind=MeaningKind.CHAIN)
-        ids = node.span_id, node.parent_span_id
-        return trees.Node(*ids, node.start_ns, node.end_ns or 0, node.name, meaning)
+        return trees.Node(node.span_id, node.parent_span_id, node.start_ns, meaning)

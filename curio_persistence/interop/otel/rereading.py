@@ -102,11 +102,8 @@ def reinterpret_spans(
     changed.
     """
     check_progress(progress)
-    store, rereading, total = (
-        checked_persistence(persistence)._store,
-        _Rereading(persistence),
-        Reinterpreted(),
-    )
+    store = checked_persistence(persistence)._store
+    rereading, total = _Rereading(persistence), Reinterpreted()
     spans = store.count(SPANS, _RECEIVED)
     for trace_ids in rereading.parts():
         with suppress(_Undo), store.transaction():
@@ -161,10 +158,11 @@ class _Rereading:
 
     def _arrival(self, before: Row, source: Source) -> Arrival:
         record = SPANS.decode_row(before)
-        facts, meaning = facts_in(record.meaning), meaning_of(span_of(record, source))
+        span = span_of(record, source)
+        facts, meaning = facts_in(record.meaning), meaning_of(span)
         if record.attributes is None and without_words(meaning) != facts:
             meaning = facts  # Its words are gone.
-        read = record_of(span_of(record, source), meaning, record.source_id or "")
+        read = record_of(span, meaning, record.source_id or "")
         row = self._encode(replace(record, **{name: getattr(read, name) for name in READ}))
         return Arrival(row, node_of(row), meaning, before)
 

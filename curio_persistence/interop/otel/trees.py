@@ -22,8 +22,6 @@ class Node(NamedTuple):
     span_id: str
     parent_span_id: str | None
     start_ns: int
-    end_ns: int
-    name: str
     meaning: Meaning
 
 
