@@ -31,7 +31,7 @@ class AlertDelivery(TypedDict):
     state: Literal["pending", "delivered", "failed"]
     attempts: int
     at: str | None
-    """When it was tried last, as ISO 8601 text."""
+    """The time of the last attempt, as ISO 8601 text."""
     error: str | None
 
 
@@ -97,7 +97,7 @@ class Alert:
 
     @property
     def state(self) -> Literal["firing", "failing", "resolved"]:
-        """Whether the alert is over, or its rule can be measured again."""
+        """Return whether the alert is over, and if not, whether its rule can be measured."""
         if self.resolved_at is not None:
             return "resolved"
         return "firing" if self.error is None else "failing"

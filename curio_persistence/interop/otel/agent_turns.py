@@ -15,7 +15,7 @@ LOCK = "otel"
 """Names the lock that transactions take which store what was received: one after another."""
 _IS_CALL = {Role.CALL, Role.FAILURE}
 _PLACED = {Role.CALL, Role.FAILURE, Role.TOOL}
-"""What is kept even if nothing tells the turn in which it was."""
+"""The roles of events that are kept even if nothing tells their turn."""
 
 
 @dataclass(slots=True)

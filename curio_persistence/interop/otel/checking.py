@@ -15,7 +15,7 @@ DELTA = 1
 DISTRIBUTIONS = frozenset({"histogram", "exponential_histogram", "summary"})
 """The types of metrics whose data points tell of several values."""
 _TOLD = 3
-"""How many different problems the answer names."""
+"""The number of different problems that the answer names."""
 _MOST = 100_000
 """The records of a body, and the events and links of a span, that are read. No sender batches
 nearly as many, and empty ones are two bytes each: a body has room for millions."""

@@ -20,7 +20,7 @@ class Role(StrEnum):
     """A call of a model that failed."""
     TOOL = "tool"
     DECISION = "decision"
-    """Whether a call of a tool is allowed; one that is not is a failed call."""
+    """A call of a tool is allowed or denied; a denied one is a failed call."""
     EVENT = "event"
     SKIPPED = "skipped"
     """What others tell as well, such as each piece of an answer that is streamed."""

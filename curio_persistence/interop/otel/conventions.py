@@ -477,12 +477,12 @@ AFFIXES = (
 NOT_SETTINGS = frozenset(
     {"model", "model_name", "messages", "input", "prompt", "system", "instructions", "tools"}
 )
-"""What is given among the settings of a request, and is kept elsewhere."""
+"""Settings of a request that are kept elsewhere."""
 
 FRAMEWORKS = frozenset(
     {"strands-agents", "microsoft.agent_framework", "langchain", "langgraph", "curio"}
 )
-"""What is given as a provider, and is none."""
+"""Names that are given as providers, and are none."""
 
 MESSAGE_EVENTS = {
     "gen_ai.system.message": "system",
@@ -491,7 +491,7 @@ MESSAGE_EVENTS = {
     "gen_ai.tool.message": "tool",
     "gen_ai.choice": "assistant",
 }
-"""Events of a span, or log records, that are a message each, and who says it: GenAI 1.28-1.36."""
+"""Events of a span, or log records, that are a message each, and its role: GenAI 1.28-1.36."""
 
 DETAIL_EVENT = "gen_ai.client.inference.operation.details"
 """The event, or log record, whose attributes are those of the call: GenAI 1.37-."""

@@ -30,7 +30,7 @@ _DERIVED = (Filter("stub", "=", 1),)
 
 
 class _Known(NamedTuple):
-    """A stored run; it is derived if nobody has created it."""
+    """A stored run; it is derived if no caller has created it."""
 
     id: int
     is_derived: bool
@@ -226,7 +226,7 @@ class DerivedRuns:
             self._describe(trace_id, service, min(started_at for _, started_at in rows))
 
     def _remove_made(self) -> None:
-        """Delete the sessions and agents of which no run is left, and that nobody has described."""
+        """Delete the sessions and agents without a run that no caller has described."""
         for column, table in (("session_id", SESSIONS), ("agent_id", AGENTS)):
             for value in self._left[column]:
                 where = (Filter(column, "=", value),)

@@ -46,7 +46,7 @@ def _digest(log: OtelLog) -> str:
 
 
 class Messages(NamedTuple):
-    """The messages of one span, and who sent them."""
+    """The messages of one span, and their sender."""
 
     source: Source
     events: list[OtelEvent]

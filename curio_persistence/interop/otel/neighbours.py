@@ -61,7 +61,7 @@ class Node:
 
     @property
     def own_run_id(self) -> str:
-        """The run_id of the run that the span is, if it is one."""
+        """Return the run_id of the run that the span is, if it is one."""
         return self.meaning.run_id or f"{self.span_id}-{self.trace_id}"
 
 

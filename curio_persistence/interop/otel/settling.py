@@ -97,7 +97,7 @@ class Settling:
 
     @property
     def changes(self) -> tuple[int, int, int]:
-        """How many runs, calls and events were added, changed or deleted."""
+        """Return how many runs, calls and events were added, changed or deleted."""
         return self._changes[RUNS], self._changes[USAGE], self._changes[EVENTS]
 
     # --- rows ---------------------------------------------------------------------------------
@@ -152,7 +152,7 @@ class Settling:
                 moved[place_in(table, expected[key])].append(stored.id)
         for place, ids in moved.items():
             self._store.update(table, _with_ids(ids), dict(zip(PLACES[table], place, strict=True)))
-        # A record that says something else is a new one, for search and for those who follow.
+        # A record that says something else is a new one, for search and for change feeds.
         differing = self._differing(table, rewritten)
         self._changes[table] += len(gone) + len(new) + len(differing)
         self._changes[table] += sum(map(len, moved.values()))

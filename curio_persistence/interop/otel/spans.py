@@ -21,12 +21,12 @@ STATUS_UNSET, STATUS_OK, STATUS_ERROR = 0, 1, 2
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Who made a span: a resource and an instrumentation scope. Spans of one scope share it."""
+    """The maker of spans: a resource and an instrumentation scope. Spans of one scope share it."""
 
     resource: Attributes = field(default_factory=dict)
     resource_schema_url: str = ""
     resource_dropped: int = 0
-    """How many attributes of the resource the sender has dropped."""
+    """The number of attributes of the resource that the sender has dropped."""
     scope_name: str = ""
     scope_version: str = ""
     scope: Attributes = field(default_factory=dict)
@@ -86,7 +86,7 @@ class OtelLog:
     """One log record as OTLP carries it. It may belong to a span."""
 
     time_ns: int
-    """When it happened, or was observed if only that is told; 0 if neither is."""
+    """The time of what it tells, or of its observation if only that is told; 0 if neither is."""
     trace_id: str | None = None
     span_id: str | None = None
     event_name: str = ""
@@ -114,7 +114,7 @@ class OtelPoint:
     type: str = ""
     """`gauge`, `sum`, `histogram`, `exponential_histogram` or `summary`."""
     is_delta: bool = False
-    """Whether a sum counts from `start_ns` only, not from the beginning of the sender."""
+    """True for a sum that counts from `start_ns` only, not from the beginning of the sender."""
     attributes: Attributes = field(default_factory=dict)
     source: Source = field(default_factory=Source)
 
@@ -179,7 +179,7 @@ class Meaning:
     agent_name: str | None = None
     agent_id: str | None = None
     is_named: bool = False
-    """Whether an attribute names the agent, not only the name of the span."""
+    """True if an attribute names the agent, not only the name of the span."""
     run_id: str | None = None
     session_id: str | None = None
     user_id: str | None = None

@@ -257,7 +257,7 @@ class CallSpan(NamedTuple):
     end_ns: int
     response_id: str
     has_run: bool
-    """Whether it is in a run."""
+    """True if it is in a run."""
 
 
 def same_calls(spans: Iterable[CallSpan]) -> list[tuple[CallSpan, ...]]:

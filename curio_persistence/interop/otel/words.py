@@ -97,7 +97,7 @@ def _is_message(value: Any) -> bool:
 
 
 def _role(message: Mapping[str, Any]) -> str | None:
-    """Return who says a message; None for what is none."""
+    """Return the role of a message; None for a value that is none."""
     role = message.get("role") or message.get("type")
     if role == "constructor":  # LangChain's serialisation of an object
         role = (message.get("kwargs") or {}).get("type")

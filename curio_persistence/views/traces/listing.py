@@ -171,7 +171,7 @@ class Listing:
 
     @property
     def order(self) -> tuple[Order, ...]:
-        """The order of the roots."""
+        """Return the order of the roots."""
         return self._by(*Root._fields[:3])
 
     def _by(self, *columns: str) -> tuple[Order, ...]:

@@ -42,7 +42,7 @@ _OF_ENDED = ("status", "min_duration_ms", "max_duration_ms")
 """The filters that tell nothing of a trace before it has ended."""
 
 OtlpOutcome = OtlpReport | UnavailableError
-"""What a round of `follow_otlp` came to."""
+"""The outcome of a round of `follow_otlp`."""
 
 
 class OtlpOptions(TargetOptions, TraceFilters, total=False):

@@ -22,7 +22,7 @@ _VERSION = 1
 
 @dataclass
 class Mark:
-    """What was sent of the traces of a database.
+    """The position of an export in the traces of a database.
 
     `feeds` are positions in the change feeds of the tables that tell of spans. Traces that were
     stored before are the history: `history` is the position of the last one that was looked at, and

@@ -25,5 +25,5 @@ class OtlpReport:
     dry_run: bool = False
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything by name, ready for JSON."""
+        """Return everything by name, ready for JSON."""
         return asdict(self)

@@ -71,7 +71,7 @@ class Target:
 
     @property
     def place(self) -> str:
-        """The URL for messages."""
+        """Return the URL for messages."""
         return place_of(self.url)
 
     def sender(self, stop: Event) -> Sender:
@@ -82,7 +82,7 @@ class Target:
 
 
 def source_of(store: Store, project: str | None) -> Source:
-    """Return who makes the spans of a database."""
+    """Return the source of the spans that are made of a database."""
     resource: dict[str, Any] = {
         "service.name": project or "curio-persistence",
         DATABASE: database_id(store),
@@ -105,7 +105,7 @@ class Outgoing:
 
     @property
     def traces(self) -> int:
-        """The number of traces that were sent."""
+        """Return the number of traces that were sent."""
         return self._counts["traces"]
 
     def send(self, traces: Sequence[Trace]) -> None:

@@ -14,7 +14,7 @@ _NO_WORDS = (
     *("request_model", "response_id", "tool_name", "tool_call_id", "error_type", "service_tier"),
     "finish_reasons",
 )
-"""The fields of spans whose text is no one's words."""
+"""The fields of spans whose text is a name or an id."""
 _ALLOWED = frozenset(
     name.key
     for field, names in NAMES.items()
