@@ -108,7 +108,8 @@ class Prices(Capability):
         """Return the models whose calls have no known cost, those with the most calls first."""
         where = (*USAGE_FILTERS.of(filters).where(self._clock), Filter("cost_usd", "is null"))
         groups = self._store.aggregate(USAGE, _MEASURES, where, group_by=("provider", "model"))
-        return sorted(map(self._unpriced, groups), key=lambda each: (-each.calls, each.key))
+        models = map(self._unpriced, groups)
+        return sorted(models, key=lambda each: (-each.calls, each.provider, each.model))
 
     def reprice(
         self,

@@ -53,11 +53,6 @@ class Unpriced:
     last_at: datetime | None
     reason: str
 
-    @property
-    def key(self) -> tuple[str, str]:
-        """The provider and the model."""
-        return self.provider, self.model
-
     def to_dict(self) -> dict[str, Any]:
         """Return everything by name, ready for JSON."""
         moments = {"first_at": self.first_at, "last_at": self.last_at}
