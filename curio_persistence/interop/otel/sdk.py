@@ -17,18 +17,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from opentelemetry import trace
-from opentelemetry.context import (
-    _SUPPRESS_INSTRUMENTATION_KEY,
-    attach,
-    detach,
-    set_value,
-)
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 
 from curio_persistence.errors import ConfigurationError, PersistenceError
 from curio_persistence.interop.otel.receiving import Receiver
 from curio_persistence.interop.otel.spans import Attributes, OtelEvent, OtelLink, OtelSpan, Source
+from curio_persistence.interop.otel.untraced import untraced
 from curio_persistence.persistence import Persistence
 
 _HAS_IS_REMOTE, _IS_REMOTE = 0x100, 0x200
@@ -48,15 +43,13 @@ class CurioSpanExporter(SpanExporter):
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Store spans; a database that fails costs these spans, and is logged once."""
-        # Instrumentations of database drivers would make spans of this, and so on without end.
-        token = attach(set_value(_SUPPRESS_INSTRUMENTATION_KEY, True))
         try:
-            self._receiver.spans(otel_spans(spans))
+            # Instrumentations of database drivers would make spans of this, and so on without end.
+            with untraced():
+                self._receiver.spans(otel_spans(spans))
         except PersistenceError as error:
             self._log(error)
             return SpanExportResult.FAILURE
-        finally:
-            detach(token)
         return SpanExportResult.SUCCESS
 
     def _log(self, error: PersistenceError) -> None:

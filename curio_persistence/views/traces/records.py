@@ -114,7 +114,7 @@ class RecordReader:
         """Return the runs with one of some values in a column, as they were stored."""
         rows = [
             RunRow(*row)
-            for where in _any_of(column, values)
+            for where in of_values(column, values)
             for row in self._store.select_columns(RUNS, self._columns(RunRow), where)
         ]
         return sorted(rows, key=lambda row: row.id)
@@ -124,7 +124,7 @@ class RecordReader:
         types = Filter("event_type", "in", SPAN_EVENTS)
         rows = [
             EventRow(*row)
-            for where in _any_of("run_id", run_ids)
+            for where in of_values("run_id", run_ids)
             for row in self._store.select_columns(EVENTS, self._columns(EventRow), (*where, types))
         ]
         rows.sort(key=lambda row: (row.timestamp, row.id))
@@ -136,7 +136,7 @@ class RecordReader:
         wanted = [row.id for row in rows if _needs_data(row, ended)]
         data = {
             ident: text
-            for where in _any_of("id", wanted)
+            for where in of_values("id", wanted)
             for ident, text in self._store.select_columns(EVENTS, ("id", "data"), where)
         }
         return [row._replace(data=data[row.id]) if row.id in data else row for row in rows]
@@ -144,7 +144,7 @@ class RecordReader:
     def calls(self, run_ids: Iterable[str], trace_ids: Iterable[str]) -> list[CallRow]:
         """Return the model calls of runs, and those of traces that belong to no run, by time."""
         loose = (Filter("run_id", "is null"),)
-        wheres = (*_any_of("run_id", run_ids), *_any_of("trace_id", trace_ids, loose))
+        wheres = (*of_values("run_id", run_ids), *of_values("trace_id", trace_ids, loose))
         rows = [
             CallRow(*row)
             for where in wheres
@@ -155,12 +155,12 @@ class RecordReader:
     def saved(self, run_ids: Iterable[str], trace_ids: Iterable[str]) -> list[AgentSpan]:
         """Return the saved spans of runs, and those of traces, each once, as they were saved."""
         names = _OF_SPANS_IN_BRIEF if self._brief else SPANS.names
-        of_traces = [*_any_of("trace_id", trace_ids)]
+        of_traces = [*of_values("trace_id", trace_ids)]
         # Most spans of a run are of its trace, and need not be read twice.
         others = tuple(each._replace(op="not in") for where in of_traces for each in where)
         rows = [
             row
-            for where in (*of_traces, *_any_of("run_id", run_ids, others))
+            for where in (*of_traces, *of_values("run_id", run_ids, others))
             for row in self._store.select_columns(SPANS, ("id", *names), where)
         ]
         rows.sort(key=itemgetter(0))
@@ -183,7 +183,7 @@ def _needs_data(row: EventRow, ended: set[str | None]) -> bool:
     return row.event_type in BEGINS and row.span_id is not None and row.span_id not in ended
 
 
-def _any_of(column: str, values: Iterable[Any], also: Where = ()) -> Iterator[Where]:
+def of_values(column: str, values: Iterable[Any], also: Where = ()) -> Iterator[Where]:
     """Yield filters for rows with one of some values in a column, so many at a time."""
     waiting = iter(dict.fromkeys(values))
     while some := tuple(islice(waiting, _AT_ONCE)):

@@ -8,13 +8,12 @@ from typing import Any, NamedTuple
 
 from curio_persistence.store.base import Store
 from curio_persistence.store.codecs import decode_tags, decode_text
-from curio_persistence.store.filters import Filter
 from curio_persistence.store.table import Table
 from curio_persistence.tables import RUNS, USAGE
+from curio_persistence.views.traces.records import of_values
 from curio_persistence.views.traces.trace import Trace, TraceSpan
 from curio_persistence.views.values import parsed
 
-_AT_ONCE = 500
 Json = Mapping[str, Any]
 _NOTHING: Json = MappingProxyType({})
 
@@ -68,9 +67,7 @@ class Details:
 def _rows(
     store: Store, table: Table[Any], columns: tuple[str, ...], column: str, values: Sequence[str]
 ) -> Iterable[Any]:
-    waiting = [*dict.fromkeys(values)]
-    for first in range(0, len(waiting), _AT_ONCE):
-        where = (Filter(column, "in", tuple(waiting[first : first + _AT_ONCE])),)
+    for where in of_values(column, values):
         yield from store.select_columns(table, columns, where)
 
 

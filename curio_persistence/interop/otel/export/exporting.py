@@ -26,7 +26,7 @@ from curio_persistence.interop.otel.export.mark import Mark, StoredMark
 from curio_persistence.interop.otel.export.report import OtlpReport
 from curio_persistence.interop.otel.export.sending import Sender, checked_seconds
 from curio_persistence.interop.otel.export.target import Outgoing, Target, TargetOptions
-from curio_persistence.interop.otel.export.untraced import untraced
+from curio_persistence.interop.otel.untraced import untraced
 from curio_persistence.models import SpanStatus
 from curio_persistence.persistence import Persistence
 from curio_persistence.progress import Progress

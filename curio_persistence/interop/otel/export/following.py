@@ -18,7 +18,7 @@ from curio_persistence.models import SpanStatus
 from curio_persistence.store.base import Store
 from curio_persistence.store.change_feed import read_changes, watermark_now
 from curio_persistence.store.codecs import encode_time
-from curio_persistence.store.filters import Filter, Where
+from curio_persistence.store.filters import Where
 from curio_persistence.store.query import Position
 from curio_persistence.store.table import Table
 from curio_persistence.tables import EVENTS, RUNS, SPANS, USAGE
@@ -26,7 +26,7 @@ from curio_persistence.trace_ids import trace_id_of
 from curio_persistence.views.traces.deriving import status_of_run
 from curio_persistence.views.traces.listing import Choice, Listing
 from curio_persistence.views.traces.reading import Seed, TraceReader
-from curio_persistence.views.traces.records import SPAN_EVENTS, RunRow
+from curio_persistence.views.traces.records import SPAN_EVENTS, RunRow, of_values
 
 FEEDS: dict[str, Table[Any]] = {
     "runs": RUNS.part("id", "run_id"),
@@ -37,7 +37,6 @@ FEEDS: dict[str, Table[Any]] = {
 """The tables that tell of spans, as far as they tell of which trace."""
 _RUNS, _SPANS = 0, 1
 """The kinds of roots, as in the listing of traces."""
-_AT_ONCE = 500
 _ROOT_COMES = timedelta(minutes=1)
 """How long the spans of a trace wait for one that names no parent."""
 
@@ -204,10 +203,8 @@ class Following:
         values: Iterable[Any],
         where: Where = (),
     ) -> Iterator[tuple[Any, ...]]:
-        waiting = sorted(values)
-        for first in range(0, len(waiting), _AT_ONCE):
-            some = Filter(column, "in", tuple(waiting[first : first + _AT_ONCE]))
-            yield from self._store.select_columns(table, columns, (*where, some))
+        for some in of_values(column, sorted(values), where):
+            yield from self._store.select_columns(table, columns, some)
 
 
 def _root_of(spans: Sequence[_SpanRow]) -> _SpanRow:

@@ -1,4 +1,4 @@
-"""Exports of which no instrumentation makes spans, which would be exported in their turn."""
+"""Work of which no instrumentation makes spans, which would be stored or sent in their turn."""
 
 from __future__ import annotations
 
