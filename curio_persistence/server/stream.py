@@ -29,39 +29,57 @@ _HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 _NAMES = ("kinds", "agent_id", "run_id", "session_id", "after", "until")
 
 
+OpenStream = Callable[[str | None], LiveStream]
+"""Opens the stream of a request, behind the id that the client had last."""
+Frames = Callable[[LiveStream], str | None]
+"""Takes what is at hand, and returns it as frames; None if nothing is. It has to be quick."""
+
+
 def routes(persistence: Persistence) -> list[Route]:
     """Return the route of live streams."""
-    return [Route(PATH, Listeners(persistence).answer)]
+    listeners = Listeners()
+
+    async def answer(request: Request) -> Response:
+        def open_stream(last: str | None) -> LiveStream:
+            after = {"after": last} if last else {}
+            return persistence.stream(**_options(request.query_params) | after)
+
+        return await listeners.answer(request, open_stream, json_frames)
+
+    return [Route(PATH, answer)]
+
+
+def json_frames(stream: LiveStream) -> str | None:
+    """Return a frame for each item, made once for all streams."""
+    items = stream.take_texts(_AT_ONCE)
+    frames = (f"id: {each}\nevent: {kind}\ndata: {text}\n\n" for each, kind, text in items)
+    return "".join(frames) or None
 
 
 class Listeners:
     """The open streams; each holds no thread, and no memory but for what waits to be sent."""
 
-    def __init__(self, persistence: Persistence) -> None:
-        self._persistence = persistence
+    def __init__(self) -> None:
         self._news: set[asyncio.Event] = set()
         self._watching: asyncio.Task[None] | None = None
 
-    async def answer(self, request: Request) -> Response:
+    async def answer(self, request: Request, open_stream: OpenStream, frames: Frames) -> Response:
+        """Return the answer that sends the frames of a stream until it, or the server, ends."""
         if len(self._news) >= _MOST:
             return _refusal(503, f"{_MOST:,} listeners are connected: try again later.")
         news, stopping = asyncio.Event(), request.app.state.stopping
         self._news.add(news)  # Before the next listener is counted.
         try:
-            stream = await asyncio.to_thread(self._open, request)
+            last = request.headers.get("last-event-id")
+            stream = await asyncio.to_thread(open_stream, last)
         except BaseException as error:
             self._news.discard(news)
             return _told(error)
         stream.on_news = partial(wake, asyncio.get_running_loop(), news)
         if self._watching is None:
             self._watching = asyncio.create_task(self._wake_all_after(stopping))
-        return _Answer(_frames(stream, news, stopping), partial(self._end, stream, news))
-
-    def _open(self, request: Request) -> LiveStream:
-        options = _options(request.query_params)
-        if last := request.headers.get("last-event-id"):
-            options["after"] = last
-        return self._persistence.stream(**options)
+        sent = _sent(stream, frames, news, stopping)
+        return _Answer(sent, partial(self._end, stream, news))
 
     def _end(self, stream: LiveStream, news: asyncio.Event) -> None:
         stream.close()
@@ -87,22 +105,22 @@ class _Answer(StreamingResponse):
             self._end()
 
 
-async def _frames(
-    stream: LiveStream, news: asyncio.Event, stopping: asyncio.Event
+async def _sent(
+    stream: LiveStream, frames: Frames, news: asyncio.Event, stopping: asyncio.Event
 ) -> AsyncIterator[str]:
-    """Yield the events of a stream, and comments while there are none."""
+    """Yield the frames of a stream, and comments while there are none."""
     yield f": connected\nid: {stream.id}\n\n"
     while not (stopping.is_set() or stream.closed):
         news.clear()
         try:
-            items = await _next_items(stream)
+            text = await _next(stream, frames)
         except ClosedError:
             return
         except PersistenceError as error:
             yield f": {type(error).__name__}; waiting for the database\n\n"
-            items = []
-        if items:
-            yield "".join(f"id: {i}\nevent: {kind}\ndata: {text}\n\n" for i, kind, text in items)
+            text = None
+        if text is not None:
+            yield text
             continue
         with suppress(TimeoutError):
             await asyncio.wait_for(news.wait(), _HEARTBEAT)
@@ -111,11 +129,11 @@ async def _frames(
         yield f": heartbeat\nid: {stream.id}\n\n"
 
 
-async def _next_items(stream: LiveStream) -> list[tuple[str, str, str]]:
-    """Return the items at hand; in a thread, if they are read from the database."""
+async def _next(stream: LiveStream, frames: Frames) -> str | None:
+    """Return the frames at hand; from a thread, if they are read from the database."""
     if stream.has_caught_up:
-        return stream.take_texts(_AT_ONCE)
-    return await asyncio.to_thread(stream.take_texts, _AT_ONCE)
+        return frames(stream)
+    return await asyncio.to_thread(frames, stream)
 
 
 def _options(params: QueryParams) -> dict[str, Any]:
