@@ -235,6 +235,7 @@ class AsyncSearch(Awaited[Search]):
     remove_orphans = awaited(Search.remove_orphans)
     check = awaited(Search.check)
     text = awaited(Search.text)
+    beginnings = awaited(Search.beginnings)
 
     async def enabled(self) -> bool:
         """Return True where the database has a search index, and this process uses it."""

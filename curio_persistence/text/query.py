@@ -49,19 +49,32 @@ class WordQuery(NamedTuple):
         return bool(self.required or self.excluded)
 
 
+class Term(NamedTuple):
+    """A part of a query as it was typed, and the words it stands for; None if it has none."""
+
+    typed: str
+    phrase: Phrase | None
+    is_excluded: bool
+
+
+def terms_of(text: str) -> Iterator[Term]:
+    """Yield the parts of a query in their order; any text is a valid one."""
+    room = MOST_QUERY_WORDS
+    for typed in _TYPED.finditer(text[:LONGEST_QUERY].translate(_QUOTES)):
+        phrase = _phrase(typed["phrase"] or typed["text"] or "", room)
+        yield Term(typed[0], phrase, bool(typed["no"] or typed["not"]))
+        room -= len(phrase.words) if phrase else 0
+        if not room:
+            return
+
+
 def parse_query(text: str) -> WordQuery:
     """Parse a query; any text is a valid one."""
     required: dict[Phrase, None] = {}
     excluded: dict[Phrase, None] = {}
-    room = MOST_QUERY_WORDS
-    for typed in _TYPED.finditer(text[:LONGEST_QUERY].translate(_QUOTES)):
-        phrase = _phrase(typed["phrase"] or typed["text"] or "", room)
-        if phrase is None:
-            continue
-        (excluded if typed["no"] or typed["not"] else required)[phrase] = None
-        room -= len(phrase.words)
-        if not room:
-            break
+    for _, phrase, is_excluded in terms_of(text):
+        if phrase is not None:
+            (excluded if is_excluded else required)[phrase] = None
     return WordQuery(tuple(required), tuple(excluded))
 
 

@@ -762,3 +762,10 @@ def test_hits_convert_to_dicts_and_frames(persistence: Persistence) -> None:
     assert "a word" in page._repr_html_()
     assert list(persistence.search_text("nothing").to_pandas()) == list(frame)
     assert page[0] == next(iter(page)) == page[:1][0]
+
+
+def test_words_that_only_begin_other_words_are_named(persistence: Persistence) -> None:
+    say(persistence, "an overflow of the heap")
+    assert persistence.search_text("an overflow")
+    assert persistence.search.beginnings("overfl an heap unknown over-fl overfl") == ["overfl"]
+    assert persistence.search.beginnings("") == []

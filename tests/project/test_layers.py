@@ -79,7 +79,7 @@ NARROW = {
     "capabilities": _CORE | {"pricing", "redaction", "runlog", "text", "trace_ids"},
     "runlog": {"clock", "errors", "models", "store"},
     "views": (_CORE - {"concurrency", "secret"})
-    | {"capabilities", "redaction", "runlog", "trace_ids"},
+    | {"capabilities", "redaction", "runlog", "text", "trace_ids"},
     # The command line is written like any program: public names only, the views that it shows,
     # and the errors and the type of progress by their modules, which import nothing else.
     "cli": {"", "errors", "progress", "views"},

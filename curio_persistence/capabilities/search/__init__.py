@@ -246,6 +246,20 @@ class Search(Capability):
             is_partial=metadata.cut,
         )
 
+    def beginnings(self, query: str) -> list[str]:
+        """Return the words of a query that no record has, but with which words of some begin.
+
+        `word*` finds those.
+        """
+        return [
+            word
+            for word in dict.fromkeys(query.split())
+            if word.isalnum() and not self._has(word) and self._has(f"{word}*")
+        ]
+
+    def _has(self, query: str) -> bool:
+        return len(self.text(query, limit=1, max_wait=0)) > 0
+
     def _answer(
         self, question: Question, order: SearchOrder, position: Any, count: int, end: float
     ) -> tuple[list[SearchHit], Slots | None, int]:

@@ -13,7 +13,7 @@ an argument of show --around. As JSON, a list of hits: `kind`, `run_id`, `agent_
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -97,27 +97,19 @@ def run(options: Namespace, output: Output) -> int:
             max_wait=options.max_wait,
         )
         said = nothing(persistence, "records with these words", narrowed=any(wanted.values()))
-        hints = [] if page or options.cursor else [*_beginnings(persistence, options.query)]
+        is_in_vain = not page and not options.cursor
+        words = persistence.search.beginnings(" ".join(options.query)) if is_in_vain else []
         archived = archived_runs(persistence, options, page)
         if not output.for_people:
             output.json_list(plain(persistence, options, page))
     _show(page, said, output, archived)
-    for hint in hints:
-        say(hint)
+    for word in words:
+        say(f"No record has the word {word}. Words that begin so: search '{word}*'")
     if page.is_partial and not page:
         say("Of each text only the first 10,000 words are searched, and some texts have more.")
     if page.pending:
         say(f"{page.pending:,} records were not searched. To index them: curio-persistence index")
     return OK
-
-
-def _beginnings(persistence: Persistence, query: Sequence[str]) -> Iterator[str]:
-    """Yield a hint for each word that no record has, if records have words that begin with it."""
-    for word in " ".join(query).split():
-        if word.isalnum() and not persistence.search_text(word, limit=1, max_wait=0):
-            beginning = f"{word}*"
-            if persistence.search_text(beginning, limit=1, max_wait=0):
-                yield f"No record has the word {word}. Words that begin so: search '{beginning}'"
 
 
 def _index_what_is_new(persistence: Persistence, options: Namespace) -> None:
