@@ -197,6 +197,7 @@ class AsyncSessions(Awaited[SessionViews]):
     delete = awaited(SessionViews.delete)
     timeline = awaited(SessionViews.timeline)
     conversation = awaited(SessionViews.conversation)
+    moment = awaited(SessionViews.moment)
 
 
 class AsyncAgents(Awaited[Agents]):
@@ -295,3 +296,4 @@ class AsyncRunLog(Awaited[RunLog]):
     decision_state = awaited(RunLog.decision_state)
     introspect_state = awaited(RunLog.introspect_state)
     milestones = awaited(RunLog.milestones)
+    marks = awaited(RunLog.marks)

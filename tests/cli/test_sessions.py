@@ -78,7 +78,7 @@ def test_one_session_tells_its_conversation(program: Program, chat: str) -> None
     assert max(map(len, shown.lines)) <= 60
     assert "earlier runs" not in shown.out
     shown = program.on_terminal("sessions", "chat-1", "--limit", "1")
-    assert "earlier runs: add --limit all" in shown.out
+    assert "There are earlier runs: add --cursor " in shown.out
     last = program("sessions", "chat-1", "--limit", "1").json()["conversation"]
     assert [each["asked"] for each in last] == ["And the weather?"]
 
@@ -111,7 +111,7 @@ def test_a_timeline_is_read_page_by_page(program: Program, chat: str) -> None:
         (["nowhere"], 3, "no session 'nowhere'"),
         (["nowhere", "--timeline"], 3, "no session 'nowhere'"),
         (["--timeline"], 2, "name its ID"),
-        (["chat-1", "--cursor", "x"], 2, "--timeline"),
+        (["chat-1", "--cursor", "x"], 2, "cursor is damaged"),
         (["chat-1", "--user", "ann"], 2, "drop the filters"),
         (["--status", "done"], 2, "choose from"),
         (["--idle-after", "soon"], 2, "--idle-after"),

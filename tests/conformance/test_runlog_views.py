@@ -139,6 +139,16 @@ def test_a_session_without_entries_has_nothing_to_tell(persistence: Persistence)
     assert log.introspect_state("none") == log.replay("none").introspect_state()
 
 
+def test_marks_tell_what_became_of_steps(told: RunLog) -> None:
+    told.append_rollback("chat", 6, 6, "wrong")
+    told.condense_step("chat", "t1", "a page")
+    told.append("chat", [made(ContextStepsHidden, step_ids=["a1"], reason="old")])
+    marks = told.marks("chat")
+    assert [*marks.rolled_back] == [(6, 6)]
+    assert (marks.hidden, marks.condensed) == ({"a1"}, {"t1": "a page"})
+    assert [*told.marks("chat", until_seq=7).rolled_back] == []
+
+
 def test_decisions_and_milestones_are_the_last_ones(told: RunLog) -> None:
     reason = TerminationReason.TIMEOUT
     told.append(

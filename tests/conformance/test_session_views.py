@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -127,9 +128,40 @@ def test_a_conversation_tells_what_was_asked_done_and_answered(talked: Persisten
         "completed",
         None,
     )
-    assert talked.sessions.conversation("s1", limit=1) == [second]
-    assert talked.sessions.conversation("s1", limit=0) == []
+    assert [*talked.sessions.conversation("s1", limit=1)] == [second]
+    assert len(talked.sessions.conversation("s1", limit=0)) == 0
     assert second.to_dict()["at"] == at(10).isoformat()
+
+
+def test_an_exchange_counts_what_was_done_in_it(talked: Persistence) -> None:
+    talked.log_llm_usages(
+        [
+            AgentLLMUsage("guide", "r1", model="acme-1", input_tokens=7, cost_usd=0.25),
+            AgentLLMUsage("guide", "child", model="acme-2", output_tokens=3, status="error"),
+        ]
+    )
+    first, second = talked.sessions.conversation("s1")
+    assert (first.model_calls, first.input_tokens, first.cost_usd, first.unpriced) == (
+        *(2, 7, Decimal("0.25")),
+        1,
+    )
+    assert [(tool.name, tool.calls, tool.failed) for tool in first.tools] == [("look_up", 2, 0)]
+    assert [(tool.name, tool.calls, tool.failed) for tool in second.tools] == [("look_up", 1, 1)]
+    assert (second.failed, second.child_runs, second.cost_usd) == (2, 1, None)
+    assert second.to_dict()["tools"] == [{"name": "look_up", "calls": 1, "failed": 1}]
+
+
+def test_pages_of_a_conversation_lead_to_its_begin(persistence: Persistence) -> None:
+    for number in range(7):
+        run = AgentRun("a", f"r{number}", session_id="s1", objective=str(number))
+        run.started_at = run.created_at = NOON  # All at the same moment.
+        persistence.create_agent_run(run)
+    pages, cursor = [], None
+    while not pages or cursor:
+        page = persistence.sessions.conversation("s1", limit=3, cursor=cursor)
+        pages.append([told.asked for told in page])
+        cursor = page.next_cursor
+    assert pages == [["4", "5", "6"], ["1", "2", "3"], ["0"]]
 
 
 def test_words_of_model_calls_stand_in_for_those_of_the_run(persistence: Persistence) -> None:
@@ -155,7 +187,8 @@ def test_runs_that_are_each_others_parents_are_told_all_the_same(persistence: Pe
 def test_a_session_without_runs_has_nothing_to_tell(persistence: Persistence) -> None:
     persistence.sessions.create("s1")
     assert len(persistence.sessions.timeline("s1")) == 0
-    assert persistence.sessions.conversation("s1") == []
+    assert len(persistence.sessions.conversation("s1")) == 0
+    assert persistence.sessions.moment("s1") is None
 
 
 def test_an_unknown_session_and_invalid_arguments_are_refused(talked: Persistence) -> None:

@@ -26,7 +26,7 @@ from curio_persistence.runlog.entries import RunLogEntry, RunStarted
 from curio_persistence.runlog.introspection import IntrospectState
 from curio_persistence.runlog.replay import Replay
 from curio_persistence.runlog.runs import RunView
-from curio_persistence.runlog.steps import StepView
+from curio_persistence.runlog.steps import Marks, StepView
 from curio_persistence.runlog.values import Milestone
 from curio_persistence.store.filters import Filter, checked_count
 from curio_persistence.tables import EVENTS, RUNS
@@ -150,6 +150,13 @@ class ReadsRunLogs(Capability):
             run_id=run_id,
             agent_id=agent_id,
         )
+
+    def marks(self, session_id: str, *, until_seq: int | None = None) -> Marks:
+        """Return which steps of a session are rolled back, hidden from the context or condensed.
+
+        `rolled_back` has their sequences, `hidden` and `condensed` their ids.
+        """
+        return self._log(session_id, until_seq).marks()
 
     def count_steps(
         self,

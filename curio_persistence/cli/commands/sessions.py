@@ -129,12 +129,12 @@ def _show_one(persistence: Persistence, options: Namespace, output: Output) -> N
     if options.timeline:
         _show_timeline(persistence, options, output)
         return
-    if options.cursor is not None:
-        raise ConfigurationError("--cursor is of a list or of --timeline: add that, or drop it.")
     session = persistence.sessions.get(options.session, **_idle(options))
     if session is None:
         raise NotFoundError(f"{persistence.location} has no session {options.session!r}.")
-    told = persistence.sessions.conversation(options.session, limit=options.limit)
+    told = persistence.sessions.conversation(
+        options.session, limit=options.limit, cursor=options.cursor
+    )
     if not output.for_people:
         output.json(
             {"session": session.to_dict(), "conversation": [each.to_dict() for each in told]}
@@ -144,8 +144,8 @@ def _show_one(persistence: Persistence, options: Namespace, output: Output) -> N
     for exchange in told:
         output.line()
         _show_exchange(exchange, output)
-    if len(told) == options.limit:
-        say("There may be earlier runs: add --limit all.")
+    if told.next_cursor is not None:
+        say(f"There are earlier runs: add --cursor {told.next_cursor} for them, or --limit all.")
 
 
 def _fields(session: Session) -> dict[str, Any]:

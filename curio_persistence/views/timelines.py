@@ -1,0 +1,228 @@
+"""The timeline of a session: its runs, events and model calls in one order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from functools import cached_property
+from itertools import islice, pairwise
+from typing import Any
+
+from curio_persistence.models import AgentLLMUsage, AgentRun, AgentRunEvent
+from curio_persistence.store.base import Store
+from curio_persistence.store.codecs import encode_time
+from curio_persistence.store.cursors import Cursors
+from curio_persistence.store.filters import Filter, Order, Where, any_of
+from curio_persistence.store.query import Position
+from curio_persistence.store.table import Table
+from curio_persistence.tables import EVENTS, RUNS, USAGE
+from curio_persistence.views.histories import History
+from curio_persistence.views.steps import RecordRef, Step, begin_of, step_of, step_of_run, time_of
+
+_ORDER = (Order("at"), Order("kind"), Order("id"))
+RUN, EVENT, CALL = range(3)
+"""The kinds of entries, in the order in which those of one moment stand."""
+KINDS = {"run": RUN, "event": EVENT, "usage": CALL}
+TABLES: dict[int, Table[Any]] = {EVENT: EVENTS, CALL: USAGE}
+_NAMES = {kind: name for name, kind in KINDS.items()}
+_LAST_ID = 2**63 - 1
+_MILLISECOND = timedelta(milliseconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class TimelineEntry:
+    """A run, an event or a model call of a session.
+
+    `kind` and `name` say what it is, as those of a step of a run do. A run stands where it began,
+    an event where it happened, a model call where it had answered. `duration_ms` is how long it
+    took, where that is known, and `gap_ms` the time since the entry before.
+    """
+
+    at: datetime
+    kind: str
+    name: str
+    run_id: str
+    agent_id: str | None
+    level: str
+    error: str | None
+    duration_ms: float | None
+    gap_ms: float | None
+    record: AgentRun | AgentRunEvent | AgentLLMUsage
+    step: Step
+    """The entry in the words of a step."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return every field but `step` by name, ready for JSON."""
+        names = [name for name in self.__slots__ if name not in ("at", "record", "step")]
+        values = {name: getattr(self, name) for name in names}
+        return {"at": self.at.isoformat(), **values, "record": self.record.to_dict()}
+
+
+@dataclass(frozen=True, slots=True)
+class TimelinePage:
+    """One page of a timeline; `next_cursor` leads to the next one, None after the last."""
+
+    entries: tuple[TimelineEntry, ...]
+    next_cursor: str | None = None
+
+    def __iter__(self) -> Iterator[TimelineEntry]:
+        return iter(self.entries)
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def __getitem__(self, index: int) -> TimelineEntry:
+        return self.entries[index]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A record with its moment and its kind."""
+
+    at: datetime
+    kind: int
+    record: Any
+
+    @property
+    def position(self) -> Position:
+        return encode_time(self.at), self.kind, self.record.id
+
+
+class Timeline:
+    """Reads the records of the runs of one session, by their positions."""
+
+    def __init__(self, store: Store, where: Where) -> None:
+        self._store = store
+        self._where = where
+
+    def page(self, most: int | None, cursor: str | None) -> TimelinePage:
+        """Return the first entries behind a cursor, or all."""
+        cursors = Cursors(self._store, "timeline", self._where, _ORDER)
+        after = None if cursor is None else cursors.read(cursor)
+        found = self.behind(after, None if most is None else most + 1)
+        page = found if most is None else found[:most]
+        more = page and len(page) < len(found)
+        return TimelinePage(
+            tuple(_entries(page, after)), cursors.write(page[-1].position) if more else None
+        )
+
+    @cached_property
+    def runs(self) -> list[tuple[Position, str]]:
+        """The position and the run_id of each run, the oldest first."""
+        columns = ("run_id", "id", "started_at", "created_at")
+        rows = self._store.select_columns(RUNS, columns, self._where)
+        return sorted(
+            ((str(started or created), RUN, ident), run_id)
+            for run_id, ident, started, created in rows
+        )
+
+    @cached_property
+    def of_runs(self) -> Where:
+        """The filter for the records of the runs."""
+        return (Filter("run_id", "in", tuple(run_id for _, run_id in self.runs)),)
+
+    def behind(self, after: Position | None, most: int | None) -> list[Found]:
+        """Return the first records behind a position: `most` of them, or more, or all."""
+        places = (place for place, _ in self.runs if after is None or place > after)
+        found = [*self._runs_at(islice(places, most))]
+        for kind, table in TABLES.items():
+            order = (Order(table.ages_by), Order("id"))
+            start = None if after is None else _behind(after, kind)
+            rows = self._store.select(table, self.of_runs, order=order, after=start, limit=most)
+            found += (Found(time_of(each), kind, each) for each in table.decode(rows))
+        return sorted(found, key=_position)
+
+    def before(self, position: Position) -> Found | None:
+        """Return the last record before a position."""
+        last = [place for place, _ in self.runs if place < position][-1:]
+        found = [*self._runs_at(iter(last))]
+        for kind, table in TABLES.items():
+            order = (Order(table.ages_by, True), Order("id", True))
+            where = (*self.of_runs, up_to(position, kind, included=False))
+            rows = self._store.select(table, where, order=order, limit=1)
+            found += (Found(time_of(each), kind, each) for each in table.decode(rows))
+        return max(found, key=_position, default=None)
+
+    def at(self, ref: RecordRef) -> Found | None:
+        """Return the record of a name, if it is one of this session."""
+        kind = KINDS.get(ref.kind)
+        if kind == RUN:
+            return next(self._runs_at(p for p, _ in self.runs if p[2] == ref.id), None)
+        table = TABLES.get(-1 if kind is None else kind)
+        if kind is None or table is None:
+            return None
+        where = (*self.of_runs, Filter("id", "=", ref.id))
+        found = table.decode(self._store.select(table, where, limit=1))
+        return next((Found(time_of(each), kind, each) for each in found), None)
+
+    def count_to(self, position: Position | None) -> int:
+        """Return how many records there are up to a position, which is included, or in all."""
+        runs = sum(position is None or place <= position for place, _ in self.runs)
+        return runs + sum(
+            self._store.count(
+                table, self.of_runs if position is None else (*self.of_runs, up_to(position, kind))
+            )
+            for kind, table in TABLES.items()
+        )
+
+    def _runs_at(self, places: Iterator[Position]) -> Iterator[Found]:
+        ids = tuple(place[2] for place in places)
+        runs = RUNS.decode(self._store.select(RUNS, (Filter("id", "in", ids),))) if ids else []
+        return (Found(begin_of(run), RUN, run) for run in runs)
+
+
+def up_to(position: Position, kind: int, *, included: bool = True) -> Filter:
+    """Return the filter for the records of a kind that stand up to a position."""
+    at, last, ident = position
+    of_kind = TABLES[kind].ages_by
+    end = int(str(ident)) + included if kind == last else _LAST_ID if kind < int(str(last)) else 0
+    return any_of((Filter(of_kind, "<", at),), (Filter(of_kind, "=", at), Filter("id", "<", end)))
+
+
+def entry_of(found: Found, gap_ms: float | None = None) -> TimelineEntry:
+    """Return a record as an entry."""
+    step, record = _step(found), found.record
+    return TimelineEntry(
+        found.at,
+        step.kind,
+        step.name,
+        record.run_id,
+        record.agent_id,
+        step.level,
+        step.error,
+        step.took_ms,
+        gap_ms,
+        record,
+        step,
+    )
+
+
+def ref_at(found: Found) -> RecordRef:
+    """Return the name of a record."""
+    return RecordRef(_NAMES[found.kind], found.record.id)
+
+
+def _position(found: Found) -> Position:
+    return found.position
+
+
+def _behind(after: Position, kind: int) -> Position:
+    """Return the position behind which the records of a kind follow."""
+    at, last, ident = after
+    return at, (ident if kind == last else _LAST_ID if kind < int(str(last)) else 0)
+
+
+def _entries(page: Sequence[Found], after: Position | None) -> Iterator[TimelineEntry]:
+    before = None if after is None else datetime.fromisoformat(str(after[0]))
+    moments = [before, *(found.at for found in page)]
+    for found, (earlier, at) in zip(page, pairwise(moments), strict=True):
+        gap = None if earlier is None or at is None else (at - earlier) / _MILLISECOND
+        yield entry_of(found, gap)
+
+
+def _step(found: Found) -> Step:
+    if found.kind == RUN:
+        return step_of_run(History(found.record))
+    # The end of a call that began is an entry of its own, perhaps of a later page.
+    return replace(step_of(found.record), is_open=False)
