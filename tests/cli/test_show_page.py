@@ -116,7 +116,9 @@ def test_a_traceback_keeps_its_lines(program: Program, agents_db: str) -> None:
         raise ValueError("no such city")
     program("show", "failing", "--db-path", agents_db, "--html", "run.html")
     page = (program.folder / "run.html").read_text(encoding="utf-8")
-    assert "<dt>traceback</dt><dd><pre>Traceback (most recent call last):\n  File" in page
+    assert (
+        '<dt>traceback</dt><dd><pre dir="auto">Traceback (most recent call last):\n  File' in page
+    )
     on_terminal = program.on_terminal("show", "failing", "--db-path", agents_db).lines
     assert "Traceback" not in " ".join(on_terminal)
     in_full = program.on_terminal("show", "failing", "--full", "--db-path", agents_db).lines

@@ -136,7 +136,7 @@ def _run_id(persistence: Persistence, options: Namespace) -> str:
 
 
 def _write_page(history: History, path: str) -> None:
-    from curio_persistence.views.page import page_of  # Few need it.
+    from curio_persistence.views.html.page import page_of  # Few need it.
 
     try:
         with Path(path).open("x", encoding="utf-8") as file:

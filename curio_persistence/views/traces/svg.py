@@ -7,7 +7,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from curio_persistence.models import SpanKind, SpanStatus
-from curio_persistence.views.html import harmless
+from curio_persistence.views.html.text import harmless
 from curio_persistence.views.traces.waterfall import Bar, Waterfall, counted, waterfall_of
 from curio_persistence.views.values import length_of_time
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
-from html import escape
 from typing import Any
 
 from curio_persistence.views.histories import History
-from curio_persistence.views.html import harmless
+from curio_persistence.views.html.text import escaped
+from curio_persistence.views.html.values import IN_A_FILE, Renderer
 from curio_persistence.views.scores import said_of_score
 from curio_persistence.views.steps import Branch, Step, begin_of, steps_of, tree_of
 from curio_persistence.views.values import length_of_time, milliseconds
@@ -25,15 +24,24 @@ summary { cursor: pointer; overflow-wrap: anywhere; } .leaf { padding-left: 1rem
 pre { white-space: pre-wrap; overflow-wrap: anywhere; background: #8882; padding: .5rem; }
 dd pre { margin: 0; }
 .failed { color: light-dark(#b3261e, #ff8a80); }
+.text, .string { white-space: pre-wrap; overflow-wrap: anywhere; }
+.tree div { padding-left: 1.2rem; } .tree details { display: inline-block; vertical-align: top; }
+.tree b, .role, .call { font-weight: 600; opacity: .8; } .tree i, .cut { opacity: .7; }
+.message { border-left: 3px solid #8886; padding-left: .7rem; margin: .3rem 0; }
+.role, .call, .cut { margin: 0; font-size: .85em; } .by-model { border-color: #7c53dc; }
+.chip { border: 1px solid #8886; border-radius: 6px; padding: 0 .4rem; }
 @media print { body { margin: 0; max-width: none; } li { break-inside: avoid-page; } }
 @media print { ::details-content { content-visibility: visible; display: block; } }
 """
 
 
+_RENDERER = Renderer(IN_A_FILE)
+
+
 def page_of(history: History) -> str:
     """Return a whole HTML document: the run, its scores, and its steps as a tree that unfolds."""
     run = history.run
-    title = escape(f"Run {harmless(run.run_id)}")
+    title = escaped(f"Run {run.run_id}")
     return "\n".join(
         (
             '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
@@ -110,7 +118,7 @@ def _headline(step: Step, begin: datetime) -> str:
     open_end = "(no end recorded)" if step.is_open else None
     told = (word, step.kind, step.name, run_id, _took(step.took_ms), _used(step), open_end)
     style = ' class="failed"' if step.error else ""
-    text = escape(harmless(" · ".join(part for part in told if part)))
+    text = escaped(" · ".join(part for part in told if part))
     return f'<span class="when">{after}</span> <span{style}>{text}</span>'
 
 
@@ -123,19 +131,12 @@ def _used(step: Step) -> str | None:
     return ", ".join(part for part in known if part) or None
 
 
-def _definitions(values: dict[str, Any]) -> Iterator[str]:
+def _definitions(values: Mapping[str, Any]) -> Iterator[str]:
     yield "<dl>"
     for name, value in values.items():
-        if value is not None:
-            yield f"<dt>{escape(harmless(name))}</dt><dd>{_value(value)}</dd>"
+        if value not in (None, ""):
+            yield f"<dt>{escaped(name)}</dt><dd>{_RENDERER.part(name, value)}</dd>"
     yield "</dl>"
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, dict | list):
-        value = json.dumps(value, ensure_ascii=False, indent=2)
-    text = escape(harmless(str(value)).rstrip("\n"))
-    return f"<pre>{text}</pre>" if "\n" in text else text
 
 
 def _moment(moment: datetime | None) -> str | None:
