@@ -48,6 +48,7 @@ if TYPE_CHECKING:
         NotFoundError,
         PersistenceError,
         PoolTimeoutError,
+        QueryTimeoutError,
         SchemaMismatchError,
         StorageFullError,
         UnavailableError,
@@ -171,6 +172,7 @@ __all__ = [
     "PostgresPersistence",
     "Price",
     "Problem",
+    "QueryTimeoutError",
     "ReceivedFrom",
     "Receiver",
     "Records",
@@ -261,8 +263,8 @@ if not TYPE_CHECKING:  # Type checkers see the names above, and no others.
         "errors": (
             "AccessDeniedError BusyError ClosedError ConfigurationError ConflictError "
             "CorruptDatabaseError InvalidValueError NotFoundError PersistenceError "
-            "PoolTimeoutError SchemaMismatchError StorageFullError UnavailableError "
-            "UnsupportedError"
+            "PoolTimeoutError QueryTimeoutError SchemaMismatchError StorageFullError "
+            "UnavailableError UnsupportedError"
         ),
         "export.copying": "CopyReport copy_records",
         "export.records": "ExportReport export_records",

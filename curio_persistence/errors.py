@@ -9,7 +9,8 @@
     ├── UnavailableError             the database, or a receiver, did not serve the call; trying
     │   │                            again may help
     │   ├── BusyError                another connection holds the lock
-    │   └── PoolTimeoutError         every pooled connection stayed in use (also a TimeoutError)
+    │   ├── PoolTimeoutError         every pooled connection stayed in use (also a TimeoutError)
+    │   └── QueryTimeoutError        a reading outlasted its deadline (also a TimeoutError)
     ├── StorageFullError             the disk, or the database's quota, is full
     ├── CorruptDatabaseError         what is stored cannot be read as a database
     ├── SchemaMismatchError          the tables are not the ones this version works with
@@ -75,6 +76,10 @@ class BusyError(UnavailableError):
 
 class PoolTimeoutError(UnavailableError, TimeoutError):
     """No pooled connection became free in time."""
+
+
+class QueryTimeoutError(UnavailableError, TimeoutError):
+    """A reading was not done at its deadline; a shorter window of time is read sooner."""
 
 
 class StorageFullError(PersistenceError):

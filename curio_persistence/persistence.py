@@ -25,6 +25,7 @@ from curio_persistence.capabilities.transfers import Transfers
 from curio_persistence.capabilities.usage import Usage, UsageFilters
 from curio_persistence.capabilities.windows import TimeLike
 from curio_persistence.clock import Clock
+from curio_persistence.concurrency.time_limit import reading_within
 from curio_persistence.config import DatabaseConfig
 from curio_persistence.errors import ConfigurationError, UnsupportedError
 from curio_persistence.models import AgentLLMUsage, AgentRun, AgentRunEvent
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
     from curio_persistence.capabilities.runlog import RunLog
     from curio_persistence.capabilities.scores import Scores
     from curio_persistence.capabilities.snapshots import Snapshots
+    from curio_persistence.capabilities.values import Values
     from curio_persistence.views.sessions import SessionViews
     from curio_persistence.views.traces import TraceViews
 
@@ -143,6 +145,7 @@ class Persistence(BasePersistence):
         order: Direction = "newest",
         limit: int | None = 100,
         cursor: str | None = None,
+        brief: bool = False,
         **filters: Unpack[RunFilters],
     ) -> Page[AgentRun]:
         """Return one page of runs: the first, or that to which the last one's `next_cursor` leads.
@@ -151,13 +154,14 @@ class Persistence(BasePersistence):
         `session_id`, `user_id`, `parent_run_id`, `run_id` and `status` (one, or one of several),
         `tags` (all of them), `any_tags` (one of them), `metadata` (values at paths, as `payload` of
         `query_events`), and `since ≤ t < until` for the time of its creation, each a datetime,
-        ISO 8601 text, or how long ago: `"90s"`, `"30m"`, `"2h"`, `"7d"`, `"4w"`.
+        ISO 8601 text, or how long ago: `"90s"`, `"30m"`, `"2h"`, `"7d"`, `"4w"`. A `brief` page
+        does not read the long fields of runs: output, history, context, metadata and metrics.
 
         Here, and in all that begins with `query_`, `iter_` or `count_`, the newest records come
         first unless `order="oldest"`, `""` is a value like any other, and None is "no filter". A
         cursor that is damaged, or not of this query and database, is an InvalidValueError.
         """
-        return self.runs.query(order=order, limit=limit, cursor=cursor, **filters)
+        return self.runs.query(order=order, limit=limit, cursor=cursor, brief=brief, **filters)
 
     def iter_agent_runs(
         self, *, order: Direction = "newest", snapshot: bool = True, **filters: Unpack[RunFilters]
@@ -452,6 +456,28 @@ class Persistence(BasePersistence):
         return self.stats.summary(
             agent_id=_unless_empty(agent_id), session_id=session_id, since=since, until=until
         )
+
+    def values(self, name: str) -> tuple[str, ...]:
+        """Return the different values of a filter, sorted, for people who pick one.
+
+        `name` is `agent_id`, `model`, `provider`, `event_type`, `tool` or `tags`. Except for
+        agents they are those of the newest 20,000 records, and they are kept for 30 seconds.
+        """
+        return self._values.of(name)
+
+    @cached_property
+    def _values(self) -> Values:
+        from curio_persistence.capabilities.values import Values  # On use.
+
+        return Values(self._store, self.clock)
+
+    def deadline(self, seconds: float) -> AbstractContextManager[None]:
+        """Limit the time of all readings that are begun in this block, also of awaited ones.
+
+        `with persistence.deadline(10): …`. One that is not done when the seconds are over raises
+        QueryTimeoutError, and so does every later one in the block. Transactions go on.
+        """
+        return reading_within(seconds)
 
     def sql(self, query: str, params: Sequence[Any] = (), *, limit: int | None = None) -> SQLResult:
         """Return the rows of one SQL statement that reads, all in memory, or the first `limit`.

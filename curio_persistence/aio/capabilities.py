@@ -44,6 +44,8 @@ class AsyncRuns(Awaited[RunViews]):
     iterate = streamed(RunViews.iterate)
     count = awaited(RunViews.count)
     totals = awaited(RunViews.totals)
+    totals_of = awaited(RunViews.totals_of)
+    counts = awaited(RunViews.counts)
     delete = awaited(RunViews.delete)
     stale = awaited(RunViews.stale)
     abandon = awaited(RunViews.abandon)
@@ -59,12 +61,14 @@ class AsyncEvents(Awaited[Events]):
     """`persistence.events`, awaited."""
 
     log = awaited(Events.log)
+    get = awaited(Events.get)
     log_many = awaited(Events.log_many)
     append = awaited(Events.append)
     list = awaited(Events.list)
     query = awaited(Events.query)
     iterate = streamed(Events.iterate)
     count = awaited(Events.count)
+    matches = awaited(Events.matches)
 
     def follow(
         self, *, last: int = 0, interval: float = 0.5, **filters: Unpack[EventFilters]
@@ -82,6 +86,7 @@ class AsyncUsage(Awaited[Usage]):
     """`persistence.usage`, awaited."""
 
     log = awaited(Usage.log)
+    get = awaited(Usage.get)
     log_many = awaited(Usage.log_many)
     list = awaited(Usage.list)
     query = awaited(Usage.query)

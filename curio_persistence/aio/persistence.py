@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from types import TracebackType
 from typing import Any, Self, Unpack
 
@@ -158,6 +158,14 @@ class AsyncPersistence(Awaited[Persistence]):
     log_audit_event = awaited(Persistence.log_audit_event)
     get_audit_events = awaited(Persistence.get_audit_events)
     sql = awaited(Persistence.sql)
+    values = awaited(Persistence.values)
+
+    def deadline(self, seconds: float) -> AbstractContextManager[None]:
+        """Limit the time of all readings of this task that are begun in this block.
+
+        `with persistence.deadline(10): …`; see `Persistence.deadline`.
+        """
+        return self._sync.deadline(seconds)
 
     def stream(
         self, *, after: str | None = None, until: str | None = None, **filters: Unpack[LiveFilters]

@@ -24,7 +24,7 @@ from curio_persistence.models import AgentLLMUsage, AgentRun, AgentRunEvent, Age
 from curio_persistence.redaction import Redaction
 from curio_persistence.store.base import Store
 from curio_persistence.store.codecs import encode_time
-from curio_persistence.store.filters import Filter
+from curio_persistence.store.filters import Filter, checked_count
 from curio_persistence.store.table import Row, Table
 from curio_persistence.tables import RUNS
 from curio_persistence.tables.runs import derive_trace
@@ -62,6 +62,12 @@ class Appends(Capability, Generic[M]):
     def __init__(self, store: Store, clock: Clock, redaction: Redaction) -> None:
         super().__init__(store, clock)
         self._encode = redaction.encoder(self._table)
+
+    def get(self, ident: int) -> M | None:
+        """Return the record with this id, or None."""
+        where = (Filter("id", "=", checked_count("ident", ident)),)
+        found: list[M] = self._table.decode(self._store.select(self._table, where, limit=1))
+        return found[0] if found else None
 
     def log_many(self, records: Iterable[M], *, on_conflict: OnConflict = "keep") -> int:
         """Append all records or none, and return how many were not stored before.

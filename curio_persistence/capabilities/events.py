@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any, TypedDict, Unpack
@@ -29,9 +29,9 @@ from curio_persistence.redaction import Redaction
 from curio_persistence.results.pages import Direction, Page, Stream, open_stream, read_page
 from curio_persistence.store.base import Store
 from curio_persistence.store.codecs import encode_time
-from curio_persistence.store.filters import Filter, Where, checked_count
-from curio_persistence.store.table import Row
-from curio_persistence.tables import EVENTS, SEVERITIES
+from curio_persistence.store.filters import Filter, Where, checked_count, matches, with_selected
+from curio_persistence.store.table import Row, Table
+from curio_persistence.tables import EVENTS, RUNS, SEVERITIES
 
 
 class EventFilters(TypedDict, total=False):
@@ -171,6 +171,16 @@ class Events(Appends[AgentRunEvent]):
     def count(self, **filters: Unpack[EventFilters]) -> int:
         """Return the number of events."""
         return self._store.count(EVENTS, self._where(filters))
+
+    def matches(self, event: AgentRunEvent, **filters: Unpack[EventFilters]) -> bool:
+        """Return whether an event passes the filters of `query`, as it would when it is stored."""
+        row = self._encode(event)
+        return matches(row, with_selected(self._where(filters), partial(self._run_of, row)))
+
+    def _run_of(self, row: Row, table: Table[Any]) -> Iterator[Row]:
+        """Yield the run of an encoded event."""
+        where = RUNS.where(run_id=row["run_id"])
+        return iter(table.rows(self._store.select(table, where)))
 
     def follow(
         self, *, last: int = 0, interval: float = 0.5, **filters: Unpack[EventFilters]

@@ -103,7 +103,7 @@ def metric_points(
 ) -> Records[MetricPoint]:
     """Return the aggregated values of a metric in the events that pass the filters."""
     percentile = percentile_in(aggregation)
-    buckets = () if bucket is None else (_bucket_of(bucket),)
+    buckets = () if bucket is None else (bucket_of("timestamp", bucket),)
     group, tag = _group_of(group_by)
     where = (_named(name), *where)
     if percentile is None and tag is None:
@@ -129,7 +129,8 @@ _BUCKET = re.compile(r"([1-9][0-9]{0,3})([mhdw])")
 _UNITS = {"m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 
 
-def _bucket_of(bucket: Any) -> Bucket:
+def bucket_of(column: str, bucket: Any) -> Bucket:
+    """Return the bucket of a column of times that a caller gave as text."""
     match = _BUCKET.fullmatch(bucket) if isinstance(bucket, str) else None
     seconds = int(match[1]) * _UNITS[match[2]] if match else 0
     if not seconds or (_UNITS["d"] % seconds and seconds != _UNITS["w"]):
@@ -138,7 +139,7 @@ def _bucket_of(bucket: Any) -> Bucket:
             f"not {bucket!r}.",
             field="bucket",
         )
-    return Bucket("timestamp", seconds)
+    return Bucket(column, seconds)
 
 
 _COLUMNS = ("agent_id", "run_id", "session_id")

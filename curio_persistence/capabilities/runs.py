@@ -17,7 +17,7 @@ from curio_persistence.capabilities.chains import EVENT_CHAINS, Chains
 from curio_persistence.capabilities.deletions import audit, bury, where_run_is
 from curio_persistence.capabilities.record_filter import TAG_CONDITIONS, FilterKind, containing
 from curio_persistence.capabilities.search.indexing import Indexing, Words
-from curio_persistence.capabilities.windows import TimeLike
+from curio_persistence.capabilities.windows import BOUNDS, TimeLike
 from curio_persistence.clock import Clock
 from curio_persistence.errors import (
     ConflictError,
@@ -48,6 +48,8 @@ from curio_persistence.tables import EVENTS, RUNS, SMALL_TABLES_OF_RUNS, SPANS, 
 
 if TYPE_CHECKING:
     from curio_persistence.capabilities.grouping import GroupBy
+    from curio_persistence.capabilities.run_counts import RunCount
+    from curio_persistence.capabilities.run_figures import RunFigures
     from curio_persistence.capabilities.totals import RunTotals
 
 _AS_INDEXED = (Order("created_at"), Order("id"))
@@ -56,6 +58,14 @@ _BATCH, _SMALLEST_BATCH = 250, 50
 """The rows that a deletion changes in one transaction: fewer where that is slow."""
 _BEGINNING = re.compile("[0-9a-f]{8}[0-9a-f-]{0,28}")
 """The beginning of an id that is long enough not to be that of thousands."""
+_LONG_FIELDS = (
+    "additional_context",
+    "final_synthesis_output",
+    "execution_history",
+    "metadata",
+    "metrics",
+)
+"""The fields of a run that a brief page leaves out."""
 _LONG = 0.05
 """Seconds that such a transaction should keep other writers waiting, at most."""
 
@@ -240,11 +250,23 @@ class Runs(Capability):
         order: Direction = "newest",
         limit: int | None = 100,
         cursor: str | None = None,
+        brief: bool = False,
         **filters: Unpack[RunFilters],
     ) -> Page[AgentRun]:
-        """Return one page of runs by the time of their creation."""
-        where = self._where(filters)
-        return read_page(self._store, RUNS, where, order=order, limit=limit, cursor=cursor)
+        """Return one page of runs by the time of their creation.
+
+        A `brief` page is without output, history, context, metadata and metrics: None in each run.
+        """
+        without = _LONG_FIELDS if brief else ()
+        return read_page(
+            self._store,
+            RUNS,
+            self._where(filters),
+            order=order,
+            limit=limit,
+            cursor=cursor,
+            without=without,
+        )
 
     def iterate(
         self, *, order: Direction = "newest", snapshot: bool = True, **filters: Unpack[RunFilters]
@@ -278,6 +300,39 @@ class Runs(Capability):
             group_by=group_by,
             timezone=timezone,
             percentiles=percentiles,
+        )
+
+    def totals_of(self, run_ids: Collection[str]) -> dict[str, RunFigures]:
+        """Return the model calls and tool calls of each of some runs, added up, by their ids.
+
+        A run that is not stored has none. Child runs are not added.
+        """
+        from curio_persistence.capabilities.run_figures import run_figures  # On use.
+
+        return run_figures(self._store, checked_run_ids(run_ids))
+
+    def counts(
+        self,
+        *,
+        bucket: str = "day",
+        by: str | None = "status",
+        timezone: str | tzinfo | None = "UTC",
+        **filters: Unpack[RunFilters],
+    ) -> builtins.list[RunCount]:
+        """Return how many runs pass the filters of `query`, by the time of their creation.
+
+        There is one count for each bucket from `since`, or the first run, to `until`, or now. A
+        bucket is an `"hour"`, `"day"`, `"week"` or `"month"` of `timezone`, or in UTC what divides
+        a day evenly, as `"15m"`, `"30m"`, `"1h"` and `"6h"` do. `by` tells `"status"` or `"agent"`
+        of the runs of each bucket apart.
+        """
+        from curio_persistence.capabilities.run_counts import run_counts  # On use.
+
+        window = filters.get("since"), filters.get("until")
+        others = {n: v for n, v in filters.items() if n not in BOUNDS}
+        where = RUN_FILTERS.of(others).where(self._clock)
+        return run_counts(
+            self._store, self._clock, where, window, bucket=bucket, by=by, timezone=timezone
         )
 
     def _where(self, filters: RunFilters) -> Where:

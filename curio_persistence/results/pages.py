@@ -9,6 +9,7 @@ from itertools import chain
 from typing import Any, Generic, Literal, Self, TypeVar, get_args, overload
 from weakref import WeakSet
 
+from curio_persistence.concurrency.time_limit import check_reading_time
 from curio_persistence.errors import ClosedError, InvalidValueError
 from curio_persistence.results.arrow import arrow_schema, arrow_table, arrow_tables_of_csv, pyarrow
 from curio_persistence.results.csv import stream_csv
@@ -216,6 +217,7 @@ class Stream(Generic[M]):
         self._passes.add(chunks)
         for chunk in chunks:
             self._check_open()
+            check_reading_time()
             yield chunk
         self._check_open()
 
@@ -267,21 +269,38 @@ def read_page(
     order: Direction,
     limit: int | None,
     cursor: str | None,
+    without: tuple[str, ...] = (),
 ) -> Page[M]:
-    """Return the records after a cursor, or the first page; `limit=None` returns all."""
+    """Return the records after a cursor, or the first page; `limit=None` returns all.
+
+    Columns that it is to be `without` are not read, and None in its records.
+    """
     ordered = _in_order(table, order)
     cursors = Cursors(store, table.name, where, ordered)
     after = None if cursor is None else cursors.read(cursor)
     count = _MOST if limit is None else checked_count("limit", limit)
     # One more row tells whether there is another page.
-    columns = store.select(
-        table, where, order=ordered, after=after, limit=count + 1 if count < _MOST else None
-    )
+    most = count + 1 if count < _MOST else None
+    part = _part(table, without) if without else table
+    columns = store.select(part, where, order=ordered, after=after, limit=most)
+    columns = _widened(table, part, columns) if without else columns
     if len(columns[0]) <= count:
         return Page(table, columns, None)
     columns = [column[:count] for column in columns]
     position = position_of_last(table, ordered, columns) if count else None
     return Page(table, columns, cursors.write(position) if position else None)
+
+
+@lru_cache
+def _part(table: Table[Any], without: tuple[str, ...]) -> Table[Any]:
+    return table.part(*(name for name in table.names if name not in without))
+
+
+def _widened(table: Table[Any], part: Table[Any], columns: Columns) -> Columns:
+    """Return the columns of a table, of which only a part was read."""
+    read = dict(zip(part.names, columns, strict=True))
+    nothing = (None,) * len(columns[0])
+    return [read.get(name, nothing) for name in table.names]
 
 
 def open_stream(

@@ -94,6 +94,7 @@ NAMES = [
     "PostgresPersistence",
     "Price",
     "Problem",
+    "QueryTimeoutError",
     "ReceivedFrom",
     "Receiver",
     "Records",
@@ -250,7 +251,8 @@ OTHERS = {
     Persistence.log_llm_usages: "(self, usages: Iterable[AgentLLMUsage], *, "
     "on_conflict: OnConflict = 'keep') -> int",
     Persistence.query_agent_runs: "(self, *, order: Direction = 'newest', limit: int | None = 100, "
-    "cursor: str | None = None, **filters: Unpack[RunFilters]) -> Page[AgentRun]",
+    "cursor: str | None = None, brief: bool = False, **filters: Unpack[RunFilters]) -> "
+    "Page[AgentRun]",
     Persistence.iter_agent_runs: "(self, *, order: Direction = 'newest', snapshot: bool = "
     "True, **filters: Unpack[RunFilters]) -> "
     "Stream[AgentRun]",

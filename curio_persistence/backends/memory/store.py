@@ -19,6 +19,7 @@ from curio_persistence.backends.memory.search import MemorySearchIndex
 from curio_persistence.backends.sql import health
 from curio_persistence.concurrency import forking
 from curio_persistence.concurrency.fair_lock import FairLock, Ticket
+from curio_persistence.concurrency.time_limit import check_reading_time
 from curio_persistence.content.store import SharedContent
 from curio_persistence.errors import AccessDeniedError, ClosedError
 from curio_persistence.store.aggregates import aggregate_rows
@@ -195,6 +196,7 @@ class MemoryRows(TransactionalStore, forking.Forkable):
             self._do(partial(rows.remove, line - KEPT, old), partial(rows.put, line - KEPT, old))
 
     def select_query(self, query: Query, limit: int | None, offset: int) -> Columns:
+        self._check_time()
         end = None if limit is None else offset + limit
         rows = in_order(self._matching(query.table, query.where), query)
         return columns_of(query.table, rows[offset:end])
@@ -269,6 +271,7 @@ class MemoryRows(TransactionalStore, forking.Forkable):
         *,
         group_by: tuple[GroupKey, ...] = (),
     ) -> list[tuple[Any, ...]]:
+        self._check_time()
         return aggregate_rows(self._matching(table, where), measures, group_by)
 
     def compact(self) -> None:
@@ -315,6 +318,10 @@ class MemoryRows(TransactionalStore, forking.Forkable):
     def _check_writable(self) -> None:
         if self.read_only:
             raise AccessDeniedError("This in-memory persistence was opened read-only: it is empty.")
+
+    def _check_time(self) -> None:
+        if not self._is_inside():
+            check_reading_time()
 
     def _rows(self, table: Table[Any]) -> Rows:
         return self._check_open()[table.name]

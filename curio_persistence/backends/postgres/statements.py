@@ -23,7 +23,7 @@ from curio_persistence.backends.sql.statements import Params
 from curio_persistence.backends.sql.store import Result, SQLStore
 from curio_persistence.concurrency import forking
 from curio_persistence.concurrency.fair_lock import Ticket
-from curio_persistence.concurrency.time_limit import in_time, limit_ends
+from curio_persistence.concurrency.time_limit import in_reading_time, in_time, limit_ends
 from curio_persistence.concurrency.timeouts import checked_seconds
 from curio_persistence.errors import (
     AccessDeniedError,
@@ -109,7 +109,9 @@ class PostgresStatements(SQLStore, forking.Forkable):
     # --- statements ---------------------------------------------------------------------------
 
     def _read(self, sql: str, params: Params) -> list[tuple[Any, ...]]:
-        return self._run_anywhere(sql, params)[0]
+        if self._is_inside():
+            return self._run_anywhere(sql, params)[0]
+        return in_reading_time(self._run_anywhere, sql, params)[0]
 
     def _write(self, sql: str, params: Params) -> Result:
         self._check_writable()

@@ -10,8 +10,9 @@ import ctypes
 import os
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from math import inf
 from typing import Any
 
 from curio_persistence.backends.sql.statements import Params
@@ -20,9 +21,12 @@ from curio_persistence.backends.sqlite.file import DRIVER_ERRORS, SQLiteFile
 from curio_persistence.backends.sqlite.readers import Reader
 from curio_persistence.concurrency import forking
 from curio_persistence.concurrency.fair_lock import FairLock, Ticket
-from curio_persistence.concurrency.time_limit import within_limit
+from curio_persistence.concurrency.time_limit import in_reading_time, readings_end, within_limit
 from curio_persistence.errors import BusyError, UnavailableError
 from curio_persistence.store.transaction import Transaction, left_elsewhere
+
+_STEPS = 20_000
+"""The steps of SQLite's machine after which it asks for the time: a fraction of a millisecond."""
 
 
 class SQLiteConnections(SQLiteFile, forking.Forkable):
@@ -41,6 +45,15 @@ class SQLiteConnections(SQLiteFile, forking.Forkable):
     # --- statements ---------------------------------------------------------------------------
 
     def _read(self, sql: str, params: Params) -> list[tuple[Any, ...]]:
+        ends = readings_end()
+        if ends == inf or self._is_inside():
+            return self._read_until(None, sql, params)
+        return in_reading_time(self._read_until, lambda: time.monotonic() > ends, sql, params)
+
+    def _read_until(
+        self, is_late: Callable[[], bool] | None, sql: str, params: Params
+    ) -> list[tuple[Any, ...]]:
+        """Read all rows; SQLite asks now and then whether it is too late, and then stops."""
         mine = self._mine
         if self._is_inside() or self._in_memory:
             return self._write(sql, params)[0]
@@ -50,10 +63,14 @@ class SQLiteConnections(SQLiteFile, forking.Forkable):
         with reader.lock:
             connection = reader.connection or self._connect_reader(reader)
             try:
+                if is_late is not None:
+                    connection.set_progress_handler(is_late, _STEPS)
                 return connection.execute(sql, params).fetchall()
             except DRIVER_ERRORS as error:
                 raise self._translate(error) from error
             finally:
+                if is_late is not None:
+                    connection.set_progress_handler(None, 0)
                 if reader.for_one_read:
                     reader.close()
 
