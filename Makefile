@@ -29,7 +29,7 @@ OTEL := .venv-otel
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo demo-otel quick test test-all faults soak check docs grafana lint bench bench-archive bench-peers bench-scale otlp-peers format clean
+.PHONY: help demo demo-otel quick test test-all faults soak check docs grafana lint bench bench-archive bench-peers bench-scale otlp-peers vendor format clean
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -88,6 +88,9 @@ bench-scale: $(DEV) ## Measure on tables of up to ten million rows: 7 GB of disk
 
 otlp-peers: $(DEV) ## Prove exports by OTLP on Phoenix and MLflow, installed into .venv-otlp-peers: 1.3 GB
 	$(BIN)/python -m tests.support.otlp_peers
+
+vendor: $(DEV) ## Fetch the console's scripts, fonts and icons from npm, and check them
+	$(BIN)/python -m tests.support.vendoring
 
 format: $(DEV) ## Format the source
 	$(BIN)/ruff check --fix --exit-zero .

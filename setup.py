@@ -12,6 +12,7 @@ setup(
     package_dir={"curio_persistence.schema": "schema"},
     package_data={
         "curio_persistence": ["py.typed"],
+        "curio_persistence.console": ["templates/**/*", "static/**/*"],
         "curio_persistence.schema": ["*/*.sql", "*/*/*.sql"],
     },
 )

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from curio_persistence.config.lifecycle import LifecycleConfig
     from curio_persistence.config.server import ServerConfig
     from curio_persistence.config.settings import Setting
+    from curio_persistence.console import create_app
+    from curio_persistence.console.options import ConsoleOptions
     from curio_persistence.errors import (
         AccessDeniedError,
         BusyError,
@@ -141,6 +143,7 @@ __all__ = [
     "ClosedError",
     "ConfigurationError",
     "ConflictError",
+    "ConsoleOptions",
     "CopyReport",
     "CorruptDatabaseError",
     "CurioImportReport",
@@ -215,6 +218,7 @@ __all__ = [
     "check_archive",
     "connect",
     "copy_records",
+    "create_app",
     "current_run",
     "erase_runs",
     "export_otlp",
@@ -260,6 +264,8 @@ if not TYPE_CHECKING:  # Type checkers see the names above, and no others.
         "config": "DatabaseConfig",
         "config.lifecycle": "LifecycleConfig",
         "config.server": "ServerConfig",
+        "console": "create_app",
+        "console.options": "ConsoleOptions",
         "errors": (
             "AccessDeniedError BusyError ClosedError ConfigurationError ConflictError "
             "CorruptDatabaseError InvalidValueError NotFoundError PersistenceError "

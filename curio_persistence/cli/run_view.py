@@ -11,7 +11,7 @@ from curio_persistence.cli.commands.events import STYLES
 from curio_persistence.cli.commands.runs import STATUS_STYLES
 from curio_persistence.cli.terminal.output import BOLD, CYAN, DIM, GREEN, RED, Output
 from curio_persistence.cli.terminal.tables import Cell, cell
-from curio_persistence.cli.terminal.text import cells, lines, money, shortened, span
+from curio_persistence.cli.terminal.text import cells, lines, shortened
 from curio_persistence.views.histories import History
 from curio_persistence.views.steps import (
     MODEL,
@@ -24,6 +24,7 @@ from curio_persistence.views.steps import (
     tree_of,
 )
 from curio_persistence.views.values import compact
+from curio_persistence.views.wording import money, span
 
 _GAP = "  "
 _MARK = "> "

@@ -11,15 +11,14 @@ from hypothesis import strategies as st
 
 from curio_persistence.cli.terminal.text import (
     cells,
-    duration,
     folded,
     lines,
-    local_time,
     one_line,
     padded,
     shortened,
     without_secrets,
 )
+from curio_persistence.views.wording import duration, local_time
 
 TEXTS = st.text(st.characters(), max_size=40)
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)

@@ -157,7 +157,16 @@ def test_functions_that_take_a_persistence_take_an_awaited_one() -> None:
 def test_no_function_that_takes_a_persistence_is_missing() -> None:
     public = (getattr(curio_persistence, name) for name in curio_persistence.__all__)
     functions = {each.__name__ for each in public if inspect.isfunction(each)}
-    others = {*ARCHIVING, *OF_A_URL, "connect", "current_run", "make_app", "serve", "tool"}
+    others = {
+        *ARCHIVING,
+        *OF_A_URL,
+        "connect",
+        "create_app",
+        "current_run",
+        "make_app",
+        "serve",
+        "tool",
+    }
     assert functions == {*FUNCTIONS, *others}
 
 

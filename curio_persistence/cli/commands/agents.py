@@ -16,7 +16,7 @@ from curio_persistence.cli.arguments.options import open_for_reading
 from curio_persistence.cli.exit_codes import OK
 from curio_persistence.cli.terminal.output import Output
 from curio_persistence.cli.terminal.tables import Cell, Column, cell
-from curio_persistence.cli.terminal.text import local_time
+from curio_persistence.views.wording import local_time
 
 if TYPE_CHECKING:
     from curio_persistence import Agent

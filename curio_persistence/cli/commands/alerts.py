@@ -30,8 +30,8 @@ from curio_persistence.cli.arguments.options import (
 from curio_persistence.cli.exit_codes import FAILED, NOT_FOUND, OK, exit_code
 from curio_persistence.cli.terminal.output import DIM, GREEN, RED, Output, say
 from curio_persistence.cli.terminal.tables import Cell, Column, cell
-from curio_persistence.cli.terminal.text import local_time
 from curio_persistence.errors import ConfigurationError, PersistenceError
+from curio_persistence.views.wording import local_time
 
 if TYPE_CHECKING:
     from curio_persistence import Alert, AlertReport, AlertRule, AlertSink, Persistence

@@ -25,8 +25,8 @@ from curio_persistence.cli.arguments.run_ids import resolve_run
 from curio_persistence.cli.exit_codes import DAMAGED, OK
 from curio_persistence.cli.terminal.output import DIM, Output, say
 from curio_persistence.cli.terminal.tables import Cell, Column, cell
-from curio_persistence.cli.terminal.text import local_time
 from curio_persistence.errors import ConfigurationError, NotFoundError
+from curio_persistence.views.wording import local_time
 
 if TYPE_CHECKING:
     from curio_persistence import AuditEntry

@@ -17,7 +17,7 @@ from curio_persistence.cli.arguments.run_ids import resolve_run, short_ids
 from curio_persistence.cli.exit_codes import OK
 from curio_persistence.cli.terminal.output import DIM, RED, Output
 from curio_persistence.cli.terminal.tables import Cell, Column, cell
-from curio_persistence.cli.terminal.text import local_time, money
+from curio_persistence.views.wording import local_time, money
 
 if TYPE_CHECKING:
     from curio_persistence import AgentLLMUsage

@@ -30,17 +30,10 @@ from curio_persistence.cli.exit_codes import OK
 from curio_persistence.cli.run_view import fitted, headline, label
 from curio_persistence.cli.terminal.output import DIM, GREEN, RED, YELLOW, Output
 from curio_persistence.cli.terminal.tables import Cell, Column, cell
-from curio_persistence.cli.terminal.text import (
-    NOTHING,
-    cells,
-    money,
-    one_line,
-    padded,
-    shortened,
-    span,
-)
+from curio_persistence.cli.terminal.text import cells, one_line, padded, shortened
 from curio_persistence.views.comparison import Comparison, Difference, Pair, numbers_of
 from curio_persistence.views.values import is_number
+from curio_persistence.views.wording import NOTHING, money, span
 
 EXAMPLES = """\
   curio-persistence diff run-42 run-40

@@ -19,8 +19,8 @@ from curio_persistence.cli.commands.runs import get_run
 from curio_persistence.cli.exit_codes import OK
 from curio_persistence.cli.terminal.output import DIM, RED, YELLOW, Output
 from curio_persistence.cli.terminal.tables import Cell, Column, cell
-from curio_persistence.cli.terminal.text import local_time
 from curio_persistence.errors import ConfigurationError
+from curio_persistence.views.wording import local_time
 
 if TYPE_CHECKING:
     from curio_persistence import AgentRunEvent

@@ -22,7 +22,8 @@ from curio_persistence.cli.arguments.options import (
 )
 from curio_persistence.cli.exit_codes import OK
 from curio_persistence.cli.terminal.output import BOLD, DIM, RED, Output, say
-from curio_persistence.cli.terminal.text import folded, local_time, one_line, shortened
+from curio_persistence.cli.terminal.text import folded, one_line, shortened
+from curio_persistence.views.wording import local_time
 
 if TYPE_CHECKING:
     from curio_persistence import FailureGroup

@@ -29,8 +29,8 @@ from curio_persistence.cli.exit_codes import OK
 from curio_persistence.cli.terminal.output import Output, say
 from curio_persistence.cli.terminal.progress import progress_line
 from curio_persistence.cli.terminal.tables import Column, cell
-from curio_persistence.cli.terminal.text import local_time, money
 from curio_persistence.errors import ConfigurationError
+from curio_persistence.views.wording import local_time, money
 
 if TYPE_CHECKING:
     from curio_persistence import Persistence, Price, RepriceReport

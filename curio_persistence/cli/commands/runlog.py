@@ -24,10 +24,10 @@ from curio_persistence.cli.arguments.run_ids import resolve_run, short_ids
 from curio_persistence.cli.exit_codes import OK
 from curio_persistence.cli.terminal.output import CYAN, DIM, GREEN, RED, Output, say
 from curio_persistence.cli.terminal.tables import Cell, Column, cell
-from curio_persistence.cli.terminal.text import local_time
 from curio_persistence.errors import ConfigurationError, NotFoundError
 from curio_persistence.views.run_logs import data_of, plain_entry, plain_view
 from curio_persistence.views.values import compact
+from curio_persistence.views.wording import local_time
 
 if TYPE_CHECKING:
     from curio_persistence import Persistence

@@ -17,9 +17,9 @@ from curio_persistence.cli.arguments.run_ids import full_id, short_ids
 from curio_persistence.cli.exit_codes import OK
 from curio_persistence.cli.terminal.output import CYAN, DIM, GREEN, RED, YELLOW, Output
 from curio_persistence.cli.terminal.tables import Cell, Column, cell
-from curio_persistence.cli.terminal.text import duration, local_time
 from curio_persistence.errors import ConfigurationError
 from curio_persistence.views.runs import stored_run
+from curio_persistence.views.wording import duration, local_time
 
 if TYPE_CHECKING:
     from curio_persistence import AgentRun, Persistence

@@ -36,8 +36,9 @@ from curio_persistence.cli.run_view import fitted
 from curio_persistence.cli.terminal.output import BOLD, DIM, RED, Output, say
 from curio_persistence.cli.terminal.progress import progress_line
 from curio_persistence.cli.terminal.tables import Cell, cell
-from curio_persistence.cli.terminal.text import folded, harmless, local_time
+from curio_persistence.cli.terminal.text import folded, harmless
 from curio_persistence.errors import AccessDeniedError, StorageFullError, UnavailableError
+from curio_persistence.views.wording import local_time
 
 if TYPE_CHECKING:
     from curio_persistence import Persistence, SearchHit, SearchPage

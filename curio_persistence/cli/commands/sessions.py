@@ -22,8 +22,9 @@ from curio_persistence.cli.exit_codes import OK
 from curio_persistence.cli.run_view import fitted, headline
 from curio_persistence.cli.terminal.output import BOLD, CYAN, DIM, GREEN, RED, Output, say
 from curio_persistence.cli.terminal.tables import Cell, Column, cell
-from curio_persistence.cli.terminal.text import local_time, money, one_line, span
+from curio_persistence.cli.terminal.text import one_line
 from curio_persistence.errors import ConfigurationError, NotFoundError
+from curio_persistence.views.wording import local_time, money, span
 
 if TYPE_CHECKING:
     from curio_persistence import Persistence, Session

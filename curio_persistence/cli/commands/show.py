@@ -24,12 +24,13 @@ from curio_persistence.cli.arguments.run_ids import full_id
 from curio_persistence.cli.exit_codes import OK
 from curio_persistence.cli.run_view import show_timeline, timeline
 from curio_persistence.cli.terminal.output import Output, say
-from curio_persistence.cli.terminal.text import duration, local_time, money, one_line
+from curio_persistence.cli.terminal.text import one_line
 from curio_persistence.errors import ConfigurationError, NotFoundError
 from curio_persistence.views.approvals import said_of_approval
 from curio_persistence.views.histories import History, Totals
 from curio_persistence.views.scores import said_of_score
 from curio_persistence.views.steps import LEVELS, RecordRef, begin_of
+from curio_persistence.views.wording import duration, local_time, money
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

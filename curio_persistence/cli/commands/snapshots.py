@@ -18,8 +18,8 @@ from curio_persistence.cli.arguments.run_ids import full_id
 from curio_persistence.cli.exit_codes import OK
 from curio_persistence.cli.terminal.output import Output, say
 from curio_persistence.cli.terminal.tables import Column, cell
-from curio_persistence.cli.terminal.text import local_time
 from curio_persistence.errors import ConfigurationError, NotFoundError
+from curio_persistence.views.wording import local_time
 
 if TYPE_CHECKING:
     from curio_persistence import Persistence, Snapshot

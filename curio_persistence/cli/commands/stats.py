@@ -21,7 +21,7 @@ from curio_persistence.cli.arguments.options import (
 from curio_persistence.cli.exit_codes import OK
 from curio_persistence.cli.terminal.output import BOLD, RED, Output, say
 from curio_persistence.cli.terminal.tables import Cell, Column, cell
-from curio_persistence.cli.terminal.text import money
+from curio_persistence.views.wording import money
 
 if TYPE_CHECKING:
     from curio_persistence import Records, UsageTotals

@@ -23,8 +23,9 @@ from curio_persistence.cli.arguments.run_ids import resolve_run, short_ids
 from curio_persistence.cli.commands.events import EVENT_FILTERS, STYLES, error_first, name_one_run
 from curio_persistence.cli.exit_codes import OK
 from curio_persistence.cli.terminal.output import DIM, Output, say
-from curio_persistence.cli.terminal.text import cells, local_time, one_line, padded, shortened
+from curio_persistence.cli.terminal.text import cells, one_line, padded, shortened
 from curio_persistence.errors import UnavailableError
+from curio_persistence.views.wording import local_time
 
 if TYPE_CHECKING:
     from curio_persistence import AgentRunEvent

@@ -23,15 +23,9 @@ from curio_persistence.cli.arguments.options import (
 from curio_persistence.cli.arguments.run_ids import trace_of
 from curio_persistence.cli.exit_codes import OK
 from curio_persistence.cli.terminal.output import BOLD, CYAN, DIM, GREEN, RED, YELLOW, Output, say
-from curio_persistence.cli.terminal.text import (
-    cells,
-    local_time,
-    one_line,
-    padded,
-    shortened,
-    span,
-)
+from curio_persistence.cli.terminal.text import cells, one_line, padded, shortened
 from curio_persistence.views.traces.waterfall import Bar, counted, waterfall_of
+from curio_persistence.views.wording import local_time, span
 
 if TYPE_CHECKING:
     from curio_persistence import Trace

@@ -19,7 +19,7 @@ from curio_persistence.cli.arguments.run_ids import short_trace_ids
 from curio_persistence.cli.exit_codes import OK
 from curio_persistence.cli.terminal.output import CYAN, DIM, GREEN, RED, YELLOW, Output
 from curio_persistence.cli.terminal.tables import Cell, Column, cell
-from curio_persistence.cli.terminal.text import NOTHING, local_time, money, span
+from curio_persistence.views.wording import NOTHING, local_time, money, span
 
 if TYPE_CHECKING:
     from curio_persistence import TraceSummary

@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from curio_persistence.cli.terminal.output import PASSING
-from curio_persistence.cli.terminal.text import shortened, span
+from curio_persistence.cli.terminal.text import shortened
 from curio_persistence.progress import Progress
+from curio_persistence.views.wording import span
 
 _QUIET = 0.5
 _BETWEEN = 0.1

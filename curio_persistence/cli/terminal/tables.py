@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from curio_persistence.cli.terminal.text import NOTHING, cells, one_line, padded, shortened
+from curio_persistence.cli.terminal.text import cells, one_line, padded, shortened
+from curio_persistence.views.wording import NOTHING
 
 Paint = Callable[[str, str], str]
 

@@ -5,13 +5,8 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator
-from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from decimal import Decimal
-
-NOTHING = "–"
 _LOOKED_AT = 4000
 """Characters of a text that is to fit on one line; no line is that long."""
 
@@ -113,45 +108,3 @@ def padded(text: str, width: int, *, right: bool = False) -> str:
 def without_secrets(message: str) -> str:
     """A message without the passwords of URLs in it: a mistyped command may have put one there."""
     return _SECRETS.sub(lambda found: f"{found[2] or found[1] + ':'}***", message)
-
-
-def local_time(moment: datetime | None, timespec: str = "seconds") -> str:
-    """Return a time as `2026-11-20 10:30:05`, in the local time zone."""
-    if moment is None:
-        return NOTHING
-    try:
-        local = moment.astimezone()
-    except (OverflowError, ValueError, OSError):  # The first or the last day there is.
-        local = moment
-    return local.replace(tzinfo=None).isoformat(" ", timespec)
-
-
-def duration(begin: datetime | None, end: datetime | None) -> str:
-    """`0.4 ms`, `850 ms`, `3.2 s`, `4m 05s`, `2h 03m` or `3d 04h`."""
-    if begin is None or end is None:
-        return NOTHING
-    return span((end - begin) / timedelta(milliseconds=1))
-
-
-def span(milliseconds: float) -> str:
-    """A length of time as `duration` says it."""
-    if milliseconds < 0:
-        return f"-{span(-milliseconds)}"
-    if 0 < milliseconds < 9.95:
-        return f"{milliseconds:.1f} ms"
-    whole = round(milliseconds)
-    if whole < 1000:
-        return f"{whole} ms"
-    if whole < 59_950:
-        return f"{whole / 1000:.1f} s"
-    minutes, seconds = divmod(round(whole / 1000), 60)
-    hours, minutes = divmod(minutes, 60)
-    days, hours = divmod(hours, 24)
-    if days:
-        return f"{days}d {hours:02d}h"
-    return f"{hours}h {minutes:02d}m" if hours else f"{minutes}m {seconds:02d}s"
-
-
-def money(dollars: Decimal | None) -> str:
-    """`$1,200.50`, exact."""
-    return "unknown" if dollars is None else f"${dollars:,f}"

@@ -1,0 +1,59 @@
+"""The application: its routes, and what surrounds them."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.routing import BaseRoute
+
+from curio_persistence.console import pages
+from curio_persistence.console.errors import answer_to
+from curio_persistence.console.middleware import BasePath, Unexpected
+from curio_persistence.console.options import ConsoleOptions
+from curio_persistence.console.paths import Paths
+from curio_persistence.console.rail import rail_of
+from curio_persistence.console.security.headers import Headers
+from curio_persistence.console.security.local import LocalGate
+from curio_persistence.console.site import Site
+from curio_persistence.console.static_files import StaticFiles
+from curio_persistence.console.templating import make_environment
+from curio_persistence.errors import PersistenceError
+from curio_persistence.persistence import Persistence
+
+_PACKING = 5
+"""The level of compression: a higher one costs more time than it saves bytes."""
+
+
+def make_app(persistence: Persistence, options: ConsoleOptions) -> Starlette:
+    """Return the application of an open persistence."""
+    return app_of(make_site(lambda: persistence, options))
+
+
+def make_site(source: Any, options: ConsoleOptions) -> Site:
+    """Return the site; `source` returns the persistence, or raises why there is none."""
+    files = StaticFiles()
+    paths = Paths(options.base_path, files.release)
+    return Site(source, options, make_environment(), files, paths)
+
+
+def app_of(site: Site) -> Starlette:
+    """Return the application of a site."""
+    routes: list[BaseRoute] = [*site.files.routes(), *pages.routes(site)]
+    site.templates.globals["rail"] = rail_of(routes)
+    answer: Any = partial(answer_to, site)
+    return Starlette(
+        routes=routes,
+        middleware=[
+            Middleware(BasePath, base_path=site.options.base_path),
+            Middleware(Headers),
+            Middleware(LocalGate, options=site.options),
+            Middleware(GZipMiddleware, minimum_size=1_000, compresslevel=_PACKING),
+            Middleware(Unexpected, answer=answer),
+        ],
+        exception_handlers={HTTPException: answer, PersistenceError: answer},
+    )

@@ -1,0 +1,183 @@
+"""Errors as answers: a page for people, problem+json (RFC 9457) for programs.
+
+Neither names a path, SQL, a DSN or a token: the messages of errors may have them, so only those
+about a caller's own values, about ids, and about versions of the schema are shown.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import NamedTuple
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from curio_persistence.console.site import Site
+from curio_persistence.errors import (
+    AccessDeniedError,
+    BusyError,
+    ClosedError,
+    ConflictError,
+    CorruptDatabaseError,
+    InvalidValueError,
+    MissingDatabaseError,
+    NotFoundError,
+    PoolTimeoutError,
+    SchemaMismatchError,
+    StorageFullError,
+    UnavailableError,
+    UnsupportedError,
+)
+
+_log = logging.getLogger(__name__)
+_RETRY_SECONDS = 2
+
+
+class Problem(NamedTuple):
+    """An error as it is told: a status, words, the field it is about, and a command that helps."""
+
+    status: int
+    title: str
+    detail: str
+    field: str | None = None
+    command: str | None = None
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Retry-After": str(_RETRY_SECONDS)} if self.status == 503 else {}
+
+
+_PROBLEMS: tuple[tuple[type[Exception], Problem], ...] = (
+    (
+        MissingDatabaseError,
+        Problem(
+            503,
+            "There is no database yet",
+            "It is waited for: this page opens it when an agent has recorded its first run.",
+        ),
+    ),
+    (
+        NotFoundError,
+        Problem(404, "Not found", "It was deleted or never recorded."),
+    ),
+    (ConflictError, Problem(409, "It exists already", "Another record has this id.")),
+    (
+        UnsupportedError,
+        Problem(501, "Not supported", "This database has no way to do that."),
+    ),
+    (
+        BusyError,
+        Problem(503, "The database is busy", "Another program writes to it. Try again."),
+    ),
+    (
+        PoolTimeoutError,
+        Problem(
+            503,
+            "The database is busy",
+            "All connections are in use. Narrow the window, or retry.",
+        ),
+    ),
+    (
+        UnavailableError,
+        Problem(503, "The database does not answer", "It may be away for a moment. Try again."),
+    ),
+    (
+        ClosedError,
+        Problem(503, "The console is stopping", "Its database is closed. Start it again."),
+    ),
+    (
+        StorageFullError,
+        Problem(507, "The disk is full", "Nothing was stored. Free some space, then try again."),
+    ),
+    (
+        CorruptDatabaseError,
+        Problem(
+            500,
+            "The database is damaged",
+            "What is stored cannot be read.",
+            command="curio-persistence doctor --deep",
+        ),
+    ),
+    (
+        AccessDeniedError,
+        Problem(403, "Not allowed", "You, or the console, may not do this here."),
+    ),
+)
+_UNEXPECTED = Problem(
+    500,
+    "Something went wrong",
+    "The page could not be made; the log has the kind of error.",
+)
+_STATUSES = {
+    401: ("Who are you?", "Open the URL that the console printed when it started."),
+    403: ("Not allowed", "You may not do this here."),
+    404: ("Not found", "There is no such page."),
+    405: ("Not possible here", "This address does not take such requests."),
+}
+
+
+def problem_of(error: Exception) -> Problem:
+    """Return how an error is told."""
+    if isinstance(error, InvalidValueError):
+        return Problem(400, "This cannot be asked", str(error), _field(error))
+    if isinstance(error, SchemaMismatchError):
+        return _schema_problem(error)
+    if isinstance(error, HTTPException):
+        title, detail = _STATUSES.get(error.status_code, ("This did not work", error.detail))
+        return Problem(error.status_code, title, detail)
+    for kind, problem in _PROBLEMS:
+        if isinstance(error, kind):
+            return problem
+    return _UNEXPECTED
+
+
+def _field(error: InvalidValueError) -> str | None:
+    return None if error.field is None else error.field.rpartition(".")[2]
+
+
+def _schema_problem(error: SchemaMismatchError) -> Problem:
+    return Problem(
+        503,
+        "The tables have another version",
+        f"Found is {error.found}; this program needs {error.wanted}.",
+        command=error.command,
+    )
+
+
+def is_for_programs(request: Request) -> bool:
+    """Return True for requests whose answer is JSON."""
+    path: str = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
+    return path.startswith(("/api/", "/compat/"))
+
+
+def answer_to(site: Site, request: Request, error: Exception) -> Response:
+    """Return the answer to a request that ended with an error."""
+    problem = problem_of(error)
+    if problem.status >= 500:
+        _log.warning("%s: %s %s", type(error).__name__, request.method, problem.title)
+    if is_for_programs(request):
+        return problem_json(problem)
+    return problem_page(site.at(request), request, problem)
+
+
+def problem_json(problem: Problem) -> Response:
+    told = {
+        "type": "about:blank",
+        "title": problem.title,
+        "status": problem.status,
+        "detail": problem.detail,
+        "field": problem.field,
+        "command": problem.command,
+    }
+    content = {name: value for name, value in told.items() if value is not None}
+    return JSONResponse(
+        content, problem.status, problem.headers, media_type="application/problem+json"
+    )
+
+
+def problem_page(site: Site, request: Request, problem: Problem) -> Response:
+    """Return a page in the usual frame, which also works where the database cannot be opened."""
+    answer = site.render(request, "error.html", problem.status, problem=problem)
+    answer.headers.update(problem.headers)
+    return answer

@@ -1,0 +1,18 @@
+"""The pages, a module each."""
+
+from __future__ import annotations
+
+from starlette.routing import BaseRoute
+
+from curio_persistence.console.pages import preferences, runs
+from curio_persistence.console.site import Site
+
+_PAGES = (
+    runs.routes,
+    preferences.routes,
+)
+
+
+def routes(site: Site) -> list[BaseRoute]:
+    """Return the routes of all pages."""
+    return [route for routes_of in _PAGES for route in routes_of(site)]

@@ -1,0 +1,1 @@
+"""The checks of requests: hosts, tokens, roles, origins, and the headers of answers."""

@@ -1,0 +1,135 @@
+"""What all pages share: the persistence, the templates, and the making of routes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+from urllib.parse import parse_qsl
+
+from jinja2 import Environment
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import HTMLResponse, Response
+from starlette.routing import Route
+
+from curio_persistence.console.options import ConsoleOptions
+from curio_persistence.console.paths import Paths
+from curio_persistence.console.security.roles import check_role
+from curio_persistence.console.static_files import StaticFiles
+from curio_persistence.console.viewer import Viewer, viewer_of
+from curio_persistence.errors import InvalidValueError, PersistenceError
+from curio_persistence.persistence import Persistence
+
+Handler = Callable[["Site", Request], Response]
+"""Answers a request, in a thread; its site has the paths under which the request came."""
+
+MOST_FORM_BYTES = 1 << 20
+_MOST_FIELDS = 1_000
+
+
+@dataclass(frozen=True)
+class Site:
+    """What handlers get besides the request."""
+
+    source: Callable[[], Persistence]
+    options: ConsoleOptions
+    templates: Environment
+    files: StaticFiles
+    paths: Paths
+
+    @property
+    def persistence(self) -> Persistence:
+        """The persistence; raises why it cannot be opened, as long as it cannot."""
+        return self.source()
+
+    def viewer(self, request: Request) -> Viewer:
+        """Return what is known of the reader of a request."""
+        try:
+            now = self.persistence.clock.now()
+        except PersistenceError:  # The page says that there is no database.
+            now = datetime.now(UTC)
+        return viewer_of(request, now)
+
+    def render(
+        self, request: Request, template: str, status: int = 200, **context: Any
+    ) -> HTMLResponse:
+        """Return a page. Templates get `viewer`, `paths`, `options`, `path` and the context."""
+        text = self.templates.get_template(template).render(
+            viewer=self.viewer(request),
+            paths=self.paths,
+            options=self.options,
+            database=database_name(self),
+            path=here(request),
+            **context,
+        )
+        return HTMLResponse(text, status)
+
+    def page(self, path: str, handler: Handler, role: str = "read") -> Route:
+        """Return the route of a page or a part of one; the handler runs in a thread."""
+        return Route(path, partial(_answer, self, handler, role), methods=["GET"])
+
+    def post(self, path: str, handler: Handler, role: str = "write") -> Route:
+        """Return the route of a form; the handler reads it by `form_of(request)`."""
+        return Route(path, partial(_answer_form, self, handler, role), methods=["POST"])
+
+    def at(self, request: Request) -> Site:
+        """Return the site with the paths of an application in which it may be mounted."""
+        base_path = request.scope.get("root_path", "").rstrip("/") + self.options.base_path
+        if base_path == self.paths.base_path:
+            return self
+        return replace(self, paths=replace(self.paths, base_path=base_path))
+
+
+def _answer(site: Site, handler: Handler, role: str, request: Request) -> Response:
+    check_role(request, role)
+    return handler(site.at(request), request)
+
+
+async def _answer_form(site: Site, handler: Handler, role: str, request: Request) -> Response:
+    check_role(request, role)
+    request.scope["curio.body"] = await body_of(request, MOST_FORM_BYTES)
+    return await run_in_threadpool(handler, site.at(request), request)
+
+
+async def body_of(request: Request, most: int) -> bytes:
+    """Return the body of a request; refuse one that is longer before it is read."""
+    parts, length = [], 0
+    with suppress(ClientDisconnect):
+        async for part in request.stream():
+            length += len(part)
+            if length > most:
+                raise InvalidValueError(f"The body has more than {most:,} bytes.", field="body")
+            parts.append(part)
+    return b"".join(parts)
+
+
+def form_of(request: Request) -> dict[str, str]:
+    """Return the fields of a form that was sent; of fields with one name the last."""
+    body: bytes = request.scope["curio.body"]
+    try:
+        pairs = parse_qsl(
+            body.decode(), keep_blank_values=True, max_num_fields=_MOST_FIELDS, errors="strict"
+        )
+    except ValueError as error:
+        raise InvalidValueError("The form cannot be read.", field="body") from error
+    return dict(pairs)
+
+
+def here(request: Request) -> str:
+    """Return the path and query of a request without the base path, to come back to."""
+    path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
+    query = request.scope.get("query_string", b"").decode("latin-1")
+    return f"{path}?{query}" if query else path
+
+
+def database_name(site: Site) -> str:
+    """Return a short name of the database: of a file its name, of a server its database."""
+    try:
+        location = site.persistence.location
+    except PersistenceError:
+        return "no database"
+    return location.rstrip("/").rpartition("/")[2].partition("?")[0] or location

@@ -1,0 +1,25 @@
+// On every page: buttons that copy, and forms that leave out what is empty.
+"use strict";
+
+document.addEventListener("click", async (event) => {
+  const button = event.target.closest("[data-copy]");
+  if (!button) return;
+  await navigator.clipboard.writeText(button.dataset.copy);
+  const before = button.title;
+  button.title = "Copied";
+  button.classList.add("ok");
+  setTimeout(() => {
+    button.title = before;
+    button.classList.remove("ok");
+  }, 1500);
+});
+
+// URLs that are shared say only what was chosen.
+document.addEventListener("formdata", (event) => {
+  if (event.target.method !== "get") return;
+  for (const name of new Set(event.formData.keys())) {
+    const values = event.formData.getAll(name).filter((value) => value !== "");
+    event.formData.delete(name);
+    for (const value of values) event.formData.append(name, value);
+  }
+});
