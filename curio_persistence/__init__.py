@@ -111,6 +111,7 @@ if TYPE_CHECKING:
     from curio_persistence.results.sql import SQLResult
     from curio_persistence.server import make_app, serve
     from curio_persistence.store.base import HealthCheck
+    from curio_persistence.tables.keys import ApiKey, ConsoleSession, NewApiKey, NewConsoleSession
     from curio_persistence.views.traces import (
         Trace,
         TraceNode,
@@ -133,6 +134,7 @@ __all__ = [
     "AlertRule",
     "AlertSink",
     "AlertTest",
+    "ApiKey",
     "Approval",
     "ApprovalStatus",
     "AuditEntry",
@@ -144,6 +146,7 @@ __all__ = [
     "ConfigurationError",
     "ConflictError",
     "ConsoleOptions",
+    "ConsoleSession",
     "CopyReport",
     "CorruptDatabaseError",
     "CurioImportReport",
@@ -163,6 +166,8 @@ __all__ = [
     "LiveItem",
     "LiveStream",
     "MetricPoint",
+    "NewApiKey",
+    "NewConsoleSession",
     "NotFoundError",
     "NullPersistence",
     "OtlpReport",
@@ -302,6 +307,7 @@ if not TYPE_CHECKING:  # Type checkers see the names above, and no others.
         "config.settings": "Setting",
         "server": "make_app serve",
         "store.base": "HealthCheck",
+        "tables.keys": "ApiKey ConsoleSession NewApiKey NewConsoleSession",
         "views.traces": "Trace TraceNode TraceSegment TraceSpan TraceSummary",
         "capabilities.transfers.hashes": "RunHash",
         "results.pages": "Page Records Stream",

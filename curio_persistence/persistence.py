@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from curio_persistence.capabilities.approvals import Approvals
     from curio_persistence.capabilities.audit import Audit
     from curio_persistence.capabilities.grouping import GroupBy
+    from curio_persistence.capabilities.keys import Keys
     from curio_persistence.capabilities.lifecycle import Lifecycle
     from curio_persistence.capabilities.live import Live, LiveFilters, LiveStream
     from curio_persistence.capabilities.prices import Prices
@@ -614,6 +615,13 @@ class Persistence(BasePersistence):
         from curio_persistence.capabilities.alerts import Alerts  # On use: seldom needed.
 
         return Alerts(self._store, self.clock)
+
+    @cached_property
+    def keys(self) -> Keys:
+        """API keys with their roles, and the sessions of the console."""
+        from curio_persistence.capabilities.keys import Keys  # On use: seldom needed.
+
+        return Keys(self._store, self.clock)
 
     @property
     def location(self) -> str:

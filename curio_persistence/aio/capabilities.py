@@ -13,6 +13,7 @@ from curio_persistence.capabilities.alerts import Alerts
 from curio_persistence.capabilities.approvals import Approvals, Waiting
 from curio_persistence.capabilities.audit import Audit
 from curio_persistence.capabilities.events import EventFilters, Events
+from curio_persistence.capabilities.keys import Keys
 from curio_persistence.capabilities.lifecycle import Lifecycle
 from curio_persistence.capabilities.metrics import Metrics
 from curio_persistence.capabilities.prices import Prices
@@ -280,6 +281,21 @@ class AsyncAlerts(Awaited[Alerts]):
     evaluate = awaited(Alerts.evaluate)
     test = awaited(Alerts.test)
     run_forever = awaited(Alerts.run_forever)
+
+
+class AsyncKeys(Awaited[Keys]):
+    """`persistence.keys`, awaited."""
+
+    create = awaited(Keys.create)
+    list = awaited(Keys.list)
+    get = awaited(Keys.get)
+    revoke = awaited(Keys.revoke)
+    verify = awaited(Keys.verify)
+    log_in = awaited(Keys.log_in)
+    verify_session = awaited(Keys.verify_session)
+    sessions = awaited(Keys.sessions)
+    log_out = awaited(Keys.log_out)
+    end_session = awaited(Keys.end_session)
 
 
 class AsyncRunLog(Awaited[RunLog]):

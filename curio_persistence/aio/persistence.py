@@ -14,6 +14,7 @@ from curio_persistence.aio.capabilities import (
     AsyncApprovals,
     AsyncAudit,
     AsyncEvents,
+    AsyncKeys,
     AsyncLifecycle,
     AsyncMetrics,
     AsyncPrices,
@@ -110,6 +111,11 @@ class AsyncPersistence(Awaited[Persistence]):
     def alerts(self) -> AsyncAlerts:
         """Rules of alerts, their evaluation, and the history of what they found."""
         return AsyncAlerts(self._sync.alerts, self._threads)
+
+    @property
+    def keys(self) -> AsyncKeys:
+        """API keys with their roles, and the sessions of the console."""
+        return AsyncKeys(self._sync.keys, self._threads)
 
     @property
     def runlog(self) -> AsyncRunLog:

@@ -89,6 +89,7 @@ _COMMANDS = {
     "approvals": "list what waits for approval, and approve or deny it",
     "snapshots": "list the steps at which a run saved its state",
     "alerts": "notify people when agents fail, cost too much, or fall silent",
+    "keys": "list, make and revoke the keys of the console and its API",
     "delete": "delete runs, those that are named or old",
     "abandon": "close runs whose agent is gone",
     "compact": "free disk space, and erase what was deleted",

@@ -18,6 +18,7 @@ from curio_persistence.tables.events import (
     SEVERITIES,
     contradictions,
 )
+from curio_persistence.tables.keys import API_KEYS, CONSOLE_SESSIONS
 from curio_persistence.tables.lifecycle import EXPIRED_TOTALS, LIFECYCLE, TOMBSTONES
 from curio_persistence.tables.run_logs import RUN_LOGS
 from curio_persistence.tables.runs import RUNS, RUNS_AND_STUBS, RunOrStub
@@ -31,11 +32,13 @@ __all__ = [
     "ALERT_HISTORY",
     "ALERT_RULES",
     "ALL_TABLES",
+    "API_KEYS",
     "APPROVALS",
     "APPROVAL_STATUSES",
     "AUDIT_LOG",
     "CHAIN_HEADS",
     "CHANGES",
+    "CONSOLE_SESSIONS",
     "CONSUMERS",
     "CONTENT",
     "DERIVED",
@@ -100,6 +103,8 @@ ALL_TABLES: tuple[Table[Any], ...] = (
     CHAIN_HEADS,
     ALERT_RULES,
     ALERT_HISTORY,
+    API_KEYS,
+    CONSOLE_SESSIONS,
     RUN_LOGS,
     CHANGES,
 )

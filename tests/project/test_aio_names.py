@@ -28,6 +28,7 @@ from curio_persistence.capabilities.alerts import Alerts
 from curio_persistence.capabilities.approvals import Approvals
 from curio_persistence.capabilities.audit import Audit
 from curio_persistence.capabilities.events import Events
+from curio_persistence.capabilities.keys import Keys
 from curio_persistence.capabilities.lifecycle import Lifecycle
 from curio_persistence.capabilities.metrics import Metrics
 from curio_persistence.capabilities.prices import Prices
@@ -57,6 +58,7 @@ PAIRS = {
     SessionViews: awaited.AsyncSessions,
     Agents: awaited.AsyncAgents,
     Stats: awaited.AsyncStats,
+    Keys: awaited.AsyncKeys,
     Lifecycle: awaited.AsyncLifecycle,
     Metrics: awaited.AsyncMetrics,
     RunLog: awaited.AsyncRunLog,

@@ -25,10 +25,12 @@ from curio_persistence.tables import (
     ALERT_HISTORY,
     ALERT_RULES,
     ALL_TABLES,
+    API_KEYS,
     APPROVALS,
     AUDIT_LOG,
     CHAIN_HEADS,
     CHANGES,
+    CONSOLE_SESSIONS,
     CONSUMERS,
     CONTENT,
     EVENTS,
@@ -49,6 +51,7 @@ from curio_persistence.tables.audit import ChainHead
 from curio_persistence.tables.changes import RowChange
 from curio_persistence.tables.consumers import ConsumerPosition
 from curio_persistence.tables.content import ContentBlob
+from curio_persistence.tables.keys import ApiKey, ConsoleSession
 from curio_persistence.tables.lifecycle import (
     ExpiredTotal,
     LifecycleSetting,
@@ -100,6 +103,8 @@ RECORDS: dict[Table[Any], Any] = {
         "errors", "errors", "error_rate", 0.1, 900, created_at=NOON, updated_at=NOON
     ),
     ALERT_HISTORY: Alert("alert", "errors", 1, "errors", "Too many.", 0.1, 0.5, NOON),
+    API_KEYS: ApiKey("key", "Ada", "read", "0" * 64, NOON),
+    CONSOLE_SESSIONS: ConsoleSession("0" * 64, "key", NOON, NOON, NOON),
     RUN_LOGS: RunLogNumbers("session", 7, NOON),
     CONTENT: ContentBlob("0" * 49, 1, None, None, b"\0\xff\\\n"),
     CONSUMERS: ConsumerPosition("consumer", EVENTS.name, "[0]", NOON),

@@ -676,6 +676,31 @@ CREATE INDEX agent_alert_history_open ON agent_alert_history (rule_id)
 CREATE INDEX agent_alert_history_undelivered ON agent_alert_history (deliver_at)
     WHERE deliver_at IS NOT NULL;
 
+-- Keys for the console and the API. Of a key's secret only the SHA-256 is stored.
+
+CREATE TABLE agent_api_keys (
+    id           INTEGER PRIMARY KEY AUTOINCREMENT,
+    key_id       TEXT NOT NULL UNIQUE,
+    name         TEXT NOT NULL,
+    role         TEXT NOT NULL,        -- read, write or admin
+    secret_hash  TEXT NOT NULL,        -- hexadecimal
+    created_at   TEXT NOT NULL CHECK (created_at GLOB '????-??-??T??:??:??.??????+00:00'),
+    expires_at   TEXT CHECK (expires_at GLOB '????-??-??T??:??:??.??????+00:00'),
+    revoked_at   TEXT CHECK (revoked_at GLOB '????-??-??T??:??:??.??????+00:00'),
+    last_used_at TEXT CHECK (last_used_at GLOB '????-??-??T??:??:??.??????+00:00')
+) STRICT;
+
+-- Logins at the console: each belongs to a key. Of a session's token only the SHA-256 is stored.
+
+CREATE TABLE agent_console_sessions (
+    id           INTEGER PRIMARY KEY AUTOINCREMENT,
+    session_id   TEXT NOT NULL UNIQUE, -- the SHA-256 of the token, hexadecimal
+    key_id       TEXT NOT NULL,
+    created_at   TEXT NOT NULL CHECK (created_at GLOB '????-??-??T??:??:??.??????+00:00'),
+    last_seen_at TEXT NOT NULL CHECK (last_seen_at GLOB '????-??-??T??:??:??.??????+00:00'),
+    expires_at   TEXT NOT NULL CHECK (expires_at GLOB '????-??-??T??:??:??.??????+00:00')
+) STRICT;
+
 -- The run logs of sessions: how far each has been numbered. Numbers are never given out again.
 
 CREATE TABLE agent_run_logs (

@@ -1,0 +1,10 @@
+-- Logins at the console: each belongs to a key. Of a session's token only the SHA-256 is stored.
+
+CREATE TABLE agent_console_sessions (
+    id           INTEGER PRIMARY KEY AUTOINCREMENT,
+    session_id   TEXT NOT NULL UNIQUE, -- the SHA-256 of the token, hexadecimal
+    key_id       TEXT NOT NULL,
+    created_at   TEXT NOT NULL CHECK (created_at GLOB '????-??-??T??:??:??.??????+00:00'),
+    last_seen_at TEXT NOT NULL CHECK (last_seen_at GLOB '????-??-??T??:??:??.??????+00:00'),
+    expires_at   TEXT NOT NULL CHECK (expires_at GLOB '????-??-??T??:??:??.??????+00:00')
+) STRICT;
