@@ -87,7 +87,7 @@ NARROW = {
     # Pages ask the façade only; what they import else are types, errors and settings.
     "console": {
         *("aio", "clock", "compat", "config", "errors", "interop", "models", "persistence"),
-        *("results", "secret", "views"),
+        *("results", "secret", "trace_ids", "views"),
     },
 }
 
@@ -207,15 +207,24 @@ def _statements(
     parent: ast.AST, in_function: bool = False
 ) -> Iterator[tuple[ast.Import | ast.ImportFrom, bool]]:
     """Yield all imports below a node, except those that only a type checker sees."""
-    for node in ast.iter_child_nodes(parent):
+    for node in _below(parent):
         if isinstance(node, ast.Import | ast.ImportFrom):
             yield node, in_function
         elif isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
             for otherwise in node.orelse:
                 yield from _statements(otherwise, in_function)
         else:
-            is_function = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+            is_function = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
             yield from _statements(node, in_function or is_function)
+
+
+_BLOCKS = ("body", "orelse", "finalbody", "handlers", "cases")
+
+
+def _below(parent: ast.AST) -> Iterator[ast.AST]:
+    """Yield the statements in a node: expressions, which are most of a tree, import nothing."""
+    for block in _BLOCKS:
+        yield from getattr(parent, block, ())
 
 
 def _named_by(node: ast.Import | ast.ImportFrom) -> Iterator[str]:

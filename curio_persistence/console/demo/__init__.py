@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _TOGETHER = 4_000
 """Events that are stored in one transaction."""
-_EVENTS_AT_A_TIME = 34
+_EVENTS_AT_A_TIME = 42
 """Events that one thing asked of an agent brings, on average."""
 _BAD_DAYS = (5, 33)
 """Days ago on which a provider was in trouble."""
