@@ -94,7 +94,8 @@ def migrate_billing(batch: Batch, chance: Random, at: datetime) -> None:
         if number % 5 == 0:
             run.iteration()
         for _ in range(2):
-            run.think(chance.choice(("claude-sonnet-4.5", "claude-haiku-4.5", "gpt-5")), failing=0)
+            model = chance.choice(("claude-sonnet-4.5", "claude-haiku-4.5", "gpt-5"))
+            run.think("qwen3-32b" if number % 50 == 49 else model, failing=0)
             run.use(chance.choice(role.tools), failing=0.02)
         if number in (6, 40, 80):
             _delegate(run, "browser", 1)
