@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from functools import partial
 from typing import Any
 
@@ -42,11 +43,14 @@ def make_site(source: Any, options: ConsoleOptions) -> Site:
 
 
 def app_of(site: Site) -> Starlette:
-    """Return the application of a site."""
+    """Return the application of a site.
+
+    `app.state.stopping` is set when its server stops: answers that never end watch it.
+    """
     routes: list[BaseRoute] = [*site.files.routes(), *pages.routes(site)]
     site.templates.globals["rail"] = rail_of(routes)
     answer: Any = partial(answer_to, site)
-    return Starlette(
+    app = Starlette(
         routes=routes,
         middleware=[
             Middleware(BasePath, base_path=site.options.base_path),
@@ -57,3 +61,5 @@ def app_of(site: Site) -> Starlette:
         ],
         exception_handlers={HTTPException: answer, PersistenceError: answer},
     )
+    app.state.stopping = asyncio.Event()
+    return app

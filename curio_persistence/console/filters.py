@@ -28,6 +28,10 @@ EVENT_FILTERS = (
     *("agent_id", "run_id", "session_id", "user_id", "event_type", "level", "min_level"),
     *("payload", "seq", "since", "until"),
 )
+SEARCH_FILTERS = (
+    *("agent_id", "run_id", "session_id", "event_type", "level", "model"),
+    *("since", "until"),
+)
 USAGE_FILTERS = (
     *("agent_id", "run_id", "session_id", "user_id", "model", "provider", "status"),
     *("since", "until"),

@@ -9,12 +9,13 @@ from starlette.routing import BaseRoute, Route
 
 
 class Entry(NamedTuple):
-    """A page of the rail: its name, its word, its icon, and the path of its route."""
+    """A page of the rail: its name, word, icon, the path of its route, and its letter after g."""
 
     name: str
     label: str
     icon: str
     path: str
+    letter: str
 
 
 class Section(NamedTuple):
@@ -28,29 +29,29 @@ _SECTIONS = (
     Section(
         "",
         (
-            Entry("overview", "Overview", "layout-dashboard", "/"),
-            Entry("runs", "Runs", "list-tree", "/runs"),
-            Entry("sessions", "Sessions", "messages-square", "/sessions"),
-            Entry("traces", "Traces", "chart-gantt", "/traces"),
-            Entry("events", "Events", "radio", "/events"),
-            Entry("search", "Search", "search", "/search"),
+            Entry("overview", "Overview", "layout-dashboard", "/", "o"),
+            Entry("runs", "Runs", "list-tree", "/runs", "r"),
+            Entry("sessions", "Sessions", "messages-square", "/sessions", "s"),
+            Entry("traces", "Traces", "chart-gantt", "/traces", "t"),
+            Entry("events", "Events", "radio", "/events", "e"),
+            Entry("search", "Search", "search", "/search", "f"),
         ),
     ),
     Section(
         "Analyse",
         (
-            Entry("costs", "Costs", "coins", "/costs"),
-            Entry("activity", "Activity", "activity", "/activity"),
-            Entry("metrics", "Metrics", "chart-line", "/custom-metrics"),
-            Entry("agents", "Agents", "bot", "/agents"),
+            Entry("costs", "Costs", "coins", "/costs", "c"),
+            Entry("activity", "Activity", "activity", "/activity", "a"),
+            Entry("metrics", "Metrics", "chart-line", "/custom-metrics", "m"),
+            Entry("agents", "Agents", "bot", "/agents", "g"),
         ),
     ),
     Section(
         "Look after",
         (
-            Entry("alerts", "Alerts", "bell", "/alerts"),
-            Entry("health", "Health", "stethoscope", "/health"),
-            Entry("settings", "Settings", "settings", "/settings"),
+            Entry("alerts", "Alerts", "bell", "/alerts", "l"),
+            Entry("health", "Health", "stethoscope", "/health", "h"),
+            Entry("settings", "Settings", "settings", "/settings", ","),
         ),
     ),
 )

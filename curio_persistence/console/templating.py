@@ -31,6 +31,7 @@ def make_environment() -> Environment:
         "ago": _ago,
         "moment": _moment,
         "clock": _clock,
+        "instant": _instant,
         "iso": _iso,
         "verbatim": verbatim,
     }
@@ -68,6 +69,17 @@ def _clock(context: Context, moment: datetime) -> str:
     local, now = viewer.local(moment), viewer.local(viewer.now)
     year = "" if local.year == now.year else f" {local.year:04d}"
     return f"{local.day} {local:%b}{year} {local:%H:%M:%S}"
+
+
+@pass_context
+def _instant(context: Context, moment: datetime) -> str:
+    """Return `09:20:00.123` in the reader's zone, with the day where that is not today."""
+    viewer = context["viewer"]
+    local = viewer.local(moment)
+    time = f"{local:%H:%M:%S}.{local.microsecond // 1000:03d}"
+    if local.date() == viewer.local(viewer.now).date():
+        return time
+    return f"{_clock(context, moment).rpartition(' ')[0]} {time}"
 
 
 def _iso(moment: Any) -> str:

@@ -86,8 +86,8 @@ NARROW = {
     "cli": {"", "errors", "progress", "views"},
     # Pages ask the façade only; what they import else are types, errors and settings.
     "console": {
-        *("aio", "clock", "compat", "config", "errors", "interop", "models", "persistence"),
-        *("results", "secret", "trace_ids", "views"),
+        *("aio", "capabilities", "clock", "compat", "config", "errors", "interop", "models"),
+        *("persistence", "results", "secret", "trace_ids", "views"),
     },
 }
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from starlette.routing import BaseRoute
 
-from curio_persistence.console.pages import preferences, runs
+from curio_persistence.console.pages import events, preferences, runs, search
 from curio_persistence.console.site import Site
 
 _PAGES = (
     runs.routes,
+    events.routes,
+    search.routes,
     preferences.routes,
 )
 

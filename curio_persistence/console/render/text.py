@@ -6,7 +6,7 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
-from curio_persistence.views.html.text import harmless
+from curio_persistence.views.html.text import Html, harmless
 
 
 def finalized(value: Any) -> Any:
@@ -14,7 +14,7 @@ def finalized(value: Any) -> Any:
 
     Each `{{ … }}` passes here; the environment then escapes what is not Markup.
     """
-    if isinstance(value, Markup):
+    if isinstance(value, Markup | Html):
         return value
     return harmless(value) if isinstance(value, str) else value
 
