@@ -13,6 +13,7 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.routing import BaseRoute
 
 from curio_persistence.console import pages
+from curio_persistence.console.api.routes import routes as api_routes
 from curio_persistence.console.errors import answer_to
 from curio_persistence.console.middleware import BasePath, Unexpected
 from curio_persistence.console.options import ConsoleOptions
@@ -47,7 +48,7 @@ def app_of(site: Site) -> Starlette:
 
     `app.state.stopping` is set when its server stops: answers that never end watch it.
     """
-    routes: list[BaseRoute] = [*site.files.routes(), *pages.routes(site)]
+    routes: list[BaseRoute] = [*site.files.routes(), *pages.routes(site), *api_routes(site)]
     site.templates.globals["rail"] = rail_of(routes)
     answer: Any = partial(answer_to, site)
     app = Starlette(

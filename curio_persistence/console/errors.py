@@ -157,8 +157,11 @@ def answer_to(site: Site, request: Request, error: Exception) -> Response:
     if problem.status >= 500:
         _log.warning("%s: %s %s", type(error).__name__, request.method, problem.title)
     if is_for_programs(request):
-        return problem_json(problem)
-    return problem_page(site.at(request), request, problem)
+        answer = problem_json(problem)
+    else:
+        answer = problem_page(site.at(request), request, problem)
+    answer.headers.update(getattr(error, "headers", None) or {})
+    return answer
 
 
 def problem_json(problem: Problem) -> Response:

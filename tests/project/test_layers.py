@@ -86,8 +86,9 @@ NARROW = {
     "cli": {"", "errors", "progress", "views"},
     # Pages ask the façade only; what they import else are types, errors and settings.
     "console": {
-        *("aio", "capabilities", "clock", "compat", "config", "errors", "interop", "models"),
-        *("persistence", "results", "secret", "trace_ids", "views"),
+        *("aio", "capabilities", "clock", "compat", "config", "errors", "export", "interop"),
+        *("models", "persistence", "results", "runlog", "secret", "store", "tables"),
+        *("trace_ids", "views"),
     },
 }
 

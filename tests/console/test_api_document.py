@@ -1,0 +1,54 @@
+"""The OpenAPI document, and the reference that is made of the same table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from curio_persistence import ConsoleOptions, InMemoryPersistence, create_app
+from curio_persistence.console.api.openapi import document
+from curio_persistence.console.api.operations import OPERATIONS
+from curio_persistence.console.api.reference import table
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_document_is_served_with_the_path_below_which_it_is() -> None:
+    with InMemoryPersistence() as persistence:
+        app = create_app(persistence, ConsoleOptions(base_path="/curio"))
+        client = TestClient(app, base_url="http://localhost")
+        served = client.get("/curio/api/v1/openapi.json").json()
+    assert served == document(OPERATIONS, base="/curio/api/v1")
+
+
+def test_each_operation_has_a_role_an_answer_and_problems() -> None:
+    described: dict[str, Any] = document(OPERATIONS, base="/api/v1")
+    for each in OPERATIONS:
+        said = described["paths"][each.path][each.method.lower()]
+        assert said["x-role"] == each.role
+        assert any(status.startswith("2") for status in said["responses"])
+        assert "400" in said["responses"]
+
+
+def test_all_columns_of_records_are_described() -> None:
+    schemas = document(OPERATIONS, base="")["components"]["schemas"]
+    assert schemas["AgentRun"]["properties"]["finished_at"] == {
+        "type": ["string", "null"],
+        "format": "date-time",
+    }
+    assert schemas["AgentLLMUsage"]["properties"]["cost_usd"]["type"] == ["string", "null"]
+    assert set(schemas["HealthCheck"]["properties"]) == {"name", "level", "message", "advice"}
+
+
+@pytest.mark.slow
+def test_the_document_is_valid() -> None:
+    validator = pytest.importorskip("openapi_spec_validator")
+    validator.validate(document(OPERATIONS, base="/api/v1"))
+
+
+def test_the_reference_has_the_table_of_operations() -> None:
+    text = (ROOT / "docs/api.md").read_text(encoding="utf-8")
+    assert table(OPERATIONS) in text, "python -m curio_persistence.console.api.reference prints it"
