@@ -53,6 +53,7 @@ class AsyncRuns(Awaited[RunViews]):
     history = awaited(RunViews.history)
     steps = awaited(RunViews.steps)
     outline = awaited(RunViews.outline)
+    outline_buckets = awaited(RunViews.outline_buckets)
     compare = awaited(RunViews.compare)
     hash = awaited(RunViews.hash)
     hashes = awaited(RunViews.hashes)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from curio_persistence.capabilities.arguments import checked_run_id
 from curio_persistence.capabilities.deletions import where_run_is
@@ -18,42 +17,15 @@ from curio_persistence.errors import InvalidValueError, NotFoundError
 from curio_persistence.models import AgentRun, Level
 from curio_persistence.redaction import Redaction
 from curio_persistence.store.base import Store
-from curio_persistence.store.codecs import encode_time
-from curio_persistence.store.cursors import Cursors
-from curio_persistence.store.filters import Order, checked_count
-from curio_persistence.store.query import Position
-from curio_persistence.tables import RUNS
+from curio_persistence.store.filters import checked_count
+from curio_persistence.views.brief import BriefStep
 from curio_persistence.views.histories import DEEPEST, History, HistoryOptions, Reader
-from curio_persistence.views.steps import (
-    LEVELS,
-    Branch,
-    RecordRef,
-    Step,
-    outline_of,
-    steps_of,
-)
-from curio_persistence.views.steps import (
-    brief as without_long_texts,
-)
+from curio_persistence.views.step_pages import StepFilters, StepPage, StepPages, ref_from
+from curio_persistence.views.steps import LEVELS, Branch, RecordRef, Step, outline_of
 
 if TYPE_CHECKING:
     from curio_persistence.views.comparison import Comparison
-
-_ORDER = (Order("at"), Order("kind"), Order("id"))
-
-
-@dataclass(frozen=True, slots=True)
-class StepPage:
-    """One page of a run's steps; `next_cursor` leads to the next one, None after the last."""
-
-    steps: tuple[Step, ...]
-    next_cursor: str | None = None
-
-    def __iter__(self) -> Iterator[Step]:
-        return iter(self.steps)
-
-    def __len__(self) -> int:
-        return len(self.steps)
+    from curio_persistence.views.minimap import RunOutline
 
 
 class RunViews(Runs):
@@ -90,29 +62,63 @@ class RunViews(Runs):
         options = HistoryOptions(types, min_level, limit, depth, around)
         return self._history(run_id, options)
 
+    @overload
     def steps(
         self,
         run_id: str,
         *,
-        limit: int | None = 100,
+        only: str | Collection[str] | None = None,
+        min_level: str | None = None,
+        failed: bool = False,
+        text: str | None = None,
+        around: RecordRef | str | None = None,
+        limit: int | None = 500,
+        cursor: str | None = None,
+        brief: Literal[True] = True,
+    ) -> StepPage[BriefStep]: ...
+    @overload
+    def steps(
+        self,
+        run_id: str,
+        *,
+        only: str | Collection[str] | None = None,
+        min_level: str | None = None,
+        failed: bool = False,
+        text: str | None = None,
+        around: RecordRef | str | None = None,
+        limit: int | None = 500,
+        cursor: str | None = None,
+        brief: Literal[False],
+    ) -> StepPage[Step]: ...
+    def steps(
+        self,
+        run_id: str,
+        *,
+        only: str | Collection[str] | None = None,
+        min_level: str | None = None,
+        failed: bool = False,
+        text: str | None = None,
+        around: RecordRef | str | None = None,
+        limit: int | None = 500,
         cursor: str | None = None,
         brief: bool = True,
-    ) -> StepPage:
+    ) -> StepPage[Any]:
         """Return one page of a run's steps by time: events, model calls and child runs.
 
-        A tool call or span is one step, which stands where it began. With `brief`, the beginning of
-        each long text is returned, and no records. A page costs reading the whole run. Raise
-        NotFoundError if the run is not stored.
+        A tool call or span is one step, which stands where it began. With `brief` each is a line of
+        a list, and the steps of a child run follow the one that it is. A page costs what it has.
+        `around` names a step, as `event:7` does: the page has it in its middle.
+
+        `only` admits kinds of steps: `"model"`, `"tool"`, `"span"`, `"run"`, the type of an event,
+        or `"event"` for all other types; or several. `min_level` admits what is at least so severe,
+        `failed` what failed, `text` what has this text in its words. Raise NotFoundError if the
+        run, or the step, is not stored.
         """
+        filters = StepFilters.of(only, min_level, failed, text)
         limit = None if limit is None else checked_count("limit", limit)
-        cursors = Cursors(self._store, "steps", RUNS.where(run_id=run_id), _ORDER)
-        after = None if cursor is None else tuple(cursors.read(cursor))
-        found = sorted(steps_of(self._history(run_id, HistoryOptions(depth=0))), key=_position)
-        left = [step for step in found if after is None or _position(step) > after]
-        page = left[:limit]
-        more = page and len(page) < len(left)
-        steps = map(without_long_texts, page) if brief else page
-        return StepPage(tuple(steps), cursors.write(_position(page[-1])) if more else None)
+        ref = None if around is None else ref_from(around)
+        pages = StepPages(self._store, self._stored(run_id), filters, brief=brief)
+        return pages.page(limit, cursor, ref)
 
     def outline(self, run_id: str) -> Branch:
         """Return a run as a tree: child runs, spans, tools and model calls, in brief.
@@ -121,6 +127,16 @@ class RunViews(Runs):
         stored.
         """
         return outline_of(self._history(run_id, HistoryOptions()))
+
+    def outline_buckets(self, run_id: str, buckets: int = 240) -> RunOutline:
+        """Return a run and its child runs in equal buckets of time, for a picture of all of it.
+
+        There are three lanes: `model`, `tool` and `child`. Raise NotFoundError if the run is not
+        stored.
+        """
+        from curio_persistence.views.minimap import outline_in_buckets  # On use: seldom needed.
+
+        return outline_in_buckets(self._store, self._stored(run_id), buckets)
 
     def compare(self, first: str, second: str) -> Comparison:
         """Compare every field of two runs and of all that belongs to them, but ids and times.
@@ -160,8 +176,3 @@ class RunViews(Runs):
 def stored_run(runs: RunViews, run_id: str) -> AgentRun:
     """Return a run; raise NotFoundError, which names its archive, if it is not stored."""
     return runs._stored(run_id)
-
-
-def _position(step: Step) -> Position:
-    assert step.ref is not None
-    return encode_time(step.at) or "", step.ref.kind, step.ref.id

@@ -30,9 +30,10 @@ LEVELS = tuple(level.value for level in Level)
 TOOL, MODEL, RUN, SPAN = "tool", "model", "run", "span"
 """The kinds of steps that are not named as an event's type."""
 
-_STARTED = ("tool_call_started", "span_started")
-_SPANS = frozenset(("tool_call", "span", *_STARTED))
-_KINDS = {"tool_call": TOOL, "tool_call_started": TOOL, "span": SPAN, "span_started": SPAN}
+BEGINS, ENDS = ("tool_call_started", "span_started"), ("tool_call", "span")
+"""The types of the events by which tool calls and spans begin and end."""
+_SPANS = frozenset((*ENDS, *BEGINS))
+KINDS = {"tool_call": TOOL, "tool_call_started": TOOL, "span": SPAN, "span_started": SPAN}
 _TIMED = frozenset((TOOL, MODEL, SPAN, RUN))
 
 _DEEPEST = 100
@@ -61,7 +62,7 @@ _KNOWN = {
 }
 _UNKNOWN = _Known((), ())
 
-_ENDS = ("run_started", "run_completed", "run_error")
+_ENDS_OF_RUNS = ("run_started", "run_completed", "run_error")
 _OF_THE_RUN = {
     "objective": "objective",
     "status": "status",
@@ -137,7 +138,7 @@ def steps_of(history: History, *, complete: bool = False) -> list[Step]:
 
     events = map(marked, history.events or ())
     steps = [
-        *_closed(step for step in events if complete or not _is_said_by_the_run(step, history)),
+        *closed(step for step in events if complete or not is_said_by_the_run(step, history)),
         *map(marked, history.usage or ()),
         *map(step_of_run, history.children or ()),
     ]
@@ -226,7 +227,7 @@ def _event(event: AgentRunEvent) -> Step:
     is_span = event.event_type in _SPANS
     payload = parsed(event.data)
     left = dict(payload) if isinstance(payload, dict) else {}
-    kind = _KINDS.get(event.event_type, event.event_type)
+    kind = KINDS.get(event.event_type, event.event_type)
     took_ms = _number(left, "latency_ms", "duration_ms")
     error = _error(left, event.event_type)
     cost = _number(left, "cost_usd") if kind == "mcp.call" else None
@@ -251,7 +252,7 @@ def _event(event: AgentRunEvent) -> Step:
         _of_a_failure(event.level) if error else event.level,
         took_ms,
         cost_usd=None if cost is None else Decimal(str(cost)),
-        is_open=event.event_type in _STARTED,
+        is_open=event.event_type in BEGINS,
         span_id=event.span_id if is_span else None,
         parent_span_id=event.parent_span_id if is_span else event.span_id,
         ref=ref_of(event),
@@ -322,36 +323,38 @@ def _span_around(history: History) -> str | None:
     return next((event.parent_span_id for event in started), None)
 
 
-def _closed(steps: Iterable[Step]) -> list[Step]:
+def closed(steps: Iterable[Step]) -> list[Step]:
     """Return each tool call and span once: its end stands where it began.
 
     What ends is the one with the same span_id; without one, the last call begun of the same tool
     with the same arguments.
     """
-    closed: list[Step] = []
+    found: list[Step] = []
     waiting: dict[tuple[str, str], list[int]] = {}
     for step in steps:
         if step.kind in (TOOL, SPAN):
             args = step.span_id or json.dumps(step.parts.get("args"), sort_keys=True)
             begun = waiting.setdefault((step.name, args), [])
             if step.is_open:
-                begun.append(len(closed))
+                begun.append(len(found))
             elif begun:
                 index = begun.pop()
-                closed[index] = _ended(closed[index], step)
+                found[index] = ended(found[index], step)
                 continue
-        closed.append(step)
-    return closed
+        found.append(step)
+    return found
 
 
-def _ended(begun: Step, end: Step) -> Step:
+def ended(begun: Step, end: Step) -> Step:
+    """Return a tool call or span that is ended by another step, where it began."""
     took_ms = milliseconds(begun.at, end.at) if end.took_ms is None else end.took_ms
     is_hit = begun.is_hit or end.is_hit
     return replace(end, at=begun.at, took_ms=took_ms, is_hit=is_hit, begun=begun.record)
 
 
-def _is_said_by_the_run(step: Step, history: History) -> bool:
-    if step.is_hit or step.kind not in _ENDS or step.name or step.parts.keys() - {"data"}:
+def is_said_by_the_run(step: Step, history: History) -> bool:
+    """Return whether a step only repeats how the run itself began or ended."""
+    if step.is_hit or step.kind not in _ENDS_OF_RUNS or step.name or step.parts.keys() - {"data"}:
         return False
     data = step.parts.get("data", {})
     said = {**data, "error": step.error} if isinstance(data, dict) else {"": data}
