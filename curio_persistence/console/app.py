@@ -19,8 +19,7 @@ from curio_persistence.console.middleware import BasePath, Unexpected
 from curio_persistence.console.options import ConsoleOptions
 from curio_persistence.console.paths import Paths
 from curio_persistence.console.rail import rail_of
-from curio_persistence.console.security.headers import Headers
-from curio_persistence.console.security.local import LocalGate
+from curio_persistence.console.security.checks import security_of
 from curio_persistence.console.site import Site
 from curio_persistence.console.static_files import StaticFiles
 from curio_persistence.console.templating import make_environment
@@ -55,8 +54,7 @@ def app_of(site: Site) -> Starlette:
         routes=routes,
         middleware=[
             Middleware(BasePath, base_path=site.options.base_path),
-            Middleware(Headers),
-            Middleware(LocalGate, options=site.options),
+            *security_of(site, answer),
             Middleware(GZipMiddleware, minimum_size=1_000, compresslevel=_PACKING),
             Middleware(Unexpected, answer=answer),
         ],

@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from curio_persistence.console.site import Site
+from curio_persistence.console.site import Site, inner_path
 from curio_persistence.errors import (
     AccessDeniedError,
     BusyError,
@@ -110,9 +110,10 @@ _UNEXPECTED = Problem(
     "The page could not be made; the log has the kind of error.",
 )
 _STATUSES = {
-    401: ("Who are you?", "Open the URL that the console printed when it started."),
+    401: ("Who are you?", "Log in, or send a key: Authorization: Bearer KEY."),
     403: ("Not allowed", "You may not do this here."),
     404: ("Not found", "There is no such page."),
+    429: ("Too many requests", ""),
     405: ("Not possible here", "This address does not take such requests."),
 }
 
@@ -125,7 +126,7 @@ def problem_of(error: Exception) -> Problem:
         return _schema_problem(error)
     if isinstance(error, HTTPException):
         title, detail = _STATUSES.get(error.status_code, ("This did not work", error.detail))
-        return Problem(error.status_code, title, detail)
+        return Problem(error.status_code, title, detail or error.detail)
     for kind, problem in _PROBLEMS:
         if isinstance(error, kind):
             return problem
@@ -147,8 +148,7 @@ def _schema_problem(error: SchemaMismatchError) -> Problem:
 
 def is_for_programs(request: Request) -> bool:
     """Return True for requests whose answer is JSON."""
-    path: str = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
-    return path.startswith(("/api/", "/compat/"))
+    return inner_path(request).startswith(("/api/", "/compat/"))
 
 
 def answer_to(site: Site, request: Request, error: Exception) -> Response:

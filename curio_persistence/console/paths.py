@@ -88,3 +88,9 @@ def encoded_id(ident: str) -> str:
 def decoded_id(part: str) -> str:
     """Return the id of a part of a path that the server has decoded once."""
     return unquote(part)
+
+
+def way_back(path: str) -> str:
+    """Return a path of the console; the root for what would lead to another host."""
+    is_path = path.startswith("/") and not path.startswith(("//", "/\\"))
+    return path if is_path and path.isprintable() else "/"

@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl
 
 from jinja2 import Environment
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import ClientDisconnect, HTTPConnection, Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
@@ -119,9 +119,15 @@ def form_of(request: Request) -> dict[str, str]:
     return dict(pairs)
 
 
+def inner_path(request: HTTPConnection) -> str:
+    """Return the path of a request below the base path."""
+    path: str = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
+    return path
+
+
 def here(request: Request) -> str:
     """Return the path and query of a request without the base path, to come back to."""
-    path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
+    path = inner_path(request)
     query = request.scope.get("query_string", b"").decode("latin-1")
     return f"{path}?{query}" if query else path
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from starlette.routing import BaseRoute
 
-from curio_persistence.console.pages import events, preferences, runs, search
+from curio_persistence.console.pages import events, logins, preferences, runs, search
 from curio_persistence.console.site import Site
 
 _PAGES = (
@@ -12,6 +12,7 @@ _PAGES = (
     events.routes,
     search.routes,
     preferences.routes,
+    logins.routes,
 )
 
 

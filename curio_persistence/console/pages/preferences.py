@@ -6,6 +6,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute
 
+from curio_persistence.console.paths import way_back
 from curio_persistence.console.site import Site, form_of
 from curio_persistence.console.viewer import THEME_COOKIE, THEMES, ZONE_COOKIE, zone_named
 from curio_persistence.errors import InvalidValueError
@@ -19,7 +20,7 @@ def routes(site: Site) -> list[BaseRoute]:
 
 def _change(site: Site, request: Request) -> Response:
     form = form_of(request)
-    answer = RedirectResponse(site.paths.here(_way_back(form.get("back", "/"))), 303)
+    answer = RedirectResponse(site.paths.here(way_back(form.get("back", "/"))), 303)
     if theme := form.get("theme"):
         if theme not in THEMES:
             raise InvalidValueError(f"A theme is one of {', '.join(THEMES)}.", field="theme")
@@ -37,9 +38,3 @@ def _change(site: Site, request: Request) -> Response:
 def _keep(site: Site, answer: Response, name: str, value: str) -> None:
     path = f"{site.paths.base_path}/"
     answer.set_cookie(name, value, max_age=_YEAR, path=path, samesite="lax")
-
-
-def _way_back(path: str) -> str:
-    """Return a path of the console; the root for what would lead to another host."""
-    is_path = path.startswith("/") and not path.startswith(("//", "/\\"))
-    return path if is_path and path.isprintable() else "/"

@@ -1,1 +1,1 @@
-"""The checks of requests: hosts, tokens, roles, origins, and the headers of answers."""
+"""The checks of requests: hosts, tokens, keys, roles, origins, limits; the headers of answers."""

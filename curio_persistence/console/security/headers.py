@@ -29,6 +29,8 @@ _HEADERS = {
     "Cache-Control": "no-store",
 }
 
+HSTS = {"Strict-Transport-Security": "max-age=31536000"}
+
 
 class Headers:
     """Adds the headers that an answer does not set itself."""

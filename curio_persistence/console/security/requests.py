@@ -25,18 +25,22 @@ def is_known_host(host: str, public_url: str | None) -> bool:
     return is_loopback(name) or (public_url is not None and name == urlsplit(public_url).hostname)
 
 
-def is_from_elsewhere(request: HTTPConnection) -> bool:
+def is_from_elsewhere(request: HTTPConnection, host: str | None = None) -> bool:
     """Return True for a request that changes something and was not made by a page of this host.
 
-    Programs with a key are exempt: browsers do not add one by themselves.
+    The host is that of the request, unless a proxy in front has another. Programs
+    with a key are exempt: browsers do not add one by themselves.
     """
     if request.scope["method"] in _READING or bearer_of(request):
         return False
     site = request.headers.get("sec-fetch-site")
     if site is not None:
         return site not in ("same-origin", "none")
-    origin = urlsplit(request.headers.get("origin", ""))
-    return not origin.netloc or origin.netloc != request.headers.get("host")
+    try:
+        origin = urlsplit(request.headers.get("origin", "")).netloc
+    except ValueError:
+        return True
+    return not origin or origin != (host or request.headers.get("host"))
 
 
 def bearer_of(request: HTTPConnection) -> str | None:
