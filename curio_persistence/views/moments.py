@@ -55,7 +55,7 @@ class Moment:
     It is the step `number` of `steps`; `earlier` and `later` name its neighbours. `open_runs` and
     `open_calls` had begun and not ended, `approvals` had been requested and not been decided.
     `last_call` is the last model call that had answered. `seq` is the last entry of the session's
-    run log until then; None without one.
+    run log until then; None without one. `around` are the steps before it, itself, and those after.
     """
 
     entry: TimelineEntry
@@ -69,6 +69,7 @@ class Moment:
     approvals: tuple[Approval, ...]
     last_call: AgentLLMUsage | None
     seq: int | None
+    around: tuple[TimelineEntry, ...] = ()
 
     @property
     def ref(self) -> RecordRef:
@@ -78,17 +79,17 @@ class Moment:
         return ref
 
 
-def moment_of(store: Store, timeline: Timeline, found: Found) -> Moment:
-    """Return a step, and what was known then."""
+def moment_of(store: Store, timeline: Timeline, found: Found, around: int) -> Moment:
+    """Return a step, what was known then, and so many steps before and after it."""
     position = found.position
-    earlier, later = timeline.before(position), timeline.behind(position, 1)
+    earlier, later = timeline.before(position, 1), timeline.behind(position, 1)
     number = timeline.count_to(position)
     state = _State(store, timeline, position)
     return Moment(
         entry_of(found),
         number,
         timeline.count_to(None),
-        ref_at(earlier) if earlier else None,
+        ref_at(earlier[0]) if earlier else None,
         ref_at(later[0]) if later else None,
         state.counted(number),
         state.open_runs,
@@ -96,6 +97,7 @@ def moment_of(store: Store, timeline: Timeline, found: Found) -> Moment:
         state.approvals(),
         state.last_call(),
         state.seq(),
+        timeline.around(found, around),
     )
 
 

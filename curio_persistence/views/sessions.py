@@ -54,18 +54,21 @@ class SessionViews(Sessions):
         conversation = Conversation(self._store, self._existing(session_id))
         return conversation.page(_checked_limit(limit), cursor)
 
-    def moment(self, session_id: str, at: RecordRef | None = None) -> Moment | None:
+    def moment(
+        self, session_id: str, at: RecordRef | None = None, *, around: int = 10
+    ) -> Moment | None:
         """Return a step of a session, and what was known when it had happened.
 
         `at` names the run, event or model call, as `event:7` does; without it, it is the first
-        step, or None in a session without any. Raise NotFoundError if the session has no such step,
-        or is not stored.
+        step, or None in a session without any. So many steps `around` it are told, too. Raise
+        NotFoundError if the session has no such step, or is not stored.
         """
+        steps = checked_count("around", around)
         timeline = Timeline(self._store, self._existing(session_id))
         found = next(iter(timeline.behind(None, 1)), None) if at is None else timeline.at(at)
         if found is None and at is not None:
             raise NotFoundError(f"Session {session_id!r} has no step {at}.")
-        return None if found is None else moment_of(self._store, timeline, found)
+        return None if found is None else moment_of(self._store, timeline, found, steps)
 
     def _existing(self, session_id: str) -> Where:
         """Return the filter for the runs of a session, which must be stored."""

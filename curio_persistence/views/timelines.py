@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -107,6 +107,12 @@ class Timeline:
             tuple(_entries(page, after)), cursors.write(page[-1].position) if more else None
         )
 
+    def around(self, found: Found, most: int) -> tuple[TimelineEntry, ...]:
+        """Return a record with at most so many before it and behind it."""
+        position = found.position
+        shown = [*self.before(position, most), found, *self.behind(position, most)[:most]]
+        return tuple(_entries(shown, None))
+
     @cached_property
     def runs(self) -> list[tuple[Position, str]]:
         """The position and the run_id of each run, the oldest first."""
@@ -133,16 +139,16 @@ class Timeline:
             found += (Found(time_of(each), kind, each) for each in table.decode(rows))
         return sorted(found, key=_position)
 
-    def before(self, position: Position) -> Found | None:
-        """Return the last record before a position."""
-        last = [place for place, _ in self.runs if place < position][-1:]
-        found = [*self._runs_at(iter(last))]
+    def before(self, position: Position, most: int) -> list[Found]:
+        """Return the last records before a position, the oldest first."""
+        places = [place for place, _ in self.runs if place < position]
+        found = [*self._runs_at(places[-most:] if most else ())]
         for kind, table in TABLES.items():
             order = (Order(table.ages_by, True), Order("id", True))
             where = (*self.of_runs, up_to(position, kind, included=False))
-            rows = self._store.select(table, where, order=order, limit=1)
+            rows = self._store.select(table, where, order=order, limit=most)
             found += (Found(time_of(each), kind, each) for each in table.decode(rows))
-        return max(found, key=_position, default=None)
+        return sorted(found, key=_position)[-most:] if most else []
 
     def at(self, ref: RecordRef) -> Found | None:
         """Return the record of a name, if it is one of this session."""
@@ -166,7 +172,7 @@ class Timeline:
             for kind, table in TABLES.items()
         )
 
-    def _runs_at(self, places: Iterator[Position]) -> Iterator[Found]:
+    def _runs_at(self, places: Iterable[Position]) -> Iterator[Found]:
         ids = tuple(place[2] for place in places)
         runs = RUNS.decode(self._store.select(RUNS, (Filter("id", "in", ids),))) if ids else []
         return (Found(begin_of(run), RUN, run) for run in runs)

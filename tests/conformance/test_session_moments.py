@@ -95,6 +95,18 @@ def test_what_had_begun_and_not_ended_is_open(talked: Persistence) -> None:
     assert moments[-1].last_call.run_id == "r2"
 
 
+def test_a_step_has_its_neighbours_around_it(talked: Persistence) -> None:
+    records = [moment.entry.record for moment in walked(talked)]
+    for number, ref in enumerate(moment.ref for moment in walked(talked)):
+        moment = talked.sessions.moment("s1", ref, around=2)
+        assert moment is not None
+        shown = records[max(number - 2, 0) : number + 3]
+        assert [entry.record for entry in moment.around] == shown
+    alone = talked.sessions.moment("s1", around=0)
+    assert alone is not None
+    assert len(alone.around) == 1
+
+
 def test_a_ticket_waits_until_it_is_decided(persistence: Persistence) -> None:
     persistence.create_agent_run(AgentRun("guide", "r1", session_id="s1"))
     ticket = persistence.approvals.request("r1", "delete", {"card": 1})
